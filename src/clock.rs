@@ -1,0 +1,94 @@
+//! Wall-clock anchor and monotonic stamps: the one place that asks what time it is.
+//!
+//! Every time in the program is a [`Timestamp`]: microseconds since the recording opened. The wall
+//! clock is read once, so a clock that jumps during a run bends no measured duration.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+/// Microseconds since the clock was started; monotonic, never negative.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The stamp that lies `micros` after the start of the clock.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the start of the clock.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Microseconds from `earlier` to here; 0 if `earlier` is later.
+    pub const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The time from `earlier` to here; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.micros_since(earlier))
+    }
+}
+
+/// Ties monotonic stamps to the wall clock at one instant, the anchor.
+///
+/// Follows tokio's clock, so a test that pauses it moves these stamps too.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    wall: SystemTime,
+    anchor: Instant,
+}
+
+impl Clock {
+    /// Starts a clock now: this instant becomes stamp 0.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the clocks"
+    )]
+    pub fn start() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            anchor: Instant::now(),
+        }
+    }
+
+    /// The present instant.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the clocks"
+    )]
+    pub fn now(&self) -> Timestamp {
+        Timestamp(u64::try_from(self.anchor.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// The wall clock at stamp 0.
+    pub const fn wall_start(&self) -> SystemTime {
+        self.wall
+    }
+
+    /// The instant of a stamp, for timers.
+    pub fn instant(&self, stamp: Timestamp) -> Instant {
+        self.anchor + Duration::from_micros(stamp.as_micros())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn stamps_follow_the_paused_clock() {
+        let clock = Clock::start();
+        let before = clock.now();
+        tokio::time::advance(Duration::from_millis(7)).await;
+        assert_eq!(clock.now().since(before), Duration::from_millis(7));
+        assert_eq!(before.micros_since(clock.now()), 0);
+    }
+}
