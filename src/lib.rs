@@ -2,12 +2,16 @@
 //!
 //! The map, lowest room first; a room imports only from lines above its own, and a test checks it:
 //!
-//! 1. [`clock`]
-//! 2. [`exchange`]
+//! 1. [`clock`] [`tls`]
+//! 2. [`exchange`] [`ca`]
 //! 3. [`recording`]
+//! 4. [`upstream`]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod ca;
 pub mod clock;
 pub mod exchange;
 pub mod recording;
+pub mod tls;
+pub mod upstream;

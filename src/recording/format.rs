@@ -218,24 +218,8 @@ pub enum LineError {
 impl Record {
     /// The record's line, with checksum and line feed.
     pub fn to_line(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            seq: u64,
-            t_us: Timestamp,
-            #[serde(flatten)]
-            event: &'a Event,
-        }
         let mut line = Vec::with_capacity(1024);
-        line.extend_from_slice(b"00000000 ");
-        let text = Line {
-            seq: self.seq,
-            t_us: self.t_us,
-            event: &self.event,
-        };
-        serde_json::to_writer(&mut line, &text).expect("records hold only strings and integers");
-        let crc = crc32c::crc32c(&line[9..]);
-        line[..8].copy_from_slice(format!("{crc:08x}").as_bytes());
-        line.push(b'\n');
+        write_line(&mut line, self.seq, &to_text(self.t_us, &self.event));
         line
     }
 
@@ -276,6 +260,31 @@ impl Record {
             event,
         })
     }
+}
+
+/// A record's JSON text without its opening brace and sequence number, which only the journal's
+/// owner knows.
+pub fn to_text(t_us: Timestamp, event: &Event) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Text<'a> {
+        t_us: Timestamp,
+        #[serde(flatten)]
+        event: &'a Event,
+    }
+    let mut text = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut text, &Text { t_us, event })
+        .expect("records hold only strings and integers");
+    text.remove(0);
+    text
+}
+
+/// Appends the line of sequence number `seq` with the rest of its text as [`to_text`] made it.
+pub fn write_line(out: &mut Vec<u8>, seq: u64, text: &[u8]) {
+    let head = format!("{{\"seq\":{seq},");
+    let crc = crc32c::crc32c_append(crc32c::crc32c(head.as_bytes()), text);
+    out.extend_from_slice(format!("{crc:08x} {head}").as_bytes());
+    out.extend_from_slice(text);
+    out.push(b'\n');
 }
 
 /// Splits a line into its checksum and its JSON text, if it has the shape of one.
@@ -332,6 +341,7 @@ mod tests {
                 id: 4,
                 from_client_bytes: 1,
                 to_client_bytes: 2,
+                tunnel: false,
                 why: "client closed".into(),
             })),
         };

@@ -1,6 +1,15 @@
 //! The recording: a folder on disk whose truth is an append-only journal.
 //!
-//! `format` says what stands there, `writer` appends, `bodies` keeps what is large, `reader` reads
-//! any byte string back into exchanges or a named error. Readers never write.
+//! `format` says what stands there, `recorder` and `journal` append, `bodies` keeps what is large,
+//! `reader` reads any byte string back into exchanges or a named error. Readers never write.
 
+pub mod bodies;
+pub mod create;
 pub mod format;
+pub mod journal;
+pub mod recorder;
+mod sync;
+
+pub use bodies::{BodySink, BodyStore};
+pub use journal::Journal;
+pub use recorder::{Durability, Recorder};

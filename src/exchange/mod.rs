@@ -3,14 +3,15 @@
 //! Plain data, shared by both legs, the recording and every projection of it. Field names are the
 //! recording's own: durations end in `_us` (integer microseconds), sizes in `_bytes`.
 
-use std::fmt;
-use std::ops::{Index, IndexMut};
-use std::str::FromStr;
+mod octets;
+mod phase;
+mod target;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+pub use octets::{Digest, Fields, Hex, HexError, Octets, SpanId, TraceId, field};
+pub use phase::{Phase, Timings};
+pub use target::{Target, TargetError};
 
 use crate::clock::Timestamp;
 
@@ -19,263 +20,6 @@ pub type ExchangeId = u64;
 
 /// Counts client connections from 1, in the order in which they were accepted.
 pub type ConnectionId = u64;
-
-/// A part of an exchange's time, in the order in which they happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Waiting for us or for the client: whatever lies between the phases below.
-    Blocked,
-    /// Resolving the name of what is dialled.
-    Dns,
-    /// TCP, and the parent proxy's answer where there is one.
-    Connect,
-    /// The upstream TLS handshake.
-    ///
-    /// HAR calls it `ssl` and counts it inside `connect`; only `export::har` adds them.
-    Tls,
-    /// From the first request byte written to the last.
-    Send,
-    /// From the last request byte written to the first byte of the final (not 1xx) head.
-    Wait,
-    /// From the first byte of the final head to the last byte read from upstream.
-    Receive,
-}
-
-impl Phase {
-    /// All phases, in order.
-    pub const ALL: [Self; 7] = [
-        Self::Blocked,
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Send,
-        Self::Wait,
-        Self::Receive,
-    ];
-
-    /// The phase's name in the recording and in every output.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Blocked => "blocked",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Send => "send",
-            Self::Wait => "wait",
-            Self::Receive => "receive",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// How long each phase took, in microseconds; `None` where a phase did not happen.
-///
-/// `None` is not zero: a reused connection has no connect phase at all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings([Option<u64>; 7]);
-
-impl Timings {
-    /// The sum of all phases: the exchange's whole time, microseconds.
-    pub fn total_us(&self) -> u64 {
-        self.0
-            .iter()
-            .flatten()
-            .fold(0, |sum, us| sum.saturating_add(*us))
-    }
-
-    /// The phases that happened, in order, with their microseconds.
-    pub fn iter(&self) -> impl Iterator<Item = (Phase, u64)> + '_ {
-        Phase::ALL
-            .into_iter()
-            .filter_map(|phase| Some((phase, self[phase]?)))
-    }
-}
-
-impl Index<Phase> for Timings {
-    type Output = Option<u64>;
-
-    fn index(&self, phase: Phase) -> &Option<u64> {
-        &self.0[phase as usize]
-    }
-}
-
-impl IndexMut<Phase> for Timings {
-    fn index_mut(&mut self, phase: Phase) -> &mut Option<u64> {
-        &mut self.0[phase as usize]
-    }
-}
-
-impl FromIterator<(Phase, u64)> for Timings {
-    fn from_iter<I: IntoIterator<Item = (Phase, u64)>>(phases: I) -> Self {
-        let mut timings = Self::default();
-        for (phase, us) in phases {
-            timings[phase] = Some(us);
-        }
-        timings
-    }
-}
-
-impl Serialize for Timings {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter().map(|(phase, us)| (phase.name(), us)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Timings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Named {
-            blocked: Option<u64>,
-            dns: Option<u64>,
-            connect: Option<u64>,
-            tls: Option<u64>,
-            send: Option<u64>,
-            wait: Option<u64>,
-            receive: Option<u64>,
-        }
-        let n = Named::deserialize(deserializer)?;
-        Ok(Self([
-            n.blocked, n.dns, n.connect, n.tls, n.send, n.wait, n.receive,
-        ]))
-    }
-}
-
-/// Octets that are usually text: JSON text when UTF-8, else `{"b64": "…"}`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Octets(pub Vec<u8>);
-
-impl Octets {
-    /// The octets as text for people, with `\u{fffd}` for what is not UTF-8.
-    pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
-    }
-}
-
-impl From<&str> for Octets {
-    fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
-    }
-}
-
-impl From<String> for Octets {
-    fn from(text: String) -> Self {
-        Self(text.into_bytes())
-    }
-}
-
-impl From<&[u8]> for Octets {
-    fn from(octets: &[u8]) -> Self {
-        Self(octets.to_vec())
-    }
-}
-
-impl Serialize for Octets {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.collect_map([("b64", BASE64.encode(&self.0))]),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Octets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Text(String),
-            Binary { b64: String },
-        }
-        match Either::deserialize(deserializer)? {
-            Either::Text(text) => Ok(Self(text.into_bytes())),
-            Either::Binary { b64 } => BASE64.decode(b64).map(Self).map_err(D::Error::custom),
-        }
-    }
-}
-
-/// Header or trailer fields in the order in which hyper gave them: `[[name, value], …]`.
-pub type Fields = Vec<(String, Octets)>;
-
-/// The first value of the field `name` (lower case), as text.
-pub fn field<'a>(fields: &'a Fields, name: &str) -> Option<std::borrow::Cow<'a, str>> {
-    fields
-        .iter()
-        .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.to_text())
-}
-
-/// A fixed number of octets written as lower-case hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hex<const N: usize>(pub [u8; N]);
-
-/// SHA-256 of a body (FIPS 180-4).
-pub type Digest = Hex<32>;
-
-/// W3C Trace Context `trace-id`: one for a recorded command.
-pub type TraceId = Hex<16>;
-
-/// W3C Trace Context `parent-id`: one for an exchange.
-pub type SpanId = Hex<8>;
-
-impl<const N: usize> fmt::Display for Hex<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
-
-impl<const N: usize> fmt::Debug for Hex<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Text that is not the expected number of lower-case hexadecimal digits.
-#[derive(Debug, thiserror::Error)]
-#[error("expected {expected} lower-case hexadecimal digits")]
-pub struct HexError {
-    expected: usize,
-}
-
-impl<const N: usize> FromStr for Hex<N> {
-    type Err = HexError;
-
-    fn from_str(text: &str) -> Result<Self, HexError> {
-        let error = || HexError { expected: 2 * N };
-        if text.len() != 2 * N {
-            return Err(error());
-        }
-        let mut octets = [0; N];
-        for (octet, pair) in octets.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit = |c: u8| match c {
-                b'0'..=b'9' => Ok(c - b'0'),
-                b'a'..=b'f' => Ok(c - b'a' + 10),
-                _ => Err(error()),
-            };
-            *octet = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(Self(octets))
-    }
-}
-
-impl<const N: usize> Serialize for Hex<N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
-    }
-}
 
 /// A message body: transfer-decoded, content-encoded octets, as they were received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -292,7 +36,7 @@ pub struct Body {
     pub kept: bool,
 }
 
-fn yes() -> bool {
+const fn yes() -> bool {
     true
 }
 
@@ -300,7 +44,7 @@ fn yes() -> bool {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde's skip_serializing_if gives a reference"
 )]
-fn is_true(kept: &bool) -> bool {
+const fn is_true(kept: &bool) -> bool {
     *kept
 }
 
@@ -452,6 +196,18 @@ pub struct UpstreamSide {
     pub via: Option<String>,
 }
 
+/// One address that the upstream leg tried (RFC 8305 races both families).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The address and port.
+    pub addr: String,
+    /// From the first SYN to the answer, or to the end of the race, microseconds.
+    pub took_us: u64,
+    /// What happened; `None` for the winner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// A client connection is set up, whatever became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
@@ -477,6 +233,9 @@ pub struct Opened {
     /// Upstream TLS handshake, microseconds.
     #[serde(default)]
     pub tls_us: Option<u64>,
+    /// Each address that was tried, the winner included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Tried>,
     /// Why there is no upstream, or why we said no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -491,6 +250,9 @@ pub struct Closed {
     pub from_client_bytes: u64,
     /// Octets to the client, below its TLS.
     pub to_client_bytes: u64,
+    /// True for a blind tunnel, whose octets are all that is known of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tunnel: bool,
     /// Who ended it, and how.
     pub why: String,
 }
@@ -555,38 +317,5 @@ impl Exchange {
             Outcome::Ended(end) => end.body.as_ref().map_or(0, |body| body.bytes),
             Outcome::Aborted(abort) => abort.body_bytes,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_phase_that_did_not_happen_is_absent_not_zero() {
-        let timings = Timings::from_iter([(Phase::Send, 2), (Phase::Wait, 80)]);
-        let json = serde_json::to_string(&timings).unwrap();
-        assert_eq!(json, r#"{"send":2,"wait":80}"#);
-        assert_eq!(serde_json::from_str::<Timings>(&json).unwrap(), timings);
-        assert_eq!(timings[Phase::Connect], None);
-        assert_eq!(timings.total_us(), 82);
-    }
-
-    #[test]
-    fn octets_that_are_not_text_survive() {
-        for octets in [b"plain".to_vec(), vec![0xff, 0, b'a']] {
-            let octets = Octets(octets);
-            let json = serde_json::to_string(&octets).unwrap();
-            assert_eq!(serde_json::from_str::<Octets>(&json).unwrap(), octets);
-        }
-    }
-
-    #[test]
-    fn a_digest_takes_64_lower_case_digits_and_nothing_else() {
-        let text = "0af7651916cd43dd8448eb211c80319c";
-        assert_eq!(text.parse::<TraceId>().unwrap().to_string(), text);
-        assert!(text.to_uppercase().parse::<TraceId>().is_err());
-        assert!(text.parse::<SpanId>().is_err());
-        assert!("0af7651916cd43éé8448eb211c8031".parse::<TraceId>().is_err());
     }
 }

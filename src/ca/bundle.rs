@@ -1,0 +1,91 @@
+//! The bundle that the child trusts: the roots that it would have had, and ours.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::pki_types::CertificateDer;
+
+/// A PEM file in a private folder; the folder goes when this is dropped.
+#[derive(Debug)]
+pub struct Bundle {
+    dir: PathBuf,
+    path: PathBuf,
+}
+
+impl Bundle {
+    /// Writes `roots` and then `own` to `bundle.pem` in a new folder `dir` (mode 0700, file 0600).
+    pub fn write(
+        dir: &Path,
+        roots: &[CertificateDer<'_>],
+        own: &CertificateDer<'_>,
+    ) -> io::Result<Self> {
+        fs::DirBuilder::new().mode(0o700).create(dir)?;
+        let bundle = Self {
+            dir: dir.to_owned(),
+            path: dir.join("bundle.pem"),
+        };
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&bundle.path)?;
+        let text: String = roots.iter().chain([own]).map(to_pem).collect();
+        file.write_all(text.as_bytes())?;
+        Ok(bundle)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        // Holds public certificates only: a leftover after a crash harms nobody.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// RFC 7468: 64 columns between the two lines.
+pub fn to_pem(certificate: &CertificateDer<'_>) -> String {
+    let text = BASE64.encode(certificate);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|&c| char::from(c)));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    #[test]
+    fn the_bundle_holds_every_root_and_ours_and_goes_with_its_owner() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("run");
+        let roots = [CertificateDer::from(vec![1; 100]), CertificateDer::from(vec![2; 3])];
+        let own = CertificateDer::from(vec![3; 48]);
+        let bundle = Bundle::write(&dir, &roots, &own).unwrap();
+        let read: Vec<_> = CertificateDer::pem_file_iter(bundle.path())
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(read, [roots[0].clone(), roots[1].clone(), own]);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&dir), mode(bundle.path())), (0o700, 0o600));
+        drop(bundle);
+        assert!(!dir.exists());
+    }
+}

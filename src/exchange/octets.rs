@@ -1,0 +1,162 @@
+//! Octets as JSON holds them: text where they are text, digits where they are digests and ids.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Octets that are usually text: JSON text when UTF-8, else `{"b64": "…"}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Octets(pub Vec<u8>);
+
+impl Octets {
+    /// The octets as text for people, with `\u{fffd}` for what is not UTF-8.
+    pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+}
+
+impl From<&str> for Octets {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+impl From<String> for Octets {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+}
+
+impl From<&[u8]> for Octets {
+    fn from(octets: &[u8]) -> Self {
+        Self(octets.to_vec())
+    }
+}
+
+impl Serialize for Octets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.collect_map([("b64", BASE64.encode(&self.0))]),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Octets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Text(String),
+            Binary { b64: String },
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Text(text) => Ok(Self(text.into_bytes())),
+            Either::Binary { b64 } => BASE64.decode(b64).map(Self).map_err(D::Error::custom),
+        }
+    }
+}
+
+/// Header or trailer fields in the order in which hyper gave them: `[[name, value], …]`.
+pub type Fields = Vec<(String, Octets)>;
+
+/// The first value of the field `name` (lower case), as text.
+pub fn field<'a>(fields: &'a Fields, name: &str) -> Option<std::borrow::Cow<'a, str>> {
+    fields
+        .iter()
+        .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.to_text())
+}
+
+/// A fixed number of octets written as lower-case hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hex<const N: usize>(pub [u8; N]);
+
+/// SHA-256 of a body (FIPS 180-4).
+pub type Digest = Hex<32>;
+
+/// W3C Trace Context `trace-id`: one for a recorded command.
+pub type TraceId = Hex<16>;
+
+/// W3C Trace Context `parent-id`: one for an exchange.
+pub type SpanId = Hex<8>;
+
+impl<const N: usize> fmt::Display for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl<const N: usize> fmt::Debug for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not the expected number of lower-case hexadecimal digits.
+#[derive(Debug, thiserror::Error)]
+#[error("expected {expected} lower-case hexadecimal digits")]
+pub struct HexError {
+    expected: usize,
+}
+
+impl<const N: usize> FromStr for Hex<N> {
+    type Err = HexError;
+
+    fn from_str(text: &str) -> Result<Self, HexError> {
+        let error = || HexError { expected: 2 * N };
+        if text.len() != 2 * N {
+            return Err(error());
+        }
+        let mut octets = [0; N];
+        for (octet, pair) in octets.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digit = |c: u8| match c {
+                b'0'..=b'9' => Ok(c - b'0'),
+                b'a'..=b'f' => Ok(c - b'a' + 10),
+                _ => Err(error()),
+            };
+            *octet = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(octets))
+    }
+}
+
+impl<const N: usize> Serialize for Hex<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_that_are_not_text_survive() {
+        for octets in [b"plain".to_vec(), vec![0xff, 0, b'a']] {
+            let octets = Octets(octets);
+            let json = serde_json::to_string(&octets).unwrap();
+            assert_eq!(serde_json::from_str::<Octets>(&json).unwrap(), octets);
+        }
+    }
+
+    #[test]
+    fn a_digest_takes_64_lower_case_digits_and_nothing_else() {
+        let text = "0af7651916cd43dd8448eb211c80319c";
+        assert_eq!(text.parse::<TraceId>().unwrap().to_string(), text);
+        assert!(text.to_uppercase().parse::<TraceId>().is_err());
+        assert!(text.parse::<SpanId>().is_err());
+        assert!("0af7651916cd43éé8448eb211c8031".parse::<TraceId>().is_err());
+    }
+}

@@ -1,0 +1,116 @@
+//! What a client wants to reach: `host:port`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+/// A host and a port, as CONNECT names them (RFC 9110 section 9.3.6).
+///
+/// The host is in lower case, without the brackets of an IPv6 address and without a trailing dot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    host: String,
+    port: u16,
+}
+
+/// Why a text is not a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// No colon and number at the end.
+    #[error("a target is HOST:PORT")]
+    Port,
+    /// Empty, too long, or with characters that no host name has.
+    #[error("not a host name or IP address")]
+    Host,
+}
+
+/// RFC 1035 section 2.3.4.
+const HOST_LIMIT: usize = 253;
+
+impl Target {
+    /// Takes a host as written in a URL or on the wire.
+    pub fn new(host: &str, port: u16) -> Result<Self, TargetError> {
+        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inside) => inside
+                .parse::<Ipv6Addr>()
+                .map_err(|_| TargetError::Host)?
+                .to_string(),
+            None => host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(),
+        };
+        let is_name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+        let is_plain = host.bytes().all(is_name) || host.parse::<IpAddr>().is_ok();
+        if host.is_empty() || host.len() > HOST_LIMIT || !is_plain {
+            return Err(TargetError::Host);
+        }
+        Ok(Self { host, port })
+    }
+
+    /// The host: lower case, no brackets, no trailing dot.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The host as an address, if it is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let (host, port) = text.rsplit_once(':').ok_or(TargetError::Port)?;
+        if port.is_empty() || !port.bytes().all(|c| c.is_ascii_digit()) {
+            return Err(TargetError::Port);
+        }
+        let port = port.parse().map_err(|_| TargetError::Port)?;
+        // Without brackets the last colon of an IPv6 address would be taken for the port's.
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(TargetError::Host);
+        }
+        Self::new(host, port)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_has_one_spelling() {
+        for (written, target) in [
+            ("proxy.golang.org:443", "proxy.golang.org:443"),
+            ("Proxy.GoLang.org.:443", "proxy.golang.org:443"),
+            ("[2001:DB8::0:1]:443", "[2001:db8::1]:443"),
+            ("192.0.2.7:80", "192.0.2.7:80"),
+        ] {
+            assert_eq!(written.parse::<Target>().unwrap().to_string(), target);
+        }
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused() {
+        for text in [
+            "", ":443", "host", "host:", "host:+1", "host:65536", "ho st:1", "a@b:1", "a/b:1",
+            "::1:443", "[::1]", "[::1%eth0]:1", "ho\0st:1", "h\u{f6}st:1",
+        ] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+}

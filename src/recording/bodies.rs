@@ -1,0 +1,393 @@
+//! Bodies: small ones stay in memory for the journal, large ones go to a file as they pass.
+//!
+//! A thread named `bodies` writes the files, so that a large body never stands before somebody
+//! else's last byte. What waits for it is bounded; a full queue holds the sender back.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::PollSemaphore;
+
+use super::format::{BODIES, INLINE_LIMIT};
+use super::recorder::Durability;
+use super::sync::{Syncer, sync_dir};
+use crate::exchange::{Body, Digest, Hex, Octets};
+
+/// Octets on their way to the disk at most, over all bodies.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Octets that one body may add at once: a part of the queue, so that no body waits for ever.
+const CHUNK_LIMIT: usize = 256 * 1024;
+
+enum Job {
+    Chunk(u64, Bytes, OwnedSemaphorePermit),
+    Finish(u64, oneshot::Sender<Stored>),
+    Discard(u64),
+}
+
+/// A body that has passed whole.
+struct Stored {
+    sha256: Digest,
+    bytes: u64,
+    kept: io::Result<bool>,
+}
+
+/// Takes bodies; cheap to clone. The thread ends with the last clone.
+#[derive(Clone)]
+pub struct BodyStore {
+    jobs: mpsc::UnboundedSender<Job>,
+    room: Arc<Semaphore>,
+    next: Arc<AtomicU64>,
+    keep: bool,
+}
+
+impl BodyStore {
+    pub(super) fn start(
+        dir: &Path,
+        durability: Durability,
+        keep: bool,
+        syncer: Option<Syncer>,
+    ) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let writer = Writer {
+            dir: dir.join(BODIES),
+            durability,
+            keep,
+            syncer,
+            open: HashMap::new(),
+        };
+        std::thread::Builder::new()
+            .name("bodies".into())
+            .spawn(move || writer.run(queue))?;
+        Ok(Self {
+            jobs,
+            room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            next: Arc::default(),
+            keep,
+        })
+    }
+
+    /// A place for one body.
+    pub fn sink(&self) -> BodySink {
+        BodySink {
+            room: PollSemaphore::new(Arc::clone(&self.room)),
+            store: self.clone(),
+            small: Vec::new(),
+            file: None,
+            permit: None,
+        }
+    }
+}
+
+/// One body on its way; dropping it before [`finish`](Self::finish) leaves nothing behind.
+pub struct BodySink {
+    store: BodyStore,
+    room: PollSemaphore,
+    small: Vec<u8>,
+    file: Option<u64>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The body passed, but could not be kept.
+#[derive(Debug)]
+pub struct NotKept {
+    /// Digest and length, all that is left of it.
+    pub body: Body,
+    /// Why.
+    pub why: io::Error,
+}
+
+impl BodySink {
+    /// Ready once there is room for a chunk on the way to the disk.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.permit.is_none() && (self.file.is_some() || self.small.len() > INLINE_LIMIT / 2) {
+            let chunk = u32::try_from(CHUNK_LIMIT).unwrap_or(u32::MAX);
+            self.permit = ready!(self.room.poll_acquire_many(cx, chunk));
+        }
+        Poll::Ready(())
+    }
+
+    /// Adds a chunk; call [`poll_ready`](Self::poll_ready) before.
+    pub fn push(&mut self, chunk: &Bytes) {
+        if self.file.is_none() && self.small.len() + chunk.len() <= INLINE_LIMIT {
+            self.small.extend_from_slice(chunk);
+            return;
+        }
+        let first = self.file.is_none();
+        let key = *self
+            .file
+            .get_or_insert_with(|| self.store.next.fetch_add(1, Ordering::Relaxed));
+        if first && !self.small.is_empty() {
+            let small = Bytes::from(std::mem::take(&mut self.small));
+            self.send(key, small);
+        }
+        self.send(key, chunk.clone());
+    }
+
+    fn send(&mut self, key: u64, chunk: Bytes) {
+        let permit = self.permit.take().map(|mut permit| {
+            let unused = CHUNK_LIMIT.saturating_sub(chunk.len().max(1));
+            drop(permit.split(unused));
+            permit
+        });
+        // Without a permit (one frame beyond what was asked room for) the queue grows by that frame.
+        let permit = permit.or_else(|| Arc::clone(&self.store.room).try_acquire_many_owned(0).ok());
+        if let Some(permit) = permit {
+            let _ = self.store.jobs.send(Job::Chunk(key, chunk, permit));
+        }
+    }
+
+    /// The body is whole: once this returns, it stands under its name or is known to be lost.
+    pub async fn finish(mut self) -> Result<Body, NotKept> {
+        let Some(key) = self.file.take() else {
+            let small = std::mem::take(&mut self.small);
+            return Ok(Body {
+                sha256: Hex(Sha256::digest(&small).into()),
+                bytes: small.len() as u64,
+                inline: self.store.keep.then_some(Octets(small)),
+                kept: self.store.keep,
+            });
+        };
+        let (reply, stored) = oneshot::channel();
+        let _ = self.store.jobs.send(Job::Finish(key, reply));
+        let stored = stored.await.unwrap_or_else(|_| Stored {
+            sha256: Hex([0; 32]),
+            bytes: 0,
+            kept: Err(io::Error::other("the thread that writes bodies is gone")),
+        });
+        let mut body = Body {
+            sha256: stored.sha256,
+            bytes: stored.bytes,
+            inline: None,
+            kept: false,
+        };
+        match stored.kept {
+            Ok(kept) => {
+                body.kept = kept;
+                Ok(body)
+            }
+            Err(why) => Err(NotKept { body, why }),
+        }
+    }
+}
+
+impl Drop for BodySink {
+    fn drop(&mut self) {
+        if let Some(key) = self.file.take() {
+            let _ = self.store.jobs.send(Job::Discard(key));
+        }
+    }
+}
+
+/// What the thread owns.
+struct Writer {
+    dir: PathBuf,
+    durability: Durability,
+    keep: bool,
+    syncer: Option<Syncer>,
+    open: HashMap<u64, Open>,
+}
+
+struct Open {
+    file: io::Result<Option<(File, PathBuf)>>,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl Writer {
+    fn run(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
+        while let Some(job) = queue.blocking_recv() {
+            match job {
+                Job::Chunk(key, chunk, permit) => {
+                    self.chunk(key, &chunk);
+                    drop(permit);
+                }
+                Job::Finish(key, reply) => {
+                    if let Some(open) = self.open.remove(&key) {
+                        // The exchange was given up meanwhile: nobody listens.
+                        let _ = reply.send(self.finish(open));
+                    }
+                }
+                Job::Discard(key) => {
+                    if let Some(Open { file: Ok(Some((_, path))), .. }) = self.open.remove(&key) {
+                        let _ = fs::remove_file(path);
+                    }
+                }
+            }
+        }
+    }
+
+    fn chunk(&mut self, key: u64, chunk: &Bytes) {
+        let (dir, keep) = (&self.dir, self.keep);
+        let open = self.open.entry(key).or_insert_with(|| Open {
+            file: if keep { create(dir, key).map(Some) } else { Ok(None) },
+            hasher: Sha256::new(),
+            bytes: 0,
+        });
+        open.hasher.update(chunk);
+        open.bytes += chunk.len() as u64;
+        if let Ok(Some((file, path))) = &mut open.file {
+            if let Err(error) = file.write_all(chunk) {
+                // The room that the half of it takes is better used by others.
+                let _ = fs::remove_file(path);
+                open.file = Err(error);
+            }
+        }
+    }
+
+    fn finish(&self, open: Open) -> Stored {
+        let sha256 = Hex(open.hasher.finalize().into());
+        let kept = open.file.and_then(|file| match file {
+            None => Ok(false),
+            Some((file, path)) => self.publish(file, &path, sha256).map(|()| true),
+        });
+        Stored {
+            sha256,
+            bytes: open.bytes,
+            kept,
+        }
+    }
+
+    /// Gives the file its name; one that stands there already holds the same octets.
+    fn publish(&self, file: File, temporary: &Path, sha256: Digest) -> io::Result<()> {
+        let name = sha256.to_string();
+        let dir = self.dir.join(&name[..2]);
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        if self.durability == Durability::Strict {
+            file.sync_all()?;
+        }
+        let path = dir.join(&name);
+        let same = fs::symlink_metadata(&path)
+            .is_ok_and(|there| there.is_file() && there.len() == file.metadata().map_or(0, |m| m.len()));
+        if same {
+            fs::remove_file(temporary)?;
+        } else {
+            fs::rename(temporary, &path)?;
+        }
+        match (self.durability, &self.syncer) {
+            (Durability::Strict, _) => sync_dir(&dir)?,
+            (Durability::Group, Some(syncer)) => syncer.sync_body(file, dir),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn create(dir: &Path, key: u64) -> io::Result<(File, PathBuf)> {
+    let path = dir.join(format!(".{}-{key}", std::process::id()));
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    Ok((file, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    fn store(dir: &Path, keep: bool) -> BodyStore {
+        fs::create_dir_all(dir.join(BODIES)).unwrap();
+        BodyStore::start(dir, Durability::Process, keep, None).unwrap()
+    }
+
+    async fn pass(store: &BodyStore, octets: &[u8], chunk: usize) -> Result<Body, NotKept> {
+        let mut sink = store.sink();
+        for part in octets.chunks(chunk) {
+            poll_fn(|cx| sink.poll_ready(cx)).await;
+            sink.push(&Bytes::copy_from_slice(part));
+        }
+        sink.finish().await
+    }
+
+    fn files(dir: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir.join(BODIES)).unwrap().flatten() {
+            if entry.path().is_dir() {
+                found.extend(fs::read_dir(entry.path()).unwrap().flatten().map(|e| e.path()));
+            } else {
+                found.push(entry.path());
+            }
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_small_body_is_inline_and_a_large_one_a_file_by_its_digest() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        let octets: Vec<u8> = (0..INLINE_LIMIT + 1).map(|i| (i % 251) as u8).collect();
+        let small = pass(&store, &octets[..INLINE_LIMIT], 1000).await.unwrap();
+        assert_eq!(small.inline, Some(Octets(octets[..INLINE_LIMIT].to_vec())));
+        assert!(files(temp.path()).is_empty());
+        let large = pass(&store, &octets, 1000).await.unwrap();
+        assert_eq!((large.inline, large.bytes), (None, octets.len() as u64));
+        let name = large.sha256.to_string();
+        let path = temp.path().join(BODIES).join(&name[..2]).join(&name);
+        assert_eq!(fs::read(path).unwrap(), octets);
+        assert_eq!(large.sha256, Hex(Sha256::digest(&octets).into()));
+    }
+
+    #[tokio::test]
+    async fn equal_bodies_are_kept_once_and_a_dropped_one_not_at_all() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        let octets = vec![7; 1 << 20];
+        pass(&store, &octets, 1 << 16).await.unwrap();
+        let mut dropped = store.sink();
+        dropped.push(&Bytes::from(octets.clone()));
+        drop(dropped);
+        pass(&store, &octets, 1 << 16).await.unwrap();
+        assert_eq!(files(temp.path()).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn without_keeping_only_the_digest_is_left() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), false);
+        for size in [10, 100_000] {
+            let body = pass(&store, &vec![7; size], 4096).await.unwrap();
+            assert_eq!((body.kept, body.inline, body.bytes), (false, None, size as u64));
+        }
+        assert!(files(temp.path()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_cannot_be_written_is_told_with_its_digest() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        fs::remove_dir(temp.path().join(BODIES)).unwrap();
+        let octets = vec![7; 100_000];
+        let lost = pass(&store, &octets, 4096).await.unwrap_err();
+        assert_eq!(lost.body.sha256, Hex(Sha256::digest(&octets).into()));
+        assert!(!lost.body.kept);
+    }
+
+    #[tokio::test]
+    async fn a_slow_disk_holds_the_sender_back() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        let taken = store.room.clone().acquire_many_owned(QUEUE_BYTES as u32).await.unwrap();
+        let mut sink = store.sink();
+        sink.push(&Bytes::from(vec![7; INLINE_LIMIT + 1]));
+        let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;
+        assert!(!ready);
+        drop(taken);
+        poll_fn(|cx| sink.poll_ready(cx)).await;
+    }
+}

@@ -1,0 +1,187 @@
+//! Making a recording's folder, and replacing its manifest.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use super::format::{BODIES, HAR, INDEX, JOURNAL, MANIFEST, Manifest};
+
+/// Why a recording cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// There is one of that name.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    /// `--force` found something that no recorder made.
+    #[error("{} is not a recording, so it is not replaced", .0.display())]
+    Foreign(PathBuf),
+    /// `--force` found a recorder at work.
+    #[error("{} is being written by another recorder", .0.display())]
+    Busy(PathBuf),
+    /// The file system said no.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A new recording's folder with its journal, which is locked as long as the file is open.
+#[derive(Debug)]
+pub struct Folder {
+    /// The folder.
+    pub dir: PathBuf,
+    /// `journal.ndjson`, open for appending.
+    pub journal: File,
+}
+
+/// Makes `dir` (mode 0700) and what stands in it; with `replace`, a recording there goes first.
+pub fn create(dir: &Path, replace: bool) -> Result<Folder, CreateError> {
+    let at = |path: &Path, source| CreateError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_parent(parent).map_err(|source| at(parent, source))?;
+    }
+    if replace && dir.exists() {
+        remove(dir)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(CreateError::Exists(dir.to_owned()));
+        }
+        made => made.map_err(|source| at(dir, source))?,
+    }
+    let bodies = dir.join(BODIES);
+    let made = DirBuilder::new().mode(0o700).create(&bodies);
+    made.map_err(|source| at(&bodies, source))?;
+    let path = dir.join(JOURNAL);
+    let journal = OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| at(&path, source))?;
+    rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|errno| at(&path, errno.into()))?;
+    Ok(Folder {
+        dir: dir.to_owned(),
+        journal,
+    })
+}
+
+/// A folder of recordings that we make ourselves keeps out of version control.
+fn make_parent(parent: &Path) -> io::Result<()> {
+    if parent.exists() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    fs::write(parent.join(".gitignore"), "*\n")
+}
+
+/// Removes a recording, and only what recorders put there.
+fn remove(dir: &Path) -> Result<(), CreateError> {
+    let foreign = || CreateError::Foreign(dir.to_owned());
+    let at = |path: &Path, source| CreateError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let kind = fs::symlink_metadata(dir).map_err(|source| at(dir, source))?;
+    let path = dir.join(JOURNAL);
+    if !kind.is_dir() || !fs::symlink_metadata(&path).is_ok_and(|journal| journal.is_file()) {
+        return Err(foreign());
+    }
+    let journal = File::open(&path).map_err(|source| at(&path, source))?;
+    rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| CreateError::Busy(dir.to_owned()))?;
+    for name in [MANIFEST, JOURNAL, HAR, INDEX, "capture.pcapng", "capture-tls.pcapng"] {
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at(&dir.join(name), error));
+            }
+            _ => {}
+        }
+    }
+    let bodies = dir.join(BODIES);
+    if bodies.is_dir() && !bodies.is_symlink() {
+        fs::remove_dir_all(&bodies).map_err(|source| at(&bodies, source))?;
+    }
+    // Whatever else lies there is the user's: then the folder is not empty and stays.
+    fs::remove_dir(dir).map_err(|_| foreign())
+}
+
+/// Writes `recording.json` anew: a temporary file, then a rename.
+pub fn write_manifest(dir: &Path, manifest: &Manifest) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(manifest)?;
+    text.push(b'\n');
+    replace_file(&dir.join(MANIFEST), |file| file.write_all(&text))
+}
+
+/// Puts a file in place whole or not at all: written beside it, then renamed (mode 0600).
+pub fn replace_file(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| write(&mut file))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_recording_is_private_and_its_parent_ignored_by_git() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("recordings/one");
+        let folder = create(&dir, false).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder.dir), 0o700);
+        assert_eq!(mode(&dir.join(JOURNAL)), 0o600);
+        let ignored = fs::read_to_string(temp.path().join("recordings/.gitignore")).unwrap();
+        assert_eq!(ignored, "*\n");
+    }
+
+    #[test]
+    fn an_existing_recording_is_kept_unless_replacing_was_asked_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("one");
+        let folder = create(&dir, false).unwrap();
+        assert!(matches!(create(&dir, false), Err(CreateError::Exists(_))));
+        assert!(matches!(create(&dir, true), Err(CreateError::Busy(_))));
+        drop(folder);
+        create(&dir, true).unwrap();
+    }
+
+    #[test]
+    fn replacing_never_removes_what_no_recorder_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("thesis");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("chapter1"), "words").unwrap();
+        assert!(matches!(create(&dir, true), Err(CreateError::Foreign(_))));
+        fs::write(dir.join(JOURNAL), "").unwrap();
+        assert!(matches!(create(&dir, true), Err(CreateError::Foreign(_))));
+        assert_eq!(fs::read_to_string(dir.join("chapter1")).unwrap(), "words");
+    }
+}

@@ -1,0 +1,175 @@
+//! The recorder: what the rest of the program holds to have something written.
+//!
+//! A cloneable sender. Lines are built by the task that has something to tell, and go to the one
+//! owner of the journal in order. `begin` is queued, `end` is awaited: only then may the client see
+//! the end of what it asked for.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::bodies::BodyStore;
+use super::format::{self, Connection, Event, Gap, Totals};
+use crate::clock::Timestamp;
+use crate::exchange::{MadeBy, Mode};
+
+/// When a recorded exchange is safe from what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// From a crash or kill of modtape: written before the client sees the end. No fsync.
+    #[default]
+    Process,
+    /// And from a power cut, all but the last 50 ms: fsync follows, nobody waits for it.
+    Group,
+    /// And from a power cut, wholly: the client's last byte waits for fsync.
+    Strict,
+}
+
+/// One line on its way to the journal.
+pub(super) struct Line {
+    /// As [`format::to_text`] made it.
+    pub(super) text: Vec<u8>,
+    /// Told once the line is as safe as the durability promises, or known to be lost.
+    pub(super) written: Option<oneshot::Sender<()>>,
+}
+
+/// What went wrong first; shared by the journal, the bodies and whoever asks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Health(Arc<OnceLock<String>>);
+
+impl Health {
+    pub(super) fn fail(&self, why: &str) {
+        let _ = self.0.set(why.to_owned());
+    }
+}
+
+/// Feeds a recording; cheap to clone. The journal closes when the last clone is gone.
+#[derive(Clone)]
+pub struct Recorder {
+    lines: mpsc::UnboundedSender<Line>,
+    bodies: BodyStore,
+    counts: Arc<Counts>,
+    health: Health,
+}
+
+#[derive(Default)]
+struct Counts {
+    exchanges: AtomicU64,
+    finished: AtomicU64,
+    made_by_modtape: AtomicU64,
+    connections: AtomicU64,
+    tunnels: AtomicU64,
+    body_bytes: AtomicU64,
+    tunnel_bytes: AtomicU64,
+    gaps: AtomicU64,
+}
+
+impl Recorder {
+    // The queue has no bound of its own: each exchange has at most a handful of lines in it, since
+    // its end is awaited, so exchanges and connections in flight bound it.
+    pub(super) fn new(
+        lines: mpsc::UnboundedSender<Line>,
+        bodies: BodyStore,
+        health: Health,
+    ) -> Self {
+        Self {
+            lines,
+            bodies,
+            counts: Arc::default(),
+            health,
+        }
+    }
+
+    /// Queues a line; nobody waits for it.
+    pub fn note(&self, at: Timestamp, event: &Event) {
+        self.send(at, event, None);
+    }
+
+    /// Queues a line and returns once it is as safe as the durability promises. A line that could
+    /// not be written returns too: traffic goes on, and [`Self::failure`] knows.
+    pub async fn write(&self, at: Timestamp, event: &Event) {
+        let (written, done) = oneshot::channel();
+        self.send(at, event, Some(written));
+        // An error says that the journal's owner is gone, which `failure` tells too.
+        let _ = done.await;
+    }
+
+    /// Notes that something is missing, and why.
+    pub fn gap(&self, at: Timestamp, what: String, why: String) {
+        self.health.fail(&why);
+        self.note(at, &Event::Gap(Gap { what, why }));
+    }
+
+    /// Where bodies go.
+    pub const fn bodies(&self) -> &BodyStore {
+        &self.bodies
+    }
+
+    /// The first thing that could not be written; the recording is incomplete then.
+    pub fn failure(&self) -> Option<&str> {
+        self.health.0.get().map(String::as_str)
+    }
+
+    /// What was counted so far.
+    pub fn totals(&self) -> Totals {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts {
+            exchanges,
+            finished,
+            made_by_modtape,
+            connections,
+            tunnels,
+            body_bytes,
+            tunnel_bytes,
+            gaps,
+        } = &*self.counts;
+        Totals {
+            exchanges: get(exchanges),
+            aborted: get(exchanges).saturating_sub(get(finished)),
+            made_by_modtape: get(made_by_modtape),
+            connections: get(connections),
+            tunnels: get(tunnels),
+            body_bytes: get(body_bytes),
+            tunnel_bytes: get(tunnel_bytes),
+            gaps: get(gaps),
+        }
+    }
+
+    fn send(&self, at: Timestamp, event: &Event, written: Option<oneshot::Sender<()>>) {
+        self.count(event);
+        let text = format::to_text(at, event);
+        if self.lines.send(Line { text, written }).is_err() {
+            self.health.fail("the journal was closed early");
+        }
+    }
+
+    fn count(&self, event: &Event) {
+        let add = |count: &AtomicU64, more: u64| count.fetch_add(more, Ordering::Relaxed);
+        let counts = &self.counts;
+        match event {
+            Event::Begin(_) => {
+                add(&counts.exchanges, 1);
+            }
+            Event::End(end) => {
+                add(&counts.finished, 1);
+                add(&counts.body_bytes, end.body.as_ref().map_or(0, |body| body.bytes));
+                add(&counts.made_by_modtape, (end.made_by == MadeBy::Modtape).into());
+            }
+            Event::Abort(abort) => {
+                add(&counts.body_bytes, abort.body_bytes);
+            }
+            Event::Connection(Connection::Opened(opened)) => {
+                add(&counts.connections, 1);
+                add(&counts.tunnels, (opened.mode == Mode::Tunnel).into());
+            }
+            Event::Connection(Connection::Closed(closed)) if closed.tunnel => {
+                add(&counts.tunnel_bytes, closed.from_client_bytes + closed.to_client_bytes);
+            }
+            Event::Gap(_) => {
+                add(&counts.gaps, 1);
+            }
+            Event::Connection(_) | Event::Open(_) | Event::Close(_) => {}
+        }
+    }
+}

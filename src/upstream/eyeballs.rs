@@ -1,0 +1,148 @@
+//! Racing addresses of both families (RFC 8305), each try timed.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::clock::{Clock, Timestamp};
+
+/// A try that has not answered by then no longer keeps the next one waiting: RFC 8305 section 5
+/// recommends 250 ms; the go command waits 300.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// One address that was tried.
+#[derive(Debug, Clone)]
+pub struct Try {
+    /// The address.
+    pub addr: SocketAddr,
+    /// From the first SYN to the answer, or to the end of the race, microseconds.
+    pub took_us: u64,
+    /// What happened; `None` for the winner.
+    pub error: Option<String>,
+}
+
+/// Connects to the first address that answers; `None` if none does. Every try is noted.
+pub(super) async fn race(
+    clock: &Clock,
+    addresses: &[SocketAddr],
+    tries: &mut Vec<Try>,
+) -> Option<TcpStream> {
+    let mut waiting = interleave(addresses).into_iter();
+    let mut running: JoinSet<(SocketAddr, io::Result<TcpStream>)> = JoinSet::new();
+    let mut started: Vec<(SocketAddr, Timestamp)> = Vec::new();
+    let mut next = waiting.next();
+    let winner = loop {
+        if let Some(addr) = next.take() {
+            started.push((addr, clock.now()));
+            running.spawn(async move { (addr, TcpStream::connect(addr).await) });
+        }
+        let outcome = tokio::select! {
+            outcome = running.join_next() => outcome,
+            () = tokio::time::sleep(HEAD_START), if waiting.len() > 0 => {
+                next = waiting.next();
+                continue;
+            }
+        };
+        match outcome {
+            Some(Ok((addr, Ok(stream)))) => {
+                note(clock, &started, tries, addr, None);
+                break Some(stream);
+            }
+            Some(Ok((addr, Err(error)))) => {
+                note(clock, &started, tries, addr, Some(error.to_string()));
+                next = waiting.next();
+            }
+            Some(Err(_)) => next = waiting.next(),
+            None => break None,
+        }
+    };
+    for &(addr, _) in &started {
+        if !tries.iter().any(|tried| tried.addr == addr) {
+            note(clock, &started, tries, addr, Some(String::from("no answer")));
+        }
+    }
+    if let Some(stream) = &winner {
+        // Head and body leave as separate writes: without this the second waits for an ACK.
+        let _ = stream.set_nodelay(true);
+    }
+    winner
+}
+
+fn note(
+    clock: &Clock,
+    started: &[(SocketAddr, Timestamp)],
+    tries: &mut Vec<Try>,
+    addr: SocketAddr,
+    error: Option<String>,
+) {
+    let since = started.iter().find(|(other, _)| *other == addr);
+    let took_us = since.map_or(0, |(_, since)| clock.now().micros_since(*since));
+    tries.push(Try {
+        addr,
+        took_us,
+        error,
+    });
+}
+
+/// The families alternate, beginning with the one that the resolver put first (section 4).
+fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first() else {
+        return Vec::new();
+    };
+    let same = |address: &&SocketAddr| address.is_ipv6() == first.is_ipv6();
+    let mut preferred = addresses.iter().filter(same);
+    let mut other = addresses.iter().filter(|address| !same(address));
+    let mut order = Vec::with_capacity(addresses.len());
+    loop {
+        let pair = (preferred.next(), other.next());
+        order.extend(pair.0.into_iter().chain(pair.1));
+        if pair == (None, None) {
+            return order;
+        }
+    }
+}
+
+/// The tries in words: `192.0.2.1:443: Connection refused, [2001:db8::1]:443: no answer`.
+pub(super) fn tell(tries: &[Try]) -> String {
+    let mut text = String::new();
+    for tried in tries {
+        let comma = if text.is_empty() { "" } else { ", " };
+        let error = tried.error.as_deref().unwrap_or("connected");
+        let _ = write!(text, "{comma}{}: {error}", tried.addr);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_alternate_beginning_with_the_first() {
+        let v6 = ["[2001:db8::1]:1", "[2001:db8::2]:1"].map(|a| a.parse().unwrap());
+        let v4 = ["192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"].map(|a| a.parse().unwrap());
+        let all = [v6[0], v6[1], v4[0], v4[1], v4[2]];
+        assert_eq!(interleave(&all), [v6[0], v4[0], v6[1], v4[1], v4[2]]);
+        assert_eq!(interleave(&[]), []);
+    }
+
+    #[tokio::test]
+    async fn a_refused_address_is_noted_and_the_next_one_taken_at_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let closed = {
+            let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            gone.local_addr().unwrap()
+        };
+        let mut tries = Vec::new();
+        let stream = race(&Clock::start(), &[closed, open], &mut tries).await;
+        assert_eq!(stream.unwrap().peer_addr().unwrap(), open);
+        assert_eq!(tries.len(), 2);
+        assert!(tries[0].error.is_some() && tries[1].error.is_none());
+        assert!(tell(&tries[..1]).contains("refused"), "{}", tell(&tries));
+    }
+}

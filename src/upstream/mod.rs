@@ -1,0 +1,310 @@
+//! The upstream leg: the only code that dials.
+//!
+//! resolve → TCP (both families raced) → parent proxy, if any → TLS. Each step is timed, and each
+//! failure names the step. Never retries, never falls back to plain text, never skips verification.
+
+mod eyeballs;
+mod overrides;
+mod parent;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub use eyeballs::Try;
+pub use overrides::{ConnectTo, OverrideError, Resolve};
+pub use parent::{ParentError, ParentProxies};
+
+use crate::clock::{Clock, Timestamp};
+use crate::exchange::{Phase, Target};
+use crate::tls::{ClientConfigs, Protocol};
+
+/// How long each step may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Resolving, TCP and the parent proxy's answer together; the go command's own is 30 s.
+    pub connect: Duration,
+    /// The TLS handshake; the go command gives up at 10 s, and our word should come before.
+    pub tls: Duration,
+}
+
+/// Why the upstream leg gave no connection; each variant names the step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address.
+    #[error("cannot resolve {host}")]
+    Resolve {
+        /// What was looked up.
+        host: String,
+        /// The resolver's words.
+        source: io::Error,
+    },
+    /// Every address refused.
+    #[error("cannot connect to {target} ({tried})")]
+    Connect {
+        /// What was wanted.
+        target: Target,
+        /// The addresses tried, each with its error.
+        tried: String,
+    },
+    /// Nobody answered in time.
+    #[error("no connection to {target} within {limit:?} ({step})")]
+    Timeout {
+        /// What was wanted.
+        target: Target,
+        /// The limit.
+        limit: Duration,
+        /// What was going on.
+        step: &'static str,
+    },
+    /// The way leads back to ourselves.
+    #[error("{target} is modtape itself")]
+    Loop {
+        /// What was wanted.
+        target: Target,
+    },
+    /// The parent proxy did not let us through.
+    #[error("parent proxy {proxy}")]
+    Parent {
+        /// Its address, without credentials.
+        proxy: String,
+        /// What it said.
+        source: ParentError,
+    },
+    /// The TLS handshake failed, or the certificate is not to be trusted.
+    #[error("TLS with {host}")]
+    Tls {
+        /// The name that was verified.
+        host: String,
+        /// What was wrong.
+        source: io::Error,
+    },
+}
+
+impl DialError {
+    /// The whole chain in one line, fit for a reason phrase (RFC 9112 section 4).
+    pub fn diagnosis(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            let words = error.to_string();
+            if !text.contains(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
+            source = error.source();
+        }
+        text.chars()
+            .map(|c| if (' '..='~').contains(&c) { c } else { '?' })
+            .collect()
+    }
+}
+
+/// How a connection came about; filled as the steps pass, so that a failure keeps what is known.
+#[derive(Debug, Clone, Default)]
+pub struct Journey {
+    /// When dialling began.
+    pub started: Timestamp,
+    /// Resolving, microseconds.
+    pub dns_us: Option<u64>,
+    /// TCP and parent proxy, microseconds.
+    pub connect_us: Option<u64>,
+    /// TLS, microseconds.
+    pub tls_us: Option<u64>,
+    /// Each address that was tried.
+    pub tries: Vec<Try>,
+    /// The parent proxy, without credentials.
+    pub via: Option<String>,
+    /// Where TCP connected to.
+    pub addr: Option<SocketAddr>,
+    /// Where TCP connected from.
+    pub local_addr: Option<SocketAddr>,
+    /// What TLS agreed on.
+    pub alpn: Option<Protocol>,
+    /// The TLS version.
+    pub tls: Option<&'static str>,
+}
+
+/// Dials; cheap to clone.
+#[derive(Clone)]
+pub struct Dialer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Clock,
+    limits: Limits,
+    resolve: Vec<Resolve>,
+    connect_to: Vec<ConnectTo>,
+    parents: ParentProxies,
+    tls: ClientConfigs,
+    refused: Vec<SocketAddr>,
+}
+
+impl Dialer {
+    /// `refused` are our own listeners: dialling them would go round in circles.
+    pub fn new(
+        clock: Clock,
+        limits: Limits,
+        tls: ClientConfigs,
+        parents: ParentProxies,
+        (resolve, connect_to): (Vec<Resolve>, Vec<ConnectTo>),
+        refused: Vec<SocketAddr>,
+    ) -> Self {
+        let inner = Inner {
+            clock,
+            limits,
+            resolve,
+            connect_to,
+            parents,
+            tls,
+            refused,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Opens TCP to `target`, through the parent proxy if there is one for it.
+    ///
+    /// `secure` says whether TLS will follow, which decides which proxy variable counts.
+    /// `enter` hears of each phase as it begins.
+    pub async fn connect(
+        &self,
+        target: &Target,
+        secure: bool,
+        journey: &mut Journey,
+        enter: &(dyn Fn(Phase) + Send + Sync),
+    ) -> Result<TcpStream, DialError> {
+        let limit = self.inner.limits.connect;
+        journey.started = self.inner.clock.now();
+        let dialling = self.connect_steps(target, secure, journey, enter);
+        let outcome = tokio::time::timeout(limit, dialling).await;
+        outcome.unwrap_or_else(|_| {
+            let spent = self.inner.clock.now().micros_since(journey.started);
+            let step = match journey.dns_us {
+                None => {
+                    journey.dns_us = Some(spent);
+                    "resolving"
+                }
+                Some(dns) => {
+                    journey.connect_us = Some(spent.saturating_sub(dns));
+                    "connecting"
+                }
+            };
+            Err(DialError::Timeout {
+                target: target.clone(),
+                limit,
+                step,
+            })
+        })
+    }
+
+    async fn connect_steps(
+        &self,
+        target: &Target,
+        secure: bool,
+        journey: &mut Journey,
+        enter: &(dyn Fn(Phase) + Send + Sync),
+    ) -> Result<TcpStream, DialError> {
+        let Inner { clock, parents, .. } = &*self.inner;
+        let dialled = overrides::connect_to(&self.inner.connect_to, target);
+        let parent = parents.proxy_for(&dialled, secure).map_err(|source| DialError::Parent {
+            proxy: String::from("settings"),
+            source,
+        })?;
+        let next_hop = parent.as_ref().map_or(&dialled, |parent| parent.target());
+        journey.via = parent.as_ref().map(ToString::to_string);
+
+        enter(Phase::Dns);
+        let resolving = clock.now();
+        let addresses = self.resolve(next_hop).await;
+        let connecting = clock.now();
+        journey.dns_us = Some(connecting.micros_since(resolving));
+        let addresses = addresses?;
+        if addresses.iter().any(|address| self.inner.refused.contains(address)) {
+            return Err(DialError::Loop {
+                target: target.clone(),
+            });
+        }
+
+        enter(Phase::Connect);
+        let raced = eyeballs::race(clock, &addresses, &mut journey.tries).await;
+        let mut stream = raced.ok_or_else(|| DialError::Connect {
+            target: next_hop.clone(),
+            tried: eyeballs::tell(&journey.tries),
+        });
+        if let (Ok(stream), Some(parent)) = (&mut stream, &parent) {
+            if let Err(source) = parent.open(stream, &dialled).await {
+                journey.connect_us = Some(clock.now().micros_since(connecting));
+                return Err(DialError::Parent {
+                    proxy: parent.to_string(),
+                    source,
+                });
+            }
+        }
+        journey.connect_us = Some(clock.now().micros_since(connecting));
+        let stream = stream?;
+        journey.addr = stream.peer_addr().ok();
+        journey.local_addr = stream.local_addr().ok();
+        Ok(stream)
+    }
+
+    /// Completes TLS for `host`, offering `protocols`.
+    pub async fn handshake(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        protocols: &[Protocol],
+        journey: &mut Journey,
+        enter: &(dyn Fn(Phase) + Send + Sync),
+    ) -> Result<TlsStream<TcpStream>, DialError> {
+        let Inner { clock, limits, tls, .. } = &*self.inner;
+        let failed = |source| DialError::Tls {
+            host: host.to_owned(),
+            source,
+        };
+        enter(Phase::Tls);
+        let started = clock.now();
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let connector = TlsConnector::from(tls.offering(protocols));
+        let outcome = tokio::time::timeout(limits.tls, connector.connect(name, stream)).await;
+        journey.tls_us = Some(clock.now().micros_since(started));
+        let stream = outcome
+            .map_err(|_| {
+                let text = format!("no answer within {:?}", limits.tls);
+                failed(io::Error::new(io::ErrorKind::TimedOut, text))
+            })?
+            .map_err(failed)?;
+        let (_, session) = stream.get_ref();
+        journey.alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
+        journey.tls = session.protocol_version().map(crate::tls::version_name);
+        Ok(stream)
+    }
+
+    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, DialError> {
+        if let Some(ip) = target.ip() {
+            return Ok(vec![SocketAddr::new(ip, target.port())]);
+        }
+        if let Some(addresses) = overrides::resolve(&self.inner.resolve, target) {
+            return Ok(addresses);
+        }
+        let failed = |source| DialError::Resolve {
+            host: target.host().to_owned(),
+            source,
+        };
+        let found = tokio::net::lookup_host((target.host(), target.port())).await;
+        let addresses: Vec<_> = found.map_err(failed)?.collect();
+        if addresses.is_empty() {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        Ok(addresses)
+    }
+}

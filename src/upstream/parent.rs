@@ -1,0 +1,229 @@
+//! Parent proxies: HTTP CONNECT with Basic credentials (RFC 9110 section 9.3.6), and SOCKS5.
+
+use std::fmt;
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hyper_util::client::proxy::matcher::Matcher;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::exchange::{Target, TargetError};
+
+/// The longest answer to CONNECT that is read.
+const HEAD_LIMIT: usize = 16 * 1024;
+
+/// Why the parent proxy did not let us through.
+#[derive(Debug, thiserror::Error)]
+pub enum ParentError {
+    /// A scheme that modtape does not speak to a proxy.
+    #[error("has the scheme {0}: only http, socks5 and socks5h are supported")]
+    Scheme(String),
+    /// Its host or port cannot be read.
+    #[error("has no usable address")]
+    Address(#[source] TargetError),
+    /// It said no.
+    #[error("answered {status} {reason}")]
+    Refused {
+        /// Status code; 407 wants credentials.
+        status: u16,
+        /// Its reason phrase.
+        reason: String,
+    },
+    /// Its answer is not HTTP.
+    #[error("gave an answer that is not HTTP")]
+    Answer,
+    /// The SOCKS5 exchange failed.
+    #[error("SOCKS5")]
+    Socks(#[source] tokio_socks::Error),
+    /// The connection broke.
+    #[error("broke off")]
+    Io(#[source] io::Error),
+}
+
+/// Which proxy is used for which target.
+pub struct ParentProxies {
+    matcher: Option<Matcher>,
+}
+
+impl ParentProxies {
+    /// Every target is dialled directly.
+    pub const fn none() -> Self {
+        Self { matcher: None }
+    }
+
+    /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say; empty means not set.
+    pub fn from_variables(https: &str, http: &str, no_proxy: &str) -> Self {
+        if https.is_empty() && http.is_empty() {
+            return Self::none();
+        }
+        let matcher = Matcher::builder().https(https).http(http).no(no_proxy);
+        Self {
+            matcher: Some(matcher.build()),
+        }
+    }
+
+    /// The proxy for `target`, if it goes through one.
+    pub(super) fn proxy_for(
+        &self,
+        target: &Target,
+        secure: bool,
+    ) -> Result<Option<Parent>, ParentError> {
+        let scheme = if secure { "https" } else { "http" };
+        let Ok(uri) = format!("{scheme}://{target}/").parse() else {
+            return Ok(None);
+        };
+        let found = self.matcher.as_ref().and_then(|matcher| matcher.intercept(&uri));
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let kind = match found.uri().scheme_str() {
+            Some("http") => Kind::Http,
+            Some("socks5" | "socks5h") => Kind::Socks5,
+            other => return Err(ParentError::Scheme(other.unwrap_or("none").to_owned())),
+        };
+        let port = found.uri().port_u16().unwrap_or(kind.default_port());
+        let target =
+            Target::new(found.uri().host().unwrap_or_default(), port).map_err(ParentError::Address)?;
+        let credentials = match kind {
+            Kind::Http => found.basic_auth().and_then(|basic| {
+                let text = basic.to_str().ok()?.strip_prefix("Basic ")?;
+                let decoded = String::from_utf8(BASE64.decode(text).ok()?).ok()?;
+                let (user, password) = decoded.split_once(':')?;
+                Some((user.to_owned(), password.to_owned()))
+            }),
+            Kind::Socks5 => found
+                .raw_auth()
+                .map(|(user, password)| (user.to_owned(), password.to_owned())),
+        };
+        Ok(Some(Parent {
+            kind,
+            target,
+            credentials,
+        }))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Http,
+    Socks5,
+}
+
+impl Kind {
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Socks5 => 1080,
+        }
+    }
+}
+
+/// One proxy on the way to a target.
+pub(super) struct Parent {
+    kind: Kind,
+    target: Target,
+    credentials: Option<(String, String)>,
+}
+
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.kind {
+            Kind::Http => "http",
+            Kind::Socks5 => "socks5",
+        };
+        write!(f, "{scheme}://{}", self.target)
+    }
+}
+
+impl Parent {
+    pub(super) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Asks for a tunnel to `target`; afterwards `stream` carries it.
+    pub(super) async fn open(
+        &self,
+        stream: &mut TcpStream,
+        target: &Target,
+    ) -> Result<(), ParentError> {
+        match self.kind {
+            Kind::Http => self.open_http(stream, target).await,
+            Kind::Socks5 => self.open_socks(stream, target).await,
+        }
+    }
+
+    async fn open_http(&self, stream: &mut TcpStream, target: &Target) -> Result<(), ParentError> {
+        let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+        if let Some((user, password)) = &self.credentials {
+            let basic = BASE64.encode(format!("{user}:{password}"));
+            head.push_str(&format!("Proxy-Authorization: Basic {basic}\r\n"));
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes()).await.map_err(ParentError::Io)?;
+
+        // Octet by octet: what follows the head belongs to the tunnel.
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            if answer.len() == HEAD_LIMIT {
+                return Err(ParentError::Answer);
+            }
+            answer.push(stream.read_u8().await.map_err(ParentError::Io)?);
+        }
+        let mut fields = [httparse::EMPTY_HEADER; 64];
+        let mut response = httparse::Response::new(&mut fields);
+        response.parse(&answer).map_err(|_| ParentError::Answer)?;
+        match response.code {
+            Some(200..=299) => Ok(()),
+            Some(status) => Err(ParentError::Refused {
+                status,
+                reason: response.reason.unwrap_or_default().to_owned(),
+            }),
+            None => Err(ParentError::Answer),
+        }
+    }
+
+    async fn open_socks(&self, stream: &mut TcpStream, target: &Target) -> Result<(), ParentError> {
+        use tokio_socks::tcp::Socks5Stream;
+        let wanted = (target.host(), target.port());
+        let opened = match &self.credentials {
+            None => Socks5Stream::connect_with_socket(stream, wanted).await,
+            Some((user, password)) => {
+                Socks5Stream::connect_with_password_and_socket(stream, wanted, user, password).await
+            }
+        };
+        opened.map(|_| ()).map_err(ParentError::Socks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(https: &str, no_proxy: &str, target: &str) -> Result<Option<Parent>, ParentError> {
+        ParentProxies::from_variables(https, "", no_proxy).proxy_for(&target.parse().unwrap(), true)
+    }
+
+    #[test]
+    fn credentials_are_used_and_never_shown() {
+        let parent = proxy("http://ana:p%40ss@proxy.corp:3128", "", "a.example:443");
+        let parent = parent.unwrap().unwrap();
+        let expected = Some((String::from("ana"), String::from("p@ss")));
+        assert_eq!(parent.credentials, expected);
+        assert_eq!(parent.to_string(), "http://proxy.corp:3128");
+    }
+
+    #[test]
+    fn no_proxy_goes_round_it() {
+        assert!(proxy("proxy.corp:3128", "a.example", "a.example:443").unwrap().is_none());
+        assert!(proxy("proxy.corp:3128", "a.example", "b.example:443").unwrap().is_some());
+        assert!(proxy("", "", "b.example:443").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_scheme_that_we_do_not_speak_is_named() {
+        let error = proxy("https://proxy.corp", "", "a.example:443").err().unwrap();
+        assert!(error.to_string().contains("https"), "{error}");
+    }
+}
