@@ -1,0 +1,70 @@
+//! Answers that we make ourselves: always `text/plain`, since the go command shows that and only
+//! that, and never 404 or 410, which would send it on to the next GOPROXY entry.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+
+use super::headers;
+use super::outgoing::Outgoing;
+use super::ticket::{Head, Ticket};
+use crate::exchange::MadeBy;
+
+/// What stands in front of every reason, so that nobody takes it for the origin's.
+const NAME: &str = "modtape: ";
+
+/// Records and returns our own answer.
+///
+/// go prints at most 8 lines of 81 characters, up to the first empty one (cmd/go/internal/web).
+pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> Response<Outgoing> {
+    let body = Bytes::from(format!("{NAME}{text}\n"));
+    let mut response = Response::new(Outgoing::Whole(Full::new(body.clone())));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    fields.insert("x-modtape-id", HeaderValue::from(ticket.id));
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let head = Head {
+        status,
+        reason: None,
+        version: "HTTP/1.1",
+        headers: headers::fields(response.headers()),
+        made_by: MadeBy::Modtape,
+    };
+    let now = ticket.now();
+    ticket.heard(now, head);
+    ticket.add_bytes(body.len());
+    ticket.last_byte();
+    let sink = ticket.sink();
+    let kept = match sink {
+        Some(mut sink) => {
+            sink.push(&body);
+            Some(sink.finish().await)
+        }
+        None => None,
+    };
+    ticket.end(kept, None, None).await;
+    response
+}
+
+/// The reason phrase of a refused CONNECT: all that the go command shows of it.
+///
+/// RFC 9112 section 4 allows spaces, tabs and visible characters.
+pub(super) fn reason_phrase(text: &str) -> String {
+    let plain = text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' });
+    NAME.chars().chain(plain).take(400).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_phrase_is_one_line_of_visible_characters() {
+        let phrase = reason_phrase("no\r\nInjected: header\u{1b}[2J é");
+        assert_eq!(phrase, "modtape: no??Injected: header?[2J ?");
+    }
+}

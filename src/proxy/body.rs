@@ -1,0 +1,263 @@
+//! A response body on its way to the client: kept while it passes, its end held back until it is
+//! on record.
+//!
+//! The client sees the end only after the journal has it: the frame that completes a known length,
+//! else the end itself. A body that ends short resets the client leg and is recorded as aborted.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::request_body::{self, SharedKept};
+use super::ticket::Ticket;
+use crate::clock::{Clock, Timestamp};
+use crate::recording::BodySink;
+use crate::recording::format::INLINE_LIMIT;
+
+/// Why a response body ended short.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the upstream broke off")]
+    Upstream(#[source] hyper::Error),
+    #[error("the upstream sent nothing for {0:?}")]
+    Idle(Duration),
+}
+
+type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+enum State {
+    /// Frames pass.
+    Passing(Ticket, Option<BodySink>),
+    /// All has come; the records are being written.
+    Finishing(Finishing),
+    /// The records are written, or the body broke off.
+    Over,
+}
+
+/// A response body on its way to the client.
+pub(super) struct Recorded {
+    incoming: Incoming,
+    clock: Clock,
+    idle: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+    state: State,
+    request: Option<SharedKept>,
+    /// Octets that are still to be yielded, where the length is known.
+    remaining: Option<u64>,
+    /// Octets that are still to come from upstream, where the length is known.
+    missing: Option<u64>,
+    /// Frames that came already: in the order in which the client gets them.
+    gathered: VecDeque<Frame<Bytes>>,
+    /// Frames that wait for the records.
+    held: VecDeque<Frame<Bytes>>,
+    /// What the client gets once it has had what came before.
+    failure: Option<BodyError>,
+    yielded: Option<Timestamp>,
+}
+
+impl Recorded {
+    pub(super) fn new(
+        incoming: Incoming,
+        clock: Clock,
+        idle: Option<Duration>,
+        (ticket, sink): (Ticket, Option<BodySink>),
+        request: Option<SharedKept>,
+    ) -> Self {
+        let exact = incoming.size_hint().exact();
+        Self {
+            incoming,
+            clock,
+            idle,
+            timer: None,
+            state: State::Passing(ticket, sink),
+            request,
+            remaining: exact,
+            missing: exact,
+            gathered: VecDeque::new(),
+            held: VecDeque::new(),
+            failure: None,
+            yielded: None,
+        }
+    }
+
+    /// Takes what is there without waiting. If that is a whole small body, it is recorded too, and
+    /// head and body can leave in one write.
+    pub(super) async fn gather(&mut self) {
+        if !self.missing.is_some_and(|bytes| bytes <= INLINE_LIMIT as u64) {
+            return;
+        }
+        std::future::poll_fn(|cx| {
+            while matches!(self.state, State::Passing(..)) {
+                match self.poll_incoming(cx) {
+                    Poll::Ready(Ok(Some(frame))) => self.gathered.push_back(frame),
+                    Poll::Ready(Ok(None)) => break,
+                    // The client gets what came before it first.
+                    Poll::Ready(Err(error)) => {
+                        self.failure = Some(error);
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending => return Poll::Ready(()),
+                }
+            }
+            self.poll_finishing(cx)
+        })
+        .await;
+    }
+
+    /// The next frame from upstream that may pass at once; `None` once all has come.
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Err(failure));
+        }
+        let State::Passing(ticket, sink) = &mut self.state else {
+            return Poll::Ready(Ok(None));
+        };
+        loop {
+            if let Some(sink) = sink {
+                ready!(sink.poll_ready(cx));
+            }
+            let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(frame) => frame.transpose().map_err(BodyError::Upstream)?,
+                Poll::Pending => {
+                    let Some(limit) = self.idle else {
+                        return Poll::Pending;
+                    };
+                    let timer = &mut self.timer;
+                    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                    ready!(timer.as_mut().poll(cx));
+                    return Poll::Ready(Err(BodyError::Idle(limit)));
+                }
+            };
+            self.timer = None;
+            let Some(frame) = frame else {
+                self.finish(None);
+                return Poll::Ready(Ok(None));
+            };
+            let Some(data) = frame.data_ref() else {
+                let trailers = frame.trailers_ref().cloned();
+                self.held.push_back(frame);
+                self.finish(trailers);
+                return Poll::Ready(Ok(None));
+            };
+            ticket.add_bytes(data.len());
+            if let Some(sink) = sink {
+                sink.push(data);
+            }
+            self.missing = self.missing.map(|bytes| bytes.saturating_sub(data.len() as u64));
+            let complete = self.missing == Some(0);
+            if self.incoming.is_end_stream() {
+                self.held.push_back(frame);
+                self.finish(None);
+                return Poll::Ready(Ok(None));
+            }
+            if !complete {
+                return Poll::Ready(Ok(Some(frame)));
+            }
+            // The length is reached, yet over HTTP/2 trailers or a bare end may follow.
+            self.held.push_back(frame);
+        }
+    }
+
+    fn finish(&mut self, trailers: Option<HeaderMap>) {
+        let State::Passing(mut ticket, sink) = std::mem::replace(&mut self.state, State::Over)
+        else {
+            return;
+        };
+        ticket.last_byte();
+        let request = self.request.take();
+        self.state = State::Finishing(Box::pin(async move {
+            let body = match sink {
+                Some(sink) => Some(sink.finish().await),
+                None => None,
+            };
+            let request = match request.as_ref().and_then(request_body::take_whole) {
+                Some(sink) => Some(sink.finish().await),
+                None => None,
+            };
+            ticket.end(body, request, trailers.as_ref()).await;
+        }));
+    }
+
+    fn poll_finishing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let State::Finishing(finishing) = &mut self.state {
+            ready!(finishing.as_mut().poll(cx));
+            self.state = State::Over;
+            self.gathered.append(&mut self.held);
+        }
+        Poll::Ready(())
+    }
+
+    fn break_off(&mut self, error: BodyError) -> BodyError {
+        if let State::Passing(ticket, _) = std::mem::replace(&mut self.state, State::Over) {
+            let mut why = error.to_string();
+            if let Some(source) = std::error::Error::source(&error) {
+                why = format!("{why}: {source}");
+            }
+            ticket.abort(&why);
+        }
+        error
+    }
+
+    fn yields(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        self.remaining = self.remaining.map(|left| left.saturating_sub(bytes));
+        self.yielded = Some(self.clock.now());
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// The client asks for more: until now it kept us waiting.
+    fn asked(&mut self) {
+        let Some(yielded) = self.yielded.take() else {
+            return;
+        };
+        if let State::Passing(ticket, _) = &mut self.state {
+            ticket.client_wait_us += self.clock.now().micros_since(yielded);
+            ticket.entry.wants_more();
+        }
+    }
+}
+
+impl http_body::Body for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        this.asked();
+        if let Some(frame) = this.gathered.pop_front() {
+            return this.yields(frame);
+        }
+        match ready!(this.poll_incoming(cx)) {
+            Ok(Some(frame)) => return this.yields(frame),
+            Ok(None) => {}
+            Err(error) => return Poll::Ready(Some(Err(this.break_off(error)))),
+        }
+        ready!(this.poll_finishing(cx));
+        match this.gathered.pop_front() {
+            Some(frame) => this.yields(frame),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Over) && self.gathered.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

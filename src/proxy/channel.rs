@@ -1,0 +1,273 @@
+//! A client connection as its exchanges see it: where it leads, and the upstream paired with it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::guard::Watch;
+use super::pair::{Pair, UpstreamIo};
+use super::responder::Responder;
+use crate::clock::Timestamp;
+use crate::exchange::{ClientSide, ConnectionId, Mode, Opened, Phase, Target, Tried, UpstreamSide};
+use crate::recording::format::{Connection, Event};
+use crate::tls::Protocol;
+use crate::upstream::{DialError, Dialer, Journey};
+
+/// Where the requests of a client connection go.
+#[derive(Debug, Clone)]
+pub(super) enum Destination {
+    /// Inside a CONNECT: TLS for this host, at this target.
+    Tunnelled { target: Target, host: String },
+    /// Absolute-form requests, each with a target of its own.
+    Plain,
+}
+
+/// What the first exchange of a connection owns.
+#[derive(Debug, Clone)]
+pub(super) struct First {
+    pub(super) started: Timestamp,
+    pub(super) journey: Journey,
+    /// A request after that no longer owns the dial.
+    pub(super) until: Timestamp,
+}
+
+/// Why an exchange has no upstream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PairError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("the upstream does not speak HTTP")]
+    Handshake(#[source] hyper::Error),
+    #[error("the upstream now chose another protocol than before")]
+    Protocol,
+}
+
+/// A client connection as its exchanges see it.
+pub(super) struct Channel {
+    context: Arc<Context>,
+    id: ConnectionId,
+    pub(super) client: ClientSide,
+    pub(super) destination: Destination,
+    pub(super) protocol: Protocol,
+    watch: Arc<Watch>,
+    /// Why TLS with the upstream failed, if it did: every request is answered with it.
+    pub(super) broken: Option<String>,
+    first: StdMutex<Option<First>>,
+    pairs: Mutex<HashMap<Target, Arc<Pair>>>,
+    /// Cancelled when the client connection should end after what is in flight.
+    pub(super) ended: CancellationToken,
+}
+
+impl Channel {
+    pub(super) fn new(
+        context: &Arc<Context>,
+        id: ConnectionId,
+        client: ClientSide,
+        (destination, protocol): (Destination, Protocol),
+        broken: Option<String>,
+        first: Option<First>,
+    ) -> Self {
+        Self {
+            watch: Watch::new(protocol, context.clock.now()),
+            context: Arc::clone(context),
+            id,
+            client,
+            destination,
+            protocol,
+            broken,
+            first: StdMutex::new(first),
+            pairs: Mutex::default(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    pub(super) const fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    pub(super) const fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(super) const fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    /// What the connection's first exchange owns, once, if its request came in time.
+    pub(super) fn take_first(&self) -> Option<First> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first
+            .take()
+            .filter(|first| self.context.clock.now() <= first.until)
+    }
+
+    /// Pairs this connection with what was dialled when CONNECT came.
+    pub(super) async fn pair_with(
+        self: &Arc<Self>,
+        target: &Target,
+        io: UpstreamIo,
+    ) -> Result<(), PairError> {
+        let pair = Pair::open(&self.context, io, self.protocol).await;
+        self.adopt(target, pair.map_err(PairError::Handshake)?).await;
+        Ok(())
+    }
+
+    /// The pair for `target`; dials where there is none, or where `lost` is what there is.
+    pub(super) async fn pair(
+        self: &Arc<Self>,
+        dialer: &Dialer,
+        target: &Target,
+        lost: Option<&Arc<Pair>>,
+        enter: &(dyn Fn(Phase) + Send + Sync),
+    ) -> Result<(Arc<Pair>, Option<Journey>), PairError> {
+        let mut pairs = self.pairs.lock().await;
+        if let Some(pair) = pairs.get(target) {
+            let usable = match lost {
+                Some(lost) => !Arc::ptr_eq(pair, lost),
+                // Of plain requests a new pair is simply dialled; inside a CONNECT the end of the
+                // upstream is met by sending, which tells a race from a close.
+                None => self.is_tunnelled() || !pair.ended.is_cancelled(),
+            };
+            if usable {
+                return Ok((Arc::clone(pair), None));
+            }
+        }
+        let (pair, journey) = self.dial(dialer, target, enter).await?;
+        pairs.insert(target.clone(), Arc::clone(&pair));
+        drop(pairs);
+        self.follow(target.clone(), &pair);
+        Ok((pair, Some(journey)))
+    }
+
+    const fn is_tunnelled(&self) -> bool {
+        matches!(self.destination, Destination::Tunnelled { .. })
+    }
+
+    async fn dial(
+        &self,
+        dialer: &Dialer,
+        target: &Target,
+        enter: &(dyn Fn(Phase) + Send + Sync),
+    ) -> Result<(Arc<Pair>, Journey), PairError> {
+        let mut journey = Journey::default();
+        let started = self.context.clock.now();
+        let dialled = self.dial_steps(dialer, target, &mut journey, enter).await;
+        let mode = if self.is_tunnelled() { Mode::Intercept } else { Mode::Plain };
+        let error = dialled.as_ref().err().map(|error| match error {
+            PairError::Dial(error) => error.diagnosis(),
+            other => other.to_string(),
+        });
+        note_opened(
+            &self.context,
+            (self.id, started, mode),
+            &target.to_string(),
+            &self.client,
+            (Some(&journey), error),
+        );
+        Ok((dialled?, journey))
+    }
+
+    async fn dial_steps(
+        &self,
+        dialer: &Dialer,
+        target: &Target,
+        journey: &mut Journey,
+        enter: &(dyn Fn(Phase) + Send + Sync),
+    ) -> Result<Arc<Pair>, PairError> {
+        let io = match &self.destination {
+            Destination::Plain => {
+                UpstreamIo::Plain(dialer.connect(target, false, journey, enter).await?)
+            }
+            Destination::Tunnelled { host, .. } => {
+                let stream = dialer.connect(target, true, journey, enter).await?;
+                let offered = [self.protocol];
+                let tls = dialer.handshake(stream, host, &offered, journey, enter).await?;
+                if journey.alpn.unwrap_or(Protocol::Http1) != self.protocol {
+                    return Err(PairError::Protocol);
+                }
+                UpstreamIo::Tls(Box::new(tls))
+            }
+        };
+        let pair = Pair::open(&self.context, io, self.protocol).await;
+        pair.map_err(PairError::Handshake)
+    }
+
+    async fn adopt(self: &Arc<Self>, target: &Target, pair: Arc<Pair>) {
+        self.pairs.lock().await.insert(target.clone(), Arc::clone(&pair));
+        self.follow(target.clone(), &pair);
+    }
+
+    /// When the upstream of a CONNECT ends, and nothing replaced it, the client leg ends too.
+    fn follow(self: &Arc<Self>, target: Target, pair: &Arc<Pair>) {
+        if !self.is_tunnelled() {
+            return;
+        }
+        let (channel, pair) = (Arc::downgrade(self), Arc::downgrade(pair));
+        let Some(ended) = pair.upgrade().map(|pair| pair.ended.clone()) else {
+            return;
+        };
+        self.context.tasks.spawn(async move {
+            ended.cancelled().await;
+            let (Some(channel), Some(pair)) = (channel.upgrade(), pair.upgrade()) else {
+                return;
+            };
+            let pairs = channel.pairs.lock().await;
+            if pairs.get(&target).is_some_and(|current| Arc::ptr_eq(current, &pair)) {
+                channel.ended.cancel();
+            }
+        });
+    }
+
+    /// The dialer, unless this is a replay.
+    pub(super) fn dialer(&self) -> Option<&Dialer> {
+        match &self.context.responder {
+            Responder::Upstream(dialer) => Some(dialer),
+            Responder::Replay(_) => None,
+        }
+    }
+}
+
+/// Records that a connection is set up, or why it is not.
+pub(super) fn note_opened(
+    context: &Context,
+    (id, started, mode): (ConnectionId, Timestamp, Mode),
+    target: &str,
+    client: &ClientSide,
+    (journey, error): (Option<&Journey>, Option<String>),
+) {
+    let redactor = &context.redactor;
+    let text = |text: &String| redactor.text(text);
+    let upstream = journey.map(|journey| UpstreamSide {
+        addr: journey.addr.map(|addr| addr.to_string()),
+        local_addr: journey.local_addr.map(|addr| addr.to_string()),
+        alpn: journey.alpn.map(|protocol| protocol.name().to_owned()),
+        tls: journey.tls.map(str::to_owned),
+        via: journey.via.as_ref().map(text),
+    });
+    let tries = journey.map_or_else(Vec::new, |journey| {
+        let tried = journey.tries.iter().map(|tried| Tried {
+            addr: tried.addr.to_string(),
+            took_us: tried.took_us,
+            error: tried.error.clone(),
+        });
+        tried.collect()
+    });
+    let opened = Opened {
+        id,
+        started_us: started,
+        mode,
+        target: redactor.text(target),
+        client: client.clone(),
+        upstream,
+        dns_us: journey.and_then(|journey| journey.dns_us),
+        connect_us: journey.and_then(|journey| journey.connect_us),
+        tls_us: journey.and_then(|journey| journey.tls_us),
+        tries,
+        error: error.as_ref().map(text),
+    };
+    let event = Event::Connection(Connection::Opened(opened));
+    context.note(context.clock.now(), &event);
+}

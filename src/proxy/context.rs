@@ -1,0 +1,112 @@
+//! What every connection shares.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::live::Live;
+use super::policy::Policy;
+use super::responder::Responder;
+use crate::ca::Leafs;
+use crate::clock::{Clock, Timestamp};
+use crate::exchange::TraceId;
+use crate::gomod::Base;
+use crate::recording::Recorder;
+use crate::recording::format::Event;
+use crate::redact::Redactor;
+
+/// How long each phase of a client connection may take; upstream limits are the dialer's.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// The head of a CONNECT, from accept.
+    pub connect_head: Duration,
+    /// The ClientHello, and then our handshake with the client.
+    pub client_hello: Duration,
+    /// A request head, from its first byte.
+    pub request_head: Duration,
+    /// A connection without a request.
+    pub idle: Duration,
+    /// The next part of a request body.
+    pub request_body_idle: Duration,
+    /// A tunnel that carries nothing, either way.
+    pub tunnel_idle: Duration,
+    /// The upstream's silence while we are ready to read; `None` waits as the go command would.
+    pub upstream_idle: Option<Duration>,
+    /// How long after the handshake the first request still owns the dial.
+    pub first_request: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect_head: Duration::from_secs(10),
+            client_hello: Duration::from_secs(10),
+            request_head: Duration::from_secs(15),
+            idle: Duration::from_secs(5 * 60),
+            request_body_idle: Duration::from_secs(60),
+            tunnel_idle: Duration::from_secs(15 * 60),
+            upstream_idle: None,
+            first_request: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What every connection shares.
+pub struct Context {
+    /// The run's clock.
+    pub clock: Clock,
+    /// How long everything may take.
+    pub deadlines: Deadlines,
+    /// Whose TLS is answered.
+    pub policy: Policy,
+    /// Mints leafs.
+    pub leafs: Leafs,
+    /// The one fork between live and offline.
+    pub responder: Responder,
+    /// Where records go; a replay keeps none.
+    pub recorder: Option<Recorder>,
+    /// What must not reach the disk.
+    pub redactor: Redactor,
+    /// What is going on right now.
+    pub live: Live,
+    /// Base paths of the GOPROXY entries.
+    pub bases: Vec<Base>,
+    /// The command's trace.
+    pub trace: TraceId,
+    /// Owns every task.
+    pub tasks: TaskTracker,
+    /// Tells every task to stop.
+    pub stop: CancellationToken,
+    /// Exchanges begun so far.
+    pub next_exchange: AtomicU64,
+    /// Connections accepted so far.
+    pub next_connection: AtomicU64,
+}
+
+impl Context {
+    /// Queues a record, if records are kept.
+    pub(super) fn note(&self, at: Timestamp, event: &Event) {
+        if let Some(recorder) = &self.recorder {
+            recorder.note(at, event);
+        }
+    }
+}
+
+/// Gives hyper's own tasks to the tracker.
+#[derive(Clone)]
+pub(super) struct Executor(pub(super) Arc<Context>);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        self.0.tasks.spawn(async move {
+            future.await;
+        });
+    }
+}

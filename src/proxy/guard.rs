@@ -1,0 +1,252 @@
+//! Stands between TLS and hyper on the client leg and keeps the deadlines that hyper cannot.
+//!
+//! hyper's own head timer also runs while a connection idles between requests, so it is off. Here a
+//! head has its time from its first byte, and a connection without a request has its own.
+
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::Deadlines;
+use crate::clock::{Clock, Timestamp};
+use crate::tls::Protocol;
+
+const NEVER: u64 = u64::MAX;
+
+/// What the guard and the handler tell each other.
+#[derive(Debug)]
+pub(super) struct Watch {
+    protocol: Protocol,
+    in_flight: AtomicU32,
+    head_since: AtomicU64,
+    idle_since: AtomicU64,
+    last_read: AtomicU64,
+}
+
+impl Watch {
+    pub(super) fn new(protocol: Protocol, now: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            protocol,
+            in_flight: AtomicU32::new(0),
+            head_since: AtomicU64::new(NEVER),
+            idle_since: AtomicU64::new(now.as_micros()),
+            last_read: AtomicU64::new(now.as_micros()),
+        })
+    }
+
+    /// A request head was read; returns when its first byte came.
+    pub(super) fn begin(&self) -> Timestamp {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let head = self.head_since.swap(NEVER, Ordering::Relaxed);
+        // On HTTP/2 streams overlap: the read that completed the head stands for its first byte.
+        let micros = match self.protocol {
+            Protocol::Http1 if head != NEVER => head,
+            Protocol::Http1 | Protocol::H2 => self.last_read.load(Ordering::Relaxed),
+        };
+        Timestamp::from_micros(micros)
+    }
+
+    /// An exchange is over.
+    pub(super) fn end(&self, now: Timestamp) {
+        self.idle_since.store(now.as_micros(), Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn saw_read(&self, now: Timestamp) {
+        self.last_read.store(now.as_micros(), Ordering::Relaxed);
+        if self.in_flight.load(Ordering::Relaxed) == 0
+            && self.head_since.load(Ordering::Relaxed) == NEVER
+        {
+            self.head_since.store(now.as_micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// When the client must have sent something, and what is wrong if it has not.
+    fn deadline(&self, deadlines: &Deadlines) -> Option<(Timestamp, &'static str)> {
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let after = |since: u64, limit: std::time::Duration| {
+            let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+            Timestamp::from_micros(since.saturating_add(limit))
+        };
+        let head = self.head_since.load(Ordering::Relaxed);
+        if self.protocol == Protocol::Http1 && head != NEVER {
+            let what = "client sent no whole request head in time";
+            return Some((after(head, deadlines.request_head), what));
+        }
+        let quiet = self
+            .idle_since
+            .load(Ordering::Relaxed)
+            .max(self.last_read.load(Ordering::Relaxed));
+        Some((after(quiet, deadlines.idle), "client connection was idle for too long"))
+    }
+}
+
+/// The wrapper itself.
+pub(super) struct Guard<IO> {
+    io: IO,
+    watch: Arc<Watch>,
+    clock: Clock,
+    deadlines: Deadlines,
+    timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+}
+
+impl<IO> Guard<IO> {
+    pub(super) const fn new(
+        io: IO,
+        watch: Arc<Watch>,
+        clock: Clock,
+        deadlines: Deadlines,
+    ) -> Self {
+        Self {
+            io,
+            watch,
+            clock,
+            deadlines,
+            timer: None,
+        }
+    }
+
+    /// Fails once the client's time is over; registers a timer otherwise.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            let Some((deadline, what)) = self.watch.deadline(&self.deadlines) else {
+                return Poll::Pending;
+            };
+            if self.clock.now() >= deadline {
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, what));
+            }
+            let at = self.clock.instant(deadline);
+            let (set_for, timer) = self
+                .timer
+                .get_or_insert_with(|| (deadline, Box::pin(tokio::time::sleep_until(at))));
+            // A timer that is set too early fires, and is set anew: cheaper than at every request.
+            if deadline < *set_for {
+                timer.as_mut().reset(at);
+                *set_for = deadline;
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.timer = None;
+        }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(outcome) => {
+                if buf.filled().len() > before {
+                    self.watch.saw_read(self.clock.now());
+                }
+                Poll::Ready(outcome)
+            }
+            Poll::Pending => self.poll_deadline(cx).map(Err),
+        }
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn guarded(protocol: Protocol) -> (Guard<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(1024);
+        let clock = Clock::start();
+        let watch = Watch::new(protocol, clock.now());
+        (Guard::new(near, watch, clock, Deadlines::default()), far)
+    }
+
+    async fn fails_after(guard: &mut Guard<tokio::io::DuplexStream>) -> (Duration, String) {
+        let started = guard.clock.now();
+        let error = loop {
+            if let Err(error) = guard.read_u8().await {
+                break error;
+            }
+        };
+        (guard.clock.now().since(started), error.to_string())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_nothing_is_given_five_minutes() {
+        let (mut guard, _far) = guarded(Protocol::H2);
+        let (after, error) = fails_after(&mut guard).await;
+        assert!((300..301).contains(&after.as_secs()), "{after:?}");
+        assert!(error.contains("idle"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_is_given_15_seconds_from_its_first_byte() {
+        let (mut guard, mut far) = guarded(Protocol::Http1);
+        let (after, error) = tokio::join!(fails_after(&mut guard), async {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            far.write_all(b"G").await.unwrap();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            far.write_all(b"E").await.unwrap();
+        })
+        .0;
+        assert!((115..116).contains(&after.as_secs()), "{after:?}");
+        assert!(error.contains("head"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_an_exchange_runs_the_client_may_be_silent() {
+        let (mut guard, mut far) = guarded(Protocol::Http1);
+        far.write_all(b"G").await.unwrap();
+        guard.read_u8().await.unwrap();
+        let watch = Arc::clone(&guard.watch);
+        assert_eq!(watch.begin(), guard.clock.now());
+        let silent = tokio::time::timeout(Duration::from_secs(3600), guard.read_u8()).await;
+        assert!(silent.is_err());
+        watch.end(guard.clock.now());
+        let (after, _) = fails_after(&mut guard).await;
+        assert!((300..301).contains(&after.as_secs()), "{after:?}");
+    }
+}

@@ -1,0 +1,144 @@
+//! A request body on its way upstream: kept while it passes, and given a time to arrive in.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::tap::{Marks, Slot};
+use crate::recording::BodySink;
+
+/// Why a request body did not pass.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestBodyError {
+    #[error("the client sent no more of its request body for {0:?}")]
+    Idle(Duration),
+    #[error("the client broke off its request body")]
+    Broken(#[source] hyper::Error),
+}
+
+/// What the handler keeps of a request body that passes.
+#[derive(Default)]
+pub(super) struct Kept {
+    sink: Option<BodySink>,
+    whole: bool,
+    sent: Option<Arc<Slot>>,
+}
+
+/// Shared with the handler, which asks for it when the exchange ends.
+pub(super) type SharedKept = Arc<Mutex<Kept>>;
+
+/// A request body, or none.
+pub(super) enum RequestBody {
+    Empty,
+    Passing(Box<Passing>),
+}
+
+pub(super) struct Passing {
+    incoming: Incoming,
+    kept: SharedKept,
+    marks: Arc<Marks>,
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl RequestBody {
+    pub(super) fn passing(
+        incoming: Incoming,
+        sink: Option<BodySink>,
+        marks: Arc<Marks>,
+        limit: Duration,
+    ) -> (Self, SharedKept) {
+        let kept = SharedKept::default();
+        lock(&kept).sink = sink;
+        let passing = Passing {
+            incoming,
+            kept: Arc::clone(&kept),
+            marks,
+            limit,
+            timer: None,
+        };
+        (Self::Passing(Box::new(passing)), kept)
+    }
+}
+
+/// The sink of a body that passed whole.
+pub(super) fn take_whole(kept: &SharedKept) -> Option<BodySink> {
+    let mut kept = lock(kept);
+    if kept.whole { kept.sink.take() } else { None }
+}
+
+fn lock(kept: &SharedKept) -> std::sync::MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Passing {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let mut kept = lock(&self.kept);
+        if let Some(sink) = &mut kept.sink {
+            ready!(sink.poll_ready(cx));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            let limit = self.limit;
+            let timer = &mut self.timer;
+            ready!(timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx));
+            return Poll::Ready(Some(Err(RequestBodyError::Idle(self.limit))));
+        };
+        self.timer = None;
+        let frame = match frame {
+            None => None,
+            Some(Ok(frame)) => Some(frame),
+            Some(Err(error)) => return Poll::Ready(Some(Err(RequestBodyError::Broken(error)))),
+        };
+        if let (Some(data), Some(sink)) =
+            (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)
+        {
+            sink.push(data);
+        }
+        if frame.is_none() || self.incoming.is_end_stream() {
+            kept.whole = true;
+            kept.sent.get_or_insert_with(|| self.marks.next_write());
+        }
+        Poll::Ready(frame.map(Ok))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Passing(passing) => passing.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Passing(passing) => passing.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Passing(passing) => passing.incoming.size_hint(),
+        }
+    }
+}
+
+/// When the last of a request body left, once it has.
+pub(super) fn sent(kept: &SharedKept) -> Option<Arc<Slot>> {
+    lock(kept).sent.clone()
+}

@@ -1,0 +1,172 @@
+//! A passive wrapper round a byte stream: counts octets and stamps when they passed.
+//!
+//! Sits below TLS on the client leg (octets on the wire) and below hyper on the upstream leg, where
+//! hyper would not tell when a request had left or when the first byte of an answer came.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::clock::{Clock, Timestamp};
+
+/// No stamp yet.
+const NEVER: u64 = u64::MAX;
+
+/// A stamp that is set once, by whichever write comes next.
+#[derive(Debug)]
+pub(super) struct Slot(AtomicU64);
+
+impl Slot {
+    /// When the write was done.
+    pub(super) fn stamp(&self) -> Option<Timestamp> {
+        let micros = self.0.load(Ordering::Relaxed);
+        (micros != NEVER).then(|| Timestamp::from_micros(micros))
+    }
+}
+
+/// What a [`Tap`] saw.
+#[derive(Debug)]
+pub(super) struct Marks {
+    clock: Clock,
+    read_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+    first_read: AtomicU64,
+    last_read: AtomicU64,
+    // A std Mutex: held for a push or a drain, never across an await.
+    awaiting_write: Mutex<Vec<Arc<Slot>>>,
+}
+
+impl Marks {
+    pub(super) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            read_bytes: AtomicU64::new(0),
+            written_bytes: AtomicU64::new(0),
+            first_read: AtomicU64::new(NEVER),
+            last_read: AtomicU64::new(NEVER),
+            awaiting_write: Mutex::default(),
+        })
+    }
+
+    /// Octets read and written so far.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (get(&self.read_bytes), get(&self.written_bytes))
+    }
+
+    /// Asks for the stamp of the next write.
+    pub(super) fn next_write(&self) -> Arc<Slot> {
+        let slot = Arc::new(Slot(AtomicU64::new(NEVER)));
+        let mut awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        awaiting.push(Arc::clone(&slot));
+        slot
+    }
+
+    /// Forgets the first read, so that the next one counts as first.
+    pub(super) fn expect_read(&self) {
+        self.first_read.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// The first read since [`expect_read`](Self::expect_read).
+    pub(super) fn first_read(&self) -> Option<Timestamp> {
+        stamp(&self.first_read)
+    }
+
+    /// The last read.
+    pub(super) fn last_read(&self) -> Option<Timestamp> {
+        stamp(&self.last_read)
+    }
+
+    fn saw_read(&self, bytes: usize) {
+        let now = self.clock.now().as_micros();
+        self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.last_read.store(now, Ordering::Relaxed);
+        let unset = self.first_read.load(Ordering::Relaxed) == NEVER;
+        if unset {
+            self.first_read.store(now, Ordering::Relaxed);
+        }
+    }
+
+    fn saw_write(&self, bytes: usize) {
+        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let mut awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        if !awaiting.is_empty() {
+            let now = self.clock.now().as_micros();
+            for slot in awaiting.drain(..) {
+                slot.0.store(now, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn stamp(mark: &AtomicU64) -> Option<Timestamp> {
+    let micros = mark.load(Ordering::Relaxed);
+    (micros != NEVER).then(|| Timestamp::from_micros(micros))
+}
+
+/// The wrapper. Vectored writes pass through, or TLS would lose them.
+#[derive(Debug)]
+pub(super) struct Tap<IO> {
+    io: IO,
+    marks: Arc<Marks>,
+}
+
+impl<IO> Tap<IO> {
+    pub(super) const fn new(io: IO, marks: Arc<Marks>) -> Self {
+        Self { io, marks }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let bytes = buf.filled().len() - before;
+        if bytes > 0 {
+            self.marks.saw_read(bytes);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.marks.saw_write(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        self.marks.saw_write(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

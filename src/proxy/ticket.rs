@@ -1,0 +1,356 @@
+//! One exchange while it lasts: its stamps, its line in the live view, and its records.
+//!
+//! Whatever happens to the tasks that carry it, a ticket ends exactly once: with `end`, with
+//! `abort`, or, if it is simply dropped, as aborted by the client.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::{HeaderMap, StatusCode};
+
+use super::channel::Channel;
+use super::context::Context;
+use super::headers;
+use super::live::Entry;
+use super::tap::Slot;
+use crate::clock::Timestamp;
+use crate::exchange::{
+    Abort, Attempt, Begin, Body, End, ExchangeId, Fields, MadeBy, Octets, Phase, SpanId, Timings,
+};
+use crate::gomod::Route;
+use crate::recording::BodySink;
+use crate::recording::bodies::NotKept;
+use crate::recording::format::Event;
+use crate::upstream::Journey;
+
+/// A response head as it is kept for the records.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) reason: Option<Octets>,
+    pub(super) version: &'static str,
+    pub(super) headers: Fields,
+    pub(super) made_by: MadeBy,
+}
+
+/// One exchange while it lasts.
+pub(super) struct Ticket {
+    context: Arc<Context>,
+    channel: Arc<Channel>,
+    pub(super) id: ExchangeId,
+    span: SpanId,
+    method: String,
+    url: String,
+    host: String,
+    pub(super) route: Route,
+    pub(super) entry: Entry,
+    stamps: Stamps,
+    head: Option<Head>,
+    attempts: Vec<Attempt>,
+    pub(super) client_wait_us: u64,
+    pub(super) body_bytes: u64,
+    over: bool,
+}
+
+/// When what happened.
+#[derive(Debug, Default)]
+struct Stamps {
+    started: Timestamp,
+    dns_us: Option<u64>,
+    connect_us: Option<u64>,
+    tls_us: Option<u64>,
+    send: Option<Timestamp>,
+    sent: Option<Arc<Slot>>,
+    head: Option<Timestamp>,
+    last_byte: Option<Timestamp>,
+}
+
+impl Stamps {
+    fn timings(&self, now: Timestamp) -> Timings {
+        let mut timings = Timings::default();
+        timings[Phase::Dns] = self.dns_us;
+        timings[Phase::Connect] = self.connect_us;
+        timings[Phase::Tls] = self.tls_us;
+        let dialling = timings.total_us();
+        let before = self.send.unwrap_or(now).micros_since(self.started);
+        timings[Phase::Blocked] = Some(before.saturating_sub(dialling));
+        let Some(send) = self.send else {
+            return timings;
+        };
+        let heard = self.head.unwrap_or(now).max(send);
+        let sent = self.sent.as_ref().and_then(|slot| slot.stamp());
+        let sent = match (sent, self.head) {
+            (Some(sent), _) => sent.clamp(send, heard),
+            // Answered before our write was stamped, or never written at all.
+            (None, Some(_)) => send,
+            (None, None) => heard,
+        };
+        timings[Phase::Send] = Some(sent.micros_since(send));
+        timings[Phase::Wait] = Some(heard.micros_since(sent));
+        if self.head.is_some() {
+            let last = self.last_byte.unwrap_or(now);
+            timings[Phase::Receive] = Some(last.micros_since(heard));
+        }
+        timings
+    }
+
+    const fn phase(&self) -> Phase {
+        match (self.send, self.head) {
+            (None, _) => Phase::Blocked,
+            (Some(_), None) => Phase::Wait,
+            (Some(_), Some(_)) => Phase::Receive,
+        }
+    }
+}
+
+impl Ticket {
+    /// Begins an exchange that started at `started`; `url` is still as the client wrote it.
+    pub(super) fn begin(
+        channel: &Arc<Channel>,
+        request: &http::request::Parts,
+        (url, host): (&str, &str),
+        started: Timestamp,
+    ) -> Self {
+        let context = Arc::clone(channel.context());
+        let id = context.next_exchange.fetch_add(1, Ordering::Relaxed) + 1;
+        let route = Route::of(url, &context.bases);
+        let begin = Begin {
+            id,
+            connection: channel.id(),
+            span: crate::exchange::Hex(crate::tls::random()),
+            method: request.method.as_str().to_owned(),
+            url: context.redactor.url(url),
+            version: headers::version_name(request.version).to_owned(),
+            headers: context.redactor.fields(&headers::fields(&request.headers)),
+        };
+        let ticket = Self {
+            id,
+            span: begin.span,
+            method: begin.method.clone(),
+            url: begin.url.clone(),
+            host: host.to_owned(),
+            entry: context.live.begin(Some(id), host, route.what(), Phase::Blocked),
+            route,
+            stamps: Stamps {
+                started,
+                ..Stamps::default()
+            },
+            head: None,
+            attempts: Vec::new(),
+            client_wait_us: 0,
+            body_bytes: 0,
+            over: false,
+            channel: Arc::clone(channel),
+            context,
+        };
+        ticket.context.note(started, &Event::Begin(begin));
+        ticket
+    }
+
+    /// The dial that this exchange owns.
+    pub(super) fn owns(&mut self, journey: &Journey) {
+        self.stamps.dns_us = journey.dns_us;
+        self.stamps.connect_us = journey.connect_us;
+        self.stamps.tls_us = journey.tls_us;
+    }
+
+    /// The request goes to hyper now; `slot` will know when it has left, if it has no body.
+    pub(super) fn sending(&mut self, slot: Option<Arc<Slot>>) {
+        self.stamps.send = Some(self.context.clock.now());
+        self.stamps.sent = slot;
+        self.entry.enter(Phase::Wait);
+    }
+
+    /// When the end of the request's body left.
+    pub(super) fn sent(&mut self, slot: Option<Arc<Slot>>) {
+        self.stamps.sent = slot.or_else(|| self.stamps.sent.take());
+    }
+
+    /// The present instant.
+    pub(super) fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    /// A place for the response's body, if records are kept.
+    pub(super) fn sink(&self) -> Option<BodySink> {
+        self.context.recorder.as_ref().map(|recorder| recorder.bodies().sink())
+    }
+
+    /// This try is over without an answer; another one follows.
+    pub(super) fn retry(&mut self, error: String) {
+        self.attempts.push(Attempt {
+            connection: self.channel.id(),
+            error: self.context.redactor.text(&error),
+        });
+        self.stamps.send = None;
+        self.stamps.sent = None;
+    }
+
+    /// The final head came, with its first byte at `at`.
+    pub(super) fn heard(&mut self, at: Timestamp, head: Head) {
+        self.stamps.head = Some(at);
+        self.head = Some(head);
+        self.entry.enter(Phase::Receive);
+    }
+
+    /// The last byte was read from upstream.
+    pub(super) fn last_byte(&mut self) {
+        self.stamps.last_byte = Some(self.context.clock.now());
+    }
+
+    /// Some of the body passed.
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.body_bytes += bytes as u64;
+        self.entry.add_bytes(bytes as u64);
+    }
+
+    /// Records the whole exchange; once this returns the client may see its end.
+    pub(super) async fn end(
+        mut self,
+        body: Option<Result<Body, NotKept>>,
+        request_body: Option<Result<Body, NotKept>>,
+        trailers: Option<&HeaderMap>,
+    ) {
+        self.over = true;
+        let Some(head) = self.head.take() else {
+            debug_assert!(false, "an exchange ends after its head");
+            return;
+        };
+        let now = self.context.clock.now();
+        let last = *self.stamps.last_byte.get_or_insert(now);
+        let redactor = &self.context.redactor;
+        let end = End {
+            id: self.id,
+            status: head.status.as_u16(),
+            reason: head.reason,
+            version: head.version.to_owned(),
+            headers: redactor.fields(&head.headers),
+            trailers: trailers.map_or_else(Vec::new, |trailers| {
+                redactor.fields(&headers::fields(trailers))
+            }),
+            request_body: request_body.map(|body| self.kept(body, "request body")),
+            body: body.map(|body| self.kept(body, "body")),
+            phases_us: self.stamps.timings(last),
+            own_us: now.micros_since(last),
+            client_wait_us: self.client_wait_us,
+            made_by: head.made_by,
+            attempts: std::mem::take(&mut self.attempts),
+        };
+        self.log(Some(end.status), end.phases_us, "");
+        if let Some(recorder) = &self.context.recorder {
+            recorder.write(now, &Event::End(end)).await;
+        }
+    }
+
+    fn kept(&self, body: Result<Body, NotKept>, what: &str) -> Body {
+        body.unwrap_or_else(|NotKept { body, why }| {
+            if let Some(recorder) = &self.context.recorder {
+                let what = format!("{what} of exchange {}", self.id);
+                recorder.gap(self.context.clock.now(), what, why.to_string());
+            }
+            body
+        })
+    }
+
+    /// Records that the exchange stopped on the way.
+    pub(super) fn abort(mut self, why: &str) {
+        self.abort_in_place(why);
+    }
+
+    fn abort_in_place(&mut self, why: &str) {
+        self.over = true;
+        let now = self.context.clock.now();
+        let head = self.head.take();
+        let phases_us = self.stamps.timings(now);
+        let redactor = &self.context.redactor;
+        let abort = Abort {
+            id: self.id,
+            phase: self.stamps.phase(),
+            why: redactor.text(why),
+            status: head.as_ref().map(|head| head.status.as_u16()),
+            headers: head.map_or_else(Vec::new, |head| redactor.fields(&head.headers)),
+            body_bytes: self.body_bytes,
+            phases_us,
+        };
+        self.log(abort.status, phases_us, &abort.why);
+        self.context.note(now, &Event::Abort(abort));
+    }
+
+    fn log(&self, status: Option<u16>, timings: Timings, error: &str) {
+        let phase = |phase| timings[phase];
+        tracing::info!(
+            target: "modtape::exchange",
+            trace_id = %self.context.trace,
+            span_id = %self.span,
+            id = self.id,
+            method = %self.method,
+            host = %self.host,
+            kind = self.route.kind.name(),
+            module = self.route.module.as_deref(),
+            version = self.route.version.as_deref(),
+            url = %self.url,
+            status,
+            bytes = self.body_bytes,
+            start_us = self.stamps.started.as_micros(),
+            blocked_us = phase(Phase::Blocked),
+            dns_us = phase(Phase::Dns),
+            connect_us = phase(Phase::Connect),
+            tls_us = phase(Phase::Tls),
+            send_us = phase(Phase::Send),
+            wait_us = phase(Phase::Wait),
+            receive_us = phase(Phase::Receive),
+            error = (!error.is_empty()).then_some(error),
+        );
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.over {
+            self.abort_in_place("the client went away");
+        }
+        self.channel.watch().end(self.context.clock.now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_micros(millis * 1000)
+    }
+
+    #[test]
+    fn phases_sum_to_the_whole() {
+        let stamps = Stamps {
+            started: at(10),
+            dns_us: Some(2_000),
+            connect_us: Some(3_000),
+            tls_us: Some(5_000),
+            send: Some(at(27)),
+            sent: None,
+            head: Some(at(100)),
+            last_byte: Some(at(130)),
+        };
+        let timings = stamps.timings(at(130));
+        assert_eq!(timings.total_us(), 120_000);
+        assert_eq!(timings[Phase::Blocked], Some(7_000));
+        assert_eq!(timings[Phase::Wait], Some(73_000));
+        assert_eq!(timings[Phase::Receive], Some(30_000));
+    }
+
+    #[test]
+    fn a_reused_connection_has_no_connect_phase() {
+        let stamps = Stamps {
+            started: at(10),
+            send: Some(at(11)),
+            ..Stamps::default()
+        };
+        let timings = stamps.timings(at(50));
+        assert_eq!(timings[Phase::Connect], None);
+        assert_eq!(timings[Phase::Receive], None);
+        assert_eq!(timings[Phase::Send], Some(39_000), "nothing has left yet");
+        assert_eq!(timings.total_us(), 40_000);
+    }
+}
