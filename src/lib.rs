@@ -2,7 +2,7 @@
 //!
 //! The map, lowest room first; a room imports only from lines above its own, and a test checks it:
 //!
-//! 1. [`clock`]
+//! 1. [`clock`] [`gomod`]
 //! 2. [`exchange`]
 //! 3. [`recording`]
 #![forbid(unsafe_code)]
@@ -10,4 +10,5 @@
 
 pub mod clock;
 pub mod exchange;
+pub mod gomod;
 pub mod recording;
