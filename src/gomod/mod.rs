@@ -1,0 +1,42 @@
+//! What a URL means to the go command: routes, escaping, tiles, and the values of GOPROXY and GOSUMDB.
+//!
+//! It knows URLs and names, not traffic: no socket, no clock, no header, no body. It never refuses a
+//! URL; what it does not understand is [`Kind::Other`]. Sources: the Go modules reference (section
+//! "Module proxies"), `golang.org/x/mod/module`, `golang.org/x/mod/sumdb` and cmd/go's `modfetch`.
+
+mod escape;
+mod goproxy;
+mod gosumdb;
+mod kind;
+mod location;
+mod route;
+mod tile;
+
+pub use escape::{
+    EscapeError, PathFault, check_path, escape_path, escape_version, unescape_path,
+    unescape_version,
+};
+pub use goproxy::{Base, GoProxy, ProxyEntry, ProxyTarget, Separator};
+pub use gosumdb::{GoSumDb, GoSumDbError};
+pub use kind::{Kind, KindError};
+pub use location::Location;
+pub use route::{Route, replay_key};
+pub use tile::Tile;
+
+/// The hosts whose traffic is intercepted without being asked for.
+///
+/// To these the hosts of the effective GOPROXY and GOSUMDB are added. `storage.googleapis.com` is
+/// where proxy.golang.org redirects zips to; `go.dev` and `golang.org` serve toolchains and discovery.
+pub const DEFAULT_HOSTS: [&str; 8] = [
+    "proxy.golang.org",
+    "sum.golang.org",
+    "sum.golang.google.cn",
+    "goproxy.cn",
+    "goproxy.io",
+    "storage.googleapis.com",
+    "go.dev",
+    "golang.org",
+];
+
+/// The module path of Go toolchains, which cmd/go downloads like any module (`cmd/go/internal/gover`).
+pub const TOOLCHAIN_MODULE: &str = "golang.org/toolchain";
