@@ -7,9 +7,17 @@ pub mod bodies;
 pub mod create;
 pub mod format;
 pub mod journal;
+pub mod manifest;
+pub mod reader;
 pub mod recorder;
+pub mod rows;
+#[cfg(test)]
+mod sample;
+pub mod scan;
 mod sync;
+pub mod verified;
 
 pub use bodies::{BodySink, BodyStore};
 pub use journal::Journal;
+pub use reader::{Recording, Row};
 pub use recorder::{Durability, Recorder};

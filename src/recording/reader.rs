@@ -1,0 +1,386 @@
+//! A recording opened: rows in memory, everything else read again and verified when asked for.
+//!
+//! A recording may come from anybody: every length has a bound and no path is taken from it but
+//! the name of a digest. Never writes, and leaves no lock behind.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::Serialize;
+
+use crate::exchange::{Body, ConnectionId, Exchange, Outcome};
+
+use super::format::{
+    Event, FORMAT_VERSION, Gap, JOURNAL, LineError, Manifest, Open, Record, State,
+};
+use super::manifest::{ManifestError, manifest_from, open_from, open_regular, read_manifest};
+use super::rows::{Builder, Table};
+use super::scan::{LINE_LIMIT, scan};
+
+pub use super::rows::{ConnectionRow, Row, RowState};
+pub use super::scan::{Damage, DamageKind, Span};
+pub use super::verified::{BodyError, BodyReader};
+
+/// How much of the journal is read at once, octets.
+const READ_AHEAD: usize = 256 << 10;
+
+/// A recording on disk.
+#[derive(Debug)]
+pub struct Recording {
+    dir: PathBuf,
+    manifest: Manifest,
+    status: Status,
+    journal: File,
+    table: Table,
+}
+
+/// How far a recording got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The recorder ended in order.
+    Closed,
+    /// Completed and checked against the checksum database.
+    Sealed,
+    /// A recorder is writing.
+    Recording,
+    /// The recorder was killed.
+    Unfinished,
+}
+
+/// Why a folder cannot be opened as a recording.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is nothing there.
+    #[error("there is no recording {path}")]
+    NotFound {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// There is something else there.
+    #[error("{path} is not a recording: {why}")]
+    NotARecording {
+        /// What was asked for.
+        path: PathBuf,
+        /// How one sees that.
+        why: &'static str,
+    },
+    /// Another version of the format.
+    #[error("{path} is of format version {found}; this program reads version {FORMAT_VERSION}")]
+    Version {
+        /// The recording.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The manifest is damaged and the journal does not tell what it said.
+    #[error("cannot make out the recording {path}")]
+    Manifest {
+        /// The recording.
+        path: PathBuf,
+        /// What is wrong with the manifest.
+        source: ManifestError,
+    },
+    /// Something there cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// What.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Why an exchange cannot be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The journal cannot be read there.
+    #[error("cannot read {} octets at {} of the journal", span.len, span.offset)]
+    Unreadable {
+        /// Where.
+        span: Span,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What stands there does not verify.
+    #[error("the line at {} of the journal is damaged", span.offset)]
+    Damaged {
+        /// Where.
+        span: Span,
+        /// What is wrong with it.
+        source: LineError,
+    },
+    /// What stands there verifies, but is not what the row tells of.
+    #[error("the line at {} of the journal is not that of exchange {id}", span.offset)]
+    Another {
+        /// Where.
+        span: Span,
+        /// The exchange.
+        id: u64,
+    },
+}
+
+impl Recording {
+    /// Opens the recording in `dir`.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let manifest = read_folder(dir)?;
+        let path = dir.join(JOURNAL);
+        let unreadable = |source| OpenError::Unreadable {
+            path: path.clone(),
+            source,
+        };
+        let journal = match open_regular(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(not_a_recording(dir, "it has no journal"));
+            }
+            opened => opened.map_err(unreadable)?,
+        };
+        let table = read_table(&journal, manifest.as_ref().ok()).map_err(unreadable)?;
+        Self::assemble(dir, manifest, journal, table)
+    }
+
+    fn assemble(
+        dir: &Path,
+        manifest: Result<Manifest, ManifestError>,
+        journal: File,
+        mut table: Table,
+    ) -> Result<Self, OpenError> {
+        if let Some(found) = table.foreign_version(FORMAT_VERSION) {
+            let path = dir.to_owned();
+            return Err(OpenError::Version { path, found });
+        }
+        let manifest = match manifest {
+            Ok(manifest) => {
+                compare(&mut table, &manifest);
+                manifest
+            }
+            Err(source) => match manifest_from(&table) {
+                Some(manifest) => {
+                    let (span, kind) = (Span::default(), DamageKind::Manifest);
+                    table.damage.insert(0, Damage { span, kind });
+                    manifest
+                }
+                None if matches!(source, ManifestError::NotFound) => {
+                    return Err(not_a_recording(dir, "its journal holds no record"));
+                }
+                None => {
+                    let path = dir.to_owned();
+                    return Err(OpenError::Manifest { path, source });
+                }
+            },
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            status: status(manifest.state, &journal),
+            manifest,
+            journal,
+            table,
+        })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The folder's name.
+    pub fn name(&self) -> String {
+        let dir = match self.dir.file_name() {
+            Some(_) => self.dir.clone(),
+            // `.` and `..` have a name only once they are resolved.
+            None => self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone()),
+        };
+        let name = dir.file_name().unwrap_or(dir.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
+    /// The manifest; made up from the journal where it is damaged.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// How far the recording had got when it was opened.
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The runs, in order; a row's `run` counts from 0 in here.
+    pub fn runs(&self) -> &[Open] {
+        &self.table.runs
+    }
+
+    /// The exchanges, by run, start and id.
+    pub fn rows(&self) -> &[Row] {
+        &self.table.rows
+    }
+
+    /// The client connection `id`; of several runs, that of the last one that has it.
+    pub fn connection(&self, id: ConnectionId) -> Option<&ConnectionRow> {
+        let runs = 0..u32::try_from(self.table.runs.len()).unwrap_or(u32::MAX);
+        runs.rev().find_map(|run| self.connection_in(run, id))
+    }
+
+    /// The client connection `id` of one run.
+    pub fn connection_in(&self, run: u32, id: ConnectionId) -> Option<&ConnectionRow> {
+        self.table.connections.get(&(run, id))
+    }
+
+    /// The client connections, by run and id.
+    pub fn connections(&self) -> impl Iterator<Item = &ConnectionRow> {
+        self.table.connections.values()
+    }
+
+    /// Reads an exchange again, and verifies it again.
+    pub fn exchange(&self, row: &Row) -> Result<Exchange, ReadError> {
+        let another = |span| ReadError::Another { span, id: row.id };
+        let record = self.record(row.begin)?;
+        let begin = match record.event {
+            Event::Begin(begin) if begin.id == row.id && begin.url == row.url => begin,
+            _ => return Err(another(row.begin)),
+        };
+        let outcome = match row.end {
+            None => Outcome::InFlight,
+            Some(span) => match self.record(span)?.event {
+                Event::End(end) if end.id == row.id => Outcome::Ended(end),
+                Event::Abort(abort) if abort.id == row.id => Outcome::Aborted(abort),
+                _ => return Err(another(span)),
+            },
+        };
+        Ok(Exchange {
+            started: record.t_us,
+            begin,
+            outcome,
+        })
+    }
+
+    fn record(&self, span: Span) -> Result<Record, ReadError> {
+        let shape = LineError::Shape;
+        let len = usize::try_from(span.len.min(LINE_LIMIT)).unwrap_or(0);
+        if len as u64 != span.len {
+            return Err(ReadError::Damaged {
+                span,
+                source: shape,
+            });
+        }
+        let mut line = vec![0; len];
+        self.journal
+            .read_exact_at(&mut line, span.offset)
+            .map_err(|source| ReadError::Unreadable { span, source })?;
+        Record::parse_line(&line).map_err(|source| ReadError::Damaged { span, source })
+    }
+
+    /// The octets of a body, verified; see [`BodyReader`].
+    pub fn body(&self, body: &Body) -> Result<BodyReader, BodyError> {
+        BodyReader::open(&self.dir, body)
+    }
+
+    /// What is wrong with the recording, by place.
+    pub fn damage(&self) -> &[Damage] {
+        &self.table.damage
+    }
+
+    /// What was not recorded or is lost.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.table.gaps
+    }
+
+    /// Octets after the last record that are none: normal where a recorder was killed.
+    pub const fn torn_tail(&self) -> Option<Span> {
+        self.table.tail
+    }
+
+    /// All that was read of the journal.
+    pub const fn table(&self) -> &Table {
+        &self.table
+    }
+}
+
+/// The manifest of what must be a folder; an error in it may be survived.
+fn read_folder(dir: &Path) -> Result<Result<Manifest, ManifestError>, OpenError> {
+    let path = dir.to_owned();
+    match std::fs::metadata(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::NotFound { path });
+        }
+        Err(source) => return Err(OpenError::Unreadable { path, source }),
+        Ok(found) if !found.is_dir() => return Err(not_a_recording(dir, "it is not a folder")),
+        Ok(_) => {}
+    }
+    match read_manifest(dir) {
+        Err(ManifestError::Version(found)) => Err(OpenError::Version { path, found }),
+        Err(ManifestError::Foreign) => Err(not_a_recording(
+            dir,
+            "its recording.json is another program's",
+        )),
+        Err(ManifestError::NotFound) if !dir.join(JOURNAL).exists() => Err(not_a_recording(
+            dir,
+            "it has neither recording.json nor journal.ndjson",
+        )),
+        Err(ManifestError::Unreadable(source)) if refused(&source) => {
+            Err(OpenError::Unreadable { path, source })
+        }
+        manifest => Ok(manifest),
+    }
+}
+
+fn refused(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn not_a_recording(dir: &Path, why: &'static str) -> OpenError {
+    OpenError::NotARecording {
+        path: dir.to_owned(),
+        why,
+    }
+}
+
+/// Reads the journal as long as it is now: a recorder may go on writing.
+pub(super) fn read_table(journal: &File, manifest: Option<&Manifest>) -> io::Result<Table> {
+    let len = journal.metadata()?.len();
+    let mut builder = Builder::new(manifest.map(open_from));
+    let input = BufReader::with_capacity(READ_AHEAD, journal.take(len));
+    let findings = scan(input, |span, record| builder.take(span, record))?;
+    Ok(builder.finish_with(findings))
+}
+
+/// Adds what journal and manifest tell differently.
+fn compare(table: &mut Table, manifest: &Manifest) {
+    let mut damage = |span, kind| table.damage.push(Damage { span, kind });
+    if manifest.state != State::Open {
+        let len = 0;
+        let offset = table.journal_bytes;
+        if let Some(tail) = table.tail.take() {
+            // A torn tail is normal only where nobody ended in order.
+            damage(tail, DamageKind::Garbled);
+        }
+        if table.close.is_none() {
+            damage(Span { offset, len }, DamageKind::Unclosed);
+        }
+    }
+    if table.runs.iter().any(|open| open.recording != manifest.id) {
+        damage(Span::default(), DamageKind::Foreign);
+    }
+}
+
+/// Asks whether a recorder holds the journal's lock; asks only where none ended in order.
+fn status(state: State, journal: &File) -> Status {
+    match state {
+        State::Closed => Status::Closed,
+        State::Sealed => Status::Sealed,
+        State::Open => match rustix::fs::flock(journal, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Status::Recording,
+            Err(_) => Status::Unfinished,
+            Ok(()) => {
+                // A lock that stays would keep a recorder from appending.
+                let _ = rustix::fs::flock(journal, FlockOperation::Unlock);
+                Status::Unfinished
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

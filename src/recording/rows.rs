@@ -1,0 +1,304 @@
+//! Records to rows: one small row an exchange, without headers and bodies.
+//!
+//! What a recording keeps in memory while it is open; everything else is read again when asked
+//! for. Pure: never opens a file.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::exchange::{
+    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, MadeBy, Opened, Timings,
+};
+
+use super::format::{Close, Connection, Event, Gap, Open, Record};
+use super::scan::{Damage, DamageKind, Findings, Span};
+
+/// What one wants to know of an exchange without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The exchange; unique within its run.
+    pub id: ExchangeId,
+    /// The run that it belongs to, counted from 0: `--append` adds runs.
+    pub run: u32,
+    /// The client connection that it came on.
+    pub connection: ConnectionId,
+    /// When it started, since its run was opened.
+    #[serde(rename = "started_us")]
+    pub started: Timestamp,
+    /// The phases that are known.
+    #[serde(rename = "phases_us")]
+    pub phases: Timings,
+    /// What we took after the last byte was read, microseconds.
+    pub own_us: u64,
+    /// Status, if a head came.
+    pub status: Option<u16>,
+    /// What became of it.
+    pub state: RowState,
+    /// Who wrote the response, if it is whole.
+    pub made_by: Option<MadeBy>,
+    /// Octets of the response body.
+    pub bytes: u64,
+    /// Method.
+    pub method: String,
+    /// Absolute URL, redacted.
+    pub url: String,
+    /// Where its `begin` stands.
+    pub begin: Span,
+    /// Where its `end` or `abort` stands.
+    pub end: Option<Span>,
+    /// Digest of the response body.
+    pub body: Option<Digest>,
+}
+
+/// What became of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RowState {
+    /// No end is recorded.
+    InFlight,
+    /// A whole response.
+    Ended,
+    /// It stopped on the way.
+    Aborted,
+}
+
+/// A client connection, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// How it was set up; `None` if that line is lost.
+    pub opened: Option<Opened>,
+    /// How it ended; `None` while it is open.
+    pub closed: Option<Closed>,
+    /// When its first line was written, since its run was opened.
+    #[serde(rename = "at_us")]
+    pub at: Timestamp,
+}
+
+/// All that is kept in memory of a journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The runs, in order.
+    pub runs: Vec<Open>,
+    /// The exchanges, by run, start and id.
+    pub rows: Vec<Row>,
+    /// The client connections, by run and id.
+    pub connections: BTreeMap<(u32, ConnectionId), ConnectionRow>,
+    /// What was not recorded or is lost.
+    pub gaps: Vec<Gap>,
+    /// What is wrong with the journal.
+    pub damage: Vec<Damage>,
+    /// Octets after the last record that are none.
+    pub tail: Option<Span>,
+    /// The last `close`, if nothing follows it.
+    pub close: Option<Close>,
+    /// The highest sequence number; 0 without records.
+    pub last_seq: u64,
+    /// The latest stamp of the last run.
+    pub last: Timestamp,
+    /// Octets of the journal.
+    pub journal_bytes: u64,
+}
+
+impl Table {
+    /// The version of the first `open` that is of another format than ours.
+    pub fn foreign_version(&self, known: u32) -> Option<u32> {
+        let opened = self.runs.iter().map(|open| open.format);
+        let unknown = self.damage.iter().filter_map(|damage| match damage.kind {
+            DamageKind::Unknown { format } => format,
+            _ => None,
+        });
+        opened.chain(unknown).find(|version| *version != known)
+    }
+}
+
+/// Makes a [`Table`] of records in the order of the journal.
+#[derive(Debug, Default)]
+pub struct Builder {
+    table: Table,
+    /// The exchanges of the present run, each with its place in `rows`.
+    begun: HashMap<ExchangeId, usize>,
+    /// Stands in for an `open` that is lost: from the manifest, if there is one.
+    lost_open: Option<Open>,
+}
+
+impl Builder {
+    /// A builder that puts `lost_open` where the `open` of a run is lost.
+    pub fn new(lost_open: Option<Open>) -> Self {
+        Self {
+            lost_open,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next record.
+    pub fn take(&mut self, span: Span, record: Record) {
+        if let Event::Open(open) = record.event {
+            self.run(open);
+        } else {
+            if self.table.runs.is_empty() || self.table.close.is_some() {
+                self.damage(span, DamageKind::NoOpen);
+                self.run(self.lost_open.clone().unwrap_or_else(nothing_known));
+            }
+            self.event(span, record.t_us, record.event);
+        }
+        self.table.last = self.table.last.max(record.t_us);
+    }
+
+    fn event(&mut self, span: Span, at: Timestamp, event: Event) {
+        match event {
+            Event::Open(_) => {}
+            Event::Connection(Connection::Opened(opened)) => self.opened(span, at, opened),
+            Event::Connection(Connection::Closed(closed)) => self.closed(span, at, closed),
+            Event::Begin(begin) => self.begin(span, at, begin),
+            Event::End(end) => self.end(span, &end),
+            Event::Abort(abort) => self.abort(span, &abort),
+            Event::Gap(gap) => self.table.gaps.push(gap),
+            Event::Close(close) => self.table.close = Some(close),
+        }
+    }
+
+    fn run(&mut self, open: Open) {
+        self.table.runs.push(open);
+        self.table.close = None;
+        self.table.last = Timestamp::default();
+        self.begun.clear();
+    }
+
+    fn run_index(&self) -> u32 {
+        u32::try_from(self.table.runs.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    fn opened(&mut self, span: Span, at: Timestamp, opened: Opened) {
+        let id = opened.id;
+        let row = self.connection(id, at);
+        if row.opened.is_some() {
+            return self.damage(span, DamageKind::RepeatedConnection { id });
+        }
+        row.opened = Some(opened);
+    }
+
+    fn closed(&mut self, span: Span, at: Timestamp, closed: Closed) {
+        let id = closed.id;
+        let row = self.connection(id, at);
+        if row.closed.is_some() {
+            return self.damage(span, DamageKind::RepeatedConnection { id });
+        }
+        row.closed = Some(closed);
+    }
+
+    fn connection(&mut self, id: ConnectionId, at: Timestamp) -> &mut ConnectionRow {
+        let key = (self.run_index(), id);
+        let row = self.table.connections.entry(key);
+        row.or_insert_with(|| ConnectionRow {
+            at,
+            ..ConnectionRow::default()
+        })
+    }
+
+    fn begin(&mut self, span: Span, started: Timestamp, begin: Begin) {
+        let id = begin.id;
+        if self.begun.contains_key(&id) {
+            return self.damage(span, DamageKind::RepeatedExchange { id });
+        }
+        self.begun.insert(id, self.table.rows.len());
+        self.table.rows.push(Row {
+            id,
+            run: self.run_index(),
+            connection: begin.connection,
+            started,
+            phases: Timings::default(),
+            own_us: 0,
+            status: None,
+            state: RowState::InFlight,
+            made_by: None,
+            bytes: 0,
+            method: begin.method,
+            url: begin.url,
+            begin: span,
+            end: None,
+            body: None,
+        });
+    }
+
+    fn end(&mut self, span: Span, end: &End) {
+        if let Some(row) = self.finish(span, end.id, RowState::Ended) {
+            row.status = Some(end.status);
+            row.phases = end.phases_us;
+            row.own_us = end.own_us;
+            row.made_by = Some(end.made_by);
+            row.bytes = end.body.as_ref().map_or(0, |body| body.bytes);
+            row.body = end.body.as_ref().map(|body| body.sha256);
+        }
+    }
+
+    fn abort(&mut self, span: Span, abort: &Abort) {
+        if let Some(row) = self.finish(span, abort.id, RowState::Aborted) {
+            row.status = abort.status;
+            row.phases = abort.phases_us;
+            row.bytes = abort.body_bytes;
+        }
+    }
+
+    /// The row of an exchange that ends here for the first time.
+    fn finish(&mut self, span: Span, id: ExchangeId, state: RowState) -> Option<&mut Row> {
+        let Some(&index) = self.begun.get(&id) else {
+            self.damage(span, DamageKind::Orphan { id });
+            return None;
+        };
+        if self.table.rows[index].end.is_some() {
+            self.damage(span, DamageKind::RepeatedExchange { id });
+            return None;
+        }
+        let row = &mut self.table.rows[index];
+        row.end = Some(span);
+        row.state = state;
+        Some(row)
+    }
+
+    fn damage(&mut self, span: Span, kind: DamageKind) {
+        self.table.damage.push(Damage { span, kind });
+    }
+
+    /// The table, with what the scan of the same journal found.
+    pub fn finish_with(mut self, findings: Findings) -> Table {
+        let missing = findings
+            .damage
+            .iter()
+            .filter_map(|damage| match damage.kind {
+                DamageKind::Missing { from, to } => Some(missing_lines(from, to)),
+                _ => None,
+            });
+        self.table.gaps.extend(missing);
+        self.table.damage.extend(findings.damage);
+        self.table.damage.sort_by_key(|damage| damage.span.offset);
+        self.table.tail = findings.tail;
+        self.table.last_seq = findings.last_seq;
+        self.table.journal_bytes = findings.bytes;
+        self.table
+            .rows
+            .sort_unstable_by_key(|row| (row.run, row.started, row.id));
+        self.table.rows.shrink_to_fit();
+        self.table
+    }
+}
+
+fn missing_lines(from: u64, to: u64) -> Gap {
+    Gap {
+        what: format!("lines {from} to {to}"),
+        why: "they are missing from the journal".into(),
+    }
+}
+
+/// The `open` of a run of which neither journal nor manifest tells.
+fn nothing_known() -> Open {
+    Open {
+        format: super::format::FORMAT_VERSION,
+        recording: String::new(),
+        wall: String::new(),
+        trace: crate::exchange::Hex([0; 16]),
+        tool: String::new(),
+        command: Vec::new(),
+    }
+}

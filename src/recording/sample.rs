@@ -1,0 +1,171 @@
+//! A small journal that has every kind of record, for the tests of this room.
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Timestamp;
+use crate::exchange::*;
+
+use super::format::*;
+use super::manifest::manifest_from;
+use super::rows::Builder;
+use super::scan::scan;
+use super::verified::body_path;
+
+/// The body of exchange 2, which lies in `bodies/`.
+pub fn large() -> Vec<u8> {
+    (0..20_000_u32).flat_map(u32::to_le_bytes).collect()
+}
+
+pub fn body(octets: &[u8]) -> Body {
+    Body {
+        sha256: Hex(Sha256::digest(octets).into()),
+        bytes: octets.len() as u64,
+        inline: (octets.len() <= INLINE_LIMIT).then(|| octets.into()),
+        kept: true,
+    }
+}
+
+pub fn open() -> Event {
+    Event::Open(Open {
+        format: FORMAT_VERSION,
+        recording: "0190c1d2".into(),
+        wall: "2026-11-22T04:52:00.000001Z".into(),
+        trace: Hex([7; 16]),
+        tool: "modtape 0.1.0".into(),
+        command: vec!["go".into(), "mod".into(), "tidy".into()],
+    })
+}
+
+pub fn opened(id: ConnectionId, mode: Mode) -> Event {
+    Event::Connection(Connection::Opened(Opened {
+        id,
+        started_us: Timestamp::from_micros(10 * id),
+        mode,
+        target: "proxy.golang.org:443".into(),
+        client: ClientSide::default(),
+        upstream: None,
+        dns_us: Some(5),
+        connect_us: Some(6),
+        tls_us: None,
+        tries: Vec::new(),
+        error: None,
+    }))
+}
+
+pub fn closed(id: ConnectionId) -> Event {
+    Event::Connection(Connection::Closed(Closed {
+        id,
+        from_client_bytes: 100,
+        to_client_bytes: 200,
+        tunnel: false,
+        why: "client closed".into(),
+    }))
+}
+
+pub fn begin(id: ExchangeId) -> Event {
+    Event::Begin(Begin {
+        id,
+        connection: 1,
+        span: Hex([1; 8]),
+        method: "GET".into(),
+        url: format!("https://proxy.golang.org/example.com/m/@v/v1.{id}.0.info"),
+        version: "HTTP/2".into(),
+        headers: vec![("user-agent".into(), "Go-http-client/2.0".into())],
+    })
+}
+
+pub fn end(id: ExchangeId, octets: &[u8]) -> Event {
+    Event::End(End {
+        id,
+        status: 200,
+        reason: None,
+        version: "HTTP/2".into(),
+        headers: vec![("etag".into(), Octets(vec![b'"', 0xff, b'"']))],
+        trailers: Vec::new(),
+        request_body: None,
+        body: Some(body(octets)),
+        phases_us: Timings::from_iter([(Phase::Send, 3), (Phase::Wait, 40), (Phase::Receive, 9)]),
+        own_us: 4,
+        client_wait_us: 1,
+        made_by: MadeBy::Origin,
+        attempts: Vec::new(),
+    })
+}
+
+pub fn abort(id: ExchangeId) -> Event {
+    Event::Abort(Abort {
+        id,
+        phase: Phase::Receive,
+        why: "upstream closed".into(),
+        status: Some(200),
+        headers: Vec::new(),
+        body_bytes: 17,
+        phases_us: Timings::from_iter([(Phase::Wait, 40)]),
+    })
+}
+
+pub fn close() -> Event {
+    Event::Close(Close {
+        totals: Totals::default(),
+        exit_code: Some(0),
+    })
+}
+
+/// Every kind of record: four exchanges, of which 1 and 2 ended, 3 was aborted, 4 is in flight.
+pub fn events() -> Vec<Event> {
+    let gap = Event::Gap(Gap {
+        what: "body of exchange 9".into(),
+        why: "no space left on device".into(),
+    });
+    vec![
+        open(),
+        opened(1, Mode::Intercept),
+        begin(1),
+        end(1, b"{\"Version\":\"v1.1.0\"} deadbeef {"),
+        begin(2),
+        end(2, &large()),
+        begin(3),
+        abort(3),
+        gap,
+        begin(4),
+        closed(1),
+        close(),
+    ]
+}
+
+/// The lines of `events`, numbered from `seq`, a tenth of a second apart.
+pub fn lines(seq: u64, events: Vec<Event>) -> Vec<Vec<u8>> {
+    let record = |(seq, event)| Record {
+        seq,
+        t_us: Timestamp::from_micros(seq * 100_000),
+        event,
+    };
+    let numbered = (seq..).zip(events).map(record);
+    numbered.map(|record| record.to_line()).collect()
+}
+
+pub fn journal() -> Vec<u8> {
+    lines(1, events()).concat()
+}
+
+/// Writes a recording as a recorder would leave it: `journal`, its bodies and a manifest.
+pub fn write(dir: &Path, journal: &[u8], state: State) {
+    std::fs::write(dir.join(JOURNAL), journal).unwrap();
+    let octets = large();
+    let path = body_path(dir, body(&octets).sha256);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, octets).unwrap();
+    write_manifest(dir, state);
+}
+
+pub fn write_manifest(dir: &Path, state: State) {
+    let mut builder = Builder::default();
+    let findings = scan(&journal()[..], |span, record| builder.take(span, record)).unwrap();
+    let mut manifest = manifest_from(&builder.finish_with(findings)).unwrap();
+    manifest.state = state;
+    manifest.redacted = true;
+    let json = serde_json::to_vec_pretty(&manifest).unwrap();
+    std::fs::write(dir.join(MANIFEST), json).unwrap();
+}

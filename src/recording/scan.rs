@@ -1,0 +1,334 @@
+//! Bytes to records: finds every line of a journal that verifies, and says what lies between.
+//!
+//! Total: any byte string gives records and a list of damage, never a panic. Memory is bounded by
+//! one line and by what is found. Never opens a file and never writes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, BufRead, Read};
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Deserializer;
+
+use super::format::{LineError, Record, split_line};
+
+/// The longest line that is read as one, octets.
+///
+/// The writer's longest lines hold two inline bodies, six times 16 KiB each when all is escaped,
+/// and a header section of some hundred KiB; a command line of 2 MiB is Linux's usual limit.
+pub const LINE_LIMIT: u64 = 16 << 20;
+
+/// A place in the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Span {
+    /// Octets from the journal's start.
+    pub offset: u64,
+    /// Octets, without a line feed where the span is a record's.
+    pub len: u64,
+}
+
+impl Span {
+    /// The offset behind the last octet.
+    pub const fn end(self) -> u64 {
+        self.offset.saturating_add(self.len)
+    }
+}
+
+/// Something in a journal that is not as the writer leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Where.
+    pub span: Span,
+    /// What.
+    pub kind: DamageKind,
+}
+
+/// What is wrong at a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DamageKind {
+    /// Octets that no record accounts for.
+    Garbled,
+    /// A record that verifies but is none of this format; `format` is the version that an `open`
+    /// record names.
+    Unknown {
+        /// The writer's format version, if this is its `open`.
+        format: Option<u32>,
+    },
+    /// A record whose sequence number was there before; it is left out.
+    Repeated {
+        /// The sequence number.
+        seq: u64,
+    },
+    /// Sequence numbers that never came, both ends included.
+    Missing {
+        /// The first of them.
+        from: u64,
+        /// The last of them.
+        to: u64,
+    },
+    /// An exchange began or ended a second time; the second is left out.
+    RepeatedExchange {
+        /// The exchange.
+        id: u64,
+    },
+    /// The end of an exchange whose begin is not there.
+    Orphan {
+        /// The exchange.
+        id: u64,
+    },
+    /// A connection was set up or ended a second time; the second is left out.
+    RepeatedConnection {
+        /// The connection.
+        id: u64,
+    },
+    /// Records without the `open` that they belong to.
+    NoOpen,
+    /// An `open` record of another recording.
+    Foreign,
+    /// The manifest says that the recorder ended in order; the journal does not.
+    Unclosed,
+    /// The manifest is missing or damaged; what it would say is taken from the journal.
+    Manifest,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Span { offset, len } = self.span;
+        match &self.kind {
+            DamageKind::Garbled => write!(f, "{len} octets at {offset} are not a record"),
+            DamageKind::Unknown {
+                format: Some(version),
+            } => {
+                write!(f, "the record at {offset} is of format version {version}")
+            }
+            DamageKind::Unknown { format: None } => {
+                write!(f, "the record at {offset} {}", LineError::Unknown)
+            }
+            DamageKind::Repeated { seq } => {
+                write!(f, "the record at {offset} repeats number {seq}")
+            }
+            DamageKind::Missing { from, to } => {
+                write!(f, "records {from} to {to} are missing before {offset}")
+            }
+            DamageKind::RepeatedExchange { id } => {
+                write!(f, "the record at {offset} repeats exchange {id}")
+            }
+            DamageKind::Orphan { id } => {
+                write!(
+                    f,
+                    "the record at {offset} ends exchange {id}, which did not begin"
+                )
+            }
+            DamageKind::RepeatedConnection { id } => {
+                write!(f, "the record at {offset} repeats connection {id}")
+            }
+            DamageKind::NoOpen => write!(f, "the run of the record at {offset} was not opened"),
+            DamageKind::Foreign => write!(f, "the run at {offset} is of another recording"),
+            DamageKind::Unclosed => write!(f, "the journal ends at {offset} without a close"),
+            DamageKind::Manifest => f.write_str("the manifest is missing or damaged"),
+        }
+    }
+}
+
+/// What a scan found besides records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What is wrong, by offset; missing numbers last.
+    pub damage: Vec<Damage>,
+    /// Octets after the last record that are none: a recorder was killed while it wrote.
+    pub tail: Option<Span>,
+    /// The highest sequence number; 0 without records.
+    pub last_seq: u64,
+    /// Octets read.
+    pub bytes: u64,
+}
+
+/// Reads a journal to its end and hands over each record with its place.
+///
+/// A line that fails is searched for records: a killed recorder leaves half a line, and the next
+/// one's first record follows on it. Fails only where `input` does.
+pub fn scan(mut input: impl BufRead, each: impl FnMut(Span, Record)) -> io::Result<Findings> {
+    let mut scan = Scan {
+        each,
+        findings: Findings::default(),
+        missing: BTreeMap::new(),
+        pending: None,
+    };
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let offset = scan.findings.bytes;
+        let read = input
+            .by_ref()
+            .take(LINE_LIMIT)
+            .read_until(b'\n', &mut line)?;
+        if read == 0 {
+            return Ok(scan.finish());
+        }
+        scan.findings.bytes += read as u64;
+        scan.line(offset, &line);
+    }
+}
+
+struct Scan<F> {
+    each: F,
+    findings: Findings,
+    /// First missing sequence number to the last one and the offset before which they are missing.
+    missing: BTreeMap<u64, (u64, u64)>,
+    /// Octets that are no record so far: damage if a record follows, else the torn tail.
+    pending: Option<Span>,
+}
+
+impl<F: FnMut(Span, Record)> Scan<F> {
+    fn line(&mut self, offset: u64, line: &[u8]) {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        match Record::parse_line(text) {
+            Ok(record) => self.record(span(offset, text), record),
+            Err(LineError::Unknown) => self.unknown(span(offset, text), text),
+            Err(LineError::Shape | LineError::Checksum) => self.search(offset, line),
+        }
+    }
+
+    /// Tries every offset in a failed line where a record could start.
+    fn search(&mut self, offset: u64, line: &[u8]) {
+        let mut taken = 0;
+        for start in starts(line) {
+            if start < taken {
+                continue;
+            }
+            let Some(len) = verified_len(&line[start..]) else {
+                continue;
+            };
+            self.garbled(offset + taken as u64, start - taken);
+            taken = start + len;
+            let text = &line[start..taken];
+            let span = span(offset + start as u64, text);
+            match Record::parse_line(text) {
+                Ok(record) => self.record(span, record),
+                Err(_) => self.unknown(span, text),
+            }
+        }
+        let rest = &line[taken..];
+        if taken == 0 || rest != b"\n" {
+            self.garbled(offset + taken as u64, rest.len());
+        }
+    }
+
+    fn garbled(&mut self, offset: u64, len: usize) {
+        let len = len as u64;
+        match &mut self.pending {
+            _ if len == 0 => {}
+            Some(pending) if pending.end() == offset => pending.len += len,
+            Some(_) | None => {
+                self.settle();
+                self.pending = Some(Span { offset, len });
+            }
+        }
+    }
+
+    /// Something verified follows: what is pending is damage, not a torn tail.
+    fn settle(&mut self) {
+        if let Some(span) = self.pending.take() {
+            self.damage(span, DamageKind::Garbled);
+        }
+    }
+
+    fn damage(&mut self, span: Span, kind: DamageKind) {
+        self.findings.damage.push(Damage { span, kind });
+    }
+
+    fn unknown(&mut self, span: Span, line: &[u8]) {
+        self.settle();
+        #[derive(Deserialize)]
+        struct Any {
+            seq: Option<u64>,
+            r#type: Option<String>,
+            format: Option<u32>,
+        }
+        let any = split_line(line).and_then(|(_, text)| serde_json::from_slice::<Any>(text).ok());
+        let format = any
+            .as_ref()
+            .filter(|any| any.r#type.as_deref() == Some("open"))
+            .and_then(|any| any.format);
+        self.damage(span, DamageKind::Unknown { format });
+        if let Some(seq) = any.and_then(|any| any.seq) {
+            // It holds its number: what is known to be there is not missing too.
+            self.number(span, seq);
+        }
+    }
+
+    fn record(&mut self, span: Span, record: Record) {
+        self.settle();
+        if self.number(span, record.seq) {
+            (self.each)(span, record);
+        } else {
+            self.damage(span, DamageKind::Repeated { seq: record.seq });
+        }
+    }
+
+    /// Notes that `seq` is there; false if it was there before.
+    fn number(&mut self, span: Span, seq: u64) -> bool {
+        let last = self.findings.last_seq;
+        if seq > last {
+            if seq - last > 1 {
+                self.missing.insert(last + 1, (seq - 1, span.offset));
+            }
+            self.findings.last_seq = seq;
+            return true;
+        }
+        let Some((&from, &(to, offset))) = self.missing.range(..=seq).next_back() else {
+            return false;
+        };
+        if seq > to {
+            return false;
+        }
+        self.missing.remove(&from);
+        if from < seq {
+            self.missing.insert(from, (seq - 1, offset));
+        }
+        if seq < to {
+            self.missing.insert(seq + 1, (to, offset));
+        }
+        true
+    }
+
+    fn finish(mut self) -> Findings {
+        for (from, (to, offset)) in std::mem::take(&mut self.missing) {
+            self.damage(Span { offset, len: 0 }, DamageKind::Missing { from, to });
+        }
+        self.findings.tail = self.pending;
+        self.findings
+    }
+}
+
+fn span(offset: u64, text: &[u8]) -> Span {
+    let len = text.len() as u64;
+    Span { offset, len }
+}
+
+/// The length of the record that a line starts with, if it verifies: to where its JSON text ends.
+///
+/// Linear over all starts of a line together: where one start lies in a string of another's text,
+/// quotes open for one what they close for the other, so the next start ends one of the two.
+fn verified_len(line: &[u8]) -> Option<usize> {
+    let (crc, text) = split_line(line)?;
+    let mut values = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    let text = &text[..values.byte_offset()];
+    (crc32c::crc32c(text) == crc).then_some(9 + text.len())
+}
+
+/// The offsets where eight hexadecimal digits, a space and `{` stand.
+fn starts(line: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    line.windows(2)
+        .enumerate()
+        .skip(8)
+        .filter(|(_, pair)| pair == b" {")
+        .map(|(space, _)| space - 8)
+        .filter(|start| split_line(&line[*start..]).is_some())
+}
+
+#[cfg(test)]
+mod tests;

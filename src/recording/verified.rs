@@ -1,0 +1,227 @@
+//! Bodies out of a recording, none of whose octets can be taken for whole unless all are right.
+//!
+//! Up to 8 MiB are verified before the first octet is given. Of larger ones the last 64 KiB are
+//! held back until the digest matched; a mismatch is an error, never an end. Never writes.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::exchange::{Body, Digest, Hex};
+
+use super::format::BODIES;
+use super::manifest::open_regular;
+
+/// Bodies up to this size (octets) are verified before their first octet is given.
+pub const WHOLE_LIMIT: u64 = 8 << 20;
+
+/// What is held back of larger ones until the digest matched, octets.
+pub const HELD_BACK: u64 = 64 << 10;
+
+/// Why a body cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Only its digest was kept.
+    #[error("the body {0} was not kept")]
+    NotKept(Digest),
+    /// Its file is not there.
+    #[error("{path} is missing")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It cannot be read, or is no regular file.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It has another length than recorded.
+    #[error("the body {sha256} has {found} octets, recorded were {expected}")]
+    WrongSize {
+        /// The recorded digest.
+        sha256: Digest,
+        /// Octets recorded.
+        expected: u64,
+        /// Octets there.
+        found: u64,
+    },
+    /// It has another digest than recorded.
+    #[error("the body {sha256} was altered: its digest is {found}")]
+    Mismatch {
+        /// The recorded digest.
+        sha256: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+}
+
+/// Where the body with this digest lies in the recording `dir`, unless it is inline.
+pub fn body_path(dir: &Path, sha256: Digest) -> PathBuf {
+    let name = sha256.to_string();
+    dir.join(BODIES).join(&name[..2]).join(name)
+}
+
+/// The octets of a body; an error that [`BodyError`] is the inner one of says that they are wrong.
+#[derive(Debug)]
+pub struct BodyReader {
+    bytes: u64,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Verified.
+    Whole(Cursor<Vec<u8>>),
+    /// Being verified.
+    Streaming(Box<Streaming>),
+}
+
+#[derive(Debug)]
+struct Streaming {
+    file: File,
+    sha256: Digest,
+    hasher: Sha256,
+    bytes: u64,
+    /// Octets that may be given before the digest is known.
+    free: u64,
+    given: u64,
+}
+
+impl BodyReader {
+    /// Opens `body` of the recording in `dir`.
+    pub(super) fn open(dir: &Path, body: &Body) -> Result<Self, BodyError> {
+        let source = match &body.inline {
+            Some(inline) => Source::Whole(whole(inline.0.clone(), body)?),
+            None if !body.kept => return Err(BodyError::NotKept(body.sha256)),
+            None => file(dir, body)?,
+        };
+        Ok(Self {
+            bytes: body.bytes,
+            source,
+        })
+    }
+
+    /// How many octets there are in all.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+fn file(dir: &Path, body: &Body) -> Result<Source, BodyError> {
+    let path = body_path(dir, body.sha256);
+    let unreadable = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => BodyError::Missing { path: path.clone() },
+        _ => BodyError::Unreadable {
+            path: path.clone(),
+            source,
+        },
+    };
+    let file = open_regular(&path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?.len();
+    if found != body.bytes {
+        return Err(wrong_size(body, found));
+    }
+    if body.bytes <= WHOLE_LIMIT {
+        let mut octets = Vec::new();
+        let limit = body.bytes + 1;
+        file.take(limit)
+            .read_to_end(&mut octets)
+            .map_err(unreadable)?;
+        return Ok(Source::Whole(whole(octets, body)?));
+    }
+    Ok(Source::Streaming(Box::new(Streaming {
+        file,
+        sha256: body.sha256,
+        hasher: Sha256::new(),
+        bytes: body.bytes,
+        free: body.bytes - HELD_BACK,
+        given: 0,
+    })))
+}
+
+fn whole(octets: Vec<u8>, body: &Body) -> Result<Cursor<Vec<u8>>, BodyError> {
+    if octets.len() as u64 != body.bytes {
+        return Err(wrong_size(body, octets.len() as u64));
+    }
+    check(body.sha256, Sha256::new_with_prefix(&octets))?;
+    Ok(Cursor::new(octets))
+}
+
+fn check(sha256: Digest, hasher: Sha256) -> Result<(), BodyError> {
+    let found = Hex(hasher.finalize().into());
+    if found == sha256 {
+        Ok(())
+    } else {
+        Err(BodyError::Mismatch { sha256, found })
+    }
+}
+
+const fn wrong_size(body: &Body, found: u64) -> BodyError {
+    BodyError::WrongSize {
+        sha256: body.sha256,
+        expected: body.bytes,
+        found,
+    }
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match &mut self.source {
+                Source::Whole(octets) => return octets.read(buffer),
+                Source::Streaming(streaming) if streaming.free > 0 => {
+                    return streaming.read(buffer);
+                }
+                Source::Streaming(streaming) => {
+                    let held_back = streaming.finish()?;
+                    self.source = Source::Whole(Cursor::new(held_back));
+                }
+            }
+        }
+    }
+}
+
+impl Streaming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = usize::try_from(self.free).unwrap_or(usize::MAX);
+        let len = len.min(buffer.len());
+        let read = self.file.read(&mut buffer[..len])?;
+        if read == 0 && len > 0 {
+            return Err(self.cut_off(0));
+        }
+        self.hasher.update(&buffer[..read]);
+        self.free -= read as u64;
+        self.given += read as u64;
+        Ok(read)
+    }
+
+    /// Reads what is held back and compares the digest; asked again after an error, fails again.
+    fn finish(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        self.file.by_ref().take(HELD_BACK).read_to_end(&mut rest)?;
+        if (rest.len() as u64) < HELD_BACK {
+            return Err(self.cut_off(rest.len() as u64));
+        }
+        let hasher = self.hasher.clone().chain_update(&rest);
+        check(self.sha256, hasher).map_err(invalid)?;
+        Ok(rest)
+    }
+
+    /// The file became shorter while it was read.
+    fn cut_off(&self, rest: u64) -> io::Error {
+        invalid(BodyError::WrongSize {
+            sha256: self.sha256,
+            expected: self.bytes,
+            found: self.given + rest,
+        })
+    }
+}
+
+fn invalid(error: BodyError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
