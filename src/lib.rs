@@ -5,9 +5,11 @@
 //! 1. [`clock`]
 //! 2. [`exchange`]
 //! 3. [`recording`]
+//! 4. [`export`]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod clock;
 pub mod exchange;
+pub mod export;
 pub mod recording;
