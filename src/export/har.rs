@@ -8,14 +8,10 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use time::format_description::BorrowedFormatItem;
-use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
-use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::har_entry::Entry;
-use crate::clock::Timestamp;
-use crate::exchange::{Body, Exchange, ExchangeId, Opened, TraceId};
+use super::har_page::Run;
+use crate::exchange::{Body, Exchange, ExchangeId, Opened};
 use crate::recording::format::{Manifest, Open};
 
 /// Which bodies stand in the file.
@@ -198,93 +194,122 @@ fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(out, value).map_err(io::Error::from)
 }
 
-/// A page together with what its entries need of it.
-pub(super) struct Run<'a> {
-    page: &'a Page<'a>,
-    wall: OffsetDateTime,
-    pub(super) id: String,
-}
-
-impl<'a> Run<'a> {
-    fn new<E>(index: usize, page: &'a Page<'a>) -> Result<Self, HarError<E>> {
-        let wall = OffsetDateTime::parse(&page.open.wall, &Rfc3339)
-            .ok()
-            .and_then(|wall| wall.checked_to_offset(UtcOffset::UTC))
-            .ok_or_else(|| HarError::Wall {
-                wall: page.open.wall.clone(),
-            })?;
-        Ok(Self {
-            page,
-            wall,
-            id: format!("run-{}", index + 1),
-        })
-    }
-
-    pub(super) fn trace(&self) -> TraceId {
-        self.page.open.trace
-    }
-
-    fn started<E>(&self, exchange: &Exchange) -> Result<String, HarError<E>> {
-        self.format(exchange.started).ok_or(HarError::Stamp {
-            exchange: exchange.begin.id,
-            stamp_us: exchange.started.as_micros(),
-        })
-    }
-
-    fn format(&self, stamp: Timestamp) -> Option<String> {
-        let stamp = Duration::microseconds(i64::try_from(stamp.as_micros()).ok()?);
-        self.wall.checked_add(stamp)?.format(&DATE_TIME).ok()
-    }
-
-    fn page(&self) -> impl Serialize + '_ {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct HarPage<'a> {
-            started_date_time: String,
-            id: &'a str,
-            title: String,
-            page_timings: PageTimings,
-            #[serde(rename = "_modtape")]
-            modtape: OfRun<'a>,
-        }
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct PageTimings {
-            on_content_load: i8,
-            on_load: i8,
-        }
-        #[derive(Serialize)]
-        struct OfRun<'a> {
-            recording: &'a str,
-            trace: TraceId,
-            command: &'a [String],
-            redacted: bool,
-        }
-        let Page { manifest, open } = self.page;
-        HarPage {
-            started_date_time: self.format(Timestamp::default()).unwrap_or_default(),
-            id: &self.id,
-            title: match open.command.as_slice() {
-                [] => format!("recording {}", open.recording),
-                words => words.join(" "),
-            },
-            page_timings: PageTimings {
-                on_content_load: -1,
-                on_load: -1,
-            },
-            modtape: OfRun {
-                recording: &open.recording,
-                trace: open.trace,
-                command: &open.command,
-                redacted: manifest.redacted,
-            },
-        }
-    }
-}
-
 /// Above this many octets a body is not small: it would make the file hard to open, not more useful.
 const SMALL: u64 = 64 * 1024;
 
-/// Six digits, because ours are microseconds and entries of one millisecond keep their order.
-const DATE_TIME: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::super::sample;
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn write_one(item: Item, open: &Open) -> Result<u64, HarError<&'static str>> {
+        let manifest = sample::manifest();
+        let page = Page {
+            manifest: &manifest,
+            open,
+        };
+        write(io::sink(), &[page], std::iter::once(Ok(item)), Bodies::All)
+    }
+
+    #[test]
+    fn every_entry_is_on_the_page_of_its_run() {
+        let items = sample::items();
+        let log: Value =
+            serde_json::from_slice(&sample::har(items.clone(), Bodies::Small)).unwrap();
+        let log = &log["log"];
+        let pages = log["pages"].as_array().unwrap();
+        let entries = log["entries"].as_array().unwrap();
+        assert_eq!(pages.len(), 2);
+        assert_eq!(entries.len(), items.len());
+        for (entry, item) in entries.iter().zip(&items) {
+            assert_eq!(entry["pageref"], pages[item.run]["id"]);
+        }
+        let used: BTreeSet<_> = entries
+            .iter()
+            .map(|entry| entry["pageref"].as_str())
+            .collect();
+        assert_eq!(used.len(), 2);
+        assert_eq!(pages[0]["title"], "go mod tidy");
+        assert_eq!(pages[1]["title"], "recording r-1");
+    }
+
+    #[test]
+    fn a_recording_of_no_exchanges_is_still_a_har() {
+        let log: Value = serde_json::from_slice(&sample::har(vec![], Bodies::All)).unwrap();
+        assert_eq!(log["log"]["version"], "1.2");
+        assert_eq!(log["log"]["entries"], serde_json::json!([]));
+        assert_eq!(log["log"]["creator"]["name"], "modtape");
+    }
+
+    #[test]
+    fn what_no_calendar_holds_is_a_named_error() {
+        let mut open = sample::open(&[]);
+        for stamp in [u64::MAX, i64::MAX as u64, 1 << 60] {
+            let mut item = sample::in_flight(7, sample::PROXY);
+            item.exchange.started = Timestamp::from_micros(stamp);
+            let error = write_one(item, &open).unwrap_err();
+            assert!(
+                matches!(error, HarError::Stamp { exchange: 7, .. }),
+                "{error}"
+            );
+        }
+        open.wall = "yesterday".into();
+        let error = write_one(sample::in_flight(7, sample::PROXY), &open).unwrap_err();
+        assert!(matches!(error, HarError::Wall { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_exchange_of_an_unknown_run_is_a_named_error() {
+        let mut item = sample::in_flight(7, sample::PROXY);
+        item.run = 1;
+        let error = write_one(item, &sample::open(&[])).unwrap_err();
+        let HarError::NoPage {
+            exchange: 7,
+            run: 1,
+        } = error
+        else {
+            panic!("{error}");
+        };
+    }
+
+    #[test]
+    fn errors_of_either_side_end_the_writing() {
+        let items = [Err("damaged")].into_iter();
+        let error = write(io::sink(), &[], items, Bodies::All).unwrap_err();
+        assert!(matches!(error, HarError::Read("damaged")), "{error}");
+        let mut full = [0; 40];
+        let none = std::iter::empty::<Result<Item, &str>>();
+        let error = write(full.as_mut_slice(), &[], none, Bodies::All).unwrap_err();
+        assert!(matches!(error, HarError::Write(_)), "{error}");
+    }
+
+    #[test]
+    fn a_body_that_lies_in_no_file_needs_none_to_be_read() {
+        let mut body = sample::body(b"v1.0.0\n");
+        let without_file = |body: &Body, bodies| Content::without_file(body, bodies);
+        assert_eq!(
+            without_file(&body, Bodies::All),
+            Some(Content::Octets(b"v1.0.0\n".to_vec()))
+        );
+        assert_eq!(without_file(&body, Bodies::None), Some(Content::LeftOut));
+        body.inline = None;
+        assert_eq!(without_file(&body, Bodies::All), None);
+        body.kept = false;
+        assert_eq!(without_file(&body, Bodies::All), Some(Content::NotKept));
+    }
+
+    #[test]
+    #[ignore = "writes target/har-sample.har for the consumers in tests/har"]
+    fn the_sample_is_written_for_other_readers() {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        let har = sample::har(sample::items(), Bodies::Small);
+        std::fs::create_dir_all(&target).unwrap();
+        std::fs::write(target.join("har-sample.har"), har).unwrap();
+    }
+}

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Serialize, Serializer};
 
-use super::har::{Bodies, Content, Item, Run};
+use super::har::{Bodies, Content, Item};
 use super::har_message::{Request, Response};
+use super::har_page::Run;
 use crate::exchange::{Attempt, Body, Digest, ExchangeId, MadeBy, Opened, Outcome, Phase, Timings};
 use crate::recording::format::BODIES;
 
@@ -202,4 +203,120 @@ fn body_path(body: &Body) -> Option<String> {
     let has_file = body.kept && body.inline.is_none() && body.bytes > 0;
     let digest = body.sha256.to_string();
     has_file.then(|| format!("{BODIES}/{}/{digest}", &digest[..2]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn ssl_lies_inside_connect_and_time_counts_it_once() {
+        let phases = Phase::ALL.map(|phase| (phase, 1_000 << (phase as u64)));
+        let item = sample::answered(1, sample::PROXY, 200, b"")
+            .with(|end| end.phases_us = Timings::from_iter(phases));
+        let entry = sample::entry(item, Bodies::All);
+        assert_eq!(
+            entry["timings"],
+            json!({"blocked": 1, "dns": 2, "connect": 4 + 8, "ssl": 8, "send": 16, "wait": 32, "receive": 64})
+        );
+        assert_eq!(entry["time"], 127);
+    }
+
+    #[test]
+    fn a_reused_connection_has_minus_one_where_phases_did_not_happen() {
+        let entry = sample::entry(sample::answered(1, sample::PROXY, 200, b""), Bodies::All);
+        assert_eq!(
+            entry["timings"],
+            json!({"blocked": -1, "dns": -1, "connect": -1, "ssl": -1, "send": 0.02, "wait": 80.5, "receive": 1})
+        );
+        assert_eq!(entry["time"], 81.52);
+    }
+
+    #[test]
+    fn tls_over_a_connection_made_elsewhere_is_all_of_connect() {
+        let timings = Timings::from_iter([(Phase::Tls, 5_000)]);
+        let json = serde_json::to_value(HarTimings::from(timings)).unwrap();
+        assert_eq!((&json["connect"], &json["ssl"]), (&json!(5), &json!(5)));
+    }
+
+    #[test]
+    fn what_never_ended_has_mandatory_timings_of_zero() {
+        let entry = sample::entry(sample::in_flight(1, sample::PROXY), Bodies::All);
+        assert_eq!(entry["time"], 0);
+        assert_eq!(entry["timings"]["wait"], 0);
+        assert_eq!(entry["_modtape"]["outcome"], "in flight");
+    }
+
+    #[test]
+    fn addresses_have_no_brackets_and_ports_name_the_connection() {
+        let entry = sample::entry(sample::in_flight(1, sample::PROXY), Bodies::All);
+        assert_eq!(entry["serverIPAddress"], "2001:db8::17");
+        assert_eq!(entry["connection"], "443");
+        assert_eq!(entry["_connectionId"], "3");
+        let mut item = sample::in_flight(1, sample::PROXY);
+        item.connection = Some(sample::connection("[::ffff:192.0.2.1]:80"));
+        assert_eq!(
+            sample::entry(item, Bodies::All)["serverIPAddress"],
+            "192.0.2.1"
+        );
+    }
+
+    #[test]
+    fn an_unknown_server_address_is_absent() {
+        let mut item = sample::in_flight(1, sample::PROXY);
+        item.connection = Some(sample::connection("nonsense"));
+        let entry = sample::entry(item.clone(), Bodies::All);
+        assert!(entry.get("serverIPAddress").is_none() && entry.get("connection").is_none());
+        let mut through_parent = sample::connection("192.0.2.1:3128");
+        through_parent.upstream.as_mut().unwrap().via = Some("http://parent:3128".into());
+        item.connection = Some(through_parent);
+        let entry = sample::entry(item, Bodies::All);
+        assert_eq!(entry.get("serverIPAddress"), None);
+        assert_eq!(entry["connection"], "3128");
+    }
+
+    #[test]
+    fn the_trace_names_the_run_and_the_exchange() {
+        let entry = sample::entry(sample::in_flight(17, sample::PROXY), Bodies::All);
+        let expected = format!("00-{}-0000000000000011-01", "ab".repeat(16));
+        assert_eq!(entry["_traceparent"], expected);
+        assert_eq!(entry["_initiator"], json!({"type": "other"}));
+        assert_eq!(entry["cache"], json!({}));
+    }
+
+    #[test]
+    fn a_large_body_is_left_out_but_can_be_found() {
+        let octets = vec![b'a'; 64 * 1024 + 1];
+        let item = || sample::answered(1, sample::PROXY, 200, &octets);
+        let digest = sample::body(&octets).sha256.to_string();
+        let small = sample::entry(item(), Bodies::Small);
+        assert_eq!(small["response"]["content"].get("text"), None);
+        assert_eq!(small["response"]["content"]["size"], 65_537);
+        assert_eq!(small["_modtape"]["sha256"], digest);
+        assert_eq!(
+            small["_modtape"]["body"],
+            format!("bodies/{}/{digest}", &digest[..2])
+        );
+        let all = sample::entry(item(), Bodies::All);
+        assert_eq!(
+            all["response"]["content"]["text"].as_str().map(str::len),
+            Some(65_537)
+        );
+        assert_eq!(all["_modtape"].get("body"), None);
+    }
+
+    #[test]
+    fn an_abort_says_where_and_with_which_status() {
+        let item = sample::aborted(1, sample::PROXY, Phase::Receive, Some(200));
+        let entry = sample::entry(item, Bodies::All);
+        let Value::Object(modtape) = &entry["_modtape"] else {
+            panic!("{entry}");
+        };
+        let expected = json!({"id": 1, "outcome": "aborted", "where": "receive", "status": 200});
+        assert_eq!(Value::Object(modtape.clone()), expected);
+        assert_eq!(entry["response"]["status"], 0);
+    }
 }

@@ -5,13 +5,12 @@
 
 use std::borrow::Cow;
 
-use base64::display::Base64Display;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::body_text::{Coding, Decoded};
-use super::har::{Bodies, Content, Item};
-use crate::exchange::{Abort, Begin, Body, End, Fields, Octets, Outcome, field};
+use super::har::{Bodies, Item};
+use super::har_content::{HarContent, Text, UNKNOWN_TYPE, mime_type, octets_of, size};
+use super::har_pairs::{Pair, headers, query, request_cookies, response_cookies};
+use crate::exchange::{Abort, Begin, Body, End, Outcome, field};
 
 /// HAR's `request`.
 #[derive(Serialize)]
@@ -175,193 +174,87 @@ fn status_text(end: &End) -> Cow<'_, str> {
     }
 }
 
-/// HAR's `content`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HarContent<'a> {
-    /// Octets of `text`; where that is absent, of the body as recorded.
-    size: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    compression: Option<i64>,
-    mime_type: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encoding: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    comment: Option<String>,
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
 
-impl<'a> HarContent<'a> {
-    fn new(end: &'a End, content: &'a Content, bodies: Bodies) -> Self {
-        let empty = Self::empty(mime_type(&end.headers));
-        let Some(body) = &end.body else {
-            return empty;
+    use super::super::sample::{self, PROXY, answered};
+    use super::*;
+
+    fn response(item: Item) -> Value {
+        sample::entry(item, Bodies::Small)["response"].take()
+    }
+
+    #[test]
+    fn hostile_octets_stay_inside_their_string() {
+        let hostile = "\"]}}</script>\0\u{1b}[2J\u{2028}\u{202e}\\";
+        let mut item = answered(1, PROXY, 200, hostile.as_bytes()).header(hostile, hostile);
+        item.what.module = Some(hostile.to_owned());
+        let entry = sample::entry(item, Bodies::All);
+        assert_eq!(entry["response"]["content"]["text"], hostile);
+        assert_eq!(
+            entry["response"]["headers"][1],
+            json!({"name": hostile, "value": hostile})
+        );
+        assert_eq!(entry["_modtape"]["module"], hostile);
+    }
+
+    #[test]
+    fn a_request_without_an_answer_has_a_response_of_status_zero() {
+        let flight = response(sample::in_flight(1, PROXY));
+        assert_eq!(
+            flight["content"],
+            json!({"size": 0, "mimeType": "x-unknown"})
+        );
+        assert_eq!(
+            (&flight["status"], &flight["httpVersion"]),
+            (&json!(0), &json!(""))
+        );
+        assert_eq!(flight["_error"], "in flight when the recording ended");
+        let cut = response(sample::aborted(
+            1,
+            PROXY,
+            crate::exchange::Phase::Receive,
+            Some(200),
+        ));
+        assert_eq!(
+            (&cut["status"], &cut["bodySize"]),
+            (&json!(0), &json!(4096))
+        );
+        assert!(
+            cut["_error"]
+                .as_str()
+                .unwrap()
+                .starts_with("stopped in receive: the upstream")
+        );
+    }
+
+    #[test]
+    fn only_http_1_has_a_reason_phrase() {
+        let item = |version: &str, reason: Option<&str>| {
+            response(answered(1, PROXY, 404, b"").with(|end| {
+                end.version = version.into();
+                end.reason = reason.map(Into::into);
+            }))
         };
-        match octets_of(body, content, bodies) {
-            Ok(octets) => empty.with(octets, Coding::of(&end.headers)),
-            Err(why) => Self {
-                size: size(body.bytes),
-                comment: Some(why),
-                ..empty
-            },
-        }
+        assert_eq!(item("HTTP/2", None)["statusText"], "");
+        assert_eq!(item("HTTP/1.1", None)["statusText"], "Not Found");
+        assert_eq!(item("HTTP/1.1", Some("Nope"))["statusText"], "Nope");
     }
 
-    fn empty(mime_type: Cow<'a, str>) -> Self {
-        Self {
-            size: 0,
-            compression: None,
-            mime_type,
-            text: None,
-            encoding: None,
-            comment: None,
-        }
-    }
-
-    fn with(self, octets: &'a [u8], coding: Coding) -> Self {
-        let Decoded {
-            octets: content,
-            still_encoded,
-        } = coding.decode(octets);
-        let content_size = size(content.len() as u64);
-        let is_decoded = coding != Coding::Identity && still_encoded.is_none();
-        // Coded octets that happen to be UTF-8 are still no text.
-        let text = match still_encoded {
-            Some(_) => Text::Base64(content),
-            None => Text::of(content),
-        };
-        Self {
-            size: content_size,
-            compression: is_decoded.then(|| content_size - size(octets.len() as u64)),
-            encoding: matches!(text, Text::Base64(_)).then_some("base64"),
-            text: Some(text),
-            comment: still_encoded,
-            ..self
-        }
+    #[test]
+    fn a_request_body_is_text_or_base64_in_a_field_of_its_own() {
+        let post = |octets| sample::entry(answered(1, PROXY, 200, b"").post(octets), Bodies::Small);
+        let text = post(b"want 0a53")["request"]["postData"].take();
+        assert_eq!(text, json!({"mimeType": "x-unknown", "text": "want 0a53"}));
+        let binary = post(b"PACK\xff")["request"]["postData"].take();
+        assert_eq!(
+            (&binary["text"], &binary["_base64"]),
+            (&json!(""), &json!("UEFDS/8="))
+        );
+        assert_eq!(post(b"12345")["request"]["bodySize"], 5);
+        let none = sample::entry(answered(1, PROXY, 200, b""), Bodies::Small);
+        assert_eq!(none["request"].get("postData"), None);
+        assert_eq!(none["request"]["bodySize"], 0);
     }
 }
-
-/// Octets as JSON can carry them.
-enum Text<'a> {
-    Plain(Cow<'a, str>),
-    Base64(Cow<'a, [u8]>),
-}
-
-impl<'a> Text<'a> {
-    fn of(octets: Cow<'a, [u8]>) -> Self {
-        match octets {
-            Cow::Borrowed(octets) => match std::str::from_utf8(octets) {
-                Ok(text) => Self::Plain(Cow::Borrowed(text)),
-                Err(_) => Self::Base64(Cow::Borrowed(octets)),
-            },
-            Cow::Owned(octets) => match String::from_utf8(octets) {
-                Ok(text) => Self::Plain(Cow::Owned(text)),
-                Err(error) => Self::Base64(Cow::Owned(error.into_bytes())),
-            },
-        }
-    }
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Plain(text) => serializer.serialize_str(text),
-            // Encoded while it is written: a module's zip need not be in memory twice.
-            Self::Base64(octets) => serializer.collect_str(&Base64Display::new(octets, &BASE64)),
-        }
-    }
-}
-
-/// A body's recorded octets, or a sentence that says why they are not in the file.
-fn octets_of<'a>(body: &Body, content: &'a Content, bodies: Bodies) -> Result<&'a [u8], String> {
-    match content {
-        Content::NotKept => Err("only the body's digest was recorded".to_owned()),
-        Content::Missing(why) => Err(format!("the recording has lost this body: {why}")),
-        Content::Octets(octets) if bodies.takes(body.bytes) => Ok(octets),
-        Content::Octets(_) | Content::LeftOut => {
-            Err("left out; size is the body's as recorded, see _modtape".to_owned())
-        }
-    }
-}
-
-/// HAR's `header`, `queryString` and `cookie`: all three are names and values.
-#[derive(Serialize)]
-struct Pair<'a> {
-    name: Cow<'a, str>,
-    value: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    comment: Option<&'static str>,
-}
-
-fn pair<'a>((name, value): (Cow<'a, str>, Cow<'a, str>)) -> Pair<'a> {
-    Pair {
-        name,
-        value,
-        comment: None,
-    }
-}
-
-fn headers(fields: &Fields) -> Vec<Pair<'_>> {
-    fields.iter().map(header).collect()
-}
-
-fn header((name, value): &(String, Octets)) -> Pair<'_> {
-    match std::str::from_utf8(&value.0) {
-        Ok(value) => pair((Cow::Borrowed(name), Cow::Borrowed(value))),
-        // ISO 8859-1 gives every octet a character, so none is lost.
-        Err(_) => Pair {
-            name: Cow::Borrowed(name),
-            value: value.0.iter().copied().map(char::from).collect(),
-            comment: Some("not UTF-8: each character stands for one octet"),
-        },
-    }
-}
-
-/// The query's names and values, percent-decoded.
-fn query(url: &str) -> Vec<Pair<'_>> {
-    let url = url.split_once('#').map_or(url, |(url, _fragment)| url);
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    url::form_urlencoded::parse(query.as_bytes())
-        .map(pair)
-        .collect()
-}
-
-/// RFC 6265 section 4.2.1: `a=b; c=d`.
-fn request_cookies(fields: &Fields) -> Vec<Pair<'_>> {
-    cookies(fields, "cookie", |value| value.split(';').collect())
-}
-
-/// RFC 6265 section 4.1.1: `a=b; Path=/; Secure`, of which the first is the cookie.
-fn response_cookies(fields: &Fields) -> Vec<Pair<'_>> {
-    cookies(fields, "set-cookie", |value| {
-        value.split(';').take(1).collect()
-    })
-}
-
-/// Whatever has no `=`, a redacted value for one, is no cookie and stands in the headers only.
-fn cookies<'a>(fields: &'a Fields, name: &str, split: impl Fn(&str) -> Vec<&str>) -> Vec<Pair<'a>> {
-    let mut cookies = Vec::new();
-    for (_, value) in fields
-        .iter()
-        .filter(|(field, _)| field.eq_ignore_ascii_case(name))
-    {
-        for cookie in split(&value.to_text()) {
-            if let Some((name, value)) = cookie.trim().split_once('=') {
-                cookies.push(pair((name.to_owned().into(), value.to_owned().into())));
-            }
-        }
-    }
-    cookies
-}
-
-fn mime_type(headers: &Fields) -> Cow<'_, str> {
-    field(headers, "content-type").unwrap_or(Cow::Borrowed(UNKNOWN_TYPE))
-}
-
-fn size(octets: u64) -> i64 {
-    i64::try_from(octets).unwrap_or(i64::MAX)
-}
-
-/// What Chrome writes, and skips on import, where there is no `Content-Type`.
-const UNKNOWN_TYPE: &str = "x-unknown";

@@ -5,5 +5,10 @@
 
 mod body_text;
 pub mod har;
+mod har_content;
 mod har_entry;
 mod har_message;
+mod har_page;
+mod har_pairs;
+#[cfg(test)]
+mod sample;

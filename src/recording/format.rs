@@ -281,11 +281,7 @@ impl Record {
 /// Splits a line into its checksum and its JSON text, if it has the shape of one.
 pub fn split_line(line: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = line.split_at_checked(8)?;
-    if !rest.starts_with(b" {")
-        || !digits
-            .iter()
-            .all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f'))
-    {
+    if !rest.starts_with(b" {") || !digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
     let digits = std::str::from_utf8(digits).ok()?;
@@ -313,10 +309,7 @@ mod tests {
         assert_eq!(line.last(), Some(&b'\n'));
         assert_eq!(Record::parse_line(&line[..line.len() - 1]), Ok(gap()));
         let text = std::str::from_utf8(&line[9..]).unwrap();
-        assert!(
-            text.starts_with(r#"{"seq":7,"t_us":812,"type":"gap","what":"#),
-            "{text}"
-        );
+        assert!(text.starts_with(r#"{"seq":7,"t_us":812,"type":"gap","what":"#), "{text}");
     }
 
     #[test]
@@ -344,10 +337,7 @@ mod tests {
         };
         let line = record.to_line();
         let text = std::str::from_utf8(&line).unwrap();
-        assert!(
-            text.contains(r#""type":"connection","event":"closed","id":4"#),
-            "{text}"
-        );
+        assert!(text.contains(r#""type":"connection","event":"closed","id":4"#), "{text}");
         assert_eq!(Record::parse_line(&line[..line.len() - 1]), Ok(record));
     }
 }
