@@ -7,6 +7,7 @@
 pub mod ca;
 pub mod clock;
 pub mod exchange;
+pub mod export;
 pub mod gomod;
 pub mod recording;
 pub mod tls;
