@@ -1,0 +1,6 @@
+//! The integration tests: modtape and its legs against scripted peers on loopback.
+//!
+//! One binary, so that the support library is compiled once. No test reaches a real network.
+
+mod support;
+mod support_works;
