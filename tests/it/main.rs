@@ -1,3 +1,7 @@
-//! The integration tests: one binary, a module a theme.
+//! The integration tests: modtape and its legs against scripted peers on loopback.
+//!
+//! One binary, so that the support library is compiled once. No test reaches a real network.
 
 mod rooms;
+mod support;
+mod support_works;

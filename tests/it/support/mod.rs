@@ -1,0 +1,45 @@
+//! What the integration tests stand on: a scripted internet on loopback.
+//!
+//! - [`Origin`]: an HTTPS origin with corpus or made-up content, a log and scripted faults.
+//! - [`RawOrigin`]: the same listener, but a test writes every byte of the answers.
+//! - [`ParentProxy`]: an HTTP CONNECT or SOCKS5 proxy that relays every name to one address.
+//! - [`Blackhole`]: an address whose connections never come up.
+//! - [`Client`]: a raw client that goes through an HTTP proxy.
+//! - [`Sandbox`]: temporary folders and environments for `go` and `modtape`.
+//!
+//! Every server is a thread with its own runtime, stopped and joined when its value is dropped.
+//! Nothing here sleeps to wait for something: waits are condition variables with a limit. Errors
+//! are panics, because a test that cannot be set up has failed.
+
+#![allow(
+    dead_code,
+    reason = "a library for tests: each part is used by some of them"
+)]
+
+mod answer;
+mod background;
+mod body;
+mod certs;
+mod corpus;
+mod handshake;
+mod log;
+mod origin;
+mod parent;
+mod rules;
+mod sandbox;
+mod serve;
+mod socks;
+
+#[allow(unused_imports, reason = "the same: not every test names every part")]
+pub use self::{
+    background::Blackhole,
+    body::{generated_sha256, sha256_hex},
+    certs::{Leaf, TestRoot},
+    corpus::{Content, Sumdb},
+    handshake::Handshake,
+    log::{ConnectionSeen, Log, Served, TlsFailure},
+    origin::{Alpn, Origin, OriginBuilder, Tls},
+    parent::{ParentProxy, ParentProxyBuilder, Relayed},
+    rules::Rule,
+    sandbox::{Output, Sandbox, run},
+};
