@@ -1,0 +1,243 @@
+//! What a client says first: a CONNECT, a plain request, or a ClientHello. Read once, with a limit.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::exchange::{Target, TargetError};
+use crate::tls::Protocol;
+
+/// The longest CONNECT head, octets.
+const CONNECT_LIMIT: usize = 16 * 1024;
+
+/// The longest ClientHello, octets: those of go 1.27 have 1.5 KB.
+const HELLO_LIMIT: usize = 64 * 1024;
+
+/// The first octet of a TLS handshake record (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// What a client of a proxy says first.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// CONNECT; what follows its head was read already.
+    Connect { target: Target, rest: Bytes },
+    /// Anything else: for the HTTP server, with what was read.
+    Request { read: Bytes },
+    /// TLS, which a proxy port does not speak.
+    Tls,
+}
+
+/// Why a client's first words are no opening.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpeningError {
+    #[error("the client closed before it said anything")]
+    Silent,
+    #[error("the client broke off")]
+    Io(#[source] io::Error),
+    #[error("the CONNECT head is longer than {CONNECT_LIMIT} octets")]
+    TooLong,
+    #[error("the CONNECT head is malformed")]
+    Head(#[source] httparse::Error),
+    #[error("the CONNECT target is malformed")]
+    Target(#[source] TargetError),
+}
+
+/// Reads up to the end of a CONNECT head, or just enough to see that it is none.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Opening, OpeningError> {
+    let mut read = BytesMut::with_capacity(1024);
+    loop {
+        if read.first() == Some(&HANDSHAKE) {
+            return Ok(Opening::Tls);
+        }
+        let method = b"CONNECT ";
+        let seen = read.len().min(method.len());
+        if seen > 0 && read[..seen] != method[..seen] {
+            return Ok(Opening::Request { read: read.freeze() });
+        }
+        if let Some(opening) = parse(&mut read)? {
+            return Ok(opening);
+        }
+        if read.len() > CONNECT_LIMIT {
+            return Err(OpeningError::TooLong);
+        }
+        let bytes = stream.read_buf(&mut read).await.map_err(OpeningError::Io)?;
+        if bytes == 0 {
+            let broke = OpeningError::Io(io::ErrorKind::UnexpectedEof.into());
+            return Err(if read.is_empty() { OpeningError::Silent } else { broke });
+        }
+    }
+}
+
+fn parse(read: &mut BytesMut) -> Result<Option<Opening>, OpeningError> {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut fields);
+    let httparse::Status::Complete(length) = request.parse(read).map_err(OpeningError::Head)?
+    else {
+        return Ok(None);
+    };
+    let target = request.path.unwrap_or_default();
+    let target = target.parse().map_err(OpeningError::Target)?;
+    let rest = read.split_off(length).freeze();
+    Ok(Some(Opening::Connect { target, rest }))
+}
+
+/// What a client says inside a CONNECT.
+#[derive(Debug)]
+pub(super) struct Hello {
+    /// All that was read, to be given to whoever takes the connection on.
+    pub(super) read: Bytes,
+    /// What the ClientHello asks for; `None` if it is not TLS.
+    pub(super) tls: Option<Asked>,
+}
+
+/// What a ClientHello asks for.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The server name, in lower case (RFC 6066 section 3).
+    pub(super) server_name: Option<String>,
+    /// The protocols that we speak too, in the client's order.
+    pub(super) protocols: Vec<Protocol>,
+}
+
+/// Why there is no hello.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HelloError {
+    #[error("the client opened a tunnel and never used it")]
+    Unused,
+    #[error("the client broke off before its ClientHello")]
+    Io(#[source] io::Error),
+    #[error("the ClientHello is malformed")]
+    Malformed(#[source] rustls::Error),
+    #[error("the ClientHello is longer than {HELLO_LIMIT} octets")]
+    TooLong,
+}
+
+/// Reads a ClientHello, or the first octets of something else.
+pub(super) async fn read_hello(
+    stream: &mut (impl AsyncRead + Unpin),
+    rest: Bytes,
+) -> Result<Hello, HelloError> {
+    let mut read = BytesMut::from(&rest[..]);
+    let mut acceptor = Acceptor::default();
+    let mut given = 0;
+    loop {
+        if read.first().is_some_and(|&first| first != HANDSHAKE) {
+            return Ok(Hello {
+                read: read.freeze(),
+                tls: None,
+            });
+        }
+        while given < read.len() {
+            let mut fresh = &read[given..];
+            given += acceptor.read_tls(&mut fresh).map_err(HelloError::Io)?;
+            match acceptor.accept() {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    let asked = asked(&accepted.client_hello());
+                    return Ok(Hello {
+                        read: read.freeze(),
+                        tls: Some(asked),
+                    });
+                }
+                Err((error, _)) => return Err(HelloError::Malformed(error)),
+            }
+        }
+        if read.len() > HELLO_LIMIT {
+            return Err(HelloError::TooLong);
+        }
+        let bytes = stream.read_buf(&mut read).await.map_err(HelloError::Io)?;
+        if bytes == 0 {
+            let broke = HelloError::Io(io::ErrorKind::UnexpectedEof.into());
+            return Err(if read.is_empty() { HelloError::Unused } else { broke });
+        }
+    }
+}
+
+fn asked(hello: &rustls::server::ClientHello<'_>) -> Asked {
+    let offered = hello.alpn().into_iter().flatten();
+    Asked {
+        server_name: hello.server_name().map(str::to_ascii_lowercase),
+        protocols: offered.filter_map(Protocol::from_alpn).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn opening(octets: &[u8]) -> Result<Opening, OpeningError> {
+        read(&mut &octets[..]).await
+    }
+
+    #[tokio::test]
+    async fn a_connect_head_is_cut_from_what_follows() {
+        let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03";
+        let Ok(Opening::Connect { target, rest }) = opening(octets).await else { panic!() };
+        assert_eq!(target.to_string(), "proxy.golang.org:443");
+        assert_eq!(&rest[..], b"\x16\x03");
+    }
+
+    #[tokio::test]
+    async fn every_prefix_of_a_head_waits_and_breaks_off() {
+        let octets = b"CONNECT a.example:443 HTTP/1.1\r\nHost: x\r\n\r\n";
+        assert!(matches!(opening(b"").await, Err(OpeningError::Silent)));
+        for end in 1..octets.len() {
+            let outcome = opening(&octets[..end]).await;
+            assert!(matches!(outcome, Err(OpeningError::Io(_))), "{end}: {outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_openings_are_told_apart() {
+        let plain = opening(b"GET http://a.example/ HTTP/1.1\r\n").await;
+        assert!(matches!(plain, Ok(Opening::Request { .. })));
+        assert!(matches!(opening(&[22, 3, 1]).await, Ok(Opening::Tls)));
+        let bad = opening(b"CONNECT a.example HTTP/1.1\r\n\r\n").await;
+        assert!(matches!(bad, Err(OpeningError::Target(_))));
+        let long = [&b"CONNECT a.example:443 HTTP/1.1\r\nx: "[..], &[b'a'; 20_000]].concat();
+        assert!(matches!(opening(&long).await, Err(OpeningError::TooLong)));
+    }
+
+    /// A ClientHello of rustls itself for `name`.
+    fn client_hello(name: &'static str) -> Vec<u8> {
+        let roots = rustls::RootCertStore::empty();
+        let mut config = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"spdy/1".to_vec(), b"http/1.1".to_vec()];
+        let name = name.try_into().unwrap();
+        let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+        let mut octets = Vec::new();
+        client.write_tls(&mut octets).unwrap();
+        octets
+    }
+
+    #[tokio::test]
+    async fn a_hello_is_read_from_any_two_pieces_and_given_back_whole() {
+        let octets = client_hello("Proxy.golang.org");
+        for cut in 0..octets.len() {
+            let (rest, later) = octets.split_at(cut);
+            let mut later = later;
+            let hello = read_hello(&mut later, Bytes::copy_from_slice(rest)).await.unwrap();
+            assert_eq!(hello.read, octets);
+            let asked = hello.tls.unwrap();
+            assert_eq!(asked.server_name.as_deref(), Some("proxy.golang.org"));
+            assert_eq!(asked.protocols, [Protocol::H2, Protocol::Http1]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_tls_is_given_back_and_what_is_broken_named() {
+        let hello = read_hello(&mut &b"SSH-2.0"[..], Bytes::new()).await.unwrap();
+        assert!(hello.tls.is_none());
+        assert_eq!(&hello.read[..], b"SSH-2.0");
+        let unused = read_hello(&mut &b""[..], Bytes::new()).await;
+        assert!(matches!(unused, Err(HelloError::Unused)));
+        let bad = read_hello(&mut &[22, 3, 1, 0, 2, 9, 9][..], Bytes::new()).await;
+        assert!(matches!(bad, Err(HelloError::Malformed(_))), "{bad:?}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Which rows answer what: maps from requests to rows, made once when a recording is opened.
+
+use std::collections::{BTreeSet, HashMap};
+
+use percent_encoding::percent_decode_str;
+
+use super::without_secrets;
+use crate::exchange::MadeBy;
+use crate::gomod::{Base, Location, Route, Tile, replay_key};
+use crate::recording::Row;
+use crate::recording::reader::RowState;
+
+/// Why a row is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Odd {
+    /// It stopped on the way.
+    Aborted,
+    /// No end is recorded.
+    InFlight,
+    /// modtape answered it.
+    Ours,
+}
+
+/// Rows by what they answer; numbers count in the recording's rows.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) exact: HashMap<String, Vec<usize>>,
+    pub(super) modules: HashMap<String, Vec<usize>>,
+    pub(super) tiles: HashMap<(String, Coordinate), Vec<(Tile, usize)>>,
+    /// Answers to URLs with a query, by what stands before it: a signed URL is another each time.
+    pub(super) by_path: HashMap<String, Vec<usize>>,
+    pub(super) odd: HashMap<String, Odd>,
+    pub(super) hosts: BTreeSet<String>,
+}
+
+/// Height, level and index of a tile, whatever its width.
+pub(super) type Coordinate = (u8, u8, u64);
+
+pub(super) const fn coordinate(tile: &Tile) -> Coordinate {
+    (tile.height, tile.level, tile.index)
+}
+
+/// Host, once-decoded path and query without secrets.
+pub(super) fn exact_key(method: &str, url: &str) -> String {
+    format!("{method} {}", decoded(&without_secrets(url)))
+}
+
+/// Once-decoded: `!` arrives as `%21` in module paths and bare in lookups.
+pub(super) fn decoded(url: &str) -> String {
+    percent_decode_str(url).decode_utf8_lossy().into_owned()
+}
+
+impl Index {
+    pub(super) fn new(rows: &[Row], bases: &[Base]) -> Self {
+        let mut index = Self::default();
+        for (number, row) in rows.iter().enumerate() {
+            index.add(number, row, bases);
+        }
+        index
+    }
+
+    fn add(&mut self, number: usize, row: &Row, bases: &[Base]) {
+        let exact = exact_key(&row.method, &row.url);
+        let odd = match (row.state, row.made_by) {
+            (RowState::InFlight, _) => Some(Odd::InFlight),
+            (RowState::Aborted, _) => Some(Odd::Aborted),
+            (RowState::Ended, Some(MadeBy::Modtape)) => Some(Odd::Ours),
+            (RowState::Ended, _) => None,
+        };
+        if let Some(odd) = odd {
+            self.odd.insert(exact, odd);
+            return;
+        }
+        self.hosts.insert(Location::of(&row.url).host_name().to_owned());
+        if let Some(key) = replay_key(&row.url, bases) {
+            let key = format!("{} {key}", row.method);
+            self.modules.entry(key).or_default().push(number);
+        }
+        let route = Route::of(&row.url, bases);
+        if let (Some(tile), Some(sumdb), Some(200)) = (route.tile, route.sumdb, row.status) {
+            let slot = self.tiles.entry((sumdb, coordinate(&tile))).or_default();
+            slot.push((tile, number));
+        }
+        if row.url.contains('?') && row.method == "GET" {
+            let path = decoded(row.url.split('?').next().unwrap_or(&row.url));
+            self.by_path.entry(path).or_default().push(number);
+        }
+        self.exact.entry(exact).or_default().push(number);
+    }
+}

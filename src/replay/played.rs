@@ -1,0 +1,104 @@
+//! A recorded body on its way to the client.
+
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::recording::reader::BodyReader;
+
+/// Octets of one frame.
+const FRAME_BYTES: usize = 64 * 1024;
+
+/// What a recorded body can turn out to be half-way: the client leg is reset then.
+#[derive(Debug, thiserror::Error)]
+#[error("the recorded body is damaged")]
+pub struct PlayError(#[from] io::Error);
+
+/// A recorded body on its way to the client.
+pub struct Played {
+    source: Option<Box<dyn Read + Send + Sync>>,
+    left: Option<u64>,
+    trailers: Option<HeaderMap>,
+}
+
+impl Played {
+    /// No body.
+    pub fn empty() -> Self {
+        Self {
+            source: None,
+            left: Some(0),
+            trailers: None,
+        }
+    }
+
+    /// The octets as they are, or only the first `cut` of them.
+    pub fn new(reader: BodyReader, bytes: u64, cut: Option<u64>) -> Self {
+        let left = cut.map_or(bytes, |cut| cut.min(bytes));
+        Self {
+            source: Some(Box::new(reader.take(left))),
+            left: Some(left),
+            trailers: None,
+        }
+    }
+
+    /// Decoded, for a client that does not accept gzip.
+    pub fn decoded(reader: BodyReader) -> Self {
+        Self {
+            source: Some(Box::new(MultiGzDecoder::new(reader))),
+            left: None,
+            trailers: None,
+        }
+    }
+
+    /// With trailers after the last octet.
+    pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
+        self.trailers = (!trailers.is_empty()).then_some(trailers);
+        self
+    }
+}
+
+impl Body for Played {
+    type Data = Bytes;
+    type Error = PlayError;
+
+    // The file is read right here: it is in the page cache or nearly so, and a read of 64 KiB
+    // costs less than handing it to another thread and back.
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PlayError>>> {
+        let this = self.get_mut();
+        if let Some(source) = &mut this.source {
+            let mut frame = Vec::with_capacity(FRAME_BYTES);
+            let read = source.by_ref().take(FRAME_BYTES as u64).read_to_end(&mut frame);
+            match read {
+                Err(error) => {
+                    this.source = None;
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                Ok(0) => this.source = None,
+                Ok(bytes) => {
+                    this.left = this.left.map(|left| left.saturating_sub(bytes as u64));
+                    if this.left == Some(0) {
+                        this.source = None;
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(frame.into()))));
+                }
+            }
+        }
+        Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
