@@ -3,7 +3,7 @@
 //! The map, lowest room first; a room imports only from lines above its own, and a test checks it:
 //!
 //! 1. [`clock`] [`gomod`]
-//! 2. [`exchange`]
+//! 2. [`exchange`] [`redact`]
 //! 3. [`recording`]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -12,3 +12,4 @@ pub mod clock;
 pub mod exchange;
 pub mod gomod;
 pub mod recording;
+pub mod redact;
