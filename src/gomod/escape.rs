@@ -222,3 +222,231 @@ const WINDOWS_NAMES: [&str; 22] = [
     "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8",
     "COM9", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
 ];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // The tables are the answers of golang.org/x/mod as vendored in Go 1.27.3.
+    type Facts<'a> = &'a [(&'a str, Option<&'a str>)];
+
+    fn check(facts: Facts<'_>, function: fn(&str) -> Result<String, EscapeError>) {
+        for (text, expected) in facts {
+            assert_eq!(function(text).ok().as_deref(), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn module_paths_are_escaped_and_refused_as_the_go_command_does() {
+        const FACTS: Facts<'_> = &[
+            ("x.y/z", Some("x.y/z")),
+            ("x.y", Some("x.y")),
+            (
+                "github.com/Azure/azure-sdk",
+                Some("github.com/!azure/azure-sdk"),
+            ),
+            (
+                "github.com/GoogleCloudPlatform/omega",
+                Some("github.com/!google!cloud!platform/omega"),
+            ),
+            ("github.com/ABC", Some("github.com/!a!b!c")),
+            (
+                "ascii.com/abcdefghijklmnopqrstuvwxyz.-_~/ABC",
+                Some("ascii.com/abcdefghijklmnopqrstuvwxyz.-_~/!a!b!c"),
+            ),
+            ("gopkg.in/yaml.v2", Some("gopkg.in/yaml.v2")),
+            ("gopkg.in/yaml.v0", Some("gopkg.in/yaml.v0")),
+            ("gopkg.in/yaml.v02", None),
+            ("gopkg.in/yaml", None),
+            (
+                "gopkg.in/yaml.v2-unstable",
+                Some("gopkg.in/yaml.v2-unstable"),
+            ),
+            ("gopkg.in/Yaml.v10", Some("gopkg.in/!yaml.v10")),
+            ("rsc.io/quote/v2", Some("rsc.io/quote/v2")),
+            ("rsc.io/quote/v1", None),
+            ("rsc.io/quote/v0", None),
+            ("rsc.io/quote/v02", None),
+            ("rsc.io/quote/v2.0", None),
+            ("rsc.io/quote/v", Some("rsc.io/quote/v")),
+            ("rsc.io/quotev1", Some("rsc.io/quotev1")),
+            ("rsc.io/v3", Some("rsc.io/v3")),
+            ("v1.5", Some("v1.5")),
+            ("", None),
+            ("/x.y/z", None),
+            ("x.y/z/", None),
+            ("x.y//z", None),
+            ("-x.y/z", None),
+            ("x.y/-z", Some("x.y/-z")),
+            ("x.y/.z", None),
+            ("x.y/z.", None),
+            ("x.y/./z", None),
+            ("x.y/../z", None),
+            ("x..y/z", Some("x..y/z")),
+            (".x.y/z", None),
+            ("x.y./z", None),
+            ("X.y/z", None),
+            ("x_.y/z", None),
+            ("x.y~1/z", None),
+            ("xy/z", None),
+            ("x.y/z!", None),
+            ("x.y/z+a", None),
+            ("x.y/z@v1", None),
+            ("x.y/z%20", None),
+            ("x.y/z a", None),
+            ("x.y/é", None),
+            ("x.y/É", None),
+            ("x.y/con", None),
+            ("x.y/CoN.txt", None),
+            ("x.y/console", Some("x.y/console")),
+            ("x.y/com1", None),
+            ("x.y/com0", Some("x.y/com0")),
+            ("x.y/aux.x", None),
+            ("x.y/lpt9.a.b", None),
+            ("x.y/a~1", None),
+            ("x.y/a~", Some("x.y/a~")),
+            ("x.y/a~b1", Some("x.y/a~b1")),
+            ("x.y/a~1.go", None),
+            ("x.y/a.b~1", Some("x.y/a.b~1")),
+            ("x.y/~1", None),
+            ("x.y/z\n", None),
+            ("x.y/z:a", None),
+            ("nul.x/z", None),
+            ("x.y/a~1~x", Some("x.y/a~1~x")),
+        ];
+        check(FACTS, escape_path);
+        for (path, escaped) in FACTS {
+            if let Some(escaped) = escaped {
+                assert_eq!(unescape_path(escaped).as_deref(), Ok(*path));
+            }
+        }
+    }
+
+    #[test]
+    fn versions_are_escaped_and_refused_as_the_go_command_does() {
+        const FACTS: Facts<'_> = &[
+            ("v1.2.3", Some("v1.2.3")),
+            ("v1.2.3-alpha", Some("v1.2.3-alpha")),
+            ("v2.0.0+incompatible", Some("v2.0.0+incompatible")),
+            ("v1.2.3-RC1", Some("v1.2.3-!r!c1")),
+            (
+                "v0.0.0-20220722155237-a158d28d115b",
+                Some("v0.0.0-20220722155237-a158d28d115b"),
+            ),
+            ("main", Some("main")),
+            ("release-branch.go1.9", Some("release-branch.go1.9")),
+            ("Feature", Some("!feature")),
+            ("feature/x", None),
+            ("a!b", None),
+            ("", None),
+            ("v1 2", Some("v1 2")),
+            ("v1.", None),
+            ("..", None),
+            ("...", None),
+            (".x", Some(".x")),
+            ("v1é", None),
+            ("v1?", None),
+            ("v1*", None),
+            ("v1:2", None),
+            ("v1|2", None),
+            ("v1\"", None),
+            ("v1'", None),
+            ("v1`", None),
+            ("v1<", None),
+            (">=v1", None),
+            ("v1\\x", None),
+            ("v1;", None),
+            ("v1&2", Some("v1&2")),
+            ("v1,2", Some("v1,2")),
+            ("v1(2)", Some("v1(2)")),
+            ("v1[2]", Some("v1[2]")),
+            ("v1{2}", Some("v1{2}")),
+            ("v1#2", Some("v1#2")),
+            ("v1$2", Some("v1$2")),
+            ("v1=2", Some("v1=2")),
+            ("v1@2", Some("v1@2")),
+            ("v1^2", Some("v1^2")),
+            ("v1~2", Some("v1~2")),
+            ("v1\t", None),
+            ("con", None),
+            ("CON.x", None),
+            ("-v1", Some("-v1")),
+            ("v1%2", Some("v1%2")),
+        ];
+        check(FACTS, escape_version);
+        for (version, escaped) in FACTS {
+            if let Some(escaped) = escaped {
+                assert_eq!(unescape_version(escaped).as_deref(), Ok(*version));
+            }
+        }
+    }
+
+    #[test]
+    fn escaped_texts_are_read_and_refused_as_the_go_command_does() {
+        check(
+            &[
+                ("github.com/!azure/x", Some("github.com/Azure/x")),
+                ("github.com/!!azure/x", None),
+                ("github.com/Azure/x", None),
+                ("github.com/azure!", None),
+                ("github.com/!/x", None),
+                ("github.com/!9/x", None),
+                ("github.com/!é/x", None),
+                ("github.com/é", None),
+                ("!github.com/x", None),
+                ("a.b/!c!d", Some("a.b/CD")),
+                ("a.b/!con", None),
+                ("a.b", Some("a.b")),
+                ("nodot", None),
+                ("x.y/z!!", None),
+            ],
+            unescape_path,
+        );
+        check(
+            &[
+                ("v1.2.3", Some("v1.2.3")),
+                ("v1.0.0-!r!c1", Some("v1.0.0-RC1")),
+                ("v1.0.0-RC1", None),
+                ("v1!", None),
+                ("v1!!a", None),
+                ("v1/2", None),
+                ("!con", None),
+                ("", None),
+                ("v1é", None),
+                ("v1.0.0+incompatible", Some("v1.0.0+incompatible")),
+                ("v1 2", Some("v1 2")),
+            ],
+            unescape_version,
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_rule() {
+        let error = escape_path("x.y/z+a").unwrap_err();
+        let EscapeError::Path { path, source } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!((&*path, source), ("x.y/z+a", PathFault::Character('+')));
+        assert_eq!(check_path("rsc.io/quote/v1"), Err(PathFault::MajorVersion));
+        assert_eq!(check_path("xy/z"), Err(PathFault::NoDot));
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_escaped_texts_mean_one_module(escaped in "[a-zA-Z!./~0-9]{0,20}") {
+            if let Ok(path) = unescape_path(&escaped) {
+                prop_assert_eq!(escape_path(&path), Ok(escaped));
+            }
+        }
+
+        #[test]
+        fn any_text_is_escaped_or_refused(text in any::<String>()) {
+            let _ = (unescape_path(&text), unescape_version(&text));
+            if let Ok(escaped) = escape_version(&text) {
+                prop_assert_eq!(unescape_version(&escaped), Ok(text));
+            }
+        }
+    }
+}

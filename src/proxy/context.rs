@@ -87,6 +87,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// True if there is an upstream leg.
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(self.responder, Responder::Upstream(_))
+    }
+
     /// Queues a record, if records are kept.
     pub(super) fn note(&self, at: Timestamp, event: &Event) {
         if let Some(recorder) = &self.recorder {

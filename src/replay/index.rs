@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::without_secrets;
 use crate::exchange::MadeBy;
-use crate::gomod::{Base, Location, Route, Tile, replay_key};
+use crate::gomod::{Base, Route, Tile, replay_key};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
 
@@ -71,7 +71,8 @@ impl Index {
             self.odd.insert(exact, odd);
             return;
         }
-        self.hosts.insert(Location::of(&row.url).host_name().to_owned());
+        let host = Base::of(&row.url).map(|base| base.host_name().to_owned());
+        self.hosts.extend(host);
         if let Some(key) = replay_key(&row.url, bases) {
             let key = format!("{} {key}", row.method);
             self.modules.entry(key).or_default().push(number);

@@ -1,0 +1,101 @@
+//! Serving: hyper between the guard and the handler, until either side is done.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::channel::Channel;
+use super::context::Executor;
+use super::guard::Guard;
+use super::handler;
+use crate::tls::Protocol;
+
+/// Streams that a client may have open: what Go's own servers allow.
+const STREAMS: u32 = 250;
+
+/// The largest request head over HTTP/2, octets.
+const HEAD_LIMIT: u32 = 64 * 1024;
+
+/// How long what is in flight may take to end once we are told to stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Serves until the client is done, the upstream has ended, or we are told to stop.
+pub(super) async fn run<IO>(channel: Arc<Channel>, io: IO) -> String
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let context = Arc::clone(channel.context());
+    let guard = Guard::new(
+        io,
+        Arc::clone(channel.watch()),
+        context.clock,
+        context.deadlines,
+    );
+    let io = TokioIo::new(guard);
+    let service = {
+        let channel = Arc::clone(&channel);
+        service_fn(move |request| {
+            let channel = Arc::clone(&channel);
+            async move { Ok::<_, Infallible>(handler::serve(channel, request).await) }
+        })
+    };
+    // The two builders' connections are different types with the same two methods.
+    macro_rules! drive {
+        ($connection:expr) => {{
+            let mut connection = pin!($connection);
+            let outcome = tokio::select! {
+                outcome = connection.as_mut() => Some(outcome),
+                () = channel.ended.cancelled() => None,
+                () = context.stop.cancelled() => None,
+            };
+            match outcome {
+                Some(outcome) => tell(outcome),
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        outcome = connection.as_mut() => tell(outcome),
+                        () = stopped(&context) => String::from("modtape stopped"),
+                    }
+                }
+            }
+        }};
+    }
+    match channel.protocol {
+        Protocol::Http1 => drive!(
+            http1::Builder::new()
+                .preserve_header_case(true)
+                .auto_date_header(false)
+                .header_read_timeout(None)
+                .serve_connection(io, service)
+        ),
+        Protocol::H2 => drive!(
+            http2::Builder::new(Executor(Arc::clone(&context)))
+                .auto_date_header(false)
+                .max_concurrent_streams(STREAMS)
+                .max_header_list_size(HEAD_LIMIT)
+                .serve_connection(io, service)
+        ),
+    }
+}
+
+/// Returns when what is in flight has had its time after the stop.
+async fn stopped(context: &super::context::Context) {
+    context.stop.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+fn tell(outcome: hyper::Result<()>) -> String {
+    match outcome {
+        Ok(()) => String::from("closed"),
+        Err(error) => match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}

@@ -1,0 +1,113 @@
+//! Says that an upstream is silent, while it is: one notice a host, again every minute.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::live::{InFlight, Live};
+use crate::clock::Timestamp;
+use crate::exchange::Phase;
+
+/// A silence is told again after so long.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// An upstream that keeps something waiting.
+#[derive(Debug, Clone)]
+pub struct Stall {
+    /// What waits, and for whom.
+    pub entry: InFlight,
+    /// Since when nothing came.
+    pub silent: Duration,
+    /// How many others wait for the same host.
+    pub others: usize,
+}
+
+/// Finds stalls; asked again and again, it tells each silence once a minute.
+#[derive(Debug)]
+pub struct Stalls {
+    live: Live,
+    after: Duration,
+    told: HashMap<String, Timestamp>,
+}
+
+impl Stalls {
+    /// Calls a silence of `after` a stall.
+    pub fn new(live: Live, after: Duration) -> Self {
+        Self {
+            live,
+            after,
+            told: HashMap::new(),
+        }
+    }
+
+    /// Waits for the next stalls that are due to be told.
+    pub async fn next(&mut self) -> Vec<Stall> {
+        let tick = (self.after / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        loop {
+            tokio::time::sleep(tick).await;
+            let due = self.due();
+            if !due.is_empty() {
+                return due;
+            }
+        }
+    }
+
+    fn due(&mut self) -> Vec<Stall> {
+        let now = self.live.now();
+        let silent: Vec<_> = self
+            .live
+            .in_flight()
+            .into_iter()
+            .filter(|entry| is_upstreams(entry) && now.since(entry.progress) >= self.after)
+            .collect();
+        self.told
+            .retain(|host, _| silent.iter().any(|entry| entry.host == *host));
+        let mut due: Vec<Stall> = Vec::new();
+        for entry in silent {
+            if let Some(same) = due.iter_mut().find(|stall| stall.entry.host == entry.host) {
+                same.others += 1;
+                continue;
+            }
+            let told = self.told.get(&entry.host);
+            if told.is_none_or(|told| now.since(*told) >= AGAIN) {
+                due.push(Stall {
+                    silent: now.since(entry.progress),
+                    entry,
+                    others: 0,
+                });
+            }
+        }
+        for stall in &due {
+            self.told.insert(stall.entry.host.clone(), now);
+        }
+        due
+    }
+}
+
+/// True while it is the upstream that keeps everybody waiting.
+fn is_upstreams(entry: &InFlight) -> bool {
+    !entry.client_holds && entry.phase != Phase::Blocked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_is_told_once_a_host_and_again_after_a_minute() {
+        let live = Live::new(Clock::start());
+        let one = live.begin(Some(1), "sum.golang.org", "lookup a".into(), Phase::Wait);
+        let _two = live.begin(Some(2), "sum.golang.org", "lookup b".into(), Phase::Wait);
+        let _held = live.begin(Some(3), "slow.example", "zip c".into(), Phase::Blocked);
+        let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
+        let first = stalls.next().await;
+        assert_eq!(live.now().as_micros() / 1_000_000, 10);
+        let [stall] = &first[..] else { panic!("{first:?}") };
+        assert_eq!((stall.entry.id, stall.others), (Some(1), 1));
+        stalls.next().await;
+        assert_eq!(live.now().as_micros() / 1_000_000, 70);
+        one.enter(Phase::Receive);
+        let third = stalls.next().await;
+        assert_eq!(third[0].entry.id, Some(2));
+    }
+}

@@ -1,0 +1,159 @@
+//! What a secret looks like, and what stands in its place.
+//!
+//! A secret becomes `redacted:` and 16 hexadecimal digits of HMAC-SHA-256 under a random key that
+//! lives for one run, in memory only: equal secrets still compare equal, and none can be guessed
+//! from what stands there. It runs before the recorder, so no file ever holds the secret. It keeps
+//! URLs parseable and field names in place, never looks into bodies, and takes any text.
+
+mod argv;
+mod fields;
+mod names;
+#[cfg(test)]
+mod tests;
+mod text;
+mod token;
+mod url;
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+
+pub use names::is_secret_query_key;
+pub use url::url_without_secrets;
+
+/// What every mark begins with.
+const MARK: &str = "redacted:";
+/// Octets of the HMAC that a mark shows.
+const MARK_BYTES: usize = 8;
+
+/// Replaces secrets by marks; or passes everything unchanged.
+#[derive(Clone)]
+pub struct Redactor {
+    stand: Stand,
+}
+
+/// What stands in a secret's place.
+#[derive(Clone)]
+enum Stand {
+    /// The secret itself.
+    Off,
+    /// A mark under the run's key.
+    Keyed(Arc<hmac::Key>),
+    /// Nothing where a name gave it away, else a fixed word: for comparing URLs of different runs.
+    Nothing,
+}
+
+impl Redactor {
+    /// Redacts under `key`: random octets, new for each run, kept nowhere.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self {
+            stand: Stand::Keyed(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key))),
+        }
+    }
+
+    /// Passes everything unchanged (`--no-redact`).
+    pub const fn off() -> Self {
+        Self { stand: Stand::Off }
+    }
+
+    /// Does it redact?
+    pub const fn is_on(&self) -> bool {
+        !matches!(self.stand, Stand::Off)
+    }
+
+    /// The mark of one secret. A mark is its own mark, and nothing has none.
+    pub fn mark(&self, secret: &str) -> String {
+        let Stand::Keyed(key) = &self.stand else {
+            return match self.stand {
+                Stand::Nothing => "redacted".to_owned(),
+                _ => secret.to_owned(),
+            };
+        };
+        if secret.is_empty() || is_mark(secret) {
+            return secret.to_owned();
+        }
+        let tag = hmac::sign(key, secret.as_bytes());
+        let mut mark = String::with_capacity(MARK.len() + 2 * MARK_BYTES);
+        mark.push_str(MARK);
+        for octet in tag.as_ref().iter().take(MARK_BYTES) {
+            for digit in [octet >> 4, octet & 15] {
+                mark.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+        mark
+    }
+
+    /// [`Self::mark`] of a secret that may be percent-encoded: the encoding does not matter.
+    fn mark_decoded(&self, secret: &str) -> String {
+        if secret.contains('%') {
+            self.mark(&percent_encoding::percent_decode_str(secret).decode_utf8_lossy())
+        } else {
+            self.mark(secret)
+        }
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redactor")
+            .field("is_on", &self.is_on())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Is this a mark, and nothing but a mark?
+fn is_mark(text: &str) -> bool {
+    text.strip_prefix(MARK).is_some_and(|digits| {
+        digits.len() == 2 * MARK_BYTES
+            && digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
+    })
+}
+
+#[cfg(test)]
+fn redactor() -> Redactor {
+    Redactor::new([7; 32])
+}
+
+#[cfg(test)]
+mod mark_tests {
+    use super::*;
+
+    #[test]
+    fn equal_secrets_have_equal_marks_within_a_run_only() {
+        let run = Redactor::new([1; 32]);
+        assert_eq!(run.mark("hunter2"), run.mark("hunter2"));
+        assert_ne!(run.mark("hunter2"), run.mark("hunter3"));
+        assert_ne!(run.mark("hunter2"), Redactor::new([2; 32]).mark("hunter2"));
+        assert_eq!(run.mark("p%40ss"), run.mark("p%40ss"));
+        assert_eq!(run.mark_decoded("p%40ss"), run.mark("p@ss"));
+    }
+
+    #[test]
+    fn a_mark_shows_the_first_eight_octets_of_the_hmac() {
+        // RFC 4231 test case 2 has a short key; HMAC pads it with zeros, and so may we.
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        let mark = Redactor::new(key).mark("what do ya want for nothing?");
+        assert_eq!(mark, "redacted:5bdcc146bf60754e");
+    }
+
+    #[test]
+    fn a_mark_is_its_own_mark() {
+        let run = redactor();
+        let mark = run.mark("hunter2");
+        assert!(is_mark(&mark));
+        assert_eq!(run.mark(&mark), mark);
+        assert_eq!(run.mark(""), "");
+        assert!(!is_mark("redacted:5bdcc146bf60754E"));
+        assert!(!is_mark("redacted:5bdcc146bf60754e0"));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", redactor()), "Redactor { is_on: true, .. }");
+        assert!(!Redactor::off().is_on());
+    }
+}

@@ -1,0 +1,423 @@
+//! What redaction promises as a whole; the details are tested beside each file's code.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::exchange::{Fields, Octets};
+
+/// The first octets of what stands for a secret, and for what stays.
+const URLS: &[(&str, &str)] = &[
+    (
+        "https://user:hunter2@h.corp/x/@v/list",
+        "https://*@h.corp/x/@v/list",
+    ),
+    ("https://hunter2@h.corp:8443", "https://*@h.corp:8443"),
+    ("https://user:hun/ter2@h.corp/x", "https://*@h.corp/x"),
+    ("https://user:hun?ter2@h.corp/x", "https://*@h.corp/x"),
+    ("//user:hunter2@h.corp/x", "//*@h.corp/x"),
+    ("user:hunter2@proxy.corp:3128", "*@proxy.corp:3128"),
+    (
+        "socks5h://user:hunter2@proxy.corp:1080",
+        "socks5h://*@proxy.corp:1080",
+    ),
+    (
+        "https://s.corp/z?Expires=17&GoogleAccessId=hunter2&Signature=a%2Bb%3D",
+        "https://s.corp/z?Expires=17&GoogleAccessId=*&Signature=*",
+    ),
+    (
+        "https://s.corp/z?X-Amz-Date=2026&X-Amz-Credential=hunter2%2Fus&x-amz-signature=ab12#f",
+        "https://s.corp/z?X-Amz-Date=2026&X-Amz-Credential=*&x-amz-signature=*#f",
+    ),
+    ("/cb?to%6ben=hunter2&x=1&token=", "/cb?to%6ben=*&x=1&token="),
+    (
+        "https://h.corp/cb#access_token=hunter2&x=1",
+        "https://h.corp/cb#access_token=*&x=1",
+    ),
+    (
+        "https://h.corp/ghp_abcdefghijklmnopqrstuvwxyz0123456789/x.git/info/refs",
+        "https://h.corp/*/x.git/info/refs",
+    ),
+    (
+        "https://h.corp/a/%67hp_abcdefghijklmnopqrstuvwxyz012345/b",
+        "https://h.corp/a/*/b",
+    ),
+    (
+        "https://h.corp/t/glpat-abcdefghij0123456789/b?v=1",
+        "https://h.corp/t/*/b?v=1",
+    ),
+    (
+        "https://h.corp/x?k=AKIAIOSFODNN7EXAMPLE",
+        "https://h.corp/x?k=*",
+    ),
+    (
+        "https://h.corp/x?s=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_",
+        "https://h.corp/x?s=*",
+    ),
+    (
+        "https://h.corp/token/5f3c2b1a9d8e7f6a5b4c3d2e/go",
+        "https://h.corp/token/*/go",
+    ),
+    (
+        "https://h.corp/x?next=https://user:hunter2@b.corp/y",
+        "https://h.corp/x?next=https://*@b.corp/y",
+    ),
+];
+
+/// Replaces each mark by `*`.
+fn starred(text: &str) -> String {
+    let mut pieces = text.split(MARK);
+    let mut starred = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        assert!(is_mark(&format!("{MARK}{}", &piece[..16])), "{text}");
+        starred.push('*');
+        starred.push_str(&piece[16..]);
+    }
+    starred
+}
+
+#[test]
+fn urls_lose_their_secrets_and_nothing_else() {
+    for (url, expected) in URLS {
+        let redacted = redactor().url(url);
+        assert_eq!(starred(&redacted), *expected);
+        assert_eq!(redactor().url(&redacted), redacted, "twice");
+        assert_eq!(Redactor::off().url(url), *url);
+        if url.starts_with("http") {
+            assert!(::url::Url::parse(&redacted).is_ok(), "{redacted}");
+        }
+    }
+}
+
+#[test]
+fn a_url_inside_a_query_value_is_encoded_again() {
+    let redacted = redactor().url("https://h/x?u=https%3A%2F%2Fa%3Ahunter2%40b%2Fy&v=%2F");
+    assert_eq!(
+        starred(&redacted),
+        "https://h/x?u=https:%2F%2F*%40b%2Fy&v=%2F"
+    );
+    assert_eq!(redactor().url(&redacted), redacted);
+}
+
+#[test]
+fn the_encoding_of_a_secret_does_not_change_its_mark() {
+    let [plain, encoded] =
+        ["https://h/?token=a@b", "https://h/?token=a%40b"].map(|url| redactor().url(url));
+    assert_eq!(plain, encoded);
+}
+
+#[test]
+fn what_differs_in_secrets_only_is_the_same_without_them() {
+    let live = "https://u:p@h/ghp_abcdefghijklmnopqrstuvwxyz/z?a=1&Signature=x&token=#f";
+    let same = "https://h/redacted/z?a=1#f";
+    assert_eq!(url_without_secrets(live), same);
+    assert_eq!(url_without_secrets(&redactor().url(live)), same);
+    assert_eq!(url_without_secrets("https://h/x?token=1"), "https://h/x");
+    assert_eq!(url_without_secrets("https://h/x?"), "https://h/x?");
+    assert_eq!(
+        url_without_secrets("https://h/x?a=1&b"),
+        "https://h/x?a=1&b"
+    );
+}
+
+fn field(name: &str, value: &str) -> String {
+    let fields: Fields = vec![(name.to_owned(), Octets::from(value))];
+    let redacted = redactor().fields(&fields);
+    assert_eq!(redactor().fields(&redacted), redacted, "twice");
+    assert_eq!(Redactor::off().fields(&fields), fields);
+    assert_eq!(redacted[0].0, name);
+    starred(&redacted[0].1.to_text())
+}
+
+#[test]
+fn fields_lose_their_secrets_and_keep_what_explains_them() {
+    for (name, value, expected) in [
+        ("Authorization", "Basic dXNlcjpodW50ZXIy", "Basic *"),
+        ("authorization", "Bearer  abc", "Bearer *"),
+        ("Authorization", "hunter2 hunter2", "*"),
+        (
+            "Proxy-Authorization",
+            "Digest username=\"u\", response=\"r\"",
+            "Digest *",
+        ),
+        ("Cookie", "a=1; b=2=3;c", "a=*; b=*;*"),
+        (
+            "Set-Cookie",
+            "sid=1; Path=/; HttpOnly",
+            "sid=*; Path=/; HttpOnly",
+        ),
+        ("X-Vault-Token", "hunter2", "*"),
+        ("X-Api-Key", "hunter2", "*"),
+        ("Private-Token", "hunter2", "*"),
+        ("X-JFrog-Art-Api", "hunter2", "*"),
+        ("X-Amz-Security-Token", "hunter2", "*"),
+        ("Authentication-Info", "nextnonce=\"1\"", "*"),
+        ("Location", "/z?a=1&Signature=x", "/z?a=1&Signature=*"),
+        ("Referer", "https://u:p@h/", "https://*@h/"),
+        (
+            "Link",
+            "<https://u:p@h/?page=2&sig=x>; rel=\"next\"",
+            "<https://*@h/?page=2&sig=*>; rel=\"next\"",
+        ),
+        ("X-Other", "see ghp_abcdefghijklmnopqrstuvwxyz", "see *"),
+        ("Access-Control-Allow-Credentials", "true", "true"),
+        (
+            "WWW-Authenticate",
+            "Basic realm=\"go\"",
+            "Basic realm=\"go\"",
+        ),
+        (
+            "ETag",
+            "\"W/5f3c2b1a9d8e7f6a5b4c3d2e\"",
+            "\"W/5f3c2b1a9d8e7f6a5b4c3d2e\"",
+        ),
+        ("Authorization", "", ""),
+    ] {
+        assert_eq!(field(name, value), expected, "{name}: {value}");
+    }
+}
+
+#[test]
+fn a_field_that_is_no_text_loses_its_secret_whole() {
+    let secret = |name: &str, value: &[u8]| {
+        let fields = vec![(name.to_owned(), Octets::from(value))];
+        redactor().fields(&fields) != fields
+    };
+    assert!(secret("Authorization", b"Basic \xff"));
+    assert!(secret("X-Other", b"\xff ghp_abcdefghijklmnopqrstuvwxyz"));
+    assert!(!secret("X-Other", b"\xff"));
+}
+
+#[test]
+fn messages_lose_their_secrets_and_stay_readable() {
+    for (text, expected) in [
+        (
+            "Get \"https://u:hunter2@h.corp/x/@v/list?token=a\": dial tcp: lookup h.corp: no such host",
+            "Get \"https://*@h.corp/x/@v/list?token=*\": dial tcp: lookup h.corp: no such host",
+        ),
+        (
+            "proxy https://u:hunter2@h.corp: refused",
+            "proxy https://*@h.corp: refused",
+        ),
+        (
+            "(https://u:hunter2@h.corp), then",
+            "(https://*@h.corp), then",
+        ),
+        (
+            "GOPROXY=https://a.corp,https://u:p@b.corp|direct",
+            "GOPROXY=https://a.corp,https://*@b.corp|direct",
+        ),
+        (
+            "dial user:hunter2@proxy.corp:3128 failed",
+            "dial *@proxy.corp:3128 failed",
+        ),
+        ("password=hunter2, retry", "password=*, retry"),
+        ("Password: hunter2", "Password: *"),
+        (
+            "{\"access_token\": \"hunter2\", \"x\":\"y\"}",
+            "{\"access_token\": \"*\", \"x\":\"y\"}",
+        ),
+        ("{\"token\":\"hunter2\"}", "{\"token\":\"*\"}"),
+        ("Authorization: Basic dXNlcjpw", "Authorization: Basic *"),
+        ("sent Bearer abcDEF123456 to it", "sent Bearer * to it"),
+        ("-X main.apiToken=hunter2 -v", "-X main.apiToken=* -v"),
+        ("a=1&sig=hunter2&b=2", "a=1&sig=*&b=2"),
+        (
+            "-----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY-----\nx",
+            "*\nx",
+        ),
+    ] {
+        let redacted = redactor().text(text);
+        assert_eq!(starred(&redacted), expected);
+        assert_eq!(redactor().text(&redacted), redacted, "twice");
+        assert_eq!(Redactor::off().text(text), text);
+    }
+}
+
+#[test]
+fn ordinary_messages_stay() {
+    for text in [
+        "go: github.com/spf13/cobra@v1.8.1: Get \"https://proxy.golang.org/github.com/spf13/cobra/@v/v1.8.1.zip\": EOF",
+        "verifying go.mod: checking tree#68293 against tree#73500: reading https://sum.golang.org/tile/8/1/001.p/31: 404",
+        "golang.org/x/net v0.34.0 h1:Mb7Mrk043xzHgnRM88suvJFwzVrRfHEHJEl5/71CKw0=",
+        "Basic authentication required. Bearer tokens are not accepted",
+        "exit code=1, key=value, exit status 128: fatal: could not read Username for 'https://git.corp'",
+        "go.mod:7:2: require example.com/m@v1.0.0: not a token",
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+        "git@github.com:corp/lib.git",
+        "ssh://git@github.com/corp/lib.git",
+        "  two  spaces\tand\na line ",
+        "",
+    ] {
+        assert_eq!(redactor().text(text), text);
+    }
+}
+
+#[test]
+fn command_lines_lose_their_secrets() {
+    for (argv, expected) in [
+        ("go mod tidy -v", "go mod tidy -v"),
+        (
+            "go build -ldflags=-X=main.version=1.2 ./...",
+            "go build -ldflags=-X=main.version=1.2 ./...",
+        ),
+        ("x --token hunter2 y", "x --token * y"),
+        (
+            "x --password=hunter2 -api-key hunter2",
+            "x --password=* -api-key *",
+        ),
+        ("x --token --verbose y", "x --token --verbose y"),
+        (
+            "env GITHUB_TOKEN=hunter2 NETRC=/n go get",
+            "env GITHUB_TOKEN=* NETRC=/n go get",
+        ),
+        (
+            "env GOPROXY=https://u:p@a.b|direct",
+            "env GOPROXY=https://*@a.b|direct",
+        ),
+        (
+            "env HTTPS_PROXY=u:hunter2@p.corp:3128",
+            "env HTTPS_PROXY=*@p.corp:3128",
+        ),
+        (
+            "git clone https://u:p@a.b/c.git",
+            "git clone https://*@a.b/c.git",
+        ),
+        (
+            "curl -u user:hunter2 -H X-Api-Key:hunter2",
+            "curl -u * -H X-Api-Key:*",
+        ),
+        ("go get example.com/m@v1.0.0", "go get example.com/m@v1.0.0"),
+    ] {
+        let words: Vec<_> = argv.split(' ').collect();
+        let redacted = redactor().argv(&words);
+        assert_eq!(starred(&redacted.join(" ")), expected);
+        assert_eq!(redactor().argv(&redacted), redacted, "twice");
+        assert_eq!(Redactor::off().argv(&words), words);
+    }
+    let words = [
+        "curl",
+        "-H",
+        "Authorization: Basic dXNlcjpw",
+        "sh",
+        "-c",
+        "TOKEN=hunter2 go get",
+    ];
+    let expected = [
+        "curl",
+        "-H",
+        "Authorization: Basic *",
+        "sh",
+        "-c",
+        "TOKEN=* go get",
+    ];
+    let redacted = redactor().argv(&words.map(std::ffi::OsString::from));
+    assert_eq!(
+        redacted.iter().map(|w| starred(w)).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+#[test]
+fn settings_keep_their_separators() {
+    for (value, expected) in [
+        (
+            "https://u:p@a.b/x,https://c.d|direct",
+            "https://*@a.b/x,https://c.d|direct",
+        ),
+        (
+            "https://a.b , https://u:p@c.d",
+            "https://a.b , https://*@c.d",
+        ),
+        (
+            "sums.corp+0a0b0c0d+AZ09 https://u:p@sums.corp",
+            "sums.corp+0a0b0c0d+AZ09 https://*@sums.corp",
+        ),
+        ("off", "off"),
+        ("", ""),
+    ] {
+        assert_eq!(starred(&redactor().goproxy(value)), expected);
+    }
+}
+
+/// URLs as the go command asks for them, and those that discovery and git ask for.
+fn module_url() -> impl Strategy<Value = String> {
+    let place = "https://(proxy\\.golang\\.org|goproxy\\.cn|goproxy\\.corp:8443/api/go)/";
+    let module = "(golang\\.org/x/(net|oauth2|token)|github\\.com/(%21)?[a-z]{1,12}/(token|auth|key|secret|jwt-go|go-[a-z]{1,24})(/v[2-9])?)/";
+    let file = "@(latest|v/(list|v[0-9]\\.[0-9]{1,2}\\.[0-9](-[0-9]{14}-[0-9a-f]{12}|-rc\\.[0-9]|\\+incompatible)?\\.(info|mod|zip)))";
+    prop_oneof![
+        format!("{place}{module}{file}"),
+        format!(
+            "{place}sumdb/sum\\.golang\\.org/tile/8/[0-3]/(x[0-9]{{3}}/){{0,2}}[0-9]{{3}}(\\.p/[1-9][0-9]?)?"
+        ),
+        format!(
+            "https://sum\\.golang\\.org/lookup/github.com/![a-z]{{1,9}}/[a-z]{{1,9}}@v0\\.0\\.0-[0-9]{{14}}-[0-9a-f]{{12}}"
+        ),
+        "https://(gitlab\\.com|go\\.dev)/[a-z]{1,12}/[a-z]{1,12}(\\?go-get=1|(\\.git)?/info/refs\\?service=git-upload-pack)",
+    ]
+}
+
+/// Places where a secret may stand in a URL; `{}` is the secret.
+const PLACES: &[&str] = &[
+    "https://u:{}@h.corp/x",
+    "https://{}@h.corp/golang.org/x/net/@v/list",
+    "https://h.corp/x?a=1&token={}&b=2",
+    "/z?X-Goog-Signature={}",
+    "https://h.corp/#access_token={}",
+    "https://h.corp/x?u=https://u:{}@b.corp/",
+    "https://h.corp/ghp_{}/x",
+    "https://h.corp/x?y=glpat-{}",
+];
+
+proptest! {
+    #[test]
+    fn ordinary_module_urls_stay(url in module_url()) {
+        prop_assert_eq!(redactor().url(&url), &*url);
+        prop_assert_eq!(redactor().text(&url), &*url);
+        prop_assert_eq!(url_without_secrets(&url), &*url);
+    }
+
+    #[test]
+    fn a_secret_never_stays(secret in "[A-Za-z0-9_]{24,40}", place in prop::sample::select(PLACES)) {
+        let url = place.replace("{}", &secret);
+        let fields = vec![("Location".to_owned(), Octets::from(&*url)), ("X-Token".to_owned(), Octets::from(&*secret))];
+        for redacted in [
+            redactor().url(&url),
+            redactor().text(&format!("Get \"{url}\": EOF")),
+            redactor().text(&format!("password={secret}")),
+            redactor().goproxy(&format!("https://a.b|{url},direct")),
+            redactor().argv(&["--token", &*secret, &*url]).join(" "),
+            format!("{:?}", redactor().fields(&fields)),
+            url_without_secrets(&url),
+        ] {
+            prop_assert!(!redacted.contains(&secret), "{redacted}");
+        }
+    }
+
+    #[test]
+    fn redacting_twice_is_redacting_once(text in "(https?://|//)?([a-z=:@/?#&%. ,\"|]|token|password|Basic |redacted:|ghp_abcdefghijklmnopqrst|%40|://|[A-Z0-9]){0,14}") {
+        let run = redactor();
+        let url = run.url(&text);
+        prop_assert_eq!(run.url(&url), &*url);
+        let redacted = run.text(&text);
+        prop_assert_eq!(run.text(&redacted), &*redacted);
+        let value = run.goproxy(&text);
+        prop_assert_eq!(run.goproxy(&value), &*value);
+        let argv = run.argv(&[&*text, &*text]);
+        prop_assert_eq!(run.argv(&argv), argv);
+        let without = url_without_secrets(&text);
+        prop_assert_eq!(url_without_secrets(&without), &*without);
+        for name in ["Authorization", "Cookie", "Set-Cookie", "Location", "X-Other", "X-Token"] {
+            let fields = run.fields(&vec![(name.to_owned(), Octets::from(&*text))]);
+            prop_assert_eq!(run.fields(&fields), fields);
+        }
+    }
+
+    #[test]
+    fn any_text_is_taken(text in any::<String>(), octets in any::<Vec<u8>>()) {
+        let run = redactor();
+        let _ = (run.url(&text), run.text(&text), run.goproxy(&text), run.argv(&[&*text, &*text]));
+        let fields = vec![(text, Octets(octets))];
+        let _ = run.fields(&fields);
+        prop_assert_eq!(Redactor::off().fields(&fields), fields);
+    }
+}

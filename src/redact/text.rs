@@ -1,0 +1,236 @@
+//! Secrets in free text: error messages, and header fields that hold URLs among other things.
+
+use super::Redactor;
+use super::fields::is_scheme;
+use super::names::{is_secret_query_key, is_secret_word};
+
+/// A word after `Basic` or `Bearer` is a credential from this many octets on.
+const CREDENTIAL_BYTES: usize = 8;
+
+impl Redactor {
+    /// Free text with marks for its secrets: URLs with userinfo or signatures, tokens,
+    /// `password=…`, `Authorization: Basic …`, `"token": "…"`, private keys in PEM.
+    ///
+    /// It would rather hide a harmless word than show a secret.
+    pub fn text(&self, text: &str) -> String {
+        self.changed_text(text).unwrap_or_else(|| text.to_owned())
+    }
+
+    /// The text with marks for its secrets; `None` where it has none.
+    pub(super) fn changed_text(&self, text: &str) -> Option<String> {
+        if !self.is_on() {
+            return None;
+        }
+        let mut redacted = String::with_capacity(text.len() + 16);
+        let mut is_changed = false;
+        let mut sense = Sense::Nothing;
+        let mut rest = text;
+        while !rest.is_empty() {
+            if let Some(len) = private_key_len(rest) {
+                redacted.push_str(&self.mark(&rest[..len]));
+                rest = &rest[len..];
+                is_changed = true;
+                continue;
+            }
+            let word_len = rest.find(ends_word).unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(word_len);
+            if !word.is_empty() {
+                let new = self.word(word, sense);
+                is_changed |= new.as_deref().is_some_and(|new| new != word);
+                redacted.push_str(new.as_deref().unwrap_or(word));
+                sense = sense.after(word);
+            }
+            let gap_len = behind.chars().next().map_or(0, char::len_utf8);
+            let (gap, behind) = behind.split_at(gap_len);
+            if gap == "\n" {
+                sense = Sense::Nothing;
+            }
+            redacted.push_str(gap);
+            rest = behind;
+        }
+        is_changed.then_some(redacted)
+    }
+
+    /// One word, read in the sense that the words before it gave it.
+    fn word(&self, word: &str, sense: Sense) -> Option<String> {
+        match sense {
+            Sense::Value if !is_operator(word) && !is_scheme(word) => {
+                let (secret, tail) = without_punctuation(word);
+                return Some(format!("{}{tail}", self.mark(secret)));
+            }
+            Sense::Credential if is_credential(word) => {
+                let (secret, tail) = without_punctuation(word);
+                return Some(format!("{}{tail}", self.mark(secret)));
+            }
+            _ => {}
+        }
+        if word.contains("://") {
+            return self.urls(word);
+        }
+        self.assignments(word)
+            .or_else(|| self.bare_userinfo(word))
+            .or_else(|| self.tokens(word))
+    }
+
+    /// A word that holds one URL or several: `HTTPS_PROXY=http://a,http://b:`.
+    fn urls(&self, word: &str) -> Option<String> {
+        let mut starts: Vec<usize> = word
+            .match_indices("://")
+            .map(|(colon, _)| colon - scheme_len(&word[..colon]))
+            .collect();
+        let lead = &word[..starts[0]];
+        starts.push(word.len());
+        let mut redacted = match lead.strip_suffix('=') {
+            Some(name) if is_secret_word(name) => {
+                let (secret, tail) = without_punctuation(&word[lead.len()..]);
+                return Some(format!("{lead}{}{tail}", self.mark(secret)));
+            }
+            _ => self.tokens(lead).unwrap_or_else(|| lead.to_owned()),
+        };
+        for ends in starts.windows(2) {
+            let (url, tail) = without_punctuation(&word[ends[0]..ends[1]]);
+            redacted.push_str(&self.url(url));
+            redacted.push_str(tail);
+        }
+        (redacted != word).then_some(redacted)
+    }
+
+    /// `password=hunter2`, `a=1&token=x`, `password:hunter2`.
+    fn assignments(&self, word: &str) -> Option<String> {
+        if let Some((name, value)) = word.split_once(':')
+            && is_secret_word(last_name(name))
+            && !value.is_empty()
+        {
+            let (secret, tail) = without_punctuation(value);
+            return Some(format!("{name}:{}{tail}", self.mark(secret)));
+        }
+        if !word.contains('=') {
+            return None;
+        }
+        let mut redacted = String::with_capacity(word.len() + 16);
+        for (i, pair) in word.split('&').enumerate() {
+            if i > 0 {
+                redacted.push('&');
+            }
+            match pair.split_once('=') {
+                Some((name, value))
+                    if is_secret_word(last_name(name))
+                        || word.contains(['?', '&']) && is_secret_query_key(last_name(name)) =>
+                {
+                    let (secret, tail) = without_punctuation(value);
+                    redacted.push_str(name);
+                    redacted.push('=');
+                    redacted.push_str(&self.mark_decoded(secret));
+                    redacted.push_str(tail);
+                }
+                _ => redacted.push_str(&self.tokens(pair).unwrap_or_else(|| pair.to_owned())),
+            }
+        }
+        (redacted != word).then_some(redacted)
+    }
+
+    /// `user:password@host:3128`, as proxy variables may have it.
+    fn bare_userinfo(&self, word: &str) -> Option<String> {
+        let (userinfo, host) = word.rsplit_once('@')?;
+        let (user, password) = userinfo.split_once(':')?;
+        let is_version = host
+            .strip_prefix('v')
+            .is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()));
+        let is_host =
+            !is_version && host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
+        (is_host && !user.is_empty() && !password.is_empty() && !userinfo.contains('/'))
+            .then(|| format!("{}@{host}", self.mark_decoded(userinfo)))
+    }
+}
+
+/// What the words before make of the next one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sense {
+    Nothing,
+    /// A secret's name, without a sign behind it yet.
+    Name,
+    /// A secret's name and `:` or `=`: the next word is the secret.
+    Value,
+    /// `Basic` or `Bearer`: the next word is a credential, if it looks like one.
+    Credential,
+}
+
+impl Sense {
+    fn after(self, word: &str) -> Self {
+        if is_operator(word) {
+            return match self {
+                Self::Name | Self::Value => Self::Value,
+                _ => Self::Nothing,
+            };
+        }
+        if is_scheme(word) {
+            return match self {
+                Self::Value => Self::Value,
+                _ => Self::Credential,
+            };
+        }
+        let name = word.trim_end_matches([':', '=']);
+        match (is_secret_word(last_name(name)), name.len() < word.len()) {
+            (true, true) => Self::Value,
+            (true, false) => Self::Name,
+            (false, _) => Self::Nothing,
+        }
+    }
+}
+
+/// `"token": "x"` and `token = x` have a sign of its own between name and value.
+fn is_operator(word: &str) -> bool {
+    matches!(word, ":" | "=" | ":=" | "=>" | "==")
+}
+
+/// White space, quotes and brackets stand between words; what is not ASCII belongs to them.
+fn ends_word(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(
+            c,
+            '"' | '\'' | '`' | '<' | '>' | '(' | ')' | '{' | '}' | ';'
+        )
+}
+
+/// The name at the end of `main.token`, `--token`, `?token`, `,token`.
+fn last_name(text: &str) -> &str {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let end = text.trim_end_matches(|c| !is_part(c));
+    let start = end.rfind(|c| !is_part(c));
+    let name = start.map_or(end, |start| &end[start..]);
+    name.trim_start_matches(|c| !is_part(c))
+}
+
+/// How many octets before `://` are the scheme's.
+fn scheme_len(before: &str) -> usize {
+    before
+        .bytes()
+        .rev()
+        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.'))
+        .count()
+}
+
+/// A sentence's own punctuation is no part of its last word.
+fn without_punctuation(word: &str) -> (&str, &str) {
+    word.split_at(word.trim_end_matches([',', '.', ':', '|', ']', '!']).len())
+}
+
+/// Base64 has digits, signs or capitals inside; `authentication` and `Required` have not.
+fn is_credential(word: &str) -> bool {
+    word.len() >= CREDENTIAL_BYTES
+        && word
+            .bytes()
+            .skip(1)
+            .any(|b| !b.is_ascii_lowercase() && !b",.:!?".contains(&b))
+}
+
+/// The length of the PEM private key that `text` begins with (RFC 7468), up to the end if unfinished.
+fn private_key_len(text: &str) -> Option<usize> {
+    const END: &str = "PRIVATE KEY-----";
+    let label = text.strip_prefix("-----BEGIN ")?;
+    let first = label.find(END).filter(|at| *at < 30)?;
+    let body = &label[first + END.len()..];
+    let len = body.find(END).map_or(body.len(), |at| at + END.len());
+    Some(text.len() - body.len() + len)
+}
