@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod ca;
+pub mod cli;
 pub mod clock;
 pub mod exchange;
 pub mod export;

@@ -108,6 +108,7 @@ pub(super) fn connection(upstream: &str) -> Opened {
         dns_us: None,
         connect_us: None,
         tls_us: None,
+        tries: Vec::new(),
         error: None,
     }
 }

@@ -181,7 +181,8 @@ impl Channel {
             Destination::Plain => {
                 UpstreamIo::Plain(dialer.connect(target, false, journey, enter).await?)
             }
-            Destination::Tunnelled { host, .. } => {
+            // The CONNECT named where to go; the server name only says whom to expect there.
+            Destination::Tunnelled { target, host } => {
                 let stream = dialer.connect(target, true, journey, enter).await?;
                 let offered = [self.protocol];
                 let tls = dialer.handshake(stream, host, &offered, journey, enter).await?;

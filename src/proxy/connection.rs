@@ -279,8 +279,8 @@ impl Connection {
         entry.connected(dialled.journey.addr.map(|addr| addr.to_string()));
         let protocols = &asked.protocols;
         let journey = &mut dialled.journey;
-        let shaken = dialer.handshake(stream, host, protocols, journey, &|phase| entry.enter(phase));
-        match shaken.await {
+        let enter = |phase| entry.enter(phase);
+        match dialer.handshake(stream, host, protocols, journey, &enter).await {
             Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
             Err(error) => (None, Some(error.diagnosis())),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request, response};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer;
@@ -269,7 +269,7 @@ fn close_after(channel: &Channel, response: &mut Response<Outgoing>) {
 /// The absolute form of a URI, for tests of the tables above.
 #[cfg(test)]
 fn parts(method: Method, uri: &str, host: Option<&str>) -> request::Parts {
-    let mut request = Request::builder().method(method).uri(uri.parse::<Uri>().unwrap());
+    let mut request = Request::builder().method(method).uri(uri.parse::<http::Uri>().unwrap());
     if let Some(host) = host {
         request = request.header(header::HOST, host);
     }

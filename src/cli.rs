@@ -1,0 +1,490 @@
+//! The command line and nothing else: what can be asked for, parsed to its types.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// See, record, explain and replay what the go command fetches
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Try `modtape demo` first: it needs no network and no Go.")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Log a line for each exchange to stderr; twice: connections too
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Draw with ASCII only
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Log a line for each exchange to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// How log lines look
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// Folder of recordings
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "MODTAPE_RECORDINGS",
+        default_value = "recordings"
+    )]
+    pub recordings: PathBuf,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless the environment says otherwise.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record what a command fetches; without a command, record until Ctrl-C
+    Record(Box<RecordArgs>),
+    /// Answer from a recording, with no network; without a command, serve until Ctrl-C
+    Replay(Box<ReplayArgs>),
+    /// Record and replay an embedded sample: no network, no Go needed
+    Demo,
+    /// List the exchanges of a recording
+    Ls(LsArgs),
+    /// Show one exchange
+    Show(ShowArgs),
+    /// Write a recording in another format
+    Export(ExportArgs),
+    /// Manage recordings
+    Recordings(RecordingsArgs),
+    /// Print what another terminal needs to use a running recorder
+    Env(EnvArgs),
+    /// Show a running recorder's certificate authority
+    Ca(CaArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them to a folder
+    Man(ManArgs),
+    /// Print the version
+    Version(VersionArgs),
+}
+
+/// `modtape record`
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// Name or path of the recording [default: VERB-MMDD-HHMM]
+    #[arg(short, long, value_name = "NAME")]
+    pub output: Option<PathBuf>,
+    /// Replace a recording of that name
+    #[arg(long)]
+    pub force: bool,
+    /// Give the command an empty GOPATH and module cache, so that every download is seen
+    #[arg(long, requires = "command")]
+    pub cold: bool,
+    /// How safe a recorded exchange is before the command sees its end
+    #[arg(long, value_name = "MODE", default_value = "process")]
+    pub durability: Durability,
+    /// Exit with 74 if anything could not be recorded
+    #[arg(long)]
+    pub require_complete: bool,
+    /// Keep bodies, or only their digests
+    #[arg(long, value_name = "WHICH", default_value = "all")]
+    pub bodies: KeepBodies,
+    /// Keep secrets as they are, and mark the recording
+    #[arg(long)]
+    pub no_redact: bool,
+    /// Write a HAR here too, instead of session.har
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub har: Option<Option<PathBuf>>,
+    /// Write no HAR
+    #[arg(long, conflicts_with = "har")]
+    pub no_har: bool,
+    /// Which bodies the HAR holds: small ones are up to 64 KiB
+    #[arg(long, value_name = "WHICH", default_value = "small")]
+    pub har_bodies: Bodies,
+    /// Intercept these hosts too
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub intercept: Vec<String>,
+    /// Intercept every host
+    #[arg(long)]
+    pub intercept_all: bool,
+    /// Never intercept these hosts
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub tunnel: Vec<String>,
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
+    /// How to run the command.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The command to record
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Where and how the upstream leg connects.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Upstream")]
+pub struct UpstreamArgs {
+    /// Proxy to go through: a URL, `env` for HTTPS_PROXY and NO_PROXY, or `none`
+    #[arg(long, value_name = "URL", default_value = "env")]
+    pub upstream_proxy: String,
+    /// Trust the certificates in this file too
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Vec<PathBuf>,
+    /// Use these addresses for a host, as curl's --resolve
+    #[arg(long, value_name = "HOST:PORT:ADDR")]
+    pub resolve: Vec<String>,
+    /// Connect elsewhere, as curl's --connect-to
+    #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
+    pub connect_to: Vec<String>,
+    /// Say so when an upstream is silent for so long
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub stall_after: Duration,
+    /// Turn an upstream's silence into a 504 after so long [default: wait as go would]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub upstream_idle_timeout: Option<Duration>,
+}
+
+/// How the wrapped command is run.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Running")]
+pub struct RunArgs {
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// End the command after so long, and exit with 124
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// `modtape replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    pub name: String,
+    /// Exit with 1 if anything was asked for that is not on the recording
+    #[arg(long)]
+    pub strict: bool,
+    /// Let the command keep its own GOPATH and module cache
+    #[arg(long)]
+    pub warm: bool,
+    /// Keep the user's Go settings instead of the recorded ones
+    #[arg(long)]
+    pub keep_env: bool,
+    /// How to run the command.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The command to run
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// When a recorded exchange is safe from what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// Safe from a kill of modtape: written before the command sees the end
+    Process,
+    /// And from a power cut, all but the last 50 ms
+    Group,
+    /// And from a power cut, wholly: every end waits for the disk
+    Strict,
+}
+
+/// Which bodies are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeepBodies {
+    /// All of them
+    All,
+    /// None: digests and sizes only; cannot be replayed
+    None,
+}
+
+/// Which bodies an export holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bodies {
+    /// All of them
+    All,
+    /// Up to 64 KiB
+    Small,
+    /// None
+    None,
+}
+
+/// `modtape ls`
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub name: String,
+    /// Order by
+    #[arg(long, value_name = "KEY", default_value = "start")]
+    pub sort: SortKey,
+    /// Only the first so many
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What exchanges can be ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SortKey {
+    /// When they started
+    Start,
+    /// The longest first
+    Time,
+    /// The largest body first
+    Size,
+    /// By host, then start
+    Host,
+    /// By status, then start
+    Status,
+}
+
+/// `modtape show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The exchange's number; `#` in front is fine
+    #[arg(value_parser = exchange_id)]
+    pub id: u64,
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub name: String,
+    /// Only the headers
+    #[arg(long, group = "part")]
+    pub headers: bool,
+    /// Only the timings
+    #[arg(long, group = "part")]
+    pub timings: bool,
+    /// Only the body, as it was received
+    #[arg(long, group = "part")]
+    pub body: bool,
+    /// A curl command that asks the same again
+    #[arg(long, group = "part")]
+    pub curl: bool,
+    /// All of it as JSON
+    #[arg(long, group = "part")]
+    pub json: bool,
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "FILE", requires = "body")]
+    pub output: Option<PathBuf>,
+}
+
+/// `modtape export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The format
+    pub format: ExportFormat,
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub name: String,
+    /// Write to this file; `-` is stdout
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// Which bodies it holds: small ones are up to 64 KiB
+    #[arg(long, value_name = "WHICH", default_value = "small")]
+    pub har_bodies: Bodies,
+}
+
+/// Formats that a recording can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// HTTP Archive 1.2, for every HAR viewer
+    Har,
+}
+
+/// `modtape recordings`
+#[derive(Debug, Args)]
+pub struct RecordingsArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: RecordingsCommand,
+}
+
+/// What to do with recordings.
+#[derive(Debug, Subcommand)]
+pub enum RecordingsCommand {
+    /// List them, newest first
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell all about one
+    Info {
+        /// A name, a path, @last, or @2 for the one before
+        #[arg(default_value = "@last")]
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the folder of one, or of all
+    Path {
+        /// A name, a path, @last, or @2 for the one before
+        name: Option<String>,
+    },
+}
+
+/// `modtape env`
+#[derive(Debug, Args)]
+pub struct EnvArgs {
+    /// A shell or format, or one variable's name [default: sh]
+    #[arg(value_name = "SHELL|VAR")]
+    pub what: Option<String>,
+    /// Print what takes the variables back
+    #[arg(long)]
+    pub unset: bool,
+    /// As JSON
+    #[arg(long, conflicts_with_all = ["what", "unset"])]
+    pub json: bool,
+    /// The recorder that writes this recording [default: the newest]
+    #[arg(long, value_name = "NAME")]
+    pub recording: Option<String>,
+}
+
+/// `modtape ca`
+#[derive(Debug, Args)]
+pub struct CaArgs {
+    /// What to show.
+    #[command(subcommand)]
+    pub command: CaCommand,
+}
+
+/// What to show of the certificate authority.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Print the path of the bundle: system roots and ours
+    Path {
+        /// The recorder that writes this recording [default: the newest]
+        #[arg(long, value_name = "NAME")]
+        recording: Option<String>,
+    },
+    /// Print our root certificate (PEM), and on stderr what it can vouch for
+    Show {
+        /// The recorder that writes this recording [default: the newest]
+        #[arg(long, value_name = "NAME")]
+        recording: Option<String>,
+    },
+}
+
+/// `modtape completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// `modtape man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for each command to this folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `modtape version`
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `250ms`, `10s`, `2m`, `1h30m`; a bare number is seconds, as in timeout(1).
+fn duration(text: &str) -> Result<Duration, String> {
+    let form = || String::from("expected a duration such as 500ms, 10s, 2m or 1h30m");
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(end);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" | "" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(form()),
+        };
+        let number: f64 = number.parse().map_err(|_| form())?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| form())?;
+        total = total.checked_add(part).ok_or_else(form)?;
+        rest = tail;
+    }
+    if total.is_zero() {
+        return Err(String::from("must be more than nothing"));
+    }
+    Ok(total)
+}
+
+fn exchange_id(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    digits.parse().map_err(|_| String::from("expected an exchange's number, such as 78"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("1h30m", 5_400_000), ("2", 2_000), ("1.5s", 1_500)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "0s", "s", "10x", "-1s", "1..2s", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_commands() {
+        let cli = Cli::try_parse_from(["modtape", "record", "--cold", "--", "go", "-x", "--help"]);
+        let Command::Record(record) = cli.unwrap().command else { panic!() };
+        assert!(record.cold);
+        assert_eq!(record.command, ["go", "-x", "--help"]);
+    }
+}
