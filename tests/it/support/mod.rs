@@ -39,7 +39,7 @@ pub use self::{
     body::{generated_sha256, sha256_hex},
     certs::{Leaf, TestRoot},
     client::{Client, Connected, Established, Hello, LIMIT, within},
-    corpus::{Content, Sumdb},
+    corpus::{Content, Sumdb, skipped},
     handshake::Handshake,
     log::{ConnectionSeen, Log, Served, TlsFailure},
     origin::{Alpn, Origin, OriginBuilder, Tls},

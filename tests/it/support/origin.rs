@@ -137,6 +137,8 @@ impl Origin {
     }
 
     /// Blocks until the log satisfies the predicate, and gives it; panics after `limit`.
+    ///
+    /// It blocks the thread: a test with a client of its own wants a multi-thread runtime.
     pub fn wait_for(&self, is_met: impl Fn(&Log) -> bool, limit: Duration) -> Log {
         self.site.ledger.wait_for(is_met, limit)
     }

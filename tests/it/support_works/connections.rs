@@ -236,7 +236,7 @@ async fn a_blackhole_neither_connects_nor_refuses() {
     let hole = Blackhole::start();
     for _ in 0..3 {
         let waiting = timeout(Duration::from_millis(50), TcpStream::connect(hole.addr())).await;
-        waiting.err().expect("it does not come up");
+        waiting.expect_err("it does not come up");
     }
 }
 

@@ -99,6 +99,30 @@ async fn an_absolute_form_request_passes() {
 }
 
 #[tokio::test]
+async fn a_parent_can_be_reached_over_tls() {
+    let origin = origin("one");
+    let parent = ParentProxy::http(origin.addr()).tls(origin.root()).start();
+    assert!(parent.url().starts_with("https://127.0.0.1:"));
+    let to_parent = Hello::new("127.0.0.1", origin.root_pem_path());
+    let client = Client::open(parent.addr())
+        .await
+        .handshake(&to_parent)
+        .await;
+    let connected = client
+        .expect("a handshake")
+        .connect("proxy.golang.org:443", &[])
+        .await;
+    let hello = Hello::new(HOST, origin.root_pem_path());
+    let client = connected
+        .client
+        .handshake(&hello)
+        .await
+        .expect("a handshake inside");
+    let mut session = client.into_session().await.expect("HTTP begins");
+    assert_eq!(session.get("/who").await.expect("an answer").text(), "one");
+}
+
+#[tokio::test]
 async fn socks5_relays_names_and_checks_credentials() {
     let origin = origin("one");
     let parent = ParentProxy::socks5(origin.addr())

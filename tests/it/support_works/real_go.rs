@@ -31,12 +31,8 @@ fn go_downloads_through_a_connect_relay_with_verification_on() {
         "{paths:?}"
     );
     assert!(relay.targets().contains(&"sum.golang.org:443".to_owned()));
-    let mut requests = origin.requests().into_iter();
-    assert!(
-        requests.all(|served| served.is_complete && served.is_over),
-        "{:#?}",
-        origin.log()
-    );
+    let is_served = |served: &Served| served.is_complete && served.is_over;
+    origin.wait_for(|log| log.requests.iter().all(is_served), LIMIT);
 }
 
 #[test]
@@ -79,11 +75,11 @@ fn go_refuses_a_zip_that_the_checksum_database_does_not_know() {
     let content = content.and_file("proxy.golang.org", path, 200, "text/plain", other.body);
     let origin = Origin::start(content);
     let relay = ParentProxy::http(origin.addr()).start();
-    let output = run(go_command(&sandbox, &go, &relay, &origin), LIMIT);
+    let output = run(go_command(&sandbox, &go, &relay, &origin), GO_LIMIT);
     assert!(output.stderr.contains("checksum mismatch"), "{output:?}");
 }
 
-const LIMIT: Duration = Duration::from_secs(60);
+const GO_LIMIT: Duration = Duration::from_secs(60);
 
 /// The oldest and the newest speak the same protocol: one that is there will do.
 fn any_go(sandbox: &Sandbox) -> Option<PathBuf> {
@@ -100,5 +96,5 @@ fn go_command(sandbox: &Sandbox, go: &Path, relay: &ParentProxy, origin: &Origin
 }
 
 fn go_mod_download(sandbox: &Sandbox, go: &Path, relay: &ParentProxy, origin: &Origin) {
-    run(go_command(sandbox, go, relay, origin), LIMIT).expect_success();
+    run(go_command(sandbox, go, relay, origin), GO_LIMIT).expect_success();
 }
