@@ -5,7 +5,9 @@
 
 pub mod bodies;
 pub mod create;
+pub mod folder;
 pub mod format;
+pub mod index;
 pub mod journal;
 pub mod manifest;
 pub mod reader;

@@ -121,6 +121,8 @@ pub struct Builder {
     begun: HashMap<ExchangeId, usize>,
     /// Stands in for an `open` that is lost: from the manifest, if there is one.
     lost_open: Option<Open>,
+    /// How many lines before which number a recorder says that it could not write.
+    told_lost: HashMap<u64, u64>,
 }
 
 impl Builder {
@@ -134,6 +136,13 @@ impl Builder {
 
     /// Takes the next record.
     pub fn take(&mut self, span: Span, record: Record) {
+        if let Event::Gap(gap) = &record.event {
+            // The words of the journal's owner; it skips the numbers of the lines that it lost.
+            let count = gap.what.strip_suffix(" lines before this one");
+            if let Some(count) = count.and_then(|count| count.parse().ok()) {
+                self.told_lost.insert(record.seq, count);
+            }
+        }
         if let Event::Open(open) = record.event {
             self.run(open);
         } else {
@@ -262,7 +271,12 @@ impl Builder {
     }
 
     /// The table, with what the scan of the same journal found.
-    pub fn finish_with(mut self, findings: Findings) -> Table {
+    pub fn finish_with(mut self, mut findings: Findings) -> Table {
+        let told = std::mem::take(&mut self.told_lost);
+        findings.damage.retain(|damage| match damage.kind {
+            DamageKind::Missing { from, to } => told.get(&(to + 1)) != Some(&(to - from + 1)),
+            _ => true,
+        });
         let missing = findings
             .damage
             .iter()
