@@ -16,6 +16,7 @@ pub mod rows;
 #[cfg(test)]
 mod sample;
 pub mod scan;
+pub mod summary;
 mod sync;
 pub mod verified;
 

@@ -21,8 +21,9 @@ use super::manifest::{ManifestError, manifest_from, open_from, open_regular, rea
 use super::rows::{Builder, Table};
 use super::scan::{LINE_LIMIT, scan};
 
-pub use super::rows::{ConnectionRow, Row, RowState};
+pub use super::rows::{ConnectionRow, Row};
 pub use super::scan::{Damage, DamageKind, Span};
+pub use super::summary::RowState;
 pub use super::verified::{BodyError, BodyReader};
 
 /// How much of the journal is read at once, octets.
@@ -398,5 +399,7 @@ fn status(state: State, journal: &File) -> Status {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
