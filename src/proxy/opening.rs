@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(&hello.read[..], b"SSH-2.0");
         let unused = read_hello(&mut &b""[..], Bytes::new()).await;
         assert!(matches!(unused, Err(HelloError::Unused)));
-        let bad = read_hello(&mut &[22, 3, 1, 0, 2, 9, 9][..], Bytes::new()).await;
+        let bad = read_hello(&mut &[22, 3, 1, 0, 4, 1, 0, 0, 0][..], Bytes::new()).await;
         assert!(matches!(bad, Err(HelloError::Malformed(_))), "{bad:?}");
     }
 }
