@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod ca;
+pub mod child;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -15,5 +16,6 @@ pub mod proxy;
 pub mod recording;
 pub mod redact;
 pub mod replay;
+pub mod telemetry;
 pub mod tls;
 pub mod upstream;
