@@ -8,6 +8,7 @@ pub mod ca;
 pub mod child;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod exchange;
 pub mod export;
 pub mod gomod;
