@@ -18,7 +18,7 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, to_pem};
 pub use leaf::{LeafError, Leafs};
 
 use crate::tls;

@@ -29,7 +29,7 @@ use crate::recording::{Durability, Journal, Recorder, Recording, create, folder,
 use crate::redact::Redactor;
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{Dialer, Limits, ParentProxies};
-use crate::{diagnose, replay};
+use crate::{diagnose, export, replay};
 
 /// What the manifest and the journal call us.
 const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
@@ -299,6 +299,11 @@ async fn finish(
 }
 
 fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow::Result<()> {
+    let bodies = match bodies {
+        cli::Bodies::All => export::har::Bodies::All,
+        cli::Bodies::Small => export::har::Bodies::Small,
+        cli::Bodies::None => export::har::Bodies::None,
+    };
     let mut outcome = Ok(0);
     create::replace_file(path, |file| {
         outcome = har::write_har(recording, BufWriter::with_capacity(64 * 1024, file), bodies);

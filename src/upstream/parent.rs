@@ -64,6 +64,17 @@ impl ParentProxies {
         }
     }
 
+    /// Everything goes through the proxy `url`, but for `no_proxy`; a URL that cannot be used is an
+    /// error at once.
+    pub fn checked(url: &str, no_proxy: &str) -> Result<Self, ParentError> {
+        let proxies = Self::from_variables(url, url, "");
+        let probe = Target::new("probe.invalid", 443).map_err(ParentError::Address)?;
+        match proxies.proxy_for(&probe, true)? {
+            Some(_) => Ok(Self::from_variables(url, url, no_proxy)),
+            None => Err(ParentError::Address(TargetError::Host)),
+        }
+    }
+
     /// The proxy for `target`, if it goes through one.
     pub(super) fn proxy_for(
         &self,
