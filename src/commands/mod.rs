@@ -2,7 +2,9 @@
 
 mod ca;
 mod console;
+mod demo;
 mod env;
+mod fetch;
 mod har;
 mod record;
 mod replay;
@@ -60,7 +62,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn run(cli: &Cli) -> ExitCode {
     let outcome = logs(&cli.global).and_then(|()| dispatch(cli));
     outcome.unwrap_or_else(|failure| {
-        let own = if wraps(&cli.command) { WRAPPER_FAILED } else { FAILED };
+        let own = if wraps(&cli.command) {
+            WRAPPER_FAILED
+        } else {
+            FAILED
+        };
         terminal::error(&failure.error);
         ExitCode::from(failure.code.unwrap_or(own))
     })
@@ -69,7 +75,9 @@ pub fn run(cli: &Cli) -> ExitCode {
 /// The exit code of a command line that cannot be parsed.
 pub fn usage_code(words: &[std::ffi::OsString]) -> ExitCode {
     let mut words = words.iter().skip(1).map_while(|word| word.to_str());
-    let wraps = words.by_ref().any(|word| matches!(word, "record" | "replay"));
+    let wraps = words
+        .by_ref()
+        .any(|word| matches!(word, "record" | "replay"));
     ExitCode::from(if wraps { WRAPPER_FAILED } else { USAGE })
 }
 
@@ -86,6 +94,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Record(args) => record::run(args, global),
         Command::Replay(args) => replay::run(args, global),
+        Command::Demo => demo::run(global),
+        Command::Fetch(args) => Ok(fetch::run(args)?),
         Command::Env(args) => Ok(env::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
         _ => Err(anyhow::anyhow!("not yet").into()),
@@ -108,7 +118,9 @@ fn logs(global: &Global) -> Result<(), Failure> {
 
 /// All traffic runs on one thread: no exchange crosses another, which is what costs.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.context("cannot start")
 }
 

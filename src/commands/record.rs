@@ -29,10 +29,13 @@ use crate::recording::{Durability, Journal, Recorder, Recording, create, folder,
 use crate::redact::Redactor;
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{Dialer, Limits, ParentProxies};
-use crate::{diagnose, export, replay};
+use crate::{child, diagnose, export, replay};
 
 /// What the manifest and the journal call us.
 const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
+
+/// What the manifest tells of `go env` besides the settings that a replay needs.
+const TOLD: [&str; 4] = ["GOVERSION", "GOOS", "GOARCH", "GOFLAGS"];
 
 /// EX_IOERR of sysexits(3): `--require-complete` was asked for, and something is missing.
 const INCOMPLETE: i32 = 74;
@@ -48,7 +51,8 @@ pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failur
     let overrides = Overrides::parse(args)?;
     let name = Naming::of(args, global)?;
     let runtime = super::runtime()?;
-    let (code, _) = runtime.block_on(record(args, global, overrides, name))?;
+    let place = Place::default();
+    let (code, _) = runtime.block_on(record(args, global, (overrides, name), place))?;
     Ok(super::exit_code(code.unwrap_or(0)))
 }
 
@@ -95,7 +99,7 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    fn of(args: &RecordArgs, global: &Global) -> anyhow::Result<Self> {
+    pub(super) fn of(args: &RecordArgs, global: &Global) -> anyhow::Result<Self> {
         let dir = match &args.output {
             Some(output) => {
                 let text = output.to_string_lossy();
@@ -126,7 +130,10 @@ fn verb(command: &[OsString]) -> String {
     let Some(program) = words.first() else {
         return String::from("session");
     };
-    let program = Path::new(&**program).file_name().unwrap_or_default().to_string_lossy();
+    let program = Path::new(&**program)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
     let mut verbs = words.iter().skip(1).filter(|word| !word.starts_with('-'));
     let verb = match (&*program, verbs.next()) {
         ("go", Some(group)) if matches!(&**group, "mod" | "work" | "tool") => {
@@ -135,9 +142,16 @@ fn verb(command: &[OsString]) -> String {
         ("go", Some(verb)) => verb,
         _ => &program,
     };
-    let plain: String = verb.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let plain: String = verb
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
     let plain = plain.trim_start_matches('-');
-    if plain.is_empty() { String::from("session") } else { plain.to_owned() }
+    if plain.is_empty() {
+        String::from("session")
+    } else {
+        plain.to_owned()
+    }
 }
 
 /// `VERB-MMDD-HHMM` in local time, with `-2` and so on if it is taken.
@@ -152,15 +166,27 @@ pub(super) fn free_name(recordings: &Path, verb: &str) -> PathBuf {
     names.find(|path| !path.exists()).unwrap_or(first)
 }
 
+/// Where a command runs, where that is not simply here.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// Its folder.
+    pub(super) folder: Option<PathBuf>,
+    /// Variables that it gets on top of ours.
+    pub(super) settings: Vec<(String, String)>,
+}
+
 /// Records; the exit code that is passed on, and the recording.
 pub(super) async fn record(
     args: &RecordArgs,
     global: &Global,
-    overrides: Overrides,
-    naming: Naming,
+    (overrides, naming): (Overrides, Naming),
+    place: Place,
 ) -> Result<(Option<i32>, Recording), Failure> {
     let extra_roots = args.upstream.upstream_ca.clone();
     let mut session = Session::open(&args.run, &args.command, extra_roots).await?;
+    if let Some(folder) = place.folder {
+        session.run_in(folder);
+    }
     if args.cold {
         session.isolate()?;
     }
@@ -180,7 +206,11 @@ pub(super) async fn record(
     let (recorder, journal) = Journal::start(made, session.clock, durability, keep)?;
     let mut owner = tokio::task::JoinSet::new();
     owner.spawn(journal.run());
-    let redactor = if args.no_redact { Redactor::off() } else { Redactor::new(tls::random()) };
+    let redactor = if args.no_redact {
+        Redactor::off()
+    } else {
+        Redactor::new(tls::random())
+    };
     let manifest = manifest(args, &session, &redactor, &policy);
     create::write_manifest(&naming.dir, &manifest)
         .with_context(|| format!("cannot write {}", naming.dir.display()))?;
@@ -211,7 +241,9 @@ pub(super) async fn record(
     let console = Console::new(global, args.upstream.stall_after);
     let clock = session.clock;
     let place = (&naming.name()[..], naming.dir.clone());
-    let served = session.serve(parts, place, Vec::new(), (global, console)).await;
+    let served = session
+        .serve(parts, place, Vec::new(), (global, console))
+        .await;
     let code = served.as_ref().map_or(None, |outcome| outcome.code);
     let close = Event::Close(Close {
         totals: recorder.totals(),
@@ -223,7 +255,14 @@ pub(super) async fn record(
         failure: recorder.failure().map(str::to_owned),
         recorder,
     };
-    finish(args, global, (naming, manifest, har), owner, (served, ended)).await
+    finish(
+        args,
+        global,
+        (naming, manifest, har),
+        owner,
+        (served, ended),
+    )
+    .await
 }
 
 /// What the recorder knew at the end.
@@ -275,7 +314,10 @@ async fn finish(
     }
     if let Some(path) = &har {
         if let Err(error) = write_har(&recording, path, args.har_bodies) {
-            warn(global, format!("cannot write {}: {error:#}", path.display()));
+            warn(
+                global,
+                format!("cannot write {}: {error:#}", path.display()),
+            );
         }
     }
     let told = summary::Recorded {
@@ -321,7 +363,9 @@ fn explain(error: anyhow::Error, naming: &Naming) -> anyhow::Error {
         return error;
     }
     let dir = naming.dir.display();
-    anyhow!("{error}\nhelp: --force replaces it, -o takes another name; to look at it: modtape ls {dir}")
+    anyhow!(
+        "{error}\nhelp: --force replaces it, -o takes another name; to look at it: modtape ls {dir}"
+    )
 }
 
 fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<ParentProxies> {
@@ -349,7 +393,11 @@ fn policy(
     let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
     intercept.extend(sumdb.and_then(|sumdb| sumdb.host()));
     intercept.extend(asked);
-    let normal = |host: String| Target::new(&host, 443).ok().map(|target| target.host().to_owned());
+    let normal = |host: String| {
+        Target::new(&host, 443)
+            .ok()
+            .map(|target| target.host().to_owned())
+    };
     Policy {
         intercept: intercept.into_iter().filter_map(normal).collect(),
         intercept_all: args.intercept_all,
@@ -373,16 +421,32 @@ fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<PathBuf>> {
 
 fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
     if let Some(why) = &session.go.defaults_because {
-        say(global, format!("modtape: {why}; taking Go's default GOPROXY and GOSUMDB"));
+        say(
+            global,
+            format!("modtape: {why}; taking Go's default GOPROXY and GOSUMDB"),
+        );
     }
     if args.intercept_all {
-        say(global, "modtape: --intercept-all: this run's root can vouch for any name");
+        say(
+            global,
+            "modtape: --intercept-all: this run's root can vouch for any name",
+        );
     }
     if args.no_redact {
-        say(global, "modtape: --no-redact: the recording will hold secrets in clear text");
+        say(
+            global,
+            "modtape: --no-redact: the recording will hold secrets in clear text",
+        );
     }
-    if let Some(pid) = session.variables.outer_pid.filter(|pid| super::runtime::is_alive(*pid)) {
-        say(global, format!("modtape: runs below the recorder of process {pid}, and goes through it"));
+    if let Some(pid) = session
+        .variables
+        .outer_pid
+        .filter(|pid| super::runtime::is_alive(*pid))
+    {
+        say(
+            global,
+            format!("modtape: runs below the recorder of process {pid}, and goes through it"),
+        );
     }
 }
 
@@ -401,8 +465,13 @@ fn manifest(
     redactor: &Redactor,
     policy: &Policy,
 ) -> Manifest {
-    let settings = session.go.settings.iter();
-    let id: String = tls::random::<8>().iter().map(|octet| format!("{octet:02x}")).collect();
+    // Not GOPATH and the like: they name folders of this machine.
+    let told = |name: &str| child::SETTINGS.contains(&name) || TOLD.contains(&name);
+    let settings = session.go.settings.iter().filter(|(name, _)| told(name));
+    let id: String = tls::random::<8>()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
     Manifest {
         kind: MANIFEST_KIND.to_owned(),
         format: FORMAT_VERSION,
@@ -416,7 +485,11 @@ fn manifest(
             .map(|(name, value)| (name.clone(), redactor.goproxy(value)))
             .collect(),
         go_version: session.go.settings.get("GOVERSION").cloned(),
-        intercepted: policy.intercept.difference(&policy.tunnel).cloned().collect(),
+        intercepted: policy
+            .intercept
+            .difference(&policy.tunnel)
+            .cloned()
+            .collect(),
         intercept_all: args.intercept_all,
         redacted: !args.no_redact,
         wall_us: 0,
@@ -440,7 +513,9 @@ fn open_event(manifest: &Manifest, clock: Clock) -> Event {
 /// The wall clock at stamp 0, RFC 3339 in UTC, cut to microseconds.
 fn wall(clock: Clock) -> String {
     let wall = OffsetDateTime::from(clock.wall_start());
-    let wall = wall.replace_nanosecond(wall.microsecond() * 1000).unwrap_or(wall);
+    let wall = wall
+        .replace_nanosecond(wall.microsecond() * 1000)
+        .unwrap_or(wall);
     wall.format(&Rfc3339).unwrap_or_default()
 }
 

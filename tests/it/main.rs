@@ -4,5 +4,6 @@
 
 mod record;
 mod rooms;
+mod sample;
 mod support;
 mod support_works;
