@@ -70,7 +70,11 @@ mod tests {
         below(&folder, &mut found, &folder);
         found.retain(|path| path != "README.md");
         found.sort();
-        let mut embedded: Vec<_> = RECORDING.iter().chain(&PROJECT).map(|file| file.0).collect();
+        let mut embedded: Vec<_> = RECORDING
+            .iter()
+            .chain(&PROJECT)
+            .map(|file| file.0)
+            .collect();
         embedded.sort_unstable();
         assert_eq!(found, embedded);
     }
