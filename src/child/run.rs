@@ -136,7 +136,9 @@ fn after(time: Duration) -> Instant {
 fn spawn(command: &Command) -> Result<Child, SpawnError> {
     let program = command.argv.first().cloned().unwrap_or_default();
     let mut builder = tokio::process::Command::new(&program);
-    builder.args(command.argv.iter().skip(1)).envs(&command.environment.set);
+    builder
+        .args(command.argv.iter().skip(1))
+        .envs(&command.environment.set);
     for name in &command.environment.unset {
         builder.env_remove(name);
     }

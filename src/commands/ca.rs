@@ -41,7 +41,10 @@ fn scope(running: &Running) -> String {
     let whom = if running.intercepted.is_empty() {
         String::from("any DNS name (--intercept-all), no IP address")
     } else {
-        format!("{} and their subdomains, nothing else", running.intercepted.join(", "))
+        format!(
+            "{} and their subdomains, nothing else",
+            running.intercepted.join(", ")
+        )
     };
     format!(
         "modtape: this root lives in the memory of process {}, for recording {}\n\

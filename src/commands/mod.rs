@@ -60,7 +60,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn run(cli: &Cli) -> ExitCode {
     let outcome = logs(&cli.global).and_then(|()| dispatch(cli));
     outcome.unwrap_or_else(|failure| {
-        let own = if wraps(&cli.command) { WRAPPER_FAILED } else { FAILED };
+        let own = if wraps(&cli.command) {
+            WRAPPER_FAILED
+        } else {
+            FAILED
+        };
         terminal::error(&failure.error);
         ExitCode::from(failure.code.unwrap_or(own))
     })
@@ -69,7 +73,9 @@ pub fn run(cli: &Cli) -> ExitCode {
 /// The exit code of a command line that cannot be parsed.
 pub fn usage_code(words: &[std::ffi::OsString]) -> ExitCode {
     let mut words = words.iter().skip(1).map_while(|word| word.to_str());
-    let wraps = words.by_ref().any(|word| matches!(word, "record" | "replay"));
+    let wraps = words
+        .by_ref()
+        .any(|word| matches!(word, "record" | "replay"));
     ExitCode::from(if wraps { WRAPPER_FAILED } else { USAGE })
 }
 
@@ -108,7 +114,9 @@ fn logs(global: &Global) -> Result<(), Failure> {
 
 /// All traffic runs on one thread: no exchange crosses another, which is what costs.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.context("cannot start")
 }
 

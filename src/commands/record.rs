@@ -126,7 +126,10 @@ fn verb(command: &[OsString]) -> String {
     let Some(program) = words.first() else {
         return String::from("session");
     };
-    let program = Path::new(&**program).file_name().unwrap_or_default().to_string_lossy();
+    let program = Path::new(&**program)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
     let mut verbs = words.iter().skip(1).filter(|word| !word.starts_with('-'));
     let verb = match (&*program, verbs.next()) {
         ("go", Some(group)) if matches!(&**group, "mod" | "work" | "tool") => {
@@ -135,9 +138,16 @@ fn verb(command: &[OsString]) -> String {
         ("go", Some(verb)) => verb,
         _ => &program,
     };
-    let plain: String = verb.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let plain: String = verb
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
     let plain = plain.trim_start_matches('-');
-    if plain.is_empty() { String::from("session") } else { plain.to_owned() }
+    if plain.is_empty() {
+        String::from("session")
+    } else {
+        plain.to_owned()
+    }
 }
 
 /// `VERB-MMDD-HHMM` in local time, with `-2` and so on if it is taken.
@@ -180,7 +190,11 @@ pub(super) async fn record(
     let (recorder, journal) = Journal::start(made, session.clock, durability, keep)?;
     let mut owner = tokio::task::JoinSet::new();
     owner.spawn(journal.run());
-    let redactor = if args.no_redact { Redactor::off() } else { Redactor::new(tls::random()) };
+    let redactor = if args.no_redact {
+        Redactor::off()
+    } else {
+        Redactor::new(tls::random())
+    };
     let manifest = manifest(args, &session, &redactor, &policy);
     create::write_manifest(&naming.dir, &manifest)
         .with_context(|| format!("cannot write {}", naming.dir.display()))?;
@@ -211,7 +225,9 @@ pub(super) async fn record(
     let console = Console::new(global, args.upstream.stall_after);
     let clock = session.clock;
     let place = (&naming.name()[..], naming.dir.clone());
-    let served = session.serve(parts, place, Vec::new(), (global, console)).await;
+    let served = session
+        .serve(parts, place, Vec::new(), (global, console))
+        .await;
     let code = served.as_ref().map_or(None, |outcome| outcome.code);
     let close = Event::Close(Close {
         totals: recorder.totals(),
@@ -223,7 +239,14 @@ pub(super) async fn record(
         failure: recorder.failure().map(str::to_owned),
         recorder,
     };
-    finish(args, global, (naming, manifest, har), owner, (served, ended)).await
+    finish(
+        args,
+        global,
+        (naming, manifest, har),
+        owner,
+        (served, ended),
+    )
+    .await
 }
 
 /// What the recorder knew at the end.
@@ -275,7 +298,10 @@ async fn finish(
     }
     if let Some(path) = &har {
         if let Err(error) = write_har(&recording, path, args.har_bodies) {
-            warn(global, format!("cannot write {}: {error:#}", path.display()));
+            warn(
+                global,
+                format!("cannot write {}: {error:#}", path.display()),
+            );
         }
     }
     let told = summary::Recorded {
@@ -321,7 +347,9 @@ fn explain(error: anyhow::Error, naming: &Naming) -> anyhow::Error {
         return error;
     }
     let dir = naming.dir.display();
-    anyhow!("{error}\nhelp: --force replaces it, -o takes another name; to look at it: modtape ls {dir}")
+    anyhow!(
+        "{error}\nhelp: --force replaces it, -o takes another name; to look at it: modtape ls {dir}"
+    )
 }
 
 fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<ParentProxies> {
@@ -349,7 +377,11 @@ fn policy(
     let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
     intercept.extend(sumdb.and_then(|sumdb| sumdb.host()));
     intercept.extend(asked);
-    let normal = |host: String| Target::new(&host, 443).ok().map(|target| target.host().to_owned());
+    let normal = |host: String| {
+        Target::new(&host, 443)
+            .ok()
+            .map(|target| target.host().to_owned())
+    };
     Policy {
         intercept: intercept.into_iter().filter_map(normal).collect(),
         intercept_all: args.intercept_all,
@@ -373,16 +405,32 @@ fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<PathBuf>> {
 
 fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
     if let Some(why) = &session.go.defaults_because {
-        say(global, format!("modtape: {why}; taking Go's default GOPROXY and GOSUMDB"));
+        say(
+            global,
+            format!("modtape: {why}; taking Go's default GOPROXY and GOSUMDB"),
+        );
     }
     if args.intercept_all {
-        say(global, "modtape: --intercept-all: this run's root can vouch for any name");
+        say(
+            global,
+            "modtape: --intercept-all: this run's root can vouch for any name",
+        );
     }
     if args.no_redact {
-        say(global, "modtape: --no-redact: the recording will hold secrets in clear text");
+        say(
+            global,
+            "modtape: --no-redact: the recording will hold secrets in clear text",
+        );
     }
-    if let Some(pid) = session.variables.outer_pid.filter(|pid| super::runtime::is_alive(*pid)) {
-        say(global, format!("modtape: runs below the recorder of process {pid}, and goes through it"));
+    if let Some(pid) = session
+        .variables
+        .outer_pid
+        .filter(|pid| super::runtime::is_alive(*pid))
+    {
+        say(
+            global,
+            format!("modtape: runs below the recorder of process {pid}, and goes through it"),
+        );
     }
 }
 
@@ -402,7 +450,10 @@ fn manifest(
     policy: &Policy,
 ) -> Manifest {
     let settings = session.go.settings.iter();
-    let id: String = tls::random::<8>().iter().map(|octet| format!("{octet:02x}")).collect();
+    let id: String = tls::random::<8>()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
     Manifest {
         kind: MANIFEST_KIND.to_owned(),
         format: FORMAT_VERSION,
@@ -416,7 +467,11 @@ fn manifest(
             .map(|(name, value)| (name.clone(), redactor.goproxy(value)))
             .collect(),
         go_version: session.go.settings.get("GOVERSION").cloned(),
-        intercepted: policy.intercept.difference(&policy.tunnel).cloned().collect(),
+        intercepted: policy
+            .intercept
+            .difference(&policy.tunnel)
+            .cloned()
+            .collect(),
         intercept_all: args.intercept_all,
         redacted: !args.no_redact,
         wall_us: 0,
@@ -440,7 +495,9 @@ fn open_event(manifest: &Manifest, clock: Clock) -> Event {
 /// The wall clock at stamp 0, RFC 3339 in UTC, cut to microseconds.
 fn wall(clock: Clock) -> String {
     let wall = OffsetDateTime::from(clock.wall_start());
-    let wall = wall.replace_nanosecond(wall.microsecond() * 1000).unwrap_or(wall);
+    let wall = wall
+        .replace_nanosecond(wall.microsecond() * 1000)
+        .unwrap_or(wall);
     wall.format(&Rfc3339).unwrap_or_default()
 }
 

@@ -56,11 +56,7 @@ fn refuse_odd(recording: &Recording, strict: bool, global: &Global) -> anyhow::R
     Ok(())
 }
 
-async fn replay(
-    args: &ReplayArgs,
-    global: &Global,
-    recording: Recording,
-) -> Result<i32, Failure> {
+async fn replay(args: &ReplayArgs, global: &Global, recording: Recording) -> Result<i32, Failure> {
     let mut session = Session::open(&args.run, &args.command, Vec::new()).await?;
     if !args.warm {
         session.isolate()?;
@@ -92,10 +88,17 @@ async fn replay(
     };
     if args.command.is_empty() {
         let address = session.address;
-        say(global, format!("modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"));
+        say(
+            global,
+            format!(
+                "modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"
+            ),
+        );
     }
     let console = Console::new(global, STALL_AFTER);
-    let served = session.serve(parts, (&name, dir), settings, (global, console)).await;
+    let served = session
+        .serve(parts, (&name, dir), settings, (global, console))
+        .await;
     let outcome = served?;
     let misses = replay.misses();
     let told = summary::Replayed {
@@ -105,7 +108,11 @@ async fn replay(
     };
     say(global, summary::replayed(&told, Look::of_stderr(global)));
     let code = outcome.code.unwrap_or(0);
-    Ok(if code == 0 && args.strict && !misses.is_empty() { 1 } else { code })
+    Ok(if code == 0 && args.strict && !misses.is_empty() {
+        1
+    } else {
+        code
+    })
 }
 
 /// The recorded Go settings, and a line for each that the user has otherwise.
@@ -124,7 +131,10 @@ fn settings(
         if own != value && name != "GOAUTH" && session.go.defaults_because.is_none() {
             let own = super::terminal::plain(own).into_owned();
             let value = super::terminal::plain(value).into_owned();
-            say(global, format!("modtape: {name}={value} as recorded, not {own} (--keep-env keeps yours)"));
+            say(
+                global,
+                format!("modtape: {name}={value} as recorded, not {own} (--keep-env keeps yours)"),
+            );
         }
     }
     recorded.into_iter().collect()
@@ -139,7 +149,11 @@ fn advice(args: &ReplayArgs, recording: &Recording) -> String {
     };
     let name = recording.name();
     let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
-    format!("modtape record --cold --force -o {} -- {}", quoted(&name), words.join(" "))
+    format!(
+        "modtape record --cold --force -o {} -- {}",
+        quoted(&name),
+        words.join(" ")
+    )
 }
 
 /// A word as a shell takes it.

@@ -14,10 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Failure;
 use super::console::Console;
 use super::runtime::{self, Announcement, Running};
 use super::settings::Variables;
-use super::Failure;
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, SpawnError};
 use crate::cli::{Global, RunArgs};
@@ -137,7 +137,10 @@ impl Session {
         let proxy = format!("http://{}", self.address);
         let announcement = self.announce(&parts.policy, (name, recording), (&proxy, &bundle));
         if let Err(error) = &announcement {
-            super::terminal::warn(global, format!("`modtape env` will not find this: {error:#}"));
+            super::terminal::warn(
+                global,
+                format!("`modtape env` will not find this: {error:#}"),
+            );
         }
         let context = self.context(parts, leafs);
         let live = context.live.clone();
@@ -175,10 +178,22 @@ impl Session {
     }
 
     fn authority(&self, policy: &Policy) -> anyhow::Result<(Leafs, Bundle)> {
-        let hosts: BTreeSet<_> = policy.intercept.difference(&policy.tunnel).cloned().collect();
-        let scope = if policy.intercept_all { Scope::AllNames(hosts) } else { Scope::Hosts(hosts) };
+        let hosts: BTreeSet<_> = policy
+            .intercept
+            .difference(&policy.tunnel)
+            .cloned()
+            .collect();
+        let scope = if policy.intercept_all {
+            Scope::AllNames(hosts)
+        } else {
+            Scope::Hosts(hosts)
+        };
         let alone = self.command.is_empty();
-        let lifetime = if alone { LIFETIME_WITHOUT } else { LIFETIME_OF_A_COMMAND };
+        let lifetime = if alone {
+            LIFETIME_WITHOUT
+        } else {
+            LIFETIME_OF_A_COMMAND
+        };
         let authority = CertificateAuthority::new(&scope, self.clock.wall_start(), lifetime)?;
         let dir = runtime::folder()?.join(std::process::id().to_string());
         // Left by a process of that number that was killed.
@@ -194,7 +209,11 @@ impl Session {
         (name, recording): (&str, PathBuf),
         (proxy, bundle): (&str, &Bundle),
     ) -> anyhow::Result<Announcement> {
-        let since = self.clock.wall_start().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self
+            .clock
+            .wall_start()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let hosts = policy.intercept.difference(&policy.tunnel).cloned();
         let running = Running {
             pid: std::process::id(),
@@ -202,7 +221,11 @@ impl Session {
             recording: std::path::absolute(&recording).unwrap_or(recording),
             proxy: proxy.to_owned(),
             bundle: bundle.path().to_owned(),
-            intercepted: if policy.intercept_all { Vec::new() } else { hosts.collect() },
+            intercepted: if policy.intercept_all {
+                Vec::new()
+            } else {
+                hosts.collect()
+            },
             traceparent: traceparent(self.trace, self.span),
             started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         };
@@ -286,7 +309,10 @@ fn trace(traceparent: Option<&str>) -> TraceId {
         let (version, trace) = (parts.next()?, parts.next()?);
         let (parent, flags) = (parts.next()?, parts.next()?);
         parent.parse::<SpanId>().ok().filter(|_| flags.len() == 2)?;
-        trace.parse::<TraceId>().ok().filter(|trace| version.len() == 2 && trace.0 != [0; 16])
+        trace
+            .parse::<TraceId>()
+            .ok()
+            .filter(|trace| version.len() == 2 && trace.0 != [0; 16])
     });
     if let (None, Some(text)) = (given, traceparent) {
         tracing::debug!(target: "modtape::connection", text, "TRACEPARENT is malformed: ignored");
@@ -305,8 +331,16 @@ mod tests {
     #[test]
     fn a_trace_is_continued_and_a_malformed_one_ignored() {
         let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(trace(Some(given)).to_string(), "0af7651916cd43dd8448eb211c80319c");
-        for bad in ["", "00", "00-0af7-b7ad-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
+        assert_eq!(
+            trace(Some(given)).to_string(),
+            "0af7651916cd43dd8448eb211c80319c"
+        );
+        for bad in [
+            "",
+            "00",
+            "00-0af7-b7ad-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
             let fresh = trace(Some(bad)).to_string();
             assert_ne!(fresh, "00000000000000000000000000000000", "{bad}");
             assert_ne!(fresh, trace(None).to_string());

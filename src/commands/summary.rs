@@ -20,11 +20,30 @@ pub(super) struct Replayed<'a> {
 }
 
 pub(super) fn recorded(told: &Recorded<'_>, _: Look) -> String {
-    format!("modtape: {:?} {} {:?} {:?} {:?}", told.manifest.totals, told.recording.dir().display(), told.failure, told.outcome.in_flight, told.outcome.interruption)
+    format!(
+        "modtape: {:?} {} {:?} {:?} {:?}",
+        told.manifest.totals,
+        told.recording.dir().display(),
+        told.failure,
+        told.outcome.in_flight,
+        told.outcome.interruption
+    )
 }
 pub(super) fn replayed(told: &Replayed<'_>, _: Look) -> String {
-    format!("modtape: {} answered, {} missing, 0 went to the network {:?} {:?}", told.hits, told.misses.len(), told.misses, told.outcome)
+    format!(
+        "modtape: {} answered, {} missing, 0 went to the network {:?} {:?}",
+        told.hits,
+        told.misses.len(),
+        told.misses,
+        told.outcome
+    )
 }
-pub(super) fn replaying(r: &Recording) -> String { format!("modtape: replaying {}", r.name()) }
-pub(super) fn stall(s: &Stall, _: Look) -> String { format!("modtape: still waiting {s:?}") }
-pub(super) fn status(_: &Live, _: Look) -> String { String::new() }
+pub(super) fn replaying(r: &Recording) -> String {
+    format!("modtape: replaying {}", r.name())
+}
+pub(super) fn stall(s: &Stall, _: Look) -> String {
+    format!("modtape: still waiting {s:?}")
+}
+pub(super) fn status(_: &Live, _: Look) -> String {
+    String::new()
+}

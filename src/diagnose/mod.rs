@@ -4,5 +4,8 @@ use crate::recording::format::Replayable;
 
 /// x
 pub fn replayable(_: &Recording, _: bool, _: &str) -> Replayable {
-    Replayable { complete: true, reasons: Vec::new() }
+    Replayable {
+        complete: true,
+        reasons: Vec::new(),
+    }
 }

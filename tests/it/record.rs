@@ -12,7 +12,12 @@ use crate::support::*;
 const GO_LIMIT: Duration = Duration::from_secs(120);
 
 /// `record` with the flags that lead to `origin` instead of the internet.
-pub(crate) fn record(sandbox: &Sandbox, origin: &Origin, flags: &[&str], command: &[&str]) -> Command {
+pub(crate) fn record(
+    sandbox: &Sandbox,
+    origin: &Origin,
+    flags: &[&str],
+    command: &[&str],
+) -> Command {
     let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
     let mut modtape = sandbox.modtape(["record", "-o", "one", "--connect-to", &everywhere]);
     modtape.arg("--upstream-ca").arg(origin.root_pem_path());
@@ -23,7 +28,11 @@ pub(crate) fn record(sandbox: &Sandbox, origin: &Origin, flags: &[&str], command
 /// The recording `name` that was made in the project's folder.
 pub(crate) fn recording(sandbox: &Sandbox, name: &str) -> Recording {
     let project = sandbox.join("project");
-    let folder = if project.is_dir() { project } else { sandbox.path().to_owned() };
+    let folder = if project.is_dir() {
+        project
+    } else {
+        sandbox.path().to_owned()
+    };
     Recording::open(&folder.join("recordings").join(name)).expect("the recording opens")
 }
 
@@ -40,13 +49,18 @@ pub(crate) fn assert_same(recording: &Recording, origin: &Origin) {
         .collect();
     let path_of = |row: &Row| {
         let rest = row.url.split_once("://").map_or("", |(_, rest)| rest);
-        rest.find('/').map_or("/", |slash| &rest[slash..]).to_owned()
+        rest.find('/')
+            .map_or("/", |slash| &rest[slash..])
+            .to_owned()
     };
     let mut recorded: Vec<_> = recording
         .rows()
         .iter()
         .map(|row| {
-            let digest = row.body.map(|digest| digest.to_string()).unwrap_or_default();
+            let digest = row
+                .body
+                .map(|digest| digest.to_string())
+                .unwrap_or_default();
             key(&path_of(row), row.status.unwrap_or(0), digest)
         })
         .collect();
@@ -92,7 +106,9 @@ fn tidied(project: &str, release: &str, alpn: Alpn) -> Option<(Sandbox, Origin, 
 fn a_recorded_tidy_of_hello_writes_the_same_go_sum() {
     for release in ["1.19", "1.21", "1.24", "1.27"] {
         for alpn in [Alpn::Both, Alpn::Http1] {
-            let Some((sandbox, origin, go)) = tidied("hello", release, alpn) else { continue };
+            let Some((sandbox, origin, go)) = tidied("hello", release, alpn) else {
+                continue;
+            };
             drop(origin);
             replayed(&sandbox, &go);
         }
