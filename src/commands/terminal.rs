@@ -94,7 +94,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters (C0, DEL, C1), line separators and what turns the direction of writing.
-fn obeyed(c: char) -> bool {
+pub(super) fn obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
