@@ -5,3 +5,4 @@
 mod rooms;
 mod support;
 mod support_works;
+mod views;
