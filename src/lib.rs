@@ -9,6 +9,7 @@ pub mod child;
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod diagnose;
 pub mod exchange;
 pub mod export;
 pub mod gomod;

@@ -6,13 +6,19 @@ use clap::Parser as _;
 use modtape::cli::Cli;
 use modtape::commands;
 
-/// The exit code of a command that could not do what it was asked for.
-const COULD_NOT: u8 = 3;
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    commands::run(&cli).unwrap_or_else(|error| {
-        commands::complain(&error, &cli.global);
-        ExitCode::from(COULD_NOT)
-    })
+    let words: Vec<_> = std::env::args_os().collect();
+    match Cli::try_parse_from(&words) {
+        Ok(cli) => commands::run(&cli),
+        Err(error) => {
+            // Help and version are asked for: they go to stdout and are no error.
+            let code = if error.use_stderr() {
+                commands::usage_code(&words)
+            } else {
+                ExitCode::SUCCESS
+            };
+            let _ = error.print();
+            code
+        }
+    }
 }

@@ -45,7 +45,7 @@ impl<T, E: Into<anyhow::Error>> Advise<T> for Result<T, E> {
 /// Tells `error` on stderr: `error: a: b`, and a line `help: …` if something is known to help.
 ///
 /// Whatever a recording or a path smuggled into it reaches the terminal as visible characters.
-pub fn complain(error: &anyhow::Error, global: &Global) {
+pub(super) fn complain(error: &anyhow::Error, global: &Global) {
     let look = Look::of_stderr(global);
     let mut stderr = std::io::stderr().lock();
     let mark = look.paint(Paint::Red, "error:");

@@ -62,11 +62,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.har");
         write_file(&path, |file| Ok(file.write_all(b"old")?)).unwrap();
-        let failed = write_file(&path, |file| {
+        let failed: anyhow::Result<()> = write_file(&path, |file| {
             file.write_all(b"half")?;
             anyhow::bail!("the recording is gone")
         });
-        let error: anyhow::Error = failed.unwrap_err();
+        let error = failed.unwrap_err();
         assert!(format!("{error:#}").ends_with("a.har: the recording is gone"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
