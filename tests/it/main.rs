@@ -8,3 +8,4 @@ mod rooms;
 mod sample;
 mod support;
 mod support_works;
+mod views;
