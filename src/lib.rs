@@ -7,6 +7,7 @@
 pub mod ca;
 pub mod cli;
 pub mod clock;
+pub mod diagnose;
 pub mod exchange;
 pub mod export;
 pub mod gomod;

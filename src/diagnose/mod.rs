@@ -1,0 +1,9 @@
+//! What a recording says about the run that it was made of.
+//!
+//! `split` says where the time went, `tally` counts, `empty` says why nothing was recorded, and
+//! `replayable` whether a replay will find all it needs. Pure: rows in, plain data out. Never
+//! prints, never opens a file, never asks what time it is.
+
+#[cfg(test)]
+mod sample;
+pub mod split;
