@@ -5,8 +5,10 @@
 #![warn(missing_docs)]
 
 pub mod ca;
+pub mod child;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod diagnose;
 pub mod exchange;
 pub mod export;
@@ -15,5 +17,6 @@ pub mod proxy;
 pub mod recording;
 pub mod redact;
 pub mod replay;
+pub mod telemetry;
 pub mod tls;
 pub mod upstream;

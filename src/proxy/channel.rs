@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::guard::Watch;
 use super::pair::{Pair, UpstreamIo};
-use super::responder::Responder;
 use crate::clock::Timestamp;
 use crate::exchange::{ClientSide, ConnectionId, Mode, Opened, Phase, Target, Tried, UpstreamSide};
 use crate::recording::format::{Connection, Event};
@@ -210,7 +209,7 @@ impl Channel {
         let Some(ended) = pair.upgrade().map(|pair| pair.ended.clone()) else {
             return;
         };
-        self.context.tasks.spawn(async move {
+        self.context.spawn(async move {
             ended.cancelled().await;
             let (Some(channel), Some(pair)) = (channel.upgrade(), pair.upgrade()) else {
                 return;
@@ -220,14 +219,6 @@ impl Channel {
                 channel.ended.cancel();
             }
         });
-    }
-
-    /// The dialer, unless this is a replay.
-    pub(super) fn dialer(&self) -> Option<&Dialer> {
-        match &self.context.responder {
-            Responder::Upstream(dialer) => Some(dialer),
-            Responder::Replay(_) => None,
-        }
     }
 }
 

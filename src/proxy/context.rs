@@ -100,6 +100,28 @@ impl Context {
     }
 }
 
+/// How long what is in flight may take to end once everybody is told to stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+impl Context {
+    /// Owns a task until it is over, or until everybody was told to stop and had time to.
+    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let context = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = context.drained() => {}
+            }
+        });
+    }
+
+    /// Returns when everybody was told to stop, and what is in flight has had its time.
+    pub(super) async fn drained(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    }
+}
+
 /// Gives hyper's own tasks to the tracker.
 #[derive(Clone)]
 pub(super) struct Executor(pub(super) Arc<Context>);
@@ -110,7 +132,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, future: F) {
-        self.0.tasks.spawn(async move {
+        self.0.spawn(async move {
             future.await;
         });
     }

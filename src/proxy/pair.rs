@@ -78,7 +78,7 @@ impl Pair {
                 let mut builder = http1::Builder::new();
                 builder.preserve_header_case(true);
                 let (sender, connection) = builder.handshake(io).await?;
-                context.tasks.spawn(async move {
+                context.spawn(async move {
                     // How it ended is told to the request that it carried.
                     let _ = connection.await;
                     drop(guard);
@@ -92,7 +92,7 @@ impl Pair {
                     .initial_connection_window_size(CONNECTION_WINDOW)
                     .max_header_list_size(HEAD_LIMIT);
                 let (sender, connection) = builder.handshake(io).await?;
-                context.tasks.spawn(async move {
+                context.spawn(async move {
                     let _ = connection.await;
                     drop(guard);
                 });

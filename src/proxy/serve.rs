@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -21,9 +20,6 @@ const STREAMS: u32 = 250;
 
 /// The largest request head over HTTP/2, octets.
 const HEAD_LIMIT: u32 = 64 * 1024;
-
-/// How long what is in flight may take to end once we are told to stop.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Serves until the client is done, the upstream has ended, or we are told to stop.
 pub(super) async fn run<IO>(channel: Arc<Channel>, io: IO) -> String
@@ -60,7 +56,7 @@ where
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         outcome = connection.as_mut() => tell(outcome),
-                        () = stopped(&context) => String::from("modtape stopped"),
+                        () = context.drained() => String::from("modtape stopped"),
                     }
                 }
             }
@@ -82,12 +78,6 @@ where
                 .serve_connection(io, service)
         ),
     }
-}
-
-/// Returns when what is in flight has had its time after the stop.
-async fn stopped(context: &super::context::Context) {
-    context.stop.cancelled().await;
-    tokio::time::sleep(DRAIN).await;
 }
 
 fn tell(outcome: hyper::Result<()>) -> String {

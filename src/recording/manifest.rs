@@ -10,12 +10,13 @@ use std::path::Path;
 use rustix::fs::{Mode as FileMode, OFlags};
 use serde::Deserialize;
 
-use crate::exchange::Mode;
+use crate::exchange::{MadeBy, Mode};
 
 use super::format::{
     FORMAT_VERSION, MANIFEST, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
 };
-use super::rows::{RowState, Table};
+use super::rows::{Row, Table};
+use super::summary::RowState;
 
 /// The longest manifest that is read, octets: a command line of 2 MiB with every octet escaped.
 const MANIFEST_LIMIT: u64 = 16 << 20;
@@ -120,12 +121,11 @@ fn totals(table: &Table) -> Totals {
             .values()
             .filter_map(|row| row.opened.as_ref())
     };
-    let closed = table.connections.values().filter(|row| {
+    let tunnels = table.connections.values().filter(|row| {
         let opened = row.opened.as_ref();
         opened.is_some_and(|opened| opened.mode == Mode::Tunnel)
     });
-    let made_by_us =
-        |row: &&super::rows::Row| row.made_by == Some(crate::exchange::MadeBy::Modtape);
+    let made_by_us = |row: &&Row| row.made_by == Some(MadeBy::Modtape);
     Totals {
         exchanges: rows().count() as u64,
         aborted: rows().filter(|row| row.state != RowState::Ended).count() as u64,
@@ -135,7 +135,7 @@ fn totals(table: &Table) -> Totals {
             .filter(|opened| opened.mode == Mode::Tunnel)
             .count() as u64,
         body_bytes: rows().fold(0, |sum, row| sum.saturating_add(row.bytes)),
-        tunnel_bytes: closed
+        tunnel_bytes: tunnels
             .filter_map(|row| row.closed.as_ref())
             .flat_map(|closed| [closed.from_client_bytes, closed.to_client_bytes])
             .fold(0, u64::saturating_add),

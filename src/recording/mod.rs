@@ -5,7 +5,9 @@
 
 pub mod bodies;
 pub mod create;
+pub mod folder;
 pub mod format;
+pub mod index;
 pub mod journal;
 pub mod manifest;
 pub mod reader;
@@ -14,6 +16,7 @@ pub mod rows;
 #[cfg(test)]
 mod sample;
 pub mod scan;
+pub mod summary;
 mod sync;
 pub mod verified;
 

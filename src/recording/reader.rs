@@ -16,12 +16,14 @@ use crate::exchange::{Body, ConnectionId, Exchange, Outcome};
 use super::format::{
     Event, FORMAT_VERSION, Gap, JOURNAL, LineError, Manifest, Open, Record, State,
 };
+use super::index;
 use super::manifest::{ManifestError, manifest_from, open_from, open_regular, read_manifest};
 use super::rows::{Builder, Table};
 use super::scan::{LINE_LIMIT, scan};
 
-pub use super::rows::{ConnectionRow, Row, RowState};
+pub use super::rows::{ConnectionRow, Row};
 pub use super::scan::{Damage, DamageKind, Span};
+pub use super::summary::RowState;
 pub use super::verified::{BodyError, BodyReader};
 
 /// How much of the journal is read at once, octets.
@@ -124,8 +126,17 @@ pub enum ReadError {
 }
 
 impl Recording {
-    /// Opens the recording in `dir`.
+    /// Opens the recording in `dir`, by its index if it has one that fits its journal.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_by(dir, true)
+    }
+
+    /// Opens the recording in `dir` by reading all of its journal, so that all damage shows.
+    pub fn open_whole(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_by(dir, false)
+    }
+
+    fn open_by(dir: &Path, trust_index: bool) -> Result<Self, OpenError> {
         let manifest = read_folder(dir)?;
         let path = dir.join(JOURNAL);
         let unreadable = |source| OpenError::Unreadable {
@@ -138,7 +149,10 @@ impl Recording {
             }
             opened => opened.map_err(unreadable)?,
         };
-        let table = read_table(&journal, manifest.as_ref().ok()).map_err(unreadable)?;
+        let table = match trust_index.then(|| index::read(dir, &journal)).flatten() {
+            Some(table) => table,
+            None => read_table(&journal, manifest.as_ref().ok()).map_err(unreadable)?,
+        };
         Self::assemble(dir, manifest, journal, table)
     }
 
@@ -278,6 +292,9 @@ impl Recording {
     }
 
     /// What is wrong with the recording, by place.
+    ///
+    /// One that was opened by its index was not searched for what was damaged since it was closed:
+    /// reading an exchange finds that, and so does [`open_whole`](Self::open_whole).
     pub fn damage(&self) -> &[Damage] {
         &self.table.damage
     }
@@ -382,5 +399,7 @@ fn status(state: State, journal: &File) -> Status {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

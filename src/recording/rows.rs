@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::exchange::{
-    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, MadeBy, Opened, Timings,
-};
+use crate::exchange::{Closed, ConnectionId, Digest, ExchangeId, Hex, MadeBy, Opened, Timings};
 
-use super::format::{Close, Connection, Event, Gap, Open, Record};
+use super::format::{Close, Connection, Event, FORMAT_VERSION, Gap, Open};
 use super::scan::{Damage, DamageKind, Findings, Span};
+use super::summary::{Beginning, Ending, Happened, RowState, Summary};
 
 /// What one wants to know of an exchange without reading it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The exchange; unique within its run.
     pub id: ExchangeId,
@@ -50,18 +49,6 @@ pub struct Row {
     pub end: Option<Span>,
     /// Digest of the response body.
     pub body: Option<Digest>,
-}
-
-/// What became of an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RowState {
-    /// No end is recorded.
-    InFlight,
-    /// A whole response.
-    Ended,
-    /// It stopped on the way.
-    Aborted,
 }
 
 /// A client connection, as far as it is known.
@@ -121,6 +108,8 @@ pub struct Builder {
     begun: HashMap<ExchangeId, usize>,
     /// Stands in for an `open` that is lost: from the manifest, if there is one.
     lost_open: Option<Open>,
+    /// How many lines before which number a recorder says that it could not write.
+    told_lost: HashMap<u64, u64>,
 }
 
 impl Builder {
@@ -133,30 +122,40 @@ impl Builder {
     }
 
     /// Takes the next record.
-    pub fn take(&mut self, span: Span, record: Record) {
-        if let Event::Open(open) = record.event {
-            self.run(open);
-        } else {
-            if self.table.runs.is_empty() || self.table.close.is_some() {
-                self.damage(span, DamageKind::NoOpen);
-                self.run(self.lost_open.clone().unwrap_or_else(nothing_known));
-            }
-            self.event(span, record.t_us, record.event);
+    pub fn take(&mut self, span: Span, record: Summary) {
+        if let Happened::Other(Event::Open(open)) = record.happened {
+            return self.run(open);
+        }
+        if self.table.runs.is_empty() || self.table.close.is_some() {
+            self.damage(span, DamageKind::NoOpen);
+            self.run(self.lost_open.clone().unwrap_or_else(nothing_known));
         }
         self.table.last = self.table.last.max(record.t_us);
+        match record.happened {
+            Happened::Begin(begin) => self.begin(span, record.t_us, begin),
+            Happened::End(end) => self.end(span, end),
+            Happened::Other(event) => self.other(span, record.seq, record.t_us, event),
+        }
     }
 
-    fn event(&mut self, span: Span, at: Timestamp, event: Event) {
+    fn other(&mut self, span: Span, seq: u64, at: Timestamp, event: Event) {
         match event {
-            Event::Open(_) => {}
             Event::Connection(Connection::Opened(opened)) => self.opened(span, at, opened),
             Event::Connection(Connection::Closed(closed)) => self.closed(span, at, closed),
-            Event::Begin(begin) => self.begin(span, at, begin),
-            Event::End(end) => self.end(span, &end),
-            Event::Abort(abort) => self.abort(span, &abort),
-            Event::Gap(gap) => self.table.gaps.push(gap),
+            Event::Gap(gap) => self.gap(seq, gap),
             Event::Close(close) => self.table.close = Some(close),
+            // A run begins elsewhere; exchanges come summarized.
+            Event::Open(_) | Event::Begin(_) | Event::End(_) | Event::Abort(_) => {}
         }
+    }
+
+    fn gap(&mut self, seq: u64, gap: Gap) {
+        // The words of the journal's owner, who skips the numbers of the lines that it lost.
+        let count = gap.what.strip_suffix(" lines before this one");
+        if let Some(count) = count.and_then(|count| count.parse().ok()) {
+            self.told_lost.insert(seq, count);
+        }
+        self.table.gaps.push(gap);
     }
 
     fn run(&mut self, open: Open) {
@@ -197,7 +196,7 @@ impl Builder {
         })
     }
 
-    fn begin(&mut self, span: Span, started: Timestamp, begin: Begin) {
+    fn begin(&mut self, span: Span, started: Timestamp, begin: Beginning) {
         let id = begin.id;
         if self.begun.contains_key(&id) {
             return self.damage(span, DamageKind::RepeatedExchange { id });
@@ -222,39 +221,23 @@ impl Builder {
         });
     }
 
-    fn end(&mut self, span: Span, end: &End) {
-        if let Some(row) = self.finish(span, end.id, RowState::Ended) {
-            row.status = Some(end.status);
-            row.phases = end.phases_us;
-            row.own_us = end.own_us;
-            row.made_by = Some(end.made_by);
-            row.bytes = end.body.as_ref().map_or(0, |body| body.bytes);
-            row.body = end.body.as_ref().map(|body| body.sha256);
-        }
-    }
-
-    fn abort(&mut self, span: Span, abort: &Abort) {
-        if let Some(row) = self.finish(span, abort.id, RowState::Aborted) {
-            row.status = abort.status;
-            row.phases = abort.phases_us;
-            row.bytes = abort.body_bytes;
-        }
-    }
-
-    /// The row of an exchange that ends here for the first time.
-    fn finish(&mut self, span: Span, id: ExchangeId, state: RowState) -> Option<&mut Row> {
+    fn end(&mut self, span: Span, end: Ending) {
+        let id = end.id;
         let Some(&index) = self.begun.get(&id) else {
-            self.damage(span, DamageKind::Orphan { id });
-            return None;
+            return self.damage(span, DamageKind::Orphan { id });
         };
-        if self.table.rows[index].end.is_some() {
-            self.damage(span, DamageKind::RepeatedExchange { id });
-            return None;
-        }
         let row = &mut self.table.rows[index];
+        if row.end.is_some() {
+            return self.damage(span, DamageKind::RepeatedExchange { id });
+        }
         row.end = Some(span);
-        row.state = state;
-        Some(row)
+        row.state = end.state;
+        row.status = end.status;
+        row.phases = end.phases;
+        row.own_us = end.own_us;
+        row.made_by = end.made_by;
+        row.bytes = end.bytes;
+        row.body = end.body;
     }
 
     fn damage(&mut self, span: Span, kind: DamageKind) {
@@ -262,7 +245,12 @@ impl Builder {
     }
 
     /// The table, with what the scan of the same journal found.
-    pub fn finish_with(mut self, findings: Findings) -> Table {
+    pub fn finish_with(mut self, mut findings: Findings) -> Table {
+        let told = std::mem::take(&mut self.told_lost);
+        findings.damage.retain(|damage| match damage.kind {
+            DamageKind::Missing { from, to } => told.get(&(to + 1)) != Some(&(to - from + 1)),
+            _ => true,
+        });
         let missing = findings
             .damage
             .iter()
@@ -294,10 +282,10 @@ fn missing_lines(from: u64, to: u64) -> Gap {
 /// The `open` of a run of which neither journal nor manifest tells.
 fn nothing_known() -> Open {
     Open {
-        format: super::format::FORMAT_VERSION,
+        format: FORMAT_VERSION,
         recording: String::new(),
         wall: String::new(),
-        trace: crate::exchange::Hex([0; 16]),
+        trace: Hex([0; 16]),
         tool: String::new(),
         command: Vec::new(),
     }

@@ -1,13 +1,20 @@
 //! A small journal that has every kind of record, for the tests of this room.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
-use crate::exchange::*;
+use crate::exchange::{
+    Abort, Begin, Body, ClientSide, Closed, ConnectionId, End, ExchangeId, Hex, MadeBy, Mode,
+    Octets, Opened, Phase, Timings,
+};
 
-use super::format::*;
+use super::format::{
+    Close, Connection, Event, FORMAT_VERSION, Gap, INLINE_LIMIT, JOURNAL, MANIFEST, Open, Record,
+    State, Totals,
+};
 use super::manifest::manifest_from;
 use super::rows::Builder;
 use super::scan::scan;
@@ -115,6 +122,11 @@ pub fn close() -> Event {
 
 /// Every kind of record: four exchanges, of which 1 and 2 ended, 3 was aborted, 4 is in flight.
 pub fn events() -> Vec<Event> {
+    EVENTS.clone()
+}
+
+/// Made once: the digest of the large body takes its time, and some tests ask thousands of times.
+static EVENTS: LazyLock<Vec<Event>> = LazyLock::new(|| {
     let gap = Event::Gap(Gap {
         what: "body of exchange 9".into(),
         why: "no space left on device".into(),
@@ -133,7 +145,11 @@ pub fn events() -> Vec<Event> {
         closed(1),
         close(),
     ]
-}
+});
+
+/// Where the large body lies in a recording.
+static LARGE_PATH: LazyLock<PathBuf> =
+    LazyLock::new(|| body_path(Path::new(""), body(&large()).sha256));
 
 /// The lines of `events`, numbered from `seq`, a tenth of a second apart.
 pub fn lines(seq: u64, events: Vec<Event>) -> Vec<Vec<u8>> {
@@ -153,10 +169,9 @@ pub fn journal() -> Vec<u8> {
 /// Writes a recording as a recorder would leave it: `journal`, its bodies and a manifest.
 pub fn write(dir: &Path, journal: &[u8], state: State) {
     std::fs::write(dir.join(JOURNAL), journal).unwrap();
-    let octets = large();
-    let path = body_path(dir, body(&octets).sha256);
+    let path = dir.join(&*LARGE_PATH);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, octets).unwrap();
+    std::fs::write(path, large()).unwrap();
     write_manifest(dir, state);
 }
 

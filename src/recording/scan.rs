@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead, Read};
+use std::marker::PhantomData;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,25 @@ impl fmt::Display for Damage {
     }
 }
 
+/// What a line can be read as: a [`Record`], or no more of it than one wants to know.
+pub trait Line: Sized {
+    /// Reads one line, without its line feed, if it verifies.
+    fn parse_line(line: &[u8]) -> Result<Self, LineError>;
+
+    /// The record's sequence number.
+    fn seq(&self) -> u64;
+}
+
+impl Line for Record {
+    fn parse_line(line: &[u8]) -> Result<Self, LineError> {
+        Self::parse_line(line)
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
 /// What a scan found besides records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -149,9 +169,10 @@ pub struct Findings {
 ///
 /// A line that fails is searched for records: a killed recorder leaves half a line, and the next
 /// one's first record follows on it. Fails only where `input` does.
-pub fn scan(mut input: impl BufRead, each: impl FnMut(Span, Record)) -> io::Result<Findings> {
+pub fn scan<L: Line>(mut input: impl BufRead, each: impl FnMut(Span, L)) -> io::Result<Findings> {
     let mut scan = Scan {
         each,
+        line: PhantomData,
         findings: Findings::default(),
         missing: BTreeMap::new(),
         pending: None,
@@ -172,8 +193,9 @@ pub fn scan(mut input: impl BufRead, each: impl FnMut(Span, Record)) -> io::Resu
     }
 }
 
-struct Scan<F> {
+struct Scan<L, F> {
     each: F,
+    line: PhantomData<L>,
     findings: Findings,
     /// First missing sequence number to the last one and the offset before which they are missing.
     missing: BTreeMap<u64, (u64, u64)>,
@@ -181,10 +203,10 @@ struct Scan<F> {
     pending: Option<Span>,
 }
 
-impl<F: FnMut(Span, Record)> Scan<F> {
+impl<L: Line, F: FnMut(Span, L)> Scan<L, F> {
     fn line(&mut self, offset: u64, line: &[u8]) {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
-        match Record::parse_line(text) {
+        match L::parse_line(text) {
             Ok(record) => self.record(span(offset, text), record),
             Err(LineError::Unknown) => self.unknown(span(offset, text), text),
             Err(LineError::Shape | LineError::Checksum) => self.search(offset, line),
@@ -205,7 +227,7 @@ impl<F: FnMut(Span, Record)> Scan<F> {
             taken = start + len;
             let text = &line[start..taken];
             let span = span(offset + start as u64, text);
-            match Record::parse_line(text) {
+            match L::parse_line(text) {
                 Ok(record) => self.record(span, record),
                 Err(_) => self.unknown(span, text),
             }
@@ -259,12 +281,12 @@ impl<F: FnMut(Span, Record)> Scan<F> {
         }
     }
 
-    fn record(&mut self, span: Span, record: Record) {
+    fn record(&mut self, span: Span, record: L) {
         self.settle();
-        if self.number(span, record.seq) {
+        if self.number(span, record.seq()) {
             (self.each)(span, record);
         } else {
-            self.damage(span, DamageKind::Repeated { seq: record.seq });
+            self.damage(span, DamageKind::Repeated { seq: record.seq() });
         }
     }
 

@@ -15,10 +15,11 @@ impl Redactor {
         argv.iter()
             .map(|word| {
                 let word = word.as_ref().to_string_lossy();
-                let redacted = if self.is_on() {
-                    self.argument(&word, next)
-                } else {
-                    None
+                let redacted = match self.is_on() {
+                    true => self
+                        .argument(&word, next)
+                        .map(|new| self.tokens(&new).unwrap_or(new)),
+                    false => None,
                 };
                 next = Next::after(&word);
                 redacted.unwrap_or_else(|| word.into_owned())
@@ -57,7 +58,7 @@ impl Redactor {
             if is_secret_word(name) {
                 return Some(format!("{name}={}", self.mark(value)));
             }
-            if name.to_ascii_uppercase().contains("PROXY") {
+            if name.to_ascii_uppercase().contains("PROXY") && !value.contains(char::is_whitespace) {
                 return Some(format!("{name}={}", self.goproxy(value)));
             }
         }

@@ -62,7 +62,8 @@ impl Redactor {
         !matches!(self.stand, Stand::Off)
     }
 
-    /// The mark of one secret. A mark is its own mark, and nothing has none.
+    /// The mark of one secret. What holds a mark stays as it is, for it was redacted before; and
+    /// nothing has none.
     pub fn mark(&self, secret: &str) -> String {
         let Stand::Keyed(key) = &self.stand else {
             return match self.stand {
@@ -70,9 +71,13 @@ impl Redactor {
                 _ => secret.to_owned(),
             };
         };
-        if secret.is_empty() || is_mark(secret) {
+        if secret.is_empty() || holds_mark(secret) {
             return secret.to_owned();
         }
+        Self::mark_under(key, secret)
+    }
+
+    fn mark_under(key: &hmac::Key, secret: &str) -> String {
         let tag = hmac::sign(key, secret.as_bytes());
         let mut mark = String::with_capacity(MARK.len() + 2 * MARK_BYTES);
         mark.push_str(MARK);
@@ -82,6 +87,14 @@ impl Redactor {
             }
         }
         mark
+    }
+
+    /// The mark of a secret that may hold marks beside what is still secret.
+    fn mark_whole(&self, secret: &str) -> String {
+        match &self.stand {
+            Stand::Keyed(key) if !is_mark(secret) => Self::mark_under(key, secret),
+            _ => self.mark(secret),
+        }
     }
 
     /// [`Self::mark`] of a secret that may be percent-encoded: the encoding does not matter.
@@ -100,6 +113,14 @@ impl fmt::Debug for Redactor {
             .field("is_on", &self.is_on())
             .finish_non_exhaustive()
     }
+}
+
+/// Is there a mark somewhere in the text?
+fn holds_mark(text: &str) -> bool {
+    text.match_indices(MARK).any(|(start, _)| {
+        let end = start + MARK.len() + 2 * MARK_BYTES;
+        text.get(start..end).is_some_and(is_mark)
+    })
 }
 
 /// Is this a mark, and nothing but a mark?
@@ -146,6 +167,7 @@ mod mark_tests {
         let mark = run.mark("hunter2");
         assert!(is_mark(&mark));
         assert_eq!(run.mark(&mark), mark);
+        assert_eq!(run.mark(&format!("u:{mark}")), format!("u:{mark}"));
         assert_eq!(run.mark(""), "");
         assert!(!is_mark("redacted:5bdcc146bf60754E"));
         assert!(!is_mark("redacted:5bdcc146bf60754e0"));

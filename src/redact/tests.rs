@@ -42,6 +42,10 @@ const URLS: &[(&str, &str)] = &[
         "https://h.corp/a/*/b",
     ),
     (
+        "https://h.corp/a%40ghp_abcdefghijklmnopqrstuvwxyz012345",
+        "https://h.corp/a%40*",
+    ),
+    (
         "https://h.corp/t/glpat-abcdefghij0123456789/b?v=1",
         "https://h.corp/t/*/b?v=1",
     ),
@@ -96,6 +100,13 @@ fn a_url_inside_a_query_value_is_encoded_again() {
         "https://h/x?u=https:%2F%2F*%40b%2Fy&v=%2F"
     );
     assert_eq!(redactor().url(&redacted), redacted);
+}
+
+#[test]
+fn a_url_within_a_url_without_end_ends() {
+    let url = "https://h/?u=".repeat(10_000) + "https://u:hunter2@h/";
+    let redacted = redactor().url(&url);
+    assert_eq!(starred(&redacted), "https://h/?u=".repeat(4) + "*");
 }
 
 #[test]
@@ -308,7 +319,7 @@ fn command_lines_lose_their_secrets() {
         "Authorization: Basic *",
         "sh",
         "-c",
-        "TOKEN=* go get",
+        "TOKEN=*",
     ];
     let redacted = redactor().argv(&words.map(std::ffi::OsString::from));
     assert_eq!(
@@ -344,15 +355,16 @@ fn module_url() -> impl Strategy<Value = String> {
     let place = "https://(proxy\\.golang\\.org|goproxy\\.cn|goproxy\\.corp:8443/api/go)/";
     let module = "(golang\\.org/x/(net|oauth2|token)|github\\.com/(%21)?[a-z]{1,12}/(token|auth|key|secret|jwt-go|go-[a-z]{1,24})(/v[2-9])?)/";
     let file = "@(latest|v/(list|v[0-9]\\.[0-9]{1,2}\\.[0-9](-[0-9]{14}-[0-9a-f]{12}|-rc\\.[0-9]|\\+incompatible)?\\.(info|mod|zip)))";
+    let database = "https://(goproxy\\.cn/sumdb/)?sum\\.golang\\.org/";
+    let tile = "tile/8/[0-3]/(x[0-9]{3}/){0,2}[0-9]{3}(\\.p/[1-9][0-9]?)?";
+    let lookup = "lookup/github.com/![a-z]{1,9}/[a-z]{1,9}@v0\\.0\\.0-[0-9]{14}-[0-9a-f]{12}";
+    let direct = "https://(gitlab\\.com|go\\.dev)/[a-z]{1,12}/[a-z]{1,12}(\\?go-get=1|(\\.git)?/info/refs\\?service=git-upload-pack)";
+    let strategy = |pattern: &str| proptest::string::string_regex(pattern).unwrap();
     prop_oneof![
-        format!("{place}{module}{file}"),
-        format!(
-            "{place}sumdb/sum\\.golang\\.org/tile/8/[0-3]/(x[0-9]{{3}}/){{0,2}}[0-9]{{3}}(\\.p/[1-9][0-9]?)?"
-        ),
-        format!(
-            "https://sum\\.golang\\.org/lookup/github.com/![a-z]{{1,9}}/[a-z]{{1,9}}@v0\\.0\\.0-[0-9]{{14}}-[0-9a-f]{{12}}"
-        ),
-        "https://(gitlab\\.com|go\\.dev)/[a-z]{1,12}/[a-z]{1,12}(\\?go-get=1|(\\.git)?/info/refs\\?service=git-upload-pack)",
+        strategy(&format!("{place}{module}{file}")),
+        strategy(&format!("{database}{tile}")),
+        strategy(&format!("{database}{lookup}")),
+        strategy(direct),
     ]
 }
 

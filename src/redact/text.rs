@@ -3,6 +3,7 @@
 use super::Redactor;
 use super::fields::is_scheme;
 use super::names::{is_secret_query_key, is_secret_word};
+use super::url::has_password;
 
 /// A word after `Basic` or `Bearer` is a credential from this many octets on.
 const CREDENTIAL_BYTES: usize = 8;
@@ -51,8 +52,16 @@ impl Redactor {
         is_changed.then_some(redacted)
     }
 
-    /// One word, read in the sense that the words before it gave it.
+    /// One word with its secrets and all tokens marked.
     fn word(&self, word: &str, sense: Sense) -> Option<String> {
+        match self.sensed_word(word, sense) {
+            Some(redacted) => Some(self.tokens(&redacted).unwrap_or(redacted)),
+            None => self.tokens(word),
+        }
+    }
+
+    /// One word, read in the sense that the words before it gave it.
+    fn sensed_word(&self, word: &str, sense: Sense) -> Option<String> {
         match sense {
             Sense::Value if !is_operator(word) && !is_scheme(word) => {
                 let (secret, tail) = without_punctuation(word);
@@ -67,9 +76,7 @@ impl Redactor {
         if word.contains("://") {
             return self.urls(word);
         }
-        self.assignments(word)
-            .or_else(|| self.bare_userinfo(word))
-            .or_else(|| self.tokens(word))
+        self.assignments(word).or_else(|| self.bare_userinfo(word))
     }
 
     /// A word that holds one URL or several: `HTTPS_PROXY=http://a,http://b:`.
@@ -85,7 +92,7 @@ impl Redactor {
                 let (secret, tail) = without_punctuation(&word[lead.len()..]);
                 return Some(format!("{lead}{}{tail}", self.mark(secret)));
             }
-            _ => self.tokens(lead).unwrap_or_else(|| lead.to_owned()),
+            _ => lead.to_owned(),
         };
         for ends in starts.windows(2) {
             let (url, tail) = without_punctuation(&word[ends[0]..ends[1]]);
@@ -123,7 +130,7 @@ impl Redactor {
                     redacted.push_str(&self.mark_decoded(secret));
                     redacted.push_str(tail);
                 }
-                _ => redacted.push_str(&self.tokens(pair).unwrap_or_else(|| pair.to_owned())),
+                _ => redacted.push_str(pair),
             }
         }
         (redacted != word).then_some(redacted)
@@ -132,13 +139,12 @@ impl Redactor {
     /// `user:password@host:3128`, as proxy variables may have it.
     fn bare_userinfo(&self, word: &str) -> Option<String> {
         let (userinfo, host) = word.rsplit_once('@')?;
-        let (user, password) = userinfo.split_once(':')?;
         let is_version = host
             .strip_prefix('v')
             .is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()));
         let is_host =
             !is_version && host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
-        (is_host && !user.is_empty() && !password.is_empty() && !userinfo.contains('/'))
+        (is_host && has_password(userinfo) && !userinfo.contains('/'))
             .then(|| format!("{}@{host}", self.mark_decoded(userinfo)))
     }
 }
@@ -163,11 +169,14 @@ impl Sense {
                 _ => Self::Nothing,
             };
         }
-        if is_scheme(word) {
-            return match self {
-                Self::Value => Self::Value,
-                _ => Self::Credential,
-            };
+        if self == Self::Value && is_scheme(word) {
+            return Self::Value;
+        }
+        if ["basic", "bearer"]
+            .iter()
+            .any(|scheme| scheme.eq_ignore_ascii_case(word))
+        {
+            return Self::Credential;
         }
         let name = word.trim_end_matches([':', '=']);
         match (is_secret_word(last_name(name)), name.len() < word.len()) {

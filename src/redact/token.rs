@@ -107,14 +107,21 @@ const FIRST: [bool; 256] = {
 /// The first token or mark at or behind `from`, as a range of octets.
 pub(super) fn find(octets: &[u8], from: usize) -> Option<(usize, usize)> {
     (from..octets.len()).find_map(|start| {
-        if !FIRST[usize::from(octets[start])]
-            || start > 0 && octets[start - 1].is_ascii_alphanumeric()
-            || octets[..start].ends_with(b"h1:")
-        {
+        if !FIRST[usize::from(octets[start])] || is_inside_a_word(&octets[..start]) {
             return None;
         }
         Some((start, start + len_at(&octets[start..])?))
     })
+}
+
+/// Does what stands before belong to the same word? The digits of `%40` do not; a digest `h1:…` does.
+fn is_inside_a_word(before: &[u8]) -> bool {
+    match before {
+        [.., b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => false,
+        [.., b'h', b'1', b':'] => true,
+        [.., last] => last.is_ascii_alphanumeric(),
+        [] => false,
+    }
 }
 
 /// The length of the token or mark that `octets` begin with.
@@ -150,14 +157,26 @@ impl Redactor {
         Some(redacted)
     }
 
-    /// [`Self::tokens`], and a mark for the whole of a percent-encoded text that holds one.
+    /// [`Self::tokens`], and a mark for the whole of a text that holds a percent-encoded one.
     pub(super) fn encoded_tokens(&self, text: &str) -> Option<String> {
-        self.tokens(text).or_else(|| {
-            let decoded = decoded(text)?;
-            find(decoded.as_bytes(), 0)?;
-            Some(self.mark(&decoded))
-        })
+        let redacted = self.tokens(text);
+        match decoded(redacted.as_deref().unwrap_or(text)) {
+            Some(decoded) if holds_token(&decoded) => Some(self.mark_whole(&decoded)),
+            _ => redacted,
+        }
     }
+}
+
+/// Is there a token that is no mark?
+fn holds_token(text: &str) -> bool {
+    let mut from = 0;
+    while let Some((start, end)) = find(text.as_bytes(), from) {
+        if !is_mark(&text[start..end]) {
+            return true;
+        }
+        from = end;
+    }
+    false
 }
 
 /// The percent-decoded text, where decoding changes it.

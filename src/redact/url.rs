@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::names::is_secret_query_key;
 use super::token::{decoded, find};
-use super::{Redactor, Stand, is_mark};
+use super::{MARK, Redactor, Stand, is_mark};
 
 /// Path elements behind which a token stands, as in `/token/5f3c…/`.
 const TOKEN_ELEMENTS: [&str; 14] = [
@@ -27,6 +27,9 @@ const TOKEN_ELEMENTS: [&str; 14] = [
 /// Behind one of those, an element of this many octets is a token, if it looks random.
 const RANDOM_BYTES: usize = 20;
 
+/// URLs in query values of URLs are read this deep; a value further down is marked whole.
+const NESTED_URLS: u8 = 3;
+
 /// What is percent-encoded in a query value that was decoded to look inside.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -45,11 +48,17 @@ impl Redactor {
         if !self.is_on() {
             return None;
         }
+        self.changed_url_at(url, 0)
+    }
+
+    fn changed_url_at(&self, url: &str, depth: u8) -> Option<String> {
         let parts = Parts::of(url);
         let userinfo = self.userinfo(&parts);
         let path = self.path(parts.path);
-        let query = parts.query.and_then(|query| self.query(query));
-        let fragment = parts.fragment.and_then(|fragment| self.query(fragment));
+        let query = parts.query.and_then(|query| self.query(query, depth));
+        let fragment = parts
+            .fragment
+            .and_then(|fragment| self.query(fragment, depth));
         if userinfo.is_none() && path.is_none() && query.is_none() && fragment.is_none() {
             return None;
         }
@@ -117,7 +126,7 @@ impl Redactor {
     }
 
     /// A query, or a fragment that is written like one (RFC 6749 section 4.2.2).
-    fn query(&self, query: &str) -> Option<String> {
+    fn query(&self, query: &str, depth: u8) -> Option<String> {
         let mut pairs = Vec::new();
         let mut is_changed = false;
         for pair in query.split('&') {
@@ -131,9 +140,8 @@ impl Redactor {
                     is_changed = true;
                     continue;
                 }
-                (true, _) => (!value.is_empty() && !is_mark(value))
-                    .then(|| format!("{key}={}", self.mark_decoded(value))),
-                (false, _) => self.query_pair(pair),
+                (true, _) if pair.contains('=') => self.secret_pair(key, value),
+                _ => self.query_pair(pair, depth),
             };
             is_changed |= redacted.as_deref().is_some_and(|redacted| redacted != pair);
             pairs.push(redacted.unwrap_or_else(|| pair.to_owned()));
@@ -141,24 +149,46 @@ impl Redactor {
         is_changed.then(|| pairs.join("&"))
     }
 
-    /// A pair whose key says nothing: it may hold a token, or another URL, encoded or not.
-    fn query_pair(&self, pair: &str) -> Option<String> {
-        if let Some((key, value)) = pair.split_once('=') {
-            if value.contains("://") {
-                return Some(format!("{key}={}", self.changed_url(value)?));
-            }
-            if let Some(inner) = decoded(value).filter(|inner| inner.contains("://")) {
-                let inner = self.changed_url(&inner)?;
-                return Some(format!(
-                    "{key}={}",
-                    utf8_percent_encode(&inner, QUERY_VALUE)
-                ));
-            }
-            if let Some(value) = self.encoded_tokens(value) {
-                return Some(format!("{key}={value}"));
-            }
+    /// A pair whose key says that its value is secret.
+    fn secret_pair(&self, key: &str, value: &str) -> Option<String> {
+        let new_key = self.encoded_tokens(key);
+        if new_key.is_none() && (value.is_empty() || is_mark(value)) {
+            return None;
         }
-        self.encoded_tokens(pair)
+        let key = new_key.as_deref().unwrap_or(key);
+        Some(format!("{key}={}", self.mark_decoded(value)))
+    }
+
+    /// A pair whose key says nothing about its value.
+    fn query_pair(&self, pair: &str, depth: u8) -> Option<String> {
+        let Some((key, value)) = pair.split_once('=') else {
+            return self.encoded_tokens(pair);
+        };
+        match (self.encoded_tokens(key), self.query_value(value, depth)) {
+            (None, None) => None,
+            (new_key, new_value) => Some(format!(
+                "{}={}",
+                new_key.as_deref().unwrap_or(key),
+                new_value.as_deref().unwrap_or(value)
+            )),
+        }
+    }
+
+    /// A value that may hold a token, or another URL, encoded or not.
+    fn query_value(&self, value: &str, depth: u8) -> Option<String> {
+        let decoded = decoded(value);
+        let inner = decoded.as_deref().unwrap_or(value);
+        if !inner.contains("://") {
+            return self.encoded_tokens(value);
+        }
+        if depth == NESTED_URLS {
+            return Some(self.mark_whole(inner));
+        }
+        let redacted = self.changed_url_at(inner, depth + 1)?;
+        Some(match decoded {
+            Some(_) => utf8_percent_encode(&redacted, QUERY_VALUE).to_string(),
+            None => redacted,
+        })
     }
 }
 
@@ -263,7 +293,12 @@ fn authority_len(rest: &str) -> usize {
 fn bare_authority_len(rest: &str) -> usize {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..end].split_once('@') {
-        Some((userinfo, _)) if userinfo.contains(':') => end,
+        Some((userinfo, _)) if has_password(userinfo) => end,
         _ => 0,
     }
+}
+
+/// Is there a colon that is not a mark's own?
+pub(super) fn has_password(userinfo: &str) -> bool {
+    userinfo.contains(':') && userinfo.replace(MARK, "").contains(':')
 }

@@ -312,3 +312,18 @@ fn a_large_body_never_ends_clean_unless_it_is_right() {
         "asked again it must not end clean"
     );
 }
+
+#[test]
+fn lines_that_the_recorder_says_it_lost_are_a_gap_and_no_damage() {
+    let lost = |what: &str| {
+        let (what, why) = (what.into(), "no space left on device".into());
+        Event::Gap(Gap { what, why })
+    };
+    for (what, gaps, damages) in [("2 lines before this one", 1, 0), ("body of 4", 2, 1)] {
+        let mut lines = sample::lines(1, vec![sample::open()]);
+        lines.extend(sample::lines(4, vec![lost(what), sample::close()]));
+        let (_dir, recording) = recording(&lines.concat(), State::Closed);
+        assert_eq!(recording.gaps().len(), gaps);
+        assert_eq!(recording.damage().len(), damages);
+    }
+}

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRAILER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRAILER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -24,8 +24,10 @@ pub async fn answer(
 ) -> io::Result<Response<ScriptedBody>> {
     let served = read_head(&link, &request);
     let mut entry = Entry::begin(link.site.clone(), served.clone());
-    let script = pick(&link, &served);
-    link.count_request();
+    let mut script = pick(&link, &served);
+    if link.is_last_request() {
+        script.after = After::Close;
+    }
     if !script.ignores_body {
         read_body(&entry, request.into_body()).await?;
     }
@@ -38,6 +40,12 @@ pub async fn answer(
         After::Close => link.finish.notify_one(),
         After::CloseUnannounced => entry.ring_at_end(link.finish.clone()),
     }
+    if script.after == After::Close && served.version < Version::HTTP_2 {
+        script
+            .headers
+            .push((CONNECTION, HeaderValue::from_static("close")));
+    }
+    entry.watch(link.flushed.clone());
     Ok(build(&script, usual(&link, &served), entry))
 }
 

@@ -4,7 +4,7 @@
 //! connection and joins, so that no task, thread or descriptor outlives a test.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::thread::{self, JoinHandle};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -67,36 +67,25 @@ impl Drop for Background {
 /// Linux drops the SYN when a queue is full, which is what a dead route looks like.
 pub struct Blackhole {
     addr: SocketAddr,
-    _listener: TcpListener,
-    _fillers: Vec<TcpStream>,
-    _runtime: runtime::Runtime,
+    _listener: StdListener,
+    _filler: StdStream,
 }
 
 impl Blackhole {
     /// Opens a listener with the shortest queue and fills it.
     pub fn start() -> Self {
-        let runtime = new_runtime();
-        let (listener, fillers) = runtime.block_on(async {
-            let socket = TcpSocket::new_v4().expect("a socket");
-            socket
-                .bind((Ipv4Addr::LOCALHOST, 0).into())
-                .expect("loopback has a port");
-            let listener = socket.listen(0).expect("a bound socket can listen");
-            let addr = listener
-                .local_addr()
-                .expect("a bound socket has an address");
-            // A queue of length n holds n + 1 connections (Linux, sk_acceptq_is_full).
-            let filler = TcpStream::connect(addr).await.expect("the queue holds one");
-            (listener, vec![filler])
-        });
+        // A thread of its own, because a test's thread may be running a runtime already.
+        let listener = thread::spawn(|| new_runtime().block_on(listen_without_queue()));
+        let listener = listener.join().expect("loopback has a port");
         let addr = listener
             .local_addr()
             .expect("a bound socket has an address");
+        // A queue of length n holds n + 1 connections (Linux, sk_acceptq_is_full).
+        let filler = StdStream::connect(addr).expect("the queue holds one");
         Self {
             addr,
             _listener: listener,
-            _fillers: fillers,
-            _runtime: runtime,
+            _filler: filler,
         }
     }
 
@@ -124,6 +113,15 @@ where
             }
         }
     }
+}
+
+async fn listen_without_queue() -> StdListener {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind((Ipv4Addr::LOCALHOST, 0).into())
+        .expect("loopback has a port");
+    let listener = socket.listen(0).expect("a bound socket can listen");
+    listener.into_std().expect("it has a descriptor")
 }
 
 fn block_on(future: impl Future<Output = ()>) {

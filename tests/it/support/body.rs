@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Sleep, sleep};
 
 use super::log::Served;
@@ -74,6 +75,7 @@ pub struct Entry {
     index: usize,
     digest: digest::Context,
     at_end: Option<Arc<Notify>>,
+    flushed: Arc<Notify>,
 }
 
 impl Entry {
@@ -88,6 +90,7 @@ impl Entry {
             index,
             digest: digest::Context::new(&digest::SHA256),
             at_end: None,
+            flushed: Arc::default(),
         }
     }
 
@@ -96,6 +99,11 @@ impl Entry {
         self.site
             .ledger
             .update(|log| change(&mut log.requests[self.index]));
+    }
+
+    /// Knows by that bell when bytes have reached the kernel.
+    pub fn watch(&mut self, flushed: Arc<Notify>) {
+        self.flushed = flushed;
     }
 
     /// Rings when the request is over.
@@ -123,6 +131,7 @@ pub struct ScriptedBody {
     pace: Pace,
     sent: u64,
     pause: Option<Pin<Box<Sleep>>>,
+    flush: Option<Pin<Box<OwnedNotified>>>,
     entry: Entry,
 }
 
@@ -133,6 +142,7 @@ impl ScriptedBody {
             source,
             pace,
             sent: 0,
+            flush: None,
             pause: None,
             entry,
         };
@@ -183,6 +193,12 @@ impl Body for ScriptedBody {
             }
             let size = this.pace.trickle.map_or(CHUNK, |(bytes, _)| bytes as u64);
             return Poll::Ready(Some(Ok(Frame::data(this.next_chunk(left.min(size))))));
+        }
+        if matches!(this.pace.cut, Some((_, Cut::Break | Cut::End))) {
+            // What is still in the HTTP library's buffers would be lost with the connection.
+            let flushed = &this.entry.flushed;
+            let flush = || Box::pin(flushed.clone().notified_owned());
+            ready!(this.flush.get_or_insert_with(flush).as_mut().poll(context));
         }
         match this.pace.cut {
             // No waker is kept: only the end of the connection ends this.

@@ -10,9 +10,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+
+use super::origin::Tls;
 
 /// What is wrong with a leaf, if anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -53,8 +55,8 @@ pub struct Shape {
     pub leaf: Leaf,
     /// Protocols to choose from; empty for a server without ALPN.
     pub alpn: Vec<&'static str>,
-    /// Whether TLS 1.2 and TLS 1.3 are spoken.
-    pub versions: (bool, bool),
+    /// The TLS versions that are spoken.
+    pub versions: Tls,
 }
 
 impl TestRoot {
@@ -87,13 +89,9 @@ impl TestRoot {
 
     fn build(&self, shape: &Shape) -> ServerConfig {
         let (chain, key) = self.mint(&shape.name, shape.leaf);
-        let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
-        let (tls12, tls13) = shape.versions;
-        versions.extend(tls13.then_some(&rustls::version::TLS13));
-        versions.extend(tls12.then_some(&rustls::version::TLS12));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions)
+            .with_protocol_versions(&shape.versions.supported())
             .expect("the provider speaks both versions")
             .with_no_client_auth()
             .with_single_cert(chain, key)

@@ -20,14 +20,17 @@ mod answer;
 mod background;
 mod body;
 mod certs;
+mod client;
 mod corpus;
 mod handshake;
 mod log;
 mod origin;
 mod parent;
+mod raw;
 mod rules;
 mod sandbox;
 mod serve;
+mod session;
 mod socks;
 
 #[allow(unused_imports, reason = "the same: not every test names every part")]
@@ -35,11 +38,14 @@ pub use self::{
     background::Blackhole,
     body::{generated_sha256, sha256_hex},
     certs::{Leaf, TestRoot},
-    corpus::{Content, Sumdb},
+    client::{Client, Connected, Established, Hello, LIMIT, within},
+    corpus::{Content, Sumdb, skipped},
     handshake::Handshake,
     log::{ConnectionSeen, Log, Served, TlsFailure},
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
+    raw::{RawOrigin, Step},
     rules::Rule,
     sandbox::{Output, Sandbox, run},
+    session::{Ended, Response, Session},
 };

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
 use tempfile::NamedTempFile;
 
 use super::background::Background;
@@ -34,7 +36,7 @@ pub enum Alpn {
 }
 
 /// The TLS versions that a server speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Tls {
     /// 1.3 and 1.2.
     #[default]
@@ -135,6 +137,8 @@ impl Origin {
     }
 
     /// Blocks until the log satisfies the predicate, and gives it; panics after `limit`.
+    ///
+    /// It blocks the thread: a test with a client of its own wants a multi-thread runtime.
     pub fn wait_for(&self, is_met: impl Fn(&Log) -> bool, limit: Duration) -> Log {
         self.site.ledger.wait_for(is_met, limit)
     }
@@ -258,8 +262,12 @@ impl Alpn {
 }
 
 impl Tls {
-    /// Whether 1.2 and 1.3 are spoken.
-    pub fn versions(self) -> (bool, bool) {
-        (self != Self::V13, self != Self::V12)
+    /// The versions, for rustls.
+    pub fn supported(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Self::Both => vec![&TLS13, &TLS12],
+            Self::V12 => vec![&TLS12],
+            Self::V13 => vec![&TLS13],
+        }
     }
 }

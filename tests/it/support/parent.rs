@@ -11,11 +11,16 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::background::Background;
+use super::certs::{Leaf, Shape, TestRoot, leaf_name};
+use super::client::Stream;
+use super::origin::{Alpn, Tls};
 use super::socks;
 
 /// A running parent proxy; dropped, it and its relays have ended.
@@ -46,6 +51,7 @@ pub struct Relayed {
 
 /// What a parent proxy does.
 pub(super) struct Plan {
+    pub tls: Option<TestRoot>,
     pub is_socks: bool,
     pub to: SocketAddr,
     pub routes: HashMap<String, SocketAddr>,
@@ -77,12 +83,12 @@ impl ParentProxy {
         self.server.addr()
     }
 
-    /// Its URL, without credentials: `http://127.0.0.1:PORT` or `socks5://127.0.0.1:PORT`.
+    /// Its URL, without credentials, such as `http://127.0.0.1:PORT`; or `https:`, or `socks5:`.
     pub fn url(&self) -> String {
-        let scheme = if self.shared.plan.is_socks {
-            "socks5"
-        } else {
-            "http"
+        let scheme = match &self.shared.plan {
+            Plan { is_socks: true, .. } => "socks5",
+            Plan { tls: Some(_), .. } => "https",
+            Plan { .. } => "http",
         };
         format!("{scheme}://{}", self.addr())
     }
@@ -124,6 +130,7 @@ impl ParentProxyBuilder {
     fn new(to: SocketAddr, is_socks: bool) -> Self {
         let (delay, routes) = (Duration::ZERO, HashMap::new());
         let plan = Plan {
+            tls: None,
             is_socks,
             to,
             routes,
@@ -145,6 +152,13 @@ impl ParentProxyBuilder {
     #[must_use]
     pub fn credentials(mut self, user: &str, password: &str) -> Self {
         self.plan.credentials = Some(format!("{user}:{password}"));
+        self
+    }
+
+    /// Speaks TLS to its clients (an `https://` proxy), with a leaf of this root.
+    #[must_use]
+    pub fn tls(mut self, root: &TestRoot) -> Self {
+        self.plan.tls = Some(root.clone());
         self
     }
 
@@ -174,13 +188,8 @@ impl ParentProxyBuilder {
         let for_server = shared.clone();
         let server = Background::listen("parent proxy", move |stream| {
             let shared = for_server.clone();
-            async move {
-                // A peer that leaves is no matter of the test's.
-                let _ = match shared.plan.is_socks {
-                    true => socks::serve(&shared, stream).await,
-                    false => serve_http(&shared, stream).await,
-                };
-            }
+            // A peer that leaves is no matter of the test's.
+            async move { drop(serve(&shared, stream).await) }
         });
         ParentProxy { shared, server }
     }
@@ -199,7 +208,7 @@ impl Shared {
     pub(super) async fn relay(
         &self,
         target: &str,
-        mut client: TcpStream,
+        mut client: impl Stream,
         first: &[u8],
     ) -> io::Result<()> {
         let to = self
@@ -216,7 +225,29 @@ impl Shared {
     }
 }
 
-async fn serve_http(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
+async fn serve(shared: &Shared, client: TcpStream) -> io::Result<()> {
+    let Some(root) = &shared.plan.tls else {
+        return speak(shared, client).await;
+    };
+    let name = client.local_addr()?.ip();
+    let start = LazyConfigAcceptor::new(Acceptor::default(), client).await?;
+    let config = root.config(&Shape {
+        name: leaf_name(start.client_hello().server_name(), name),
+        leaf: Leaf::Good,
+        alpn: Alpn::Http1.protocols(),
+        versions: Tls::Both,
+    });
+    speak(shared, start.into_stream(config).await?).await
+}
+
+async fn speak(shared: &Shared, client: impl Stream) -> io::Result<()> {
+    match shared.plan.is_socks {
+        true => socks::serve(shared, client).await,
+        false => serve_http(shared, client).await,
+    }
+}
+
+async fn serve_http(shared: &Shared, mut client: impl Stream) -> io::Result<()> {
     // Some clients answer a 407 on the same connection.
     loop {
         let (head, rest) = read_head(&mut client).await?;
@@ -257,7 +288,7 @@ fn refusal(plan: &Plan, relayed: &Relayed) -> Option<(String, bool)> {
 }
 
 /// Reads to the empty line; gives the head with it, and what came behind.
-pub(super) async fn read_head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+async fn read_head(stream: &mut impl Stream) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use super::corpus::corpus_folder;
+use super::corpus::{corpus_folder, skipped};
 
 /// A temporary home with Go's folders and, if asked for, a project.
 pub struct Sandbox {
@@ -134,7 +134,7 @@ impl Sandbox {
         }
         let message = format!("no go {release} at {}; set {variable}", path.display());
         assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{message}");
-        eprintln!("SKIPPED: {message}");
+        skipped(&message);
         None
     }
 }

@@ -41,6 +41,7 @@ pub async fn serve(site: Arc<Site>, stream: TcpStream) {
     let wire = Wire {
         stream,
         is_reset: link.is_reset.clone(),
+        flushed: link.flushed.clone(),
     };
     if is_tls {
         serve_tls(link, wire).await;
@@ -55,6 +56,8 @@ pub struct Link {
     pub id: u64,
     /// Rung to end the connection once the answers under way are out.
     pub finish: Arc<Notify>,
+    /// Rung when all that was written has reached the kernel.
+    pub flushed: Arc<Notify>,
     kill: Notify,
     is_reset: Arc<AtomicBool>,
     requests: AtomicUsize,
@@ -75,6 +78,7 @@ impl Link {
             site,
             id,
             finish: Arc::default(),
+            flushed: Arc::default(),
             kill: Notify::new(),
             is_reset: Arc::default(),
             requests: AtomicUsize::new(0),
@@ -82,12 +86,10 @@ impl Link {
         })
     }
 
-    /// Counts a request, and ends the connection with the last one allowed.
-    pub fn count_request(&self) {
+    /// Counts a request; whether it is the last one allowed on this connection.
+    pub fn is_last_request(&self) -> bool {
         let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        if count >= self.max_requests.load(Ordering::Relaxed) {
-            self.finish.notify_one();
-        }
+        count >= self.max_requests.load(Ordering::Relaxed)
     }
 
     /// Does what stands in place of an answer; never comes back.
@@ -125,7 +127,7 @@ impl Drop for Link {
 }
 
 /// The first byte of a TLS record that carries a handshake (RFC 8446, 5.1).
-const TLS_HANDSHAKE: u8 = 0x16;
+pub const TLS_HANDSHAKE: u8 = 0x16;
 
 async fn serve_tls(link: Arc<Link>, wire: Wire) {
     let start = match LazyConfigAcceptor::new(Acceptor::default(), wire).await {
@@ -170,7 +172,7 @@ fn config(
         name: leaf_name(sni, dialled),
         leaf: rule.leaf,
         alpn: rule.alpn.unwrap_or(link.site.alpn).protocols(),
-        versions: link.site.tls.versions(),
+        versions: link.site.tls,
     }))
 }
 
@@ -238,6 +240,7 @@ async fn drive<C: Future>(link: &Link, connection: C, finish: fn(Pin<&mut C>)) {
 pub struct Wire {
     stream: TcpStream,
     is_reset: Arc<AtomicBool>,
+    flushed: Arc<Notify>,
 }
 
 impl Drop for Wire {
@@ -268,7 +271,11 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.flushed.notify_waiters();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

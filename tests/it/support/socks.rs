@@ -4,13 +4,13 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::client::Stream;
 use super::parent::{Relayed, Shared};
 
 /// Serves one connection to its end.
-pub async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
+pub async fn serve(shared: &Shared, mut client: impl Stream) -> io::Result<()> {
     let (credentials, is_allowed) = greet(shared, &mut client).await?;
     if !is_allowed {
         let method = METHOD.to_owned();
@@ -46,7 +46,7 @@ const NO_AUTHENTICATION: u8 = 0;
 const USER_AND_PASSWORD: u8 = 2;
 const NOT_ACCEPTABLE: u8 = 0xff;
 
-async fn greet(shared: &Shared, client: &mut TcpStream) -> io::Result<(Option<String>, bool)> {
+async fn greet(shared: &Shared, client: &mut impl Stream) -> io::Result<(Option<String>, bool)> {
     let _version = client.read_u8().await?;
     let methods = read_counted(client).await?;
     let wanted = match shared.plan.credentials {
@@ -73,7 +73,7 @@ async fn greet(shared: &Shared, client: &mut TcpStream) -> io::Result<(Option<St
 }
 
 /// The target of the request, as `host:port`.
-async fn read_target(client: &mut TcpStream) -> io::Result<String> {
+async fn read_target(client: &mut impl Stream) -> io::Result<String> {
     let mut head = [0; 4];
     client.read_exact(&mut head).await?;
     let [_version, _command, _reserved, kind] = head;
@@ -94,7 +94,7 @@ async fn read_target(client: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-async fn read_counted(client: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn read_counted(client: &mut impl Stream) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; client.read_u8().await?.into()];
     client.read_exact(&mut bytes).await?;
     Ok(bytes)

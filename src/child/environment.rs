@@ -1,0 +1,173 @@
+//! What the command finds in its environment: the proxy, the bundle, and nothing that leads past.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::redact;
+
+/// Variables to set and to take away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// Set to these values.
+    pub set: BTreeMap<String, String>,
+    /// Taken away.
+    pub unset: Vec<String>,
+}
+
+/// What a running recorder offers.
+#[derive(Debug, Clone)]
+pub struct Recorder<'a> {
+    /// `http://127.0.0.1:PORT`.
+    pub proxy: &'a str,
+    /// The bundle of roots.
+    pub bundle: &'a Path,
+    /// The recording's name.
+    pub name: &'a str,
+    /// Our process.
+    pub pid: u32,
+    /// W3C Trace Context: the command's.
+    pub traceparent: &'a str,
+}
+
+/// Hosts that nobody sends to a proxy: cmd/go never does, git and curl would.
+const LOCAL: &str = "localhost,127.0.0.1,::1";
+
+impl Environment {
+    /// The variables that lead a go command, git and curl through a recorder.
+    ///
+    /// Both cases are set: Go takes the upper one first, curl and git read the lower one.
+    pub fn through(recorder: &Recorder<'_>) -> Self {
+        let bundle = recorder.bundle.to_string_lossy();
+        let mut environment = Self::default();
+        for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+            environment.set(name, recorder.proxy);
+        }
+        for name in ["NO_PROXY", "no_proxy"] {
+            environment.set(name, LOCAL);
+        }
+        for name in [
+            "SSL_CERT_FILE",
+            "GIT_SSL_CAINFO",
+            "CURL_CA_BUNDLE",
+            "NODE_EXTRA_CA_CERTS",
+            "REQUESTS_CA_BUNDLE",
+        ] {
+            environment.set(name, &bundle);
+        }
+        environment.set("MODTAPE_NAME", recorder.name);
+        environment.set("MODTAPE_PID", &recorder.pid.to_string());
+        environment.set("TRACEPARENT", recorder.traceparent);
+        environment.unset = ["ALL_PROXY", "all_proxy"].map(str::to_owned).to_vec();
+        environment
+    }
+
+    /// Sets one more.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.set.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+/// A GOPATH and module cache of one's own below `dir`; GOBIN stays where it was.
+pub fn private_go_dirs(
+    environment: &mut Environment,
+    dir: &Path,
+    settings: &BTreeMap<String, String>,
+) {
+    let gopath = dir.join("gopath");
+    environment.set("GOPATH", &gopath.to_string_lossy());
+    let cache = gopath.join("pkg").join("mod");
+    environment.set("GOMODCACHE", &cache.to_string_lossy());
+    if let Some(bin) = gobin(settings) {
+        environment.set("GOBIN", &bin.to_string_lossy());
+    }
+}
+
+/// Where `go install` puts programs: GOBIN, else `bin` of the first GOPATH folder.
+fn gobin(settings: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let value = |name: &str| settings.get(name).filter(|value| !value.is_empty());
+    if let Some(bin) = value("GOBIN") {
+        return Some(bin.into());
+    }
+    let first = std::env::split_paths(value("GOPATH")?).next()?;
+    Some(first.join("bin"))
+}
+
+/// The recorded Go settings that decide what is asked of whom, for a replay; without credentials.
+pub fn replayed_settings(recorded: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let kept = super::SETTINGS.iter().filter_map(|&name| {
+        let value = recorded.get(name)?;
+        Some((name.to_owned(), without_userinfo(value)))
+    });
+    let mut settings: BTreeMap<_, _> = kept.collect();
+    settings.insert(String::from("GOAUTH"), String::from("off"));
+    settings
+}
+
+/// A list of URLs, each without its userinfo; the separators stay.
+fn without_userinfo(value: &str) -> String {
+    let mut whole = String::with_capacity(value.len());
+    for entry in value.split_inclusive([',', '|']) {
+        let (url, separator) = match entry.strip_suffix([',', '|']) {
+            Some(url) => entry.split_at(url.len()),
+            None => (entry, ""),
+        };
+        if url.contains("://") {
+            whole.push_str(&redact::url_without_secrets(url));
+        } else {
+            whole.push_str(url);
+        }
+        whole.push_str(separator);
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn everything_leads_through_the_recorder() {
+        let environment = Environment::through(&Recorder {
+            proxy: "http://127.0.0.1:1",
+            bundle: Path::new("/run/bundle.pem"),
+            name: "one",
+            pid: 7,
+            traceparent: "00-x-y-01",
+        });
+        for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+            assert_eq!(environment.set[name], "http://127.0.0.1:1");
+        }
+        assert_eq!(environment.set["NO_PROXY"], "localhost,127.0.0.1,::1");
+        assert_eq!(environment.set["SSL_CERT_FILE"], "/run/bundle.pem");
+        assert_eq!(environment.unset, ["ALL_PROXY", "all_proxy"]);
+    }
+
+    #[test]
+    fn programs_are_still_installed_where_they_were() {
+        let mut environment = Environment::default();
+        let known = settings(&[("GOPATH", "/home/ana/go:/opt/go"), ("GOBIN", "")]);
+        private_go_dirs(&mut environment, Path::new("/tmp/x"), &known);
+        assert_eq!(environment.set["GOPATH"], "/tmp/x/gopath");
+        assert_eq!(environment.set["GOMODCACHE"], "/tmp/x/gopath/pkg/mod");
+        assert_eq!(environment.set["GOBIN"], "/home/ana/go/bin");
+    }
+
+    #[test]
+    fn a_replay_gets_the_recorded_settings_without_credentials() {
+        let recorded = settings(&[
+            ("GOPROXY", "https://redacted:0123@goproxy.corp/x|https://proxy.golang.org,direct"),
+            ("GOSUMDB", "sum.golang.org"),
+            ("GOVERSION", "go1.27.3"),
+        ]);
+        let replayed = replayed_settings(&recorded);
+        let goproxy = "https://goproxy.corp/x|https://proxy.golang.org,direct";
+        assert_eq!(replayed["GOPROXY"], goproxy);
+        assert_eq!(replayed["GOAUTH"], "off");
+        assert!(!replayed.contains_key("GOVERSION"));
+    }
+}

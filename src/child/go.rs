@@ -1,0 +1,144 @@
+//! What the go command goes by: asked of the go command itself, in the folder where it will run.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+/// How long `go env` may take; it reads files only.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The settings that decide what is asked of whom.
+pub const SETTINGS: [&str; 8] = [
+    "GOPROXY",
+    "GONOPROXY",
+    "GOSUMDB",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOINSECURE",
+    "GOVCS",
+    "GOTOOLCHAIN",
+];
+
+/// Further values that are kept: they tell whose recording it is, and where GOBIN is.
+const KEPT: [&str; 8] = [
+    "GOVERSION", "GOOS", "GOARCH", "GOFLAGS", "GOPATH", "GOBIN", "GOAUTH", "GOMODCACHE",
+];
+
+/// cmd/go's own defaults, for when there is no go to ask.
+const DEFAULTS: [(&str, &str); 2] = [
+    ("GOPROXY", "https://proxy.golang.org,direct"),
+    ("GOSUMDB", "sum.golang.org"),
+];
+
+/// What the go command goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoFacts {
+    /// Effective values by name.
+    pub settings: BTreeMap<String, String>,
+    /// Why they are cmd/go's defaults, if they are.
+    pub defaults_because: Option<String>,
+}
+
+impl GoFacts {
+    /// cmd/go's defaults, and why they had to do.
+    pub fn defaults(why: String) -> Self {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        Self {
+            settings: DEFAULTS.iter().map(owned).collect(),
+            defaults_because: Some(why),
+        }
+    }
+
+    /// Runs `go env -json`, with `GOTOOLCHAIN=local` so that it downloads nothing itself.
+    pub async fn ask(go: &Path) -> Self {
+        let child = Command::new(go)
+            .args(["env", "-json"])
+            .env("GOTOOLCHAIN", "local")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = match tokio::time::timeout(LIMIT, child).await {
+            Ok(Ok(output)) if output.status.success() => output,
+            Ok(Ok(output)) => {
+                let first = String::from_utf8_lossy(&output.stderr);
+                let first = first.lines().next().unwrap_or("no reason given");
+                return Self::defaults(format!("{} env failed: {first}", go.display()));
+            }
+            Ok(Err(error)) => {
+                return Self::defaults(format!("cannot run {}: {error}", go.display()));
+            }
+            Err(_) => {
+                return Self::defaults(format!("{} env took over {LIMIT:?}", go.display()));
+            }
+        };
+        let Ok(all) = serde_json::from_slice::<BTreeMap<String, String>>(&output.stdout) else {
+            return Self::defaults(format!("{} env gave no JSON", go.display()));
+        };
+        let kept = |name: &str| SETTINGS.contains(&name) || KEPT.contains(&name);
+        Self {
+            settings: all.into_iter().filter(|(name, _)| kept(name)).collect(),
+            defaults_because: None,
+        }
+    }
+
+    /// One value; empty if it is not known.
+    pub fn get(&self, name: &str) -> &str {
+        self.settings.get(name).map_or("", String::as_str)
+    }
+}
+
+/// The go command that will run: `command` itself if it is named so, else the first on `path`.
+pub fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBuf> {
+    let is_go = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        name == "go" || name.strip_prefix("go1.").is_some_and(|v| !v.is_empty())
+    };
+    if let Some(command) = command {
+        let named = Path::new(command);
+        if named.file_name().is_some_and(is_go) && named.components().count() > 1 {
+            return Some(named.to_owned());
+        }
+        if is_go(command) {
+            return find(command, path);
+        }
+    }
+    find(OsStr::new("go"), path)
+}
+
+fn find(name: &OsStr, path: Option<&OsString>) -> Option<PathBuf> {
+    let folders = path.map(std::env::split_paths).into_iter().flatten();
+    folders.map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_command_itself_is_asked_if_it_is_a_go() {
+        let temp = tempfile::tempdir().unwrap();
+        for name in ["go", "go1.21.13", "make"] {
+            fs::write(temp.path().join(name), "").unwrap();
+        }
+        let path = Some(temp.path().as_os_str().to_owned());
+        let found = |command: Option<&str>| go_for(command.map(OsStr::new), path.as_ref());
+        assert_eq!(found(Some("/opt/go/bin/go")), Some("/opt/go/bin/go".into()));
+        assert_eq!(found(Some("go1.21.13")), Some(temp.path().join("go1.21.13")));
+        assert_eq!(found(Some("make")), Some(temp.path().join("go")));
+        assert_eq!(found(Some("gofmt")), Some(temp.path().join("go")));
+        assert_eq!(go_for(Some(OsStr::new("make")), None), None);
+    }
+
+    #[tokio::test]
+    async fn without_a_usable_go_the_defaults_say_why() {
+        let facts = GoFacts::ask(Path::new("/does/not/exist/go")).await;
+        assert_eq!(facts.get("GOSUMDB"), "sum.golang.org");
+        assert!(facts.defaults_because.unwrap().contains("cannot run"));
+    }
+}

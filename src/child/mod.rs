@@ -1,0 +1,12 @@
+//! The wrapped command: its environment, its signals, its exit status, its process tree.
+//!
+//! Its standard streams are its own. Nothing here prints, and nothing decides what is recorded.
+
+mod environment;
+mod go;
+mod processes;
+mod run;
+
+pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
+pub use go::{GoFacts, SETTINGS, go_for};
+pub use run::{Command, End, Interruption, SpawnError, run};

@@ -1,0 +1,207 @@
+//! A recording as the exchanges of a HAR: read one by one, with the bodies that are wanted.
+//!
+//! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
+//! Never keeps more than one exchange in memory.
+
+use std::io::{self, BufWriter, Read as _, Write};
+
+use anyhow::Context as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cli;
+use crate::exchange::{Body, Exchange, ExchangeId};
+use crate::export::har::{self, Bodies, Content, Item, Page, What};
+use crate::gomod::{Base, Kind, Route};
+use crate::recording::format::Open;
+use crate::recording::reader::BodyError;
+use crate::recording::{Recording, Row};
+
+impl From<cli::Bodies> for Bodies {
+    fn from(bodies: cli::Bodies) -> Self {
+        match bodies {
+            cli::Bodies::All => Self::All,
+            cli::Bodies::Small => Self::Small,
+            cli::Bodies::None => Self::None,
+        }
+    }
+}
+
+/// What became of an export.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Exchanges written.
+    pub(super) entries: u64,
+    /// What is not in there though it should be, in words; the first [`NAMED`] of them.
+    pub(super) missing: Vec<String>,
+    /// How many more there are.
+    pub(super) unnamed: u64,
+}
+
+/// How much that is missing is named.
+const NAMED: usize = 20;
+
+/// The latest start that an exchange of any real recording has: 285 years.
+const LATEST_US: u64 = 1 << 53;
+
+/// Writes `recording` as a HAR and returns how many entries it has.
+pub(super) fn write_har(
+    recording: &Recording,
+    out: impl Write,
+    bodies: Bodies,
+) -> anyhow::Result<u64> {
+    Ok(write(recording, out, bodies, |_| ())?.entries)
+}
+
+/// As [`write_har`]; tells what is missing, and calls `progress` with the number of exchanges
+/// before each one.
+pub(super) fn write(
+    recording: &Recording,
+    out: impl Write,
+    bodies: Bodies,
+    mut progress: impl FnMut(usize),
+) -> anyhow::Result<Written> {
+    let mut written = Written::default();
+    let opens = opens(recording, &mut written);
+    let manifest = recording.manifest();
+    let pages = opens.iter().map(|open| Page { manifest, open });
+    let pages: Vec<_> = pages.collect();
+    let bases = crate::replay::bases(&manifest.go_env);
+    let rows = recording.rows().iter().enumerate();
+    let items = rows.filter_map(|(number, row)| {
+        progress(number);
+        item(recording, row, &bases, bodies, &mut written)
+    });
+    let items = items.map(Ok::<_, std::convert::Infallible>);
+    let out = BufWriter::with_capacity(1 << 16, out);
+    let entries = har::write(out, &pages, items, bodies)
+        .with_context(|| format!("cannot export {}", recording.dir().display()))?;
+    written.entries = entries;
+    Ok(written)
+}
+
+/// What one asks of a request in the go command's terms.
+pub(super) fn what(route: Route) -> What {
+    What {
+        kind: (route.kind != Kind::Other).then(|| route.kind.to_string()),
+        module: route.module,
+        version: route.version,
+    }
+}
+
+/// The runs; where a damaged one does not say when it began, the manifest's word stands in.
+fn opens(recording: &Recording, written: &mut Written) -> Vec<Open> {
+    let is_time = |wall: &str| OffsetDateTime::parse(wall, &Rfc3339).is_ok();
+    let mut opens = recording.runs().to_vec();
+    for (number, open) in (1_u64..).zip(&mut opens) {
+        if !is_time(&open.wall) {
+            let started = Some(&recording.manifest().started).filter(|wall| is_time(wall));
+            open.wall = started.cloned().unwrap_or_else(|| EPOCH.into());
+            let wall = &open.wall;
+            written.lacks(format!("when run {number} began (taken to be {wall})"));
+        }
+    }
+    opens
+}
+
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+impl Written {
+    fn lacks(&mut self, what: String) {
+        if self.missing.len() < NAMED {
+            self.missing.push(what);
+        } else {
+            self.unnamed += 1;
+        }
+    }
+}
+
+/// One exchange with what its entry shows, or `None` and a word in `written`.
+fn item(
+    recording: &Recording,
+    row: &Row,
+    bases: &[Base],
+    bodies: Bodies,
+    written: &mut Written,
+) -> Option<Item> {
+    let id = row.id;
+    if row.started.as_micros() > LATEST_US {
+        written.lacks(format!("exchange {id}: its start is not a time"));
+        return None;
+    }
+    let exchange = match recording.exchange(row) {
+        Ok(exchange) => exchange,
+        Err(error) => {
+            written.lacks(format!("exchange {id}: {}", chain(&error)));
+            return None;
+        }
+    };
+    let connection = recording.connection_in(row.run, row.connection);
+    let mut load = |body| content(recording, id, body, bodies, written);
+    Some(Item {
+        run: usize::try_from(row.run).unwrap_or(usize::MAX),
+        connection: connection.and_then(|connection| connection.opened.clone()),
+        what: what(Route::of(&row.url, bases)),
+        request_body: load(end_body(&exchange, true)),
+        body: load(end_body(&exchange, false)),
+        exchange,
+    })
+}
+
+fn end_body(exchange: &Exchange, of_request: bool) -> Option<&Body> {
+    let end = exchange.end()?;
+    let body = if of_request {
+        &end.request_body
+    } else {
+        &end.body
+    };
+    body.as_ref()
+}
+
+fn content(
+    recording: &Recording,
+    id: ExchangeId,
+    body: Option<&Body>,
+    bodies: Bodies,
+    written: &mut Written,
+) -> Content {
+    let Some(body) = body else {
+        return Content::LeftOut;
+    };
+    if let Some(content) = Content::without_file(body, bodies) {
+        return content;
+    }
+    match octets(recording, body) {
+        Ok(octets) => Content::Octets(octets),
+        Err(why) => {
+            written.lacks(format!("a body of exchange {id}: {why}"));
+            Content::Missing(why)
+        }
+    }
+}
+
+/// All octets of a body, verified, or why not.
+fn octets(recording: &Recording, body: &Body) -> Result<Vec<u8>, String> {
+    let mut reader = recording
+        .body(body)
+        .map_err(|error: BodyError| chain(&error))?;
+    let mut octets = Vec::new();
+    match reader.read_to_end(&mut octets) {
+        Ok(_) => Ok(octets),
+        Err(error) => Err(error_text(&error)),
+    }
+}
+
+fn error_text(error: &io::Error) -> String {
+    match error.get_ref() {
+        Some(inner) => chain(inner),
+        None => error.to_string(),
+    }
+}
+
+/// An error and what lies below it, as one text.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<_> = causes.map(ToString::to_string).collect();
+    words.join(": ")
+}

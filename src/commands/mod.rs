@@ -1,0 +1,5 @@
+//! The verbs: one file each, and the only code that prints, reads the environment or chooses paths.
+
+mod har;
+mod terminal;
+mod words;

@@ -1,0 +1,322 @@
+//! The terminal's rules: what may reach it, in which colour, and what a closed pipe means.
+//!
+//! stdout carries the data that was asked for, stderr all talk. Colour never carries a meaning
+//! alone. Whatever comes from a recording goes through [`Look::plain`] before people see it.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::fmt::{Display, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+use crate::cli::{Color, Global};
+
+/// How one stream is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Whether colour may be used.
+    pub(super) colour: bool,
+    /// Whether only ASCII may be used.
+    pub(super) ascii: bool,
+    /// Columns, if the stream is a terminal that tells.
+    pub(super) width: Option<usize>,
+    /// Whether the stream is a terminal.
+    pub(super) is_terminal: bool,
+}
+
+/// What a text is painted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paint {
+    /// A heading.
+    Bold,
+    /// Of less interest.
+    Dim,
+    /// It went wrong.
+    Red,
+    /// It wants to be seen.
+    Yellow,
+    /// It is in order.
+    Green,
+}
+
+impl Look {
+    /// How stdout is written to.
+    pub(super) fn of_stdout(global: &Global) -> Self {
+        let stdout = io::stdout();
+        Self::of(global, stdout.is_terminal(), columns(&stdout))
+    }
+
+    /// How stderr is written to.
+    pub(super) fn of_stderr(global: &Global) -> Self {
+        let stderr = io::stderr();
+        Self::of(global, stderr.is_terminal(), columns(&stderr))
+    }
+
+    fn of(global: &Global, is_terminal: bool, width: Option<usize>) -> Self {
+        let variable = |name: &str| std::env::var_os(name);
+        Self {
+            colour: colour(global.color, variable, is_terminal),
+            ascii: global.ascii || !is_utf8(variable),
+            width: width.filter(|_| is_terminal),
+            is_terminal,
+        }
+    }
+
+    /// `text` in a colour, where there is colour.
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
+        let code = match paint {
+            _ if !self.colour || text.is_empty() => return text.into(),
+            Paint::Bold => 1,
+            Paint::Dim => 2,
+            Paint::Red => 31,
+            Paint::Yellow => 33,
+            Paint::Green => 32,
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+
+    /// `unicode` where the locale has it, else `ascii`.
+    pub(super) const fn glyph<'a>(self, unicode: &'a str, ascii: &'a str) -> &'a str {
+        if self.ascii { ascii } else { unicode }
+    }
+
+    /// `text` without anything that a terminal would obey: one line of visible characters.
+    ///
+    /// With [`ascii`](Self::ascii) only ASCII: in other encodings the octets of UTF-8 hold C1
+    /// control characters.
+    pub(super) fn plain(self, text: &str) -> Cow<'_, str> {
+        escape(text, |c| obeyed(c) || (self.ascii && !c.is_ascii()))
+    }
+}
+
+/// `text` as one line of visible characters, whatever the locale.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    escape(text, obeyed)
+}
+
+/// Control characters (C0, DEL, C1), line separators and what turns the direction of writing.
+fn obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+fn escape(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => plain.extend(c.escape_default()),
+            c if is_hidden(c) && u32::from(c) < 0x100 => {
+                // Writing to a String cannot fail.
+                let _ = write!(plain, "\\x{:02x}", u32::from(c));
+            }
+            c if is_hidden(c) => plain.extend(c.escape_unicode()),
+            c => plain.push(c),
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// Whether there is colour: `--color`, then `NO_COLOR` (no-color.org), `CLICOLOR_FORCE` and
+/// `FORCE_COLOR`, `CLICOLOR` (bixense.com/clicolors) and `TERM`, then the stream.
+fn colour(choice: Color, variable: impl Fn(&str) -> Option<OsString>, is_terminal: bool) -> bool {
+    let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+    let is = |name, wanted: &str| variable(name).is_some_and(|value| value == wanted);
+    let is_forced = |name| is_set(name) && !is(name, "0");
+    match choice {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto if is_set("NO_COLOR") => false,
+        Color::Auto if is_forced("CLICOLOR_FORCE") || is_forced("FORCE_COLOR") => true,
+        Color::Auto if is("CLICOLOR", "0") || is("TERM", "dumb") => false,
+        Color::Auto => is_terminal,
+    }
+}
+
+/// Whether the locale's encoding is UTF-8: the first of these that is not empty says so (POSIX,
+/// Base Definitions, section 8.2).
+fn is_utf8(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let values = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(variable);
+    let locale = values.into_iter().find(|value| !value.is_empty());
+    locale.is_some_and(|locale| {
+        let locale = locale.to_string_lossy().to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}
+
+fn columns(stream: &impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// Says a line on stderr unless `--quiet`; text out of a recording must be [`plain`] already.
+///
+/// Nobody listening is no error.
+pub(super) fn say(global: &Global, text: impl Display) {
+    if !global.quiet {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}
+
+/// Says what is wrong on stderr, `--quiet` or not: `warning: …`.
+pub(super) fn warn(global: &Global, text: impl Display) {
+    let mark = Look::of_stderr(global).paint(Paint::Yellow, "warning:");
+    let _ = writeln!(io::stderr().lock(), "{mark} {text}");
+}
+
+/// Hands stdout, buffered, to `write`. That nobody reads to the end is success.
+pub(super) fn to_stdout(
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    give(io::stdout().lock(), write)
+}
+
+fn give(
+    out: impl Write,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = BufWriter::with_capacity(
+        1 << 16,
+        Pipe {
+            out,
+            is_closed: false,
+        },
+    );
+    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+    // What is left in the buffer would be written once more when it is dropped.
+    let (pipe, _) = out.into_parts();
+    if pipe.is_closed { Ok(()) } else { written }
+}
+
+/// Remembers that the reader went away, however the error is wrapped on its way up.
+struct Pipe<W> {
+    out: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Pipe<W> {
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            self.is_closed |= error.kind() == io::ErrorKind::BrokenPipe;
+        }
+        result
+    }
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(octets);
+        self.note(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.note(flushed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn colour_with(choice: Color, set: &[(&str, &str)], is_terminal: bool) -> bool {
+        let variable = |name: &str| {
+            let found = set.iter().find(|(candidate, _)| *candidate == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        colour(choice, variable, is_terminal)
+    }
+
+    #[test]
+    fn the_flag_beats_the_environment_and_the_environment_the_terminal() {
+        let auto = |set: &[(&str, &str)], is_terminal| colour_with(Color::Auto, set, is_terminal);
+        assert!(colour_with(Color::Always, &[("NO_COLOR", "1")], false));
+        assert!(!colour_with(Color::Never, &[("FORCE_COLOR", "1")], true));
+        assert!(!auto(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], true));
+        assert!(auto(&[("NO_COLOR", "")], true));
+        assert!(auto(&[("CLICOLOR_FORCE", "1"), ("TERM", "dumb")], false));
+        assert!(auto(&[("FORCE_COLOR", "3")], false));
+        assert!(!auto(&[("FORCE_COLOR", "0")], false));
+        assert!(!auto(&[("CLICOLOR", "0")], true));
+        assert!(!auto(&[("TERM", "dumb")], true));
+        assert!(auto(&[("TERM", "xterm")], true));
+        assert!(!auto(&[("TERM", "xterm")], false));
+    }
+
+    #[test]
+    fn the_first_locale_that_is_set_decides_on_the_glyphs() {
+        let is_utf8 = |set: &[(&str, &str)]| {
+            is_utf8(|name| {
+                let found = set.iter().find(|(candidate, _)| *candidate == name);
+                found.map(|(_, value)| OsString::from(value))
+            })
+        };
+        assert!(is_utf8(&[("LANG", "de_DE.UTF-8")]));
+        assert!(is_utf8(&[("LC_CTYPE", "C.utf8"), ("LANG", "C")]));
+        assert!(is_utf8(&[("LC_ALL", ""), ("LANG", "C.UTF-8")]));
+        assert!(!is_utf8(&[("LC_ALL", "C"), ("LANG", "de_DE.UTF-8")]));
+        assert!(!is_utf8(&[]));
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        let hostile = "a\u{1b}[2J\r\n\u{9b}31m\u{202e}\u{7}\u{2028}\u{e0041}\u{7f}é";
+        let shown = plain(hostile);
+        assert!(!shown.chars().any(obeyed), "{shown:?}");
+        assert_eq!(
+            shown,
+            "a\\x1b[2J\\r\\n\\x9b31m\\u{202e}\\x07\\u{2028}\\u{e0041}\\x7fé"
+        );
+        assert!(matches!(plain("plain, größe"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn ascii_is_ascii_whatever_is_shown() {
+        let look = Look {
+            colour: false,
+            ascii: true,
+            width: None,
+            is_terminal: true,
+        };
+        assert_eq!(look.plain("caf\u{e9} \u{41b}"), "caf\\xe9 \\u{41b}");
+        assert_eq!(look.glyph("→", "->"), "->");
+        assert_eq!(look.paint(Paint::Red, "x"), "x");
+    }
+
+    /// Takes so many octets, then fails.
+    struct Reader(usize, io::ErrorKind);
+
+    impl Write for Reader {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let Some(left) = self.0.checked_sub(octets.len()) else {
+                return Err(self.1.into());
+            };
+            self.0 = left;
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
+        let write = |out: &mut dyn Write| {
+            for _ in 0..100 {
+                out.write_all(&[b'x'; 4_096])
+                    .map_err(|error| anyhow::Error::new(error).context("somewhere below"))?;
+            }
+            Ok(())
+        };
+        give(Reader(1 << 20, io::ErrorKind::BrokenPipe), write).unwrap();
+        give(Reader(10, io::ErrorKind::BrokenPipe), write).unwrap();
+        give(Reader(10, io::ErrorKind::StorageFull), write).unwrap_err();
+        give(io::sink(), |_| anyhow::bail!("its own")).unwrap_err();
+    }
+}

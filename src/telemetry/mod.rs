@@ -1,0 +1,98 @@
+//! Logs: one line an exchange, to stderr and to a file, as text or JSON.
+//!
+//! The lines are made where the exchange ends; here is only where they go and how they look.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tracing::Level;
+use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Layer, Registry};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `name=value` pairs after the time.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    /// 0: nothing on stderr; 1: exchanges; 2: connections too.
+    pub verbose: u8,
+    /// A file to append to, created owner-only.
+    pub file: Option<PathBuf>,
+    /// How they look.
+    pub format: Format,
+    /// Colour on stderr.
+    pub colour: bool,
+}
+
+/// Why there can be no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The file cannot be opened.
+    #[error("cannot write the log {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A log was set up before.
+    #[error("a log is set up already")]
+    Twice(#[from] SetGlobalDefaultError),
+}
+
+/// Sends every later log line where `logs` says. Call once, before the first connection.
+pub fn install(logs: &Logs) -> Result<(), LogError> {
+    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+    if logs.verbose > 0 {
+        let targets = targets(if logs.verbose > 1 { Level::DEBUG } else { Level::INFO });
+        layers.push(layer(io::stderr, logs.format, logs.colour).with_filter(targets).boxed());
+    }
+    if let Some(path) = &logs.file {
+        let file = Mutex::new(open(path)?);
+        layers.push(layer(file, logs.format, false).with_filter(targets(Level::DEBUG)).boxed());
+    }
+    if !layers.is_empty() {
+        tracing::subscriber::set_global_default(Registry::default().with(layers))?;
+    }
+    Ok(())
+}
+
+fn targets(level: Level) -> Targets {
+    Targets::new().with_target("modtape", level)
+}
+
+fn open(path: &Path) -> Result<File, LogError> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| LogError::Open {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn layer<W>(writer: W, format: Format, colour: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
+    match format {
+        Format::Text => layer.boxed(),
+        Format::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
+    }
+}
