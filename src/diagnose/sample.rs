@@ -3,7 +3,8 @@
 use crate::clock::Timestamp;
 use crate::exchange::*;
 use crate::recording::Row;
-use crate::recording::rows::{ConnectionRow, RowState};
+use crate::recording::reader::RowState;
+use crate::recording::rows::ConnectionRow;
 use crate::recording::scan::Span;
 
 use super::split::Connections;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::sample::{connection, connections, in_flight, row};
 use super::*;
 use crate::exchange::Mode;
-use crate::recording::rows::RowState;
+use crate::recording::reader::RowState;
 
 const A: &str = "https://a.example/x";
 const B: &str = "https://b.example:8443/x";
