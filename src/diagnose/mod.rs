@@ -4,6 +4,10 @@
 //! `replayable` whether a replay will find all it needs. Pure: rows in, plain data out. Never
 //! prints, never opens a file, never asks what time it is.
 
+pub mod again;
+pub mod empty;
+pub mod replayable;
 #[cfg(test)]
 mod sample;
 pub mod split;
+pub mod tally;

@@ -81,8 +81,16 @@ impl Split {
             let host = hosts[&*stretch.host];
             stretch.lay(offset, end, |phase, from, to| {
                 let cell = host * Phase::ALL.len() + phase as usize;
-                edges.push(Edge { at: from, begins: true, cell });
-                edges.push(Edge { at: to, begins: false, cell });
+                edges.push(Edge {
+                    at: from,
+                    begins: true,
+                    cell,
+                });
+                edges.push(Edge {
+                    at: to,
+                    begins: false,
+                    cell,
+                });
             });
         }
         let swept = sweep(edges, hosts.len() * Phase::ALL.len(), wall_us);
@@ -194,7 +202,9 @@ fn stretches(rows: &[Row], connections: &Connections) -> Vec<Stretch> {
             (Phase::Connect, opened.connect_us),
             (Phase::Tls, opened.tls_us),
         ];
-        let known = phases.into_iter().filter_map(|(phase, us)| Some((phase, us?)));
+        let known = phases
+            .into_iter()
+            .filter_map(|(phase, us)| Some((phase, us?)));
         Stretch {
             run,
             host: Location::of(&opened.target).host,
@@ -309,7 +319,9 @@ fn rounded(sums: &[u128], total: u64) -> Vec<u64> {
 fn shares_of(cells: &[u64], host: usize) -> Shares {
     let mut shares = Shares::default();
     let first = host * Phase::ALL.len();
-    shares.0.copy_from_slice(&cells[first..first + Phase::ALL.len()]);
+    shares
+        .0
+        .copy_from_slice(&cells[first..first + Phase::ALL.len()]);
     shares
 }
 

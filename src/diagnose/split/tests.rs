@@ -14,7 +14,12 @@ fn of(rows: &[Row], wall_us: u64) -> Split {
 
 #[test]
 fn one_request_has_its_time_to_itself() {
-    let phases = [(Phase::Dns, 5), (Phase::Send, 1), (Phase::Wait, 30), (Phase::Receive, 4)];
+    let phases = [
+        (Phase::Dns, 5),
+        (Phase::Send, 1),
+        (Phase::Wait, 30),
+        (Phase::Receive, 4),
+    ];
     let split = of(&[row(1, A, 10, &phases)], 100);
     assert_eq!((split.wall_us, split.idle_us), (100, 60));
     for (phase, us) in phases {
@@ -39,7 +44,10 @@ fn an_instant_is_shared_equally_by_the_phase_each_is_in() {
     assert_eq!((split.at_most_us(1), split.at_most_us(2)), (40, 100));
     assert_eq!(split.by_host["a.example"].total_us(), 70);
     assert_eq!(split.by_host["b.example:8443"][Phase::Receive], 30);
-    assert_eq!(split.hosts(&[Phase::Wait, Phase::Receive]), [("a.example", 70), ("b.example:8443", 30)]);
+    assert_eq!(
+        split.hosts(&[Phase::Wait, Phase::Receive]),
+        [("a.example", 70), ("b.example:8443", 30)]
+    );
     assert_eq!(split.hosts(&[Phase::Receive]), [("b.example:8443", 30)]);
 }
 
@@ -55,8 +63,10 @@ fn requests_that_follow_each_other_are_never_in_flight_together() {
 #[test]
 fn what_does_not_divide_is_lost_nowhere() {
     let hosts = ["https://a/", "https://b/", "https://c/"];
-    let rows: Vec<Row> =
-        hosts.iter().map(|url| row(1, url, 0, &[(Phase::Wait, 100)])).collect();
+    let rows: Vec<Row> = hosts
+        .iter()
+        .map(|url| row(1, url, 0, &[(Phase::Wait, 100)]))
+        .collect();
     let split = of(&rows, 100);
     let mut shares: Vec<u64> = split.by_host.values().map(Shares::total_us).collect();
     shares.sort_unstable();
@@ -96,7 +106,11 @@ fn a_failed_dial_counts_and_an_unused_one_does_not() {
 fn runs_follow_each_other() {
     let mut later = row(1, A, 10, &[(Phase::Receive, 5)]);
     later.run = 1;
-    let rows = [row(1, A, 0, &[(Phase::Wait, 50)]), in_flight(2, A, 40), later];
+    let rows = [
+        row(1, A, 0, &[(Phase::Wait, 50)]),
+        in_flight(2, A, 40),
+        later,
+    ];
     let split = of(&rows, 100);
     assert_eq!(split.in_flight_us, [45, 45, 10]);
     assert_eq!(split.phases[Phase::Receive], 5);
@@ -117,7 +131,10 @@ fn stamps_at_the_end_of_time_do_no_harm() {
     let huge = [(Phase::Wait, u64::MAX), (Phase::Receive, u64::MAX)];
     let mut other = row(3, B, u64::MAX, &huge);
     other.run = u32::MAX;
-    let split = of(&[row(1, A, u64::MAX - 1, &huge), row(2, B, 1, &huge), other], 5);
+    let split = of(
+        &[row(1, A, u64::MAX - 1, &huge), row(2, B, 1, &huge), other],
+        5,
+    );
     assert_eq!(split.wall_us, u64::MAX);
     assert_adds_up(&split);
 }
@@ -127,7 +144,10 @@ fn assert_adds_up(split: &Split) {
     let hosts: u64 = split.by_host.values().map(Shares::total_us).sum();
     assert_eq!(split.idle_us + hosts, split.wall_us);
     assert_eq!(split.in_flight_us.iter().sum::<u64>(), split.wall_us);
-    assert_eq!(split.in_flight_us.first().copied().unwrap_or(0), split.idle_us);
+    assert_eq!(
+        split.in_flight_us.first().copied().unwrap_or(0),
+        split.idle_us
+    );
     assert_ne!(split.in_flight_us.last(), Some(&0));
 }
 
@@ -159,8 +179,10 @@ fn any_row() -> impl Strategy<Value = Row> {
     (0..200_u64, phases, any::<bool>()).prop_map(|(started, mut phases, first)| {
         phases.sort_unstable();
         phases.dedup_by_key(|(phase, _)| *phase);
-        let phases: Vec<_> =
-            phases.into_iter().map(|(phase, us)| (Phase::ALL[phase], us)).collect();
+        let phases: Vec<_> = phases
+            .into_iter()
+            .map(|(phase, us)| (Phase::ALL[phase], us))
+            .collect();
         let url = if first { A } else { B };
         if phases.is_empty() {
             in_flight(1, url, started)
