@@ -142,7 +142,10 @@ fn the_status_line_fits_the_terminal() {
         status_of(&[], look(60)),
         "modtape: 0 in flight, 207 done, 12.3 MB"
     );
-    assert_eq!(status_of(&both[1..], look(70)).len(), 70, "just as wide");
+    let whole = "modtape: 1 in flight, 207 done, 12.3 MB: connecting sum.golang.org 1.00 s";
+    assert_eq!(status_of(&both[1..], look(whole.len())), whole);
+    let cut = status_of(&both[1..], look(whole.len() - 1));
+    assert_eq!(cut, format!("{} …", &whole[..whole.len() - 3]));
 }
 
 pub(super) fn miss(what: &str, instead: Option<&str>) -> Miss {
