@@ -1,1 +1,24 @@
-fn main() {}
+//! Parse, run, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use modtape::cli::Cli;
+use modtape::commands;
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().collect();
+    match Cli::try_parse_from(&words) {
+        Ok(cli) => commands::run(&cli),
+        Err(error) => {
+            // Help and version are asked for: they go to stdout and are no error.
+            let code = if error.use_stderr() {
+                commands::usage_code(&words)
+            } else {
+                ExitCode::SUCCESS
+            };
+            let _ = error.print();
+            code
+        }
+    }
+}

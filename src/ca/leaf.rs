@@ -113,8 +113,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::{Duration, SystemTime};
 
-    use rustls::pki_types::{ServerName, UnixTime};
     use rustls::RootCertStore;
+    use rustls::pki_types::{ServerName, UnixTime};
 
     use super::super::Scope;
     use super::*;
@@ -124,7 +124,10 @@ mod tests {
         Leafs::new(authority).unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "verification asks for the present")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "verification asks for the present"
+    )]
     fn now() -> SystemTime {
         SystemTime::now()
     }
@@ -161,7 +164,12 @@ mod tests {
     fn the_root_vouches_for_intercepted_hosts_only() {
         let leafs = leafs(&Scope::Hosts(hosts(&["proxy.golang.org"])));
         assert!(verifies(&leafs, "proxy.golang.org"));
-        for other in ["golang.org", "evilproxy.golang.org.example", "127.0.0.1", "::1"] {
+        for other in [
+            "golang.org",
+            "evilproxy.golang.org.example",
+            "127.0.0.1",
+            "::1",
+        ] {
             assert!(!verifies(&leafs, other), "{other}");
         }
     }

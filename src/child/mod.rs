@@ -4,9 +4,11 @@
 
 mod environment;
 mod go;
+mod private;
 mod processes;
 mod run;
 
 pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
 pub use go::{GoFacts, SETTINGS, go_for};
+pub use private::PrivateDir;
 pub use run::{Command, End, Interruption, SpawnError, run};

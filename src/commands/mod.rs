@@ -1,6 +1,129 @@
 //! The verbs: one file each, and the only code that prints, reads the environment or chooses paths.
 
+mod ca;
+mod console;
+mod demo;
+mod env;
+mod fetch;
 mod har;
+mod record;
+mod replay;
+mod runtime;
+mod session;
+mod settings;
 mod summary;
 mod terminal;
 mod words;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::cli::{Cli, Command, Global, LogFormat};
+use crate::telemetry::{self, Format, Logs};
+
+/// A command line that is wrong, of a verb that wraps no command (design of exit codes: README).
+const USAGE: u8 = 2;
+
+/// Could not do it.
+const FAILED: u8 = 3;
+
+/// modtape itself failed, of a verb that wraps a command: GNU env's and docker's 125, so that 2
+/// and 3 stay the command's own.
+const WRAPPER_FAILED: u8 = 125;
+
+/// What is said on stderr, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code; `None` takes the verb's own for "could not do it".
+    code: Option<u8>,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    fn new(code: u8, error: anyhow::Error) -> Self {
+        Self {
+            code: Some(code),
+            error,
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            code: None,
+            error: error.into(),
+        }
+    }
+}
+
+/// Runs one verb to its exit code; whatever went wrong is said here.
+pub fn run(cli: &Cli) -> ExitCode {
+    let outcome = logs(&cli.global).and_then(|()| dispatch(cli));
+    outcome.unwrap_or_else(|failure| {
+        let own = if wraps(&cli.command) {
+            WRAPPER_FAILED
+        } else {
+            FAILED
+        };
+        terminal::error(&failure.error);
+        ExitCode::from(failure.code.unwrap_or(own))
+    })
+}
+
+/// The exit code of a command line that cannot be parsed.
+pub fn usage_code(words: &[std::ffi::OsString]) -> ExitCode {
+    let mut words = words.iter().skip(1).map_while(|word| word.to_str());
+    let wraps = words
+        .by_ref()
+        .any(|word| matches!(word, "record" | "replay"));
+    ExitCode::from(if wraps { WRAPPER_FAILED } else { USAGE })
+}
+
+fn wraps(command: &Command) -> bool {
+    match command {
+        Command::Record(args) => !args.command.is_empty(),
+        Command::Replay(args) => !args.command.is_empty(),
+        _ => false,
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Record(args) => record::run(args, global),
+        Command::Replay(args) => replay::run(args, global),
+        Command::Demo => demo::run(global),
+        Command::Fetch(args) => Ok(fetch::run(args)?),
+        Command::Env(args) => Ok(env::run(args, global)?),
+        Command::Ca(args) => Ok(ca::run(args, global)?),
+        _ => Err(anyhow::anyhow!("not yet").into()),
+    }
+}
+
+fn logs(global: &Global) -> Result<(), Failure> {
+    let look = terminal::Look::of_stderr(global);
+    telemetry::install(&Logs {
+        verbose: global.verbose,
+        file: global.log_file.clone(),
+        format: match global.log_format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        },
+        colour: look.colour,
+    })?;
+    Ok(())
+}
+
+/// All traffic runs on one thread: no exchange crosses another, which is what costs.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.context("cannot start")
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(FAILED))
+}

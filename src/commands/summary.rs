@@ -7,12 +7,15 @@ mod live;
 mod replayed;
 #[cfg(test)]
 mod tests;
+mod told;
 
-pub(super) use live::{stall, status};
+pub(super) use live::stall;
 pub(super) use replayed::{Replayed, replayed};
+pub(super) use told::{Recorded, recorded, replaying, status};
 
 use super::terminal::{Look, Paint};
 use super::words::{bar, count, duration, percent, size};
+use crate::child::Interruption;
 use crate::clock::Timestamp;
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::Tally;
@@ -28,32 +31,36 @@ const HOSTS: usize = 3;
 
 /// A recorder's last words.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Summary<'a> {
+struct Summary<'a> {
     /// The recording, as the user would name it.
-    pub(super) recording: &'a str,
+    recording: &'a str,
     /// Where the time went.
-    pub(super) split: &'a Split,
+    split: &'a Split,
     /// What there was.
-    pub(super) tally: &'a Tally,
+    tally: &'a Tally,
     /// Requests that were still in flight when the recorder ended, oldest first.
-    pub(super) in_flight: &'a [InFlight],
+    in_flight: &'a [InFlight],
+    /// What ended the command early, if anything did.
+    interruption: Option<Interruption>,
     /// When it ended, on the clock of `in_flight`.
-    pub(super) now: Timestamp,
+    now: Timestamp,
     /// What was not recorded.
-    pub(super) gaps: &'a [Gap],
+    gaps: &'a [Gap],
+    /// What could not be written, if anything.
+    failure: Option<&'a str>,
     /// Whether a replay will find all it needs.
-    pub(super) replayable: &'a Replayable,
+    replayable: &'a Replayable,
     /// Why there was no request; heeded only if there was none.
-    pub(super) why_empty: &'a [String],
+    why_empty: &'a [String],
     /// False for `--no-redact`.
-    pub(super) redacted: bool,
+    redacted: bool,
     /// True for `--intercept-all`.
-    pub(super) intercept_all: bool,
+    intercept_all: bool,
 }
 
-/// All lines, each with its line feed.
-pub(super) fn render(summary: &Summary<'_>, look: Look) -> String {
-    let mut lines = live::left_over(summary.in_flight, summary.now, look);
+/// All lines, without the last line feed.
+fn render(summary: &Summary<'_>, look: Look) -> String {
+    let mut lines = live::left_over(summary, look);
     lines.push(headline(summary, look));
     if summary.tally.requests == 0 {
         let reasons = summary.why_empty.iter();
@@ -214,13 +221,16 @@ fn replay_lines(replayable: &Replayable, look: Look) -> Vec<String> {
 /// What must not be overlooked.
 fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
     let mut lines = Vec::new();
+    let mark = look.paint(Paint::Red, "! INCOMPLETE:");
+    if let Some(failure) = summary.failure {
+        lines.push(format!("{mark} {}", look.plain(failure)));
+    }
     if let [Gap { what, why }, more @ ..] = summary.gaps {
         let more = match more.len() {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
         let (what, why) = (look.plain(what), look.plain(why));
-        let mark = look.paint(Paint::Red, "! INCOMPLETE:");
         lines.push(format!("{mark} {what} was not recorded: {why}{more}"));
     }
     let mark = look.paint(Paint::Yellow, "!");
@@ -238,7 +248,7 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
 }
 
 fn text_of(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n")
 }
 
 /// How many columns a text takes at most: what is not ASCII may be wide.

@@ -169,6 +169,11 @@ pub(super) fn warn(global: &Global, text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{mark} {text}");
 }
 
+/// Says on stderr what went wrong, causes and all, once.
+pub(super) fn error(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr().lock(), "error: {error:#}");
+}
+
 /// Hands stdout, buffered, to `write`. That nobody reads to the end is success.
 pub(super) fn to_stdout(
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,

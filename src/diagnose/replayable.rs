@@ -43,13 +43,15 @@ pub struct Recorded<'a> {
     pub gaps: &'a [Gap],
     /// False for `--bodies none`.
     pub bodies_kept: bool,
+    /// What could not be written, if anything: it may not even have left a gap.
+    pub failure: Option<&'a str>,
 }
 
 /// Says whether a replay of the same command will find all it needs, and if not, why.
 pub fn replayable(recorded: &Recorded<'_>) -> Replayable {
     let reasons: Vec<String> = [
         of_bodies(recorded),
-        of_gaps(recorded),
+        of_gaps(recorded).or_else(|| of_failure(recorded)),
         of_cache(recorded),
         of_tunnels(recorded),
         of_unfinished(recorded),
@@ -98,6 +100,13 @@ fn of_gaps(recorded: &Recorded<'_>) -> Option<String> {
     let (Gap { what, why }, again) = (first, recorded.again(&[]));
     Some(format!(
         "{what} was not recorded: {why}{more}; {again} records it anew"
+    ))
+}
+
+fn of_failure(recorded: &Recorded<'_>) -> Option<String> {
+    let (failure, again) = (recorded.failure?, recorded.again(&[]));
+    Some(format!(
+        "not all could be written: {failure}; {again} records it anew"
     ))
 }
 
@@ -243,6 +252,7 @@ mod tests {
         was_cold: bool,
         gaps: Vec<Gap>,
         bodies_kept: bool,
+        failure: Option<&'static str>,
     }
 
     /// The reasons against a cold recording of `go mod tidy` that `change` alters.
@@ -255,6 +265,7 @@ mod tests {
             was_cold: true,
             gaps: Vec::new(),
             bodies_kept: true,
+            failure: None,
         };
         change(&mut case);
         let command: Vec<String> = case.command.split_whitespace().map(str::to_owned).collect();
@@ -273,6 +284,7 @@ mod tests {
             was_cold: case.was_cold,
             gaps: &case.gaps,
             bodies_kept: case.bodies_kept,
+            failure: case.failure,
         });
         assert_eq!(found.complete, found.reasons.is_empty());
         found.reasons
@@ -357,6 +369,15 @@ mod tests {
         let by_another = row(4, &MOD.replace("proxy.golang.org", "goproxy.cn"), 9, &[]);
         let settled = vec![aborted, by_another];
         assert_eq!(reasons(|case| case.rows = settled), [""; 0]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_may_have_left_no_gap() {
+        assert_eq!(
+            reasons(|case| case.failure = Some("no space left on device")),
+            ["not all could be written: no space left on device; \
+              `modtape record -o ci --force -- go mod tidy` records it anew"]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exchange::{MadeBy, Mode, Phase, Target};
+use crate::gomod::{Base, Kind, Route};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
 
@@ -93,6 +94,17 @@ pub fn tunnels(connections: &Connections) -> BTreeMap<String, u64> {
     hosts
 }
 
+/// How many modules, each version for itself, the rows ask for by `.info`, `.mod` or `.zip`.
+pub fn modules(rows: &[Row], bases: &[Base]) -> u64 {
+    let modules: BTreeSet<(String, String)> = rows
+        .iter()
+        .map(|row| Route::of(&row.url, bases))
+        .filter(|route| matches!(route.kind, Kind::Info | Kind::Mod | Kind::Zip))
+        .filter_map(|route| Some((route.module?, route.version?)))
+        .collect();
+    modules.len() as u64
+}
+
 /// The host of a CONNECT target, or all of it where it is none.
 pub(super) fn host_of(target: &str) -> String {
     let parsed = target.parse::<Target>();
@@ -150,6 +162,18 @@ mod tests {
             ..Tally::default()
         };
         assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn a_module_counts_once_a_version() {
+        let urls = [
+            "a.b/c/@v/v1.0.0.mod",
+            "a.b/c/@v/v1.0.0.zip",
+            "a.b/c/@v/v1.1.0.mod",
+            "a.b/c/@v/list",
+        ];
+        let row_of = |path| row(1, &format!("https://proxy.golang.org/{path}"), 0, &[]);
+        assert_eq!(modules(&urls.map(row_of), &[]), 2);
     }
 
     #[test]

@@ -91,7 +91,10 @@ impl Recorded {
     /// Takes what is there without waiting. If that is a whole small body, it is recorded too, and
     /// head and body can leave in one write.
     pub(super) async fn gather(&mut self) {
-        if !self.missing.is_some_and(|bytes| bytes <= INLINE_LIMIT as u64) {
+        if !self
+            .missing
+            .is_some_and(|bytes| bytes <= INLINE_LIMIT as u64)
+        {
             return;
         }
         std::future::poll_fn(|cx| {
@@ -154,7 +157,9 @@ impl Recorded {
             if let Some(sink) = sink {
                 sink.push(data);
             }
-            self.missing = self.missing.map(|bytes| bytes.saturating_sub(data.len() as u64));
+            self.missing = self
+                .missing
+                .map(|bytes| bytes.saturating_sub(data.len() as u64));
             let complete = self.missing == Some(0);
             if self.incoming.is_end_stream() {
                 self.held.push_back(frame);
@@ -258,6 +263,7 @@ impl http_body::Body for Recorded {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.remaining
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -98,7 +98,8 @@ impl Connection {
             Ok(Ok(opening)) => opening,
             Ok(Err(error)) => {
                 let why = with_source(&error);
-                self.refuse(&mut io, "400 Bad Request", ("", None), &why).await;
+                self.refuse(&mut io, "400 Bad Request", ("", None), &why)
+                    .await;
                 return why;
             }
             Err(_) => return format!("the client sent no whole head within {limit:?}"),
@@ -153,7 +154,10 @@ impl Connection {
                 }
             },
         };
-        if let Err(error) = io.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await {
+        if let Err(error) = io
+            .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            .await
+        {
             return format!("the client broke off: {error}");
         }
         let dialled = Dialled {
@@ -175,7 +179,9 @@ impl Connection {
     ) -> Result<TcpStream, DialError> {
         let live = &self.context.live;
         let entry = live.begin(None, target.host(), String::new(), Phase::Dns);
-        dialer.connect(target, true, journey, &|phase| entry.enter(phase)).await
+        dialer
+            .connect(target, true, journey, &|phase| entry.enter(phase))
+            .await
     }
 
     /// The tunnel is open: see what the client says in it.
@@ -195,7 +201,10 @@ impl Connection {
         let Some(asked) = tls else {
             return self.tunnel(io, dialled).await;
         };
-        let named = asked.server_name.as_deref().unwrap_or(dialled.target.host());
+        let named = asked
+            .server_name
+            .as_deref()
+            .unwrap_or(dialled.target.host());
         if !self.context.policy.intercepts(named) {
             return self.tunnel(io, dialled).await;
         }
@@ -209,7 +218,10 @@ impl Connection {
         asked: Asked,
         mut dialled: Dialled,
     ) -> String {
-        let named = asked.server_name.as_deref().unwrap_or(dialled.target.host());
+        let named = asked
+            .server_name
+            .as_deref()
+            .unwrap_or(dialled.target.host());
         let host = named.to_owned();
         let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
         let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
@@ -220,7 +232,9 @@ impl Connection {
             let (_, session) = tls.get_ref();
             let alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
             client.alpn = alpn.map(|protocol| protocol.name().to_owned());
-            client.tls = session.protocol_version().map(|v| tls::version_name(v).to_owned());
+            client.tls = session
+                .protocol_version()
+                .map(|v| tls::version_name(v).to_owned());
         }
         let refusal = accepted.as_ref().err().cloned();
         let what = (self.id, self.started, Mode::Intercept);
@@ -275,12 +289,18 @@ impl Connection {
         else {
             return (None, None);
         };
-        let entry = self.context.live.begin(None, host, String::new(), Phase::Tls);
+        let entry = self
+            .context
+            .live
+            .begin(None, host, String::new(), Phase::Tls);
         entry.connected(dialled.journey.addr.map(|addr| addr.to_string()));
         let protocols = &asked.protocols;
         let journey = &mut dialled.journey;
         let enter = |phase| entry.enter(phase);
-        match dialer.handshake(stream, host, protocols, journey, &enter).await {
+        match dialer
+            .handshake(stream, host, protocols, journey, &enter)
+            .await
+        {
             Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
             Err(error) => (None, Some(error.diagnosis())),
         }
@@ -329,12 +349,24 @@ impl Connection {
             upstream,
             journey,
         } = dialled;
-        let mode = if upstream.is_some() { Mode::Tunnel } else { Mode::Refuse };
-        let error = upstream.is_none().then(|| String::from("not on the recording"));
+        let mode = if upstream.is_some() {
+            Mode::Tunnel
+        } else {
+            Mode::Refuse
+        };
+        let error = upstream
+            .is_none()
+            .then(|| String::from("not on the recording"));
         let what = (self.id, self.started, mode);
         let journey = upstream.is_some().then_some(&journey);
         let client = self.client();
-        note_opened(&self.context, what, &target.to_string(), &client, (journey, error));
+        note_opened(
+            &self.context,
+            what,
+            &target.to_string(),
+            &client,
+            (journey, error),
+        );
         let Some(mut upstream) = upstream else {
             return String::from("a replay has nobody to relay to");
         };
@@ -352,12 +384,17 @@ impl Connection {
     ) {
         let what = (self.id, self.started, Mode::Refuse);
         let error = Some(why.to_owned());
-        note_opened(&self.context, what, target, &self.client(), (journey, error));
+        note_opened(
+            &self.context,
+            what,
+            target,
+            &self.client(),
+            (journey, error),
+        );
         let status = status.split(' ').next().unwrap_or("502");
         let phrase = reason_phrase(&self.context.redactor.text(why));
-        let head = format!(
-            "HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        );
+        let head =
+            format!("HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         // The client may be gone: then nobody reads why.
         let _ = io.write_all(head.as_bytes()).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
@@ -368,7 +405,13 @@ impl Connection {
         let what = (self.id, self.started, Mode::Intercept);
         let journey = self.context.is_live().then_some(&dialled.journey);
         let target = dialled.target.to_string();
-        note_opened(&self.context, what, &target, &self.client(), (journey, None));
+        note_opened(
+            &self.context,
+            what,
+            &target,
+            &self.client(),
+            (journey, None),
+        );
         why
     }
 

@@ -37,7 +37,8 @@ pub(super) fn version_name(version: Version) -> &'static str {
     }
 }
 
-/// Removes what belongs to one connection, `Connection`'s own list included.
+/// Removes what belongs to one connection, `Connection`'s own list included. The order of the rest
+/// stays: `HeaderMap::remove` would put the last field in the place of the one that goes.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -48,9 +49,14 @@ fn strip(headers: &mut HeaderMap) {
         // Whoever lists these would take them from the message, not from the connection.
         .filter(|name| *name != header::AUTHORIZATION && *name != header::HOST)
         .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
+    let goes = |name: &HeaderName| HOP_BY_HOP.contains(name) || named.contains(name);
+    if !headers.keys().any(goes) {
+        return;
     }
+    let stay = headers.iter().filter(|(name, _)| !goes(name));
+    *headers = stay
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
 }
 
 /// Makes a request head fit for the upstream leg.

@@ -149,7 +149,6 @@ impl Pair {
     }
 }
 
-
 impl AsyncRead for UpstreamIo {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -1,5 +1,7 @@
 //! The one fork between live and offline.
 
+use std::sync::Arc;
+
 use crate::replay::Replay;
 use crate::upstream::Dialer;
 
@@ -8,5 +10,5 @@ pub enum Responder {
     /// The upstream leg.
     Upstream(Dialer),
     /// A recording; it holds no dialer, so it cannot reach the network.
-    Replay(Replay),
+    Replay(Arc<Replay>),
 }

@@ -61,7 +61,10 @@ impl Marks {
     /// Asks for the stamp of the next write.
     pub(super) fn next_write(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot(AtomicU64::new(NEVER)));
-        let mut awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaiting = self
+            .awaiting_write
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         awaiting.push(Arc::clone(&slot));
         slot
     }
@@ -92,8 +95,12 @@ impl Marks {
     }
 
     fn saw_write(&self, bytes: usize) {
-        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let mut awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        self.written_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+        let mut awaiting = self
+            .awaiting_write
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !awaiting.is_empty() {
             let now = self.clock.now().as_micros();
             for slot in awaiting.drain(..) {

@@ -218,7 +218,11 @@ impl Writer {
                     }
                 }
                 Job::Discard(key) => {
-                    if let Some(Open { file: Ok(Some((_, path))), .. }) = self.open.remove(&key) {
+                    if let Some(Open {
+                        file: Ok(Some((_, path))),
+                        ..
+                    }) = self.open.remove(&key)
+                    {
                         let _ = fs::remove_file(path);
                     }
                 }
@@ -229,7 +233,11 @@ impl Writer {
     fn chunk(&mut self, key: u64, chunk: &Bytes) {
         let (dir, keep) = (&self.dir, self.keep);
         let open = self.open.entry(key).or_insert_with(|| Open {
-            file: if keep { create(dir, key).map(Some) } else { Ok(None) },
+            file: if keep {
+                create(dir, key).map(Some)
+            } else {
+                Ok(None)
+            },
             hasher: Sha256::new(),
             bytes: 0,
         });
@@ -269,8 +277,9 @@ impl Writer {
             file.sync_all()?;
         }
         let path = dir.join(&name);
-        let same = fs::symlink_metadata(&path)
-            .is_ok_and(|there| there.is_file() && there.len() == file.metadata().map_or(0, |m| m.len()));
+        let same = fs::symlink_metadata(&path).is_ok_and(|there| {
+            there.is_file() && there.len() == file.metadata().map_or(0, |m| m.len())
+        });
         if same {
             fs::remove_file(temporary)?;
         } else {
@@ -319,7 +328,12 @@ mod tests {
         let mut found = Vec::new();
         for entry in fs::read_dir(dir.join(BODIES)).unwrap().flatten() {
             if entry.path().is_dir() {
-                found.extend(fs::read_dir(entry.path()).unwrap().flatten().map(|e| e.path()));
+                found.extend(
+                    fs::read_dir(entry.path())
+                        .unwrap()
+                        .flatten()
+                        .map(|e| e.path()),
+                );
             } else {
                 found.push(entry.path());
             }
@@ -362,7 +376,10 @@ mod tests {
         let store = store(temp.path(), false);
         for size in [10, 100_000] {
             let body = pass(&store, &vec![7; size], 4096).await.unwrap();
-            assert_eq!((body.kept, body.inline, body.bytes), (false, None, size as u64));
+            assert_eq!(
+                (body.kept, body.inline, body.bytes),
+                (false, None, size as u64)
+            );
         }
         assert!(files(temp.path()).is_empty());
     }
@@ -382,7 +399,12 @@ mod tests {
     async fn a_slow_disk_holds_the_sender_back() {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let taken = store.room.clone().acquire_many_owned(QUEUE_BYTES as u32).await.unwrap();
+        let taken = store
+            .room
+            .clone()
+            .acquire_many_owned(QUEUE_BYTES as u32)
+            .await
+            .unwrap();
         let mut sink = store.sink();
         sink.push(&Bytes::from(vec![7; INLINE_LIMIT + 1]));
         let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;

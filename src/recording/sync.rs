@@ -77,7 +77,10 @@ fn run(queue: &Receiver<Job>, journal: &File, durability: Durability, health: &H
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a thread that waits in real time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread that waits in real time"
+)]
 fn gather(queue: &Receiver<Job>, jobs: &mut Vec<Job>) {
     let until = std::time::Instant::now() + BEHIND;
     loop {

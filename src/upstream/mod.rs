@@ -215,10 +215,12 @@ impl Dialer {
     ) -> Result<TcpStream, DialError> {
         let Inner { clock, parents, .. } = &*self.inner;
         let dialled = overrides::connect_to(&self.inner.connect_to, target);
-        let parent = parents.proxy_for(&dialled, secure).map_err(|source| DialError::Parent {
-            proxy: String::from("settings"),
-            source,
-        })?;
+        let parent = parents
+            .proxy_for(&dialled, secure)
+            .map_err(|source| DialError::Parent {
+                proxy: String::from("settings"),
+                source,
+            })?;
         let next_hop = parent.as_ref().map_or(&dialled, |parent| parent.target());
         journey.via = parent.as_ref().map(ToString::to_string);
 
@@ -228,7 +230,10 @@ impl Dialer {
         let connecting = clock.now();
         journey.dns_us = Some(connecting.micros_since(resolving));
         let addresses = addresses?;
-        if addresses.iter().any(|address| self.inner.refused.contains(address)) {
+        if addresses
+            .iter()
+            .any(|address| self.inner.refused.contains(address))
+        {
             return Err(DialError::Loop {
                 target: target.clone(),
             });
@@ -265,7 +270,9 @@ impl Dialer {
         journey: &mut Journey,
         enter: &(dyn Fn(Phase) + Send + Sync),
     ) -> Result<TlsStream<TcpStream>, DialError> {
-        let Inner { clock, limits, tls, .. } = &*self.inner;
+        let Inner {
+            clock, limits, tls, ..
+        } = &*self.inner;
         let failed = |source| DialError::Tls {
             host: host.to_owned(),
             source,

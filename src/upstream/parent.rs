@@ -64,6 +64,17 @@ impl ParentProxies {
         }
     }
 
+    /// Everything goes through the proxy `url`, but for `no_proxy`; a URL that cannot be used is an
+    /// error at once.
+    pub fn checked(url: &str, no_proxy: &str) -> Result<Self, ParentError> {
+        let proxies = Self::from_variables(url, url, "");
+        let probe = Target::new("probe.invalid", 443).map_err(ParentError::Address)?;
+        match proxies.proxy_for(&probe, true)? {
+            Some(_) => Ok(Self::from_variables(url, url, no_proxy)),
+            None => Err(ParentError::Address(TargetError::Host)),
+        }
+    }
+
     /// The proxy for `target`, if it goes through one.
     pub(super) fn proxy_for(
         &self,
@@ -74,7 +85,10 @@ impl ParentProxies {
         let Ok(uri) = format!("{scheme}://{target}/").parse() else {
             return Ok(None);
         };
-        let found = self.matcher.as_ref().and_then(|matcher| matcher.intercept(&uri));
+        let found = self
+            .matcher
+            .as_ref()
+            .and_then(|matcher| matcher.intercept(&uri));
         let Some(found) = found else {
             return Ok(None);
         };
@@ -84,8 +98,8 @@ impl ParentProxies {
             other => return Err(ParentError::Scheme(other.unwrap_or("none").to_owned())),
         };
         let port = found.uri().port_u16().unwrap_or(kind.default_port());
-        let target =
-            Target::new(found.uri().host().unwrap_or_default(), port).map_err(ParentError::Address)?;
+        let target = Target::new(found.uri().host().unwrap_or_default(), port)
+            .map_err(ParentError::Address)?;
         let credentials = match kind {
             Kind::Http => found.basic_auth().and_then(|basic| {
                 let text = basic.to_str().ok()?.strip_prefix("Basic ")?;
@@ -161,7 +175,10 @@ impl Parent {
             head.push_str(&format!("Proxy-Authorization: Basic {basic}\r\n"));
         }
         head.push_str("\r\n");
-        stream.write_all(head.as_bytes()).await.map_err(ParentError::Io)?;
+        stream
+            .write_all(head.as_bytes())
+            .await
+            .map_err(ParentError::Io)?;
 
         // Octet by octet: what follows the head belongs to the tunnel.
         let mut answer = Vec::new();
@@ -216,14 +233,24 @@ mod tests {
 
     #[test]
     fn no_proxy_goes_round_it() {
-        assert!(proxy("proxy.corp:3128", "a.example", "a.example:443").unwrap().is_none());
-        assert!(proxy("proxy.corp:3128", "a.example", "b.example:443").unwrap().is_some());
+        assert!(
+            proxy("proxy.corp:3128", "a.example", "a.example:443")
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            proxy("proxy.corp:3128", "a.example", "b.example:443")
+                .unwrap()
+                .is_some()
+        );
         assert!(proxy("", "", "b.example:443").unwrap().is_none());
     }
 
     #[test]
     fn a_scheme_that_we_do_not_speak_is_named() {
-        let error = proxy("https://proxy.corp", "", "a.example:443").err().unwrap();
+        let error = proxy("https://proxy.corp", "", "a.example:443")
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("https"), "{error}");
     }
 }

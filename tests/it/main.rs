@@ -2,6 +2,8 @@
 //!
 //! One binary, so that the support library is compiled once. No test reaches a real network.
 
+mod record;
 mod rooms;
+mod sample;
 mod support;
 mod support_works;

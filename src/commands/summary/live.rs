@@ -2,7 +2,8 @@
 
 use super::super::terminal::{Look, Paint};
 use super::super::words::{count, duration, size};
-use super::{columns, text_of};
+use super::{Summary, columns};
+use crate::child::Interruption;
 use crate::clock::Timestamp;
 use crate::exchange::Phase;
 use crate::proxy::{InFlight, Passed, Stall};
@@ -13,7 +14,7 @@ const NARROW: usize = 80;
 /// How many requests that were left over are listed.
 const LISTED: usize = 20;
 
-/// One line that says which upstream is silent, since when and with what, with its line feed.
+/// One line that says which upstream is silent, since when and with what, without its line feed.
 ///
 /// `modtape: still waiting, 34 s: no response head from sum.golang.org (142.250.4.141:443, TCP ok,
 /// TLS ok): lookup github.com/spf13/cobra@v1.8.1, and 3 more`
@@ -33,7 +34,7 @@ pub(in crate::commands) fn stall(stall: &Stall, look: Look) -> String {
         (false, 0) => line.push_str(&format!(": {what}")),
         (false, others) => line.push_str(&format!(": {what}, and {others} more")),
     }
-    text_of(&[line])
+    line
 }
 
 /// What does not come, and from whom.
@@ -71,12 +72,7 @@ fn silence(entry: &InFlight, look: Look) -> String {
 /// One line for a terminal, no wider than it, without a line feed: it is written over and over.
 ///
 /// `modtape: 2 in flight, 207 done, 12.3 MB: zip golang.org/x/net v0.34.0 3.2 s …`
-pub(in crate::commands) fn status(
-    in_flight: &[InFlight],
-    passed: Passed,
-    now: Timestamp,
-    look: Look,
-) -> String {
+pub(super) fn status(in_flight: &[InFlight], passed: Passed, now: Timestamp, look: Look) -> String {
     let width = look.width.unwrap_or(NARROW);
     let more = look.glyph(" …", " ...");
     let mut line = format!(
@@ -126,13 +122,20 @@ fn cut(line: String, width: usize, more: &str) -> String {
 }
 
 /// The requests that were in flight at the end, each with its phase, age, host and module.
-pub(super) fn left_over(in_flight: &[InFlight], now: Timestamp, look: Look) -> Vec<String> {
+pub(super) fn left_over(summary: &Summary<'_>, look: Look) -> Vec<String> {
+    let Summary { in_flight, now, .. } = *summary;
     if in_flight.is_empty() {
         return Vec::new();
     }
     let was = if in_flight.len() == 1 { "was" } else { "were" };
     let requests = count(in_flight.len() as u64, "request");
-    let head = format!("modtape: {requests} {was} still in flight:");
+    let when = match summary.interruption {
+        None => "at the end",
+        Some(Interruption::Interrupt) => "at the interrupt",
+        Some(Interruption::Terminate) => "at the signal to end",
+        Some(Interruption::Timeout) => "when --timeout was over",
+    };
+    let head = format!("modtape: {requests} {was} still in flight {when}:");
     let mut lines = vec![look.paint(Paint::Yellow, &head)];
     let listed = in_flight.iter().take(LISTED);
     lines.extend(listed.map(|entry| {

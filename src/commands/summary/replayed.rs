@@ -13,19 +13,19 @@ const LISTED: usize = 20;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::commands) struct Replayed<'a> {
     /// Requests that were answered.
-    pub(in crate::commands) answered: u64,
+    pub(in crate::commands) hits: u64,
     /// Requests that were not, in order.
     pub(in crate::commands) misses: &'a [Miss],
     /// The command line that records what is missing.
     pub(in crate::commands) recorder: &'a str,
 }
 
-/// All lines, each with its line feed. What was asked for more than once is listed once.
+/// All lines, without the last line feed. What was asked for more than once is listed once.
 ///
 /// That nothing went to the network is no count: a replay holds no dialer.
 pub(in crate::commands) fn replayed(replayed: &Replayed<'_>, look: Look) -> String {
     let Replayed {
-        answered,
+        hits,
         misses,
         recorder,
     } = *replayed;
@@ -37,7 +37,7 @@ pub(in crate::commands) fn replayed(replayed: &Replayed<'_>, look: Look) -> Stri
     };
     let missing = look.paint(paint, &format!("{missing} missing"));
     let mut lines = vec![format!(
-        "modtape: {answered} answered, {missing}, 0 went to the network"
+        "modtape: {hits} answered, {missing}, 0 went to the network"
     )];
     let asked = by_question(misses);
     let listed = asked.iter().take(LISTED);

@@ -149,7 +149,11 @@ fn a_flip_at_every_octet_is_noticed_and_loses_only_the_line_that_it_hits() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_bytes_open_or_name_their_error(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::recording::format::Event;
 use crate::recording::sample;
 
 fn scanned(journal: &[u8]) -> (Vec<(Span, Record)>, Findings) {
@@ -141,4 +142,21 @@ fn a_line_without_end_is_cut_and_searched() {
     assert_eq!(records.len(), 12);
     assert_eq!(kinds(&findings), [DamageKind::Garbled]);
     assert_eq!(findings.damage[0].span.len, LINE_LIMIT + 5);
+}
+
+#[test]
+fn what_looks_like_a_record_inside_a_record_is_none() {
+    let inner = format!("{:08x} {{}}", crc32c::crc32c(b"{}"));
+    let Event::Begin(mut begin) = sample::begin(1) else {
+        unreachable!()
+    };
+    begin.url = format!("https://example.com/?{inner}");
+    let mut lines = sample::lines(
+        1,
+        vec![sample::open(), Event::Begin(begin), sample::close()],
+    );
+    lines[1].pop();
+    let (records, findings) = scanned(&lines.concat());
+    assert_eq!(records.len(), 3);
+    assert_eq!(findings.damage, []);
 }

@@ -1,5 +1,6 @@
 //! Lines that are said while something waits, and those of a replay.
 
+use super::super::live::status;
 use super::*;
 
 #[test]
@@ -157,11 +158,11 @@ pub(super) fn miss(what: &str, instead: Option<&str>) -> Miss {
 
 #[test]
 fn a_replay_counts_and_lists_what_was_missing() {
-    let of = |answered, misses: &[Miss]| {
+    let of = |hits, misses: &[Miss]| {
         let recorder = "modtape record -o ci --force -- go build";
         replayed(
             &Replayed {
-                answered,
+                hits,
                 misses,
                 recorder,
             },

@@ -1,0 +1,54 @@
+//! `modtape ca`: a running recorder's certificate authority. Its key is nowhere to be shown.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::runtime::{self, Running};
+use super::terminal::{say, to_stdout};
+use crate::ca;
+use crate::cli::{CaArgs, CaCommand, Global};
+
+/// Prints the bundle's path, or our root.
+pub(super) fn run(args: &CaArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        CaCommand::Path { recording } => {
+            let running = runtime::find(recording.as_deref())?;
+            to_stdout(|out| Ok(writeln!(out, "{}", running.bundle.display())?))?;
+        }
+        CaCommand::Show { recording } => {
+            let running = runtime::find(recording.as_deref())?;
+            let pem = ca::to_pem(&root(&running)?);
+            say(global, scope(&running));
+            to_stdout(|out| Ok(out.write_all(pem.as_bytes())?))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Our root is the last of the bundle.
+fn root(running: &Running) -> anyhow::Result<CertificateDer<'static>> {
+    let told = || format!("cannot read {}", running.bundle.display());
+    let mut all = CertificateDer::pem_file_iter(&running.bundle).with_context(told)?;
+    let last = all.by_ref().flatten().last();
+    last.with_context(told)
+}
+
+fn scope(running: &Running) -> String {
+    let whom = if running.intercepted.is_empty() {
+        String::from("any DNS name (--intercept-all), no IP address")
+    } else {
+        format!(
+            "{} and their subdomains, nothing else",
+            running.intercepted.join(", ")
+        )
+    };
+    format!(
+        "modtape: this root lives in the memory of process {}, for recording {}\n\
+         modtape: it can vouch for {whom}",
+        running.pid, running.name
+    )
+}

@@ -1,0 +1,193 @@
+//! `modtape replay`: run a command again with no network, from a recording.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::console::Console;
+use super::record::Place;
+use super::session::{Parts, Session};
+use super::terminal::{Look, say, warn};
+use super::{Failure, summary};
+use crate::child;
+use crate::cli::{Global, ReplayArgs};
+use crate::proxy::{Deadlines, Others, Policy, Responder};
+use crate::recording::reader::Status;
+use crate::recording::{Recording, folder};
+use crate::redact::Redactor;
+use crate::replay::Replay;
+use crate::tls;
+
+/// A replay answers at once; whoever waits longer waits for something else.
+const STALL_AFTER: Duration = Duration::from_secs(10);
+
+/// Replays.
+pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let dir = folder::resolve(&global.recordings, &args.name).map_err(anyhow::Error::new)?;
+    let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
+    refuse_odd(&recording, args.strict, global)?;
+    let code = super::runtime()?.block_on(replay(args, global, recording, Place::default()))?;
+    Ok(super::exit_code(code))
+}
+
+/// Unfinished, incomplete and damaged recordings replay with one warning; `--strict` refuses them.
+fn refuse_odd(recording: &Recording, strict: bool, global: &Global) -> anyhow::Result<()> {
+    let name = recording.name();
+    let mut odd = Vec::new();
+    match recording.status() {
+        Status::Closed | Status::Sealed => {}
+        Status::Recording => odd.push(String::from("is still being written")),
+        Status::Unfinished => odd.push(String::from("was not closed: its recorder was killed")),
+    }
+    if let Some(gap) = recording.gaps().first() {
+        odd.push(format!("is incomplete: {}: {}", gap.what, gap.why));
+    }
+    if !recording.damage().is_empty() {
+        let places = super::words::count(recording.damage().len() as u64, "place");
+        odd.push(format!("is damaged in {places}"));
+    }
+    if odd.is_empty() {
+        return Ok(());
+    }
+    let told = format!("recording {name} {}", odd.join("; it "));
+    if strict {
+        anyhow::bail!("{told}\nhelp: without --strict it is replayed as far as it goes");
+    }
+    warn(global, told);
+    Ok(())
+}
+
+/// Replays; the exit code that is passed on.
+pub(super) async fn replay(
+    args: &ReplayArgs,
+    global: &Global,
+    recording: Recording,
+    place: Place,
+) -> Result<i32, Failure> {
+    let mut session = Session::open(&args.run, &args.command, Vec::new()).await?;
+    if let Some(folder) = place.folder {
+        session.run_in(folder);
+    }
+    if !args.warm {
+        session.isolate()?;
+    }
+    let name = recording.name();
+    let mut settings = settings(args, global, &recording, &session);
+    settings.extend(place.settings);
+    let advice = advice(args, &recording);
+    let dir = recording.dir().to_owned();
+    let look = Look::of_stderr(global);
+    let bases = crate::replay::bases(&recording.manifest().go_env);
+    say(global, summary::replaying(&recording, &bases, look));
+    let recorder = advice.clone();
+    let replay = std::sync::Arc::new(Replay::new(recording, advice));
+    let mut intercept = replay.hosts();
+    intercept.extend(replay.recording().manifest().intercepted.iter().cloned());
+    let policy = Policy {
+        intercept,
+        intercept_all: false,
+        tunnel: BTreeSet::new(),
+        others: Others::Refuse {
+            recording: name.clone(),
+            tunnelled: replay.tunnelled(),
+        },
+    };
+    let parts = Parts {
+        policy,
+        bases: replay.bases().to_vec(),
+        responder: Responder::Replay(std::sync::Arc::clone(&replay)),
+        recorder: None,
+        redactor: Redactor::new(tls::random()),
+        deadlines: Deadlines::default(),
+    };
+    if args.command.is_empty() {
+        let address = session.address;
+        say(
+            global,
+            format!(
+                "modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"
+            ),
+        );
+    }
+    let console = Console::new(global, STALL_AFTER);
+    let served = session
+        .serve(parts, (&name, dir), settings, (global, console))
+        .await;
+    let outcome = served?;
+    let misses = replay.misses();
+    let told = summary::Replayed {
+        hits: replay.hits(),
+        misses: &misses,
+        recorder: &recorder,
+    };
+    say(global, summary::replayed(&told, look));
+    let code = outcome.code.unwrap_or(0);
+    Ok(if code == 0 && args.strict && !misses.is_empty() {
+        1
+    } else {
+        code
+    })
+}
+
+/// The recorded Go settings, and a line for each that the user has otherwise.
+fn settings(
+    args: &ReplayArgs,
+    global: &Global,
+    recording: &Recording,
+    session: &Session,
+) -> Vec<(String, String)> {
+    if args.keep_env {
+        return Vec::new();
+    }
+    let recorded = child::replayed_settings(&recording.manifest().go_env);
+    for (name, value) in &recorded {
+        let own = session.go.get(name);
+        if own != value && name != "GOAUTH" && session.go.defaults_because.is_none() {
+            let own = super::terminal::plain(own).into_owned();
+            let value = super::terminal::plain(value).into_owned();
+            say(
+                global,
+                format!("modtape: {name}={value} as recorded, not {own} (--keep-env keeps yours)"),
+            );
+        }
+    }
+    recorded.into_iter().collect()
+}
+
+/// The command that would record what is missing.
+fn advice(args: &ReplayArgs, recording: &Recording) -> String {
+    let command: Vec<String> = if args.command.is_empty() {
+        recording.manifest().command.clone()
+    } else {
+        Redactor::new(tls::random()).argv(&args.command)
+    };
+    let name = recording.name();
+    let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+    format!(
+        "modtape record --cold --force -o {} -- {}",
+        quoted(&name),
+        words.join(" ")
+    )
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_can_be_pasted() {
+        assert_eq!(quoted("./..."), "./...");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted("a b;rm"), "'a b;rm'");
+        assert_eq!(quoted(""), "''");
+    }
+}

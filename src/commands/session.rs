@@ -1,0 +1,357 @@
+//! What recording and replaying share: a listener, a private authority, and a command between.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow, bail};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Failure;
+use super::console::Console;
+use super::runtime::{self, Announcement, Running};
+use super::settings::Variables;
+use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
+use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, SpawnError};
+use crate::cli::{Global, RunArgs};
+use crate::clock::Clock;
+use crate::exchange::{Hex, SpanId, TraceId};
+use crate::gomod::Base;
+use crate::proxy::{Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder};
+use crate::recording::Recorder;
+use crate::redact::Redactor;
+use crate::tls::{self, RootSources, Roots};
+
+/// How long the authority of a wrapped command lives.
+const LIFETIME_OF_A_COMMAND: Duration = Duration::from_secs(24 * 3600);
+
+/// How long it lives when other terminals use it.
+const LIFETIME_WITHOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A bound listener and everything that a command needs to trust it.
+pub(super) struct Session {
+    pub(super) clock: Clock,
+    pub(super) variables: Variables,
+    pub(super) roots: Roots,
+    pub(super) trace: TraceId,
+    pub(super) address: SocketAddr,
+    pub(super) go: GoFacts,
+    listener: TcpListener,
+    span: SpanId,
+    private: Option<PrivateDir>,
+    command: Vec<OsString>,
+    folder: Option<PathBuf>,
+    run: RunArgs,
+}
+
+/// What decides who is answered, and how.
+pub(super) struct Parts {
+    pub(super) policy: Policy,
+    pub(super) responder: Responder,
+    pub(super) recorder: Option<Recorder>,
+    pub(super) redactor: Redactor,
+    pub(super) bases: Vec<Base>,
+    pub(super) deadlines: Deadlines,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// The command's exit code as we pass it on; `None` without a command.
+    pub(super) code: Option<i32>,
+    /// What was in flight when it was interrupted, if it was.
+    pub(super) in_flight: Vec<InFlight>,
+    /// What interrupted it.
+    pub(super) interruption: Option<Interruption>,
+    /// From the start of the session to the command's end, microseconds.
+    pub(super) wall_us: u64,
+}
+
+impl Session {
+    /// Binds, reads roots and asks the go command what it goes by: whatever can be wrong with the
+    /// settings is wrong here, before anything is written.
+    pub(super) async fn open(
+        run: &RunArgs,
+        command: &[OsString],
+        extra_roots: Vec<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        if !run.listen.ip().is_loopback() {
+            bail!(
+                "{} is not a loopback address: a listener there would be a proxy for everybody\n\
+                 help: listen on 127.0.0.1 or [::1]",
+                run.listen
+            );
+        }
+        let variables = Variables::read();
+        let roots = Roots::load(&RootSources {
+            file: variables.ssl_cert_file.clone(),
+            dirs: variables.ssl_cert_dir.clone(),
+            extra: extra_roots,
+        })?;
+        let listener = TcpListener::bind(run.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", run.listen))?;
+        let program = command.first().map(OsString::as_os_str);
+        let go = match child::go_for(program, variables.path.as_ref()) {
+            Some(go) => GoFacts::ask(&go).await,
+            None => GoFacts::defaults(String::from("there is no go command on the PATH")),
+        };
+        Ok(Self {
+            clock: Clock::start(),
+            trace: trace(variables.traceparent.as_deref()),
+            span: Hex(tls::random()),
+            address: listener.local_addr()?,
+            listener,
+            roots,
+            go,
+            variables,
+            private: None,
+            folder: None,
+            command: command.to_vec(),
+            run: run.clone(),
+        })
+    }
+
+    /// Gives the command a GOPATH and module cache of its own.
+    pub(super) fn isolate(&mut self) -> anyhow::Result<()> {
+        let parent = std::env::temp_dir();
+        let private = PrivateDir::new(&parent);
+        let told = || format!("cannot make a private GOPATH in {}", parent.display());
+        self.private = Some(private.with_context(told)?);
+        Ok(())
+    }
+
+    /// Runs the command in this folder instead of ours.
+    pub(super) fn run_in(&mut self, folder: PathBuf) {
+        self.folder = Some(folder);
+    }
+
+    /// Serves until the command ends, or until a signal where there is none.
+    pub(super) async fn serve(
+        self,
+        parts: Parts,
+        (name, recording): (&str, PathBuf),
+        settings: Vec<(String, String)>,
+        (global, console): (&Global, Console),
+    ) -> Result<Outcome, Failure> {
+        let (leafs, bundle) = self.authority(&parts.policy)?;
+        let proxy = format!("http://{}", self.address);
+        let announcement = self.announce(&parts.policy, (name, recording), (&proxy, &bundle));
+        if let Err(error) = &announcement {
+            super::terminal::warn(
+                global,
+                format!("`modtape env` will not find this: {error:#}"),
+            );
+        }
+        let context = self.context(parts, leafs);
+        let live = context.live.clone();
+        let mut serving = tokio::task::JoinSet::new();
+        serving.spawn(Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy).run());
+
+        let traceparent = traceparent(self.trace, self.span);
+        let mut environment = Environment::through(&child::Recorder {
+            proxy: &proxy,
+            bundle: bundle.path(),
+            name,
+            pid: std::process::id(),
+            traceparent: &traceparent,
+        });
+        for (name, value) in &settings {
+            environment.set(name, value);
+        }
+        if let Some(private) = &self.private {
+            child::private_go_dirs(&mut environment, private.path(), &self.go.settings);
+        }
+        let command = child::Command {
+            argv: self.command,
+            folder: self.folder,
+            environment,
+            timeout: self.run.timeout,
+        };
+        let outcome = tokio::select! {
+            outcome = until_end(&command, &live, self.clock) => outcome,
+            never = console.watch(live.clone()) => match never {},
+        };
+        context.stop.cancel();
+        drop(context);
+        serving.join_all().await;
+        drop(announcement);
+        outcome
+    }
+
+    fn authority(&self, policy: &Policy) -> anyhow::Result<(Leafs, Bundle)> {
+        let hosts: BTreeSet<_> = policy
+            .intercept
+            .difference(&policy.tunnel)
+            .cloned()
+            .collect();
+        let scope = if policy.intercept_all {
+            Scope::AllNames(hosts)
+        } else {
+            Scope::Hosts(hosts)
+        };
+        let alone = self.command.is_empty();
+        let lifetime = if alone {
+            LIFETIME_WITHOUT
+        } else {
+            LIFETIME_OF_A_COMMAND
+        };
+        let authority = CertificateAuthority::new(&scope, self.clock.wall_start(), lifetime)?;
+        let dir = runtime::folder()?.join(std::process::id().to_string());
+        // Left by a process of that number that was killed.
+        let _ = std::fs::remove_dir_all(&dir);
+        let bundle = Bundle::write(&dir, self.roots.certificates(), authority.root());
+        let bundle = bundle.with_context(|| format!("cannot write {}", dir.display()))?;
+        Ok((Leafs::new(authority)?, bundle))
+    }
+
+    fn announce(
+        &self,
+        policy: &Policy,
+        (name, recording): (&str, PathBuf),
+        (proxy, bundle): (&str, &Bundle),
+    ) -> anyhow::Result<Announcement> {
+        let since = self
+            .clock
+            .wall_start()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let hosts = policy.intercept.difference(&policy.tunnel).cloned();
+        let running = Running {
+            pid: std::process::id(),
+            name: name.to_owned(),
+            recording: std::path::absolute(&recording).unwrap_or(recording),
+            proxy: proxy.to_owned(),
+            bundle: bundle.path().to_owned(),
+            intercepted: if policy.intercept_all {
+                Vec::new()
+            } else {
+                hosts.collect()
+            },
+            traceparent: traceparent(self.trace, self.span),
+            started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
+        };
+        Ok(Announcement::write(&runtime::folder()?, &running)?)
+    }
+
+    fn context(&self, parts: Parts, leafs: Leafs) -> Arc<Context> {
+        Arc::new(Context {
+            clock: self.clock,
+            deadlines: parts.deadlines,
+            policy: parts.policy,
+            leafs,
+            responder: parts.responder,
+            recorder: parts.recorder,
+            redactor: parts.redactor,
+            live: Live::new(self.clock),
+            bases: parts.bases,
+            trace: self.trace,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            next_exchange: AtomicU64::new(0),
+            next_connection: AtomicU64::new(0),
+        })
+    }
+}
+
+/// Runs the command, or waits for a signal where there is none.
+async fn until_end(
+    command: &child::Command,
+    live: &Live,
+    clock: Clock,
+) -> Result<Outcome, Failure> {
+    let mut in_flight = Vec::new();
+    let mut interrupted = |_| in_flight = live.in_flight();
+    let (code, interruption) = if command.argv.is_empty() {
+        let interruption = until_signal(command.timeout).await?;
+        interrupted(interruption);
+        (None, Some(interruption))
+    } else {
+        let end = child::run(command, &mut interrupted).await;
+        let end = end.map_err(|error| {
+            let code = match &error {
+                SpawnError::NotFound { .. } => 127,
+                SpawnError::NotExecutable { .. } => 126,
+                SpawnError::Signals(_) => 125,
+            };
+            Failure::new(code, anyhow!(error))
+        })?;
+        (Some(end.code), end.interruption)
+    };
+    Ok(Outcome {
+        code,
+        in_flight,
+        interruption,
+        wall_us: clock.now().as_micros(),
+    })
+}
+
+async fn until_signal(timeout: Option<Duration>) -> anyhow::Result<Interruption> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminates = signal(SignalKind::terminate())?;
+    let mut hang_ups = signal(SignalKind::hangup())?;
+    let timed_out = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    Ok(tokio::select! {
+        _ = interrupts.recv() => Interruption::Interrupt,
+        _ = terminates.recv() => Interruption::Terminate,
+        _ = hang_ups.recv() => Interruption::Terminate,
+        () = timed_out => Interruption::Timeout,
+    })
+}
+
+/// The trace that we are part of, or a new one (W3C Trace Context section 3.2).
+fn trace(traceparent: Option<&str>) -> TraceId {
+    let given = traceparent.and_then(|text| {
+        let mut parts = text.split('-');
+        let (version, trace) = (parts.next()?, parts.next()?);
+        let (parent, flags) = (parts.next()?, parts.next()?);
+        parent.parse::<SpanId>().ok().filter(|_| flags.len() == 2)?;
+        trace
+            .parse::<TraceId>()
+            .ok()
+            .filter(|trace| version.len() == 2 && trace.0 != [0; 16])
+    });
+    if let (None, Some(text)) = (given, traceparent) {
+        tracing::debug!(target: "modtape::connection", text, "TRACEPARENT is malformed: ignored");
+    }
+    given.unwrap_or_else(|| Hex(tls::random()))
+}
+
+fn traceparent(trace: TraceId, span: SpanId) -> String {
+    format!("00-{trace}-{span}-01")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_continued_and_a_malformed_one_ignored() {
+        let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(
+            trace(Some(given)).to_string(),
+            "0af7651916cd43dd8448eb211c80319c"
+        );
+        for bad in [
+            "",
+            "00",
+            "00-0af7-b7ad-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
+            let fresh = trace(Some(bad)).to_string();
+            assert_ne!(fresh, "00000000000000000000000000000000", "{bad}");
+            assert_ne!(fresh, trace(None).to_string());
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The environment, read in one place and passed down as values.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What is read of our environment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Variables {
+    pub(super) https_proxy: String,
+    pub(super) http_proxy: String,
+    pub(super) no_proxy: String,
+    pub(super) ssl_cert_file: Option<PathBuf>,
+    pub(super) ssl_cert_dir: Option<OsString>,
+    pub(super) traceparent: Option<String>,
+    pub(super) path: Option<OsString>,
+    /// The recorder that we run below, if there is one.
+    pub(super) outer_pid: Option<u32>,
+}
+
+impl Variables {
+    /// Reads them. The upper case of a proxy variable wins, as in Go; empty means not set.
+    pub(super) fn read() -> Self {
+        let text = |name: &str| std::env::var(name).unwrap_or_default();
+        let either = |upper: &str| match text(upper) {
+            value if value.is_empty() => text(&upper.to_lowercase()),
+            value => value,
+        };
+        let os = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            https_proxy: either("HTTPS_PROXY"),
+            http_proxy: either("HTTP_PROXY"),
+            no_proxy: either("NO_PROXY"),
+            ssl_cert_file: os("SSL_CERT_FILE").map(PathBuf::from),
+            ssl_cert_dir: os("SSL_CERT_DIR"),
+            traceparent: std::env::var("TRACEPARENT").ok(),
+            path: os("PATH"),
+            outer_pid: text("MODTAPE_PID").parse().ok(),
+        }
+    }
+}
