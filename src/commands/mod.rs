@@ -1,18 +1,32 @@
 //! The verbs: one file each, and the only code that prints, reads the environment or chooses paths.
 
+mod advice;
 mod ca;
+mod completions;
 mod console;
 mod demo;
 mod env;
+mod export;
 mod fetch;
+mod files;
 mod har;
+mod json;
+mod listed;
+mod ls;
+mod man;
+mod opened;
+mod progress;
 mod record;
+mod recordings;
 mod replay;
 mod runtime;
 mod session;
 mod settings;
+mod show;
 mod summary;
+mod table;
 mod terminal;
+mod version;
 mod words;
 
 use std::process::ExitCode;
@@ -67,7 +81,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         } else {
             FAILED
         };
-        terminal::error(&failure.error);
+        advice::complain(&failure.error, &cli.global);
         ExitCode::from(failure.code.unwrap_or(own))
     })
 }
@@ -98,7 +112,13 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Fetch(args) => Ok(fetch::run(args)?),
         Command::Env(args) => Ok(env::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
-        _ => Err(anyhow::anyhow!("not yet").into()),
+        Command::Ls(args) => Ok(ls::run(args, global)?),
+        Command::Show(args) => Ok(show::run(args, global)?),
+        Command::Export(args) => Ok(export::run(args, global)?),
+        Command::Recordings(args) => Ok(recordings::run(args, global)?),
+        Command::Completions(args) => Ok(completions::run(args)?),
+        Command::Man(args) => Ok(man::run(args, global)?),
+        Command::Version(args) => Ok(version::run(args)?),
     }
 }
 

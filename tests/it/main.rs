@@ -2,8 +2,10 @@
 //!
 //! One binary, so that the support library is compiled once. No test reaches a real network.
 
+mod har;
 mod record;
 mod rooms;
 mod sample;
 mod support;
 mod support_works;
+mod views;
