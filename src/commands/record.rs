@@ -19,6 +19,7 @@ use super::terminal::{Look, say, warn};
 use super::{Failure, har, summary};
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
+use crate::diagnose::replayable::{Recorded, replayable};
 use crate::exchange::Target;
 use crate::gomod::{DEFAULT_HOSTS, GoProxy, GoSumDb};
 use crate::proxy::{Deadlines, Others, Policy, Responder};
@@ -29,7 +30,7 @@ use crate::recording::{Durability, Journal, Recorder, Recording, create, folder,
 use crate::redact::Redactor;
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{Dialer, Limits, ParentProxies};
-use crate::{child, diagnose, export, replay};
+use crate::{child, export, replay};
 
 /// What the manifest and the journal call us.
 const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
@@ -296,7 +297,7 @@ async fn finish(
     manifest.totals = ended.totals;
     manifest.exit_code = outcome.code;
     manifest.wall_us = outcome.wall_us;
-    let mut failure = ended.failure;
+    let mut failure = ended.failure.clone();
     let mut failed = |what: &str, error: &dyn std::fmt::Display| {
         failure.get_or_insert_with(|| format!("cannot write {what}: {error}"));
     };
@@ -304,8 +305,20 @@ async fn finish(
         failed("recording.json", &error);
     }
     let recording = Recording::open(&naming.dir)?;
-    let command: Vec<_> = manifest.command.clone();
-    manifest.replayable = diagnose::replayable(&recording, args.cold, &command.join(" "));
+    let output = args.output.as_ref();
+    let output = output.map_or_else(|| naming.name(), |path| path.to_string_lossy().into_owned());
+    manifest.replayable = replayable(&Recorded {
+        name: &output,
+        command: &manifest.command,
+        rows: recording.rows(),
+        connections: &recording.table().connections,
+        go_env: &manifest.go_env,
+        bases: &replay::bases(&manifest.go_env),
+        was_cold: args.cold,
+        gaps: recording.gaps(),
+        bodies_kept: args.bodies == cli::KeepBodies::All,
+        failure: ended.failure.as_deref(),
+    });
     if let Err(error) = create::write_manifest(&naming.dir, &manifest) {
         failed("recording.json", &error);
     }
@@ -325,6 +338,8 @@ async fn finish(
         manifest: &manifest,
         outcome: &outcome,
         failure: failure.as_deref(),
+        was_cold: args.cold,
+        has_vendor: has_vendor(),
     };
     say(global, summary::recorded(&told, Look::of_stderr(global)));
     let code = match (&failure, args.require_complete) {
@@ -338,6 +353,13 @@ async fn finish(
         ));
     }
     Ok((code, recording))
+}
+
+/// Whether the main module has a vendor folder that the go command would heed.
+fn has_vendor() -> bool {
+    let here = std::env::current_dir().unwrap_or_default();
+    let module = here.ancestors().find(|dir| dir.join("go.mod").is_file());
+    module.is_some_and(|dir| dir.join("vendor/modules.txt").is_file())
 }
 
 fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow::Result<()> {

@@ -76,7 +76,10 @@ pub(super) async fn replay(
     settings.extend(place.settings);
     let advice = advice(args, &recording);
     let dir = recording.dir().to_owned();
-    say(global, summary::replaying(&recording));
+    let look = Look::of_stderr(global);
+    let bases = crate::replay::bases(&recording.manifest().go_env);
+    say(global, summary::replaying(&recording, &bases, look));
+    let recorder = advice.clone();
     let replay = std::sync::Arc::new(Replay::new(recording, advice));
     let mut intercept = replay.hosts();
     intercept.extend(replay.recording().manifest().intercepted.iter().cloned());
@@ -115,9 +118,9 @@ pub(super) async fn replay(
     let told = summary::Replayed {
         hits: replay.hits(),
         misses: &misses,
-        outcome: &outcome,
+        recorder: &recorder,
     };
-    say(global, summary::replayed(&told, Look::of_stderr(global)));
+    say(global, summary::replayed(&told, look));
     let code = outcome.code.unwrap_or(0);
     Ok(if code == 0 && args.strict && !misses.is_empty() {
         1
