@@ -15,7 +15,12 @@
 //! Start at [`exchange`], then `proxy/handler.rs`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, elided_lifetimes_in_paths)]
-#![warn(clippy::unwrap_used, clippy::manual_let_else, clippy::use_self, clippy::or_fun_call)]
+#![warn(
+    clippy::unwrap_used,
+    clippy::manual_let_else,
+    clippy::use_self,
+    clippy::or_fun_call
+)]
 #![warn(clippy::redundant_clone, clippy::needless_pass_by_ref_mut)]
 
 pub mod ca;

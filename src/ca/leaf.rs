@@ -31,13 +31,16 @@ pub enum LeafError {
     },
 }
 
+/// What a leaf is kept by: the settings that it stands in offer just these protocols.
+type Slot = (String, Vec<Protocol>);
+
 /// Mints leafs and keeps them by host and protocols.
 pub struct Leafs {
     authority: CertificateAuthority,
     key: KeyPair,
     signer: Arc<dyn SigningKey>,
     // A std Mutex: held for a map look-up or one mint (20 µs), never across an await.
-    cache: Mutex<HashMap<(String, Vec<Protocol>), Arc<ServerConfig>>>,
+    cache: Mutex<HashMap<Slot, Arc<ServerConfig>>>,
 }
 
 impl Leafs {

@@ -1,6 +1,5 @@
 //! `modtape ca`: a running recorder's certificate authority. Its key is nowhere to be shown.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;

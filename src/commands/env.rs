@@ -1,7 +1,6 @@
 //! `modtape env`: what another terminal needs to use a running recorder.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};

@@ -325,13 +325,13 @@ async fn finish(
     if let Err(error) = index::rebuild(&naming.dir) {
         failed("the index", &error);
     }
-    if let Some(path) = &har {
-        if let Err(error) = write_har(&recording, path, args.har_bodies) {
-            warn(
-                global,
-                format!("cannot write {}: {error:#}", path.display()),
-            );
-        }
+    if let Some(path) = &har
+        && let Err(error) = write_har(&recording, path, args.har_bodies)
+    {
+        warn(
+            global,
+            format!("cannot write {}: {error:#}", path.display()),
+        );
     }
     let told = summary::Recorded {
         recording: &recording,

@@ -92,7 +92,7 @@ impl<'a> Shown<'a> {
         let exchange = recording.exchange(row)?;
         let run = usize::try_from(row.run).ok();
         let run = run.and_then(|run| recording.runs().get(run));
-        let trace = run.map_or(recording.manifest().trace, |open| open.trace);
+        let trace = run.map_or_else(|| recording.manifest().trace, |open| open.trace);
         let connection = recording.connection_in(row.run, row.connection);
         Ok(Self {
             recording,

@@ -168,7 +168,7 @@ mod tests {
         let lines: Vec<_> = table().lines(look(Some(33), true)).collect();
         assert_eq!(
             lines[1],
-            "\u{1b}[31m#78\u{1b}[0m  h              list exampl…\n"
+            "\u{1b}[31m#78\u{1b}[0m  h              list example…\n"
         );
         let lines: Vec<_> = table().lines(look(Some(5), false)).collect();
         assert!(lines[1].ends_with("list exampl…\n"), "{lines:?}");

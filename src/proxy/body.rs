@@ -33,6 +33,10 @@ pub(super) enum BodyError {
 
 type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lies in a box already, one for each exchange"
+)]
 enum State {
     /// Frames pass.
     Passing(Ticket, Option<BodySink>),
@@ -91,10 +95,7 @@ impl Recorded {
     /// Takes what is there without waiting. If that is a whole small body, it is recorded too, and
     /// head and body can leave in one write.
     pub(super) async fn gather(&mut self) {
-        if !self
-            .missing
-            .is_some_and(|bytes| bytes <= INLINE_LIMIT as u64)
-        {
+        if self.missing.is_none_or(|bytes| bytes > INLINE_LIMIT as u64) {
             return;
         }
         std::future::poll_fn(|cx| {

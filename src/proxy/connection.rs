@@ -126,7 +126,7 @@ impl Connection {
         self.after_connect(io, Bytes::new(), dialled).await
     }
 
-    async fn serve_plain(&mut self, io: Prefixed<ClientIo>) -> String {
+    async fn serve_plain(&self, io: Prefixed<ClientIo>) -> String {
         let parts = (Destination::Plain, Protocol::Http1);
         let first = None;
         let channel = Channel::new(&self.context, self.id, self.client(), parts, None, first);
@@ -204,7 +204,7 @@ impl Connection {
         let named = asked
             .server_name
             .as_deref()
-            .unwrap_or(dialled.target.host());
+            .unwrap_or_else(|| dialled.target.host());
         if !self.context.policy.intercepts(named) {
             return self.tunnel(io, dialled).await;
         }
@@ -213,7 +213,7 @@ impl Connection {
 
     /// Shakes hands with the upstream, then with the client in the protocol that came of it.
     async fn intercept(
-        &mut self,
+        &self,
         io: Prefixed<ClientIo>,
         asked: Asked,
         mut dialled: Dialled,
@@ -221,7 +221,7 @@ impl Connection {
         let named = asked
             .server_name
             .as_deref()
-            .unwrap_or(dialled.target.host());
+            .unwrap_or_else(|| dialled.target.host());
         let host = named.to_owned();
         let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
         let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
@@ -269,10 +269,10 @@ impl Connection {
         let first = self.context.is_live().then_some(first);
         let channel = Channel::new(&self.context, self.id, client, parts, broken, first);
         let channel = Arc::new(channel);
-        if let Some(upstream) = upstream {
-            if let Err(error) = channel.pair_with(&target, upstream).await {
-                return with_source(&error);
-            }
+        if let Some(upstream) = upstream
+            && let Err(error) = channel.pair_with(&target, upstream).await
+        {
+            return with_source(&error);
         }
         serve::run(channel, tls).await
     }

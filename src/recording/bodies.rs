@@ -243,12 +243,12 @@ impl Writer {
         });
         open.hasher.update(chunk);
         open.bytes += chunk.len() as u64;
-        if let Ok(Some((file, path))) = &mut open.file {
-            if let Err(error) = file.write_all(chunk) {
-                // The room that the half of it takes is better used by others.
-                let _ = fs::remove_file(path);
-                open.file = Err(error);
-            }
+        if let Ok(Some((file, path))) = &mut open.file
+            && let Err(error) = file.write_all(chunk)
+        {
+            // The room that the half of it takes is better used by others.
+            let _ = fs::remove_file(path);
+            open.file = Err(error);
         }
     }
 

@@ -245,14 +245,14 @@ impl Dialer {
             target: next_hop.clone(),
             tried: eyeballs::tell(&journey.tries),
         });
-        if let (Ok(stream), Some(parent)) = (&mut stream, &parent) {
-            if let Err(source) = parent.open(stream, &dialled).await {
-                journey.connect_us = Some(clock.now().micros_since(connecting));
-                return Err(DialError::Parent {
-                    proxy: parent.to_string(),
-                    source,
-                });
-            }
+        if let (Ok(stream), Some(parent)) = (&mut stream, &parent)
+            && let Err(source) = parent.open(stream, &dialled).await
+        {
+            journey.connect_us = Some(clock.now().micros_since(connecting));
+            return Err(DialError::Parent {
+                proxy: parent.to_string(),
+                source,
+            });
         }
         journey.connect_us = Some(clock.now().micros_since(connecting));
         let stream = stream?;

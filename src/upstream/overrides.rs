@@ -112,13 +112,14 @@ pub(super) fn connect_to(overrides: &[ConnectTo], target: &Target) -> Target {
     let Some(to) = found else {
         return target.clone();
     };
-    let host = to.to_host.as_deref().unwrap_or(target.host());
+    let host = to.to_host.as_deref().unwrap_or_else(|| target.host());
     let bracketed = if host.contains(':') {
         format!("[{host}]")
     } else {
         host.to_owned()
     };
-    Target::new(&bracketed, to.to_port.unwrap_or(target.port())).unwrap_or_else(|_| target.clone())
+    Target::new(&bracketed, to.to_port.unwrap_or_else(|| target.port()))
+        .unwrap_or_else(|_| target.clone())
 }
 
 #[cfg(test)]
@@ -150,7 +151,7 @@ mod tests {
         );
         let host: ConnectTo = "a.example:443:[::1]:".parse().unwrap();
         assert_eq!(
-            connect_to(&[host.clone()], &target("a.example:443")),
+            connect_to(std::slice::from_ref(&host), &target("a.example:443")),
             target("[::1]:443")
         );
         assert_eq!(

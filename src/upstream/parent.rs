@@ -97,7 +97,10 @@ impl ParentProxies {
             Some("socks5" | "socks5h") => Kind::Socks5,
             other => return Err(ParentError::Scheme(other.unwrap_or("none").to_owned())),
         };
-        let port = found.uri().port_u16().unwrap_or(kind.default_port());
+        let port = found
+            .uri()
+            .port_u16()
+            .unwrap_or_else(|| kind.default_port());
         let target = Target::new(found.uri().host().unwrap_or_default(), port)
             .map_err(ParentError::Address)?;
         let credentials = match kind {
