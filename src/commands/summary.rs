@@ -197,10 +197,7 @@ fn replay_lines(replayable: &Replayable, look: Look) -> Vec<String> {
     let partial = look.paint(Paint::Yellow, "partial:");
     match &replayable.reasons[..] {
         [] if replayable.complete => {
-            vec![format!(
-                "  replay: {}",
-                look.paint(Paint::Green, "complete")
-            )]
+            vec!["  replay: complete".into()]
         }
         [] => vec![format!(
             "  replay: {}",

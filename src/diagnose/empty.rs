@@ -161,6 +161,16 @@ fn of_cache(cache: &str, facts: &Facts<'_>) -> String {
         format!(" ({cache})")
     };
     let line = record_line(&["--cold"], facts.command);
+    let program = facts
+        .command
+        .first()
+        .and_then(|program| program.rsplit('/').next());
+    if program != Some("go") {
+        return format!(
+            "nothing was asked for: the command needs no module, or the module cache had them all: \
+             `{line}` starts with an empty one"
+        );
+    }
     format!(
         "the module cache{place} most likely had all that was needed: \
          `{line}` starts with an empty one"
@@ -220,6 +230,10 @@ mod tests {
             ),
             ["the command asked for no module: it may need none"]
         );
+        let other = why(&env, "make all", &Case::default());
+        assert!(other[0].starts_with("nothing was asked for: the command needs no module, or"));
+        let by_path = why(&env, "/usr/local/go/bin/go build", &Case::default());
+        assert!(by_path[0].starts_with("the module cache"), "{by_path:?}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::recording::scan::Span;
 use super::split::Connections;
 
 /// An exchange of run 0 on connection 1 that ended with 200.
-pub fn row(id: ExchangeId, url: &str, started: u64, phases: &[(Phase, u64)]) -> Row {
+pub(super) fn row(id: ExchangeId, url: &str, started: u64, phases: &[(Phase, u64)]) -> Row {
     Row {
         id,
         run: 0,
@@ -31,7 +31,7 @@ pub fn row(id: ExchangeId, url: &str, started: u64, phases: &[(Phase, u64)]) -> 
 }
 
 /// An exchange whose end is not recorded.
-pub fn in_flight(id: ExchangeId, url: &str, started: u64) -> Row {
+pub(super) fn in_flight(id: ExchangeId, url: &str, started: u64) -> Row {
     Row {
         status: None,
         state: RowState::InFlight,
@@ -42,7 +42,7 @@ pub fn in_flight(id: ExchangeId, url: &str, started: u64) -> Row {
 }
 
 /// A connection of run 0.
-pub fn connection(id: ConnectionId, mode: Mode, target: &str) -> Opened {
+pub(super) fn connection(id: ConnectionId, mode: Mode, target: &str) -> Opened {
     Opened {
         id,
         started_us: Timestamp::default(),
@@ -59,7 +59,7 @@ pub fn connection(id: ConnectionId, mode: Mode, target: &str) -> Opened {
 }
 
 /// Connections of run 0 by their ids.
-pub fn connections(opened: Vec<Opened>) -> Connections {
+pub(super) fn connections(opened: Vec<Opened>) -> Connections {
     let row = |opened: Opened| {
         let row = ConnectionRow {
             opened: Some(opened.clone()),

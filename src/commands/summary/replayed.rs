@@ -30,12 +30,10 @@ pub(in crate::commands) fn replayed(replayed: &Replayed<'_>, look: Look) -> Stri
         recorder,
     } = *replayed;
     let missing = misses.len();
-    let paint = if missing == 0 {
-        Paint::Green
-    } else {
-        Paint::Red
-    };
-    let missing = look.paint(paint, &format!("{missing} missing"));
+    let mut missing = format!("{missing} missing");
+    if !misses.is_empty() {
+        missing = look.paint(Paint::Red, &missing);
+    }
     let mut lines = vec![format!(
         "modtape: {hits} answered, {missing}, 0 went to the network"
     )];
