@@ -2,7 +2,9 @@
 //!
 //! One binary, so that the support library is compiled once. No test reaches a real network.
 
+mod phases;
 mod record;
 mod rooms;
 mod support;
 mod support_works;
+mod upstreams;
