@@ -112,7 +112,7 @@ mod tests {
     fn a_taken_name_gets_a_number() {
         let temp = tempfile::tempdir().unwrap();
         let first = free_name(temp.path(), "tidy");
-        fs::create_dir(&first).unwrap();
+        std::fs::create_dir(&first).unwrap();
         let second = free_name(temp.path(), "tidy");
         assert_ne!(first, second);
         assert!(second.to_string_lossy().ends_with("-2") || !second.exists());

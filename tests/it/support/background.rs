@@ -72,10 +72,15 @@ pub struct Blackhole {
 }
 
 impl Blackhole {
-    /// Opens a listener with the shortest queue and fills it.
+    /// Opens a listener on a free port with the shortest queue and fills it.
     pub fn start() -> Self {
+        Self::at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// The same at an address of the test's choice: all of 127.0.0.0/8 is loopback.
+    pub fn at(addr: SocketAddr) -> Self {
         // A thread of its own, because a test's thread may be running a runtime already.
-        let listener = thread::spawn(|| new_runtime().block_on(listen_without_queue()));
+        let listener = thread::spawn(move || new_runtime().block_on(listen_without_queue(addr)));
         let listener = listener.join().expect("loopback has a port");
         let addr = listener
             .local_addr()
@@ -115,11 +120,9 @@ where
     }
 }
 
-async fn listen_without_queue() -> StdListener {
+async fn listen_without_queue(addr: SocketAddr) -> StdListener {
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind((Ipv4Addr::LOCALHOST, 0).into())
-        .expect("loopback has a port");
+    socket.bind(addr).expect("loopback has that port");
     let listener = socket.listen(0).expect("a bound socket can listen");
     listener.into_std().expect("it has a descriptor")
 }

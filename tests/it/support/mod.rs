@@ -5,6 +5,7 @@
 //! - [`ParentProxy`]: an HTTP CONNECT or SOCKS5 proxy that relays every name to one address.
 //! - [`Blackhole`]: an address whose connections never come up.
 //! - [`Client`]: a raw client that goes through an HTTP proxy.
+//! - [`Recorder`]: a `modtape record` at work; [`Inside`]: the same legs in this process.
 //! - [`Sandbox`]: temporary folders and environments for `go` and `modtape`.
 //!
 //! Every server is a thread with its own runtime, stopped and joined when its value is dropped.
@@ -23,10 +24,12 @@ mod certs;
 mod client;
 mod corpus;
 mod handshake;
+mod inside;
 mod log;
 mod origin;
 mod parent;
 mod raw;
+mod recorder;
 mod rules;
 mod sandbox;
 mod serve;
@@ -41,10 +44,12 @@ pub use self::{
     client::{Client, Connected, Established, Hello, LIMIT, within},
     corpus::{Content, Sumdb, skipped},
     handshake::Handshake,
+    inside::Inside,
     log::{ConnectionSeen, Log, Served, TlsFailure},
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
     raw::{RawOrigin, Step},
+    recorder::{Recorded, Recorder, exchanges, records},
     rules::Rule,
     sandbox::{Output, Sandbox, run},
     session::{Ended, Response, Session},

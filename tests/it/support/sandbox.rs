@@ -231,7 +231,8 @@ fn usual_go(release: &str) -> PathBuf {
     tools.join(format!("go-{patch}/bin/go"))
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<Option<Vec<u8>>> {
+/// Reads a pipe to its end, for one who waits with a limit.
+pub(super) fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<Option<Vec<u8>>> {
     deliver(move || {
         let mut bytes = Vec::new();
         pipe.read_to_end(&mut bytes).expect("a pipe can be read");
@@ -240,7 +241,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<Option<Vec<u8>>> {
 }
 
 /// Runs `work` on a thread of its own, for one who waits with a limit.
-fn deliver<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+pub(super) fn deliver<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (sender, receiver) = mpsc::channel();
     // After a timeout nobody listens any more, which is no error.
     thread::spawn(move || drop(sender.send(work())));

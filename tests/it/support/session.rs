@@ -22,7 +22,7 @@ pub struct Session {
     scheme: &'static str,
     host: String,
     /// Owns the connection's task.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// A response and its whole body.
@@ -86,7 +86,7 @@ impl Session {
             sender,
             scheme,
             host: host.to_owned(),
-            _tasks: tasks,
+            tasks,
         })
     }
 
@@ -149,8 +149,13 @@ impl Session {
             sender,
             scheme: self.scheme,
             host: self.host.clone(),
-            _tasks: JoinSet::new(),
+            tasks: JoinSet::new(),
         }
+    }
+
+    /// Waits until the connection has ended.
+    pub async fn closed(&mut self) {
+        while within(self.tasks.join_next()).await.is_some() {}
     }
 
     /// Whether the peer has ended the connection.

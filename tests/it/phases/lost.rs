@@ -1,0 +1,163 @@
+//! An upstream connection that is lost while it idles: asked once more, and recorded so.
+
+use modtape::exchange::Attempt;
+
+use super::*;
+
+/// `/a` is answered, the connection is lost under the second request, and `/a` is answered anew.
+async fn assert_asked_again(recorder: Recorder, alpn: Alpn) -> Recorded {
+    let mut session = session(&recorder, alpn).await;
+    for _ in 0..3 {
+        let answer = session.get("/a").await.expect("an answer");
+        assert!(answer.is_whole_ok(), "{answer:?}");
+    }
+    drop(session);
+    let recorded = recorder.finish().await;
+    let exchanges = recorded.exchanges();
+    let ends: Vec<_> = exchanges.iter().map(|exchange| exchange.end().expect("it ended")).collect();
+    let attempts: Vec<_> = ends.iter().map(|end| end.attempts.len()).collect();
+    assert_eq!(attempts, [0, 1, 0], "{ends:?}");
+    let Attempt { connection, error } = &ends[1].attempts[0];
+    assert_eq!(*connection, exchanges[0].begin.connection);
+    assert!(error.contains("closed the connection"), "{error}");
+    // The second request dialled for itself.
+    assert!(ends[1].phases_us[Phase::Tls].is_some(), "{ends:?}");
+    assert!(ends[2].phases_us[Phase::Tls].is_none(), "{ends:?}");
+    assert_sums(&recorded.recording);
+    recorded
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_was_closed_or_reset_is_replaced() {
+    let at_second = || Rule::any().after(1).times(1);
+    for rule in [at_second().hang_up(), at_second().reset()] {
+        let origin = Origin::builder(files()).rule(rule).start();
+        assert_asked_again(Recorder::to(&origin, &[]), Alpn::Http1).await;
+        assert_eq!((origin.connections(), origin.requests().len()), (2, 4));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_was_closed_with_a_goodbye_is_replaced() {
+    let count = counter();
+    let raw = RawOrigin::start(move |_| match count() {
+        2 => vec![Step::Close],
+        _ => vec![Step::send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")],
+    });
+    let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
+    let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
+    assert_asked_again(recorder, Alpn::Http1).await;
+    assert_eq!(raw.received().len(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_a_goaway_leaves_unanswered_is_asked_again() {
+    let count = counter();
+    let raw = RawOrigin::start_h2(move |octets| {
+        let mut steps = Vec::new();
+        for (kind, stream) in frames(octets) {
+            match kind {
+                HEADERS if count() == 2 => {
+                    steps.extend([Step::send(goaway(1)), Step::Close]);
+                    return steps;
+                }
+                HEADERS => steps.push(Step::send(answer(stream))),
+                SETTINGS => steps.push(Step::send([EMPTY_SETTINGS, SETTINGS_ACK].concat())),
+                _ => {}
+            }
+        }
+        steps
+    });
+    let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
+    let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
+    assert_asked_again(recorder, Alpn::Http2).await;
+    assert_eq!(raw.received().len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_answered_before_is_not_asked_again() {
+    for (rule, alpn) in [
+        (Rule::any().hang_up(), Alpn::Http1),
+        (Rule::any().reset(), Alpn::Http1),
+        (Rule::any().hang_up(), Alpn::Http2),
+    ] {
+        let origin = Origin::builder(files()).rule(rule).start();
+        let recorder = Recorder::to(&origin, &[]);
+        let mut session = session(&recorder, alpn).await;
+        let answer = session.get("/a").await.expect("an answer of ours");
+        assert_eq!(answer.status, 502);
+        drop(session);
+        assert_eq!(recorder.finish().await.only().end().expect("it ended").attempts, []);
+        assert_eq!(origin.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_is_not_asked_again() {
+    let origin = origin(Rule::any().after(1).times(1).hang_up());
+    let recorder = Recorder::to(&origin, &[]);
+    let mut session = session(&recorder, Alpn::Http1).await;
+    session.get("/a").await.expect("an answer");
+    let mut request = session.request("/a");
+    *request.method_mut() = http::Method::POST;
+    *request.body_mut() = http_body_util::Full::from("once");
+    assert_eq!(session.send(request).await.expect("an answer of ours").status, 502);
+    drop(session);
+    recorder.finish().await;
+    assert_eq!(origin.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_upstream_ends_is_ended_towards_the_client_too() {
+    for alpn in BOTH {
+        let origin = origin(Rule::any().close_unannounced());
+        let recorder = Recorder::to(&origin, &[]);
+        let mut session = session(&recorder, alpn).await;
+        let answer = session.get("/a").await.expect("an answer");
+        assert!(answer.is_whole_ok(), "{answer:?}");
+        within(session.closed()).await;
+        drop(session);
+        recorder.finish().await.only();
+    }
+}
+
+/// Frame types (RFC 9113 section 6).
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+
+const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
+const SETTINGS_ACK: [u8; 9] = [0, 0, 0, SETTINGS, 1, 0, 0, 0, 0];
+
+/// Type and stream of each whole frame; acknowledgements left out.
+fn frames(octets: &[u8]) -> Vec<(u8, u32)> {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut rest = octets.strip_prefix(preface).unwrap_or(octets);
+    let mut frames = Vec::new();
+    while let Some((head, behind)) = rest.split_first_chunk::<9>() {
+        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let is_ack = head[3] == SETTINGS && head[4] == 1;
+        if !is_ack {
+            frames.push((head[3], stream));
+        }
+        rest = behind.get(len..).unwrap_or_default();
+    }
+    frames
+}
+
+/// `:status: 200` from HPACK's static table (RFC 7541 appendix A), and the end of the stream.
+fn answer(stream: u32) -> Vec<u8> {
+    let end_of_headers_and_stream = 5;
+    let mut frame = vec![0, 0, 1, HEADERS, end_of_headers_and_stream];
+    frame.extend(stream.to_be_bytes());
+    frame.push(0x88);
+    frame
+}
+
+/// Nothing after stream `last` was or will be answered, for no fault of anyone (section 6.8).
+fn goaway(last: u32) -> Vec<u8> {
+    let mut frame = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
+    frame.extend(last.to_be_bytes());
+    frame.extend([0; 4]);
+    frame
+}

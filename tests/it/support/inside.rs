@@ -1,0 +1,134 @@
+//! The two legs and a journal in this process, with limits that no flag can set.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use modtape::ca::{CertificateAuthority, Leafs, Scope, to_pem};
+use modtape::clock::{Clock, Timestamp};
+use modtape::exchange::Hex;
+use modtape::proxy::{Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder};
+use modtape::recording::format::{Event, FORMAT_VERSION, Open};
+use modtape::recording::{Durability, Journal, Recording, create};
+use modtape::redact::Redactor;
+use modtape::tls::{ClientConfigs, RootSources, Roots};
+use modtape::upstream::{Dialer, Limits, ParentProxies};
+use tempfile::{NamedTempFile, TempDir};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::certs::TestRoot;
+use super::client::{Hello, within};
+
+/// A proxy and its journal as tasks of the test's runtime.
+pub struct Inside {
+    /// Where clients connect.
+    pub proxy: SocketAddr,
+    root_pem: NamedTempFile,
+    context: Option<Arc<Context>>,
+    tasks: JoinSet<()>,
+    folder: TempDir,
+}
+
+impl Inside {
+    /// Intercepts `host` and connects to `upstream` whatever is asked for.
+    pub async fn start(
+        host: &str,
+        (upstream, root): (SocketAddr, &TestRoot),
+        deadlines: Deadlines,
+        limits: Limits,
+    ) -> Self {
+        let (clock, folder) = (Clock::start(), TempDir::new().expect("a temporary folder"));
+        let made = create::create(&folder.path().join("one"), false).expect("a new folder");
+        let started = Journal::start(made, clock, Durability::Process, true);
+        let (recorder, journal) = started.expect("a new recording");
+        recorder.note(Timestamp::default(), &open());
+        let hosts: std::collections::BTreeSet<_> = [host.to_owned()].into();
+        let day = Duration::from_secs(86_400);
+        let authority =
+            CertificateAuthority::new(&Scope::Hosts(hosts.clone()), clock.wall_start(), day)
+                .expect("an authority");
+        let root_pem = pem_file(&to_pem(authority.root()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port");
+        let proxy = listener.local_addr().expect("it is bound");
+        let to = format!("::127.0.0.1:{}", upstream.port()).parse().expect("an override");
+        let roots = pem_file(root.pem());
+        let roots = Roots::load(&RootSources {
+            extra: vec![roots.path().to_owned()],
+            ..RootSources::default()
+        });
+        let dialer = Dialer::new(
+            clock,
+            limits,
+            ClientConfigs::new(&roots.expect("a PEM file")),
+            ParentProxies::none(),
+            (Vec::new(), vec![to]),
+            vec![proxy],
+        );
+        let context = Arc::new(Context {
+            clock,
+            deadlines,
+            policy: Policy {
+                intercept: hosts,
+                intercept_all: false,
+                tunnel: Default::default(),
+                others: Others::Tunnel,
+            },
+            leafs: Leafs::new(authority).expect("a key can be made"),
+            responder: Responder::Upstream(dialer),
+            recorder: Some(recorder),
+            redactor: Redactor::new([7; 32]),
+            live: Live::new(clock),
+            bases: Vec::new(),
+            trace: Hex([1; 16]),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            next_exchange: AtomicU64::new(0),
+            next_connection: AtomicU64::new(0),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Proxy::new(listener, Arc::clone(&context), Entrance::Proxy).run());
+        tasks.spawn(journal.run());
+        Self {
+            proxy,
+            root_pem,
+            context: Some(context),
+            tasks,
+            folder,
+        }
+    }
+
+    /// A ClientHello for `host` whose sender trusts this authority and no other.
+    pub fn hello(&self, host: &str) -> Hello {
+        Hello::new(host, self.root_pem.path())
+    }
+
+    /// Stops, waits for every connection and line, and opens the recording.
+    pub async fn finish(&mut self) -> Recording {
+        // The journal ends with the last of its senders, which the context holds.
+        self.context.take().expect("it is finished once").stop.cancel();
+        within(std::mem::take(&mut self.tasks).join_all()).await;
+        Recording::open_whole(&self.folder.path().join("one")).expect("a recording")
+    }
+}
+
+fn pem_file(pem: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::with_suffix(".pem").expect("a temporary file");
+    file.write_all(pem.as_bytes()).expect("the file takes it");
+    file
+}
+
+fn open() -> Event {
+    Event::Open(Open {
+        format: FORMAT_VERSION,
+        recording: String::from("inside"),
+        wall: String::from("2025-01-01T00:00:00.000000Z"),
+        trace: Hex([1; 16]),
+        tool: String::from("modtape"),
+        command: Vec::new(),
+    })
+}

@@ -1,0 +1,203 @@
+//! A `modtape record` at work: clients go through it while a test drives them.
+//!
+//! It wraps a shell that tells its environment and waits for the end of its input, so that a test
+//! ends a recording by closing a pipe and no one has to guess when the recorder is ready.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::Receiver;
+
+use modtape::clock::Timestamp;
+use modtape::exchange::{Exchange, Opened};
+use modtape::recording::format::{Event, JOURNAL, Record};
+use modtape::recording::{Recording, Row};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::client::{Client, Hello, LIMIT};
+use super::origin::Origin;
+use super::sandbox::{Output, Sandbox, collect, deliver};
+use super::session::Session;
+
+/// A running recorder; dropped, it and its command are killed.
+pub struct Recorder {
+    child: Option<Child>,
+    input: Option<ChildStdin>,
+    proxy: SocketAddr,
+    root_pem: PathBuf,
+    dir: PathBuf,
+    stderr: Option<Receiver<Option<Vec<u8>>>>,
+    sandbox: Option<Sandbox>,
+}
+
+/// What a recorder left behind.
+pub struct Recorded {
+    /// The recording, opened.
+    pub recording: Recording,
+    /// What the recorder said.
+    pub output: Output,
+    _sandbox: Option<Sandbox>,
+}
+
+impl Recorder {
+    /// Records whatever leads to `origin`, under any name.
+    pub fn to(origin: &Origin, flags: &[&str]) -> Self {
+        let everywhere = format!("--connect-to=::127.0.0.1:{}", origin.addr().port());
+        Self::trusting(origin.root_pem_path(), &[&[&everywhere[..]], flags].concat())
+    }
+
+    /// Trusts the roots in `root_pem` upstream; where it connects to is said by `flags`.
+    pub fn trusting(root_pem: &Path, flags: &[&str]) -> Self {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.modtape(["record", "-o", "one", "--no-har"]);
+        command.arg("--upstream-ca").arg(root_pem).args(flags);
+        command.args(["--", "/bin/sh", "-c", SCRIPT]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().expect("modtape can be run");
+        let stderr = collect(child.stderr.take().expect("stderr is a pipe"));
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let told = deliver(move || stdout.lines().map_while(Result::ok).take(2).collect());
+        let mut recorder = Self {
+            input: child.stdin.take(),
+            child: Some(child),
+            proxy: SocketAddr::from(([127, 0, 0, 1], 0)),
+            root_pem: sandbox.join("root.pem"),
+            dir: sandbox.join("recordings/one"),
+            stderr: Some(stderr),
+            sandbox: Some(sandbox),
+        };
+        let told: Vec<String> = told.recv_timeout(LIMIT).unwrap_or_default();
+        let [proxy, bundle] = &told[..] else {
+            panic!("modtape did not start its command: {}", recorder.give_up());
+        };
+        let proxy = proxy.strip_prefix("http://").expect("an http:// proxy");
+        recorder.proxy = proxy.parse().expect("an address");
+        // A client that trusted the whole bundle would take the origin's own leafs too.
+        let bundle = fs::read_to_string(bundle).expect("the bundle can be read");
+        let last = bundle.rfind("-----BEGIN").expect("a PEM file");
+        fs::write(&recorder.root_pem, &bundle[last..]).expect("our own folder");
+        recorder
+    }
+
+    /// Where clients connect.
+    pub fn proxy(&self) -> SocketAddr {
+        self.proxy
+    }
+
+    /// A ClientHello for `host` whose sender trusts the recorder's root and no other.
+    pub fn hello(&self, host: &str) -> Hello {
+        Hello::new(host, &self.root_pem)
+    }
+
+    /// An intercepted connection to port 443 of `host`; panics where any of it fails.
+    pub async fn session(&self, host: &str) -> Session {
+        Client::session(self.proxy, &self.hello(host)).await
+    }
+
+    /// The most memory that the recorder's process has ever had, in KiB (`VmHWM`).
+    pub fn peak_rss_kib(&self) -> u64 {
+        let child = self.child.as_ref().expect("it runs until it is finished");
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.expect("a running process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        peak.and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// Ends the command, waits for the recorder, and opens what it recorded.
+    ///
+    /// Clients should be gone by then: the recorder gives what is in flight two seconds.
+    pub async fn finish(self) -> Recorded {
+        let ended = tokio::task::spawn_blocking(move || self.wait());
+        ended.await.expect("waiting does not panic")
+    }
+
+    fn wait(mut self) -> Recorded {
+        self.input = None;
+        let mut child = self.child.take().expect("it is finished once");
+        let group = Pid::from_child(&child);
+        let status = deliver(move || child.wait());
+        let Ok(status) = status.recv_timeout(LIMIT) else {
+            kill_process_group(group, Signal::KILL).expect("the group is not reaped yet");
+            panic!("modtape did not end: {}", self.said());
+        };
+        let output = Output {
+            status: status.expect("a child can be waited for"),
+            stdout: String::new(),
+            stderr: self.said(),
+        };
+        let recording = Recording::open_whole(&self.dir);
+        Recorded {
+            recording: recording.unwrap_or_else(|error| panic!("{error}: {}", output.stderr)),
+            output: output.expect_success(),
+            _sandbox: self.sandbox.take(),
+        }
+    }
+
+    fn said(&mut self) -> String {
+        let pipe = self.stderr.take().expect("it is asked once");
+        let bytes = pipe.recv_timeout(LIMIT).ok().flatten();
+        String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+    }
+
+    fn give_up(&mut self) -> String {
+        self.kill();
+        self.said()
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Recorded {
+    /// All exchanges, by start.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        exchanges(&self.recording)
+    }
+
+    /// The one exchange; panics if there is another number of them.
+    #[track_caller]
+    pub fn only(&self) -> Exchange {
+        let mut exchanges = self.exchanges();
+        assert_eq!(exchanges.len(), 1, "{exchanges:#?}");
+        exchanges.remove(0)
+    }
+
+    /// How each client connection was set up, by id; the last line where there are several.
+    pub fn opened(&self) -> Vec<Opened> {
+        let connections = self.recording.connections();
+        connections.filter_map(|row| row.opened.clone()).collect()
+    }
+}
+
+/// All exchanges of a recording, by start.
+pub fn exchanges(recording: &Recording) -> Vec<Exchange> {
+    let read = |row: &Row| recording.exchange(row).expect("the journal is whole");
+    recording.rows().iter().map(read).collect()
+}
+
+/// The journal's records with their stamps, in order.
+pub fn records(recording: &Recording) -> Vec<(Timestamp, Event)> {
+    let journal = fs::read(recording.dir().join(JOURNAL)).expect("a recording has a journal");
+    let lines = journal.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
+    let records = lines.map(|line| Record::parse_line(line).expect("the journal is whole"));
+    records.map(|record| (record.t_us, record.event)).collect()
+}
+
+/// Tells what it was given and ends with its input.
+const SCRIPT: &str = r#"echo "$HTTPS_PROXY"; echo "$SSL_CERT_FILE"; exec cat >/dev/null"#;
