@@ -4,15 +4,14 @@
 //!
 //! 1. [`clock`] what time it is · [`gomod`] what a URL means to the go command · [`tls`] provider,
 //!    roots, ALPN · [`cli`] the command line
-//! 2. [`exchange`] the noun · [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
-//! 3. [`recording`] the folder on disk
-//! 4. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
+//! 2. [`exchange`] the noun, where a reader best begins
+//! 3. [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
+//! 4. [`recording`] the folder on disk
+//! 5. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
 //!    recording to bytes · [`diagnose`] where the time went · [`child`] the wrapped command ·
 //!    [`telemetry`] logs
-//! 5. [`proxy`] the client leg
-//! 6. [`commands`] one file per verb; the only code that prints or reads the environment
-//!
-//! Start at [`exchange`], then `proxy/handler.rs`.
+//! 6. [`proxy`] the client leg; its heart is `handler.rs`
+//! 7. [`commands`] one file per verb; the only code that prints or reads the environment
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, elided_lifetimes_in_paths)]
 #![warn(

@@ -84,8 +84,13 @@ impl Route {
             establish(&mut stream).await?;
         }
         let connector = TlsConnector::from(self.configs.offering(&[protocol]));
-        let stream = connector.connect(ServerName::try_from(HOST)?, stream).await?;
-        ensure!(stream.get_ref().1.alpn_protocol() == Some(protocol.alpn()), "another protocol");
+        let stream = connector
+            .connect(ServerName::try_from(HOST)?, stream)
+            .await?;
+        ensure!(
+            stream.get_ref().1.alpn_protocol() == Some(protocol.alpn()),
+            "another protocol"
+        );
         let io = TokioIo::new(stream);
         Ok(match protocol {
             Protocol::Http1 => {
@@ -113,7 +118,11 @@ async fn establish(stream: &mut TcpStream) -> anyhow::Result<()> {
     while !answer.ends_with(b"\r\n\r\n") {
         ensure!(stream.read_buf(&mut answer).await? > 0, "the proxy closed");
     }
-    ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    ensure!(
+        answer.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     Ok(())
 }
 
@@ -149,7 +158,9 @@ impl Connection {
             Self::Http1(sender) => {
                 let mut sender = sender.lock().await;
                 sender.ready().await?;
-                Ok(sender.send_request(request(Version::HTTP_11, path)?).await?)
+                Ok(sender
+                    .send_request(request(Version::HTTP_11, path)?)
+                    .await?)
             }
             Self::Http2(sender) => {
                 sender.ready().await?;
@@ -169,6 +180,10 @@ fn request(version: Version, path: &str) -> anyhow::Result<Request<Empty<Bytes>>
     if version != Version::HTTP_2 {
         request = request.header("host", HOST);
     }
-    let request = request.header("user-agent", agent).header("accept-encoding", "gzip");
-    request.body(Empty::new()).context("a request from constants")
+    let request = request
+        .header("user-agent", agent)
+        .header("accept-encoding", "gzip");
+    request
+        .body(Empty::new())
+        .context("a request from constants")
 }

@@ -153,7 +153,10 @@ async fn small(
     latencies.sort_unstable();
     let at = |share: f64| {
         let index = (latencies.len() as f64 * share) as usize;
-        latencies.get(index).map(|us| *us as f64).context("nothing was answered")
+        latencies
+            .get(index)
+            .map(|us| *us as f64)
+            .context("nothing was answered")
     };
     Ok(Run {
         requests: latencies.len() as u64,
@@ -165,7 +168,9 @@ async fn small(
 }
 
 async fn big(connection: &mut Connection, octets: u64, clock: Clock) -> anyhow::Result<Run> {
-    let answered = connection.get(&format!("{BIG}{octets}"), octets, clock).await?;
+    let answered = connection
+        .get(&format!("{BIG}{octets}"), octets, clock)
+        .await?;
     Ok(Run {
         requests: 1,
         octets,

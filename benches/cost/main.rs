@@ -7,7 +7,10 @@
 
 mod client;
 #[path = "../../tests/it/support/corpus.rs"]
-#[expect(dead_code, reason = "a library for tests: the bench needs its folders only")]
+#[expect(
+    dead_code,
+    reason = "a library for tests: the bench needs its folders only"
+)]
 mod corpus;
 mod figures;
 mod load;

@@ -47,7 +47,9 @@ pub(crate) async fn run(args: &OriginArgs) -> anyhow::Result<()> {
         // An absolute path stands for itself wherever it is joined to.
         Some(dir) => {
             let dir = std::path::absolute(dir)?;
-            let name = dir.to_str().context("the corpus has a name that is no text")?;
+            let name = dir
+                .to_str()
+                .context("the corpus has a name that is no text")?;
             Some(Content::corpus(name, Sumdb::Heads).context("there is no such corpus")?)
         }
         None => None,
@@ -110,7 +112,9 @@ fn config(args: &OriginArgs) -> anyhow::Result<Arc<ServerConfig>> {
 
 /// How a connection ends is the client's matter, so the outcome is of no interest.
 async fn serve(acceptor: TlsAcceptor, site: Arc<Site>, stream: TcpStream) {
-    let Ok(stream) = acceptor.accept(stream).await else { return };
+    let Ok(stream) = acceptor.accept(stream).await else {
+        return;
+    };
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request| {
         let response = answer(&site, &request);
@@ -118,7 +122,9 @@ async fn serve(acceptor: TlsAcceptor, site: Arc<Site>, stream: TcpStream) {
     });
     let io = TokioIo::new(stream);
     let _ = if is_h2 {
-        http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+        http2::Builder::new(TokioExecutor::new())
+            .serve_connection(io, service)
+            .await
     } else {
         http1::Builder::new().serve_connection(io, service).await
     };
@@ -129,8 +135,15 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Response<Repeated> {
     if let Some(content) = &site.corpus {
         return from_corpus(content, request);
     }
-    if let Some(octets) = path.strip_prefix(BIG).and_then(|octets| octets.parse().ok()) {
-        return usual(StatusCode::OK, "application/zip", Repeated::new(&site.chunk, octets));
+    if let Some(octets) = path
+        .strip_prefix(BIG)
+        .and_then(|octets| octets.parse().ok())
+    {
+        return usual(
+            StatusCode::OK,
+            "application/zip",
+            Repeated::new(&site.chunk, octets),
+        );
     }
     let body = Repeated::new(&site.small, site.small.len() as u64);
     usual(StatusCode::OK, "text/plain; charset=UTF-8", body)
@@ -142,11 +155,17 @@ fn from_corpus(content: &Content, request: &Request<Incoming>) -> Response<Repea
         return usual(StatusCode::METHOD_NOT_ALLOWED, "text/plain", empty);
     }
     let uri = request.uri();
-    let host = uri.host().or_else(|| request.headers().get(header::HOST)?.to_str().ok());
+    let host = uri
+        .host()
+        .or_else(|| request.headers().get(header::HOST)?.to_str().ok());
     let path = percent_encoding::percent_decode_str(uri.path()).decode_utf8_lossy();
     let file = content.find(host.unwrap_or_default(), &path);
     let status = StatusCode::from_u16(file.status).unwrap_or_default();
-    usual(status, &file.content_type, Repeated::new(&file.body, file.body.len() as u64))
+    usual(
+        status,
+        &file.content_type,
+        Repeated::new(&file.body, file.body.len() as u64),
+    )
 }
 
 /// With the fields that a module proxy sends.

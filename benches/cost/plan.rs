@@ -50,10 +50,19 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<Results> {
     for round in 0..args.rounds {
         shuffle(&mut plan, u64::from(round));
         for &(load, is_recorded) in &plan {
-            eprint!("\rround {} of {}  {:<16}", round + 1, args.rounds, LOADS[load].name);
+            eprint!(
+                "\rround {} of {}  {:<16}",
+                round + 1,
+                args.rounds,
+                LOADS[load].name
+            );
             let run = one(args, &origin, load, is_recorded).await;
             let run = run.with_context(|| LOADS[load].name)?;
-            results.runs.entry((load, is_recorded)).or_default().push(run);
+            results
+                .runs
+                .entry((load, is_recorded))
+                .or_default()
+                .push(run);
         }
     }
     eprintln!("\r{:40}", "");
@@ -109,6 +118,9 @@ fn shuffle<T>(plan: &mut [T], seed: u64) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        plan.swap(last, usize::try_from(state % (last as u64 + 1)).unwrap_or(last));
+        plan.swap(
+            last,
+            usize::try_from(state % (last as u64 + 1)).unwrap_or(last),
+        );
     }
 }

@@ -55,13 +55,21 @@ struct Measured {
 /// Prints all that was measured.
 pub(crate) fn print(results: &Results, json: bool) -> anyhow::Result<()> {
     let machine = Machine::read(results)?;
-    let rows: Vec<_> = (0..LOADS.len()).filter_map(|load| Row::of(results, load)).collect();
+    let rows: Vec<_> = (0..LOADS.len())
+        .filter_map(|load| Row::of(results, load))
+        .collect();
     if json {
         println!("{}", serde_json::json!({"machine": machine, "loads": rows}));
         return Ok(());
     }
-    println!("{} · {} × {} · kernel {}", machine.date, machine.cores, machine.cpu, machine.kernel);
-    println!("{} · {} · load average {}", machine.modtape, machine.rustc, machine.load_average);
+    println!(
+        "{} · {} × {} · kernel {}",
+        machine.date, machine.cores, machine.cpu, machine.kernel
+    );
+    println!(
+        "{} · {} · load average {}",
+        machine.modtape, machine.rustc, machine.load_average
+    );
     println!(
         "best half of {} rounds of {} s; least to most of all rounds in brackets\n",
         machine.rounds, machine.window_seconds
@@ -73,13 +81,23 @@ pub(crate) fn print(results: &Results, json: bool) -> anyhow::Result<()> {
 }
 
 fn print_throughput(rows: &[Row]) {
-    let rows: Vec<_> = rows.iter().filter(|row| matches!(row.kind, Kind::Throughput { .. })).collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .filter(|row| matches!(row.kind, Kind::Throughput { .. }))
+        .collect();
     if rows.is_empty() {
         return;
     }
     println!(
         "{:<14} {:>12} {:>16} {:>6}   {:>10} {:>12} {:>10} {:>14}",
-        "1 KiB bodies", "direct req/s", "recorded req/s", "ratio", "CPU µs/req", "", "journal B", "p50/p99 ms"
+        "1 KiB bodies",
+        "direct req/s",
+        "recorded req/s",
+        "ratio",
+        "CPU µs/req",
+        "",
+        "journal B",
+        "p50/p99 ms"
     );
     for row in rows {
         let (direct, recorded) = (&row.direct, &row.recorded);
@@ -93,14 +111,20 @@ fn print_throughput(rows: &[Row]) {
             format!("({:.1}-{:.1})", recorded.cpu_us.min, recorded.cpu_us.max),
             recorded.journal_bytes.best_half,
             format!("{:.2}/{:.2}", ms(recorded.p50_us), ms(recorded.p99_us)),
-            verdict(&format!("≤ {:.0} µs", row.budget_us), recorded.cpu_us.best_half <= row.budget_us),
+            verdict(
+                &format!("≤ {:.0} µs", row.budget_us),
+                recorded.cpu_us.best_half <= row.budget_us
+            ),
         );
     }
     println!();
 }
 
 fn print_sequential(rows: &[Row]) {
-    let rows: Vec<_> = rows.iter().filter(|row| row.kind == Kind::Sequential).collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .filter(|row| row.kind == Kind::Sequential)
+        .collect();
     if rows.is_empty() {
         return;
     }
@@ -112,7 +136,11 @@ fn print_sequential(rows: &[Row]) {
         let (direct, recorded) = (&row.direct, &row.recorded);
         let p50 = ms(recorded.p50_us) - ms(direct.p50_us);
         let p99 = ms(recorded.p99_us) - ms(direct.p99_us);
-        let limit = if row.load.starts_with("h1") { 0.15 } else { 0.25 };
+        let limit = if row.load.starts_with("h1") {
+            0.15
+        } else {
+            0.25
+        };
         println!(
             "{:<14} {:>16} {:>18} {:>8.3} {:>8.3}   {}",
             row.load,
@@ -148,7 +176,10 @@ fn print_big(rows: &[Row]) {
             ratio,
             format!("{:.1}/{:.1}", ms(direct.first_us), ms(recorded.first_us)),
             rss,
-            verdict(&format!("≥ {least}, ≤ 40 MB"), ratio >= least && rss <= 40.0),
+            verdict(
+                &format!("≥ {least}, ≤ 40 MB"),
+                ratio >= least && rss <= 40.0
+            ),
         );
     }
 }
@@ -158,12 +189,20 @@ fn ms(figure: Figure) -> f64 {
 }
 
 fn verdict(budget: &str, is_kept: bool) -> String {
-    format!("budget {budget}: {}", if is_kept { "kept" } else { "MISSED" })
+    format!(
+        "budget {budget}: {}",
+        if is_kept { "kept" } else { "MISSED" }
+    )
 }
 
 impl Row {
     fn of(results: &Results, load: usize) -> Option<Self> {
-        let Load { name, kind, budget_us, .. } = LOADS[load];
+        let Load {
+            name,
+            kind,
+            budget_us,
+            ..
+        } = LOADS[load];
         Some(Self {
             load: name,
             kind,
@@ -194,7 +233,9 @@ impl Measured {
 impl Machine {
     fn read(results: &Results) -> anyhow::Result<Self> {
         let cpus = fs::read_to_string("/proc/cpuinfo")?;
-        let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
+        let model = cpus
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"));
         let first_word = |path| anyhow::Ok(fs::read_to_string(path)?.trim().to_owned());
         let said = |program: &mut Command| match program.output() {
             Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
@@ -204,7 +245,11 @@ impl Machine {
         let now = OffsetDateTime::from(Clock::start().wall_start());
         Ok(Self {
             date: now.replace_nanosecond(0)?.format(&Rfc3339)?,
-            cpu: model.map_or("unknown", |model| model.trim_start_matches([' ', '\t', ':'])).into(),
+            cpu: model
+                .map_or("unknown", |model| {
+                    model.trim_start_matches([' ', '\t', ':'])
+                })
+                .into(),
             cores: std::thread::available_parallelism()?.get(),
             kernel: first_word("/proc/sys/kernel/osrelease")?,
             load_average: load.split(' ').next().unwrap_or_default().to_owned(),

@@ -47,7 +47,13 @@ impl Subject {
         let connect_to = format!("::127.0.0.1:{}", origin.port());
         let child = Command::new(program)
             .args(["record", "--quiet", "--listen", "127.0.0.1:0", "-o", "run"])
-            .args(["--no-har", "--upstream-proxy", "none", "--connect-to", &connect_to])
+            .args([
+                "--no-har",
+                "--upstream-proxy",
+                "none",
+                "--connect-to",
+                &connect_to,
+            ])
             .arg("--upstream-ca")
             .arg(root)
             .current_dir(folder.path())
@@ -69,7 +75,10 @@ impl Subject {
             bundle: PathBuf::new(),
         };
         let announced = subject.announced(&announcement).await?;
-        let address = announced.proxy.strip_prefix("http://").context("a URL of another kind")?;
+        let address = announced
+            .proxy
+            .strip_prefix("http://")
+            .context("a URL of another kind")?;
         subject.address = address.parse()?;
         subject.bundle = announced.bundle;
         Ok(subject)
@@ -109,7 +118,9 @@ impl Subject {
     pub(crate) fn peak_rss_bytes(&self) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmHWM")?;
+        let kib = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .context("no VmHWM")?;
         Ok(kib.trim().parse::<f64>()? * 1024.0)
     }
 

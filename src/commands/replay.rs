@@ -11,6 +11,7 @@ use super::terminal::{Look, say, warn};
 use super::{Failure, summary};
 use crate::child;
 use crate::cli::{Global, ReplayArgs};
+use crate::diagnose::again::record_line;
 use crate::proxy::{Deadlines, Others, Policy, Responder};
 use crate::recording::reader::Status;
 use crate::recording::{Recording, folder};
@@ -162,32 +163,5 @@ fn advice(args: &ReplayArgs, recording: &Recording) -> String {
         Redactor::new(tls::random()).argv(&args.command)
     };
     let name = recording.name();
-    let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
-    format!(
-        "modtape record --cold --force -o {} -- {}",
-        quoted(&name),
-        words.join(" ")
-    )
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn advice_can_be_pasted() {
-        assert_eq!(quoted("./..."), "./...");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted("a b;rm"), "'a b;rm'");
-        assert_eq!(quoted(""), "''");
-    }
+    record_line(&["--cold", "--force", "-o", &name], &command)
 }

@@ -34,8 +34,6 @@ pub(super) enum Paint {
     Red,
     /// It wants to be seen.
     Yellow,
-    /// It is in order.
-    Green,
 }
 
 impl Look {
@@ -69,7 +67,6 @@ impl Look {
             Paint::Dim => 2,
             Paint::Red => 31,
             Paint::Yellow => 33,
-            Paint::Green => 32,
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }

@@ -134,6 +134,9 @@ impl Recorded {
             let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(frame) => frame.transpose().map_err(BodyError::Upstream)?,
                 Poll::Pending => {
+                    if let Some(sink) = sink {
+                        sink.idle();
+                    }
                     let Some(limit) = self.idle else {
                         return Poll::Pending;
                     };

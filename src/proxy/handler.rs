@@ -130,6 +130,7 @@ async fn ask(
         if let Some(journey) = &journey {
             ticket.owns(journey);
         }
+        ticket.entry.connected(pair.address.clone());
         let (request, kept) = outgoing_request(channel, &pair, target, (&head, body.take()));
         ticket.sending(match &kept {
             Some(_) => None,

@@ -46,6 +46,8 @@ pub(super) struct Pair {
     sender: Sender,
     pub(super) marks: Arc<Marks>,
     pub(super) protocol: Protocol,
+    /// Where TCP connected to.
+    pub(super) address: Option<String>,
     answered: AtomicBool,
     /// Cancelled when the upstream has ended the connection.
     pub(super) ended: CancellationToken,
@@ -70,6 +72,7 @@ impl Pair {
         protocol: Protocol,
     ) -> Result<Arc<Self>, hyper::Error> {
         let marks = Marks::new(context.clock);
+        let address = io.peer();
         let io = TokioIo::new(Tap::new(io, Arc::clone(&marks)));
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
@@ -103,6 +106,7 @@ impl Pair {
             sender,
             marks,
             protocol,
+            address,
             answered: AtomicBool::new(false),
             ended,
         }))
@@ -146,6 +150,16 @@ impl Pair {
     /// True once it has answered a request.
     pub(super) fn is_reused(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
+    }
+}
+
+impl UpstreamIo {
+    fn peer(&self) -> Option<String> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        stream.peer_addr().ok().map(|address| address.to_string())
     }
 }
 

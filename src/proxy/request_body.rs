@@ -88,6 +88,9 @@ impl Passing {
             ready!(sink.poll_ready(cx));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            if let Some(sink) = &mut kept.sink {
+                sink.idle();
+            }
             let limit = self.limit;
             let timer = &mut self.timer;
             ready!(

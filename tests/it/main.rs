@@ -9,5 +9,5 @@ mod rooms;
 mod sample;
 mod support;
 mod support_works;
-mod views;
 mod upstreams;
+mod views;

@@ -61,7 +61,10 @@ fn took(timings: &Timings, phase: Phase) -> Option<Duration> {
 fn assert_only_slow(exchange: &Exchange, slow: Phase, delay: Duration, seen: Duration) {
     let timings = exchange.timings();
     let long = took(&timings, slow).unwrap_or_default();
-    assert!((delay..=seen).contains(&long), "{slow}: {timings:?}, the client saw {seen:?}");
+    assert!(
+        (delay..=seen).contains(&long),
+        "{slow}: {timings:?}, the client saw {seen:?}"
+    );
     for (phase, us) in timings.iter().filter(|(phase, _)| *phase != slow) {
         assert!(Duration::from_micros(us) < SMALL, "{phase}: {timings:?}");
     }
@@ -74,10 +77,15 @@ fn assert_sums(recording: &Recording) {
     let exchanges = exchanges(recording);
     for (at, event) in records(recording) {
         let Event::End(end) = event else { continue };
-        let begun = exchanges.iter().find(|exchange| exchange.begin.id == end.id);
+        let begun = exchanges
+            .iter()
+            .find(|exchange| exchange.begin.id == end.id);
         let whole = at.micros_since(begun.expect("an end has a begin").started);
         let summed = end.phases_us.total_us() + end.own_us;
-        assert!(whole.abs_diff(summed) <= 1_000, "{whole} is not {summed}: {end:?}");
+        assert!(
+            whole.abs_diff(summed) <= 1_000,
+            "{whole} is not {summed}: {end:?}"
+        );
         ends += 1;
     }
     assert_eq!(ends, exchanges.len(), "every exchange has an end");
@@ -143,19 +151,31 @@ async fn a_reused_connection_has_no_dial() {
         session.send(request).await.expect("an answer");
     }
     let recorded = recorder.finish().await;
-    assert_eq!(origin.connections(), 2, "one upstream connection a client connection");
+    assert_eq!(
+        origin.connections(),
+        2,
+        "one upstream connection a client connection"
+    );
     let opened = recorded.opened();
     for (of_one, opened) in recorded.exchanges().chunks(4).zip(&opened) {
-        let [first, others @ ..] = of_one else { panic!("four requests each") };
+        let [first, others @ ..] = of_one else {
+            panic!("four requests each")
+        };
         let timings = first.timings();
         let dial = [Phase::Dns, Phase::Connect, Phase::Tls].map(|phase| timings[phase]);
         assert!(dial.iter().all(Option::is_some), "{timings:?}");
         assert_eq!(dial, [opened.dns_us, opened.connect_us, opened.tls_us]);
-        assert_eq!(first.started, opened.started_us, "it starts with the CONNECT");
+        assert_eq!(
+            first.started, opened.started_us,
+            "it starts with the CONNECT"
+        );
         for other in others {
             let timings = other.timings();
             let phases: Vec<_> = timings.iter().map(|(phase, _)| phase).collect();
-            assert_eq!(phases, [Phase::Blocked, Phase::Send, Phase::Wait, Phase::Receive]);
+            assert_eq!(
+                phases,
+                [Phase::Blocked, Phase::Send, Phase::Wait, Phase::Receive]
+            );
         }
     }
     assert_sums(&recorded.recording);
@@ -176,11 +196,17 @@ async fn streams_at_the_same_time_have_phases_of_their_own() {
     drop((one, two));
     let recorded = recorder.finish().await;
     let exchanges = recorded.exchanges();
-    let (slow, quick): (Vec<_>, Vec<_>) =
-        exchanges.iter().partition(|exchange| exchange.begin.url.ends_with("/slow"));
+    let (slow, quick): (Vec<_>, Vec<_>) = exchanges
+        .iter()
+        .partition(|exchange| exchange.begin.url.ends_with("/slow"));
     assert_only_slow(slow[0], Phase::Wait, DELAY, seen);
     let timings = quick[1].timings();
-    assert!(timings.iter().all(|(_, us)| Duration::from_micros(us) < SMALL), "{timings:?}");
+    assert!(
+        timings
+            .iter()
+            .all(|(_, us)| Duration::from_micros(us) < SMALL),
+        "{timings:?}"
+    );
     assert_sums(&recorded.recording);
 }
 
@@ -192,7 +218,10 @@ async fn a_client_that_does_not_read_is_told_apart_from_a_slow_upstream() {
     let origin = Origin::builder(files()).rule(large).rule(slow).start();
     let recorder = Recorder::to(&origin, &[]);
     for alpn in BOTH {
-        let (mut holding, mut other) = (session(&recorder, alpn).await, session(&recorder, alpn).await);
+        let (mut holding, mut other) = (
+            session(&recorder, alpn).await,
+            session(&recorder, alpn).await,
+        );
         let request = holding.request("/large");
         let response = holding.start(request).await.expect("a head");
         // The client reads on only when slow answers have come on another connection: by the last
@@ -245,9 +274,14 @@ async fn a_first_request_that_comes_late_does_not_own_the_dial() {
                 assert_eq!(timings[phase].is_some(), owns, "{phase} {timings:?}");
             }
             let connection = recording.connection(exchange.begin.connection);
-            let opened = connection.and_then(|row| row.opened.as_ref()).expect("it was opened");
+            let opened = connection
+                .and_then(|row| row.opened.as_ref())
+                .expect("it was opened");
             assert_eq!(exchange.started == opened.started_us, owns, "{exchange:?}");
-            assert!(opened.tls_us.is_some(), "the connection tells in any case: {opened:?}");
+            assert!(
+                opened.tls_us.is_some(),
+                "the connection tells in any case: {opened:?}"
+            );
         }
         assert_sums(&recording);
     }

@@ -14,7 +14,10 @@ async fn assert_asked_again(recorder: Recorder, alpn: Alpn) -> Recorded {
     drop(session);
     let recorded = recorder.finish().await;
     let exchanges = recorded.exchanges();
-    let ends: Vec<_> = exchanges.iter().map(|exchange| exchange.end().expect("it ended")).collect();
+    let ends: Vec<_> = exchanges
+        .iter()
+        .map(|exchange| exchange.end().expect("it ended"))
+        .collect();
     let attempts: Vec<_> = ends.iter().map(|end| end.attempts.len()).collect();
     assert_eq!(attempts, [0, 1, 0], "{ends:?}");
     let Attempt { connection, error } = &ends[1].attempts[0];
@@ -87,7 +90,16 @@ async fn a_request_that_nobody_answered_before_is_not_asked_again() {
         let answer = session.get("/a").await.expect("an answer of ours");
         assert_eq!(answer.status, 502);
         drop(session);
-        assert_eq!(recorder.finish().await.only().end().expect("it ended").attempts, []);
+        assert_eq!(
+            recorder
+                .finish()
+                .await
+                .only()
+                .end()
+                .expect("it ended")
+                .attempts,
+            []
+        );
         assert_eq!(origin.requests().len(), 1);
     }
 }
@@ -101,7 +113,14 @@ async fn a_request_with_a_body_is_not_asked_again() {
     let mut request = session.request("/a");
     *request.method_mut() = http::Method::POST;
     *request.body_mut() = http_body_util::Full::from("once");
-    assert_eq!(session.send(request).await.expect("an answer of ours").status, 502);
+    assert_eq!(
+        session
+            .send(request)
+            .await
+            .expect("an answer of ours")
+            .status,
+        502
+    );
     drop(session);
     recorder.finish().await;
     assert_eq!(origin.requests().len(), 2);
