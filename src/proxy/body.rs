@@ -64,6 +64,8 @@ pub(super) struct Recorded {
     held: VecDeque<Frame<Bytes>>,
     /// What the client gets once it has had what came before.
     failure: Option<BodyError>,
+    /// True once what came before the failure had its chance to leave.
+    let_go: bool,
     yielded: Option<Timestamp>,
 }
 
@@ -88,6 +90,7 @@ impl Recorded {
             gathered: VecDeque::new(),
             held: VecDeque::new(),
             failure: None,
+            let_go: false,
             yielded: None,
         }
     }
@@ -253,6 +256,12 @@ impl http_body::Body for Recorded {
         match ready!(this.poll_incoming(cx)) {
             Ok(Some(frame)) => return this.yields(frame),
             Ok(None) => {}
+            // A reset takes with it what hyper holds of this stream: the connection goes first.
+            Err(error) if !std::mem::replace(&mut this.let_go, true) => {
+                this.failure = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Err(error) => return Poll::Ready(Some(Err(this.break_off(error)))),
         }
         ready!(this.poll_finishing(cx));

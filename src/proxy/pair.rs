@@ -9,6 +9,7 @@ use std::task::{Context as TaskContext, Poll};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
+use hyper::ext::on_informational;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -115,10 +116,13 @@ impl Pair {
     /// Sends one request. HTTP/1.1 requests of one pair come one after the other.
     pub(super) async fn send(
         &self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
         let outcome = match &self.sender {
             Sender::Http1(sender) => {
+                // An informational head is not the answer: the read after it is.
+                let marks = Arc::clone(&self.marks);
+                on_informational(&mut request, move |_| marks.expect_read());
                 let response = {
                     let mut sender = sender.lock().await;
                     sender.ready().await.map_err(SendError::Lost)?;
@@ -140,10 +144,29 @@ impl Pair {
             Err(error) if error.is_canceled() || error.is_closed() => Err(SendError::Lost(error)),
             // A connection that answered before and ends without a byte was closed as idle just
             // when the request left: the race of RFC 9112 section 9.3.1.
-            Err(error) if self.is_reused() && error.is_incomplete_message() => {
+            Err(error) if self.is_reused() && self.ended_unheard(&error) => {
                 Err(SendError::Lost(error))
             }
             Err(error) => Err(SendError::Broken(error)),
+        }
+    }
+
+    /// True if the connection was lost, in whatever way, before any octet of the answer came.
+    fn ended_unheard(&self, error: &hyper::Error) -> bool {
+        let source = std::error::Error::source(error);
+        let is_io = source.is_some_and(<dyn std::error::Error>::is::<io::Error>);
+        match self.protocol {
+            Protocol::Http1 => {
+                self.marks.first_read().is_none() && (is_io || error.is_incomplete_message())
+            }
+            // RFC 9113 section 8.7: what was refused, or came after a GOAWAY, was not looked at.
+            Protocol::H2 => {
+                let told = source.and_then(<dyn std::error::Error>::downcast_ref::<h2::Error>);
+                is_io || told.is_some_and(|error| {
+                    let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                    error.is_remote() && (error.is_go_away() || refused)
+                })
+            }
         }
     }
 
@@ -153,6 +176,7 @@ impl Pair {
     }
 }
 
+<<<<<<< HEAD
 impl UpstreamIo {
     fn peer(&self) -> Option<String> {
         let stream = match self {
@@ -163,6 +187,8 @@ impl UpstreamIo {
     }
 }
 
+=======
+>>>>>>> phases
 impl AsyncRead for UpstreamIo {
     fn poll_read(
         self: Pin<&mut Self>,

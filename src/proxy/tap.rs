@@ -21,7 +21,7 @@ const NEVER: u64 = u64::MAX;
 pub(super) struct Slot(AtomicU64);
 
 impl Slot {
-    /// When the write was done.
+    /// When the write began.
     pub(super) fn stamp(&self) -> Option<Timestamp> {
         let micros = self.0.load(Ordering::Relaxed);
         (micros != NEVER).then(|| Timestamp::from_micros(micros))
@@ -94,6 +94,7 @@ impl Marks {
         }
     }
 
+<<<<<<< HEAD
     fn saw_write(&self, bytes: usize) {
         self.written_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
@@ -106,6 +107,23 @@ impl Marks {
             for slot in awaiting.drain(..) {
                 slot.0.store(now, Ordering::Relaxed);
             }
+=======
+    /// When a write begins, if somebody wants its stamp. The peer may answer before a write returns,
+    /// and on a busy machine it often does: what it takes would seem to be ours.
+    fn write_begins(&self) -> Option<Timestamp> {
+        let awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        (!awaiting.is_empty()).then(|| self.clock.now())
+    }
+
+    fn saw_write(&self, bytes: usize, began: Option<Timestamp>) {
+        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let Some(began) = began else {
+            return;
+        };
+        let mut awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in awaiting.drain(..) {
+            slot.0.store(began.as_micros(), Ordering::Relaxed);
+>>>>>>> phases
         }
     }
 }
@@ -150,8 +168,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let began = self.marks.write_begins();
         let bytes = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.marks.saw_write(bytes);
+        self.marks.saw_write(bytes, began);
         Poll::Ready(Ok(bytes))
     }
 
@@ -160,8 +179,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let began = self.marks.write_begins();
         let bytes = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
-        self.marks.saw_write(bytes);
+        self.marks.saw_write(bytes, began);
         Poll::Ready(Ok(bytes))
     }
 

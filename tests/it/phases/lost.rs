@@ -1,5 +1,7 @@
 //! An upstream connection that is lost while it idles: asked once more, and recorded so.
 
+use std::sync::Mutex;
+
 use modtape::exchange::Attempt;
 
 use super::*;
@@ -55,10 +57,10 @@ async fn an_idle_connection_that_was_closed_with_a_goodbye_is_replaced() {
 
 #[tokio::test]
 async fn a_stream_that_a_goaway_leaves_unanswered_is_asked_again() {
-    let count = counter();
+    let (count, frames) = (counter(), Frames::default());
     let raw = RawOrigin::start_h2(move |octets| {
         let mut steps = Vec::new();
-        for (kind, stream) in frames(octets) {
+        for (kind, stream) in frames.take(octets) {
             match kind {
                 HEADERS if count() == 2 => {
                     steps.extend([Step::send(goaway(1)), Step::Close]);
@@ -147,22 +149,39 @@ const SETTINGS: u8 = 4;
 const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
 const SETTINGS_ACK: [u8; 9] = [0, 0, 0, SETTINGS, 1, 0, 0, 0, 0];
 
-/// Type and stream of each whole frame; acknowledgements left out.
-fn frames(octets: &[u8]) -> Vec<(u8, u32)> {
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut rest = octets.strip_prefix(preface).unwrap_or(octets);
-    let mut frames = Vec::new();
-    while let Some((head, behind)) = rest.split_first_chunk::<9>() {
-        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        let is_ack = head[3] == SETTINGS && head[4] == 1;
-        if !is_ack {
-            frames.push((head[3], stream));
+/// What of a connection's octets is no whole frame yet; connections come one after the other.
+#[derive(Default)]
+struct Frames(Mutex<Vec<u8>>);
+
+impl Frames {
+    /// Type and stream of each frame that is whole now; acknowledgements left out.
+    fn take(&self, octets: &[u8]) -> Vec<(u8, u32)> {
+        let mut pending = self.0.lock().expect("no panic while locked");
+        if octets.starts_with(b"PRI * ") {
+            pending.clear();
         }
-        rest = behind.get(len..).unwrap_or_default();
+        pending.extend(octets);
+        if pending.starts_with(PREFACE) {
+            pending.drain(..PREFACE.len());
+        }
+        let mut frames = Vec::new();
+        while let Some(head) = pending.first_chunk::<9>().filter(|_| !pending.starts_with(b"PRI")) {
+            let whole = 9 + u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            if pending.len() < whole {
+                break;
+            }
+            let is_ack = head[3] == SETTINGS && head[4] == 1;
+            if !is_ack {
+                frames.push((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]])));
+            }
+            pending.drain(..whole);
+        }
+        frames
     }
-    frames
 }
+
+/// What a client says first (section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// `:status: 200` from HPACK's static table (RFC 7541 appendix A), and the end of the stream.
 fn answer(stream: u32) -> Vec<u8> {

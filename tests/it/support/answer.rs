@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRAILER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt as _;
@@ -46,7 +47,7 @@ pub async fn answer(
             .push((CONNECTION, HeaderValue::from_static("close")));
     }
     entry.watch(link.flushed.clone());
-    Ok(build(&script, usual(&link, &served), entry))
+    Ok(build(&script, (served.method == Method::HEAD, usual(&link, &served)), entry))
 }
 
 fn read_head(link: &Link, request: &Request<Incoming>) -> Served {
@@ -109,14 +110,18 @@ async fn read_body(entry: &Entry, mut body: Incoming) -> io::Result<()> {
 
 /// What is answered without a rule.
 fn usual(link: &Link, served: &Served) -> File {
-    if served.method == Method::GET {
+    if matches!(served.method, Method::GET | Method::HEAD) {
         link.site.content.find(&served.host, &served.path)
     } else {
-        File::text(405, "only GET is answered here\n")
+        File::text(405, "only GET and HEAD are answered here\n")
     }
 }
 
-fn build(script: &Script, usual: File, entry: Entry) -> Response<ScriptedBody> {
+fn build(
+    script: &Script,
+    (is_head, usual): (bool, File),
+    entry: Entry,
+) -> Response<ScriptedBody> {
     let source = script.source.clone().unwrap_or(Source::Bytes(usual.body));
     let source = match source {
         Source::Bytes(bytes) if script.is_gzip => Source::Bytes(gzip(&bytes)),
@@ -139,6 +144,8 @@ fn build(script: &Script, usual: File, entry: Entry) -> Response<ScriptedBody> {
         headers.append(TRAILER, name.clone().into());
     }
     override_headers(&mut headers, script);
+    // The HTTP library would send it over HTTP/2, as an error of the protocol.
+    let source = if is_head { Source::Bytes(Bytes::new()) } else { source };
     let mut response = Response::new(ScriptedBody::new(source, script.pace.clone(), entry));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status code");
     *response.headers_mut() = headers;

@@ -21,6 +21,7 @@ const SHAPES: [&str; 10] = [
 
 fn shapes() -> Origin {
     Origin::builder(marked())
+<<<<<<< HEAD
         .rule(
             Rule::suffix("/plain")
                 .body(MARK)
@@ -30,6 +31,12 @@ fn shapes() -> Origin {
         .rule(Rule::suffix("/gzip").body(MARK.repeat(99)).gzip())
         .rule(Rule::suffix("/chunked").generated(70_000).chunked())
         .rule(Rule::suffix("/empty").body(""))
+=======
+        .rule(Rule::suffix("/plain").status(200).body(MARK).header("x-twice", "1").header("x-twice", "2"))
+        .rule(Rule::suffix("/gzip").status(200).body(MARK.repeat(99)).gzip())
+        .rule(Rule::suffix("/chunked").status(200).generated(70_000).chunked())
+        .rule(Rule::suffix("/empty").status(200).body(""))
+>>>>>>> phases
         .rule(Rule::suffix("/moved").redirect("https://storage.googleapis.com/x?y=z"))
         .rule(
             Rule::suffix("/unchanged")
@@ -38,6 +45,7 @@ fn shapes() -> Origin {
                 .body(""),
         )
         .rule(Rule::suffix("/gone").status(410).body("not found: gone\n"))
+<<<<<<< HEAD
         .rule(
             Rule::suffix("/teapot")
                 .status(418)
@@ -45,6 +53,10 @@ fn shapes() -> Origin {
                 .body("short"),
         )
         .rule(Rule::suffix("/large").generated(200_000))
+=======
+        .rule(Rule::suffix("/teapot").status(418).header("x-latin", b"caf\xe9").body("short"))
+        .rule(Rule::suffix("/large").status(200).generated(200_000))
+>>>>>>> phases
         .start()
 }
 
@@ -150,8 +162,8 @@ async fn trailers_pass_and_are_recorded() {
 #[tokio::test]
 async fn a_body_that_ends_short_is_cut_and_recorded_as_aborted() {
     const SENT: u64 = 60_000;
-    let long = || Rule::suffix("/length").generated(100_000);
-    let chunked = || Rule::suffix("/chunked").generated(100_000).chunked();
+    let long = || Rule::suffix("/length").status(200).generated(100_000);
+    let chunked = || Rule::suffix("/chunked").status(200).generated(100_000).chunked();
     for alpn in [Alpn::Http1, Alpn::Http2] {
         let origin = Origin::builder(marked())
             .rule(long().short(SENT))
@@ -180,7 +192,7 @@ async fn a_body_that_ends_short_is_cut_and_recorded_as_aborted() {
 
 #[tokio::test]
 async fn a_small_body_that_ends_short_is_cut_too() {
-    // Small bodies are gathered before the head leaves: the client gets head and body all the same.
+    // Small bodies are gathered before the head leaves.
     let rule = Rule::any().body(vec![b'x'; 1000]).short(400);
     let origin = Origin::builder(marked()).rule(rule).start();
     let recorder = Recorder::to(&origin, &[]);

@@ -62,8 +62,8 @@ async fn silence_after_the_head_ends_the_body_short_where_that_is_asked_for() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_no_silence_of_the_upstream() {
-    let slow = Rule::suffix("/slow").delay(SHORT).body("slow");
-    let large = Rule::suffix("/large").generated(16 << 20);
+    let slow = Rule::suffix("/slow").status(200).delay(SHORT).body("slow");
+    let large = Rule::suffix("/large").status(200).generated(16 << 20);
     let origin = Origin::builder(marked()).rule(slow).rule(large).start();
     let recorder = Recorder::to(&origin, &["--upstream-idle-timeout", "700ms"]);
     let (mut holding, mut other) = (
