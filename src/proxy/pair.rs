@@ -162,10 +162,11 @@ impl Pair {
             // RFC 9113 section 8.7: what was refused, or came after a GOAWAY, was not looked at.
             Protocol::H2 => {
                 let told = source.and_then(<dyn std::error::Error>::downcast_ref::<h2::Error>);
-                is_io || told.is_some_and(|error| {
-                    let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-                    error.is_remote() && (error.is_go_away() || refused)
-                })
+                is_io
+                    || told.is_some_and(|error| {
+                        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                        error.is_remote() && (error.is_go_away() || refused)
+                    })
             }
         }
     }
@@ -176,7 +177,6 @@ impl Pair {
     }
 }
 
-<<<<<<< HEAD
 impl UpstreamIo {
     fn peer(&self) -> Option<String> {
         let stream = match self {
@@ -187,8 +187,6 @@ impl UpstreamIo {
     }
 }
 
-=======
->>>>>>> phases
 impl AsyncRead for UpstreamIo {
     fn poll_read(
         self: Pin<&mut Self>,

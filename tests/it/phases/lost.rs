@@ -165,14 +165,20 @@ impl Frames {
             pending.drain(..PREFACE.len());
         }
         let mut frames = Vec::new();
-        while let Some(head) = pending.first_chunk::<9>().filter(|_| !pending.starts_with(b"PRI")) {
+        while let Some(head) = pending
+            .first_chunk::<9>()
+            .filter(|_| !pending.starts_with(b"PRI"))
+        {
             let whole = 9 + u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
             if pending.len() < whole {
                 break;
             }
             let is_ack = head[3] == SETTINGS && head[4] == 1;
             if !is_ack {
-                frames.push((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]])));
+                frames.push((
+                    head[3],
+                    u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+                ));
             }
             pending.drain(..whole);
         }

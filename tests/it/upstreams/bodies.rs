@@ -21,22 +21,26 @@ const SHAPES: [&str; 10] = [
 
 fn shapes() -> Origin {
     Origin::builder(marked())
-<<<<<<< HEAD
         .rule(
             Rule::suffix("/plain")
+                .status(200)
                 .body(MARK)
                 .header("x-twice", "1")
                 .header("x-twice", "2"),
         )
-        .rule(Rule::suffix("/gzip").body(MARK.repeat(99)).gzip())
-        .rule(Rule::suffix("/chunked").generated(70_000).chunked())
-        .rule(Rule::suffix("/empty").body(""))
-=======
-        .rule(Rule::suffix("/plain").status(200).body(MARK).header("x-twice", "1").header("x-twice", "2"))
-        .rule(Rule::suffix("/gzip").status(200).body(MARK.repeat(99)).gzip())
-        .rule(Rule::suffix("/chunked").status(200).generated(70_000).chunked())
+        .rule(
+            Rule::suffix("/gzip")
+                .status(200)
+                .body(MARK.repeat(99))
+                .gzip(),
+        )
+        .rule(
+            Rule::suffix("/chunked")
+                .status(200)
+                .generated(70_000)
+                .chunked(),
+        )
         .rule(Rule::suffix("/empty").status(200).body(""))
->>>>>>> phases
         .rule(Rule::suffix("/moved").redirect("https://storage.googleapis.com/x?y=z"))
         .rule(
             Rule::suffix("/unchanged")
@@ -45,18 +49,13 @@ fn shapes() -> Origin {
                 .body(""),
         )
         .rule(Rule::suffix("/gone").status(410).body("not found: gone\n"))
-<<<<<<< HEAD
         .rule(
             Rule::suffix("/teapot")
                 .status(418)
                 .header("x-latin", b"caf\xe9")
                 .body("short"),
         )
-        .rule(Rule::suffix("/large").generated(200_000))
-=======
-        .rule(Rule::suffix("/teapot").status(418).header("x-latin", b"caf\xe9").body("short"))
         .rule(Rule::suffix("/large").status(200).generated(200_000))
->>>>>>> phases
         .start()
 }
 
@@ -163,7 +162,12 @@ async fn trailers_pass_and_are_recorded() {
 async fn a_body_that_ends_short_is_cut_and_recorded_as_aborted() {
     const SENT: u64 = 60_000;
     let long = || Rule::suffix("/length").status(200).generated(100_000);
-    let chunked = || Rule::suffix("/chunked").status(200).generated(100_000).chunked();
+    let chunked = || {
+        Rule::suffix("/chunked")
+            .status(200)
+            .generated(100_000)
+            .chunked()
+    };
     for alpn in [Alpn::Http1, Alpn::Http2] {
         let origin = Origin::builder(marked())
             .rule(long().short(SENT))
