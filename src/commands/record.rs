@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use super::advice::Advise as _;
 use super::console::Console;
 use super::session::{Outcome, Parts, Session};
 use super::terminal::{Look, say, warn};
@@ -24,10 +25,11 @@ use crate::exchange::Target;
 use crate::gomod::{DEFAULT_HOSTS, GoProxy, GoSumDb};
 use crate::proxy::{Deadlines, Others, Policy, Responder};
 use crate::recording::format::{
-    Close, Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
+    Close, Event, FORMAT_VERSION, HAR, JOURNAL, MANIFEST_KIND, Manifest, Open, Replayable, State,
+    Totals,
 };
 use crate::recording::{Durability, Journal, Recorder, Recording, create, folder, index};
-use crate::redact::Redactor;
+use crate::redact::{self, Redactor};
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{Dialer, Limits, ParentProxies};
 use crate::{child, export, replay};
@@ -197,7 +199,7 @@ pub(super) async fn record(
     say_beforehand(args, global, &session);
 
     let made = create::create(&naming.dir, naming.replace);
-    let made = made.map_err(|error| explain(anyhow!(error), &naming))?;
+    let made = explain(made, &naming)?;
     let durability = match args.durability {
         cli::Durability::Process => Durability::Process,
         cli::Durability::Group => Durability::Group,
@@ -217,7 +219,7 @@ pub(super) async fn record(
         .with_context(|| format!("cannot write {}", naming.dir.display()))?;
     recorder.note(Timestamp::default(), &open_event(&manifest, session.clock));
     if args.command.is_empty() {
-        say(global, listening(&session, &naming));
+        session.greeting = Some(listening(&session, &naming));
     }
 
     let dialer = Dialer::new(
@@ -376,18 +378,21 @@ fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow:
     outcome.map(|_| ())
 }
 
-fn explain(error: anyhow::Error, naming: &Naming) -> anyhow::Error {
-    let exists = matches!(
-        error.downcast_ref::<create::CreateError>(),
-        Some(create::CreateError::Exists(_))
-    );
-    if !exists {
-        return error;
-    }
+fn explain(
+    made: Result<create::Folder, create::CreateError>,
+    naming: &Naming,
+) -> anyhow::Result<create::Folder> {
+    use create::CreateError::{Exists, Foreign};
     let dir = naming.dir.display();
-    anyhow!(
-        "{error}\nhelp: --force replaces it, -o takes another name; to look at it: modtape ls {dir}"
-    )
+    let replaceable = naming.dir.join(JOURNAL).is_file();
+    let help = match &made {
+        Err(Exists(_)) if replaceable => {
+            format!("--force replaces it, -o NAME takes another; see it with `modtape ls {dir}`")
+        }
+        Err(Exists(_) | Foreign(_)) => String::from("take another name with -o NAME"),
+        _ => return Ok(made?),
+    };
+    made.help(help)
 }
 
 fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<ParentProxies> {
@@ -400,7 +405,7 @@ fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<ParentProxies
             &variables.no_proxy,
         ),
         url => ParentProxies::checked(url, &variables.no_proxy)
-            .with_context(|| String::from("--upstream-proxy"))?,
+            .with_context(|| format!("--upstream-proxy {}", redact::url_without_secrets(url)))?,
     })
 }
 

@@ -5,6 +5,7 @@
 //! - [`ParentProxy`]: an HTTP CONNECT or SOCKS5 proxy that relays every name to one address.
 //! - [`Blackhole`]: an address whose connections never come up.
 //! - [`Client`]: a raw client that goes through an HTTP proxy.
+//! - [`Spawned`]: a command that runs while a test looks on.
 //! - [`Sandbox`]: temporary folders and environments for `go` and `modtape`.
 //!
 //! Every server is a thread with its own runtime, stopped and joined when its value is dropped.
@@ -32,6 +33,7 @@ mod sandbox;
 mod serve;
 mod session;
 mod socks;
+mod spawned;
 
 #[allow(unused_imports, reason = "the same: not every test names every part")]
 pub use self::{
@@ -48,4 +50,5 @@ pub use self::{
     rules::Rule,
     sandbox::{Output, Sandbox, run},
     session::{Ended, Response, Session},
+    spawned::Spawned,
 };
