@@ -1,12 +1,18 @@
 //! The command line and nothing else: what can be asked for, parsed to its types.
 
+mod values;
+mod words;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use self::values::{duration, exchange_id, folder, listen};
 
 /// See, record, explain and replay what the go command fetches
 #[derive(Debug, Parser)]
@@ -53,7 +59,8 @@ pub struct Global {
         global = true,
         value_name = "DIR",
         env = "MODTAPE_RECORDINGS",
-        default_value = "recordings"
+        default_value = values::RECORDINGS,
+        value_parser = OsStringValueParser::new().map(folder)
     )]
     pub recordings: PathBuf,
 }
@@ -191,8 +198,8 @@ pub struct UpstreamArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
 pub struct RunArgs {
-    /// Address to listen on; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    /// Loopback address to listen on; without a port, or with port 0, a free one is taken
+    #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1:0", value_parser = listen)]
     pub listen: SocketAddr,
     /// End the command after so long, and exit with 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -441,45 +448,6 @@ pub struct FetchArgs {
     pub urls: Vec<String>,
 }
 
-/// `250ms`, `10s`, `2m`, `1h30m`; a bare number is seconds, as in timeout(1).
-fn duration(text: &str) -> Result<Duration, String> {
-    let form = || String::from("expected a duration such as 500ms, 10s, 2m or 1h30m");
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(end);
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_end);
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" | "" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(form()),
-        };
-        let number: f64 = number.parse().map_err(|_| form())?;
-        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| form())?;
-        total = total.checked_add(part).ok_or_else(form)?;
-        rest = tail;
-    }
-    if total.is_zero() {
-        return Err(String::from("must be more than nothing"));
-    }
-    Ok(total)
-}
-
-fn exchange_id(text: &str) -> Result<u64, String> {
-    let digits = text.strip_prefix('#').unwrap_or(text);
-    digits
-        .parse()
-        .map_err(|_| String::from("expected an exchange's number, such as 78"))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -489,30 +457,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_read_as_people_write_them() {
-        for (text, millis) in [
-            ("250ms", 250),
-            ("10s", 10_000),
-            ("1h30m", 5_400_000),
-            ("2", 2_000),
-            ("1.5s", 1_500),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in [
-            "",
-            "0s",
-            "s",
-            "10x",
-            "-1s",
-            "1..2s",
-            "99999999999999999999h",
-        ] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]

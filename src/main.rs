@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use modtape::cli::Cli;
 use modtape::commands;
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
-    match Cli::try_parse_from(&words) {
+    match Cli::of(&words) {
         Ok(cli) => commands::run(&cli),
         Err(error) => {
             // Help and version are asked for: they go to stdout and are no error.

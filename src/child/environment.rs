@@ -45,13 +45,7 @@ impl Environment {
         for name in ["NO_PROXY", "no_proxy"] {
             environment.set(name, LOCAL);
         }
-        for name in [
-            "SSL_CERT_FILE",
-            "GIT_SSL_CAINFO",
-            "CURL_CA_BUNDLE",
-            "NODE_EXTRA_CA_CERTS",
-            "REQUESTS_CA_BUNDLE",
-        ] {
+        for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"] {
             environment.set(name, &bundle);
         }
         environment.set("MODTAPE_NAME", recorder.name);

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::run::SpawnError;
+
 /// How long `go env` may take; it reads files only.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -114,6 +116,18 @@ pub fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBu
         }
     }
     find(OsStr::new("go"), path)
+}
+
+/// Checks that there is a program of that name on `path`, before anything is made for it.
+///
+/// Names with a slash are the system's to find. Whether a program can be run shows when it is.
+pub fn look_up(program: &OsStr, path: &OsStr) -> Result<(), SpawnError> {
+    let has_slash = program.as_encoded_bytes().contains(&b'/');
+    if has_slash || find(program, Some(&path.to_owned())).is_some() {
+        return Ok(());
+    }
+    let program = program.to_string_lossy().into_owned();
+    Err(SpawnError::NotFound { program })
 }
 
 fn find(name: &OsStr, path: Option<&OsString>) -> Option<PathBuf> {

@@ -9,6 +9,6 @@ mod processes;
 mod run;
 
 pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
-pub use go::{GoFacts, SETTINGS, go_for};
+pub use go::{GoFacts, SETTINGS, go_for, look_up};
 pub use private::PrivateDir;
 pub use run::{Command, End, Interruption, SpawnError, run};

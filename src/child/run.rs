@@ -1,15 +1,17 @@
 //! Running the command until it ends, and passing signals on to it.
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::environment::Environment;
@@ -40,6 +42,12 @@ pub enum SpawnError {
     /// There is no such program: exit code 127.
     #[error("{program}: command not found")]
     NotFound {
+        /// The program.
+        program: String,
+    },
+    /// There is, but not what its first line (or its ELF header) wants to run it: exit code 127.
+    #[error("{program}: its interpreter was not found")]
+    NoInterpreter {
         /// The program.
         program: String,
     },
@@ -82,10 +90,7 @@ pub async fn run(
     command: &Command,
     interrupted: &mut (dyn FnMut(Interruption) + Send),
 ) -> Result<End, SpawnError> {
-    let listen = |kind| signal(kind).map_err(SpawnError::Signals);
-    let mut interrupts = listen(SignalKind::interrupt())?;
-    let mut terminates = listen(SignalKind::terminate())?;
-    let mut hang_ups = listen(SignalKind::hangup())?;
+    let mut signals = Signals::listen().map_err(SpawnError::Signals)?;
     let mut child = spawn(command)?;
     let pid = child.id().unwrap_or_default();
 
@@ -94,12 +99,12 @@ pub async fn run(
     let mut deadline = command.timeout.map(after);
     loop {
         let forced = deadline.unwrap_or_else(|| after(Duration::from_secs(86_400)));
-        let what = tokio::select! {
+        let (what, signal) = tokio::select! {
             status = child.wait() => return Ok(ended(status, interruption)),
-            Some(()) = interrupts.recv() => Interruption::Interrupt,
-            Some(()) = terminates.recv() => Interruption::Terminate,
-            Some(()) = hang_ups.recv() => Interruption::Terminate,
-            () = tokio::time::sleep_until(forced), if deadline.is_some() => Interruption::Timeout,
+            heard = signals.next() => heard,
+            () = tokio::time::sleep_until(forced), if deadline.is_some() => {
+                (Interruption::Timeout, Signal::TERM)
+            }
         };
         if interruption.is_none() {
             interrupted(what);
@@ -110,17 +115,17 @@ pub async fn run(
                 if last_interrupt.is_some_and(|last| now - last <= TWICE) {
                     kill(pid, Signal::KILL);
                 } else if !terminal_told_it() {
-                    processes::send(pid, Signal::INT);
+                    processes::send(pid, signal);
                 }
                 last_interrupt = Some(now);
             }
-            Interruption::Terminate => processes::send(pid, Signal::TERM),
+            Interruption::Terminate => processes::send(pid, signal),
             Interruption::Timeout if interruption == Some(Interruption::Timeout) => {
                 kill(pid, Signal::KILL);
                 deadline = None;
             }
             Interruption::Timeout => {
-                kill(pid, Signal::TERM);
+                kill(pid, signal);
                 deadline = Some(after(GRACE));
             }
         }
@@ -129,6 +134,59 @@ pub async fn run(
             interruption = Some(what);
         }
     }
+}
+
+/// The signals that end a command early.
+struct Signals {
+    interrupt: Option<Listener>,
+    terminate: Option<Listener>,
+    hang_up: Option<Listener>,
+}
+
+impl Signals {
+    /// Listens to those that are not ignored.
+    ///
+    /// nohup(1) ignores SIGHUP and a shell's `&` SIGINT, for what they start and all below it. A
+    /// handler of ours would undo that: exec(2) keeps what is ignored and resets what is handled.
+    fn listen() -> io::Result<Self> {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = ignored(&status);
+        let listen = |kind: SignalKind| {
+            let bit = 1_u64 << (kind.as_raw_value() - 1);
+            (ignored & bit == 0).then(|| signal(kind)).transpose()
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> (Interruption, Signal) {
+        tokio::select! {
+            () = heard(&mut self.interrupt) => (Interruption::Interrupt, Signal::INT),
+            () = heard(&mut self.terminate) => (Interruption::Terminate, Signal::TERM),
+            () = heard(&mut self.hang_up) => (Interruption::Terminate, Signal::HUP),
+        }
+    }
+}
+
+async fn heard(listener: &mut Option<Listener>) {
+    match listener {
+        Some(listener) => {
+            listener.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// `SigIgn` of `/proc/PID/status` (proc(5)): bit 0 is signal 1.
+fn ignored(status: &str) -> u64 {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .unwrap_or_default();
+    u64::from_str_radix(mask.trim(), 16).unwrap_or(0)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a timer, not a measurement")]
@@ -151,6 +209,10 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
     builder.spawn().map_err(|source| {
         let program = program.to_string_lossy().into_owned();
         match source.kind() {
+            // A script without its interpreter is not found either, but it is there.
+            io::ErrorKind::NotFound if program.contains('/') && Path::new(&program).exists() => {
+                SpawnError::NoInterpreter { program }
+            }
             io::ErrorKind::NotFound => SpawnError::NotFound { program },
             _ => SpawnError::NotExecutable { program, source },
         }
@@ -164,10 +226,11 @@ fn kill(root: u32, signal: Signal) {
 }
 
 /// True if the terminal sent its Ctrl-C to the command too: it stands in our foreground group.
+///
+/// Our own streams do not tell: all may be redirected, and the terminal is still ours.
 fn terminal_told_it() -> bool {
-    let foreground = rustix::termios::tcgetpgrp(io::stdin())
-        .or_else(|_| rustix::termios::tcgetpgrp(io::stderr()));
-    foreground.is_ok_and(|group| group == rustix::process::getpgrp())
+    let foreground = File::open("/dev/tty").map(|terminal| rustix::termios::tcgetpgrp(terminal));
+    foreground.is_ok_and(|group| group == Ok(rustix::process::getpgrp()))
 }
 
 fn ended(status: io::Result<ExitStatus>, interruption: Option<Interruption>) -> End {
@@ -184,6 +247,8 @@ fn ended(status: io::Result<ExitStatus>, interruption: Option<Interruption>) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     async fn end_of(script: &str, timeout: Option<Duration>) -> (End, Vec<Interruption>) {
@@ -208,6 +273,13 @@ mod tests {
         assert_eq!(end.code, 128 + 9);
     }
 
+    #[test]
+    fn what_is_ignored_is_read_from_the_mask() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001003\n";
+        assert_eq!(ignored(status), 0x1003);
+        assert_eq!(ignored(""), 0);
+    }
+
     #[tokio::test]
     async fn a_timeout_ends_the_whole_tree_and_exits_124() {
         let (end, heard) = end_of("sleep 60 & wait", Some(Duration::from_millis(50))).await;
@@ -225,6 +297,12 @@ mod tests {
         };
         let missing = run(&spawn("/does/not/exist"), &mut |_| {}).await;
         assert!(matches!(missing, Err(SpawnError::NotFound { .. })));
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("script");
+        fs::write(&script, "#!/does/not/exist\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+        let orphan = run(&spawn(&script.to_string_lossy()), &mut |_| {}).await;
+        assert!(matches!(orphan, Err(SpawnError::NoInterpreter { .. })));
         let file = tempfile::NamedTempFile::new().unwrap();
         let plain = run(&spawn(&file.path().to_string_lossy()), &mut |_| {}).await;
         assert!(matches!(plain, Err(SpawnError::NotExecutable { .. })));

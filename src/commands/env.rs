@@ -1,6 +1,7 @@
 //! `modtape env`: what another terminal needs to use a running recorder.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -11,7 +12,7 @@ use crate::child::{Environment, Recorder};
 use crate::cli::{EnvArgs, Global};
 
 /// Forms that the variables can be printed in.
-const FORMS: [&str; 9] = [
+const FORMS: [&str; 10] = [
     "sh",
     "bash",
     "zsh",
@@ -21,55 +22,112 @@ const FORMS: [&str; 9] = [
     "nu",
     "dotenv",
     "github",
+    "json",
 ];
+
+/// Holds what a shell had before, as a JSON object, so that `--unset` can give it back.
+const SAVED: &str = "MODTAPE_SAVED";
 
 /// Prints variables, all or one.
 pub(super) fn run(args: &EnvArgs, _: &Global) -> anyhow::Result<ExitCode> {
-    let running = runtime::find(args.recording.as_deref())?;
-    let environment = Environment::through(&Recorder {
-        proxy: &running.proxy,
-        bundle: &running.bundle,
-        name: &running.name,
-        pid: running.pid,
-        traceparent: &running.traceparent,
-    });
-    let text = match args.what.as_deref() {
-        _ if args.json => format!("{}\n", serde_json::to_string_pretty(&environment.set)?),
-        Some(form) if FORMS.contains(&form) => render(form, &environment, args.unset),
-        None => render("sh", &environment, args.unset),
-        Some(name) => {
-            let value = environment.set.get(name);
-            let forms = FORMS.join(", ");
-            let value = value.with_context(|| {
-                format!("{name} is neither a variable that modtape sets nor one of: {forms}")
-            })?;
-            if args.unset {
-                bail!("--unset takes a shell, not a variable");
-            }
-            format!("{value}\n")
-        }
+    let form = match args.what.as_deref() {
+        _ if args.json => "json",
+        None => "sh",
+        Some(what) => what,
+    };
+    let text = match (FORMS.contains(&form), args.unset) {
+        (true, true) => take_back(form)?,
+        (true, false) => give(form, environment(args.recording.as_deref())?, &inherited)?,
+        (false, true) => bail!("--unset takes a shell, not {form}"),
+        (false, false) => value(form, &environment(args.recording.as_deref())?)?,
     };
     to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn render(form: &str, environment: &Environment, unset: bool) -> String {
-    let gone = BTreeMap::new();
-    let set = if unset { &gone } else { &environment.set };
-    let names = environment.set.keys().filter(|_| unset);
-    let away: Vec<&String> = names.chain(&environment.unset).collect();
-    let mut text = String::new();
-    for (name, value) in set {
-        text.push_str(&set_line(form, name, value));
-        text.push('\n');
+fn value(name: &str, environment: &Environment) -> anyhow::Result<String> {
+    let value = environment.set.get(name).with_context(|| {
+        let forms = FORMS.join(", ");
+        format!("{name} is neither a variable that modtape sets nor one of: {forms}")
+    });
+    Ok(format!("{}\n", value?))
+}
+
+fn environment(recording: Option<&str>) -> anyhow::Result<Environment> {
+    let running = runtime::find(recording)?;
+    Ok(Environment::through(&Recorder {
+        proxy: &running.proxy,
+        bundle: &running.bundle,
+        name: &running.name,
+        pid: running.pid,
+        traceparent: &running.traceparent,
+    }))
+}
+
+fn inherited(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Lines that set the variables, and keep what `inherited` has of them.
+fn give(
+    form: &str,
+    mut environment: Environment,
+    inherited: &dyn Fn(&str) -> Option<String>,
+) -> anyhow::Result<String> {
+    if form == "json" {
+        let json = serde_json::to_string_pretty(&environment.set)?;
+        return Ok(json + "\n");
     }
-    for name in away {
-        if let Some(line) = unset_line(form, name) {
-            text.push_str(&line);
-            text.push('\n');
-        }
+    if takes_back(form) {
+        // The second time, what is there is ours: not worth keeping.
+        let saved = inherited(SAVED).unwrap_or_else(|| saved(&environment, inherited));
+        environment.set(SAVED, &saved);
     }
-    text
+    let set = environment.set.iter();
+    let set = set.map(|(name, value)| Some(set_line(form, name, value)));
+    let unset = environment.unset.iter();
+    let unset = unset.map(|name| unset_line(form, name));
+    Ok(lines(set.chain(unset)))
+}
+
+fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) -> String {
+    let names = environment.set.keys().chain(&environment.unset);
+    let had = names.filter_map(|name| Some((name.clone(), inherited(name)?.into())));
+    serde_json::Value::Object(had.collect()).to_string()
+}
+
+/// Lines that leave no trace of a recorder, running or not, and give back what was there before.
+fn take_back(form: &str) -> anyhow::Result<String> {
+    if !takes_back(form) {
+        bail!("{form} can take nothing back: --unset is for shells");
+    }
+    Ok(back(form, &inherited))
+}
+
+fn back(form: &str, inherited: &dyn Fn(&str) -> Option<String>) -> String {
+    let environment = Environment::through(&Recorder {
+        proxy: "",
+        bundle: Path::new(""),
+        name: "",
+        pid: 0,
+        traceparent: "",
+    });
+    let saved = inherited(SAVED).unwrap_or_default();
+    let saved: BTreeMap<String, String> = serde_json::from_str(&saved).unwrap_or_default();
+    let names = environment.set.keys().chain(&environment.unset);
+    let back = names.map(|name| match saved.get(name) {
+        Some(value) => Some(set_line(form, name, value)),
+        None => unset_line(form, name),
+    });
+    lines(back.chain([unset_line(form, SAVED)]))
+}
+
+fn takes_back(form: &str) -> bool {
+    !matches!(form, "dotenv" | "github" | "json")
+}
+
+fn lines(lines: impl Iterator<Item = Option<String>>) -> String {
+    lines.flatten().map(|line| line + "\n").collect()
 }
 
 fn set_line(form: &str, name: &str, value: &str) -> String {
@@ -126,18 +184,39 @@ mod tests {
         assert_eq!(set_line("github", "X", "y"), "X=y");
     }
 
-    #[test]
-    fn unsetting_takes_back_everything_that_is_set() {
+    fn one() -> Environment {
         let mut environment = Environment::default();
-        environment.set("A", "1");
+        environment.set("NO_PROXY", "localhost");
         environment.unset.push(String::from("ALL_PROXY"));
-        assert_eq!(
-            render("sh", &environment, false),
-            "export A='1'\nunset ALL_PROXY\n"
+        environment
+    }
+
+    #[test]
+    fn what_was_there_before_is_kept_once_and_given_back() {
+        let had = |name: &str| (name == "ALL_PROXY").then(|| String::from("it's"));
+        let given = give("sh", one(), &had).unwrap();
+        let saved = r#"{"ALL_PROXY":"it'\''s"}"#;
+        let expected = format!(
+            "export MODTAPE_SAVED='{saved}'\nexport NO_PROXY='localhost'\nunset ALL_PROXY\n"
         );
-        assert_eq!(
-            render("sh", &environment, true),
-            "unset A\nunset ALL_PROXY\n"
-        );
+        assert_eq!(given, expected);
+        let later = |name: &str| match name {
+            SAVED => Some(String::from(r#"{"ALL_PROXY":"it's"}"#)),
+            "NO_PROXY" => Some(String::from("localhost")),
+            _ => None,
+        };
+        assert_eq!(give("sh", one(), &later).unwrap(), given);
+        let back = back("sh", &later);
+        assert!(back.contains("export ALL_PROXY='it'\\''s'\n"), "{back}");
+        assert!(back.contains("unset NO_PROXY\n"), "{back}");
+        assert!(back.ends_with("unset MODTAPE_SAVED\n"), "{back}");
+    }
+
+    #[test]
+    fn without_anything_kept_all_is_unset() {
+        let back = back("fish", &|_| None);
+        let is_unset = |line: &str| line.starts_with("set -e ");
+        assert!(back.lines().all(is_unset), "{back}");
+        assert!(back.contains("set -e all_proxy\n"), "{back}");
     }
 }

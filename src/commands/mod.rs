@@ -88,11 +88,11 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 /// The exit code of a command line that cannot be parsed.
 pub fn usage_code(words: &[std::ffi::OsString]) -> ExitCode {
-    let mut words = words.iter().skip(1).map_while(|word| word.to_str());
-    let wraps = words
-        .by_ref()
-        .any(|word| matches!(word, "record" | "replay"));
-    ExitCode::from(if wraps { WRAPPER_FAILED } else { USAGE })
+    ExitCode::from(if Cli::wraps(words) {
+        WRAPPER_FAILED
+    } else {
+        USAGE
+    })
 }
 
 fn wraps(command: &Command) -> bool {

@@ -80,7 +80,7 @@ pub(super) async fn record(
     let name = (naming.name(), naming.dir.clone());
     let writing = Writing::begin(args, &session, naming, manifest)?;
     if args.command.is_empty() {
-        say(global, listening(&session, &name.1));
+        session.greeting = Some(listening(&session, &name.1));
     }
     let parts = Parts {
         policy,

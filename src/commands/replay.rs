@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::advice::Advise as _;
 use super::console::Console;
 use super::record::Place;
 use super::session::{Parts, Session};
@@ -52,7 +53,8 @@ fn refuse_odd(recording: &Recording, strict: bool, global: &Global) -> anyhow::R
     }
     let told = format!("recording {name} {}", odd.join("; it "));
     if strict {
-        anyhow::bail!("{told}\nhelp: without --strict it is replayed as far as it goes");
+        let told = Err(anyhow::anyhow!(told));
+        return told.help("without --strict it is replayed as far as it goes");
     }
     warn(global, told);
     Ok(())
@@ -103,12 +105,9 @@ pub(super) async fn replay(
     };
     if args.command.is_empty() {
         let address = session.address;
-        say(
-            global,
-            format!(
-                "modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"
-            ),
-        );
+        session.greeting = Some(format!(
+            "modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"
+        ));
     }
     let console = Console::new(global, STALL_AFTER);
     let served = session

@@ -1,12 +1,15 @@
 //! Where running recorders are found: `modtape/PID.json` in the user's runtime folder.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+
+use super::advice::Advise as _;
+use crate::recording::create::replace_file;
 
 /// What other terminals need to know of a running recorder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,14 +33,23 @@ pub(super) struct Running {
 }
 
 /// The user's runtime folder for modtape, made if need be; ours alone, or an error.
+///
+/// A `XDG_RUNTIME_DIR` that is relative, missing or somebody else's (`su`, `sudo -E`, containers)
+/// does not count: then it is a folder for temporary files.
 pub(super) fn folder() -> anyhow::Result<PathBuf> {
-    let folder = match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        Some(dir) => PathBuf::from(dir).join("modtape"),
-        None => {
-            let user = rustix::process::getuid().as_raw();
-            std::env::temp_dir().join(format!("modtape-{user}"))
-        }
-    };
+    let user = rustix::process::getuid().as_raw();
+    let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let owned = |dir: &PathBuf| fs::metadata(dir).is_ok_and(|dir| dir.uid() == user);
+    if let Some(dir) = given.filter(|dir| dir.is_absolute()).filter(owned)
+        && let Ok(folder) = private(dir.join("modtape"), user)
+    {
+        return Ok(folder);
+    }
+    let temporary = std::path::absolute(std::env::temp_dir())?;
+    private(temporary.join(format!("modtape-{user}")), user)
+}
+
+fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
     let told = || format!("cannot use {}", folder.display());
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -47,8 +59,7 @@ pub(super) fn folder() -> anyhow::Result<PathBuf> {
     }
     // Somebody else may have made a folder of that name in a shared one.
     let there = fs::symlink_metadata(&folder).with_context(told)?;
-    let ours = there.uid() == rustix::process::getuid().as_raw();
-    if !there.is_dir() || !ours || there.mode() & 0o077 != 0 {
+    if !there.is_dir() || there.uid() != user || there.mode() & 0o077 != 0 {
         bail!("{} is not a private folder of yours", folder.display());
     }
     Ok(folder)
@@ -60,15 +71,10 @@ pub(super) struct Announcement(PathBuf);
 
 impl Announcement {
     pub(super) fn write(folder: &Path, running: &Running) -> io::Result<Self> {
+        // Renamed, so that nobody reads half of it.
         let path = folder.join(format!("{}.json", running.pid));
-        // Left by a process of that number that was killed.
-        let _ = fs::remove_file(&path);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        file.write_all(&serde_json::to_vec_pretty(running)?)?;
+        let text = serde_json::to_vec_pretty(running)?;
+        replace_file(&path, |file| file.write_all(&text))?;
         Ok(Self(path))
     }
 }
@@ -99,7 +105,8 @@ pub(super) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
     }
     running
         .pop()
-        .context("no recorder is running\nhelp: start one in another terminal: modtape record")
+        .context("no recorder is running")
+        .help("start one in another terminal: `modtape record`")
 }
 
 /// Every recorder that is alive; what the dead left behind is removed.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Failure;
+use super::advice::Advise as _;
 use super::console::Console;
 use super::runtime::{self, Announcement, Running};
 use super::settings::Variables;
@@ -43,6 +44,8 @@ pub(super) struct Session {
     pub(super) trace: TraceId,
     pub(super) address: SocketAddr,
     pub(super) go: GoFacts,
+    /// What is said once other terminals can find us.
+    pub(super) greeting: Option<String>,
     listener: TcpListener,
     span: SpanId,
     private: Option<PrivateDir>,
@@ -81,13 +84,12 @@ impl Session {
         run: &RunArgs,
         command: &[OsString],
         extra_roots: Vec<PathBuf>,
-    ) -> anyhow::Result<Self> {
-        if !run.listen.ip().is_loopback() {
-            bail!(
-                "{} is not a loopback address: a listener there would be a proxy for everybody\n\
-                 help: listen on 127.0.0.1 or [::1]",
-                run.listen
-            );
+    ) -> Result<Self, Failure> {
+        let asked = run.listen;
+        if !asked.ip().is_loopback() {
+            let told = anyhow!("{asked} is not a loopback address: all could use it as a proxy");
+            let help = "take --listen 127.0.0.1 or --listen '[::1]'";
+            return Err::<Self, _>(told).help(help).map_err(Failure::from);
         }
         let variables = Variables::read();
         let roots = Roots::load(&RootSources {
@@ -96,8 +98,13 @@ impl Session {
             extra: extra_roots,
         })?;
         let listener = TcpListener::bind(run.listen).await;
-        let listener = listener.with_context(|| format!("cannot listen on {}", run.listen))?;
+        let listener = listener
+            .with_context(|| format!("cannot listen on {asked}"))
+            .help(format!("--listen {} takes a free port", of_ip(asked)))?;
         let program = command.first().map(OsString::as_os_str);
+        if let (Some(program), Some(path)) = (program, &variables.path) {
+            child::look_up(program, path).map_err(not_run)?;
+        }
         let go = match child::go_for(program, variables.path.as_ref()) {
             Some(go) => GoFacts::ask(&go).await,
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
@@ -111,6 +118,7 @@ impl Session {
             roots,
             go,
             variables,
+            greeting: None,
             private: None,
             folder: None,
             command: command.to_vec(),
@@ -142,12 +150,17 @@ impl Session {
     ) -> Result<Outcome, Failure> {
         let (leafs, bundle) = self.authority(&parts.policy)?;
         let proxy = format!("http://{}", self.address);
+        // Before anybody is told that we run: from then on a signal may come.
+        let ends = self.command.is_empty().then(Ends::listen).transpose()?;
         let announcement = self.announce(&parts.policy, (name, recording), (&proxy, &bundle));
         if let Err(error) = &announcement {
             super::terminal::warn(
                 global,
                 format!("`modtape env` will not find this: {error:#}"),
             );
+        }
+        if let Some(greeting) = &self.greeting {
+            super::terminal::say(global, greeting);
         }
         let context = self.context(parts, leafs);
         let live = context.live.clone();
@@ -175,7 +188,7 @@ impl Session {
             timeout: self.run.timeout,
         };
         let outcome = tokio::select! {
-            outcome = until_end(&command, &live, self.clock) => outcome,
+            outcome = until_end(&command, ends, &live, self.clock) => outcome,
             never = console.watch(live.clone()) => match never {},
         };
         context.stop.cancel();
@@ -263,25 +276,19 @@ impl Session {
 /// Runs the command, or waits for a signal where there is none.
 async fn until_end(
     command: &child::Command,
+    ends: Option<Ends>,
     live: &Live,
     clock: Clock,
 ) -> Result<Outcome, Failure> {
     let mut in_flight = Vec::new();
     let mut interrupted = |_| in_flight = live.in_flight();
-    let (code, interruption) = if command.argv.is_empty() {
-        let interruption = until_signal(command.timeout).await?;
+    let (code, interruption) = if let Some(ends) = ends {
+        let interruption = ends.heard(command.timeout).await;
         interrupted(interruption);
         (None, Some(interruption))
     } else {
         let end = child::run(command, &mut interrupted).await;
-        let end = end.map_err(|error| {
-            let code = match &error {
-                SpawnError::NotFound { .. } => 127,
-                SpawnError::NotExecutable { .. } => 126,
-                SpawnError::Signals(_) => 125,
-            };
-            Failure::new(code, anyhow!(error))
-        })?;
+        let end = end.map_err(not_run)?;
         (Some(end.code), end.interruption)
     };
     Ok(Outcome {
@@ -292,22 +299,54 @@ async fn until_end(
     })
 }
 
-async fn until_signal(timeout: Option<Duration>) -> anyhow::Result<Interruption> {
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terminates = signal(SignalKind::terminate())?;
-    let mut hang_ups = signal(SignalKind::hangup())?;
-    let timed_out = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
+/// The exit codes of GNU env(1).
+fn not_run(error: SpawnError) -> Failure {
+    let code = match &error {
+        SpawnError::NotFound { .. } | SpawnError::NoInterpreter { .. } => 127,
+        SpawnError::NotExecutable { .. } => 126,
+        SpawnError::Signals(_) => 125,
     };
-    Ok(tokio::select! {
-        _ = interrupts.recv() => Interruption::Interrupt,
-        _ = terminates.recv() => Interruption::Terminate,
-        _ = hang_ups.recv() => Interruption::Terminate,
-        () = timed_out => Interruption::Timeout,
-    })
+    Failure::new(code, anyhow!(error))
+}
+
+/// What ends a session without a command.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Ends {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn heard(mut self, timeout: Option<Duration>) -> Interruption {
+        let timed_out = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => Interruption::Interrupt,
+            _ = self.terminate.recv() => Interruption::Terminate,
+            _ = self.hang_up.recv() => Interruption::Terminate,
+            () = timed_out => Interruption::Timeout,
+        }
+    }
+}
+
+/// The address alone, as `--listen` takes it.
+fn of_ip(address: SocketAddr) -> String {
+    match address.ip() {
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+        std::net::IpAddr::V6(ip) => format!("'[{ip}]'"),
+    }
 }
 
 /// The trace that we are part of, or a new one (W3C Trace Context section 3.2).

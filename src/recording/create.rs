@@ -7,7 +7,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use super::format::{BODIES, HAR, INDEX, JOURNAL, MANIFEST, Manifest};
+use super::format::{BODIES, HAR, INDEX, JOURNAL, MANIFEST, Manifest, RESERVE};
+
+/// What stands in a recording's folder besides the bodies.
+const FILES: [&str; 7] = [
+    MANIFEST,
+    JOURNAL,
+    HAR,
+    INDEX,
+    RESERVE,
+    "capture.pcapng",
+    "capture-tls.pcapng",
+];
 
 /// Why a recording cannot be begun.
 #[derive(Debug, thiserror::Error)]
@@ -103,27 +114,36 @@ fn remove(dir: &Path) -> Result<(), CreateError> {
     let journal = File::open(&path).map_err(|source| at(&path, source))?;
     rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| CreateError::Busy(dir.to_owned()))?;
-    for name in [
-        MANIFEST,
-        JOURNAL,
-        HAR,
-        INDEX,
-        "capture.pcapng",
-        "capture-tls.pcapng",
-    ] {
-        match fs::remove_file(dir.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(at(&dir.join(name), error));
-            }
-            _ => {}
-        }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|source| at(dir, source))? {
+        names.push(entry.map_err(|source| at(dir, source))?.file_name());
+    }
+    // Whatever else lies there is the user's: then nothing is touched.
+    names.retain(|name| name != BODIES);
+    if !names.iter().all(|name| name.to_str().is_some_and(is_ours)) {
+        return Err(foreign());
+    }
+    for name in names {
+        let path = dir.join(name);
+        fs::remove_file(&path).map_err(|source| at(&path, source))?;
     }
     let bodies = dir.join(BODIES);
     if bodies.is_dir() && !bodies.is_symlink() {
         fs::remove_dir_all(&bodies).map_err(|source| at(&bodies, source))?;
     }
-    // Whatever else lies there is the user's: then the folder is not empty and stays.
-    fs::remove_dir(dir).map_err(|_| foreign())
+    fs::remove_dir(dir).map_err(|source| at(dir, source))
+}
+
+/// True for the files that recorders make, and for what a killed one left of them.
+fn is_ours(name: &str) -> bool {
+    let is_left_over = |file: &&str| {
+        let rest = name
+            .strip_prefix('.')
+            .and_then(|name| name.strip_prefix(file));
+        let pid = rest.and_then(|rest| rest.strip_prefix('.'));
+        pid.is_some_and(|pid| pid.bytes().all(|octet| octet.is_ascii_digit()))
+    };
+    FILES.contains(&name) || FILES.iter().any(is_left_over)
 }
 
 /// Writes `recording.json` anew: a temporary file, then a rename.
@@ -184,6 +204,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_recorder_left_is_replaced_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("one");
+        drop(create(&dir, false).unwrap());
+        for name in [RESERVE, ".recording.json.4711", ".session.har.1"] {
+            fs::write(dir.join(name), "").unwrap();
+        }
+        create(&dir, true).unwrap();
+    }
+
+    #[test]
     fn replacing_never_removes_what_no_recorder_made() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("thesis");
@@ -192,6 +223,7 @@ mod tests {
         assert!(matches!(create(&dir, true), Err(CreateError::Foreign(_))));
         fs::write(dir.join(JOURNAL), "").unwrap();
         assert!(matches!(create(&dir, true), Err(CreateError::Foreign(_))));
+        assert!(dir.join(JOURNAL).exists());
         assert_eq!(fs::read_to_string(dir.join("chapter1")).unwrap(), "words");
     }
 }

@@ -26,6 +26,8 @@ pub const BODIES: &str = "bodies";
 pub const HAR: &str = "session.har";
 /// The index's file name.
 pub const INDEX: &str = "index";
+/// The name of the file that keeps space back while a recorder runs.
+pub const RESERVE: &str = ".reserve";
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,16 +3,17 @@
 //! It takes all that is queued and writes it at once, so a busy recorder makes few writes. Whether
 //! it runs as a task on the traffic's runtime or on a thread of its own is the caller's one line.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::bodies::BodyStore;
 use super::create::Folder;
-use super::format::{self, Event, Gap};
+use super::format::{self, Event, Gap, RESERVE};
 use super::recorder::{Durability, Health, Line, Recorder};
 use super::sync::Syncer;
 use crate::clock::Clock;
@@ -66,7 +67,7 @@ impl Journal {
             )?),
         };
         let bodies = BodyStore::start(&folder.dir, durability, keep_bodies, syncer.clone())?;
-        let reserve = folder.dir.join(".reserve");
+        let reserve = folder.dir.join(RESERVE);
         let journal = Self {
             file,
             lines,
@@ -74,9 +75,7 @@ impl Journal {
             health: health.clone(),
             syncer,
             durability,
-            reserve: std::fs::write(&reserve, vec![0; RESERVE_BYTES])
-                .is_ok()
-                .then_some(reserve),
+            reserve: keep_back(&reserve).is_ok().then_some(reserve),
             seq: 0,
             length: 0,
             lost: None,
@@ -163,6 +162,12 @@ impl Journal {
     }
 }
 
+fn keep_back(reserve: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600);
+    made.open(reserve)?.write_all(&[0; RESERVE_BYTES])
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::create;
@@ -203,7 +208,7 @@ mod tests {
             drop(recorder);
             owner.join_all().await;
             assert_eq!(read(&dir).len(), 3);
-            assert!(!dir.join(".reserve").exists());
+            assert!(!dir.join(RESERVE).exists());
         }
     }
 

@@ -67,6 +67,10 @@ impl ParentProxies {
     /// Everything goes through the proxy `url`, but for `no_proxy`; a URL that cannot be used is an
     /// error at once.
     pub fn checked(url: &str, no_proxy: &str) -> Result<Self, ParentError> {
+        let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
+        if !matches!(scheme, "http" | "socks5" | "socks5h") {
+            return Err(ParentError::Scheme(scheme.to_owned()));
+        }
         let proxies = Self::from_variables(url, url, "");
         let probe = Target::new("probe.invalid", 443).map_err(ParentError::Address)?;
         match proxies.proxy_for(&probe, true)? {

@@ -2,11 +2,14 @@
 //!
 //! One binary, so that the support library is compiled once. No test reaches a real network.
 
+mod environment;
 mod har;
+mod misuse;
 mod phases;
 mod record;
 mod rooms;
 mod sample;
+mod signals;
 mod support;
 mod support_works;
 mod upstreams;

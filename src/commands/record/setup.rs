@@ -19,7 +19,7 @@ use crate::proxy::{Others, Policy};
 use crate::recording::format::{
     Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
 };
-use crate::redact::Redactor;
+use crate::redact::{self, Redactor};
 use crate::tls;
 use crate::upstream::ParentProxies;
 
@@ -75,7 +75,7 @@ pub(super) fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<Pa
             &variables.no_proxy,
         ),
         url => ParentProxies::checked(url, &variables.no_proxy)
-            .with_context(|| String::from("--upstream-proxy"))?,
+            .with_context(|| format!("--upstream-proxy {}", redact::url_without_secrets(url)))?,
     })
 }
 

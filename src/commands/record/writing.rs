@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
+use super::super::advice::Advise as _;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
 use super::super::{Failure, har, summary};
@@ -14,7 +15,7 @@ use super::{Naming, setup};
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::replayable::{Recorded, replayable};
-use crate::recording::format::{Close, Event, Manifest, State, Totals};
+use crate::recording::format::{Close, Event, JOURNAL, Manifest, State, Totals};
 use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
 use crate::replay;
 
@@ -42,7 +43,7 @@ impl Writing {
     ) -> anyhow::Result<Self> {
         let har = setup::har_file(args, &naming.dir)?;
         let made = create::create(&naming.dir, naming.replace);
-        let made = made.map_err(|error| explain(anyhow!(error), &naming))?;
+        let made = explain(made, &naming)?;
         let durability = match args.durability {
             cli::Durability::Process => Durability::Process,
             cli::Durability::Group => Durability::Group,
@@ -176,17 +177,19 @@ fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow:
     Ok(())
 }
 
-fn explain(error: anyhow::Error, naming: &Naming) -> anyhow::Error {
-    let exists = matches!(
-        error.downcast_ref::<create::CreateError>(),
-        Some(create::CreateError::Exists(_))
-    );
-    if !exists {
-        return error;
-    }
+fn explain(
+    made: Result<create::Folder, create::CreateError>,
+    naming: &Naming,
+) -> anyhow::Result<create::Folder> {
+    use create::CreateError::{Exists, Foreign};
     let dir = naming.dir.display();
-    anyhow!(
-        "{error}\nhelp: --force replaces it, -o takes another name; \
-         to look at it: modtape ls {dir}"
-    )
+    let replaceable = naming.dir.join(JOURNAL).is_file();
+    let help = match &made {
+        Err(Exists(_)) if replaceable => {
+            format!("--force replaces it, -o NAME takes another; see it with `modtape ls {dir}`")
+        }
+        Err(Exists(_) | Foreign(_)) => String::from("take another name with -o NAME"),
+        _ => return Ok(made?),
+    };
+    made.help(help)
 }

@@ -6,6 +6,7 @@
 //! - [`Blackhole`]: an address whose connections never come up.
 //! - [`Client`]: a raw client that goes through an HTTP proxy.
 //! - [`Recorder`]: a `modtape record` at work; [`Inside`]: the same legs in this process.
+//! - [`Spawned`]: a command that runs while a test looks on.
 //! - [`Sandbox`]: temporary folders and environments for `go` and `modtape`.
 //!
 //! Every server is a thread with its own runtime, stopped and joined when its value is dropped.
@@ -35,6 +36,7 @@ mod sandbox;
 mod serve;
 mod session;
 mod socks;
+mod spawned;
 
 #[allow(unused_imports, reason = "the same: not every test names every part")]
 pub use self::{
@@ -53,4 +55,5 @@ pub use self::{
     rules::Rule,
     sandbox::{Output, Sandbox, run},
     session::{Ended, Response, Session},
+    spawned::Spawned,
 };

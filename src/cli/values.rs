@@ -1,0 +1,120 @@
+//! How the words of the command line are read as values.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where recordings are, unless said otherwise.
+pub(super) const RECORDINGS: &str = "recordings";
+
+/// A folder of recordings; an empty variable means the same as none, as with `HTTPS_PROXY`.
+pub(super) fn folder(text: OsString) -> PathBuf {
+    if text.is_empty() {
+        return PathBuf::from(RECORDINGS);
+    }
+    PathBuf::from(text)
+}
+
+/// `127.0.0.1:4040`, `[::1]:4040`; without a port, a free one.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    let alone = || bare.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0));
+    text.parse().or_else(|_| alone()).map_err(|_| {
+        String::from("expected an IP address, such as 127.0.0.1, 127.0.0.1:4040 or [::1]:4040")
+    })
+}
+
+/// `250ms`, `10s`, `2m`, `1h30m`; a bare number is seconds, as in timeout(1).
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let form = || String::from("expected a duration such as 500ms, 10s, 2m or 1h30m");
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(end);
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" | "" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(form()),
+        };
+        let number: f64 = number.parse().map_err(|_| form())?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| form())?;
+        total = total.checked_add(part).ok_or_else(form)?;
+        rest = tail;
+    }
+    if total.is_zero() {
+        return Err(String::from("must be more than nothing"));
+    }
+    Ok(total)
+}
+
+/// `78` or `#78`.
+pub(super) fn exchange_id(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    digits
+        .parse()
+        .map_err(|_| String::from("expected an exchange's number, such as 78"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_needs_no_port() {
+        for (text, address) in [
+            ("127.0.0.1", "127.0.0.1:0"),
+            ("127.0.0.1:4040", "127.0.0.1:4040"),
+            ("::1", "[::1]:0"),
+            ("[::1]", "[::1]:0"),
+            ("[::1]:4040", "[::1]:4040"),
+        ] {
+            assert_eq!(listen(text), Ok(address.parse().unwrap()), "{text}");
+        }
+        for text in ["", ":4040", "4040", "localhost:0", "[127.0.0.1", "::1]"] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_folder_is_none() {
+        assert_eq!(folder(OsString::new()), PathBuf::from("recordings"));
+        assert_eq!(folder("x".into()), PathBuf::from("x"));
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("1h30m", 5_400_000),
+            ("2", 2_000),
+            ("1.5s", 1_500),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "0s",
+            "s",
+            "10x",
+            "-1s",
+            "1..2s",
+            "99999999999999999999h",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

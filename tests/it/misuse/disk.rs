@@ -1,0 +1,127 @@
+//! A disk that is full: the build goes on, and the recording says what it lacks.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use modtape::recording::Recording;
+
+use super::LIMIT;
+use crate::support::*;
+
+/// A small disk, mounted for one test; unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None`, with a line on stderr, where that is not allowed.
+    fn mount(at: &Path) -> Option<Self> {
+        std::fs::create_dir(at).expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=512k", "modtape-it"]);
+        let mounted = mount.arg(at).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        skipped("a full disk: mounting a small one takes root");
+        None
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "umount");
+    }
+}
+
+const HOST: &str = "proxy.golang.org";
+const ZIP: &str = "/m/@v/v1.0.0.zip";
+const LIST: &str = "/m/@v/list";
+
+fn origin() -> Origin {
+    let small = ((HOST, LIST), (200, "text/plain", "v1.0.0\n"));
+    let origin = Origin::start(Content::files([small]));
+    // Noise does not fit, whatever stands before it.
+    origin.add_rule(Rule::suffix(ZIP).generated(4 << 20));
+    origin
+}
+
+fn record(sandbox: &Sandbox, origin: &Origin, disk: &Disk, flags: &[&str]) -> Output {
+    let modtape = env!("CARGO_BIN_EXE_modtape");
+    let fetch = format!("'{modtape}' fetch https://{HOST}{ZIP} https://{HOST}{LIST} && exit 7");
+    let mut record = crate::record::record(sandbox, origin, flags, &["sh", "-c", &fetch]);
+    record.env("MODTAPE_RECORDINGS", &disk.0);
+    run(record, LIMIT)
+}
+
+#[test]
+fn a_full_disk_stops_no_build_and_is_told_loudly() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = Disk::mount(&sandbox.join("disk")) else {
+        return;
+    };
+    let origin = origin();
+    let output = record(&sandbox, &origin, &disk, &[]);
+    assert_eq!(output.status.code(), Some(7), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("! INCOMPLETE: "),
+        "{}",
+        output.stderr
+    );
+    assert!(output.stderr.contains("No space left"), "{}", output.stderr);
+    let requests = origin.requests();
+    assert!(
+        requests.iter().all(|served| served.is_complete),
+        "{requests:?}"
+    );
+    let recording = Recording::open(&disk.0.join("one")).expect("it opens");
+    assert!(!recording.gaps().is_empty());
+    assert!(!recording.manifest().replayable.complete);
+    // What came after the body that did not fit is there.
+    let rows = recording.rows();
+    assert!(
+        rows.iter()
+            .any(|row| row.url.ends_with(LIST) && row.body.is_some())
+    );
+}
+
+#[test]
+fn a_full_disk_is_an_error_where_completeness_was_required() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = Disk::mount(&sandbox.join("disk")) else {
+        return;
+    };
+    let output = record(&sandbox, &origin(), &disk, &["--require-complete"]);
+    assert_eq!(output.status.code(), Some(74), "{}", output.stderr);
+    assert!(
+        output
+            .stderr
+            .contains("error: the recording is incomplete: "),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn a_disk_that_fills_up_with_small_answers_closes_the_recording_all_the_same() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = Disk::mount(&sandbox.join("disk")) else {
+        return;
+    };
+    let origin = origin();
+    origin.add_rule(Rule::suffix(LIST).generated(15 << 10));
+    let modtape = env!("CARGO_BIN_EXE_modtape");
+    let urls = format!("https://{HOST}{LIST} ").repeat(60);
+    let fetch = format!("'{modtape}' fetch {urls} && exit 7");
+    let mut record = crate::record::record(&sandbox, &origin, &[], &["sh", "-c", &fetch]);
+    record.env("MODTAPE_RECORDINGS", &disk.0);
+    let output = run(record, LIMIT);
+    assert_eq!(output.status.code(), Some(7), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("! INCOMPLETE: "),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(origin.requests().len(), 60);
+    let recording = Recording::open(&disk.0.join("one")).expect("it opens");
+    assert!(!recording.gaps().is_empty(), "{:?}", recording.status());
+}
