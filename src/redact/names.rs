@@ -91,11 +91,23 @@ pub(super) fn is_secret_word(name: &str) -> bool {
         || has_telling_part(name)
 }
 
+/// The octets that a telling part can begin with: every field of every exchange is looked at.
+const FIRST: [bool; 256] = {
+    let mut first = [false; 256];
+    let mut i = 0;
+    while i < TELLING_PARTS.len() {
+        first[TELLING_PARTS[i].as_bytes()[0] as usize] = true;
+        i += 1;
+    }
+    first
+};
+
 fn has_telling_part(name: &[u8]) -> bool {
-    name.len() >= 5
-        && TELLING_PARTS
-            .iter()
-            .any(|part| name.windows(part.len()).any(|at| at == part.as_bytes()))
+    (0..name.len()).any(|start| {
+        let rest = &name[start..];
+        FIRST[usize::from(rest[0])]
+            && TELLING_PARTS.iter().any(|part| rest.starts_with(part.as_bytes()))
+    })
 }
 
 /// The first octets of `name` in lower case.
