@@ -20,7 +20,6 @@ use modtape::tls;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -69,9 +68,12 @@ where
 {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     println!("{}", listener.local_addr()?);
-    let mut stdin = tokio::io::stdin();
+    let (ends, mut ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let end = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        ends.send(end)
+    });
     let mut connections = JoinSet::new();
-    let mut byte = [0];
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -80,7 +82,7 @@ where
                 connections.spawn(serve(stream));
             }
             Some(_) = connections.join_next() => {}
-            _ = stdin.read(&mut byte) => return Ok(()),
+            _ = &mut ended => return Ok(()),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::gomod::Route;
 use crate::recording::BodySink;
 use crate::recording::bodies::NotKept;
 use crate::recording::format::Event;
+use crate::redact::Redactor;
 use crate::upstream::Journey;
 
 /// A response head as it is kept for the records.
@@ -121,7 +122,7 @@ impl Ticket {
             method: request.method.as_str().to_owned(),
             url: context.redactor.url(url),
             version: headers::version_name(request.version).to_owned(),
-            headers: context.redactor.fields(&headers::fields(&request.headers)),
+            headers: recorded(&context.redactor, headers::fields(&request.headers)),
         };
         let ticket = Self {
             id,
@@ -229,9 +230,9 @@ impl Ticket {
             status: head.status.as_u16(),
             reason: head.reason,
             version: head.version.to_owned(),
-            headers: redactor.fields(&head.headers),
+            headers: recorded(redactor, head.headers),
             trailers: trailers.map_or_else(Vec::new, |trailers| {
-                redactor.fields(&headers::fields(trailers))
+                recorded(redactor, headers::fields(trailers))
             }),
             request_body: request_body.map(|body| self.kept(body, "request body")),
             body: body.map(|body| self.kept(body, "body")),
@@ -273,7 +274,7 @@ impl Ticket {
             phase: self.stamps.phase(),
             why: redactor.text(why),
             status: head.as_ref().map(|head| head.status.as_u16()),
-            headers: head.map_or_else(Vec::new, |head| redactor.fields(&head.headers)),
+            headers: head.map_or_else(Vec::new, |head| recorded(redactor, head.headers)),
             body_bytes: self.body_bytes,
             phases_us,
         };
@@ -307,6 +308,12 @@ impl Ticket {
             error = (!error.is_empty()).then_some(error),
         );
     }
+}
+
+/// Fields without their secrets.
+fn recorded(redactor: &Redactor, mut fields: Fields) -> Fields {
+    redactor.redact_fields(&mut fields);
+    fields
 }
 
 impl Drop for Ticket {

@@ -273,11 +273,18 @@ pub fn to_text(t_us: Timestamp, event: &Event) -> Vec<u8> {
         #[serde(flatten)]
         event: &'a Event,
     }
-    let mut text = Vec::with_capacity(1024);
+    let mut text = Vec::with_capacity(1024 + inline_bytes(event));
     serde_json::to_writer(&mut text, &Text { t_us, event })
         .expect("records hold only strings and integers");
     text.remove(0);
     text
+}
+
+/// Octets of bodies that stand in the line itself.
+fn inline_bytes(event: &Event) -> usize {
+    let Event::End(end) = event else { return 0 };
+    let inline = end.body.as_ref().and_then(|body| body.inline.as_ref());
+    inline.map_or(0, |octets| octets.0.len())
 }
 
 /// Appends the line of sequence number `seq` with the rest of its text as [`to_text`] made it.

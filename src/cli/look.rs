@@ -1,0 +1,125 @@
+//! Looking at recordings: `ls`, `show`, `export`, `recordings`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Bodies;
+use super::values::exchange_id;
+
+/// `modtape ls`
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub name: String,
+    /// Order by
+    #[arg(long, value_name = "KEY", default_value = "start")]
+    pub sort: SortKey,
+    /// Only the first so many
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What exchanges can be ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SortKey {
+    /// When they started
+    Start,
+    /// The longest first
+    Time,
+    /// The largest body first
+    Size,
+    /// By host, then start
+    Host,
+    /// By status, then start
+    Status,
+}
+
+/// `modtape show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The exchange's number; `#` in front is fine
+    #[arg(value_parser = exchange_id)]
+    pub id: u64,
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub name: String,
+    /// Only the headers
+    #[arg(long, group = "part")]
+    pub headers: bool,
+    /// Only the timings
+    #[arg(long, group = "part")]
+    pub timings: bool,
+    /// Only the body, as it was received
+    #[arg(long, group = "part")]
+    pub body: bool,
+    /// A curl command that asks the same again
+    #[arg(long, group = "part")]
+    pub curl: bool,
+    /// All of it as JSON
+    #[arg(long, group = "part")]
+    pub json: bool,
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "FILE", requires = "body")]
+    pub output: Option<PathBuf>,
+}
+
+/// `modtape export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The format
+    pub format: ExportFormat,
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub name: String,
+    /// Write to this file; `-` is stdout
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// Which bodies it holds: small ones are up to 64 KiB
+    #[arg(long, value_name = "WHICH", default_value = "small")]
+    pub har_bodies: Bodies,
+}
+
+/// Formats that a recording can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// HTTP Archive 1.2, for every HAR viewer
+    Har,
+}
+
+/// `modtape recordings`
+#[derive(Debug, Args)]
+pub struct RecordingsArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: RecordingsCommand,
+}
+
+/// What to do with recordings.
+#[derive(Debug, Subcommand)]
+pub enum RecordingsCommand {
+    /// List them, newest first
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell all about one
+    Info {
+        /// A name, a path, @last, or @2 for the one before
+        #[arg(default_value = "@last")]
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the folder of one, or of all
+    Path {
+        /// A name, a path, @last, or @2 for the one before
+        name: Option<String>,
+    },
+}
