@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use modtape::clock::Clock;
+use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::{Exchange, Phase, Timings};
 use modtape::proxy::Deadlines;
 use modtape::recording::Recording;
@@ -49,7 +49,17 @@ async fn ask(recorder: &Recorder, alpn: Alpn) -> Duration {
     let answer = session(recorder, alpn).await.get("/a").await;
     let answer = answer.expect("an answer");
     assert!(answer.is_whole_ok(), "{answer:?}");
-    clock.now().since(Default::default())
+    clock.now().since(Timestamp::default())
+}
+
+/// As [`ask`], for the second request of a connection: the time around that request alone.
+async fn ask_again(recorder: &Recorder, alpn: Alpn) -> Duration {
+    let mut session = session(recorder, alpn).await;
+    session.get("/first").await.expect("an answer");
+    let clock = Clock::start();
+    let answer = session.get("/a").await.expect("an answer");
+    assert!(answer.is_whole_ok(), "{answer:?}");
+    clock.now().since(Timestamp::default())
 }
 
 fn took(timings: &Timings, phase: Phase) -> Option<Duration> {
@@ -66,8 +76,10 @@ fn assert_only_slow(exchange: &Exchange, slow: Phase, delay: Duration, seen: Dur
     let long = took(&timings, slow).unwrap_or_default();
     let others = Duration::from_micros(timings.total_us()) - long;
     let least = delay.saturating_sub(others);
-    assert!((least..=seen).contains(&long), "{slow}: {timings:?}, the client saw {seen:?}");
-    assert!(others < SMALL, "{timings:?}");
+    let told = format!("{slow} {long:?}, the client saw {seen:?}, {timings:?}");
+    assert!((least..=seen).contains(&long), "{told}");
+    assert!(others < SMALL, "{told}");
+    eprintln!("{told}");
 }
 
 /// The peer cannot have begun to wait before our request left: its whole delay is in `wait`.
@@ -85,10 +97,15 @@ fn assert_sums(recording: &Recording) {
     let exchanges = exchanges(recording);
     for (at, event) in records(recording) {
         let Event::End(end) = event else { continue };
-        let begun = exchanges.iter().find(|exchange| exchange.begin.id == end.id);
+        let begun = exchanges
+            .iter()
+            .find(|exchange| exchange.begin.id == end.id);
         let whole = at.micros_since(begun.expect("an end has a begin").started);
         let summed = end.phases_us.total_us() + end.own_us;
-        assert!(whole.abs_diff(summed) <= 1_000, "{whole} is not {summed}: {end:?}");
+        assert!(
+            whole.abs_diff(summed) <= 1_000,
+            "{whole} is not {summed}: {end:?}"
+        );
         ends += 1;
     }
     assert_eq!(ends, exchanges.len(), "every exchange has an end");
@@ -98,13 +115,35 @@ fn assert_sums(recording: &Recording) {
 async fn a_slow_answer_shows_in_wait() {
     let origin = origin(Rule::any().delay(DELAY));
     let recorder = Recorder::to(&origin, &[]);
-    let seen = [ask(&recorder, BOTH[0]).await, ask(&recorder, BOTH[1]).await];
+    let firsts = [ask(&recorder, BOTH[0]).await, ask(&recorder, BOTH[1]).await];
     let recorded = recorder.finish().await;
     let exchanges = recorded.exchanges();
     assert_eq!(exchanges.len(), 2);
-    for ((exchange, seen), version) in exchanges.iter().zip(seen).zip(["HTTP/1.1", "HTTP/2"]) {
+    for ((exchange, seen), version) in exchanges.iter().zip(firsts).zip(["HTTP/1.1", "HTTP/2"]) {
         assert_eq!(exchange.end().expect("it ended").version, version);
         assert_waited(exchange, seen);
+    }
+    assert_sums(&recorded.recording);
+}
+
+#[tokio::test]
+async fn what_an_answer_takes_is_what_its_client_sees() {
+    // Between the origin's delay and the client's own clock there is no room for another figure.
+    let origin = origin(Rule::suffix("/a").delay(DELAY));
+    let recorder = Recorder::to(&origin, &[]);
+    let seconds = [
+        ask_again(&recorder, BOTH[0]).await,
+        ask_again(&recorder, BOTH[1]).await,
+    ];
+    let recorded = recorder.finish().await;
+    let exchanges = recorded.exchanges();
+    let slow = exchanges
+        .iter()
+        .filter(|exchange| exchange.begin.url.ends_with("/a"));
+    for (exchange, seen) in slow.zip(seconds) {
+        assert_waited(exchange, seen);
+        let whole = Duration::from_micros(exchange.timings().total_us());
+        assert!(whole <= seen, "{whole:?} of {seen:?}");
     }
     assert_sums(&recorded.recording);
 }
@@ -154,19 +193,31 @@ async fn a_reused_connection_has_no_dial() {
         session.send(request).await.expect("an answer");
     }
     let recorded = recorder.finish().await;
-    assert_eq!(origin.connections(), 2, "one upstream connection a client connection");
+    assert_eq!(
+        origin.connections(),
+        2,
+        "one upstream connection a client connection"
+    );
     let opened = recorded.opened();
     for (of_one, opened) in recorded.exchanges().chunks(4).zip(&opened) {
-        let [first, others @ ..] = of_one else { panic!("four requests each") };
+        let [first, others @ ..] = of_one else {
+            panic!("four requests each")
+        };
         let timings = first.timings();
         let dial = [Phase::Dns, Phase::Connect, Phase::Tls].map(|phase| timings[phase]);
         assert!(dial.iter().all(Option::is_some), "{timings:?}");
         assert_eq!(dial, [opened.dns_us, opened.connect_us, opened.tls_us]);
-        assert_eq!(first.started, opened.started_us, "it starts with the CONNECT");
+        assert_eq!(
+            first.started, opened.started_us,
+            "it starts with the CONNECT"
+        );
         for other in others {
             let timings = other.timings();
             let phases: Vec<_> = timings.iter().map(|(phase, _)| phase).collect();
-            assert_eq!(phases, [Phase::Blocked, Phase::Send, Phase::Wait, Phase::Receive]);
+            assert_eq!(
+                phases,
+                [Phase::Blocked, Phase::Send, Phase::Wait, Phase::Receive]
+            );
         }
     }
     assert_sums(&recorded.recording);
@@ -182,16 +233,22 @@ async fn streams_at_the_same_time_have_phases_of_their_own() {
     let mut two = one.fork();
     let clock = Clock::start();
     let (slow, quick) = tokio::join!(one.get("/slow"), two.get("/a"));
-    let seen = clock.now().since(Default::default());
+    let seen = clock.now().since(Timestamp::default());
     assert!(slow.expect("an answer").is_whole_ok() && quick.expect("an answer").is_whole_ok());
     drop((one, two));
     let recorded = recorder.finish().await;
     let exchanges = recorded.exchanges();
-    let (slow, quick): (Vec<_>, Vec<_>) =
-        exchanges.iter().partition(|exchange| exchange.begin.url.ends_with("/slow"));
+    let (slow, quick): (Vec<_>, Vec<_>) = exchanges
+        .iter()
+        .partition(|exchange| exchange.begin.url.ends_with("/slow"));
     assert_waited(slow[0], seen);
     let timings = quick[1].timings();
-    assert!(timings.iter().all(|(_, us)| Duration::from_micros(us) < SMALL), "{timings:?}");
+    assert!(
+        timings
+            .iter()
+            .all(|(_, us)| Duration::from_micros(us) < SMALL),
+        "{timings:?}"
+    );
     assert_sums(&recorded.recording);
 }
 
@@ -203,7 +260,10 @@ async fn a_client_that_does_not_read_is_told_apart_from_a_slow_upstream() {
     let origin = Origin::builder(files()).rule(large).rule(slow).start();
     let recorder = Recorder::to(&origin, &[]);
     for alpn in BOTH {
-        let (mut holding, mut other) = (session(&recorder, alpn).await, session(&recorder, alpn).await);
+        let (mut holding, mut other) = (
+            session(&recorder, alpn).await,
+            session(&recorder, alpn).await,
+        );
         let request = holding.request("/large");
         let response = holding.start(request).await.expect("a head");
         // The client reads on only when slow answers have come on another connection: by the last
@@ -212,7 +272,10 @@ async fn a_client_that_does_not_read_is_told_apart_from_a_slow_upstream() {
             other.get("/slow").await.expect("an answer");
         }
         let response = Response::read(response).await;
-        assert!(response.is_whole_ok() && response.body_bytes == BYTES, "{alpn:?}");
+        assert!(
+            response.is_whole_ok() && response.body_bytes == BYTES,
+            "{alpn:?}"
+        );
     }
     let recorded = recorder.finish().await;
     for exchange in recorded.exchanges() {
@@ -256,9 +319,14 @@ async fn a_first_request_that_comes_late_does_not_own_the_dial() {
                 assert_eq!(timings[phase].is_some(), owns, "{phase} {timings:?}");
             }
             let connection = recording.connection(exchange.begin.connection);
-            let opened = connection.and_then(|row| row.opened.as_ref()).expect("it was opened");
+            let opened = connection
+                .and_then(|row| row.opened.as_ref())
+                .expect("it was opened");
             assert_eq!(exchange.started == opened.started_us, owns, "{exchange:?}");
-            assert!(opened.tls_us.is_some(), "the connection tells in any case: {opened:?}");
+            assert!(
+                opened.tls_us.is_some(),
+                "the connection tells in any case: {opened:?}"
+            );
         }
         assert_sums(&recording);
     }

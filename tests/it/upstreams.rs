@@ -39,11 +39,18 @@ fn nobody() -> String {
 fn assert_ours(answer: &Response, status: u16, reason: &str) {
     let text = answer.text();
     assert_eq!(answer.status, status, "{text}");
-    assert!(text.starts_with("modtape: ") && text.contains(reason), "{text:?} without {reason:?}");
+    assert!(
+        text.starts_with("modtape: ") && text.contains(reason),
+        "{text:?} without {reason:?}"
+    );
     assert!(!text.contains(MARK) && text.lines().count() == 1, "{text}");
     let kind = answer.header("content-type");
     assert_eq!(kind, Some("text/plain; charset=utf-8"), "go shows no other");
-    assert!(answer.header("x-modtape-id").is_some(), "{:?}", answer.headers);
+    assert!(
+        answer.header("x-modtape-id").is_some(),
+        "{:?}",
+        answer.headers
+    );
     assert_eq!(answer.ended, Ended::Clean);
 }
 
@@ -51,7 +58,11 @@ fn assert_ours(answer: &Response, status: u16, reason: &str) {
 #[track_caller]
 fn assert_recorded_as_ours(exchange: &Exchange, answer: &Response) {
     let end = exchange.end().unwrap_or_else(|| panic!("{exchange:?}"));
-    assert_eq!((end.status, end.made_by), (answer.status, MadeBy::Modtape), "{end:?}");
+    assert_eq!(
+        (end.status, end.made_by),
+        (answer.status, MadeBy::Modtape),
+        "{end:?}"
+    );
     let body = end.body.as_ref().expect("it has a body");
     assert_eq!(body.sha256.to_string(), answer.body_sha256);
 }
@@ -59,8 +70,14 @@ fn assert_recorded_as_ours(exchange: &Exchange, answer: &Response) {
 /// The recording says that the answer stopped after `bytes` octets of its body.
 #[track_caller]
 fn assert_aborted(exchange: &Exchange, bytes: u64) {
-    let Outcome::Aborted(abort) = &exchange.outcome else { panic!("{exchange:?}") };
-    assert_eq!((abort.status, abort.body_bytes), (Some(200), bytes), "{abort:?}");
+    let Outcome::Aborted(abort) = &exchange.outcome else {
+        panic!("{exchange:?}")
+    };
+    assert_eq!(
+        (abort.status, abort.body_bytes),
+        (Some(200), bytes),
+        "{abort:?}"
+    );
     assert!(abort.why.contains("upstream"), "{abort:?}");
 }
 
@@ -81,7 +98,11 @@ async fn what_cannot_be_reached_is_told_in_the_reason_phrase() {
         let client = Client::open(recorder.proxy()).await;
         let answer = client.connect(&format!("{HOST}:443"), &[]).await;
         assert_eq!(answer.status, 502, "{}", answer.head);
-        assert!(answer.reason.starts_with("modtape: cannot "), "{}", answer.reason);
+        assert!(
+            answer.reason.starts_with("modtape: cannot "),
+            "{}",
+            answer.reason
+        );
         assert!(answer.reason.contains(reason), "{}", answer.reason);
         let recorded = recorder.finish().await;
         let error = recorded.opened().remove(0).error.expect("it failed");
@@ -116,7 +137,11 @@ async fn an_answer_that_is_no_http_is_told_in_a_502() {
     let raw = RawOrigin::start(|_| vec![Step::send("SSH-2.0-OpenSSH_9.6\r\n\r\n"), Step::Close]);
     let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
     let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
-    let answer = session(&recorder, Alpn::Http1).await.get("/a").await.expect("ours");
+    let answer = session(&recorder, Alpn::Http1)
+        .await
+        .get("/a")
+        .await
+        .expect("ours");
     assert_ours(&answer, 502, "the upstream");
     assert_recorded_as_ours(&recorder.finish().await.only(), &answer);
 }

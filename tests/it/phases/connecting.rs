@@ -52,7 +52,10 @@ async fn an_address_that_does_not_answer_shows_in_connect() {
         assert_eq!(opened.tries[1].error.as_deref(), Some("no answer"));
         let connect = opened.connect_us.expect("it connected");
         let dead_us = opened.tries[1].took_us;
-        assert!((HEAD_START.as_micros() as u64..=connect).contains(&dead_us), "{opened:?}");
+        assert!(
+            (HEAD_START.as_micros() as u64..=connect).contains(&dead_us),
+            "{opened:?}"
+        );
     }
     assert_sums(&recorded.recording);
 }
@@ -67,7 +70,11 @@ async fn an_address_that_refuses_costs_no_time() {
     let connect = took(&recorded.only().timings(), Phase::Connect);
     assert!(connect.expect("it connected") < HEAD_START, "{connect:?}");
     let opened = recorded.opened().remove(0);
-    let failed: Vec<_> = opened.tries.iter().map(|tried| tried.error.is_some()).collect();
+    let failed: Vec<_> = opened
+        .tries
+        .iter()
+        .map(|tried| tried.error.is_some())
+        .collect();
     assert_eq!(failed, [true, true, false], "{opened:?}");
 }
 
@@ -83,7 +90,10 @@ async fn a_slow_parent_proxy_shows_in_connect_and_its_credentials_nowhere() {
             true => ParentProxy::socks5(origin.addr()),
         };
         let parent = parent.delay(DELAY).credentials(USER, PASSWORD).start();
-        let url = format!("--upstream-proxy={kind}://{USER}:{PASSWORD}@{}", parent.addr());
+        let url = format!(
+            "--upstream-proxy={kind}://{USER}:{PASSWORD}@{}",
+            parent.addr()
+        );
         let recorder = Recorder::trusting(origin.root_pem_path(), &[&url]);
         let seen = [ask(&recorder, BOTH[0]).await, ask(&recorder, BOTH[1]).await];
         let recorded = recorder.finish().await;
@@ -105,22 +115,33 @@ async fn a_slow_parent_proxy_shows_in_connect_and_its_credentials_nowhere() {
 #[tokio::test]
 async fn a_parent_proxy_that_refuses_is_named_without_credentials() {
     let origin = Origin::start(files());
-    let http = ParentProxy::http(origin.addr()).refuse(403, "not for you").start();
+    let http = ParentProxy::http(origin.addr())
+        .refuse(403, "not for you")
+        .start();
     let socks = ParentProxy::socks5(origin.addr()).refuse(5, "").start();
-    let wants_more = ParentProxy::http(origin.addr()).credentials("other", "secret").start();
+    let wants_more = ParentProxy::http(origin.addr())
+        .credentials("other", "secret")
+        .start();
     for (parent, scheme, word) in [
         (&http, "http", "403 not for you"),
         (&socks, "socks5", "refused"),
         (&wants_more, "http", "407"),
     ] {
-        let url = format!("--upstream-proxy={scheme}://{USER}:{PASSWORD}@{}", parent.addr());
+        let url = format!(
+            "--upstream-proxy={scheme}://{USER}:{PASSWORD}@{}",
+            parent.addr()
+        );
         let recorder = Recorder::trusting(origin.root_pem_path(), &[&url]);
         let client = Client::open(recorder.proxy()).await;
         let answer = client.connect(&format!("{HOST}:443"), &[]).await;
         assert_eq!(answer.status, 502, "{}", answer.head);
         let begins = format!("modtape: parent proxy {}", parent.url());
         assert!(answer.reason.starts_with(&begins), "{}", answer.reason);
-        assert!(answer.reason.to_lowercase().contains(word), "{}", answer.reason);
+        assert!(
+            answer.reason.to_lowercase().contains(word),
+            "{}",
+            answer.reason
+        );
         let recorded = recorder.finish().await;
         let opened = recorded.opened().remove(0);
         assert_eq!(opened.mode, Mode::Refuse);
@@ -138,7 +159,11 @@ fn assert_no_credentials(recorded: &Recorded) {
         let text = String::from_utf8_lossy(text);
         text.contains(PASSWORD) || text.contains(&basic)
     };
-    assert!(!holds(recorded.output.stderr.as_bytes()), "{}", recorded.output.stderr);
+    assert!(
+        !holds(recorded.output.stderr.as_bytes()),
+        "{}",
+        recorded.output.stderr
+    );
     let mut files = 0;
     for_each_file(recorded.recording.dir(), &mut |path| {
         files += 1;
@@ -159,21 +184,63 @@ fn for_each_file(folder: &Path, visit: &mut dyn FnMut(&Path)) {
 }
 
 #[tokio::test]
+async fn the_first_plain_request_dials_and_has_no_tls() {
+    let origin = Origin::start(files());
+    let recorder = Recorder::to(&origin, &[]);
+    let mut client = Client::open(recorder.proxy()).await;
+    for _ in 0..2 {
+        let request = format!("GET http://{HOST}/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        client
+            .send(request)
+            .await
+            .expect("the proxy takes a request");
+        let head = client.read_head().await.expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert_eq!(client.read_exactly(6).await.expect("its body"), b"a body");
+    }
+    drop(client);
+    let recorded = recorder.finish().await;
+    let [first, second] = &recorded.exchanges()[..] else {
+        panic!("two requests")
+    };
+    let dial = [Phase::Dns, Phase::Connect, Phase::Tls];
+    assert_eq!(
+        dial.map(|phase| first.timings()[phase].is_some()),
+        [true, true, false]
+    );
+    assert_eq!(
+        dial.map(|phase| second.timings()[phase].is_some()),
+        [false; 3]
+    );
+    assert_eq!(recorded.opened()[0].mode, Mode::Plain);
+    assert_sums(&recorded.recording);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_never_used_tells_what_it_took() {
     let slow = Handshake::any().delay(DELAY);
     let origin = Origin::builder(files()).handshake(slow).start();
     let recorder = Recorder::to(&origin, &[]);
     let target = format!("{HOST}:443");
-    let dialled = Client::open(recorder.proxy()).await.connect(&target, &[]).await;
+    let dialled = Client::open(recorder.proxy())
+        .await
+        .connect(&target, &[])
+        .await;
     let hello = recorder.hello(HOST);
-    let shaken = Client::open(recorder.proxy()).await.connect(&target, &[]).await;
+    let shaken = Client::open(recorder.proxy())
+        .await
+        .connect(&target, &[])
+        .await;
     let mut shaken = shaken.client.handshake(&hello).await.expect("a handshake");
     shaken.shutdown().await.expect("a connection can be ended");
     drop((dialled, shaken));
     let recorded = recorder.finish().await;
     assert_eq!(recorded.exchanges(), []);
     let opened = recorded.opened();
-    assert!(opened.iter().all(|opened| opened.connect_us.is_some()), "{opened:?}");
+    assert!(
+        opened.iter().all(|opened| opened.connect_us.is_some()),
+        "{opened:?}"
+    );
     let tls: Vec<_> = opened.iter().map(|opened| opened.tls_us).collect();
     assert_eq!(tls[0], None, "it never came to that");
     assert!(tls[1] >= Some(DELAY.as_micros() as u64), "{opened:?}");

@@ -16,7 +16,10 @@ async fn assert_asked_again(recorder: Recorder, alpn: Alpn) -> Recorded {
     drop(session);
     let recorded = recorder.finish().await;
     let exchanges = recorded.exchanges();
-    let ends: Vec<_> = exchanges.iter().map(|exchange| exchange.end().expect("it ended")).collect();
+    let ends: Vec<_> = exchanges
+        .iter()
+        .map(|exchange| exchange.end().expect("it ended"))
+        .collect();
     let attempts: Vec<_> = ends.iter().map(|end| end.attempts.len()).collect();
     assert_eq!(attempts, [0, 1, 0], "{ends:?}");
     let Attempt { connection, error } = &ends[1].attempts[0];
@@ -89,7 +92,16 @@ async fn a_request_that_nobody_answered_before_is_not_asked_again() {
         let answer = session.get("/a").await.expect("an answer of ours");
         assert_eq!(answer.status, 502);
         drop(session);
-        assert_eq!(recorder.finish().await.only().end().expect("it ended").attempts, []);
+        assert_eq!(
+            recorder
+                .finish()
+                .await
+                .only()
+                .end()
+                .expect("it ended")
+                .attempts,
+            []
+        );
         assert_eq!(origin.requests().len(), 1);
     }
 }
@@ -103,7 +115,14 @@ async fn a_request_with_a_body_is_not_asked_again() {
     let mut request = session.request("/a");
     *request.method_mut() = http::Method::POST;
     *request.body_mut() = http_body_util::Full::from("once");
-    assert_eq!(session.send(request).await.expect("an answer of ours").status, 502);
+    assert_eq!(
+        session
+            .send(request)
+            .await
+            .expect("an answer of ours")
+            .status,
+        502
+    );
     drop(session);
     recorder.finish().await;
     assert_eq!(origin.requests().len(), 2);
@@ -146,14 +165,20 @@ impl Frames {
             pending.drain(..PREFACE.len());
         }
         let mut frames = Vec::new();
-        while let Some(head) = pending.first_chunk::<9>().filter(|_| !pending.starts_with(b"PRI")) {
+        while let Some(head) = pending
+            .first_chunk::<9>()
+            .filter(|_| !pending.starts_with(b"PRI"))
+        {
             let whole = 9 + u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
             if pending.len() < whole {
                 break;
             }
             let is_ack = head[3] == SETTINGS && head[4] == 1;
             if !is_ack {
-                frames.push((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]])));
+                frames.push((
+                    head[3],
+                    u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+                ));
             }
             pending.drain(..whole);
         }

@@ -47,7 +47,11 @@ pub async fn answer(
             .push((CONNECTION, HeaderValue::from_static("close")));
     }
     entry.watch(link.flushed.clone());
-    Ok(build(&script, (served.method == Method::HEAD, usual(&link, &served)), entry))
+    Ok(build(
+        &script,
+        (served.method == Method::HEAD, usual(&link, &served)),
+        entry,
+    ))
 }
 
 fn read_head(link: &Link, request: &Request<Incoming>) -> Served {
@@ -117,11 +121,7 @@ fn usual(link: &Link, served: &Served) -> File {
     }
 }
 
-fn build(
-    script: &Script,
-    (is_head, usual): (bool, File),
-    entry: Entry,
-) -> Response<ScriptedBody> {
+fn build(script: &Script, (is_head, usual): (bool, File), entry: Entry) -> Response<ScriptedBody> {
     let source = script.source.clone().unwrap_or(Source::Bytes(usual.body));
     let source = match source {
         Source::Bytes(bytes) if script.is_gzip => Source::Bytes(gzip(&bytes)),
@@ -145,7 +145,11 @@ fn build(
     }
     override_headers(&mut headers, script);
     // The HTTP library would send it over HTTP/2, as an error of the protocol.
-    let source = if is_head { Source::Bytes(Bytes::new()) } else { source };
+    let source = if is_head {
+        Source::Bytes(Bytes::new())
+    } else {
+        source
+    };
     let mut response = Response::new(ScriptedBody::new(source, script.pace.clone(), entry));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status code");
     *response.headers_mut() = headers;

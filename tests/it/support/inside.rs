@@ -53,9 +53,13 @@ impl Inside {
             CertificateAuthority::new(&Scope::Hosts(hosts.clone()), clock.wall_start(), day)
                 .expect("an authority");
         let root_pem = pem_file(&to_pem(authority.root()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has a port");
         let proxy = listener.local_addr().expect("it is bound");
-        let to = format!("::127.0.0.1:{}", upstream.port()).parse().expect("an override");
+        let to = format!("::127.0.0.1:{}", upstream.port())
+            .parse()
+            .expect("an override");
         let roots = pem_file(root.pem());
         let roots = Roots::load(&RootSources {
             extra: vec![roots.path().to_owned()],
@@ -110,7 +114,11 @@ impl Inside {
     /// Stops, waits for every connection and line, and opens the recording.
     pub async fn finish(&mut self) -> Recording {
         // The journal ends with the last of its senders, which the context holds.
-        self.context.take().expect("it is finished once").stop.cancel();
+        self.context
+            .take()
+            .expect("it is finished once")
+            .stop
+            .cancel();
         within(std::mem::take(&mut self.tasks).join_all()).await;
         Recording::open_whole(&self.folder.path().join("one")).expect("a recording")
     }

@@ -46,7 +46,10 @@ impl Recorder {
     /// Records whatever leads to `origin`, under any name.
     pub fn to(origin: &Origin, flags: &[&str]) -> Self {
         let everywhere = format!("--connect-to=::127.0.0.1:{}", origin.addr().port());
-        Self::trusting(origin.root_pem_path(), &[&[&everywhere[..]], flags].concat())
+        Self::trusting(
+            origin.root_pem_path(),
+            &[&[&everywhere[..]], flags].concat(),
+        )
     }
 
     /// Trusts the roots in `root_pem` upstream; where it connects to is said by `flags`.
@@ -194,7 +197,9 @@ pub fn exchanges(recording: &Recording) -> Vec<Exchange> {
 /// The journal's records with their stamps, in order.
 pub fn records(recording: &Recording) -> Vec<(Timestamp, Event)> {
     let journal = fs::read(recording.dir().join(JOURNAL)).expect("a recording has a journal");
-    let lines = journal.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
+    let lines = journal
+        .split(|octet| *octet == b'\n')
+        .filter(|line| !line.is_empty());
     let records = lines.map(|line| Record::parse_line(line).expect("the journal is whole"));
     records.map(|record| (record.t_us, record.event)).collect()
 }

@@ -7,20 +7,54 @@ use modtape::exchange::Octets;
 use super::*;
 
 const SHAPES: [&str; 10] = [
-    "/plain", "/gzip", "/chunked", "/empty", "/moved", "/unchanged", "/missing", "/gone",
-    "/teapot", "/large",
+    "/plain",
+    "/gzip",
+    "/chunked",
+    "/empty",
+    "/moved",
+    "/unchanged",
+    "/missing",
+    "/gone",
+    "/teapot",
+    "/large",
 ];
 
 fn shapes() -> Origin {
     Origin::builder(marked())
-        .rule(Rule::suffix("/plain").status(200).body(MARK).header("x-twice", "1").header("x-twice", "2"))
-        .rule(Rule::suffix("/gzip").status(200).body(MARK.repeat(99)).gzip())
-        .rule(Rule::suffix("/chunked").status(200).generated(70_000).chunked())
+        .rule(
+            Rule::suffix("/plain")
+                .status(200)
+                .body(MARK)
+                .header("x-twice", "1")
+                .header("x-twice", "2"),
+        )
+        .rule(
+            Rule::suffix("/gzip")
+                .status(200)
+                .body(MARK.repeat(99))
+                .gzip(),
+        )
+        .rule(
+            Rule::suffix("/chunked")
+                .status(200)
+                .generated(70_000)
+                .chunked(),
+        )
         .rule(Rule::suffix("/empty").status(200).body(""))
         .rule(Rule::suffix("/moved").redirect("https://storage.googleapis.com/x?y=z"))
-        .rule(Rule::suffix("/unchanged").status(304).header("etag", "\"x\"").body(""))
+        .rule(
+            Rule::suffix("/unchanged")
+                .status(304)
+                .header("etag", "\"x\"")
+                .body(""),
+        )
         .rule(Rule::suffix("/gone").status(410).body("not found: gone\n"))
-        .rule(Rule::suffix("/teapot").status(418).header("x-latin", b"caf\xe9").body("short"))
+        .rule(
+            Rule::suffix("/teapot")
+                .status(418)
+                .header("x-latin", b"caf\xe9")
+                .body("short"),
+        )
         .rule(Rule::suffix("/large").status(200).generated(200_000))
         .start()
 }
@@ -34,7 +68,11 @@ fn request(session: &Session, method: &Method, path: &str) -> Request<Full<bytes
 /// The origin's own answer, without a proxy.
 async fn direct(origin: &Origin, alpn: Alpn) -> Session {
     let hello = Hello::new(HOST, origin.root_pem_path()).alpn(alpn);
-    let client = Client::open(origin.addr()).await.handshake(&hello).await.expect("a handshake");
+    let client = Client::open(origin.addr())
+        .await
+        .handshake(&hello)
+        .await
+        .expect("a handshake");
     client.into_session().await.expect("HTTP begins")
 }
 
@@ -57,13 +95,23 @@ async fn an_answer_passes_as_it_would_without_us() {
         for method in [Method::GET, Method::HEAD] {
             for path in SHAPES {
                 let asked = format!("{alpn:?} {method} {path}");
-                let ours = through.send(request(&through, &method, path)).await.expect(&asked);
-                let theirs = direct.send(request(&direct, &method, path)).await.expect(&asked);
+                let ours = through
+                    .send(request(&through, &method, path))
+                    .await
+                    .expect(&asked);
+                let theirs = direct
+                    .send(request(&direct, &method, path))
+                    .await
+                    .expect(&asked);
                 assert_eq!(ours.status, theirs.status, "{asked}");
                 assert_eq!(ours.version, theirs.version, "{asked}");
                 assert_eq!(lasting(&ours.headers), lasting(&theirs.headers), "{asked}");
                 assert_eq!(ours.body_sha256, theirs.body_sha256, "{asked}");
-                assert_eq!((&ours.ended, &theirs.ended), (&Ended::Clean, &Ended::Clean), "{asked}");
+                assert_eq!(
+                    (&ours.ended, &theirs.ended),
+                    (&Ended::Clean, &Ended::Clean),
+                    "{asked}"
+                );
                 seen.push((asked, method == Method::GET, ours));
             }
         }
@@ -72,8 +120,14 @@ async fn an_answer_passes_as_it_would_without_us() {
     let exchanges = recorded.exchanges();
     assert_eq!(exchanges.len(), seen.len());
     for (exchange, (asked, is_get, answer)) in exchanges.iter().zip(&seen) {
-        let end = exchange.end().unwrap_or_else(|| panic!("{asked} {exchange:?}"));
-        assert_eq!((end.status, end.made_by), (answer.status, MadeBy::Origin), "{asked}");
+        let end = exchange
+            .end()
+            .unwrap_or_else(|| panic!("{asked} {exchange:?}"));
+        assert_eq!(
+            (end.status, end.made_by),
+            (answer.status, MadeBy::Origin),
+            "{asked}"
+        );
         let body = end.body.as_ref().map(|body| body.sha256.to_string());
         let expected = (*is_get && answer.status != 304).then(|| answer.body_sha256.clone());
         assert_eq!(body, expected, "{asked}");
@@ -86,19 +140,34 @@ async fn trailers_pass_and_are_recorded() {
         .rule(Rule::any().body(MARK).trailer("x-checksum", "abc"))
         .start();
     let recorder = Recorder::to(&origin, &[]);
-    let answer = session(&recorder, Alpn::Http2).await.get("/a").await.expect("an answer");
+    let answer = session(&recorder, Alpn::Http2)
+        .await
+        .get("/a")
+        .await
+        .expect("an answer");
     let trailers = answer.trailers.expect("there are trailers");
-    assert_eq!(trailers.get("x-checksum").map(|value| value.as_bytes()), Some(&b"abc"[..]));
+    assert_eq!(
+        trailers.get("x-checksum").map(|value| value.as_bytes()),
+        Some(&b"abc"[..])
+    );
     let recorded = recorder.finish().await;
     let expected = (String::from("x-checksum"), Octets(b"abc".to_vec()));
-    assert_eq!(recorded.only().end().expect("it ended").trailers, [expected]);
+    assert_eq!(
+        recorded.only().end().expect("it ended").trailers,
+        [expected]
+    );
 }
 
 #[tokio::test]
 async fn a_body_that_ends_short_is_cut_and_recorded_as_aborted() {
     const SENT: u64 = 60_000;
     let long = || Rule::suffix("/length").status(200).generated(100_000);
-    let chunked = || Rule::suffix("/chunked").status(200).generated(100_000).chunked();
+    let chunked = || {
+        Rule::suffix("/chunked")
+            .status(200)
+            .generated(100_000)
+            .chunked()
+    };
     for alpn in [Alpn::Http1, Alpn::Http2] {
         let origin = Origin::builder(marked())
             .rule(long().short(SENT))
@@ -106,8 +175,16 @@ async fn a_body_that_ends_short_is_cut_and_recorded_as_aborted() {
             .start();
         let recorder = Recorder::to(&origin, &[]);
         for path in ["/length", "/chunked"] {
-            let answer = session(&recorder, alpn).await.get(path).await.expect("a head");
-            assert_eq!((answer.status, answer.body_bytes), (200, SENT), "{alpn:?} {path}");
+            let answer = session(&recorder, alpn)
+                .await
+                .get(path)
+                .await
+                .expect("a head");
+            assert_eq!(
+                (answer.status, answer.body_bytes),
+                (200, SENT),
+                "{alpn:?} {path}"
+            );
             assert!(matches!(answer.ended, Ended::Cut(_)), "{alpn:?} {path}");
         }
         let recorded = recorder.finish().await;
@@ -124,7 +201,11 @@ async fn a_small_body_that_ends_short_is_cut_too() {
     let origin = Origin::builder(marked()).rule(rule).start();
     let recorder = Recorder::to(&origin, &[]);
     for alpn in [Alpn::Http1, Alpn::Http2] {
-        let answer = session(&recorder, alpn).await.get("/a").await.expect("a head");
+        let answer = session(&recorder, alpn)
+            .await
+            .get("/a")
+            .await
+            .expect("a head");
         assert_eq!((answer.status, answer.body_bytes), (200, 400), "{alpn:?}");
         assert!(matches!(answer.ended, Ended::Cut(_)), "{alpn:?}");
     }
@@ -138,17 +219,37 @@ async fn a_small_body_that_ends_short_is_cut_too() {
 async fn a_body_without_length_is_whole_only_with_a_goodbye() {
     // The goodbye is TLS's close_notify: without one anybody could have cut it (RFC 8446 6.1).
     let raw = RawOrigin::start(|head| {
-        let last = if head.starts_with(b"GET /whole") { Step::Close } else { Step::HangUp };
-        vec![Step::send("HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nuntil the end"), last]
+        let last = if head.starts_with(b"GET /whole") {
+            Step::Close
+        } else {
+            Step::HangUp
+        };
+        vec![
+            Step::send("HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nuntil the end"),
+            last,
+        ]
     });
     let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
     let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
-    let whole = session(&recorder, Alpn::Http1).await.get("/whole").await.expect("a head");
-    assert_eq!((&whole.text()[..], &whole.ended), ("until the end", &Ended::Clean));
-    let cut = session(&recorder, Alpn::Http1).await.get("/cut").await.expect("a head");
+    let whole = session(&recorder, Alpn::Http1)
+        .await
+        .get("/whole")
+        .await
+        .expect("a head");
+    assert_eq!(
+        (&whole.text()[..], &whole.ended),
+        ("until the end", &Ended::Clean)
+    );
+    let cut = session(&recorder, Alpn::Http1)
+        .await
+        .get("/cut")
+        .await
+        .expect("a head");
     assert!(matches!(cut.ended, Ended::Cut(_)), "{cut:?}");
     let recorded = recorder.finish().await;
-    let [whole, cut] = &recorded.exchanges()[..] else { panic!("two requests") };
+    let [whole, cut] = &recorded.exchanges()[..] else {
+        panic!("two requests")
+    };
     assert!(whole.end().is_some(), "{whole:?}");
     assert_aborted(cut, 13);
 }
@@ -165,8 +266,16 @@ async fn fifty_megabytes_pass_in_little_memory() {
     let digest = generated_sha256(BYTES);
     let before = recorder.peak_rss_kib();
     for alpn in [Alpn::Http1, Alpn::Http2] {
-        let answer = session(&recorder, alpn).await.get("/a").await.expect("a head");
-        assert_eq!((answer.body_bytes, &answer.ended), (BYTES, &Ended::Clean), "{alpn:?}");
+        let answer = session(&recorder, alpn)
+            .await
+            .get("/a")
+            .await
+            .expect("a head");
+        assert_eq!(
+            (answer.body_bytes, &answer.ended),
+            (BYTES, &Ended::Clean),
+            "{alpn:?}"
+        );
         assert_eq!(answer.body_sha256, digest, "{alpn:?}");
     }
     let peak = recorder.peak_rss_kib();
@@ -174,8 +283,14 @@ async fn fifty_megabytes_pass_in_little_memory() {
     assert!(peak < RSS_LIMIT_KIB, "{peak} KiB");
     let recorded = recorder.finish().await;
     for exchange in recorded.exchanges() {
-        let body = exchange.end().and_then(|end| end.body.clone()).expect("it ended");
-        assert_eq!((body.bytes, body.sha256.to_string()), (BYTES, digest.clone()));
+        let body = exchange
+            .end()
+            .and_then(|end| end.body.clone())
+            .expect("it ended");
+        assert_eq!(
+            (body.bytes, body.sha256.to_string()),
+            (BYTES, digest.clone())
+        );
         let mut read = recorded.recording.body(&body).expect("it is kept");
         let count = std::io::copy(&mut read, &mut std::io::sink()).expect("it verifies");
         assert_eq!(count, BYTES);

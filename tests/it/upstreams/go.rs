@@ -28,7 +28,11 @@ fn fate(output: &Output, origin: &Origin) -> Fate {
 const GOPROXY: &str = "https://proxy.golang.org,direct";
 
 fn download(go: &Path) -> [&str; 3] {
-    [go.to_str().expect("paths of tests are text"), "mod", "download"]
+    [
+        go.to_str().expect("paths of tests are text"),
+        "mod",
+        "download",
+    ]
 }
 
 /// `go mod download` of hello through a plain proxy: how go fares without us.
@@ -38,7 +42,10 @@ fn without_us(origin: &Origin, go: &Path) -> Option<Output> {
     let parent = ParentProxy::http(origin.addr()).start();
     let [program, args @ ..] = download(go);
     let mut command = sandbox.command(program);
-    command.args(args).env("GOPROXY", GOPROXY).env("HTTPS_PROXY", parent.url());
+    command
+        .args(args)
+        .env("GOPROXY", GOPROXY)
+        .env("HTTPS_PROXY", parent.url());
     command.env("SSL_CERT_FILE", origin.root_pem_path());
     Some(run(command, GO_LIMIT))
 }
@@ -52,11 +59,18 @@ fn recorded(origin: &Origin, go: &Path) -> Option<Output> {
     Some(run(command, GO_LIMIT))
 }
 
-fn origins() -> Option<Vec<(&'static str, &'static str, Box<dyn Fn() -> Origin>)>> {
+/// A kind of failure, what our reason must say of it, and an origin that fails so.
+type Failing = (&'static str, &'static str, Box<dyn Fn() -> Origin>);
+
+fn origins() -> Option<Vec<Failing>> {
     let content = Content::corpus("hello", Sumdb::Proxy)?;
     let shake = |handshake: Handshake| -> Box<dyn Fn() -> Origin> {
         let content = content.clone();
-        Box::new(move || Origin::builder(content.clone()).handshake(handshake.clone()).start())
+        Box::new(move || {
+            Origin::builder(content.clone())
+                .handshake(handshake.clone())
+                .start()
+        })
     };
     let answer = |rule: Rule| -> Box<dyn Fn() -> Origin> {
         let content = content.clone();
@@ -64,21 +78,55 @@ fn origins() -> Option<Vec<(&'static str, &'static str, Box<dyn Fn() -> Origin>)
     };
     let zip = || Rule::suffix(".zip");
     Some(vec![
-        ("expired", "expired", shake(Handshake::any().leaf(Leaf::Expired))),
-        ("unknown CA", "UnknownIssuer", shake(Handshake::any().leaf(Leaf::UnknownCa))),
-        ("other host", "not valid for name", shake(Handshake::any().leaf(Leaf::WrongHost))),
-        ("handshake reset", "TLS with proxy.golang.org", shake(Handshake::any().reset())),
-        ("reset", "the upstream ", answer(Rule::suffix(".info").reset())),
+        (
+            "expired",
+            "expired",
+            shake(Handshake::any().leaf(Leaf::Expired)),
+        ),
+        (
+            "unknown CA",
+            "UnknownIssuer",
+            shake(Handshake::any().leaf(Leaf::UnknownCa)),
+        ),
+        (
+            "other host",
+            "not valid for name",
+            shake(Handshake::any().leaf(Leaf::WrongHost)),
+        ),
+        (
+            "handshake reset",
+            "TLS with proxy.golang.org",
+            shake(Handshake::any().reset()),
+        ),
+        (
+            "reset",
+            "the upstream ",
+            answer(Rule::suffix(".info").reset()),
+        ),
         ("short zip", "", answer(zip().short(100))),
-        ("broken gateway", "", answer(zip().status(502).body("bad gateway\n"))),
-        ("gone", "", answer(zip().status(410).body("not found: gone\n"))),
-        ("chunked and gzip", "", answer(Rule::suffix(".mod").chunked().gzip())),
+        (
+            "broken gateway",
+            "",
+            answer(zip().status(502).body("bad gateway\n")),
+        ),
+        (
+            "gone",
+            "",
+            answer(zip().status(410).body("not found: gone\n")),
+        ),
+        (
+            "chunked and gzip",
+            "",
+            answer(Rule::suffix(".mod").chunked().gzip()),
+        ),
     ])
 }
 
 #[test]
 fn go_fares_with_a_failing_upstream_as_it_does_without_us() {
-    let (Some(go), Some(origins)) = (Sandbox::new().go("1.27"), origins()) else { return };
+    let (Some(go), Some(origins)) = (Sandbox::new().go("1.27"), origins()) else {
+        return;
+    };
     for (kind, reason, origin) in origins {
         let (one, other) = (origin(), origin());
         let (Some(plain), Some(ours)) = (without_us(&one, &go), recorded(&other, &go)) else {
@@ -97,7 +145,9 @@ fn go_fares_with_a_failing_upstream_as_it_does_without_us() {
 
 #[test]
 fn go_shows_why_a_host_cannot_be_reached() {
-    let Some(go) = Sandbox::new().go("1.27") else { return };
+    let Some(go) = Sandbox::new().go("1.27") else {
+        return;
+    };
     let sandbox = Sandbox::new();
     if sandbox.project_without_sums("hello").is_none() {
         return;
@@ -108,7 +158,8 @@ fn go_shows_why_a_host_cannot_be_reached() {
     let output = run(command, GO_LIMIT);
     assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
     let said = output.stderr.lines().any(|line| {
-        line.starts_with("go: ") && line.contains("modtape: cannot connect to")
+        line.starts_with("go: ")
+            && line.contains("modtape: cannot connect to")
             && line.contains("Connection refused")
     });
     assert!(said, "{}", output.stderr);
@@ -116,24 +167,40 @@ fn go_shows_why_a_host_cannot_be_reached() {
 
 #[test]
 fn a_silent_upstream_is_told_while_go_waits_and_a_timeout_ends_with_124() {
-    let Some(go) = Sandbox::new().go("1.27") else { return };
-    let Some(content) = Content::corpus("hello", Sumdb::Proxy) else { return };
+    let Some(go) = Sandbox::new().go("1.27") else {
+        return;
+    };
+    let Some(content) = Content::corpus("hello", Sumdb::Proxy) else {
+        return;
+    };
     let sandbox = Sandbox::new();
-    sandbox.project_without_sums("hello").expect("there is a corpus");
+    sandbox
+        .project_without_sums("hello")
+        .expect("there is a corpus");
     let silent = Rule::suffix(".zip").silent();
     let origin = Origin::builder(content).rule(silent).start();
     let flags = ["--cold", "--stall-after", "100ms", "--timeout", "3s"];
     let output = run(record(&sandbox, &origin, &flags, &download(&go)), GO_LIMIT);
     assert_eq!(output.status.code(), Some(124), "{}", output.stderr);
-    let told = output.stderr.lines().any(|line| {
-        line.starts_with("modtape: still waiting") && line.contains(HOST)
-    });
+    let told = output
+        .stderr
+        .lines()
+        .any(|line| line.starts_with("modtape: still waiting") && line.contains(HOST));
     assert!(told, "{}", output.stderr);
     let recording = crate::record::recording(&sandbox, "one");
-    let hanging = recording.rows().iter().filter(|row| row.url.ends_with(".zip"));
+    let hanging = recording
+        .rows()
+        .iter()
+        .filter(|row| row.url.ends_with(".zip"));
     assert!(hanging.clone().count() > 0, "{}", output.stderr);
     // What was in flight is listed after the stall, with what it is to the go command.
     let last = output.stderr.rfind("still waiting").unwrap_or_default();
-    let list = output.stderr[last..].split_once('\n').map_or("", |(_, rest)| rest);
-    assert!(list.contains(HOST) && list.contains("zip"), "{}", output.stderr);
+    let list = output.stderr[last..]
+        .split_once('\n')
+        .map_or("", |(_, rest)| rest);
+    assert!(
+        list.contains(HOST) && list.contains("zip"),
+        "{}",
+        output.stderr
+    );
 }

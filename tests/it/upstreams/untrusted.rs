@@ -61,10 +61,17 @@ async fn an_upstream_that_cannot_be_verified_passes_no_byte() {
         assert_eq!(opened.mode, Mode::Intercept);
         let error = opened.error.expect("it failed");
         assert_eq!(answer.text(), format!("modtape: {error}\n"));
-        assert!(opened.tls_us.is_some(), "the handshake took its time all the same");
+        assert!(
+            opened.tls_us.is_some(),
+            "the handshake took its time all the same"
+        );
     }
     assert_eq!(origin.requests().len(), 0, "nothing was asked of them");
-    assert_eq!(origin.connections(), answers.len(), "and no other way was tried");
+    assert_eq!(
+        origin.connections(),
+        answers.len(),
+        "and no other way was tried"
+    );
 }
 
 #[tokio::test]
@@ -78,7 +85,12 @@ async fn an_upstream_that_breaks_off_its_handshake_is_named() {
     }
     let recorded = recorder.finish().await;
     let exchanges = recorded.exchanges();
-    assert!(exchanges.iter().all(|exchange| exchange.status() == Some(502)), "{exchanges:?}");
+    assert!(
+        exchanges
+            .iter()
+            .all(|exchange| exchange.status() == Some(502)),
+        "{exchanges:?}"
+    );
     assert_eq!(origin.requests().len(), 0);
 }
 
@@ -94,7 +106,12 @@ async fn every_request_of_an_unverified_connection_is_answered_with_the_reason()
         assert_ours(&answer, 502, "expired");
     }
     let recorded = recorder.finish().await;
-    assert!(recorded.exchanges().iter().all(|exchange| exchange.status() == Some(502)));
+    assert!(
+        recorded
+            .exchanges()
+            .iter()
+            .all(|exchange| exchange.status() == Some(502))
+    );
     assert_eq!(origin.requests().len(), 0);
 }
 
@@ -107,7 +124,11 @@ async fn the_same_upstream_is_verified_by_the_name_that_the_client_asked_for() {
     let recorder = Recorder::to(&origin, &["--intercept", HOSTS]);
     let client = Client::open(recorder.proxy()).await;
     let connected = client.connect("expired.example:443", &[]).await;
-    let client = connected.client.handshake(&recorder.hello(HOST)).await.expect("a handshake");
+    let client = connected
+        .client
+        .handshake(&recorder.hello(HOST))
+        .await
+        .expect("a handshake");
     let mut session = client.into_session().await.expect("HTTP begins");
     let answer = session.get("/a").await.expect("an answer");
     assert_eq!((answer.status, &answer.text()[..]), (200, MARK));
