@@ -10,7 +10,12 @@ use clap_complete::Shell;
 
 /// See, record, explain and replay what the go command fetches
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Try `modtape demo` first: it needs no network and no Go.")]
 pub struct Cli {
     /// Options of every command.
@@ -100,6 +105,9 @@ pub enum Command {
     Man(ManArgs),
     /// Print the version
     Version(VersionArgs),
+    /// Ask for URLs through HTTPS_PROXY, as the go command would: the demo's client without a Go
+    #[command(hide = true)]
+    Fetch(FetchArgs),
 }
 
 /// `modtape record`
@@ -426,15 +434,26 @@ pub struct VersionArgs {
     pub json: bool,
 }
 
+/// `modtape fetch`
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    /// What to ask for, in this order
+    pub urls: Vec<String>,
+}
+
 /// `250ms`, `10s`, `2m`, `1h30m`; a bare number is seconds, as in timeout(1).
 fn duration(text: &str) -> Result<Duration, String> {
     let form = || String::from("expected a duration such as 500ms, 10s, 2m or 1h30m");
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(end);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         let seconds = match unit {
             "ms" => 0.001,
@@ -456,7 +475,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn exchange_id(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix('#').unwrap_or(text);
-    digits.parse().map_err(|_| String::from("expected an exchange's number, such as 78"))
+    digits
+        .parse()
+        .map_err(|_| String::from("expected an exchange's number, such as 78"))
 }
 
 #[cfg(test)]
@@ -472,10 +493,24 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_write_them() {
-        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("1h30m", 5_400_000), ("2", 2_000), ("1.5s", 1_500)] {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("1h30m", 5_400_000),
+            ("2", 2_000),
+            ("1.5s", 1_500),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "0s", "s", "10x", "-1s", "1..2s", "99999999999999999999h"] {
+        for text in [
+            "",
+            "0s",
+            "s",
+            "10x",
+            "-1s",
+            "1..2s",
+            "99999999999999999999h",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
@@ -483,7 +518,9 @@ mod tests {
     #[test]
     fn what_follows_two_dashes_is_the_commands() {
         let cli = Cli::try_parse_from(["modtape", "record", "--cold", "--", "go", "-x", "--help"]);
-        let Command::Record(record) = cli.unwrap().command else { panic!() };
+        let Command::Record(record) = cli.unwrap().command else {
+            panic!()
+        };
         assert!(record.cold);
         assert_eq!(record.command, ["go", "-x", "--help"]);
     }

@@ -60,10 +60,6 @@ impl Clock {
     }
 
     /// The present instant.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the clocks"
-    )]
     pub fn now(&self) -> Timestamp {
         Timestamp(u64::try_from(self.anchor.elapsed().as_micros()).unwrap_or(u64::MAX))
     }

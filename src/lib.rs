@@ -1,8 +1,26 @@
 //! modtape records, explains and replays what the go command fetches.
 //!
-//! The map, lowest room first; a room imports only from lines above its own, and a test checks it.
+//! The map, lowest room first; a room imports only from lines above its own, and a test checks it:
+//!
+//! 1. [`clock`] what time it is · [`gomod`] what a URL means to the go command · [`tls`] provider,
+//!    roots, ALPN · [`cli`] the command line
+//! 2. [`exchange`] the noun, where a reader best begins
+//! 3. [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
+//! 4. [`recording`] the folder on disk
+//! 5. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
+//!    recording to bytes · [`diagnose`] where the time went · [`child`] the wrapped command ·
+//!    [`telemetry`] logs
+//! 6. [`proxy`] the client leg; its heart is `handler.rs`
+//! 7. [`commands`] one file per verb; the only code that prints or reads the environment
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub, elided_lifetimes_in_paths)]
+#![warn(
+    clippy::unwrap_used,
+    clippy::manual_let_else,
+    clippy::use_self,
+    clippy::or_fun_call
+)]
+#![warn(clippy::redundant_clone, clippy::needless_pass_by_ref_mut)]
 
 pub mod ca;
 pub mod child;

@@ -12,7 +12,11 @@ fn main() -> ExitCode {
         Ok(cli) => commands::run(&cli),
         Err(error) => {
             // Help and version are asked for: they go to stdout and are no error.
-            let code = if error.use_stderr() { commands::usage_code(&words) } else { ExitCode::SUCCESS };
+            let code = if error.use_stderr() {
+                commands::usage_code(&words)
+            } else {
+                ExitCode::SUCCESS
+            };
             let _ = error.print();
             code
         }

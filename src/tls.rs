@@ -166,8 +166,14 @@ fn system_roots(sources: &RootSources) -> Vec<CertificateDer<'static>> {
         let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         // Links are the same certificates under their hashed names (`readUniqueDirectoryEntries`).
-        paths.retain(|path| !path.is_symlink() || fs::read_link(path).is_ok_and(|to| to.is_absolute()));
-        certificates.extend(paths.iter().flat_map(|path| read_pem(path).unwrap_or_default()));
+        paths.retain(|path| {
+            !path.is_symlink() || fs::read_link(path).is_ok_and(|to| to.is_absolute())
+        });
+        certificates.extend(
+            paths
+                .iter()
+                .flat_map(|path| read_pem(path).unwrap_or_default()),
+        );
     }
     certificates
 }

@@ -75,7 +75,10 @@ mod tests {
     fn the_bundle_holds_every_root_and_ours_and_goes_with_its_owner() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("run");
-        let roots = [CertificateDer::from(vec![1; 100]), CertificateDer::from(vec![2; 3])];
+        let roots = [
+            CertificateDer::from(vec![1; 100]),
+            CertificateDer::from(vec![2; 3]),
+        ];
         let own = CertificateDer::from(vec![3; 48]);
         let bundle = Bundle::write(&dir, &roots, &own).unwrap();
         let read: Vec<_> = CertificateDer::pem_file_iter(bundle.path())

@@ -31,13 +31,16 @@ pub enum LeafError {
     },
 }
 
+/// What a leaf is kept by: the settings that it stands in offer just these protocols.
+type Slot = (String, Vec<Protocol>);
+
 /// Mints leafs and keeps them by host and protocols.
 pub struct Leafs {
     authority: CertificateAuthority,
     key: KeyPair,
     signer: Arc<dyn SigningKey>,
     // A std Mutex: held for a map look-up or one mint (20 µs), never across an await.
-    cache: Mutex<HashMap<(String, Vec<Protocol>), Arc<ServerConfig>>>,
+    cache: Mutex<HashMap<Slot, Arc<ServerConfig>>>,
 }
 
 impl Leafs {
@@ -113,8 +116,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::{Duration, SystemTime};
 
-    use rustls::pki_types::{ServerName, UnixTime};
     use rustls::RootCertStore;
+    use rustls::pki_types::{ServerName, UnixTime};
 
     use super::super::Scope;
     use super::*;
@@ -124,7 +127,10 @@ mod tests {
         Leafs::new(authority).unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "verification asks for the present")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "verification asks for the present"
+    )]
     fn now() -> SystemTime {
         SystemTime::now()
     }
@@ -161,7 +167,12 @@ mod tests {
     fn the_root_vouches_for_intercepted_hosts_only() {
         let leafs = leafs(&Scope::Hosts(hosts(&["proxy.golang.org"])));
         assert!(verifies(&leafs, "proxy.golang.org"));
-        for other in ["golang.org", "evilproxy.golang.org.example", "127.0.0.1", "::1"] {
+        for other in [
+            "golang.org",
+            "evilproxy.golang.org.example",
+            "127.0.0.1",
+            "::1",
+        ] {
             assert!(!verifies(&leafs, other), "{other}");
         }
     }

@@ -50,7 +50,11 @@ impl Scope {
             })
             .collect();
         if matches!(self, Self::Hosts(_)) {
-            permitted.extend(names.into_iter().map(|name| GeneralSubtree::DnsName(name.clone())));
+            permitted.extend(
+                names
+                    .into_iter()
+                    .map(|name| GeneralSubtree::DnsName(name.clone())),
+            );
         }
         // A constraint on names alone would leave IP addresses free; one permitted address of any
         // family already excludes all others (the type is iPAddress, whatever its length).
@@ -88,7 +92,10 @@ impl CertificateAuthority {
     /// as soon as the issuer is signed.
     pub fn new(scope: &Scope, now: SystemTime, lifetime: Duration) -> Result<Self, CaError> {
         // A tag in the names: two runs never share an issuer name and serial number.
-        let tag: String = tls::random::<4>().iter().map(|o| format!("{o:02x}")).collect();
+        let tag: String = tls::random::<4>()
+            .iter()
+            .map(|o| format!("{o:02x}"))
+            .collect();
         let not_after = now + lifetime;
         let authority = |name: String, path_length| {
             let mut params = CertificateParams::default();

@@ -160,7 +160,10 @@ mod tests {
     #[test]
     fn a_replay_gets_the_recorded_settings_without_credentials() {
         let recorded = settings(&[
-            ("GOPROXY", "https://redacted:0123@goproxy.corp/x|https://proxy.golang.org,direct"),
+            (
+                "GOPROXY",
+                "https://redacted:0123@goproxy.corp/x|https://proxy.golang.org,direct",
+            ),
             ("GOSUMDB", "sum.golang.org"),
             ("GOVERSION", "go1.27.3"),
         ]);

@@ -25,7 +25,14 @@ pub const SETTINGS: [&str; 8] = [
 
 /// Further values that are kept: they tell whose recording it is, and where GOBIN is.
 const KEPT: [&str; 8] = [
-    "GOVERSION", "GOOS", "GOARCH", "GOFLAGS", "GOPATH", "GOBIN", "GOAUTH", "GOMODCACHE",
+    "GOVERSION",
+    "GOOS",
+    "GOARCH",
+    "GOFLAGS",
+    "GOPATH",
+    "GOBIN",
+    "GOAUTH",
+    "GOMODCACHE",
 ];
 
 /// cmd/go's own defaults, for when there is no go to ask.
@@ -111,7 +118,9 @@ pub fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBu
 
 fn find(name: &OsStr, path: Option<&OsString>) -> Option<PathBuf> {
     let folders = path.map(std::env::split_paths).into_iter().flatten();
-    folders.map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
+    folders
+        .map(|folder| folder.join(name))
+        .find(|candidate| candidate.is_file())
 }
 
 #[cfg(test)]
@@ -129,7 +138,10 @@ mod tests {
         let path = Some(temp.path().as_os_str().to_owned());
         let found = |command: Option<&str>| go_for(command.map(OsStr::new), path.as_ref());
         assert_eq!(found(Some("/opt/go/bin/go")), Some("/opt/go/bin/go".into()));
-        assert_eq!(found(Some("go1.21.13")), Some(temp.path().join("go1.21.13")));
+        assert_eq!(
+            found(Some("go1.21.13")),
+            Some(temp.path().join("go1.21.13"))
+        );
         assert_eq!(found(Some("make")), Some(temp.path().join("go")));
         assert_eq!(found(Some("gofmt")), Some(temp.path().join("go")));
         assert_eq!(go_for(Some(OsStr::new("make")), None), None);

@@ -12,7 +12,9 @@ pub struct PrivateDir(PathBuf);
 impl PrivateDir {
     /// Makes one below `parent` (mode 0700).
     pub fn new(parent: &Path) -> io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("modtape-").tempdir_in(parent)?;
+        let dir = tempfile::Builder::new()
+            .prefix("modtape-")
+            .tempdir_in(parent)?;
         Ok(Self(dir.keep()))
     }
 
@@ -59,6 +61,9 @@ mod tests {
         let path = private.path().to_owned();
         drop(private);
         assert!(!path.exists());
-        assert_eq!(fs::metadata(&outside).unwrap().permissions().mode() & 0o777, 0o500);
+        assert_eq!(
+            fs::metadata(&outside).unwrap().permissions().mode() & 0o777,
+            0o500
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Command {
     /// Program and arguments.
     pub argv: Vec<OsString>,
+    /// Where it runs; `None` is where we run.
+    pub folder: Option<PathBuf>,
     /// What is changed of our environment.
     pub environment: Environment,
     /// It ends after so long.
@@ -136,7 +139,12 @@ fn after(time: Duration) -> Instant {
 fn spawn(command: &Command) -> Result<Child, SpawnError> {
     let program = command.argv.first().cloned().unwrap_or_default();
     let mut builder = tokio::process::Command::new(&program);
-    builder.args(command.argv.iter().skip(1)).envs(&command.environment.set);
+    builder
+        .args(command.argv.iter().skip(1))
+        .envs(&command.environment.set);
+    if let Some(folder) = &command.folder {
+        builder.current_dir(folder);
+    }
     for name in &command.environment.unset {
         builder.env_remove(name);
     }
@@ -181,6 +189,7 @@ mod tests {
     async fn end_of(script: &str, timeout: Option<Duration>) -> (End, Vec<Interruption>) {
         let command = Command {
             argv: ["sh", "-c", script].map(OsString::from).to_vec(),
+            folder: None,
             environment: Environment::default(),
             timeout,
         };
@@ -210,6 +219,7 @@ mod tests {
     async fn a_command_that_cannot_be_run_says_which_way() {
         let spawn = |program: &str| Command {
             argv: vec![program.into()],
+            folder: None,
             environment: Environment::default(),
             timeout: None,
         };

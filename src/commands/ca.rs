@@ -1,6 +1,5 @@
 //! `modtape ca`: a running recorder's certificate authority. Its key is nowhere to be shown.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -41,7 +40,10 @@ fn scope(running: &Running) -> String {
     let whom = if running.intercepted.is_empty() {
         String::from("any DNS name (--intercept-all), no IP address")
     } else {
-        format!("{} and their subdomains, nothing else", running.intercepted.join(", "))
+        format!(
+            "{} and their subdomains, nothing else",
+            running.intercepted.join(", ")
+        )
     };
     format!(
         "modtape: this root lives in the memory of process {}, for recording {}\n\

@@ -1,10 +1,9 @@
 //! `modtape env`: what another terminal needs to use a running recorder.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{bail, Context as _};
+use anyhow::{Context as _, bail};
 
 use super::runtime;
 use super::terminal::to_stdout;
@@ -13,7 +12,15 @@ use crate::cli::{EnvArgs, Global};
 
 /// Forms that the variables can be printed in.
 const FORMS: [&str; 9] = [
-    "sh", "bash", "zsh", "fish", "powershell", "cmd", "nu", "dotenv", "github",
+    "sh",
+    "bash",
+    "zsh",
+    "fish",
+    "powershell",
+    "cmd",
+    "nu",
+    "dotenv",
+    "github",
 ];
 
 /// Prints variables, all or one.
@@ -33,7 +40,9 @@ pub(super) fn run(args: &EnvArgs, _: &Global) -> anyhow::Result<ExitCode> {
         Some(name) => {
             let value = environment.set.get(name);
             let forms = FORMS.join(", ");
-            let value = value.with_context(|| format!("{name} is neither a variable that modtape sets nor one of: {forms}"))?;
+            let value = value.with_context(|| {
+                format!("{name} is neither a variable that modtape sets nor one of: {forms}")
+            })?;
             if args.unset {
                 bail!("--unset takes a shell, not a variable");
             }
@@ -81,7 +90,9 @@ fn set_line(form: &str, name: &str, value: &str) -> String {
 fn unset_line(form: &str, name: &str) -> Option<String> {
     match form {
         "fish" => Some(format!("set -e {name}")),
-        "powershell" => Some(format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue")),
+        "powershell" => Some(format!(
+            "Remove-Item Env:{name} -ErrorAction SilentlyContinue"
+        )),
         "cmd" => Some(format!("set \"{name}=\"")),
         "nu" => Some(format!("hide-env -i {name}")),
         "dotenv" | "github" => None,
@@ -100,7 +111,10 @@ mod tests {
         let line = set_line("bash", "X", HOSTILE);
         for shell in ["sh", "bash"] {
             let script = format!("{line}\nprintf %s \"$X\"");
-            let output = std::process::Command::new(shell).args(["-c", &script]).output().unwrap();
+            let output = std::process::Command::new(shell)
+                .args(["-c", &script])
+                .output()
+                .unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), HOSTILE, "{shell}");
         }
     }
@@ -117,7 +131,13 @@ mod tests {
         let mut environment = Environment::default();
         environment.set("A", "1");
         environment.unset.push(String::from("ALL_PROXY"));
-        assert_eq!(render("sh", &environment, false), "export A='1'\nunset ALL_PROXY\n");
-        assert_eq!(render("sh", &environment, true), "unset A\nunset ALL_PROXY\n");
+        assert_eq!(
+            render("sh", &environment, false),
+            "export A='1'\nunset ALL_PROXY\n"
+        );
+        assert_eq!(
+            render("sh", &environment, true),
+            "unset A\nunset ALL_PROXY\n"
+        );
     }
 }

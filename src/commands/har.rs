@@ -39,7 +39,7 @@ pub(super) struct Written {
 }
 
 /// How much that is missing is named.
-const NAMED: usize = 20;
+pub(super) const NAMED: usize = 20;
 
 /// The latest start that an exchange of any real recording has: 285 years.
 const LATEST_US: u64 = 1 << 53;

@@ -1,16 +1,32 @@
 //! The verbs: one file each, and the only code that prints, reads the environment or chooses paths.
 
+mod advice;
 mod ca;
+mod completions;
 mod console;
+mod demo;
 mod env;
+mod export;
+mod fetch;
+mod files;
 mod har;
+mod json;
+mod listed;
+mod ls;
+mod man;
+mod opened;
+mod progress;
 mod record;
+mod recordings;
 mod replay;
 mod runtime;
 mod session;
 mod settings;
+mod show;
 mod summary;
+mod table;
 mod terminal;
+mod version;
 mod words;
 
 use std::process::ExitCode;
@@ -60,8 +76,12 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn run(cli: &Cli) -> ExitCode {
     let outcome = logs(&cli.global).and_then(|()| dispatch(cli));
     outcome.unwrap_or_else(|failure| {
-        let own = if wraps(&cli.command) { WRAPPER_FAILED } else { FAILED };
-        terminal::error(&failure.error);
+        let own = if wraps(&cli.command) {
+            WRAPPER_FAILED
+        } else {
+            FAILED
+        };
+        advice::complain(&failure.error, &cli.global);
         ExitCode::from(failure.code.unwrap_or(own))
     })
 }
@@ -69,7 +89,9 @@ pub fn run(cli: &Cli) -> ExitCode {
 /// The exit code of a command line that cannot be parsed.
 pub fn usage_code(words: &[std::ffi::OsString]) -> ExitCode {
     let mut words = words.iter().skip(1).map_while(|word| word.to_str());
-    let wraps = words.by_ref().any(|word| matches!(word, "record" | "replay"));
+    let wraps = words
+        .by_ref()
+        .any(|word| matches!(word, "record" | "replay"));
     ExitCode::from(if wraps { WRAPPER_FAILED } else { USAGE })
 }
 
@@ -86,9 +108,17 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Record(args) => record::run(args, global),
         Command::Replay(args) => replay::run(args, global),
+        Command::Demo => demo::run(global),
+        Command::Fetch(args) => Ok(fetch::run(args)?),
         Command::Env(args) => Ok(env::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
-        _ => Err(anyhow::anyhow!("not yet").into()),
+        Command::Ls(args) => Ok(ls::run(args, global)?),
+        Command::Show(args) => Ok(show::run(args, global)?),
+        Command::Export(args) => Ok(export::run(args, global)?),
+        Command::Recordings(args) => Ok(recordings::run(args, global)?),
+        Command::Completions(args) => Ok(completions::run(args)?),
+        Command::Man(args) => Ok(man::run(args, global)?),
+        Command::Version(args) => Ok(version::run(args)?),
     }
 }
 
@@ -108,7 +138,9 @@ fn logs(global: &Global) -> Result<(), Failure> {
 
 /// All traffic runs on one thread: no exchange crosses another, which is what costs.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.context("cannot start")
 }
 

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::console::Console;
+use super::record::Place;
 use super::session::{Parts, Session};
 use super::terminal::{Look, say, warn};
 use super::{Failure, summary};
 use crate::child;
 use crate::cli::{Global, ReplayArgs};
+use crate::diagnose::again::record_line;
 use crate::proxy::{Deadlines, Others, Policy, Responder};
 use crate::recording::reader::Status;
 use crate::recording::{Recording, folder};
@@ -25,7 +27,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failur
     let dir = folder::resolve(&global.recordings, &args.name).map_err(anyhow::Error::new)?;
     let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
     refuse_odd(&recording, args.strict, global)?;
-    let code = super::runtime()?.block_on(replay(args, global, recording))?;
+    let code = super::runtime()?.block_on(replay(args, global, recording, Place::default()))?;
     Ok(super::exit_code(code))
 }
 
@@ -56,20 +58,29 @@ fn refuse_odd(recording: &Recording, strict: bool, global: &Global) -> anyhow::R
     Ok(())
 }
 
-async fn replay(
+/// Replays; the exit code that is passed on.
+pub(super) async fn replay(
     args: &ReplayArgs,
     global: &Global,
     recording: Recording,
+    place: Place,
 ) -> Result<i32, Failure> {
     let mut session = Session::open(&args.run, &args.command, Vec::new()).await?;
+    if let Some(folder) = place.folder {
+        session.run_in(folder);
+    }
     if !args.warm {
         session.isolate()?;
     }
     let name = recording.name();
-    let settings = settings(args, global, &recording, &session);
+    let mut settings = settings(args, global, &recording, &session);
+    settings.extend(place.settings);
     let advice = advice(args, &recording);
     let dir = recording.dir().to_owned();
-    say(global, summary::replaying(&recording));
+    let look = Look::of_stderr(global);
+    let bases = crate::replay::bases(&recording.manifest().go_env);
+    say(global, summary::replaying(&recording, &bases, look));
+    let recorder = advice.clone();
     let replay = std::sync::Arc::new(Replay::new(recording, advice));
     let mut intercept = replay.hosts();
     intercept.extend(replay.recording().manifest().intercepted.iter().cloned());
@@ -92,20 +103,31 @@ async fn replay(
     };
     if args.command.is_empty() {
         let address = session.address;
-        say(global, format!("modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"));
+        say(
+            global,
+            format!(
+                "modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"
+            ),
+        );
     }
     let console = Console::new(global, STALL_AFTER);
-    let served = session.serve(parts, (&name, dir), settings, (global, console)).await;
+    let served = session
+        .serve(parts, (&name, dir), settings, (global, console))
+        .await;
     let outcome = served?;
     let misses = replay.misses();
     let told = summary::Replayed {
         hits: replay.hits(),
         misses: &misses,
-        outcome: &outcome,
+        recorder: &recorder,
     };
-    say(global, summary::replayed(&told, Look::of_stderr(global)));
+    say(global, summary::replayed(&told, look));
     let code = outcome.code.unwrap_or(0);
-    Ok(if code == 0 && args.strict && !misses.is_empty() { 1 } else { code })
+    Ok(if code == 0 && args.strict && !misses.is_empty() {
+        1
+    } else {
+        code
+    })
 }
 
 /// The recorded Go settings, and a line for each that the user has otherwise.
@@ -124,7 +146,10 @@ fn settings(
         if own != value && name != "GOAUTH" && session.go.defaults_because.is_none() {
             let own = super::terminal::plain(own).into_owned();
             let value = super::terminal::plain(value).into_owned();
-            say(global, format!("modtape: {name}={value} as recorded, not {own} (--keep-env keeps yours)"));
+            say(
+                global,
+                format!("modtape: {name}={value} as recorded, not {own} (--keep-env keeps yours)"),
+            );
         }
     }
     recorded.into_iter().collect()
@@ -138,28 +163,5 @@ fn advice(args: &ReplayArgs, recording: &Recording) -> String {
         Redactor::new(tls::random()).argv(&args.command)
     };
     let name = recording.name();
-    let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
-    format!("modtape record --cold --force -o {} -- {}", quoted(&name), words.join(" "))
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn advice_can_be_pasted() {
-        assert_eq!(quoted("./..."), "./...");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted("a b;rm"), "'a b;rm'");
-        assert_eq!(quoted(""), "''");
-    }
+    record_line(&["--cold", "--force", "-o", &name], &command)
 }

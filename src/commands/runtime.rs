@@ -84,7 +84,10 @@ pub(super) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
     let mut running = all(&folder()?)?;
     running.sort_by_key(|recorder| recorder.started_unix_us);
     if let Some(wanted) = recording {
-        let known: Vec<_> = running.iter().map(|recorder| recorder.name.clone()).collect();
+        let known: Vec<_> = running
+            .iter()
+            .map(|recorder| recorder.name.clone())
+            .collect();
         let path = fs::canonicalize(wanted).ok();
         let found = running.into_iter().rfind(|recorder| {
             recorder.name == wanted || path.as_deref() == Some(&*recorder.recording)
@@ -123,9 +126,14 @@ fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
 
 /// True if there is a process of that number.
 pub(super) fn is_alive(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     pid.is_some_and(|pid| {
         // A process of another user is one too.
-        !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+        !matches!(
+            rustix::process::test_kill_process(pid),
+            Err(rustix::io::Errno::SRCH)
+        )
     })
 }

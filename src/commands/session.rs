@@ -14,10 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Failure;
 use super::console::Console;
 use super::runtime::{self, Announcement, Running};
 use super::settings::Variables;
-use super::Failure;
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, SpawnError};
 use crate::cli::{Global, RunArgs};
@@ -47,6 +47,7 @@ pub(super) struct Session {
     span: SpanId,
     private: Option<PrivateDir>,
     command: Vec<OsString>,
+    folder: Option<PathBuf>,
     run: RunArgs,
 }
 
@@ -111,6 +112,7 @@ impl Session {
             go,
             variables,
             private: None,
+            folder: None,
             command: command.to_vec(),
             run: run.clone(),
         })
@@ -125,6 +127,11 @@ impl Session {
         Ok(())
     }
 
+    /// Runs the command in this folder instead of ours.
+    pub(super) fn run_in(&mut self, folder: PathBuf) {
+        self.folder = Some(folder);
+    }
+
     /// Serves until the command ends, or until a signal where there is none.
     pub(super) async fn serve(
         self,
@@ -137,7 +144,10 @@ impl Session {
         let proxy = format!("http://{}", self.address);
         let announcement = self.announce(&parts.policy, (name, recording), (&proxy, &bundle));
         if let Err(error) = &announcement {
-            super::terminal::warn(global, format!("`modtape env` will not find this: {error:#}"));
+            super::terminal::warn(
+                global,
+                format!("`modtape env` will not find this: {error:#}"),
+            );
         }
         let context = self.context(parts, leafs);
         let live = context.live.clone();
@@ -160,6 +170,7 @@ impl Session {
         }
         let command = child::Command {
             argv: self.command,
+            folder: self.folder,
             environment,
             timeout: self.run.timeout,
         };
@@ -175,10 +186,22 @@ impl Session {
     }
 
     fn authority(&self, policy: &Policy) -> anyhow::Result<(Leafs, Bundle)> {
-        let hosts: BTreeSet<_> = policy.intercept.difference(&policy.tunnel).cloned().collect();
-        let scope = if policy.intercept_all { Scope::AllNames(hosts) } else { Scope::Hosts(hosts) };
+        let hosts: BTreeSet<_> = policy
+            .intercept
+            .difference(&policy.tunnel)
+            .cloned()
+            .collect();
+        let scope = if policy.intercept_all {
+            Scope::AllNames(hosts)
+        } else {
+            Scope::Hosts(hosts)
+        };
         let alone = self.command.is_empty();
-        let lifetime = if alone { LIFETIME_WITHOUT } else { LIFETIME_OF_A_COMMAND };
+        let lifetime = if alone {
+            LIFETIME_WITHOUT
+        } else {
+            LIFETIME_OF_A_COMMAND
+        };
         let authority = CertificateAuthority::new(&scope, self.clock.wall_start(), lifetime)?;
         let dir = runtime::folder()?.join(std::process::id().to_string());
         // Left by a process of that number that was killed.
@@ -194,7 +217,11 @@ impl Session {
         (name, recording): (&str, PathBuf),
         (proxy, bundle): (&str, &Bundle),
     ) -> anyhow::Result<Announcement> {
-        let since = self.clock.wall_start().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self
+            .clock
+            .wall_start()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let hosts = policy.intercept.difference(&policy.tunnel).cloned();
         let running = Running {
             pid: std::process::id(),
@@ -202,7 +229,11 @@ impl Session {
             recording: std::path::absolute(&recording).unwrap_or(recording),
             proxy: proxy.to_owned(),
             bundle: bundle.path().to_owned(),
-            intercepted: if policy.intercept_all { Vec::new() } else { hosts.collect() },
+            intercepted: if policy.intercept_all {
+                Vec::new()
+            } else {
+                hosts.collect()
+            },
             traceparent: traceparent(self.trace, self.span),
             started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         };
@@ -286,7 +317,10 @@ fn trace(traceparent: Option<&str>) -> TraceId {
         let (version, trace) = (parts.next()?, parts.next()?);
         let (parent, flags) = (parts.next()?, parts.next()?);
         parent.parse::<SpanId>().ok().filter(|_| flags.len() == 2)?;
-        trace.parse::<TraceId>().ok().filter(|trace| version.len() == 2 && trace.0 != [0; 16])
+        trace
+            .parse::<TraceId>()
+            .ok()
+            .filter(|trace| version.len() == 2 && trace.0 != [0; 16])
     });
     if let (None, Some(text)) = (given, traceparent) {
         tracing::debug!(target: "modtape::connection", text, "TRACEPARENT is malformed: ignored");
@@ -305,8 +339,16 @@ mod tests {
     #[test]
     fn a_trace_is_continued_and_a_malformed_one_ignored() {
         let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(trace(Some(given)).to_string(), "0af7651916cd43dd8448eb211c80319c");
-        for bad in ["", "00", "00-0af7-b7ad-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
+        assert_eq!(
+            trace(Some(given)).to_string(),
+            "0af7651916cd43dd8448eb211c80319c"
+        );
+        for bad in [
+            "",
+            "00",
+            "00-0af7-b7ad-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
             let fresh = trace(Some(bad)).to_string();
             assert_ne!(fresh, "00000000000000000000000000000000", "{bad}");
             assert_ne!(fresh, trace(None).to_string());

@@ -1,30 +1,255 @@
-//! placeholder
-use super::session::Outcome;
-use super::terminal::Look;
-use crate::proxy::{Live, Stall};
-use crate::recording::Recording;
-use crate::recording::format::Manifest;
-use crate::replay::Miss;
+//! What stands on the terminal when a recorder or a replay ends, and while one waits.
+//!
+//! Pure: plain data and a [`Look`] in, text out; whoever calls it prints. Everything that came from
+//! a peer or a file goes through [`Look::plain`]. Never decides what is true: `diagnose` did.
 
-pub(super) struct Recorded<'a> {
-    pub(super) recording: &'a Recording,
-    pub(super) manifest: &'a Manifest,
-    pub(super) outcome: &'a Outcome,
-    pub(super) failure: Option<&'a str>,
+mod live;
+mod replayed;
+#[cfg(test)]
+mod tests;
+mod told;
+
+pub(super) use live::stall;
+pub(super) use replayed::{Replayed, replayed};
+pub(super) use told::{Recorded, recorded, replaying, status};
+
+use super::terminal::{Look, Paint};
+use super::words::{bar, count, duration, percent, size};
+use crate::child::Interruption;
+use crate::clock::Timestamp;
+use crate::diagnose::split::Split;
+use crate::diagnose::tally::Tally;
+use crate::exchange::Phase;
+use crate::proxy::InFlight;
+use crate::recording::format::{Gap, Replayable};
+
+/// Columns where there is no terminal that tells: a log is wide.
+const WIDE: usize = 120;
+
+/// How many hosts stand beside a part of the time.
+const HOSTS: usize = 3;
+
+/// A recorder's last words.
+#[derive(Debug, Clone, Copy)]
+struct Summary<'a> {
+    /// The recording, as the user would name it.
+    recording: &'a str,
+    /// Where the time went.
+    split: &'a Split,
+    /// What there was.
+    tally: &'a Tally,
+    /// Requests that were still in flight when the recorder ended, oldest first.
+    in_flight: &'a [InFlight],
+    /// What ended the command early, if anything did.
+    interruption: Option<Interruption>,
+    /// When it ended, on the clock of `in_flight`.
+    now: Timestamp,
+    /// What was not recorded.
+    gaps: &'a [Gap],
+    /// What could not be written, if anything.
+    failure: Option<&'a str>,
+    /// Whether a replay will find all it needs.
+    replayable: &'a Replayable,
+    /// Why there was no request; heeded only if there was none.
+    why_empty: &'a [String],
+    /// False for `--no-redact`.
+    redacted: bool,
+    /// True for `--intercept-all`.
+    intercept_all: bool,
 }
 
-pub(super) struct Replayed<'a> {
-    pub(super) hits: u64,
-    pub(super) misses: &'a [Miss],
-    pub(super) outcome: &'a Outcome,
+/// All lines, without the last line feed.
+fn render(summary: &Summary<'_>, look: Look) -> String {
+    let mut lines = live::left_over(summary, look);
+    lines.push(headline(summary, look));
+    if summary.tally.requests == 0 {
+        let reasons = summary.why_empty.iter();
+        lines.extend(reasons.map(|reason| format!("  {}", look.plain(reason))));
+    } else {
+        lines.extend(split_lines(summary, look));
+        lines.extend(replay_lines(summary.replayable, look));
+    }
+    lines.extend(warnings(summary, look));
+    text_of(&lines)
 }
 
-pub(super) fn recorded(told: &Recorded<'_>, _: Look) -> String {
-    format!("modtape: {:?} {} {:?} {:?} {:?}", told.manifest.totals, told.recording.dir().display(), told.failure, told.outcome.in_flight, told.outcome.interruption)
+fn headline(summary: &Summary<'_>, look: Look) -> String {
+    let Tally {
+        requests,
+        body_bytes,
+        ..
+    } = summary.tally;
+    let what = match requests {
+        0 => "no requests".into(),
+        _ => count(*requests, "request"),
+    };
+    let time = duration(summary.split.wall_us);
+    let bytes = match requests {
+        0 => String::new(),
+        _ => format!(" ({})", size(*body_bytes)),
+    };
+    let said = look.paint(Paint::Bold, &format!("modtape: {what} in {time}{bytes}"));
+    format!("{said}  recording: {}", look.plain(summary.recording))
 }
-pub(super) fn replayed(told: &Replayed<'_>, _: Look) -> String {
-    format!("modtape: {} answered, {} missing, 0 went to the network {:?} {:?}", told.hits, told.misses.len(), told.misses, told.outcome)
+
+/// A part of the wall time.
+struct Part {
+    label: &'static str,
+    us: u64,
+    facts: Vec<String>,
 }
-pub(super) fn replaying(r: &Recording) -> String { format!("modtape: replaying {}", r.name()) }
-pub(super) fn stall(s: &Stall, _: Look) -> String { format!("modtape: still waiting {s:?}") }
-pub(super) fn status(_: &Live, _: Look) -> String { String::new() }
+
+/// The parts of one per cent and more, the longest first.
+fn split_lines(summary: &Summary<'_>, look: Look) -> Vec<String> {
+    let split = summary.split;
+    let mut parts = parts(summary, look);
+    parts.retain(|part| part.us > 0 && u128::from(part.us) * 100 >= u128::from(split.wall_us));
+    parts.sort_by_key(|part| std::cmp::Reverse(part.us));
+    parts
+        .iter()
+        .map(|part| part_line(part, split.wall_us, look))
+        .collect()
+}
+
+fn parts(summary: &Summary<'_>, look: Look) -> Vec<Part> {
+    let (split, tally) = (summary.split, summary.tally);
+    let of = |label, phases: &[Phase], facts| Part {
+        label,
+        us: phases.iter().map(|phase| split.phases[*phase]).sum(),
+        facts,
+    };
+    let by_host = |label, phases: &[Phase]| of(label, phases, host_facts(split, phases, look));
+    let mut received = vec![size(tally.body_bytes)];
+    received.extend(
+        tally
+            .slowest_pace
+            .map(|pace| format!("slowest body {}/s", size(pace))),
+    );
+    let connecting = [Phase::Dns, Phase::Connect, Phase::Tls];
+    vec![
+        by_host("waiting for first bytes", &[Phase::Wait]),
+        of("connecting (DNS+TCP+TLS)", &connecting, dial_facts(tally)),
+        of("receiving", &[Phase::Receive], received),
+        by_host("sending", &[Phase::Send]),
+        by_host("blocked (client or us)", &[Phase::Blocked]),
+        Part {
+            label: "no request in flight",
+            us: split.idle_us,
+            facts: tunnel_facts(tally, look),
+        },
+    ]
+}
+
+fn host_facts(split: &Split, phases: &[Phase], look: Look) -> Vec<String> {
+    let hosts = split.hosts(phases).into_iter().take(HOSTS);
+    hosts
+        .map(|(host, us)| format!("{} {}", look.plain(host), duration(us)))
+        .collect()
+}
+
+fn dial_facts(tally: &Tally) -> Vec<String> {
+    let mut facts = vec![count(tally.dials, "connection")];
+    if tally.failed_dials > 0 {
+        facts.push(format!("{} failed", tally.failed_dials));
+    }
+    facts
+}
+
+/// The requests in a tunnel are not seen; so its host is named where no request is.
+fn tunnel_facts(tally: &Tally, look: Look) -> Vec<String> {
+    let tunnels = tally.tunnels.iter().take(HOSTS);
+    tunnels
+        .map(|(host, bytes)| format!("tunnelled: {} {}", look.plain(host), size(*bytes)))
+        .collect()
+}
+
+/// `  waiting for first bytes   39.9 s  83%  ███████████████████▏  proxy.golang.org 33.6 s`
+fn part_line(part: &Part, wall_us: u64, look: Look) -> String {
+    let share = format!("{}%", percent(part.us, wall_us));
+    let mut line = format!("  {:<24}  {:>7} {share:>4}", part.label, duration(part.us));
+    let width = look.width.unwrap_or(WIDE);
+    let cells = match width {
+        110.. => 23,
+        70.. => 10,
+        _ => 0,
+    };
+    if cells > 0 {
+        let bar = bar(part.us, wall_us, cells, look.ascii);
+        line.push_str(&format!("  {bar:<cells$}"));
+    }
+    let mut room = width.saturating_sub(columns(&line) + 2);
+    let mut separator = "  ";
+    for fact in &part.facts {
+        let needed = columns(fact);
+        if needed > room {
+            break;
+        }
+        line.push_str(separator);
+        line.push_str(fact);
+        room = room.saturating_sub(needed + 2);
+        separator = ", ";
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+fn replay_lines(replayable: &Replayable, look: Look) -> Vec<String> {
+    let partial = look.paint(Paint::Yellow, "partial:");
+    match &replayable.reasons[..] {
+        [] if replayable.complete => {
+            vec!["  replay: complete".into()]
+        }
+        [] => vec![format!(
+            "  replay: {}",
+            look.paint(Paint::Yellow, "partial")
+        )],
+        [reason] => vec![format!("  replay: {partial} {}", look.plain(reason))],
+        reasons => {
+            let reasons = reasons
+                .iter()
+                .map(|reason| format!("    - {}", look.plain(reason)));
+            std::iter::once(format!("  replay: {partial}"))
+                .chain(reasons)
+                .collect()
+        }
+    }
+}
+
+/// What must not be overlooked.
+fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mark = look.paint(Paint::Red, "! INCOMPLETE:");
+    if let Some(failure) = summary.failure {
+        lines.push(format!("{mark} {}", look.plain(failure)));
+    }
+    if let [Gap { what, why }, more @ ..] = summary.gaps {
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let (what, why) = (look.plain(what), look.plain(why));
+        lines.push(format!("{mark} {what} was not recorded: {why}{more}"));
+    }
+    let mark = look.paint(Paint::Yellow, "!");
+    if !summary.redacted {
+        lines.push(format!(
+            "{mark} not redacted: the recording may hold secrets in clear text"
+        ));
+    }
+    if summary.intercept_all {
+        lines.push(format!(
+            "{mark} every host was intercepted: the root could vouch for any name in this run"
+        ));
+    }
+    lines
+}
+
+fn text_of(lines: &[String]) -> String {
+    lines.join("\n")
+}
+
+/// How many columns a text takes at most: what is not ASCII may be wide.
+fn columns(text: &str) -> usize {
+    let is_narrow = |c: char| c.is_ascii() || matches!(c, '…' | '\u{2580}'..='\u{259f}');
+    text.chars().map(|c| if is_narrow(c) { 1 } else { 2 }).sum()
+}

@@ -34,8 +34,6 @@ pub(super) enum Paint {
     Red,
     /// It wants to be seen.
     Yellow,
-    /// It is in order.
-    Green,
 }
 
 impl Look {
@@ -69,7 +67,6 @@ impl Look {
             Paint::Dim => 2,
             Paint::Red => 31,
             Paint::Yellow => 33,
-            Paint::Green => 32,
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
@@ -94,7 +91,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters (C0, DEL, C1), line separators and what turns the direction of writing.
-fn obeyed(c: char) -> bool {
+pub(super) fn obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
@@ -167,11 +164,6 @@ pub(super) fn say(global: &Global, text: impl Display) {
 pub(super) fn warn(global: &Global, text: impl Display) {
     let mark = Look::of_stderr(global).paint(Paint::Yellow, "warning:");
     let _ = writeln!(io::stderr().lock(), "{mark} {text}");
-}
-
-/// Says on stderr what went wrong, causes and all, once.
-pub(super) fn error(error: &anyhow::Error) {
-    let _ = writeln!(io::stderr().lock(), "error: {error:#}");
 }
 
 /// Hands stdout, buffered, to `write`. That nobody reads to the end is success.

@@ -1,8 +1,13 @@
-//! placeholder
-use crate::recording::Recording;
-use crate::recording::format::Replayable;
+//! What a recording says about the run that it was made of.
+//!
+//! `split` says where the time went, `tally` counts, `empty` says why nothing was recorded, and
+//! `replayable` whether a replay will find all it needs. Pure: rows in, plain data out. Never
+//! prints, never opens a file, never asks what time it is.
 
-/// x
-pub fn replayable(_: &Recording, _: bool, _: &str) -> Replayable {
-    Replayable { complete: true, reasons: Vec::new() }
-}
+pub mod again;
+pub mod empty;
+pub mod replayable;
+#[cfg(test)]
+mod sample;
+pub mod split;
+pub mod tally;

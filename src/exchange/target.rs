@@ -30,7 +30,10 @@ const HOST_LIMIT: usize = 253;
 impl Target {
     /// Takes a host as written in a URL or on the wire.
     pub fn new(host: &str, port: u16) -> Result<Self, TargetError> {
-        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let host = match host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             Some(inside) => inside
                 .parse::<Ipv6Addr>()
                 .map_err(|_| TargetError::Host)?
@@ -107,8 +110,20 @@ mod tests {
     #[test]
     fn what_is_no_target_is_refused() {
         for text in [
-            "", ":443", "host", "host:", "host:+1", "host:65536", "ho st:1", "a@b:1", "a/b:1",
-            "::1:443", "[::1]", "[::1%eth0]:1", "ho\0st:1", "h\u{f6}st:1",
+            "",
+            ":443",
+            "host",
+            "host:",
+            "host:+1",
+            "host:65536",
+            "ho st:1",
+            "a@b:1",
+            "a/b:1",
+            "::1:443",
+            "[::1]",
+            "[::1%eth0]:1",
+            "ho\0st:1",
+            "h\u{f6}st:1",
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }

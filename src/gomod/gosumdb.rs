@@ -5,12 +5,12 @@ use std::str::FromStr;
 use super::{Base, Location};
 
 /// The name of the database that is asked by default.
-pub const SUM_GOLANG_ORG: &str = "sum.golang.org";
+pub(super) const SUM_GOLANG_ORG: &str = "sum.golang.org";
 /// Its verifier key (`cmd/go/internal/modfetch`, `knownGOSUMDB`).
 const SUM_GOLANG_ORG_KEY: &str =
     "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
 /// The same database, reachable inside mainland China; an alias, not a name of its own.
-pub const SUM_GOLANG_GOOGLE_CN: &str = "sum.golang.google.cn";
+pub(super) const SUM_GOLANG_GOOGLE_CN: &str = "sum.golang.google.cn";
 
 /// A parsed GOSUMDB.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -9,17 +9,17 @@ mod goproxy;
 mod gosumdb;
 mod kind;
 mod location;
+mod path;
+mod reading;
 mod route;
 mod tile;
 
-pub use escape::{
-    EscapeError, PathFault, check_path, escape_path, escape_version, unescape_path,
-    unescape_version,
-};
+pub use escape::{EscapeError, escape_path, escape_version, unescape_path, unescape_version};
 pub use goproxy::{Base, GoProxy, ProxyEntry, ProxyTarget, Separator};
 pub use gosumdb::{GoSumDb, GoSumDbError};
 pub use kind::{Kind, KindError};
 pub use location::Location;
+pub use path::{PathFault, check_path};
 pub use route::{Route, replay_key};
 pub use tile::Tile;
 

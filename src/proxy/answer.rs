@@ -54,7 +54,9 @@ pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> R
 ///
 /// RFC 9112 section 4 allows spaces, tabs and visible characters.
 pub(super) fn reason_phrase(text: &str) -> String {
-    let plain = text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' });
+    let plain = text
+        .chars()
+        .map(|c| if (' '..='~').contains(&c) { c } else { '?' });
     NAME.chars().chain(plain).take(400).collect()
 }
 

@@ -33,6 +33,10 @@ pub(super) enum BodyError {
 
 type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lies in a box already, one for each exchange"
+)]
 enum State {
     /// Frames pass.
     Passing(Ticket, Option<BodySink>),
@@ -94,7 +98,7 @@ impl Recorded {
     /// Takes what is there without waiting. If that is a whole small body, it is recorded too, and
     /// head and body can leave in one write.
     pub(super) async fn gather(&mut self) {
-        if !self.missing.is_some_and(|bytes| bytes <= INLINE_LIMIT as u64) {
+        if self.missing.is_none_or(|bytes| bytes > INLINE_LIMIT as u64) {
             return;
         }
         std::future::poll_fn(|cx| {
@@ -133,6 +137,9 @@ impl Recorded {
             let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(frame) => frame.transpose().map_err(BodyError::Upstream)?,
                 Poll::Pending => {
+                    if let Some(sink) = sink {
+                        sink.idle();
+                    }
                     let Some(limit) = self.idle else {
                         return Poll::Pending;
                     };
@@ -157,7 +164,9 @@ impl Recorded {
             if let Some(sink) = sink {
                 sink.push(data);
             }
-            self.missing = self.missing.map(|bytes| bytes.saturating_sub(data.len() as u64));
+            self.missing = self
+                .missing
+                .map(|bytes| bytes.saturating_sub(data.len() as u64));
             let complete = self.missing == Some(0);
             if self.incoming.is_end_stream() {
                 self.held.push_back(frame);
@@ -267,6 +276,7 @@ impl http_body::Body for Recorded {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.remaining
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

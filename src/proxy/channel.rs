@@ -110,7 +110,8 @@ impl Channel {
         io: UpstreamIo,
     ) -> Result<(), PairError> {
         let pair = Pair::open(&self.context, io, self.protocol).await;
-        self.adopt(target, pair.map_err(PairError::Handshake)?).await;
+        self.adopt(target, pair.map_err(PairError::Handshake)?)
+            .await;
         Ok(())
     }
 
@@ -154,7 +155,11 @@ impl Channel {
         let mut journey = Journey::default();
         let started = self.context.clock.now();
         let dialled = self.dial_steps(dialer, target, &mut journey, enter).await;
-        let mode = if self.is_tunnelled() { Mode::Intercept } else { Mode::Plain };
+        let mode = if self.is_tunnelled() {
+            Mode::Intercept
+        } else {
+            Mode::Plain
+        };
         let error = dialled.as_ref().err().map(|error| match error {
             PairError::Dial(error) => error.diagnosis(),
             other => other.to_string(),
@@ -184,7 +189,9 @@ impl Channel {
             Destination::Tunnelled { target, host } => {
                 let stream = dialer.connect(target, true, journey, enter).await?;
                 let offered = [self.protocol];
-                let tls = dialer.handshake(stream, host, &offered, journey, enter).await?;
+                let tls = dialer
+                    .handshake(stream, host, &offered, journey, enter)
+                    .await?;
                 if journey.alpn.unwrap_or(Protocol::Http1) != self.protocol {
                     return Err(PairError::Protocol);
                 }
@@ -196,7 +203,10 @@ impl Channel {
     }
 
     async fn adopt(self: &Arc<Self>, target: &Target, pair: Arc<Pair>) {
-        self.pairs.lock().await.insert(target.clone(), Arc::clone(&pair));
+        self.pairs
+            .lock()
+            .await
+            .insert(target.clone(), Arc::clone(&pair));
         self.follow(target.clone(), &pair);
     }
 
@@ -215,7 +225,10 @@ impl Channel {
                 return;
             };
             let pairs = channel.pairs.lock().await;
-            if pairs.get(&target).is_some_and(|current| Arc::ptr_eq(current, &pair)) {
+            if pairs
+                .get(&target)
+                .is_some_and(|current| Arc::ptr_eq(current, &pair))
+            {
                 channel.ended.cancel();
             }
         });

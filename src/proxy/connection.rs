@@ -13,10 +13,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::answer::reason_phrase;
-use super::channel::{Channel, Destination, First, note_opened};
+use super::channel::{Channel, Destination, note_opened};
 use super::context::Context;
-use super::opening::{self, Asked, Hello, Opening};
-use super::pair::UpstreamIo;
+use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
@@ -26,7 +25,7 @@ use super::tunnel;
 use crate::clock::Timestamp;
 use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Phase, Target};
 use crate::recording::format::{Connection as Line, Event};
-use crate::tls::{self, Protocol};
+use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Journey};
 
 /// What a listener's clients speak.
@@ -39,23 +38,23 @@ pub enum Entrance {
 }
 
 /// The client's socket, counted.
-type ClientIo = Tap<TcpStream>;
+pub(super) type ClientIo = Tap<TcpStream>;
 
 /// One client connection.
 pub(super) struct Connection {
-    context: Arc<Context>,
-    id: ConnectionId,
+    pub(super) context: Arc<Context>,
+    pub(super) id: ConnectionId,
     peer: SocketAddr,
     marks: Arc<Marks>,
-    started: Timestamp,
+    pub(super) started: Timestamp,
     is_tunnel: bool,
 }
 
 /// What a CONNECT led to, before the client said more.
-struct Dialled {
-    target: Target,
-    upstream: Option<TcpStream>,
-    journey: Journey,
+pub(super) struct Dialled {
+    pub(super) target: Target,
+    pub(super) upstream: Option<TcpStream>,
+    pub(super) journey: Journey,
 }
 
 impl Connection {
@@ -98,7 +97,8 @@ impl Connection {
             Ok(Ok(opening)) => opening,
             Ok(Err(error)) => {
                 let why = with_source(&error);
-                self.refuse(&mut io, "400 Bad Request", ("", None), &why).await;
+                self.refuse(&mut io, "400 Bad Request", ("", None), &why)
+                    .await;
                 return why;
             }
             Err(_) => return format!("the client sent no whole head within {limit:?}"),
@@ -125,7 +125,7 @@ impl Connection {
         self.after_connect(io, Bytes::new(), dialled).await
     }
 
-    async fn serve_plain(&mut self, io: Prefixed<ClientIo>) -> String {
+    async fn serve_plain(&self, io: Prefixed<ClientIo>) -> String {
         let parts = (Destination::Plain, Protocol::Http1);
         let first = None;
         let channel = Channel::new(&self.context, self.id, self.client(), parts, None, first);
@@ -153,7 +153,10 @@ impl Connection {
                 }
             },
         };
-        if let Err(error) = io.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await {
+        if let Err(error) = io
+            .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            .await
+        {
             return format!("the client broke off: {error}");
         }
         let dialled = Dialled {
@@ -175,7 +178,9 @@ impl Connection {
     ) -> Result<TcpStream, DialError> {
         let live = &self.context.live;
         let entry = live.begin(None, target.host(), String::new(), Phase::Dns);
-        dialer.connect(target, true, journey, &|phase| entry.enter(phase)).await
+        dialer
+            .connect(target, true, journey, &|phase| entry.enter(phase))
+            .await
     }
 
     /// The tunnel is open: see what the client says in it.
@@ -195,132 +200,14 @@ impl Connection {
         let Some(asked) = tls else {
             return self.tunnel(io, dialled).await;
         };
-        let named = asked.server_name.as_deref().unwrap_or(dialled.target.host());
+        let named = asked
+            .server_name
+            .as_deref()
+            .unwrap_or_else(|| dialled.target.host());
         if !self.context.policy.intercepts(named) {
             return self.tunnel(io, dialled).await;
         }
         self.intercept(io, asked, dialled).await
-    }
-
-    /// Shakes hands with the upstream, then with the client in the protocol that came of it.
-    async fn intercept(
-        &mut self,
-        io: Prefixed<ClientIo>,
-        asked: Asked,
-        mut dialled: Dialled,
-    ) -> String {
-        let named = asked.server_name.as_deref().unwrap_or(dialled.target.host());
-        let host = named.to_owned();
-        let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
-        let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
-        let mut client = self.client();
-        client.sni = asked.server_name;
-        let accepted = self.accept(io, &host, &offered).await;
-        if let Ok(tls) = &accepted {
-            let (_, session) = tls.get_ref();
-            let alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
-            client.alpn = alpn.map(|protocol| protocol.name().to_owned());
-            client.tls = session.protocol_version().map(|v| tls::version_name(v).to_owned());
-        }
-        let refusal = accepted.as_ref().err().cloned();
-        let what = (self.id, self.started, Mode::Intercept);
-        let journey = self.context.is_live().then_some(&dialled.journey);
-        let target = dialled.target.to_string();
-        let error = broken.clone().or(refusal);
-        note_opened(&self.context, what, &target, &client, (journey, error));
-        let tls = match accepted {
-            Ok(tls) => tls,
-            Err(why) => return why,
-        };
-        let protocol = match client.alpn.as_deref() {
-            Some("h2") => Protocol::H2,
-            _ => Protocol::Http1,
-        };
-        let now = self.context.clock.now();
-        let grace = u64::try_from(self.context.deadlines.first_request.as_micros());
-        let first = First {
-            started: self.started,
-            until: Timestamp::from_micros(now.as_micros() + grace.unwrap_or(u64::MAX / 2)),
-            journey: dialled.journey,
-        };
-        let target = match Target::new(&host, dialled.target.port()) {
-            Ok(target) => target,
-            Err(error) => return error.to_string(),
-        };
-        let destination = Destination::Tunnelled {
-            target: dialled.target,
-            host: target.host().to_owned(),
-        };
-        let parts = (destination, protocol);
-        let first = self.context.is_live().then_some(first);
-        let channel = Channel::new(&self.context, self.id, client, parts, broken, first);
-        let channel = Arc::new(channel);
-        if let Some(upstream) = upstream {
-            if let Err(error) = channel.pair_with(&target, upstream).await {
-                return with_source(&error);
-            }
-        }
-        serve::run(channel, tls).await
-    }
-
-    /// The upstream handshake; a failure becomes the reason that every request is answered with.
-    async fn upstream_tls(
-        &self,
-        host: &str,
-        asked: &Asked,
-        dialled: &mut Dialled,
-    ) -> (Option<UpstreamIo>, Option<String>) {
-        let (Responder::Upstream(dialer), Some(stream)) =
-            (&self.context.responder, dialled.upstream.take())
-        else {
-            return (None, None);
-        };
-        let entry = self.context.live.begin(None, host, String::new(), Phase::Tls);
-        entry.connected(dialled.journey.addr.map(|addr| addr.to_string()));
-        let protocols = &asked.protocols;
-        let journey = &mut dialled.journey;
-        let enter = |phase| entry.enter(phase);
-        match dialer.handshake(stream, host, protocols, journey, &enter).await {
-            Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
-            Err(error) => (None, Some(error.diagnosis())),
-        }
-    }
-
-    /// What the client is offered: just what the upstream chose, so that both legs speak the same.
-    fn client_protocols(
-        &self,
-        host: &str,
-        asked: &Asked,
-        dialled: &Dialled,
-        broken: bool,
-    ) -> Vec<Protocol> {
-        let chosen = match &self.context.responder {
-            Responder::Upstream(_) if broken => asked.protocols.first().copied(),
-            Responder::Upstream(_) => dialled.journey.alpn,
-            Responder::Replay(replay) => replay
-                .protocol(host)
-                .filter(|protocol| asked.protocols.contains(protocol))
-                .or_else(|| asked.protocols.first().copied()),
-        };
-        chosen.into_iter().collect()
-    }
-
-    /// Our handshake with the client, with a leaf for `host`.
-    async fn accept(
-        &self,
-        io: Prefixed<ClientIo>,
-        host: &str,
-        offered: &[Protocol],
-    ) -> Result<tokio_rustls::server::TlsStream<Prefixed<ClientIo>>, String> {
-        let settings = self.context.leafs.settings(host, offered);
-        let settings = settings.map_err(|error| with_source(&error))?;
-        let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
-        let limit = self.context.deadlines.client_hello;
-        match tokio::time::timeout(limit, accepting).await {
-            Ok(Ok(tls)) => Ok(tls),
-            Ok(Err(error)) => Err(refusal(&error)),
-            Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
-        }
     }
 
     async fn tunnel(&mut self, mut io: Prefixed<ClientIo>, dialled: Dialled) -> String {
@@ -329,12 +216,24 @@ impl Connection {
             upstream,
             journey,
         } = dialled;
-        let mode = if upstream.is_some() { Mode::Tunnel } else { Mode::Refuse };
-        let error = upstream.is_none().then(|| String::from("not on the recording"));
+        let mode = if upstream.is_some() {
+            Mode::Tunnel
+        } else {
+            Mode::Refuse
+        };
+        let error = upstream
+            .is_none()
+            .then(|| String::from("not on the recording"));
         let what = (self.id, self.started, mode);
         let journey = upstream.is_some().then_some(&journey);
         let client = self.client();
-        note_opened(&self.context, what, &target.to_string(), &client, (journey, error));
+        note_opened(
+            &self.context,
+            what,
+            &target.to_string(),
+            &client,
+            (journey, error),
+        );
         let Some(mut upstream) = upstream else {
             return String::from("a replay has nobody to relay to");
         };
@@ -352,12 +251,17 @@ impl Connection {
     ) {
         let what = (self.id, self.started, Mode::Refuse);
         let error = Some(why.to_owned());
-        note_opened(&self.context, what, target, &self.client(), (journey, error));
+        note_opened(
+            &self.context,
+            what,
+            target,
+            &self.client(),
+            (journey, error),
+        );
         let status = status.split(' ').next().unwrap_or("502");
         let phrase = reason_phrase(&self.context.redactor.text(why));
-        let head = format!(
-            "HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-        );
+        let head =
+            format!("HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         // The client may be gone: then nobody reads why.
         let _ = io.write_all(head.as_bytes()).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
@@ -368,11 +272,17 @@ impl Connection {
         let what = (self.id, self.started, Mode::Intercept);
         let journey = self.context.is_live().then_some(&dialled.journey);
         let target = dialled.target.to_string();
-        note_opened(&self.context, what, &target, &self.client(), (journey, None));
+        note_opened(
+            &self.context,
+            what,
+            &target,
+            &self.client(),
+            (journey, None),
+        );
         why
     }
 
-    fn client(&self) -> ClientSide {
+    pub(super) fn client(&self) -> ClientSide {
         ClientSide {
             addr: self.peer.to_string(),
             ..ClientSide::default()
@@ -381,19 +291,9 @@ impl Connection {
 }
 
 /// An error and what caused it, in one line.
-fn with_source(error: &dyn std::error::Error) -> String {
+pub(super) fn with_source(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
-}
-
-/// A failed handshake in the user's words: nearly always the client does not know our root.
-fn refusal(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let distrust = ["UnknownCA", "BadCertificate", "CertificateUnknown"];
-    if distrust.iter().any(|alert| text.contains(alert)) {
-        return format!("the client does not trust modtape's root ({text})");
-    }
-    format!("TLS with the client failed: {text}")
 }

@@ -85,7 +85,10 @@ impl Watch {
             .idle_since
             .load(Ordering::Relaxed)
             .max(self.last_read.load(Ordering::Relaxed));
-        Some((after(quiet, deadlines.idle), "client connection was idle for too long"))
+        Some((
+            after(quiet, deadlines.idle),
+            "client connection was idle for too long",
+        ))
     }
 }
 
@@ -99,12 +102,7 @@ pub(super) struct Guard<IO> {
 }
 
 impl<IO> Guard<IO> {
-    pub(super) const fn new(
-        io: IO,
-        watch: Arc<Watch>,
-        clock: Clock,
-        deadlines: Deadlines,
-    ) -> Self {
+    pub(super) const fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
         Self {
             io,
             watch,

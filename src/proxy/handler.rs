@@ -49,9 +49,7 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
         Responder::Replay(replay) => {
             super::play::answer(&channel, replay, ticket, (&head, &url)).await
         }
-        Responder::Upstream(dialer) => {
-            ask(&channel, dialer, ticket, target, (head, body)).await
-        }
+        Responder::Upstream(dialer) => ask(&channel, dialer, ticket, target, (head, body)).await,
     }
 }
 
@@ -132,6 +130,7 @@ async fn ask(
         if let Some(journey) = &journey {
             ticket.owns(journey);
         }
+        ticket.entry.connected(pair.address.clone());
         let (request, kept) = outgoing_request(channel, &pair, target, (&head, body.take()));
         ticket.sending(match &kept {
             Some(_) => None,
@@ -153,7 +152,14 @@ async fn ask(
         match outcome {
             Ok(response) => {
                 let sent = kept.as_ref().and_then(request_body::sent);
-                return pass(channel, ticket, &pair, (response, head.method), (kept, sent)).await;
+                return pass(
+                    channel,
+                    ticket,
+                    &pair,
+                    (response, head.method),
+                    (kept, sent),
+                )
+                .await;
             }
             Err(error @ SendError::Lost(_)) if repeatable && lost.is_none() && pair.is_reused() => {
                 ticket.retry(tell(&error));
@@ -207,7 +213,10 @@ fn outgoing_request(
     let (body, kept) = match body.filter(|body| !body.is_end_stream()) {
         None => (RequestBody::Empty, None),
         Some(body) => {
-            let sink = context.recorder.as_ref().map(|recorder| recorder.bodies().sink());
+            let sink = context
+                .recorder
+                .as_ref()
+                .map(|recorder| recorder.bodies().sink());
             let limit = context.deadlines.request_body_idle;
             let (body, kept) = RequestBody::passing(body, sink, Arc::clone(&pair.marks), limit);
             (body, Some(kept))
@@ -236,7 +245,10 @@ async fn pass(
     ticket.heard(first_byte.map_or(now, |at| at.min(now)), record_head(&head));
     headers::to_client(&mut head, channel.protocol);
     let allows_body = method != Method::HEAD
-        && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        && !matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
     let sink = if allows_body { ticket.sink() } else { None };
     let idle = context.deadlines.upstream_idle;
     let mut body = Recorded::new(body, context.clock, idle, (ticket, sink), kept);
@@ -269,7 +281,9 @@ fn close_after(channel: &Channel, response: &mut Response<Outgoing>) {
 /// The absolute form of a URI, for tests of the tables above.
 #[cfg(test)]
 fn parts(method: Method, uri: &str, host: Option<&str>) -> request::Parts {
-    let mut request = Request::builder().method(method).uri(uri.parse::<http::Uri>().unwrap());
+    let mut request = Request::builder()
+        .method(method)
+        .uri(uri.parse::<http::Uri>().unwrap());
     if let Some(host) = host {
         request = request.header(header::HOST, host);
     }
@@ -297,7 +311,10 @@ mod tests {
         let named = |uri, host| authority(&parts(Method::GET, uri, host), "https");
         let target = |text: &str| Ok(text.parse::<Target>().unwrap());
         assert_eq!(named("/p", Some("A.example")), target("a.example:443"));
-        assert_eq!(named("https://b.example:1/p", Some("a.example")), target("b.example:1"));
+        assert_eq!(
+            named("https://b.example:1/p", Some("a.example")),
+            target("b.example:1")
+        );
         assert_eq!(named("/p", None), Err(()));
         assert_eq!(named("/p", Some("a b")), Err(()));
     }

@@ -54,7 +54,9 @@ fn strip(headers: &mut HeaderMap) {
         return;
     }
     let stay = headers.iter().filter(|(name, _)| !goes(name));
-    *headers = stay.map(|(name, value)| (name.clone(), value.clone())).collect();
+    *headers = stay
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
 }
 
 /// Makes a request head fit for the upstream leg.

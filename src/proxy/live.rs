@@ -190,10 +190,21 @@ mod tests {
         entry.enter(Phase::Receive);
         entry.add_bytes(10);
         drop(dial);
-        let [only] = &live.in_flight()[..] else { panic!() };
-        assert_eq!((only.phase, only.bytes, only.client_holds), (Phase::Receive, 10, true));
+        let [only] = &live.in_flight()[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (only.phase, only.bytes, only.client_holds),
+            (Phase::Receive, 10, true)
+        );
         assert_eq!(only.progress.micros_since(only.started), 3_000_000);
         drop(entry);
-        assert_eq!(live.passed(), Passed { exchanges: 1, bytes: 10 });
+        assert_eq!(
+            live.passed(),
+            Passed {
+                exchanges: 1,
+                bytes: 10
+            }
+        );
     }
 }

@@ -11,6 +11,7 @@ mod context;
 mod guard;
 mod handler;
 mod headers;
+mod intercept;
 mod live;
 mod opening;
 mod outgoing;

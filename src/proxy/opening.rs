@@ -54,7 +54,9 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Openin
         let method = b"CONNECT ";
         let seen = read.len().min(method.len());
         if seen > 0 && read[..seen] != method[..seen] {
-            return Ok(Opening::Request { read: read.freeze() });
+            return Ok(Opening::Request {
+                read: read.freeze(),
+            });
         }
         if let Some(opening) = parse(&mut read)? {
             return Ok(opening);
@@ -65,7 +67,11 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Openin
         let bytes = stream.read_buf(&mut read).await.map_err(OpeningError::Io)?;
         if bytes == 0 {
             let broke = OpeningError::Io(io::ErrorKind::UnexpectedEof.into());
-            return Err(if read.is_empty() { OpeningError::Silent } else { broke });
+            return Err(if read.is_empty() {
+                OpeningError::Silent
+            } else {
+                broke
+            });
         }
     }
 }
@@ -150,7 +156,11 @@ pub(super) async fn read_hello(
         let bytes = stream.read_buf(&mut read).await.map_err(HelloError::Io)?;
         if bytes == 0 {
             let broke = HelloError::Io(io::ErrorKind::UnexpectedEof.into());
-            return Err(if read.is_empty() { HelloError::Unused } else { broke });
+            return Err(if read.is_empty() {
+                HelloError::Unused
+            } else {
+                broke
+            });
         }
     }
 }
@@ -174,7 +184,9 @@ mod tests {
     #[tokio::test]
     async fn a_connect_head_is_cut_from_what_follows() {
         let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03";
-        let Ok(Opening::Connect { target, rest }) = opening(octets).await else { panic!() };
+        let Ok(Opening::Connect { target, rest }) = opening(octets).await else {
+            panic!()
+        };
         assert_eq!(target.to_string(), "proxy.golang.org:443");
         assert_eq!(&rest[..], b"\x16\x03");
     }
@@ -185,7 +197,10 @@ mod tests {
         assert!(matches!(opening(b"").await, Err(OpeningError::Silent)));
         for end in 1..octets.len() {
             let outcome = opening(&octets[..end]).await;
-            assert!(matches!(outcome, Err(OpeningError::Io(_))), "{end}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(OpeningError::Io(_))),
+                "{end}: {outcome:?}"
+            );
         }
     }
 
@@ -196,7 +211,11 @@ mod tests {
         assert!(matches!(opening(&[22, 3, 1]).await, Ok(Opening::Tls)));
         let bad = opening(b"CONNECT a.example HTTP/1.1\r\n\r\n").await;
         assert!(matches!(bad, Err(OpeningError::Target(_))));
-        let long = [&b"CONNECT a.example:443 HTTP/1.1\r\nx: "[..], &[b'a'; 20_000]].concat();
+        let long = [
+            &b"CONNECT a.example:443 HTTP/1.1\r\nx: "[..],
+            &[b'a'; 20_000],
+        ]
+        .concat();
         assert!(matches!(opening(&long).await, Err(OpeningError::TooLong)));
     }
 
@@ -222,7 +241,9 @@ mod tests {
         for cut in 0..octets.len() {
             let (rest, later) = octets.split_at(cut);
             let mut later = later;
-            let hello = read_hello(&mut later, Bytes::copy_from_slice(rest)).await.unwrap();
+            let hello = read_hello(&mut later, Bytes::copy_from_slice(rest))
+                .await
+                .unwrap();
             assert_eq!(hello.read, octets);
             let asked = hello.tls.unwrap();
             assert_eq!(asked.server_name.as_deref(), Some("proxy.golang.org"));
@@ -232,7 +253,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_tls_is_given_back_and_what_is_broken_named() {
-        let hello = read_hello(&mut &b"SSH-2.0"[..], Bytes::new()).await.unwrap();
+        let hello = read_hello(&mut &b"SSH-2.0"[..], Bytes::new())
+            .await
+            .unwrap();
         assert!(hello.tls.is_none());
         assert_eq!(&hello.read[..], b"SSH-2.0");
         let unused = read_hello(&mut &b""[..], Bytes::new()).await;

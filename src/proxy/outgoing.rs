@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
 use super::body::{BodyError, Recorded};
-use crate::replay::{Played, PlayError};
+use crate::replay::{PlayError, Played};
 
 /// The body of a response on the client leg.
 pub(super) enum Outgoing {

@@ -47,6 +47,8 @@ pub(super) struct Pair {
     sender: Sender,
     pub(super) marks: Arc<Marks>,
     pub(super) protocol: Protocol,
+    /// Where TCP connected to.
+    pub(super) address: Option<String>,
     answered: AtomicBool,
     /// Cancelled when the upstream has ended the connection.
     pub(super) ended: CancellationToken,
@@ -71,6 +73,7 @@ impl Pair {
         protocol: Protocol,
     ) -> Result<Arc<Self>, hyper::Error> {
         let marks = Marks::new(context.clock);
+        let address = io.peer();
         let io = TokioIo::new(Tap::new(io, Arc::clone(&marks)));
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
@@ -104,6 +107,7 @@ impl Pair {
             sender,
             marks,
             protocol,
+            address,
             answered: AtomicBool::new(false),
             ended,
         }))
@@ -158,10 +162,11 @@ impl Pair {
             // RFC 9113 section 8.7: what was refused, or came after a GOAWAY, was not looked at.
             Protocol::H2 => {
                 let told = source.and_then(<dyn std::error::Error>::downcast_ref::<h2::Error>);
-                is_io || told.is_some_and(|error| {
-                    let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-                    error.is_remote() && (error.is_go_away() || refused)
-                })
+                is_io
+                    || told.is_some_and(|error| {
+                        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                        error.is_remote() && (error.is_go_away() || refused)
+                    })
             }
         }
     }
@@ -169,6 +174,16 @@ impl Pair {
     /// True once it has answered a request.
     pub(super) fn is_reused(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
+    }
+}
+
+impl UpstreamIo {
+    fn peer(&self) -> Option<String> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        stream.peer_addr().ok().map(|address| address.to_string())
     }
 }
 

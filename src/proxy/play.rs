@@ -70,14 +70,19 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
         return Ok(response);
     };
     let fields = response.headers_mut();
-    let is_gzip = fields.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip");
+    let is_gzip = fields
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|value| value == "gzip");
     let played = if is_gzip && !accepts_gzip {
         fields.remove(header::CONTENT_ENCODING);
         fields.remove(header::CONTENT_LENGTH);
         Played::decoded(reader)
     } else {
         if let Some(cut) = hit.cut {
-            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(cut.min(body.bytes)));
+            fields.insert(
+                header::CONTENT_LENGTH,
+                HeaderValue::from(cut.min(body.bytes)),
+            );
         }
         Played::new(reader, body.bytes, hit.cut)
     };
@@ -109,7 +114,10 @@ fn accepts_gzip(fields: &HeaderMap) -> bool {
         .flat_map(|list| list.split(','));
     codings.any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+        let refused = weight
+            .trim()
+            .strip_prefix("q=")
+            .is_some_and(|q| q.parse() == Ok(0.0));
         matches!(name.trim(), "gzip" | "*") && !refused
     })
 }
@@ -122,7 +130,10 @@ mod tests {
     fn gzip_is_for_those_who_take_it() {
         let accepts = |value: &str| {
             let mut fields = HeaderMap::new();
-            fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(value).unwrap());
+            fields.insert(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_str(value).unwrap(),
+            );
             accepts_gzip(&fields)
         };
         assert!(accepts("gzip") && accepts("br, gzip;q=0.5") && accepts("*"));

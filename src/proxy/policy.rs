@@ -50,7 +50,10 @@ impl Policy {
         }
         match &self.others {
             Others::Tunnel => Decision::Tunnel,
-            Others::Refuse { recording, tunnelled } if tunnelled.contains(target.host()) => {
+            Others::Refuse {
+                recording,
+                tunnelled,
+            } if tunnelled.contains(target.host()) => {
                 let host = target.host();
                 Decision::Refuse(format!(
                     "{host} was tunnelled when {recording} was recorded; \
@@ -92,7 +95,10 @@ mod tests {
             tunnel: set(&["go.dev"]),
             others: Others::Tunnel,
         };
-        assert_eq!(decide(&policy, "PROXY.golang.org.:443"), Decision::Intercept);
+        assert_eq!(
+            decide(&policy, "PROXY.golang.org.:443"),
+            Decision::Intercept
+        );
         assert_eq!(decide(&policy, "x.proxy.golang.org:443"), Decision::Tunnel);
         assert_eq!(decide(&policy, "go.dev:443"), Decision::Tunnel);
         policy.intercept_all = true;
@@ -113,9 +119,16 @@ mod tests {
             },
         };
         assert_eq!(decide(&policy, "proxy.golang.org:443"), Decision::Intercept);
-        let Decision::Refuse(reason) = decide(&policy, "github.com:443") else { panic!() };
-        assert!(reason.ends_with("record with --intercept github.com"), "{reason}");
-        let Decision::Refuse(reason) = decide(&policy, "other.example:443") else { panic!() };
+        let Decision::Refuse(reason) = decide(&policy, "github.com:443") else {
+            panic!()
+        };
+        assert!(
+            reason.ends_with("record with --intercept github.com"),
+            "{reason}"
+        );
+        let Decision::Refuse(reason) = decide(&policy, "other.example:443") else {
+            panic!()
+        };
         assert_eq!(reason, "other.example is not on recording ci");
     }
 }

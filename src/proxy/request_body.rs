@@ -79,15 +79,26 @@ fn lock(kept: &SharedKept) -> std::sync::MutexGuard<'_, Kept> {
 }
 
 impl Passing {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let mut kept = lock(&self.kept);
         if let Some(sink) = &mut kept.sink {
             ready!(sink.poll_ready(cx));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            if let Some(sink) = &mut kept.sink {
+                sink.idle();
+            }
             let limit = self.limit;
             let timer = &mut self.timer;
-            ready!(timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx));
+            ready!(
+                timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)))
+                    .as_mut()
+                    .poll(cx)
+            );
             return Poll::Ready(Some(Err(RequestBodyError::Idle(self.limit))));
         };
         self.timer = None;
@@ -96,8 +107,7 @@ impl Passing {
             Some(Ok(frame)) => Some(frame),
             Some(Err(error)) => return Poll::Ready(Some(Err(RequestBodyError::Broken(error)))),
         };
-        if let (Some(data), Some(sink)) =
-            (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)
+        if let (Some(data), Some(sink)) = (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)
         {
             sink.push(data);
         }

@@ -107,7 +107,9 @@ mod tests {
         let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
         let first = stalls.next().await;
         assert!((10..=11).contains(&seconds(&live)), "{}", seconds(&live));
-        let [stall] = &first[..] else { panic!("{first:?}") };
+        let [stall] = &first[..] else {
+            panic!("{first:?}")
+        };
         assert_eq!((stall.entry.id, stall.others), (Some(1), 1));
         stalls.next().await;
         assert!((70..=73).contains(&seconds(&live)), "{}", seconds(&live));

@@ -61,7 +61,10 @@ impl Marks {
     /// Asks for the stamp of the next write.
     pub(super) fn next_write(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot(AtomicU64::new(NEVER)));
-        let mut awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaiting = self
+            .awaiting_write
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         awaiting.push(Arc::clone(&slot));
         slot
     }
@@ -94,16 +97,23 @@ impl Marks {
     /// When a write begins, if somebody wants its stamp. The peer may answer before a write returns,
     /// and on a busy machine it often does: what it takes would seem to be ours.
     fn write_begins(&self) -> Option<Timestamp> {
-        let awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        let awaiting = self
+            .awaiting_write
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         (!awaiting.is_empty()).then(|| self.clock.now())
     }
 
     fn saw_write(&self, bytes: usize, began: Option<Timestamp>) {
-        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.written_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
         let Some(began) = began else {
             return;
         };
-        let mut awaiting = self.awaiting_write.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaiting = self
+            .awaiting_write
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for slot in awaiting.drain(..) {
             slot.0.store(began.as_micros(), Ordering::Relaxed);
         }

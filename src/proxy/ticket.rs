@@ -129,7 +129,9 @@ impl Ticket {
             method: begin.method.clone(),
             url: begin.url.clone(),
             host: host.to_owned(),
-            entry: context.live.begin(Some(id), host, route.what(), Phase::Blocked),
+            entry: context
+                .live
+                .begin(Some(id), host, route.what(), Phase::Blocked),
             route,
             stamps: Stamps {
                 started,
@@ -173,7 +175,10 @@ impl Ticket {
 
     /// A place for the response's body, if records are kept.
     pub(super) fn sink(&self) -> Option<BodySink> {
-        self.context.recorder.as_ref().map(|recorder| recorder.bodies().sink())
+        self.context
+            .recorder
+            .as_ref()
+            .map(|recorder| recorder.bodies().sink())
     }
 
     /// This try is over without an answer; another one follows.

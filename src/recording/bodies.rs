@@ -3,11 +3,10 @@
 //! A thread named `bodies` writes the files, so that a large body never stands before somebody
 //! else's last byte. What waits for it is bounded; a full queue holds the sender back.
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+mod writer;
+
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -19,27 +18,15 @@ use tokio_util::sync::PollSemaphore;
 
 use super::format::{BODIES, INLINE_LIMIT};
 use super::recorder::Durability;
-use super::sync::{Syncer, sync_dir};
-use crate::exchange::{Body, Digest, Hex, Octets};
+use super::sync::Syncer;
+use crate::exchange::{Body, Hex, Octets};
+use writer::{Job, Stored};
 
 /// Octets on their way to the disk at most, over all bodies.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Octets that one body may add at once: a part of the queue, so that no body waits for ever.
 const CHUNK_LIMIT: usize = 256 * 1024;
-
-enum Job {
-    Chunk(u64, Bytes, OwnedSemaphorePermit),
-    Finish(u64, oneshot::Sender<Stored>),
-    Discard(u64),
-}
-
-/// A body that has passed whole.
-struct Stored {
-    sha256: Digest,
-    bytes: u64,
-    kept: io::Result<bool>,
-}
 
 /// Takes bodies; cheap to clone. The thread ends with the last clone.
 #[derive(Clone)]
@@ -57,17 +44,7 @@ impl BodyStore {
         keep: bool,
         syncer: Option<Syncer>,
     ) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::unbounded_channel();
-        let writer = Writer {
-            dir: dir.join(BODIES),
-            durability,
-            keep,
-            syncer,
-            open: HashMap::new(),
-        };
-        std::thread::Builder::new()
-            .name("bodies".into())
-            .spawn(move || writer.run(queue))?;
+        let jobs = writer::start(dir.join(BODIES), durability, keep, syncer)?;
         Ok(Self {
             jobs,
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
@@ -114,6 +91,11 @@ impl BodySink {
             self.permit = ready!(self.room.poll_acquire_many(cx, chunk));
         }
         Poll::Ready(())
+    }
+
+    /// Nothing comes for now: others may have the room that was kept.
+    pub fn idle(&mut self) {
+        self.permit = None;
     }
 
     /// Adds a chunk; call [`poll_ready`](Self::poll_ready) before.
@@ -188,116 +170,11 @@ impl Drop for BodySink {
     }
 }
 
-/// What the thread owns.
-struct Writer {
-    dir: PathBuf,
-    durability: Durability,
-    keep: bool,
-    syncer: Option<Syncer>,
-    open: HashMap<u64, Open>,
-}
-
-struct Open {
-    file: io::Result<Option<(File, PathBuf)>>,
-    hasher: Sha256,
-    bytes: u64,
-}
-
-impl Writer {
-    fn run(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
-        while let Some(job) = queue.blocking_recv() {
-            match job {
-                Job::Chunk(key, chunk, permit) => {
-                    self.chunk(key, &chunk);
-                    drop(permit);
-                }
-                Job::Finish(key, reply) => {
-                    if let Some(open) = self.open.remove(&key) {
-                        // The exchange was given up meanwhile: nobody listens.
-                        let _ = reply.send(self.finish(open));
-                    }
-                }
-                Job::Discard(key) => {
-                    if let Some(Open { file: Ok(Some((_, path))), .. }) = self.open.remove(&key) {
-                        let _ = fs::remove_file(path);
-                    }
-                }
-            }
-        }
-    }
-
-    fn chunk(&mut self, key: u64, chunk: &Bytes) {
-        let (dir, keep) = (&self.dir, self.keep);
-        let open = self.open.entry(key).or_insert_with(|| Open {
-            file: if keep { create(dir, key).map(Some) } else { Ok(None) },
-            hasher: Sha256::new(),
-            bytes: 0,
-        });
-        open.hasher.update(chunk);
-        open.bytes += chunk.len() as u64;
-        if let Ok(Some((file, path))) = &mut open.file {
-            if let Err(error) = file.write_all(chunk) {
-                // The room that the half of it takes is better used by others.
-                let _ = fs::remove_file(path);
-                open.file = Err(error);
-            }
-        }
-    }
-
-    fn finish(&self, open: Open) -> Stored {
-        let sha256 = Hex(open.hasher.finalize().into());
-        let kept = open.file.and_then(|file| match file {
-            None => Ok(false),
-            Some((file, path)) => self.publish(file, &path, sha256).map(|()| true),
-        });
-        Stored {
-            sha256,
-            bytes: open.bytes,
-            kept,
-        }
-    }
-
-    /// Gives the file its name; one that stands there already holds the same octets.
-    fn publish(&self, file: File, temporary: &Path, sha256: Digest) -> io::Result<()> {
-        let name = sha256.to_string();
-        let dir = self.dir.join(&name[..2]);
-        match fs::DirBuilder::new().mode(0o700).create(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        if self.durability == Durability::Strict {
-            file.sync_all()?;
-        }
-        let path = dir.join(&name);
-        let same = fs::symlink_metadata(&path)
-            .is_ok_and(|there| there.is_file() && there.len() == file.metadata().map_or(0, |m| m.len()));
-        if same {
-            fs::remove_file(temporary)?;
-        } else {
-            fs::rename(temporary, &path)?;
-        }
-        match (self.durability, &self.syncer) {
-            (Durability::Strict, _) => sync_dir(&dir)?,
-            (Durability::Group, Some(syncer)) => syncer.sync_body(file, dir),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-fn create(dir: &Path, key: u64) -> io::Result<(File, PathBuf)> {
-    let path = dir.join(format!(".{}-{key}", std::process::id()));
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    Ok((file, path))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::future::poll_fn;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -319,7 +196,12 @@ mod tests {
         let mut found = Vec::new();
         for entry in fs::read_dir(dir.join(BODIES)).unwrap().flatten() {
             if entry.path().is_dir() {
-                found.extend(fs::read_dir(entry.path()).unwrap().flatten().map(|e| e.path()));
+                found.extend(
+                    fs::read_dir(entry.path())
+                        .unwrap()
+                        .flatten()
+                        .map(|e| e.path()),
+                );
             } else {
                 found.push(entry.path());
             }
@@ -362,7 +244,10 @@ mod tests {
         let store = store(temp.path(), false);
         for size in [10, 100_000] {
             let body = pass(&store, &vec![7; size], 4096).await.unwrap();
-            assert_eq!((body.kept, body.inline, body.bytes), (false, None, size as u64));
+            assert_eq!(
+                (body.kept, body.inline, body.bytes),
+                (false, None, size as u64)
+            );
         }
         assert!(files(temp.path()).is_empty());
     }
@@ -382,7 +267,12 @@ mod tests {
     async fn a_slow_disk_holds_the_sender_back() {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let taken = store.room.clone().acquire_many_owned(QUEUE_BYTES as u32).await.unwrap();
+        let taken = store
+            .room
+            .clone()
+            .acquire_many_owned(QUEUE_BYTES as u32)
+            .await
+            .unwrap();
         let mut sink = store.sink();
         sink.push(&Bytes::from(vec![7; INLINE_LIMIT + 1]));
         let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;

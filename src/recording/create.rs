@@ -81,7 +81,10 @@ fn make_parent(parent: &Path) -> io::Result<()> {
     if parent.exists() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(parent)?;
     fs::write(parent.join(".gitignore"), "*\n")
 }
 
@@ -100,7 +103,14 @@ fn remove(dir: &Path) -> Result<(), CreateError> {
     let journal = File::open(&path).map_err(|source| at(&path, source))?;
     rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| CreateError::Busy(dir.to_owned()))?;
-    for name in [MANIFEST, JOURNAL, HAR, INDEX, "capture.pcapng", "capture-tls.pcapng"] {
+    for name in [
+        MANIFEST,
+        JOURNAL,
+        HAR,
+        INDEX,
+        "capture.pcapng",
+        "capture-tls.pcapng",
+    ] {
         match fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(at(&dir.join(name), error));

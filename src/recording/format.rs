@@ -42,10 +42,6 @@ pub struct Record {
 /// What a line of the journal tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "short-lived: built, written and dropped"
-)]
 pub enum Event {
     /// A recorder began to write.
     Open(Open),
@@ -84,6 +80,10 @@ pub struct Open {
 /// A client connection's line: `"event":"opened"` or `"event":"closed"`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived: built, written and dropped"
+)]
 pub enum Connection {
     /// It is set up, whatever became of it.
     Opened(Opened),

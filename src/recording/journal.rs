@@ -59,9 +59,11 @@ impl Journal {
         let file = Arc::new(folder.journal);
         let syncer = match durability {
             Durability::Process => None,
-            Durability::Group | Durability::Strict => {
-                Some(Syncer::start(Arc::clone(&file), durability, health.clone())?)
-            }
+            Durability::Group | Durability::Strict => Some(Syncer::start(
+                Arc::clone(&file),
+                durability,
+                health.clone(),
+            )?),
         };
         let bodies = BodyStore::start(&folder.dir, durability, keep_bodies, syncer.clone())?;
         let reserve = folder.dir.join(".reserve");
@@ -72,7 +74,9 @@ impl Journal {
             health: health.clone(),
             syncer,
             durability,
-            reserve: std::fs::write(&reserve, vec![0; RESERVE_BYTES]).is_ok().then_some(reserve),
+            reserve: std::fs::write(&reserve, vec![0; RESERVE_BYTES])
+                .is_ok()
+                .then_some(reserve),
             seq: 0,
             length: 0,
             lost: None,
@@ -224,7 +228,9 @@ mod tests {
         let records = read(&dir);
         let seqs: Vec<_> = records.iter().map(|record| record.seq).collect();
         assert_eq!(seqs, [3, 4]);
-        let Event::Gap(gap) = &records[0].event else { panic!("{records:?}") };
+        let Event::Gap(gap) = &records[0].event else {
+            panic!("{records:?}")
+        };
         assert_eq!(gap.what, "2 lines before this one");
     }
 }

@@ -153,8 +153,14 @@ impl Recorder {
             }
             Event::End(end) => {
                 add(&counts.finished, 1);
-                add(&counts.body_bytes, end.body.as_ref().map_or(0, |body| body.bytes));
-                add(&counts.made_by_modtape, (end.made_by == MadeBy::Modtape).into());
+                add(
+                    &counts.body_bytes,
+                    end.body.as_ref().map_or(0, |body| body.bytes),
+                );
+                add(
+                    &counts.made_by_modtape,
+                    (end.made_by == MadeBy::Modtape).into(),
+                );
             }
             Event::Abort(abort) => {
                 add(&counts.body_bytes, abort.body_bytes);
@@ -164,7 +170,10 @@ impl Recorder {
                 add(&counts.tunnels, (opened.mode == Mode::Tunnel).into());
             }
             Event::Connection(Connection::Closed(closed)) if closed.tunnel => {
-                add(&counts.tunnel_bytes, closed.from_client_bytes + closed.to_client_bytes);
+                add(
+                    &counts.tunnel_bytes,
+                    closed.from_client_bytes + closed.to_client_bytes,
+                );
             }
             Event::Gap(_) => {
                 add(&counts.gaps, 1);

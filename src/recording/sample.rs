@@ -21,11 +21,11 @@ use super::scan::scan;
 use super::verified::body_path;
 
 /// The body of exchange 2, which lies in `bodies/`.
-pub fn large() -> Vec<u8> {
+pub(super) fn large() -> Vec<u8> {
     (0..20_000_u32).flat_map(u32::to_le_bytes).collect()
 }
 
-pub fn body(octets: &[u8]) -> Body {
+pub(super) fn body(octets: &[u8]) -> Body {
     Body {
         sha256: Hex(Sha256::digest(octets).into()),
         bytes: octets.len() as u64,
@@ -34,7 +34,7 @@ pub fn body(octets: &[u8]) -> Body {
     }
 }
 
-pub fn open() -> Event {
+pub(super) fn open() -> Event {
     Event::Open(Open {
         format: FORMAT_VERSION,
         recording: "0190c1d2".into(),
@@ -45,7 +45,7 @@ pub fn open() -> Event {
     })
 }
 
-pub fn opened(id: ConnectionId, mode: Mode) -> Event {
+pub(super) fn opened(id: ConnectionId, mode: Mode) -> Event {
     Event::Connection(Connection::Opened(Opened {
         id,
         started_us: Timestamp::from_micros(10 * id),
@@ -61,7 +61,7 @@ pub fn opened(id: ConnectionId, mode: Mode) -> Event {
     }))
 }
 
-pub fn closed(id: ConnectionId) -> Event {
+pub(super) fn closed(id: ConnectionId) -> Event {
     Event::Connection(Connection::Closed(Closed {
         id,
         from_client_bytes: 100,
@@ -71,7 +71,7 @@ pub fn closed(id: ConnectionId) -> Event {
     }))
 }
 
-pub fn begin(id: ExchangeId) -> Event {
+pub(super) fn begin(id: ExchangeId) -> Event {
     Event::Begin(Begin {
         id,
         connection: 1,
@@ -83,7 +83,7 @@ pub fn begin(id: ExchangeId) -> Event {
     })
 }
 
-pub fn end(id: ExchangeId, octets: &[u8]) -> Event {
+pub(super) fn end(id: ExchangeId, octets: &[u8]) -> Event {
     Event::End(End {
         id,
         status: 200,
@@ -101,7 +101,7 @@ pub fn end(id: ExchangeId, octets: &[u8]) -> Event {
     })
 }
 
-pub fn abort(id: ExchangeId) -> Event {
+pub(super) fn abort(id: ExchangeId) -> Event {
     Event::Abort(Abort {
         id,
         phase: Phase::Receive,
@@ -113,7 +113,7 @@ pub fn abort(id: ExchangeId) -> Event {
     })
 }
 
-pub fn close() -> Event {
+pub(super) fn close() -> Event {
     Event::Close(Close {
         totals: Totals::default(),
         exit_code: Some(0),
@@ -121,7 +121,7 @@ pub fn close() -> Event {
 }
 
 /// Every kind of record: four exchanges, of which 1 and 2 ended, 3 was aborted, 4 is in flight.
-pub fn events() -> Vec<Event> {
+pub(super) fn events() -> Vec<Event> {
     EVENTS.clone()
 }
 
@@ -152,7 +152,7 @@ static LARGE_PATH: LazyLock<PathBuf> =
     LazyLock::new(|| body_path(Path::new(""), body(&large()).sha256));
 
 /// The lines of `events`, numbered from `seq`, a tenth of a second apart.
-pub fn lines(seq: u64, events: Vec<Event>) -> Vec<Vec<u8>> {
+pub(super) fn lines(seq: u64, events: Vec<Event>) -> Vec<Vec<u8>> {
     let record = |(seq, event)| Record {
         seq,
         t_us: Timestamp::from_micros(seq * 100_000),
@@ -162,12 +162,12 @@ pub fn lines(seq: u64, events: Vec<Event>) -> Vec<Vec<u8>> {
     numbered.map(|record| record.to_line()).collect()
 }
 
-pub fn journal() -> Vec<u8> {
+pub(super) fn journal() -> Vec<u8> {
     lines(1, events()).concat()
 }
 
 /// Writes a recording as a recorder would leave it: `journal`, its bodies and a manifest.
-pub fn write(dir: &Path, journal: &[u8], state: State) {
+pub(super) fn write(dir: &Path, journal: &[u8], state: State) {
     std::fs::write(dir.join(JOURNAL), journal).unwrap();
     let path = dir.join(&*LARGE_PATH);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -175,7 +175,7 @@ pub fn write(dir: &Path, journal: &[u8], state: State) {
     write_manifest(dir, state);
 }
 
-pub fn write_manifest(dir: &Path, state: State) {
+pub(super) fn write_manifest(dir: &Path, state: State) {
     let mut builder = Builder::default();
     let findings = scan(&journal()[..], |span, record| builder.take(span, record)).unwrap();
     let mut manifest = manifest_from(&builder.finish_with(findings)).unwrap();

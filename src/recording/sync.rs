@@ -63,7 +63,9 @@ fn run(queue: &Receiver<Job>, journal: &File, durability: Durability, health: &H
             match job {
                 Job::Journal(more) => waiting.extend(more),
                 Job::Body(file, dir) => {
-                    synced = synced.and(file.sync_all()).and_then(|()| sync_dir(&dir));
+                    synced = synced
+                        .and_then(|()| file.sync_all())
+                        .and_then(|()| sync_dir(&dir));
                 }
             }
         }
@@ -77,7 +79,10 @@ fn run(queue: &Receiver<Job>, journal: &File, durability: Durability, health: &H
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a thread that waits in real time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread that waits in real time"
+)]
 fn gather(queue: &Receiver<Job>, jobs: &mut Vec<Job>) {
     let until = std::time::Instant::now() + BEHIND;
     loop {

@@ -9,6 +9,8 @@ mod argv;
 mod fields;
 mod names;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 mod text;
 mod token;
@@ -99,7 +101,7 @@ impl Redactor {
 
     /// [`Self::mark`] of a secret that may be percent-encoded: the encoding does not matter.
     fn mark_decoded(&self, secret: &str) -> String {
-        if secret.contains('%') {
+        if secret.contains('%') && !holds_mark(secret) {
             self.mark(&percent_encoding::percent_decode_str(secret).decode_utf8_lossy())
         } else {
             self.mark(secret)
@@ -134,12 +136,8 @@ fn is_mark(text: &str) -> bool {
 }
 
 #[cfg(test)]
-fn redactor() -> Redactor {
-    Redactor::new([7; 32])
-}
-
-#[cfg(test)]
 mod mark_tests {
+    use super::tests::redactor;
     use super::*;
 
     #[test]

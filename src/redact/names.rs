@@ -31,79 +31,77 @@ const QUERY_KEYS: [&str; 23] = [
 ];
 
 /// Header fields that are secret as a whole value, besides those with a telling part.
-const FIELDS: [&str; 5] = [
+const FIELDS: [&str; 4] = [
     "authentication-info",
     "proxy-authentication-info",
     "x-jfrog-art-api",
     "x-auth-key",
-    "x-forwarded-access",
 ];
 
-/// Parts of a name that give it away anywhere it is used.
-const TELLING_PARTS: [&str; 14] = [
-    "token",
-    "secret",
-    "passw",
-    "passphrase",
-    "signature",
-    "credential",
-    "apikey",
-    "api_key",
-    "api-key",
-    "accesskey",
-    "access_key",
-    "access-key",
-    "private_key",
-    "private-key",
-];
-
-/// Longer names are compared by their first octets only.
+/// Names up to this length are compared without an allocation.
 const NAME_BYTES: usize = 64;
 
 /// Does the value of this query key stay out of recordings? Case does not matter.
 ///
 /// `token`, `sig`, `X-Amz-Signature`, `X-Goog-Credential`, `GoogleAccessId`, `api_key`, `code`, …
 pub fn is_secret_query_key(key: &str) -> bool {
-    let mut room = [0; NAME_BYTES];
-    let key = lower(key, &mut room);
-    !matches!(key, b"" | b"go-get" | b"service")
-        && (QUERY_KEYS.iter().any(|name| name.as_bytes() == key) || has_telling_part(key))
+    in_lower_case(key, |key| {
+        QUERY_KEYS.iter().any(|name| name.as_bytes() == key) || has_telling_part(key)
+    })
 }
 
 /// Is the whole value of this header field secret?
 pub(super) fn is_secret_field(name: &str) -> bool {
-    let mut room = [0; NAME_BYTES];
-    let name = lower(name, &mut room);
-    // `Access-Control-Allow-Credentials: true` tells a browser, and nobody else.
-    !name.starts_with(b"access-control-")
-        && (has_telling_part(name) || FIELDS.iter().any(|field| field.as_bytes() == name))
+    in_lower_case(name, |name| {
+        // `Access-Control-Allow-Credentials: true` tells a browser, and nobody else.
+        !name.starts_with(b"access-control-")
+            && (has_telling_part(name) || FIELDS.iter().any(|field| field.as_bytes() == name))
+    })
 }
 
 /// Does a variable, a flag or a word of a message with this name hold a secret?
 pub(super) fn is_secret_word(name: &str) -> bool {
-    let mut room = [0; NAME_BYTES];
-    let name = lower(name, &mut room);
-    matches!(name, b"pwd" | b"pat" | b"jwt" | b"sig" | b"authorization")
-        || name.ends_with(b"_pat")
-        || name.ends_with(b"_pwd")
-        || name.ends_with(b"_auth")
-        || name.ends_with(b"-authorization")
-        || has_telling_part(name)
+    in_lower_case(name, |name| {
+        matches!(name, b"pwd" | b"pat" | b"jwt" | b"sig" | b"authorization")
+            || [&b"_pat"[..], b"_pwd", b"_auth", b"-authorization"]
+                .iter()
+                .any(|end| name.ends_with(end))
+            || has_telling_part(name)
+    })
 }
 
+/// Is there a part that gives a lower-case name away anywhere it is used?
 fn has_telling_part(name: &[u8]) -> bool {
-    name.len() >= 5
-        && TELLING_PARTS
-            .iter()
-            .any(|part| name.windows(part.len()).any(|at| at == part.as_bytes()))
+    (0..name.len()).any(|start| {
+        let rest = &name[start..];
+        let is = |part: &str| rest.starts_with(part.as_bytes());
+        match rest[0] {
+            b't' => is("token"),
+            b's' => is("secret") || is("signature"),
+            b'p' => is("passw") || is("passphrase") || is("private_key") || is("private-key"),
+            b'c' => is("credential"),
+            b'a' => {
+                ["apikey", "api_key", "api-key"].into_iter().any(is)
+                    || ["accesskey", "access_key", "access-key"]
+                        .into_iter()
+                        .any(is)
+            }
+            _ => false,
+        }
+    })
 }
 
-/// The first octets of `name` in lower case.
-fn lower<'a>(name: &str, room: &'a mut [u8; NAME_BYTES]) -> &'a [u8] {
-    let len = name.len().min(NAME_BYTES);
-    room[..len].copy_from_slice(&name.as_bytes()[..len]);
-    room[..len].make_ascii_lowercase();
-    &room[..len]
+/// Asks about `name` in lower case.
+fn in_lower_case(name: &str, is: impl FnOnce(&[u8]) -> bool) -> bool {
+    let mut room = [0; NAME_BYTES];
+    match room.get_mut(..name.len()) {
+        Some(lower) => {
+            lower.copy_from_slice(name.as_bytes());
+            lower.make_ascii_lowercase();
+            is(lower)
+        }
+        None => is(&name.as_bytes().to_ascii_lowercase()),
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +136,13 @@ mod tests {
         ] {
             assert!(is_secret_query_key(key), "{key}");
         }
+    }
+
+    #[test]
+    fn a_long_name_is_read_to_its_end() {
+        let long = "x".repeat(200);
+        assert!(is_secret_query_key(&format!("{long}_Token")));
+        assert!(!is_secret_query_key(&long));
     }
 
     #[test]

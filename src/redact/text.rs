@@ -83,7 +83,10 @@ impl Redactor {
     fn urls(&self, word: &str) -> Option<String> {
         let mut starts: Vec<usize> = word
             .match_indices("://")
-            .map(|(colon, _)| colon - scheme_len(&word[..colon]))
+            .map(|(colon, _)| (colon - scheme_len(&word[..colon]), colon))
+            .enumerate()
+            .filter(|(i, (start, colon))| *i == 0 || is_common_scheme(&word[*start..*colon]))
+            .map(|(_, (start, _))| start)
             .collect();
         let lead = &word[..starts[0]];
         starts.push(word.len());
@@ -218,6 +221,15 @@ fn scheme_len(before: &str) -> usize {
         .rev()
         .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.'))
         .count()
+}
+
+/// Within a word, only these begin a further URL: anything may stand before `://`, even a mark.
+fn is_common_scheme(scheme: &str) -> bool {
+    [
+        "http", "https", "socks5", "socks5h", "ssh", "git", "git+ssh", "file",
+    ]
+    .iter()
+    .any(|common| common.eq_ignore_ascii_case(scheme))
 }
 
 /// A sentence's own punctuation is no part of its last word.

@@ -54,12 +54,18 @@ impl Redactor {
     fn changed_url_at(&self, url: &str, depth: u8) -> Option<String> {
         let parts = Parts::of(url);
         let userinfo = self.userinfo(&parts);
+        // A mark is no host that a URL parser takes; without a scheme there is none to please.
+        let host = match parts.scheme {
+            "" => self.tokens(parts.host).filter(|host| host != parts.host),
+            _ => None,
+        };
         let path = self.path(parts.path);
         let query = parts.query.and_then(|query| self.query(query, depth));
         let fragment = parts
             .fragment
             .and_then(|fragment| self.query(fragment, depth));
-        if userinfo.is_none() && path.is_none() && query.is_none() && fragment.is_none() {
+        let changes = [&userinfo, &host, &path, &query, &fragment];
+        if changes.iter().all(|change| change.is_none()) {
             return None;
         }
         let mut redacted = String::with_capacity(url.len() + 16);
@@ -71,7 +77,7 @@ impl Redactor {
                 redacted.push('@');
             }
         }
-        redacted.push_str(parts.host);
+        redacted.push_str(host.as_deref().unwrap_or(parts.host));
         redacted.push_str(path.as_deref().unwrap_or(parts.path));
         for (delimiter, old, new) in [('?', parts.query, query), ('#', parts.fragment, fragment)] {
             let Some(part) = new.as_deref().or(old) else {
@@ -100,12 +106,15 @@ impl Redactor {
     }
 
     fn path(&self, path: &str) -> Option<String> {
+        let is_plain = !path.contains('%') && find(path.as_bytes(), 0).is_none();
         let mut changed: Option<String> = None;
         let mut before = "";
         let mut start = 0;
         for element in path.split('/') {
             let redacted = if is_token_behind(before, element) {
                 Some(self.mark(element))
+            } else if is_plain {
+                None
             } else {
                 self.encoded_tokens(element)
             };

@@ -112,7 +112,10 @@ impl Replay {
 
     /// What was asked for in vain so far, in order.
     pub fn misses(&self) -> Vec<Miss> {
-        self.misses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.misses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Hosts that any recorded exchange went to.
@@ -122,9 +125,13 @@ impl Replay {
 
     /// Hosts that were tunnelled and never intercepted when the recording was made.
     pub fn tunnelled(&self) -> BTreeSet<String> {
-        let opened = self.recording.connections().filter_map(|row| row.opened.as_ref());
+        let opened = self
+            .recording
+            .connections()
+            .filter_map(|row| row.opened.as_ref());
         let tunnels = opened.filter(|opened| opened.mode == crate::exchange::Mode::Tunnel);
-        let hosts = tunnels.filter_map(|opened| opened.target.parse::<crate::exchange::Target>().ok());
+        let hosts =
+            tunnels.filter_map(|opened| opened.target.parse::<crate::exchange::Target>().ok());
         hosts
             .map(|target| target.host().to_owned())
             .filter(|host| !self.index.hosts.contains(host))
@@ -133,7 +140,10 @@ impl Replay {
 
     /// The protocol that the host spoke when it was recorded.
     pub fn protocol(&self, host: &str) -> Option<Protocol> {
-        let opened = self.recording.connections().filter_map(|row| row.opened.as_ref());
+        let opened = self
+            .recording
+            .connections()
+            .filter_map(|row| row.opened.as_ref());
         opened
             .filter(|opened| {
                 let target = opened.target.parse::<crate::exchange::Target>();
@@ -177,9 +187,15 @@ impl Replay {
     fn cut_tile(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
         let route = Route::of(url, &self.bases);
         let wanted = route.tile.filter(|_| method == "GET")?;
-        let tiles = self.index.tiles.get(&(route.sumdb?, index::coordinate(&wanted)))?;
+        let tiles = self
+            .index
+            .tiles
+            .get(&(route.sumdb?, index::coordinate(&wanted)))?;
         let wider = |(tile, _): &&(Tile, usize)| wanted.is_cut_from(tile);
-        let (_, row) = tiles.iter().filter(wider).min_by_key(|(tile, _)| tile.width)?;
+        let (_, row) = tiles
+            .iter()
+            .filter(wider)
+            .min_by_key(|(tile, _)| tile.width)?;
         let row = self.recording.rows().get(*row)?;
         Some((row, Some(u64::from(wanted.width) * HASH_BYTES)))
     }
@@ -202,20 +218,31 @@ impl Replay {
     fn miss(&self, method: &str, url: &str) -> String {
         let what = Route::of(url, &self.bases).what();
         let name = self.recording.name();
-        let instead = self.index.odd.get(&index::exact_key(method, url)).map(|odd| match odd {
-            Odd::Aborted => "it was recorded only in part, so it is not replayed",
-            Odd::InFlight => "it was in flight when the recorder ended",
-            Odd::Ours => "modtape itself answered it then, so it is not replayed",
-        });
+        let instead = self
+            .index
+            .odd
+            .get(&index::exact_key(method, url))
+            .map(|odd| match odd {
+                Odd::Aborted => "it was recorded only in part, so it is not replayed",
+                Odd::InFlight => "it was in flight when the recorder ended",
+                Odd::Ours => "modtape itself answered it then, so it is not replayed",
+            });
         let mut text = format!("not on recording {name}: {what}");
         if let Some(instead) = instead {
             text = format!("{text} ({instead})");
         }
         let miss = Miss {
-            what: if method == "GET" { what } else { format!("{method} {what}") },
+            what: if method == "GET" {
+                what
+            } else {
+                format!("{method} {what}")
+            },
             instead: instead.map(str::to_owned),
         };
-        self.misses.lock().unwrap_or_else(PoisonError::into_inner).push(miss);
+        self.misses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(miss);
         format!("{text}\nrecord it: {}", self.recorder)
     }
 }

@@ -75,7 +75,10 @@ impl Body for Played {
         let this = self.get_mut();
         if let Some(source) = &mut this.source {
             let mut frame = Vec::with_capacity(FRAME_BYTES);
-            let read = source.by_ref().take(FRAME_BYTES as u64).read_to_end(&mut frame);
+            let read = source
+                .by_ref()
+                .take(FRAME_BYTES as u64)
+                .read_to_end(&mut frame);
             match read {
                 Err(error) => {
                     this.source = None;
@@ -91,7 +94,11 @@ impl Body for Played {
                 }
             }
         }
-        Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+        Poll::Ready(
+            this.trailers
+                .take()
+                .map(|trailers| Ok(Frame::trailers(trailers))),
+        )
     }
 
     fn is_end_stream(&self) -> bool {
@@ -99,6 +106,7 @@ impl Body for Played {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -57,12 +57,24 @@ pub enum LogError {
 pub fn install(logs: &Logs) -> Result<(), LogError> {
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if logs.verbose > 0 {
-        let targets = targets(if logs.verbose > 1 { Level::DEBUG } else { Level::INFO });
-        layers.push(layer(io::stderr, logs.format, logs.colour).with_filter(targets).boxed());
+        let targets = targets(if logs.verbose > 1 {
+            Level::DEBUG
+        } else {
+            Level::INFO
+        });
+        layers.push(
+            layer(io::stderr, logs.format, logs.colour)
+                .with_filter(targets)
+                .boxed(),
+        );
     }
     if let Some(path) = &logs.file {
         let file = Mutex::new(open(path)?);
-        layers.push(layer(file, logs.format, false).with_filter(targets(Level::DEBUG)).boxed());
+        layers.push(
+            layer(file, logs.format, false)
+                .with_filter(targets(Level::DEBUG))
+                .boxed(),
+        );
     }
     if !layers.is_empty() {
         tracing::subscriber::set_global_default(Registry::default().with(layers))?;
@@ -90,9 +102,15 @@ fn layer<W>(writer: W, format: Format, colour: bool) -> Box<dyn Layer<Registry> 
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(colour);
     match format {
         Format::Text => layer.boxed(),
-        Format::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
+        Format::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .boxed(),
     }
 }

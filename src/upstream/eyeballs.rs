@@ -62,7 +62,13 @@ pub(super) async fn race(
     };
     for &(addr, _) in &started {
         if !tries.iter().any(|tried| tried.addr == addr) {
-            note(clock, &started, tries, addr, Some(String::from("no answer")));
+            note(
+                clock,
+                &started,
+                tries,
+                addr,
+                Some(String::from("no answer")),
+            );
         }
     }
     if let Some(stream) = &winner {

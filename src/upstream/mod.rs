@@ -215,10 +215,12 @@ impl Dialer {
     ) -> Result<TcpStream, DialError> {
         let Inner { clock, parents, .. } = &*self.inner;
         let dialled = overrides::connect_to(&self.inner.connect_to, target);
-        let parent = parents.proxy_for(&dialled, secure).map_err(|source| DialError::Parent {
-            proxy: String::from("settings"),
-            source,
-        })?;
+        let parent = parents
+            .proxy_for(&dialled, secure)
+            .map_err(|source| DialError::Parent {
+                proxy: String::from("settings"),
+                source,
+            })?;
         let next_hop = parent.as_ref().map_or(&dialled, |parent| parent.target());
         journey.via = parent.as_ref().map(ToString::to_string);
 
@@ -228,7 +230,10 @@ impl Dialer {
         let connecting = clock.now();
         journey.dns_us = Some(connecting.micros_since(resolving));
         let addresses = addresses?;
-        if addresses.iter().any(|address| self.inner.refused.contains(address)) {
+        if addresses
+            .iter()
+            .any(|address| self.inner.refused.contains(address))
+        {
             return Err(DialError::Loop {
                 target: target.clone(),
             });
@@ -240,14 +245,14 @@ impl Dialer {
             target: next_hop.clone(),
             tried: eyeballs::tell(&journey.tries),
         });
-        if let (Ok(stream), Some(parent)) = (&mut stream, &parent) {
-            if let Err(source) = parent.open(stream, &dialled).await {
-                journey.connect_us = Some(clock.now().micros_since(connecting));
-                return Err(DialError::Parent {
-                    proxy: parent.to_string(),
-                    source,
-                });
-            }
+        if let (Ok(stream), Some(parent)) = (&mut stream, &parent)
+            && let Err(source) = parent.open(stream, &dialled).await
+        {
+            journey.connect_us = Some(clock.now().micros_since(connecting));
+            return Err(DialError::Parent {
+                proxy: parent.to_string(),
+                source,
+            });
         }
         journey.connect_us = Some(clock.now().micros_since(connecting));
         let stream = stream?;
@@ -265,7 +270,9 @@ impl Dialer {
         journey: &mut Journey,
         enter: &(dyn Fn(Phase) + Send + Sync),
     ) -> Result<TlsStream<TcpStream>, DialError> {
-        let Inner { clock, limits, tls, .. } = &*self.inner;
+        let Inner {
+            clock, limits, tls, ..
+        } = &*self.inner;
         let failed = |source| DialError::Tls {
             host: host.to_owned(),
             source,

@@ -83,7 +83,11 @@ impl FromStr for ConnectTo {
 
 /// Cuts `HOST:` off, where HOST may be an IPv6 address in brackets.
 fn split_host(text: &str) -> Option<(&str, &str)> {
-    let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':')? };
+    let end = if text.starts_with('[') {
+        text.find(']')? + 1
+    } else {
+        text.find(':')?
+    };
     let rest = text[end..].strip_prefix(':')?;
     Some((&text[..end], rest))
 }
@@ -92,7 +96,11 @@ fn split_host(text: &str) -> Option<(&str, &str)> {
 pub(super) fn resolve(overrides: &[Resolve], target: &Target) -> Option<Vec<SocketAddr>> {
     let found = overrides.iter().find(|resolve| resolve.target == *target)?;
     let addresses = found.addresses.iter();
-    Some(addresses.map(|&ip| SocketAddr::new(ip, target.port())).collect())
+    Some(
+        addresses
+            .map(|&ip| SocketAddr::new(ip, target.port()))
+            .collect(),
+    )
 }
 
 /// Where `target` is dialled.
@@ -104,9 +112,14 @@ pub(super) fn connect_to(overrides: &[ConnectTo], target: &Target) -> Target {
     let Some(to) = found else {
         return target.clone();
     };
-    let host = to.to_host.as_deref().unwrap_or(target.host());
-    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    Target::new(&bracketed, to.to_port.unwrap_or(target.port())).unwrap_or_else(|_| target.clone())
+    let host = to.to_host.as_deref().unwrap_or_else(|| target.host());
+    let bracketed = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    Target::new(&bracketed, to.to_port.unwrap_or_else(|| target.port()))
+        .unwrap_or_else(|_| target.clone())
 }
 
 #[cfg(test)]
@@ -119,7 +132,9 @@ mod tests {
 
     #[test]
     fn resolve_takes_several_addresses_of_both_families() {
-        let one: Resolve = "proxy.golang.org:443:[2001:db8::1],127.0.0.1".parse().unwrap();
+        let one: Resolve = "proxy.golang.org:443:[2001:db8::1],127.0.0.1"
+            .parse()
+            .unwrap();
         let found = resolve(&[one], &target("proxy.golang.org:443")).unwrap();
         let expected = ["[2001:db8::1]:443", "127.0.0.1:443"].map(|a| a.parse().unwrap());
         assert_eq!(found, expected);
@@ -130,18 +145,43 @@ mod tests {
     #[test]
     fn connect_to_leaves_unnamed_parts_as_they_are() {
         let all: ConnectTo = "::127.0.0.1:8443".parse().unwrap();
-        assert_eq!(connect_to(&[all], &target("a.example:443")), target("127.0.0.1:8443"));
+        assert_eq!(
+            connect_to(&[all], &target("a.example:443")),
+            target("127.0.0.1:8443")
+        );
         let host: ConnectTo = "a.example:443:[::1]:".parse().unwrap();
-        assert_eq!(connect_to(&[host.clone()], &target("a.example:443")), target("[::1]:443"));
-        assert_eq!(connect_to(&[host], &target("b.example:443")), target("b.example:443"));
+        assert_eq!(
+            connect_to(std::slice::from_ref(&host), &target("a.example:443")),
+            target("[::1]:443")
+        );
+        assert_eq!(
+            connect_to(&[host], &target("b.example:443")),
+            target("b.example:443")
+        );
     }
 
     #[test]
     fn other_forms_are_refused() {
-        for text in ["", "a", "a:1", "a:1:", "a:1:x.example", ":1:127.0.0.1", "a:1:127.0.0.1,"] {
+        for text in [
+            "",
+            "a",
+            "a:1",
+            "a:1:",
+            "a:1:x.example",
+            ":1:127.0.0.1",
+            "a:1:127.0.0.1,",
+        ] {
             assert!(text.parse::<Resolve>().is_err(), "{text}");
         }
-        for text in ["", "a", "a:1", "a:1:b", "a:x:b:1", "a:1:b:99999", "a b:1:c:1"] {
+        for text in [
+            "",
+            "a",
+            "a:1",
+            "a:1:b",
+            "a:x:b:1",
+            "a:1:b:99999",
+            "a b:1:c:1",
+        ] {
             assert!(text.parse::<ConnectTo>().is_err(), "{text}");
         }
     }

@@ -85,7 +85,10 @@ impl ParentProxies {
         let Ok(uri) = format!("{scheme}://{target}/").parse() else {
             return Ok(None);
         };
-        let found = self.matcher.as_ref().and_then(|matcher| matcher.intercept(&uri));
+        let found = self
+            .matcher
+            .as_ref()
+            .and_then(|matcher| matcher.intercept(&uri));
         let Some(found) = found else {
             return Ok(None);
         };
@@ -94,9 +97,12 @@ impl ParentProxies {
             Some("socks5" | "socks5h") => Kind::Socks5,
             other => return Err(ParentError::Scheme(other.unwrap_or("none").to_owned())),
         };
-        let port = found.uri().port_u16().unwrap_or(kind.default_port());
-        let target =
-            Target::new(found.uri().host().unwrap_or_default(), port).map_err(ParentError::Address)?;
+        let port = found
+            .uri()
+            .port_u16()
+            .unwrap_or_else(|| kind.default_port());
+        let target = Target::new(found.uri().host().unwrap_or_default(), port)
+            .map_err(ParentError::Address)?;
         let credentials = match kind {
             Kind::Http => found.basic_auth().and_then(|basic| {
                 let text = basic.to_str().ok()?.strip_prefix("Basic ")?;
@@ -172,7 +178,10 @@ impl Parent {
             head.push_str(&format!("Proxy-Authorization: Basic {basic}\r\n"));
         }
         head.push_str("\r\n");
-        stream.write_all(head.as_bytes()).await.map_err(ParentError::Io)?;
+        stream
+            .write_all(head.as_bytes())
+            .await
+            .map_err(ParentError::Io)?;
 
         // Octet by octet: what follows the head belongs to the tunnel.
         let mut answer = Vec::new();
@@ -227,14 +236,24 @@ mod tests {
 
     #[test]
     fn no_proxy_goes_round_it() {
-        assert!(proxy("proxy.corp:3128", "a.example", "a.example:443").unwrap().is_none());
-        assert!(proxy("proxy.corp:3128", "a.example", "b.example:443").unwrap().is_some());
+        assert!(
+            proxy("proxy.corp:3128", "a.example", "a.example:443")
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            proxy("proxy.corp:3128", "a.example", "b.example:443")
+                .unwrap()
+                .is_some()
+        );
         assert!(proxy("", "", "b.example:443").unwrap().is_none());
     }
 
     #[test]
     fn a_scheme_that_we_do_not_speak_is_named() {
-        let error = proxy("https://proxy.corp", "", "a.example:443").err().unwrap();
+        let error = proxy("https://proxy.corp", "", "a.example:443")
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("https"), "{error}");
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! One binary, so that the support library is compiled once. No test reaches a real network.
 
+mod har;
 mod phases;
 mod record;
 mod rooms;
+mod sample;
 mod support;
 mod support_works;
 mod upstreams;
+mod views;

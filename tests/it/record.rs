@@ -12,7 +12,12 @@ use crate::support::*;
 const GO_LIMIT: Duration = Duration::from_secs(120);
 
 /// `record` with the flags that lead to `origin` instead of the internet.
-pub(crate) fn record(sandbox: &Sandbox, origin: &Origin, flags: &[&str], command: &[&str]) -> Command {
+pub(crate) fn record(
+    sandbox: &Sandbox,
+    origin: &Origin,
+    flags: &[&str],
+    command: &[&str],
+) -> Command {
     let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
     let mut modtape = sandbox.modtape(["record", "-o", "one", "--connect-to", &everywhere]);
     modtape.arg("--upstream-ca").arg(origin.root_pem_path());
@@ -23,7 +28,11 @@ pub(crate) fn record(sandbox: &Sandbox, origin: &Origin, flags: &[&str], command
 /// The recording `name` that was made in the project's folder.
 pub(crate) fn recording(sandbox: &Sandbox, name: &str) -> Recording {
     let project = sandbox.join("project");
-    let folder = if project.is_dir() { project } else { sandbox.path().to_owned() };
+    let folder = if project.is_dir() {
+        project
+    } else {
+        sandbox.path().to_owned()
+    };
     Recording::open(&folder.join("recordings").join(name)).expect("the recording opens")
 }
 
@@ -40,13 +49,18 @@ pub(crate) fn assert_same(recording: &Recording, origin: &Origin) {
         .collect();
     let path_of = |row: &Row| {
         let rest = row.url.split_once("://").map_or("", |(_, rest)| rest);
-        rest.find('/').map_or("/", |slash| &rest[slash..]).to_owned()
+        rest.find('/')
+            .map_or("/", |slash| &rest[slash..])
+            .to_owned()
     };
     let mut recorded: Vec<_> = recording
         .rows()
         .iter()
         .map(|row| {
-            let digest = row.body.map(|digest| digest.to_string()).unwrap_or_default();
+            let digest = row
+                .body
+                .map(|digest| digest.to_string())
+                .unwrap_or_default();
             key(&path_of(row), row.status.unwrap_or(0), digest)
         })
         .collect();
@@ -88,22 +102,113 @@ fn tidied(project: &str, release: &str, alpn: Alpn) -> Option<(Sandbox, Origin, 
     Some((sandbox, origin, go))
 }
 
+/// True in the long run: every version, every protocol, every count.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("MODTAPE_LONG").is_some_and(|long| long == "1")
+}
+
 #[test]
-fn a_recorded_tidy_of_hello_writes_the_same_go_sum() {
-    for release in ["1.19", "1.21", "1.24", "1.27"] {
-        for alpn in [Alpn::Both, Alpn::Http1] {
-            let Some((sandbox, origin, go)) = tidied("hello", release, alpn) else { continue };
-            drop(origin);
-            replayed(&sandbox, &go);
-        }
+fn a_recorded_tidy_of_hello_writes_the_same_go_sum_and_replays() {
+    for (release, alpn) in [
+        ("1.19", Alpn::Http1),
+        ("1.19", Alpn::Both),
+        ("1.21", Alpn::Both),
+        ("1.24", Alpn::Both),
+        ("1.27", Alpn::Http1),
+    ] {
+        let Some((sandbox, origin, go)) = tidied("hello", release, alpn) else {
+            continue;
+        };
+        drop(origin);
+        replay_offline(&sandbox, &go, &["mod", "tidy"]);
+        assert_eq!(go_sum(&sandbox), expected_go_sum("hello"));
     }
 }
 
-fn replayed(sandbox: &Sandbox, go: &Path) {
-    fs::write(sandbox.join("project/go.sum"), "").expect("go.sum can be emptied");
-    let before = go_sum(sandbox);
-    let modtape = sandbox.modtape(["replay", "one", "--strict", "--", text(go), "mod", "tidy"]);
+#[test]
+fn a_recorded_tidy_of_web_writes_the_same_go_sum_and_replays() {
+    let mut runs = vec![("1.27", Alpn::Both)];
+    if is_long() {
+        runs.extend([
+            ("1.27", Alpn::Http1),
+            ("1.24", Alpn::Both),
+            ("1.21", Alpn::Both),
+        ]);
+        runs.extend([("1.24", Alpn::Http1), ("1.21", Alpn::Http1)]);
+    }
+    for (release, alpn) in runs {
+        let Some((sandbox, origin, go)) = tidied("web", release, alpn) else {
+            continue;
+        };
+        drop(origin);
+        replay_offline(&sandbox, &go, &["mod", "tidy"]);
+        assert_eq!(go_sum(&sandbox), expected_go_sum("web"));
+    }
+}
+
+#[test]
+fn a_cold_recording_replays_every_time() {
+    let Some((sandbox, origin, go)) = tidied("hello", "1.27", Alpn::Both) else {
+        return;
+    };
+    drop(origin);
+    for _ in 0..20 {
+        replay_offline(&sandbox, &go, &["mod", "tidy"]);
+        assert_eq!(go_sum(&sandbox), expected_go_sum("hello"));
+    }
+}
+
+#[test]
+fn a_recorded_build_is_built_again_with_no_network() {
+    let project = if is_long() { "web" } else { "hello" };
+    let Some(content) = Content::corpus(project, Sumdb::Heads) else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    sandbox.project(project).expect("the corpus is there");
+    let origin = Origin::start(content);
+    let command = [text(&go), "build", "./..."];
+    run(record(&sandbox, &origin, &["--cold"], &command), GO_LIMIT).expect_success();
+    assert_same(&recording(&sandbox, "one"), &origin);
+    drop(origin);
+    let sums = go_sum(&sandbox);
+    replay_offline(&sandbox, &go, &["build", "./..."]);
+    assert_eq!(go_sum(&sandbox), sums);
+}
+
+/// Replays with nothing but a loopback interface, where this system lets us take the rest away.
+///
+/// A tidy begins without its go.sum, so that every checksum is looked up.
+fn replay_offline(sandbox: &Sandbox, go: &Path, command: &[&str]) {
+    if command == ["mod", "tidy"] {
+        fs::write(sandbox.join("project/go.sum"), "").expect("go.sum can be emptied");
+    }
+    let mut modtape = without_network(sandbox);
+    modtape
+        .args(["replay", "one", "--strict", "--"])
+        .arg(go)
+        .args(command);
     let output = run(modtape, GO_LIMIT).expect_success();
-    assert_ne!(go_sum(sandbox), before);
     assert!(output.stderr.contains(" 0 missing"), "{}", output.stderr);
+}
+
+/// modtape in a network namespace of its own.
+fn without_network(sandbox: &Sandbox) -> Command {
+    let alone = [
+        "-n",
+        "--",
+        "sh",
+        "-c",
+        "ip link set lo up && exec \"$0\" \"$@\"",
+    ];
+    let mut probe = Command::new("unshare");
+    probe.args(alone).arg("true");
+    if !probe.output().is_ok_and(|output| output.status.success()) {
+        skipped("no network namespaces here: the replay keeps the network");
+        return sandbox.modtape([]);
+    }
+    let mut command = sandbox.command("unshare");
+    command.args(alone).arg(env!("CARGO_BIN_EXE_modtape"));
+    command
 }

@@ -1,0 +1,102 @@
+//! What recording costs: the release binary as a child process, under load from here.
+//!
+//! `cargo bench --bench cost` starts an origin (this executable in another role), and for each run
+//! a fresh recorder, and drives both from one thread. It prints CPU per request, throughput and
+//! latency beside those of the same client without a recorder. The roles `origin` and `relay` also
+//! serve `benches/tidy`. Nothing here leaves loopback.
+
+mod client;
+#[path = "../../tests/it/support/corpus.rs"]
+#[expect(
+    dead_code,
+    reason = "a library for tests: the bench needs its folders only"
+)]
+mod corpus;
+mod figures;
+mod load;
+mod origin;
+mod plan;
+mod relay;
+mod report;
+mod subject;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+/// What recording costs, in CPU, throughput, latency and memory
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    plan: PlanArgs,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// How long and what.
+#[derive(Debug, Clone, Args)]
+struct PlanArgs {
+    /// Rounds; each runs everything once, in an order of its own
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..))]
+    rounds: u32,
+    /// Seconds of load in each run
+    #[arg(long, default_value_t = 1.0)]
+    window: f64,
+    /// Octets of the large body
+    #[arg(long, default_value_t = 500_000_000)]
+    big_bytes: u64,
+    /// Only the loads whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// The program to measure [default: the one built with this bench]
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_modtape"))]
+    modtape: PathBuf,
+    /// One JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+    /// What cargo passes to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What else this executable can be.
+#[derive(Debug, Clone, Subcommand)]
+enum Role {
+    /// Serve over TLS until stdin ends; prints the address
+    Origin(OriginArgs),
+    /// Relay every CONNECT to one address until stdin ends; prints its own
+    Relay {
+        /// Where every connection leads
+        #[arg(long)]
+        to: SocketAddr,
+    },
+}
+
+/// What the origin serves.
+#[derive(Debug, Clone, Args)]
+struct OriginArgs {
+    /// Write the root certificate here
+    #[arg(long)]
+    root: PathBuf,
+    /// Serve this corpus folder (it has `proxy/` and `heads/`)
+    #[arg(long)]
+    corpus: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    runtime.block_on(async {
+        match cli.role {
+            Some(Role::Origin(args)) => origin::run(&args).await,
+            Some(Role::Relay { to }) => relay::run(to).await,
+            None => report::print(&plan::run(&cli.plan).await?, cli.plan.json),
+        }
+    })
+}

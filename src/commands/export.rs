@@ -1,0 +1,52 @@
+//! `modtape export`: a recording in another format. What could not be taken along is said.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::files::write_file;
+use super::har::{Written, write};
+use super::opened::open;
+use super::progress::Progress;
+use super::terminal::{plain, say, to_stdout, warn};
+use super::words::count;
+use crate::cli::{ExportArgs, ExportFormat, Global};
+use crate::recording::Recording;
+
+/// Writes the recording in the format that was asked for.
+pub(super) fn run(args: &ExportArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    let recording = open(&args.name, global)?;
+    let ExportFormat::Har = args.format;
+    let bodies = args.har_bodies.into();
+    let export = |out: &mut dyn Write| {
+        let mut progress = Progress::new("exchange", recording.rows().len(), global);
+        write(&recording, out, bodies, |number| progress.step(number))
+    };
+    if args.output == Path::new("-") {
+        to_stdout(|out| {
+            let written = export(out)?;
+            tell(&written, &recording, global);
+            Ok(())
+        })?;
+    } else {
+        let written = write_file(&args.output, |file| export(file))?;
+        tell(&written, &recording, global);
+        let path = args.output.display().to_string();
+        let exchanges = count(written.entries, "exchange");
+        say(global, format!("{exchanges} written to {}", plain(&path)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(written: &Written, recording: &Recording, global: &Global) {
+    for missing in &written.missing {
+        warn(global, format!("left out {}", plain(missing)));
+    }
+    if written.unnamed > 0 {
+        warn(global, format!("left out {} more", written.unnamed));
+    }
+    for gap in recording.gaps().iter().take(super::har::NAMED) {
+        let text = format!("not recorded: {}: {}", gap.what, gap.why);
+        warn(global, plain(&text));
+    }
+}

@@ -1,0 +1,105 @@
+//! `modtape fetch`: asks for URLs through `HTTPS_PROXY`, one after the other on one connection a
+//! host: the demo's client where there is no go command.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::{Request, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::task::JoinSet;
+
+use super::settings::Variables;
+use crate::cli::FetchArgs;
+use crate::clock::Clock;
+use crate::exchange::Target;
+use crate::tls::{ClientConfigs, Protocol, RootSources, Roots};
+use crate::upstream::{Dialer, Journey, Limits, ParentProxies};
+
+type Sender = http1::SendRequest<Empty<Bytes>>;
+
+/// Asks, and fails if an answer is missing.
+pub(super) fn run(args: &FetchArgs) -> anyhow::Result<ExitCode> {
+    super::runtime()?.block_on(fetch(&args.urls))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn fetch(urls: &[String]) -> anyhow::Result<()> {
+    let variables = Variables::read();
+    let roots = Roots::load(&RootSources {
+        file: variables.ssl_cert_file.clone(),
+        dirs: variables.ssl_cert_dir.clone(),
+        extra: Vec::new(),
+    })?;
+    let limit = Duration::from_secs(10);
+    let limits = Limits {
+        connect: limit,
+        tls: limit,
+    };
+    let parents = ParentProxies::from_variables(&variables.https_proxy, "", &variables.no_proxy);
+    let tls = ClientConfigs::new(&roots);
+    let nothing = (Vec::new(), Vec::new());
+    let dialer = Dialer::new(Clock::start(), limits, tls, parents, nothing, Vec::new());
+    let mut senders: HashMap<String, Sender> = HashMap::new();
+    let mut connections = JoinSet::new();
+    for url in urls {
+        let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
+        let host = uri
+            .host()
+            .with_context(|| format!("{url} names no host"))?
+            .to_owned();
+        if !senders.contains_key(&host) {
+            let sender = connect(&dialer, &host, uri.port_u16(), &mut connections).await?;
+            senders.insert(host.clone(), sender);
+        }
+        let Some(sender) = senders.get_mut(&host) else {
+            continue;
+        };
+        ask(sender, &host, &uri)
+            .await
+            .with_context(|| url.clone())?;
+    }
+    Ok(())
+}
+
+async fn connect(
+    dialer: &Dialer,
+    host: &str,
+    port: Option<u16>,
+    connections: &mut JoinSet<()>,
+) -> anyhow::Result<Sender> {
+    let target = Target::new(host, port.unwrap_or(443))?;
+    let mut journey = Journey::default();
+    let stream = dialer.connect(&target, true, &mut journey, &|_| {}).await?;
+    let protocols = [Protocol::Http1];
+    let tls = dialer
+        .handshake(stream, host, &protocols, &mut journey, &|_| {})
+        .await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
+    connections.spawn(async move {
+        // How it ended is told to the request that it carried.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+async fn ask(sender: &mut Sender, host: &str, uri: &Uri) -> anyhow::Result<()> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path)
+        .header("host", host)
+        .header("user-agent", "modtape-demo")
+        .header("accept-encoding", "gzip")
+        .body(Empty::new())?;
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    if status.is_server_error() {
+        bail!("{status}: {}", String::from_utf8_lossy(&body));
+    }
+    Ok(())
+}

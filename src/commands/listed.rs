@@ -1,0 +1,164 @@
+//! An exchange as lists have it: the row of a recording with its meaning to the go command.
+//!
+//! Pure. The fields of [`Listed`] are those of `ls --json` and `show --json`: names and units stay.
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::exchange::{ConnectionId, Digest, ExchangeId, MadeBy, Timings};
+use crate::gomod::{Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
+use crate::recording::Row;
+use crate::recording::format::Manifest;
+use crate::recording::reader::RowState;
+
+/// What a list tells of an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Listed<'a> {
+    /// The exchange; unique within its run.
+    pub(super) id: ExchangeId,
+    /// The run, from 0.
+    pub(super) run: u32,
+    /// The client connection that it came on.
+    pub(super) connection: ConnectionId,
+    /// Method.
+    pub(super) method: &'a str,
+    /// Absolute URL, redacted.
+    pub(super) url: &'a str,
+    /// Lower case, with the port where it is not the scheme's own.
+    pub(super) host: String,
+    /// What was asked for: `list`, `zip`, `lookup` and so on; `other` for the rest.
+    pub(super) kind: Kind,
+    /// Module path, unescaped.
+    pub(super) module: Option<String>,
+    /// Version or query.
+    pub(super) version: Option<String>,
+    /// Status, if a head came.
+    pub(super) status: Option<u16>,
+    /// `in-flight`, `ended` or `aborted`.
+    pub(super) state: RowState,
+    /// Who wrote the response, if it is whole: `origin` or `modtape`.
+    pub(super) made_by: Option<MadeBy>,
+    /// When it started, since its run was opened.
+    pub(super) started_us: Timestamp,
+    /// The phases that happened.
+    pub(super) phases_us: Timings,
+    /// Their sum.
+    pub(super) total_us: u64,
+    /// What modtape took afterwards.
+    pub(super) own_us: u64,
+    /// Octets of the response body, content-encoded.
+    pub(super) body_bytes: u64,
+    /// Its digest, if it is whole.
+    pub(super) body_sha256: Option<Digest>,
+    /// For people: `zip golang.org/x/net v0.34.0`.
+    #[serde(skip)]
+    pub(super) what: String,
+    /// Where the go command asks next, since this was no answer; `None` if it does not.
+    #[serde(skip)]
+    pub(super) next: Option<String>,
+}
+
+/// What the settings of a recording say about its URLs.
+pub(super) struct Meaning {
+    bases: Vec<Base>,
+    goproxy: GoProxy,
+}
+
+impl Meaning {
+    /// Takes the settings that a recording was made with.
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        let goproxy = manifest.go_env.get("GOPROXY").map_or("", String::as_str);
+        Self {
+            bases: crate::replay::bases(&manifest.go_env),
+            goproxy: GoProxy::parse(goproxy),
+        }
+    }
+
+    /// What a list tells of `row`.
+    pub(super) fn list<'a>(&self, row: &'a Row) -> Listed<'a> {
+        let route = Route::of(&row.url, &self.bases);
+        let location = Location::of(&row.url);
+        Listed {
+            id: row.id,
+            run: row.run,
+            connection: row.connection,
+            method: &row.method,
+            url: &row.url,
+            kind: route.kind,
+            what: what(&route, &row.method),
+            module: route.module,
+            version: route.version,
+            status: row.status,
+            state: row.state,
+            made_by: row.made_by,
+            started_us: row.started,
+            phases_us: row.phases,
+            total_us: row.phases.total_us(),
+            own_us: row.own_us,
+            body_bytes: row.bytes,
+            body_sha256: row.body,
+            next: row.status.and_then(|status| self.next(&location, status)),
+            host: location.host,
+        }
+    }
+
+    /// Where the go command asks next if the entry of GOPROXY that `location` lies below answers
+    /// with `status` (Go modules reference, "GOPROXY protocol": 404 and 410 before a comma, any
+    /// error before a bar).
+    fn next(&self, location: &Location<'_>, status: u16) -> Option<String> {
+        let entries = &self.goproxy.entries;
+        let fits = |target: &ProxyTarget| match target {
+            ProxyTarget::Url(url) => Base::of(url).filter(|base| base.strip(location).is_some()),
+            ProxyTarget::Direct | ProxyTarget::Off => None,
+        };
+        let fitting = entries
+            .iter()
+            .enumerate()
+            .filter_map(|(number, entry)| Some((number, fits(&entry.target)?.path.len())));
+        let (number, _) = fitting.max_by_key(|(_, length)| *length)?;
+        let goes_on = match entries[number].separator? {
+            Separator::Comma => matches!(status, 404 | 410),
+            Separator::Pipe => status >= 400,
+        };
+        match &entries.get(number + 1).filter(|_| goes_on)?.target {
+            ProxyTarget::Url(url) => Some(Location::of(url).host),
+            ProxyTarget::Direct => Some("direct".into()),
+            ProxyTarget::Off => Some("off".into()),
+        }
+    }
+}
+
+/// The method too, where the kind does not tell it.
+fn what(route: &Route, method: &str) -> String {
+    if method == "GET" || route.kind == Kind::Vcs {
+        route.what()
+    } else {
+        format!("{method} {}", route.what())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
+        let meaning = Meaning {
+            bases: Vec::new(),
+            goproxy: GoProxy::parse(goproxy),
+        };
+        meaning.next(&Location::of(url), status)
+    }
+
+    #[test]
+    fn a_comma_passes_on_what_is_not_there_and_a_bar_every_error() {
+        let url = "https://goproxy.corp/x/@v/list";
+        let list = "https://goproxy.corp,https://proxy.golang.org|direct";
+        assert_eq!(next(list, url, 404).as_deref(), Some("proxy.golang.org"));
+        assert_eq!(next(list, url, 500), None);
+        assert_eq!(next(list, url, 200), None);
+        let url = "https://proxy.golang.org/x/@v/list";
+        assert_eq!(next(list, url, 500).as_deref(), Some("direct"));
+        assert_eq!(next("https://proxy.golang.org", url, 404), None);
+        assert_eq!(next(list, "https://elsewhere.example/x", 404), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! What a recording is called, and where it lies.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::cli::{Global, RecordArgs};
+use crate::clock::Clock;
+use crate::recording::folder;
+
+/// Where the recording goes, and what it is called.
+pub(in crate::commands) struct Naming {
+    pub(in crate::commands) dir: PathBuf,
+    pub(in crate::commands) replace: bool,
+}
+
+impl Naming {
+    pub(in crate::commands) fn of(args: &RecordArgs, global: &Global) -> anyhow::Result<Self> {
+        let dir = match &args.output {
+            Some(output) => {
+                let text = output.to_string_lossy();
+                if folder::is_path(&text) {
+                    output.clone()
+                } else {
+                    folder::check_name(&text).with_context(|| format!("-o {text}"))?;
+                    global.recordings.join(output)
+                }
+            }
+            None => free_name(&global.recordings, &verb(&args.command)),
+        };
+        Ok(Self {
+            dir,
+            replace: args.force,
+        })
+    }
+
+    pub(super) fn name(&self) -> String {
+        let name = self.dir.file_name().unwrap_or(self.dir.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// `tidy` for `go mod tidy`, `build` for `go build ./...`, else the program's name.
+pub(super) fn verb(command: &[OsString]) -> String {
+    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+    let Some(program) = words.first() else {
+        return String::from("session");
+    };
+    let program = Path::new(&**program)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let mut verbs = words.iter().skip(1).filter(|word| !word.starts_with('-'));
+    let verb = match (&*program, verbs.next()) {
+        ("go", Some(group)) if matches!(&**group, "mod" | "work" | "tool") => {
+            verbs.next().unwrap_or(group)
+        }
+        ("go", Some(verb)) => verb,
+        _ => &program,
+    };
+    let plain: String = verb
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    let plain = plain.trim_start_matches('-');
+    if plain.is_empty() {
+        String::from("session")
+    } else {
+        plain.to_owned()
+    }
+}
+
+/// `VERB-MMDD-HHMM` in local time, with `-2` and so on if it is taken.
+pub(in crate::commands) fn free_name(recordings: &Path, verb: &str) -> PathBuf {
+    let wall = OffsetDateTime::from(Clock::start().wall_start());
+    let offset = time::UtcOffset::current_local_offset().unwrap_or(time::UtcOffset::UTC);
+    let form = format_description!("[month][day]-[hour][minute]");
+    let stamp = wall.to_offset(offset).format(&form).unwrap_or_default();
+    let first = recordings.join(format!("{verb}-{stamp}"));
+    let others = (2..).map(|n| recordings.join(format!("{verb}-{stamp}-{n}")));
+    let mut names = std::iter::once(first.clone()).chain(others);
+    names.find(|path| !path.exists()).unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verb_of(command: &str) -> String {
+        let words: Vec<_> = command.split_whitespace().map(OsString::from).collect();
+        verb(&words)
+    }
+
+    #[test]
+    fn a_recording_is_named_after_what_was_done() {
+        for (command, name) in [
+            ("go mod tidy", "tidy"),
+            ("/opt/go/bin/go build -x ./...", "build"),
+            ("go -C dir mod -json download", "dir"),
+            ("make all", "make"),
+            ("", "session"),
+            ("./../..", "session"),
+        ] {
+            assert_eq!(verb_of(command), name, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_taken_name_gets_a_number() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = free_name(temp.path(), "tidy");
+        std::fs::create_dir(&first).unwrap();
+        let second = free_name(temp.path(), "tidy");
+        assert_ne!(first, second);
+        assert!(second.to_string_lossy().ends_with("-2") || !second.exists());
+    }
+}

@@ -1,0 +1,177 @@
+//! From flags and settings to what the session runs with, and to what the manifest says of it.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::super::session::Session;
+use crate::child;
+use crate::cli::RecordArgs;
+use crate::clock::Clock;
+use crate::exchange::Target;
+use crate::gomod::{DEFAULT_HOSTS, GoProxy, GoSumDb};
+use crate::proxy::{Others, Policy};
+use crate::recording::format::{
+    Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
+};
+use crate::redact::Redactor;
+use crate::tls;
+use crate::upstream::ParentProxies;
+
+/// What the manifest and the journal call us.
+pub(super) const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
+
+/// What the manifest tells of `go env` besides the settings that a replay needs.
+pub(super) const TOLD: [&str; 4] = ["GOVERSION", "GOOS", "GOARCH", "GOFLAGS"];
+
+/// What the flags say of dialling.
+pub(in crate::commands) struct Overrides {
+    pub(super) resolve: Vec<crate::upstream::Resolve>,
+    pub(super) connect_to: Vec<crate::upstream::ConnectTo>,
+    pub(super) intercept: BTreeSet<String>,
+    pub(super) tunnel: BTreeSet<String>,
+}
+
+impl Overrides {
+    pub(in crate::commands) fn parse(args: &RecordArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            resolve: parse_all("--resolve", &args.upstream.resolve)?,
+            connect_to: parse_all("--connect-to", &args.upstream.connect_to)?,
+            intercept: hosts("--intercept", &args.intercept)?,
+            tunnel: hosts("--tunnel", &args.tunnel)?,
+        })
+    }
+}
+
+pub(super) fn parse_all<T>(flag: &str, values: &[String]) -> anyhow::Result<Vec<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let parse = |value: &String| value.parse().with_context(|| format!("{flag} {value}"));
+    values.iter().map(parse).collect()
+}
+
+pub(super) fn hosts(flag: &str, values: &[String]) -> anyhow::Result<BTreeSet<String>> {
+    let parse = |value: &String| {
+        let target = Target::new(value.trim(), 443);
+        let target = target.with_context(|| format!("{flag} {value}"))?;
+        Ok(target.host().to_owned())
+    };
+    values.iter().map(parse).collect()
+}
+
+pub(super) fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<ParentProxies> {
+    let variables = &session.variables;
+    Ok(match args.upstream.upstream_proxy.as_str() {
+        "none" => ParentProxies::none(),
+        "env" => ParentProxies::from_variables(
+            &variables.https_proxy,
+            &variables.http_proxy,
+            &variables.no_proxy,
+        ),
+        url => ParentProxies::checked(url, &variables.no_proxy)
+            .with_context(|| String::from("--upstream-proxy"))?,
+    })
+}
+
+pub(super) fn policy(
+    args: &RecordArgs,
+    session: &Session,
+    asked: BTreeSet<String>,
+    tunnel: BTreeSet<String>,
+) -> Policy {
+    let mut intercept: BTreeSet<String> = DEFAULT_HOSTS.map(str::to_owned).into();
+    intercept.extend(GoProxy::parse(session.go.get("GOPROXY")).hosts());
+    let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
+    intercept.extend(sumdb.and_then(|sumdb| sumdb.host()));
+    intercept.extend(asked);
+    let normal = |host: String| {
+        Target::new(&host, 443)
+            .ok()
+            .map(|target| target.host().to_owned())
+    };
+    Policy {
+        intercept: intercept.into_iter().filter_map(normal).collect(),
+        intercept_all: args.intercept_all,
+        tunnel,
+        others: Others::Tunnel,
+    }
+}
+
+/// Where the HAR goes; the file is made now, so that a bad path fails before a long run.
+pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if args.no_har {
+        return Ok(None);
+    }
+    let Some(Some(path)) = &args.har else {
+        return Ok(Some(dir.join(HAR)));
+    };
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(path.clone()))
+}
+
+pub(super) fn manifest(
+    args: &RecordArgs,
+    session: &Session,
+    redactor: &Redactor,
+    policy: &Policy,
+) -> Manifest {
+    // Not GOPATH and the like: they name folders of this machine.
+    let told = |name: &str| child::SETTINGS.contains(&name) || TOLD.contains(&name);
+    let settings = session.go.settings.iter().filter(|(name, _)| told(name));
+    let id: String = tls::random::<8>()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    Manifest {
+        kind: MANIFEST_KIND.to_owned(),
+        format: FORMAT_VERSION,
+        id,
+        tool: TOOL.to_owned(),
+        state: State::Open,
+        started: wall(session.clock),
+        command: redactor.argv(&args.command),
+        trace: session.trace,
+        go_env: settings
+            .map(|(name, value)| (name.clone(), redactor.goproxy(value)))
+            .collect(),
+        go_version: session.go.settings.get("GOVERSION").cloned(),
+        intercepted: policy
+            .intercept
+            .difference(&policy.tunnel)
+            .cloned()
+            .collect(),
+        intercept_all: args.intercept_all,
+        redacted: !args.no_redact,
+        wall_us: 0,
+        totals: Totals::default(),
+        replayable: Replayable::default(),
+        exit_code: None,
+    }
+}
+
+pub(super) fn open_event(manifest: &Manifest, clock: Clock) -> Event {
+    Event::Open(Open {
+        format: FORMAT_VERSION,
+        recording: manifest.id.clone(),
+        wall: wall(clock),
+        trace: manifest.trace,
+        tool: TOOL.to_owned(),
+        command: manifest.command.clone(),
+    })
+}
+
+/// The wall clock at stamp 0, RFC 3339 in UTC, cut to microseconds.
+pub(super) fn wall(clock: Clock) -> String {
+    let wall = OffsetDateTime::from(clock.wall_start());
+    let wall = wall
+        .replace_nanosecond(wall.microsecond() * 1000)
+        .unwrap_or(wall);
+    wall.format(&Rfc3339).unwrap_or_default()
+}

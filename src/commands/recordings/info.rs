@@ -1,0 +1,262 @@
+//! All about one recording; its whole journal is read, so that all damage shows.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::super::json;
+use super::super::terminal::{Look, Paint, to_stdout};
+use super::super::words::{count, duration, size};
+use super::{status_word, totals};
+use crate::cli::Global;
+use crate::gomod::Location;
+use crate::recording::Recording;
+use crate::recording::folder;
+use crate::recording::format::{Gap, Replayable, Totals};
+use crate::recording::reader::Status;
+
+/// The fields of `recordings info --json`.
+#[derive(Debug, Serialize)]
+struct Info {
+    /// Its folder's name.
+    name: String,
+    /// Its folder.
+    path: String,
+    /// The random id.
+    id: String,
+    /// `closed`, `sealed`, `recording` or `unfinished`.
+    status: Status,
+    /// When it was started, RFC 3339 in UTC.
+    started: String,
+    /// The wrapped command; empty without one.
+    command: Vec<String>,
+    /// Its exit code.
+    exit_code: Option<i32>,
+    /// Wall time, microseconds.
+    wall_us: u64,
+    /// How many recorders wrote it, one after the other.
+    runs: usize,
+    /// Counts.
+    totals: Totals,
+    /// Whether a replay will find all it needs, and what speaks against it.
+    replayable: Replayable,
+    /// What was asked of whom, the most asked first.
+    hosts: Vec<Host>,
+    /// Hosts whose TLS was answered.
+    intercepted: Vec<String>,
+    /// Whether that was every host.
+    intercept_all: bool,
+    /// Whether secrets were redacted.
+    redacted: bool,
+    /// What the go command went by.
+    go_env: BTreeMap<String, String>,
+    /// The go command's version.
+    go_version: Option<String>,
+    /// The program that wrote it.
+    tool: String,
+    /// The format's version.
+    format: u32,
+    /// What was not recorded or is lost.
+    gaps: Vec<Gap>,
+    /// What is wrong with the journal.
+    damage: Vec<Place>,
+    /// Octets after the last record: normal where a recorder was killed.
+    torn_tail_bytes: u64,
+}
+
+/// One host.
+#[derive(Debug, Serialize)]
+struct Host {
+    host: String,
+    exchanges: u64,
+    body_bytes: u64,
+}
+
+/// One damaged place.
+#[derive(Debug, Serialize)]
+struct Place {
+    offset: u64,
+    bytes: u64,
+    what: String,
+}
+
+pub(super) fn run(name: &str, as_json: bool, global: &Global) -> anyhow::Result<()> {
+    let dir = folder::resolve(&global.recordings, name)?;
+    let info = Info::of(&Recording::open_whole(&dir)?);
+    let look = Look::of_stdout(global);
+    to_stdout(|out| {
+        if as_json {
+            Ok(out.write_all(json::pretty(&info)?.as_bytes())?)
+        } else {
+            info.write(out, look)
+        }
+    })
+}
+
+impl Info {
+    fn of(recording: &Recording) -> Self {
+        let manifest = recording.manifest().clone();
+        let (totals, wall_us) = totals(recording);
+        let damage = recording.damage().iter().map(|damage| Place {
+            offset: damage.span.offset,
+            bytes: damage.span.len,
+            what: damage.to_string(),
+        });
+        Self {
+            name: recording.name(),
+            path: recording.dir().to_string_lossy().into_owned(),
+            id: manifest.id,
+            status: recording.status(),
+            started: manifest.started,
+            command: manifest.command,
+            exit_code: manifest.exit_code,
+            wall_us,
+            runs: recording.runs().len(),
+            totals,
+            replayable: manifest.replayable,
+            hosts: hosts(recording),
+            intercepted: manifest.intercepted,
+            intercept_all: manifest.intercept_all,
+            redacted: manifest.redacted,
+            go_env: manifest.go_env,
+            go_version: manifest.go_version,
+            tool: manifest.tool,
+            format: manifest.format,
+            gaps: recording.gaps().to_vec(),
+            damage: damage.collect(),
+            torn_tail_bytes: recording.torn_tail().map_or(0, |tail| tail.len),
+        }
+    }
+
+    fn write(&self, out: &mut dyn Write, look: Look) -> anyhow::Result<()> {
+        let mut line = |name: &str, text: &str| {
+            let name = look.paint(Paint::Dim, &format!("{name:<12}"));
+            writeln!(out, "{name} {}", look.plain(text))
+        };
+        line("recording", &format!("{} ({})", self.name, self.path))?;
+        line("status", &self.status())?;
+        line("started", &self.started)?;
+        if !self.command.is_empty() {
+            line("command", &self.command.join(" "))?;
+        }
+        if let Some(code) = self.exit_code {
+            line("exit code", &code.to_string())?;
+        }
+        line("wall time", &duration(self.wall_us))?;
+        line("exchanges", &self.exchanges())?;
+        line("bodies", &size(self.totals.body_bytes))?;
+        line("connections", &self.connections())?;
+        self.write_replay(&mut line)?;
+        for (number, host) in self.hosts.iter().enumerate() {
+            let exchanges = count(host.exchanges, "exchange");
+            let text = format!("{}  {exchanges}, {}", host.host, size(host.body_bytes));
+            line(if number == 0 { "hosts" } else { "" }, &text)?;
+        }
+        let all = self.intercept_all.then_some("every host");
+        line("intercepted", all.unwrap_or(&self.intercepted.join(", ")))?;
+        let redacted = if self.redacted {
+            "redacted"
+        } else {
+            "in clear text, if there are any"
+        };
+        line("secrets", redacted)?;
+        let go = self.go_version.as_deref().unwrap_or("no go command");
+        line(
+            "made by",
+            &format!("{}, {go}, format {}", self.tool, self.format),
+        )?;
+        for gap in &self.gaps {
+            line("gap", &format!("{}: {}", gap.what, gap.why))?;
+        }
+        for place in &self.damage {
+            line("damage", &place.what)?;
+        }
+        Ok(())
+    }
+
+    fn write_replay(
+        &self,
+        line: &mut impl FnMut(&str, &str) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        let is_known = !matches!(self.status, Status::Recording | Status::Unfinished);
+        match &self.replayable {
+            Replayable { complete: true, .. } => line("replay", "complete"),
+            Replayable { reasons, .. } if reasons.is_empty() || !is_known => line(
+                "replay",
+                "not known to be complete: the recorder did not end in order",
+            ),
+            Replayable { reasons, .. } => {
+                line("replay", "partial")?;
+                reasons.iter().try_for_each(|reason| line("", reason))
+            }
+        }
+    }
+
+    fn status(&self) -> String {
+        let mut status = status_word(self.status).to_owned();
+        if !self.damage.is_empty() {
+            let places = count(self.damage.len() as u64, "place");
+            status.push_str(&format!(", damaged in {places}"));
+        }
+        if self.torn_tail_bytes > 0 {
+            let tail = size(self.torn_tail_bytes);
+            status.push_str(&format!(", {tail} of an unfinished line at the end"));
+        }
+        status
+    }
+
+    fn exchanges(&self) -> String {
+        let Totals {
+            exchanges,
+            aborted,
+            made_by_modtape,
+            ..
+        } = self.totals;
+        let mut text = exchanges.to_string();
+        if aborted > 0 {
+            text.push_str(&format!(", {aborted} without a whole answer"));
+        }
+        if made_by_modtape > 0 {
+            text.push_str(&format!(", {made_by_modtape} answered by modtape itself"));
+        }
+        text
+    }
+
+    fn connections(&self) -> String {
+        let Totals {
+            connections,
+            tunnels,
+            tunnel_bytes,
+            ..
+        } = self.totals;
+        match tunnels {
+            0 => connections.to_string(),
+            _ => format!(
+                "{connections}, of which {} ({})",
+                count(tunnels, "tunnel"),
+                size(tunnel_bytes)
+            ),
+        }
+    }
+}
+
+/// The most asked first, then by name.
+fn hosts(recording: &Recording) -> Vec<Host> {
+    let mut hosts = BTreeMap::<String, (u64, u64)>::new();
+    for row in recording.rows() {
+        let (exchanges, bytes) = hosts.entry(Location::of(&row.url).host).or_default();
+        *exchanges += 1;
+        *bytes = bytes.saturating_add(row.bytes);
+    }
+    let hosts = hosts
+        .into_iter()
+        .map(|(host, (exchanges, body_bytes))| Host {
+            host,
+            exchanges,
+            body_bytes,
+        });
+    let mut hosts: Vec<_> = hosts.collect();
+    hosts.sort_by_key(|host| std::cmp::Reverse(host.exchanges));
+    hosts
+}

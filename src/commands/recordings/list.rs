@@ -1,0 +1,146 @@
+//! All recordings, newest first. Opens only those that no recorder closed.
+
+use serde::Serialize;
+
+use super::super::json;
+use super::super::table::{Align, Table};
+use super::super::terminal::{Look, say, to_stdout};
+use super::super::words::{count, duration, size};
+use super::{status_word, totals};
+use crate::cli::Global;
+use crate::recording::Recording;
+use crate::recording::folder::{self, Entry};
+use crate::recording::format::State;
+use anyhow::Context as _;
+
+/// One recording; the fields of `recordings list --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Line {
+    /// Its folder's name.
+    name: String,
+    /// Its folder.
+    path: String,
+    /// `closed`, `sealed`, `recording`, `unfinished`, or `unreadable`.
+    status: &'static str,
+    /// When it was started, RFC 3339 in UTC.
+    started: Option<String>,
+    /// The wrapped command; empty without one.
+    command: Vec<String>,
+    /// Wall time, microseconds.
+    wall_us: u64,
+    /// Exchanges begun.
+    exchanges: u64,
+    /// Octets of response bodies.
+    body_bytes: u64,
+    /// The wrapped command's exit code.
+    exit_code: Option<i32>,
+    /// Whether a replay will find all it needs.
+    replayable: bool,
+}
+
+pub(super) fn run(as_json: bool, global: &Global) -> anyhow::Result<()> {
+    let dir = &global.recordings;
+    let entries = folder::list(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    if entries.is_empty() {
+        let look = Look::of_stderr(global);
+        let shown = dir.display().to_string();
+        say(
+            global,
+            format!(
+                "no recordings in {}; try `modtape demo`",
+                look.plain(&shown)
+            ),
+        );
+    }
+    let lines: Vec<_> = entries.iter().map(Line::of).collect();
+    let look = Look::of_stdout(global);
+    to_stdout(|out| {
+        if as_json {
+            for line in &lines {
+                out.write_all(json::line(line)?.as_bytes())?;
+            }
+        } else if !lines.is_empty() {
+            for line in table(&lines, look).lines(look) {
+                out.write_all(line.as_bytes())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+impl Line {
+    fn of(entry: &Entry) -> Self {
+        let mut line = Self {
+            name: entry.name.clone(),
+            path: entry.path.to_string_lossy().into_owned(),
+            status: "unreadable",
+            started: None,
+            command: Vec::new(),
+            wall_us: 0,
+            exchanges: 0,
+            body_bytes: 0,
+            exit_code: None,
+            replayable: false,
+        };
+        let closed = entry
+            .manifest
+            .as_ref()
+            .filter(|manifest| manifest.state != State::Open);
+        let (manifest, (totals, wall_us)) = if let Some(manifest) = closed {
+            line.status = match manifest.state {
+                State::Sealed => "sealed",
+                State::Open | State::Closed => "closed",
+            };
+            (manifest.clone(), (manifest.totals, manifest.wall_us))
+        } else if let Ok(recording) = Recording::open(&entry.path) {
+            line.status = status_word(recording.status());
+            (recording.manifest().clone(), totals(&recording))
+        } else {
+            return line;
+        };
+        line.started = Some(manifest.started);
+        line.command = manifest.command;
+        line.wall_us = wall_us;
+        line.exchanges = totals.exchanges;
+        line.body_bytes = totals.body_bytes;
+        line.exit_code = manifest.exit_code;
+        line.replayable = manifest.replayable.complete;
+        line
+    }
+}
+
+fn table(lines: &[Line], look: Look) -> Table<6> {
+    let mut table = Table::new([
+        ("NAME", Align::Left),
+        ("STARTED", Align::Left),
+        ("STATUS", Align::Left),
+        ("TOOK", Align::Right),
+        ("RECORDED", Align::Left),
+        ("COMMAND", Align::Left),
+    ]);
+    for line in lines {
+        let started = line
+            .started
+            .as_deref()
+            .map_or("-", |started| to_seconds(started));
+        let recorded = format!(
+            "{}, {}",
+            count(line.exchanges, "exchange"),
+            size(line.body_bytes)
+        );
+        table.row([
+            look.plain(&line.name).into_owned().into(),
+            look.plain(started).into_owned().into(),
+            line.status.into(),
+            duration(line.wall_us).into(),
+            recorded.into(),
+            look.plain(&line.command.join(" ")).into_owned().into(),
+        ]);
+    }
+    table
+}
+
+/// RFC 3339 up to its seconds.
+fn to_seconds(started: &str) -> &str {
+    started.get(..19).unwrap_or(started)
+}

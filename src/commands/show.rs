@@ -1,0 +1,149 @@
+//! `modtape show`: one exchange, whole or in parts.
+
+mod body;
+mod curl;
+mod sections;
+
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::advice::Advise as _;
+use super::json;
+use super::listed::{Listed, Meaning};
+use super::opened::open;
+use super::terminal::{Look, plain, say, to_stdout};
+use crate::cli::{Global, ShowArgs};
+use crate::exchange::{Abort, Begin, End, Exchange, Opened, Outcome};
+use crate::recording::{Recording, Row};
+
+/// Prints the exchange, or the part of it that was asked for.
+pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    let recording = open(&args.name, global)?;
+    let shown = Shown::find(&recording, args, global)?;
+    let look = Look::of_stdout(global);
+    if args.body {
+        body::write(&shown, args.output.as_deref(), look, global)?;
+    } else if args.curl {
+        let curl = curl::Curl::of(&shown.exchange.begin, shown.opened)?;
+        for left_out in &curl.left_out {
+            say(global, plain(left_out));
+        }
+        to_stdout(|out| Ok(writeln!(out, "{}", curl.command)?))?;
+    } else if args.json {
+        let json = json::pretty(&shown.json())?;
+        to_stdout(|out| Ok(out.write_all(json.as_bytes())?))?;
+    } else {
+        let all = !args.headers && !args.timings;
+        to_stdout(|out| {
+            if all {
+                sections::write_general(out, &shown, look)?;
+            }
+            if all || args.timings {
+                sections::write_timings(out, &shown, look)?;
+            }
+            if all || args.headers {
+                sections::write_headers(out, &shown, look)?;
+            }
+            if all {
+                body::write_summary(out, &shown, look)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An exchange with all that is known of it.
+struct Shown<'a> {
+    recording: &'a Recording,
+    listed: Listed<'a>,
+    exchange: Exchange,
+    opened: Option<&'a Opened>,
+    /// As W3C Trace Context has it.
+    traceparent: String,
+    /// RFC 3339 in UTC, if the recording knows when it began.
+    started: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn find(recording: &'a Recording, args: &ShowArgs, global: &Global) -> anyhow::Result<Self> {
+        let rows = recording.rows().iter().filter(|row| row.id == args.id);
+        let rows: Vec<&Row> = rows.collect();
+        let Some(row) = rows.last() else {
+            let (id, name) = (args.id, recording.name());
+            let missing = anyhow!("there is no exchange {id} in {name}");
+            return Err(missing).help(format!("try `modtape ls {}`", args.name));
+        };
+        if rows.len() > 1 {
+            let runs = rows.len();
+            say(
+                global,
+                format!("{runs} runs have an exchange {}: this is the last", args.id),
+            );
+        }
+        Self::new(recording, row)
+    }
+
+    fn new(recording: &'a Recording, row: &'a Row) -> anyhow::Result<Self> {
+        let exchange = recording.exchange(row)?;
+        let run = usize::try_from(row.run).ok();
+        let run = run.and_then(|run| recording.runs().get(run));
+        let trace = run.map_or_else(|| recording.manifest().trace, |open| open.trace);
+        let connection = recording.connection_in(row.run, row.connection);
+        Ok(Self {
+            recording,
+            listed: Meaning::of(recording.manifest()).list(row),
+            traceparent: format!("00-{trace}-{}-01", exchange.begin.span),
+            started: run.and_then(|open| wall(&open.wall, row.started.as_micros())),
+            opened: connection.and_then(|connection| connection.opened.as_ref()),
+            exchange,
+        })
+    }
+
+    const fn abort(&self) -> Option<&Abort> {
+        match &self.exchange.outcome {
+            Outcome::Aborted(abort) => Some(abort),
+            Outcome::InFlight | Outcome::Ended(_) => None,
+        }
+    }
+
+    /// What `--json` shows: the fields of `ls --json`, and these.
+    fn json(&self) -> impl Serialize + '_ {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            listed: &'a Listed<'a>,
+            what: &'a str,
+            started: Option<&'a str>,
+            traceparent: &'a str,
+            opened: Option<&'a Opened>,
+            request: &'a Begin,
+            response: Option<&'a End>,
+            abort: Option<&'a Abort>,
+        }
+        Whole {
+            listed: &self.listed,
+            what: &self.listed.what,
+            started: self.started.as_deref(),
+            traceparent: &self.traceparent,
+            opened: self.opened,
+            request: &self.exchange.begin,
+            response: self.exchange.end(),
+            abort: self.abort(),
+        }
+    }
+}
+
+/// The wall clock `us` after `start`, if both are times.
+fn wall(start: &str, us: u64) -> Option<String> {
+    let start = OffsetDateTime::parse(start, &Rfc3339).ok()?;
+    let us = time::Duration::microseconds(i64::try_from(us).ok()?);
+    let wall = start
+        .checked_add(us)?
+        .checked_to_offset(time::UtcOffset::UTC)?;
+    wall.format(&Rfc3339).ok()
+}

@@ -1,0 +1,159 @@
+//! The body of an exchange: summed up, or as it was received.
+//!
+//! What is written as received was verified; a terminal gets it only if it is harmless text.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use anyhow::{anyhow, bail};
+use flate2::read::MultiGzDecoder;
+
+use super::super::advice::Advise as _;
+use super::super::files::write_file;
+use super::super::terminal::{Look, Paint, obeyed, say, to_stdout};
+use super::super::words::size;
+use super::Shown;
+use crate::cli::Global;
+use crate::exchange::{Body, End, Outcome, field};
+use crate::recording::verified::WHOLE_LIMIT;
+
+/// Bodies up to this size (octets, also when decoded) are looked at for text.
+const TEXT_LIMIT: u64 = 64 << 10;
+
+/// How much of a text is shown, lines.
+const TEXT_LINES: usize = 40;
+
+/// How much of a line is shown, characters.
+const LINE_LIMIT: usize = 400;
+
+/// Writes the response's body as it was received, to a file or to stdout.
+pub(super) fn write(
+    shown: &Shown<'_>,
+    output: Option<&Path>,
+    look: Look,
+    global: &Global,
+) -> anyhow::Result<()> {
+    let id = shown.listed.id;
+    let end = match &shown.exchange.outcome {
+        Outcome::Ended(end) => end,
+        Outcome::Aborted(_) => bail!("exchange {id} was aborted: its body is not whole"),
+        Outcome::InFlight => bail!("exchange {id} has no recorded end: its body is not whole"),
+    };
+    let Some(body) = &end.body else {
+        say(global, format!("exchange {id} has no body"));
+        return Ok(());
+    };
+    let mut octets = shown.recording.body(body)?;
+    match output.filter(|path| *path != Path::new("-")) {
+        Some(path) => {
+            let bytes = write_file(path, |file| Ok(io::copy(&mut octets, file)?))?;
+            say(global, format!("{} written", size(bytes)));
+            Ok(())
+        }
+        None if look.is_terminal => write_text(body, octets),
+        None => to_stdout(|out| {
+            io::copy(&mut octets, out)?;
+            Ok(())
+        }),
+    }
+}
+
+fn write_text(body: &Body, mut octets: impl Read) -> anyhow::Result<()> {
+    let is_text = |octets: &[u8]| std::str::from_utf8(octets).is_ok_and(is_harmless);
+    let mut text = Vec::new();
+    if body.bytes <= WHOLE_LIMIT {
+        octets.read_to_end(&mut text)?;
+    }
+    if text.len() as u64 != body.bytes || !is_text(&text) {
+        let binary = anyhow!("this body of {} would harm the terminal", size(body.bytes));
+        return Err(binary).help("add `-o FILE`, or pipe it into another program");
+    }
+    to_stdout(|out| Ok(out.write_all(&text)?))
+}
+
+fn is_harmless(text: &str) -> bool {
+    !text
+        .chars()
+        .any(|c| obeyed(c) && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+/// Size, type and digest, and the text itself if it is a short one.
+pub(super) fn write_summary(
+    out: &mut dyn Write,
+    shown: &Shown<'_>,
+    look: Look,
+) -> anyhow::Result<()> {
+    let Some(end) = shown.exchange.end() else {
+        if let Some(abort) = shown.abort().filter(|abort| abort.body_bytes > 0) {
+            let title = look.paint(Paint::Bold, "Body");
+            let came = size(abort.body_bytes);
+            writeln!(out, "{title}  {came} came before it was aborted; not kept")?;
+        }
+        return Ok(());
+    };
+    if let Some(body) = &end.request_body {
+        let title = look.paint(Paint::Bold, "Request body");
+        writeln!(out, "{title}  {}, sha256 {}", size(body.bytes), body.sha256)?;
+    }
+    let title = look.paint(Paint::Bold, "Body");
+    let Some(body) = &end.body else {
+        return Ok(writeln!(out, "{title}  none")?);
+    };
+    let mut about = vec![size(body.bytes)];
+    for name in ["content-type", "content-encoding"] {
+        about.extend(field(&end.headers, name).map(|value| look.plain(&value).into_owned()));
+    }
+    about.push(format!("sha256 {}", body.sha256));
+    if !body.kept {
+        about.push("not kept".into());
+    }
+    writeln!(out, "{title}  {}", about.join(", "))?;
+    match text(shown, body, end) {
+        Ok(Some(text)) => write_lines(out, &text, shown.listed.id, look),
+        Ok(None) => Ok(()),
+        Err(error) => {
+            let error = format!("it cannot be read: {error:#}");
+            let error = look.plain(&error).into_owned();
+            Ok(writeln!(out, "  {}", look.paint(Paint::Red, &error))?)
+        }
+    }
+}
+
+/// The body, decoded, if it is a short text.
+fn text(shown: &Shown<'_>, body: &Body, end: &End) -> anyhow::Result<Option<String>> {
+    if !body.kept || body.bytes > TEXT_LIMIT {
+        return Ok(None);
+    }
+    let mut octets = Vec::new();
+    shown.recording.body(body)?.read_to_end(&mut octets)?;
+    let coding = field(&end.headers, "content-encoding");
+    let decoded = match coding.as_deref().map(str::trim) {
+        None | Some("" | "identity") => Some(octets),
+        Some(gzip) if gzip.eq_ignore_ascii_case("gzip") => gunzip(&octets),
+        Some(_) => None,
+    };
+    let text = decoded.and_then(|octets| String::from_utf8(octets).ok());
+    Ok(text.filter(|text| !text.contains('\0')))
+}
+
+fn gunzip(octets: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::new();
+    let mut decoder = MultiGzDecoder::new(octets).take(TEXT_LIMIT + 1);
+    decoder.read_to_end(&mut decoded).ok()?;
+    (decoded.len() as u64 <= TEXT_LIMIT).then_some(decoded)
+}
+
+fn write_lines(out: &mut dyn Write, text: &str, id: u64, look: Look) -> anyhow::Result<()> {
+    let mut is_cut = text.lines().count() > TEXT_LINES;
+    for line in text.lines().take(TEXT_LINES) {
+        is_cut |= line.chars().nth(LINE_LIMIT).is_some();
+        let line: String = line.chars().take(LINE_LIMIT).collect();
+        let line = line.replace('\t', "    ");
+        writeln!(out, "{}", format!("  {}", look.plain(&line)).trim_end())?;
+    }
+    if is_cut {
+        let mark = look.glyph("…", "...");
+        writeln!(out, "  {mark} all of it: modtape show {id} --body")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! What is said while requests are in flight: the status line, a stall, and what was left over.
+
+use super::super::terminal::{Look, Paint};
+use super::super::words::{count, duration, size};
+use super::{Summary, columns};
+use crate::child::Interruption;
+use crate::clock::Timestamp;
+use crate::exchange::Phase;
+use crate::proxy::{InFlight, Passed, Stall};
+
+/// Columns of a terminal that does not tell.
+const NARROW: usize = 80;
+
+/// How many requests that were left over are listed.
+const LISTED: usize = 20;
+
+/// One line that says which upstream is silent, since when and with what, without its line feed.
+///
+/// `modtape: still waiting, 34 s: no response head from sum.golang.org (142.250.4.141:443, TCP ok,
+/// TLS ok): lookup github.com/spf13/cobra@v1.8.1, and 3 more`
+pub(in crate::commands) fn stall(stall: &Stall, look: Look) -> String {
+    let Stall {
+        entry,
+        silent,
+        others,
+    } = stall;
+    let silent = whole_seconds(u64::try_from(silent.as_micros()).unwrap_or(u64::MAX));
+    let mut line = look.paint(Paint::Yellow, &format!("modtape: still waiting, {silent}:"));
+    line.push_str(&format!(" {}", silence(entry, look)));
+    let what = look.plain(&entry.what);
+    match (what.is_empty(), *others) {
+        (true, 0) => {}
+        (true, others) => line.push_str(&format!(" ({others} more wait for it)")),
+        (false, 0) => line.push_str(&format!(": {what}")),
+        (false, others) => line.push_str(&format!(": {what}, and {others} more")),
+    }
+    line
+}
+
+/// What does not come, and from whom.
+fn silence(entry: &InFlight, look: Look) -> String {
+    let host = look.plain(&entry.host);
+    let address = entry.address.as_deref().map(|address| look.plain(address));
+    let dialled = address.as_ref().filter(|address| **address != host);
+    let at =
+        |steps: &str| dialled.map_or_else(String::new, |address| format!(" ({address}{steps})"));
+    // On another port the request may be a plain one: then there was no TLS to be well.
+    let is_https = address
+        .as_ref()
+        .is_some_and(|address| address.ends_with(":443"));
+    let connected = if is_https {
+        ", TCP ok, TLS ok"
+    } else {
+        ", TCP ok"
+    };
+    match entry.phase {
+        Phase::Blocked => format!("a request to {host} is held up"),
+        Phase::Dns => format!("no answer from DNS for {host}"),
+        Phase::Connect => format!("no TCP connection to {host}{}", at("")),
+        Phase::Tls => format!("no TLS answer from {host}{}", at(", TCP ok")),
+        Phase::Send | Phase::Wait => format!("no response head from {host}{}", at(connected)),
+        Phase::Receive => {
+            format!(
+                "no data from {host}{}, {} so far",
+                at(connected),
+                size(entry.bytes)
+            )
+        }
+    }
+}
+
+/// One line for a terminal, no wider than it, without a line feed: it is written over and over.
+///
+/// `modtape: 2 in flight, 207 done, 12.3 MB: zip golang.org/x/net v0.34.0 3.2 s …`
+pub(super) fn status(in_flight: &[InFlight], passed: Passed, now: Timestamp, look: Look) -> String {
+    let width = look.width.unwrap_or(NARROW);
+    let more = look.glyph(" …", " ...");
+    let mut line = format!(
+        "modtape: {} in flight, {} done, {}",
+        in_flight.len(),
+        passed.exchanges,
+        size(passed.bytes)
+    );
+    let mut separator = ": ";
+    for (index, entry) in in_flight.iter().enumerate() {
+        let item = format!("{separator}{} {}", doing(entry, look), age(entry, now));
+        let is_last = index + 1 == in_flight.len();
+        let reserved = if is_last { 0 } else { columns(more) };
+        if columns(&line) + columns(&item) + reserved > width {
+            if index == 0 {
+                line.push_str(&item);
+            } else {
+                line.push_str(more);
+            }
+            break;
+        }
+        line.push_str(&item);
+        separator = ", ";
+    }
+    cut(line, width, more)
+}
+
+/// `line` cut to `width` columns; what was cut off shows as `more`.
+fn cut(line: String, width: usize, more: &str) -> String {
+    if columns(&line) <= width {
+        return line;
+    }
+    let mut kept = String::new();
+    let room = width.saturating_sub(columns(more));
+    let mut used = 0;
+    for c in line.chars() {
+        used += columns(c.encode_utf8(&mut [0; 4]));
+        if used > room {
+            break;
+        }
+        kept.push(c);
+    }
+    if columns(more) <= width {
+        kept.push_str(more);
+    }
+    kept
+}
+
+/// The requests that were in flight at the end, each with its phase, age, host and module.
+pub(super) fn left_over(summary: &Summary<'_>, look: Look) -> Vec<String> {
+    let Summary { in_flight, now, .. } = *summary;
+    if in_flight.is_empty() {
+        return Vec::new();
+    }
+    let was = if in_flight.len() == 1 { "was" } else { "were" };
+    let requests = count(in_flight.len() as u64, "request");
+    let when = match summary.interruption {
+        None => "at the end",
+        Some(Interruption::Interrupt) => "at the interrupt",
+        Some(Interruption::Terminate) => "at the signal to end",
+        Some(Interruption::Timeout) => "when --timeout was over",
+    };
+    let head = format!("modtape: {requests} {was} still in flight {when}:");
+    let mut lines = vec![look.paint(Paint::Yellow, &head)];
+    let listed = in_flight.iter().take(LISTED);
+    lines.extend(listed.map(|entry| {
+        let id = entry.id.map_or_else(|| "-".into(), |id| format!("#{id}"));
+        let (phase, age) = (in_words(entry.phase), age(entry, now));
+        let (host, what) = (look.plain(&entry.host), look.plain(&entry.what));
+        let line = format!("  {id:>5}  {phase:<15}  {age:>7}  {host}  {what}");
+        line.trim_end().to_owned()
+    }));
+    match in_flight.len().saturating_sub(LISTED) {
+        0 => {}
+        more => lines.push(format!("  and {more} more")),
+    }
+    lines
+}
+
+fn doing(entry: &InFlight, look: Look) -> String {
+    if entry.what.is_empty() {
+        return format!("{} {}", in_words(entry.phase), look.plain(&entry.host));
+    }
+    look.plain(&entry.what).into_owned()
+}
+
+const fn in_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Blocked => "blocked",
+        Phase::Dns => "resolving",
+        Phase::Connect => "connecting",
+        Phase::Tls => "TLS handshake",
+        Phase::Send => "sending",
+        Phase::Wait => "waiting headers",
+        Phase::Receive => "receiving",
+    }
+}
+
+fn age(entry: &InFlight, now: Timestamp) -> String {
+    duration(now.micros_since(entry.started))
+}
+
+/// A silence has no tenths: `34 s`, `2m05s`; below a second as any duration.
+fn whole_seconds(us: u64) -> String {
+    match us / 1_000_000 {
+        0 => duration(us),
+        seconds @ 1..60 => format!("{seconds} s"),
+        _ => duration(us),
+    }
+}

@@ -1,0 +1,118 @@
+//! From the end of a session to what is said of it.
+
+use super::super::session::Outcome;
+use super::super::terminal::{Look, Paint};
+use super::super::words::count;
+use super::{Summary, render, text_of};
+use crate::clock::Timestamp;
+use crate::diagnose::empty::{Facts, why_empty};
+use crate::diagnose::split::Split;
+use crate::diagnose::tally::{Tally, modules};
+use crate::gomod::Base;
+use crate::proxy::Live;
+use crate::recording::Recording;
+use crate::recording::format::Manifest;
+use crate::recording::reader::Status;
+
+/// A recording that was just closed.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) struct Recorded<'a> {
+    /// As it was read back.
+    pub(in crate::commands) recording: &'a Recording,
+    /// Its last manifest.
+    pub(in crate::commands) manifest: &'a Manifest,
+    /// How the session ended.
+    pub(in crate::commands) outcome: &'a Outcome,
+    /// What could not be written, if anything.
+    pub(in crate::commands) failure: Option<&'a str>,
+    /// Whether the command was given an empty module cache.
+    pub(in crate::commands) was_cold: bool,
+    /// Whether the main module has `vendor/modules.txt`.
+    pub(in crate::commands) has_vendor: bool,
+}
+
+/// A recorder's last words, without the last line feed.
+pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
+    let Recorded {
+        recording,
+        manifest,
+        outcome,
+        ..
+    } = *told;
+    let (rows, connections) = (recording.rows(), &recording.table().connections);
+    let facts = Facts {
+        command: &manifest.command,
+        was_cold: told.was_cold,
+        has_vendor: told.has_vendor,
+        connections,
+    };
+    let why_empty = match rows {
+        [] => why_empty(&manifest.go_env, &facts),
+        _ => Vec::new(),
+    };
+    let summary = Summary {
+        recording: &recording.dir().to_string_lossy(),
+        split: &Split::of(rows, connections, manifest.wall_us),
+        tally: &Tally::of(rows, connections),
+        in_flight: &outcome.in_flight,
+        interruption: outcome.interruption,
+        now: Timestamp::from_micros(outcome.wall_us),
+        gaps: recording.gaps(),
+        failure: told.failure,
+        replayable: &manifest.replayable,
+        why_empty: &why_empty,
+        redacted: manifest.redacted,
+        intercept_all: manifest.intercept_all,
+    };
+    render(&summary, look)
+}
+
+/// What is said before a replay, without the last line feed: what it is made of, and what is wrong
+/// with that.
+pub(in crate::commands) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> String {
+    let manifest = recording.manifest();
+    let name = recording.name();
+    let modules = count(modules(recording.rows(), bases), "module");
+    let date = manifest.started.get(..10).unwrap_or(&manifest.started);
+    let env = |name: &str| manifest.go_env.get(name).map(String::as_str);
+    let by = match (&manifest.go_version, env("GOOS"), env("GOARCH")) {
+        (None, ..) => String::new(),
+        (Some(version), Some(os), Some(arch)) => format!(" by {version} {os}/{arch}"),
+        (Some(version), ..) => format!(" by {version}"),
+    };
+    let facts = format!("({modules}, recorded {date}{by})");
+    let line = format!("modtape: replaying {name} {facts}; nothing is forwarded");
+    let mut lines = vec![look.plain(&line).into_owned()];
+    if let Some(wrong) = wrong(recording) {
+        let mark = look.paint(Paint::Yellow, "!");
+        lines.push(format!(
+            "{mark} the recording is {wrong}: a replay may miss something"
+        ));
+    }
+    text_of(&lines)
+}
+
+/// What a replay might suffer from.
+fn wrong(recording: &Recording) -> Option<&'static str> {
+    let is_torn = recording.torn_tail().is_some();
+    match recording.status() {
+        Status::Recording => Some("still being written"),
+        _ if !recording.damage().is_empty() => Some("damaged"),
+        Status::Unfinished => Some("unfinished"),
+        _ if is_torn => Some("damaged"),
+        _ if !recording.gaps().is_empty() => Some("incomplete"),
+        Status::Closed | Status::Sealed => None,
+    }
+}
+
+/// The status line, or nothing while nothing is in flight: the terminal is the command's then.
+pub(in crate::commands) fn status(live: &Live, look: Look) -> String {
+    let in_flight = live.in_flight();
+    if in_flight.is_empty() {
+        return String::new();
+    }
+    // The last column stays free: some terminals take what is erased behind it for what is in it.
+    let width = look.width.map(|width| width.saturating_sub(1));
+    let look = Look { width, ..look };
+    super::live::status(&in_flight, live.passed(), live.now(), look)
+}

@@ -1,0 +1,329 @@
+//! Why a recording has no exchange at all.
+//!
+//! A recorder that saw nothing must not leave it at "0 requests": each reason names the setting or
+//! the state that explains it, and what to do. Sources: the Go modules reference ("Environment
+//! variables", "Vendoring"), `golang.org/x/net/http/httpproxy` for loopback.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::exchange::Opened;
+use crate::gomod::{Base, GoProxy, ProxyTarget};
+
+use super::again::record_line;
+use super::split::Connections;
+use super::tally::{listed, tunnels};
+
+/// How many hosts are named.
+const NAMED: usize = 3;
+
+/// What the settings of Go do not tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The wrapped command, redacted; empty without one.
+    pub command: &'a [String],
+    /// Whether it was given an empty module cache.
+    pub was_cold: bool,
+    /// Whether the main module has `vendor/modules.txt`.
+    pub has_vendor: bool,
+    /// The client connections that there were.
+    pub connections: &'a Connections,
+}
+
+/// Says why nothing was recorded, the surest reason first; never nothing.
+///
+/// `go_env` is what `go env` says. A connection that was made outweighs all settings: then the
+/// command did reach for the network.
+pub fn why_empty(go_env: &BTreeMap<String, String>, facts: &Facts<'_>) -> Vec<String> {
+    let connected = of_connections(facts);
+    if !connected.is_empty() {
+        return connected;
+    }
+    if facts.command.is_empty() {
+        return vec!["nothing connected: `modtape env` prints what a client must be told".into()];
+    }
+    let value = |name: &str| go_env.get(name).map_or("", String::as_str);
+    let mut reasons = of_goproxy(value("GOPROXY"));
+    reasons.extend(of_vendor(value("GOFLAGS"), facts));
+    if reasons.is_empty() {
+        reasons.push(of_cache(value("GOMODCACHE"), facts));
+    }
+    reasons
+}
+
+fn of_connections(facts: &Facts<'_>) -> Vec<String> {
+    let opened = || {
+        facts
+            .connections
+            .values()
+            .filter_map(|row| row.opened.as_ref())
+    };
+    let mut reasons = Vec::new();
+    let tunnelled = tunnels(facts.connections);
+    if !tunnelled.is_empty() {
+        let hosts: Vec<&str> = tunnelled.keys().map(String::as_str).collect();
+        let line = record_line(&["--intercept", &hosts.join(",")], facts.command);
+        let hosts = listed(hosts, NAMED);
+        reasons.push(format!(
+            "what went to {hosts} was tunnelled, so its requests were not seen: `{line}` sees them"
+        ));
+    }
+    let failed: Vec<(&Opened, &str)> = opened()
+        .filter_map(|opened| Some((opened, opened.error.as_deref()?)))
+        .collect();
+    if let [(first, error), more @ ..] = &failed[..] {
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(", and {more} more failed"),
+        };
+        let target = &first.target;
+        reasons.push(format!(
+            "no request came over the connection to {target}: {error}{more}"
+        ));
+    }
+    let quiet = opened().count() - failed.len();
+    if reasons.is_empty() && quiet > 0 {
+        let s = if quiet == 1 { "" } else { "s" };
+        reasons.push(format!("{quiet} connection{s} came, but no request on it"));
+    }
+    reasons
+}
+
+fn of_goproxy(value: &str) -> Vec<String> {
+    let goproxy = GoProxy::parse(value);
+    let mut reasons = Vec::new();
+    if goproxy
+        .entries
+        .first()
+        .is_some_and(|entry| entry.target == ProxyTarget::Off)
+    {
+        reasons.push("GOPROXY=off forbids the go command to download anything".into());
+    }
+    let loopback: Vec<Base> = goproxy
+        .bases()
+        .into_iter()
+        .filter(|base| is_loopback(base.host_name()))
+        .collect();
+    if !loopback.is_empty() {
+        let hosts = listed(loopback.iter().map(|base| &*base.host), NAMED);
+        reasons.push(format!(
+            "GOPROXY is on loopback ({hosts}), which the go command never asks through a proxy: \
+             name this machine by another address"
+        ));
+    }
+    let is_folder = |url: &&str| url.starts_with("file:") || url.starts_with('/');
+    if let Some(url) = goproxy.urls().find(is_folder) {
+        reasons.push(format!(
+            "GOPROXY={url} is a folder, which is read without a request"
+        ));
+    }
+    reasons
+}
+
+/// As `httpproxy.Config.useProxy` has it.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn of_vendor(goflags: &str, facts: &Facts<'_>) -> Option<String> {
+    // The last one counts; the command's own flags come after those of GOFLAGS.
+    let own = facts
+        .command
+        .iter()
+        .map(String::as_str)
+        .take_while(|word| *word != "--");
+    let flags = goflags.split_whitespace().chain(own);
+    let mode = flags
+        .filter_map(|flag| flag.trim_start_matches('-').strip_prefix("mod="))
+        .last();
+    let verb = facts.command.get(1).map(String::as_str);
+    let ignores_it = matches!(verb, Some("mod" | "get"));
+    let advice = "`-mod=mod` makes the go command download them";
+    match mode {
+        Some("vendor") => Some(format!(
+            "-mod=vendor takes modules from the vendor folder: {advice}"
+        )),
+        None if facts.has_vendor && !ignores_it => Some(format!(
+            "modules come from the vendor folder, as there is one: {advice}"
+        )),
+        _ => None,
+    }
+}
+
+fn of_cache(cache: &str, facts: &Facts<'_>) -> String {
+    if facts.was_cold {
+        return "the command asked for no module: it may need none".into();
+    }
+    let place = if cache.is_empty() {
+        String::new()
+    } else {
+        format!(" ({cache})")
+    };
+    let line = record_line(&["--cold"], facts.command);
+    let program = facts
+        .command
+        .first()
+        .and_then(|program| program.rsplit('/').next());
+    if program != Some("go") {
+        return format!(
+            "nothing was asked for: the command needs no module, or the module cache had them all: \
+             `{line}` starts with an empty one"
+        );
+    }
+    format!(
+        "the module cache{place} most likely had all that was needed: \
+         `{line}` starts with an empty one"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{connection, connections};
+    use super::*;
+    use crate::exchange::Mode;
+
+    /// A run that owns its parts.
+    #[derive(Default)]
+    struct Case {
+        was_cold: bool,
+        has_vendor: bool,
+        connections: Connections,
+    }
+
+    fn why(env: &[(&str, &str)], command: &str, case: &Case) -> Vec<String> {
+        let go_env = env
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+        let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        let facts = Facts {
+            command: &command,
+            was_cold: case.was_cold,
+            has_vendor: case.has_vendor,
+            connections: &case.connections,
+        };
+        why_empty(&go_env, &facts)
+    }
+
+    #[test]
+    fn a_warm_cache_is_the_reason_when_there_is_no_other() {
+        let env = [
+            ("GOPROXY", "https://proxy.golang.org,direct"),
+            ("GOMODCACHE", "/go/pkg/mod"),
+        ];
+        assert_eq!(
+            why(&env, "go build ./...", &Case::default()),
+            [
+                "the module cache (/go/pkg/mod) most likely had all that was needed: \
+              `modtape record --cold -- go build ./...` starts with an empty one"
+            ]
+        );
+        assert_eq!(
+            why(
+                &env,
+                "go version",
+                &Case {
+                    was_cold: true,
+                    ..Case::default()
+                }
+            ),
+            ["the command asked for no module: it may need none"]
+        );
+        let other = why(&env, "make all", &Case::default());
+        assert!(other[0].starts_with("nothing was asked for: the command needs no module, or"));
+        let by_path = why(&env, "/usr/local/go/bin/go build", &Case::default());
+        assert!(by_path[0].starts_with("the module cache"), "{by_path:?}");
+    }
+
+    #[test]
+    fn goproxy_can_be_the_reason() {
+        for (value, expected) in [
+            ("off", "GOPROXY=off forbids"),
+            (
+                "http://127.0.0.1:3000,direct",
+                "GOPROXY is on loopback (127.0.0.1:3000)",
+            ),
+            (
+                "http://localhost:3000",
+                "GOPROXY is on loopback (localhost:3000)",
+            ),
+            ("http://[::1]:3000", "GOPROXY is on loopback ([::1]:3000)"),
+            (
+                "file:///srv/go|direct",
+                "GOPROXY=file:///srv/go is a folder",
+            ),
+            ("https://goproxy.corp,off", "the module cache most likely"),
+            ("http://localhost.corp,off", "the module cache most likely"),
+        ] {
+            let reasons = why(&[("GOPROXY", value)], "go mod download", &Case::default());
+            let [reason] = &reasons[..] else {
+                panic!("{value}: {reasons:?}")
+            };
+            assert!(reason.starts_with(expected), "{value}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_vendor_folder_can_be_the_reason() {
+        let vendor = |flags, command, has_vendor| {
+            let env = [("GOFLAGS", flags)];
+            let reasons = why(
+                &env,
+                command,
+                &Case {
+                    has_vendor,
+                    ..Case::default()
+                },
+            );
+            reasons[0].contains("vendor folder")
+        };
+        assert!(vendor("-trimpath -mod=vendor", "go build", false));
+        assert!(vendor("", "go build -mod=vendor", false));
+        assert!(vendor("", "go build", true));
+        assert!(!vendor("", "go build -mod=mod", true));
+        assert!(!vendor("-mod=vendor", "go build -mod=mod", true));
+        assert!(!vendor("", "go mod tidy", true));
+        assert!(!vendor("", "go build", false));
+    }
+
+    #[test]
+    fn connections_without_requests_outweigh_the_settings() {
+        let mut failed = connection(3, Mode::Intercept, "proxy.golang.org:443");
+        failed.error = Some("cannot resolve proxy.golang.org".into());
+        let mut again = failed.clone();
+        again.id = 4;
+        let tunnel = connection(1, Mode::Tunnel, "github.com:443");
+        let made = |opened| Case {
+            connections: connections(opened),
+            ..Case::default()
+        };
+        assert_eq!(
+            why(
+                &[("GOPROXY", "off")],
+                "go get -u",
+                &made(vec![tunnel, failed, again])
+            ),
+            [
+                "what went to github.com was tunnelled, so its requests were not seen: \
+                 `modtape record --intercept github.com -- go get -u` sees them",
+                "no request came over the connection to proxy.golang.org:443: \
+                 cannot resolve proxy.golang.org, and 1 more failed",
+            ]
+        );
+        let unused = made(vec![connection(1, Mode::Intercept, "go.dev:443")]);
+        assert_eq!(
+            why(&[], "go get", &unused),
+            ["1 connection came, but no request on it"]
+        );
+    }
+
+    #[test]
+    fn without_a_command_clients_must_be_told() {
+        let reasons = why(&[("GOPROXY", "off")], "", &Case::default());
+        assert_eq!(
+            reasons,
+            ["nothing connected: `modtape env` prints what a client must be told"]
+        );
+    }
+}

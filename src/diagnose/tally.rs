@@ -1,0 +1,191 @@
+//! What there was: requests, octets, connections, tunnels.
+//!
+//! Counts only what the rows and connections say. Never adds up times: that is `split`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::exchange::{MadeBy, Mode, Phase, Target};
+use crate::gomod::{Base, Kind, Route};
+use crate::recording::Row;
+use crate::recording::reader::RowState;
+
+use super::split::Connections;
+
+/// Smaller bodies arrive in one piece: how long that took says nothing of the way.
+const PACED_BYTES: u64 = 256 * 1024;
+
+/// What there was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests read.
+    pub requests: u64,
+    /// Octets of response bodies.
+    pub body_bytes: u64,
+    /// Requests whose end is not recorded.
+    pub in_flight: u64,
+    /// Requests that stopped on the way.
+    pub aborted: u64,
+    /// Requests that modtape answered itself, with a 502 or the like.
+    pub made_by_modtape: u64,
+    /// Connections that were dialled for requests; tunnels are not among them.
+    pub dials: u64,
+    /// How many of them failed.
+    pub failed_dials: u64,
+    /// The slowest body's pace, octets a second; `None` without a body that is large enough.
+    pub slowest_pace: Option<u64>,
+    /// Octets that went through tunnels both ways, by host.
+    pub tunnels: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Counts.
+    pub fn of(rows: &[Row], connections: &Connections) -> Self {
+        let states = |state| rows.iter().filter(|row| row.state == state).count() as u64;
+        let opened = || connections.values().filter_map(|row| row.opened.as_ref());
+        let is_dial = |mode| matches!(mode, Mode::Intercept | Mode::Plain);
+        let dials = opened().filter(|opened| {
+            let phases = [opened.dns_us, opened.connect_us, opened.tls_us];
+            is_dial(opened.mode) && phases.iter().any(Option::is_some)
+        });
+        let (failed, made): (Vec<_>, Vec<_>) = dials.partition(|opened| opened.error.is_some());
+        let by_us = rows
+            .iter()
+            .filter(|row| row.made_by == Some(MadeBy::Modtape));
+        Self {
+            requests: rows.len() as u64,
+            body_bytes: rows
+                .iter()
+                .fold(0, |sum, row| sum.saturating_add(row.bytes)),
+            in_flight: states(RowState::InFlight),
+            aborted: states(RowState::Aborted),
+            made_by_modtape: by_us.count() as u64,
+            dials: (failed.len() + made.len()) as u64,
+            failed_dials: failed.len() as u64,
+            slowest_pace: rows.iter().filter_map(pace).min(),
+            tunnels: tunnels(connections),
+        }
+    }
+}
+
+/// Octets a second of a row's body, where it is large enough to have a pace.
+fn pace(row: &Row) -> Option<u64> {
+    let us = row.phases[Phase::Receive].filter(|us| *us > 0)?;
+    let is_whole = row.state == RowState::Ended && row.bytes >= PACED_BYTES;
+    let pace = u128::from(row.bytes) * 1_000_000 / u128::from(us);
+    is_whole.then(|| u64::try_from(pace).unwrap_or(u64::MAX))
+}
+
+/// The tunnels that were open, by host, with the octets that went through.
+pub fn tunnels(connections: &Connections) -> BTreeMap<String, u64> {
+    let mut hosts: BTreeMap<String, u64> = BTreeMap::new();
+    for row in connections.values() {
+        let Some(opened) = &row.opened else { continue };
+        if opened.mode != Mode::Tunnel || opened.error.is_some() {
+            continue;
+        }
+        let bytes = row.closed.as_ref().map_or(0, |closed| {
+            closed
+                .from_client_bytes
+                .saturating_add(closed.to_client_bytes)
+        });
+        let sum = hosts.entry(host_of(&opened.target)).or_default();
+        *sum = sum.saturating_add(bytes);
+    }
+    hosts
+}
+
+/// How many modules, each version for itself, the rows ask for by `.info`, `.mod` or `.zip`.
+pub fn modules(rows: &[Row], bases: &[Base]) -> u64 {
+    let modules: BTreeSet<(String, String)> = rows
+        .iter()
+        .map(|row| Route::of(&row.url, bases))
+        .filter(|route| matches!(route.kind, Kind::Info | Kind::Mod | Kind::Zip))
+        .filter_map(|route| Some((route.module?, route.version?)))
+        .collect();
+    modules.len() as u64
+}
+
+/// The host of a CONNECT target, or all of it where it is none.
+pub(super) fn host_of(target: &str) -> String {
+    let parsed = target.parse::<Target>();
+    parsed.map_or_else(|_| target.to_owned(), |target| target.host().to_owned())
+}
+
+/// Hosts as a sentence has them: `a`, `a and b`, `a, b and 3 more`.
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>, shown: usize) -> String {
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    let mut first: Vec<&str> = names.iter().copied().take(shown).collect();
+    let more = names.len() - first.len();
+    if more > 0 {
+        return format!("{} and {more} more", first.join(", "));
+    }
+    let Some(last) = first.pop() else {
+        return String::new();
+    };
+    if first.is_empty() {
+        return last.to_owned();
+    }
+    format!("{} and {last}", first.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{connection, connections, in_flight, row};
+    use super::*;
+
+    const URL: &str = "https://proxy.golang.org/m/@v/list";
+
+    #[test]
+    fn everything_is_counted_once() {
+        let mut large = row(1, URL, 0, &[(Phase::Receive, 500_000)]);
+        large.bytes = 1_000_000;
+        let mut small = row(2, URL, 0, &[(Phase::Receive, 500_000)]);
+        small.bytes = 10;
+        small.made_by = Some(MadeBy::Modtape);
+        let mut dialled = connection(1, Mode::Intercept, "proxy.golang.org:443");
+        dialled.dns_us = Some(0);
+        let mut failed = connection(2, Mode::Intercept, "proxy.golang.org:443");
+        (failed.connect_us, failed.error) = (Some(9), Some("refused".into()));
+        let mut tunnel = connection(3, Mode::Tunnel, "GitHub.com:443");
+        tunnel.connect_us = Some(4);
+        let rows = [large, small, in_flight(3, URL, 5)];
+        let tally = Tally::of(&rows, &connections(vec![dialled, failed, tunnel]));
+        let expected = Tally {
+            requests: 3,
+            body_bytes: 1_000_010,
+            in_flight: 1,
+            made_by_modtape: 1,
+            dials: 2,
+            failed_dials: 1,
+            slowest_pace: Some(2_000_000),
+            tunnels: [("github.com".to_owned(), 0)].into(),
+            ..Tally::default()
+        };
+        assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn a_module_counts_once_a_version() {
+        let urls = [
+            "a.b/c/@v/v1.0.0.mod",
+            "a.b/c/@v/v1.0.0.zip",
+            "a.b/c/@v/v1.1.0.mod",
+            "a.b/c/@v/list",
+        ];
+        let row_of = |path| row(1, &format!("https://proxy.golang.org/{path}"), 0, &[]);
+        assert_eq!(modules(&urls.map(row_of), &[]), 2);
+    }
+
+    #[test]
+    fn a_list_of_names_is_a_phrase() {
+        for (names, expected) in [
+            (&[][..], ""),
+            (&["a"], "a"),
+            (&["b", "a", "a"], "a and b"),
+            (&["c", "b", "a"], "a, b and c"),
+            (&["d", "c", "b", "a"], "a, b, c and 1 more"),
+        ] {
+            assert_eq!(listed(names.iter().copied(), 3), expected);
+        }
+    }
+}

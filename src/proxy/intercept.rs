@@ -1,0 +1,161 @@
+//! Interception: TLS with the upstream, then with the client in the protocol that came of it.
+//!
+//! An upstream whose TLS fails is told to the client inside a completed handshake: each request is
+//! answered with the reason, and no octet of the origin passes.
+
+use std::sync::Arc;
+
+use super::channel::{Channel, Destination, First, note_opened};
+use super::connection::{ClientIo, Connection, Dialled, with_source};
+use super::opening::Asked;
+use super::pair::UpstreamIo;
+use super::prefixed::Prefixed;
+use super::responder::Responder;
+use super::serve;
+use crate::clock::Timestamp;
+use crate::exchange::{Mode, Phase, Target};
+use crate::tls::{self, Protocol};
+
+impl Connection {
+    /// Shakes hands with the upstream, then with the client in the protocol that came of it.
+    pub(super) async fn intercept(
+        &self,
+        io: Prefixed<ClientIo>,
+        asked: Asked,
+        mut dialled: Dialled,
+    ) -> String {
+        let named = asked
+            .server_name
+            .as_deref()
+            .unwrap_or_else(|| dialled.target.host());
+        let host = named.to_owned();
+        let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
+        let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
+        let mut client = self.client();
+        client.sni = asked.server_name;
+        let accepted = self.accept(io, &host, &offered).await;
+        if let Ok(tls) = &accepted {
+            let (_, session) = tls.get_ref();
+            let alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
+            client.alpn = alpn.map(|protocol| protocol.name().to_owned());
+            client.tls = session
+                .protocol_version()
+                .map(|v| tls::version_name(v).to_owned());
+        }
+        let refusal = accepted.as_ref().err().cloned();
+        let what = (self.id, self.started, Mode::Intercept);
+        let journey = self.context.is_live().then_some(&dialled.journey);
+        let target = dialled.target.to_string();
+        let error = broken.clone().or(refusal);
+        note_opened(&self.context, what, &target, &client, (journey, error));
+        let tls = match accepted {
+            Ok(tls) => tls,
+            Err(why) => return why,
+        };
+        let protocol = match client.alpn.as_deref() {
+            Some("h2") => Protocol::H2,
+            _ => Protocol::Http1,
+        };
+        let now = self.context.clock.now();
+        let grace = u64::try_from(self.context.deadlines.first_request.as_micros());
+        let first = First {
+            started: self.started,
+            until: Timestamp::from_micros(now.as_micros() + grace.unwrap_or(u64::MAX / 2)),
+            journey: dialled.journey,
+        };
+        let target = match Target::new(&host, dialled.target.port()) {
+            Ok(target) => target,
+            Err(error) => return error.to_string(),
+        };
+        let destination = Destination::Tunnelled {
+            target: dialled.target,
+            host: target.host().to_owned(),
+        };
+        let parts = (destination, protocol);
+        let first = self.context.is_live().then_some(first);
+        let channel = Channel::new(&self.context, self.id, client, parts, broken, first);
+        let channel = Arc::new(channel);
+        if let Some(upstream) = upstream
+            && let Err(error) = channel.pair_with(&target, upstream).await
+        {
+            return with_source(&error);
+        }
+        serve::run(channel, tls).await
+    }
+
+    /// The upstream handshake; a failure becomes the reason that every request is answered with.
+    async fn upstream_tls(
+        &self,
+        host: &str,
+        asked: &Asked,
+        dialled: &mut Dialled,
+    ) -> (Option<UpstreamIo>, Option<String>) {
+        let (Responder::Upstream(dialer), Some(stream)) =
+            (&self.context.responder, dialled.upstream.take())
+        else {
+            return (None, None);
+        };
+        let entry = self
+            .context
+            .live
+            .begin(None, host, String::new(), Phase::Tls);
+        entry.connected(dialled.journey.addr.map(|addr| addr.to_string()));
+        let protocols = &asked.protocols;
+        let journey = &mut dialled.journey;
+        let enter = |phase| entry.enter(phase);
+        match dialer
+            .handshake(stream, host, protocols, journey, &enter)
+            .await
+        {
+            Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
+            Err(error) => (None, Some(error.diagnosis())),
+        }
+    }
+
+    /// What the client is offered: just what the upstream chose, so that both legs speak the same.
+    fn client_protocols(
+        &self,
+        host: &str,
+        asked: &Asked,
+        dialled: &Dialled,
+        broken: bool,
+    ) -> Vec<Protocol> {
+        let chosen = match &self.context.responder {
+            Responder::Upstream(_) if broken => asked.protocols.first().copied(),
+            Responder::Upstream(_) => dialled.journey.alpn,
+            Responder::Replay(replay) => replay
+                .protocol(host)
+                .filter(|protocol| asked.protocols.contains(protocol))
+                .or_else(|| asked.protocols.first().copied()),
+        };
+        chosen.into_iter().collect()
+    }
+
+    /// Our handshake with the client, with a leaf for `host`.
+    async fn accept(
+        &self,
+        io: Prefixed<ClientIo>,
+        host: &str,
+        offered: &[Protocol],
+    ) -> Result<tokio_rustls::server::TlsStream<Prefixed<ClientIo>>, String> {
+        let settings = self.context.leafs.settings(host, offered);
+        let settings = settings.map_err(|error| with_source(&error))?;
+        let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
+        let limit = self.context.deadlines.client_hello;
+        match tokio::time::timeout(limit, accepting).await {
+            Ok(Ok(tls)) => Ok(tls),
+            Ok(Err(error)) => Err(refusal(&error)),
+            Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
+        }
+    }
+}
+
+/// A failed handshake in the user's words: nearly always the client does not know our root.
+fn refusal(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let distrust = ["UnknownCA", "BadCertificate", "CertificateUnknown"];
+    if distrust.iter().any(|alert| text.contains(alert)) {
+        return format!("the client does not trust modtape's root ({text})");
+    }
+    format!("TLS with the client failed: {text}")
+}

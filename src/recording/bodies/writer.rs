@@ -1,0 +1,166 @@
+//! The thread that writes body files: what it is told, and what it does.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::super::recorder::Durability;
+use super::super::sync::{Syncer, sync_dir};
+use crate::exchange::{Digest, Hex};
+
+/// What the thread is told.
+pub(super) enum Job {
+    Chunk(u64, Bytes, OwnedSemaphorePermit),
+    Finish(u64, oneshot::Sender<Stored>),
+    Discard(u64),
+}
+
+/// A body that has passed whole.
+pub(super) struct Stored {
+    pub(super) sha256: Digest,
+    pub(super) bytes: u64,
+    pub(super) kept: io::Result<bool>,
+}
+
+/// Starts the thread that writes to `dir`; it ends with the last sender of jobs.
+pub(super) fn start(
+    dir: PathBuf,
+    durability: Durability,
+    keep: bool,
+    syncer: Option<Syncer>,
+) -> io::Result<mpsc::UnboundedSender<Job>> {
+    let (jobs, queue) = mpsc::unbounded_channel();
+    let writer = Writer {
+        dir,
+        durability,
+        keep,
+        syncer,
+        open: HashMap::new(),
+    };
+    std::thread::Builder::new()
+        .name("bodies".into())
+        .spawn(move || writer.run(queue))?;
+    Ok(jobs)
+}
+
+/// What the thread owns.
+struct Writer {
+    dir: PathBuf,
+    durability: Durability,
+    keep: bool,
+    syncer: Option<Syncer>,
+    open: HashMap<u64, Open>,
+}
+
+struct Open {
+    file: io::Result<Option<(File, PathBuf)>>,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl Writer {
+    fn run(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
+        while let Some(job) = queue.blocking_recv() {
+            match job {
+                Job::Chunk(key, chunk, permit) => {
+                    self.chunk(key, &chunk);
+                    drop(permit);
+                }
+                Job::Finish(key, reply) => {
+                    if let Some(open) = self.open.remove(&key) {
+                        // The exchange was given up meanwhile: nobody listens.
+                        let _ = reply.send(self.finish(open));
+                    }
+                }
+                Job::Discard(key) => {
+                    if let Some(Open {
+                        file: Ok(Some((_, path))),
+                        ..
+                    }) = self.open.remove(&key)
+                    {
+                        let _ = fs::remove_file(path);
+                    }
+                }
+            }
+        }
+    }
+
+    fn chunk(&mut self, key: u64, chunk: &Bytes) {
+        let (dir, keep) = (&self.dir, self.keep);
+        let open = self.open.entry(key).or_insert_with(|| Open {
+            file: if keep {
+                create(dir, key).map(Some)
+            } else {
+                Ok(None)
+            },
+            hasher: Sha256::new(),
+            bytes: 0,
+        });
+        open.hasher.update(chunk);
+        open.bytes += chunk.len() as u64;
+        if let Ok(Some((file, path))) = &mut open.file
+            && let Err(error) = file.write_all(chunk)
+        {
+            // The room that the half of it takes is better used by others.
+            let _ = fs::remove_file(path);
+            open.file = Err(error);
+        }
+    }
+
+    fn finish(&self, open: Open) -> Stored {
+        let sha256 = Hex(open.hasher.finalize().into());
+        let kept = open.file.and_then(|file| match file {
+            None => Ok(false),
+            Some((file, path)) => self.publish(file, &path, sha256).map(|()| true),
+        });
+        Stored {
+            sha256,
+            bytes: open.bytes,
+            kept,
+        }
+    }
+
+    /// Gives the file its name; one that stands there already holds the same octets.
+    fn publish(&self, file: File, temporary: &Path, sha256: Digest) -> io::Result<()> {
+        let name = sha256.to_string();
+        let dir = self.dir.join(&name[..2]);
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        if self.durability == Durability::Strict {
+            file.sync_all()?;
+        }
+        let path = dir.join(&name);
+        let same = fs::symlink_metadata(&path).is_ok_and(|there| {
+            there.is_file() && there.len() == file.metadata().map_or(0, |m| m.len())
+        });
+        if same {
+            fs::remove_file(temporary)?;
+        } else {
+            fs::rename(temporary, &path)?;
+        }
+        match (self.durability, &self.syncer) {
+            (Durability::Strict, _) => sync_dir(&dir)?,
+            (Durability::Group, Some(syncer)) => syncer.sync_body(file, dir),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn create(dir: &Path, key: u64) -> io::Result<(File, PathBuf)> {
+    let path = dir.join(format!(".{}-{key}", std::process::id()));
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    Ok((file, path))
+}

@@ -1,0 +1,56 @@
+//! The sample recording in `recordings/hello`: how it is made, and that it still answers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::record::record;
+use crate::support::*;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/hello")
+}
+
+/// Makes the sample anew: `cargo test --test it sample::make -- --ignored`.
+#[test]
+#[ignore = "writes into the source tree"]
+fn make() {
+    let content = Content::corpus("hello", Sumdb::Heads).expect("the corpus is there");
+    let sandbox = Sandbox::new();
+    let go = sandbox.go("1.27").expect("there is a go");
+    let project = sandbox
+        .project_without_sums("hello")
+        .expect("the corpus is there");
+    let origin = Origin::start(content.supported_is_404());
+    let mut modtape = record(
+        &sandbox,
+        &origin,
+        &["--cold", "--no-har"],
+        &["go", "mod", "download"],
+    );
+    let bin = go.parent().expect("go lies in a folder").to_owned();
+    modtape.env(
+        "PATH",
+        std::env::join_paths([bin, "/usr/bin".into(), "/bin".into()]).unwrap(),
+    );
+    run(modtape, LIMIT).expect_success();
+    let made = project.join("recordings/one");
+    let to = folder();
+    let _ = fs::remove_dir_all(to.join("bodies"));
+    copy(&made, &to);
+    let _ = fs::remove_file(to.join("index"));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a file can be copied");
+        }
+    }
+}
