@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use modtape::clock::Clock;
+use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::{Exchange, Phase, Timings};
 use modtape::proxy::Deadlines;
 use modtape::recording::Recording;
@@ -49,7 +49,17 @@ async fn ask(recorder: &Recorder, alpn: Alpn) -> Duration {
     let answer = session(recorder, alpn).await.get("/a").await;
     let answer = answer.expect("an answer");
     assert!(answer.is_whole_ok(), "{answer:?}");
-    clock.now().since(Default::default())
+    clock.now().since(Timestamp::default())
+}
+
+/// As [`ask`], for the second request of a connection: the time around that request alone.
+async fn ask_again(recorder: &Recorder, alpn: Alpn) -> Duration {
+    let mut session = session(recorder, alpn).await;
+    session.get("/first").await.expect("an answer");
+    let clock = Clock::start();
+    let answer = session.get("/a").await.expect("an answer");
+    assert!(answer.is_whole_ok(), "{answer:?}");
+    clock.now().since(Timestamp::default())
 }
 
 fn took(timings: &Timings, phase: Phase) -> Option<Duration> {
@@ -66,11 +76,10 @@ fn assert_only_slow(exchange: &Exchange, slow: Phase, delay: Duration, seen: Dur
     let long = took(&timings, slow).unwrap_or_default();
     let others = Duration::from_micros(timings.total_us()) - long;
     let least = delay.saturating_sub(others);
-    assert!(
-        (least..=seen).contains(&long),
-        "{slow}: {timings:?}, the client saw {seen:?}"
-    );
-    assert!(others < SMALL, "{timings:?}");
+    let told = format!("{slow} {long:?}, the client saw {seen:?}, {timings:?}");
+    assert!((least..=seen).contains(&long), "{told}");
+    assert!(others < SMALL, "{told}");
+    eprintln!("{told}");
 }
 
 /// The peer cannot have begun to wait before our request left: its whole delay is in `wait`.
@@ -106,13 +115,35 @@ fn assert_sums(recording: &Recording) {
 async fn a_slow_answer_shows_in_wait() {
     let origin = origin(Rule::any().delay(DELAY));
     let recorder = Recorder::to(&origin, &[]);
-    let seen = [ask(&recorder, BOTH[0]).await, ask(&recorder, BOTH[1]).await];
+    let firsts = [ask(&recorder, BOTH[0]).await, ask(&recorder, BOTH[1]).await];
     let recorded = recorder.finish().await;
     let exchanges = recorded.exchanges();
     assert_eq!(exchanges.len(), 2);
-    for ((exchange, seen), version) in exchanges.iter().zip(seen).zip(["HTTP/1.1", "HTTP/2"]) {
+    for ((exchange, seen), version) in exchanges.iter().zip(firsts).zip(["HTTP/1.1", "HTTP/2"]) {
         assert_eq!(exchange.end().expect("it ended").version, version);
         assert_waited(exchange, seen);
+    }
+    assert_sums(&recorded.recording);
+}
+
+#[tokio::test]
+async fn what_an_answer_takes_is_what_its_client_sees() {
+    // Between the origin's delay and the client's own clock there is no room for another figure.
+    let origin = origin(Rule::suffix("/a").delay(DELAY));
+    let recorder = Recorder::to(&origin, &[]);
+    let seconds = [
+        ask_again(&recorder, BOTH[0]).await,
+        ask_again(&recorder, BOTH[1]).await,
+    ];
+    let recorded = recorder.finish().await;
+    let exchanges = recorded.exchanges();
+    let slow = exchanges
+        .iter()
+        .filter(|exchange| exchange.begin.url.ends_with("/a"));
+    for (exchange, seen) in slow.zip(seconds) {
+        assert_waited(exchange, seen);
+        let whole = Duration::from_micros(exchange.timings().total_us());
+        assert!(whole <= seen, "{whole:?} of {seen:?}");
     }
     assert_sums(&recorded.recording);
 }
@@ -202,7 +233,7 @@ async fn streams_at_the_same_time_have_phases_of_their_own() {
     let mut two = one.fork();
     let clock = Clock::start();
     let (slow, quick) = tokio::join!(one.get("/slow"), two.get("/a"));
-    let seen = clock.now().since(Default::default());
+    let seen = clock.now().since(Timestamp::default());
     assert!(slow.expect("an answer").is_whole_ok() && quick.expect("an answer").is_whole_ok());
     drop((one, two));
     let recorded = recorder.finish().await;

@@ -184,6 +184,39 @@ fn for_each_file(folder: &Path, visit: &mut dyn FnMut(&Path)) {
 }
 
 #[tokio::test]
+async fn the_first_plain_request_dials_and_has_no_tls() {
+    let origin = Origin::start(files());
+    let recorder = Recorder::to(&origin, &[]);
+    let mut client = Client::open(recorder.proxy()).await;
+    for _ in 0..2 {
+        let request = format!("GET http://{HOST}/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        client
+            .send(request)
+            .await
+            .expect("the proxy takes a request");
+        let head = client.read_head().await.expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert_eq!(client.read_exactly(6).await.expect("its body"), b"a body");
+    }
+    drop(client);
+    let recorded = recorder.finish().await;
+    let [first, second] = &recorded.exchanges()[..] else {
+        panic!("two requests")
+    };
+    let dial = [Phase::Dns, Phase::Connect, Phase::Tls];
+    assert_eq!(
+        dial.map(|phase| first.timings()[phase].is_some()),
+        [true, true, false]
+    );
+    assert_eq!(
+        dial.map(|phase| second.timings()[phase].is_some()),
+        [false; 3]
+    );
+    assert_eq!(recorded.opened()[0].mode, Mode::Plain);
+    assert_sums(&recorded.recording);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_never_used_tells_what_it_took() {
     let slow = Handshake::any().delay(DELAY);
     let origin = Origin::builder(files()).handshake(slow).start();

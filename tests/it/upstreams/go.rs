@@ -59,7 +59,10 @@ fn recorded(origin: &Origin, go: &Path) -> Option<Output> {
     Some(run(command, GO_LIMIT))
 }
 
-fn origins() -> Option<Vec<(&'static str, &'static str, Box<dyn Fn() -> Origin>)>> {
+/// A kind of failure, what our reason must say of it, and an origin that fails so.
+type Failing = (&'static str, &'static str, Box<dyn Fn() -> Origin>);
+
+fn origins() -> Option<Vec<Failing>> {
     let content = Content::corpus("hello", Sumdb::Proxy)?;
     let shake = |handshake: Handshake| -> Box<dyn Fn() -> Origin> {
         let content = content.clone();
