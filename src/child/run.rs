@@ -229,7 +229,7 @@ fn kill(root: u32, signal: Signal) {
 ///
 /// Our own streams do not tell: all may be redirected, and the terminal is still ours.
 fn terminal_told_it() -> bool {
-    let foreground = File::open("/dev/tty").map(|terminal| rustix::termios::tcgetpgrp(terminal));
+    let foreground = File::open("/dev/tty").map(rustix::termios::tcgetpgrp);
     foreground.is_ok_and(|group| group == Ok(rustix::process::getpgrp()))
 }
 

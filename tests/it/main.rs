@@ -11,4 +11,5 @@ mod sample;
 mod signals;
 mod support;
 mod support_works;
+mod terminals;
 mod views;
