@@ -109,26 +109,34 @@ pub(super) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
         .help("start one in another terminal: `modtape record`")
 }
 
-/// Every recorder that is alive; what the dead left behind is removed.
+/// Every recorder that is alive.
 fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
+    sweep(folder);
     let mut running = Vec::new();
     for entry in fs::read_dir(folder)?.flatten() {
-        let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let Ok(text) = fs::read(&path) else { continue };
-        let Ok(recorder) = serde_json::from_slice::<Running>(&text) else {
+        let Ok(text) = fs::read(entry.path()) else {
             continue;
         };
-        if is_alive(recorder.pid) {
-            running.push(recorder);
-        } else {
-            let _ = fs::remove_file(&path);
-            let _ = fs::remove_dir_all(folder.join(recorder.pid.to_string()));
-        }
+        running.extend(serde_json::from_slice::<Running>(&text));
     }
     Ok(running)
+}
+
+/// Removes what killed recorders left: `PID.json` and the folder `PID`.
+pub(super) fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let pid = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse().ok());
+        if pid.is_none_or(is_alive) {
+            continue;
+        }
+        let _ = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+    }
 }
 
 /// True if there is a process of that number.

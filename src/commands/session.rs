@@ -250,7 +250,9 @@ impl Session {
             traceparent: traceparent(self.trace, self.span),
             started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         };
-        Ok(Announcement::write(&runtime::folder()?, &running)?)
+        let folder = runtime::folder()?;
+        runtime::sweep(&folder);
+        Ok(Announcement::write(&folder, &running)?)
     }
 
     fn context(&self, parts: Parts, leafs: Leafs) -> Arc<Context> {

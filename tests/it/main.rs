@@ -13,4 +13,5 @@ mod signals;
 mod support;
 mod support_works;
 mod upstreams;
+mod terminals;
 mod views;

@@ -1,0 +1,114 @@
+//! How a command ends, and modtape with it: every exit code, and streams that take nothing.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::{LIMIT, fails, modtape};
+use crate::support::{Output, Sandbox, run};
+
+/// A shell script in which `$MODTAPE` is this build's.
+fn shell(sandbox: &Sandbox, script: &str) -> Output {
+    let mut shell = sandbox.command("sh");
+    shell.env("MODTAPE", env!("CARGO_BIN_EXE_modtape"));
+    shell.args(["-c", script]);
+    run(shell, LIMIT)
+}
+
+#[test]
+fn a_command_that_cannot_be_run_says_which_way_and_leaves_no_recording() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.join("plain"), "words").expect("a file");
+    fs::write(sandbox.join("orphan"), "#!/no/such/shell\n").expect("a file");
+    let executable = shell(&sandbox, "chmod 700 orphan");
+    executable.expect_success();
+    for (command, code, told) in [
+        ("no-such-command", 127, "no-such-command: command not found"),
+        (
+            "./no-such-command",
+            127,
+            "./no-such-command: command not found",
+        ),
+        ("./orphan", 127, "./orphan: its interpreter was not found"),
+        ("./plain", 126, "./plain: cannot be run"),
+        ("/", 126, "/: cannot be run"),
+    ] {
+        fails(
+            &sandbox,
+            &["record", "-o", "one", "--", command],
+            code,
+            &[told],
+        );
+        assert!(!sandbox.join("recordings/one").exists(), "{command}");
+    }
+}
+
+#[test]
+fn the_exit_code_is_the_commands_own() {
+    let sandbox = Sandbox::new();
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 1", 1),
+        ("exit 2", 2),
+        ("exit 3", 3),
+        ("exit 42", 42),
+        ("exit 125", 125),
+        ("exit 255", 255),
+        ("kill -KILL $$", 137),
+        ("kill -TERM $$", 143),
+    ] {
+        let output = modtape(&sandbox, &["record", "--", "sh", "-c", script]);
+        assert_eq!(output.status.code(), Some(code), "{script}");
+        assert!(
+            output.stderr.contains("modtape: no requests"),
+            "{}",
+            output.stderr
+        );
+    }
+}
+
+#[test]
+fn without_a_go_command_the_defaults_are_taken_and_said() {
+    let sandbox = Sandbox::new();
+    let bin = sandbox.join("bin");
+    fs::create_dir(&bin).expect("a folder");
+    symlink("/bin/sh", bin.join("sh")).expect("a link");
+    let mut modtape = sandbox.modtape(["record", "--", "sh", "-c", "echo done"]);
+    modtape.env("PATH", &bin);
+    let output = run(modtape, LIMIT).expect_success();
+    assert_eq!(output.stdout, "done\n");
+    let told = "there is no go command on the PATH; taking Go's default GOPROXY and GOSUMDB";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
+}
+
+#[test]
+fn streams_that_take_nothing_change_no_exit_code_and_cause_no_panic() {
+    let sandbox = Sandbox::new();
+    for (script, code) in [
+        (r#""$MODTAPE" record -o a -- sh -c 'exit 5' 2>/dev/full"#, 5),
+        (r#""$MODTAPE" record -o b -- sh -c 'exit 5' 2>&-"#, 5),
+        (r#""$MODTAPE" record -o c -- sh -c 'exit 5' >&-"#, 5),
+        (
+            r#""$MODTAPE" record -o d -- sh -c 'exit 5' <&- >&- 2>&-"#,
+            5,
+        ),
+        (r#""$MODTAPE" record -o e -- sh -c 'exit 5' >/dev/full"#, 5),
+        (r#""$MODTAPE" ls a >/dev/full"#, 3),
+        (r#""$MODTAPE" ls a 2>/dev/full | true"#, 0),
+        (r#""$MODTAPE" ls nowhere 2>/dev/full"#, 3),
+        (r#""$MODTAPE" --help >/dev/full"#, 0),
+        (r#""$MODTAPE" --hlp 2>&-"#, 2),
+    ] {
+        let output = shell(&sandbox, script);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{script}: {}",
+            output.stderr
+        );
+        assert!(
+            !output.stderr.contains("panicked"),
+            "{script}: {}",
+            output.stderr
+        );
+    }
+}

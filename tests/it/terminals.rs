@@ -1,0 +1,264 @@
+//! A recorder or a replay in one terminal, used from another.
+
+use std::process::Command;
+use std::time::Duration;
+
+use modtape::recording::Recording;
+use modtape::recording::reader::Status;
+use rustix::process::Signal;
+
+use super::support::*;
+
+const HOST: &str = "proxy.golang.org";
+const LIST: &str = "/rsc.io/quote/@v/list";
+
+fn origin() -> Origin {
+    let list = ((HOST, LIST), (200, "text/plain", "v1.5.2\n"));
+    Origin::start(Content::files([list]))
+}
+
+/// A recorder without a command, once other terminals can find it.
+fn recorder(sandbox: &Sandbox, origin: &Origin, name: &str) -> Spawned {
+    let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+    let mut modtape = sandbox.modtape(["record", "-o", name, "--connect-to", &everywhere]);
+    modtape.arg("--upstream-ca").arg(origin.root_pem_path());
+    let recorder = Spawned::start(modtape);
+    recorder.wait_for_stderr("modtape env");
+    recorder
+}
+
+/// Ends it as Ctrl-C would.
+#[track_caller]
+fn ended(recorder: Spawned) -> Output {
+    recorder.signal(Signal::INT);
+    recorder.end().expect_success()
+}
+
+fn modtape(sandbox: &Sandbox, args: &[&str]) -> Output {
+    run(sandbox.modtape(args.iter().copied()), LIMIT)
+}
+
+#[track_caller]
+fn stdout(sandbox: &Sandbox, args: &[&str]) -> String {
+    modtape(sandbox, args).expect_success().stdout
+}
+
+/// `program`'s script, in which `$MODTAPE` is this build's.
+fn script(sandbox: &Sandbox, program: &str, script: &str) -> Command {
+    let mut shell = sandbox.command(program);
+    shell.env("MODTAPE", env!("CARGO_BIN_EXE_modtape"));
+    shell.args(["-c", script]);
+    shell
+}
+
+#[test]
+fn what_another_terminal_asks_for_is_recorded_until_ctrl_c() {
+    let sandbox = Sandbox::new();
+    let origin = origin();
+    let recorder = recorder(&sandbox, &origin, "one");
+    let fetch = format!(r#"eval "$("$MODTAPE" env)" && "$MODTAPE" fetch https://{HOST}{LIST}"#);
+    run(script(&sandbox, "sh", &fetch), LIMIT).expect_success();
+    let output = ended(recorder);
+    assert_eq!(output.stdout, "");
+    assert!(
+        output.stderr.contains("modtape: 1 request in "),
+        "{}",
+        output.stderr
+    );
+    let recording = Recording::open(&sandbox.join("recordings/one")).expect("it opens");
+    assert_eq!(recording.status(), Status::Closed);
+    assert_eq!(recording.rows()[0].url, format!("https://{HOST}{LIST}"));
+    assert_eq!(recording.manifest().exit_code, None);
+}
+
+#[test]
+fn a_recording_made_so_is_replayed_to_another_terminal() {
+    let sandbox = Sandbox::new();
+    let fetch = format!(r#"eval "$("$MODTAPE" env)" && "$MODTAPE" fetch https://{HOST}{LIST}"#);
+    let origin = origin();
+    let recorder = recorder(&sandbox, &origin, "one");
+    run(script(&sandbox, "sh", &fetch), LIMIT).expect_success();
+    ended(recorder);
+    drop(origin);
+    let replay = Spawned::start(sandbox.modtape(["replay", "one"]));
+    replay.wait_for_stderr("modtape env");
+    run(script(&sandbox, "sh", &fetch), LIMIT).expect_success();
+    let output = ended(replay);
+    assert!(
+        output.stderr.contains("1 answered, 0 missing"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn term_and_hang_up_end_a_recorder_as_well_as_ctrl_c_does() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let sandbox = Sandbox::new();
+        let recorder = recorder(&sandbox, &origin(), "one");
+        recorder.signal(signal);
+        recorder.end().expect_success();
+        let recording = Recording::open(&sandbox.join("recordings/one")).expect("it opens");
+        assert_eq!(recording.status(), Status::Closed, "{signal:?}");
+    }
+}
+
+#[test]
+fn curl_goes_through_with_the_bundle() {
+    let sandbox = Sandbox::new();
+    if Command::new("curl").arg("--version").output().is_err() {
+        skipped("curl: there is none");
+        return;
+    }
+    let origin = origin();
+    let recorder = recorder(&sandbox, &origin, "one");
+    let url = format!("https://{HOST}{LIST}");
+    let explicit = format!(
+        r#"curl -sS --proxy "$("$MODTAPE" env HTTPS_PROXY)" --cacert "$("$MODTAPE" ca path)" {url}"#
+    );
+    let by_environment = format!(r#"eval "$("$MODTAPE" env bash)" && curl -sS {url}"#);
+    for line in [explicit, by_environment] {
+        let output = run(script(&sandbox, "bash", &line), LIMIT).expect_success();
+        assert_eq!(output.stdout, "v1.5.2\n");
+    }
+    ended(recorder);
+    assert_eq!(origin.requests().len(), 2);
+}
+
+#[test]
+fn every_form_names_the_same_recorder() {
+    let sandbox = Sandbox::new();
+    let recorder = recorder(&sandbox, &origin(), "one");
+    let proxy = stdout(&sandbox, &["env", "HTTPS_PROXY"]);
+    let proxy = proxy.trim_end();
+    assert!(proxy.starts_with("http://127.0.0.1:"), "{proxy}");
+    let json = |args: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&stdout(&sandbox, args)).expect("it is JSON")
+    };
+    assert_eq!(json(&["env", "--json"]), json(&["env", "json"]));
+    assert_eq!(json(&["env", "json"])["HTTPS_PROXY"], proxy);
+    assert_eq!(
+        json(&["env", "json"])["MODTAPE_PID"],
+        recorder.id().to_string()
+    );
+    for (form, line) in [
+        ("sh", format!("export HTTPS_PROXY='{proxy}'\n")),
+        ("bash", format!("export HTTPS_PROXY='{proxy}'\n")),
+        ("zsh", format!("export HTTPS_PROXY='{proxy}'\n")),
+        ("fish", format!("set -gx HTTPS_PROXY '{proxy}'\n")),
+        ("github", format!("HTTPS_PROXY={proxy}\n")),
+    ] {
+        let text = stdout(&sandbox, &["env", form]);
+        assert!(text.contains(&line), "{form}: {text}");
+    }
+    let output = modtape(&sandbox, &["env", "HTTPS_PROXI"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        output.stderr.contains("HTTPS_PROXI is neither"),
+        "{}",
+        output.stderr
+    );
+    ended(recorder);
+}
+
+#[test]
+fn unset_leaves_a_shell_as_it_was_although_the_recorder_has_ended() {
+    let sandbox = Sandbox::new();
+    let recorder = recorder(&sandbox, &origin(), "one");
+    // Twice, as one who forgot the first time; and the recorder ends in between.
+    let line = r#"
+        export NO_PROXY="it's mine" HTTPS_PROXY=http://corp:8080 all_proxy=
+        env | sort | grep -v '^_=' >before
+        eval "$("$MODTAPE" env)"; eval "$("$MODTAPE" env)"
+        test "$HTTPS_PROXY" != http://corp:8080 && test -n "$SSL_CERT_FILE" || exit 1
+        kill -INT "$MODTAPE_PID"; echo ended; read gone
+        eval "$("$MODTAPE" env --unset)"
+        env | sort | grep -v '^_=' >after
+        cmp before after"#;
+    let mut shell = Spawned::start(script(&sandbox, "bash", line));
+    shell.wait_for_stdout("ended");
+    recorder.end().expect_success();
+    shell.type_keys(b"\n");
+    shell.end().expect_success();
+}
+
+#[test]
+fn the_root_is_shown_with_what_it_can_vouch_for() {
+    let sandbox = Sandbox::new();
+    let recorder = recorder(&sandbox, &origin(), "one");
+    let output = modtape(&sandbox, &["ca", "show"]).expect_success();
+    assert!(
+        output.stdout.starts_with("-----BEGIN CERTIFICATE-----\n"),
+        "{}",
+        output.stdout
+    );
+    assert_eq!(output.stdout.matches("BEGIN").count(), 1);
+    assert!(output.stderr.contains(HOST), "{}", output.stderr);
+    let path = stdout(&sandbox, &["ca", "path"]);
+    let bundle = std::fs::read_to_string(path.trim_end()).expect("it can be read");
+    assert!(bundle.ends_with(&output.stdout), "ours is the last");
+    ended(recorder);
+}
+
+#[test]
+fn of_two_recorders_the_newest_is_meant_unless_one_is_named() {
+    let sandbox = Sandbox::new();
+    let origin = origin();
+    let first = recorder(&sandbox, &origin, "first");
+    let second = recorder(&sandbox, &origin, "second");
+    let name = |args: &[&str]| stdout(&sandbox, &[&["env", "MODTAPE_NAME"], args].concat());
+    assert_eq!(name(&[]), "second\n");
+    assert_eq!(name(&["--recording", "first"]), "first\n");
+    assert_eq!(name(&["--recording", "recordings/first"]), "first\n");
+    let path = |recording| stdout(&sandbox, &["ca", "path", "--recording", recording]);
+    assert_ne!(path("first"), path("second"));
+    let output = modtape(&sandbox, &["env", "--recording", "third"]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = "no recorder writes third; running: first, second";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
+    ended(second);
+    assert_eq!(name(&[]), "first\n");
+    ended(first);
+}
+
+#[test]
+fn without_a_recorder_that_is_said() {
+    let sandbox = Sandbox::new();
+    let none = |args: &[&str]| {
+        let output = modtape(&sandbox, args);
+        assert_eq!(
+            (output.status.code(), &*output.stdout),
+            (Some(3), ""),
+            "{args:?}"
+        );
+        let told = "error: no recorder is running";
+        assert!(
+            output.stderr.starts_with(told),
+            "{args:?}: {}",
+            output.stderr
+        );
+    };
+    let all = || {
+        none(&["env"]);
+        none(&["env", "HTTPS_PROXY"]);
+        none(&["env", "--recording", "one"]);
+        none(&["ca", "path"]);
+        none(&["ca", "show"]);
+    };
+    all();
+    ended(recorder(&sandbox, &origin(), "one"));
+    all();
+    let killed = recorder(&sandbox, &origin(), "two");
+    killed.signal(Signal::KILL);
+    killed.end();
+    all();
+}
+
+#[test]
+fn a_recorder_ends_by_itself_when_its_time_is_over() {
+    let sandbox = Sandbox::new();
+    let modtape = sandbox.modtape(["record", "-o", "one", "--timeout", "100ms"]);
+    run(modtape, Duration::from_secs(60)).expect_success();
+    let recording = Recording::open(&sandbox.join("recordings/one")).expect("it opens");
+    assert_eq!(recording.status(), Status::Closed);
+}
