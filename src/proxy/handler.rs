@@ -47,7 +47,7 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
     }
     match &channel.context().responder {
         Responder::Replay(replay) => {
-            super::play::answer(&channel, replay, ticket, (&head, &url)).await
+            Box::pin(super::play::answer(&channel, replay, ticket, (&head, &url))).await
         }
         Responder::Upstream(dialer) => {
             ask(&channel, dialer, ticket, target, (head, body)).await

@@ -131,7 +131,10 @@ fn len_at(octets: &[u8]) -> Option<usize> {
         let mark = std::str::from_utf8(octets.get(..len)?).ok()?;
         return is_mark(mark).then_some(len);
     }
-    SHAPES.iter().find_map(|(prefix, least, alphabet)| {
+    let first = octets.first()?;
+    // Whole prefixes are compared by a call: most are ruled out without one.
+    let mut shapes = SHAPES.iter().filter(|(prefix, ..)| prefix.as_bytes()[0] == *first);
+    shapes.find_map(|(prefix, least, alphabet)| {
         let rest = octets.strip_prefix(prefix.as_bytes())?;
         let len = rest.iter().take_while(|b| alphabet.holds(**b)).count();
         (len >= *least).then_some(prefix.len() + len)
