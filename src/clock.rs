@@ -37,6 +37,15 @@ impl Timestamp {
     }
 }
 
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+}
+
 /// Ties monotonic stamps to the wall clock at one instant, the anchor.
 ///
 /// Follows tokio's clock, so a test that pauses it moves these stamps too.

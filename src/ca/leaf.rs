@@ -187,6 +187,14 @@ mod tests {
     }
 
     #[test]
+    fn where_no_name_is_intercepted_no_name_is_vouched_for() {
+        for listed in [&[][..], &["192.0.2.7"][..]] {
+            let leafs = leafs(&Scope::Hosts(hosts(listed)));
+            assert!(!verifies(&leafs, "proxy.golang.org"), "{listed:?}");
+        }
+    }
+
+    #[test]
     fn without_a_constraint_on_names_addresses_stay_excluded() {
         let leafs = leafs(&Scope::AllNames(BTreeSet::new()));
         assert!(verifies(&leafs, "anything.example"));

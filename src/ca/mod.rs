@@ -26,6 +26,13 @@ use crate::tls;
 /// How long before now a certificate starts: clients' clocks run late.
 const BACKDATE: Duration = Duration::from_secs(600);
 
+/// A name that nobody can have (RFC 6761 section 6.4).
+const NOBODY: &str = "modtape.invalid";
+
+const fn is_name(subtree: &GeneralSubtree) -> bool {
+    matches!(subtree, GeneralSubtree::DnsName(_))
+}
+
 /// What the root may vouch for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
@@ -55,6 +62,10 @@ impl Scope {
                     .into_iter()
                     .map(|name| GeneralSubtree::DnsName(name.clone())),
             );
+        }
+        // Without a permitted name every name would be.
+        if matches!(self, Self::Hosts(_)) && !permitted.iter().any(is_name) {
+            permitted.push(GeneralSubtree::DnsName(NOBODY.to_owned()));
         }
         // A constraint on names alone would leave IP addresses free; one permitted address of any
         // family already excludes all others (the type is iPAddress, whatever its length).

@@ -78,6 +78,7 @@ pub(super) async fn record(
     say_beforehand(args, global, &session);
     let manifest = setup::manifest(args, &session, &redactor, &policy);
     let name = (naming.name(), naming.dir.clone());
+    let bases = replay::bases(&manifest.go_env);
     let writing = Writing::begin(args, &session, naming, manifest)?;
     if args.command.is_empty() {
         session.greeting = Some(listening(&session, &name.1));
@@ -87,7 +88,7 @@ pub(super) async fn record(
         responder: Responder::Upstream(dialer),
         recorder: Some(writing.recorder.clone()),
         redactor,
-        bases: replay::bases(&session.go.settings),
+        bases,
         deadlines: Deadlines {
             upstream_idle: args.upstream.upstream_idle_timeout,
             ..Deadlines::default()

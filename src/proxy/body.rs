@@ -27,6 +27,8 @@ use crate::recording::format::INLINE_LIMIT;
 pub(super) enum BodyError {
     #[error("the upstream broke off")]
     Upstream(#[source] hyper::Error),
+    #[error("the upstream ended the body before its end")]
+    Short,
     #[error("the upstream sent nothing for {0:?}")]
     Idle(Duration),
 }
@@ -49,6 +51,7 @@ enum State {
 /// A response body on its way to the client.
 pub(super) struct Recorded {
     incoming: Incoming,
+    is_h2: bool,
     clock: Clock,
     idle: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -71,7 +74,7 @@ pub(super) struct Recorded {
 
 impl Recorded {
     pub(super) fn new(
-        incoming: Incoming,
+        (incoming, is_h2): (Incoming, bool),
         clock: Clock,
         idle: Option<Duration>,
         (ticket, sink): (Ticket, Option<BodySink>),
@@ -80,6 +83,7 @@ impl Recorded {
         let exact = incoming.size_hint().exact();
         Self {
             incoming,
+            is_h2,
             clock,
             idle,
             timer: None,
@@ -151,6 +155,10 @@ impl Recorded {
             };
             self.timer = None;
             let Some(frame) = frame else {
+                // hyper takes a reset with NO_ERROR for an end; over HTTP/2 END_STREAM tells.
+                if self.is_h2 && !self.incoming.is_end_stream() {
+                    return Poll::Ready(Err(BodyError::Short));
+                }
                 self.finish(None);
                 return Poll::Ready(Ok(None));
             };

@@ -135,7 +135,8 @@ impl Channel {
                 return Ok((Arc::clone(pair), None));
             }
         }
-        let (pair, journey) = self.dial(dialer, target, enter).await?;
+        // Boxed: it is large and rare, and would be moved about with every request.
+        let (pair, journey) = Box::pin(self.dial(dialer, target, enter)).await?;
         pairs.insert(target.clone(), Arc::clone(&pair));
         drop(pairs);
         self.follow(target.clone(), &pair);

@@ -74,9 +74,17 @@ impl Connection {
         // Head and body leave as separate writes: without this the second waits for an ACK.
         let _ = stream.set_nodelay(true);
         let io = Tap::new(stream, Arc::clone(&self.marks));
-        let why = match entrance {
-            Entrance::Proxy => self.serve_proxy(io).await,
-            Entrance::Origin => self.serve_origin(io).await,
+        let context = Arc::clone(&self.context);
+        let life = async {
+            match entrance {
+                Entrance::Proxy => self.serve_proxy(io).await,
+                Entrance::Origin => self.serve_origin(io).await,
+            }
+        };
+        // What is served has its time to end; a dial or a handshake has no more than that either.
+        let why = tokio::select! {
+            why = life => why,
+            () = context.drained() => String::from("modtape stopped"),
         };
         let (from_client_bytes, to_client_bytes) = self.marks.bytes();
         let closed = Closed {

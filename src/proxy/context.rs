@@ -105,11 +105,18 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 impl Context {
     /// Owns a task until it is over, or until everybody was told to stop and had time to.
-    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn<F>(self: &Arc<Self>, task: F)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
         let context = Arc::clone(self);
+        // Boxed: an async block holds what it captures beside what it awaits, so that each layer
+        // would double a task of kilobytes, and each request over HTTP/2 is such a task.
+        let task = Box::pin(task);
         self.tasks.spawn(async move {
             tokio::select! {
-                () = task => {}
+                _ = task => {}
                 () = context.drained() => {}
             }
         });
@@ -132,8 +139,6 @@ where
     F::Output: Send,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(async move {
-            future.await;
-        });
+        self.0.spawn(future);
     }
 }

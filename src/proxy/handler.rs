@@ -47,7 +47,7 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
     }
     match &channel.context().responder {
         Responder::Replay(replay) => {
-            super::play::answer(&channel, replay, ticket, (&head, &url)).await
+            Box::pin(super::play::answer(&channel, replay, ticket, (&head, &url))).await
         }
         Responder::Upstream(dialer) => ask(&channel, dialer, ticket, target, (head, body)).await,
     }
@@ -218,7 +218,9 @@ fn outgoing_request(
                 .as_ref()
                 .map(|recorder| recorder.bodies().sink());
             let limit = context.deadlines.request_body_idle;
-            let (body, kept) = RequestBody::passing(body, sink, Arc::clone(&pair.marks), limit);
+            let is_h2 = channel.protocol == Protocol::H2;
+            let (body, kept) =
+                RequestBody::passing((body, is_h2), sink, Arc::clone(&pair.marks), limit);
             (body, Some(kept))
         }
     };
@@ -251,7 +253,8 @@ async fn pass(
         );
     let sink = if allows_body { ticket.sink() } else { None };
     let idle = context.deadlines.upstream_idle;
-    let mut body = Recorded::new(body, context.clock, idle, (ticket, sink), kept);
+    let is_h2 = pair.protocol == Protocol::H2;
+    let mut body = Recorded::new((body, is_h2), context.clock, idle, (ticket, sink), kept);
     body.gather().await;
     Response::from_parts(head, Outgoing::Recorded(Box::new(body)))
 }

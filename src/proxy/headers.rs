@@ -68,7 +68,8 @@ pub(super) fn to_upstream(head: &mut request::Parts, authority: &str, protocol: 
         Protocol::Http1 => {
             head.version = Version::HTTP_11;
             if let Ok(host) = HeaderValue::from_str(authority) {
-                head.headers.entry(header::HOST).or_insert(host);
+                // RFC 9112 section 3.2.2: the target decides, whatever a Host field says.
+                head.headers.insert(header::HOST, host);
             }
             head.uri = Uri::from(path);
         }

@@ -22,10 +22,11 @@ use super::request_body::RequestBody;
 use super::tap::{Marks, Tap};
 use crate::tls::Protocol;
 
-/// Octets that an origin may send ahead on one stream, and on the whole connection. A module zip
-/// of 25 MB over 40 ms needs more than the 64 KiB of RFC 9113; memory is bounded by what is read.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Octets that an origin may send ahead on one stream: 25 MB over 40 ms need more than the 64 KiB
+/// of RFC 9113. Few streams that nobody reads must not stop the others, so the connection has many
+/// times that; what is really kept is bounded by what clients leave unread.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 
 /// The largest response head over HTTP/2, octets.
 const HEAD_LIMIT: u32 = 64 * 1024;

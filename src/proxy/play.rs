@@ -73,10 +73,10 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
     let is_gzip = fields
         .get(header::CONTENT_ENCODING)
         .is_some_and(|value| value == "gzip");
-    let played = if is_gzip && !accepts_gzip {
+    let played = if is_gzip && (!accepts_gzip || hit.cut.is_some()) {
         fields.remove(header::CONTENT_ENCODING);
         fields.remove(header::CONTENT_LENGTH);
-        Played::decoded(reader)
+        Played::decoded(reader, hit.cut)
     } else {
         if let Some(cut) = hit.cut {
             fields.insert(

@@ -19,6 +19,8 @@ use crate::recording::BodySink;
 pub(super) enum RequestBodyError {
     #[error("the client sent no more of its request body for {0:?}")]
     Idle(Duration),
+    #[error("the client ended its request body before its end")]
+    Short,
     #[error("the client broke off its request body")]
     Broken(#[source] hyper::Error),
 }
@@ -42,6 +44,7 @@ pub(super) enum RequestBody {
 
 pub(super) struct Passing {
     incoming: Incoming,
+    is_h2: bool,
     kept: SharedKept,
     marks: Arc<Marks>,
     limit: Duration,
@@ -50,7 +53,7 @@ pub(super) struct Passing {
 
 impl RequestBody {
     pub(super) fn passing(
-        incoming: Incoming,
+        (incoming, is_h2): (Incoming, bool),
         sink: Option<BodySink>,
         marks: Arc<Marks>,
         limit: Duration,
@@ -59,6 +62,7 @@ impl RequestBody {
         lock(&kept).sink = sink;
         let passing = Passing {
             incoming,
+            is_h2,
             kept: Arc::clone(&kept),
             marks,
             limit,
@@ -103,6 +107,10 @@ impl Passing {
         };
         self.timer = None;
         let frame = match frame {
+            // A reset with NO_ERROR looks like an end, and over HTTP/2 END_STREAM tells them apart.
+            None if self.is_h2 && !self.incoming.is_end_stream() => {
+                return Poll::Ready(Some(Err(RequestBodyError::Short)));
+            }
             None => None,
             Some(Ok(frame)) => Some(frame),
             Some(Err(error)) => return Poll::Ready(Some(Err(RequestBodyError::Broken(error)))),
@@ -113,6 +121,9 @@ impl Passing {
         }
         if frame.is_none() || self.incoming.is_end_stream() {
             kept.whole = true;
+            if let Some(sink) = &mut kept.sink {
+                sink.idle();
+            }
             kept.sent.get_or_insert_with(|| self.marks.next_write());
         }
         Poll::Ready(frame.map(Ok))

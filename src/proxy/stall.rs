@@ -26,6 +26,8 @@ pub struct Stall {
 pub struct Stalls {
     live: Live,
     after: Duration,
+    /// When to look again. Kept here, since whoever waits may do so in many short turns.
+    look_at: Timestamp,
     told: HashMap<String, Timestamp>,
 }
 
@@ -33,6 +35,7 @@ impl Stalls {
     /// Calls a silence of `after` a stall.
     pub fn new(live: Live, after: Duration) -> Self {
         Self {
+            look_at: live.now(),
             live,
             after,
             told: HashMap::new(),
@@ -43,7 +46,9 @@ impl Stalls {
     pub async fn next(&mut self) -> Vec<Stall> {
         let tick = (self.after / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
         loop {
-            tokio::time::sleep(tick).await;
+            let wait = self.look_at.since(self.live.now());
+            tokio::time::sleep(wait).await;
+            self.look_at = self.live.now() + tick;
             let due = self.due();
             if !due.is_empty() {
                 return due;
@@ -93,6 +98,17 @@ fn is_upstreams(entry: &InFlight) -> bool {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_is_told_to_whoever_waits_in_short_turns() {
+        let live = Live::new(Clock::start());
+        let _one = live.begin(Some(1), "sum.golang.org", "lookup a".into(), Phase::Wait);
+        let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
+        let turn = Duration::from_millis(250);
+        while tokio::time::timeout(turn, stalls.next()).await.is_err() {
+            assert!(seconds(&live) < 12, "nothing was told");
+        }
+    }
 
     fn seconds(live: &Live) -> u64 {
         live.now().as_micros() / 1_000_000

@@ -114,7 +114,6 @@ impl Ticket {
     ) -> Self {
         let context = Arc::clone(channel.context());
         let id = context.next_exchange.fetch_add(1, Ordering::Relaxed) + 1;
-        let route = Route::of(url, &context.bases);
         let begin = Begin {
             id,
             connection: channel.id(),
@@ -124,6 +123,8 @@ impl Ticket {
             version: headers::version_name(request.version).to_owned(),
             headers: recorded(&context.redactor, headers::fields(&request.headers)),
         };
+        // From what is left after redaction: it goes to the log and the terminal.
+        let route = Route::of(&begin.url, &context.bases);
         let ticket = Self {
             id,
             span: begin.span,
@@ -319,7 +320,12 @@ fn recorded(redactor: &Redactor, mut fields: Fields) -> Fields {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.over {
-            self.abort_in_place("the client went away");
+            let stopped = self.context.stop.is_cancelled();
+            self.abort_in_place(if stopped {
+                "modtape stopped"
+            } else {
+                "the client went away"
+            });
         }
         self.channel.watch().end(self.context.clock.now());
     }

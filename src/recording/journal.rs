@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::bodies::BodyStore;
 use super::create::Folder;
@@ -110,6 +110,12 @@ impl Journal {
         }
         if let Some(reserve) = self.reserve.take() {
             let _ = std::fs::remove_file(reserve);
+        }
+        if let Some(syncer) = &self.syncer {
+            let (synced, done) = oneshot::channel();
+            syncer.sync_journal(vec![synced]);
+            // An error says that the thread is gone, which it told already.
+            let _ = done.await;
         }
     }
 

@@ -36,9 +36,14 @@ pub(super) struct Line {
 
 /// What went wrong first; shared by the journal, the bodies and whoever asks.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Health(Arc<OnceLock<String>>);
+pub struct Health(Arc<OnceLock<String>>);
 
 impl Health {
+    /// The first thing that could not be written.
+    pub fn failure(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
     pub(super) fn fail(&self, why: &str) {
         let _ = self.0.set(why.to_owned());
     }
@@ -108,7 +113,12 @@ impl Recorder {
 
     /// The first thing that could not be written; the recording is incomplete then.
     pub fn failure(&self) -> Option<&str> {
-        self.health.0.get().map(String::as_str)
+        self.health.failure()
+    }
+
+    /// What went wrong, for whoever asks after the journal is closed.
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// What was counted so far.

@@ -27,7 +27,8 @@ pub(super) struct Index {
     pub(super) exact: HashMap<String, Vec<usize>>,
     pub(super) modules: HashMap<String, Vec<usize>>,
     pub(super) tiles: HashMap<(String, Coordinate), Vec<(Tile, usize)>>,
-    /// Answers to URLs with a query, by what stands before it: a signed URL is another each time.
+    /// Answers that a redirect led to, by what stands before the query: a signature is another
+    /// each time.
     pub(super) by_path: HashMap<String, Vec<usize>>,
     pub(super) odd: HashMap<String, Odd>,
     pub(super) hosts: BTreeSet<String>,
@@ -50,16 +51,22 @@ pub(super) fn decoded(url: &str) -> String {
     percent_decode_str(url).decode_utf8_lossy().into_owned()
 }
 
+/// A URL's decoded path with its host, which is what stays of a signed one.
+pub(super) fn without_query(url: &str) -> String {
+    decoded(url.split(['?', '#']).next().unwrap_or(url))
+}
+
 impl Index {
-    pub(super) fn new(rows: &[Row], bases: &[Base]) -> Self {
+    /// `redirected` are the paths that some recorded answer led to, without their queries.
+    pub(super) fn new(rows: &[Row], bases: &[Base], redirected: &BTreeSet<String>) -> Self {
         let mut index = Self::default();
         for (number, row) in rows.iter().enumerate() {
-            index.add(number, row, bases);
+            index.add(number, row, bases, redirected);
         }
         index
     }
 
-    fn add(&mut self, number: usize, row: &Row, bases: &[Base]) {
+    fn add(&mut self, number: usize, row: &Row, bases: &[Base], redirected: &BTreeSet<String>) {
         let exact = exact_key(&row.method, &row.url);
         let odd = match (row.state, row.made_by) {
             (RowState::InFlight, _) => Some(Odd::InFlight),
@@ -82,8 +89,8 @@ impl Index {
             let slot = self.tiles.entry((sumdb, coordinate(&tile))).or_default();
             slot.push((tile, number));
         }
-        if row.url.contains('?') && row.method == "GET" {
-            let path = decoded(row.url.split('?').next().unwrap_or(&row.url));
+        let path = without_query(&row.url);
+        if row.method == "GET" && redirected.contains(&path) {
             self.by_path.entry(path).or_default().push(number);
         }
         self.exact.entry(exact).or_default().push(number);

@@ -15,13 +15,13 @@ use std::sync::{Mutex, PoisonError};
 pub use index::Odd;
 pub use played::{PlayError, Played};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, field};
 use crate::gomod::{Base, GoProxy, GoSumDb, Route, Tile, replay_key};
 use crate::recording::reader::{BodyError, BodyReader, ReadError};
 use crate::recording::{Recording, Row};
 use crate::redact;
 use crate::tls::Protocol;
-use index::{Index, decoded};
+use index::Index;
 
 /// Octets of one hash in a tile (SHA-256).
 const HASH_BYTES: u64 = 32;
@@ -85,7 +85,7 @@ impl Replay {
     pub fn new(recording: Recording, recorder: String) -> Self {
         let bases = bases(&recording.manifest().go_env);
         Self {
-            index: Index::new(recording.rows(), &bases),
+            index: Index::new(recording.rows(), &bases, &redirected(&recording)),
             recording,
             bases,
             recorder,
@@ -201,7 +201,7 @@ impl Replay {
     }
 
     fn redirect_target(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
-        let path = decoded(url.split(['?', '#']).next().unwrap_or(url));
+        let path = index::without_query(url);
         let rows = self.index.by_path.get(&path).filter(|_| method == "GET")?;
         Some((self.recording.rows().get(*rows.last()?)?, None))
     }
@@ -216,7 +216,7 @@ impl Replay {
     }
 
     fn miss(&self, method: &str, url: &str) -> String {
-        let what = Route::of(url, &self.bases).what();
+        let what = Route::of(&without_secrets(url), &self.bases).what();
         let name = self.recording.name();
         let instead = self
             .index
@@ -245,6 +245,22 @@ impl Replay {
             .push(miss);
         format!("{text}\nrecord it: {}", self.recorder)
     }
+}
+
+/// Where recorded redirects led, without queries. Few exchanges are redirects: each is read.
+fn redirected(recording: &Recording) -> BTreeSet<String> {
+    let rows = recording.rows().iter();
+    let redirects = rows.filter(|row| {
+        row.status
+            .is_some_and(|status| (300..400).contains(&status))
+    });
+    redirects
+        .filter_map(|row| {
+            let exchange = recording.exchange(row).ok()?;
+            let location = field(&exchange.end()?.headers, "location")?.into_owned();
+            Some(index::without_query(&location))
+        })
+        .collect()
 }
 
 /// The URL without what redaction would hide, for comparing.

@@ -46,10 +46,11 @@ impl Played {
         }
     }
 
-    /// Decoded, for a client that does not accept gzip.
-    pub fn decoded(reader: BodyReader) -> Self {
+    /// Decoded, for a client that does not accept gzip, or to be cut.
+    pub fn decoded(reader: BodyReader, cut: Option<u64>) -> Self {
+        let decoder = MultiGzDecoder::new(reader);
         Self {
-            source: Some(Box::new(MultiGzDecoder::new(reader))),
+            source: Some(Box::new(decoder.take(cut.unwrap_or(u64::MAX)))),
             left: None,
             trailers: None,
         }

@@ -14,6 +14,9 @@ use crate::clock::{Clock, Timestamp};
 /// recommends 250 ms; the go command waits 300.
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// A silent connection is probed after so long, and again (Go's `Dialer.KeepAlive`).
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+
 /// One address that was tried.
 #[derive(Debug, Clone)]
 pub struct Try {
@@ -74,6 +77,7 @@ pub(super) async fn race(
     if let Some(stream) = &winner {
         // Head and body leave as separate writes: without this the second waits for an ACK.
         let _ = stream.set_nodelay(true);
+        keep_alive(stream);
     }
     winner
 }
@@ -92,6 +96,16 @@ fn note(
         took_us,
         error,
     });
+}
+
+/// Probes as Go's own transport sends them (net/http `DefaultTransport`): a path that died while we
+/// wait for an answer is noticed, as it would be without us.
+fn keep_alive(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    // A system without them leaves the connection as it is.
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, PROBE_AFTER);
+    let _ = sockopt::set_tcp_keepintvl(stream, PROBE_AFTER);
 }
 
 /// The families alternate, beginning with the one that the resolver put first (section 4).

@@ -90,7 +90,7 @@ fn har_validator_and_har_to_k6_accept_it() {
     };
     let mut check = Command::new("node");
     check
-        .env("MODTAPE_HAR_JS", modules)
+        .env("MODTAPE_HAR_JS", Path::new(&modules).join("node_modules"))
         .arg(script("check.js"))
         .arg(har);
     run(check, LIMIT).expect_success();

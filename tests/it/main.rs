@@ -12,6 +12,6 @@ mod sample;
 mod signals;
 mod support;
 mod support_works;
-mod upstreams;
 mod terminals;
+mod upstreams;
 mod views;

@@ -81,9 +81,10 @@ impl Writing {
             exit_code: self.manifest.exit_code,
         });
         self.recorder.write(self.clock.now(), &close).await;
-        let mut failure = self.recorder.failure().map(str::to_owned);
+        let health = self.recorder.health();
         drop(self.recorder);
         self.owner.join_all().await;
+        let mut failure = health.failure().map(str::to_owned);
         let outcome = match served {
             Ok(outcome) => outcome,
             Err(error) => {

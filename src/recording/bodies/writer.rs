@@ -132,6 +132,7 @@ impl Writer {
         let dir = self.dir.join(&name[..2]);
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) if self.durability != Durability::Process => sync_dir(&self.dir)?,
             _ => {}
         }
         if self.durability == Durability::Strict {
