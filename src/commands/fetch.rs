@@ -24,7 +24,7 @@ type Sender = http1::SendRequest<Empty<Bytes>>;
 
 /// Asks, and fails if an answer is missing.
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<ExitCode> {
-    super::runtime()?.block_on(fetch(&args.urls))?;
+    super::block_on(fetch(&args.urls))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -144,6 +144,14 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     runtime.context("cannot start")
 }
 
+/// Runs a task on a runtime of its own; a name that is still being looked up keeps nobody waiting.
+fn block_on<T>(task: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(task);
+    runtime.shutdown_background();
+    Ok(outcome)
+}
+
 fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(FAILED))
 }

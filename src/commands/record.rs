@@ -34,7 +34,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failur
     let overrides = Overrides::parse(args)?;
     let naming = Naming::of(args, global)?;
     let recording = record(args, global, (overrides, naming), Place::default());
-    let (code, _) = super::runtime()?.block_on(recording)?;
+    let (code, _) = super::block_on(recording)??;
     Ok(super::exit_code(code.unwrap_or(0)))
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn record(
     global: &Global,
     (overrides, naming): (Overrides, Naming),
     place: Place,
-) -> Result<(Option<i32>, Recording), Failure> {
+) -> Result<(Option<i32>, Option<Recording>), Failure> {
     let extra_roots = args.upstream.upstream_ca.clone();
     let mut session = Session::open(&args.run, &args.command, extra_roots).await?;
     if let Some(folder) = place.folder {

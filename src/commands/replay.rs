@@ -28,7 +28,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failur
     let dir = folder::resolve(&global.recordings, &args.name).map_err(anyhow::Error::new)?;
     let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
     refuse_odd(&recording, args.strict, global)?;
-    let code = super::runtime()?.block_on(replay(args, global, recording, Place::default()))?;
+    let code = super::block_on(replay(args, global, recording, Place::default()))??;
     Ok(super::exit_code(code))
 }
 

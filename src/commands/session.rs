@@ -22,7 +22,7 @@ use super::settings::Variables;
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, SpawnError};
 use crate::cli::{Global, RunArgs};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Hex, SpanId, TraceId};
 use crate::gomod::Base;
 use crate::proxy::{Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder};
@@ -71,6 +71,8 @@ pub(super) struct Outcome {
     pub(super) code: Option<i32>,
     /// What was in flight when it was interrupted, if it was.
     pub(super) in_flight: Vec<InFlight>,
+    /// When that was.
+    pub(super) in_flight_at: Timestamp,
     /// What interrupted it.
     pub(super) interruption: Option<Interruption>,
     /// From the start of the session to the command's end, microseconds.
@@ -283,7 +285,11 @@ async fn until_end(
     clock: Clock,
 ) -> Result<Outcome, Failure> {
     let mut in_flight = Vec::new();
-    let mut interrupted = |_| in_flight = live.in_flight();
+    let mut in_flight_at = Timestamp::default();
+    let mut interrupted = |_| {
+        in_flight = live.in_flight();
+        in_flight_at = live.now();
+    };
     let (code, interruption) = if let Some(ends) = ends {
         let interruption = ends.heard(command.timeout).await;
         interrupted(interruption);
@@ -296,6 +302,7 @@ async fn until_end(
     Ok(Outcome {
         code,
         in_flight,
+        in_flight_at,
         interruption,
         wall_us: clock.now().as_micros(),
     })

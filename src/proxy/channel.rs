@@ -1,7 +1,7 @@
 //! A client connection as its exchanges see it: where it leads, and the upstream paired with it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,8 @@ pub(super) enum PairError {
     Dial(#[from] DialError),
     #[error("the upstream does not speak HTTP")]
     Handshake(#[source] hyper::Error),
+    #[error("the upstream was lost, and cannot be reached again: {0}")]
+    Gone(String),
     #[error("the upstream now chose another protocol than before")]
     Protocol,
 }
@@ -56,6 +58,8 @@ pub(super) struct Channel {
     pub(super) broken: Option<String>,
     first: StdMutex<Option<First>>,
     pairs: Mutex<HashMap<Target, Arc<Pair>>>,
+    /// Why a lost upstream could not be replaced: streams that wait for it do not dial one by one.
+    redial_failed: OnceLock<String>,
     /// Cancelled when the client connection should end after what is in flight.
     pub(super) ended: CancellationToken,
 }
@@ -79,6 +83,7 @@ impl Channel {
             broken,
             first: StdMutex::new(first),
             pairs: Mutex::default(),
+            redial_failed: OnceLock::new(),
             ended: CancellationToken::new(),
         }
     }
@@ -135,8 +140,18 @@ impl Channel {
                 return Ok((Arc::clone(pair), None));
             }
         }
+        if let (Some(_), Some(why)) = (lost, self.redial_failed.get()) {
+            return Err(PairError::Gone(why.clone()));
+        }
         // Boxed: it is large and rare, and would be moved about with every request.
-        let (pair, journey) = Box::pin(self.dial(dialer, target, enter)).await?;
+        if let (Some(_), Some(why)) = (lost, self.redial_failed.get()) {
+            return Err(PairError::Gone(why.clone()));
+        }
+        let dialled = self.dial(dialer, target, enter).await;
+        if let (Some(_), Err(error)) = (lost, &dialled) {
+            let _ = self.redial_failed.set(error.to_string());
+        }
+        let (pair, journey) = dialled?;
         pairs.insert(target.clone(), Arc::clone(&pair));
         drop(pairs);
         self.follow(target.clone(), &pair);

@@ -176,7 +176,7 @@ async fn ask(
 async fn unreachable(ticket: Ticket, error: PairError) -> Response<Outgoing> {
     let why = match &error {
         PairError::Dial(error) => error.diagnosis(),
-        PairError::Handshake(_) | PairError::Protocol => tell(&error),
+        PairError::Handshake(_) | PairError::Protocol | PairError::Gone(_) => tell(&error),
     };
     answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await
 }

@@ -47,12 +47,14 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
         global,
         format!("\n$ modtape record --cold -- {}", client.shown),
     );
-    let runtime = super::runtime()?;
-    let recorded = runtime.block_on(record::record(&args, global, (overrides, naming), place()))?;
+    let recording = record::record(&args, global, (overrides, naming), place());
+    let (code, recorded) = super::block_on(recording)??;
     origin.stop();
-    if recorded.0 != Some(0) {
-        return Ok(super::exit_code(recorded.0.unwrap_or(3)));
-    }
+    let (Some(0), Some(recorded)) = (code, recorded) else {
+        return Ok(super::exit_code(
+            code.filter(|code| *code != 0).unwrap_or(3),
+        ));
+    };
 
     let again = replay_args(&dir, &client)?;
     say(
@@ -63,7 +65,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
             client.shown
         ),
     );
-    let code = super::runtime()?.block_on(replay::replay(&again, global, recorded.1, place()))?;
+    let code = super::block_on(replay::replay(&again, global, recorded, place()))??;
     if code == 0 {
         say(global, next(&dir));
     }

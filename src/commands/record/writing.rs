@@ -28,6 +28,11 @@ pub(super) struct Writing {
     /// The journal's owner.
     owner: JoinSet<()>,
     clock: Clock,
+    kept: Kept,
+}
+
+/// What stays of a recording when its journal is closed.
+struct Kept {
     naming: Naming,
     manifest: Manifest,
     har: Option<PathBuf>,
@@ -61,67 +66,68 @@ impl Writing {
             recorder,
             owner,
             clock: session.clock,
-            naming,
-            manifest,
-            har,
+            kept: Kept {
+                naming,
+                manifest,
+                har,
+            },
         })
     }
 
     /// Closes the journal, makes the projections, and tells; the exit code that is passed on.
     pub(super) async fn close(
-        mut self,
+        self,
         args: &RecordArgs,
         global: &Global,
         served: Result<Outcome, Failure>,
-    ) -> Result<(Option<i32>, Recording), Failure> {
-        self.manifest.totals = self.recorder.totals();
-        self.manifest.exit_code = served.as_ref().map_or(None, |outcome| outcome.code);
+    ) -> Result<(Option<i32>, Option<Recording>), Failure> {
+        let Self {
+            recorder,
+            owner,
+            clock,
+            mut kept,
+        } = self;
+        kept.manifest.totals = recorder.totals();
+        kept.manifest.exit_code = served.as_ref().map_or(None, |outcome| outcome.code);
         let close = Event::Close(Close {
-            totals: self.manifest.totals,
-            exit_code: self.manifest.exit_code,
+            totals: kept.manifest.totals,
+            exit_code: kept.manifest.exit_code,
         });
-        self.recorder.write(self.clock.now(), &close).await;
-        let health = self.recorder.health();
-        drop(self.recorder);
-        self.owner.join_all().await;
+        recorder.write(clock.now(), &close).await;
+        let health = recorder.health();
+        drop(recorder);
+        owner.join_all().await;
         let mut failure = health.failure().map(str::to_owned);
         let outcome = match served {
             Ok(outcome) => outcome,
             Err(error) => {
                 // Nothing ran, so there is nothing to keep.
-                if self.manifest.totals == Totals::default() {
-                    let _ = fs::remove_dir_all(&self.naming.dir);
+                if kept.manifest.totals == Totals::default() {
+                    let _ = fs::remove_dir_all(&kept.naming.dir);
                 }
                 return Err(error);
             }
         };
-        self.manifest.state = State::Closed;
-        self.manifest.wall_us = outcome.wall_us;
-        let projected = project(args, &self.naming, &mut self.manifest, failure.as_deref());
-        let recording = match projected {
-            Ok(()) => Recording::open(&self.naming.dir)?,
+        kept.manifest.state = State::Closed;
+        kept.manifest.wall_us = outcome.wall_us;
+        if let Err(error) = project(args, &kept.naming, &mut kept.manifest, failure.as_deref()) {
+            failure.get_or_insert_with(|| format!("cannot close the recording: {error:#}"));
+        }
+        // A command may remove the folder that it is recorded in: its exit code stays its own.
+        let recording = match Recording::open(&kept.naming.dir) {
+            Ok(recording) => Some(recording),
             Err(error) => {
-                failure.get_or_insert_with(|| format!("cannot close the recording: {error}"));
-                Recording::open(&self.naming.dir)?
+                warn(
+                    global,
+                    format!("the recording is not there any more: {error}"),
+                );
+                failure.get_or_insert_with(|| error.to_string());
+                None
             }
         };
-        if let Some(path) = &self.har
-            && let Err(error) = write_har(&recording, path, args.har_bodies)
-        {
-            warn(
-                global,
-                format!("cannot write {}: {error:#}", path.display()),
-            );
+        if let Some(recording) = &recording {
+            kept.tell(args, global, (recording, &outcome), failure.as_deref());
         }
-        let told = summary::Recorded {
-            recording: &recording,
-            manifest: &self.manifest,
-            outcome: &outcome,
-            failure: failure.as_deref(),
-            was_cold: args.cold,
-            has_vendor: has_vendor(),
-        };
-        say(global, summary::recorded(&told, Look::of_stderr(global)));
         match failure {
             Some(why) if args.require_complete => {
                 let told = anyhow!("the recording is incomplete: {why}");
@@ -129,6 +135,33 @@ impl Writing {
             }
             _ => Ok((outcome.code, recording)),
         }
+    }
+}
+
+impl Kept {
+    /// Writes the HAR and says where the time went.
+    fn tell(
+        &self,
+        args: &RecordArgs,
+        global: &Global,
+        (recording, outcome): (&Recording, &Outcome),
+        failure: Option<&str>,
+    ) {
+        if let Some(path) = &self.har
+            && let Err(error) = write_har(recording, path, args.har_bodies)
+        {
+            let path = path.display();
+            warn(global, format!("cannot write {path}: {error:#}"));
+        }
+        let told = summary::Recorded {
+            recording,
+            manifest: &self.manifest,
+            outcome,
+            failure,
+            was_cold: args.cold,
+            has_vendor: has_vendor(),
+        };
+        say(global, summary::recorded(&told, Look::of_stderr(global)));
     }
 }
 

@@ -4,7 +4,6 @@ use super::super::session::Outcome;
 use super::super::terminal::{Look, Paint};
 use super::super::words::count;
 use super::{Summary, render, text_of};
-use crate::clock::Timestamp;
 use crate::diagnose::empty::{Facts, why_empty};
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::{Tally, modules};
@@ -56,7 +55,7 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
         tally: &Tally::of(rows, connections),
         in_flight: &outcome.in_flight,
         interruption: outcome.interruption,
-        now: Timestamp::from_micros(outcome.wall_us),
+        now: outcome.in_flight_at,
         gaps: recording.gaps(),
         failure: told.failure,
         replayable: &manifest.replayable,
