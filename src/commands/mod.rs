@@ -26,6 +26,7 @@ mod show;
 mod summary;
 mod table;
 mod terminal;
+mod trace;
 mod version;
 mod words;
 

@@ -143,6 +143,7 @@ fn settings(
     for (name, value) in &recorded {
         let own = session.go.get(name);
         if own != value && name != "GOAUTH" && session.go.defaults_because.is_none() {
+            let own = if own.is_empty() { "(not set)" } else { own };
             let own = super::terminal::plain(own).into_owned();
             let value = super::terminal::plain(value).into_owned();
             say(
@@ -156,11 +157,11 @@ fn settings(
 
 /// The command that would record what is missing.
 fn advice(args: &ReplayArgs, recording: &Recording) -> String {
-    let command: Vec<String> = if args.command.is_empty() {
-        recording.manifest().command.clone()
-    } else {
-        Redactor::new(tls::random()).argv(&args.command)
-    };
-    let name = recording.name();
-    record_line(&["--cold", "--force", "-o", &name], &command)
+    let command = Redactor::new(tls::random()).argv(&args.command);
+    // A new name: `--force` would replace what is there by what this one command asks for.
+    let name = format!("{}-more", recording.name());
+    match command.is_empty() {
+        true => record_line(&["-o", &name], &command),
+        false => record_line(&["--cold", "-o", &name], &command),
+    }
 }

@@ -28,7 +28,10 @@ pub(super) struct Running {
     pub(super) intercepted: Vec<String>,
     /// W3C Trace Context: the recorder's.
     pub(super) traceparent: String,
-    /// Microseconds since 1970; the newest recorder is the default.
+    /// True if it wraps a command: other terminals rather want one that stays.
+    #[serde(default)]
+    pub(super) wraps: bool,
+    /// Microseconds since 1970; the newest recorder that stays is the default.
     pub(super) started_unix_us: u64,
 }
 
@@ -88,7 +91,7 @@ impl Drop for Announcement {
 /// The running recorder that writes `recording`, or the newest.
 pub(super) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
     let mut running = all(&folder()?)?;
-    running.sort_by_key(|recorder| recorder.started_unix_us);
+    running.sort_by_key(|recorder| (!recorder.wraps, recorder.started_unix_us));
     if let Some(wanted) = recording {
         let known: Vec<_> = running
             .iter()

@@ -19,6 +19,7 @@ use super::advice::Advise as _;
 use super::console::Console;
 use super::runtime::{self, Announcement, Running};
 use super::settings::Variables;
+use super::trace::{continued, traceparent};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, SpawnError};
 use crate::cli::{Global, RunArgs};
@@ -113,7 +114,7 @@ impl Session {
         };
         Ok(Self {
             clock: Clock::start(),
-            trace: trace(variables.traceparent.as_deref()),
+            trace: continued(variables.traceparent.as_deref()),
             span: Hex(tls::random()),
             address: listener.local_addr()?,
             listener,
@@ -250,6 +251,7 @@ impl Session {
                 hosts.collect()
             },
             traceparent: traceparent(self.trace, self.span),
+            wraps: !self.command.is_empty(),
             started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         };
         let folder = runtime::folder()?;
@@ -355,51 +357,5 @@ fn of_ip(address: SocketAddr) -> String {
     match address.ip() {
         std::net::IpAddr::V4(ip) => ip.to_string(),
         std::net::IpAddr::V6(ip) => format!("'[{ip}]'"),
-    }
-}
-
-/// The trace that we are part of, or a new one (W3C Trace Context section 3.2).
-fn trace(traceparent: Option<&str>) -> TraceId {
-    let given = traceparent.and_then(|text| {
-        let mut parts = text.split('-');
-        let (version, trace) = (parts.next()?, parts.next()?);
-        let (parent, flags) = (parts.next()?, parts.next()?);
-        parent.parse::<SpanId>().ok().filter(|_| flags.len() == 2)?;
-        trace
-            .parse::<TraceId>()
-            .ok()
-            .filter(|trace| version.len() == 2 && trace.0 != [0; 16])
-    });
-    if let (None, Some(text)) = (given, traceparent) {
-        tracing::debug!(target: "modtape::connection", text, "TRACEPARENT is malformed: ignored");
-    }
-    given.unwrap_or_else(|| Hex(tls::random()))
-}
-
-fn traceparent(trace: TraceId, span: SpanId) -> String {
-    format!("00-{trace}-{span}-01")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_is_continued_and_a_malformed_one_ignored() {
-        let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(
-            trace(Some(given)).to_string(),
-            "0af7651916cd43dd8448eb211c80319c"
-        );
-        for bad in [
-            "",
-            "00",
-            "00-0af7-b7ad-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-        ] {
-            let fresh = trace(Some(bad)).to_string();
-            assert_ne!(fresh, "00000000000000000000000000000000", "{bad}");
-            assert_ne!(fresh, trace(None).to_string());
-        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     peer: SocketAddr,
     marks: Arc<Marks>,
     pub(super) started: Timestamp,
+    /// True once requests may come.
+    pub(super) serving: Arc<AtomicBool>,
     is_tunnel: bool,
 }
 
@@ -65,6 +67,7 @@ impl Connection {
             started: context.clock.now(),
             context: Arc::clone(context),
             peer,
+            serving: Arc::default(),
             is_tunnel: false,
         }
     }
@@ -75,16 +78,23 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let io = Tap::new(stream, Arc::clone(&self.marks));
         let context = Arc::clone(&self.context);
+        let serving = Arc::clone(&self.serving);
         let life = async {
             match entrance {
                 Entrance::Proxy => self.serve_proxy(io).await,
                 Entrance::Origin => self.serve_origin(io).await,
             }
         };
-        // What is served has its time to end; a dial or a handshake has no more than that either.
+        // What is served has its time to end; a dial or a handshake serves nobody any more.
+        let stopped = async {
+            context.stop.cancelled().await;
+            if serving.load(Ordering::Relaxed) {
+                context.drained().await;
+            }
+        };
         let why = tokio::select! {
             why = life => why,
-            () = context.drained() => String::from("modtape stopped"),
+            () = stopped => String::from("modtape stopped"),
         };
         let (from_client_bytes, to_client_bytes) = self.marks.bytes();
         let closed = Closed {
@@ -137,6 +147,7 @@ impl Connection {
         let parts = (Destination::Plain, Protocol::Http1);
         let first = None;
         let channel = Channel::new(&self.context, self.id, self.client(), parts, None, first);
+        self.serving.store(true, Ordering::Relaxed);
         serve::run(Arc::new(channel), io).await
     }
 

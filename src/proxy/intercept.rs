@@ -4,6 +4,7 @@
 //! answered with the reason, and no octet of the origin passes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::channel::{Channel, Destination, First, note_opened};
 use super::connection::{ClientIo, Connection, Dialled, with_source};
@@ -80,6 +81,7 @@ impl Connection {
         {
             return with_source(&error);
         }
+        self.serving.store(true, Ordering::Relaxed);
         serve::run(channel, tls).await
     }
 

@@ -163,15 +163,44 @@ impl Replay {
         let Some((row, cut)) = found else {
             return Err(AnswerError::Miss(self.miss(method, url)));
         };
-        let exchange = self.recording.exchange(row)?;
-        self.hits.fetch_add(1, Ordering::Relaxed);
+        let exchange = self
+            .recording
+            .exchange(row)
+            .inspect_err(|error| self.damaged(method, url, error))?;
         Ok(Hit { exchange, cut })
     }
 
     /// The octets of an answer's body, verified.
     pub fn body(&self, hit: &Hit) -> Result<Option<BodyReader>, AnswerError> {
+        let begin = &hit.exchange.begin;
         let body = hit.exchange.end().and_then(|end| end.body.as_ref());
-        Ok(body.map(|body| self.recording.body(body)).transpose()?)
+        let body = body
+            .map(|body| self.recording.body(body))
+            .transpose()
+            .inspect_err(|error| self.damaged(&begin.method, &begin.url, error))?;
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Ok(body)
+    }
+
+    /// What is there and cannot be given counts as missing.
+    fn damaged(&self, method: &str, url: &str, error: &dyn std::error::Error) {
+        let what = Route::of(&without_secrets(url), &self.bases).what();
+        self.missed(method, what, Some(error.to_string()));
+    }
+
+    fn missed(&self, method: &str, what: String, instead: Option<String>) {
+        let miss = Miss {
+            what: if method == "GET" {
+                what
+            } else {
+                format!("{method} {what}")
+            },
+            instead,
+        };
+        self.misses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(miss);
     }
 
     fn exact(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
@@ -231,18 +260,7 @@ impl Replay {
         if let Some(instead) = instead {
             text = format!("{text} ({instead})");
         }
-        let miss = Miss {
-            what: if method == "GET" {
-                what
-            } else {
-                format!("{method} {what}")
-            },
-            instead: instead.map(str::to_owned),
-        };
-        self.misses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(miss);
+        self.missed(method, what, instead.map(str::to_owned));
         format!("{text}\nrecord it: {}", self.recorder)
     }
 }

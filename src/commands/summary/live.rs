@@ -125,7 +125,12 @@ fn cut(line: String, width: usize, more: &str) -> String {
 pub(super) fn left_over(summary: &Summary<'_>, look: Look) -> Vec<String> {
     let Summary { in_flight, now, .. } = *summary;
     if in_flight.is_empty() {
-        return Vec::new();
+        let ended = summary.interruption == Some(Interruption::Timeout);
+        let told = "modtape: --timeout was over; no request was in flight then";
+        return ended
+            .then(|| look.paint(Paint::Yellow, told))
+            .into_iter()
+            .collect();
     }
     let was = if in_flight.len() == 1 { "was" } else { "were" };
     let requests = count(in_flight.len() as u64, "request");

@@ -1,0 +1,74 @@
+//! The README says what is true: its sessions are run, its commands and flags exist.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+use modtape::cli::Cli;
+
+use crate::support::*;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn readme() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    fs::read_to_string(path).expect("there is a README")
+}
+
+#[test]
+fn every_flag_that_it_names_exists() {
+    let cli = Cli::command();
+    let known: Vec<_> = cli
+        .get_subcommands()
+        .flat_map(|verb| verb.get_arguments().filter_map(|arg| arg.get_long()))
+        .chain(cli.get_arguments().filter_map(|arg| arg.get_long()))
+        .map(str::to_owned)
+        .collect();
+    let text = readme();
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let flags = words.filter_map(|word| word.strip_prefix("--"));
+    // cargo's own, in the first command.
+    let others = ["release", "path"];
+    for flag in flags.filter(|flag| !flag.trim_matches('-').is_empty() && !others.contains(flag)) {
+        assert!(known.iter().any(|known| known == flag), "--{flag}");
+    }
+}
+
+/// What the first session shows, with the demo's embedded sample in the internet's place.
+#[test]
+fn the_demo_ends_as_the_first_session_does() {
+    let sandbox = Sandbox::new();
+    let output = run(sandbox.modtape(["demo"]), LIMIT).expect_success();
+    let mut shown = output.stderr.lines();
+    for part in [
+        "$ modtape record --cold -- ",
+        " requests in ",
+        "replay: complete",
+        "--strict -- ",
+        "nothing is forwarded",
+        " answered, 0 missing, 0 went to the network",
+        "modtape ls ",
+    ] {
+        assert!(
+            shown.any(|line| line.contains(part)),
+            "{part}\n{}",
+            output.stderr
+        );
+    }
+}
+
+/// Without a go command the built-in client asks, and all is there as well.
+#[test]
+fn the_demo_needs_no_go() {
+    let sandbox = Sandbox::new();
+    let mut modtape = sandbox.modtape(["demo"]);
+    modtape.env("PATH", sandbox.join("home"));
+    let output = run(modtape, LIMIT).expect_success();
+    assert!(
+        output.stderr.contains("built-in client"),
+        "{}",
+        output.stderr
+    );
+    assert!(output.stderr.contains(" 0 missing"), "{}", output.stderr);
+}
