@@ -43,6 +43,28 @@ fn make() {
     let _ = fs::remove_file(to.join("index"));
 }
 
+/// What its README promises, with the oldest and the newest go.
+#[test]
+fn any_go_replays_it() {
+    for release in ["1.19", "1.27"] {
+        let sandbox = Sandbox::new();
+        let Some(go) = sandbox.go(release) else {
+            continue;
+        };
+        let project = sandbox.join("project");
+        copy(&folder().join("project"), &project);
+        let sample = folder();
+        let mut modtape = sandbox.modtape(["replay"]);
+        modtape
+            .arg(sample)
+            .args(["--strict", "--"])
+            .arg(go)
+            .args(["mod", "download"]);
+        let output = run(modtape, LIMIT).expect_success();
+        assert!(output.stderr.contains(" 0 missing"), "{}", output.stderr);
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder").flatten() {
