@@ -37,10 +37,6 @@ pub(super) struct Index {
 /// Height, level and index of a tile, whatever its width.
 pub(super) type Coordinate = (u8, u8, u64);
 
-pub(super) const fn coordinate(tile: &Tile) -> Coordinate {
-    (tile.height, tile.level, tile.index)
-}
-
 /// Host, once-decoded path and query without secrets.
 pub(super) fn exact_key(method: &str, url: &str) -> String {
     format!("{method} {}", decoded(&without_secrets(url)))
@@ -86,7 +82,7 @@ impl Index {
         }
         let route = Route::of(&row.url, bases);
         if let (Some(tile), Some(sumdb), Some(200)) = (route.tile, route.sumdb, row.status) {
-            let slot = self.tiles.entry((sumdb, coordinate(&tile))).or_default();
+            let slot = self.tiles.entry((sumdb, tile.coordinate())).or_default();
             slot.push((tile, number));
         }
         let path = without_query(&row.url);

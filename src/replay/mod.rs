@@ -23,9 +23,6 @@ use crate::redact;
 use crate::tls::Protocol;
 use index::Index;
 
-/// Octets of one hash in a tile (SHA-256).
-const HASH_BYTES: u64 = 32;
-
 /// A recording that answers.
 pub struct Replay {
     recording: Recording,
@@ -216,17 +213,14 @@ impl Replay {
     fn cut_tile(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
         let route = Route::of(url, &self.bases);
         let wanted = route.tile.filter(|_| method == "GET")?;
-        let tiles = self
-            .index
-            .tiles
-            .get(&(route.sumdb?, index::coordinate(&wanted)))?;
+        let tiles = self.index.tiles.get(&(route.sumdb?, wanted.coordinate()))?;
         let wider = |(tile, _): &&(Tile, usize)| wanted.is_cut_from(tile);
         let (_, row) = tiles
             .iter()
             .filter(wider)
             .min_by_key(|(tile, _)| tile.width)?;
         let row = self.recording.rows().get(*row)?;
-        Some((row, Some(u64::from(wanted.width) * HASH_BYTES)))
+        Some((row, Some(wanted.len_bytes() as u64)))
     }
 
     fn redirect_target(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
