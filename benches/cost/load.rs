@@ -21,8 +21,25 @@ pub(crate) enum Kind {
     Throughput { tunnels: u32, streams: u32 },
     /// One request after the other.
     Sequential,
+    /// So many requests a second, whatever became of those before, over 32 connections.
+    OpenLoop { per_second: u32 },
+    /// Connections one after the other: CONNECT, handshake, one request.
+    Connect { clients: u32 },
     /// One large body.
     Big,
+    /// Connections that have asked once and are kept.
+    Idle,
+}
+
+/// How much of a load is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    /// How long, where time is the measure.
+    pub(crate) window: Duration,
+    /// Octets of a large body.
+    pub(crate) big_octets: u64,
+    /// Idle connections.
+    pub(crate) idle: u32,
 }
 
 /// A load by its name.
@@ -36,14 +53,24 @@ pub(crate) struct Load {
 }
 
 /// All loads, in the order of the report.
-pub(crate) const LOADS: [Load; 7] = [
+pub(crate) const LOADS: [Load; 13] = [
     throughput("h1 32x1", Protocol::Http1, (32, 1), 40.0),
     throughput("h2 8x4", Protocol::H2, (8, 4), 40.0),
     throughput("h2 32x1", Protocol::H2, (32, 1), 55.0),
     alone("h1 sequential", Protocol::Http1, Kind::Sequential),
     alone("h2 sequential", Protocol::H2, Kind::Sequential),
+    alone(
+        "h1 500/s",
+        Protocol::Http1,
+        Kind::OpenLoop { per_second: 500 },
+    ),
+    alone("h2 500/s", Protocol::H2, Kind::OpenLoop { per_second: 500 }),
+    connect("h1 connect", Protocol::Http1),
+    connect("h2 connect", Protocol::H2),
     alone("h1 big body", Protocol::Http1, Kind::Big),
     alone("h2 big body", Protocol::H2, Kind::Big),
+    alone("h1 idle", Protocol::Http1, Kind::Idle),
+    alone("h2 idle", Protocol::H2, Kind::Idle),
 ];
 
 const fn throughput(
@@ -58,6 +85,13 @@ const fn throughput(
         protocol,
         kind,
         budget_us,
+    }
+}
+
+const fn connect(name: &'static str, protocol: Protocol) -> Load {
+    Load {
+        budget_us: 550.0,
+        ..alone(name, protocol, Kind::Connect { clients: 8 })
     }
 }
 
@@ -76,14 +110,16 @@ pub(crate) struct Run {
     pub(crate) requests: u64,
     pub(crate) octets: u64,
     pub(crate) seconds: f64,
-    /// Of the recorder, if there was one; for each request.
+    /// Of the proxy, if there was one; for each request.
     pub(crate) cpu_us: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     /// To the first octet of a large body.
     pub(crate) first_us: f64,
-    /// Of the recorder, if there was one.
+    /// Of the proxy, if there was one.
     pub(crate) peak_rss_bytes: f64,
+    /// What each idle connection added to it.
+    pub(crate) idle_bytes: f64,
     /// Of the journal, for each request.
     pub(crate) journal_bytes: f64,
 }
@@ -95,37 +131,67 @@ impl Load {
         &self,
         route: &Route,
         subject: Option<&Subject>,
-        (window, big_octets): (Duration, u64),
+        extent: Extent,
     ) -> anyhow::Result<Run> {
         let clock = Clock::start();
         let mut tasks = JoinSet::new();
         let (tunnels, streams) = match self.kind {
             Kind::Throughput { tunnels, streams } => (tunnels, streams),
-            Kind::Sequential | Kind::Big => (1, 1),
+            Kind::OpenLoop { .. } => (32, 1),
+            Kind::Sequential | Kind::Big | Kind::Connect { .. } | Kind::Idle => (1, 1),
         };
         let mut connections = Vec::new();
         for _ in 0..tunnels {
-            let mut connection = route.connect(self.protocol, &mut tasks).await?;
-            connection.get(SMALL, SMALL_BYTES as u64, clock).await?;
+            let connection = open(route, self.protocol, &mut tasks, clock).await?;
             connections.extend((0..streams).map(|_| connection.clone()));
         }
         let journal_before = subject.map_or(0, Subject::journal_bytes);
         let cpu_before = subject.map(Subject::cpu_us).transpose()?;
+        let rss_before = subject.map(Subject::rss_bytes).transpose()?;
         let started = clock.now();
-        let mut run = if self.kind == Kind::Big {
-            big(&mut connections[0], big_octets, clock).await?
-        } else {
-            small(connections, window, clock).await?
+        let mut run = match self.kind {
+            Kind::Big => big(&mut connections[0], extent.big_octets, clock).await?,
+            Kind::Throughput { .. } | Kind::Sequential => {
+                small(connections, extent.window, clock).await?
+            }
+            Kind::OpenLoop { per_second } => {
+                paced(connections, per_second, extent.window, clock).await?
+            }
+            Kind::Connect { clients } => {
+                connecting(route, self.protocol, clients, extent.window).await?
+            }
+            Kind::Idle => {
+                for _ in 0..extent.idle {
+                    connections.push(open(route, self.protocol, &mut tasks, clock).await?);
+                }
+                Run {
+                    requests: u64::from(extent.idle),
+                    ..Run::default()
+                }
+            }
         };
         run.seconds = clock.now().since(started).as_secs_f64();
-        if let (Some(subject), Some(before)) = (subject, cpu_before) {
+        if let (Some(subject), Some(cpu), Some(rss)) = (subject, cpu_before, rss_before) {
             let requests = run.requests as f64;
-            run.cpu_us = (subject.cpu_us()? - before) / requests;
+            run.cpu_us = (subject.cpu_us()? - cpu) / requests;
             run.peak_rss_bytes = subject.peak_rss_bytes()?;
             run.journal_bytes = (subject.journal_bytes() - journal_before) as f64 / requests;
+            run.idle_bytes = (subject.rss_bytes()? - rss) / requests;
         }
         Ok(run)
     }
+}
+
+/// A connection that has answered one request.
+async fn open(
+    route: &Route,
+    protocol: Protocol,
+    tasks: &mut JoinSet<()>,
+    clock: Clock,
+) -> anyhow::Result<Connection> {
+    let mut connection = route.connect(protocol, tasks).await?;
+    connection.get(SMALL, SMALL_BYTES as u64, clock).await?;
+    Ok(connection)
 }
 
 /// Each stream asks again and again until the time is over.
@@ -146,6 +212,69 @@ async fn small(
             anyhow::Ok(latencies)
         });
     }
+    told(streams).await
+}
+
+/// Each connection asks at its own share of the instants, from `started` on; what is late counts
+/// from when it was due.
+async fn paced(
+    connections: Vec<Connection>,
+    per_second: u32,
+    window: Duration,
+    clock: Clock,
+) -> anyhow::Result<Run> {
+    let started = clock.now();
+    let interval = Duration::from_secs(1) / per_second;
+    let count = u32::try_from(connections.len())?;
+    let mut streams = JoinSet::new();
+    for (first, mut connection) in (0..count).zip(connections) {
+        streams.spawn(async move {
+            let mut latencies = Vec::new();
+            for turn in (first..).step_by(count as usize) {
+                let due = interval * turn;
+                if due >= window {
+                    break;
+                }
+                let due = started + due;
+                tokio::time::sleep(due.since(clock.now())).await;
+                connection.get(SMALL, SMALL_BYTES as u64, clock).await?;
+                latencies.push(clock.now().micros_since(due));
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    told(streams).await
+}
+
+/// Each client connects, asks once, and connects again.
+async fn connecting(
+    route: &Route,
+    protocol: Protocol,
+    clients: u32,
+    window: Duration,
+) -> anyhow::Result<Run> {
+    let clock = Clock::start();
+    let began = clock.now();
+    let mut streams = JoinSet::new();
+    for _ in 0..clients {
+        let route = route.clone();
+        streams.spawn(async move {
+            let mut latencies = Vec::new();
+            while clock.now().since(began) < window {
+                let started = clock.now();
+                // Its tasks end with it.
+                let mut tasks = JoinSet::new();
+                drop(open(&route, protocol, &mut tasks, clock).await?);
+                latencies.push(clock.now().micros_since(started));
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    told(streams).await
+}
+
+/// The latencies of all streams, microseconds, as one run.
+async fn told(mut streams: JoinSet<anyhow::Result<Vec<u64>>>) -> anyhow::Result<Run> {
     let mut latencies = Vec::new();
     while let Some(stream) = streams.join_next().await {
         latencies.extend(stream??);

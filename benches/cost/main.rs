@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench cost` starts an origin (this executable in another role), and for each run
 //! a fresh recorder, and drives both from one thread. It prints CPU per request, throughput and
-//! latency beside those of the same client without a recorder. The roles `origin` and `relay` also
-//! serve `benches/tidy`. Nothing here leaves loopback.
+//! latency beside those of the same client without a recorder, and of other programs in its place
+//! (`--rival`, `--also`; `benches/rivals/run`). The roles `origin` and `relay` also serve
+//! `benches/tidy`. Nothing here leaves loopback.
 
 mod client;
 #[path = "../../tests/it/support/corpus.rs"]
@@ -48,11 +49,20 @@ struct PlanArgs {
     /// Octets of the large body
     #[arg(long, default_value_t = 500_000_000)]
     big_bytes: u64,
-    /// Only the loads whose name contains this
-    #[arg(long, default_value = "")]
-    only: String,
-    /// The program to measure [default: the one built with this bench]
-    #[arg(long, default_value = env!("CARGO_BIN_EXE_modtape"))]
+    /// Tunnels of the idle load
+    #[arg(long, default_value_t = 1000)]
+    idle: u32,
+    /// Only the loads whose name contains this; may be given again
+    #[arg(long)]
+    only: Vec<String>,
+    /// modtape once more with other options, `group=--durability group`; may be given again
+    #[arg(long, value_name = "NAME=OPTIONS", value_parser = named, allow_hyphen_values = true)]
+    also: Vec<(String, Vec<String>)>,
+    /// Another proxy in its place, `NAME=PROGRAM ARGUMENTS`; may be given again
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = named)]
+    rival: Vec<(String, Vec<String>)>,
+    /// The program to measure, as `cargo build --release` makes it
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/modtape"))]
     modtape: PathBuf,
     /// One JSON object instead of tables
     #[arg(long)]
@@ -84,6 +94,13 @@ struct OriginArgs {
     /// Serve this corpus folder (it has `proxy/` and `heads/`)
     #[arg(long)]
     corpus: Option<PathBuf>,
+}
+
+/// `NAME=WORD WORD…`
+fn named(text: &str) -> Result<(String, Vec<String>), String> {
+    let (name, words) = text.split_once('=').ok_or("no = after the name")?;
+    let words = words.split_ascii_whitespace().map(str::to_owned);
+    Ok((name.to_owned(), words.collect()))
 }
 
 fn main() -> anyhow::Result<()> {

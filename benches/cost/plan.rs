@@ -4,6 +4,7 @@
 //! the better half counts.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,22 +17,57 @@ use tokio::process::{Child, Command};
 
 use crate::PlanArgs;
 use crate::client::Route;
-use crate::load::{LOADS, Run};
-use crate::subject::Subject;
+use crate::load::{Extent, LOADS, Run};
+use crate::subject::Program;
 
-/// Every run, by the load's place in [`LOADS`] and whether it was recorded.
+/// Every run, by the load's place in [`LOADS`] and the way's in `ways`.
 #[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) args: PlanArgs,
-    pub(crate) runs: BTreeMap<(usize, bool), Vec<Run>>,
+    pub(crate) ways: Vec<Way>,
+    pub(crate) runs: BTreeMap<(usize, usize), Vec<Run>>,
 }
 
+/// A way from the client to the origin.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    pub(crate) name: String,
+    /// `None`: straight there.
+    pub(crate) program: Option<Program>,
+}
+
+/// The way without a proxy, the first of all.
+pub(crate) const DIRECT: usize = 0;
+
+/// The way through modtape as it is by default, the second.
+pub(crate) const RECORDED: usize = 1;
+
 /// The origin's process; its stdin ends with this value, and so does it.
-struct Origin {
-    address: SocketAddr,
-    root: PathBuf,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    pub(crate) root: PathBuf,
     _folder: TempDir,
     _child: Child,
+}
+
+/// All ways, in the order of the report.
+fn ways(args: &PlanArgs) -> Vec<Way> {
+    let modtape = |options: &[String]| Program::Modtape {
+        path: args.modtape.clone(),
+        options: options.to_vec(),
+    };
+    let way = |name: &str, program| Way {
+        name: name.to_owned(),
+        program,
+    };
+    let mut ways = vec![way("direct", None), way("recorded", Some(modtape(&[])))];
+    for (name, options) in &args.also {
+        ways.push(way(name, Some(modtape(options))));
+    }
+    for (name, command) in &args.rival {
+        ways.push(way(name, Some(Program::Rival(command.clone()))));
+    }
+    ways
 }
 
 /// Runs all rounds.
@@ -39,52 +75,53 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<Results> {
     let origin = Origin::start().await?;
     let mut results = Results {
         args: args.clone(),
+        ways: ways(args),
         runs: BTreeMap::new(),
     };
+    let is_wanted =
+        |name: &str| args.only.is_empty() || args.only.iter().any(|only| name.contains(only));
     let mut plan: Vec<_> = LOADS
         .iter()
         .enumerate()
-        .filter(|(_, load)| load.name.contains(&args.only))
-        .flat_map(|(load, _)| [(load, false), (load, true)])
+        .filter(|(_, load)| is_wanted(load.name))
+        .flat_map(|(load, _)| (0..results.ways.len()).map(move |way| (load, way)))
         .collect();
+    let is_terminal = std::io::stderr().is_terminal();
     for round in 0..args.rounds {
         shuffle(&mut plan, u64::from(round));
-        for &(load, is_recorded) in &plan {
-            eprint!(
-                "\rround {} of {}  {:<16}",
-                round + 1,
-                args.rounds,
-                LOADS[load].name
-            );
-            let run = one(args, &origin, load, is_recorded).await;
-            let run = run.with_context(|| LOADS[load].name)?;
-            results
-                .runs
-                .entry((load, is_recorded))
-                .or_default()
-                .push(run);
+        for &(load, way) in &plan {
+            let name = LOADS[load].name;
+            let by = &results.ways[way].name;
+            if is_terminal {
+                eprint!("\rround {} of {}  {name} {by:<24}", round + 1, args.rounds);
+            }
+            let run = one(args, &origin, load, &results.ways[way]).await;
+            let run = run.with_context(|| format!("{name}, {by}"))?;
+            results.runs.entry((load, way)).or_default().push(run);
         }
     }
-    eprintln!("\r{:40}", "");
+    if is_terminal {
+        eprintln!("\r{:60}", "");
+    }
     Ok(results)
 }
 
-async fn one(
-    args: &PlanArgs,
-    origin: &Origin,
-    load: usize,
-    is_recorded: bool,
-) -> anyhow::Result<Run> {
-    let subject = match is_recorded {
-        true => Some(Subject::start(&args.modtape, origin.address, &origin.root).await?),
-        false => None,
+async fn one(args: &PlanArgs, origin: &Origin, load: usize, way: &Way) -> anyhow::Result<Run> {
+    let load = &LOADS[load];
+    let subject = match &way.program {
+        Some(program) => Some(program.start(origin, load.protocol).await?),
+        None => None,
     };
     let route = match &subject {
         Some(subject) => Route::new(subject.address, true, subject.bundle.clone())?,
         None => Route::new(origin.address, false, origin.root.clone())?,
     };
-    let extent = (Duration::from_secs_f64(args.window), args.big_bytes);
-    LOADS[load].run(&route, subject.as_ref(), extent).await
+    let extent = Extent {
+        window: Duration::from_secs_f64(args.window),
+        big_octets: args.big_bytes,
+        idle: args.idle,
+    };
+    load.run(&route, subject.as_ref(), extent).await
 }
 
 impl Origin {

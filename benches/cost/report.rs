@@ -4,13 +4,14 @@ use std::fs;
 use std::process::Command;
 
 use modtape::clock::Clock;
+use modtape::tls::Protocol;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::figures::{Better, Figure};
 use crate::load::{Kind, LOADS, Load, Run};
-use crate::plan::Results;
+use crate::plan::{DIRECT, RECORDED, Results};
 
 /// What the figures hold for.
 #[derive(Debug, Serialize)]
@@ -27,16 +28,19 @@ struct Machine {
     window_seconds: f64,
 }
 
-/// One load, recorded and direct.
+/// One load, one way.
 #[derive(Debug, Serialize)]
 struct Row {
     load: &'static str,
+    way: String,
     #[serde(skip)]
     kind: Kind,
-    #[serde(skip)]
-    budget_us: f64,
-    direct: Measured,
-    recorded: Measured,
+    #[serde(flatten)]
+    measured: Measured,
+    /// Throughput (bytes of the large body, else requests) by that of the direct way.
+    by_direct: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
 }
 
 /// What all rounds of one load showed.
@@ -50,13 +54,14 @@ struct Measured {
     first_us: Figure,
     peak_rss_bytes: Figure,
     journal_bytes: Figure,
+    idle_bytes: Figure,
 }
 
 /// Prints all that was measured.
 pub(crate) fn print(results: &Results, json: bool) -> anyhow::Result<()> {
     let machine = Machine::read(results)?;
     let rows: Vec<_> = (0..LOADS.len())
-        .filter_map(|load| Row::of(results, load))
+        .flat_map(|load| Row::all_of(results, load))
         .collect();
     if json {
         println!("{}", serde_json::json!({"machine": machine, "loads": rows}));
@@ -74,113 +79,106 @@ pub(crate) fn print(results: &Results, json: bool) -> anyhow::Result<()> {
         "best half of {} rounds of {} s; least to most of all rounds in brackets\n",
         machine.rounds, machine.window_seconds
     );
-    print_throughput(&rows);
-    print_sequential(&rows);
-    print_big(&rows);
+    for table in TABLES {
+        table.print(&rows);
+    }
     Ok(())
 }
 
-fn print_throughput(rows: &[Row]) {
-    let rows: Vec<_> = rows
-        .iter()
-        .filter(|row| matches!(row.kind, Kind::Throughput { .. }))
-        .collect();
-    if rows.is_empty() {
-        return;
-    }
-    println!(
-        "{:<14} {:>12} {:>16} {:>6}   {:>10} {:>12} {:>10} {:>14}",
-        "1 KiB bodies",
-        "direct req/s",
-        "recorded req/s",
-        "ratio",
-        "CPU µs/req",
-        "",
-        "journal B",
-        "p50/p99 ms"
-    );
-    for row in rows {
-        let (direct, recorded) = (&row.direct, &row.recorded);
-        println!(
-            "{:<14} {:>12.0} {:>16.0} {:>6.2}   {:>10.1} {:>12} {:>10.0} {:>14}   {}",
-            row.load,
-            direct.requests_per_s.best_half,
-            recorded.requests_per_s.best_half,
-            recorded.requests_per_s.best_half / direct.requests_per_s.best_half,
-            recorded.cpu_us.best_half,
-            format!("({:.1}-{:.1})", recorded.cpu_us.min, recorded.cpu_us.max),
-            recorded.journal_bytes.best_half,
-            format!("{:.2}/{:.2}", ms(recorded.p50_us), ms(recorded.p99_us)),
-            verdict(
-                &format!("≤ {:.0} µs", row.budget_us),
-                recorded.cpu_us.best_half <= row.budget_us
-            ),
-        );
-    }
-    println!();
+/// Rows of like loads under one head.
+struct Table {
+    holds: fn(Kind) -> bool,
+    columns: &'static [Column],
 }
 
-fn print_sequential(rows: &[Row]) {
-    let rows: Vec<_> = rows
-        .iter()
-        .filter(|row| row.kind == Kind::Sequential)
-        .collect();
-    if rows.is_empty() {
-        return;
-    }
-    println!(
-        "{:<14} {:>16} {:>18} {:>8} {:>8}",
-        "p50/p99 ms", "direct", "recorded", "added", ""
-    );
-    for row in rows {
-        let (direct, recorded) = (&row.direct, &row.recorded);
-        let p50 = ms(recorded.p50_us) - ms(direct.p50_us);
-        let p99 = ms(recorded.p99_us) - ms(direct.p99_us);
-        let limit = if row.load.starts_with("h1") {
-            0.15
-        } else {
-            0.25
-        };
-        println!(
-            "{:<14} {:>16} {:>18} {:>8.3} {:>8.3}   {}",
-            row.load,
-            format!("{:.3}/{:.3}", ms(direct.p50_us), ms(direct.p99_us)),
-            format!("{:.3}/{:.3}", ms(recorded.p50_us), ms(recorded.p99_us)),
-            p50,
-            p99,
-            verdict(&format!("≤ {limit} / 0.5 ms"), p50 <= limit && p99 <= 0.5),
-        );
-    }
-    println!();
-}
+/// A column: its head and what stands in it.
+type Column = (&'static str, fn(&Row) -> String);
 
-fn print_big(rows: &[Row]) {
-    let rows: Vec<_> = rows.iter().filter(|row| row.kind == Kind::Big).collect();
-    if rows.is_empty() {
-        return;
+const RATE: Column = ("req/s", |row| {
+    format!("{:.0}", row.measured.requests_per_s.best_half)
+});
+const BY_DIRECT: Column = ("× direct", |row| format!("{:.2}", row.by_direct));
+const CPU: Column = ("CPU µs/req", |row| {
+    let cpu = row.measured.cpu_us;
+    match cpu.max > 0.0 {
+        true => format!("{:.1} ({:.1}-{:.1})", cpu.best_half, cpu.min, cpu.max),
+        false => String::from("-"),
     }
-    println!(
-        "{:<14} {:>12} {:>16} {:>6} {:>14} {:>14}",
-        "large body", "direct MB/s", "recorded MB/s", "ratio", "first byte ms", "peak RSS MB"
-    );
-    for row in rows {
-        let (direct, recorded) = (&row.direct, &row.recorded);
-        let ratio = recorded.bytes_per_s.best_half / direct.bytes_per_s.best_half;
-        let least = if row.load.starts_with("h1") { 0.4 } else { 0.3 };
-        let rss = recorded.peak_rss_bytes.max / 1e6;
-        println!(
-            "{:<14} {:>12.0} {:>16.0} {:>6.2} {:>14} {:>14.1}   {}",
-            row.load,
-            direct.bytes_per_s.best_half / 1e6,
-            recorded.bytes_per_s.best_half / 1e6,
-            ratio,
-            format!("{:.1}/{:.1}", ms(direct.first_us), ms(recorded.first_us)),
-            rss,
-            verdict(
-                &format!("≥ {least}, ≤ 40 MB"),
-                ratio >= least && rss <= 40.0
-            ),
-        );
+});
+const LATENCY: Column = ("p50/p99 ms", |row| {
+    let Measured { p50_us, p99_us, .. } = row.measured;
+    format!("{:.3}/{:.3}", ms(p50_us), ms(p99_us))
+});
+const PEAK: Column = ("peak RSS MB", |row| {
+    format!("{:.1}", row.measured.peak_rss_bytes.max / 1e6)
+});
+
+const TABLES: [Table; 4] = [
+    Table {
+        holds: |kind| matches!(kind, Kind::Throughput { .. } | Kind::Connect { .. }),
+        columns: &[
+            RATE,
+            BY_DIRECT,
+            CPU,
+            LATENCY,
+            ("journal B", |row| {
+                format!("{:.0}", row.measured.journal_bytes.best_half)
+            }),
+        ],
+    },
+    Table {
+        holds: |kind| matches!(kind, Kind::Sequential | Kind::OpenLoop { .. }),
+        columns: &[RATE, LATENCY],
+    },
+    Table {
+        holds: |kind| kind == Kind::Big,
+        columns: &[
+            ("MB/s", |row| {
+                format!("{:.0}", row.measured.bytes_per_s.best_half / 1e6)
+            }),
+            BY_DIRECT,
+            ("first byte ms", |row| {
+                format!("{:.1}", ms(row.measured.first_us))
+            }),
+            PEAK,
+        ],
+    },
+    Table {
+        holds: |kind| kind == Kind::Idle,
+        columns: &[
+            ("KiB each", |row| {
+                format!("{:.1}", row.measured.idle_bytes.best_half / 1024.0)
+            }),
+            PEAK,
+        ],
+    },
+];
+
+impl Table {
+    fn print(&self, rows: &[Row]) {
+        let rows: Vec<_> = rows.iter().filter(|row| (self.holds)(row.kind)).collect();
+        if rows.is_empty() {
+            return;
+        }
+        print!("{:<14} {:<12}", "", "");
+        for (head, _) in self.columns {
+            print!(" {head:>20}");
+        }
+        println!();
+        let mut before = "";
+        for row in rows {
+            let load = if row.load == before { "" } else { row.load };
+            before = row.load;
+            print!("{load:<14} {:<12}", row.way);
+            for (_, column) in self.columns {
+                print!(" {:>20}", column(row));
+            }
+            match &row.budget {
+                Some(budget) => println!("   {budget}"),
+                None => println!(),
+            }
+        }
+        println!();
     }
 }
 
@@ -188,28 +186,81 @@ fn ms(figure: Figure) -> f64 {
     figure.best_half / 1000.0
 }
 
-fn verdict(budget: &str, is_kept: bool) -> String {
-    format!(
-        "budget {budget}: {}",
-        if is_kept { "kept" } else { "MISSED" }
-    )
+/// What modtape promises of a load, and whether this run kept it.
+#[derive(Debug, Serialize)]
+struct Budget {
+    is_kept: bool,
+    says: String,
+}
+
+impl std::fmt::Display for Budget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verdict = if self.is_kept { "kept" } else { "MISSED" };
+        write!(f, "{}: {verdict}", self.says)
+    }
+}
+
+impl Budget {
+    fn of(load: &Load, direct: &Measured, recorded: &Measured) -> Option<Self> {
+        let added = |figure: fn(&Measured) -> Figure| ms(figure(recorded)) - ms(figure(direct));
+        let (p50, p99) = (added(|m| m.p50_us), added(|m| m.p99_us));
+        let is_h1 = load.protocol == Protocol::Http1;
+        let latency = |most: (f64, f64)| Self {
+            is_kept: p50 <= most.0 && p99 <= most.1,
+            says: format!("added {p50:.3}/{p99:.3} ≤ {}/{} ms", most.0, most.1),
+        };
+        Some(match load.kind {
+            Kind::Throughput { .. } | Kind::Connect { .. } => Self {
+                is_kept: recorded.cpu_us.best_half <= load.budget_us,
+                says: format!("≤ {:.0} µs", load.budget_us),
+            },
+            Kind::Sequential => latency((if is_h1 { 0.15 } else { 0.25 }, 0.5)),
+            Kind::OpenLoop { .. } => latency((0.5, 2.0)),
+            Kind::Big => {
+                let ratio = recorded.bytes_per_s.best_half / direct.bytes_per_s.best_half;
+                let later = ms(recorded.first_us) - ms(direct.first_us);
+                let least = if is_h1 { 0.4 } else { 0.3 };
+                Self {
+                    is_kept: ratio >= least && later <= 3.0 && recorded.peak_rss_bytes.max <= 40e6,
+                    says: format!("≥ {least}, first byte +{later:.1} ≤ 3 ms, ≤ 40 MB"),
+                }
+            }
+            Kind::Idle => {
+                let most = if is_h1 { 56.0 } else { 76.0 };
+                Self {
+                    is_kept: recorded.idle_bytes.best_half <= most * 1024.0,
+                    says: format!("≤ {most} KiB"),
+                }
+            }
+        })
+    }
 }
 
 impl Row {
-    fn of(results: &Results, load: usize) -> Option<Self> {
-        let Load {
-            name,
-            kind,
-            budget_us,
-            ..
-        } = LOADS[load];
-        Some(Self {
-            load: name,
-            kind,
-            budget_us,
-            direct: Measured::of(results.runs.get(&(load, false))?)?,
-            recorded: Measured::of(results.runs.get(&(load, true))?)?,
-        })
+    /// Every way of a load that was run.
+    fn all_of(results: &Results, load: usize) -> Vec<Self> {
+        let measured = |way| Measured::of(results.runs.get(&(load, way))?);
+        let Some(direct) = measured(DIRECT) else {
+            return Vec::new();
+        };
+        let rate = |measured: &Measured| match LOADS[load].kind {
+            Kind::Big => measured.bytes_per_s.best_half,
+            _ => measured.requests_per_s.best_half,
+        };
+        let rows = results.ways.iter().enumerate().filter_map(|(at, way)| {
+            let measured = measured(at)?;
+            Some(Self {
+                load: LOADS[load].name,
+                way: way.name.clone(),
+                kind: LOADS[load].kind,
+                by_direct: rate(&measured) / rate(&direct),
+                budget: (at == RECORDED)
+                    .then(|| Budget::of(&LOADS[load], &direct, &measured))
+                    .flatten(),
+                measured,
+            })
+        });
+        rows.collect()
     }
 }
 
@@ -226,6 +277,7 @@ impl Measured {
             first_us: low(|run| run.first_us)?,
             peak_rss_bytes: low(|run| run.peak_rss_bytes)?,
             journal_bytes: low(|run| run.journal_bytes)?,
+            idle_bytes: low(|run| run.idle_bytes)?,
         })
     }
 }

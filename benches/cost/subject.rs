@@ -1,15 +1,18 @@
-//! The program that is measured: one fresh `modtape record` for each run, and what the kernel says
-//! of it.
+//! The programs that are measured: a fresh proxy for each run, and what the kernel says of it.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use modtape::tls::Protocol;
 use serde::Deserialize;
 use tempfile::TempDir;
+
+use crate::plan::Origin;
 
 /// How long a recorder may take until it serves.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -17,13 +20,24 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// The kernel counts CPU in these, whatever its own tick is (proc(5): `sysconf(_SC_CLK_TCK)`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// A recorder with an environment of its own; dropped, it is killed and its recording removed.
+/// A proxy to measure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// `modtape record`, with further options.
+    Modtape { path: PathBuf, options: Vec<String> },
+    /// Another program and its arguments. It is told `--origin ADDRESS --trust PEM --folder DIR
+    /// --protocol h1|h2`, prints one line of JSON (`proxy`: its address, `bundle`:
+    /// its root's file), and serves in that same process until it is killed.
+    Rival(Vec<String>),
+}
+
+/// A running proxy with an environment of its own; dropped, it is killed and what it wrote removed.
 pub(crate) struct Subject {
     child: Child,
     folder: TempDir,
     /// Where it listens.
     pub(crate) address: SocketAddr,
-    /// Roots and the recorder's own.
+    /// Its own root, and perhaps others.
     pub(crate) bundle: PathBuf,
 }
 
@@ -34,17 +48,33 @@ struct Announced {
     bundle: PathBuf,
 }
 
-impl Subject {
-    /// Starts `program` in front of `origin`, and returns once it can be used.
+impl Program {
+    /// Starts it in front of `origin`, and returns once it can be used.
     pub(crate) async fn start(
-        program: &Path,
-        origin: SocketAddr,
-        root: &Path,
-    ) -> anyhow::Result<Self> {
+        &self,
+        origin: &Origin,
+        protocol: Protocol,
+    ) -> anyhow::Result<Subject> {
         let folder = TempDir::with_prefix_in("cost-", env!("CARGO_TARGET_TMPDIR"))?;
+        match self {
+            Self::Modtape { path, options } => {
+                Subject::modtape(path, options, origin, folder).await
+            }
+            Self::Rival(command) => Subject::rival(command, origin, protocol, folder),
+        }
+    }
+}
+
+impl Subject {
+    async fn modtape(
+        program: &Path,
+        options: &[String],
+        origin: &Origin,
+        folder: TempDir,
+    ) -> anyhow::Result<Self> {
         let run = folder.path().join("run");
         fs::create_dir(&run)?;
-        let connect_to = format!("::127.0.0.1:{}", origin.port());
+        let connect_to = format!("::127.0.0.1:{}", origin.address.port());
         let child = Command::new(program)
             .args(["record", "--quiet", "--listen", "127.0.0.1:0", "-o", "run"])
             .args([
@@ -55,7 +85,8 @@ impl Subject {
                 &connect_to,
             ])
             .arg("--upstream-ca")
-            .arg(root)
+            .arg(&origin.root)
+            .args(options)
             .current_dir(folder.path())
             .env_clear()
             // No go command there: the public defaults hold.
@@ -82,6 +113,40 @@ impl Subject {
         subject.address = address.parse()?;
         subject.bundle = announced.bundle;
         Ok(subject)
+    }
+
+    fn rival(
+        command: &[String],
+        origin: &Origin,
+        protocol: Protocol,
+        folder: TempDir,
+    ) -> anyhow::Result<Self> {
+        let (program, args) = command.split_first().context("a rival without a program")?;
+        let mut child = Command::new(program)
+            .args(args)
+            .args(["--origin", &origin.address.to_string(), "--trust"])
+            .arg(&origin.root)
+            .arg("--folder")
+            .arg(folder.path())
+            .args([
+                "--protocol",
+                if protocol == Protocol::H2 { "h2" } else { "h1" },
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {program}"))?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("stdout is a pipe")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let announced: Announced = serde_json::from_str(&line)
+            .with_context(|| format!("{program} did not say where it is: {line:?}"))?;
+        Ok(Self {
+            child,
+            folder,
+            address: announced.proxy.parse()?,
+            bundle: announced.bundle,
+        })
     }
 
     async fn announced(&mut self, announcement: &Path) -> anyhow::Result<Announced> {
@@ -116,15 +181,24 @@ impl Subject {
 
     /// The most memory it ever held, octets.
     pub(crate) fn peak_rss_bytes(&self) -> anyhow::Result<f64> {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line
             .and_then(|line| line.trim().strip_suffix(" kB"))
-            .context("no VmHWM")?;
+            .with_context(|| format!("no {name}"))?;
         Ok(kib.trim().parse::<f64>()? * 1024.0)
     }
 
-    /// Octets of its journal so far.
+    /// The memory that it holds, octets.
+    pub(crate) fn rss_bytes(&self) -> anyhow::Result<f64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// Octets of its journal so far; 0 for a rival.
     pub(crate) fn journal_bytes(&self) -> u64 {
         let journal = self.folder.path().join("recordings/run/journal.ndjson");
         fs::metadata(journal).map_or(0, |journal| journal.len())

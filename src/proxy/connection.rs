@@ -196,7 +196,7 @@ impl Connection {
         journey: &mut Journey,
     ) -> Result<TcpStream, DialError> {
         let live = &self.context.live;
-        let entry = live.begin(None, target.host(), String::new(), Phase::Dns);
+        let entry = live.begin(None, target.host(), None, Phase::Dns);
         dialer
             .connect(target, true, journey, &|phase| entry.enter(phase))
             .await

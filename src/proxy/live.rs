@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{ExchangeId, Phase};
+use crate::gomod::Route;
 
 /// Something in flight.
 #[derive(Debug, Clone)]
@@ -42,9 +43,16 @@ pub struct Live {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    entries: BTreeMap<u64, InFlight>,
+    entries: BTreeMap<u64, Line>,
     done: u64,
     bytes: u64,
+}
+
+/// An entry whose words are made when somebody looks: most are over before that.
+#[derive(Debug)]
+struct Line {
+    entry: InFlight,
+    route: Option<Arc<Route>>,
 }
 
 /// How much has passed.
@@ -67,7 +75,15 @@ impl Live {
 
     /// Everything in flight, oldest first.
     pub fn in_flight(&self) -> Vec<InFlight> {
-        self.lock().entries.values().cloned().collect()
+        let state = self.lock();
+        let lines = state.entries.values().map(|line| InFlight {
+            what: line
+                .route
+                .as_ref()
+                .map_or_else(String::new, |route| route.what()),
+            ..line.entry.clone()
+        });
+        lines.collect()
     }
 
     /// What has passed so far.
@@ -89,7 +105,7 @@ impl Live {
         &self,
         id: Option<ExchangeId>,
         host: &str,
-        what: String,
+        route: Option<Arc<Route>>,
         phase: Phase,
     ) -> Entry {
         let now = self.clock.now();
@@ -99,7 +115,7 @@ impl Live {
         let entry = InFlight {
             id,
             host: host.to_owned(),
-            what,
+            what: String::new(),
             phase,
             started: now,
             progress: now,
@@ -107,7 +123,7 @@ impl Live {
             address: None,
             client_holds: false,
         };
-        state.entries.insert(key, entry);
+        state.entries.insert(key, Line { entry, route });
         Entry {
             live: self.clone(),
             key,
@@ -158,8 +174,8 @@ impl Entry {
 
     fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
         let now = self.live.clock.now();
-        if let Some(entry) = self.live.lock().entries.get_mut(&self.key) {
-            change(entry, now);
+        if let Some(line) = self.live.lock().entries.get_mut(&self.key) {
+            change(&mut line.entry, now);
         }
     }
 }
@@ -167,7 +183,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut state = self.live.lock();
-        let Some(entry) = state.entries.remove(&self.key) else {
+        let Some(Line { entry, .. }) = state.entries.remove(&self.key) else {
             return;
         };
         if entry.id.is_some() {
@@ -184,8 +200,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_entry_is_there_until_it_is_dropped() {
         let live = Live::new(Clock::start());
-        let dial = live.begin(None, "a.example", String::new(), Phase::Dns);
-        let entry = live.begin(Some(1), "a.example", "list m".into(), Phase::Wait);
+        let dial = live.begin(None, "a.example", None, Phase::Dns);
+        let route = Arc::new(Route::of("https://a.example/rsc.io/quote/@v/list", &[]));
+        let entry = live.begin(Some(1), "a.example", Some(route), Phase::Wait);
         tokio::time::advance(std::time::Duration::from_secs(3)).await;
         entry.enter(Phase::Receive);
         entry.add_bytes(10);
@@ -197,6 +214,7 @@ mod tests {
             (only.phase, only.bytes, only.client_holds),
             (Phase::Receive, 10, true)
         );
+        assert_eq!(only.what, "list rsc.io/quote");
         assert_eq!(only.progress.micros_since(only.started), 3_000_000);
         drop(entry);
         assert_eq!(

@@ -102,7 +102,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silence_is_told_to_whoever_waits_in_short_turns() {
         let live = Live::new(Clock::start());
-        let _one = live.begin(Some(1), "sum.golang.org", "lookup a".into(), Phase::Wait);
+        let _one = live.begin(Some(1), "sum.golang.org", None, Phase::Wait);
         let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
         let turn = Duration::from_millis(250);
         while tokio::time::timeout(turn, stalls.next()).await.is_err() {
@@ -117,9 +117,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silence_is_told_once_a_host_and_again_after_a_minute() {
         let live = Live::new(Clock::start());
-        let one = live.begin(Some(1), "sum.golang.org", "lookup a".into(), Phase::Wait);
-        let _two = live.begin(Some(2), "sum.golang.org", "lookup b".into(), Phase::Wait);
-        let _held = live.begin(Some(3), "slow.example", "zip c".into(), Phase::Blocked);
+        let one = live.begin(Some(1), "sum.golang.org", None, Phase::Wait);
+        let _two = live.begin(Some(2), "sum.golang.org", None, Phase::Wait);
+        let _held = live.begin(Some(3), "slow.example", None, Phase::Blocked);
         let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
         let first = stalls.next().await;
         assert!((10..=11).contains(&seconds(&live)), "{}", seconds(&live));

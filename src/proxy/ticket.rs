@@ -43,7 +43,7 @@ pub(super) struct Ticket {
     method: String,
     url: String,
     host: String,
-    pub(super) route: Route,
+    pub(super) route: Arc<Route>,
     pub(super) entry: Entry,
     stamps: Stamps,
     head: Option<Head>,
@@ -124,7 +124,7 @@ impl Ticket {
             headers: recorded(&context.redactor, headers::fields(&request.headers)),
         };
         // From what is left after redaction: it goes to the log and the terminal.
-        let route = Route::of(&begin.url, &context.bases);
+        let route = Arc::new(Route::of(&begin.url, &context.bases));
         let ticket = Self {
             id,
             span: begin.span,
@@ -133,7 +133,7 @@ impl Ticket {
             host: host.to_owned(),
             entry: context
                 .live
-                .begin(Some(id), host, route.what(), Phase::Blocked),
+                .begin(Some(id), host, Some(Arc::clone(&route)), Phase::Blocked),
             route,
             stamps: Stamps {
                 started,
