@@ -3,7 +3,7 @@
 use super::Redactor;
 use super::fields::is_scheme;
 use super::names::{is_secret_query_key, is_secret_word};
-use super::url::has_password;
+use super::url::{ends_in_password, has_password};
 
 /// A word after `Basic` or `Bearer` is a credential from this many octets on.
 const CREDENTIAL_BYTES: usize = 8;
@@ -33,8 +33,15 @@ impl Redactor {
                 is_changed = true;
                 continue;
             }
-            let word_len = rest.find(ends_word).unwrap_or(rest.len());
-            let (word, behind) = rest.split_at(word_len);
+            if sense == Sense::Value
+                && let Some((redacted_value, len)) = self.quoted(rest)
+            {
+                redacted.push_str(&redacted_value);
+                is_changed |= redacted_value != rest[..len];
+                (rest, sense) = (&rest[len..], Sense::Nothing);
+                continue;
+            }
+            let (word, behind) = rest.split_at(word_len(rest, sense));
             if !word.is_empty() {
                 let new = self.word(word, sense);
                 is_changed |= new.as_deref().is_some_and(|new| new != word);
@@ -50,6 +57,26 @@ impl Redactor {
             rest = behind;
         }
         is_changed.then_some(redacted)
+    }
+
+    /// A secret in quotes, or a scheme's parameters up to the end of the line; and the length of
+    /// what it takes the place of.
+    fn quoted(&self, text: &str) -> Option<(String, usize)> {
+        let quote = text.chars().next()?;
+        if matches!(quote, '"' | '\'' | '`') {
+            let inside = &text[1..];
+            let len = closing(inside, quote).filter(|len| *len > 0)?;
+            let secret = &inside[..len];
+            let redacted = match secret.split_once(' ') {
+                Some((scheme, _)) if is_scheme(scheme) => self.credentials(secret),
+                _ => self.mark_whole(secret),
+            };
+            return Some((format!("{quote}{redacted}{quote}"), len + 2));
+        }
+        let line = &text[..text.find('\n').unwrap_or(text.len())];
+        let (scheme, secret) = line.split_once(' ')?;
+        let is_list = is_scheme(scheme) && secret.contains('=') && secret.contains(',');
+        is_list.then(|| (format!("{scheme} {}", self.mark_whole(secret)), line.len()))
     }
 
     /// One word with its secrets and all tokens marked.
@@ -122,11 +149,9 @@ impl Redactor {
             if i > 0 {
                 redacted.push('&');
             }
-            match pair.split_once('=') {
-                Some((name, value))
-                    if is_secret_word(last_name(name))
-                        || word.contains(['?', '&']) && is_secret_query_key(last_name(name)) =>
-                {
+            let is_query = word.contains(['?', '&']);
+            match secret_pair(pair, is_query) {
+                Some((name, value)) => {
                     let (secret, tail) = without_punctuation(value);
                     redacted.push_str(name);
                     redacted.push('=');
@@ -150,6 +175,56 @@ impl Redactor {
         (is_host && has_password(userinfo) && !userinfo.contains('/'))
             .then(|| format!("{}@{host}", self.mark_decoded(userinfo)))
     }
+}
+
+/// The first name of a secret in `-ldflags=-X=main.token=x`, and its value.
+fn secret_pair(pair: &str, is_query: bool) -> Option<(&str, &str)> {
+    let signs = pair.match_indices('=');
+    let mut split = signs.map(|(at, _)| (&pair[..at], &pair[at + 1..]));
+    split.find(|(name, _)| {
+        let name = last_name(name);
+        is_secret_word(name) || is_query && is_secret_query_key(name)
+    })
+}
+
+/// The length of the first word; a secret goes on behind a quote that no white space follows.
+fn word_len(text: &str, sense: Sense) -> usize {
+    let end = |from: usize| {
+        let found = text[from..].find(ends_word);
+        found.map_or(text.len(), |at| from + at)
+    };
+    let mut len = end(0);
+    let goes_on = |len: usize| {
+        let mut next = text[len..].chars();
+        let sign = next
+            .next()
+            .filter(|c| !c.is_whitespace() && !c.is_control());
+        sign.is_some() && next.next().is_some_and(char::is_alphanumeric)
+    };
+    let word = &text[..len];
+    let is_url = ends_in_password(word);
+    let is_secret = sense == Sense::Value
+        || secret_pair(word, false).is_some_and(|(_, secret)| !secret.is_empty());
+    while len > 0 && (is_secret || is_url) && goes_on(len) {
+        len = end(len + 1);
+    }
+    match is_secret || text[..len].contains('@') {
+        true => len,
+        false => word.len(),
+    }
+}
+
+/// Where the quote closes; `\` escapes it.
+fn closing(inside: &str, quote: char) -> Option<usize> {
+    let mut is_escaped = false;
+    inside
+        .char_indices()
+        .find(|(_, c)| {
+            let closes = *c == quote && !is_escaped;
+            is_escaped = *c == '\\' && !is_escaped;
+            closes
+        })
+        .map(|(at, _)| at)
 }
 
 /// What the words before make of the next one.
