@@ -132,7 +132,6 @@ fn logs(global: &Global) -> Result<(), Failure> {
             LogFormat::Text => Format::Text,
             LogFormat::Json => Format::Json,
         },
-        colour: look.colour,
     })?;
     Ok(())
 }
