@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 
 use super::Redactor;
 use super::names::is_secret_word;
+use super::text::secret_pair;
 use super::url::ends_in_password;
 
 impl Redactor {
@@ -78,8 +79,15 @@ impl Redactor {
         {
             return Some(format!("{flag}{redacted}"));
         }
+        let is_line = word.contains(char::is_whitespace);
+        if let Some((name, value)) = secret_pair(word, false)
+            && !is_line
+            && !word.contains('?')
+        {
+            return Some(format!("{name}={}", self.mark(value)));
+        }
         let redacted = self.changed_text(word);
-        if !word.contains(char::is_whitespace) {
+        if !is_line {
             return redacted;
         }
         Some(self.flags_in_line(redacted.as_deref().unwrap_or(word)))
@@ -155,6 +163,9 @@ impl Next {
     }
 }
 
+/// No userinfo is longer.
+const USERINFO_BYTES: usize = 512;
+
 /// What stands between the entries of GOPROXY and GOSUMDB.
 const SEPARATORS: [char; 3] = [',', '|', ' '];
 
@@ -165,12 +176,12 @@ fn entry_len(value: &str) -> usize {
         found.map_or(value.len(), |at| from + at)
     };
     let first = end(0);
-    match value.find('@') {
-        Some(at)
-            if ends_in_password(&value[..first]) && value[..at].matches("://").count() == 1 =>
-        {
-            end(at)
-        }
+    if !ends_in_password(&value[..first]) {
+        return first;
+    }
+    let octets = value.bytes().take(USERINFO_BYTES);
+    match octets.enumerate().find(|(_, octet)| *octet == b'@') {
+        Some((at, _)) if value[..at].matches("://").count() == 1 => end(at),
         _ => first,
     }
 }

@@ -150,6 +150,7 @@ pub(super) fn is_scheme(word: &str) -> bool {
 /// Only then is a value worth reading word by word.
 fn may_hold_url(value: &[u8]) -> bool {
     value.contains(&b'@')
+        || value.starts_with(b"-----BEGIN ")
         || value.contains(&b'?') && value.contains(&b'=')
         || value.windows(3).any(|three| three == b"://")
 }

@@ -48,7 +48,9 @@ impl Redactor {
                 redacted.push_str(new.as_deref().unwrap_or(word));
                 sense = sense.after(word);
             }
-            let gap_len = behind.chars().next().map_or(0, char::len_utf8);
+            // A key's beginning ends a word too, and is no gap.
+            let gap = behind.chars().next().filter(|c| ends_word(*c));
+            let gap_len = gap.map_or(0, char::len_utf8);
             let (gap, behind) = behind.split_at(gap_len);
             if gap == "\n" {
                 sense = Sense::Nothing;
@@ -145,7 +147,7 @@ impl Redactor {
             return None;
         }
         let mut redacted = String::with_capacity(word.len() + 16);
-        for (i, pair) in word.split('&').enumerate() {
+        for (i, pair) in pairs(word).enumerate() {
             if i > 0 {
                 redacted.push('&');
             }
@@ -178,12 +180,31 @@ impl Redactor {
 }
 
 /// The first name of a secret in `-ldflags=-X=main.token=x`, and its value.
-fn secret_pair(pair: &str, is_query: bool) -> Option<(&str, &str)> {
+pub(super) fn secret_pair(pair: &str, is_query: bool) -> Option<(&str, &str)> {
     let signs = pair.match_indices('=');
     let mut split = signs.map(|(at, _)| (&pair[..at], &pair[at + 1..]));
     split.find(|(name, _)| {
         let name = last_name(name);
         is_secret_word(name) || is_query && is_secret_query_key(name)
+    })
+}
+
+/// What `&` separates; what has no `=` belongs to what stands before it.
+fn pairs(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(word);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let ends = text.match_indices('&').map(|(at, _)| at);
+        let is_pair = |from: &str| {
+            from.split('&')
+                .next()
+                .is_some_and(|pair| pair.contains('='))
+        };
+        let Some(end) = ends.into_iter().find(|at| is_pair(&text[at + 1..])) else {
+            return rest.take();
+        };
+        rest = Some(&text[end + 1..]);
+        Some(&text[..end])
     })
 }
 
@@ -194,6 +215,10 @@ fn word_len(text: &str, sense: Sense) -> usize {
         found.map_or(text.len(), |at| from + at)
     };
     let mut len = end(0);
+    let key = text[..len].rfind(BEGIN.trim_end()).filter(|at| *at > 0);
+    if let Some(at) = key.filter(|at| private_key_len(&text[*at..]).is_some()) {
+        return at;
+    }
     let goes_on = |len: usize| {
         let mut next = text[len..].chars();
         let sign = next
@@ -283,7 +308,12 @@ fn ends_word(c: char) -> bool {
 /// The name at the end of `main.token`, `--token`, `?token`, `,token`.
 fn last_name(text: &str) -> &str {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let end = text.trim_end_matches(|c| !is_part(c));
+    // No name is longer: a long row of signs is not read over and over.
+    let mut from = text.len().saturating_sub(256);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let end = text[from..].trim_end_matches(|c| !is_part(c));
     let start = end.rfind(|c| !is_part(c));
     let name = start.map_or(end, |start| &end[start..]);
     name.trim_start_matches(|c| !is_part(c))
@@ -321,11 +351,18 @@ fn is_credential(word: &str) -> bool {
             .any(|b| !b.is_ascii_lowercase() && !b",.:!?".contains(&b))
 }
 
+/// How a key begins in PEM.
+const BEGIN: &str = "-----BEGIN ";
+
 /// The length of the PEM private key that `text` begins with (RFC 7468), up to the end if unfinished.
 fn private_key_len(text: &str) -> Option<usize> {
     const END: &str = "PRIVATE KEY-----";
-    let label = text.strip_prefix("-----BEGIN ")?;
-    let first = label.find(END).filter(|at| *at < 30)?;
+    let label = text.strip_prefix(BEGIN)?;
+    // The words before it are few: `ENCRYPTED`, `OPENSSH`.
+    let head = &label.as_bytes()[..label.len().min(30 + END.len())];
+    let first = head
+        .windows(END.len())
+        .position(|window| window == END.as_bytes())?;
     let body = &label[first + END.len()..];
     let len = body.find(END).map_or(body.len(), |at| at + END.len());
     Some(text.len() - body.len() + len)

@@ -112,7 +112,7 @@ impl Redactor {
         let mut start = 0;
         for element in path.split('/') {
             let redacted = if is_token_behind(before, element) {
-                Some(self.mark(element))
+                Some(self.mark_decoded(element))
             } else {
                 match self.path_pairs(element) {
                     None if is_plain => None,
@@ -256,6 +256,8 @@ pub fn url_without_secrets(url: &str) -> String {
 ///
 /// No dots, dashes or signs: a module's own name behind `/token/` has few digits, a version has dots.
 fn is_token_behind(before: &str, element: &str) -> bool {
+    let decoded = decoded(element);
+    let element = decoded.as_deref().unwrap_or(element);
     element.len() >= RANDOM_BYTES
         && before.len() <= 12
         && TOKEN_ELEMENTS

@@ -108,6 +108,9 @@ pub(super) fn not_promised(place: Place, shape: usize) -> Option<&'static str> {
             Some("in running text, white space and separators end a secret that is not in quotes")
         }
         GoFlags if template.contains(' ') => Some("a space ends a flag"),
+        GoProxy if name == "OAuth code" => {
+            Some("`user:4/…@host` unencoded: digits and a slash are a port and a path")
+        }
         _ => None,
     }
 }
@@ -122,6 +125,11 @@ fn looks_random(template: &str) -> bool {
 /// Of what is put there, nothing is ever recorded, redacted or not.
 pub(super) fn is_never_recorded(place: Place) -> bool {
     matches!(place, ConnectUserinfo | Environment)
+}
+
+/// What the HTTP parser drops: a reason phrase that is not ASCII.
+pub(super) fn is_dropped(place: Place, shape: usize) -> bool {
+    matches!(place, Reason | ParentsReason) && !SHAPES[shape].1.is_ascii()
 }
 
 /// One secret in one place.
