@@ -305,18 +305,19 @@ fn ends_word(c: char) -> bool {
         )
 }
 
+/// More signs than these behind a name, or a name of more characters, is none: so a long row of
+/// either is not read over and over.
+const SIGNS: usize = 8;
+const NAME: usize = 256;
+
 /// The name at the end of `main.token`, `--token`, `?token`, `,token`.
 fn last_name(text: &str) -> &str {
-    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    // No name is longer: a long row of signs is not read over and over.
-    let mut from = text.len().saturating_sub(256);
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    let end = text[from..].trim_end_matches(|c| !is_part(c));
-    let start = end.rfind(|c| !is_part(c));
-    let name = start.map_or(end, |start| &end[start..]);
-    name.trim_start_matches(|c| !is_part(c))
+    let is_part = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let signs = text.chars().rev().take(SIGNS).take_while(|c| !is_part(c));
+    let end = text.len() - signs.map(char::len_utf8).sum::<usize>();
+    let name = text[..end].chars().rev().take(NAME).take_while(is_part);
+    let start = end - name.map(char::len_utf8).sum::<usize>();
+    &text[start..end]
 }
 
 /// How many octets before `://` are the scheme's.
