@@ -124,7 +124,6 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
 }
 
 fn logs(global: &Global) -> Result<(), Failure> {
-    let look = terminal::Look::of_stderr(global);
     telemetry::install(&Logs {
         verbose: global.verbose,
         file: global.log_file.clone(),
@@ -132,7 +131,6 @@ fn logs(global: &Global) -> Result<(), Failure> {
             LogFormat::Text => Format::Text,
             LogFormat::Json => Format::Json,
         },
-        colour: look.colour,
     })?;
     Ok(())
 }

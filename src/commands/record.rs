@@ -75,7 +75,7 @@ pub(super) async fn record(
         true => Redactor::off(),
         false => Redactor::new(tls::random()),
     };
-    say_beforehand(args, global, &session);
+    say_beforehand(args, global, &session, &redactor);
     let manifest = setup::manifest(args, &session, &redactor, &policy);
     let name = (naming.name(), naming.dir.clone());
     let bases = replay::bases(&manifest.go_env);
@@ -102,8 +102,9 @@ pub(super) async fn record(
     writing.close(args, global, served).await
 }
 
-fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
+fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session, redactor: &Redactor) {
     if let Some(why) = &session.go.defaults_because {
+        let why = redactor.text(why);
         say(
             global,
             format!("modtape: {why}; taking Go's default GOPROXY and GOSUMDB"),

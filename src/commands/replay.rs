@@ -139,12 +139,14 @@ fn settings(
     if args.keep_env {
         return Vec::new();
     }
+    let redactor = Redactor::new(tls::random());
     let recorded = child::replayed_settings(&recording.manifest().go_env);
     for (name, value) in &recorded {
         let own = session.go.get(name);
         if own != value && name != "GOAUTH" && session.go.defaults_because.is_none() {
             let own = if own.is_empty() { "(not set)" } else { own };
-            let own = super::terminal::plain(own).into_owned();
+            let own = redactor.go_setting(name, own);
+            let own = super::terminal::plain(&own).into_owned();
             let value = super::terminal::plain(value).into_owned();
             say(
                 global,

@@ -17,7 +17,7 @@ const NAME: &str = "modtape: ";
 ///
 /// go prints at most 8 lines of 81 characters, up to the first empty one (cmd/go/internal/web).
 pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> Response<Outgoing> {
-    let body = Bytes::from(format!("{NAME}{text}\n"));
+    let body = Bytes::from(format!("{NAME}{}\n", ticket.redacted(text)));
     let mut response = Response::new(Outgoing::Whole(Full::new(body.clone())));
     *response.status_mut() = status;
     let fields = response.headers_mut();

@@ -272,7 +272,7 @@ pub(super) fn note_opened(
         let tried = journey.tries.iter().map(|tried| Tried {
             addr: tried.addr.to_string(),
             took_us: tried.took_us,
-            error: tried.error.clone(),
+            error: tried.error.as_ref().map(text),
         });
         tried.collect()
     });

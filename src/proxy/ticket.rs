@@ -170,6 +170,11 @@ impl Ticket {
         self.stamps.sent = slot.or_else(|| self.stamps.sent.take());
     }
 
+    /// A text of our own without the secrets that a peer put in it.
+    pub(super) fn redacted(&self, text: &str) -> String {
+        self.context.redactor.text(text)
+    }
+
     /// The present instant.
     pub(super) fn now(&self) -> Timestamp {
         self.context.clock.now()
@@ -229,7 +234,7 @@ impl Ticket {
         let end = End {
             id: self.id,
             status: head.status.as_u16(),
-            reason: head.reason,
+            reason: head.reason.map(|reason| redactor.octets(reason)),
             version: head.version.to_owned(),
             headers: recorded(redactor, head.headers),
             trailers: trailers.map_or_else(Vec::new, |trailers| {

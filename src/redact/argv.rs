@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 
 use super::Redactor;
 use super::names::is_secret_word;
+use super::text::secret_pair;
+use super::url::ends_in_password;
 
 impl Redactor {
     /// A command's words with marks for their secrets: the value of `--token X` and
@@ -27,29 +29,30 @@ impl Redactor {
             .collect()
     }
 
+    /// One of go's settings: GOFLAGS is a command line, the others are lists of URLs.
+    pub fn go_setting(&self, name: &str, value: &str) -> String {
+        match name {
+            "GOFLAGS" => self.argv(&value.split(' ').collect::<Vec<_>>()).join(" "),
+            _ => self.goproxy(value),
+        }
+    }
+
     /// The value of GOPROXY, GOSUMDB and their like: URLs between `,`, `|` and spaces.
     pub fn goproxy(&self, value: &str) -> String {
-        value
-            .split_inclusive([',', '|', ' '])
-            .map(|piece| {
-                let entry = piece.trim_end_matches([',', '|', ' ']);
-                format!("{}{}", self.url(entry), &piece[entry.len()..])
-            })
-            .collect()
+        let mut redacted = String::with_capacity(value.len() + 16);
+        let mut rest = value;
+        while !rest.is_empty() {
+            let (entry, behind) = rest.split_at(entry_len(rest));
+            redacted.push_str(&self.url(entry));
+            rest = behind.trim_start_matches(SEPARATORS);
+            redacted.push_str(&behind[..behind.len() - rest.len()]);
+        }
+        redacted
     }
 
     fn argument(&self, word: &str, next: Next) -> Option<String> {
-        match next {
-            Next::Secret if !word.starts_with('-') => return Some(self.mark(word)),
-            Next::Account if !word.starts_with('-') && word.contains(':') => {
-                return Some(self.mark(word));
-            }
-            Next::Field => {
-                if let Some(redacted) = self.field_line(word) {
-                    return Some(redacted);
-                }
-            }
-            _ => {}
+        if let Some(redacted) = self.behind(word, next) {
+            return Some(redacted);
         }
         if let Some((name, value)) = word.split_once('=')
             && is_name(name)
@@ -58,11 +61,66 @@ impl Redactor {
             if is_secret_word(name) {
                 return Some(format!("{name}={}", self.mark(value)));
             }
-            if name.to_ascii_uppercase().contains("PROXY") && !value.contains(char::is_whitespace) {
+            if let Some(redacted) = self.behind(value, Next::after(name)) {
+                return Some(format!("{name}={redacted}"));
+            }
+            let is_proxy = name.to_ascii_uppercase().contains("PROXY");
+            if begins_url(value) || is_proxy && !value.contains(char::is_whitespace) {
                 return Some(format!("{name}={}", self.goproxy(value)));
             }
         }
-        self.changed_text(word)
+        if begins_url(word) {
+            return Some(self.goproxy(word));
+        }
+        // curl takes a short flag and its value in one word.
+        if let (Some(flag), Some(value)) = (word.get(..2), word.get(2..))
+            && matches!(flag, "-u" | "-U" | "-H" | "-b")
+            && let Some(redacted) = self.behind(value, Next::after(flag))
+        {
+            return Some(format!("{flag}{redacted}"));
+        }
+        let is_line = word.contains(char::is_whitespace);
+        if let Some((name, value)) = secret_pair(word, false)
+            && !is_line
+            && !word.contains('?')
+        {
+            return Some(format!("{name}={}", self.mark(value)));
+        }
+        let redacted = self.changed_text(word);
+        if !is_line {
+            return redacted;
+        }
+        Some(self.flags_in_line(redacted.as_deref().unwrap_or(word)))
+    }
+
+    /// A word whose meaning the flag before it gives.
+    fn behind(&self, word: &str, next: Next) -> Option<String> {
+        match next {
+            Next::Secret if !word.starts_with('-') => Some(self.mark(word)),
+            Next::Account if !word.starts_with('-') && word.contains(':') => Some(self.mark(word)),
+            Next::Cookie if word.contains('=') => Some(self.cookie(word, false)),
+            Next::Field => self.field_line(word),
+            _ => None,
+        }
+    }
+
+    /// A shell's line in one word: the values of its flags.
+    fn flags_in_line(&self, line: &str) -> String {
+        let mut next = Next::Any;
+        let mut redacted = String::with_capacity(line.len() + 16);
+        for piece in line.split_inclusive(char::is_whitespace) {
+            let word = piece.trim_end();
+            match next {
+                Next::Secret | Next::Account => {
+                    let new = self.behind(word, next);
+                    redacted.push_str(new.as_deref().unwrap_or(word));
+                }
+                _ => redacted.push_str(word),
+            }
+            redacted.push_str(&piece[word.len()..]);
+            next = Next::after(word);
+        }
+        redacted
     }
 
     /// `Name: value`, as curl takes it.
@@ -85,6 +143,8 @@ enum Next {
     Account,
     /// A header field behind curl's `-H`.
     Field,
+    /// Cookies behind curl's `-b`.
+    Cookie,
 }
 
 impl Next {
@@ -92,6 +152,7 @@ impl Next {
         match word {
             "-u" | "--user" | "--proxy-user" | "-U" => return Self::Account,
             "-H" | "--header" | "--proxy-header" => return Self::Field,
+            "-b" | "--cookie" => return Self::Cookie,
             _ => {}
         }
         let name = word.trim_start_matches('-');
@@ -100,6 +161,36 @@ impl Next {
         }
         Self::Any
     }
+}
+
+/// No userinfo is longer.
+const USERINFO_BYTES: usize = 512;
+
+/// What stands between the entries of GOPROXY and GOSUMDB.
+const SEPARATORS: [char; 3] = [',', '|', ' '];
+
+/// The first entry's length; a password in it may hold separators that should have been encoded.
+fn entry_len(value: &str) -> usize {
+    let end = |from: usize| {
+        let found = value[from..].find(SEPARATORS);
+        found.map_or(value.len(), |at| from + at)
+    };
+    let first = end(0);
+    if !ends_in_password(&value[..first]) {
+        return first;
+    }
+    let octets = value.bytes().take(USERINFO_BYTES);
+    match octets.enumerate().find(|(_, octet)| *octet == b'@') {
+        Some((at, _)) if value[..at].matches("://").count() == 1 => end(at),
+        _ => first,
+    }
+}
+
+/// `scheme://…`
+fn begins_url(word: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    word.split_once("://")
+        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(is_part))
 }
 
 /// A flag's or a variable's name.

@@ -1,12 +1,12 @@
 //! Secrets in header and trailer fields.
 
 use super::Redactor;
-use super::names::is_secret_field;
+use super::names::{is_secret_field, may_name_secret};
 use super::token::find;
 use crate::exchange::{Fields, Octets};
 
 /// Authentication schemes (IANA's registry, and some that are only used): the word stays readable.
-const SCHEMES: [&str; 14] = [
+const SCHEMES: [&str; 15] = [
     "basic",
     "bearer",
     "digest",
@@ -21,6 +21,23 @@ const SCHEMES: [&str; 14] = [
     "aws4-hmac-sha256",
     "goog4-rsa-sha256",
     "scram-sha-256",
+    "oauth",
+];
+
+/// Attributes of Set-Cookie (RFC 6265 section 4.1, and its successor's): what else stands there
+/// was no attribute, but a further part of the value or a further cookie.
+const ATTRIBUTES: [&str; 11] = [
+    "",
+    "comment",
+    "domain",
+    "expires",
+    "httponly",
+    "max-age",
+    "partitioned",
+    "path",
+    "priority",
+    "samesite",
+    "secure",
 ];
 
 impl Redactor {
@@ -55,13 +72,28 @@ impl Redactor {
         };
         match Rule::of(name) {
             Rule::Credentials => Some(self.credentials(text)),
-            Rule::Cookie => Some(self.cookie(text, usize::MAX)),
-            Rule::SetCookie => Some(self.cookie(text, 1)),
+            Rule::Cookie => Some(self.with_tokens(self.cookie(text, false))),
+            Rule::SetCookie => Some(self.with_tokens(self.cookie(text, true))),
             Rule::Url => self.changed_url(text),
             Rule::Plain if is_secret_field(name) => Some(self.mark(text)),
-            Rule::Plain if may_hold_url(value) => self.changed_text(text),
+            Rule::Plain if may_hold_url(value) || may_name_secret(text) => self.changed_text(text),
             Rule::Plain => self.tokens(text),
         }
+    }
+
+    /// A reason phrase or the like: text, in whatever octets.
+    pub fn octets(&self, octets: Octets) -> Octets {
+        if !self.is_on() {
+            return octets;
+        }
+        match self.changed_text(&String::from_utf8_lossy(&octets.0)) {
+            Some(redacted) => Octets::from(redacted),
+            None => octets,
+        }
+    }
+
+    fn with_tokens(&self, text: String) -> String {
+        self.tokens(&text).unwrap_or(text)
     }
 
     /// `Basic dXNlcjpwYXNz` becomes `Basic redacted:…`; without a known scheme nothing stays.
@@ -74,30 +106,38 @@ impl Redactor {
         }
     }
 
-    /// The first `count` pairs keep their names and lose their values; what follows stays
-    /// (RFC 6265 section 4: attributes of Set-Cookie).
-    pub(super) fn cookie(&self, value: &str, count: usize) -> String {
+    /// Names stay and values go; of Set-Cookie the attributes stay too.
+    pub(super) fn cookie(&self, value: &str, is_set: bool) -> String {
         let mut redacted = String::with_capacity(value.len() + 16);
         for (i, pair) in value.split(';').enumerate() {
             if i > 0 {
                 redacted.push(';');
             }
-            match pair.split_once('=') {
-                _ if i >= count => redacted.push_str(pair),
-                Some((name, secret)) => {
-                    redacted.push_str(name);
-                    redacted.push('=');
-                    redacted.push_str(&self.mark(secret.trim()));
-                }
-                None => {
-                    let secret = pair.trim_start();
-                    redacted.push_str(&pair[..pair.len() - secret.len()]);
-                    redacted.push_str(&self.mark(secret));
-                }
+            let (name, secret) = match pair.split_once('=') {
+                Some((name, secret)) => (&pair[..=name.len()], secret.trim()),
+                None => pair.split_at(pair.len() - pair.trim_start().len()),
+            };
+            if is_set && i > 0 && is_attribute(pair) {
+                redacted.push_str(pair);
+            } else {
+                redacted.push_str(name);
+                redacted.push_str(&self.mark(secret));
             }
         }
         redacted
     }
+}
+
+/// Is this an attribute of Set-Cookie, and nothing else besides?
+fn is_attribute(pair: &str) -> bool {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let name = name.trim();
+    let holds_more =
+        value.contains('=') || !name.eq_ignore_ascii_case("expires") && value.contains(',');
+    !holds_more
+        && ATTRIBUTES
+            .iter()
+            .any(|attribute| attribute.eq_ignore_ascii_case(name))
 }
 
 /// Is this the name of an authentication scheme?
@@ -109,7 +149,10 @@ pub(super) fn is_scheme(word: &str) -> bool {
 
 /// Only then is a value worth reading word by word.
 fn may_hold_url(value: &[u8]) -> bool {
-    value.contains(&b'@') || value.contains(&b'?') && value.contains(&b'=')
+    value.contains(&b'@')
+        || value.starts_with(b"-----BEGIN ")
+        || value.contains(&b'?') && value.contains(&b'=')
+        || value.windows(3).any(|three| three == b"://")
 }
 
 /// How a field's value is read.
@@ -127,9 +170,11 @@ impl Rule {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
             6 if is("cookie") => Self::Cookie,
+            7 if is("cookie2") => Self::Cookie,
             7 if is("referer") => Self::Url,
             8 if is("location") => Self::Url,
             10 if is("set-cookie") => Self::SetCookie,
+            11 if is("set-cookie2") => Self::SetCookie,
             13 if is("authorization") => Self::Credentials,
             16 if is("content-location") => Self::Url,
             19 if is("proxy-authorization") => Self::Credentials,

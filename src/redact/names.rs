@@ -4,14 +4,20 @@
 ///
 /// Signed URLs of Google and Amazon storage, Azure (`sig`), Aliyun (`auth_key`, `OSSAccessKeyId`),
 /// Tencent (`sign`, `q-ak`), CloudFront (`Policy`, `Key-Pair-Id`); OAuth 2 (RFC 6749: `code`).
-const QUERY_KEYS: [&str; 23] = [
+///
+/// PKCE (RFC 7636: `code_verifier`), CAS (`ticket`), SAML, Akamai (`hdnea`, `hdnts`).
+const QUERY_KEYS: [&str; 31] = [
     "assertion",
     "auth",
     "auth_key",
     "authorization",
     "awsaccesskeyid",
     "code",
+    "code_verifier",
     "googleaccessid",
+    "hdnea",
+    "hdnts",
+    "jsessionid",
     "jwt",
     "key",
     "key-pair-id",
@@ -21,21 +27,46 @@ const QUERY_KEYS: [&str; 23] = [
     "policy",
     "pwd",
     "q-ak",
+    "samlrequest",
+    "samlresponse",
     "session",
+    "session_id",
     "sessionid",
     "sid",
     "sig",
     "sign",
+    "ticket",
     "wssecret",
     "x-amz-security-token",
 ];
 
 /// Header fields that are secret as a whole value, besides those with a telling part.
-const FIELDS: [&str; 4] = [
+const FIELDS: [&str; 6] = [
     "authentication-info",
+    "dpop",
+    "key",
     "proxy-authentication-info",
+    "x-auth",
     "x-jfrog-art-api",
-    "x-auth-key",
+];
+
+/// Endings and parts of header fields' names that are telling there, and too common elsewhere.
+const FIELD_ENDS: [&str; 4] = ["-key", "_key", "-auth", "-pat"];
+const FIELD_PARTS: [&str; 6] = [
+    "authorization",
+    "session",
+    "csrf",
+    "xsrf",
+    "jwt",
+    "assertion",
+];
+
+/// Names with such an ending that are no secret: what a cache goes by, and a handshake's nonce.
+const OPEN_FIELDS: [&str; 4] = [
+    "surrogate-key",
+    "cache-key",
+    "x-cache-key",
+    "sec-websocket-key",
 ];
 
 /// Names up to this length are compared without an allocation.
@@ -54,18 +85,34 @@ pub fn is_secret_query_key(key: &str) -> bool {
 pub(super) fn is_secret_field(name: &str) -> bool {
     in_lower_case(name, |name| {
         // `Access-Control-Allow-Credentials: true` tells a browser, and nobody else.
+        let is = |field: &&str| field.as_bytes() == name;
         !name.starts_with(b"access-control-")
-            && (has_telling_part(name) || FIELDS.iter().any(|field| field.as_bytes() == name))
+            && !OPEN_FIELDS.iter().any(is)
+            && (has_telling_part(name)
+                || FIELDS.iter().any(is)
+                || FIELD_ENDS.iter().any(|end| name.ends_with(end.as_bytes()))
+                || FIELD_PARTS.iter().any(|part| holds(name, part.as_bytes())))
     })
+}
+
+/// Is there a word in the text that a secret may follow?
+pub(super) fn may_name_secret(text: &str) -> bool {
+    in_lower_case(text, has_telling_part)
+}
+
+fn holds(name: &[u8], part: &[u8]) -> bool {
+    name.windows(part.len()).any(|window| window == part)
 }
 
 /// Does a variable, a flag or a word of a message with this name hold a secret?
 pub(super) fn is_secret_word(name: &str) -> bool {
     in_lower_case(name, |name| {
-        matches!(name, b"pwd" | b"pat" | b"jwt" | b"sig" | b"authorization")
-            || [&b"_pat"[..], b"_pwd", b"_auth", b"-authorization"]
-                .iter()
-                .any(|end| name.ends_with(end))
+        matches!(
+            name,
+            b"pwd" | b"pat" | b"jwt" | b"sig" | b"authorization" | b"oauth2-bearer"
+        ) || [&b"_pat"[..], b"_pwd", b"_auth", b"-authorization"]
+            .iter()
+            .any(|end| name.ends_with(end))
             || has_telling_part(name)
     })
 }

@@ -36,6 +36,64 @@ const PLACES: &[&str] = &[
     "https://h.corp/x?y=glpat-{}",
 ];
 
+/// What a parser might read again from each of its places.
+const HOSTILE: &[&str] = &[
+    "-----BEGIN ",
+    "-----BEGIN PRIVATE KEY-----",
+    "password=",
+    "token:",
+    "\"token\":\"",
+    "https://a:b,",
+    "https://u:p@h/",
+    "a@b:",
+    "&token=",
+    "=&",
+    ";",
+    "%25",
+    "eyJ",
+    "ghp_",
+    "redacted:",
+    "redacted:0123456789abcdef",
+    "?u=https://",
+    "/token/",
+    "'",
+    "Basic ",
+    "x=;",
+    "://",
+    "user:",
+];
+
+#[test]
+fn hostile_text_takes_no_time_out_of_proportion() {
+    let run = redactor();
+    for piece in HOSTILE {
+        let text = piece.repeat(256 * 1024 / piece.len());
+        let fields: crate::exchange::Fields = [
+            "cookie",
+            "set-cookie",
+            "location",
+            "x-other",
+            "authorization",
+        ]
+        .map(|name| (name.to_owned(), Octets::from(&*text)))
+        .to_vec();
+        let start = std::time::Instant::now();
+        let _ = (
+            run.url(&text),
+            run.text(&text),
+            run.goproxy(&text),
+            run.argv(&[&*text]),
+            run.fields(&fields),
+        );
+        let took = start.elapsed();
+        // A quadratic reading of so much takes minutes; this takes about a tenth of a second.
+        assert!(
+            took < std::time::Duration::from_secs(20),
+            "{piece}: {took:?}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn ordinary_module_urls_stay(url in module_url()) {

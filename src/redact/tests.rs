@@ -60,6 +60,18 @@ const URLS: &[(&str, &str)] = &[
         "https://h.corp/token/*/go",
     ),
     (
+        "https://h.corp/x;jsessionid=hunter2/y",
+        "https://h.corp/x;jsessionid=*/y",
+    ),
+    (
+        "https://h.corp/https://user:hunter2@b.corp/y",
+        "https://h.corp/https://*@b.corp/y",
+    ),
+    (
+        "https://h.corp/x?a=1;token=hunter2",
+        "https://h.corp/x?a=1;token=*",
+    ),
+    (
         "https://h.corp/x?next=https://user:hunter2@b.corp/y",
         "https://h.corp/x?next=https://*@b.corp/y",
     ),
@@ -185,6 +197,37 @@ fn fields_lose_their_secrets_and_keep_what_explains_them() {
             "\"W/5f3c2b1a9d8e7f6a5b4c3d2e\"",
         ),
         ("Authorization", "", ""),
+        ("X-Signing-Key", "hunter2", "*"),
+        ("X-Session-Id", "hunter2", "*"),
+        ("X-Csrf", "hunter2", "*"),
+        ("X-Registry-Auth", "hunter2", "*"),
+        ("Surrogate-Key", "all", "all"),
+        (
+            "Set-Cookie",
+            "sid=\"a;b\"; Path=/, c=d; Secure",
+            "sid=*;*; Path=*; Secure",
+        ),
+        (
+            "Set-Cookie",
+            "a=b; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
+            "a=*; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
+        ),
+        ("X-Debug", "password=hunter2 retry", "password=* retry"),
+        (
+            "X-Key-Pem",
+            "-----BEGIN PRIVATE KEY----- a -----END PRIVATE KEY-----",
+            "*",
+        ),
+        (
+            "Link",
+            "<https://h/token/5f3c2b1a9d8e7f6a5b4c3d2e>",
+            "<https://h/token/*>",
+        ),
+        (
+            "Content-Type",
+            "text/plain; charset=utf-8",
+            "text/plain; charset=utf-8",
+        ),
     ] {
         assert_eq!(field(name, value), expected, "{name}: {value}");
     }
@@ -235,6 +278,18 @@ fn messages_lose_their_secrets_and_stay_readable() {
         ("sent Bearer abcDEF123456 to it", "sent Bearer * to it"),
         ("-X main.apiToken=hunter2 -v", "-X main.apiToken=* -v"),
         ("a=1&sig=hunter2&b=2", "a=1&sig=*&b=2"),
+        ("password=hun\"ter2 x", "password=* x"),
+        ("\"password\": \"hun ter2\", x", "\"password\": \"*\", x"),
+        ("password=hun&ter2", "password=*"),
+        (
+            "Authorization: Digest username=\"u\", response=\"r\"\nx",
+            "Authorization: Digest *\nx",
+        ),
+        (
+            "Get https://u:hun\"ter2@h.corp/: EOF",
+            "Get https://*@h.corp/: EOF",
+        ),
+        ("-ldflags=-X=main.token=hunter2", "-ldflags=-X=main.token=*"),
         (
             "-----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY-----\nx",
             "*\nx",
@@ -315,6 +370,12 @@ fn command_lines_lose_their_secrets() {
         "sh",
         "-c",
         "TOKEN=hunter2 go get",
+        "-uuser:hunter2",
+        "--user=user:hunter2",
+        "-b",
+        "sid=hunter2",
+        "curl -u user:hunter2 -v",
+        "https://u:hun ter2@h/",
     ];
     let expected = [
         "curl",
@@ -323,6 +384,12 @@ fn command_lines_lose_their_secrets() {
         "sh",
         "-c",
         "TOKEN=*",
+        "-u*",
+        "--user=*",
+        "-b",
+        "sid=*",
+        "curl -u * -v",
+        "https://*@h/",
     ];
     let redacted = redactor().argv(&words.map(std::ffi::OsString::from));
     assert_eq!(
@@ -346,6 +413,7 @@ fn settings_keep_their_separators() {
             "sums.corp+0a0b0c0d+AZ09 https://u:p@sums.corp",
             "sums.corp+0a0b0c0d+AZ09 https://*@sums.corp",
         ),
+        ("https://u:p,q|r s@a.b|direct", "https://*@a.b|direct"),
         ("off", "off"),
         ("", ""),
     ] {

@@ -3,7 +3,7 @@
 use super::Redactor;
 use super::fields::is_scheme;
 use super::names::{is_secret_query_key, is_secret_word};
-use super::url::has_password;
+use super::url::{ends_in_password, has_password};
 
 /// A word after `Basic` or `Bearer` is a credential from this many octets on.
 const CREDENTIAL_BYTES: usize = 8;
@@ -33,15 +33,24 @@ impl Redactor {
                 is_changed = true;
                 continue;
             }
-            let word_len = rest.find(ends_word).unwrap_or(rest.len());
-            let (word, behind) = rest.split_at(word_len);
+            if sense == Sense::Value
+                && let Some((redacted_value, len)) = self.quoted(rest)
+            {
+                redacted.push_str(&redacted_value);
+                is_changed |= redacted_value != rest[..len];
+                (rest, sense) = (&rest[len..], Sense::Nothing);
+                continue;
+            }
+            let (word, behind) = rest.split_at(word_len(rest, sense));
             if !word.is_empty() {
                 let new = self.word(word, sense);
                 is_changed |= new.as_deref().is_some_and(|new| new != word);
                 redacted.push_str(new.as_deref().unwrap_or(word));
                 sense = sense.after(word);
             }
-            let gap_len = behind.chars().next().map_or(0, char::len_utf8);
+            // A key's beginning ends a word too, and is no gap.
+            let gap = behind.chars().next().filter(|c| ends_word(*c));
+            let gap_len = gap.map_or(0, char::len_utf8);
             let (gap, behind) = behind.split_at(gap_len);
             if gap == "\n" {
                 sense = Sense::Nothing;
@@ -50,6 +59,26 @@ impl Redactor {
             rest = behind;
         }
         is_changed.then_some(redacted)
+    }
+
+    /// A secret in quotes, or a scheme's parameters up to the end of the line; and the length of
+    /// what it takes the place of.
+    fn quoted(&self, text: &str) -> Option<(String, usize)> {
+        let quote = text.chars().next()?;
+        if matches!(quote, '"' | '\'' | '`') {
+            let inside = &text[1..];
+            let len = closing(inside, quote).filter(|len| *len > 0)?;
+            let secret = &inside[..len];
+            let redacted = match secret.split_once(' ') {
+                Some((scheme, _)) if is_scheme(scheme) => self.credentials(secret),
+                _ => self.mark_whole(secret),
+            };
+            return Some((format!("{quote}{redacted}{quote}"), len + 2));
+        }
+        let line = &text[..text.find('\n').unwrap_or(text.len())];
+        let (scheme, secret) = line.split_once(' ')?;
+        let is_list = is_scheme(scheme) && secret.contains('=') && secret.contains(',');
+        is_list.then(|| (format!("{scheme} {}", self.mark_whole(secret)), line.len()))
     }
 
     /// One word with its secrets and all tokens marked.
@@ -118,15 +147,13 @@ impl Redactor {
             return None;
         }
         let mut redacted = String::with_capacity(word.len() + 16);
-        for (i, pair) in word.split('&').enumerate() {
+        for (i, pair) in pairs(word).enumerate() {
             if i > 0 {
                 redacted.push('&');
             }
-            match pair.split_once('=') {
-                Some((name, value))
-                    if is_secret_word(last_name(name))
-                        || word.contains(['?', '&']) && is_secret_query_key(last_name(name)) =>
-                {
+            let is_query = word.contains(['?', '&']);
+            match secret_pair(pair, is_query) {
+                Some((name, value)) => {
                     let (secret, tail) = without_punctuation(value);
                     redacted.push_str(name);
                     redacted.push('=');
@@ -150,6 +177,79 @@ impl Redactor {
         (is_host && has_password(userinfo) && !userinfo.contains('/'))
             .then(|| format!("{}@{host}", self.mark_decoded(userinfo)))
     }
+}
+
+/// The first name of a secret in `-ldflags=-X=main.token=x`, and its value.
+pub(super) fn secret_pair(pair: &str, is_query: bool) -> Option<(&str, &str)> {
+    let signs = pair.match_indices('=');
+    let mut split = signs.map(|(at, _)| (&pair[..at], &pair[at + 1..]));
+    split.find(|(name, _)| {
+        let name = last_name(name);
+        is_secret_word(name) || is_query && is_secret_query_key(name)
+    })
+}
+
+/// What `&` separates; what has no `=` belongs to what stands before it.
+fn pairs(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(word);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let ends = text.match_indices('&').map(|(at, _)| at);
+        let is_pair = |from: &str| {
+            from.split('&')
+                .next()
+                .is_some_and(|pair| pair.contains('='))
+        };
+        let Some(end) = ends.into_iter().find(|at| is_pair(&text[at + 1..])) else {
+            return rest.take();
+        };
+        rest = Some(&text[end + 1..]);
+        Some(&text[..end])
+    })
+}
+
+/// The length of the first word; a secret goes on behind a quote that no white space follows.
+fn word_len(text: &str, sense: Sense) -> usize {
+    let end = |from: usize| {
+        let found = text[from..].find(ends_word);
+        found.map_or(text.len(), |at| from + at)
+    };
+    let mut len = end(0);
+    let key = text[..len].rfind(BEGIN.trim_end()).filter(|at| *at > 0);
+    if let Some(at) = key.filter(|at| private_key_len(&text[*at..]).is_some()) {
+        return at;
+    }
+    let goes_on = |len: usize| {
+        let mut next = text[len..].chars();
+        let sign = next
+            .next()
+            .filter(|c| !c.is_whitespace() && !c.is_control());
+        sign.is_some() && next.next().is_some_and(char::is_alphanumeric)
+    };
+    let word = &text[..len];
+    let is_url = ends_in_password(word);
+    let is_secret = sense == Sense::Value
+        || secret_pair(word, false).is_some_and(|(_, secret)| !secret.is_empty());
+    while len > 0 && (is_secret || is_url) && goes_on(len) {
+        len = end(len + 1);
+    }
+    match is_secret || text[..len].contains('@') {
+        true => len,
+        false => word.len(),
+    }
+}
+
+/// Where the quote closes; `\` escapes it.
+fn closing(inside: &str, quote: char) -> Option<usize> {
+    let mut is_escaped = false;
+    inside
+        .char_indices()
+        .find(|(_, c)| {
+            let closes = *c == quote && !is_escaped;
+            is_escaped = *c == '\\' && !is_escaped;
+            closes
+        })
+        .map(|(at, _)| at)
 }
 
 /// What the words before make of the next one.
@@ -205,13 +305,19 @@ fn ends_word(c: char) -> bool {
         )
 }
 
+/// More signs than these behind a name, or a name of more characters, is none: so a long row of
+/// either is not read over and over.
+const SIGNS: usize = 8;
+const NAME: usize = 256;
+
 /// The name at the end of `main.token`, `--token`, `?token`, `,token`.
 fn last_name(text: &str) -> &str {
-    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let end = text.trim_end_matches(|c| !is_part(c));
-    let start = end.rfind(|c| !is_part(c));
-    let name = start.map_or(end, |start| &end[start..]);
-    name.trim_start_matches(|c| !is_part(c))
+    let is_part = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let signs = text.chars().rev().take(SIGNS).take_while(|c| !is_part(c));
+    let end = text.len() - signs.map(char::len_utf8).sum::<usize>();
+    let name = text[..end].chars().rev().take(NAME).take_while(is_part);
+    let start = end - name.map(char::len_utf8).sum::<usize>();
+    &text[start..end]
 }
 
 /// How many octets before `://` are the scheme's.
@@ -246,11 +352,18 @@ fn is_credential(word: &str) -> bool {
             .any(|b| !b.is_ascii_lowercase() && !b",.:!?".contains(&b))
 }
 
+/// How a key begins in PEM.
+const BEGIN: &str = "-----BEGIN ";
+
 /// The length of the PEM private key that `text` begins with (RFC 7468), up to the end if unfinished.
 fn private_key_len(text: &str) -> Option<usize> {
     const END: &str = "PRIVATE KEY-----";
-    let label = text.strip_prefix("-----BEGIN ")?;
-    let first = label.find(END).filter(|at| *at < 30)?;
+    let label = text.strip_prefix(BEGIN)?;
+    // The words before it are few: `ENCRYPTED`, `OPENSSH`.
+    let head = &label.as_bytes()[..label.len().min(30 + END.len())];
+    let first = head
+        .windows(END.len())
+        .position(|window| window == END.as_bytes())?;
     let body = &label[first + END.len()..];
     let len = body.find(END).map_or(body.len(), |at| at + END.len());
     Some(text.len() - body.len() + len)

@@ -112,11 +112,13 @@ impl Redactor {
         let mut start = 0;
         for element in path.split('/') {
             let redacted = if is_token_behind(before, element) {
-                Some(self.mark(element))
-            } else if is_plain {
-                None
+                Some(self.mark_decoded(element))
             } else {
-                self.encoded_tokens(element)
+                match self.path_pairs(element) {
+                    None if is_plain => None,
+                    None => self.encoded_tokens(element),
+                    Some(pairs) => Some(self.encoded_tokens(&pairs).unwrap_or(pairs)),
+                }
             };
             match (&mut changed, redacted) {
                 (Some(out), redacted) => {
@@ -134,11 +136,43 @@ impl Redactor {
         changed
     }
 
+    /// `token=x`, `x;jsessionid=1` (RFC 3986 section 3.3), `user:password@host` in a path's element.
+    fn path_pairs(&self, element: &str) -> Option<String> {
+        if let Some((userinfo, host)) = element.rsplit_once('@')
+            && has_password(userinfo)
+        {
+            return Some(format!("{}@{host}", self.mark_decoded(userinfo)));
+        }
+        if !element.contains('=') {
+            return None;
+        }
+        let mut redacted = String::with_capacity(element.len() + 16);
+        for piece in element.split_inclusive([';', ',']) {
+            let pair = piece.trim_end_matches([';', ',']);
+            match pair.split_once('=') {
+                Some((key, value)) if is_secret_query_key(key) => {
+                    redacted.push_str(&format!("{key}={}", self.mark_decoded(value)));
+                    redacted.push_str(&piece[pair.len()..]);
+                }
+                _ => redacted.push_str(piece),
+            }
+        }
+        (redacted != element).then_some(redacted)
+    }
+
     /// A query, or a fragment that is written like one (RFC 6749 section 4.2.2).
     fn query(&self, query: &str, depth: u8) -> Option<String> {
-        let mut pairs = Vec::new();
+        // `;` separates too (HTML 4.01 appendix B.2.2), unless it stands in a value with a URL.
+        let separators: &[char] = if query.contains("://") {
+            &['&']
+        } else {
+            &['&', ';']
+        };
+        let mut pairs: Vec<(String, &str)> = Vec::new();
         let mut is_changed = false;
-        for pair in query.split('&') {
+        for piece in query.split_inclusive(separators) {
+            let pair = piece.trim_end_matches(separators);
+            let separator = &piece[pair.len()..];
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let is_secret = match decoded(key) {
                 Some(key) => is_secret_query_key(&key),
@@ -153,9 +187,17 @@ impl Redactor {
                 _ => self.query_pair(pair, depth),
             };
             is_changed |= redacted.as_deref().is_some_and(|redacted| redacted != pair);
-            pairs.push(redacted.unwrap_or_else(|| pair.to_owned()));
+            pairs.push((redacted.unwrap_or_else(|| pair.to_owned()), separator));
         }
-        is_changed.then(|| pairs.join("&"))
+        // The last pair may have gone: then what separated it goes too.
+        if is_changed
+            && !query.ends_with(separators)
+            && let Some((_, separator)) = pairs.last_mut()
+        {
+            *separator = "";
+        }
+        let whole = |(pair, separator)| pair + separator;
+        is_changed.then(|| pairs.into_iter().map(whole).collect())
     }
 
     /// A pair whose key says that its value is secret.
@@ -214,6 +256,8 @@ pub fn url_without_secrets(url: &str) -> String {
 ///
 /// No dots, dashes or signs: a module's own name behind `/token/` has few digits, a version has dots.
 fn is_token_behind(before: &str, element: &str) -> bool {
+    let decoded = decoded(element);
+    let element = decoded.as_deref().unwrap_or(element);
     element.len() >= RANDOM_BYTES
         && before.len() <= 12
         && TOKEN_ELEMENTS
@@ -295,6 +339,19 @@ fn authority_len(rest: &str) -> usize {
                     .unwrap_or(rest.len() - at - 1)
         }
         None => end,
+    }
+}
+
+/// Does `url` break off inside a password that holds what should have been encoded?
+pub(super) fn ends_in_password(url: &str) -> bool {
+    let Some((_, authority)) = url.split_once("://") else {
+        return false;
+    };
+    match authority.rsplit_once(':') {
+        Some((_, port)) if !authority.contains(['/', '?', '#', '@']) => {
+            !authority.ends_with(']') && port.bytes().any(|b| !b.is_ascii_digit())
+        }
+        _ => false,
     }
 }
 

@@ -33,8 +33,6 @@ pub struct Logs {
     pub file: Option<PathBuf>,
     /// How they look.
     pub format: Format,
-    /// Colour on stderr.
-    pub colour: bool,
 }
 
 /// Why there can be no log.
@@ -62,16 +60,12 @@ pub fn install(logs: &Logs) -> Result<(), LogError> {
         } else {
             Level::INFO
         });
-        layers.push(
-            layer(io::stderr, logs.format, logs.colour)
-                .with_filter(targets)
-                .boxed(),
-        );
+        layers.push(layer(io::stderr, logs.format).with_filter(targets).boxed());
     }
     if let Some(path) = &logs.file {
         let file = Mutex::new(open(path)?);
         layers.push(
-            layer(file, logs.format, false)
+            layer(file, logs.format)
                 .with_filter(targets(Level::DEBUG))
                 .boxed(),
         );
@@ -98,13 +92,12 @@ fn open(path: &Path) -> Result<File, LogError> {
         })
 }
 
-fn layer<W>(writer: W, format: Format, colour: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+/// Without colour: its crate is built without, and would panic.
+fn layer<W>(writer: W, format: Format) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_ansi(colour);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
         Format::Text => layer.boxed(),
         Format::Json => layer

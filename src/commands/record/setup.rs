@@ -139,7 +139,7 @@ pub(super) fn manifest(
         command: redactor.argv(&args.command),
         trace: session.trace,
         go_env: settings
-            .map(|(name, value)| (name.clone(), redactor.goproxy(value)))
+            .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))
             .collect(),
         go_version: session.go.settings.get("GOVERSION").cloned(),
         intercepted: policy

@@ -200,13 +200,18 @@ impl Client {
         .await
     }
 
-    /// Reads to the next empty line, which is included.
+    /// Reads to the next empty line, which is included; what is no UTF-8 shows as `\u{fffd}`.
     pub async fn read_head(&mut self) -> io::Result<String> {
+        let head = self.read_raw_head().await?;
+        Ok(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    /// The same as octets.
+    pub async fn read_raw_head(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 let rest = self.buffer.split_off(at + 4);
-                let head = std::mem::replace(&mut self.buffer, rest);
-                return Ok(String::from_utf8_lossy(&head).into_owned());
+                return Ok(std::mem::replace(&mut self.buffer, rest));
             }
             self.fill().await?;
         }

@@ -58,6 +58,7 @@ pub(super) struct Plan {
     pub credentials: Option<String>,
     pub delay: Duration,
     pub refusal: Option<(u16, String)>,
+    pub refusals: HashMap<String, (u16, String)>,
 }
 
 /// What the connections of one parent proxy share.
@@ -137,6 +138,7 @@ impl ParentProxyBuilder {
             credentials: None,
             delay,
             refusal: None,
+            refusals: HashMap::new(),
         };
         Self { plan }
     }
@@ -174,6 +176,14 @@ impl ParentProxyBuilder {
     #[must_use]
     pub fn refuse(mut self, status: u16, reason: &str) -> Self {
         self.plan.refusal = Some((status, reason.to_owned()));
+        self
+    }
+
+    /// Refuses this target (`host:port`) with that status and reason phrase.
+    #[must_use]
+    pub fn refuse_target(mut self, target: &str, status: u16, reason: &str) -> Self {
+        let refusal = (status, reason.to_owned());
+        self.plan.refusals.insert(target.to_owned(), refusal);
         self
     }
 
@@ -282,7 +292,8 @@ fn refusal(plan: &Plan, relayed: &Relayed) -> Option<(String, bool)> {
                     Proxy-Authenticate: Basic realm=\"test\"\r\nContent-Length: 0\r\n\r\n";
         return Some((head.to_owned(), false));
     }
-    let (status, reason) = plan.refusal.as_ref()?;
+    let of_target = plan.refusals.get(&relayed.target);
+    let (status, reason) = of_target.or(plan.refusal.as_ref())?;
     let head = format!("HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\n\r\n");
     Some((head, true))
 }
