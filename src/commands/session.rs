@@ -167,7 +167,7 @@ impl Session {
         let proxy = token.map_or_else(|| bare.clone(), |token| door::with_token(&bare, token));
         // Before anybody is told that we run: from then on a signal may come.
         let ends = self.command.is_empty().then(Ends::listen).transpose()?;
-        let door = self.door(&bundle);
+        let door = self.door(global, &bundle);
         let told = (&bare[..], door.as_ref(), &bundle);
         let announcement = self.announce(&parts.policy, (name, recording), told);
         if let Err(error) = &announcement {
@@ -251,10 +251,12 @@ impl Session {
     }
 
     /// Where `modtape env` asks for the token, if there is one.
-    fn door(&self, bundle: &Bundle) -> Option<Door> {
-        let token = self.token.clone()?;
-        // Without it the announcement tells no token, and `env` prints a URL that is refused.
-        Door::open(bundle.path().parent()?, token).ok()
+    fn door(&self, global: &Global, bundle: &Bundle) -> Option<Door> {
+        let opened = Door::open(bundle.path().parent()?, self.token.clone()?);
+        let told = |error| format!("`modtape env` will not tell the token: {error}");
+        opened
+            .map_err(|error| super::terminal::warn(global, told(error)))
+            .ok()
     }
 
     fn announce(

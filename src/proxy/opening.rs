@@ -197,11 +197,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_connect_head_is_cut_from_what_follows() {
-        let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03";
-        let Ok(Opening::Connect { target, rest, .. }) = opening(octets).await else {
+        let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\nproxy-AUTHORIZATION: Basic eA==\r\n\r\n\x16\x03";
+        let Ok(Opening::Connect {
+            target,
+            shown,
+            rest,
+        }) = opening(octets).await
+        else {
             panic!()
         };
         assert_eq!(target.to_string(), "proxy.golang.org:443");
+        assert_eq!(shown, [b"Basic eA=="]);
         assert_eq!(&rest[..], b"\x16\x03");
     }
 

@@ -7,7 +7,7 @@ use super::super::support::{Alpn, Client, Content, Hello, Origin, Recorder, Rule
 #[tokio::test]
 async fn a_foreign_authority_inside_a_tunnel_is_misdirected() {
     let origin = Origin::builder(Content::default())
-        .rule(Rule::any().body("x"))
+        .rule(Rule::any().status(200).body("x"))
         .start();
     let recorder = Recorder::to(&origin, &[]);
     let mut wrong = Vec::new();
