@@ -36,7 +36,7 @@ pub(super) fn token(run: &RunArgs) -> Result<Option<Token>, Failure> {
     if token.is_none() && !run.listen.ip().is_loopback() {
         let asked = run.listen;
         let told = anyhow!("{asked} is not a loopback address: all could use it as a proxy");
-        let help = "--token auto lets in only who knows a secret; \
+        let help = "--token auto lets in only who shows a token; \
                     or take --listen 127.0.0.1 or --listen '[::1]'";
         return Err::<_, _>(told).help(help).map_err(Failure::from);
     }
