@@ -203,9 +203,19 @@ pub struct UpstreamArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
 pub struct RunArgs {
-    /// Loopback address to listen on; without a port, or with port 0, a free one is taken
+    /// Address to listen on; without a port, or with port 0, a free one is taken. Other than
+    /// loopback needs --token
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1:0", value_parser = listen)]
     pub listen: SocketAddr,
+    /// What clients must show to use the proxy: `auto` makes a new secret, which `modtape env` tells
+    #[arg(
+        long,
+        value_name = "none|auto|TOKEN",
+        default_value = "none",
+        env = "MODTAPE_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: String,
     /// End the command after so long, and exit with 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
-use super::runtime;
 use super::terminal::to_stdout;
+use super::{door, runtime};
 use crate::child::{Environment, Recorder};
 use crate::cli::{EnvArgs, Global};
 
@@ -55,8 +55,13 @@ fn value(name: &str, environment: &Environment) -> anyhow::Result<String> {
 
 fn environment(recording: Option<&str>) -> anyhow::Result<Environment> {
     let running = runtime::find(recording)?;
+    let token = running.token.as_deref().map(door::ask).transpose()?;
+    let proxy = match token {
+        Some(token) => door::with_token(&running.proxy, &token),
+        None => running.proxy,
+    };
     Ok(Environment::through(&Recorder {
-        proxy: &running.proxy,
+        proxy: &proxy,
         bundle: &running.bundle,
         name: &running.name,
         pid: running.pid,

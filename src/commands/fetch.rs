@@ -18,7 +18,7 @@ use crate::cli::FetchArgs;
 use crate::clock::Clock;
 use crate::exchange::Target;
 use crate::tls::{ClientConfigs, Protocol, RootSources, Roots};
-use crate::upstream::{Dialer, Journey, Limits, ParentProxies};
+use crate::upstream::{Dialer, Journey, Limits, ParentProxies, Reach};
 
 type Sender = http1::SendRequest<Empty<Bytes>>;
 
@@ -43,7 +43,14 @@ async fn fetch(urls: &[String]) -> anyhow::Result<()> {
     let parents = ParentProxies::from_variables(&variables.https_proxy, "", &variables.no_proxy);
     let tls = ClientConfigs::new(&roots);
     let nothing = (Vec::new(), Vec::new());
-    let dialer = Dialer::new(Clock::start(), limits, tls, parents, nothing, Vec::new());
+    let dialer = Dialer::new(
+        Clock::start(),
+        limits,
+        tls,
+        parents,
+        nothing,
+        Reach::default(),
+    );
     let mut senders: HashMap<String, Sender> = HashMap::new();
     let mut connections = JoinSet::new();
     for url in urls {

@@ -5,6 +5,7 @@ mod ca;
 mod completions;
 mod console;
 mod demo;
+mod door;
 mod env;
 mod export;
 mod fetch;

@@ -62,19 +62,21 @@ pub(super) async fn record(
     if args.cold {
         session.isolate()?;
     }
+    let reach = setup::reach(&session, &overrides);
     let dialer = Dialer::new(
         session.clock,
         LIMITS,
         ClientConfigs::new(&session.roots),
         setup::parents(args, &session)?,
         (overrides.resolve, overrides.connect_to),
-        vec![session.address],
+        reach,
     );
     let policy = setup::policy(args, &session, overrides.intercept, overrides.tunnel);
     let redactor = match args.no_redact {
         true => Redactor::off(),
         false => Redactor::new(tls::random()),
     };
+    let redactor = session.keeping_token(redactor);
     say_beforehand(args, global, &session, &redactor);
     let manifest = setup::manifest(args, &session, &redactor, &policy);
     let name = (naming.name(), naming.dir.clone());

@@ -100,7 +100,7 @@ pub(super) async fn replay(
         bases: replay.bases().to_vec(),
         responder: Responder::Replay(std::sync::Arc::clone(&replay)),
         recorder: None,
-        redactor: Redactor::new(tls::random()),
+        redactor: session.keeping_token(Redactor::new(tls::random())),
         deadlines: Deadlines::default(),
     };
     if args.command.is_empty() {

@@ -20,8 +20,11 @@ pub(super) struct Running {
     pub(super) name: String,
     /// The recording's folder, absolute.
     pub(super) recording: PathBuf,
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, without the token.
     pub(super) proxy: String,
+    /// The socket that tells the token, where clients need one.
+    #[serde(default)]
+    pub(super) token: Option<PathBuf>,
     /// The bundle of roots, ours last.
     pub(super) bundle: PathBuf,
     /// Whose TLS it answers; empty for every name.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::Failure;
 use super::advice::Advise as _;
 use super::console::Console;
+use super::door::{self, Door};
 use super::runtime::{self, Announcement, Running};
 use super::settings::Variables;
 use super::trace::{continued, traceparent};
@@ -26,7 +27,9 @@ use crate::cli::{Global, RunArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Hex, SpanId, TraceId};
 use crate::gomod::Base;
-use crate::proxy::{Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder};
+use crate::proxy::{
+    Access, Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder, Token,
+};
 use crate::recording::Recorder;
 use crate::redact::Redactor;
 use crate::tls::{self, RootSources, Roots};
@@ -47,6 +50,8 @@ pub(super) struct Session {
     pub(super) go: GoFacts,
     /// What is said once other terminals can find us.
     pub(super) greeting: Option<String>,
+    /// What clients must show, if they must.
+    pub(super) token: Option<Token>,
     listener: TcpListener,
     span: SpanId,
     private: Option<PrivateDir>,
@@ -89,11 +94,7 @@ impl Session {
         extra_roots: Vec<PathBuf>,
     ) -> Result<Self, Failure> {
         let asked = run.listen;
-        if !asked.ip().is_loopback() {
-            let told = anyhow!("{asked} is not a loopback address: all could use it as a proxy");
-            let help = "take --listen 127.0.0.1 or --listen '[::1]'";
-            return Err::<Self, _>(told).help(help).map_err(Failure::from);
-        }
+        let token = door::token(run)?;
         let variables = Variables::read();
         let roots = Roots::load(&RootSources {
             file: variables.ssl_cert_file.clone(),
@@ -122,6 +123,7 @@ impl Session {
             go,
             variables,
             greeting: None,
+            token,
             private: None,
             folder: None,
             command: command.to_vec(),
@@ -138,6 +140,14 @@ impl Session {
         Ok(())
     }
 
+    /// The redactor, which from now on knows the token.
+    pub(super) fn keeping_token(&self, redactor: Redactor) -> Redactor {
+        match &self.token {
+            Some(token) => redactor.knowing(token.secret()),
+            None => redactor,
+        }
+    }
+
     /// Runs the command in this folder instead of ours.
     pub(super) fn run_in(&mut self, folder: PathBuf) {
         self.folder = Some(folder);
@@ -152,10 +162,14 @@ impl Session {
         (global, console): (&Global, Console),
     ) -> Result<Outcome, Failure> {
         let (leafs, bundle) = self.authority(&parts.policy)?;
-        let proxy = format!("http://{}", self.address);
+        let bare = format!("http://{}", door::on_this_machine(self.address));
+        let token = self.token.as_ref().map(Token::secret);
+        let proxy = token.map_or_else(|| bare.clone(), |token| door::with_token(&bare, token));
         // Before anybody is told that we run: from then on a signal may come.
         let ends = self.command.is_empty().then(Ends::listen).transpose()?;
-        let announcement = self.announce(&parts.policy, (name, recording), (&proxy, &bundle));
+        let door = self.door(global, &bundle);
+        let told = (&bare[..], door.as_ref(), &bundle);
+        let announcement = self.announce(&parts.policy, (name, recording), told);
         if let Err(error) = &announcement {
             super::terminal::warn(
                 global,
@@ -169,6 +183,10 @@ impl Session {
         let live = context.live.clone();
         let mut serving = tokio::task::JoinSet::new();
         serving.spawn(Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy).run());
+        let mut telling = tokio::task::JoinSet::new();
+        if let Some(door) = door {
+            telling.spawn(door.run());
+        }
 
         let traceparent = traceparent(self.trace, self.span);
         let mut environment = Environment::through(&child::Recorder {
@@ -195,9 +213,14 @@ impl Session {
             never = console.watch(live.clone()) => match never {},
         };
         context.stop.cancel();
+        let access = context.access.clone();
         drop(context);
         serving.join_all().await;
         drop(announcement);
+        if access.refused() > 0 {
+            let refused = super::words::count(access.refused(), "request");
+            super::terminal::warn(global, format!("{refused} without the token: 407"));
+        }
         outcome
     }
 
@@ -227,11 +250,20 @@ impl Session {
         Ok((Leafs::new(authority)?, bundle))
     }
 
+    /// Where `modtape env` asks for the token, if there is one.
+    fn door(&self, global: &Global, bundle: &Bundle) -> Option<Door> {
+        let opened = Door::open(bundle.path().parent()?, self.token.clone()?);
+        let told = |error| format!("`modtape env` will not tell the token: {error}");
+        opened
+            .map_err(|error| super::terminal::warn(global, told(error)))
+            .ok()
+    }
+
     fn announce(
         &self,
         policy: &Policy,
         (name, recording): (&str, PathBuf),
-        (proxy, bundle): (&str, &Bundle),
+        (proxy, door, bundle): (&str, Option<&Door>, &Bundle),
     ) -> anyhow::Result<Announcement> {
         let since = self
             .clock
@@ -244,6 +276,7 @@ impl Session {
             name: name.to_owned(),
             recording: std::path::absolute(&recording).unwrap_or(recording),
             proxy: proxy.to_owned(),
+            token: door.map(|door| door.path().to_owned()),
             bundle: bundle.path().to_owned(),
             intercepted: if policy.intercept_all {
                 Vec::new()
@@ -263,6 +296,7 @@ impl Session {
         Arc::new(Context {
             clock: self.clock,
             deadlines: parts.deadlines,
+            access: self.token.clone().map_or_else(Access::open, Access::with),
             policy: parts.policy,
             leafs,
             responder: parts.responder,
@@ -355,7 +389,7 @@ impl Ends {
 /// The address alone, as `--listen` takes it.
 fn of_ip(address: SocketAddr) -> String {
     match address.ip() {
-        std::net::IpAddr::V4(ip) => ip.to_string(),
-        std::net::IpAddr::V6(ip) => format!("'[{ip}]'"),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("'[{ip}]'"),
     }
 }

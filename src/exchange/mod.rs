@@ -3,12 +3,14 @@
 //! Plain data, shared by both legs, the recording and every projection of it. Field names are the
 //! recording's own: durations end in `_us` (integer microseconds), sizes in `_bytes`.
 
+mod chain;
 mod octets;
 mod phase;
 mod target;
 
 use serde::{Deserialize, Serialize};
 
+pub use chain::chain;
 pub use octets::{Digest, Fields, Hex, HexError, Octets, SpanId, TraceId, field};
 pub use phase::{Phase, Timings};
 pub use target::{Target, TargetError};

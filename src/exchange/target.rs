@@ -16,8 +16,8 @@ pub struct Target {
 /// Why a text is not a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// No colon and number at the end.
-    #[error("a target is HOST:PORT")]
+    /// No colon and usable number at the end.
+    #[error("a target is HOST:PORT, with a port from 1 to 65535")]
     Port,
     /// Empty, too long, or with characters that no host name has.
     #[error("not a host name or IP address")]
@@ -40,12 +40,22 @@ impl Target {
                 .to_string(),
             None => host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(),
         };
+        let has_empty_label = host.split('.').any(str::is_empty);
         let is_name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
         let is_plain = host.bytes().all(is_name) || host.parse::<IpAddr>().is_ok();
-        if host.is_empty() || host.len() > HOST_LIMIT || !is_plain {
+        if has_empty_label || host.len() > HOST_LIMIT || !is_plain {
             return Err(TargetError::Host);
         }
         Ok(Self { host, port })
+    }
+
+    /// Takes `host[:port]` as a URL has it, where the port may be empty (RFC 3986 section 3.2).
+    pub fn with_default_port(text: &str, port: u16) -> Result<Self, TargetError> {
+        match text.strip_suffix(':').unwrap_or(text) {
+            host if host.starts_with('[') && host.ends_with(']') => Self::new(host, port),
+            host if host.contains(':') => host.parse(),
+            host => Self::new(host, port),
+        }
     }
 
     /// The host: lower case, no brackets, no trailing dot.
@@ -69,10 +79,9 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
         let (host, port) = text.rsplit_once(':').ok_or(TargetError::Port)?;
-        if port.is_empty() || !port.bytes().all(|c| c.is_ascii_digit()) {
-            return Err(TargetError::Port);
-        }
-        let port = port.parse().map_err(|_| TargetError::Port)?;
+        let is_number = port.bytes().all(|c| c.is_ascii_digit());
+        let port = port.parse().ok().filter(|port| is_number && *port != 0);
+        let port = port.ok_or(TargetError::Port)?;
         // Without brackets the last colon of an IPv6 address would be taken for the port's.
         if host.contains(':') && !host.starts_with('[') {
             return Err(TargetError::Host);
@@ -108,6 +117,24 @@ mod tests {
     }
 
     #[test]
+    fn a_url_may_leave_out_the_port() {
+        for (written, target) in [
+            ("a.example", "a.example:80"),
+            ("a.example:", "a.example:80"),
+            ("a.example:81", "a.example:81"),
+            ("[::1]", "[::1]:80"),
+            ("[::1]:", "[::1]:80"),
+            ("[::1]:81", "[::1]:81"),
+        ] {
+            let read = Target::with_default_port(written, 80).unwrap();
+            assert_eq!(read.to_string(), target);
+        }
+        for text in ["", ":", ":80", "::1", "a:0", "a:+80", "a:65616", "[::1]x"] {
+            assert!(Target::with_default_port(text, 80).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_target_is_refused() {
         for text in [
             "",
@@ -116,6 +143,13 @@ mod tests {
             "host:",
             "host:+1",
             "host:65536",
+            "host:0",
+            "host: 1",
+            ".:1",
+            "..:1",
+            "a..b:1",
+            ".a:1",
+            "a..:1",
             "ho st:1",
             "a@b:1",
             "a/b:1",

@@ -10,7 +10,9 @@ use super::context::Context;
 use super::guard::Watch;
 use super::pair::{Pair, UpstreamIo};
 use crate::clock::Timestamp;
-use crate::exchange::{ClientSide, ConnectionId, Mode, Opened, Phase, Target, Tried, UpstreamSide};
+use crate::exchange::{
+    ClientSide, ConnectionId, Mode, Opened, Phase, Target, Tried, UpstreamSide, chain,
+};
 use crate::recording::format::{Connection, Event};
 use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Journey};
@@ -176,10 +178,7 @@ impl Channel {
         } else {
             Mode::Plain
         };
-        let error = dialled.as_ref().err().map(|error| match error {
-            PairError::Dial(error) => error.diagnosis(),
-            other => other.to_string(),
-        });
+        let error = dialled.as_ref().err().map(|error| chain(error));
         note_opened(
             &self.context,
             (self.id, started, mode),

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use super::access::Gate;
 use super::answer::reason_phrase;
 use super::channel::{Channel, Destination, note_opened};
 use super::context::Context;
@@ -23,7 +25,7 @@ use super::serve;
 use super::tap::{Marks, Tap};
 use super::tunnel;
 use crate::clock::Timestamp;
-use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Phase, Target};
+use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Phase, Target, chain};
 use crate::recording::format::{Connection as Line, Event};
 use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Journey};
@@ -50,6 +52,9 @@ pub(super) struct Connection {
     /// True once requests may come.
     pub(super) serving: Arc<AtomicBool>,
     is_tunnel: bool,
+    gate: Gate,
+    /// The target of the last CONNECT that came without the token.
+    barred: String,
 }
 
 /// What a CONNECT led to, before the client said more.
@@ -69,6 +74,8 @@ impl Connection {
             peer,
             serving: Arc::default(),
             is_tunnel: false,
+            gate: Gate::new(&context.access),
+            barred: String::new(),
         }
     }
 
@@ -96,6 +103,15 @@ impl Connection {
             why = life => why,
             () = stopped => String::from("modtape stopped"),
         };
+        if self.gate.is_strangers() {
+            if !self.gate.is_named() {
+                return;
+            }
+            let what = (self.id, self.started, Mode::Refuse);
+            let error = Some(String::from("407: the client did not show the token"));
+            let client = self.client();
+            note_opened(&context, what, &self.barred, &client, (None, error));
+        }
         let (from_client_bytes, to_client_bytes) = self.marks.bytes();
         let closed = Closed {
             id: self.id,
@@ -110,22 +126,58 @@ impl Connection {
     }
 
     async fn serve_proxy(&mut self, mut io: ClientIo) -> String {
-        let limit = self.context.deadlines.connect_head;
-        let opening = match tokio::time::timeout(limit, opening::read(&mut io)).await {
-            Ok(Ok(opening)) => opening,
-            Ok(Err(error)) => {
-                let why = with_source(&error);
-                self.refuse(&mut io, "400 Bad Request", ("", None), &why)
-                    .await;
-                return why;
+        loop {
+            let opening = match self.opening(&mut io).await {
+                Ok(opening) => opening,
+                Err(why) => return why,
+            };
+            let (target, shown, rest) = match opening {
+                Opening::Connect {
+                    target,
+                    shown,
+                    rest,
+                } => (target, shown, rest),
+                Opening::Request { read } => {
+                    return self.serve_plain(Prefixed::new(read, io)).await;
+                }
+                Opening::Tls => {
+                    return String::from("the client spoke TLS to the proxy port: use http://");
+                }
+            };
+            if self.gate.admits(shown.iter().map(Vec::as_slice)) {
+                return self.connect(io, target, rest).await;
             }
-            Err(_) => return format!("the client sent no whole head within {limit:?}"),
-        };
-        self.started = self.marks.first_read().unwrap_or(self.started);
-        match opening {
-            Opening::Connect { target, rest } => self.connect(io, target, rest).await,
-            Opening::Request { read } => self.serve_plain(Prefixed::new(read, io)).await,
-            Opening::Tls => String::from("the client spoke TLS to the proxy port: use http://"),
+            self.barred = target.to_string();
+            // Whoever did not wait for the answer has sent what is no request.
+            let closes = self.gate.is_shut() || !rest.is_empty();
+            let answer = self.gate.challenge_head(closes);
+            if let Err(error) = io.write_all(answer.as_bytes()).await {
+                return format!("the client broke off: {error}");
+            }
+            if closes {
+                hang_up(&mut io).await;
+                return String::from("the client did not show the token");
+            }
+            self.marks.expect_read();
+        }
+    }
+
+    async fn opening(&mut self, io: &mut ClientIo) -> Result<Opening, String> {
+        let limit = self.context.deadlines.connect_head;
+        match tokio::time::timeout(limit, opening::read(io)).await {
+            Ok(Ok(opening)) => {
+                self.started = self.marks.first_read().unwrap_or(self.started);
+                Ok(opening)
+            }
+            Ok(Err(error)) => {
+                let why = chain(&error);
+                if !self.gate.is_strangers() {
+                    let status = StatusCode::BAD_REQUEST;
+                    self.refuse(io, status, ("", None), &why).await;
+                }
+                Err(why)
+            }
+            Err(_) => Err(format!("the client sent no whole head within {limit:?}")),
         }
     }
 
@@ -148,14 +200,16 @@ impl Connection {
         let first = None;
         let channel = Channel::new(&self.context, self.id, self.client(), parts, None, first);
         self.serving.store(true, Ordering::Relaxed);
-        serve::run(Arc::new(channel), io).await
+        let gate = Some(self.gate.clone());
+        serve::run(Arc::new(channel), io, gate).await
     }
 
     async fn connect(&mut self, mut io: ClientIo, target: Target, rest: Bytes) -> String {
         let decision = self.context.policy.decide(&target);
         if let Decision::Refuse(why) = decision {
             let named = (&target.to_string()[..], None);
-            self.refuse(&mut io, "502", named, &why).await;
+            self.refuse(&mut io, StatusCode::BAD_GATEWAY, named, &why)
+                .await;
             return why;
         }
         let mut journey = Journey::default();
@@ -165,9 +219,10 @@ impl Connection {
             Responder::Upstream(dialer) => match self.dial(dialer, &target, &mut journey).await {
                 Ok(stream) => Some(stream),
                 Err(error) => {
-                    let why = error.diagnosis();
+                    let why = chain(&error);
                     let named = (&target.to_string()[..], Some(&journey));
-                    self.refuse(&mut io, "502", named, &why).await;
+                    self.refuse(&mut io, StatusCode::BAD_GATEWAY, named, &why)
+                        .await;
                     return why;
                 }
             },
@@ -208,7 +263,7 @@ impl Connection {
         let hello = opening::read_hello(&mut io, rest);
         let hello = match tokio::time::timeout(limit, hello).await {
             Ok(Ok(hello)) => hello,
-            Ok(Err(error)) => return self.unused(&dialled, with_source(&error)),
+            Ok(Err(error)) => return self.unused(&dialled, chain(&error)),
             Err(_) => {
                 let why = format!("the client sent no ClientHello within {limit:?}");
                 return self.unused(&dialled, why);
@@ -219,14 +274,12 @@ impl Connection {
         let Some(asked) = tls else {
             return self.tunnel(io, dialled).await;
         };
-        let named = asked
-            .server_name
-            .as_deref()
-            .unwrap_or_else(|| dialled.target.host());
-        if !self.context.policy.intercepts(named) {
+        let named = asked.server_name.clone();
+        let host = named.unwrap_or_else(|| dialled.target.host().to_owned());
+        if !self.context.policy.intercepts(&host) {
             return self.tunnel(io, dialled).await;
         }
-        self.intercept(io, asked, dialled).await
+        self.intercept(io, (host, asked), dialled).await
     }
 
     async fn tunnel(&mut self, mut io: Prefixed<ClientIo>, dialled: Dialled) -> String {
@@ -264,7 +317,7 @@ impl Connection {
     async fn refuse(
         &self,
         io: &mut ClientIo,
-        status: &str,
+        status: StatusCode,
         (target, journey): (&str, Option<&Journey>),
         why: &str,
     ) {
@@ -277,13 +330,13 @@ impl Connection {
             &self.client(),
             (journey, error),
         );
-        let status = status.split(' ').next().unwrap_or("502");
+        let status = status.as_u16();
         let phrase = reason_phrase(&self.context.redactor.text(why));
         let head =
             format!("HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         // The client may be gone: then nobody reads why.
         let _ = io.write_all(head.as_bytes()).await;
-        let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
+        hang_up(io).await;
     }
 
     /// A CONNECT that led nowhere: the go command races ten of them and uses one.
@@ -309,10 +362,6 @@ impl Connection {
     }
 }
 
-/// An error and what caused it, in one line.
-pub(super) fn with_source(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+async fn hang_up(io: &mut ClientIo) {
+    let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::access::Access;
 use super::live::Live;
 use super::policy::Policy;
 use super::responder::Responder;
@@ -60,6 +61,8 @@ pub struct Context {
     pub clock: Clock,
     /// How long everything may take.
     pub deadlines: Deadlines,
+    /// Who may use it.
+    pub access: Access,
     /// Whose TLS is answered.
     pub policy: Policy,
     /// Mints leafs.

@@ -14,7 +14,7 @@ use super::pair::{Pair, SendError};
 use super::request_body::{self, RequestBody, SharedKept};
 use super::responder::Responder;
 use super::ticket::{Head, Ticket};
-use crate::exchange::{MadeBy, Octets, Target};
+use crate::exchange::{MadeBy, Octets, Target, chain};
 use crate::tls::Protocol;
 use crate::upstream::Dialer;
 
@@ -94,7 +94,8 @@ fn authority(head: &request::Parts, scheme: &str) -> Result<Target, ()> {
             host.as_bytes().try_into().map_err(|_| ())?
         }
     };
-    Target::new(written.host(), written.port_u16().unwrap_or(default_port)).map_err(|_| ())
+    let host_and_port = written.as_str().rsplit('@').next().unwrap_or_default();
+    Target::with_default_port(host_and_port, default_port).map_err(|_| ())
 }
 
 fn url(scheme: &str, target: &Target, path: &str) -> String {
@@ -162,11 +163,11 @@ async fn ask(
                 .await;
             }
             Err(error @ SendError::Lost(_)) if repeatable && lost.is_none() && pair.is_reused() => {
-                ticket.retry(tell(&error));
+                ticket.retry(chain(&error));
                 lost = Some(pair);
             }
             Err(error) => {
-                let why = format!("{} of {}", tell(&error), target.host());
+                let why = format!("{} of {}", chain(&error), target.host());
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         }
@@ -174,22 +175,7 @@ async fn ask(
 }
 
 async fn unreachable(ticket: Ticket, error: PairError) -> Response<Outgoing> {
-    let why = match &error {
-        PairError::Dial(error) => error.diagnosis(),
-        PairError::Handshake(_) | PairError::Protocol | PairError::Gone(_) => tell(&error),
-    };
-    answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await
-}
-
-/// An error and its causes in one line.
-fn tell(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+    answer::own(ticket, StatusCode::BAD_GATEWAY, &chain(&error)).await
 }
 
 fn outgoing_request(

@@ -7,29 +7,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::channel::{Channel, Destination, First, note_opened};
-use super::connection::{ClientIo, Connection, Dialled, with_source};
+use super::connection::{ClientIo, Connection, Dialled};
 use super::opening::Asked;
 use super::pair::UpstreamIo;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
 use super::serve;
 use crate::clock::Timestamp;
-use crate::exchange::{Mode, Phase, Target};
+use crate::exchange::{Mode, Phase, Target, chain};
 use crate::tls::{self, Protocol};
 
 impl Connection {
-    /// Shakes hands with the upstream, then with the client in the protocol that came of it.
+    /// Shakes hands with the upstream, then with the client in the protocol that came of it, both in
+    /// the name of `host`.
     pub(super) async fn intercept(
         &self,
         io: Prefixed<ClientIo>,
-        asked: Asked,
+        (host, asked): (String, Asked),
         mut dialled: Dialled,
     ) -> String {
-        let named = asked
-            .server_name
-            .as_deref()
-            .unwrap_or_else(|| dialled.target.host());
-        let host = named.to_owned();
         let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
         let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
         let mut client = self.client();
@@ -79,10 +75,10 @@ impl Connection {
         if let Some(upstream) = upstream
             && let Err(error) = channel.pair_with(&target, upstream).await
         {
-            return with_source(&error);
+            return chain(&error);
         }
         self.serving.store(true, Ordering::Relaxed);
-        serve::run(channel, tls).await
+        serve::run(channel, tls, None).await
     }
 
     /// The upstream handshake; a failure becomes the reason that every request is answered with.
@@ -97,10 +93,7 @@ impl Connection {
         else {
             return (None, None);
         };
-        let entry = self
-            .context
-            .live
-            .begin(None, host, String::new(), Phase::Tls);
+        let entry = self.context.live.begin(None, host, None, Phase::Tls);
         entry.connected(dialled.journey.addr.map(|addr| addr.to_string()));
         let protocols = &asked.protocols;
         let journey = &mut dialled.journey;
@@ -110,7 +103,7 @@ impl Connection {
             .await
         {
             Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
-            Err(error) => (None, Some(error.diagnosis())),
+            Err(error) => (None, Some(chain(&error))),
         }
     }
 
@@ -141,7 +134,7 @@ impl Connection {
         offered: &[Protocol],
     ) -> Result<tokio_rustls::server::TlsStream<Prefixed<ClientIo>>, String> {
         let settings = self.context.leafs.settings(host, offered);
-        let settings = settings.map_err(|error| with_source(&error))?;
+        let settings = settings.map_err(|error| chain(&error))?;
         let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
         let limit = self.context.deadlines.client_hello;
         match tokio::time::timeout(limit, accepting).await {

@@ -3,6 +3,7 @@
 //! It opens with `CONNECT host:port`. We relay it blindly (a tunnel), or answer the TLS handshake
 //! ourselves (interception) and serve the requests inside. Never prints, never touches a file.
 
+mod access;
 mod answer;
 mod body;
 mod channel;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+pub use access::{Access, Token, TokenError};
 pub use connection::Entrance;
 pub use context::{Context, Deadlines};
 pub use live::{InFlight, Live, Passed};

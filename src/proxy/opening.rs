@@ -22,7 +22,12 @@ const HANDSHAKE: u8 = 22;
 #[derive(Debug)]
 pub(super) enum Opening {
     /// CONNECT; what follows its head was read already.
-    Connect { target: Target, rest: Bytes },
+    Connect {
+        target: Target,
+        /// The values of `Proxy-Authorization`.
+        shown: Vec<Vec<u8>>,
+        rest: Bytes,
+    },
     /// Anything else: for the HTTP server, with what was read.
     Request { read: Bytes },
     /// TLS, which a proxy port does not speak.
@@ -85,8 +90,17 @@ fn parse(read: &mut BytesMut) -> Result<Option<Opening>, OpeningError> {
     };
     let target = request.path.unwrap_or_default();
     let target = target.parse().map_err(OpeningError::Target)?;
+    let shown = request.headers.iter().filter(|field| {
+        let name = http::header::PROXY_AUTHORIZATION;
+        field.name.eq_ignore_ascii_case(name.as_str())
+    });
+    let shown = shown.map(|field| field.value.to_vec()).collect();
     let rest = read.split_off(length).freeze();
-    Ok(Some(Opening::Connect { target, rest }))
+    Ok(Some(Opening::Connect {
+        target,
+        shown,
+        rest,
+    }))
 }
 
 /// What a client says inside a CONNECT.
@@ -183,11 +197,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_connect_head_is_cut_from_what_follows() {
-        let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03";
-        let Ok(Opening::Connect { target, rest }) = opening(octets).await else {
+        let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\nproxy-AUTHORIZATION: Basic eA==\r\n\r\n\x16\x03";
+        let Ok(Opening::Connect {
+            target,
+            shown,
+            rest,
+        }) = opening(octets).await
+        else {
             panic!()
         };
         assert_eq!(target.to_string(), "proxy.golang.org:443");
+        assert_eq!(shown, [b"Basic eA=="]);
         assert_eq!(&rest[..], b"\x16\x03");
     }
 

@@ -4,15 +4,19 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::access::Gate;
 use super::channel::Channel;
 use super::context::Executor;
 use super::guard::Guard;
 use super::handler;
+use crate::exchange::chain;
 use crate::tls::Protocol;
 
 /// Streams that a client may have open: what Go's own servers allow.
@@ -22,7 +26,9 @@ const STREAMS: u32 = 250;
 const HEAD_LIMIT: u32 = 64 * 1024;
 
 /// Serves until the client is done, the upstream has ended, or we are told to stop.
-pub(super) async fn run<IO>(channel: Arc<Channel>, io: IO) -> String
+///
+/// With a `gate` each request has to pass it; inside a CONNECT, that one did.
+pub(super) async fn run<IO>(channel: Arc<Channel>, io: IO, gate: Option<Gate>) -> String
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -36,9 +42,15 @@ where
     let io = TokioIo::new(guard);
     let service = {
         let channel = Arc::clone(&channel);
-        service_fn(move |request| {
-            let channel = Arc::clone(&channel);
-            async move { Ok::<_, Infallible>(handler::serve(channel, request).await) }
+        service_fn(move |mut request: Request<Incoming>| {
+            let (channel, gate) = (Arc::clone(&channel), gate.clone());
+            async move {
+                let answer = match gate {
+                    Some(gate) if !gate.admits_head(request.headers_mut()) => gate.challenge(),
+                    _ => handler::serve(channel, request).await,
+                };
+                Ok::<_, Infallible>(answer)
+            }
         })
     };
     // The two builders' connections are different types with the same two methods.
@@ -83,9 +95,6 @@ where
 fn tell(outcome: hyper::Result<()>) -> String {
     match outcome {
         Ok(()) => String::from("closed"),
-        Err(error) => match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        },
+        Err(error) => chain(&error),
     }
 }

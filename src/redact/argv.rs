@@ -17,6 +17,8 @@ impl Redactor {
         argv.iter()
             .map(|word| {
                 let word = word.as_ref().to_string_lossy();
+                let known = self.without_known(&word);
+                let word = known.map_or(word, Into::into);
                 let redacted = match self.is_on() {
                     true => self
                         .argument(&word, next)

@@ -50,6 +50,12 @@ impl Redactor {
 
     /// [`Self::fields`] in place, for fields that are not needed otherwise.
     pub fn redact_fields(&self, fields: &mut Fields) {
+        for (_, value) in fields.iter_mut().filter(|_| self.known.is_some()) {
+            let text = String::from_utf8_lossy(&value.0);
+            if let Some(redacted) = self.without_known(&text) {
+                *value = Octets::from(redacted);
+            }
+        }
         if !self.is_on() {
             return;
         }

@@ -33,6 +33,8 @@ const MARK_BYTES: usize = 8;
 #[derive(Clone)]
 pub struct Redactor {
     stand: Stand,
+    /// A secret that is known by heart, whatever stands around it.
+    known: Option<Arc<str>>,
 }
 
 /// What stands in a secret's place.
@@ -51,12 +53,36 @@ impl Redactor {
     pub fn new(key: [u8; 32]) -> Self {
         Self {
             stand: Stand::Keyed(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key))),
+            known: None,
         }
     }
 
     /// Passes everything unchanged (`--no-redact`).
     pub const fn off() -> Self {
-        Self { stand: Stand::Off }
+        Self {
+            stand: Stand::Off,
+            known: None,
+        }
+    }
+
+    /// Replaces `secret` too wherever it stands, even if nothing else is replaced.
+    #[must_use]
+    pub fn knowing(self, secret: &str) -> Self {
+        let known = Some(secret).filter(|secret| !secret.is_empty());
+        Self {
+            known: known.map(Arc::from),
+            ..self
+        }
+    }
+
+    /// The text without the secret that is known by heart; `None` where it is not there.
+    fn without_known(&self, text: &str) -> Option<String> {
+        let known = self.known.as_deref()?;
+        let mark = || match &self.stand {
+            Stand::Keyed(key) => Self::mark_under(key, known),
+            Stand::Off | Stand::Nothing => format!("{MARK}{:0width$}", 0, width = 2 * MARK_BYTES),
+        };
+        text.contains(known).then(|| text.replace(known, &mark()))
     }
 
     /// Does it redact?

@@ -40,6 +40,8 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
 impl Redactor {
     /// A URL, absolute or relative, with marks for its secrets. Stays parseable as a URL.
     pub fn url(&self, url: &str) -> String {
+        let known = self.without_known(url);
+        let url = known.as_deref().unwrap_or(url);
         self.changed_url(url).unwrap_or_else(|| url.to_owned())
     }
 
@@ -248,6 +250,7 @@ impl Redactor {
 pub fn url_without_secrets(url: &str) -> String {
     Redactor {
         stand: Stand::Nothing,
+        known: None,
     }
     .url(url)
 }

@@ -6,6 +6,8 @@
 mod eyeballs;
 mod overrides;
 mod parent;
+mod private;
+mod reach;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,10 +22,12 @@ use tokio_rustls::client::TlsStream;
 pub use eyeballs::Try;
 pub use overrides::{ConnectTo, OverrideError, Resolve};
 pub use parent::{ParentError, ParentProxies};
+pub use reach::{Named, Reach};
 
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Phase, Target};
 use crate::tls::{ClientConfigs, Protocol};
+use reach::Barred;
 
 /// How long each step may take.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +73,19 @@ pub enum DialError {
         /// What was wanted.
         target: Target,
     },
+    /// Clients of other machines get no further than anybody on the internet, unless told so.
+    #[error(
+        "{what} is {is}, and clients of other machines come in here: \
+         name {host} with --tunnel or --intercept to allow it"
+    )]
+    Private {
+        /// The address, or the name where a parent proxy would resolve it.
+        what: String,
+        /// What it is instead of public.
+        is: &'static str,
+        /// The host that was asked for.
+        host: String,
+    },
     /// The parent proxy did not let us through.
     #[error("parent proxy {proxy}")]
     Parent {
@@ -85,25 +102,6 @@ pub enum DialError {
         /// What was wrong.
         source: io::Error,
     },
-}
-
-impl DialError {
-    /// The whole chain in one line, fit for a reason phrase (RFC 9112 section 4).
-    pub fn diagnosis(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            let words = error.to_string();
-            if !text.contains(&words) {
-                text.push_str(": ");
-                text.push_str(&words);
-            }
-            source = error.source();
-        }
-        text.chars()
-            .map(|c| if (' '..='~').contains(&c) { c } else { '?' })
-            .collect()
-    }
 }
 
 /// How a connection came about; filled as the steps pass, so that a failure keeps what is known.
@@ -144,18 +142,18 @@ struct Inner {
     connect_to: Vec<ConnectTo>,
     parents: ParentProxies,
     tls: ClientConfigs,
-    refused: Vec<SocketAddr>,
+    reach: Reach,
 }
 
 impl Dialer {
-    /// `refused` are our own listeners: dialling them would go round in circles.
+    /// `reach` says whom this may dial at all.
     pub fn new(
         clock: Clock,
         limits: Limits,
         tls: ClientConfigs,
         parents: ParentProxies,
         (resolve, connect_to): (Vec<Resolve>, Vec<ConnectTo>),
-        refused: Vec<SocketAddr>,
+        reach: Reach,
     ) -> Self {
         let inner = Inner {
             clock,
@@ -164,7 +162,7 @@ impl Dialer {
             connect_to,
             parents,
             tls,
-            refused,
+            reach,
         };
         Self {
             inner: Arc::new(inner),
@@ -213,8 +211,13 @@ impl Dialer {
         journey: &mut Journey,
         enter: &(dyn Fn(Phase) + Send + Sync),
     ) -> Result<TcpStream, DialError> {
-        let Inner { clock, parents, .. } = &*self.inner;
-        let dialled = overrides::connect_to(&self.inner.connect_to, target);
+        let Inner {
+            clock,
+            parents,
+            reach,
+            ..
+        } = &*self.inner;
+        let (dialled, chosen) = overrides::connect_to(&self.inner.connect_to, target);
         let parent = parents
             .proxy_for(&dialled, secure)
             .map_err(|source| DialError::Parent {
@@ -223,20 +226,22 @@ impl Dialer {
             })?;
         let next_hop = parent.as_ref().map_or(&dialled, |parent| parent.target());
         journey.via = parent.as_ref().map(ToString::to_string);
+        let bound = !chosen && reach.is_bound(target);
+        if parent.is_some() {
+            let checked = reach.check_spelling(&dialled, bound);
+            checked.map_err(|barred| barred_from(barred, target))?;
+        }
 
         enter(Phase::Dns);
         let resolving = clock.now();
-        let addresses = self.resolve(next_hop).await;
+        let resolved = self.resolve(next_hop).await;
         let connecting = clock.now();
         journey.dns_us = Some(connecting.micros_since(resolving));
-        let addresses = addresses?;
-        if addresses
-            .iter()
-            .any(|address| self.inner.refused.contains(address))
-        {
-            return Err(DialError::Loop {
-                target: target.clone(),
-            });
+        let (addresses, given) = resolved?;
+        let bound = bound && parent.is_none() && !given;
+        for address in &addresses {
+            let checked = reach.check(*address, bound);
+            checked.map_err(|barred| barred_from(barred, target))?;
         }
 
         enter(Phase::Connect);
@@ -296,12 +301,13 @@ impl Dialer {
         Ok(stream)
     }
 
-    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, DialError> {
+    /// The addresses of `target`, and whether the user gave them.
+    async fn resolve(&self, target: &Target) -> Result<(Vec<SocketAddr>, bool), DialError> {
         if let Some(ip) = target.ip() {
-            return Ok(vec![SocketAddr::new(ip, target.port())]);
+            return Ok((vec![SocketAddr::new(ip, target.port())], false));
         }
         if let Some(addresses) = overrides::resolve(&self.inner.resolve, target) {
-            return Ok(addresses);
+            return Ok((addresses, true));
         }
         let failed = |source| DialError::Resolve {
             host: target.host().to_owned(),
@@ -312,6 +318,19 @@ impl Dialer {
         if addresses.is_empty() {
             return Err(failed(io::ErrorKind::NotFound.into()));
         }
-        Ok(addresses)
+        Ok((addresses, false))
+    }
+}
+
+fn barred_from(barred: Barred, target: &Target) -> DialError {
+    match barred {
+        Barred::Own => DialError::Loop {
+            target: target.clone(),
+        },
+        Barred::Private { what, is } => DialError::Private {
+            what,
+            is,
+            host: target.host().to_owned(),
+        },
     }
 }

@@ -103,14 +103,14 @@ pub(super) fn resolve(overrides: &[Resolve], target: &Target) -> Option<Vec<Sock
     )
 }
 
-/// Where `target` is dialled.
-pub(super) fn connect_to(overrides: &[ConnectTo], target: &Target) -> Target {
+/// Where `target` is dialled, and whether the user named it or chose where that is.
+pub(super) fn connect_to(overrides: &[ConnectTo], target: &Target) -> (Target, bool) {
     let found = overrides.iter().find(|to| {
         to.host.as_deref().is_none_or(|host| host == target.host())
             && to.port.is_none_or(|port| port == target.port())
     });
     let Some(to) = found else {
-        return target.clone();
+        return (target.clone(), false);
     };
     let host = to.to_host.as_deref().unwrap_or_else(|| target.host());
     let bracketed = if host.contains(':') {
@@ -118,8 +118,9 @@ pub(super) fn connect_to(overrides: &[ConnectTo], target: &Target) -> Target {
     } else {
         host.to_owned()
     };
-    Target::new(&bracketed, to.to_port.unwrap_or_else(|| target.port()))
-        .unwrap_or_else(|_| target.clone())
+    let dialled = Target::new(&bracketed, to.to_port.unwrap_or_else(|| target.port()));
+    let chosen = to.host.is_some() || to.to_host.is_some();
+    (dialled.unwrap_or_else(|_| target.clone()), chosen)
 }
 
 #[cfg(test)]
@@ -147,16 +148,21 @@ mod tests {
         let all: ConnectTo = "::127.0.0.1:8443".parse().unwrap();
         assert_eq!(
             connect_to(&[all], &target("a.example:443")),
-            target("127.0.0.1:8443")
+            (target("127.0.0.1:8443"), true)
         );
         let host: ConnectTo = "a.example:443:[::1]:".parse().unwrap();
         assert_eq!(
             connect_to(std::slice::from_ref(&host), &target("a.example:443")),
-            target("[::1]:443")
+            (target("[::1]:443"), true)
         );
         assert_eq!(
             connect_to(&[host], &target("b.example:443")),
-            target("b.example:443")
+            (target("b.example:443"), false)
+        );
+        let port: ConnectTo = ":::8443".parse().unwrap();
+        assert_eq!(
+            connect_to(&[port], &target("b.example:443")),
+            (target("b.example:8443"), false)
         );
     }
 

@@ -7,6 +7,7 @@ mod environment;
 mod har;
 mod misuse;
 mod phases;
+mod reach;
 mod readme;
 mod record;
 mod rooms;

@@ -213,11 +213,23 @@ fn a_flag_that_cannot_be_used_is_named_with_its_value() {
     for (flags, told) in [
         (
             &["--listen", "0.0.0.0:0"][..],
-            &["0.0.0.0:0 is not a loopback address", "127.0.0.1"][..],
+            &[
+                "0.0.0.0:0 is not a loopback address",
+                "127.0.0.1",
+                "--token auto",
+            ][..],
         ),
         (
             &["--listen", "localhost:1"],
             &["localhost:1", "127.0.0.1:4040"],
+        ),
+        (
+            &["--token", "short"],
+            &["--token cannot be used", "24 to 256 characters"],
+        ),
+        (
+            &["--token", "0123456789@0123456789@0123"],
+            &["--token cannot be used", "letters, digits"],
         ),
         (
             &["--resolve", "h:443:x"],

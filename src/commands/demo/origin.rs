@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::ca::{self, CertificateAuthority, Leafs, Scope};
 use crate::clock::Clock;
 use crate::exchange::Hex;
-use crate::proxy::{Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder};
+use crate::proxy::{Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
 use crate::replay::Replay;
@@ -80,6 +80,7 @@ fn context(
     stop: &CancellationToken,
 ) -> anyhow::Result<Context> {
     Ok(Context {
+        access: Access::open(),
         clock,
         deadlines: Deadlines::default(),
         policy: Policy {

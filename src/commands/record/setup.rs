@@ -14,14 +14,14 @@ use crate::child;
 use crate::cli::RecordArgs;
 use crate::clock::Clock;
 use crate::exchange::Target;
-use crate::gomod::{DEFAULT_HOSTS, GoProxy, GoSumDb};
+use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};
 use crate::proxy::{Others, Policy};
 use crate::recording::format::{
     Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
 };
 use crate::redact::{self, Redactor};
 use crate::tls;
-use crate::upstream::ParentProxies;
+use crate::upstream::{Named, ParentProxies, Reach};
 
 /// What the manifest and the journal call us.
 pub(super) const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
@@ -101,6 +101,33 @@ pub(super) fn policy(
         tunnel,
         others: Others::Tunnel,
     }
+}
+
+/// Whom clients may reach: from other machines only what is public, or named here.
+///
+/// Go's own defaults are named by nobody: if their names lead to a private address, it is not theirs.
+pub(super) fn reach(session: &Session, overrides: &Overrides) -> Reach {
+    let reach = Reach::all_but(vec![session.address]);
+    if session.address.ip().is_loopback() {
+        return reach;
+    }
+    let goproxy = GoProxy::parse(session.go.get("GOPROXY"));
+    let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
+    let place = |url: &str| {
+        let port = if url.starts_with("http://") { 80 } else { 443 };
+        Target::with_default_port(&Base::of(url)?.host, port).ok()
+    };
+    let sumdb = sumdb.and_then(|sumdb| Target::with_default_port(&sumdb.base()?.host, 443).ok());
+    let targets = goproxy.urls().filter_map(place).chain(sumdb);
+    let is_users = |target: &Target| !DEFAULT_HOSTS.contains(&target.host());
+    reach.public_or(Named {
+        hosts: overrides
+            .intercept
+            .union(&overrides.tunnel)
+            .cloned()
+            .collect(),
+        targets: targets.filter(is_users).collect(),
+    })
 }
 
 /// Where the HAR goes; the file is made now, so that a bad path fails before a long run.

@@ -9,12 +9,14 @@ use std::time::Duration;
 use modtape::ca::{CertificateAuthority, Leafs, Scope, to_pem};
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Hex;
-use modtape::proxy::{Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder};
+use modtape::proxy::{
+    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder,
+};
 use modtape::recording::format::{Event, FORMAT_VERSION, Open};
 use modtape::recording::{Durability, Journal, Recording, create};
 use modtape::redact::Redactor;
 use modtape::tls::{ClientConfigs, RootSources, Roots};
-use modtape::upstream::{Dialer, Limits, ParentProxies};
+use modtape::upstream::{Dialer, Limits, ParentProxies, Reach};
 use tempfile::{NamedTempFile, TempDir};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -71,11 +73,12 @@ impl Inside {
             ClientConfigs::new(&roots.expect("a PEM file")),
             ParentProxies::none(),
             (Vec::new(), vec![to]),
-            vec![proxy],
+            Reach::all_but(vec![proxy]),
         );
         let context = Arc::new(Context {
             clock,
             deadlines,
+            access: Access::open(),
             policy: Policy {
                 intercept: hosts,
                 intercept_all: false,

@@ -27,6 +27,7 @@ mod corpus;
 mod handshake;
 mod inside;
 mod log;
+mod network;
 mod origin;
 mod parent;
 mod raw;
@@ -48,6 +49,7 @@ pub use self::{
     handshake::Handshake,
     inside::Inside,
     log::{ConnectionSeen, Log, Served, TlsFailure},
+    network::alone,
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
     raw::{RawOrigin, Step},

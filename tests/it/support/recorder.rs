@@ -78,6 +78,7 @@ impl Recorder {
             panic!("modtape did not start its command: {}", recorder.give_up());
         };
         let proxy = proxy.strip_prefix("http://").expect("an http:// proxy");
+        let proxy = proxy.rsplit('@').next().unwrap_or_default();
         recorder.proxy = proxy.parse().expect("an address");
         // A client that trusted the whole bundle would take the origin's own leafs too.
         let bundle = fs::read_to_string(bundle).expect("the bundle can be read");

@@ -1,0 +1,338 @@
+//! Who may use the proxy: everybody who can connect, or whoever shows the token.
+//!
+//! The token comes as `Proxy-Authorization` (RFC 9110 section 11.7.2), with Basic (RFC 7617) as the
+//! password of any user, or with Bearer (RFC 6750). It is meant for us alone: never passed on, never
+//! recorded. Who shows none is asked for it with 407, on the same connection.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use aws_lc_rs::{constant_time, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body_util::Full;
+
+use super::outgoing::Outgoing;
+
+/// Strangers whose connections are recorded; the others are only counted, so that who has no token
+/// cannot fill the disk.
+const NAMED: u64 = 1000;
+
+/// What a connection may ask without the token before it ends: enough for a client that tries one
+/// scheme after the other.
+pub(super) const TRIES: u64 = 8;
+
+/// The fewest characters of a token: 96 bits, where they are random hexadecimal digits.
+const TOKEN_MIN: usize = 24;
+
+/// The most: a head has to hold it, twice encoded.
+const TOKEN_MAX: usize = 256;
+
+/// What 407 says in a body, for people.
+pub(super) const CHALLENGED: &str = "modtape: this proxy wants its token: \
+    take HTTPS_PROXY as `modtape env` prints it where the recorder runs\n";
+
+/// A secret that lets clients use the proxy; `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// Why a text is no token; never shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It could be guessed, or no head could hold it.
+    #[error("a token has {TOKEN_MIN} to {TOKEN_MAX} characters")]
+    Length,
+    /// A URL could not hold it as it is.
+    #[error("a token consists of letters, digits and -._~")]
+    Character,
+}
+
+impl Token {
+    /// 128 random bits in hexadecimal digits.
+    pub fn random() -> Self {
+        let octets: [u8; 16] = crate::tls::random();
+        Self(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+    }
+
+    /// A token that the user chose.
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        if !(TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) {
+            return Err(TokenError::Length);
+        }
+        // RFC 3986 section 2.3, unreserved: the same in a URL, decoded or not.
+        let fits = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
+        match text.bytes().all(fits) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(TokenError::Character),
+        }
+    }
+
+    /// The secret itself: for the environment of clients, and for nothing else.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares digests, so that the time tells neither length nor how much is right.
+    fn is(&self, shown: &[u8]) -> bool {
+        let [own, shown] =
+            [self.0.as_bytes(), shown].map(|octets| digest::digest(&digest::SHA256, octets));
+        constant_time::verify_slices_are_equal(own.as_ref(), shown.as_ref()).is_ok()
+    }
+
+    /// True if these values of `Proxy-Authorization` show it; two of them are as good as none.
+    fn is_shown<'a>(&self, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return false;
+        };
+        let Some(space) = value.iter().position(|&octet| octet == b' ') else {
+            return false;
+        };
+        let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return self.is(rest);
+        }
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return false;
+        }
+        let decoded = BASE64.decode(rest).unwrap_or_default();
+        let colon = decoded.iter().position(|&octet| octet == b':');
+        colon.is_some_and(|colon| self.is(&decoded[colon + 1..]))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Who may use the proxy, and how often it said no; clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    token: Option<Token>,
+    refused: Arc<AtomicU64>,
+    strangers: Arc<AtomicU64>,
+}
+
+impl Access {
+    /// Everybody who can connect.
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// Whoever shows this.
+    pub fn with(token: Token) -> Self {
+        Self {
+            token: Some(token),
+            ..Self::default()
+        }
+    }
+
+    /// How many requests showed no token, or another one.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// One client connection at the door.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    access: Access,
+    refused: Arc<AtomicU64>,
+    admitted: Arc<AtomicBool>,
+}
+
+impl Gate {
+    pub(super) fn new(access: &Access) -> Self {
+        Self {
+            access: access.clone(),
+            refused: Arc::default(),
+            admitted: Arc::default(),
+        }
+    }
+
+    /// True if a head with these values of `Proxy-Authorization` may pass; else it is counted.
+    pub(super) fn admits<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> bool {
+        let token = self.access.token.as_ref();
+        if token.is_none_or(|token| token.is_shown(values)) {
+            self.admitted.store(true, Ordering::Relaxed);
+            return true;
+        }
+        self.access.refused.fetch_add(1, Ordering::Relaxed);
+        let tries = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::info!(target: "modtape::connection", tries, "407: a client without the token");
+        false
+    }
+
+    /// [`Self::admits`] a request, and takes what was meant for us from its head.
+    pub(super) fn admits_head(&self, head: &mut HeaderMap) -> bool {
+        let values = head.get_all(header::PROXY_AUTHORIZATION).iter();
+        let admitted = self.admits(values.map(header::HeaderValue::as_bytes));
+        if self.access.token.is_some() {
+            // `HeaderMap::remove` would change the order of what stays.
+            let fields = std::mem::take(head);
+            let mut last = None;
+            for (name, value) in fields {
+                last = name.or(last);
+                if let Some(name) = last.clone().filter(|n| *n != header::PROXY_AUTHORIZATION) {
+                    head.append(name, value);
+                }
+            }
+        }
+        admitted
+    }
+
+    /// True if it has asked in vain too often.
+    pub(super) fn is_shut(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) >= TRIES
+    }
+
+    /// True if nobody showed the token on this connection, though it was asked for.
+    pub(super) fn is_strangers(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) > 0 && !self.admitted.load(Ordering::Relaxed)
+    }
+
+    /// Whether this stranger is still worth a line in the journal; asked once a connection.
+    pub(super) fn is_named(&self) -> bool {
+        self.access.strangers.fetch_add(1, Ordering::Relaxed) < NAMED
+    }
+
+    /// The answer to a request that is not admitted.
+    pub(super) fn challenge(&self) -> Response<Outgoing> {
+        let body = Full::new(Bytes::from_static(CHALLENGED.as_bytes()));
+        let mut response = Response::new(Outgoing::Whole(body));
+        *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let mut set = |name, value| {
+            let value = header::HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        };
+        set(header::PROXY_AUTHENTICATE, SCHEME);
+        set(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        if self.is_shut() {
+            set(header::CONNECTION, "close");
+        }
+        response
+    }
+
+    /// The answer to a CONNECT that is not admitted, as octets.
+    pub(super) fn challenge_head(&self, closes: bool) -> String {
+        let length = CHALLENGED.len();
+        let close = if closes { "connection: close\r\n" } else { "" };
+        format!(
+            "HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: {SCHEME}\r\n\
+             content-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n{close}\r\n\
+             {CHALLENGED}"
+        )
+    }
+}
+
+/// Basic alone: every client can follow it.
+const SCHEME: &str = "Basic realm=\"modtape\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef01234567";
+
+    fn gate() -> Gate {
+        Gate::new(&Access::with(Token::parse(TOKEN).unwrap()))
+    }
+
+    fn basic(user_and_password: &str) -> String {
+        format!("Basic {}", BASE64.encode(user_and_password))
+    }
+
+    #[test]
+    fn the_token_is_shown_by_one_field_in_one_of_two_schemes() {
+        let mut wrong = Vec::new();
+        for (values, admitted) in [
+            (vec![basic(&format!("modtape:{TOKEN}"))], true),
+            (vec![basic(&format!(":{TOKEN}"))], true),
+            (
+                vec![basic(&format!("x:{TOKEN}")).replace("Basic", "bASIC")],
+                true,
+            ),
+            (vec![basic(&format!("x:{TOKEN}")).replace(' ', "   ")], true),
+            (vec![format!("Bearer {TOKEN}")], true),
+            (vec![format!("bearer {TOKEN} ")], true),
+            (vec![], false),
+            (vec![String::new()], false),
+            (vec![TOKEN.to_owned()], false),
+            (vec![String::from("Basic")], false),
+            (vec![String::from("Basic ")], false),
+            (vec![String::from("Basic !!")], false),
+            (vec![basic(TOKEN)], false),
+            (vec![basic(&format!("{TOKEN}:"))], false),
+            (vec![basic(&format!("x:{}", &TOKEN[1..]))], false),
+            (vec![basic(&format!("x:{TOKEN}0"))], false),
+            (vec![basic(&format!("x:y:{TOKEN}"))], false),
+            (vec![basic(&format!("x:{}", TOKEN.to_uppercase()))], false),
+            (vec![format!("Bearer{TOKEN}")], false),
+            (vec![String::from("Bearer ")], false),
+            (vec![format!("Digest {TOKEN}")], false),
+            (vec![basic(&format!("x:{TOKEN}")); 2], false),
+        ] {
+            let gate = gate();
+            if gate.admits(values.iter().map(String::as_bytes)) != admitted {
+                wrong.push(format!("{values:?}: not {admitted}"));
+            }
+            assert_eq!(gate.access.refused(), u64::from(!admitted), "{values:?}");
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn without_a_token_all_pass_and_keep_their_fields() {
+        let gate = Gate::new(&Access::open());
+        let mut head = HeaderMap::new();
+        head.insert("proxy-authorization", "Basic eDp5".parse().unwrap());
+        assert!(gate.admits_head(&mut head));
+        assert_eq!(head.len(), 1);
+        assert_eq!(gate.access.refused(), 0);
+    }
+
+    #[test]
+    fn what_shows_the_token_goes_no_further() {
+        for (value, admitted) in [(format!("Bearer {TOKEN}"), true), (basic("x:y"), false)] {
+            let mut head = HeaderMap::new();
+            for (name, value) in [("a", "1"), ("proxy-authorization", &value[..]), ("b", "2")] {
+                head.insert(name, value.parse().unwrap());
+            }
+            assert_eq!(gate().admits_head(&mut head), admitted);
+            let names: Vec<_> = head.keys().map(header::HeaderName::as_str).collect();
+            assert_eq!(names, ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn a_token_that_could_be_guessed_or_misread_is_none() {
+        assert_eq!(Token::parse(&TOKEN[1..]), Err(TokenError::Length));
+        assert_eq!(Token::parse(""), Err(TokenError::Length));
+        assert_eq!(Token::parse(&"a".repeat(257)), Err(TokenError::Length));
+        for c in [" ", "@", ":", "/", "%", "\n", "'", "é"] {
+            let text = format!("{TOKEN}{c}");
+            assert_eq!(Token::parse(&text), Err(TokenError::Character), "{c:?}");
+        }
+        let random = Token::random();
+        assert_eq!(random.secret().len(), 32);
+        assert_eq!(Token::parse(random.secret()), Ok(random.clone()));
+        assert_ne!(random, Token::random());
+        assert_eq!(format!("{random:?}"), "Token(..)");
+    }
+
+    #[test]
+    fn a_connection_may_try_so_often_and_is_told_the_end() {
+        let gate = gate();
+        for tries in 1..=TRIES {
+            assert!(!gate.admits(std::iter::empty()));
+            assert_eq!(gate.is_shut(), tries == TRIES);
+            let closes = gate.challenge().headers().contains_key("connection");
+            assert_eq!(closes, tries == TRIES);
+        }
+        assert!(gate.is_strangers());
+    }
+}

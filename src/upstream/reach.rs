@@ -1,0 +1,287 @@
+//! Whom may be dialled: never ourselves; and where clients of other machines come, no address that
+//! only this machine or its network can reach, unless the user named it.
+//!
+//! What is checked is what is dialled: a name is resolved once, each address is held against the
+//! rule, and TCP goes to those very addresses. One that is refused refuses the name.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use super::private;
+use crate::exchange::Target;
+
+/// Whom may be dialled.
+#[derive(Debug, Clone, Default)]
+pub struct Reach {
+    own: Vec<SocketAddr>,
+    /// What the user named, where the rule against private targets holds.
+    named: Option<Named>,
+}
+
+/// What the user named: these may be private.
+#[derive(Debug, Clone, Default)]
+pub struct Named {
+    /// Hosts, on any port.
+    pub hosts: BTreeSet<String>,
+    /// Hosts, on just this port.
+    pub targets: BTreeSet<Target>,
+}
+
+/// Why an address or a name is not dialled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Barred {
+    /// It is one of our own listeners.
+    Own,
+    /// It is not public: what, and what it is.
+    Private { what: String, is: &'static str },
+}
+
+impl Reach {
+    /// Everything but `own`, our listeners: dialling them would go round in circles.
+    pub fn all_but(own: Vec<SocketAddr>) -> Self {
+        Self { own, named: None }
+    }
+
+    /// Nothing private but what is `named`: for listeners that other machines can connect to.
+    #[must_use]
+    pub fn public_or(self, named: Named) -> Self {
+        Self {
+            named: Some(named),
+            ..self
+        }
+    }
+
+    /// True if the rule against private targets holds for `target`.
+    pub(super) fn is_bound(&self, target: &Target) -> bool {
+        self.named.as_ref().is_some_and(|named| {
+            !named.hosts.contains(target.host()) && !named.targets.contains(target)
+        })
+    }
+
+    /// Holds an address that would be dialled against the rules; `bound` as [`Self::is_bound`] says.
+    pub(super) fn check(&self, address: SocketAddr, bound: bool) -> Result<(), Barred> {
+        let plain = canonical(address.ip());
+        if self
+            .own
+            .iter()
+            .any(|own| is_at(*own, plain, address.port()))
+        {
+            return Err(Barred::Own);
+        }
+        let is = match bound {
+            true => private::purpose(address.ip()).or_else(|| own_address(plain)),
+            false => None,
+        };
+        is.map_or(Ok(()), |is| {
+            let what = address.ip().to_string();
+            Err(Barred::Private { what, is })
+        })
+    }
+
+    /// Holds a target that a parent proxy would resolve against the rules, as far as its spelling
+    /// tells: what the parent finds behind a name, only the parent knows.
+    pub(super) fn check_spelling(&self, target: &Target, bound: bool) -> Result<(), Barred> {
+        let host = target.host();
+        if let Some(ip) = target.ip() {
+            return self.check(SocketAddr::new(ip, target.port()), bound);
+        }
+        if is_localhost(host) {
+            let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            for ip in loopback {
+                self.check(SocketAddr::new(ip, target.port()), bound)?;
+            }
+        }
+        match local_name(host).filter(|_| bound) {
+            None => Ok(()),
+            Some(is) => Err(Barred::Private {
+                what: host.to_owned(),
+                is,
+            }),
+        }
+    }
+}
+
+/// Where the kernel connects to: an unspecified address is loopback, a mapped one is IPv4.
+fn canonical(ip: IpAddr) -> IpAddr {
+    let ip = match ip {
+        IpAddr::V6(ip) => private::inside(ip).map_or(IpAddr::V6(ip), IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    };
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        _ => ip,
+    }
+}
+
+/// True if a listener bound to `own` answers at that canonical address.
+fn is_at(own: SocketAddr, ip: IpAddr, port: u16) -> bool {
+    let is_ours = || ip.is_loopback() || own_address(ip).is_some();
+    own.port() == port
+        && match own.ip() {
+            // Linux: a listener on [::] takes IPv4 too.
+            IpAddr::V6(own) if own.is_unspecified() => is_ours(),
+            IpAddr::V4(own) if own.is_unspecified() => ip.is_ipv4() && is_ours(),
+            own => canonical(own) == ip,
+        }
+}
+
+/// `this machine` if `ip` is one of its addresses, else `None`.
+///
+/// Only what is one's own can be bound, unless the system allows anything (`ip_nonlocal_bind`): then
+/// it also allows what is nobody's, and the answer tells nothing.
+fn own_address(ip: IpAddr) -> Option<&'static str> {
+    let nobodys: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let binds = |ip: IpAddr| UdpSocket::bind((ip, 0)).is_ok();
+    (binds(ip) && !binds(nobodys)).then_some("this machine")
+}
+
+fn is_localhost(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// What a name is that never leads to the internet, if it is one.
+fn local_name(host: &str) -> Option<&'static str> {
+    let last = host.rsplit('.').next().unwrap_or(host);
+    if is_localhost(host) {
+        return Some("this machine");
+    }
+    // WHATWG URL, "ends in a number checker": inet_aton(3) takes these for addresses.
+    let is_hex = |text: &str| text.bytes().all(|c| c.is_ascii_hexdigit());
+    let is_number = last.bytes().all(|c| c.is_ascii_digit());
+    if is_number || last.strip_prefix("0x").is_some_and(is_hex) {
+        return Some("an address in disguise");
+    }
+    if LOCAL_SUFFIXES.contains(&last) || host.ends_with(".home.arpa") {
+        return Some("a name of a local network");
+    }
+    (!host.contains('.')).then_some("a name without a domain")
+}
+
+/// Top-level names that are kept from the internet: RFC 6762 section 3 and appendix G, ICANN's
+/// resolution 2024.07.29.06 (`internal`), and a custom of Linux distributions.
+const LOCAL_SUFFIXES: [&str; 9] = [
+    "corp",
+    "home",
+    "internal",
+    "intranet",
+    "lan",
+    "local",
+    "localdomain",
+    "onion",
+    "private",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(reach: &Reach, address: &str, bound: bool) -> &'static str {
+        match reach.check(address.parse().unwrap(), bound) {
+            Ok(()) => "",
+            Err(Barred::Own) => "ours",
+            Err(Barred::Private { is, .. }) => is,
+        }
+    }
+
+    #[test]
+    fn our_own_listeners_are_known_under_every_address() {
+        let mut wrong = Vec::new();
+        for (own, address, expected) in [
+            ("127.0.0.1:9", "127.0.0.1:9", "ours"),
+            ("127.0.0.1:9", "127.0.0.1:10", ""),
+            ("127.0.0.1:9", "127.0.0.2:9", ""),
+            ("127.0.0.1:9", "0.0.0.0:9", "ours"),
+            ("127.0.0.1:9", "[::ffff:127.0.0.1]:9", "ours"),
+            ("127.0.0.1:9", "[::ffff:0.0.0.0]:9", "ours"),
+            ("127.0.0.1:9", "[::1]:9", ""),
+            ("[::1]:9", "[::1]:9", "ours"),
+            ("[::1]:9", "[::]:9", "ours"),
+            ("[::1]:9", "127.0.0.1:9", ""),
+            ("[::ffff:127.0.0.1]:9", "127.0.0.1:9", "ours"),
+            ("0.0.0.0:9", "127.0.0.1:9", "ours"),
+            ("0.0.0.0:9", "127.8.9.1:9", "ours"),
+            ("0.0.0.0:9", "8.8.8.8:9", ""),
+            ("[::]:9", "127.0.0.1:9", "ours"),
+            ("[::]:9", "[::1]:9", "ours"),
+            ("[::]:9", "[::1]:10", ""),
+        ] {
+            let reach = Reach::all_but(vec![own.parse().unwrap()]);
+            let found = check(&reach, address, false);
+            if found != expected {
+                wrong.push(format!("{own}, {address}: {found:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn private_is_what_the_user_did_not_name() {
+        let named = Named {
+            hosts: [String::from("goproxy.corp")].into(),
+            targets: ["localhost:8081".parse().unwrap()].into(),
+        };
+        let reach = Reach::all_but(Vec::new()).public_or(named);
+        for (target, bound) in [
+            ("goproxy.corp:443", false),
+            ("GoProxy.Corp.:8443", false),
+            ("x.goproxy.corp:443", true),
+            ("localhost:8081", false),
+            ("localhost:22", true),
+            ("a.example:443", true),
+        ] {
+            let target = target.parse().unwrap();
+            assert_eq!(reach.is_bound(&target), bound, "{target}");
+            assert!(!Reach::default().is_bound(&target), "{target}");
+        }
+        assert_eq!(check(&reach, "10.0.0.1:443", true), "a private network");
+        assert_eq!(check(&reach, "10.0.0.1:443", false), "");
+        assert_eq!(check(&reach, "8.8.8.8:443", true), "");
+    }
+
+    #[test]
+    fn a_parent_proxy_is_not_asked_for_what_is_local_by_its_spelling() {
+        let reach = Reach::all_but(vec!["127.0.0.1:9".parse().unwrap()]);
+        let reach = reach.public_or(Named::default());
+        let mut wrong = Vec::new();
+        for (target, expected) in [
+            ("proxy.golang.org:443", ""),
+            ("8.8.8.8:443", ""),
+            ("[2606:4700::1111]:443", ""),
+            ("0xbadge.example:443", ""),
+            ("127.0.0.1:443", "loopback"),
+            ("127.0.0.1:9", "ours"),
+            ("localhost:9", "ours"),
+            ("localhost:443", "loopback"),
+            ("x.LocalHost.:443", "loopback"),
+            ("[::ffff:7f00:1]:443", "loopback"),
+            ("2130706433:443", "an address in disguise"),
+            ("0177.0.0.1:443", "an address in disguise"),
+            ("0x7f.1:443", "an address in disguise"),
+            ("127.0.0.0x1:443", "an address in disguise"),
+            ("127.1:443", "an address in disguise"),
+            ("127.0.0.01:443", "an address in disguise"),
+            ("printer.local:443", "a name of a local network"),
+            ("metadata.google.internal:80", "a name of a local network"),
+            ("nas.home.arpa:80", "a name of a local network"),
+            ("kubernetes:443", "a name without a domain"),
+        ] {
+            let found = match reach.check_spelling(&target.parse().unwrap(), true) {
+                Ok(()) => "",
+                Err(Barred::Own) => "ours",
+                Err(Barred::Private { is, .. }) => is,
+            };
+            if found != expected {
+                wrong.push(format!("{target}: {found:?}, not {expected:?}"));
+            }
+            let free = reach.check_spelling(&target.parse().unwrap(), false);
+            if free.is_err() != (expected == "ours") {
+                wrong.push(format!("{target}: {free:?} where it is named"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}

@@ -1,0 +1,63 @@
+//! A client on another machine: nothing answers it, unless the user asked for that, and then only
+//! with the token.
+
+use super::super::support::{LIMIT, Origin, Sandbox, alone, run};
+
+/// In a second network, joined by a cable of our own.
+///
+/// Tells how a CONNECT from there ends: the status, or that nothing listens: a RST, no SYN-ACK.
+const SCRIPT: &str = r#"
+    address=${HTTPS_PROXY##*@}; address=${address#http://}; port=${address##*:}
+    coproc there { exec unshare -n sh -c 'echo there; exec cat'; }
+    read -r line <&"${there[0]}"
+    ip link add here type veth peer name there netns "$there_PID"
+    ip address add 192.0.2.1/24 dev here && ip link set here up
+    far() { nsenter -t "$there_PID" -n "$@"; }
+    far ip address add 192.0.2.2/24 dev there && far ip link set there up && far ip link set lo up
+    ask() {
+        far bash -c '{ exec 3<>/dev/tcp/192.0.2.1/$0; } 2>said || {
+                grep -q "Connection refused" said && echo refused || cat said
+                exit
+            }
+            printf "CONNECT named.example:443 HTTP/1.1\r\n$1\r\n" >&3
+            read -r version status rest <&3; echo "$status"' "$port" "$1"
+    }
+    ask ''
+    ask 'Proxy-Authorization: Bearer wrong\r\n'
+    ask "Proxy-Authorization: Bearer $TOKEN\r\n"
+    exec {there[1]}>&-
+"#;
+
+#[test]
+fn another_machine_gets_no_answer_without_a_listener_for_it_and_407_with_one() {
+    let name = "reach::elsewhere::\
+        another_machine_gets_no_answer_without_a_listener_for_it_and_407_with_one";
+    alone(name, || {
+        let origin = Origin::start(Default::default());
+        let (token, root) = (
+            super::TOKEN,
+            origin.root_pem_path().to_string_lossy().into_owned(),
+        );
+        let connect = format!(
+            "--connect-to=named.example::127.0.0.1:{}",
+            origin.addr().port()
+        );
+        let set = format!("--token={token}");
+        for (flags, expected) in [
+            (&[][..], "refused\n".repeat(3)),
+            (&[&set[..]], "refused\n".repeat(3)),
+            (&[&set, "--listen=0.0.0.0"], String::from("407\n407\n200\n")),
+            (&[&set, "--listen=[::]"], String::from("407\n407\n200\n")),
+        ] {
+            let sandbox = Sandbox::new();
+            let fixed = ["record", "-o", "one", "--upstream-ca", &root, &connect];
+            let args = fixed.into_iter().chain(flags.iter().copied());
+            let mut command = sandbox.modtape(args.chain(["--", "bash", "-c", SCRIPT]));
+            command
+                .env("TOKEN", token)
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            let output = run(command, LIMIT * 2);
+            assert_eq!(output.stdout, expected, "{flags:?}: {}", output.stderr);
+        }
+    });
+}

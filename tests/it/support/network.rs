@@ -1,0 +1,40 @@
+//! A test in a network, and with mounts, of its own: it may listen anywhere and answer any name.
+
+use std::env;
+use std::process::Command;
+
+use super::corpus::skipped;
+
+/// Names the test that runs in a network of its own.
+const ALONE: &str = "MODTAPE_IT_ALONE";
+
+/// Runs `body` of the test of that full name in a network where nothing is but loopback.
+///
+/// The test's own process cannot move, so the binary runs again, for this one test. Where the system
+/// allows no namespaces a line on stderr says that the test was skipped.
+pub fn alone(test: &str, body: impl FnOnce()) {
+    if env::var_os(ALONE).is_some_and(|name| name == test) {
+        return body();
+    }
+    let unshare = |program: &std::ffi::OsStr| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["-rnm", "--", "sh", "-c", SCRIPT])
+            .arg(program);
+        command
+    };
+    let probe = unshare("true".as_ref()).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return skipped(&format!("no network namespaces here: {test}"));
+    }
+    let this = env::current_exe().expect("a test knows its binary");
+    let mut command = unshare(this.as_os_str());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    let output = command.env(ALONE, test).output().expect("it can be run");
+    let said = [&output.stdout[..], &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "no test has that name: {said}");
+}
+
+const SCRIPT: &str = "ip link set lo up && exec \"$0\" \"$@\"";
