@@ -3,6 +3,7 @@
 //! It opens with `CONNECT host:port`. We relay it blindly (a tunnel), or answer the TLS handshake
 //! ourselves (interception) and serve the requests inside. Never prints, never touches a file.
 
+mod accept;
 mod answer;
 mod body;
 mod channel;
