@@ -36,7 +36,7 @@ impl ServerCertVerifier for Verifier {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
                 if issuers.len() < intermediates.len() =>
             {
-                let why = OtherError(Arc::new(MayNotSign));
+                let why = OtherError(Arc::new(IssuerMayNotSign));
                 Err(Error::InvalidCertificate(CertificateError::Other(why)))
             }
             verified => verified,
@@ -67,15 +67,15 @@ impl ServerCertVerifier for Verifier {
 }
 
 #[derive(Debug)]
-struct MayNotSign;
+struct IssuerMayNotSign;
 
-impl fmt::Display for MayNotSign {
+impl fmt::Display for IssuerMayNotSign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an issuer's key usage does not let it sign certificates")
     }
 }
 
-impl std::error::Error for MayNotSign {}
+impl std::error::Error for IssuerMayNotSign {}
 
 /// False if a certificate says what its key may be used for, and signing certificates is not there.
 pub(super) fn may_sign(certificate: &[u8]) -> bool {
