@@ -7,6 +7,7 @@
 //! [`Opened::is_the_clients`]: crate::exchange::Opened::is_the_clients
 
 use std::io;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
 
 use rustls::{AlertDescription, Error};
 
@@ -24,7 +25,7 @@ pub(super) fn failure(error: &io::Error) -> String {
                 "the client offers no TLS that modtape speaks (1.3, and 1.2 with AEAD): {error}"
             )
         }
-        (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => String::from(
+        (None, UnexpectedEof | ConnectionReset | BrokenPipe) => String::from(
             "the client broke off once it had modtape's certificate, without an alert, as some do \
              that do not trust its root",
         ),
