@@ -78,6 +78,16 @@ impl Clock {
         self.wall
     }
 
+    /// The wall clock as it stands now, whatever it was at stamp 0: what a certificate is valid
+    /// by. Never to be measured with.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the clocks"
+    )]
+    pub fn wall_now() -> SystemTime {
+        SystemTime::now()
+    }
+
     /// The instant of a stamp, for timers.
     pub fn instant(&self, stamp: Timestamp) -> Instant {
         self.anchor + Duration::from_micros(stamp.as_micros())

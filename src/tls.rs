@@ -1,13 +1,16 @@
 //! The one place that picks the crypto provider, the roots, ALPN and session handling.
 //!
-//! Upstream verification is never off: there is no type here that could switch it off.
+//! Upstream verification is never off: there is no type here that could switch it off, and the one
+//! verifier that is ours asks webpki first and last.
+
+mod verify;
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -123,7 +126,8 @@ impl Roots {
         let mut seen = std::collections::HashSet::new();
         certificates.retain(|certificate| seen.insert(certificate.clone()));
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(certificates.iter().cloned());
+        let signing = certificates.iter().filter(|root| verify::may_sign(root));
+        store.add_parsable_certificates(signing.cloned());
         Ok(Self {
             certificates,
             store: Arc::new(store),
@@ -207,11 +211,19 @@ pub struct ClientConfigs {
 impl ClientConfigs {
     /// Settings that trust `roots` and nothing else.
     pub fn new(roots: &Roots) -> Self {
-        let mut base = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .expect("the provider has TLS 1.2 and 1.3 suites")
-            .with_root_certificates(Arc::clone(&roots.store))
-            .with_no_client_auth();
+            .expect("the provider has TLS 1.2 and 1.3 suites");
+        let store = Arc::clone(&roots.store);
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::clone(&store), provider());
+        let builder = match webpki.build() {
+            Ok(webpki) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verify::Verifier(webpki))),
+            // There is not one root: nothing is trusted.
+            Err(_) => builder.with_root_certificates(store),
+        };
+        let mut base = builder.with_no_client_auth();
         base.resumption = Resumption::in_memory_sessions(256);
         Self { base }
     }

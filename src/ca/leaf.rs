@@ -3,20 +3,23 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType,
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType,
 };
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::CertifiedKey;
 
-use super::{CaError, CertificateAuthority, random_serial};
+use super::key::Key;
+use super::{BACKDATE, CaError, CertificateAuthority, random_serial};
 use crate::tls::{self, Protocol};
 
 /// Leafs kept at most; a client that asks for more names makes us mint again, no more.
 const CACHE_LIMIT: usize = 10_000;
+
+/// How long a leaf lives at most; it is minted anew after half of that.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Why there is no leaf for a host.
 #[derive(Debug, thiserror::Error)]
@@ -34,28 +37,34 @@ pub enum LeafError {
 /// What a leaf is kept by: the settings that it stands in offer just these protocols.
 type Slot = (String, Vec<Protocol>);
 
+/// A leaf with its settings, and when it was minted.
+struct Kept {
+    settings: Arc<ServerConfig>,
+    minted: SystemTime,
+}
+
+impl Kept {
+    /// True in the first half of its life; a clock that was set back makes it a leaf to come.
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        let age = now.duration_since(self.minted);
+        age.is_ok_and(|age| age < LIFETIME / 2)
+    }
+}
+
 /// Mints leafs and keeps them by host and protocols.
 pub struct Leafs {
     authority: CertificateAuthority,
-    key: KeyPair,
-    signer: Arc<dyn SigningKey>,
+    key: Key,
     // A std Mutex: held for a map look-up or one mint (20 µs), never across an await.
-    cache: Mutex<HashMap<Slot, Arc<ServerConfig>>>,
+    cache: Mutex<HashMap<Slot, Kept>>,
 }
 
 impl Leafs {
     /// Mints under `authority`, all with one key that is never stored.
     pub fn new(authority: CertificateAuthority) -> Result<Self, CaError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let signer = tls::provider()
-            .key_provider
-            .load_private_key(der)
-            .expect("the provider reads the keys that it generated");
         Ok(Self {
             authority,
-            key,
-            signer,
+            key: Key::generate()?,
             cache: Mutex::default(),
         })
     }
@@ -65,49 +74,73 @@ impl Leafs {
         &self.authority
     }
 
-    /// TLS settings with a leaf for `host` (a DNS name in lower case, or an IP address).
+    /// TLS settings with a leaf for `host` (a DNS name in lower case, or an IP address) that is
+    /// valid at `now`.
     pub fn settings(
         &self,
         host: &str,
         protocols: &[Protocol],
+        now: SystemTime,
     ) -> Result<Arc<ServerConfig>, LeafError> {
         let slot = (host.to_owned(), protocols.to_vec());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(settings) = cache.get(&slot) {
-            return Ok(Arc::clone(settings));
+        if let Some(kept) = cache.get(&slot).filter(|kept| kept.is_fresh(now)) {
+            return Ok(Arc::clone(&kept.settings));
         }
-        let leaf = self.mint(host).map_err(|source| LeafError::Mint {
-            host: host.to_owned(),
-            source,
-        })?;
-        let settings = tls::server_config(leaf, protocols);
+        let settings = tls::server_config(self.mint(&[host], now)?, protocols);
         if cache.len() >= CACHE_LIMIT {
             cache.clear();
         }
-        cache.insert(slot, Arc::clone(&settings));
+        let kept = Kept {
+            settings: Arc::clone(&settings),
+            minted: now,
+        };
+        cache.insert(slot, kept);
         Ok(settings)
     }
 
-    fn mint(&self, host: &str) -> Result<Arc<CertifiedKey>, rcgen::Error> {
-        let mut params = CertificateParams::default();
-        // No common name: verifiers that still read it apply DNS constraints to it.
-        params.distinguished_name = DistinguishedName::new();
-        params.subject_alt_names = vec![match host.parse::<IpAddr>() {
-            Ok(ip) => SanType::IpAddress(ip),
-            Err(_) => SanType::DnsName(host.try_into()?),
-        }];
-        params.serial_number = Some(random_serial());
-        params.not_before = self.authority.not_before.into();
-        params.not_after = self.authority.not_after.into();
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(&self.key, &self.authority.issuer)?;
+    /// A leaf for `names`, with the issuer behind it and the key that all leafs share.
+    ///
+    /// Signs whatever it is asked for: what clients make of a name outside of the [`Scope`] is
+    /// theirs, and a test's, to say. Interception asks for one name at a time.
+    ///
+    /// [`Scope`]: super::Scope
+    pub fn mint(&self, names: &[&str], now: SystemTime) -> Result<Arc<CertifiedKey>, LeafError> {
+        let params = self.params(names, now);
+        let leaf = params.and_then(|params| params.signed_by(&self.key, &self.authority.issuer));
+        let leaf = leaf.map_err(|source| LeafError::Mint {
+            host: names.join(", "),
+            source,
+        })?;
         let chain = vec![
             leaf.der().clone(),
             self.authority.issuer_certificate.clone(),
         ];
-        Ok(Arc::new(CertifiedKey::new(chain, Arc::clone(&self.signer))))
+        Ok(Arc::new(CertifiedKey::new(
+            chain,
+            Arc::new(self.key.clone()),
+        )))
+    }
+
+    fn params(&self, names: &[&str], now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
+        let mut params = CertificateParams::default();
+        // No common name: verifiers that still read it apply DNS constraints to it. The names
+        // are critical then (RFC 5280 section 4.2.1.6), which rcgen knows.
+        params.distinguished_name = DistinguishedName::new();
+        let names = names.iter().map(|name| {
+            Ok(match name.parse::<IpAddr>() {
+                Ok(ip) => SanType::IpAddress(ip),
+                Err(_) => SanType::DnsName((*name).try_into()?),
+            })
+        });
+        params.subject_alt_names = names.collect::<Result<_, rcgen::Error>>()?;
+        params.serial_number = Some(random_serial());
+        params.not_before = (now - BACKDATE).into();
+        params.not_after = self.authority.not_after.min(now + LIFETIME).into();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        Ok(params)
     }
 }
 
@@ -141,7 +174,7 @@ mod tests {
 
     /// Asks rustls' own verifier (webpki), as a client that trusts the root would.
     fn verifies(leafs: &Leafs, host: &str) -> bool {
-        let leaf = leafs.mint(host).unwrap();
+        let leaf = leafs.mint(&[host], now()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(leafs.authority().root().clone()).unwrap();
         let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(
@@ -204,17 +237,30 @@ mod tests {
     #[test]
     fn settings_are_kept_by_host_and_protocols() {
         let leafs = leafs(&Scope::Hosts(hosts(&["a.example"])));
-        let first = leafs.settings("a.example", &[Protocol::H2]).unwrap();
-        let again = leafs.settings("a.example", &[Protocol::H2]).unwrap();
-        let other = leafs.settings("a.example", &[Protocol::Http1]).unwrap();
+        let settings = |protocol, now| leafs.settings("a.example", &[protocol], now).unwrap();
+        let now = now();
+        let first = settings(Protocol::H2, now);
+        let again = settings(Protocol::H2, now + LIFETIME / 3);
+        let other = settings(Protocol::Http1, now);
         assert!(Arc::ptr_eq(&first, &again));
         assert!(!Arc::ptr_eq(&first, &other));
         assert_eq!(other.alpn_protocols, [b"http/1.1".to_vec()]);
     }
 
     #[test]
+    fn a_leaf_is_minted_anew_before_it_ends_and_when_the_clock_was_set_back() {
+        let leafs = leafs(&Scope::Hosts(hosts(&["a.example"])));
+        let settings = |now| leafs.settings("a.example", &[], now).unwrap();
+        let first = settings(now());
+        let late = settings(now() + LIFETIME / 2);
+        let early = settings(now() - LIFETIME);
+        assert!(!Arc::ptr_eq(&first, &late));
+        assert!(!Arc::ptr_eq(&late, &early));
+    }
+
+    #[test]
     fn a_name_that_no_certificate_can_hold_is_an_error() {
         let leafs = leafs(&Scope::AllNames(BTreeSet::new()));
-        assert!(leafs.settings("bücher.example", &[]).is_err());
+        assert!(leafs.settings("bücher.example", &[], now()).is_err());
     }
 }

@@ -1,10 +1,12 @@
 //! The certificate authority of one run: root, issuer, leafs, and the bundle that the child trusts.
 //!
-//! Keys live in memory only. Root and issuer can vouch for the intercepted hosts and nothing else:
-//! both carry critical name constraints (RFC 5280 section 4.2.1.10), since some verifiers ignore
-//! those of a root (Java) and some those of nobody. No system trust store is ever touched.
+//! Keys live in memory only, and the root's no longer than it takes to sign the issuer. Root and
+//! issuer can vouch for the intercepted hosts and nothing else: both carry critical name
+//! constraints (RFC 5280 section 4.2.1.10), since some verifiers ignore those of a root (Java).
+//! No system trust store is ever touched.
 
 mod bundle;
+mod key;
 mod leaf;
 
 use std::collections::BTreeSet;
@@ -13,8 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints, PKCS_ECDSA_P256_SHA256, SerialNumber,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyUsagePurpose, NameConstraints,
+    SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -22,6 +24,7 @@ pub use bundle::{Bundle, to_pem};
 pub use leaf::{LeafError, Leafs};
 
 use crate::tls;
+use key::Key;
 
 /// How long before now a certificate starts: clients' clocks run late.
 const BACKDATE: Duration = Duration::from_secs(600);
@@ -92,15 +95,14 @@ pub struct CaError(#[from] rcgen::Error);
 /// The certificate authority of one run.
 pub struct CertificateAuthority {
     root: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, Key>,
     issuer_certificate: CertificateDer<'static>,
-    not_before: SystemTime,
     not_after: SystemTime,
 }
 
 impl CertificateAuthority {
-    /// Makes a root and an issuer that live from `now` for `lifetime`; the root's key is dropped
-    /// as soon as the issuer is signed.
+    /// Makes a root and an issuer that live from `now` for `lifetime`; the root's key is wiped as
+    /// soon as the issuer is signed.
     pub fn new(scope: &Scope, now: SystemTime, lifetime: Duration) -> Result<Self, CaError> {
         // A tag in the names: two runs never share an issuer name and serial number.
         let tag: String = tls::random::<4>()
@@ -123,12 +125,12 @@ impl CertificateAuthority {
             params
         };
         let root_params = authority(format!("modtape root {tag}"), 1);
-        let root_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let root_key = Key::generate()?;
         let root = root_params.self_signed(&root_key)?.der().clone();
         let root_issuer = Issuer::new(root_params, root_key);
 
         let issuer_params = authority(format!("modtape issuer {tag}"), 0);
-        let issuer_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let issuer_key = Key::generate()?;
         let issuer_certificate = issuer_params
             .signed_by(&issuer_key, &root_issuer)?
             .der()
@@ -137,7 +139,6 @@ impl CertificateAuthority {
             root,
             issuer: Issuer::new(issuer_params, issuer_key),
             issuer_certificate,
-            not_before: now - BACKDATE,
             not_after,
         })
     }
@@ -147,7 +148,7 @@ impl CertificateAuthority {
         &self.root
     }
 
-    /// When root, issuer and every leaf end.
+    /// When root and issuer end; no leaf lives longer.
     pub const fn not_after(&self) -> SystemTime {
         self.not_after
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::Instant;
@@ -34,6 +34,8 @@ pub struct Command {
     pub environment: Environment,
     /// It ends after so long.
     pub timeout: Option<Duration>,
+    /// How large its core files may be; `None` is what we have.
+    pub core_limit: Option<Rlimit>,
 }
 
 /// Why a command could not be started.
@@ -206,7 +208,7 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
     for name in &command.environment.unset {
         builder.env_remove(name);
     }
-    builder.spawn().map_err(|source| {
+    spawn_under(command.core_limit, &mut builder).map_err(|source| {
         let program = program.to_string_lossy().into_owned();
         match source.kind() {
             // A script without its interpreter is not found either, but it is there.
@@ -217,6 +219,19 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
             _ => SpawnError::NotExecutable { program, source },
         }
     })
+}
+
+/// Limits are inherited at the fork, hence ours is theirs for that moment.
+fn spawn_under(limit: Option<Rlimit>, builder: &mut tokio::process::Command) -> io::Result<Child> {
+    let Some(limit) = limit else {
+        return builder.spawn();
+    };
+    let ours = getrlimit(Resource::Core);
+    // Where a limit cannot be set the command has ours.
+    let _ = setrlimit(Resource::Core, limit);
+    let spawned = builder.spawn();
+    let _ = setrlimit(Resource::Core, ours);
+    spawned
 }
 
 fn kill(root: u32, signal: Signal) {
@@ -257,6 +272,7 @@ mod tests {
             folder: None,
             environment: Environment::default(),
             timeout,
+            core_limit: None,
         };
         let mut heard = Vec::new();
         let end = run(&command, &mut |what| heard.push(what)).await.unwrap();
@@ -294,6 +310,7 @@ mod tests {
             folder: None,
             environment: Environment::default(),
             timeout: None,
+            core_limit: None,
         };
         let missing = run(&spawn("/does/not/exist"), &mut |_| {}).await;
         assert!(matches!(missing, Err(SpawnError::NotFound { .. })));

@@ -1,4 +1,5 @@
-//! Where running recorders are found: `modtape/PID.json` in the user's runtime folder.
+//! A running recorder as a process: where others find it, `modtape/PID.json` in the user's runtime
+//! folder, and what keeps its memory to itself.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
@@ -6,10 +7,30 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::advice::Advise as _;
 use crate::recording::create::replace_file;
+
+/// Keeps this process's memory out of core files and from other programs of the same user; the
+/// limit that a command is to have instead, since limits are inherited.
+///
+/// Before a key is made: then none can ever be in a core. Root may look all the same.
+pub(super) fn guard_memory() -> Rlimit {
+    let limit = getrlimit(Resource::Core);
+    // Either may be forbidden (seccomp): then the other still stands, and traffic goes on.
+    let none = Rlimit {
+        current: Some(0),
+        maximum: limit.maximum,
+    };
+    let _ = setrlimit(Resource::Core, none);
+    // Also closes ptrace(2) and /proc/PID/mem (ptrace(2), "Ptrace access mode checking"). exec(2)
+    // resets it, so that no command is touched by it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    limit
+}
 
 /// What other terminals need to know of a running recorder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! What recording and replaying share: a listener, a private authority, and a command between.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -34,11 +35,14 @@ use crate::recording::Recorder;
 use crate::redact::Redactor;
 use crate::tls::{self, RootSources, Roots};
 
-/// How long the authority of a wrapped command lives.
+/// How long the authority of a wrapped command lives, unless `--timeout` says that it may run longer.
 const LIFETIME_OF_A_COMMAND: Duration = Duration::from_secs(24 * 3600);
 
 /// How long it lives when other terminals use it.
 const LIFETIME_WITHOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long it lives at most, whatever `--timeout` says.
+const LIFETIME_AT_MOST: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// A bound listener and everything that a command needs to trust it.
 pub(super) struct Session {
@@ -161,7 +165,10 @@ impl Session {
         settings: Vec<(String, String)>,
         (global, console): (&Global, Console),
     ) -> Result<Outcome, Failure> {
-        let (leafs, bundle) = self.authority(&parts.policy)?;
+        // No key is in memory yet.
+        let core_limit = runtime::guard_memory();
+        let lifetime = lifetime(self.command.is_empty(), self.run.timeout);
+        let (leafs, bundle) = self.authority(&parts.policy, lifetime)?;
         let bare = format!("http://{}", door::on_this_machine(self.address));
         let token = self.token.as_ref().map(Token::secret);
         let proxy = token.map_or_else(|| bare.clone(), |token| door::with_token(&bare, token));
@@ -207,10 +214,12 @@ impl Session {
             folder: self.folder,
             environment,
             timeout: self.run.timeout,
+            core_limit: Some(core_limit),
         };
         let outcome = tokio::select! {
             outcome = until_end(&command, ends, &live, self.clock) => outcome,
             never = console.watch(live.clone()) => match never {},
+            never = outlived(global, lifetime) => match never {},
         };
         context.stop.cancel();
         let access = context.access.clone();
@@ -224,7 +233,7 @@ impl Session {
         outcome
     }
 
-    fn authority(&self, policy: &Policy) -> anyhow::Result<(Leafs, Bundle)> {
+    fn authority(&self, policy: &Policy, lifetime: Duration) -> anyhow::Result<(Leafs, Bundle)> {
         let hosts: BTreeSet<_> = policy
             .intercept
             .difference(&policy.tunnel)
@@ -234,12 +243,6 @@ impl Session {
             Scope::AllNames(hosts)
         } else {
             Scope::Hosts(hosts)
-        };
-        let alone = self.command.is_empty();
-        let lifetime = if alone {
-            LIFETIME_WITHOUT
-        } else {
-            LIFETIME_OF_A_COMMAND
         };
         let authority = CertificateAuthority::new(&scope, self.clock.wall_start(), lifetime)?;
         let dir = runtime::folder()?.join(std::process::id().to_string());
@@ -311,6 +314,30 @@ impl Session {
             next_connection: AtomicU64::new(0),
         })
     }
+}
+
+/// How long the authority lives: no shorter than the run may take.
+fn lifetime(is_alone: bool, timeout: Option<Duration>) -> Duration {
+    let usual = if is_alone {
+        LIFETIME_WITHOUT
+    } else {
+        LIFETIME_OF_A_COMMAND
+    };
+    timeout.map_or(usual, |timeout| timeout.clamp(usual, LIFETIME_AT_MOST))
+}
+
+/// Says so when a run outlives its authority: its clients would only speak of a certificate.
+async fn outlived(global: &Global, lifetime: Duration) -> Infallible {
+    tokio::time::sleep(lifetime).await;
+    let hours = lifetime.as_secs() / 3600;
+    super::terminal::warn(
+        global,
+        format!(
+            "this run's root has ended after {hours} h: no new connection will be trusted; \
+             start again, with --timeout for a longer one"
+        ),
+    );
+    std::future::pending().await
 }
 
 /// Runs the command, or waits for a signal where there is none.

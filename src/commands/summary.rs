@@ -231,6 +231,14 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
         lines.push(format!("{mark} {what} was not recorded: {why}{more}"));
     }
     let mark = look.paint(Paint::Yellow, "!");
+    for (host, connections) in summary.tally.distrusted.iter().take(HOSTS) {
+        let connections = count(*connections, "connection");
+        let host = look.plain(host);
+        lines.push(format!(
+            "{mark} {connections} to {host}: the client does not trust modtape's root; it must read \
+             SSL_CERT_FILE, GIT_SSL_CAINFO or CURL_CA_BUNDLE, or be given the file that they name"
+        ));
+    }
     if !summary.redacted {
         lines.push(format!(
             "{mark} not redacted: the recording may hold secrets in clear text"

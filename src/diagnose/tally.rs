@@ -35,6 +35,8 @@ pub struct Tally {
     pub slowest_pace: Option<u64>,
     /// Octets that went through tunnels both ways, by host.
     pub tunnels: BTreeMap<String, u64>,
+    /// Connections whose client does not trust our root, by host.
+    pub distrusted: BTreeMap<String, u64>,
 }
 
 impl Tally {
@@ -47,7 +49,8 @@ impl Tally {
             let phases = [opened.dns_us, opened.connect_us, opened.tls_us];
             is_dial(opened.mode) && phases.iter().any(Option::is_some)
         });
-        let (failed, made): (Vec<_>, Vec<_>) = dials.partition(|opened| opened.error.is_some());
+        let (failed, made): (Vec<_>, Vec<_>) =
+            dials.partition(|opened| opened.error.is_some() && !opened.is_the_clients());
         let by_us = rows
             .iter()
             .filter(|row| row.made_by == Some(MadeBy::Modtape));
@@ -63,8 +66,18 @@ impl Tally {
             failed_dials: failed.len() as u64,
             slowest_pace: rows.iter().filter_map(pace).min(),
             tunnels: tunnels(connections),
+            distrusted: distrusted(connections),
         }
     }
+}
+
+fn distrusted(connections: &Connections) -> BTreeMap<String, u64> {
+    let mut hosts = BTreeMap::new();
+    let opened = connections.values().filter_map(|row| row.opened.as_ref());
+    for opened in opened.filter(|opened| opened.is_distrust()) {
+        *hosts.entry(host_of(&opened.target)).or_default() += 1;
+    }
+    hosts
 }
 
 /// Octets a second of a row's body, where it is large enough to have a pace.

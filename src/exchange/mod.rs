@@ -243,6 +243,26 @@ pub struct Opened {
     pub error: Option<String>,
 }
 
+impl Opened {
+    /// True if the client ended the handshake with us, whatever had become of the upstream.
+    pub fn is_the_clients(&self) -> bool {
+        let error = self.error.as_deref();
+        error.is_some_and(|error| error.starts_with(CLIENT))
+    }
+
+    /// True if the client said that it does not trust our root.
+    pub fn is_distrust(&self) -> bool {
+        let error = self.error.as_deref();
+        error.is_some_and(|error| error.starts_with(DISTRUST))
+    }
+}
+
+/// How each error begins that is the client's doing.
+const CLIENT: &str = "the client ";
+
+/// How the error of a client begins that does not trust our root.
+pub const DISTRUST: &str = "the client does not trust modtape's root";
+
 /// A client connection is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {

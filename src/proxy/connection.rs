@@ -239,7 +239,7 @@ impl Connection {
             journey,
         };
         if decision == Decision::Tunnel {
-            return self.tunnel(Prefixed::new(rest, io), dialled).await;
+            return self.tunnel(Prefixed::new(rest, io), None, dialled).await;
         }
         self.after_connect(io, rest, dialled).await
     }
@@ -263,26 +263,35 @@ impl Connection {
         let hello = opening::read_hello(&mut io, rest);
         let hello = match tokio::time::timeout(limit, hello).await {
             Ok(Ok(hello)) => hello,
-            Ok(Err(error)) => return self.unused(&dialled, chain(&error)),
+            Ok(Err(error)) => {
+                let told = error.is_worth_telling().then(|| chain(&error));
+                return self.unused(&dialled, told, chain(&error));
+            }
             Err(_) => {
                 let why = format!("the client sent no ClientHello within {limit:?}");
-                return self.unused(&dialled, why);
+                return self.unused(&dialled, Some(why.clone()), why);
             }
         };
         let Hello { read, tls } = hello;
         let io = Prefixed::new(read, io);
         let Some(asked) = tls else {
-            return self.tunnel(io, dialled).await;
+            return self.tunnel(io, None, dialled).await;
         };
         let named = asked.server_name.clone();
         let host = named.unwrap_or_else(|| dialled.target.host().to_owned());
         if !self.context.policy.intercepts(&host) {
-            return self.tunnel(io, dialled).await;
+            return self.tunnel(io, asked.server_name, dialled).await;
         }
         self.intercept(io, (host, asked), dialled).await
     }
 
-    async fn tunnel(&mut self, mut io: Prefixed<ClientIo>, dialled: Dialled) -> String {
+    /// Relays blindly; `sni` is the server name, if one was read.
+    async fn tunnel(
+        &mut self,
+        mut io: Prefixed<ClientIo>,
+        sni: Option<String>,
+        dialled: Dialled,
+    ) -> String {
         let Dialled {
             target,
             upstream,
@@ -298,7 +307,8 @@ impl Connection {
             .then(|| String::from("not on the recording"));
         let what = (self.id, self.started, mode);
         let journey = upstream.is_some().then_some(&journey);
-        let client = self.client();
+        let mut client = self.client();
+        client.sni = sni;
         note_opened(
             &self.context,
             what,
@@ -339,8 +349,9 @@ impl Connection {
         hang_up(io).await;
     }
 
-    /// A CONNECT that led nowhere: the go command races ten of them and uses one.
-    fn unused(&self, dialled: &Dialled, why: String) -> String {
+    /// A CONNECT that led nowhere: the go command races ten of them and uses one, which is no
+    /// error.
+    fn unused(&self, dialled: &Dialled, error: Option<String>, why: String) -> String {
         let what = (self.id, self.started, Mode::Intercept);
         let journey = self.context.is_live().then_some(&dialled.journey);
         let target = dialled.target.to_string();
@@ -349,7 +360,7 @@ impl Connection {
             what,
             &target,
             &self.client(),
-            (journey, None),
+            (journey, error),
         );
         why
     }

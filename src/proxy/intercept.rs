@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::accept;
 use super::channel::{Channel, Destination, First, note_opened};
 use super::connection::{ClientIo, Connection, Dialled};
 use super::opening::Asked;
@@ -13,7 +14,7 @@ use super::pair::UpstreamIo;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
 use super::serve;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Mode, Phase, Target, chain};
 use crate::tls::{self, Protocol};
 
@@ -133,24 +134,15 @@ impl Connection {
         host: &str,
         offered: &[Protocol],
     ) -> Result<tokio_rustls::server::TlsStream<Prefixed<ClientIo>>, String> {
-        let settings = self.context.leafs.settings(host, offered);
+        let now = Clock::wall_now();
+        let settings = self.context.leafs.settings(host, offered, now);
         let settings = settings.map_err(|error| chain(&error))?;
         let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
         let limit = self.context.deadlines.client_hello;
         match tokio::time::timeout(limit, accepting).await {
             Ok(Ok(tls)) => Ok(tls),
-            Ok(Err(error)) => Err(refusal(&error)),
+            Ok(Err(error)) => Err(accept::failure(&error)),
             Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
         }
     }
-}
-
-/// A failed handshake in the user's words: nearly always the client does not know our root.
-fn refusal(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let distrust = ["UnknownCA", "BadCertificate", "CertificateUnknown"];
-    if distrust.iter().any(|alert| text.contains(alert)) {
-        return format!("the client does not trust modtape's root ({text})");
-    }
-    format!("TLS with the client failed: {text}")
 }

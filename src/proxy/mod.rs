@@ -4,6 +4,7 @@
 //! ourselves (interception) and serve the requests inside. Never prints, never touches a file.
 
 mod access;
+mod accept;
 mod answer;
 mod body;
 mod channel;

@@ -128,10 +128,17 @@ pub(super) enum HelloError {
     Unused,
     #[error("the client broke off before its ClientHello")]
     Io(#[source] io::Error),
-    #[error("the ClientHello is malformed")]
+    #[error("the client sent a malformed ClientHello")]
     Malformed(#[source] rustls::Error),
-    #[error("the ClientHello is longer than {HELLO_LIMIT} octets")]
+    #[error("the client sent a ClientHello of more than {HELLO_LIMIT} octets")]
     TooLong,
+}
+
+impl HelloError {
+    /// False for a client that merely left: it races connections and uses one.
+    pub(super) const fn is_worth_telling(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::TooLong)
+    }
 }
 
 /// Reads a ClientHello, or the first octets of something else.
@@ -182,7 +189,11 @@ pub(super) async fn read_hello(
 fn asked(hello: &rustls::server::ClientHello<'_>) -> Asked {
     let offered = hello.alpn().into_iter().flatten();
     Asked {
-        server_name: hello.server_name().map(str::to_ascii_lowercase),
+        server_name: hello.server_name().map(|name| {
+            // RFC 6066 section 3 wants none, and a host has one spelling.
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name.to_ascii_lowercase()
+        }),
         protocols: offered.filter_map(Protocol::from_alpn).collect(),
     }
 }

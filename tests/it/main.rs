@@ -16,5 +16,6 @@ mod signals;
 mod support;
 mod support_works;
 mod terminals;
+mod trust;
 mod upstreams;
 mod views;

@@ -114,6 +114,12 @@ impl Inside {
         Hello::new(host, self.root_pem.path())
     }
 
+    /// Has a task panic, as a fault in one connection would.
+    pub fn panic_in_a_task(&self) {
+        let context = self.context.as_ref().expect("it is not finished");
+        context.tasks.spawn(async { panic!("a fault in one task") });
+    }
+
     /// Stops, waits for every connection and line, and opens the recording.
     pub async fn finish(&mut self) -> Recording {
         // The journal ends with the last of its senders, which the context holds.

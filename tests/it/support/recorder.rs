@@ -92,6 +92,19 @@ impl Recorder {
         self.proxy
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child
+            .as_ref()
+            .expect("it runs until it is finished")
+            .id()
+    }
+
+    /// The folder below which it writes everything.
+    pub fn folder(&self) -> &Path {
+        self.root_pem.parent().expect("a file stands in a folder")
+    }
+
     /// A ClientHello for `host` whose sender trusts the recorder's root and no other.
     pub fn hello(&self, host: &str) -> Hello {
         Hello::new(host, &self.root_pem)
