@@ -1,4 +1,5 @@
-//! Stands between TLS and hyper on the client leg and keeps the deadlines that hyper cannot.
+//! Stands between TLS and hyper on the client leg: keeps the deadlines that hyper cannot, and lets
+//! HTTP/1 through only as far as `gate` finds it good.
 //!
 //! hyper's own head timer also runs while a connection idles between requests, so it is off. Here a
 //! head has its time from its first byte, and a connection without a request has its own.
@@ -6,14 +7,16 @@
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::Deadlines;
+use super::framing::Violation;
+use super::gate::Gate;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::Protocol;
 
@@ -27,6 +30,10 @@ pub(super) struct Watch {
     head_since: AtomicU64,
     idle_since: AtomicU64,
     last_read: AtomicU64,
+    /// Heads that hyper was given, and exchanges that are over: HTTP/1 only.
+    admitted: AtomicU64,
+    over: AtomicU64,
+    refused: OnceLock<Violation>,
 }
 
 impl Watch {
@@ -37,6 +44,9 @@ impl Watch {
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(now.as_micros()),
             last_read: AtomicU64::new(now.as_micros()),
+            admitted: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            refused: OnceLock::new(),
         })
     }
 
@@ -56,14 +66,45 @@ impl Watch {
     pub(super) fn end(&self, now: Timestamp) {
         self.idle_since.store(now.as_micros(), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.over.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn saw_read(&self, now: Timestamp) {
+    /// So many request heads have passed.
+    pub(super) fn admit(&self, heads: u64) {
+        self.admitted.store(heads, Ordering::Relaxed);
+    }
+
+    /// True while a head that passed is not answered, be it not even read by hyper.
+    pub(super) fn is_answering(&self) -> bool {
+        self.admitted.load(Ordering::Relaxed) > self.over.load(Ordering::Relaxed)
+    }
+
+    /// What came is no plain HTTP/1.
+    pub(super) fn refuse(&self, violation: Violation) {
+        let _ = self.refused.set(violation);
+    }
+
+    /// Why the connection ends, if the client's requests are the reason.
+    pub(super) fn refused(&self) -> Option<Violation> {
+        self.refused.get().copied()
+    }
+
+    pub(super) fn saw_read(&self, now: Timestamp) {
         self.last_read.store(now.as_micros(), Ordering::Relaxed);
         if self.in_flight.load(Ordering::Relaxed) == 0
             && self.head_since.load(Ordering::Relaxed) == NEVER
         {
             self.head_since.store(now.as_micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// Part of a head came while an exchange ran: its time begins with the end of that.
+    fn waits_for_head(&self) {
+        if self.in_flight.load(Ordering::Relaxed) == 0
+            && self.head_since.load(Ordering::Relaxed) == NEVER
+        {
+            let since = self.idle_since.load(Ordering::Relaxed);
+            self.head_since.store(since, Ordering::Relaxed);
         }
     }
 
@@ -99,12 +140,15 @@ pub(super) struct Guard<IO> {
     clock: Clock,
     deadlines: Deadlines,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+    gate: Option<Gate>,
 }
 
 impl<IO> Guard<IO> {
-    pub(super) const fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
+    pub(super) fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
+        let is_http1 = watch.protocol == Protocol::Http1;
         Self {
             io,
+            gate: is_http1.then(|| Gate::new(&watch)),
             watch,
             clock,
             deadlines,
@@ -144,20 +188,31 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        match Pin::new(&mut self.io).poll_read(cx, buf) {
-            Poll::Ready(outcome) => {
+        let this = &mut *self;
+        let outcome = match &mut this.gate {
+            Some(gate) => gate.poll_read(&mut this.io, this.clock, cx, buf),
+            None => {
+                let before = buf.filled().len();
+                let outcome = Pin::new(&mut this.io).poll_read(cx, buf);
                 if buf.filled().len() > before {
-                    self.watch.saw_read(self.clock.now());
+                    this.watch.saw_read(this.clock.now());
                 }
-                Poll::Ready(outcome)
+                outcome
             }
-            Poll::Pending => self.poll_deadline(cx).map(Err),
+        };
+        match outcome {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => {
+                if this.gate.as_ref().is_some_and(Gate::holds) {
+                    this.watch.waits_for_head();
+                }
+                self.poll_deadline(cx).map(Err)
+            }
         }
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -183,7 +238,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        match &mut this.gate {
+            Some(gate) => gate.poll_shutdown(&mut this.io, cx),
+            None => Pin::new(&mut this.io).poll_shutdown(cx),
+        }
     }
 }
 

@@ -4,10 +4,13 @@
 //! ourselves (interception) and serve the requests inside. Never prints, never touches a file.
 
 mod answer;
+mod asked;
 mod body;
 mod channel;
 mod connection;
 mod context;
+mod framing;
+mod gate;
 mod guard;
 mod handler;
 mod headers;
