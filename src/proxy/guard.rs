@@ -296,8 +296,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_an_exchange_runs_the_client_may_be_silent() {
         let (mut guard, mut far) = guarded(Protocol::Http1);
-        far.write_all(b"G").await.unwrap();
-        guard.read_u8().await.unwrap();
+        let head = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        far.write_all(head).await.unwrap();
+        guard.read_exact(&mut [0; 35]).await.unwrap();
         let watch = Arc::clone(&guard.watch);
         assert_eq!(watch.begin(), guard.clock.now());
         let silent = tokio::time::timeout(Duration::from_secs(3600), guard.read_u8()).await;

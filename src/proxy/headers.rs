@@ -174,42 +174,4 @@ pub(super) fn to_client(head: &mut response::Parts, protocol: Protocol) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(fields: &[(&'static str, &str)]) -> request::Parts {
-        let mut request = http::Request::get("/a?b");
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        request.body(()).unwrap().into_parts().0
-    }
-
-    #[test]
-    fn what_belongs_to_one_connection_stays_there() {
-        let mut head = head(&[
-            ("connection", "x-hop, Authorization, keep-alive"),
-            ("x-hop", "1"),
-            ("authorization", "Basic eDp5"),
-            ("proxy-authorization", "Basic eDp5"),
-            ("te", "trailers"),
-            ("upgrade", "h2c"),
-            ("http2-settings", "AAMAAABkAAQAAP__"),
-            ("accept", "*/*"),
-        ]);
-        to_upstream(&mut head, "a.example", Protocol::Http1);
-        let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["authorization", "accept", "host"]);
-    }
-
-    #[test]
-    fn the_target_has_the_form_of_the_protocol() {
-        let mut one = head(&[("host", "a.example")]);
-        to_upstream(&mut one, "a.example", Protocol::H2);
-        assert_eq!(one.uri, "https://a.example/a?b");
-        assert!(!one.headers.contains_key("host"));
-        to_upstream(&mut one, "a.example", Protocol::Http1);
-        assert_eq!(one.uri, "/a?b");
-        assert_eq!(one.headers["host"], "a.example");
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! One binary, so that the support library is compiled once. No test reaches a real network.
 
 mod environment;
+mod framing;
 mod har;
 mod misuse;
 mod phases;

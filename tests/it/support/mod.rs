@@ -26,6 +26,7 @@ mod client;
 mod corpus;
 pub mod frames;
 mod handshake;
+pub mod hpack;
 mod inside;
 mod log;
 mod origin;
