@@ -20,6 +20,9 @@ pub(super) fn asked(
         return Err(bad(&format!("the request has {what}")));
     }
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    if !path.starts_with('/') && head.method != Method::OPTIONS {
+        return Err(bad("the path does not begin with a slash"));
+    }
     // RFC 9110 sections 7.4 and 15.5.20: this connection does not speak for that origin.
     let misdirected = |why: String| (StatusCode::MISDIRECTED_REQUEST, why);
     match &channel.destination {

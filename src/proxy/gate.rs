@@ -239,3 +239,82 @@ fn answer(violation: Violation) -> Vec<u8> {
     );
     (head + &body).into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    use super::super::Deadlines;
+    use super::super::guard::Guard;
+    use super::*;
+    use crate::tls::Protocol;
+
+    const GOOD: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const BAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nHost: a.example\r\n\r\n";
+
+    fn guarded() -> (Guard<DuplexStream>, DuplexStream, Arc<Watch>, Clock) {
+        let (near, far) = tokio::io::duplex(1024);
+        let clock = Clock::start();
+        let watch = Watch::new(Protocol::Http1, clock.now());
+        let guard = Guard::new(near, Arc::clone(&watch), clock, Deadlines::default());
+        (guard, far, watch, clock)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_of_a_refused_head_is_read() {
+        let both = [GOOD, BAD, b"behind"].concat();
+        for cut in 0..both.len() {
+            let (mut guard, mut far, watch, clock) = guarded();
+            let (one, two) = both.split_at(cut);
+            let write = async {
+                far.write_all(one).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                far.write_all(two).await.unwrap();
+            };
+            let read = async {
+                let mut head = [0; GOOD.len()];
+                guard.read_exact(&mut head).await.unwrap();
+                assert_eq!(head, GOOD);
+                // As long as that is not answered, hyper waits.
+                let soon = tokio::time::timeout(Duration::from_secs(5), guard.read_u8()).await;
+                assert!(soon.is_err(), "cut at {cut}");
+                watch.begin();
+                watch.end(clock.now());
+                assert_eq!(guard.read(&mut [0; 9]).await.unwrap(), 0, "cut at {cut}");
+            };
+            tokio::join!(write, read);
+            assert_eq!(watch.refused(), Some(Violation::RepeatedHost));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_stays_after_the_refusal_is_given_two_seconds() {
+        let (mut guard, mut far, _, clock) = guarded();
+        far.write_all(BAD).await.unwrap();
+        assert_eq!(guard.read(&mut [0; 9]).await.unwrap(), 0);
+        let before = clock.now();
+        guard.shutdown().await.unwrap();
+        let waited = clock.now().since(before);
+        assert!((2..3).contains(&waited.as_secs()), "{waited:?}");
+        let mut answer = String::new();
+        drop(guard);
+        far.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 modtape: Host stands twice\r\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_a_head_behind_an_exchange_has_its_time_too() {
+        let (mut guard, mut far, watch, clock) = guarded();
+        far.write_all(&[GOOD, b"GET /"].concat()).await.unwrap();
+        guard.read_exact(&mut [0; GOOD.len()]).await.unwrap();
+        watch.begin();
+        let silent = tokio::time::timeout(Duration::from_secs(3600), guard.read_u8()).await;
+        assert!(silent.is_err());
+        watch.end(clock.now());
+        let ended = clock.now();
+        let error = guard.read_u8().await.unwrap_err();
+        assert!(error.to_string().contains("head"), "{error}");
+        let waited = clock.now().since(ended);
+        assert!((15..16).contains(&waited.as_secs()), "{waited:?}");
+    }
+}

@@ -20,11 +20,12 @@ pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 /// The most fields of a head or of trailers: hyper's own limit.
 pub(super) const FIELDS_LIMIT: usize = 100;
 
-/// The longest extensions of all chunks of one body together, octets: hyper's own limit.
-pub(super) const EXTENSIONS_LIMIT: usize = 16 * 1024;
+/// The longest extensions of all chunks of one body together, octets: less than hyper's own limit,
+/// which would end the connection without a word.
+pub(super) const EXTENSIONS_LIMIT: usize = 8 * 1024;
 
-/// The longest trailers, octets: hyper's own limit.
-pub(super) const TRAILERS_LIMIT: usize = 16 * 1024;
+/// The longest trailers, octets: less than hyper's own limit too.
+pub(super) const TRAILERS_LIMIT: usize = 8 * 1024;
 
 /// What two parsers could read differently; the words stand in our 400 and in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

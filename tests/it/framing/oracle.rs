@@ -222,7 +222,8 @@ pub fn fields2(fields: &[Field], is_head: bool, seen: &mut Seen) {
             }
             b":authority" => text != HOST,
             b":scheme" => text != "https",
-            b":method" => !text.chars().all(|c| c.is_ascii_uppercase()),
+            b":method" => text.is_empty() || !text.chars().all(|c| c.is_ascii_uppercase()),
+            b"content_length" | b"transfer_encoding" | b"" => true,
             _ => !name.iter().all(|octet| {
                 octet.is_ascii_lowercase()
                     || octet.is_ascii_digit()
