@@ -19,6 +19,16 @@ pub(super) fn asked(
     if let Some(what) = headers::ambiguity(&head.headers) {
         return Err(bad(&format!("the request has {what}")));
     }
+    // RFC 9113 section 8.2.1; HTTP/1 takes it off when it parses.
+    if head
+        .headers
+        .values()
+        .any(|value| value.as_bytes() != value.as_bytes().trim_ascii())
+    {
+        return Err(bad(
+            "whitespace stands at the start or end of a field value",
+        ));
+    }
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     if !path.starts_with('/') && head.method != Method::OPTIONS {
         return Err(bad("the path does not begin with a slash"));
