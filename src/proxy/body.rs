@@ -16,6 +16,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::headers;
 use super::request_body::{self, SharedKept};
 use super::ticket::Ticket;
 use crate::clock::{Clock, Timestamp};
@@ -154,7 +155,7 @@ impl Recorded {
                 }
             };
             self.timer = None;
-            let Some(frame) = frame else {
+            let Some(mut frame) = frame else {
                 // hyper takes a reset with NO_ERROR for an end; over HTTP/2 END_STREAM tells.
                 if self.is_h2 && !self.incoming.is_end_stream() {
                     return Poll::Ready(Err(BodyError::Short));
@@ -164,6 +165,7 @@ impl Recorded {
             };
             let Some(data) = frame.data_ref() else {
                 let trailers = frame.trailers_ref().cloned();
+                frame.trailers_mut().map(headers::trailers);
                 self.held.push_back(frame);
                 self.finish(trailers);
                 return Poll::Ready(Ok(None));

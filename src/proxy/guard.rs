@@ -1,4 +1,5 @@
-//! Stands between TLS and hyper on the client leg and keeps the deadlines that hyper cannot.
+//! Stands between TLS and hyper on the client leg: keeps the deadlines that hyper cannot, and lets
+//! HTTP/1 through only as far as `sieve` finds it good.
 //!
 //! hyper's own head timer also runs while a connection idles between requests, so it is off. Here a
 //! head has its time from its first byte, and a connection without a request has its own.
@@ -6,14 +7,16 @@
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::Deadlines;
+use super::framing::Violation;
+use super::sieve::Sieve;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::Protocol;
 
@@ -27,6 +30,10 @@ pub(super) struct Watch {
     head_since: AtomicU64,
     idle_since: AtomicU64,
     last_read: AtomicU64,
+    /// Heads that hyper was given, and exchanges that are over: HTTP/1 only.
+    admitted: AtomicU64,
+    over: AtomicU64,
+    refused: OnceLock<Violation>,
 }
 
 impl Watch {
@@ -37,6 +44,9 @@ impl Watch {
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(now.as_micros()),
             last_read: AtomicU64::new(now.as_micros()),
+            admitted: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            refused: OnceLock::new(),
         })
     }
 
@@ -56,14 +66,45 @@ impl Watch {
     pub(super) fn end(&self, now: Timestamp) {
         self.idle_since.store(now.as_micros(), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.over.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn saw_read(&self, now: Timestamp) {
+    /// So many request heads have passed.
+    pub(super) fn admit(&self, heads: u64) {
+        self.admitted.store(heads, Ordering::Relaxed);
+    }
+
+    /// True while a head that passed is not answered, be it not even read by hyper.
+    pub(super) fn is_answering(&self) -> bool {
+        self.admitted.load(Ordering::Relaxed) > self.over.load(Ordering::Relaxed)
+    }
+
+    /// What came is no plain HTTP/1.
+    pub(super) fn refuse(&self, violation: Violation) {
+        let _ = self.refused.set(violation);
+    }
+
+    /// Why the connection ends, if the client's requests are the reason.
+    pub(super) fn refused(&self) -> Option<Violation> {
+        self.refused.get().copied()
+    }
+
+    pub(super) fn saw_read(&self, now: Timestamp) {
         self.last_read.store(now.as_micros(), Ordering::Relaxed);
         if self.in_flight.load(Ordering::Relaxed) == 0
             && self.head_since.load(Ordering::Relaxed) == NEVER
         {
             self.head_since.store(now.as_micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// Part of a head came while an exchange ran: its time begins with the end of that.
+    fn waits_for_head(&self) {
+        if self.in_flight.load(Ordering::Relaxed) == 0
+            && self.head_since.load(Ordering::Relaxed) == NEVER
+        {
+            let since = self.idle_since.load(Ordering::Relaxed);
+            self.head_since.store(since, Ordering::Relaxed);
         }
     }
 
@@ -99,12 +140,15 @@ pub(super) struct Guard<IO> {
     clock: Clock,
     deadlines: Deadlines,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+    sieve: Option<Sieve>,
 }
 
 impl<IO> Guard<IO> {
-    pub(super) const fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
+    pub(super) fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
+        let is_http1 = watch.protocol == Protocol::Http1;
         Self {
             io,
+            sieve: is_http1.then(|| Sieve::new(&watch)),
             watch,
             clock,
             deadlines,
@@ -144,20 +188,31 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        match Pin::new(&mut self.io).poll_read(cx, buf) {
-            Poll::Ready(outcome) => {
+        let this = &mut *self;
+        let outcome = match &mut this.sieve {
+            Some(sieve) => sieve.poll_read(&mut this.io, this.clock, cx, buf),
+            None => {
+                let before = buf.filled().len();
+                let outcome = Pin::new(&mut this.io).poll_read(cx, buf);
                 if buf.filled().len() > before {
-                    self.watch.saw_read(self.clock.now());
+                    this.watch.saw_read(this.clock.now());
                 }
-                Poll::Ready(outcome)
+                outcome
             }
-            Poll::Pending => self.poll_deadline(cx).map(Err),
+        };
+        match outcome {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => {
+                if this.sieve.as_ref().is_some_and(Sieve::holds) {
+                    this.watch.waits_for_head();
+                }
+                self.poll_deadline(cx).map(Err)
+            }
         }
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -183,7 +238,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        match &mut this.sieve {
+            Some(sieve) => sieve.poll_shutdown(&mut this.io, cx),
+            None => Pin::new(&mut this.io).poll_shutdown(cx),
+        }
     }
 }
 
@@ -237,8 +296,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_an_exchange_runs_the_client_may_be_silent() {
         let (mut guard, mut far) = guarded(Protocol::Http1);
-        far.write_all(b"G").await.unwrap();
-        guard.read_u8().await.unwrap();
+        let head = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        far.write_all(head).await.unwrap();
+        guard.read_exact(&mut [0; 35]).await.unwrap();
         let watch = Arc::clone(&guard.watch);
         assert_eq!(watch.begin(), guard.clock.now());
         let silent = tokio::time::timeout(Duration::from_secs(3600), guard.read_u8()).await;

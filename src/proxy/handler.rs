@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request, 
 use hyper::body::{Body as _, Incoming};
 
 use super::answer;
+use super::asked::asked;
 use super::body::Recorded;
 use super::channel::{Channel, Destination, PairError};
 use super::headers;
@@ -38,7 +39,14 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
     }
     let target = match &asked {
         Ok((_, target)) => target,
-        Err((status, why)) => return answer::own(ticket, *status, why).await,
+        Err((status, why)) => {
+            let mut response = answer::own(ticket, *status, why).await;
+            // Whoever asks so may mean another end of this request than we do.
+            if *status == StatusCode::BAD_REQUEST && channel.protocol == Protocol::Http1 {
+                close_after(&channel, &mut response);
+            }
+            return response;
+        }
     };
     if let Some(why) = &channel.broken {
         let mut response = answer::own(ticket, StatusCode::BAD_GATEWAY, why).await;
@@ -50,61 +58,6 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
             Box::pin(super::play::answer(&channel, replay, ticket, (&head, &url))).await
         }
         Responder::Upstream(dialer) => ask(&channel, dialer, ticket, target, (head, body)).await,
-    }
-}
-
-/// What the client asks for, and of whom.
-fn asked(
-    channel: &Channel,
-    head: &request::Parts,
-) -> Result<(String, Target), (StatusCode, String)> {
-    let bad = |why: &str| (StatusCode::BAD_REQUEST, why.to_owned());
-    if head.method == Method::CONNECT {
-        return Err(bad("CONNECT inside a tunnel is not supported"));
-    }
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    match &channel.destination {
-        Destination::Tunnelled { target, host } => {
-            let named = authority(head, "https").map_err(|()| bad("the request names no host"))?;
-            if named.host() != host || named.port() != target.port() {
-                // RFC 9110 section 15.5.20: this connection does not speak for that host.
-                let why = format!("this connection leads to {host}, not to {}", named.host());
-                return Err((StatusCode::MISDIRECTED_REQUEST, why));
-            }
-            Ok((url("https", &named, path), named))
-        }
-        Destination::Plain => {
-            if head.uri.scheme_str() != Some("http") {
-                let why = "this is a proxy: it takes CONNECT and absolute http:// URLs";
-                return Err(bad(why));
-            }
-            let named = authority(head, "http").map_err(|()| bad("the URL names no host"))?;
-            Ok((url("http", &named, path), named))
-        }
-    }
-}
-
-/// The authority of the URL, else the Host field (RFC 9112 section 3.3).
-fn authority(head: &request::Parts, scheme: &str) -> Result<Target, ()> {
-    let default_port = if scheme == "https" { 443 } else { 80 };
-    let written = match head.uri.authority() {
-        Some(authority) => authority.clone(),
-        None => {
-            let host = head.headers.get(header::HOST).ok_or(())?;
-            host.as_bytes().try_into().map_err(|_| ())?
-        }
-    };
-    let host_and_port = written.as_str().rsplit('@').next().unwrap_or_default();
-    Target::with_default_port(host_and_port, default_port).map_err(|_| ())
-}
-
-fn url(scheme: &str, target: &Target, path: &str) -> String {
-    let default = matches!((scheme, target.port()), ("https", 443) | ("http", 80));
-    let host = target.host();
-    match (default, host.contains(':')) {
-        (true, true) => format!("{scheme}://[{host}]{path}"),
-        (true, false) => format!("{scheme}://{host}{path}"),
-        (false, _) => format!("{scheme}://{target}{path}"),
     }
 }
 
@@ -151,6 +104,13 @@ async fn ask(
             },
         };
         match outcome {
+            Ok(response) if odd(&response).is_some() => {
+                let what = odd(&response).unwrap_or_default();
+                let why = format!("{} answered with {what}", target.host());
+                let mut response = answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
+                close_after(channel, &mut response);
+                return response;
+            }
             Ok(response) => {
                 let sent = kept.as_ref().and_then(request_body::sent);
                 return pass(
@@ -172,6 +132,15 @@ async fn ask(
             }
         }
     }
+}
+
+/// What must not be passed on: a head that could be read in two ways, or a switch of protocols
+/// that nobody asked for.
+fn odd(response: &Response<Incoming>) -> Option<&'static str> {
+    if response.status().is_informational() {
+        return Some("a switch of protocols that nobody asked for");
+    }
+    headers::ambiguity(response.headers())
 }
 
 async fn unreachable(ticket: Ticket, error: PairError) -> Response<Outgoing> {
@@ -264,47 +233,5 @@ fn close_after(channel: &Channel, response: &mut Response<Outgoing>) {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         Protocol::H2 => channel.ended.cancel(),
-    }
-}
-
-/// The absolute form of a URI, for tests of the tables above.
-#[cfg(test)]
-fn parts(method: Method, uri: &str, host: Option<&str>) -> request::Parts {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(uri.parse::<http::Uri>().unwrap());
-    if let Some(host) = host {
-        request = request.header(header::HOST, host);
-    }
-    request.body(()).unwrap().into_parts().0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_url_leaves_out_what_the_scheme_implies() {
-        for (scheme, target, expected) in [
-            ("https", "a.example:443", "https://a.example/p?q"),
-            ("https", "a.example:8443", "https://a.example:8443/p?q"),
-            ("http", "[::1]:80", "http://[::1]/p?q"),
-            ("http", "[::1]:443", "http://[::1]:443/p?q"),
-        ] {
-            assert_eq!(url(scheme, &target.parse().unwrap(), "/p?q"), expected);
-        }
-    }
-
-    #[test]
-    fn the_authority_is_the_urls_else_the_host_fields() {
-        let named = |uri, host| authority(&parts(Method::GET, uri, host), "https");
-        let target = |text: &str| Ok(text.parse::<Target>().unwrap());
-        assert_eq!(named("/p", Some("A.example")), target("a.example:443"));
-        assert_eq!(
-            named("https://b.example:1/p", Some("a.example")),
-            target("b.example:1")
-        );
-        assert_eq!(named("/p", None), Err(()));
-        assert_eq!(named("/p", Some("a b")), Err(()));
     }
 }

@@ -8,16 +8,36 @@ use crate::tls::Protocol;
 
 /// Fields of one connection, not of the message (RFC 9110 section 7.6.1), and `Expect`, which
 /// hyper answers on the client leg already.
-const HOP_BY_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP: [HeaderName; 11] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authentication-info"),
+    header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("http2-settings"),
     header::EXPECT,
+];
+
+/// Fields that `Connection` cannot take away: they are meant for whoever answers, or reads the
+/// answer (RFC 9110 section 7.6.1), and a message without them would mean something else.
+const END_TO_END: [HeaderName; 13] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::ETAG,
+    header::HOST,
+    header::LOCATION,
+    header::RANGE,
+    header::SET_COOKIE,
+    header::WWW_AUTHENTICATE,
 ];
 
 /// Header fields as the recording holds them.
@@ -43,11 +63,9 @@ fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        // Whoever lists these would take them from the message, not from the connection.
-        .filter(|name| *name != header::AUTHORIZATION && *name != header::HOST)
+        .flat_map(|value| value.as_bytes().split(|octet| *octet == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !END_TO_END.contains(name))
         .collect();
     let goes = |name: &HeaderName| HOP_BY_HOP.contains(name) || named.contains(name);
     if !headers.keys().any(goes) {
@@ -59,9 +77,18 @@ fn strip(headers: &mut HeaderMap) {
         .collect();
 }
 
+/// Equal lengths are one length (RFC 9110 section 8.6).
+fn one_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let (Some(first), Some(_)) = (lengths.next().cloned(), lengths.next()) {
+        headers.insert(header::CONTENT_LENGTH, first);
+    }
+}
+
 /// Makes a request head fit for the upstream leg.
 pub(super) fn to_upstream(head: &mut request::Parts, authority: &str, protocol: Protocol) {
     strip(&mut head.headers);
+    one_length(&mut head.headers);
     let path = head.uri.path_and_query().cloned();
     let path = path.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     match protocol {
@@ -84,10 +111,62 @@ pub(super) fn to_upstream(head: &mut request::Parts, authority: &str, protocol: 
     }
 }
 
+/// Removes from trailers what only a head may say (RFC 9110 section 6.5.1).
+pub(super) fn trailers(trailers: &mut HeaderMap) {
+    strip(trailers);
+    for name in [
+        header::AUTHORIZATION,
+        header::CONTENT_LENGTH,
+        header::COOKIE,
+        header::HOST,
+        header::SET_COOKIE,
+        header::TRAILER,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+/// What two readers of this head could take differently, whatever leg it came by: `framing` has
+/// seen HTTP/1 requests before, HTTP/2 and responses are judged here alone.
+pub(super) fn ambiguity(headers: &HeaderMap) -> Option<&'static str> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().collect();
+    let is_length = |value: &HeaderValue| {
+        let digits = value.as_bytes();
+        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+    };
+    if let Some(first) = lengths.next() {
+        if !codings.is_empty() {
+            return Some("both Content-Length and Transfer-Encoding");
+        }
+        if !is_length(first) {
+            return Some("a Content-Length that is no number");
+        }
+        if lengths.any(|other| other != first) {
+            return Some("two Content-Lengths that differ");
+        }
+    }
+    match &codings[..] {
+        [] => {}
+        [one] if one.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
+        _ => return Some("a Transfer-Encoding other than chunked"),
+    }
+    let is_disguised = |name: &HeaderName| {
+        let name = name.as_str();
+        name.contains('_') && {
+            let plain = name.replace('_', "-");
+            ["content-length", "transfer-encoding"].contains(&&plain[..])
+        }
+    };
+    let disguised = headers.keys().any(is_disguised);
+    disguised.then_some("a framing field spelled with an underscore")
+}
+
 /// Makes a response head fit for the client leg.
 pub(super) fn to_client(head: &mut response::Parts, protocol: Protocol) {
-    // hyper frames the body anew; a length that the origin gave stays.
+    // hyper frames the body anew; a length that the origin gave stays, once.
     strip(&mut head.headers);
+    one_length(&mut head.headers);
     head.version = match protocol {
         Protocol::Http1 => Version::HTTP_11,
         Protocol::H2 => Version::HTTP_2,
@@ -95,42 +174,4 @@ pub(super) fn to_client(head: &mut response::Parts, protocol: Protocol) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(fields: &[(&'static str, &str)]) -> request::Parts {
-        let mut request = http::Request::get("/a?b");
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        request.body(()).unwrap().into_parts().0
-    }
-
-    #[test]
-    fn what_belongs_to_one_connection_stays_there() {
-        let mut head = head(&[
-            ("connection", "x-hop, Authorization, keep-alive"),
-            ("x-hop", "1"),
-            ("authorization", "Basic eDp5"),
-            ("proxy-authorization", "Basic eDp5"),
-            ("te", "trailers"),
-            ("upgrade", "h2c"),
-            ("http2-settings", "AAMAAABkAAQAAP__"),
-            ("accept", "*/*"),
-        ]);
-        to_upstream(&mut head, "a.example", Protocol::Http1);
-        let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["authorization", "accept", "host"]);
-    }
-
-    #[test]
-    fn the_target_has_the_form_of_the_protocol() {
-        let mut one = head(&[("host", "a.example")]);
-        to_upstream(&mut one, "a.example", Protocol::H2);
-        assert_eq!(one.uri, "https://a.example/a?b");
-        assert!(!one.headers.contains_key("host"));
-        to_upstream(&mut one, "a.example", Protocol::Http1);
-        assert_eq!(one.uri, "/a?b");
-        assert_eq!(one.headers["host"], "a.example");
-    }
-}
+mod tests;

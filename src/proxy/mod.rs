@@ -3,13 +3,15 @@
 //! It opens with `CONNECT host:port`. We relay it blindly (a tunnel), or answer the TLS handshake
 //! ourselves (interception) and serve the requests inside. Never prints, never touches a file.
 
-mod access;
 mod accept;
+mod access;
 mod answer;
+mod asked;
 mod body;
 mod channel;
 mod connection;
 mod context;
+mod framing;
 mod guard;
 mod handler;
 mod headers;
@@ -24,6 +26,7 @@ mod prefixed;
 mod request_body;
 mod responder;
 mod serve;
+mod sieve;
 mod stall;
 mod tap;
 mod ticket;

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::headers;
 use super::tap::{Marks, Slot};
 use crate::recording::BodySink;
 
@@ -112,7 +113,10 @@ impl Passing {
                 return Poll::Ready(Some(Err(RequestBodyError::Short)));
             }
             None => None,
-            Some(Ok(frame)) => Some(frame),
+            Some(Ok(mut frame)) => {
+                frame.trailers_mut().map(headers::trailers);
+                Some(frame)
+            }
             Some(Err(error)) => return Poll::Ready(Some(Err(RequestBodyError::Broken(error)))),
         };
         if let (Some(data), Some(sink)) = (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)

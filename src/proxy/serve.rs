@@ -74,7 +74,7 @@ where
             }
         }};
     }
-    match channel.protocol {
+    let why = match channel.protocol {
         Protocol::Http1 => drive!(
             http1::Builder::new()
                 .preserve_header_case(true)
@@ -89,6 +89,10 @@ where
                 .max_header_list_size(HEAD_LIMIT)
                 .serve_connection(io, service)
         ),
+    };
+    match channel.watch().refused() {
+        Some(violation) => format!("a request was refused: {violation}"),
+        None => why,
     }
 }
 

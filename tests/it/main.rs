@@ -4,6 +4,7 @@
 
 mod canary;
 mod environment;
+mod framing;
 mod har;
 mod misuse;
 mod phases;

@@ -47,7 +47,11 @@ pub struct RawOrigin {
     server: Background,
 }
 
-type Script = Arc<dyn Fn(&[u8]) -> Vec<Step> + Send + Sync>;
+/// What one connection says to what it reads.
+type Part = Box<dyn FnMut(&[u8]) -> Vec<Step> + Send>;
+
+/// A part for each connection.
+type Script = Arc<dyn Fn() -> Part + Send + Sync>;
 
 #[derive(Default)]
 struct Received {
@@ -73,12 +77,20 @@ impl RawOrigin {
     /// Speaks HTTP/1.1: for each request head, `script` gets what has come since the last one (the
     /// head, and any body bytes that came with it) and says what to do.
     pub fn start(script: impl Fn(&[u8]) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        Self::listen(Alpn::Http1, Arc::new(script))
+        Self::listen(Alpn::Http1, for_all(script))
     }
 
     /// Speaks what ALPN calls `h2`: `script` gets the bytes of each read, frames cut anywhere.
     pub fn start_h2(script: impl Fn(&[u8]) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        Self::listen(Alpn::Http2, Arc::new(script))
+        Self::listen(Alpn::Http2, for_all(script))
+    }
+
+    /// The same, with a script for each connection, which may keep what it has seen.
+    pub fn start_each<F>(alpn: Alpn, script: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: FnMut(&[u8]) -> Vec<Step> + Send + 'static,
+    {
+        Self::listen(alpn, Arc::new(move || Box::new(script())))
     }
 
     fn listen(alpn: Alpn, script: Script) -> Self {
@@ -151,6 +163,14 @@ impl RawOrigin {
     }
 }
 
+fn for_all(script: impl Fn(&[u8]) -> Vec<Step> + Send + Sync + 'static) -> Script {
+    let script = Arc::new(script);
+    Arc::new(move || {
+        let script = Arc::clone(&script);
+        Box::new(move |octets| script(octets))
+    })
+}
+
 async fn serve(plan: &Plan, stream: TcpStream) -> io::Result<()> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
@@ -173,6 +193,7 @@ async fn serve(plan: &Plan, stream: TcpStream) -> io::Result<()> {
 async fn converse(plan: &Plan, mut stream: impl Stream) -> io::Result<()> {
     let index = plan.received.open();
     let mut pending = Vec::new();
+    let mut part = (plan.script)();
     loop {
         if read_some(plan, index, &mut stream, &mut pending).await? == 0 {
             return stream.shutdown().await;
@@ -181,7 +202,7 @@ async fn converse(plan: &Plan, mut stream: impl Stream) -> io::Result<()> {
         if !is_due {
             continue;
         }
-        let steps = (plan.script)(&std::mem::take(&mut pending));
+        let steps = part(&std::mem::take(&mut pending));
         for step in steps {
             match step {
                 Step::Send(bytes) => {

@@ -1,0 +1,241 @@
+//! HTTP/1 inside CONNECT and TLS, in raw octets, to an origin that keeps raw octets.
+
+use super::http1_rows::{honest, hostile, with};
+use super::oracle::{self, Seen};
+use super::*;
+
+/// What becomes of a hostile request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// 400, and nothing of it passes.
+    Refused,
+    /// 421, and nothing of it passes.
+    Misdirected,
+    /// Its head passes, its body ends where it becomes odd, and the connection with it.
+    Cut,
+}
+
+/// Follows whatever was sent, and ends the connection.
+const LAST: &str = "GET /last HTTP/1.1\r\nHost: proxy.golang.org\r\nConnection: close\r\n\r\n";
+
+/// Answers each request head; what comes as a body alone is only kept.
+fn origin() -> RawOrigin {
+    RawOrigin::start(|octets| {
+        let is_request = octets.starts_with(b"GET /") || octets.starts_with(b"POST /");
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        is_request.then(|| Step::send(answer)).into_iter().collect()
+    })
+}
+
+/// Sends a row's octets with its number in its paths; all that came back.
+async fn send(inside: &Inside, row: usize, octets: &[u8]) -> String {
+    let mut client = raw(inside, Alpn::Http1).await;
+    let octets = numbered(row, octets);
+    // The proxy may have ended the connection before it took all of this.
+    drop(client.send(octets).await);
+    let (answer, _) = client.read_to_end().await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn numbered(row: usize, octets: &[u8]) -> Vec<u8> {
+    let mut all = octets.to_vec();
+    all.extend_from_slice(LAST.as_bytes());
+    let mut out = Vec::new();
+    let mut rest = &all[..];
+    while let Some(first) = rest.first() {
+        let name = ["/hostile", "/second", "/last"].into_iter();
+        match name.clone().find(|name| rest.starts_with(name.as_bytes())) {
+            Some(name) => {
+                out.extend_from_slice(format!("{name}-{row}").as_bytes());
+                rest = &rest[name.len()..];
+            }
+            None => {
+                out.push(*first);
+                rest = &rest[1..];
+            }
+        }
+    }
+    out
+}
+
+/// What the origin saw on all its connections.
+fn seen(origin: &RawOrigin) -> Seen {
+    let mut all = Seen::default();
+    for log in origin.received() {
+        let one = oracle::http1(&log);
+        all.breaches.extend(one.breaches);
+        all.targets.extend(one.targets);
+    }
+    all
+}
+
+async fn honest_client_is_served(inside: &Inside) {
+    let hello = inside.hello(HOST).alpn(Alpn::Http1);
+    let mut session = Client::session(inside.proxy, &hello).await;
+    let answer = session.get("/honest").await.expect("an answer");
+    assert!(answer.is_whole_ok() && answer.body == b"ok", "{answer:?}");
+}
+
+#[tokio::test]
+async fn no_hostile_request_reaches_the_origin() {
+    let origin = origin();
+    let mut inside = inside(&origin).await;
+    let rows = hostile();
+    assert!(rows.len() >= 60, "{}", rows.len());
+    let (mut failed, mut refused) = (Vec::new(), 0);
+    for (row, (name, octets, fate)) in rows.iter().enumerate() {
+        let answer = send(&inside, row, octets).await;
+        let is_right = match fate {
+            Fate::Refused => answer.starts_with("HTTP/1.1 400 ") && answer.contains("modtape: "),
+            Fate::Misdirected => answer.starts_with("HTTP/1.1 421 "),
+            // The origin's answer, ours, or none: whoever was faster.
+            Fate::Cut => true,
+        };
+        if !is_right {
+            failed.push(format!("{name}: {answer:?}"));
+        }
+        let by_gate = answer.contains("this request was refused");
+        refused += usize::from(by_gate || *fate == Fate::Cut);
+    }
+    honest_client_is_served(&inside).await;
+    let seen = seen(&origin);
+    for target in &seen.targets {
+        let (name, row) = target.rsplit_once('-').unwrap_or((target, ""));
+        let fate = row.parse().ok().map(|row: usize| rows[row].2);
+        let may = match fate {
+            Some(Fate::Cut) => name == "/hostile",
+            Some(Fate::Misdirected) => name == "/last",
+            Some(Fate::Refused) => false,
+            None => target == "/honest",
+        };
+        if !may {
+            failed.push(format!("the origin was asked for {target}"));
+        }
+    }
+    failed.extend(seen.breaches);
+    let whys = whys(&inside.finish().await);
+    let named = whys.iter().filter(|why| why.contains("was refused: "));
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(named.count(), refused, "{whys:#?}");
+}
+
+#[tokio::test]
+async fn every_plain_request_reaches_the_origin() {
+    let origin = origin();
+    let inside = inside(&origin).await;
+    let mut failed = Vec::new();
+    for (row, (name, octets, targets)) in honest().iter().enumerate() {
+        let answer = send(&inside, row, octets).await;
+        let answers = answer.matches("HTTP/1.1 200 OK\r\n").count();
+        if answers != targets.len() + 1 {
+            failed.push(format!("{name}: {answer:?}"));
+        }
+        let seen = seen(&origin).targets;
+        for target in targets.iter().chain(&["/last"]) {
+            let target = format!("{target}-{row}");
+            if seen.iter().filter(|seen| **seen == target).count() != 1 {
+                failed.push(format!("{name}: {target} not once in {seen:?}"));
+            }
+        }
+    }
+    failed.extend(seen(&origin).breaches);
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn the_oracle_sees_what_a_raw_relay_would_let_through() {
+    let unseen = hostile().into_iter().filter(|(_, octets, _)| {
+        let log = [octets, LAST.as_bytes()].concat();
+        let seen = oracle::http1(&log);
+        let is_extra = seen.targets.iter().any(|target| target == "/smuggled");
+        seen.breaches.is_empty() && !is_extra
+    });
+    let unseen: Vec<_> = unseen.map(|(name, ..)| name).collect();
+    // Limits are ours alone: no parser reads these in two ways.
+    let mut expected = vec!["101 fields", "a head past its limit"];
+    expected.retain(|name| unseen.contains(name));
+    assert_eq!(unseen, expected);
+}
+
+#[tokio::test]
+async fn a_refused_request_is_answered_after_what_came_before() {
+    let origin = origin();
+    let mut inside = inside(&origin).await;
+    let bad = with("Content-Length: 1\r\nContent-Length: 2\r\n", "ab");
+    let both = [
+        &b"GET /first HTTP/1.1\r\nHost: proxy.golang.org\r\n\r\n"[..],
+        &bad,
+    ]
+    .concat();
+    // In one piece, and cut where the bad head is not whole.
+    for cut in [both.len(), both.len() - 10, 60] {
+        let mut client = raw(&inside, Alpn::Http1).await;
+        client.send(&both[..cut]).await.expect("the proxy reads");
+        let first = client.read_head().await.expect("an answer");
+        assert!(first.starts_with("HTTP/1.1 200 OK"), "{first}");
+        assert_eq!(client.read_exactly(2).await.expect("a body"), b"ok");
+        client.send(&both[cut..]).await.expect("the proxy reads");
+        let (answer, ended) = client.read_to_end().await;
+        let answer = String::from_utf8_lossy(&answer);
+        let head = "HTTP/1.1 400 modtape: Content-Length stands twice\r\n";
+        assert!(answer.starts_with(head), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        let body = "\r\n\r\nmodtape: this request was refused: Content-Length stands twice\n";
+        assert!(answer.ends_with(body), "{answer}");
+        ended.expect("a proper end, not a reset");
+    }
+    let whys = whys(&inside.finish().await);
+    let why = "a request was refused: Content-Length stands twice";
+    assert_eq!(whys, [why; 3]);
+}
+
+#[tokio::test]
+async fn the_refusal_is_not_lost_to_what_was_sent_behind_it() {
+    let origin = origin();
+    let inside = inside(&origin).await;
+    let mut client = raw(&inside, Alpn::Http1).await;
+    let behind = vec![b'x'; 300_000];
+    let all = [&b"GET / HTTP/1.1\nHost: x\n\n"[..], &behind].concat();
+    client.send(all).await.expect("the proxy reads on");
+    let (answer, ended) = client.read_to_end().await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        answer.starts_with("HTTP/1.1 400 modtape: a line ends in LF"),
+        "{answer}"
+    );
+    ended.expect("a proper end, not a reset");
+}
+
+#[tokio::test]
+async fn plain_requests_are_guarded_too() {
+    let origin = origin();
+    let inside = inside(&origin).await;
+    for (octets, status) in [
+        (
+            "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
+            400,
+        ),
+        ("GET http://a.test/ HTTP/1.1\r\nHost: b.test\r\n\r\n", 400),
+        ("GET http://b@a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("GET http://a.test/ HTTP/1.1\nHost: a.test\n\n", 400),
+        (
+            "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+    ] {
+        let mut client = Client::open(inside.proxy).await;
+        client.send(octets).await.expect("the proxy reads");
+        let (answer, _) = client.read_to_end().await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{octets}: {answer}"
+        );
+    }
+    assert_eq!(origin.received(), Vec::<Vec<u8>>::new());
+    let mut client = Client::open(inside.proxy).await;
+    let ask = "GET http://a.test/b HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    client.send(ask).await.expect("the proxy reads");
+    let (answer, _) = client.read_to_end().await;
+    assert!(answer.ends_with(b"\r\n\r\nok"), "{answer:?}");
+}
