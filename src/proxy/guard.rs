@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::Deadlines;
+use super::frames::Frames;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::Protocol;
 
@@ -99,23 +100,46 @@ pub(super) struct Guard<IO> {
     clock: Clock,
     deadlines: Deadlines,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+    frames: Option<Frames>,
 }
 
 impl<IO> Guard<IO> {
-    pub(super) const fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
+    pub(super) fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
+        let frames = (watch.protocol == Protocol::H2).then(Frames::new);
         Self {
             io,
             watch,
             clock,
             deadlines,
             timer: None,
+            frames,
+        }
+    }
+
+    /// When the client must have sent something, and what is wrong if it has not.
+    fn deadline(&self) -> Option<(Timestamp, &'static str)> {
+        let frames = self.frames.as_ref();
+        let incomplete = frames.and_then(Frames::incomplete_since).map(|since| {
+            let what = "client sent no whole request head in time";
+            (since + self.deadlines.request_head, what)
+        });
+        incomplete
+            .into_iter()
+            .chain(self.watch.deadline(&self.deadlines))
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// Counts what we sent.
+    fn sent(&mut self, octets: &[u8]) {
+        if let Some(frames) = &mut self.frames {
+            frames.sent(octets);
         }
     }
 
     /// Fails once the client's time is over; registers a timer otherwise.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
-            let Some((deadline, what)) = self.watch.deadline(&self.deadlines) else {
+            let Some((deadline, what)) = self.deadline() else {
                 return Poll::Pending;
             };
             if self.clock.now() >= deadline {
@@ -138,7 +162,27 @@ impl<IO> Guard<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
+impl<IO: AsyncWrite + Unpin> Guard<IO> {
+    /// Counts the frames that the client sent; too many end the connection, with a GOAWAY if the
+    /// socket takes one now.
+    fn received(&mut self, cx: &mut Context<'_>, octets: &[u8], now: Timestamp) -> io::Result<()> {
+        let Some(frames) = &mut self.frames else {
+            return Ok(());
+        };
+        let Err(excess) = frames.received(octets, now) else {
+            return Ok(());
+        };
+        if let Some(goaway) = frames.goaway() {
+            // Whoever floods us may not listen: one attempt.
+            let _ = Pin::new(&mut self.io).poll_write(cx, &goaway);
+            let _ = Pin::new(&mut self.io).poll_flush(cx);
+            let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+        }
+        Err(io::Error::other(excess))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -148,7 +192,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
         match Pin::new(&mut self.io).poll_read(cx, buf) {
             Poll::Ready(outcome) => {
                 if buf.filled().len() > before {
-                    self.watch.saw_read(self.clock.now());
+                    let now = self.clock.now();
+                    self.watch.saw_read(now);
+                    self.received(cx, &buf.filled()[before..], now)?;
                 }
                 Poll::Ready(outcome)
             }
@@ -163,7 +209,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = outcome {
+            self.sent(&buf[..written]);
+        }
+        outcome
     }
 
     fn poll_write_vectored(
@@ -171,7 +221,15 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(mut written)) = outcome {
+            for buf in bufs {
+                let part = written.min(buf.len());
+                self.sent(&buf[..part]);
+                written -= part;
+            }
+        }
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {

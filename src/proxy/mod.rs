@@ -8,6 +8,8 @@ mod body;
 mod channel;
 mod connection;
 mod context;
+mod cutter;
+mod frames;
 mod guard;
 mod handler;
 mod headers;

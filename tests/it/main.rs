@@ -4,6 +4,7 @@
 
 mod environment;
 mod har;
+mod http2;
 mod misuse;
 mod phases;
 mod readme;

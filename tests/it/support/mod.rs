@@ -24,6 +24,7 @@ mod body;
 mod certs;
 mod client;
 mod corpus;
+pub mod frames;
 mod handshake;
 mod inside;
 mod log;
