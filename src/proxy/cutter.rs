@@ -93,11 +93,9 @@ impl Cutter {
 }
 
 impl Start {
-    /// Whether this resets a stream for what its peer did wrong: PROTOCOL_ERROR,
-    /// FLOW_CONTROL_ERROR, STREAM_CLOSED, REFUSED_STREAM (RFC 9113 section 7).
-    pub(super) fn is_for_a_fault(&self) -> bool {
-        let code = u32::from_be_bytes(self.payload);
-        self.kind == kind::RST_STREAM && [1, 3, 5, 7].contains(&code)
+    /// The error code, if this is RST_STREAM.
+    pub(super) fn reset(&self) -> Option<u32> {
+        (self.kind == kind::RST_STREAM).then(|| u32::from_be_bytes(self.payload))
     }
 }
 
@@ -133,7 +131,7 @@ mod tests {
             kinds,
             [(4, 0, 0), (6, 0, 8), (3, 5, 4), (0, 3, 2), (4, 0, 0)]
         );
-        assert!(whole[2].is_for_a_fault());
+        assert_eq!((whole[2].reset(), whole[1].reset()), (Some(7), None));
         assert_eq!(whole[3].payload, [1, b'x', 0, 0]);
         assert_eq!(starts(&octets.chunks(1).collect::<Vec<_>>()), whole);
         for at in 0..octets.len() {

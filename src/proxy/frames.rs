@@ -21,9 +21,15 @@ const BURST: u32 = 1000;
 /// Each of them is earned back after so long: 200 a second.
 const EACH: Duration = Duration::from_millis(5);
 
-/// Frames that a stream which was opened and reset counts as: it was a request upstream, and lines
-/// in the recording.
+/// Frames that a stream which its client reset counts as: it was a request upstream, and lines in
+/// the recording.
 const FOR_A_RESET: u32 = 5;
+
+/// Frames that a stream which we had to reset counts as: no client that works does this at all.
+const FOR_A_FAULT: u32 = 20;
+
+/// SETTINGS of so many octets count as one frame: ten settings, more than RFC 9113 has.
+const FOR_SETTINGS: u32 = 60;
 
 /// Control frames that each HEADERS or DATA frame of ours entitles a client to: a window update
 /// for the stream and for the connection, a ping, a reset.
@@ -44,6 +50,12 @@ const HEAD_OCTETS: u64 = 96 * 1024;
 
 /// What a client says first (RFC 9113 section 3.4); hyper checks it.
 const PREFACE_OCTETS: usize = 24;
+
+/// What we reset a stream for (RFC 9113 section 7) that its client did wrong.
+const PROTOCOL_ERROR: u32 = 1;
+const FLOW_CONTROL_ERROR: u32 = 3;
+const STREAM_CLOSED: u32 = 5;
+const REFUSED_STREAM: u32 = 7;
 
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
@@ -128,7 +140,7 @@ impl Frames {
             self.end_head();
             self.excess = self.count(start);
         }
-        if self.client.is_between() {
+        if self.client.is_between() && self.preface_left == 0 {
             self.end_head();
         }
         let is_incomplete =
@@ -150,7 +162,13 @@ impl Frames {
                 _ => 0,
             };
             self.credit = (self.credit + earned).min(CREDIT);
-            if start.is_for_a_fault() && !self.afford(FOR_A_RESET) {
+            // A client may open more streams than it may before it has read how many it may.
+            let cost = match start.reset() {
+                Some(PROTOCOL_ERROR | FLOW_CONTROL_ERROR | STREAM_CLOSED) => FOR_A_FAULT,
+                Some(REFUSED_STREAM) => 1,
+                _ => continue,
+            };
+            if !self.afford(cost) {
                 self.excess = self.excess.or(Some(Excess::Resets));
             }
         }
@@ -202,6 +220,7 @@ impl Frames {
         }
         let cost = match start.kind {
             kind::RST_STREAM => FOR_A_RESET,
+            kind::SETTINGS => 1 + start.length / FOR_SETTINGS,
             _ => 1,
         };
         if self.afford(cost) { None } else { excess }

@@ -84,8 +84,18 @@ fn tell(outcome: hyper::Result<()>) -> String {
     match outcome {
         Ok(()) => String::from("closed"),
         Err(error) => match std::error::Error::source(&error) {
+            Some(source) if is_flood(source) => String::from(
+                "client flooded the connection with resets, small frames or header fields",
+            ),
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         },
     }
+}
+
+/// Whether h2 itself found too much of something; what, it keeps to itself.
+fn is_flood(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<h2::Error>().is_some_and(|error| {
+        !error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
 }

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::wire::Wire;
 use crate::support::frames::{self, Frame, flag, get, kind};
 use crate::support::{Content, Hello, LIMIT, Origin, Recorder, Rule};
-use Expect::{Answer, Closed, Connection, Ignored, Reset};
+use Expect::{Answer, Closed, Connection, Ignored, Refused, Reset};
 
 /// Whom every row asks.
 const HOST: &str = "rules.test";
@@ -43,6 +43,8 @@ enum Expect {
     Closed,
     /// RST_STREAM with this code.
     Reset(u32),
+    /// RST_STREAM of REFUSED_STREAM, and the connection stays.
+    Refused,
     /// An answer on stream 1 with this status.
     Answer(u16),
     /// Nothing: no stream is reset, and stream 1 is not answered.
@@ -138,6 +140,7 @@ impl Case {
         match self.expect {
             Connection(code) => seen.is_over && seen.goaway == Some(code),
             Closed => seen.is_over && seen.goaway.is_none(),
+            Refused => !seen.is_over && first().is_some_and(|(_, code)| *code == REFUSED_STREAM),
             Reset(code) => goes_on && first().is_some_and(|(_, seen)| *seen == code),
             Answer(status) => goes_on && seen.answers.contains(&(1, status)),
             Ignored => goes_on && seen.resets.is_empty() && seen.goaway.is_none(),

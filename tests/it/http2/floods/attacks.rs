@@ -30,7 +30,10 @@ pub const ATTACKS: &[Attack] = &[
             let both = |id| [ask(host, id, "/silent"), Frame::reset(id, CANCEL)];
             encode(&ids(round).flat_map(both).collect::<Vec<_>>())
         },
-        why: &["too_many_resets", "flooded the connection with RST_STREAM"],
+        why: &[
+            "client flooded the connection with resets",
+            "flooded the connection with RST_STREAM",
+        ],
     },
     Attack {
         name: "cve_2023_44487_reset_a_moment_later",
@@ -47,7 +50,10 @@ pub const ATTACKS: &[Attack] = &[
                     .collect::<Vec<_>>(),
             ),
         },
-        why: &["too_many_resets", "flooded the connection with RST_STREAM"],
+        why: &[
+            "client flooded the connection with resets",
+            "flooded the connection with RST_STREAM",
+        ],
     },
     Attack {
         name: "cve_2025_8671_made_you_reset",
@@ -63,7 +69,7 @@ pub const ATTACKS: &[Attack] = &[
         },
         why: &[
             "made us reset too many",
-            "too_many_internal_resets",
+            "client flooded the connection with resets",
             "WINDOW_UPDATE",
         ],
     },
@@ -74,7 +80,10 @@ pub const ATTACKS: &[Attack] = &[
             let bad = |id| Frame::headers(id, &[(b":method", b"GET"), (b"te", b"gzip")], true);
             encode(&ids(round).map(bad).collect::<Vec<_>>())
         },
-        why: &["made us reset too many", "too_many_internal_resets"],
+        why: &[
+            "made us reset too many",
+            "client flooded the connection with resets",
+        ],
     },
     Attack {
         name: "refused_streams",
@@ -86,7 +95,10 @@ pub const ATTACKS: &[Attack] = &[
                     .collect::<Vec<_>>(),
             )
         },
-        why: &["made us reset too many"],
+        why: &[
+            "made us reset too many",
+            "client flooded the connection with resets",
+        ],
     },
     Attack {
         name: "cve_2024_27316_continuation",
@@ -107,7 +119,10 @@ pub const ATTACKS: &[Attack] = &[
             0 => post(host).encode(),
             _ => repeat(500, &Frame::data(1, b"", false)),
         },
-        why: &["empty DATA frames", "too_many_data_frames"],
+        why: &[
+            "empty DATA frames",
+            "client flooded the connection with resets",
+        ],
     },
     Attack {
         name: "rustsec_2026_0258_padded_data",
@@ -116,7 +131,10 @@ pub const ATTACKS: &[Attack] = &[
             0 => post(host).encode(),
             _ => repeat(500, &Frame::new(kind::DATA, flag::PADDED, 1, [3, 0, 0, 0])),
         },
-        why: &["empty DATA frames", "too_many_data_frames"],
+        why: &[
+            "empty DATA frames",
+            "client flooded the connection with resets",
+        ],
     },
     Attack {
         name: "cve_2019_9515_settings",
@@ -203,9 +221,9 @@ pub const ATTACKS: &[Attack] = &[
             )
         },
         why: &[
-            "header_list_way_too_large",
+            "client flooded the connection with resets",
             "made us reset",
-            "too_many_internal_resets",
+            "client flooded the connection with resets",
         ],
     },
 ];
