@@ -118,6 +118,9 @@ fn a_head_has_frames_and_octets() {
     assert_eq!(frames.received(&endless, at(0)), Err(Excess::HeadOctets));
 }
 
+/// What it is, the octets of each second, and the second that it is timed from.
+type Row<'a> = (&'a str, &'a [&'a [u8]], Option<u64>);
+
 #[test]
 fn what_holds_up_the_connection_is_timed_from_its_first_octet() {
     let begin = frame(kind::HEADERS, 0, b"\x82");
@@ -125,7 +128,7 @@ fn what_holds_up_the_connection_is_timed_from_its_first_octet() {
     let last = frame(kind::CONTINUATION, END_HEADERS, b"\x86");
     let whole = frame(kind::HEADERS, END_HEADERS, b"\x82\x84\x86");
     let data = frame(kind::DATA, 0, b"abcdefgh");
-    let rows: [(&str, &[&[u8]], Option<u64>); 10] = [
+    let rows: [Row<'_>; 10] = [
         ("nothing", &[], None),
         ("a preface", &[&PREFACE[..5], &PREFACE[5..7]], Some(0)),
         ("a whole preface", &[PREFACE], None),

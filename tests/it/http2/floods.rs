@@ -1,8 +1,8 @@
 //! Attacks on the frames of one connection, with an honest client beside them on another.
 //!
 //! Each is named after the advisories that taught it. It is made again and again, on one connection
-//! after the other, for as long as the honest client works: each of its connections must be ended,
-//! or do no harm, and the recording names what was wrong with it.
+//! after the other, while the honest client works: each of its connections must be ended, and the
+//! recording names what was wrong with it.
 
 mod attacks;
 mod keys;
@@ -29,9 +29,6 @@ const HONEST: Duration = Duration::from_millis(250);
 
 /// What all attacks together may add to the recorder's memory.
 const GROWTH_KIB: u64 = 32 * 1024;
-
-/// Connections that each attack is made on, one after the other.
-const STRIKES: usize = 5;
 
 /// Honest requests beside each attack.
 const REQUESTS: usize = 200;
@@ -66,7 +63,7 @@ async fn assault(
 ) -> Vec<Duration> {
     let (host, clock) = (attack.host(), Clock::start());
     let mut lives = Vec::new();
-    while lives.len() < STRIKES && (lives.is_empty() || !alone.is_cancelled()) {
+    while lives.len() < attack.strikes && (lives.is_empty() || !alone.is_cancelled()) {
         let wire = Wire::greeted(proxy, hello.clone(), &host, attack.settings).await;
         let started = clock.now();
         // Far above what is promised: what lives longer is found by its age.

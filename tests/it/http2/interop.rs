@@ -127,7 +127,7 @@ http.request({ host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: 
     const options = { socket, ca, servername: host, ALPNProtocols: [protocol] };
     const tls = require('tls').connect(options, () => {
       if (protocol !== 'h2') {
-        const asked = { createConnection: () => tls, host, path: pathname };
+        const asked = { createConnection: () => tls, host, port: 443, defaultPort: 443, path: pathname };
         return https.get(asked, answer => answer
           .on('data', data => digest.update(data)).on('end', () => end(answer.statusCode)));
       }

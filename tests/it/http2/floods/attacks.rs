@@ -6,6 +6,8 @@ use crate::support::frames::{Frame, block, encode, flag, get, integer, kind, set
 pub struct Attack {
     /// After the advisories.
     pub name: &'static str,
+    /// Connections that it is made on, one after the other.
+    pub strikes: usize,
     /// What the attacker's first SETTINGS say.
     pub settings: &'static [(u16, u32)],
     /// The octets of a round, for that host.
@@ -25,6 +27,7 @@ impl Attack {
 pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "cve_2023_44487_rapid_reset",
+        strikes: 5,
         settings: &[],
         round: |host, round| {
             let both = |id| [ask(host, id, "/silent"), Frame::reset(id, CANCEL)];
@@ -37,6 +40,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "cve_2023_44487_reset_a_moment_later",
+        strikes: 5,
         settings: &[],
         round: |host, round| match round % 2 {
             0 => encode(
@@ -57,6 +61,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "cve_2025_8671_made_you_reset",
+        strikes: 5,
         settings: &[],
         round: |host, round| {
             let both = |id| {
@@ -75,6 +80,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "cve_2019_9514_asked_for_resets",
+        strikes: 5,
         settings: &[],
         round: |_, round| {
             let bad = |id| Frame::headers(id, &[(b":method", b"GET"), (b"te", b"gzip")], true);
@@ -85,8 +91,10 @@ pub const ATTACKS: &[Attack] = &[
             "client flooded the connection with resets",
         ],
     },
+    // What comes before the refusals, 250 requests at once, any client may do.
     Attack {
         name: "refused_streams",
+        strikes: 2,
         settings: &[],
         round: |host, round| {
             encode(
@@ -102,6 +110,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "cve_2024_27316_continuation",
+        strikes: 5,
         settings: &[],
         round: |host, round| match round {
             0 => Frame::new(kind::HEADERS, 0, 1, block(&get(host, "/"))).encode(),
@@ -114,6 +123,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "cve_2019_9518_empty_data",
+        strikes: 5,
         settings: &[],
         round: |host, round| match round {
             0 => post(host).encode(),
@@ -126,6 +136,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "rustsec_2026_0258_padded_data",
+        strikes: 5,
         settings: &[],
         round: |host, round| match round {
             0 => post(host).encode(),
@@ -138,12 +149,14 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "cve_2019_9515_settings",
+        strikes: 5,
         settings: &[],
         round: |_, _| repeat(500, &Frame::settings(&[])),
         why: &["flooded the connection with SETTINGS"],
     },
     Attack {
         name: "cve_2020_11080_large_settings",
+        strikes: 5,
         settings: &[],
         round: |_, _| {
             repeat(
@@ -155,6 +168,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "settings_churn_over_open_streams",
+        strikes: 5,
         settings: &[],
         round: |host, round| match round {
             0 => encode(
@@ -175,18 +189,21 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "cve_2026_33814_max_frame_size_0",
+        strikes: 5,
         settings: &[],
         round: |_, _| Frame::settings(&[(setting::MAX_FRAME_SIZE, 0)]).encode(),
         why: &["connection error detected"],
     },
     Attack {
         name: "cve_2019_9512_ping",
+        strikes: 5,
         settings: &[],
         round: |_, _| repeat(500, &Frame::ping(*b"pingping")),
         why: &["flooded the connection with PING"],
     },
     Attack {
         name: "cve_2019_9513_priority",
+        strikes: 5,
         settings: &[],
         round: |_, round| {
             let priority = |id| Frame::new(kind::PRIORITY, 0, id, [0, 0, 0, 0, 7]);
@@ -196,6 +213,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "window_updates",
+        strikes: 5,
         settings: &[(setting::INITIAL_WINDOW_SIZE, 0)],
         round: |host, round| match round {
             0 => ask(host, 1, "/large").encode(),
@@ -205,12 +223,14 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "unknown_frames",
+        strikes: 5,
         settings: &[],
         round: |_, _| repeat(500, &Frame::new(0xee, 0xff, 0, [0; 20])),
         why: &["flooded the connection with frames of unknown types"],
     },
     Attack {
         name: "cve_2016_1544_hpack_bomb",
+        strikes: 5,
         settings: &[],
         round: |host, round| {
             encode(
