@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::Deadlines;
+use super::frames::Frames;
 use super::framing::Violation;
 use super::sieve::Sieve;
 use crate::clock::{Clock, Timestamp};
@@ -140,12 +141,16 @@ pub(super) struct Guard<IO> {
     clock: Clock,
     deadlines: Deadlines,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+    /// On HTTP/1.
     sieve: Option<Sieve>,
+    /// On HTTP/2.
+    frames: Option<Frames>,
 }
 
 impl<IO> Guard<IO> {
     pub(super) fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
         let is_http1 = watch.protocol == Protocol::Http1;
+        let frames = (watch.protocol == Protocol::H2).then(Frames::new);
         Self {
             io,
             sieve: is_http1.then(|| Sieve::new(&watch)),
@@ -153,13 +158,34 @@ impl<IO> Guard<IO> {
             clock,
             deadlines,
             timer: None,
+            frames,
+        }
+    }
+
+    /// When the client must have sent something, and what is wrong if it has not.
+    fn deadline(&self) -> Option<(Timestamp, &'static str)> {
+        let frames = self.frames.as_ref();
+        let incomplete = frames.and_then(Frames::incomplete_since).map(|since| {
+            let what = "client sent no whole request head in time";
+            (since + self.deadlines.request_head, what)
+        });
+        incomplete
+            .into_iter()
+            .chain(self.watch.deadline(&self.deadlines))
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// Counts what we sent.
+    fn sent(&mut self, octets: &[u8]) {
+        if let Some(frames) = &mut self.frames {
+            frames.sent(octets);
         }
     }
 
     /// Fails once the client's time is over; registers a timer otherwise.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
-            let Some((deadline, what)) = self.watch.deadline(&self.deadlines) else {
+            let Some((deadline, what)) = self.deadline() else {
                 return Poll::Pending;
             };
             if self.clock.now() >= deadline {
@@ -182,7 +208,27 @@ impl<IO> Guard<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
+impl<IO: AsyncWrite + Unpin> Guard<IO> {
+    /// Counts the frames that the client sent; too many end the connection, with a GOAWAY if the
+    /// socket takes one now.
+    fn received(&mut self, cx: &mut Context<'_>, octets: &[u8], now: Timestamp) -> io::Result<()> {
+        let Some(frames) = &mut self.frames else {
+            return Ok(());
+        };
+        let Err(excess) = frames.received(octets, now) else {
+            return Ok(());
+        };
+        if let Some(goaway) = frames.goaway() {
+            // Whoever floods us may not listen: one attempt.
+            let _ = Pin::new(&mut self.io).poll_write(cx, &goaway);
+            let _ = Pin::new(&mut self.io).poll_flush(cx);
+            let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+        }
+        Err(io::Error::other(excess))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -195,7 +241,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
                 let before = buf.filled().len();
                 let outcome = Pin::new(&mut this.io).poll_read(cx, buf);
                 if buf.filled().len() > before {
-                    this.watch.saw_read(this.clock.now());
+                    let now = this.clock.now();
+                    this.watch.saw_read(now);
+                    this.received(cx, &buf.filled()[before..], now)?;
                 }
                 outcome
             }
@@ -218,7 +266,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = outcome {
+            self.sent(&buf[..written]);
+        }
+        outcome
     }
 
     fn poll_write_vectored(
@@ -226,7 +278,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(mut written)) = outcome {
+            for buf in bufs {
+                let part = written.min(buf.len());
+                self.sent(&buf[..part]);
+                written -= part;
+            }
+        }
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {

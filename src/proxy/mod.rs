@@ -11,6 +11,8 @@ mod body;
 mod channel;
 mod connection;
 mod context;
+mod cutter;
+mod frames;
 mod framing;
 mod guard;
 mod handler;

@@ -1,6 +1,7 @@
 //! Serving: hyper between the guard and the handler, until either side is done.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -99,6 +100,16 @@ where
 fn tell(outcome: hyper::Result<()>) -> String {
     match outcome {
         Ok(()) => String::from("closed"),
+        Err(error) if error.source().is_some_and(is_flood) => {
+            String::from("client flooded the connection with resets, small frames or header fields")
+        }
         Err(error) => chain(&error),
     }
+}
+
+/// Whether h2 itself found too much of something; what, it keeps to itself.
+fn is_flood(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<h2::Error>().is_some_and(|error| {
+        !error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
 }

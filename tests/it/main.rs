@@ -6,6 +6,7 @@ mod canary;
 mod environment;
 mod framing;
 mod har;
+mod http2;
 mod misuse;
 mod phases;
 mod reach;

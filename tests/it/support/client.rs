@@ -234,6 +234,11 @@ impl Client {
         (bytes, ended)
     }
 
+    /// The stream itself, for a test that reads and writes at the same time.
+    pub fn into_stream(self) -> Box<dyn Stream> {
+        self.stream
+    }
+
     /// Ends the sending side (TLS: `close_notify`, then FIN).
     pub async fn shutdown(&mut self) -> io::Result<()> {
         within(self.stream.shutdown()).await
@@ -281,7 +286,8 @@ impl Hello {
         }
     }
 
-    fn config(&self) -> ClientConfig {
+    /// The same, for a handshake that a test drives itself.
+    pub fn config(&self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_file_iter(&self.root_pem).expect("a PEM file") {
             roots

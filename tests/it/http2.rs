@@ -1,0 +1,6 @@
+//! HTTP/2 on the client leg, frame by frame: whoever floods, and whoever breaks the rules.
+
+mod conformance;
+mod floods;
+mod interop;
+mod wire;
