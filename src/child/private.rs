@@ -31,9 +31,7 @@ impl PrivateDir {
     /// Makes one below `parent` (mode 0700), and removes there what killed ones left.
     pub fn new(parent: &Path) -> io::Result<Self> {
         sweep(parent);
-        let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(parent)?;
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let lock = open_dir(dir.path())?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         rustix::io::fcntl_setfd(&lock, FdFlags::empty())?;

@@ -2,6 +2,7 @@
 //!
 //! One binary, so that the support library is compiled once. No test reaches a real network.
 
+mod crash;
 mod environment;
 mod har;
 mod misuse;

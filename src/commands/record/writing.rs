@@ -116,9 +116,10 @@ impl Writing {
         };
         kept.manifest.state = State::Closed;
         kept.manifest.wall_us = outcome.wall_us;
-        if let Err(error) = kept.project(args, failure.as_deref()) {
-            failure.get_or_insert_with(|| format!("cannot close the recording: {error:#}"));
-        }
+        failure = match kept.project(args, global, failure.as_deref()) {
+            Ok(damage) => failure.or(damage),
+            Err(error) => failure.or(Some(format!("cannot close the recording: {error:#}"))),
+        };
         // A command may remove the folder that it is recorded in: its exit code stays its own.
         let recording = match Recording::open(&kept.naming.dir) {
             Ok(recording) => Some(recording),
@@ -146,11 +147,19 @@ impl Writing {
 
 impl Kept {
     /// Makes what is made from the closed journal: the index, and what the manifest says of replays.
-    fn project(&mut self, args: &RecordArgs, failure: Option<&str>) -> anyhow::Result<()> {
+    /// Tells if what was written is not what is read back.
+    fn project(
+        &mut self,
+        args: &RecordArgs,
+        global: &Global,
+        failure: Option<&str>,
+    ) -> anyhow::Result<Option<String>> {
         let dir = &self.naming.dir;
         // First with what is known without reading: then the recording is closed, whatever follows.
         create::write_manifest(dir, &self.manifest)?;
         let recording = Recording::open(dir)?;
+        let damage = recording.damage().first();
+        let damage = damage.map(|damage| format!("the journal is damaged: {damage}"));
         let output = args.output.as_ref();
         let output = output.map_or_else(
             || self.naming.name(),
@@ -166,11 +175,14 @@ impl Kept {
             was_cold: args.cold,
             gaps: recording.gaps(),
             bodies_kept: args.bodies == cli::KeepBodies::All,
-            failure,
+            failure: failure.or(damage.as_deref()),
         });
         write_manifest(dir, &self.manifest, self.durability)?;
-        index::rebuild(dir)?;
-        Ok(())
+        if let Err(error) = index::rebuild(dir) {
+            // Whoever opens the recording reads its journal then.
+            warn(global, format!("cannot write the index: {error}"));
+        }
+        Ok(damage)
     }
 
     /// Writes the HAR and says where the time went.

@@ -328,10 +328,7 @@ fn lines_that_the_recorder_says_it_lost_are_a_gap_and_no_damage() {
         let (what, why) = (what.into(), "no space left on device".into());
         Event::Gap(Gap { what, why })
     };
-    for (what, gaps, damages) in [
-        ("2 journal lines since 0.100 s", 1, 0),
-        ("body of 4", 2, 1),
-    ] {
+    for (what, gaps, damages) in [("2 journal lines since 0.100 s", 1, 0), ("body of 4", 2, 1)] {
         let mut lines = sample::lines(1, vec![sample::open()]);
         lines.extend(sample::lines(4, vec![lost(what), sample::close()]));
         let (_dir, recording) = recording(&lines.concat(), State::Closed);
