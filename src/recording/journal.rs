@@ -78,7 +78,7 @@ impl Journal {
             let parent = folder.dir.parent().filter(|dir| *dir != Path::new(""));
             sync_dir(&folder.dir.join(BODIES))?;
             sync_dir(&folder.dir)?;
-            sync_dir(parent.unwrap_or(Path::new(".")))?;
+            sync_dir(parent.unwrap_or_else(|| Path::new(".")))?;
         }
         let journal = Self {
             file,
@@ -319,6 +319,35 @@ mod tests {
         let Event::Gap(gap) = &records[0].event else {
             panic!("{records:?}")
         };
-        assert_eq!(gap.what, "2 lines before this one");
+        assert_eq!(gap.lost_lines(), Some(2), "{gap:?}");
+        assert!(gap.what.starts_with("2 journal lines since "), "{gap:?}");
+    }
+
+    #[tokio::test]
+    async fn the_end_is_written_where_what_came_before_it_found_no_room() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("one");
+        let folder = create::create(&dir, false).unwrap();
+        let (recorder, mut journal) =
+            Journal::start(folder, Clock::start(), Durability::Process, true).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let disk = std::mem::replace(&mut journal.file, Arc::new(full));
+        journal.append(&[line("a")]);
+        let left = std::fs::metadata(dir.join(RESERVE)).unwrap().len();
+        assert_eq!(left, RESERVE_FOR_CLOSE, "room was made for the gap only");
+        journal.append(&[line("b")]);
+        journal.file = disk;
+        let last = Line {
+            is_last: true,
+            ..line("close")
+        };
+        journal.append(&[last]);
+        drop(recorder);
+        let records = read(&dir);
+        let Event::Gap(gap) = &records[0].event else {
+            panic!("{records:?}")
+        };
+        assert_eq!((gap.lost_lines(), records[0].seq), (Some(2), 3));
+        assert_eq!(records.len(), 2);
     }
 }

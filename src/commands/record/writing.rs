@@ -118,7 +118,9 @@ impl Writing {
         kept.manifest.wall_us = outcome.wall_us;
         failure = match kept.project(args, global, failure.as_deref()) {
             Ok(damage) => failure.or(damage),
-            Err(error) => failure.or(Some(format!("cannot close the recording: {error:#}"))),
+            Err(error) => {
+                failure.or_else(|| Some(format!("cannot close the recording: {error:#}")))
+            }
         };
         // A command may remove the folder that it is recorded in: its exit code stays its own.
         let recording = match Recording::open(&kept.naming.dir) {
