@@ -6,6 +6,7 @@ mod environment;
 mod go;
 mod private;
 mod processes;
+mod removal;
 mod run;
 
 pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings};

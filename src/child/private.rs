@@ -1,134 +1,90 @@
 //! A folder of one's own for a GOPATH and module cache, which goes at the end.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::FdFlags;
+
+use super::removal::remove;
+
+/// How the names of these folders begin.
+const PREFIX: &str = "modtape-cold-";
+
+/// How old a folder is before it can be somebody's that was left: between its making and its lock
+/// lie microseconds.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// A private folder; removed with all that is in it when dropped.
+///
+/// It is locked as long as its maker or anything that the maker started lives, so that the next one
+/// can tell what a killed one left from what is still in use.
 #[derive(Debug)]
-pub struct PrivateDir(PathBuf);
+pub struct PrivateDir {
+    path: PathBuf,
+    /// Inherited by every child: a command may outlive its recorder.
+    _lock: File,
+}
 
 impl PrivateDir {
-    /// Makes one below `parent` (mode 0700).
+    /// Makes one below `parent` (mode 0700), and removes there what killed ones left.
     pub fn new(parent: &Path) -> io::Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("modtape-")
-            .tempdir_in(parent)?;
-        Ok(Self(dir.keep()))
+        sweep(parent);
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let lock = open_dir(dir.path())?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        rustix::io::fcntl_setfd(&lock, FdFlags::empty())?;
+        Ok(Self {
+            path: dir.keep(),
+            _lock: lock,
+        })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
+}
+
+/// Removes the folders that killed processes of this user left in `parent`.
+fn sweep(parent: &Path) {
+    let user = rustix::process::getuid().as_raw();
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_named_so = name.to_str().is_some_and(|name| name.starts_with(PREFIX));
+        // A link to a folder is not opened, so nothing outside is ever touched.
+        let Some(dir) = is_named_so.then(|| open_dir(&entry.path()).ok()).flatten() else {
+            continue;
+        };
+        let is_left = dir.metadata().is_ok_and(|dir| {
+            let age = dir.modified().ok().and_then(|made| made.elapsed().ok());
+            dir.uid() == user && age.is_some_and(|age| age > SETTLED)
+        });
+        if is_left && rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            remove(&entry.path());
+        }
+    }
+}
+
+fn open_dir(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
 impl Drop for PrivateDir {
     fn drop(&mut self) {
-        remove(&self.0);
+        remove(&self.path);
     }
-}
-
-/// Threads that remove at once, at most: beyond that the disk is what they wait for.
-const REMOVERS: usize = 4;
-
-/// Removes a folder and all that is in it, with a thread for each core: somebody waits for it, and a
-/// module cache has tens of thousands of files. What cannot be removed stays.
-fn remove(dir: &Path) {
-    let queue = Queue {
-        state: Mutex::new(State {
-            waiting: vec![dir.to_owned()],
-            busy: 0,
-            emptied: Vec::new(),
-        }),
-        changed: Condvar::new(),
-    };
-    let removers =
-        std::thread::available_parallelism().map_or(1, |cores| cores.get().min(REMOVERS));
-    std::thread::scope(|scope| {
-        for _ in 1..removers {
-            scope.spawn(|| queue.empty_all());
-        }
-        queue.empty_all();
-    });
-    let state = queue.state.into_inner();
-    let emptied = state.unwrap_or_else(PoisonError::into_inner).emptied;
-    // A folder is listed before those in it.
-    for dir in emptied.iter().rev() {
-        let _ = fs::remove_dir(dir);
-    }
-}
-
-/// Folders to be emptied, shared by those who empty them.
-struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-struct State {
-    waiting: Vec<PathBuf>,
-    busy: usize,
-    /// Without files now, but perhaps with folders.
-    emptied: Vec<PathBuf>,
-}
-
-impl Queue {
-    /// Takes folders until none is left and nobody can find more.
-    fn empty_all(&self) {
-        while let Some(dir) = self.next() {
-            let below = empty(&dir);
-            let mut state = self.lock();
-            state.busy -= 1;
-            state.waiting.extend(below);
-            drop(state);
-            self.changed.notify_all();
-        }
-    }
-
-    fn next(&self) -> Option<PathBuf> {
-        let mut state = self.lock();
-        loop {
-            if let Some(dir) = state.waiting.pop() {
-                state.busy += 1;
-                state.emptied.push(dir.clone());
-                return Some(dir);
-            }
-            if state.busy == 0 {
-                return None;
-            }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Removes the files of a folder, and returns the folders in it.
-fn empty(dir: &Path) -> Vec<PathBuf> {
-    // The go command makes the folders of its module cache read-only.
-    let _ = fs::set_permissions(dir, Permissions::from_mode(0o700));
-    let mut below = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        // Of the entry itself, not of what a link points to: nothing outside is ever touched.
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => below.push(entry.path()),
-            _ => {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
-    below
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -157,5 +113,52 @@ mod tests {
             fs::metadata(&outside).unwrap().permissions().mode() & 0o777,
             0o500
         );
+    }
+
+    #[test]
+    fn what_a_killed_one_left_goes_with_the_next_and_what_is_in_use_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let aged = |name: &str| {
+            let dir = temp.path().join(name);
+            fs::create_dir_all(dir.join("pkg")).unwrap();
+            let long_ago = std::time::SystemTime::UNIX_EPOCH;
+            open_dir(&dir).unwrap().set_modified(long_ago).unwrap();
+            dir
+        };
+        let (left, used, foreign) = (
+            aged("modtape-cold-left"),
+            aged("modtape-cold-used"),
+            aged("go-build1"),
+        );
+        let young = temp.path().join("modtape-cold-young");
+        fs::create_dir(&young).unwrap();
+        let lock = open_dir(&used).unwrap();
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let private = PrivateDir::new(temp.path()).unwrap();
+        assert!(!left.exists());
+        for dir in [&used, &foreign, &young, private.path()] {
+            assert!(dir.exists(), "{}", dir.display());
+        }
+    }
+
+    #[test]
+    fn a_command_that_outlives_its_maker_keeps_it_locked() {
+        let temp = tempfile::tempdir().unwrap();
+        let private = PrivateDir::new(temp.path()).unwrap();
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let PrivateDir { path, .. } = &private;
+        let other = open_dir(path).unwrap();
+        let locked = || rustix::fs::flock(&other, FlockOperation::NonBlockingLockExclusive);
+        // As a kill would: the descriptor goes, the folder stays.
+        let path = path.clone();
+        fs::rename(&path, temp.path().join("elsewhere")).unwrap();
+        drop(private);
+        assert!(locked().is_err());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(locked().is_ok());
     }
 }

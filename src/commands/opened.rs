@@ -1,5 +1,6 @@
 //! The recording that a command was given: found, opened, and what is wrong with it said.
 
+use super::summary;
 use super::terminal::{plain, say, warn};
 use super::words::count;
 use crate::cli::Global;
@@ -26,6 +27,10 @@ fn tell(recording: &Recording, global: &Global) {
             global,
             format!("{name} is unfinished: its recorder was killed"),
         ),
+    }
+    if let Some(missing) = summary::missing(recording.gaps()) {
+        let missing = plain(&missing);
+        warn(global, format!("{name} is incomplete: {missing}"));
     }
     let damaged = recording.damage().len() as u64;
     if damaged > 0 {

@@ -41,8 +41,8 @@ fn refuse_odd(recording: &Recording, strict: bool, global: &Global) -> anyhow::R
         Status::Recording => odd.push(String::from("is still being written")),
         Status::Unfinished => odd.push(String::from("was not closed: its recorder was killed")),
     }
-    if let Some(gap) = recording.gaps().first() {
-        odd.push(format!("is incomplete: {}: {}", gap.what, gap.why));
+    if let Some(missing) = summary::missing(recording.gaps()) {
+        odd.push(format!("is incomplete: {missing}"));
     }
     if !recording.damage().is_empty() {
         let places = super::words::count(recording.damage().len() as u64, "place");

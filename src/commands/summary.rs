@@ -222,13 +222,8 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
     if let Some(failure) = summary.failure {
         lines.push(format!("{mark} {}", look.plain(failure)));
     }
-    if let [Gap { what, why }, more @ ..] = summary.gaps {
-        let more = match more.len() {
-            0 => String::new(),
-            more => format!(" (and {more} more)"),
-        };
-        let (what, why) = (look.plain(what), look.plain(why));
-        lines.push(format!("{mark} {what} was not recorded: {why}{more}"));
+    if let Some(missing) = missing(summary.gaps) {
+        lines.push(format!("{mark} {}", look.plain(&missing)));
     }
     let mark = look.paint(Paint::Yellow, "!");
     for (host, connections) in summary.tally.distrusted.iter().take(HOSTS) {
@@ -250,6 +245,32 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What was not recorded in a line, for the summary and for whoever opens the recording later.
+pub(super) fn missing(gaps: &[Gap]) -> Option<String> {
+    let lost: u64 = gaps.iter().filter_map(Gap::lost_lines).sum();
+    // A first gap of lines tells since when; more of them add to its number.
+    let (first, more) = match gaps.iter().position(|gap| gap.lost_lines().is_some()) {
+        Some(at) => (gaps.get(at)?, gaps.len() - gaps_of_lines(gaps)),
+        None => (gaps.first()?, gaps.len() - 1),
+    };
+    let what = match (first.lost_lines(), first.what.split_once(" since ")) {
+        (Some(one), Some((_, since))) if one != lost => {
+            format!("{} since {since}", count(lost, "journal line"))
+        }
+        _ => first.what.clone(),
+    };
+    let more = match more {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Some(format!("not recorded: {what}: {}{more}", first.why))
+}
+
+fn gaps_of_lines(gaps: &[Gap]) -> usize {
+    let of_lines = gaps.iter().filter(|gap| gap.lost_lines().is_some());
+    of_lines.count()
 }
 
 fn text_of(lines: &[String]) -> String {

@@ -99,7 +99,7 @@ fn of_gaps(recorded: &Recorded<'_>) -> Option<String> {
     };
     let (Gap { what, why }, again) = (first, recorded.again(&[]));
     Some(format!(
-        "{what} was not recorded: {why}{more}; {again} records it anew"
+        "not recorded: {what}: {why}{more}; {again} records it anew"
     ))
 }
 
@@ -392,7 +392,7 @@ mod tests {
             found,
             [
                 "bodies were not kept; `modtape record -o ci --force -- go mod tidy` keeps them",
-                "body of exchange 9 was not recorded: no space left on device and 1 more gap; \
+                "not recorded: body of exchange 9: no space left on device and 1 more gap; \
                  `modtape record -o ci --force -- go mod tidy` records it anew",
             ]
         );

@@ -17,16 +17,9 @@ const NAME: &str = "modtape: ";
 ///
 /// go prints at most 8 lines of 81 characters, up to the first empty one (cmd/go/internal/web).
 pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> Response<Outgoing> {
-    let body = Bytes::from(format!("{NAME}{}\n", ticket.redacted(text)));
-    let mut response = Response::new(Outgoing::Whole(Full::new(body.clone())));
-    *response.status_mut() = status;
+    let (mut response, body) = plain(status, &ticket.redacted(text));
     let fields = response.headers_mut();
-    fields.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
     fields.insert("x-modtape-id", HeaderValue::from(ticket.id));
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let head = Head {
         status,
         reason: None,
@@ -46,8 +39,27 @@ pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> R
         }
         None => None,
     };
-    ticket.end(kept, None, None).await;
+    // Also where nothing may pass unrecorded: this says so.
+    let _ = ticket.end(kept, None, None).await;
     response
+}
+
+/// Stands in for an answer that was recorded as it came and may not pass.
+pub(super) fn refused(why: &str) -> Response<Outgoing> {
+    plain(StatusCode::BAD_GATEWAY, why).0
+}
+
+fn plain(status: StatusCode, text: &str) -> (Response<Outgoing>, Bytes) {
+    let body = Bytes::from(format!("{NAME}{text}\n"));
+    let mut response = Response::new(Outgoing::Whole(Full::new(body.clone())));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    (response, body)
 }
 
 /// The reason phrase of a refused CONNECT: all that the go command shows of it.

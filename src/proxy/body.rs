@@ -32,9 +32,12 @@ pub(super) enum BodyError {
     Short,
     #[error("the upstream sent nothing for {0:?}")]
     Idle(Duration),
+    #[error("{0}")]
+    Refused(String),
 }
 
-type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Ends with why the client may not see the end, if it may not.
+type Finishing = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 #[expect(
     clippy::large_enum_variant,
@@ -68,6 +71,8 @@ pub(super) struct Recorded {
     held: VecDeque<Frame<Bytes>>,
     /// What the client gets once it has had what came before.
     failure: Option<BodyError>,
+    /// Why the client does not get the end, once that is known.
+    refused: Option<String>,
     /// True once what came before the failure had its chance to leave.
     let_go: bool,
     yielded: Option<Timestamp>,
@@ -95,6 +100,7 @@ impl Recorded {
             gathered: VecDeque::new(),
             held: VecDeque::new(),
             failure: None,
+            refused: None,
             let_go: false,
             yielded: None,
         }
@@ -122,6 +128,11 @@ impl Recorded {
             self.poll_finishing(cx)
         })
         .await;
+    }
+
+    /// Why the client may not have this response, if that is known before any of it has left.
+    pub(super) fn refusal(&mut self) -> Option<String> {
+        self.refused.take()
     }
 
     /// The next frame from upstream that may pass at once; `None` once all has come.
@@ -207,13 +218,13 @@ impl Recorded {
                 Some(sink) => Some(sink.finish().await),
                 None => None,
             };
-            ticket.end(body, request, trailers.as_ref()).await;
+            ticket.end(body, request, trailers.as_ref()).await
         }));
     }
 
     fn poll_finishing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let State::Finishing(finishing) = &mut self.state {
-            ready!(finishing.as_mut().poll(cx));
+            self.refused = ready!(finishing.as_mut().poll(cx));
             self.state = State::Over;
             self.gathered.append(&mut self.held);
         }
@@ -275,6 +286,10 @@ impl http_body::Body for Recorded {
             Err(error) => return Poll::Ready(Some(Err(this.break_off(error)))),
         }
         ready!(this.poll_finishing(cx));
+        if let Some(why) = this.refused.take() {
+            this.gathered.clear();
+            return Poll::Ready(Some(Err(BodyError::Refused(why))));
+        }
         match this.gathered.pop_front() {
             Some(frame) => this.yields(frame),
             None => Poll::Ready(None),
@@ -282,7 +297,7 @@ impl http_body::Body for Recorded {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Over) && self.gathered.is_empty()
+        matches!(self.state, State::Over) && self.gathered.is_empty() && self.refused.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -95,6 +95,12 @@ impl Context {
         matches!(self.responder, Responder::Upstream(_))
     }
 
+    /// Why no exchange may pass any more, if all of them must be recorded and one was not.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let why = self.recorder.as_ref()?.refusal()?;
+        Some(format!("the recording would be incomplete: {why}"))
+    }
+
     /// Queues a record, if records are kept.
     pub(super) fn note(&self, at: Timestamp, event: &Event) {
         if let Some(recorder) = &self.recorder {

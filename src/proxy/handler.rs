@@ -37,6 +37,9 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
     if let Some(first) = &first {
         ticket.owns(&first.journey);
     }
+    if let Some(why) = channel.context().refusal() {
+        return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
+    }
     let target = match &asked {
         Ok((_, target)) => target,
         Err((status, why)) => {
@@ -211,6 +214,9 @@ async fn pass(
     let is_h2 = pair.protocol == Protocol::H2;
     let mut body = Recorded::new((body, is_h2), context.clock, idle, (ticket, sink), kept);
     body.gather().await;
+    if let Some(why) = body.refusal() {
+        return answer::refused(&why);
+    }
     Response::from_parts(head, Outgoing::Recorded(Box::new(body)))
 }
 

@@ -216,17 +216,18 @@ impl Ticket {
         self.entry.add_bytes(bytes as u64);
     }
 
-    /// Records the whole exchange; once this returns the client may see its end.
+    /// Records the whole exchange; once this returns the client may see its end, unless this says
+    /// why not.
     pub(super) async fn end(
         mut self,
         body: Option<Result<Body, NotKept>>,
         request_body: Option<Result<Body, NotKept>>,
         trailers: Option<&HeaderMap>,
-    ) {
+    ) -> Option<String> {
         self.over = true;
         let Some(head) = self.head.take() else {
             debug_assert!(false, "an exchange ends after its head");
-            return;
+            return None;
         };
         let now = self.context.clock.now();
         let last = *self.stamps.last_byte.get_or_insert(now);
@@ -252,6 +253,7 @@ impl Ticket {
         if let Some(recorder) = &self.context.recorder {
             recorder.write(now, &Event::End(end)).await;
         }
+        self.context.refusal()
     }
 
     fn kept(&self, body: Result<Body, NotKept>, what: &str) -> Body {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::format::{BODIES, HAR, INDEX, JOURNAL, MANIFEST, Manifest, RESERVE};
+use super::sync::sync_dir;
 
 /// What stands in a recording's folder besides the bodies.
 const FILES: [&str; 7] = [
@@ -148,9 +149,24 @@ fn is_ours(name: &str) -> bool {
 
 /// Writes `recording.json` anew: a temporary file, then a rename.
 pub fn write_manifest(dir: &Path, manifest: &Manifest) -> io::Result<()> {
+    let text = manifest_text(manifest)?;
+    replace_file(&dir.join(MANIFEST), |file| file.write_all(&text))
+}
+
+/// The same, and it survives a power cut that comes after.
+pub fn write_manifest_durably(dir: &Path, manifest: &Manifest) -> io::Result<()> {
+    let text = manifest_text(manifest)?;
+    replace_file(&dir.join(MANIFEST), |file| {
+        file.write_all(&text)?;
+        file.sync_all()
+    })?;
+    sync_dir(dir)
+}
+
+fn manifest_text(manifest: &Manifest) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(manifest)?;
     text.push(b'\n');
-    replace_file(&dir.join(MANIFEST), |file| file.write_all(&text))
+    Ok(text)
 }
 
 /// Puts a file in place whole or not at all: written beside it, then renamed (mode 0600).

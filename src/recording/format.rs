@@ -96,7 +96,7 @@ pub enum Connection {
 /// What was not recorded, and why. The recording is incomplete from then on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// What is missing: `body of exchange 7`, `lines 12 to 19`.
+    /// What is missing: `body of exchange 7`, `2 journal lines since 12.345 s`.
     pub what: String,
     /// Why it is missing.
     pub why: String,

@@ -13,16 +13,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::bodies::BodyStore;
 use super::create::Folder;
-use super::format::{self, Event, Gap, RESERVE};
+use super::format::{self, BODIES, Event, Gap, RESERVE};
 use super::recorder::{Durability, Health, Line, Recorder};
-use super::sync::Syncer;
-use crate::clock::Clock;
+use super::sync::{Syncer, sync_dir};
+use crate::clock::{Clock, Timestamp};
 
 /// Lines written at once at most, so that the first of them is not kept waiting for the last.
 const BATCH: usize = 256;
 
-/// Space kept back on the disk so that the gap and the end can still be written when it is full.
-const RESERVE_BYTES: usize = 64 * 1024;
+/// Space kept back on the disk, octets: what is missing can still be told when it is full.
+const RESERVE_BYTES: usize = 96 * 1024;
+
+/// What stays of it for the journal's end and the last manifest; the rest goes with the first line
+/// that does not fit, so that a recorder that is killed later has told as well.
+const RESERVE_FOR_CLOSE: u64 = 64 * 1024;
 
 /// Appends to one `journal.ndjson`.
 pub struct Journal {
@@ -32,16 +36,18 @@ pub struct Journal {
     health: Health,
     syncer: Option<Syncer>,
     durability: Durability,
-    reserve: Option<PathBuf>,
+    reserve: Option<Reserve>,
     seq: u64,
     length: u64,
     lost: Option<Lost>,
+    told_unsynced: bool,
     buffer: Vec<u8>,
 }
 
 /// Lines that could not be written since the last one that could.
 struct Lost {
     count: u64,
+    since: Timestamp,
     why: String,
 }
 
@@ -67,7 +73,13 @@ impl Journal {
             )?),
         };
         let bodies = BodyStore::start(&folder.dir, durability, keep_bodies, syncer.clone())?;
-        let reserve = folder.dir.join(RESERVE);
+        if durability != Durability::Process {
+            // Or a power cut takes the names away from under what is synced.
+            let parent = folder.dir.parent().filter(|dir| *dir != Path::new(""));
+            sync_dir(&folder.dir.join(BODIES))?;
+            sync_dir(&folder.dir)?;
+            sync_dir(parent.unwrap_or_else(|| Path::new(".")))?;
+        }
         let journal = Self {
             file,
             lines,
@@ -75,10 +87,11 @@ impl Journal {
             health: health.clone(),
             syncer,
             durability,
-            reserve: keep_back(&reserve).is_ok().then_some(reserve),
+            reserve: Reserve::keep_back(folder.dir.join(RESERVE)).ok(),
             seq: 0,
             length: 0,
             lost: None,
+            told_unsynced: false,
             buffer: Vec::new(),
         };
         Ok((Recorder::new(sender, bodies, health), journal))
@@ -105,11 +118,10 @@ impl Journal {
                 }
             }
         }
+        // What comes next is the manifest.
+        drop(self.reserve.take());
         if self.lost.is_some() {
             self.append(&[]);
-        }
-        if let Some(reserve) = self.reserve.take() {
-            let _ = std::fs::remove_file(reserve);
         }
         if let Some(syncer) = &self.syncer {
             let (synced, done) = oneshot::channel();
@@ -120,58 +132,120 @@ impl Journal {
     }
 
     fn append(&mut self, batch: &[Line]) {
+        if let Err(error) = self.try_to_append(batch) {
+            self.lose(batch, &error);
+        }
+    }
+
+    /// Writes what is to be told of losses and the batch, or nothing of it.
+    fn try_to_append(&mut self, batch: &[Line]) -> io::Result<()> {
         let mut seq = self.seq;
+        let unsynced = self.health.unsynced().filter(|_| !self.told_unsynced);
+        let gaps = [
+            self.lost
+                .as_ref()
+                .map(|lost| Gap::of_lines(lost.count, lost.since, lost.why.clone())),
+            unsynced.map(|why| Gap {
+                what: String::from("what a power cut would take"),
+                why: why.to_owned(),
+            }),
+        ];
+        let told_unsynced = self.told_unsynced || unsynced.is_some();
         self.buffer.clear();
-        if let Some(lost) = &self.lost {
-            let text = format::to_text(
-                self.clock.now(),
-                &Event::Gap(Gap {
-                    what: format!("{} lines before this one", lost.count),
-                    why: lost.why.clone(),
-                }),
-            );
+        for gap in gaps.into_iter().flatten() {
             seq += 1;
+            let text = format::to_text(self.clock.now(), &Event::Gap(gap));
             format::write_line(&mut self.buffer, seq, &text);
         }
         for line in batch {
             seq += 1;
             format::write_line(&mut self.buffer, seq, &line.text);
         }
-        match self.write_buffer() {
-            Ok(()) => {
-                self.lost = None;
-                self.seq = seq;
-                self.length += self.buffer.len() as u64;
-            }
-            Err(error) => self.lose(batch, &error),
+        self.write_buffer()?;
+        self.lost = None;
+        self.told_unsynced = told_unsynced;
+        self.seq = seq;
+        self.length += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
+        let written = (&*self.file).write_all(&self.buffer);
+        if written.is_err() && self.file.set_len(self.length).is_err() {
+            // What was written of a line that did not fit stays before the next one, which a reader
+            // finds all the same; it must not be taken for room that is free.
+            self.length = self.file.metadata().map_or(self.length, |file| file.len());
         }
+        written
     }
 
-    fn write_buffer(&self) -> io::Result<()> {
-        (&*self.file).write_all(&self.buffer).inspect_err(|_| {
-            // What was written of a line that did not fit goes, so that the next one begins afresh.
-            let _ = self.file.set_len(self.length);
-        })
-    }
-
+    /// Counts a batch as lost, and tells what can be told of it at once.
     fn lose(&mut self, batch: &[Line], error: &io::Error) {
         let why = format!("cannot write the journal: {error}");
         self.health.fail(&why);
-        let count = batch.len() as u64 + self.lost.take().map_or(0, |lost| lost.count);
-        // The numbers of lost lines are skipped, so a reader sees the gap even without our word.
-        self.seq += batch.len() as u64;
-        self.lost = Some(Lost { count, why });
-        if let Some(reserve) = self.reserve.take() {
-            let _ = std::fs::remove_file(reserve);
-            self.append(&[]);
+        let (batch, close) = match batch {
+            [batch @ .., close] if close.is_last => (batch, std::slice::from_ref(close)),
+            batch => (batch, &[][..]),
+        };
+        self.add_lost(batch.len() as u64, why.clone());
+        // Room for the gap at the first loss, and all of it for the end.
+        match close {
+            [] if !self.reserve.as_mut().is_some_and(Reserve::shrink) => return,
+            [] => {}
+            _ => drop(self.reserve.take()),
         }
+        if self.try_to_append(close).is_err() && !close.is_empty() {
+            self.add_lost(1, why);
+        }
+    }
+
+    fn add_lost(&mut self, count: u64, why: String) {
+        // The numbers of lost lines are skipped, so a reader sees the gap even without our word.
+        self.seq += count;
+        let now = self.clock.now();
+        let lost = self.lost.get_or_insert(Lost {
+            count: 0,
+            since: now,
+            why,
+        });
+        lost.count += count;
     }
 }
 
-fn keep_back(reserve: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600);
-    made.open(reserve)?.write_all(&[0; RESERVE_BYTES])
+/// Octets on the disk that nobody else has; given back when dropped.
+struct Reserve {
+    file: File,
+    path: PathBuf,
+    is_whole: bool,
+}
+
+impl Reserve {
+    fn keep_back(path: PathBuf) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        let mut reserve = Self {
+            file,
+            path,
+            is_whole: true,
+        };
+        reserve.file.write_all(&[0; RESERVE_BYTES])?;
+        Ok(reserve)
+    }
+
+    /// Gives back all but what the end needs; false if that was done before.
+    fn shrink(&mut self) -> bool {
+        std::mem::take(&mut self.is_whole) && self.file.set_len(RESERVE_FOR_CLOSE).is_ok()
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 #[cfg(test)]
@@ -179,13 +253,20 @@ mod tests {
     use super::super::create;
     use super::super::format::{JOURNAL, Record};
     use super::*;
-    use crate::clock::Timestamp;
 
     fn gap(what: &str) -> Event {
         Event::Gap(Gap {
             what: what.into(),
             why: String::new(),
         })
+    }
+
+    fn line(what: &str) -> Line {
+        Line {
+            text: format::to_text(Timestamp::default(), &gap(what)),
+            written: None,
+            is_last: false,
+        }
     }
 
     fn read(dir: &std::path::Path) -> Vec<Record> {
@@ -228,10 +309,6 @@ mod tests {
         // /dev/full answers every write with ENOSPC.
         let full = File::options().write(true).open("/dev/full").unwrap();
         let disk = std::mem::replace(&mut journal.file, Arc::new(full));
-        let line = |what| Line {
-            text: format::to_text(Timestamp::default(), &gap(what)),
-            written: None,
-        };
         journal.append(&[line("a"), line("b")]);
         journal.file = disk;
         journal.append(&[line("c")]);
@@ -242,6 +319,35 @@ mod tests {
         let Event::Gap(gap) = &records[0].event else {
             panic!("{records:?}")
         };
-        assert_eq!(gap.what, "2 lines before this one");
+        assert_eq!(gap.lost_lines(), Some(2), "{gap:?}");
+        assert!(gap.what.starts_with("2 journal lines since "), "{gap:?}");
+    }
+
+    #[tokio::test]
+    async fn the_end_is_written_where_what_came_before_it_found_no_room() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("one");
+        let folder = create::create(&dir, false).unwrap();
+        let (recorder, mut journal) =
+            Journal::start(folder, Clock::start(), Durability::Process, true).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let disk = std::mem::replace(&mut journal.file, Arc::new(full));
+        journal.append(&[line("a")]);
+        let left = std::fs::metadata(dir.join(RESERVE)).unwrap().len();
+        assert_eq!(left, RESERVE_FOR_CLOSE, "room was made for the gap only");
+        journal.append(&[line("b")]);
+        journal.file = disk;
+        let last = Line {
+            is_last: true,
+            ..line("close")
+        };
+        journal.append(&[last]);
+        drop(recorder);
+        let records = read(&dir);
+        let Event::Gap(gap) = &records[0].event else {
+            panic!("{records:?}")
+        };
+        assert_eq!((gap.lost_lines(), records[0].seq), (Some(2), 3));
+        assert_eq!(records.len(), 2);
     }
 }

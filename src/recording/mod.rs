@@ -7,6 +7,7 @@ pub mod bodies;
 pub mod create;
 pub mod folder;
 pub mod format;
+mod gap;
 pub mod index;
 pub mod journal;
 pub mod manifest;

@@ -99,8 +99,9 @@ impl Recording {
             return Err(OpenError::Version { path, found });
         }
         let manifest = match manifest {
-            Ok(manifest) => {
+            Ok(mut manifest) => {
                 compare(&mut table, &manifest);
+                complete(&mut manifest, &table);
                 manifest
             }
             Err(source) => match manifest_from(&table) {
@@ -120,7 +121,7 @@ impl Recording {
         };
         Ok(Self {
             dir: dir.to_owned(),
-            status: status(manifest.state, &journal),
+            status: status(manifest.state, &journal, table.close.is_some()),
             manifest,
             journal,
             table,
@@ -225,8 +226,8 @@ impl Recording {
 
     /// What is wrong with the recording, by place.
     ///
-    /// One that was opened by its index was not searched for what was damaged since it was closed:
-    /// reading an exchange finds that, and so does [`open_whole`](Self::open_whole).
+    /// A journal that was changed since it was closed is read whole, so this tells of it either way.
+    /// Bodies in files are verified when they are read.
     pub fn damage(&self) -> &[Damage] {
         &self.table.damage
     }
@@ -314,18 +315,34 @@ fn compare(table: &mut Table, manifest: &Manifest) {
     }
 }
 
-/// Asks whether a recorder holds the journal's lock; asks only where none ended in order.
-fn status(state: State, journal: &File) -> Status {
+/// Takes the totals from the journal where the recorder closed that, and then could not replace the
+/// manifest: its disk was full, or it was killed in between.
+fn complete(manifest: &mut Manifest, table: &Table) {
+    if let (State::Open, Some(close)) = (manifest.state, &table.close) {
+        manifest.totals = close.totals;
+        manifest.exit_code = close.exit_code;
+        manifest.wall_us = table.last.as_micros();
+    }
+}
+
+/// Asks whether a recorder holds the journal's lock; asks only where the manifest tells of no end.
+/// The journal's own end counts then, since it is written before the manifest.
+fn status(state: State, journal: &File, is_closed: bool) -> Status {
     match state {
         State::Closed => Status::Closed,
         State::Sealed => Status::Sealed,
         State::Open => match rustix::fs::flock(journal, FlockOperation::NonBlockingLockShared) {
             Err(rustix::io::Errno::WOULDBLOCK) => Status::Recording,
-            Err(_) => Status::Unfinished,
-            Ok(()) => {
-                // A lock that stays would keep a recorder from appending.
-                let _ = rustix::fs::flock(journal, FlockOperation::Unlock);
-                Status::Unfinished
+            locked => {
+                if locked.is_ok() {
+                    // A lock that stays would keep a recorder from appending.
+                    let _ = rustix::fs::flock(journal, FlockOperation::Unlock);
+                }
+                if is_closed {
+                    Status::Closed
+                } else {
+                    Status::Unfinished
+                }
             }
         },
     }

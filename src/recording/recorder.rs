@@ -32,20 +32,38 @@ pub(super) struct Line {
     pub(super) text: Vec<u8>,
     /// Told once the line is as safe as the durability promises, or known to be lost.
     pub(super) written: Option<oneshot::Sender<()>>,
+    /// True for the journal's end: space was kept back for it.
+    pub(super) is_last: bool,
 }
 
 /// What went wrong first; shared by the journal, the bodies and whoever asks.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<OnceLock<String>>);
+pub struct Health(Arc<Failures>);
+
+#[derive(Debug, Default)]
+struct Failures {
+    first: OnceLock<String>,
+    unsynced: OnceLock<String>,
+}
 
 impl Health {
     /// The first thing that could not be written.
     pub fn failure(&self) -> Option<&str> {
-        self.0.get().map(String::as_str)
+        self.0.first.get().map(String::as_str)
     }
 
     pub(super) fn fail(&self, why: &str) {
-        let _ = self.0.set(why.to_owned());
+        let _ = self.0.first.set(why.to_owned());
+    }
+
+    /// Notes that what was written may not survive a power cut; the journal tells of it.
+    pub(super) fn fail_to_sync(&self, why: &str) {
+        self.fail(why);
+        let _ = self.0.unsynced.set(why.to_owned());
+    }
+
+    pub(super) fn unsynced(&self) -> Option<&str> {
+        self.0.unsynced.get().map(String::as_str)
     }
 }
 
@@ -56,6 +74,7 @@ pub struct Recorder {
     bodies: BodyStore,
     counts: Arc<Counts>,
     health: Health,
+    requires_all: bool,
 }
 
 #[derive(Default)]
@@ -83,7 +102,22 @@ impl Recorder {
             bodies,
             counts: Arc::default(),
             health,
+            requires_all: false,
         }
+    }
+
+    /// The same, for whoever would rather have an exchange refused than not recorded.
+    #[must_use]
+    pub fn requiring_all(self) -> Self {
+        Self {
+            requires_all: true,
+            ..self
+        }
+    }
+
+    /// Why nothing may pass any more: all must be recorded, and something was not.
+    pub fn refusal(&self) -> Option<&str> {
+        self.failure().filter(|_| self.requires_all)
     }
 
     /// Queues a line; nobody waits for it.
@@ -149,7 +183,12 @@ impl Recorder {
     fn send(&self, at: Timestamp, event: &Event, written: Option<oneshot::Sender<()>>) {
         self.count(event);
         let text = format::to_text(at, event);
-        if self.lines.send(Line { text, written }).is_err() {
+        let line = Line {
+            text,
+            written,
+            is_last: matches!(event, Event::Close(_)),
+        };
+        if self.lines.send(line).is_err() {
             self.health.fail("the journal was closed early");
         }
     }

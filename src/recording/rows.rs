@@ -150,9 +150,8 @@ impl Builder {
     }
 
     fn gap(&mut self, seq: u64, gap: Gap) {
-        // The words of the journal's owner, who skips the numbers of the lines that it lost.
-        let count = gap.what.strip_suffix(" lines before this one");
-        if let Some(count) = count.and_then(|count| count.parse().ok()) {
+        // The journal's owner skips the numbers of the lines that it lost.
+        if let Some(count) = gap.lost_lines() {
             self.told_lost.insert(seq, count);
         }
         self.table.gaps.push(gap);

@@ -71,7 +71,7 @@ fn run(queue: &Receiver<Job>, journal: &File, durability: Durability, health: &H
         }
         // After a failed fsync the kernel may drop the pages and the next one lies: say so, once.
         if let Err(error) = synced.and_then(|()| journal.sync_data()) {
-            health.fail(&format!("fsync failed: {error}"));
+            health.fail_to_sync(&format!("fsync failed: {error}"));
         }
         for written in waiting {
             let _ = written.send(());

@@ -34,6 +34,7 @@ pub(super) struct Writing {
 /// What stays of a recording when its journal is closed.
 struct Kept {
     naming: Naming,
+    durability: Durability,
     manifest: Manifest,
     har: Option<PathBuf>,
 }
@@ -56,9 +57,13 @@ impl Writing {
         };
         let keep = args.bodies == cli::KeepBodies::All;
         let (recorder, journal) = Journal::start(made, session.clock, durability, keep)?;
+        let recorder = match args.require_complete {
+            true => recorder.requiring_all(),
+            false => recorder,
+        };
         let mut owner = JoinSet::new();
         owner.spawn(journal.run());
-        create::write_manifest(&naming.dir, &manifest)
+        write_manifest(&naming.dir, &manifest, durability)
             .with_context(|| format!("cannot write {}", naming.dir.display()))?;
         let open = setup::open_event(&manifest, session.clock);
         recorder.note(Timestamp::default(), &open);
@@ -68,6 +73,7 @@ impl Writing {
             clock: session.clock,
             kept: Kept {
                 naming,
+                durability,
                 manifest,
                 har,
             },
@@ -110,9 +116,12 @@ impl Writing {
         };
         kept.manifest.state = State::Closed;
         kept.manifest.wall_us = outcome.wall_us;
-        if let Err(error) = project(args, &kept.naming, &mut kept.manifest, failure.as_deref()) {
-            failure.get_or_insert_with(|| format!("cannot close the recording: {error:#}"));
-        }
+        failure = match kept.project(args, global, failure.as_deref()) {
+            Ok(damage) => failure.or(damage),
+            Err(error) => {
+                failure.or_else(|| Some(format!("cannot close the recording: {error:#}")))
+            }
+        };
         // A command may remove the folder that it is recorded in: its exit code stays its own.
         let recording = match Recording::open(&kept.naming.dir) {
             Ok(recording) => Some(recording),
@@ -139,6 +148,45 @@ impl Writing {
 }
 
 impl Kept {
+    /// Makes what is made from the closed journal: the index, and what the manifest says of replays.
+    /// Tells if what was written is not what is read back.
+    fn project(
+        &mut self,
+        args: &RecordArgs,
+        global: &Global,
+        failure: Option<&str>,
+    ) -> anyhow::Result<Option<String>> {
+        let dir = &self.naming.dir;
+        // First with what is known without reading: then the recording is closed, whatever follows.
+        create::write_manifest(dir, &self.manifest)?;
+        let recording = Recording::open(dir)?;
+        let damage = recording.damage().first();
+        let damage = damage.map(|damage| format!("the journal is damaged: {damage}"));
+        let output = args.output.as_ref();
+        let output = output.map_or_else(
+            || self.naming.name(),
+            |path| path.to_string_lossy().into_owned(),
+        );
+        self.manifest.replayable = replayable(&Recorded {
+            name: &output,
+            command: &self.manifest.command,
+            rows: recording.rows(),
+            connections: &recording.table().connections,
+            go_env: &self.manifest.go_env,
+            bases: &replay::bases(&self.manifest.go_env),
+            was_cold: args.cold,
+            gaps: recording.gaps(),
+            bodies_kept: args.bodies == cli::KeepBodies::All,
+            failure: failure.or(damage.as_deref()),
+        });
+        write_manifest(dir, &self.manifest, self.durability)?;
+        if let Err(error) = index::rebuild(dir) {
+            // Whoever opens the recording reads its journal then.
+            warn(global, format!("cannot write the index: {error}"));
+        }
+        Ok(damage)
+    }
+
     /// Writes the HAR and says where the time went.
     fn tell(
         &self,
@@ -165,33 +213,12 @@ impl Kept {
     }
 }
 
-/// Makes what is made from the closed journal: the index, and what the manifest says of replays.
-fn project(
-    args: &RecordArgs,
-    naming: &Naming,
-    manifest: &mut Manifest,
-    failure: Option<&str>,
-) -> anyhow::Result<()> {
-    // First with what is known without reading: then the recording is closed, whatever follows.
-    create::write_manifest(&naming.dir, manifest)?;
-    let recording = Recording::open(&naming.dir)?;
-    let output = args.output.as_ref();
-    let output = output.map_or_else(|| naming.name(), |path| path.to_string_lossy().into_owned());
-    manifest.replayable = replayable(&Recorded {
-        name: &output,
-        command: &manifest.command,
-        rows: recording.rows(),
-        connections: &recording.table().connections,
-        go_env: &manifest.go_env,
-        bases: &replay::bases(&manifest.go_env),
-        was_cold: args.cold,
-        gaps: recording.gaps(),
-        bodies_kept: args.bodies == cli::KeepBodies::All,
-        failure,
-    });
-    create::write_manifest(&naming.dir, manifest)?;
-    index::rebuild(&naming.dir)?;
-    Ok(())
+/// Replaces the manifest, as safely as the recording is kept.
+fn write_manifest(dir: &Path, manifest: &Manifest, durability: Durability) -> io::Result<()> {
+    match durability {
+        Durability::Process => create::write_manifest(dir, manifest),
+        Durability::Group | Durability::Strict => create::write_manifest_durably(dir, manifest),
+    }
 }
 
 /// Whether the main module has a vendor folder that the go command would heed.

@@ -310,7 +310,7 @@ fn what_is_left_over_and_what_is_missing_is_loud() {
             "    - one",
             "    - two",
             "! INCOMPLETE: cannot write recording.json: read-only",
-            "! INCOMPLETE: body of exchange 9 was not recorded: no space left on device (and 2 more)",
+            "! INCOMPLETE: not recorded: body of exchange 9: no space left on device (and 2 more)",
             "! not redacted: the recording may hold secrets in clear text",
             "! every host was intercepted: the root could vouch for any name in this run",
         ],

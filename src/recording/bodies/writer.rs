@@ -117,7 +117,14 @@ impl Writer {
         let sha256 = Hex(open.hasher.finalize().into());
         let kept = open.file.and_then(|file| match file {
             None => Ok(false),
-            Some((file, path)) => self.publish(file, &path, sha256).map(|()| true),
+            Some((file, path)) => {
+                let published = self.publish(file, &path, sha256);
+                if published.is_err() {
+                    // It may stand under its name already; under its own it is in the way.
+                    let _ = fs::remove_file(&path);
+                }
+                published.map(|()| true)
+            }
         });
         Stored {
             sha256,
@@ -132,7 +139,12 @@ impl Writer {
         let dir = self.dir.join(&name[..2]);
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Ok(()) if self.durability != Durability::Process => sync_dir(&self.dir)?,
+            Ok(()) if self.durability != Durability::Process => {
+                sync_dir(&self.dir).inspect_err(|_| {
+                    // The next body of that folder tries again.
+                    let _ = fs::remove_dir(&dir);
+                })?;
+            }
             _ => {}
         }
         if self.durability == Durability::Strict {

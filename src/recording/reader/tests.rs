@@ -143,7 +143,9 @@ fn without_its_open_a_journal_keeps_its_rows() {
 #[test]
 fn the_lock_tells_a_recorder_at_work_from_a_killed_one() {
     let dir = tempfile::tempdir().unwrap();
-    sample::write(dir.path(), &sample::journal(), State::Open);
+    let mut events = sample::events();
+    events.pop();
+    sample::write(dir.path(), &sample::lines(1, events).concat(), State::Open);
     let status = || Recording::open(dir.path()).unwrap().status();
     assert_eq!(status(), Status::Unfinished);
     let recorder = File::open(dir.path().join(JOURNAL)).unwrap();
@@ -151,6 +153,13 @@ fn the_lock_tells_a_recorder_at_work_from_a_killed_one() {
     assert_eq!(status(), Status::Recording);
     drop(recorder);
     assert_eq!(status(), Status::Unfinished);
+}
+
+#[test]
+fn a_journal_that_was_closed_is_so_whatever_an_older_manifest_says() {
+    let (_dir, recording) = recording(&sample::journal(), State::Open);
+    assert_eq!(recording.status(), Status::Closed);
+    assert_eq!(recording.manifest().exit_code, Some(0));
 }
 
 #[test]
@@ -319,7 +328,7 @@ fn lines_that_the_recorder_says_it_lost_are_a_gap_and_no_damage() {
         let (what, why) = (what.into(), "no space left on device".into());
         Event::Gap(Gap { what, why })
     };
-    for (what, gaps, damages) in [("2 lines before this one", 1, 0), ("body of 4", 2, 1)] {
+    for (what, gaps, damages) in [("2 journal lines since 0.100 s", 1, 0), ("body of 4", 2, 1)] {
         let mut lines = sample::lines(1, vec![sample::open()]);
         lines.extend(sample::lines(4, vec![lost(what), sample::close()]));
         let (_dir, recording) = recording(&lines.concat(), State::Closed);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use modtape::recording::Recording;
+use modtape::recording::reader::Status;
 
 use super::LIMIT;
 use crate::support::*;
@@ -123,5 +124,16 @@ fn a_disk_that_fills_up_with_small_answers_closes_the_recording_all_the_same() {
     );
     assert_eq!(origin.requests().len(), 60);
     let recording = Recording::open(&disk.0.join("one")).expect("it opens");
-    assert!(!recording.gaps().is_empty(), "{:?}", recording.status());
+    let gap = recording.gaps().first().expect("lines are lost");
+    assert!(gap.lost_lines().is_some_and(|lost| lost > 0), "{gap:?}");
+    assert!(gap.what.contains(" since "), "{gap:?}");
+    // Nobody killed it: its manifest found room as well.
+    assert_eq!(recording.status(), Status::Closed);
+    assert_eq!(recording.manifest().exit_code, Some(7));
+    let mut ls = sandbox.modtape(["ls", "one"]);
+    ls.env("MODTAPE_RECORDINGS", &disk.0);
+    let listed = run(ls, LIMIT).expect_success();
+    let told = "one is incomplete: not recorded: ";
+    assert!(listed.stderr.contains(told), "{}", listed.stderr);
+    assert!(listed.stderr.contains("No space left"), "{}", listed.stderr);
 }

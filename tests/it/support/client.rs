@@ -79,17 +79,34 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 impl Client {
     /// A TCP connection, to a proxy or an origin.
     pub async fn open(addr: SocketAddr) -> Self {
-        let stream = within(TcpStream::connect(addr))
-            .await
-            .expect("something listens there");
-        stream.set_nodelay(true).expect("a socket can be set");
+        let opened = Self::try_open(addr).await;
+        opened.expect("something listens there")
+    }
+
+    async fn try_open(addr: SocketAddr) -> io::Result<Self> {
+        let stream = within(TcpStream::connect(addr)).await?;
+        stream.set_nodelay(true)?;
         let (stream, host) = (Box::new(stream), addr.to_string());
-        Self {
+        Ok(Self {
             stream,
             tls: None,
             host,
             buffer: Vec::new(),
-        }
+        })
+    }
+
+    /// As [`session`](Self::session), where the proxy may be killed meanwhile.
+    pub async fn try_session(proxy: SocketAddr, hello: &Hello) -> Option<Session> {
+        let mut client = Self::try_open(proxy).await.ok()?;
+        let target = format!("{}:443", hello.name);
+        let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        client.send(head).await.ok()?;
+        let head = client.read_head().await.ok()?;
+        let client = match head.starts_with("HTTP/1.1 200 ") {
+            true => client.handshake(hello).await.ok()?,
+            false => return None,
+        };
+        client.into_session().await.ok()
     }
 
     /// Everything at once: through the proxy to the host's port 443, TLS, and HTTP as negotiated.

@@ -55,7 +55,7 @@ pub use self::{
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
     raw::{RawOrigin, Step},
-    recorder::{Recorded, Recorder, exchanges, records},
+    recorder::{Recorded, Recorder, exchanges, own_root, records},
     rules::Rule,
     sandbox::{Output, Sandbox, run},
     session::{Ended, Response, Session},

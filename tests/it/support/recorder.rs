@@ -80,10 +80,8 @@ impl Recorder {
         let proxy = proxy.strip_prefix("http://").expect("an http:// proxy");
         let proxy = proxy.rsplit('@').next().unwrap_or_default();
         recorder.proxy = proxy.parse().expect("an address");
-        // A client that trusted the whole bundle would take the origin's own leafs too.
-        let bundle = fs::read_to_string(bundle).expect("the bundle can be read");
-        let last = bundle.rfind("-----BEGIN").expect("a PEM file");
-        fs::write(&recorder.root_pem, &bundle[last..]).expect("our own folder");
+        let root = own_root(Path::new(bundle));
+        fs::write(&recorder.root_pem, root).expect("our own folder");
         recorder
     }
 
@@ -200,6 +198,15 @@ impl Recorded {
         let connections = self.recording.connections();
         connections.filter_map(|row| row.opened.clone()).collect()
     }
+}
+
+/// The recorder's own root out of its bundle, where it stands last (PEM).
+///
+/// A client that trusted the whole bundle would take the origin's own leafs too.
+pub fn own_root(bundle: &Path) -> String {
+    let bundle = fs::read_to_string(bundle).expect("the bundle can be read");
+    let last = bundle.rfind("-----BEGIN").expect("a PEM file");
+    bundle[last..].to_owned()
 }
 
 /// All exchanges of a recording, by start.

@@ -170,6 +170,11 @@ impl Session {
 impl Response {
     /// Reads a response to its end; each frame of the body may take the client's limit.
     pub async fn read(response: http::Response<Incoming>) -> Self {
+        Self::read_each(response, |_| {}).await
+    }
+
+    /// The same, and tells of the length of each chunk when it has come.
+    pub async fn read_each(response: http::Response<Incoming>, each: impl Fn(usize)) -> Self {
         let (parts, mut incoming) = response.into_parts();
         let mut digest = digest::Context::new(&digest::SHA256);
         let (mut body, mut body_bytes, mut trailers) = (Vec::new(), 0, None);
@@ -183,6 +188,7 @@ impl Response {
                 Ok(data) => {
                     digest.update(&data);
                     body_bytes += data.len() as u64;
+                    each(data.len());
                     body.extend_from_slice(&data[..data.len().min(KEPT_BYTES - body.len())]);
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),

@@ -60,6 +60,13 @@ impl Spawned {
         self.stderr.wait_for(is_met, text)
     }
 
+    /// Blocks until stderr holds `text`; `None` if it ended without.
+    pub fn stderr_until(&self, text: &str) -> Option<()> {
+        let is_met = |heard: &State| heard.is_over || heard.text().contains(text);
+        let heard = self.stderr.wait_for(is_met, text);
+        heard.contains(text).then_some(())
+    }
+
     /// Sends a signal to it, not to its group.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it is not reaped yet");

@@ -150,7 +150,7 @@ pub const CASES: &[Case] = &[
     }, Answer(421)),
     case("8.3.1", "an authority with a password", || {
         of(&[METHOD, SCHEME, (b":authority", b"user:secret@rules.test"), PATH])
-    }, Answer(200)).instead_of(MALFORMED),
+    }, Answer(400)).instead_of(MALFORMED),
     case("8.3.1", "an authority that is none", || {
         of(&[METHOD, SCHEME, (b":authority", b"rules.test/x"), PATH])
     }, Reset(PROTOCOL_ERROR)),

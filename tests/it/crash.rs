@@ -1,0 +1,24 @@
+//! Kills, faults and power cuts: what a client had received whole is on the recording and verifies,
+//! and what is missing is said.
+//!
+//! The clients keep their own list of what they received; it is the judge's only source. Counts are
+//! for CI; with `MODTAPE_LONG` set they are whole.
+
+mod blocks;
+mod dice;
+mod download;
+mod faults;
+mod flips;
+mod judge;
+mod kills;
+mod power;
+mod started;
+mod syscalls;
+
+/// `long` if the long run was asked for, else what fits into CI.
+fn how_many(ci: usize, long: usize) -> usize {
+    match std::env::var_os("MODTAPE_LONG") {
+        Some(_) => long,
+        None => ci,
+    }
+}
