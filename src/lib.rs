@@ -31,6 +31,8 @@ pub mod diagnose;
 pub mod exchange;
 pub mod export;
 pub mod gomod;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod proxy;
 pub mod recording;
 pub mod redact;

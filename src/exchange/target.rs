@@ -19,7 +19,7 @@ pub enum TargetError {
     /// No colon and number at the end.
     #[error("a target is HOST:PORT")]
     Port,
-    /// Empty, too long, or with characters that no host name has.
+    /// Empty, too long, with an empty label, or with characters that no host name has.
     #[error("not a host name or IP address")]
     Host,
 }
@@ -42,7 +42,9 @@ impl Target {
         };
         let is_name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
         let is_plain = host.bytes().all(is_name) || host.parse::<IpAddr>().is_ok();
-        if host.is_empty() || host.len() > HOST_LIMIT || !is_plain {
+        // `a..` would be another host each time it is written and read again.
+        let has_empty_label = host.split('.').any(str::is_empty);
+        if has_empty_label || host.len() > HOST_LIMIT || !is_plain {
             return Err(TargetError::Host);
         }
         Ok(Self { host, port })

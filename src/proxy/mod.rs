@@ -6,6 +6,8 @@
 mod answer;
 mod body;
 mod channel;
+#[cfg(any(test, fuzzing))]
+pub mod check;
 mod connection;
 mod context;
 mod guard;

@@ -51,14 +51,14 @@ impl Redactor {
         let Ok(text) = std::str::from_utf8(value) else {
             let is_secret = is_secret_field(name) || Rule::of(name) != Rule::Plain;
             return (is_secret || find(value, 0).is_some())
-                .then(|| self.mark(&String::from_utf8_lossy(value)));
+                .then(|| self.mark_whole(&String::from_utf8_lossy(value)));
         };
         match Rule::of(name) {
             Rule::Credentials => Some(self.credentials(text)),
             Rule::Cookie => Some(self.cookie(text, usize::MAX)),
             Rule::SetCookie => Some(self.cookie(text, 1)),
             Rule::Url => self.changed_url(text),
-            Rule::Plain if is_secret_field(name) => Some(self.mark(text)),
+            Rule::Plain if is_secret_field(name) => Some(self.mark_whole(text)),
             Rule::Plain if may_hold_url(value) => self.changed_text(text),
             Rule::Plain => self.tokens(text),
         }
@@ -68,9 +68,9 @@ impl Redactor {
     pub(super) fn credentials(&self, value: &str) -> String {
         match value.split_once(' ') {
             Some((scheme, secret)) if is_scheme(scheme) => {
-                format!("{scheme} {}", self.mark(secret.trim()))
+                format!("{scheme} {}", self.mark_whole(secret.trim()))
             }
-            _ => self.mark(value),
+            _ => self.mark_whole(value),
         }
     }
 
@@ -87,12 +87,12 @@ impl Redactor {
                 Some((name, secret)) => {
                     redacted.push_str(name);
                     redacted.push('=');
-                    redacted.push_str(&self.mark(secret.trim()));
+                    redacted.push_str(&self.mark_whole(secret.trim()));
                 }
                 None => {
                     let secret = pair.trim_start();
                     redacted.push_str(&pair[..pair.len() - secret.len()]);
-                    redacted.push_str(&self.mark(secret));
+                    redacted.push_str(&self.mark_whole(secret));
                 }
             }
         }
