@@ -4,6 +4,7 @@
 
 mod environment;
 mod har;
+mod hostile;
 mod misuse;
 mod phases;
 mod readme;
