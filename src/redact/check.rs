@@ -66,8 +66,12 @@ fn twice(run: &Redactor, text: &str) {
     let once = run.argv(&words);
     assert_eq!(once.len(), words.len());
     assert_eq!(run.argv(&once), once);
-    let once = url_without_secrets(text);
-    assert_eq!(url_without_secrets(&once), *once);
+    // For comparing absolute URLs, and nothing else.
+    let is_url = |line: &&str| line.starts_with("https://") || line.starts_with("http://");
+    for url in text.lines().filter(is_url) {
+        let once = url_without_secrets(url);
+        assert_eq!(url_without_secrets(&once), *once);
+    }
 }
 
 fn hidden(run: &Redactor, before: &str, place: &str, secret: &str) {

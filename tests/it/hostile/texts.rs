@@ -188,9 +188,9 @@ fn nothing_in_a_manifest_or_an_open_reaches_the_terminal_as_a_command() {
                 .says("totals", json!([]))
                 .write()
         }),
-        ("a manifest of 15 MB", |craft| {
+        ("a manifest of 3 MB", |craft| {
             craft
-                .says("command", json!(["x".repeat(15_000_000)]))
+                .says("command", json!(["x".repeat(3_000_000)]))
                 .write()
         }),
         ("a manifest of a million words", |craft| {
