@@ -68,7 +68,7 @@ fn fits(replay: &Replay, method: &str, url: &str, hit: &Hit) {
     assert!(hit.cut.is_none() || is_tile);
 }
 
-fn request<'a>(line: &'a str) -> Option<(&'a str, &'a str)> {
+fn request(line: &str) -> Option<(&str, &str)> {
     line.trim_start_matches(['+', '>']).split_once(' ')
 }
 
