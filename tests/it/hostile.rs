@@ -127,14 +127,15 @@ fn digests_that_are_paths_and_sizes_that_lie_lead_nowhere() {
 }
 
 #[test]
+#[ignore = "minutes in a debug build: tests/long runs it"]
 fn bombs_are_not_decoded_beyond_their_bounds() {
     let rows: &[Row] = &[
-        ("a gzip bomb", |craft| craft.body(&bomb(60), "gzip").write()),
+        ("a gzip bomb", |craft| craft.body(&bomb(40), "gzip").write()),
         ("a large gzip bomb", |craft| {
-            craft.body(&bomb(150), "gzip").write()
+            craft.body(&bomb(70), "gzip").write()
         }),
         ("a gzip bomb in a gzip", |craft| {
-            craft.body(&gzip(&gzip(&bomb(400))), "gzip, gzip").write()
+            craft.body(&gzip(&gzip(&bomb(40))), "gzip, gzip").write()
         }),
         ("a gzip of many empty members", |craft| {
             craft.body(&gzip(b"").repeat(3_000), "gzip").write()
@@ -143,13 +144,13 @@ fn bombs_are_not_decoded_beyond_their_bounds() {
             craft.body(&bomb(1)[..900], "gzip").write()
         }),
         ("what says it is deflate", |craft| {
-            craft.body(&bomb(60), "deflate").write()
+            craft.body(&bomb(40), "deflate").write()
         }),
         ("what says it is br", |craft| {
-            craft.body(&bomb(60), "br").write()
+            craft.body(&bomb(40), "br").write()
         }),
         ("what says it is zstd", |craft| {
-            craft.body(&bomb(60), "zstd").write()
+            craft.body(&bomb(40), "zstd").write()
         }),
         ("a coding of a thousand words", |craft| {
             craft.body(b"x", &"gzip,".repeat(1_000)).write()
