@@ -89,7 +89,8 @@ fn gobin(settings: &BTreeMap<String, String>) -> Option<PathBuf> {
 /// The recorded Go settings that decide what is asked of whom, for a replay; without credentials.
 pub fn replayed_settings(recorded: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let kept = super::SETTINGS.iter().filter_map(|&name| {
-        let value = recorded.get(name)?;
+        // What holds NUL cannot be passed on, and would keep the command from being run.
+        let value = recorded.get(name).filter(|value| !value.contains('\0'))?;
         Some((name.to_owned(), without_userinfo(value)))
     });
     let mut settings: BTreeMap<_, _> = kept.collect();

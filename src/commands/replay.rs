@@ -13,6 +13,7 @@ use super::{Failure, summary};
 use crate::child;
 use crate::cli::{Global, ReplayArgs};
 use crate::diagnose::again::record_line;
+use crate::exchange::Target;
 use crate::proxy::{Deadlines, Others, Policy, Responder};
 use crate::recording::reader::Status;
 use crate::recording::{Recording, folder};
@@ -86,6 +87,8 @@ pub(super) async fn replay(
     let replay = std::sync::Arc::new(Replay::new(recording, advice));
     let mut intercept = replay.hosts();
     intercept.extend(replay.recording().manifest().intercepted.iter().cloned());
+    // What is no host name cannot stand in a certificate, and nobody can ask for it.
+    intercept.retain(|host| Target::new(host, 443).is_ok());
     let policy = Policy {
         intercept,
         intercept_all: false,

@@ -54,6 +54,10 @@ const GAP: &str = "  ";
 /// A last column is not cut to less than this.
 const NARROWEST: usize = 12;
 
+/// No other column is wider than this: each line is as wide as the widest cell, so that one cell of
+/// a megabyte would make every line one.
+const WIDEST: usize = 64;
+
 impl<const N: usize> Table<N> {
     /// No rows yet.
     pub(super) const fn new(columns: [(&'static str, Align); N]) -> Self {
@@ -87,7 +91,13 @@ impl<const N: usize> Table<N> {
                 *width = (*width).max(cell.text.chars().count());
             }
         }
-        if let (Some(columns), Some((last, others))) = (look.width, widths.split_last_mut()) {
+        let Some((last, others)) = widths.split_last_mut() else {
+            return widths;
+        };
+        for width in &mut *others {
+            *width = (*width).min(WIDEST);
+        }
+        if let Some(columns) = look.width {
             let taken: usize = others.iter().map(|width| width + GAP.len()).sum();
             *last = (*last).min(columns.saturating_sub(taken).max(NARROWEST));
         }

@@ -151,20 +151,45 @@ fn columns(stream: &impl std::os::fd::AsFd) -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
-/// Says a line on stderr unless `--quiet`; text out of a recording must be [`plain`] already.
+/// Says lines on stderr unless `--quiet`; of control sequences only our own colours come through.
 ///
 /// Nobody listening is no error.
 pub(super) fn say(global: &Global, text: impl Display) {
     if !global.quiet {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{}", painted_only(&text.to_string()));
     }
 }
 
-/// Says what is wrong on stderr, `--quiet` or not: `warning: …`.
+/// Says what is wrong on stderr, `--quiet` or not: `warning: …`, one line of visible characters.
 pub(super) fn warn(global: &Global, text: impl Display) {
     let mark = Look::of_stderr(global).paint(Paint::Yellow, "warning:");
-    let _ = writeln!(io::stderr().lock(), "{mark} {text}");
+    let _ = writeln!(io::stderr().lock(), "{mark} {}", plain(&text.to_string()));
 }
+
+/// `text` with its line feeds and our own colours, and everything else [`plain`].
+///
+/// What comes from a recording should be plain before it is painted; this is for what was forgotten.
+fn painted_only(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let mut pieces = line.split('\u{1b}');
+        let first = plain(pieces.next().unwrap_or_default()).into_owned();
+        pieces.fold(first, |mut shown, piece| {
+            match COLOURS.iter().find(|code| piece.starts_with(**code)) {
+                Some(code) => {
+                    shown.push('\u{1b}');
+                    shown.push_str(code);
+                    shown.push_str(&plain(&piece[code.len()..]));
+                }
+                None => shown.push_str(&plain(&format!("\u{1b}{piece}"))),
+            }
+            shown
+        })
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What [`Look::paint`] writes behind ESC (ECMA-48, SGR).
+const COLOURS: [&str; 5] = ["[0m", "[1m", "[2m", "[31m", "[33m"];
 
 /// Hands stdout, buffered, to `write`. That nobody reads to the end is success.
 pub(super) fn to_stdout(
@@ -270,6 +295,13 @@ mod tests {
             "a\\x1b[2J\\r\\n\\x9b31m\\u{202e}\\x07\\u{2028}\\u{e0041}\\x7fé"
         );
         assert!(matches!(plain("plain, größe"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_is_said_keeps_our_colours_and_no_other_sequence() {
+        let said = "\u{1b}[31merror\u{1b}[0m: \u{1b}[2J\u{1b}]8;;x\u{7}\r\n\u{9b}0m\u{1b}";
+        let shown = "\u{1b}[31merror\u{1b}[0m: \\x1b[2J\\x1b]8;;x\\x07\\r\n\\x9b0m\\x1b";
+        assert_eq!(painted_only(said), shown);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub enum TargetError {
     /// No colon and usable number at the end.
     #[error("a target is HOST:PORT, with a port from 1 to 65535")]
     Port,
-    /// Empty, too long, or with characters that no host name has.
+    /// Empty, too long, with an empty label, or with characters that no host name has.
     #[error("not a host name or IP address")]
     Host,
 }
@@ -40,6 +40,7 @@ impl Target {
                 .to_string(),
             None => host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(),
         };
+        // `a..` would be another host each time it is written and read again.
         let has_empty_label = host.split('.').any(str::is_empty);
         let is_name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
         let is_plain = host.bytes().all(is_name) || host.parse::<IpAddr>().is_ok();

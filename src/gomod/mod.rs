@@ -4,6 +4,8 @@
 //! URL; what it does not understand is [`Kind::Other`]. Sources: the Go modules reference (section
 //! "Module proxies"), `golang.org/x/mod/module`, `golang.org/x/mod/sumdb` and cmd/go's `modfetch`.
 
+#[cfg(any(test, fuzzing))]
+pub mod check;
 mod escape;
 mod goproxy;
 mod gosumdb;

@@ -67,6 +67,10 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
     *response.headers_mut() = header_map(&end.headers);
     let reader = replay.body(hit)?;
     let (Some(reader), Some(body)) = (reader, &end.body) else {
+        let is_told_only = hit.exchange.begin.method == "HEAD" || end.status == 304;
+        if !is_told_only {
+            set_length(response.headers_mut(), 0);
+        }
         return Ok(response);
     };
     let fields = response.headers_mut();
@@ -78,16 +82,22 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
         fields.remove(header::CONTENT_LENGTH);
         Played::decoded(reader, hit.cut)
     } else {
-        if let Some(cut) = hit.cut {
-            fields.insert(
-                header::CONTENT_LENGTH,
-                HeaderValue::from(cut.min(body.bytes)),
-            );
-        }
+        set_length(
+            fields,
+            hit.cut.map_or(body.bytes, |cut| cut.min(body.bytes)),
+        );
         Played::new(reader, body.bytes, hit.cut)
     };
     *response.body_mut() = Outgoing::Played(played.with_trailers(trailers(end)));
     Ok(response)
+}
+
+/// The length of what is sent, where a length was recorded: the recorded one may be another, and
+/// the client would take what follows for the next response.
+fn set_length(fields: &mut HeaderMap, bytes: u64) {
+    if fields.remove(header::CONTENT_LENGTH).is_some() {
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
 }
 
 fn trailers(end: &End) -> HeaderMap {

@@ -176,10 +176,11 @@ pub fn replace_file(
 ) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    // Left by a recorder of our number that was killed, or planted as a link to something else.
+    let _ = fs::remove_file(&temporary);
     let written = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&temporary)
         .and_then(|mut file| write(&mut file))

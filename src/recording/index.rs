@@ -248,7 +248,13 @@ fn is_consistent(table: &Table) -> bool {
         .rows
         .is_sorted_by_key(|row| (row.run, row.started, row.id));
     let last_run = table.rows.last().map(|row| row.run as usize);
-    sorted && last_run.is_none_or(|run| run < runs)
+    // Each record belongs to one row: rows that share some would have a small journal read as a
+    // large one.
+    let spans = table.rows.iter().flat_map(|row| [Some(row.begin), row.end]);
+    let read = spans
+        .flatten()
+        .fold(0, |sum: u64, span| sum.saturating_add(span.len));
+    sorted && last_run.is_none_or(|run| run < runs) && read <= table.journal_bytes
 }
 
 struct Lines {

@@ -18,8 +18,9 @@ use super::format::{
 use super::rows::{Row, Table};
 use super::summary::RowState;
 
-/// The longest manifest that is read, octets: a command line of 2 MiB with every octet escaped.
-const MANIFEST_LIMIT: u64 = 16 << 20;
+/// The longest manifest that is read, octets: a command line of 2 MiB, Linux's usual limit, and as
+/// much again. Whoever lists recordings reads all their manifests, so it is a bound on memory too.
+const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// Why there is no manifest.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,8 @@
 //! `reader` reads any byte string back into exchanges or a named error. Readers never write.
 
 pub mod bodies;
+#[cfg(any(test, fuzzing))]
+pub mod check;
 pub mod create;
 pub mod folder;
 pub mod format;
@@ -14,7 +16,7 @@ pub mod manifest;
 pub mod reader;
 pub mod recorder;
 pub mod rows;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod sample;
 pub mod scan;
 pub mod summary;

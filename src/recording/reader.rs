@@ -185,14 +185,14 @@ impl Recording {
         let another = |span| ReadError::Another { span, id: row.id };
         let record = self.record(row.begin)?;
         let begin = match record.event {
-            Event::Begin(begin) if begin.id == row.id && begin.url == row.url => begin,
+            Event::Begin(begin) if row.began_as(&begin) => begin,
             _ => return Err(another(row.begin)),
         };
         let outcome = match row.end {
             None => Outcome::InFlight,
             Some(span) => match self.record(span)?.event {
-                Event::End(end) if end.id == row.id => Outcome::Ended(end),
-                Event::Abort(abort) if abort.id == row.id => Outcome::Aborted(abort),
+                Event::End(end) if row.ended_as(&end) => Outcome::Ended(end),
+                Event::Abort(abort) if row.stopped_as(&abort) => Outcome::Aborted(abort),
                 _ => return Err(another(span)),
             },
         };

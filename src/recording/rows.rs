@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::exchange::{Closed, ConnectionId, Digest, ExchangeId, Hex, MadeBy, Opened, Timings};
+use crate::exchange::{
+    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, Hex, MadeBy, Opened, Timings,
+};
 
 use super::format::{Close, Connection, Event, FORMAT_VERSION, Gap, Open};
 use super::scan::{Damage, DamageKind, Findings, Span};
@@ -49,6 +51,29 @@ pub struct Row {
     pub end: Option<Span>,
     /// Digest of the response body.
     pub body: Option<Digest>,
+}
+
+/// Rows may come from an index, which says what it likes: records are held against them.
+impl Row {
+    /// Whether `begin` is the record that this row tells of.
+    pub(super) fn began_as(&self, begin: &Begin) -> bool {
+        (self.id, self.connection) == (begin.id, begin.connection)
+            && (&self.method, &self.url) == (&begin.method, &begin.url)
+    }
+
+    /// Whether `end` is the record that this row tells of.
+    pub(super) fn ended_as(&self, end: &End) -> bool {
+        let body = end.body.as_ref();
+        self.state == RowState::Ended
+            && (self.id, self.status, self.made_by) == (end.id, Some(end.status), Some(end.made_by))
+            && self.bytes == body.map_or(0, |body| body.bytes)
+            && self.body == body.map(|body| body.sha256)
+    }
+
+    /// Whether `abort` is the record that this row tells of.
+    pub(super) fn stopped_as(&self, abort: &Abort) -> bool {
+        self.state == RowState::Aborted && (self.id, self.status) == (abort.id, abort.status)
+    }
 }
 
 /// A client connection, as far as it is known.

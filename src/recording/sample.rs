@@ -1,5 +1,7 @@
 //! A small journal that has every kind of record, for the tests of this room.
 
+#![allow(clippy::unwrap_used, reason = "for tests and fuzz targets only")]
+
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 

@@ -74,14 +74,14 @@ impl Redactor {
         let Ok(text) = std::str::from_utf8(value) else {
             let is_secret = is_secret_field(name) || Rule::of(name) != Rule::Plain;
             return (is_secret || find(value, 0).is_some())
-                .then(|| self.mark(&String::from_utf8_lossy(value)));
+                .then(|| self.mark_whole(&String::from_utf8_lossy(value)));
         };
         match Rule::of(name) {
             Rule::Credentials => Some(self.credentials(text)),
             Rule::Cookie => Some(self.with_tokens(self.cookie(text, false))),
             Rule::SetCookie => Some(self.with_tokens(self.cookie(text, true))),
             Rule::Url => self.changed_url(text),
-            Rule::Plain if is_secret_field(name) => Some(self.mark(text)),
+            Rule::Plain if is_secret_field(name) => Some(self.mark_whole(text)),
             Rule::Plain if may_hold_url(value) || may_name_secret(text) => self.changed_text(text),
             Rule::Plain => self.tokens(text),
         }
@@ -106,9 +106,9 @@ impl Redactor {
     pub(super) fn credentials(&self, value: &str) -> String {
         match value.split_once(' ') {
             Some((scheme, secret)) if is_scheme(scheme) => {
-                format!("{scheme} {}", self.mark(secret.trim()))
+                format!("{scheme} {}", self.mark_whole(secret.trim()))
             }
-            _ => self.mark(value),
+            _ => self.mark_whole(value),
         }
     }
 
@@ -127,7 +127,7 @@ impl Redactor {
                 redacted.push_str(pair);
             } else {
                 redacted.push_str(name);
-                redacted.push_str(&self.mark(secret));
+                redacted.push_str(&self.mark_whole(secret));
             }
         }
         redacted

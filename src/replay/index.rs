@@ -81,7 +81,8 @@ impl Index {
             self.modules.entry(key).or_default().push(number);
         }
         let route = Route::of(&row.url, bases);
-        if let (Some(tile), Some(sumdb), Some(200)) = (route.tile, route.sumdb, row.status) {
+        let tile = route.tile.filter(|_| row.method == "GET");
+        if let (Some(tile), Some(sumdb), Some(200)) = (tile, route.sumdb, row.status) {
             let slot = self.tiles.entry((sumdb, tile.coordinate())).or_default();
             slot.push((tile, number));
         }

@@ -5,6 +5,8 @@
 //! another host of the recorded GOPROXY list; what can be derived (a narrower tile cut from a wider
 //! one, a redirect's target whatever its query). Repeated answers keep their order, the last stays.
 
+#[cfg(any(test, fuzzing))]
+pub mod check;
 mod index;
 mod played;
 

@@ -7,6 +7,7 @@ mod crash;
 mod environment;
 mod framing;
 mod har;
+mod hostile;
 mod http2;
 mod misuse;
 mod phases;

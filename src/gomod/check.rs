@@ -1,0 +1,106 @@
+//! What holds for any URL, module path, version and tile: for a fuzz target and its twin.
+
+use super::{
+    Base, GoProxy, GoSumDb, Kind, Location, Route, Tile, check_path, escape_path, escape_version,
+    replay_key, unescape_path, unescape_version,
+};
+
+/// What a request is shown as is at most so many characters: 200, each escaped as `\u{10ffff}`.
+const SHOWN_AT_MOST: usize = 200 * 10 + 64;
+
+/// The lines of a text as URLs, module paths, versions, tiles and values of GOPROXY and GOSUMDB:
+/// what is taken is written back the same, and nothing steers a terminal.
+pub fn url(octets: &[u8]) {
+    for line in octets.split(|octet| *octet == b'\n') {
+        let text = String::from_utf8_lossy(line);
+        route(&text);
+        escapes(&text);
+        settings(&text);
+        if let Some(tile) = Tile::parse(&text) {
+            assert_eq!(tile.to_string(), *text);
+            assert!(tile.is_cut_from(&tile.full()) && tile.len_bytes() <= 32 << 15);
+        }
+    }
+}
+
+fn bases() -> Vec<Base> {
+    let goproxy = "https://proxy.golang.org,https://goproxy.corp/api/go|direct";
+    let mut bases = GoProxy::parse(goproxy).bases();
+    bases.extend(
+        "sum.golang.org"
+            .parse::<GoSumDb>()
+            .ok()
+            .and_then(|sumdb| sumdb.base()),
+    );
+    bases
+}
+
+fn route(text: &str) {
+    let location = Location::of(text);
+    assert!(
+        !location.host.contains(['/', '@'])
+            && !location.host.bytes().any(|c| c.is_ascii_uppercase())
+    );
+    for bases in [&bases()[..], &[]] {
+        let route = Route::of(text, bases);
+        assert_eq!(route.tile.is_some(), route.kind == Kind::Tile);
+        assert_eq!(route.path, location.path);
+        let what = route.what();
+        assert!(!what.chars().any(char::is_control), "{what:?}");
+        assert!(what.chars().count() <= SHOWN_AT_MOST);
+        let is_module = !matches!(route.kind, Kind::Other | Kind::Vcs | Kind::Discovery);
+        if replay_key(text, bases).is_some() {
+            assert!(is_module, "{route:?}");
+        }
+        if matches!(
+            route.kind,
+            Kind::List | Kind::Latest | Kind::Info | Kind::Mod | Kind::Zip
+        ) {
+            // What is called a module is one: nothing else gets into a path that is made of it.
+            let module = route.module.as_deref().unwrap_or_default();
+            assert_eq!(check_path(module), Ok(()), "{route:?}");
+        }
+    }
+}
+
+fn escapes(text: &str) {
+    if let Ok(path) = unescape_path(text) {
+        assert_eq!(escape_path(&path).as_deref(), Ok(text));
+        let is_safe =
+            |part: &str| !part.is_empty() && part != "." && part != ".." && !part.starts_with('-');
+        assert!(path.split('/').take(1).all(is_safe) && !path.contains(['\\', '\0', ':', '%']));
+        assert!(
+            path.split('/')
+                .all(|part| !part.is_empty() && part != "." && part != "..")
+        );
+    }
+    if let Ok(escaped) = escape_path(text) {
+        assert_eq!(unescape_path(&escaped).as_deref(), Ok(text));
+        assert!(!escaped.bytes().any(|c| c.is_ascii_uppercase()));
+    }
+    if let Ok(version) = unescape_version(text) {
+        assert_eq!(escape_version(&version).as_deref(), Ok(text));
+        assert!(!version.contains(['/', '\\', '\0', ':']) && version != "." && version != "..");
+    }
+    if let Ok(escaped) = escape_version(text) {
+        assert_eq!(unescape_version(&escaped).as_deref(), Ok(text));
+    }
+}
+
+fn settings(text: &str) {
+    let goproxy = GoProxy::parse(text);
+    for base in goproxy.bases() {
+        assert!(!base.host.is_empty() && !base.path.ends_with('/'));
+    }
+    if let Ok(sumdb) = text.parse::<GoSumDb>() {
+        let _ = sumdb.base();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn any_url_module_path_version_and_tile_is_written_back_as_it_was_taken() {
+        crate::hostile::twin("url_and_module_path", 1_500, super::url);
+    }
+}
