@@ -2,12 +2,14 @@
 //!
 //! Its standard streams are its own. Nothing here prints, and nothing decides what is recorded.
 
+mod descriptors;
 mod environment;
 mod go;
 mod private;
 mod processes;
 mod run;
 
+pub use descriptors::Descriptors;
 pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
 pub use go::{GoFacts, SETTINGS, go_for, look_up};
 pub use private::PrivateDir;

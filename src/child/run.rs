@@ -14,6 +14,7 @@ use tokio::process::Child;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::descriptors::Descriptors;
 use super::environment::Environment;
 use super::processes;
 
@@ -34,6 +35,8 @@ pub struct Command {
     pub environment: Environment,
     /// It ends after so long.
     pub timeout: Option<Duration>,
+    /// The limits that it gets instead of ours.
+    pub descriptors: Descriptors,
 }
 
 /// Why a command could not be started.
@@ -206,7 +209,8 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
     for name in &command.environment.unset {
         builder.env_remove(name);
     }
-    builder.spawn().map_err(|source| {
+    let started = command.descriptors.inherited(|| builder.spawn());
+    started.map_err(|source| {
         let program = program.to_string_lossy().into_owned();
         match source.kind() {
             // A script without its interpreter is not found either, but it is there.

@@ -21,13 +21,15 @@ use super::runtime::{self, Announcement, Running};
 use super::settings::Variables;
 use super::trace::{continued, traceparent};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
-use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, SpawnError};
+use crate::child::{self, Descriptors, Environment, GoFacts, Interruption, PrivateDir, SpawnError};
 use crate::cli::{Global, RunArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Hex, SpanId, TraceId};
 use crate::gomod::Base;
-use crate::proxy::{Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder};
-use crate::recording::Recorder;
+use crate::proxy::{
+    Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder, Windows,
+};
+use crate::recording::{Recorder, bodies};
 use crate::redact::Redactor;
 use crate::tls::{self, RootSources, Roots};
 
@@ -48,6 +50,7 @@ pub(super) struct Session {
     /// What is said once other terminals can find us.
     pub(super) greeting: Option<String>,
     listener: TcpListener,
+    descriptors: Descriptors,
     span: SpanId,
     private: Option<PrivateDir>,
     command: Vec<OsString>,
@@ -114,6 +117,7 @@ impl Session {
         };
         Ok(Self {
             clock: Clock::start(),
+            descriptors: Descriptors::raise(),
             trace: continued(variables.traceparent.as_deref()),
             span: Hex(tls::random()),
             address: listener.local_addr()?,
@@ -165,10 +169,12 @@ impl Session {
         if let Some(greeting) = &self.greeting {
             super::terminal::say(global, greeting);
         }
+        let places = self.places(&parts.responder);
         let context = self.context(parts, leafs);
         let live = context.live.clone();
         let mut serving = tokio::task::JoinSet::new();
-        serving.spawn(Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy).run());
+        let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy);
+        serving.spawn(proxy_legs.with_places(places).run());
 
         let traceparent = traceparent(self.trace, self.span);
         let mut environment = Environment::through(&child::Recorder {
@@ -189,6 +195,7 @@ impl Session {
             folder: self.folder,
             environment,
             timeout: self.run.timeout,
+            descriptors: self.descriptors,
         };
         let outcome = tokio::select! {
             outcome = until_end(&command, ends, &live, self.clock) => outcome,
@@ -199,6 +206,15 @@ impl Session {
         serving.join_all().await;
         drop(announcement);
         outcome
+    }
+
+    /// How many clients are served at once.
+    fn places(&self, responder: &Responder) -> usize {
+        let legs = match responder {
+            Responder::Upstream(_) => 2,
+            Responder::Replay(_) => 1,
+        };
+        self.descriptors.clients(legs, bodies::most_open())
     }
 
     fn authority(&self, policy: &Policy) -> anyhow::Result<(Leafs, Bundle)> {
@@ -270,6 +286,7 @@ impl Session {
             redactor: parts.redactor,
             live: Live::new(self.clock),
             bases: parts.bases,
+            windows: Windows::default(),
             trace: self.trace,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::server;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::reason_phrase;
 use super::channel::{Channel, Destination, note_opened};
@@ -19,6 +21,7 @@ use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
+use super::room::{Doing, Place};
 use super::serve;
 use super::tap::{Marks, Tap};
 use super::tunnel;
@@ -40,6 +43,19 @@ pub enum Entrance {
 /// The client's socket, counted.
 pub(super) type ClientIo = Tap<TcpStream>;
 
+/// What the opening of a connection led to. Its future is dropped before what follows begins: it is
+/// larger, and would else be kept for as long as the connection lasts.
+pub(super) enum Next {
+    /// Nothing more; why.
+    Over(String),
+    /// Requests come in clear text.
+    Plain(Arc<Channel>, Prefixed<ClientIo>),
+    /// Requests come inside TLS.
+    Intercepted(Arc<Channel>, Box<server::TlsStream<Prefixed<ClientIo>>>),
+    /// Octets pass both ways.
+    Tunnel(Prefixed<ClientIo>, TcpStream),
+}
+
 /// One client connection.
 pub(super) struct Connection {
     pub(super) context: Arc<Context>,
@@ -50,6 +66,7 @@ pub(super) struct Connection {
     /// True once requests may come.
     pub(super) serving: Arc<AtomicBool>,
     is_tunnel: bool,
+    pub(super) place: Place,
 }
 
 /// What a CONNECT led to, before the client said more.
@@ -60,9 +77,14 @@ pub(super) struct Dialled {
 }
 
 impl Connection {
-    pub(super) fn new(context: &Arc<Context>, peer: SocketAddr) -> Self {
+    pub(super) fn new(
+        context: &Arc<Context>,
+        peer: SocketAddr,
+        (id, place): (ConnectionId, Place),
+    ) -> Self {
         Self {
-            id: context.next_connection.fetch_add(1, Ordering::Relaxed) + 1,
+            id,
+            place,
             marks: Marks::new(context.clock),
             started: context.clock.now(),
             context: Arc::clone(context),
@@ -79,11 +101,13 @@ impl Connection {
         let io = Tap::new(stream, Arc::clone(&self.marks));
         let context = Arc::clone(&self.context);
         let serving = Arc::clone(&self.serving);
+        let leave = self.place.seat.leave.clone();
         let life = async {
-            match entrance {
-                Entrance::Proxy => self.serve_proxy(io).await,
-                Entrance::Origin => self.serve_origin(io).await,
-            }
+            let next = match entrance {
+                Entrance::Proxy => Box::pin(self.serve_proxy(io)).await,
+                Entrance::Origin => Box::pin(self.serve_origin(io)).await,
+            };
+            self.follow(next).await
         };
         // What is served has its time to end; a dial or a handshake serves nobody any more.
         let stopped = async {
@@ -95,6 +119,8 @@ impl Connection {
         let why = tokio::select! {
             why = life => why,
             () = stopped => String::from("modtape stopped"),
+            // What is served ends in order: see `follow`.
+            () = left(&leave, &serving) => String::from(ROOM_WANTED),
         };
         let (from_client_bytes, to_client_bytes) = self.marks.bytes();
         let closed = Closed {
@@ -109,7 +135,41 @@ impl Connection {
         self.context.note(self.context.clock.now(), &event);
     }
 
-    async fn serve_proxy(&mut self, mut io: ClientIo) -> String {
+    /// What comes after the opening, for the rest of the connection's life.
+    async fn follow(&mut self, next: Next) -> String {
+        let seat = Arc::clone(&self.place.seat);
+        match next {
+            Next::Over(why) => why,
+            Next::Tunnel(mut io, mut upstream) => {
+                self.is_tunnel = true;
+                seat.does(Doing::Tunnel(Arc::clone(&self.marks)));
+                tunnel::relay(&self.context, &mut io, &mut upstream, &self.marks).await
+            }
+            Next::Plain(channel, io) => self.serve(channel, io).await,
+            Next::Intercepted(channel, io) => self.serve(channel, *io).await,
+        }
+    }
+
+    async fn serve<IO>(&self, channel: Arc<Channel>, io: IO) -> String
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let seat = &self.place.seat;
+        seat.does(Doing::Serving(Arc::clone(channel.watch())));
+        self.serving.store(true, Ordering::Relaxed);
+        // Boxed with its exact type, so that the other ways do not take its room.
+        let mut serving = Box::pin(serve::run(Arc::clone(&channel), io));
+        tokio::select! {
+            why = &mut serving => why,
+            () = seat.leave.cancelled() => {
+                channel.ended.cancel();
+                let _ = serving.await;
+                String::from(ROOM_WANTED)
+            }
+        }
+    }
+
+    async fn serve_proxy(&mut self, mut io: ClientIo) -> Next {
         let limit = self.context.deadlines.connect_head;
         let opening = match tokio::time::timeout(limit, opening::read(&mut io)).await {
             Ok(Ok(opening)) => opening,
@@ -117,23 +177,27 @@ impl Connection {
                 let why = with_source(&error);
                 self.refuse(&mut io, "400 Bad Request", ("", None), &why)
                     .await;
-                return why;
+                return Next::Over(why);
             }
-            Err(_) => return format!("the client sent no whole head within {limit:?}"),
+            Err(_) => {
+                return Next::Over(format!("the client sent no whole head within {limit:?}"));
+            }
         };
         self.started = self.marks.first_read().unwrap_or(self.started);
         match opening {
             Opening::Connect { target, rest } => self.connect(io, target, rest).await,
-            Opening::Request { read } => self.serve_plain(Prefixed::new(read, io)).await,
-            Opening::Tls => String::from("the client spoke TLS to the proxy port: use http://"),
+            Opening::Request { read } => self.plain(Prefixed::new(read, io)),
+            Opening::Tls => Next::Over(String::from(
+                "the client spoke TLS to the proxy port: use http://",
+            )),
         }
     }
 
-    async fn serve_origin(&mut self, io: ClientIo) -> String {
+    async fn serve_origin(&mut self, io: ClientIo) -> Next {
         // There is no CONNECT: the name that TLS asks for is the target.
         let target = match Target::new("origin.invalid", 443) {
             Ok(target) => target,
-            Err(error) => return error.to_string(),
+            Err(error) => return Next::Over(error.to_string()),
         };
         let dialled = Dialled {
             target,
@@ -143,20 +207,19 @@ impl Connection {
         self.after_connect(io, Bytes::new(), dialled).await
     }
 
-    async fn serve_plain(&self, io: Prefixed<ClientIo>) -> String {
+    fn plain(&self, io: Prefixed<ClientIo>) -> Next {
         let parts = (Destination::Plain, Protocol::Http1);
         let first = None;
         let channel = Channel::new(&self.context, self.id, self.client(), parts, None, first);
-        self.serving.store(true, Ordering::Relaxed);
-        serve::run(Arc::new(channel), io).await
+        Next::Plain(Arc::new(channel), io)
     }
 
-    async fn connect(&mut self, mut io: ClientIo, target: Target, rest: Bytes) -> String {
+    async fn connect(&mut self, mut io: ClientIo, target: Target, rest: Bytes) -> Next {
         let decision = self.context.policy.decide(&target);
         if let Decision::Refuse(why) = decision {
             let named = (&target.to_string()[..], None);
             self.refuse(&mut io, "502", named, &why).await;
-            return why;
+            return Next::Over(why);
         }
         let mut journey = Journey::default();
         let context = Arc::clone(&self.context);
@@ -168,7 +231,7 @@ impl Connection {
                     let why = error.diagnosis();
                     let named = (&target.to_string()[..], Some(&journey));
                     self.refuse(&mut io, "502", named, &why).await;
-                    return why;
+                    return Next::Over(why);
                 }
             },
         };
@@ -176,7 +239,7 @@ impl Connection {
             .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
             .await
         {
-            return format!("the client broke off: {error}");
+            return Next::Over(format!("the client broke off: {error}"));
         }
         let dialled = Dialled {
             target,
@@ -184,8 +247,11 @@ impl Connection {
             journey,
         };
         if decision == Decision::Tunnel {
-            return self.tunnel(Prefixed::new(rest, io), dialled).await;
+            return self.tunnel(Prefixed::new(rest, io), dialled);
         }
+        self.place
+            .seat
+            .does(Doing::Opening(self.context.clock.now()));
         self.after_connect(io, rest, dialled).await
     }
 
@@ -195,6 +261,7 @@ impl Connection {
         target: &Target,
         journey: &mut Journey,
     ) -> Result<TcpStream, DialError> {
+        self.place.seat.does(Doing::Working);
         let live = &self.context.live;
         let entry = live.begin(None, target.host(), String::new(), Phase::Dns);
         dialer
@@ -203,33 +270,33 @@ impl Connection {
     }
 
     /// The tunnel is open: see what the client says in it.
-    async fn after_connect(&mut self, mut io: ClientIo, rest: Bytes, dialled: Dialled) -> String {
+    async fn after_connect(&mut self, mut io: ClientIo, rest: Bytes, dialled: Dialled) -> Next {
         let limit = self.context.deadlines.client_hello;
         let hello = opening::read_hello(&mut io, rest);
         let hello = match tokio::time::timeout(limit, hello).await {
             Ok(Ok(hello)) => hello,
-            Ok(Err(error)) => return self.unused(&dialled, with_source(&error)),
+            Ok(Err(error)) => return Next::Over(self.unused(&dialled, with_source(&error))),
             Err(_) => {
                 let why = format!("the client sent no ClientHello within {limit:?}");
-                return self.unused(&dialled, why);
+                return Next::Over(self.unused(&dialled, why));
             }
         };
         let Hello { read, tls } = hello;
         let io = Prefixed::new(read, io);
         let Some(asked) = tls else {
-            return self.tunnel(io, dialled).await;
+            return self.tunnel(io, dialled);
         };
         let named = asked
             .server_name
             .as_deref()
             .unwrap_or_else(|| dialled.target.host());
         if !self.context.policy.intercepts(named) {
-            return self.tunnel(io, dialled).await;
+            return self.tunnel(io, dialled);
         }
         self.intercept(io, asked, dialled).await
     }
 
-    async fn tunnel(&mut self, mut io: Prefixed<ClientIo>, dialled: Dialled) -> String {
+    fn tunnel(&self, io: Prefixed<ClientIo>, dialled: Dialled) -> Next {
         let Dialled {
             target,
             upstream,
@@ -253,11 +320,10 @@ impl Connection {
             &client,
             (journey, error),
         );
-        let Some(mut upstream) = upstream else {
-            return String::from("a replay has nobody to relay to");
-        };
-        self.is_tunnel = true;
-        tunnel::relay(&self.context, &mut io, &mut upstream, &self.marks).await
+        match upstream {
+            Some(upstream) => Next::Tunnel(io, upstream),
+            None => Next::Over(String::from("a replay has nobody to relay to")),
+        }
     }
 
     /// Says no to a CONNECT; the reason phrase is all that the go command shows.
@@ -308,6 +374,17 @@ impl Connection {
         }
     }
 }
+
+/// Returns when a connection that serves nobody has to go.
+async fn left(leave: &CancellationToken, serving: &AtomicBool) {
+    leave.cancelled().await;
+    if serving.load(Ordering::Relaxed) {
+        std::future::pending().await
+    }
+}
+
+/// Why an idle connection ended: all descriptors that are for clients are taken.
+const ROOM_WANTED: &str = "idle, and its place was wanted by another client";
 
 /// An error and what caused it, in one line.
 pub(super) fn with_source(error: &dyn std::error::Error) -> String {

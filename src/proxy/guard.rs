@@ -58,6 +58,13 @@ impl Watch {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Since when nothing was asked and nothing came; `None` while an exchange runs.
+    pub(super) fn quiet_since(&self) -> Option<Timestamp> {
+        let since = self.idle_since.load(Ordering::Relaxed);
+        let quiet = since.max(self.last_read.load(Ordering::Relaxed));
+        (self.in_flight.load(Ordering::Relaxed) == 0).then(|| Timestamp::from_micros(quiet))
+    }
+
     fn saw_read(&self, now: Timestamp) {
         self.last_read.store(now.as_micros(), Ordering::Relaxed);
         if self.in_flight.load(Ordering::Relaxed) == 0

@@ -13,6 +13,7 @@ use super::outgoing::Outgoing;
 use super::pair::{Pair, SendError};
 use super::request_body::{self, RequestBody, SharedKept};
 use super::responder::Responder;
+use super::silence::silence;
 use super::ticket::{Head, Ticket};
 use crate::exchange::{MadeBy, Octets, Target};
 use crate::tls::Protocol;
@@ -138,16 +139,14 @@ async fn ask(
         });
         pair.marks.expect_read();
         let sending = pair.send(request);
-        let outcome = match context.deadlines.upstream_idle {
-            None => sending.await,
-            Some(limit) => match tokio::time::timeout(limit, sending).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    let host = target.host();
-                    let why = format!("no response head from {host} for {limit:?}");
-                    return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &why).await;
-                }
-            },
+        let silence = silence(context.clock, context.deadlines.upstream_idle, kept.clone());
+        let outcome = tokio::select! {
+            outcome = sending => outcome,
+            limit = silence => {
+                let host = target.host();
+                let why = format!("no response head from {host} for {limit:?}");
+                return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &why).await;
+            }
         };
         match outcome {
             Ok(response) => {

@@ -4,15 +4,14 @@
 //! answered with the reason, and no octet of the origin passes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::channel::{Channel, Destination, First, note_opened};
-use super::connection::{ClientIo, Connection, Dialled, with_source};
+use super::connection::{ClientIo, Connection, Dialled, Next, with_source};
 use super::opening::Asked;
 use super::pair::UpstreamIo;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
-use super::serve;
+use super::room::Doing;
 use crate::clock::Timestamp;
 use crate::exchange::{Mode, Phase, Target};
 use crate::tls::{self, Protocol};
@@ -24,13 +23,16 @@ impl Connection {
         io: Prefixed<ClientIo>,
         asked: Asked,
         mut dialled: Dialled,
-    ) -> String {
+    ) -> Next {
         let named = asked
             .server_name
             .as_deref()
             .unwrap_or_else(|| dialled.target.host());
         let host = named.to_owned();
+        let seat = &self.place.seat;
+        seat.does(Doing::Working);
         let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
+        seat.does(Doing::Opening(self.context.clock.now()));
         let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
         let mut client = self.client();
         client.sni = asked.server_name;
@@ -51,7 +53,7 @@ impl Connection {
         note_opened(&self.context, what, &target, &client, (journey, error));
         let tls = match accepted {
             Ok(tls) => tls,
-            Err(why) => return why,
+            Err(why) => return Next::Over(why),
         };
         let protocol = match client.alpn.as_deref() {
             Some("h2") => Protocol::H2,
@@ -66,7 +68,7 @@ impl Connection {
         };
         let target = match Target::new(&host, dialled.target.port()) {
             Ok(target) => target,
-            Err(error) => return error.to_string(),
+            Err(error) => return Next::Over(error.to_string()),
         };
         let destination = Destination::Tunnelled {
             target: dialled.target,
@@ -79,10 +81,9 @@ impl Connection {
         if let Some(upstream) = upstream
             && let Err(error) = channel.pair_with(&target, upstream).await
         {
-            return with_source(&error);
+            return Next::Over(with_source(&error));
         }
-        self.serving.store(true, Ordering::Relaxed);
-        serve::run(channel, tls).await
+        Next::Intercepted(channel, Box::new(tls))
     }
 
     /// The upstream handshake; a failure becomes the reason that every request is answered with.

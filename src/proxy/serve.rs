@@ -13,6 +13,7 @@ use super::channel::Channel;
 use super::context::Executor;
 use super::guard::Guard;
 use super::handler;
+use super::windows::HTTP1_BUFFER;
 use crate::tls::Protocol;
 
 /// Streams that a client may have open: what Go's own servers allow.
@@ -68,6 +69,7 @@ where
                 .preserve_header_case(true)
                 .auto_date_header(false)
                 .header_read_timeout(None)
+                .max_buf_size(HTTP1_BUFFER)
                 .serve_connection(io, service)
         ),
         Protocol::H2 => drive!(
@@ -75,6 +77,9 @@ where
                 .auto_date_header(false)
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEAD_LIMIT)
+                .initial_stream_window_size(channel.share.stream())
+                .initial_connection_window_size(channel.share.stream())
+                .max_send_buf_size(channel.share.unsent())
                 .serve_connection(io, service)
         ),
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use rustix::process::{Resource, getrlimit};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::PollSemaphore;
@@ -27,6 +28,18 @@ const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Octets that one body may add at once: a part of the queue, so that no body waits for ever.
 const CHUNK_LIMIT: usize = 256 * 1024;
+
+/// How many body files are open at once at most. A file is opened anew where its turn was taken, so
+/// that any number of bodies may be on their way.
+pub fn most_open() -> u64 {
+    let limit = getrlimit(Resource::Nofile).current;
+    // Opening anew costs little, but a descriptor costs nothing where there are plenty.
+    if limit.is_none_or(|limit| limit >= 1024) {
+        64
+    } else {
+        8
+    }
+}
 
 /// Takes bodies; cheap to clone. The thread ends with the last clone.
 #[derive(Clone)]

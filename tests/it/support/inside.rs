@@ -9,7 +9,9 @@ use std::time::Duration;
 use modtape::ca::{CertificateAuthority, Leafs, Scope, to_pem};
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Hex;
-use modtape::proxy::{Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder};
+use modtape::proxy::{
+    Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Windows,
+};
 use modtape::recording::format::{Event, FORMAT_VERSION, Open};
 use modtape::recording::{Durability, Journal, Recording, create};
 use modtape::redact::Redactor;
@@ -88,6 +90,7 @@ impl Inside {
             redactor: Redactor::new([7; 32]),
             live: Live::new(clock),
             bases: Vec::new(),
+            windows: Windows::default(),
             trace: Hex([1; 16]),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
