@@ -9,22 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio_rustls::server;
-use tokio_util::sync::CancellationToken;
 
 use super::answer::reason_phrase;
 use super::channel::{Channel, Destination, note_opened};
 use super::context::Context;
+use super::lasting::{Next, ROOM_WANTED, left};
 use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
 use super::room::{Doing, Place};
-use super::serve;
 use super::tap::{Marks, Tap};
-use super::tunnel;
 use crate::clock::Timestamp;
 use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Phase, Target};
 use crate::recording::format::{Connection as Line, Event};
@@ -43,29 +40,16 @@ pub enum Entrance {
 /// The client's socket, counted.
 pub(super) type ClientIo = Tap<TcpStream>;
 
-/// What the opening of a connection led to. Its future is dropped before what follows begins: it is
-/// larger, and would else be kept for as long as the connection lasts.
-pub(super) enum Next {
-    /// Nothing more; why.
-    Over(String),
-    /// Requests come in clear text.
-    Plain(Arc<Channel>, Prefixed<ClientIo>),
-    /// Requests come inside TLS.
-    Intercepted(Arc<Channel>, Box<server::TlsStream<Prefixed<ClientIo>>>),
-    /// Octets pass both ways.
-    Tunnel(Prefixed<ClientIo>, TcpStream),
-}
-
 /// One client connection.
 pub(super) struct Connection {
     pub(super) context: Arc<Context>,
     pub(super) id: ConnectionId,
     peer: SocketAddr,
-    marks: Arc<Marks>,
+    pub(super) marks: Arc<Marks>,
     pub(super) started: Timestamp,
     /// True once requests may come.
     pub(super) serving: Arc<AtomicBool>,
-    is_tunnel: bool,
+    pub(super) is_tunnel: bool,
     pub(super) place: Place,
 }
 
@@ -84,8 +68,8 @@ impl Connection {
     ) -> Self {
         Self {
             id,
+            marks: Arc::clone(&place.seat.marks),
             place,
-            marks: Marks::new(context.clock),
             started: context.clock.now(),
             context: Arc::clone(context),
             peer,
@@ -133,40 +117,6 @@ impl Connection {
         tracing::debug!(target: "modtape::connection", id = self.id, why = %closed.why, "closed");
         let event = Event::Connection(Line::Closed(closed));
         self.context.note(self.context.clock.now(), &event);
-    }
-
-    /// What comes after the opening, for the rest of the connection's life.
-    async fn follow(&mut self, next: Next) -> String {
-        let seat = Arc::clone(&self.place.seat);
-        match next {
-            Next::Over(why) => why,
-            Next::Tunnel(mut io, mut upstream) => {
-                self.is_tunnel = true;
-                seat.does(Doing::Tunnel(Arc::clone(&self.marks)));
-                tunnel::relay(&self.context, &mut io, &mut upstream, &self.marks).await
-            }
-            Next::Plain(channel, io) => self.serve(channel, io).await,
-            Next::Intercepted(channel, io) => self.serve(channel, *io).await,
-        }
-    }
-
-    async fn serve<IO>(&self, channel: Arc<Channel>, io: IO) -> String
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let seat = &self.place.seat;
-        seat.does(Doing::Serving(Arc::clone(channel.watch())));
-        self.serving.store(true, Ordering::Relaxed);
-        // Boxed with its exact type, so that the other ways do not take its room.
-        let mut serving = Box::pin(serve::run(Arc::clone(&channel), io));
-        tokio::select! {
-            why = &mut serving => why,
-            () = seat.leave.cancelled() => {
-                channel.ended.cancel();
-                let _ = serving.await;
-                String::from(ROOM_WANTED)
-            }
-        }
     }
 
     async fn serve_proxy(&mut self, mut io: ClientIo) -> Next {
@@ -374,17 +324,6 @@ impl Connection {
         }
     }
 }
-
-/// Returns when a connection that serves nobody has to go.
-async fn left(leave: &CancellationToken, serving: &AtomicBool) {
-    leave.cancelled().await;
-    if serving.load(Ordering::Relaxed) {
-        std::future::pending().await
-    }
-}
-
-/// Why an idle connection ended: all descriptors that are for clients are taken.
-const ROOM_WANTED: &str = "idle, and its place was wanted by another client";
 
 /// An error and what caused it, in one line.
 pub(super) fn with_source(error: &dyn std::error::Error) -> String {

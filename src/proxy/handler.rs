@@ -165,6 +165,13 @@ async fn ask(
                 lost = Some(pair);
             }
             Err(error) => {
+                // RFC 9110 section 15.5.9: it is the client that was too slow, not the upstream.
+                if let Some(slow) = request_body::too_slow(&error) {
+                    let mut response =
+                        answer::own(ticket, StatusCode::REQUEST_TIMEOUT, &slow).await;
+                    close_after(channel, &mut response);
+                    return response;
+                }
                 let why = format!("{} of {}", tell(&error), target.host());
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }

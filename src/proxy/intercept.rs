@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::channel::{Channel, Destination, First, note_opened};
-use super::connection::{ClientIo, Connection, Dialled, Next, with_source};
+use super::connection::{ClientIo, Connection, Dialled, with_source};
+use super::lasting::Next;
 use super::opening::Asked;
 use super::pair::UpstreamIo;
 use super::prefixed::Prefixed;

@@ -12,6 +12,7 @@ mod guard;
 mod handler;
 mod headers;
 mod intercept;
+mod lasting;
 mod live;
 mod opening;
 mod outgoing;

@@ -172,6 +172,15 @@ impl Body for RequestBody {
     }
 }
 
+/// The client's slowness, if it is what ended a request.
+pub(super) fn too_slow(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| match cause.downcast_ref() {
+        Some(slow @ RequestBodyError::Idle(_)) => Some(slow.to_string()),
+        _ => None,
+    })
+}
+
 /// Since when it is the upstream's turn: all of the body left, or it takes no more of what there is.
 /// `None` while the client keeps us waiting.
 pub(super) fn upstreams_turn(kept: &SharedKept) -> Option<Timestamp> {

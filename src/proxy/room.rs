@@ -38,6 +38,8 @@ pub(super) struct Room {
 /// What a connection tells of itself.
 pub(super) struct Seat {
     doing: Mutex<Doing>,
+    /// What passes on its client leg.
+    pub(super) marks: Arc<Marks>,
     /// Cancelled when it has to go.
     pub(super) leave: CancellationToken,
 }
@@ -51,7 +53,7 @@ pub(super) enum Doing {
     /// It serves requests.
     Serving(Arc<Watch>),
     /// It relays.
-    Tunnel(Arc<Marks>),
+    Tunnel(Timestamp),
 }
 
 /// A place; free again when this is dropped.
@@ -91,6 +93,7 @@ impl Room {
         }
         let seat = Arc::new(Seat {
             doing: Mutex::new(Doing::Opening(self.clock.now())),
+            marks: Marks::new(self.clock),
             leave: CancellationToken::new(),
         });
         seats.insert(id, Arc::clone(&seat));
@@ -132,10 +135,10 @@ impl Seat {
     fn may_go(&self) -> Option<Timestamp> {
         let doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
         match &*doing {
-            Doing::Opening(since) => Some(*since + IDLE),
+            Doing::Opening(since) => Some(self.marks.last_passed().max(*since) + IDLE),
             Doing::Working => None,
             Doing::Serving(watch) => Some(watch.quiet_since()? + IDLE),
-            Doing::Tunnel(marks) => Some(marks.last_passed() + IDLE_TUNNEL),
+            Doing::Tunnel(since) => Some(self.marks.last_passed().max(*since) + IDLE_TUNNEL),
         }
     }
 }
@@ -152,10 +155,6 @@ mod tests {
     use super::*;
     use crate::tls::Protocol;
 
-    fn is_waiting(enter: &tokio::task::JoinHandle<Place>) -> bool {
-        !enter.is_finished()
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_place_that_is_left_goes_to_who_waits_at_once() {
         let clock = Clock::start();
@@ -171,31 +170,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_idle_for_longest_goes_first_and_who_works_stays() {
+    async fn who_is_idle_for_longest_goes_first_and_who_is_of_use_stays() {
         let clock = Clock::start();
         let room = Room::new(3, clock);
-        let working = room.enter(1).await;
+        let (working, serving, opening) = (
+            room.enter(1).await,
+            room.enter(2).await,
+            room.enter(3).await,
+        );
         working.seat.does(Doing::Working);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        let serving = room.enter(2).await;
         let watch = Watch::new(Protocol::Http1, clock.now());
         serving.seat.does(Doing::Serving(Arc::clone(&watch)));
         watch.begin();
-        let opening = room.enter(3).await;
-        let tunnel = Marks::new(clock);
-        let leaving = opening.seat.leave.clone();
-        let (_, ()) = tokio::join!(room.enter(4), async {
-            leaving.cancelled().await;
-            drop(opening);
-        });
-        assert_eq!(clock.now().since(Timestamp::default()).as_secs(), 6);
-        assert!(!working.seat.leave.is_cancelled());
-        assert!(!serving.seat.leave.is_cancelled());
-        working.seat.does(Doing::Tunnel(tunnel));
+        tokio::time::advance(IDLE * 2).await;
         watch.end(clock.now());
-        tokio::time::advance(Duration::from_secs(2)).await;
-        room.shed();
-        assert!(serving.seat.leave.is_cancelled() || !room.lock().contains_key(&4));
-        assert!(!working.seat.leave.is_cancelled());
+        working.seat.does(Doing::Tunnel(clock.now()));
+        let goes = |place: &Place| place.seat.leave.is_cancelled();
+        assert_eq!(room.shed(), LEAVING);
+        assert!(goes(&opening) && !goes(&serving) && !goes(&working));
+        // Nobody else is idle for long enough.
+        assert_eq!(room.shed(), IDLE);
+        assert!(!goes(&serving) && !goes(&working));
+        tokio::time::advance(IDLE * 2).await;
+        assert_eq!(room.shed(), LEAVING);
+        assert!(goes(&serving) && !goes(&working));
+        tokio::time::advance(IDLE_TUNNEL).await;
+        assert_eq!(room.shed(), LEAVING);
+        assert!(goes(&working));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_gets_the_place_of_who_had_to_go() {
+        let clock = Clock::start();
+        let room = Room::new(1, clock);
+        let idle = room.enter(1).await;
+        let leave = idle.seat.leave.clone();
+        let (place, ()) = tokio::join!(room.enter(2), async {
+            leave.cancelled().await;
+            drop(idle);
+        });
+        assert_eq!(place.id, 2);
+        assert_eq!(clock.now().since(Timestamp::default()), IDLE);
     }
 }

@@ -4,6 +4,7 @@
 
 mod environment;
 mod har;
+mod limits;
 mod misuse;
 mod phases;
 mod readme;

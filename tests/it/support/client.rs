@@ -191,6 +191,12 @@ impl Client {
         within(Session::begin(self.stream, is_h2, scheme, &self.host)).await
     }
 
+    /// The stream itself; what was read ahead of a head must be none.
+    pub fn into_stream(self) -> Box<dyn Stream> {
+        assert!(self.buffer.is_empty(), "{:?}", self.buffer);
+        self.stream
+    }
+
     /// Writes raw bytes.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         within(async {
@@ -274,6 +280,18 @@ impl Hello {
             has_sni: false,
             ..self
         }
+    }
+
+    /// The octets of such a ClientHello.
+    pub fn octets(&self) -> Vec<u8> {
+        let name = ServerName::try_from(self.name.clone()).expect("a host's name");
+        let session = rustls::ClientConnection::new(Arc::new(self.config()), name);
+        let mut octets = Vec::new();
+        session
+            .expect("a usable configuration")
+            .write_tls(&mut octets)
+            .expect("a vector takes all");
+        octets
     }
 
     fn config(&self) -> ClientConfig {

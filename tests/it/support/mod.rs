@@ -29,6 +29,7 @@ mod inside;
 mod log;
 mod origin;
 mod parent;
+mod process;
 mod raw;
 mod recorder;
 mod rules;
@@ -50,8 +51,9 @@ pub use self::{
     log::{ConnectionSeen, Log, Served, TlsFailure},
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
+    process::Process,
     raw::{RawOrigin, Step},
-    recorder::{Recorded, Recorder, exchanges, records},
+    recorder::{Recorded, Recorder, Wrapping, exchanges, records},
     rules::Rule,
     sandbox::{Output, Sandbox, run},
     session::{Ended, Response, Session},
