@@ -18,7 +18,7 @@ pub struct Descriptors {
 impl Descriptors {
     /// Raises the soft limit to the hard one.
     pub fn raise() -> Self {
-        let before = getrlimit(Resource::Nofile);
+        let Self { before } = Self::unchanged();
         let raised = Rlimit {
             current: before.maximum,
             maximum: before.maximum,
@@ -26,6 +26,13 @@ impl Descriptors {
         // Refused (macOS, where the hard limit may be more than the kernel gives): it stays.
         let _ = setrlimit(Resource::Nofile, raised);
         Self { before }
+    }
+
+    /// The limits as they are.
+    pub fn unchanged() -> Self {
+        Self {
+            before: getrlimit(Resource::Nofile),
+        }
     }
 
     /// How many clients may be served at once if each takes `each` and `others` are needed beside.
@@ -54,9 +61,7 @@ mod tests {
 
     #[test]
     fn clients_get_what_is_left_and_never_all() {
-        let descriptors = Descriptors {
-            before: getrlimit(Resource::Nofile),
-        };
+        let descriptors = Descriptors::unchanged();
         let one = descriptors.clients(1, 0);
         assert!(one > descriptors.clients(2, 0));
         assert!(one - descriptors.clients(1, 10) >= 10);

@@ -261,6 +261,7 @@ mod tests {
             folder: None,
             environment: Environment::default(),
             timeout,
+            descriptors: Descriptors::unchanged(),
         };
         let mut heard = Vec::new();
         let end = run(&command, &mut |what| heard.push(what)).await.unwrap();
@@ -298,6 +299,7 @@ mod tests {
             folder: None,
             environment: Environment::default(),
             timeout: None,
+            descriptors: Descriptors::unchanged(),
         };
         let missing = run(&spawn("/does/not/exist"), &mut |_| {}).await;
         assert!(matches!(missing, Err(SpawnError::NotFound { .. })));

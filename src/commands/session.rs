@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -103,8 +103,7 @@ impl Session {
             dirs: variables.ssl_cert_dir.clone(),
             extra: extra_roots,
         })?;
-        let listener = TcpListener::bind(run.listen).await;
-        let listener = listener
+        let listener = listen(asked)
             .with_context(|| format!("cannot listen on {asked}"))
             .help(format!("--listen {} takes a free port", of_ip(asked)))?;
         let program = command.first().map(OsString::as_os_str);
@@ -367,6 +366,21 @@ impl Ends {
             () = timed_out => Interruption::Timeout,
         }
     }
+}
+
+/// Clients that connected and are not accepted yet. Those that come when as many wait are not heard
+/// by the kernel, and try again after a second: go opens ten at once, and a build runs many of them.
+const BACKLOG: u32 = 1024;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As TcpListener::bind has it: a port whose last connections linger can be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The address alone, as `--listen` takes it.

@@ -16,6 +16,10 @@ use crate::recording::format::{Connection, Event};
 use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Journey};
 
+/// Upstreams that a client of plain requests has at once: it may ask any number of hosts, and each
+/// would take a descriptor for as long as it stays.
+const PLAIN_PAIRS: usize = 4;
+
 /// Where the requests of a client connection go.
 #[derive(Debug, Clone)]
 pub(super) enum Destination {
@@ -153,6 +157,10 @@ impl Channel {
             let _ = self.redial_failed.set(error.to_string());
         }
         let (pair, journey) = dialled?;
+        if !self.is_tunnelled() && pairs.len() >= PLAIN_PAIRS {
+            // Requests in clear text come one after the other, so that no other one is in use.
+            pairs.clear();
+        }
         pairs.insert(target.clone(), Arc::clone(&pair));
         drop(pairs);
         self.follow(target.clone(), &pair);

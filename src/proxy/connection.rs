@@ -143,7 +143,7 @@ impl Connection {
         }
     }
 
-    async fn serve_origin(&mut self, io: ClientIo) -> Next {
+    async fn serve_origin(&self, io: ClientIo) -> Next {
         // There is no CONNECT: the name that TLS asks for is the target.
         let target = match Target::new("origin.invalid", 443) {
             Ok(target) => target,
@@ -164,7 +164,7 @@ impl Connection {
         Next::Plain(Arc::new(channel), io)
     }
 
-    async fn connect(&mut self, mut io: ClientIo, target: Target, rest: Bytes) -> Next {
+    async fn connect(&self, mut io: ClientIo, target: Target, rest: Bytes) -> Next {
         let decision = self.context.policy.decide(&target);
         if let Decision::Refuse(why) = decision {
             let named = (&target.to_string()[..], None);
@@ -220,7 +220,7 @@ impl Connection {
     }
 
     /// The tunnel is open: see what the client says in it.
-    async fn after_connect(&mut self, mut io: ClientIo, rest: Bytes, dialled: Dialled) -> Next {
+    async fn after_connect(&self, mut io: ClientIo, rest: Bytes, dialled: Dialled) -> Next {
         let limit = self.context.deadlines.client_hello;
         let hello = opening::read_hello(&mut io, rest);
         let hello = match tokio::time::timeout(limit, hello).await {

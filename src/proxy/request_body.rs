@@ -96,11 +96,11 @@ impl Passing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let mut kept = lock(&self.kept);
-        if let Some(sink) = &mut kept.sink {
-            if sink.poll_ready(cx).is_pending() {
-                kept.offered = None;
-                return Poll::Pending;
-            }
+        if let Some(sink) = &mut kept.sink
+            && sink.poll_ready(cx).is_pending()
+        {
+            kept.offered = None;
+            return Poll::Pending;
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             if let Some(sink) = &mut kept.sink {

@@ -251,6 +251,37 @@ mod tests {
         assert_eq!(files(temp.path()).len(), 1);
     }
 
+    /// Descriptors of this process that lead below `dir`.
+    fn open_below(dir: &Path) -> usize {
+        let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.filter(|target| target.starts_with(dir)).count()
+    }
+
+    #[tokio::test]
+    async fn more_bodies_than_descriptors_are_kept_whole() {
+        const PARTS: usize = 3;
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        let bodies = most_open() as usize + 20;
+        let part = |body: usize, part: usize| vec![(body * PARTS + part) as u8; INLINE_LIMIT];
+        let mut sinks: Vec<_> = (0..bodies).map(|_| store.sink()).collect();
+        for number in 0..PARTS {
+            for (body, sink) in sinks.iter_mut().enumerate() {
+                poll_fn(|cx| sink.poll_ready(cx)).await;
+                sink.push(&Bytes::from(part(body, number)));
+            }
+        }
+        for (body, sink) in sinks.into_iter().enumerate() {
+            let kept = sink.finish().await.unwrap();
+            let octets: Vec<_> = (0..PARTS).flat_map(|number| part(body, number)).collect();
+            assert_eq!(kept.sha256, Hex(Sha256::digest(&octets).into()), "{body}");
+            assert!(kept.kept, "{body}");
+            assert!(open_below(temp.path()) <= most_open() as usize, "{body}");
+        }
+        assert_eq!(files(temp.path()).len(), bodies);
+    }
+
     #[tokio::test]
     async fn without_keeping_only_the_digest_is_left() {
         let temp = tempfile::tempdir().unwrap();

@@ -12,6 +12,8 @@ mod tunnels;
 
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit};
+
 use crate::support::*;
 
 const HOST: &str = "proxy.golang.org";
@@ -37,6 +39,17 @@ fn count(usual: usize, full: usize) -> usize {
     }
 }
 
+/// This process holds both ends of every connection: it takes all descriptors that it may have.
+fn take_descriptors() -> usize {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+    usize::try_from(limit.maximum.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
+}
+
 async fn session(recorder: &Recorder, alpn: Alpn) -> Session {
     let hello = recorder.hello(HOST).alpn(alpn);
     Client::session(recorder.proxy(), &hello).await
@@ -44,7 +57,7 @@ async fn session(recorder: &Recorder, alpn: Alpn) -> Session {
 
 /// A tunnel to a host that is not intercepted.
 async fn blind(recorder: &Recorder) -> Client {
-    let connected = Client::open(recorder.proxy())
+    let connected = Client::open_narrow(recorder.proxy())
         .await
         .connect("elsewhere.example:443", &[])
         .await;

@@ -26,6 +26,7 @@ fn holding() -> Origin {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn with_64_descriptors_and_500_clients_nothing_spins_and_nothing_is_lost() {
+    take_descriptors();
     let origin = holding();
     let recorder = Recorder::to_wrapped(&origin, &FEW);
     let hello = recorder.hello(HOST).alpn(Alpn::Http2);

@@ -1,7 +1,6 @@
 //! Memory does not grow with bodies, with their number, or with readers that take their time.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 
 use super::*;
 
@@ -17,7 +16,7 @@ async fn a_large_body_passes_in_little_memory() {
     let origin = Origin::builder(files())
         .rule(Rule::any().generated(bytes))
         .start();
-    let recorder = Recorder::to(&origin, &["--bodies", "none"]);
+    let recorder = Recorder::to(&origin, &[]);
     // HTTP/2 is the one whose windows could hold it.
     let answer = session(&recorder, Alpn::Http2).await.get("/a").await;
     let answer = answer.expect("a head");
@@ -68,7 +67,7 @@ async fn ten_thousand_exchanges_and_their_close_pass_in_little_memory() {
 /// answer: not even its socket.
 async fn reader_that_stops(recorder: &Recorder) -> impl Drop + use<> {
     let hello = recorder.hello(HOST).alpn(Alpn::Http2);
-    let connected = Client::open(recorder.proxy())
+    let connected = Client::open_narrow(recorder.proxy())
         .await
         .connect(&format!("{HOST}:443"), &[])
         .await;
@@ -86,7 +85,7 @@ async fn reader_that_stops(recorder: &Recorder) -> impl Drop + use<> {
     let response = within(async {
         tokio::select! {
             response = response => response.expect("a head"),
-            ended = poll_fn(|context| Pin::new(&mut connection).poll(context)) => {
+            ended = poll_fn(|context| std::pin::Pin::new(&mut connection).poll(context)) => {
                 panic!("{ended:?}")
             }
         }
@@ -109,6 +108,7 @@ impl<T> Drop for Held<T> {
 #[tokio::test]
 async fn two_hundred_readers_that_do_not_read_take_little_memory() {
     const READERS: usize = 200;
+    take_descriptors();
     let origin = Origin::builder(files())
         .rule(clock_rule())
         .rule(Rule::any().status(200).generated(100_000_000))

@@ -74,7 +74,7 @@ struct Row {
     why: &'static str,
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 10] = [
     Row {
         name: "nothing at all",
         stall: Stall::Silent,
@@ -125,12 +125,6 @@ const ROWS: [Row; 11] = [
     },
     Row {
         name: "never used, HTTP/2",
-        stall: Stall::NeverUsed(Alpn::Http2),
-        shorten: |deadlines| &mut deadlines.idle,
-        why: "idle for too long",
-    },
-    Row {
-        name: "only the preface, HTTP/2",
         stall: Stall::NeverUsed(Alpn::Http2),
         shorten: |deadlines| &mut deadlines.idle,
         why: "idle for too long",

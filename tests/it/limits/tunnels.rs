@@ -49,11 +49,10 @@ async fn idle(recorder: &Recorder, origin: &Origin, alpn: Option<Alpn>) -> Idle 
     Idle::Session(session)
 }
 
-/// As many as asked for, or as this process may have with both ends of each in it.
+/// As many as asked for, or as this process may have with both ends of each in it, and other tests
+/// beside.
 fn affordable(wanted: usize) -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let most = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX) / 2 - 200;
-    wanted.min(most)
+    wanted.min(take_descriptors() / 2 - 300)
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -79,7 +79,20 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 impl Client {
     /// A TCP connection, to a proxy or an origin.
     pub async fn open(addr: SocketAddr) -> Self {
-        let stream = within(TcpStream::connect(addr))
+        Self::open_on(socket_for(addr), addr).await
+    }
+
+    /// The same with a kernel that takes little ahead: a client that stops reading is felt soon.
+    pub async fn open_narrow(addr: SocketAddr) -> Self {
+        let socket = socket_for(addr);
+        socket
+            .set_recv_buffer_size(16 << 10)
+            .expect("a socket can be set");
+        Self::open_on(socket, addr).await
+    }
+
+    async fn open_on(socket: TcpSocket, addr: SocketAddr) -> Self {
+        let stream = within(socket.connect(addr))
             .await
             .expect("something listens there");
         stream.set_nodelay(true).expect("a socket can be set");
@@ -324,6 +337,14 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
         Ok(output) => output,
         Err(_) => panic!("nothing happened for {LIMIT:?}"),
     }
+}
+
+fn socket_for(addr: SocketAddr) -> TcpSocket {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    socket.expect("a socket")
 }
 
 fn content_length(head: &str) -> usize {

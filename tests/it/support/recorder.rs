@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use modtape::clock::Timestamp;
 use modtape::exchange::{Exchange, Opened};
@@ -161,7 +162,7 @@ impl Recorder {
         let mut child = self.child.take().expect("it is finished once");
         let group = Pid::from_child(&child);
         let status = deliver(move || child.wait());
-        let Ok(status) = status.recv_timeout(LIMIT) else {
+        let Ok(status) = status.recv_timeout(END_LIMIT) else {
             kill_process_group(group, Signal::KILL).expect("the group is not reaped yet");
             panic!("modtape did not end: {}", self.said());
         };
@@ -240,6 +241,9 @@ pub fn records(recording: &Recording) -> Vec<(Timestamp, Event)> {
     let records = lines.map(|line| Record::parse_line(line).expect("the journal is whole"));
     records.map(|record| (record.t_us, record.event)).collect()
 }
+
+/// How long a recorder may take to close what thousands of exchanges left.
+const END_LIMIT: Duration = Duration::from_secs(180);
 
 /// Tells what it was given and ends with its input.
 const SCRIPT: &str = r#"echo "$HTTPS_PROXY"; echo "$SSL_CERT_FILE"; exec cat >/dev/null"#;
