@@ -59,15 +59,18 @@ async fn with_64_descriptors_and_500_clients_nothing_spins_and_nothing_is_lost()
     eprintln!("full: {spent:?} of CPU in 2 s, {open} descriptors");
     assert!(spent < Duration::from_millis(100), "{spent:?} in 2 s");
     assert!(open < 64, "{open}");
-    busy.shutdown().await;
-    drop(waiting);
     let clock = Clock::start();
-    let answer = session(&recorder, Alpn::Http2).await.get("/kept").await;
+    busy.shutdown().await;
+    // The first in the kernel's queue; behind it come hundreds that take their time too.
+    let accepted = waiting[0].read_head().await.expect("an answer");
     let after = clock.now().since(Timestamp::default());
-    eprintln!("served again after {after:?}");
-    assert!(answer.expect("an answer").is_whole_ok());
+    eprintln!("accepted again after {after:?}");
+    assert!(accepted.starts_with("HTTP/1.1 200 "), "{accepted}");
     // A second is promised; a loaded machine gets more.
     assert!(after < Duration::from_secs(5), "{after:?}");
+    drop(waiting);
+    let answer = session(&recorder, Alpn::Http2).await.get("/kept").await;
+    assert!(answer.expect("an answer").is_whole_ok());
     let recorded = recorder.finish().await;
     let recording = &recorded.recording;
     assert!(recording.gaps().is_empty(), "{:?}", recording.gaps());

@@ -18,14 +18,6 @@ fn large() -> Origin {
         .start()
 }
 
-fn sent(origin: &Origin) -> u64 {
-    origin
-        .requests()
-        .iter()
-        .map(|served| served.body_bytes)
-        .sum()
-}
-
 /// A session whose kernel takes little ahead.
 async fn narrow(recorder: &Recorder, alpn: Alpn) -> Session {
     let connected = Client::open_narrow(recorder.proxy())
