@@ -73,6 +73,13 @@ fn clock_rule() -> Rule {
     Rule::suffix("/tick").delay(TICK).status(200).body("tick")
 }
 
+/// Octets of bodies that the origin has sent, without those of ticks.
+fn sent(origin: &Origin) -> u64 {
+    let requests = origin.requests().into_iter();
+    let others = requests.filter(|served| !served.path.ends_with("/tick"));
+    others.map(|served| served.body_bytes).sum()
+}
+
 /// Asks for ticks until `figure` is the same after two of them; what it is then.
 async fn settled(other: &mut Session, figure: impl Fn() -> u64) -> u64 {
     let (mut last, mut same) = (figure(), 0);

@@ -119,14 +119,7 @@ async fn two_hundred_readers_that_do_not_read_take_little_memory() {
     for _ in 0..READERS {
         readers.push(reader_that_stops(&recorder).await);
     }
-    let sent = || {
-        origin
-            .requests()
-            .iter()
-            .map(|served| served.body_bytes)
-            .sum()
-    };
-    let sent = settled(&mut other, sent).await;
+    let sent = settled(&mut other, || sent(&origin)).await;
     let peak = recorder.peak_rss_kib();
     eprintln!(
         "{READERS} readers, {} MB sent: peak RSS {peak} KiB",
