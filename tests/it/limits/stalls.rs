@@ -51,13 +51,20 @@ pub async fn talk(proxy: std::net::SocketAddr, hello: &Hello, stall: Stall) -> C
         Stall::HalfHead => (Alpn::Http1, format!("GET /a HTTP/1.1\r\nHost: {HOST}")),
         Stall::LaterHalfHead => {
             let whole = format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-            (Alpn::Http1, whole.clone() + &whole[..20])
+            (Alpn::Http1, whole)
         }
         _ => return client,
     };
     let hello = hello.clone().alpn(alpn);
     let mut client = client.handshake(&hello).await.expect("a handshake");
     client.send(words).await.expect("the proxy takes it");
+    if matches!(stall, Stall::LaterHalfHead) {
+        client.read_head().await.expect("an answer");
+        client
+            .send("GET /b HTTP/1.1")
+            .await
+            .expect("the proxy takes it");
+    }
     client
 }
 
