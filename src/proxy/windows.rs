@@ -13,11 +13,11 @@ use crate::tls::Protocol;
 /// 64 KiB of RFC 9113 section 6.9.2.
 const STREAM_MOST: usize = 1024 * 1024;
 
-/// The window of one stream however many connections are open: RFC 9113's own, rounded up.
-const STREAM_LEAST: usize = 64 * 1024;
+/// The window of one stream however many connections are open: two frames.
+const STREAM_LEAST: usize = 32 * 1024;
 
 /// What a stream's window is a share of.
-const STREAM_BUDGET: usize = 8 * STREAM_MOST;
+const STREAM_BUDGET: usize = 4 * STREAM_MOST;
 
 /// The window of a connection: few streams that nobody reads must not stop the others.
 const CONNECTION_MOST: usize = 16 * STREAM_MOST;
@@ -30,7 +30,10 @@ const CONNECTION_BUDGET: usize = 4 * CONNECTION_MOST;
 
 /// What waits for a peer to make room, beside what it has made room for: it bridges the time from
 /// one turn of the loop to the next and nothing more.
-const UNSENT_MOST: usize = 128 * 1024;
+const UNSENT_MOST: usize = 64 * 1024;
+
+/// No less than a frame.
+const UNSENT_LEAST: usize = 16 * 1024;
 
 /// What an HTTP/1.1 connection reads or writes at once; the longest head too. TLS brings 16 KiB at
 /// a time, and what the kernel holds costs us nothing.
@@ -81,7 +84,7 @@ impl Share {
 
     /// What may wait on a stream for its peer, octets.
     pub(super) fn unsent(&self) -> usize {
-        (STREAM_BUDGET / self.among).clamp(STREAM_LEAST, UNSENT_MOST)
+        (STREAM_BUDGET / self.among).clamp(UNSENT_LEAST, UNSENT_MOST)
     }
 }
 
@@ -119,7 +122,7 @@ mod tests {
             .iter()
             .map(|share| share.stream() as usize + share.unsent())
             .sum();
-        assert!(one_body_each < 56 << 20, "{one_body_each}");
+        assert!(one_body_each < 32 << 20, "{one_body_each}");
         drop(open);
         assert_eq!(windows.share(Protocol::H2).stream(), 1 << 20);
     }
@@ -130,7 +133,7 @@ mod tests {
         let open: Vec<_> = (0..10_000).map(|_| windows.share(Protocol::H2)).collect();
         for share in &open {
             assert!(share.connection() >= 4 * share.stream(), "{share:?}");
-            assert!(share.unsent() >= STREAM_LEAST, "{share:?}");
+            assert!(share.unsent() >= UNSENT_LEAST, "{share:?}");
         }
     }
 }
