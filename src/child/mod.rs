@@ -4,6 +4,7 @@
 
 mod environment;
 mod go;
+mod limits;
 mod private;
 mod processes;
 mod removal;
@@ -11,5 +12,6 @@ mod run;
 
 pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
 pub use go::{GoFacts, SETTINGS, go_for, look_up};
+pub use limits::ProcessLimits;
 pub use private::PrivateDir;
 pub use run::{Command, End, Interruption, SpawnError, run};

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::environment::Environment;
+use super::limits::ProcessLimits;
 use super::processes;
 
 /// A second Ctrl-C within this time ends the command by force.
@@ -34,8 +35,8 @@ pub struct Command {
     pub environment: Environment,
     /// It ends after so long.
     pub timeout: Option<Duration>,
-    /// How large its core files may be; `None` is what we have.
-    pub core_limit: Option<Rlimit>,
+    /// The limits that it gets instead of ours.
+    pub limits: ProcessLimits,
 }
 
 /// Why a command could not be started.
@@ -208,7 +209,8 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
     for name in &command.environment.unset {
         builder.env_remove(name);
     }
-    spawn_under(command.core_limit, &mut builder).map_err(|source| {
+    let started = command.limits.inherited(|| builder.spawn());
+    started.map_err(|source| {
         let program = program.to_string_lossy().into_owned();
         match source.kind() {
             // A script without its interpreter is not found either, but it is there.
@@ -219,19 +221,6 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
             _ => SpawnError::NotExecutable { program, source },
         }
     })
-}
-
-/// Limits are inherited at the fork, hence ours is theirs for that moment.
-fn spawn_under(limit: Option<Rlimit>, builder: &mut tokio::process::Command) -> io::Result<Child> {
-    let Some(limit) = limit else {
-        return builder.spawn();
-    };
-    let ours = getrlimit(Resource::Core);
-    // Where a limit cannot be set the command has ours.
-    let _ = setrlimit(Resource::Core, limit);
-    let spawned = builder.spawn();
-    let _ = setrlimit(Resource::Core, ours);
-    spawned
 }
 
 fn kill(root: u32, signal: Signal) {
@@ -272,7 +261,7 @@ mod tests {
             folder: None,
             environment: Environment::default(),
             timeout,
-            core_limit: None,
+            limits: ProcessLimits::now(),
         };
         let mut heard = Vec::new();
         let end = run(&command, &mut |what| heard.push(what)).await.unwrap();
@@ -310,7 +299,7 @@ mod tests {
             folder: None,
             environment: Environment::default(),
             timeout: None,
-            core_limit: None,
+            limits: ProcessLimits::now(),
         };
         let missing = run(&spawn("/does/not/exist"), &mut |_| {}).await;
         assert!(matches!(missing, Err(SpawnError::NotFound { .. })));

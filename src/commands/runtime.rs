@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::advice::Advise as _;
 use crate::recording::create::replace_file;
 
-/// Keeps this process's memory out of core files and from other programs of the same user; the
-/// limit that a command is to have instead, since limits are inherited.
+/// Keeps this process's memory out of core files and from other programs of the same user.
 ///
-/// Before a key is made: then none can ever be in a core. Root may look all the same.
-pub(super) fn guard_memory() -> Rlimit {
+/// Before a key is made: then none can ever be in a core. Root may look all the same. The command
+/// gets the limit that was there before ([`crate::child::ProcessLimits`]).
+pub(super) fn guard_memory() {
     let limit = getrlimit(Resource::Core);
     // Either may be forbidden (seccomp): then the other still stands, and traffic goes on.
     let none = Rlimit {
@@ -29,7 +29,6 @@ pub(super) fn guard_memory() -> Rlimit {
     // resets it, so that no command is touched by it.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    limit
 }
 
 /// What other terminals need to know of a running recorder.

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,15 +23,17 @@ use super::runtime::{self, Announcement, Running};
 use super::settings::Variables;
 use super::trace::{continued, traceparent};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
-use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, SpawnError};
+use crate::child::{
+    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, SpawnError,
+};
 use crate::cli::{Global, RunArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Hex, SpanId, TraceId};
 use crate::gomod::Base;
 use crate::proxy::{
-    Access, Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder, Token,
+    Access, Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder, Token, Windows,
 };
-use crate::recording::Recorder;
+use crate::recording::{Recorder, bodies};
 use crate::redact::Redactor;
 use crate::tls::{self, RootSources, Roots};
 
@@ -57,6 +59,7 @@ pub(super) struct Session {
     /// What clients must show, if they must.
     pub(super) token: Option<Token>,
     listener: TcpListener,
+    limits: ProcessLimits,
     span: SpanId,
     private: Option<PrivateDir>,
     command: Vec<OsString>,
@@ -105,8 +108,7 @@ impl Session {
             dirs: variables.ssl_cert_dir.clone(),
             extra: extra_roots,
         })?;
-        let listener = TcpListener::bind(run.listen).await;
-        let listener = listener
+        let listener = listen(asked)
             .with_context(|| format!("cannot listen on {asked}"))
             .help(format!("--listen {} takes a free port", of_ip(asked)))?;
         let program = command.first().map(OsString::as_os_str);
@@ -117,8 +119,11 @@ impl Session {
             Some(go) => GoFacts::ask(&go).await,
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
+        let limits = ProcessLimits::now();
+        limits.raise_descriptors();
         Ok(Self {
             clock: Clock::start(),
+            limits,
             trace: continued(variables.traceparent.as_deref()),
             span: Hex(tls::random()),
             address: listener.local_addr()?,
@@ -166,7 +171,7 @@ impl Session {
         (global, console): (&Global, Console),
     ) -> Result<Outcome, Failure> {
         // No key is in memory yet.
-        let core_limit = runtime::guard_memory();
+        runtime::guard_memory();
         let lifetime = lifetime(self.command.is_empty(), self.run.timeout);
         let (leafs, bundle) = self.authority(&parts.policy, lifetime)?;
         let bare = format!("http://{}", door::on_this_machine(self.address));
@@ -186,10 +191,12 @@ impl Session {
         if let Some(greeting) = &self.greeting {
             super::terminal::say(global, greeting);
         }
+        let places = self.places(&parts.responder);
         let context = self.context(parts, leafs);
         let live = context.live.clone();
         let mut serving = tokio::task::JoinSet::new();
-        serving.spawn(Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy).run());
+        let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy);
+        serving.spawn(proxy_legs.with_places(places).run());
         let mut telling = tokio::task::JoinSet::new();
         if let Some(door) = door {
             telling.spawn(door.run());
@@ -214,7 +221,7 @@ impl Session {
             folder: self.folder,
             environment,
             timeout: self.run.timeout,
-            core_limit: Some(core_limit),
+            limits: self.limits,
         };
         let outcome = tokio::select! {
             outcome = until_end(&command, ends, &live, self.clock) => outcome,
@@ -231,6 +238,15 @@ impl Session {
             super::terminal::warn(global, format!("{refused} without the token: 407"));
         }
         outcome
+    }
+
+    /// How many clients are served at once.
+    fn places(&self, responder: &Responder) -> usize {
+        let legs = match responder {
+            Responder::Upstream(_) => 2,
+            Responder::Replay(_) => 1,
+        };
+        self.limits.clients(legs, bodies::most_open())
     }
 
     fn authority(&self, policy: &Policy, lifetime: Duration) -> anyhow::Result<(Leafs, Bundle)> {
@@ -307,6 +323,7 @@ impl Session {
             redactor: parts.redactor,
             live: Live::new(self.clock),
             bases: parts.bases,
+            windows: Windows::default(),
             trace: self.trace,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -411,6 +428,21 @@ impl Ends {
             () = timed_out => Interruption::Timeout,
         }
     }
+}
+
+/// Clients that connected and are not accepted yet. Those that come when as many wait are not heard
+/// by the kernel, and try again after a second: go opens ten at once, and a build runs many of them.
+const BACKLOG: u32 = 1024;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As TcpListener::bind has it: a port whose last connections linger can be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The address alone, as `--listen` takes it.

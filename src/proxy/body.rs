@@ -156,13 +156,7 @@ impl Recorded {
                     if let Some(sink) = sink {
                         sink.idle();
                     }
-                    let Some(limit) = self.idle else {
-                        return Poll::Pending;
-                    };
-                    let timer = &mut self.timer;
-                    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                    ready!(timer.as_mut().poll(cx));
-                    return Poll::Ready(Err(BodyError::Idle(limit)));
+                    return self.poll_idle(cx).map(Err);
                 }
             };
             self.timer = None;
@@ -199,6 +193,27 @@ impl Recorded {
             }
             // The length is reached, yet over HTTP/2 trailers or a bare end may follow.
             self.held.push_back(frame);
+        }
+    }
+
+    /// Fails once the upstream was silent for too long though it was its turn.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let Some(limit) = self.idle else {
+            return Poll::Pending;
+        };
+        let (clock, timer) = (self.clock, &mut self.timer);
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            // An answer may begin before the request has ended, and wait for the rest of it.
+            let since = match &self.request {
+                None => return Poll::Ready(BodyError::Idle(limit)),
+                Some(kept) => request_body::upstreams_turn(kept).unwrap_or_else(|| clock.now()),
+            };
+            if clock.now() >= since + limit {
+                return Poll::Ready(BodyError::Idle(limit));
+            }
+            timer.as_mut().reset(clock.instant(since + limit));
         }
     }
 

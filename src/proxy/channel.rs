@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::guard::Watch;
 use super::pair::{Pair, UpstreamIo};
+use super::windows::Share;
 use crate::clock::Timestamp;
 use crate::exchange::{
     ClientSide, ConnectionId, Mode, Opened, Phase, Target, Tried, UpstreamSide, chain,
@@ -16,6 +17,10 @@ use crate::exchange::{
 use crate::recording::format::{Connection, Event};
 use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Journey};
+
+/// Upstreams that a client of plain requests has at once: it may ask any number of hosts, and each
+/// would take a descriptor for as long as it stays.
+const PLAIN_PAIRS: usize = 4;
 
 /// Where the requests of a client connection go.
 #[derive(Debug, Clone)]
@@ -56,6 +61,8 @@ pub(super) struct Channel {
     pub(super) destination: Destination,
     pub(super) protocol: Protocol,
     watch: Arc<Watch>,
+    /// What may be on its way, on either leg.
+    pub(super) share: Share,
     /// Why TLS with the upstream failed, if it did: every request is answered with it.
     pub(super) broken: Option<String>,
     first: StdMutex<Option<First>>,
@@ -77,6 +84,7 @@ impl Channel {
     ) -> Self {
         Self {
             watch: Watch::new(protocol, context.clock.now()),
+            share: context.windows.share(protocol),
             context: Arc::clone(context),
             id,
             client,
@@ -116,7 +124,7 @@ impl Channel {
         target: &Target,
         io: UpstreamIo,
     ) -> Result<(), PairError> {
-        let pair = Pair::open(&self.context, io, self.protocol).await;
+        let pair = Pair::open(&self.context, io, self.protocol, &self.share).await;
         self.adopt(target, pair.map_err(PairError::Handshake)?)
             .await;
         Ok(())
@@ -146,14 +154,15 @@ impl Channel {
             return Err(PairError::Gone(why.clone()));
         }
         // Boxed: it is large and rare, and would be moved about with every request.
-        if let (Some(_), Some(why)) = (lost, self.redial_failed.get()) {
-            return Err(PairError::Gone(why.clone()));
-        }
-        let dialled = self.dial(dialer, target, enter).await;
+        let dialled = Box::pin(self.dial(dialer, target, enter)).await;
         if let (Some(_), Err(error)) = (lost, &dialled) {
             let _ = self.redial_failed.set(error.to_string());
         }
         let (pair, journey) = dialled?;
+        if !self.is_tunnelled() && pairs.len() >= PLAIN_PAIRS {
+            // Requests in clear text come one after the other, so that no other one is in use.
+            pairs.clear();
+        }
         pairs.insert(target.clone(), Arc::clone(&pair));
         drop(pairs);
         self.follow(target.clone(), &pair);
@@ -213,7 +222,7 @@ impl Channel {
                 UpstreamIo::Tls(Box::new(tls))
             }
         };
-        let pair = Pair::open(&self.context, io, self.protocol).await;
+        let pair = Pair::open(&self.context, io, self.protocol, &self.share).await;
         pair.map_err(PairError::Handshake)
     }
 

@@ -17,13 +17,13 @@ use super::access::Gate;
 use super::answer::reason_phrase;
 use super::channel::{Channel, Destination, note_opened};
 use super::context::Context;
+use super::lasting::{Next, ROOM_WANTED, left};
 use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
-use super::serve;
+use super::room::{Doing, Place};
 use super::tap::{Marks, Tap};
-use super::tunnel;
 use crate::clock::Timestamp;
 use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Phase, Target, chain};
 use crate::recording::format::{Connection as Line, Event};
@@ -47,12 +47,13 @@ pub(super) struct Connection {
     pub(super) context: Arc<Context>,
     pub(super) id: ConnectionId,
     peer: SocketAddr,
-    marks: Arc<Marks>,
+    pub(super) marks: Arc<Marks>,
     pub(super) started: Timestamp,
     /// True once requests may come.
     pub(super) serving: Arc<AtomicBool>,
-    is_tunnel: bool,
-    gate: Gate,
+    pub(super) is_tunnel: bool,
+    pub(super) place: Place,
+    pub(super) gate: Gate,
     /// The target of the last CONNECT that came without the token.
     barred: String,
 }
@@ -65,10 +66,15 @@ pub(super) struct Dialled {
 }
 
 impl Connection {
-    pub(super) fn new(context: &Arc<Context>, peer: SocketAddr) -> Self {
+    pub(super) fn new(
+        context: &Arc<Context>,
+        peer: SocketAddr,
+        (id, place): (ConnectionId, Place),
+    ) -> Self {
         Self {
-            id: context.next_connection.fetch_add(1, Ordering::Relaxed) + 1,
-            marks: Marks::new(context.clock),
+            id,
+            marks: Arc::clone(&place.seat.marks),
+            place,
             started: context.clock.now(),
             context: Arc::clone(context),
             peer,
@@ -86,11 +92,13 @@ impl Connection {
         let io = Tap::new(stream, Arc::clone(&self.marks));
         let context = Arc::clone(&self.context);
         let serving = Arc::clone(&self.serving);
+        let leave = self.place.seat.leave.clone();
         let life = async {
-            match entrance {
-                Entrance::Proxy => self.serve_proxy(io).await,
-                Entrance::Origin => self.serve_origin(io).await,
-            }
+            let next = match entrance {
+                Entrance::Proxy => Box::pin(self.serve_proxy(io)).await,
+                Entrance::Origin => Box::pin(self.serve_origin(io)).await,
+            };
+            self.follow(next).await
         };
         // What is served has its time to end; a dial or a handshake serves nobody any more.
         let stopped = async {
@@ -102,6 +110,8 @@ impl Connection {
         let why = tokio::select! {
             why = life => why,
             () = stopped => String::from("modtape stopped"),
+            // What is served ends in order: see `follow`.
+            () = left(&leave, &serving) => String::from(ROOM_WANTED),
         };
         if self.gate.is_strangers() {
             if !self.gate.is_named() {
@@ -125,11 +135,11 @@ impl Connection {
         self.context.note(self.context.clock.now(), &event);
     }
 
-    async fn serve_proxy(&mut self, mut io: ClientIo) -> String {
+    async fn serve_proxy(&mut self, mut io: ClientIo) -> Next {
         loop {
             let opening = match self.opening(&mut io).await {
                 Ok(opening) => opening,
-                Err(why) => return why,
+                Err(why) => return Next::Over(why),
             };
             let (target, shown, rest) = match opening {
                 Opening::Connect {
@@ -138,10 +148,11 @@ impl Connection {
                     rest,
                 } => (target, shown, rest),
                 Opening::Request { read } => {
-                    return self.serve_plain(Prefixed::new(read, io)).await;
+                    return self.plain(Prefixed::new(read, io));
                 }
                 Opening::Tls => {
-                    return String::from("the client spoke TLS to the proxy port: use http://");
+                    let why = "the client spoke TLS to the proxy port: use http://";
+                    return Next::Over(why.to_owned());
                 }
             };
             if self.gate.admits(shown.iter().map(Vec::as_slice)) {
@@ -152,11 +163,11 @@ impl Connection {
             let closes = self.gate.is_shut() || !rest.is_empty();
             let answer = self.gate.challenge_head(closes);
             if let Err(error) = io.write_all(answer.as_bytes()).await {
-                return format!("the client broke off: {error}");
+                return Next::Over(format!("the client broke off: {error}"));
             }
             if closes {
                 hang_up(&mut io).await;
-                return String::from("the client did not show the token");
+                return Next::Over(String::from("the client did not show the token"));
             }
             self.marks.expect_read();
         }
@@ -181,11 +192,11 @@ impl Connection {
         }
     }
 
-    async fn serve_origin(&mut self, io: ClientIo) -> String {
+    async fn serve_origin(&self, io: ClientIo) -> Next {
         // There is no CONNECT: the name that TLS asks for is the target.
         let target = match Target::new("origin.invalid", 443) {
             Ok(target) => target,
-            Err(error) => return error.to_string(),
+            Err(error) => return Next::Over(error.to_string()),
         };
         let dialled = Dialled {
             target,
@@ -195,22 +206,20 @@ impl Connection {
         self.after_connect(io, Bytes::new(), dialled).await
     }
 
-    async fn serve_plain(&self, io: Prefixed<ClientIo>) -> String {
+    fn plain(&self, io: Prefixed<ClientIo>) -> Next {
         let parts = (Destination::Plain, Protocol::Http1);
         let first = None;
         let channel = Channel::new(&self.context, self.id, self.client(), parts, None, first);
-        self.serving.store(true, Ordering::Relaxed);
-        let gate = Some(self.gate.clone());
-        serve::run(Arc::new(channel), io, gate).await
+        Next::Plain(Arc::new(channel), io)
     }
 
-    async fn connect(&mut self, mut io: ClientIo, target: Target, rest: Bytes) -> String {
+    async fn connect(&self, mut io: ClientIo, target: Target, rest: Bytes) -> Next {
         let decision = self.context.policy.decide(&target);
         if let Decision::Refuse(why) = decision {
             let named = (&target.to_string()[..], None);
             self.refuse(&mut io, StatusCode::BAD_GATEWAY, named, &why)
                 .await;
-            return why;
+            return Next::Over(why);
         }
         let mut journey = Journey::default();
         let context = Arc::clone(&self.context);
@@ -223,7 +232,7 @@ impl Connection {
                     let named = (&target.to_string()[..], Some(&journey));
                     self.refuse(&mut io, StatusCode::BAD_GATEWAY, named, &why)
                         .await;
-                    return why;
+                    return Next::Over(why);
                 }
             },
         };
@@ -231,7 +240,7 @@ impl Connection {
             .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
             .await
         {
-            return format!("the client broke off: {error}");
+            return Next::Over(format!("the client broke off: {error}"));
         }
         let dialled = Dialled {
             target,
@@ -239,8 +248,11 @@ impl Connection {
             journey,
         };
         if decision == Decision::Tunnel {
-            return self.tunnel(Prefixed::new(rest, io), None, dialled).await;
+            return self.tunnel(Prefixed::new(rest, io), None, dialled);
         }
+        self.place
+            .seat
+            .does(Doing::Opening(self.context.clock.now()));
         self.after_connect(io, rest, dialled).await
     }
 
@@ -250,6 +262,7 @@ impl Connection {
         target: &Target,
         journey: &mut Journey,
     ) -> Result<TcpStream, DialError> {
+        self.place.seat.does(Doing::Working);
         let live = &self.context.live;
         let entry = live.begin(None, target.host(), None, Phase::Dns);
         dialer
@@ -258,40 +271,35 @@ impl Connection {
     }
 
     /// The tunnel is open: see what the client says in it.
-    async fn after_connect(&mut self, mut io: ClientIo, rest: Bytes, dialled: Dialled) -> String {
+    async fn after_connect(&self, mut io: ClientIo, rest: Bytes, dialled: Dialled) -> Next {
         let limit = self.context.deadlines.client_hello;
         let hello = opening::read_hello(&mut io, rest);
         let hello = match tokio::time::timeout(limit, hello).await {
             Ok(Ok(hello)) => hello,
             Ok(Err(error)) => {
                 let told = error.is_worth_telling().then(|| chain(&error));
-                return self.unused(&dialled, told, chain(&error));
+                return Next::Over(self.unused(&dialled, told, chain(&error)));
             }
             Err(_) => {
                 let why = format!("the client sent no ClientHello within {limit:?}");
-                return self.unused(&dialled, Some(why.clone()), why);
+                return Next::Over(self.unused(&dialled, Some(why.clone()), why));
             }
         };
         let Hello { read, tls } = hello;
         let io = Prefixed::new(read, io);
         let Some(asked) = tls else {
-            return self.tunnel(io, None, dialled).await;
+            return self.tunnel(io, None, dialled);
         };
         let named = asked.server_name.clone();
         let host = named.unwrap_or_else(|| dialled.target.host().to_owned());
         if !self.context.policy.intercepts(&host) {
-            return self.tunnel(io, asked.server_name, dialled).await;
+            return self.tunnel(io, asked.server_name, dialled);
         }
         self.intercept(io, (host, asked), dialled).await
     }
 
     /// Relays blindly; `sni` is the server name, if one was read.
-    async fn tunnel(
-        &mut self,
-        mut io: Prefixed<ClientIo>,
-        sni: Option<String>,
-        dialled: Dialled,
-    ) -> String {
+    fn tunnel(&self, io: Prefixed<ClientIo>, sni: Option<String>, dialled: Dialled) -> Next {
         let Dialled {
             target,
             upstream,
@@ -316,11 +324,10 @@ impl Connection {
             &client,
             (journey, error),
         );
-        let Some(mut upstream) = upstream else {
-            return String::from("a replay has nobody to relay to");
-        };
-        self.is_tunnel = true;
-        tunnel::relay(&self.context, &mut io, &mut upstream, &self.marks).await
+        match upstream {
+            Some(upstream) => Next::Tunnel(io, upstream),
+            None => Next::Over(String::from("a replay has nobody to relay to")),
+        }
     }
 
     /// Says no to a CONNECT; the reason phrase is all that the go command shows.

@@ -11,6 +11,7 @@ use super::access::Access;
 use super::live::Live;
 use super::policy::Policy;
 use super::responder::Responder;
+use super::windows::Windows;
 use crate::ca::Leafs;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::TraceId;
@@ -77,6 +78,8 @@ pub struct Context {
     pub live: Live,
     /// Base paths of the GOPROXY entries.
     pub bases: Vec<Base>,
+    /// What HTTP/2 connections may have on their way.
+    pub windows: Windows,
     /// The command's trace.
     pub trace: TraceId,
     /// Owns every task.

@@ -35,6 +35,7 @@ pub(super) struct Watch {
     admitted: AtomicU64,
     over: AtomicU64,
     refused: OnceLock<Violation>,
+    late: OnceLock<&'static str>,
 }
 
 impl Watch {
@@ -48,6 +49,7 @@ impl Watch {
             admitted: AtomicU64::new(0),
             over: AtomicU64::new(0),
             refused: OnceLock::new(),
+            late: OnceLock::new(),
         })
     }
 
@@ -85,9 +87,22 @@ impl Watch {
         let _ = self.refused.set(violation);
     }
 
+    /// What the client was too late with, if that ends the connection. hyper keeps it to itself
+    /// where no request was ever begun.
+    pub(super) fn late(&self) -> Option<&'static str> {
+        self.late.get().copied()
+    }
+
     /// Why the connection ends, if the client's requests are the reason.
     pub(super) fn refused(&self) -> Option<Violation> {
         self.refused.get().copied()
+    }
+
+    /// Since when nothing was asked and nothing came; `None` while an exchange runs.
+    pub(super) fn quiet_since(&self) -> Option<Timestamp> {
+        let since = self.idle_since.load(Ordering::Relaxed);
+        let quiet = since.max(self.last_read.load(Ordering::Relaxed));
+        (self.in_flight.load(Ordering::Relaxed) == 0).then(|| Timestamp::from_micros(quiet))
     }
 
     pub(super) fn saw_read(&self, now: Timestamp) {
@@ -189,6 +204,7 @@ impl<IO> Guard<IO> {
                 return Poll::Pending;
             };
             if self.clock.now() >= deadline {
+                let _ = self.watch.late.set(what);
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, what));
             }
             let at = self.clock.instant(deadline);

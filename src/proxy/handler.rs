@@ -14,6 +14,7 @@ use super::outgoing::Outgoing;
 use super::pair::{Pair, SendError};
 use super::request_body::{self, RequestBody, SharedKept};
 use super::responder::Responder;
+use super::silence::silence;
 use super::ticket::{Head, Ticket};
 use crate::exchange::{MadeBy, Octets, Target, chain};
 use crate::tls::Protocol;
@@ -95,16 +96,14 @@ async fn ask(
         });
         pair.marks.expect_read();
         let sending = pair.send(request);
-        let outcome = match context.deadlines.upstream_idle {
-            None => sending.await,
-            Some(limit) => match tokio::time::timeout(limit, sending).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    let host = target.host();
-                    let why = format!("no response head from {host} for {limit:?}");
-                    return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &why).await;
-                }
-            },
+        let silence = silence(context.clock, context.deadlines.upstream_idle, kept.clone());
+        let outcome = tokio::select! {
+            outcome = sending => outcome,
+            limit = silence => {
+                let host = target.host();
+                let why = format!("no response head from {host} for {limit:?}");
+                return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &why).await;
+            }
         };
         match outcome {
             Ok(response) if odd(&response).is_some() => {
@@ -130,6 +129,13 @@ async fn ask(
                 lost = Some(pair);
             }
             Err(error) => {
+                // RFC 9110 section 15.5.9: it is the client that was too slow, not the upstream.
+                if let Some(slow) = request_body::too_slow(&error) {
+                    let mut response =
+                        answer::own(ticket, StatusCode::REQUEST_TIMEOUT, &slow).await;
+                    close_after(channel, &mut response);
+                    return response;
+                }
                 let why = format!("{} of {}", chain(&error), target.host());
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }

@@ -4,16 +4,16 @@
 //! answered with the reason, and no octet of the origin passes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::accept;
 use super::channel::{Channel, Destination, First, note_opened};
 use super::connection::{ClientIo, Connection, Dialled};
+use super::lasting::Next;
 use super::opening::Asked;
 use super::pair::UpstreamIo;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
-use super::serve;
+use super::room::Doing;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Mode, Phase, Target, chain};
 use crate::tls::{self, Protocol};
@@ -26,8 +26,11 @@ impl Connection {
         io: Prefixed<ClientIo>,
         (host, asked): (String, Asked),
         mut dialled: Dialled,
-    ) -> String {
+    ) -> Next {
+        let seat = &self.place.seat;
+        seat.does(Doing::Working);
         let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
+        seat.does(Doing::Opening(self.context.clock.now()));
         let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
         let mut client = self.client();
         client.sni = asked.server_name;
@@ -48,7 +51,7 @@ impl Connection {
         note_opened(&self.context, what, &target, &client, (journey, error));
         let tls = match accepted {
             Ok(tls) => tls,
-            Err(why) => return why,
+            Err(why) => return Next::Over(why),
         };
         let protocol = match client.alpn.as_deref() {
             Some("h2") => Protocol::H2,
@@ -63,7 +66,7 @@ impl Connection {
         };
         let target = match Target::new(&host, dialled.target.port()) {
             Ok(target) => target,
-            Err(error) => return error.to_string(),
+            Err(error) => return Next::Over(error.to_string()),
         };
         let destination = Destination::Tunnelled {
             target: dialled.target,
@@ -76,10 +79,9 @@ impl Connection {
         if let Some(upstream) = upstream
             && let Err(error) = channel.pair_with(&target, upstream).await
         {
-            return chain(&error);
+            return Next::Over(chain(&error));
         }
-        self.serving.store(true, Ordering::Relaxed);
-        serve::run(channel, tls, None).await
+        Next::Intercepted(channel, Box::new(tls))
     }
 
     /// The upstream handshake; a failure becomes the reason that every request is answered with.

@@ -9,8 +9,6 @@ mod answer;
 mod asked;
 mod body;
 mod channel;
-#[cfg(any(test, fuzzing))]
-pub mod check;
 mod connection;
 mod context;
 mod cutter;
@@ -20,6 +18,7 @@ mod guard;
 mod handler;
 mod headers;
 mod intercept;
+mod lasting;
 mod live;
 mod opening;
 mod outgoing;
@@ -29,16 +28,20 @@ mod policy;
 mod prefixed;
 mod request_body;
 mod responder;
+mod room;
 mod serve;
 mod sieve;
+mod silence;
 mod stall;
 mod tap;
 mod ticket;
 mod tunnel;
+mod windows;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -50,8 +53,10 @@ pub use live::{InFlight, Live, Passed};
 pub use policy::{Decision, Others, Policy};
 pub use responder::Responder;
 pub use stall::{Stall, Stalls};
+pub use windows::Windows;
 
 use connection::Connection;
+use room::Room;
 
 /// How long to wait after an accept that failed for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -61,6 +66,7 @@ pub struct Proxy {
     listener: TcpListener,
     context: Arc<Context>,
     entrance: Entrance,
+    places: usize,
 }
 
 impl Proxy {
@@ -70,7 +76,15 @@ impl Proxy {
             listener,
             context,
             entrance,
+            places: usize::MAX,
         }
+    }
+
+    /// Serves no more clients than that at once: the others wait, and the idle make room for them.
+    #[must_use]
+    pub const fn with_places(mut self, places: usize) -> Self {
+        self.places = places;
+        self
     }
 
     /// Where clients connect.
@@ -81,24 +95,36 @@ impl Proxy {
     /// Accepts until told to stop; returns once every connection's task is over.
     pub async fn run(self) {
         let context = &self.context;
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = context.stop.cancelled() => break,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let connection = Connection::new(context, peer);
-                    context.tasks.spawn(connection.run(stream, self.entrance));
-                }
-                Err(error) => {
-                    tracing::warn!(target: "modtape::connection", %error, "cannot accept");
-                    tokio::time::sleep(BACK_OFF).await;
-                }
-            }
+        tokio::select! {
+            never = self.accept() => match never {},
+            () = context.stop.cancelled() => {}
         }
         drop(self.listener);
         context.tasks.close();
         context.tasks.wait().await;
+    }
+
+    async fn accept(&self) -> std::convert::Infallible {
+        let context = &self.context;
+        let room = Room::new(self.places, context.clock);
+        let mut is_told = false;
+        loop {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(target: "modtape::connection", %error, "cannot accept");
+                    }
+                    tokio::time::sleep(BACK_OFF).await;
+                    continue;
+                }
+            };
+            is_told = false;
+            let id = context.next_connection.fetch_add(1, Ordering::Relaxed) + 1;
+            // One client waits here with a descriptor of its own, the others in the kernel.
+            let place = room.enter(id).await;
+            let connection = Connection::new(context, peer, (id, place));
+            context.tasks.spawn(connection.run(stream, self.entrance));
+        }
     }
 }

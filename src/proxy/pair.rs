@@ -20,13 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::context::{Context, Executor};
 use super::request_body::RequestBody;
 use super::tap::{Marks, Tap};
+use super::windows::{HTTP1_BUFFER, Share};
 use crate::tls::Protocol;
-
-/// Octets that an origin may send ahead on one stream: 25 MB over 40 ms need more than the 64 KiB
-/// of RFC 9113. Few streams that nobody reads must not stop the others, so the connection has many
-/// times that; what is really kept is bounded by what clients leave unread.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 
 /// The largest response head over HTTP/2, octets.
 const HEAD_LIMIT: u32 = 64 * 1024;
@@ -72,6 +67,7 @@ impl Pair {
         context: &Arc<Context>,
         io: UpstreamIo,
         protocol: Protocol,
+        share: &Share,
     ) -> Result<Arc<Self>, hyper::Error> {
         let marks = Marks::new(context.clock);
         let address = io.peer();
@@ -81,7 +77,9 @@ impl Pair {
         let sender = match protocol {
             Protocol::Http1 => {
                 let mut builder = http1::Builder::new();
-                builder.preserve_header_case(true);
+                builder
+                    .preserve_header_case(true)
+                    .max_buf_size(HTTP1_BUFFER);
                 let (sender, connection) = builder.handshake(io).await?;
                 context.spawn(async move {
                     // How it ended is told to the request that it carried.
@@ -93,8 +91,9 @@ impl Pair {
             Protocol::H2 => {
                 let mut builder = http2::Builder::new(Executor(Arc::clone(context)));
                 builder
-                    .initial_stream_window_size(STREAM_WINDOW)
-                    .initial_connection_window_size(CONNECTION_WINDOW)
+                    .initial_stream_window_size(share.stream())
+                    .initial_connection_window_size(share.connection())
+                    .max_send_buf_size(share.unsent())
                     .max_header_list_size(HEAD_LIMIT);
                 let (sender, connection) = builder.handshake(io).await?;
                 context.spawn(async move {

@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 
 use super::headers;
 use super::tap::{Marks, Slot};
+use crate::clock::Timestamp;
 use crate::recording::BodySink;
 
 /// Why a request body did not pass.
@@ -32,6 +33,9 @@ pub(super) struct Kept {
     sink: Option<BodySink>,
     whole: bool,
     sent: Option<Arc<Slot>>,
+    /// Since when the upstream takes no more of it; `None` while the client, or our disk, keeps us
+    /// waiting.
+    offered: Option<Timestamp>,
 }
 
 /// Shared with the handler, which asks for it when the exchange ends.
@@ -60,7 +64,11 @@ impl RequestBody {
         limit: Duration,
     ) -> (Self, SharedKept) {
         let kept = SharedKept::default();
-        lock(&kept).sink = sink;
+        *lock(&kept) = Kept {
+            sink,
+            offered: Some(marks.now()),
+            ..Kept::default()
+        };
         let passing = Passing {
             incoming,
             is_h2,
@@ -89,13 +97,17 @@ impl Passing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let mut kept = lock(&self.kept);
-        if let Some(sink) = &mut kept.sink {
-            ready!(sink.poll_ready(cx));
+        if let Some(sink) = &mut kept.sink
+            && sink.poll_ready(cx).is_pending()
+        {
+            kept.offered = None;
+            return Poll::Pending;
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             if let Some(sink) = &mut kept.sink {
                 sink.idle();
             }
+            kept.offered = None;
             let limit = self.limit;
             let timer = &mut self.timer;
             ready!(
@@ -107,6 +119,7 @@ impl Passing {
             return Poll::Ready(Some(Err(RequestBodyError::Idle(self.limit))));
         };
         self.timer = None;
+        kept.offered = Some(self.marks.now());
         let frame = match frame {
             // A reset with NO_ERROR looks like an end, and over HTTP/2 END_STREAM tells them apart.
             None if self.is_h2 && !self.incoming.is_end_stream() => {
@@ -161,6 +174,23 @@ impl Body for RequestBody {
             Self::Passing(passing) => passing.incoming.size_hint(),
         }
     }
+}
+
+/// The client's slowness, if it is what ended a request.
+pub(super) fn too_slow(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| match cause.downcast_ref() {
+        Some(slow @ RequestBodyError::Idle(_)) => Some(slow.to_string()),
+        _ => None,
+    })
+}
+
+/// Since when it is the upstream's turn: all of the body left, or it takes no more of what there is.
+/// `None` while the client keeps us waiting.
+pub(super) fn upstreams_turn(kept: &SharedKept) -> Option<Timestamp> {
+    let kept = lock(kept);
+    let sent = kept.sent.as_ref().and_then(|slot| slot.stamp());
+    sent.or(kept.offered)
 }
 
 /// When the last of a request body left, once it has.

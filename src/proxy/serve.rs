@@ -17,6 +17,7 @@ use super::channel::Channel;
 use super::context::Executor;
 use super::guard::Guard;
 use super::handler;
+use super::windows::HTTP1_BUFFER;
 use crate::exchange::chain;
 use crate::tls::Protocol;
 
@@ -81,6 +82,7 @@ where
                 .preserve_header_case(true)
                 .auto_date_header(false)
                 .header_read_timeout(None)
+                .max_buf_size(HTTP1_BUFFER)
                 .serve_connection(io, service)
         ),
         Protocol::H2 => drive!(
@@ -88,12 +90,16 @@ where
                 .auto_date_header(false)
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEAD_LIMIT)
+                .initial_stream_window_size(channel.share.stream())
+                .initial_connection_window_size(channel.share.stream())
+                .max_send_buf_size(channel.share.unsent())
                 .serve_connection(io, service)
         ),
     };
-    match channel.watch().refused() {
-        Some(violation) => format!("a request was refused: {violation}"),
-        None => why,
+    match (channel.watch().refused(), channel.watch().late()) {
+        (Some(violation), _) => format!("a request was refused: {violation}"),
+        (None, Some(late)) => late.to_owned(),
+        (None, None) => why,
     }
 }
 

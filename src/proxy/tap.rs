@@ -36,6 +36,7 @@ pub(super) struct Marks {
     written_bytes: AtomicU64,
     first_read: AtomicU64,
     last_read: AtomicU64,
+    last_write: AtomicU64,
     // A std Mutex: held for a push or a drain, never across an await.
     awaiting_write: Mutex<Vec<Arc<Slot>>>,
 }
@@ -48,6 +49,7 @@ impl Marks {
             written_bytes: AtomicU64::new(0),
             first_read: AtomicU64::new(NEVER),
             last_read: AtomicU64::new(NEVER),
+            last_write: AtomicU64::new(0),
             awaiting_write: Mutex::default(),
         })
     }
@@ -94,22 +96,23 @@ impl Marks {
         }
     }
 
-    /// When a write begins, if somebody wants its stamp. The peer may answer before a write returns,
-    /// and on a busy machine it often does: what it takes would seem to be ours.
-    fn write_begins(&self) -> Option<Timestamp> {
-        let awaiting = self
-            .awaiting_write
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        (!awaiting.is_empty()).then(|| self.clock.now())
+    /// The last read or write; when the clock started if there was none.
+    pub(super) fn last_passed(&self) -> Timestamp {
+        let written = Timestamp::from_micros(self.last_write.load(Ordering::Relaxed));
+        self.last_read().map_or(written, |read| read.max(written))
     }
 
-    fn saw_write(&self, bytes: usize, began: Option<Timestamp>) {
+    /// The present instant of the clock that the stamps are of.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Counts a write that began at `began`. Not its return: the peer may answer before that, and
+    /// on a busy machine it often does, so that what it takes would seem to be ours.
+    fn saw_write(&self, bytes: usize, began: Timestamp) {
         self.written_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
-        let Some(began) = began else {
-            return;
-        };
+        self.last_write.store(began.as_micros(), Ordering::Relaxed);
         let mut awaiting = self
             .awaiting_write
             .lock()
@@ -160,7 +163,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let began = self.marks.write_begins();
+        let began = self.marks.now();
         let bytes = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
         self.marks.saw_write(bytes, began);
         Poll::Ready(Ok(bytes))
@@ -171,7 +174,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let began = self.marks.write_begins();
+        let began = self.marks.now();
         let bytes = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
         self.marks.saw_write(bytes, began);
         Poll::Ready(Ok(bytes))

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use super::context::Context;
 use super::tap::Marks;
+use crate::clock::Clock;
 
 /// Octets on their way, each direction. Larger ones save little (they wait in the kernel anyway),
 /// and an idle tunnel keeps both.
@@ -27,7 +28,7 @@ pub(super) async fn relay(
             Ok(_) => String::from("both sides closed"),
             Err(error) => error.to_string(),
         },
-        () = idle(marks, context.deadlines.tunnel_idle) => {
+        () = idle(context.clock, marks, context.deadlines.tunnel_idle) => {
             format!("nothing passed for {:?}", context.deadlines.tunnel_idle)
         }
         () = context.stop.cancelled() => String::from("modtape stopped"),
@@ -35,14 +36,14 @@ pub(super) async fn relay(
 }
 
 /// Returns once no octet has passed for `limit`.
-async fn idle(marks: &Marks, limit: Duration) {
-    let mut seen = marks.bytes();
+async fn idle(clock: Clock, marks: &Marks, limit: Duration) {
+    // Before the first octet it is the tunnel's own beginning that counts.
+    let began = clock.now();
     loop {
-        tokio::time::sleep(limit).await;
-        let now = marks.bytes();
-        if now == seen {
+        let deadline = marks.last_passed().max(began) + limit;
+        if clock.now() >= deadline {
             return;
         }
-        seen = now;
+        tokio::time::sleep_until(clock.instant(deadline)).await;
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use rustix::process::{Resource, getrlimit};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::PollSemaphore;
@@ -27,6 +28,18 @@ const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Octets that one body may add at once: a part of the queue, so that no body waits for ever.
 const CHUNK_LIMIT: usize = 256 * 1024;
+
+/// How many body files are open at once at most. A file is opened anew where its turn was taken, so
+/// that any number of bodies may be on their way.
+pub fn most_open() -> u64 {
+    let limit = getrlimit(Resource::Nofile).current;
+    // Opening anew costs little, but a descriptor costs nothing where there are plenty.
+    if limit.is_none_or(|limit| limit >= 1024) {
+        64
+    } else {
+        8
+    }
+}
 
 /// Takes bodies; cheap to clone. The thread ends with the last clone.
 #[derive(Clone)]
@@ -236,6 +249,37 @@ mod tests {
         drop(dropped);
         pass(&store, &octets, 1 << 16).await.unwrap();
         assert_eq!(files(temp.path()).len(), 1);
+    }
+
+    /// Descriptors of this process that lead below `dir`.
+    fn open_below(dir: &Path) -> usize {
+        let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.filter(|target| target.starts_with(dir)).count()
+    }
+
+    #[tokio::test]
+    async fn more_bodies_than_descriptors_are_kept_whole() {
+        const PARTS: usize = 3;
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        let bodies = most_open() as usize + 20;
+        let part = |body: usize, part: usize| vec![(body * PARTS + part) as u8; INLINE_LIMIT];
+        let mut sinks: Vec<_> = (0..bodies).map(|_| store.sink()).collect();
+        for number in 0..PARTS {
+            for (body, sink) in sinks.iter_mut().enumerate() {
+                poll_fn(|cx| sink.poll_ready(cx)).await;
+                sink.push(&Bytes::from(part(body, number)));
+            }
+        }
+        for (body, sink) in sinks.into_iter().enumerate() {
+            let kept = sink.finish().await.unwrap();
+            let octets: Vec<_> = (0..PARTS).flat_map(|number| part(body, number)).collect();
+            assert_eq!(kept.sha256, Hex(Sha256::digest(&octets).into()), "{body}");
+            assert!(kept.kept, "{body}");
+            assert!(open_below(temp.path()) <= most_open() as usize, "{body}");
+        }
+        assert_eq!(files(temp.path()).len(), bodies);
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ mod framing;
 mod har;
 mod hostile;
 mod http2;
+mod limits;
 mod misuse;
 mod phases;
 mod reach;

@@ -15,7 +15,9 @@ use tokio_util::task::TaskTracker;
 use crate::ca::{self, CertificateAuthority, Leafs, Scope};
 use crate::clock::Clock;
 use crate::exchange::Hex;
-use crate::proxy::{Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder};
+use crate::proxy::{
+    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Windows,
+};
 use crate::recording::Recording;
 use crate::redact::Redactor;
 use crate::replay::Replay;
@@ -95,6 +97,7 @@ fn context(
         recorder: None,
         redactor: Redactor::off(),
         live: Live::new(clock),
+        windows: Windows::default(),
         trace: Hex(tls::random()),
         tasks: TaskTracker::new(),
         stop: stop.clone(),

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::super::recorder::Durability;
 use super::super::sync::{Syncer, sync_dir};
+use super::most_open;
 use crate::exchange::{Digest, Hex};
 
 /// What the thread is told.
@@ -42,6 +43,8 @@ pub(super) fn start(
         keep,
         syncer,
         open: HashMap::new(),
+        turn: 0,
+        most_open: most_open(),
     };
     std::thread::Builder::new()
         .name("bodies".into())
@@ -56,12 +59,33 @@ struct Writer {
     keep: bool,
     syncer: Option<Syncer>,
     open: HashMap<u64, Open>,
+    turn: u64,
+    most_open: u64,
 }
 
 struct Open {
-    file: io::Result<Option<(File, PathBuf)>>,
+    file: io::Result<Option<Temporary>>,
     hasher: Sha256,
     bytes: u64,
+}
+
+/// A file that has no name yet.
+struct Temporary {
+    path: PathBuf,
+    /// `None` while others use the descriptor.
+    file: Option<File>,
+    /// The chunk that it was written to with, of all chunks.
+    turn: u64,
+}
+
+impl Temporary {
+    fn file(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => open(&self.path, OpenOptions::new().append(true))?,
+        };
+        Ok(self.file.insert(file))
+    }
 }
 
 impl Writer {
@@ -75,12 +99,12 @@ impl Writer {
                 Job::Finish(key, reply) => {
                     if let Some(open) = self.open.remove(&key) {
                         // The exchange was given up meanwhile: nobody listens.
-                        let _ = reply.send(self.finish(open));
+                        let _ = reply.send(self.finish(key, open));
                     }
                 }
                 Job::Discard(key) => {
                     if let Some(Open {
-                        file: Ok(Some((_, path))),
+                        file: Ok(Some(Temporary { path, .. })),
                         ..
                     }) = self.open.remove(&key)
                     {
@@ -92,7 +116,9 @@ impl Writer {
     }
 
     fn chunk(&mut self, key: u64, chunk: &Bytes) {
-        let (dir, keep) = (&self.dir, self.keep);
+        self.turn += 1;
+        self.make_room(key);
+        let (dir, keep, turn) = (&self.dir, self.keep, self.turn);
         let open = self.open.entry(key).or_insert_with(|| Open {
             file: if keep {
                 create(dir, key).map(Some)
@@ -104,26 +130,50 @@ impl Writer {
         });
         open.hasher.update(chunk);
         open.bytes += chunk.len() as u64;
-        if let Ok(Some((file, path))) = &mut open.file
-            && let Err(error) = file.write_all(chunk)
-        {
-            // The room that the half of it takes is better used by others.
-            let _ = fs::remove_file(path);
-            open.file = Err(error);
+        if let Ok(Some(temporary)) = &mut open.file {
+            temporary.turn = turn;
+            if let Err(error) = temporary.file().and_then(|file| file.write_all(chunk)) {
+                // The room that the half of it takes is better used by others.
+                let _ = fs::remove_file(&temporary.path);
+                open.file = Err(error);
+            }
         }
     }
 
-    fn finish(&self, open: Open) -> Stored {
+    /// Closes the file whose turn is longest ago, if `key` needs a descriptor and all are taken.
+    fn make_room(&mut self, key: u64) {
+        let is_open = |open: &Open| matches!(&open.file, Ok(Some(file)) if file.file.is_some());
+        if self.open.get(&key).is_some_and(is_open) {
+            return;
+        }
+        let taken = self.open.values_mut().filter(|open| is_open(open));
+        let mut taken: Vec<_> = taken
+            .filter_map(|open| open.file.as_mut().ok()?.as_mut())
+            .collect();
+        if taken.len() as u64 >= self.most_open
+            && let Some(oldest) = taken.iter_mut().min_by_key(|file| file.turn)
+        {
+            oldest.file = None;
+        }
+    }
+
+    fn finish(&mut self, key: u64, open: Open) -> Stored {
         let sha256 = Hex(open.hasher.finalize().into());
         let kept = open.file.and_then(|file| match file {
             None => Ok(false),
-            Some((file, path)) => {
-                let published = self.publish(file, &path, sha256);
+            Some(mut temporary) => {
+                self.make_room(key);
+                let published = temporary.file().map(|_| ());
+                let Temporary { path, file, .. } = temporary;
+                let published = published.and_then(|()| match file {
+                    Some(file) => self.publish(file, &path, sha256).map(|()| true),
+                    None => Ok(false),
+                });
                 if published.is_err() {
                     // It may stand under its name already; under its own it is in the way.
                     let _ = fs::remove_file(&path);
                 }
-                published.map(|()| true)
+                published
             }
         });
         Stored {
@@ -168,12 +218,16 @@ impl Writer {
     }
 }
 
-fn create(dir: &Path, key: u64) -> io::Result<(File, PathBuf)> {
+fn create(dir: &Path, key: u64) -> io::Result<Temporary> {
     let path = dir.join(format!(".{}-{key}", std::process::id()));
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    Ok((file, path))
+    let file = open(&path, OpenOptions::new().write(true).create_new(true))?;
+    Ok(Temporary {
+        path,
+        file: Some(file),
+        turn: 0,
+    })
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.mode(0o600).open(path)
 }

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -84,7 +84,21 @@ impl Client {
     }
 
     async fn try_open(addr: SocketAddr) -> io::Result<Self> {
-        let stream = within(TcpStream::connect(addr)).await?;
+        Self::open_on(socket_for(addr), addr).await
+    }
+
+    /// The same with a kernel that takes little ahead: a client that stops reading is felt soon.
+    pub async fn open_narrow(addr: SocketAddr) -> Self {
+        let socket = socket_for(addr);
+        socket
+            .set_recv_buffer_size(16 << 10)
+            .expect("a socket can be set");
+        let opened = Self::open_on(socket, addr).await;
+        opened.expect("something listens there")
+    }
+
+    async fn open_on(socket: TcpSocket, addr: SocketAddr) -> io::Result<Self> {
+        let stream = within(socket.connect(addr)).await?;
         stream.set_nodelay(true)?;
         let (stream, host) = (Box::new(stream), addr.to_string());
         Ok(Self {
@@ -208,6 +222,12 @@ impl Client {
         within(Session::begin(self.stream, is_h2, scheme, &self.host)).await
     }
 
+    /// The stream itself; what was read ahead of a head must be none.
+    pub fn into_stream(self) -> Box<dyn Stream> {
+        assert!(self.buffer.is_empty(), "{:?}", self.buffer);
+        self.stream
+    }
+
     /// Writes raw bytes.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         within(async {
@@ -249,11 +269,6 @@ impl Client {
         let mut bytes = std::mem::take(&mut self.buffer);
         let ended = within(self.stream.read_to_end(&mut bytes)).await.map(drop);
         (bytes, ended)
-    }
-
-    /// The stream itself, for a test that reads and writes at the same time.
-    pub fn into_stream(self) -> Box<dyn Stream> {
-        self.stream
     }
 
     /// Ends the sending side (TLS: `close_notify`, then FIN).
@@ -303,6 +318,18 @@ impl Hello {
         }
     }
 
+    /// The octets of such a ClientHello.
+    pub fn octets(&self) -> Vec<u8> {
+        let name = ServerName::try_from(self.name.clone()).expect("a host's name");
+        let session = rustls::ClientConnection::new(Arc::new(self.config()), name);
+        let mut octets = Vec::new();
+        session
+            .expect("a usable configuration")
+            .write_tls(&mut octets)
+            .expect("a vector takes all");
+        octets
+    }
+
     /// The same, for a handshake that a test drives itself.
     pub fn config(&self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
@@ -334,6 +361,14 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
         Ok(output) => output,
         Err(_) => panic!("nothing happened for {LIMIT:?}"),
     }
+}
+
+fn socket_for(addr: SocketAddr) -> TcpSocket {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    socket.expect("a socket")
 }
 
 fn content_length(head: &str) -> usize {

@@ -10,7 +10,7 @@ use modtape::ca::{CertificateAuthority, Leafs, Scope, to_pem};
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Hex;
 use modtape::proxy::{
-    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder,
+    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Windows,
 };
 use modtape::recording::format::{Event, FORMAT_VERSION, Open};
 use modtape::recording::{Durability, Journal, Recording, create};
@@ -91,6 +91,7 @@ impl Inside {
             redactor: Redactor::new([7; 32]),
             live: Live::new(clock),
             bases: Vec::new(),
+            windows: Windows::default(),
             trace: Hex([1; 16]),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -32,6 +32,7 @@ mod log;
 mod network;
 mod origin;
 mod parent;
+mod process;
 mod raw;
 mod recorder;
 mod rules;
@@ -54,8 +55,9 @@ pub use self::{
     network::alone,
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
+    process::Process,
     raw::{RawOrigin, Step},
-    recorder::{Recorded, Recorder, exchanges, own_root, records},
+    recorder::{Recorded, Recorder, Wrapping, exchanges, own_root, records},
     rules::Rule,
     sandbox::{Output, Sandbox, run},
     session::{Ended, Response, Session},

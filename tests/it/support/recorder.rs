@@ -8,8 +8,9 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use modtape::clock::Timestamp;
 use modtape::exchange::{Exchange, Opened};
@@ -19,7 +20,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::client::{Client, Hello, LIMIT};
 use super::origin::Origin;
-use super::sandbox::{Output, Sandbox, collect, deliver};
+use super::process::Process;
+use super::sandbox::{Output, Sandbox, collect, deliver, modtape};
 use super::session::Session;
 
 /// A running recorder; dropped, it and its command are killed.
@@ -31,6 +33,31 @@ pub struct Recorder {
     dir: PathBuf,
     stderr: Option<Receiver<Option<Vec<u8>>>>,
     sandbox: Option<Sandbox>,
+}
+
+/// Under which circumstances a recorder runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wrapping {
+    /// Writes a HAR when it closes, as it does for users.
+    pub har: bool,
+    /// Both limits of its descriptors.
+    pub descriptors: Option<u32>,
+}
+
+impl Wrapping {
+    fn modtape(&self, sandbox: &Sandbox) -> Command {
+        let mut args = vec!["record", "-o", "one"];
+        if !self.har {
+            args.push("--no-har");
+        }
+        let Some(limit) = self.descriptors else {
+            return sandbox.modtape(args);
+        };
+        let mut command = sandbox.command("/bin/sh");
+        command.args(["-c", "ulimit -n $0 && exec \"$@\""]);
+        command.arg(limit.to_string()).arg(modtape()).args(args);
+        command
+    }
 }
 
 /// What a recorder left behind.
@@ -54,8 +81,18 @@ impl Recorder {
 
     /// Trusts the roots in `root_pem` upstream; where it connects to is said by `flags`.
     pub fn trusting(root_pem: &Path, flags: &[&str]) -> Self {
+        Self::wrapped(root_pem, flags, &Wrapping::default())
+    }
+
+    /// As [`Self::to`], under other circumstances.
+    pub fn to_wrapped(origin: &Origin, wrapping: &Wrapping) -> Self {
+        let everywhere = format!("--connect-to=::127.0.0.1:{}", origin.addr().port());
+        Self::wrapped(origin.root_pem_path(), &[&everywhere], wrapping)
+    }
+
+    fn wrapped(root_pem: &Path, flags: &[&str], wrapping: &Wrapping) -> Self {
         let sandbox = Sandbox::new();
-        let mut command = sandbox.modtape(["record", "-o", "one", "--no-har"]);
+        let mut command = wrapping.modtape(&sandbox);
         command.arg("--upstream-ca").arg(root_pem).args(flags);
         command.args(["--", "/bin/sh", "-c", SCRIPT]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -113,14 +150,15 @@ impl Recorder {
         Client::session(self.proxy, &self.hello(host)).await
     }
 
+    /// The recorder's process.
+    pub fn process(&self) -> Process {
+        let child = self.child.as_ref().expect("it runs until it is finished");
+        Process(child.id())
+    }
+
     /// The most memory that the recorder's process has ever had, in KiB (`VmHWM`).
     pub fn peak_rss_kib(&self) -> u64 {
-        let child = self.child.as_ref().expect("it runs until it is finished");
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
-        let status = status.expect("a running process has a status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
-        peak.and_then(|kib| kib.parse().ok()).expect("a number")
+        self.process().peak_rss_kib()
     }
 
     /// Ends the command, waits for the recorder, and opens what it recorded.
@@ -136,7 +174,7 @@ impl Recorder {
         let mut child = self.child.take().expect("it is finished once");
         let group = Pid::from_child(&child);
         let status = deliver(move || child.wait());
-        let Ok(status) = status.recv_timeout(LIMIT) else {
+        let Ok(status) = status.recv_timeout(END_LIMIT) else {
             kill_process_group(group, Signal::KILL).expect("the group is not reaped yet");
             panic!("modtape did not end: {}", self.said());
         };
@@ -224,6 +262,9 @@ pub fn records(recording: &Recording) -> Vec<(Timestamp, Event)> {
     let records = lines.map(|line| Record::parse_line(line).expect("the journal is whole"));
     records.map(|record| (record.t_us, record.event)).collect()
 }
+
+/// How long a recorder may take to close what thousands of exchanges left.
+const END_LIMIT: Duration = Duration::from_secs(180);
 
 /// Tells what it was given and ends with its input.
 const SCRIPT: &str = r#"echo "$HTTPS_PROXY"; echo "$SSL_CERT_FILE"; exec cat >/dev/null"#;

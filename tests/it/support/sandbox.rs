@@ -116,7 +116,7 @@ impl Sandbox {
 
     /// The modtape of this build, with that environment only.
     pub fn modtape<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_modtape"));
+        let mut command = self.command(modtape());
         command.args(args);
         command
     }
@@ -144,6 +144,12 @@ impl Drop for Sandbox {
         // The go command writes its module cache read-only.
         make_writable(self.path());
     }
+}
+
+/// The modtape that is tested: of this build, or the one that `MODTAPE_BIN` names.
+pub(super) fn modtape() -> PathBuf {
+    let ours = || env!("CARGO_BIN_EXE_modtape").into();
+    env::var_os("MODTAPE_BIN").map_or_else(ours, PathBuf::from)
 }
 
 /// Runs a command to its end and collects its output.

@@ -1,0 +1,78 @@
+//! ProcessLimits of this process that we change for ourselves, and that the command gets as they were.
+//!
+//! Descriptors: a client takes two, one for each leg, and 1,024 are soon gone. The hard limit costs
+//! nothing, but a command that uses select(2) must not inherit it: the old soft limit is there for
+//! such. Core files: ours could hold a key; the command's cannot.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors that stay ours whatever clients do: the journal and what is written at close, names
+/// that are resolved, addresses that are raced, whoever was accepted and waits for a place.
+const RESERVE: u64 = 16;
+
+/// The limits of this process, as they were.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessLimits {
+    descriptors: Rlimit,
+    core: Rlimit,
+}
+
+impl ProcessLimits {
+    /// As they are.
+    pub fn now() -> Self {
+        Self {
+            descriptors: getrlimit(Resource::Nofile),
+            core: getrlimit(Resource::Core),
+        }
+    }
+
+    /// Raises our soft limit of descriptors to the hard one.
+    pub fn raise_descriptors(&self) {
+        let maximum = self.descriptors.maximum;
+        let raised = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        // Refused (macOS, where the hard limit may be more than the kernel gives): it stays.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+
+    /// How many clients may be served at once if each takes `each` and `others` are needed beside.
+    pub fn clients(&self, each: u64, others: u64) -> usize {
+        let Some(limit) = getrlimit(Resource::Nofile).current else {
+            return usize::MAX;
+        };
+        let open = std::fs::read_dir("/dev/fd").map_or(RESERVE, |entries| entries.count() as u64);
+        let free = limit.saturating_sub(open + others + RESERVE);
+        usize::try_from(free / each.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Runs `start` under these limits: what it starts inherits them.
+    pub(super) fn inherited<T>(&self, start: impl FnOnce() -> T) -> T {
+        let ours = Self::now();
+        self.set();
+        let started = start();
+        ours.set();
+        started
+    }
+
+    /// Where one cannot be set the other still is.
+    fn set(&self) {
+        let _ = setrlimit(Resource::Nofile, self.descriptors);
+        let _ = setrlimit(Resource::Core, self.core);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_get_what_is_left_and_never_all() {
+        let limits = ProcessLimits::now();
+        let one = limits.clients(1, 0);
+        assert!(one > limits.clients(2, 0));
+        assert!(one - limits.clients(1, 10) >= 10);
+        assert_eq!(limits.clients(1, u64::MAX / 2), 0);
+    }
+}

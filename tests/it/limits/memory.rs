@@ -1,0 +1,132 @@
+//! Memory does not grow with bodies, with their number, or with readers that take their time.
+
+use std::future::poll_fn;
+
+use super::*;
+
+/// The bound for one command, whatever it fetches.
+const ONE_COMMAND_KIB: u64 = 40 << 10;
+
+/// The bound with two hundred readers that do not read.
+const SLOW_READERS_KIB: u64 = 96 << 10;
+
+#[tokio::test]
+async fn a_large_body_passes_in_little_memory() {
+    let bytes = count(500_000_000, 5_000_000_000) as u64;
+    let origin = Origin::builder(files())
+        .rule(Rule::any().generated(bytes))
+        .start();
+    let recorder = Recorder::to(&origin, &[]);
+    // HTTP/2 is the one whose windows could hold it.
+    let answer = session(&recorder, Alpn::Http2).await.get("/a").await;
+    let answer = answer.expect("a head");
+    assert_eq!((answer.body_bytes, &answer.ended), (bytes, &Ended::Clean));
+    let peak = recorder.peak_rss_kib();
+    eprintln!("{bytes} octets: peak RSS {peak} KiB");
+    assert!(peak < ONE_COMMAND_KIB, "{peak} KiB");
+    let recorded = recorder.finish().await;
+    let digest = recorded.only().end().and_then(|end| end.body.clone());
+    let digest = digest.map(|body| body.sha256.to_string());
+    assert_eq!(digest, Some(answer.body_sha256));
+}
+
+#[tokio::test]
+async fn ten_thousand_exchanges_and_their_close_pass_in_little_memory() {
+    const CONNECTIONS: usize = 4;
+    let each = count(2_000, 10_000) / CONNECTIONS;
+    let origin = Origin::builder(files())
+        .rule(Rule::any().status(200).generated(4_000))
+        .start();
+    let wrapping = Wrapping {
+        har: true,
+        ..Wrapping::default()
+    };
+    let recorder = Recorder::to_wrapped(&origin, &wrapping);
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CONNECTIONS {
+        let mut session = session(&recorder, BOTH[client % 2]).await;
+        clients.spawn(async move {
+            for number in 0..each {
+                let path = format!("/golang.org/x/m{client}/@v/v1.0.{number}.zip");
+                let answer = session.get(&path).await.expect("an answer");
+                assert!(answer.is_whole_ok(), "{answer:?}");
+            }
+        });
+    }
+    clients.join_all().await;
+    let peak = recorder.process().watch_peak();
+    let recorded = recorder.finish().await;
+    let peak = peak.recv().expect("it has ended");
+    eprintln!("{} exchanges: peak RSS {peak} KiB", CONNECTIONS * each);
+    assert_eq!(recorded.recording.rows().len(), CONNECTIONS * each);
+    assert!(recorded.recording.dir().join("session.har").is_file());
+    assert!(peak < ONE_COMMAND_KIB, "{peak} KiB");
+}
+
+/// An HTTP/2 client with windows like go's, which reads no octet once it has the head of a large
+/// answer: not even its socket.
+async fn reader_that_stops(recorder: &Recorder) -> impl Drop + use<> {
+    let hello = recorder.hello(HOST).alpn(Alpn::Http2);
+    let connected = Client::open_narrow(recorder.proxy())
+        .await
+        .connect(&format!("{HOST}:443"), &[])
+        .await;
+    let client = connected.client.handshake(&hello).await;
+    let stream = client.expect("a handshake").into_stream();
+    let (mut sender, mut connection) = h2::client::Builder::new()
+        .initial_window_size(4 << 20)
+        .initial_connection_window_size(1 << 30)
+        .handshake::<_, bytes::Bytes>(stream)
+        .await
+        .expect("HTTP/2 begins");
+    let request = http::Request::get(format!("https://{HOST}/large"));
+    let request = request.body(()).expect("a request");
+    let (response, _) = sender.send_request(request, true).expect("it is open");
+    let response = within(async {
+        tokio::select! {
+            response = response => response.expect("a head"),
+            ended = poll_fn(|context| std::pin::Pin::new(&mut connection).poll(context)) => {
+                panic!("{ended:?}")
+            }
+        }
+    })
+    .await;
+    Held {
+        _all: (response, sender, connection),
+    }
+}
+
+/// Keeps what it holds as it is.
+struct Held<T> {
+    _all: T,
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {}
+}
+
+#[tokio::test]
+async fn two_hundred_readers_that_do_not_read_take_little_memory() {
+    const READERS: usize = 200;
+    take_descriptors();
+    let origin = Origin::builder(files())
+        .rule(clock_rule())
+        .rule(Rule::any().status(200).generated(100_000_000))
+        .start();
+    let recorder = Recorder::to(&origin, &[]);
+    let mut other = session(&recorder, Alpn::Http1).await;
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(reader_that_stops(&recorder).await);
+    }
+    let sent = settled(&mut other, || sent(&origin)).await;
+    let peak = recorder.peak_rss_kib();
+    eprintln!(
+        "{READERS} readers, {} MB sent: peak RSS {peak} KiB",
+        sent / 1_000_000
+    );
+    assert!(sent < 100_000_000 * READERS as u64 / 4, "{sent}");
+    assert!(peak < SLOW_READERS_KIB, "{peak} KiB");
+    drop((readers, other));
+    recorder.finish().await;
+}
