@@ -1,7 +1,6 @@
 //! What recording and replaying share: a listener, a private authority, and a command between.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -9,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod ends;
+
+use self::ends::{Ends, lifetime, not_run, outlived, until_end};
 use super::Failure;
 use super::advice::Advise as _;
 use super::console::Console;
@@ -23,9 +24,7 @@ use super::runtime::{self, Announcement, Running};
 use super::settings::Variables;
 use super::trace::{continued, traceparent};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
-use crate::child::{
-    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, SpawnError,
-};
+use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits};
 use crate::cli::{Global, RunArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Hex, SpanId, TraceId};
@@ -36,15 +35,6 @@ use crate::proxy::{
 use crate::recording::{Recorder, bodies};
 use crate::redact::Redactor;
 use crate::tls::{self, RootSources, Roots};
-
-/// How long the authority of a wrapped command lives, unless `--timeout` says that it may run longer.
-const LIFETIME_OF_A_COMMAND: Duration = Duration::from_secs(24 * 3600);
-
-/// How long it lives when other terminals use it.
-const LIFETIME_WITHOUT: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// How long it lives at most, whatever `--timeout` says.
-const LIFETIME_AT_MOST: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// A bound listener and everything that a command needs to trust it.
 pub(super) struct Session {
@@ -330,103 +320,6 @@ impl Session {
             next_exchange: AtomicU64::new(0),
             next_connection: AtomicU64::new(0),
         })
-    }
-}
-
-/// How long the authority lives: no shorter than the run may take.
-fn lifetime(is_alone: bool, timeout: Option<Duration>) -> Duration {
-    let usual = if is_alone {
-        LIFETIME_WITHOUT
-    } else {
-        LIFETIME_OF_A_COMMAND
-    };
-    timeout.map_or(usual, |timeout| timeout.clamp(usual, LIFETIME_AT_MOST))
-}
-
-/// Says so when a run outlives its authority: its clients would only speak of a certificate.
-async fn outlived(global: &Global, lifetime: Duration) -> Infallible {
-    tokio::time::sleep(lifetime).await;
-    let hours = lifetime.as_secs() / 3600;
-    super::terminal::warn(
-        global,
-        format!(
-            "this run's root has ended after {hours} h: no new connection will be trusted; \
-             start again, with --timeout for a longer one"
-        ),
-    );
-    std::future::pending().await
-}
-
-/// Runs the command, or waits for a signal where there is none.
-async fn until_end(
-    command: &child::Command,
-    ends: Option<Ends>,
-    live: &Live,
-    clock: Clock,
-) -> Result<Outcome, Failure> {
-    let mut in_flight = Vec::new();
-    let mut in_flight_at = Timestamp::default();
-    let mut interrupted = |_| {
-        in_flight = live.in_flight();
-        in_flight_at = live.now();
-    };
-    let (code, interruption) = if let Some(ends) = ends {
-        let interruption = ends.heard(command.timeout).await;
-        interrupted(interruption);
-        (None, Some(interruption))
-    } else {
-        let end = child::run(command, &mut interrupted).await;
-        let end = end.map_err(not_run)?;
-        (Some(end.code), end.interruption)
-    };
-    Ok(Outcome {
-        code,
-        in_flight,
-        in_flight_at,
-        interruption,
-        wall_us: clock.now().as_micros(),
-    })
-}
-
-/// The exit codes of GNU env(1).
-fn not_run(error: SpawnError) -> Failure {
-    let code = match &error {
-        SpawnError::NotFound { .. } | SpawnError::NoInterpreter { .. } => 127,
-        SpawnError::NotExecutable { .. } => 126,
-        SpawnError::Signals(_) => 125,
-    };
-    Failure::new(code, anyhow!(error))
-}
-
-/// What ends a session without a command.
-struct Ends {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Ends {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn heard(mut self, timeout: Option<Duration>) -> Interruption {
-        let timed_out = async {
-            match timeout {
-                Some(timeout) => tokio::time::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => Interruption::Interrupt,
-            _ = self.terminate.recv() => Interruption::Terminate,
-            _ = self.hang_up.recv() => Interruption::Terminate,
-            () = timed_out => Interruption::Timeout,
-        }
     }
 }
 

@@ -130,6 +130,8 @@ mod tests {
         let target = |text: &str| Ok(text.parse::<Target>().unwrap());
         assert_eq!(named("/p", Some("A.example")), target("a.example:443"));
         assert_eq!(named("https://b.example:1/p", None), target("b.example:1"));
+        // RFC 3986 section 3.2.3: an empty port is the scheme's.
+        assert_eq!(named("/p", Some("a.example:")), target("a.example:443"));
         let same = named("https://a.example/p", Some("A.example.:443"));
         assert_eq!(same, target("a.example:443"));
         for (uri, host) in [
@@ -137,7 +139,6 @@ mod tests {
             ("/p", Some("")),
             ("/p", Some("a b")),
             ("/p", Some("b@a.example")),
-            ("/p", Some("a.example:")),
             ("/p", Some("a.example:0x50")),
             ("/p", Some("a.example:65979")),
             ("/p", Some("a.example, b.example")),
