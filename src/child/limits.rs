@@ -43,8 +43,7 @@ impl ProcessLimits {
             return usize::MAX;
         };
         let open = std::fs::read_dir("/dev/fd").map_or(RESERVE, |entries| entries.count() as u64);
-        let free = limit.saturating_sub(open + others + RESERVE);
-        usize::try_from(free / each.max(1)).unwrap_or(usize::MAX)
+        left(limit, open.saturating_add(others), each)
     }
 
     /// Runs `start` under these limits: what it starts inherits them.
@@ -63,16 +62,21 @@ impl ProcessLimits {
     }
 }
 
+/// How many clients that take `each` fit into `limit` beside what is `taken` and the reserve.
+fn left(limit: u64, taken: u64, each: u64) -> usize {
+    let free = limit.saturating_sub(taken.saturating_add(RESERVE));
+    usize::try_from(free / each.max(1)).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn clients_get_what_is_left_and_never_all() {
-        let limits = ProcessLimits::now();
-        let one = limits.clients(1, 0);
-        assert!(one > limits.clients(2, 0));
-        assert!(one - limits.clients(1, 10) >= 10);
-        assert_eq!(limits.clients(1, u64::MAX / 2), 0);
+        assert_eq!(left(64, 8, 1), 40);
+        assert_eq!(left(64, 8, 2), 20);
+        assert_eq!(left(64, 18, 2), 15);
+        assert_eq!(left(64, u64::MAX, 2), 0);
     }
 }
