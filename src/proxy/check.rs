@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
+pub use super::framing::check::requests;
 use super::opening::{Opening, OpeningError, read, read_hello};
 use crate::exchange::Target;
 
@@ -23,9 +24,11 @@ pub fn connect_head(octets: &[u8]) {
     words
         .filter_map(|word| std::str::from_utf8(word).ok())
         .for_each(target);
-    if let Ok(Opening::Connect { rest, .. }) = now(read(&mut &octets[..])) {
-        assert!(octets.ends_with(&rest) && octets.starts_with(b"CONNECT "));
-        let head = &octets[..octets.len() - rest.len()];
+    let mut unread = octets;
+    if let Ok(Opening::Connect { rest, .. }) = now(read(&mut unread)) {
+        let read = &octets[..octets.len() - unread.len()];
+        assert!(read.ends_with(&rest) && read.starts_with(b"CONNECT "));
+        let head = &read[..read.len() - rest.len()];
         assert!(
             head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n"),
             "{head:?}"

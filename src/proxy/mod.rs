@@ -9,6 +9,8 @@ mod answer;
 mod asked;
 mod body;
 mod channel;
+#[cfg(any(test, fuzzing))]
+pub mod check;
 mod connection;
 mod context;
 mod cutter;

@@ -5,6 +5,8 @@
 //! looked at here first (RFC 9112 sections 2 to 7). Knows no socket and no clock; allocates nothing;
 //! never repairs: what is not plainly one thing is a [`Violation`].
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod check;
 mod chunks;
 mod field;
 mod head;

@@ -74,7 +74,9 @@ async fn assault(
 }
 
 /// Sends round after round until the connection is gone.
-async fn strike((attack, host): (&Attack, &str), wire: Wire) {
+async fn strike((attack, host): (&Attack, &str), mut wire: Wire) {
+    // Of the recorder's own first frames: the attack does not depend on them.
+    wire.client.forget_read();
     let (mut reading, mut writing) = tokio::io::split(wire.client.into_stream());
     let gone = ended(&mut reading);
     let send = async {

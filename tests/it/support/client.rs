@@ -222,6 +222,11 @@ impl Client {
         within(Session::begin(self.stream, is_h2, scheme, &self.host)).await
     }
 
+    /// Drops what was read ahead, which nobody asks for.
+    pub fn forget_read(&mut self) {
+        self.buffer.clear();
+    }
+
     /// The stream itself; what was read ahead of a head must be none.
     pub fn into_stream(self) -> Box<dyn Stream> {
         assert!(self.buffer.is_empty(), "{:?}", self.buffer);

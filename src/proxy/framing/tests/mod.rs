@@ -3,6 +3,7 @@
 mod refused;
 mod twins;
 
+use super::check::verdict;
 use super::*;
 
 /// A head of these lines after a request line and a Host field.
@@ -14,21 +15,6 @@ fn chunked(body: &str) -> Vec<u8> {
     let mut octets = with("Transfer-Encoding: chunked\r\n");
     octets.extend_from_slice(body.as_bytes());
     octets
-}
-
-/// The verdict on `octets` in these pieces: how many are good, what is refused, whole heads.
-fn verdict(octets: &[u8], cuts: &[usize]) -> (usize, Option<Violation>, u64) {
-    let mut scanner = Scanner::default();
-    let mut good = 0;
-    let ends = cuts.iter().copied().chain([octets.len()]);
-    for end in ends {
-        let scan = scanner.scan(&octets[good..end.max(good)]);
-        good += scan.good;
-        if scan.refused.is_some() {
-            return (good, scan.refused, scanner.heads());
-        }
-    }
-    (good, None, scanner.heads())
 }
 
 /// Whole, and octet by octet.

@@ -3,58 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{FIELDS_LIMIT, verdict};
-
-/// How many heads httparse reads, if it reads the stream to its end as messages with their bodies.
-fn heads_of_httparse(mut octets: &[u8]) -> Option<u64> {
-    let mut heads = 0;
-    while !octets.is_empty() {
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
-        let mut request = httparse::Request::new(&mut fields);
-        let end = match request.parse(octets).ok()? {
-            httparse::Status::Complete(end) => end,
-            httparse::Status::Partial => return Some(heads),
-        };
-        heads += 1;
-        let field = |name: &str| {
-            let found = request
-                .headers
-                .iter()
-                .find(|f| f.name.eq_ignore_ascii_case(name));
-            found.map(|field| String::from_utf8_lossy(field.value).into_owned())
-        };
-        let length = field("content-length").map(|value| value.parse::<usize>());
-        let is_chunked = field("transfer-encoding").is_some();
-        octets = &octets[end..];
-        octets = match (length, is_chunked) {
-            (Some(length), false) => octets.get(length.ok()?..).unwrap_or_default(),
-            (None, false) => octets,
-            (None, true) => behind_chunks(octets)?,
-            (Some(_), true) => return None,
-        };
-    }
-    Some(heads)
-}
-
-fn behind_chunks(mut octets: &[u8]) -> Option<&[u8]> {
-    loop {
-        let httparse::Status::Complete((start, size)) = httparse::parse_chunk_size(octets).ok()?
-        else {
-            return Some(&[]);
-        };
-        octets = &octets[start..];
-        if size == 0 {
-            let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
-            return match httparse::parse_headers(octets, &mut fields).ok()? {
-                httparse::Status::Complete((end, _)) => Some(&octets[end..]),
-                httparse::Status::Partial => Some(&[]),
-            };
-        }
-        octets = octets
-            .get(usize::try_from(size).ok()? + 2..)
-            .unwrap_or_default();
-    }
-}
+use super::super::check::{heads_of_httparse, verdict};
 
 /// Octets that are mostly requests: pieces of syntax in any order.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
