@@ -219,4 +219,16 @@ mod tests {
     fn any_index_leads_into_the_journal_or_is_passed_over() {
         twin("index", 200, super::index);
     }
+
+    /// A seed that is passed over at its first line shows nothing.
+    #[test]
+    fn the_index_seed_is_one_that_would_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        super::sample::write(dir.path(), &super::sample::journal(), super::State::Closed);
+        super::index::rebuild(dir.path()).unwrap();
+        let index = std::fs::read_to_string(dir.path().join(super::INDEX)).unwrap();
+        let texts: String = index.split_inclusive('\n').map(|line| &line[9..]).collect();
+        let seed = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/index/whole");
+        assert_eq!(std::fs::read_to_string(seed).unwrap(), texts);
+    }
 }

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Digest, MadeBy, Phase};
 
 use super::create::replace_file;
-use super::format::{Close, Gap, INDEX, JOURNAL, Open, Record, split_line};
+use super::format::{Close, FORMAT_VERSION, Gap, INDEX, JOURNAL, Open, Record, split_line};
 use super::manifest::{open_regular, read_manifest};
 use super::reader::read_table;
 use super::rows::{ConnectionRow, Row, Table};
@@ -238,7 +238,9 @@ pub(super) fn read(dir: &Path, journal: &File) -> Option<Table> {
         let row = line.connection.into_owned();
         table.connections.insert((line.run, line.id), row);
     }
-    (lines.at_end() && is_consistent(&table)).then_some(table)
+    // That another version wrote the journal is the journal's to say.
+    let is_ours = table.foreign_version(FORMAT_VERSION).is_none();
+    (lines.at_end() && is_ours && is_consistent(&table)).then_some(table)
 }
 
 /// What every reader of a table relies on.

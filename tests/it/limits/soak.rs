@@ -36,9 +36,9 @@ async fn client(
     while clock.now() < until {
         request += 1;
         let began = clock.now();
-        let size = ["small", "large"][usize::from(request % 10 == 0)];
+        let size = ["small", "large"][usize::from(request.is_multiple_of(10))];
         let path = format!("/{number}/{request}/{size}");
-        if request % ABORTS == 0 {
+        if request.is_multiple_of(ABORTS) {
             let asked = session.request(&path);
             let response = session.start(asked).await.expect("a head");
             drop(response);
