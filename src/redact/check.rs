@@ -60,8 +60,11 @@ fn twice(run: &Redactor, text: &str) {
     assert_eq!(run.url(&once), *once);
     let once = run.text(text);
     assert_eq!(run.text(&once), *once);
-    let once = run.goproxy(text);
-    assert_eq!(run.goproxy(&once), *once);
+    // A setting is one line of printable characters.
+    for value in text.lines().filter(|line| !line.contains(char::is_control)) {
+        let once = run.goproxy(value);
+        assert_eq!(run.goproxy(&once), *once);
+    }
     let words: Vec<&str> = text.lines().collect();
     let once = run.argv(&words);
     assert_eq!(once.len(), words.len());
@@ -110,7 +113,7 @@ fn word(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    #[ignore = "open finding: of two URLs in one word the first keeps `u:p@` in argv"]
+    #[ignore = "open: in some hostile texts marks are marked again, and of two URLs in one argument the first may keep its userinfo"]
     fn any_text_is_redacted_once_and_hides_what_follows_it() {
         crate::hostile::twin("redactor", 600, super::text);
     }
