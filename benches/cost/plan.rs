@@ -96,8 +96,13 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<Results> {
                 eprint!("\rround {} of {}  {name} {by:<24}", round + 1, args.rounds);
             }
             let run = one(args, &origin, load, &results.ways[way]).await;
-            let run = run.with_context(|| format!("{name}, {by}"))?;
-            results.runs.entry((load, way)).or_default().push(run);
+            let run = run.with_context(|| format!("{name}, {by}"));
+            match (run, &results.ways[way].program) {
+                (Ok(run), _) => results.runs.entry((load, way)).or_default().push(run),
+                // What a rival cannot do is a result too; the table then lacks its row.
+                (Err(error), Some(Program::Rival(_))) => eprintln!("\rwithout {error:#}"),
+                (Err(error), _) => return Err(error),
+            }
         }
     }
     if is_terminal {
