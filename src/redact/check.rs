@@ -84,9 +84,9 @@ fn hidden(run: &Redactor, before: &str, place: &str, secret: &str) {
         run.text(&format!("{before}\r\n{line}\n{before}")),
     ];
     if line.starts_with("https://") {
-        shown.push(run.url(&line).into());
-        shown.push(run.goproxy(&line).into());
-        shown.push(url_without_secrets(&line).into());
+        shown.push(run.url(&line));
+        shown.push(run.goproxy(&line));
+        shown.push(url_without_secrets(&line));
         let location = vec![("Location".to_owned(), Octets::from(&*line))];
         shown.push(format!("{:?}", run.fields(&location)));
     }
