@@ -17,7 +17,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use modtape::tls;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, TcpStream};
@@ -99,6 +99,9 @@ fn config(args: &OriginArgs) -> anyhow::Result<Arc<ServerConfig>> {
     let root_key = KeyPair::generate()?;
     let mut root = CertificateParams::default();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a leaf for self-signed whose issuer has its own name.
+    root.distinguished_name
+        .push(DnType::CommonName, "root of a bench");
     std::fs::write(&args.root, root.self_signed(&root_key)?.pem())?;
     let key = KeyPair::generate()?;
     let leaf = CertificateParams::new(HOSTS.map(str::to_owned))?;
