@@ -14,10 +14,11 @@ const HOST: &str = "proxy.golang.org";
 const LIST: &str = "/rsc.io/quote/@v/list";
 const ZIP: &str = "/rsc.io/quote/@v/v1.5.2.zip";
 
-/// Told on one's stdout, and left; the sleeper would hold the streams open.
+/// Told on one's stdout, and left; the sleeper would hold the streams open. It is started before the
+/// trap is set: a shell's child that has not become `sleep` yet would catch the signal and forget it.
 fn traps(signal: &str) -> String {
     format!(
-        "trap 'echo got {signal}; kill $p; exit 7' {signal}; sleep 600 & p=$!; echo ready; wait"
+        "sleep 600 & p=$!; trap 'echo got {signal}; kill $p; exit 7' {signal}; echo ready; wait"
     )
 }
 
@@ -85,7 +86,7 @@ fn a_command_that_a_signal_ends_is_reported_as_128_and_the_signal() {
 #[test]
 fn a_second_interrupt_ends_a_command_that_ignores_the_first() {
     let sandbox = Sandbox::new();
-    let stubborn = "trap 'echo once' INT; sleep 600 & p=$!; echo ready; while :; do wait $p; done";
+    let stubborn = "sleep 600 & p=$!; trap 'echo once' INT; echo ready; while :; do wait $p; done";
     let modtape = record(&sandbox, &[], stubborn);
     modtape.wait_for_stdout("ready");
     modtape.signal(Signal::INT);
@@ -141,7 +142,7 @@ fn ctrl_c_on_a_terminal_reaches_the_command_once() {
     // With its streams redirected it is the terminal's command still.
     for streams in ["", "</dev/null 2>err"] {
         let sandbox = Sandbox::new();
-        let counts = r#"trap "echo interrupted" INT; trap "exit 7" HUP; sleep 600 & p=$!
+        let counts = r#"sleep 600 & p=$!; trap "echo interrupted" INT; trap "exit 7" HUP
             echo "pid $PPID"; while kill -0 $p; do wait $p; done"#;
         let record = format!(r#"exec "$MODTAPE" record -o one -- sh -c '{counts}' {streams}"#);
         let Some(mut terminal) = on_a_terminal(&sandbox, &record) else {
