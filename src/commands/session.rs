@@ -312,7 +312,7 @@ impl Session {
             recorder: parts.recorder,
             redactor: parts.redactor,
             live: Live::new(self.clock),
-            bases: parts.bases,
+            bases: parts.bases.into(),
             windows: Windows::default(),
             trace: self.trace,
             tasks: TaskTracker::new(),

@@ -87,20 +87,22 @@ pub type SpanId = Hex<8>;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
+impl<const N: usize> Hex<N> {
+    /// The digits, written into `buffer`: a format for each octet costs twenty times as much, and
+    /// every exchange writes a digest and a span.
+    pub(crate) fn digits<'a>(&self, buffer: &'a mut [u8; 64]) -> &'a str {
+        const { assert!(N <= 32) }
+        for (pair, octet) in buffer.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(octet >> 4)];
+            pair[1] = DIGITS[usize::from(octet & 15)];
+        }
+        std::str::from_utf8(&buffer[..2 * N]).expect("digits are ASCII")
+    }
+}
+
 impl<const N: usize> fmt::Display for Hex<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Eight octets at a time: a format for each one costs twenty times as much, and every
-        // exchange writes a digest and a span.
-        for octets in self.0.chunks(8) {
-            let mut digits = [0; 16];
-            for (pair, octet) in digits.chunks_exact_mut(2).zip(octets) {
-                pair[0] = DIGITS[usize::from(octet >> 4)];
-                pair[1] = DIGITS[usize::from(octet & 15)];
-            }
-            let digits = std::str::from_utf8(&digits[..2 * octets.len()]);
-            f.write_str(digits.map_err(|_| fmt::Error)?)?;
-        }
-        Ok(())
+        f.write_str(self.digits(&mut [0; 64]))
     }
 }
 
@@ -140,7 +142,7 @@ impl<const N: usize> FromStr for Hex<N> {
 
 impl<const N: usize> Serialize for Hex<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.digits(&mut [0; 64]))
     }
 }
 

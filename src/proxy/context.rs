@@ -77,7 +77,7 @@ pub struct Context {
     /// What is going on right now.
     pub live: Live,
     /// Base paths of the GOPROXY entries.
-    pub bases: Vec<Base>,
+    pub bases: Arc<[Base]>,
     /// What HTTP/2 connections may have on their way.
     pub windows: Windows,
     /// The command's trace.

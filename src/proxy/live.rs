@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::wanted::Wanted;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{ExchangeId, Phase};
-use crate::gomod::Route;
 
 /// Something in flight.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ struct State {
 #[derive(Debug)]
 struct Line {
     entry: InFlight,
-    route: Option<Arc<Route>>,
+    wanted: Option<Arc<Wanted>>,
 }
 
 /// How much has passed.
@@ -78,9 +78,9 @@ impl Live {
         let state = self.lock();
         let lines = state.entries.values().map(|line| InFlight {
             what: line
-                .route
+                .wanted
                 .as_ref()
-                .map_or_else(String::new, |route| route.what()),
+                .map_or_else(String::new, |wanted| wanted.route().what()),
             ..line.entry.clone()
         });
         lines.collect()
@@ -105,7 +105,7 @@ impl Live {
         &self,
         id: Option<ExchangeId>,
         host: &str,
-        route: Option<Arc<Route>>,
+        wanted: Option<Arc<Wanted>>,
         phase: Phase,
     ) -> Entry {
         let now = self.clock.now();
@@ -123,7 +123,7 @@ impl Live {
             address: None,
             client_holds: false,
         };
-        state.entries.insert(key, Line { entry, route });
+        state.entries.insert(key, Line { entry, wanted });
         Entry {
             live: self.clone(),
             key,
@@ -201,8 +201,9 @@ mod tests {
     async fn an_entry_is_there_until_it_is_dropped() {
         let live = Live::new(Clock::start());
         let dial = live.begin(None, "a.example", None, Phase::Dns);
-        let route = Arc::new(Route::of("https://a.example/rsc.io/quote/@v/list", &[]));
-        let entry = live.begin(Some(1), "a.example", Some(route), Phase::Wait);
+        let url = String::from("https://a.example/rsc.io/quote/@v/list");
+        let wanted = Arc::new(Wanted::new(url, Arc::new([])));
+        let entry = live.begin(Some(1), "a.example", Some(wanted), Phase::Wait);
         tokio::time::advance(std::time::Duration::from_secs(3)).await;
         entry.enter(Phase::Receive);
         entry.add_bytes(10);

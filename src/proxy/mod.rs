@@ -38,6 +38,7 @@ mod stall;
 mod tap;
 mod ticket;
 mod tunnel;
+mod wanted;
 mod windows;
 
 use std::io;

@@ -31,7 +31,7 @@ pub(super) async fn answer(
             return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &text).await;
         }
         Err(error) => {
-            let mut why = format!("{error}: {}", ticket.route.what());
+            let mut why = format!("{error}: {}", ticket.wanted.route().what());
             if let Some(source) = std::error::Error::source(&error) {
                 why = format!("{why}: {source}");
             }

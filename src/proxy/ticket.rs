@@ -13,11 +13,11 @@ use super::context::Context;
 use super::headers;
 use super::live::Entry;
 use super::tap::Slot;
+use super::wanted::Wanted;
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, End, ExchangeId, Fields, MadeBy, Octets, Phase, SpanId, Timings,
 };
-use crate::gomod::Route;
 use crate::recording::BodySink;
 use crate::recording::bodies::NotKept;
 use crate::recording::format::Event;
@@ -41,9 +41,8 @@ pub(super) struct Ticket {
     pub(super) id: ExchangeId,
     span: SpanId,
     method: String,
-    url: String,
+    pub(super) wanted: Arc<Wanted>,
     host: String,
-    pub(super) route: Arc<Route>,
     pub(super) entry: Entry,
     stamps: Stamps,
     head: Option<Head>,
@@ -123,18 +122,17 @@ impl Ticket {
             version: headers::version_name(request.version).to_owned(),
             headers: recorded(&context.redactor, headers::fields(&request.headers)),
         };
-        // From what is left after redaction: it goes to the log and the terminal.
-        let route = Arc::new(Route::of(&begin.url, &context.bases));
+        let wanted = Wanted::new(begin.url.clone(), Arc::clone(&context.bases));
+        let wanted = Arc::new(wanted);
         let ticket = Self {
             id,
             span: begin.span,
             method: begin.method.clone(),
-            url: begin.url.clone(),
             host: host.to_owned(),
             entry: context
                 .live
-                .begin(Some(id), host, Some(Arc::clone(&route)), Phase::Blocked),
-            route,
+                .begin(Some(id), host, Some(Arc::clone(&wanted)), Phase::Blocked),
+            wanted,
             stamps: Stamps {
                 started,
                 ..Stamps::default()
@@ -299,10 +297,10 @@ impl Ticket {
             id = self.id,
             method = %self.method,
             host = %self.host,
-            kind = self.route.kind.name(),
-            module = self.route.module.as_deref(),
-            version = self.route.version.as_deref(),
-            url = %self.url,
+            kind = self.wanted.route().kind.name(),
+            module = self.wanted.route().module.as_deref(),
+            version = self.wanted.route().version.as_deref(),
+            url = %self.wanted.url,
             status,
             bytes = self.body_bytes,
             start_us = self.stamps.started.as_micros(),

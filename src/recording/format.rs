@@ -4,11 +4,12 @@
 //! over the JSON text, a space, the JSON text, a line feed. `cut -c10- journal.ndjson | jq` works.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::exchange::{Abort, Begin, Closed, End, Opened, TraceId};
+use crate::exchange::{Abort, Begin, Closed, End, Hex, Opened, TraceId};
 
 /// The version of the format that this program writes; it reads this one only.
 pub const FORMAT_VERSION: u32 = 1;
@@ -221,7 +222,11 @@ impl Record {
     /// The record's line, with checksum and line feed.
     pub fn to_line(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(1024);
-        write_line(&mut line, self.seq, &to_text(self.t_us, &self.event));
+        write_line(
+            &mut line,
+            self.seq,
+            &super::text::to_text(self.t_us, &self.event),
+        );
         line
     }
 
@@ -264,35 +269,16 @@ impl Record {
     }
 }
 
-/// A record's JSON text without its opening brace and sequence number, which only the journal's
-/// owner knows.
-pub fn to_text(t_us: Timestamp, event: &Event) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Text<'a> {
-        t_us: Timestamp,
-        #[serde(flatten)]
-        event: &'a Event,
-    }
-    let mut text = Vec::with_capacity(1024 + inline_bytes(event));
-    serde_json::to_writer(&mut text, &Text { t_us, event })
-        .expect("records hold only strings and integers");
-    text.remove(0);
-    text
-}
-
-/// Octets of bodies that stand in the line itself.
-fn inline_bytes(event: &Event) -> usize {
-    let Event::End(end) = event else { return 0 };
-    let inline = end.body.as_ref().and_then(|body| body.inline.as_ref());
-    inline.map_or(0, |octets| octets.0.len())
-}
-
-/// Appends the line of sequence number `seq` with the rest of its text as [`to_text`] made it.
+/// Appends the line of sequence number `seq` with the rest of its text as [`super::text::to_text`] made it.
 pub fn write_line(out: &mut Vec<u8>, seq: u64, text: &[u8]) {
-    let head = format!("{{\"seq\":{seq},");
-    let crc = crc32c::crc32c_append(crc32c::crc32c(head.as_bytes()), text);
-    out.extend_from_slice(format!("{crc:08x} {head}").as_bytes());
+    let start = out.len();
+    // The digits come last: they are of what follows them.
+    out.extend_from_slice(b"00000000 ");
+    let counted = out.len();
+    let _ = write!(out, "{{\"seq\":{seq},");
     out.extend_from_slice(text);
+    let crc = Hex(crc32c::crc32c(&out[counted..]).to_be_bytes());
+    out[start..start + 8].copy_from_slice(crc.digits(&mut [0; 64]).as_bytes());
     out.push(b'\n');
 }
 

@@ -16,6 +16,7 @@ use super::create::Folder;
 use super::format::{self, BODIES, Event, Gap, RESERVE};
 use super::recorder::{Durability, Health, Line, Recorder};
 use super::sync::{Syncer, sync_dir};
+use super::text;
 use crate::clock::{Clock, Timestamp};
 
 /// Lines written at once at most, so that the first of them is not kept waiting for the last.
@@ -154,7 +155,7 @@ impl Journal {
         self.buffer.clear();
         for gap in gaps.into_iter().flatten() {
             seq += 1;
-            let text = format::to_text(self.clock.now(), &Event::Gap(gap));
+            let text = text::to_text(self.clock.now(), &Event::Gap(gap));
             format::write_line(&mut self.buffer, seq, &text);
         }
         for line in batch {
@@ -263,7 +264,7 @@ mod tests {
 
     fn line(what: &str) -> Line {
         Line {
-            text: format::to_text(Timestamp::default(), &gap(what)),
+            text: text::to_text(Timestamp::default(), &gap(what)),
             written: None,
             is_last: false,
         }

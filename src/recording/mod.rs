@@ -21,6 +21,7 @@ mod sample;
 pub mod scan;
 pub mod summary;
 mod sync;
+pub mod text;
 pub mod verified;
 
 pub use bodies::{BodySink, BodyStore};

@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
 use super::bodies::BodyStore;
-use super::format::{self, Connection, Event, Gap, Totals};
+use super::format::{Connection, Event, Gap, Totals};
+use super::text;
 use crate::clock::Timestamp;
 use crate::exchange::{MadeBy, Mode};
 
@@ -28,7 +29,7 @@ pub enum Durability {
 
 /// One line on its way to the journal.
 pub(super) struct Line {
-    /// As [`format::to_text`] made it.
+    /// As [`text::to_text`] made it.
     pub(super) text: Vec<u8>,
     /// Told once the line is as safe as the durability promises, or known to be lost.
     pub(super) written: Option<oneshot::Sender<()>>,
@@ -182,7 +183,7 @@ impl Recorder {
 
     fn send(&self, at: Timestamp, event: &Event, written: Option<oneshot::Sender<()>>) {
         self.count(event);
-        let text = format::to_text(at, event);
+        let text = text::to_text(at, event);
         let line = Line {
             text,
             written,

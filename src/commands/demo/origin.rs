@@ -92,7 +92,7 @@ fn context(
             others: Others::Tunnel,
         },
         leafs: Leafs::new(authority)?,
-        bases: sample.bases().to_vec(),
+        bases: sample.bases().into(),
         responder: Responder::Replay(Arc::new(sample)),
         recorder: None,
         redactor: Redactor::off(),

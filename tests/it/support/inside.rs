@@ -90,7 +90,7 @@ impl Inside {
             recorder: Some(recorder),
             redactor: Redactor::new([7; 32]),
             live: Live::new(clock),
-            bases: Vec::new(),
+            bases: Vec::new().into(),
             windows: Windows::default(),
             trace: Hex([1; 16]),
             tasks: TaskTracker::new(),

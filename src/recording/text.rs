@@ -1,0 +1,285 @@
+//! A record as JSON text.
+//!
+//! The two lines that every exchange costs are put together by hand: serde's tagged and flattened
+//! enums, and its escaping octet by octet, were a seventh of a recorded request (`benches/README.md`).
+//! What they say is serde's to the octet, which a test holds them to; serde reads them back.
+
+use serde::Serialize;
+
+use super::format::Event;
+use crate::clock::Timestamp;
+use crate::exchange::{Begin, Body, End, Fields, Octets};
+
+/// A record's JSON text without its opening brace and sequence number, which only the journal's
+/// owner knows.
+pub fn to_text(t_us: Timestamp, event: &Event) -> Vec<u8> {
+    match event {
+        Event::Begin(begin) => begin_text(t_us, begin),
+        Event::End(end) => end_text(t_us, end),
+        _ => by_serde(t_us, event),
+    }
+}
+
+fn by_serde(t_us: Timestamp, event: &Event) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Whole<'a> {
+        t_us: Timestamp,
+        #[serde(flatten)]
+        event: &'a Event,
+    }
+    let mut text = Text::with_capacity(512);
+    text.value(&Whole { t_us, event });
+    text.0.remove(0);
+    text.0
+}
+
+fn begin_text(t_us: Timestamp, begin: &Begin) -> Vec<u8> {
+    let mut text = Text::with_capacity(256 + begin.url.len() + octets_in(&begin.headers));
+    text.name("\"t_us\"").value(&t_us);
+    text.name(",\"type\":\"begin\",\"id\"").value(&begin.id);
+    text.name(",\"connection\"").value(&begin.connection);
+    text.name(",\"span\"").value(&begin.span);
+    text.name(",\"method\"").string(&begin.method);
+    text.name(",\"url\"").string(&begin.url);
+    text.name(",\"version\"").string(&begin.version);
+    text.name(",\"headers\"").fields(&begin.headers);
+    text.end()
+}
+
+fn end_text(t_us: Timestamp, end: &End) -> Vec<u8> {
+    let inline = end.body.as_ref().and_then(|body| body.inline.as_ref());
+    let inline = inline.map_or(0, |octets| octets.0.len());
+    let mut text = Text::with_capacity(512 + octets_in(&end.headers) + inline + inline / 8);
+    text.name("\"t_us\"").value(&t_us);
+    text.name(",\"type\":\"end\",\"id\"").value(&end.id);
+    text.name(",\"status\"").value(&end.status);
+    if let Some(reason) = &end.reason {
+        text.name(",\"reason\"").octets(reason);
+    }
+    text.name(",\"version\"").string(&end.version);
+    text.name(",\"headers\"").fields(&end.headers);
+    if !end.trailers.is_empty() {
+        text.name(",\"trailers\"").fields(&end.trailers);
+    }
+    if let Some(body) = &end.request_body {
+        text.name(",\"request_body\"").body(body);
+    }
+    text.name(",\"body\"");
+    match &end.body {
+        Some(body) => text.body(body),
+        None => text.raw("null"),
+    }
+    text.name(",\"phases_us\"").value(&end.phases_us);
+    text.name(",\"own_us\"").value(&end.own_us);
+    text.name(",\"client_wait_us\"").value(&end.client_wait_us);
+    text.name(",\"made_by\"").value(&end.made_by);
+    if !end.attempts.is_empty() {
+        text.name(",\"attempts\"").value(&end.attempts);
+    }
+    text.end()
+}
+
+/// Room for fields: the octets themselves, and what stands around them.
+fn octets_in(fields: &Fields) -> usize {
+    let field = |(name, value): &(String, Octets)| name.len() + value.0.len() + 8;
+    fields.iter().map(field).sum()
+}
+
+/// JSON text as it grows.
+struct Text(Vec<u8>);
+
+impl Text {
+    fn with_capacity(octets: usize) -> Self {
+        Self(Vec::with_capacity(octets))
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// A name as it stands in the text, quotes and the comma before it included.
+    fn name(&mut self, name: &'static str) -> &mut Self {
+        self.raw(name);
+        self.raw(":");
+        self
+    }
+
+    fn value(&mut self, value: &impl Serialize) {
+        serde_json::to_writer(&mut self.0, value).expect("records hold only strings and integers");
+    }
+
+    fn fields(&mut self, fields: &Fields) {
+        let mut before = "[[";
+        for (name, value) in fields {
+            self.raw(before);
+            self.string(name);
+            self.raw(",");
+            self.octets(value);
+            before = "],[";
+        }
+        self.raw(if fields.is_empty() { "[]" } else { "]]" });
+    }
+
+    fn body(&mut self, body: &Body) {
+        self.name("{\"sha256\"").value(&body.sha256);
+        self.name(",\"bytes\"").value(&body.bytes);
+        self.name(",\"inline\"");
+        match &body.inline {
+            Some(octets) => self.octets(octets),
+            None => self.raw("null"),
+        }
+        self.raw(if body.kept { "}" } else { ",\"kept\":false}" });
+    }
+
+    fn octets(&mut self, octets: &Octets) {
+        match std::str::from_utf8(&octets.0) {
+            Ok(text) => self.string(text),
+            Err(_) => self.value(octets),
+        }
+    }
+
+    /// A string, escaped as serde_json does it (RFC 8259 section 7: no more than must be).
+    fn string(&mut self, text: &str) {
+        self.raw("\"");
+        let mut rest = text.as_bytes();
+        loop {
+            let (plain, others) = rest.split_at(plain_octets(rest));
+            self.0.extend_from_slice(plain);
+            let Some((&octet, others)) = others.split_first() else {
+                break;
+            };
+            self.escaped(octet);
+            rest = others;
+        }
+        self.raw("\"");
+    }
+
+    fn escaped(&mut self, octet: u8) {
+        let short = match octet {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            _ => return self.raw(&format!("\\u{octet:04x}")),
+        };
+        self.raw(short);
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
+    }
+}
+
+/// How many octets at the start need no escape.
+fn plain_octets(octets: &[u8]) -> usize {
+    const LANES: usize = 32;
+    let needs_escape = |octet: &u8| *octet < b' ' || *octet == b'"' || *octet == b'\\';
+    // A whole chunk without leaving early is a few vector instructions.
+    let is_plain = |chunk: &&[u8]| !chunk.iter().fold(false, |any, o| any | needs_escape(o));
+    let chunks = octets.chunks_exact(LANES).take_while(is_plain).count();
+    let (plain, rest) = octets.split_at(chunks * LANES);
+    plain.len() + rest.iter().position(needs_escape).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::exchange::{Attempt, Hex, MadeBy, Phase};
+
+    fn octets() -> impl Strategy<Value = Octets> {
+        let text = proptest::collection::vec(any::<char>(), 0..80);
+        let text = text.prop_map(|text| text.into_iter().collect::<String>().into_bytes());
+        let ascii = proptest::collection::vec(0_u8..128, 0..200);
+        let any = proptest::collection::vec(any::<u8>(), 0..80);
+        prop_oneof![text, ascii, any].prop_map(Octets)
+    }
+
+    fn fields() -> impl Strategy<Value = Fields> {
+        proptest::collection::vec((".{0,12}", octets()), 0..4)
+    }
+
+    fn body() -> impl Strategy<Value = Option<Body>> {
+        let body = (
+            any::<[u8; 32]>(),
+            proptest::option::of(octets()),
+            any::<bool>(),
+        );
+        proptest::option::of(body.prop_map(|(sha256, inline, kept)| {
+            Body {
+                sha256: Hex(sha256),
+                bytes: inline
+                    .as_ref()
+                    .map_or(u64::MAX, |octets| octets.0.len() as u64),
+                inline,
+                kept,
+            }
+        }))
+    }
+
+    fn end() -> impl Strategy<Value = End> {
+        let heads = (
+            any::<u16>(),
+            proptest::option::of(octets()),
+            fields(),
+            fields(),
+        );
+        let rest = (proptest::collection::vec(".{0,9}", 0..3), any::<u64>());
+        (heads, body(), body(), rest).prop_map(|(head, body, request_body, (errors, own_us))| End {
+            id: own_us,
+            status: head.0,
+            reason: head.1,
+            version: "HTTP/1.1".into(),
+            headers: head.2,
+            trailers: head.3,
+            request_body,
+            body,
+            phases_us: [(Phase::Send, 3), (Phase::Wait, own_us)]
+                .into_iter()
+                .collect(),
+            own_us,
+            client_wait_us: 7,
+            made_by: MadeBy::Origin,
+            attempts: errors
+                .into_iter()
+                .map(|error| Attempt {
+                    connection: 1,
+                    error,
+                })
+                .collect(),
+        })
+    }
+
+    fn begin() -> impl Strategy<Value = Begin> {
+        (".{0,9}", ".{0,40}", fields(), any::<[u8; 8]>()).prop_map(
+            |(method, url, headers, span)| {
+                let version = String::from("HTTP/2");
+                Begin {
+                    id: 1,
+                    connection: u64::MAX,
+                    span: Hex(span),
+                    method,
+                    url,
+                    version,
+                    headers,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_by_hand_is_what_serde_would_write(
+            event in prop_oneof![end().prop_map(Event::End), begin().prop_map(Event::Begin)],
+        ) {
+            let at = Timestamp::from_micros(812);
+            let by_hand = String::from_utf8(to_text(at, &event)).unwrap();
+            prop_assert_eq!(by_hand, String::from_utf8(by_serde(at, &event)).unwrap());
+        }
+    }
+}
