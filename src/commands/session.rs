@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -315,6 +316,7 @@ impl Session {
             bases: parts.bases.into(),
             windows: Windows::default(),
             trace: self.trace,
+            spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             next_exchange: AtomicU64::new(0),

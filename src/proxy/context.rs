@@ -1,5 +1,6 @@
 //! What every connection shares.
 
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -82,6 +83,8 @@ pub struct Context {
     pub windows: Windows,
     /// The command's trace.
     pub trace: TraceId,
+    /// Makes span ids of exchange ids: different for each, and in each run.
+    pub spans: RandomState,
     /// Owns every task.
     pub tasks: TaskTracker,
     /// Tells every task to stop.

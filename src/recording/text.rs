@@ -176,13 +176,22 @@ impl Text {
 
 /// How many octets at the start need no escape.
 fn plain_octets(octets: &[u8]) -> usize {
-    const LANES: usize = 32;
-    let needs_escape = |octet: &u8| *octet < b' ' || *octet == b'"' || *octet == b'\\';
-    // A whole chunk without leaving early is a few vector instructions.
-    let is_plain = |chunk: &&[u8]| !chunk.iter().fold(false, |any, o| any | needs_escape(o));
-    let chunks = octets.chunks_exact(LANES).take_while(is_plain).count();
-    let (plain, rest) = octets.split_at(chunks * LANES);
-    plain.len() + rest.iter().position(needs_escape).unwrap_or(rest.len())
+    let long = plain_chunks::<32>(octets);
+    let short = long + plain_chunks::<8>(&octets[long..]);
+    let rest = &octets[short..];
+    short + rest.iter().position(needs_escape).unwrap_or(rest.len())
+}
+
+/// How many octets at the start are chunks that need no escape: a chunk without leaving early is a
+/// few vector instructions.
+fn plain_chunks<const LANES: usize>(octets: &[u8]) -> usize {
+    let (chunks, _) = octets.as_chunks::<LANES>();
+    let is_plain = |chunk: &&[u8; LANES]| !chunk.iter().fold(false, |any, o| any | needs_escape(o));
+    LANES * chunks.iter().take_while(is_plain).count()
+}
+
+const fn needs_escape(octet: &u8) -> bool {
+    *octet < b' ' || *octet == b'"' || *octet == b'\\'
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The embedded sample as an origin: TLS on loopback, under whatever name is asked for.
 
 use std::collections::BTreeSet;
+use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -99,6 +100,7 @@ fn context(
         live: Live::new(clock),
         windows: Windows::default(),
         trace: Hex(tls::random()),
+        spans: RandomState::new(),
         tasks: TaskTracker::new(),
         stop: stop.clone(),
         next_exchange: AtomicU64::new(0),

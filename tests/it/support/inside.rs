@@ -1,5 +1,6 @@
 //! The two legs and a journal in this process, with limits that no flag can set.
 
+use std::hash::RandomState;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,6 +94,7 @@ impl Inside {
             bases: Vec::new().into(),
             windows: Windows::default(),
             trace: Hex([1; 16]),
+            spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             next_exchange: AtomicU64::new(0),
