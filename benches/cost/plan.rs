@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -27,6 +27,9 @@ pub(crate) struct Results {
     pub(crate) ways: Vec<Way>,
     pub(crate) runs: BTreeMap<(usize, usize), Vec<Run>>,
 }
+
+/// How long one run may take: some rivals leave a request without an answer.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A way from the client to the origin.
 #[derive(Debug, Clone)]
@@ -95,7 +98,9 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<Results> {
             if is_terminal {
                 eprint!("\rround {} of {}  {name} {by:<24}", round + 1, args.rounds);
             }
-            let run = one(args, &origin, load, &results.ways[way]).await;
+            let run = one(args, &origin, load, &results.ways[way]);
+            let run = tokio::time::timeout(LIMIT, run).await;
+            let run = run.unwrap_or_else(|_| bail!("not over after {LIMIT:?}"));
             let run = run.with_context(|| format!("{name}, {by}"));
             match (run, &results.ways[way].program) {
                 (Ok(run), _) => results.runs.entry((load, way)).or_default().push(run),
