@@ -140,7 +140,9 @@ fn item(
     let mut load = |body| content(recording, id, body, bodies, written);
     Some(Item {
         run: usize::try_from(row.run).unwrap_or(usize::MAX),
-        connection: connection.and_then(|connection| connection.opened.clone()),
+        connection: connection
+            .and_then(|connection| connection.dial_of(&row.url, row.until()))
+            .cloned(),
         what: what(Route::of(&row.url, bases)),
         request_body: load(end_body(&exchange, true)),
         body: load(end_body(&exchange, false)),

@@ -13,7 +13,7 @@ use crate::exchange::{MadeBy, Mode};
 use crate::recording::Recording;
 use crate::recording::folder;
 use crate::recording::format::Totals;
-use crate::recording::reader::{RowState, Status};
+use crate::recording::reader::{ConnectionRow, RowState, Status};
 
 /// Prints what was asked for.
 pub(super) fn run(args: &RecordingsArgs, global: &Global) -> anyhow::Result<ExitCode> {
@@ -59,9 +59,7 @@ fn totals(recording: &Recording) -> (Totals, u64) {
     }
     let rows = recording.rows();
     let count = |counted: usize| counted as u64;
-    let opened = recording
-        .connections()
-        .filter_map(|row| row.opened.as_ref());
+    let opened = recording.connections().flat_map(ConnectionRow::dials);
     let tunnels = opened.filter(|opened| opened.mode == Mode::Tunnel).count();
     let tunnel_bytes = recording
         .connections()

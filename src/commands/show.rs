@@ -99,7 +99,7 @@ impl<'a> Shown<'a> {
             listed: Meaning::of(recording.manifest()).list(row),
             traceparent: format!("00-{trace}-{}-01", exchange.begin.span),
             started: run.and_then(|open| wall(&open.wall, row.started.as_micros())),
-            opened: connection.and_then(|connection| connection.opened.as_ref()),
+            opened: connection.and_then(|connection| connection.dial_of(&row.url, row.until())),
             exchange,
         })
     }

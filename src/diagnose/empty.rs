@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use crate::exchange::Opened;
 use crate::gomod::{Base, GoProxy, ProxyTarget};
+use crate::recording::reader::ConnectionRow;
 
 use super::again::record_line;
 use super::split::Connections;
@@ -52,12 +53,7 @@ pub fn why_empty(go_env: &BTreeMap<String, String>, facts: &Facts<'_>) -> Vec<St
 }
 
 fn of_connections(facts: &Facts<'_>) -> Vec<String> {
-    let opened = || {
-        facts
-            .connections
-            .values()
-            .filter_map(|row| row.opened.as_ref())
-    };
+    let opened = || facts.connections.values().flat_map(ConnectionRow::dials);
     let mut reasons = Vec::new();
     let tunnelled = tunnels(facts.connections);
     if !tunnelled.is_empty() {

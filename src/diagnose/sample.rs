@@ -45,6 +45,7 @@ pub(super) fn in_flight(id: ExchangeId, url: &str, started: u64) -> Row {
 pub(super) fn connection(id: ConnectionId, mode: Mode, target: &str) -> Opened {
     Opened {
         id,
+        again: false,
         started_us: Timestamp::default(),
         mode,
         target: target.into(),

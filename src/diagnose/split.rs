@@ -194,7 +194,7 @@ fn stretches(rows: &[Row], connections: &Connections) -> Vec<Stretch> {
     let failed = connections
         .iter()
         .filter(|(key, _)| !used.contains(key))
-        .filter_map(|((run, _), row)| Some((*run, row.opened.as_ref()?)))
+        .flat_map(|((run, _), row)| row.dials().map(|dial| (*run, dial)))
         .filter(|(_, opened)| opened.error.is_some());
     let of_dial = failed.map(|(run, opened)| {
         let phases = [

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::exchange::{MadeBy, Mode, Phase, Target};
 use crate::gomod::{Base, Kind, Route};
 use crate::recording::Row;
-use crate::recording::reader::RowState;
+use crate::recording::reader::{ConnectionRow, RowState};
 
 use super::split::Connections;
 
@@ -43,7 +43,7 @@ impl Tally {
     /// Counts.
     pub fn of(rows: &[Row], connections: &Connections) -> Self {
         let states = |state| rows.iter().filter(|row| row.state == state).count() as u64;
-        let opened = || connections.values().filter_map(|row| row.opened.as_ref());
+        let opened = || connections.values().flat_map(ConnectionRow::dials);
         let is_dial = |mode| matches!(mode, Mode::Intercept | Mode::Plain);
         let dials = opened().filter(|opened| {
             let phases = [opened.dns_us, opened.connect_us, opened.tls_us];
@@ -73,7 +73,7 @@ impl Tally {
 
 fn distrusted(connections: &Connections) -> BTreeMap<String, u64> {
     let mut hosts = BTreeMap::new();
-    let opened = connections.values().filter_map(|row| row.opened.as_ref());
+    let opened = connections.values().flat_map(ConnectionRow::dials);
     for opened in opened.filter(|opened| opened.is_distrust()) {
         *hosts.entry(host_of(&opened.target)).or_default() += 1;
     }

@@ -215,8 +215,12 @@ pub struct Tried {
 pub struct Opened {
     /// The connection.
     pub id: ConnectionId,
-    /// When its first byte was read.
+    /// When its first byte was read; of a further dial, when that began.
     pub started_us: Timestamp,
+    /// True for a further dial of a connection that has such a line already: its upstream was lost,
+    /// or a plain request went to another host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// What became of it.
     pub mode: Mode,
     /// `host:port` of CONNECT as the client wrote it, redacted; of the URL for plain requests.

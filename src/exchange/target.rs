@@ -59,6 +59,21 @@ impl Target {
         }
     }
 
+    /// Whom an absolute URL names, if it names anybody.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let port = if scheme.eq_ignore_ascii_case("https") {
+            443
+        } else {
+            80
+        };
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        Self::with_default_port(host, port).ok()
+    }
+
     /// The host: lower case, no brackets, no trailing dot.
     pub fn host(&self) -> &str {
         &self.host

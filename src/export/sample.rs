@@ -97,6 +97,7 @@ pub(super) fn in_flight(id: ExchangeId, url: &str) -> Item {
 pub(super) fn connection(upstream: &str) -> Opened {
     Opened {
         id: 3,
+        again: false,
         started_us: Timestamp::default(),
         mode: Mode::Intercept,
         target: "proxy.golang.org:443".into(),

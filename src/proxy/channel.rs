@@ -1,6 +1,7 @@
 //! A client connection as its exchanges see it: where it leads, and the upstream paired with it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 
 use tokio::sync::Mutex;
@@ -67,6 +68,7 @@ pub(super) struct Channel {
     pub(super) broken: Option<String>,
     first: StdMutex<Option<First>>,
     pairs: Mutex<HashMap<Target, Arc<Pair>>>,
+    has_dialled: AtomicBool,
     /// Why a lost upstream could not be replaced: streams that wait for it do not dial one by one.
     redial_failed: OnceLock<String>,
     /// Cancelled when the client connection should end after what is in flight.
@@ -93,6 +95,7 @@ impl Channel {
             broken,
             first: StdMutex::new(first),
             pairs: Mutex::default(),
+            has_dialled: AtomicBool::new(false),
             redial_failed: OnceLock::new(),
             ended: CancellationToken::new(),
         }
@@ -188,13 +191,18 @@ impl Channel {
             Mode::Plain
         };
         let error = dialled.as_ref().err().map(|error| chain(error));
-        note_opened(
+        let what = (self.id, started, mode);
+        let outcome = (Some(&journey), error);
+        let opened = opened(
             &self.context,
-            (self.id, started, mode),
+            what,
             &target.to_string(),
             &self.client,
-            (Some(&journey), error),
+            outcome,
         );
+        // What CONNECT dialled was told when it came.
+        let again = self.has_dialled.swap(true, Ordering::Relaxed) || self.is_tunnelled();
+        note(&self.context, Opened { again, ..opened });
         Ok((dialled?, journey))
     }
 
@@ -262,11 +270,26 @@ impl Channel {
 /// Records that a connection is set up, or why it is not.
 pub(super) fn note_opened(
     context: &Context,
+    what: (ConnectionId, Timestamp, Mode),
+    target: &str,
+    client: &ClientSide,
+    outcome: (Option<&Journey>, Option<String>),
+) {
+    note(context, opened(context, what, target, client, outcome));
+}
+
+fn note(context: &Context, opened: Opened) {
+    let event = Event::Connection(Connection::Opened(opened));
+    context.note(context.clock.now(), &event);
+}
+
+fn opened(
+    context: &Context,
     (id, started, mode): (ConnectionId, Timestamp, Mode),
     target: &str,
     client: &ClientSide,
     (journey, error): (Option<&Journey>, Option<String>),
-) {
+) -> Opened {
     let redactor = &context.redactor;
     let text = |text: &String| redactor.text(text);
     let upstream = journey.map(|journey| UpstreamSide {
@@ -284,9 +307,10 @@ pub(super) fn note_opened(
         });
         tried.collect()
     });
-    let opened = Opened {
+    Opened {
         id,
         started_us: started,
+        again: false,
         mode,
         target: redactor.text(target),
         client: client.clone(),
@@ -296,7 +320,5 @@ pub(super) fn note_opened(
         tls_us: journey.and_then(|journey| journey.tls_us),
         tries,
         error: error.as_ref().map(text),
-    };
-    let event = Event::Connection(Connection::Opened(opened));
-    context.note(context.clock.now(), &event);
+    }
 }

@@ -15,7 +15,7 @@ use crate::exchange::{MadeBy, Mode};
 use super::format::{
     FORMAT_VERSION, MANIFEST, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
 };
-use super::rows::{Row, Table};
+use super::rows::{ConnectionRow, Row, Table};
 use super::summary::RowState;
 
 /// The longest manifest that is read, octets: a command line of 2 MiB, Linux's usual limit, and as
@@ -75,10 +75,7 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest, ManifestError> {
 /// What it does not tell errs on the side of caution: not redacted, not replayable.
 pub(super) fn manifest_from(table: &Table) -> Option<Manifest> {
     let open = table.runs.first()?;
-    let opened = table
-        .connections
-        .values()
-        .filter_map(|row| row.opened.as_ref());
+    let opened = table.connections.values().flat_map(ConnectionRow::dials);
     let intercepted: BTreeSet<String> = opened
         .filter(|opened| opened.mode == Mode::Intercept)
         .filter_map(|opened| Some(opened.target.rsplit_once(':')?.0.to_owned()))
@@ -116,12 +113,7 @@ pub(super) fn manifest_from(table: &Table) -> Option<Manifest> {
 
 fn totals(table: &Table) -> Totals {
     let rows = || table.rows.iter();
-    let opened = || {
-        table
-            .connections
-            .values()
-            .filter_map(|row| row.opened.as_ref())
-    };
+    let opened = || table.connections.values().flat_map(ConnectionRow::dials);
     let tunnels = table.connections.values().filter(|row| {
         let opened = row.opened.as_ref();
         opened.is_some_and(|opened| opened.mode == Mode::Tunnel)

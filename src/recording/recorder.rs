@@ -215,7 +215,7 @@ impl Recorder {
             Event::Abort(abort) => {
                 add(&counts.body_bytes, abort.body_bytes);
             }
-            Event::Connection(Connection::Opened(opened)) => {
+            Event::Connection(Connection::Opened(opened)) if !opened.again => {
                 add(&counts.connections, 1);
                 add(&counts.tunnels, (opened.mode == Mode::Tunnel).into());
             }

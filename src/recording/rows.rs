@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, Hex, MadeBy, Opened, Timings,
+    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, Hex, MadeBy, Opened, Target,
+    Timings,
 };
 
 use super::format::{Close, Connection, Event, FORMAT_VERSION, Gap, Open};
@@ -55,6 +56,12 @@ pub struct Row {
 
 /// Rows may come from an index, which says what it likes: records are held against them.
 impl Row {
+    /// When it was over, as far as is known.
+    pub fn until(&self) -> Timestamp {
+        let us = self.phases.total_us().saturating_add(self.own_us);
+        Timestamp::from_micros(self.started.as_micros().saturating_add(us))
+    }
+
     /// Whether `begin` is the record that this row tells of.
     pub(super) fn began_as(&self, begin: &Begin) -> bool {
         (self.id, self.connection) == (begin.id, begin.connection)
@@ -81,11 +88,32 @@ impl Row {
 pub struct ConnectionRow {
     /// How it was set up; `None` if that line is lost.
     pub opened: Option<Opened>,
+    /// Its further dials, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Opened>,
     /// How it ended; `None` while it is open.
     pub closed: Option<Closed>,
     /// When its first line was written, since its run was opened.
     #[serde(rename = "at_us")]
     pub at: Timestamp,
+}
+
+impl ConnectionRow {
+    /// How it was set up, and its further dials, in order.
+    pub fn dials(&self) -> impl DoubleEndedIterator<Item = &Opened> {
+        self.opened.iter().chain(&self.again)
+    }
+
+    /// The dial that an exchange with `url` went through that was over at `until`: the last one to
+    /// its host before that, where there are several.
+    pub fn dial_of(&self, url: &str, until: Timestamp) -> Option<&Opened> {
+        let target = Target::of_url(url);
+        let leads_there =
+            |dial: &&Opened| target.is_none() || dial.target.parse::<Target>().ok() == target;
+        let mut before = self.dials().rev().filter(|dial| dial.started_us <= until);
+        let dial = before.find(leads_there);
+        dial.or(self.opened.as_ref())
+    }
 }
 
 /// All that is kept in memory of a journal.
@@ -196,6 +224,9 @@ impl Builder {
     fn opened(&mut self, span: Span, at: Timestamp, opened: Opened) {
         let id = opened.id;
         let row = self.connection(id, at);
+        if opened.again {
+            return row.again.push(opened);
+        }
         if row.opened.is_some() {
             return self.damage(span, DamageKind::RepeatedConnection { id });
         }

@@ -50,6 +50,7 @@ pub(super) fn open() -> Event {
 pub(super) fn opened(id: ConnectionId, mode: Mode) -> Event {
     Event::Connection(Connection::Opened(Opened {
         id,
+        again: false,
         started_us: Timestamp::from_micros(10 * id),
         mode,
         target: "proxy.golang.org:443".into(),

@@ -19,7 +19,7 @@ pub use played::{PlayError, Played};
 
 use crate::exchange::{Exchange, field};
 use crate::gomod::{Base, GoProxy, GoSumDb, Route, Tile, replay_key};
-use crate::recording::reader::{BodyError, BodyReader, ReadError};
+use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ReadError};
 use crate::recording::{Recording, Row};
 use crate::redact;
 use crate::tls::Protocol;
@@ -124,10 +124,7 @@ impl Replay {
 
     /// Hosts that were tunnelled and never intercepted when the recording was made.
     pub fn tunnelled(&self) -> BTreeSet<String> {
-        let opened = self
-            .recording
-            .connections()
-            .filter_map(|row| row.opened.as_ref());
+        let opened = self.recording.connections().flat_map(ConnectionRow::dials);
         let tunnels = opened.filter(|opened| opened.mode == crate::exchange::Mode::Tunnel);
         let hosts =
             tunnels.filter_map(|opened| opened.target.parse::<crate::exchange::Target>().ok());
@@ -139,10 +136,7 @@ impl Replay {
 
     /// The protocol that the host spoke when it was recorded.
     pub fn protocol(&self, host: &str) -> Option<Protocol> {
-        let opened = self
-            .recording
-            .connections()
-            .filter_map(|row| row.opened.as_ref());
+        let opened = self.recording.connections().flat_map(ConnectionRow::dials);
         opened
             .filter(|opened| {
                 let target = opened.target.parse::<crate::exchange::Target>();

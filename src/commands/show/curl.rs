@@ -193,6 +193,7 @@ mod tests {
     fn opened(addr: &str) -> Opened {
         Opened {
             id: 3,
+            again: false,
             started_us: Timestamp::default(),
             mode: Mode::Intercept,
             target: "proxy.golang.org:443".into(),

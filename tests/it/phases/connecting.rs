@@ -217,6 +217,45 @@ async fn the_first_plain_request_dials_and_has_no_tls() {
 }
 
 #[tokio::test]
+async fn each_host_that_one_connection_of_plain_requests_reaches_is_told() {
+    let hosts = [HOST, "sum.golang.org"];
+    let file = |host| ((host, "/a"), (200, "text/plain", "a body"));
+    let origin = Origin::start(Content::files(hosts.map(file)));
+    let recorder = Recorder::to(&origin, &[]);
+    let mut client = Client::open(recorder.proxy()).await;
+    for host in [hosts[0], hosts[1], hosts[0]] {
+        let request = format!("GET http://{host}/a HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        client.send(request).await.expect("it takes a request");
+        let head = client.read_head().await.expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert_eq!(client.read_exactly(6).await.expect("its body"), b"a body");
+    }
+    drop(client);
+    let recorded = recorder.finish().await;
+    let opened = recorded.opened();
+    let told = opened.iter().map(|dial| (&dial.target[..], dial.again));
+    let expected = [
+        (&format!("{HOST}:80")[..], false),
+        ("sum.golang.org:80", true),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    let totals = recorded.recording.manifest().totals;
+    assert_eq!((totals.connections, totals.exchanges), (1, 3));
+    // Each exchange is shown with the dial that it went through.
+    let row = recorded.recording.connection(1).expect("it is there");
+    for exchange in recorded.recording.rows() {
+        let dial = row
+            .dial_of(&exchange.url, exchange.until())
+            .expect("a dial");
+        let host = dial.target.trim_end_matches(":80");
+        assert!(
+            exchange.url.starts_with(&format!("http://{host}/")),
+            "{dial:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_is_never_used_tells_what_it_took() {
     let slow = Handshake::any().delay(DELAY);
     let origin = Origin::builder(files()).handshake(slow).start();

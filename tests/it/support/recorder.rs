@@ -15,6 +15,7 @@ use std::time::Duration;
 use modtape::clock::Timestamp;
 use modtape::exchange::{Exchange, Opened};
 use modtape::recording::format::{Event, JOURNAL, Record};
+use modtape::recording::reader::ConnectionRow;
 use modtape::recording::{Recording, Row};
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -184,8 +185,11 @@ impl Recorder {
             stderr: self.said(),
         };
         let recording = Recording::open_whole(&self.dir);
+        let recording = recording.unwrap_or_else(|error| panic!("{error}: {}", output.stderr));
+        // Whatever was recorded, what ended in order reads back without a complaint.
+        assert_eq!(recording.damage(), []);
         Recorded {
-            recording: recording.unwrap_or_else(|error| panic!("{error}: {}", output.stderr)),
+            recording,
             output: output.expect_success(),
             _sandbox: self.sandbox.take(),
         }
@@ -231,10 +235,13 @@ impl Recorded {
         exchanges.remove(0)
     }
 
-    /// How each client connection was set up, by id; the last line where there are several.
+    /// How each client connection was set up, by id, each with its further dials behind it.
     pub fn opened(&self) -> Vec<Opened> {
         let connections = self.recording.connections();
-        connections.filter_map(|row| row.opened.clone()).collect()
+        connections
+            .flat_map(ConnectionRow::dials)
+            .cloned()
+            .collect()
     }
 }
 

@@ -209,6 +209,7 @@ fn inline(octets: &[u8]) -> Option<Body> {
 fn opened(id: u64, target: &str) -> Event {
     Event::Connection(Connection::Opened(Opened {
         id,
+        again: false,
         started_us: Timestamp::from_micros(80),
         mode: Mode::Intercept,
         target: target.into(),
