@@ -16,7 +16,8 @@ pub(super) fn continued(traceparent: Option<&str>) -> TraceId {
             .filter(|trace| version.len() == 2 && trace.0 != [0; 16])
     });
     if let (None, Some(text)) = (given, traceparent) {
-        tracing::debug!(target: "modtape::connection", text, "TRACEPARENT is malformed: ignored");
+        // Not the text: whatever was put there by mistake may be a secret.
+        tracing::debug!(target: "modtape::connection", octets = text.len(), "TRACEPARENT is malformed: ignored");
     }
     given.unwrap_or_else(|| Hex(tls::random()))
 }
