@@ -60,30 +60,34 @@ impl Redactor {
             return;
         }
         for (name, value) in fields {
-            if let Some(redacted) = self.field(name, &value.0) {
+            if let Some(redacted) = self.changed_field(name, &value.0) {
                 *value = Octets::from(redacted);
             }
         }
     }
 
-    /// The value of the field `name` with marks for its secrets; `None` where it has none.
-    pub(super) fn field(&self, name: &str, value: &[u8]) -> Option<String> {
-        if value.is_empty() {
-            return None;
-        }
+    fn changed_field(&self, name: &str, value: &[u8]) -> Option<String> {
         let Ok(text) = std::str::from_utf8(value) else {
             let is_secret = is_secret_field(name) || Rule::of(name) != Rule::Plain;
             return (is_secret || find(value, 0).is_some())
-                .then(|| self.mark_whole(&String::from_utf8_lossy(value)));
+                .then(|| self.mark(&String::from_utf8_lossy(value)));
         };
+        self.settled(text, |text| self.read_field(name, text))
+    }
+
+    /// One reading of the value of the field `name`; `None` where it has no secret.
+    pub(super) fn read_field(&self, name: &str, text: &str) -> Option<String> {
         match Rule::of(name) {
+            _ if text.is_empty() => None,
             Rule::Credentials => Some(self.credentials(text)),
-            Rule::Cookie => Some(self.with_tokens(self.cookie(text, false))),
-            Rule::SetCookie => Some(self.with_tokens(self.cookie(text, true))),
-            Rule::Url => self.changed_url(text),
-            Rule::Plain if is_secret_field(name) => Some(self.mark_whole(text)),
-            Rule::Plain if may_hold_url(value) || may_name_secret(text) => self.changed_text(text),
-            Rule::Plain => self.tokens(text),
+            Rule::Cookie => Some(self.and_text(self.cookie(text, false))),
+            Rule::SetCookie => Some(self.and_text(self.cookie(text, true))),
+            Rule::Url => self.read_url(text),
+            Rule::Plain if is_secret_field(name) => Some(self.mark(text)),
+            Rule::Plain if may_hold_url(text.as_bytes()) || may_name_secret(text) => {
+                self.read_text(text)
+            }
+            Rule::Plain => self.read_tokens(text),
         }
     }
 
@@ -98,17 +102,18 @@ impl Redactor {
         }
     }
 
-    fn with_tokens(&self, text: String) -> String {
-        self.tokens(&text).unwrap_or(text)
+    /// What was read in its own way, and as text.
+    pub(super) fn and_text(&self, redacted: String) -> String {
+        self.read_text(&redacted).unwrap_or(redacted)
     }
 
     /// `Basic dXNlcjpwYXNz` becomes `Basic redacted:…`; without a known scheme nothing stays.
     pub(super) fn credentials(&self, value: &str) -> String {
         match value.split_once(' ') {
             Some((scheme, secret)) if is_scheme(scheme) => {
-                format!("{scheme} {}", self.mark_whole(secret.trim()))
+                format!("{scheme} {}", self.mark(secret.trim()))
             }
-            _ => self.mark_whole(value),
+            _ => self.mark(value),
         }
     }
 
@@ -127,7 +132,7 @@ impl Redactor {
                 redacted.push_str(pair);
             } else {
                 redacted.push_str(name);
-                redacted.push_str(&self.mark_whole(secret));
+                redacted.push_str(&self.mark(secret));
             }
         }
         redacted

@@ -4,6 +4,7 @@
 //! bounds, below the issuers' own, yet above what a module path or a pseudo-version reaches.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::{MARK, MARK_BYTES, Redactor, is_mark};
 
@@ -157,45 +158,21 @@ fn len_at(octets: &[u8]) -> Option<usize> {
     })
 }
 
-impl Redactor {
-    /// `text` with a mark for each token; `None` where there is none.
-    pub(super) fn tokens(&self, text: &str) -> Option<String> {
-        let (mut start, mut end) = find(text.as_bytes(), 0)?;
-        let mut redacted = String::with_capacity(text.len());
-        let mut done = 0;
-        loop {
-            redacted.push_str(&text[done..start]);
-            redacted.push_str(&self.mark(&text[start..end]));
-            done = end;
-            match find(text.as_bytes(), done) {
-                Some(range) => (start, end) = range,
-                None => break,
-            }
-        }
-        redacted.push_str(&text[done..]);
-        Some(redacted)
-    }
-
-    /// [`Self::tokens`], and a mark for the whole of a text that holds a percent-encoded one.
-    pub(super) fn encoded_tokens(&self, text: &str) -> Option<String> {
-        let redacted = self.tokens(text);
-        match decoded(redacted.as_deref().unwrap_or(text)) {
-            Some(decoded) if holds_token(&decoded) => Some(self.mark_whole(&decoded)),
-            _ => redacted,
-        }
-    }
+/// Where the tokens and marks of a text are.
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let (start, end) = find(text.as_bytes(), from)?;
+        from = end;
+        Some(start..end)
+    })
 }
 
-/// Is there a token that is no mark?
-fn holds_token(text: &str) -> bool {
-    let mut from = 0;
-    while let Some((start, end)) = find(text.as_bytes(), from) {
-        if !is_mark(&text[start..end]) {
-            return true;
-        }
-        from = end;
+impl Redactor {
+    /// `text` with a mark for each token; `None` where there is none.
+    pub(super) fn read_tokens(&self, text: &str) -> Option<String> {
+        self.marked(text, tokens(text).collect())
     }
-    false
 }
 
 /// The percent-decoded text, where decoding changes it.
