@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use super::Redactor;
+use super::fields::Rule;
 use super::names::is_secret_word;
 use super::parts::{ends_in_password, userinfos};
 use super::word::secret_pair;
@@ -150,7 +151,7 @@ impl Redactor {
         let (name, value) = line.split_once(':')?;
         let trimmed = value.trim_start();
         let space = &value[..value.len() - trimmed.len()];
-        let redacted = self.read_field(name.trim(), trimmed);
+        let redacted = self.read_field(Rule::of(name.trim()), trimmed);
         let redacted = redacted.as_deref().unwrap_or(trimmed);
         Some(self.and_text(format!("{name}:{space}{redacted}")))
     }

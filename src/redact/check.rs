@@ -1,6 +1,6 @@
 //! What redaction promises for any text: for a fuzz target and its twin.
 
-use super::{Redactor, is_mark, url_without_secrets};
+use super::{Redactor, is_mark, text, url, url_without_secrets};
 use crate::exchange::Octets;
 
 /// Where a secret may stand; `{}` is the secret.
@@ -47,6 +47,7 @@ pub fn text(octets: &[u8]) {
     let (choice, octets) = octets.split_at(octets.len().min(13));
     let text = String::from_utf8_lossy(octets);
     twice(&run, &text);
+    text.lines().for_each(|line| screened(&run, line));
     let fields = FIELDS
         .map(|name| (name.to_owned(), Octets(octets.to_vec())))
         .to_vec();
@@ -60,6 +61,16 @@ pub fn text(octets: &[u8]) {
             PLACES[usize::from(*place) % PLACES.len()],
             &word(secret),
         );
+    }
+}
+
+/// What is passed over unread has nothing that reading would find.
+fn screened(run: &Redactor, text: &str) {
+    if url::is_plain(text) {
+        assert_eq!(run.read_url(text), None, "{text:?}");
+    }
+    if text::is_plain(text) {
+        assert_eq!(run.read_text(text), None, "{text:?}");
     }
 }
 

@@ -13,6 +13,7 @@ mod names;
 mod parts;
 #[cfg(test)]
 mod properties;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -4,6 +4,8 @@ use super::Redactor;
 use super::fields::is_scheme;
 use super::names::is_secret_word;
 use super::parts::ends_in_password;
+use super::screen::{Screen, begins};
+use super::token::{self, token_at};
 use super::word::{last_name, secret_pair, without_punctuation};
 
 /// A word after `Basic` or `Bearer` is a credential from this many octets on.
@@ -22,7 +24,7 @@ impl Redactor {
 
     /// The text with marks for its secrets; `None` where it has none.
     pub(super) fn changed_text(&self, text: &str) -> Option<String> {
-        if !self.is_on() {
+        if !self.is_on() || is_plain(text) {
             return None;
         }
         self.settled(text, |text| self.read_text(text))
@@ -102,6 +104,24 @@ impl Redactor {
         let (secret, tail) = without_punctuation(word);
         Some(format!("{}{tail}", self.mark(secret)))
     }
+}
+
+/// Notices what may make a text worth reading.
+static SCREEN: Screen = Screen::EMPTY
+    .with(&["@", ":", "=", "basic", "bearer", BEGIN])
+    .and(&token::SCREEN);
+
+/// Is there no sign behind a name, no userinfo, no credential, no token and no key?
+pub(super) fn is_plain(text: &str) -> bool {
+    let octets = text.as_bytes();
+    !SCREEN.any(octets, |at| {
+        let rest = &octets[at..];
+        match rest[0] {
+            b'@' | b':' | b'=' => true,
+            b'-' => rest.starts_with(BEGIN.as_bytes()),
+            _ => begins(rest, "basic") || begins(rest, "bearer") || token_at(octets, at).is_some(),
+        }
+    })
 }
 
 /// The length of the first word; a secret goes on behind a quote that no white space follows.

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::screen::Screen;
 use super::{MARK, MARK_BYTES, Redactor, is_mark};
 
 /// What may follow a prefix.
@@ -93,36 +94,31 @@ const SHAPES: [(&str, usize, Alphabet); 44] = [
     ("sk-proj-", 30, Alphabet::Dash),
 ];
 
-/// For each octet that a token or a mark can begin with, which can come second: a bit each for the
-/// low five bits. Nearly every word of a URL is passed over by this one look.
-const BEGINNINGS: [u32; 256] = {
-    let mut beginnings = [0; 256];
+/// Notices where a token or a mark may begin.
+pub(super) const SCREEN: Screen = {
+    let mut screen = Screen::EMPTY.with(&[MARK]);
     let mut i = 0;
     while i < SHAPES.len() {
-        let prefix = SHAPES[i].0.as_bytes();
-        beginnings[prefix[0] as usize] |= 1 << (prefix[1] & 31);
+        screen = screen.with(&[SHAPES[i].0]);
         i += 1;
     }
-    let mark = MARK.as_bytes();
-    beginnings[mark[0] as usize] |= 1 << (mark[1] & 31);
-    beginnings
+    screen
 };
+static TOKENS: Screen = SCREEN;
 
 /// The first token or mark at or behind `from`, as a range of octets.
 pub(super) fn find(octets: &[u8], from: usize) -> Option<(usize, usize)> {
-    for (offset, pair) in octets.get(from..)?.windows(2).enumerate() {
-        if BEGINNINGS[usize::from(pair[0])] >> (pair[1] & 31) & 1 == 0 {
-            continue;
-        }
-        let start = from + offset;
-        if is_inside_a_word(&octets[..start]) {
-            continue;
-        }
-        if let Some(len) = len_at(&octets[start..]) {
-            return Some((start, start + len));
-        }
+    let start = TOKENS.find(octets, from, |at| token_at(octets, at).is_some())?;
+    Some((start, start + token_at(octets, start)?))
+}
+
+/// The length of the token or mark that begins at `start`.
+pub(super) fn token_at(octets: &[u8], start: usize) -> Option<usize> {
+    let (before, octets) = octets.split_at(start);
+    match is_inside_a_word(before) {
+        true => None,
+        false => len_at(octets),
     }
-    None
 }
 
 /// Does what stands before belong to the same word? The digits of `%40` do not; a digest `h1:…` does.

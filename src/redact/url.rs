@@ -6,7 +6,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::names::is_secret_query_key;
 use super::parts::{Parts, userinfos};
-use super::token::{decoded, find, tokens};
+use super::screen::Screen;
+use super::token::{self, decoded, find, token_at, tokens};
 use super::{Redactor, Stand, is_mark};
 
 /// Path elements behind which a token stands, as in `/token/5f3c…/`.
@@ -50,7 +51,7 @@ impl Redactor {
 
     /// The URL with marks for its secrets; `None` where it has none.
     pub(super) fn changed_url(&self, url: &str) -> Option<String> {
-        if !self.is_on() {
+        if !self.is_on() || is_plain(url) {
             return None;
         }
         self.settled(url, |url| self.read_url(url))
@@ -313,17 +314,57 @@ pub fn url_without_secrets(url: &str) -> String {
     .url(url)
 }
 
+/// Notices what may make a path worth reading.
+static SCREEN: Screen = Screen::EMPTY
+    .with(&["%", "?", "#", "=", ":", "\\"])
+    .with(&["/token", "/access", "/auth", "/key", "/secret", "/pat"])
+    .and(&token::SCREEN);
+
+/// Is this a URL of a host and a path, as nearly all of the go command's are, without userinfo, pairs
+/// of names and values, tokens, and another URL?
+pub(super) fn is_plain(url: &str) -> bool {
+    let Some(rest) = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+    else {
+        return false;
+    };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let octets = path.as_bytes();
+    is_plain_host(host)
+        && !path.starts_with("//")
+        && !SCREEN.any(octets, |at| match octets[at] {
+            b'/' => path[at + 1..].split('/').next().is_some_and(is_telling),
+            _ if octets[at].is_ascii_alphabetic() => token_at(octets, at).is_some(),
+            _ => true,
+        })
+}
+
+/// Is this a host, with a port or without, in letters, digits, dots and dashes?
+fn is_plain_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Does a token stand behind this path element?
+fn is_telling(element: &str) -> bool {
+    TOKEN_ELEMENTS
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(element))
+}
+
 /// Does `element` stand behind a telling path element, and look random?
 ///
 /// No dots, dashes or signs: a module's own name behind `/token/` has few digits, a version has dots.
 fn is_token_behind(before: &str, element: &str) -> bool {
+    if element.len() < RANDOM_BYTES || !is_telling(before) {
+        return false;
+    }
     let decoded = decoded(element);
     let element = decoded.as_deref().unwrap_or(element);
     element.len() >= RANDOM_BYTES
-        && before.len() <= 12
-        && TOKEN_ELEMENTS
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(before))
         && element
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'='))
