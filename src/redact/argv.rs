@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use super::Redactor;
 use super::fields::Rule;
 use super::names::is_secret_word;
-use super::parts::{ends_in_password, userinfos};
+use super::parts::ends_in_password;
 use super::word::secret_pair;
 
 impl Redactor {
@@ -105,9 +105,9 @@ impl Redactor {
             && !is_line
             && !word.contains('?')
         {
-            let mut secrets = userinfos(name);
-            secrets.push(word.len() - value.len()..word.len());
-            return self.marked(word, secrets);
+            let before = self.read_word(name);
+            let before = before.as_deref().unwrap_or(name);
+            return Some(format!("{before}={}", self.mark(value)));
         }
         let redacted = self.read_text(word);
         if !is_line {

@@ -90,24 +90,25 @@ impl Parts<'_> {
 /// beginning of a password that should have been encoded (`https://user:pa/ss@host`).
 fn authority_len(rest: &str) -> usize {
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-    if rest[..end].contains('@') || has_port_at_most(&rest[..end]) {
+    if has_port_at_most(behind_userinfo(&rest[..end])) {
         return end;
     }
-    match rest.find('@') {
-        Some(at) => {
-            at + 1
-                + rest[at + 1..]
-                    .find(['/', '?', '#', '\\'])
-                    .unwrap_or(rest.len() - at - 1)
-        }
-        None => end,
-    }
+    let Some(at) = rest[end..].find('@').map(|at| end + at) else {
+        return end;
+    };
+    let further = rest[at..].find(['/', '?', '#', '\\']);
+    further.map_or(rest.len(), |len| at + len)
+}
+
+/// What stands behind the last `@`: a user's name may be an address.
+fn behind_userinfo(authority: &str) -> &str {
+    authority.rsplit('@').next().unwrap_or(authority)
 }
 
 /// Does `url` break off inside a password that holds what should have been encoded?
 pub(super) fn ends_in_password(url: &str) -> bool {
     url.split_once("://").is_some_and(|(_, authority)| {
-        !authority.contains(['/', '?', '#', '@']) && !has_port_at_most(authority)
+        !authority.contains(['/', '?', '#']) && !has_port_at_most(behind_userinfo(authority))
     })
 }
 

@@ -90,6 +90,10 @@ const URLS: &[(&str, &str)] = &[
         "https://h.corp/x?https://*@b.corp",
     ),
     ("HTTPS://hunter2@h.corp/x", "HTTPS://*@h.corp/x"),
+    (
+        "https://user@corp.example:hun/ter2@h.corp/x",
+        "https://*@h.corp/x",
+    ),
     ("https://u:hunter2://x@h.corp/y", "https://*@h.corp/y"),
     ("user:redacted:hunter2@proxy.corp:3128", "*@proxy.corp:3128"),
 ];

@@ -235,18 +235,21 @@ impl Redactor {
 
     /// A value or element that may hold a token, userinfo or another URL, encoded or not.
     fn value(&self, value: &str, depth: u8) -> Option<String> {
-        let decoded = decoded(value);
-        let inner = decoded.as_deref().unwrap_or(value);
-        if !inner.contains("://") {
-            return self.loose(value);
+        if value.contains("://")
+            && let Some(redacted) = self.nested_url(value, depth)
+        {
+            return Some(redacted);
         }
-        let redacted = self.nested_url(inner, depth)?;
-        Some(match decoded {
-            Some(_) if !is_mark(&redacted) => {
-                utf8_percent_encode(&redacted, QUERY_VALUE).to_string()
+        match decoded(value) {
+            Some(decoded) if decoded.contains("://") => {
+                let redacted = self.nested_url(&decoded, depth)?;
+                Some(match is_mark(&redacted) {
+                    true => redacted,
+                    false => utf8_percent_encode(&redacted, QUERY_VALUE).to_string(),
+                })
             }
-            _ => redacted,
-        })
+            _ => self.loose(value),
+        }
     }
 
     /// Tokens and userinfo whatever stands around them; and a mark for the whole of a text that

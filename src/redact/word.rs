@@ -15,19 +15,7 @@ impl Redactor {
     /// One reading of a word; `None` where it holds no secret.
     pub(super) fn read_word(&self, word: &str) -> Option<String> {
         let starts = url_starts(word);
-        let mut lead = &word[..starts.first().copied().unwrap_or(word.len())];
-        let mut secrets = named_values(lead);
-        if let Some(value) = secrets.last_mut()
-            && value.end == lead.len()
-        {
-            lead = word;
-            value.end = word.len();
-        }
-        for value in &mut secrets {
-            value.end = value.start + without_punctuation(&word[value.clone()]).0.len();
-        }
-        secrets.extend(userinfos(lead));
-        secrets.extend(tokens(lead));
+        let (lead, secrets) = lead(word, starts.first().copied());
         let redacted = self.marked(lead, secrets);
         if lead.len() == word.len() {
             return redacted;
@@ -74,6 +62,25 @@ impl Redactor {
     }
 }
 
+/// What leads up to the first URL, and where the secrets are in it: the whole word, where a secret's
+/// name makes the URL a part of the secret.
+fn lead(word: &str, first_url: Option<usize>) -> (&str, Vec<Range<usize>>) {
+    let mut lead = &word[..first_url.unwrap_or(word.len())];
+    let mut secrets = named_values(lead);
+    if let Some(value) = secrets.last_mut()
+        && value.end == lead.len()
+    {
+        lead = word;
+        value.end = word.len();
+    }
+    for value in &mut secrets {
+        value.end = value.start + without_punctuation(&word[value.clone()]).0.len();
+    }
+    secrets.extend(userinfos(lead));
+    secrets.extend(tokens(lead));
+    (lead, secrets)
+}
+
 /// Where the URLs of `HTTPS_PROXY=http://a,http://b` begin.
 fn url_starts(word: &str) -> Vec<usize> {
     let schemes = word.match_indices("://").map(|(colon, _)| {
@@ -89,17 +96,18 @@ fn url_starts(word: &str) -> Vec<usize> {
 
 /// Where the values are in `password=hunter2`, `a=1&token=x`, `password:hunter2`.
 fn named_values(text: &str) -> Vec<Range<usize>> {
+    let mut values = Vec::new();
     if let Some((name, _)) = text.split_once(':')
         && is_secret_word(last_name(name))
     {
-        return vec![name.len() + 1..text.len()];
+        values.push(name.len() + 1..text.len());
+        return values;
     }
     if !text.contains('=') {
-        return Vec::new();
+        return values;
     }
     let is_query = text.contains(['?', '&']);
     let mut start = 0;
-    let mut values = Vec::new();
     for pair in pairs(text) {
         let end = start + pair.len();
         if let Some((_, value)) = secret_pair(pair, is_query) {
