@@ -51,14 +51,11 @@ impl Redactor {
 
     /// [`Self::fields`] in place, for fields that are not needed otherwise.
     pub fn redact_fields(&self, fields: &mut Fields) {
-        let fields_with_known = match self.known {
-            Some(_) => fields.as_mut_slice(),
-            None => &mut [],
-        };
-        for (_, value) in fields_with_known {
-            let text = String::from_utf8_lossy(&value.0);
-            if let Some(redacted) = self.without_known(&text) {
-                *value = Octets::from(redacted);
+        if self.known.is_some() {
+            for (_, value) in fields.iter_mut() {
+                if let Some(redacted) = self.without_known(&value.to_text()) {
+                    *value = Octets::from(redacted);
+                }
             }
         }
         if !self.is_on() {

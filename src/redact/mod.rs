@@ -209,6 +209,14 @@ mod mark_tests {
     }
 
     #[test]
+    fn a_text_that_never_rests_is_marked_whole() {
+        let run = redactor();
+        let grows = |text: &str| (!is_mark(text)).then(|| format!("{text} more"));
+        assert_eq!(run.settled("hunter2", grows), Some(run.mark("hunter2")));
+        assert_eq!(run.settled("text", |text| Some(text.to_owned())), None);
+    }
+
+    #[test]
     fn debug_shows_no_key() {
         assert_eq!(format!("{:?}", redactor()), "Redactor { is_on: true, .. }");
         assert!(!Redactor::off().is_on());

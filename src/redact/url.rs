@@ -192,7 +192,7 @@ impl Redactor {
                     is_changed = true;
                     continue;
                 }
-                (true, _) if pair.contains('=') => self.secret_pair(key, value),
+                (true, _) if pair.contains('=') => self.secret_pair(key, value, depth),
                 _ => self.query_pair(pair, depth),
             };
             is_changed |= redacted.as_deref().is_some_and(|redacted| redacted != pair);
@@ -210,8 +210,8 @@ impl Redactor {
     }
 
     /// A pair whose key says that its value is secret.
-    fn secret_pair(&self, key: &str, value: &str) -> Option<String> {
-        let new_key = self.loose(key);
+    fn secret_pair(&self, key: &str, value: &str, depth: u8) -> Option<String> {
+        let new_key = self.value(key, depth);
         if new_key.is_none() && (value.is_empty() || is_mark(value)) {
             return None;
         }
