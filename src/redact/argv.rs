@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 
 use super::Redactor;
+use super::fields::Rule;
 use super::names::is_secret_word;
-use super::text::secret_pair;
-use super::url::ends_in_password;
+use super::parts::ends_in_password;
+use super::word::secret_pair;
 
 impl Redactor {
     /// A command's words with marks for their secrets: the value of `--token X` and
@@ -20,13 +21,13 @@ impl Redactor {
                 let known = self.without_known(&word);
                 let word = known.map_or(word, Into::into);
                 let redacted = match self.is_on() {
-                    true => self
-                        .argument(&word, next)
-                        .map(|new| self.tokens(&new).unwrap_or(new)),
+                    true => self.settled(&word, |word| self.read_argument(word, next)),
                     false => None,
                 };
-                next = Next::after(&word);
-                redacted.unwrap_or_else(|| word.into_owned())
+                let redacted = redacted.unwrap_or_else(|| word.into_owned());
+                // From what stays: so the same words follow it when it is redacted again.
+                next = Next::after(&redacted);
+                redacted
             })
             .collect()
     }
@@ -41,15 +42,33 @@ impl Redactor {
 
     /// The value of GOPROXY, GOSUMDB and their like: URLs between `,`, `|` and spaces.
     pub fn goproxy(&self, value: &str) -> String {
+        let known = self.without_known(value);
+        let value = known.as_deref().unwrap_or(value);
+        let redacted = match self.is_on() {
+            true => self.settled(value, |value| self.read_urls(value)),
+            false => None,
+        };
+        redacted.unwrap_or_else(|| value.to_owned())
+    }
+
+    /// One reading of a list of URLs.
+    fn read_urls(&self, value: &str) -> Option<String> {
         let mut redacted = String::with_capacity(value.len() + 16);
         let mut rest = value;
         while !rest.is_empty() {
             let (entry, behind) = rest.split_at(entry_len(rest));
-            redacted.push_str(&self.url(entry));
+            redacted.push_str(self.read_url(entry).as_deref().unwrap_or(entry));
             rest = behind.trim_start_matches(SEPARATORS);
             redacted.push_str(&behind[..behind.len() - rest.len()]);
         }
-        redacted
+        (redacted != value).then_some(redacted)
+    }
+
+    /// One reading of a command's word, behind another one.
+    fn read_argument(&self, word: &str, next: Next) -> Option<String> {
+        let redacted = self.argument(word, next);
+        let tokens = self.read_tokens(redacted.as_deref().unwrap_or(word));
+        tokens.or(redacted)
     }
 
     fn argument(&self, word: &str, next: Next) -> Option<String> {
@@ -68,11 +87,11 @@ impl Redactor {
             }
             let is_proxy = name.to_ascii_uppercase().contains("PROXY");
             if begins_url(value) || is_proxy && !value.contains(char::is_whitespace) {
-                return Some(format!("{name}={}", self.goproxy(value)));
+                return Some(format!("{name}={}", self.read_urls(value)?));
             }
         }
         if begins_url(word) {
-            return Some(self.goproxy(word));
+            return self.read_urls(word);
         }
         // curl takes a short flag and its value in one word.
         if let (Some(flag), Some(value)) = (word.get(..2), word.get(2..))
@@ -86,9 +105,11 @@ impl Redactor {
             && !is_line
             && !word.contains('?')
         {
-            return Some(format!("{name}={}", self.mark(value)));
+            let before = self.read_word(name);
+            let before = before.as_deref().unwrap_or(name);
+            return Some(format!("{before}={}", self.mark(value)));
         }
-        let redacted = self.changed_text(word);
+        let redacted = self.read_text(word);
         if !is_line {
             return redacted;
         }
@@ -130,8 +151,9 @@ impl Redactor {
         let (name, value) = line.split_once(':')?;
         let trimmed = value.trim_start();
         let space = &value[..value.len() - trimmed.len()];
-        let redacted = self.field(name.trim(), trimmed.as_bytes())?;
-        Some(format!("{name}:{space}{redacted}"))
+        let redacted = self.read_field(Rule::of(name.trim()), trimmed);
+        let redacted = redacted.as_deref().unwrap_or(trimmed);
+        Some(self.and_text(format!("{name}:{space}{redacted}")))
     }
 }
 

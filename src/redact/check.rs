@@ -1,10 +1,10 @@
 //! What redaction promises for any text: for a fuzz target and its twin.
 
-use super::{Redactor, url_without_secrets};
+use super::{Redactor, is_mark, text, url, url_without_secrets};
 use crate::exchange::Octets;
 
 /// Where a secret may stand; `{}` is the secret.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 20] = [
     "https://u:{}@h.corp/x",
     "https://{}@h.corp/golang.org/x/net/@v/list",
     "https://h.corp/x?a=1&token={}&b=2",
@@ -17,6 +17,14 @@ const PLACES: [&str; 12] = [
     "Authorization: Basic {}",
     "--token={}",
     "\"token\": \"{}\"",
+    "https://u:{}@h.corp/x,https://v:w@b.corp/y",
+    "https://v:w@b.corp/y|https://u:{}@h.corp/x",
+    "u:{}@h.corp,https://v:w@b.corp/y",
+    "u:{}@h.corp=https://v:w@b.corp/y",
+    "password={},https://b.corp/y",
+    "https://h.corp/https://{}@b.corp/y",
+    "https://h.corp/x?y=u:{}@b.corp",
+    "https://h.corp/x?u=https%3A%2F%2F{}%40b.corp%2Fy",
 ];
 
 /// Fields whose values are read each in its own way.
@@ -39,6 +47,7 @@ pub fn text(octets: &[u8]) {
     let (choice, octets) = octets.split_at(octets.len().min(13));
     let text = String::from_utf8_lossy(octets);
     twice(&run, &text);
+    text.lines().for_each(|line| screened(&run, line));
     let fields = FIELDS
         .map(|name| (name.to_owned(), Octets(octets.to_vec())))
         .to_vec();
@@ -55,20 +64,37 @@ pub fn text(octets: &[u8]) {
     }
 }
 
+/// What is passed over unread has nothing that reading would find.
+fn screened(run: &Redactor, text: &str) {
+    let long = format!("https://h.corp/{text}");
+    for url in [text, &long] {
+        if url::is_plain(url) {
+            assert_eq!(run.read_url(url), None, "{url:?}");
+        }
+    }
+    if text::is_plain(text) {
+        assert_eq!(run.read_text(text), None, "{text:?}");
+    }
+}
+
 fn twice(run: &Redactor, text: &str) {
     let once = run.url(text);
     assert_eq!(run.url(&once), *once);
+    no_userinfo(&once);
     let once = run.text(text);
     assert_eq!(run.text(&once), *once);
+    no_userinfo(&once);
     // A setting is one line of printable characters.
     for value in text.lines().filter(|line| !line.contains(char::is_control)) {
         let once = run.goproxy(value);
         assert_eq!(run.goproxy(&once), *once);
+        no_userinfo(&once);
     }
     let words: Vec<&str> = text.lines().collect();
     let once = run.argv(&words);
     assert_eq!(once.len(), words.len());
     assert_eq!(run.argv(&once), once);
+    once.iter().for_each(|word| no_userinfo(word));
     // For comparing absolute URLs, and nothing else.
     let is_url = |line: &&str| line.starts_with("https://") || line.starts_with("http://");
     for url in text.lines().filter(is_url) {
@@ -77,7 +103,31 @@ fn twice(run: &Redactor, text: &str) {
     }
 }
 
+/// Wherever `http://` or `https://` stands, no userinfo but a mark stands behind it.
+fn no_userinfo(redacted: &str) {
+    const ENDS: &[char] = &[
+        '/', '\\', '?', '#', '"', '\'', '`', '<', '>', '(', ')', '{', '}', ';', ',', '|', '&',
+    ];
+    for (at, scheme) in redacted.match_indices("://") {
+        let before = redacted[..at].to_ascii_lowercase();
+        let rest = &redacted[at + scheme.len()..];
+        let ends = |c: char| c.is_whitespace() || c.is_control() || ENDS.contains(&c);
+        let authority = rest.split(ends).next().unwrap_or_default();
+        if let Some((userinfo, _)) = authority.rsplit_once('@')
+            && (before.ends_with("http") || before.ends_with("https"))
+        {
+            assert!(
+                userinfo.is_empty() || is_mark(userinfo),
+                "{userinfo} is shown in {redacted:?}"
+            );
+        }
+    }
+}
+
 fn hidden(run: &Redactor, before: &str, place: &str, secret: &str) {
+    if before.contains(secret) {
+        return;
+    }
     let line = place.replace("{}", secret);
     let mut shown = vec![
         run.text(&format!("{before}\n{line}")),
@@ -90,19 +140,25 @@ fn hidden(run: &Redactor, before: &str, place: &str, secret: &str) {
         let location = vec![("Location".to_owned(), Octets::from(&*line))];
         shown.push(format!("{:?}", run.fields(&location)));
     }
-    let words = [before, "--token", secret, &line];
-    shown.push(run.argv(&words[1..]).join(" "));
+    let field = format!("X-Other: {line}");
+    let words = ["--token", secret, &line, "-H", &line, "-H", &field];
+    shown.push(run.argv(&words).join(" "));
+    let fields = ["X-Other", "Cookie", "Set-Cookie"];
+    let fields = fields.map(|name| (name.to_owned(), Octets::from(&*line)));
+    shown.push(format!("{:?}", run.fields(&fields.to_vec())));
     for text in shown {
         assert!(!text.contains(secret), "{secret} is shown in {text:?}");
     }
 }
 
-/// A secret that no text holds by chance.
+/// A secret that no text holds by chance, as long as a token.
 fn word(octets: &[u8]) -> String {
     const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let letters = octets
         .iter()
-        .map(|octet| char::from(LETTERS[usize::from(octet % 32)]));
+        .chain(std::iter::repeat(&0))
+        .map(|octet| char::from(LETTERS[usize::from(octet % 32)]))
+        .take(12);
     "S3cr3tC4naryX"
         .chars()
         .chain(letters)
@@ -113,7 +169,6 @@ fn word(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    #[ignore = "open: in some hostile texts marks are marked again, and of two URLs in one argument the first may keep its userinfo"]
     fn any_text_is_redacted_once_and_hides_what_follows_it() {
         crate::hostile::twin("redactor", 600, super::text);
     }

@@ -1,8 +1,9 @@
 //! Secrets in header and trailer fields.
 
 use super::Redactor;
-use super::names::{is_secret_field, may_name_secret};
-use super::token::find;
+use super::names::{self, begins_telling, is_secret_field};
+use super::screen::Screen;
+use super::token::{self, find, token_at};
 use crate::exchange::{Fields, Octets};
 
 /// Authentication schemes (IANA's registry, and some that are only used): the word stays readable.
@@ -50,40 +51,46 @@ impl Redactor {
 
     /// [`Self::fields`] in place, for fields that are not needed otherwise.
     pub fn redact_fields(&self, fields: &mut Fields) {
-        for (_, value) in fields.iter_mut().filter(|_| self.known.is_some()) {
-            let text = String::from_utf8_lossy(&value.0);
-            if let Some(redacted) = self.without_known(&text) {
-                *value = Octets::from(redacted);
+        if self.known.is_some() {
+            for (_, value) in fields.iter_mut() {
+                if let Some(redacted) = self.without_known(&value.to_text()) {
+                    *value = Octets::from(redacted);
+                }
             }
         }
         if !self.is_on() {
             return;
         }
         for (name, value) in fields {
-            if let Some(redacted) = self.field(name, &value.0) {
+            if let Some(redacted) = self.changed_field(name, &value.0) {
                 *value = Octets::from(redacted);
             }
         }
     }
 
-    /// The value of the field `name` with marks for its secrets; `None` where it has none.
-    pub(super) fn field(&self, name: &str, value: &[u8]) -> Option<String> {
-        if value.is_empty() {
+    fn changed_field(&self, name: &str, value: &[u8]) -> Option<String> {
+        let rule = Rule::of(name);
+        if rule == Rule::Plain && !needs_reading(value) {
             return None;
         }
         let Ok(text) = std::str::from_utf8(value) else {
-            let is_secret = is_secret_field(name) || Rule::of(name) != Rule::Plain;
-            return (is_secret || find(value, 0).is_some())
-                .then(|| self.mark_whole(&String::from_utf8_lossy(value)));
+            return (rule != Rule::Plain || find(value, 0).is_some())
+                .then(|| self.mark(&String::from_utf8_lossy(value)));
         };
-        match Rule::of(name) {
+        self.settled(text, |text| self.read_field(rule, text))
+    }
+
+    /// One reading of a field's value; `None` where it has no secret.
+    pub(super) fn read_field(&self, rule: Rule, text: &str) -> Option<String> {
+        match rule {
+            _ if text.is_empty() => None,
             Rule::Credentials => Some(self.credentials(text)),
-            Rule::Cookie => Some(self.with_tokens(self.cookie(text, false))),
-            Rule::SetCookie => Some(self.with_tokens(self.cookie(text, true))),
-            Rule::Url => self.changed_url(text),
-            Rule::Plain if is_secret_field(name) => Some(self.mark_whole(text)),
-            Rule::Plain if may_hold_url(value) || may_name_secret(text) => self.changed_text(text),
-            Rule::Plain => self.tokens(text),
+            Rule::Cookie => Some(self.and_text(self.cookie(text, false))),
+            Rule::SetCookie => Some(self.and_text(self.cookie(text, true))),
+            Rule::Url => self.read_url(text),
+            Rule::Secret => Some(self.mark(text)),
+            Rule::Plain if needs_reading(text.as_bytes()) => self.read_text(text),
+            Rule::Plain => None,
         }
     }
 
@@ -98,17 +105,18 @@ impl Redactor {
         }
     }
 
-    fn with_tokens(&self, text: String) -> String {
-        self.tokens(&text).unwrap_or(text)
+    /// What was read in its own way, and as text.
+    pub(super) fn and_text(&self, redacted: String) -> String {
+        self.read_text(&redacted).unwrap_or(redacted)
     }
 
     /// `Basic dXNlcjpwYXNz` becomes `Basic redacted:…`; without a known scheme nothing stays.
     pub(super) fn credentials(&self, value: &str) -> String {
         match value.split_once(' ') {
             Some((scheme, secret)) if is_scheme(scheme) => {
-                format!("{scheme} {}", self.mark_whole(secret.trim()))
+                format!("{scheme} {}", self.mark(secret.trim()))
             }
-            _ => self.mark_whole(value),
+            _ => self.mark(value),
         }
     }
 
@@ -127,7 +135,7 @@ impl Redactor {
                 redacted.push_str(pair);
             } else {
                 redacted.push_str(name);
-                redacted.push_str(&self.mark_whole(secret));
+                redacted.push_str(&self.mark(secret));
             }
         }
         redacted
@@ -153,26 +161,43 @@ pub(super) fn is_scheme(word: &str) -> bool {
         .any(|scheme| scheme.eq_ignore_ascii_case(word))
 }
 
-/// Only then is a value worth reading word by word.
-fn may_hold_url(value: &[u8]) -> bool {
-    value.contains(&b'@')
-        || value.starts_with(b"-----BEGIN ")
-        || value.contains(&b'?') && value.contains(&b'=')
-        || value.windows(3).any(|three| three == b"://")
+/// Notices what may make a value worth reading: nearly none is.
+static SCREEN: Screen = Screen::EMPTY
+    .with(&["@", "?", "://", "-----BEGIN "])
+    .and(&names::SCREEN)
+    .and(&token::SCREEN);
+
+/// Is there a sign of a URL, of userinfo or of a query, a telling name, a token or a key?
+fn needs_reading(value: &[u8]) -> bool {
+    SCREEN.any(value, |at| {
+        let rest = &value[at..];
+        match rest[0] {
+            b'@' | b'?' => true,
+            b':' => rest.starts_with(b"://"),
+            b'-' => rest.starts_with(b"-----BEGIN "),
+            _ => begins_telling(rest) || token_at(value, at).is_some(),
+        }
+    })
 }
 
 /// How a field's value is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rule {
+pub(super) enum Rule {
     Credentials,
     Cookie,
     SetCookie,
     Url,
+    /// Secret as a whole.
+    Secret,
     Plain,
 }
 
 impl Rule {
-    fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> Self {
+        if is_ordinary(name) {
+            debug_assert!(!is_secret_field(name), "{name}");
+            return Self::Plain;
+        }
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
             6 if is("cookie") => Self::Cookie,
@@ -184,7 +209,83 @@ impl Rule {
             13 if is("authorization") => Self::Credentials,
             16 if is("content-location") => Self::Url,
             19 if is("proxy-authorization") => Self::Credentials,
+            _ if is_secret_field(name) => Self::Secret,
             _ => Self::Plain,
+        }
+    }
+}
+
+/// Is this one of the names that nearly every exchange has? As hyper writes them: in lower case.
+fn is_ordinary(name: &str) -> bool {
+    matches!(
+        name,
+        "accept"
+            | "accept-encoding"
+            | "accept-ranges"
+            | "age"
+            | "alt-svc"
+            | "cache-control"
+            | "connection"
+            | "content-disposition"
+            | "content-encoding"
+            | "content-length"
+            | "content-security-policy"
+            | "content-type"
+            | "cross-origin-resource-policy"
+            | "date"
+            | "etag"
+            | "expires"
+            | "host"
+            | "last-modified"
+            | "server"
+            | "strict-transport-security"
+            | "traceparent"
+            | "transfer-encoding"
+            | "user-agent"
+            | "vary"
+            | "via"
+            | "x-content-type-options"
+            | "x-frame-options"
+            | "x-xss-protection"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_name_is_no_secret_one() {
+        let names = [
+            "accept",
+            "accept-encoding",
+            "age",
+            "cache-control",
+            "content-length",
+            "content-type",
+            "date",
+            "etag",
+            "expires",
+            "host",
+            "last-modified",
+            "server",
+            "traceparent",
+            "user-agent",
+            "vary",
+            "via",
+        ];
+        for name in names {
+            assert!(is_ordinary(name), "{name}");
+        }
+        for name in [
+            "cookie",
+            "location",
+            "authorization",
+            "x-api-key",
+            "Host",
+            "",
+        ] {
+            assert!(!is_ordinary(name), "{name}");
         }
     }
 }

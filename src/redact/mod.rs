@@ -10,13 +10,16 @@ mod argv;
 pub mod check;
 mod fields;
 mod names;
+mod parts;
 #[cfg(test)]
 mod properties;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod text;
 mod token;
 mod url;
+mod word;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +33,10 @@ pub use url::url_without_secrets;
 const MARK: &str = "redacted:";
 /// Octets of the HMAC that a mark shows.
 const MARK_BYTES: usize = 8;
+/// The mark without a key.
+const NOTHING: &str = "redacted";
+/// Most texts are settled after one reading, and nearly all after two.
+const ROUNDS: usize = 8;
 
 /// Replaces secrets by marks; or passes everything unchanged.
 #[derive(Clone)]
@@ -92,19 +99,19 @@ impl Redactor {
         !matches!(self.stand, Stand::Off)
     }
 
-    /// The mark of one secret. What holds a mark stays as it is, for it was redacted before; and
-    /// nothing has none.
+    /// The mark of one secret. A mark is its own, and nothing has none.
     pub fn mark(&self, secret: &str) -> String {
-        let Stand::Keyed(key) = &self.stand else {
-            return match self.stand {
-                Stand::Nothing => "redacted".to_owned(),
-                _ => secret.to_owned(),
-            };
-        };
-        if secret.is_empty() || holds_mark(secret) {
-            return secret.to_owned();
+        match &self.stand {
+            Stand::Off => secret.to_owned(),
+            Stand::Nothing => NOTHING.to_owned(),
+            Stand::Keyed(_) if self.is_mark_here(secret) => secret.to_owned(),
+            Stand::Keyed(key) => Self::mark_under(key, secret),
         }
-        Self::mark_under(key, secret)
+    }
+
+    /// Is this what [`Self::mark`] leaves as it is?
+    fn is_mark_here(&self, secret: &str) -> bool {
+        secret.is_empty() || is_mark(secret) && !matches!(self.stand, Stand::Nothing)
     }
 
     fn mark_under(key: &hmac::Key, secret: &str) -> String {
@@ -119,23 +126,28 @@ impl Redactor {
         mark
     }
 
-    /// The mark of a secret that may hold marks beside what is still secret.
-    fn mark_whole(&self, secret: &str) -> String {
-        match &self.stand {
-            Stand::Keyed(key) if !secret.is_empty() && !is_mark(secret) => {
-                Self::mark_under(key, secret)
-            }
-            _ => self.mark(secret),
+    /// [`Self::mark`] of a secret that may be percent-encoded: the encoding does not matter.
+    fn mark_decoded(&self, secret: &str) -> String {
+        match token::decoded(secret) {
+            Some(decoded) => self.mark(&decoded),
+            None => self.mark(secret),
         }
     }
 
-    /// [`Self::mark`] of a secret that may be percent-encoded: the encoding does not matter.
-    fn mark_decoded(&self, secret: &str) -> String {
-        if secret.contains('%') && !holds_mark(secret) {
-            self.mark(&percent_encoding::percent_decode_str(secret).decode_utf8_lossy())
-        } else {
-            self.mark(secret)
+    /// What `read` makes of the text, of that, and so on, until it finds no secret in it: whatever a
+    /// mark does to the meaning of what stands beside it, redacting twice is redacting once.
+    ///
+    /// `read` says `None` of a text without secrets, as this does, and of a lone mark.
+    fn settled(&self, text: &str, read: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let mut settled = read(text).filter(|redacted| redacted != text)?;
+        for _ in 0..ROUNDS {
+            match read(&settled) {
+                Some(redacted) if redacted != settled => settled = redacted,
+                _ => return Some(settled),
+            }
         }
+        // Made to be read anew each time: then none of it is worth showing.
+        Some(self.mark(text))
     }
 }
 
@@ -145,14 +157,6 @@ impl fmt::Debug for Redactor {
             .field("is_on", &self.is_on())
             .finish_non_exhaustive()
     }
-}
-
-/// Is there a mark somewhere in the text?
-fn holds_mark(text: &str) -> bool {
-    text.match_indices(MARK).any(|(start, _)| {
-        let end = start + MARK.len() + 2 * MARK_BYTES;
-        text.get(start..end).is_some_and(is_mark)
-    })
 }
 
 /// Is this a mark, and nothing but a mark?
@@ -195,10 +199,21 @@ mod mark_tests {
         let mark = run.mark("hunter2");
         assert!(is_mark(&mark));
         assert_eq!(run.mark(&mark), mark);
-        assert_eq!(run.mark(&format!("u:{mark}")), format!("u:{mark}"));
+        assert!(
+            is_mark(&run.mark(&format!("u:{mark}"))),
+            "what stands beside a mark is secret still"
+        );
         assert_eq!(run.mark(""), "");
         assert!(!is_mark("redacted:5bdcc146bf60754E"));
         assert!(!is_mark("redacted:5bdcc146bf60754e0"));
+    }
+
+    #[test]
+    fn a_text_that_never_rests_is_marked_whole() {
+        let run = redactor();
+        let grows = |text: &str| (!is_mark(text)).then(|| format!("{text} more"));
+        assert_eq!(run.settled("hunter2", grows), Some(run.mark("hunter2")));
+        assert_eq!(run.settled("text", |text| Some(text.to_owned())), None);
     }
 
     #[test]

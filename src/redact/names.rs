@@ -1,6 +1,8 @@
 //! Names that say that a secret stands behind them.
 
-/// Query keys that are secret as a whole; those with a telling part are found by [`has_telling_part`].
+use super::screen::{Screen, begins};
+
+/// Query keys that are secret as a whole; those with a telling part are found by [`TELLING`].
 ///
 /// Signed URLs of Google and Amazon storage, Azure (`sig`), Aliyun (`auth_key`, `OSSAccessKeyId`),
 /// Tencent (`sign`, `q-ak`), CloudFront (`Policy`, `Key-Pair-Id`); OAuth 2 (RFC 6749: `code`).
@@ -61,6 +63,10 @@ const FIELD_PARTS: [&str; 6] = [
     "assertion",
 ];
 
+/// Words and endings that are telling in a message or on a command line.
+const WORDS: [&str; 6] = ["pwd", "pat", "jwt", "sig", "authorization", "oauth2-bearer"];
+const WORD_ENDS: [&str; 4] = ["_pat", "_pwd", "_auth", "-authorization"];
+
 /// Names with such an ending that are no secret: what a cache goes by, and a handshake's nonce.
 const OPEN_FIELDS: [&str; 4] = [
     "surrogate-key",
@@ -69,86 +75,70 @@ const OPEN_FIELDS: [&str; 4] = [
     "sec-websocket-key",
 ];
 
-/// Names up to this length are compared without an allocation.
-const NAME_BYTES: usize = 64;
+/// Parts that give a name away anywhere it is used.
+const TELLING: [&str; 14] = [
+    "token",
+    "secret",
+    "signature",
+    "passw",
+    "passphrase",
+    "private_key",
+    "private-key",
+    "credential",
+    "apikey",
+    "api_key",
+    "api-key",
+    "accesskey",
+    "access_key",
+    "access-key",
+];
+
+/// Notices where a telling part may begin.
+pub(super) const SCREEN: Screen = Screen::EMPTY.with(&TELLING);
+static TELLING_SCREEN: Screen = SCREEN;
+static FIELD_SCREEN: Screen = SCREEN.with(&FIELD_PARTS);
 
 /// Does the value of this query key stay out of recordings? Case does not matter.
 ///
 /// `token`, `sig`, `X-Amz-Signature`, `X-Goog-Credential`, `GoogleAccessId`, `api_key`, `code`, …
 pub fn is_secret_query_key(key: &str) -> bool {
-    in_lower_case(key, |key| {
-        QUERY_KEYS.iter().any(|name| name.as_bytes() == key) || has_telling_part(key)
-    })
+    QUERY_KEYS.iter().any(|name| name.eq_ignore_ascii_case(key)) || has_telling_part(key)
 }
 
 /// Is the whole value of this header field secret?
 pub(super) fn is_secret_field(name: &str) -> bool {
-    in_lower_case(name, |name| {
+    let octets = name.as_bytes();
+    let is = |field: &&str| field.eq_ignore_ascii_case(name);
+    let is_telling = FIELD_SCREEN.any(octets, |at| {
+        let rest = &octets[at..];
+        begins_telling(rest) || FIELD_PARTS.iter().any(|part| begins(rest, part))
+    });
+    (is_telling || FIELDS.iter().any(is) || FIELD_ENDS.iter().any(|end| ends(octets, end)))
         // `Access-Control-Allow-Credentials: true` tells a browser, and nobody else.
-        let is = |field: &&str| field.as_bytes() == name;
-        !name.starts_with(b"access-control-")
-            && !OPEN_FIELDS.iter().any(is)
-            && (has_telling_part(name)
-                || FIELDS.iter().any(is)
-                || FIELD_ENDS.iter().any(|end| name.ends_with(end.as_bytes()))
-                || FIELD_PARTS.iter().any(|part| holds(name, part.as_bytes())))
-    })
-}
-
-/// Is there a word in the text that a secret may follow?
-pub(super) fn may_name_secret(text: &str) -> bool {
-    in_lower_case(text, has_telling_part)
-}
-
-fn holds(name: &[u8], part: &[u8]) -> bool {
-    name.windows(part.len()).any(|window| window == part)
+        && !begins(octets, "access-control-")
+        && !OPEN_FIELDS.iter().any(is)
 }
 
 /// Does a variable, a flag or a word of a message with this name hold a secret?
 pub(super) fn is_secret_word(name: &str) -> bool {
-    in_lower_case(name, |name| {
-        matches!(
-            name,
-            b"pwd" | b"pat" | b"jwt" | b"sig" | b"authorization" | b"oauth2-bearer"
-        ) || [&b"_pat"[..], b"_pwd", b"_auth", b"-authorization"]
-            .iter()
-            .any(|end| name.ends_with(end))
-            || has_telling_part(name)
-    })
+    WORDS.iter().any(|word| word.eq_ignore_ascii_case(name))
+        || WORD_ENDS.iter().any(|end| ends(name.as_bytes(), end))
+        || has_telling_part(name)
 }
 
-/// Is there a part that gives a lower-case name away anywhere it is used?
-fn has_telling_part(name: &[u8]) -> bool {
-    (0..name.len()).any(|start| {
-        let rest = &name[start..];
-        let is = |part: &str| rest.starts_with(part.as_bytes());
-        match rest[0] {
-            b't' => is("token"),
-            b's' => is("secret") || is("signature"),
-            b'p' => is("passw") || is("passphrase") || is("private_key") || is("private-key"),
-            b'c' => is("credential"),
-            b'a' => {
-                ["apikey", "api_key", "api-key"].into_iter().any(is)
-                    || ["accesskey", "access_key", "access-key"]
-                        .into_iter()
-                        .any(is)
-            }
-            _ => false,
-        }
-    })
+fn has_telling_part(name: &str) -> bool {
+    let octets = name.as_bytes();
+    TELLING_SCREEN.any(octets, |at| begins_telling(&octets[at..]))
 }
 
-/// Asks about `name` in lower case.
-fn in_lower_case(name: &str, is: impl FnOnce(&[u8]) -> bool) -> bool {
-    let mut room = [0; NAME_BYTES];
-    match room.get_mut(..name.len()) {
-        Some(lower) => {
-            lower.copy_from_slice(name.as_bytes());
-            lower.make_ascii_lowercase();
-            is(lower)
-        }
-        None => is(&name.as_bytes().to_ascii_lowercase()),
-    }
+/// Does a telling part stand at the beginning?
+pub(super) fn begins_telling(octets: &[u8]) -> bool {
+    TELLING.iter().any(|part| begins(octets, part))
+}
+
+fn ends(name: &[u8], end: &str) -> bool {
+    let start = name.len().checked_sub(end.len());
+    start.is_some_and(|start| begins(&name[start..], end))
 }
 
 #[cfg(test)]

@@ -77,6 +77,25 @@ const URLS: &[(&str, &str)] = &[
         "https://h.corp/x?next=https://user:hunter2@b.corp/y",
         "https://h.corp/x?next=https://*@b.corp/y",
     ),
+    (
+        "https://h.corp/https://hunter2@b.corp/y",
+        "https://h.corp/https://*@b.corp/y",
+    ),
+    (
+        "https://h.corp/x?y=user:hunter2@b.corp",
+        "https://h.corp/x?y=*@b.corp",
+    ),
+    (
+        "https://h.corp/x?https://user:hun=ter2@b.corp",
+        "https://h.corp/x?https://*@b.corp",
+    ),
+    ("HTTPS://hunter2@h.corp/x", "HTTPS://*@h.corp/x"),
+    (
+        "https://user@corp.example:hun/ter2@h.corp/x",
+        "https://*@h.corp/x",
+    ),
+    ("https://u:hunter2://x@h.corp/y", "https://*@h.corp/y"),
+    ("user:redacted:hunter2@proxy.corp:3128", "*@proxy.corp:3128"),
 ];
 
 /// A redactor whose key does not matter.
@@ -283,6 +302,17 @@ fn messages_lose_their_secrets_and_stay_readable() {
         ("password=hun\"ter2 x", "password=* x"),
         ("\"password\": \"hun ter2\", x", "\"password\": \"*\", x"),
         ("password=hun&ter2", "password=*"),
+        (
+            "user:hunter2@a.corp,https://u:hunter2@b.corp",
+            "*@a.corp,https://*@b.corp",
+        ),
+        ("user:hunter2@a.corp/x?sig=hunter2", "*@a.corp/x?sig=*"),
+        ("password=hunter2,https://h.corp/x", "password=*"),
+        (
+            "https://h.corp/x?next=https://b.corp/y&sig=hunter2",
+            "https://h.corp/x?next=https://b.corp/y&sig=*",
+        ),
+        ("password=redacted:0123456789abcdef-hunter2", "password=*"),
         (
             "Authorization: Digest username=\"u\", response=\"r\"\nx",
             "Authorization: Digest *\nx",

@@ -2,8 +2,11 @@
 
 use super::Redactor;
 use super::fields::is_scheme;
-use super::names::{is_secret_query_key, is_secret_word};
-use super::url::{ends_in_password, has_password};
+use super::names::is_secret_word;
+use super::parts::ends_in_password;
+use super::screen::{Screen, begins};
+use super::token::{self, token_at};
+use super::word::{last_name, secret_pair, without_punctuation};
 
 /// A word after `Basic` or `Bearer` is a credential from this many octets on.
 const CREDENTIAL_BYTES: usize = 8;
@@ -21,9 +24,14 @@ impl Redactor {
 
     /// The text with marks for its secrets; `None` where it has none.
     pub(super) fn changed_text(&self, text: &str) -> Option<String> {
-        if !self.is_on() {
+        if !self.is_on() || is_plain(text) {
             return None;
         }
+        self.settled(text, |text| self.read_text(text))
+    }
+
+    /// One reading of a text, word by word.
+    pub(super) fn read_text(&self, text: &str) -> Option<String> {
         let mut redacted = String::with_capacity(text.len() + 16);
         let mut is_changed = false;
         let mut sense = Sense::Nothing;
@@ -73,140 +81,46 @@ impl Redactor {
             let secret = &inside[..len];
             let redacted = match secret.split_once(' ') {
                 Some((scheme, _)) if is_scheme(scheme) => self.credentials(secret),
-                _ => self.mark_whole(secret),
+                _ => self.mark(secret),
             };
             return Some((format!("{quote}{redacted}{quote}"), len + 2));
         }
         let line = &text[..text.find('\n').unwrap_or(text.len())];
         let (scheme, secret) = line.split_once(' ')?;
         let is_list = is_scheme(scheme) && secret.contains('=') && secret.contains(',');
-        is_list.then(|| (format!("{scheme} {}", self.mark_whole(secret)), line.len()))
-    }
-
-    /// One word with its secrets and all tokens marked.
-    fn word(&self, word: &str, sense: Sense) -> Option<String> {
-        match self.sensed_word(word, sense) {
-            Some(redacted) => Some(self.tokens(&redacted).unwrap_or(redacted)),
-            None => self.tokens(word),
-        }
+        is_list.then(|| (format!("{scheme} {}", self.mark(secret)), line.len()))
     }
 
     /// One word, read in the sense that the words before it gave it.
-    fn sensed_word(&self, word: &str, sense: Sense) -> Option<String> {
-        match sense {
-            Sense::Value if !is_operator(word) && !is_scheme(word) => {
-                let (secret, tail) = without_punctuation(word);
-                return Some(format!("{}{tail}", self.mark(secret)));
-            }
-            Sense::Credential if is_credential(word) => {
-                let (secret, tail) = without_punctuation(word);
-                return Some(format!("{}{tail}", self.mark(secret)));
-            }
-            _ => {}
-        }
-        if word.contains("://") {
-            return self.urls(word);
-        }
-        self.assignments(word).or_else(|| self.bare_userinfo(word))
-    }
-
-    /// A word that holds one URL or several: `HTTPS_PROXY=http://a,http://b:`.
-    fn urls(&self, word: &str) -> Option<String> {
-        let mut starts: Vec<usize> = word
-            .match_indices("://")
-            .map(|(colon, _)| (colon - scheme_len(&word[..colon]), colon))
-            .enumerate()
-            .filter(|(i, (start, colon))| *i == 0 || is_common_scheme(&word[*start..*colon]))
-            .map(|(_, (start, _))| start)
-            .collect();
-        let lead = &word[..starts[0]];
-        starts.push(word.len());
-        let mut redacted = match lead.strip_suffix('=') {
-            Some(name) if is_secret_word(name) => {
-                let (secret, tail) = without_punctuation(&word[lead.len()..]);
-                return Some(format!("{lead}{}{tail}", self.mark(secret)));
-            }
-            _ => lead.to_owned(),
+    fn word(&self, word: &str, sense: Sense) -> Option<String> {
+        let is_secret = match sense {
+            Sense::Value => !is_operator(word) && !is_scheme(word),
+            Sense::Credential => is_credential(word),
+            Sense::Nothing | Sense::Name => false,
         };
-        for ends in starts.windows(2) {
-            let (url, tail) = without_punctuation(&word[ends[0]..ends[1]]);
-            redacted.push_str(&self.url(url));
-            redacted.push_str(tail);
+        if !is_secret {
+            return self.read_word(word);
         }
-        (redacted != word).then_some(redacted)
-    }
-
-    /// `password=hunter2`, `a=1&token=x`, `password:hunter2`.
-    fn assignments(&self, word: &str) -> Option<String> {
-        if let Some((name, value)) = word.split_once(':')
-            && is_secret_word(last_name(name))
-            && !value.is_empty()
-        {
-            let (secret, tail) = without_punctuation(value);
-            return Some(format!("{name}:{}{tail}", self.mark(secret)));
-        }
-        if !word.contains('=') {
-            return None;
-        }
-        let mut redacted = String::with_capacity(word.len() + 16);
-        for (i, pair) in pairs(word).enumerate() {
-            if i > 0 {
-                redacted.push('&');
-            }
-            let is_query = word.contains(['?', '&']);
-            match secret_pair(pair, is_query) {
-                Some((name, value)) => {
-                    let (secret, tail) = without_punctuation(value);
-                    redacted.push_str(name);
-                    redacted.push('=');
-                    redacted.push_str(&self.mark_decoded(secret));
-                    redacted.push_str(tail);
-                }
-                _ => redacted.push_str(pair),
-            }
-        }
-        (redacted != word).then_some(redacted)
-    }
-
-    /// `user:password@host:3128`, as proxy variables may have it.
-    fn bare_userinfo(&self, word: &str) -> Option<String> {
-        let (userinfo, host) = word.rsplit_once('@')?;
-        let is_version = host
-            .strip_prefix('v')
-            .is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()));
-        let is_host =
-            !is_version && host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
-        (is_host && has_password(userinfo) && !userinfo.contains('/'))
-            .then(|| format!("{}@{host}", self.mark_decoded(userinfo)))
+        let (secret, tail) = without_punctuation(word);
+        Some(format!("{}{tail}", self.mark(secret)))
     }
 }
 
-/// The first name of a secret in `-ldflags=-X=main.token=x`, and its value.
-pub(super) fn secret_pair(pair: &str, is_query: bool) -> Option<(&str, &str)> {
-    let signs = pair.match_indices('=');
-    let mut split = signs.map(|(at, _)| (&pair[..at], &pair[at + 1..]));
-    split.find(|(name, _)| {
-        let name = last_name(name);
-        is_secret_word(name) || is_query && is_secret_query_key(name)
-    })
-}
+/// Notices what may make a text worth reading.
+static SCREEN: Screen = Screen::EMPTY
+    .with(&["@", ":", "=", "basic", "bearer", BEGIN])
+    .and(&token::SCREEN);
 
-/// What `&` separates; what has no `=` belongs to what stands before it.
-fn pairs(word: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(word);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let ends = text.match_indices('&').map(|(at, _)| at);
-        let is_pair = |from: &str| {
-            from.split('&')
-                .next()
-                .is_some_and(|pair| pair.contains('='))
-        };
-        let Some(end) = ends.into_iter().find(|at| is_pair(&text[at + 1..])) else {
-            return rest.take();
-        };
-        rest = Some(&text[end + 1..]);
-        Some(&text[..end])
+/// Is there no sign behind a name, no userinfo, no credential, no token and no key?
+pub(super) fn is_plain(text: &str) -> bool {
+    let octets = text.as_bytes();
+    !SCREEN.any(octets, |at| {
+        let rest = &octets[at..];
+        match rest[0] {
+            b'@' | b':' | b'=' => true,
+            b'-' => rest.starts_with(BEGIN.as_bytes()),
+            _ => begins(rest, "basic") || begins(rest, "bearer") || token_at(octets, at).is_some(),
+        }
     })
 }
 
@@ -305,44 +219,6 @@ fn ends_word(c: char) -> bool {
             c,
             '"' | '\'' | '`' | '<' | '>' | '(' | ')' | '{' | '}' | ';'
         )
-}
-
-/// More signs than these behind a name, or a name of more characters, is none: so a long row of
-/// either is not read over and over.
-const SIGNS: usize = 8;
-const NAME: usize = 256;
-
-/// The name at the end of `main.token`, `--token`, `?token`, `,token`.
-fn last_name(text: &str) -> &str {
-    let is_part = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let signs = text.chars().rev().take(SIGNS).take_while(|c| !is_part(c));
-    let end = text.len() - signs.map(char::len_utf8).sum::<usize>();
-    let name = text[..end].chars().rev().take(NAME).take_while(is_part);
-    let start = end - name.map(char::len_utf8).sum::<usize>();
-    &text[start..end]
-}
-
-/// How many octets before `://` are the scheme's.
-fn scheme_len(before: &str) -> usize {
-    before
-        .bytes()
-        .rev()
-        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.'))
-        .count()
-}
-
-/// Within a word, only these begin a further URL: anything may stand before `://`, even a mark.
-fn is_common_scheme(scheme: &str) -> bool {
-    [
-        "http", "https", "socks5", "socks5h", "ssh", "git", "git+ssh", "file",
-    ]
-    .iter()
-    .any(|common| common.eq_ignore_ascii_case(scheme))
-}
-
-/// A sentence's own punctuation is no part of its last word.
-fn without_punctuation(word: &str) -> (&str, &str) {
-    word.split_at(word.trim_end_matches([',', '.', ':', '|', ']', '!']).len())
 }
 
 /// Base64 has digits, signs or capitals inside; `authentication` and `Required` have not.

@@ -4,7 +4,9 @@
 //! bounds, below the issuers' own, yet above what a module path or a pseudo-version reaches.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
+use super::screen::Screen;
 use super::{MARK, MARK_BYTES, Redactor, is_mark};
 
 /// What may follow a prefix.
@@ -92,36 +94,31 @@ const SHAPES: [(&str, usize, Alphabet); 44] = [
     ("sk-proj-", 30, Alphabet::Dash),
 ];
 
-/// For each octet that a token or a mark can begin with, which can come second: a bit each for the
-/// low five bits. Nearly every word of a URL is passed over by this one look.
-const BEGINNINGS: [u32; 256] = {
-    let mut beginnings = [0; 256];
+/// Notices where a token or a mark may begin.
+pub(super) const SCREEN: Screen = {
+    let mut screen = Screen::EMPTY.with(&[MARK]);
     let mut i = 0;
     while i < SHAPES.len() {
-        let prefix = SHAPES[i].0.as_bytes();
-        beginnings[prefix[0] as usize] |= 1 << (prefix[1] & 31);
+        screen = screen.with(&[SHAPES[i].0]);
         i += 1;
     }
-    let mark = MARK.as_bytes();
-    beginnings[mark[0] as usize] |= 1 << (mark[1] & 31);
-    beginnings
+    screen
 };
+static TOKENS: Screen = SCREEN;
 
 /// The first token or mark at or behind `from`, as a range of octets.
 pub(super) fn find(octets: &[u8], from: usize) -> Option<(usize, usize)> {
-    for (offset, pair) in octets.get(from..)?.windows(2).enumerate() {
-        if BEGINNINGS[usize::from(pair[0])] >> (pair[1] & 31) & 1 == 0 {
-            continue;
-        }
-        let start = from + offset;
-        if is_inside_a_word(&octets[..start]) {
-            continue;
-        }
-        if let Some(len) = len_at(&octets[start..]) {
-            return Some((start, start + len));
-        }
+    let start = TOKENS.find(octets, from, |at| token_at(octets, at).is_some())?;
+    Some((start, start + token_at(octets, start)?))
+}
+
+/// The length of the token or mark that begins at `start`.
+pub(super) fn token_at(octets: &[u8], start: usize) -> Option<usize> {
+    let (before, octets) = octets.split_at(start);
+    match is_inside_a_word(before) {
+        true => None,
+        false => len_at(octets),
     }
-    None
 }
 
 /// Does what stands before belong to the same word? The digits of `%40` do not; a digest `h1:…` does.
@@ -157,45 +154,21 @@ fn len_at(octets: &[u8]) -> Option<usize> {
     })
 }
 
-impl Redactor {
-    /// `text` with a mark for each token; `None` where there is none.
-    pub(super) fn tokens(&self, text: &str) -> Option<String> {
-        let (mut start, mut end) = find(text.as_bytes(), 0)?;
-        let mut redacted = String::with_capacity(text.len());
-        let mut done = 0;
-        loop {
-            redacted.push_str(&text[done..start]);
-            redacted.push_str(&self.mark(&text[start..end]));
-            done = end;
-            match find(text.as_bytes(), done) {
-                Some(range) => (start, end) = range,
-                None => break,
-            }
-        }
-        redacted.push_str(&text[done..]);
-        Some(redacted)
-    }
-
-    /// [`Self::tokens`], and a mark for the whole of a text that holds a percent-encoded one.
-    pub(super) fn encoded_tokens(&self, text: &str) -> Option<String> {
-        let redacted = self.tokens(text);
-        match decoded(redacted.as_deref().unwrap_or(text)) {
-            Some(decoded) if holds_token(&decoded) => Some(self.mark_whole(&decoded)),
-            _ => redacted,
-        }
-    }
+/// Where the tokens and marks of a text are.
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let (start, end) = find(text.as_bytes(), from)?;
+        from = end;
+        Some(start..end)
+    })
 }
 
-/// Is there a token that is no mark?
-fn holds_token(text: &str) -> bool {
-    let mut from = 0;
-    while let Some((start, end)) = find(text.as_bytes(), from) {
-        if !is_mark(&text[start..end]) {
-            return true;
-        }
-        from = end;
+impl Redactor {
+    /// `text` with a mark for each token; `None` where there is none.
+    pub(super) fn read_tokens(&self, text: &str) -> Option<String> {
+        self.marked(text, tokens(text).collect())
     }
-    false
 }
 
 /// The percent-decoded text, where decoding changes it.

@@ -1,10 +1,14 @@
 //! Secrets in URLs: userinfo, query values, path elements.
 
+use std::ops::Range;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::names::is_secret_query_key;
-use super::token::{decoded, find};
-use super::{MARK, Redactor, Stand, is_mark};
+use super::parts::{Parts, userinfos};
+use super::screen::Screen;
+use super::token::{self, decoded, find, token_at, tokens};
+use super::{Redactor, Stand, is_mark};
 
 /// Path elements behind which a token stands, as in `/token/5f3c…/`.
 const TOKEN_ELEMENTS: [&str; 14] = [
@@ -47,21 +51,46 @@ impl Redactor {
 
     /// The URL with marks for its secrets; `None` where it has none.
     pub(super) fn changed_url(&self, url: &str) -> Option<String> {
-        if !self.is_on() {
+        if !self.is_on() || is_plain(url) {
             return None;
         }
-        self.changed_url_at(url, 0)
+        self.settled(url, |url| self.read_url(url))
     }
 
-    fn changed_url_at(&self, url: &str, depth: u8) -> Option<String> {
+    /// One reading of a URL.
+    pub(super) fn read_url(&self, url: &str) -> Option<String> {
+        self.url_at(url, 0)
+    }
+
+    /// One reading of a URL that stands so deep in others.
+    fn url_at(&self, url: &str, depth: u8) -> Option<String> {
+        let parts = Parts::of(url);
+        match parts.further_url() {
+            Some(at) => {
+                let (url, further) = url.split_at(at);
+                let changes = (self.parts_at(url, depth), self.nested_url(further, depth));
+                either(changes, url, further, "")
+            }
+            None => self.parts_at(url, depth),
+        }
+    }
+
+    fn nested_url(&self, url: &str, depth: u8) -> Option<String> {
+        match depth {
+            NESTED_URLS => Some(self.mark(url)),
+            _ => self.url_at(url, depth + 1),
+        }
+    }
+
+    fn parts_at(&self, url: &str, depth: u8) -> Option<String> {
         let parts = Parts::of(url);
         let userinfo = self.userinfo(&parts);
         // A mark is no host that a URL parser takes; without a scheme there is none to please.
         let host = match parts.scheme {
-            "" => self.tokens(parts.host).filter(|host| host != parts.host),
+            "" => self.read_tokens(parts.host),
             _ => None,
         };
-        let path = self.path(parts.path);
+        let path = self.path(parts.path, depth);
         let query = parts.query.and_then(|query| self.query(query, depth));
         let fragment = parts
             .fragment
@@ -100,15 +129,14 @@ impl Redactor {
             return Some(String::new());
         }
         // `ssh://git@host` names an account and holds no password; over http a lone name may be a token.
-        let is_account = !userinfo.contains(':') && !parts.scheme.starts_with("http");
+        let is_account = !userinfo.contains(':') && !parts.is_http();
         if is_account && find(userinfo.as_bytes(), 0).is_none() || is_mark(userinfo) {
             return None;
         }
         Some(self.mark_decoded(userinfo))
     }
 
-    fn path(&self, path: &str) -> Option<String> {
-        let is_plain = !path.contains('%') && find(path.as_bytes(), 0).is_none();
+    fn path(&self, path: &str, depth: u8) -> Option<String> {
         let mut changed: Option<String> = None;
         let mut before = "";
         let mut start = 0;
@@ -116,11 +144,7 @@ impl Redactor {
             let redacted = if is_token_behind(before, element) {
                 Some(self.mark_decoded(element))
             } else {
-                match self.path_pairs(element) {
-                    None if is_plain => None,
-                    None => self.encoded_tokens(element),
-                    Some(pairs) => Some(self.encoded_tokens(&pairs).unwrap_or(pairs)),
-                }
+                self.element(element, depth)
             };
             match (&mut changed, redacted) {
                 (Some(out), redacted) => {
@@ -138,28 +162,11 @@ impl Redactor {
         changed
     }
 
-    /// `token=x`, `x;jsessionid=1` (RFC 3986 section 3.3), `user:password@host` in a path's element.
-    fn path_pairs(&self, element: &str) -> Option<String> {
-        if let Some((userinfo, host)) = element.rsplit_once('@')
-            && has_password(userinfo)
-        {
-            return Some(format!("{}@{host}", self.mark_decoded(userinfo)));
-        }
-        if !element.contains('=') {
-            return None;
-        }
-        let mut redacted = String::with_capacity(element.len() + 16);
-        for piece in element.split_inclusive([';', ',']) {
-            let pair = piece.trim_end_matches([';', ',']);
-            match pair.split_once('=') {
-                Some((key, value)) if is_secret_query_key(key) => {
-                    redacted.push_str(&format!("{key}={}", self.mark_decoded(value)));
-                    redacted.push_str(&piece[pair.len()..]);
-                }
-                _ => redacted.push_str(piece),
-            }
-        }
-        (redacted != element).then_some(redacted)
+    /// An element of a path, with `token=x`, `x;jsessionid=1` (RFC 3986 section 3.3) in it or not.
+    fn element(&self, element: &str, depth: u8) -> Option<String> {
+        let pairs = self.marked(element, path_values(element));
+        let value = self.value(pairs.as_deref().unwrap_or(element), depth);
+        value.or(pairs)
     }
 
     /// A query, or a fragment that is written like one (RFC 6749 section 4.2.2).
@@ -185,7 +192,7 @@ impl Redactor {
                     is_changed = true;
                     continue;
                 }
-                (true, _) if pair.contains('=') => self.secret_pair(key, value),
+                (true, _) if pair.contains('=') => self.secret_pair(key, value, depth),
                 _ => self.query_pair(pair, depth),
             };
             is_changed |= redacted.as_deref().is_some_and(|redacted| redacted != pair);
@@ -203,8 +210,8 @@ impl Redactor {
     }
 
     /// A pair whose key says that its value is secret.
-    fn secret_pair(&self, key: &str, value: &str) -> Option<String> {
-        let new_key = self.encoded_tokens(key);
+    fn secret_pair(&self, key: &str, value: &str, depth: u8) -> Option<String> {
+        let new_key = self.value(key, depth);
         if new_key.is_none() && (value.is_empty() || is_mark(value)) {
             return None;
         }
@@ -214,35 +221,90 @@ impl Redactor {
 
     /// A pair whose key says nothing about its value.
     fn query_pair(&self, pair: &str, depth: u8) -> Option<String> {
-        let Some((key, value)) = pair.split_once('=') else {
-            return self.encoded_tokens(pair);
-        };
-        match (self.encoded_tokens(key), self.query_value(value, depth)) {
-            (None, None) => None,
-            (new_key, new_value) => Some(format!(
-                "{}={}",
-                new_key.as_deref().unwrap_or(key),
-                new_value.as_deref().unwrap_or(value)
-            )),
+        match pair.split_once('=') {
+            // A URL whose password holds a `=`.
+            Some((key, _)) if decoded(key).as_deref().unwrap_or(key).contains("://") => {
+                self.value(pair, depth)
+            }
+            Some((key, value)) => {
+                either((self.loose(key), self.value(value, depth)), key, value, "=")
+            }
+            None => self.value(pair, depth),
         }
     }
 
-    /// A value that may hold a token, or another URL, encoded or not.
-    fn query_value(&self, value: &str, depth: u8) -> Option<String> {
-        let decoded = decoded(value);
-        let inner = decoded.as_deref().unwrap_or(value);
-        if !inner.contains("://") {
-            return self.encoded_tokens(value);
+    /// A value or element that may hold a token, userinfo or another URL, encoded or not.
+    fn value(&self, value: &str, depth: u8) -> Option<String> {
+        if value.contains("://")
+            && let Some(redacted) = self.nested_url(value, depth)
+        {
+            return Some(redacted);
         }
-        if depth == NESTED_URLS {
-            return Some(self.mark_whole(inner));
+        match decoded(value) {
+            Some(decoded) if decoded.contains("://") => {
+                let redacted = self.nested_url(&decoded, depth)?;
+                Some(match is_mark(&redacted) {
+                    true => redacted,
+                    false => utf8_percent_encode(&redacted, QUERY_VALUE).to_string(),
+                })
+            }
+            _ => self.loose(value),
         }
-        let redacted = self.changed_url_at(inner, depth + 1)?;
-        Some(match decoded {
-            Some(_) => utf8_percent_encode(&redacted, QUERY_VALUE).to_string(),
-            None => redacted,
-        })
     }
+
+    /// Tokens and userinfo whatever stands around them; and a mark for the whole of a text that
+    /// holds percent-encoded ones.
+    fn loose(&self, text: &str) -> Option<String> {
+        let read = |text: &str| {
+            let secrets = tokens(text).chain(userinfos(text));
+            self.marked(text, secrets.collect())
+        };
+        let redacted = read(text);
+        match decoded(redacted.as_deref().unwrap_or(text)) {
+            Some(decoded) if read(&decoded).is_some() => Some(self.mark(&decoded)),
+            _ => redacted,
+        }
+    }
+}
+
+/// Two pieces of a text, if one of them changed, and what stands between them.
+fn either(
+    changes: (Option<String>, Option<String>),
+    first: &str,
+    second: &str,
+    between: &str,
+) -> Option<String> {
+    let (new_first, new_second) = match &changes {
+        (None, None) => return None,
+        (new_first, new_second) => (new_first.as_deref(), new_second.as_deref()),
+    };
+    Some(
+        [
+            new_first.unwrap_or(first),
+            between,
+            new_second.unwrap_or(second),
+        ]
+        .concat(),
+    )
+}
+
+/// Where the values of telling keys are in a path's element.
+fn path_values(element: &str) -> Vec<Range<usize>> {
+    let mut values = Vec::new();
+    if !element.contains('=') {
+        return values;
+    }
+    let mut start = 0;
+    for pair in element.split([';', ',', '&']) {
+        let end = start + pair.len();
+        if let Some((key, value)) = pair.split_once('=')
+            && is_secret_query_key(key)
+        {
+            values.push(end - value.len()..end);
+        }
+        start = end + 1;
+    }
+    values
 }
 
 /// The URL without userinfo and without the query keys that [`is_secret_query_key`] knows, and with
@@ -255,119 +317,59 @@ pub fn url_without_secrets(url: &str) -> String {
     .url(url)
 }
 
+/// Notices what may make a path worth reading.
+static SCREEN: Screen = Screen::EMPTY
+    .with(&["%", "?", "#", "=", ":", "\\"])
+    .with(&["/token", "/access", "/auth", "/key", "/secret", "/pat"])
+    .and(&token::SCREEN);
+
+/// Is this a URL of a host and a path, as nearly all of the go command's are, without userinfo, pairs
+/// of names and values, tokens, and another URL?
+pub(super) fn is_plain(url: &str) -> bool {
+    let Some(rest) = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+    else {
+        return false;
+    };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let octets = path.as_bytes();
+    is_plain_host(host)
+        && !path.starts_with("//")
+        && !SCREEN.any(octets, |at| match octets[at] {
+            b'/' => path[at + 1..].split('/').next().is_some_and(is_telling),
+            _ if octets[at].is_ascii_alphabetic() => token_at(octets, at).is_some(),
+            _ => true,
+        })
+}
+
+/// Is this a host, with a port or without, in letters, digits, dots and dashes?
+fn is_plain_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Does a token stand behind this path element?
+fn is_telling(element: &str) -> bool {
+    TOKEN_ELEMENTS
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(element))
+}
+
 /// Does `element` stand behind a telling path element, and look random?
 ///
 /// No dots, dashes or signs: a module's own name behind `/token/` has few digits, a version has dots.
 fn is_token_behind(before: &str, element: &str) -> bool {
+    if element.len() < RANDOM_BYTES || !is_telling(before) {
+        return false;
+    }
     let decoded = decoded(element);
     let element = decoded.as_deref().unwrap_or(element);
     element.len() >= RANDOM_BYTES
-        && before.len() <= 12
-        && TOKEN_ELEMENTS
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(before))
         && element
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'='))
         && element.bytes().filter(u8::is_ascii_digit).count() >= 3
-}
-
-/// A URL cut where its parts meet; all slices of the same text.
-struct Parts<'a> {
-    /// `https://`, `//`, or nothing in a relative URL.
-    scheme: &'a str,
-    /// Before the last `@` of the authority.
-    userinfo: Option<&'a str>,
-    /// Host and port.
-    host: &'a str,
-    path: &'a str,
-    query: Option<&'a str>,
-    fragment: Option<&'a str>,
-}
-
-impl<'a> Parts<'a> {
-    fn of(url: &'a str) -> Self {
-        let authority_at = match url.find("://") {
-            Some(colon) if !url[..colon].contains(['/', '?', '#', '@']) => colon + 3,
-            _ if url.starts_with("//") => 2,
-            _ => 0,
-        };
-        let (scheme, rest) = url.split_at(authority_at);
-        let authority_len = if scheme.is_empty() {
-            bare_authority_len(rest)
-        } else {
-            authority_len(rest)
-        };
-        let (authority, rest) = rest.split_at(authority_len);
-        let (userinfo, host) = match authority.rsplit_once('@') {
-            Some((userinfo, host)) => (Some(userinfo), host),
-            None => (None, authority),
-        };
-        let (rest, fragment) = match rest.split_once('#') {
-            Some((rest, fragment)) => (rest, Some(fragment)),
-            None => (rest, None),
-        };
-        let (path, query) = match rest.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (rest, None),
-        };
-        Self {
-            scheme,
-            userinfo,
-            host,
-            path,
-            query,
-            fragment,
-        }
-    }
-}
-
-/// Up to the first `/`, `?` or `#`; further, if what stands before it can only be a user and the
-/// beginning of a password that should have been encoded (`https://user:pa/ss@host`).
-fn authority_len(rest: &str) -> usize {
-    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-    let authority = &rest[..end];
-    let port = match authority.rsplit_once(':') {
-        Some((_, port)) if !authority.contains('@') && !authority.ends_with(']') => port,
-        _ => return end,
-    };
-    if port.bytes().all(|b| b.is_ascii_digit()) {
-        return end;
-    }
-    match rest.find('@') {
-        Some(at) => {
-            at + 1
-                + rest[at + 1..]
-                    .find(['/', '?', '#', '\\'])
-                    .unwrap_or(rest.len() - at - 1)
-        }
-        None => end,
-    }
-}
-
-/// Does `url` break off inside a password that holds what should have been encoded?
-pub(super) fn ends_in_password(url: &str) -> bool {
-    let Some((_, authority)) = url.split_once("://") else {
-        return false;
-    };
-    match authority.rsplit_once(':') {
-        Some((_, port)) if !authority.contains(['/', '?', '#', '@']) => {
-            !authority.ends_with(']') && port.bytes().any(|b| !b.is_ascii_digit())
-        }
-        _ => false,
-    }
-}
-
-/// `user:password@host` without a scheme, as proxy variables may have it; else nothing.
-fn bare_authority_len(rest: &str) -> usize {
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].split_once('@') {
-        Some((userinfo, _)) if has_password(userinfo) => end,
-        _ => 0,
-    }
-}
-
-/// Is there a colon that is not a mark's own?
-pub(super) fn has_password(userinfo: &str) -> bool {
-    userinfo.contains(':') && userinfo.replace(MARK, "").contains(':')
 }

@@ -57,6 +57,9 @@ fn command_lines_lose_their_secrets() {
         "sid=hunter2",
         "curl -u user:hunter2 -v",
         "https://u:hun ter2@h/",
+        "-H",
+        "X-Via: u:hunter2@a.corp=https://u:hunter2@b.corp,direct",
+        "u:hunter2@a.corp,token=hunter2",
     ];
     let expected = [
         "curl",
@@ -71,6 +74,9 @@ fn command_lines_lose_their_secrets() {
         "sid=*",
         "curl -u * -v",
         "https://*@h/",
+        "-H",
+        "X-Via: *@a.corp=https://*@b.corp,direct",
+        "*@a.corp,token=*",
     ];
     let redacted = redactor().argv(&words.map(std::ffi::OsString::from));
     assert_eq!(

@@ -1,0 +1,115 @@
+//! Which texts need no reading: nearly all of them.
+//!
+//! Every field of every exchange passes here, and hardly one holds a secret. One look at each octet
+//! and the one behind it finds the few places where something telling may begin; only what stands
+//! there is compared. Never decides that something is secret: that is for the readers.
+
+/// Which octets patterns begin with: for each first one those that may come second, and for each
+/// second one those that may come third. A bit each for their low five bits, which a letter has in
+/// common with its capital.
+pub(super) struct Screen {
+    seconds: [u32; 256],
+    thirds: [u32; 256],
+}
+
+/// What a pattern of a single octet lets come next.
+const ANY: u32 = u32::MAX;
+
+impl Screen {
+    pub(super) const EMPTY: Self = Self {
+        seconds: [0; 256],
+        thirds: [0; 256],
+    };
+
+    /// Lets each of the patterns be noticed too, in capitals or not: of one octet, or of three and more.
+    pub(super) const fn with(mut self, patterns: &[&str]) -> Self {
+        let mut i = 0;
+        while i < patterns.len() {
+            let pattern = patterns[i].as_bytes();
+            if pattern.len() == 1 {
+                self.seconds = noting(self.seconds, pattern[0], ANY);
+            } else {
+                self.seconds = noting(self.seconds, pattern[0], 1 << (pattern[1] & 31));
+                self.thirds = noting(self.thirds, pattern[1], 1 << (pattern[2] & 31));
+            }
+            i += 1;
+        }
+        self
+    }
+
+    /// Lets whatever the other one notices be noticed too.
+    pub(super) const fn and(mut self, other: &Self) -> Self {
+        let mut i = 0;
+        while i < 256 {
+            self.seconds[i] |= other.seconds[i];
+            self.thirds[i] |= other.thirds[i];
+            i += 1;
+        }
+        self
+    }
+
+    /// The first place at or behind `from` where a pattern may begin, and `is` says that one does.
+    pub(super) fn find(
+        &self,
+        octets: &[u8],
+        from: usize,
+        is: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let mut seconds = 0;
+        for (offset, octet) in octets.get(from..)?.iter().enumerate() {
+            // `seconds` is what the octet before lets come here.
+            if seconds >> (octet & 31) & 1 == 1 {
+                let at = from + offset - 1;
+                if (seconds == ANY || self.may_go_on(octets, at + 1)) && is(at) {
+                    return Some(at);
+                }
+            }
+            seconds = self.seconds[usize::from(*octet)];
+        }
+        let last = octets.len().checked_sub(1)?;
+        (seconds == ANY && is(last)).then_some(last)
+    }
+
+    /// May what stands behind the second octet come third?
+    fn may_go_on(&self, octets: &[u8], second: usize) -> bool {
+        let third = octets.get(second + 1);
+        third.is_some_and(|third| self.thirds[usize::from(octets[second])] >> (third & 31) & 1 == 1)
+    }
+
+    /// Does a pattern begin somewhere where `is` says that one does?
+    pub(super) fn any(&self, octets: &[u8], is: impl Fn(usize) -> bool) -> bool {
+        self.find(octets, 0, is).is_some()
+    }
+}
+
+/// The table with more `bits` for an octet, and for its capital.
+const fn noting(mut table: [u32; 256], octet: u8, bits: u32) -> [u32; 256] {
+    table[octet.to_ascii_lowercase() as usize] |= bits;
+    table[octet.to_ascii_uppercase() as usize] |= bits;
+    table
+}
+
+/// Does the text begin with `pattern`, in capitals or not?
+pub(super) fn begins(text: &[u8], pattern: &str) -> bool {
+    text.get(..pattern.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(pattern.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_noticed_wherever_it_stands_and_in_capitals() {
+        static SCREEN: Screen = Screen::EMPTY.with(&["token", "@"]);
+        for text in ["token", "a token", "My-TOKEN", "a@", "@", "x-tOk"] {
+            assert!(SCREEN.any(text.as_bytes(), |_| true), "{text}");
+        }
+        for text in ["", "t", "text", "at", "cache-control"] {
+            assert!(!SCREEN.any(text.as_bytes(), |_| true), "{text}");
+        }
+        assert_eq!(SCREEN.find(b"@ab@", 1, |_| true), Some(3));
+        assert_eq!(SCREEN.find(b"@ab@", 0, |at| at > 0), Some(3));
+        assert_eq!(SCREEN.find(b"@", 2, |_| true), None);
+    }
+}
