@@ -136,8 +136,11 @@ fn group_loses_no_more_than_the_last_moments_before_the_power_was_cut() {
         owed_in_all += owed.len();
         objections.extend(recorded.objections(until, &owed, &mut dice));
     }
+    // Who ends in order has nothing left to sync, however slow the machine was.
+    let owed = recorded.received_before(recorded.told.len());
+    assert_eq!(owed.len(), PLAN.requests);
+    objections.extend(recorded.objections(recorded.told.len(), &owed, &mut dice));
     assert_eq!(objections, [""; 0]);
-    assert!(owed_in_all > 0, "nothing is older than {behind:?}");
     eprintln!("{cuts} cuts, {owed_in_all} exchanges owed after {behind:?}, 0 lost");
 }
 
