@@ -1,7 +1,7 @@
 //! A record as JSON text.
 //!
 //! The two lines that every exchange costs are put together by hand: serde's tagged and flattened
-//! enums, and its escaping octet by octet, were a seventh of a recorded request (`benches/README.md`).
+//! enums, and its escaping octet by octet, were a sixth of what a recorded request costs (`benches/README.md`).
 //! What they say is serde's to the octet, which a test holds them to; serde reads them back.
 
 use serde::Serialize;
