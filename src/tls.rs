@@ -169,9 +169,11 @@ fn system_roots(sources: &RootSources) -> Vec<CertificateDer<'static>> {
         };
         let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
-        // Links are the same certificates under their hashed names (`readUniqueDirectoryEntries`).
+        // Links within the folder are the same certificates under their hashed names
+        // (`isSameDirSymlink`); what a mounted secret links to lies below, `..data/ca.pem`.
         paths.retain(|path| {
-            !path.is_symlink() || fs::read_link(path).is_ok_and(|to| to.is_absolute())
+            let leads_away = |to: PathBuf| to.as_os_str().as_encoded_bytes().contains(&b'/');
+            !path.is_symlink() || fs::read_link(path).is_ok_and(leads_away)
         });
         certificates.extend(
             paths
@@ -286,6 +288,30 @@ mod tests {
             ..RootSources::default()
         };
         assert!(Roots::load(&sources).is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_link_within_the_folder_is_passed_over_and_one_that_leads_away_is_not() {
+        use std::os::unix::fs::symlink;
+        let temp = tempfile::tempdir().unwrap();
+        let mounted = temp.path().join("..data");
+        fs::create_dir(&mounted).unwrap();
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/certs/test-root.pem");
+        fs::copy(root, mounted.join("ca.pem")).unwrap();
+        let loaded = || {
+            let sources = RootSources {
+                file: Some(PathBuf::from("/does/not/exist")),
+                dirs: Some(temp.path().into()),
+                extra: Vec::new(),
+            };
+            Roots::load(&sources).unwrap().certificates().len()
+        };
+        symlink("ca.pem", temp.path().join("2f0c.0")).unwrap();
+        assert_eq!(loaded(), 0);
+        // As Kubernetes mounts a secret.
+        symlink("..data/ca.pem", temp.path().join("ca.pem")).unwrap();
+        assert_eq!(loaded(), 1);
     }
 
     #[cfg(target_os = "linux")]

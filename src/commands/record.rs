@@ -79,9 +79,9 @@ pub(super) async fn record(
     let redactor = session.keeping_token(redactor);
     say_beforehand(args, global, &session, &redactor);
     let manifest = setup::manifest(args, &session, &redactor, &policy);
-    let name = (naming.name(), naming.dir.clone());
     let bases = replay::bases(&manifest.go_env);
     let writing = Writing::begin(args, &session, naming, manifest)?;
+    let name = writing.name();
     if args.command.is_empty() {
         session.greeting = Some(listening(&session, &name.1));
     }

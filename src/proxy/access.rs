@@ -190,9 +190,14 @@ impl Gate {
         self.refused.load(Ordering::Relaxed) >= TRIES
     }
 
-    /// True if nobody showed the token on this connection, though it was asked for.
+    /// True if a token is asked for and nobody showed it on this connection, whatever else came.
     pub(super) fn is_strangers(&self) -> bool {
-        self.refused.load(Ordering::Relaxed) > 0 && !self.admitted.load(Ordering::Relaxed)
+        self.access.token.is_some() && !self.admitted.load(Ordering::Relaxed)
+    }
+
+    /// True if it was told to show the token.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) > 0
     }
 
     /// Whether this stranger is still worth a line in the journal; asked once a connection.
@@ -328,6 +333,7 @@ mod tests {
     fn a_connection_may_try_so_often_and_is_told_the_end() {
         let gate = gate();
         for tries in 1..=TRIES {
+            assert!(gate.is_strangers(), "before it is told so, too");
             assert!(!gate.admits(std::iter::empty()));
             assert_eq!(gate.is_shut(), tries == TRIES);
             let closes = gate.challenge().headers().contains_key("connection");

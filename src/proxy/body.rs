@@ -148,7 +148,11 @@ impl Recorded {
         };
         loop {
             if let Some(sink) = sink {
-                ready!(sink.poll_ready(cx));
+                if sink.poll_ready(cx).is_pending() {
+                    ticket.entry.waits_for_disk();
+                    return Poll::Pending;
+                }
+                ticket.entry.wants_more();
             }
             let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(frame) => frame.transpose().map_err(BodyError::Upstream)?,
@@ -193,6 +197,7 @@ impl Recorded {
             }
             // The length is reached, yet over HTTP/2 trailers or a bare end may follow.
             self.held.push_back(frame);
+            ticket.entry.wants_more();
         }
     }
 

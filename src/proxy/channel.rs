@@ -19,10 +19,6 @@ use crate::recording::format::{Connection, Event};
 use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Journey};
 
-/// Upstreams that a client of plain requests has at once: it may ask any number of hosts, and each
-/// would take a descriptor for as long as it stays.
-const PLAIN_PAIRS: usize = 4;
-
 /// Where the requests of a client connection go.
 #[derive(Debug, Clone)]
 pub(super) enum Destination {
@@ -162,8 +158,9 @@ impl Channel {
             let _ = self.redial_failed.set(error.to_string());
         }
         let (pair, journey) = dialled?;
-        if !self.is_tunnelled() && pairs.len() >= PLAIN_PAIRS {
-            // Requests in clear text come one after the other, so that no other one is in use.
+        if !self.is_tunnelled() {
+            // Requests in clear text come one after the other, so that no other one is in use. They
+            // may ask any number of hosts, and a place is counted with one descriptor upstream.
             pairs.clear();
         }
         pairs.insert(target.clone(), Arc::clone(&pair));

@@ -118,7 +118,11 @@ impl Connection {
                 return;
             }
             let what = (self.id, self.started, Mode::Refuse);
-            let error = Some(String::from("407: the client did not show the token"));
+            let error = match self.gate.has_refused() {
+                true => String::from("407: the client did not show the token"),
+                false => self.context.redactor.text(&why),
+            };
+            let error = Some(error);
             let client = self.client();
             note_opened(&context, what, &self.barred, &client, (None, error));
         }
@@ -182,10 +186,8 @@ impl Connection {
             }
             Ok(Err(error)) => {
                 let why = chain(&error);
-                if !self.gate.is_strangers() {
-                    let status = StatusCode::BAD_REQUEST;
-                    self.refuse(io, status, ("", None), &why).await;
-                }
+                let status = StatusCode::BAD_REQUEST;
+                self.refuse(io, status, ("", None), &why).await;
                 Err(why)
             }
             Err(_) => Err(format!("the client sent no whole head within {limit:?}")),
@@ -338,15 +340,12 @@ impl Connection {
         (target, journey): (&str, Option<&Journey>),
         why: &str,
     ) {
-        let what = (self.id, self.started, Mode::Refuse);
-        let error = Some(why.to_owned());
-        note_opened(
-            &self.context,
-            what,
-            target,
-            &self.client(),
-            (journey, error),
-        );
+        // A stranger gets one line at the end, if any: see `run`.
+        if !self.gate.is_strangers() {
+            let what = (self.id, self.started, Mode::Refuse);
+            let outcome = (journey, Some(why.to_owned()));
+            note_opened(&self.context, what, target, &self.client(), outcome);
+        }
         let status = status.as_u16();
         let phrase = reason_phrase(&self.context.redactor.text(why));
         let head =

@@ -124,15 +124,13 @@ async fn ask(
                 )
                 .await;
             }
-            Err(error @ SendError::Lost(_)) if repeatable && lost.is_none() && pair.is_reused() => {
+            Err(error) if repeatable && lost.is_none() && may_be_sent_again(&error, &pair) => {
                 ticket.retry(chain(&error));
                 lost = Some(pair);
             }
             Err(error) => {
-                // RFC 9110 section 15.5.9: it is the client that was too slow, not the upstream.
-                if let Some(slow) = request_body::too_slow(&error) {
-                    let mut response =
-                        answer::own(ticket, StatusCode::REQUEST_TIMEOUT, &slow).await;
+                if let Some((status, why)) = request_body::clients_fault(&error) {
+                    let mut response = answer::own(ticket, status, &why).await;
                     close_after(channel, &mut response);
                     return response;
                 }
@@ -140,6 +138,15 @@ async fn ask(
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         }
+    }
+}
+
+/// True if the upstream did not look at the request, or the connection was closed as idle just then.
+fn may_be_sent_again(error: &SendError, pair: &Pair) -> bool {
+    match error {
+        SendError::Unprocessed(_) => true,
+        SendError::Lost(_) => pair.is_reused(),
+        SendError::Broken(_) => false,
     }
 }
 

@@ -28,8 +28,8 @@ pub struct InFlight {
     pub bytes: u64,
     /// The address it is connected to, once there is one.
     pub address: Option<String>,
-    /// True while the client keeps us waiting, not the upstream.
-    pub client_holds: bool,
+    /// True while the client keeps us waiting, or our disk, and not the upstream.
+    pub is_held: bool,
 }
 
 /// Everything in flight, and what has passed; cheap to clone.
@@ -121,7 +121,7 @@ impl Live {
             progress: now,
             bytes: 0,
             address: None,
-            client_holds: false,
+            is_held: false,
         };
         state.entries.insert(key, Line { entry, wanted });
         Entry {
@@ -154,15 +154,20 @@ impl Entry {
         self.update(|entry, now| {
             entry.bytes += bytes;
             entry.progress = now;
-            entry.client_holds = true;
+            entry.is_held = true;
         });
     }
 
-    /// The client took what there was: silence is the upstream's again.
+    /// The disk takes no more for now: silence is not the upstream's.
+    pub(super) fn waits_for_disk(&self) {
+        self.update(|entry, _| entry.is_held = true);
+    }
+
+    /// What there was is taken: silence is the upstream's again.
     pub(super) fn wants_more(&self) {
         self.update(|entry, now| {
-            if entry.client_holds {
-                entry.client_holds = false;
+            if entry.is_held {
+                entry.is_held = false;
                 entry.progress = now;
             }
         });
@@ -212,7 +217,7 @@ mod tests {
             panic!()
         };
         assert_eq!(
-            (only.phase, only.bytes, only.client_holds),
+            (only.phase, only.bytes, only.is_held),
             (Phase::Receive, 10, true)
         );
         assert_eq!(only.what, "list rsc.io/quote");

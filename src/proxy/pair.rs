@@ -56,6 +56,9 @@ pub(super) enum SendError {
     /// The connection was lost before the request can have been answered.
     #[error("the upstream closed the connection")]
     Lost(#[source] hyper::Error),
+    /// The upstream said that it did not look at the request (RFC 9113 section 8.7).
+    #[error("the upstream did not take the request")]
+    Unprocessed(#[source] hyper::Error),
     /// Anything else.
     #[error("the upstream broke off")]
     Broken(#[source] hyper::Error),
@@ -142,6 +145,7 @@ impl Pair {
                 Ok(response)
             }
             Err(error) if error.is_canceled() || error.is_closed() => Err(SendError::Lost(error)),
+            Err(error) if is_unprocessed(&error) => Err(SendError::Unprocessed(error)),
             // A connection that answered before and ends without a byte was closed as idle just
             // when the request left: the race of RFC 9112 section 9.3.1.
             Err(error) if self.is_reused() && self.ended_unheard(&error) => {
@@ -159,15 +163,7 @@ impl Pair {
             Protocol::Http1 => {
                 self.marks.first_read().is_none() && (is_io || error.is_incomplete_message())
             }
-            // RFC 9113 section 8.7: what was refused, or came after a GOAWAY, was not looked at.
-            Protocol::H2 => {
-                let told = source.and_then(<dyn std::error::Error>::downcast_ref::<h2::Error>);
-                is_io
-                    || told.is_some_and(|error| {
-                        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-                        error.is_remote() && (error.is_go_away() || refused)
-                    })
-            }
+            Protocol::H2 => is_io,
         }
     }
 
@@ -175,6 +171,16 @@ impl Pair {
     pub(super) fn is_reused(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
     }
+}
+
+/// True for a stream that was refused, or came after a GOAWAY, on a connection of whatever age.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let told = source.and_then(<dyn std::error::Error>::downcast_ref::<h2::Error>);
+    told.is_some_and(|error| {
+        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (error.is_go_away() || refused)
+    })
 }
 
 impl UpstreamIo {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
@@ -14,6 +15,7 @@ use tokio::time::Sleep;
 use super::headers;
 use super::tap::{Marks, Slot};
 use crate::clock::Timestamp;
+use crate::exchange::chain;
 use crate::recording::BodySink;
 
 /// Why a request body did not pass.
@@ -176,12 +178,19 @@ impl Body for RequestBody {
     }
 }
 
-/// The client's slowness, if it is what ended a request.
-pub(super) fn too_slow(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+/// What the client did, if that is what ended a request, and the status that says so: the upstream
+/// is not to blame (RFC 9110 sections 15.5.1 and 15.5.9).
+pub(super) fn clients_fault(
+    error: &(dyn std::error::Error + 'static),
+) -> Option<(StatusCode, String)> {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.find_map(|cause| match cause.downcast_ref() {
-        Some(slow @ RequestBodyError::Idle(_)) => Some(slow.to_string()),
-        _ => None,
+    causes.find_map(|cause| {
+        let fault: &RequestBodyError = cause.downcast_ref()?;
+        let status = match fault {
+            RequestBodyError::Idle(_) => StatusCode::REQUEST_TIMEOUT,
+            RequestBodyError::Short | RequestBodyError::Broken(_) => StatusCode::BAD_REQUEST,
+        };
+        Some((status, chain(fault)))
     })
 }
 

@@ -48,7 +48,12 @@ where
             let (channel, gate) = (Arc::clone(&channel), gate.clone());
             async move {
                 let answer = match gate {
-                    Some(gate) if !gate.admits_head(request.headers_mut()) => gate.challenge(),
+                    Some(gate) if !gate.admits_head(request.headers_mut()) => {
+                        // It is answered: the next head has a time of its own.
+                        let _ = channel.watch().begin();
+                        channel.watch().end(channel.context().clock.now());
+                        gate.challenge()
+                    }
                     _ => handler::serve(channel, request).await,
                 };
                 Ok::<_, Infallible>(answer)
@@ -91,7 +96,7 @@ where
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEAD_LIMIT)
                 .initial_stream_window_size(channel.share.stream())
-                .initial_connection_window_size(channel.share.stream())
+                .initial_connection_window_size(channel.share.connection())
                 .max_send_buf_size(channel.share.unsent())
                 .serve_connection(io, service)
         ),

@@ -91,7 +91,7 @@ impl Stalls {
 
 /// True while it is the upstream that keeps everybody waiting.
 fn is_upstreams(entry: &InFlight) -> bool {
-    !entry.client_holds && entry.phase != Phase::Blocked
+    !entry.is_held && entry.phase != Phase::Blocked
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 /// Octets that one body may add at once: a part of the queue, so that no body waits for ever.
 const CHUNK_LIMIT: usize = 256 * 1024;
 
+/// The least that a chunk on its way counts for: what it takes besides its octets.
+const CHUNK_LEAST: usize = 256;
+
 /// How many body files are open at once at most. A file is opened anew where its turn was taken, so
 /// that any number of bodies may be on their way.
 pub fn most_open() -> u64 {
@@ -115,6 +118,8 @@ impl BodySink {
     pub fn push(&mut self, chunk: &Bytes) {
         if self.file.is_none() && self.small.len() + chunk.len() <= INLINE_LIMIT {
             self.small.extend_from_slice(chunk);
+            // Who reads next may be long in coming: it asks for room again then.
+            self.permit = None;
             return;
         }
         let first = self.file.is_none();
@@ -130,7 +135,7 @@ impl BodySink {
 
     fn send(&mut self, key: u64, chunk: Bytes) {
         let permit = self.permit.take().map(|mut permit| {
-            let unused = CHUNK_LIMIT.saturating_sub(chunk.len().max(1));
+            let unused = CHUNK_LIMIT.saturating_sub(chunk.len().max(CHUNK_LEAST));
             drop(permit.split(unused));
             permit
         });
@@ -249,6 +254,24 @@ mod tests {
         drop(dropped);
         pass(&store, &octets, 1 << 16).await.unwrap();
         assert_eq!(files(temp.path()).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn bodies_that_nobody_reads_on_take_no_room_from_the_others() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        let part = Bytes::from(vec![7; INLINE_LIMIT / 4]);
+        let mut parked = Vec::new();
+        for _ in 0..2 * QUEUE_BYTES / CHUNK_LIMIT {
+            let mut sink = store.sink();
+            for _ in 0..4 {
+                poll_fn(|cx| sink.poll_ready(cx)).await;
+                sink.push(&part);
+            }
+            parked.push(sink);
+        }
+        let whole = pass(&store, &vec![8; 1 << 20], 1 << 16).await.unwrap();
+        assert_eq!(whole.bytes, 1 << 20);
     }
 
     /// Descriptors of this process that lead below `dir`.

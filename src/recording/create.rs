@@ -48,6 +48,8 @@ pub enum CreateError {
 pub struct Folder {
     /// The folder.
     pub dir: PathBuf,
+    /// The lowest folder above it that was there before.
+    pub above: PathBuf,
     /// `journal.ndjson`, open for appending.
     pub journal: File,
 }
@@ -58,9 +60,11 @@ pub fn create(dir: &Path, replace: bool) -> Result<Folder, CreateError> {
         path: path.to_owned(),
         source,
     };
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_parent(parent).map_err(|source| at(parent, source))?;
-    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    let above = parent.ancestors().find(|folder| folder.exists());
+    let above = above.unwrap_or_else(|| Path::new(".")).to_owned();
+    make_parent(parent).map_err(|source| at(parent, source))?;
     if replace && dir.exists() {
         remove(dir)?;
     }
@@ -84,6 +88,7 @@ pub fn create(dir: &Path, replace: bool) -> Result<Folder, CreateError> {
         .map_err(|errno| at(&path, errno.into()))?;
     Ok(Folder {
         dir: dir.to_owned(),
+        above,
         journal,
     })
 }

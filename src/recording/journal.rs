@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -76,10 +76,15 @@ impl Journal {
         let bodies = BodyStore::start(&folder.dir, durability, keep_bodies, syncer.clone())?;
         if durability != Durability::Process {
             // Or a power cut takes the names away from under what is synced.
-            let parent = folder.dir.parent().filter(|dir| *dir != Path::new(""));
             sync_dir(&folder.dir.join(BODIES))?;
-            sync_dir(&folder.dir)?;
-            sync_dir(parent.unwrap_or_else(|| Path::new(".")))?;
+            let made = folder
+                .dir
+                .ancestors()
+                .take_while(|dir| *dir != folder.above);
+            for dir in made.filter(|dir| !dir.as_os_str().is_empty()) {
+                sync_dir(dir)?;
+            }
+            sync_dir(&folder.above)?;
         }
         let journal = Self {
             file,

@@ -4,6 +4,7 @@
 //! failure names the step. Never retries, never falls back to plain text, never skips verification.
 
 mod eyeballs;
+mod no_proxy;
 mod overrides;
 mod parent;
 mod private;

@@ -9,6 +9,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::no_proxy::NoProxy;
 use crate::exchange::{Target, TargetError};
 
 /// The longest answer to CONNECT that is read.
@@ -45,12 +46,16 @@ pub enum ParentError {
 /// Which proxy is used for which target.
 pub struct ParentProxies {
     matcher: Option<Matcher>,
+    direct: NoProxy,
 }
 
 impl ParentProxies {
     /// Every target is dialled directly.
-    pub const fn none() -> Self {
-        Self { matcher: None }
+    pub fn none() -> Self {
+        Self {
+            matcher: None,
+            direct: NoProxy::default(),
+        }
     }
 
     /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say; empty means not set.
@@ -58,9 +63,11 @@ impl ParentProxies {
         if https.is_empty() && http.is_empty() {
             return Self::none();
         }
-        let matcher = Matcher::builder().https(https).http(http).no(no_proxy);
+        // Whom it leaves out is read as go reads it; the matcher knows neither ports nor `*.name`.
+        let matcher = Matcher::builder().https(https).http(http);
         Self {
             matcher: Some(matcher.build()),
+            direct: NoProxy::of(no_proxy),
         }
     }
 
@@ -85,6 +92,9 @@ impl ParentProxies {
         target: &Target,
         secure: bool,
     ) -> Result<Option<Parent>, ParentError> {
+        if self.direct.covers(target) {
+            return Ok(None);
+        }
         let scheme = if secure { "https" } else { "http" };
         let Ok(uri) = format!("{scheme}://{target}/").parse() else {
             return Ok(None);

@@ -164,6 +164,7 @@ fn record_args(
     };
     let naming = Naming {
         dir: record::free_name(recordings, "demo"),
+        verb: None,
         replace: false,
     };
     Ok((args, naming))

@@ -15,10 +15,13 @@ use crate::recording::folder;
 pub(in crate::commands) struct Naming {
     pub(in crate::commands) dir: PathBuf,
     pub(in crate::commands) replace: bool,
+    /// What it is named after; `None` where the name was asked for, and no other will do.
+    pub(in crate::commands) verb: Option<String>,
 }
 
 impl Naming {
     pub(in crate::commands) fn of(args: &RecordArgs, global: &Global) -> anyhow::Result<Self> {
+        let verb = args.output.is_none().then(|| verb(&args.command));
         let dir = match &args.output {
             Some(output) => {
                 let text = output.to_string_lossy();
@@ -29,12 +32,19 @@ impl Naming {
                     global.recordings.join(output)
                 }
             }
-            None => free_name(&global.recordings, &verb(&args.command)),
+            None => free_name(&global.recordings, verb.as_deref().unwrap_or_default()),
         };
         Ok(Self {
             dir,
             replace: args.force,
+            verb,
         })
+    }
+
+    /// The next free name, where another recorder took this one since it was chosen.
+    pub(super) fn next(&self) -> Option<PathBuf> {
+        let dir = free_name(self.dir.parent()?, self.verb.as_deref()?);
+        (dir != self.dir).then_some(dir)
     }
 
     pub(super) fn name(&self) -> String {
@@ -116,5 +126,13 @@ mod tests {
         let second = free_name(temp.path(), "tidy");
         assert_ne!(first, second);
         assert!(second.to_string_lossy().ends_with("-2") || !second.exists());
+        // Another recorder was faster; a name that was asked for is no other.
+        let naming = |verb: Option<&str>| Naming {
+            dir: first.clone(),
+            replace: false,
+            verb: verb.map(str::to_owned),
+        };
+        assert_eq!(naming(Some("tidy")).next(), Some(second));
+        assert_eq!(naming(None).next(), None);
     }
 }

@@ -40,16 +40,27 @@ struct Kept {
 }
 
 impl Writing {
+    /// What the recording is called, and its folder.
+    pub(super) fn name(&self) -> (String, PathBuf) {
+        (self.kept.naming.name(), self.kept.naming.dir.clone())
+    }
+
     /// Makes the folder, the manifest and the journal's first line.
     pub(super) fn begin(
         args: &RecordArgs,
         session: &Session,
-        naming: Naming,
+        mut naming: Naming,
         manifest: Manifest,
     ) -> anyhow::Result<Self> {
+        // Before the folder is made: who cannot write where asked leaves nothing behind.
+        setup::har_file(args, &naming.dir)?;
+        let made = loop {
+            match (create::create(&naming.dir, naming.replace), naming.next()) {
+                (Err(create::CreateError::Exists(_)), Some(next)) => naming.dir = next,
+                (made, _) => break explain(made, &naming)?,
+            }
+        };
         let har = setup::har_file(args, &naming.dir)?;
-        let made = create::create(&naming.dir, naming.replace);
-        let made = explain(made, &naming)?;
         let durability = match args.durability {
             cli::Durability::Process => Durability::Process,
             cli::Durability::Group => Durability::Group,

@@ -136,7 +136,7 @@ fn entry(phase: Phase, what: &str, started_s: u64) -> InFlight {
         progress: Timestamp::default(),
         bytes: 4_100_000,
         address: None,
-        client_holds: false,
+        is_held: false,
     }
 }
 

@@ -237,6 +237,7 @@ async fn each_host_that_one_connection_of_plain_requests_reaches_is_told() {
     let expected = [
         (&format!("{HOST}:80")[..], false),
         ("sum.golang.org:80", true),
+        (&format!("{HOST}:80")[..], true),
     ];
     assert_eq!(told.collect::<Vec<_>>(), expected);
     let totals = recorded.recording.manifest().totals;

@@ -79,6 +79,34 @@ async fn a_stream_that_a_goaway_leaves_unanswered_is_asked_again() {
     assert_eq!(raw.received().len(), 2);
 }
 
+/// RFC 9113 section 8.7: whatever the connection's age, nobody looked at it.
+#[tokio::test]
+async fn a_stream_that_a_fresh_connection_refuses_is_asked_again() {
+    let (count, frames) = (counter(), Frames::default());
+    let raw = RawOrigin::start_h2(move |octets| {
+        let answers = frames
+            .take(octets)
+            .into_iter()
+            .map(|(kind, stream)| match kind {
+                HEADERS if count() == 1 => Step::send(refused(stream)),
+                HEADERS => Step::send(answer(stream)),
+                SETTINGS => Step::send([EMPTY_SETTINGS, SETTINGS_ACK].concat()),
+                _ => Step::send([]),
+            });
+        answers.collect()
+    });
+    let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
+    let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
+    let mut session = session(&recorder, Alpn::Http2).await;
+    let answer = session.get("/a").await.expect("an answer");
+    assert!(answer.is_whole_ok(), "{answer:?}");
+    drop(session);
+    let recorded = recorder.finish().await;
+    let end = recorded.only();
+    let attempts = &end.end().expect("it ended").attempts;
+    assert!(attempts[0].error.contains("did not take"), "{attempts:?}");
+}
+
 #[tokio::test]
 async fn a_request_that_nobody_answered_before_is_not_asked_again() {
     for (rule, alpn) in [
@@ -195,6 +223,14 @@ fn answer(stream: u32) -> Vec<u8> {
     let mut frame = vec![0, 0, 1, HEADERS, end_of_headers_and_stream];
     frame.extend(stream.to_be_bytes());
     frame.push(0x88);
+    frame
+}
+
+/// The stream was not looked at (section 8.7).
+fn refused(stream: u32) -> Vec<u8> {
+    let mut frame = vec![0, 0, 4, 3, 0];
+    frame.extend(stream.to_be_bytes());
+    frame.extend([0, 0, 0, 7]);
     frame
 }
 

@@ -1,0 +1,160 @@
+//! `NO_PROXY` as the go command reads it: whom no parent proxy is asked for.
+//!
+//! After Go's `golang.org/x/net/http/httpproxy` (`useProxy` and `init`): names with their subdomains,
+//! `.name` and `*.name` for the subdomains alone, addresses, CIDR prefixes, each but the last with a
+//! port if wanted, and `*` for everybody. Loopback never goes through a proxy.
+
+use std::net::IpAddr;
+
+use crate::exchange::Target;
+
+/// What is reached directly.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NoProxy(Vec<Rule>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rule {
+    Everybody,
+    Prefix(IpAddr, u8),
+    Address(IpAddr, Option<u16>),
+    /// `suffix` begins with a dot.
+    Name {
+        suffix: String,
+        itself: bool,
+        port: Option<u16>,
+    },
+}
+
+impl NoProxy {
+    /// Takes the variable's text; what is no rule is passed over, as go does.
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.split(',').filter_map(rule).collect())
+    }
+
+    /// True if `target` is reached directly.
+    pub(super) fn covers(&self, target: &Target) -> bool {
+        let ip = target.ip().map(|ip| ip.to_canonical());
+        if target.host() == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) {
+            return true;
+        }
+        self.0.iter().any(|rule| rule.covers(target, ip))
+    }
+}
+
+impl Rule {
+    fn covers(&self, target: &Target, ip: Option<IpAddr>) -> bool {
+        let is_port = |port: &Option<u16>| port.is_none_or(|port| port == target.port());
+        match self {
+            Self::Everybody => true,
+            Self::Prefix(prefix, bits) => ip.is_some_and(|ip| same_bits(ip, *prefix, *bits)),
+            Self::Address(address, port) => ip == Some(*address) && is_port(port),
+            Self::Name {
+                suffix,
+                itself,
+                port,
+            } => {
+                let host = target.host();
+                let fits = host.ends_with(suffix) || (*itself && host == &suffix[1..]);
+                fits && is_port(port)
+            }
+        }
+    }
+}
+
+fn rule(text: &str) -> Option<Rule> {
+    let text = text.trim().to_ascii_lowercase();
+    if text == "*" {
+        return Some(Rule::Everybody);
+    }
+    if let Some((address, bits)) = text.split_once('/') {
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.parse().ok().filter(|bits| *bits <= width)?;
+        return Some(Rule::Prefix(address, bits));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        // `::1` alone is an address, and `name:` has no port that could fit.
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, Some(port.parse().ok()?))
+        }
+        _ => (&text[..], None),
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Some(Rule::Address(address.to_canonical(), port));
+    }
+    let host = host
+        .strip_prefix('*')
+        .filter(|rest| rest.starts_with('.'))
+        .unwrap_or(host);
+    let (suffix, itself) = match host.starts_with('.') {
+        true => (host.to_owned(), false),
+        false => (format!(".{host}"), true),
+    };
+    (suffix.len() > 1).then_some(Rule::Name {
+        suffix,
+        itself,
+        port,
+    })
+}
+
+/// True if the first `bits` of two addresses of one family are the same.
+fn same_bits(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let differ = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => u128::from(u32::from(one) ^ u32::from(other)) << 96,
+        (IpAddr::V6(one), IpAddr::V6(other)) => u128::from(one) ^ u128::from(other),
+        _ => return false,
+    };
+    differ.leading_zeros() >= u32::from(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of Go's own `TestUseProxy`, and of the forms that its documentation names.
+    #[test]
+    fn who_is_reached_directly_is_whom_go_reaches_directly() {
+        let list = "foobar.com, .barbaz.net, *.corp.example, 192.168.1.1, 192.168.1.2:81, \
+                    192.168.1.3:80, 10.0.0.0/30, 2001:db8::52:0:1, [2001:db8::52:0:2]:443, \
+                    [2001:db8::52:0:3]:80, 2002:db8:a::45/64, port.example:8443, , :, junk/99";
+        let list = NoProxy::of(list);
+        for (target, expected) in [
+            ("localhost:80", true),
+            ("127.0.0.1:80", true),
+            ("127.0.0.2:80", true),
+            ("[::1]:80", true),
+            ("[::2]:80", false),
+            ("192.168.1.1:443", true),
+            ("192.168.1.2:81", true),
+            ("192.168.1.2:443", false),
+            ("192.168.1.3:80", true),
+            ("192.168.1.4:80", false),
+            ("10.0.0.2:443", true),
+            ("10.0.0.4:443", false),
+            ("[2001:db8::52:0:1]:443", true),
+            ("[2001:db8::52:0:2]:443", true),
+            ("[2001:db8::52:0:3]:443", false),
+            ("[2002:db8:a::123]:443", true),
+            ("[fe80::424b:c8be:1643:a1b6]:443", false),
+            ("barbaz.net:443", false),
+            ("www.barbaz.net:443", true),
+            ("foobar.com:443", true),
+            ("www.foobar.com:443", true),
+            ("foofoobar.com:443", false),
+            ("corp.example:443", false),
+            ("goproxy.corp.example:443", true),
+            ("port.example:8443", true),
+            ("a.port.example:8443", true),
+            ("port.example:443", false),
+            ("baz.com:443", false),
+            ("localhost.net:443", false),
+        ] {
+            let target: Target = target.parse().unwrap();
+            assert_eq!(list.covers(&target), expected, "{target}");
+        }
+        let everybody = NoProxy::of("a.example,*");
+        assert!(everybody.covers(&"b.example:1".parse().unwrap()));
+        assert!(!NoProxy::default().covers(&"b.example:1".parse().unwrap()));
+    }
+}
