@@ -6,8 +6,10 @@ use modtape::exchange::Attempt;
 
 use super::*;
 
+const CLOSED: &str = "closed the connection";
+
 /// `/a` is answered, the connection is lost under the second request, and `/a` is answered anew.
-async fn assert_asked_again(recorder: Recorder, alpn: Alpn) -> Recorded {
+async fn assert_asked_again(recorder: Recorder, alpn: Alpn, why: &str) -> Recorded {
     let mut session = session(&recorder, alpn).await;
     for _ in 0..3 {
         let answer = session.get("/a").await.expect("an answer");
@@ -24,7 +26,7 @@ async fn assert_asked_again(recorder: Recorder, alpn: Alpn) -> Recorded {
     assert_eq!(attempts, [0, 1, 0], "{ends:?}");
     let Attempt { connection, error } = &ends[1].attempts[0];
     assert_eq!(*connection, exchanges[0].begin.connection);
-    assert!(error.contains("closed the connection"), "{error}");
+    assert!(error.contains(why), "{error}");
     // The second request dialled for itself.
     assert!(ends[1].phases_us[Phase::Tls].is_some(), "{ends:?}");
     assert!(ends[2].phases_us[Phase::Tls].is_none(), "{ends:?}");
@@ -37,7 +39,7 @@ async fn an_idle_connection_that_was_closed_or_reset_is_replaced() {
     let at_second = || Rule::any().after(1).times(1);
     for rule in [at_second().hang_up(), at_second().reset()] {
         let origin = Origin::builder(files()).rule(rule).start();
-        assert_asked_again(Recorder::to(&origin, &[]), Alpn::Http1).await;
+        assert_asked_again(Recorder::to(&origin, &[]), Alpn::Http1, CLOSED).await;
         assert_eq!((origin.connections(), origin.requests().len()), (2, 4));
     }
 }
@@ -51,7 +53,7 @@ async fn an_idle_connection_that_was_closed_with_a_goodbye_is_replaced() {
     });
     let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
     let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
-    assert_asked_again(recorder, Alpn::Http1).await;
+    assert_asked_again(recorder, Alpn::Http1, CLOSED).await;
     assert_eq!(raw.received().len(), 2);
 }
 
@@ -75,7 +77,7 @@ async fn a_stream_that_a_goaway_leaves_unanswered_is_asked_again() {
     });
     let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
     let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
-    assert_asked_again(recorder, Alpn::Http2).await;
+    assert_asked_again(recorder, Alpn::Http2, "did not take the request").await;
     assert_eq!(raw.received().len(), 2);
 }
 
