@@ -1,4 +1,4 @@
-//! ProcessLimits of this process that we change for ourselves, and that the command gets as they were.
+//! Limits of this process that we change for ourselves, and that the command gets as they were.
 //!
 //! Descriptors: a client takes two, one for each leg, and 1,024 are soon gone. The hard limit costs
 //! nothing, but a command that uses select(2) must not inherit it: the old soft limit is there for
