@@ -49,7 +49,8 @@ where
             async move {
                 let answer = match gate {
                     Some(gate) if !gate.admits_head(request.headers_mut()) => gate.challenge(),
-                    _ => handler::serve(channel, request).await,
+                    // Boxed: hyper keeps room for the future as long as the connection lasts.
+                    _ => Box::pin(handler::serve(channel, request)).await,
                 };
                 Ok::<_, Infallible>(answer)
             }
