@@ -102,11 +102,6 @@ fn tidied(project: &str, release: &str, alpn: Alpn) -> Option<(Sandbox, Origin, 
     Some((sandbox, origin, go))
 }
 
-/// True in the long run: every version, every protocol, every count.
-pub(crate) fn is_long() -> bool {
-    std::env::var_os("MODTAPE_LONG").is_some_and(|long| long == "1")
-}
-
 #[test]
 fn a_recorded_tidy_of_hello_writes_the_same_go_sum_and_replays() {
     for (release, alpn) in [
@@ -209,6 +204,6 @@ fn without_network(sandbox: &Sandbox) -> Command {
         return sandbox.modtape([]);
     }
     let mut command = sandbox.command("unshare");
-    command.args(alone).arg(env!("CARGO_BIN_EXE_modtape"));
+    command.args(alone).arg(tested());
     command
 }

@@ -47,7 +47,7 @@ impl Start<'_> {
         } else {
             let mut strace = sandbox.command("/usr/bin/strace");
             strace.args(["-f", "-qq"]).args(self.strace);
-            strace.arg(env!("CARGO_BIN_EXE_modtape"));
+            strace.arg(tested());
             strace
         };
         command.args(["record", "-o", "one", &everywhere]);

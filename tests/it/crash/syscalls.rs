@@ -8,8 +8,8 @@ use std::thread;
 
 use super::dice::Dice;
 use super::download::{Got, Ledger, Plan, block_on, download};
+use super::judge;
 use super::started::Start;
-use super::{how_many, judge};
 use crate::support::*;
 
 const PLAN: Plan = Plan {
@@ -87,7 +87,7 @@ fn a_kill_at_any_call_that_changes_a_file_loses_nothing_that_a_client_had_whole(
     }
     let origin = PLAN.origin();
     let mut points = points(&origin);
-    let (all, most) = (points.len(), how_many(60, usize::MAX));
+    let (all, most) = (points.len(), count(60, usize::MAX));
     let mut dice = Dice::roll("system calls");
     while points.len() > most {
         points.swap_remove(dice.below(points.len() as u64) as usize);

@@ -32,7 +32,7 @@ async fn median(recorder: &Recorder) -> Duration {
 
 #[tokio::test]
 async fn two_thousand_that_stall_do_not_delay_one_that_does_not() {
-    take_descriptors();
+    let _all = take_descriptors().await;
     let crowd = count(500, 2_000);
     let origin = Origin::start(files());
     let recorder = Recorder::to(&origin, &[]);
