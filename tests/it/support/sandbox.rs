@@ -149,7 +149,9 @@ impl Drop for Sandbox {
 /// The modtape that is tested: of this build, or the one that `MODTAPE_BIN` names.
 pub fn tested() -> PathBuf {
     let ours = || env!("CARGO_BIN_EXE_modtape").into();
-    env::var_os("MODTAPE_BIN").map_or_else(ours, PathBuf::from)
+    // Commands run in folders of their own.
+    let named = |name| std::path::absolute(name).expect("there is a current folder");
+    env::var_os("MODTAPE_BIN").map_or_else(ours, named)
 }
 
 /// True in the long run (`tests/long`): every version, every protocol, every count.
