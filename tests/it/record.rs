@@ -9,7 +9,8 @@ use modtape::recording::{Recording, Row};
 
 use crate::support::*;
 
-const GO_LIMIT: Duration = Duration::from_secs(120);
+/// A guard, no judgement: a cold build of `web` keeps two cores busy for a minute.
+const GO_LIMIT: Duration = Duration::from_secs(600);
 
 /// `record` with the flags that lead to `origin` instead of the internet.
 pub(crate) fn record(

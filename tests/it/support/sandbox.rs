@@ -154,6 +154,11 @@ pub fn tested() -> PathBuf {
     env::var_os("MODTAPE_BIN").map_or_else(ours, named)
 }
 
+/// Whether that is an optimised one, which is what figures are promised of.
+pub fn is_release() -> bool {
+    env::var_os("MODTAPE_BIN").is_some()
+}
+
 /// True in the long run (`tests/long`): every version, every protocol, every count.
 pub fn is_long() -> bool {
     env::var_os("MODTAPE_LONG").is_some()
