@@ -35,8 +35,9 @@ async fn silence_before_the_head_becomes_a_504_where_that_is_asked_for() {
     let recorded = recorder.finish().await;
     for (exchange, answer) in recorded.exchanges().iter().zip(&answers) {
         assert_recorded_as_ours(exchange, answer);
-        let waited = exchange.timings()[modtape::exchange::Phase::Wait];
-        assert!(waited >= Some(SHORT.as_micros() as u64), "{exchange:?}");
+        // Where a busy machine sees late that the request has left, that time is in `send`.
+        let waited = exchange.timings().total_us();
+        assert!(waited >= SHORT.as_micros() as u64, "{exchange:?}");
     }
 }
 
