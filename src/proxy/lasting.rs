@@ -44,7 +44,8 @@ impl Connection {
                 let gate = Some(self.gate.clone());
                 self.serve(channel, io, gate).await
             }
-            Next::Intercepted(channel, io) => self.serve(channel, *io, None).await,
+            // Boxed: a future holds a value once for every step that passes it on.
+            Next::Intercepted(channel, io) => self.serve(channel, io, None).await,
         }
     }
 

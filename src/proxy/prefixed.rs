@@ -32,6 +32,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Prefixed<IO> {
         let bytes = self.prefix.len().min(buf.remaining());
         buf.put_slice(&self.prefix[..bytes]);
         self.prefix.advance(bytes);
+        if self.prefix.is_empty() {
+            // Its memory is that of the whole ClientHello.
+            self.prefix = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

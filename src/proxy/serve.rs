@@ -54,7 +54,8 @@ where
                         channel.watch().end(channel.context().clock.now());
                         gate.challenge()
                     }
-                    _ => handler::serve(channel, request).await,
+                    // Boxed: hyper keeps room for the future as long as the connection lasts.
+                    _ => Box::pin(handler::serve(channel, request)).await,
                 };
                 Ok::<_, Infallible>(answer)
             }

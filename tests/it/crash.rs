@@ -14,11 +14,3 @@ mod kills;
 mod power;
 mod started;
 mod syscalls;
-
-/// `long` if the long run was asked for, else what fits into CI.
-fn how_many(ci: usize, long: usize) -> usize {
-    match std::env::var_os("MODTAPE_LONG") {
-        Some(_) => long,
-        None => ci,
-    }
-}

@@ -211,7 +211,9 @@ fn origin() -> Origin {
 const ZIP: &str = "https://proxy.golang.org/m/@v/v1.0.0.zip";
 
 fn fetched(sandbox: &Sandbox, flags: &[&str], given: &[(&str, &str)]) -> Output {
-    let fetch = [env!("CARGO_BIN_EXE_modtape"), "fetch", ZIP];
+    let modtape = tested();
+    let modtape = modtape.to_str().expect("paths of tests are text");
+    let fetch = [modtape, "fetch", ZIP];
     let origin = origin();
     let mut modtape = super::record::record(sandbox, &origin, flags, &fetch);
     modtape.envs(given.iter().copied());
@@ -223,7 +225,7 @@ fn a_recording_is_its_owners_alone() {
     let sandbox = Sandbox::new();
     let during = format!(
         "'{}' fetch {ZIP} && find recordings/one -printf '%m %P\\n'",
-        env!("CARGO_BIN_EXE_modtape")
+        tested().display()
     );
     let command = ["sh", "-c", &during];
     let origin = origin();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::record::{is_long, record, recording};
+use crate::record::{record, recording};
 use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(180);

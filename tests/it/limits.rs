@@ -13,6 +13,7 @@ mod tunnels;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::*;
 
@@ -31,23 +32,26 @@ fn files() -> Content {
     Content::files([((HOST, "/a"), (200, "text/plain", "a body"))])
 }
 
-/// The full count where it is asked for, else what fits into every run.
-fn count(usual: usize, full: usize) -> usize {
-    match std::env::var_os("MODTAPE_LONG") {
-        Some(_) => full,
-        None => usual,
-    }
+/// All descriptors that this process may have, for one test at a time.
+struct Descriptors {
+    limit: usize,
+    _turn: MutexGuard<'static, ()>,
 }
 
-/// This process holds both ends of every connection: it takes all descriptors that it may have.
-fn take_descriptors() -> usize {
+/// This process holds both ends of every connection: whoever needs thousands takes turns.
+async fn take_descriptors() -> Descriptors {
+    static TURNS: Mutex<()> = Mutex::const_new(());
+    let turn = TURNS.lock().await;
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
-    usize::try_from(limit.maximum.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
+    Descriptors {
+        limit: usize::try_from(limit.maximum.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
+        _turn: turn,
+    }
 }
 
 async fn session(recorder: &Recorder, alpn: Alpn) -> Session {

@@ -101,9 +101,9 @@ fn a_second_interrupt_ends_a_command_that_ignores_the_first() {
 #[test]
 fn what_was_ignored_before_modtape_is_ignored_in_the_command_too() {
     let sandbox = Sandbox::new();
-    let ignored = r#"trap '' HUP INT; exec "$0" record -- grep SigIgn /proc/self/status"#;
+    let script = r#"trap '' HUP INT; exec "$0" record -- grep SigIgn /proc/self/status"#;
     let mut shell = sandbox.command("sh");
-    shell.args(["-c", ignored, env!("CARGO_BIN_EXE_modtape")]);
+    shell.args(["-c", script]).arg(tested());
     let Some(output) = on_linux(shell) else {
         return;
     };
@@ -124,9 +124,7 @@ fn on_linux(command: Command) -> Option<Output> {
 fn on_a_terminal(sandbox: &Sandbox, command: &str) -> Option<Spawned> {
     let mut script = sandbox.command("script");
     script.args(["-qec", command, "/dev/null"]);
-    script
-        .env("MODTAPE", env!("CARGO_BIN_EXE_modtape"))
-        .env("SHELL", "/bin/sh");
+    script.env("MODTAPE", tested()).env("SHELL", "/bin/sh");
     if cfg!(target_os = "linux") && Path::new("/usr/bin/script").exists() {
         return Some(Spawned::start(script));
     }
@@ -219,11 +217,12 @@ fn stuck(sandbox: &Sandbox, flags: &[&str]) -> (Origin, Spawned) {
     let list = ((HOST, LIST), (200, "text/plain", "v1.5.2\n"));
     let origin = Origin::start(Content::files([list]));
     origin.add_rule(Rule::suffix(ZIP).silent());
-    let modtape = env!("CARGO_BIN_EXE_modtape");
+    let modtape = tested();
     let urls = [
         format!("https://{HOST}{LIST}"),
         format!("https://{HOST}{ZIP}"),
     ];
+    let modtape = modtape.to_str().expect("paths of tests are text");
     let fetch = [modtape, "fetch", &urls[0], &urls[1]];
     let spawned = Spawned::start(super::record::record(sandbox, &origin, flags, &fetch));
     if flags.is_empty() {

@@ -43,10 +43,10 @@ fn stdout(sandbox: &Sandbox, args: &[&str]) -> String {
     modtape(sandbox, args).expect_success().stdout
 }
 
-/// `program`'s script, in which `$MODTAPE` is this build's.
+/// `program`'s script, in which `$MODTAPE` is the one that is tested.
 fn script(sandbox: &Sandbox, program: &str, script: &str) -> Command {
     let mut shell = sandbox.command(program);
-    shell.env("MODTAPE", env!("CARGO_BIN_EXE_modtape"));
+    shell.env("MODTAPE", tested());
     shell.args(["-c", script]);
     shell
 }

@@ -220,7 +220,7 @@ fn recorder(
                 .map(|word| format!(" '{}'", word.replace('\'', r"'\''")));
             let line = format!(
                 "exec '{}'{}",
-                env!("CARGO_BIN_EXE_modtape"),
+                tested().display(),
                 quoted.collect::<String>()
             );
             let mut script = sandbox.command("script");

@@ -134,7 +134,8 @@ fn objections(row: &Row) -> Vec<String> {
         .iter()
         .map(|n| format!(" https://{HOST}{}", Plan::path(*n)))
         .collect();
-    let modtape = env!("CARGO_BIN_EXE_modtape");
+    let modtape = tested();
+    let modtape = modtape.display();
     let fetch = format!("'{modtape}' fetch {urls} && exit {HAD_ALL}");
     let command = start.command(&sandbox, &["/bin/sh", "-c", &fetch]);
     let output = run(command, LIMIT);

@@ -11,7 +11,8 @@ use modtape::recording::index;
 use modtape::recording::scan::{Findings, scan};
 
 use super::dice::Dice;
-use super::{how_many, judge};
+use super::judge;
+use crate::support::count;
 
 fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/hello")
@@ -61,7 +62,7 @@ fn a_bit_flipped_anywhere_in_a_real_journal_is_noticed_and_loses_only_the_line_t
     let journal = lines.concat();
     let (whole, intact) = scanned(&journal);
     let mut dice = Dice::roll("flips");
-    let flips = how_many(10_000, 100_000);
+    let flips = count(10_000, 100_000);
     let mut wrong = Vec::new();
     for _ in 0..flips {
         let bit = dice.below(journal.len() as u64 * 8) as usize;
@@ -91,7 +92,7 @@ fn a_bit_flipped_after_a_recording_was_closed_is_damage_whichever_way_it_is_open
     assert!(copy.path().join(INDEX).exists() && opened.damage().is_empty());
     let mut dice = Dice::roll("flips after closing");
     let mut silent = BTreeSet::new();
-    for _ in 0..how_many(40, 400) {
+    for _ in 0..count(40, 400) {
         let bit = dice.below(journal.len() as u64 * 8) as usize;
         let mut flipped = journal.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);

@@ -5,7 +5,6 @@ use std::thread;
 
 use super::dice::Dice;
 use super::download::{Got, Ledger, Plan, block_on, download};
-use super::how_many;
 use super::judge;
 use super::started::{Left, Start};
 use crate::support::*;
@@ -36,7 +35,7 @@ fn killed_after(octets: u64, origin: &Origin) -> (Left, Vec<Got>) {
 
 #[test]
 fn what_a_client_had_whole_when_the_recorder_was_killed_is_there_and_verifies() {
-    let kills = how_many(100, 500);
+    let kills = count(100, 500);
     let mut dice = Dice::roll("kills");
     let moments: Vec<u64> = (0..kills).map(|_| dice.below(PLAN.all_bytes())).collect();
     let (next, origin) = (AtomicUsize::new(0), PLAN.origin());

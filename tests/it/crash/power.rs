@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::blocks::{Disk, Told, now};
 use super::dice::Dice;
 use super::download::{Got, Ledger, Plan, block_on, download};
+use super::judge;
 use super::started::Start;
-use super::{how_many, judge};
 use crate::support::*;
 
 const PLAN: Plan = Plan {
@@ -103,7 +103,7 @@ fn strict_loses_nothing_that_a_client_had_whole_when_the_power_was_cut() {
     let Some(recorded) = record(&sandbox, "strict", &[], &PLAN.origin()) else {
         return;
     };
-    let (mut dice, cuts) = (Dice::roll("power, strict"), how_many(34, 250));
+    let (mut dice, cuts) = (Dice::roll("power, strict"), count(34, 250));
     let mut objections = Vec::new();
     let mut owed_in_all = 0;
     for _ in 0..cuts {
@@ -125,7 +125,7 @@ fn group_loses_no_more_than_the_last_moments_before_the_power_was_cut() {
         return;
     };
     let behind = recorded.may_be_behind();
-    let (mut dice, cuts) = (Dice::roll("power, group"), how_many(16, 100));
+    let (mut dice, cuts) = (Dice::roll("power, group"), count(16, 100));
     let (mut objections, mut owed_in_all) = (Vec::new(), 0);
     for _ in 0..cuts {
         let until = 1 + dice.below(recorded.told.len() as u64) as usize;

@@ -17,7 +17,7 @@ pub(super) struct Started {
     root_pem: PathBuf,
     /// The recording.
     pub(super) dir: PathBuf,
-    _sandbox: Sandbox,
+    sandbox: Sandbox,
 }
 
 /// What a recorder tells in the runtime folder.
@@ -47,7 +47,7 @@ impl Start<'_> {
         } else {
             let mut strace = sandbox.command("/usr/bin/strace");
             strace.args(["-f", "-qq"]).args(self.strace);
-            strace.arg(env!("CARGO_BIN_EXE_modtape"));
+            strace.arg(tested());
             strace
         };
         command.args(["record", "-o", "one", &everywhere]);
@@ -90,7 +90,7 @@ impl Start<'_> {
             announced,
             root_pem,
             dir,
-            _sandbox: sandbox,
+            sandbox,
         })
     }
 }
@@ -121,6 +121,34 @@ impl Started {
         }
     }
 
+    /// The names of its threads beside the first one.
+    pub(super) fn threads(&self) -> Vec<String> {
+        let threads = self.tasks().into_iter();
+        let others = threads.filter(|(number, _)| *number != self.announced.pid);
+        others.map(|(_, name)| name).collect()
+    }
+
+    /// strace, which has begun to follow the thread of this name; `None` if it may not.
+    pub(super) fn follow(&self, name: &str, strace: &[String]) -> Option<Spawned> {
+        let (number, _) = self.tasks().into_iter().find(|(_, task)| task == name)?;
+        let mut command = self.sandbox.command("/usr/bin/strace");
+        command.args(["-p", &number.to_string()]).args(strace);
+        let spawned = Spawned::start(command);
+        spawned.stderr_until("attached").map(|()| spawned)
+    }
+
+    /// Numbers and names of its threads (proc(5)).
+    fn tasks(&self) -> Vec<(i32, String)> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.announced.pid));
+        let tasks = tasks.into_iter().flatten().flatten();
+        let named = tasks.filter_map(|task| {
+            let name = fs::read_to_string(task.path().join("comm")).ok()?;
+            let number = task.file_name().to_str()?.parse().ok()?;
+            Some((number, name.trim_end().to_owned()))
+        });
+        named.collect()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.announced.pid).expect("a process number")
     }
@@ -131,7 +159,7 @@ impl Started {
         Left {
             output: self.spawned.end(),
             dir: self.dir,
-            _sandbox: self._sandbox,
+            _sandbox: self.sandbox,
         }
     }
 }

@@ -10,12 +10,8 @@ const CLIENTS: usize = 8;
 const FILL: usize = 20_000;
 
 /// How many exchanges are broken off, by all clients together.
-fn count() -> usize {
-    if std::env::var_os("MODTAPE_LONG").is_some() {
-        1_000
-    } else {
-        200
-    }
+fn broken_off() -> usize {
+    count(200, 1_000)
 }
 
 /// Answers each request with its path and a long tail.
@@ -59,7 +55,7 @@ async fn client(inside: &Inside, name: usize, rounds: usize) {
 async fn each_answer_carries_its_requesters_nonce_among_aborts() {
     let origin = origin();
     let mut inside = inside(&origin).await;
-    let rounds = count() / CLIENTS;
+    let rounds = broken_off() / CLIENTS;
     let clients = (0..CLIENTS).map(|name| client(&inside, name, rounds));
     futures(clients.collect()).await;
     let recording = inside.finish().await;
@@ -72,7 +68,7 @@ async fn each_answer_carries_its_requesters_nonce_among_aborts() {
 async fn each_stream_carries_its_requesters_nonce_among_resets() {
     let origin = super::http2::origin();
     let inside = inside(&origin).await;
-    let rounds = count() / CLIENTS;
+    let rounds = broken_off() / CLIENTS;
     let clients = (0..CLIENTS).map(|name| resets(&inside, name, rounds));
     futures(clients.collect()).await;
 }

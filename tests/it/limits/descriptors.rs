@@ -26,7 +26,7 @@ fn holding() -> Origin {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn with_64_descriptors_and_500_clients_nothing_spins_and_nothing_is_lost() {
-    take_descriptors();
+    let _all = take_descriptors().await;
     let origin = holding();
     let recorder = Recorder::to_wrapped(&origin, &FEW);
     let hello = recorder.hello(HOST).alpn(Alpn::Http2);
@@ -114,7 +114,7 @@ fn the_command_gets_the_limits_that_were_there_before() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command("/bin/sh");
     let script = "ulimit -Sn 300; exec \"$@\"";
-    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_modtape")]);
+    command.args(["-c", script, "sh"]).arg(tested());
     command.args([
         "record",
         "-o",

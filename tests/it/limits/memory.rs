@@ -108,7 +108,7 @@ impl<T> Drop for Held<T> {
 #[tokio::test]
 async fn two_hundred_readers_that_do_not_read_take_little_memory() {
     const READERS: usize = 200;
-    take_descriptors();
+    let _all = take_descriptors().await;
     let origin = Origin::builder(files())
         .rule(clock_rule())
         .rule(Rule::any().status(200).generated(100_000_000))

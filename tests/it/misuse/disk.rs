@@ -47,7 +47,8 @@ fn origin() -> Origin {
 }
 
 fn record(sandbox: &Sandbox, origin: &Origin, disk: &Disk, flags: &[&str]) -> Output {
-    let modtape = env!("CARGO_BIN_EXE_modtape");
+    let modtape = tested();
+    let modtape = modtape.display();
     let fetch = format!("'{modtape}' fetch https://{HOST}{ZIP} https://{HOST}{LIST} && exit 7");
     let mut record = crate::record::record(sandbox, origin, flags, &["sh", "-c", &fetch]);
     record.env("MODTAPE_RECORDINGS", &disk.0);
@@ -110,7 +111,8 @@ fn a_disk_that_fills_up_with_small_answers_closes_the_recording_all_the_same() {
     };
     let origin = origin();
     origin.add_rule(Rule::suffix(LIST).generated(15 << 10));
-    let modtape = env!("CARGO_BIN_EXE_modtape");
+    let modtape = tested();
+    let modtape = modtape.display();
     let urls = format!("https://{HOST}{LIST} ").repeat(60);
     let fetch = format!("'{modtape}' fetch {urls} && exit 7");
     let mut record = crate::record::record(&sandbox, &origin, &[], &["sh", "-c", &fetch]);

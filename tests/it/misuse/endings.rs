@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::{LIMIT, fails, modtape};
-use crate::support::{Output, Sandbox, run};
+use crate::support::{Output, Sandbox, run, tested};
 
-/// A shell script in which `$MODTAPE` is this build's.
+/// A shell script in which `$MODTAPE` is the one that is tested.
 fn shell(sandbox: &Sandbox, script: &str) -> Output {
     let mut shell = sandbox.command("sh");
-    shell.env("MODTAPE", env!("CARGO_BIN_EXE_modtape"));
+    shell.env("MODTAPE", tested());
     shell.args(["-c", script]);
     run(shell, LIMIT)
 }

@@ -3,7 +3,9 @@
 use std::process::{Command, Stdio};
 
 use super::super::support::LIMIT;
-use super::super::support::{Client, Content, Origin, Recorder, Rule, Sandbox, Spawned, run};
+use super::super::support::{
+    Client, Content, Origin, Recorder, Rule, Sandbox, Spawned, run, tested,
+};
 use super::{SHOWN, TOKEN, assert_nowhere, raw, status};
 
 const WRONG: (&str, &str) = ("Proxy-Authorization", "Basic bW9kdGFwZTp3cm9uZw==");
@@ -155,7 +157,7 @@ fn clients_follow_their_environment() {
     ];
     let rest = [&everywhere[..], "--", "bash", "-c", script];
     let mut command = sandbox.modtape(args.into_iter().chain(rest));
-    let own = std::path::Path::new(env!("CARGO_BIN_EXE_modtape"));
+    let own = tested();
     let path = format!(
         "{}:/usr/local/bin:/usr/bin:/bin",
         own.parent().expect("a folder").display()

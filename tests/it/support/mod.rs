@@ -59,7 +59,7 @@ pub use self::{
     raw::{RawOrigin, Step},
     recorder::{Recorded, Recorder, Wrapping, exchanges, own_root, records},
     rules::Rule,
-    sandbox::{Output, Sandbox, run},
+    sandbox::{Output, Sandbox, count, is_long, is_release, run, tested},
     session::{Ended, Response, Session},
     spawned::Spawned,
 };

@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::client::{Client, Hello, LIMIT};
 use super::origin::Origin;
 use super::process::Process;
-use super::sandbox::{Output, Sandbox, collect, deliver, modtape};
+use super::sandbox::{Output, Sandbox, collect, deliver, tested};
 use super::session::Session;
 
 /// A running recorder; dropped, it and its command are killed.
@@ -56,7 +56,7 @@ impl Wrapping {
         };
         let mut command = sandbox.command("/bin/sh");
         command.args(["-c", "ulimit -n $0 && exec \"$@\""]);
-        command.arg(limit.to_string()).arg(modtape()).args(args);
+        command.arg(limit.to_string()).arg(tested()).args(args);
         command
     }
 }

@@ -114,9 +114,9 @@ impl Sandbox {
         command
     }
 
-    /// The modtape of this build, with that environment only.
+    /// The modtape that is tested, with that environment only.
     pub fn modtape<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = self.command(modtape());
+        let mut command = self.command(tested());
         command.args(args);
         command
     }
@@ -147,9 +147,26 @@ impl Drop for Sandbox {
 }
 
 /// The modtape that is tested: of this build, or the one that `MODTAPE_BIN` names.
-pub(super) fn modtape() -> PathBuf {
+pub fn tested() -> PathBuf {
     let ours = || env!("CARGO_BIN_EXE_modtape").into();
-    env::var_os("MODTAPE_BIN").map_or_else(ours, PathBuf::from)
+    // Commands run in folders of their own.
+    let named = |name| std::path::absolute(name).expect("there is a current folder");
+    env::var_os("MODTAPE_BIN").map_or_else(ours, named)
+}
+
+/// Whether that is an optimised one, which is what figures are promised of.
+pub fn is_release() -> bool {
+    env::var_os("MODTAPE_BIN").is_some()
+}
+
+/// True in the long run (`tests/long`): every version, every protocol, every count.
+pub fn is_long() -> bool {
+    env::var_os("MODTAPE_LONG").is_some()
+}
+
+/// The full count in the long run, else what fits into every run.
+pub fn count(usual: usize, full: usize) -> usize {
+    if is_long() { full } else { usual }
 }
 
 /// Runs a command to its end and collects its output.

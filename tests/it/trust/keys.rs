@@ -18,7 +18,7 @@ const NOBODY: u32 = 65_534;
 fn shell(sandbox: &Sandbox, script: &str) -> Command {
     let mut command = sandbox.command("/bin/sh");
     command.arg("-c").arg(script).current_dir(sandbox.path());
-    command.env("MODTAPE", env!("CARGO_BIN_EXE_modtape"));
+    command.env("MODTAPE", tested());
     command
 }
 
@@ -82,7 +82,7 @@ fn no_other_program_of_the_same_user_looks_into_the_recorder() {
         command
             .args(["/bin/sh", "-c", script])
             .current_dir(sandbox.path());
-        command.env("MODTAPE", env!("CARGO_BIN_EXE_modtape"));
+        command.env("MODTAPE", tested());
     }
     let output = run(
         {

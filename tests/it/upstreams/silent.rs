@@ -35,8 +35,9 @@ async fn silence_before_the_head_becomes_a_504_where_that_is_asked_for() {
     let recorded = recorder.finish().await;
     for (exchange, answer) in recorded.exchanges().iter().zip(&answers) {
         assert_recorded_as_ours(exchange, answer);
-        let waited = exchange.timings()[modtape::exchange::Phase::Wait];
-        assert!(waited >= Some(SHORT.as_micros() as u64), "{exchange:?}");
+        // Where a busy machine sees late that the request has left, that time is in `send`.
+        let waited = exchange.timings().total_us();
+        assert!(waited >= SHORT.as_micros() as u64, "{exchange:?}");
     }
 }
 
@@ -44,7 +45,8 @@ async fn silence_before_the_head_becomes_a_504_where_that_is_asked_for() {
 async fn silence_after_the_head_ends_the_body_short_where_that_is_asked_for() {
     let rule = Rule::any().generated(100_000).stall_after(50_000);
     let origin = Origin::builder(marked()).rule(rule).start();
-    let recorder = Recorder::to(&origin, &["--upstream-idle-timeout", "300ms"]);
+    // Longer than a busy machine lets the origin wait within what it sends.
+    let recorder = Recorder::to(&origin, &["--upstream-idle-timeout", "1s"]);
     for alpn in [Alpn::Http1, Alpn::Http2] {
         let answer = session(&recorder, alpn)
             .await
@@ -65,7 +67,7 @@ async fn a_client_that_does_not_read_is_no_silence_of_the_upstream() {
     let slow = Rule::suffix("/slow").status(200).delay(SHORT).body("slow");
     let large = Rule::suffix("/large").status(200).generated(16 << 20);
     let origin = Origin::builder(marked()).rule(slow).rule(large).start();
-    let recorder = Recorder::to(&origin, &["--upstream-idle-timeout", "700ms"]);
+    let recorder = Recorder::to(&origin, &["--upstream-idle-timeout", "2s"]);
     let (mut holding, mut other) = (
         session(&recorder, Alpn::Http2).await,
         session(&recorder, Alpn::Http2).await,
@@ -73,7 +75,7 @@ async fn a_client_that_does_not_read_is_no_silence_of_the_upstream() {
     let request = holding.request("/large");
     let response = holding.start(request).await.expect("a head");
     // Much longer than the upstream's silence may last.
-    for _ in 0..5 {
+    for _ in 0..12 {
         assert_eq!(other.get("/slow").await.expect("an answer").status, 200);
     }
     let response = Response::read(response).await;

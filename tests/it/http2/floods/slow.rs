@@ -8,7 +8,7 @@ use modtape::upstream::Limits;
 use tokio::task::JoinSet;
 
 use super::attacks::ask;
-use super::{GROWTH_KIB, HONEST, origin, p99};
+use super::{GROWTH_KIB, HONEST, most, origin, p99};
 use crate::http2::wire::Wire;
 use crate::support::frames::{Frame, PREFACE, block, flag, get, kind, setting};
 use crate::support::{Ended, Inside, Recorder, within};
@@ -49,7 +49,7 @@ async fn cve_2019_9517_a_client_that_reads_nothing_stalls_no_other_of_the_same_h
     let growth = recorder.peak_rss_kib() - before;
     eprintln!("quiet p99 {quiet:?}, beside {beside:?}, memory +{growth} KiB");
     assert!(
-        beside <= HONEST.max(quiet * 10),
+        beside <= most(HONEST, quiet * 10),
         "{beside:?}, {quiet:?} without"
     );
     assert!(growth < GROWTH_KIB, "memory grew by {growth} KiB");
