@@ -5,10 +5,6 @@ use std::process::ExitCode;
 use modtape::cli::Cli;
 use modtape::commands;
 
-/// A sixth less CPU for a recorded request than with glibc's, in no more memory (`benches/README.md`).
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     match Cli::of(&words) {
