@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -17,13 +17,13 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Writes `roots` and then `own` to `bundle.pem` in a new folder `dir` (mode 0700, file 0600).
+    /// Writes `roots` and then `own` to `bundle.pem` (mode 0600) in the folder `dir`, which is ours
+    /// alone.
     pub fn write(
         dir: &Path,
         roots: &[CertificateDer<'_>],
         own: &CertificateDer<'_>,
     ) -> io::Result<Self> {
-        fs::DirBuilder::new().mode(0o700).create(dir)?;
         let bundle = Self {
             dir: dir.to_owned(),
             path: dir.join("bundle.pem"),
@@ -75,6 +75,7 @@ mod tests {
     fn the_bundle_holds_every_root_and_ours_and_goes_with_its_owner() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("run");
+        fs::create_dir(&dir).unwrap();
         let roots = [
             CertificateDer::from(vec![1; 100]),
             CertificateDer::from(vec![2; 3]),
@@ -87,7 +88,7 @@ mod tests {
             .collect();
         assert_eq!(read, [roots[0].clone(), roots[1].clone(), own]);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&dir), mode(bundle.path())), (0o700, 0o600));
+        assert_eq!(mode(bundle.path()), 0o600);
         drop(bundle);
         assert!(!dir.exists());
     }

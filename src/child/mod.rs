@@ -14,4 +14,5 @@ pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings}
 pub use go::{GoFacts, SETTINGS, go_for, look_up};
 pub use limits::ProcessLimits;
 pub use private::PrivateDir;
+pub(crate) use private::open_dir;
 pub use run::{Command, End, Interruption, SpawnError, run};

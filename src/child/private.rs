@@ -69,7 +69,8 @@ fn sweep(parent: &Path) {
     }
 }
 
-fn open_dir(path: &Path) -> io::Result<File> {
+/// Opens a folder, and nothing that a link leads to.
+pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }

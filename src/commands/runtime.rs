@@ -1,16 +1,18 @@
 //! A running recorder as a process: where others find it, `modtape/PID.json` in the user's runtime
 //! folder, and what keeps its memory to itself.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::advice::Advise as _;
+use crate::child::open_dir;
 use crate::recording::create::replace_file;
 
 /// Keeps this process's memory out of core files and from other programs of the same user.
@@ -91,14 +93,63 @@ fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// A recorder's own folder among those of all: `PID`, locked as long as the recorder lives.
+///
+/// The number alone says little: processes of two PID namespaces (containers that share a `/tmp`)
+/// have the same ones, and neither sees the other. Whoever finds the lock taken takes another name.
+#[derive(Debug)]
+pub(super) struct Own {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Own {
+    /// Makes it in `folder` (mode 0700), in the place of what a killed process of our number left.
+    pub(super) fn make(folder: &Path) -> io::Result<Self> {
+        let pid = std::process::id();
+        let names = (2..).map(|n| format!("{pid}-{n}"));
+        for name in std::iter::once(pid.to_string()).chain(names) {
+            let path = folder.join(name);
+            if path.exists() && !is_locked(&path) {
+                fs::remove_dir_all(&path)?;
+            }
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made?,
+            }
+            let lock = open_dir(&path)?;
+            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            return Ok(Self { path, _lock: lock });
+        }
+        Err(io::Error::other("no number is free"))
+    }
+
+    /// The folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it is announced: beside the folder.
+    fn announcement(&self) -> PathBuf {
+        self.path.with_extension("json")
+    }
+}
+
+/// True if a recorder lives that has this folder.
+fn is_locked(dir: &Path) -> bool {
+    let opened = open_dir(dir);
+    opened
+        .is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err())
+}
+
 /// The announcement of a running recorder; it goes when this is dropped.
 #[derive(Debug)]
 pub(super) struct Announcement(PathBuf);
 
 impl Announcement {
-    pub(super) fn write(folder: &Path, running: &Running) -> io::Result<Self> {
+    pub(super) fn write(own: &Own, running: &Running) -> io::Result<Self> {
         // Renamed, so that nobody reads half of it.
-        let path = folder.join(format!("{}.json", running.pid));
+        let path = own.announcement();
         let text = serde_json::to_vec_pretty(running)?;
         replace_file(&path, |file| file.write_all(&text))?;
         Ok(Self(path))
@@ -145,17 +196,19 @@ fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
         };
         running.extend(serde_json::from_slice::<Running>(&text));
     }
+    // Those of another PID namespace are out of reach.
+    running.retain(|recorder| is_alive(recorder.pid));
     Ok(running)
 }
 
-/// Removes what killed recorders left: `PID.json` and the folder `PID`.
+/// Removes what killed recorders left: `PID.json` and the folder `PID`, if nobody holds its lock.
 pub(super) fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let pid = path
             .file_stem()
-            .and_then(|stem| stem.to_str()?.parse().ok());
-        if pid.is_none_or(is_alive) {
+            .and_then(|stem| stem.to_str()?.split('-').next()?.parse().ok());
+        if pid.is_none_or(is_alive) || is_locked(&path.with_extension("")) {
             continue;
         }
         let _ = match entry.file_type() {
@@ -177,4 +230,33 @@ pub(super) fn is_alive(pid: u32) -> bool {
             Err(rustix::io::Errno::SRCH)
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lives_is_left_alone_and_what_was_killed_is_replaced() {
+        let temp = tempfile::tempdir().unwrap();
+        let pid = std::process::id();
+        fs::create_dir(temp.path().join(pid.to_string())).unwrap();
+        fs::write(temp.path().join(format!("{pid}/bundle.pem")), "left").unwrap();
+        let first = Own::make(temp.path()).unwrap();
+        assert_eq!(first.path(), temp.path().join(pid.to_string()));
+        assert!(!first.path().join("bundle.pem").exists());
+        // As a process of that number in another namespace would.
+        let second = Own::make(temp.path()).unwrap();
+        assert_eq!(second.path(), temp.path().join(format!("{pid}-2")));
+        assert_ne!(first.announcement(), second.announcement());
+        // Nobody has this number here, but somebody holds the lock.
+        let elsewhere = temp.path().join("4194305");
+        fs::rename(first.path(), &elsewhere).unwrap();
+        fs::write(elsewhere.with_extension("json"), "{}").unwrap();
+        sweep(temp.path());
+        assert!(elsewhere.exists() && elsewhere.with_extension("json").exists());
+        drop(first);
+        sweep(temp.path());
+        assert!(!elsewhere.exists() && second.path().exists());
+    }
 }

@@ -21,7 +21,7 @@ use super::Failure;
 use super::advice::Advise as _;
 use super::console::Console;
 use super::door::{self, Door};
-use super::runtime::{self, Announcement, Running};
+use super::runtime::{self, Announcement, Own, Running};
 use super::settings::Variables;
 use super::trace::{continued, traceparent};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
@@ -164,7 +164,9 @@ impl Session {
         // No key is in memory yet.
         runtime::guard_memory();
         let lifetime = lifetime(self.command.is_empty(), self.run.timeout);
-        let (leafs, bundle) = self.authority(&parts.policy, lifetime)?;
+        let own = runtime::folder()?;
+        let own = Own::make(&own).with_context(|| format!("cannot use {}", own.display()))?;
+        let (leafs, bundle) = self.authority(&parts.policy, lifetime, &own)?;
         let bare = format!("http://{}", door::on_this_machine(self.address));
         let token = self.token.as_ref().map(Token::secret);
         let proxy = token.map_or_else(|| bare.clone(), |token| door::with_token(&bare, token));
@@ -172,7 +174,7 @@ impl Session {
         let ends = self.command.is_empty().then(Ends::listen).transpose()?;
         let door = self.door(global, &bundle);
         let told = (&bare[..], door.as_ref(), &bundle);
-        let announcement = self.announce(&parts.policy, (name, recording), told);
+        let announcement = self.announce(&own, &parts.policy, (name, recording), told);
         if let Err(error) = &announcement {
             super::terminal::warn(
                 global,
@@ -240,7 +242,12 @@ impl Session {
         self.limits.clients(legs, bodies::most_open())
     }
 
-    fn authority(&self, policy: &Policy, lifetime: Duration) -> anyhow::Result<(Leafs, Bundle)> {
+    fn authority(
+        &self,
+        policy: &Policy,
+        lifetime: Duration,
+        own: &Own,
+    ) -> anyhow::Result<(Leafs, Bundle)> {
         let hosts: BTreeSet<_> = policy
             .intercept
             .difference(&policy.tunnel)
@@ -252,11 +259,8 @@ impl Session {
             Scope::Hosts(hosts)
         };
         let authority = CertificateAuthority::new(&scope, self.clock.wall_start(), lifetime)?;
-        let dir = runtime::folder()?.join(std::process::id().to_string());
-        // Left by a process of that number that was killed.
-        let _ = std::fs::remove_dir_all(&dir);
-        let bundle = Bundle::write(&dir, self.roots.certificates(), authority.root());
-        let bundle = bundle.with_context(|| format!("cannot write {}", dir.display()))?;
+        let bundle = Bundle::write(own.path(), self.roots.certificates(), authority.root());
+        let bundle = bundle.with_context(|| format!("cannot write {}", own.path().display()))?;
         Ok((Leafs::new(authority)?, bundle))
     }
 
@@ -271,6 +275,7 @@ impl Session {
 
     fn announce(
         &self,
+        own: &Own,
         policy: &Policy,
         (name, recording): (&str, PathBuf),
         (proxy, door, bundle): (&str, Option<&Door>, &Bundle),
@@ -297,9 +302,8 @@ impl Session {
             wraps: !self.command.is_empty(),
             started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         };
-        let folder = runtime::folder()?;
-        runtime::sweep(&folder);
-        Ok(Announcement::write(&folder, &running)?)
+        runtime::sweep(&runtime::folder()?);
+        Ok(Announcement::write(own, &running)?)
     }
 
     fn context(&self, parts: Parts, leafs: Leafs) -> Arc<Context> {
