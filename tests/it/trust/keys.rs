@@ -298,7 +298,8 @@ fn memory(pid: u32) -> Vec<Vec<u8>> {
 
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("root may");
     let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("root may");
-    let mut regions = Vec::new();
+    let mut regions: Vec<Vec<u8>> = Vec::new();
+    let mut end_of_last = 0;
     for line in maps.lines() {
         let mut words = line.split_whitespace();
         let (range, mode) = (
@@ -312,9 +313,15 @@ fn memory(pid: u32) -> Vec<Vec<u8>> {
         for at in (from..to).step_by(4096) {
             let mut page = vec![0; 4096];
             let is_read = memory.read_exact_at(&mut page, at).is_ok();
-            if is_read && page.iter().any(|octet| *octet != 0) {
-                regions.push(page);
+            if !is_read || page.iter().all(|octet| *octet == 0) {
+                continue;
             }
+            // A key may lie across the border of two pages.
+            match regions.last_mut().filter(|_| end_of_last == at) {
+                Some(region) => region.append(&mut page),
+                None => regions.push(page),
+            }
+            end_of_last = at + 4096;
         }
     }
     regions
