@@ -79,9 +79,15 @@ pub struct ExportArgs {
     /// Write to this file; `-` is stdout
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
-    /// Which bodies it holds: small ones are up to 64 KiB
+    /// Which bodies a HAR holds: small ones are up to 64 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub har_bodies: Bodies,
+    /// Which bodies a capture shows whole: small ones are up to 64 KiB, larger ones are cut to 4 KiB
+    #[arg(long, value_name = "WHICH", default_value = "small")]
+    pub pcap_bodies: Bodies,
+    /// Give the packets of a capture right TCP checksums
+    #[arg(long)]
+    pub pcap_checksums: bool,
 }
 
 /// Formats that a recording can be written in.
@@ -89,6 +95,8 @@ pub struct ExportArgs {
 pub enum ExportFormat {
     /// HTTP Archive 1.2, for every HAR viewer
     Har,
+    /// A packet capture for Wireshark, in clear text: each exchange is a TCP stream of its own
+    Pcapng,
 }
 
 /// `modtape recordings`

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::files::write_file;
-use super::har::{Written, write};
+use super::har::{self, Written};
 use super::opened::open;
+use super::pcapng;
 use super::progress::Progress;
 use super::terminal::{plain, say, to_stdout, warn};
 use super::words::count;
@@ -16,11 +17,19 @@ use crate::recording::Recording;
 /// Writes the recording in the format that was asked for.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let recording = open(&args.name, global)?;
-    let ExportFormat::Har = args.format;
-    let bodies = args.har_bodies.into();
     let export = |out: &mut dyn Write| {
         let mut progress = Progress::new("exchange", recording.rows().len(), global);
-        write(&recording, out, bodies, |number| progress.step(number))
+        let step = |number| progress.step(number);
+        match args.format {
+            ExportFormat::Har => har::write(&recording, out, args.har_bodies.into(), step),
+            ExportFormat::Pcapng => {
+                let form = pcapng::Form {
+                    bodies: args.pcap_bodies.into(),
+                    has_checksums: args.pcap_checksums,
+                };
+                pcapng::write(&recording, out, form, step)
+            }
+        }
     };
     if args.output == Path::new("-") {
         to_stdout(|out| {
@@ -45,7 +54,7 @@ fn tell(written: &Written, recording: &Recording, global: &Global) {
     if written.unnamed > 0 {
         warn(global, format!("left out {} more", written.unnamed));
     }
-    for gap in recording.gaps().iter().take(super::har::NAMED) {
+    for gap in recording.gaps().iter().take(har::NAMED) {
         let text = format!("not recorded: {}: {}", gap.what, gap.why);
         warn(global, plain(&text));
     }

@@ -90,7 +90,7 @@ pub(super) fn what(route: Route) -> What {
 }
 
 /// The runs; where a damaged one does not say when it began, the manifest's word stands in.
-fn opens(recording: &Recording, written: &mut Written) -> Vec<Open> {
+pub(super) fn opens(recording: &Recording, written: &mut Written) -> Vec<Open> {
     let is_time = |wall: &str| OffsetDateTime::parse(wall, &Rfc3339).is_ok();
     let mut opens = recording.runs().to_vec();
     for (number, open) in (1_u64..).zip(&mut opens) {
@@ -107,7 +107,7 @@ fn opens(recording: &Recording, written: &mut Written) -> Vec<Open> {
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 impl Written {
-    fn lacks(&mut self, what: String) {
+    pub(super) fn lacks(&mut self, what: String) {
         if self.missing.len() < NAMED {
             self.missing.push(what);
         } else {
@@ -194,7 +194,7 @@ fn octets(recording: &Recording, body: &Body) -> Result<Vec<u8>, String> {
     }
 }
 
-fn error_text(error: &io::Error) -> String {
+pub(super) fn error_text(error: &io::Error) -> String {
     match error.get_ref() {
         Some(inner) => chain(inner),
         None => error.to_string(),
@@ -202,7 +202,7 @@ fn error_text(error: &io::Error) -> String {
 }
 
 /// An error and what lies below it, as one text.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let words: Vec<_> = causes.map(ToString::to_string).collect();
     words.join(": ")

@@ -16,6 +16,7 @@ mod listed;
 mod ls;
 mod man;
 mod opened;
+mod pcapng;
 mod progress;
 mod record;
 mod recordings;

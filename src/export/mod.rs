@@ -10,5 +10,6 @@ mod har_entry;
 mod har_message;
 mod har_page;
 mod har_pairs;
+pub mod pcapng;
 #[cfg(test)]
 mod sample;

@@ -25,7 +25,7 @@ use super::scan::{Damage, LINE_LIMIT, Span};
 use super::summary::RowState;
 
 /// The version of the index; a reader that knows another one reads the journal.
-const INDEX_VERSION: u32 = 2;
+const INDEX_VERSION: u32 = 3;
 
 /// How far from the journal's end its last line may start, octets: a `close` is a tenth of it.
 const LAST_LINE: u64 = 4096;

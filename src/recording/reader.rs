@@ -180,6 +180,12 @@ impl Recording {
         self.table.connections.values()
     }
 
+    /// The client connections with their runs, by run and id.
+    pub fn connections_by_run(&self) -> impl Iterator<Item = (u32, &ConnectionRow)> {
+        let connections = self.table.connections.iter();
+        connections.map(|((run, _), connection)| (*run, connection))
+    }
+
     /// Reads an exchange again, and verifies it again.
     pub fn exchange(&self, row: &Row) -> Result<Exchange, ReadError> {
         let another = |span| ReadError::Another { span, id: row.id };

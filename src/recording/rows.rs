@@ -93,6 +93,9 @@ pub struct ConnectionRow {
     pub again: Vec<Opened>,
     /// How it ended; `None` while it is open.
     pub closed: Option<Closed>,
+    /// When that was, since its run was opened.
+    #[serde(default, rename = "closed_us", skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
     /// When its first line was written, since its run was opened.
     #[serde(rename = "at_us")]
     pub at: Timestamp,
@@ -240,6 +243,7 @@ impl Builder {
             return self.damage(span, DamageKind::RepeatedConnection { id });
         }
         row.closed = Some(closed);
+        row.closed_at = Some(at);
     }
 
     fn connection(&mut self, id: ConnectionId, at: Timestamp) -> &mut ConnectionRow {

@@ -1,0 +1,94 @@
+//! A recording as a packet capture: exchanges and bodies are read when their turn comes.
+//!
+//! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
+
+use std::io::{self, BufWriter, Read, Write};
+
+use anyhow::Context as _;
+
+use super::har::{Written, chain, error_text, opens};
+use crate::exchange::{Body, Exchange};
+use crate::export::har::Bodies;
+use crate::export::pcapng::{self, Capture, Source};
+use crate::recording::{Recording, Row};
+
+/// How a capture is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    pub(super) bodies: Bodies,
+    pub(super) has_checksums: bool,
+}
+
+/// Writes `recording` as pcapng; `entries` counts exchanges. Calls `progress` with the number of
+/// exchanges before each one.
+pub(super) fn write(
+    recording: &Recording,
+    out: impl Write,
+    form: Form,
+    progress: impl FnMut(usize),
+) -> anyhow::Result<Written> {
+    let mut written = Written::default();
+    let opens = opens(recording, &mut written);
+    let connections: Vec<_> = recording.connections_by_run().collect();
+    let bases = crate::replay::bases(&recording.manifest().go_env);
+    let capture = Capture {
+        manifest: recording.manifest(),
+        runs: &opens,
+        rows: recording.rows(),
+        connections: &connections,
+        bases: &bases,
+        bodies: form.bodies,
+        has_checksums: form.has_checksums,
+    };
+    let mut reading = Reading {
+        recording,
+        written,
+        begun: 0,
+        progress,
+    };
+    pcapng::write(BufWriter::with_capacity(1 << 18, out), &capture, &mut reading)
+        .with_context(|| format!("cannot export {}", recording.dir().display()))?;
+    Ok(reading.written)
+}
+
+/// Reads what the capture asks for, and notes what could not be read.
+struct Reading<'a, P> {
+    recording: &'a Recording,
+    written: Written,
+    begun: usize,
+    progress: P,
+}
+
+impl<P: FnMut(usize)> Source for Reading<'_, P> {
+    fn exchange(&mut self, row: &Row) -> Option<Exchange> {
+        (self.progress)(self.begun);
+        self.begun += 1;
+        match self.recording.exchange(row) {
+            Ok(exchange) => {
+                self.written.entries += 1;
+                Some(exchange)
+            }
+            Err(error) => {
+                let (id, why) = (row.id, chain(&error));
+                self.written.lacks(format!("exchange {id}: {why}"));
+                None
+            }
+        }
+    }
+
+    fn body(&mut self, row: &Row, body: &Body) -> Option<Box<dyn Read>> {
+        match self.recording.body(body) {
+            Ok(reader) => Some(Box::new(reader)),
+            Err(error) => {
+                let (id, why) = (row.id, chain(&error));
+                self.written.lacks(format!("a body of exchange {id}: {why}"));
+                None
+            }
+        }
+    }
+
+    fn broke(&mut self, row: &Row, error: &io::Error) {
+        let (id, why) = (row.id, error_text(error));
+        self.written.lacks(format!("a body of exchange {id}: {why}"));
+    }
+}

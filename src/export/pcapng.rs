@@ -1,0 +1,347 @@
+//! A packet capture of what the journal tells: for Wireshark, tshark and all that read pcapng.
+//!
+//! Synthesised: each exchange is a TCP stream of its own, since Wireshark mispairs exchanges that
+//! share one, in clear text on port 80, HTTP/2 as HTTP/1.1. Server addresses, times and octets are
+//! the real ones; what was made up is said in the comments. Octets that are not shown still count: a
+//! packet is cut short, as a capture with a small snapshot length is.
+
+mod frame;
+mod message;
+mod places;
+mod sink;
+mod stream;
+mod words;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use self::frame::Interface;
+use self::message::{Message, Shown, broken_head, request_head, response_head};
+use self::places::Places;
+use self::sink::Sink;
+use self::stream::{Ending, Stream, Times};
+use super::har::Bodies;
+use crate::clock::Timestamp;
+use crate::exchange::{Body, Exchange, MadeBy, Mode, Opened, Outcome, Phase, Target};
+use crate::gomod::Base;
+use crate::recording::format::{Manifest, Open};
+use crate::recording::reader::RowState;
+use crate::recording::{ConnectionRow, Row};
+
+/// Larger bodies are cut to [`CUT`] unless all are wanted.
+const SMALL: u64 = 64 * 1024;
+
+/// How many octets are shown of a body that is cut.
+const CUT: u64 = 4096;
+
+/// A recording as far as it is needed at once.
+pub struct Capture<'a> {
+    /// The manifest.
+    pub manifest: &'a Manifest,
+    /// The runs; each must have a wall clock that is a time.
+    pub runs: &'a [Open],
+    /// The exchanges, by run, start and id.
+    pub rows: &'a [Row],
+    /// The client connections with their runs.
+    pub connections: &'a [(u32, &'a ConnectionRow)],
+    /// Places of the effective GOPROXY and GOSUMDB.
+    pub bases: &'a [Base],
+    /// Which bodies are shown: `Small` cuts what is larger than 64 KiB to 4 KiB.
+    pub bodies: Bodies,
+    /// Whether TCP's checksums are right; Wireshark asks for them only if told to.
+    pub has_checksums: bool,
+}
+
+/// What is read when its turn has come.
+pub trait Source {
+    /// The exchange of a row; `None` if it cannot be read, which is for the source to tell.
+    fn exchange(&mut self, row: &Row) -> Option<Exchange>;
+    /// A body's octets from the first one on; `None` if it cannot be read.
+    fn body(&mut self, row: &Row, body: &Body) -> Option<Box<dyn Read>>;
+    /// Told when a body breaks off while it is read.
+    fn broke(&mut self, row: &Row, error: &io::Error);
+}
+
+/// Writes the capture, and returns how many packets it has. `out` should be buffered; it is flushed.
+pub fn write<W: Write>(
+    out: W,
+    capture: &Capture<'_>,
+    source: &mut impl Source,
+) -> io::Result<u64> {
+    let comment = words::of_section(capture);
+    let mut sink = Sink::new(out, &capture.manifest.tool, &comment, capture.has_checksums)?;
+    sink.names(&names(capture))?;
+    let mut merge = Merge {
+        capture,
+        source,
+        places: Places::default(),
+        streams: BinaryHeap::new(),
+        begun: 0,
+    };
+    let mut silent = silent(capture).into_iter().peekable();
+    for row in capture.rows {
+        let began = nanoseconds(capture.runs, row.run, row.started);
+        while let Some((at, connection)) = silent.next_if(|(at, _)| *at <= began) {
+            merge.until(&mut sink, at)?;
+            merge.connection(at, connection);
+        }
+        merge.until(&mut sink, began)?;
+        merge.exchange(began, row);
+    }
+    for (at, connection) in silent {
+        merge.until(&mut sink, at)?;
+        merge.connection(at, connection);
+    }
+    merge.until(&mut sink, u64::MAX)?;
+    let packets = sink.packets;
+    sink.into_inner().flush()?;
+    Ok(packets)
+}
+
+/// Streams that overlap, by when their next packets are due.
+struct Merge<'a, S> {
+    capture: &'a Capture<'a>,
+    source: &'a mut S,
+    places: Places,
+    streams: BinaryHeap<Due<'a>>,
+    begun: u64,
+}
+
+/// A stream by its next packet's time, then by its number, which decides between equal times.
+struct Due<'a> {
+    key: Reverse<(u64, u64)>,
+    row: Option<&'a Row>,
+    stream: Box<Stream>,
+}
+
+impl PartialEq for Due<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Due<'_> {}
+
+impl PartialOrd for Due<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl<'a, S: Source> Merge<'a, S> {
+    /// Writes all packets that are due before `limit`.
+    fn until<W: Write>(&mut self, sink: &mut Sink<W>, limit: u64) -> io::Result<()> {
+        while let Some(mut due) = self.streams.pop_if_before(limit) {
+            let Reverse((_, number)) = due.key;
+            if let Some(error) = due.stream.write(sink)?
+                && let Some(row) = due.row
+            {
+                self.source.broke(row, &error);
+            }
+            if let Some(at) = due.stream.due() {
+                due.key = Reverse((at, number));
+                self.streams.push(due);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, row: Option<&'a Row>, stream: Stream) {
+        let Some(at) = stream.due() else {
+            return;
+        };
+        self.begun += 1;
+        self.streams.push(Due {
+            key: Reverse((at, self.begun)),
+            row,
+            stream: Box::new(stream),
+        });
+    }
+
+    fn exchange(&mut self, began: u64, row: &'a Row) {
+        let Some(exchange) = self.source.exchange(row) else {
+            return;
+        };
+        let dial = self.dial(row);
+        let interface = interface(row);
+        let ends = self.places.of_exchange(dial, interface);
+        let end = exchange.end();
+        let asked = end.and_then(|end| end.request_body.as_ref());
+        let request = Message::new(
+            request_head(&exchange.begin, asked),
+            asked.map_or(0, |body| body.bytes),
+            self.shown(row, asked),
+        );
+        let asked = words::of_request(self.capture, row, &exchange, dial);
+        let answered = |shown| words::of_response(self.capture, row, &exchange, shown);
+        let (response, ending) = match &exchange.outcome {
+            Outcome::InFlight => (None, Ending::Open),
+            Outcome::Ended(end) => {
+                let shown = self.shown(row, end.body.as_ref());
+                let comment = answered(shown.bytes);
+                let bytes = end.body.as_ref().map_or(0, |body| body.bytes);
+                let head = response_head(&exchange.begin, end);
+                let message = Message::new(head, bytes, shown);
+                (Some((message, comment)), Ending::Finished)
+            }
+            Outcome::Aborted(abort) => {
+                let head = broken_head(abort);
+                let response = head.map(|head| {
+                    let message = Message::new(head, abort.body_bytes, Shown::NOTHING);
+                    (message, answered(0))
+                });
+                // A head without a length is shown only where the stream ends in order.
+                let is_head_only = response.is_some() && abort.body_bytes == 0;
+                let ending = if is_head_only { Ending::Finished } else { Ending::Reset };
+                (response, ending)
+            }
+        };
+        let times = Times::new(began, &row.phases);
+        let stream = Stream::of_exchange(ends, times, (request, asked), response, ending);
+        self.begin(Some(row), stream);
+    }
+
+    fn connection(&mut self, began: u64, connection: Silent<'a>) {
+        let Silent { dial, row, run } = connection;
+        let us = |us: Option<u64>| us.unwrap_or(0).saturating_mul(1000);
+        let connected = began.saturating_add(us(dial.dns_us)).saturating_add(us(dial.connect_us));
+        let closed = row.closed_at.filter(|_| row.closed.is_some());
+        let over = closed.map_or(connected, |at| nanoseconds(self.capture.runs, run, at));
+        let times = Times {
+            began,
+            connected,
+            sending: connected,
+            sent: connected,
+            heard: connected,
+            over: over.max(connected),
+        };
+        let ending = if closed.is_some() { Ending::Finished } else { Ending::Open };
+        let comment = words::of_connection(self.capture, run, dial, row.closed.as_ref());
+        let ends = self.places.of_connection(dial);
+        let is_connected = dial.upstream.as_ref().is_some_and(|side| side.addr.is_some());
+        let stream = Stream::of_connection(ends, times, is_connected, ending, Some(comment));
+        self.begin(None, stream);
+    }
+
+    fn dial(&self, row: &Row) -> Option<&'a Opened> {
+        let key = (row.run, row.connection);
+        let id = |(run, connection): &(u32, &ConnectionRow)| {
+            let dial = connection.dials().next();
+            let closed = connection.closed.as_ref().map(|closed| closed.id);
+            (*run, dial.map(|dial| dial.id).or(closed).unwrap_or_default())
+        };
+        let connections = self.capture.connections;
+        let index = connections.binary_search_by_key(&key, id).ok()?;
+        connections[index].1.dial_of(&row.url, row.until())
+    }
+
+    fn shown(&mut self, row: &Row, body: Option<&Body>) -> Shown {
+        let Some(body) = body.filter(|body| body.kept && body.bytes > 0) else {
+            return Shown::NOTHING;
+        };
+        let bytes = match self.capture.bodies {
+            Bodies::None => return Shown::NOTHING,
+            Bodies::Small if body.bytes > SMALL => CUT,
+            Bodies::Small | Bodies::All => body.bytes,
+        };
+        let reader: Option<Box<dyn Read>> = match &body.inline {
+            Some(octets) => Some(Box::new(io::Cursor::new(octets.0.clone()))),
+            None => self.source.body(row, body),
+        };
+        match reader {
+            Some(reader) => Shown {
+                bytes,
+                reader: Some(reader),
+            },
+            None => Shown::NOTHING,
+        }
+    }
+}
+
+trait PopBefore<'a> {
+    fn pop_if_before(&mut self, limit: u64) -> Option<Due<'a>>;
+}
+
+impl<'a> PopBefore<'a> for BinaryHeap<Due<'a>> {
+    fn pop_if_before(&mut self, limit: u64) -> Option<Due<'a>> {
+        let Reverse((at, _)) = self.peek()?.key;
+        if at < limit || limit == u64::MAX {
+            self.pop()
+        } else {
+            None
+        }
+    }
+}
+
+/// Where an exchange is shown: upstream if anything of it got there.
+fn interface(row: &Row) -> Interface {
+    let was_sent = row.phases[Phase::Send].is_some();
+    match (row.state, row.made_by) {
+        (RowState::Ended, Some(MadeBy::Modtape)) => Interface::Client,
+        (RowState::Ended, _) => Interface::Upstream,
+        _ if was_sent => Interface::Upstream,
+        _ => Interface::Client,
+    }
+}
+
+/// A connection that no exchange was shown on.
+struct Silent<'a> {
+    run: u32,
+    row: &'a ConnectionRow,
+    dial: &'a Opened,
+}
+
+/// Tunnels, dials that failed, and connections that were never used, by the time of their dials.
+fn silent<'a>(capture: &Capture<'a>) -> Vec<(u64, Silent<'a>)> {
+    let used: BTreeSet<_> = capture
+        .rows
+        .iter()
+        .filter(|row| interface(row) == Interface::Upstream)
+        .map(|row| (row.run, row.connection))
+        .collect();
+    let connections = capture.connections.iter().filter_map(|(run, row)| {
+        let dial = row.opened.as_ref()?;
+        let is_silent = dial.mode == Mode::Tunnel || !used.contains(&(*run, dial.id));
+        let was_dialled = dial.upstream.is_some() || !dial.tries.is_empty();
+        (is_silent && was_dialled).then(|| {
+            let at = nanoseconds(capture.runs, *run, dial.started_us);
+            (at, Silent { run: *run, row, dial })
+        })
+    });
+    let mut silent: Vec<_> = connections.collect();
+    silent.sort_by_key(|(at, connection)| (*at, connection.dial.id));
+    silent
+}
+
+/// Each address that was dialled without a parent proxy, with the name that led to it.
+fn names(capture: &Capture<'_>) -> BTreeSet<(IpAddr, String)> {
+    let dials = capture.connections.iter().flat_map(|(_, row)| row.dials());
+    let named = dials.filter_map(|dial| {
+        let upstream = dial.upstream.as_ref().filter(|side| side.via.is_none())?;
+        let address: SocketAddr = upstream.addr.as_ref()?.parse().ok()?;
+        let target: Target = dial.target.parse().ok()?;
+        let is_name = target.ip().is_none();
+        is_name.then(|| (address.ip().to_canonical(), target.host().to_owned()))
+    });
+    named.collect()
+}
+
+/// Nanoseconds since 1970 of a stamp; 0 where there is no such time.
+fn nanoseconds(runs: &[Open], run: u32, stamp: Timestamp) -> u64 {
+    let wall = usize::try_from(run).ok().and_then(|run| runs.get(run));
+    let wall = wall.and_then(|open| OffsetDateTime::parse(&open.wall, &Rfc3339).ok());
+    let wall = wall.map_or(0, OffsetDateTime::unix_timestamp_nanos);
+    let stamp = i128::from(stamp.as_micros()) * 1000;
+    u64::try_from(wall.saturating_add(stamp)).unwrap_or(0)
+}

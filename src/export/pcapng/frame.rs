@@ -1,0 +1,201 @@
+//! The headers of one synthesised packet: Ethernet, IPv4 (RFC 791) or IPv6 (RFC 8200), TCP (RFC 9293).
+
+use std::net::{IpAddr, SocketAddr};
+
+/// TCP's flags (RFC 9293 section 3.1).
+pub(super) const FIN: u8 = 0x01;
+pub(super) const SYN: u8 = 0x02;
+pub(super) const RST: u8 = 0x04;
+pub(super) const PSH: u8 = 0x08;
+pub(super) const ACK: u8 = 0x10;
+
+/// The most octets of one packet, below what an IPv4 packet's length can say (65,535) with all headers.
+pub(super) const SEGMENT: u64 = 60 * 1024;
+
+/// Maximum segment size 65,495 and a window scale of 14 (RFC 9293 section 3.2, RFC 7323 section 2): so
+/// windows are 1 GiB, and no reader takes one for full.
+const OPTIONS: [u8; 8] = [2, 4, 0xff, 0xd7, 3, 3, 14, 0];
+
+const ETHERNET: usize = 14;
+const TCP: u8 = 6;
+
+/// The leg that a packet is shown on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interface {
+    /// Between us and the server: the truth about the network.
+    Upstream,
+    /// Between the client and us: what we answered ourselves, and what never got further.
+    Client,
+}
+
+/// Who talks to whom; both of one address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) interface: Interface,
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
+}
+
+/// What TCP says in one packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    pub(super) is_clients: bool,
+    pub(super) flags: u8,
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    /// Octets of payload, shown or not; at most [`SEGMENT`].
+    pub(super) bytes: u64,
+}
+
+/// Replaces `out` with the headers of a packet, and returns the length of the packet on the network.
+pub(super) fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 {
+    out.clear();
+    let (from, to) = if segment.is_clients {
+        (ends.client, ends.server)
+    } else {
+        (ends.server, ends.client)
+    };
+    let options: &[u8] = if segment.flags & SYN == 0 { &[] } else { &OPTIONS };
+    let tcp_bytes = 20 + options.len() as u64 + segment.bytes;
+    ethernet(out, ends.interface, segment.is_clients, from.is_ipv4());
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let start = out.len();
+            out.extend([0x45, 0]);
+            out.extend(short(20 + tcp_bytes));
+            // No identification, do not fragment, 64 hops, and the checksum that follows.
+            out.extend([0, 0, 0x40, 0, 64, TCP, 0, 0]);
+            out.extend(from.octets());
+            out.extend(to.octets());
+            let sum = checksum(&[&out[start..]]);
+            out[start + 10..start + 12].copy_from_slice(&sum.to_be_bytes());
+        }
+        (from, to) => {
+            out.extend([0x60, 0, 0, 0]);
+            out.extend(short(tcp_bytes));
+            out.extend([TCP, 64]);
+            out.extend(six(from));
+            out.extend(six(to));
+        }
+    }
+    out.extend(from.port().to_be_bytes());
+    out.extend(to.port().to_be_bytes());
+    out.extend(segment.seq.to_be_bytes());
+    out.extend(segment.ack.to_be_bytes());
+    let words = (20 + options.len() as u8) / 4;
+    // The greatest window; no checksum (see `seal`); no urgent pointer.
+    out.extend([words << 4, segment.flags, 0xff, 0xff, 0, 0, 0, 0]);
+    out.extend(options);
+    out.len() as u64 + segment.bytes
+}
+
+/// Puts TCP's checksum into a packet that is there as a whole.
+///
+/// Readers do not check it unless told to, and it costs a pass over every octet: on request only.
+pub(super) fn seal(packet: &mut [u8]) {
+    let is_v4 = packet[12..ETHERNET] == [0x08, 0];
+    let (addresses, tcp) = if is_v4 {
+        (ETHERNET + 12..ETHERNET + 20, ETHERNET + 20)
+    } else {
+        (ETHERNET + 8..ETHERNET + 40, ETHERNET + 40)
+    };
+    let Ok(bytes) = u32::try_from(packet.len() - tcp) else {
+        return;
+    };
+    let pseudo = [&bytes.to_be_bytes()[..], &[0, 0, 0, TCP]].concat();
+    let sum = checksum(&[&packet[addresses], &pseudo, &packet[tcp..]]);
+    packet[tcp + 16..tcp + 18].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// Locally administered addresses that tell the legs and the sides apart.
+fn ethernet(out: &mut Vec<u8>, interface: Interface, is_clients: bool, is_v4: bool) {
+    let leg = interface as u8;
+    let (client, server) = ([2, 0, leg, 0, 0, 1], [2, 0, leg, 0, 0, 2]);
+    let (to, from) = if is_clients {
+        (server, client)
+    } else {
+        (client, server)
+    };
+    out.extend(to);
+    out.extend(from);
+    out.extend(if is_v4 { [0x08, 0x00] } else { [0x86, 0xdd] });
+}
+
+fn six(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+fn short(length: u64) -> [u8; 2] {
+    u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+/// The internet checksum (RFC 1071); every part but the last has an even length.
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0_u64;
+    for part in parts {
+        let mut words = part.chunks_exact(2);
+        for word in &mut words {
+            sum += u64::from(u16::from_be_bytes([word[0], word[1]]));
+        }
+        if let [last] = words.remainder() {
+            sum += u64::from(*last) << 8;
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(client: &str, server: &str, payload: &[u8]) -> Vec<u8> {
+        let ends = Ends {
+            interface: Interface::Upstream,
+            client: client.parse().unwrap(),
+            server: server.parse().unwrap(),
+        };
+        let segment = Segment {
+            is_clients: true,
+            flags: PSH | ACK,
+            seq: 1,
+            ack: 1,
+            bytes: payload.len() as u64,
+        };
+        let mut out = Vec::new();
+        let length = headers(&mut out, &ends, &segment);
+        out.extend(payload);
+        assert_eq!(length, out.len() as u64);
+        out
+    }
+
+    #[test]
+    fn the_checksum_is_rfc_1071s() {
+        // The example of RFC 1071 section 3.
+        assert_eq!(checksum(&[&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]), !0xddf2);
+        assert_eq!(checksum(&[&[0x12, 0x34], &[0x56]]), !(0x1234 + 0x5600));
+    }
+
+    #[test]
+    fn both_families_say_their_lengths_and_verify() {
+        let four = packet("10.0.0.1:1024", "10.0.0.2:80", b"GET");
+        assert_eq!(four.len(), 14 + 20 + 20 + 3);
+        assert_eq!(checksum(&[&four[14..34]]), 0, "the IPv4 header");
+        let mut six = packet("[2001:db8::1]:1024", "[2001:db8::2]:80", b"GET");
+        assert_eq!(six.len(), 14 + 40 + 20 + 3);
+        assert_eq!(six[18..20], [0, 23]);
+        seal(&mut six);
+        let pseudo = [0, 0, 0, 23, 0, 0, 0, TCP];
+        assert_eq!(checksum(&[&six[22..54], &pseudo, &six[54..]]), 0);
+    }
+
+    #[test]
+    fn the_largest_segment_fits_with_all_headers() {
+        assert!(SEGMENT + 20 + 20 + OPTIONS.len() as u64 <= u64::from(u16::MAX));
+    }
+}

@@ -1,0 +1,244 @@
+//! A request or a response as HTTP/1.1 text (RFC 9112), whatever it was on the wire.
+
+use std::io::{self, Read};
+
+use http::StatusCode;
+
+use crate::exchange::{Abort, Begin, Body, End, Fields, field};
+
+/// What of a body is shown, and where it comes from.
+pub(super) struct Shown {
+    /// Octets shown, from the first one on.
+    pub(super) bytes: u64,
+    /// Gives them; `None` where none are shown.
+    pub(super) reader: Option<Box<dyn Read>>,
+}
+
+impl Shown {
+    pub(super) const NOTHING: Self = Self {
+        bytes: 0,
+        reader: None,
+    };
+}
+
+/// One message on its way: a head, and a body of which only the first octets may be shown.
+pub(super) struct Message {
+    head: Vec<u8>,
+    shown: Shown,
+    /// Octets of head and body.
+    pub(super) total: u64,
+    /// Octets that were taken.
+    pub(super) taken: u64,
+}
+
+impl Message {
+    pub(super) fn new(head: Vec<u8>, body_bytes: u64, shown: Shown) -> Self {
+        let total = (head.len() as u64).saturating_add(body_bytes);
+        Self {
+            head,
+            shown,
+            total,
+            taken: 0,
+        }
+    }
+
+    /// Appends to `out` what is shown of the next `bytes` octets.
+    pub(super) fn take(&mut self, out: &mut Vec<u8>, bytes: u64) -> io::Result<()> {
+        let head = self.head.len() as u64;
+        let end = self.taken.saturating_add(bytes).min(self.total);
+        if self.taken < head {
+            let from = usize::try_from(self.taken).unwrap_or(usize::MAX);
+            let to = usize::try_from(end.min(head)).unwrap_or(usize::MAX);
+            out.extend_from_slice(&self.head[from..to]);
+        }
+        let from = self.taken.max(head) - head;
+        let to = (end.max(head) - head).min(self.shown.bytes);
+        self.taken = end;
+        match &mut self.shown.reader {
+            Some(reader) if to > from => {
+                let mut reader = reader.by_ref().take(to - from);
+                if reader.read_to_end(out)? as u64 == to - from {
+                    return Ok(());
+                }
+                // No more comes: the rest is told by its length alone.
+                self.shown = Shown::NOTHING;
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows no more of the body.
+    pub(super) fn give_up(&mut self) {
+        self.shown = Shown::NOTHING;
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.taken >= self.total
+    }
+}
+
+/// A request's head.
+pub(super) fn request_head(begin: &Begin, body: Option<&Body>) -> Vec<u8> {
+    let (authority, target) = split(&begin.url);
+    let mut out = Vec::with_capacity(512);
+    push(&mut out, begin.method.as_bytes());
+    out.push(b' ');
+    push(&mut out, target.as_bytes());
+    out.extend(b" HTTP/1.1\r\n");
+    if field(&begin.headers, "host").is_none() {
+        write_field(&mut out, "host", authority.as_bytes());
+    }
+    let framing = body.map_or(Framing::AsTold, |body| Framing::Length(body.bytes));
+    write_fields(&mut out, &begin.headers, framing);
+    out
+}
+
+/// The head of a whole response.
+pub(super) fn response_head(begin: &Begin, end: &End) -> Vec<u8> {
+    let reason = end.reason.as_ref().map(|reason| reason.0.as_slice());
+    let mut out = status_line(end.status, reason);
+    let has_none = begin.method == "HEAD" || matches!(end.status, 204 | 304);
+    let framing = match &end.body {
+        Some(body) if !has_none => Framing::Length(body.bytes),
+        _ if has_none => Framing::AsTold,
+        _ => Framing::Length(0),
+    };
+    write_fields(&mut out, &end.headers, framing);
+    out
+}
+
+/// The head of a response that broke off, if one had come.
+pub(super) fn broken_head(abort: &Abort) -> Option<Vec<u8>> {
+    let mut out = status_line(abort.status?, None);
+    // A reader waits for a length that never comes, and would not show the head at all.
+    let framing = match abort.body_bytes {
+        0 => Framing::None,
+        _ => Framing::AsTold,
+    };
+    write_fields(&mut out, &abort.headers, framing);
+    Some(out)
+}
+
+/// What the head says of the body's length. Chunks are never shown: bodies are recorded without.
+#[derive(Clone, Copy)]
+enum Framing {
+    /// What the recorded fields say.
+    AsTold,
+    /// So many octets.
+    Length(u64),
+    /// Nothing: it lasts until the end.
+    None,
+}
+
+fn status_line(status: u16, reason: Option<&[u8]>) -> Vec<u8> {
+    let usual = StatusCode::from_u16(status).ok();
+    let usual = usual.and_then(|status| status.canonical_reason());
+    let reason = reason.or(usual.map(str::as_bytes)).unwrap_or_default();
+    let mut out = Vec::with_capacity(1024);
+    out.extend(format!("HTTP/1.1 {status} ").into_bytes());
+    push(&mut out, reason);
+    out.extend(b"\r\n");
+    out
+}
+
+fn write_fields(out: &mut Vec<u8>, fields: &Fields, framing: Framing) {
+    let is = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
+    let mut told = false;
+    for (name, value) in fields {
+        match framing {
+            _ if is(name, "transfer-encoding") => {}
+            Framing::None if is(name, "content-length") => {}
+            Framing::Length(bytes) if is(name, "content-length") => {
+                if !told {
+                    write_field(out, name, bytes.to_string().as_bytes());
+                }
+                told = true;
+            }
+            _ => write_field(out, name, &value.0),
+        }
+    }
+    if let Framing::Length(bytes) = framing
+        && !told
+    {
+        write_field(out, "content-length", bytes.to_string().as_bytes());
+    }
+    out.extend(b"\r\n");
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    push(out, name.as_bytes());
+    out.extend(b": ");
+    push(out, value);
+    out.extend(b"\r\n");
+}
+
+/// What would end a line stands as a space: a recording may say what no wire carries.
+fn push(out: &mut Vec<u8>, text: &[u8]) {
+    let plain = |octet: &u8| if matches!(octet, b'\r' | b'\n' | 0) { b' ' } else { *octet };
+    out.extend(text.iter().map(plain));
+}
+
+/// Authority and origin-form target of an absolute URL.
+fn split(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(at);
+    (authority, if target.is_empty() { "/" } else { target })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample;
+    use super::*;
+
+    fn text(head: &[u8]) -> &str {
+        std::str::from_utf8(head).unwrap()
+    }
+
+    #[test]
+    fn http2_stands_as_http1_with_a_host_and_a_length() {
+        let item = sample::answered(1, "https://a.example/x?y=1", 200, b"body");
+        let end = item.exchange.end().unwrap();
+        assert_eq!(
+            text(&request_head(&item.exchange.begin, None)),
+            "GET /x?y=1 HTTP/1.1\r\nhost: a.example\r\nuser-agent: Go-http-client/2.0\r\n\
+             accept-encoding: gzip\r\n\r\n"
+        );
+        assert_eq!(
+            text(&response_head(&item.exchange.begin, end)),
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 4\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_field_breaks_no_line_and_chunks_become_a_length() {
+        let mut item = sample::answered(1, "https://a.example", 299, b"");
+        let Some(mut end) = item.exchange.end().cloned() else {
+            panic!()
+        };
+        end.headers = sample::fields(&[("Transfer-Encoding", "chunked"), ("x", "a\r\nEvil: 1")]);
+        item.exchange.begin.method = "GET".into();
+        assert_eq!(
+            text(&response_head(&item.exchange.begin, &end)),
+            "HTTP/1.1 299 \r\nx: a  Evil: 1\r\ncontent-length: 0\r\n\r\n"
+        );
+        assert!(text(&request_head(&item.exchange.begin, None)).starts_with("GET / HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn what_is_not_shown_still_counts() {
+        let shown = Shown {
+            bytes: 3,
+            reader: Some(Box::new(&b"abcdef"[..])),
+        };
+        let mut message = Message::new(b"HEAD".to_vec(), 6, shown);
+        let mut out = Vec::new();
+        message.take(&mut out, 2).unwrap();
+        message.take(&mut out, 4).unwrap();
+        assert_eq!(out, b"HEADab");
+        message.take(&mut out, 100).unwrap();
+        assert_eq!(out, b"HEADabc");
+        assert!(message.is_over() && message.total == 10);
+    }
+}

@@ -1,0 +1,276 @@
+//! One exchange as a TCP stream of its own, packet by packet, lazily: only heads are in memory.
+//!
+//! SYN where the exchange began, the handshake's end where connecting ended, the first octet of the
+//! request where `send` begins and that of the response where `wait` ends, FIN where all was over:
+//! so the phases can be read off the packets.
+
+use std::io::{self, Write};
+
+use super::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
+use super::message::Message;
+use super::sink::Sink;
+use crate::exchange::{Phase, Timings};
+
+/// A receiver acknowledges each so many octets; less than any window.
+const ACKNOWLEDGED: u64 = 1 << 20;
+
+/// When what happened, nanoseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) began: u64,
+    pub(super) connected: u64,
+    pub(super) sending: u64,
+    pub(super) sent: u64,
+    pub(super) heard: u64,
+    pub(super) over: u64,
+}
+
+impl Times {
+    /// From the start of an exchange, by its phases.
+    pub(super) fn new(began: u64, phases: &Timings) -> Self {
+        let after = |start: u64, of: &[Phase]| {
+            let us = of.iter().filter_map(|phase| phases[*phase]);
+            let us = us.fold(0_u64, u64::saturating_add);
+            start.saturating_add(us.saturating_mul(1000))
+        };
+        let connected = after(began, &[Phase::Dns, Phase::Connect]);
+        let sending = after(connected, &[Phase::Blocked, Phase::Tls]);
+        let sent = after(sending, &[Phase::Send]);
+        let heard = after(sent, &[Phase::Wait]);
+        Self {
+            began,
+            connected,
+            sending,
+            sent,
+            heard,
+            over: after(heard, &[Phase::Receive]),
+        }
+    }
+}
+
+/// How a stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Both sides are done.
+    Finished,
+    /// It broke off.
+    Reset,
+    /// The recording does not say.
+    Open,
+}
+
+/// What a packet of the stream needs beside its octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Syn,
+    SynAck,
+    Ack,
+    Request,
+    Response,
+    Ending(u8),
+    Done,
+}
+
+/// A stream that is being written.
+pub(super) struct Stream {
+    ends: Ends,
+    times: Times,
+    step: Step,
+    is_connected: bool,
+    /// Sequence numbers of the client and of the server: what each sends next.
+    next: [u32; 2],
+    /// Octets since the receiver's last word.
+    unacknowledged: u64,
+    request: Option<Message>,
+    response: Option<Message>,
+    /// On the first packet of the request and of the response, and on the stream's first if it has
+    /// neither.
+    comments: [Option<String>; 3],
+    ending: Ending,
+}
+
+const CLIENT: usize = 0;
+const SERVER: usize = 1;
+
+impl Stream {
+    /// An exchange.
+    pub(super) fn of_exchange(
+        ends: Ends,
+        times: Times,
+        request: (Message, String),
+        response: Option<(Message, String)>,
+        ending: Ending,
+    ) -> Self {
+        let (request, asked) = request;
+        let (response, answered) = response.unzip();
+        Self {
+            request: Some(request),
+            response,
+            comments: [Some(asked), answered, None],
+            ..Self::of_connection(ends, times, true, ending, None)
+        }
+    }
+
+    /// A connection whose octets are not shown.
+    pub(super) fn of_connection(
+        ends: Ends,
+        times: Times,
+        is_connected: bool,
+        ending: Ending,
+        comment: Option<String>,
+    ) -> Self {
+        Self {
+            ends,
+            times,
+            step: Step::Syn,
+            is_connected,
+            next: [0, 0],
+            unacknowledged: 0,
+            request: None,
+            response: None,
+            comments: [None, None, comment],
+            ending,
+        }
+    }
+
+    /// When the next packet is due, nanoseconds since 1970; `None` if there is none.
+    pub(super) fn due(&self) -> Option<u64> {
+        let times = &self.times;
+        Some(match self.step {
+            Step::Syn => times.began,
+            Step::SynAck | Step::Ack => times.connected,
+            Step::Request => between(times.sending, times.sent, self.request.as_ref()),
+            Step::Response => between(times.heard, times.over, self.response.as_ref()),
+            Step::Ending(_) => times.over,
+            Step::Done => return None,
+        })
+    }
+
+    /// Writes the next packet. The error, if a body could not be read on, stands for a comment.
+    pub(super) fn write<W: Write>(&mut self, sink: &mut Sink<W>) -> io::Result<Option<io::Error>> {
+        let due = self.due().unwrap_or_default();
+        let mut broken = None;
+        match self.step {
+            Step::Syn => {
+                let comment = self.comments[2].take();
+                self.bare(sink, due, CLIENT, SYN, comment.as_deref())?;
+            }
+            Step::SynAck => self.bare(sink, due, SERVER, SYN | ACK, None)?,
+            Step::Ack => self.bare(sink, due, CLIENT, ACK, None)?,
+            Step::Request => broken = self.data(sink, due, CLIENT)?,
+            Step::Response => broken = self.data(sink, due, SERVER)?,
+            Step::Ending(0) if self.ending == Ending::Reset => {
+                self.bare(sink, due, SERVER, RST | ACK, None)?;
+            }
+            Step::Ending(0) => self.bare(sink, due, CLIENT, FIN | ACK, None)?,
+            Step::Ending(1) => self.bare(sink, due, SERVER, FIN | ACK, None)?,
+            Step::Ending(_) => self.bare(sink, due, CLIENT, ACK, None)?,
+            Step::Done => {}
+        }
+        self.step = self.after();
+        Ok(broken)
+    }
+
+    /// The step that follows.
+    fn after(&mut self) -> Step {
+        let is_over = |message: &Option<Message>| message.as_ref().is_none_or(Message::is_over);
+        let ending = match self.ending {
+            Ending::Open => Step::Done,
+            Ending::Finished | Ending::Reset => Step::Ending(0),
+        };
+        match self.step {
+            Step::Syn if self.is_connected => Step::SynAck,
+            Step::Syn => Step::Done,
+            Step::SynAck => Step::Ack,
+            Step::Ack | Step::Request if !is_over(&self.request) => Step::Request,
+            Step::Ack | Step::Request | Step::Response if !is_over(&self.response) => {
+                self.request = None;
+                Step::Response
+            }
+            Step::Ack | Step::Request | Step::Response => ending,
+            Step::Ending(0) if self.ending == Ending::Reset => Step::Done,
+            Step::Ending(number) if number < 2 => Step::Ending(number + 1),
+            Step::Ending(_) | Step::Done => Step::Done,
+        }
+    }
+
+    /// A packet without payload.
+    fn bare<W: Write>(
+        &mut self,
+        sink: &mut Sink<W>,
+        at: u64,
+        from: usize,
+        flags: u8,
+        comment: Option<&str>,
+    ) -> io::Result<()> {
+        let segment = self.segment(from, flags, 0);
+        sink.packet(at, &self.ends, &segment, comment, |_| ())?;
+        if flags & (SYN | FIN) != 0 {
+            self.next[from] = self.next[from].wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// The next packet of a message, and the receiver's word if it is time for it.
+    fn data<W: Write>(
+        &mut self,
+        sink: &mut Sink<W>,
+        at: u64,
+        from: usize,
+    ) -> io::Result<Option<io::Error>> {
+        let message = if from == CLIENT {
+            &mut self.request
+        } else {
+            &mut self.response
+        };
+        let Some(mut message) = message.take() else {
+            return Ok(None);
+        };
+        let bytes = (message.total - message.taken).min(SEGMENT);
+        let segment = self.segment(from, PSH | ACK, bytes);
+        let comment = self.comments[from].take();
+        let mut broken = None;
+        sink.packet(at, &self.ends, &segment, comment.as_deref(), |out| {
+            if let Err(error) = message.take(out, bytes) {
+                message.give_up();
+                broken = Some(error);
+            }
+        })?;
+        self.next[from] = self.next[from].wrapping_add(u32::try_from(bytes).unwrap_or(0));
+        self.unacknowledged += bytes;
+        let is_over = message.is_over();
+        if from == CLIENT {
+            self.request = Some(message);
+        } else {
+            self.response = Some(message);
+        }
+        if self.unacknowledged >= ACKNOWLEDGED && !is_over {
+            self.unacknowledged = 0;
+            self.bare(sink, at, 1 - from, ACK, None)?;
+        }
+        Ok(broken)
+    }
+
+    fn segment(&self, from: usize, flags: u8, bytes: u64) -> Segment {
+        let ack = if flags & ACK == 0 { 0 } else { self.next[1 - from] };
+        Segment {
+            is_clients: from == CLIENT,
+            flags,
+            seq: self.next[from],
+            ack,
+            bytes,
+        }
+    }
+}
+
+/// When the next part of a message is due: its parts lie evenly between its first and its last octet.
+fn between(from: u64, to: u64, message: Option<&Message>) -> u64 {
+    let Some(message) = message else {
+        return from;
+    };
+    let last = message.total.saturating_sub(1) / SEGMENT;
+    let part = message.taken / SEGMENT;
+    let span = u128::from(to.saturating_sub(from));
+    let offset = span * u128::from(part.min(last)) / u128::from(last.max(1));
+    from.saturating_add(u64::try_from(offset).unwrap_or(u64::MAX))
+}

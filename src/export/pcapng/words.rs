@@ -1,0 +1,152 @@
+//! What the comments say: `key=value`, so that `frame.comment contains "trace=…"` finds it.
+
+use std::fmt::Write as _;
+
+use super::super::har::Bodies;
+use super::Capture;
+use crate::exchange::{Body, Closed, Exchange, Mode, Opened, Outcome, TraceId};
+use crate::gomod::Route;
+use crate::recording::Row;
+
+/// Whatever is true of the whole file.
+pub(super) fn of_section(capture: &Capture<'_>) -> String {
+    let manifest = capture.manifest;
+    let command = match manifest.command.as_slice() {
+        [] => String::from("without a command"),
+        words => words.join(" "),
+    };
+    let redacted = if manifest.redacted {
+        "secrets are redacted"
+    } else {
+        "SECRETS ARE NOT REDACTED"
+    };
+    format!(
+        "recording={} trace={} command: {command}\nMade by {} from its journal: each exchange is a \
+         TCP stream of its own, in clear text on port 80, HTTP/2 as HTTP/1.1. Server addresses, \
+         times and contents are real; {redacted}.",
+        manifest.id, manifest.trace, manifest.tool
+    )
+}
+
+/// On the first packet of a request.
+pub(super) fn of_request(
+    capture: &Capture<'_>,
+    row: &Row,
+    exchange: &Exchange,
+    dial: Option<&Opened>,
+) -> String {
+    let begin = &exchange.begin;
+    let mut text = of_exchange(capture, row, exchange);
+    let _ = write!(text, " connection={}", begin.connection);
+    if let Some(dial) = dial {
+        let _ = write!(text, " client={}", dial.client.addr);
+        text.push_str(&of_upstream(dial));
+    }
+    let protocol = exchange.end().map_or(&begin.version, |end| &end.version);
+    let _ = write!(text, " protocol={protocol}");
+    let _ = write!(text, " what: {}", Route::of(&begin.url, capture.bases).what());
+    if let Some(body) = exchange.end().and_then(|end| end.request_body.as_ref()) {
+        let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
+    }
+    if matches!(exchange.outcome, Outcome::InFlight) {
+        text.push_str(" (in flight when the recorder ended)");
+    }
+    text
+}
+
+/// On the first packet of a response, of whose body so many octets are shown.
+pub(super) fn of_response(
+    capture: &Capture<'_>,
+    row: &Row,
+    exchange: &Exchange,
+    shown: u64,
+) -> String {
+    let mut text = of_exchange(capture, row, exchange);
+    for (phase, us) in exchange.timings().iter() {
+        let _ = write!(text, " {phase}_us={us}");
+    }
+    match &exchange.outcome {
+        Outcome::InFlight => {}
+        Outcome::Aborted(abort) => {
+            let _ = write!(text, " broke off: {}", abort.why);
+            let bytes = abort.body_bytes;
+            let _ = write!(text, " (of the body came {bytes} octets, which are not shown)");
+        }
+        Outcome::Ended(end) => {
+            let _ = write!(text, " own_us={}", end.own_us);
+            if let Some(body) = &end.body {
+                let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
+                text.push_str(&not_shown(capture, body, shown));
+            }
+            if !end.trailers.is_empty() {
+                let _ = write!(text, " ({} trailer fields are not shown)", end.trailers.len());
+            }
+        }
+    }
+    text
+}
+
+/// On the SYN of a connection whose octets are not shown.
+pub(super) fn of_connection(
+    capture: &Capture<'_>,
+    run: u32,
+    dial: &Opened,
+    closed: Option<&Closed>,
+) -> String {
+    let what = match dial.mode {
+        Mode::Tunnel => "a tunnel, whose octets were not read",
+        _ => "a connection that no request was sent on",
+    };
+    let mut text = format!("connection={} trace={}", dial.id, trace(capture, run));
+    let _ = write!(text, " target={} client={}", dial.target, dial.client.addr);
+    text.push_str(&of_upstream(dial));
+    let _ = write!(text, " {what}");
+    if let Some(closed) = closed {
+        let (sent, received) = (closed.from_client_bytes, closed.to_client_bytes);
+        let _ = write!(text, "; {sent} octets from the client, {received} to it; {}", closed.why);
+    }
+    if let Some(error) = &dial.error {
+        let _ = write!(text, "; {error}");
+    }
+    text
+}
+
+fn of_exchange(capture: &Capture<'_>, row: &Row, exchange: &Exchange) -> String {
+    let begin = &exchange.begin;
+    let trace = trace(capture, row.run);
+    format!("exchange={} trace={trace} span={}", begin.id, begin.span)
+}
+
+fn trace(capture: &Capture<'_>, run: u32) -> TraceId {
+    let run = usize::try_from(run).unwrap_or(usize::MAX);
+    let open = capture.runs.get(run);
+    open.map_or(capture.manifest.trace, |open| open.trace)
+}
+
+/// The real addresses and ports, and the parent proxy.
+fn of_upstream(dial: &Opened) -> String {
+    let Some(upstream) = &dial.upstream else {
+        return String::new();
+    };
+    let parts = [
+        (" upstream=", &upstream.addr),
+        (" from=", &upstream.local_addr),
+        (" tls=", &upstream.tls),
+        (" via=", &upstream.via),
+    ];
+    let parts = parts.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    parts.fold(String::new(), |text, (key, value)| text + key + value)
+}
+
+fn not_shown(capture: &Capture<'_>, body: &Body, shown: u64) -> String {
+    if shown == body.bytes {
+        return String::new();
+    }
+    let why = match capture.bodies {
+        _ if !body.kept => "only its digest was kept",
+        Bodies::None => "bodies were left out",
+        Bodies::Small if shown > 0 => "the rest lies in bodies/",
+        Bodies::Small | Bodies::All => "it could not be read",
+    };
+    format!(" ({shown} octets of the body are shown: {why})")
+}
