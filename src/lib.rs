@@ -31,6 +31,7 @@ pub mod commands;
 pub mod diagnose;
 pub mod exchange;
 pub mod export;
+pub mod filter;
 pub mod gomod;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;

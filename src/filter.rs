@@ -1,0 +1,252 @@
+//! The small language that picks exchanges: `host:goproxy.cn kind:zip time:>500ms -probe`.
+//!
+//! One parser and one evaluator for `ls`, `export` and whatever else lists exchanges. Terms are
+//! separated by spaces, and all must hold; `-` before a term turns it round; commas inside a term
+//! are alternatives. Quotes (`"`) keep spaces, commas and colons together. Pure.
+
+mod globs;
+mod measures;
+mod parse;
+
+use std::fmt;
+use std::str::FromStr;
+
+use self::globs::Glob;
+use self::measures::{Bound, Range, Share};
+use crate::exchange::{ConnectionId, ExchangeId, Phase, Timings};
+use crate::gomod::Kind;
+
+/// What came of an exchange, for whoever waits for a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It was answered, with less than 400.
+    Ok,
+    /// 404 or 410 for a path above or below the module's own: the go command asks for each.
+    Probe,
+    /// No answer, and the go command asks the next entry of GOPROXY.
+    Fallthrough,
+    /// Any other answer of 400 or more.
+    Error,
+    /// modtape answered it.
+    Modtape,
+    /// It broke off.
+    Aborted,
+    /// It was still going on when the recorder ended.
+    InFlight,
+}
+
+impl Fate {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Probe,
+        Self::Fallthrough,
+        Self::Error,
+        Self::Modtape,
+        Self::Aborted,
+        Self::InFlight,
+    ];
+
+    /// Its name in filters and in every output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Probe => "probe",
+            Self::Fallthrough => "fallthrough",
+            Self::Error => "error",
+            Self::Modtape => "modtape",
+            Self::Aborted => "aborted",
+            Self::InFlight => "in-flight",
+        }
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// All that a filter can ask of an exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The exchange.
+    pub id: ExchangeId,
+    /// The client connection that it came on.
+    pub connection: ConnectionId,
+    /// Method.
+    pub method: &'a str,
+    /// Absolute URL, redacted.
+    pub url: &'a str,
+    /// Lower case, with the port where it is not the scheme's own.
+    pub host: &'a str,
+    /// What was asked for.
+    pub kind: Kind,
+    /// Module path, unescaped.
+    pub module: Option<&'a str>,
+    /// Version or query.
+    pub version: Option<&'a str>,
+    /// For people: `zip golang.org/x/net v0.34.0`.
+    pub what: &'a str,
+    /// Status, if a head came.
+    pub status: Option<u16>,
+    /// What came of it.
+    pub fate: Fate,
+    /// The phases that happened.
+    pub phases: &'a Timings,
+    /// Octets of the response body.
+    pub bytes: u64,
+}
+
+/// Why a text is no filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {problem}")]
+pub struct FilterError {
+    /// Where, in characters from 1.
+    pub column: usize,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+/// What picks exchanges. The empty filter takes all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Filter {
+    terms: Vec<Term>,
+}
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq)]
+struct Term {
+    is_negated: bool,
+    any_of: Vec<Test>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Test {
+    Host(Glob),
+    Module(Glob),
+    Version(Glob),
+    Method(Glob),
+    Url(Glob),
+    Text(String),
+    Kind(Kind),
+    Fate(Fate),
+    Status(Range),
+    NoStatus,
+    Id(Range),
+    Connection(Range),
+    /// Octets.
+    Size(Bound),
+    /// Microseconds in all.
+    Time(Bound),
+    Phase(Phase, Share),
+}
+
+impl Filter {
+    /// Whether the filter takes an exchange.
+    pub fn takes(&self, subject: &Subject<'_>) -> bool {
+        let holds = |term: &Term| {
+            term.any_of.iter().any(|test| test.holds(subject)) != term.is_negated
+        };
+        self.terms.iter().all(holds)
+    }
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        parse::filter(text)
+    }
+}
+
+impl Test {
+    fn holds(&self, subject: &Subject<'_>) -> bool {
+        let text = |glob: &Glob, text: Option<&str>| text.is_some_and(|text| glob.fits(text));
+        match self {
+            Self::Host(glob) => glob.fits(subject.host) || glob.fits(name_of(subject.host)),
+            Self::Module(glob) => text(glob, subject.module),
+            Self::Version(glob) => text(glob, subject.version),
+            Self::Method(glob) => glob.fits(subject.method),
+            Self::Url(glob) => glob.fits(subject.url),
+            Self::Text(part) => {
+                let holds = |text: &str| text.to_lowercase().contains(part);
+                holds(subject.url) || holds(subject.what)
+            }
+            Self::Kind(kind) => subject.kind == *kind,
+            Self::Fate(fate) => subject.fate == *fate,
+            Self::Status(range) => subject.status.is_some_and(|status| range.has(status.into())),
+            Self::NoStatus => subject.status.is_none(),
+            Self::Id(range) => range.has(subject.id),
+            Self::Connection(range) => range.has(subject.connection),
+            Self::Size(bound) => bound.has(subject.bytes),
+            Self::Time(bound) => bound.has(subject.phases.total_us()),
+            Self::Phase(phase, share) => {
+                let us = subject.phases[*phase];
+                us.is_some_and(|us| share.has(us, subject.phases.total_us()))
+            }
+        }
+    }
+}
+
+/// A host without its port.
+fn name_of(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Holds for any text whatever; see the fuzz target `filter`.
+#[cfg(any(test, fuzzing))]
+pub mod check {
+    use super::*;
+
+    /// A text is a filter or an error at a place of the text; a filter decides about anything, and
+    /// about the same thing the same way with `-` before each term.
+    pub fn check(octets: &[u8]) {
+        let text = String::from_utf8_lossy(octets);
+        let subject = Subject {
+            id: 7,
+            connection: 3,
+            method: "GET",
+            url: &text,
+            host: "proxy.golang.org:8443",
+            kind: Kind::Zip,
+            module: Some(&text),
+            version: None,
+            what: "zip",
+            status: Some(404),
+            fate: Fate::Probe,
+            phases: &Timings::from_iter([(Phase::Wait, 80), (Phase::Receive, 20)]),
+            bytes: 1 << 20,
+        };
+        match text.parse::<Filter>() {
+            Err(error) => {
+                let columns = text.chars().count() + 1;
+                assert!((1..=columns).contains(&error.column), "{error}");
+                assert!(!error.problem.is_empty());
+            }
+            Ok(filter) => {
+                let taken = filter.takes(&subject);
+                let opposite = Filter {
+                    terms: filter.terms.iter().cloned().map(negated).collect(),
+                };
+                let [_] = filter.terms.as_slice() else {
+                    return;
+                };
+                assert_ne!(taken, opposite.takes(&subject), "{text}");
+            }
+        }
+    }
+
+    fn negated(term: Term) -> Term {
+        Term {
+            is_negated: !term.is_negated,
+            ..term
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
