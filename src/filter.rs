@@ -145,9 +145,8 @@ enum Test {
 impl Filter {
     /// Whether the filter takes an exchange.
     pub fn takes(&self, subject: &Subject<'_>) -> bool {
-        let holds = |term: &Term| {
-            term.any_of.iter().any(|test| test.holds(subject)) != term.is_negated
-        };
+        let holds =
+            |term: &Term| term.any_of.iter().any(|test| test.holds(subject)) != term.is_negated;
         self.terms.iter().all(holds)
     }
 }
@@ -175,7 +174,9 @@ impl Test {
             }
             Self::Kind(kind) => subject.kind == *kind,
             Self::Fate(fate) => subject.fate == *fate,
-            Self::Status(range) => subject.status.is_some_and(|status| range.has(status.into())),
+            Self::Status(range) => subject
+                .status
+                .is_some_and(|status| range.has(status.into())),
             Self::NoStatus => subject.status.is_none(),
             Self::Id(range) => range.has(subject.id),
             Self::Connection(range) => range.has(subject.connection),

@@ -46,8 +46,12 @@ pub(super) fn write(
         begun: 0,
         progress,
     };
-    pcapng::write(BufWriter::with_capacity(1 << 18, out), &capture, &mut reading)
-        .with_context(|| format!("cannot export {}", recording.dir().display()))?;
+    pcapng::write(
+        BufWriter::with_capacity(1 << 18, out),
+        &capture,
+        &mut reading,
+    )
+    .with_context(|| format!("cannot export {}", recording.dir().display()))?;
     Ok(reading.written)
 }
 
@@ -81,7 +85,8 @@ impl<P: FnMut(usize)> Source for Reading<'_, P> {
             Ok(reader) => Some(Box::new(reader)),
             Err(error) => {
                 let (id, why) = (row.id, chain(&error));
-                self.written.lacks(format!("a body of exchange {id}: {why}"));
+                self.written
+                    .lacks(format!("a body of exchange {id}: {why}"));
                 None
             }
         }
@@ -89,6 +94,7 @@ impl<P: FnMut(usize)> Source for Reading<'_, P> {
 
     fn broke(&mut self, row: &Row, error: &io::Error) {
         let (id, why) = (row.id, error_text(error));
-        self.written.lacks(format!("a body of exchange {id}: {why}"));
+        self.written
+            .lacks(format!("a body of exchange {id}: {why}"));
     }
 }

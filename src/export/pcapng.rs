@@ -68,11 +68,7 @@ pub trait Source {
 }
 
 /// Writes the capture, and returns how many packets it has. `out` should be buffered; it is flushed.
-pub fn write<W: Write>(
-    out: W,
-    capture: &Capture<'_>,
-    source: &mut impl Source,
-) -> io::Result<u64> {
+pub fn write<W: Write>(out: W, capture: &Capture<'_>, source: &mut impl Source) -> io::Result<u64> {
     let comment = words::of_section(capture);
     let mut sink = Sink::new(out, &capture.manifest.tool, &comment, capture.has_checksums)?;
     sink.names(&names(capture))?;
@@ -203,7 +199,11 @@ impl<'a, S: Source> Merge<'a, S> {
                 });
                 // A head without a length is shown only where the stream ends in order.
                 let is_head_only = response.is_some() && abort.body_bytes == 0;
-                let ending = if is_head_only { Ending::Finished } else { Ending::Reset };
+                let ending = if is_head_only {
+                    Ending::Finished
+                } else {
+                    Ending::Reset
+                };
                 (response, ending)
             }
         };
@@ -215,7 +215,9 @@ impl<'a, S: Source> Merge<'a, S> {
     fn connection(&mut self, began: u64, connection: Silent<'a>) {
         let Silent { dial, row, run } = connection;
         let us = |us: Option<u64>| us.unwrap_or(0).saturating_mul(1000);
-        let connected = began.saturating_add(us(dial.dns_us)).saturating_add(us(dial.connect_us));
+        let connected = began
+            .saturating_add(us(dial.dns_us))
+            .saturating_add(us(dial.connect_us));
         let closed = row.closed_at.filter(|_| row.closed.is_some());
         let over = closed.map_or(connected, |at| nanoseconds(self.capture.runs, run, at));
         let times = Times {
@@ -226,10 +228,17 @@ impl<'a, S: Source> Merge<'a, S> {
             heard: connected,
             over: over.max(connected),
         };
-        let ending = if closed.is_some() { Ending::Finished } else { Ending::Open };
+        let ending = if closed.is_some() {
+            Ending::Finished
+        } else {
+            Ending::Open
+        };
         let comment = words::of_connection(self.capture, run, dial, row.closed.as_ref());
         let ends = self.places.of_connection(dial);
-        let is_connected = dial.upstream.as_ref().is_some_and(|side| side.addr.is_some());
+        let is_connected = dial
+            .upstream
+            .as_ref()
+            .is_some_and(|side| side.addr.is_some());
         let stream = Stream::of_connection(ends, times, is_connected, ending, Some(comment));
         self.begin(None, stream);
     }
@@ -239,7 +248,10 @@ impl<'a, S: Source> Merge<'a, S> {
         let id = |(run, connection): &(u32, &ConnectionRow)| {
             let dial = connection.dials().next();
             let closed = connection.closed.as_ref().map(|closed| closed.id);
-            (*run, dial.map(|dial| dial.id).or(closed).unwrap_or_default())
+            (
+                *run,
+                dial.map(|dial| dial.id).or(closed).unwrap_or_default(),
+            )
         };
         let connections = self.capture.connections;
         let index = connections.binary_search_by_key(&key, id).ok()?;
@@ -316,7 +328,14 @@ fn silent<'a>(capture: &Capture<'a>) -> Vec<(u64, Silent<'a>)> {
         let was_dialled = dial.upstream.is_some() || !dial.tries.is_empty();
         (is_silent && was_dialled).then(|| {
             let at = nanoseconds(capture.runs, *run, dial.started_us);
-            (at, Silent { run: *run, row, dial })
+            (
+                at,
+                Silent {
+                    run: *run,
+                    row,
+                    dial,
+                },
+            )
         })
     });
     let mut silent: Vec<_> = connections.collect();

@@ -7,8 +7,24 @@ use crate::gomod::Kind;
 
 /// The keys, as errors list them.
 const KEYS: [&str; 18] = [
-    "host", "kind", "module", "version", "status", "outcome", "time", "size", "phase", "method",
-    "url", "text", "id", "connection", "dns", "connect", "tls", "wait",
+    "host",
+    "kind",
+    "module",
+    "version",
+    "status",
+    "outcome",
+    "time",
+    "size",
+    "phase",
+    "method",
+    "url",
+    "text",
+    "id",
+    "connection",
+    "dns",
+    "connect",
+    "tls",
+    "wait",
 ];
 
 /// A piece of the text and where it begins, in characters from 1.
@@ -79,7 +95,10 @@ fn split(
 fn term(piece: Piece<'_>) -> Result<Term, FilterError> {
     let is_negated = piece.text.starts_with('-');
     let piece = piece.from(usize::from(is_negated));
-    let Some(colon) = piece.text.find([':', '"']).filter(|at| piece.text[*at..].starts_with(':'))
+    let Some(colon) = piece
+        .text
+        .find([':', '"'])
+        .filter(|at| piece.text[*at..].starts_with(':'))
     else {
         let any_of = vec![word(piece)?];
         return Ok(Term { is_negated, any_of });
@@ -113,7 +132,10 @@ fn test(key: Piece<'_>, value: Piece<'_>) -> Result<Test, FilterError> {
     if text.is_empty() {
         return value.fails(format!("{} needs a value", key.text));
     }
-    if let Some(phase) = Phase::ALL.into_iter().find(|phase| phase.name() == key.text) {
+    if let Some(phase) = Phase::ALL
+        .into_iter()
+        .find(|phase| phase.name() == key.text)
+    {
         return Ok(Test::Phase(phase, share(value, &text)?));
     }
     Ok(match key.text {
@@ -141,7 +163,11 @@ fn test(key: Piece<'_>, value: Piece<'_>) -> Result<Test, FilterError> {
             let at = text.find(['<', '>', '=']).unwrap_or(text.len());
             let (name, rest) = text.split_at(at);
             let phase = named(value, name, &Phase::ALL, Phase::name)?;
-            let share = if rest.is_empty() { Share::Any } else { share(value, rest)? };
+            let share = if rest.is_empty() {
+                Share::Any
+            } else {
+                share(value, rest)?
+            };
             Test::Phase(phase, share)
         }
         other => {
@@ -174,7 +200,10 @@ fn named<T: Copy>(
     all: &[T],
     name: impl Fn(T) -> &'static str,
 ) -> Result<T, FilterError> {
-    if let Some(found) = all.iter().find(|one| name(**one).eq_ignore_ascii_case(text)) {
+    if let Some(found) = all
+        .iter()
+        .find(|one| name(**one).eq_ignore_ascii_case(text))
+    {
         return Ok(*found);
     }
     let names: Vec<_> = all.iter().map(|one| name(*one)).collect();

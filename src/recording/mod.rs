@@ -27,5 +27,5 @@ pub mod verified;
 pub use bodies::{BodySink, BodyStore};
 pub use journal::Journal;
 pub use reader::{Recording, Row};
-pub use rows::ConnectionRow;
 pub use recorder::{Durability, Recorder};
+pub use rows::ConnectionRow;

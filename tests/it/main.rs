@@ -11,6 +11,7 @@ mod hostile;
 mod http2;
 mod limits;
 mod misuse;
+mod pcapng;
 mod phases;
 mod reach;
 mod readme;

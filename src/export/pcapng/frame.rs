@@ -55,7 +55,11 @@ pub(super) fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 
     } else {
         (ends.server, ends.client)
     };
-    let options: &[u8] = if segment.flags & SYN == 0 { &[] } else { &OPTIONS };
+    let options: &[u8] = if segment.flags & SYN == 0 {
+        &[]
+    } else {
+        &OPTIONS
+    };
     let tcp_bytes = 20 + options.len() as u64 + segment.bytes;
     ethernet(out, ends.interface, segment.is_clients, from.is_ipv4());
     match (from.ip(), to.ip()) {
@@ -177,7 +181,10 @@ mod tests {
     #[test]
     fn the_checksum_is_rfc_1071s() {
         // The example of RFC 1071 section 3.
-        assert_eq!(checksum(&[&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]), !0xddf2);
+        assert_eq!(
+            checksum(&[&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]),
+            !0xddf2
+        );
         assert_eq!(checksum(&[&[0x12, 0x34], &[0x56]]), !(0x1234 + 0x5600));
     }
 

@@ -175,7 +175,13 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// What would end a line stands as a space: a recording may say what no wire carries.
 fn push(out: &mut Vec<u8>, text: &[u8]) {
-    let plain = |octet: &u8| if matches!(octet, b'\r' | b'\n' | 0) { b' ' } else { *octet };
+    let plain = |octet: &u8| {
+        if matches!(octet, b'\r' | b'\n' | 0) {
+            b' '
+        } else {
+            *octet
+        }
+    };
     out.extend(text.iter().map(plain));
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use pcap_file::pcapng::PcapNgBlock;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
@@ -15,7 +16,6 @@ use pcap_file::pcapng::blocks::name_resolution::{
     Ipv4Record, Ipv6Record, NameResolutionBlock, Record,
 };
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
-use pcap_file::pcapng::PcapNgBlock;
 use pcap_file::{DataLink, Endianness, PcapError};
 
 use super::frame::{Ends, Interface, Segment, headers, seal};
@@ -57,8 +57,14 @@ impl<W: Write> Sink<W> {
         let mut writer = PcapNgWriter::with_section_header(out, section).map_err(told)?;
         for interface in [Interface::Upstream, Interface::Client] {
             let (name, description) = match interface {
-                Interface::Upstream => ("upstream", "from modtape to the servers, made from the journal"),
-                Interface::Client => ("client", "from the clients to modtape, made from the journal"),
+                Interface::Upstream => (
+                    "upstream",
+                    "from modtape to the servers, made from the journal",
+                ),
+                Interface::Client => (
+                    "client",
+                    "from the clients to modtape, made from the journal",
+                ),
             };
             let block = InterfaceDescriptionBlock {
                 linktype: DataLink::ETHERNET,

@@ -252,7 +252,11 @@ impl Stream {
     }
 
     fn segment(&self, from: usize, flags: u8, bytes: u64) -> Segment {
-        let ack = if flags & ACK == 0 { 0 } else { self.next[1 - from] };
+        let ack = if flags & ACK == 0 {
+            0
+        } else {
+            self.next[1 - from]
+        };
         Segment {
             is_clients: from == CLIENT,
             flags,

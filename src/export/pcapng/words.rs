@@ -44,7 +44,11 @@ pub(super) fn of_request(
     }
     let protocol = exchange.end().map_or(&begin.version, |end| &end.version);
     let _ = write!(text, " protocol={protocol}");
-    let _ = write!(text, " what: {}", Route::of(&begin.url, capture.bases).what());
+    let _ = write!(
+        text,
+        " what: {}",
+        Route::of(&begin.url, capture.bases).what()
+    );
     if let Some(body) = exchange.end().and_then(|end| end.request_body.as_ref()) {
         let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
     }
@@ -70,7 +74,10 @@ pub(super) fn of_response(
         Outcome::Aborted(abort) => {
             let _ = write!(text, " broke off: {}", abort.why);
             let bytes = abort.body_bytes;
-            let _ = write!(text, " (of the body came {bytes} octets, which are not shown)");
+            let _ = write!(
+                text,
+                " (of the body came {bytes} octets, which are not shown)"
+            );
         }
         Outcome::Ended(end) => {
             let _ = write!(text, " own_us={}", end.own_us);
@@ -79,7 +86,11 @@ pub(super) fn of_response(
                 text.push_str(&not_shown(capture, body, shown));
             }
             if !end.trailers.is_empty() {
-                let _ = write!(text, " ({} trailer fields are not shown)", end.trailers.len());
+                let _ = write!(
+                    text,
+                    " ({} trailer fields are not shown)",
+                    end.trailers.len()
+                );
             }
         }
     }
@@ -103,7 +114,11 @@ pub(super) fn of_connection(
     let _ = write!(text, " {what}");
     if let Some(closed) = closed {
         let (sent, received) = (closed.from_client_bytes, closed.to_client_bytes);
-        let _ = write!(text, "; {sent} octets from the client, {received} to it; {}", closed.why);
+        let _ = write!(
+            text,
+            "; {sent} octets from the client, {received} to it; {}",
+            closed.why
+        );
     }
     if let Some(error) = &dial.error {
         let _ = write!(text, "; {error}");
@@ -134,7 +149,9 @@ fn of_upstream(dial: &Opened) -> String {
         (" tls=", &upstream.tls),
         (" via=", &upstream.via),
     ];
-    let parts = parts.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    let parts = parts
+        .iter()
+        .filter_map(|(key, value)| Some((key, value.as_ref()?)));
     parts.fold(String::new(), |text, (key, value)| text + key + value)
 }
 
