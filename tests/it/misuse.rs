@@ -3,6 +3,7 @@
 
 mod disk;
 mod endings;
+mod kept;
 
 use std::fs;
 use std::net::TcpListener;

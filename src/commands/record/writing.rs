@@ -16,6 +16,7 @@ use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::recording::format::{Close, Event, JOURNAL, Manifest, State, Totals};
+use crate::recording::replaced::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
 use crate::replay;
 
@@ -37,6 +38,8 @@ struct Kept {
     durability: Durability,
     manifest: Manifest,
     har: Option<PathBuf>,
+    /// The recording that this one replaces, until it is known that there is one.
+    replaced: Option<Replaced>,
 }
 
 impl Writing {
@@ -54,41 +57,39 @@ impl Writing {
     ) -> anyhow::Result<Self> {
         // Before the folder is made: who cannot write where asked leaves nothing behind.
         setup::har_file(args, &naming.dir)?;
-        let made = loop {
+        let mut made = loop {
             match (create::create(&naming.dir, naming.replace), naming.next()) {
                 (Err(create::CreateError::Exists(_)), Some(next)) => naming.dir = next,
                 (made, _) => break explain(made, &naming)?,
             }
         };
-        let har = setup::har_file(args, &naming.dir)?;
-        let durability = match args.durability {
-            cli::Durability::Process => Durability::Process,
-            cli::Durability::Group => Durability::Group,
-            cli::Durability::Strict => Durability::Strict,
-        };
-        let keep = args.bodies == cli::KeepBodies::All;
-        let (recorder, journal) = Journal::start(made, session.clock, durability, keep)?;
-        let recorder = match args.require_complete {
-            true => recorder.requiring_all(),
-            false => recorder,
-        };
-        let mut owner = JoinSet::new();
-        owner.spawn(journal.run());
-        write_manifest(&naming.dir, &manifest, durability)
-            .with_context(|| format!("cannot write {}", naming.dir.display()))?;
-        let open = setup::open_event(&manifest, session.clock);
-        recorder.note(Timestamp::default(), &open);
-        Ok(Self {
-            recorder,
-            owner,
-            clock: session.clock,
-            kept: Kept {
-                naming,
-                durability,
-                manifest,
-                har,
+        let mut kept = Kept {
+            replaced: made.replaced.take(),
+            naming,
+            durability: match args.durability {
+                cli::Durability::Process => Durability::Process,
+                cli::Durability::Group => Durability::Group,
+                cli::Durability::Strict => Durability::Strict,
             },
-        })
+            manifest,
+            har: None,
+        };
+        match kept.start(args, session.clock, made) {
+            Ok((recorder, journal)) => {
+                let mut owner = JoinSet::new();
+                owner.spawn(journal.run());
+                Ok(Self {
+                    recorder,
+                    owner,
+                    clock: session.clock,
+                    kept,
+                })
+            }
+            Err(error) => {
+                kept.undo();
+                Err(error)
+            }
+        }
     }
 
     /// Closes the journal, makes the projections, and tells; the exit code that is passed on.
@@ -119,12 +120,14 @@ impl Writing {
             Ok(outcome) => outcome,
             Err(error) => {
                 // Nothing ran, so there is nothing to keep.
-                if kept.manifest.totals == Totals::default() {
-                    let _ = fs::remove_dir_all(&kept.naming.dir);
+                if kept.replaced.is_some() || kept.manifest.totals == Totals::default() {
+                    kept.undo();
                 }
                 return Err(error);
             }
         };
+        // Before anything else is written: the disk may be small.
+        kept.settle(global);
         kept.manifest.state = State::Closed;
         kept.manifest.wall_us = outcome.wall_us;
         failure = match kept.project(args, global, failure.as_deref()) {
@@ -159,6 +162,47 @@ impl Writing {
 }
 
 impl Kept {
+    /// The journal with its first line, and the first manifest.
+    fn start(
+        &mut self,
+        args: &RecordArgs,
+        clock: Clock,
+        made: create::Folder,
+    ) -> anyhow::Result<(Recorder, Journal)> {
+        let dir = &self.naming.dir;
+        self.har = setup::har_file(args, dir)?;
+        let keep = args.bodies == cli::KeepBodies::All;
+        let (recorder, journal) = Journal::start(made, clock, self.durability, keep)?;
+        let recorder = match args.require_complete {
+            true => recorder.requiring_all(),
+            false => recorder,
+        };
+        write_manifest(dir, &self.manifest, self.durability)
+            .with_context(|| format!("cannot write {}", dir.display()))?;
+        let open = setup::open_event(&self.manifest, clock);
+        recorder.note(Timestamp::default(), &open);
+        Ok((recorder, journal))
+    }
+
+    /// Leaves no trace of a recording of nothing: what it was to replace stands in its place again.
+    fn undo(self) {
+        let _ = fs::remove_dir_all(&self.naming.dir);
+        drop(self.replaced);
+    }
+
+    /// There is a recording: what it replaces goes.
+    fn settle(&mut self, global: &Global) {
+        if let Some(replaced) = self.replaced.take()
+            && let Err(error) = replaced.remove()
+        {
+            let error = anyhow::Error::new(error);
+            warn(
+                global,
+                format!("cannot remove what was replaced: {error:#}"),
+            );
+        }
+    }
+
     /// Makes what is made from the closed journal: the index, and what the manifest says of replays.
     /// Tells if what was written is not what is read back.
     fn project(
