@@ -3,6 +3,7 @@
 
 mod disk;
 mod endings;
+mod hars;
 mod kept;
 
 use std::fs;

@@ -1,13 +1,14 @@
 //! A recording from its first line to its last word: begun, closed, projected, told.
 
 use std::fs;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
 use super::super::advice::Advise as _;
+use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
 use super::super::{Failure, har, summary};
@@ -253,8 +254,7 @@ impl Kept {
         if let Some(path) = &self.har
             && let Err(error) = write_har(recording, path, args.har_bodies)
         {
-            let path = path.display();
-            warn(global, format!("cannot write {path}: {error:#}"));
+            warn(global, format!("{error:#}"));
         }
         let told = summary::Recorded {
             recording,
@@ -284,13 +284,10 @@ fn has_vendor() -> bool {
 }
 
 fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow::Result<()> {
-    create::replace_file(path, |file| {
-        let out = BufWriter::with_capacity(64 * 1024, file);
-        let written = har::write_har(recording, out, bodies.into());
-        written.map_err(io::Error::other)?;
+    write_file_at_once(path, |file| {
+        har::write_har(recording, file, bodies.into())?;
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 fn explain(
