@@ -13,6 +13,7 @@ use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
 use super::super::{Failure, har, summary};
 use super::{Naming, setup};
+use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::replayable::{Recorded, replayable};
@@ -131,7 +132,7 @@ impl Writing {
         kept.settle(global);
         kept.manifest.state = State::Closed;
         kept.manifest.wall_us = outcome.wall_us;
-        failure = match kept.project(args, global, failure.as_deref()) {
+        failure = match kept.project(args, global, (&outcome, failure.as_deref())) {
             Ok(damage) => failure.or(damage),
             Err(error) => {
                 failure.or_else(|| Some(format!("cannot close the recording: {error:#}")))
@@ -210,7 +211,7 @@ impl Kept {
         &mut self,
         args: &RecordArgs,
         global: &Global,
-        failure: Option<&str>,
+        (outcome, failure): (&Outcome, Option<&str>),
     ) -> anyhow::Result<Option<String>> {
         let dir = &self.naming.dir;
         // First with what is known without reading: then the recording is closed, whatever follows.
@@ -234,6 +235,11 @@ impl Kept {
             gaps: recording.gaps(),
             bodies_kept: args.bodies == cli::KeepBodies::All,
             failure: failure.or(damage.as_deref()),
+            cut_short: outcome.interruption.map(|what| match what {
+                Interruption::Interrupt => "Ctrl-C",
+                Interruption::Terminate => "a signal",
+                Interruption::Timeout => "--timeout",
+            }),
         });
         write_manifest(dir, &self.manifest, self.durability)?;
         if let Err(error) = index::rebuild(dir) {

@@ -112,3 +112,15 @@ fn streams_that_take_nothing_change_no_exit_code_and_cause_no_panic() {
         );
     }
 }
+
+#[test]
+fn a_recording_of_a_command_that_was_ended_promises_no_replay() {
+    let sandbox = Sandbox::new();
+    let record = ["record", "-o", "one", "--cold", "--timeout", "100ms"];
+    let command = [&record[..], &["--", "sleep", "60"]].concat();
+    let output = modtape(&sandbox, &command);
+    assert_eq!(output.status.code(), Some(124), "{}", output.stderr);
+    let info = modtape(&sandbox, &["recordings", "info", "one"]).expect_success();
+    let told = "--timeout ended the command";
+    assert!(info.stdout.contains(told), "{}", info.stdout);
+}
