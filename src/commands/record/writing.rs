@@ -270,7 +270,13 @@ impl Kept {
             was_cold: args.cold,
             has_vendor: has_vendor(),
         };
-        say(global, summary::recorded(&told, Look::of_stderr(global)));
+        if global.quiet {
+            for loss in summary::losses(&told) {
+                warn(global, loss);
+            }
+        } else {
+            say(global, summary::recorded(&told, Look::of_stderr(global)));
+        }
     }
 }
 

@@ -66,6 +66,15 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
     render(&summary, look)
 }
 
+/// What of a recorder's last words is said to who wants to hear of nothing but errors.
+pub(in crate::commands) fn losses(told: &Recorded<'_>) -> Vec<String> {
+    let recording = told.recording;
+    let tally = Tally::of(recording.rows(), &recording.table().connections);
+    let incomplete = super::incomplete(told.failure, recording.gaps());
+    let incomplete = incomplete.map(|what| format!("the recording is incomplete: {what}"));
+    incomplete.chain(super::distrusted(&tally)).collect()
+}
+
 /// What is said before a replay, without the last line feed: what it is made of, and what is wrong
 /// with that.
 pub(in crate::commands) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> String {
