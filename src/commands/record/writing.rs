@@ -40,6 +40,8 @@ struct Kept {
     durability: Durability,
     manifest: Manifest,
     har: Option<PathBuf>,
+    /// The user's module cache, as the go command has it.
+    cache: String,
     /// The recording that this one replaces, until it is known that there is one.
     replaced: Option<Replaced>,
 }
@@ -75,6 +77,7 @@ impl Writing {
             },
             manifest,
             har: None,
+            cache: session.go.get("GOMODCACHE").to_owned(),
         };
         match kept.start(args, session.clock, made) {
             Ok((recorder, journal)) => {
@@ -267,6 +270,7 @@ impl Kept {
             manifest: &self.manifest,
             outcome,
             failure,
+            cache: &self.cache,
             was_cold: args.cold,
             has_vendor: has_vendor(),
         };

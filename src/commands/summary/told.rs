@@ -24,6 +24,8 @@ pub(in crate::commands) struct Recorded<'a> {
     pub(in crate::commands) outcome: &'a Outcome,
     /// What could not be written, if anything.
     pub(in crate::commands) failure: Option<&'a str>,
+    /// The user's module cache, as far as it is known; else empty.
+    pub(in crate::commands) cache: &'a str,
     /// Whether the command was given an empty module cache.
     pub(in crate::commands) was_cold: bool,
     /// Whether the main module has `vendor/modules.txt`.
@@ -41,6 +43,7 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
     let (rows, connections) = (recording.rows(), &recording.table().connections);
     let facts = Facts {
         command: &manifest.command,
+        cache: told.cache,
         was_cold: told.was_cold,
         has_vendor: told.has_vendor,
         connections,

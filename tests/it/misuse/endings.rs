@@ -81,6 +81,17 @@ fn without_a_go_command_the_defaults_are_taken_and_said() {
 }
 
 #[test]
+fn a_module_cache_that_may_have_had_all_is_named() {
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    let go = go.to_str().expect("paths of tests are text");
+    let output = modtape(&sandbox, &["record", "--", go, "version"]).expect_success();
+    let cache = sandbox.join("modcache");
+    let told = format!("the module cache ({}) most likely had all", cache.display());
+    assert!(output.stderr.contains(&told), "{}", output.stderr);
+}
+
+#[test]
 fn streams_that_take_nothing_change_no_exit_code_and_cause_no_panic() {
     let sandbox = Sandbox::new();
     for (script, code) in [
