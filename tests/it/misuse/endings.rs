@@ -125,6 +125,15 @@ fn streams_that_take_nothing_change_no_exit_code_and_cause_no_panic() {
 }
 
 #[test]
+fn a_timeout_beyond_all_time_is_none() {
+    let sandbox = Sandbox::new();
+    let record = ["record", "--timeout", "9999999999999999999s"];
+    let command = [&record[..], &["--", "sh", "-c", "exit 5"]].concat();
+    let output = modtape(&sandbox, &command);
+    assert_eq!(output.status.code(), Some(5), "{}", output.stderr);
+}
+
+#[test]
 fn a_recording_of_a_command_that_was_ended_promises_no_replay() {
     let sandbox = Sandbox::new();
     let record = ["record", "-o", "one", "--cold", "--timeout", "100ms"];
