@@ -84,3 +84,20 @@ fn the_advised_command_line_tells_where_a_recording_is_damaged() {
         assert!(is_it, "{advised} {shown}: {}", info.stdout);
     }
 }
+
+#[test]
+fn an_export_that_lacks_an_exchange_fails_and_writes_the_rest() {
+    let sandbox = recorded();
+    let bodies = sandbox.join(NAME).join("bodies");
+    fs::remove_dir_all(bodies).expect("our own folder");
+    let all = ["export", "har", "--har-bodies", "all"];
+    for to in [&["-o", "-"][..], &["-o", "a.har"]] {
+        let output = modtape(&sandbox, &[&all[..], to].concat());
+        assert_eq!(output.status.code(), Some(3), "{}", output.stderr);
+        let told = "left out a body of exchange 2";
+        assert!(output.stderr.contains(told), "{}", output.stderr);
+    }
+    let har = fs::read(sandbox.join("a.har")).expect("it is written");
+    let har: Value = serde_json::from_slice(&har).expect("JSON");
+    assert_eq!(har["log"]["entries"].as_array().map(Vec::len), Some(6));
+}
