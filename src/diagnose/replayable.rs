@@ -210,8 +210,8 @@ fn of_tunnels(recorded: &Recorded<'_>) -> Option<String> {
     ))
 }
 
-/// Hosts that were to be intercepted and could not be reached, or not so that the client trusts us:
-/// what was wanted there was never asked.
+/// Hosts that were dialled and not reached, or whose client does not trust us: what was wanted there
+/// was never asked. A CONNECT whose dial failed was refused; without a dial, the rules forbade it.
 fn of_failed_dials(recorded: &Recorded<'_>) -> Option<String> {
     let asked: BTreeSet<String> = recorded
         .rows
@@ -222,7 +222,8 @@ fn of_failed_dials(recorded: &Recorded<'_>) -> Option<String> {
         .connections
         .values()
         .flat_map(ConnectionRow::dials)
-        .filter(|dial| dial.mode == Mode::Intercept)
+        .filter(|dial| matches!(dial.mode, Mode::Intercept | Mode::Refuse))
+        .filter(|dial| dial.upstream.is_some())
         .filter(|dial| !dial.is_the_clients() || dial.is_distrust());
     let mut failed = dials.filter_map(|dial| {
         let host = host_of(&dial.target);

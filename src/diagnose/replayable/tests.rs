@@ -1,6 +1,6 @@
 use super::*;
 use crate::diagnose::sample::{connection, connections, in_flight, row};
-use crate::exchange::{DISTRUST, Mode};
+use crate::exchange::{DISTRUST, Mode, UpstreamSide};
 
 const MOD: &str = "https://proxy.golang.org/golang.org/x/net/@v/v0.34.0.mod";
 const ZIP: &str = "https://proxy.golang.org/golang.org/x/net/@v/v0.34.0.zip";
@@ -205,17 +205,21 @@ fn a_host_that_could_not_be_reached_makes_it_partial_unless_it_was_asked_after_a
     let failed = |id, mode, host, error: &str| {
         let mut failed = connection(id, mode, host);
         failed.error = Some(error.into());
+        failed.upstream = Some(UpstreamSide::default());
         failed
     };
     let refused = "connection refused";
+    let mut forbidden = failed(6, Mode::Refuse, "10.0.0.1:443", "a private address");
+    forbidden.upstream = None;
     let dials = vec![
-        failed(1, Mode::Intercept, "sum.golang.org:443", refused),
-        failed(2, Mode::Intercept, "proxy.golang.org:443", refused),
+        failed(1, Mode::Refuse, "sum.golang.org:443", refused),
+        failed(2, Mode::Refuse, "proxy.golang.org:443", refused),
         failed(3, Mode::Intercept, "sum.golang.org:443", refused),
         failed(4, Mode::Intercept, "goproxy.corp:443", refused),
         // The client's own doing, as when it needs a connection no more.
         failed(5, Mode::Intercept, "git.corp:443", "the client ended it"),
-        failed(6, Mode::Tunnel, "github.com:443", refused),
+        // Our own rules: a replay has them too.
+        forbidden,
     ];
     assert_eq!(
         reasons(|case| case.connections = connections(dials)),

@@ -144,3 +144,22 @@ fn a_recording_of_a_command_that_was_ended_promises_no_replay() {
     let told = "--timeout ended the command";
     assert!(info.stdout.contains(told), "{}", info.stdout);
 }
+
+#[test]
+fn a_recording_without_what_could_not_be_reached_promises_no_replay() {
+    // Bound, but nobody listens: whoever connects is refused.
+    let closed = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any = ([127, 0, 0, 1], 0).into();
+    closed.bind(any).expect("loopback has a port");
+    let port = closed.local_addr().expect("it is bound").port();
+    let sandbox = Sandbox::new();
+    let fetch = r#""$MODTAPE" fetch https://proxy.golang.org/m/@v/list; exit 0"#;
+    let nowhere = format!("::127.0.0.1:{port}");
+    let mut record = sandbox.modtape(["record", "-o", "one", "--cold"]);
+    record.args(["--connect-to", &nowhere, "--", "sh", "-c", fetch]);
+    record.env("MODTAPE", tested());
+    run(record, LIMIT).expect_success();
+    let info = modtape(&sandbox, &["recordings", "info", "one"]).expect_success();
+    let told = "nothing was asked of proxy.golang.org: cannot connect to";
+    assert!(info.stdout.contains(told), "{}", info.stdout);
+}
