@@ -16,6 +16,7 @@ use super::{Naming, setup};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
+use crate::diagnose::again::shell_word;
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::recording::format::{Close, Event, JOURNAL, Manifest, State, Totals};
 use crate::recording::replaced::Replaced;
@@ -311,7 +312,8 @@ fn explain(
     naming: &Naming,
 ) -> anyhow::Result<create::Folder> {
     use create::CreateError::{Exists, Foreign};
-    let dir = naming.dir.display();
+    let dir = naming.dir.to_string_lossy();
+    let dir = shell_word(&dir);
     let replaceable = naming.dir.join(JOURNAL).is_file();
     let help = match &made {
         Err(Exists(_)) if replaceable => {
