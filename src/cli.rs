@@ -146,7 +146,7 @@ pub struct RecordArgs {
     /// Keep secrets as they are, and mark the recording
     #[arg(long)]
     pub no_redact: bool,
-    /// Write a HAR here too, instead of session.har
+    /// Write the HAR here instead of session.har
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub har: Option<Option<PathBuf>>,
     /// Write no HAR

@@ -25,15 +25,15 @@ pub const SETTINGS: [&str; 8] = [
     "GOTOOLCHAIN",
 ];
 
-/// Further values that are kept: they tell whose recording it is, and where GOBIN is.
-const KEPT: [&str; 8] = [
+/// Further values that are kept: they tell whose recording it is, and where GOBIN and the module
+/// cache are.
+const KEPT: [&str; 7] = [
     "GOVERSION",
     "GOOS",
     "GOARCH",
     "GOFLAGS",
     "GOPATH",
     "GOBIN",
-    "GOAUTH",
     "GOMODCACHE",
 ];
 

@@ -99,22 +99,20 @@ pub async fn run(
 
     let mut interruption = None;
     let mut last_interrupt: Option<Instant> = None;
-    let mut deadline = command.timeout.map(after);
+    // One that no clock reaches is none.
+    let mut deadline = command.timeout.and_then(|time| now().checked_add(time));
     loop {
-        let forced = deadline.unwrap_or_else(|| after(Duration::from_secs(86_400)));
         let (what, signal) = tokio::select! {
             status = child.wait() => return Ok(ended(status, interruption)),
             heard = signals.next() => heard,
-            () = tokio::time::sleep_until(forced), if deadline.is_some() => {
-                (Interruption::Timeout, Signal::TERM)
-            }
+            () = reached(deadline) => (Interruption::Timeout, Signal::TERM),
         };
         if interruption.is_none() {
             interrupted(what);
         }
         match what {
             Interruption::Interrupt => {
-                let now = after(Duration::ZERO);
+                let now = now();
                 if last_interrupt.is_some_and(|last| now - last <= TWICE) {
                     kill(pid, Signal::KILL);
                 } else if !terminal_told_it() {
@@ -129,7 +127,7 @@ pub async fn run(
             }
             Interruption::Timeout => {
                 kill(pid, signal);
-                deadline = Some(after(GRACE));
+                deadline = Some(now() + GRACE);
             }
         }
         // A timeout stays one whatever comes later: its exit code is promised.
@@ -193,8 +191,16 @@ fn ignored(status: &str) -> u64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a timer, not a measurement")]
-fn after(time: Duration) -> Instant {
-    Instant::now() + time
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Never, without a deadline.
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn spawn(command: &Command) -> Result<Child, SpawnError> {
@@ -290,6 +296,14 @@ mod tests {
         let (end, heard) = end_of("sleep 60 & wait", Some(Duration::from_millis(50))).await;
         assert_eq!(end.code, 124);
         assert_eq!(heard, [Interruption::Timeout]);
+    }
+
+    #[tokio::test]
+    async fn a_timeout_that_no_clock_reaches_is_none() {
+        for timeout in [Duration::MAX, Duration::from_secs(u64::MAX / 2)] {
+            let (end, heard) = end_of("exit 3", Some(timeout)).await;
+            assert_eq!((end.code, heard.len()), (3, 0));
+        }
     }
 
     #[tokio::test]

@@ -28,6 +28,9 @@ const FORMS: [&str; 10] = [
 /// Holds what a shell had before, as a JSON object, so that `--unset` can give it back.
 const SAVED: &str = "MODTAPE_SAVED";
 
+/// Stands in every environment that leads through a recorder, and in no other.
+const MARK: &str = "MODTAPE_PID";
+
 /// Prints variables, all or one.
 pub(super) fn run(args: &EnvArgs, _: &Global) -> anyhow::Result<ExitCode> {
     let form = match args.what.as_deref() {
@@ -110,21 +113,52 @@ fn take_back(form: &str) -> anyhow::Result<String> {
 }
 
 fn back(form: &str, inherited: &dyn Fn(&str) -> Option<String>) -> String {
-    let environment = Environment::through(&Recorder {
-        proxy: "",
-        bundle: Path::new(""),
+    let environment = in_force(inherited);
+    let saved = inherited(SAVED).and_then(|saved| serde_json::from_str(&saved).ok());
+    let names = environment.set.keys().chain(&environment.unset);
+    let back = names.filter_map(|name| match &saved {
+        Some(saved) => match BTreeMap::<String, String>::get(saved, name) {
+            Some(value) => Some(set_line(form, name, value)),
+            None => unset_line(form, name),
+        },
+        // Nobody kept what was there before: only what is surely a recorder's goes.
+        None if is_recorders(name, &environment, inherited) => unset_line(form, name),
+        None => None,
+    });
+    let own = unset_line(form, SAVED);
+    lines(back.map(Some).chain([own]))
+}
+
+/// What the recorder set whose variables these are, as far as they tell: a value that most of the
+/// variables have that it sets alike.
+fn in_force(inherited: &dyn Fn(&str) -> Option<String>) -> Environment {
+    let common = |names: &[&str]| {
+        let values: Vec<String> = names.iter().filter_map(|name| inherited(name)).collect();
+        let times = |value: &String| values.iter().filter(|other| *other == value).count();
+        let most = values.iter().find(|value| times(value) * 2 > names.len());
+        most.cloned().unwrap_or_default()
+    };
+    let proxy = common(&["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"]);
+    let bundle = common(&["SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"]);
+    let traceparent = inherited("TRACEPARENT").unwrap_or_default();
+    Environment::through(&Recorder {
+        proxy: &proxy,
+        bundle: Path::new(&bundle),
         name: "",
         pid: 0,
-        traceparent: "",
-    });
-    let saved = inherited(SAVED).unwrap_or_default();
-    let saved: BTreeMap<String, String> = serde_json::from_str(&saved).unwrap_or_default();
-    let names = environment.set.keys().chain(&environment.unset);
-    let back = names.map(|name| match saved.get(name) {
-        Some(value) => Some(set_line(form, name, value)),
-        None => unset_line(form, name),
-    });
-    lines(back.chain([unset_line(form, SAVED)]))
+        traceparent: &traceparent,
+    })
+}
+
+/// Whether a variable holds what the recorder set: never where none left its mark.
+fn is_recorders(
+    name: &str,
+    recorder: &Environment,
+    inherited: &dyn Fn(&str) -> Option<String>,
+) -> bool {
+    let set = recorder.set.get(name);
+    let holds_it = || inherited(MARK).is_some() && set.cloned() == inherited(name);
+    set.is_some() && (name.starts_with("MODTAPE_") || holds_it())
 }
 
 fn takes_back(form: &str) -> bool {
@@ -218,10 +252,42 @@ mod tests {
     }
 
     #[test]
-    fn without_anything_kept_all_is_unset() {
-        let back = back("fish", &|_| None);
-        let is_unset = |line: &str| line.starts_with("set -e ");
-        assert!(back.lines().all(is_unset), "{back}");
-        assert!(back.contains("set -e all_proxy\n"), "{back}");
+    fn without_anything_kept_only_what_is_a_recorders_is_unset() {
+        let users = |name: &str| match name {
+            "HTTPS_PROXY" | "https_proxy" | "HTTP_PROXY" | "http_proxy" => Some("http://corp:1"),
+            "NO_PROXY" => Some("localhost,127.0.0.1,::1"),
+            "SSL_CERT_FILE" => Some("/etc/corp.pem"),
+            "TRACEPARENT" => Some("00-x-y-01"),
+            _ => None,
+        };
+        let own = ["MODTAPE_NAME", "MODTAPE_PID", "MODTAPE_SAVED"];
+        let unset = |inherited: &dyn Fn(&str) -> Option<String>| -> Vec<String> {
+            let back = back("fish", inherited);
+            let names = back.lines().map(|line| line.strip_prefix("set -e "));
+            names.map(|name| name.unwrap().to_owned()).collect()
+        };
+        assert_eq!(unset(&|name| users(name).map(str::to_owned)), own);
+        // In a command that is recorded: what was changed since is the user's again.
+        let recorded = |name: &str| match name {
+            "MODTAPE_PID" => Some("7"),
+            "http_proxy" => Some("http://mine:1"),
+            "HTTPS_PROXY" | "https_proxy" | "HTTP_PROXY" => Some("http://127.0.0.1:1"),
+            "GIT_SSL_CAINFO" | "CURL_CA_BUNDLE" => Some("/run/bundle.pem"),
+            "ALL_PROXY" => Some("http://mine:1"),
+            name => users(name),
+        };
+        let expected = [
+            "CURL_CA_BUNDLE",
+            "GIT_SSL_CAINFO",
+            "HTTPS_PROXY",
+            "HTTP_PROXY",
+            "MODTAPE_NAME",
+            "MODTAPE_PID",
+            "NO_PROXY",
+            "TRACEPARENT",
+            "https_proxy",
+            "MODTAPE_SAVED",
+        ];
+        assert_eq!(unset(&|name| recorded(name).map(str::to_owned)), expected);
     }
 }

@@ -14,7 +14,8 @@ use super::words::count;
 use crate::cli::{ExportArgs, ExportFormat, Global};
 use crate::recording::Recording;
 
-/// Writes the recording in the format that was asked for.
+/// Writes the recording in the format that was asked for: a failure if some of it was left out
+/// since it cannot be read, though the rest is there.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let recording = open(&args.name, global)?;
     let export = |out: &mut dyn Write| {
@@ -31,20 +32,26 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> anyhow::Result<ExitCode
             }
         }
     };
+    let mut is_whole = true;
     if args.output == Path::new("-") {
         to_stdout(|out| {
             let written = export(out)?;
             tell(&written, &recording, global);
+            is_whole = written.missing.is_empty();
             Ok(())
         })?;
     } else {
         let written = write_file(&args.output, |file| export(file))?;
         tell(&written, &recording, global);
+        is_whole = written.missing.is_empty();
         let path = args.output.display().to_string();
         let exchanges = count(written.entries, "exchange");
         say(global, format!("{exchanges} written to {}", plain(&path)));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(match is_whole {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(super::FAILED),
+    })
 }
 
 fn tell(written: &Written, recording: &Recording, global: &Global) {

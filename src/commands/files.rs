@@ -2,9 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::recording::create::replace_file;
 
@@ -14,15 +17,52 @@ pub(super) fn write_file<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    write_or_replace(path, write).with_context(|| format!("cannot write {}", path.display()))
+    let open = |path: &Path| File::options().write(true).open(path);
+    let written = write_or_replace(path, open, write);
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The same, but a pipe that nobody reads is an error: it does not wait for who may never come.
+pub(super) fn write_file_at_once<T>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let written = write_or_replace(path, open_at_once, write);
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Fails where [`write_file`] would: a file is made where there is none, and what is no file is
+/// not opened, since a pipe would wait for its reader.
+pub(super) fn probe(path: &Path) -> io::Result<()> {
+    let is_special = |found: fs::Metadata| !found.is_file() && !found.is_dir();
+    if fs::metadata(path).is_ok_and(is_special) {
+        return Ok(());
+    }
+    File::options().append(true).create(true).open(path)?;
+    Ok(())
+}
+
+/// fifo(7): opening a pipe for writing blocks until it has a reader, or says that it has none.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.file_type().is_fifo() {
+        return File::options().write(true).open(path);
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let pipe = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NXIO => io::Error::other("nobody reads this pipe"),
+        errno => errno.into(),
+    })?;
+    rustix::fs::fcntl_setfl(&pipe, OFlags::empty())?;
+    Ok(pipe.into())
 }
 
 fn write_or_replace<T>(
     path: &Path,
+    open: impl FnOnce(&Path) -> io::Result<File>,
     write: impl FnOnce(&mut File) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() => write(&mut File::options().write(true).open(path)?),
+        Ok(found) if !found.is_file() => write(&mut open(path)?),
         Ok(_) => replace(&path.canonicalize()?, write),
         Err(_) => replace(path, write),
     }

@@ -97,7 +97,10 @@ impl Meaning {
             own_us: row.own_us,
             body_bytes: row.bytes,
             body_sha256: row.body,
-            next: row.status.and_then(|status| self.next(&location, status)),
+            next: row
+                .status
+                .filter(|_| row.state == RowState::Ended && asks_each_entry(route.kind))
+                .and_then(|status| self.next(&location, status)),
             host: location.host,
         }
     }
@@ -128,6 +131,18 @@ impl Meaning {
     }
 }
 
+/// Whether the go command asks the next entry of GOPROXY for this where one has it not.
+///
+/// The rest of a checksum database is asked of the place that `supported` led to, once for a run
+/// (`cmd/go/internal/modfetch.dbClient.initBase`).
+const fn asks_each_entry(kind: Kind) -> bool {
+    match kind {
+        Kind::List | Kind::Latest | Kind::Info | Kind::Mod | Kind::Zip | Kind::Toolchain => true,
+        Kind::SumdbSupported => true,
+        Kind::Lookup | Kind::Tile | Kind::Discovery | Kind::Vcs | Kind::Other => false,
+    }
+}
+
 /// The method too, where the kind does not tell it.
 fn what(route: &Route, method: &str) -> String {
     if method == "GET" || route.kind == Kind::Vcs {
@@ -140,6 +155,7 @@ fn what(route: &Route, method: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::scan::Span;
 
     fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
         let meaning = Meaning {
@@ -147,6 +163,53 @@ mod tests {
             goproxy: GoProxy::parse(goproxy),
         };
         meaning.next(&Location::of(url), status)
+    }
+
+    #[test]
+    fn only_what_each_entry_is_asked_for_goes_on_to_the_next() {
+        let proxies = "https://goproxy.corp,direct";
+        let meaning = Meaning {
+            bases: GoProxy::parse(proxies).bases(),
+            goproxy: GoProxy::parse(proxies),
+        };
+        for (path, state, expected) in [
+            ("x.example/y/@v/list", RowState::Ended, Some("direct")),
+            ("x.example/y/@latest", RowState::Ended, Some("direct")),
+            ("x.example/y/@v/v1.0.0.zip", RowState::Ended, Some("direct")),
+            ("x.example/y/@v/v1.0.0.zip", RowState::Aborted, None),
+            (
+                "sumdb/sum.golang.org/supported",
+                RowState::Ended,
+                Some("direct"),
+            ),
+            (
+                "sumdb/sum.golang.org/lookup/x.example/y@v1.0.0",
+                RowState::Ended,
+                None,
+            ),
+            ("sumdb/sum.golang.org/tile/8/0/001", RowState::Ended, None),
+            ("elsewhere", RowState::Ended, None),
+        ] {
+            let row = Row {
+                id: 1,
+                run: 0,
+                connection: 1,
+                started: Timestamp::default(),
+                phases: Timings::default(),
+                own_us: 0,
+                status: Some(404),
+                state,
+                made_by: Some(MadeBy::Origin),
+                bytes: 0,
+                method: "GET".into(),
+                url: format!("https://goproxy.corp/{path}"),
+                begin: Span { offset: 0, len: 0 },
+                end: None,
+                body: None,
+            };
+            let listed = meaning.list(&row);
+            assert_eq!(listed.next.as_deref(), expected, "{path} {}", listed.kind);
+        }
     }
 
     #[test]

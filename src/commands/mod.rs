@@ -15,6 +15,7 @@ mod json;
 mod listed;
 mod ls;
 mod man;
+mod odd;
 mod opened;
 mod pcapng;
 mod progress;

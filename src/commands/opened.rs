@@ -1,12 +1,11 @@
 //! The recording that a command was given: found, opened, and what is wrong with it said.
 
-use super::summary;
+use super::odd::odd;
 use super::terminal::{plain, say, warn};
-use super::words::count;
 use crate::cli::Global;
+use crate::diagnose::again::shell_word;
 use crate::recording::Recording;
 use crate::recording::folder;
-use crate::recording::reader::Status;
 
 /// Opens the recording that `name` means; what is not in there though it might be expected is said
 /// on stderr.
@@ -19,27 +18,22 @@ pub(super) fn open(name: &str, global: &Global) -> anyhow::Result<Recording> {
 
 fn tell(recording: &Recording, global: &Global) {
     let name = recording.name();
-    let name = plain(&name);
-    match recording.status() {
-        Status::Closed | Status::Sealed => {}
-        Status::Recording => say(global, format!("{name} is still being recorded")),
-        Status::Unfinished => say(
-            global,
-            format!("{name} is unfinished: its recorder was killed"),
-        ),
+    for odd in odd(recording) {
+        let mut told = format!("{name} {}", odd.what);
+        if odd.has_places {
+            told.push_str(&format!("; `{}` tells where", info_line(recording)));
+        }
+        if odd.is_loss {
+            warn(global, told);
+        } else {
+            say(global, plain(&told));
+        }
     }
-    if let Some(missing) = summary::missing(recording.gaps()) {
-        let missing = plain(&missing);
-        warn(global, format!("{name} is incomplete: {missing}"));
-    }
-    let damaged = recording.damage().len() as u64;
-    if damaged > 0 {
-        warn(
-            global,
-            format!(
-                "{name} is damaged in {}; `modtape recordings info {name}` tells where",
-                count(damaged, "place")
-            ),
-        );
-    }
+}
+
+/// The path rather than the word that was given: it means the same recording tomorrow, and with
+/// other folders of recordings.
+fn info_line(recording: &Recording) -> String {
+    let path = recording.dir().to_string_lossy();
+    format!("modtape recordings info {}", shell_word(&path))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::advice::Advise as _;
 use super::console::Console;
+use super::odd::odd;
 use super::record::Place;
 use super::session::{Parts, Session};
 use super::terminal::{Look, say, warn};
@@ -15,7 +16,6 @@ use crate::cli::{Global, ReplayArgs};
 use crate::diagnose::again::record_line;
 use crate::exchange::Target;
 use crate::proxy::{Deadlines, Others, Policy, Responder};
-use crate::recording::reader::Status;
 use crate::recording::{Recording, folder};
 use crate::redact::Redactor;
 use crate::replay::Replay;
@@ -35,24 +35,12 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failur
 
 /// Unfinished, incomplete and damaged recordings replay with one warning; `--strict` refuses them.
 fn refuse_odd(recording: &Recording, strict: bool, global: &Global) -> anyhow::Result<()> {
-    let name = recording.name();
-    let mut odd = Vec::new();
-    match recording.status() {
-        Status::Closed | Status::Sealed => {}
-        Status::Recording => odd.push(String::from("is still being written")),
-        Status::Unfinished => odd.push(String::from("was not closed: its recorder was killed")),
-    }
-    if let Some(missing) = summary::missing(recording.gaps()) {
-        odd.push(format!("is incomplete: {missing}"));
-    }
-    if !recording.damage().is_empty() {
-        let places = super::words::count(recording.damage().len() as u64, "place");
-        odd.push(format!("is damaged in {places}"));
-    }
+    let odd: Vec<String> = odd(recording).into_iter().map(|odd| odd.what).collect();
     if odd.is_empty() {
         return Ok(());
     }
-    let told = format!("recording {name} {}", odd.join("; it "));
+    let name = recording.name();
+    let told = format!("{name} {}", odd.join("; it "));
     if strict {
         let told = Err(anyhow::anyhow!(told));
         return told.help("without --strict it is replayed as far as it goes");

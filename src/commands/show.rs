@@ -17,6 +17,7 @@ use super::listed::{Listed, Meaning};
 use super::opened::open;
 use super::terminal::{Look, plain, say, to_stdout};
 use crate::cli::{Global, ShowArgs};
+use crate::diagnose::again::shell_word;
 use crate::exchange::{Abort, Begin, End, Exchange, Opened, Outcome};
 use crate::recording::{Recording, Row};
 
@@ -76,7 +77,7 @@ impl<'a> Shown<'a> {
         let Some(row) = rows.last() else {
             let (id, name) = (args.id, recording.name());
             let missing = anyhow!("there is no exchange {id} in {name}");
-            return Err(missing).help(format!("try `modtape ls {}`", args.name));
+            return Err(missing).help(format!("try `modtape ls {}`", shell_word(&args.name)));
         };
         if rows.len() > 1 {
             let runs = rows.len();

@@ -11,7 +11,7 @@ mod told;
 
 pub(super) use live::stall;
 pub(super) use replayed::{Replayed, replayed};
-pub(super) use told::{Recorded, recorded, replaying, status};
+pub(super) use told::{Recorded, losses, recorded, replaying, status};
 
 use super::terminal::{Look, Paint};
 use super::words::{bar, count, duration, percent, size};
@@ -217,23 +217,13 @@ fn replay_lines(replayable: &Replayable, look: Look) -> Vec<String> {
 
 /// What must not be overlooked.
 fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
-    let mut lines = Vec::new();
     let mark = look.paint(Paint::Red, "! INCOMPLETE:");
-    if let Some(failure) = summary.failure {
-        lines.push(format!("{mark} {}", look.plain(failure)));
-    }
-    if let Some(missing) = missing(summary.gaps) {
-        lines.push(format!("{mark} {}", look.plain(&missing)));
-    }
+    let marked = |text: String| format!("{mark} {}", look.plain(&text));
+    let incomplete = incomplete(summary.failure, summary.gaps);
+    let mut lines: Vec<String> = incomplete.map(marked).collect();
     let mark = look.paint(Paint::Yellow, "!");
-    for (host, connections) in summary.tally.distrusted.iter().take(HOSTS) {
-        let connections = count(*connections, "connection");
-        let host = look.plain(host);
-        lines.push(format!(
-            "{mark} {connections} to {host}: the client does not trust modtape's root; it must read \
-             SSL_CERT_FILE, GIT_SSL_CAINFO or CURL_CA_BUNDLE, or be given the file that they name"
-        ));
-    }
+    let marked = |text: String| format!("{mark} {}", look.plain(&text));
+    lines.extend(distrusted(summary.tally).map(marked));
     if !summary.redacted {
         lines.push(format!(
             "{mark} not redacted: the recording may hold secrets in clear text"
@@ -245,6 +235,23 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What is not in the recording though it should be.
+fn incomplete(failure: Option<&str>, gaps: &[Gap]) -> impl Iterator<Item = String> {
+    failure.map(str::to_owned).into_iter().chain(missing(gaps))
+}
+
+/// Hosts whose requests nobody saw, since their clients hung up on us.
+fn distrusted(tally: &Tally) -> impl Iterator<Item = String> {
+    let hosts = tally.distrusted.iter().take(HOSTS);
+    hosts.map(|(host, connections)| {
+        let connections = count(*connections, "connection");
+        format!(
+            "{connections} to {host}: the client does not trust modtape's root; it must read \
+             SSL_CERT_FILE, GIT_SSL_CAINFO or CURL_CA_BUNDLE, or be given the file that they name"
+        )
+    })
 }
 
 /// What was not recorded in a line, for the summary and for whoever opens the recording later.

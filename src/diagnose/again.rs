@@ -19,7 +19,7 @@ pub fn record_line(options: &[&str], command: &[String]) -> String {
 }
 
 /// `word` as a POSIX shell reads it back (XCU section 2.2.2): as it is, or between single quotes.
-fn shell_word(word: &str) -> Cow<'_, str> {
+pub fn shell_word(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%^".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return Cow::Borrowed(word);

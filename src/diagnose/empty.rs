@@ -5,15 +5,15 @@
 //! variables", "Vendoring"), `golang.org/x/net/http/httpproxy` for loopback.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::exchange::Opened;
-use crate::gomod::{Base, GoProxy, ProxyTarget};
+use crate::gomod::{GoProxy, ProxyTarget};
 use crate::recording::reader::ConnectionRow;
 
 use super::again::record_line;
 use super::split::Connections;
 use super::tally::{listed, tunnels};
+use super::unseen;
 
 /// How many hosts are named.
 const NAMED: usize = 3;
@@ -23,6 +23,8 @@ const NAMED: usize = 3;
 pub struct Facts<'a> {
     /// The wrapped command, redacted; empty without one.
     pub command: &'a [String],
+    /// The user's module cache, as far as it is known; else empty.
+    pub cache: &'a str,
     /// Whether it was given an empty module cache.
     pub was_cold: bool,
     /// Whether the main module has `vendor/modules.txt`.
@@ -47,7 +49,7 @@ pub fn why_empty(go_env: &BTreeMap<String, String>, facts: &Facts<'_>) -> Vec<St
     let mut reasons = of_goproxy(value("GOPROXY"));
     reasons.extend(of_vendor(value("GOFLAGS"), facts));
     if reasons.is_empty() {
-        reasons.push(of_cache(value("GOMODCACHE"), facts));
+        reasons.push(of_cache(facts));
     }
     reasons
 }
@@ -95,31 +97,18 @@ fn of_goproxy(value: &str) -> Vec<String> {
     {
         reasons.push("GOPROXY=off forbids the go command to download anything".into());
     }
-    let loopback: Vec<Base> = goproxy
-        .bases()
-        .into_iter()
-        .filter(|base| is_loopback(base.host_name()))
-        .collect();
-    if !loopback.is_empty() {
-        let hosts = listed(loopback.iter().map(|base| &*base.host), NAMED);
+    if let Some(hosts) = unseen::loopback(&goproxy) {
         reasons.push(format!(
             "GOPROXY is on loopback ({hosts}), which the go command never asks through a proxy: \
              name this machine by another address"
         ));
     }
-    let is_folder = |url: &&str| url.starts_with("file:") || url.starts_with('/');
-    if let Some(url) = goproxy.urls().find(is_folder) {
+    if let Some(url) = unseen::folder(&goproxy) {
         reasons.push(format!(
             "GOPROXY={url} is a folder, which is read without a request"
         ));
     }
     reasons
-}
-
-/// As `httpproxy.Config.useProxy` has it.
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn of_vendor(goflags: &str, facts: &Facts<'_>) -> Option<String> {
@@ -133,35 +122,49 @@ fn of_vendor(goflags: &str, facts: &Facts<'_>) -> Option<String> {
     let mode = flags
         .filter_map(|flag| flag.trim_start_matches('-').strip_prefix("mod="))
         .last();
-    let verb = facts.command.get(1).map(String::as_str);
-    let ignores_it = matches!(verb, Some("mod" | "get"));
+    if !heeds_vendor(facts.command) {
+        return None;
+    }
     let advice = "`-mod=mod` makes the go command download them";
     match mode {
         Some("vendor") => Some(format!(
             "-mod=vendor takes modules from the vendor folder: {advice}"
         )),
-        None if facts.has_vendor && !ignores_it => Some(format!(
+        None if facts.has_vendor => Some(format!(
             "modules come from the vendor folder, as there is one: {advice}"
         )),
         _ => None,
     }
 }
 
-fn of_cache(cache: &str, facts: &Facts<'_>) -> String {
+/// Whether a go command of these words takes packages from the vendor folder (Go modules reference,
+/// "Vendoring"). Those with a version run outside the main module, and `list -m` asks for modules.
+fn heeds_vendor(command: &[String]) -> bool {
+    let mut words = command.iter().map(String::as_str);
+    let is_go = words.next().is_some_and(is_go);
+    let loads = matches!(
+        words.next(),
+        Some("build" | "generate" | "install" | "list" | "run" | "test" | "vet")
+    );
+    is_go && loads && !words.any(|word| word.contains('@') || word == "-m" || word == "--m")
+}
+
+/// `go`, `go1.27.3`, or a path to one.
+fn is_go(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    name == "go" || name.starts_with("go1.")
+}
+
+fn of_cache(facts: &Facts<'_>) -> String {
     if facts.was_cold {
         return "the command asked for no module: it may need none".into();
     }
-    let place = if cache.is_empty() {
-        String::new()
-    } else {
-        format!(" ({cache})")
+    let place = match facts.cache {
+        "" => String::new(),
+        cache => format!(" ({cache})"),
     };
     let line = record_line(&["--cold"], facts.command);
-    let program = facts
-        .command
-        .first()
-        .and_then(|program| program.rsplit('/').next());
-    if program != Some("go") {
+    if !facts.command.first().is_some_and(|program| is_go(program)) {
         return format!(
             "nothing was asked for: the command needs no module, or the module cache had them all: \
              `{line}` starts with an empty one"
@@ -182,6 +185,7 @@ mod tests {
     /// A run that owns its parts.
     #[derive(Default)]
     struct Case {
+        cache: &'static str,
         was_cold: bool,
         has_vendor: bool,
         connections: Connections,
@@ -195,6 +199,7 @@ mod tests {
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let facts = Facts {
             command: &command,
+            cache: case.cache,
             was_cold: case.was_cold,
             has_vendor: case.has_vendor,
             connections: &case.connections,
@@ -204,12 +209,13 @@ mod tests {
 
     #[test]
     fn a_warm_cache_is_the_reason_when_there_is_no_other() {
-        let env = [
-            ("GOPROXY", "https://proxy.golang.org,direct"),
-            ("GOMODCACHE", "/go/pkg/mod"),
-        ];
+        let env = [("GOPROXY", "https://proxy.golang.org,direct")];
+        let known = Case {
+            cache: "/go/pkg/mod",
+            ..Case::default()
+        };
         assert_eq!(
-            why(&env, "go build ./...", &Case::default()),
+            why(&env, "go build ./...", &known),
             [
                 "the module cache (/go/pkg/mod) most likely had all that was needed: \
               `modtape record --cold -- go build ./...` starts with an empty one"
@@ -279,7 +285,25 @@ mod tests {
         assert!(vendor("", "go build", true));
         assert!(!vendor("", "go build -mod=mod", true));
         assert!(!vendor("-mod=vendor", "go build -mod=mod", true));
-        assert!(!vendor("", "go mod tidy", true));
+        for command in [
+            "go mod tidy",
+            "go get x",
+            "go install x.example/y@v1.2.3",
+            "go run x.example/y@latest",
+            "go list -m all",
+            "make lint",
+            "true",
+        ] {
+            assert!(!vendor("", command, true), "{command}");
+            assert!(!vendor("-mod=vendor", command, true), "{command}");
+        }
+        for command in [
+            "go1.27.3 vet ./...",
+            "/opt/go/bin/go run .",
+            "go list ./...",
+        ] {
+            assert!(vendor("", command, true), "{command}");
+        }
         assert!(!vendor("", "go build", false));
     }
 

@@ -11,3 +11,4 @@ pub mod replayable;
 mod sample;
 pub mod split;
 pub mod tally;
+mod unseen;

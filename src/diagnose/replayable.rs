@@ -4,17 +4,21 @@
 //! completes the recording. What cannot be known errs towards "partial": a replay that was called
 //! complete and then misses something is worse than one that was called partial and does not.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::exchange::MadeBy;
+use crate::exchange::{MadeBy, Mode, Target};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, Kind, ProxyTarget, Route, replay_key};
 use crate::recording::Row;
 use crate::recording::format::{Gap, Replayable};
-use crate::recording::reader::RowState;
+use crate::recording::reader::{ConnectionRow, RowState};
 
 use super::again::record_line;
 use super::split::Connections;
-use super::tally::{listed, tunnels};
+use super::tally::{host_of, listed, tunnels};
+use super::unseen;
 
 /// How many hosts or requests a reason names.
 const NAMED: usize = 3;
@@ -45,6 +49,8 @@ pub struct Recorded<'a> {
     pub bodies_kept: bool,
     /// What could not be written, if anything: it may not even have left a gap.
     pub failure: Option<&'a str>,
+    /// What ended the command before its time, if anything did: `--timeout`, a signal.
+    pub cut_short: Option<&'a str>,
 }
 
 /// Says whether a replay of the same command will find all it needs, and if not, why.
@@ -52,8 +58,11 @@ pub fn replayable(recorded: &Recorded<'_>) -> Replayable {
     let reasons: Vec<String> = [
         of_bodies(recorded),
         of_gaps(recorded).or_else(|| of_failure(recorded)),
+        of_end(recorded),
+        of_goproxy(recorded),
         of_cache(recorded),
         of_tunnels(recorded),
+        of_failed_dials(recorded),
         of_unfinished(recorded),
     ]
     .into_iter()
@@ -107,6 +116,40 @@ fn of_failure(recorded: &Recorded<'_>) -> Option<String> {
     let (failure, again) = (recorded.failure?, recorded.again(&[]));
     Some(format!(
         "not all could be written: {failure}; {again} records it anew"
+    ))
+}
+
+/// A command that was ended may have asked for more. Without a command nothing ends by itself.
+fn of_end(recorded: &Recorded<'_>) -> Option<String> {
+    let what = recorded
+        .cut_short
+        .filter(|_| !recorded.command.is_empty())?;
+    let again = recorded.again(&[]);
+    Some(format!(
+        "{what} ended the command: what it had yet to ask for is not here; {again} records it anew"
+    ))
+}
+
+/// What the go command asks past every proxy, whether it did or not.
+fn of_goproxy(recorded: &Recorded<'_>) -> Option<String> {
+    let goproxy = recorded.go_env.get("GOPROXY").map_or("", String::as_str);
+    let goproxy = GoProxy::parse(goproxy);
+    let (past, instead) = match (unseen::loopback(&goproxy), unseen::folder(&goproxy)) {
+        (Some(hosts), _) => (
+            format!(
+                "GOPROXY is on loopback ({hosts}), which the go command never asks through a proxy"
+            ),
+            "with this machine named by another address",
+        ),
+        (None, Some(url)) => (
+            format!("GOPROXY={url} is a folder, which is read without a request"),
+            "with a module proxy instead",
+        ),
+        (None, None) => return None,
+    };
+    let again = recorded.again(&[]);
+    Some(format!(
+        "{past}: what came from there is not here; {again} {instead} has it"
     ))
 }
 
@@ -164,6 +207,43 @@ fn of_tunnels(recorded: &Recorded<'_>) -> Option<String> {
     let hosts = listed(hosts, NAMED);
     Some(format!(
         "{hosts} {was} tunnelled, so what came from there is not here; {again} has it"
+    ))
+}
+
+/// Hosts that were dialled and not reached, or whose client does not trust us: what was wanted there
+/// was never asked. A CONNECT whose dial failed was refused; without a dial, the rules forbade it.
+fn of_failed_dials(recorded: &Recorded<'_>) -> Option<String> {
+    let asked: BTreeSet<String> = recorded
+        .rows
+        .iter()
+        .filter_map(|row| Some(Target::of_url(&row.url)?.host().to_owned()))
+        .collect();
+    let dials = recorded
+        .connections
+        .values()
+        .flat_map(ConnectionRow::dials)
+        .filter(|dial| matches!(dial.mode, Mode::Intercept | Mode::Refuse))
+        .filter(|dial| dial.upstream.is_some())
+        .filter(|dial| !dial.is_the_clients() || dial.is_distrust());
+    let mut failed = dials.filter_map(|dial| {
+        let host = host_of(&dial.target);
+        let is_wanted = !asked.contains(&host) && matters(recorded, &host);
+        let error = dial.error.as_deref().filter(|_| is_wanted)?;
+        Some((host, error))
+    });
+    let (host, error) = failed.next()?;
+    let others: BTreeSet<String> = failed
+        .map(|(other, _)| other)
+        .filter(|other| *other != host)
+        .collect();
+    let more = match others.len() {
+        0 => String::new(),
+        1 => " and of 1 more host".into(),
+        more => format!(" and of {more} more hosts"),
+    };
+    let again = recorded.again(&[]);
+    Some(format!(
+        "nothing was asked of {host}{more}: {error}; {again} tries again"
     ))
 }
 
@@ -232,169 +312,4 @@ fn of_unfinished(recorded: &Recorded<'_>) -> Option<String> {
     Some(format!(
         "{total} {was} no whole answer ({parts}), first {example}; {again} asks again"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::sample::{connection, connections, in_flight, row};
-    use super::*;
-    use crate::exchange::Mode;
-
-    const MOD: &str = "https://proxy.golang.org/golang.org/x/net/@v/v0.34.0.mod";
-    const ZIP: &str = "https://proxy.golang.org/golang.org/x/net/@v/v0.34.0.zip";
-
-    /// A recording that owns its parts.
-    struct Case {
-        env: Vec<(&'static str, &'static str)>,
-        command: &'static str,
-        rows: Vec<Row>,
-        connections: Connections,
-        was_cold: bool,
-        gaps: Vec<Gap>,
-        bodies_kept: bool,
-        failure: Option<&'static str>,
-    }
-
-    /// The reasons against a cold recording of `go mod tidy` that `change` alters.
-    fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
-        let mut case = Case {
-            env: vec![("GOPROXY", "https://proxy.golang.org,direct")],
-            command: "go mod tidy",
-            rows: vec![row(1, MOD, 0, &[]), row(2, ZIP, 0, &[])],
-            connections: Connections::new(),
-            was_cold: true,
-            gaps: Vec::new(),
-            bodies_kept: true,
-            failure: None,
-        };
-        change(&mut case);
-        let command: Vec<String> = case.command.split_whitespace().map(str::to_owned).collect();
-        let env = case
-            .env
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect();
-        let found = replayable(&Recorded {
-            name: "ci",
-            command: &command,
-            rows: &case.rows,
-            connections: &case.connections,
-            go_env: &env,
-            bases: &[],
-            was_cold: case.was_cold,
-            gaps: &case.gaps,
-            bodies_kept: case.bodies_kept,
-            failure: case.failure,
-        });
-        assert_eq!(found.complete, found.reasons.is_empty());
-        found.reasons
-    }
-
-    #[test]
-    fn a_whole_cold_recording_is_complete() {
-        assert_eq!(reasons(|_| {}), [""; 0]);
-    }
-
-    #[test]
-    fn a_warm_cache_makes_it_partial() {
-        assert_eq!(
-            reasons(|case| case.was_cold = false),
-            [
-                "recorded with the user's own module cache: what it held was not asked for; \
-              `modtape record --cold -o ci --force -- go mod tidy` completes it"
-            ]
-        );
-        let zip = vec![row(1, ZIP, 0, &[])];
-        let proven = reasons(|case| (case.was_cold, case.rows) = (false, zip));
-        assert!(
-            proven[0].contains("such as the go.mod of golang.org/x/net v0.34.0;"),
-            "{proven:?}"
-        );
-        let served = reasons(|case| (case.was_cold, case.command) = (false, ""));
-        assert!(
-            served[0].ends_with("clients with an empty GOMODCACHE ask for all"),
-            "{served:?}"
-        );
-    }
-
-    #[test]
-    fn a_tunnel_matters_where_a_module_could_come_from_it() {
-        let hosts = [
-            "github.com:443",
-            "telemetry.go.dev:443",
-            "sum.golang.org:443",
-        ];
-        let tunnels = (1..)
-            .zip(hosts)
-            .map(|(id, host)| connection(id, Mode::Tunnel, host));
-        let tunnels = connections(tunnels.collect());
-        let with = |env: &[(&'static str, &'static str)]| {
-            let connections = tunnels.clone();
-            reasons(|case| (case.env, case.connections) = (env.to_vec(), connections)).join("\n")
-        };
-        assert_eq!(
-            with(&[("GOPROXY", "https://goproxy.corp,direct")]),
-            "github.com and sum.golang.org were tunnelled, so what came from there is not here; \
-             `modtape record --intercept github.com,sum.golang.org -o ci --force -- go mod tidy` \
-             has it"
-        );
-        assert!(with(&[("GOPROXY", "https://goproxy.corp")]).starts_with("sum.golang.org was"));
-        let private = [
-            ("GOPROXY", "https://goproxy.corp"),
-            ("GOPRIVATE", "git.corp"),
-        ];
-        assert!(with(&private).starts_with("github.com and"));
-        let named = with(&[("GOPROXY", "https://github.com/goproxy")]);
-        assert!(
-            named.starts_with("github.com and sum.golang.org were"),
-            "{named}"
-        );
-    }
-
-    #[test]
-    fn a_request_without_a_whole_answer_counts_unless_it_was_asked_again() {
-        let mut aborted = row(1, MOD, 0, &[]);
-        aborted.state = RowState::Aborted;
-        let mut ours = row(3, "https://sum.golang.org/lookup/a.b/c@v1.0.0", 0, &[]);
-        ours.made_by = Some(MadeBy::Modtape);
-        let open = vec![aborted.clone(), in_flight(2, ZIP, 0), ours];
-        assert_eq!(
-            reasons(|case| case.rows = open),
-            [
-                "3 requests have no whole answer (1 stopped on the way, 1 still in flight at the \
-              end, 1 answered by modtape itself), first mod golang.org/x/net v0.34.0; \
-              `modtape record -o ci --force -- go mod tidy` asks again"
-            ]
-        );
-        let by_another = row(4, &MOD.replace("proxy.golang.org", "goproxy.cn"), 9, &[]);
-        let settled = vec![aborted, by_another];
-        assert_eq!(reasons(|case| case.rows = settled), [""; 0]);
-    }
-
-    #[test]
-    fn what_could_not_be_written_may_have_left_no_gap() {
-        assert_eq!(
-            reasons(|case| case.failure = Some("no space left on device")),
-            ["not all could be written: no space left on device; \
-              `modtape record -o ci --force -- go mod tidy` records it anew"]
-        );
-    }
-
-    #[test]
-    fn gaps_and_bodies_that_were_not_kept_come_first() {
-        let gap = Gap {
-            what: "body of exchange 9".into(),
-            why: "no space left on device".into(),
-        };
-        let gaps = vec![gap.clone(), gap];
-        let found = reasons(|case| (case.gaps, case.bodies_kept) = (gaps, false));
-        assert_eq!(
-            found,
-            [
-                "bodies were not kept; `modtape record -o ci --force -- go mod tidy` keeps them",
-                "not recorded: body of exchange 9: no space left on device and 1 more gap; \
-                 `modtape record -o ci --force -- go mod tidy` records it anew",
-            ]
-        );
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::exchange::{MadeBy, Mode, Phase, Target};
+use crate::exchange::{Closed, MadeBy, Mode, Phase, Target};
 use crate::gomod::{Base, Kind, Route};
 use crate::recording::Row;
 use crate::recording::reader::{ConnectionRow, RowState};
@@ -96,11 +96,7 @@ pub fn tunnels(connections: &Connections) -> BTreeMap<String, u64> {
         if opened.mode != Mode::Tunnel || opened.error.is_some() {
             continue;
         }
-        let bytes = row.closed.as_ref().map_or(0, |closed| {
-            closed
-                .from_client_bytes
-                .saturating_add(closed.to_client_bytes)
-        });
+        let bytes = row.closed.as_ref().map_or(0, Closed::bytes);
         let sum = hosts.entry(host_of(&opened.target)).or_default();
         *sum = sum.saturating_add(bytes);
     }

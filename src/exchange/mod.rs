@@ -283,6 +283,13 @@ pub struct Closed {
     pub why: String,
 }
 
+impl Closed {
+    /// Octets both ways.
+    pub const fn bytes(&self) -> u64 {
+        self.from_client_bytes.saturating_add(self.to_client_bytes)
+    }
+}
+
 /// What became of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(

@@ -108,6 +108,7 @@ pub fn index(octets: &[u8]) {
                     row.bytes,
                     row.body,
                     row.end,
+                    (row.started, row.phases, row.own_us),
                 );
                 let true_ones = (
                     &same.method,
@@ -116,6 +117,7 @@ pub fn index(octets: &[u8]) {
                     same.bytes,
                     same.body,
                     same.end,
+                    (same.started, same.phases, same.own_us),
                 );
                 assert!(row.end.is_none() || told == true_ones, "{row:?}\n{same:?}");
             }

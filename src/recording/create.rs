@@ -7,19 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use super::format::{BODIES, HAR, INDEX, JOURNAL, MANIFEST, Manifest, RESERVE};
+use super::format::{BODIES, JOURNAL, MANIFEST, Manifest};
+use super::replaced::{self, Replaced};
 use super::sync::sync_dir;
-
-/// What stands in a recording's folder besides the bodies.
-const FILES: [&str; 7] = [
-    MANIFEST,
-    JOURNAL,
-    HAR,
-    INDEX,
-    RESERVE,
-    "capture.pcapng",
-    "capture-tls.pcapng",
-];
 
 /// Why a recording cannot be begun.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +42,11 @@ pub struct Folder {
     pub above: PathBuf,
     /// `journal.ndjson`, open for appending.
     pub journal: File,
+    /// The recording that stood there before, with `--force`.
+    pub replaced: Option<Replaced>,
 }
 
-/// Makes `dir` (mode 0700) and what stands in it; with `replace`, a recording there goes first.
+/// Makes `dir` (mode 0700) and what stands in it; with `replace`, a recording there is set aside.
 pub fn create(dir: &Path, replace: bool) -> Result<Folder, CreateError> {
     let at = |path: &Path, source| CreateError::Io {
         path: path.to_owned(),
@@ -65,15 +57,33 @@ pub fn create(dir: &Path, replace: bool) -> Result<Folder, CreateError> {
     let above = parent.ancestors().find(|folder| folder.exists());
     let above = above.unwrap_or_else(|| Path::new(".")).to_owned();
     make_parent(parent).map_err(|source| at(parent, source))?;
-    if replace && dir.exists() {
-        remove(dir)?;
-    }
+    replaced::recover(dir, replace)?;
+    let is_there = replace && dir.exists();
+    let replaced = is_there.then(|| Replaced::set_aside(dir)).transpose()?;
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(CreateError::Exists(dir.to_owned()));
         }
         made => made.map_err(|source| at(dir, source))?,
     }
+    let journal = fill(dir).inspect_err(|_| {
+        // What cannot be filled is no recording, and what was set aside wants its place back.
+        let _ = fs::remove_dir_all(dir);
+    })?;
+    Ok(Folder {
+        dir: dir.to_owned(),
+        above,
+        journal,
+        replaced,
+    })
+}
+
+/// Makes what stands in a new folder; the journal, locked.
+fn fill(dir: &Path) -> Result<File, CreateError> {
+    let at = |path: &Path, source| CreateError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let bodies = dir.join(BODIES);
     let made = DirBuilder::new().mode(0o700).create(&bodies);
     made.map_err(|source| at(&bodies, source))?;
@@ -86,11 +96,7 @@ pub fn create(dir: &Path, replace: bool) -> Result<Folder, CreateError> {
         .map_err(|source| at(&path, source))?;
     rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive)
         .map_err(|errno| at(&path, errno.into()))?;
-    Ok(Folder {
-        dir: dir.to_owned(),
-        above,
-        journal,
-    })
+    Ok(journal)
 }
 
 /// A folder of recordings that we make ourselves keeps out of version control.
@@ -103,53 +109,6 @@ fn make_parent(parent: &Path) -> io::Result<()> {
         .mode(0o700)
         .create(parent)?;
     fs::write(parent.join(".gitignore"), "*\n")
-}
-
-/// Removes a recording, and only what recorders put there.
-fn remove(dir: &Path) -> Result<(), CreateError> {
-    let foreign = || CreateError::Foreign(dir.to_owned());
-    let at = |path: &Path, source| CreateError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let kind = fs::symlink_metadata(dir).map_err(|source| at(dir, source))?;
-    let path = dir.join(JOURNAL);
-    if !kind.is_dir() || !fs::symlink_metadata(&path).is_ok_and(|journal| journal.is_file()) {
-        return Err(foreign());
-    }
-    let journal = File::open(&path).map_err(|source| at(&path, source))?;
-    rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| CreateError::Busy(dir.to_owned()))?;
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|source| at(dir, source))? {
-        names.push(entry.map_err(|source| at(dir, source))?.file_name());
-    }
-    // Whatever else lies there is the user's: then nothing is touched.
-    names.retain(|name| name != BODIES);
-    if !names.iter().all(|name| name.to_str().is_some_and(is_ours)) {
-        return Err(foreign());
-    }
-    for name in names {
-        let path = dir.join(name);
-        fs::remove_file(&path).map_err(|source| at(&path, source))?;
-    }
-    let bodies = dir.join(BODIES);
-    if bodies.is_dir() && !bodies.is_symlink() {
-        fs::remove_dir_all(&bodies).map_err(|source| at(&bodies, source))?;
-    }
-    fs::remove_dir(dir).map_err(|source| at(dir, source))
-}
-
-/// True for the files that recorders make, and for what a killed one left of them.
-fn is_ours(name: &str) -> bool {
-    let is_left_over = |file: &&str| {
-        let rest = name
-            .strip_prefix('.')
-            .and_then(|name| name.strip_prefix(file));
-        let pid = rest.and_then(|rest| rest.strip_prefix('.'));
-        pid.is_some_and(|pid| pid.bytes().all(|octet| octet.is_ascii_digit()))
-    };
-    FILES.contains(&name) || FILES.iter().any(is_left_over)
 }
 
 /// Writes `recording.json` anew: a temporary file, then a rename.
@@ -200,6 +159,7 @@ pub fn replace_file(
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::super::format::RESERVE;
     use super::*;
 
     #[test]

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::format::{JOURNAL, MANIFEST, Manifest};
 use super::manifest::read_manifest;
+use super::replaced::is_aside;
 
 /// The longest name of a recording, octets: what file systems take.
 const NAME_LIMIT: usize = 255;
@@ -47,6 +48,7 @@ pub fn list(recordings_dir: &Path) -> io::Result<Vec<Entry>> {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         // A name that is not text cannot be given on the command line either.
+        let name = name.filter(|name| !is_aside(name));
         if let Some(name) = name.filter(|_| is_recording(&path)) {
             let name = name.to_owned();
             let manifest = read_manifest(&path).ok();
@@ -275,6 +277,10 @@ mod tests {
         let dir = three();
         fs::write(dir.path().join(".gitignore"), "*\n").unwrap();
         fs::create_dir(dir.path().join("empty")).unwrap();
+        // What is being replaced is no recording beside its successor.
+        let old = recordings(&[("old", "2026-11-22T04:52:00Z")]);
+        let aside = dir.path().join(".get-1121-0101.replaced");
+        fs::rename(old.path().join("old"), aside).unwrap();
         let expected = ["build-1122-0453", "tidy-1122-0452", "get-1121-0101"];
         assert_eq!(names(dir.path()), expected);
         assert!(names(&dir.path().join("absent")).is_empty());

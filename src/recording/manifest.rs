@@ -111,27 +111,30 @@ pub(super) fn manifest_from(table: &Table) -> Option<Manifest> {
     })
 }
 
-fn totals(table: &Table) -> Totals {
+/// What is counted at close ([`Recorder::totals`]), by the same rules, of what can be read.
+///
+/// A connection counts once, however often it was dialled. What went through tunnels is known only
+/// of those that are closed.
+///
+/// [`Recorder::totals`]: super::Recorder::totals
+pub fn totals(table: &Table) -> Totals {
     let rows = || table.rows.iter();
-    let opened = || table.connections.values().flat_map(ConnectionRow::dials);
-    let tunnels = table.connections.values().filter(|row| {
-        let opened = row.opened.as_ref();
-        opened.is_some_and(|opened| opened.mode == Mode::Tunnel)
-    });
+    let connections = || table.connections.values();
+    let opened = || connections().filter_map(|row| row.opened.as_ref());
+    let tunnelled = connections()
+        .filter_map(|row| row.closed.as_ref())
+        .filter(|closed| closed.tunnel);
     let made_by_us = |row: &&Row| row.made_by == Some(MadeBy::Modtape);
     Totals {
         exchanges: rows().count() as u64,
         aborted: rows().filter(|row| row.state != RowState::Ended).count() as u64,
         made_by_modtape: rows().filter(made_by_us).count() as u64,
-        connections: table.connections.len() as u64,
+        connections: opened().count() as u64,
         tunnels: opened()
             .filter(|opened| opened.mode == Mode::Tunnel)
             .count() as u64,
         body_bytes: rows().fold(0, |sum, row| sum.saturating_add(row.bytes)),
-        tunnel_bytes: tunnels
-            .filter_map(|row| row.closed.as_ref())
-            .flat_map(|closed| [closed.from_client_bytes, closed.to_client_bytes])
-            .fold(0, u64::saturating_add),
+        tunnel_bytes: tunnelled.fold(0, |sum, closed| sum.saturating_add(closed.bytes())),
         gaps: table.gaps.len() as u64,
     }
 }
@@ -157,5 +160,72 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     } else {
         let message = "it is not a regular file";
         Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::{Connection, Event};
+    use super::super::{Durability, Journal, Recording, create, sample};
+    use super::*;
+    use crate::clock::{Clock, Timestamp};
+
+    /// Every kind of record, and what the sample has not: tunnels, one dialled again, one never
+    /// closed, and an answer of our own.
+    fn events() -> Vec<Event> {
+        let mut events = sample::events();
+        let close = events.pop();
+        let mut again = sample::opened(2, Mode::Tunnel);
+        if let Event::Connection(Connection::Opened(opened)) = &mut again {
+            opened.again = true;
+        }
+        let mut closed = sample::closed(2);
+        if let Event::Connection(Connection::Closed(closed)) = &mut closed {
+            closed.tunnel = true;
+        }
+        let mut ours = sample::end(5, b"cannot resolve");
+        if let Event::End(end) = &mut ours {
+            end.made_by = MadeBy::Modtape;
+        }
+        events.extend([
+            sample::opened(2, Mode::Tunnel),
+            again,
+            closed,
+            sample::opened(3, Mode::Tunnel),
+            sample::begin(5),
+            ours,
+            // A client that came and went without a word.
+            sample::closed(4),
+        ]);
+        events.extend(close);
+        events
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_while_recording_is_what_the_journal_tells() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("one");
+        let folder = create::create(&dir, false).unwrap();
+        let (recorder, journal) =
+            Journal::start(folder, Clock::start(), Durability::Process, true).unwrap();
+        for event in events() {
+            recorder.note(Timestamp::default(), &event);
+        }
+        let counted = recorder.totals();
+        drop(recorder);
+        journal.run().await;
+        let recording = Recording::open(&dir).unwrap();
+        assert_eq!(totals(recording.table()), counted);
+        let expected = Totals {
+            exchanges: 5,
+            aborted: 2,
+            made_by_modtape: 1,
+            connections: 3,
+            tunnels: 2,
+            body_bytes: 80_062,
+            tunnel_bytes: 300,
+            gaps: 1,
+        };
+        assert_eq!(counted, expected);
     }
 }

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod manifest;
 pub mod reader;
 pub mod recorder;
+pub mod replaced;
 pub mod rows;
 #[cfg(any(test, fuzzing))]
 mod sample;

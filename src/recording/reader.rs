@@ -191,7 +191,7 @@ impl Recording {
         let another = |span| ReadError::Another { span, id: row.id };
         let record = self.record(row.begin)?;
         let begin = match record.event {
-            Event::Begin(begin) if row.began_as(&begin) => begin,
+            Event::Begin(begin) if row.began_as(record.t_us, &begin) => begin,
             _ => return Err(another(row.begin)),
         };
         let outcome = match row.end {

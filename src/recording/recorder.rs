@@ -220,10 +220,7 @@ impl Recorder {
                 add(&counts.tunnels, (opened.mode == Mode::Tunnel).into());
             }
             Event::Connection(Connection::Closed(closed)) if closed.tunnel => {
-                add(
-                    &counts.tunnel_bytes,
-                    closed.from_client_bytes + closed.to_client_bytes,
-                );
+                add(&counts.tunnel_bytes, closed.bytes());
             }
             Event::Gap(_) => {
                 add(&counts.gaps, 1);

@@ -62,9 +62,9 @@ impl Row {
         Timestamp::from_micros(self.started.as_micros().saturating_add(us))
     }
 
-    /// Whether `begin` is the record that this row tells of.
-    pub(super) fn began_as(&self, begin: &Begin) -> bool {
-        (self.id, self.connection) == (begin.id, begin.connection)
+    /// Whether `begin`, of this time, is the record that this row tells of.
+    pub(super) fn began_as(&self, at: Timestamp, begin: &Begin) -> bool {
+        (self.id, self.connection, self.started) == (begin.id, begin.connection, at)
             && (&self.method, &self.url) == (&begin.method, &begin.url)
     }
 
@@ -73,13 +73,16 @@ impl Row {
         let body = end.body.as_ref();
         self.state == RowState::Ended
             && (self.id, self.status, self.made_by) == (end.id, Some(end.status), Some(end.made_by))
+            && (self.phases, self.own_us) == (end.phases_us, end.own_us)
             && self.bytes == body.map_or(0, |body| body.bytes)
             && self.body == body.map(|body| body.sha256)
     }
 
     /// Whether `abort` is the record that this row tells of.
     pub(super) fn stopped_as(&self, abort: &Abort) -> bool {
-        self.state == RowState::Aborted && (self.id, self.status) == (abort.id, abort.status)
+        self.state == RowState::Aborted
+            && (self.id, self.status) == (abort.id, abort.status)
+            && (self.phases, self.bytes) == (abort.phases_us, abort.body_bytes)
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod disk;
 mod endings;
+mod hars;
+mod kept;
 
 use std::fs;
 use std::net::TcpListener;
@@ -114,6 +116,11 @@ fn a_recording_is_replaced_only_when_asked_to() {
         &["recordings/one exists already", "help: ", "--force"],
     );
     assert_eq!(fs::read(&manifest).expect("there is a manifest"), before);
+    // What is advised can be pasted.
+    let odd = ["record", "-o", "o d'd", "--", "true"];
+    modtape(&sandbox, &odd).expect_success();
+    let told = r"`modtape ls 'recordings/o d'\''d'`";
+    fails(&sandbox, &odd, 125, &[told]);
     modtape(&sandbox, &["record", "--force", "-o", "one", "--", "true"]).expect_success();
     assert_ne!(fs::read(&manifest).expect("there is a manifest"), before);
 }

@@ -183,6 +183,29 @@ fn unset_leaves_a_shell_as_it_was_although_the_recorder_has_ended() {
 }
 
 #[test]
+fn unset_leaves_what_is_the_users_where_nobody_kept_it() {
+    let sandbox = Sandbox::new();
+    let unset = |command: &mut std::process::Command| {
+        command.env("HTTPS_PROXY", "http://corp:8080");
+        command.env("NO_PROXY", "localhost,127.0.0.1,::1");
+    };
+    let mut alone = sandbox.modtape(["env", "--unset"]);
+    unset(&mut alone);
+    let alone = run(alone, LIMIT).expect_success().stdout;
+    let own = "unset MODTAPE_NAME\nunset MODTAPE_PID\nunset MODTAPE_SAVED\n";
+    assert_eq!(alone, own);
+    // Below a recorder, where no shell has evaluated anything: what it set goes.
+    let line = r#"export SSL_CERT_FILE=/etc/corp.pem; "$MODTAPE" env --unset"#;
+    let mut wrapped = sandbox.modtape(["record", "-o", "one", "--", "sh", "-c", line]);
+    wrapped.env("MODTAPE", tested());
+    unset(&mut wrapped);
+    let wrapped = run(wrapped, LIMIT).expect_success().stdout;
+    assert!(wrapped.contains("unset HTTPS_PROXY\n"), "{wrapped}");
+    assert!(wrapped.contains("unset CURL_CA_BUNDLE\n"), "{wrapped}");
+    assert!(!wrapped.contains("SSL_CERT_FILE"), "{wrapped}");
+}
+
+#[test]
 fn the_root_is_shown_with_what_it_can_vouch_for() {
     let sandbox = Sandbox::new();
     let recorder = recorder(&sandbox, &origin(), "one");

@@ -1,5 +1,6 @@
 //! The commands that only read, run as a user runs them, on recordings made by the real writer.
 
+mod odd;
 mod sample;
 
 use std::fs;

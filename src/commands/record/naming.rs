@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::super::advice::Advise as _;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;
 use crate::recording::folder;
@@ -26,6 +27,11 @@ impl Naming {
             Some(output) => {
                 let text = output.to_string_lossy();
                 if folder::is_path(&text) {
+                    // Such as `.`: it stands below no other name, so nothing can be put in its place.
+                    let help = "name a folder that is to be made, such as ./recording";
+                    let named = output.file_name();
+                    let named = named.with_context(|| format!("-o {text} is no name of a folder"));
+                    named.help(help)?;
                     output.clone()
                 } else {
                     folder::check_name(&text).with_context(|| format!("-o {text}"))?;

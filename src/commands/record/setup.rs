@@ -1,7 +1,6 @@
 //! From flags and settings to what the session runs with, and to what the manifest says of it.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -9,6 +8,7 @@ use anyhow::Context as _;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::super::files::probe;
 use super::super::session::Session;
 use crate::child;
 use crate::cli::RecordArgs;
@@ -130,7 +130,7 @@ pub(super) fn reach(session: &Session, overrides: &Overrides) -> Reach {
     })
 }
 
-/// Where the HAR goes; the file is made now, so that a bad path fails before a long run.
+/// Where the HAR goes; a file is made now, so that a bad path fails before a long run.
 pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<PathBuf>> {
     if args.no_har {
         return Ok(None);
@@ -138,8 +138,7 @@ pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<P
     let Some(Some(path)) = &args.har else {
         return Ok(Some(dir.join(HAR)));
     };
-    let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened.with_context(|| format!("cannot write {}", path.display()))?;
+    probe(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Some(path.clone()))
 }
 

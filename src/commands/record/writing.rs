@@ -1,21 +1,25 @@
 //! A recording from its first line to its last word: begun, closed, projected, told.
 
 use std::fs;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
 use super::super::advice::Advise as _;
+use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
 use super::super::{Failure, har, summary};
 use super::{Naming, setup};
+use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
+use crate::diagnose::again::shell_word;
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::recording::format::{Close, Event, JOURNAL, Manifest, State, Totals};
+use crate::recording::replaced::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
 use crate::replay;
 
@@ -37,6 +41,10 @@ struct Kept {
     durability: Durability,
     manifest: Manifest,
     har: Option<PathBuf>,
+    /// The user's module cache, as the go command has it.
+    cache: String,
+    /// The recording that this one replaces, until it is known that there is one.
+    replaced: Option<Replaced>,
 }
 
 impl Writing {
@@ -54,41 +62,40 @@ impl Writing {
     ) -> anyhow::Result<Self> {
         // Before the folder is made: who cannot write where asked leaves nothing behind.
         setup::har_file(args, &naming.dir)?;
-        let made = loop {
+        let mut made = loop {
             match (create::create(&naming.dir, naming.replace), naming.next()) {
                 (Err(create::CreateError::Exists(_)), Some(next)) => naming.dir = next,
                 (made, _) => break explain(made, &naming)?,
             }
         };
-        let har = setup::har_file(args, &naming.dir)?;
-        let durability = match args.durability {
-            cli::Durability::Process => Durability::Process,
-            cli::Durability::Group => Durability::Group,
-            cli::Durability::Strict => Durability::Strict,
-        };
-        let keep = args.bodies == cli::KeepBodies::All;
-        let (recorder, journal) = Journal::start(made, session.clock, durability, keep)?;
-        let recorder = match args.require_complete {
-            true => recorder.requiring_all(),
-            false => recorder,
-        };
-        let mut owner = JoinSet::new();
-        owner.spawn(journal.run());
-        write_manifest(&naming.dir, &manifest, durability)
-            .with_context(|| format!("cannot write {}", naming.dir.display()))?;
-        let open = setup::open_event(&manifest, session.clock);
-        recorder.note(Timestamp::default(), &open);
-        Ok(Self {
-            recorder,
-            owner,
-            clock: session.clock,
-            kept: Kept {
-                naming,
-                durability,
-                manifest,
-                har,
+        let mut kept = Kept {
+            replaced: made.replaced.take(),
+            naming,
+            durability: match args.durability {
+                cli::Durability::Process => Durability::Process,
+                cli::Durability::Group => Durability::Group,
+                cli::Durability::Strict => Durability::Strict,
             },
-        })
+            manifest,
+            har: None,
+            cache: session.go.get("GOMODCACHE").to_owned(),
+        };
+        match kept.start(args, session.clock, made) {
+            Ok((recorder, journal)) => {
+                let mut owner = JoinSet::new();
+                owner.spawn(journal.run());
+                Ok(Self {
+                    recorder,
+                    owner,
+                    clock: session.clock,
+                    kept,
+                })
+            }
+            Err(error) => {
+                kept.undo();
+                Err(error)
+            }
+        }
     }
 
     /// Closes the journal, makes the projections, and tells; the exit code that is passed on.
@@ -119,15 +126,17 @@ impl Writing {
             Ok(outcome) => outcome,
             Err(error) => {
                 // Nothing ran, so there is nothing to keep.
-                if kept.manifest.totals == Totals::default() {
-                    let _ = fs::remove_dir_all(&kept.naming.dir);
+                if kept.replaced.is_some() || kept.manifest.totals == Totals::default() {
+                    kept.undo();
                 }
                 return Err(error);
             }
         };
+        // Before anything else is written: the disk may be small.
+        kept.settle(global);
         kept.manifest.state = State::Closed;
         kept.manifest.wall_us = outcome.wall_us;
-        failure = match kept.project(args, global, failure.as_deref()) {
+        failure = match kept.project(args, global, (&outcome, failure.as_deref())) {
             Ok(damage) => failure.or(damage),
             Err(error) => {
                 failure.or_else(|| Some(format!("cannot close the recording: {error:#}")))
@@ -159,13 +168,54 @@ impl Writing {
 }
 
 impl Kept {
+    /// The journal with its first line, and the first manifest.
+    fn start(
+        &mut self,
+        args: &RecordArgs,
+        clock: Clock,
+        made: create::Folder,
+    ) -> anyhow::Result<(Recorder, Journal)> {
+        let dir = &self.naming.dir;
+        self.har = setup::har_file(args, dir)?;
+        let keep = args.bodies == cli::KeepBodies::All;
+        let (recorder, journal) = Journal::start(made, clock, self.durability, keep)?;
+        let recorder = match args.require_complete {
+            true => recorder.requiring_all(),
+            false => recorder,
+        };
+        write_manifest(dir, &self.manifest, self.durability)
+            .with_context(|| format!("cannot write {}", dir.display()))?;
+        let open = setup::open_event(&self.manifest, clock);
+        recorder.note(Timestamp::default(), &open);
+        Ok((recorder, journal))
+    }
+
+    /// Leaves no trace of a recording of nothing: what it was to replace stands in its place again.
+    fn undo(self) {
+        let _ = fs::remove_dir_all(&self.naming.dir);
+        drop(self.replaced);
+    }
+
+    /// There is a recording: what it replaces goes.
+    fn settle(&mut self, global: &Global) {
+        if let Some(replaced) = self.replaced.take()
+            && let Err(error) = replaced.remove()
+        {
+            let error = anyhow::Error::new(error);
+            warn(
+                global,
+                format!("cannot remove what was replaced: {error:#}"),
+            );
+        }
+    }
+
     /// Makes what is made from the closed journal: the index, and what the manifest says of replays.
     /// Tells if what was written is not what is read back.
     fn project(
         &mut self,
         args: &RecordArgs,
         global: &Global,
-        failure: Option<&str>,
+        (outcome, failure): (&Outcome, Option<&str>),
     ) -> anyhow::Result<Option<String>> {
         let dir = &self.naming.dir;
         // First with what is known without reading: then the recording is closed, whatever follows.
@@ -189,6 +239,11 @@ impl Kept {
             gaps: recording.gaps(),
             bodies_kept: args.bodies == cli::KeepBodies::All,
             failure: failure.or(damage.as_deref()),
+            cut_short: outcome.interruption.map(|what| match what {
+                Interruption::Interrupt => "Ctrl-C",
+                Interruption::Terminate => "a signal",
+                Interruption::Timeout => "--timeout",
+            }),
         });
         write_manifest(dir, &self.manifest, self.durability)?;
         if let Err(error) = index::rebuild(dir) {
@@ -209,18 +264,24 @@ impl Kept {
         if let Some(path) = &self.har
             && let Err(error) = write_har(recording, path, args.har_bodies)
         {
-            let path = path.display();
-            warn(global, format!("cannot write {path}: {error:#}"));
+            warn(global, format!("{error:#}"));
         }
         let told = summary::Recorded {
             recording,
             manifest: &self.manifest,
             outcome,
             failure,
+            cache: &self.cache,
             was_cold: args.cold,
             has_vendor: has_vendor(),
         };
-        say(global, summary::recorded(&told, Look::of_stderr(global)));
+        if global.quiet {
+            for loss in summary::losses(&told) {
+                warn(global, loss);
+            }
+        } else {
+            say(global, summary::recorded(&told, Look::of_stderr(global)));
+        }
     }
 }
 
@@ -240,13 +301,10 @@ fn has_vendor() -> bool {
 }
 
 fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow::Result<()> {
-    create::replace_file(path, |file| {
-        let out = BufWriter::with_capacity(64 * 1024, file);
-        let written = har::write_har(recording, out, bodies.into());
-        written.map_err(io::Error::other)?;
+    write_file_at_once(path, |file| {
+        har::write_har(recording, file, bodies.into())?;
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 fn explain(
@@ -254,7 +312,8 @@ fn explain(
     naming: &Naming,
 ) -> anyhow::Result<create::Folder> {
     use create::CreateError::{Exists, Foreign};
-    let dir = naming.dir.display();
+    let dir = naming.dir.to_string_lossy();
+    let dir = shell_word(&dir);
     let replaceable = naming.dir.join(JOURNAL).is_file();
     let help = match &made {
         Err(Exists(_)) if replaceable => {

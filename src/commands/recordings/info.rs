@@ -114,7 +114,7 @@ impl Info {
             wall_us,
             runs: recording.runs().len(),
             totals,
-            replayable: manifest.replayable,
+            replayable: since_damaged(recording, manifest.replayable),
             hosts: hosts(recording),
             intercepted: manifest.intercepted,
             intercept_all: manifest.intercept_all,
@@ -238,6 +238,18 @@ impl Info {
                 size(tunnel_bytes)
             ),
         }
+    }
+}
+
+/// What was said of replays at close holds no longer where the journal was altered since.
+fn since_damaged(recording: &Recording, told: Replayable) -> Replayable {
+    let is_whole = recording.damage().is_empty() && recording.torn_tail().is_none();
+    if is_whole || !told.complete {
+        return told;
+    }
+    Replayable {
+        complete: false,
+        reasons: vec!["was complete when closed; damaged since".into()],
     }
 }
 

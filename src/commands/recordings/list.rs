@@ -34,7 +34,8 @@ struct Line {
     body_bytes: u64,
     /// The wrapped command's exit code.
     exit_code: Option<i32>,
-    /// Whether a replay will find all it needs.
+    /// Whether a replay will find all it needs, as far as that is known without reading a closed
+    /// recording's journal.
     replayable: bool,
 }
 
@@ -86,6 +87,7 @@ impl Line {
             .manifest
             .as_ref()
             .filter(|manifest| manifest.state != State::Open);
+        let mut is_whole = true;
         let (manifest, (totals, wall_us)) = if let Some(manifest) = closed {
             line.status = match manifest.state {
                 State::Sealed => "sealed",
@@ -94,6 +96,7 @@ impl Line {
             (manifest.clone(), (manifest.totals, manifest.wall_us))
         } else if let Ok(recording) = Recording::open(&entry.path) {
             line.status = status_word(recording.status());
+            is_whole = recording.damage().is_empty() && recording.torn_tail().is_none();
             (recording.manifest().clone(), totals(&recording))
         } else {
             return line;
@@ -104,7 +107,7 @@ impl Line {
         line.exchanges = totals.exchanges;
         line.body_bytes = totals.body_bytes;
         line.exit_code = manifest.exit_code;
-        line.replayable = manifest.replayable.complete;
+        line.replayable = manifest.replayable.complete && is_whole;
         line
     }
 }

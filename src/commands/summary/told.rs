@@ -1,9 +1,9 @@
 //! From the end of a session to what is said of it.
 
 use super::super::session::Outcome;
-use super::super::terminal::{Look, Paint};
+use super::super::terminal::Look;
 use super::super::words::count;
-use super::{Summary, render, text_of};
+use super::{Summary, render};
 use crate::diagnose::empty::{Facts, why_empty};
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::{Tally, modules};
@@ -11,7 +11,6 @@ use crate::gomod::Base;
 use crate::proxy::Live;
 use crate::recording::Recording;
 use crate::recording::format::Manifest;
-use crate::recording::reader::Status;
 
 /// A recording that was just closed.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +23,8 @@ pub(in crate::commands) struct Recorded<'a> {
     pub(in crate::commands) outcome: &'a Outcome,
     /// What could not be written, if anything.
     pub(in crate::commands) failure: Option<&'a str>,
+    /// The user's module cache, as far as it is known; else empty.
+    pub(in crate::commands) cache: &'a str,
     /// Whether the command was given an empty module cache.
     pub(in crate::commands) was_cold: bool,
     /// Whether the main module has `vendor/modules.txt`.
@@ -41,6 +42,7 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
     let (rows, connections) = (recording.rows(), &recording.table().connections);
     let facts = Facts {
         command: &manifest.command,
+        cache: told.cache,
         was_cold: told.was_cold,
         has_vendor: told.has_vendor,
         connections,
@@ -66,8 +68,16 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
     render(&summary, look)
 }
 
-/// What is said before a replay, without the last line feed: what it is made of, and what is wrong
-/// with that.
+/// What of a recorder's last words is said to who wants to hear of nothing but errors.
+pub(in crate::commands) fn losses(told: &Recorded<'_>) -> Vec<String> {
+    let recording = told.recording;
+    let tally = Tally::of(recording.rows(), &recording.table().connections);
+    let incomplete = super::incomplete(told.failure, recording.gaps());
+    let incomplete = incomplete.map(|what| format!("the recording is incomplete: {what}"));
+    incomplete.chain(super::distrusted(&tally)).collect()
+}
+
+/// What is said before a replay, without the last line feed: what it is made of.
 pub(in crate::commands) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> String {
     let manifest = recording.manifest();
     let name = recording.name();
@@ -81,27 +91,7 @@ pub(in crate::commands) fn replaying(recording: &Recording, bases: &[Base], look
     };
     let facts = format!("({modules}, recorded {date}{by})");
     let line = format!("modtape: replaying {name} {facts}; nothing is forwarded");
-    let mut lines = vec![look.plain(&line).into_owned()];
-    if let Some(wrong) = wrong(recording) {
-        let mark = look.paint(Paint::Yellow, "!");
-        lines.push(format!(
-            "{mark} the recording is {wrong}: a replay may miss something"
-        ));
-    }
-    text_of(&lines)
-}
-
-/// What a replay might suffer from.
-fn wrong(recording: &Recording) -> Option<&'static str> {
-    let is_torn = recording.torn_tail().is_some();
-    match recording.status() {
-        Status::Recording => Some("still being written"),
-        _ if !recording.damage().is_empty() => Some("damaged"),
-        Status::Unfinished => Some("unfinished"),
-        _ if is_torn => Some("damaged"),
-        _ if !recording.gaps().is_empty() => Some("incomplete"),
-        Status::Closed | Status::Sealed => None,
-    }
+    look.plain(&line).into_owned()
 }
 
 /// The status line, or nothing while nothing is in flight: the terminal is the command's then.

@@ -139,3 +139,16 @@ fn a_disk_that_fills_up_with_small_answers_closes_the_recording_all_the_same() {
     assert!(listed.stderr.contains(told), "{}", listed.stderr);
     assert!(listed.stderr.contains("No space left"), "{}", listed.stderr);
 }
+
+#[test]
+fn who_wants_to_hear_of_errors_only_hears_of_a_full_disk() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = Disk::mount(&sandbox.join("disk")) else {
+        return;
+    };
+    let output = record(&sandbox, &origin(), &disk, &["--quiet"]);
+    assert_eq!(output.status.code(), Some(7), "{}", output.stderr);
+    let told = "warning: the recording is incomplete: ";
+    assert!(output.stderr.starts_with(told), "{}", output.stderr);
+    assert!(output.stderr.contains("No space left"), "{}", output.stderr);
+}

@@ -81,6 +81,17 @@ fn without_a_go_command_the_defaults_are_taken_and_said() {
 }
 
 #[test]
+fn a_module_cache_that_may_have_had_all_is_named() {
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    let go = go.to_str().expect("paths of tests are text");
+    let output = modtape(&sandbox, &["record", "--", go, "version"]).expect_success();
+    let cache = sandbox.join("modcache");
+    let told = format!("the module cache ({}) most likely had all", cache.display());
+    assert!(output.stderr.contains(&told), "{}", output.stderr);
+}
+
+#[test]
 fn streams_that_take_nothing_change_no_exit_code_and_cause_no_panic() {
     let sandbox = Sandbox::new();
     for (script, code) in [
@@ -111,4 +122,44 @@ fn streams_that_take_nothing_change_no_exit_code_and_cause_no_panic() {
             output.stderr
         );
     }
+}
+
+#[test]
+fn a_timeout_beyond_all_time_is_none() {
+    let sandbox = Sandbox::new();
+    let record = ["record", "--timeout", "9999999999999999999s"];
+    let command = [&record[..], &["--", "sh", "-c", "exit 5"]].concat();
+    let output = modtape(&sandbox, &command);
+    assert_eq!(output.status.code(), Some(5), "{}", output.stderr);
+}
+
+#[test]
+fn a_recording_of_a_command_that_was_ended_promises_no_replay() {
+    let sandbox = Sandbox::new();
+    let record = ["record", "-o", "one", "--cold", "--timeout", "100ms"];
+    let command = [&record[..], &["--", "sleep", "60"]].concat();
+    let output = modtape(&sandbox, &command);
+    assert_eq!(output.status.code(), Some(124), "{}", output.stderr);
+    let info = modtape(&sandbox, &["recordings", "info", "one"]).expect_success();
+    let told = "--timeout ended the command";
+    assert!(info.stdout.contains(told), "{}", info.stdout);
+}
+
+#[test]
+fn a_recording_without_what_could_not_be_reached_promises_no_replay() {
+    // Bound, but nobody listens: whoever connects is refused.
+    let closed = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any = ([127, 0, 0, 1], 0).into();
+    closed.bind(any).expect("loopback has a port");
+    let port = closed.local_addr().expect("it is bound").port();
+    let sandbox = Sandbox::new();
+    let fetch = r#""$MODTAPE" fetch https://proxy.golang.org/m/@v/list; exit 0"#;
+    let nowhere = format!("::127.0.0.1:{port}");
+    let mut record = sandbox.modtape(["record", "-o", "one", "--cold"]);
+    record.args(["--connect-to", &nowhere, "--", "sh", "-c", fetch]);
+    record.env("MODTAPE", tested());
+    run(record, LIMIT).expect_success();
+    let info = modtape(&sandbox, &["recordings", "info", "one"]).expect_success();
+    let told = "nothing was asked of proxy.golang.org: cannot connect to";
+    assert!(info.stdout.contains(told), "{}", info.stdout);
 }
