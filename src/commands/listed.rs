@@ -2,13 +2,15 @@
 //!
 //! Pure. The fields of [`Listed`] are those of `ls --json` and `show --json`: names and units stay.
 
-use serde::Serialize;
+use std::collections::BTreeSet;
+
+use serde::{Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Digest, ExchangeId, MadeBy, Timings};
 use crate::gomod::{Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
-use crate::recording::Row;
-use crate::recording::format::Manifest;
+use crate::filter::{Fate, Subject};
+use crate::recording::{Recording, Row};
 use crate::recording::reader::RowState;
 
 /// What a list tells of an exchange.
@@ -38,6 +40,9 @@ pub(super) struct Listed<'a> {
     pub(super) state: RowState,
     /// Who wrote the response, if it is whole: `origin` or `modtape`.
     pub(super) made_by: Option<MadeBy>,
+    /// What came of it: `ok`, `probe`, `fallthrough`, `error`, `modtape`, `aborted`, `in-flight`.
+    #[serde(serialize_with = "by_name")]
+    pub(super) outcome: Fate,
     /// When it started, since its run was opened.
     pub(super) started_us: Timestamp,
     /// The phases that happened.
@@ -58,27 +63,102 @@ pub(super) struct Listed<'a> {
     pub(super) next: Option<String>,
 }
 
-/// What the settings of a recording say about its URLs.
+impl Listed<'_> {
+    /// What a filter asks about.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject {
+            id: self.id,
+            connection: self.connection,
+            method: self.method,
+            url: self.url,
+            host: &self.host,
+            kind: self.kind,
+            module: self.module.as_deref(),
+            version: self.version.as_deref(),
+            what: &self.what,
+            status: self.status,
+            fate: self.outcome,
+            phases: &self.phases_us,
+            bytes: self.body_bytes,
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's serialize_with gives a reference"
+)]
+fn by_name<S: Serializer>(fate: &Fate, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(fate.name())
+}
+
+/// What the settings of a recording say about its URLs, and its answers about each other.
 pub(super) struct Meaning {
     bases: Vec<Base>,
     goproxy: GoProxy,
+    /// Modules that something was found of.
+    found: BTreeSet<String>,
 }
 
 impl Meaning {
-    /// Takes the settings that a recording was made with.
-    pub(super) fn of(manifest: &Manifest) -> Self {
-        let goproxy = manifest.go_env.get("GOPROXY").map_or("", String::as_str);
-        Self {
-            bases: crate::replay::bases(&manifest.go_env),
+    /// Takes the settings that a recording was made with, and the modules that it has.
+    pub(super) fn of(recording: &Recording) -> Self {
+        let go_env = &recording.manifest().go_env;
+        let goproxy = go_env.get("GOPROXY").map_or("", String::as_str);
+        let mut meaning = Self {
+            bases: crate::replay::bases(go_env),
             goproxy: GoProxy::parse(goproxy),
+            found: BTreeSet::new(),
+        };
+        let rows = recording.rows().iter();
+        let answered = rows.filter(|row| row.status.is_some_and(|status| status < 300));
+        let routes = answered.map(|row| Route::of(&row.url, &meaning.bases));
+        let asked = routes.filter(|route| asks_each_entry(route.kind));
+        meaning.found = asked.filter_map(|route| route.module).collect();
+        meaning
+    }
+
+    /// What came of an exchange.
+    fn fate(&self, row: &Row, route: &Route, goes_on: bool) -> Fate {
+        let is_gone = matches!(row.status, Some(404 | 410));
+        match (row.state, row.made_by) {
+            (RowState::InFlight, _) => Fate::InFlight,
+            (RowState::Aborted, _) => Fate::Aborted,
+            (RowState::Ended, Some(MadeBy::Modtape)) => Fate::Modtape,
+            _ if row.status.is_none_or(|status| status < 400) => Fate::Ok,
+            _ if is_gone && self.is_probe(route) => Fate::Probe,
+            _ if goes_on => Fate::Fallthrough,
+            _ => Fate::Error,
         }
+    }
+
+    /// Whether a path was only tried: the go command asks for each path above a package's, and the
+    /// module turned out to be another one.
+    fn is_probe(&self, route: &Route) -> bool {
+        let Some(tried) = route.module.as_deref().filter(|_| asks_each_entry(route.kind)) else {
+            return false;
+        };
+        if self.found.contains(tried) {
+            return false;
+        }
+        let below = format!("{tried}/");
+        let first = self.found.range(below.clone()..).next();
+        first.is_some_and(|module| module.starts_with(&below))
+            || tried
+                .match_indices('/')
+                .any(|(at, _)| self.found.contains(&tried[..at]))
     }
 
     /// What a list tells of `row`.
     pub(super) fn list<'a>(&self, row: &'a Row) -> Listed<'a> {
         let route = Route::of(&row.url, &self.bases);
         let location = Location::of(&row.url);
+        let next = row
+            .status
+            .filter(|_| row.state == RowState::Ended && asks_each_entry(route.kind))
+            .and_then(|status| self.next(&location, status));
         Listed {
+            outcome: self.fate(row, &route, next.is_some()),
             id: row.id,
             run: row.run,
             connection: row.connection,
@@ -97,10 +177,7 @@ impl Meaning {
             own_us: row.own_us,
             body_bytes: row.bytes,
             body_sha256: row.body,
-            next: row
-                .status
-                .filter(|_| row.state == RowState::Ended && asks_each_entry(route.kind))
-                .and_then(|status| self.next(&location, status)),
+            next,
             host: location.host,
         }
     }

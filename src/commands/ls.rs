@@ -36,7 +36,7 @@ struct List<'a> {
 
 impl<'a> List<'a> {
     fn new(recording: &'a Recording, sort: SortKey, top: Option<usize>) -> Self {
-        let meaning = Meaning::of(recording.manifest());
+        let meaning = Meaning::of(recording);
         let rows = recording.rows();
         let mut listed: Vec<_> = rows.iter().map(|row| meaning.list(row)).collect();
         let total_us = sum(&listed);

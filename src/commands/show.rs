@@ -97,7 +97,7 @@ impl<'a> Shown<'a> {
         let connection = recording.connection_in(row.run, row.connection);
         Ok(Self {
             recording,
-            listed: Meaning::of(recording.manifest()).list(row),
+            listed: Meaning::of(recording).list(row),
             traceparent: format!("00-{trace}-{}-01", exchange.begin.span),
             started: run.and_then(|open| wall(&open.wall, row.started.as_micros())),
             opened: connection.and_then(|connection| connection.dial_of(&row.url, row.until())),
