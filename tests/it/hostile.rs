@@ -2,7 +2,7 @@
 //! bounded memory, with an exit code that is documented, touch nothing, and show nothing that a
 //! terminal obeys.
 
-mod craft;
+pub mod craft;
 mod journals;
 mod judge;
 mod texts;
