@@ -1,7 +1,7 @@
 //! A recording as the exchanges of a HAR: read one by one, with the bodies that are wanted.
 //!
 //! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
-//! Never keeps more than one exchange in memory, nor a body of more than 64 KiB.
+//! Never keeps more than one exchange in memory, nor a body of more than 8 MiB.
 
 use std::io::{self, BufWriter, Read as _, Write};
 

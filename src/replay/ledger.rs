@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::what;
+use crate::gomod::Base;
+
 /// How many different misses are kept: many more than anybody is shown.
 const DISTINCT: usize = 1_000;
 
@@ -111,14 +114,16 @@ impl Ledger {
 pub struct Account {
     pub(super) ledger: Arc<Ledger>,
     pub(super) method: String,
-    pub(super) what: String,
+    pub(super) url: String,
+    pub(super) bases: Arc<[Base]>,
 }
 
 impl Account {
     /// The answer broke off, since what is recorded cannot be given whole.
     pub(super) fn broke_off(self, why: String) {
         self.ledger.hits.fetch_sub(1, Ordering::Relaxed);
-        self.ledger.missed(&self.method, self.what, Some(why));
+        let what = what(&self.url, &self.bases);
+        self.ledger.missed(&self.method, what, Some(why));
     }
 }
 

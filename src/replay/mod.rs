@@ -37,7 +37,7 @@ use ledger::Ledger;
 pub struct Replay {
     recording: Recording,
     index: Index,
-    bases: Vec<Base>,
+    bases: Arc<[Base]>,
     /// The command that would record what is missing.
     recorder: String,
     // A std Mutex: held while an answer is chosen, never across an await.
@@ -80,7 +80,7 @@ pub fn bases(go_env: &std::collections::BTreeMap<String, String>) -> Vec<Base> {
 impl Replay {
     /// Indexes a recording. `recorder` is the command line that a miss advises.
     pub fn new(recording: Recording, recorder: String) -> Self {
-        let bases = bases(&recording.manifest().go_env);
+        let bases = Arc::from(bases(&recording.manifest().go_env));
         Self {
             index: Index::new(recording.rows(), &bases, &redirected(&recording)),
             recording,
@@ -180,19 +180,15 @@ impl Replay {
         Account {
             ledger: Arc::clone(&self.ledger),
             method: begin.method.clone(),
-            what: self.what(&begin.url),
+            url: begin.url.clone(),
+            bases: Arc::clone(&self.bases),
         }
     }
 
     /// What is there and cannot be given counts as missing.
     fn damaged(&self, method: &str, url: &str, error: &dyn std::error::Error) {
-        let what = self.what(url);
+        let what = what(url, &self.bases);
         self.ledger.missed(method, what, Some(error.to_string()));
-    }
-
-    /// What a URL asks for, in words and without secrets.
-    fn what(&self, url: &str) -> String {
-        Route::of(&without_secrets(url), &self.bases).what()
     }
 
     fn exact(&self, method: &str, url: &str, conditions: &Conditions) -> Found<'_> {
@@ -275,7 +271,7 @@ impl Replay {
     }
 
     fn miss(&self, method: &str, url: &str) -> String {
-        let what = self.what(url);
+        let what = what(url, &self.bases);
         let name = self.recording.name();
         let key = index::exact_key(method, url);
         let instead = match self.index.odd.get(&key) {
@@ -317,6 +313,11 @@ fn redirected(recording: &Recording) -> BTreeSet<String> {
             Some(index::without_query(&location))
         })
         .collect()
+}
+
+/// What a URL asks for, in words and without secrets.
+fn what(url: &str, bases: &[Base]) -> String {
+    Route::of(&without_secrets(url), bases).what()
 }
 
 /// The URL without what redaction would hide, for comparing.
