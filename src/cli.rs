@@ -155,6 +155,12 @@ pub struct RecordArgs {
     /// Which bodies the HAR holds: small ones are up to 64 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub har_bodies: Bodies,
+    /// Write a packet capture for Wireshark, made when the recording closes
+    #[arg(long, value_name = "WHICH", default_value = "clear")]
+    pub pcap: Pcap,
+    /// Which bodies the capture shows whole: larger ones than 64 KiB are cut to 4 KiB
+    #[arg(long, value_name = "WHICH", default_value = "small")]
+    pub pcap_bodies: Bodies,
     /// Intercept these hosts too
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub intercept: Vec<String>,
@@ -272,6 +278,15 @@ pub enum Bodies {
     Small,
     /// None
     None,
+}
+
+/// Which packet captures are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pcap {
+    /// None
+    None,
+    /// The exchanges in clear text, each a TCP stream of its own
+    Clear,
 }
 
 /// `modtape env`

@@ -13,6 +13,9 @@ pub struct LsArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
     pub name: String,
+    /// Only what this takes, such as `host:goproxy.cn kind:zip time:>500ms -probe`
+    #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
+    pub filter: Option<String>,
     /// Order by
     #[arg(long, value_name = "KEY", default_value = "start")]
     pub sort: SortKey,
@@ -79,6 +82,9 @@ pub struct ExportArgs {
     /// Write to this file; `-` is stdout
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
+    /// Only what this takes, such as `host:goproxy.cn kind:zip time:>500ms -probe`
+    #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
+    pub filter: Option<String>,
     /// Which bodies a HAR holds: small ones are up to 64 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub har_bodies: Bodies,
@@ -97,6 +103,12 @@ pub enum ExportFormat {
     Har,
     /// A packet capture for Wireshark, in clear text: each exchange is a TCP stream of its own
     Pcapng,
+    /// A JSON object a line, as `show --json` has it
+    Ndjson,
+    /// A table for spreadsheets, a line an exchange; `'` before what they would take for a formula
+    Csv,
+    /// A script that asks the same again and compares statuses and digests
+    Curl,
 }
 
 /// `modtape recordings`

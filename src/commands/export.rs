@@ -4,32 +4,42 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::Failure;
 use super::files::write_file;
-use super::har::{self, Written};
+use super::har;
+use super::lines::{self, Style};
 use super::opened::open;
 use super::pcapng;
+use super::picked;
 use super::progress::Progress;
 use super::terminal::{plain, say, to_stdout, warn};
 use super::words::count;
+use super::written::{NAMED, Written};
 use crate::cli::{ExportArgs, ExportFormat, Global};
 use crate::recording::Recording;
 
 /// Writes the recording in the format that was asked for: a failure if some of it was left out
 /// since it cannot be read, though the rest is there.
-pub(super) fn run(args: &ExportArgs, global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let filter = picked::filter(args.filter.as_deref())?;
     let recording = open(&args.name, global)?;
+    let rows = picked::rows(&recording, &filter);
+    let picked = (&recording, &rows[..]);
     let export = |out: &mut dyn Write| {
-        let mut progress = Progress::new("exchange", recording.rows().len(), global);
+        let mut progress = Progress::new("exchange", rows.len(), global);
         let step = |number| progress.step(number);
         match args.format {
-            ExportFormat::Har => har::write(&recording, out, args.har_bodies.into(), step),
+            ExportFormat::Har => har::write(picked, out, args.har_bodies.into(), step),
             ExportFormat::Pcapng => {
                 let form = pcapng::Form {
                     bodies: args.pcap_bodies.into(),
                     has_checksums: args.pcap_checksums,
                 };
-                pcapng::write(&recording, out, form, step)
+                pcapng::write(picked, out, form, step)
             }
+            ExportFormat::Ndjson => lines::write(picked, out, Style::Ndjson, step),
+            ExportFormat::Csv => lines::write(picked, out, Style::Csv, step),
+            ExportFormat::Curl => lines::write(picked, out, Style::Curl, step),
         }
     };
     let mut is_whole = true;
@@ -61,7 +71,7 @@ fn tell(written: &Written, recording: &Recording, global: &Global) {
     if written.unnamed > 0 {
         warn(global, format!("left out {} more", written.unnamed));
     }
-    for gap in recording.gaps().iter().take(har::NAMED) {
+    for gap in recording.gaps().iter().take(NAMED) {
         let text = format!("not recorded: {}: {}", gap.what, gap.why);
         warn(global, plain(&text));
     }

@@ -1,19 +1,17 @@
 //! A recording as the exchanges of a HAR: read one by one, with the bodies that are wanted.
 //!
 //! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
-//! Never keeps more than one exchange in memory.
+//! Never keeps more than one exchange in memory, nor a body of more than 8 MiB.
 
 use std::io::{self, BufWriter, Read as _, Write};
 
 use anyhow::Context as _;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+use super::written::{Written, error_text, opens};
 use crate::cli;
-use crate::exchange::{Body, Exchange, ExchangeId};
-use crate::export::har::{self, Bodies, Content, Item, Page, What};
+use crate::exchange::{Body, Exchange, ExchangeId, Fields, chain};
+use crate::export::har::{self, Bodies, Content, Item, Page, Stored, What};
 use crate::gomod::{Base, Kind, Route};
-use crate::recording::format::Open;
 use crate::recording::reader::BodyError;
 use crate::recording::{Recording, Row};
 
@@ -27,36 +25,13 @@ impl From<cli::Bodies> for Bodies {
     }
 }
 
-/// What became of an export.
-#[derive(Debug, Default)]
-pub(super) struct Written {
-    /// Exchanges written.
-    pub(super) entries: u64,
-    /// What is not in there though it should be, in words; the first [`NAMED`] of them.
-    pub(super) missing: Vec<String>,
-    /// How many more there are.
-    pub(super) unnamed: u64,
-}
-
-/// How much that is missing is named.
-pub(super) const NAMED: usize = 20;
-
 /// The latest start that an exchange of any real recording has: 285 years.
 const LATEST_US: u64 = 1 << 53;
 
-/// Writes `recording` as a HAR and returns how many entries it has.
-pub(super) fn write_har(
-    recording: &Recording,
-    out: impl Write,
-    bodies: Bodies,
-) -> anyhow::Result<u64> {
-    Ok(write(recording, out, bodies, |_| ())?.entries)
-}
-
-/// As [`write_har`]; tells what is missing, and calls `progress` with the number of exchanges
+/// Writes these exchanges of `recording` as a HAR. Calls `progress` with the number of exchanges
 /// before each one.
 pub(super) fn write(
-    recording: &Recording,
+    (recording, rows): (&Recording, &[&Row]),
     out: impl Write,
     bodies: Bodies,
     mut progress: impl FnMut(usize),
@@ -67,7 +42,7 @@ pub(super) fn write(
     let pages = opens.iter().map(|open| Page { manifest, open });
     let pages: Vec<_> = pages.collect();
     let bases = crate::replay::bases(&manifest.go_env);
-    let rows = recording.rows().iter().enumerate();
+    let rows = rows.iter().enumerate();
     let items = rows.filter_map(|(number, row)| {
         progress(number);
         item(recording, row, &bases, bodies, &mut written)
@@ -86,33 +61,6 @@ pub(super) fn what(route: Route) -> What {
         kind: (route.kind != Kind::Other).then(|| route.kind.to_string()),
         module: route.module,
         version: route.version,
-    }
-}
-
-/// The runs; where a damaged one does not say when it began, the manifest's word stands in.
-pub(super) fn opens(recording: &Recording, written: &mut Written) -> Vec<Open> {
-    let is_time = |wall: &str| OffsetDateTime::parse(wall, &Rfc3339).is_ok();
-    let mut opens = recording.runs().to_vec();
-    for (number, open) in (1_u64..).zip(&mut opens) {
-        if !is_time(&open.wall) {
-            let started = Some(&recording.manifest().started).filter(|wall| is_time(wall));
-            open.wall = started.cloned().unwrap_or_else(|| EPOCH.into());
-            let wall = &open.wall;
-            written.lacks(format!("when run {number} began (taken to be {wall})"));
-        }
-    }
-    opens
-}
-
-const EPOCH: &str = "1970-01-01T00:00:00Z";
-
-impl Written {
-    pub(super) fn lacks(&mut self, what: String) {
-        if self.missing.len() < NAMED {
-            self.missing.push(what);
-        } else {
-            self.unnamed += 1;
-        }
     }
 }
 
@@ -137,15 +85,18 @@ fn item(
         }
     };
     let connection = recording.connection_in(row.run, row.connection);
-    let mut load = |body| content(recording, id, body, bodies, written);
+    let mut load = |body, headers| content((recording, id), body, headers, bodies, written);
     Some(Item {
         run: usize::try_from(row.run).unwrap_or(usize::MAX),
         connection: connection
             .and_then(|connection| connection.dial_of(&row.url, row.until()))
             .cloned(),
         what: what(Route::of(&row.url, bases)),
-        request_body: load(end_body(&exchange, true)),
-        body: load(end_body(&exchange, false)),
+        request_body: load(end_body(&exchange, true), None),
+        body: load(
+            end_body(&exchange, false),
+            exchange.end().map(|end| &end.headers),
+        ),
         exchange,
     })
 }
@@ -160,10 +111,11 @@ fn end_body(exchange: &Exchange, of_request: bool) -> Option<&Body> {
     body.as_ref()
 }
 
+/// A body as far as it is wanted; `headers` are those of a response, which name its coding.
 fn content(
-    recording: &Recording,
-    id: ExchangeId,
+    (recording, id): (&Recording, ExchangeId),
     body: Option<&Body>,
+    headers: Option<&Fields>,
     bodies: Bodies,
     written: &mut Written,
 ) -> Content {
@@ -173,8 +125,13 @@ fn content(
     if let Some(content) = Content::without_file(body, bodies) {
         return content;
     }
-    match octets(recording, body) {
-        Ok(octets) => Content::Octets(octets),
+    let is_small = Bodies::Small.takes(body.bytes);
+    let content = match is_small {
+        true => octets(recording, body).map(Content::Octets),
+        false => stored(recording, body, headers).map(Content::Stored),
+    };
+    match content {
+        Ok(content) => content,
         Err(why) => {
             written.lacks(format!("a body of exchange {id}: {why}"));
             Content::Missing(why)
@@ -194,16 +151,12 @@ fn octets(recording: &Recording, body: &Body) -> Result<Vec<u8>, String> {
     }
 }
 
-pub(super) fn error_text(error: &io::Error) -> String {
-    match error.get_ref() {
-        Some(inner) => chain(inner),
-        None => error.to_string(),
-    }
-}
-
-/// An error and what lies below it, as one text.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let words: Vec<_> = causes.map(ToString::to_string).collect();
-    words.join(": ")
+/// A body that is read twice and never held, verified each time; or why not.
+fn stored(recording: &Recording, body: &Body, headers: Option<&Fields>) -> Result<Stored, String> {
+    let open = recording.body_opener(body);
+    let open = move || -> io::Result<Box<dyn io::Read>> {
+        let reader = open().map_err(io::Error::other)?;
+        Ok(Box::new(reader))
+    };
+    Stored::read(open, headers).map_err(|error| error_text(&error))
 }

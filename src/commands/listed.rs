@@ -8,10 +8,10 @@ use serde::{Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Digest, ExchangeId, MadeBy, Timings};
-use crate::gomod::{Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
 use crate::filter::{Fate, Subject};
-use crate::recording::{Recording, Row};
+use crate::gomod::{Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
 use crate::recording::reader::RowState;
+use crate::recording::{Recording, Row};
 
 /// What a list tells of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -135,7 +135,11 @@ impl Meaning {
     /// Whether a path was only tried: the go command asks for each path above a package's, and the
     /// module turned out to be another one.
     fn is_probe(&self, route: &Route) -> bool {
-        let Some(tried) = route.module.as_deref().filter(|_| asks_each_entry(route.kind)) else {
+        let Some(tried) = route
+            .module
+            .as_deref()
+            .filter(|_| asks_each_entry(route.kind))
+        else {
             return false;
         };
         if self.found.contains(tried) {
@@ -238,6 +242,7 @@ mod tests {
         let meaning = Meaning {
             bases: Vec::new(),
             goproxy: GoProxy::parse(goproxy),
+            found: BTreeSet::new(),
         };
         meaning.next(&Location::of(url), status)
     }
@@ -248,6 +253,7 @@ mod tests {
         let meaning = Meaning {
             bases: GoProxy::parse(proxies).bases(),
             goproxy: GoProxy::parse(proxies),
+            found: BTreeSet::new(),
         };
         for (path, state, expected) in [
             ("x.example/y/@v/list", RowState::Ended, Some("direct")),
@@ -268,24 +274,53 @@ mod tests {
             ("elsewhere", RowState::Ended, None),
         ] {
             let row = Row {
-                id: 1,
-                run: 0,
-                connection: 1,
-                started: Timestamp::default(),
-                phases: Timings::default(),
-                own_us: 0,
-                status: Some(404),
                 state,
-                made_by: Some(MadeBy::Origin),
-                bytes: 0,
-                method: "GET".into(),
-                url: format!("https://goproxy.corp/{path}"),
-                begin: Span { offset: 0, len: 0 },
-                end: None,
-                body: None,
+                ..gone(path)
             };
             let listed = meaning.list(&row);
             assert_eq!(listed.next.as_deref(), expected, "{path} {}", listed.kind);
+        }
+    }
+
+    #[test]
+    fn a_path_above_or_below_a_module_that_was_found_is_a_probe() {
+        let proxies = "https://goproxy.corp,direct";
+        let meaning = Meaning {
+            bases: GoProxy::parse(proxies).bases(),
+            goproxy: GoProxy::parse(proxies),
+            found: BTreeSet::from(["x.example/y".to_owned()]),
+        };
+        for (path, fate) in [
+            ("x.example/y/@v/list", Fate::Fallthrough),
+            ("x.example/@v/list", Fate::Probe),
+            ("x.example/y/z/@v/list", Fate::Probe),
+            ("x.example/yz/@v/list", Fate::Fallthrough),
+            ("elsewhere", Fate::Error),
+        ] {
+            let route = Route::of(&format!("https://goproxy.corp/{path}"), &meaning.bases);
+            let row = gone(path);
+            let goes_on = asks_each_entry(route.kind);
+            assert_eq!(meaning.fate(&row, &route, goes_on), fate, "{path}");
+        }
+    }
+
+    fn gone(path: &str) -> Row {
+        Row {
+            id: 1,
+            run: 0,
+            connection: 1,
+            started: Timestamp::default(),
+            phases: Timings::default(),
+            own_us: 0,
+            status: Some(404),
+            state: RowState::Ended,
+            made_by: Some(MadeBy::Origin),
+            bytes: 0,
+            method: "GET".into(),
+            url: format!("https://goproxy.corp/{path}"),
+            begin: Span { offset: 0, len: 0 },
+            end: None,
+            body: None,
         }
     }
 

@@ -4,21 +4,25 @@ use std::cmp::Reverse;
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::Failure;
 use super::json;
-use super::listed::{Listed, Meaning};
+use super::listed::Listed;
 use super::opened::open;
+use super::picked;
 use super::table::{Align, Cell, Table};
 use super::terminal::{Look, Paint, to_stdout};
 use super::words::{count, duration, since_start, size};
 use crate::cli::{Global, LsArgs, SortKey};
 use crate::exchange::{MadeBy, Phase};
+use crate::filter::Filter;
 use crate::recording::Recording;
 use crate::recording::reader::RowState;
 
 /// Prints the list.
-pub(super) fn run(args: &LsArgs, global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &LsArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let filter = picked::filter(args.filter.as_deref())?;
     let recording = open(&args.name, global)?;
-    let list = List::new(&recording, args.sort, args.top);
+    let list = List::new(&recording, &filter, args.sort, args.top);
     let look = Look::of_stdout(global);
     to_stdout(|out| match args.json {
         true => list.write_json(out),
@@ -35,11 +39,12 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn new(recording: &'a Recording, sort: SortKey, top: Option<usize>) -> Self {
-        let meaning = Meaning::of(recording);
+    fn new(recording: &'a Recording, filter: &Filter, sort: SortKey, top: Option<usize>) -> Self {
         let rows = recording.rows();
-        let mut listed: Vec<_> = rows.iter().map(|row| meaning.list(row)).collect();
-        let total_us = sum(&listed);
+        let times = rows.iter().map(|row| row.phases.total_us());
+        let total_us = times.fold(0, u64::saturating_add);
+        let listed = picked::listed(recording, filter);
+        let mut listed: Vec<_> = listed.map(|(_, listed)| listed).collect();
         // All sorts are stable: what is equal stays by start.
         match sort {
             SortKey::Start => {}

@@ -4,6 +4,7 @@ mod advice;
 mod ca;
 mod completions;
 mod console;
+mod curl;
 mod demo;
 mod door;
 mod env;
@@ -12,12 +13,14 @@ mod fetch;
 mod files;
 mod har;
 mod json;
+mod lines;
 mod listed;
 mod ls;
 mod man;
 mod odd;
 mod opened;
 mod pcapng;
+mod picked;
 mod progress;
 mod record;
 mod recordings;
@@ -32,6 +35,7 @@ mod terminal;
 mod trace;
 mod version;
 mod words;
+mod written;
 
 use std::process::ExitCode;
 
@@ -116,9 +120,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Fetch(args) => Ok(fetch::run(args)?),
         Command::Env(args) => Ok(env::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
-        Command::Ls(args) => Ok(ls::run(args, global)?),
+        Command::Ls(args) => ls::run(args, global),
         Command::Show(args) => Ok(show::run(args, global)?),
-        Command::Export(args) => Ok(export::run(args, global)?),
+        Command::Export(args) => export::run(args, global),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
         Command::Completions(args) => Ok(completions::run(args)?),
         Command::Man(args) => Ok(man::run(args, global)?),

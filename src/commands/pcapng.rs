@@ -6,8 +6,8 @@ use std::io::{self, BufWriter, Read, Write};
 
 use anyhow::Context as _;
 
-use super::har::{Written, chain, error_text, opens};
-use crate::exchange::{Body, Exchange};
+use super::written::{Written, error_text, opens};
+use crate::exchange::{Body, Exchange, chain};
 use crate::export::har::Bodies;
 use crate::export::pcapng::{self, Capture, Source};
 use crate::recording::{Recording, Row};
@@ -19,10 +19,10 @@ pub(super) struct Form {
     pub(super) has_checksums: bool,
 }
 
-/// Writes `recording` as pcapng; `entries` counts exchanges. Calls `progress` with the number of
+/// Writes these exchanges of `recording` as pcapng; `entries` counts exchanges. Calls `progress` with the number of
 /// exchanges before each one.
 pub(super) fn write(
-    recording: &Recording,
+    (recording, rows): (&Recording, &[&Row]),
     out: impl Write,
     form: Form,
     progress: impl FnMut(usize),
@@ -34,7 +34,7 @@ pub(super) fn write(
     let capture = Capture {
         manifest: recording.manifest(),
         runs: &opens,
-        rows: recording.rows(),
+        rows,
         connections: &connections,
         bases: &bases,
         bodies: form.bodies,

@@ -1,7 +1,6 @@
 //! `modtape show`: one exchange, whole or in parts.
 
 mod body;
-mod curl;
 mod sections;
 
 use std::process::ExitCode;
@@ -12,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::advice::Advise as _;
+use super::curl::{Curl, Likeness};
 use super::json;
 use super::listed::{Listed, Meaning};
 use super::opened::open;
@@ -29,11 +29,11 @@ pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> 
     if args.body {
         body::write(&shown, args.output.as_deref(), look, global)?;
     } else if args.curl {
-        let curl = curl::Curl::of(&shown.exchange.begin, shown.opened)?;
+        let curl = Curl::of(&shown.exchange.begin, shown.opened, Likeness::Readable)?;
         for left_out in &curl.left_out {
             say(global, plain(left_out));
         }
-        to_stdout(|out| Ok(writeln!(out, "{}", curl.command)?))?;
+        to_stdout(|out| Ok(writeln!(out, "curl -sS{}", curl.arguments)?))?;
     } else if args.json {
         let json = json::pretty(&shown.json())?;
         to_stdout(|out| Ok(out.write_all(json.as_bytes())?))?;
@@ -59,15 +59,15 @@ pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> 
 }
 
 /// An exchange with all that is known of it.
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     recording: &'a Recording,
-    listed: Listed<'a>,
-    exchange: Exchange,
-    opened: Option<&'a Opened>,
+    pub(super) listed: Listed<'a>,
+    pub(super) exchange: Exchange,
+    pub(super) opened: Option<&'a Opened>,
     /// As W3C Trace Context has it.
-    traceparent: String,
+    pub(super) traceparent: String,
     /// RFC 3339 in UTC, if the recording knows when it began.
-    started: Option<String>,
+    pub(super) started: Option<String>,
 }
 
 impl<'a> Shown<'a> {
@@ -86,10 +86,14 @@ impl<'a> Shown<'a> {
                 format!("{runs} runs have an exchange {}: this is the last", args.id),
             );
         }
-        Self::new(recording, row)
+        Self::new(recording, row, &Meaning::of(recording))
     }
 
-    fn new(recording: &'a Recording, row: &'a Row) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        recording: &'a Recording,
+        row: &'a Row,
+        meaning: &Meaning,
+    ) -> anyhow::Result<Self> {
         let exchange = recording.exchange(row)?;
         let run = usize::try_from(row.run).ok();
         let run = run.and_then(|run| recording.runs().get(run));
@@ -97,7 +101,7 @@ impl<'a> Shown<'a> {
         let connection = recording.connection_in(row.run, row.connection);
         Ok(Self {
             recording,
-            listed: Meaning::of(recording).list(row),
+            listed: meaning.list(row),
             traceparent: format!("00-{trace}-{}-01", exchange.begin.span),
             started: run.and_then(|open| wall(&open.wall, row.started.as_micros())),
             opened: connection.and_then(|connection| connection.dial_of(&row.url, row.until())),
@@ -113,7 +117,7 @@ impl<'a> Shown<'a> {
     }
 
     /// What `--json` shows: the fields of `ls --json`, and these.
-    fn json(&self) -> impl Serialize + '_ {
+    pub(super) fn json(&self) -> impl Serialize + '_ {
         #[derive(Serialize)]
         struct Whole<'a> {
             #[serde(flatten)]

@@ -13,3 +13,4 @@ mod har_pairs;
 pub mod pcapng;
 #[cfg(test)]
 mod sample;
+mod stored;

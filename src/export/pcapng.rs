@@ -46,7 +46,7 @@ pub struct Capture<'a> {
     /// The runs; each must have a wall clock that is a time.
     pub runs: &'a [Open],
     /// The exchanges, by run, start and id.
-    pub rows: &'a [Row],
+    pub rows: &'a [&'a Row],
     /// The client connections with their runs.
     pub connections: &'a [(u32, &'a ConnectionRow)],
     /// Places of the effective GOPROXY and GOSUMDB.
@@ -80,7 +80,7 @@ pub fn write<W: Write>(out: W, capture: &Capture<'_>, source: &mut impl Source) 
         begun: 0,
     };
     let mut silent = silent(capture).into_iter().peekable();
-    for row in capture.rows {
+    for &row in capture.rows {
         let began = nanoseconds(capture.runs, row.run, row.started);
         while let Some((at, connection)) = silent.next_if(|(at, _)| *at <= began) {
             merge.until(&mut sink, at)?;

@@ -25,6 +25,8 @@ pub const JOURNAL: &str = "journal.ndjson";
 pub const BODIES: &str = "bodies";
 /// The HAR's file name.
 pub const HAR: &str = "session.har";
+/// The packet capture's file name.
+pub const CAPTURE: &str = "capture.pcapng";
 /// The index's file name.
 pub const INDEX: &str = "index";
 /// The name of the file that keeps space back while a recorder runs.

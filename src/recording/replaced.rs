@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::create::CreateError;
-use super::format::{BODIES, HAR, INDEX, JOURNAL, MANIFEST, RESERVE};
+use super::format::{BODIES, CAPTURE, HAR, INDEX, JOURNAL, MANIFEST, RESERVE};
 
 /// What stands in a recording's folder besides the bodies.
 const FILES: [&str; 7] = [
@@ -22,7 +22,7 @@ const FILES: [&str; 7] = [
     HAR,
     INDEX,
     RESERVE,
-    "capture.pcapng",
+    CAPTURE,
     "capture-tls.pcapng",
 ];
 

@@ -16,6 +16,7 @@ mod phases;
 mod reach;
 mod readme;
 mod record;
+mod replays;
 mod rooms;
 mod sample;
 mod signals;

@@ -1,5 +1,6 @@
 //! The commands that only read, run as a user runs them, on recordings made by the real writer.
 
+mod exports;
 mod odd;
 mod sample;
 
@@ -92,6 +93,7 @@ fn a_list_for_programs_has_the_documented_fields() {
         "status",
         "state",
         "made_by",
+        "outcome",
         "started_us",
         "phases_us",
         "total_us",

@@ -11,14 +11,14 @@ use super::super::advice::Advise as _;
 use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
-use super::super::{Failure, har, summary};
+use super::super::{Failure, har, pcapng, summary};
 use super::{Naming, setup};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::again::shell_word;
 use crate::diagnose::replayable::{Recorded, replayable};
-use crate::recording::format::{Close, Event, JOURNAL, Manifest, State, Totals};
+use crate::recording::format::{CAPTURE, Close, Event, JOURNAL, Manifest, State, Totals};
 use crate::recording::replaced::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
 use crate::replay;
@@ -253,7 +253,7 @@ impl Kept {
         Ok(damage)
     }
 
-    /// Writes the HAR and says where the time went.
+    /// Writes the HAR and the capture, and says where the time went.
     fn tell(
         &self,
         args: &RecordArgs,
@@ -263,6 +263,11 @@ impl Kept {
     ) {
         if let Some(path) = &self.har
             && let Err(error) = write_har(recording, path, args.har_bodies)
+        {
+            warn(global, format!("{error:#}"));
+        }
+        if args.pcap == cli::Pcap::Clear
+            && let Err(error) = write_capture(recording, args.pcap_bodies)
         {
             warn(global, format!("{error:#}"));
         }
@@ -302,7 +307,20 @@ fn has_vendor() -> bool {
 
 fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow::Result<()> {
     write_file_at_once(path, |file| {
-        har::write_har(recording, file, bodies.into())?;
+        let rows: Vec<_> = recording.rows().iter().collect();
+        har::write((recording, &rows), file, bodies.into(), |_| ())?;
+        Ok(())
+    })
+}
+
+fn write_capture(recording: &Recording, bodies: cli::Bodies) -> anyhow::Result<()> {
+    let form = pcapng::Form {
+        bodies: bodies.into(),
+        has_checksums: false,
+    };
+    write_file_at_once(&recording.dir().join(CAPTURE), |file| {
+        let rows: Vec<_> = recording.rows().iter().collect();
+        pcapng::write((recording, &rows), file, form, |_| ())?;
         Ok(())
     })
 }

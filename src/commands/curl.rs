@@ -14,25 +14,34 @@ use crate::gomod::Location;
 
 /// A command and what it lacks.
 pub(super) struct Curl {
-    /// One line.
-    pub(super) command: String,
+    /// What stands behind `curl -sS` in one line, with a space before it.
+    pub(super) arguments: String,
     /// What the request had that the command has not, in words.
     pub(super) left_out: Vec<String>,
 }
 
-/// What curl says itself, and what a person who looks at the answer does not want (gzip).
-const CURLS_OWN: [&str; 6] = [
-    "host",
-    "user-agent",
-    "accept-encoding",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-];
+/// How like the recorded request the command's is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// As a person wants it who looks at the answer: readable, and short.
+    Readable,
+    /// With all fields that shape the answer.
+    Exact,
+}
+
+/// What curl says itself in any case.
+const FRAMING: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
+
+/// What a person who looks at the answer does not want: gzip, and somebody else's name.
+const UNREADABLE: [&str; 2] = ["user-agent", "accept-encoding"];
 
 impl Curl {
     /// The command that asks what `begin` asked, of the address that answered then.
-    pub(super) fn of(begin: &Begin, opened: Option<&Opened>) -> anyhow::Result<Self> {
+    pub(super) fn of(
+        begin: &Begin,
+        opened: Option<&Opened>,
+        likeness: Likeness,
+    ) -> anyhow::Result<Self> {
         let url = &begin.url;
         if !["http://", "https://"]
             .iter()
@@ -40,7 +49,7 @@ impl Curl {
         {
             bail!("{url} is not an http or https URL");
         }
-        let mut command = String::from("curl -sS");
+        let mut command = String::new();
         command.push_str(if begin.version == "HTTP/2" {
             " --http2"
         } else {
@@ -58,7 +67,7 @@ impl Curl {
             add(&mut command, option, &value);
         }
         let mut left_out = Vec::new();
-        for (name, value) in wanted(&begin.headers) {
+        for (name, value) in wanted(&begin.headers, likeness) {
             let value = value.as_ref();
             if !is_token(name) || value.contains("redacted:") {
                 left_out.push(format!("the command lacks the header {name}: {value}"));
@@ -79,12 +88,19 @@ impl Curl {
         }
         command.push(' ');
         command.push_str(&quoted(url));
-        Ok(Self { command, left_out })
+        Ok(Self {
+            arguments: command,
+            left_out,
+        })
     }
 }
 
-fn wanted(headers: &Fields) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-    let wanted = |name: &str| !CURLS_OWN.iter().any(|own| name.eq_ignore_ascii_case(own));
+fn wanted(headers: &Fields, likeness: Likeness) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    let is_in = |name: &str, names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
+    let wanted = move |name: &str| {
+        let is_unread = likeness == Likeness::Readable && is_in(name, &UNREADABLE);
+        !is_unread && !is_in(name, &FRAMING)
+    };
     headers
         .iter()
         .filter(move |(name, _)| wanted(name))
@@ -137,7 +153,7 @@ fn add(command: &mut String, option: &str, value: &str) {
 }
 
 /// A word of a shell's command: as it is if it has no special character, else in quotes.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"-_./:,@%+=[]".contains(&c);
     if !text.is_empty() && !text.contains(['[', ']']) && text.bytes().all(is_plain) {
         return text.into();
@@ -148,7 +164,7 @@ fn word(text: &str) -> String {
 /// In quotes, so that sh, bash and zsh take it as it is; with control characters in `$'…'`
 /// (POSIX.1-2024, section 2.2.4), since the command itself must not command the terminal.
 fn quoted(text: &str) -> String {
-    use super::super::terminal::obeyed;
+    use super::terminal::obeyed;
     if !text.chars().any(obeyed) {
         return format!("'{}'", text.replace('\'', r"'\''"));
     }
@@ -210,6 +226,11 @@ mod tests {
         }
     }
 
+    fn of(begin: &Begin, opened: Option<&Opened>) -> String {
+        let curl = Curl::of(begin, opened, Likeness::Readable).unwrap();
+        format!("curl -sS{}", curl.arguments)
+    }
+
     #[test]
     fn the_same_is_asked_of_the_same_address() {
         let url = "https://proxy.golang.org/k8s.io/api/@v/v0.32.0.mod";
@@ -218,7 +239,7 @@ mod tests {
             ("accept-encoding", "gzip"),
         ];
         let begin = begin("GET", url, &headers);
-        let command = |addr| Curl::of(&begin, Some(&opened(addr))).unwrap().command;
+        let command = |addr| of(&begin, Some(&opened(addr)));
         assert_eq!(
             command("142.250.4.141:443"),
             "curl -sS --http2 --resolve proxy.golang.org:443:142.250.4.141 \
@@ -233,27 +254,34 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_again_is_said() {
         let headers = [("authorization", "Basic redacted:12ab"), ("accept", "*/*")];
-        let curl = Curl::of(&begin("POST", "https://h/x", &headers), None).unwrap();
+        let curl = Curl::of(
+            &begin("POST", "https://h/x", &headers),
+            None,
+            Likeness::Readable,
+        );
+        let curl = curl.unwrap();
         assert_eq!(
-            curl.command,
-            "curl -sS --http2 -X POST -H 'accept: */*' 'https://h/x'"
+            curl.arguments,
+            " --http2 -X POST -H 'accept: */*' 'https://h/x'"
         );
         assert_eq!(curl.left_out.len(), 2);
-        assert!(Curl::of(&begin("GET", "file:///etc/passwd", &[]), None).is_err());
+        assert!(
+            Curl::of(
+                &begin("GET", "file:///etc/passwd", &[]),
+                None,
+                Likeness::Exact
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn a_shell_takes_every_word_as_it_was() {
         let hostile = "https://h/a'b$(id)`id`\\\"\u{1b}[2J\u{9b}7\n&;|<>*?~#{x}é";
         let headers = [("x-name", "'; id #"), ("@/etc/passwd", "x")];
-        let curl = Curl::of(&begin("GE T", hostile, &headers), None).unwrap();
-        assert!(
-            !curl
-                .command
-                .chars()
-                .any(super::super::super::terminal::obeyed)
-        );
-        let script = format!("curl() {{ printf '%s\\0' \"$@\"; }}; {}", curl.command);
+        let curl = of(&begin("GE T", hostile, &headers), None);
+        assert!(!curl.chars().any(super::super::terminal::obeyed));
+        let script = format!("curl() {{ printf '%s\\0' \"$@\"; }}; {curl}");
         let output = Command::new("bash").args(["-c", &script]).output().unwrap();
         let words = String::from_utf8(output.stdout).unwrap();
         let words: Vec<_> = words.trim_end_matches('\0').split('\0').collect();

@@ -1,0 +1,59 @@
+//! What became of an export, and what every export needs of a recording.
+
+use std::io;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::exchange::chain;
+use crate::recording::Recording;
+use crate::recording::format::Open;
+
+/// What became of an export.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Exchanges written.
+    pub(super) entries: u64,
+    /// What is not in there though it should be, in words; the first [`NAMED`] of them.
+    pub(super) missing: Vec<String>,
+    /// How many more there are.
+    pub(super) unnamed: u64,
+}
+
+/// How much that is missing is named.
+pub(super) const NAMED: usize = 20;
+
+impl Written {
+    pub(super) fn lacks(&mut self, what: String) {
+        if self.missing.len() < NAMED {
+            self.missing.push(what);
+        } else {
+            self.unnamed += 1;
+        }
+    }
+}
+
+/// The runs; where a damaged one does not say when it began, the manifest's word stands in.
+pub(super) fn opens(recording: &Recording, written: &mut Written) -> Vec<Open> {
+    let is_time = |wall: &str| OffsetDateTime::parse(wall, &Rfc3339).is_ok();
+    let mut opens = recording.runs().to_vec();
+    for (number, open) in (1_u64..).zip(&mut opens) {
+        if !is_time(&open.wall) {
+            let started = Some(&recording.manifest().started).filter(|wall| is_time(wall));
+            open.wall = started.cloned().unwrap_or_else(|| EPOCH.into());
+            let wall = &open.wall;
+            written.lacks(format!("when run {number} began (taken to be {wall})"));
+        }
+    }
+    opens
+}
+
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+/// An error of reading, and what lies below it, as one text.
+pub(super) fn error_text(error: &io::Error) -> String {
+    match error.get_ref() {
+        Some(inner) => chain(inner),
+        None => error.to_string(),
+    }
+}
