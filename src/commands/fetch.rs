@@ -22,6 +22,9 @@ use crate::upstream::{Dialer, Journey, Limits, ParentProxies, Reach};
 
 type Sender = http1::SendRequest<Empty<Bytes>>;
 
+/// How much of an answer is kept, for telling of an error.
+const TOLD_BYTES: usize = 4096;
+
 /// Asks, and fails if an answer is missing.
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<ExitCode> {
     super::block_on(fetch(&args.urls))??;
@@ -104,9 +107,15 @@ async fn ask(sender: &mut Sender, host: &str, uri: &Uri) -> anyhow::Result<()> {
     sender.ready().await?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = response.into_body().collect().await?.to_bytes();
+    let mut body = response.into_body();
+    let mut told = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame?;
+        let octets = frame.data_ref().map_or(&[][..], |octets| octets);
+        told.extend(octets.iter().take(TOLD_BYTES - told.len()));
+    }
     if status.is_server_error() {
-        bail!("{status}: {}", String::from_utf8_lossy(&body));
+        bail!("{status}: {}", String::from_utf8_lossy(&told));
     }
     Ok(())
 }

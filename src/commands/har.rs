@@ -1,7 +1,7 @@
 //! A recording as the exchanges of a HAR: read one by one, with the bodies that are wanted.
 //!
 //! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
-//! Never keeps more than one exchange in memory.
+//! Never keeps more than one exchange in memory, nor a body of more than 8 MiB.
 
 use std::io::{self, BufWriter, Read as _, Write};
 
@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli;
-use crate::exchange::{Body, Exchange, ExchangeId};
-use crate::export::har::{self, Bodies, Content, Item, Page, What};
+use crate::exchange::{Body, Exchange, ExchangeId, Fields};
+use crate::export::har::{self, Bodies, Content, Item, Page, Stored, What};
 use crate::gomod::{Base, Kind, Route};
 use crate::recording::format::Open;
 use crate::recording::reader::BodyError;
@@ -137,15 +137,18 @@ fn item(
         }
     };
     let connection = recording.connection_in(row.run, row.connection);
-    let mut load = |body| content(recording, id, body, bodies, written);
+    let mut load = |body, headers| content((recording, id), body, headers, bodies, written);
     Some(Item {
         run: usize::try_from(row.run).unwrap_or(usize::MAX),
         connection: connection
             .and_then(|connection| connection.dial_of(&row.url, row.until()))
             .cloned(),
         what: what(Route::of(&row.url, bases)),
-        request_body: load(end_body(&exchange, true)),
-        body: load(end_body(&exchange, false)),
+        request_body: load(end_body(&exchange, true), None),
+        body: load(
+            end_body(&exchange, false),
+            exchange.end().map(|end| &end.headers),
+        ),
         exchange,
     })
 }
@@ -160,10 +163,11 @@ fn end_body(exchange: &Exchange, of_request: bool) -> Option<&Body> {
     body.as_ref()
 }
 
+/// A body as far as it is wanted; `headers` are those of a response, which name its coding.
 fn content(
-    recording: &Recording,
-    id: ExchangeId,
+    (recording, id): (&Recording, ExchangeId),
     body: Option<&Body>,
+    headers: Option<&Fields>,
     bodies: Bodies,
     written: &mut Written,
 ) -> Content {
@@ -173,8 +177,13 @@ fn content(
     if let Some(content) = Content::without_file(body, bodies) {
         return content;
     }
-    match octets(recording, body) {
-        Ok(octets) => Content::Octets(octets),
+    let is_small = Bodies::Small.takes(body.bytes);
+    let content = match is_small {
+        true => octets(recording, body).map(Content::Octets),
+        false => stored(recording, body, headers).map(Content::Stored),
+    };
+    match content {
+        Ok(content) => content,
         Err(why) => {
             written.lacks(format!("a body of exchange {id}: {why}"));
             Content::Missing(why)
@@ -192,6 +201,16 @@ fn octets(recording: &Recording, body: &Body) -> Result<Vec<u8>, String> {
         Ok(_) => Ok(octets),
         Err(error) => Err(error_text(&error)),
     }
+}
+
+/// A body that is read twice and never held, verified each time; or why not.
+fn stored(recording: &Recording, body: &Body, headers: Option<&Fields>) -> Result<Stored, String> {
+    let open = recording.body_opener(body);
+    let open = move || -> io::Result<Box<dyn io::Read>> {
+        let reader = open().map_err(io::Error::other)?;
+        Ok(Box::new(reader))
+    };
+    Stored::read(open, headers).map_err(|error| error_text(&error))
 }
 
 fn error_text(error: &io::Error) -> String {

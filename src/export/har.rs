@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::har_entry::Entry;
 use super::har_page::Run;
+pub use super::stored::Stored;
 use crate::exchange::{Body, Exchange, ExchangeId, Opened};
 use crate::recording::format::{Manifest, Open};
 
@@ -65,6 +66,8 @@ pub struct What {
 pub enum Content {
     /// The octets, all of them.
     Octets(Vec<u8>),
+    /// The octets, all of them, read while they are written.
+    Stored(Stored),
     /// Not read, since [`Bodies::takes`] said no.
     LeftOut,
     /// The recording never had more than the digest.
@@ -103,6 +106,16 @@ pub struct Item {
     pub body: Content,
 }
 
+impl Item {
+    fn take_failure(&self) -> Option<io::Error> {
+        let bodies = [&self.request_body, &self.body];
+        bodies.into_iter().find_map(|content| match content {
+            Content::Stored(stored) => stored.take_failure(),
+            _ => None,
+        })
+    }
+}
+
 /// Why there is no whole HAR.
 #[derive(Debug, thiserror::Error)]
 pub enum HarError<E> {
@@ -112,6 +125,14 @@ pub enum HarError<E> {
     /// The next exchange could not be had.
     #[error("cannot read the next exchange")]
     Read(#[source] E),
+    /// A body was read once, and could not be read again; a part of it is written.
+    #[error("cannot read a body of exchange {exchange}")]
+    Body {
+        /// The exchange.
+        exchange: ExchangeId,
+        /// Why not.
+        source: io::Error,
+    },
     /// The wall clock of an `open` line is no RFC 3339 time.
     #[error("the recording says that it started at {wall:?}, which is not a time")]
     Wall {
@@ -165,6 +186,10 @@ pub fn write<W: Write, E>(
         out.write_all(separator)
             .and_then(|()| write_json(&mut out, &Entry::new(&item, run, &started, bodies)))
             .map_err(HarError::Write)?;
+        if let Some(source) = item.take_failure() {
+            let exchange = item.exchange.begin.id;
+            return Err(HarError::Body { exchange, source });
+        }
         count += 1;
     }
     out.write_all(b"\n]}}\n")

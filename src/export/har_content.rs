@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::body_text::{Coding, Decoded};
 use super::har::{Bodies, Content};
+use super::stored::{Form, Stored};
 use crate::exchange::{Body, End, Fields, field};
 
 /// HAR's `content`.
@@ -33,8 +34,9 @@ impl<'a> HarContent<'a> {
         let Some(body) = &end.body else {
             return empty;
         };
-        match octets_of(body, content, bodies) {
-            Ok(octets) => empty.with(octets, Coding::of(&end.headers)),
+        match held(body, content, bodies) {
+            Ok(Held::Octets(octets)) => empty.with(octets, Coding::of(&end.headers)),
+            Ok(Held::Stored(stored)) => empty.with_stored(stored, body.bytes),
             Err(why) => Self {
                 size: size(body.bytes),
                 comment: Some(why),
@@ -69,9 +71,28 @@ impl<'a> HarContent<'a> {
         Self {
             size: content_size,
             compression: is_decoded.then(|| content_size - size(octets.len() as u64)),
-            encoding: matches!(text, Text::Base64(_)).then_some("base64"),
+            encoding: text.is_base64().then_some("base64"),
             text: Some(text),
             comment: still_encoded,
+            ..self
+        }
+    }
+
+    /// The same of a body that is read while it is written.
+    fn with_stored(self, stored: &'a Stored, recorded_bytes: u64) -> Self {
+        let text = Text::Stored(stored);
+        let Form {
+            bytes,
+            is_decoded,
+            still_encoded,
+            ..
+        } = stored.form();
+        Self {
+            size: size(*bytes),
+            compression: is_decoded.then(|| size(*bytes) - size(recorded_bytes)),
+            encoding: text.is_base64().then_some("base64"),
+            text: Some(text),
+            comment: still_encoded.clone(),
             ..self
         }
     }
@@ -81,10 +102,19 @@ impl<'a> HarContent<'a> {
 pub(super) enum Text<'a> {
     Plain(Cow<'a, str>),
     Base64(Cow<'a, [u8]>),
+    Stored(&'a Stored),
 }
 
 impl<'a> Text<'a> {
-    fn of(octets: Cow<'a, [u8]>) -> Self {
+    pub(super) fn is_base64(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Base64(_) => true,
+            Self::Stored(stored) => !stored.form().is_text,
+        }
+    }
+
+    pub(super) fn of(octets: Cow<'a, [u8]>) -> Self {
         match octets {
             Cow::Borrowed(octets) => match std::str::from_utf8(octets) {
                 Ok(text) => Self::Plain(Cow::Borrowed(text)),
@@ -104,21 +134,29 @@ impl Serialize for Text<'_> {
             Self::Plain(text) => serializer.serialize_str(text),
             // Encoded while it is written: a module's zip need not be in memory twice.
             Self::Base64(octets) => serializer.collect_str(&Base64Display::new(octets, &BASE64)),
+            Self::Stored(stored) => serializer.collect_str(stored),
         }
     }
 }
 
+/// A body's recorded octets.
+pub(super) enum Held<'a> {
+    Octets(&'a [u8]),
+    Stored(&'a Stored),
+}
+
 /// A body's recorded octets, or a sentence that says why they are not in the file.
-pub(super) fn octets_of<'a>(
+pub(super) fn held<'a>(
     body: &Body,
     content: &'a Content,
     bodies: Bodies,
-) -> Result<&'a [u8], String> {
+) -> Result<Held<'a>, String> {
     match content {
         Content::NotKept => Err("only the body's digest was recorded".to_owned()),
         Content::Missing(why) => Err(format!("the recording has lost this body: {why}")),
-        Content::Octets(octets) if bodies.takes(body.bytes) => Ok(octets),
-        Content::Octets(_) | Content::LeftOut => {
+        Content::Octets(octets) if bodies.takes(body.bytes) => Ok(Held::Octets(octets)),
+        Content::Stored(stored) if bodies.takes(body.bytes) => Ok(Held::Stored(stored)),
+        Content::Octets(_) | Content::Stored(_) | Content::LeftOut => {
             Err("left out; size is the body's as recorded, see _modtape".to_owned())
         }
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::har::{Bodies, Item};
-use super::har_content::{HarContent, Text, UNKNOWN_TYPE, mime_type, octets_of, size};
+use super::har_content::{HarContent, Held, Text, UNKNOWN_TYPE, held, mime_type, size};
 use super::har_pairs::{Pair, headers, query, request_cookies, response_cookies};
 use crate::exchange::{Abort, Begin, Body, End, Outcome, field};
 
@@ -59,7 +59,7 @@ impl<'a> Request<'a> {
 #[serde(rename_all = "camelCase")]
 struct PostData<'a> {
     mime_type: Cow<'a, str>,
-    text: &'a str,
+    text: Text<'a>,
     #[serde(rename = "_base64", skip_serializing_if = "Option::is_none")]
     base64: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,19 +70,23 @@ impl<'a> PostData<'a> {
     fn new(body: &'a Body, begin: &'a Begin, item: &'a Item, bodies: Bodies) -> Self {
         let mut this = Self {
             mime_type: mime_type(&begin.headers),
-            text: "",
+            text: Text::Plain(Cow::Borrowed("")),
             base64: None,
             comment: None,
         };
-        match octets_of(body, &item.request_body, bodies) {
-            Err(why) => this.comment = Some(why),
-            Ok(octets) => match std::str::from_utf8(octets) {
-                Ok(text) => this.text = text,
-                Err(_) => {
-                    this.base64 = Some(Text::Base64(Cow::Borrowed(octets)));
-                    this.comment = Some("not UTF-8: the octets stand in _base64".to_owned());
-                }
-            },
+        let text = match held(body, &item.request_body, bodies) {
+            Err(why) => {
+                this.comment = Some(why);
+                return this;
+            }
+            Ok(Held::Octets(octets)) => Text::of(Cow::Borrowed(octets)),
+            Ok(Held::Stored(stored)) => Text::Stored(stored),
+        };
+        if text.is_base64() {
+            this.base64 = Some(text);
+            this.comment = Some("not UTF-8: the octets stand in _base64".to_owned());
+        } else {
+            this.text = text;
         }
         this
     }

@@ -12,3 +12,4 @@ mod har_page;
 mod har_pairs;
 #[cfg(test)]
 mod sample;
+mod stored;

@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::har::{self, Bodies, Content, Item, Page, What};
+use super::har::{self, Bodies, Content, HarError, Item, Page, What};
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, ClientSide, End, Exchange, ExchangeId, Fields, Hex, MadeBy, Mode,
@@ -330,16 +330,25 @@ fn requests() -> Vec<Item> {
 
 /// These exchanges as a HAR of two runs.
 pub(super) fn har(items: Vec<Item>, bodies: Bodies) -> Vec<u8> {
+    let count = items.len() as u64;
+    let (out, written) = try_har(items, bodies).unwrap();
+    assert_eq!(written, count);
+    out
+}
+
+/// The same, and how many entries it has, or why there is none.
+pub(super) fn try_har(
+    items: Vec<Item>,
+    bodies: Bodies,
+) -> Result<(Vec<u8>, u64), HarError<std::convert::Infallible>> {
     let (manifest, first, second) = (manifest(), open(&["go", "mod", "tidy"]), open(&[]));
     let pages = [&first, &second].map(|open| Page {
         manifest: &manifest,
         open,
     });
     let mut out = Vec::new();
-    let count = items.len() as u64;
-    let items = items.into_iter().map(Ok::<_, std::convert::Infallible>);
-    assert_eq!(har::write(&mut out, &pages, items, bodies).unwrap(), count);
-    out
+    let written = har::write(&mut out, &pages, items.into_iter().map(Ok), bodies)?;
+    Ok((out, written))
 }
 
 /// The entry of one exchange, as a consumer reads it.

@@ -10,7 +10,7 @@ use super::headers;
 use super::outgoing::Outgoing;
 use super::ticket::{Head, Ticket};
 use crate::exchange::{End, Fields, MadeBy};
-use crate::replay::{AnswerError, Hit, Played, Replay};
+use crate::replay::{AnswerError, Conditions, Hit, Played, Replay};
 
 /// Answers one request from the recording, or says what is missing.
 pub(super) async fn answer(
@@ -20,9 +20,11 @@ pub(super) async fn answer(
     (head, url): (&request::Parts, &str),
 ) -> Response<Outgoing> {
     ticket.sending(None);
-    let found = replay.find(head.method.as_str(), url).and_then(|hit| {
-        let accepts_gzip = accepts_gzip(&head.headers);
-        let response = play(replay, &hit, accepts_gzip)?;
+    let fields = head.headers.iter();
+    let conditions = Conditions::of(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
+    let found = replay.find(head.method.as_str(), url, &conditions);
+    let found = found.and_then(|hit| {
+        let response = play(replay, &hit, accepts_gzip(&head.headers))?;
         Ok((hit, response))
     });
     let (hit, mut response) = match found {
@@ -77,7 +79,9 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
     let is_gzip = fields
         .get(header::CONTENT_ENCODING)
         .is_some_and(|value| value == "gzip");
-    let played = if is_gzip && (!accepts_gzip || hit.cut.is_some()) {
+    // A client that never took gzip and was given it is given it again.
+    let was_accepted = || accepted_gzip(&hit.exchange.begin.headers);
+    let played = if is_gzip && (hit.cut.is_some() || !accepts_gzip && was_accepted()) {
         fields.remove(header::CONTENT_ENCODING);
         fields.remove(header::CONTENT_LENGTH);
         Played::decoded(reader, hit.cut)
@@ -88,7 +92,8 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
         );
         Played::new(reader, body.bytes, hit.cut)
     };
-    *response.body_mut() = Outgoing::Played(played.with_trailers(trailers(end)));
+    *response.body_mut() =
+        Outgoing::Played(played.with_trailers(trailers(end)).on(replay.account(hit)));
     Ok(response)
 }
 
@@ -119,9 +124,18 @@ fn header_map(fields: &Fields) -> HeaderMap {
 
 fn accepts_gzip(fields: &HeaderMap) -> bool {
     let values = fields.get_all(header::ACCEPT_ENCODING).iter();
-    let mut codings = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','));
+    lists_gzip(values.filter_map(|value| value.to_str().ok()))
+}
+
+fn accepted_gzip(fields: &Fields) -> bool {
+    let values = fields
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
+    lists_gzip(values.filter_map(|(_, value)| std::str::from_utf8(&value.0).ok()))
+}
+
+fn lists_gzip<'a>(lists: impl Iterator<Item = &'a str>) -> bool {
+    let mut codings = lists.flat_map(|list| list.split(','));
     codings.any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
         let refused = weight
@@ -144,7 +158,9 @@ mod tests {
                 header::ACCEPT_ENCODING,
                 HeaderValue::from_str(value).unwrap(),
             );
-            accepts_gzip(&fields)
+            let recorded = accepted_gzip(&headers::fields(&fields));
+            assert_eq!(recorded, accepts_gzip(&fields), "{value}");
+            recorded
         };
         assert!(accepts("gzip") && accepts("br, gzip;q=0.5") && accepts("*"));
         assert!(!accepts("identity") && !accepts("gzip;q=0") && !accepts(""));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, Hex, MadeBy, Opened, Target,
+    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, Hex, MadeBy, Mode, Opened, Target,
     Timings,
 };
 
@@ -108,15 +108,28 @@ impl ConnectionRow {
     }
 
     /// The dial that an exchange with `url` went through that was over at `until`: the last one to
-    /// its host before that, where there are several.
+    /// its host before that, where there are several; `None` where none leads there.
     pub fn dial_of(&self, url: &str, until: Timestamp) -> Option<&Opened> {
         let target = Target::of_url(url);
-        let leads_there =
-            |dial: &&Opened| target.is_none() || dial.target.parse::<Target>().ok() == target;
+        let is_there = |dial: &&Opened| target.as_ref().is_none_or(|to| leads_to(dial, to));
         let mut before = self.dials().rev().filter(|dial| dial.started_us <= until);
-        let dial = before.find(leads_there);
-        dial.or(self.opened.as_ref())
+        let dial = before.find(is_there);
+        dial.or_else(|| self.opened.as_ref().filter(is_there))
     }
+}
+
+/// Does this dial lead to `target`, by the name of CONNECT or by that of the ClientHello?
+fn leads_to(dial: &Opened, target: &Target) -> bool {
+    let Ok(dialled) = dial.target.parse::<Target>() else {
+        return false;
+    };
+    let sni = dial
+        .client
+        .sni
+        .as_deref()
+        .filter(|_| dial.mode == Mode::Intercept);
+    let named = sni.and_then(|sni| Target::new(sni, dialled.port()).ok());
+    dialled == *target || named.as_ref() == Some(target)
 }
 
 /// All that is kept in memory of a journal.
@@ -348,3 +361,6 @@ fn nothing_known() -> Open {
         command: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

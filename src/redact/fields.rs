@@ -74,8 +74,11 @@ impl Redactor {
             return None;
         }
         let Ok(text) = std::str::from_utf8(value) else {
-            return (rule != Rule::Plain || find(value, 0).is_some())
-                .then(|| self.mark(&String::from_utf8_lossy(value)));
+            // Where the secret ends in such a value nobody can say, so none of it stays.
+            let text = String::from_utf8_lossy(value);
+            let has_secret =
+                rule != Rule::Plain || find(value, 0).is_some() || self.read_text(&text).is_some();
+            return has_secret.then(|| self.mark(&text));
         };
         self.settled(text, |text| self.read_field(rule, text))
     }

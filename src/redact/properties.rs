@@ -61,13 +61,18 @@ const HOSTILE: &[&str] = &[
     "x=;",
     "://",
     "user:",
+    "a://b:x\"",
 ];
+
+/// What is told only behind something else.
+const HOSTILE_BEHIND: &[(&str, &str)] = &[("token:", "("), ("token: ", "Basic ")];
 
 #[test]
 fn hostile_text_takes_no_time_out_of_proportion() {
     let run = redactor();
-    for piece in HOSTILE {
-        let text = piece.repeat(256 * 1024 / piece.len());
+    let alone = HOSTILE.iter().map(|piece| ("", *piece));
+    for (before, piece) in alone.chain(HOSTILE_BEHIND.iter().copied()) {
+        let text = before.to_owned() + &piece.repeat(256 * 1024 / piece.len());
         let fields: crate::exchange::Fields = [
             "cookie",
             "set-cookie",

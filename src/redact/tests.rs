@@ -262,7 +262,22 @@ fn a_field_that_is_no_text_loses_its_secret_whole() {
     };
     assert!(secret("Authorization", b"Basic \xff"));
     assert!(secret("X-Other", b"\xff ghp_abcdefghijklmnopqrstuvwxyz"));
-    assert!(!secret("X-Other", b"\xff"));
+    for value in [
+        &b"https://bob:hunter2@h/\xe9"[..],
+        b"https://bob:hunt\xe9r2@h/",
+        b"\xe9 https://h/x?token=hunter2",
+        b"password=hunter2 \xff",
+        b"\xffpassword=hunter2",
+        b"see\xffghp_abcdefghijklmnopqrstuvwxyz",
+    ] {
+        let fields = vec![("X-Original-Url".to_owned(), Octets::from(value))];
+        let redacted = redactor().fields(&fields);
+        assert!(is_mark(&redacted[0].1.to_text()), "{redacted:?}");
+        assert_eq!(redactor().fields(&redacted), redacted, "twice");
+    }
+    for plain in [&b"\xff"[..], b"caf\xe9: https://h.corp/x?v=1", b"\xff@\xff"] {
+        assert!(!secret("X-Other", plain), "{plain:?}");
+    }
 }
 
 #[test]

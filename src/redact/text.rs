@@ -32,11 +32,16 @@ impl Redactor {
 
     /// One reading of a text, word by word.
     pub(super) fn read_text(&self, text: &str) -> Option<String> {
+        self.read_words(text, &mut Ahead::default())
+    }
+
+    fn read_words(&self, text: &str, ahead: &mut Ahead) -> Option<String> {
         let mut redacted = String::with_capacity(text.len() + 16);
         let mut is_changed = false;
         let mut sense = Sense::Nothing;
         let mut rest = text;
         while !rest.is_empty() {
+            let at = text.len() - rest.len();
             if let Some(len) = private_key_len(rest) {
                 redacted.push_str(&self.mark(&rest[..len]));
                 rest = &rest[len..];
@@ -44,14 +49,14 @@ impl Redactor {
                 continue;
             }
             if sense == Sense::Value
-                && let Some((redacted_value, len)) = self.quoted(rest)
+                && let Some((redacted_value, len)) = self.quoted(rest, at, ahead)
             {
                 redacted.push_str(&redacted_value);
                 is_changed |= redacted_value != rest[..len];
                 (rest, sense) = (&rest[len..], Sense::Nothing);
                 continue;
             }
-            let (word, behind) = rest.split_at(word_len(rest, sense));
+            let (word, behind) = rest.split_at(word_len(rest, sense, at, ahead));
             if !word.is_empty() {
                 let new = self.word(word, sense);
                 is_changed |= new.as_deref().is_some_and(|new| new != word);
@@ -72,8 +77,8 @@ impl Redactor {
     }
 
     /// A secret in quotes, or a scheme's parameters up to the end of the line; and the length of
-    /// what it takes the place of.
-    fn quoted(&self, text: &str) -> Option<(String, usize)> {
+    /// what it takes the place of. `text` begins `at` so many octets.
+    fn quoted(&self, text: &str, at: usize, ahead: &mut Ahead) -> Option<(String, usize)> {
         let quote = text.chars().next()?;
         if matches!(quote, '"' | '\'' | '`') {
             let inside = &text[1..];
@@ -85,10 +90,22 @@ impl Redactor {
             };
             return Some((format!("{quote}{redacted}{quote}"), len + 2));
         }
-        let line = &text[..text.find('\n').unwrap_or(text.len())];
-        let (scheme, secret) = line.split_once(' ')?;
-        let is_list = is_scheme(scheme) && secret.contains('=') && secret.contains(',');
-        is_list.then(|| (format!("{scheme} {}", self.mark(secret)), line.len()))
+        let space = text.bytes().take(SCHEME_BYTES).position(|b| b == b' ')?;
+        let (scheme, rest) = text.split_at(space);
+        if !is_scheme(scheme) || at < ahead.no_list {
+            return None;
+        }
+        let len = space + rest.find('\n').unwrap_or(rest.len());
+        #[cfg(test)]
+        {
+            ahead.looked += len;
+        }
+        let secret = &text[space + 1..len];
+        if secret.contains('=') && secret.contains(',') {
+            return Some((format!("{scheme} {}", self.mark(secret)), len));
+        }
+        ahead.no_list = at + len;
+        None
     }
 
     /// One word, read in the sense that the words before it gave it.
@@ -124,8 +141,22 @@ pub(super) fn is_plain(text: &str) -> bool {
     })
 }
 
+/// Up to where, in octets of the whole text, something was looked for and is not: so that a long
+/// row of what may begin it is not searched over and over.
+#[derive(Default)]
+struct Ahead {
+    /// No `@` ends what may be a URL's password.
+    no_userinfo: usize,
+    /// The line is no list of a scheme's parameters.
+    no_list: usize,
+    /// How many octets were searched in all.
+    #[cfg(test)]
+    looked: usize,
+}
+
 /// The length of the first word; a secret goes on behind a quote that no white space follows.
-fn word_len(text: &str, sense: Sense) -> usize {
+/// `text` begins `at` so many octets.
+fn word_len(text: &str, sense: Sense, at: usize, ahead: &mut Ahead) -> usize {
     let end = |from: usize| {
         let found = text[from..].find(ends_word);
         found.map_or(text.len(), |at| from + at)
@@ -146,13 +177,21 @@ fn word_len(text: &str, sense: Sense) -> usize {
     let is_url = ends_in_password(word);
     let is_secret = sense == Sense::Value
         || secret_pair(word, false).is_some_and(|(_, secret)| !secret.is_empty());
-    while len > 0 && (is_secret || is_url) && goes_on(len) {
+    if !is_secret && (!is_url || at + len <= ahead.no_userinfo) {
+        return len;
+    }
+    while len > 0 && goes_on(len) {
         len = end(len + 1);
     }
-    match is_secret || text[..len].contains('@') {
-        true => len,
-        false => word.len(),
+    #[cfg(test)]
+    {
+        ahead.looked += len;
     }
+    if is_secret || text[..len].contains('@') {
+        return len;
+    }
+    ahead.no_userinfo = at + len;
+    word.len()
 }
 
 /// Where the quote closes; `\` escapes it.
@@ -230,6 +269,9 @@ fn is_credential(word: &str) -> bool {
             .any(|b| !b.is_ascii_lowercase() && !b",.:!?".contains(&b))
 }
 
+/// More octets than any scheme's name has.
+const SCHEME_BYTES: usize = 24;
+
 /// How a key begins in PEM.
 const BEGIN: &str = "-----BEGIN ";
 
@@ -245,4 +287,45 @@ fn private_key_len(text: &str) -> Option<usize> {
     let body = &label[first + END.len()..];
     let len = body.find(END).map_or(body.len(), |at| at + END.len());
     Some(text.len() - body.len() + len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::redactor;
+    use super::*;
+
+    #[test]
+    fn no_text_is_searched_over_and_over() {
+        for (before, piece) in [
+            ("", "a://b:x\""),
+            ("", "a://b:x(c\""),
+            ("see ", "http://b:x>http://c:y<"),
+            ("token:", "("),
+            ("token: ", "Basic "),
+            ("token: ", "Basic ("),
+            ("token: ", "\""),
+            ("", "token: 'a\" "),
+            ("", "password=a\""),
+        ] {
+            let text = before.to_owned() + &piece.repeat(64 * 1024 / piece.len());
+            let mut ahead = Ahead::default();
+            let _ = redactor().read_words(&text, &mut ahead);
+            let looked = ahead.looked;
+            assert!(looked <= 4 * text.len(), "{before}{piece}: {looked}");
+        }
+    }
+
+    #[test]
+    fn what_was_searched_in_vain_hides_nothing_behind_it() {
+        let run = redactor();
+        for text in [
+            "a://b:x\"a://b:x\" https://bob:hun\"ter2@h/",
+            "a://b:x\"c -- a://b:hun\"ter2@h",
+            "token: Basic Basic x\ntoken: Digest username=\"u\", response=\"hunter2\"",
+        ] {
+            let redacted = run.text(text);
+            assert!(!redacted.contains("ter2"), "{redacted}");
+            assert_eq!(run.text(&redacted), redacted, "twice");
+        }
+    }
 }

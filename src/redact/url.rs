@@ -317,10 +317,15 @@ pub fn url_without_secrets(url: &str) -> String {
     .url(url)
 }
 
+/// Notices where one of [`TOKEN_ELEMENTS`] may begin.
+const ELEMENTS: Screen = Screen::EMPTY.with(&[
+    "/token", "/access", "/auth", "/api", "/key", "/secret", "/pat",
+]);
+
 /// Notices what may make a path worth reading.
 static SCREEN: Screen = Screen::EMPTY
     .with(&["%", "?", "#", "=", ":", "\\"])
-    .with(&["/token", "/access", "/auth", "/key", "/secret", "/pat"])
+    .and(&ELEMENTS)
     .and(&token::SCREEN);
 
 /// Is this a URL of a host and a path, as nearly all of the go command's are, without userinfo, pairs
@@ -372,4 +377,17 @@ fn is_token_behind(before: &str, element: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'='))
         && element.bytes().filter(u8::is_ascii_digit).count() >= 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_element_that_a_token_stands_behind_is_noticed_for_its_own_sake() {
+        for element in TOKEN_ELEMENTS {
+            let path = format!("/x/{element}/y");
+            assert!(ELEMENTS.any(path.as_bytes(), |at| at == 2), "{element}");
+        }
+    }
 }

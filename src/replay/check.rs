@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::index::{exact_key, without_query};
-use super::{AnswerError, Hit, Replay};
+use super::{AnswerError, Conditions, Hit, Replay};
 use crate::clock::Timestamp;
 use crate::exchange::{Begin, End, Hex, MadeBy, Octets, Phase, Timings};
 use crate::gomod::{Route, replay_key};
@@ -34,7 +34,7 @@ pub fn matcher(octets: &[u8]) {
             "again".into(),
         );
         for (method, url) in lines.iter().filter_map(|line| request(line)) {
-            let found = replay.find(method, url);
+            let found = replay.find(method, url, &Conditions::default());
             let is_recorded = recorded.contains(&(method, url));
             match found {
                 Ok(hit) => fits(&replay, method, url, &hit),
@@ -103,7 +103,7 @@ fn record<'a>(dir: &Path, lines: &[&'a str]) -> Vec<(&'a str, &'a str)> {
 }
 
 /// Of a recording whose modules may come from either of two hosts.
-fn manifest(dir: &Path) {
+pub(super) fn manifest(dir: &Path) {
     let env = [
         (
             "GOPROXY",
@@ -133,7 +133,7 @@ fn manifest(dir: &Path) {
     write_manifest(dir, &manifest).expect("the folder can be written to");
 }
 
-fn open() -> Event {
+pub(super) fn open() -> Event {
     Event::Open(Open {
         format: FORMAT_VERSION,
         recording: "0190c1d2".into(),
@@ -144,7 +144,7 @@ fn open() -> Event {
     })
 }
 
-fn begin(id: u64, method: &str, url: &str) -> Event {
+pub(super) fn begin(id: u64, method: &str, url: &str) -> Event {
     Event::Begin(Begin {
         id,
         connection: 1,
@@ -156,7 +156,7 @@ fn begin(id: u64, method: &str, url: &str) -> Event {
     })
 }
 
-fn end(id: u64, location: Option<&str>) -> Event {
+pub(super) fn end(id: u64, location: Option<&str>) -> Event {
     let location = location.map(|location| ("location".to_owned(), Octets::from(location)));
     Event::End(End {
         id,

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use percent_encoding::percent_decode_str;
 
+use super::condition::is_unconditional;
 use super::without_secrets;
 use crate::exchange::MadeBy;
 use crate::gomod::{Base, Route, Tile, replay_key};
@@ -25,7 +26,11 @@ pub enum Odd {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) exact: HashMap<String, Vec<usize>>,
+    /// What a module request was answered with, by whichever host: whole answers and redirects.
     pub(super) modules: HashMap<String, Vec<usize>>,
+    /// That there is no such module, said by a host. One that was not asked might have it, so this
+    /// counts for others only where no host had it.
+    pub(super) absent: HashMap<String, Vec<usize>>,
     pub(super) tiles: HashMap<(String, Coordinate), Vec<(Tile, usize)>>,
     /// Answers that a redirect led to, by what stands before the query: a signature is another
     /// each time.
@@ -62,6 +67,11 @@ impl Index {
         index
     }
 
+    /// What answers a module request, whichever host it is sent to.
+    pub(super) fn of_module(&self, key: &str) -> Option<&Vec<usize>> {
+        self.modules.get(key).or_else(|| self.absent.get(key))
+    }
+
     fn add(&mut self, number: usize, row: &Row, bases: &[Base], redirected: &BTreeSet<String>) {
         let exact = exact_key(&row.method, &row.url);
         let odd = match (row.state, row.made_by) {
@@ -76,9 +86,14 @@ impl Index {
         }
         let host = Base::of(&row.url).map(|base| base.host_name().to_owned());
         self.hosts.extend(host);
-        if let Some(key) = replay_key(&row.url, bases) {
+        let answers = match row.status {
+            Some(404 | 410) => Some(&mut self.absent),
+            Some(status @ 200..400) if is_unconditional(status) => Some(&mut self.modules),
+            _ => None,
+        };
+        if let (Some(answers), Some(key)) = (answers, replay_key(&row.url, bases)) {
             let key = format!("{} {key}", row.method);
-            self.modules.entry(key).or_default().push(number);
+            answers.entry(key).or_default().push(number);
         }
         let route = Route::of(&row.url, bases);
         let tile = route.tile.filter(|_| row.method == "GET");

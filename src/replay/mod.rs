@@ -4,17 +4,23 @@
 //! this order: exact (host, once-decoded path, query without secrets); the same module request from
 //! another host of the recorded GOPROXY list; what can be derived (a narrower tile cut from a wider
 //! one, a redirect's target whatever its query). Repeated answers keep their order, the last stays.
+//! What was not modified, or a part, is given to those who asked for that, and to nobody else.
 
 #[cfg(any(test, fuzzing))]
 pub mod check;
+mod condition;
 mod index;
+mod ledger;
 mod played;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+pub use condition::Conditions;
 pub use index::Odd;
+pub use ledger::{Account, Miss, Misses};
 pub use played::{PlayError, Played};
 
 use crate::exchange::{Exchange, field};
@@ -23,28 +29,20 @@ use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ReadError};
 use crate::recording::{Recording, Row};
 use crate::redact;
 use crate::tls::Protocol;
+use condition::Fit;
 use index::Index;
+use ledger::Ledger;
 
 /// A recording that answers.
 pub struct Replay {
     recording: Recording,
     index: Index,
-    bases: Vec<Base>,
+    bases: Arc<[Base]>,
     /// The command that would record what is missing.
     recorder: String,
-    // std Mutexes: held for a map operation, never across an await.
+    // A std Mutex: held while an answer is chosen, never across an await.
     cursors: Mutex<HashMap<String, usize>>,
-    misses: Mutex<Vec<Miss>>,
-    hits: AtomicU64,
-}
-
-/// Something that was asked for and is not on the recording.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Miss {
-    /// In words: `zip golang.org/x/net v0.34.0`.
-    pub what: String,
-    /// What the recording has instead, if there is something near.
-    pub instead: Option<String>,
+    ledger: Arc<Ledger>,
 }
 
 /// A recorded answer.
@@ -82,15 +80,14 @@ pub fn bases(go_env: &std::collections::BTreeMap<String, String>) -> Vec<Base> {
 impl Replay {
     /// Indexes a recording. `recorder` is the command line that a miss advises.
     pub fn new(recording: Recording, recorder: String) -> Self {
-        let bases = bases(&recording.manifest().go_env);
+        let bases = Arc::from(bases(&recording.manifest().go_env));
         Self {
             index: Index::new(recording.rows(), &bases, &redirected(&recording)),
             recording,
             bases,
             recorder,
             cursors: Mutex::default(),
-            misses: Mutex::default(),
-            hits: AtomicU64::new(0),
+            ledger: Arc::default(),
         }
     }
 
@@ -106,15 +103,12 @@ impl Replay {
 
     /// Requests answered so far.
     pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+        self.ledger.hits()
     }
 
-    /// What was asked for in vain so far, in order.
-    pub fn misses(&self) -> Vec<Miss> {
-        self.misses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// What was asked for in vain so far.
+    pub fn misses(&self) -> Misses {
+        self.ledger.misses().clone()
     }
 
     /// Hosts that any recorded exchange went to.
@@ -146,13 +140,18 @@ impl Replay {
             .find_map(|alpn| Protocol::from_alpn(alpn.as_bytes()))
     }
 
-    /// The recorded answer to a request for an absolute URL.
-    pub fn find(&self, method: &str, url: &str) -> Result<Hit, AnswerError> {
+    /// The recorded answer to a request for an absolute URL under these conditions.
+    pub fn find(
+        &self,
+        method: &str,
+        url: &str,
+        conditions: &Conditions,
+    ) -> Result<Hit, AnswerError> {
         let found = self
-            .exact(method, url)
-            .or_else(|| self.same_module(method, url))
+            .exact(method, url, conditions)
+            .or_else(|| self.same_module(method, url, conditions))
             .or_else(|| self.cut_tile(method, url))
-            .or_else(|| self.redirect_target(method, url));
+            .or_else(|| self.redirect_target(method, url, conditions));
         let Some((row, cut)) = found else {
             return Err(AnswerError::Miss(self.miss(method, url)));
         };
@@ -171,42 +170,40 @@ impl Replay {
             .map(|body| self.recording.body(body))
             .transpose()
             .inspect_err(|error| self.damaged(&begin.method, &begin.url, error))?;
-        self.hits.fetch_add(1, Ordering::Relaxed);
+        self.ledger.hit();
         Ok(body)
+    }
+
+    /// For the octets of a hit, which may turn out to be damaged while they are given.
+    pub fn account(&self, hit: &Hit) -> Account {
+        let begin = &hit.exchange.begin;
+        Account {
+            ledger: Arc::clone(&self.ledger),
+            method: begin.method.clone(),
+            url: begin.url.clone(),
+            bases: Arc::clone(&self.bases),
+        }
     }
 
     /// What is there and cannot be given counts as missing.
     fn damaged(&self, method: &str, url: &str, error: &dyn std::error::Error) {
-        let what = Route::of(&without_secrets(url), &self.bases).what();
-        self.missed(method, what, Some(error.to_string()));
+        let what = what(url, &self.bases);
+        self.ledger.missed(method, what, Some(error.to_string()));
     }
 
-    fn missed(&self, method: &str, what: String, instead: Option<String>) {
-        let miss = Miss {
-            what: if method == "GET" {
-                what
-            } else {
-                format!("{method} {what}")
-            },
-            instead,
-        };
-        self.misses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(miss);
-    }
-
-    fn exact(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
+    fn exact(&self, method: &str, url: &str, conditions: &Conditions) -> Found<'_> {
         let key = index::exact_key(method, url);
-        Some((self.next(&key, self.index.exact.get(&key)?)?, None))
+        let rows = self.index.exact.get(&key)?;
+        Some((self.next(&key, rows, conditions)?, None))
     }
 
-    fn same_module(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
+    fn same_module(&self, method: &str, url: &str, conditions: &Conditions) -> Found<'_> {
         let key = format!("{method} {}", replay_key(url, &self.bases)?);
-        Some((self.next(&key, self.index.modules.get(&key)?)?, None))
+        let rows = self.index.of_module(&key)?;
+        Some((self.next(&key, rows, conditions)?, None))
     }
 
-    fn cut_tile(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
+    fn cut_tile(&self, method: &str, url: &str) -> Found<'_> {
         let route = Route::of(url, &self.bases);
         let wanted = route.tile.filter(|_| method == "GET")?;
         let tiles = self.index.tiles.get(&(route.sumdb?, wanted.coordinate()))?;
@@ -219,41 +216,88 @@ impl Replay {
         Some((row, Some(wanted.len_bytes() as u64)))
     }
 
-    fn redirect_target(&self, method: &str, url: &str) -> Option<(&Row, Option<u64>)> {
+    fn redirect_target(&self, method: &str, url: &str, conditions: &Conditions) -> Found<'_> {
         let path = index::without_query(url);
         let rows = self.index.by_path.get(&path).filter(|_| method == "GET")?;
-        Some((self.recording.rows().get(*rows.last()?)?, None))
+        let places = || (0..rows.len()).rev();
+        let find = |least| self.fitting(rows, places(), conditions, least);
+        let place = find(Fit::Fits).or_else(|| find(Fit::Alike))?;
+        Some((self.recording.rows().get(*rows.get(place)?)?, None))
     }
 
-    /// The next of the answers to a key; the last one stays.
-    fn next(&self, key: &str, rows: &[usize]) -> Option<&Row> {
+    /// The next of the answers to a key that fits the conditions; the last one stays.
+    fn next(&self, key: &str, rows: &[usize], conditions: &Conditions) -> Option<&Row> {
         let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
         let cursor = cursors.entry(key.to_owned()).or_default();
-        let row = rows.get(*cursor).or_else(|| rows.last())?;
-        *cursor = (*cursor + 1).min(rows.len());
-        self.recording.rows().get(*row)
+        let find = |least| {
+            let next = self.fitting(rows, *cursor..rows.len(), conditions, least);
+            next.or_else(|| self.fitting(rows, (0..*cursor).rev(), conditions, least))
+        };
+        let place = find(Fit::Fits).or_else(|| find(Fit::Alike))?;
+        *cursor = (*cursor).max(place + 1);
+        self.recording.rows().get(*rows.get(place)?)
+    }
+
+    /// The first of these places whose answer was given to the same conditions, else the first whose
+    /// answer fits at least so well.
+    fn fitting(
+        &self,
+        rows: &[usize],
+        places: impl Iterator<Item = usize>,
+        conditions: &Conditions,
+        least: Fit,
+    ) -> Option<usize> {
+        let mut first = None;
+        let mut looks = 0;
+        for place in places {
+            let row = self.recording.rows().get(*rows.get(place)?)?;
+            let recorded = || {
+                looks += 1;
+                let exchange = self.recording.exchange(row).ok()?;
+                Some(Conditions::recorded(&exchange.begin.headers))
+            };
+            match conditions.fit(row.status.unwrap_or_default(), recorded) {
+                Fit::Same => return Some(place),
+                fit if fit >= least => {
+                    first.get_or_insert(place);
+                }
+                _ => {}
+            }
+            if looks >= LOOKS || first.is_some() && conditions.is_empty() {
+                break;
+            }
+        }
+        first
     }
 
     fn miss(&self, method: &str, url: &str) -> String {
-        let what = Route::of(&without_secrets(url), &self.bases).what();
+        let what = what(url, &self.bases);
         let name = self.recording.name();
-        let instead = self
-            .index
-            .odd
-            .get(&index::exact_key(method, url))
-            .map(|odd| match odd {
-                Odd::Aborted => "it was recorded only in part, so it is not replayed",
-                Odd::InFlight => "it was in flight when the recorder ended",
-                Odd::Ours => "modtape itself answered it then, so it is not replayed",
-            });
+        let key = index::exact_key(method, url);
+        let instead = match self.index.odd.get(&key) {
+            // What is there and was not given is for those who ask for it in another way.
+            _ if self.index.exact.contains_key(&key) => {
+                Some("recorded is only the answer to a request with conditions that this one lacks")
+            }
+            Some(Odd::Aborted) => Some("it was recorded only in part, so it is not replayed"),
+            Some(Odd::InFlight) => Some("it was in flight when the recorder ended"),
+            Some(Odd::Ours) => Some("modtape itself answered it then, so it is not replayed"),
+            None => None,
+        };
         let mut text = format!("not on recording {name}: {what}");
         if let Some(instead) = instead {
             text = format!("{text} ({instead})");
         }
-        self.missed(method, what, instead.map(str::to_owned));
+        self.ledger.missed(method, what, instead.map(str::to_owned));
         format!("{text}\nrecord it: {}", self.recorder)
     }
 }
+
+/// A row that answers, and to how many octets its body is cut.
+type Found<'a> = Option<(&'a Row, Option<u64>)>;
+
+/// How many recorded requests are read again to compare conditions, for one answer.
+const LOOKS: usize = 64;
 
 /// Where recorded redirects led, without queries. Few exchanges are redirects: each is read.
 fn redirected(recording: &Recording) -> BTreeSet<String> {
@@ -269,6 +313,11 @@ fn redirected(recording: &Recording) -> BTreeSet<String> {
             Some(index::without_query(&location))
         })
         .collect()
+}
+
+/// What a URL asks for, in words and without secrets.
+fn what(url: &str, bases: &[Base]) -> String {
+    Route::of(&without_secrets(url), bases).what()
 }
 
 /// The URL without what redaction would hide, for comparing.

@@ -9,6 +9,7 @@ use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use super::Account;
 use crate::recording::reader::BodyReader;
 
 /// Octets of one frame.
@@ -24,6 +25,8 @@ pub struct Played {
     source: Option<Box<dyn Read + Send + Sync>>,
     left: Option<u64>,
     trailers: Option<HeaderMap>,
+    /// What is told if the octets turn out to be damaged.
+    account: Option<Account>,
 }
 
 impl Played {
@@ -33,6 +36,7 @@ impl Played {
             source: None,
             left: Some(0),
             trailers: None,
+            account: None,
         }
     }
 
@@ -43,6 +47,7 @@ impl Played {
             source: Some(Box::new(reader.take(left))),
             left: Some(left),
             trailers: None,
+            account: None,
         }
     }
 
@@ -53,12 +58,19 @@ impl Played {
             source: Some(Box::new(decoder.take(cut.unwrap_or(u64::MAX)))),
             left: None,
             trailers: None,
+            account: None,
         }
     }
 
     /// With trailers after the last octet.
     pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
         self.trailers = (!trailers.is_empty()).then_some(trailers);
+        self
+    }
+
+    /// On account of whoever counts what was given whole.
+    pub fn on(mut self, account: Account) -> Self {
+        self.account = Some(account);
         self
     }
 }
@@ -83,7 +95,11 @@ impl Body for Played {
             match read {
                 Err(error) => {
                     this.source = None;
-                    return Poll::Ready(Some(Err(error.into())));
+                    let error = PlayError(error);
+                    if let Some(account) = this.account.take() {
+                        account.broke_off(format!("{error}: {}", error.0));
+                    }
+                    return Poll::Ready(Some(Err(error)));
                 }
                 Ok(0) => this.source = None,
                 Ok(bytes) => {

@@ -2,7 +2,7 @@
 //! bounded memory, with an exit code that is documented, touch nothing, and show nothing that a
 //! terminal obeys.
 
-mod craft;
+pub mod craft;
 mod journals;
 mod judge;
 mod texts;
@@ -13,7 +13,7 @@ use craft::{Craft, bomb, gzip, zeros};
 use judge::{Row, command, fault, judge};
 use serde_json::json;
 
-use super::support::{Sandbox, count, run};
+use super::support::{Sandbox, count, run, sha256_hex};
 
 #[test]
 fn links_pipes_devices_and_folders_in_place_of_files_are_not_followed() {
@@ -117,6 +117,21 @@ fn digests_that_are_paths_and_sizes_that_lie_lead_nowhere() {
             zeros(&dir.join("bodies/ab").join("ab".repeat(32)), 100 << 30);
             dir
         }),
+        (
+            "a sparse body of 96 MiB that is not the digest's",
+            |craft| {
+                let dir = craft
+                    .with(
+                        "end",
+                        "body",
+                        json!({"sha256": "ab".repeat(32), "bytes": LARGE, "inline": null}),
+                    )
+                    .write();
+                fs::create_dir_all(dir.join("bodies/ab")).unwrap();
+                zeros(&dir.join("bodies/ab").join("ab".repeat(32)), LARGE);
+                dir
+            },
+        ),
         ("an inline body that is not the digest's", |craft| {
             let mut craft = craft;
             craft.record("end")["body"]["inline"] = json!("another");
@@ -124,6 +139,51 @@ fn digests_that_are_paths_and_sizes_that_lie_lead_nowhere() {
         }),
     ];
     judge(rows);
+}
+
+/// A body larger than the memory that a command may take, octets.
+const LARGE: u64 = 96 << 20;
+
+#[test]
+fn a_body_larger_than_memory_is_exported_whole() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.join("bin")).unwrap();
+    let mut octets = vec![0; LARGE.try_into().unwrap()];
+    octets[0] = 0xff;
+    let sha256 = sha256_hex(&octets);
+    drop(octets);
+    let dir = Craft::new(&sandbox.join("recordings/hostile"))
+        .with(
+            "end",
+            "body",
+            json!({"sha256": sha256, "bytes": LARGE, "inline": null}),
+        )
+        .with("end", "headers", json!([]))
+        .write();
+    let body = dir.join("bodies").join(&sha256[..2]);
+    fs::create_dir_all(&body).unwrap();
+    let body = body.join(&sha256);
+    zeros(&body, LARGE);
+    fs::File::options()
+        .write(true)
+        .open(&body)
+        .and_then(|file| std::os::unix::fs::FileExt::write_at(&file, &[0xff], 0))
+        .unwrap();
+    let args = [
+        "export",
+        "har",
+        "hostile",
+        "--har-bodies",
+        "all",
+        "-o",
+        "/dev/null",
+    ];
+    let output = run(
+        command(&sandbox, &args),
+        std::time::Duration::from_secs(120),
+    );
+    let output = output.expect_success();
+    assert_eq!(output.stderr.trim(), "1 exchange written to /dev/null");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod phases;
 mod reach;
 mod readme;
 mod record;
+mod replays;
 mod rooms;
 mod sample;
 mod signals;

@@ -11,9 +11,9 @@ use crate::proxy::{Passed, Stall};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
 use crate::recording::scan::Span;
-use crate::replay::Miss;
+use crate::replay::Misses;
 
-use live::{miss, status_of};
+use live::{misses, status_of};
 
 const GOLANG: &str = "https://proxy.golang.org/golang.org/x/net/@v/list";
 const CORP: &str = "https://git.corp.example/lib";
@@ -363,7 +363,7 @@ fn nothing_hostile_reaches_the_terminal() {
         },
         look(80),
     ));
-    let misses = [miss(evil, Some(evil))];
+    let misses = misses(&[(evil, Some(evil))]);
     texts.push(replayed(
         &Replayed {
             hits: 0,

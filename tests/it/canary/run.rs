@@ -107,19 +107,9 @@ pub(super) async fn record(flags: &[&str], is_terminal: bool) -> Evidence {
     }
 }
 
-/// Starts a recorder or a replay with [`SCRIPT`]; where it listens, and a client's hello.
+/// Starts a recorder or a replay with [`TELLS`]; where it listens, and a client's hello.
 fn started(command: Command, sandbox: &Sandbox) -> (Spawned, std::net::SocketAddr, Hello) {
-    let running = Spawned::start(command);
-    let told = running.wait_for_stdout("#ready");
-    let said = |name: &str| {
-        let (_, value) = told.split_once(name).expect("it is told");
-        value.split('#').next().unwrap_or_default().to_owned()
-    };
-    let proxy = said("#proxy=http://").parse().expect("an address");
-    let bundle = fs::read_to_string(said("#bundle=")).expect("the bundle can be read");
-    let root = sandbox.join("root.pem");
-    let last = bundle.rfind("-----BEGIN").expect("a PEM file");
-    fs::write(&root, &bundle[last..]).expect("our own folder");
+    let (running, proxy, root) = Spawned::proxy(command, sandbox);
     (running, proxy, Hello::new(HOST, &root).alpn(Alpn::Http1))
 }
 
@@ -139,7 +129,7 @@ async fn asked(client: &mut Client, target: &str) -> String {
 /// asks in vain for what has secrets in it: what the replay said to whom.
 pub(super) async fn replay(evidence: &Evidence) -> Vec<(String, Vec<u8>)> {
     let sandbox = &evidence.sandbox;
-    let mut command = sandbox.modtape(["replay", "-vv", "one", "--", "/bin/sh", "-c", SCRIPT]);
+    let mut command = sandbox.modtape(["replay", "-vv", "one", "--", "/bin/sh", "-c", TELLS]);
     command.env(
         "PATH",
         format!("{}:/usr/bin:/bin", sandbox.join("stub").display()),
@@ -210,7 +200,7 @@ fn recorder(
     args.push(origin.root_pem_path().display().to_string());
     args.push(format!("--log-file={}", sandbox.join("log.json").display()));
     args.extend(flags.iter().map(|flag| (*flag).to_owned()));
-    args.extend(["--", "/bin/sh", "-c", SCRIPT, "sh"].map(str::to_owned));
+    args.extend(["--", "/bin/sh", "-c", TELLS, "sh"].map(str::to_owned));
     args.extend(places::arguments());
     let mut command = match is_terminal {
         false => sandbox.modtape(args.iter().map(String::as_str)),
@@ -239,10 +229,6 @@ fn recorder(
     );
     command
 }
-
-/// Tells what it was given and ends with its input.
-const SCRIPT: &str =
-    r##"echo "#proxy=$HTTPS_PROXY#bundle=$SSL_CERT_FILE#ready"; exec cat >/dev/null"##;
 
 /// A go command that has secrets in its settings.
 fn stub_go(sandbox: &Sandbox) {

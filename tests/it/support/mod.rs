@@ -61,5 +61,5 @@ pub use self::{
     rules::Rule,
     sandbox::{Output, Sandbox, count, is_long, is_release, run, tested},
     session::{Ended, Response, Session},
-    spawned::Spawned,
+    spawned::{Spawned, TELLS},
 };

@@ -1,7 +1,10 @@
 //! A command that runs while a test looks on: its output as it comes, signals, its end.
 
+use std::fs;
 use std::io::{Read, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -9,7 +12,12 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::sandbox::Output;
+use super::recorder::own_root;
+use super::sandbox::{Output, Sandbox};
+
+/// A script for `/bin/sh` that tells what it was given and ends with its input.
+pub const TELLS: &str =
+    r##"echo "#proxy=$HTTPS_PROXY#bundle=$SSL_CERT_FILE#ready"; exec cat >/dev/null"##;
 
 /// How long a command may take to say or do what a test waits for.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -39,6 +47,21 @@ impl Spawned {
             stdout,
             stderr,
         }
+    }
+
+    /// Starts a recorder or a replay that wraps [`TELLS`]: where it listens, and a file with its
+    /// root, for a client to trust.
+    pub fn proxy(command: Command, sandbox: &Sandbox) -> (Self, SocketAddr, PathBuf) {
+        let running = Self::start(command);
+        let told = running.wait_for_stdout("#ready");
+        let said = |name: &str| {
+            let (_, value) = told.split_once(name).expect("it is told");
+            value.split('#').next().unwrap_or_default().to_owned()
+        };
+        let proxy = said("#proxy=http://").parse().expect("an address");
+        let root = sandbox.join("root.pem");
+        fs::write(&root, own_root(said("#bundle=").as_ref())).expect("our own folder");
+        (running, proxy, root)
     }
 
     /// Its process number.

@@ -149,16 +149,17 @@ fn the_status_line_fits_the_terminal() {
     assert_eq!(cut, format!("{} …", &whole[..whole.len() - 3]));
 }
 
-pub(super) fn miss(what: &str, instead: Option<&str>) -> Miss {
-    Miss {
-        what: what.into(),
-        instead: instead.map(str::to_owned),
+pub(super) fn misses(asked: &[(&str, Option<&str>)]) -> Misses {
+    let mut misses = Misses::default();
+    for (what, instead) in asked {
+        misses.add((*what).into(), instead.map(str::to_owned));
     }
+    misses
 }
 
 #[test]
 fn a_replay_counts_and_lists_what_was_missing() {
-    let of = |hits, misses: &[Miss]| {
+    let of = |hits, misses: &Misses| {
         let recorder = "modtape record -o ci --force -- go build";
         replayed(
             &Replayed {
@@ -170,16 +171,16 @@ fn a_replay_counts_and_lists_what_was_missing() {
         )
     };
     assert_text(
-        &of(376, &[]),
+        &of(376, &misses(&[])),
         &["modtape: 376 answered, 0 missing, 0 went to the network"],
     );
-    let misses = [
-        miss("zip a.b/c v1.0.0", None),
-        miss("list a.b/d", Some("it was recorded only in part")),
-        miss("zip a.b/c v1.0.0", None),
-    ];
+    let asked = misses(&[
+        ("zip a.b/c v1.0.0", None),
+        ("list a.b/d", Some("it was recorded only in part")),
+        ("zip a.b/c v1.0.0", None),
+    ]);
     assert_text(
-        &of(1, &misses),
+        &of(1, &asked),
         &[
             "modtape: 1 answered, 3 missing, 0 went to the network",
             "  missing: zip a.b/c v1.0.0, asked 2 times",
@@ -187,12 +188,18 @@ fn a_replay_counts_and_lists_what_was_missing() {
             "  record what is missing: modtape record -o ci --force -- go build",
         ],
     );
-    let many: Vec<Miss> = (0..23)
-        .map(|id| miss(&format!("list m{id}"), None))
-        .collect();
+    let mut many = Misses::default();
+    (0..23).for_each(|id| many.add(format!("list m{id}"), None));
     let text = of(0, &many);
     assert!(
         text.contains("\n  missing: list m19\n  and 3 more\n"),
+        "{text}"
+    );
+    (0..2_000).for_each(|id| many.add(format!("list m{id}"), None));
+    let text = of(0, &many);
+    assert!(text.contains(" 2023 missing, "), "{text}");
+    assert!(
+        text.contains("\n  and 980 more, and others 1000 times\n"),
         "{text}"
     );
 }

@@ -1,0 +1,164 @@
+//! What a replay has answered, and what it was asked for in vain.
+//!
+//! Bounded however long a replay serves: equal misses are one entry with a count, and of more than
+//! [`DISTINCT`] different ones only the number is kept.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::what;
+use crate::gomod::Base;
+
+/// How many different misses are kept: many more than anybody is shown.
+const DISTINCT: usize = 1_000;
+
+/// How many characters are kept of a method, which is the client's to choose.
+const METHOD: usize = 32;
+
+/// Something that was asked for and is not on the recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miss {
+    /// In words: `zip golang.org/x/net v0.34.0`.
+    pub what: String,
+    /// What the recording had instead the first time, if there was something near.
+    pub instead: Option<String>,
+    /// How often it was asked for.
+    pub times: u64,
+}
+
+/// All that was asked for in vain.
+#[derive(Debug, Clone, Default)]
+pub struct Misses {
+    distinct: Vec<Miss>,
+    places: HashMap<String, usize>,
+    total: u64,
+    unlisted: u64,
+}
+
+impl Misses {
+    /// Adds one.
+    pub fn add(&mut self, what: String, instead: Option<String>) {
+        self.total += 1;
+        if let Some(place) = self.places.get(&what) {
+            self.distinct[*place].times += 1;
+        } else if self.distinct.len() < DISTINCT {
+            self.places.insert(what.clone(), self.distinct.len());
+            self.distinct.push(Miss {
+                what,
+                instead,
+                times: 1,
+            });
+        } else {
+            self.unlisted += 1;
+        }
+    }
+
+    /// Was everything answered?
+    pub const fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// How many requests found nothing.
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// What they asked for, in the order of their first times: the first thousand.
+    pub fn distinct(&self) -> &[Miss] {
+        &self.distinct
+    }
+
+    /// How many requests asked for something that is not among [`Self::distinct`].
+    pub const fn unlisted(&self) -> u64 {
+        self.unlisted
+    }
+}
+
+/// Hits and misses so far.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    hits: AtomicU64,
+    // A std Mutex: held for a map operation, never across an await.
+    misses: Mutex<Misses>,
+}
+
+impl Ledger {
+    pub(super) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn misses(&self) -> MutexGuard<'_, Misses> {
+        self.misses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `what` is the request's meaning; a method other than GET stands before it.
+    pub(super) fn missed(&self, method: &str, what: String, instead: Option<String>) {
+        let what = match method {
+            "GET" => what,
+            _ => {
+                let method: String = method.chars().take(METHOD).collect();
+                format!("{method} {what}")
+            }
+        };
+        self.misses().add(what, instead);
+    }
+}
+
+/// A hit whose octets are still on their way: it becomes a miss if they turn out to be damaged.
+#[derive(Debug)]
+pub struct Account {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) method: String,
+    pub(super) url: String,
+    pub(super) bases: Arc<[Base]>,
+}
+
+impl Account {
+    /// The answer broke off, since what is recorded cannot be given whole.
+    pub(super) fn broke_off(self, why: String) {
+        self.ledger.hits.fetch_sub(1, Ordering::Relaxed);
+        let what = what(&self.url, &self.bases);
+        self.ledger.missed(&self.method, what, Some(why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_misses_are_one_entry_however_many_there_are() {
+        let ledger = Ledger::default();
+        for _ in 0..100_000 {
+            ledger.missed("GET", "list a.b/c".into(), Some("then".into()));
+        }
+        ledger.missed("POST", "list a.b/c".into(), None);
+        let misses = ledger.misses();
+        assert_eq!(misses.total(), 100_001);
+        let kept: Vec<_> = misses
+            .distinct()
+            .iter()
+            .map(|m| (&*m.what, m.times))
+            .collect();
+        assert_eq!(kept, [("list a.b/c", 100_000), ("POST list a.b/c", 1)]);
+        assert_eq!(misses.distinct()[0].instead.as_deref(), Some("then"));
+    }
+
+    #[test]
+    fn different_misses_are_counted_and_a_thousand_of_them_kept() {
+        let ledger = Ledger::default();
+        let method = "M".repeat(60_000);
+        for number in 0..5_000 {
+            ledger.missed(&method, format!("/{number}"), None);
+        }
+        let misses = ledger.misses();
+        assert_eq!((misses.total(), misses.unlisted()), (5_000, 4_000));
+        assert_eq!(misses.distinct().len(), DISTINCT);
+        assert!(misses.distinct().iter().all(|miss| miss.what.len() < 50));
+    }
+}
