@@ -50,6 +50,13 @@ pub(super) enum PairError {
     Protocol,
 }
 
+/// There is no pair; what the dial took, if this exchange dialled.
+#[derive(Debug)]
+pub(super) struct Unpaired {
+    pub(super) why: PairError,
+    pub(super) journey: Option<Box<Journey>>,
+}
+
 /// A client connection as its exchanges see it.
 pub(super) struct Channel {
     context: Arc<Context>,
@@ -136,7 +143,7 @@ impl Channel {
         target: &Target,
         lost: Option<&Arc<Pair>>,
         enter: &(dyn Fn(Phase) + Send + Sync),
-    ) -> Result<(Arc<Pair>, Option<Journey>), PairError> {
+    ) -> Result<(Arc<Pair>, Option<Journey>), Unpaired> {
         let mut pairs = self.pairs.lock().await;
         if let Some(pair) = pairs.get(target) {
             let usable = match lost {
@@ -150,12 +157,17 @@ impl Channel {
             }
         }
         if let (Some(_), Some(why)) = (lost, self.redial_failed.get()) {
-            return Err(PairError::Gone(why.clone()));
+            return Err(Unpaired {
+                why: PairError::Gone(why.clone()),
+                journey: None,
+            });
         }
         // Boxed: it is large and rare, and would be moved about with every request.
         let dialled = Box::pin(self.dial(dialer, target, enter)).await;
-        if let (Some(_), Err(error)) = (lost, &dialled) {
-            let _ = self.redial_failed.set(error.to_string());
+        if let (Some(_), Err(error)) = (lost, &dialled)
+            && self.is_tunnelled()
+        {
+            let _ = self.redial_failed.set(error.why.to_string());
         }
         let (pair, journey) = dialled?;
         if !self.is_tunnelled() {
@@ -178,7 +190,7 @@ impl Channel {
         dialer: &Dialer,
         target: &Target,
         enter: &(dyn Fn(Phase) + Send + Sync),
-    ) -> Result<(Arc<Pair>, Journey), PairError> {
+    ) -> Result<(Arc<Pair>, Journey), Unpaired> {
         let mut journey = Journey::default();
         let started = self.context.clock.now();
         let dialled = self.dial_steps(dialer, target, &mut journey, enter).await;
@@ -200,7 +212,13 @@ impl Channel {
         // What CONNECT dialled was told when it came.
         let again = self.has_dialled.swap(true, Ordering::Relaxed) || self.is_tunnelled();
         note(&self.context, Opened { again, ..opened });
-        Ok((dialled?, journey))
+        match dialled {
+            Ok(pair) => Ok((pair, journey)),
+            Err(why) => Err(Unpaired {
+                why,
+                journey: Some(Box::new(journey)),
+            }),
+        }
     }
 
     async fn dial_steps(

@@ -8,7 +8,7 @@ use hyper::body::{Body as _, Incoming};
 use super::answer;
 use super::asked::asked;
 use super::body::Recorded;
-use super::channel::{Channel, Destination, PairError};
+use super::channel::{Channel, Destination, Unpaired};
 use super::headers;
 use super::outgoing::Outgoing;
 use super::pair::{Pair, SendError};
@@ -83,7 +83,12 @@ async fn ask(
         let pair = channel.pair(dialer, target, lost.as_ref(), &enter).await;
         let (pair, journey) = match pair {
             Ok(pair) => pair,
-            Err(error) => return unreachable(ticket, error).await,
+            Err(Unpaired { why, journey }) => {
+                if let Some(journey) = &journey {
+                    ticket.owns(journey);
+                }
+                return answer::own(ticket, StatusCode::BAD_GATEWAY, &chain(&why)).await;
+            }
         };
         if let Some(journey) = &journey {
             ticket.owns(journey);
@@ -157,10 +162,6 @@ fn odd(response: &Response<Incoming>) -> Option<&'static str> {
         return Some("a switch of protocols that nobody asked for");
     }
     headers::ambiguity(response.headers())
-}
-
-async fn unreachable(ticket: Ticket, error: PairError) -> Response<Outgoing> {
-    answer::own(ticket, StatusCode::BAD_GATEWAY, &chain(&error)).await
 }
 
 fn outgoing_request(
