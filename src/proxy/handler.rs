@@ -134,9 +134,12 @@ async fn ask(
                 lost = Some(pair);
             }
             Err(error) => {
-                if let Some((status, why)) = request_body::clients_fault(&error) {
+                if let Some((status, why)) = kept.as_ref().and_then(request_body::clients_fault) {
                     let mut response = answer::own(ticket, status, &why).await;
-                    close_after(channel, &mut response);
+                    // Over HTTP/2 it is the fault of one stream, and the others go on.
+                    if channel.protocol == Protocol::Http1 {
+                        close_after(channel, &mut response);
+                    }
                     return response;
                 }
                 let why = format!("{} of {}", chain(&error), target.host());
