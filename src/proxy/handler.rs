@@ -149,10 +149,10 @@ async fn ask(
     }
 }
 
-/// True if the upstream did not look at the request, or the connection was closed as idle just then.
+/// True if the upstream cannot have looked at the request, or closed the connection as idle just then.
 fn may_be_sent_again(error: &SendError, pair: &Pair) -> bool {
     match error {
-        SendError::Unprocessed(_) => true,
+        SendError::Unsent(_) | SendError::Unprocessed(_) => true,
         SendError::Lost(_) => pair.is_reused(),
         SendError::Broken(_) => false,
     }

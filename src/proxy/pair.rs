@@ -53,6 +53,9 @@ pub(super) struct Pair {
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
+    /// The connection had ended before any octet of the request left.
+    #[error("the upstream closed the connection")]
+    Unsent(#[source] hyper::Error),
     /// The connection was lost before the request can have been answered.
     #[error("the upstream closed the connection")]
     Lost(#[source] hyper::Error),
@@ -128,14 +131,14 @@ impl Pair {
                 on_informational(&mut request, move |_| marks.expect_read());
                 let response = {
                     let mut sender = sender.lock().await;
-                    sender.ready().await.map_err(SendError::Lost)?;
+                    sender.ready().await.map_err(SendError::Unsent)?;
                     sender.send_request(request)
                 };
                 response.await
             }
             Sender::Http2(sender) => {
                 let mut sender = sender.clone();
-                sender.ready().await.map_err(SendError::Lost)?;
+                sender.ready().await.map_err(SendError::Unsent)?;
                 sender.send_request(request).await
             }
         };
@@ -144,7 +147,7 @@ impl Pair {
                 self.answered.store(true, Ordering::Relaxed);
                 Ok(response)
             }
-            Err(error) if error.is_canceled() || error.is_closed() => Err(SendError::Lost(error)),
+            Err(error) if self.never_left(&error) => Err(SendError::Unsent(error)),
             Err(error) if is_unprocessed(&error) => Err(SendError::Unprocessed(error)),
             // A connection that answered before and ends without a byte was closed as idle just
             // when the request left: the race of RFC 9112 section 9.3.1.
@@ -153,6 +156,14 @@ impl Pair {
             }
             Err(error) => Err(SendError::Broken(error)),
         }
+    }
+
+    /// True if hyper never began to write the request: it was still in hyper's queue or, over
+    /// HTTP/2, waited for a stream, when the connection ended.
+    fn never_left(&self, error: &hyper::Error) -> bool {
+        // Who waits for a stream is dropped with the connection, which hyper calls the user's doing.
+        let waited = self.protocol == Protocol::H2 && error.is_user();
+        error.is_canceled() || error.is_closed() || waited
     }
 
     /// True if the connection was lost, in whatever way, before any octet of the answer came.
