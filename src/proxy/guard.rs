@@ -31,6 +31,8 @@ pub(super) struct Watch {
     head_since: AtomicU64,
     idle_since: AtomicU64,
     last_read: AtomicU64,
+    /// When a part of an answer last left.
+    last_answer: AtomicU64,
     /// Heads that hyper was given, and exchanges that are over: HTTP/1 only.
     admitted: AtomicU64,
     over: AtomicU64,
@@ -46,6 +48,7 @@ impl Watch {
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(now.as_micros()),
             last_read: AtomicU64::new(now.as_micros()),
+            last_answer: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             over: AtomicU64::new(0),
             refused: OnceLock::new(),
@@ -98,11 +101,29 @@ impl Watch {
         self.refused.get().copied()
     }
 
-    /// Since when nothing was asked and nothing came; `None` while an exchange runs.
+    /// Since when nothing was asked and no part of an answer left; `None` while an exchange runs.
+    pub(super) fn done_since(&self) -> Option<Timestamp> {
+        let over = self.idle_since.load(Ordering::Relaxed);
+        let left = self.last_answer.load(Ordering::Relaxed);
+        let is_idle = self.in_flight.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| Timestamp::from_micros(over.max(left)))
+    }
+
+    /// Since when nothing was asked and nothing came that could become a request; `None` while an
+    /// exchange runs. Over HTTP/2 there is always something to say: only requests count.
     pub(super) fn quiet_since(&self) -> Option<Timestamp> {
-        let since = self.idle_since.load(Ordering::Relaxed);
-        let quiet = since.max(self.last_read.load(Ordering::Relaxed));
-        (self.in_flight.load(Ordering::Relaxed) == 0).then(|| Timestamp::from_micros(quiet))
+        let done = self.done_since()?;
+        Some(match self.protocol {
+            Protocol::Http1 => done.max(Timestamp::from_micros(
+                self.last_read.load(Ordering::Relaxed),
+            )),
+            Protocol::H2 => done,
+        })
+    }
+
+    /// A part of an answer left.
+    fn saw_answer(&self, now: Timestamp) {
+        self.last_answer.store(now.as_micros(), Ordering::Relaxed);
     }
 
     pub(super) fn saw_read(&self, now: Timestamp) {
@@ -190,10 +211,19 @@ impl<IO> Guard<IO> {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Counts what we sent.
-    fn sent(&mut self, octets: &[u8]) {
+    /// Counts what we sent: the first `written` octets of `bufs`.
+    fn sent(&mut self, bufs: &[IoSlice<'_>], mut written: usize) {
+        let mut answers = written > 0;
         if let Some(frames) = &mut self.frames {
-            frames.sent(octets);
+            answers = false;
+            for buf in bufs {
+                let part = written.min(buf.len());
+                answers |= frames.sent(&buf[..part]);
+                written -= part;
+            }
+        }
+        if answers {
+            self.watch.saw_answer(self.clock.now());
         }
     }
 
@@ -284,7 +314,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
         if let Poll::Ready(Ok(written)) = outcome {
-            self.sent(&buf[..written]);
+            self.sent(&[IoSlice::new(buf)], written);
         }
         outcome
     }
@@ -295,12 +325,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        if let Poll::Ready(Ok(mut written)) = outcome {
-            for buf in bufs {
-                let part = written.min(buf.len());
-                self.sent(&buf[..part]);
-                written -= part;
-            }
+        if let Poll::Ready(Ok(written)) = outcome {
+            self.sent(bufs, written);
         }
         outcome
     }
