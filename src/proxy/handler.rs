@@ -10,6 +10,7 @@ use super::asked::asked;
 use super::body::Recorded;
 use super::channel::{Channel, Destination, Unpaired};
 use super::headers;
+use super::live::Upload;
 use super::outgoing::Outgoing;
 use super::pair::{Pair, SendError};
 use super::request_body::{self, RequestBody, SharedKept};
@@ -94,7 +95,8 @@ async fn ask(
             ticket.owns(journey);
         }
         ticket.entry.connected(pair.address.clone());
-        let (request, kept) = outgoing_request(channel, &pair, target, (&head, body.take()));
+        let upload = body.take().map(|body| (body, ticket.entry.upload()));
+        let (request, kept) = outgoing_request(channel, &pair, target, (&head, upload));
         ticket.sending(match &kept {
             Some(_) => None,
             None => Some(pair.marks.next_write()),
@@ -171,7 +173,7 @@ fn outgoing_request(
     channel: &Channel,
     pair: &Pair,
     target: &Target,
-    (head, body): (&request::Parts, Option<Incoming>),
+    (head, body): (&request::Parts, Option<(Incoming, Upload)>),
 ) -> (Request<RequestBody>, Option<SharedKept>) {
     let context = channel.context();
     let mut head = head.clone();
@@ -185,17 +187,17 @@ fn outgoing_request(
         (false, _) => target.to_string(),
     };
     headers::to_upstream(&mut head, &authority, pair.protocol);
-    let (body, kept) = match body.filter(|body| !body.is_end_stream()) {
+    let (body, kept) = match body.filter(|(body, _)| !body.is_end_stream()) {
         None => (RequestBody::Empty, None),
-        Some(body) => {
+        Some((body, upload)) => {
             let sink = context
                 .recorder
                 .as_ref()
                 .map(|recorder| recorder.bodies().sink());
             let limit = context.deadlines.request_body_idle;
             let is_h2 = channel.protocol == Protocol::H2;
-            let (body, kept) =
-                RequestBody::passing((body, is_h2), sink, Arc::clone(&pair.marks), limit);
+            let watched = (Arc::clone(&pair.marks), upload);
+            let (body, kept) = RequestBody::passing((body, is_h2), sink, watched, limit);
             (body, Some(kept))
         }
     };

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::headers;
+use super::live::Upload;
 use super::tap::{Marks, Slot};
 use crate::clock::Timestamp;
 use crate::exchange::chain;
@@ -76,6 +77,7 @@ pub(super) struct Passing {
     is_h2: bool,
     kept: SharedKept,
     marks: Arc<Marks>,
+    upload: Upload,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -84,7 +86,7 @@ impl RequestBody {
     pub(super) fn passing(
         (incoming, is_h2): (Incoming, bool),
         sink: Option<BodySink>,
-        marks: Arc<Marks>,
+        (marks, upload): (Arc<Marks>, Upload),
         limit: Duration,
     ) -> (Self, SharedKept) {
         let kept = SharedKept::default();
@@ -98,6 +100,7 @@ impl RequestBody {
             is_h2,
             kept: Arc::clone(&kept),
             marks,
+            upload,
             limit,
             timer: None,
         };
@@ -125,6 +128,7 @@ impl Passing {
             && sink.poll_ready(cx).is_pending()
         {
             kept.offered = None;
+            self.upload.is_held();
             return Poll::Pending;
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
@@ -132,6 +136,7 @@ impl Passing {
                 sink.idle();
             }
             kept.offered = None;
+            self.upload.is_held();
             let limit = self.limit;
             let timer = &mut self.timer;
             ready!(
@@ -143,6 +148,7 @@ impl Passing {
             return kept.fail(RequestBodyError::Idle(self.limit));
         };
         self.timer = None;
+        self.upload.passes();
         kept.offered = Some(self.marks.now());
         let frame = match frame {
             // A reset with NO_ERROR looks like an end, and over HTTP/2 END_STREAM tells them apart.
