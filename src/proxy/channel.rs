@@ -8,8 +8,8 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
-use super::guard::Watch;
 use super::pair::{Pair, UpstreamIo};
+use super::watch::Watch;
 use super::windows::Share;
 use crate::clock::Timestamp;
 use crate::exchange::{

@@ -98,8 +98,9 @@ pub(super) fn stop(clock: &Clock, tries: &mut [Try]) {
 }
 
 /// Probes as Go's own transport sends them (net/http `DefaultTransport`): a path that died while we
-/// wait for an answer is noticed, as it would be without us.
-fn keep_alive(stream: &TcpStream) {
+/// wait for an answer is noticed, as it would be without us. A client's side is probed the same way,
+/// as Go's own servers do.
+pub fn keep_alive(stream: &TcpStream) {
     use rustix::net::sockopt;
     // A system without them leaves the connection as it is.
     let _ = sockopt::set_socket_keepalive(stream, true);
@@ -159,7 +160,8 @@ mod tests {
         };
         let mut tries = Vec::new();
         let stream = race(&Clock::start(), &[closed, open], &mut tries).await;
-        assert_eq!(stream.unwrap().peer_addr().unwrap(), open);
+        assert_eq!(stream.as_ref().unwrap().peer_addr().unwrap(), open);
+        assert!(rustix::net::sockopt::socket_keepalive(stream.as_ref().unwrap()).unwrap());
         assert_eq!(tries.len(), 2);
         assert!(tries[0].error.is_some() && tries[1].error.is_none());
         assert!(tell(&tries[..1]).contains("refused"), "{}", tell(&tries));

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use eyeballs::Try;
+pub use eyeballs::{Try, keep_alive};
 pub use overrides::{ConnectTo, OverrideError, Resolve};
 pub use parent::{ParentError, ParentProxies};
 pub use reach::{Named, Reach};
@@ -208,8 +208,8 @@ impl Dialer {
         })
     }
 
-    /// Notes what an unfinished dial took, and says who did not answer.
-    fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
+    /// Notes what a dial took that nobody waits for any longer, and says who did not answer.
+    pub fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
         let spent = self.inner.clock.now().micros_since(journey.started);
         let dns = *journey.dns_us.get_or_insert(spent);
         if journey.step != Step::Resolving {

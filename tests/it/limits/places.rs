@@ -53,3 +53,56 @@ async fn who_never_says_that_it_heard_us_loses_its_place_all_the_same() {
     let why = closed.expect("it was closed").why;
     assert!(why.contains("wanted by another client"), "{why}");
 }
+
+#[tokio::test]
+async fn who_leaves_while_we_dial_for_it_leaves_its_place() {
+    let dead = Blackhole::start();
+    let root = TestRoot::new();
+    let limits = modtape::upstream::Limits {
+        connect: 20 * LIMIT,
+        ..NO_LIMITS
+    };
+    let all = (Deadlines::default(), limits, 1);
+    let upstream = (dead.addr(), &root);
+    let mut inside = Inside::behind(HOST, upstream, ParentProxies::none(), all).await;
+    let mut leaving = Client::open(inside.proxy).await;
+    let head = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    leaving.send(head).await.expect("the proxy takes it");
+    let mut next = Client::open(inside.proxy).await;
+    leaving.shutdown().await.expect("it can leave");
+    next.send("CONNECT nowhere HTTP/1.1\r\n\r\n")
+        .await
+        .expect("the kernel takes it");
+    let answer = next.read_head().await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let (rest, _) = leaving.read_to_end().await;
+    assert_eq!(rest, b"");
+    drop((leaving, next));
+    let recording = inside.finish().await;
+    let row = recording.connection(1).expect("it is on record");
+    let opened = row.opened.as_ref().expect("it was opened");
+    let why = opened.error.as_deref().unwrap_or_default();
+    assert!(why.starts_with("the client gave up while"), "{opened:?}");
+    assert_eq!(opened.tries[0].error.as_deref(), Some("no answer"));
+}
+
+#[tokio::test]
+async fn who_says_much_behind_a_connect_still_reads_why_it_was_refused() {
+    let origin = Origin::start(files());
+    let upstream = (origin.addr(), origin.root());
+    let all = (Deadlines::default(), NO_LIMITS, 1);
+    let mut inside = Inside::behind(HOST, upstream, ParentProxies::none(), all).await;
+    let mut client = Client::open(inside.proxy).await;
+    let head = "CONNECT 127.0.0.1:x HTTP/1.1\r\n\r\n";
+    let words = [head.as_bytes(), &[b'x'; 500_000]].concat();
+    let sent = client.send(words).await;
+    let (answer, ended) = client.read_to_end().await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(
+        answer.starts_with("HTTP/1.1 400 "),
+        "{sent:?} {answer} {ended:?}"
+    );
+    ended.expect("no reset");
+    drop(client);
+    inside.finish().await;
+}
