@@ -74,6 +74,7 @@ pub(super) struct Channel {
     has_dialled: AtomicBool,
     /// Why a lost upstream could not be replaced: streams that wait for it do not dial one by one.
     redial_failed: OnceLock<String>,
+    failed_unused: OnceLock<String>,
     /// Cancelled when the client connection should end after what is in flight.
     pub(super) ended: CancellationToken,
 }
@@ -100,6 +101,7 @@ impl Channel {
             pairs: Mutex::default(),
             has_dialled: AtomicBool::new(false),
             redial_failed: OnceLock::new(),
+            failed_unused: OnceLock::new(),
             ended: CancellationToken::new(),
         }
     }
@@ -276,9 +278,28 @@ impl Channel {
                 .get(&target)
                 .is_some_and(|current| Arc::ptr_eq(current, &pair))
             {
-                channel.ended.cancel();
+                channel.upstream_ended(&pair);
             }
         });
+    }
+}
+
+impl Channel {
+    /// What the upstream had against us, a client that asked for nothing yet would never hear: its
+    /// first request goes to a new connection, and is told what comes of that.
+    fn upstream_ended(&self, pair: &Pair) {
+        match pair.failure() {
+            Some(why) if self.watch.is_unused() => {
+                let _ = self.failed_unused.set(why.to_owned());
+            }
+            _ => self.ended.cancel(),
+        }
+    }
+
+    /// Why the upstream broke off, if it did and nothing was ever asked.
+    pub(super) fn failed_unused(&self) -> Option<&str> {
+        let why = self.failed_unused.get()?;
+        self.watch.is_unused().then_some(why)
     }
 }
 

@@ -132,7 +132,7 @@ async fn ask(
                 .await;
             }
             Err(error) if repeatable && lost.is_none() && may_be_sent_again(&error, &pair) => {
-                ticket.retry(chain(&error));
+                ticket.retry(pair.tell(&error).await);
                 lost = Some(pair);
             }
             Err(error) => {
@@ -144,7 +144,7 @@ async fn ask(
                     }
                     return response;
                 }
-                let why = format!("{} of {}", chain(&error), target.host());
+                let why = format!("{} of {}", pair.tell(&error).await, target.host());
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         }

@@ -103,3 +103,87 @@ async fn a_stream_that_a_goaway_may_mean_as_looked_at_is_not_asked_again() {
     recorder.finish().await;
     assert_eq!(origin.received().len(), 1);
 }
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Answers a first request, and is gone for good when the second comes.
+fn once() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
+    let addr = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("somebody comes");
+        let heads = || {
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut octet = [0];
+                std::io::Read::read_exact(&mut &stream, &mut octet).expect("a request");
+                asked.extend(octet);
+            }
+        };
+        heads();
+        std::io::Write::write_all(&mut &stream, OK).expect("it is taken");
+        heads();
+        drop(listener);
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_plain_host_that_is_gone_bars_no_other() {
+    let count = counter();
+    let other = RawOrigin::start(move |_| match count() {
+        2 => vec![Step::HangUp],
+        _ => vec![Step::send(OK)],
+    });
+    let to = |host: &str, addr: std::net::SocketAddr| format!("--connect-to={host}:80:{addr}");
+    let flags = [
+        to("gone.example", once()),
+        to("other.example", other.addr()),
+    ];
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let recorder = Recorder::trusting(other.root_pem_path(), &flags);
+    let mut client = Client::open(recorder.proxy()).await;
+    for (host, status) in [
+        ("gone.example", "200"),
+        ("gone.example", "502"),
+        ("other.example", "200"),
+        ("other.example", "200"),
+    ] {
+        let asked = format!("GET http://{host}/a HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        client.send(asked).await.expect("the proxy takes it");
+        let head = client.read_head().await.expect("an answer");
+        assert_eq!(head.get(9..12), Some(status), "{host}: {head}");
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.or_else(|| {
+            head.lines()
+                .find_map(|line| line.strip_prefix("Content-Length: "))
+        });
+        let length = length.expect("a length").parse().expect("a number");
+        client.read_exactly(length).await.expect("a body");
+    }
+    drop(client);
+    recorder.finish().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_said_anything_at_all_is_not_asked_again() {
+    let count = counter();
+    let origin = RawOrigin::start(move |_| match count() {
+        2 => vec![
+            Step::send("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
+            Step::Close,
+        ],
+        _ => vec![Step::send(OK)],
+    });
+    let recorder = recorder(&origin);
+    let mut session = session(&recorder, Alpn::Http1).await;
+    for status in [200, 502] {
+        let answer = session.get("/a").await.expect("an answer");
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    drop(session);
+    recorder.finish().await;
+    assert_eq!(origin.received().len(), 1);
+}
