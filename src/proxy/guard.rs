@@ -27,7 +27,8 @@ pub(super) struct Guard<IO> {
     clock: Clock,
     deadlines: Deadlines,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
-    /// Runs while the client takes nothing of what there is for it.
+    /// Since when the client takes nothing of what there is for it.
+    unread_since: Option<Timestamp>,
     unread: Option<Pin<Box<Sleep>>>,
     /// On HTTP/1.
     sieve: Option<Sieve>,
@@ -46,6 +47,7 @@ impl<IO> Guard<IO> {
             clock,
             deadlines,
             timer: None,
+            unread_since: None,
             unread: None,
             frames,
         }
@@ -115,17 +117,24 @@ impl<IO> Guard<IO> {
         outcome: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.unread = None;
+            self.unread_since = None;
             return outcome;
         }
-        let limit = self.deadlines.unread;
+        let since = *self.unread_since.get_or_insert_with(|| self.clock.now());
+        let deadline = since + self.deadlines.unread;
+        let at = self.clock.instant(deadline);
         let timer = &mut self.unread;
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        timer.as_mut().poll(cx).map(|()| {
-            let what = "client took nothing of its answer for too long";
-            self.watch.is_late(what);
-            Err(io::Error::new(io::ErrorKind::TimedOut, what))
-        })
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if self.clock.now() >= deadline {
+                let what = "client took nothing of its answer for too long";
+                self.watch.is_late(what);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+            }
+            // It was set for an earlier wait, and is kept: setting it anew each time costs more.
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
     }
 }
 

@@ -83,16 +83,21 @@ pub(super) async fn race(
 }
 
 fn note(clock: &Clock, tries: &mut [Try], addr: SocketAddr, error: Option<String>) {
-    if let Some(tried) = tries.iter_mut().find(|tried| tried.addr == addr) {
+    // A resolver may name an address twice.
+    let open = |tried: &&mut Try| tried.addr == addr && is_open(tried);
+    if let Some(tried) = tries.iter_mut().find(open) {
         tried.took_us = clock.now().micros_since(tried.started);
         tried.error = error;
     }
 }
 
+fn is_open(tried: &Try) -> bool {
+    tried.error.as_deref() == Some(NO_ANSWER)
+}
+
 /// Nobody waits any longer for whoever has not answered.
 pub(super) fn stop(clock: &Clock, tries: &mut [Try]) {
-    let silent = |tried: &&mut Try| tried.error.as_deref() == Some(NO_ANSWER);
-    for tried in tries.iter_mut().filter(silent) {
+    for tried in tries.iter_mut().filter(|tried| is_open(tried)) {
         tried.took_us = clock.now().micros_since(tried.started);
     }
 }
