@@ -47,11 +47,11 @@ async fn an_address_that_does_not_answer_shows_in_connect() {
     }
     for opened in recorded.opened() {
         let tries: Vec<_> = opened.tries.iter().map(|tried| &tried.addr[..]).collect();
-        assert_eq!(tries, [origin.addr().to_string(), dead.addr().to_string()]);
-        assert_eq!(opened.tries[0].error, None);
-        assert_eq!(opened.tries[1].error.as_deref(), Some("no answer"));
+        assert_eq!(tries, [dead.addr().to_string(), origin.addr().to_string()]);
+        assert_eq!(opened.tries[1].error, None);
+        assert_eq!(opened.tries[0].error.as_deref(), Some("no answer"));
         let connect = opened.connect_us.expect("it connected");
-        let dead_us = opened.tries[1].took_us;
+        let dead_us = opened.tries[0].took_us;
         assert!(
             (HEAD_START.as_micros() as u64..=connect).contains(&dead_us),
             "{opened:?}"
