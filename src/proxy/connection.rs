@@ -57,6 +57,9 @@ pub(super) struct Connection {
     barred: String,
 }
 
+/// Why a connection ends that was going on when the recorder ended.
+pub(super) const STOPPED: &str = "modtape stopped";
+
 /// What a CONNECT led to, before the client said more.
 pub(super) struct Dialled {
     pub(super) target: Target,
@@ -108,8 +111,10 @@ impl Connection {
             }
         };
         let why = tokio::select! {
+            // First what is going on: it notes what it knows of a connection that is stopped.
+            biased;
             why = life => why,
-            () = stopped => String::from("modtape stopped"),
+            () = stopped => String::from(STOPPED),
             // What is served ends in order: see `follow`.
             () = left(&leave, &serving) => String::from(ROOM_WANTED),
         };
@@ -253,8 +258,14 @@ impl Connection {
     /// The tunnel is open: see what the client says in it.
     async fn after_connect(&self, mut io: ClientIo, rest: Bytes, dialled: Dialled) -> Next {
         let limit = self.context.deadlines.client_hello;
-        let hello = opening::read_hello(&mut io, rest);
-        let hello = match tokio::time::timeout(limit, hello).await {
+        let hello = tokio::time::timeout(limit, opening::read_hello(&mut io, rest));
+        let hello = tokio::select! {
+            hello = hello => hello,
+            () = self.context.stop.cancelled() => {
+                return Next::Over(self.unused(&dialled, None, String::from(STOPPED)));
+            }
+        };
+        let hello = match hello {
             Ok(Ok(hello)) => hello,
             Ok(Err(error)) => {
                 if let Some(alert) = error.alert() {

@@ -14,6 +14,9 @@ use crate::upstream::{DialError, Dialer, Journey};
 /// What is said of a client that is gone when its tunnel comes.
 const GAVE_UP: &str = "the client gave up while its tunnel was being connected";
 
+/// The same where the recorder ends first, as by Ctrl-C in a hang.
+const STOPPED_FIRST: &str = "modtape stopped while a tunnel was being connected";
+
 /// What a client may say before its tunnel is there, octets.
 const AHEAD: usize = 64 * 1024;
 
@@ -31,14 +34,9 @@ impl Connection {
         };
         let dialled = tokio::select! {
             dialled = self.dial(dialer, target, journey) => dialled,
-            () = leaves(io, rest) => {
-                let why = format!("{GAVE_UP} ({})", dialer.give_up(target, journey));
-                let dialled = Dialled {
-                    target: target.clone(),
-                    upstream: None,
-                    journey: std::mem::take(journey),
-                };
-                return Err(self.unused(&dialled, Some(why.clone()), why));
+            () = leaves(io, rest) => return Err(self.given_up(GAVE_UP, dialer, target, journey)),
+            () = self.context.stop.cancelled() => {
+                return Err(self.given_up(STOPPED_FIRST, dialer, target, journey));
             }
         };
         match dialled {
@@ -50,6 +48,23 @@ impl Connection {
                 Err(why)
             }
         }
+    }
+
+    /// Notes a dial that nobody waits for any longer, and how far it got.
+    fn given_up(
+        &self,
+        why: &str,
+        dialer: &Dialer,
+        target: &Target,
+        journey: &mut Journey,
+    ) -> String {
+        let why = format!("{why} ({})", dialer.give_up(target, journey));
+        let dialled = Dialled {
+            target: target.clone(),
+            upstream: None,
+            journey: std::mem::take(journey),
+        };
+        self.unused(&dialled, Some(why.clone()), why)
     }
 
     async fn dial(
