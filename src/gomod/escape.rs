@@ -139,6 +139,8 @@ mod tests {
                 "gopkg.in/yaml.v2-unstable",
                 Some("gopkg.in/yaml.v2-unstable"),
             ),
+            ("gopkg.in/yaml.v0-unstable", None),
+            ("gopkg.in/yaml.v-unstable", Some("gopkg.in/yaml.v-unstable")),
             ("gopkg.in/Yaml.v10", Some("gopkg.in/!yaml.v10")),
             ("rsc.io/quote/v2", Some("rsc.io/quote/v2")),
             ("rsc.io/quote/v1", None),

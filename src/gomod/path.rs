@@ -106,12 +106,13 @@ pub(super) fn check_element(element: &str, kind: Element) -> Result<(), PathFaul
 /// (`module.SplitPathVersion`)?
 fn has_valid_major(path: &str) -> bool {
     if path.starts_with("gopkg.in/") {
-        let path = path.strip_suffix("-unstable").unwrap_or(path);
-        let stem = path.trim_end_matches(|c: char| c.is_ascii_digit());
-        let digits = &path[stem.len()..];
+        let stable = path.strip_suffix("-unstable").unwrap_or(path);
+        let stem = stable.trim_end_matches(|c: char| c.is_ascii_digit());
+        // As x/mod does: with `-unstable`, so that `.v-unstable` passes and `.v0-unstable` does not.
+        let major = &path[stem.len()..];
         return stem.ends_with(".v")
-            && !digits.is_empty()
-            && (digits == "0" || !digits.starts_with('0'));
+            && !major.is_empty()
+            && (major == "0" || !major.starts_with('0'));
     }
     let stem = path.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let number = &path[stem.len()..];

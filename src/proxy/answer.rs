@@ -18,6 +18,10 @@ const NAME: &str = "modtape: ";
 /// go prints at most 8 lines of 81 characters, up to the first empty one (cmd/go/internal/web).
 pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> Response<Outgoing> {
     let (mut response, body) = plain(status, &ticket.redacted(text));
+    if ticket.is_head() {
+        // RFC 9110 section 9.3.2: the head is what GET would bring. hyper knows that of HTTP/1 only.
+        *response.body_mut() = Outgoing::Whole(Full::default());
+    }
     let fields = response.headers_mut();
     fields.insert("x-modtape-id", HeaderValue::from(ticket.id));
     let head = Head {

@@ -14,7 +14,7 @@ pub(super) fn asked(
 ) -> Result<(String, Target), (StatusCode, String)> {
     let bad = |why: &str| (StatusCode::BAD_REQUEST, why.to_owned());
     if head.method == Method::CONNECT {
-        return Err(bad("CONNECT inside a tunnel is not supported"));
+        return Err(bad("CONNECT is for the first request of a connection"));
     }
     if let Some(what) = headers::ambiguity(&head.headers) {
         return Err(bad(&format!("the request has {what}")));

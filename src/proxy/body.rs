@@ -122,7 +122,13 @@ impl Recorded {
                         self.failure = Some(error);
                         return Poll::Ready(());
                     }
-                    Poll::Pending => return Poll::Ready(()),
+                    // The client may be long in asking for more.
+                    Poll::Pending => {
+                        if let State::Passing(_, Some(sink)) = &mut self.state {
+                            sink.idle();
+                        }
+                        return Poll::Ready(());
+                    }
                 }
             }
             self.poll_finishing(cx)

@@ -8,8 +8,8 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
-use super::guard::Watch;
 use super::pair::{Pair, UpstreamIo};
+use super::watch::Watch;
 use super::windows::Share;
 use crate::clock::Timestamp;
 use crate::exchange::{
@@ -50,6 +50,13 @@ pub(super) enum PairError {
     Protocol,
 }
 
+/// There is no pair; what the dial took, if this exchange dialled.
+#[derive(Debug)]
+pub(super) struct Unpaired {
+    pub(super) why: PairError,
+    pub(super) journey: Option<Box<Journey>>,
+}
+
 /// A client connection as its exchanges see it.
 pub(super) struct Channel {
     context: Arc<Context>,
@@ -67,6 +74,7 @@ pub(super) struct Channel {
     has_dialled: AtomicBool,
     /// Why a lost upstream could not be replaced: streams that wait for it do not dial one by one.
     redial_failed: OnceLock<String>,
+    failed_unused: OnceLock<String>,
     /// Cancelled when the client connection should end after what is in flight.
     pub(super) ended: CancellationToken,
 }
@@ -93,6 +101,7 @@ impl Channel {
             pairs: Mutex::default(),
             has_dialled: AtomicBool::new(false),
             redial_failed: OnceLock::new(),
+            failed_unused: OnceLock::new(),
             ended: CancellationToken::new(),
         }
     }
@@ -136,7 +145,7 @@ impl Channel {
         target: &Target,
         lost: Option<&Arc<Pair>>,
         enter: &(dyn Fn(Phase) + Send + Sync),
-    ) -> Result<(Arc<Pair>, Option<Journey>), PairError> {
+    ) -> Result<(Arc<Pair>, Option<Journey>), Unpaired> {
         let mut pairs = self.pairs.lock().await;
         if let Some(pair) = pairs.get(target) {
             let usable = match lost {
@@ -150,12 +159,17 @@ impl Channel {
             }
         }
         if let (Some(_), Some(why)) = (lost, self.redial_failed.get()) {
-            return Err(PairError::Gone(why.clone()));
+            return Err(Unpaired {
+                why: PairError::Gone(why.clone()),
+                journey: None,
+            });
         }
         // Boxed: it is large and rare, and would be moved about with every request.
         let dialled = Box::pin(self.dial(dialer, target, enter)).await;
-        if let (Some(_), Err(error)) = (lost, &dialled) {
-            let _ = self.redial_failed.set(error.to_string());
+        if let (Some(_), Err(error)) = (lost, &dialled)
+            && self.is_tunnelled()
+        {
+            let _ = self.redial_failed.set(error.why.to_string());
         }
         let (pair, journey) = dialled?;
         if !self.is_tunnelled() {
@@ -178,7 +192,7 @@ impl Channel {
         dialer: &Dialer,
         target: &Target,
         enter: &(dyn Fn(Phase) + Send + Sync),
-    ) -> Result<(Arc<Pair>, Journey), PairError> {
+    ) -> Result<(Arc<Pair>, Journey), Unpaired> {
         let mut journey = Journey::default();
         let started = self.context.clock.now();
         let dialled = self.dial_steps(dialer, target, &mut journey, enter).await;
@@ -200,7 +214,13 @@ impl Channel {
         // What CONNECT dialled was told when it came.
         let again = self.has_dialled.swap(true, Ordering::Relaxed) || self.is_tunnelled();
         note(&self.context, Opened { again, ..opened });
-        Ok((dialled?, journey))
+        match dialled {
+            Ok(pair) => Ok((pair, journey)),
+            Err(why) => Err(Unpaired {
+                why,
+                journey: Some(Box::new(journey)),
+            }),
+        }
     }
 
     async fn dial_steps(
@@ -258,9 +278,28 @@ impl Channel {
                 .get(&target)
                 .is_some_and(|current| Arc::ptr_eq(current, &pair))
             {
-                channel.ended.cancel();
+                channel.upstream_ended(&pair);
             }
         });
+    }
+}
+
+impl Channel {
+    /// What the upstream had against us, a client that asked for nothing yet would never hear: its
+    /// first request goes to a new connection, and is told what comes of that.
+    fn upstream_ended(&self, pair: &Pair) {
+        match pair.failure() {
+            Some(why) if self.watch.is_unused() => {
+                let _ = self.failed_unused.set(why.to_owned());
+            }
+            _ => self.ended.cancel(),
+        }
+    }
+
+    /// Why the upstream broke off, if it did and nothing was ever asked.
+    pub(super) fn failed_unused(&self) -> Option<&str> {
+        let why = self.failed_unused.get()?;
+        self.watch.is_unused().then_some(why)
     }
 }
 

@@ -6,9 +6,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -18,17 +17,17 @@ use super::answer::reason_phrase;
 use super::channel::{Channel, Destination, note_opened};
 use super::context::Context;
 use super::lasting::{Next, ROOM_WANTED, left};
+use super::linger;
 use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
-use super::responder::Responder;
 use super::room::{Doing, Place};
 use super::tap::{Marks, Tap};
 use crate::clock::Timestamp;
-use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Phase, Target, chain};
+use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Target, chain};
 use crate::recording::format::{Connection as Line, Event};
 use crate::tls::Protocol;
-use crate::upstream::{DialError, Dialer, Journey};
+use crate::upstream::{Journey, keep_alive};
 
 /// What a listener's clients speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +56,9 @@ pub(super) struct Connection {
     /// The target of the last CONNECT that came without the token.
     barred: String,
 }
+
+/// Why a connection ends that was going on when the recorder ended.
+pub(super) const STOPPED: &str = "modtape stopped";
 
 /// What a CONNECT led to, before the client said more.
 pub(super) struct Dialled {
@@ -89,6 +91,7 @@ impl Connection {
     pub(super) async fn run(mut self, stream: TcpStream, entrance: Entrance) {
         // Head and body leave as separate writes: without this the second waits for an ACK.
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         let io = Tap::new(stream, Arc::clone(&self.marks));
         let context = Arc::clone(&self.context);
         let serving = Arc::clone(&self.serving);
@@ -108,8 +111,10 @@ impl Connection {
             }
         };
         let why = tokio::select! {
+            // First what is going on: it notes what it knows of a connection that is stopped.
+            biased;
             why = life => why,
-            () = stopped => String::from("modtape stopped"),
+            () = stopped => String::from(STOPPED),
             // What is served ends in order: see `follow`.
             () = left(&leave, &serving) => String::from(ROOM_WANTED),
         };
@@ -170,7 +175,7 @@ impl Connection {
                 return Next::Over(format!("the client broke off: {error}"));
             }
             if closes {
-                hang_up(&mut io).await;
+                self.hang_up(&mut io).await;
                 return Next::Over(String::from("the client did not show the token"));
             }
             self.marks.expect_read();
@@ -216,6 +221,7 @@ impl Connection {
     }
 
     async fn connect(&self, mut io: ClientIo, target: Target, rest: Bytes) -> Next {
+        let mut rest = BytesMut::from(rest);
         let decision = self.context.policy.decide(&target);
         if let Decision::Refuse(why) = decision {
             let named = (&target.to_string()[..], None);
@@ -224,19 +230,10 @@ impl Connection {
             return Next::Over(why);
         }
         let mut journey = Journey::default();
-        let context = Arc::clone(&self.context);
-        let upstream = match &context.responder {
-            Responder::Replay(_) => None,
-            Responder::Upstream(dialer) => match self.dial(dialer, &target, &mut journey).await {
-                Ok(stream) => Some(stream),
-                Err(error) => {
-                    let why = chain(&error);
-                    let named = (&target.to_string()[..], Some(&journey));
-                    self.refuse(&mut io, StatusCode::BAD_GATEWAY, named, &why)
-                        .await;
-                    return Next::Over(why);
-                }
-            },
+        let leg = (&mut io, &mut rest);
+        let upstream = match self.upstream_for(leg, &target, &mut journey).await {
+            Ok(upstream) => upstream,
+            Err(why) => return Next::Over(why),
         };
         if let Err(error) = io
             .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -250,35 +247,32 @@ impl Connection {
             journey,
         };
         if decision == Decision::Tunnel {
-            return self.tunnel(Prefixed::new(rest, io), None, dialled);
+            return self.tunnel(Prefixed::new(rest.freeze(), io), None, dialled);
         }
         self.place
             .seat
             .does(Doing::Opening(self.context.clock.now()));
-        self.after_connect(io, rest, dialled).await
-    }
-
-    async fn dial(
-        &self,
-        dialer: &Dialer,
-        target: &Target,
-        journey: &mut Journey,
-    ) -> Result<TcpStream, DialError> {
-        self.place.seat.does(Doing::Working);
-        let live = &self.context.live;
-        let entry = live.begin(None, target.host(), None, Phase::Dns);
-        dialer
-            .connect(target, true, journey, &|phase| entry.enter(phase))
-            .await
+        self.after_connect(io, rest.freeze(), dialled).await
     }
 
     /// The tunnel is open: see what the client says in it.
     async fn after_connect(&self, mut io: ClientIo, rest: Bytes, dialled: Dialled) -> Next {
         let limit = self.context.deadlines.client_hello;
-        let hello = opening::read_hello(&mut io, rest);
-        let hello = match tokio::time::timeout(limit, hello).await {
+        let hello = tokio::time::timeout(limit, opening::read_hello(&mut io, rest));
+        let hello = tokio::select! {
+            hello = hello => hello,
+            () = self.context.stop.cancelled() => {
+                return Next::Over(self.unused(&dialled, None, String::from(STOPPED)));
+            }
+        };
+        let hello = match hello {
             Ok(Ok(hello)) => hello,
             Ok(Err(error)) => {
+                if let Some(alert) = error.alert() {
+                    // The client may be gone: then nobody reads why.
+                    let _ = io.write_all(alert).await;
+                    self.hang_up(&mut io).await;
+                }
                 let told = error.is_worth_telling().then(|| chain(&error));
                 return Next::Over(self.unused(&dialled, told, chain(&error)));
             }
@@ -333,7 +327,7 @@ impl Connection {
     }
 
     /// Says no to a CONNECT; the reason phrase is all that the go command shows.
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         io: &mut ClientIo,
         status: StatusCode,
@@ -352,12 +346,20 @@ impl Connection {
             format!("HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         // The client may be gone: then nobody reads why.
         let _ = io.write_all(head.as_bytes()).await;
-        hang_up(io).await;
+        self.hang_up(io).await;
+    }
+
+    /// Ends the connection behind our last words, at once where we are told to stop.
+    async fn hang_up(&self, io: &mut ClientIo) {
+        tokio::select! {
+            () = linger::hang_up(io) => {}
+            () = self.context.stop.cancelled() => {}
+        }
     }
 
     /// A CONNECT that led nowhere: the go command races ten of them and uses one, which is no
     /// error.
-    fn unused(&self, dialled: &Dialled, error: Option<String>, why: String) -> String {
+    pub(super) fn unused(&self, dialled: &Dialled, error: Option<String>, why: String) -> String {
         let what = (self.id, self.started, Mode::Intercept);
         let journey = self.context.is_live().then_some(&dialled.journey);
         let target = dialled.target.to_string();
@@ -377,8 +379,4 @@ impl Connection {
             ..ClientSide::default()
         }
     }
-}
-
-async fn hang_up(io: &mut ClientIo) {
-    let _ = tokio::time::timeout(Duration::from_secs(1), io.shutdown()).await;
 }

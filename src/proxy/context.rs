@@ -24,7 +24,7 @@ use crate::redact::Redactor;
 /// How long each phase of a client connection may take; upstream limits are the dialer's.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// The head of a CONNECT, from accept.
+    /// The head of a CONNECT: from accept, or from the 407 that the one before was answered with.
     pub connect_head: Duration,
     /// The ClientHello, and then our handshake with the client.
     pub client_hello: Duration,
@@ -32,6 +32,8 @@ pub struct Deadlines {
     pub request_head: Duration,
     /// A connection without a request.
     pub idle: Duration,
+    /// An answer of which the client takes no octet more.
+    pub unread: Duration,
     /// The next part of a request body.
     pub request_body_idle: Duration,
     /// A tunnel that carries nothing, either way.
@@ -49,6 +51,7 @@ impl Default for Deadlines {
             client_hello: Duration::from_secs(10),
             request_head: Duration::from_secs(15),
             idle: Duration::from_secs(5 * 60),
+            unread: Duration::from_secs(5 * 60),
             request_body_idle: Duration::from_secs(60),
             tunnel_idle: Duration::from_secs(15 * 60),
             upstream_idle: None,
@@ -56,6 +59,9 @@ impl Default for Deadlines {
         }
     }
 }
+
+/// How long what is in flight may take to end once everybody is told to stop.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// What every connection shares.
 pub struct Context {
@@ -113,12 +119,7 @@ impl Context {
             recorder.note(at, event);
         }
     }
-}
 
-/// How long what is in flight may take to end once everybody is told to stop.
-const DRAIN: Duration = Duration::from_secs(2);
-
-impl Context {
     /// Owns a task until it is over, or until everybody was told to stop and had time to.
     pub(super) fn spawn<F>(self: &Arc<Self>, task: F)
     where

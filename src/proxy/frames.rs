@@ -93,6 +93,8 @@ pub(super) struct Frames {
     preface_left: usize,
     client: Cutter,
     ours: Cutter,
+    /// The frame of ours that is on its way is part of an answer.
+    is_answering: bool,
     head: Option<Head>,
     /// Since when a preface, the start of a frame, or a request head is incomplete.
     incomplete_since: Option<Timestamp>,
@@ -120,6 +122,7 @@ impl Frames {
             preface_left: PREFACE_OCTETS,
             client: Cutter::default(),
             ours: Cutter::default(),
+            is_answering: false,
             head: None,
             incomplete_since: None,
             now: Timestamp::default(),
@@ -153,9 +156,13 @@ impl Frames {
         self.excess.map_or(Ok(()), Err)
     }
 
-    /// Counts what we sent. An excess of resets shows at the next octets of the client.
-    pub(super) fn sent(&mut self, mut octets: &[u8]) {
+    /// Counts what we sent, and says whether any of it is part of an answer. An excess of resets
+    /// shows at the next octets of the client.
+    pub(super) fn sent(&mut self, mut octets: &[u8]) -> bool {
+        let mut answers = self.is_answering && !octets.is_empty();
         while let Some(start) = self.ours.next(&mut octets) {
+            self.is_answering = matches!(start.kind, kind::DATA | kind::HEADERS);
+            answers |= self.is_answering;
             let earned = match start.kind {
                 kind::DATA => FOR_A_FRAME + u64::from(start.length) / FOR_OCTETS,
                 kind::HEADERS => FOR_A_FRAME,
@@ -172,6 +179,8 @@ impl Frames {
                 self.excess = self.excess.or(Some(Excess::Resets));
             }
         }
+        self.is_answering &= !self.ours.is_between();
+        answers
     }
 
     /// Since when the client owes the rest of something that holds up the whole connection.

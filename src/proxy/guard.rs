@@ -7,8 +7,7 @@
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,138 +15,10 @@ use tokio::time::Sleep;
 
 use super::Deadlines;
 use super::frames::Frames;
-use super::framing::Violation;
 use super::sieve::Sieve;
+use super::watch::Watch;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::Protocol;
-
-const NEVER: u64 = u64::MAX;
-
-/// What the guard and the handler tell each other.
-#[derive(Debug)]
-pub(super) struct Watch {
-    protocol: Protocol,
-    in_flight: AtomicU32,
-    head_since: AtomicU64,
-    idle_since: AtomicU64,
-    last_read: AtomicU64,
-    /// Heads that hyper was given, and exchanges that are over: HTTP/1 only.
-    admitted: AtomicU64,
-    over: AtomicU64,
-    refused: OnceLock<Violation>,
-    late: OnceLock<&'static str>,
-}
-
-impl Watch {
-    pub(super) fn new(protocol: Protocol, now: Timestamp) -> Arc<Self> {
-        Arc::new(Self {
-            protocol,
-            in_flight: AtomicU32::new(0),
-            head_since: AtomicU64::new(NEVER),
-            idle_since: AtomicU64::new(now.as_micros()),
-            last_read: AtomicU64::new(now.as_micros()),
-            admitted: AtomicU64::new(0),
-            over: AtomicU64::new(0),
-            refused: OnceLock::new(),
-            late: OnceLock::new(),
-        })
-    }
-
-    /// A request head was read; returns when its first byte came.
-    pub(super) fn begin(&self) -> Timestamp {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let head = self.head_since.swap(NEVER, Ordering::Relaxed);
-        // On HTTP/2 streams overlap: the read that completed the head stands for its first byte.
-        let micros = match self.protocol {
-            Protocol::Http1 if head != NEVER => head,
-            Protocol::Http1 | Protocol::H2 => self.last_read.load(Ordering::Relaxed),
-        };
-        Timestamp::from_micros(micros)
-    }
-
-    /// An exchange is over.
-    pub(super) fn end(&self, now: Timestamp) {
-        self.idle_since.store(now.as_micros(), Ordering::Relaxed);
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.over.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// So many request heads have passed.
-    pub(super) fn admit(&self, heads: u64) {
-        self.admitted.store(heads, Ordering::Relaxed);
-    }
-
-    /// True while a head that passed is not answered, be it not even read by hyper.
-    pub(super) fn is_answering(&self) -> bool {
-        self.admitted.load(Ordering::Relaxed) > self.over.load(Ordering::Relaxed)
-    }
-
-    /// What came is no plain HTTP/1.
-    pub(super) fn refuse(&self, violation: Violation) {
-        let _ = self.refused.set(violation);
-    }
-
-    /// What the client was too late with, if that ends the connection. hyper keeps it to itself
-    /// where no request was ever begun.
-    pub(super) fn late(&self) -> Option<&'static str> {
-        self.late.get().copied()
-    }
-
-    /// Why the connection ends, if the client's requests are the reason.
-    pub(super) fn refused(&self) -> Option<Violation> {
-        self.refused.get().copied()
-    }
-
-    /// Since when nothing was asked and nothing came; `None` while an exchange runs.
-    pub(super) fn quiet_since(&self) -> Option<Timestamp> {
-        let since = self.idle_since.load(Ordering::Relaxed);
-        let quiet = since.max(self.last_read.load(Ordering::Relaxed));
-        (self.in_flight.load(Ordering::Relaxed) == 0).then(|| Timestamp::from_micros(quiet))
-    }
-
-    pub(super) fn saw_read(&self, now: Timestamp) {
-        self.last_read.store(now.as_micros(), Ordering::Relaxed);
-        if self.in_flight.load(Ordering::Relaxed) == 0
-            && self.head_since.load(Ordering::Relaxed) == NEVER
-        {
-            self.head_since.store(now.as_micros(), Ordering::Relaxed);
-        }
-    }
-
-    /// Part of a head came while an exchange ran: its time begins with the end of that.
-    fn waits_for_head(&self) {
-        if self.in_flight.load(Ordering::Relaxed) == 0
-            && self.head_since.load(Ordering::Relaxed) == NEVER
-        {
-            let since = self.idle_since.load(Ordering::Relaxed);
-            self.head_since.store(since, Ordering::Relaxed);
-        }
-    }
-
-    /// When the client must have sent something, and what is wrong if it has not.
-    fn deadline(&self, deadlines: &Deadlines) -> Option<(Timestamp, &'static str)> {
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
-        let after = |since: u64, limit: std::time::Duration| {
-            let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-            Timestamp::from_micros(since.saturating_add(limit))
-        };
-        let head = self.head_since.load(Ordering::Relaxed);
-        if self.protocol == Protocol::Http1 && head != NEVER {
-            let what = "client sent no whole request head in time";
-            return Some((after(head, deadlines.request_head), what));
-        }
-        let quiet = self
-            .idle_since
-            .load(Ordering::Relaxed)
-            .max(self.last_read.load(Ordering::Relaxed));
-        Some((
-            after(quiet, deadlines.idle),
-            "client connection was idle for too long",
-        ))
-    }
-}
 
 /// The wrapper itself.
 pub(super) struct Guard<IO> {
@@ -156,6 +27,9 @@ pub(super) struct Guard<IO> {
     clock: Clock,
     deadlines: Deadlines,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+    /// Since when the client takes nothing of what there is for it.
+    unread_since: Option<Timestamp>,
+    unread: Option<Pin<Box<Sleep>>>,
     /// On HTTP/1.
     sieve: Option<Sieve>,
     /// On HTTP/2.
@@ -173,6 +47,8 @@ impl<IO> Guard<IO> {
             clock,
             deadlines,
             timer: None,
+            unread_since: None,
+            unread: None,
             frames,
         }
     }
@@ -190,10 +66,19 @@ impl<IO> Guard<IO> {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Counts what we sent.
-    fn sent(&mut self, octets: &[u8]) {
+    /// Counts what we sent: the first `written` octets of `bufs`.
+    fn sent(&mut self, bufs: &[IoSlice<'_>], mut written: usize) {
+        let mut answers = written > 0;
         if let Some(frames) = &mut self.frames {
-            frames.sent(octets);
+            answers = false;
+            for buf in bufs {
+                let part = written.min(buf.len());
+                answers |= frames.sent(&buf[..part]);
+                written -= part;
+            }
+        }
+        if answers {
+            self.watch.saw_answer(self.clock.now());
         }
     }
 
@@ -204,7 +89,7 @@ impl<IO> Guard<IO> {
                 return Poll::Pending;
             };
             if self.clock.now() >= deadline {
-                let _ = self.watch.late.set(what);
+                self.watch.is_late(what);
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, what));
             }
             let at = self.clock.instant(deadline);
@@ -221,6 +106,35 @@ impl<IO> Guard<IO> {
             }
             self.timer = None;
         }
+    }
+}
+
+impl<IO> Guard<IO> {
+    /// What came of writing, or the end of a client that has taken nothing for too long.
+    fn taken<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.unread_since = None;
+            return outcome;
+        }
+        let since = *self.unread_since.get_or_insert_with(|| self.clock.now());
+        let deadline = since + self.deadlines.unread;
+        let at = self.clock.instant(deadline);
+        let timer = &mut self.unread;
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if self.clock.now() >= deadline {
+                let what = "client took nothing of its answer for too long";
+                self.watch.is_late(what);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+            }
+            // It was set for an earlier wait, and is kept: setting it anew each time costs more.
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
     }
 }
 
@@ -284,9 +198,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
         if let Poll::Ready(Ok(written)) = outcome {
-            self.sent(&buf[..written]);
+            self.sent(&[IoSlice::new(buf)], written);
         }
-        outcome
+        self.taken(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -295,14 +209,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        if let Poll::Ready(Ok(mut written)) = outcome {
-            for buf in bufs {
-                let part = written.min(buf.len());
-                self.sent(&buf[..part]);
-                written -= part;
-            }
+        if let Poll::Ready(Ok(written)) = outcome {
+            self.sent(bufs, written);
         }
-        outcome
+        self.taken(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -310,7 +220,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let outcome = Pin::new(&mut self.io).poll_flush(cx);
+        self.taken(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -367,6 +278,22 @@ mod tests {
         .0;
         assert!((115..116).contains(&after.as_secs()), "{after:?}");
         assert!(error.contains("head"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_its_answer_is_given_five_minutes() {
+        for protocol in [Protocol::Http1, Protocol::H2] {
+            let (mut guard, mut far) = guarded(protocol);
+            let started = guard.clock.now();
+            let (error, ()) = tokio::join!(guard.write_all(&[0; 10_000]), async {
+                tokio::time::sleep(Duration::from_secs(200)).await;
+                far.read_exact(&mut [0; 100]).await.unwrap();
+            });
+            let after = guard.clock.now().since(started);
+            assert!((500..501).contains(&after.as_secs()), "{after:?}");
+            assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert!(guard.watch.late().unwrap().contains("took nothing"));
+        }
     }
 
     #[tokio::test(start_paused = true)]

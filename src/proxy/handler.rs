@@ -8,8 +8,9 @@ use hyper::body::{Body as _, Incoming};
 use super::answer;
 use super::asked::asked;
 use super::body::Recorded;
-use super::channel::{Channel, Destination, PairError};
+use super::channel::{Channel, Destination, Unpaired};
 use super::headers;
+use super::live::Upload;
 use super::outgoing::Outgoing;
 use super::pair::{Pair, SendError};
 use super::request_body::{self, RequestBody, SharedKept};
@@ -83,13 +84,19 @@ async fn ask(
         let pair = channel.pair(dialer, target, lost.as_ref(), &enter).await;
         let (pair, journey) = match pair {
             Ok(pair) => pair,
-            Err(error) => return unreachable(ticket, error).await,
+            Err(Unpaired { why, journey }) => {
+                if let Some(journey) = &journey {
+                    ticket.owns(journey);
+                }
+                return answer::own(ticket, StatusCode::BAD_GATEWAY, &chain(&why)).await;
+            }
         };
         if let Some(journey) = &journey {
             ticket.owns(journey);
         }
         ticket.entry.connected(pair.address.clone());
-        let (request, kept) = outgoing_request(channel, &pair, target, (&head, body.take()));
+        let upload = body.take().map(|body| (body, ticket.entry.upload()));
+        let (request, kept) = outgoing_request(channel, &pair, target, (&head, upload));
         ticket.sending(match &kept {
             Some(_) => None,
             None => Some(pair.marks.next_write()),
@@ -125,26 +132,29 @@ async fn ask(
                 .await;
             }
             Err(error) if repeatable && lost.is_none() && may_be_sent_again(&error, &pair) => {
-                ticket.retry(chain(&error));
+                ticket.retry(pair.tell(&error).await);
                 lost = Some(pair);
             }
             Err(error) => {
-                if let Some((status, why)) = request_body::clients_fault(&error) {
+                if let Some((status, why)) = kept.as_ref().and_then(request_body::clients_fault) {
                     let mut response = answer::own(ticket, status, &why).await;
-                    close_after(channel, &mut response);
+                    // Over HTTP/2 it is the fault of one stream, and the others go on.
+                    if channel.protocol == Protocol::Http1 {
+                        close_after(channel, &mut response);
+                    }
                     return response;
                 }
-                let why = format!("{} of {}", chain(&error), target.host());
+                let why = format!("{} of {}", pair.tell(&error).await, target.host());
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         }
     }
 }
 
-/// True if the upstream did not look at the request, or the connection was closed as idle just then.
+/// True if the upstream cannot have looked at the request, or closed the connection as idle just then.
 fn may_be_sent_again(error: &SendError, pair: &Pair) -> bool {
     match error {
-        SendError::Unprocessed(_) => true,
+        SendError::Unsent(_) | SendError::Unprocessed(_) => true,
         SendError::Lost(_) => pair.is_reused(),
         SendError::Broken(_) => false,
     }
@@ -159,15 +169,11 @@ fn odd(response: &Response<Incoming>) -> Option<&'static str> {
     headers::ambiguity(response.headers())
 }
 
-async fn unreachable(ticket: Ticket, error: PairError) -> Response<Outgoing> {
-    answer::own(ticket, StatusCode::BAD_GATEWAY, &chain(&error)).await
-}
-
 fn outgoing_request(
     channel: &Channel,
     pair: &Pair,
     target: &Target,
-    (head, body): (&request::Parts, Option<Incoming>),
+    (head, body): (&request::Parts, Option<(Incoming, Upload)>),
 ) -> (Request<RequestBody>, Option<SharedKept>) {
     let context = channel.context();
     let mut head = head.clone();
@@ -181,17 +187,17 @@ fn outgoing_request(
         (false, _) => target.to_string(),
     };
     headers::to_upstream(&mut head, &authority, pair.protocol);
-    let (body, kept) = match body.filter(|body| !body.is_end_stream()) {
+    let (body, kept) = match body.filter(|(body, _)| !body.is_end_stream()) {
         None => (RequestBody::Empty, None),
-        Some(body) => {
+        Some((body, upload)) => {
             let sink = context
                 .recorder
                 .as_ref()
                 .map(|recorder| recorder.bodies().sink());
             let limit = context.deadlines.request_body_idle;
             let is_h2 = channel.protocol == Protocol::H2;
-            let (body, kept) =
-                RequestBody::passing((body, is_h2), sink, Arc::clone(&pair.marks), limit);
+            let watched = (Arc::clone(&pair.marks), upload);
+            let (body, kept) = RequestBody::passing((body, is_h2), sink, watched, limit);
             (body, Some(kept))
         }
     };

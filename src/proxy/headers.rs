@@ -40,6 +40,16 @@ const END_TO_END: [HeaderName; 13] = [
     header::WWW_AUTHENTICATE,
 ];
 
+/// Fields that mean nothing good behind a body.
+const ONLY_IN_A_HEAD: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::COOKIE,
+    header::HOST,
+    header::SET_COOKIE,
+    header::TRAILER,
+];
+
 /// Header fields as the recording holds them.
 pub(super) fn fields(headers: &HeaderMap) -> Fields {
     headers
@@ -57,8 +67,7 @@ pub(super) fn version_name(version: Version) -> &'static str {
     }
 }
 
-/// Removes what belongs to one connection, `Connection`'s own list included. The order of the rest
-/// stays: `HeaderMap::remove` would put the last field in the place of the one that goes.
+/// Removes what belongs to one connection, `Connection`'s own list included.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -67,8 +76,15 @@ fn strip(headers: &mut HeaderMap) {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !END_TO_END.contains(name))
         .collect();
-    let goes = |name: &HeaderName| HOP_BY_HOP.contains(name) || named.contains(name);
-    if !headers.keys().any(goes) {
+    without(headers, |name| {
+        HOP_BY_HOP.contains(name) || named.contains(name)
+    });
+}
+
+/// Removes what `goes`. The order of the rest stays: `HeaderMap::remove` would put the last field
+/// in the place of the one that goes.
+fn without(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    if !headers.keys().any(&goes) {
         return;
     }
     let stay = headers.iter().filter(|(name, _)| !goes(name));
@@ -102,7 +118,7 @@ pub(super) fn to_upstream(head: &mut request::Parts, authority: &str, protocol: 
         }
         Protocol::H2 => {
             head.version = Version::HTTP_2;
-            head.headers.remove(header::HOST);
+            without(&mut head.headers, |name| *name == header::HOST);
             let whole = Uri::builder().scheme("https").authority(authority);
             if let Ok(uri) = whole.path_and_query(path).build() {
                 head.uri = uri;
@@ -114,16 +130,7 @@ pub(super) fn to_upstream(head: &mut request::Parts, authority: &str, protocol: 
 /// Removes from trailers what only a head may say (RFC 9110 section 6.5.1).
 pub(super) fn trailers(trailers: &mut HeaderMap) {
     strip(trailers);
-    for name in [
-        header::AUTHORIZATION,
-        header::CONTENT_LENGTH,
-        header::COOKIE,
-        header::HOST,
-        header::SET_COOKIE,
-        header::TRAILER,
-    ] {
-        trailers.remove(name);
-    }
+    without(trailers, |name| ONLY_IN_A_HEAD.contains(name));
 }
 
 /// What two readers of this head could take differently, whatever leg it came by: `framing` has

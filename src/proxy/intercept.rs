@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::accept;
 use super::channel::{Channel, Destination, First, note_opened};
-use super::connection::{ClientIo, Connection, Dialled};
+use super::connection::{ClientIo, Connection, Dialled, STOPPED};
 use super::lasting::Next;
 use super::opening::Asked;
 use super::pair::UpstreamIo;
@@ -101,10 +101,13 @@ impl Connection {
         let protocols = &asked.protocols;
         let journey = &mut dialled.journey;
         let enter = |phase| entry.enter(phase);
-        match dialer
-            .handshake(stream, host, protocols, journey, &enter)
-            .await
-        {
+        let shaken = tokio::select! {
+            shaken = dialer.handshake(stream, host, protocols, journey, &enter) => shaken,
+            () = self.context.stop.cancelled() => {
+                return (None, Some(format!("{STOPPED} while {host} was shaking hands")));
+            }
+        };
+        match shaken {
             Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
             Err(error) => (None, Some(chain(&error))),
         }
@@ -141,7 +144,11 @@ impl Connection {
         let settings = settings.map_err(|error| chain(&error))?;
         let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
         let limit = self.context.deadlines.client_hello;
-        match tokio::time::timeout(limit, accepting).await {
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(limit, accepting) => accepted,
+            () = self.context.stop.cancelled() => return Err(String::from(STOPPED)),
+        };
+        match accepted {
             Ok(Ok(tls)) => Ok(tls),
             Ok(Err(error)) => Err(accept::failure(&error)),
             Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -62,10 +63,32 @@ impl Connection {
             why = &mut serving => why,
             () = seat.leave.cancelled() => {
                 channel.ended.cancel();
-                let _ = serving.await;
+                tokio::select! {
+                    _ = &mut serving => {}
+                    () = overstays(&channel) => {}
+                }
                 String::from(ROOM_WANTED)
             }
         }
+    }
+}
+
+/// How long who was told to go may take to leave once all is answered.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Returns once a client that was told to go has had its time. Over HTTP/2 it has to say that it
+/// heard us, and may never do so.
+async fn overstays(channel: &Channel) {
+    let clock = channel.context().clock;
+    let told = clock.now();
+    loop {
+        let now = clock.now();
+        let done = channel.watch().done_since();
+        let until = done.map_or(now, |done| done.max(told)) + LEAVE_WITHIN;
+        if now >= until {
+            return;
+        }
+        tokio::time::sleep_until(clock.instant(until)).await;
     }
 }
 

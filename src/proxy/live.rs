@@ -130,6 +130,13 @@ impl Live {
         }
     }
 
+    fn update(&self, key: u64, change: impl FnOnce(&mut InFlight, Timestamp)) {
+        let now = self.clock.now();
+        if let Some(line) = self.lock().entries.get_mut(&key) {
+            change(&mut line.entry, now);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,11 +184,46 @@ impl Entry {
         self.update(|entry, _| entry.address = address);
     }
 
-    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
-        let now = self.live.clock.now();
-        if let Some(line) = self.live.lock().entries.get_mut(&self.key) {
-            change(&mut line.entry, now);
+    /// For the request's body, if it has one.
+    pub(super) fn upload(&self) -> Upload {
+        Upload {
+            live: self.live.clone(),
+            key: self.key,
         }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
+        self.live.update(self.key, change);
+    }
+}
+
+/// The request's body of one line of [`Live`], as long as there is no answer.
+#[derive(Debug)]
+pub(super) struct Upload {
+    live: Live,
+    key: u64,
+}
+
+impl Upload {
+    /// The client sends no more for now, or our disk takes none: silence is not the upstream's.
+    pub(super) fn is_held(&self) {
+        self.update(|entry, _| entry.is_held = true);
+    }
+
+    /// A part of it goes on, or all of it has.
+    pub(super) fn passes(&self) {
+        self.update(|entry, now| {
+            entry.is_held = false;
+            entry.progress = now;
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
+        self.live.update(self.key, |entry, now| {
+            if entry.phase == Phase::Wait {
+                change(entry, now);
+            }
+        });
     }
 }
 

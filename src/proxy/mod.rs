@@ -14,6 +14,7 @@ pub mod check;
 mod connection;
 mod context;
 mod cutter;
+mod dialling;
 mod frames;
 mod framing;
 mod guard;
@@ -21,6 +22,7 @@ mod handler;
 mod headers;
 mod intercept;
 mod lasting;
+mod linger;
 mod live;
 mod opening;
 mod outgoing;
@@ -39,6 +41,7 @@ mod tap;
 mod ticket;
 mod tunnel;
 mod wanted;
+mod watch;
 mod windows;
 
 use std::io;
@@ -63,6 +66,29 @@ use room::Room;
 
 /// How long to wait after an accept that failed for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Whether accepting failed for what became of that one connection, so that the next may be there
+/// (accept(2), "Error handling").
+fn is_the_clients(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| {
+        matches!(
+            errno,
+            Errno::CONNABORTED
+                | Errno::CONNRESET
+                | Errno::INTR
+                | Errno::PERM
+                | Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+        )
+    })
+}
 
 /// Accepts connections and lives their lives.
 pub struct Proxy {
@@ -118,7 +144,9 @@ impl Proxy {
                     if !std::mem::replace(&mut is_told, true) {
                         tracing::warn!(target: "modtape::connection", %error, "cannot accept");
                     }
-                    tokio::time::sleep(BACK_OFF).await;
+                    if !is_the_clients(&error) {
+                        tokio::time::sleep(BACK_OFF).await;
+                    }
                     continue;
                 }
             };
@@ -128,6 +156,28 @@ impl Proxy {
             let place = room.enter(id).await;
             let connection = Connection::new(context, peer, (id, place));
             context.tasks.spawn(connection.run(stream, self.entrance));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn only_what_lasts_makes_accepting_wait() {
+        for (errno, expected) in [
+            (Errno::CONNABORTED, true),
+            (Errno::PERM, true),
+            (Errno::MFILE, false),
+            (Errno::NFILE, false),
+            (Errno::NOBUFS, false),
+            (Errno::NOMEM, false),
+            (Errno::BADF, false),
+        ] {
+            assert_eq!(is_the_clients(&errno.into()), expected, "{errno}");
         }
     }
 }

@@ -129,7 +129,11 @@ pub(super) enum HelloError {
     #[error("the client broke off before its ClientHello")]
     Io(#[source] io::Error),
     #[error("the client sent a malformed ClientHello")]
-    Malformed(#[source] rustls::Error),
+    Malformed {
+        source: rustls::Error,
+        /// What TLS answers.
+        alert: Vec<u8>,
+    },
     #[error("the client sent a ClientHello of more than {HELLO_LIMIT} octets")]
     TooLong,
 }
@@ -137,7 +141,15 @@ pub(super) enum HelloError {
 impl HelloError {
     /// False for a client that merely left: it races connections and uses one.
     pub(super) const fn is_worth_telling(&self) -> bool {
-        matches!(self, Self::Malformed(_) | Self::TooLong)
+        matches!(self, Self::Malformed { .. } | Self::TooLong)
+    }
+
+    /// What the client is to be told.
+    pub(super) fn alert(&self) -> Option<&[u8]> {
+        match self {
+            Self::Malformed { alert, .. } => Some(alert),
+            _ => None,
+        }
     }
 }
 
@@ -168,7 +180,11 @@ pub(super) async fn read_hello(
                         tls: Some(asked),
                     });
                 }
-                Err((error, _)) => return Err(HelloError::Malformed(error)),
+                Err((source, mut answer)) => {
+                    let mut alert = Vec::new();
+                    answer.write_all(&mut alert).map_err(HelloError::Io)?;
+                    return Err(HelloError::Malformed { source, alert });
+                }
             }
         }
         if read.len() > HELLO_LIMIT {
@@ -292,6 +308,6 @@ mod tests {
         let unused = read_hello(&mut &b""[..], Bytes::new()).await;
         assert!(matches!(unused, Err(HelloError::Unused)));
         let bad = read_hello(&mut &[22, 3, 1, 0, 4, 1, 0, 0, 0][..], Bytes::new()).await;
-        assert!(matches!(bad, Err(HelloError::Malformed(_))), "{bad:?}");
+        assert!(matches!(bad, Err(HelloError::Malformed { .. })), "{bad:?}");
     }
 }

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -21,10 +22,14 @@ use super::context::{Context, Executor};
 use super::request_body::RequestBody;
 use super::tap::{Marks, Tap};
 use super::windows::{HTTP1_BUFFER, Share};
+use crate::exchange::chain;
 use crate::tls::Protocol;
 
 /// The largest response head over HTTP/2, octets.
 const HEAD_LIMIT: u32 = 64 * 1024;
+
+/// How long a connection's task may take to say how it ended.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What TCP carries upstream.
 pub(super) enum UpstreamIo {
@@ -48,11 +53,16 @@ pub(super) struct Pair {
     answered: AtomicBool,
     /// Cancelled when the upstream has ended the connection.
     pub(super) ended: CancellationToken,
+    /// Why it ended, if it did not end in order.
+    failure: Arc<OnceLock<String>>,
 }
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
+    /// The connection had ended before any octet of the request left.
+    #[error("the upstream closed the connection")]
+    Unsent(#[source] hyper::Error),
     /// The connection was lost before the request can have been answered.
     #[error("the upstream closed the connection")]
     Lost(#[source] hyper::Error),
@@ -77,6 +87,14 @@ impl Pair {
         let io = TokioIo::new(Tap::new(io, Arc::clone(&marks)));
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
+        let failure = Arc::<OnceLock<String>>::default();
+        let failed = Arc::clone(&failure);
+        let tell = move |outcome: hyper::Result<()>| {
+            if let Err(error) = outcome {
+                let _ = failed.set(chain(&error));
+            }
+            drop(guard);
+        };
         let sender = match protocol {
             Protocol::Http1 => {
                 let mut builder = http1::Builder::new();
@@ -84,11 +102,7 @@ impl Pair {
                     .preserve_header_case(true)
                     .max_buf_size(HTTP1_BUFFER);
                 let (sender, connection) = builder.handshake(io).await?;
-                context.spawn(async move {
-                    // How it ended is told to the request that it carried.
-                    let _ = connection.await;
-                    drop(guard);
-                });
+                context.spawn(async move { tell(connection.await) });
                 Sender::Http1(Mutex::new(sender))
             }
             Protocol::H2 => {
@@ -99,10 +113,7 @@ impl Pair {
                     .max_send_buf_size(share.unsent())
                     .max_header_list_size(HEAD_LIMIT);
                 let (sender, connection) = builder.handshake(io).await?;
-                context.spawn(async move {
-                    let _ = connection.await;
-                    drop(guard);
-                });
+                context.spawn(async move { tell(connection.await) });
                 Sender::Http2(sender)
             }
         };
@@ -113,6 +124,7 @@ impl Pair {
             address,
             answered: AtomicBool::new(false),
             ended,
+            failure,
         }))
     }
 
@@ -125,17 +137,17 @@ impl Pair {
             Sender::Http1(sender) => {
                 // An informational head is not the answer: the read after it is.
                 let marks = Arc::clone(&self.marks);
-                on_informational(&mut request, move |_| marks.expect_read());
+                on_informational(&mut request, move |_| marks.expect_answer());
                 let response = {
                     let mut sender = sender.lock().await;
-                    sender.ready().await.map_err(SendError::Lost)?;
+                    sender.ready().await.map_err(SendError::Unsent)?;
                     sender.send_request(request)
                 };
                 response.await
             }
             Sender::Http2(sender) => {
                 let mut sender = sender.clone();
-                sender.ready().await.map_err(SendError::Lost)?;
+                sender.ready().await.map_err(SendError::Unsent)?;
                 sender.send_request(request).await
             }
         };
@@ -144,7 +156,7 @@ impl Pair {
                 self.answered.store(true, Ordering::Relaxed);
                 Ok(response)
             }
-            Err(error) if error.is_canceled() || error.is_closed() => Err(SendError::Lost(error)),
+            Err(error) if self.never_left(&error) => Err(SendError::Unsent(error)),
             Err(error) if is_unprocessed(&error) => Err(SendError::Unprocessed(error)),
             // A connection that answered before and ends without a byte was closed as idle just
             // when the request left: the race of RFC 9112 section 9.3.1.
@@ -155,16 +167,39 @@ impl Pair {
         }
     }
 
+    /// True if hyper never began to write the request: it was still in hyper's queue or, over
+    /// HTTP/2, waited for a stream, when the connection ended.
+    fn never_left(&self, error: &hyper::Error) -> bool {
+        // Who waits for a stream is dropped with the connection, which hyper calls the user's doing.
+        let waited = self.protocol == Protocol::H2 && error.is_user();
+        error.is_canceled() || error.is_closed() || waited
+    }
+
     /// True if the connection was lost, in whatever way, before any octet of the answer came.
     fn ended_unheard(&self, error: &hyper::Error) -> bool {
         let source = std::error::Error::source(error);
         let is_io = source.is_some_and(<dyn std::error::Error>::is::<io::Error>);
         match self.protocol {
-            Protocol::Http1 => {
-                self.marks.first_read().is_none() && (is_io || error.is_incomplete_message())
-            }
+            Protocol::Http1 => !self.marks.has_heard() && (is_io || error.is_incomplete_message()),
             Protocol::H2 => is_io,
         }
+    }
+
+    /// Why it ended, if it has, and not in order.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Why a request was not answered. Of one that never left hyper knows only that, and not what
+    /// ended the connection: its own task says so, which is over soon after.
+    pub(super) async fn tell(&self, error: &SendError) -> String {
+        if matches!(error, SendError::Unsent(_)) {
+            let _ = tokio::time::timeout(SOON, self.ended.cancelled()).await;
+            if let Some(failure) = self.failure() {
+                return format!("the upstream broke off: {failure}");
+            }
+        }
+        chain(error)
     }
 
     /// True once it has answered a request.

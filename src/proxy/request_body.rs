@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::headers;
+use super::live::Upload;
 use super::tap::{Marks, Slot};
 use crate::clock::Timestamp;
 use crate::exchange::chain;
@@ -29,6 +30,16 @@ pub(super) enum RequestBodyError {
     Broken(#[source] hyper::Error),
 }
 
+impl RequestBodyError {
+    /// RFC 9110 sections 15.5.1 and 15.5.9.
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Short | Self::Broken(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
 /// What the handler keeps of a request body that passes.
 #[derive(Default)]
 pub(super) struct Kept {
@@ -38,6 +49,18 @@ pub(super) struct Kept {
     /// Since when the upstream takes no more of it; `None` while the client, or our disk, keeps us
     /// waiting.
     offered: Option<Timestamp>,
+    /// Why it did not pass, if that was the client's doing.
+    fault: Option<(StatusCode, String)>,
+}
+
+impl Kept {
+    fn fail(
+        &mut self,
+        error: RequestBodyError,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        self.fault = Some((error.status(), chain(&error)));
+        Poll::Ready(Some(Err(error)))
+    }
 }
 
 /// Shared with the handler, which asks for it when the exchange ends.
@@ -54,6 +77,7 @@ pub(super) struct Passing {
     is_h2: bool,
     kept: SharedKept,
     marks: Arc<Marks>,
+    upload: Upload,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -62,7 +86,7 @@ impl RequestBody {
     pub(super) fn passing(
         (incoming, is_h2): (Incoming, bool),
         sink: Option<BodySink>,
-        marks: Arc<Marks>,
+        (marks, upload): (Arc<Marks>, Upload),
         limit: Duration,
     ) -> (Self, SharedKept) {
         let kept = SharedKept::default();
@@ -76,6 +100,7 @@ impl RequestBody {
             is_h2,
             kept: Arc::clone(&kept),
             marks,
+            upload,
             limit,
             timer: None,
         };
@@ -103,6 +128,7 @@ impl Passing {
             && sink.poll_ready(cx).is_pending()
         {
             kept.offered = None;
+            self.upload.is_held();
             return Poll::Pending;
         }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
@@ -110,6 +136,7 @@ impl Passing {
                 sink.idle();
             }
             kept.offered = None;
+            self.upload.is_held();
             let limit = self.limit;
             let timer = &mut self.timer;
             ready!(
@@ -118,21 +145,22 @@ impl Passing {
                     .as_mut()
                     .poll(cx)
             );
-            return Poll::Ready(Some(Err(RequestBodyError::Idle(self.limit))));
+            return kept.fail(RequestBodyError::Idle(self.limit));
         };
         self.timer = None;
+        self.upload.passes();
         kept.offered = Some(self.marks.now());
         let frame = match frame {
             // A reset with NO_ERROR looks like an end, and over HTTP/2 END_STREAM tells them apart.
             None if self.is_h2 && !self.incoming.is_end_stream() => {
-                return Poll::Ready(Some(Err(RequestBodyError::Short)));
+                return kept.fail(RequestBodyError::Short);
             }
             None => None,
             Some(Ok(mut frame)) => {
                 frame.trailers_mut().map(headers::trailers);
                 Some(frame)
             }
-            Some(Err(error)) => return Poll::Ready(Some(Err(RequestBodyError::Broken(error)))),
+            Some(Err(error)) => return kept.fail(RequestBodyError::Broken(error)),
         };
         if let (Some(data), Some(sink)) = (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)
         {
@@ -179,19 +207,9 @@ impl Body for RequestBody {
 }
 
 /// What the client did, if that is what ended a request, and the status that says so: the upstream
-/// is not to blame (RFC 9110 sections 15.5.1 and 15.5.9).
-pub(super) fn clients_fault(
-    error: &(dyn std::error::Error + 'static),
-) -> Option<(StatusCode, String)> {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.find_map(|cause| {
-        let fault: &RequestBodyError = cause.downcast_ref()?;
-        let status = match fault {
-            RequestBodyError::Idle(_) => StatusCode::REQUEST_TIMEOUT,
-            RequestBodyError::Short | RequestBodyError::Broken(_) => StatusCode::BAD_REQUEST,
-        };
-        Some((status, chain(fault)))
-    })
+/// is not to blame. Asked here, for over HTTP/2 hyper's error does not say it.
+pub(super) fn clients_fault(kept: &SharedKept) -> Option<(StatusCode, String)> {
+    lock(kept).fault.take()
 }
 
 /// Since when it is the upstream's turn: all of the body left, or it takes no more of what there is.

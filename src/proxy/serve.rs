@@ -105,7 +105,10 @@ where
     match (channel.watch().refused(), channel.watch().late()) {
         (Some(violation), _) => format!("a request was refused: {violation}"),
         (None, Some(late)) => late.to_owned(),
-        (None, None) => why,
+        (None, None) => match channel.failed_unused() {
+            Some(failure) => format!("never used, and the upstream broke off: {failure}"),
+            None => why,
+        },
     }
 }
 

@@ -9,25 +9,18 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::answer::reason_phrase;
 use super::framing::{Scanner, Violation};
-use super::guard::Watch;
+use super::linger::{LINGER, poll_drain};
+use super::watch::Watch;
 use crate::clock::Clock;
 
 /// How much is read at a time behind a part of a head.
 const PIECE: usize = 4 * 1024;
-
-/// How long the client has to read our 400. An end with octets unread would be a reset, which
-/// takes the answer with it (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How many octets we read and drop meanwhile.
-const LINGER_OCTETS: usize = 1024 * 1024;
 
 /// Stands in front of hyper on an HTTP/1 client leg.
 #[derive(Debug)]
@@ -216,13 +209,8 @@ impl Sieve {
                     self.farewell = Farewell::Draining(0);
                 }
                 Farewell::Draining(dropped) => {
-                    let mut piece = [0; PIECE];
-                    let mut piece = ReadBuf::new(&mut piece);
-                    ready!(Pin::new(&mut *io).poll_read(cx, &mut piece))?;
-                    *dropped += piece.filled().len();
-                    if piece.filled().is_empty() || *dropped > LINGER_OCTETS {
-                        self.farewell = Farewell::Over;
-                    }
+                    ready!(poll_drain(io, cx, dropped))?;
+                    self.farewell = Farewell::Over;
                 }
             }
         }
@@ -242,6 +230,8 @@ fn answer(violation: Violation) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
     use super::super::Deadlines;

@@ -110,6 +110,28 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn while_a_client_uploads_nothing_is_told_of_the_upstream() {
+        let live = Live::new(Clock::start());
+        let entry = live.begin(Some(1), "slow.example", None, Phase::Wait);
+        let upload = entry.upload();
+        let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
+        let telling = async {
+            for _ in 0..3 {
+                upload.is_held();
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                upload.passes();
+            }
+            std::future::pending::<()>().await;
+        };
+        let told = tokio::select! {
+            told = stalls.next() => told,
+            () = telling => unreachable!(),
+        };
+        assert_eq!(told.len(), 1);
+        assert!((100..=101).contains(&seconds(&live)), "{}", seconds(&live));
+    }
+
     fn seconds(live: &Live) -> u64 {
         live.now().as_micros() / 1_000_000
     }

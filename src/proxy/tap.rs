@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -35,6 +35,8 @@ pub(super) struct Marks {
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
     first_read: AtomicU64,
+    /// Something came before the read that is expected now.
+    was_informed: AtomicBool,
     last_read: AtomicU64,
     last_write: AtomicU64,
     // A std Mutex: held for a push or a drain, never across an await.
@@ -48,6 +50,7 @@ impl Marks {
             read_bytes: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
             first_read: AtomicU64::new(NEVER),
+            was_informed: AtomicBool::new(false),
             last_read: AtomicU64::new(NEVER),
             last_write: AtomicU64::new(0),
             awaiting_write: Mutex::default(),
@@ -73,7 +76,19 @@ impl Marks {
 
     /// Forgets the first read, so that the next one counts as first.
     pub(super) fn expect_read(&self) {
+        self.was_informed.store(false, Ordering::Relaxed);
         self.first_read.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// The same after an informational head, which is not the answer.
+    pub(super) fn expect_answer(&self) {
+        self.was_informed.store(true, Ordering::Relaxed);
+        self.first_read.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// True if anything was read since [`expect_read`](Self::expect_read).
+    pub(super) fn has_heard(&self) -> bool {
+        self.was_informed.load(Ordering::Relaxed) || self.first_read().is_some()
     }
 
     /// The first read since [`expect_read`](Self::expect_read).

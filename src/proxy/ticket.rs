@@ -170,6 +170,11 @@ impl Ticket {
         self.stamps.sent = slot.or_else(|| self.stamps.sent.take());
     }
 
+    /// Whether no body may answer it.
+    pub(super) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     /// A text of our own without the secrets that a peer put in it.
     pub(super) fn redacted(&self, text: &str) -> String {
         self.context.redactor.text(text)

@@ -77,6 +77,7 @@ impl BodyStore {
             small: Vec::new(),
             file: None,
             permit: None,
+            is_queued: false,
         }
     }
 }
@@ -88,6 +89,8 @@ pub struct BodySink {
     small: Vec<u8>,
     file: Option<u64>,
     permit: Option<OwnedSemaphorePermit>,
+    /// True while it waits for room.
+    is_queued: bool,
 }
 
 /// The body passed, but could not be kept.
@@ -104,14 +107,20 @@ impl BodySink {
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.permit.is_none() && (self.file.is_some() || self.small.len() > INLINE_LIMIT / 2) {
             let chunk = u32::try_from(CHUNK_LIMIT).unwrap_or(u32::MAX);
+            self.is_queued = true;
             self.permit = ready!(self.room.poll_acquire_many(cx, chunk));
+            self.is_queued = false;
         }
         Poll::Ready(())
     }
 
-    /// Nothing comes for now: others may have the room that was kept.
+    /// Nobody asks for now: others may have the room that was kept, or that would be next.
     pub fn idle(&mut self) {
         self.permit = None;
+        if std::mem::take(&mut self.is_queued) {
+            // A place in the queue is served whether or not anybody comes for it.
+            self.room = PollSemaphore::new(self.room.clone_inner());
+        }
     }
 
     /// Adds a chunk; call [`poll_ready`](Self::poll_ready) before.
@@ -272,6 +281,25 @@ mod tests {
         }
         let whole = pass(&store, &vec![8; 1 << 20], 1 << 16).await.unwrap();
         assert_eq!(whole.bytes, 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn bodies_that_wait_for_room_and_are_left_take_none_when_there_is_some() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        let room = store.room.clone();
+        let taken = room.acquire_many_owned(QUEUE_BYTES as u32).await.unwrap();
+        let mut parked = Vec::new();
+        for _ in 0..2 * QUEUE_BYTES / CHUNK_LIMIT {
+            let mut sink = store.sink();
+            sink.push(&Bytes::from(vec![7; INLINE_LIMIT]));
+            let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;
+            assert!(!ready);
+            sink.idle();
+            parked.push(sink);
+        }
+        drop(taken);
+        assert_eq!(store.room.available_permits(), QUEUE_BYTES);
     }
 
     /// Descriptors of this process that lead below `dir`.

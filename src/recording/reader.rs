@@ -195,7 +195,8 @@ impl Recording {
             _ => return Err(another(row.begin)),
         };
         let outcome = match row.end {
-            None => Outcome::InFlight,
+            None if row.is_unended() => Outcome::InFlight,
+            None => return Err(another(row.begin)),
             Some(span) => match self.record(span)?.event {
                 Event::End(end) if row.ended_as(&end) => Outcome::Ended(end),
                 Event::Abort(abort) if row.stopped_as(&abort) => Outcome::Aborted(abort),

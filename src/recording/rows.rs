@@ -68,6 +68,13 @@ impl Row {
             && (&self.method, &self.url) == (&begin.method, &begin.url)
     }
 
+    /// Whether this row tells of no end.
+    pub(super) fn is_unended(&self) -> bool {
+        self.state == RowState::InFlight
+            && (self.phases, self.own_us, self.bytes) == (Timings::default(), 0, 0)
+            && (self.status, self.made_by, self.body) == (None, None, None)
+    }
+
     /// Whether `end` is the record that this row tells of.
     pub(super) fn ended_as(&self, end: &End) -> bool {
         let body = end.body.as_ref();
@@ -83,6 +90,7 @@ impl Row {
         self.state == RowState::Aborted
             && (self.id, self.status) == (abort.id, abort.status)
             && (self.phases, self.bytes) == (abort.phases_us, abort.body_bytes)
+            && (self.own_us, self.made_by, self.body) == (0, None, None)
     }
 }
 

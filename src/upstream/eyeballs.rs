@@ -22,13 +22,19 @@ const PROBE_AFTER: Duration = Duration::from_secs(30);
 pub struct Try {
     /// The address.
     pub addr: SocketAddr,
+    /// When the first SYN left.
+    pub started: Timestamp,
     /// From the first SYN to the answer, or to the end of the race, microseconds.
     pub took_us: u64,
     /// What happened; `None` for the winner.
     pub error: Option<String>,
 }
 
-/// Connects to the first address that answers; `None` if none does. Every try is noted.
+/// What is said of an address as long as it says nothing.
+const NO_ANSWER: &str = "no answer";
+
+/// Connects to the first address that answers; `None` if none does. Every try is noted when it
+/// begins, so that it is known too if nobody waits for its end.
 pub(super) async fn race(
     clock: &Clock,
     addresses: &[SocketAddr],
@@ -36,11 +42,15 @@ pub(super) async fn race(
 ) -> Option<TcpStream> {
     let mut waiting = interleave(addresses).into_iter();
     let mut running: JoinSet<(SocketAddr, io::Result<TcpStream>)> = JoinSet::new();
-    let mut started: Vec<(SocketAddr, Timestamp)> = Vec::new();
     let mut next = waiting.next();
     let winner = loop {
         if let Some(addr) = next.take() {
-            started.push((addr, clock.now()));
+            tries.push(Try {
+                addr,
+                started: clock.now(),
+                took_us: 0,
+                error: Some(NO_ANSWER.to_owned()),
+            });
             running.spawn(async move { (addr, TcpStream::connect(addr).await) });
         }
         let outcome = tokio::select! {
@@ -52,28 +62,18 @@ pub(super) async fn race(
         };
         match outcome {
             Some(Ok((addr, Ok(stream)))) => {
-                note(clock, &started, tries, addr, None);
+                note(clock, tries, addr, None);
                 break Some(stream);
             }
             Some(Ok((addr, Err(error)))) => {
-                note(clock, &started, tries, addr, Some(error.to_string()));
+                note(clock, tries, addr, Some(error.to_string()));
                 next = waiting.next();
             }
             Some(Err(_)) => next = waiting.next(),
             None => break None,
         }
     };
-    for &(addr, _) in &started {
-        if !tries.iter().any(|tried| tried.addr == addr) {
-            note(
-                clock,
-                &started,
-                tries,
-                addr,
-                Some(String::from("no answer")),
-            );
-        }
-    }
+    stop(clock, tries);
     if let Some(stream) = &winner {
         // Head and body leave as separate writes: without this the second waits for an ACK.
         let _ = stream.set_nodelay(true);
@@ -82,25 +82,30 @@ pub(super) async fn race(
     winner
 }
 
-fn note(
-    clock: &Clock,
-    started: &[(SocketAddr, Timestamp)],
-    tries: &mut Vec<Try>,
-    addr: SocketAddr,
-    error: Option<String>,
-) {
-    let since = started.iter().find(|(other, _)| *other == addr);
-    let took_us = since.map_or(0, |(_, since)| clock.now().micros_since(*since));
-    tries.push(Try {
-        addr,
-        took_us,
-        error,
-    });
+fn note(clock: &Clock, tries: &mut [Try], addr: SocketAddr, error: Option<String>) {
+    // A resolver may name an address twice.
+    let open = |tried: &&mut Try| tried.addr == addr && is_open(tried);
+    if let Some(tried) = tries.iter_mut().find(open) {
+        tried.took_us = clock.now().micros_since(tried.started);
+        tried.error = error;
+    }
+}
+
+fn is_open(tried: &Try) -> bool {
+    tried.error.as_deref() == Some(NO_ANSWER)
+}
+
+/// Nobody waits any longer for whoever has not answered.
+pub(super) fn stop(clock: &Clock, tries: &mut [Try]) {
+    for tried in tries.iter_mut().filter(|tried| is_open(tried)) {
+        tried.took_us = clock.now().micros_since(tried.started);
+    }
 }
 
 /// Probes as Go's own transport sends them (net/http `DefaultTransport`): a path that died while we
-/// wait for an answer is noticed, as it would be without us.
-fn keep_alive(stream: &TcpStream) {
+/// wait for an answer is noticed, as it would be without us. A client's side is probed the same way,
+/// as Go's own servers do.
+pub fn keep_alive(stream: &TcpStream) {
     use rustix::net::sockopt;
     // A system without them leaves the connection as it is.
     let _ = sockopt::set_socket_keepalive(stream, true);
@@ -160,7 +165,8 @@ mod tests {
         };
         let mut tries = Vec::new();
         let stream = race(&Clock::start(), &[closed, open], &mut tries).await;
-        assert_eq!(stream.unwrap().peer_addr().unwrap(), open);
+        assert_eq!(stream.as_ref().unwrap().peer_addr().unwrap(), open);
+        assert!(rustix::net::sockopt::socket_keepalive(stream.as_ref().unwrap()).unwrap());
         assert_eq!(tries.len(), 2);
         assert!(tries[0].error.is_some() && tries[1].error.is_none());
         assert!(tell(&tries[..1]).contains("refused"), "{}", tell(&tries));

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use eyeballs::Try;
+pub use eyeballs::{Try, keep_alive};
 pub use overrides::{ConnectTo, OverrideError, Resolve};
 pub use parent::{ParentError, ParentProxies};
 pub use reach::{Named, Reach};
@@ -65,8 +65,8 @@ pub enum DialError {
         target: Target,
         /// The limit.
         limit: Duration,
-        /// What was going on.
-        step: &'static str,
+        /// What was going on, and who did not answer.
+        step: String,
     },
     /// The way leads back to ourselves.
     #[error("{target} is modtape itself")]
@@ -110,6 +110,8 @@ pub enum DialError {
 pub struct Journey {
     /// When dialling began.
     pub started: Timestamp,
+    /// How far it came.
+    pub step: Step,
     /// Resolving, microseconds.
     pub dns_us: Option<u64>,
     /// TCP and parent proxy, microseconds.
@@ -128,6 +130,18 @@ pub struct Journey {
     pub alpn: Option<Protocol>,
     /// The TLS version.
     pub tls: Option<&'static str>,
+}
+
+/// A part of dialling.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Step {
+    /// The name is looked up.
+    #[default]
+    Resolving,
+    /// TCP is opened.
+    Connecting,
+    /// TCP is open, and the parent proxy was asked.
+    Asking,
 }
 
 /// Dials; cheap to clone.
@@ -186,23 +200,33 @@ impl Dialer {
         let dialling = self.connect_steps(target, secure, journey, enter);
         let outcome = tokio::time::timeout(limit, dialling).await;
         outcome.unwrap_or_else(|_| {
-            let spent = self.inner.clock.now().micros_since(journey.started);
-            let step = match journey.dns_us {
-                None => {
-                    journey.dns_us = Some(spent);
-                    "resolving"
-                }
-                Some(dns) => {
-                    journey.connect_us = Some(spent.saturating_sub(dns));
-                    "connecting"
-                }
-            };
             Err(DialError::Timeout {
                 target: target.clone(),
                 limit,
-                step,
+                step: self.give_up(target, journey),
             })
         })
+    }
+
+    /// Notes what a dial took that nobody waits for any longer, and says who did not answer.
+    pub fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
+        let spent = self.inner.clock.now().micros_since(journey.started);
+        let dns = *journey.dns_us.get_or_insert(spent);
+        if journey.step != Step::Resolving {
+            journey.connect_us = Some(spent.saturating_sub(dns));
+        }
+        eyeballs::stop(&self.inner.clock, &mut journey.tries);
+        let tried = eyeballs::tell(&journey.tries);
+        match (journey.step, &journey.via) {
+            (Step::Resolving, None) => format!("resolving {}", target.host()),
+            (Step::Resolving, Some(via)) => format!("resolving parent proxy {via}"),
+            (Step::Connecting, None) => tried,
+            (Step::Connecting, Some(via)) => format!("parent proxy {via}, {tried}"),
+            (Step::Asking, via) => {
+                let via = via.as_deref().unwrap_or_default();
+                format!("parent proxy {via} took the connection and did not answer")
+            }
+        }
     }
 
     async fn connect_steps(
@@ -246,19 +270,21 @@ impl Dialer {
         }
 
         enter(Phase::Connect);
+        journey.step = Step::Connecting;
         let raced = eyeballs::race(clock, &addresses, &mut journey.tries).await;
         let mut stream = raced.ok_or_else(|| DialError::Connect {
             target: next_hop.clone(),
             tried: eyeballs::tell(&journey.tries),
         });
-        if let (Ok(stream), Some(parent)) = (&mut stream, &parent)
-            && let Err(source) = parent.open(stream, &dialled).await
-        {
-            journey.connect_us = Some(clock.now().micros_since(connecting));
-            return Err(DialError::Parent {
-                proxy: parent.to_string(),
-                source,
-            });
+        if let (Ok(stream), Some(parent)) = (&mut stream, &parent) {
+            journey.step = Step::Asking;
+            if let Err(source) = parent.open(stream, &dialled).await {
+                journey.connect_us = Some(clock.now().micros_since(connecting));
+                return Err(DialError::Parent {
+                    proxy: parent.to_string(),
+                    source,
+                });
+            }
         }
         journey.connect_us = Some(clock.now().micros_since(connecting));
         let stream = stream?;

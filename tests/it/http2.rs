@@ -3,4 +3,4 @@
 mod conformance;
 mod floods;
 mod interop;
-mod wire;
+pub mod wire;

@@ -5,6 +5,7 @@
 mod crowd;
 mod descriptors;
 mod memory;
+mod places;
 mod pressure;
 mod soak;
 mod stalls;

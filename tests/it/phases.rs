@@ -5,6 +5,7 @@
 
 mod connecting;
 mod lost;
+mod unsent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -140,7 +140,9 @@ fn ctrl_c_on_a_terminal_reaches_the_command_once() {
     // With its streams redirected it is the terminal's command still.
     for streams in ["", "</dev/null 2>err"] {
         let sandbox = Sandbox::new();
-        let counts = r#"sleep 600 & p=$!; trap "echo interrupted" INT; trap "exit 7" HUP
+        // The sleeper is born deaf: dash makes it so only after the fork, which may come too late.
+        let counts = r#"trap "" INT; sleep 600 & p=$!
+            trap "echo interrupted" INT; trap "exit 7" HUP
             echo "pid $PPID"; while kill -0 $p; do wait $p; done"#;
         let record = format!(r#"exec "$MODTAPE" record -o one -- sh -c '{counts}' {streams}"#);
         let Some(mut terminal) = on_a_terminal(&sandbox, &record) else {

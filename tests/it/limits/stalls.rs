@@ -7,6 +7,8 @@ use modtape::recording::Recording;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::http2::wire::Wire;
+use crate::support::frames::{Frame, get, kind};
 
 /// Where a client stops.
 #[derive(Clone, Copy, Debug)]
@@ -238,6 +240,48 @@ async fn a_request_body_that_does_not_come_is_answered_with_408() {
     let recording = inside.finish().await;
     let exchanges = exchanges(&recording);
     assert_eq!(exchanges[0].end().map(|end| end.status), Some(408));
+}
+
+/// Reads on to the head of the answer on that stream.
+async fn status_of(wire: &mut Wire, stream: u32, decoder: &mut hpack::Decoder) -> Vec<u8> {
+    loop {
+        let frame = within(wire.next()).await.expect("an answer");
+        if (frame.kind, frame.stream) == (kind::HEADERS, stream) {
+            return decoder.fields(&frame.payload).remove(0).1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_whose_body_does_not_come_is_answered_with_408_and_the_others_go_on() {
+    let origin = Origin::start(files());
+    let deadlines = Deadlines {
+        request_body_idle: SHORT,
+        ..Deadlines::default()
+    };
+    let upstream = (origin.addr(), origin.root());
+    let mut inside = Inside::start(HOST, upstream, deadlines, NO_LIMITS).await;
+    let mut wire = Wire::greeted(inside.proxy, inside.hello(HOST), HOST, &[]).await;
+    let mut fields = get(HOST, "/a");
+    fields[0].1 = b"POST";
+    let begun = [
+        Frame::headers(1, &fields, false),
+        Frame::data(1, b"abc", false),
+    ];
+    wire.send(&begun).await.expect("the proxy takes it");
+    let mut decoder = hpack::Decoder::default();
+    let refused = status_of(&mut wire, 1, &mut decoder).await;
+    assert_eq!(refused, b"408");
+    let next = [Frame::headers(3, &get(HOST, "/a"), true)];
+    wire.send(&next).await.expect("the proxy takes it");
+    assert_eq!(status_of(&mut wire, 3, &mut decoder).await, b"200");
+    drop(wire);
+    let recording = inside.finish().await;
+    let statuses = exchanges(&recording)
+        .iter()
+        .map(|exchange| exchange.end().map(|end| end.status))
+        .collect::<Vec<_>>();
+    assert_eq!(statuses, [Some(408), Some(200)]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use modtape::exchange::Mode;
+use modtape::upstream::ParentProxies;
 
 use super::*;
 
@@ -47,11 +48,11 @@ async fn an_address_that_does_not_answer_shows_in_connect() {
     }
     for opened in recorded.opened() {
         let tries: Vec<_> = opened.tries.iter().map(|tried| &tried.addr[..]).collect();
-        assert_eq!(tries, [origin.addr().to_string(), dead.addr().to_string()]);
-        assert_eq!(opened.tries[0].error, None);
-        assert_eq!(opened.tries[1].error.as_deref(), Some("no answer"));
+        assert_eq!(tries, [dead.addr().to_string(), origin.addr().to_string()]);
+        assert_eq!(opened.tries[1].error, None);
+        assert_eq!(opened.tries[0].error.as_deref(), Some("no answer"));
         let connect = opened.connect_us.expect("it connected");
-        let dead_us = opened.tries[1].took_us;
+        let dead_us = opened.tries[0].took_us;
         assert!(
             (HEAD_START.as_micros() as u64..=connect).contains(&dead_us),
             "{opened:?}"
@@ -281,7 +282,36 @@ async fn a_connection_that_is_never_used_tells_what_it_took() {
         opened.iter().all(|opened| opened.connect_us.is_some()),
         "{opened:?}"
     );
+    assert_eq!(opened.len(), 2, "{opened:?}");
     let tls: Vec<_> = opened.iter().map(|opened| opened.tls_us).collect();
     assert_eq!(tls[0], None, "it never came to that");
     assert!(tls[1] >= Some(DELAY.as_micros() as u64), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_dial_that_the_recorders_end_cuts_off_is_recorded_as_far_as_it_got() {
+    let (dead, root) = (Blackhole::start(), TestRoot::new());
+    let limits = Limits {
+        connect: 20 * DELAY,
+        tls: 20 * DELAY,
+    };
+    let all = (Deadlines::default(), limits, 8);
+    let upstream = (dead.addr(), &root);
+    let mut inside = Inside::behind(HOST, upstream, ParentProxies::none(), all).await;
+    let mut waiting = Client::open(inside.proxy).await;
+    let head = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    waiting.send(head).await.expect("the proxy takes it");
+    // Once the next client has its answer, the first one's head was read.
+    let mut next = Client::open(inside.proxy).await;
+    let nonsense = "CONNECT nowhere HTTP/1.1\r\n\r\n";
+    next.send(nonsense).await.expect("the proxy takes it");
+    next.read_head().await.expect("an answer");
+    let recording = inside.finish().await;
+    let row = recording.connection(1).expect("it is on record");
+    let opened = row.opened.as_ref().expect("it was opened");
+    let error = opened.error.as_deref().unwrap_or_default();
+    assert!(error.starts_with("modtape stopped while"), "{opened:?}");
+    assert_eq!(opened.tries[0].error.as_deref(), Some("no answer"));
+    assert!(opened.connect_us.is_some(), "{opened:?}");
+    drop((waiting, next));
 }

@@ -10,9 +10,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use super::origin::Tls;
 
@@ -57,6 +60,8 @@ pub struct Shape {
     pub alpn: Vec<&'static str>,
     /// The TLS versions that are spoken.
     pub versions: Tls,
+    /// Clients have to show a certificate.
+    pub wants_certificate: bool,
 }
 
 impl TestRoot {
@@ -90,10 +95,14 @@ impl TestRoot {
     fn build(&self, shape: &Shape) -> ServerConfig {
         let (chain, key) = self.mint(&shape.name, shape.leaf);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&shape.versions.supported())
-            .expect("the provider speaks both versions")
-            .with_no_client_auth()
+            .expect("the provider speaks both versions");
+        let config = match shape.wants_certificate {
+            true => config.with_client_cert_verifier(self.verifier(provider)),
+            false => config.with_no_client_auth(),
+        };
+        let mut config = config
             .with_single_cert(chain, key)
             .expect("the key is the leaf's");
         config.alpn_protocols = shape
@@ -102,6 +111,15 @@ impl TestRoot {
             .map(|name| name.as_bytes().to_vec())
             .collect();
         config
+    }
+
+    /// Takes clients whose certificate this root has signed: nobody has one.
+    fn verifier(&self, provider: Arc<CryptoProvider>) -> Arc<dyn ClientCertVerifier> {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.pem().as_bytes());
+        roots.add(root.expect("a PEM file")).expect("a usable root");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        verifier.build().expect("there is a root")
     }
 
     fn mint(

@@ -41,9 +41,20 @@ impl Inside {
     /// Intercepts `host` and connects to `upstream` whatever is asked for.
     pub async fn start(
         host: &str,
-        (upstream, root): (SocketAddr, &TestRoot),
+        upstream: (SocketAddr, &TestRoot),
         deadlines: Deadlines,
         limits: Limits,
+    ) -> Self {
+        let all = (deadlines, limits, usize::MAX);
+        Self::behind(host, upstream, ParentProxies::none(), all).await
+    }
+
+    /// The same through a parent proxy, and with so many places for clients.
+    pub async fn behind(
+        host: &str,
+        (upstream, root): (SocketAddr, &TestRoot),
+        parents: ParentProxies,
+        (deadlines, limits, places): (Deadlines, Limits, usize),
     ) -> Self {
         let (clock, folder) = (Clock::start(), TempDir::new().expect("a temporary folder"));
         let made = create::create(&folder.path().join("one"), false).expect("a new folder");
@@ -60,9 +71,7 @@ impl Inside {
             .await
             .expect("loopback has a port");
         let proxy = listener.local_addr().expect("it is bound");
-        let to = format!("::127.0.0.1:{}", upstream.port())
-            .parse()
-            .expect("an override");
+        let to = format!("::{upstream}").parse().expect("an override");
         let roots = pem_file(root.pem());
         let roots = Roots::load(&RootSources {
             extra: vec![roots.path().to_owned()],
@@ -72,7 +81,7 @@ impl Inside {
             clock,
             limits,
             ClientConfigs::new(&roots.expect("a PEM file")),
-            ParentProxies::none(),
+            parents,
             (Vec::new(), vec![to]),
             Reach::all_but(vec![proxy]),
         );
@@ -101,7 +110,8 @@ impl Inside {
             next_connection: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(Proxy::new(listener, Arc::clone(&context), Entrance::Proxy).run());
+        let proxy_itself = Proxy::new(listener, Arc::clone(&context), Entrance::Proxy);
+        tasks.spawn(proxy_itself.with_places(places).run());
         tasks.spawn(journal.run());
         Self {
             proxy,

@@ -246,6 +246,7 @@ async fn serve(shared: &Shared, client: TcpStream) -> io::Result<()> {
         leaf: Leaf::Good,
         alpn: Alpn::Http1.protocols(),
         versions: Tls::Both,
+        wants_certificate: false,
     });
     speak(shared, start.into_stream(config).await?).await
 }

@@ -61,6 +61,7 @@ struct Received {
 
 struct Plan {
     alpn: Alpn,
+    wants_certificate: bool,
     script: Script,
     root: TestRoot,
     received: Arc<Received>,
@@ -85,7 +86,13 @@ impl RawOrigin {
         Self::listen(Alpn::Http2, for_all(script))
     }
 
-    /// The same, with a script for each connection, which may keep what it has seen.
+    /// Speaks HTTP/1.1 or HTTP/2 with clients that have a certificate: nobody has one, and over
+    /// TLS 1.3 clients learn that when the handshake is over for them.
+    pub fn start_wanting_certificate(alpn: Alpn) -> Self {
+        Self::listen_to(alpn, true, for_all(|_| Vec::new()))
+    }
+
+    /// With a script for each connection, which may keep what it has seen.
     pub fn start_each<F>(alpn: Alpn, script: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: FnMut(&[u8]) -> Vec<Step> + Send + 'static,
@@ -94,6 +101,10 @@ impl RawOrigin {
     }
 
     fn listen(alpn: Alpn, script: Script) -> Self {
+        Self::listen_to(alpn, false, script)
+    }
+
+    fn listen_to(alpn: Alpn, wants_certificate: bool, script: Script) -> Self {
         let (root, received) = (TestRoot::new(), Arc::<Received>::default());
         let mut root_pem = NamedTempFile::with_suffix(".pem").expect("a temporary file");
         root_pem
@@ -102,6 +113,7 @@ impl RawOrigin {
         let (for_root, for_received) = (root.clone(), received.clone());
         let plan = Arc::new(Plan {
             alpn,
+            wants_certificate,
             script,
             root: for_root,
             received: for_received,
@@ -186,6 +198,7 @@ async fn serve(plan: &Plan, stream: TcpStream) -> io::Result<()> {
         leaf: Leaf::Good,
         alpn: plan.alpn.protocols(),
         versions: Tls::Both,
+        wants_certificate: plan.wants_certificate,
     });
     converse(plan, start.into_stream(config).await?).await
 }

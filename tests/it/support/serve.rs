@@ -173,6 +173,7 @@ fn config(
         leaf: rule.leaf,
         alpn: rule.alpn.unwrap_or(link.site.alpn).protocols(),
         versions: link.site.tls,
+        wants_certificate: false,
     }))
 }
 

@@ -1,9 +1,11 @@
 //! Upstreams that say nothing: told while it lasts, and turned into an error where that is wished.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use modtape::exchange::{Opened, Phase};
 use modtape::proxy::Deadlines;
-use modtape::upstream::Limits;
+use modtape::upstream::{Limits, ParentProxies};
 
 use super::*;
 
@@ -109,8 +111,63 @@ async fn a_handshake_that_is_never_answered_is_given_up() {
     assert_recorded_as_ours(&exchanges(&recording)[0], &answer);
 }
 
+/// Asks for a tunnel that never comes; what is said of that, and how it is recorded.
+async fn given_up(upstream: SocketAddr, parents: ParentProxies) -> (String, Opened) {
+    let limits = Limits {
+        connect: SHORT,
+        ..LIMITS
+    };
+    let root = TestRoot::new();
+    let all = (Deadlines::default(), limits, usize::MAX);
+    let mut inside = Inside::behind(HOST, (upstream, &root), parents, all).await;
+    let client = Client::open(inside.proxy).await;
+    let answer = client.connect(&format!("{HOST}:443"), &[]).await;
+    assert_eq!(answer.status, 502);
+    let recording = inside.finish().await;
+    let opened = recording.connection(1).and_then(|row| row.opened.clone());
+    let opened = opened.expect("it was opened");
+    assert!(
+        opened.connect_us >= Some(SHORT.as_micros() as u64 - 50_000),
+        "{opened:?}"
+    );
+    (answer.reason, opened)
+}
+
 #[tokio::test]
-async fn an_address_that_never_answers_is_given_up() {
+async fn an_address_that_never_answers_is_given_up_and_named() {
+    let dead = Blackhole::start();
+    let (reason, opened) = given_up(dead.addr(), ParentProxies::none()).await;
+    let begins = "modtape: no connection to proxy.golang.org:443 within 300ms";
+    let address = dead.addr();
+    assert_eq!(reason, format!("{begins} ({address}: no answer)"));
+    let [tried] = &opened.tries[..] else {
+        panic!("{opened:?}")
+    };
+    assert_eq!(tried.addr, address.to_string());
+    assert_eq!(tried.error.as_deref(), Some("no answer"));
+    assert!(
+        tried.took_us >= SHORT.as_micros() as u64 - 50_000,
+        "{opened:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_parent_proxy_that_takes_the_connection_and_says_nothing_is_named() {
+    // The kernel answers for it.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
+    let address = silent.local_addr().expect("it is bound");
+    let parents = ParentProxies::checked(&format!("http://{address}"), "").expect("a proxy");
+    // Loopback would be dialled without it; nobody dials this one (RFC 5737).
+    let upstream = SocketAddr::from(([192, 0, 2, 1], 443));
+    let (reason, opened) = given_up(upstream, parents).await;
+    let begins = "modtape: no connection to proxy.golang.org:443 within 300ms";
+    let who = format!("parent proxy http://{address} took the connection and did not answer");
+    assert_eq!(reason, format!("{begins} ({who})"));
+    assert_eq!(opened.tries[0].error, None, "{opened:?}");
+}
+
+#[tokio::test]
+async fn what_a_plain_request_waits_for_an_address_shows_in_connect() {
     let dead = Blackhole::start();
     let limits = Limits {
         connect: SHORT,
@@ -119,16 +176,37 @@ async fn an_address_that_never_answers_is_given_up() {
     let root = TestRoot::new();
     let upstream = (dead.addr(), &root);
     let mut inside = Inside::start(HOST, upstream, Deadlines::default(), limits).await;
-    let client = Client::open(inside.proxy).await;
-    let answer = client.connect(&format!("{HOST}:443"), &[]).await;
-    assert_eq!(answer.status, 502);
-    let reason = "modtape: no connection to proxy.golang.org:443 within 300ms (connecting)";
-    assert_eq!(answer.reason, reason);
+    let mut client = Client::open(inside.proxy).await;
+    let asked = format!("GET http://{HOST}/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    client.send(asked).await.expect("the proxy takes it");
+    let answer = client.read_head().await.expect("an answer of ours");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    drop(client);
     let recording = inside.finish().await;
-    let opened = recording.connection(1).and_then(|row| row.opened.clone());
-    let opened = opened.expect("it was opened");
+    let timings = exchanges(&recording)[0].timings();
+    let connect = timings[Phase::Connect].unwrap_or_default();
+    assert!(connect >= SHORT.as_micros() as u64 - 50_000, "{timings:?}");
     assert!(
-        opened.connect_us >= Some(SHORT.as_micros() as u64 - 50_000),
-        "{opened:?}"
+        timings[Phase::Blocked] < timings[Phase::Connect],
+        "{timings:?}"
     );
+}
+
+#[tokio::test]
+async fn what_we_answer_to_head_is_the_head_alone() {
+    let origin = Origin::builder(marked())
+        .rule(Rule::any().hang_up())
+        .start();
+    let recorder = Recorder::to(&origin, &[]);
+    for alpn in [Alpn::Http1, Alpn::Http2] {
+        let mut session = session(&recorder, alpn).await;
+        let mut request = session.request("/a");
+        *request.method_mut() = http::Method::HEAD;
+        let answer = session.send(request).await.expect("an answer of ours");
+        assert_eq!((answer.status, answer.body_bytes), (502, 0), "{alpn:?}");
+        assert_eq!(answer.ended, Ended::Clean, "{alpn:?}");
+        assert_ne!(answer.header("content-length"), Some("0"), "{alpn:?}");
+        assert!(answer.header("content-length").is_some(), "{alpn:?}");
+    }
+    recorder.finish().await;
 }

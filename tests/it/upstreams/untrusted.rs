@@ -135,3 +135,29 @@ async fn the_same_upstream_is_verified_by_the_name_that_the_client_asked_for() {
     drop(session);
     recorder.finish().await.only();
 }
+
+#[tokio::test]
+async fn an_upstream_that_wants_a_certificate_says_so_to_the_first_request() {
+    for alpn in [Alpn::Http1, Alpn::Http2] {
+        let origin = RawOrigin::start_wanting_certificate(alpn);
+        let everywhere = format!("--connect-to=::127.0.0.1:{}", origin.addr().port());
+        let recorder = Recorder::trusting(origin.root_pem_path(), &[&everywhere]);
+        let mut asking = session(&recorder, alpn).await;
+        // By the time that another one has come up the upstream has long refused the first.
+        let unused = session(&recorder, alpn).await;
+        let answer = asking.get("/a").await.expect("an answer of ours");
+        assert_ours(&answer, 502, "the upstream broke off");
+        drop((asking, unused));
+        let recorded = recorder.finish().await;
+        assert_recorded_as_ours(&recorded.only(), &answer);
+        // The upstream is gone behind its alert: over HTTP/2 our own words may find that first.
+        if alpn == Alpn::Http1 {
+            let text = answer.text();
+            assert!(text.contains("CertificateRequired"), "{text}");
+            let rows = recorded.recording.connections();
+            let why = rows.filter_map(|row| Some(row.closed.as_ref()?.why.clone()));
+            let told = why.filter(|why| why.contains("CertificateRequired"));
+            assert_eq!(told.count(), 1);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! When a client connection asked, was answered, and fell silent: written by the guard, the sieve
+//! and the handler, read by whoever must end it.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::Deadlines;
+use super::framing::Violation;
+use crate::clock::Timestamp;
+use crate::tls::Protocol;
+
+const NEVER: u64 = u64::MAX;
+
+/// What the guard and the handler tell each other.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) protocol: Protocol,
+    in_flight: AtomicU32,
+    head_since: AtomicU64,
+    idle_since: AtomicU64,
+    last_read: AtomicU64,
+    /// When a part of an answer last left.
+    last_answer: AtomicU64,
+    /// Heads that hyper was given, and exchanges that are over: HTTP/1 only.
+    admitted: AtomicU64,
+    over: AtomicU64,
+    refused: OnceLock<Violation>,
+    late: OnceLock<&'static str>,
+}
+
+impl Watch {
+    pub(super) fn new(protocol: Protocol, now: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            protocol,
+            in_flight: AtomicU32::new(0),
+            head_since: AtomicU64::new(NEVER),
+            idle_since: AtomicU64::new(now.as_micros()),
+            last_read: AtomicU64::new(now.as_micros()),
+            last_answer: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            refused: OnceLock::new(),
+            late: OnceLock::new(),
+        })
+    }
+
+    /// A request head was read; returns when its first byte came.
+    pub(super) fn begin(&self) -> Timestamp {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let head = self.head_since.swap(NEVER, Ordering::Relaxed);
+        // On HTTP/2 streams overlap: the read that completed the head stands for its first byte.
+        let micros = match self.protocol {
+            Protocol::Http1 if head != NEVER => head,
+            Protocol::Http1 | Protocol::H2 => self.last_read.load(Ordering::Relaxed),
+        };
+        Timestamp::from_micros(micros)
+    }
+
+    /// An exchange is over.
+    pub(super) fn end(&self, now: Timestamp) {
+        self.idle_since.store(now.as_micros(), Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many request heads have passed.
+    pub(super) fn admit(&self, heads: u64) {
+        self.admitted.store(heads, Ordering::Relaxed);
+    }
+
+    /// True while a head that passed is not answered, be it not even read by hyper.
+    pub(super) fn is_answering(&self) -> bool {
+        self.admitted.load(Ordering::Relaxed) > self.over.load(Ordering::Relaxed)
+    }
+
+    /// What came is no plain HTTP/1.
+    pub(super) fn refuse(&self, violation: Violation) {
+        let _ = self.refused.set(violation);
+    }
+
+    /// The client was too late with something, which ends the connection.
+    pub(super) fn is_late(&self, what: &'static str) {
+        let _ = self.late.set(what);
+    }
+
+    /// What the client was too late with, if that ends the connection. hyper keeps it to itself
+    /// where no request was ever begun.
+    pub(super) fn late(&self) -> Option<&'static str> {
+        self.late.get().copied()
+    }
+
+    /// Why the connection ends, if the client's requests are the reason.
+    pub(super) fn refused(&self) -> Option<Violation> {
+        self.refused.get().copied()
+    }
+
+    /// True if nothing was ever asked.
+    pub(super) fn is_unused(&self) -> bool {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        self.in_flight.load(Ordering::Relaxed) == 0 && count(&self.over) == 0
+    }
+
+    /// Since when nothing was asked and no part of an answer left; `None` while an exchange runs.
+    pub(super) fn done_since(&self) -> Option<Timestamp> {
+        let over = self.idle_since.load(Ordering::Relaxed);
+        let left = self.last_answer.load(Ordering::Relaxed);
+        let is_idle = self.in_flight.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| Timestamp::from_micros(over.max(left)))
+    }
+
+    /// Since when nothing was asked and nothing came that could become a request; `None` while an
+    /// exchange runs. Over HTTP/2 there is always something to say: only requests count.
+    pub(super) fn quiet_since(&self) -> Option<Timestamp> {
+        let done = self.done_since()?;
+        Some(match self.protocol {
+            Protocol::Http1 => done.max(Timestamp::from_micros(
+                self.last_read.load(Ordering::Relaxed),
+            )),
+            Protocol::H2 => done,
+        })
+    }
+
+    /// A part of an answer left.
+    pub(super) fn saw_answer(&self, now: Timestamp) {
+        self.last_answer.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    pub(super) fn saw_read(&self, now: Timestamp) {
+        self.last_read.store(now.as_micros(), Ordering::Relaxed);
+        if self.in_flight.load(Ordering::Relaxed) == 0
+            && self.head_since.load(Ordering::Relaxed) == NEVER
+        {
+            self.head_since.store(now.as_micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// Part of a head came while an exchange ran: its time begins with the end of that.
+    pub(super) fn waits_for_head(&self) {
+        if self.in_flight.load(Ordering::Relaxed) == 0
+            && self.head_since.load(Ordering::Relaxed) == NEVER
+        {
+            let since = self.idle_since.load(Ordering::Relaxed);
+            self.head_since.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// When the client must have sent something, and what is wrong if it has not.
+    pub(super) fn deadline(&self, deadlines: &Deadlines) -> Option<(Timestamp, &'static str)> {
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let after = |since: u64, limit: std::time::Duration| {
+            let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+            Timestamp::from_micros(since.saturating_add(limit))
+        };
+        let head = self.head_since.load(Ordering::Relaxed);
+        if self.protocol == Protocol::Http1 && head != NEVER {
+            let what = "client sent no whole request head in time";
+            return Some((after(head, deadlines.request_head), what));
+        }
+        let quiet = self
+            .idle_since
+            .load(Ordering::Relaxed)
+            .max(self.last_read.load(Ordering::Relaxed));
+        Some((
+            after(quiet, deadlines.idle),
+            "client connection was idle for too long",
+        ))
+    }
+}
