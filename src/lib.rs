@@ -7,7 +7,7 @@
 //!    roots, ALPN · [`cli`] the command line
 //! 2. [`exchange`] the noun, where a reader best begins
 //! 3. [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
-//! 4. [`recording`] the folder on disk
+//! 4. [`recording`] the folder on disk · [`filter`] the language that picks exchanges
 //! 5. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
 //!    recording to bytes · [`diagnose`] where the time went · [`child`] the wrapped command ·
 //!    [`telemetry`] logs
