@@ -108,7 +108,9 @@ const COLUMNS: [&str; 26] = [
 fn record(shown: &Shown<'_>) -> String {
     let listed = &shown.listed;
     let number = |number: u64| Cow::from(number.to_string());
-    let maybe = |number: Option<u64>| number.map_or(Cow::from(""), |us| us.to_string().into());
+    let maybe = |number: Option<u64>| -> Cow<'_, str> {
+        number.map(|n| n.to_string()).unwrap_or_default().into()
+    };
     let mut fields: Vec<Cow<'_, str>> = vec![
         number(listed.id),
         number(listed.run.into()),

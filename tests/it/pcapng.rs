@@ -309,7 +309,7 @@ async fn packets_stand_at_the_times_of_the_journal() {
             })
         };
         assert_eq!(stream().next().expect("a SYN").0, at(row.started, 0));
-        let over = stream().last().expect("an end").0;
+        let over = stream().next_back().expect("an end").0;
         assert_eq!(over, at(row.started, row.phases.total_us()), "{row:?}");
     }
 }

@@ -134,7 +134,7 @@ enum Framing {
 fn status_line(status: u16, reason: Option<&[u8]>) -> Vec<u8> {
     let usual = StatusCode::from_u16(status).ok();
     let usual = usual.and_then(|status| status.canonical_reason());
-    let reason = reason.or(usual.map(str::as_bytes)).unwrap_or_default();
+    let reason = reason.unwrap_or_else(|| usual.unwrap_or_default().as_bytes());
     let mut out = Vec::with_capacity(1024);
     out.extend(format!("HTTP/1.1 {status} ").into_bytes());
     push(&mut out, reason);

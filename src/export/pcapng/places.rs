@@ -32,7 +32,7 @@ impl Places {
             Interface::Upstream => upstream(dial),
             Interface::Client => {
                 let client = dial.and_then(|dial| address(&dial.client.addr));
-                let client = client.map_or(Ipv4Addr::LOCALHOST.into(), |client| client.ip());
+                let client = client.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |client| client.ip());
                 (client, loopback_like(client))
             }
         };
