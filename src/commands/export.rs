@@ -1,10 +1,12 @@
 //! `modtape export`: a recording in another format. What could not be taken along is said.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::Failure;
+use anyhow::anyhow;
+
+use super::advice::Advise as _;
 use super::files::write_file;
 use super::har;
 use super::lines::{self, Style};
@@ -15,6 +17,7 @@ use super::progress::Progress;
 use super::terminal::{plain, say, to_stdout, warn};
 use super::words::count;
 use super::written::{NAMED, Written};
+use super::{Failure, USAGE};
 use crate::cli::{ExportArgs, ExportFormat, Global};
 use crate::recording::Recording;
 
@@ -25,6 +28,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     let recording = open(&args.name, global)?;
     let rows = picked::rows(&recording, &filter);
     let picked = (&recording, &rows[..]);
+    let is_shown = args.output == Path::new("-") && std::io::stdout().is_terminal();
     let export = |out: &mut dyn Write| {
         let mut progress = Progress::new("exchange", rows.len(), global);
         let step = |number| progress.step(number);
@@ -38,12 +42,17 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
                 pcapng::write(picked, out, form, step)
             }
             ExportFormat::Ndjson => lines::write(picked, out, Style::Ndjson, step),
-            ExportFormat::Csv => lines::write(picked, out, Style::Csv, step),
+            ExportFormat::Csv => lines::write(picked, out, Style::Csv { is_shown }, step),
             ExportFormat::Curl => lines::write(picked, out, Style::Curl, step),
         }
     };
     let mut is_whole = true;
     if args.output == Path::new("-") {
+        if is_shown && args.format == ExportFormat::Pcapng {
+            Err::<(), _>(anyhow!("a packet capture is nothing for a terminal"))
+                .help("write it to a file with `-o FILE`")
+                .map_err(|error| Failure::new(USAGE, error))?;
+        }
         to_stdout(|out| {
             let written = export(out)?;
             tell(&written, &recording, global);

@@ -22,8 +22,8 @@ use crate::recording::{Recording, Row};
 pub(super) enum Style {
     /// What `show --json` shows, one object a line.
     Ndjson,
-    /// RFC 4180, with a line of names.
-    Csv,
+    /// RFC 4180, with a line of names; where a terminal shows it, without what that would obey.
+    Csv { is_shown: bool },
     /// A script for sh that asks the same again, and compares.
     Curl,
 }
@@ -49,7 +49,8 @@ pub(super) fn write(
         };
         let line = match style {
             Style::Ndjson => json::line(&shown.json())?,
-            Style::Csv => record(&shown),
+            Style::Csv { is_shown: false } => record(&shown),
+            Style::Csv { is_shown: true } => plain_lines(&record(&shown)),
             Style::Curl => command(&shown, &mut written),
         };
         let path = recording.dir().display();
@@ -66,7 +67,7 @@ pub(super) fn write(
 fn head(recording: &Recording, style: Style) -> String {
     match style {
         Style::Ndjson => String::new(),
-        Style::Csv => line(&COLUMNS.map(Cow::from)),
+        Style::Csv { .. } => line(&COLUMNS.map(Cow::from)),
         Style::Curl => {
             let (id, started) = (&recording.manifest().id, &recording.manifest().started);
             let head = format!("what recording {id} of {started} asked");
@@ -141,6 +142,10 @@ fn record(shown: &Shown<'_>) -> String {
         why.into(),
     ]);
     line(&fields)
+}
+
+fn plain_lines(record: &str) -> String {
+    plain(record.trim_end()).into_owned() + "\r\n"
 }
 
 /// One record (RFC 4180).

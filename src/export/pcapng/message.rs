@@ -21,6 +21,10 @@ impl Shown {
     };
 }
 
+/// How many octets that are not shown are counted by packets. A recording may claim any length, and
+/// each 60 KiB of it cost a packet; the comment has the whole length.
+const UNSHOWN: u64 = 64 << 20;
+
 /// One message on its way: a head, and a body of which only the first octets may be shown.
 pub(super) struct Message {
     head: Vec<u8>,
@@ -33,7 +37,10 @@ pub(super) struct Message {
 
 impl Message {
     pub(super) fn new(head: Vec<u8>, body_bytes: u64, shown: Shown) -> Self {
-        let total = (head.len() as u64).saturating_add(body_bytes);
+        let unshown = body_bytes.saturating_sub(shown.bytes).min(UNSHOWN);
+        let total = (head.len() as u64)
+            .saturating_add(shown.bytes)
+            .saturating_add(unshown);
         Self {
             head,
             shown,
@@ -71,6 +78,7 @@ impl Message {
     /// Shows no more of the body.
     pub(super) fn give_up(&mut self) {
         self.shown = Shown::NOTHING;
+        self.total = self.total.min(self.taken.saturating_add(UNSHOWN));
     }
 
     pub(super) fn is_over(&self) -> bool {

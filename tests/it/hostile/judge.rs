@@ -21,7 +21,7 @@ const CPU_SECONDS: u32 = 20;
 const MEMORY: u32 = 64 << 20;
 
 /// The verbs that read; `hostile` is the recording.
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 18] = [
     &["ls", "hostile"],
     &["ls", "hostile", "--sort", "host", "--color", "always"],
     &["ls", "hostile", "--json"],
@@ -32,6 +32,16 @@ const VERBS: [&[&str]; 14] = [
     &["show", "1", "hostile", "--json"],
     &["export", "har", "hostile"],
     &["export", "har", "hostile", "--har-bodies", "all"],
+    &["export", "pcapng", "hostile", "--pcap-bodies", "all"],
+    &[
+        "export",
+        "ndjson",
+        "hostile",
+        "-f",
+        "-text:\"nothing\" id:>=0",
+    ],
+    &["export", "csv", "hostile"],
+    &["export", "curl", "hostile"],
     &["recordings", "list"],
     &["recordings", "info", "hostile"],
     &["recordings", "info", "hostile", "--json"],
@@ -107,7 +117,7 @@ pub fn fault(args: &[&str], output: &Output) -> Option<String> {
     let has = |flag| args.contains(&flag);
     let is_obeyed: fn(char) -> bool = match () {
         // As received, and a test's stdout is no terminal.
-        () if has("--body") => |_| false,
+        () if has("--body") || has("pcapng") || has("csv") => |_| false,
         // A file format: JSON escapes what is below U+0020.
         () if has("har") => |c| c < ' ' && c != '\n',
         () => obeyed,
