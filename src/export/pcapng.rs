@@ -72,16 +72,18 @@ pub fn write<W: Write>(out: W, capture: &Capture<'_>, source: &mut impl Source) 
     let comment = words::of_section(capture);
     let mut sink = Sink::new(out, &capture.manifest.tool, &comment, capture.has_checksums)?;
     sink.names(&names(capture))?;
+    let walls = walls(capture.runs);
     let mut merge = Merge {
         capture,
+        walls: &walls,
         source,
         places: Places::default(),
         streams: BinaryHeap::new(),
         begun: 0,
     };
-    let mut silent = silent(capture).into_iter().peekable();
+    let mut silent = silent(capture, &walls).into_iter().peekable();
     for &row in capture.rows {
-        let began = nanoseconds(capture.runs, row.run, row.started);
+        let began = nanoseconds(&walls, row.run, row.started);
         while let Some((at, connection)) = silent.next_if(|(at, _)| *at <= began) {
             merge.until(&mut sink, at)?;
             merge.connection(at, connection);
@@ -102,6 +104,7 @@ pub fn write<W: Write>(out: W, capture: &Capture<'_>, source: &mut impl Source) 
 /// Streams that overlap, by when their next packets are due.
 struct Merge<'a, S> {
     capture: &'a Capture<'a>,
+    walls: &'a [i128],
     source: &'a mut S,
     places: Places,
     streams: BinaryHeap<Due<'a>>,
@@ -219,7 +222,7 @@ impl<'a, S: Source> Merge<'a, S> {
             .saturating_add(us(dial.dns_us))
             .saturating_add(us(dial.connect_us));
         let closed = row.closed_at.filter(|_| row.closed.is_some());
-        let over = closed.map_or(connected, |at| nanoseconds(self.capture.runs, run, at));
+        let over = closed.map_or(connected, |at| nanoseconds(self.walls, run, at));
         let times = Times {
             began,
             connected,
@@ -315,7 +318,7 @@ struct Silent<'a> {
 }
 
 /// Tunnels, dials that failed, and connections that were never used, by the time of their dials.
-fn silent<'a>(capture: &Capture<'a>) -> Vec<(u64, Silent<'a>)> {
+fn silent<'a>(capture: &Capture<'a>, walls: &[i128]) -> Vec<(u64, Silent<'a>)> {
     let used: BTreeSet<_> = capture
         .rows
         .iter()
@@ -327,7 +330,7 @@ fn silent<'a>(capture: &Capture<'a>) -> Vec<(u64, Silent<'a>)> {
         let is_silent = dial.mode == Mode::Tunnel || !used.contains(&(*run, dial.id));
         let was_dialled = dial.upstream.is_some() || !dial.tries.is_empty();
         (is_silent && was_dialled).then(|| {
-            let at = nanoseconds(capture.runs, *run, dial.started_us);
+            let at = nanoseconds(walls, *run, dial.started_us);
             (
                 at,
                 Silent {
@@ -356,11 +359,17 @@ fn names(capture: &Capture<'_>) -> BTreeSet<(IpAddr, String)> {
     named.collect()
 }
 
+/// When each run began, nanoseconds since 1970.
+fn walls(runs: &[Open]) -> Vec<i128> {
+    let wall = |open: &Open| OffsetDateTime::parse(&open.wall, &Rfc3339).ok();
+    let walls = runs.iter().map(wall);
+    let walls = walls.map(|wall| wall.map_or(0, OffsetDateTime::unix_timestamp_nanos));
+    walls.collect()
+}
+
 /// Nanoseconds since 1970 of a stamp; 0 where there is no such time.
-fn nanoseconds(runs: &[Open], run: u32, stamp: Timestamp) -> u64 {
-    let wall = usize::try_from(run).ok().and_then(|run| runs.get(run));
-    let wall = wall.and_then(|open| OffsetDateTime::parse(&open.wall, &Rfc3339).ok());
-    let wall = wall.map_or(0, OffsetDateTime::unix_timestamp_nanos);
+fn nanoseconds(walls: &[i128], run: u32, stamp: Timestamp) -> u64 {
+    let wall = usize::try_from(run).ok().and_then(|run| walls.get(run));
     let stamp = i128::from(stamp.as_micros()) * 1000;
-    u64::try_from(wall.saturating_add(stamp)).unwrap_or(0)
+    u64::try_from(wall.unwrap_or(&0).saturating_add(stamp)).unwrap_or(0)
 }
