@@ -187,6 +187,7 @@ fn next(dir: &Path) -> String {
          modtape ls {dir}                 each request, with its time\n  \
          modtape show 1 {dir}             one of them: headers, phases, body\n  \
          {dir}/session.har        in a browser: developer tools, network, import\n  \
+         {dir}/capture.pcapng     in Wireshark\n  \
          modtape record -- go mod tidy    in a project of yours"
     )
 }
