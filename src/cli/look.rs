@@ -76,7 +76,7 @@ pub struct ExportArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
     pub name: String,
-    /// Write to this file; `-` is stdout
+    /// Write to this file, of goproxy to this new folder; `-` is stdout
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
     /// Which bodies a HAR holds: small ones are up to 64 KiB
@@ -97,6 +97,8 @@ pub enum ExportFormat {
     Har,
     /// A packet capture for Wireshark, in clear text: each exchange is a TCP stream of its own
     Pcapng,
+    /// A folder for `GOPROXY=file://DIR`: the modules that it holds, and their checksums
+    Goproxy,
 }
 
 /// `modtape recordings`

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::files::write_file;
+use super::goproxy;
 use super::har::{self, Written};
 use super::opened::open;
 use super::pcapng;
@@ -17,6 +18,9 @@ use crate::recording::Recording;
 /// Writes the recording in the format that was asked for: a failure if some of it was left out
 /// since it cannot be read, though the rest is there.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    if args.format == ExportFormat::Goproxy {
+        return goproxy::run(args, global);
+    }
     let recording = open(&args.name, global)?;
     let export = |out: &mut dyn Write| {
         let mut progress = Progress::new("exchange", recording.rows().len(), global);
@@ -30,6 +34,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> anyhow::Result<ExitCode
                 };
                 pcapng::write(&recording, out, form, step)
             }
+            ExportFormat::Goproxy => unreachable!("it is no file"),
         }
     };
     let mut is_whole = true;
@@ -54,7 +59,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> anyhow::Result<ExitCode
     })
 }
 
-fn tell(written: &Written, recording: &Recording, global: &Global) {
+pub(super) fn tell(written: &Written, recording: &Recording, global: &Global) {
     for missing in &written.missing {
         warn(global, format!("left out {}", plain(missing)));
     }

@@ -10,6 +10,7 @@ mod env;
 mod export;
 mod fetch;
 mod files;
+mod goproxy;
 mod har;
 mod json;
 mod listed;

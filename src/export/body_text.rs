@@ -92,7 +92,7 @@ fn gunzip(octets: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
 /// allowed and 64 MiB never exceeded.
 ///
 /// Deflate reaches about 1030:1 on zeros; text that servers compress stays below 20:1.
-fn decoded_limit(encoded: usize) -> usize {
+pub(super) fn decoded_limit(encoded: usize) -> usize {
     encoded.saturating_mul(MAX_RATIO).clamp(FREE, MAX_DECODED)
 }
 

@@ -6,6 +6,7 @@ mod canary;
 mod crash;
 mod environment;
 mod framing;
+mod goproxy;
 mod har;
 mod hostile;
 mod http2;

@@ -1,7 +1,7 @@
 //! The commands that only read, run as a user runs them, on recordings made by the real writer.
 
 mod odd;
-mod sample;
+pub(crate) mod sample;
 
 use std::fs;
 use std::io::Read as _;

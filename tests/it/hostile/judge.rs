@@ -21,7 +21,7 @@ const CPU_SECONDS: u32 = 20;
 const MEMORY: u32 = 64 << 20;
 
 /// The verbs that read; `hostile` is the recording.
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 15] = [
     &["ls", "hostile"],
     &["ls", "hostile", "--sort", "host", "--color", "always"],
     &["ls", "hostile", "--json"],
@@ -32,6 +32,8 @@ const VERBS: [&[&str]; 14] = [
     &["show", "1", "hostile", "--json"],
     &["export", "har", "hostile"],
     &["export", "har", "hostile", "--har-bodies", "all"],
+    // Where the sandbox is not looked at: all else would show.
+    &["export", "goproxy", "hostile", "-o", "run/tree"],
     &["recordings", "list"],
     &["recordings", "info", "hostile"],
     &["recordings", "info", "hostile", "--json"],
