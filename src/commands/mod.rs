@@ -12,6 +12,7 @@ mod fetch;
 mod files;
 mod goproxy;
 mod har;
+mod import;
 mod json;
 mod listed;
 mod ls;
@@ -120,6 +121,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Ls(args) => Ok(ls::run(args, global)?),
         Command::Show(args) => Ok(show::run(args, global)?),
         Command::Export(args) => Ok(export::run(args, global)?),
+        Command::Import(args) => Ok(import::run(args, global)?),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
         Command::Completions(args) => Ok(completions::run(args)?),
         Command::Man(args) => Ok(man::run(args, global)?),

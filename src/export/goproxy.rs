@@ -123,6 +123,9 @@ impl Tree {
 
     /// What stands beside the answers: each module's `list`, and `supported` of each checksum
     /// database that there are lookups of, which says that they are here (its body means nothing).
+    ///
+    /// Lookups that were answered with tree heads of their own verify in the recorded order; another
+    /// order may need tiles that nobody recorded.
     pub fn made(&self) -> Vec<(String, String)> {
         let lookups = self.files.values().filter(|file| file.kind == Kind::Lookup);
         let databases: BTreeSet<_> = lookups.filter_map(|file| file.sumdb.as_deref()).collect();

@@ -10,6 +10,7 @@ mod goproxy;
 mod har;
 mod hostile;
 mod http2;
+mod import;
 mod limits;
 mod misuse;
 mod pcapng;
