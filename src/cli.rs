@@ -1,5 +1,6 @@
 //! The command line and nothing else: what can be asked for, parsed to its types.
 
+mod import;
 mod look;
 mod values;
 mod words;
@@ -13,6 +14,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use import::{ImportArgs, ImportFormat};
 pub use look::{
     ExportArgs, ExportFormat, LsArgs, RecordingsArgs, RecordingsCommand, ShowArgs, SortKey,
 };
@@ -105,6 +107,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Write a recording in another format
     Export(ExportArgs),
+    /// Make a recording of another tool's file
+    Import(ImportArgs),
     /// Manage recordings
     Recordings(RecordingsArgs),
     /// Print what another terminal needs to use a running recorder

@@ -9,8 +9,8 @@
 //! 3. [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
 //! 4. [`recording`] the folder on disk · [`filter`] the language that picks exchanges
 //! 5. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
-//!    recording to bytes · [`diagnose`] where the time went · [`child`] the wrapped command ·
-//!    [`telemetry`] logs
+//!    recording to bytes · [`import`] others' files to exchanges · [`diagnose`] where the time went ·
+//!    [`child`] the wrapped command · [`telemetry`] logs
 //! 6. [`proxy`] the client leg; its heart is `handler.rs`
 //! 7. [`commands`] one file per verb; the only code that prints or reads the environment
 #![forbid(unsafe_code)]
@@ -35,6 +35,7 @@ pub mod filter;
 pub mod gomod;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;
+pub mod import;
 pub mod proxy;
 pub mod recording;
 pub mod redact;

@@ -79,7 +79,7 @@ pub struct ExportArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
     pub name: String,
-    /// Write to this file; `-` is stdout
+    /// Write to this file, of goproxy to this new folder; `-` is stdout
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
     /// Only what this takes, such as `host:goproxy.cn kind:zip time:>500ms -probe`
@@ -109,6 +109,8 @@ pub enum ExportFormat {
     Csv,
     /// A script that asks the same again and compares statuses and digests
     Curl,
+    /// A folder for `GOPROXY=file://DIR`: the modules that it holds, and their checksums
+    Goproxy,
 }
 
 /// `modtape recordings`

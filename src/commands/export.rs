@@ -8,6 +8,7 @@ use anyhow::anyhow;
 
 use super::advice::Advise as _;
 use super::files::write_file;
+use super::goproxy;
 use super::har;
 use super::lines::{self, Style};
 use super::opened::open;
@@ -25,6 +26,9 @@ use crate::recording::Recording;
 /// since it cannot be read, though the rest is there.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
     let filter = picked::filter(args.filter.as_deref())?;
+    if args.format == ExportFormat::Goproxy {
+        return goproxy::run(args, global);
+    }
     let recording = open(&args.name, global)?;
     let rows = picked::rows(&recording, &filter);
     let picked = (&recording, &rows[..]);
@@ -44,6 +48,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
             ExportFormat::Ndjson => lines::write(picked, out, Style::Ndjson, step),
             ExportFormat::Csv => lines::write(picked, out, Style::Csv { is_shown }, step),
             ExportFormat::Curl => lines::write(picked, out, Style::Curl, step),
+            ExportFormat::Goproxy => unreachable!("it is no file"),
         }
     };
     let mut is_whole = true;
@@ -73,7 +78,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     })
 }
 
-fn tell(written: &Written, recording: &Recording, global: &Global) {
+pub(super) fn tell(written: &Written, recording: &Recording, global: &Global) {
     for missing in &written.missing {
         warn(global, format!("left out {}", plain(missing)));
     }

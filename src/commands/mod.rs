@@ -11,7 +11,9 @@ mod env;
 mod export;
 mod fetch;
 mod files;
+mod goproxy;
 mod har;
+mod import;
 mod json;
 mod lines;
 mod listed;
@@ -123,6 +125,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Ls(args) => ls::run(args, global),
         Command::Show(args) => Ok(show::run(args, global)?),
         Command::Export(args) => export::run(args, global),
+        Command::Import(args) => Ok(import::run(args, global)?),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
         Command::Completions(args) => Ok(completions::run(args)?),
         Command::Man(args) => Ok(man::run(args, global)?),

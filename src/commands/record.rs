@@ -20,7 +20,7 @@ use crate::tls::{self, ClientConfigs};
 use crate::upstream::{Dialer, Limits};
 
 pub(super) use naming::{Naming, free_name};
-pub(super) use setup::Overrides;
+pub(super) use setup::{Overrides, TOOL};
 use writing::Writing;
 
 /// The upstream leg's limits.

@@ -4,6 +4,7 @@
 //! environment; the caller hands in what the recording holds and where the bytes go.
 
 mod body_text;
+pub mod goproxy;
 pub mod har;
 mod har_content;
 mod har_entry;

@@ -15,6 +15,7 @@ mod path;
 mod reading;
 mod route;
 mod tile;
+mod version;
 
 pub use escape::{EscapeError, escape_path, escape_version, unescape_path, unescape_version};
 pub use goproxy::{Base, GoProxy, ProxyEntry, ProxyTarget, Separator};
@@ -24,6 +25,7 @@ pub use location::Location;
 pub use path::{PathFault, check_path};
 pub use route::{Route, replay_key};
 pub use tile::Tile;
+pub use version::{is_canonical_version, is_pseudo_version};
 
 /// The hosts whose traffic is intercepted without being asked for.
 ///

@@ -24,7 +24,7 @@ fn recorded(sandbox: &Sandbox) -> Option<PathBuf> {
     Some(sandbox.join("project/recordings/one/session.har"))
 }
 
-fn tool(variable: &str) -> Option<OsString> {
+pub(crate) fn tool(variable: &str) -> Option<OsString> {
     let found = std::env::var_os(variable).filter(|path| !path.is_empty());
     if found.is_none() {
         let message = format!("{variable} is not set: tests/run sets it");
@@ -35,7 +35,7 @@ fn tool(variable: &str) -> Option<OsString> {
     found
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/har")
         .join(name)

@@ -2,7 +2,7 @@
 
 mod exports;
 mod odd;
-mod sample;
+pub(crate) mod sample;
 
 use std::fs;
 use std::io::Read as _;

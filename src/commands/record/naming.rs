@@ -10,7 +10,9 @@ use time::macros::format_description;
 use super::super::advice::Advise as _;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;
-use crate::recording::folder;
+use crate::diagnose::again::shell_word;
+use crate::recording::format::JOURNAL;
+use crate::recording::{create, folder};
 
 /// Where the recording goes, and what it is called.
 pub(in crate::commands) struct Naming {
@@ -22,8 +24,19 @@ pub(in crate::commands) struct Naming {
 
 impl Naming {
     pub(in crate::commands) fn of(args: &RecordArgs, global: &Global) -> anyhow::Result<Self> {
-        let verb = args.output.is_none().then(|| verb(&args.command));
-        let dir = match &args.output {
+        let verb = verb(&args.command);
+        Self::named(args.output.as_deref(), args.force, verb, global)
+    }
+
+    /// As `output` says, else after `verb`.
+    pub(in crate::commands) fn named(
+        output: Option<&Path>,
+        replace: bool,
+        verb: String,
+        global: &Global,
+    ) -> anyhow::Result<Self> {
+        let verb = output.is_none().then_some(verb);
+        let dir = match output {
             Some(output) => {
                 let text = output.to_string_lossy();
                 if folder::is_path(&text) {
@@ -32,7 +45,7 @@ impl Naming {
                     let named = output.file_name();
                     let named = named.with_context(|| format!("-o {text} is no name of a folder"));
                     named.help(help)?;
-                    output.clone()
+                    output.to_owned()
                 } else {
                     folder::check_name(&text).with_context(|| format!("-o {text}"))?;
                     global.recordings.join(output)
@@ -40,20 +53,46 @@ impl Naming {
             }
             None => free_name(&global.recordings, verb.as_deref().unwrap_or_default()),
         };
-        Ok(Self {
-            dir,
-            replace: args.force,
-            verb,
-        })
+        Ok(Self { dir, replace, verb })
+    }
+
+    /// Makes the folder.
+    pub(in crate::commands) fn make(&mut self) -> anyhow::Result<create::Folder> {
+        loop {
+            match (create::create(&self.dir, self.replace), self.next()) {
+                (Err(create::CreateError::Exists(_)), Some(next)) => self.dir = next,
+                (made, _) => return self.explain(made),
+            }
+        }
+    }
+
+    fn explain(
+        &self,
+        made: Result<create::Folder, create::CreateError>,
+    ) -> anyhow::Result<create::Folder> {
+        use create::CreateError::{Exists, Foreign};
+        let dir = self.dir.to_string_lossy();
+        let dir = shell_word(&dir);
+        let replaceable = self.dir.join(JOURNAL).is_file();
+        let help = match &made {
+            Err(Exists(_)) if replaceable => {
+                format!(
+                    "--force replaces it, -o NAME takes another; see it with `modtape ls {dir}`"
+                )
+            }
+            Err(Exists(_) | Foreign(_)) => String::from("take another name with -o NAME"),
+            _ => return Ok(made?),
+        };
+        made.help(help)
     }
 
     /// The next free name, where another recorder took this one since it was chosen.
-    pub(super) fn next(&self) -> Option<PathBuf> {
+    fn next(&self) -> Option<PathBuf> {
         let dir = free_name(self.dir.parent()?, self.verb.as_deref()?);
         (dir != self.dir).then_some(dir)
     }
 
-    pub(super) fn name(&self) -> String {
+    pub(in crate::commands) fn name(&self) -> String {
         let name = self.dir.file_name().unwrap_or(self.dir.as_os_str());
         name.to_string_lossy().into_owned()
     }

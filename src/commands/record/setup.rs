@@ -24,7 +24,7 @@ use crate::tls;
 use crate::upstream::{Named, ParentProxies, Reach};
 
 /// What the manifest and the journal call us.
-pub(super) const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
+pub(in crate::commands) const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
 
 /// What the manifest tells of `go env` besides the settings that a replay needs.
 pub(super) const TOLD: [&str; 4] = ["GOVERSION", "GOOS", "GOARCH", "GOFLAGS"];

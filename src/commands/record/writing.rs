@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
-use super::super::advice::Advise as _;
 use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
@@ -16,9 +15,8 @@ use super::{Naming, setup};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
-use crate::diagnose::again::shell_word;
 use crate::diagnose::replayable::{Recorded, replayable};
-use crate::recording::format::{CAPTURE, Close, Event, JOURNAL, Manifest, State, Totals};
+use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
 use crate::recording::replaced::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
 use crate::replay;
@@ -62,12 +60,7 @@ impl Writing {
     ) -> anyhow::Result<Self> {
         // Before the folder is made: who cannot write where asked leaves nothing behind.
         setup::har_file(args, &naming.dir)?;
-        let mut made = loop {
-            match (create::create(&naming.dir, naming.replace), naming.next()) {
-                (Err(create::CreateError::Exists(_)), Some(next)) => naming.dir = next,
-                (made, _) => break explain(made, &naming)?,
-            }
-        };
+        let mut made = naming.make()?;
         let mut kept = Kept {
             replaced: made.replaced.take(),
             naming,
@@ -323,22 +316,4 @@ fn write_capture(recording: &Recording, bodies: cli::Bodies) -> anyhow::Result<(
         pcapng::write((recording, &rows), file, form, |_| ())?;
         Ok(())
     })
-}
-
-fn explain(
-    made: Result<create::Folder, create::CreateError>,
-    naming: &Naming,
-) -> anyhow::Result<create::Folder> {
-    use create::CreateError::{Exists, Foreign};
-    let dir = naming.dir.to_string_lossy();
-    let dir = shell_word(&dir);
-    let replaceable = naming.dir.join(JOURNAL).is_file();
-    let help = match &made {
-        Err(Exists(_)) if replaceable => {
-            format!("--force replaces it, -o NAME takes another; see it with `modtape ls {dir}`")
-        }
-        Err(Exists(_) | Foreign(_)) => String::from("take another name with -o NAME"),
-        _ => return Ok(made?),
-    };
-    made.help(help)
 }

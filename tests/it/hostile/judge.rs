@@ -21,7 +21,7 @@ const CPU_SECONDS: u32 = 20;
 const MEMORY: u32 = 64 << 20;
 
 /// The verbs that read; `hostile` is the recording.
-const VERBS: [&[&str]; 18] = [
+const VERBS: [&[&str]; 19] = [
     &["ls", "hostile"],
     &["ls", "hostile", "--sort", "host", "--color", "always"],
     &["ls", "hostile", "--json"],
@@ -42,6 +42,8 @@ const VERBS: [&[&str]; 18] = [
     ],
     &["export", "csv", "hostile"],
     &["export", "curl", "hostile"],
+    // Where the sandbox is not looked at: all else would show.
+    &["export", "goproxy", "hostile", "-o", "run/tree"],
     &["recordings", "list"],
     &["recordings", "info", "hostile"],
     &["recordings", "info", "hostile", "--json"],

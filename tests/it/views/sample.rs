@@ -30,7 +30,7 @@ pub(super) fn zip() -> Vec<u8> {
 }
 
 /// Every outcome once, closed in order.
-pub(super) fn write(dir: &Path) {
+pub(crate) fn write(dir: &Path) {
     let record = async |recorder: &Recorder| {
         for (at, event) in everything(store(recorder, &zip()).await) {
             recorder.write(Timestamp::from_micros(at), &event).await;

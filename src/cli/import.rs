@@ -1,0 +1,34 @@
+//! Making recordings of what others recorded: `import`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// `modtape import`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What a HAR cannot tell is not made up: the recording has no settings of the go command, no trailers, \
+and no ends of connections. A body stands in it as the HAR has it: decoded, without its content \
+coding. An exchange whose body the HAR left out counts as aborted.")]
+pub struct ImportArgs {
+    /// The format
+    pub format: ImportFormat,
+    /// The file: of a browser, mitmproxy, Charles, modtape or whatever else writes HAR
+    pub file: PathBuf,
+    /// Name or path of the recording [default: FORMAT-MMDD-HHMM]
+    #[arg(short, long, value_name = "NAME")]
+    pub output: Option<PathBuf>,
+    /// Replace a recording of that name
+    #[arg(long)]
+    pub force: bool,
+    /// Keep secrets as they are, and mark the recording
+    #[arg(long)]
+    pub no_redact: bool,
+}
+
+/// Formats that a recording can be made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportFormat {
+    /// HTTP Archive 1.2
+    Har,
+}

@@ -1,0 +1,191 @@
+//! A recording as the tree of a module proxy: answers are verified and decoded while they are copied.
+//!
+//! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
+//! Never holds more than a chunk of a large answer.
+
+mod folder;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+
+use super::advice::Advise as _;
+use super::export::tell;
+use super::opened::open;
+use super::progress::Progress;
+use super::terminal::{plain, say, warn};
+use super::words::{count, size};
+use super::written::{Written, error_text};
+use super::{Failure, USAGE};
+use crate::cli::{ExportArgs, Global};
+use crate::diagnose::again::shell_word;
+use crate::exchange::{chain, field};
+use crate::export::goproxy::{Tree, content};
+use crate::recording::{Recording, Row};
+use folder::Folder;
+
+/// How many versions that are not whole are named, and how many requests without a file.
+const NAMED: usize = 20;
+
+/// How much is copied at once, octets.
+const CHUNK: usize = 64 << 10;
+
+/// Writes the recording as a folder for `GOPROXY=file://…`: a failure if some of what was recorded
+/// cannot be read, though the rest is there.
+pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
+    if args.output == Path::new("-") {
+        let missing = anyhow!("the tree of a module proxy is a folder: it needs `-o DIR`");
+        let name = shell_word(&args.name);
+        return Err(missing)
+            .help(format!("try `modtape export goproxy {name} -o DIR`"))
+            .map_err(|error| Failure::new(USAGE, error));
+    }
+    if args.filter.is_some() {
+        let error = anyhow!("a tree holds all that a recording has of a module: no --filter");
+        return Err(Failure::new(USAGE, error));
+    }
+    let recording = open(&args.name, global)?;
+    let bases = crate::replay::bases(&recording.manifest().go_env);
+    let tree = Tree::plan(recording.rows(), &bases, |row| location(&recording, row));
+    let mut copying = Copying::new(&recording, Folder::create(&args.output)?);
+    let mut progress = Progress::new("file", tree.files().count(), global);
+    for (number, (path, row)) in tree.files().enumerate() {
+        progress.step(number);
+        copying.copy(path, &recording.rows()[row])?;
+    }
+    drop(progress);
+    let tree = tree.without(&copying.lost);
+    for (path, text) in tree.made() {
+        copying.folder.text(&path, &text)?;
+    }
+    copying.folder.finish()?;
+    tell(&copying.written, &recording, global);
+    tell_lacking(&tree, global);
+    let files = count(copying.written.entries, "answer");
+    let (size, path) = (size(copying.bytes), args.output.display().to_string());
+    say(
+        global,
+        format!("{files}, {size}, written to {}", plain(&path)),
+    );
+    Ok(match copying.written.missing.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(super::FAILED),
+    })
+}
+
+fn location(recording: &Recording, row: &Row) -> Option<String> {
+    let exchange = recording.exchange(row).ok()?;
+    Some(field(&exchange.end()?.headers, "location")?.into_owned())
+}
+
+/// Says what the tree has no file for: the recording never had it.
+fn tell_lacking(tree: &Tree, global: &Global) {
+    let refused = tree.refused();
+    for what in refused.iter().take(NAMED) {
+        warn(global, format!("no file for {what}"));
+    }
+    let lacking = tree.lacking();
+    for version in lacking.iter().take(NAMED) {
+        let (module, files) = (&version.module, version.files.join(" and "));
+        let told = format!("{module} {} lacks {files}", version.version);
+        say(global, plain(&told));
+    }
+    let rest = refused.len().saturating_sub(NAMED) + lacking.len().saturating_sub(NAMED);
+    if rest > 0 {
+        say(global, format!("and {rest} more"));
+    }
+}
+
+/// Answers on their way from a recording to a folder.
+struct Copying<'a> {
+    recording: &'a Recording,
+    folder: Folder,
+    written: Written,
+    bytes: u64,
+    /// Files that were left out, by path.
+    lost: BTreeSet<String>,
+    chunk: Vec<u8>,
+}
+
+impl<'a> Copying<'a> {
+    fn new(recording: &'a Recording, folder: Folder) -> Self {
+        Self {
+            recording,
+            folder,
+            written: Written::default(),
+            bytes: 0,
+            lost: BTreeSet::new(),
+            chunk: vec![0; CHUNK],
+        }
+    }
+
+    /// Copies the answer of `row` to `path`, or notes why it cannot be read.
+    fn copy(&mut self, path: &str, row: &Row) -> anyhow::Result<()> {
+        let mut answer = match self.answer(row) {
+            Ok(answer) => answer,
+            Err(why) => {
+                self.lacks(path, row, &why);
+                return Ok(());
+            }
+        };
+        let told = || self.folder.told(path);
+        let mut file = self.folder.file(path).with_context(told)?;
+        match pour(&mut answer, &mut file, &mut self.chunk) {
+            Err(PourError::Write(error)) => return Err(error).with_context(told),
+            Err(PourError::Read(error)) => {
+                self.folder.remove(path)?;
+                self.lacks(path, row, &error_text(&error));
+            }
+            Ok(bytes) => {
+                self.bytes += bytes;
+                self.written.entries += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn lacks(&mut self, path: &str, row: &Row, why: &str) {
+        let missing = format!("{path}: exchange {}: {why}", row.id);
+        self.written.lacks(missing);
+        self.lost.insert(path.into());
+    }
+
+    /// The content of an answer's body, verified while it is read.
+    fn answer(&self, row: &Row) -> Result<Box<dyn Read>, String> {
+        let exchange = self.recording.exchange(row);
+        let exchange = exchange.map_err(|error| chain(&error))?;
+        let Some((end, body)) = exchange
+            .end()
+            .and_then(|end| Some((end, end.body.as_ref()?)))
+        else {
+            return Ok(Box::new(io::empty()));
+        };
+        let octets = self.recording.body(body).map_err(|error| chain(&error))?;
+        content(&end.headers, octets, body.bytes)
+            .map_err(|coding| format!("it is encoded, and {coding} is not decoded here"))
+    }
+}
+
+/// Which side of a copy went wrong.
+enum PourError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+fn pour(from: &mut impl Read, to: &mut File, chunk: &mut [u8]) -> Result<u64, PourError> {
+    let mut bytes = 0;
+    loop {
+        let len = match from.read(chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(PourError::Read(error)),
+        };
+        to.write_all(&chunk[..len]).map_err(PourError::Write)?;
+        bytes += len as u64;
+    }
+}

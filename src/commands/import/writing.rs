@@ -1,0 +1,255 @@
+//! Exchanges of another tool's file on their way into a recording.
+
+use std::fs::{self, File};
+use std::future::poll_fn;
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::super::record::{Naming, TOOL};
+use super::{HarError, Tally};
+use crate::clock::{Clock, Timestamp};
+use crate::exchange::{Body, Exchange, Hex, Outcome, chain};
+use crate::import::har::{Survey, entries};
+use crate::import::{EntryError, Imported};
+use crate::recording::format::{
+    Close, Connection, Event, FORMAT_VERSION, MANIFEST_KIND, Manifest, Open, Replayable, State,
+    Totals,
+};
+use crate::recording::{Durability, Journal, Recorder, create, index};
+use crate::redact::Redactor;
+use crate::tls;
+
+/// How much of a body is handed on at once, octets.
+const CHUNK: usize = 64 << 10;
+
+/// Entries that are read ahead.
+const AHEAD: usize = 1;
+
+/// A file, at its beginning, and what is known of it.
+pub(super) struct Source {
+    pub(super) file: File,
+    pub(super) survey: Survey,
+}
+
+/// An entry, by number, or why it is none.
+type Item = (u64, Result<Box<Imported>, EntryError>);
+
+/// Writes a recording, or leaves no trace of it.
+pub(super) async fn write(
+    source: Source,
+    mut naming: Naming,
+    redactor: Redactor,
+) -> anyhow::Result<(Naming, Tally)> {
+    let mut folder = naming.make()?;
+    let replaced = folder.replaced.take();
+    match fill(source, folder, redactor).await {
+        Ok(tally) => {
+            replaced.map_or(Ok(()), |replaced| replaced.remove())?;
+            Ok((naming, tally))
+        }
+        Err(error) => {
+            let _ = fs::remove_dir_all(&naming.dir);
+            drop(replaced);
+            Err(error)
+        }
+    }
+}
+
+async fn fill(source: Source, folder: create::Folder, redactor: Redactor) -> anyhow::Result<Tally> {
+    let dir = folder.dir.clone();
+    let mut manifest = manifest(&source.survey, &redactor);
+    let told = || format!("cannot write {}", dir.display());
+    create::write_manifest(&dir, &manifest).with_context(told)?;
+    let (recorder, journal) =
+        Journal::start(folder, Clock::start(), Durability::Process, true).with_context(told)?;
+    let mut owner = JoinSet::new();
+    owner.spawn(journal.run());
+    recorder.note(Timestamp::default(), &open(&manifest));
+    let mut writing = Writing {
+        recorder,
+        redactor,
+        tally: Tally::default(),
+        last: Timestamp::default(),
+    };
+    let taken = writing.take_all(source).await;
+    let Writing {
+        recorder,
+        tally,
+        last,
+        ..
+    } = writing;
+    manifest.totals = recorder.totals();
+    let close = Event::Close(Close {
+        totals: manifest.totals,
+        exit_code: None,
+    });
+    recorder.write(last, &close).await;
+    let health = recorder.health();
+    drop(recorder);
+    owner.join_all().await;
+    taken?;
+    if let Some(why) = health.failure() {
+        return Err(anyhow!("{why}")).with_context(told);
+    }
+    manifest.state = State::Closed;
+    manifest.wall_us = last.as_micros();
+    create::write_manifest(&dir, &manifest).with_context(told)?;
+    index::rebuild(&dir).with_context(told)?;
+    Ok(tally)
+}
+
+/// What is known of a run that others recorded, or that is long over.
+fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
+    let id: String = tls::random::<8>()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    let wall = survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let wall = wall.to_offset(time::UtcOffset::UTC);
+    Manifest {
+        kind: MANIFEST_KIND.to_owned(),
+        format: FORMAT_VERSION,
+        id: survey.recording.clone().unwrap_or(id),
+        tool: TOOL.to_owned(),
+        state: State::Open,
+        started: wall.format(&Rfc3339).unwrap_or_default(),
+        command: redactor.argv(&survey.command),
+        trace: survey.trace.unwrap_or_else(|| Hex(tls::random())),
+        go_env: std::collections::BTreeMap::new(),
+        go_version: None,
+        intercepted: Vec::new(),
+        intercept_all: false,
+        redacted: redactor.is_on(),
+        wall_us: 0,
+        totals: Totals::default(),
+        replayable: Replayable {
+            complete: false,
+            reasons: vec![String::from(
+                "it was imported, and a HAR does not tell whether it is whole",
+            )],
+        },
+        exit_code: None,
+    }
+}
+
+fn open(manifest: &Manifest) -> Event {
+    Event::Open(Open {
+        format: FORMAT_VERSION,
+        recording: manifest.id.clone(),
+        wall: manifest.started.clone(),
+        trace: manifest.trace,
+        tool: TOOL.to_owned(),
+        command: manifest.command.clone(),
+    })
+}
+
+struct Writing {
+    recorder: Recorder,
+    redactor: Redactor,
+    tally: Tally,
+    /// When the last exchange was over.
+    last: Timestamp,
+}
+
+impl Writing {
+    /// Takes each entry, read on a thread of its own.
+    async fn take_all(&mut self, source: Source) -> anyhow::Result<()> {
+        let (sender, mut items) = mpsc::channel::<Item>(AHEAD);
+        let mut reader = JoinSet::<Result<(), HarError>>::new();
+        reader.spawn_blocking(move || {
+            let Source { file, survey } = source;
+            entries(&file, &survey, |number, imported| {
+                sender.blocking_send((number, imported)).is_ok()
+            })
+        });
+        while let Some((number, imported)) = items.recv().await {
+            match imported {
+                Ok(imported) => self.take(*imported).await,
+                Err(error) => self
+                    .tally
+                    .left_out(format!("entry {number}: {}", chain(&error))),
+            }
+        }
+        for read in reader.join_all().await {
+            read.context("the file has changed since it was opened")?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, imported: Imported) {
+        let Imported {
+            mut exchange,
+            has_span,
+            opened,
+            request_body,
+            body,
+            changes,
+        } = imported;
+        if !has_span {
+            exchange.begin.span = Hex(tls::random());
+        }
+        self.redact(&mut exchange);
+        let at = exchange.started;
+        if let Some(opened) = opened {
+            let opened = Event::Connection(Connection::Opened(opened));
+            self.recorder.note(at, &opened);
+        }
+        let over =
+            Timestamp::from_micros(at.as_micros().saturating_add(exchange.timings().total_us()));
+        self.last = self.last.max(over);
+        self.recorder.note(at, &Event::Begin(exchange.begin));
+        match exchange.outcome {
+            Outcome::InFlight => {}
+            Outcome::Aborted(abort) => self.recorder.write(over, &Event::Abort(abort)).await,
+            Outcome::Ended(mut end) => {
+                end.request_body = self.keep(request_body, at).await;
+                end.body = self.keep(body, at).await.or(end.body);
+                self.recorder.write(over, &Event::End(end)).await;
+            }
+        }
+        self.tally.took(changes);
+    }
+
+    fn redact(&self, exchange: &mut Exchange) {
+        let redactor = &self.redactor;
+        let begin = &mut exchange.begin;
+        begin.url = redactor.url(&begin.url);
+        redactor.redact_fields(&mut begin.headers);
+        match &mut exchange.outcome {
+            Outcome::InFlight => {}
+            Outcome::Aborted(abort) => {
+                redactor.redact_fields(&mut abort.headers);
+                abort.why = redactor.text(&abort.why);
+            }
+            Outcome::Ended(end) => {
+                redactor.redact_fields(&mut end.headers);
+                end.reason = end.reason.take().map(|reason| redactor.octets(reason));
+                for attempt in &mut end.attempts {
+                    attempt.error = redactor.text(&attempt.error);
+                }
+            }
+        }
+    }
+
+    async fn keep(&self, octets: Option<Vec<u8>>, at: Timestamp) -> Option<Body> {
+        let octets = Bytes::from(octets?);
+        let mut sink = self.recorder.bodies().sink();
+        for start in (0..octets.len()).step_by(CHUNK) {
+            poll_fn(|cx| sink.poll_ready(cx)).await;
+            sink.push(&octets.slice(start..(start + CHUNK).min(octets.len())));
+        }
+        match sink.finish().await {
+            Ok(body) => Some(body),
+            Err(lost) => {
+                let why = lost.why.to_string();
+                self.recorder.gap(at, String::from("a body"), why);
+                Some(lost.body)
+            }
+        }
+    }
+}

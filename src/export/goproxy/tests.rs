@@ -1,0 +1,293 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::exchange::{MadeBy, Timings};
+use crate::gomod::GoProxy;
+use crate::recording::reader::{RowState, Span};
+
+const PROXY: &str = "https://proxy.golang.org";
+
+fn row(url: &str, status: u16) -> Row {
+    Row {
+        id: 1,
+        run: 0,
+        connection: 1,
+        started: Timestamp::default(),
+        phases: Timings::default(),
+        own_us: 0,
+        status: Some(status),
+        state: RowState::Ended,
+        made_by: Some(MadeBy::Origin),
+        bytes: 0,
+        method: "GET".into(),
+        url: url.into(),
+        begin: Span::default(),
+        end: None,
+        body: None,
+    }
+}
+
+/// Rows of that proxy, unless a URL says otherwise.
+fn rows(asked: &[(&str, u16)]) -> Vec<Row> {
+    let url = |path: &str| match path.starts_with('/') {
+        true => format!("{PROXY}{path}"),
+        false => path.into(),
+    };
+    let rows = asked.iter().map(|(path, status)| row(&url(path), *status));
+    rows.collect()
+}
+
+fn plan(rows: &[Row], locations: &[(&str, &str)]) -> Tree {
+    let bases = GoProxy::parse(PROXY).bases();
+    Tree::plan(rows, &bases, |row| {
+        let found = locations.iter().find(|(from, _)| row.url.ends_with(from));
+        found.map(|(_, to)| (*to).to_owned())
+    })
+}
+
+fn files(tree: &Tree) -> Vec<(&str, usize)> {
+    tree.files().collect()
+}
+
+#[test]
+fn each_answer_lies_where_the_go_command_asks_for_it() {
+    let table = [
+        (
+            "/github.com/%21azure/x/@v/v1.0.0-%21r%21c1.mod",
+            Some("github.com/!azure/x/@v/v1.0.0-!r!c1.mod"),
+        ),
+        ("/a.b/c/@v/v1.0.0.info", Some("a.b/c/@v/v1.0.0.info")),
+        ("/a.b/c/@v/main.info", Some("a.b/c/@v/main.info")),
+        ("/a.b/c/@latest", Some("a.b/c/@latest")),
+        (
+            "/golang.org/toolchain/@v/v0.0.1-go1.24.1.linux-amd64.zip",
+            Some("golang.org/toolchain/@v/v0.0.1-go1.24.1.linux-amd64.zip"),
+        ),
+        (
+            "https://sum.golang.org/lookup/a.b/%21c@v1.0.0",
+            Some("sumdb/sum.golang.org/lookup/a.b/!c@v1.0.0"),
+        ),
+        (
+            "https://sum.golang.org/tile/8/0/x069/585",
+            Some("sumdb/sum.golang.org/tile/8/0/x069/585"),
+        ),
+        (
+            "/sumdb/sum.golang.org/supported",
+            Some("sumdb/sum.golang.org/supported"),
+        ),
+        (
+            "/sumdb/sums.corp/db/tile/8/0/001.p/3",
+            Some("sumdb/sums.corp/db/tile/8/0/001.p/3"),
+        ),
+        // It is made, not copied.
+        ("/a.b/c/@v/list", None),
+        ("https://a.b/c?go-get=1", None),
+        ("/a.b/c/@v/v1.0.0.zip.asc", None),
+    ];
+    for (url, expected) in table {
+        let tree = plan(&rows(&[(url, 200)]), &[]);
+        let found: Vec<_> = tree.files().map(|(path, _)| path).collect();
+        assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{url}");
+        assert!(tree.refused().is_empty(), "{url}: {:?}", tree.refused());
+    }
+}
+
+#[test]
+fn the_last_whole_answer_counts() {
+    let mut rows = rows(&[
+        ("/a.b/c/@latest", 200),
+        ("/a.b/c/@latest", 404),
+        ("https://goproxy.cn/a.b/c/@latest", 200),
+        ("/a.b/c/@latest", 200),
+        ("/a.b/c/@latest", 200),
+        ("/a.b/c/@latest", 200),
+        ("/a.b/c/@latest", 206),
+    ]);
+    rows[3].method = "HEAD".into();
+    rows[4].made_by = Some(MadeBy::Modtape);
+    rows[5].state = RowState::Aborted;
+    assert_eq!(files(&plan(&rows, &[])), [("a.b/c/@latest", 2)]);
+}
+
+#[test]
+fn a_redirect_leads_as_far_as_the_recording_goes() {
+    let zip = "a.b/c/@v/v1.0.0.zip";
+    let asked = rows(&[
+        ("/a.b/c/@v/v1.0.0.zip", 302),
+        (
+            "https://store.example/x%2Fy?X-Goog-Signature=redacted:1&n=1",
+            307,
+        ),
+        ("/blob", 200),
+        ("/blob", 404),
+    ]);
+    let table: [(&str, &str, Result<usize, &str>); 6] = [
+        (
+            "https://store.example/x%2fy?X-Goog-Signature=redacted:2&n=1#f",
+            "https://proxy.golang.org/blob",
+            Ok(2),
+        ),
+        ("/blob", "", Ok(2)),
+        ("../../blob", "", Err("proxy.golang.org")),
+        ("https://store.example/x%2fy?n=2", "", Err("store.example")),
+        (
+            "https://store.example/x%2fy?X-Goog-Signature=a&n=1",
+            "https://proxy.golang.org/a.b/c/@v/v1.0.0.zip",
+            Err("itself"),
+        ),
+        (
+            "https://store.example/x%2fy?X-Goog-Signature=a&n=1",
+            "https://else.example/blob",
+            Err("else.example"),
+        ),
+    ];
+    for (first, second, expected) in table {
+        let tree = plan(&asked, &[(".zip", first), ("n=1", second)]);
+        match expected {
+            Ok(row) => assert_eq!(files(&tree), [(zip, row)], "{first} {second}"),
+            Err(host) => {
+                assert!(files(&tree).is_empty(), "{first} {second}: {tree:?}");
+                assert_eq!(tree.astray[zip], host, "{first} {second}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_names_whole_tags_and_the_rest_is_told() {
+    let pseudo = "v0.0.0-20220722155237-a158d28d115b";
+    let whole =
+        |version: &str| ["info", "mod", "zip"].map(|end| format!("/a.b/c/@v/{version}.{end}"));
+    let mut asked: Vec<_> = [
+        whole("v1.0.0"),
+        whole(pseudo),
+        whole("v1.2.0"),
+        whole("main"),
+    ]
+    .concat();
+    asked.push("/a.b/c/@v/v1.1.0.mod".into());
+    asked.push("/d.e/f/@v/list".into());
+    let asked: Vec<_> = asked.iter().map(|path| (path.as_str(), 200)).collect();
+    let tree = plan(&rows(&asked), &[]);
+    let lost = BTreeSet::from(["a.b/c/@v/v1.2.0.info".to_owned()]);
+    let tree = tree.without(&lost);
+    let list = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    assert_eq!(
+        tree.made(),
+        [list("a.b/c/@v/list", "v1.0.0\n"), list("d.e/f/@v/list", "")]
+    );
+    let lacking = tree.lacking().into_iter();
+    let lacking: Vec<_> = lacking
+        .map(|lacking| (lacking.version, lacking.files))
+        .collect();
+    let lacks = |version: &str, files: &[&str]| {
+        (
+            version.to_owned(),
+            files
+                .iter()
+                .map(|file| (*file).to_owned())
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(
+        lacking,
+        [
+            lacks("v1.1.0", &["info", "zip"]),
+            lacks("v1.2.0", &["info"])
+        ]
+    );
+}
+
+#[test]
+fn lookups_are_found_only_where_the_database_is_said_to_be_there() {
+    let lookup = ("https://sum.golang.org/lookup/a.b/c@v1.0.0", 200);
+    let made = plan(&rows(&[lookup]), &[]).made();
+    assert_eq!(
+        made,
+        [("sumdb/sum.golang.org/supported".to_owned(), String::new())]
+    );
+    let supported = ("/sumdb/sum.golang.org/supported", 200);
+    let tree = plan(&rows(&[lookup, supported]), &[]);
+    assert!(tree.made().is_empty());
+    assert_eq!(files(&tree).len(), 2);
+    let tile = ("https://sum.golang.org/tile/8/0/001", 200);
+    assert!(plan(&rows(&[tile]), &[]).made().is_empty());
+}
+
+#[test]
+fn no_request_has_a_file_elsewhere() {
+    let long = format!("/a.b/{}/@latest", "c".repeat(256));
+    let deep = format!("/a.b/{}/@latest", "c/".repeat(1_000).trim_end_matches('/'));
+    for url in [
+        "/../../etc/passwd/@v/list",
+        "/a.b/../../c/@v/v1.0.0.zip",
+        "/a.b/%2e%2e/c/@latest",
+        "/a.b/c/@v/..%2f..%2fx.zip",
+        "/a.b/c/@v/%2e%2e.zip",
+        "/a.b/c%00d/@latest",
+        "/a.b/c%5cd/@latest",
+        "//a.b/c/@latest",
+        "/a.b/CON/@latest",
+        "https://sum.golang.org/lookup/a.b/..@v1.0.0",
+        "/sumdb/../../x/lookup/a.b/c@v1.0.0",
+        "/sumdb/a.b/../../../../x/supported",
+        "/sumdb//x/supported",
+        "/sumdb/x.y/supported/tile/8/0/001",
+        "/sumdb/x.y/tile/tile/8/0/001",
+        &long,
+        &deep,
+    ] {
+        let tree = plan(&rows(&[(url, 200)]), &[]);
+        assert!(
+            files(&tree).is_empty() && tree.made().is_empty(),
+            "{url}: {tree:?}"
+        );
+    }
+    let refused = plan(&rows(&[(&long, 200), ("/sumdb/../x/supported", 200)]), &[]);
+    assert!(refused.refused()[0].ends_with("its path is too long for a file"));
+    assert!(refused.refused()[1].ends_with("the name of its checksum database is no path"));
+}
+
+#[test]
+fn compressed_answers_are_decoded_within_bounds() {
+    let named = |name: &str| vec![("content-encoding".to_owned(), name.into())];
+    let mut encoder =
+        flate2::read::GzEncoder::new(&b"module a.b/c\n"[..], flate2::Compression::fast());
+    let mut gzip = Vec::new();
+    encoder.read_to_end(&mut gzip).unwrap();
+    let mut text = String::new();
+    let bytes = gzip.len() as u64;
+    let mut decoded = content(&named("gzip"), io::Cursor::new(gzip), bytes).unwrap();
+    decoded.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "module a.b/c\n");
+    assert_eq!(
+        content(&named("gzip"), io::empty(), 0)
+            .unwrap()
+            .read(&mut [0])
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        content(&named("br"), io::empty(), 1).err().as_deref(),
+        Some("br")
+    );
+    let source = io::repeat(0);
+    let mut bounded = Bounded { source, left: 10 };
+    assert_eq!(bounded.read(&mut [0; 10]).unwrap(), 10);
+    bounded.read(&mut [0]).unwrap_err();
+}
+
+proptest! {
+    #[test]
+    fn any_request_has_a_file_below_the_folder_or_none(path in "(/(\\.\\.|%2e%2e|sumdb|sum.golang.org|lookup|tile|8|@v|@latest|list|supported|a\\.b|!c|C|x001|001\\.p|3|v1\\.0\\.0|%00|%2f|\\\\|con|)[a-z@.!%]{0,3}){0,9}(\\.zip)?") {
+        let tree = plan(&rows(&[(&path, 200)]), &[]);
+        let made = tree.made();
+        let made = made.iter().map(|(path, _)| path.as_str());
+        for path in tree.files().map(|(path, _)| path).chain(made) {
+            let is_name = |name: &str| !name.is_empty() && name.len() <= NAME_LIMIT
+                && !name.starts_with("..") && name != "." && !name.contains(['\0', '\\', '%']);
+            prop_assert!(path.split('/').all(is_name), "{}", path);
+        }
+    }
+}
