@@ -103,8 +103,10 @@ pub async fn run(
     let mut deadline = command.timeout.and_then(|time| now().checked_add(time));
     loop {
         let (what, signal) = tokio::select! {
-            status = child.wait() => return Ok(ended(status, interruption)),
+            // A Ctrl-C reaches the command at the same time, and it may have ended by now.
+            biased;
             heard = signals.next() => heard,
+            status = child.wait() => return Ok(ended(status, interruption)),
             () = reached(deadline) => (Interruption::Timeout, Signal::TERM),
         };
         if interruption.is_none() {

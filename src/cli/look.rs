@@ -13,7 +13,8 @@ pub struct LsArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
     pub name: String,
-    /// Only what this takes, such as `host:goproxy.cn kind:zip time:>500ms -probe`
+    /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
+    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not)
     #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
     pub filter: Option<String>,
     /// Order by
@@ -82,7 +83,8 @@ pub struct ExportArgs {
     /// Write to this file, of goproxy to this new folder; `-` is stdout
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
-    /// Only what this takes, such as `host:goproxy.cn kind:zip time:>500ms -probe`
+    /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
+    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not)
     #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
     pub filter: Option<String>,
     /// Which bodies a HAR holds: small ones are up to 64 KiB

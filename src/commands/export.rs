@@ -21,6 +21,7 @@ use super::written::{NAMED, Written};
 use super::{Failure, USAGE};
 use crate::cli::{ExportArgs, ExportFormat, Global};
 use crate::recording::Recording;
+use crate::recording::format::{CAPTURE, HAR};
 
 /// Writes the recording in the format that was asked for: a failure if some of it was left out
 /// since it cannot be read, though the rest is there.
@@ -30,6 +31,11 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         return goproxy::run(args, global);
     }
     let recording = open(&args.name, global)?;
+    if is_part_of(&args.output, &recording) {
+        let path = args.output.display();
+        let error = anyhow!("{path} is a part of the recording: take another file");
+        return Err(Failure::new(USAGE, error));
+    }
     let rows = picked::rows(&recording, &filter);
     let picked = (&recording, &rows[..]);
     let is_shown = args.output == Path::new("-") && std::io::stdout().is_terminal();
@@ -76,6 +82,25 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         true => ExitCode::SUCCESS,
         false => ExitCode::from(super::FAILED),
     })
+}
+
+/// Whether a file lies in the recording and is no projection of it, which may be made anew.
+fn is_part_of(path: &Path, recording: &Recording) -> bool {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    let beside = || {
+        Ok(parent
+            .canonicalize()?
+            .join(path.file_name().unwrap_or_default()))
+    };
+    let whole: std::io::Result<_> = path.canonicalize().or_else(|_| beside());
+    let (Ok(whole), Ok(dir)) = (whole, recording.dir().canonicalize()) else {
+        return false;
+    };
+    let is_projection = [HAR, CAPTURE].iter().any(|name| whole == dir.join(name));
+    whole.starts_with(&dir) && !is_projection
 }
 
 pub(super) fn tell(written: &Written, recording: &Recording, global: &Global) {

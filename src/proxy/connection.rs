@@ -21,6 +21,7 @@ use super::linger;
 use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
+use super::responder::Responder;
 use super::room::{Doing, Place};
 use super::tap::{Marks, Tap};
 use crate::clock::Timestamp;
@@ -224,6 +225,9 @@ impl Connection {
         let mut rest = BytesMut::from(rest);
         let decision = self.context.policy.decide(&target);
         if let Decision::Refuse(why) = decision {
+            if let Responder::Replay(replay) = &self.context.responder {
+                replay.refused(&target, &why);
+            }
             let named = (&target.to_string()[..], None);
             self.refuse(&mut io, StatusCode::BAD_GATEWAY, named, &why)
                 .await;

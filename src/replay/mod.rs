@@ -23,7 +23,7 @@ pub use index::Odd;
 pub use ledger::{Account, Miss, Misses};
 pub use played::{PlayError, Played};
 
-use crate::exchange::{Exchange, field};
+use crate::exchange::{Exchange, Target, field};
 use crate::gomod::{Base, GoProxy, GoSumDb, Route, Tile, replay_key};
 use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ReadError};
 use crate::recording::{Recording, Row};
@@ -109,6 +109,13 @@ impl Replay {
     /// What was asked for in vain so far.
     pub fn misses(&self) -> Misses {
         self.ledger.misses().clone()
+    }
+
+    /// Counts a tunnel to `target` that was refused, and why, as missing: whatever would have been
+    /// asked in it is not here.
+    pub fn refused(&self, target: &Target, why: &str) {
+        let what = target.to_string();
+        self.ledger.missed("CONNECT", what, Some(why.to_owned()));
     }
 
     /// Hosts that any recorded exchange went to.

@@ -51,6 +51,21 @@ fn a_body_that_turns_out_to_be_damaged_is_missing_though_its_beginning_was_given
     }
 }
 
+#[test]
+fn a_host_that_is_not_on_the_recording_is_missing() {
+    let sandbox = Sandbox::new();
+    Craft::new(&sandbox.join("recordings/one")).write();
+    let mut modtape = sandbox.modtape(["replay", "one", "--strict"]);
+    modtape
+        .args(ASKS)
+        .arg(tested())
+        .arg("https://other.example/x");
+    let output = run(modtape, LIMIT);
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    let listed = "missing: CONNECT other.example:443 (other.example is not on recording one)";
+    assert!(output.stderr.contains(listed), "{}", output.stderr);
+}
+
 /// Asks for [`URL`], saying that this coding is accepted if any is.
 async fn asked(sandbox: &Sandbox, accepted: Option<&str>) -> Response {
     let mut modtape = sandbox.modtape(["replay", "one", "--"]);

@@ -84,6 +84,21 @@ fn a_command_that_a_signal_ends_is_reported_as_128_and_the_signal() {
 }
 
 #[test]
+fn a_command_that_was_killed_promises_no_replay() {
+    let sandbox = Sandbox::new();
+    let modtape = record(&sandbox, &["--cold"], "kill -KILL $$");
+    assert_eq!(modtape.end().status.code(), Some(137));
+    let recording = opened(&sandbox);
+    let reasons = &recording.manifest().replayable.reasons;
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.starts_with("a signal ended the command")),
+        "{reasons:?}"
+    );
+}
+
+#[test]
 fn a_second_interrupt_ends_a_command_that_ignores_the_first() {
     let sandbox = Sandbox::new();
     let stubborn = "sleep 600 & p=$!; trap 'echo once' INT; echo ready; while :; do wait $p; done";

@@ -232,11 +232,7 @@ impl Kept {
             gaps: recording.gaps(),
             bodies_kept: args.bodies == cli::KeepBodies::All,
             failure: failure.or(damage.as_deref()),
-            cut_short: outcome.interruption.map(|what| match what {
-                Interruption::Interrupt => "Ctrl-C",
-                Interruption::Terminate => "a signal",
-                Interruption::Timeout => "--timeout",
-            }),
+            cut_short: cut_short(outcome),
         });
         write_manifest(dir, &self.manifest, self.durability)?;
         if let Err(error) = index::rebuild(dir) {
@@ -280,6 +276,18 @@ impl Kept {
         } else {
             say(global, summary::recorded(&told, Look::of_stderr(global)));
         }
+    }
+}
+
+/// What ended the command early. A command that a signal killed may be gone before the signal, which
+/// a terminal sends to both, is heard here; and it may have been meant for the command alone.
+fn cut_short(outcome: &Outcome) -> Option<&'static str> {
+    let was_killed = outcome.code.is_some_and(|code| (129..=192).contains(&code));
+    match outcome.interruption {
+        Some(Interruption::Interrupt) => Some("Ctrl-C"),
+        Some(Interruption::Terminate) => Some("a signal"),
+        Some(Interruption::Timeout) => Some("--timeout"),
+        None => was_killed.then_some("a signal"),
     }
 }
 

@@ -49,6 +49,29 @@ fn a_filter_picks_the_same_in_every_command() {
 }
 
 #[test]
+fn no_export_takes_the_place_of_what_it_reads() {
+    let sandbox = recorded();
+    let dir = sandbox.join("recordings/tidy-1122-0452");
+    let before = std::fs::read(dir.join("journal.ndjson")).expect("a journal");
+    for name in ["journal.ndjson", "recording.json", "new.csv", "bodies/x"] {
+        let path = dir.join(name).display().to_string();
+        let refused = modtape(&sandbox, &["export", "csv", "-o", &path]);
+        assert_eq!(refused.status.code(), Some(2), "{name}: {}", refused.stderr);
+        assert!(
+            refused.stderr.contains("is a part of the recording"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert_eq!(
+        std::fs::read(dir.join("journal.ndjson")).expect("a journal"),
+        before
+    );
+    let har = dir.join("session.har").display().to_string();
+    modtape(&sandbox, &["export", "har", "-o", &har]).expect_success();
+}
+
+#[test]
 fn each_line_is_what_show_says() {
     let sandbox = recorded();
     let lines = json_lines(&stdout(&sandbox, &["export", "ndjson"]));
