@@ -159,12 +159,19 @@ pub struct RecordArgs {
     /// Which bodies the HAR holds: small ones are up to 64 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub har_bodies: Bodies,
-    /// Write a packet capture for Wireshark, made when the recording closes
+    /// Which packet captures are written for Wireshark
     #[arg(long, value_name = "WHICH", default_value = "clear")]
     pub pcap: Pcap,
     /// Which bodies the capture shows whole: larger ones than 64 KiB are cut to 4 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub pcap_bodies: Bodies,
+    /// What to do where the disk is too slow for --pcap tls
+    #[arg(long, value_name = "WHAT", default_value = "wait")]
+    pub pcap_slow_disk: SlowDisk,
+    /// Add the TLS secrets of both legs to this file (NSS key log format) [env:
+    /// MODTAPE_SSLKEYLOGFILE, else SSLKEYLOGFILE]
+    #[arg(long, value_name = "FILE")]
+    pub keylog: Option<PathBuf>,
     /// Intercept these hosts too
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub intercept: Vec<String>,
@@ -289,8 +296,33 @@ pub enum Bodies {
 pub enum Pcap {
     /// None
     None,
-    /// The exchanges in clear text, each a TCP stream of its own
+    /// The exchanges in clear text, each a TCP stream of its own; made when the recording closes
     Clear,
+    /// The real records of both legs as they pass, with the secrets that open them: not to be shared
+    Tls,
+    /// Both
+    Both,
+}
+
+impl Pcap {
+    /// Whether the exchanges are shown in clear text.
+    pub const fn has_clear(self) -> bool {
+        matches!(self, Self::Clear | Self::Both)
+    }
+
+    /// Whether the real records are captured.
+    pub const fn has_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Both)
+    }
+}
+
+/// What happens where packets come faster than the disk takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SlowDisk {
+    /// The traffic waits: nothing is missing
+    Wait,
+    /// Packets are cut to their headers, which tell the true length
+    Cut,
 }
 
 /// `modtape env`

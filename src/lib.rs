@@ -7,7 +7,8 @@
 //!    roots, ALPN · [`cli`] the command line
 //! 2. [`exchange`] the noun, where a reader best begins
 //! 3. [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
-//! 4. [`recording`] the folder on disk · [`filter`] the language that picks exchanges
+//! 4. [`recording`] the folder on disk · [`capture`] packets as they pass · [`filter`] the language
+//!    that picks exchanges
 //! 5. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
 //!    recording to bytes · [`import`] others' files to exchanges · [`diagnose`] where the time went ·
 //!    [`child`] the wrapped command · [`telemetry`] logs
@@ -24,6 +25,7 @@
 #![warn(clippy::redundant_clone, clippy::needless_pass_by_ref_mut)]
 
 pub mod ca;
+pub mod capture;
 pub mod child;
 pub mod cli;
 pub mod clock;

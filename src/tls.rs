@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, KeyLog, RootCertStore, ServerConfig};
 
 /// The application protocols that we speak (RFC 7301 identifiers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -230,6 +230,13 @@ impl ClientConfigs {
         Self { base }
     }
 
+    /// The same, telling `key_log` the secrets of each connection.
+    #[must_use]
+    pub fn telling_keys(mut self, key_log: Arc<dyn KeyLog>) -> Self {
+        self.base.key_log = key_log;
+        self
+    }
+
     /// Settings that offer `protocols`, in this order; none means no ALPN extension.
     pub fn offering(&self, protocols: &[Protocol]) -> Arc<ClientConfig> {
         let mut config = self.base.clone();
@@ -239,13 +246,18 @@ impl ClientConfigs {
 }
 
 /// Client-leg TLS settings for one leaf; no tickets, since Go never resumes and each costs 80 µs.
-pub fn server_config(leaf: Arc<CertifiedKey>, protocols: &[Protocol]) -> Arc<ServerConfig> {
+pub fn server_config(
+    leaf: Arc<CertifiedKey>,
+    protocols: &[Protocol],
+    key_log: &Arc<dyn KeyLog>,
+) -> Arc<ServerConfig> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("the provider has TLS 1.2 and 1.3 suites")
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(leaf)));
     config.alpn_protocols = protocols.iter().map(|p| p.alpn().to_vec()).collect();
+    config.key_log = Arc::clone(key_log);
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Arc::new(config)

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType,
 };
-use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
+use rustls::{KeyLog, NoKeyLog, ServerConfig};
 
 use super::key::Key;
 use super::{BACKDATE, CaError, CertificateAuthority, random_serial};
@@ -57,6 +57,7 @@ pub struct Leafs {
     key: Key,
     // A std Mutex: held for a map look-up or one mint (20 µs), never across an await.
     cache: Mutex<HashMap<Slot, Kept>>,
+    key_log: Arc<dyn KeyLog>,
 }
 
 impl Leafs {
@@ -66,7 +67,14 @@ impl Leafs {
             authority,
             key: Key::generate()?,
             cache: Mutex::default(),
+            key_log: Arc::new(NoKeyLog),
         })
+    }
+
+    /// The same, telling `key_log` the secrets of each connection.
+    #[must_use]
+    pub fn telling_keys(self, key_log: Arc<dyn KeyLog>) -> Self {
+        Self { key_log, ..self }
     }
 
     /// The authority that signs.
@@ -87,7 +95,7 @@ impl Leafs {
         if let Some(kept) = cache.get(&slot).filter(|kept| kept.is_fresh(now)) {
             return Ok(Arc::clone(&kept.settings));
         }
-        let settings = tls::server_config(self.mint(&[host], now)?, protocols);
+        let settings = tls::server_config(self.mint(&[host], now)?, protocols, &self.key_log);
         if cache.len() >= CACHE_LIMIT {
             cache.clear();
         }

@@ -96,6 +96,9 @@ pub struct ExportArgs {
     /// Give the packets of a capture right TCP checksums
     #[arg(long)]
     pub pcap_checksums: bool,
+    /// Copy the live capture (record --pcap tls) instead, without what opens it
+    #[arg(long, conflicts_with_all = ["filter", "pcap_bodies", "pcap_checksums"])]
+    pub no_secrets: bool,
 }
 
 /// Formats that a recording can be written in.

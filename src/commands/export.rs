@@ -1,10 +1,11 @@
 //! `modtape export`: a recording in another format. What could not be taken along is said.
 
+use std::fs::File;
 use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 
 use super::advice::Advise as _;
 use super::files::write_file;
@@ -19,13 +20,18 @@ use super::terminal::{plain, say, to_stdout, warn};
 use super::words::count;
 use super::written::{NAMED, Written};
 use super::{Failure, USAGE};
+use crate::capture;
 use crate::cli::{ExportArgs, ExportFormat, Global};
 use crate::recording::Recording;
-use crate::recording::format::{CAPTURE, HAR};
+use crate::recording::format::{CAPTURE, HAR, LIVE_CAPTURE};
 
 /// Writes the recording in the format that was asked for: a failure if some of it was left out
 /// since it cannot be read, though the rest is there.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
+    if args.no_secrets && args.format != ExportFormat::Pcapng {
+        let error = anyhow!("--no-secrets is for pcapng: nothing else holds TLS secrets");
+        return Err(Failure::new(USAGE, error));
+    }
     let filter = picked::filter(args.filter.as_deref())?;
     if args.format == ExportFormat::Goproxy {
         return goproxy::run(args, global);
@@ -35,6 +41,9 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         let path = args.output.display();
         let error = anyhow!("{path} is a part of the recording: take another file");
         return Err(Failure::new(USAGE, error));
+    }
+    if args.no_secrets {
+        return strip(args, global, &recording);
     }
     let rows = picked::rows(&recording, &filter);
     let picked = (&recording, &rows[..]);
@@ -59,11 +68,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     };
     let mut is_whole = true;
     if args.output == Path::new("-") {
-        if is_shown && args.format == ExportFormat::Pcapng {
-            Err::<(), _>(anyhow!("a packet capture is nothing for a terminal"))
-                .help("write it to a file with `-o FILE`")
-                .map_err(|error| Failure::new(USAGE, error))?;
-        }
+        refuse_terminal(is_shown && args.format == ExportFormat::Pcapng)?;
         to_stdout(|out| {
             let written = export(out)?;
             tell(&written, &recording, global);
@@ -82,6 +87,50 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         true => ExitCode::SUCCESS,
         false => ExitCode::from(super::FAILED),
     })
+}
+
+/// Copies the live capture, without its secrets.
+fn strip(args: &ExportArgs, global: &Global, recording: &Recording) -> Result<ExitCode, Failure> {
+    let path = recording.dir().join(LIVE_CAPTURE);
+    let file = File::open(&path)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .help(
+            "`modtape record --pcap tls` makes one; without --no-secrets the capture is made anew",
+        )?;
+    let manifest = recording.manifest();
+    let comment = format!(
+        "recording={} trace={}\nThe records of both legs as they passed, without the secrets that \
+         open them, and without what passed outside of TLS.",
+        manifest.id, manifest.trace
+    );
+    let mut outcome = (0, false);
+    let mut copy = |out: &mut dyn Write| -> Result<(), capture::StripError> {
+        outcome = capture::strip(&file, out, (&manifest.tool, &comment))?;
+        Ok(())
+    };
+    let named = || format!("{} is damaged", path.display());
+    if args.output == Path::new("-") {
+        refuse_terminal(std::io::stdout().is_terminal())?;
+        to_stdout(|out| copy(out).with_context(named))?;
+    } else {
+        write_file(&args.output, |file| copy(file).with_context(named))?;
+        let packets = super::words::count(outcome.0, "packet");
+        let to = args.output.display().to_string();
+        say(global, format!("{packets} written to {}", plain(&to)));
+    }
+    if outcome.1 {
+        warn(global, "the capture breaks off in the middle of a packet");
+    }
+    Ok(ExitCode::from(if outcome.1 { super::FAILED } else { 0 }))
+}
+
+fn refuse_terminal(is_shown: bool) -> Result<(), Failure> {
+    if is_shown {
+        Err::<(), _>(anyhow!("a packet capture is nothing for a terminal"))
+            .help("write it to a file with `-o FILE`")
+            .map_err(|error| Failure::new(USAGE, error))?;
+    }
+    Ok(())
 }
 
 /// Whether a file lies in the recording and is no projection of it, which may be made anew.

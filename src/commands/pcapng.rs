@@ -2,7 +2,7 @@
 //!
 //! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 
 use anyhow::Context as _;
 
@@ -46,12 +46,8 @@ pub(super) fn write(
         begun: 0,
         progress,
     };
-    pcapng::write(
-        BufWriter::with_capacity(1 << 18, out),
-        &capture,
-        &mut reading,
-    )
-    .with_context(|| format!("cannot export {}", recording.dir().display()))?;
+    pcapng::write(out, &capture, &mut reading)
+        .with_context(|| format!("cannot export {}", recording.dir().display()))?;
     Ok(reading.written)
 }
 

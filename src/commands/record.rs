@@ -6,11 +6,15 @@ mod writing;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use rustls::{KeyLog, NoKeyLog};
 
 use super::Failure;
 use super::console::Console;
 use super::session::{Parts, Session};
 use super::terminal::say;
+use crate::capture::KeyLogs;
 use crate::cli::{Global, RecordArgs};
 use crate::proxy::{Deadlines, Responder};
 use crate::recording::Recording;
@@ -63,14 +67,8 @@ pub(super) async fn record(
         session.isolate()?;
     }
     let reach = setup::reach(&session, &overrides);
-    let dialer = Dialer::new(
-        session.clock,
-        LIMITS,
-        ClientConfigs::new(&session.roots),
-        setup::parents(args, &session)?,
-        (overrides.resolve, overrides.connect_to),
-        reach,
-    );
+    let parents = setup::parents(args, &session)?;
+    let key_log = setup::key_log(args, &session)?;
     let policy = setup::policy(args, &session, overrides.intercept, overrides.tunnel);
     let redactor = match args.no_redact {
         true => Redactor::off(),
@@ -81,6 +79,20 @@ pub(super) async fn record(
     let manifest = setup::manifest(args, &session, &redactor, &policy);
     let bases = replay::bases(&manifest.go_env);
     let writing = Writing::begin(args, &session, naming, manifest)?;
+    let capture = writing.capture.clone();
+    let key_log: Arc<dyn KeyLog> = match (&capture, key_log) {
+        (None, None) => Arc::new(NoKeyLog),
+        (_, file) => Arc::new(KeyLogs::new(capture.clone(), file)),
+    };
+    let dialer = Dialer::new(
+        session.clock,
+        LIMITS,
+        ClientConfigs::new(&session.roots).telling_keys(Arc::clone(&key_log)),
+        parents,
+        (overrides.resolve, overrides.connect_to),
+        reach,
+    );
+    let dialer = dialer.capturing(capture.clone());
     let name = writing.name();
     if args.command.is_empty() {
         session.greeting = Some(listening(&session, &name.1));
@@ -89,6 +101,8 @@ pub(super) async fn record(
         policy,
         responder: Responder::Upstream(dialer),
         recorder: Some(writing.recorder.clone()),
+        capture,
+        key_log,
         redactor,
         bases,
         deadlines: Deadlines {

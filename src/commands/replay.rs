@@ -91,6 +91,8 @@ pub(super) async fn replay(
         bases: replay.bases().to_vec(),
         responder: Responder::Replay(std::sync::Arc::clone(&replay)),
         recorder: None,
+        capture: None,
+        key_log: std::sync::Arc::new(rustls::NoKeyLog),
         redactor: session.keeping_token(Redactor::new(tls::random())),
         deadlines: Deadlines::default(),
     };

@@ -25,6 +25,7 @@ use super::runtime::{self, Announcement, Own, Running};
 use super::settings::Variables;
 use super::trace::{continued, traceparent};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
+use crate::capture::Capture;
 use crate::child::{self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits};
 use crate::cli::{Global, RunArgs};
 use crate::clock::{Clock, Timestamp};
@@ -63,6 +64,9 @@ pub(super) struct Parts {
     pub(super) policy: Policy,
     pub(super) responder: Responder,
     pub(super) recorder: Option<Recorder>,
+    pub(super) capture: Option<Capture>,
+    /// Where TLS secrets go; mostly nowhere.
+    pub(super) key_log: Arc<dyn rustls::KeyLog>,
     pub(super) redactor: Redactor,
     pub(super) bases: Vec<Base>,
     pub(super) deadlines: Deadlines,
@@ -167,6 +171,7 @@ impl Session {
         let own = runtime::folder()?;
         let own = Own::make(&own).with_context(|| format!("cannot use {}", own.display()))?;
         let (leafs, bundle) = self.authority(&parts.policy, lifetime, &own)?;
+        let leafs = leafs.telling_keys(Arc::clone(&parts.key_log));
         let bare = format!("http://{}", door::on_this_machine(self.address));
         let token = self.token.as_ref().map(Token::secret);
         let proxy = token.map_or_else(|| bare.clone(), |token| door::with_token(&bare, token));
@@ -315,6 +320,7 @@ impl Session {
             leafs,
             responder: parts.responder,
             recorder: parts.recorder,
+            capture: parts.capture,
             redactor: parts.redactor,
             live: Live::new(self.clock),
             bases: parts.bases.into(),

@@ -13,6 +13,8 @@ pub(super) struct Variables {
     pub(super) ssl_cert_dir: Option<OsString>,
     pub(super) traceparent: Option<String>,
     pub(super) path: Option<OsString>,
+    /// Where TLS secrets go, as other programs have it.
+    pub(super) key_log: Option<PathBuf>,
     /// The recorder that we run below, if there is one.
     pub(super) outer_pid: Option<u32>,
 }
@@ -34,6 +36,9 @@ impl Variables {
             ssl_cert_dir: os("SSL_CERT_DIR"),
             traceparent: std::env::var("TRACEPARENT").ok(),
             path: os("PATH"),
+            key_log: os("MODTAPE_SSLKEYLOGFILE")
+                .or_else(|| os("SSLKEYLOGFILE"))
+                .map(PathBuf::from),
             outer_pid: text("MODTAPE_PID").parse().ok(),
         }
     }

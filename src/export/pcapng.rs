@@ -5,10 +5,8 @@
 //! the real ones; what was made up is said in the comments. Octets that are not shown still count: a
 //! packet is cut short, as a capture with a small snapshot length is.
 
-mod frame;
 mod message;
 mod places;
-mod sink;
 mod stream;
 mod words;
 
@@ -20,12 +18,12 @@ use std::net::{IpAddr, SocketAddr};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use self::frame::Interface;
 use self::message::{Message, Shown, broken_head, request_head, response_head};
 use self::places::Places;
-use self::sink::Sink;
 use self::stream::{Ending, Stream, Times};
 use super::har::Bodies;
+use crate::capture::frame::Interface;
+use crate::capture::sink::{Section, Sink};
 use crate::clock::Timestamp;
 use crate::exchange::{Body, Exchange, MadeBy, Mode, Opened, Outcome, Phase, Target};
 use crate::gomod::Base;
@@ -67,10 +65,16 @@ pub trait Source {
     fn broke(&mut self, row: &Row, error: &io::Error);
 }
 
-/// Writes the capture, and returns how many packets it has. `out` should be buffered; it is flushed.
+/// Writes the capture, and returns how many packets it has. `out` is flushed.
 pub fn write<W: Write>(out: W, capture: &Capture<'_>, source: &mut impl Source) -> io::Result<u64> {
     let comment = words::of_section(capture);
-    let mut sink = Sink::new(out, &capture.manifest.tool, &comment, capture.has_checksums)?;
+    let section = Section {
+        tool: &capture.manifest.tool,
+        comment: &comment,
+        origin: "made from the journal",
+        has_checksums: capture.has_checksums,
+    };
+    let mut sink = Sink::new(out, &section)?;
     sink.names(&names(capture))?;
     let walls = walls(capture.runs);
     let mut merge = Merge {
@@ -96,9 +100,8 @@ pub fn write<W: Write>(out: W, capture: &Capture<'_>, source: &mut impl Source) 
         merge.connection(at, connection);
     }
     merge.until(&mut sink, u64::MAX)?;
-    let packets = sink.packets;
-    sink.into_inner().flush()?;
-    Ok(packets)
+    sink.flush()?;
+    Ok(sink.packets)
 }
 
 /// Streams that overlap, by when their next packets are due.

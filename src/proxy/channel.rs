@@ -11,6 +11,7 @@ use super::context::Context;
 use super::pair::{Pair, UpstreamIo};
 use super::watch::Watch;
 use super::windows::Share;
+use crate::capture::Stream;
 use crate::clock::Timestamp;
 use crate::exchange::{
     ClientSide, ConnectionId, Mode, Opened, Phase, Target, Tried, UpstreamSide, chain,
@@ -75,6 +76,8 @@ pub(super) struct Channel {
     /// Why a lost upstream could not be replaced: streams that wait for it do not dial one by one.
     redial_failed: OnceLock<String>,
     failed_unused: OnceLock<String>,
+    /// The client's connection in the packet capture, if there is one.
+    pub(super) stream: Option<Stream>,
     /// Cancelled when the client connection should end after what is in flight.
     pub(super) ended: CancellationToken,
 }
@@ -102,8 +105,14 @@ impl Channel {
             has_dialled: AtomicBool::new(false),
             redial_failed: OnceLock::new(),
             failed_unused: OnceLock::new(),
+            stream: None,
             ended: CancellationToken::new(),
         }
+    }
+
+    /// The same, as a connection of the packet capture.
+    pub(super) fn captured_as(self, stream: Option<Stream>) -> Self {
+        Self { stream, ..self }
     }
 
     pub(super) const fn context(&self) -> &Arc<Context> {
@@ -247,6 +256,9 @@ impl Channel {
                 UpstreamIo::Tls(Box::new(tls))
             }
         };
+        if let Some(stream) = io.stream() {
+            stream.will_send(format!("connection={}", self.id));
+        }
         let pair = Pair::open(&self.context, io, self.protocol, &self.share).await;
         pair.map_err(PairError::Handshake)
     }

@@ -24,6 +24,7 @@ use super::prefixed::Prefixed;
 use super::responder::Responder;
 use super::room::{Doing, Place};
 use super::tap::{Marks, Tap};
+use crate::capture::{Stream, Wire};
 use crate::clock::Timestamp;
 use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Target, chain};
 use crate::recording::format::{Connection as Line, Event};
@@ -40,7 +41,7 @@ pub enum Entrance {
 }
 
 /// The client's socket, counted.
-pub(super) type ClientIo = Tap<TcpStream>;
+pub(super) type ClientIo = Tap<Wire>;
 
 /// One client connection.
 pub(super) struct Connection {
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     /// True once requests may come.
     pub(super) serving: Arc<AtomicBool>,
     pub(super) is_tunnel: bool,
+    /// The client's connection in the packet capture, if there is one.
+    pub(super) stream: Option<Stream>,
     pub(super) place: Place,
     pub(super) gate: Gate,
     /// The target of the last CONNECT that came without the token.
@@ -64,7 +67,7 @@ pub(super) const STOPPED: &str = "modtape stopped";
 /// What a CONNECT led to, before the client said more.
 pub(super) struct Dialled {
     pub(super) target: Target,
-    pub(super) upstream: Option<TcpStream>,
+    pub(super) upstream: Option<Wire>,
     pub(super) journey: Journey,
 }
 
@@ -83,6 +86,7 @@ impl Connection {
             peer,
             serving: Arc::default(),
             is_tunnel: false,
+            stream: None,
             gate: Gate::new(&context.access),
             barred: String::new(),
         }
@@ -93,8 +97,13 @@ impl Connection {
         // Head and body leave as separate writes: without this the second waits for an ACK.
         let _ = stream.set_nodelay(true);
         keep_alive(&stream);
-        let io = Tap::new(stream, Arc::clone(&self.marks));
         let context = Arc::clone(&self.context);
+        let wire = Wire::accepted(stream, self.peer, context.capture.as_ref());
+        self.stream = wire.stream().cloned();
+        if let Some(stream) = &self.stream {
+            stream.has_read(format!("connection={}", self.id));
+        }
+        let io = Tap::new(wire, Arc::clone(&self.marks));
         let serving = Arc::clone(&self.serving);
         let leave = self.place.seat.leave.clone();
         let life = async {
@@ -218,6 +227,7 @@ impl Connection {
         let parts = (Destination::Plain, Protocol::Http1);
         let first = None;
         let channel = Channel::new(&self.context, self.id, self.client(), parts, None, first);
+        let channel = channel.captured_as(self.stream.clone());
         Next::Plain(Arc::new(channel), io)
     }
 

@@ -14,6 +14,7 @@ use super::policy::Policy;
 use super::responder::Responder;
 use super::windows::Windows;
 use crate::ca::Leafs;
+use crate::capture::Capture;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::TraceId;
 use crate::gomod::Base;
@@ -79,6 +80,8 @@ pub struct Context {
     pub responder: Responder,
     /// Where records go; a replay keeps none.
     pub recorder: Option<Recorder>,
+    /// Where what passes is told, octet by octet; mostly nowhere.
+    pub capture: Option<Capture>,
     /// What must not reach the disk.
     pub redactor: Redactor,
     /// What is going on right now.

@@ -3,11 +3,11 @@
 use bytes::BytesMut;
 use http::StatusCode;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 
 use super::connection::{ClientIo, Connection, Dialled};
 use super::responder::Responder;
 use super::room::Doing;
+use crate::capture::Wire;
 use crate::exchange::{Phase, Target, chain};
 use crate::upstream::{DialError, Dialer, Journey};
 
@@ -28,7 +28,7 @@ impl Connection {
         (io, rest): (&mut ClientIo, &mut BytesMut),
         target: &Target,
         journey: &mut Journey,
-    ) -> Result<Option<TcpStream>, String> {
+    ) -> Result<Option<Wire>, String> {
         let Responder::Upstream(dialer) = &self.context.responder else {
             return Ok(None);
         };
@@ -40,7 +40,12 @@ impl Connection {
             }
         };
         match dialled {
-            Ok(stream) => Ok(Some(stream)),
+            Ok(wire) => {
+                if let Some(stream) = wire.stream() {
+                    stream.will_send(format!("connection={}", self.id));
+                }
+                Ok(Some(wire))
+            }
             Err(error) => {
                 let why = chain(&error);
                 let named = (&target.to_string()[..], Some(&*journey));
@@ -72,7 +77,7 @@ impl Connection {
         dialer: &Dialer,
         target: &Target,
         journey: &mut Journey,
-    ) -> Result<TcpStream, DialError> {
+    ) -> Result<Wire, DialError> {
         self.place.seat.does(Doing::Working);
         let live = &self.context.live;
         let entry = live.begin(None, target.host(), None, Phase::Dns);

@@ -104,6 +104,8 @@ pub(super) struct Frames {
     whole_at: Timestamp,
     credit: u64,
     last_stream: u32,
+    /// Streams that the client opened since that was asked.
+    opened: u32,
     excess: Option<Excess>,
 }
 
@@ -129,6 +131,7 @@ impl Frames {
             whole_at: Timestamp::default(),
             credit: 0,
             last_stream: 0,
+            opened: 0,
             excess: None,
         }
     }
@@ -181,6 +184,11 @@ impl Frames {
         }
         self.is_answering &= !self.ours.is_between();
         answers
+    }
+
+    /// How many streams the client opened since this was asked last.
+    pub(super) const fn take_opened(&mut self) -> u32 {
+        std::mem::replace(&mut self.opened, 0)
     }
 
     /// Since when the client owes the rest of something that holds up the whole connection.
@@ -237,6 +245,7 @@ impl Frames {
 
     fn count_head(&mut self, start: Start) -> Option<Excess> {
         if start.kind == kind::HEADERS {
+            self.opened += u32::from(start.stream > self.last_stream);
             self.last_stream = self.last_stream.max(start.stream);
             self.head = None;
         }

@@ -17,6 +17,7 @@ use super::Deadlines;
 use super::frames::Frames;
 use super::sieve::Sieve;
 use super::watch::Watch;
+use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::Protocol;
 
@@ -34,6 +35,8 @@ pub(super) struct Guard<IO> {
     sieve: Option<Sieve>,
     /// On HTTP/2.
     frames: Option<Frames>,
+    /// The connection in the packet capture, if there is one.
+    captured: Option<Stream>,
 }
 
 impl<IO> Guard<IO> {
@@ -50,7 +53,13 @@ impl<IO> Guard<IO> {
             unread_since: None,
             unread: None,
             frames,
+            captured: None,
         }
+    }
+
+    /// The same, on a connection of the packet capture.
+    pub(super) fn captured_as(self, captured: Option<Stream>) -> Self {
+        Self { captured, ..self }
     }
 
     /// When the client must have sent something, and what is wrong if it has not.
@@ -145,7 +154,14 @@ impl<IO: AsyncWrite + Unpin> Guard<IO> {
         let Some(frames) = &mut self.frames else {
             return Ok(());
         };
-        let Err(excess) = frames.received(octets, now) else {
+        let received = frames.received(octets, now);
+        if let Some(captured) = &self.captured {
+            let heads = frames.take_opened();
+            if heads > 0 {
+                captured.has_read_heads(heads);
+            }
+        }
+        let Err(excess) = received else {
             return Ok(());
         };
         if let Some(goaway) = frames.goaway() {

@@ -102,6 +102,9 @@ async fn ask(
             None => Some(pair.marks.next_write()),
         });
         pair.marks.expect_read();
+        if let Some(stream) = &pair.stream {
+            stream.will_send(ticket.captured());
+        }
         let sending = pair.send(request);
         let silence = silence(context.clock, context.deadlines.upstream_idle, kept.clone());
         let outcome = tokio::select! {

@@ -14,6 +14,7 @@ use super::pair::UpstreamIo;
 use super::prefixed::Prefixed;
 use super::responder::Responder;
 use super::room::Doing;
+use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Mode, Phase, Target, chain};
 use crate::tls::{self, Protocol};
@@ -75,6 +76,7 @@ impl Connection {
         let parts = (destination, protocol);
         let first = self.context.is_live().then_some(first);
         let channel = Channel::new(&self.context, self.id, client, parts, broken, first);
+        let channel = channel.captured_as(self.stream.clone());
         let channel = Arc::new(channel);
         if let Some(upstream) = upstream
             && let Err(error) = channel.pair_with(&target, upstream).await
@@ -142,6 +144,7 @@ impl Connection {
         let now = Clock::wall_now();
         let settings = self.context.leafs.settings(host, offered, now);
         let settings = settings.map_err(|error| chain(&error))?;
+        self.stream.iter().for_each(Stream::shakes);
         let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
         let limit = self.context.deadlines.client_hello;
         let accepted = tokio::select! {
@@ -149,7 +152,10 @@ impl Connection {
             () = self.context.stop.cancelled() => return Err(String::from(STOPPED)),
         };
         match accepted {
-            Ok(Ok(tls)) => Ok(tls),
+            Ok(Ok(tls)) => {
+                self.stream.iter().for_each(Stream::settles);
+                Ok(tls)
+            }
             Ok(Err(error)) => Err(accept::failure(&error)),
             Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
         }

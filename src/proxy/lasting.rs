@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::server;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +15,7 @@ use super::prefixed::Prefixed;
 use super::room::Doing;
 use super::serve;
 use super::tunnel;
+use crate::capture::{Stream, Wire};
 
 /// What the opening of a connection led to. Its future is dropped before what follows begins: it is
 /// larger, and would else be kept for as long as the connection lasts.
@@ -27,7 +27,7 @@ pub(super) enum Next {
     /// Requests come inside TLS.
     Intercepted(Arc<Channel>, Box<server::TlsStream<Prefixed<ClientIo>>>),
     /// Octets pass both ways.
-    Tunnel(Prefixed<ClientIo>, TcpStream),
+    Tunnel(Prefixed<ClientIo>, Wire),
 }
 
 impl Connection {
@@ -38,6 +38,8 @@ impl Connection {
             Next::Over(why) => why,
             Next::Tunnel(mut io, mut upstream) => {
                 self.is_tunnel = true;
+                let legs = self.stream.iter().chain(upstream.stream());
+                legs.for_each(Stream::blinds);
                 seat.does(Doing::Tunnel(self.context.clock.now()));
                 tunnel::relay(&self.context, &mut io, &mut upstream, &self.marks).await
             }

@@ -13,7 +13,6 @@ use hyper::client::conn::{http1, http2};
 use hyper::ext::on_informational;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,7 @@ use super::context::{Context, Executor};
 use super::request_body::RequestBody;
 use super::tap::{Marks, Tap};
 use super::windows::{HTTP1_BUFFER, Share};
+use crate::capture::{Stream, Wire};
 use crate::exchange::chain;
 use crate::tls::Protocol;
 
@@ -33,8 +33,8 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// What TCP carries upstream.
 pub(super) enum UpstreamIo {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Wire),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 enum Sender {
@@ -50,6 +50,8 @@ pub(super) struct Pair {
     pub(super) protocol: Protocol,
     /// Where TCP connected to.
     pub(super) address: Option<String>,
+    /// The connection in the packet capture, if there is one.
+    pub(super) stream: Option<Stream>,
     answered: AtomicBool,
     /// Cancelled when the upstream has ended the connection.
     pub(super) ended: CancellationToken,
@@ -83,7 +85,9 @@ impl Pair {
         share: &Share,
     ) -> Result<Arc<Self>, hyper::Error> {
         let marks = Marks::new(context.clock);
-        let address = io.peer();
+        let address = io.wire().socket().peer_addr();
+        let address = address.ok().map(|address| address.to_string());
+        let stream = io.stream().cloned();
         let io = TokioIo::new(Tap::new(io, Arc::clone(&marks)));
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
@@ -122,6 +126,7 @@ impl Pair {
             marks,
             protocol,
             address,
+            stream,
             answered: AtomicBool::new(false),
             ended,
             failure,
@@ -219,12 +224,16 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 }
 
 impl UpstreamIo {
-    fn peer(&self) -> Option<String> {
-        let stream = match self {
-            Self::Plain(stream) => stream,
+    fn wire(&self) -> &Wire {
+        match self {
+            Self::Plain(wire) => wire,
             Self::Tls(tls) => tls.get_ref().0,
-        };
-        stream.peer_addr().ok().map(|address| address.to_string())
+        }
+    }
+
+    /// The connection in the packet capture, if there is one.
+    pub(super) fn stream(&self) -> Option<&Stream> {
+        self.wire().stream()
     }
 }
 

@@ -41,6 +41,7 @@ where
         context.clock,
         context.deadlines,
     );
+    let guard = guard.captured_as(channel.stream.clone());
     let io = TokioIo::new(guard);
     let service = {
         let channel = Arc::clone(&channel);

@@ -147,8 +147,17 @@ impl Ticket {
             channel: Arc::clone(channel),
             context,
         };
+        if let Some(stream) = &ticket.channel.stream {
+            stream.has_read(ticket.captured());
+        }
         ticket.context.note(started, &Event::Begin(begin));
         ticket
+    }
+
+    /// What a packet capture says of its request; as in a capture that is made from the journal.
+    pub(super) fn captured(&self) -> String {
+        let (id, trace, span) = (self.id, self.context.trace, self.span);
+        format!("exchange={id} trace={trace} span={span}")
     }
 
     /// The dial that this exchange owns.

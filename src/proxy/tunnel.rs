@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
-use tokio::net::TcpStream;
 
 use super::context::Context;
 use super::tap::Marks;
+use crate::capture::Wire;
 use crate::clock::Clock;
 
 /// Octets on their way, each direction. Larger ones save little (they wait in the kernel anyway),
@@ -19,7 +19,7 @@ const BUFFER_BYTES: usize = 8 * 1024;
 pub(super) async fn relay(
     context: &Arc<Context>,
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    upstream: &mut TcpStream,
+    upstream: &mut Wire,
     marks: &Marks,
 ) -> String {
     let copying = copy_bidirectional_with_sizes(client, upstream, BUFFER_BYTES, BUFFER_BYTES);

@@ -27,6 +27,8 @@ pub const BODIES: &str = "bodies";
 pub const HAR: &str = "session.har";
 /// The packet capture's file name.
 pub const CAPTURE: &str = "capture.pcapng";
+/// The packets of both legs as they passed, with the secrets that open them.
+pub const LIVE_CAPTURE: &str = "capture-tls.pcapng";
 /// The index's file name.
 pub const INDEX: &str = "index";
 /// The name of the file that keeps space back while a recorder runs.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::create::CreateError;
-use super::format::{BODIES, CAPTURE, HAR, INDEX, JOURNAL, MANIFEST, RESERVE};
+use super::format::{BODIES, CAPTURE, HAR, INDEX, JOURNAL, LIVE_CAPTURE, MANIFEST, RESERVE};
 
 /// What stands in a recording's folder besides the bodies.
 const FILES: [&str; 7] = [
@@ -23,7 +23,7 @@ const FILES: [&str; 7] = [
     INDEX,
     RESERVE,
     CAPTURE,
-    "capture-tls.pcapng",
+    LIVE_CAPTURE,
 ];
 
 /// `.NAME.replaced`: the old recording, while nobody knows yet whether the new one will be any.

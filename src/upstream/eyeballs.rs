@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::capture::{Capture, Wire};
 use crate::clock::{Clock, Timestamp};
 
 /// A try that has not answered by then no longer keeps the next one waiting: RFC 8305 section 5
@@ -39,9 +40,10 @@ pub(super) async fn race(
     clock: &Clock,
     addresses: &[SocketAddr],
     tries: &mut Vec<Try>,
-) -> Option<TcpStream> {
+    capture: Option<&Capture>,
+) -> Option<Wire> {
     let mut waiting = interleave(addresses).into_iter();
-    let mut running: JoinSet<(SocketAddr, io::Result<TcpStream>)> = JoinSet::new();
+    let mut running: JoinSet<(SocketAddr, io::Result<Wire>)> = JoinSet::new();
     let mut next = waiting.next();
     let winner = loop {
         if let Some(addr) = next.take() {
@@ -51,7 +53,8 @@ pub(super) async fn race(
                 took_us: 0,
                 error: Some(NO_ANSWER.to_owned()),
             });
-            running.spawn(async move { (addr, TcpStream::connect(addr).await) });
+            let capture = capture.cloned();
+            running.spawn(async move { (addr, Wire::connect(addr, capture.as_ref()).await) });
         }
         let outcome = tokio::select! {
             outcome = running.join_next() => outcome,
@@ -76,8 +79,8 @@ pub(super) async fn race(
     stop(clock, tries);
     if let Some(stream) = &winner {
         // Head and body leave as separate writes: without this the second waits for an ACK.
-        let _ = stream.set_nodelay(true);
-        keep_alive(stream);
+        let _ = stream.socket().set_nodelay(true);
+        keep_alive(stream.socket());
     }
     winner
 }
@@ -164,9 +167,10 @@ mod tests {
             gone.local_addr().unwrap()
         };
         let mut tries = Vec::new();
-        let stream = race(&Clock::start(), &[closed, open], &mut tries).await;
-        assert_eq!(stream.as_ref().unwrap().peer_addr().unwrap(), open);
-        assert!(rustix::net::sockopt::socket_keepalive(stream.as_ref().unwrap()).unwrap());
+        let stream = race(&Clock::start(), &[closed, open], &mut tries, None).await;
+        let stream = stream.unwrap();
+        assert_eq!(stream.socket().peer_addr().unwrap(), open);
+        assert!(rustix::net::sockopt::socket_keepalive(stream.socket()).unwrap());
         assert_eq!(tries.len(), 2);
         assert!(tries[0].error.is_some() && tries[1].error.is_none());
         assert!(tell(&tries[..1]).contains("refused"), "{}", tell(&tries));

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -25,6 +24,7 @@ pub use overrides::{ConnectTo, OverrideError, Resolve};
 pub use parent::{ParentError, ParentProxies};
 pub use reach::{Named, Reach};
 
+use crate::capture::{Capture, Stream, Wire};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Phase, Target};
 use crate::tls::{ClientConfigs, Protocol};
@@ -148,6 +148,7 @@ pub enum Step {
 #[derive(Clone)]
 pub struct Dialer {
     inner: Arc<Inner>,
+    capture: Option<Capture>,
 }
 
 struct Inner {
@@ -181,7 +182,14 @@ impl Dialer {
         };
         Self {
             inner: Arc::new(inner),
+            capture: None,
         }
+    }
+
+    /// The same, telling `capture` what passes.
+    #[must_use]
+    pub fn capturing(self, capture: Option<Capture>) -> Self {
+        Self { capture, ..self }
     }
 
     /// Opens TCP to `target`, through the parent proxy if there is one for it.
@@ -194,7 +202,7 @@ impl Dialer {
         secure: bool,
         journey: &mut Journey,
         enter: &(dyn Fn(Phase) + Send + Sync),
-    ) -> Result<TcpStream, DialError> {
+    ) -> Result<Wire, DialError> {
         let limit = self.inner.limits.connect;
         journey.started = self.inner.clock.now();
         let dialling = self.connect_steps(target, secure, journey, enter);
@@ -235,7 +243,7 @@ impl Dialer {
         secure: bool,
         journey: &mut Journey,
         enter: &(dyn Fn(Phase) + Send + Sync),
-    ) -> Result<TcpStream, DialError> {
+    ) -> Result<Wire, DialError> {
         let Inner {
             clock,
             parents,
@@ -269,9 +277,13 @@ impl Dialer {
             checked.map_err(|barred| barred_from(barred, target))?;
         }
 
+        let capture = self.capture.as_ref();
+        if let Some(capture) = capture.filter(|_| next_hop.ip().is_none()) {
+            capture.names(&addresses, next_hop.host());
+        }
         enter(Phase::Connect);
         journey.step = Step::Connecting;
-        let raced = eyeballs::race(clock, &addresses, &mut journey.tries).await;
+        let raced = eyeballs::race(clock, &addresses, &mut journey.tries, capture).await;
         let mut stream = raced.ok_or_else(|| DialError::Connect {
             target: next_hop.clone(),
             tried: eyeballs::tell(&journey.tries),
@@ -288,20 +300,20 @@ impl Dialer {
         }
         journey.connect_us = Some(clock.now().micros_since(connecting));
         let stream = stream?;
-        journey.addr = stream.peer_addr().ok();
-        journey.local_addr = stream.local_addr().ok();
+        journey.addr = stream.socket().peer_addr().ok();
+        journey.local_addr = stream.socket().local_addr().ok();
         Ok(stream)
     }
 
     /// Completes TLS for `host`, offering `protocols`.
     pub async fn handshake(
         &self,
-        stream: TcpStream,
+        stream: Wire,
         host: &str,
         protocols: &[Protocol],
         journey: &mut Journey,
         enter: &(dyn Fn(Phase) + Send + Sync),
-    ) -> Result<TlsStream<TcpStream>, DialError> {
+    ) -> Result<TlsStream<Wire>, DialError> {
         let Inner {
             clock, limits, tls, ..
         } = &*self.inner;
@@ -314,6 +326,8 @@ impl Dialer {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let connector = TlsConnector::from(tls.offering(protocols));
+        let captured = stream.stream().cloned();
+        captured.iter().for_each(Stream::shakes);
         let outcome = tokio::time::timeout(limits.tls, connector.connect(name, stream)).await;
         journey.tls_us = Some(clock.now().micros_since(started));
         let stream = outcome
@@ -322,6 +336,7 @@ impl Dialer {
                 failed(io::Error::new(io::ErrorKind::TimedOut, text))
             })?
             .map_err(failed)?;
+        captured.iter().for_each(Stream::settles);
         let (_, session) = stream.get_ref();
         journey.alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
         journey.tls = session.protocol_version().map(crate::tls::version_name);

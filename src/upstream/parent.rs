@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::no_proxy::NoProxy;
+use crate::capture::Wire;
 use crate::exchange::{Target, TargetError};
 
 /// The longest answer to CONNECT that is read.
@@ -174,18 +174,14 @@ impl Parent {
     }
 
     /// Asks for a tunnel to `target`; afterwards `stream` carries it.
-    pub(super) async fn open(
-        &self,
-        stream: &mut TcpStream,
-        target: &Target,
-    ) -> Result<(), ParentError> {
+    pub(super) async fn open(&self, stream: &mut Wire, target: &Target) -> Result<(), ParentError> {
         match self.kind {
             Kind::Http => self.open_http(stream, target).await,
             Kind::Socks5 => self.open_socks(stream, target).await,
         }
     }
 
-    async fn open_http(&self, stream: &mut TcpStream, target: &Target) -> Result<(), ParentError> {
+    async fn open_http(&self, stream: &mut Wire, target: &Target) -> Result<(), ParentError> {
         let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
         if let Some((user, password)) = &self.credentials {
             let basic = BASE64.encode(format!("{user}:{password}"));
@@ -218,7 +214,7 @@ impl Parent {
         }
     }
 
-    async fn open_socks(&self, stream: &mut TcpStream, target: &Target) -> Result<(), ParentError> {
+    async fn open_socks(&self, stream: &mut Wire, target: &Target) -> Result<(), ParentError> {
         use tokio_socks::tcp::Socks5Stream;
         let wanted = (target.host(), target.port());
         let opened = match &self.credentials {

@@ -3,6 +3,7 @@
 //! One binary, so that the support library is compiled once. No test reaches a real network.
 
 mod canary;
+mod capture;
 mod crash;
 mod environment;
 mod framing;

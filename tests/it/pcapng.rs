@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 const HOST: &str = "proxy.golang.org";
 
 /// Whether there is a command, which `tests/run` sees to.
-fn has(command: &str) -> bool {
+pub fn has(command: &str) -> bool {
     let found = Command::new(command).arg("--version").output().is_ok();
     if !found {
         let message = format!("there is no {command}: tests/run gets it");
@@ -48,7 +48,7 @@ fn export(dir: &Path, options: &[&str]) -> PathBuf {
     capture
 }
 
-fn run_command(command: &mut Command) -> String {
+pub fn run_command(command: &mut Command) -> String {
     let output = command.output().expect("it can be run");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {stderr}");
@@ -56,14 +56,14 @@ fn run_command(command: &mut Command) -> String {
 }
 
 /// What tshark prints, a line a packet.
-fn tshark(capture: &Path, options: &[&str]) -> Vec<String> {
+pub fn tshark(capture: &Path, options: &[&str]) -> Vec<String> {
     let mut tshark = Command::new("tshark");
     let printed = run_command(tshark.arg("-r").arg(capture).args(options));
     printed.lines().map(str::to_owned).collect()
 }
 
 /// How many packets a display filter takes.
-fn count_of(capture: &Path, filter: &str) -> usize {
+pub fn count_of(capture: &Path, filter: &str) -> usize {
     tshark(
         capture,
         &["-Y", filter, "-T", "fields", "-e", "frame.number"],

@@ -96,6 +96,7 @@ fn context(
         bases: sample.bases().into(),
         responder: Responder::Replay(Arc::new(sample)),
         recorder: None,
+        capture: None,
         redactor: Redactor::off(),
         live: Live::new(clock),
         windows: Windows::default(),

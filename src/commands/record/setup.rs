@@ -1,6 +1,7 @@
 //! From flags and settings to what the session runs with, and to what the manifest says of it.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -10,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::super::files::probe;
 use super::super::session::Session;
+use crate::capture;
 use crate::child;
 use crate::cli::RecordArgs;
 use crate::clock::Clock;
@@ -140,6 +142,16 @@ pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<P
     };
     probe(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Some(path.clone()))
+}
+
+/// The file that TLS secrets go to, if one is asked for.
+pub(super) fn key_log(args: &RecordArgs, session: &Session) -> anyhow::Result<Option<File>> {
+    let path = args.keylog.as_ref().or(session.variables.key_log.as_ref());
+    let open = |path: &PathBuf| {
+        let opened = capture::open_key_log(path);
+        opened.with_context(|| format!("cannot add TLS secrets to {}", path.display()))
+    };
+    path.map(open).transpose()
 }
 
 pub(super) fn manifest(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -10,13 +11,15 @@ use tokio::task::JoinSet;
 use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
+use super::super::words::{self, count};
 use super::super::{Failure, har, pcapng, summary};
 use super::{Naming, setup};
+use crate::capture::{Capture, Running, WhenFull};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::replayable::{Recorded, replayable};
-use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
+use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
 use crate::recording::replaced::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
 use crate::replay;
@@ -30,6 +33,8 @@ pub(super) struct Writing {
     /// The journal's owner.
     owner: JoinSet<()>,
     clock: Clock,
+    /// Where what passes is told, octet by octet.
+    pub(super) capture: Option<Capture>,
     kept: Kept,
 }
 
@@ -43,6 +48,8 @@ struct Kept {
     cache: String,
     /// The recording that this one replaces, until it is known that there is one.
     replaced: Option<Replaced>,
+    /// The thread that writes the live capture.
+    live: Option<Running>,
 }
 
 impl Writing {
@@ -71,15 +78,17 @@ impl Writing {
             },
             manifest,
             har: None,
+            live: None,
             cache: session.go.get("GOMODCACHE").to_owned(),
         };
         match kept.start(args, session.clock, made) {
-            Ok((recorder, journal)) => {
+            Ok(((recorder, journal), capture)) => {
                 let mut owner = JoinSet::new();
                 owner.spawn(journal.run());
                 Ok(Self {
                     recorder,
                     owner,
+                    capture,
                     clock: session.clock,
                     kept,
                 })
@@ -102,8 +111,11 @@ impl Writing {
             recorder,
             owner,
             clock,
+            capture,
             mut kept,
         } = self;
+        drop(capture);
+        kept.end_capture(global);
         kept.manifest.totals = recorder.totals();
         kept.manifest.exit_code = served.as_ref().map_or(None, |outcome| outcome.code);
         let close = Event::Close(Close {
@@ -167,7 +179,7 @@ impl Kept {
         args: &RecordArgs,
         clock: Clock,
         made: create::Folder,
-    ) -> anyhow::Result<(Recorder, Journal)> {
+    ) -> anyhow::Result<((Recorder, Journal), Option<Capture>)> {
         let dir = &self.naming.dir;
         self.har = setup::har_file(args, dir)?;
         let keep = args.bodies == cli::KeepBodies::All;
@@ -180,7 +192,60 @@ impl Kept {
             .with_context(|| format!("cannot write {}", dir.display()))?;
         let open = setup::open_event(&self.manifest, clock);
         recorder.note(Timestamp::default(), &open);
-        Ok((recorder, journal))
+        let capture = self.start_capture(args, clock)?;
+        Ok(((recorder, journal), capture))
+    }
+
+    /// Begins the live capture, if there is to be one.
+    fn start_capture(
+        &mut self,
+        args: &RecordArgs,
+        clock: Clock,
+    ) -> anyhow::Result<Option<Capture>> {
+        if !args.pcap.has_tls() {
+            return Ok(None);
+        }
+        let path = self.naming.dir.join(LIVE_CAPTURE);
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        let when_full = match args.pcap_slow_disk {
+            cli::SlowDisk::Wait => WhenFull::Wait,
+            cli::SlowDisk::Cut => WhenFull::Cut,
+        };
+        let manifest = &self.manifest;
+        let comment = format!(
+            "recording={} trace={}\nThe records of both legs as they passed, made by {}. HOLDS THE \
+             SECRETS that open them: share what `modtape export pcapng --no-secrets` makes of it.",
+            manifest.id, manifest.trace, manifest.tool
+        );
+        let started = file
+            .and_then(|file| Capture::start(file, clock, when_full, (&manifest.tool, &comment)));
+        let (capture, running) =
+            started.with_context(|| format!("cannot write {}", path.display()))?;
+        self.live = Some(running);
+        Ok(Some(capture))
+    }
+
+    /// Waits for the live capture's last packets.
+    fn end_capture(&mut self, global: &Global) {
+        let Some(running) = self.live.take() else {
+            return;
+        };
+        let outcome = running.finish();
+        if let Some(error) = &outcome.error {
+            let packets = count(outcome.packets, "packet");
+            warn(
+                global,
+                format!("{LIVE_CAPTURE} ends after {packets}: {error}"),
+            );
+        }
+        if outcome.cut_bytes > 0 {
+            let size = words::size(outcome.cut_bytes);
+            warn(
+                global,
+                format!("{LIVE_CAPTURE} lacks {size}: the disk was too slow"),
+            );
+        }
     }
 
     /// Leaves no trace of a recording of nothing: what it was to replace stands in its place again.
@@ -255,7 +320,7 @@ impl Kept {
         {
             warn(global, format!("{error:#}"));
         }
-        if args.pcap == cli::Pcap::Clear
+        if args.pcap.has_clear()
             && let Err(error) = write_capture(recording, args.pcap_bodies)
         {
             warn(global, format!("{error:#}"));
@@ -275,6 +340,11 @@ impl Kept {
             }
         } else {
             say(global, summary::recorded(&told, Look::of_stderr(global)));
+        }
+        if args.pcap.has_tls() {
+            let told =
+                "holds TLS secrets; `modtape export pcapng --no-secrets` makes what can be shared";
+            say(global, format!("  {LIVE_CAPTURE} {told}"));
         }
     }
 }

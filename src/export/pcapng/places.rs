@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::frame::{Ends, Interface};
+use crate::capture::frame::{Ends, Interface};
 use crate::exchange::Opened;
 
 /// The first port that is given to a client: below lie those that name a service.

@@ -6,9 +6,9 @@
 
 use std::io::{self, Write};
 
-use super::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
 use super::message::Message;
-use super::sink::Sink;
+use crate::capture::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
+use crate::capture::sink::Sink;
 use crate::exchange::{Phase, Timings};
 
 /// A receiver acknowledges each so many octets; less than any window.

@@ -98,6 +98,7 @@ impl Inside {
             leafs: Leafs::new(authority).expect("a key can be made"),
             responder: Responder::Upstream(dialer),
             recorder: Some(recorder),
+            capture: None,
             redactor: Redactor::new([7; 32]),
             live: Live::new(clock),
             bases: Vec::new().into(),

@@ -2,15 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// TCP's flags (RFC 9293 section 3.1).
-pub(super) const FIN: u8 = 0x01;
-pub(super) const SYN: u8 = 0x02;
-pub(super) const RST: u8 = 0x04;
-pub(super) const PSH: u8 = 0x08;
-pub(super) const ACK: u8 = 0x10;
+/// No more comes from this side (RFC 9293 section 3.1, as all of these flags).
+pub const FIN: u8 = 0x01;
+/// A connection begins.
+pub const SYN: u8 = 0x02;
+/// It ends at once.
+pub const RST: u8 = 0x04;
+/// Hand this on.
+pub const PSH: u8 = 0x08;
+/// The acknowledgement counts.
+pub const ACK: u8 = 0x10;
 
 /// The most octets of one packet, below what an IPv4 packet's length can say (65,535) with all headers.
-pub(super) const SEGMENT: u64 = 60 * 1024;
+pub const SEGMENT: u64 = 60 * 1024;
 
 /// Maximum segment size 65,495 and a window scale of 14 (RFC 9293 section 3.2, RFC 7323 section 2): so
 /// windows are 1 GiB, and no reader takes one for full.
@@ -21,7 +25,7 @@ const TCP: u8 = 6;
 
 /// The leg that a packet is shown on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interface {
+pub enum Interface {
     /// Between us and the server: the truth about the network.
     Upstream,
     /// Between the client and us: what we answered ourselves, and what never got further.
@@ -30,26 +34,33 @@ pub(super) enum Interface {
 
 /// Who talks to whom; both of one address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ends {
-    pub(super) interface: Interface,
-    pub(super) client: SocketAddr,
-    pub(super) server: SocketAddr,
+pub struct Ends {
+    /// The leg.
+    pub interface: Interface,
+    /// Who opened the connection.
+    pub client: SocketAddr,
+    /// Who took it.
+    pub server: SocketAddr,
 }
 
 /// What TCP says in one packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Segment {
-    pub(super) is_clients: bool,
-    pub(super) flags: u8,
-    pub(super) seq: u32,
-    pub(super) ack: u32,
+pub struct Segment {
+    /// Whether it comes from the client's end.
+    pub is_clients: bool,
+    /// TCP's flags.
+    pub flags: u8,
+    /// The number of the first octet.
+    pub seq: u32,
+    /// The number of the octet that is expected next.
+    pub ack: u32,
     /// Octets of payload, shown or not; at most [`SEGMENT`].
-    pub(super) bytes: u64,
+    pub bytes: u64,
 }
 
-/// Replaces `out` with the headers of a packet, and returns the length of the packet on the network.
-pub(super) fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 {
-    out.clear();
+/// Appends the headers of a packet, and returns the length of the packet on the network.
+pub fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 {
+    let first = out.len();
     let (from, to) = if segment.is_clients {
         (ends.client, ends.server)
     } else {
@@ -90,13 +101,13 @@ pub(super) fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 
     // The greatest window; no checksum (see `seal`); no urgent pointer.
     out.extend([words << 4, segment.flags, 0xff, 0xff, 0, 0, 0, 0]);
     out.extend(options);
-    out.len() as u64 + segment.bytes
+    (out.len() - first) as u64 + segment.bytes
 }
 
 /// Puts TCP's checksum into a packet that is there as a whole.
 ///
 /// Readers do not check it unless told to, and it costs a pass over every octet: on request only.
-pub(super) fn seal(packet: &mut [u8]) {
+pub fn seal(packet: &mut [u8]) {
     let is_v4 = packet[12..ETHERNET] == [0x08, 0];
     let (addresses, tcp) = if is_v4 {
         (ETHERNET + 12..ETHERNET + 20, ETHERNET + 20)

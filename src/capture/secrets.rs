@@ -1,0 +1,79 @@
+//! Where TLS secrets go that somebody asked for: into the capture, into a key log of their own.
+
+use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::Capture;
+use super::queue::{NO_STREAM, What};
+
+/// Takes the secrets of every connection, as lines of the NSS key log format
+/// (`LABEL client_random secret`, hexadecimal; draft-ietf-tls-keylogfile).
+pub struct KeyLogs {
+    capture: Option<Capture>,
+    /// The file, until it cannot be written.
+    file: Mutex<Option<File>>,
+}
+
+impl KeyLogs {
+    /// Secrets for a capture, or for a file, or for both.
+    pub const fn new(capture: Option<Capture>, file: Option<File>) -> Self {
+        Self {
+            capture,
+            file: Mutex::new(file),
+        }
+    }
+}
+
+impl fmt::Debug for KeyLogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyLogs")
+    }
+}
+
+impl rustls::KeyLog for KeyLogs {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let mut line = String::with_capacity(label.len() + 200);
+        line.push_str(label);
+        for octets in [client_random, secret] {
+            line.push(' ');
+            for octet in octets {
+                let _ = write!(line, "{octet:02x}");
+            }
+        }
+        line.push('\n');
+        if let Ok(mut file) = self.file.lock()
+            && let Some(open) = file.as_mut()
+            && let Err(error) = open.write_all(line.as_bytes())
+        {
+            tracing::warn!(target: "modtape::capture", %error, "the key log ends here");
+            *file = None;
+        }
+        if let Some(capture) = &self.capture {
+            capture.queue.push(NO_STREAM, false, What::Secret(line));
+        }
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        // It opens nothing that is captured.
+        label != "EXPORTER_SECRET"
+    }
+}
+
+/// Opens a key log for appending, as programs that share one do; only its owner may read it.
+///
+/// # Errors
+/// It cannot be opened, or others may read it.
+pub fn open_key_log(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.append(true).create(true).mode(0o600).open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.mode() & 0o077 != 0 {
+        let text = "others may read it: chmod 600, or name another file";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(file)
+}

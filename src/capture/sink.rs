@@ -1,0 +1,274 @@
+//! Blocks of a pcapng file (IETF draft-ietf-opsawg-pcapng).
+//!
+//! `pcap-file` writes them; only packets, which come by the million, and secrets, which it does not
+//! know, are put together here.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
+use pcap_file::pcapng::blocks::name_resolution::{
+    Ipv4Record, Ipv6Record, NameResolutionBlock, Record,
+};
+use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
+use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
+use pcap_file::{DataLink, Endianness, PcapError};
+
+use super::frame::{Ends, Interface, Segment, headers, seal};
+
+/// The type of an Enhanced Packet Block (section 4.3).
+pub(super) const PACKET: u32 = 6;
+
+/// The type of a Decryption Secrets Block (section 4.7).
+pub(super) const SECRETS: u32 = 10;
+
+/// Secrets in the NSS key log format (section 4.7, "TLSK").
+const TLS_KEY_LOG: u32 = 0x544c_534b;
+
+/// The most octets of one packet that readers take (libpcap's `MAXIMUM_SNAPLEN`).
+const SNAPLEN: u32 = 262_144;
+
+/// Units of time: nanoseconds.
+const NANOSECONDS: u8 = 9;
+
+/// Lengths of options and names are 16 bits.
+const OPTION_LIMIT: usize = 65_535;
+
+/// The codes of a comment, of the flags word and of the end (sections 3.5 and 4.3).
+const COMMENT: u16 = 1;
+const FLAGS: u16 = 2;
+const END: u16 = 0;
+
+/// How many names one block holds.
+const NAMES: usize = 1000;
+
+/// Octets that are kept before they are written.
+const BUFFER: usize = 256 * 1024;
+
+/// What a file says of itself.
+#[derive(Debug)]
+pub struct Section<'a> {
+    /// The program that makes it.
+    pub tool: &'a str,
+    /// Whatever is true of the whole file.
+    pub comment: &'a str,
+    /// Where the packets come from: `made from the journal`.
+    pub origin: &'a str,
+    /// Whether TCP's checksums are right; Wireshark asks for them only if told to.
+    pub has_checksums: bool,
+}
+
+/// Takes packets in the order of their time. What it holds back is written by [`flush`](Self::flush).
+pub struct Sink<W: Write> {
+    out: W,
+    blocks: PcapNgWriter<Vec<u8>>,
+    /// Nanoseconds since 1970 of the last packet.
+    last: u64,
+    has_checksums: bool,
+    /// Packets taken.
+    pub packets: u64,
+}
+
+impl<W: Write> Sink<W> {
+    /// Takes the section's header and the interfaces.
+    pub fn new(out: W, section: &Section<'_>) -> io::Result<Self> {
+        let header = SectionHeaderBlock {
+            // The same file on every machine.
+            endianness: Endianness::Little,
+            options: vec![
+                SectionHeaderOption::Comment(text(section.comment).into_owned().into()),
+                SectionHeaderOption::UserApplication(text(section.tool).into_owned().into()),
+            ],
+            ..SectionHeaderBlock::default()
+        };
+        let blocks = PcapNgWriter::with_section_header(Vec::new(), header).map_err(told)?;
+        let mut sink = Self {
+            out,
+            blocks,
+            last: 0,
+            has_checksums: section.has_checksums,
+            packets: 0,
+        };
+        for interface in [Interface::Upstream, Interface::Client] {
+            let (name, leg) = match interface {
+                Interface::Upstream => ("upstream", "from modtape to the servers"),
+                Interface::Client => ("client", "from the clients to modtape"),
+            };
+            let description = format!("{leg}, {}", section.origin);
+            let block = InterfaceDescriptionBlock {
+                linktype: DataLink::ETHERNET,
+                snaplen: SNAPLEN,
+                options: vec![
+                    InterfaceDescriptionOption::IfName(name.into()),
+                    InterfaceDescriptionOption::IfDescription(description.into()),
+                    InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
+                ],
+            };
+            sink.blocks.write_block(&block.into_block()).map_err(told)?;
+        }
+        Ok(sink)
+    }
+
+    /// Takes which names the addresses had.
+    pub fn names(&mut self, names: &BTreeSet<(IpAddr, String)>) -> io::Result<()> {
+        let names: Vec<_> = names.iter().collect();
+        for names in names.chunks(NAMES) {
+            let records = names.iter().map(|(address, name)| match address {
+                IpAddr::V4(address) => Record::Ipv4(Ipv4Record {
+                    ip_addr: Cow::Owned(address.octets().to_vec()),
+                    names: vec![name.as_str().into()],
+                }),
+                IpAddr::V6(address) => Record::Ipv6(Ipv6Record {
+                    ip_addr: Cow::Owned(address.octets().to_vec()),
+                    names: vec![name.as_str().into()],
+                }),
+            });
+            let block = NameResolutionBlock {
+                records: records.collect(),
+                options: Vec::new(),
+            };
+            self.blocks.write_block(&block.into_block()).map_err(told)?;
+        }
+        self.spill()
+    }
+
+    /// Takes TLS secrets, lines in the NSS key log format. Readers that see each octet once need
+    /// them before the packets that they open.
+    pub fn secrets(&mut self, lines: &str) -> io::Result<()> {
+        let out = self.blocks.get_mut();
+        let start = begin(out, SECRETS);
+        let length = u32::try_from(lines.len()).map_err(io::Error::other)?;
+        out.extend(TLS_KEY_LOG.to_le_bytes());
+        out.extend(length.to_le_bytes());
+        out.extend(lines.as_bytes());
+        pad(out, lines.len());
+        end(out, start)?;
+        self.spill()
+    }
+
+    /// Takes a packet at `at` nanoseconds since 1970, never before the one that went before.
+    /// `payload` adds what is shown of it.
+    pub fn packet(
+        &mut self,
+        at: u64,
+        ends: &Ends,
+        segment: &Segment,
+        comment: Option<&str>,
+        payload: impl FnOnce(&mut Vec<u8>),
+    ) -> io::Result<()> {
+        self.last = self.last.max(at);
+        let out = self.blocks.get_mut();
+        let start = begin(out, PACKET);
+        let interface = match ends.interface {
+            Interface::Upstream => 0_u32,
+            Interface::Client => 1,
+        };
+        out.extend(interface.to_le_bytes());
+        // The upper word of the time comes first, whatever the order of octets.
+        out.extend(low(self.last >> 32));
+        out.extend(low(self.last));
+        let lengths = out.len();
+        out.extend([0; 8]);
+        let data = out.len();
+        let length = headers(out, ends, segment);
+        payload(out);
+        let shown = out.len() - data;
+        if self.has_checksums && shown as u64 == length {
+            seal(&mut out[data..]);
+        }
+        out[lengths..lengths + 4].copy_from_slice(&low(shown as u64));
+        out[lengths + 4..lengths + 8].copy_from_slice(&low(length));
+        pad(out, shown);
+        if let Some(comment) = comment {
+            option(out, COMMENT, text(comment).as_bytes());
+        }
+        // Inbound or outbound, as seen from us (the flags word of section 4.3.1).
+        let is_inbound = segment.is_clients == (ends.interface == Interface::Client);
+        option(out, FLAGS, &low(if is_inbound { 1 } else { 2 }));
+        option(out, END, &[]);
+        end(out, start)?;
+        self.packets += 1;
+        self.spill()
+    }
+
+    /// Takes a whole block as it is.
+    pub(super) fn copy(&mut self, block: &[u8], is_packet: bool) -> io::Result<()> {
+        self.blocks.get_mut().extend_from_slice(block);
+        self.packets += u64::from(is_packet);
+        self.spill()
+    }
+
+    /// Writes what was taken.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let blocks = self.blocks.get_mut();
+        let written = self.out.write_all(blocks);
+        blocks.clear();
+        written?;
+        self.out.flush()
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let blocks = self.blocks.get_mut();
+        if blocks.len() < BUFFER {
+            return Ok(());
+        }
+        let written = self.out.write_all(blocks);
+        blocks.clear();
+        written
+    }
+}
+
+/// The head of a block; its length follows by [`end`], which wants what this returns.
+fn begin(out: &mut Vec<u8>, kind: u32) -> usize {
+    let start = out.len();
+    out.extend(kind.to_le_bytes());
+    out.extend([0; 4]);
+    start
+}
+
+/// The end of a block that began at `start`.
+fn end(out: &mut Vec<u8>, start: usize) -> io::Result<()> {
+    let length = u32::try_from(out.len() - start + 4).map_err(io::Error::other)?;
+    out.extend(length.to_le_bytes());
+    out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
+    let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    out.extend(code.to_le_bytes());
+    out.extend(length.to_le_bytes());
+    out.extend(value);
+    pad(out, value.len());
+}
+
+/// Blocks and options end at multiples of four octets.
+fn pad(out: &mut Vec<u8>, length: usize) {
+    out.extend(std::iter::repeat_n(0, length.next_multiple_of(4) - length));
+}
+
+/// The lower 32 bits, little endian.
+fn low(number: u64) -> [u8; 4] {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    [a, b, c, d]
+}
+
+/// As much of a text as an option can hold.
+fn text(text: &str) -> Cow<'_, str> {
+    let mut end = text.len().min(OPTION_LIMIT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
+}
+
+fn told(error: PcapError) -> io::Error {
+    match error {
+        PcapError::IoError(error) => error,
+        error => io::Error::other(error),
+    }
+}

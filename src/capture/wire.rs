@@ -1,0 +1,380 @@
+//! A TCP socket that tells what passes through it, if there is a capture.
+
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Capture;
+use super::frame::{Ends, Interface};
+use super::queue::{Queue, What};
+use crate::clock::Timestamp;
+
+/// How a stream's octets are taken.
+mod mode {
+    /// As they are read.
+    pub(super) const PLAIN: u8 = 0;
+    /// Held until the next read or write, when keys that they led to are logged.
+    pub(super) const SHAKING: u8 = 1;
+    /// In large reads, each a packet.
+    pub(super) const SETTLED: u8 = 2;
+    /// By their number alone.
+    pub(super) const BLIND: u8 = 3;
+}
+
+/// A connection in the capture; cheap to clone.
+#[derive(Clone)]
+pub struct Stream {
+    queue: Arc<Queue>,
+    number: u32,
+    /// Whether we opened it.
+    is_ours: bool,
+    mode: Arc<AtomicU8>,
+}
+
+impl Stream {
+    /// A stream that begins at `at`.
+    pub(super) fn begin(queue: &Arc<Queue>, ends: Ends, at: Timestamp) -> Self {
+        let number = queue.number();
+        queue.push_at(at, number, true, What::Dialled(ends));
+        Self {
+            queue: Arc::clone(queue),
+            number,
+            is_ours: ends.interface == Interface::Upstream,
+            mode: Arc::new(AtomicU8::new(mode::PLAIN)),
+        }
+    }
+
+    /// A TLS handshake begins.
+    pub fn shakes(&self) {
+        self.mode.store(mode::SHAKING, Ordering::Relaxed);
+    }
+
+    /// The TLS handshake is over.
+    pub fn settles(&self) {
+        self.mode.store(mode::SETTLED, Ordering::Relaxed);
+        self.queue.commit(self.number);
+    }
+
+    /// From here on it is nobody's business what passes, only how much.
+    pub fn blinds(&self) {
+        self.mode.store(mode::BLIND, Ordering::Relaxed);
+    }
+
+    /// Says of the octets that were read last, or of those with the first head of which nothing was
+    /// said, whose they are.
+    pub fn has_read(&self, comment: String) {
+        self.queue.remark(self.number, !self.is_ours, comment);
+    }
+
+    /// Tells that the octets that were read last hold so many request heads, since it may take a
+    /// while until one says whose they are.
+    pub fn has_read_heads(&self, heads: u32) {
+        self.queue.note_heads(self.number, !self.is_ours, heads);
+    }
+
+    /// Says of the octets that are sent next whose they are.
+    pub fn will_send(&self, comment: String) {
+        self.queue.announce(self.number, self.is_ours, comment);
+    }
+
+    fn mode(&self) -> u8 {
+        self.mode.load(Ordering::Relaxed)
+    }
+
+    fn push(&self, is_clients: bool, what: What) {
+        self.queue.push(self.number, is_clients, what);
+    }
+
+    fn sent(&self, bufs: &[IoSlice<'_>], written: usize) {
+        if self.mode() == mode::BLIND {
+            self.passed_blind(self.is_ours, written);
+            return;
+        }
+        self.queue.copy(bufs, written, |shown| {
+            let bytes = shown.len() as u64;
+            self.push(self.is_ours, What::Data { shown, bytes });
+        });
+    }
+
+    /// Tells of octets that were read otherwise than in large reads.
+    fn received(&self, octets: &[u8]) {
+        match self.mode() {
+            mode::BLIND => self.passed_blind(!self.is_ours, octets.len()),
+            mode => self
+                .queue
+                .copy(&[IoSlice::new(octets)], octets.len(), |shown| {
+                    let bytes = shown.len() as u64;
+                    let data = What::Data { shown, bytes };
+                    if mode == mode::SHAKING {
+                        self.queue.hold(self.number, !self.is_ours, data);
+                    } else {
+                        self.push(!self.is_ours, data);
+                    }
+                }),
+        }
+    }
+
+    fn passed_blind(&self, is_clients: bool, bytes: usize) {
+        let shown = Bytes::new();
+        let bytes = bytes as u64;
+        self.push(is_clients, What::Data { shown, bytes });
+    }
+}
+
+struct Tapped {
+    stream: Stream,
+    /// Read, and not given on yet.
+    rest: Bytes,
+    /// Whether we have told that the peer, and we, send no more.
+    has_ended: [bool; 2],
+}
+
+impl Tapped {
+    fn new(stream: Stream) -> Box<Self> {
+        Box::new(Self {
+            stream,
+            rest: Bytes::new(),
+            has_ended: [false; 2],
+        })
+    }
+
+    fn peer_ends(&mut self) {
+        if !std::mem::replace(&mut self.has_ended[0], true) {
+            self.stream.push(!self.stream.is_ours, What::End);
+        }
+    }
+
+    fn we_end(&mut self) {
+        if !std::mem::replace(&mut self.has_ended[1], true) {
+            self.stream.queue.commit(self.stream.number);
+            self.stream.push(self.stream.is_ours, What::End);
+        }
+    }
+
+    fn breaks(&mut self) {
+        if self.has_ended != [true; 2] {
+            self.has_ended = [true; 2];
+            self.stream.queue.commit(self.stream.number);
+            self.stream.push(!self.stream.is_ours, What::Reset);
+        }
+    }
+
+    /// What came of the socket's reading or writing.
+    fn outcome<T>(&mut self, outcome: &io::Result<T>) {
+        if let Err(error) = outcome
+            && matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            )
+        {
+            self.breaks();
+        }
+    }
+
+    /// Gives on what was read.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let bytes = self.rest.len().min(buf.remaining());
+        buf.put_slice(&self.rest[..bytes]);
+        self.rest.advance(bytes);
+        if self.rest.is_empty() {
+            // Its memory is that of a whole chunk.
+            self.rest = Bytes::new();
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        io: &mut TcpStream,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.rest.is_empty() {
+            self.give(buf);
+            return Poll::Ready(Ok(()));
+        }
+        let queue = &self.stream.queue;
+        queue.commit(self.stream.number);
+        ready!(queue.poll_room(cx));
+        if self.stream.mode() != mode::SETTLED {
+            let before = buf.filled().len();
+            let outcome = ready!(Pin::new(io).poll_read(cx, buf));
+            self.outcome(&outcome);
+            outcome?;
+            match &buf.filled()[before..] {
+                [] if buf.remaining() > 0 => self.peer_ends(),
+                fresh => self.stream.received(fresh),
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let (outcome, shown) = queue.read(|chunk, limit| {
+            let mut chunk = chunk.limit(limit);
+            pin!(io.read_buf(&mut chunk)).poll(cx)
+        });
+        let outcome = ready!(outcome);
+        self.outcome(&outcome);
+        if outcome? == 0 {
+            self.peer_ends();
+            return Poll::Ready(Ok(()));
+        }
+        self.rest = shown.clone();
+        let bytes = shown.len() as u64;
+        let is_clients = !self.stream.is_ours;
+        self.stream.push(is_clients, What::Data { shown, bytes });
+        self.give(buf);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The socket.
+pub struct Wire {
+    io: TcpStream,
+    tapped: Option<Box<Tapped>>,
+}
+
+impl Wire {
+    /// A connection from `peer` that was just accepted.
+    pub fn accepted(io: TcpStream, peer: SocketAddr, capture: Option<&Capture>) -> Self {
+        let tapped = capture.map(|capture| {
+            let server = io.local_addr().unwrap_or(peer);
+            let stream = capture.begin(Interface::Client, (peer, server), capture.queue.now());
+            stream.push(false, What::Connected);
+            Tapped::new(stream)
+        });
+        Self { io, tapped }
+    }
+
+    /// Connects to `address`.
+    pub async fn connect(address: SocketAddr, capture: Option<&Capture>) -> io::Result<Self> {
+        let Some(capture) = capture else {
+            let io = TcpStream::connect(address).await?;
+            return Ok(Self { io, tapped: None });
+        };
+        // By hand, since our own port is known as soon as the first packet has left.
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_nonblocking(true)?;
+        let began = capture.queue.now();
+        match socket.connect(&address.into()) {
+            Err(error) if !is_under_way(&error) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let own = socket.local_addr()?.as_socket().unwrap_or(address);
+        let io = TcpStream::from_std(socket.into())?;
+        let stream = capture.begin(Interface::Upstream, (own, address), began);
+        let mut wire = Self {
+            io,
+            tapped: Some(Tapped::new(stream)),
+        };
+        wire.io.writable().await?;
+        let failed = wire.io.take_error()?;
+        if let Some(tapped) = &mut wire.tapped {
+            match failed.as_ref().map(io::Error::kind) {
+                None => tapped.stream.push(false, What::Connected),
+                Some(io::ErrorKind::ConnectionRefused) => tapped.breaks(),
+                // Nobody said anything.
+                Some(_) => tapped.has_ended = [true; 2],
+            }
+        }
+        failed.map_or(Ok(wire), Err)
+    }
+
+    /// The socket itself, for its addresses and options.
+    pub const fn socket(&self) -> &TcpStream {
+        &self.io
+    }
+
+    /// The connection in the capture, if there is one.
+    pub fn stream(&self) -> Option<&Stream> {
+        self.tapped.as_ref().map(|tapped| &tapped.stream)
+    }
+}
+
+fn is_under_way(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::INPROGRESS | Errno::AGAIN))
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(tapped) = &mut self.tapped {
+            tapped.we_end();
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { io, tapped } = self.get_mut();
+        match tapped {
+            None => Pin::new(io).poll_read(cx, buf),
+            Some(tapped) => tapped.poll_read(io, cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.tapped.is_none() {
+            return Pin::new(&mut self.get_mut().io).poll_write(cx, buf);
+        }
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { io, tapped } = self.get_mut();
+        let Some(tapped) = tapped else {
+            return Pin::new(io).poll_write_vectored(cx, bufs);
+        };
+        let queue = &tapped.stream.queue;
+        queue.commit(tapped.stream.number);
+        ready!(queue.poll_room(cx));
+        let outcome = ready!(Pin::new(io).poll_write_vectored(cx, bufs));
+        tapped.outcome(&outcome);
+        if let Ok(written) = outcome {
+            tapped.stream.sent(bufs, written);
+        }
+        Poll::Ready(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { io, tapped } = self.get_mut();
+        let outcome = ready!(Pin::new(io).poll_shutdown(cx));
+        if let Some(tapped) = tapped {
+            tapped.we_end();
+        }
+        Poll::Ready(outcome)
+    }
+}

@@ -1,0 +1,159 @@
+//! The thread that writes a capture: items in, packets out, the file whole after every write.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use super::Outcome;
+use super::queue::{Item, Queue, What};
+use super::sink::Sink;
+use super::stream::Tcp;
+use crate::clock::{Clock, Timestamp};
+
+/// After so many octets, who waits for room hears of it.
+const TELLING: u64 = 256 * 1024;
+
+/// A file that ends with a whole block even where the disk is full.
+pub(super) struct Out {
+    file: File,
+    bytes: u64,
+}
+
+impl Out {
+    pub(super) const fn new(file: File) -> Self {
+        Self { file, bytes: 0 }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.write_all(octets)?;
+        Ok(octets.len())
+    }
+
+    /// `octets` are whole blocks, as a sink gives them.
+    fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        let written = self.file.write_all(octets);
+        if written.is_err() {
+            // A device has no length, and keeps what it got.
+            let _ = self.file.set_len(self.bytes);
+        } else {
+            self.bytes += octets.len() as u64;
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the thread has.
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    sink: Sink<Out>,
+    /// The clock's start, microseconds since 1970.
+    start: u64,
+    streams: HashMap<u32, Tcp>,
+    /// Secrets that no packet has followed yet.
+    secrets: String,
+}
+
+impl Writer {
+    /// Writes the file's head.
+    pub(super) fn new(queue: Arc<Queue>, mut sink: Sink<Out>, clock: Clock) -> io::Result<Self> {
+        sink.flush()?;
+        let start = clock.wall_start().duration_since(UNIX_EPOCH);
+        let start = start.map_or(0, |start| start.as_micros());
+        Ok(Self {
+            queue,
+            sink,
+            start: u64::try_from(start).unwrap_or(u64::MAX),
+            streams: HashMap::new(),
+            secrets: String::new(),
+        })
+    }
+
+    /// Writes until there is nothing more, or nothing more can be written.
+    pub(super) fn run(mut self) -> Outcome {
+        let mut work = VecDeque::new();
+        let mut error = None;
+        while error.is_none() && self.queue.take(&mut work) {
+            error = self.write(&mut work).err();
+        }
+        if error.is_some() {
+            self.queue.give_up();
+        }
+        Outcome {
+            packets: self.sink.packets,
+            cut_bytes: self.queue.cut_bytes(),
+            error,
+        }
+    }
+
+    fn write(&mut self, work: &mut VecDeque<Item>) -> io::Result<()> {
+        let mut done = 0;
+        for item in work.drain(..) {
+            done += item.cost();
+            self.item(item)?;
+            if done >= TELLING {
+                self.queue.done(done);
+                done = 0;
+            }
+        }
+        self.sink.flush()?;
+        self.queue.done(done);
+        Ok(())
+    }
+
+    fn item(&mut self, item: Item) -> io::Result<()> {
+        let at = self.nanoseconds(item.at);
+        match item.what {
+            What::Secret(line) => {
+                self.secrets.push_str(&line);
+                return Ok(());
+            }
+            What::Name(ip, host) => return self.sink.names(&[(ip, host)].into()),
+            What::Dialled(ends) => {
+                let tcp = Tcp::dial(&mut self.sink, at, item.stream, ends)?;
+                self.streams.insert(item.stream, tcp);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let Some(tcp) = self.streams.get_mut(&item.stream) else {
+            return Ok(());
+        };
+        let sink = &mut self.sink;
+        let mut is_over = false;
+        match item.what {
+            What::Connected => tcp.connect(sink, at)?,
+            What::Remark => tcp.remark(item.is_clients, &item.comment),
+            What::Data { shown, bytes } => {
+                if !self.secrets.is_empty() {
+                    sink.secrets(&std::mem::take(&mut self.secrets))?;
+                }
+                let from = (at, item.is_clients);
+                tcp.data(sink, from, (&shown, bytes), &item.comment)?;
+            }
+            What::End => is_over = tcp.end(sink, at, item.is_clients)?,
+            What::Reset => {
+                tcp.reset(sink, at, item.is_clients)?;
+                is_over = true;
+            }
+            What::Secret(_) | What::Name(..) | What::Dialled(_) => {}
+        }
+        if is_over {
+            self.streams.remove(&item.stream);
+        }
+        Ok(())
+    }
+
+    /// Nanoseconds since 1970, of which the microseconds count, as in the journal.
+    fn nanoseconds(&self, at: Timestamp) -> u64 {
+        let micros = self.start.saturating_add(at.as_micros());
+        micros.saturating_mul(1000)
+    }
+}
