@@ -5,6 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pcap_file::pcapng::PcapNgReader;
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::pcapng::{has, run_command, tshark};
 use crate::support::*;
 
@@ -95,21 +98,6 @@ fn read(capture: &Path) -> Vec<Packet> {
     read.collect()
 }
 
-/// What TLS made of the alerts of a capture.
-fn alerts(capture: &Path) -> Vec<String> {
-    tshark(
-        capture,
-        &[
-            "-Y",
-            "tls.alert_message.desc",
-            "-T",
-            "fields",
-            "-e",
-            "tls.alert_message.desc",
-        ],
-    )
-}
-
 #[tokio::test]
 async fn every_record_of_each_version_and_protocol_opens() {
     if !has("tshark") {
@@ -148,4 +136,206 @@ async fn every_record_of_each_version_and_protocol_opens() {
             assert_eq!(mode.mode() & 0o777, 0o600);
         }
     }
+}
+
+/// The octets of a file that hold `needle`, for what must not be there.
+fn holds(file: &Path, needle: &[u8]) -> bool {
+    let octets = fs::read(file).expect("it is there");
+    octets.windows(needle.len()).any(|window| window == needle)
+}
+
+fn without_secrets(recorded: &Recorded) -> PathBuf {
+    let dir = recorded.recording.dir();
+    let copy = dir.with_extension("shared.pcapng");
+    let mut modtape = Command::new(tested());
+    let modtape = modtape.args(["export", "pcapng", "--no-secrets", "-o"]);
+    run_command(modtape.arg(&copy).arg(dir));
+    copy
+}
+
+#[tokio::test]
+async fn a_copy_without_secrets_opens_with_the_key_log_alone() {
+    if !has("tshark") {
+        return;
+    }
+    let origin = Origin::start(content());
+    let keys = tempfile::tempdir().expect("a folder");
+    let keys = keys.path().join("keys.log");
+    let flag = format!("--keylog={}", keys.display());
+    let recorder = Recorder::to(
+        &origin,
+        &["--pcap=both", "--token=s3cr3t-t0ken-0123456789-abcdef", &flag],
+    );
+    let proxy = recorder.proxy();
+    let credential = "bW9kdGFwZTpzM2NyM3QtdDBrZW4tMDEyMzQ1Njc4OS1hYmNkZWY=";
+    let shown = format!("Basic {credential}");
+    let fields = [("Proxy-Authorization", &shown[..])];
+    let client = Client::open(proxy).await;
+    let connected = client.connect(&format!("{HOST}:443"), &fields).await;
+    let client = connected.client.handshake(&recorder.hello(HOST)).await;
+    let session = client.expect("a handshake").into_session().await;
+    let answer = session.expect("a session").get(PATHS[0]).await;
+    assert_eq!(answer.expect("an answer").status, 200);
+    let recorded = recorder.finish().await;
+
+    let shared = without_secrets(&recorded);
+    let asked = |options: &[&str]| {
+        let filter = "http2.headers.method || http.request";
+        tshark(&shared, &[&["-Y", filter], options].concat()).len()
+    };
+    assert_eq!(asked(&[]), 0, "nothing opens it");
+    let log = format!("tls.keylog_file:{}", keys.display());
+    assert_eq!(asked(&["-o", &log]), 2, "one request on two legs");
+    assert!(holds(&live(&recorded), credential.as_bytes()));
+    assert!(!holds(&shared, credential.as_bytes()));
+    assert!(!holds(&shared, b"CLIENT_HANDSHAKE_TRAFFIC_SECRET"));
+    assert!(!holds(
+        &recorded.recording.dir().join("capture.pcapng"),
+        b"TRAFFIC_SECRET"
+    ));
+    let mode = fs::metadata(&keys).expect("it was made").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    assert!(
+        recorded.output.stderr.contains("holds TLS secrets"),
+        "{}",
+        recorded.output.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_shows_its_alert() {
+    if !has("tshark") {
+        return;
+    }
+    let origin = Origin::start(content());
+    let recorder = Recorder::to(&origin, &["--pcap=tls"]);
+    // It trusts the origin's root, and not ours.
+    let stranger = Hello::new(HOST, origin.root_pem_path());
+    assert!(
+        Client::try_session(recorder.proxy(), &stranger)
+            .await
+            .is_none()
+    );
+    // Whoever comes later is answered later: then the alert was read.
+    let mut session = recorder.session(HOST).await;
+    session.get(PATHS[0]).await.expect("an answer");
+    drop(session);
+    let recorded = recorder.finish().await;
+    let capture = live(&recorded);
+    read(&capture);
+    let field = "tls.alert_message.desc";
+    let alerts = tshark(&capture, &["-Y", field, "-T", "fields", "-e", field]);
+    // unknown_ca, RFC 8446 section 6.
+    assert!(alerts.iter().any(|alert| alert == "48"), "{alerts:?}");
+}
+
+#[tokio::test]
+async fn of_a_tunnel_only_the_lengths_are_kept() {
+    let origin = Origin::start(content());
+    let recorder = Recorder::to(&origin, &["--pcap=tls", "--tunnel=private.example"]);
+    let stream = Client::open(recorder.proxy()).await;
+    let connected = stream.connect("private.example:443", &[]).await;
+    let mut client = connected.client;
+    let asked = b"GET /secret-of-the-tunnel HTTP/1.1\r\nHost: private.example\r\n\
+                  Connection: close\r\n\r\n";
+    client.send(asked).await.expect("it takes it");
+    let (answer, _) = client.read_to_end().await;
+    assert!(answer.starts_with(b"HTTP/1.1 "));
+    drop(client);
+    let recorded = recorder.finish().await;
+    let capture = live(&recorded);
+    assert!(!holds(&capture, b"secret-of-the-tunnel"));
+    if !has("tshark") {
+        return;
+    }
+    let lengths = tshark(
+        &capture,
+        &[
+            "-Y",
+            "tcp.len > 0 && frame.interface_name == \"upstream\"",
+            "-T",
+            "fields",
+            "-e",
+            "tcp.len",
+        ],
+    );
+    let total: usize = lengths
+        .iter()
+        .map(|length| length.parse::<usize>().expect("a number"))
+        .sum();
+    assert_eq!(total, asked.len() + answer.len());
+}
+
+#[tokio::test]
+async fn what_a_killed_recorder_leaves_reads_up_to_its_last_whole_packet() {
+    let origin = Origin::start(content());
+    let recorder = Recorder::to(&origin, &["--pcap=tls"]);
+    let mut session = recorder.session(HOST).await;
+    for path in PATHS {
+        session.get(path).await.expect("an answer");
+    }
+    let pid = i32::try_from(recorder.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::KILL).expect("it runs");
+    session.closed().await;
+    let capture = recorder.folder().join("recordings/one/capture-tls.pcapng");
+    let octets = fs::read(&capture).expect("it is there");
+    assert!(
+        octets.len() > 6_000_000,
+        "both legs of the zip: {}",
+        octets.len()
+    );
+    let ends = block_ends(&octets);
+    let mut state = 0x2545_f491_u32;
+    for _ in 0..1000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let cut = state as usize % octets.len();
+        let whole = ends.iter().filter(|end| **end <= cut).count();
+        // The section's header is read at once.
+        assert_eq!(
+            blocks(&octets[..cut]),
+            whole.saturating_sub(1),
+            "cut at {cut}"
+        );
+    }
+    if !has("tshark") {
+        return;
+    }
+    let told = Command::new("tshark").arg("-r").arg(&capture).output();
+    let listed = String::from_utf8_lossy(&told.expect("it can be run").stdout)
+        .lines()
+        .count();
+    let packets = packets(&octets);
+    assert_eq!(listed, packets);
+}
+
+/// Where each whole block ends.
+fn block_ends(octets: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = 0;
+    while let Some(length) = octets.get(at + 4..at + 8) {
+        at += u32::from_le_bytes(length.try_into().expect("four octets")) as usize;
+        if at <= octets.len() {
+            ends.push(at);
+        }
+    }
+    ends
+}
+
+/// How many blocks `pcap-file` reads behind the section's header.
+fn blocks(octets: &[u8]) -> usize {
+    let Ok(mut reader) = PcapNgReader::new(octets) else {
+        return 0;
+    };
+    let mut blocks = 0;
+    while let Some(Ok(_)) = reader.next_block() {
+        blocks += 1;
+    }
+    blocks
+}
+
+/// How many packets there are.
+fn packets(octets: &[u8]) -> usize {
+    let starts = [0].into_iter().chain(block_ends(octets));
+    let kinds = starts.filter_map(|at| octets.get(at..at + 4));
+    kinds.filter(|kind| *kind == [6, 0, 0, 0]).count()
 }
