@@ -7,6 +7,7 @@
 //! Never waits for the disk unless told to, and never takes more memory than its queue has.
 
 pub mod frame;
+mod item;
 mod queue;
 mod secrets;
 pub mod sink;
@@ -23,12 +24,15 @@ use std::thread::JoinHandle;
 
 pub use queue::WhenFull;
 pub use secrets::{KeyLogs, open_key_log};
+#[cfg(any(test, fuzzing))]
+pub use strip::check;
 pub use strip::{StripError, strip};
 pub use wire::{Stream, Wire};
 
 use crate::clock::{Clock, Timestamp};
 use frame::{Ends, Interface};
-use queue::{Queue, What};
+use item::What;
+use queue::Queue;
 use sink::{Section, Sink};
 use writer::Writer;
 

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{Ends, SEGMENT};
+use super::frame::SEGMENT;
+use super::item::{ITEM, Item, What};
 use crate::clock::{Clock, Timestamp};
 
 /// Octets that may wait to be written.
@@ -34,9 +34,6 @@ const LOOK_BACK: usize = 4096;
 /// Octets are kept in pieces of this size: a client that is slow to take its own holds one.
 const CHUNK: usize = 64 * 1024;
 
-/// What an item costs beside its octets, about.
-const ITEM: u64 = 128;
-
 /// Below this, a chunk's rest is not worth a read.
 const WORTHWHILE: usize = 8 * 1024;
 
@@ -50,41 +47,6 @@ pub enum WhenFull {
     Wait,
     /// Packets are cut to their headers, which tell the true length.
     Cut,
-}
-
-/// Something that passed, or is to be told.
-#[derive(Debug)]
-pub(super) struct Item {
-    pub(super) at: Timestamp,
-    pub(super) stream: u32,
-    /// Whether it comes from the connection's client.
-    pub(super) is_clients: bool,
-    pub(super) what: What,
-    /// What exchanges say of it.
-    pub(super) comment: String,
-    /// Request heads that it is known to hold, and that said nothing yet.
-    heads: u32,
-}
-
-/// What it is.
-#[derive(Debug)]
-pub(super) enum What {
-    /// A connection is asked for.
-    Dialled(Ends),
-    /// It is there.
-    Connected,
-    /// Octets, of which some or none may be shown; at most [`SEGMENT`] of them.
-    Data { shown: Bytes, bytes: u64 },
-    /// This side sends no more.
-    End,
-    /// This side broke off.
-    Reset,
-    /// The comment belongs to the next octets of this side.
-    Remark,
-    /// A line of the key log.
-    Secret(String),
-    /// A name of an address.
-    Name(IpAddr, String),
 }
 
 /// The queue itself.
@@ -373,35 +335,5 @@ fn segment() -> usize {
     usize::try_from(SEGMENT).unwrap_or(usize::MAX)
 }
 
-impl Item {
-    const fn new(at: Timestamp, stream: u32, is_clients: bool, what: What) -> Self {
-        Self {
-            at,
-            stream,
-            is_clients,
-            what,
-            comment: String::new(),
-            heads: 0,
-        }
-    }
-
-    fn is_data_of(&self, stream: u32, is_clients: bool) -> bool {
-        let is_data = matches!(self.what, What::Data { .. });
-        self.stream == stream && self.is_clients == is_clients && is_data
-    }
-
-    /// Octets that it takes in the queue.
-    pub(super) fn cost(&self) -> u64 {
-        match &self.what {
-            What::Data { shown, .. } => ITEM + shown.len() as u64,
-            _ => ITEM,
-        }
-    }
-
-    fn add_comment(&mut self, comment: &str) {
-        if !self.comment.is_empty() {
-            self.comment.push('\n');
-        }
-        self.comment.push_str(comment);
-    }
-}
+#[cfg(test)]
+mod tests;

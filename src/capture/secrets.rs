@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::Capture;
-use super::queue::{NO_STREAM, What};
+use super::item::What;
+use super::queue::NO_STREAM;
 
 /// Takes the secrets of every connection, as lines of the NSS key log format
 /// (`LABEL client_random secret`, hexadecimal; draft-ietf-tls-keylogfile).

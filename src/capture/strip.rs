@@ -198,3 +198,36 @@ impl<'a> Packet<'a> {
         block
     }
 }
+
+/// Holds for any octets whatever; see the fuzz target `capture`.
+#[cfg(any(test, fuzzing))]
+pub mod check {
+    use super::*;
+
+    /// What is stripped of any octets holds no secrets, and stripping it again changes nothing.
+    pub fn check(octets: &[u8]) {
+        let words = ("tool", "comment");
+        let mut once = Vec::new();
+        let Ok((packets, _)) = strip(octets, &mut once, words) else {
+            return;
+        };
+        let mut twice = Vec::new();
+        let again = strip(&once[..], &mut twice, words);
+        assert!(matches!(again, Ok((again, false)) if again == packets));
+        assert!(once == twice);
+        let mut rest = &once[..];
+        let mut block = Vec::new();
+        while let Ok(Next::Block) = next(&mut rest, &mut block) {
+            assert_ne!(word(&block, 0), SECRETS);
+        }
+        assert!(rest.is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn any_octets_are_stripped_or_refused() {
+        crate::hostile::twin("capture", 1_000, super::check::check);
+    }
+}

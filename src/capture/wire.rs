@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 
 use super::Capture;
 use super::frame::{Ends, Interface};
-use super::queue::{Queue, What};
+use super::item::What;
+use super::queue::Queue;
 use crate::clock::Timestamp;
 
 /// How a stream's octets are taken.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::Outcome;
-use super::queue::{Item, Queue, What};
+use super::item::{Item, What};
+use super::queue::Queue;
 use super::sink::Sink;
 use super::stream::Tcp;
 use crate::clock::{Clock, Timestamp};

@@ -12,7 +12,10 @@ use crate::tls::Protocol;
 /// The longest CONNECT head, octets.
 const CONNECT_LIMIT: usize = 16 * 1024;
 
-/// The longest ClientHello, octets: those of go 1.27 have 1.5 KB.
+/// Room for nearly every ClientHello, octets: those of go 1.27 have 1.5 KB.
+const HELLO_USUAL: usize = 2048;
+
+/// The longest ClientHello, octets.
 const HELLO_LIMIT: usize = 64 * 1024;
 
 /// The first octet of a TLS handshake record (RFC 8446 section 5.1).
@@ -158,7 +161,8 @@ pub(super) async fn read_hello(
     stream: &mut (impl AsyncRead + Unpin),
     rest: Bytes,
 ) -> Result<Hello, HelloError> {
-    let mut read = BytesMut::from(&rest[..]);
+    let mut read = BytesMut::with_capacity(rest.len().max(HELLO_USUAL));
+    read.extend_from_slice(&rest);
     let mut acceptor = Acceptor::default();
     let mut given = 0;
     loop {
