@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::frame::SEGMENT;
-use super::item::{ITEM, Item, What};
+use super::item::{Item, What};
 use crate::clock::{Clock, Timestamp};
 
 /// Octets that may wait to be written.

@@ -68,7 +68,7 @@ pub(super) async fn record(
     }
     let reach = setup::reach(&session, &overrides);
     let parents = setup::parents(args, &session)?;
-    let key_log = setup::key_log(args, &session)?;
+    let key_log = setup::key_log(args, &session, global)?;
     let policy = setup::policy(args, &session, overrides.intercept, overrides.tunnel);
     let redactor = match args.no_redact {
         true => Redactor::off(),

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use pcap_file::pcapng::PcapNgReader;
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +13,8 @@ use crate::pcapng::{has, run_command, tshark};
 use crate::support::*;
 
 const HOST: &str = "proxy.golang.org";
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 const LEGS: [&str; 2] = ["client", "upstream"];
 
@@ -343,4 +346,29 @@ fn packets(octets: &[u8]) -> usize {
     let starts = [0].into_iter().chain(block_ends(octets));
     let kinds = starts.filter_map(|at| octets.get(at..at + 4));
     kinds.filter(|kind| *kind == [6, 0, 0, 0]).count()
+}
+
+#[test]
+fn a_key_log_that_others_may_read_is_refused_where_it_was_asked_for() {
+    let sandbox = Sandbox::new();
+    let keys = sandbox.join("keys.log");
+    fs::write(&keys, "").expect("our own folder");
+    let mode = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(&keys, mode).expect("our own file");
+    let flag = format!("--keylog={}", keys.display());
+    let refused = run(sandbox.modtape(["record", &flag, "--", "true"]), LIMIT);
+    assert_eq!(refused.status.code(), Some(125));
+    assert!(
+        refused.stderr.contains("others may read it: chmod 600"),
+        "{}",
+        refused.stderr
+    );
+    let mut warned = sandbox.modtape(["record", "--", "true"]);
+    warned.env("SSLKEYLOGFILE", &keys);
+    let warned = run(warned, LIMIT).expect_success();
+    assert!(
+        warned.stderr.contains("warning: SSLKEYLOGFILE: "),
+        "{}",
+        warned.stderr
+    );
 }

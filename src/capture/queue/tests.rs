@@ -5,6 +5,7 @@ use std::task::Wake;
 
 use super::super::Capture;
 use super::super::frame::{Ends, Interface};
+use super::super::item::ITEM;
 use super::*;
 
 fn queue(when_full: WhenFull) -> Queue {

@@ -11,9 +11,10 @@ use time::format_description::well_known::Rfc3339;
 
 use super::super::files::probe;
 use super::super::session::Session;
+use super::super::terminal::{say, warn};
 use crate::capture;
 use crate::child;
-use crate::cli::RecordArgs;
+use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;
 use crate::exchange::Target;
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};
@@ -144,14 +145,37 @@ pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<P
     Ok(Some(path.clone()))
 }
 
-/// The file that TLS secrets go to, if one is asked for.
-pub(super) fn key_log(args: &RecordArgs, session: &Session) -> anyhow::Result<Option<File>> {
-    let path = args.keylog.as_ref().or(session.variables.key_log.as_ref());
+/// The file that TLS secrets go to, if one is asked for. What a variable asks for, which is there for
+/// other programs too, does not keep a command from being recorded.
+pub(super) fn key_log(
+    args: &RecordArgs,
+    session: &Session,
+    global: &Global,
+) -> anyhow::Result<Option<File>> {
     let open = |path: &PathBuf| {
         let opened = capture::open_key_log(path);
         opened.with_context(|| format!("cannot add TLS secrets to {}", path.display()))
     };
-    path.map(open).transpose()
+    if args.keylog.is_some() {
+        return args.keylog.as_ref().map(open).transpose();
+    }
+    let Some(path) = &session.variables.key_log else {
+        return Ok(None);
+    };
+    match open(path) {
+        Ok(file) => {
+            let path = path.display();
+            say(
+                global,
+                format!("modtape: SSLKEYLOGFILE: TLS secrets go to {path}"),
+            );
+            Ok(Some(file))
+        }
+        Err(error) => {
+            warn(global, format!("SSLKEYLOGFILE: {error:#}"));
+            Ok(None)
+        }
+    }
 }
 
 pub(super) fn manifest(
