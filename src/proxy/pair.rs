@@ -23,7 +23,7 @@ use super::request_body::RequestBody;
 use super::tap::{Marks, Tap};
 use super::windows::{HTTP1_BUFFER, Share};
 use crate::exchange::chain;
-use crate::tls::Protocol;
+use crate::tls::{self, Protocol};
 
 /// The largest response head over HTTP/2, octets.
 const HEAD_LIMIT: u32 = 64 * 1024;
@@ -222,7 +222,7 @@ impl UpstreamIo {
     fn peer(&self) -> Option<String> {
         let stream = match self {
             Self::Plain(stream) => stream,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(io) => io.get_ref().0,
         };
         stream.peer_addr().ok().map(|address| address.to_string())
     }
@@ -236,7 +236,7 @@ impl AsyncRead for UpstreamIo {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_read(cx, buf).map_err(tls::plain),
         }
     }
 }
@@ -249,7 +249,7 @@ impl AsyncWrite for UpstreamIo {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_write(cx, buf).map_err(tls::plain),
         }
     }
 

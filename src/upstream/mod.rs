@@ -27,7 +27,7 @@ pub use reach::{Named, Reach};
 
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Phase, Target};
-use crate::tls::{ClientConfigs, Protocol};
+use crate::tls::{ClientConfigs, Protocol, plain};
 use reach::Barred;
 
 /// How long each step may take.
@@ -321,7 +321,7 @@ impl Dialer {
                 let text = format!("no answer within {:?}", limits.tls);
                 failed(io::Error::new(io::ErrorKind::TimedOut, text))
             })?
-            .map_err(failed)?;
+            .map_err(|error| failed(plain(error)))?;
         let (_, session) = stream.get_ref();
         journey.alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
         journey.tls = session.protocol_version().map(crate::tls::version_name);
