@@ -58,9 +58,6 @@ pub(super) struct Connection {
     barred: String,
 }
 
-/// Why a connection ends that was going on when the recorder ended.
-pub(super) const STOPPED: &str = "modtape stopped";
-
 /// What a CONNECT led to, before the client said more.
 pub(super) struct Dialled {
     pub(super) target: Target,
@@ -115,7 +112,7 @@ impl Connection {
             // First what is going on: it notes what it knows of a connection that is stopped.
             biased;
             why = life => why,
-            () = stopped => String::from(STOPPED),
+            () = stopped => context.stopped(),
             // What is served ends in order: see `follow`.
             () = left(&leave, &serving) => String::from(ROOM_WANTED),
         };
@@ -266,7 +263,7 @@ impl Connection {
         let hello = tokio::select! {
             hello = hello => hello,
             () = self.context.stop.cancelled() => {
-                return Next::Over(self.unused(&dialled, None, String::from(STOPPED)));
+                return Next::Over(self.unused(&dialled, None, self.context.stopped()));
             }
         };
         let hello = match hello {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::accept;
 use super::channel::{Channel, Destination, First, note_opened};
-use super::connection::{ClientIo, Connection, Dialled, STOPPED};
+use super::connection::{ClientIo, Connection, Dialled};
 use super::lasting::Next;
 use super::opening::Asked;
 use super::pair::UpstreamIo;
@@ -17,6 +17,7 @@ use super::room::Doing;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Mode, Phase, Target, chain};
 use crate::tls::{self, Protocol};
+use crate::upstream::News;
 
 impl Connection {
     /// Shakes hands with the upstream, then with the client in the protocol that came of it, both in
@@ -97,16 +98,19 @@ impl Connection {
             return (None, None);
         };
         let entry = self.context.live.begin(None, host, None, Phase::Tls);
+        entry.goes_through(dialled.journey.via.as_deref());
         entry.connected(dialled.journey.addr.map(|addr| addr.to_string()));
         let protocols = &asked.protocols;
         let journey = &mut dialled.journey;
-        let enter = |phase| entry.enter(phase);
+        let hear = |news: News<'_>| entry.hears(news);
         let shaken = tokio::select! {
-            shaken = dialer.handshake(stream, host, protocols, journey, &enter) => shaken,
+            shaken = dialer.handshake(stream, host, protocols, journey, &hear) => shaken,
             () = self.context.stop.cancelled() => {
-                return (None, Some(format!("{STOPPED} while {host} was shaking hands")));
+                let why = self.context.stopped();
+                return (None, Some(format!("{why} while {host} was shaking hands")));
             }
         };
+        entry.done();
         match shaken {
             Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
             Err(error) => (None, Some(chain(&error))),
@@ -146,11 +150,11 @@ impl Connection {
         let limit = self.context.deadlines.client_hello;
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(limit, accepting) => accepted,
-            () = self.context.stop.cancelled() => return Err(String::from(STOPPED)),
+            () = self.context.stop.cancelled() => return Err(self.context.stopped()),
         };
         match accepted {
             Ok(Ok(tls)) => Ok(tls),
-            Ok(Err(error)) => Err(accept::failure(&error)),
+            Ok(Err(error)) => Err(self.context.left(&accept::failure(&error))),
             Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
         }
     }

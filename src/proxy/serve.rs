@@ -76,7 +76,7 @@ where
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         outcome = connection.as_mut() => tell(outcome),
-                        () = context.drained() => String::from("modtape stopped"),
+                        () = context.drained() => context.stopped(),
                     }
                 }
             }

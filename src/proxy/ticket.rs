@@ -331,13 +331,14 @@ fn recorded(redactor: &Redactor, mut fields: Fields) -> Fields {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if !self.over {
-            let stopped = self.context.stop.is_cancelled();
-            self.abort_in_place(if stopped {
-                "modtape stopped"
-            } else {
-                "the client went away"
-            });
+        if self.over {
+            self.entry.done();
+        } else {
+            let why = match self.context.stop.is_cancelled() {
+                true => self.context.stopped(),
+                false => self.context.left("the client went away"),
+            };
+            self.abort_in_place(&why);
         }
         self.channel.watch().end(self.context.clock.now());
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::News;
 use crate::clock::{Clock, Timestamp};
 
 /// A try that has not answered by then no longer keeps the next one waiting: RFC 8305 section 5
@@ -39,6 +40,7 @@ pub(super) async fn race(
     clock: &Clock,
     addresses: &[SocketAddr],
     tries: &mut Vec<Try>,
+    hear: &(dyn Fn(News<'_>) + Send + Sync),
 ) -> Option<TcpStream> {
     let mut waiting = interleave(addresses).into_iter();
     let mut running: JoinSet<(SocketAddr, io::Result<TcpStream>)> = JoinSet::new();
@@ -51,6 +53,7 @@ pub(super) async fn race(
                 took_us: 0,
                 error: Some(NO_ANSWER.to_owned()),
             });
+            hear(News::Trying(addr));
             running.spawn(async move { (addr, TcpStream::connect(addr).await) });
         }
         let outcome = tokio::select! {
@@ -63,6 +66,7 @@ pub(super) async fn race(
         match outcome {
             Some(Ok((addr, Ok(stream)))) => {
                 note(clock, tries, addr, None);
+                hear(News::Connected(addr));
                 break Some(stream);
             }
             Some(Ok((addr, Err(error)))) => {
@@ -164,7 +168,7 @@ mod tests {
             gone.local_addr().unwrap()
         };
         let mut tries = Vec::new();
-        let stream = race(&Clock::start(), &[closed, open], &mut tries).await;
+        let stream = race(&Clock::start(), &[closed, open], &mut tries, &|_| ()).await;
         assert_eq!(stream.as_ref().unwrap().peer_addr().unwrap(), open);
         assert!(rustix::net::sockopt::socket_keepalive(stream.as_ref().unwrap()).unwrap());
         assert_eq!(tries.len(), 2);
