@@ -11,8 +11,8 @@ use super::room::Doing;
 use crate::exchange::{Phase, Target, chain};
 use crate::upstream::{DialError, Dialer, Journey, News};
 
-/// What is said of a client that is gone when its tunnel comes.
-const GAVE_UP: &str = "the client gave up";
+/// What is said of a client that is gone before its connection is made.
+pub(super) const GAVE_UP: &str = "the client gave up";
 
 /// What a client may say before its tunnel is there, octets.
 const AHEAD: usize = 64 * 1024;
@@ -86,7 +86,7 @@ impl Connection {
 }
 
 /// Returns once the client has left; what it says before is added to `rest`.
-async fn leaves(io: &mut ClientIo, rest: &mut BytesMut) {
+pub(super) async fn leaves(io: &mut ClientIo, rest: &mut BytesMut) {
     while rest.len() < AHEAD {
         if !matches!(io.read_buf(rest).await, Ok(1..)) {
             return;

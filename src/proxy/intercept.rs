@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
+
 use super::accept;
 use super::channel::{Channel, Destination, First, note_opened};
 use super::connection::{ClientIo, Connection, Dialled};
+use super::dialling::{GAVE_UP, leaves};
 use super::lasting::Next;
 use super::opening::Asked;
 use super::pair::UpstreamIo;
@@ -24,13 +27,16 @@ impl Connection {
     /// the name of `host`.
     pub(super) async fn intercept(
         &self,
-        io: Prefixed<ClientIo>,
+        mut io: Prefixed<ClientIo>,
         (host, asked): (String, Asked),
         mut dialled: Dialled,
     ) -> Next {
         let seat = &self.place.seat;
         seat.does(Doing::Working);
-        let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
+        let mut ahead = BytesMut::new();
+        let leg = (io.stream(), &mut ahead);
+        let (upstream, broken) = self.upstream_tls(leg, &host, &asked, &mut dialled).await;
+        io.add(&ahead);
         seat.does(Doing::Opening(self.context.clock.now()));
         let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
         let mut client = self.client();
@@ -85,9 +91,11 @@ impl Connection {
         Next::Intercepted(channel, Box::new(tls))
     }
 
-    /// The upstream handshake; a failure becomes the reason that every request is answered with.
+    /// The upstream handshake, as long as the client is there to wait; a failure becomes the reason
+    /// that every request is answered with. What the client says meanwhile is added to `ahead`.
     async fn upstream_tls(
         &self,
+        (client, ahead): (&mut ClientIo, &mut BytesMut),
         host: &str,
         asked: &Asked,
         dialled: &mut Dialled,
@@ -99,21 +107,31 @@ impl Connection {
         };
         let entry = self.context.live.begin(None, host, None, Phase::Tls);
         entry.goes_through(dialled.journey.via.as_deref());
-        entry.connected(dialled.journey.addr.map(|addr| addr.to_string()));
+        let addr = dialled.journey.addr;
+        entry.connected(addr.map(|addr| addr.to_string()));
         let protocols = &asked.protocols;
         let journey = &mut dialled.journey;
         let hear = |news: News<'_>| entry.hears(news);
+        let began = self.context.clock.now();
         let shaken = tokio::select! {
-            shaken = dialer.handshake(stream, host, protocols, journey, &hear) => shaken,
-            () = self.context.stop.cancelled() => {
-                let why = self.context.stopped();
-                return (None, Some(format!("{why} while {host} was shaking hands")));
-            }
+            shaken = dialer.handshake(stream, host, protocols, journey, &hear) => Ok(shaken),
+            () = leaves(client, ahead) => Err(self.context.left(GAVE_UP)),
+            () = self.context.stop.cancelled() => Err(self.context.stopped()),
         };
-        entry.done();
         match shaken {
-            Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
-            Err(error) => (None, Some(chain(&error))),
+            Ok(shaken) => {
+                entry.done();
+                match shaken {
+                    Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
+                    Err(error) => (None, Some(chain(&error))),
+                }
+            }
+            Err(why) => {
+                journey.tls_us = Some(self.context.clock.now().micros_since(began));
+                let at = addr.map_or_else(String::new, |addr| format!(" ({addr}: no answer)"));
+                let why = format!("{why} while {host} was shaking hands{at}");
+                (None, Some(why))
+            }
         }
     }
 

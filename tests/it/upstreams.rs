@@ -5,6 +5,7 @@
 
 mod bodies;
 mod go;
+mod hangs;
 mod silent;
 mod untrusted;
 
