@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
+use super::log;
 use super::pair::{Pair, UpstreamIo};
 use super::watch::Watch;
 use super::windows::Share;
@@ -316,6 +317,7 @@ pub(super) fn note_opened(
 }
 
 fn note(context: &Context, opened: Opened) {
+    log::opened(&opened);
     let event = Event::Connection(Connection::Opened(opened));
     context.note(context.clock.now(), &event);
 }

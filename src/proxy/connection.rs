@@ -18,6 +18,7 @@ use super::channel::{Channel, Destination, note_opened};
 use super::context::Context;
 use super::lasting::{Next, ROOM_WANTED, left};
 use super::linger;
+use super::log;
 use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
@@ -137,7 +138,7 @@ impl Connection {
             tunnel: self.is_tunnel,
             why: self.context.redactor.text(&why),
         };
-        tracing::debug!(target: "modtape::connection", id = self.id, why = %closed.why, "closed");
+        log::closed(&closed);
         let event = Event::Connection(Line::Closed(closed));
         self.context.note(self.context.clock.now(), &event);
     }

@@ -6,6 +6,7 @@
 mod bodies;
 mod go;
 mod hangs;
+mod logged;
 mod silent;
 mod untrusted;
 
