@@ -113,26 +113,23 @@ impl Connection {
         let journey = &mut dialled.journey;
         let hear = |news: News<'_>| entry.hears(news);
         let began = self.context.clock.now();
-        let shaken = tokio::select! {
-            shaken = dialer.handshake(stream, host, protocols, journey, &hear) => Ok(shaken),
-            () = leaves(client, ahead) => Err(self.context.left(GAVE_UP)),
-            () = self.context.stop.cancelled() => Err(self.context.stopped()),
-        };
-        match shaken {
-            Ok(shaken) => {
+        let why = tokio::select! {
+            shaken = dialer.handshake(stream, host, protocols, journey, &hear) => {
                 entry.done();
-                match shaken {
+                return match shaken {
                     Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
                     Err(error) => (None, Some(chain(&error))),
-                }
+                };
             }
-            Err(why) => {
-                journey.tls_us = Some(self.context.clock.now().micros_since(began));
-                let at = addr.map_or_else(String::new, |addr| format!(" ({addr}: no answer)"));
-                let why = format!("{why} while {host} was shaking hands{at}");
-                (None, Some(why))
-            }
-        }
+            () = leaves(client, ahead) => self.context.left(GAVE_UP),
+            () = self.context.stop.cancelled() => self.context.stopped(),
+        };
+        journey.tls_us = Some(self.context.clock.now().micros_since(began));
+        let at = addr.map_or_else(String::new, |addr| format!(" ({addr}: no answer)"));
+        (
+            None,
+            Some(format!("{why} while {host} was shaking hands{at}")),
+        )
     }
 
     /// What the client is offered: just what the upstream chose, so that both legs speak the same.

@@ -48,6 +48,10 @@ pub struct InFlight {
 /// they left so shortly before was in flight for whoever pressed it.
 const MOMENT: Duration = Duration::from_millis(500);
 
+/// So long after a cut whoever leaves does so because of it: a command has five seconds to end. One
+/// that lives on may leave for reasons of its own.
+const LATELY: Duration = Duration::from_secs(10);
+
 /// How many that were left are remembered, which is more than are ever listed.
 const LEFT: usize = 64;
 
@@ -67,8 +71,8 @@ struct State {
     bytes: u64,
     /// What ended without an answer of late, and when.
     left: VecDeque<(Timestamp, u64, Line)>,
-    /// What cut everything off.
-    cut: Option<String>,
+    /// What cut everything off, and when.
+    cut: Option<(Timestamp, String)>,
 }
 
 /// An entry whose words are made when somebody looks: most are over before that.
@@ -119,9 +123,8 @@ impl Live {
     pub fn cut_off_by(&self, what: &str) -> Vec<InFlight> {
         let now = self.clock.now();
         let mut state = self.lock();
-        state
-            .cut
-            .get_or_insert_with(|| format!("cut off by {what}"));
+        let cut = || (now, format!("cut off by {what}"));
+        state.cut.get_or_insert_with(cut);
         let left = state
             .left
             .iter()
@@ -134,7 +137,14 @@ impl Live {
 
     /// What cut everything off, if anything did: `cut off by Ctrl-C`.
     pub(super) fn cut(&self) -> Option<String> {
-        self.lock().cut.clone()
+        self.lock().cut.as_ref().map(|(_, what)| what.clone())
+    }
+
+    /// The same as long as whoever leaves may do so because of it.
+    pub(super) fn cut_lately(&self) -> Option<String> {
+        let state = self.lock();
+        let (at, what) = state.cut.as_ref()?;
+        (self.clock.now().since(*at) <= LATELY).then(|| what.clone())
     }
 
     /// What has passed so far.
@@ -223,7 +233,10 @@ mod tests {
         let hosts: Vec<_> = told.iter().map(|entry| &entry.host[..]).collect();
         assert_eq!(hosts, ["left.example", "waits.example"]);
         live.cut_off_by("a signal");
-        assert_eq!(live.cut().as_deref(), Some("cut off by Ctrl-C"));
+        let cut = Some(String::from("cut off by Ctrl-C"));
+        assert_eq!((live.cut(), live.cut_lately()), (cut.clone(), cut.clone()));
+        tokio::time::advance(LATELY * 2).await;
+        assert_eq!((live.cut(), live.cut_lately()), (cut, None));
     }
 
     #[test]
