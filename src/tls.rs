@@ -1,9 +1,11 @@
 //! The one place that picks the crypto provider, the roots, ALPN and session handling.
 //!
-//! Upstream verification is never off: there is no type here that could switch it off, and the one
-//! verifier that is ours asks webpki first and last.
+//! Upstream verification is never off: there is no type here that could switch it off. What is wrong
+//! with a peer is said in a person's words, see [`in_words`].
 
+mod certificate;
 mod verify;
+mod words;
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,6 +19,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, KeyLog, RootCertStore, ServerConfig};
+
+pub use words::{alert_name, in_words, plain};
 
 /// The application protocols that we speak (RFC 7301 identifiers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +130,7 @@ impl Roots {
         let mut seen = std::collections::HashSet::new();
         certificates.retain(|certificate| seen.insert(certificate.clone()));
         let mut store = RootCertStore::empty();
-        let signing = certificates.iter().filter(|root| verify::may_sign(root));
+        let signing = certificates.iter().filter(|root| verify::is_anchor(root));
         store.add_parsable_certificates(signing.cloned());
         Ok(Self {
             certificates,
@@ -213,19 +217,16 @@ pub struct ClientConfigs {
 impl ClientConfigs {
     /// Settings that trust `roots` and nothing else.
     pub fn new(roots: &Roots) -> Self {
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("the provider has TLS 1.2 and 1.3 suites");
         let store = Arc::clone(&roots.store);
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::clone(&store), provider());
-        let builder = match webpki.build() {
-            Ok(webpki) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verify::Verifier(webpki))),
-            // There is not one root: nothing is trusted.
-            Err(_) => builder.with_root_certificates(store),
-        };
-        let mut base = builder.with_no_client_auth();
+        let webpki = WebPkiServerVerifier::builder_with_provider(store, provider());
+        // It fails where not one root may sign; one that a server shows itself is trusted still.
+        let verifier = verify::Verifier::new(webpki.build().ok(), &roots.certificates);
+        let mut base = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has TLS 1.2 and 1.3 suites")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
         base.resumption = Resumption::in_memory_sessions(256);
         Self { base }
     }

@@ -226,6 +226,9 @@ impl Session {
             never = console.watch(live.clone()) => match never {},
             never = outlived(global, lifetime) => match never {},
         };
+        if global.quiet {
+            tell_timeout(global, &outcome, command.timeout);
+        }
         context.stop.cancel();
         let access = context.access.clone();
         drop(context);
@@ -332,6 +335,16 @@ impl Session {
             next_exchange: AtomicU64::new(0),
             next_connection: AtomicU64::new(0),
         })
+    }
+}
+
+/// Says that `--timeout` struck, to whoever wants to hear of nothing but errors.
+fn tell_timeout(global: &Global, outcome: &Result<Outcome, Failure>, timeout: Option<Duration>) {
+    let Ok(outcome) = outcome else { return };
+    if let Some(by @ Interruption::Timeout) = outcome.interruption {
+        let by = ends::in_words(by, timeout);
+        let requests = super::words::count(outcome.in_flight.len() as u64, "request");
+        super::terminal::warn(global, format!("cut off by {by}, {requests} in flight"));
     }
 }
 

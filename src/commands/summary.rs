@@ -21,6 +21,7 @@ use crate::diagnose::split::Split;
 use crate::diagnose::tally::Tally;
 use crate::exchange::Phase;
 use crate::proxy::InFlight;
+use crate::recording::Durability;
 use crate::recording::format::{Gap, Replayable};
 
 /// Columns where there is no terminal that tells: a log is wide.
@@ -52,6 +53,8 @@ struct Summary<'a> {
     replayable: &'a Replayable,
     /// Why there was no request; heeded only if there was none.
     why_empty: &'a [String],
+    /// What the end of each answer waits for.
+    durability: Durability,
     /// False for `--no-redact`.
     redacted: bool,
     /// True for `--intercept-all`.
@@ -62,11 +65,15 @@ struct Summary<'a> {
 fn render(summary: &Summary<'_>, look: Look) -> String {
     let mut lines = live::left_over(summary, look);
     lines.push(headline(summary, look));
-    if summary.tally.requests == 0 {
+    let is_empty = summary.tally.requests == 0;
+    // Without a request there may still be a hang: a connection that never came to be.
+    if !is_empty || summary.split.phases.total_us() > 0 {
+        lines.extend(split_lines(summary, look));
+    }
+    if is_empty {
         let reasons = summary.why_empty.iter();
         lines.extend(reasons.map(|reason| format!("  {}", look.plain(reason))));
     } else {
-        lines.extend(split_lines(summary, look));
         lines.extend(replay_lines(summary.replayable, look));
     }
     lines.extend(warnings(summary, look));
@@ -128,16 +135,38 @@ fn parts(summary: &Summary<'_>, look: Look) -> Vec<Part> {
     let connecting = [Phase::Dns, Phase::Connect, Phase::Tls];
     vec![
         by_host("waiting for first bytes", &[Phase::Wait]),
-        of("connecting (DNS+TCP+TLS)", &connecting, dial_facts(tally)),
+        of(
+            "connecting (DNS+TCP+TLS)",
+            &connecting,
+            dial_facts(summary, look),
+        ),
         of("receiving", &[Phase::Receive], received),
         by_host("sending", &[Phase::Send]),
         by_host("blocked (client or us)", &[Phase::Blocked]),
+        own_time(summary),
         Part {
             label: "no request in flight",
             us: split.idle_us,
             facts: tunnel_facts(tally, look),
         },
     ]
+}
+
+/// Our own time, where it is one part in twenty or more: with the flag that costs it, if one does.
+fn own_time(summary: &Summary<'_>) -> Part {
+    let us = summary.split.own_us;
+    let facts: &[&str] = match summary.durability {
+        Durability::Strict => &["by --durability strict", "which waits for the disk"],
+        Durability::Process | Durability::Group => &["writing to a slow disk?"],
+    };
+    Part {
+        label: "modtape's own time",
+        us: match u128::from(us) * 20 > u128::from(summary.split.wall_us) {
+            true => us,
+            false => 0,
+        },
+        facts: facts.iter().map(|fact| (*fact).to_owned()).collect(),
+    }
 }
 
 fn host_facts(split: &Split, phases: &[Phase], look: Look) -> Vec<String> {
@@ -147,12 +176,28 @@ fn host_facts(split: &Split, phases: &[Phase], look: Look) -> Vec<String> {
         .collect()
 }
 
-fn dial_facts(tally: &Tally) -> Vec<String> {
+fn dial_facts(summary: &Summary<'_>, look: Look) -> Vec<String> {
+    let (split, tally) = (summary.split, summary.tally);
     let mut facts = vec![count(tally.dials, "connection")];
     if tally.failed_dials > 0 {
         facts.push(format!("{} failed", tally.failed_dials));
     }
-    facts
+    let hosts = split.hosts(&[Phase::Dns, Phase::Connect, Phase::Tls]);
+    let failed = hosts.into_iter().filter_map(|(host, us)| {
+        let addresses = &tally.failed.get(host)?.addresses;
+        let at = match addresses.first() {
+            Some(first) if addresses.len() == 1 => format!(" ({first})"),
+            Some(first) => format!(" ({first}, and {} more)", addresses.len() - 1),
+            None => String::new(),
+        };
+        Some(format!("{}{at} {}", look.plain(host), duration(us)))
+    });
+    let failed = failed.take(HOSTS);
+    // A narrow terminal has no room for an address; the line that says why it failed has it.
+    match look.width.unwrap_or(WIDE) {
+        110.. => failed.chain(facts).collect(),
+        _ => facts,
+    }
 }
 
 /// The requests in a tunnel are not seen; so its host is named where no request is.
@@ -223,6 +268,9 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
     let mut lines: Vec<String> = incomplete.map(marked).collect();
     let mark = look.paint(Paint::Yellow, "!");
     let marked = |text: String| format!("{mark} {}", look.plain(&text));
+    if summary.tally.requests > 0 {
+        lines.extend(failed(summary.tally).map(marked));
+    }
     lines.extend(distrusted(summary.tally).map(marked));
     if !summary.redacted {
         lines.push(format!(
@@ -240,6 +288,15 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
 /// What is not in the recording though it should be.
 fn incomplete(failure: Option<&str>, gaps: &[Gap]) -> impl Iterator<Item = String> {
     failure.map(str::to_owned).into_iter().chain(missing(gaps))
+}
+
+/// Hosts that could not be reached, or not be trusted.
+fn failed(tally: &Tally) -> impl Iterator<Item = String> {
+    let hosts = tally.failed.iter().take(HOSTS);
+    hosts.map(|(host, failed)| {
+        let connections = count(failed.connections, "connection");
+        format!("{connections} to {host} failed: {}", failed.why)
+    })
 }
 
 /// Hosts whose requests nobody saw, since their clients hung up on us.

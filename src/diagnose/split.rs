@@ -20,14 +20,17 @@ pub type Connections = BTreeMap<(u32, ConnectionId), ConnectionRow>;
 
 /// The wall time and its parts, in microseconds.
 ///
-/// `idle_us` and the shares of all phases add up to `wall_us` exactly, so do those of all hosts,
-/// and so does `in_flight_us`.
+/// `idle_us`, `own_us` and the shares of all phases add up to `wall_us` exactly, so do those of all
+/// hosts, and so does `in_flight_us`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Split {
     /// From the start of the recording to its end.
     pub wall_us: u64,
     /// While no request was in flight.
     pub idle_us: u64,
+    /// While modtape itself was at work behind the last octet of an answer, and kept its end back:
+    /// for the disk, most of all.
+    pub own_us: u64,
     /// What each phase took.
     pub phases: Shares,
     /// What each phase took, by the URL's host (with `:port` where it is not the scheme's own).
@@ -75,12 +78,16 @@ impl Split {
             let next = hosts.len();
             hosts.entry(&stretch.host).or_insert(next);
         }
+        let own = hosts.len() * Phase::ALL.len();
         let mut edges = Vec::with_capacity(2 * stretches.len());
         for stretch in &stretches {
             let (offset, end) = runs[&stretch.run];
             let host = hosts[&*stretch.host];
             stretch.lay(offset, end, |phase, from, to| {
-                let cell = host * Phase::ALL.len() + phase as usize;
+                let cell = match phase {
+                    Some(phase) => host * Phase::ALL.len() + phase as usize,
+                    None => own,
+                };
                 edges.push(Edge {
                     at: from,
                     begins: true,
@@ -93,7 +100,7 @@ impl Split {
                 });
             });
         }
-        let swept = sweep(edges, hosts.len() * Phase::ALL.len(), wall_us);
+        let swept = sweep(edges, own + 1, wall_us);
         let by_host: BTreeMap<String, Shares> = hosts
             .into_iter()
             .map(|(host, index)| (host.to_owned(), shares_of(&swept.cells, index)))
@@ -107,6 +114,7 @@ impl Split {
         Self {
             wall_us,
             idle_us: swept.in_flight_us.first().copied().unwrap_or(0),
+            own_us: swept.cells[own],
             phases,
             by_host,
             in_flight_us: swept.in_flight_us,
@@ -153,26 +161,31 @@ struct Stretch {
     started: Timestamp,
     /// `None` up to the end of the run.
     phases: Option<Timings>,
+    /// What we took after that.
+    own_us: u64,
 }
 
 impl Stretch {
     /// The last instant that is known of it.
     fn end(&self) -> u64 {
         let total = self.phases.map_or(0, |phases| phases.total_us());
+        let total = total.saturating_add(self.own_us);
         self.started.as_micros().saturating_add(total)
     }
 
-    /// Calls `piece` with each phase that took time: where it lies in the whole recording when the
+    /// Calls `piece` with each phase that took time, and `None` for our own time behind them: where it lies in the whole recording when the
     /// run's stamp 0 lies at `offset` and the run ends at `end`.
-    fn lay(&self, offset: u64, end: u64, mut piece: impl FnMut(Phase, u64, u64)) {
+    fn lay(&self, offset: u64, end: u64, mut piece: impl FnMut(Option<Phase>, u64, u64)) {
         let mut at = offset.saturating_add(self.started.as_micros());
         let Some(phases) = self.phases else {
             if at < end {
-                piece(Phase::Wait, at, end);
+                piece(Some(Phase::Wait), at, end);
             }
             return;
         };
-        for (phase, us) in phases.iter() {
+        let own = std::iter::once((None, self.own_us));
+        let phases = phases.iter().map(|(phase, us)| (Some(phase), us));
+        for (phase, us) in phases.chain(own) {
             let to = at.saturating_add(us);
             if at < to {
                 piece(phase, at, to);
@@ -188,6 +201,7 @@ fn stretches(rows: &[Row], connections: &Connections) -> Vec<Stretch> {
         host: Location::of(&row.url).host,
         started: row.started,
         phases: row.phases.iter().next().map(|_| row.phases),
+        own_us: row.own_us,
     };
     let used: BTreeSet<(u32, ConnectionId)> =
         rows.iter().map(|row| (row.run, row.connection)).collect();
@@ -210,6 +224,7 @@ fn stretches(rows: &[Row], connections: &Connections) -> Vec<Stretch> {
             host: Location::of(&opened.target).host,
             started: opened.started_us,
             phases: Some(known.collect()),
+            own_us: 0,
         }
     });
     rows.iter().map(of_row).chain(of_dial).collect()

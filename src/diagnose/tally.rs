@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::exchange::{Closed, MadeBy, Mode, Phase, Target};
-use crate::gomod::{Base, Kind, Route};
+use crate::exchange::{Closed, MadeBy, Mode, Opened, Phase, Target};
+use crate::gomod::{Base, Kind, Location, Route};
 use crate::recording::Row;
 use crate::recording::reader::{ConnectionRow, RowState};
 
@@ -27,10 +27,13 @@ pub struct Tally {
     pub aborted: u64,
     /// Requests that modtape answered itself, with a 502 or the like.
     pub made_by_modtape: u64,
-    /// Connections that were dialled for requests; tunnels are not among them.
+    /// Connections that were dialled for requests; of tunnels only those that failed, since nobody
+    /// knows what they would have carried.
     pub dials: u64,
     /// How many of them failed.
     pub failed_dials: u64,
+    /// Those by host (with `:port` where it is not 443), as `Split::by_host` has it.
+    pub failed: BTreeMap<String, Failed>,
     /// The slowest body's pace, octets a second; `None` without a body that is large enough.
     pub slowest_pace: Option<u64>,
     /// Octets that went through tunnels both ways, by host.
@@ -39,12 +42,24 @@ pub struct Tally {
     pub distrusted: BTreeMap<String, u64>,
 }
 
+/// Connections to a host that could not be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failed {
+    /// How many.
+    pub connections: u64,
+    /// The addresses that were tried.
+    pub addresses: BTreeSet<String>,
+    /// Why the first of them failed.
+    pub why: String,
+}
+
 impl Tally {
     /// Counts.
     pub fn of(rows: &[Row], connections: &Connections) -> Self {
         let states = |state| rows.iter().filter(|row| row.state == state).count() as u64;
         let opened = || connections.values().flat_map(ConnectionRow::dials);
-        let is_dial = |mode| matches!(mode, Mode::Intercept | Mode::Plain);
+        // A CONNECT that led nowhere is refused: what was not even dialled has no phases.
+        let is_dial = |mode| matches!(mode, Mode::Intercept | Mode::Plain | Mode::Refuse);
         let dials = opened().filter(|opened| {
             let phases = [opened.dns_us, opened.connect_us, opened.tls_us];
             is_dial(opened.mode) && phases.iter().any(Option::is_some)
@@ -64,11 +79,26 @@ impl Tally {
             made_by_modtape: by_us.count() as u64,
             dials: (failed.len() + made.len()) as u64,
             failed_dials: failed.len() as u64,
+            failed: by_host(&failed),
             slowest_pace: rows.iter().filter_map(pace).min(),
             tunnels: tunnels(connections),
             distrusted: distrusted(connections),
         }
     }
+}
+
+fn by_host(failed: &[&Opened]) -> BTreeMap<String, Failed> {
+    let mut hosts: BTreeMap<String, Failed> = BTreeMap::new();
+    for opened in failed {
+        let host = hosts.entry(Location::of(&opened.target).host).or_default();
+        host.connections += 1;
+        let tried = opened.tries.iter().map(|tried| tried.addr.clone());
+        host.addresses.extend(tried);
+        if let (true, Some(error)) = (host.why.is_empty(), &opened.error) {
+            host.why.clone_from(error);
+        }
+    }
+    hosts
 }
 
 fn distrusted(connections: &Connections) -> BTreeMap<String, u64> {
@@ -142,7 +172,17 @@ mod tests {
     use super::super::sample::{connection, connections, in_flight, row};
     use super::*;
 
+    use crate::exchange::Tried;
+
     const URL: &str = "https://proxy.golang.org/m/@v/list";
+
+    fn tried(addr: &str) -> Tried {
+        Tried {
+            addr: addr.into(),
+            took_us: 1,
+            error: Some("no answer".into()),
+        }
+    }
 
     #[test]
     fn everything_is_counted_once() {
@@ -157,15 +197,28 @@ mod tests {
         (failed.connect_us, failed.error) = (Some(9), Some("refused".into()));
         let mut tunnel = connection(3, Mode::Tunnel, "GitHub.com:443");
         tunnel.connect_us = Some(4);
+        let mut refused = connection(4, Mode::Refuse, "proxy.golang.org:443");
+        (refused.dns_us, refused.error) = (Some(1), Some("no answer".into()));
+        refused.tries = vec![tried("192.0.2.1:443"), tried("[2001:db8::1]:443")];
+        let not_ours = connection(5, Mode::Refuse, "not.ours:443");
         let rows = [large, small, in_flight(3, URL, 5)];
-        let tally = Tally::of(&rows, &connections(vec![dialled, failed, tunnel]));
+        let all = vec![dialled, failed, tunnel, refused, not_ours];
+        let tally = Tally::of(&rows, &connections(all));
+        let two = Failed {
+            connections: 2,
+            addresses: ["192.0.2.1:443", "[2001:db8::1]:443"]
+                .map(str::to_owned)
+                .into(),
+            why: "refused".into(),
+        };
         let expected = Tally {
             requests: 3,
             body_bytes: 1_000_010,
             in_flight: 1,
             made_by_modtape: 1,
-            dials: 2,
-            failed_dials: 1,
+            dials: 3,
+            failed_dials: 2,
+            failed: [("proxy.golang.org".to_owned(), two)].into(),
             slowest_pace: Some(2_000_000),
             tunnels: [("github.com".to_owned(), 0)].into(),
             ..Tally::default()

@@ -12,6 +12,7 @@ use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
 use rustls::{AlertDescription, Error};
 
 use crate::exchange::DISTRUST;
+use crate::tls::{alert_name, in_words};
 
 /// Names a failure of our handshake with the client.
 pub(super) fn failure(error: &io::Error) -> String {
@@ -21,10 +22,9 @@ pub(super) fn failure(error: &io::Error) -> String {
     match (tls, error.kind()) {
         (Some(Error::AlertReceived(alert)), _) => of_alert(*alert),
         (Some(Error::PeerIncompatible(_)), _) => {
-            format!(
-                "the client offers no TLS that modtape speaks (1.3, and 1.2 with AEAD): {error}"
-            )
+            String::from("the client offers no TLS that modtape speaks: 1.3, and 1.2 with AEAD")
         }
+        (Some(tls), _) => format!("the client's TLS failed: {}", in_words(tls)),
         (None, UnexpectedEof | ConnectionReset | BrokenPipe) => String::from(
             "the client broke off once it had modtape's certificate, without an alert, as some do \
              that do not trust its root",
@@ -34,7 +34,7 @@ pub(super) fn failure(error: &io::Error) -> String {
 }
 
 fn of_alert(alert: AlertDescription) -> String {
-    let name = name(alert);
+    let name = alert_name(alert);
     match alert {
         AlertDescription::UnknownCA
         | AlertDescription::BadCertificate
@@ -50,24 +50,6 @@ fn of_alert(alert: AlertDescription) -> String {
         }
         _ => format!("the client refused modtape's handshake: it sent the alert {name}"),
     }
-}
-
-/// An alert as RFC 8446 section 6 spells it: `unknown_ca`.
-fn name(alert: AlertDescription) -> String {
-    let AlertDescription::Unknown(code) = alert else {
-        let spelled = format!("{alert:?}");
-        let mut name = String::new();
-        let mut was_upper = true;
-        for c in spelled.chars() {
-            if c.is_ascii_uppercase() && !was_upper {
-                name.push('_');
-            }
-            was_upper = c.is_ascii_uppercase();
-            name.push(c.to_ascii_lowercase());
-        }
-        return name;
-    };
-    code.to_string()
 }
 
 #[cfg(test)]
@@ -90,7 +72,7 @@ mod tests {
             ),
             (AlertDescription::Unknown(200), "200"),
         ] {
-            assert_eq!(name(alert), spelled);
+            assert_eq!(alert_name(alert), spelled);
         }
     }
 

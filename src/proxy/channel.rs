@@ -8,17 +8,16 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
+use super::log;
 use super::pair::{Pair, UpstreamIo};
 use super::watch::Watch;
 use super::windows::Share;
 use crate::capture::Stream;
 use crate::clock::Timestamp;
-use crate::exchange::{
-    ClientSide, ConnectionId, Mode, Opened, Phase, Target, Tried, UpstreamSide, chain,
-};
+use crate::exchange::{ClientSide, ConnectionId, Mode, Opened, Target, Tried, UpstreamSide, chain};
 use crate::recording::format::{Connection, Event};
 use crate::tls::Protocol;
-use crate::upstream::{DialError, Dialer, Journey};
+use crate::upstream::{DialError, Dialer, Journey, News};
 
 /// Where the requests of a client connection go.
 #[derive(Debug, Clone)]
@@ -65,6 +64,8 @@ pub(super) struct Channel {
     pub(super) client: ClientSide,
     pub(super) destination: Destination,
     pub(super) protocol: Protocol,
+    /// The parent proxy that the connection goes through, without credentials.
+    pub(super) via: Option<String>,
     watch: Arc<Watch>,
     /// What may be on its way, on either leg.
     pub(super) share: Share,
@@ -100,6 +101,7 @@ impl Channel {
             destination,
             protocol,
             broken,
+            via: first.as_ref().and_then(|first| first.journey.via.clone()),
             first: StdMutex::new(first),
             pairs: Mutex::default(),
             has_dialled: AtomicBool::new(false),
@@ -153,7 +155,7 @@ impl Channel {
         dialer: &Dialer,
         target: &Target,
         lost: Option<&Arc<Pair>>,
-        enter: &(dyn Fn(Phase) + Send + Sync),
+        hear: &(dyn Fn(News<'_>) + Send + Sync),
     ) -> Result<(Arc<Pair>, Option<Journey>), Unpaired> {
         let mut pairs = self.pairs.lock().await;
         if let Some(pair) = pairs.get(target) {
@@ -174,7 +176,7 @@ impl Channel {
             });
         }
         // Boxed: it is large and rare, and would be moved about with every request.
-        let dialled = Box::pin(self.dial(dialer, target, enter)).await;
+        let dialled = Box::pin(self.dial(dialer, target, hear)).await;
         if let (Some(_), Err(error)) = (lost, &dialled)
             && self.is_tunnelled()
         {
@@ -200,11 +202,11 @@ impl Channel {
         &self,
         dialer: &Dialer,
         target: &Target,
-        enter: &(dyn Fn(Phase) + Send + Sync),
+        hear: &(dyn Fn(News<'_>) + Send + Sync),
     ) -> Result<(Arc<Pair>, Journey), Unpaired> {
         let mut journey = Journey::default();
         let started = self.context.clock.now();
-        let dialled = self.dial_steps(dialer, target, &mut journey, enter).await;
+        let dialled = self.dial_steps(dialer, target, &mut journey, hear).await;
         let mode = if self.is_tunnelled() {
             Mode::Intercept
         } else {
@@ -237,18 +239,18 @@ impl Channel {
         dialer: &Dialer,
         target: &Target,
         journey: &mut Journey,
-        enter: &(dyn Fn(Phase) + Send + Sync),
+        hear: &(dyn Fn(News<'_>) + Send + Sync),
     ) -> Result<Arc<Pair>, PairError> {
         let io = match &self.destination {
             Destination::Plain => {
-                UpstreamIo::Plain(dialer.connect(target, false, journey, enter).await?)
+                UpstreamIo::Plain(dialer.connect(target, false, journey, hear).await?)
             }
             // The CONNECT named where to go; the server name only says whom to expect there.
             Destination::Tunnelled { target, host } => {
-                let stream = dialer.connect(target, true, journey, enter).await?;
+                let stream = dialer.connect(target, true, journey, hear).await?;
                 let offered = [self.protocol];
                 let tls = dialer
-                    .handshake(stream, host, &offered, journey, enter)
+                    .handshake(stream, host, &offered, journey, hear)
                     .await?;
                 if journey.alpn.unwrap_or(Protocol::Http1) != self.protocol {
                     return Err(PairError::Protocol);
@@ -327,6 +329,7 @@ pub(super) fn note_opened(
 }
 
 fn note(context: &Context, opened: Opened) {
+    log::opened(&opened);
     let event = Event::Connection(Connection::Opened(opened));
     context.note(context.clock.now(), &event);
 }

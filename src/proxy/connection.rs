@@ -18,6 +18,7 @@ use super::channel::{Channel, Destination, note_opened};
 use super::context::Context;
 use super::lasting::{Next, ROOM_WANTED, left};
 use super::linger;
+use super::log;
 use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
@@ -60,9 +61,6 @@ pub(super) struct Connection {
     /// The target of the last CONNECT that came without the token.
     barred: String,
 }
-
-/// Why a connection ends that was going on when the recorder ended.
-pub(super) const STOPPED: &str = "modtape stopped";
 
 /// What a CONNECT led to, before the client said more.
 pub(super) struct Dialled {
@@ -124,7 +122,7 @@ impl Connection {
             // First what is going on: it notes what it knows of a connection that is stopped.
             biased;
             why = life => why,
-            () = stopped => String::from(STOPPED),
+            () = stopped => context.stopped(),
             // What is served ends in order: see `follow`.
             () = left(&leave, &serving) => String::from(ROOM_WANTED),
         };
@@ -149,7 +147,7 @@ impl Connection {
             tunnel: self.is_tunnel,
             why: self.context.redactor.text(&why),
         };
-        tracing::debug!(target: "modtape::connection", id = self.id, why = %closed.why, "closed");
+        log::closed(&closed);
         let event = Event::Connection(Line::Closed(closed));
         self.context.note(self.context.clock.now(), &event);
     }
@@ -276,7 +274,7 @@ impl Connection {
         let hello = tokio::select! {
             hello = hello => hello,
             () = self.context.stop.cancelled() => {
-                return Next::Over(self.unused(&dialled, None, String::from(STOPPED)));
+                return Next::Over(self.unused(&dialled, None, self.context.stopped()));
             }
         };
         let hello = match hello {

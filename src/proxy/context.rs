@@ -116,6 +116,17 @@ impl Context {
         Some(format!("the recording would be incomplete: {why}"))
     }
 
+    /// Why what is going on ends when everybody is told to stop.
+    pub(super) fn stopped(&self) -> String {
+        let cut = self.live.cut();
+        cut.unwrap_or_else(|| String::from("modtape stopped"))
+    }
+
+    /// Why a client has left: if it was cut off it did not give up, whatever it looks like.
+    pub(super) fn left(&self, own: &str) -> String {
+        self.live.cut_lately().unwrap_or_else(|| own.to_owned())
+    }
+
     /// Queues a record, if records are kept.
     pub(super) fn note(&self, at: Timestamp, event: &Event) {
         if let Some(recorder) = &self.recorder {

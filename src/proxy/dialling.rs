@@ -9,13 +9,10 @@ use super::responder::Responder;
 use super::room::Doing;
 use crate::capture::Wire;
 use crate::exchange::{Phase, Target, chain};
-use crate::upstream::{DialError, Dialer, Journey};
+use crate::upstream::{DialError, Dialer, Journey, News};
 
-/// What is said of a client that is gone when its tunnel comes.
-const GAVE_UP: &str = "the client gave up while its tunnel was being connected";
-
-/// The same where the recorder ends first, as by Ctrl-C in a hang.
-const STOPPED_FIRST: &str = "modtape stopped while a tunnel was being connected";
+/// What is said of a client that is gone before its connection is made.
+pub(super) const GAVE_UP: &str = "the client gave up";
 
 /// What a client may say before its tunnel is there, octets.
 const AHEAD: usize = 64 * 1024;
@@ -34,9 +31,13 @@ impl Connection {
         };
         let dialled = tokio::select! {
             dialled = self.dial(dialer, target, journey) => dialled,
-            () = leaves(io, rest) => return Err(self.given_up(GAVE_UP, dialer, target, journey)),
+            () = leaves(io, rest) => {
+                let why = self.context.left(GAVE_UP);
+                return Err(self.given_up(&why, dialer, target, journey));
+            }
             () = self.context.stop.cancelled() => {
-                return Err(self.given_up(STOPPED_FIRST, dialer, target, journey));
+                let why = self.context.stopped();
+                return Err(self.given_up(&why, dialer, target, journey));
             }
         };
         match dialled {
@@ -63,7 +64,8 @@ impl Connection {
         target: &Target,
         journey: &mut Journey,
     ) -> String {
-        let why = format!("{why} ({})", dialer.give_up(target, journey));
+        let got = dialer.give_up(target, journey);
+        let why = format!("{why} while its tunnel was being connected ({got})");
         let dialled = Dialled {
             target: target.clone(),
             upstream: None,
@@ -81,14 +83,15 @@ impl Connection {
         self.place.seat.does(Doing::Working);
         let live = &self.context.live;
         let entry = live.begin(None, target.host(), None, Phase::Dns);
-        dialer
-            .connect(target, true, journey, &|phase| entry.enter(phase))
-            .await
+        let hear = |news: News<'_>| entry.hears(news);
+        let dialled = dialer.connect(target, true, journey, &hear).await;
+        entry.done();
+        dialled
     }
 }
 
 /// Returns once the client has left; what it says before is added to `rest`.
-async fn leaves(io: &mut ClientIo, rest: &mut BytesMut) {
+pub(super) async fn leaves(io: &mut ClientIo, rest: &mut BytesMut) {
     while rest.len() < AHEAD {
         if !matches!(io.read_buf(rest).await, Ok(1..)) {
             return;

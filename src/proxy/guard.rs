@@ -19,7 +19,7 @@ use super::sieve::Sieve;
 use super::watch::Watch;
 use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
-use crate::tls::Protocol;
+use crate::tls::{self, Protocol};
 
 /// The wrapper itself.
 pub(super) struct Guard<IO> {
@@ -195,7 +195,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
             }
         };
         match outcome {
-            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(tls::plain)),
             Poll::Pending => {
                 if this.sieve.as_ref().is_some_and(Sieve::holds) {
                     this.watch.waits_for_head();

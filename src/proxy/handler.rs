@@ -19,7 +19,7 @@ use super::silence::silence;
 use super::ticket::{Head, Ticket};
 use crate::exchange::{MadeBy, Octets, Target, chain};
 use crate::tls::Protocol;
-use crate::upstream::Dialer;
+use crate::upstream::{Dialer, News};
 
 /// Answers one request of a client connection.
 pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> Response<Outgoing> {
@@ -80,8 +80,8 @@ async fn ask(
         && body.as_ref().is_some_and(hyper::body::Body::is_end_stream);
     let mut lost: Option<Arc<Pair>> = None;
     loop {
-        let enter = |phase| ticket.entry.enter(phase);
-        let pair = channel.pair(dialer, target, lost.as_ref(), &enter).await;
+        let hear = |news: News<'_>| ticket.entry.hears(news);
+        let pair = channel.pair(dialer, target, lost.as_ref(), &hear).await;
         let (pair, journey) = match pair {
             Ok(pair) => pair,
             Err(Unpaired { why, journey }) => {
@@ -94,6 +94,7 @@ async fn ask(
         if let Some(journey) = &journey {
             ticket.owns(journey);
         }
+        ticket.entry.goes_through(channel.via.as_deref());
         ticket.entry.connected(pair.address.clone());
         let upload = body.take().map(|body| (body, ticket.entry.upload()));
         let (request, kept) = outgoing_request(channel, &pair, target, (&head, upload));

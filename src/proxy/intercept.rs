@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
+
 use super::accept;
 use super::channel::{Channel, Destination, First, note_opened};
-use super::connection::{ClientIo, Connection, Dialled, STOPPED};
+use super::connection::{ClientIo, Connection, Dialled};
+use super::dialling::{GAVE_UP, leaves};
 use super::lasting::Next;
 use super::opening::Asked;
 use super::pair::UpstreamIo;
@@ -18,19 +21,23 @@ use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Mode, Phase, Target, chain};
 use crate::tls::{self, Protocol};
+use crate::upstream::News;
 
 impl Connection {
     /// Shakes hands with the upstream, then with the client in the protocol that came of it, both in
     /// the name of `host`.
     pub(super) async fn intercept(
         &self,
-        io: Prefixed<ClientIo>,
+        mut io: Prefixed<ClientIo>,
         (host, asked): (String, Asked),
         mut dialled: Dialled,
     ) -> Next {
         let seat = &self.place.seat;
         seat.does(Doing::Working);
-        let (upstream, broken) = self.upstream_tls(&host, &asked, &mut dialled).await;
+        let mut ahead = BytesMut::new();
+        let leg = (io.stream(), &mut ahead);
+        let (upstream, broken) = self.upstream_tls(leg, &host, &asked, &mut dialled).await;
+        io.add(&ahead);
         seat.does(Doing::Opening(self.context.clock.now()));
         let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
         let mut client = self.client();
@@ -86,9 +93,11 @@ impl Connection {
         Next::Intercepted(channel, Box::new(tls))
     }
 
-    /// The upstream handshake; a failure becomes the reason that every request is answered with.
+    /// The upstream handshake, as long as the client is there to wait; a failure becomes the reason
+    /// that every request is answered with. What the client says meanwhile is added to `ahead`.
     async fn upstream_tls(
         &self,
+        (client, ahead): (&mut ClientIo, &mut BytesMut),
         host: &str,
         asked: &Asked,
         dialled: &mut Dialled,
@@ -99,20 +108,30 @@ impl Connection {
             return (None, None);
         };
         let entry = self.context.live.begin(None, host, None, Phase::Tls);
-        entry.connected(dialled.journey.addr.map(|addr| addr.to_string()));
+        entry.goes_through(dialled.journey.via.as_deref());
+        let addr = dialled.journey.addr;
+        entry.connected(addr.map(|addr| addr.to_string()));
         let protocols = &asked.protocols;
         let journey = &mut dialled.journey;
-        let enter = |phase| entry.enter(phase);
-        let shaken = tokio::select! {
-            shaken = dialer.handshake(stream, host, protocols, journey, &enter) => shaken,
-            () = self.context.stop.cancelled() => {
-                return (None, Some(format!("{STOPPED} while {host} was shaking hands")));
+        let hear = |news: News<'_>| entry.hears(news);
+        let began = self.context.clock.now();
+        let why = tokio::select! {
+            shaken = dialer.handshake(stream, host, protocols, journey, &hear) => {
+                entry.done();
+                return match shaken {
+                    Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
+                    Err(error) => (None, Some(chain(&error))),
+                };
             }
+            () = leaves(client, ahead) => self.context.left(GAVE_UP),
+            () = self.context.stop.cancelled() => self.context.stopped(),
         };
-        match shaken {
-            Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
-            Err(error) => (None, Some(chain(&error))),
-        }
+        journey.tls_us = Some(self.context.clock.now().micros_since(began));
+        let at = addr.map_or_else(String::new, |addr| format!(" ({addr}: no answer)"));
+        (
+            None,
+            Some(format!("{why} while {host} was shaking hands{at}")),
+        )
     }
 
     /// What the client is offered: just what the upstream chose, so that both legs speak the same.
@@ -149,14 +168,14 @@ impl Connection {
         let limit = self.context.deadlines.client_hello;
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(limit, accepting) => accepted,
-            () = self.context.stop.cancelled() => return Err(String::from(STOPPED)),
+            () = self.context.stop.cancelled() => return Err(self.context.stopped()),
         };
         match accepted {
             Ok(Ok(tls)) => {
                 self.stream.iter().for_each(Stream::settles);
                 Ok(tls)
             }
-            Ok(Err(error)) => Err(accept::failure(&error)),
+            Ok(Err(error)) => Err(self.context.left(&accept::failure(&error))),
             Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
         }
     }

@@ -1,9 +1,15 @@
 //! What is going on right now: every dial and exchange in flight, its phase and since when.
 //!
-//! Fed by the legs, read by the status line, the stall notices and the list at Ctrl-C.
+//! Fed by the legs, read by the status line, the stall notices and the list at Ctrl-C. Knows what
+//! cut everything off, so that nobody takes that for a whim of the client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+mod entry;
+
+pub(super) use entry::{Entry, Upload};
 
 use super::wanted::Wanted;
 use crate::clock::{Clock, Timestamp};
@@ -26,11 +32,28 @@ pub struct InFlight {
     pub progress: Timestamp,
     /// Octets of the body so far.
     pub bytes: u64,
-    /// The address it is connected to, once there is one.
+    /// The address it is connected to; while it connects, all that were tried, `, ` between them.
     pub address: Option<String>,
+    /// The parent proxy on the way there, without credentials.
+    pub via: Option<String>,
+    /// True while that was asked for a tunnel and has not answered.
+    pub is_asking: bool,
+    /// True if there is TLS below the request.
+    pub is_tls: bool,
     /// True while the client keeps us waiting, or our disk, and not the upstream.
     pub is_held: bool,
 }
+
+/// A Ctrl-C of the terminal reaches the clients too, and they may be gone before we hear of it: what
+/// they left so shortly before was in flight for whoever pressed it.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// So long after a cut whoever leaves does so because of it: a command has five seconds to end. One
+/// that lives on may leave for reasons of its own.
+const LATELY: Duration = Duration::from_secs(10);
+
+/// How many that were left are remembered, which is more than are ever listed.
+const LEFT: usize = 64;
 
 /// Everything in flight, and what has passed; cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,6 +69,10 @@ struct State {
     entries: BTreeMap<u64, Line>,
     done: u64,
     bytes: u64,
+    /// What ended without an answer of late, and when.
+    left: VecDeque<(Timestamp, u64, Line)>,
+    /// What cut everything off, and when.
+    cut: Option<(Timestamp, String)>,
 }
 
 /// An entry whose words are made when somebody looks: most are over before that.
@@ -53,6 +80,19 @@ struct State {
 struct Line {
     entry: InFlight,
     wanted: Option<Arc<Wanted>>,
+    /// True once it came to an end of its own.
+    is_done: bool,
+}
+
+impl Line {
+    fn told(&self) -> InFlight {
+        let wanted = self.wanted.as_ref();
+        InFlight {
+            what: wanted.map_or_else(String::new, |wanted| wanted.route().what()),
+            is_tls: wanted.is_some_and(|wanted| wanted.url.starts_with("https:")),
+            ..self.entry.clone()
+        }
+    }
 }
 
 /// How much has passed.
@@ -75,15 +115,36 @@ impl Live {
 
     /// Everything in flight, oldest first.
     pub fn in_flight(&self) -> Vec<InFlight> {
+        self.lock().entries.values().map(Line::told).collect()
+    }
+
+    /// From now on everything ends because of `what`: `Ctrl-C`, `--timeout 6s`. Returns what is in
+    /// flight, oldest first, and with it what was left by its client a moment before.
+    pub fn cut_off_by(&self, what: &str) -> Vec<InFlight> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let cut = || (now, format!("cut off by {what}"));
+        state.cut.get_or_insert_with(cut);
+        let left = state
+            .left
+            .iter()
+            .filter(|(at, ..)| now.since(*at) <= MOMENT);
+        let left = left.map(|(_, key, line)| (*key, line.told()));
+        let lines = state.entries.iter().map(|(key, line)| (*key, line.told()));
+        let all: BTreeMap<u64, InFlight> = left.chain(lines).collect();
+        all.into_values().collect()
+    }
+
+    /// What cut everything off, if anything did: `cut off by Ctrl-C`.
+    pub(super) fn cut(&self) -> Option<String> {
+        self.lock().cut.as_ref().map(|(_, what)| what.clone())
+    }
+
+    /// The same as long as whoever leaves may do so because of it.
+    pub(super) fn cut_lately(&self) -> Option<String> {
         let state = self.lock();
-        let lines = state.entries.values().map(|line| InFlight {
-            what: line
-                .wanted
-                .as_ref()
-                .map_or_else(String::new, |wanted| wanted.route().what()),
-            ..line.entry.clone()
-        });
-        lines.collect()
+        let (at, what) = state.cut.as_ref()?;
+        (self.clock.now().since(*at) <= LATELY).then(|| what.clone())
     }
 
     /// What has passed so far.
@@ -121,9 +182,18 @@ impl Live {
             progress: now,
             bytes: 0,
             address: None,
+            via: None,
+            is_asking: false,
+            is_tls: false,
             is_held: false,
         };
-        state.entries.insert(key, Line { entry, wanted });
+        let is_done = false;
+        let line = Line {
+            entry,
+            wanted,
+            is_done,
+        };
+        state.entries.insert(key, line);
         Entry {
             live: self.clone(),
             key,
@@ -142,107 +212,55 @@ impl Live {
     }
 }
 
-/// One line of [`Live`], taken out when dropped.
-#[derive(Debug)]
-pub(super) struct Entry {
-    live: Live,
-    key: u64,
-}
-
-impl Entry {
-    pub(super) fn enter(&self, phase: Phase) {
-        self.update(|entry, now| {
-            entry.phase = phase;
-            entry.progress = now;
-        });
-    }
-
-    pub(super) fn add_bytes(&self, bytes: u64) {
-        self.update(|entry, now| {
-            entry.bytes += bytes;
-            entry.progress = now;
-            entry.is_held = true;
-        });
-    }
-
-    /// The disk takes no more for now: silence is not the upstream's.
-    pub(super) fn waits_for_disk(&self) {
-        self.update(|entry, _| entry.is_held = true);
-    }
-
-    /// What there was is taken: silence is the upstream's again.
-    pub(super) fn wants_more(&self) {
-        self.update(|entry, now| {
-            if entry.is_held {
-                entry.is_held = false;
-                entry.progress = now;
-            }
-        });
-    }
-
-    pub(super) fn connected(&self, address: Option<String>) {
-        self.update(|entry, _| entry.address = address);
-    }
-
-    /// For the request's body, if it has one.
-    pub(super) fn upload(&self) -> Upload {
-        Upload {
-            live: self.live.clone(),
-            key: self.key,
-        }
-    }
-
-    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
-        self.live.update(self.key, change);
-    }
-}
-
-/// The request's body of one line of [`Live`], as long as there is no answer.
-#[derive(Debug)]
-pub(super) struct Upload {
-    live: Live,
-    key: u64,
-}
-
-impl Upload {
-    /// The client sends no more for now, or our disk takes none: silence is not the upstream's.
-    pub(super) fn is_held(&self) {
-        self.update(|entry, _| entry.is_held = true);
-    }
-
-    /// A part of it goes on, or all of it has.
-    pub(super) fn passes(&self) {
-        self.update(|entry, now| {
-            entry.is_held = false;
-            entry.progress = now;
-        });
-    }
-
-    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
-        self.live.update(self.key, |entry, now| {
-            if entry.phase == Phase::Wait {
-                change(entry, now);
-            }
-        });
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let mut state = self.live.lock();
-        let Some(Line { entry, .. }) = state.entries.remove(&self.key) else {
-            return;
-        };
-        if entry.id.is_some() {
-            state.done += 1;
-            state.bytes += entry.bytes;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::News;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_client_left_a_moment_before_the_cut_was_in_flight() {
+        let live = Live::new(Clock::start());
+        let begin = |host| live.begin(None, host, None, Phase::Connect);
+        drop(begin("long.ago"));
+        tokio::time::advance(MOMENT * 2).await;
+        let [answered, left] = ["answered.example", "left.example"].map(begin);
+        let _waits = begin("waits.example");
+        answered.done();
+        drop((answered, left));
+        tokio::time::advance(MOMENT / 2).await;
+        assert_eq!(live.cut(), None);
+        let told = live.cut_off_by("Ctrl-C");
+        let hosts: Vec<_> = told.iter().map(|entry| &entry.host[..]).collect();
+        assert_eq!(hosts, ["left.example", "waits.example"]);
+        live.cut_off_by("a signal");
+        let cut = Some(String::from("cut off by Ctrl-C"));
+        assert_eq!((live.cut(), live.cut_lately()), (cut.clone(), cut.clone()));
+        tokio::time::advance(LATELY * 2).await;
+        assert_eq!((live.cut(), live.cut_lately()), (cut, None));
+    }
+
+    #[test]
+    fn a_dial_tells_where_it_is() {
+        let live = Live::new(Clock::start());
+        let entry = live.begin(None, "a.example", None, Phase::Dns);
+        let [one, two] = ["192.0.2.1:3128", "192.0.2.2:3128"].map(|addr| addr.parse().unwrap());
+        let at = |news: &[News<'_>]| {
+            news.iter().for_each(|news| entry.hears(*news));
+            let told = live.in_flight().remove(0);
+            (told.phase, told.address.unwrap_or_default(), told.is_asking)
+        };
+        entry.hears(News::Through("http://proxy.corp:3128"));
+        let connecting = [News::Entered(Phase::Connect), News::Trying(one)];
+        assert_eq!(at(&connecting), (Phase::Connect, one.to_string(), false));
+        let both = format!("{one}, {two}");
+        assert_eq!(at(&[News::Trying(two)]), (Phase::Connect, both, false));
+        let asking = [News::Connected(two), News::Asking];
+        assert_eq!(at(&asking), (Phase::Connect, two.to_string(), true));
+        let tls = [News::Entered(Phase::Tls)];
+        assert_eq!(at(&tls), (Phase::Tls, two.to_string(), false));
+        let via = live.in_flight().remove(0).via;
+        assert_eq!(via.as_deref(), Some("http://proxy.corp:3128"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_entry_is_there_until_it_is_dropped() {

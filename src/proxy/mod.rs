@@ -24,6 +24,7 @@ mod intercept;
 mod lasting;
 mod linger;
 mod live;
+mod log;
 mod opening;
 mod outgoing;
 mod pair;

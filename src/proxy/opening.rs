@@ -7,7 +7,7 @@ use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::exchange::{Target, TargetError};
-use crate::tls::Protocol;
+use crate::tls::{Protocol, in_words};
 
 /// The longest CONNECT head, octets.
 const CONNECT_LIMIT: usize = 16 * 1024;
@@ -131,9 +131,10 @@ pub(super) enum HelloError {
     Unused,
     #[error("the client broke off before its ClientHello")]
     Io(#[source] io::Error),
-    #[error("the client sent a malformed ClientHello")]
+    #[error("the client sent a malformed ClientHello: {why}")]
     Malformed {
-        source: rustls::Error,
+        /// In words.
+        why: String,
         /// What TLS answers.
         alert: Vec<u8>,
     },
@@ -184,10 +185,10 @@ pub(super) async fn read_hello(
                         tls: Some(asked),
                     });
                 }
-                Err((source, mut answer)) => {
-                    let mut alert = Vec::new();
+                Err((error, mut answer)) => {
+                    let (why, mut alert) = (in_words(&error), Vec::new());
                     answer.write_all(&mut alert).map_err(HelloError::Io)?;
-                    return Err(HelloError::Malformed { source, alert });
+                    return Err(HelloError::Malformed { why, alert });
                 }
             }
         }

@@ -23,7 +23,7 @@ use super::tap::{Marks, Tap};
 use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
 use crate::exchange::chain;
-use crate::tls::Protocol;
+use crate::tls::{self, Protocol};
 
 /// The largest response head over HTTP/2, octets.
 const HEAD_LIMIT: u32 = 64 * 1024;
@@ -245,7 +245,7 @@ impl AsyncRead for UpstreamIo {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_read(cx, buf).map_err(tls::plain),
         }
     }
 }
@@ -258,7 +258,7 @@ impl AsyncWrite for UpstreamIo {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_write(cx, buf).map_err(tls::plain),
         }
     }
 

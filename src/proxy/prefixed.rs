@@ -18,6 +18,18 @@ impl<IO> Prefixed<IO> {
     pub(super) const fn new(prefix: Bytes, io: IO) -> Self {
         Self { prefix, io }
     }
+
+    /// The stream itself, behind what was read already.
+    pub(super) const fn stream(&mut self) -> &mut IO {
+        &mut self.io
+    }
+
+    /// More was read from the stream.
+    pub(super) fn add(&mut self, read: &[u8]) {
+        if !read.is_empty() {
+            self.prefix = [&self.prefix, read].concat().into();
+        }
+    }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Prefixed<IO> {

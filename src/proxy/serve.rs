@@ -77,7 +77,7 @@ where
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         outcome = connection.as_mut() => tell(outcome),
-                        () = context.drained() => String::from("modtape stopped"),
+                        () = context.drained() => context.stopped(),
                     }
                 }
             }

@@ -13,6 +13,7 @@ use super::channel::Channel;
 use super::context::Context;
 use super::headers;
 use super::live::Entry;
+use super::log;
 use super::tap::Slot;
 use super::wanted::Wanted;
 use crate::clock::Timestamp;
@@ -150,6 +151,7 @@ impl Ticket {
         if let Some(stream) = &ticket.channel.stream {
             stream.has_read(ticket.captured());
         }
+        log::asked(&begin);
         ticket.context.note(started, &Event::Begin(begin));
         ticket
     }
@@ -214,6 +216,7 @@ impl Ticket {
 
     /// The final head came, with its first byte at `at`.
     pub(super) fn heard(&mut self, at: Timestamp, head: Head) {
+        log::answered(self.id, head.status.as_u16(), head.version, head.made_by);
         self.stamps.head = Some(at);
         self.head = Some(head);
         self.entry.enter(Phase::Receive);
@@ -263,7 +266,7 @@ impl Ticket {
             made_by: head.made_by,
             attempts: std::mem::take(&mut self.attempts),
         };
-        self.log(Some(end.status), end.phases_us, "");
+        self.log((Some(end.status), Some(end.made_by)), end.phases_us, "");
         if let Some(recorder) = &self.context.recorder {
             recorder.write(now, &Event::End(end)).await;
         }
@@ -289,6 +292,7 @@ impl Ticket {
         self.over = true;
         let now = self.context.clock.now();
         let head = self.head.take();
+        let made_by = head.as_ref().map(|head| head.made_by);
         let phases_us = self.stamps.timings(now);
         let redactor = &self.context.redactor;
         let abort = Abort {
@@ -300,17 +304,18 @@ impl Ticket {
             body_bytes: self.body_bytes,
             phases_us,
         };
-        self.log(abort.status, phases_us, &abort.why);
+        self.log((abort.status, made_by), phases_us, &abort.why);
         self.context.note(now, &Event::Abort(abort));
     }
 
-    fn log(&self, status: Option<u16>, timings: Timings, error: &str) {
+    fn log(&self, (status, made_by): (Option<u16>, Option<MadeBy>), timings: Timings, error: &str) {
         let phase = |phase| timings[phase];
         tracing::info!(
             target: "modtape::exchange",
             trace_id = %self.context.trace,
             span_id = %self.span,
             id = self.id,
+            connection = self.channel.id(),
             method = %self.method,
             host = %self.host,
             kind = self.wanted.route().kind.name(),
@@ -318,6 +323,7 @@ impl Ticket {
             version = self.wanted.route().version.as_deref(),
             url = %self.wanted.url,
             status,
+            made_by = made_by.map(log::by),
             bytes = self.body_bytes,
             start_us = self.stamps.started.as_micros(),
             blocked_us = phase(Phase::Blocked),
@@ -340,13 +346,14 @@ fn recorded(redactor: &Redactor, mut fields: Fields) -> Fields {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if !self.over {
-            let stopped = self.context.stop.is_cancelled();
-            self.abort_in_place(if stopped {
-                "modtape stopped"
-            } else {
-                "the client went away"
-            });
+        if self.over {
+            self.entry.done();
+        } else {
+            let why = match self.context.stop.is_cancelled() {
+                true => self.context.stopped(),
+                false => self.context.left("the client went away"),
+            };
+            self.abort_in_place(&why);
         }
         self.channel.watch().end(self.context.clock.now());
     }

@@ -31,7 +31,7 @@ pub(super) async fn relay(
         () = idle(context.clock, marks, context.deadlines.tunnel_idle) => {
             format!("nothing passed for {:?}", context.deadlines.tunnel_idle)
         }
-        () = context.stop.cancelled() => String::from("modtape stopped"),
+        () = context.stop.cancelled() => context.stopped(),
     }
 }
 

@@ -1,19 +1,44 @@
-//! Verification of the upstream: webpki's, and the one check that Go has on top of it.
+//! Verification of the upstream: webpki's, with what Go has beside it (crypto/x509 `Verify`).
 //!
-//! webpki leaves the key usage of issuers alone. Go does not (crypto/x509 `CheckSignatureFrom`), and
-//! what go would refuse must not pass here. Only ever adds a reason to refuse.
+//! webpki leaves the key usage of issuers alone, and takes any root for an authority. Go does not
+//! (`CheckSignatureFrom`), and what go would refuse must not pass here. And a server that shows one of the trusted certificates itself
+//! is trusted, whatever that may sign: `opts.Roots.contains(c)`. Dates, names and signatures of the
+//! handshake are held against every certificate.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 
-/// webpki's verifier, which is not shown issuers that may not sign certificates.
+use super::certificate::{Fields, shown};
+use super::provider;
+
+/// The verifier of all upstream handshakes.
 #[derive(Debug)]
-pub(super) struct Verifier(pub(super) Arc<WebPkiServerVerifier>);
+pub(super) struct Verifier {
+    /// `None` where no root may sign: then no chain leads anywhere.
+    webpki: Option<Arc<WebPkiServerVerifier>>,
+    /// What is trusted as it stands.
+    roots: HashSet<CertificateDer<'static>>,
+}
+
+impl Verifier {
+    pub(super) fn new(
+        webpki: Option<Arc<WebPkiServerVerifier>>,
+        roots: &[CertificateDer<'static>],
+    ) -> Self {
+        Self {
+            webpki,
+            roots: roots.iter().cloned().collect(),
+        }
+    }
+}
 
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
@@ -24,23 +49,22 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if self.roots.contains(end_entity) {
+            return verify_root(end_entity, server_name, now);
+        }
         let issuers: Vec<_> = intermediates
             .iter()
             .filter(|certificate| may_sign(certificate))
             .cloned()
             .collect();
-        let verified =
-            self.0
-                .verify_server_cert(end_entity, &issuers, server_name, ocsp_response, now);
-        match verified {
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
-                if issuers.len() < intermediates.len() =>
-            {
-                let why = OtherError(Arc::new(IssuerMayNotSign));
-                Err(Error::InvalidCertificate(CertificateError::Other(why)))
+        let verified = match &self.webpki {
+            Some(webpki) => {
+                webpki.verify_server_cert(end_entity, &issuers, server_name, ocsp_response, now)
             }
-            verified => verified,
-        }
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        let some_may_not_sign = issuers.len() < intermediates.len();
+        verified.map_err(|error| explained(error, end_entity, intermediates, some_may_not_sign))
     }
 
     fn verify_tls12_signature(
@@ -49,7 +73,8 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        let algorithms = &provider().signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -58,131 +83,138 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        let algorithms = &provider().signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
-#[derive(Debug)]
-struct IssuerMayNotSign;
-
-impl fmt::Display for IssuerMayNotSign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an issuer's key usage does not let it sign certificates")
+/// A server that shows a trusted certificate as its own: that is the whole chain, as in Go.
+fn verify_root(
+    certificate: &CertificateDer<'_>,
+    server_name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    let fields = Fields::of(certificate).ok_or(CertificateError::BadEncoding)?;
+    let (not_before, not_after) = fields.validity().ok_or(CertificateError::BadEncoding)?;
+    if now < not_before {
+        let time = now;
+        return Err(CertificateError::NotValidYetContext { time, not_before }.into());
     }
+    if now > not_after {
+        let time = now;
+        return Err(CertificateError::ExpiredContext { time, not_after }.into());
+    }
+    if !fields.may_serve() {
+        return Err(CertificateError::InvalidPurpose.into());
+    }
+    verify_server_name(&parsed, server_name)?;
+    Ok(ServerCertVerified::assertion())
 }
 
-impl std::error::Error for IssuerMayNotSign {}
-
-/// False if a certificate says what its key may be used for, and signing certificates is not there.
-pub(super) fn may_sign(certificate: &[u8]) -> bool {
-    key_usage(certificate).is_none_or(|usage| usage == 0 || usage & KEY_CERT_SIGN != 0)
-}
-
-/// The first octet of the key usage (RFC 5280 section 4.2.1.3); `None` without that extension, and
-/// for what is no certificate, which webpki refuses itself.
-fn key_usage(certificate: &[u8]) -> Option<u8> {
-    let (_, certificate, _) = element(certificate)?;
-    let (_, mut fields, _) = element(certificate)?;
-    let extensions = loop {
-        let (tag, content, rest) = element(fields)?;
-        if tag == EXTENSIONS {
-            break content;
-        }
-        fields = rest;
+/// Adds to a refusal what a person needs to do something about it.
+fn explained(
+    error: Error,
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    some_may_not_sign: bool,
+) -> Error {
+    let is_unknown =
+        matches!(&error, Error::InvalidCertificate(why) if *why == CertificateError::UnknownIssuer);
+    let is_ca = matches!(
+        &error,
+        Error::InvalidCertificate(CertificateError::Other(why))
+            if why.to_string() == "CaUsedAsEndEntity"
+    );
+    if !is_unknown && !is_ca {
+        return error;
+    }
+    let own = Fields::of(end_entity);
+    let distrust = match own {
+        Some(own) if own.is_self_issued() => Distrust::SelfSigned(shown(own.subject)),
+        _ if is_ca => Distrust::CaAsServer,
+        _ if some_may_not_sign => Distrust::IssuerMayNotSign,
+        _ => Distrust::UnknownIssuer(own.and_then(|own| shown(last_issuer(own, intermediates)))),
     };
-    let (_, mut extensions, _) = element(extensions)?;
-    loop {
-        let (_, extension, rest) = element(extensions)?;
-        let (_, identifier, mut value) = element(extension)?;
-        if identifier == KEY_USAGE {
-            loop {
-                let (tag, content, rest) = element(value)?;
-                if tag == OCTET_STRING {
-                    // A BIT STRING: the number of unused bits, then the bits.
-                    let (_, bits, _) = element(content)?;
-                    return bits.get(1).copied();
-                }
-                value = rest;
+    CertificateError::Other(OtherError(Arc::new(distrust))).into()
+}
+
+/// Who signed the last certificate that can be reached from `own`: whoever is not known.
+fn last_issuer<'a>(own: Fields<'a>, intermediates: &'a [CertificateDer<'_>]) -> &'a [u8] {
+    let others: Vec<Fields<'a>> = intermediates
+        .iter()
+        .filter_map(|certificate| Fields::of(certificate))
+        .collect();
+    let mut issuer = own.issuer;
+    // Each at most once: names may go round in circles.
+    for _ in &others {
+        let next = others.iter().find(|other| other.subject == issuer);
+        match next.filter(|next| !next.is_self_issued()) {
+            Some(next) => issuer = next.issuer,
+            None => break,
+        }
+    }
+    issuer
+}
+
+/// Why a chain is not trusted, in words; travels inside rustls' own error.
+#[derive(Debug)]
+pub(super) enum Distrust {
+    /// Nobody else vouches for it; by the name that it gives itself.
+    SelfSigned(Option<String>),
+    /// Whoever vouches is not trusted; the name.
+    UnknownIssuer(Option<String>),
+    /// It vouches for others, which webpki does not take from a server.
+    CaAsServer,
+    /// The chain leads through somebody who may not vouch.
+    IssuerMayNotSign,
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |name: &Option<String>| match name {
+            Some(name) => format!(" (\"{name}\")"),
+            None => String::new(),
+        };
+        match self {
+            Self::SelfSigned(name) => write!(
+                f,
+                "its certificate{} is self-signed and not trusted: if you know it, \
+                 --upstream-ca FILE with that certificate trusts it",
+                quoted(name)
+            ),
+            Self::UnknownIssuer(name) => write!(
+                f,
+                "its certificate comes from an unknown issuer{}: if you trust that issuer, \
+                 --upstream-ca FILE with its certificate says so",
+                quoted(name)
+            ),
+            Self::CaAsServer => f.write_str(
+                "its certificate is a CA's, which is not taken for a server's: \
+                 --upstream-ca FILE with that very certificate trusts it",
+            ),
+            Self::IssuerMayNotSign => {
+                f.write_str("an issuer's key usage does not let it sign certificates")
             }
         }
-        extensions = rest;
     }
 }
 
-/// Cuts the first DER element off (X.690 section 8.1): tag, content, rest.
-fn element(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let [tag, length, rest @ ..] = octets else {
-        return None;
-    };
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(*length), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-            let length = digits
-                .iter()
-                .fold(0, |length, digit| length << 8 | usize::from(*digit));
-            (length, rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((*tag, content, rest))
+impl std::error::Error for Distrust {}
+
+/// True if a root may vouch for others, and is not just trusted as it stands.
+pub(super) fn is_anchor(root: &[u8]) -> bool {
+    Fields::of(root).is_some_and(|fields| fields.is_authority() && fields.may_sign())
 }
 
-/// `[3]` of a TBSCertificate.
-const EXTENSIONS: u8 = 0xa3;
-
-const OCTET_STRING: u8 = 0x04;
-
-/// 2.5.29.15
-const KEY_USAGE: [u8; 3] = [0x55, 0x1d, 0x0f];
-
-/// Bit 5, counted from the left.
-const KEY_CERT_SIGN: u8 = 0x04;
-
-#[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
-
-    use super::*;
-
-    fn certificate(usages: &[KeyUsagePurpose]) -> CertificateDer<'static> {
-        let mut params = CertificateParams::new(["a.example".into()]).unwrap();
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = usages.to_vec();
-        let key = KeyPair::generate().unwrap();
-        params.self_signed(&key).unwrap().der().clone()
-    }
-
-    #[test]
-    fn who_may_sign_is_read_from_the_key_usage() {
-        use KeyUsagePurpose::{CrlSign, DataEncipherment, DigitalSignature, KeyCertSign};
-        for (usages, expected) in [
-            (&[][..], true),
-            (&[KeyCertSign], true),
-            (&[DigitalSignature, KeyCertSign, CrlSign], true),
-            (&[DigitalSignature], false),
-            (&[CrlSign, DataEncipherment], false),
-        ] {
-            assert_eq!(may_sign(&certificate(usages)), expected, "{usages:?}");
-        }
-    }
-
-    #[test]
-    fn every_prefix_and_every_flipped_bit_of_a_certificate_is_read_without_a_panic() {
-        let whole = certificate(&[KeyUsagePurpose::DigitalSignature]);
-        for end in 0..whole.len() {
-            let _ = may_sign(&whole[..end]);
-        }
-        let mut flipped = whole.to_vec();
-        for bit in 0..whole.len() * 8 {
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            let _ = may_sign(&flipped);
-            flipped[bit / 8] ^= 1 << (bit % 8);
-        }
-    }
+/// False if a certificate says what its key may be used for, and signing certificates is not there.
+/// What cannot be read is left to webpki, which refuses it.
+fn may_sign(certificate: &[u8]) -> bool {
+    Fields::of(certificate).is_none_or(|fields| fields.may_sign())
 }

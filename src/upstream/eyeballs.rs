@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::News;
 use crate::capture::{Capture, Wire};
 use crate::clock::{Clock, Timestamp};
 
@@ -40,7 +41,7 @@ pub(super) async fn race(
     clock: &Clock,
     addresses: &[SocketAddr],
     tries: &mut Vec<Try>,
-    capture: Option<&Capture>,
+    (hear, capture): (&(dyn Fn(News<'_>) + Send + Sync), Option<&Capture>),
 ) -> Option<Wire> {
     let mut waiting = interleave(addresses).into_iter();
     let mut running: JoinSet<(SocketAddr, io::Result<Wire>)> = JoinSet::new();
@@ -53,6 +54,7 @@ pub(super) async fn race(
                 took_us: 0,
                 error: Some(NO_ANSWER.to_owned()),
             });
+            hear(News::Trying(addr));
             let capture = capture.cloned();
             running.spawn(async move { (addr, Wire::connect(addr, capture.as_ref()).await) });
         }
@@ -66,6 +68,7 @@ pub(super) async fn race(
         match outcome {
             Some(Ok((addr, Ok(stream)))) => {
                 note(clock, tries, addr, None);
+                hear(News::Connected(addr));
                 break Some(stream);
             }
             Some(Ok((addr, Err(error)))) => {
@@ -167,7 +170,8 @@ mod tests {
             gone.local_addr().unwrap()
         };
         let mut tries = Vec::new();
-        let stream = race(&Clock::start(), &[closed, open], &mut tries, None).await;
+        let told: (&(dyn Fn(News<'_>) + Send + Sync), _) = (&|_| (), None);
+        let stream = race(&Clock::start(), &[closed, open], &mut tries, told).await;
         let stream = stream.unwrap();
         assert_eq!(stream.socket().peer_addr().unwrap(), open);
         assert!(rustix::net::sockopt::socket_keepalive(stream.socket()).unwrap());

@@ -27,7 +27,7 @@ pub use reach::{Named, Reach};
 use crate::capture::{Capture, Stream, Wire};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Phase, Target};
-use crate::tls::{ClientConfigs, Protocol};
+use crate::tls::{ClientConfigs, Protocol, plain};
 use reach::Barred;
 
 /// How long each step may take.
@@ -144,6 +144,21 @@ pub enum Step {
     Asking,
 }
 
+/// What a dial tells while it goes on, for whoever watches.
+#[derive(Debug, Clone, Copy)]
+pub enum News<'a> {
+    /// It goes through this parent proxy, named without credentials.
+    Through(&'a str),
+    /// A phase begins.
+    Entered(Phase),
+    /// TCP to an address is tried, beside those before.
+    Trying(SocketAddr),
+    /// TCP is open.
+    Connected(SocketAddr),
+    /// The parent proxy was asked, and has to answer.
+    Asking,
+}
+
 /// Dials; cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
@@ -195,17 +210,17 @@ impl Dialer {
     /// Opens TCP to `target`, through the parent proxy if there is one for it.
     ///
     /// `secure` says whether TLS will follow, which decides which proxy variable counts.
-    /// `enter` hears of each phase as it begins.
+    /// `hear` is told of each step as it begins.
     pub async fn connect(
         &self,
         target: &Target,
         secure: bool,
         journey: &mut Journey,
-        enter: &(dyn Fn(Phase) + Send + Sync),
+        hear: &(dyn Fn(News<'_>) + Send + Sync),
     ) -> Result<Wire, DialError> {
         let limit = self.inner.limits.connect;
         journey.started = self.inner.clock.now();
-        let dialling = self.connect_steps(target, secure, journey, enter);
+        let dialling = self.connect_steps(target, secure, journey, hear);
         let outcome = tokio::time::timeout(limit, dialling).await;
         outcome.unwrap_or_else(|_| {
             Err(DialError::Timeout {
@@ -242,7 +257,7 @@ impl Dialer {
         target: &Target,
         secure: bool,
         journey: &mut Journey,
-        enter: &(dyn Fn(Phase) + Send + Sync),
+        hear: &(dyn Fn(News<'_>) + Send + Sync),
     ) -> Result<Wire, DialError> {
         let Inner {
             clock,
@@ -259,13 +274,16 @@ impl Dialer {
             })?;
         let next_hop = parent.as_ref().map_or(&dialled, |parent| parent.target());
         journey.via = parent.as_ref().map(ToString::to_string);
+        if let Some(via) = &journey.via {
+            hear(News::Through(via));
+        }
         let bound = !chosen && reach.is_bound(target);
         if parent.is_some() {
             let checked = reach.check_spelling(&dialled, bound);
             checked.map_err(|barred| barred_from(barred, target))?;
         }
 
-        enter(Phase::Dns);
+        hear(News::Entered(Phase::Dns));
         let resolving = clock.now();
         let resolved = self.resolve(next_hop).await;
         let connecting = clock.now();
@@ -281,15 +299,17 @@ impl Dialer {
         if let Some(capture) = capture.filter(|_| next_hop.ip().is_none()) {
             capture.names(&addresses, next_hop.host());
         }
-        enter(Phase::Connect);
+        hear(News::Entered(Phase::Connect));
         journey.step = Step::Connecting;
-        let raced = eyeballs::race(clock, &addresses, &mut journey.tries, capture).await;
+        let told = (hear, capture);
+        let raced = eyeballs::race(clock, &addresses, &mut journey.tries, told).await;
         let mut stream = raced.ok_or_else(|| DialError::Connect {
             target: next_hop.clone(),
             tried: eyeballs::tell(&journey.tries),
         });
         if let (Ok(stream), Some(parent)) = (&mut stream, &parent) {
             journey.step = Step::Asking;
+            hear(News::Asking);
             if let Err(source) = parent.open(stream, &dialled).await {
                 journey.connect_us = Some(clock.now().micros_since(connecting));
                 return Err(DialError::Parent {
@@ -312,7 +332,7 @@ impl Dialer {
         host: &str,
         protocols: &[Protocol],
         journey: &mut Journey,
-        enter: &(dyn Fn(Phase) + Send + Sync),
+        hear: &(dyn Fn(News<'_>) + Send + Sync),
     ) -> Result<TlsStream<Wire>, DialError> {
         let Inner {
             clock, limits, tls, ..
@@ -321,7 +341,7 @@ impl Dialer {
             host: host.to_owned(),
             source,
         };
-        enter(Phase::Tls);
+        hear(News::Entered(Phase::Tls));
         let started = clock.now();
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
@@ -335,7 +355,7 @@ impl Dialer {
                 let text = format!("no answer within {:?}", limits.tls);
                 failed(io::Error::new(io::ErrorKind::TimedOut, text))
             })?
-            .map_err(failed)?;
+            .map_err(|error| failed(plain(error)))?;
         captured.iter().for_each(Stream::settles);
         let (_, session) = stream.get_ref();
         journey.alpn = session.alpn_protocol().and_then(Protocol::from_alpn);

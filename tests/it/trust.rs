@@ -6,6 +6,7 @@ mod chains;
 mod hellos;
 mod keys;
 mod leafs;
+mod own;
 mod panics;
 mod pki;
 mod raw_hello;

@@ -5,6 +5,8 @@
 
 mod bodies;
 mod go;
+mod hangs;
+mod logged;
 mod silent;
 mod untrusted;
 

@@ -329,6 +329,7 @@ impl Kept {
             recording,
             manifest: &self.manifest,
             outcome,
+            durability: self.durability,
             failure,
             cache: &self.cache,
             was_cold: args.cold,

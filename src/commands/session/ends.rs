@@ -56,8 +56,8 @@ pub(super) async fn until_end(
 ) -> Result<Outcome, Failure> {
     let mut in_flight = Vec::new();
     let mut in_flight_at = Timestamp::default();
-    let mut interrupted = |_| {
-        in_flight = live.in_flight();
+    let mut interrupted = |by: Interruption| {
+        in_flight = live.cut_off_by(&in_words(by, command.timeout));
         in_flight_at = live.now();
     };
     let (code, interruption) = if let Some(ends) = ends {
@@ -76,6 +76,16 @@ pub(super) async fn until_end(
         interruption,
         wall_us: clock.now().as_micros(),
     })
+}
+
+/// What ends a session early, as the user knows it: `--timeout 6s`, `Ctrl-C`.
+pub(super) fn in_words(by: Interruption, timeout: Option<Duration>) -> String {
+    match (by, timeout) {
+        (Interruption::Interrupt, _) => String::from("Ctrl-C"),
+        (Interruption::Terminate, _) => String::from("a signal"),
+        (Interruption::Timeout, Some(timeout)) => format!("--timeout {timeout:?}"),
+        (Interruption::Timeout, None) => String::from("--timeout"),
+    }
 }
 
 /// The exit codes of GNU env(1).

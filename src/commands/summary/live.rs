@@ -40,32 +40,50 @@ pub(in crate::commands) fn stall(stall: &Stall, look: Look) -> String {
 /// What does not come, and from whom.
 fn silence(entry: &InFlight, look: Look) -> String {
     let host = look.plain(&entry.host);
+    let parent = entry.via.as_deref();
+    let parent = parent.map(|via| format!("parent proxy {}", look.plain(via)));
+    // A parent's name has its address in it, if that is how it was named.
+    let named = parent.as_deref().unwrap_or(&host);
     let address = entry.address.as_deref().map(|address| look.plain(address));
-    let dialled = address.as_ref().filter(|address| **address != host);
-    let at =
-        |steps: &str| dialled.map_or_else(String::new, |address| format!(" ({address}{steps})"));
-    // On another port the request may be a plain one: then there was no TLS to be well.
-    let is_https = address
+    let address = address.filter(|address| !named.ends_with(&**address));
+    let at = |steps: &str| bracketed(address.as_deref(), steps);
+    let through = parent
         .as_ref()
-        .is_some_and(|address| address.ends_with(":443"));
-    let connected = if is_https {
-        ", TCP ok, TLS ok"
-    } else {
-        ", TCP ok"
+        .map_or_else(String::new, |parent| format!(" through {parent}"));
+    let connected = match (&entry.address, entry.is_tls) {
+        (None, _) => "",
+        (_, true) => "TCP ok, TLS ok",
+        (_, false) => "TCP ok",
     };
-    match entry.phase {
-        Phase::Blocked => format!("a request to {host} is held up"),
-        Phase::Dns => format!("no answer from DNS for {host}"),
-        Phase::Connect => format!("no TCP connection to {host}{}", at("")),
-        Phase::Tls => format!("no TLS answer from {host}{}", at(", TCP ok")),
-        Phase::Send | Phase::Wait => format!("no response head from {host}{}", at(connected)),
-        Phase::Receive => {
-            format!(
-                "no data from {host}{}, {} so far",
-                at(connected),
-                size(entry.bytes)
-            )
+    match (entry.phase, &parent) {
+        (Phase::Blocked, _) => format!("a request to {host} is held up"),
+        (Phase::Dns, None) => format!("no answer from DNS for {host}"),
+        (Phase::Dns, Some(parent)) => format!("no answer from DNS for {parent}, to reach {host}"),
+        (Phase::Connect, Some(parent)) if entry.is_asking => {
+            format!("no answer from {parent}{} to CONNECT {host}", at("TCP ok"))
         }
+        (Phase::Connect, Some(parent)) => {
+            format!("no TCP connection to {parent}{}, to reach {host}", at(""))
+        }
+        (Phase::Connect, None) => format!("no TCP connection to {host}{}", at("")),
+        (Phase::Tls, _) => format!("no TLS answer from {host}{through}{}", at("TCP ok")),
+        (Phase::Send | Phase::Wait, _) => {
+            format!("no response head from {host}{through}{}", at(connected))
+        }
+        (Phase::Receive, _) => {
+            let (at, so_far) = (at(connected), size(entry.bytes));
+            format!("no data from {host}{through}{at}, {so_far} so far")
+        }
+    }
+}
+
+/// ` (192.0.2.1:443, TCP ok)`, as far as there is something to say.
+fn bracketed(address: Option<&str>, steps: &str) -> String {
+    let parts = address.into_iter().chain(Some(steps));
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    match &parts[..] {
+        [] => String::new(),
+        parts => format!(" ({})", parts.join(", ")),
     }
 }
 
@@ -146,7 +164,11 @@ pub(super) fn left_over(summary: &Summary<'_>, look: Look) -> Vec<String> {
     lines.extend(listed.map(|entry| {
         let id = entry.id.map_or_else(|| "-".into(), |id| format!("#{id}"));
         let (phase, age) = (in_words(entry.phase), age(entry, now));
-        let (host, what) = (look.plain(&entry.host), look.plain(&entry.what));
+        let (mut host, what) = (look.plain(&entry.host), look.plain(&entry.what));
+        if let (true, Some(address)) = (what.is_empty(), &entry.address) {
+            host.to_mut()
+                .push_str(&bracketed(Some(&look.plain(address)), ""));
+        }
         let line = format!("  {id:>5}  {phase:<15}  {age:>7}  {host}  {what}");
         line.trim_end().to_owned()
     }));

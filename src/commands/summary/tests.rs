@@ -1,4 +1,5 @@
 mod live;
+mod silent;
 
 use std::collections::BTreeMap;
 
@@ -57,6 +58,7 @@ struct Case {
     gaps: Vec<Gap>,
     replayable: Replayable,
     why_empty: Vec<String>,
+    durability: Durability,
     redacted: bool,
     intercept_all: bool,
 }
@@ -81,6 +83,7 @@ impl Case {
                 reasons: Vec::new(),
             },
             why_empty: Vec::new(),
+            durability: Durability::Process,
             redacted: true,
             intercept_all: false,
         }
@@ -119,6 +122,7 @@ impl Case {
             gaps: &self.gaps,
             replayable: &self.replayable,
             why_empty: &self.why_empty,
+            durability: self.durability,
             redacted: self.redacted,
             intercept_all: self.intercept_all,
         };
@@ -136,6 +140,9 @@ fn entry(phase: Phase, what: &str, started_s: u64) -> InFlight {
         progress: Timestamp::default(),
         bytes: 4_100_000,
         address: None,
+        via: None,
+        is_asking: false,
+        is_tls: true,
         is_held: false,
     }
 }

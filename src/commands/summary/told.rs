@@ -9,8 +9,8 @@ use crate::diagnose::split::Split;
 use crate::diagnose::tally::{Tally, modules};
 use crate::gomod::Base;
 use crate::proxy::Live;
-use crate::recording::Recording;
 use crate::recording::format::Manifest;
+use crate::recording::{Durability, Recording};
 
 /// A recording that was just closed.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,8 @@ pub(in crate::commands) struct Recorded<'a> {
     pub(in crate::commands) manifest: &'a Manifest,
     /// How the session ended.
     pub(in crate::commands) outcome: &'a Outcome,
+    /// What the end of each answer waited for.
+    pub(in crate::commands) durability: Durability,
     /// What could not be written, if anything.
     pub(in crate::commands) failure: Option<&'a str>,
     /// The user's module cache, as far as it is known; else empty.
@@ -62,6 +64,7 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
         failure: told.failure,
         replayable: &manifest.replayable,
         why_empty: &why_empty,
+        durability: told.durability,
         redacted: manifest.redacted,
         intercept_all: manifest.intercept_all,
     };

@@ -127,6 +127,18 @@ fn a_wall_time_that_is_not_known_is_what_the_rows_cover() {
 }
 
 #[test]
+fn our_own_time_behind_an_answer_is_shared_like_any_other() {
+    let mut held = row(1, A, 10, &[(Phase::Wait, 30)]);
+    held.own_us = 40;
+    let other = row(2, B, 60, &[(Phase::Receive, 40)]);
+    let split = of(&[held, other], 100);
+    assert_eq!(split.own_us, 20 + 20 / 2);
+    assert_eq!(split.phases[Phase::Receive], 20 / 2 + 20);
+    assert_eq!((split.idle_us, split.phases[Phase::Wait]), (10, 30));
+    assert_adds_up(&split);
+}
+
+#[test]
 fn stamps_at_the_end_of_time_do_no_harm() {
     let huge = [(Phase::Wait, u64::MAX), (Phase::Receive, u64::MAX)];
     let mut other = row(3, B, u64::MAX, &huge);
@@ -140,9 +152,10 @@ fn stamps_at_the_end_of_time_do_no_harm() {
 }
 
 fn assert_adds_up(split: &Split) {
-    assert_eq!(split.idle_us + split.phases.total_us(), split.wall_us);
+    let known = split.idle_us + split.own_us;
+    assert_eq!(known + split.phases.total_us(), split.wall_us);
     let hosts: u64 = split.by_host.values().map(Shares::total_us).sum();
-    assert_eq!(split.idle_us + hosts, split.wall_us);
+    assert_eq!(known + hosts, split.wall_us);
     assert_eq!(split.in_flight_us.iter().sum::<u64>(), split.wall_us);
     assert_eq!(
         split.in_flight_us.first().copied().unwrap_or(0),
@@ -151,24 +164,26 @@ fn assert_adds_up(split: &Split) {
     assert_ne!(split.in_flight_us.last(), Some(&0));
 }
 
-/// What the rule says, instant by instant.
-fn by_the_rule(rows: &[Row], wall_us: u64) -> [f64; Phase::ALL.len()] {
-    let phase_at = |row: &Row, at: u64| {
+/// What the rule says, instant by instant; our own time comes behind the phases.
+fn by_the_rule(rows: &[Row], wall_us: u64) -> [f64; Phase::ALL.len() + 1] {
+    let part_at = |row: &Row, at: u64| {
         let mut from = row.started.as_micros();
         if row.state == RowState::InFlight {
-            return (from <= at).then_some(Phase::Wait);
+            return (from <= at).then_some(Phase::Wait as usize);
         }
-        row.phases.iter().find_map(|(phase, us)| {
+        let own = (Phase::ALL.len(), row.own_us);
+        let phases = row.phases.iter().map(|(phase, us)| (phase as usize, us));
+        phases.chain([own]).find_map(|(part, us)| {
             let since = from;
             from += us;
-            (since <= at && at < from).then_some(phase)
+            (since <= at && at < from).then_some(part)
         })
     };
-    let mut sums = [0.0; Phase::ALL.len()];
+    let mut sums = [0.0; Phase::ALL.len() + 1];
     for at in 0..wall_us {
-        let now: Vec<Phase> = rows.iter().filter_map(|row| phase_at(row, at)).collect();
-        for phase in &now {
-            sums[*phase as usize] += 1.0 / now.len() as f64;
+        let now: Vec<usize> = rows.iter().filter_map(|row| part_at(row, at)).collect();
+        for part in &now {
+            sums[*part] += 1.0 / now.len() as f64;
         }
     }
     sums
@@ -176,7 +191,8 @@ fn by_the_rule(rows: &[Row], wall_us: u64) -> [f64; Phase::ALL.len()] {
 
 fn any_row() -> impl Strategy<Value = Row> {
     let phases = prop::collection::vec((0..Phase::ALL.len(), 0..60_u64), 0..7);
-    (0..200_u64, phases, any::<bool>()).prop_map(|(started, mut phases, first)| {
+    let own = prop_oneof![Just(0), 0..60_u64];
+    (0..200_u64, phases, any::<bool>(), own).prop_map(|(started, mut phases, first, own)| {
         phases.sort_unstable();
         phases.dedup_by_key(|(phase, _)| *phase);
         let phases: Vec<_> = phases
@@ -187,7 +203,9 @@ fn any_row() -> impl Strategy<Value = Row> {
         if phases.is_empty() {
             in_flight(1, url, started)
         } else {
-            row(1, url, started, &phases)
+            let mut row = row(1, url, started, &phases);
+            row.own_us = own;
+            row
         }
     })
 }
@@ -201,10 +219,11 @@ proptest! {
     #[test]
     fn the_sweep_gives_what_the_rule_says(rows in prop::collection::vec(any_row(), 0..12), wall in 0..700_u64) {
         let split = of(&rows, wall);
-        for (phase, sum) in Phase::ALL.into_iter().zip(by_the_rule(&rows, split.wall_us)) {
+        let parts = Phase::ALL.into_iter().map(|phase| split.phases[phase]).chain([split.own_us]);
+        for (part, sum) in parts.zip(by_the_rule(&rows, split.wall_us)) {
             // Each of two hosts may be rounded by less than one microsecond.
-            let off = (split.phases[phase] as f64 - sum).abs();
-            prop_assert!(off < 2.0, "{phase}: {} is not {sum}", split.phases[phase]);
+            let off = (part as f64 - sum).abs();
+            prop_assert!(off < 2.0, "{part} is not {sum}: {split:?}");
         }
     }
 }

@@ -310,7 +310,10 @@ async fn a_dial_that_the_recorders_end_cuts_off_is_recorded_as_far_as_it_got() {
     let row = recording.connection(1).expect("it is on record");
     let opened = row.opened.as_ref().expect("it was opened");
     let error = opened.error.as_deref().unwrap_or_default();
-    assert!(error.starts_with("modtape stopped while"), "{opened:?}");
+    assert!(
+        error.starts_with("modtape stopped while its tunnel was being connected"),
+        "{opened:?}"
+    );
     assert_eq!(opened.tries[0].error.as_deref(), Some("no answer"));
     assert!(opened.connect_us.is_some(), "{opened:?}");
     drop((waiting, next));

@@ -7,6 +7,7 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 use super::chains::MARK;
+use super::own::{alone, below_own};
 use super::pki::*;
 use super::raw_hello::{alert, server_hello};
 
@@ -28,7 +29,17 @@ pub(super) struct Row(
     pub(super) &'static str,
 );
 
-fn chain(host: &'static str, chain: Chain, words: &'static str) -> Row {
+impl Row {
+    /// What it shows first, PEM.
+    pub(super) fn pem(&self) -> String {
+        match &self.1 {
+            Shows::Chain(chain, _) => modtape::ca::to_pem(&chain[0]),
+            Shows::Bytes(_) => String::new(),
+        }
+    }
+}
+
+pub(super) fn chain(host: &'static str, chain: Chain, words: &'static str) -> Row {
     Row(host, Shows::Chain(chain, None), words)
 }
 
@@ -42,38 +53,38 @@ pub(super) fn leafs(pki: &Pki) -> Vec<Row> {
         chain(host, pki.signed(&changed(host, change)), words)
     };
     let named = |host, name: &str, words| chain(host, pki.signed(&leaf(&[name])), words);
-    let not_named = "not valid for name";
+    let not_named = "its certificate is not for the name ";
     vec![
-        one("expired.example", "expired", &|leaf| {
-            leaf.not_after = date_time_ymd(2021, 1, 1);
-        }),
-        one("early.example", "not valid yet", &|leaf| {
-            leaf.not_before = date_time_ymd(2089, 1, 1);
-        }),
-        named("other.example", "wrong-host.example", not_named),
         one(
-            "client-auth.example",
-            "extended key usage|Purpose",
+            "expired.example",
+            "its certificate expired on 2021-01-01",
             &|leaf| {
-                leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+                leaf.not_after = date_time_ymd(2021, 1, 1);
             },
         ),
-        one("code.example", "extended key usage|Purpose", &|leaf| {
+        one(
+            "early.example",
+            "its certificate is not valid before 2089-01-01",
+            &|leaf| {
+                leaf.not_before = date_time_ymd(2089, 1, 1);
+            },
+        ),
+        named("other.example", "wrong-host.example", not_named),
+        one("client-auth.example", "is not meant for servers", &|leaf| {
+            leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        }),
+        one("code.example", "is not meant for servers", &|leaf| {
             leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
         }),
-        one("is-a-ca.example", "CaUsedAsEndEntity", &|leaf| {
+        one("is-a-ca.example", "its certificate is a CA's", &|leaf| {
             leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }),
-        one(
-            "critical.example",
-            "UnsupportedCriticalExtension",
-            &|leaf| {
-                leaf.custom_extensions.push(unknown_critical());
-            },
-        ),
+        one("critical.example", "has a critical extension", &|leaf| {
+            leaf.custom_extensions.push(unknown_critical());
+        }),
         one(
             "empty-names.example",
-            "BadEncoding|not valid for name|Malformed",
+            "cannot be read|is not for the name|malformed",
             &|leaf| {
                 leaf.subject_alt_names.clear();
                 leaf.custom_extensions.push(raw_names(&[0x30, 0]));
@@ -81,7 +92,7 @@ pub(super) fn leafs(pki: &Pki) -> Vec<Row> {
         ),
         one(
             "twice.example",
-            "ExtensionValueInvalid|BadEncoding",
+            "extension value invalid|cannot be read",
             &|leaf| {
                 leaf.custom_extensions.push(raw_names(&[0x30, 0]));
             },
@@ -94,7 +105,7 @@ pub(super) fn leafs(pki: &Pki) -> Vec<Row> {
         named(
             "nul.example",
             "nul.example\0.evil.example",
-            "not valid for name|BadEncoding|MalformedDnsIdentifier",
+            "is not for the name|cannot be read|malformed dns identifier",
         ),
         named(ADDRESS, ADDRESS, not_named),
         named("any.example", "*", not_named),
@@ -128,20 +139,38 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
                     .der()
                     .clone(),
             ],
-            "UnknownIssuer",
+            "its certificate is self-signed and not trusted",
+        ),
+        chain(
+            "self-ca.example",
+            vec![alone("self-ca.example", &pki.key, |leaf| {
+                leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            })],
+            "its certificate (\"self-ca.example\") is self-signed and not trusted: if you know it, \
+             --upstream-ca FILE",
         ),
         chain(
             "impostor.example",
             pki.by(&leaf(&["impostor.example"]), &pki.impostor),
-            "BadSignature|UnknownIssuer",
+            "a signature in its handshake|unknown issuer (\"a root that the recorder trusts\")",
         ),
-        chain("missing.example", missing, "UnknownIssuer"),
-        below("no-ca.example", "EndEntityUsedAsCa", &|issuer| {
-            issuer.is_ca = IsCa::ExplicitNoCa
-        }),
-        below("no-constraints.example", "EndEntityUsedAsCa", &|issuer| {
-            issuer.is_ca = IsCa::NoCa
-        }),
+        // The key of one that is trusted as it stands vouches for nobody else.
+        chain(
+            "below-own.example",
+            below_own(&pki.key),
+            "an issuer of its certificate is no CA",
+        ),
+        chain("missing.example", missing, "unknown issuer (\"an issuer\")"),
+        below(
+            "no-ca.example",
+            "an issuer of its certificate is no CA",
+            &|issuer| issuer.is_ca = IsCa::ExplicitNoCa,
+        ),
+        below(
+            "no-constraints.example",
+            "an issuer of its certificate is no CA",
+            &|issuer| issuer.is_ca = IsCa::NoCa,
+        ),
         chain(
             "path.example",
             pki.below_all(
@@ -151,33 +180,54 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
                 ],
                 &leaf(&["path.example"]),
             ),
-            "PathLenConstraintViolated",
+            "may not vouch for issuers",
         ),
-        below("permitted.example", "NameConstraintViolation", &|issuer| {
-            issuer.name_constraints = constraints(&["elsewhere.example"], &[]);
-        }),
-        below("excluded.example", "NameConstraintViolation", &|issuer| {
-            issuer.name_constraints = constraints(&[], &["excluded.example"]);
-        }),
+        below(
+            "permitted.example",
+            "may not vouch for that name",
+            &|issuer| {
+                issuer.name_constraints = constraints(&["elsewhere.example"], &[]);
+            },
+        ),
+        below(
+            "excluded.example",
+            "may not vouch for that name",
+            &|issuer| {
+                issuer.name_constraints = constraints(&[], &["excluded.example"]);
+            },
+        ),
         below(
             "client-issuer.example",
-            "extended key usage|Purpose",
+            "is not meant for servers",
             &|issuer| {
                 issuer.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             },
         ),
-        below("expired-issuer.example", "expired", &|issuer| {
-            issuer.not_after = date_time_ymd(2021, 1, 1);
-        }),
-        below("early-issuer.example", "not valid yet", &|issuer| {
-            issuer.not_before = date_time_ymd(2089, 1, 1);
-        }),
-        below("usage.example", "IssuerMayNotSign", &|issuer| {
-            issuer.key_usages = vec![KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        }),
+        below(
+            "expired-issuer.example",
+            "its certificate expired on 2021-01-01",
+            &|issuer| {
+                issuer.not_after = date_time_ymd(2021, 1, 1);
+            },
+        ),
+        below(
+            "early-issuer.example",
+            "is not valid before 2089-01-01",
+            &|issuer| {
+                issuer.not_before = date_time_ymd(2089, 1, 1);
+            },
+        ),
+        below(
+            "usage.example",
+            "an issuer's key usage does not let it sign certificates",
+            &|issuer| {
+                issuer.key_usages =
+                    vec![KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+            },
+        ),
         below(
             "critical-issuer.example",
-            "UnsupportedCriticalExtension",
+            "has a critical extension",
             &|issuer| {
                 issuer.custom_extensions.push(unknown_critical());
             },
@@ -200,17 +250,21 @@ pub(super) fn broken(pki: &Pki) -> Vec<Row> {
         Some(KeyPair::generate().expect("a key can be made")),
     );
     vec![
-        one("signature.example", flipped, "BadSignature|BadEncoding"),
-        one("cut.example", cut, "BadEncoding"),
-        one("longer.example", longer, "BadEncoding|TrailingData"),
-        one("garbage.example", vec![0xff; 300], "BadEncoding"),
-        Row("stolen.example", stolen, "BadSignature"),
+        one(
+            "signature.example",
+            flipped,
+            "a signature in its handshake|cannot be read",
+        ),
+        one("cut.example", cut, "cannot be read"),
+        one("longer.example", longer, "cannot be read"),
+        one("garbage.example", vec![0xff; 300], "cannot be read"),
+        Row("stolen.example", stolen, "a signature in its handshake"),
     ]
 }
 
 /// Old algorithms, and X.509 of before 1996.
 pub(super) fn old(openssl: &Openssl) -> Vec<Row> {
-    let unsupported = "BadSignature|UnsupportedSignatureAlgorithm";
+    let unsupported = "a signature in its handshake|not safe any more";
     vec![
         chain(
             "sha1.example",
@@ -230,7 +284,7 @@ pub(super) fn old(openssl: &Openssl) -> Vec<Row> {
         chain(
             "v1.example",
             openssl.version_1(),
-            "UnsupportedCertVersion|not valid for name",
+            "its certificate is of a version before 3",
         ),
     ]
 }
@@ -247,11 +301,27 @@ pub(super) fn protocols() -> Vec<Row> {
         MARK.len()
     );
     vec![
-        bytes("plain.example", page, "corrupt message"),
-        bytes("ssh.example", "SSH-2.0-OpenSSH_9.6\r\n", "corrupt message"),
-        bytes("cut-hello.example", cut, "eof"),
-        bytes("nothing.example", "", "eof"),
-        bytes("alert.example", alert(40), "HandshakeFailure"),
+        bytes("plain.example", page, "its answer is not TLS"),
+        bytes(
+            "ssh.example",
+            "SSH-2.0-OpenSSH_9.6\r\n",
+            "its answer is not TLS",
+        ),
+        bytes(
+            "cut-hello.example",
+            cut,
+            "it closed the connection in the middle of the handshake",
+        ),
+        bytes(
+            "nothing.example",
+            "",
+            "it closed the connection in the middle of the handshake",
+        ),
+        bytes(
+            "alert.example",
+            alert(40),
+            "it sent the alert handshake_failure",
+        ),
         bytes("ssl3.example", server_hello(0x0300, 0xc013, [9; 32]), ""),
         bytes("tls10.example", server_hello(0x0301, 0xc013, [9; 32]), ""),
         bytes("tls11.example", server_hello(0x0302, 0xc013, [9; 32]), ""),
@@ -265,14 +335,14 @@ pub(super) fn protocols() -> Vec<Row> {
         bytes(
             "downgraded.example",
             server_hello(0x0303, 0xc02b, downgraded),
-            "Downgrade",
+            "attempted downgrade to tls12 when tls13 is supported|downgrade",
         ),
     ]
     .into_iter()
     .map(|Row(host, shows, words)| {
         // rustls names what was not offered: a version or a suite.
         let words = if words.is_empty() {
-            "peer is incompatible|peer misbehaved"
+            "no TLS in common|it speaks no TLS newer than 1.1|it breaks the rules of TLS ("
         } else {
             words
         };

@@ -85,12 +85,12 @@ fn origins() -> Option<Vec<Failing>> {
         ),
         (
             "unknown CA",
-            "UnknownIssuer",
+            "unknown issuer",
             shake(Handshake::any().leaf(Leaf::UnknownCa)),
         ),
         (
             "other host",
-            "not valid for name",
+            "is not for the name",
             shake(Handshake::any().leaf(Leaf::WrongHost)),
         ),
         (

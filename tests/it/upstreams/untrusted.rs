@@ -6,11 +6,11 @@ use super::*;
 
 /// What is wrong with the upstream of each host, and a word that must be in our reason.
 const BAD: [(&str, Leaf, &str); 5] = [
-    ("expired.example", Leaf::Expired, "expired"),
-    ("early.example", Leaf::NotYetValid, "not valid yet"),
-    ("other.example", Leaf::WrongHost, "not valid for name"),
-    ("self.example", Leaf::SelfSigned, "UnknownIssuer"),
-    ("stranger.example", Leaf::UnknownCa, "UnknownIssuer"),
+    ("expired.example", Leaf::Expired, "expired on "),
+    ("early.example", Leaf::NotYetValid, "is not valid before"),
+    ("other.example", Leaf::WrongHost, "is not for the name"),
+    ("self.example", Leaf::SelfSigned, "self-signed"),
+    ("stranger.example", Leaf::UnknownCa, "unknown issuer"),
 ];
 
 /// A recorder that intercepts the hosts, and their origin, which would serve `MARK`.
@@ -153,10 +153,10 @@ async fn an_upstream_that_wants_a_certificate_says_so_to_the_first_request() {
         // The upstream is gone behind its alert: over HTTP/2 our own words may find that first.
         if alpn == Alpn::Http1 {
             let text = answer.text();
-            assert!(text.contains("CertificateRequired"), "{text}");
+            assert!(text.contains("certificate_required"), "{text}");
             let rows = recorded.recording.connections();
             let why = rows.filter_map(|row| Some(row.closed.as_ref()?.why.clone()));
-            let told = why.filter(|why| why.contains("CertificateRequired"));
+            let told = why.filter(|why| why.contains("certificate_required"));
             assert_eq!(told.count(), 1);
         }
     }

@@ -52,6 +52,13 @@ fn a_stall_says_who_is_silent_in_which_phase() {
             "no TCP connection to sum.golang.org ([2001:db8::1]:443)",
         ),
         (
+            Phase::Connect,
+            Some("192.0.2.1:443, [2001:db8::1]:443"),
+            "",
+            0,
+            "no TCP connection to sum.golang.org (192.0.2.1:443, [2001:db8::1]:443)",
+        ),
+        (
             Phase::Tls,
             Some("142.250.4.141:443"),
             "",
@@ -75,6 +82,7 @@ fn a_stall_says_who_is_silent_in_which_phase() {
     ] {
         let mut entry = entry(phase, what, 0);
         entry.address = address.map(str::to_owned);
+        entry.is_tls = address.is_some_and(|address| address.ends_with(":443"));
         let silent = std::time::Duration::from_millis(34_900);
         let text = stall(
             &Stall {
@@ -88,6 +96,72 @@ fn a_stall_says_who_is_silent_in_which_phase() {
             &text,
             &[&format!("modtape: still waiting, 34 s: {expected}")],
         );
+    }
+}
+
+#[test]
+fn a_stall_behind_a_parent_proxy_says_which_step_it_is() {
+    let (named, literal) = ("http://proxy.corp:3128", "http://10.0.0.1:3128");
+    let address = Some("10.0.0.1:3128");
+    for (phase, via, address, is_asking, expected) in [
+        (
+            Phase::Dns,
+            named,
+            None,
+            false,
+            "no answer from DNS for parent proxy http://proxy.corp:3128, to reach sum.golang.org",
+        ),
+        (
+            Phase::Connect,
+            named,
+            address,
+            false,
+            "no TCP connection to parent proxy http://proxy.corp:3128 (10.0.0.1:3128), \
+             to reach sum.golang.org",
+        ),
+        (
+            Phase::Connect,
+            named,
+            address,
+            true,
+            "no answer from parent proxy http://proxy.corp:3128 (10.0.0.1:3128, TCP ok) \
+             to CONNECT sum.golang.org",
+        ),
+        (
+            Phase::Connect,
+            literal,
+            address,
+            true,
+            "no answer from parent proxy http://10.0.0.1:3128 (TCP ok) to CONNECT sum.golang.org",
+        ),
+        (
+            Phase::Tls,
+            named,
+            address,
+            false,
+            "no TLS answer from sum.golang.org through parent proxy http://proxy.corp:3128 \
+             (10.0.0.1:3128, TCP ok)",
+        ),
+        (
+            Phase::Wait,
+            literal,
+            address,
+            false,
+            "no response head from sum.golang.org through parent proxy http://10.0.0.1:3128 \
+             (TCP ok, TLS ok)",
+        ),
+    ] {
+        let mut entry = entry(phase, "", 0);
+        entry.via = Some(via.to_owned());
+        entry.address = address.map(str::to_owned);
+        entry.is_asking = is_asking;
+        let stalled = Stall {
+            entry,
+            silent: std::time::Duration::from_secs(34),
+            others: 0,
+        };
+        let expected = format!("modtape: still waiting, 34 s: {expected}");
+        assert_text(&stall(&stalled, look(80)), &[&expected]);
     }
 }
 

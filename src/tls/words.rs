@@ -1,0 +1,381 @@
+//! What went wrong in TLS, in a person's words: one sentence a verdict, no type name of a library.
+//!
+//! The sentences speak of the peer as "it", and stand behind its name: `TLS with a.example: its
+//! certificate expired on 2021-01-01`.
+
+use std::io;
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use time::OffsetDateTime;
+
+use super::verify::Distrust;
+
+/// How many names of a certificate are told.
+const NAMES: usize = 3;
+
+/// The same error in a person's words; what is not of TLS stays as it is.
+pub fn plain(error: io::Error) -> io::Error {
+    let Some(inner) = error.get_ref() else {
+        return error;
+    };
+    let words = match inner.downcast_ref::<Error>() {
+        Some(tls) => in_words(tls),
+        None if inner.to_string() == HANDSHAKE_EOF => {
+            String::from("it closed the connection in the middle of the handshake")
+        }
+        None => return error,
+    };
+    io::Error::new(error.kind(), words)
+}
+
+/// What tokio-rustls says of such an end.
+const HANDSHAKE_EOF: &str = "tls handshake eof";
+
+/// What a TLS error means.
+pub fn in_words(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(why) => certificate(why),
+        Error::AlertReceived(alert) => format!("it sent the alert {}", alert_name(*alert)),
+        Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::PeerSentOversizedRecord => {
+            String::from("its answer is not TLS, or was damaged on the way")
+        }
+        Error::InappropriateHandshakeMessage { .. } => {
+            String::from("it breaks the rules of TLS (a handshake message out of turn)")
+        }
+        Error::NoCertificatesPresented => String::from("it showed no certificate"),
+        Error::DecryptError => String::from("what it sent cannot be decrypted"),
+        Error::NoApplicationProtocol => {
+            String::from("it speaks none of the protocols that were offered")
+        }
+        Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => String::from("it speaks no TLS newer than 1.1, which is broken"),
+        Error::PeerIncompatible(why) => format!(
+            "it and modtape have no TLS in common, which speaks 1.3, and 1.2 with AEAD ({})",
+            spaced(why)
+        ),
+        Error::PeerMisbehaved(why) => format!("it breaks the rules of TLS ({})", spaced(why)),
+        Error::General(text) => text.clone(),
+        other => format!("TLS failed ({})", spaced(other)),
+    }
+}
+
+fn certificate(why: &CertificateError) -> String {
+    match why {
+        CertificateError::ExpiredContext { time, not_after } => format!(
+            "its certificate expired on {}{}",
+            date(*not_after),
+            today(*time)
+        ),
+        CertificateError::Expired => String::from("its certificate has expired"),
+        CertificateError::NotValidYetContext { time, not_before } => format!(
+            "its certificate is not valid before {}{}",
+            date(*not_before),
+            today(*time)
+        ),
+        CertificateError::NotValidYet => String::from("its certificate is not valid yet"),
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let expected = expected.to_str();
+            format!(
+                "its certificate is not for the name {expected}{}",
+                names(presented)
+            )
+        }
+        CertificateError::NotValidForName => {
+            String::from("its certificate is not for the name that was asked for")
+        }
+        CertificateError::UnknownIssuer => Distrust::UnknownIssuer(None).to_string(),
+        CertificateError::Revoked => String::from("its certificate was revoked"),
+        CertificateError::BadSignature => {
+            String::from("a signature in its handshake or of its certificates is wrong")
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            String::from(OLD_SIGNATURE)
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            String::from("its certificate, or an issuer's, is not meant for servers")
+        }
+        CertificateError::BadEncoding => String::from("its certificate cannot be read"),
+        CertificateError::UnhandledCriticalExtension => String::from(UNKNOWN_CRITICAL),
+        CertificateError::Other(why) => of_webpki(why),
+        #[expect(deprecated, reason = "webpki may still say it")]
+        CertificateError::UnsupportedSignatureAlgorithm => String::from(OLD_SIGNATURE),
+        other => not_accepted(&spaced(other)),
+    }
+}
+
+/// What is ours is in words already; of webpki's errors just the name is public.
+fn of_webpki(why: &rustls::OtherError) -> String {
+    if let Some(distrust) = why.0.downcast_ref::<Distrust>() {
+        return distrust.to_string();
+    }
+    let known = match &*name_of(why) {
+        "EndEntityUsedAsCa" => "an issuer of its certificate is no CA",
+        "CaUsedAsEndEntity" => return Distrust::CaAsServer.to_string(),
+        "NameConstraintViolation" => "an issuer of its certificate may not vouch for that name",
+        "PathLenConstraintViolated" => "an issuer of its certificate may not vouch for issuers",
+        "UnsupportedCertVersion" => "its certificate is of a version before 3, of 1996",
+        "UnsupportedCriticalExtension" => UNKNOWN_CRITICAL,
+        "UnsupportedSignatureAlgorithm" | "UnsupportedSignatureAlgorithmForPublicKey" => {
+            OLD_SIGNATURE
+        }
+        _ => return not_accepted(&spaced(why)),
+    };
+    known.to_owned()
+}
+
+const OLD_SIGNATURE: &str =
+    "its certificate, or an issuer's, is signed in a way that is not safe any more";
+
+const UNKNOWN_CRITICAL: &str =
+    "its certificate, or an issuer's, has a critical extension that nobody here knows";
+
+fn not_accepted(why: &str) -> String {
+    format!("its certificate is not accepted ({why})")
+}
+
+/// An alert as RFC 8446 section 6 spells it: `unknown_ca`.
+pub fn alert_name(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::Unknown(code) => code.to_string(),
+        known => spaced(&known).replace(' ', "_"),
+    }
+}
+
+/// `SelectedUnofferedKxGroup { .. }` as `selected unoffered kx group`.
+fn spaced(of: &impl std::fmt::Debug) -> String {
+    let mut words = String::new();
+    let mut was_upper = true;
+    for c in name_of(of).chars() {
+        if c.is_ascii_uppercase() && !was_upper {
+            words.push(' ');
+        }
+        was_upper = c.is_ascii_uppercase();
+        words.push(c.to_ascii_lowercase());
+    }
+    words
+}
+
+/// The innermost name of a variant without its fields: `CaUsedAsEndEntity` of `OtherError(…)`.
+fn name_of(of: &impl std::fmt::Debug) -> String {
+    let text = format!("{of:?}");
+    let is_name = |c: char| c.is_ascii_alphanumeric();
+    let text = text.strip_prefix("OtherError(").unwrap_or(&text);
+    text.split(|c| !is_name(c))
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// ` but for a.example and b.example`: what a certificate is for; webpki gives each name as
+/// `DnsName("a.example")` or `IpAddress(192.0.2.1)`.
+fn names(presented: &[String]) -> String {
+    let plain = presented.iter().filter_map(|name| {
+        let (kind, name) = name.strip_suffix(')')?.split_once('(')?;
+        let name = name.trim_matches('"');
+        (matches!(kind, "DnsName" | "IpAddress") && !name.is_empty()).then_some(name)
+    });
+    let plain: Vec<&str> = plain.collect();
+    let told = plain.iter().take(NAMES).copied().collect::<Vec<_>>();
+    match (told.is_empty(), plain.len() - told.len()) {
+        (true, _) => String::from(", and for no other that can be read"),
+        (false, 0) => format!(", but for {}", told.join(", ")),
+        (false, more) => format!(", but for {} and {more} more", told.join(", ")),
+    }
+}
+
+/// `2021-01-01`, UTC.
+fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let date = OffsetDateTime::from_unix_timestamp(seconds).map(OffsetDateTime::date);
+    date.map_or_else(
+        |_| String::from("a day beyond all calendars"),
+        |date| date.to_string(),
+    )
+}
+
+/// What the clock here says: it may be what is wrong.
+fn today(now: UnixTime) -> String {
+    format!(" (it is {} by this machine's clock)", date(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rustls::pki_types::ServerName;
+    use rustls::{InvalidMessage, OtherError, PeerMisbehaved};
+
+    use super::*;
+
+    fn other(why: Distrust) -> CertificateError {
+        CertificateError::Other(OtherError(Arc::new(why)))
+    }
+
+    fn at(days: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(days * 86_400))
+    }
+
+    /// What webpki says, whose type is not ours to name.
+    #[derive(Debug)]
+    enum Webpki {
+        NameConstraintViolation,
+        UnsupportedCertVersion,
+        MaximumPathDepthExceeded,
+    }
+
+    impl std::fmt::Display for Webpki {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{self:?}")
+        }
+    }
+
+    impl std::error::Error for Webpki {}
+
+    fn webpki(why: Webpki) -> CertificateError {
+        CertificateError::Other(OtherError(Arc::new(why)))
+    }
+
+    fn wrong_name(presented: &[&str]) -> CertificateError {
+        CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from("a.example").unwrap(),
+            presented: presented.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn certificates() -> Vec<(CertificateError, &'static str)> {
+        let (time, not_after, not_before) = (at(20_000), at(18_628), at(43_466));
+        let named = || Some(String::from("Corp Root"));
+        vec![
+            (
+                CertificateError::ExpiredContext { time, not_after },
+                "its certificate expired on 2021-01-01 (it is 2024-10-04 by this machine's clock)",
+            ),
+            (
+                CertificateError::NotValidYetContext { time, not_before },
+                "its certificate is not valid before 2089-01-02 \
+                 (it is 2024-10-04 by this machine's clock)",
+            ),
+            (
+                wrong_name(&["DnsName(\"b.example\")", "IpAddress(192.0.2.1)"]),
+                "its certificate is not for the name a.example, but for b.example, 192.0.2.1",
+            ),
+            (
+                wrong_name(&[
+                    "DnsName(\"b\")",
+                    "DnsName(\"c\")",
+                    "DnsName(\"d\")",
+                    "DnsName(\"e\")",
+                ]),
+                "its certificate is not for the name a.example, but for b, c, d and 1 more",
+            ),
+            (
+                wrong_name(&["DirectoryName", "Unsupported(0x88)"]),
+                "its certificate is not for the name a.example, and for no other that can be read",
+            ),
+            (
+                other(Distrust::SelfSigned(named())),
+                "its certificate (\"Corp Root\") is self-signed and not trusted: if you know it, \
+                 --upstream-ca FILE with that certificate trusts it",
+            ),
+            (
+                other(Distrust::UnknownIssuer(named())),
+                "its certificate comes from an unknown issuer (\"Corp Root\"): if you trust that \
+                 issuer, --upstream-ca FILE with its certificate says so",
+            ),
+            (
+                CertificateError::UnknownIssuer,
+                "its certificate comes from an unknown issuer: if you trust that issuer, \
+                 --upstream-ca FILE with its certificate says so",
+            ),
+            (
+                other(Distrust::CaAsServer),
+                "its certificate is a CA's, which is not taken for a server's: \
+                 --upstream-ca FILE with that very certificate trusts it",
+            ),
+            (CertificateError::Revoked, "its certificate was revoked"),
+            (
+                CertificateError::UnsupportedSignatureAlgorithmContext {
+                    signature_algorithm_id: vec![1],
+                    supported_algorithms: Vec::new(),
+                },
+                OLD_SIGNATURE,
+            ),
+            (
+                webpki(Webpki::NameConstraintViolation),
+                "an issuer of its certificate may not vouch for that name",
+            ),
+            (
+                webpki(Webpki::UnsupportedCertVersion),
+                "its certificate is of a version before 3, of 1996",
+            ),
+            (
+                webpki(Webpki::MaximumPathDepthExceeded),
+                "its certificate is not accepted (maximum path depth exceeded)",
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_verdict_is_one_sentence_without_a_librarys_type() {
+        let certificates = certificates().into_iter();
+        let mut rows: Vec<_> = certificates
+            .map(|(why, expected)| (Error::InvalidCertificate(why), expected))
+            .collect();
+        rows.extend([
+            (
+                Error::InvalidMessage(InvalidMessage::InvalidContentType),
+                "its answer is not TLS, or was damaged on the way",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::HandshakeFailure),
+                "it sent the alert handshake_failure",
+            ),
+            (
+                Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13),
+                "it speaks no TLS newer than 1.1, which is broken",
+            ),
+            (
+                Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+                "it and modtape have no TLS in common, which speaks 1.3, and 1.2 with AEAD \
+                 (no cipher suites in common)",
+            ),
+            (
+                Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite),
+                "it breaks the rules of TLS (selected unoffered cipher suite)",
+            ),
+            (
+                Error::HandshakeNotComplete,
+                "TLS failed (handshake not complete)",
+            ),
+        ]);
+        let mut wrong = Vec::new();
+        for (error, expected) in rows {
+            let through = plain(io::Error::new(io::ErrorKind::InvalidData, error.clone()));
+            for text in [in_words(&error), through.to_string()] {
+                if text != expected {
+                    wrong.push(format!("{error:?}: {text}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn what_is_not_of_tls_keeps_its_own_words() {
+        let eof = io::Error::new(io::ErrorKind::UnexpectedEof, HANDSHAKE_EOF);
+        let text = "it closed the connection in the middle of the handshake";
+        assert_eq!(plain(eof).to_string(), text);
+        let reset = || io::Error::from_raw_os_error(104);
+        assert_eq!(plain(reset()).to_string(), reset().to_string());
+    }
+}

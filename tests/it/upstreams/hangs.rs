@@ -1,0 +1,235 @@
+//! A hang at each step on the way to an answer: it is told while it lasts, with whom it waits for,
+//! and when `--timeout` or Ctrl-C cuts it off, that is what is told, and not that the client left.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use modtape::proxy::Deadlines;
+use modtape::recording::Recording;
+use modtape::upstream::Limits;
+use rustix::process::Signal;
+
+use super::*;
+
+/// What a client waits for in vain.
+struct Hang {
+    name: &'static str,
+    flags: Vec<String>,
+    /// What the stall line says of it.
+    told: String,
+    /// What the list of what was in flight says of it.
+    listed: &'static str,
+    /// The address of whoever is silent.
+    address: SocketAddr,
+    /// False if there was a request.
+    is_dial: bool,
+    _upstream: Box<dyn Send + Sync>,
+}
+
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// Nobody answers the first packet.
+fn blackhole() -> Hang {
+    let dead = Blackhole::start();
+    let address = dead.addr();
+    Hang {
+        name: "TCP",
+        flags: vec![format!("--connect-to=::{address}")],
+        told: format!("no TCP connection to {HOST} ({address})"),
+        listed: "connecting",
+        address,
+        is_dial: true,
+        _upstream: Box::new(dead),
+    }
+}
+
+/// A parent proxy takes the connection, and says nothing to CONNECT.
+fn parent() -> Hang {
+    let origin = Origin::start(marked());
+    let parent = ParentProxy::http(origin.addr()).delay(FOREVER).start();
+    let (address, url) = (parent.addr(), parent.url());
+    Hang {
+        name: "parent proxy",
+        flags: vec![format!("--upstream-proxy={url}")],
+        told: format!("no answer from parent proxy {url} (TCP ok) to CONNECT {HOST}"),
+        listed: "connecting",
+        address,
+        is_dial: true,
+        _upstream: Box::new((origin, parent)),
+    }
+}
+
+/// What goes to an origin, trusted or not.
+fn hang_of(name: &'static str, origin: Origin, told: &str, listed: &'static str) -> Hang {
+    let address = origin.addr();
+    let root = origin.root_pem_path().display().to_string();
+    let everywhere = format!("--connect-to=::{address}");
+    Hang {
+        name,
+        flags: vec![everywhere, String::from("--upstream-ca"), root],
+        told: told.replace("ADDR", &address.to_string()),
+        listed,
+        address,
+        is_dial: listed == "TLS handshake",
+        _upstream: Box::new(origin),
+    }
+}
+
+fn tls() -> Hang {
+    let silent = Handshake::any().silent();
+    let origin = Origin::builder(marked()).handshake(silent).start();
+    let told = format!("no TLS answer from {HOST} (ADDR, TCP ok)");
+    hang_of("TLS", origin, &told, "TLS handshake")
+}
+
+fn answer() -> Hang {
+    let origin = Origin::builder(marked()).rule(Rule::any().silent()).start();
+    let told = format!("no response head from {HOST} (ADDR, TCP ok, TLS ok)");
+    hang_of("answer", origin, &told, "waiting headers")
+}
+
+const URL: &str = "https://proxy.golang.org/a";
+
+fn recording(sandbox: &Sandbox, hang: &Hang, flags: &[&str]) -> std::process::Command {
+    let mut modtape = sandbox.modtape(["record", "-o", "one", "--stall-after", "100ms"]);
+    modtape.args(flags).args(&hang.flags);
+    modtape.args(["--", "curl", "-s", URL]);
+    modtape
+}
+
+/// Why what hung ended, as the recording has it.
+fn why(sandbox: &Sandbox, hang: &Hang) -> String {
+    let recording = Recording::open(&sandbox.join("recordings/one")).expect("it opens");
+    if hang.is_dial {
+        let row = recording.connection(1).expect("there was a connection");
+        let opened = row.opened.as_ref().expect("it is told");
+        return opened.error.clone().unwrap_or_default();
+    }
+    let exchanges = exchanges(&recording);
+    let Some(Outcome::Aborted(abort)) = exchanges.first().map(|exchange| &exchange.outcome) else {
+        panic!("{}: {exchanges:?}", hang.name)
+    };
+    abort.why.clone()
+}
+
+/// What is wrong with what was said of a hang.
+fn complaints(sandbox: &Sandbox, hang: &Hang, by: &str, stderr: &str) -> Vec<String> {
+    let has = |what: &str| stderr.lines().any(|line| line.contains(what));
+    let mut wrong = Vec::new();
+    if !has("still waiting, ") || !has(&hang.told) {
+        wrong.push(format!("no stall of {:?}", hang.told));
+    }
+    let in_list = |line: &str| line.starts_with("  ") && line.contains(hang.listed);
+    if !stderr
+        .lines()
+        .any(|line| in_list(line) && line.contains(HOST))
+    {
+        wrong.push(format!("nothing in flight is {:?}", hang.listed));
+    }
+    let cut = format!("cut off by {by}");
+    let why = why(sandbox, hang);
+    if !why.starts_with(&cut) {
+        wrong.push(format!("recorded as {why:?}, not {cut:?}"));
+    }
+    if stderr.contains("gave up") || stderr.contains("went away") {
+        wrong.push(String::from("the client is blamed"));
+    }
+    if hang.is_dial {
+        let time = |line: &str| {
+            line.starts_with("  connecting (DNS+TCP+TLS)")
+                && line.contains(&hang.address.to_string())
+        };
+        if !stderr.lines().any(time) {
+            wrong.push(format!("no time of {}", hang.address));
+        }
+        if !has(&format!("connection to {HOST}:443: {cut}")) {
+            wrong.push(String::from("no reason"));
+        }
+    }
+    let of = |what| format!("{}: {what}", hang.name);
+    let mut wrong: Vec<_> = wrong.into_iter().map(of).collect();
+    if !wrong.is_empty() {
+        wrong.push(stderr.to_owned());
+    }
+    wrong
+}
+
+fn each(judge: impl Fn(&Sandbox, &Hang) -> Vec<String> + Sync) {
+    let hangs = [blackhole(), parent(), tls(), answer()];
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let judges = hangs.each_ref().map(|hang| {
+            let judge = &judge;
+            scope.spawn(move || judge(&Sandbox::new(), hang))
+        });
+        let judged = judges.into_iter();
+        judged
+            .flat_map(|judge| judge.join().expect("no panic"))
+            .collect()
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_timeout_that_ends_a_hang_says_so_and_where_it_hung() {
+    each(|sandbox, hang| {
+        let flags = ["--timeout", "3s"];
+        let output = run(recording(sandbox, hang, &flags), LIMIT);
+        assert_eq!(output.status.code(), Some(124), "{}", output.stderr);
+        complaints(sandbox, hang, "--timeout 3s", &output.stderr)
+    });
+}
+
+#[test]
+fn a_ctrl_c_in_a_hang_says_so_and_where_it_hung() {
+    each(|sandbox, hang| {
+        let modtape = Spawned::start(recording(sandbox, hang, &[]));
+        modtape.wait_for_stderr(&hang.told);
+        modtape.signal(Signal::INT);
+        let output = modtape.end();
+        complaints(sandbox, hang, "Ctrl-C", &output.stderr)
+    });
+}
+
+#[test]
+fn a_timeout_is_one_line_to_who_wants_to_hear_of_errors_only() {
+    let (sandbox, hang) = (Sandbox::new(), answer());
+    let output = run(
+        recording(&sandbox, &hang, &["--timeout", "2s", "-q"]),
+        LIMIT,
+    );
+    assert_eq!(output.status.code(), Some(124), "{}", output.stderr);
+    let expected = "warning: cut off by --timeout 2s, 1 request in flight\n";
+    assert_eq!(output.stderr, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_in_the_upstreams_handshake_ends_it() {
+    let silent = Handshake::any().silent();
+    let origin = Origin::builder(marked()).handshake(silent).start();
+    // Nothing but the client's end may end the handshake.
+    let limits = Limits {
+        connect: FOREVER,
+        tls: FOREVER,
+    };
+    let upstream = (origin.addr(), origin.root());
+    let mut inside = Inside::start(HOST, upstream, Deadlines::default(), limits).await;
+    let client = Client::open(inside.proxy).await;
+    let mut client = client.connect(&format!("{HOST}:443"), &[]).await.client;
+    let hello = inside.hello(HOST).octets();
+    client.send(hello).await.expect("the tunnel takes it");
+    let is_waiting = |log: &Log| log.connections.iter().any(|seen| seen.sni.is_some());
+    origin.wait_for(is_waiting, LIMIT);
+    drop(client);
+    origin.wait_for(|log| log.connections[0].is_closed, LIMIT);
+    let recording = inside.finish().await;
+    let row = recording.connection(1).expect("it is on record");
+    let opened = row.opened.as_ref().expect("it is told");
+    let error = opened.error.as_deref().unwrap_or_default();
+    let expected = format!("the client gave up while {HOST} was shaking hands");
+    assert!(error.starts_with(&expected), "{opened:?}");
+    assert!(
+        opened.tls_us.is_some() && opened.is_the_clients(),
+        "{opened:?}"
+    );
+}
