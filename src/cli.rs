@@ -1,8 +1,10 @@
 //! The command line and nothing else: what can be asked for, parsed to its types.
 
+mod about;
 mod import;
 mod look;
 mod values;
+mod void;
 mod words;
 
 use std::ffi::OsString;
@@ -12,8 +14,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 
+pub use about::{CompletionsArgs, HelpArgs, ManArgs, VersionArgs};
 pub use import::{ImportArgs, ImportFormat};
 pub use look::{
     ExportArgs, ExportFormat, LsArgs, RecordingsArgs, RecordingsCommand, ShowArgs, SortKey,
@@ -27,9 +29,12 @@ use self::values::{duration, folder, listen};
     version,
     propagate_version = true,
     max_term_width = 100,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    disable_help_subcommand = true
 )]
-#[command(after_help = "Try `modtape demo` first: it needs no network and no Go.")]
+#[command(after_help = "\
+Try `modtape demo` first: it needs no network and no Go.
+More: `modtape help filter`, `modtape help exit-codes`, `modtape help environment`")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -119,6 +124,8 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write all of them to a folder
     Man(ManArgs),
+    /// Print the help of a command, or on filter, exit-codes or environment
+    Help(HelpArgs),
     /// Print the version
     Version(VersionArgs),
     /// Ask for URLs through HTTPS_PROXY, as the go command would: the demo's client without a Go
@@ -226,7 +233,7 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub token: String,
-    /// End the command after so long, and exit with 124
+    /// End the command, or the recorder that has none, after so long, and exit with 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
 }
@@ -333,29 +340,6 @@ pub enum CaCommand {
         #[arg(long, value_name = "NAME")]
         recording: Option<String>,
     },
-}
-
-/// `modtape completions`
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// The shell
-    pub shell: Shell,
-}
-
-/// `modtape man`
-#[derive(Debug, Args)]
-pub struct ManArgs {
-    /// Write a page for each command to this folder
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-}
-
-/// `modtape version`
-#[derive(Debug, Args)]
-pub struct VersionArgs {
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `modtape fetch`

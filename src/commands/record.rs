@@ -7,10 +7,10 @@ mod writing;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Failure;
 use super::console::Console;
 use super::session::{Parts, Session};
 use super::terminal::say;
+use super::{Failure, USAGE};
 use crate::cli::{Global, RecordArgs};
 use crate::proxy::{Deadlines, Responder};
 use crate::recording::Recording;
@@ -31,8 +31,9 @@ const LIMITS: Limits = Limits {
 
 /// Records.
 pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let overrides = Overrides::parse(args)?;
-    let naming = Naming::of(args, global)?;
+    let usage = |error| Failure::new(USAGE, error);
+    let overrides = Overrides::parse(args).map_err(usage)?;
+    let naming = Naming::of(args, global).map_err(usage)?;
     let recording = record(args, global, (overrides, naming), Place::default());
     let (code, _) = super::block_on(recording)??;
     Ok(super::exit_code(code.unwrap_or(0)))
@@ -67,7 +68,7 @@ pub(super) async fn record(
         session.clock,
         LIMITS,
         ClientConfigs::new(&session.roots),
-        setup::parents(args, &session)?,
+        setup::parents(args, &session).map_err(|error| Failure::new(USAGE, error))?,
         (overrides.resolve, overrides.connect_to),
         reach,
     );

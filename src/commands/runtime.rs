@@ -186,6 +186,17 @@ pub(super) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
         .help("start one in another terminal: `modtape record`")
 }
 
+/// The process that writes the recording in `dir`, if it can be found.
+pub(super) fn recorder_of(dir: &Path) -> Option<u32> {
+    let dir = fs::canonicalize(dir).ok()?;
+    let running = all(&folder().ok()?).ok()?;
+    let is_there =
+        |running: &&Running| fs::canonicalize(&running.recording).is_ok_and(|path| path == dir);
+    // Whoever replays what is still being recorded came later.
+    let first = running.iter().filter(is_there);
+    Some(first.min_by_key(|running| running.started_unix_us)?.pid)
+}
+
 /// Every recorder that is alive.
 fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
     sweep(folder);

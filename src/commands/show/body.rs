@@ -15,7 +15,7 @@ use super::super::words::size;
 use super::Shown;
 use crate::cli::Global;
 use crate::exchange::{Body, End, Outcome, field};
-use crate::recording::verified::WHOLE_LIMIT;
+use crate::recording::verified::{BodyError, WHOLE_LIMIT};
 
 /// Bodies up to this size (octets, also when decoded) are looked at for text.
 const TEXT_LIMIT: u64 = 64 << 10;
@@ -43,8 +43,14 @@ pub(super) fn write(
         say(global, format!("exchange {id} has no body"));
         return Ok(());
     };
-    let mut octets = shown.recording.body(body)?;
-    match output.filter(|path| *path != Path::new("-")) {
+    let mut octets = match shown.recording.body(body) {
+        Err(BodyError::NotKept(_)) => {
+            let why = shown.recording.why_not_kept(id);
+            bail!("the body of exchange {id} was not kept: {why}");
+        }
+        octets => octets?,
+    };
+    match output {
         Some(path) => {
             let bytes = write_file(path, |file| Ok(io::copy(&mut octets, file)?))?;
             say(global, format!("{} written", size(bytes)));
@@ -105,7 +111,8 @@ pub(super) fn write_summary(
     }
     about.push(format!("sha256 {}", body.sha256));
     if !body.kept {
-        about.push("not kept".into());
+        let why = shown.recording.why_not_kept(shown.listed.id);
+        about.push(format!("not kept: {}", look.plain(why)));
     }
     writeln!(out, "{title}  {}", about.join(", "))?;
     match text(shown, body, end) {
