@@ -46,6 +46,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub struct Global {
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -139,7 +140,7 @@ pub struct RecordArgs {
     /// Name or path of the recording [default: VERB-MMDD-HHMM]
     #[arg(short, long, value_name = "NAME")]
     pub output: Option<PathBuf>,
-    /// Replace a recording of that name
+    /// Replace the recording that -o names, if there is one
     #[arg(long)]
     pub force: bool,
     /// Give the command an empty GOPATH and module cache, so that every download is seen

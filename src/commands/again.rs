@@ -7,7 +7,7 @@ use crate::cli::{Global, RecordArgs};
 use crate::recording::folder;
 
 /// The default of `--recordings`; there is no need to say it again.
-const RECORDINGS: &str = "recordings";
+pub(super) const RECORDINGS: &str = "recordings";
 
 /// The flags of `record` that decide what is reached, each a word: `--flag` or `--flag=value`.
 ///

@@ -46,6 +46,8 @@ pub(super) struct Place {
     pub(super) folder: Option<PathBuf>,
     /// Variables that it gets on top of ours.
     pub(super) settings: Vec<(String, String)>,
+    /// Whether what it reaches is gone afterwards, so that its flags are of no use to anybody.
+    pub(super) passes: bool,
 }
 
 /// Records; the exit code that is passed on, and the recording.
@@ -79,7 +81,10 @@ pub(super) async fn record(
     };
     let redactor = session.keeping_token(redactor);
     say_beforehand(args, global, &session, &redactor);
-    let manifest = setup::manifest(args, &session, &redactor, &policy);
+    let mut manifest = setup::manifest(args, &session, &redactor, &policy);
+    if place.passes {
+        manifest.options.clear();
+    }
     let bases = replay::bases(&manifest.go_env);
     let writing = Writing::begin(args, &session, naming, manifest)?;
     let name = writing.name();

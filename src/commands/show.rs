@@ -98,7 +98,8 @@ impl<'a> Shown<'a> {
         let Some(row) = rows.last() else {
             let (id, name) = (args.id, recording.name());
             let missing = anyhow!("there is no exchange {id} in {name}");
-            return Err(missing).help(format!("try `modtape ls {}`", shell_word(&args.name)));
+            let path = recording.dir().to_string_lossy();
+            return Err(missing).help(format!("try `modtape ls {}`", shell_word(&path)));
         };
         if rows.len() > 1 {
             let runs = rows.len();

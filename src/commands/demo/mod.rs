@@ -45,6 +45,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
     let place = || Place {
         folder: Some(project.clone()),
         settings: clean_go(),
+        passes: true,
     };
     say(
         global,

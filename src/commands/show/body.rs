@@ -14,6 +14,7 @@ use super::super::terminal::{Look, Paint, obeyed, say, to_stdout};
 use super::super::words::size;
 use super::Shown;
 use crate::cli::Global;
+use crate::diagnose::again::shell_word;
 use crate::exchange::{Body, End, Outcome, field};
 use crate::recording::verified::{BodyError, WHOLE_LIMIT};
 
@@ -116,7 +117,7 @@ pub(super) fn write_summary(
     }
     writeln!(out, "{title}  {}", about.join(", "))?;
     match text(shown, body, end) {
-        Ok(Some(text)) => write_lines(out, &text, shown.listed.id, look),
+        Ok(Some(text)) => write_lines(out, &text, shown, look),
         Ok(None) => Ok(()),
         Err(error) => {
             let error = format!("it cannot be read: {error:#}");
@@ -150,7 +151,12 @@ fn gunzip(octets: &[u8]) -> Option<Vec<u8>> {
     (decoded.len() as u64 <= TEXT_LIMIT).then_some(decoded)
 }
 
-fn write_lines(out: &mut dyn Write, text: &str, id: u64, look: Look) -> anyhow::Result<()> {
+fn write_lines(
+    out: &mut dyn Write,
+    text: &str,
+    shown: &Shown<'_>,
+    look: Look,
+) -> anyhow::Result<()> {
     let mut is_cut = text.lines().count() > TEXT_LINES;
     for line in text.lines().take(TEXT_LINES) {
         is_cut |= line.chars().nth(LINE_LIMIT).is_some();
@@ -160,7 +166,9 @@ fn write_lines(out: &mut dyn Write, text: &str, id: u64, look: Look) -> anyhow::
     }
     if is_cut {
         let mark = look.glyph("…", "...");
-        writeln!(out, "  {mark} all of it: modtape show {id} --body")?;
+        let (id, path) = (shown.listed.id, shown.recording.dir().to_string_lossy());
+        let path = look.plain(&shell_word(&path)).into_owned();
+        writeln!(out, "  {mark} all of it: modtape show {id} {path} --body")?;
     }
     Ok(())
 }

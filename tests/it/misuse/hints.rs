@@ -156,3 +156,41 @@ fn a_secret_in_a_hint_is_a_place_to_fill_in() {
         "{manifest}"
     );
 }
+
+#[test]
+fn what_looks_further_means_the_same_recording_in_any_folder() {
+    let sandbox = Sandbox::new();
+    let long = "line\n".repeat(50);
+    let origin = Origin::start(Content::files([((HOST, LIST), (200, "text/plain", long))]));
+    let asks = fetch(&[&format!("{HOST}{LIST}")]);
+    run(record(&sandbox, &origin, &texts(&asks)), LIMIT).expect_success();
+    for (args, before) in [
+        (&["show", "1", "one"][..], "all of it: "),
+        (&["show", "99", "one"], "try `"),
+        (&["ls", "other"], "try `"),
+    ] {
+        let mut command = sandbox.modtape(["--recordings", TAPES]);
+        command.args(args);
+        let output = run(command, LIMIT);
+        let said = format!("{}{}", output.stdout, output.stderr);
+        let line = said.rsplit(before).next().unwrap_or_default();
+        let line = line.split(['`', '\n']).next().unwrap_or_default();
+        let pasted = paste(&sandbox, line).expect_success();
+        assert!(!pasted.stdout.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn a_demos_hints_do_not_lead_to_its_origin_which_is_gone() {
+    let sandbox = Sandbox::new();
+    run(sandbox.modtape(["demo"]), LIMIT).expect_success();
+    let mut replay = sandbox.modtape(["replay", "@last", "--"]);
+    replay
+        .arg(tested())
+        .args(["fetch", "https://sum.golang.org/nothing"]);
+    let output = run(replay, LIMIT);
+    let told = output.stderr.rsplit("record what is missing: ").next();
+    let line = advised(told.unwrap_or_default());
+    assert!(line.starts_with("modtape record --cold -o demo-"), "{line}");
+    assert!(!line.contains("--connect-to"), "{line}");
+}

@@ -199,7 +199,7 @@ fn an_open_stream_is_written_to_where_it_is() {
 }
 
 #[test]
-fn a_recorder_without_a_command_ends_after_its_time() {
+fn time_that_is_over_is_124_with_or_without_a_command() {
     let sandbox = Sandbox::new();
     for args in [
         &["record", "-o", "one", "--timeout", "50ms"][..],
