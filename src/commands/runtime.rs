@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,8 @@ fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
     // Somebody else may have made a folder of that name in a shared one.
     let there = fs::symlink_metadata(&folder).with_context(told)?;
     if !there.is_dir() || there.uid() != user || there.mode() & 0o077 != 0 {
-        bail!("{} is not a private folder of yours", folder.display());
+        let told = anyhow!("{} is not a private folder of yours", folder.display());
+        return Err(told).help("set XDG_RUNTIME_DIR to a folder that only you can enter");
     }
     Ok(folder)
 }
