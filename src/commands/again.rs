@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::terminal::obeyed;
 use crate::cli::{Global, RecordArgs};
 use crate::recording::folder;
 
@@ -49,6 +50,34 @@ pub(super) fn options(args: &RecordArgs) -> Vec<OsString> {
     options
 }
 
+/// The flags that [`options`] gives: those with a value end with an equals sign.
+const KNOWN: [&str; 10] = [
+    "--cold",
+    "--intercept-all",
+    "--intercept=",
+    "--tunnel=",
+    "--upstream-proxy=",
+    "--upstream-ca=",
+    "--resolve=",
+    "--connect-to=",
+    "--listen=",
+    "--token=",
+];
+
+/// Those of a recording's options that may stand in a hint: whoever made the recording may have
+/// written anything there, and people paste hints into shells.
+pub(super) fn trusted(options: &[String]) -> Vec<String> {
+    let is_known = |option: &&String| {
+        KNOWN.iter().any(|known| match known.ends_with('=') {
+            true => option.starts_with(known),
+            false => option == known,
+        })
+    };
+    let is_harmless = |option: &&String| !option.chars().any(obeyed);
+    let trusted = options.iter().filter(is_known).filter(is_harmless);
+    trusted.cloned().collect()
+}
+
 /// The words that put a recording into `output`, a name or a path.
 pub(super) fn place(output: &Path, global: &Global) -> Vec<String> {
     let output = output.to_string_lossy();
@@ -72,4 +101,27 @@ pub(super) fn recordings(global: &Global) -> Vec<String> {
         return Vec::new();
     }
     vec!["--recordings".into(), dir.to_string_lossy().into_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_has_no_word_of_a_recording_but_our_own_flags() {
+        let options = [
+            "--cold",
+            "--",
+            "rm",
+            "-o",
+            "--force",
+            "--har=/etc/x",
+            "--coldest",
+            "--connect-to=::127.0.0.1:1",
+            "--resolve=\u{1b}[2J",
+            "--tunnel=a\nb",
+        ];
+        let trusted = trusted(&options.map(str::to_owned));
+        assert_eq!(trusted, ["--cold", "--connect-to=::127.0.0.1:1"]);
+    }
 }

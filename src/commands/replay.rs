@@ -154,7 +154,7 @@ fn settings(
 /// How what is missing is recorded, with the flags that the recording was made with.
 fn advice(args: &ReplayArgs, global: &Global, recording: &Recording) -> Again {
     let manifest = recording.manifest();
-    let mut options = manifest.options.clone();
+    let mut options = again::trusted(&manifest.options);
     if !args.command.is_empty() {
         options.push(COLD.into());
     }
