@@ -1,8 +1,10 @@
 //! The command line and nothing else: what can be asked for, parsed to its types.
 
+mod about;
 mod import;
 mod look;
 mod values;
+mod void;
 mod words;
 
 use std::ffi::OsString;
@@ -12,8 +14,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 
+pub use about::{CompletionsArgs, HelpArgs, ManArgs, VersionArgs};
 pub use import::{ImportArgs, ImportFormat};
 pub use look::{
     ExportArgs, ExportFormat, LsArgs, RecordingsArgs, RecordingsCommand, ShowArgs, SortKey,
@@ -27,9 +29,12 @@ use self::values::{duration, folder, listen};
     version,
     propagate_version = true,
     max_term_width = 100,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    disable_help_subcommand = true
 )]
-#[command(after_help = "Try `modtape demo` first: it needs no network and no Go.")]
+#[command(after_help = "\
+Try `modtape demo` first: it needs no network and no Go.
+More: `modtape help filter`, `modtape help exit-codes`, `modtape help environment`")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -41,6 +46,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub struct Global {
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -119,6 +125,8 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write all of them to a folder
     Man(ManArgs),
+    /// Print the help of a command, or on filter, exit-codes or environment
+    Help(HelpArgs),
     /// Print the version
     Version(VersionArgs),
     /// Ask for URLs through HTTPS_PROXY, as the go command would: the demo's client without a Go
@@ -132,7 +140,7 @@ pub struct RecordArgs {
     /// Name or path of the recording [default: VERB-MMDD-HHMM]
     #[arg(short, long, value_name = "NAME")]
     pub output: Option<PathBuf>,
-    /// Replace a recording of that name
+    /// Replace the recording that -o names, if there is one
     #[arg(long)]
     pub force: bool,
     /// Give the command an empty GOPATH and module cache, so that every download is seen
@@ -233,7 +241,7 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub token: String,
-    /// End the command after so long, and exit with 124
+    /// End the command, or the recorder that has none, after so long, and exit with 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
 }
@@ -365,29 +373,6 @@ pub enum CaCommand {
         #[arg(long, value_name = "NAME")]
         recording: Option<String>,
     },
-}
-
-/// `modtape completions`
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// The shell
-    pub shell: Shell,
-}
-
-/// `modtape man`
-#[derive(Debug, Args)]
-pub struct ManArgs {
-    /// Write a page for each command to this folder
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-}
-
-/// `modtape version`
-#[derive(Debug, Args)]
-pub struct VersionArgs {
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `modtape fetch`

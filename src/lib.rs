@@ -2,7 +2,7 @@
 //!
 //! The map, lowest room first; a room imports only from lines above its own, and a test checks it:
 //!
-//! 0. [`hostile`] what checks of hostile input share: in tests and fuzz targets only
+//! 0. [`hostile`](crate) what checks of hostile input share: in tests and fuzz targets only
 //! 1. [`clock`] what time it is · [`gomod`] what a URL means to the go command · [`tls`] provider,
 //!    roots, ALPN · [`cli`] the command line
 //! 2. [`exchange`] the noun, where a reader best begins

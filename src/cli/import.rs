@@ -18,7 +18,7 @@ pub struct ImportArgs {
     /// Name or path of the recording [default: FORMAT-MMDD-HHMM]
     #[arg(short, long, value_name = "NAME")]
     pub output: Option<PathBuf>,
-    /// Replace a recording of that name
+    /// Replace the recording that -o names, if there is one
     #[arg(long)]
     pub force: bool,
     /// Keep secrets as they are, and mark the recording

@@ -14,7 +14,7 @@ pub struct LsArgs {
     #[arg(default_value = "@last")]
     pub name: String,
     /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
-    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not)
+    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not; `modtape help filter`)
     #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
     pub filter: Option<String>,
     /// Order by
@@ -67,13 +67,16 @@ pub struct ShowArgs {
     /// All of it as JSON
     #[arg(long, group = "part")]
     pub json: bool,
-    /// Write to this file instead of stdout
-    #[arg(short, long, value_name = "FILE", requires = "body")]
+    /// Write to this file instead of stdout; `-` is stdout
+    #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
 /// `modtape export`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+What was never recorded (gaps, bodies that were not kept) is said on stderr, and is no failure. What \
+was recorded and cannot be read is left out and named there: then the exit code is 3.")]
 pub struct ExportArgs {
     /// The format
     pub format: ExportFormat,
@@ -84,7 +87,7 @@ pub struct ExportArgs {
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
     /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
-    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not)
+    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not; `modtape help filter`)
     #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
     pub filter: Option<String>,
     /// Which bodies a HAR holds: small ones are up to 64 KiB

@@ -4,8 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::io::Write as _;
 
+use super::again;
 use super::terminal::{Look, Paint, plain};
 use crate::cli::Global;
+use crate::diagnose::again::shell_word;
 use crate::recording::folder::ResolveError;
 
 /// An error together with what helps.
@@ -66,8 +68,13 @@ fn help_of(error: &anyhow::Error) -> Option<String> {
             similar: Some(similar),
             ..
         } => Some(format!("did you mean {similar}?")),
-        ResolveError::NotFound { .. } | ResolveError::TooFew { .. } => {
-            Some("try `modtape recordings list`".into())
+        ResolveError::NotFound { recordings_dir, .. }
+        | ResolveError::TooFew { recordings_dir, .. } => {
+            let place = match recordings_dir.to_string_lossy() {
+                usual if usual == again::RECORDINGS => String::new(),
+                other => format!(" --recordings {}", shell_word(&other)),
+            };
+            Some(format!("try `modtape recordings list{place}`"))
         }
         ResolveError::Reference { .. } => Some("@last is the newest, @2 the one before".into()),
         ResolveError::NoFolder { .. } | ResolveError::Unreadable { .. } => None,

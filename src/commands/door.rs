@@ -11,8 +11,8 @@ use anyhow::{Context as _, anyhow};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixListener;
 
-use super::Failure;
 use super::advice::Advise as _;
+use super::{Failure, USAGE};
 use crate::cli::RunArgs;
 use crate::proxy::Token;
 
@@ -24,21 +24,25 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// The token that `--token` asks for; the rule that nobody else's machine comes in without one.
 pub(super) fn token(run: &RunArgs) -> Result<Option<Token>, Failure> {
-    let token =
-        match run.token.as_str() {
-            "none" | "" => None,
-            "auto" => Some(Token::random()),
-            // Not the value: it may be nearly right.
-            text => Some(Token::parse(text).context("--token cannot be used").help(
-                "--token auto makes one; the variable MODTAPE_TOKEN keeps yours out of `ps`",
-            )?),
-        };
+    let token = match run.token.as_str() {
+        "none" | "" => None,
+        "auto" => Some(Token::random()),
+        // Not the value: it may be nearly right.
+        text => Some(
+            Token::parse(text)
+                .context("--token cannot be used")
+                .help("--token auto makes one; the variable MODTAPE_TOKEN keeps yours out of `ps`")
+                .map_err(|error| Failure::new(USAGE, error))?,
+        ),
+    };
     if token.is_none() && !run.listen.ip().is_loopback() {
         let asked = run.listen;
         let told = anyhow!("{asked} is not a loopback address: all could use it as a proxy");
         let help = "--token auto lets in only who shows a token; \
                     or take --listen 127.0.0.1 or --listen '[::1]'";
-        return Err::<_, _>(told).help(help).map_err(Failure::from);
+        return Err::<_, _>(told)
+            .help(help)
+            .map_err(|error| Failure::new(USAGE, error));
     }
     Ok(token)
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::anyhow;
 
 use super::terminal::to_stdout;
+use super::{Failure, USAGE};
 use super::{door, runtime};
 use crate::child::{Environment, Recorder};
-use crate::cli::{EnvArgs, Global};
+use crate::cli::EnvArgs;
 
 /// Forms that the variables can be printed in.
 const FORMS: [&str; 10] = [
@@ -32,7 +33,7 @@ const SAVED: &str = "MODTAPE_SAVED";
 const MARK: &str = "MODTAPE_PID";
 
 /// Prints variables, all or one.
-pub(super) fn run(args: &EnvArgs, _: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
     let form = match args.what.as_deref() {
         _ if args.json => "json",
         None => "sh",
@@ -41,17 +42,21 @@ pub(super) fn run(args: &EnvArgs, _: &Global) -> anyhow::Result<ExitCode> {
     let text = match (FORMS.contains(&form), args.unset) {
         (true, true) => take_back(form)?,
         (true, false) => give(form, environment(args.recording.as_deref())?, &inherited)?,
-        (false, true) => bail!("--unset takes a shell, not {form}"),
+        (false, true) => {
+            let told = anyhow!("--unset takes a shell, not {form}");
+            return Err(Failure::new(USAGE, told));
+        }
         (false, false) => value(form, &environment(args.recording.as_deref())?)?,
     };
     to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn value(name: &str, environment: &Environment) -> anyhow::Result<String> {
-    let value = environment.set.get(name).with_context(|| {
+fn value(name: &str, environment: &Environment) -> Result<String, Failure> {
+    let value = environment.set.get(name).ok_or_else(|| {
         let forms = FORMS.join(", ");
-        format!("{name} is neither a variable that modtape sets nor one of: {forms}")
+        let told = anyhow!("{name} is neither a variable that modtape sets nor one of: {forms}");
+        Failure::new(USAGE, told)
     });
     Ok(format!("{}\n", value?))
 }
@@ -105,9 +110,10 @@ fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) 
 }
 
 /// Lines that leave no trace of a recorder, running or not, and give back what was there before.
-fn take_back(form: &str) -> anyhow::Result<String> {
+fn take_back(form: &str) -> Result<String, Failure> {
     if !takes_back(form) {
-        bail!("{form} can take nothing back: --unset is for shells");
+        let told = anyhow!("{form} can take nothing back: --unset is for shells");
+        return Err(Failure::new(USAGE, told));
     }
     Ok(back(form, &inherited))
 }

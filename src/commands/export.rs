@@ -159,6 +159,13 @@ pub(super) fn tell(written: &Written, recording: &Recording, global: &Global) {
     if written.unnamed > 0 {
         warn(global, format!("left out {} more", written.unnamed));
     }
+    if written.not_kept > 0 {
+        let bodies = match written.not_kept {
+            1 => String::from("1 body that was"),
+            bodies => format!("{bodies} bodies that were"),
+        };
+        warn(global, format!("left out {bodies} not kept when recorded"));
+    }
     for gap in recording.gaps().iter().take(NAMED) {
         let text = format!("not recorded: {}: {}", gap.what, gap.why);
         warn(global, plain(&text));

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
@@ -12,7 +13,8 @@ use rustix::io::Errno;
 use crate::recording::create::replace_file;
 
 /// Writes the file at `path`: beside it first, then in its place (mode 0600). What is there but is
-/// no regular file, such as `/dev/null` or a pipe, is written to and stays; a link is followed.
+/// no regular file, such as `/dev/null` or a pipe, is written to and stays, and so is what is open
+/// already (`/dev/stdout`); a link is followed.
 pub(super) fn write_file<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> anyhow::Result<T>,
@@ -61,11 +63,44 @@ fn write_or_replace<T>(
     open: impl FnOnce(&Path) -> io::Result<File>,
     write: impl FnOnce(&mut File) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => write(&mut open(path)?),
-        Ok(_) => replace(&path.canonicalize()?, write),
-        Err(_) => replace(path, write),
+    match (fs::metadata(path), descriptor(path)) {
+        (Ok(found), _) if !found.is_file() => write(&mut open(path)?),
+        (Ok(_), Some(number)) => write(&mut opened(path, number)?),
+        (Ok(_), None) => replace(&path.canonicalize()?, write),
+        (Err(_), _) => replace(path, write),
     }
+}
+
+/// The most links that are followed; Linux's own bound (`MAXSYMLINKS`).
+const LINKS: usize = 40;
+
+/// The number of the open file that a path means: `/dev/stdout`, `/dev/fd/3`, a link to one of them
+/// (proc(5), "/proc/pid/fd/").
+fn descriptor(path: &Path) -> Option<u32> {
+    let own = fs::canonicalize("/proc/self/fd").ok();
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = parent
+            .unwrap_or_else(|| Path::new("."))
+            .canonicalize()
+            .ok()?;
+        if Some(&dir) == own.as_ref() || dir == Path::new("/dev/fd") {
+            return path.file_name()?.to_str()?.parse().ok();
+        }
+        path = dir.join(fs::read_link(&path).ok()?);
+    }
+    None
+}
+
+/// What is open there, to go on where its owner is. Others than our own streams are opened anew:
+/// at their end, since what is in there is not ours to overwrite.
+fn opened(path: &Path, number: u32) -> io::Result<File> {
+    Ok(match number {
+        1 => io::stdout().as_fd().try_clone_to_owned()?.into(),
+        2 => io::stderr().as_fd().try_clone_to_owned()?.into(),
+        _ => File::options().append(true).open(path)?,
+    })
 }
 
 fn replace<T>(
@@ -93,6 +128,7 @@ fn replace<T>(
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -110,6 +146,25 @@ mod tests {
         assert!(format!("{error:#}").ends_with("a.har: the recording is gone"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_open_already_is_written_to_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "old").unwrap();
+        let file = File::options().append(true).open(&path).unwrap();
+        let link = dir.path().join("b");
+        let number = file.as_raw_fd();
+        symlink(format!("/dev/fd/{number}"), &link).unwrap();
+        for path in [format!("/dev/fd/{number}").as_ref(), &*link] {
+            write_file(path, |file| Ok(file.write_all(b"+")?)).unwrap();
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"old++");
+        assert_eq!(descriptor("/dev/stdout".as_ref()), Some(1));
+        for no in [&path, &dir.path().join("absent")] {
+            assert_eq!(descriptor(no), None);
+        }
     }
 
     #[test]

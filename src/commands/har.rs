@@ -123,6 +123,7 @@ fn content(
         return Content::LeftOut;
     };
     if let Some(content) = Content::without_file(body, bodies) {
+        written.not_kept += u64::from(content == Content::NotKept);
         return content;
     }
     let is_small = Bodies::Small.takes(body.bytes);

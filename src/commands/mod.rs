@@ -1,6 +1,7 @@
 //! The verbs: one file each, and the only code that prints, reads the environment or chooses paths.
 
 mod advice;
+mod again;
 mod ca;
 mod completions;
 mod console;
@@ -13,6 +14,7 @@ mod fetch;
 mod files;
 mod goproxy;
 mod har;
+mod help;
 mod import;
 mod json;
 mod lines;
@@ -39,6 +41,7 @@ mod version;
 mod words;
 mod written;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -92,7 +95,10 @@ pub fn run(cli: &Cli) -> ExitCode {
             FAILED
         };
         advice::complain(&failure.error, &cli.global);
-        ExitCode::from(failure.code.unwrap_or(own))
+        let code = failure.code.unwrap_or(own);
+        // As a command line that cannot be parsed: see `usage_code`.
+        let is_usage = code == USAGE && may_wrap(&cli.command);
+        ExitCode::from(if is_usage { WRAPPER_FAILED } else { code })
     })
 }
 
@@ -113,6 +119,10 @@ fn wraps(command: &Command) -> bool {
     }
 }
 
+const fn may_wrap(command: &Command) -> bool {
+    matches!(command, Command::Record(_) | Command::Replay(_))
+}
+
 fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     match &cli.command {
@@ -120,7 +130,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Replay(args) => replay::run(args, global),
         Command::Demo => demo::run(global),
         Command::Fetch(args) => Ok(fetch::run(args)?),
-        Command::Env(args) => Ok(env::run(args, global)?),
+        Command::Env(args) => env::run(args),
         Command::Ca(args) => Ok(ca::run(args, global)?),
         Command::Ls(args) => ls::run(args, global),
         Command::Show(args) => Ok(show::run(args, global)?),
@@ -129,19 +139,27 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
         Command::Completions(args) => Ok(completions::run(args)?),
         Command::Man(args) => Ok(man::run(args, global)?),
+        Command::Help(args) => help::run(args, global),
         Command::Version(args) => Ok(version::run(args)?),
     }
 }
 
 fn logs(global: &Global) -> Result<(), Failure> {
-    telemetry::install(&Logs {
+    let logs = Logs {
         verbose: global.verbose,
         file: global.log_file.clone(),
         format: match global.log_format {
             LogFormat::Text => Format::Text,
             LogFormat::Json => Format::Json,
         },
-    })?;
+    };
+    let told = global.clone();
+    let on_failure = move |error: &std::io::Error| {
+        let path = told.log_file.as_deref().unwrap_or_else(|| Path::new(""));
+        let what = format!("cannot write the log {}: {error}", path.display());
+        terminal::warn(&told, format!("{what}; lines of it are missing"));
+    };
+    telemetry::install(&logs, Box::new(on_failure))?;
     Ok(())
 }
 

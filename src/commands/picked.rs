@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 
+use super::advice::Advise as _;
 use super::listed::{Listed, Meaning};
 use super::{Failure, USAGE};
 use crate::filter::Filter;
@@ -10,8 +11,11 @@ use crate::recording::{Recording, Row};
 /// Reads the filter of a command line; without one all exchanges are taken.
 pub(super) fn filter(text: Option<&str>) -> Result<Filter, Failure> {
     let text = text.unwrap_or_default();
-    text.parse()
-        .map_err(|error| Failure::new(USAGE, anyhow!("--filter {text:?}, {error}")))
+    let filter: Result<Filter, _> = text.parse();
+    filter
+        .map_err(|error| anyhow!("--filter {text:?}, {error}"))
+        .help("`modtape help filter` has keys, names and units")
+        .map_err(|error| Failure::new(USAGE, error))
 }
 
 /// All that the filter takes, with what lists tell of them, by run, start and id.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use rustls::{KeyLog, NoKeyLog};
 
-use super::Failure;
 use super::console::Console;
 use super::session::{Parts, Session};
 use super::terminal::say;
+use super::{Failure, USAGE};
 use crate::capture::KeyLogs;
 use crate::cli::{Global, RecordArgs};
 use crate::proxy::{Deadlines, Responder};
@@ -35,8 +35,9 @@ const LIMITS: Limits = Limits {
 
 /// Records.
 pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let overrides = Overrides::parse(args)?;
-    let naming = Naming::of(args, global)?;
+    let usage = |error| Failure::new(USAGE, error);
+    let overrides = Overrides::parse(args).map_err(usage)?;
+    let naming = Naming::of(args, global).map_err(usage)?;
     let recording = record(args, global, (overrides, naming), Place::default());
     let (code, _) = super::block_on(recording)??;
     Ok(super::exit_code(code.unwrap_or(0)))
@@ -49,6 +50,8 @@ pub(super) struct Place {
     pub(super) folder: Option<PathBuf>,
     /// Variables that it gets on top of ours.
     pub(super) settings: Vec<(String, String)>,
+    /// Whether what it reaches is gone afterwards, so that its flags are of no use to anybody.
+    pub(super) passes: bool,
 }
 
 /// Records; the exit code that is passed on, and the recording.
@@ -67,7 +70,8 @@ pub(super) async fn record(
         session.isolate()?;
     }
     let reach = setup::reach(&session, &overrides);
-    let parents = setup::parents(args, &session)?;
+    let parents = setup::parents(args, &session);
+    let parents = parents.map_err(|error| Failure::new(USAGE, error))?;
     let key_log = setup::key_log(args, &session, global)?;
     let policy = setup::policy(args, &session, overrides.intercept, overrides.tunnel);
     let redactor = match args.no_redact {
@@ -76,7 +80,10 @@ pub(super) async fn record(
     };
     let redactor = session.keeping_token(redactor);
     say_beforehand(args, global, &session, &redactor);
-    let manifest = setup::manifest(args, &session, &redactor, &policy);
+    let mut manifest = setup::manifest(args, &session, &redactor, &policy);
+    if place.passes {
+        manifest.options.clear();
+    }
     let bases = replay::bases(&manifest.go_env);
     let writing = Writing::begin(args, &session, naming, manifest)?;
     let capture = writing.capture.clone();

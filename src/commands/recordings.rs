@@ -16,7 +16,7 @@ use crate::recording::{Recording, folder, manifest};
 /// Prints what was asked for.
 pub(super) fn run(args: &RecordingsArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.command {
-        RecordingsCommand::List { json } => list::run(*json, global)?,
+        RecordingsCommand::List { json } => return list::run(*json, global),
         RecordingsCommand::Info { name, json } => info::run(name, *json, global)?,
         RecordingsCommand::Path { name } => match name {
             Some(name) => print_path(&folder::resolve(&global.recordings, name)?, global)?,

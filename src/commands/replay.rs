@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::advice::Advise as _;
+use super::again;
 use super::console::Console;
 use super::odd::odd;
 use super::record::Place;
@@ -13,7 +14,7 @@ use super::terminal::{Look, say, warn};
 use super::{Failure, summary};
 use crate::child;
 use crate::cli::{Global, ReplayArgs};
-use crate::diagnose::again::record_line;
+use crate::diagnose::again::{self as hints, Again, COLD};
 use crate::exchange::Target;
 use crate::proxy::{Deadlines, Others, Policy, Responder};
 use crate::recording::{Recording, folder};
@@ -66,13 +67,12 @@ pub(super) async fn replay(
     let name = recording.name();
     let mut settings = settings(args, global, &recording, &session);
     settings.extend(place.settings);
-    let advice = advice(args, &recording);
+    let advice = advice(args, global, &recording);
     let dir = recording.dir().to_owned();
     let look = Look::of_stderr(global);
     let bases = crate::replay::bases(&recording.manifest().go_env);
     say(global, summary::replaying(&recording, &bases, look));
-    let recorder = advice.clone();
-    let replay = std::sync::Arc::new(Replay::new(recording, advice));
+    let replay = std::sync::Arc::new(Replay::new(recording, advice.line(&[])));
     let mut intercept = replay.hosts();
     intercept.extend(replay.recording().manifest().intercepted.iter().cloned());
     // What is no host name cannot stand in a certificate, and nobody can ask for it.
@@ -108,13 +108,16 @@ pub(super) async fn replay(
         .await;
     let outcome = served?;
     let misses = replay.misses();
+    let hosts = misses.refused_hosts();
+    let hosts = (!hosts.is_empty()).then(|| hints::intercept(hosts.iter().map(String::as_str)));
+    let recorder = advice.line(&Vec::from_iter(hosts));
     let told = summary::Replayed {
         hits: replay.hits(),
         misses: &misses,
         recorder: &recorder,
     };
     say(global, summary::replayed(&told, look));
-    let code = outcome.code.unwrap_or(0);
+    let code = outcome.exit_code().unwrap_or(0);
     Ok(if code == 0 && args.strict && !misses.is_empty() {
         1
     } else {
@@ -150,13 +153,25 @@ fn settings(
     recorded.into_iter().collect()
 }
 
-/// The command that would record what is missing.
-fn advice(args: &ReplayArgs, recording: &Recording) -> String {
-    let command = Redactor::new(tls::random()).argv(&args.command);
-    // A new name: `--force` would replace what is there by what this one command asks for.
-    let name = format!("{}-more", recording.name());
-    match command.is_empty() {
-        true => record_line(&["-o", &name], &command),
-        false => record_line(&["--cold", "-o", &name], &command),
+/// How what is missing is recorded, with the flags that the recording was made with.
+fn advice(args: &ReplayArgs, global: &Global, recording: &Recording) -> Again {
+    let manifest = recording.manifest();
+    let mut options = again::trusted(&manifest.options);
+    if !args.command.is_empty() {
+        options.push(COLD.into());
     }
+    // A new name: `--force` would replace what is there by what this one command asks for.
+    let output = match folder::is_path(&args.name) {
+        true => recording.dir().with_file_name(more(recording)),
+        false => more(recording).into(),
+    };
+    Again {
+        options,
+        place: again::place(&output, global),
+        command: Redactor::new(tls::random()).argv(&args.command),
+    }
+}
+
+fn more(recording: &Recording) -> String {
+    format!("{}-more", recording.name())
 }

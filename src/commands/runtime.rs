@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,8 @@ fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
     // Somebody else may have made a folder of that name in a shared one.
     let there = fs::symlink_metadata(&folder).with_context(told)?;
     if !there.is_dir() || there.uid() != user || there.mode() & 0o077 != 0 {
-        bail!("{} is not a private folder of yours", folder.display());
+        let told = anyhow!("{} is not a private folder of yours", folder.display());
+        return Err(told).help("set XDG_RUNTIME_DIR to a folder that only you can enter");
     }
     Ok(folder)
 }
@@ -184,6 +185,17 @@ pub(super) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
         .pop()
         .context("no recorder is running")
         .help("start one in another terminal: `modtape record`")
+}
+
+/// The process that writes the recording in `dir`, if it can be found.
+pub(super) fn recorder_of(dir: &Path) -> Option<u32> {
+    let dir = fs::canonicalize(dir).ok()?;
+    let running = all(&folder().ok()?).ok()?;
+    let is_there =
+        |running: &&Running| fs::canonicalize(&running.recording).is_ok_and(|path| path == dir);
+    // Whoever replays what is still being recorded came later.
+    let first = running.iter().filter(is_there);
+    Some(first.min_by_key(|running| running.started_unix_us)?.pid)
 }
 
 /// Every recorder that is alive.

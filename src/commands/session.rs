@@ -87,6 +87,17 @@ pub(super) struct Outcome {
     pub(super) wall_us: u64,
 }
 
+impl Outcome {
+    /// What we exit with: as the command did; 124 if `--timeout` ended a session without one.
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        let timed_out = self.interruption == Some(Interruption::Timeout);
+        self.code.or_else(|| timed_out.then_some(TIMED_OUT))
+    }
+}
+
+/// As timeout(1), and as a command that `--timeout` ended.
+const TIMED_OUT: i32 = 124;
+
 impl Session {
     /// Binds, reads roots and asks the go command what it goes by: whatever can be wrong with the
     /// settings is wrong here, before anything is written.

@@ -3,6 +3,8 @@
 mod body;
 mod sections;
 
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -12,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::advice::Advise as _;
 use super::curl::{Curl, Likeness};
+use super::files::write_file;
 use super::json;
 use super::listed::{Listed, Meaning};
 use super::opened::open;
@@ -25,37 +28,55 @@ use crate::recording::{Recording, Row};
 pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let recording = open(&args.name, global)?;
     let shown = Shown::find(&recording, args, global)?;
-    let look = Look::of_stdout(global);
+    let output = args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"));
+    let look = output.map_or_else(|| Look::of_stdout(global), |_| Look::of_file(global));
     if args.body {
-        body::write(&shown, args.output.as_deref(), look, global)?;
-    } else if args.curl {
+        body::write(&shown, output, look, global)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = Vec::new();
+    write(&mut text, &shown, args, (look, global))?;
+    match output {
+        Some(path) => write_file(path, |file| Ok(file.write_all(&text)?))?,
+        None => to_stdout(|out| Ok(out.write_all(&text)?))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whatever but the body, which is as large as it is.
+fn write(
+    out: &mut dyn Write,
+    shown: &Shown<'_>,
+    args: &ShowArgs,
+    (look, global): (Look, &Global),
+) -> anyhow::Result<()> {
+    if args.curl {
         let curl = Curl::of(&shown.exchange.begin, shown.opened, Likeness::Readable)?;
         for left_out in &curl.left_out {
             say(global, plain(left_out));
         }
-        to_stdout(|out| Ok(writeln!(out, "curl -sS{}", curl.arguments)?))?;
+        writeln!(out, "curl -sS{}", curl.arguments)?;
     } else if args.json {
-        let json = json::pretty(&shown.json())?;
-        to_stdout(|out| Ok(out.write_all(json.as_bytes())?))?;
+        out.write_all(json::pretty(&shown.json())?.as_bytes())?;
     } else {
         let all = !args.headers && !args.timings;
-        to_stdout(|out| {
-            if all {
-                sections::write_general(out, &shown, look)?;
-            }
-            if all || args.timings {
-                sections::write_timings(out, &shown, look)?;
-            }
-            if all || args.headers {
-                sections::write_headers(out, &shown, look)?;
-            }
-            if all {
-                body::write_summary(out, &shown, look)?;
-            }
-            Ok(())
-        })?;
+        if all {
+            sections::write_general(out, shown, look)?;
+        }
+        if all || args.timings {
+            sections::write_timings(out, shown, look)?;
+        }
+        if all || args.headers {
+            sections::write_headers(out, shown, look)?;
+        }
+        if all {
+            body::write_summary(out, shown, look)?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// An exchange with all that is known of it.
@@ -77,7 +98,8 @@ impl<'a> Shown<'a> {
         let Some(row) = rows.last() else {
             let (id, name) = (args.id, recording.name());
             let missing = anyhow!("there is no exchange {id} in {name}");
-            return Err(missing).help(format!("try `modtape ls {}`", shell_word(&args.name)));
+            let path = recording.dir().to_string_lossy();
+            return Err(missing).help(format!("try `modtape ls {}`", shell_word(&path)));
         };
         if rows.len() > 1 {
             let runs = rows.len();

@@ -49,6 +49,11 @@ impl Look {
         Self::of(global, stderr.is_terminal(), columns(&stderr))
     }
 
+    /// How a file is written to: colour only where `--color` insists.
+    pub(super) fn of_file(global: &Global) -> Self {
+        Self::of(global, false, None)
+    }
+
     fn of(global: &Global, is_terminal: bool, width: Option<usize>) -> Self {
         let variable = |name: &str| std::env::var_os(name);
         Self {

@@ -18,6 +18,8 @@ pub(super) struct Written {
     pub(super) missing: Vec<String>,
     /// How many more there are.
     pub(super) unnamed: u64,
+    /// Bodies that are not in there since they were never kept: no failure of this export.
+    pub(super) not_kept: u64,
 }
 
 /// How much that is missing is named.

@@ -10,7 +10,7 @@ use crate::exchange::Opened;
 use crate::gomod::{GoProxy, ProxyTarget};
 use crate::recording::reader::ConnectionRow;
 
-use super::again::record_line;
+use super::again::{Again, COLD, intercept};
 use super::split::Connections;
 use super::tally::{listed, tunnels};
 use super::unseen;
@@ -21,8 +21,8 @@ const NAMED: usize = 3;
 /// What the settings of Go do not tell.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// The wrapped command, redacted; empty without one.
-    pub command: &'a [String],
+    /// How it is recorded once more, with the wrapped command if there is one.
+    pub again: &'a Again,
     /// The user's module cache, as far as it is known; else empty.
     pub cache: &'a str,
     /// Whether it was given an empty module cache.
@@ -42,7 +42,7 @@ pub fn why_empty(go_env: &BTreeMap<String, String>, facts: &Facts<'_>) -> Vec<St
     if !connected.is_empty() {
         return connected;
     }
-    if facts.command.is_empty() {
+    if facts.again.command.is_empty() {
         return vec!["nothing connected: `modtape env` prints what a client must be told".into()];
     }
     let value = |name: &str| go_env.get(name).map_or("", String::as_str);
@@ -60,7 +60,7 @@ fn of_connections(facts: &Facts<'_>) -> Vec<String> {
     let tunnelled = tunnels(facts.connections);
     if !tunnelled.is_empty() {
         let hosts: Vec<&str> = tunnelled.keys().map(String::as_str).collect();
-        let line = record_line(&["--intercept", &hosts.join(",")], facts.command);
+        let line = facts.again.line(&[intercept(hosts.iter().copied())]);
         let hosts = listed(hosts, NAMED);
         reasons.push(format!(
             "what went to {hosts} was tunnelled, so its requests were not seen: `{line}` sees them"
@@ -114,6 +114,7 @@ fn of_goproxy(value: &str) -> Vec<String> {
 fn of_vendor(goflags: &str, facts: &Facts<'_>) -> Option<String> {
     // The last one counts; the command's own flags come after those of GOFLAGS.
     let own = facts
+        .again
         .command
         .iter()
         .map(String::as_str)
@@ -122,7 +123,7 @@ fn of_vendor(goflags: &str, facts: &Facts<'_>) -> Option<String> {
     let mode = flags
         .filter_map(|flag| flag.trim_start_matches('-').strip_prefix("mod="))
         .last();
-    if !heeds_vendor(facts.command) {
+    if !heeds_vendor(&facts.again.command) {
         return None;
     }
     let advice = "`-mod=mod` makes the go command download them";
@@ -163,8 +164,13 @@ fn of_cache(facts: &Facts<'_>) -> String {
         "" => String::new(),
         cache => format!(" ({cache})"),
     };
-    let line = record_line(&["--cold"], facts.command);
-    if !facts.command.first().is_some_and(|program| is_go(program)) {
+    let line = facts.again.line(&[COLD.into()]);
+    if !facts
+        .again
+        .command
+        .first()
+        .is_some_and(|program| is_go(program))
+    {
         return format!(
             "nothing was asked for: the command needs no module, or the module cache had them all: \
              `{line}` starts with an empty one"
@@ -198,7 +204,10 @@ mod tests {
             .collect();
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let facts = Facts {
-            command: &command,
+            again: &Again {
+                command,
+                ..Again::default()
+            },
             cache: case.cache,
             was_cold: case.was_cold,
             has_vendor: case.has_vendor,

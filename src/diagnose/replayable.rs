@@ -1,7 +1,7 @@
 //! Whether a replay of the same command will find all it needs.
 //!
-//! Says "complete" only if nothing speaks against it; each reason ends with the command that
-//! completes the recording. What cannot be known errs towards "partial": a replay that was called
+//! Says "complete" only if nothing speaks against it; one command, which heeds every reason, completes
+//! the recording. What cannot be known errs towards "partial": a replay that was called
 //! complete and then misses something is worse than one that was called partial and does not.
 
 #[cfg(test)]
@@ -15,7 +15,7 @@ use crate::recording::Row;
 use crate::recording::format::{Gap, Replayable};
 use crate::recording::reader::{ConnectionRow, RowState};
 
-use super::again::record_line;
+use super::again::{Again, COLD, intercept};
 use super::split::Connections;
 use super::tally::{host_of, listed, tunnels};
 use super::unseen;
@@ -29,10 +29,8 @@ const TELEMETRY: &str = "telemetry.go.dev";
 /// All that the answer depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Recorded<'a> {
-    /// The recording's name, as `-o` takes it.
-    pub name: &'a str,
-    /// The wrapped command, redacted; empty without one.
-    pub command: &'a [String],
+    /// How all of it is recorded once more.
+    pub again: &'a Again,
     /// The exchanges.
     pub rows: &'a [Row],
     /// The client connections.
@@ -53,9 +51,29 @@ pub struct Recorded<'a> {
     pub cut_short: Option<&'a str>,
 }
 
+/// Something that speaks against a complete replay.
+struct Reason {
+    what: String,
+    /// What recording again does about it; empty if that alone does nothing.
+    helps: &'static str,
+    /// The options that it takes.
+    options: Vec<String>,
+}
+
+impl Reason {
+    /// Whatever it was, the same once more may have it.
+    fn simple(what: impl Into<String>, helps: &'static str) -> Self {
+        Self {
+            what: what.into(),
+            helps,
+            options: Vec::new(),
+        }
+    }
+}
+
 /// Says whether a replay of the same command will find all it needs, and if not, why.
 pub fn replayable(recorded: &Recorded<'_>) -> Replayable {
-    let reasons: Vec<String> = [
+    let reasons: Vec<Reason> = [
         of_bodies(recorded),
         of_gaps(recorded).or_else(|| of_failure(recorded)),
         of_end(recorded),
@@ -70,21 +88,31 @@ pub fn replayable(recorded: &Recorded<'_>) -> Replayable {
     .collect();
     Replayable {
         complete: reasons.is_empty(),
-        reasons,
+        reasons: told(reasons, recorded.again),
     }
 }
 
-impl Recorded<'_> {
-    /// The command that records all of it once more.
-    fn again(&self, options: &[&str]) -> String {
-        let options: Vec<&str> = options
-            .iter()
-            .copied()
-            .chain(["-o", self.name, "--force"])
-            .collect();
-        format!("`{}`", record_line(&options, self.command))
+/// The reasons in words, and once the command that heeds them all.
+fn told(reasons: Vec<Reason>, again: &Again) -> Vec<String> {
+    let options: Vec<String> = reasons
+        .iter()
+        .flat_map(|reason| reason.options.clone())
+        .collect();
+    let line = again.line(&options);
+    if let [Reason { what, helps, .. }] = &reasons[..] {
+        return vec![match *helps {
+            "" => what.clone(),
+            helps => format!("{what}; `{line}` {helps}"),
+        }];
     }
+    let is_helped = reasons.iter().any(|reason| !reason.helps.is_empty());
+    let whats = reasons.into_iter().map(|reason| reason.what);
+    whats
+        .chain(is_helped.then(|| format!("`{line}` records all of it anew")))
+        .collect()
+}
 
+impl Recorded<'_> {
     /// What a row asks for, so that the same question by another way is known as such.
     fn question(&self, row: &Row) -> String {
         let key = replay_key(&row.url, self.bases).unwrap_or_else(|| row.url.clone());
@@ -92,12 +120,11 @@ impl Recorded<'_> {
     }
 }
 
-fn of_bodies(recorded: &Recorded<'_>) -> Option<String> {
-    (!recorded.bodies_kept)
-        .then(|| format!("bodies were not kept; {} keeps them", recorded.again(&[])))
+fn of_bodies(recorded: &Recorded<'_>) -> Option<Reason> {
+    (!recorded.bodies_kept).then(|| Reason::simple("bodies were not kept", "keeps them"))
 }
 
-fn of_gaps(recorded: &Recorded<'_>) -> Option<String> {
+fn of_gaps(recorded: &Recorded<'_>) -> Option<Reason> {
     let [first, more @ ..] = recorded.gaps else {
         return None;
     };
@@ -106,32 +133,34 @@ fn of_gaps(recorded: &Recorded<'_>) -> Option<String> {
         1 => " and 1 more gap".into(),
         more => format!(" and {more} more gaps"),
     };
-    let (Gap { what, why }, again) = (first, recorded.again(&[]));
-    Some(format!(
-        "not recorded: {what}: {why}{more}; {again} records it anew"
+    let Gap { what, why } = first;
+    Some(Reason::simple(
+        format!("not recorded: {what}: {why}{more}"),
+        "records it anew",
     ))
 }
 
-fn of_failure(recorded: &Recorded<'_>) -> Option<String> {
-    let (failure, again) = (recorded.failure?, recorded.again(&[]));
-    Some(format!(
-        "not all could be written: {failure}; {again} records it anew"
+fn of_failure(recorded: &Recorded<'_>) -> Option<Reason> {
+    let failure = recorded.failure?;
+    Some(Reason::simple(
+        format!("not all could be written: {failure}"),
+        "records it anew",
     ))
 }
 
 /// A command that was ended may have asked for more. Without a command nothing ends by itself.
-fn of_end(recorded: &Recorded<'_>) -> Option<String> {
+fn of_end(recorded: &Recorded<'_>) -> Option<Reason> {
     let what = recorded
         .cut_short
-        .filter(|_| !recorded.command.is_empty())?;
-    let again = recorded.again(&[]);
-    Some(format!(
-        "{what} ended the command: what it had yet to ask for is not here; {again} records it anew"
+        .filter(|_| !recorded.again.command.is_empty())?;
+    Some(Reason::simple(
+        format!("{what} ended the command: what it had yet to ask for is not here"),
+        "records it anew",
     ))
 }
 
 /// What the go command asks past every proxy, whether it did or not.
-fn of_goproxy(recorded: &Recorded<'_>) -> Option<String> {
+fn of_goproxy(recorded: &Recorded<'_>) -> Option<Reason> {
     let goproxy = recorded.go_env.get("GOPROXY").map_or("", String::as_str);
     let goproxy = GoProxy::parse(goproxy);
     let (past, instead) = match (unseen::loopback(&goproxy), unseen::folder(&goproxy)) {
@@ -139,23 +168,23 @@ fn of_goproxy(recorded: &Recorded<'_>) -> Option<String> {
             format!(
                 "GOPROXY is on loopback ({hosts}), which the go command never asks through a proxy"
             ),
-            "with this machine named by another address",
+            "with this machine named by another address has it",
         ),
         (None, Some(url)) => (
             format!("GOPROXY={url} is a folder, which is read without a request"),
-            "with a module proxy instead",
+            "with a module proxy instead has it",
         ),
         (None, None) => return None,
     };
-    let again = recorded.again(&[]);
-    Some(format!(
-        "{past}: what came from there is not here; {again} {instead} has it"
+    Some(Reason::simple(
+        format!("{past}: what came from there is not here"),
+        instead,
     ))
 }
 
 /// What was cached was not asked for. That there was anything in the cache can be proven only
 /// where a zip was asked for without its go.mod; that there was not, never.
-fn of_cache(recorded: &Recorded<'_>) -> Option<String> {
+fn of_cache(recorded: &Recorded<'_>) -> Option<Reason> {
     if recorded.was_cold {
         return None;
     }
@@ -163,17 +192,20 @@ fn of_cache(recorded: &Recorded<'_>) -> Option<String> {
         Some(module) => format!(", such as the go.mod of {module}"),
         None => String::new(),
     };
-    if recorded.command.is_empty() {
-        return Some(format!(
+    if recorded.again.command.is_empty() {
+        let what = format!(
             "what the clients had in their module caches was not asked for{example}; \
              clients with an empty GOMODCACHE ask for all"
-        ));
+        );
+        return Some(Reason::simple(what, ""));
     }
-    let again = recorded.again(&["--cold"]);
-    Some(format!(
-        "recorded with the user's own module cache: what it held was not asked for{example}; \
-         {again} completes it"
-    ))
+    Some(Reason {
+        what: format!(
+            "recorded with the user's own module cache: what it held was not asked for{example}"
+        ),
+        helps: "completes it",
+        options: vec![COLD.into()],
+    })
 }
 
 /// A module whose zip was asked for, but not its go.mod, which the go command needs before.
@@ -192,7 +224,7 @@ fn cached_mod(recorded: &Recorded<'_>) -> Option<String> {
     Some(format!("{module} {version}"))
 }
 
-fn of_tunnels(recorded: &Recorded<'_>) -> Option<String> {
+fn of_tunnels(recorded: &Recorded<'_>) -> Option<Reason> {
     let tunnelled = tunnels(recorded.connections);
     let hosts: Vec<&str> = tunnelled
         .keys()
@@ -202,17 +234,19 @@ fn of_tunnels(recorded: &Recorded<'_>) -> Option<String> {
     if hosts.is_empty() {
         return None;
     }
-    let again = recorded.again(&["--intercept", &hosts.join(",")]);
+    let options = vec![intercept(hosts.iter().copied())];
     let was = if hosts.len() == 1 { "was" } else { "were" };
     let hosts = listed(hosts, NAMED);
-    Some(format!(
-        "{hosts} {was} tunnelled, so what came from there is not here; {again} has it"
-    ))
+    Some(Reason {
+        what: format!("{hosts} {was} tunnelled, so what came from there is not here"),
+        helps: "has it",
+        options,
+    })
 }
 
 /// Hosts that were dialled and not reached, or whose client does not trust us: what was wanted there
 /// was never asked. A CONNECT whose dial failed was refused; without a dial, the rules forbade it.
-fn of_failed_dials(recorded: &Recorded<'_>) -> Option<String> {
+fn of_failed_dials(recorded: &Recorded<'_>) -> Option<Reason> {
     let asked: BTreeSet<String> = recorded
         .rows
         .iter()
@@ -241,9 +275,9 @@ fn of_failed_dials(recorded: &Recorded<'_>) -> Option<String> {
         1 => " and of 1 more host".into(),
         more => format!(" and of {more} more hosts"),
     };
-    let again = recorded.again(&[]);
-    Some(format!(
-        "nothing was asked of {host}{more}: {error}; {again} tries again"
+    Some(Reason::simple(
+        format!("nothing was asked of {host}{more}: {error}"),
+        "tries again",
     ))
 }
 
@@ -276,7 +310,7 @@ fn matters(recorded: &Recorded<'_>, host: &str) -> bool {
 }
 
 /// Requests without a whole answer of the origin, unless the same was asked again with one.
-fn of_unfinished(recorded: &Recorded<'_>) -> Option<String> {
+fn of_unfinished(recorded: &Recorded<'_>) -> Option<Reason> {
     let is_whole = |row: &Row| row.state == RowState::Ended && row.made_by != Some(MadeBy::Modtape);
     let answered: BTreeSet<String> = recorded
         .rows
@@ -307,9 +341,10 @@ fn of_unfinished(recorded: &Recorded<'_>) -> Option<String> {
     } else {
         "requests have"
     };
-    let (parts, total, again) = (parts.join(", "), open.len(), recorded.again(&[]));
+    let (parts, total) = (parts.join(", "), open.len());
     let example = Route::of(&first.url, recorded.bases).what();
-    Some(format!(
-        "{total} {was} no whole answer ({parts}), first {example}; {again} asks again"
+    Some(Reason::simple(
+        format!("{total} {was} no whole answer ({parts}), first {example}"),
+        "asks again",
     ))
 }

@@ -42,6 +42,7 @@ pub(super) fn manifest() -> Manifest {
         state: State::Closed,
         started: "2026-11-22T23:59:59.999000Z".into(),
         command: vec!["go".into()],
+        options: Vec::new(),
         trace: Hex([0xab; 16]),
         go_env: std::collections::BTreeMap::new(),
         go_version: None,

@@ -92,7 +92,7 @@ impl Eq for Stored {}
 /// The content as text or base64, read while it is shown.
 ///
 /// A writer of JSON takes an error of ours for one of its own, so what fails is kept in
-/// [`Stored::take_failure`].
+/// `Stored::take_failure`.
 impl fmt::Display for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown =

@@ -153,11 +153,19 @@ fn test(key: Piece<'_>, value: Piece<'_>) -> Result<Test, FilterError> {
         "connection" => Test::Connection(range(value, &text, "3, >10 or 3-5")?),
         "time" => match measures::duration(&text) {
             Some(bound) => Test::Time(bound),
-            None => return value.fails(format!("{text:?} is no time: >500ms, <=1.5s, >2m")),
+            None => {
+                return value.fails(format!(
+                    "{text:?} is no time: >500ms, <=1.5s, >2m (us, ms, s, m, h)"
+                ));
+            }
         },
         "size" => match measures::size(&text) {
             Some(bound) => Test::Size(bound),
-            None => return value.fails(format!("{text:?} is no size: >1MB, <16KiB, 0")),
+            None => {
+                return value.fails(format!(
+                    "{text:?} is no size: >1MB, <16KiB, 0 (B, kB, MB, GB, KiB, MiB, GiB)"
+                ));
+            }
         },
         "phase" => {
             let at = text.find(['<', '>', '=']).unwrap_or(text.len());

@@ -35,21 +35,35 @@ impl Entry {
     }
 }
 
-/// The recordings in `recordings_dir`, newest first; those of equal age by name.
+/// What a folder of recordings holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The recordings, newest first; those of equal age by name.
+    pub entries: Vec<Entry>,
+    /// Folders of which it cannot be told whether they are recordings, and why not.
+    pub unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+/// The recordings in `recordings_dir`.
 ///
 /// What is no recording is passed over; a folder that does not exist holds none.
-pub fn list(recordings_dir: &Path) -> io::Result<Vec<Entry>> {
+pub fn list(recordings_dir: &Path) -> io::Result<Listing> {
     let found = match fs::read_dir(recordings_dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
         found => found?,
     };
-    let mut entries = Vec::new();
+    let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
     for entry in found {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         // A name that is not text cannot be given on the command line either.
         let name = name.filter(|name| !is_aside(name));
-        if let Some(name) = name.filter(|_| is_recording(&path)) {
+        let Some(name) = name else { continue };
+        let found = holds_recording(&path).unwrap_or_else(|error| {
+            unreadable.push((path.clone(), error));
+            false
+        });
+        if found {
             let name = name.to_owned();
             let manifest = read_manifest(&path).ok();
             let entry = Entry {
@@ -63,12 +77,28 @@ pub fn list(recordings_dir: &Path) -> io::Result<Vec<Entry>> {
     entries.sort_by(|(a_started, a), (b_started, b)| {
         b_started.cmp(a_started).then_with(|| a.name.cmp(&b.name))
     });
-    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+    unreadable.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Listing {
+        entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+        unreadable,
+    })
 }
 
 /// Whether `path` looks like a recording: it opens, or says why not.
 fn is_recording(path: &Path) -> bool {
-    path.join(JOURNAL).is_file() || path.join(MANIFEST).is_file()
+    holds_recording(path).unwrap_or(false)
+}
+
+/// The same, or why it cannot be told. What is no folder, or a link to nothing, holds none.
+fn holds_recording(path: &Path) -> io::Result<bool> {
+    for name in [JOURNAL, MANIFEST] {
+        match fs::metadata(path.join(name)) {
+            Ok(found) if found.is_file() => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(false)
 }
 
 /// Why a name means no recording.
@@ -97,7 +127,7 @@ pub enum ResolveError {
         name: String,
     },
     /// There are fewer recordings than that.
-    #[error("there is no {name}: {recordings_dir} holds {have} recordings")]
+    #[error("there is no {name}: {recordings_dir} holds {have} recording{}", if *.have == 1 { "" } else { "s" })]
     TooFew {
         /// What was given.
         name: String,
@@ -168,10 +198,11 @@ fn nth(recordings_dir: &Path, name: &str, reference: &str) -> Result<PathBuf, Re
 }
 
 fn entries(recordings_dir: &Path) -> Result<Vec<Entry>, ResolveError> {
-    list(recordings_dir).map_err(|source| ResolveError::Unreadable {
+    let listing = list(recordings_dir).map_err(|source| ResolveError::Unreadable {
         recordings_dir: recordings_dir.into(),
         source,
-    })
+    });
+    Ok(listing?.entries)
 }
 
 /// Whether `name` is a path rather than a name in the folder of recordings.
@@ -267,6 +298,7 @@ mod tests {
     fn names(dir: &Path) -> Vec<String> {
         list(dir)
             .unwrap()
+            .entries
             .into_iter()
             .map(|entry| entry.name)
             .collect()
@@ -291,7 +323,7 @@ mod tests {
         let dir = three();
         fs::write(dir.path().join("build-1122-0453").join(MANIFEST), "{").unwrap();
         assert_eq!(names(dir.path())[2], "build-1122-0453");
-        assert_eq!(list(dir.path()).unwrap()[2].manifest, None);
+        assert_eq!(list(dir.path()).unwrap().entries[2].manifest, None);
     }
 
     #[test]

@@ -156,6 +156,10 @@ pub struct Manifest {
     pub started: String,
     /// The wrapped command, redacted; empty without one.
     pub command: Vec<String>,
+    /// The flags of `record` that decide what is reached, redacted, each a word: `--cold`,
+    /// `--intercept=HOST,HOST`. With them the same can be recorded again.
+    #[serde(default)]
+    pub options: Vec<String>,
     /// The command's trace.
     pub trace: TraceId,
     /// What the go command goes by (`go env`), userinfo redacted; the defaults without a go.

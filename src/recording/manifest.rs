@@ -92,6 +92,7 @@ pub(super) fn manifest_from(table: &Table) -> Option<Manifest> {
         },
         started: open.wall.clone(),
         command: open.command.clone(),
+        options: Vec::new(),
         trace: open.trace,
         go_env: BTreeMap::new(),
         go_version: None,

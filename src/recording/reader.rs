@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 
-use crate::exchange::{Body, ConnectionId, Exchange, Outcome};
+use crate::exchange::{Body, ConnectionId, Exchange, ExchangeId, Outcome};
 
 use super::format::{
     Event, FORMAT_VERSION, Gap, JOURNAL, LineError, Manifest, Open, Record, State,
@@ -229,6 +229,14 @@ impl Recording {
     /// The octets of a body, verified; see [`BodyReader`].
     pub fn body(&self, body: &Body) -> Result<BodyReader, BodyError> {
         BodyReader::open(&self.dir, body)
+    }
+
+    /// Why the body of an answer was not kept, where it was not: what its recorder noted, else what
+    /// it was told to do.
+    pub fn why_not_kept(&self, id: ExchangeId) -> &str {
+        let noted = format!("body of exchange {id}");
+        let gap = self.gaps().iter().find(|gap| gap.what == noted);
+        gap.map_or("recorded with --bodies none", |gap| &gap.why)
     }
 
     /// Opens a body as often as it is called; see [`Self::body`].

@@ -21,6 +21,7 @@ mod token;
 mod url;
 mod word;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -159,6 +160,32 @@ impl fmt::Debug for Redactor {
     }
 }
 
+/// What stands in place of a mark where somebody is to write the value again.
+const PLACEHOLDER: &str = "<…>";
+
+/// `text` with a placeholder for each mark: a mark is no value that could be used again.
+pub fn with_placeholders(text: &str) -> Cow<'_, str> {
+    let len = MARK.len() + 2 * MARK_BYTES;
+    let mut replaced = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(MARK) {
+        let end = if rest.get(at..at + len).is_some_and(is_mark) {
+            replaced.push_str(&rest[..at]);
+            replaced.push_str(PLACEHOLDER);
+            at + len
+        } else {
+            replaced.push_str(&rest[..at + MARK.len()]);
+            at + MARK.len()
+        };
+        rest = &rest[end..];
+    }
+    if rest.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    replaced.push_str(rest);
+    Cow::Owned(replaced)
+}
+
 /// Is this a mark, and nothing but a mark?
 fn is_mark(text: &str) -> bool {
     text.strip_prefix(MARK).is_some_and(|digits| {
@@ -206,6 +233,22 @@ mod mark_tests {
         assert_eq!(run.mark(""), "");
         assert!(!is_mark("redacted:5bdcc146bf60754E"));
         assert!(!is_mark("redacted:5bdcc146bf60754e0"));
+    }
+
+    #[test]
+    fn marks_become_placeholders_and_nothing_else_does() {
+        let mark = redactor().mark("hunter2");
+        for (text, expected) in [
+            ("plain".to_owned(), "plain"),
+            (format!("http://{mark}@h/{mark}"), "http://<…>@h/<…>"),
+            (
+                "redacted: none, redacted:é".into(),
+                "redacted: none, redacted:é",
+            ),
+            (format!("redacted:{mark}"), "redacted:<…>"),
+        ] {
+            assert_eq!(with_placeholders(&text), expected);
+        }
     }
 
     #[test]

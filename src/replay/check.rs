@@ -119,6 +119,7 @@ pub(super) fn manifest(dir: &Path) {
         state: State::Open,
         started: "2026-11-22T04:52:00Z".into(),
         command: Vec::new(),
+        options: Vec::new(),
         trace: Hex([7; 16]),
         go_env: env.map(|(name, value)| (name.into(), value.into())).into(),
         go_version: None,

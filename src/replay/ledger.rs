@@ -3,11 +3,12 @@
 //! Bounded however long a replay serves: equal misses are one entry with a count, and of more than
 //! [`DISTINCT`] different ones only the number is kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::what;
+use crate::exchange::Target;
 use crate::gomod::Base;
 
 /// How many different misses are kept: many more than anybody is shown.
@@ -15,6 +16,9 @@ const DISTINCT: usize = 1_000;
 
 /// How many characters are kept of a method, which is the client's to choose.
 const METHOD: usize = 32;
+
+/// The method of a request for a tunnel.
+pub(super) const CONNECT: &str = "CONNECT";
 
 /// Something that was asked for and is not on the recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +71,15 @@ impl Misses {
     /// What they asked for, in the order of their first times: the first thousand.
     pub fn distinct(&self) -> &[Miss] {
         &self.distinct
+    }
+
+    /// Hosts that a tunnel to was refused: whoever records them must intercept them.
+    pub fn refused_hosts(&self) -> BTreeSet<String> {
+        let tunnels = self.distinct.iter().filter_map(|miss| {
+            let target: Target = miss.what.strip_prefix(CONNECT)?.trim_start().parse().ok()?;
+            Some(target.host().to_owned())
+        });
+        tunnels.collect()
     }
 
     /// How many requests asked for something that is not among [`Self::distinct`].

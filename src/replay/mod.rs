@@ -64,8 +64,18 @@ pub enum AnswerError {
     #[error("the recorded exchange is damaged")]
     Read(#[from] ReadError),
     /// Its body is missing or was altered.
-    #[error("the recorded body is damaged")]
+    #[error("{}", told(.0))]
     Body(#[from] BodyError),
+}
+
+/// Only what differs from its digest is damaged.
+const fn told(error: &BodyError) -> &'static str {
+    match error {
+        BodyError::WrongSize { .. } | BodyError::Mismatch { .. } => "the recorded body is damaged",
+        BodyError::Missing { .. } | BodyError::Unreadable { .. } | BodyError::NotKept(_) => {
+            "the recorded body cannot be read"
+        }
+    }
 }
 
 /// GOPROXY entries and checksum database that a recording was made with.
@@ -115,7 +125,8 @@ impl Replay {
     /// asked in it is not here.
     pub fn refused(&self, target: &Target, why: &str) {
         let what = target.to_string();
-        self.ledger.missed("CONNECT", what, Some(why.to_owned()));
+        self.ledger
+            .missed(ledger::CONNECT, what, Some(why.to_owned()));
     }
 
     /// Hosts that any recorded exchange went to.
@@ -173,10 +184,15 @@ impl Replay {
     pub fn body(&self, hit: &Hit) -> Result<Option<BodyReader>, AnswerError> {
         let begin = &hit.exchange.begin;
         let body = hit.exchange.end().and_then(|end| end.body.as_ref());
-        let body = body
-            .map(|body| self.recording.body(body))
-            .transpose()
-            .inspect_err(|error| self.damaged(&begin.method, &begin.url, error))?;
+        let (method, url) = (&begin.method, &begin.url);
+        let body = match body.map(|body| self.recording.body(body)).transpose() {
+            Err(BodyError::NotKept(_)) => {
+                let why = self.recording.why_not_kept(begin.id);
+                let why = format!("its body was not kept: {why}");
+                return Err(AnswerError::Miss(self.missing(method, url, Some(&why))));
+            }
+            body => body.inspect_err(|error| self.damaged(method, url, error))?,
+        };
         self.ledger.hit();
         Ok(body)
     }
@@ -278,8 +294,6 @@ impl Replay {
     }
 
     fn miss(&self, method: &str, url: &str) -> String {
-        let what = what(url, &self.bases);
-        let name = self.recording.name();
         let key = index::exact_key(method, url);
         let instead = match self.index.odd.get(&key) {
             // What is there and was not given is for those who ask for it in another way.
@@ -291,6 +305,13 @@ impl Replay {
             Some(Odd::Ours) => Some("modtape itself answered it then, so it is not replayed"),
             None => None,
         };
+        self.missing(method, url, instead)
+    }
+
+    /// Counts a miss; the two lines that the client is shown.
+    fn missing(&self, method: &str, url: &str, instead: Option<&str>) -> String {
+        let what = what(url, &self.bases);
+        let name = self.recording.name();
         let mut text = format!("not on recording {name}: {what}");
         if let Some(instead) = instead {
             text = format!("{text} ({instead})");

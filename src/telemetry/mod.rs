@@ -2,11 +2,12 @@
 //!
 //! The lines are made where the exchange ends; here is only where they go and how they look.
 
+mod file;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use tracing::Level;
 use tracing::subscriber::SetGlobalDefaultError;
@@ -14,6 +15,9 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry};
+
+use file::LogFile;
+pub use file::OnFailure;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +56,9 @@ pub enum LogError {
 }
 
 /// Sends every later log line where `logs` says. Call once, before the first connection.
-pub fn install(logs: &Logs) -> Result<(), LogError> {
+///
+/// `on_failure` is told once, the first time that the file cannot be written.
+pub fn install(logs: &Logs, on_failure: OnFailure) -> Result<(), LogError> {
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if logs.verbose > 0 {
         let targets = targets(if logs.verbose > 1 {
@@ -63,7 +69,7 @@ pub fn install(logs: &Logs) -> Result<(), LogError> {
         layers.push(layer(io::stderr, logs.format).with_filter(targets).boxed());
     }
     if let Some(path) = &logs.file {
-        let file = Mutex::new(open(path)?);
+        let file = LogFile::new(open(path)?, on_failure);
         layers.push(
             layer(file, logs.format)
                 .with_filter(targets(Level::DEBUG))

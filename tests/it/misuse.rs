@@ -4,7 +4,10 @@
 mod disk;
 mod endings;
 mod hars;
+mod hints;
 mod kept;
+mod places;
+mod void;
 
 use std::fs;
 use std::net::TcpListener;

@@ -115,3 +115,61 @@ async fn gzip_is_decoded_for_those_who_do_not_take_it_if_the_recorded_client_too
         );
     }
 }
+
+#[test]
+fn a_body_that_was_not_kept_is_not_called_damaged_and_its_reason_is_told() {
+    let sha256 = sha256_hex(b"somebody's octets");
+    let gap =
+        json!({"type": "gap", "t_us": 1, "what": "body of exchange 1", "why": "the disk is full"});
+    for (gap, why) in [
+        (None, "recorded with --bodies none"),
+        (Some(gap), "the disk is full"),
+    ] {
+        let sandbox = Sandbox::new();
+        let body = json!({"sha256": sha256, "bytes": 17, "inline": null, "kept": false});
+        let mut craft = Craft::new(&sandbox.join("recordings/one")).with("end", "body", body);
+        craft.records.splice(1..1, gap);
+        craft.write();
+        let mut replay = sandbox.modtape(["replay", "one", "--"]);
+        replay.args(&ASKS[1..]).arg(tested()).arg(URL);
+        let replay = run(replay, LIMIT).expect_success();
+        let told = format!("(its body was not kept: {why})");
+        assert!(
+            replay.stderr.contains("0 answered, 1 missing"),
+            "{}",
+            replay.stderr
+        );
+        assert_eq!(
+            replay.stderr.matches(&told).count(),
+            2,
+            "client and summary: {}",
+            replay.stderr
+        );
+        assert!(
+            replay.stderr.contains("record it: modtape record "),
+            "{}",
+            replay.stderr
+        );
+        let show = |args: &[&str]| run(sandbox.modtape(args.iter().copied()), LIMIT);
+        let part = show(&["show", "1", "one", "--body"]);
+        assert_eq!(part.status.code(), Some(3), "{}", part.stderr);
+        assert!(
+            part.stderr.contains(&format!("was not kept: {why}")),
+            "{}",
+            part.stderr
+        );
+        let all = show(&["show", "1", "one"]).expect_success();
+        assert!(
+            all.stdout.contains(&format!("not kept: {why}")),
+            "{}",
+            all.stdout
+        );
+        let har = show(&["export", "har", "one", "-o", "a.har"]).expect_success();
+        let told = "warning: left out 1 body that was not kept when recorded";
+        assert!(har.stderr.contains(told), "{}", har.stderr);
+        for output in [replay, part, all, har] {
+            let said = format!("{}{}", output.stdout, output.stderr);
+            assert!(!said.contains("damaged"), "{said}");
+        }
+    }
+}

@@ -152,7 +152,7 @@ fn every_form_names_the_same_recorder() {
         assert!(text.contains(&line), "{form}: {text}");
     }
     let output = modtape(&sandbox, &["env", "HTTPS_PROXI"]);
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         output.stderr.contains("HTTPS_PROXI is neither"),
         "{}",
@@ -281,7 +281,9 @@ fn without_a_recorder_that_is_said() {
 fn a_recorder_ends_by_itself_when_its_time_is_over() {
     let sandbox = Sandbox::new();
     let modtape = sandbox.modtape(["record", "-o", "one", "--timeout", "100ms"]);
-    run(modtape, Duration::from_secs(60)).expect_success();
+    let output = run(modtape, Duration::from_secs(60));
+    assert_eq!(output.status.code(), Some(124), "{}", output.stderr);
     let recording = Recording::open(&sandbox.join("recordings/one")).expect("it opens");
     assert_eq!(recording.status(), Status::Closed);
+    assert_eq!(recording.manifest().exit_code, None);
 }

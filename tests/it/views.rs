@@ -3,6 +3,7 @@
 mod exports;
 mod odd;
 pub(crate) mod sample;
+mod shells;
 
 use std::fs;
 use std::io::Read as _;
@@ -343,6 +344,21 @@ fn the_command_line_describes_itself() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         assert!(stdout(&sandbox, &["completions", shell]).contains("recordings"));
     }
+    for (topic, words) in [
+        ("filter", "KiB"),
+        ("exit-codes", "124"),
+        ("environment", "NO_PROXY"),
+    ] {
+        assert!(
+            stdout(&sandbox, &["help", topic]).contains(words),
+            "{topic}"
+        );
+    }
+    let help = stdout(&sandbox, &["help", "recordings", "info"]);
+    assert_eq!(help, stdout(&sandbox, &["recordings", "info", "--help"]));
+    let unknown = modtape(&sandbox, &["help", "filters"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("exit-codes"), "{}", unknown.stderr);
     stdout(&sandbox, &["man", "--dir", "man"]);
     let page = fs::read_to_string(sandbox.join("man/modtape-ls.1")).expect("a page");
     assert!(page.contains("List the exchanges of a recording"), "{page}");

@@ -7,15 +7,18 @@ mod origin;
 mod sample;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 
+use super::advice::Advise as _;
+use super::again;
 use super::record::{self, Naming, Overrides, Place};
 use super::settings::Variables;
-use super::terminal::say;
+use super::terminal::{plain, say};
 use super::{Failure, replay};
 use crate::child;
 use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
@@ -35,13 +38,14 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
     let project = temporary.path().join("project");
     sample::write_project(&project).context("cannot unpack the project")?;
     let origin = Origin::start(sample, temporary.path())?;
-    let recordings = recordings(global, temporary.path());
-    let (args, naming) = record_args(&origin, &recordings, &client)?;
+    let recordings = Recordings::find(global)?;
+    let (args, naming) = record_args(&origin, recordings.path(), &client)?;
     let overrides = Overrides::parse(&args)?;
     let dir = naming.dir.clone();
     let place = || Place {
         folder: Some(project.clone()),
         settings: clean_go(),
+        passes: true,
     };
     say(
         global,
@@ -50,6 +54,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
     let recording = record::record(&args, global, (overrides, naming), place());
     let (code, recorded) = super::block_on(recording)??;
     origin.stop();
+    recordings.keep();
     let (Some(0), Some(recorded)) = (code, recorded) else {
         return Ok(super::exit_code(
             code.filter(|code| *code != 0).unwrap_or(3),
@@ -128,23 +133,56 @@ fn clean_go() -> Vec<(String, String)> {
     settings.into_iter().map(owned).collect()
 }
 
-/// Here if one can write here, else a folder that stays in the temporary one.
-fn recordings(global: &Global, temporary: &Path) -> PathBuf {
-    let probe = fs::create_dir_all(&global.recordings)
-        .and_then(|()| tempfile::Builder::new().tempdir_in(&global.recordings));
-    match probe {
-        Ok(_) => global.recordings.clone(),
-        Err(error) => {
-            let elsewhere = temporary.with_file_name("modtape-recordings");
-            let here = global.recordings.display();
-            say(
-                global,
-                format!(
-                    "modtape: cannot write {here} ({error}): recording to {}",
-                    elsewhere.display()
-                ),
-            );
-            elsewhere
+/// Where the demo records to.
+enum Recordings {
+    /// Where recordings are.
+    Usual(PathBuf),
+    /// A new folder that nobody else can read or could have made beforehand.
+    Elsewhere(tempfile::TempDir),
+}
+
+impl Recordings {
+    /// Here if one can write here, else elsewhere; where a folder was asked for, no other will do.
+    fn find(global: &Global) -> anyhow::Result<Self> {
+        let here = &global.recordings;
+        let probe = fs::create_dir_all(here)
+            .and_then(|()| tempfile::Builder::new().tempdir_in(here).map(drop));
+        let shown = here.display();
+        let error = match probe {
+            Ok(()) => return Ok(Self::Usual(here.clone())),
+            Err(error) if again::recordings_are_usual(global) => error,
+            Err(error) => {
+                let asked = Err(error).with_context(|| format!("cannot write {shown}"));
+                return asked.help("name another folder with --recordings DIR");
+            }
+        };
+        let owner_only = fs::Permissions::from_mode(0o700);
+        let elsewhere = tempfile::Builder::new()
+            .prefix("modtape-recordings-")
+            .permissions(owner_only)
+            .tempdir();
+        let elsewhere = elsewhere.context("cannot make a folder for recordings")?;
+        let path = elsewhere.path().display().to_string();
+        say(
+            global,
+            plain(&format!(
+                "modtape: cannot write {shown} ({error}): recording to {path}"
+            )),
+        );
+        Ok(Self::Elsewhere(elsewhere))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Usual(path) => path,
+            Self::Elsewhere(dir) => dir.path(),
+        }
+    }
+
+    /// Something was recorded there: it stays.
+    fn keep(self) {
+        if let Self::Elsewhere(dir) = self {
+            let _path = dir.keep();
         }
     }
 }

@@ -119,6 +119,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         state: State::Open,
         started: wall.format(&Rfc3339).unwrap_or_default(),
         command: redactor.argv(&survey.command),
+        options: Vec::new(),
         trace: survey.trace.unwrap_or_else(|| Hex(tls::random())),
         go_env: std::collections::BTreeMap::new(),
         go_version: None,

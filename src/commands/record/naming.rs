@@ -70,7 +70,7 @@ impl Naming {
         &self,
         made: Result<create::Folder, create::CreateError>,
     ) -> anyhow::Result<create::Folder> {
-        use create::CreateError::{Exists, Foreign};
+        use create::CreateError::{Exists, Foreign, Io};
         let dir = self.dir.to_string_lossy();
         let dir = shell_word(&dir);
         let replaceable = self.dir.join(JOURNAL).is_file();
@@ -81,6 +81,9 @@ impl Naming {
                 )
             }
             Err(Exists(_) | Foreign(_)) => String::from("take another name with -o NAME"),
+            Err(Io { .. }) => {
+                String::from("name another folder with --recordings DIR, or a path with -o")
+            }
             _ => return Ok(made?),
         };
         made.help(help)

@@ -5,10 +5,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::super::advice::Advise as _;
+use super::super::again;
 use super::super::files::probe;
 use super::super::session::Session;
 use super::super::terminal::{say, warn};
@@ -16,7 +18,7 @@ use crate::capture;
 use crate::child;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;
-use crate::exchange::Target;
+use crate::exchange::{Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};
 use crate::proxy::{Others, Policy};
 use crate::recording::format::{
@@ -61,11 +63,33 @@ where
 
 pub(super) fn hosts(flag: &str, values: &[String]) -> anyhow::Result<BTreeSet<String>> {
     let parse = |value: &String| {
-        let target = Target::new(value.trim(), 443);
-        let target = target.with_context(|| format!("{flag} {value}"))?;
-        Ok(target.host().to_owned())
+        let value = value.trim();
+        match Target::new(value, 443) {
+            Ok(target) => Ok(target.host().to_owned()),
+            Err(error) => not_a_host(flag, value, error),
+        }
     };
     values.iter().map(parse).collect()
+}
+
+/// Lists hold hosts, whatever the port: what else was meant is told as it should be written.
+fn not_a_host(flag: &str, value: &str, error: TargetError) -> anyhow::Result<String> {
+    let shown = redact::url_without_secrets(value);
+    let told = |what: &str| Err(anyhow!("{flag} {shown}: {what}"));
+    let named = match value.contains("://") {
+        true => Target::of_url(value),
+        false => value.parse().ok(),
+    };
+    let pattern = value.strip_prefix("*.").or_else(|| value.strip_prefix('.'));
+    match (named, pattern) {
+        (Some(target), _) => told("it takes a host alone, and means all of its ports")
+            .help(format!("{flag} {}", target.host())),
+        (None, Some(_)) => told("it takes no patterns").help(format!(
+            "name each host, such as {flag} git.example.com,pkg.example.com; \
+             --intercept-all takes every host"
+        )),
+        (None, None) => told(&error.to_string()).help(format!("such as {flag} git.example.com")),
+    }
 }
 
 pub(super) fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<ParentProxies> {
@@ -199,6 +223,7 @@ pub(super) fn manifest(
         state: State::Open,
         started: wall(session.clock),
         command: redactor.argv(&args.command),
+        options: redactor.argv(&again::options(args)),
         trace: session.trace,
         go_env: settings
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))

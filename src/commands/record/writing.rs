@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
+use super::super::again;
 use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
@@ -18,6 +19,7 @@ use crate::capture::{Capture, Running, WhenFull};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
+use crate::diagnose::again::Again;
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
 use crate::recording::replaced::Replaced;
@@ -167,7 +169,7 @@ impl Writing {
                 let told = anyhow!("the recording is incomplete: {why}");
                 Err(Failure::new(INCOMPLETE, told))
             }
-            _ => Ok((outcome.code, recording)),
+            _ => Ok((outcome.exit_code(), recording)),
         }
     }
 }
@@ -281,14 +283,8 @@ impl Kept {
         let recording = Recording::open(dir)?;
         let damage = recording.damage().first();
         let damage = damage.map(|damage| format!("the journal is damaged: {damage}"));
-        let output = args.output.as_ref();
-        let output = output.map_or_else(
-            || self.naming.name(),
-            |path| path.to_string_lossy().into_owned(),
-        );
         self.manifest.replayable = replayable(&Recorded {
-            name: &output,
-            command: &self.manifest.command,
+            again: &self.again(args, global, true),
             rows: recording.rows(),
             connections: &recording.table().connections,
             go_env: &self.manifest.go_env,
@@ -305,6 +301,23 @@ impl Kept {
             warn(global, format!("cannot write the index: {error}"));
         }
         Ok(damage)
+    }
+
+    /// How it is recorded once more, under the name that it has or wherever it was told to go.
+    fn again(&self, args: &RecordArgs, global: &Global, is_named: bool) -> Again {
+        let name = PathBuf::from(self.naming.name());
+        let mut place = match args.output.as_ref().or_else(|| is_named.then_some(&name)) {
+            Some(output) => again::place(output, global),
+            None => again::recordings(global),
+        };
+        if place.first().is_some_and(|word| word == "-o") {
+            place.insert(2, "--force".into());
+        }
+        Again {
+            options: self.manifest.options.clone(),
+            place,
+            command: self.manifest.command.clone(),
+        }
     }
 
     /// Writes the HAR and the capture, and says where the time went.
@@ -328,6 +341,7 @@ impl Kept {
         let told = summary::Recorded {
             recording,
             manifest: &self.manifest,
+            again: &self.again(args, global, false),
             outcome,
             durability: self.durability,
             failure,

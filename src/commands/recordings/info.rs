@@ -6,6 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::super::json;
+use super::super::runtime;
 use super::super::terminal::{Look, Paint, to_stdout};
 use super::super::words::{count, duration, size};
 use super::{status_word, totals};
@@ -27,6 +28,8 @@ struct Info {
     id: String,
     /// `closed`, `sealed`, `recording` or `unfinished`.
     status: Status,
+    /// The process that records it right now, if that can be found.
+    recorder_pid: Option<u32>,
     /// When it was started, RFC 3339 in UTC.
     started: String,
     /// The wrapped command; empty without one.
@@ -83,7 +86,10 @@ struct Place {
 
 pub(super) fn run(name: &str, as_json: bool, global: &Global) -> anyhow::Result<()> {
     let dir = folder::resolve(&global.recordings, name)?;
-    let info = Info::of(&Recording::open_whole(&dir)?);
+    let mut info = Info::of(&Recording::open_whole(&dir)?);
+    info.recorder_pid = (info.status == Status::Recording)
+        .then(|| runtime::recorder_of(&dir))
+        .flatten();
     let look = Look::of_stdout(global);
     to_stdout(|out| {
         if as_json {
@@ -108,6 +114,7 @@ impl Info {
             path: recording.dir().to_string_lossy().into_owned(),
             id: manifest.id,
             status: recording.status(),
+            recorder_pid: None,
             started: manifest.started,
             command: manifest.command,
             exit_code: manifest.exit_code,
@@ -182,6 +189,9 @@ impl Info {
         let is_known = !matches!(self.status, Status::Recording | Status::Unfinished);
         match &self.replayable {
             Replayable { complete: true, .. } => line("replay", "complete"),
+            _ if self.status == Status::Recording => {
+                line("replay", "not known to be complete until the recorder ends")
+            }
             Replayable { reasons, .. } if reasons.is_empty() || !is_known => line(
                 "replay",
                 "not known to be complete: the recorder did not end in order",
@@ -194,12 +204,17 @@ impl Info {
     }
 
     fn status(&self) -> String {
-        let mut status = status_word(self.status).to_owned();
+        let mut status = match (self.status, self.recorder_pid) {
+            (Status::Recording, Some(pid)) => format!("being recorded by pid {pid}"),
+            (Status::Recording, None) => String::from("being recorded"),
+            (status, _) => status_word(status).to_owned(),
+        };
         if !self.damage.is_empty() {
             let places = count(self.damage.len() as u64, "place");
             status.push_str(&format!(", damaged in {places}"));
         }
-        if self.torn_tail_bytes > 0 {
+        // What is being written may end anywhere.
+        if self.torn_tail_bytes > 0 && self.status != Status::Recording {
             let tail = size(self.torn_tail_bytes);
             status.push_str(&format!(", {tail} of an unfinished line at the end"));
         }

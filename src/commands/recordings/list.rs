@@ -1,13 +1,17 @@
 //! All recordings, newest first. Opens only those that no recorder closed.
 
+use std::process::ExitCode;
+
 use serde::Serialize;
 
+use super::super::FAILED;
 use super::super::json;
 use super::super::table::{Align, Table};
-use super::super::terminal::{Look, say, to_stdout};
+use super::super::terminal::{Look, say, to_stdout, warn};
 use super::super::words::{count, duration, size};
 use super::{status_word, totals};
 use crate::cli::Global;
+use crate::exchange::chain;
 use crate::recording::Recording;
 use crate::recording::folder::{self, Entry};
 use crate::recording::format::State;
@@ -37,12 +41,17 @@ struct Line {
     /// Whether a replay will find all it needs, as far as that is known without reading a closed
     /// recording's journal.
     replayable: bool,
+    /// Why it cannot be read, where it is `unreadable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
-pub(super) fn run(as_json: bool, global: &Global) -> anyhow::Result<()> {
+/// Lists them; the exit code says whether all could be looked at.
+pub(super) fn run(as_json: bool, global: &Global) -> anyhow::Result<ExitCode> {
     let dir = &global.recordings;
-    let entries = folder::list(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    if entries.is_empty() {
+    let listing = folder::list(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let entries = listing.entries;
+    if entries.is_empty() && listing.unreadable.is_empty() {
         let look = Look::of_stderr(global);
         let shown = dir.display().to_string();
         say(
@@ -66,6 +75,17 @@ pub(super) fn run(as_json: bool, global: &Global) -> anyhow::Result<()> {
             }
         }
         Ok(())
+    })?;
+    for (path, error) in &listing.unreadable {
+        warn(global, format!("cannot read {}: {error}", path.display()));
+    }
+    let unread = lines.iter().filter_map(|line| line.error.as_deref());
+    for error in unread.clone() {
+        warn(global, error);
+    }
+    Ok(match listing.unreadable.is_empty() && unread.count() == 0 {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FAILED),
     })
 }
 
@@ -82,6 +102,7 @@ impl Line {
             body_bytes: 0,
             exit_code: None,
             replayable: false,
+            error: None,
         };
         let closed = entry
             .manifest
@@ -94,12 +115,17 @@ impl Line {
                 State::Open | State::Closed => "closed",
             };
             (manifest.clone(), (manifest.totals, manifest.wall_us))
-        } else if let Ok(recording) = Recording::open(&entry.path) {
+        } else {
+            let recording = match Recording::open(&entry.path) {
+                Ok(recording) => recording,
+                Err(error) => {
+                    line.error = Some(chain(&error));
+                    return line;
+                }
+            };
             line.status = status_word(recording.status());
             is_whole = recording.damage().is_empty() && recording.torn_tail().is_none();
             (recording.manifest().clone(), totals(&recording))
-        } else {
-            return line;
         };
         line.started = Some(manifest.started);
         line.command = manifest.command;

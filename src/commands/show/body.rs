@@ -14,8 +14,9 @@ use super::super::terminal::{Look, Paint, obeyed, say, to_stdout};
 use super::super::words::size;
 use super::Shown;
 use crate::cli::Global;
+use crate::diagnose::again::shell_word;
 use crate::exchange::{Body, End, Outcome, field};
-use crate::recording::verified::WHOLE_LIMIT;
+use crate::recording::verified::{BodyError, WHOLE_LIMIT};
 
 /// Bodies up to this size (octets, also when decoded) are looked at for text.
 const TEXT_LIMIT: u64 = 64 << 10;
@@ -43,8 +44,14 @@ pub(super) fn write(
         say(global, format!("exchange {id} has no body"));
         return Ok(());
     };
-    let mut octets = shown.recording.body(body)?;
-    match output.filter(|path| *path != Path::new("-")) {
+    let mut octets = match shown.recording.body(body) {
+        Err(BodyError::NotKept(_)) => {
+            let why = shown.recording.why_not_kept(id);
+            bail!("the body of exchange {id} was not kept: {why}");
+        }
+        octets => octets?,
+    };
+    match output {
         Some(path) => {
             let bytes = write_file(path, |file| Ok(io::copy(&mut octets, file)?))?;
             say(global, format!("{} written", size(bytes)));
@@ -105,11 +112,12 @@ pub(super) fn write_summary(
     }
     about.push(format!("sha256 {}", body.sha256));
     if !body.kept {
-        about.push("not kept".into());
+        let why = shown.recording.why_not_kept(shown.listed.id);
+        about.push(format!("not kept: {}", look.plain(why)));
     }
     writeln!(out, "{title}  {}", about.join(", "))?;
     match text(shown, body, end) {
-        Ok(Some(text)) => write_lines(out, &text, shown.listed.id, look),
+        Ok(Some(text)) => write_lines(out, &text, shown, look),
         Ok(None) => Ok(()),
         Err(error) => {
             let error = format!("it cannot be read: {error:#}");
@@ -143,7 +151,12 @@ fn gunzip(octets: &[u8]) -> Option<Vec<u8>> {
     (decoded.len() as u64 <= TEXT_LIMIT).then_some(decoded)
 }
 
-fn write_lines(out: &mut dyn Write, text: &str, id: u64, look: Look) -> anyhow::Result<()> {
+fn write_lines(
+    out: &mut dyn Write,
+    text: &str,
+    shown: &Shown<'_>,
+    look: Look,
+) -> anyhow::Result<()> {
     let mut is_cut = text.lines().count() > TEXT_LINES;
     for line in text.lines().take(TEXT_LINES) {
         is_cut |= line.chars().nth(LINE_LIMIT).is_some();
@@ -153,7 +166,9 @@ fn write_lines(out: &mut dyn Write, text: &str, id: u64, look: Look) -> anyhow::
     }
     if is_cut {
         let mark = look.glyph("…", "...");
-        writeln!(out, "  {mark} all of it: modtape show {id} --body")?;
+        let (id, path) = (shown.listed.id, shown.recording.dir().to_string_lossy());
+        let path = look.plain(&shell_word(&path)).into_owned();
+        writeln!(out, "  {mark} all of it: modtape show {id} {path} --body")?;
     }
     Ok(())
 }

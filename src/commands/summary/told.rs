@@ -4,6 +4,7 @@ use super::super::session::Outcome;
 use super::super::terminal::Look;
 use super::super::words::count;
 use super::{Summary, render};
+use crate::diagnose::again::Again;
 use crate::diagnose::empty::{Facts, why_empty};
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::{Tally, modules};
@@ -19,6 +20,8 @@ pub(in crate::commands) struct Recorded<'a> {
     pub(in crate::commands) recording: &'a Recording,
     /// Its last manifest.
     pub(in crate::commands) manifest: &'a Manifest,
+    /// How it is recorded once more.
+    pub(in crate::commands) again: &'a Again,
     /// How the session ended.
     pub(in crate::commands) outcome: &'a Outcome,
     /// What the end of each answer waited for.
@@ -43,7 +46,7 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
     } = *told;
     let (rows, connections) = (recording.rows(), &recording.table().connections);
     let facts = Facts {
-        command: &manifest.command,
+        again: told.again,
         cache: told.cache,
         was_cold: told.was_cold,
         has_vendor: told.has_vendor,

@@ -16,6 +16,7 @@ struct Case {
     bodies_kept: bool,
     failure: Option<&'static str>,
     cut_short: Option<&'static str>,
+    options: &'static [&'static str],
 }
 
 /// The reasons against a cold recording of `go mod tidy` that `change` alters.
@@ -30,6 +31,7 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         bodies_kept: true,
         failure: None,
         cut_short: None,
+        options: &[],
     };
     change(&mut case);
     let command: Vec<String> = case.command.split_whitespace().map(str::to_owned).collect();
@@ -39,8 +41,11 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         .map(|(name, value)| ((*name).into(), (*value).into()))
         .collect();
     let found = replayable(&Recorded {
-        name: "ci",
-        command: &command,
+        again: &Again {
+            options: case.options.iter().map(|option| (*option).into()).collect(),
+            place: ["-o", "ci", "--force"].map(str::to_owned).into(),
+            command,
+        },
         rows: &case.rows,
         connections: &case.connections,
         go_env: &env,
@@ -117,6 +122,25 @@ fn a_tunnel_matters_where_a_module_could_come_from_it() {
 }
 
 #[test]
+fn one_command_heeds_every_reason_and_has_the_flags_that_there_were() {
+    let dials = vec![connection(1, Mode::Tunnel, "sum.golang.org:443")];
+    let found = reasons(|case| {
+        case.options = &["--intercept=git.corp", "--connect-to=::127.0.0.1:1"];
+        case.connections = connections(dials);
+        case.was_cold = false;
+    });
+    let [cache, tunnel, again] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert!(!cache.contains("modtape record") && !tunnel.contains("modtape record"));
+    assert_eq!(
+        again,
+        "`modtape record --intercept git.corp,sum.golang.org --connect-to ::127.0.0.1:1 --cold \
+         -o ci --force -- go mod tidy` records all of it anew"
+    );
+}
+
+#[test]
 fn a_request_without_a_whole_answer_counts_unless_it_was_asked_again() {
     let mut aborted = row(1, MOD, 0, &[]);
     aborted.state = RowState::Aborted;
@@ -156,9 +180,9 @@ fn gaps_and_bodies_that_were_not_kept_come_first() {
     assert_eq!(
         found,
         [
-            "bodies were not kept; `modtape record -o ci --force -- go mod tidy` keeps them",
-            "not recorded: body of exchange 9: no space left on device and 1 more gap; \
-             `modtape record -o ci --force -- go mod tidy` records it anew",
+            "bodies were not kept",
+            "not recorded: body of exchange 9: no space left on device and 1 more gap",
+            "`modtape record -o ci --force -- go mod tidy` records all of it anew",
         ]
     );
 }

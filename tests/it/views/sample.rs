@@ -129,6 +129,7 @@ fn manifest(state: State) -> Manifest {
         state,
         started: WALL.into(),
         command: ["go", "mod", "tidy"].map(String::from).into(),
+        options: Vec::new(),
         trace: Hex(TRACE),
         go_env: BTreeMap::from([("GOPROXY".into(), proxies.into())]),
         go_version: Some("go1.27.3".into()),

@@ -1,0 +1,37 @@
+//! What tells of modtape itself: `completions`, `man`, `help`, `version`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap_complete::Shell;
+
+/// `modtape completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// `modtape man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for each command to this folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `modtape version`
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `modtape help`
+#[derive(Debug, Args)]
+pub struct HelpArgs {
+    /// A command, or a topic: filter, exit-codes, environment
+    #[arg(value_name = "COMMAND|TOPIC")]
+    pub about: Vec<String>,
+}
