@@ -6,8 +6,7 @@
 mod folder;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,6 +16,7 @@ use super::advice::Advise as _;
 use super::export::tell;
 use super::opened::open;
 use super::progress::Progress;
+use super::stop::{Stop, Stoppable};
 use super::terminal::{plain, say, warn};
 use super::words::{count, size};
 use super::written::{Written, error_text};
@@ -51,7 +51,31 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     let recording = open(&args.name, global)?;
     let bases = crate::replay::bases(&recording.manifest().go_env);
     let tree = Tree::plan(recording.rows(), &bases, |row| location(&recording, row));
-    let mut copying = Copying::new(&recording, Folder::create(&args.output)?);
+    let stop = Stop::listen()?;
+    let copied = copy_all(tree, &recording, (&args.output, &stop), global);
+    let (tree, written, bytes) = stop.explain(copied)?;
+    tell(&written, &recording, global);
+    tell_lacking(&tree, global);
+    let files = count(written.entries, "answer");
+    let (size, path) = (size(bytes), args.output.display().to_string());
+    say(
+        global,
+        format!("{files}, {size}, written to {}", plain(&path)),
+    );
+    Ok(match written.missing.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(super::FAILED),
+    })
+}
+
+/// Makes the folder: what of the tree could be read, what became of it, and how many octets it has.
+fn copy_all(
+    tree: Tree,
+    recording: &Recording,
+    (output, stop): (&Path, &Stop),
+    global: &Global,
+) -> anyhow::Result<(Tree, Written, u64)> {
+    let mut copying = Copying::new(recording, Folder::create(output)?, stop);
     let mut progress = Progress::new("file", tree.files().count(), global);
     for (number, (path, row)) in tree.files().enumerate() {
         progress.step(number);
@@ -62,19 +86,9 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     for (path, text) in tree.made() {
         copying.folder.text(&path, &text)?;
     }
+    stop.check()?;
     copying.folder.finish()?;
-    tell(&copying.written, &recording, global);
-    tell_lacking(&tree, global);
-    let files = count(copying.written.entries, "answer");
-    let (size, path) = (size(copying.bytes), args.output.display().to_string());
-    say(
-        global,
-        format!("{files}, {size}, written to {}", plain(&path)),
-    );
-    Ok(match copying.written.missing.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(super::FAILED),
-    })
+    Ok((tree, copying.written, copying.bytes))
 }
 
 fn location(recording: &Recording, row: &Row) -> Option<String> {
@@ -104,6 +118,7 @@ fn tell_lacking(tree: &Tree, global: &Global) {
 struct Copying<'a> {
     recording: &'a Recording,
     folder: Folder,
+    stop: &'a Stop,
     written: Written,
     bytes: u64,
     /// Files that were left out, by path.
@@ -112,10 +127,11 @@ struct Copying<'a> {
 }
 
 impl<'a> Copying<'a> {
-    fn new(recording: &'a Recording, folder: Folder) -> Self {
+    fn new(recording: &'a Recording, folder: Folder, stop: &'a Stop) -> Self {
         Self {
             recording,
             folder,
+            stop,
             written: Written::default(),
             bytes: 0,
             lost: BTreeSet::new(),
@@ -134,6 +150,9 @@ impl<'a> Copying<'a> {
         };
         let told = || self.folder.told(path);
         let mut file = self.folder.file(path).with_context(told)?;
+        let stop = self.stop;
+        let out = &mut file;
+        let mut file = Stoppable { out, stop };
         match pour(&mut answer, &mut file, &mut self.chunk) {
             Err(PourError::Write(error)) => return Err(error).with_context(told),
             Err(PourError::Read(error)) => {
@@ -176,7 +195,7 @@ enum PourError {
     Write(io::Error),
 }
 
-fn pour(from: &mut impl Read, to: &mut File, chunk: &mut [u8]) -> Result<u64, PourError> {
+fn pour(from: &mut impl Read, to: &mut impl Write, chunk: &mut [u8]) -> Result<u64, PourError> {
     let mut bytes = 0;
     loop {
         let len = match from.read(chunk) {

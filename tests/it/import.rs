@@ -1,5 +1,7 @@
 //! HARs become recordings: ours come back as they were, those of others can be read and replayed.
 
+mod stopped;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
