@@ -24,7 +24,7 @@ use super::{Failure, USAGE};
 use crate::cli::{ExportArgs, Global};
 use crate::diagnose::again::shell_word;
 use crate::exchange::{chain, field};
-use crate::export::goproxy::{Tree, content};
+use crate::export::goproxy::{Edit, LOOKUP_LIMIT, Loose, Tree, content, note_at};
 use crate::recording::{Recording, Row};
 use folder::Folder;
 
@@ -50,12 +50,15 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     }
     let recording = open(&args.name, global)?;
     let bases = crate::replay::bases(&recording.manifest().go_env);
-    let tree = Tree::plan(recording.rows(), &bases, |row| location(&recording, row));
+    let mut tree = Tree::plan(recording.rows(), &bases, |row| location(&recording, row));
+    let rows = recording.rows();
+    let loose = tree.unify(|row| small(&recording, &rows[row]));
     let stop = Stop::listen()?;
     let copied = copy_all(tree, &recording, (&args.output, &stop), global);
     let (tree, written, bytes) = stop.explain(copied)?;
     tell(&written, &recording, global);
     tell_lacking(&tree, global);
+    tell_loose(&loose, global);
     let files = count(written.entries, "answer");
     let (size, path) = (size(bytes), args.output.display().to_string());
     say(
@@ -77,9 +80,9 @@ fn copy_all(
 ) -> anyhow::Result<(Tree, Written, u64)> {
     let mut copying = Copying::new(recording, Folder::create(output)?, stop);
     let mut progress = Progress::new("file", tree.files().count(), global);
-    for (number, (path, row)) in tree.files().enumerate() {
+    for (number, (path, row, edit)) in tree.files().enumerate() {
         progress.step(number);
-        copying.copy(path, &recording.rows()[row])?;
+        copying.copy(path, &recording.rows()[row], edit)?;
     }
     drop(progress);
     let tree = tree.without(&copying.lost);
@@ -114,6 +117,26 @@ fn tell_lacking(tree: &Tree, global: &Global) {
     }
 }
 
+/// Says which checksum databases verify in the recorded order at best.
+fn tell_loose(loose: &[Loose], global: &Global) {
+    for Loose { name, heads, tiles } in loose {
+        let why = match heads {
+            0 => String::from("a lookup of it is none"),
+            heads => {
+                let (heads, tiles) = (
+                    count(*heads as u64, "tree head"),
+                    count(*tiles as u64, "tile"),
+                );
+                format!(
+                    "its lookups have {heads}, and {tiles} that would join them are not recorded"
+                )
+            }
+        };
+        let told = format!("{name} may not verify from this tree: {why}");
+        warn(global, plain(&told));
+    }
+}
+
 /// Answers on their way from a recording to a folder.
 struct Copying<'a> {
     recording: &'a Recording,
@@ -140,8 +163,9 @@ impl<'a> Copying<'a> {
     }
 
     /// Copies the answer of `row` to `path`, or notes why it cannot be read.
-    fn copy(&mut self, path: &str, row: &Row) -> anyhow::Result<()> {
-        let mut answer = match self.answer(row) {
+    fn copy(&mut self, path: &str, row: &Row, edit: &Edit) -> anyhow::Result<()> {
+        let answer = answer(self.recording, row);
+        let mut answer = match answer.and_then(|answer| edited(answer, edit)) {
             Ok(answer) => answer,
             Err(why) => {
                 self.lacks(path, row, &why);
@@ -172,21 +196,59 @@ impl<'a> Copying<'a> {
         self.written.lacks(missing);
         self.lost.insert(path.into());
     }
+}
 
-    /// The content of an answer's body, verified while it is read.
-    fn answer(&self, row: &Row) -> Result<Box<dyn Read>, String> {
-        let exchange = self.recording.exchange(row);
-        let exchange = exchange.map_err(|error| chain(&error))?;
-        let Some((end, body)) = exchange
-            .end()
-            .and_then(|end| Some((end, end.body.as_ref()?)))
-        else {
-            return Ok(Box::new(io::empty()));
-        };
-        let octets = self.recording.body(body).map_err(|error| chain(&error))?;
-        content(&end.headers, octets, body.bytes)
-            .map_err(|coding| format!("it is encoded, and {coding} is not decoded here"))
+/// The content of an answer's body, verified while it is read.
+fn answer(recording: &Recording, row: &Row) -> Result<Box<dyn Read>, String> {
+    let exchange = recording.exchange(row);
+    let exchange = exchange.map_err(|error| chain(&error))?;
+    let Some((end, body)) = exchange
+        .end()
+        .and_then(|end| Some((end, end.body.as_ref()?)))
+    else {
+        return Ok(Box::new(io::empty()));
+    };
+    let octets = recording.body(body).map_err(|error| chain(&error))?;
+    content(&end.headers, octets, body.bytes)
+        .map_err(|coding| format!("it is encoded, and {coding} is not decoded here"))
+}
+
+/// The whole content of a lookup's or a tile's answer.
+fn small(recording: &Recording, row: &Row) -> Option<Vec<u8>> {
+    whole(answer(recording, row).ok()?).ok()
+}
+
+fn whole(answer: impl Read) -> Result<Vec<u8>, String> {
+    let mut octets = Vec::new();
+    let mut answer = answer.take(LOOKUP_LIMIT as u64 + 1);
+    let read = answer.read_to_end(&mut octets);
+    read.map_err(|error| error_text(&error))?;
+    match octets.len() > LOOKUP_LIMIT {
+        true => Err("it is too large for what it is".into()),
+        false => Ok(octets),
     }
+}
+
+/// As much of an answer as its file has.
+fn edited(answer: Box<dyn Read>, edit: &Edit) -> Result<Box<dyn Read>, String> {
+    let octets = match edit {
+        Edit::Whole => return Ok(answer),
+        Edit::Cut(bytes) => {
+            let mut octets = whole(answer)?;
+            if octets.len() < *bytes {
+                return Err("it is shorter than its name says".into());
+            }
+            octets.truncate(*bytes);
+            octets
+        }
+        Edit::Note(note) => {
+            let mut octets = whole(answer)?;
+            octets.truncate(note_at(&octets).ok_or("it is no lookup")?);
+            octets.extend_from_slice(note);
+            octets
+        }
+    };
+    Ok(Box::new(io::Cursor::new(octets)))
 }
 
 /// Which side of a copy went wrong.

@@ -5,6 +5,7 @@
 mod canary;
 mod crash;
 mod environment;
+mod formats;
 mod framing;
 mod goproxy;
 mod har;
