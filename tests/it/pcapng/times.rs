@@ -130,8 +130,8 @@ fn of_capture(dir: &Path) -> ById {
             .iter()
             .filter(|other| other.stream() == packet.stream())
             .collect();
-        let comments = stream.iter().filter_map(|packet| packet.comment.as_deref());
-        let last = comments.last().expect("it has one");
+        let mut comments = stream.iter().filter_map(|packet| packet.comment.as_deref());
+        let last = comments.next_back().expect("it has one");
         let us = |phase: &str| number(last, &format!("{phase}_us"));
         let phases = phases(us);
         assert_placed(&stream, &phases);
