@@ -15,4 +15,4 @@ pub use go::{GoFacts, SETTINGS, go_for, look_up};
 pub use limits::ProcessLimits;
 pub use private::PrivateDir;
 pub(crate) use private::open_dir;
-pub use run::{Command, End, Interruption, SpawnError, run};
+pub use run::{Command, End, Interruption, Signals, SpawnError, run};

@@ -140,7 +140,8 @@ pub async fn run(
 }
 
 /// The signals that end a command early.
-struct Signals {
+#[derive(Debug)]
+pub struct Signals {
     interrupt: Option<Listener>,
     terminate: Option<Listener>,
     hang_up: Option<Listener>,
@@ -151,7 +152,7 @@ impl Signals {
     ///
     /// nohup(1) ignores SIGHUP and a shell's `&` SIGINT, for what they start and all below it. A
     /// handler of ours would undo that: exec(2) keeps what is ignored and resets what is handled.
-    fn listen() -> io::Result<Self> {
+    pub fn listen() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = ignored(&status);
         let listen = |kind: SignalKind| {
@@ -165,7 +166,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> (Interruption, Signal) {
+    /// The next one.
+    pub async fn next(&mut self) -> (Interruption, Signal) {
         tokio::select! {
             () = heard(&mut self.interrupt) => (Interruption::Interrupt, Signal::INT),
             () = heard(&mut self.terminate) => (Interruption::Terminate, Signal::TERM),

@@ -16,6 +16,7 @@ use super::opened::open;
 use super::pcapng;
 use super::picked;
 use super::progress::Progress;
+use super::stop::{Stop, Stoppable};
 use super::terminal::{plain, say, to_stdout, warn};
 use super::words::count;
 use super::written::{NAMED, Written};
@@ -76,7 +77,14 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
             Ok(())
         })?;
     } else {
-        let written = write_file(&args.output, |file| export(file))?;
+        // A pipe may keep us waiting for ever: there a signal is to end all at once.
+        let stop = match std::fs::metadata(&args.output) {
+            Ok(found) if !found.is_file() => Stop::default(),
+            _ => Stop::listen()?,
+        };
+        let stop = &stop;
+        let written = write_file(&args.output, |out| export(&mut Stoppable { out, stop }));
+        let written = stop.explain(written)?;
         tell(&written, &recording, global);
         is_whole = written.missing.is_empty();
         let path = args.output.display().to_string();

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::recording::create::replace_file;
+use crate::recording::create::replace_by;
+use crate::recording::working::{file_beside, lock_file};
 
 /// Writes the file at `path`: beside it first, then in its place (mode 0600). What is there but is
 /// no regular file, such as `/dev/null` or a pipe, is written to and stays, and so is what is open
@@ -108,7 +109,8 @@ fn replace<T>(
     write: impl FnOnce(&mut File) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let mut outcome = None;
-    let replaced = replace_file(path, |file| {
+    let replaced = replace_by(&file_beside(path), path, |file| {
+        lock_file(file, path);
         let written = outcome.insert(write(file));
         let is_written = written.is_ok();
         is_written

@@ -6,8 +6,7 @@
 mod folder;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,6 +16,7 @@ use super::advice::Advise as _;
 use super::export::tell;
 use super::opened::open;
 use super::progress::Progress;
+use super::stop::{Stop, Stoppable};
 use super::terminal::{plain, say, warn};
 use super::words::{count, size};
 use super::written::{Written, error_text};
@@ -24,7 +24,7 @@ use super::{Failure, USAGE};
 use crate::cli::{ExportArgs, Global};
 use crate::diagnose::again::shell_word;
 use crate::exchange::{chain, field};
-use crate::export::goproxy::{Tree, content};
+use crate::export::goproxy::{Edit, LOOKUP_LIMIT, Loose, Tree, content, note_at};
 use crate::recording::{Recording, Row};
 use folder::Folder;
 
@@ -50,31 +50,48 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     }
     let recording = open(&args.name, global)?;
     let bases = crate::replay::bases(&recording.manifest().go_env);
-    let tree = Tree::plan(recording.rows(), &bases, |row| location(&recording, row));
-    let mut copying = Copying::new(&recording, Folder::create(&args.output)?);
+    let mut tree = Tree::plan(recording.rows(), &bases, |row| location(&recording, row));
+    let rows = recording.rows();
+    let loose = tree.unify(|row| small(&recording, &rows[row]));
+    let stop = Stop::listen()?;
+    let copied = copy_all(tree, &recording, (&args.output, &stop), global);
+    let (tree, written, bytes) = stop.explain(copied)?;
+    tell(&written, &recording, global);
+    tell_lacking(&tree, global);
+    tell_loose(&loose, global);
+    let files = count(written.entries, "answer");
+    let (size, path) = (size(bytes), args.output.display().to_string());
+    say(
+        global,
+        format!("{files}, {size}, written to {}", plain(&path)),
+    );
+    Ok(match written.missing.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(super::FAILED),
+    })
+}
+
+/// Makes the folder: what of the tree could be read, what became of it, and how many octets it has.
+fn copy_all(
+    tree: Tree,
+    recording: &Recording,
+    (output, stop): (&Path, &Stop),
+    global: &Global,
+) -> anyhow::Result<(Tree, Written, u64)> {
+    let mut copying = Copying::new(recording, Folder::create(output)?, stop);
     let mut progress = Progress::new("file", tree.files().count(), global);
-    for (number, (path, row)) in tree.files().enumerate() {
+    for (number, (path, row, edit)) in tree.files().enumerate() {
         progress.step(number);
-        copying.copy(path, &recording.rows()[row])?;
+        copying.copy(path, &recording.rows()[row], edit)?;
     }
     drop(progress);
     let tree = tree.without(&copying.lost);
     for (path, text) in tree.made() {
         copying.folder.text(&path, &text)?;
     }
+    stop.check()?;
     copying.folder.finish()?;
-    tell(&copying.written, &recording, global);
-    tell_lacking(&tree, global);
-    let files = count(copying.written.entries, "answer");
-    let (size, path) = (size(copying.bytes), args.output.display().to_string());
-    say(
-        global,
-        format!("{files}, {size}, written to {}", plain(&path)),
-    );
-    Ok(match copying.written.missing.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(super::FAILED),
-    })
+    Ok((tree, copying.written, copying.bytes))
 }
 
 fn location(recording: &Recording, row: &Row) -> Option<String> {
@@ -100,10 +117,31 @@ fn tell_lacking(tree: &Tree, global: &Global) {
     }
 }
 
+/// Says which checksum databases verify in the recorded order at best.
+fn tell_loose(loose: &[Loose], global: &Global) {
+    for Loose { name, heads, tiles } in loose {
+        let why = match heads {
+            0 => String::from("a lookup of it is none"),
+            heads => {
+                let (heads, tiles) = (
+                    count(*heads as u64, "tree head"),
+                    count(*tiles as u64, "tile"),
+                );
+                format!(
+                    "its lookups have {heads}, and {tiles} that would join them are not recorded"
+                )
+            }
+        };
+        let told = format!("{name} may not verify from this tree: {why}");
+        warn(global, plain(&told));
+    }
+}
+
 /// Answers on their way from a recording to a folder.
 struct Copying<'a> {
     recording: &'a Recording,
     folder: Folder,
+    stop: &'a Stop,
     written: Written,
     bytes: u64,
     /// Files that were left out, by path.
@@ -112,10 +150,11 @@ struct Copying<'a> {
 }
 
 impl<'a> Copying<'a> {
-    fn new(recording: &'a Recording, folder: Folder) -> Self {
+    fn new(recording: &'a Recording, folder: Folder, stop: &'a Stop) -> Self {
         Self {
             recording,
             folder,
+            stop,
             written: Written::default(),
             bytes: 0,
             lost: BTreeSet::new(),
@@ -124,8 +163,9 @@ impl<'a> Copying<'a> {
     }
 
     /// Copies the answer of `row` to `path`, or notes why it cannot be read.
-    fn copy(&mut self, path: &str, row: &Row) -> anyhow::Result<()> {
-        let mut answer = match self.answer(row) {
+    fn copy(&mut self, path: &str, row: &Row, edit: &Edit) -> anyhow::Result<()> {
+        let answer = answer(self.recording, row);
+        let mut answer = match answer.and_then(|answer| edited(answer, edit)) {
             Ok(answer) => answer,
             Err(why) => {
                 self.lacks(path, row, &why);
@@ -134,6 +174,9 @@ impl<'a> Copying<'a> {
         };
         let told = || self.folder.told(path);
         let mut file = self.folder.file(path).with_context(told)?;
+        let stop = self.stop;
+        let out = &mut file;
+        let mut file = Stoppable { out, stop };
         match pour(&mut answer, &mut file, &mut self.chunk) {
             Err(PourError::Write(error)) => return Err(error).with_context(told),
             Err(PourError::Read(error)) => {
@@ -153,21 +196,59 @@ impl<'a> Copying<'a> {
         self.written.lacks(missing);
         self.lost.insert(path.into());
     }
+}
 
-    /// The content of an answer's body, verified while it is read.
-    fn answer(&self, row: &Row) -> Result<Box<dyn Read>, String> {
-        let exchange = self.recording.exchange(row);
-        let exchange = exchange.map_err(|error| chain(&error))?;
-        let Some((end, body)) = exchange
-            .end()
-            .and_then(|end| Some((end, end.body.as_ref()?)))
-        else {
-            return Ok(Box::new(io::empty()));
-        };
-        let octets = self.recording.body(body).map_err(|error| chain(&error))?;
-        content(&end.headers, octets, body.bytes)
-            .map_err(|coding| format!("it is encoded, and {coding} is not decoded here"))
+/// The content of an answer's body, verified while it is read.
+fn answer(recording: &Recording, row: &Row) -> Result<Box<dyn Read>, String> {
+    let exchange = recording.exchange(row);
+    let exchange = exchange.map_err(|error| chain(&error))?;
+    let Some((end, body)) = exchange
+        .end()
+        .and_then(|end| Some((end, end.body.as_ref()?)))
+    else {
+        return Ok(Box::new(io::empty()));
+    };
+    let octets = recording.body(body).map_err(|error| chain(&error))?;
+    content(&end.headers, octets, body.bytes)
+        .map_err(|coding| format!("it is encoded, and {coding} is not decoded here"))
+}
+
+/// The whole content of a lookup's or a tile's answer.
+fn small(recording: &Recording, row: &Row) -> Option<Vec<u8>> {
+    whole(answer(recording, row).ok()?).ok()
+}
+
+fn whole(answer: impl Read) -> Result<Vec<u8>, String> {
+    let mut octets = Vec::new();
+    let mut answer = answer.take(LOOKUP_LIMIT as u64 + 1);
+    let read = answer.read_to_end(&mut octets);
+    read.map_err(|error| error_text(&error))?;
+    match octets.len() > LOOKUP_LIMIT {
+        true => Err("it is too large for what it is".into()),
+        false => Ok(octets),
     }
+}
+
+/// As much of an answer as its file has.
+fn edited(answer: Box<dyn Read>, edit: &Edit) -> Result<Box<dyn Read>, String> {
+    let octets = match edit {
+        Edit::Whole => return Ok(answer),
+        Edit::Cut(bytes) => {
+            let mut octets = whole(answer)?;
+            if octets.len() < *bytes {
+                return Err("it is shorter than its name says".into());
+            }
+            octets.truncate(*bytes);
+            octets
+        }
+        Edit::Note(note) => {
+            let mut octets = whole(answer)?;
+            octets.truncate(note_at(&octets).ok_or("it is no lookup")?);
+            octets.extend_from_slice(note);
+            octets
+        }
+    };
+    Ok(Box::new(io::Cursor::new(octets)))
 }
 
 /// Which side of a copy went wrong.
@@ -176,7 +257,7 @@ enum PourError {
     Write(io::Error),
 }
 
-fn pour(from: &mut impl Read, to: &mut File, chunk: &mut [u8]) -> Result<u64, PourError> {
+fn pour(from: &mut impl Read, to: &mut impl Write, chunk: &mut [u8]) -> Result<u64, PourError> {
     let mut bytes = 0;
     loop {
         let len = match from.read(chunk) {

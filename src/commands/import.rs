@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
+use super::Failure;
 use super::record::Naming;
+use super::stop::Stop;
 use super::terminal::{plain, say, warn};
 use super::words::count;
 use crate::cli::{Global, ImportArgs};
@@ -26,13 +28,14 @@ use writing::Source;
 const NAMED: usize = 20;
 
 /// Makes a recording of the file: a failure if some of it had to be left out.
-pub(super) fn run(args: &ImportArgs, global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failure> {
     let told = || format!("cannot import {}", args.file.display());
     let mut file = open(&args.file).with_context(told)?;
     let survey = survey(&file).with_context(told)?;
     file.seek(SeekFrom::Start(0)).with_context(told)?;
     let verb = String::from("har");
     let naming = Naming::named(args.output.as_deref(), args.force, verb, global)?;
+    naming.check()?;
     let redactor = match args.no_redact {
         true => Redactor::off(),
         false => Redactor::new(tls::random()),
@@ -45,7 +48,9 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> anyhow::Result<ExitCode
     }
     let pages = survey.pages;
     let source = Source { file, survey };
-    let (naming, tally) = super::block_on(writing::write(source, naming, redactor))??;
+    let stop = Stop::listen()?;
+    let written = super::block_on(writing::write(source, naming, redactor, &stop))?;
+    let (naming, tally) = stop.explain(written)?;
     tell(&tally, pages, global);
     let (name, dir) = (naming.name(), naming.dir.to_string_lossy());
     let exchanges = count(tally.exchanges, "exchange");

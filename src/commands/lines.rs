@@ -154,13 +154,21 @@ fn line(fields: &[Cow<'_, str>]) -> String {
     fields.join(",") + "\r\n"
 }
 
-/// A spreadsheet takes what begins with these for a formula, and runs it: so an apostrophe comes
-/// first, and before an apostrophe too, so that whoever wants the value can take the first one away.
+/// A spreadsheet takes what begins with these for a formula, and runs it, whatever invisible stands
+/// before: so an apostrophe comes first, and before an apostrophe too, so that whoever wants the value
+/// can take the first one away. The wide forms are those of East Asian keyboards.
 fn inert(value: &str) -> Cow<'_, str> {
-    if value.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\'']) {
+    let bare = value.trim_start_matches(is_unseen);
+    let is_formula = bare.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
+    if is_formula || value.starts_with(['\t', '\r', '\n', '\'']) {
         return format!("'{value}").into();
     }
     value.into()
+}
+
+fn is_unseen(c: char) -> bool {
+    let is_format = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}');
+    is_format || c.is_whitespace() || c.is_control()
 }
 
 fn quoted(value: &str) -> String {

@@ -33,6 +33,7 @@ mod runtime;
 mod session;
 mod settings;
 mod show;
+mod stop;
 mod summary;
 mod table;
 mod terminal;
@@ -135,7 +136,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Ls(args) => ls::run(args, global),
         Command::Show(args) => Ok(show::run(args, global)?),
         Command::Export(args) => export::run(args, global),
-        Command::Import(args) => Ok(import::run(args, global)?),
+        Command::Import(args) => import::run(args, global),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
         Command::Completions(args) => Ok(completions::run(args)?),
         Command::Man(args) => Ok(man::run(args, global)?),

@@ -79,6 +79,9 @@ fn write(
     Ok(())
 }
 
+/// Which keys there are, and what they mean (docs/formats.md): grows when one goes or changes.
+const SCHEMA: u32 = 1;
+
 /// An exchange with all that is known of it.
 pub(super) struct Shown<'a> {
     recording: &'a Recording,
@@ -142,6 +145,7 @@ impl<'a> Shown<'a> {
     pub(super) fn json(&self) -> impl Serialize + '_ {
         #[derive(Serialize)]
         struct Whole<'a> {
+            schema: u32,
             #[serde(flatten)]
             listed: &'a Listed<'a>,
             what: &'a str,
@@ -153,6 +157,7 @@ impl<'a> Shown<'a> {
             abort: Option<&'a Abort>,
         }
         Whole {
+            schema: SCHEMA,
             listed: &self.listed,
             what: &self.listed.what,
             started: self.started.as_deref(),

@@ -7,18 +7,21 @@
 //! module paths: none is taken from the recording.
 
 mod answers;
+mod unified;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
 use super::body_text::{Coding, decoded_limit};
 use crate::exchange::Fields;
-use crate::gomod::{Base, Kind, Route, check_path, escape_path, escape_version};
+use crate::gomod::{Base, Kind, Route, Tile, check_path, escape_path, escape_version};
 use crate::recording::Row;
 use answers::Answers;
+pub use unified::{LOOKUP_LIMIT, Loose, note_at};
 pub use versions::Lacking;
 
 /// So many times its length may a compressed answer always become: zips hardly shrink.
@@ -39,16 +42,31 @@ pub struct Tree {
     /// The host that a file was redirected to, where that has no answer; by path.
     astray: BTreeMap<String, String>,
     refused: Vec<String>,
+    /// Checksum databases whose lookups have one head.
+    unified: BTreeSet<String>,
+}
+
+/// What a file has of its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// All of it.
+    Whole,
+    /// The first so many octets: a tile out of a wider one.
+    Cut(usize),
+    /// The record of a lookup, with this note behind it.
+    Note(Rc<[u8]>),
 }
 
 /// A file, and what it is of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct File {
     row: usize,
     kind: Kind,
     module: Option<String>,
     version: Option<String>,
     sumdb: Option<String>,
+    tile: Option<Tile>,
+    edit: Edit,
 }
 
 /// Why a request has no file.
@@ -97,22 +115,33 @@ impl Tree {
                     module,
                     version: route.version,
                     sumdb: route.sumdb,
+                    tile: route.tile,
+                    edit: Edit::Whole,
                 };
                 self.files.insert(path, file);
             }
         }
     }
 
-    /// The files: a path below the folder, and the number of the row whose answer it holds.
-    pub fn files(&self) -> impl Iterator<Item = (&str, usize)> {
+    /// The files: a path below the folder, the number of the row whose answer it holds, and what of
+    /// it.
+    pub fn files(&self) -> impl Iterator<Item = (&str, usize, &Edit)> {
         let files = self.files.iter();
-        files.map(|(path, file)| (path.as_str(), file.row))
+        files.map(|(path, file)| (path.as_str(), file.row, &file.edit))
     }
 
     /// The same without those of `paths`, which turned out not to be readable.
     #[must_use]
     pub fn without(mut self, paths: &BTreeSet<String>) -> Self {
-        self.files.retain(|path, _| !paths.contains(path));
+        let mut broken = Vec::new();
+        self.files.retain(|path, file| {
+            let is_lost = paths.contains(path);
+            broken.extend(file.sumdb.take_if(|_| is_lost));
+            !is_lost
+        });
+        for name in broken {
+            self.unified.remove(&name);
+        }
         self
     }
 
@@ -122,16 +151,10 @@ impl Tree {
     }
 
     /// What stands beside the answers: each module's `list`, and `supported` of each checksum
-    /// database that there are lookups of, which says that they are here (its body means nothing).
-    ///
-    /// Lookups that were answered with tree heads of their own verify in the recorded order; another
-    /// order may need tiles that nobody recorded.
+    /// database all of whose lookups verify here, which says that they do (its body means nothing).
     pub fn made(&self) -> Vec<(String, String)> {
-        let lookups = self.files.values().filter(|file| file.kind == Kind::Lookup);
-        let databases: BTreeSet<_> = lookups.filter_map(|file| file.sumdb.as_deref()).collect();
-        let supported = databases
-            .into_iter()
-            .map(|name| format!("sumdb/{name}/supported"));
+        let databases = self.unified.iter();
+        let supported = databases.map(|name| format!("sumdb/{name}/supported"));
         let supported = supported.filter(|path| !self.files.contains_key(path));
         let mut made = self.lists();
         made.extend(supported.map(|path| (path, String::new())));

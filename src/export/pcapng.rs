@@ -20,7 +20,7 @@ use time::format_description::well_known::Rfc3339;
 
 use self::message::{Message, Shown, broken_head, request_head, response_head};
 use self::places::Places;
-use self::stream::{Ending, Stream, Times};
+use self::stream::{Comments, Ending, Stream, Times};
 use super::har::Bodies;
 use crate::capture::frame::Interface;
 use crate::capture::sink::{Section, Sink};
@@ -185,37 +185,49 @@ impl<'a, S: Source> Merge<'a, S> {
             asked.map_or(0, |body| body.bytes),
             self.shown(row, asked),
         );
-        let asked = words::of_request(self.capture, row, &exchange, dial);
-        let answered = |shown| words::of_response(self.capture, row, &exchange, shown);
-        let (response, ending) = match &exchange.outcome {
+        let mut comments = Comments {
+            request: Some(words::of_request(self.capture, row, &exchange, dial)),
+            ..Comments::default()
+        };
+        let (response, ending) = self.response(row, &exchange, &mut comments);
+        let times = Times::new(began, &row.phases);
+        let messages = (request, response);
+        let stream = Stream::of_exchange(ends, times, messages, ending, comments);
+        self.begin(Some(row), stream);
+    }
+
+    /// What came back, and how the stream ends.
+    fn response(
+        &mut self,
+        row: &Row,
+        exchange: &Exchange,
+        comments: &mut Comments,
+    ) -> (Option<Message>, Ending) {
+        let told = |shown| Some(words::of_response(self.capture, row, exchange, shown));
+        match &exchange.outcome {
             Outcome::InFlight => (None, Ending::Open),
             Outcome::Ended(end) => {
                 let shown = self.shown(row, end.body.as_ref());
-                let comment = answered(shown.bytes);
+                comments.response = told(shown.bytes);
                 let bytes = end.body.as_ref().map_or(0, |body| body.bytes);
                 let head = response_head(&exchange.begin, end);
-                let message = Message::new(head, bytes, shown);
-                (Some((message, comment)), Ending::Finished)
+                (Some(Message::new(head, bytes, shown)), Ending::Finished)
             }
             Outcome::Aborted(abort) => {
-                let head = broken_head(abort);
-                let response = head.map(|head| {
-                    let message = Message::new(head, abort.body_bytes, Shown::NOTHING);
-                    (message, answered(0))
-                });
-                // A head without a length is shown only where the stream ends in order.
-                let is_head_only = response.is_some() && abort.body_bytes == 0;
-                let ending = if is_head_only {
-                    Ending::Finished
-                } else {
-                    Ending::Reset
+                let Some(head) = broken_head(abort) else {
+                    comments.ending = told(0);
+                    return (None, Ending::Reset);
                 };
-                (response, ending)
+                comments.response = told(0);
+                // A head without a length is shown only where the stream ends in order.
+                let ending = match abort.body_bytes {
+                    0 => Ending::Finished,
+                    _ => Ending::Reset,
+                };
+                let message = Message::new(head, abort.body_bytes, Shown::NOTHING);
+                (Some(message), ending)
             }
-        };
-        let times = Times::new(began, &row.phases);
-        let stream = Stream::of_exchange(ends, times, (request, asked), response, ending);
-        self.begin(Some(row), stream);
+        }
     }
 
     fn connection(&mut self, began: u64, connection: Silent<'a>) {
@@ -245,7 +257,7 @@ impl<'a, S: Source> Merge<'a, S> {
             .upstream
             .as_ref()
             .is_some_and(|side| side.addr.is_some());
-        let stream = Stream::of_connection(ends, times, is_connected, ending, Some(comment));
+        let stream = Stream::of_connection(ends, times, is_connected, ending, comment);
         self.begin(None, stream);
     }
 

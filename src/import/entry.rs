@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::few::{few, maybe_few};
 use crate::exchange::{Attempt, Digest, ExchangeId, MadeBy, Phase};
 
 #[derive(Debug, Deserialize)]
@@ -46,7 +47,7 @@ pub(super) struct Page {
 pub(super) struct Run {
     pub(super) recording: Option<String>,
     pub(super) trace: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     pub(super) command: Vec<String>,
 }
 
@@ -56,6 +57,7 @@ pub(super) struct Request {
     pub(super) method: Option<String>,
     pub(super) url: Option<String>,
     pub(super) http_version: Option<String>,
+    #[serde(default, deserialize_with = "maybe_few")]
     pub(super) headers: Option<Vec<Pair>>,
     pub(super) post_data: Option<PostData>,
 }
@@ -75,6 +77,7 @@ pub(super) struct Response {
     pub(super) status: Option<f64>,
     pub(super) status_text: Option<String>,
     pub(super) http_version: Option<String>,
+    #[serde(default, deserialize_with = "maybe_few")]
     pub(super) headers: Option<Vec<Pair>>,
     pub(super) content: Option<HarContent>,
     pub(super) body_size: Option<f64>,
@@ -143,6 +146,6 @@ pub(super) struct Modtape {
     pub(super) sha256: Option<Digest>,
     pub(super) own_us: Option<u64>,
     pub(super) client_wait_us: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     pub(super) attempts: Vec<Attempt>,
 }

@@ -12,6 +12,7 @@ mod answer;
 pub mod check;
 mod entry;
 mod exchange;
+mod few;
 pub mod har;
 mod messages;
 mod stream;

@@ -204,7 +204,15 @@ fn a_body_is_what_the_har_has_and_the_header_says_no_more_than_that() {
 #[test]
 fn an_entry_that_is_wrong_is_named_and_the_others_stay() {
     type Change = fn(&mut Value);
-    let table: [(Change, &str); 12] = [
+    let table: [(Change, &str); 14] = [
+        (
+            |entry| entry["request"]["headers"] = json!(vec![["", ""]; 10_001]),
+            "it is no entry",
+        ),
+        (
+            |entry| entry["_modtape"] = json!({"attempts": vec![json!({}); 10_001]}),
+            "it is no entry",
+        ),
         (|entry| *entry = json!([]), "it is no entry"),
         (|entry| *entry = json!(null), "it is no entry"),
         (|entry| entry["request"] = json!("x"), "it is no entry"),

@@ -99,8 +99,31 @@ fn fill(dir: &Path) -> Result<File, CreateError> {
     Ok(journal)
 }
 
+/// Fails where [`place`] would, as far as that can be known before.
+pub fn check(dir: &Path, replace: bool) -> Result<(), CreateError> {
+    if fs::symlink_metadata(dir).is_err() {
+        return Ok(());
+    }
+    if !replace {
+        return Err(CreateError::Exists(dir.to_owned()));
+    }
+    replaced::check(dir)
+}
+
+/// Puts a recording that was made elsewhere into its place; with `replace`, the one there goes.
+pub fn place(made: &Path, dir: &Path, replace: bool) -> Result<(), CreateError> {
+    replaced::recover(dir, replace)?;
+    check(dir, replace)?;
+    let replaced = dir.exists().then(|| Replaced::set_aside(dir)).transpose()?;
+    fs::rename(made, dir).map_err(|source| CreateError::Io {
+        path: dir.to_owned(),
+        source,
+    })?;
+    replaced.map_or(Ok(()), Replaced::remove)
+}
+
 /// A folder of recordings that we make ourselves keeps out of version control.
-fn make_parent(parent: &Path) -> io::Result<()> {
+pub fn make_parent(parent: &Path) -> io::Result<()> {
     if parent.exists() {
         return Ok(());
     }
@@ -140,17 +163,26 @@ pub fn replace_file(
 ) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    replace_by(&temporary, path, write)
+}
+
+/// The same, written to `temporary`, which stands beside it.
+pub fn replace_by(
+    temporary: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     // Left by a recorder of our number that was killed, or planted as a link to something else.
-    let _ = fs::remove_file(&temporary);
+    let _ = fs::remove_file(temporary);
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&temporary)
+        .open(temporary)
         .and_then(|mut file| write(&mut file))
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| fs::rename(temporary, path));
     if written.is_err() {
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(temporary);
     }
     written
 }

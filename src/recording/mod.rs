@@ -24,6 +24,7 @@ pub mod summary;
 mod sync;
 pub mod text;
 pub mod verified;
+pub mod working;
 
 pub use bodies::{BodySink, BodyStore};
 pub use journal::Journal;

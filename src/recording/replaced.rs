@@ -66,6 +66,12 @@ impl Drop for Replaced {
     }
 }
 
+/// Fails where a recording cannot be set aside.
+pub(super) fn check(dir: &Path) -> Result<(), CreateError> {
+    drop(lock(dir)?);
+    only_ours(dir)
+}
+
 /// Puts in order what a killed recorder of `dir` left beside it.
 ///
 /// What it had set aside comes back if its own recording tells of nothing; otherwise it goes if

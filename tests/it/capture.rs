@@ -9,7 +9,8 @@ use std::time::Duration;
 use pcap_file::pcapng::PcapNgReader;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::pcapng::{has, run_command, tshark};
+use crate::pcapng::tshark::tshark;
+use crate::pcapng::{has, run_command};
 use crate::support::*;
 
 const HOST: &str = "proxy.golang.org";

@@ -1,7 +1,9 @@
 //! A recording as a module proxy's tree: the go command builds from it with nothing else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use modtape::recording::Recording;
@@ -47,14 +49,41 @@ fn export(sandbox: &Sandbox, name: &str, to: &str) -> Output {
 /// `go mod download` from the tree at `project/DIR` alone, in a clean module cache.
 fn download_from(sandbox: &Sandbox, go: &Path, dir: &str, settings: &[(&str, &str)]) -> Output {
     sandbox.forget_modules();
+    let mut command = from_tree(sandbox, go, dir);
+    command.envs(settings.iter().copied());
+    run(command, LIMIT)
+}
+
+fn from_tree(sandbox: &Sandbox, go: &Path, dir: &str) -> Command {
     let tree = sandbox.join("project").join(dir);
     let mut command = sandbox.command(go);
     command.args(["mod", "download", "-x"]);
     // Nobody listens there: whatever is not in the tree cannot be had.
     command.env("HTTPS_PROXY", "http://127.0.0.1:1");
     command.env("GOPROXY", format!("file://{}", tree.display()));
-    command.envs(settings.iter().copied());
-    run(command, LIMIT)
+    command
+}
+
+/// The same for these modules, or for all that the project needs.
+fn download_some(sandbox: &Sandbox, go: &Path, dir: &str, modules: &[&str]) -> Output {
+    sandbox.forget_modules();
+    let mut command = from_tree(sandbox, go, dir);
+    run(
+        {
+            command.args(modules);
+            command
+        },
+        LIMIT,
+    )
+}
+
+/// Files below a folder with their octets.
+fn octets(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let read = |path: String| {
+        let octets = fs::read(dir.join(&path)).expect("a file");
+        (path, octets)
+    };
+    tree(dir).into_iter().map(read).collect()
 }
 
 /// Files below a folder, by path, without their octets.
@@ -111,11 +140,15 @@ fn go_downloads_all_from_the_tree_alone() {
 }
 
 #[test]
-fn a_tree_verifies_what_the_recorded_command_verified() {
-    // Each lookup with a head of its own would need further tiles in another order of requests.
-    for refuses in [false, true] {
+fn a_tree_verifies_in_any_order_what_the_recorded_command_verified() {
+    // With a head of its own each lookup would need further tiles in another order of requests.
+    for (refuses, sumdb) in [
+        (false, Sumdb::Proxy),
+        (true, Sumdb::Heads),
+        (false, Sumdb::Heads),
+    ] {
         let sandbox = Sandbox::new();
-        let Some((go, content)) = hello(&sandbox, Sumdb::Proxy) else {
+        let Some((go, content)) = hello(&sandbox, sumdb) else {
             return;
         };
         let content = match refuses {
@@ -126,13 +159,74 @@ fn a_tree_verifies_what_the_recorded_command_verified() {
         let origin = Origin::start(content);
         downloaded(&sandbox, &go, &origin);
         drop(origin);
-        export(&sandbox, "one", "tree").expect_success();
-        sandbox.project_without_sums("hello").expect("it is there");
-        download_from(&sandbox, &go, "tree", &[]).expect_success();
-        let verified =
-            "modcache/cache/download/sumdb/sum.golang.org/lookup/github.com/google/uuid@v1.3.1";
-        assert!(sandbox.join(verified).is_file(), "{refuses}");
+        let exported = export(&sandbox, "one", "tree").expect_success();
+        assert!(
+            !exported.stderr.contains("may not verify"),
+            "{}",
+            exported.stderr
+        );
+        let sums = [
+            "github.com/google/uuid@v1.3.1",
+            "github.com/BurntSushi/toml@v1.3.2",
+        ];
+        // All at once, and each alone in an empty cache: in an order of its own.
+        for alone in [&[][..], &sums[..1], &sums[1..]] {
+            sandbox.project_without_sums("hello").expect("it is there");
+            download_some(&sandbox, &go, "tree", alone).expect_success();
+        }
+        let verified = "modcache/cache/download/sumdb/sum.golang.org/lookup/github.com";
+        assert!(sandbox.join(verified).is_dir(), "{refuses} {sumdb:?}");
     }
+}
+
+#[test]
+fn the_same_downloads_give_the_same_tree_in_whatever_order_they_came() {
+    let trees = [["a", "b"], ["c", "d"]].map(|names| {
+        let sandbox = Sandbox::new();
+        let (go, content) = hello(&sandbox, Sumdb::Heads)?;
+        sandbox.project_without_sums("hello").expect("it is there");
+        let origin = Origin::start(content);
+        downloaded(&sandbox, &go, &origin);
+        Some(names.map(|name| {
+            export(&sandbox, "one", name).expect_success();
+            octets(&sandbox.join("project").join(name))
+        }))
+    });
+    let Some([a, b]) = &trees[0] else { return };
+    assert!(a.len() > 10 && a == b);
+    for tree in trees[1].iter().flatten() {
+        let differ = a
+            .iter()
+            .filter(|(path, octets)| tree.get(*path) != Some(octets));
+        let differ: Vec<_> = differ.map(|(path, _)| path).collect();
+        assert!(differ.is_empty() && tree.len() == a.len(), "{differ:?}");
+    }
+}
+
+#[test]
+fn a_database_whose_tiles_are_not_all_there_is_named_and_not_promised() {
+    let sandbox = Sandbox::new();
+    let Some((go, content)) = hello(&sandbox, Sumdb::Heads) else {
+        return;
+    };
+    sandbox.project_without_sums("hello").expect("it is there");
+    let origin = Origin::start(content.supported_is_404());
+    let recording = downloaded(&sandbox, &go, &origin);
+    let journal = recording.dir().join("journal.ndjson");
+    let text = fs::read_to_string(&journal).expect("text");
+    // As if all but the leaves had been at hand.
+    let lost = |line: &&str| !line.contains("/tile/8/1/");
+    let lines = text.lines().filter(lost).map(|line| format!("{line}\n"));
+    fs::write(&journal, lines.collect::<String>()).expect("our own file");
+    fs::remove_file(recording.dir().join("index")).expect("our own file");
+    let exported = export(&sandbox, "one", "tree");
+    let told = "warning: sum.golang.org may not verify from this tree: its lookups have ";
+    assert!(exported.stderr.contains(told), "{}", exported.stderr);
+    let tree = tree(&sandbox.join("project/tree"));
+    assert!(
+        !tree.iter().any(|path| path.ends_with("/supported")),
+        "{tree:?}"
+    );
 }
 
 #[test]

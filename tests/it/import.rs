@@ -1,5 +1,7 @@
 //! HARs become recordings: ours come back as they were, those of others can be read and replayed.
 
+mod stopped;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -289,4 +291,61 @@ fn memory_does_not_grow_with_the_number_of_entries() {
     let (few, many) = (peak(3), peak(count(12, 100)));
     eprintln!("peak RSS {few} KiB, {many} KiB");
     assert!(many < few + (8 << 10), "{few} KiB, {many} KiB");
+}
+
+/// How large a hostile entry is, octets.
+fn hostile_bytes() -> usize {
+    count(8, 40) << 20
+}
+
+/// A HAR that is so large by this, over and over.
+fn filled(around: (&str, &str), part: &str) -> String {
+    let parts = part.repeat(hostile_bytes() / part.len());
+    let parts = parts.trim_end_matches(',');
+    format!(
+        "{{\"log\":{{\"entries\":[{}{parts}{}]}}}}",
+        around.0, around.1
+    )
+}
+
+#[test]
+fn a_hostile_file_takes_no_more_memory_than_a_few_times_its_largest_entry() {
+    let request = "{\"request\":{\"method\":\"GET\",\"url\":\"http://h/\",\"headers\":[";
+    let response =
+        "{\"request\":{\"method\":\"GET\",\"url\":\"http://h/\"},\"response\":{\"status\":200,";
+    let content = format!("{response}\"content\":{{\"text\":\"");
+    let table = [
+        ("fields", filled((request, "]}}"), "[\"\",\"\"],")),
+        ("objects", filled((request, "]}}"), "{\"name\":\"\"},")),
+        ("escapes", filled((&content, "\"}}}"), "\\u0001")),
+        ("text", filled((&content, "\"}}}"), "x")),
+        ("deep", filled(("", ""), "[")),
+        (
+            "attempts",
+            filled(("{\"_modtape\":{\"attempts\":[", "]}}"), "{},"),
+        ),
+        ("entries", filled(("", ""), "{},")),
+        (
+            "keys",
+            filled(("{", "\"z\":0}"), "\"a\":0,").replace(",]", "]"),
+        ),
+    ];
+    let bound = (24 << 10) + 4 * (hostile_bytes() as u64 >> 10);
+    let mut failing = Vec::new();
+    for (what, har) in table {
+        let sandbox = Sandbox::new();
+        fs::write(sandbox.join("a.har"), har).expect("a file");
+        let import = ["import", "har", "a.har", "-o", "one"];
+        let spawned = Spawned::start(sandbox.modtape(import));
+        let peak = Process(spawned.id()).watch_peak();
+        let ended = spawned.end();
+        let peak = peak.recv().expect("it has ended");
+        let code = ended.status.code();
+        eprintln!("{what}: exit code {code:?}, peak RSS {} MiB", peak >> 10);
+        let is_sound = peak < bound && matches!(code, Some(0 | 3));
+        if !is_sound || ended.stderr.contains("panicked") {
+            failing.push((what, code, peak));
+        }
+    }
+    assert!(failing.is_empty(), "{failing:?}");
 }

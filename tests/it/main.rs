@@ -6,6 +6,7 @@ mod canary;
 mod capture;
 mod crash;
 mod environment;
+mod formats;
 mod framing;
 mod goproxy;
 mod har;

@@ -10,16 +10,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::super::advice::Advise as _;
-
-/// How many names are tried: each may be what a killed process of our number left.
-const TRIES: u32 = 100;
+use crate::recording::working::Working;
 
 /// A folder in the making; removed when it is dropped unfinished.
 #[derive(Debug)]
 pub(super) struct Folder {
-    temporary: PathBuf,
+    working: Working,
     to: PathBuf,
-    is_finished: bool,
 }
 
 impl Folder {
@@ -27,17 +24,14 @@ impl Folder {
     pub(super) fn create(to: &Path) -> anyhow::Result<Self> {
         let told = || format!("cannot write {}", to.display());
         check(to).with_context(told).help(HELP)?;
-        let temporary = make_beside(to).with_context(told)?;
-        Ok(Self {
-            temporary,
-            to: to.to_owned(),
-            is_finished: false,
-        })
+        let working = Working::create(to).with_context(told)?;
+        let to = to.to_owned();
+        Ok(Self { working, to })
     }
 
     /// A new file (mode 0600) at a path below the folder, whose elements are names.
     pub(super) fn file(&self, path: &str) -> io::Result<File> {
-        let path = self.temporary.join(path);
+        let path = self.working.path().join(path);
         if let Some(parent) = path.parent() {
             DirBuilder::new()
                 .recursive(true)
@@ -58,7 +52,7 @@ impl Folder {
 
     /// Takes a file away again.
     pub(super) fn remove(&self, path: &str) -> anyhow::Result<()> {
-        fs::remove_file(self.temporary.join(path)).with_context(|| self.told(path))
+        fs::remove_file(self.working.path().join(path)).with_context(|| self.told(path))
     }
 
     /// What stands before the reason why a file below it cannot be written.
@@ -67,20 +61,9 @@ impl Folder {
     }
 
     /// Puts it in its place.
-    pub(super) fn finish(mut self) -> anyhow::Result<()> {
-        fs::rename(&self.temporary, &self.to)
-            .with_context(|| format!("cannot write {}", self.to.display()))?;
-        self.is_finished = true;
-        Ok(())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            // What cannot be removed is hidden beside its place.
-            let _ = fs::remove_dir_all(&self.temporary);
-        }
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        let finished = self.working.finish(&self.to);
+        finished.with_context(|| format!("cannot write {}", self.to.display()))
     }
 }
 
@@ -101,21 +84,6 @@ fn check(to: &Path) -> anyhow::Result<()> {
         bail!("it is not empty");
     }
     Ok(())
-}
-
-fn make_beside(to: &Path) -> io::Result<PathBuf> {
-    let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let name = name.to_string_lossy();
-    let mut made = Err(io::ErrorKind::AlreadyExists.into());
-    for number in 0..TRIES {
-        let hidden = format!(".{name}.{}.{number}", std::process::id());
-        let temporary = to.with_file_name(hidden);
-        match DirBuilder::new().mode(0o700).create(&temporary) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => made = Err(error),
-            created => return created.map(|()| temporary),
-        }
-    }
-    made
 }
 
 #[cfg(test)]

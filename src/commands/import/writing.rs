@@ -1,7 +1,8 @@
 //! Exchanges of another tool's file on their way into a recording.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::future::poll_fn;
+use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::super::record::{Naming, TOOL};
+use super::super::stop::Stop;
 use super::{HarError, Tally};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Body, Exchange, Hex, Outcome, chain};
@@ -20,6 +22,7 @@ use crate::recording::format::{
     Close, Connection, Event, FORMAT_VERSION, MANIFEST_KIND, Manifest, Open, Replayable, State,
     Totals,
 };
+use crate::recording::working::Working;
 use crate::recording::{Durability, Journal, Recorder, create, index};
 use crate::redact::Redactor;
 use crate::tls;
@@ -44,26 +47,34 @@ pub(super) async fn write(
     source: Source,
     mut naming: Naming,
     redactor: Redactor,
+    stop: &Stop,
 ) -> anyhow::Result<(Naming, Tally)> {
-    let mut folder = naming.make()?;
-    let replaced = folder.replaced.take();
-    match fill(source, folder, redactor).await {
-        Ok(tally) => {
-            replaced.map_or(Ok(()), |replaced| replaced.remove())?;
-            Ok((naming, tally))
-        }
-        Err(error) => {
-            let _ = fs::remove_dir_all(&naming.dir);
-            drop(replaced);
-            Err(error)
-        }
-    }
+    let told = &format!("cannot write {}", naming.dir.display());
+    let parent = naming.dir.parent();
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    let working = create::make_parent(parent).and_then(|()| Working::create(&naming.dir));
+    let working = working.context(told.clone())?;
+    let folder = create::create(&working.path().join(MADE), false)?;
+    let dir = folder.dir.clone();
+    let tally = fill(source, folder, redactor, (stop, told)).await?;
+    stop.check()?;
+    naming.place(&dir)?;
+    Ok((naming, tally))
 }
 
-async fn fill(source: Source, folder: create::Folder, redactor: Redactor) -> anyhow::Result<Tally> {
+/// What the recording is called until it is whole.
+const MADE: &str = "recording";
+
+async fn fill(
+    source: Source,
+    folder: create::Folder,
+    redactor: Redactor,
+    (stop, told): (&Stop, &str),
+) -> anyhow::Result<Tally> {
     let dir = folder.dir.clone();
+    let told = || told.to_owned();
     let mut manifest = manifest(&source.survey, &redactor);
-    let told = || format!("cannot write {}", dir.display());
     create::write_manifest(&dir, &manifest).with_context(told)?;
     let (recorder, journal) =
         Journal::start(folder, Clock::start(), Durability::Process, true).with_context(told)?;
@@ -76,7 +87,7 @@ async fn fill(source: Source, folder: create::Folder, redactor: Redactor) -> any
         tally: Tally::default(),
         last: Timestamp::default(),
     };
-    let taken = writing.take_all(source).await;
+    let taken = writing.take_all(source, stop).await;
     let Writing {
         recorder,
         tally,
@@ -159,7 +170,7 @@ struct Writing {
 
 impl Writing {
     /// Takes each entry, read on a thread of its own.
-    async fn take_all(&mut self, source: Source) -> anyhow::Result<()> {
+    async fn take_all(&mut self, source: Source, stop: &Stop) -> anyhow::Result<()> {
         let (sender, mut items) = mpsc::channel::<Item>(AHEAD);
         let mut reader = JoinSet::<Result<(), HarError>>::new();
         reader.spawn_blocking(move || {
@@ -169,6 +180,7 @@ impl Writing {
             })
         });
         while let Some((number, imported)) = items.recv().await {
+            stop.check()?;
             match imported {
                 Ok(imported) => self.take(*imported).await,
                 Err(error) => self

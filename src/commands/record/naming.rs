@@ -66,10 +66,22 @@ impl Naming {
         }
     }
 
-    fn explain(
-        &self,
-        made: Result<create::Folder, create::CreateError>,
-    ) -> anyhow::Result<create::Folder> {
+    /// Fails where [`Self::place`] would, as far as that can be known before.
+    pub(in crate::commands) fn check(&self) -> anyhow::Result<()> {
+        self.explain(create::check(&self.dir, self.replace))
+    }
+
+    /// Puts a recording that was made elsewhere into its place.
+    pub(in crate::commands) fn place(&mut self, made: &Path) -> anyhow::Result<()> {
+        loop {
+            match (create::place(made, &self.dir, self.replace), self.next()) {
+                (Err(create::CreateError::Exists(_)), Some(next)) => self.dir = next,
+                (placed, _) => return self.explain(placed),
+            }
+        }
+    }
+
+    fn explain<T>(&self, made: Result<T, create::CreateError>) -> anyhow::Result<T> {
         use create::CreateError::{Exists, Foreign, Io};
         let dir = self.dir.to_string_lossy();
         let dir = shell_word(&dir);

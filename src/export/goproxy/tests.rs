@@ -47,7 +47,8 @@ fn plan(rows: &[Row], locations: &[(&str, &str)]) -> Tree {
 }
 
 fn files(tree: &Tree) -> Vec<(&str, usize)> {
-    tree.files().collect()
+    let files = tree.files();
+    files.map(|(path, row, _)| (path, row)).collect()
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn each_answer_lies_where_the_go_command_asks_for_it() {
     ];
     for (url, expected) in table {
         let tree = plan(&rows(&[(url, 200)]), &[]);
-        let found: Vec<_> = tree.files().map(|(path, _)| path).collect();
+        let found: Vec<_> = tree.files().map(|(path, ..)| path).collect();
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{url}");
         assert!(tree.refused().is_empty(), "{url}: {:?}", tree.refused());
     }
@@ -199,20 +200,57 @@ fn a_list_names_whole_tags_and_the_rest_is_told() {
     );
 }
 
+/// A lookup of record `id`, in a tree of so many.
+fn lookup(id: u64, size: u64) -> Vec<u8> {
+    format!("{id}\na.b/c v1.0.{id} h1:x\n\ngo.sum database tree\n{size}\nroot\n\nsigned\n").into()
+}
+
 #[test]
-fn lookups_are_found_only_where_the_database_is_said_to_be_there() {
-    let lookup = ("https://sum.golang.org/lookup/a.b/c@v1.0.0", 200);
-    let made = plan(&rows(&[lookup]), &[]).made();
-    assert_eq!(
-        made,
-        [("sumdb/sum.golang.org/supported".to_owned(), String::new())]
+fn lookups_get_the_greatest_head_that_the_tiles_at_hand_prove_all_of_them_in() {
+    let host = "https://sum.golang.org";
+    let ask = |tiles: &[&str]| {
+        let asked = ["lookup/a.b/c@v1.0.3", "lookup/a.b/c@v1.0.7"]
+            .iter()
+            .chain(tiles);
+        let asked: Vec<_> = asked.map(|path| format!("{host}/{path}")).collect();
+        let asked: Vec<_> = asked.iter().map(|url| (url.as_str(), 200)).collect();
+        let mut tree = plan(&rows(&asked), &[]);
+        let read = |row| [lookup(3, 300), lookup(7, 600)].get(row).cloned();
+        let loose = tree.unify(read);
+        let heads = tree.files.values().filter_map(|file| match &file.edit {
+            Edit::Note(note) => String::from_utf8_lossy(note).lines().nth(1)?.parse().ok(),
+            Edit::Whole | Edit::Cut(_) => None,
+        });
+        let mut heads: Vec<u64> = heads.collect();
+        heads.dedup();
+        (heads, loose, tree)
+    };
+    let of_600 = ["tile/8/0/000", "tile/8/0/002.p/90", "tile/8/1/000.p/2"];
+    let (heads, loose, tree) = ask(&of_600);
+    assert_eq!((&heads[..], loose), (&[600][..], vec![]));
+    let supported = ("sumdb/sum.golang.org/supported".to_owned(), String::new());
+    assert_eq!(tree.made(), [supported]);
+    let cut = &tree.files["sumdb/sum.golang.org/tile/8/0/002.p/88"];
+    assert_eq!((cut.row, &cut.edit), (3, &Edit::Cut(88 * 32)));
+    assert!(
+        !tree
+            .files
+            .contains_key("sumdb/sum.golang.org/tile/8/0/002.p/90")
     );
-    let supported = ("/sumdb/sum.golang.org/supported", 200);
-    let tree = plan(&rows(&[lookup, supported]), &[]);
-    assert!(tree.made().is_empty());
-    assert_eq!(files(&tree).len(), 2);
-    let tile = ("https://sum.golang.org/tile/8/0/001", 200);
-    assert!(plan(&rows(&[tile]), &[]).made().is_empty());
+    // The edge of the greater tree is not at hand, that of the smaller one is.
+    let of_300 = ["tile/8/0/000", "tile/8/0/001", "tile/8/1/000.p/1"];
+    assert_eq!(ask(&of_300).0, [300]);
+    let (heads, loose, tree) = ask(&of_600[..2]);
+    assert!(heads.is_empty() && tree.made().is_empty());
+    let name = String::from("sum.golang.org");
+    let expected = Loose {
+        name,
+        heads: 2,
+        tiles: 1,
+    };
+    assert_eq!(loose, [expected]);
+    let recorded = ["tile/8/0/000", "supported"];
+    assert_eq!(ask(&recorded).2.made(), []);
 }
 
 #[test]
@@ -284,7 +322,7 @@ proptest! {
         let tree = plan(&rows(&[(&path, 200)]), &[]);
         let made = tree.made();
         let made = made.iter().map(|(path, _)| path.as_str());
-        for path in tree.files().map(|(path, _)| path).chain(made) {
+        for path in tree.files().map(|(path, ..)| path).chain(made) {
             let is_name = |name: &str| !name.is_empty() && name.len() <= NAME_LIMIT
                 && !name.starts_with("..") && name != "." && !name.contains(['\0', '\\', '%']);
             prop_assert!(path.split('/').all(is_name), "{}", path);

@@ -83,10 +83,21 @@ pub(super) struct Stream {
     unacknowledged: u64,
     request: Option<Message>,
     response: Option<Message>,
-    /// On the first packet of the request and of the response, and on the stream's first if it has
-    /// neither.
-    comments: [Option<String>; 3],
+    comments: Comments,
     ending: Ending,
+}
+
+/// What is said of a stream, and where.
+#[derive(Debug, Default)]
+pub(super) struct Comments {
+    /// On the stream's first packet, if no octets of it are shown.
+    pub(super) first: Option<String>,
+    /// On the first packet of what the client sends.
+    pub(super) request: Option<String>,
+    /// On the first packet of what the server sends.
+    pub(super) response: Option<String>,
+    /// On the packet that ends it, if there is no response.
+    pub(super) ending: Option<String>,
 }
 
 const CLIENT: usize = 0;
@@ -97,17 +108,15 @@ impl Stream {
     pub(super) fn of_exchange(
         ends: Ends,
         times: Times,
-        request: (Message, String),
-        response: Option<(Message, String)>,
+        (request, response): (Message, Option<Message>),
         ending: Ending,
+        comments: Comments,
     ) -> Self {
-        let (request, asked) = request;
-        let (response, answered) = response.unzip();
         Self {
             request: Some(request),
             response,
-            comments: [Some(asked), answered, None],
-            ..Self::of_connection(ends, times, true, ending, None)
+            comments,
+            ..Self::of_connection(ends, times, true, ending, String::new())
         }
     }
 
@@ -117,7 +126,7 @@ impl Stream {
         times: Times,
         is_connected: bool,
         ending: Ending,
-        comment: Option<String>,
+        comment: String,
     ) -> Self {
         Self {
             ends,
@@ -128,7 +137,10 @@ impl Stream {
             unacknowledged: 0,
             request: None,
             response: None,
-            comments: [None, None, comment],
+            comments: Comments {
+                first: Some(comment),
+                ..Comments::default()
+            },
             ending,
         }
     }
@@ -152,7 +164,7 @@ impl Stream {
         let mut broken = None;
         match self.step {
             Step::Syn => {
-                let comment = self.comments[2].take();
+                let comment = self.comments.first.take();
                 self.bare(sink, due, CLIENT, SYN, comment.as_deref())?;
             }
             Step::SynAck => self.bare(sink, due, SERVER, SYN | ACK, None)?,
@@ -160,7 +172,8 @@ impl Stream {
             Step::Request => broken = self.data(sink, due, CLIENT)?,
             Step::Response => broken = self.data(sink, due, SERVER)?,
             Step::Ending(0) if self.ending == Ending::Reset => {
-                self.bare(sink, due, SERVER, RST | ACK, None)?;
+                let comment = self.comments.ending.take();
+                self.bare(sink, due, SERVER, RST | ACK, comment.as_deref())?;
             }
             Step::Ending(0) => self.bare(sink, due, CLIENT, FIN | ACK, None)?,
             Step::Ending(1) => self.bare(sink, due, SERVER, FIN | ACK, None)?,
@@ -218,17 +231,17 @@ impl Stream {
         at: u64,
         from: usize,
     ) -> io::Result<Option<io::Error>> {
-        let message = if from == CLIENT {
-            &mut self.request
+        let (message, comment) = if from == CLIENT {
+            (&mut self.request, &mut self.comments.request)
         } else {
-            &mut self.response
+            (&mut self.response, &mut self.comments.response)
         };
+        let comment = comment.take();
         let Some(mut message) = message.take() else {
             return Ok(None);
         };
         let bytes = (message.total - message.taken).min(SEGMENT);
         let segment = self.segment(from, PSH | ACK, bytes);
-        let comment = self.comments[from].take();
         let mut broken = None;
         sink.packet(at, &self.ends, &segment, comment.as_deref(), |out| {
             if let Err(error) = message.take(out, bytes) {

@@ -58,7 +58,8 @@ pub(super) fn of_request(
     text
 }
 
-/// On the first packet of a response, of whose body so many octets are shown.
+/// On the first packet of a response, of whose body so many octets are shown; where none came, on the
+/// packet that ends the stream.
 pub(super) fn of_response(
     capture: &Capture<'_>,
     row: &Row,

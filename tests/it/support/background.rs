@@ -4,7 +4,7 @@
 //! connection and joins, so that no task, thread or descriptor outlives a test.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::thread::{self, JoinHandle};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -28,7 +28,16 @@ impl Background {
         F: Fn(TcpStream) -> S + Send + 'static,
         S: Future<Output = ()> + Send + 'static,
     {
-        let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a port");
+        Self::listen_at(Ipv4Addr::LOCALHOST.into(), name, serve)
+    }
+
+    /// The same on another of this machine's addresses.
+    pub fn listen_at<F, S>(ip: IpAddr, name: &str, serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> S + Send + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let listener = StdListener::bind((ip, 0)).expect("loopback has a port");
         listener.set_nonblocking(true).expect("a socket can be set");
         let addr = listener
             .local_addr()

@@ -4,7 +4,7 @@
 //! first byte.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,6 +64,7 @@ pub struct OriginBuilder {
     accept_delay: Duration,
     rules: Vec<Rule>,
     handshakes: Vec<Handshake>,
+    is_v6: bool,
 }
 
 /// What the connections of one origin share.
@@ -198,6 +199,15 @@ impl OriginBuilder {
         Self { tls, ..self }
     }
 
+    /// Listens on `[::1]`.
+    #[must_use]
+    pub fn v6(self) -> Self {
+        Self {
+            is_v6: true,
+            ..self
+        }
+    }
+
     /// Lets each new connection wait before its first byte is read. The client's connect succeeds
     /// at once all the same, because the kernel answers it; see `Blackhole` for one that does not.
     #[must_use]
@@ -240,7 +250,12 @@ impl OriginBuilder {
             ledger: Ledger::default(),
         });
         let shared = site.clone();
-        let server = Background::listen("origin", move |stream| serve(shared.clone(), stream));
+        let ip = match self.is_v6 {
+            true => Ipv6Addr::LOCALHOST.into(),
+            false => Ipv4Addr::LOCALHOST.into(),
+        };
+        let serve = move |stream| serve(shared.clone(), stream);
+        let server = Background::listen_at(ip, "origin", serve);
         Origin {
             site,
             server,

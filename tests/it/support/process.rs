@@ -30,6 +30,11 @@ impl Process {
         Duration::from_millis(ticks * 10)
     }
 
+    /// Whether it has not ended: what nobody has waited for yet has no memory.
+    pub fn is_running(self) -> bool {
+        self.status("VmRSS:").is_some()
+    }
+
     /// How many descriptors it has open.
     pub fn descriptors(self) -> usize {
         let open = fs::read_dir(format!("/proc/{}/fd", self.0));

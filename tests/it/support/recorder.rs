@@ -91,7 +91,8 @@ impl Recorder {
         Self::wrapped(origin.root_pem_path(), &[&everywhere], wrapping)
     }
 
-    fn wrapped(root_pem: &Path, flags: &[&str], wrapping: &Wrapping) -> Self {
+    /// As [`Self::trusting`], under other circumstances.
+    pub fn wrapped(root_pem: &Path, flags: &[&str], wrapping: &Wrapping) -> Self {
         let sandbox = Sandbox::new();
         let mut command = wrapping.modtape(&sandbox);
         command.arg("--upstream-ca").arg(root_pem).args(flags);

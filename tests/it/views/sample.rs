@@ -40,7 +40,7 @@ pub(crate) fn write(dir: &Path) {
 }
 
 /// One exchange whose every text tries to command the terminal.
-pub(super) fn write_hostile(dir: &Path, hostile: &str) {
+pub(crate) fn write_hostile(dir: &Path, hostile: &str) {
     let events = vec![
         (5, opened(1, &format!("{hostile}:443"))),
         (10, begin(1, "GET", &format!("https://h.example/{hostile}"))),

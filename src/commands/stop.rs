@@ -1,0 +1,80 @@
+//! What ends a long job early: a signal, seen between two steps, so that nothing half-made stays.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+
+use anyhow::{Context as _, anyhow};
+
+use super::Failure;
+use crate::child::Signals;
+
+/// Whether a signal has come; the second one ends the process where it stands.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop(Arc<AtomicU8>);
+
+impl Stop {
+    /// Listens from now on to the signals that are not ignored.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let stop = Self::default();
+        let runtime = super::runtime()?;
+        let mut signals = {
+            let _inside = runtime.enter();
+            Signals::listen().context("cannot listen to signals")?
+        };
+        let heard = stop.clone();
+        let listener = move || {
+            runtime.block_on(async {
+                let (_, signal) = signals.next().await;
+                heard.0.store(code(signal.as_raw()), Ordering::Relaxed);
+                let (_, signal) = signals.next().await;
+                std::process::exit(code(signal.as_raw()).into());
+            });
+        };
+        let named = thread::Builder::new().name("signals".into());
+        named.spawn(listener).context("cannot start")?;
+        Ok(stop)
+    }
+
+    /// An error once a signal has come.
+    pub(super) fn check(&self) -> io::Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => Err(io::Error::other("a signal ended it")),
+        }
+    }
+
+    /// What failed after a signal failed because of it.
+    pub(super) fn explain<T>(&self, outcome: anyhow::Result<T>) -> Result<T, Failure> {
+        match (outcome, self.0.load(Ordering::Relaxed)) {
+            (Err(_), code @ 1..) => {
+                let error = anyhow!("a signal ended it: nothing was written");
+                Err(Failure::new(code, error))
+            }
+            (outcome, _) => Ok(outcome?),
+        }
+    }
+}
+
+/// As shells have it: 128 and the signal.
+fn code(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(u8::MAX)
+}
+
+/// Takes no more once a signal has come.
+pub(super) struct Stoppable<'a, W: ?Sized> {
+    pub(super) out: &'a mut W,
+    pub(super) stop: &'a Stop,
+}
+
+impl<W: Write + ?Sized> Write for Stoppable<'_, W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.stop.check()?;
+        self.out.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,230 @@
+//! What is in the making: hidden beside its place, locked as long as somebody works at it.
+//!
+//! `.NAME.PID.N.modtape` is a folder, `.NAME.PID.modtape` a file. Dropped unfinished it goes; what a killed process
+//! left is found by the next one that makes something of the same name, since nobody locks it any
+//! more. Never follows a link, and never touches what another user owns.
+
+use std::fs::{self, DirBuilder, File, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+/// How many names are tried: each may be what a killed process of our number left.
+const TRIES: u32 = 100;
+
+/// Ends all their names, so that nobody's own hidden files are taken for them.
+const MARK: &str = ".modtape";
+
+/// A folder in the making; removed when it is dropped unfinished.
+#[derive(Debug)]
+pub struct Working {
+    path: PathBuf,
+    is_finished: bool,
+    _lock: File,
+}
+
+impl Working {
+    /// Begins a folder (mode 0700) for the place `to`, beside it.
+    pub fn create(to: &Path) -> io::Result<Self> {
+        let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let name = name.to_string_lossy();
+        sweep(to, Kind::Folder);
+        let mut made = Err(io::ErrorKind::AlreadyExists.into());
+        for number in 0..TRIES {
+            let hidden = format!(".{name}.{}.{number}{MARK}", std::process::id());
+            let path = to.with_file_name(hidden);
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => made = Err(error),
+                Err(error) => return Err(error),
+                Ok(()) => match Self::lock(path)? {
+                    Some(working) => return Ok(working),
+                    // Somebody took it for what a killed process left.
+                    None => made = Err(io::ErrorKind::AlreadyExists.into()),
+                },
+            }
+        }
+        made
+    }
+
+    fn lock(path: PathBuf) -> io::Result<Option<Self>> {
+        let Ok(lock) = File::open(&path) else {
+            return Ok(None);
+        };
+        let is_ours = take(&lock) && is_same(&path, &lock.metadata()?);
+        Ok(is_ours.then_some(Self {
+            path,
+            is_finished: false,
+            _lock: lock,
+        }))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts it in its place, where nothing is, or an empty folder.
+    pub fn finish(mut self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // What cannot be removed is hidden beside its place.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Where a file is made that is to stand at `to`.
+pub fn file_beside(to: &Path) -> PathBuf {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    to.with_file_name(format!(".{name}.{}{MARK}", std::process::id()))
+}
+
+/// Locks a file in the making for as long as it is open, and takes away what killed processes left
+/// beside its place.
+pub fn lock_file(file: &File, to: &Path) {
+    // A file system without locks has nothing that could be told from what is in the making.
+    if take(file) {
+        sweep(to, Kind::File);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File,
+}
+
+/// Removes what nobody works at any more.
+fn sweep(to: &Path, kind: Kind) {
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(parent.unwrap_or_else(|| Path::new("."))) else {
+        return;
+    };
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    for entry in entries.filter_map(Result::ok) {
+        let is_named = |found: &str| is_working_name(found, &name, kind);
+        if entry.file_name().to_str().is_some_and(is_named) {
+            // What cannot be removed stays, and is in nobody's way.
+            let _ = remove_left(&entry.path(), kind);
+        }
+    }
+}
+
+fn remove_left(path: &Path, kind: Kind) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
+    if !is_ours || Kind::of(&found) != Some(kind) {
+        return Ok(());
+    }
+    let lock = File::open(path)?;
+    if !take(&lock) || !is_same(path, &lock.metadata()?) {
+        return Ok(());
+    }
+    match kind {
+        Kind::Folder => fs::remove_dir_all(path),
+        Kind::File => fs::remove_file(path),
+    }
+}
+
+impl Kind {
+    /// `None` for links and devices, which nobody makes here.
+    fn of(found: &Metadata) -> Option<Self> {
+        match found {
+            found if found.is_dir() => Some(Self::Folder),
+            found if found.is_file() => Some(Self::File),
+            _ => None,
+        }
+    }
+}
+
+/// True for `.NAME.PID.N.modtape`, or of a file `.NAME.PID.modtape`.
+fn is_working_name(found: &str, name: &str, kind: Kind) -> bool {
+    let rest = found
+        .strip_prefix('.')
+        .and_then(|found| found.strip_prefix(name));
+    let rest = rest.and_then(|rest| rest.strip_suffix(MARK));
+    let Some(numbers) = rest.and_then(|rest| rest.strip_prefix('.')) else {
+        return false;
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match (kind, numbers.split_once('.')) {
+        (Kind::Folder, Some((pid, number))) => is_number(pid) && is_number(number),
+        (Kind::File, None) => is_number(numbers),
+        _ => false,
+    }
+}
+
+fn take(file: &File) -> bool {
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+/// Between opening and locking it may have gone.
+fn is_same(path: &Path, opened: &Metadata) -> bool {
+    let found = fs::symlink_metadata(path);
+    found.is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_nothing_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let to = temp.path().join("tree");
+        let at_work = Working::create(&to).unwrap();
+        let stays = [
+            ".tree.1.0",
+            ".tree.1.modtape",
+            ".tree.b.0.modtape",
+            ".trees.1.0.modtape",
+        ];
+        let goes = [".tree.1.0.modtape", ".tree.99999999.7.modtape"];
+        for left in stays.into_iter().chain(goes) {
+            fs::create_dir(temp.path().join(left)).unwrap();
+            fs::write(temp.path().join(left).join("a"), "").unwrap();
+        }
+        fs::write(temp.path().join(".tree.2.0.modtape"), "").unwrap();
+        symlink(temp.path(), temp.path().join(".tree.3.0.modtape")).unwrap();
+        let second = Working::create(&to).unwrap();
+        assert!(at_work.path().is_dir() && second.path() != at_work.path());
+        drop((at_work, second));
+        let mut all = [&stays[..], &[".tree.2.0.modtape", ".tree.3.0.modtape"]].concat();
+        all.sort_unstable();
+        assert_eq!(names(temp.path()), all);
+    }
+
+    #[test]
+    fn files_in_the_making_go_with_the_next_one_unless_somebody_writes_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let to = temp.path().join("a.har");
+        let [left, written, ours] = [".a.har.1.modtape", ".a.har.2.modtape", ".a.har.3.modtape"]
+            .map(|name| temp.path().join(name));
+        let files = [&left, &written, &ours].map(|path| File::create(path).unwrap());
+        assert!(take(&files[1]));
+        drop(File::create(temp.path().join(".a.har.1")).unwrap());
+        lock_file(&files[2], &to);
+        let stay = [".a.har.1", ".a.har.2.modtape", ".a.har.3.modtape"];
+        assert_eq!(names(temp.path()), stay);
+    }
+}

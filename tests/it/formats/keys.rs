@@ -1,0 +1,102 @@
+//! Every key of NDJSON and every column of CSV is documented, and every documented one is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::pcapng::rich::rich;
+
+/// The first words in backticks of a section's table, in order.
+pub(super) fn documented(section: &str) -> Vec<String> {
+    rows(section).iter().map(|row| name(row)).collect()
+}
+
+/// Those of them that stand only where something rare happened.
+fn rare(section: &str) -> BTreeSet<String> {
+    let rows = rows(section).into_iter();
+    let rare = rows.filter(|row| row.contains("| rare:"));
+    rare.map(|row| name(&row)).collect()
+}
+
+fn name(row: &str) -> String {
+    row.split('`').next().unwrap_or_default().to_owned()
+}
+
+fn rows(section: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
+    let text = fs::read_to_string(path).expect("it is a part of the project");
+    let begin = format!("\n## {section}\n");
+    let (_, text) = text.split_once(&begin).expect("it has that section");
+    let text = text.split("\n## ").next().unwrap_or_default();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(str::to_owned).collect()
+}
+
+/// Names of all values: `a.b`, and in a list of objects `a[].b`.
+fn collect(keys: &mut BTreeSet<String>, name: &str, value: &Value) {
+    match value {
+        Value::Object(object) if !is_one(name, object.contains_key("b64")) => {
+            for (key, value) in object {
+                let dot = if name.is_empty() { "" } else { "." };
+                collect(keys, &format!("{name}{dot}{key}"), value);
+            }
+        }
+        Value::Array(list) if list.iter().any(Value::is_object) && !is_one(name, false) => {
+            for value in list {
+                collect(keys, &format!("{name}[]"), value);
+            }
+        }
+        _ => drop(keys.insert(name.to_owned())),
+    }
+}
+
+/// What is documented as one: octets that are no text, fields of a message, phases as above.
+fn is_one(name: &str, is_octets: bool) -> bool {
+    let ends = |end: &&str| name.ends_with(end);
+    is_octets || ["headers", "trailers", ".phases_us"].iter().any(ends)
+}
+
+#[tokio::test]
+async fn every_key_is_documented_and_every_documented_one_is_there() {
+    let rich = rich().await;
+    let sandbox = Sandbox::new();
+    let sample = sandbox.join("recordings/one");
+    let to = sample.clone();
+    let written = tokio::task::spawn_blocking(move || crate::views::sample::write(&to));
+    written.await.expect("no panic");
+    let mut found = BTreeSet::new();
+    for dir in [rich.recorded.recording.dir(), &sample] {
+        for line in json_lines(&exported(&sandbox, "ndjson", dir)) {
+            assert_eq!(line["schema"], 1);
+            collect(&mut found, "", &line);
+        }
+    }
+    // Null stands for an object that is not there.
+    let has_keys = |key: &String| {
+        let below = format!("{key}.");
+        found.iter().any(|other| other.starts_with(&below))
+    };
+    let found: BTreeSet<_> = found.iter().filter(|key| !has_keys(key)).cloned().collect();
+    let documented: BTreeSet<_> = documented("NDJSON").into_iter().collect();
+    let unknown: Vec<_> = found.difference(&documented).collect();
+    assert!(unknown.is_empty(), "not documented: {unknown:#?}");
+    let rare = rare("NDJSON");
+    let gone: Vec<_> = documented.difference(&found).collect();
+    let gone = gone.into_iter().filter(|key| !rare.contains(*key));
+    assert_eq!(
+        gone.collect::<Vec<_>>(),
+        [""; 0],
+        "documented, but not there"
+    );
+}
+
+#[test]
+fn the_columns_are_the_documented_ones_in_that_order() {
+    let sandbox = Sandbox::new();
+    let sample = sandbox.join("recordings/one");
+    crate::views::sample::write(&sample);
+    let csv = exported(&sandbox, "csv", &sample);
+    let columns: Vec<_> = csv.lines().next().unwrap_or_default().split(',').collect();
+    assert_eq!(columns, documented("CSV"));
+}
