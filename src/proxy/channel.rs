@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::exchange::{ClientSide, ConnectionId, Mode, Opened, Target, Tried, UpstreamSide, chain};
 use crate::recording::format::{Connection, Event};
 use crate::tls::Protocol;
-use crate::upstream::{DialError, Dialer, Journey, News};
+use crate::upstream::{DialError, Dialer, Hear, Journey};
 
 /// Where the requests of a client connection go.
 #[derive(Debug, Clone)]
@@ -155,7 +155,7 @@ impl Channel {
         dialer: &Dialer,
         target: &Target,
         lost: Option<&Arc<Pair>>,
-        hear: &(dyn Fn(News<'_>) + Send + Sync),
+        hear: Hear<'_>,
     ) -> Result<(Arc<Pair>, Option<Journey>), Unpaired> {
         let mut pairs = self.pairs.lock().await;
         if let Some(pair) = pairs.get(target) {
@@ -202,7 +202,7 @@ impl Channel {
         &self,
         dialer: &Dialer,
         target: &Target,
-        hear: &(dyn Fn(News<'_>) + Send + Sync),
+        hear: Hear<'_>,
     ) -> Result<(Arc<Pair>, Journey), Unpaired> {
         let mut journey = Journey::default();
         let started = self.context.clock.now();
@@ -239,7 +239,7 @@ impl Channel {
         dialer: &Dialer,
         target: &Target,
         journey: &mut Journey,
-        hear: &(dyn Fn(News<'_>) + Send + Sync),
+        hear: Hear<'_>,
     ) -> Result<Arc<Pair>, PairError> {
         let io = match &self.destination {
             Destination::Plain => {

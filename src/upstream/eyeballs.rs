@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::News;
+use super::{Hear, News};
 use crate::capture::{Capture, Wire};
 use crate::clock::{Clock, Timestamp};
 
@@ -41,7 +41,7 @@ pub(super) async fn race(
     clock: &Clock,
     addresses: &[SocketAddr],
     tries: &mut Vec<Try>,
-    (hear, capture): (&(dyn Fn(News<'_>) + Send + Sync), Option<&Capture>),
+    (hear, capture): (Hear<'_>, Option<&Capture>),
 ) -> Option<Wire> {
     let mut waiting = interleave(addresses).into_iter();
     let mut running: JoinSet<(SocketAddr, io::Result<Wire>)> = JoinSet::new();
@@ -170,7 +170,7 @@ mod tests {
             gone.local_addr().unwrap()
         };
         let mut tries = Vec::new();
-        let told: (&(dyn Fn(News<'_>) + Send + Sync), _) = (&|_| (), None);
+        let told: (Hear<'_>, _) = (&|_| (), None);
         let stream = race(&Clock::start(), &[closed, open], &mut tries, told).await;
         let stream = stream.unwrap();
         assert_eq!(stream.socket().peer_addr().unwrap(), open);

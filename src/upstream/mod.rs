@@ -105,6 +105,9 @@ pub enum DialError {
     },
 }
 
+/// Hears what a dial is at.
+pub type Hear<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
+
 /// How a connection came about; filled as the steps pass, so that a failure keeps what is known.
 #[derive(Debug, Clone, Default)]
 pub struct Journey {
@@ -216,7 +219,7 @@ impl Dialer {
         target: &Target,
         secure: bool,
         journey: &mut Journey,
-        hear: &(dyn Fn(News<'_>) + Send + Sync),
+        hear: Hear<'_>,
     ) -> Result<Wire, DialError> {
         let limit = self.inner.limits.connect;
         journey.started = self.inner.clock.now();
@@ -257,7 +260,7 @@ impl Dialer {
         target: &Target,
         secure: bool,
         journey: &mut Journey,
-        hear: &(dyn Fn(News<'_>) + Send + Sync),
+        hear: Hear<'_>,
     ) -> Result<Wire, DialError> {
         let Inner {
             clock,
@@ -332,7 +335,7 @@ impl Dialer {
         host: &str,
         protocols: &[Protocol],
         journey: &mut Journey,
-        hear: &(dyn Fn(News<'_>) + Send + Sync),
+        hear: Hear<'_>,
     ) -> Result<TlsStream<Wire>, DialError> {
         let Inner {
             clock, limits, tls, ..
