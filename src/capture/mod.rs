@@ -74,7 +74,7 @@ impl Capture {
             has_checksums: false,
         };
         let queue = Arc::new(Queue::new(clock, when_full));
-        let sink = Sink::new(writer::Out::new(file), &section)?;
+        let sink = Sink::new(file, &section)?;
         let writer = Writer::new(Arc::clone(&queue), sink, clock)?;
         let thread = std::thread::Builder::new().name(String::from("capture"));
         let thread = thread.spawn(move || writer.run())?;

@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
@@ -65,7 +66,12 @@ pub struct Section<'a> {
 /// Takes packets in the order of their time. What it holds back is written by [`flush`](Self::flush).
 pub struct Sink<W: Write> {
     out: W,
+    /// Octets of whole blocks that were written.
+    whole: u64,
     blocks: PcapNgWriter<Vec<u8>>,
+    /// Payloads that are not copied, and where in `blocks` each belongs.
+    shared: Vec<(usize, Bytes)>,
+    shared_bytes: usize,
     /// Nanoseconds since 1970 of the last packet.
     last: u64,
     has_checksums: bool,
@@ -88,7 +94,10 @@ impl<W: Write> Sink<W> {
         let blocks = PcapNgWriter::with_section_header(Vec::new(), header).map_err(told)?;
         let mut sink = Self {
             out,
+            whole: 0,
             blocks,
+            shared: Vec::new(),
+            shared_bytes: 0,
             last: 0,
             has_checksums: section.has_checksums,
             packets: 0,
@@ -146,19 +155,19 @@ impl<W: Write> Sink<W> {
         out.extend(length.to_le_bytes());
         out.extend(lines.as_bytes());
         pad(out, lines.len());
-        end(out, start)?;
+        end(out, start, 0)?;
         self.spill()
     }
 
     /// Takes a packet at `at` nanoseconds since 1970, never before the one that went before.
-    /// `payload` adds what is shown of it.
+    /// `payload` adds what is shown of it, and gives what is to come behind that without a copy.
     pub fn packet(
         &mut self,
         at: u64,
         ends: &Ends,
         segment: &Segment,
         comment: Option<&str>,
-        payload: impl FnOnce(&mut Vec<u8>),
+        payload: impl FnOnce(&mut Vec<u8>) -> Bytes,
     ) -> io::Result<()> {
         self.last = self.last.max(at);
         let out = self.blocks.get_mut();
@@ -175,10 +184,15 @@ impl<W: Write> Sink<W> {
         out.extend([0; 8]);
         let data = out.len();
         let length = headers(out, ends, segment);
-        payload(out);
-        let shown = out.len() - data;
-        if self.has_checksums && shown as u64 == length {
+        let shared = payload(out);
+        if self.has_checksums && (out.len() - data) as u64 == length {
             seal(&mut out[data..]);
+        }
+        let shown = out.len() - data + shared.len();
+        let shared_bytes = shared.len();
+        if shared_bytes > 0 {
+            self.shared.push((out.len(), shared));
+            self.shared_bytes += shared_bytes;
         }
         out[lengths..lengths + 4].copy_from_slice(&low(shown as u64));
         out[lengths + 4..lengths + 8].copy_from_slice(&low(length));
@@ -190,7 +204,7 @@ impl<W: Write> Sink<W> {
         let is_inbound = segment.is_clients == (ends.interface == Interface::Client);
         option(out, FLAGS, &low(if is_inbound { 1 } else { 2 }));
         option(out, END, &[]);
-        end(out, start)?;
+        end(out, start, shared_bytes)?;
         self.packets += 1;
         self.spill()
     }
@@ -204,22 +218,55 @@ impl<W: Write> Sink<W> {
 
     /// Writes what was taken.
     pub fn flush(&mut self) -> io::Result<()> {
-        let blocks = self.blocks.get_mut();
-        let written = self.out.write_all(blocks);
-        blocks.clear();
-        written?;
+        self.write()?;
         self.out.flush()
     }
 
+    /// Where it writes, and how many octets of that are whole blocks: after an error there may be more.
+    pub(super) fn into_inner(self) -> (W, u64) {
+        (self.out, self.whole)
+    }
+
     fn spill(&mut self) -> io::Result<()> {
-        let blocks = self.blocks.get_mut();
-        if blocks.len() < BUFFER {
+        if self.blocks.get_ref().len() + self.shared_bytes < BUFFER {
             return Ok(());
         }
-        let written = self.out.write_all(blocks);
-        blocks.clear();
-        written
+        self.write()
     }
+
+    fn write(&mut self) -> io::Result<()> {
+        let blocks = self.blocks.get_mut();
+        let bytes = blocks.len() + self.shared_bytes;
+        let mut slices = Vec::with_capacity(2 * self.shared.len() + 1);
+        let mut from = 0;
+        for (at, octets) in &self.shared {
+            slices.extend([IoSlice::new(&blocks[from..*at]), IoSlice::new(octets)]);
+            from = *at;
+        }
+        slices.push(IoSlice::new(&blocks[from..]));
+        let written = write_all(&mut self.out, &mut slices);
+        blocks.clear();
+        self.shared.clear();
+        self.shared_bytes = 0;
+        written?;
+        self.whole += bytes as u64;
+        Ok(())
+    }
+}
+
+/// `write_all_vectored` of the standard library, which is not stable.
+fn write_all(out: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Empty ones go first.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match out.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The head of a block; its length follows by [`end`], which wants what this returns.
@@ -230,9 +277,10 @@ fn begin(out: &mut Vec<u8>, kind: u32) -> usize {
     start
 }
 
-/// The end of a block that began at `start`.
-fn end(out: &mut Vec<u8>, start: usize) -> io::Result<()> {
-    let length = u32::try_from(out.len() - start + 4).map_err(io::Error::other)?;
+/// The end of a block that began at `start`, and has so many octets that are not copied.
+fn end(out: &mut Vec<u8>, start: usize, shared_bytes: usize) -> io::Result<()> {
+    let length = out.len() - start + shared_bytes + 4;
+    let length = u32::try_from(length).map_err(io::Error::other)?;
     out.extend(length.to_le_bytes());
     out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
     Ok(())

@@ -2,11 +2,16 @@
 
 use std::io::{self, Write};
 
+use bytes::Bytes;
+
 use super::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
 use super::sink::Sink;
 
 /// The receiver acknowledges at least so often, octets.
 const ACKNOWLEDGED: u64 = 1 << 20;
+
+/// From so many octets on, a copy costs more than a further slice to write.
+const WORTH_SHARING: usize = 2048;
 
 /// How far apart the first numbers of two streams are: a port that is used again is then no
 /// retransmission.
@@ -70,7 +75,7 @@ impl Tcp {
         &mut self,
         sink: &mut Sink<W>,
         (at, is_clients): (u64, bool),
-        (shown, bytes): (&[u8], u64),
+        (mut shown, bytes): (Bytes, u64),
         comment: &str,
     ) -> io::Result<()> {
         let from = side(is_clients);
@@ -79,17 +84,19 @@ impl Tcp {
         }
         self.remark_if_any(is_clients, comment);
         let mut comment = Some(std::mem::take(&mut self.comments[from]));
-        let mut shown = shown;
         let mut left = bytes;
         while left > 0 {
             let bytes = left.min(SEGMENT);
             let segment = self.segment(is_clients, PSH | ACK, bytes);
-            let (now, later) = shown.split_at(shown.len().min(bytes as usize));
+            let now = shown.split_to(shown.len().min(bytes as usize));
             let comment = comment.take().filter(|comment| !comment.is_empty());
             sink.packet(at, &self.ends, &segment, comment.as_deref(), |out| {
-                out.extend_from_slice(now);
+                if now.len() >= WORTH_SHARING {
+                    return now;
+                }
+                out.extend_from_slice(&now);
+                Bytes::new()
             })?;
-            shown = later;
             left -= bytes;
             self.next[from] = self.next[from].wrapping_add(u32::try_from(bytes).unwrap_or(0));
             self.unacknowledged += bytes;
@@ -145,7 +152,7 @@ impl Tcp {
         flags: u8,
     ) -> io::Result<()> {
         let segment = self.segment(is_clients, flags, 0);
-        sink.packet(at, &self.ends, &segment, None, |_| ())?;
+        sink.packet(at, &self.ends, &segment, None, |_| Bytes::new())?;
         if flags & (SYN | FIN) != 0 {
             let next = &mut self.next[side(is_clients)];
             *next = next.wrapping_add(1);

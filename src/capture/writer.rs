@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -16,45 +16,10 @@ use crate::clock::{Clock, Timestamp};
 /// After so many octets, who waits for room hears of it.
 const TELLING: u64 = 256 * 1024;
 
-/// A file that ends with a whole block even where the disk is full.
-pub(super) struct Out {
-    file: File,
-    bytes: u64,
-}
-
-impl Out {
-    pub(super) const fn new(file: File) -> Self {
-        Self { file, bytes: 0 }
-    }
-}
-
-impl Write for Out {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.write_all(octets)?;
-        Ok(octets.len())
-    }
-
-    /// `octets` are whole blocks, as a sink gives them.
-    fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all(octets);
-        if written.is_err() {
-            // A device has no length, and keeps what it got.
-            let _ = self.file.set_len(self.bytes);
-        } else {
-            self.bytes += octets.len() as u64;
-        }
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What the thread has.
 pub(super) struct Writer {
     queue: Arc<Queue>,
-    sink: Sink<Out>,
+    sink: Sink<File>,
     /// The clock's start, microseconds since 1970.
     start: u64,
     streams: HashMap<u32, Tcp>,
@@ -64,7 +29,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Writes the file's head.
-    pub(super) fn new(queue: Arc<Queue>, mut sink: Sink<Out>, clock: Clock) -> io::Result<Self> {
+    pub(super) fn new(queue: Arc<Queue>, mut sink: Sink<File>, clock: Clock) -> io::Result<Self> {
         sink.flush()?;
         let start = clock.wall_start().duration_since(UNIX_EPOCH);
         let start = start.map_or(0, |start| start.as_micros());
@@ -84,11 +49,15 @@ impl Writer {
         while error.is_none() && self.queue.take(&mut work) {
             error = self.write(&mut work).err();
         }
+        let packets = self.sink.packets;
         if error.is_some() {
             self.queue.give_up();
+            let (file, whole) = self.sink.into_inner();
+            // It ends with a whole packet; a device has no length, and keeps what it got.
+            let _ = file.set_len(whole);
         }
         Outcome {
-            packets: self.sink.packets,
+            packets,
             cut_bytes: self.queue.cut_bytes(),
             error,
         }
@@ -137,7 +106,7 @@ impl Writer {
                     sink.secrets(&std::mem::take(&mut self.secrets))?;
                 }
                 let from = (at, item.is_clients);
-                tcp.data(sink, from, (&shown, bytes), &item.comment)?;
+                tcp.data(sink, from, (shown, bytes), &item.comment)?;
             }
             What::End => is_over = tcp.end(sink, at, item.is_clients)?,
             What::Reset => {

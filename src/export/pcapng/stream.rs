@@ -6,6 +6,8 @@
 
 use std::io::{self, Write};
 
+use bytes::Bytes;
+
 use super::message::Message;
 use crate::capture::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
 use crate::capture::sink::Sink;
@@ -217,7 +219,7 @@ impl Stream {
         comment: Option<&str>,
     ) -> io::Result<()> {
         let segment = self.segment(from, flags, 0);
-        sink.packet(at, &self.ends, &segment, comment, |_| ())?;
+        sink.packet(at, &self.ends, &segment, comment, |_| Bytes::new())?;
         if flags & (SYN | FIN) != 0 {
             self.next[from] = self.next[from].wrapping_add(1);
         }
@@ -248,6 +250,7 @@ impl Stream {
                 message.give_up();
                 broken = Some(error);
             }
+            Bytes::new()
         })?;
         self.next[from] = self.next[from].wrapping_add(u32::try_from(bytes).unwrap_or(0));
         self.unacknowledged += bytes;
