@@ -1,5 +1,6 @@
 //! `modtape record`: run a command, keep what it fetches, say where the time went.
 
+mod live;
 mod naming;
 mod setup;
 mod writing;

@@ -117,6 +117,13 @@ impl Channel {
         Self { stream, ..self }
     }
 
+    /// Tells the packet capture, if there is one, whose request was read.
+    pub(super) fn has_read(&self, request: impl FnOnce() -> String) {
+        if let Some(stream) = &self.stream {
+            stream.has_read(request());
+        }
+    }
+
     pub(super) const fn context(&self) -> &Arc<Context> {
         &self.context
     }

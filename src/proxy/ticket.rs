@@ -148,9 +148,7 @@ impl Ticket {
             channel: Arc::clone(channel),
             context,
         };
-        if let Some(stream) = &ticket.channel.stream {
-            stream.has_read(ticket.captured());
-        }
+        ticket.channel.has_read(|| ticket.captured());
         log::asked(&begin);
         ticket.context.note(started, &Event::Begin(begin));
         ticket
@@ -158,8 +156,8 @@ impl Ticket {
 
     /// What a packet capture says of its request; as in a capture that is made from the journal.
     pub(super) fn captured(&self) -> String {
-        let (id, trace, span) = (self.id, self.context.trace, self.span);
-        format!("exchange={id} trace={trace} span={span}")
+        let trace = self.context.trace;
+        format!("exchange={} trace={trace} span={}", self.id, self.span)
     }
 
     /// The dial that this exchange owns.

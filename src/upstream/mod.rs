@@ -4,6 +4,7 @@
 //! failure names the step. Never retries, never falls back to plain text, never skips verification.
 
 mod eyeballs;
+mod news;
 mod no_proxy;
 mod overrides;
 mod parent;
@@ -20,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use eyeballs::{Try, keep_alive};
+pub use news::{Hear, News};
 pub use overrides::{ConnectTo, OverrideError, Resolve};
 pub use parent::{ParentError, ParentProxies};
 pub use reach::{Named, Reach};
@@ -105,9 +107,6 @@ pub enum DialError {
     },
 }
 
-/// Hears what a dial is at.
-pub type Hear<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
-
 /// How a connection came about; filled as the steps pass, so that a failure keeps what is known.
 #[derive(Debug, Clone, Default)]
 pub struct Journey {
@@ -144,21 +143,6 @@ pub enum Step {
     /// TCP is opened.
     Connecting,
     /// TCP is open, and the parent proxy was asked.
-    Asking,
-}
-
-/// What a dial tells while it goes on, for whoever watches.
-#[derive(Debug, Clone, Copy)]
-pub enum News<'a> {
-    /// It goes through this parent proxy, named without credentials.
-    Through(&'a str),
-    /// A phase begins.
-    Entered(Phase),
-    /// TCP to an address is tried, beside those before.
-    Trying(SocketAddr),
-    /// TCP is open.
-    Connected(SocketAddr),
-    /// The parent proxy was asked, and has to answer.
     Asking,
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -12,16 +11,15 @@ use super::super::again;
 use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
-use super::super::words::{self, count};
 use super::super::{Failure, har, pcapng, summary};
-use super::{Naming, setup};
-use crate::capture::{Capture, Running, WhenFull};
+use super::{Naming, live, setup};
+use crate::capture::{Capture, Running};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::again::Again;
 use crate::diagnose::replayable::{Recorded, replayable};
-use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
+use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
 use crate::recording::replaced::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
 use crate::replay;
@@ -117,7 +115,9 @@ impl Writing {
             mut kept,
         } = self;
         drop(capture);
-        kept.end_capture(global);
+        if let Some(running) = kept.live.take() {
+            live::finish(running, global);
+        }
         kept.manifest.totals = recorder.totals();
         kept.manifest.exit_code = served.as_ref().map_or(None, |outcome| outcome.code);
         let close = Event::Close(Close {
@@ -194,60 +194,10 @@ impl Kept {
             .with_context(|| format!("cannot write {}", dir.display()))?;
         let open = setup::open_event(&self.manifest, clock);
         recorder.note(Timestamp::default(), &open);
-        let capture = self.start_capture(args, clock)?;
+        let started = live::start(args, &self.naming.dir, &self.manifest, clock)?;
+        let (capture, running) = started.unzip();
+        self.live = running;
         Ok(((recorder, journal), capture))
-    }
-
-    /// Begins the live capture, if there is to be one.
-    fn start_capture(
-        &mut self,
-        args: &RecordArgs,
-        clock: Clock,
-    ) -> anyhow::Result<Option<Capture>> {
-        if !args.pcap.has_tls() {
-            return Ok(None);
-        }
-        let path = self.naming.dir.join(LIVE_CAPTURE);
-        let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&path);
-        let when_full = match args.pcap_slow_disk {
-            cli::SlowDisk::Wait => WhenFull::Wait,
-            cli::SlowDisk::Cut => WhenFull::Cut,
-        };
-        let manifest = &self.manifest;
-        let comment = format!(
-            "recording={} trace={}\nThe records of both legs as they passed, made by {}. HOLDS THE \
-             SECRETS that open them: share what `modtape export pcapng --no-secrets` makes of it.",
-            manifest.id, manifest.trace, manifest.tool
-        );
-        let started = file
-            .and_then(|file| Capture::start(file, clock, when_full, (&manifest.tool, &comment)));
-        let (capture, running) =
-            started.with_context(|| format!("cannot write {}", path.display()))?;
-        self.live = Some(running);
-        Ok(Some(capture))
-    }
-
-    /// Waits for the live capture's last packets.
-    fn end_capture(&mut self, global: &Global) {
-        let Some(running) = self.live.take() else {
-            return;
-        };
-        let outcome = running.finish();
-        if let Some(error) = &outcome.error {
-            let packets = count(outcome.packets, "packet");
-            warn(
-                global,
-                format!("{LIVE_CAPTURE} ends after {packets}: {error}"),
-            );
-        }
-        if outcome.cut_bytes > 0 {
-            let size = words::size(outcome.cut_bytes);
-            warn(
-                global,
-                format!("{LIVE_CAPTURE} lacks {size}: the disk was too slow"),
-            );
-        }
     }
 
     /// Leaves no trace of a recording of nothing: what it was to replace stands in its place again.
@@ -357,9 +307,7 @@ impl Kept {
             say(global, summary::recorded(&told, Look::of_stderr(global)));
         }
         if args.pcap.has_tls() {
-            let told =
-                "holds TLS secrets; `modtape export pcapng --no-secrets` makes what can be shared";
-            say(global, format!("  {LIVE_CAPTURE} {told}"));
+            live::tell(global);
         }
     }
 }

@@ -68,7 +68,7 @@ fn of_journal(dir: &Path) -> (i128, ById) {
 }
 
 fn of_log(log: &str, wall: i128) -> ById {
-    let exchanges = lines(log).filter(|line| line["target"] == "modtape::exchange");
+    let exchanges = lines(log).filter(|line| line["start_us"].is_u64());
     let told = exchanges.map(|line| {
         let us = |name: &str| line[format!("{name}_us")].as_u64();
         let start = wall + i128::from(us("start").expect("a start"));
