@@ -49,6 +49,7 @@ struct Measured {
     requests_per_s: Figure,
     bytes_per_s: Figure,
     cpu_us: Figure,
+    cpu_s_per_gb: Figure,
     p50_us: Figure,
     p99_us: Figure,
     first_us: Figure,
@@ -137,6 +138,14 @@ const TABLES: [Table; 4] = [
                 format!("{:.0}", row.measured.bytes_per_s.best_half / 1e6)
             }),
             BY_DIRECT,
+            ("CPU s/GB", |row| {
+                let Figure {
+                    best_half,
+                    min,
+                    max,
+                } = row.measured.cpu_s_per_gb;
+                format!("{best_half:.2} ({min:.2}-{max:.2})")
+            }),
             ("first byte ms", |row| {
                 format!("{:.1}", ms(row.measured.first_us))
             }),
@@ -272,6 +281,9 @@ impl Measured {
             requests_per_s: high(|run| run.requests as f64 / run.seconds)?,
             bytes_per_s: high(|run| run.octets as f64 / run.seconds)?,
             cpu_us: low(|run| run.cpu_us)?,
+            cpu_s_per_gb: low(|run| {
+                run.cpu_us * run.requests as f64 * 1e3 / run.octets.max(1) as f64
+            })?,
             p50_us: low(|run| run.p50_us)?,
             p99_us: low(|run| run.p99_us)?,
             first_us: low(|run| run.first_us)?,
