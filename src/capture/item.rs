@@ -37,6 +37,8 @@ pub(super) enum What {
     End,
     /// This side broke off.
     Reset,
+    /// The connection is gone, whoever has not said so.
+    Gone,
     /// The comment belongs to the next octets of this side.
     Remark,
     /// A line of the key log.
@@ -67,6 +69,47 @@ impl Item {
         match &self.what {
             What::Data { shown, .. } => ITEM + shown.len() as u64,
             _ => ITEM,
+        }
+    }
+
+    /// Takes its last `rest` octets off, for an item of their own; `cut`, shown by number alone.
+    pub(super) fn part(&mut self, rest: usize, cut: bool) -> Option<Self> {
+        let What::Data { shown, bytes } = &mut self.what else {
+            return None;
+        };
+        let head = shown.len().checked_sub(rest)?;
+        let mut apart = shown.split_off(head);
+        *bytes = shown.len() as u64;
+        let bytes = apart.len() as u64;
+        if cut {
+            apart.clear();
+        }
+        let what = What::Data {
+            shown: apart,
+            bytes,
+        };
+        Some(Self::new(self.at, self.stream, self.is_clients, what))
+    }
+
+    /// Leaves only the length of what is shown, and returns how much that was.
+    pub(super) fn cut(&mut self) -> u64 {
+        match &mut self.what {
+            What::Data { shown, .. } => std::mem::take(shown).len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// Counts the octets of `next` with its own, if both are of one side and shown by number alone.
+    pub(super) fn takes(&mut self, next: &Self) -> bool {
+        let is_same = self.stream == next.stream && self.is_clients == next.is_clients;
+        match (&mut self.what, &next.what) {
+            (What::Data { shown, bytes }, What::Data { bytes: more, .. })
+                if is_same && shown.is_empty() =>
+            {
+                *bytes += more;
+                true
+            }
+            _ => false,
         }
     }
 

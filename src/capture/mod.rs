@@ -4,7 +4,8 @@
 //! carries traffic, so the queue is in order without being sorted. A thread of its own makes TCP of
 //! it and writes the file, which is whole after every write. Secrets come before the packets that
 //! need them: what is read during a handshake is held until rustls has had the time to log its keys.
-//! Never waits for the disk unless told to, and never takes more memory than its queue has.
+//! Where the disk is too slow it waits, or cuts, as it is told, and never takes more memory than its
+//! queue has.
 
 pub mod frame;
 mod item;

@@ -31,6 +31,9 @@ const PRESSED: Duration = Duration::from_millis(2);
 /// How far back a request's packet is looked for, packets.
 const LOOK_BACK: usize = 4096;
 
+/// How far back a packet is looked for that what is cut off may be counted with, packets.
+const COUNTED_WITH: usize = 64;
+
 /// Octets are kept in pieces of this size: a client that is slow to take its own holds one.
 const CHUNK: usize = 64 * 1024;
 
@@ -154,12 +157,13 @@ impl Queue {
         if state.is_broken {
             return;
         }
-        if let What::Data { shown, .. } = &mut item.what
-            && self.when_full == WhenFull::Cut
-            && state.bytes >= LIMIT
-        {
-            state.cut_bytes += shown.len() as u64;
-            *shown = Bytes::new();
+        if self.when_full == WhenFull::Cut && state.bytes >= LIMIT {
+            state.cut_bytes += item.cut();
+            // Even headers would add up while a disk takes nothing at all.
+            let mut recent = state.items.iter_mut().rev().take(COUNTED_WITH);
+            if recent.any(|before| before.takes(&item)) {
+                return;
+            }
         }
         let before = state.pressure();
         state.bytes += item.cost();
@@ -208,16 +212,21 @@ impl Queue {
         self.add(&mut lock(&self.state), item);
     }
 
-    /// Ready as long as there is room, or nobody is to wait for it.
+    /// Ready as long as there is room.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.when_full == WhenFull::Cut {
-            return Poll::Ready(());
-        }
+        let limit = match self.when_full {
+            WhenFull::Wait => LIMIT,
+            // What is cut is counted with what is there; all else adds up too.
+            WhenFull::Cut => 2 * LIMIT,
+        };
         let state = &mut lock(&self.state);
-        if state.bytes < LIMIT || state.is_broken {
+        if state.bytes < limit || state.is_broken {
             return Poll::Ready(());
         }
-        state.waiting.push(cx.waker().clone());
+        let mut waiting = state.waiting.iter();
+        if !waiting.any(|waker| waker.will_wake(cx.waker())) {
+            state.waiting.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
@@ -295,19 +304,36 @@ impl Queue {
 
     /// Notes that items which cost `bytes` were written.
     pub(super) fn done(&self, bytes: u64) {
-        let state = &mut lock(&self.state);
+        let mut state = lock(&self.state);
         state.bytes = state.bytes.saturating_sub(bytes);
         if state.bytes < LIMIT {
-            state.waiting.drain(..).for_each(Waker::wake);
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            waiting.into_iter().for_each(Waker::wake);
         }
     }
 
     /// Nothing is written any more: nothing is kept either, and nobody waits.
     pub(super) fn give_up(&self) {
-        let state = &mut lock(&self.state);
+        let mut state = lock(&self.state);
         state.is_broken = true;
         state.items.clear();
-        state.waiting.drain(..).for_each(Waker::wake);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Of what `stream` read last and holds, the last `rest` octets stand apart; `cut`, only their
+    /// number is told.
+    pub(super) fn part(&self, stream: u32, rest: usize, cut: bool) {
+        let state = &mut lock(&self.state);
+        let mut held = state.held.iter_mut().rev();
+        let Some(item) = held.find(|item| item.stream == stream) else {
+            return;
+        };
+        if let Some(apart) = item.part(rest, cut) {
+            state.held.push(apart);
+        }
     }
 
     /// Nothing more comes.

@@ -67,14 +67,24 @@ impl rustls::KeyLog for KeyLogs {
 /// Opens a key log for appending, as programs that share one do; only its owner may read it.
 ///
 /// # Errors
-/// It cannot be opened, or others may read it.
+/// It cannot be opened, is no file of ours, or others may read it.
 pub fn open_key_log(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let file = options.append(true).create(true).mode(0o600).open(path)?;
+    // Who opens a pipe would wait for its reader.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let options = options
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags);
+    let file = options.open(path)?;
     let meta = file.metadata()?;
-    if meta.is_file() && meta.mode() & 0o077 != 0 {
-        let text = "others may read it: chmod 600, or name another file";
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-    }
-    Ok(file)
+    let is_ours = meta.uid() == rustix::process::geteuid().as_raw();
+    let wrong = match (meta.is_file(), is_ours, meta.mode() & 0o077) {
+        (false, _, _) => "it is no file",
+        (_, false, _) => "it belongs to another user",
+        (_, _, 0) => return Ok(file),
+        _ => "others may read it: chmod 600, or name another file",
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, wrong))
 }

@@ -77,6 +77,8 @@ pub struct Sink<W: Write> {
     has_checksums: bool,
     /// Packets taken.
     pub packets: u64,
+    /// Packets written.
+    pub(super) written: u64,
 }
 
 impl<W: Write> Sink<W> {
@@ -101,6 +103,7 @@ impl<W: Write> Sink<W> {
             last: 0,
             has_checksums: section.has_checksums,
             packets: 0,
+            written: 0,
         };
         for interface in [Interface::Upstream, Interface::Client] {
             let (name, leg) = match interface {
@@ -250,6 +253,7 @@ impl<W: Write> Sink<W> {
         self.shared_bytes = 0;
         written?;
         self.whole += bytes as u64;
+        self.written = self.packets;
         Ok(())
     }
 }

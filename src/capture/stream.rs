@@ -13,9 +13,9 @@ const ACKNOWLEDGED: u64 = 1 << 20;
 /// From so many octets on, a copy costs more than a further slice to write.
 const WORTH_SHARING: usize = 2048;
 
-/// How far apart the first numbers of two streams are: a port that is used again is then no
+/// What the first numbers of streams are multiples of: a port that is used again is then no
 /// retransmission.
-const APART: u32 = 1 << 20;
+const APART: u32 = 0x9e37_79b1;
 
 /// One connection; sides are 0 for the client and 1 for the server.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Tcp {
         let first = number.wrapping_mul(APART);
         let mut tcp = Self {
             ends,
-            next: [first, first.wrapping_add(APART / 2)],
+            next: [first, !first],
             unacknowledged: 0,
             has_ended: [false; 2],
             is_connected: false,
@@ -100,7 +100,7 @@ impl Tcp {
             left -= bytes;
             self.next[from] = self.next[from].wrapping_add(u32::try_from(bytes).unwrap_or(0));
             self.unacknowledged += bytes;
-            if self.unacknowledged >= ACKNOWLEDGED && !self.has_ended[1 - from] {
+            if self.unacknowledged >= ACKNOWLEDGED {
                 self.bare(sink, at, !is_clients, ACK)?;
                 self.unacknowledged = 0;
             }
@@ -114,24 +114,33 @@ impl Tcp {
         }
     }
 
-    /// One side sends no more. True once neither does.
+    /// One side sends no more.
     pub(super) fn end<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
         at: u64,
         is_clients: bool,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         let from = side(is_clients);
-        if !self.is_connected {
-            return Ok(true);
+        if !self.is_connected || std::mem::replace(&mut self.has_ended[from], true) {
+            return Ok(());
         }
-        if !std::mem::replace(&mut self.has_ended[from], true) {
-            self.bare(sink, at, is_clients, FIN | ACK)?;
-            if self.has_ended == [true; 2] {
-                self.bare(sink, at, !is_clients, ACK)?;
-            }
+        self.bare(sink, at, is_clients, FIN | ACK)?;
+        if self.has_ended == [true; 2] {
+            self.bare(sink, at, !is_clients, ACK)?;
         }
-        Ok(self.has_ended == [true; 2])
+        Ok(())
+    }
+
+    /// The connection is gone: `is_clients` says who ended it, if nobody did so before.
+    pub(super) fn close<W: Write>(
+        &mut self,
+        sink: &mut Sink<W>,
+        at: u64,
+        is_clients: bool,
+    ) -> io::Result<()> {
+        self.end(sink, at, is_clients)?;
+        self.end(sink, at, !is_clients)
     }
 
     /// One side broke off.
@@ -141,6 +150,7 @@ impl Tcp {
         at: u64,
         is_clients: bool,
     ) -> io::Result<()> {
+        self.has_ended = [true; 2];
         self.bare(sink, at, is_clients, RST | ACK)
     }
 

@@ -1,6 +1,6 @@
 //! A live capture without what must not be shared: no secrets, and nothing that is not inside TLS.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 use super::sink::{PACKET, SECRETS, Section, Sink};
@@ -14,6 +14,9 @@ const LIMIT: u32 = 1 << 20;
 /// The types of a section's header and of an interface's description (sections 4.1 and 4.2).
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
+
+/// The type of a block of names (section 4.5).
+const NAMES: u32 = 4;
 
 /// Why a capture cannot be stripped.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +50,7 @@ pub fn strip(
     let mut sink = Sink::new(to, &section)?;
     let mut at = 0;
     let mut block = Vec::new();
-    let mut opened = HashSet::new();
+    let mut streams = HashMap::new();
     let broke_off = loop {
         let foreign = |what| StripError::Foreign { at, what };
         match next(&mut from, &mut block)? {
@@ -67,13 +70,15 @@ pub fn strip(
             SECTION | INTERFACE | SECRETS => {}
             PACKET => {
                 let packet = Packet::of(&block).ok_or_else(|| foreign("a packet is malformed"))?;
-                if packet.is_open(&mut opened) {
+                if packet.is_open(&mut streams) {
                     sink.copy(&block, true)?;
                 } else {
                     sink.copy(&packet.without_payload(), true)?;
                 }
             }
-            _ => sink.copy(&block, false)?,
+            NAMES => sink.copy(&block, false)?,
+            // Who knows what is in it.
+            _ => return Err(foreign("there is a block that modtape does not write")),
         }
         at += block.len() as u64;
     };
@@ -133,16 +138,59 @@ struct Packet<'a> {
 /// Where the packet itself begins.
 const DATA: usize = 28;
 
+/// What a connection speaks, by what its client said so far. It is TLS from the first ClientHello on,
+/// if nothing but the way to a proxy's target went before it; that may hold a credential.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Speech {
+    #[default]
+    Nothing,
+    /// The head of a CONNECT that goes on.
+    Connect,
+    /// A CONNECT, or words of SOCKS.
+    Connected,
+    Tls,
+    /// Anything else: whatever looks like TLS later may be part of it.
+    Clear,
+}
+
+impl Speech {
+    fn after(self, payload: &[u8]) -> Self {
+        let head = |payload: &[u8]| match payload.ends_with(b"\r\n\r\n") {
+            true => Self::Connected,
+            false => Self::Connect,
+        };
+        match (self, payload) {
+            (Self::Tls, _) | (Self::Nothing | Self::Connected, [22, 3, _, _, _, 1, ..]) => {
+                Self::Tls
+            }
+            (Self::Nothing | Self::Connected, payload) if payload.starts_with(b"CONNECT ") => {
+                head(payload)
+            }
+            (Self::Connect, payload) => head(payload),
+            // RFC 1928: the greeting and the request; RFC 1929: name and password.
+            (Self::Nothing | Self::Connected, [5, ..]) | (Self::Connected, [1, ..]) => {
+                Self::Connected
+            }
+            _ => Self::Clear,
+        }
+    }
+}
+
 impl<'a> Packet<'a> {
     fn of(block: &'a [u8]) -> Option<Self> {
         let shown = usize::try_from(word(block, 20)).ok()?;
         let data = block.get(DATA..DATA.checked_add(shown)?)?;
         let tcp = match data.get(12..14)? {
-            [0x08, 0x00] => 14 + 20,
+            // Without IP options, as ours are.
+            [0x08, 0x00] if *data.get(14)? == 0x45 => 14 + 20,
             [0x86, 0xdd] => 14 + 40,
             _ => return None,
         };
-        let headers = tcp + usize::from(*data.get(tcp + 12)? >> 4) * 4;
+        let words = usize::from(*data.get(tcp + 12)? >> 4);
+        if words < 5 {
+            return None;
+        }
+        let headers = tcp + words * 4;
         (headers <= shown).then_some(Self {
             block,
             headers,
@@ -154,9 +202,8 @@ impl<'a> Packet<'a> {
         &self.block[DATA..DATA + self.shown]
     }
 
-    /// Whether its octets may be seen: they are inside TLS, or there are none. A connection speaks
-    /// TLS from the first ClientHello on; what went before it, as a CONNECT, may hold a credential.
-    fn is_open(&self, opened: &mut HashSet<Vec<u8>>) -> bool {
+    /// Whether its octets may be seen: they are inside TLS, or there are none.
+    fn is_open(&self, streams: &mut HashMap<Vec<u8>, Speech>) -> bool {
         let data = self.data();
         let payload = &data[self.headers..];
         let is_v4 = data[12] == 0x08;
@@ -169,18 +216,19 @@ impl<'a> Packet<'a> {
         // One connection, whichever side speaks.
         let (low, high) = if from < to { (from, to) } else { (to, from) };
         let key = [&self.block[8..12], &low, &high].concat();
-        let is_syn = data[tcp + 13] & super::frame::SYN != 0;
-        if is_syn {
-            opened.remove(&key);
+        if data[tcp + 13] & super::frame::SYN != 0 {
+            streams.remove(&key);
         }
         // By the address of the client's side (`frame::ethernet`).
         let is_clients = data[11] == 1;
-        let is_hello = is_clients && matches!(payload, [22, 3, _, _, _, 1, ..]);
-        if is_hello && !opened.contains(&key) {
-            opened.insert(key);
+        if payload.is_empty() {
             return true;
         }
-        payload.is_empty() || opened.contains(&key)
+        let speech = streams.entry(key).or_default();
+        if is_clients {
+            *speech = speech.after(payload);
+        }
+        *speech == Speech::Tls
     }
 
     /// The same packet, cut to its headers, which tell the true length.
@@ -226,6 +274,32 @@ pub mod check {
 
 #[cfg(test)]
 mod tests {
+    use super::Speech::{Clear, Connect, Connected, Nothing, Tls};
+
+    #[test]
+    fn a_connection_speaks_tls_from_the_first_hello_on_and_not_where_other_words_came_first() {
+        let hello = &[22, 3, 1, 0, 5, 1, 0][..];
+        let rows: [(&[&[u8]], _); 9] = [
+            (&[hello], Tls),
+            (&[hello, b"GET / HTTP/1.1\r\n\r\n"], Tls),
+            (&[b"CONNECT a:1 HTTP/1.1\r\n\r\n", hello], Tls),
+            (&[b"CONNECT a:1 HT", b"TP/1.1\r\n\r\n", hello], Tls),
+            (&[b"CONNECT a:1 HT", hello], Connect),
+            (&[b"CONNECT a:1 HTTP/1.1\r\n\r\n"], Connected),
+            (&[&[5, 1, 2], &[1, 1, b'u'], &[5, 1, 0, 3], hello], Tls),
+            (&[b"POST / HTTP/1.1\r\n\r\n", hello], Clear),
+            (&[b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET", hello], Clear),
+        ];
+        for (payloads, expected) in rows {
+            let after = |speech: super::Speech, payload: &&[u8]| speech.after(payload);
+            assert_eq!(
+                payloads.iter().fold(Nothing, after),
+                expected,
+                "{payloads:?}"
+            );
+        }
+    }
+
     #[test]
     fn any_octets_are_stripped_or_refused() {
         crate::hostile::twin("capture", 1_000, super::check::check);

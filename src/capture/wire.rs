@@ -19,6 +19,9 @@ use super::item::What;
 use super::queue::Queue;
 use crate::clock::Timestamp;
 
+/// The first octet of a TLS handshake record (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+
 /// How a stream's octets are taken.
 mod mode {
     /// As they are read.
@@ -29,6 +32,8 @@ mod mode {
     pub(super) const SETTLED: u8 = 2;
     /// By their number alone.
     pub(super) const BLIND: u8 = 3;
+    /// As they are read if the first of them begin a TLS handshake, else by their number alone.
+    pub(super) const AHEAD: u8 = 4;
 }
 
 /// A connection in the capture; cheap to clone.
@@ -52,6 +57,27 @@ impl Stream {
             is_ours: ends.interface == Interface::Upstream,
             mode: Arc::new(AtomicU8::new(mode::PLAIN)),
         }
+    }
+
+    /// The head of a CONNECT was read, and `rest` behind it. Nobody knows yet what is spoken in
+    /// there; of a tunnel that is to be blind, it is nobody's business.
+    pub fn has_read_connect(&self, rest: &[u8], is_blind: bool) {
+        let cut = is_blind || rest.first().is_some_and(|first| *first != HANDSHAKE);
+        if !rest.is_empty() {
+            self.queue.part(self.number, rest.len(), cut);
+        }
+        self.queue.commit(self.number);
+        let mode = match (cut, rest) {
+            (true, _) => mode::BLIND,
+            (false, []) => mode::AHEAD,
+            (false, _) => mode::PLAIN,
+        };
+        self.mode.store(mode, Ordering::Relaxed);
+    }
+
+    /// Clear text is spoken.
+    pub fn is_plain(&self) {
+        self.mode.store(mode::PLAIN, Ordering::Relaxed);
     }
 
     /// A TLS handshake begins.
@@ -108,6 +134,11 @@ impl Stream {
 
     /// Tells of octets that were read otherwise than in large reads.
     fn received(&self, octets: &[u8]) {
+        if self.mode() == mode::AHEAD {
+            let is_tls = octets.first() == Some(&HANDSHAKE);
+            let mode = if is_tls { mode::PLAIN } else { mode::BLIND };
+            self.mode.store(mode, Ordering::Relaxed);
+        }
         match self.mode() {
             mode::BLIND => self.passed_blind(!self.is_ours, octets.len()),
             mode => self
@@ -171,13 +202,11 @@ impl Tapped {
 
     /// What came of the socket's reading or writing.
     fn outcome<T>(&mut self, outcome: &io::Result<T>) {
-        if let Err(error) = outcome
-            && matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-            )
-        {
-            self.breaks();
+        match outcome.as_ref().map_err(io::Error::kind) {
+            Err(io::ErrorKind::ConnectionReset) => self.breaks(),
+            // What we write behind our own end is nobody's fault.
+            Err(io::ErrorKind::BrokenPipe) if !self.has_ended[1] => self.breaks(),
+            _ => {}
         }
     }
 
@@ -204,7 +233,10 @@ impl Tapped {
         }
         let queue = &self.stream.queue;
         queue.commit(self.stream.number);
-        ready!(queue.poll_room(cx));
+        // A handshake is little, and has its limit in time.
+        if self.stream.mode() != mode::SHAKING {
+            ready!(queue.poll_room(cx));
+        }
         if self.stream.mode() != mode::SETTLED {
             let before = buf.filled().len();
             let outcome = ready!(Pin::new(io).poll_read(cx, buf));
@@ -248,6 +280,8 @@ impl Wire {
             let server = io.local_addr().unwrap_or(peer);
             let stream = capture.begin(Interface::Client, (peer, server), capture.queue.now());
             stream.push(false, What::Connected);
+            // Until the client has said what it wants: it may be part of that what it says next.
+            stream.shakes();
             Tapped::new(stream)
         });
         Self { io, tapped }
@@ -285,7 +319,7 @@ impl Wire {
                 None => tapped.stream.push(false, What::Connected),
                 Some(io::ErrorKind::ConnectionRefused) => tapped.breaks(),
                 // Nobody said anything.
-                Some(_) => tapped.has_ended = [true; 2],
+                Some(_) => {}
             }
         }
         failed.map_or(Ok(wire), Err)
@@ -305,13 +339,15 @@ impl Wire {
 fn is_under_way(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::INPROGRESS | Errno::AGAIN))
+    errno == Some(Errno::INPROGRESS)
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if let Some(tapped) = &mut self.tapped {
-            tapped.we_end();
+        if let Some(tapped) = &self.tapped {
+            let stream = &tapped.stream;
+            stream.queue.commit(stream.number);
+            stream.push(stream.is_ours, What::Gone);
         }
     }
 }
@@ -353,7 +389,9 @@ impl AsyncWrite for Wire {
         };
         let queue = &tapped.stream.queue;
         queue.commit(tapped.stream.number);
-        ready!(queue.poll_room(cx));
+        if tapped.stream.mode() != mode::SHAKING {
+            ready!(queue.poll_room(cx));
+        }
         let outcome = ready!(Pin::new(io).poll_write_vectored(cx, bufs));
         tapped.outcome(&outcome);
         if let Ok(written) = outcome {

@@ -27,6 +27,15 @@ pub(super) struct Writer {
     secrets: String,
 }
 
+/// Whatever ends the thread, nobody waits for it afterwards.
+struct End(Arc<Queue>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
 impl Writer {
     /// Writes the file's head.
     pub(super) fn new(queue: Arc<Queue>, mut sink: Sink<File>, clock: Clock) -> io::Result<Self> {
@@ -44,14 +53,15 @@ impl Writer {
 
     /// Writes until there is nothing more, or nothing more can be written.
     pub(super) fn run(mut self) -> Outcome {
+        let _end = End(Arc::clone(&self.queue));
         let mut work = VecDeque::new();
         let mut error = None;
         while error.is_none() && self.queue.take(&mut work) {
             error = self.write(&mut work).err();
         }
-        let packets = self.sink.packets;
-        if error.is_some() {
-            self.queue.give_up();
+        let packets = self.sink.written;
+        if let Some(error) = &error {
+            tracing::warn!(target: "modtape::capture", %error, "the live capture ends here");
             let (file, whole) = self.sink.into_inner();
             // It ends with a whole packet; a device has no length, and keeps what it got.
             let _ = file.set_len(whole);
@@ -97,7 +107,6 @@ impl Writer {
             return Ok(());
         };
         let sink = &mut self.sink;
-        let mut is_over = false;
         match item.what {
             What::Connected => tcp.connect(sink, at)?,
             What::Remark => tcp.remark(item.is_clients, &item.comment),
@@ -108,15 +117,13 @@ impl Writer {
                 let from = (at, item.is_clients);
                 tcp.data(sink, from, (shown, bytes), &item.comment)?;
             }
-            What::End => is_over = tcp.end(sink, at, item.is_clients)?,
-            What::Reset => {
-                tcp.reset(sink, at, item.is_clients)?;
-                is_over = true;
+            What::End => tcp.end(sink, at, item.is_clients)?,
+            What::Reset => tcp.reset(sink, at, item.is_clients)?,
+            What::Gone => {
+                tcp.close(sink, at, item.is_clients)?;
+                self.streams.remove(&item.stream);
             }
             What::Secret(_) | What::Name(..) | What::Dialled(_) => {}
-        }
-        if is_over {
-            self.streams.remove(&item.stream);
         }
         Ok(())
     }

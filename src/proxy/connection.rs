@@ -222,6 +222,7 @@ impl Connection {
     }
 
     fn plain(&self, io: Prefixed<ClientIo>) -> Next {
+        self.stream.iter().for_each(Stream::is_plain);
         let parts = (Destination::Plain, Protocol::Http1);
         let first = None;
         let channel = Channel::new(&self.context, self.id, self.client(), parts, None, first);
@@ -230,8 +231,11 @@ impl Connection {
     }
 
     async fn connect(&self, mut io: ClientIo, target: Target, rest: Bytes) -> Next {
-        let mut rest = BytesMut::from(rest);
         let decision = self.context.policy.decide(&target);
+        if let Some(stream) = &self.stream {
+            stream.has_read_connect(&rest, decision == Decision::Tunnel);
+        }
+        let mut rest = BytesMut::from(rest);
         if let Decision::Refuse(why) = decision {
             if let Responder::Replay(replay) = &self.context.responder {
                 replay.refused(&target, &why);

@@ -59,7 +59,12 @@ struct Packet {
     /// Requests, without a CONNECT, and responses.
     asked: usize,
     answered: usize,
+    /// Types of handshake messages.
+    handshakes: Vec<String>,
 }
+
+/// `PI_ERROR` of Wireshark's epan/proto.h.
+const EXPERT_ERROR: &str = "8388608";
 
 /// Reads a capture once, and holds against it what must hold of any.
 #[track_caller]
@@ -75,7 +80,8 @@ fn read(capture: &Path) -> Vec<Packet> {
         "tls.record.content_type",
         "_ws.malformed",
         "tcp.analysis.flags",
-        "_ws.expert.message",
+        "_ws.expert.severity",
+        "tls.handshake.type",
     ];
     let mut options = vec!["-T", "fields"];
     options.extend(fields.iter().flat_map(|field| ["-e", field]));
@@ -92,11 +98,13 @@ fn read(capture: &Path) -> Vec<Packet> {
         // A TLS 1.3 record whose inside did not show has no other type.
         assert_eq!(many(6).saturating_sub(many(7)), 0, "closed: {line}");
         assert_eq!((columns[8], columns[9]), ("", ""), "{line}");
+        assert!(!columns[10].contains(EXPERT_ERROR), "{line}");
         Packet {
             leg: columns[0].to_owned(),
             comment: columns[1].to_owned(),
             asked: not(2, "CONNECT") + many(3),
             answered: not(4, "Connection established") + many(5),
+            handshakes: columns[11].split(',').map(str::to_owned).collect(),
         }
     });
     read.collect()
@@ -128,6 +136,18 @@ async fn every_record_of_each_version_and_protocol_opens() {
                 let asked: usize = of_leg().map(|packet| packet.asked).sum();
                 let answered: usize = of_leg().map(|packet| packet.answered).sum();
                 assert_eq!((asked, answered), (8, 8), "{tls:?} {alpn:?} {leg}");
+                // Finished (20) is encrypted in either version, and both sides of both connections
+                // send one; who resumes sends no Certificate (11), which the second one upstream does.
+                let of_type = |kind: &str| {
+                    let all = of_leg().flat_map(|packet| &packet.handshakes);
+                    all.filter(|found| *found == kind).count()
+                };
+                let certificates = if leg == "upstream" { 1 } else { 2 };
+                assert_eq!(
+                    (of_type("20"), of_type("11")),
+                    (4, certificates),
+                    "{tls:?} {alpn:?} {leg}"
+                );
                 // Each exchange is named on the packet of its request.
                 for exchange in &exchanges {
                     let span = exchange.begin.span.to_string();
@@ -250,6 +270,17 @@ async fn of_a_tunnel_only_the_lengths_are_kept() {
     let (answer, _) = client.read_to_end().await;
     assert!(answer.starts_with(b"HTTP/1.1 "));
     drop(client);
+    // Who does not wait for the tunnel, and who asks for one that is not TLS.
+    for host in ["private.example", HOST] {
+        let mut client = Client::open(recorder.proxy()).await;
+        let connect = format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        client
+            .send([connect.as_bytes(), asked].concat())
+            .await
+            .expect("it takes it");
+        let (said, _) = client.read_to_end().await;
+        assert!(said.starts_with(b"HTTP/1.1 200 "), "{host}");
+    }
     let recorded = recorder.finish().await;
     let capture = live(&recorded);
     assert!(!holds(&capture, b"secret-of-the-tunnel"));
@@ -271,7 +302,7 @@ async fn of_a_tunnel_only_the_lengths_are_kept() {
         .iter()
         .map(|length| length.parse::<usize>().expect("a number"))
         .sum();
-    assert_eq!(total, asked.len() + answer.len());
+    assert_eq!(total, 3 * (asked.len() + answer.len()));
 }
 
 #[tokio::test]

@@ -42,8 +42,10 @@ pub(super) fn start(
 }
 
 /// Waits for its last packets.
-pub(super) fn finish(running: Running, global: &Global) {
-    let outcome = running.finish();
+pub(super) async fn finish(running: Running, global: &Global) {
+    // The disk may take its time, and others run on this thread.
+    let outcome = tokio::task::spawn_blocking(|| running.finish()).await;
+    let outcome = outcome.unwrap_or_default();
     if let Some(error) = &outcome.error {
         let packets = count(outcome.packets, "packet");
         let told = format!("{LIVE_CAPTURE} ends after {packets}: {error}");

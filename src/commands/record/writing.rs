@@ -116,7 +116,7 @@ impl Writing {
         } = self;
         drop(capture);
         if let Some(running) = kept.live.take() {
-            live::finish(running, global);
+            live::finish(running, global).await;
         }
         kept.manifest.totals = recorder.totals();
         kept.manifest.exit_code = served.as_ref().map_or(None, |outcome| outcome.code);
