@@ -404,3 +404,47 @@ fn a_key_log_that_others_may_read_is_refused_where_it_was_asked_for() {
         warned.stderr
     );
 }
+
+#[test]
+fn what_the_go_command_fetches_opens_on_both_legs() {
+    if !has("tshark") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let Some(go) = sandbox.go("1.27") else {
+        return;
+    };
+    sandbox
+        .project_without_sums("hello")
+        .expect("our own folder");
+    let origin = Origin::start(content);
+    let command = [go.to_str().expect("paths of tests are text"), "mod", "tidy"];
+    let flags = ["--cold", "--no-har", "--pcap=tls"];
+    run(
+        crate::record::record(&sandbox, &origin, &flags, &command),
+        LIMIT,
+    )
+    .expect_success();
+    let recording = crate::record::recording(&sandbox, "one");
+    let packets = read(&recording.dir().join("capture-tls.pcapng"));
+    for leg in LEGS {
+        let of_leg = || packets.iter().filter(|packet| packet.leg == leg);
+        let asked: usize = of_leg().map(|packet| packet.asked).sum();
+        let answered: usize = of_leg().map(|packet| packet.answered).sum();
+        let exchanges = recording.rows().len();
+        assert_eq!((asked, answered), (exchanges, exchanges), "{leg}");
+        for row in recording.rows() {
+            let span = recording
+                .exchange(row)
+                .expect("it is whole")
+                .begin
+                .span
+                .to_string();
+            let named = of_leg().filter(|packet| packet.comment.contains(&span));
+            assert_eq!(named.count(), 1, "{leg}: {}", row.id);
+        }
+    }
+}
