@@ -14,6 +14,7 @@ mod secrets;
 pub mod sink;
 mod stream;
 mod strip;
+mod tcp;
 mod wire;
 mod writer;
 
@@ -25,10 +26,11 @@ use std::thread::JoinHandle;
 
 pub use queue::WhenFull;
 pub use secrets::{KeyLogs, open_key_log};
+pub use stream::Stream;
 #[cfg(any(test, fuzzing))]
 pub use strip::check;
 pub use strip::{StripError, strip};
-pub use wire::{Stream, Wire};
+pub use wire::Wire;
 
 use crate::clock::{Clock, Timestamp};
 use frame::{Ends, Interface};

@@ -1,188 +1,155 @@
-//! TCP as it would have looked: sequence numbers, acknowledgements, and the flags of beginning and end.
+//! A connection as the capture hears of it: what passes, and what is to be made of that.
 
-use std::io::{self, Write};
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 
-use super::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
-use super::sink::Sink;
+use super::frame::{Ends, Interface};
+use super::item::What;
+use super::queue::Queue;
+use crate::clock::Timestamp;
 
-/// The receiver acknowledges at least so often, octets.
-const ACKNOWLEDGED: u64 = 1 << 20;
+/// The first octet of a TLS handshake record (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
 
-/// From so many octets on, a copy costs more than a further slice to write.
-const WORTH_SHARING: usize = 2048;
-
-/// What the first numbers of streams are multiples of: a port that is used again is then no
-/// retransmission.
-const APART: u32 = 0x9e37_79b1;
-
-/// One connection; sides are 0 for the client and 1 for the server.
-#[derive(Debug)]
-pub(super) struct Tcp {
-    ends: Ends,
-    next: [u32; 2],
-    unacknowledged: u64,
-    has_ended: [bool; 2],
-    is_connected: bool,
-    comments: [String; 2],
+/// How a stream's octets are taken.
+pub(super) mod mode {
+    /// As they are read.
+    pub(in crate::capture) const PLAIN: u8 = 0;
+    /// Held until the next read or write, when keys that they led to are logged.
+    pub(in crate::capture) const SHAKING: u8 = 1;
+    /// In large reads, each a packet.
+    pub(in crate::capture) const SETTLED: u8 = 2;
+    /// By their number alone.
+    pub(in crate::capture) const BLIND: u8 = 3;
+    /// As they are read if the first of them begin a TLS handshake, else by their number alone.
+    pub(in crate::capture) const AHEAD: u8 = 4;
 }
 
-/// The side that a packet comes from.
-const fn side(is_clients: bool) -> usize {
-    if is_clients { 0 } else { 1 }
+/// A connection in the capture; cheap to clone.
+#[derive(Clone)]
+pub struct Stream {
+    pub(super) queue: Arc<Queue>,
+    pub(super) number: u32,
+    /// Whether we opened it.
+    pub(super) is_ours: bool,
+    mode: Arc<AtomicU8>,
 }
 
-impl Tcp {
-    /// Writes its first packet.
-    pub(super) fn dial<W: Write>(
-        sink: &mut Sink<W>,
-        at: u64,
-        number: u32,
-        ends: Ends,
-    ) -> io::Result<Self> {
-        let first = number.wrapping_mul(APART);
-        let mut tcp = Self {
-            ends,
-            next: [first, !first],
-            unacknowledged: 0,
-            has_ended: [false; 2],
-            is_connected: false,
-            comments: Default::default(),
+impl Stream {
+    /// A stream that begins at `at`.
+    pub(super) fn begin(queue: &Arc<Queue>, ends: Ends, at: Timestamp) -> Self {
+        let number = queue.number();
+        queue.push_at(at, number, true, What::Dialled(ends));
+        Self {
+            queue: Arc::clone(queue),
+            number,
+            is_ours: ends.interface == Interface::Upstream,
+            mode: Arc::new(AtomicU8::new(mode::PLAIN)),
+        }
+    }
+
+    /// The head of a CONNECT was read, and `rest` behind it. Nobody knows yet what is spoken in
+    /// there; of a tunnel that is to be blind, it is nobody's business.
+    pub fn has_read_connect(&self, rest: &[u8], is_blind: bool) {
+        let cut = is_blind || rest.first().is_some_and(|first| *first != HANDSHAKE);
+        if !rest.is_empty() {
+            self.queue.part(self.number, rest.len(), cut);
+        }
+        self.queue.commit(self.number);
+        let mode = match (cut, rest) {
+            (true, _) => mode::BLIND,
+            (false, []) => mode::AHEAD,
+            (false, _) => mode::PLAIN,
         };
-        tcp.bare(sink, at, true, SYN)?;
-        Ok(tcp)
+        self.mode.store(mode, Ordering::Relaxed);
     }
 
-    /// The server took the connection.
-    pub(super) fn connect<W: Write>(&mut self, sink: &mut Sink<W>, at: u64) -> io::Result<()> {
-        self.is_connected = true;
-        self.bare(sink, at, false, SYN | ACK)?;
-        self.bare(sink, at, true, ACK)
+    /// Clear text is spoken.
+    pub fn is_plain(&self) {
+        self.mode.store(mode::PLAIN, Ordering::Relaxed);
     }
 
-    /// Keeps a comment for the next octets of this side.
-    pub(super) fn remark(&mut self, is_clients: bool, comment: &str) {
-        let kept = &mut self.comments[side(is_clients)];
-        if !kept.is_empty() {
-            kept.push('\n');
+    /// A TLS handshake begins.
+    pub fn shakes(&self) {
+        self.mode.store(mode::SHAKING, Ordering::Relaxed);
+    }
+
+    /// The TLS handshake is over.
+    pub fn settles(&self) {
+        self.mode.store(mode::SETTLED, Ordering::Relaxed);
+        self.queue.commit(self.number);
+    }
+
+    /// From here on it is nobody's business what passes, only how much.
+    pub fn blinds(&self) {
+        self.mode.store(mode::BLIND, Ordering::Relaxed);
+    }
+
+    /// Says of the octets that were read last, or of those with the first head of which nothing was
+    /// said, whose they are.
+    pub fn has_read(&self, comment: String) {
+        self.queue.remark(self.number, !self.is_ours, comment);
+    }
+
+    /// Tells that the octets that were read last hold so many request heads, since it may take a
+    /// while until one says whose they are.
+    pub fn has_read_heads(&self, heads: u32) {
+        self.queue.note_heads(self.number, !self.is_ours, heads);
+    }
+
+    /// Says of the octets that are sent next whose they are.
+    pub fn will_send(&self, comment: String) {
+        self.queue.announce(self.number, self.is_ours, comment);
+    }
+
+    pub(super) fn mode(&self) -> u8 {
+        self.mode.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn push(&self, is_clients: bool, what: What) {
+        self.queue.push(self.number, is_clients, what);
+    }
+
+    pub(super) fn sent(&self, bufs: &[IoSlice<'_>], written: usize) {
+        if self.mode() == mode::BLIND {
+            self.passed_blind(self.is_ours, written);
+            return;
         }
-        kept.push_str(comment);
+        self.queue.copy(bufs, written, |shown| {
+            let bytes = shown.len() as u64;
+            self.push(self.is_ours, What::Data { shown, bytes });
+        });
     }
 
-    /// Octets of one side, of which the first are shown.
-    pub(super) fn data<W: Write>(
-        &mut self,
-        sink: &mut Sink<W>,
-        (at, is_clients): (u64, bool),
-        (mut shown, bytes): (Bytes, u64),
-        comment: &str,
-    ) -> io::Result<()> {
-        let from = side(is_clients);
-        if self.has_ended[from] {
-            return Ok(());
+    /// Tells of octets that were read otherwise than in large reads.
+    pub(super) fn received(&self, octets: &[u8]) {
+        if self.mode() == mode::AHEAD {
+            let is_tls = octets.first() == Some(&HANDSHAKE);
+            let mode = if is_tls { mode::PLAIN } else { mode::BLIND };
+            self.mode.store(mode, Ordering::Relaxed);
         }
-        self.remark_if_any(is_clients, comment);
-        let mut comment = Some(std::mem::take(&mut self.comments[from]));
-        let mut left = bytes;
-        while left > 0 {
-            let bytes = left.min(SEGMENT);
-            let segment = self.segment(is_clients, PSH | ACK, bytes);
-            let now = shown.split_to(shown.len().min(bytes as usize));
-            let comment = comment.take().filter(|comment| !comment.is_empty());
-            sink.packet(at, &self.ends, &segment, comment.as_deref(), |out| {
-                if now.len() >= WORTH_SHARING {
-                    return now;
-                }
-                out.extend_from_slice(&now);
-                Bytes::new()
-            })?;
-            left -= bytes;
-            self.next[from] = self.next[from].wrapping_add(u32::try_from(bytes).unwrap_or(0));
-            self.unacknowledged += bytes;
-            if self.unacknowledged >= ACKNOWLEDGED {
-                self.bare(sink, at, !is_clients, ACK)?;
-                self.unacknowledged = 0;
-            }
-        }
-        Ok(())
-    }
-
-    fn remark_if_any(&mut self, is_clients: bool, comment: &str) {
-        if !comment.is_empty() {
-            self.remark(is_clients, comment);
+        match self.mode() {
+            mode::BLIND => self.passed_blind(!self.is_ours, octets.len()),
+            mode => self
+                .queue
+                .copy(&[IoSlice::new(octets)], octets.len(), |shown| {
+                    let bytes = shown.len() as u64;
+                    let data = What::Data { shown, bytes };
+                    if mode == mode::SHAKING {
+                        self.queue.hold(self.number, !self.is_ours, data);
+                    } else {
+                        self.push(!self.is_ours, data);
+                    }
+                }),
         }
     }
 
-    /// One side sends no more.
-    pub(super) fn end<W: Write>(
-        &mut self,
-        sink: &mut Sink<W>,
-        at: u64,
-        is_clients: bool,
-    ) -> io::Result<()> {
-        let from = side(is_clients);
-        if !self.is_connected || std::mem::replace(&mut self.has_ended[from], true) {
-            return Ok(());
-        }
-        self.bare(sink, at, is_clients, FIN | ACK)?;
-        if self.has_ended == [true; 2] {
-            self.bare(sink, at, !is_clients, ACK)?;
-        }
-        Ok(())
-    }
-
-    /// The connection is gone: `is_clients` says who ended it, if nobody did so before.
-    pub(super) fn close<W: Write>(
-        &mut self,
-        sink: &mut Sink<W>,
-        at: u64,
-        is_clients: bool,
-    ) -> io::Result<()> {
-        self.end(sink, at, is_clients)?;
-        self.end(sink, at, !is_clients)
-    }
-
-    /// One side broke off.
-    pub(super) fn reset<W: Write>(
-        &mut self,
-        sink: &mut Sink<W>,
-        at: u64,
-        is_clients: bool,
-    ) -> io::Result<()> {
-        self.has_ended = [true; 2];
-        self.bare(sink, at, is_clients, RST | ACK)
-    }
-
-    fn bare<W: Write>(
-        &mut self,
-        sink: &mut Sink<W>,
-        at: u64,
-        is_clients: bool,
-        flags: u8,
-    ) -> io::Result<()> {
-        let segment = self.segment(is_clients, flags, 0);
-        sink.packet(at, &self.ends, &segment, None, |_| Bytes::new())?;
-        if flags & (SYN | FIN) != 0 {
-            let next = &mut self.next[side(is_clients)];
-            *next = next.wrapping_add(1);
-        }
-        Ok(())
-    }
-
-    const fn segment(&self, is_clients: bool, flags: u8, bytes: u64) -> Segment {
-        let from = side(is_clients);
-        let ack = if flags & ACK == 0 {
-            0
-        } else {
-            self.next[1 - from]
-        };
-        Segment {
-            is_clients,
-            flags,
-            seq: self.next[from],
-            ack,
-            bytes,
-        }
+    fn passed_blind(&self, is_clients: bool, bytes: usize) {
+        let shown = Bytes::new();
+        let bytes = bytes as u64;
+        self.push(is_clients, What::Data { shown, bytes });
     }
 }

@@ -10,7 +10,7 @@ use super::Outcome;
 use super::item::{Item, What};
 use super::queue::Queue;
 use super::sink::Sink;
-use super::stream::Tcp;
+use super::tcp::Tcp;
 use crate::clock::{Clock, Timestamp};
 
 /// After so many octets, who waits for room hears of it.
