@@ -1,0 +1,86 @@
+//! What is left of a capture whose recorder was killed, or that was cut.
+
+use std::fs;
+use std::process::Command;
+
+use pcap_file::pcapng::PcapNgReader;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{HOST, PATHS, content};
+use crate::pcapng::has;
+use crate::support::*;
+
+#[tokio::test]
+async fn what_a_killed_recorder_leaves_reads_up_to_its_last_whole_packet() {
+    let origin = Origin::start(content());
+    let recorder = Recorder::to(&origin, &["--pcap=tls"]);
+    let mut session = recorder.session(HOST).await;
+    for path in PATHS {
+        session.get(path).await.expect("an answer");
+    }
+    let pid = i32::try_from(recorder.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::KILL).expect("it runs");
+    session.closed().await;
+    let capture = recorder.folder().join("recordings/one/capture-tls.pcapng");
+    let octets = fs::read(&capture).expect("it is there");
+    assert!(
+        octets.len() > 3_000_000,
+        "a good part of both legs: {}",
+        octets.len()
+    );
+    let ends = block_ends(&octets);
+    let mut state = 0x2545_f491_u32;
+    for _ in 0..1000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // Where blocks of all kinds lie; a cut of megabytes takes its time.
+        let cut = state as usize % 100_000;
+        let whole = ends.iter().filter(|end| **end <= cut).count();
+        // The section's header is read at once.
+        assert_eq!(
+            blocks(&octets[..cut]),
+            whole.saturating_sub(1),
+            "cut at {cut}"
+        );
+    }
+    if !has("tshark") {
+        return;
+    }
+    let told = Command::new("tshark").arg("-r").arg(&capture).output();
+    let listed = String::from_utf8_lossy(&told.expect("it can be run").stdout)
+        .lines()
+        .count();
+    let packets = packets(&octets);
+    assert_eq!(listed, packets);
+}
+
+/// Where each whole block ends.
+fn block_ends(octets: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = 0;
+    while let Some(length) = octets.get(at + 4..at + 8) {
+        at += u32::from_le_bytes(length.try_into().expect("four octets")) as usize;
+        if at <= octets.len() {
+            ends.push(at);
+        }
+    }
+    ends
+}
+
+/// How many blocks `pcap-file` reads behind the section's header.
+fn blocks(octets: &[u8]) -> usize {
+    let Ok(mut reader) = PcapNgReader::new(octets) else {
+        return 0;
+    };
+    let mut blocks = 0;
+    while let Some(Ok(_)) = reader.next_block() {
+        blocks += 1;
+    }
+    blocks
+}
+
+/// How many packets there are.
+fn packets(octets: &[u8]) -> usize {
+    let starts = [0].into_iter().chain(block_ends(octets));
+    let kinds = starts.filter_map(|at| octets.get(at..at + 4));
+    kinds.filter(|kind| *kind == [6, 0, 0, 0]).count()
+}
