@@ -22,6 +22,9 @@ use rustls::{ClientConfig, KeyLog, RootCertStore, ServerConfig};
 
 pub use words::{alert_name, in_words, plain};
 
+/// The first octet of a TLS handshake record (RFC 8446 section 5.1).
+pub const HANDSHAKE: u8 = 22;
+
 /// The application protocols that we speak (RFC 7301 identifiers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {

@@ -114,9 +114,14 @@ impl Item {
     }
 
     pub(super) fn add_comment(&mut self, comment: &str) {
-        if !self.comment.is_empty() {
-            self.comment.push('\n');
-        }
-        self.comment.push_str(comment);
+        add_line(&mut self.comment, comment);
     }
+}
+
+/// Adds a line to a text that may be empty.
+pub(super) fn add_line(text: &mut String, line: &str) {
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(line);
 }

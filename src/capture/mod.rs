@@ -7,6 +7,7 @@
 //! Where the disk is too slow it waits, or cuts, as it is told, and never takes more memory than its
 //! queue has.
 
+pub mod flow;
 pub mod frame;
 mod item;
 mod queue;

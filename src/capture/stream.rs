@@ -10,9 +10,7 @@ use super::frame::{Ends, Interface};
 use super::item::What;
 use super::queue::Queue;
 use crate::clock::Timestamp;
-
-/// The first octet of a TLS handshake record (RFC 8446 section 5.1).
-const HANDSHAKE: u8 = 22;
+use crate::tls::HANDSHAKE;
 
 /// How a stream's octets are taken.
 pub(super) mod mode {

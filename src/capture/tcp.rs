@@ -1,14 +1,13 @@
-//! TCP as it would have looked: sequence numbers, acknowledgements, and the flags of beginning and end.
+//! TCP as it would have looked: what begins a connection, what ends it, and the octets between.
 
 use std::io::{self, Write};
 
 use bytes::Bytes;
 
-use super::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
+use super::flow::Flow;
+use super::frame::{ACK, Ends, FIN, RST, SEGMENT, SYN};
+use super::item::add_line;
 use super::sink::Sink;
-
-/// The receiver acknowledges at least so often, octets.
-const ACKNOWLEDGED: u64 = 1 << 20;
 
 /// From so many octets on, a copy costs more than a further slice to write.
 const WORTH_SHARING: usize = 2048;
@@ -20,9 +19,7 @@ const APART: u32 = 0x9e37_79b1;
 /// One connection; sides are 0 for the client and 1 for the server.
 #[derive(Debug)]
 pub(super) struct Tcp {
-    ends: Ends,
-    next: [u32; 2],
-    unacknowledged: u64,
+    flow: Flow,
     has_ended: [bool; 2],
     is_connected: bool,
     comments: [String; 2],
@@ -43,75 +40,61 @@ impl Tcp {
     ) -> io::Result<Self> {
         let first = number.wrapping_mul(APART);
         let mut tcp = Self {
-            ends,
-            next: [first, !first],
-            unacknowledged: 0,
+            flow: Flow::new(ends, [first, !first]),
             has_ended: [false; 2],
             is_connected: false,
             comments: Default::default(),
         };
-        tcp.bare(sink, at, true, SYN)?;
+        tcp.flow.bare(sink, (at, true), SYN, None)?;
         Ok(tcp)
     }
 
     /// The server took the connection.
     pub(super) fn connect<W: Write>(&mut self, sink: &mut Sink<W>, at: u64) -> io::Result<()> {
         self.is_connected = true;
-        self.bare(sink, at, false, SYN | ACK)?;
-        self.bare(sink, at, true, ACK)
+        self.flow.bare(sink, (at, false), SYN | ACK, None)?;
+        self.flow.bare(sink, (at, true), ACK, None)
     }
 
     /// Keeps a comment for the next octets of this side.
     pub(super) fn remark(&mut self, is_clients: bool, comment: &str) {
-        let kept = &mut self.comments[side(is_clients)];
-        if !kept.is_empty() {
-            kept.push('\n');
-        }
-        kept.push_str(comment);
+        add_line(&mut self.comments[side(is_clients)], comment);
     }
 
     /// Octets of one side, of which the first are shown.
     pub(super) fn data<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
-        (at, is_clients): (u64, bool),
+        from: (u64, bool),
         (mut shown, bytes): (Bytes, u64),
         comment: &str,
     ) -> io::Result<()> {
-        let from = side(is_clients);
-        if self.has_ended[from] {
+        let (at, is_clients) = from;
+        if self.has_ended[side(is_clients)] {
             return Ok(());
         }
-        self.remark_if_any(is_clients, comment);
-        let mut comment = Some(std::mem::take(&mut self.comments[from]));
+        if !comment.is_empty() {
+            self.remark(is_clients, comment);
+        }
+        let mut comment = Some(std::mem::take(&mut self.comments[side(is_clients)]));
         let mut left = bytes;
         while left > 0 {
             let bytes = left.min(SEGMENT);
-            let segment = self.segment(is_clients, PSH | ACK, bytes);
             let now = shown.split_to(shown.len().min(bytes as usize));
             let comment = comment.take().filter(|comment| !comment.is_empty());
-            sink.packet(at, &self.ends, &segment, comment.as_deref(), |out| {
+            let payload = |out: &mut Vec<u8>| {
                 if now.len() >= WORTH_SHARING {
                     return now;
                 }
                 out.extend_from_slice(&now);
                 Bytes::new()
-            })?;
+            };
+            let flow = &mut self.flow;
+            flow.data(sink, from, bytes, comment.as_deref(), payload)?;
+            flow.acknowledge(sink, at, !is_clients)?;
             left -= bytes;
-            self.next[from] = self.next[from].wrapping_add(u32::try_from(bytes).unwrap_or(0));
-            self.unacknowledged += bytes;
-            if self.unacknowledged >= ACKNOWLEDGED {
-                self.bare(sink, at, !is_clients, ACK)?;
-                self.unacknowledged = 0;
-            }
         }
         Ok(())
-    }
-
-    fn remark_if_any(&mut self, is_clients: bool, comment: &str) {
-        if !comment.is_empty() {
-            self.remark(is_clients, comment);
-        }
     }
 
     /// One side sends no more.
@@ -125,9 +108,9 @@ impl Tcp {
         if !self.is_connected || std::mem::replace(&mut self.has_ended[from], true) {
             return Ok(());
         }
-        self.bare(sink, at, is_clients, FIN | ACK)?;
+        self.flow.bare(sink, (at, is_clients), FIN | ACK, None)?;
         if self.has_ended == [true; 2] {
-            self.bare(sink, at, !is_clients, ACK)?;
+            self.flow.bare(sink, (at, !is_clients), ACK, None)?;
         }
         Ok(())
     }
@@ -151,38 +134,6 @@ impl Tcp {
         is_clients: bool,
     ) -> io::Result<()> {
         self.has_ended = [true; 2];
-        self.bare(sink, at, is_clients, RST | ACK)
-    }
-
-    fn bare<W: Write>(
-        &mut self,
-        sink: &mut Sink<W>,
-        at: u64,
-        is_clients: bool,
-        flags: u8,
-    ) -> io::Result<()> {
-        let segment = self.segment(is_clients, flags, 0);
-        sink.packet(at, &self.ends, &segment, None, |_| Bytes::new())?;
-        if flags & (SYN | FIN) != 0 {
-            let next = &mut self.next[side(is_clients)];
-            *next = next.wrapping_add(1);
-        }
-        Ok(())
-    }
-
-    const fn segment(&self, is_clients: bool, flags: u8, bytes: u64) -> Segment {
-        let from = side(is_clients);
-        let ack = if flags & ACK == 0 {
-            0
-        } else {
-            self.next[1 - from]
-        };
-        Segment {
-            is_clients,
-            flags,
-            seq: self.next[from],
-            ack,
-            bytes,
-        }
+        self.flow.bare(sink, (at, is_clients), RST | ACK, None)
     }
 }

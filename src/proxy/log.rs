@@ -3,12 +3,15 @@
 //! Names follow OpenTelemetry's semantic conventions where these have one (server, client, network,
 //! tls, error). Everything was redacted for the records before it comes here.
 
-use tracing::debug;
+use tracing::{Level, debug};
 
 use crate::exchange::{Begin, Closed, ExchangeId, MadeBy, Mode, Opened, Target};
 
 /// A connection is set up, or could not be: who it is with, what both sides chose, what it took.
 pub(super) fn opened(opened: &Opened) {
+    if !tracing::enabled!(target: "modtape::connection", Level::DEBUG) {
+        return;
+    }
     let target = opened.target.parse::<Target>().ok();
     let upstream = opened.upstream.as_ref();
     let alpn = upstream.and_then(|upstream| upstream.alpn.as_deref());

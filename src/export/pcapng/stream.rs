@@ -9,12 +9,10 @@ use std::io::{self, Write};
 use bytes::Bytes;
 
 use super::message::Message;
-use crate::capture::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
+use crate::capture::flow::Flow;
+use crate::capture::frame::{ACK, Ends, FIN, RST, SEGMENT, SYN};
 use crate::capture::sink::Sink;
 use crate::exchange::{Phase, Timings};
-
-/// A receiver acknowledges each so many octets; less than any window.
-const ACKNOWLEDGED: u64 = 1 << 20;
 
 /// When what happened, nanoseconds since 1970.
 #[derive(Debug, Clone, Copy)]
@@ -75,14 +73,10 @@ enum Step {
 
 /// A stream that is being written.
 pub(super) struct Stream {
-    ends: Ends,
+    flow: Flow,
     times: Times,
     step: Step,
     is_connected: bool,
-    /// Sequence numbers of the client and of the server: what each sends next.
-    next: [u32; 2],
-    /// Octets since the receiver's last word.
-    unacknowledged: u64,
     request: Option<Message>,
     response: Option<Message>,
     comments: Comments,
@@ -102,8 +96,9 @@ pub(super) struct Comments {
     pub(super) ending: Option<String>,
 }
 
-const CLIENT: usize = 0;
-const SERVER: usize = 1;
+/// The side that a packet comes from: whether it is the client.
+const CLIENT: bool = true;
+const SERVER: bool = false;
 
 impl Stream {
     /// An exchange.
@@ -131,12 +126,10 @@ impl Stream {
         comment: String,
     ) -> Self {
         Self {
-            ends,
+            flow: Flow::new(ends, [0, 0]),
             times,
             step: Step::Syn,
             is_connected,
-            next: [0, 0],
-            unacknowledged: 0,
             request: None,
             response: None,
             comments: Comments {
@@ -164,22 +157,23 @@ impl Stream {
     pub(super) fn write<W: Write>(&mut self, sink: &mut Sink<W>) -> io::Result<Option<io::Error>> {
         let due = self.due().unwrap_or_default();
         let mut broken = None;
+        let flow = &mut self.flow;
         match self.step {
             Step::Syn => {
                 let comment = self.comments.first.take();
-                self.bare(sink, due, CLIENT, SYN, comment.as_deref())?;
+                flow.bare(sink, (due, CLIENT), SYN, comment.as_deref())?;
             }
-            Step::SynAck => self.bare(sink, due, SERVER, SYN | ACK, None)?,
-            Step::Ack => self.bare(sink, due, CLIENT, ACK, None)?,
+            Step::SynAck => flow.bare(sink, (due, SERVER), SYN | ACK, None)?,
+            Step::Ack => flow.bare(sink, (due, CLIENT), ACK, None)?,
             Step::Request => broken = self.data(sink, due, CLIENT)?,
             Step::Response => broken = self.data(sink, due, SERVER)?,
             Step::Ending(0) if self.ending == Ending::Reset => {
                 let comment = self.comments.ending.take();
-                self.bare(sink, due, SERVER, RST | ACK, comment.as_deref())?;
+                flow.bare(sink, (due, SERVER), RST | ACK, comment.as_deref())?;
             }
-            Step::Ending(0) => self.bare(sink, due, CLIENT, FIN | ACK, None)?,
-            Step::Ending(1) => self.bare(sink, due, SERVER, FIN | ACK, None)?,
-            Step::Ending(_) => self.bare(sink, due, CLIENT, ACK, None)?,
+            Step::Ending(0) => flow.bare(sink, (due, CLIENT), FIN | ACK, None)?,
+            Step::Ending(1) => flow.bare(sink, (due, SERVER), FIN | ACK, None)?,
+            Step::Ending(_) => flow.bare(sink, (due, CLIENT), ACK, None)?,
             Step::Done => {}
         }
         self.step = self.after();
@@ -209,77 +203,36 @@ impl Stream {
         }
     }
 
-    /// A packet without payload.
-    fn bare<W: Write>(
-        &mut self,
-        sink: &mut Sink<W>,
-        at: u64,
-        from: usize,
-        flags: u8,
-        comment: Option<&str>,
-    ) -> io::Result<()> {
-        let segment = self.segment(from, flags, 0);
-        sink.packet(at, &self.ends, &segment, comment, |_| Bytes::new())?;
-        if flags & (SYN | FIN) != 0 {
-            self.next[from] = self.next[from].wrapping_add(1);
-        }
-        Ok(())
-    }
-
     /// The next packet of a message, and the receiver's word if it is time for it.
     fn data<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
         at: u64,
-        from: usize,
+        from: bool,
     ) -> io::Result<Option<io::Error>> {
         let (message, comment) = if from == CLIENT {
-            (&mut self.request, &mut self.comments.request)
+            (&mut self.request, self.comments.request.take())
         } else {
-            (&mut self.response, &mut self.comments.response)
+            (&mut self.response, self.comments.response.take())
         };
-        let comment = comment.take();
-        let Some(mut message) = message.take() else {
+        let Some(message) = message else {
             return Ok(None);
         };
         let bytes = (message.total - message.taken).min(SEGMENT);
-        let segment = self.segment(from, PSH | ACK, bytes);
         let mut broken = None;
-        sink.packet(at, &self.ends, &segment, comment.as_deref(), |out| {
+        let payload = |out: &mut Vec<u8>| {
             if let Err(error) = message.take(out, bytes) {
                 message.give_up();
                 broken = Some(error);
             }
             Bytes::new()
-        })?;
-        self.next[from] = self.next[from].wrapping_add(u32::try_from(bytes).unwrap_or(0));
-        self.unacknowledged += bytes;
-        let is_over = message.is_over();
-        if from == CLIENT {
-            self.request = Some(message);
-        } else {
-            self.response = Some(message);
-        }
-        if self.unacknowledged >= ACKNOWLEDGED && !is_over {
-            self.unacknowledged = 0;
-            self.bare(sink, at, 1 - from, ACK, None)?;
+        };
+        let flow = &mut self.flow;
+        flow.data(sink, (at, from), bytes, comment.as_deref(), payload)?;
+        if !message.is_over() {
+            flow.acknowledge(sink, at, !from)?;
         }
         Ok(broken)
-    }
-
-    fn segment(&self, from: usize, flags: u8, bytes: u64) -> Segment {
-        let ack = if flags & ACK == 0 {
-            0
-        } else {
-            self.next[1 - from]
-        };
-        Segment {
-            is_clients: from == CLIENT,
-            flags,
-            seq: self.next[from],
-            ack,
-            bytes,
-        }
     }
 }
 
