@@ -51,12 +51,6 @@ const SOCKETS: [&str; 5] = [
     "UnixListener",
 ];
 
-/// A file that nobody wants to read in one sitting is more than one file.
-const LINE_LIMIT: usize = 400;
-
-/// The files that may be longer, and why: `(path, reason)`.
-const LONG_FILES: &[(&str, &str)] = &[];
-
 /// A source file, its path relative to the project's root, with `/` between the parts.
 struct Source {
     path: String,
@@ -259,26 +253,6 @@ fn offline_complaints(sources: &[Source]) -> Vec<String> {
     complaints
 }
 
-/// Files stay short, and an exception that is no longer one is struck off.
-fn length_complaints(sources: &[Source], exceptions: &[(&str, &str)]) -> Vec<String> {
-    let mut complaints = Vec::new();
-    let mut unused: Vec<&str> = exceptions.iter().map(|(path, _)| *path).collect();
-    for Source { path, text } in sources {
-        let lines = text.lines().count();
-        if lines <= LINE_LIMIT {
-            continue;
-        }
-        if unused.contains(&path.as_str()) {
-            unused.retain(|exception| exception != path);
-        } else {
-            complaints.push(format!("{path}: {lines} lines, at most {LINE_LIMIT}"));
-        }
-    }
-    let needless = unused.iter();
-    complaints.extend(needless.map(|path| format!("{path}: no exception is needed")));
-    complaints
-}
-
 /// Whether `wanted` stands in `tokens`, one behind the other.
 fn has(tokens: &[&str], wanted: &[&str]) -> bool {
     tokens.windows(wanted.len()).any(|window| window == wanted)
@@ -339,12 +313,6 @@ mod real {
     #[test]
     fn replay_cannot_dial() {
         assert_none(&offline_complaints(&sources_below(&["src"])));
-    }
-
-    #[test]
-    fn files_stay_short() {
-        let sources = sources_below(&["src", "tests", "benches"]);
-        assert_none(&length_complaints(&sources, LONG_FILES));
     }
 }
 

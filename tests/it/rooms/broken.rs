@@ -180,20 +180,3 @@ fn a_dialer_is_found_in_replay() {
     let data = "let alpn = connection.upstream.alpn; timings[Phase::Connect]; timings.connect_us";
     assert_says(offline_complaints, "src/replay/serve.rs", data, &[]);
 }
-
-#[test]
-fn a_long_file_is_found_and_so_is_a_needless_exception() {
-    let (long, full) = ("\n".repeat(LINE_LIMIT + 1), "\n".repeat(LINE_LIMIT));
-    let sources = [
-        source("src/a.rs", &long),
-        source("src/b.rs", &full),
-        source("src/c.rs", &long),
-        source("src/d.rs", &full),
-    ];
-    let exceptions = [("src/c.rs", "a reason"), ("src/d.rs", "a reason")];
-    let complaints = [
-        "src/a.rs: 401 lines, at most 400",
-        "src/d.rs: no exception is needed",
-    ];
-    assert_eq!(length_complaints(&sources, &exceptions), complaints);
-}
