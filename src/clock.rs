@@ -6,6 +6,10 @@
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 use tokio::time::Instant;
 
 /// Microseconds since the clock was started; monotonic, never negative.
@@ -94,9 +98,62 @@ impl Clock {
     }
 }
 
+/// A wall-clock time as every output has it: RFC 3339 in UTC, cut to microseconds, all six digits
+/// written, so that the order of such texts is the order of their times.
+pub(crate) fn wall_text(wall: OffsetDateTime) -> Option<String> {
+    wall.checked_to_offset(UtcOffset::UTC)?.format(&WALL).ok()
+}
+
+/// The same of the time at `stamp`, of a run whose stamp 0 lay at `start` (RFC 3339).
+pub(crate) fn wall_text_at(start: &str, stamp: Timestamp) -> Option<String> {
+    let start = OffsetDateTime::parse(start, &Rfc3339).ok()?;
+    let stamp = time::Duration::microseconds(i64::try_from(stamp.as_micros()).ok()?);
+    wall_text(start.checked_add(stamp)?)
+}
+
+const WALL: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_times_sort_as_the_times_do() {
+        let at = |start, us| wall_text_at(start, Timestamp::from_micros(us));
+        for (start, us, expected) in [
+            (
+                "2026-11-22T04:52:00Z",
+                0,
+                Some("2026-11-22T04:52:00.000000Z"),
+            ),
+            (
+                "2026-11-22T04:52:00Z",
+                120_000,
+                Some("2026-11-22T04:52:00.120000Z"),
+            ),
+            (
+                "2026-11-22T12:52:00.5+08:00",
+                1,
+                Some("2026-11-22T04:52:00.500001Z"),
+            ),
+            (
+                "2026-11-22T04:52:00.123456789Z",
+                0,
+                Some("2026-11-22T04:52:00.123456Z"),
+            ),
+            (
+                "2026-11-22T23:59:59.999999Z",
+                1,
+                Some("2026-11-23T00:00:00.000000Z"),
+            ),
+            ("yesterday", 0, None),
+            ("9999-12-31T23:59:59Z", u64::MAX, None),
+            ("9999-12-31T23:59:59Z", 1 << 60, None),
+        ] {
+            assert_eq!(at(start, us).as_deref(), expected, "{start} + {us}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn stamps_follow_the_paused_clock() {

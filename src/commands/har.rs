@@ -7,11 +7,12 @@ use std::io::{self, BufWriter, Read as _, Write};
 
 use anyhow::Context as _;
 
+use super::listed::{Listed, Meaning};
 use super::written::{Written, error_text, opens};
 use crate::cli;
 use crate::exchange::{Body, Exchange, ExchangeId, Fields, chain};
 use crate::export::har::{self, Bodies, Content, Item, Page, Stored, What};
-use crate::gomod::{Base, Kind, Route};
+use crate::gomod::Kind;
 use crate::recording::reader::BodyError;
 use crate::recording::{Recording, Row};
 
@@ -41,11 +42,11 @@ pub(super) fn write(
     let manifest = recording.manifest();
     let pages = opens.iter().map(|open| Page { manifest, open });
     let pages: Vec<_> = pages.collect();
-    let bases = crate::replay::bases(&manifest.go_env);
+    let meaning = Meaning::of(recording);
     let rows = rows.iter().enumerate();
     let items = rows.filter_map(|(number, row)| {
         progress(number);
-        item(recording, row, &bases, bodies, &mut written)
+        item(recording, row, &meaning, bodies, &mut written)
     });
     let items = items.map(Ok::<_, std::convert::Infallible>);
     let out = BufWriter::with_capacity(1 << 16, out);
@@ -55,12 +56,11 @@ pub(super) fn write(
     Ok(written)
 }
 
-/// What one asks of a request in the go command's terms.
-pub(super) fn what(route: Route) -> What {
+fn what(listed: Listed<'_>) -> What {
     What {
-        kind: (route.kind != Kind::Other).then(|| route.kind.to_string()),
-        module: route.module,
-        version: route.version,
+        kind: (listed.kind != Kind::Other).then(|| listed.kind.to_string()),
+        module: listed.module,
+        version: listed.version,
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn what(route: Route) -> What {
 fn item(
     recording: &Recording,
     row: &Row,
-    bases: &[Base],
+    meaning: &Meaning,
     bodies: Bodies,
     written: &mut Written,
 ) -> Option<Item> {
@@ -85,13 +85,15 @@ fn item(
         }
     };
     let connection = recording.connection_in(row.run, row.connection);
+    let listed = meaning.list(row);
     let mut load = |body, headers| content((recording, id), body, headers, bodies, written);
     Some(Item {
         run: usize::try_from(row.run).unwrap_or(usize::MAX),
         connection: connection
             .and_then(|connection| connection.dial_of(&row.url, row.until()))
             .cloned(),
-        what: what(Route::of(&row.url, bases)),
+        fate: listed.outcome,
+        what: what(listed),
         request_body: load(end_body(&exchange, true), None),
         body: load(
             end_body(&exchange, false),

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use super::terminal::{Look, to_stdout};
 use crate::cli::{Global, RecordingsArgs, RecordingsCommand};
-use crate::recording::format::Totals;
+use crate::clock::{Timestamp, wall_text_at};
+use crate::recording::format::{Manifest, Totals};
 use crate::recording::reader::Status;
 use crate::recording::{Recording, folder, manifest};
 
@@ -47,6 +48,12 @@ const fn status_word(status: Status) -> &'static str {
         Status::Recording => "recording",
         Status::Unfinished => "unfinished",
     }
+}
+
+/// When a recording was started, as every output has it; as it stands there where it is no time.
+fn started(manifest: &Manifest) -> String {
+    let started = wall_text_at(&manifest.started, Timestamp::default());
+    started.unwrap_or_else(|| manifest.started.clone())
 }
 
 /// What the manifest counts at close; counted here while there is no close.

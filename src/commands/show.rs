@@ -9,8 +9,6 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::advice::Advise as _;
 use super::curl::{Curl, Likeness};
@@ -20,6 +18,7 @@ use super::listed::{Listed, Meaning};
 use super::opened::open;
 use super::terminal::{Look, plain, say, to_stdout};
 use crate::cli::{Global, ShowArgs};
+use crate::clock::wall_text_at;
 use crate::diagnose::again::shell_word;
 use crate::exchange::{Abort, Begin, End, Exchange, Opened, Outcome};
 use crate::recording::{Recording, Row};
@@ -128,7 +127,7 @@ impl<'a> Shown<'a> {
             recording,
             listed: meaning.list(row),
             traceparent: format!("00-{trace}-{}-01", exchange.begin.span),
-            started: run.and_then(|open| wall(&open.wall, row.started.as_micros())),
+            started: run.and_then(|open| wall_text_at(&open.wall, row.started)),
             opened: connection.and_then(|connection| connection.dial_of(&row.url, row.until())),
             exchange,
         })
@@ -168,14 +167,4 @@ impl<'a> Shown<'a> {
             abort: self.abort(),
         }
     }
-}
-
-/// The wall clock `us` after `start`, if both are times.
-fn wall(start: &str, us: u64) -> Option<String> {
-    let start = OffsetDateTime::parse(start, &Rfc3339).ok()?;
-    let us = time::Duration::microseconds(i64::try_from(us).ok()?);
-    let wall = start
-        .checked_add(us)?
-        .checked_to_offset(time::UtcOffset::UTC)?;
-    wall.format(&Rfc3339).ok()
 }

@@ -13,6 +13,7 @@ use super::har_entry::Entry;
 use super::har_page::Run;
 pub use super::stored::Stored;
 use crate::exchange::{Body, Exchange, ExchangeId, Opened};
+use crate::filter::Fate;
 use crate::recording::format::{Manifest, Open};
 
 /// Which bodies stand in the file.
@@ -100,6 +101,8 @@ pub struct Item {
     pub connection: Option<Opened>,
     /// What it asked for.
     pub what: What,
+    /// What came of it.
+    pub fate: Fate,
     /// The request's body.
     pub request_body: Content,
     /// The response's body.

@@ -173,11 +173,7 @@ impl<'a> Modtape<'a> {
             kind: item.what.kind.as_deref(),
             module: item.what.module.as_deref(),
             version: item.what.version.as_deref(),
-            outcome: match exchange.outcome {
-                Outcome::InFlight => "in flight",
-                Outcome::Ended(_) => "ended",
-                Outcome::Aborted(_) => "aborted",
-            },
+            outcome: item.fate.name(),
             made_by: end.map(|end| end.made_by),
             phase: match &exchange.outcome {
                 Outcome::Aborted(abort) => Some(abort.phase),
@@ -247,7 +243,7 @@ mod tests {
         let entry = sample::entry(sample::in_flight(1, sample::PROXY), Bodies::All);
         assert_eq!(entry["time"], 0);
         assert_eq!(entry["timings"]["wait"], 0);
-        assert_eq!(entry["_modtape"]["outcome"], "in flight");
+        assert_eq!(entry["_modtape"]["outcome"], "in-flight");
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! One run of a recorder as a page of a HAR, and its wall clock.
 
 use serde::Serialize;
-use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::har::{HarError, Page};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, wall_text};
 use crate::exchange::{Exchange, TraceId};
 
 /// A page together with what its entries need of it.
@@ -47,7 +45,7 @@ impl<'a> Run<'a> {
 
     fn format(&self, stamp: Timestamp) -> Option<String> {
         let stamp = Duration::microseconds(i64::try_from(stamp.as_micros()).ok()?);
-        self.wall.checked_add(stamp)?.format(&DATE_TIME).ok()
+        wall_text(self.wall.checked_add(stamp)?)
     }
 
     /// HAR's `page`.
@@ -96,10 +94,6 @@ impl<'a> Run<'a> {
         }
     }
 }
-
-/// Six digits, because ours are microseconds and entries of one millisecond keep their order.
-const DATE_TIME: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use crate::exchange::{
     Abort, Attempt, Begin, Body, ClientSide, End, Exchange, ExchangeId, Fields, Hex, MadeBy, Mode,
     Octets, Opened, Outcome, Phase, Timings, UpstreamSide,
 };
+use crate::filter::Fate;
 use crate::recording::format::{
     FORMAT_VERSION, INLINE_LIMIT, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
 };
@@ -90,6 +91,7 @@ pub(super) fn in_flight(id: ExchangeId, url: &str) -> Item {
         run: 0,
         connection: Some(connection("[2001:db8::17]:443")),
         what: What::default(),
+        fate: Fate::InFlight,
         request_body: Content::LeftOut,
         body: Content::LeftOut,
     }
@@ -118,6 +120,7 @@ pub(super) fn connection(upstream: &str) -> Opened {
 /// The same, answered with these octets.
 pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) -> Item {
     let mut item = in_flight(id, url);
+    item.fate = if status < 400 { Fate::Ok } else { Fate::Error };
     item.exchange.outcome = Outcome::Ended(End {
         id,
         status,
@@ -152,6 +155,7 @@ pub(super) fn body(octets: &[u8]) -> Body {
 
 pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u16>) -> Item {
     let mut item = in_flight(id, url);
+    item.fate = Fate::Aborted;
     item.exchange.outcome = Outcome::Aborted(Abort {
         id,
         phase,

@@ -8,6 +8,7 @@ use super::messages::{content, fields, version};
 use crate::exchange::{
     Abort, Body, End, ExchangeId, Fields, Hex, MadeBy, Octets, Outcome, Phase, Timings,
 };
+use crate::filter::Fate;
 
 /// What is known of an answer while its entry is read.
 pub(super) struct Answer<'a> {
@@ -27,11 +28,12 @@ impl Answer<'_> {
         modtape: Option<Modtape>,
     ) -> Result<Outcome, EntryError> {
         let modtape = modtape.unwrap_or_default();
-        if modtape.outcome.as_deref() == Some("in flight") {
+        let is = |fate: Fate| modtape.outcome.as_deref() == Some(fate.name());
+        if is(Fate::InFlight) {
             return Ok(Outcome::InFlight);
         }
         let status = status(response.status)?;
-        let Some(status) = status.filter(|_| modtape.outcome.as_deref() != Some("aborted")) else {
+        let Some(status) = status.filter(|_| !is(Fate::Aborted)) else {
             return Ok(Outcome::Aborted(self.abort(response, &modtape)));
         };
         let whole = self.whole(status, response, modtape)?;

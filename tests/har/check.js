@@ -57,7 +57,7 @@ const ENTRY_RULES = [
   ["a connection that is a port, or none", ({ connection: port }) => port === undefined || /^\d{1,5}$/.test(port)],
   ["a _connectionId that is a string", (entry) => typeof entry._connectionId === "string"],
   ["a _traceparent", (entry) => /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/.test(entry._traceparent)],
-  ["_modtape with id and outcome", ({ _modtape: m }) => Number.isInteger(m?.id) && ["ended", "aborted", "in flight"].includes(m.outcome)],
+  ["_modtape with id and outcome", ({ _modtape: m }) => Number.isInteger(m?.id) && ["ok", "probe", "fallthrough", "error", "modtape", "aborted", "in-flight"].includes(m.outcome)],
   ["no custom field without an underscore", (entry) => Object.keys(entry).every((key) => key.startsWith("_") || ENTRY_FIELDS.has(key))],
 ];
 

@@ -7,14 +7,13 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::super::record::{Naming, TOOL};
 use super::super::stop::Stop;
 use super::{HarError, Tally};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, wall_text};
 use crate::exchange::{Body, Exchange, Hex, Outcome, chain};
 use crate::import::har::{Survey, entries};
 use crate::import::{EntryError, Imported};
@@ -121,14 +120,13 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         .map(|octet| format!("{octet:02x}"))
         .collect();
     let wall = survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let wall = wall.to_offset(time::UtcOffset::UTC);
     Manifest {
         kind: MANIFEST_KIND.to_owned(),
         format: FORMAT_VERSION,
         id: survey.recording.clone().unwrap_or(id),
         tool: TOOL.to_owned(),
         state: State::Open,
-        started: wall.format(&Rfc3339).unwrap_or_default(),
+        started: wall_text(wall).unwrap_or_default(),
         command: redactor.argv(&survey.command),
         options: Vec::new(),
         trace: survey.trace.unwrap_or_else(|| Hex(tls::random())),

@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::super::advice::Advise as _;
 use super::super::again;
@@ -17,7 +16,7 @@ use super::super::terminal::{say, warn};
 use crate::capture;
 use crate::child;
 use crate::cli::{Global, RecordArgs};
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_text};
 use crate::exchange::{Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};
 use crate::proxy::{Others, Policy};
@@ -254,11 +253,7 @@ pub(super) fn open_event(manifest: &Manifest, clock: Clock) -> Event {
     })
 }
 
-/// The wall clock at stamp 0, RFC 3339 in UTC, cut to microseconds.
+/// The wall clock at stamp 0.
 pub(super) fn wall(clock: Clock) -> String {
-    let wall = OffsetDateTime::from(clock.wall_start());
-    let wall = wall
-        .replace_nanosecond(wall.microsecond() * 1000)
-        .unwrap_or(wall);
-    wall.format(&Rfc3339).unwrap_or_default()
+    wall_text(OffsetDateTime::from(clock.wall_start())).unwrap_or_default()
 }

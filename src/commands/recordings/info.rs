@@ -9,7 +9,7 @@ use super::super::json;
 use super::super::runtime;
 use super::super::terminal::{Look, Paint, to_stdout};
 use super::super::words::{count, duration, size};
-use super::{status_word, totals};
+use super::{started, status_word, totals};
 use crate::cli::Global;
 use crate::gomod::Location;
 use crate::recording::Recording;
@@ -112,10 +112,10 @@ impl Info {
         Self {
             name: recording.name(),
             path: recording.dir().to_string_lossy().into_owned(),
+            started: started(&manifest),
             id: manifest.id,
             status: recording.status(),
             recorder_pid: None,
-            started: manifest.started,
             command: manifest.command,
             exit_code: manifest.exit_code,
             wall_us,

@@ -9,7 +9,7 @@ use super::super::json;
 use super::super::table::{Align, Table};
 use super::super::terminal::{Look, say, to_stdout, warn};
 use super::super::words::{count, duration, size};
-use super::{status_word, totals};
+use super::{started, status_word, totals};
 use crate::cli::Global;
 use crate::exchange::chain;
 use crate::recording::Recording;
@@ -127,7 +127,7 @@ impl Line {
             is_whole = recording.damage().is_empty() && recording.torn_tail().is_none();
             (recording.manifest().clone(), totals(&recording))
         };
-        line.started = Some(manifest.started);
+        line.started = Some(started(&manifest));
         line.command = manifest.command;
         line.wall_us = wall_us;
         line.exchanges = totals.exchanges;

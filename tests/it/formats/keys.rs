@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::hostile::craft::Craft;
 use crate::pcapng::rich::rich;
 
 /// The first words in backticks of a section's table, in order.
@@ -99,4 +100,106 @@ fn the_columns_are_the_documented_ones_in_that_order() {
     let csv = exported(&sandbox, "csv", &sample);
     let columns: Vec<_> = csv.lines().next().unwrap_or_default().split(',').collect();
     assert_eq!(columns, documented("CSV"));
+}
+
+/// The exchanges of a HAR by id.
+fn entries(har: &str) -> Vec<Value> {
+    let mut har: Value = serde_json::from_str(har).expect("a HAR");
+    let entries = har["log"]["entries"].take();
+    serde_json::from_value(entries).expect("a list")
+}
+
+#[test]
+fn an_outcome_has_one_name_in_every_format_and_in_filters() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.join("recordings/one");
+    crate::views::sample::write(&dir);
+    let ndjson = json_lines(&exported(&sandbox, "ndjson", &dir));
+    let names: Vec<_> = ndjson.iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!(
+        names,
+        ["ok", "ok", "fallthrough", "aborted", "in-flight", "modtape"]
+    );
+    let said = |args: &[&str]| {
+        run(sandbox.modtape(args.iter().copied()), LIMIT)
+            .expect_success()
+            .stdout
+    };
+    let listed = json_lines(&said(&["ls", "one", "--json"]));
+    let listed: Vec<_> = listed.iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!(listed, names, "ls --json");
+    let har: Vec<_> = entries(&exported(&sandbox, "har", &dir));
+    let har: Vec<_> = har
+        .iter()
+        .map(|entry| entry["_modtape"]["outcome"].clone())
+        .collect();
+    assert_eq!(har, names, "HAR");
+    let csv = exported(&sandbox, "csv", &dir);
+    for (line, record) in ndjson.iter().zip(csv.lines().skip(1)) {
+        let (id, name) = (
+            line["id"].to_string(),
+            line["outcome"].as_str().unwrap_or_default(),
+        );
+        assert_eq!(record.split(',').nth(12), Some(name), "CSV: {record}");
+        let shown: Value =
+            serde_json::from_str(&said(&["show", &id, "one", "--json"])).expect("JSON");
+        assert_eq!(shown["outcome"], name, "show --json");
+        let filter = format!("outcome:{name}");
+        let found = json_lines(&said(&["ls", "one", "--json", "-f", &filter]));
+        assert!(
+            found.iter().any(|found| found["id"] == line["id"]),
+            "{filter}"
+        );
+    }
+    // And an import of the HAR takes them for what they are.
+    let to = sandbox.join("recordings/two");
+    let path = sandbox.join("one.har");
+    fs::write(&path, exported(&sandbox, "har", &dir)).expect("our own folder");
+    let from = path.to_str().expect("paths of tests are text");
+    said(&["import", "har", from, "-o", to.to_str().expect("the same")]);
+    let again = json_lines(&said(&["ls", "two", "--json"]));
+    let states = |lines: &[Value]| -> Vec<Value> {
+        lines.iter().map(|line| line["state"].clone()).collect()
+    };
+    assert_eq!(states(&again), states(&ndjson));
+}
+
+#[test]
+fn a_time_has_the_same_width_in_every_format() {
+    const WALL: &str = "2026-11-22T04:52:00Z";
+    let sandbox = Sandbox::new();
+    let mut craft = Craft::new(&sandbox.join("recordings/one"))
+        .says("started", WALL.into())
+        .with("open", "wall", WALL.into())
+        .with("begin", "t_us", 120_000.into());
+    craft.record("end")["t_us"] = 220_000.into();
+    let dir = craft.write();
+    let said = |args: &[&str]| {
+        run(sandbox.modtape(args.iter().copied()), LIMIT)
+            .expect_success()
+            .stdout
+    };
+    let json = |text: String| serde_json::from_str::<Value>(&text).expect("JSON");
+    let (began, started) = ("2026-11-22T04:52:00.000000Z", "2026-11-22T04:52:00.120000Z");
+    assert_eq!(
+        json(said(&["show", "1", "one", "--json"]))["started"],
+        started
+    );
+    assert_eq!(json(exported(&sandbox, "ndjson", &dir))["started"], started);
+    let csv = exported(&sandbox, "csv", &dir);
+    assert_eq!(
+        csv.lines().nth(1).and_then(|line| line.split(',').nth(3)),
+        Some(started)
+    );
+    let har = json(exported(&sandbox, "har", &dir));
+    assert_eq!(har["log"]["entries"][0]["startedDateTime"], started);
+    assert_eq!(har["log"]["pages"][0]["startedDateTime"], began);
+    assert_eq!(
+        json(said(&["recordings", "info", "one", "--json"]))["started"],
+        began
+    );
+    assert_eq!(
+        json(said(&["recordings", "list", "--json"]))["started"],
+        began
+    );
 }
