@@ -102,20 +102,21 @@ impl GoFacts {
 
 /// The go command that will run: `command` itself if it is named so, else the first on `path`.
 pub fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBuf> {
-    let is_go = |name: &OsStr| {
-        let name = name.to_string_lossy();
-        name == "go" || name.strip_prefix("go1.").is_some_and(|v| !v.is_empty())
-    };
-    if let Some(command) = command {
-        let named = Path::new(command);
-        if named.file_name().is_some_and(is_go) && named.components().count() > 1 {
-            return Some(named.to_owned());
+    match command {
+        Some(command) if is_go(command) && Path::new(command).components().count() > 1 => {
+            Some(command.into())
         }
-        if is_go(command) {
-            return find(command, path);
-        }
+        Some(command) if is_go(command) => find(command, path),
+        _ => find(OsStr::new("go"), path),
     }
-    find(OsStr::new("go"), path)
+}
+
+/// Whether a program, a name or a path, is a go command: `go`, `/usr/bin/go`, `go1.27.3`, `go.exe`.
+pub fn is_go(program: &OsStr) -> bool {
+    let name = Path::new(program).file_name().unwrap_or_default();
+    let name = name.to_string_lossy();
+    let name = name.strip_suffix(".exe").unwrap_or(&name);
+    name == "go" || name.strip_prefix("go1.").is_some_and(|v| !v.is_empty())
 }
 
 /// Checks that there is a program of that name on `path`, before anything is made for it.

@@ -11,7 +11,7 @@ mod removal;
 mod run;
 
 pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
-pub use go::{GoFacts, SETTINGS, go_for, look_up};
+pub use go::{GoFacts, SETTINGS, go_for, is_go, look_up};
 pub use limits::ProcessLimits;
 pub use private::PrivateDir;
 pub(crate) use private::open_dir;

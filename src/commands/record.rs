@@ -149,7 +149,7 @@ fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session, redacto
     if let Some(pid) = session
         .variables
         .outer_pid
-        .filter(|pid| super::runtime::is_alive(*pid))
+        .filter(|pid| super::runtime::is_running(*pid))
     {
         say(
             global,

@@ -105,22 +105,30 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Makes it in `folder` (mode 0700), in the place of what a killed process of our number left.
+    /// Makes it in `folder` (mode 0700), in the place of what a dead process of our number left.
     pub(super) fn make(folder: &Path) -> io::Result<Self> {
         let pid = std::process::id();
         let names = (2..).map(|n| format!("{pid}-{n}"));
         for name in std::iter::once(pid.to_string()).chain(names) {
             let path = folder.join(name);
-            if path.exists() && !is_locked(&path) {
-                fs::remove_dir_all(&path)?;
-            }
+            remove_dead(&path);
             match DirBuilder::new().mode(0o700).create(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made?,
             }
-            let lock = open_dir(&path)?;
-            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-            return Ok(Self { path, _lock: lock });
+            // Whoever took the folder for a dead recorder's, since it was not locked yet, removes it.
+            let lock = match open_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+            let is_ours = |there: fs::Metadata| Ok(there.ino() == lock.metadata()?.ino());
+            if fs::symlink_metadata(&path)
+                .and_then(is_ours)
+                .unwrap_or(false)
+            {
+                return Ok(Self { path, _lock: lock });
+            }
         }
         Err(io::Error::other("no number is free"))
     }
@@ -136,11 +144,23 @@ impl Own {
     }
 }
 
-/// True if a recorder lives that has this folder.
+/// True if a recorder lives that has this folder. Shared: two who ask at once do not mislead each other.
 fn is_locked(dir: &Path) -> bool {
-    let opened = open_dir(dir);
-    opened
-        .is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err())
+    let lock = |dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockShared);
+    open_dir(dir).is_ok_and(|dir: File| lock(dir).is_err())
+}
+
+/// Removes a recorder's folder and announcement, unless it lives.
+fn remove_dead(own: &Path) {
+    let lock = |dir: &File| rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive);
+    // Held until both are gone, so that no recorder of the same number begins in between.
+    let _held = match open_dir(own) {
+        Ok(dir) if lock(&dir).is_ok() => Some(dir),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        _ => return,
+    };
+    let _ = fs::remove_file(own.with_extension("json"));
+    let _ = fs::remove_dir_all(own);
 }
 
 /// The announcement of a running recorder; it goes when this is dropped.
@@ -198,18 +218,28 @@ pub(super) fn recorder_of(dir: &Path) -> Option<u32> {
     Some(first.min_by_key(|running| running.started_unix_us)?.pid)
 }
 
-/// Every recorder that is alive.
+/// Whether that process is a recorder that can be found.
+pub(super) fn is_running(pid: u32) -> bool {
+    let running = folder().and_then(|folder| all(&folder));
+    running.is_ok_and(|running| running.iter().any(|recorder| recorder.pid == pid))
+}
+
+/// Every recorder that is alive: its folder's lock says so, since a number may be another process's
+/// by now.
 fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
     sweep(folder);
     let mut running = Vec::new();
     for entry in fs::read_dir(folder)?.flatten() {
-        let Ok(text) = fs::read(entry.path()) else {
+        let path = entry.path();
+        let Ok(text) = fs::read(&path) else {
             continue;
         };
-        running.extend(serde_json::from_slice::<Running>(&text));
+        if is_locked(&path.with_extension("")) {
+            running.extend(serde_json::from_slice::<Running>(&text));
+        }
     }
     // Those of another PID namespace are out of reach.
-    running.retain(|recorder| is_alive(recorder.pid));
+    running.retain(|recorder| exists(recorder.pid));
     Ok(running)
 }
 
@@ -217,21 +247,16 @@ fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
 pub(super) fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let pid = path
-            .file_stem()
-            .and_then(|stem| stem.to_str()?.split('-').next()?.parse().ok());
-        if pid.is_none_or(is_alive) || is_locked(&path.with_extension("")) {
-            continue;
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let pid = stem.and_then(|stem| stem.split('-').next()?.parse::<u32>().ok());
+        if pid.is_some() {
+            remove_dead(&path.with_extension(""));
         }
-        let _ = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
-            _ => fs::remove_file(&path),
-        };
     }
 }
 
-/// True if there is a process of that number.
-pub(super) fn is_alive(pid: u32) -> bool {
+/// True if there is a process of that number, which may be anybody's.
+fn exists(pid: u32) -> bool {
     let pid = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw);
@@ -270,5 +295,6 @@ mod tests {
         drop(first);
         sweep(temp.path());
         assert!(!elsewhere.exists() && second.path().exists());
+        assert!(!elsewhere.with_extension("json").exists());
     }
 }

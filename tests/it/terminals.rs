@@ -278,6 +278,59 @@ fn without_a_recorder_that_is_said() {
 }
 
 #[test]
+fn a_dead_recorder_is_not_trusted_because_its_number_is_another_process_now() {
+    let sandbox = Sandbox::new();
+    let killed = recorder(&sandbox, &origin(), "one");
+    let old = killed.id();
+    killed.signal(Signal::KILL);
+    killed.end();
+    // This process has got the number: it is alive, and no recorder.
+    let now = std::process::id();
+    let place = |pid: u32, extension: &str| sandbox.join(format!("run/modtape/{pid}{extension}"));
+    let announced = std::fs::read_to_string(place(old, ".json")).expect("it was killed");
+    let announced = announced.replace(&format!("\"pid\": {old}"), &format!("\"pid\": {now}"));
+    assert!(announced.contains(&now.to_string()), "{announced}");
+    let leave = || {
+        std::fs::create_dir_all(place(now, "")).expect("our own folder");
+        std::fs::write(place(now, ".json"), &announced).expect("our own folder");
+    };
+    let verbs: [&[&str]; 4] = [
+        &["env"],
+        &["env", "--recording", "one"],
+        &["ca", "path"],
+        &["ca", "show"],
+    ];
+    for verb in verbs {
+        leave();
+        let output = modtape(&sandbox, verb);
+        assert_eq!(output.status.code(), Some(3), "{verb:?}: {}", output.stdout);
+        assert!(
+            output.stderr.contains("no recorder is running"),
+            "{}",
+            output.stderr
+        );
+        assert!(!place(now, ".json").exists() && !place(now, "").exists());
+    }
+    // Nor does a command that inherits the number run below it.
+    leave();
+    let mut record = sandbox.modtape(["record", "-o", "two", "--", "true"]);
+    record.env("MODTAPE_PID", now.to_string());
+    let output = run(record, LIMIT).expect_success();
+    assert!(!output.stderr.contains("below"), "{}", output.stderr);
+}
+
+#[test]
+fn a_recorder_below_another_says_so() {
+    let sandbox = Sandbox::new();
+    let inner = r#"exec "$MODTAPE" record -o inner -- true"#;
+    let mut outer = sandbox.modtape(["record", "-o", "outer", "--", "sh", "-c", inner]);
+    outer.env("MODTAPE", tested());
+    let output = run(outer, LIMIT).expect_success();
+    let told = "modtape: runs below the recorder of process ";
+    assert_eq!(output.stderr.matches(told).count(), 1, "{}", output.stderr);
+}
+
+#[test]
 fn a_recorder_ends_by_itself_when_its_time_is_over() {
     let sandbox = Sandbox::new();
     let modtape = sandbox.modtape(["record", "-o", "one", "--timeout", "100ms"]);

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::super::advice::Advise as _;
+use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;
 use crate::diagnose::again::shell_word;
@@ -115,21 +116,33 @@ impl Naming {
 
 /// `tidy` for `go mod tidy`, `build` for `go build ./...`, else the program's name.
 pub(super) fn verb(command: &[OsString]) -> String {
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    let Some(program) = words.first() else {
+    let mut words = command.iter().map(|word| word.to_string_lossy()).peekable();
+    let Some(mut program) = words.next() else {
         return String::from("session");
     };
-    let program = Path::new(&**program)
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let mut verbs = words.iter().skip(1).filter(|word| !word.starts_with('-'));
-    let verb = match (&*program, verbs.next()) {
-        ("go", Some(group)) if matches!(&**group, "mod" | "work" | "tool") => {
-            verbs.next().unwrap_or(group)
+    // `env NAME=VALUE go …` is about go.
+    if Path::new(&*program).file_name() == Some("env".as_ref()) {
+        while words.next_if(|word| word.contains('=')).is_some() {}
+        program = words
+            .next_if(|word| !word.starts_with('-'))
+            .unwrap_or(program);
+    }
+    let program = Path::new(&*program).file_name().unwrap_or_default();
+    let mut verbs = std::iter::from_fn(|| {
+        loop {
+            let word = words.next()?;
+            match &*word {
+                // cmd/go's only flag before a verb; its value is the next word.
+                "-C" | "--C" => drop(words.next()),
+                flag if flag.starts_with('-') => {}
+                _ => return Some(word),
+            }
         }
-        ("go", Some(verb)) => verb,
-        _ => &program,
+    });
+    let verb = match is_go(program).then(|| verbs.next()).flatten() {
+        Some(group) if matches!(&*group, "mod" | "work" | "tool") => verbs.next().unwrap_or(group),
+        Some(verb) => verb,
+        None => program.to_string_lossy(),
     };
     let plain: String = verb
         .chars()
@@ -149,10 +162,18 @@ pub(in crate::commands) fn free_name(recordings: &Path, verb: &str) -> PathBuf {
     let offset = time::UtcOffset::current_local_offset().unwrap_or(time::UtcOffset::UTC);
     let form = format_description!("[month][day]-[hour][minute]");
     let stamp = wall.to_offset(offset).format(&form).unwrap_or_default();
-    let first = recordings.join(format!("{verb}-{stamp}"));
-    let others = (2..).map(|n| recordings.join(format!("{verb}-{stamp}-{n}")));
-    let mut names = std::iter::once(first.clone()).chain(others);
-    names.find(|path| !path.exists()).unwrap_or(first)
+    free(recordings.join(format!("{verb}-{stamp}")))
+}
+
+/// This path, or the first of `PATH-2`, `PATH-3` and so on where it is taken.
+fn free(path: PathBuf) -> PathBuf {
+    let numbered = |n: u32| {
+        let mut name = path.clone().into_os_string();
+        name.push(format!("-{n}"));
+        PathBuf::from(name)
+    };
+    let mut names = std::iter::once(path.clone()).chain((2..).map(numbered));
+    names.find(|path| !path.exists()).unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -169,7 +190,18 @@ mod tests {
         for (command, name) in [
             ("go mod tidy", "tidy"),
             ("/opt/go/bin/go build -x ./...", "build"),
-            ("go -C dir mod -json download", "dir"),
+            ("go -C dir mod download -json", "download"),
+            ("go -C=dir build", "build"),
+            ("go mod -C dir tidy", "tidy"),
+            ("go work -C", "work"),
+            ("go -C", "go"),
+            ("go1.21.13 get x@latest", "get"),
+            ("go.exe test ./...", "test"),
+            ("env GOFLAGS=-x GOWORK=off go mod tidy", "tidy"),
+            ("env A=1", "env"),
+            ("env", "env"),
+            ("env -u A go build", "env"),
+            ("sh -c go", "sh"),
             ("make all", "make"),
             ("", "session"),
             ("./../..", "session"),
@@ -181,18 +213,20 @@ mod tests {
     #[test]
     fn a_taken_name_gets_a_number() {
         let temp = tempfile::tempdir().unwrap();
-        let first = free_name(temp.path(), "tidy");
-        std::fs::create_dir(&first).unwrap();
-        let second = free_name(temp.path(), "tidy");
-        assert_ne!(first, second);
-        assert!(second.to_string_lossy().ends_with("-2") || !second.exists());
+        let first = temp.path().join("tidy-1122-0452");
+        for expected in ["tidy-1122-0452", "tidy-1122-0452-2", "tidy-1122-0452-3"] {
+            let name = free(first.clone());
+            assert_eq!(name, temp.path().join(expected));
+            std::fs::create_dir(name).unwrap();
+        }
         // Another recorder was faster; a name that was asked for is no other.
         let naming = |verb: Option<&str>| Naming {
             dir: first.clone(),
             replace: false,
             verb: verb.map(str::to_owned),
         };
-        assert_eq!(naming(Some("tidy")).next(), Some(second));
+        let next = naming(Some("tidy")).next().unwrap();
+        assert!(next.starts_with(temp.path()) && !next.exists(), "{next:?}");
         assert_eq!(naming(None).next(), None);
     }
 }

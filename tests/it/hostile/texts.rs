@@ -78,7 +78,7 @@ fn nothing_in_an_exchange_reaches_the_terminal_as_a_command() {
                 .write()
         }),
         ("abort", |craft| {
-            let abort = json!({"seq": 0, "t_us": 5, "type": "abort", "id": 1, "phase": "receive", "why": HOSTILE,
+            let abort = json!({"seq": 0, "t_us": 5, "type": "abort", "id": 1, "where": "receive", "why": HOSTILE,
                 "status": 200, "headers": [[HOSTILE, HOSTILE]], "body_bytes": 7, "phases_us": {}});
             exchanged(craft, abort)
         }),
