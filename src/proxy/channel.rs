@@ -1,7 +1,7 @@
 //! A client connection as its exchanges see it: where it leads, and the upstream paired with it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 
 use tokio::sync::Mutex;
@@ -57,6 +57,30 @@ pub(super) struct Unpaired {
     pub(super) journey: Option<Box<Journey>>,
 }
 
+/// The last attempt to replace a lost upstream that failed. It counts for the requests that waited
+/// for it, so that they do not dial one by one; a later request tries anew.
+#[derive(Debug, Default)]
+struct Redial {
+    failures: AtomicU64,
+    why: StdMutex<String>,
+}
+
+impl Redial {
+    fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn fails(&self, why: String) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn why(&self) -> String {
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone()
+    }
+}
+
 /// A client connection as its exchanges see it.
 pub(super) struct Channel {
     context: Arc<Context>,
@@ -74,8 +98,7 @@ pub(super) struct Channel {
     first: StdMutex<Option<First>>,
     pairs: Mutex<HashMap<Target, Arc<Pair>>>,
     has_dialled: AtomicBool,
-    /// Why a lost upstream could not be replaced: streams that wait for it do not dial one by one.
-    redial_failed: OnceLock<String>,
+    redial: Redial,
     failed_unused: OnceLock<String>,
     /// The client's connection in the packet capture, if there is one.
     pub(super) stream: Option<Stream>,
@@ -105,7 +128,7 @@ impl Channel {
             first: StdMutex::new(first),
             pairs: Mutex::default(),
             has_dialled: AtomicBool::new(false),
-            redial_failed: OnceLock::new(),
+            redial: Redial::default(),
             failed_unused: OnceLock::new(),
             stream: None,
             ended: CancellationToken::new(),
@@ -144,16 +167,15 @@ impl Channel {
             .filter(|first| self.context.clock.now() <= first.until)
     }
 
-    /// Pairs this connection with what was dialled when CONNECT came.
-    pub(super) async fn pair_with(
-        self: &Arc<Self>,
-        target: &Target,
-        io: UpstreamIo,
-    ) -> Result<(), PairError> {
-        let pair = Pair::open(&self.context, io, self.protocol, &self.share).await;
-        self.adopt(target, pair.map_err(PairError::Handshake)?)
-            .await;
-        Ok(())
+    /// Pairs this connection with what was dialled when CONNECT came. If that is lost already, the
+    /// first request dials anew.
+    pub(super) async fn pair_with(self: &Arc<Self>, target: &Target, io: UpstreamIo) {
+        match Pair::open(&self.context, io, self.protocol, &self.share).await {
+            Ok(pair) => self.adopt(target, pair).await,
+            Err(error) => {
+                let _ = self.failed_unused.set(chain(&error));
+            }
+        }
     }
 
     /// The pair for `target`; dials where there is none, or where `lost` is what there is.
@@ -164,6 +186,7 @@ impl Channel {
         lost: Option<&Arc<Pair>>,
         hear: Hear<'_>,
     ) -> Result<(Arc<Pair>, Option<Journey>), Unpaired> {
+        let failures = self.redial.failures();
         let mut pairs = self.pairs.lock().await;
         if let Some(pair) = pairs.get(target) {
             let usable = match lost {
@@ -176,9 +199,9 @@ impl Channel {
                 return Ok((Arc::clone(pair), None));
             }
         }
-        if let (Some(_), Some(why)) = (lost, self.redial_failed.get()) {
+        if lost.is_some() && self.redial.failures() != failures {
             return Err(Unpaired {
-                why: PairError::Gone(why.clone()),
+                why: PairError::Gone(self.redial.why()),
                 journey: None,
             });
         }
@@ -187,7 +210,7 @@ impl Channel {
         if let (Some(_), Err(error)) = (lost, &dialled)
             && self.is_tunnelled()
         {
-            let _ = self.redial_failed.set(error.why.to_string());
+            self.redial.fails(chain(&error.why));
         }
         let (pair, journey) = dialled?;
         if !self.is_tunnelled() {

@@ -85,10 +85,8 @@ impl Connection {
         let channel = Channel::new(&self.context, self.id, client, parts, broken, first);
         let channel = channel.captured_as(self.stream.clone());
         let channel = Arc::new(channel);
-        if let Some(upstream) = upstream
-            && let Err(error) = channel.pair_with(&target, upstream).await
-        {
-            return Next::Over(chain(&error));
+        if let Some(upstream) = upstream {
+            channel.pair_with(&target, upstream).await;
         }
         Next::Intercepted(channel, Box::new(tls))
     }

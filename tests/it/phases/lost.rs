@@ -136,6 +136,52 @@ async fn a_request_that_nobody_answered_before_is_not_asked_again() {
     }
 }
 
+/// The connection to it is reset as soon as its handshake is complete, and then `later`.
+fn origin_that_dies(alpn: Alpn, later: &[Handshake]) -> Origin {
+    let dies = Handshake::host(HOST).times(1).reset_after();
+    let origin = Origin::builder(files()).alpn(alpn).handshake(dies);
+    let all = later.iter().cloned();
+    all.fold(origin, OriginBuilder::handshake).start()
+}
+
+#[tokio::test]
+async fn a_redial_that_failed_bars_no_later_request() {
+    for alpn in BOTH {
+        let refuses = Handshake::host(HOST).times(1).reset();
+        let origin = origin_that_dies(alpn, &[refuses]);
+        let recorder = Recorder::to(&origin, &[]);
+        let mut asking = session(&recorder, alpn).await;
+        origin.wait_for(|log| log.connections[0].is_closed, LIMIT);
+        // By the time that another one has come up the recorder knows of the reset.
+        let other = recorder.session("sum.golang.org").await;
+        let statuses = [asking.get("/a").await, asking.get("/a").await]
+            .map(|answer| answer.map(|answer| answer.status).ok());
+        assert_eq!(statuses, [Some(502), Some(200)], "{alpn:?}");
+        drop((asking, other));
+        recorder.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_dies_before_the_first_request_is_replaced_for_it() {
+    for alpn in BOTH {
+        let origin = std::sync::Arc::new(origin_that_dies(alpn, &[]));
+        let recorder = Recorder::to(&origin, &[]);
+        let connected = Client::open(recorder.proxy()).await;
+        let connected = connected.connect(&format!("{HOST}:443"), &[]).await;
+        let watched = Arc::clone(&origin);
+        let client = connected.client.reads_after(async move {
+            let dies = move || watched.wait_for(|log| log.connections[0].is_closed, LIMIT);
+            tokio::task::spawn_blocking(dies).await.expect("it dies");
+        });
+        let client = client.handshake(&recorder.hello(HOST).alpn(alpn)).await;
+        let session = client.expect("a handshake").into_session().await;
+        let answer = session.expect("HTTP begins").get("/a").await;
+        assert!(answer.expect("an answer").is_whole_ok(), "{alpn:?}");
+        recorder.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn a_request_with_a_body_is_not_asked_again() {
     let origin = origin(Rule::any().after(1).times(1).hang_up());

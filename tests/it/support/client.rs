@@ -7,14 +7,16 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -212,6 +214,18 @@ impl Client {
         })
     }
 
+    /// The same connection, whose client reads nothing until `until` is over.
+    pub fn reads_after(self, until: impl Future<Output = ()> + Send + 'static) -> Self {
+        let held = Held {
+            stream: self.stream,
+            until: Some(Box::pin(until)),
+        };
+        Self {
+            stream: Box::new(held),
+            ..self
+        }
+    }
+
     /// Speaks HTTP from here on: HTTP/2 if ALPN chose it, else HTTP/1.1.
     pub async fn into_session(self) -> hyper::Result<Session> {
         let is_h2 = self
@@ -357,6 +371,44 @@ impl Hello {
             .map(|name| name.as_bytes().to_vec())
             .collect();
         config
+    }
+}
+
+/// A stream from which nothing is read for a while.
+struct Held {
+    stream: Box<dyn Stream>,
+    until: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl AsyncRead for Held {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(until) = &mut self.until {
+            ready!(until.as_mut().poll(context));
+            self.until = None;
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

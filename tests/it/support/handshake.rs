@@ -16,6 +16,7 @@ pub struct Handshake {
     /// Waited between the ClientHello and the answer to it.
     pub(super) delay: Duration,
     pub(super) instead: Option<Instead>,
+    pub(super) resets_after: bool,
     pub(super) leaf: Leaf,
     pub(super) alpn: Option<Alpn>,
     pub(super) max_requests: Option<usize>,
@@ -37,6 +38,7 @@ impl Handshake {
             uses: Uses::default(),
             delay: Duration::ZERO,
             instead: None,
+            resets_after: false,
             leaf: Leaf::Good,
             alpn: None,
             max_requests: None,
@@ -86,6 +88,15 @@ impl Handshake {
     pub fn reset(self) -> Self {
         Self {
             instead: Some(Instead::Reset),
+            ..self
+        }
+    }
+
+    /// Resets the connection as soon as the handshake is complete.
+    #[must_use]
+    pub fn reset_after(self) -> Self {
+        Self {
+            resets_after: true,
             ..self
         }
     }

@@ -197,6 +197,9 @@ async fn serve_established(link: Arc<Link>, stream: TlsStream<Wire>, rule: &Hand
             .map(|version| format!("{version:?}"));
         seen.is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     });
+    if rule.resets_after {
+        return link.is_reset.store(true, Ordering::Relaxed);
+    }
     link.max_requests
         .store(rule.max_requests.unwrap_or(usize::MAX), Ordering::Relaxed);
     if alpn.as_deref() == Some("h2") {
