@@ -258,7 +258,7 @@ fn of_failed_dials(recorded: &Recorded<'_>) -> Option<Reason> {
         .flat_map(ConnectionRow::dials)
         .filter(|dial| matches!(dial.mode, Mode::Intercept | Mode::Refuse))
         .filter(|dial| dial.upstream.is_some())
-        .filter(|dial| !dial.is_the_clients() || dial.is_distrust());
+        .filter(|dial| dial.has_failed() || dial.is_distrust());
     let mut failed = dials.filter_map(|dial| {
         let host = host_of(&dial.target);
         let is_wanted = !asked.contains(&host) && matters(recorded, &host);

@@ -64,8 +64,7 @@ impl Tally {
             let phases = [opened.dns_us, opened.connect_us, opened.tls_us];
             is_dial(opened.mode) && phases.iter().any(Option::is_some)
         });
-        let (failed, made): (Vec<_>, Vec<_>) =
-            dials.partition(|opened| opened.error.is_some() && !opened.is_the_clients());
+        let (failed, made): (Vec<_>, Vec<_>) = dials.partition(|opened| opened.has_failed());
         let by_us = rows
             .iter()
             .filter(|row| row.made_by == Some(MadeBy::Modtape));
@@ -201,8 +200,11 @@ mod tests {
         (refused.dns_us, refused.error) = (Some(1), Some("no answer".into()));
         refused.tries = vec![tried("192.0.2.1:443"), tried("[2001:db8::1]:443")];
         let not_ours = connection(5, Mode::Refuse, "not.ours:443");
+        let mut unneeded = connection(6, Mode::Intercept, "sum.golang.org:443");
+        unneeded.tls_us = Some(8);
+        unneeded.error = Some("modtape stopped while sum.golang.org was shaking hands".into());
         let rows = [large, small, in_flight(3, URL, 5)];
-        let all = vec![dialled, failed, tunnel, refused, not_ours];
+        let all = vec![dialled, failed, tunnel, refused, not_ours, unneeded];
         let tally = Tally::of(&rows, &connections(all));
         let two = Failed {
             connections: 2,
@@ -216,7 +218,7 @@ mod tests {
             body_bytes: 1_000_010,
             in_flight: 1,
             made_by_modtape: 1,
-            dials: 3,
+            dials: 4,
             failed_dials: 2,
             failed: [("proxy.golang.org".to_owned(), two)].into(),
             slowest_pace: Some(2_000_000),

@@ -254,6 +254,13 @@ impl Opened {
         error.is_some_and(|error| error.starts_with(CLIENT))
     }
 
+    /// True if it could not be made though it was wanted to the end. A client that leaves, or a
+    /// command that ends, while it is still being made has no use for it: go races connections.
+    pub fn has_failed(&self) -> bool {
+        let error = self.error.as_deref();
+        error.is_some_and(|error| !error.starts_with(CLIENT) && !error.starts_with(STOPPED))
+    }
+
     /// True if the client said that it does not trust our root.
     pub fn is_distrust(&self) -> bool {
         let error = self.error.as_deref();
@@ -263,6 +270,9 @@ impl Opened {
 
 /// How each error begins that is the client's doing.
 const CLIENT: &str = "the client ";
+
+/// How each error begins that the end of the recorded command brought about.
+pub const STOPPED: &str = "modtape stopped";
 
 /// How the error of a client begins that does not trust our root.
 pub const DISTRUST: &str = "the client does not trust modtape's root";

@@ -16,7 +16,7 @@ use super::windows::Windows;
 use crate::ca::Leafs;
 use crate::capture::Capture;
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::TraceId;
+use crate::exchange::{STOPPED, TraceId};
 use crate::gomod::Base;
 use crate::recording::Recorder;
 use crate::recording::format::Event;
@@ -119,7 +119,7 @@ impl Context {
     /// Why what is going on ends when everybody is told to stop.
     pub(super) fn stopped(&self) -> String {
         let cut = self.live.cut();
-        cut.unwrap_or_else(|| String::from("modtape stopped"))
+        cut.unwrap_or_else(|| String::from(STOPPED))
     }
 
     /// Why a client has left: if it was cut off it did not give up, whatever it looks like.

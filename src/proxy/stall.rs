@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::live::{InFlight, Live};
 use crate::clock::Timestamp;
-use crate::exchange::Phase;
+use crate::exchange::{ExchangeId, Phase};
 
 /// A silence is told again after so long.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -28,7 +28,34 @@ pub struct Stalls {
     after: Duration,
     /// When to look again. Kept here, since whoever waits may do so in many short turns.
     look_at: Timestamp,
-    told: HashMap<String, Timestamp>,
+    told: HashMap<String, Told>,
+}
+
+/// The last notice of a host.
+#[derive(Debug)]
+struct Told {
+    at: Timestamp,
+    about: Wait,
+    /// When the host was last seen silent: what flows for a while afterwards is a new matter.
+    silent_at: Timestamp,
+}
+
+/// One wait of one exchange or dial: it stays the same while an answer trickles in.
+#[derive(Debug, PartialEq, Eq)]
+struct Wait {
+    id: Option<ExchangeId>,
+    started: Timestamp,
+    phase: Phase,
+}
+
+impl Wait {
+    const fn of(entry: &InFlight) -> Self {
+        Self {
+            id: entry.id,
+            started: entry.started,
+            phase: entry.phase,
+        }
+    }
 }
 
 impl Stalls {
@@ -58,23 +85,25 @@ impl Stalls {
 
     fn due(&mut self) -> Vec<Stall> {
         let now = self.live.now();
-        let mut silent: Vec<_> = self
-            .live
-            .in_flight()
-            .into_iter()
-            .filter(|entry| is_upstreams(entry) && now.since(entry.progress) >= self.after)
-            .collect();
-        silent.sort_by_key(|entry| entry.progress);
-        self.told
-            .retain(|host, _| silent.iter().any(|entry| entry.host == *host));
+        let mut entries = self.live.in_flight();
+        // An answer that trickles in is told once: between its octets the wait is still the same.
+        self.told.retain(|_, told| {
+            let goes_on = entries.iter().any(|entry| Wait::of(entry) == told.about);
+            goes_on && now.since(told.silent_at) < AGAIN
+        });
+        entries.retain(|entry| is_upstreams(entry) && now.since(entry.progress) >= self.after);
+        entries.sort_by_key(|entry| entry.progress);
         let mut due: Vec<Stall> = Vec::new();
-        for entry in silent {
+        for entry in entries {
             if let Some(same) = due.iter_mut().find(|stall| stall.entry.host == entry.host) {
                 same.others += 1;
                 continue;
             }
-            let told = self.told.get(&entry.host);
-            if told.is_none_or(|told| now.since(*told) >= AGAIN) {
+            let told = self.told.get_mut(&entry.host).map(|told| {
+                told.silent_at = now;
+                told.at.max(entry.progress)
+            });
+            if told.is_none_or(|since| now.since(since) >= AGAIN) {
                 due.push(Stall {
                     silent: now.since(entry.progress),
                     entry,
@@ -83,7 +112,14 @@ impl Stalls {
             }
         }
         for stall in &due {
-            self.told.insert(stall.entry.host.clone(), now);
+            let about = Wait::of(&stall.entry);
+            let (at, silent_at) = (now, now);
+            let told = Told {
+                at,
+                about,
+                silent_at,
+            };
+            self.told.insert(stall.entry.host.clone(), told);
         }
         due
     }
@@ -130,6 +166,37 @@ mod tests {
         };
         assert_eq!(told.len(), 1);
         assert!((100..=101).contains(&seconds(&live)), "{}", seconds(&live));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_trickles_in_is_told_once_until_it_stops() {
+        let live = Live::new(Clock::start());
+        let entry = live.begin(Some(1), "slow.example", None, Phase::Receive);
+        let mut stalls = Stalls::new(live.clone(), Duration::from_secs(2));
+        let mut trickle = Box::pin(async {
+            for _ in 0..100 {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                entry.add_bytes(1);
+                entry.wants_more();
+            }
+        });
+        let mut told = Vec::new();
+        loop {
+            tokio::select! {
+                () = &mut trickle => break,
+                stalls = stalls.next() => told.push((seconds(&live), stalls)),
+            }
+        }
+        drop(trickle);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!((2..=3).contains(&told[0].0), "{told:?}");
+        stalls.next().await;
+        assert!((360..=362).contains(&seconds(&live)), "{}", seconds(&live));
+        // Another exchange of the same host is another matter.
+        drop(entry);
+        let _other = live.begin(Some(2), "slow.example", None, Phase::Wait);
+        assert_eq!(stalls.next().await[0].entry.id, Some(2));
+        assert!((362..=365).contains(&seconds(&live)), "{}", seconds(&live));
     }
 
     fn seconds(live: &Live) -> u64 {

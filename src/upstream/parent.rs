@@ -12,8 +12,11 @@ use super::no_proxy::NoProxy;
 use crate::capture::Wire;
 use crate::exchange::{Target, TargetError};
 
-/// The longest answer to CONNECT that is read.
+/// The longest answer to CONNECT that is read, octets.
 const HEAD_LIMIT: usize = 16 * 1024;
+
+/// The most header fields of such an answer.
+const FIELDS: usize = 128;
 
 /// Why the parent proxy did not let us through.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +30,20 @@ pub enum ParentError {
     /// It said no.
     #[error("answered {status} {reason}")]
     Refused {
-        /// Status code; 407 wants credentials.
+        /// Status code.
         status: u16,
         /// Its reason phrase.
         reason: String,
+    },
+    /// It wants credentials (RFC 9110 section 15.5.8).
+    #[error("answered 407 {reason}: {}", remedy(offered, *had_credentials))]
+    Unauthorized {
+        /// Its reason phrase.
+        reason: String,
+        /// The schemes of its `Proxy-Authenticate`, as it spells them.
+        offered: Vec<String>,
+        /// Whether a user and a password were sent.
+        had_credentials: bool,
     },
     /// Its answer is not HTTP.
     #[error("gave an answer that is not HTTP")]
@@ -42,6 +55,47 @@ pub enum ParentError {
     #[error("broke off")]
     Io(#[source] io::Error),
 }
+
+/// What a 407 asks for, and what can be done about it.
+fn remedy(offered: &[String], had_credentials: bool) -> String {
+    let basic = offered
+        .iter()
+        .any(|scheme| scheme.eq_ignore_ascii_case("Basic"));
+    let offers = match offered {
+        [] => String::from("it names no scheme"),
+        _ => format!("it offers {}", offered.join(", ")),
+    };
+    match (basic, had_credentials) {
+        (true, true) => format!("{offers}, and does not accept the user and password of its URL"),
+        (true, false) => format!("{offers}: put USER:PASSWORD@ before the host in its URL"),
+        (false, _) => format!(
+            "{offers}, and modtape has Basic only: a local proxy that signs in, such as px or \
+             cntlm, can stand between (--upstream-proxy)"
+        ),
+    }
+}
+
+/// The schemes that the values of `Proxy-Authenticate` begin with or hold after a comma (RFC 9110
+/// section 11.6.1): a word that no `=` follows.
+fn schemes<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+    let mut schemes: Vec<String> = Vec::new();
+    for value in values {
+        let value = String::from_utf8_lossy(value);
+        for part in value.split(',') {
+            let mut words = part.split_ascii_whitespace();
+            let Some(word) = words.next() else { continue };
+            let is_parameter = word.contains(['=', '"']) || words.next() == Some("=");
+            if !is_parameter && schemes.len() < SCHEMES && !schemes.iter().any(|one| one == word) {
+                schemes.push(word.chars().take(SCHEME_LENGTH).collect());
+            }
+        }
+    }
+    schemes
+}
+
+/// How many schemes are named, and how much of each.
+const SCHEMES: usize = 5;
+const SCHEME_LENGTH: usize = 20;
 
 /// Which proxy is used for which target.
 pub struct ParentProxies {
@@ -193,23 +247,25 @@ impl Parent {
             .await
             .map_err(ParentError::Io)?;
 
-        // Octet by octet: what follows the head belongs to the tunnel.
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            if answer.len() == HEAD_LIMIT {
-                return Err(ParentError::Answer);
-            }
-            answer.push(stream.read_u8().await.map_err(ParentError::Io)?);
-        }
-        let mut fields = [httparse::EMPTY_HEADER; 64];
+        let answer = read_head(stream).await?;
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut response = httparse::Response::new(&mut fields);
         response.parse(&answer).map_err(|_| ParentError::Answer)?;
+        let reason = response.reason.unwrap_or_default().to_owned();
         match response.code {
             Some(200..=299) => Ok(()),
-            Some(status) => Err(ParentError::Refused {
-                status,
-                reason: response.reason.unwrap_or_default().to_owned(),
-            }),
+            Some(407) => {
+                let asked = response.headers.iter().filter(|field| {
+                    let name = http::header::PROXY_AUTHENTICATE;
+                    field.name.eq_ignore_ascii_case(name.as_str())
+                });
+                Err(ParentError::Unauthorized {
+                    reason,
+                    offered: schemes(asked.map(|field| field.value)),
+                    had_credentials: self.credentials.is_some(),
+                })
+            }
+            Some(status) => Err(ParentError::Refused { status, reason }),
             None => Err(ParentError::Answer),
         }
     }
@@ -224,6 +280,36 @@ impl Parent {
             }
         };
         opened.map(|_| ()).map_err(ParentError::Socks)
+    }
+}
+
+/// Reads the head of an answer and no octet more: what follows belongs to the tunnel. Each part is
+/// looked at before it is taken, and a line may end with a bare LF (RFC 9112 section 2.2).
+async fn read_head(stream: &mut Wire) -> Result<Vec<u8>, ParentError> {
+    let (mut head, mut ahead) = (Vec::new(), vec![0; 2048]);
+    loop {
+        let seen = stream.socket().peek(&mut ahead).await;
+        let seen = seen.map_err(ParentError::Io)?;
+        if seen == 0 {
+            return Err(ParentError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let taken = head.len();
+        head.extend_from_slice(&ahead[..seen]);
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+        let parsed = httparse::Response::new(&mut fields).parse(&head);
+        let end = match parsed.map_err(|_| ParentError::Answer)? {
+            httparse::Status::Complete(end) => Some(end),
+            httparse::Status::Partial => None,
+        };
+        head.truncate(end.unwrap_or(head.len()));
+        let read = stream.read_exact(&mut head[taken..]).await;
+        read.map_err(ParentError::Io)?;
+        if end.is_some() {
+            return Ok(head);
+        }
+        if head.len() > HEAD_LIMIT {
+            return Err(ParentError::Answer);
+        }
     }
 }
 
@@ -242,6 +328,32 @@ mod tests {
         let expected = Some((String::from("ana"), String::from("p@ss")));
         assert_eq!(parent.credentials, expected);
         assert_eq!(parent.to_string(), "http://proxy.corp:3128");
+    }
+
+    #[test]
+    fn the_schemes_of_a_407_are_named_with_what_can_be_done() {
+        for (values, sent, expected) in [
+            (
+                &["NTLM", "Negotiate"][..],
+                true,
+                "it offers NTLM, Negotiate, and modtape has Basic only",
+            ),
+            (
+                &["Digest realm=\"a, b\", qop = \"auth\", nonce=\"x==\", Basic realm=\"c\""],
+                false,
+                "it offers Digest, Basic: put USER:PASSWORD@ before the host in its URL",
+            ),
+            (
+                &["basic realm=x"],
+                true,
+                "it offers basic, and does not accept the user and password of its URL",
+            ),
+            (&[], false, "it names no scheme, and modtape has Basic only"),
+        ] {
+            let offered = schemes(values.iter().map(|value| value.as_bytes()));
+            let told = remedy(&offered, sent);
+            assert!(told.starts_with(expected), "{told}");
+        }
     }
 
     #[test]

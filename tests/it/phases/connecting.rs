@@ -152,6 +152,53 @@ async fn a_parent_proxy_that_refuses_is_named_without_credentials() {
     assert_eq!(origin.connections(), 0);
 }
 
+/// Goes through a parent proxy that answers CONNECT with these pieces.
+fn behind(pieces: &[&'static str]) -> (RawOrigin, Recorder) {
+    let steps: Vec<Step> = pieces.iter().map(Step::send).collect();
+    let parent = RawOrigin::start(move |_| steps.clone());
+    let url = format!("--upstream-proxy=http://{}", parent.addr());
+    let recorder = Recorder::trusting(parent.root_pem_path(), &[&url]);
+    (parent, recorder)
+}
+
+#[tokio::test]
+async fn the_answer_of_a_parent_proxy_ends_with_its_empty_line_in_whatever_pieces() {
+    for pieces in [
+        &["HTTP/1.1 200 OK\nVia: x\n\nSSH-2.0-x\r\n"][..],
+        &["HTTP/1.0 200 OK\r\nVia: ", "x\r\n\r", "\nSSH-2.0-x\r\n"],
+        &["HTTP/1.1 200\n", "\n", "SSH-2.0-x\r\n"],
+    ] {
+        let (_parent, recorder) = behind(pieces);
+        let client = Client::open(recorder.proxy()).await;
+        let answer = client.connect("elsewhere.example:22", &[]).await;
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        let mut client = answer.client;
+        let said = client
+            .read_exactly(11)
+            .await
+            .expect("the server speaks first");
+        assert_eq!(said, b"SSH-2.0-x\r\n", "{pieces:?}");
+        drop(client);
+        recorder.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_parent_proxy_that_wants_credentials_is_told_of_with_what_can_be_done() {
+    let (_parent, recorder) = behind(&[
+        "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: NTLM\r\n\
+         Proxy-Authenticate: Negotiate\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n",
+    ]);
+    let client = Client::open(recorder.proxy()).await;
+    let answer = client.connect(&format!("{HOST}:443"), &[]).await;
+    let expected = "answered 407 Proxy Authentication Required: it offers NTLM, Negotiate, and \
+                    modtape has Basic only: a local proxy that signs in, such as px or cntlm, can \
+                    stand between (--upstream-proxy)";
+    assert_eq!(answer.status, 502);
+    assert!(answer.reason.ends_with(expected), "{}", answer.reason);
+    recorder.finish().await;
+}
+
 /// No file of the recording and no word of the recorder holds the password, in whatever form.
 #[track_caller]
 fn assert_no_credentials(recorded: &Recorded) {

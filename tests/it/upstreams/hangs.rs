@@ -233,3 +233,32 @@ async fn a_client_that_leaves_in_the_upstreams_handshake_ends_it() {
         "{opened:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_still_being_made_when_the_command_ended_is_no_failure() {
+    let silent = Handshake::host("sum.golang.org").silent();
+    let origin = Origin::builder(marked()).handshake(silent).start();
+    let recorder = Recorder::to(&origin, &[]);
+    let mut session = session(&recorder, Alpn::Http1).await;
+    session.get("/a").await.expect("an answer");
+    let client = Client::open(recorder.proxy()).await;
+    let mut client = client.connect("sum.golang.org:443", &[]).await.client;
+    let hello = recorder.hello("sum.golang.org").octets();
+    client.send(hello).await.expect("the tunnel takes it");
+    let is_waiting = |log: &Log| {
+        let mut named = log
+            .connections
+            .iter()
+            .filter_map(|seen| seen.sni.as_deref());
+        named.any(|name| name == "sum.golang.org")
+    };
+    origin.wait_for(is_waiting, LIMIT);
+    drop(session);
+    let recorded = recorder.finish().await;
+    let said = &recorded.output.stderr;
+    assert!(
+        !said.contains("failed") && !said.contains("stopped"),
+        "{said}"
+    );
+    drop(client);
+}
