@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Octets that are usually text: JSON text when UTF-8, else `{"b64": "…"}`.
@@ -46,18 +47,35 @@ impl Serialize for Octets {
     }
 }
 
+// By hand: serde's untagged enums would copy every value into a tree first.
 impl<'de> Deserialize<'de> for Octets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Text(String),
-            Binary { b64: String },
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Octets;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an object with b64")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Octets, E> {
+                Ok(text.into())
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Octets, E> {
+                Ok(text.into())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Octets, A::Error> {
+                #[derive(Deserialize)]
+                struct Binary {
+                    b64: String,
+                }
+                let Binary { b64 } = Binary::deserialize(MapAccessDeserializer::new(map))?;
+                BASE64.decode(b64).map(Octets).map_err(A::Error::custom)
+            }
         }
-        match Either::deserialize(deserializer)? {
-            Either::Text(text) => Ok(Self(text.into_bytes())),
-            Either::Binary { b64 } => BASE64.decode(b64).map(Self).map_err(D::Error::custom),
-        }
+        deserializer.deserialize_any(Text)
     }
 }
 

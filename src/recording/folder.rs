@@ -217,7 +217,7 @@ pub enum NameError {
     #[error("a recording's name cannot be empty")]
     Empty,
     /// It is longer than file systems take.
-    #[error("a recording's name cannot be longer than {NAME_LIMIT} octets")]
+    #[error("a recording's name cannot be longer than {NAME_LIMIT} bytes")]
     TooLong,
     /// It starts as hidden files, references or options do.
     #[error("a recording's name cannot start with {0:?}")]

@@ -216,13 +216,13 @@ pub struct Replayable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
     /// Not `8 digits, space, {`.
-    #[error("is not a journal line")]
+    #[error("not a journal line")]
     Shape,
     /// The digits do not match the text.
-    #[error("does not match its checksum")]
+    #[error("wrong checksum")]
     Checksum,
-    /// The text verifies but is not a record of this format: another version wrote it.
-    #[error("is of a kind that this version does not know")]
+    /// The text verifies but is not a record of this format: another version wrote it, or no recorder.
+    #[error("unknown or incomplete record; written by a newer modtape?")]
     Unknown,
 }
 

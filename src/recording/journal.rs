@@ -137,9 +137,20 @@ impl Journal {
         }
     }
 
+    /// Writes the lines that the disk takes, in order, and counts the others as lost.
     fn append(&mut self, batch: &[Line]) {
-        if let Err(error) = self.try_to_append(batch) {
-            self.lose(batch, &error);
+        let Err(error) = self.try_to_append(batch) else {
+            return;
+        };
+        match batch {
+            [] => {}
+            [line] => self.lose(line, &error),
+            // One line may be too long for a disk that has room for the others.
+            _ => {
+                let (first, second) = batch.split_at(batch.len() / 2);
+                self.append(first);
+                self.append(second);
+            }
         }
     }
 
@@ -185,36 +196,34 @@ impl Journal {
         written
     }
 
-    /// Counts a batch as lost, and tells what can be told of it at once.
-    fn lose(&mut self, batch: &[Line], error: &io::Error) {
+    /// Counts a line as lost and tells of it at once, if the reserve makes room for that.
+    fn lose(&mut self, line: &Line, error: &io::Error) {
         let why = format!("cannot write the journal: {error}");
         self.health.fail(&why);
-        let (batch, close) = match batch {
-            [batch @ .., close] if close.is_last => (batch, std::slice::from_ref(close)),
-            batch => (batch, &[][..]),
-        };
-        self.add_lost(batch.len() as u64, why.clone());
-        // Room for the gap at the first loss, and all of it for the end.
-        match close {
-            [] if !self.reserve.as_mut().is_some_and(Reserve::shrink) => return,
-            [] => {}
-            _ => drop(self.reserve.take()),
+        if line.is_last {
+            drop(self.reserve.take());
+            if self.try_to_append(std::slice::from_ref(line)).is_err() {
+                self.add_lost(why);
+            }
+            return;
         }
-        if self.try_to_append(close).is_err() && !close.is_empty() {
-            self.add_lost(1, why);
+        self.add_lost(why);
+        if self.reserve.as_mut().is_some_and(Reserve::shrink) {
+            // If the disk takes not even this, it is told before the next line that fits.
+            let _ = self.try_to_append(&[]);
         }
     }
 
-    fn add_lost(&mut self, count: u64, why: String) {
-        // The numbers of lost lines are skipped, so a reader sees the gap even without our word.
-        self.seq += count;
+    fn add_lost(&mut self, why: String) {
+        // The number of a lost line is skipped, so a reader sees the gap even without our word.
+        self.seq += 1;
         let now = self.clock.now();
         let lost = self.lost.get_or_insert(Lost {
             count: 0,
             since: now,
             why,
         });
-        lost.count += count;
+        lost.count += 1;
     }
 }
 

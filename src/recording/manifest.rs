@@ -35,7 +35,7 @@ pub enum ManifestError {
     #[error("{MANIFEST} is of format version {0}")]
     Version(u32),
     /// It is longer than any that a recorder writes.
-    #[error("{MANIFEST} is longer than {MANIFEST_LIMIT} octets")]
+    #[error("{MANIFEST} is longer than {MANIFEST_LIMIT} bytes")]
     TooLong,
     /// It is not the JSON that it should be.
     #[error("{MANIFEST} is damaged")]

@@ -13,7 +13,7 @@ use crate::exchange::{
     Timings,
 };
 
-use super::format::{Close, Connection, Event, FORMAT_VERSION, Gap, Open};
+use super::format::{Close, Connection, FORMAT_VERSION, Gap, Open};
 use super::scan::{Damage, DamageKind, Findings, Span};
 use super::summary::{Beginning, Ending, Happened, RowState, Summary};
 
@@ -203,29 +203,25 @@ impl Builder {
 
     /// Takes the next record.
     pub fn take(&mut self, span: Span, record: Summary) {
-        if let Happened::Other(Event::Open(open)) = record.happened {
-            return self.run(open);
+        if !matches!(record.happened, Happened::Open(_)) {
+            if self.table.runs.is_empty() || self.table.close.is_some() {
+                self.damage(span, DamageKind::NoOpen);
+                self.run(self.lost_open.clone().unwrap_or_else(nothing_known));
+            }
+            self.table.last = self.table.last.max(record.t_us);
         }
-        if self.table.runs.is_empty() || self.table.close.is_some() {
-            self.damage(span, DamageKind::NoOpen);
-            self.run(self.lost_open.clone().unwrap_or_else(nothing_known));
-        }
-        self.table.last = self.table.last.max(record.t_us);
         match record.happened {
+            Happened::Open(open) => self.run(open),
             Happened::Begin(begin) => self.begin(span, record.t_us, begin),
             Happened::End(end) => self.end(span, end),
-            Happened::Other(event) => self.other(span, record.seq, record.t_us, event),
-        }
-    }
-
-    fn other(&mut self, span: Span, seq: u64, at: Timestamp, event: Event) {
-        match event {
-            Event::Connection(Connection::Opened(opened)) => self.opened(span, at, opened),
-            Event::Connection(Connection::Closed(closed)) => self.closed(span, at, closed),
-            Event::Gap(gap) => self.gap(seq, gap),
-            Event::Close(close) => self.table.close = Some(close),
-            // A run begins elsewhere; exchanges come summarized.
-            Event::Open(_) | Event::Begin(_) | Event::End(_) | Event::Abort(_) => {}
+            Happened::Connection(Connection::Opened(opened)) => {
+                self.opened(span, record.t_us, opened);
+            }
+            Happened::Connection(Connection::Closed(closed)) => {
+                self.closed(span, record.t_us, closed);
+            }
+            Happened::Gap(gap) => self.gap(record.seq, gap),
+            Happened::Close(close) => self.table.close = Some(close),
         }
     }
 

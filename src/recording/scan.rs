@@ -97,37 +97,29 @@ pub enum DamageKind {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Span { offset, len } = self.span;
+        let at = format_args!("journal byte {offset}");
         match &self.kind {
-            DamageKind::Garbled => write!(f, "{len} octets at {offset} are not a record"),
+            DamageKind::Garbled => write!(f, "{at}: {len} bytes that are not a record"),
             DamageKind::Unknown {
                 format: Some(version),
-            } => {
-                write!(f, "the record at {offset} is of format version {version}")
-            }
-            DamageKind::Unknown { format: None } => {
-                write!(f, "the record at {offset} {}", LineError::Unknown)
-            }
-            DamageKind::Repeated { seq } => {
-                write!(f, "the record at {offset} repeats number {seq}")
-            }
+            } => write!(f, "{at}: record of format version {version}"),
+            DamageKind::Unknown { format: None } => write!(f, "{at}: {}", LineError::Unknown),
+            DamageKind::Repeated { seq } => write!(f, "{at}: record number {seq} is repeated"),
             DamageKind::Missing { from, to } => {
-                write!(f, "records {from} to {to} are missing before {offset}")
+                write!(f, "{at}: records {from} to {to} are missing before it")
             }
             DamageKind::RepeatedExchange { id } => {
-                write!(f, "the record at {offset} repeats exchange {id}")
+                write!(f, "{at}: a second begin or end of exchange {id}")
             }
             DamageKind::Orphan { id } => {
-                write!(
-                    f,
-                    "the record at {offset} ends exchange {id}, which did not begin"
-                )
+                write!(f, "{at}: the end of exchange {id}, which has no begin")
             }
             DamageKind::RepeatedConnection { id } => {
-                write!(f, "the record at {offset} repeats connection {id}")
+                write!(f, "{at}: connection {id} is opened or closed a second time")
             }
-            DamageKind::NoOpen => write!(f, "the run of the record at {offset} was not opened"),
-            DamageKind::Foreign => write!(f, "the run at {offset} is of another recording"),
-            DamageKind::Unclosed => write!(f, "the journal ends at {offset} without a close"),
+            DamageKind::NoOpen => write!(f, "{at}: no open record before this one"),
+            DamageKind::Foreign => write!(f, "{at}: a run of another recording"),
+            DamageKind::Unclosed => write!(f, "{at}: the journal ends without a close"),
             DamageKind::Manifest => f.write_str("the manifest is missing or damaged"),
         }
     }

@@ -5,12 +5,18 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::Timestamp;
-use crate::exchange::{ConnectionId, Digest, ExchangeId, MadeBy, Timings};
+use crate::exchange::{
+    Attempt, ConnectionId, Digest, ExchangeId, MadeBy, Octets, Phase, SpanId, Timings,
+};
 
-use super::format::{Event, LineError, Record, split_line};
+use super::format::{Close, Connection, Event, Gap, LineError, Open, Record, split_line};
 use super::scan::Line;
 
 /// What a row needs of a record.
@@ -25,22 +31,24 @@ pub struct Summary {
 }
 
 /// What a row needs of an event.
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "short-lived: read, put into the table and dropped"
-)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Happened {
     /// A request was read.
     Begin(Beginning),
     /// A response was recorded whole, or an exchange stopped on the way.
     End(Ending),
-    /// Anything else, whole.
-    Other(Event),
+    /// As in [`Event::Open`].
+    Open(Open),
+    /// As in [`Event::Connection`].
+    Connection(Connection),
+    /// As in [`Event::Gap`].
+    Gap(Gap),
+    /// As in [`Event::Close`].
+    Close(Close),
 }
 
 /// What a row needs of a `begin`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Beginning {
     /// The exchange.
     pub id: ExchangeId,
@@ -53,7 +61,7 @@ pub struct Beginning {
 }
 
 /// What a row needs of an `end` or `abort`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Ending {
     /// The exchange.
     pub id: ExchangeId,
@@ -86,6 +94,9 @@ pub enum RowState {
 }
 
 /// The fields of all kinds that are summarized; a name means the same in each.
+///
+/// At least as strict as [`Record`], which judges whatever is refused here: a row is of a record that
+/// can be read again.
 #[derive(Deserialize)]
 struct Fields<'a> {
     seq: u64,
@@ -97,50 +108,93 @@ struct Fields<'a> {
     method: Option<Cow<'a, str>>,
     #[serde(borrow)]
     url: Option<Cow<'a, str>>,
+    span: Option<SpanId>,
+    version: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
+    headers: Option<Vec<(Text, Value)>>,
     status: Option<u16>,
+    #[serde(rename = "reason")]
+    _reason: Option<Value>,
+    #[serde(default, rename = "trailers")]
+    _trailers: Vec<(Text, Value)>,
+    #[serde(rename = "request_body")]
+    _request_body: Option<BodyFields>,
+    body: Option<BodyFields>,
     phases_us: Option<Timings>,
     own_us: Option<u64>,
+    #[serde(default, rename = "client_wait_us")]
+    _client_wait_us: u64,
     made_by: Option<MadeBy>,
-    body: Option<BodyFields>,
-    body_bytes: Option<u64>,
+    #[serde(default, rename = "attempts")]
+    _attempts: Vec<Attempt>,
+    r#where: Option<Phase>,
+    why: Option<Text>,
+    #[serde(default)]
+    body_bytes: u64,
 }
 
 #[derive(Deserialize)]
 struct BodyFields {
     sha256: Digest,
     bytes: u64,
+    #[serde(rename = "inline")]
+    _inline: Option<Value>,
+    #[serde(default, rename = "kept")]
+    _kept: bool,
 }
+
+/// A value that may be lacking and may not be `null`.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A string, passed over.
+struct Text;
+
+/// [`Octets`], passed over.
+struct Value;
 
 impl Fields<'_> {
     /// What a row needs; `None` for other kinds, and where a field is lacking.
     fn summarize(self) -> Option<Summary> {
         let happened = match self.r#type {
-            "begin" => Happened::Begin(Beginning {
-                id: self.id?,
-                connection: self.connection?,
-                method: self.method?.into_owned(),
-                url: self.url?.into_owned(),
-            }),
-            "end" => Happened::End(Ending {
-                id: self.id?,
-                state: RowState::Ended,
-                status: Some(self.status?),
-                phases: self.phases_us?,
-                own_us: self.own_us?,
-                made_by: Some(self.made_by?),
-                bytes: self.body.as_ref().map_or(0, |body| body.bytes),
-                body: self.body.map(|body| body.sha256),
-            }),
-            "abort" => Happened::End(Ending {
-                id: self.id?,
-                state: RowState::Aborted,
-                status: self.status,
-                phases: self.phases_us?,
-                own_us: 0,
-                made_by: None,
-                bytes: self.body_bytes.unwrap_or(0),
-                body: None,
-            }),
+            "begin" => {
+                let _ = (self.span?, self.version?, self.headers?);
+                Happened::Begin(Beginning {
+                    id: self.id?,
+                    connection: self.connection?,
+                    method: self.method?.into_owned(),
+                    url: self.url?.into_owned(),
+                })
+            }
+            "end" => {
+                let _ = (self.version?, self.headers?);
+                Happened::End(Ending {
+                    id: self.id?,
+                    state: RowState::Ended,
+                    status: Some(self.status?),
+                    phases: self.phases_us?,
+                    own_us: self.own_us?,
+                    made_by: Some(self.made_by?),
+                    bytes: self.body.as_ref().map_or(0, |body| body.bytes),
+                    body: self.body.map(|body| body.sha256),
+                })
+            }
+            "abort" => {
+                let _ = (self.r#where?, self.why?);
+                Happened::End(Ending {
+                    id: self.id?,
+                    state: RowState::Aborted,
+                    status: self.status,
+                    phases: self.phases_us?,
+                    own_us: 0,
+                    made_by: None,
+                    bytes: self.body_bytes,
+                    body: None,
+                })
+            }
             _ => return None,
         };
         Some(Summary {
@@ -148,6 +202,43 @@ impl Fields<'_> {
             t_us: self.t_us,
             happened,
         })
+    }
+}
+
+impl From<Event> for Happened {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Begin(begin) => Self::Begin(Beginning {
+                id: begin.id,
+                connection: begin.connection,
+                method: begin.method,
+                url: begin.url,
+            }),
+            Event::End(end) => Self::End(Ending {
+                id: end.id,
+                state: RowState::Ended,
+                status: Some(end.status),
+                phases: end.phases_us,
+                own_us: end.own_us,
+                made_by: Some(end.made_by),
+                bytes: end.body.as_ref().map_or(0, |body| body.bytes),
+                body: end.body.map(|body| body.sha256),
+            }),
+            Event::Abort(abort) => Self::End(Ending {
+                id: abort.id,
+                state: RowState::Aborted,
+                status: abort.status,
+                phases: abort.phases_us,
+                own_us: 0,
+                made_by: None,
+                bytes: abort.body_bytes,
+                body: None,
+            }),
+            Event::Open(open) => Self::Open(open),
+            Event::Connection(connection) => Self::Connection(connection),
+            Event::Gap(gap) => Self::Gap(gap),
+            Event::Close(close) => Self::Close(close),
+        }
     }
 }
 
@@ -164,11 +255,131 @@ impl Line for Summary {
         Record::parse_line(line).map(|record| Self {
             seq: record.seq,
             t_us: record.t_us,
-            happened: Happened::Other(record.event),
+            happened: record.event.into(),
         })
     }
 
     fn seq(&self) -> u64 {
         self.seq
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Passed;
+        impl Visitor<'_> for Passed {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Text, E> {
+                Ok(Text)
+            }
+        }
+        deserializer.deserialize_str(Passed)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Passed;
+        impl<'de> Visitor<'de> for Passed {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("octets")
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Value, E> {
+                Ok(Value)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+                Octets::deserialize(MapAccessDeserializer::new(map)).map(|_| Value)
+            }
+        }
+        deserializer.deserialize_any(Passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value as Json, json};
+
+    use super::super::sample;
+    use super::*;
+    use crate::exchange::End;
+
+    /// A line of this text, without its line feed.
+    fn line(text: &Json) -> Vec<u8> {
+        let text = text.to_string();
+        format!("{:08x} {text}", crc32c::crc32c(text.as_bytes())).into_bytes()
+    }
+
+    fn end_with_all() -> Event {
+        let Event::End(end) = sample::end(9, b"x") else {
+            panic!("it is an end");
+        };
+        Event::End(End {
+            reason: Some("fine".into()),
+            trailers: vec![("a".into(), "b".into())],
+            request_body: Some(sample::body(&[0xff])),
+            attempts: vec![Attempt {
+                connection: 1,
+                error: "GOAWAY".into(),
+            }],
+            ..end
+        })
+    }
+
+    /// What a field is changed to, and what other kinds call their fields.
+    fn values() -> Vec<Json> {
+        vec![
+            Json::Null,
+            json!(7),
+            json!("x"),
+            json!([]),
+            json!([["a", "b"]]),
+            json!([["a", 1]]),
+            json!({}),
+            json!({"b64": "AA=="}),
+            json!({"b64": "!"}),
+            json!("receive"),
+            json!(true),
+        ]
+    }
+
+    #[test]
+    fn what_makes_a_row_is_what_can_be_read_again() {
+        let mut events = sample::events();
+        events.push(end_with_all());
+        let lines = sample::lines(1, events);
+        let lines: Vec<Map<String, Json>> = lines
+            .iter()
+            .map(|line| serde_json::from_slice(&line[9..]).unwrap())
+            .collect();
+        let names: std::collections::BTreeSet<&String> = lines.iter().flat_map(Map::keys).collect();
+        for text in &lines {
+            let mut changed = vec![text.clone()];
+            for name in &names {
+                let mut without = text.clone();
+                without.remove(*name);
+                changed.push(without);
+                for value in values() {
+                    let mut with = text.clone();
+                    with.insert((*name).clone(), value);
+                    changed.push(with);
+                }
+            }
+            for text in changed {
+                let line = line(&Json::Object(text));
+                let record = Record::parse_line(&line).map(|record| Happened::from(record.event));
+                let summary = Summary::parse_line(&line).map(|summary| summary.happened);
+                let text = String::from_utf8_lossy(&line);
+                assert_eq!(summary, record, "{text}");
+            }
+        }
     }
 }

@@ -41,7 +41,7 @@ pub enum BodyError {
         source: io::Error,
     },
     /// It has another length than recorded.
-    #[error("the body {sha256} has {found} octets, recorded were {expected}")]
+    #[error("the body {sha256} has {found} bytes, recorded were {expected}")]
     WrongSize {
         /// The recorded digest.
         sha256: Digest,

@@ -54,7 +54,7 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The journal cannot be read there.
-    #[error("cannot read {} octets at {} of the journal", span.len, span.offset)]
+    #[error("cannot read {} bytes at journal byte {}", span.len, span.offset)]
     Unreadable {
         /// Where.
         span: Span,
@@ -62,7 +62,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// What stands there does not verify.
-    #[error("the line at {} of the journal is damaged", span.offset)]
+    #[error("journal byte {}", span.offset)]
     Damaged {
         /// Where.
         span: Span,
@@ -70,7 +70,7 @@ pub enum ReadError {
         source: LineError,
     },
     /// What stands there verifies, but is not what the row tells of.
-    #[error("the line at {} of the journal is not that of exchange {id}", span.offset)]
+    #[error("journal byte {}: not a record of exchange {id}", span.offset)]
     Another {
         /// Where.
         span: Span,

@@ -58,7 +58,7 @@ const INLINE: &str = "inline";
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row("a full disk", "journal.ndjson", "write:error=ENOSPC:when=4+", NONE, Lost("No space left")),
-    row("a disk that was full once", "journal.ndjson", "write:error=ENOSPC:when=4", NONE, Lost("No space left")),
+    row("a disk that was full for a while", "journal.ndjson", "write:error=ENOSPC:when=4..9", NONE, Lost("No space left")),
     row("a disk that fails", "journal.ndjson", "write:error=EIO:when=6+", NONE, Lost("Input/output error")),
     row("a quota", "journal.ndjson", "write:error=EDQUOT:when=2+", NONE, Lost("quota exceeded")),
     row("an interrupted write", "journal.ndjson", "write:error=EINTR:when=3", NONE, Whole),

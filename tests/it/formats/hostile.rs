@@ -3,7 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::json;
+
 use super::*;
+use crate::hostile::craft::Craft;
 use crate::pcapng::rich::HOST;
 
 /// What a spreadsheet, a shell, a terminal or a parser takes for its own.
@@ -122,5 +125,33 @@ async fn the_script_asks_exactly_what_was_asked_whatever_a_shell_would_make_of_i
             .map(|id| format!("#{id} 200 as before\n"))
             .collect();
         assert_eq!(same.stdout, expected, "{shell}: {}", same.stderr);
+    }
+}
+
+#[test]
+fn what_one_command_takes_for_a_record_every_other_takes_for_one() {
+    for index in [false, true] {
+        let sandbox = Sandbox::new();
+        let mut craft = Craft::new(&sandbox.join("recordings/one"));
+        // Nothing says in which phase it broke off.
+        *craft.record("end") =
+            json!({"type": "abort", "t_us": 9, "id": 1, "why": "reset", "phases_us": {}});
+        let dir = craft.write();
+        if index {
+            modtape::recording::index::rebuild(&dir).expect("our own folder");
+        }
+        let said = |args: &[&str]| run(sandbox.modtape(args.iter().copied()), LIMIT).stdout;
+        let json = |text: String| serde_json::from_str::<Value>(&text).expect("JSON");
+        let in_flight = [
+            said(&["ls", "one", "--json"]),
+            said(&["show", "1", "one", "--json"]),
+            exported(&sandbox, "ndjson", &dir),
+        ];
+        for text in in_flight {
+            assert_eq!(json(text)["state"], "in-flight");
+        }
+        let info = json(said(&["recordings", "info", "one", "--json"]));
+        let what = info["damage"][0]["what"].to_string();
+        assert!(what.contains("unknown or incomplete record"), "{info}");
     }
 }

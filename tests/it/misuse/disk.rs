@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use modtape::recording::Recording;
-use modtape::recording::reader::Status;
+use modtape::clock::{Clock, Timestamp};
+use modtape::exchange::Hex;
+use modtape::recording::create::create;
+use modtape::recording::format::{Event, FORMAT_VERSION, Gap, Open};
+use modtape::recording::reader::{Damage, DamageKind, Status};
+use modtape::recording::{Durability, Journal, Recording};
 
 use super::LIMIT;
 use crate::support::*;
@@ -151,4 +155,59 @@ fn who_wants_to_hear_of_errors_only_hears_of_a_full_disk() {
     let told = "warning: the recording is incomplete: ";
     assert!(output.stderr.starts_with(told), "{}", output.stderr);
     assert!(output.stderr.contains("No space left"), "{}", output.stderr);
+}
+
+/// More than the disk has.
+const TOO_LONG: usize = 600 << 10;
+
+#[tokio::test]
+async fn a_line_that_finds_no_room_takes_no_other_line_with_it() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = Disk::mount(&sandbox.join("disk")) else {
+        return;
+    };
+    let dir = disk.0.join("one");
+    let folder = create(&dir, false).expect("there is room for a folder");
+    let journal = Journal::start(folder, Clock::start(), Durability::Process, true);
+    let (recorder, journal) = journal.expect("there is room for a journal");
+    let at = Timestamp::from_micros(7);
+    recorder.note(at, &Event::Open(open()));
+    // All of them wait for the journal's owner, which writes them at once.
+    for number in 0..60 {
+        let why = match number {
+            20 | 21 | 40 => "x".repeat(TOO_LONG),
+            _ => String::new(),
+        };
+        let what = format!("line {number}");
+        recorder.note(at, &Event::Gap(Gap { what, why }));
+    }
+    drop(recorder);
+    journal.run().await;
+    let recording = Recording::open_whole(&dir).expect("it opens");
+    let told = |gap: &Gap| gap.what.starts_with("line ");
+    let (kept, lost): (Vec<&Gap>, Vec<&Gap>) = recording.gaps().iter().partition(|gap| told(gap));
+    let expected = (0..60).filter(|number| ![20, 21, 40].contains(number));
+    let expected: Vec<_> = expected.map(|number| format!("line {number}")).collect();
+    let kept: Vec<_> = kept.iter().map(|gap| gap.what.clone()).collect();
+    assert_eq!(kept, expected);
+    let counts = lost.iter().filter_map(|gap| gap.lost_lines());
+    assert_eq!(counts.sum::<u64>(), 3, "{lost:?}");
+    assert!(
+        lost.iter().all(|gap| gap.why.contains("No space left")),
+        "{lost:?}"
+    );
+    let is_missing = |damage: &&Damage| matches!(damage.kind, DamageKind::Missing { .. });
+    let missing = recording.damage().iter().find(is_missing);
+    assert_eq!(missing, None, "the gaps account for all numbers");
+}
+
+fn open() -> Open {
+    Open {
+        format: FORMAT_VERSION,
+        recording: "0190c1d2".into(),
+        wall: "2026-11-22T04:52:00.000000Z".into(),
+        trace: Hex([7; 16]),
+        tool: "modtape".into(),
+        command: Vec::new(),
+    }
 }
