@@ -17,10 +17,10 @@ use super::stop::Stop;
 use super::terminal::{plain, say, warn};
 use super::words::count;
 use crate::cli::{Global, ImportArgs};
+use crate::diagnose::again::shell_word;
 use crate::import::Changes;
 use crate::import::har::{HarError, survey};
 use crate::redact::Redactor;
-use crate::shell;
 use crate::tls;
 use writing::Source;
 
@@ -54,7 +54,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     tell(&tally, pages, global);
     let (name, dir) = (naming.name(), naming.dir.to_string_lossy());
     let exchanges = count(tally.exchanges, "exchange");
-    let see = format!("see it with `modtape ls {}`", shell::word(&dir));
+    let see = format!("see it with `modtape ls {}`", shell_word(&dir));
     say(
         global,
         plain(&format!("{exchanges} imported as {name}; {see}")),

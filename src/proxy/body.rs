@@ -16,6 +16,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::cause;
 use super::headers;
 use super::request_body::{self, SharedKept};
 use super::ticket::Ticket;
@@ -26,14 +27,17 @@ use crate::recording::format::INLINE_LIMIT;
 /// Why a response body ended short.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("the upstream broke off")]
-    Upstream(#[source] hyper::Error),
-    #[error("the upstream ended the body before its end")]
-    Short,
-    #[error("the upstream sent nothing for {0:?}")]
-    Idle(Duration),
+    /// hyper or h2 found it; [`cause`] says who ended the body, and with what.
     #[error("{0}")]
-    Refused(String),
+    Upstream(hyper::Error),
+    /// A reset with NO_ERROR, which hyper takes for an end.
+    #[error("a reset with NO_ERROR")]
+    Short,
+    #[error("silence for {0:?}")]
+    Idle(Duration),
+    /// The whole sentence.
+    #[error("{0}")]
+    Said(String),
 }
 
 /// Ends with why the client may not see the end, if it may not.
@@ -258,14 +262,24 @@ impl Recorded {
     }
 
     fn break_off(&mut self, error: BodyError) -> BodyError {
-        if let State::Passing(ticket, _) = std::mem::replace(&mut self.state, State::Over) {
-            let mut why = error.to_string();
-            if let Some(source) = std::error::Error::source(&error) {
-                why = format!("{why}: {source}");
-            }
-            ticket.abort(&why);
-        }
-        error
+        let State::Passing(ticket, _) = std::mem::replace(&mut self.state, State::Over) else {
+            return error;
+        };
+        let (host, bytes) = (ticket.host(), ticket.body_bytes);
+        let when = match self.missing {
+            Some(missing) => format!(" after {bytes} of {} bytes", bytes + missing),
+            None => format!(" after {bytes} bytes"),
+        };
+        // A client that fails in its upload ends the upstream connection, and this body with it.
+        let fault = self.request.as_ref().and_then(request_body::clients_fault);
+        let why = match (fault, error) {
+            (Some((_, why)), _) | (None, BodyError::Said(why)) => why,
+            (None, BodyError::Upstream(error)) => cause::of(&error, host, &when),
+            (None, BodyError::Short) => format!("{host} ended the stream with NO_ERROR{when}"),
+            (None, BodyError::Idle(limit)) => format!("{host} sent nothing for {limit:?}{when}"),
+        };
+        ticket.abort(&why);
+        BodyError::Said(why)
     }
 
     fn yields(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -314,7 +328,7 @@ impl http_body::Body for Recorded {
         ready!(this.poll_finishing(cx));
         if let Some(why) = this.refused.take() {
             this.gathered.clear();
-            return Poll::Ready(Some(Err(BodyError::Refused(why))));
+            return Poll::Ready(Some(Err(BodyError::Said(why))));
         }
         match this.gathered.pop_front() {
             Some(frame) => this.yields(frame),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::cause;
 use super::context::Context;
 use super::log;
 use super::pair::{Pair, UpstreamIo};
@@ -42,8 +43,8 @@ pub(super) struct First {
 pub(super) enum PairError {
     #[error(transparent)]
     Dial(#[from] DialError),
-    #[error("the upstream does not speak HTTP")]
-    Handshake(#[source] hyper::Error),
+    #[error("{0}")]
+    Handshake(String),
     #[error("the upstream was lost, and cannot be reached again: {0}")]
     Gone(String),
     #[error("the upstream now chose another protocol than before")]
@@ -170,10 +171,12 @@ impl Channel {
     /// Pairs this connection with what was dialled when CONNECT came. If that is lost already, the
     /// first request dials anew.
     pub(super) async fn pair_with(self: &Arc<Self>, target: &Target, io: UpstreamIo) {
-        match Pair::open(&self.context, io, self.protocol, &self.share).await {
+        let peer = (target.host(), self.protocol);
+        match Pair::open(&self.context, io, peer, &self.share).await {
             Ok(pair) => self.adopt(target, pair).await,
             Err(error) => {
-                let _ = self.failed_unused.set(chain(&error));
+                let why = cause::of(&error, target.host(), "");
+                let _ = self.failed_unused.set(why);
             }
         }
     }
@@ -291,8 +294,9 @@ impl Channel {
         if let Some(stream) = io.stream() {
             stream.will_send(format!("connection={}", self.id));
         }
-        let pair = Pair::open(&self.context, io, self.protocol, &self.share).await;
-        pair.map_err(PairError::Handshake)
+        let peer = (target.host(), self.protocol);
+        let pair = Pair::open(&self.context, io, peer, &self.share).await;
+        pair.map_err(|error| PairError::Handshake(cause::of(&error, target.host(), "")))
     }
 
     async fn adopt(self: &Arc<Self>, target: &Target, pair: Arc<Pair>) {
@@ -334,7 +338,7 @@ impl Channel {
     fn upstream_ended(&self, pair: &Pair) {
         match pair.failure() {
             Some(why) if self.watch.is_unused() => {
-                let _ = self.failed_unused.set(why.to_owned());
+                let _ = self.failed_unused.set(why);
             }
             _ => self.ended.cancel(),
         }

@@ -10,10 +10,28 @@ pub(super) mod kind {
     pub(in super::super) const PRIORITY: u8 = 2;
     pub(in super::super) const RST_STREAM: u8 = 3;
     pub(in super::super) const SETTINGS: u8 = 4;
+    pub(in super::super) const PUSH_PROMISE: u8 = 5;
     pub(in super::super) const PING: u8 = 6;
     pub(in super::super) const GOAWAY: u8 = 7;
     pub(in super::super) const WINDOW_UPDATE: u8 = 8;
     pub(in super::super) const CONTINUATION: u8 = 9;
+
+    /// As the RFC spells it.
+    pub(in super::super) const fn name(kind: u8) -> &'static str {
+        match kind {
+            DATA => "DATA",
+            HEADERS => "HEADERS",
+            PRIORITY => "PRIORITY",
+            RST_STREAM => "RST_STREAM",
+            SETTINGS => "SETTINGS",
+            PUSH_PROMISE => "PUSH_PROMISE",
+            PING => "PING",
+            GOAWAY => "GOAWAY",
+            WINDOW_UPDATE => "WINDOW_UPDATE",
+            CONTINUATION => "CONTINUATION",
+            _ => "a frame of an unknown type",
+        }
+    }
 }
 
 const HEAD: usize = 9;

@@ -77,10 +77,10 @@ pub(super) enum Excess {
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flood(sort) => write!(f, "client flooded the connection with {sort}"),
-            Self::Resets => f.write_str("client made us reset too many streams"),
-            Self::HeadFrames => f.write_str("client sent a request head in too many frames"),
-            Self::HeadOctets => f.write_str("client sent too large a request head"),
+            Self::Flood(sort) => write!(f, "the client flooded the connection with {sort}"),
+            Self::Resets => f.write_str("the client made modtape reset too many streams"),
+            Self::HeadFrames => f.write_str("the client sent a request head in too many frames"),
+            Self::HeadOctets => f.write_str("the client sent a request head that is too large"),
         }
     }
 }

@@ -66,7 +66,7 @@ impl<IO> Guard<IO> {
     fn deadline(&self) -> Option<(Timestamp, &'static str)> {
         let frames = self.frames.as_ref();
         let incomplete = frames.and_then(Frames::incomplete_since).map(|since| {
-            let what = "client sent no whole request head in time";
+            let what = "the client sent no whole request head in time";
             (since + self.deadlines.request_head, what)
         });
         incomplete
@@ -136,7 +136,7 @@ impl<IO> Guard<IO> {
         let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         while timer.as_mut().poll(cx).is_ready() {
             if self.clock.now() >= deadline {
-                let what = "client took nothing of its answer for too long";
+                let what = "the client read nothing of its response for too long";
                 self.watch.is_late(what);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
             }

@@ -148,7 +148,7 @@ async fn ask(
                     }
                     return response;
                 }
-                let why = format!("{} of {}", pair.tell(&error).await, target.host());
+                let why = pair.tell(&error).await;
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         }

@@ -8,6 +8,7 @@ mod access;
 mod answer;
 mod asked;
 mod body;
+mod cause;
 mod channel;
 #[cfg(any(test, fuzzing))]
 pub mod check;

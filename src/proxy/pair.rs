@@ -1,5 +1,7 @@
 //! The upstream connection of a client connection: made for it, and shared with nobody.
 
+use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,22 +9,23 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::ext::on_informational;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::Mutex;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::cause;
 use super::context::{Context, Executor};
 use super::request_body::RequestBody;
 use super::tap::{Marks, Tap};
 use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
-use crate::exchange::chain;
 use crate::tls::{self, Protocol};
 
 /// The largest response head over HTTP/2, octets.
@@ -53,27 +56,32 @@ pub(super) struct Pair {
     /// The connection in the packet capture, if there is one.
     pub(super) stream: Option<Stream>,
     answered: AtomicBool,
+    /// Whom it is with, as the causes name it.
+    host: String,
     /// Cancelled when the upstream has ended the connection.
     pub(super) ended: CancellationToken,
-    /// Why it ended, if it did not end in order.
-    failure: Arc<OnceLock<String>>,
+    end: Arc<OnceLock<End>>,
+}
+
+/// How a connection ended.
+struct End {
+    /// Why, if it did not end in order.
+    failure: Option<hyper::Error>,
+    /// What was read of it and not parsed.
+    unparsed: Bytes,
 }
 
 /// Why there is no response.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(super) enum SendError {
     /// The connection had ended before any octet of the request left.
-    #[error("the upstream closed the connection")]
-    Unsent(#[source] hyper::Error),
+    Unsent(hyper::Error),
     /// The connection was lost before the request can have been answered.
-    #[error("the upstream closed the connection")]
-    Lost(#[source] hyper::Error),
+    Lost(hyper::Error),
     /// The upstream said that it did not look at the request (RFC 9113 section 8.7).
-    #[error("the upstream did not take the request")]
-    Unprocessed(#[source] hyper::Error),
+    Unprocessed(hyper::Error),
     /// Anything else.
-    #[error("the upstream broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(hyper::Error),
 }
 
 impl Pair {
@@ -81,22 +89,25 @@ impl Pair {
     pub(super) async fn open(
         context: &Arc<Context>,
         io: UpstreamIo,
-        protocol: Protocol,
+        (host, protocol): (&str, Protocol),
         share: &Share,
     ) -> Result<Arc<Self>, hyper::Error> {
         let marks = Marks::new(context.clock);
         let address = io.wire().socket().peer_addr();
         let address = address.ok().map(|address| address.to_string());
         let stream = io.stream().cloned();
-        let io = TokioIo::new(Tap::new(io, Arc::clone(&marks)));
+        let tap = Tap::new(io, Arc::clone(&marks));
+        let io = TokioIo::new(match protocol {
+            Protocol::Http1 => tap,
+            Protocol::H2 => tap.following_frames(),
+        });
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
-        let failure = Arc::<OnceLock<String>>::default();
-        let failed = Arc::clone(&failure);
-        let tell = move |outcome: hyper::Result<()>| {
-            if let Err(error) = outcome {
-                let _ = failed.set(chain(&error));
-            }
+        let end = Arc::<OnceLock<End>>::default();
+        let ending = Arc::clone(&end);
+        let tell = move |outcome: hyper::Result<()>, unparsed| {
+            let failure = outcome.err();
+            let _ = ending.set(End { failure, unparsed });
             drop(guard);
         };
         let sender = match protocol {
@@ -105,8 +116,13 @@ impl Pair {
                 builder
                     .preserve_header_case(true)
                     .max_buf_size(HTTP1_BUFFER);
-                let (sender, connection) = builder.handshake(io).await?;
-                context.spawn(async move { tell(connection.await) });
+                let (sender, mut connection) = builder.handshake(io).await?;
+                context.spawn(async move {
+                    let outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+                    let mut parts = connection.into_parts();
+                    tell(outcome, parts.read_buf);
+                    let _ = parts.io.inner_mut().shutdown().await;
+                });
                 Sender::Http1(Mutex::new(sender))
             }
             Protocol::H2 => {
@@ -117,7 +133,7 @@ impl Pair {
                     .max_send_buf_size(share.unsent())
                     .max_header_list_size(HEAD_LIMIT);
                 let (sender, connection) = builder.handshake(io).await?;
-                context.spawn(async move { tell(connection.await) });
+                context.spawn(async move { tell(connection.await, Bytes::new()) });
                 Sender::Http2(sender)
             }
         };
@@ -128,8 +144,9 @@ impl Pair {
             address,
             stream,
             answered: AtomicBool::new(false),
+            host: host.to_owned(),
             ended,
-            failure,
+            end,
         }))
     }
 
@@ -182,8 +199,7 @@ impl Pair {
 
     /// True if the connection was lost, in whatever way, before any octet of the answer came.
     fn ended_unheard(&self, error: &hyper::Error) -> bool {
-        let source = std::error::Error::source(error);
-        let is_io = source.is_some_and(<dyn std::error::Error>::is::<io::Error>);
+        let is_io = error.source().is_some_and(<dyn StdError>::is::<io::Error>);
         match self.protocol {
             Protocol::Http1 => !self.marks.has_heard() && (is_io || error.is_incomplete_message()),
             Protocol::H2 => is_io,
@@ -191,20 +207,44 @@ impl Pair {
     }
 
     /// Why it ended, if it has, and not in order.
-    pub(super) fn failure(&self) -> Option<&str> {
-        self.failure.get().map(String::as_str)
+    pub(super) fn failure(&self) -> Option<String> {
+        let failure = self.end.get()?.failure.as_ref()?;
+        Some(cause::of(failure, &self.host, ""))
     }
 
     /// Why a request was not answered. Of one that never left hyper knows only that, and not what
-    /// ended the connection: its own task says so, which is over soon after.
+    /// ended the connection, and of an invalid head not what is wrong: the connection's own task
+    /// knows, and is over soon after. h2 does not name frames.
     pub(super) async fn tell(&self, error: &SendError) -> String {
-        if matches!(error, SendError::Unsent(_)) {
+        let (SendError::Unsent(cause)
+        | SendError::Lost(cause)
+        | SendError::Unprocessed(cause)
+        | SendError::Broken(cause)) = error;
+        let (host, marks) = (&self.host, &self.marks);
+        let is_of_h2 = cause.source().is_some_and(<dyn StdError>::is::<h2::Error>);
+        let is_unsent = matches!(error, SendError::Unsent(_));
+        let when = match error {
+            SendError::Unprocessed(_) => " and did not process the request",
+            _ => " before it answered",
+        };
+        if is_unsent || cause::blames_a_head(cause) {
             let _ = tokio::time::timeout(SOON, self.ended.cancelled()).await;
-            if let Some(failure) = self.failure() {
-                return format!("the upstream broke off: {failure}");
+            let Some(end) = self.end.get() else {
+                return cause::of(cause, host, when);
+            };
+            if let Some(failure) = end.failure.as_ref().filter(|_| is_unsent) {
+                return cause::of(failure, host, when);
+            }
+            if let Some(what) = cause::invalid_head(&end.unparsed) {
+                return format!("{host} sent an invalid response head: {what}");
             }
         }
-        chain(error)
+        let why = cause::of(cause, host, when);
+        let frames = marks.last_frames();
+        match cause::blames_a_frame(cause) || (!is_of_h2 && frames.contains("GOAWAY")) {
+            true => format!("{why}; its last frames: {frames}"),
+            false => why,
+        }
     }
 
     /// True once it has answered a request.
@@ -215,8 +255,8 @@ impl Pair {
 
 /// True for a stream that was refused, or came after a GOAWAY, on a connection of whatever age.
 fn is_unprocessed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error);
-    let told = source.and_then(<dyn std::error::Error>::downcast_ref::<h2::Error>);
+    let source = error.source();
+    let told = source.and_then(<dyn StdError>::downcast_ref::<h2::Error>);
     told.is_some_and(|error| {
         let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
         error.is_remote() && (error.is_go_away() || refused)

@@ -12,11 +12,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::cause;
 use super::headers;
 use super::live::Upload;
 use super::tap::{Marks, Slot};
 use crate::clock::Timestamp;
-use crate::exchange::chain;
 use crate::recording::BodySink;
 
 /// Why a request body did not pass.
@@ -24,10 +24,10 @@ use crate::recording::BodySink;
 pub(super) enum RequestBodyError {
     #[error("the client sent no more of its request body for {0:?}")]
     Idle(Duration),
-    #[error("the client ended its request body before its end")]
+    #[error("the client ended its stream with NO_ERROR before the end of its request body")]
     Short,
-    #[error("the client broke off its request body")]
-    Broken(#[source] hyper::Error),
+    #[error("{0}")]
+    Broken(String),
 }
 
 impl RequestBodyError {
@@ -58,7 +58,7 @@ impl Kept {
         &mut self,
         error: RequestBodyError,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        self.fault = Some((error.status(), chain(&error)));
+        self.fault = Some((error.status(), error.to_string()));
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -160,7 +160,11 @@ impl Passing {
                 frame.trailers_mut().map(headers::trailers);
                 Some(frame)
             }
-            Some(Err(error)) => return kept.fail(RequestBodyError::Broken(error)),
+            Some(Err(error)) => {
+                let when = " before the end of its request body";
+                let why = cause::of(&error, "the client", when);
+                return kept.fail(RequestBodyError::Broken(why));
+            }
         };
         if let (Some(data), Some(sink)) = (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)
         {

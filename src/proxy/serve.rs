@@ -1,7 +1,6 @@
 //! Serving: hyper between the guard and the handler, until either side is done.
 
 use std::convert::Infallible;
-use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -13,12 +12,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::access::Gate;
+use super::cause;
 use super::channel::Channel;
 use super::context::Executor;
 use super::guard::Guard;
 use super::handler;
 use super::windows::HTTP1_BUFFER;
-use crate::exchange::chain;
 use crate::tls::Protocol;
 
 /// Streams that a client may have open: what Go's own servers allow.
@@ -107,7 +106,7 @@ where
         (Some(violation), _) => format!("a request was refused: {violation}"),
         (None, Some(late)) => late.to_owned(),
         (None, None) => match channel.failed_unused() {
-            Some(failure) => format!("never used, and the upstream broke off: {failure}"),
+            Some(failure) => format!("never used: {failure}"),
             None => why,
         },
     }
@@ -116,16 +115,6 @@ where
 fn tell(outcome: hyper::Result<()>) -> String {
     match outcome {
         Ok(()) => String::from("closed"),
-        Err(error) if error.source().is_some_and(is_flood) => {
-            String::from("client flooded the connection with resets, small frames or header fields")
-        }
-        Err(error) => chain(&error),
+        Err(error) => cause::of(&error, "the client", ""),
     }
-}
-
-/// Whether h2 itself found too much of something; what, it keeps to itself.
-fn is_flood(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<h2::Error>().is_some_and(|error| {
-        !error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
-    })
 }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::cutter::{Cutter, kind};
 use crate::clock::{Clock, Timestamp};
 
 /// No stamp yet.
@@ -39,6 +40,9 @@ pub(super) struct Marks {
     was_informed: AtomicBool,
     last_read: AtomicU64,
     last_write: AtomicU64,
+    /// The types of the last frames that were read, the last one in the lowest octet: each one more
+    /// than its number, so that 0 is none.
+    last_frames: AtomicU64,
     // A std Mutex: held for a push or a drain, never across an await.
     awaiting_write: Mutex<Vec<Arc<Slot>>>,
 }
@@ -53,6 +57,7 @@ impl Marks {
             was_informed: AtomicBool::new(false),
             last_read: AtomicU64::new(NEVER),
             last_write: AtomicU64::new(0),
+            last_frames: AtomicU64::new(0),
             awaiting_write: Mutex::default(),
         })
     }
@@ -122,6 +127,13 @@ impl Marks {
         self.clock.now()
     }
 
+    /// The types of the last frames that were read, where frames are followed.
+    pub(super) fn last_frames(&self) -> String {
+        let frames = self.last_frames.load(Ordering::Relaxed).to_be_bytes();
+        let names = frames.into_iter().filter_map(|kind| kind.checked_sub(1));
+        names.map(kind::name).collect::<Vec<_>>().join(", ")
+    }
+
     /// Counts a write that began at `began`. Not its return: the peer may answer before that, and
     /// on a busy machine it often does, so that what it takes would seem to be ours.
     fn saw_write(&self, bytes: usize, began: Timestamp) {
@@ -148,11 +160,20 @@ fn stamp(mark: &AtomicU64) -> Option<Timestamp> {
 pub(super) struct Tap<IO> {
     io: IO,
     marks: Arc<Marks>,
+    /// Follows the frames that are read: HTTP/2 upstream.
+    frames: Option<Cutter>,
 }
 
 impl<IO> Tap<IO> {
     pub(super) const fn new(io: IO, marks: Arc<Marks>) -> Self {
-        Self { io, marks }
+        let frames = None;
+        Self { io, marks, frames }
+    }
+
+    /// The same, keeping the types of the last frames: h2 does not say which one it found at fault.
+    pub(super) fn following_frames(self) -> Self {
+        let frames = Some(Cutter::default());
+        Self { frames, ..self }
     }
 }
 
@@ -162,11 +183,19 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        let bytes = buf.filled().len() - before;
-        if bytes > 0 {
-            self.marks.saw_read(bytes);
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        let mut octets = &buf.filled()[before..];
+        if !octets.is_empty() {
+            this.marks.saw_read(octets.len());
+        }
+        if let Some(frames) = &mut this.frames {
+            while let Some(start) = frames.next(&mut octets) {
+                let last = this.marks.last_frames.load(Ordering::Relaxed) << 8;
+                let kind = u64::from(start.kind.saturating_add(1));
+                this.marks.last_frames.store(last | kind, Ordering::Relaxed);
+            }
         }
         Poll::Ready(Ok(()))
     }

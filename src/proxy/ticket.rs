@@ -25,6 +25,7 @@ use crate::recording::BodySink;
 use crate::recording::bodies::NotKept;
 use crate::recording::format::Event;
 use crate::redact::Redactor;
+use crate::tls::Protocol;
 use crate::upstream::Journey;
 
 /// A response head as it is kept for the records.
@@ -179,6 +180,11 @@ impl Ticket {
         self.stamps.sent = slot.or_else(|| self.stamps.sent.take());
     }
 
+    /// Whom the request is for.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Whether no body may answer it.
     pub(super) fn is_head(&self) -> bool {
         self.method == "HEAD"
@@ -306,6 +312,18 @@ impl Ticket {
         self.context.note(now, &Event::Abort(abort));
     }
 
+    /// What is known of an exchange that its client ended.
+    fn abandoned(&self) -> String {
+        let what = match self.channel.protocol {
+            Protocol::Http1 => "closed its connection",
+            Protocol::H2 => "reset the stream or closed its connection",
+        };
+        match self.head {
+            Some(_) => format!("the client {what} before the end of the response"),
+            None => format!("the client {what} before {} answered", self.host),
+        }
+    }
+
     fn log(&self, (status, made_by): (Option<u16>, Option<MadeBy>), timings: Timings, error: &str) {
         let phase = |phase| timings[phase];
         tracing::info!(
@@ -349,7 +367,7 @@ impl Drop for Ticket {
         } else {
             let why = match self.context.stop.is_cancelled() {
                 true => self.context.stopped(),
-                false => self.context.left("the client went away"),
+                false => self.context.left(&self.abandoned()),
             };
             self.abort_in_place(&why);
         }

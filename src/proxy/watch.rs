@@ -155,7 +155,7 @@ impl Watch {
         };
         let head = self.head_since.load(Ordering::Relaxed);
         if self.protocol == Protocol::Http1 && head != NEVER {
-            let what = "client sent no whole request head in time";
+            let what = "the client sent no whole request head in time";
             return Some((after(head, deadlines.request_head), what));
         }
         let quiet = self
@@ -164,7 +164,7 @@ impl Watch {
             .max(self.last_read.load(Ordering::Relaxed));
         Some((
             after(quiet, deadlines.idle),
-            "client connection was idle for too long",
+            "the client's connection was idle for too long",
         ))
     }
 }

@@ -5,7 +5,6 @@
 pub mod craft;
 mod journals;
 mod judge;
-mod scripts;
 mod texts;
 
 use std::fs;

@@ -4,6 +4,7 @@
 //! never a byte of an origin that could not be verified, never a 404 or 410 of our making.
 
 mod bodies;
+mod causes;
 mod go;
 mod hangs;
 mod logged;
@@ -80,7 +81,7 @@ fn assert_aborted(exchange: &Exchange, bytes: u64) {
         (Some(200), bytes),
         "{abort:?}"
     );
-    assert!(abort.why.contains("upstream"), "{abort:?}");
+    assert!(abort.why.starts_with(HOST), "{abort:?}");
 }
 
 #[tokio::test]
@@ -124,7 +125,7 @@ async fn an_upstream_that_breaks_off_before_its_head_is_told_in_a_502() {
         for path in ["/reset", "/hang-up"] {
             let mut session = session(&recorder, alpn).await;
             let answer = session.get(path).await.expect("an answer of ours");
-            assert_ours(&answer, 502, "the upstream ");
+            assert_ours(&answer, 502, &format!("{HOST} "));
             answers.push(answer);
         }
     }
@@ -144,6 +145,6 @@ async fn an_answer_that_is_no_http_is_told_in_a_502() {
         .get("/a")
         .await
         .expect("ours");
-    assert_ours(&answer, 502, "the upstream");
+    assert_ours(&answer, 502, "it begins with \"SSH-2.0");
     assert_recorded_as_ours(&recorder.finish().await.only(), &answer);
 }

@@ -23,7 +23,6 @@ use super::{Failure, replay};
 use crate::child;
 use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
 use crate::recording::Recording;
-use crate::shell;
 use origin::Origin;
 
 /// Records and replays the embedded sample.
@@ -67,7 +66,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
         global,
         format!(
             "\n$ modtape replay {} --strict -- {}",
-            shell::word(&dir.to_string_lossy()),
+            dir.display(),
             client.shown
         ),
     );
@@ -220,8 +219,7 @@ fn replay_args(dir: &Path, client: &Client) -> anyhow::Result<Box<ReplayArgs>> {
 }
 
 fn next(dir: &Path) -> String {
-    let dir = dir.to_string_lossy();
-    let dir = shell::word(&dir);
+    let dir = dir.display();
     format!(
         "\nThe origin was gone, and every byte and checksum was there. What to open next:\n  \
          modtape ls {dir}                 each request, with its time\n  \

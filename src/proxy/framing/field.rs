@@ -49,7 +49,7 @@ impl<'a> Field<'a> {
 }
 
 /// A token of RFC 9110 section 5.6.2.
-pub(super) fn is_token(octets: &[u8]) -> bool {
+pub(in super::super) fn is_token(octets: &[u8]) -> bool {
     !octets.is_empty() && octets.iter().all(|octet| TOKEN[usize::from(*octet)])
 }
 

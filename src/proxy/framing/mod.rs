@@ -13,6 +13,8 @@ mod head;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::field::is_token;
+
 use self::chunks::{Chunks, Trailers};
 use self::head::{Body, Head};
 

@@ -37,9 +37,12 @@ async fn assert_asked_again(recorder: Recorder, alpn: Alpn, why: &str) -> Record
 #[tokio::test]
 async fn an_idle_connection_that_was_closed_or_reset_is_replaced() {
     let at_second = || Rule::any().after(1).times(1);
-    for rule in [at_second().hang_up(), at_second().reset()] {
+    for (rule, why) in [
+        (at_second().hang_up(), CLOSED),
+        (at_second().reset(), "reset the connection (TCP RST)"),
+    ] {
         let origin = Origin::builder(files()).rule(rule).start();
-        assert_asked_again(Recorder::to(&origin, &[]), Alpn::Http1, CLOSED).await;
+        assert_asked_again(Recorder::to(&origin, &[]), Alpn::Http1, why).await;
         assert_eq!((origin.connections(), origin.requests().len()), (2, 4));
     }
 }
@@ -77,7 +80,7 @@ async fn a_stream_that_a_goaway_leaves_unanswered_is_asked_again() {
     });
     let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
     let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
-    assert_asked_again(recorder, Alpn::Http2, "did not take the request").await;
+    assert_asked_again(recorder, Alpn::Http2, "did not process the request").await;
     assert_eq!(raw.received().len(), 2);
 }
 
@@ -106,7 +109,10 @@ async fn a_stream_that_a_fresh_connection_refuses_is_asked_again() {
     let recorded = recorder.finish().await;
     let end = recorded.only();
     let attempts = &end.end().expect("it ended").attempts;
-    assert!(attempts[0].error.contains("did not take"), "{attempts:?}");
+    assert!(
+        attempts[0].error.contains("did not process"),
+        "{attempts:?}"
+    );
 }
 
 #[tokio::test]

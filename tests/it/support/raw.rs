@@ -6,12 +6,14 @@
 use std::io;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::server::Acceptor;
+use socket2::SockRef;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -37,6 +39,8 @@ pub enum Step {
     Close,
     /// Drops the connection (TLS: without `close_notify`).
     HangUp,
+    /// Resets the connection (RST).
+    Reset,
 }
 
 /// A running raw origin; dropped, it and its connections have ended.
@@ -188,8 +192,9 @@ async fn serve(plan: &Plan, stream: TcpStream) -> io::Result<()> {
     if stream.peek(&mut first).await? == 0 {
         return Ok(());
     }
+    let socket = stream.as_fd().try_clone_to_owned()?;
     if first[0] != TLS_HANDSHAKE {
-        return converse(plan, stream).await;
+        return converse(plan, stream, socket).await;
     }
     let dialled = stream.local_addr()?.ip();
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
@@ -200,10 +205,11 @@ async fn serve(plan: &Plan, stream: TcpStream) -> io::Result<()> {
         versions: Tls::Both,
         wants_certificate: plan.wants_certificate,
     });
-    converse(plan, start.into_stream(config).await?).await
+    converse(plan, start.into_stream(config).await?, socket).await
 }
 
-async fn converse(plan: &Plan, mut stream: impl Stream) -> io::Result<()> {
+/// `socket` is that of `stream`: a reset passes by what lies between.
+async fn converse(plan: &Plan, mut stream: impl Stream, socket: OwnedFd) -> io::Result<()> {
     let index = plan.received.open();
     let mut pending = Vec::new();
     let mut part = (plan.script)();
@@ -232,6 +238,7 @@ async fn converse(plan: &Plan, mut stream: impl Stream) -> io::Result<()> {
                 }
                 Step::Close => return stream.shutdown().await,
                 Step::HangUp => return Ok(()),
+                Step::Reset => return SockRef::from(&socket).set_linger(Some(Duration::ZERO)),
             }
         }
     }

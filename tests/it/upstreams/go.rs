@@ -100,7 +100,7 @@ fn origins() -> Option<Vec<Failing>> {
         ),
         (
             "reset",
-            "the upstream ",
+            "proxy.golang.org reset the connection",
             answer(Rule::suffix(".info").reset()),
         ),
         ("short zip", "", answer(zip().short(100))),

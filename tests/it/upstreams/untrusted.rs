@@ -146,7 +146,7 @@ async fn an_upstream_that_wants_a_certificate_says_so_to_the_first_request() {
         // By the time that another one has come up the upstream has long refused the first.
         let unused = session(&recorder, alpn).await;
         let answer = asking.get("/a").await.expect("an answer of ours");
-        assert_ours(&answer, 502, "the upstream broke off");
+        assert_ours(&answer, 502, HOST);
         drop((asking, unused));
         let recorded = recorder.finish().await;
         assert_recorded_as_ours(&recorded.only(), &answer);

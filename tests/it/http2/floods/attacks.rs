@@ -73,7 +73,7 @@ pub const ATTACKS: &[Attack] = &[
             encode(&ids(round).flat_map(both).collect::<Vec<_>>())
         },
         why: &[
-            "made us reset too many",
+            "made modtape reset too many",
             "client flooded the connection with resets",
             "WINDOW_UPDATE",
         ],
@@ -87,7 +87,7 @@ pub const ATTACKS: &[Attack] = &[
             encode(&ids(round).map(bad).collect::<Vec<_>>())
         },
         why: &[
-            "made us reset too many",
+            "made modtape reset too many",
             "client flooded the connection with resets",
         ],
     },
@@ -104,7 +104,7 @@ pub const ATTACKS: &[Attack] = &[
             )
         },
         why: &[
-            "made us reset too many",
+            "made modtape reset too many",
             "client flooded the connection with resets",
         ],
     },
@@ -192,7 +192,7 @@ pub const ATTACKS: &[Attack] = &[
         strikes: 5,
         settings: &[],
         round: |_, _| Frame::settings(&[(setting::MAX_FRAME_SIZE, 0)]).encode(),
-        why: &["connection error detected"],
+        why: &["modtape ended the connection with GOAWAY PROTOCOL_ERROR"],
     },
     Attack {
         name: "cve_2019_9512_ping",

@@ -1,0 +1,191 @@
+//! Why a message or a connection ended before its end: one sentence whose subject is who ended it.
+//!
+//! hyper says "error reading a body from connection" of a reset, an end and a bad chunk alike. What
+//! happened stands in the causes below: the code of a frame and its sender, the error of a socket,
+//! an alert of TLS.
+
+use std::error::Error;
+use std::io;
+
+use super::framing::Violation;
+use crate::tls::in_words;
+
+/// Why `error` came about, without control characters. `peer` is who is on the other side: "the
+/// client", or the upstream's host; `when` stands behind what a peer did: " before it answered".
+pub(super) fn of(error: &(dyn Error + 'static), peer: &str, when: &str) -> String {
+    let mut cause = error;
+    while cause.is::<hyper::Error>()
+        && let Some(next) = cause.source()
+    {
+        cause = next;
+    }
+    let told = if let Some(error) = cause.downcast_ref() {
+        message(error, peer, when)
+    } else if let Some(error) = cause.downcast_ref() {
+        h2(error, peer, when)
+    } else if let Some(error) = cause.downcast_ref() {
+        socket(error, peer, when)
+    } else {
+        // A sentence of ours, such as why the other leg ended.
+        cause.to_string()
+    };
+    told.replace(char::is_control, "?")
+}
+
+/// What hyper itself found.
+fn message(error: &hyper::Error, peer: &str, when: &str) -> String {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return format!("{peer} closed the connection{when}");
+    }
+    if error.is_parse_too_large() {
+        return format!("{peer} sent a message head that is too large");
+    }
+    // hyper has no method that tells these apart.
+    match &error.to_string()[..] {
+        "invalid content-length parsed" => format!("{peer} sent an invalid Content-Length"),
+        "unexpected transfer-encoding parsed" => {
+            format!("{peer} sent an unexpected Transfer-Encoding")
+        }
+        "received unexpected message from connection" => {
+            format!("{peer} sent bytes that nobody asked for")
+        }
+        _ if error.is_parse() => format!("{peer} {INVALID_HEAD}"),
+        other => format!("{peer}: {other}"),
+    }
+}
+
+fn h2(error: &h2::Error, peer: &str, when: &str) -> String {
+    if let Some(error) = error.get_io() {
+        return socket(error, peer, when);
+    }
+    let Some(reason) = error.reason() else {
+        return format!("modtape could not send to {peer}: {error}");
+    };
+    // With the words that a GOAWAY may carry.
+    let shown = error.to_string();
+    let words = shown.split_once(" (b").filter(|_| error.is_go_away());
+    let words = words.map_or_else(String::new, |(_, words)| format!(" ({words}"));
+    let ours = match (error.is_go_away(), error.is_library()) {
+        (true, false) => return format!("{peer} sent GOAWAY {reason:?}{words}{when}"),
+        (false, false) => return format!("{peer} sent RST_STREAM {reason:?}{when}"),
+        (true, true) => "ended the connection with GOAWAY",
+        (false, true) => "reset the stream with RST_STREAM",
+    };
+    let what = match reason {
+        h2::Reason::ENHANCE_YOUR_CALM => {
+            "flooded the connection with resets, small frames or header fields"
+        }
+        h2::Reason::PROTOCOL_ERROR if error.is_go_away() => {
+            "sent a frame that is invalid or out of place"
+        }
+        h2::Reason::PROTOCOL_ERROR => {
+            "sent a malformed message, such as one with a Connection field (RFC 9113 section 8)"
+        }
+        h2::Reason::COMPRESSION_ERROR => "sent a HEADERS frame with an invalid field or encoding",
+        h2::Reason::FRAME_SIZE_ERROR => "sent a frame of an invalid size",
+        h2::Reason::FLOW_CONTROL_ERROR => "sent more than its window allows",
+        h2::Reason::STREAM_CLOSED => "sent a frame on a closed stream",
+        _ => "sent what HTTP/2 does not allow",
+    };
+    format!("modtape {ours} {reason:?}{words}: {peer} {what}")
+}
+
+fn socket(error: &io::Error, peer: &str, when: &str) -> String {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+    let inner = error.get_ref();
+    if let Some(violation) = inner.and_then(|inner| inner.downcast_ref::<Violation>()) {
+        return format!("{peer} sent an invalid request: {violation}");
+    }
+    let tls = inner.and_then(|inner| inner.downcast_ref()).map(in_words);
+    let text = tls.unwrap_or_else(|| error.to_string());
+    // Words of `tls` have the peer as "it"; the guard's are whole sentences.
+    if let Some(rest) = text.strip_prefix("it ") {
+        return format!("{peer} {rest}{when}");
+    }
+    if text.starts_with(peer) {
+        return text;
+    }
+    let lower = text.to_ascii_lowercase();
+    match error.kind() {
+        ConnectionReset => format!("{peer} reset the connection (TCP RST){when}"),
+        ConnectionAborted => format!("{peer} aborted the connection{when}"),
+        UnexpectedEof if lower.contains("close_notify") => {
+            format!("{peer} closed the connection without a close_notify of TLS{when}")
+        }
+        UnexpectedEof | BrokenPipe => format!("{peer} closed the connection{when}"),
+        TimedOut if error.raw_os_error().is_some() => {
+            format!("{peer} did not acknowledge what was sent (TCP){when}")
+        }
+        // What hyper says of chunks: "Invalid chunk size line: Invalid Size".
+        _ if lower.starts_with("invalid chunk size") => {
+            format!("{peer} sent an invalid chunk size{when}")
+        }
+        _ if lower.starts_with("invalid chunk") => {
+            format!("{peer} sent a chunk that does not end where its size says{when}")
+        }
+        _ if lower.starts_with("invalid trailer") || lower.starts_with("invalid header") => {
+            format!("{peer} sent invalid trailers{when}")
+        }
+        _ if lower.starts_with("chunk trailers") || lower.starts_with("chunk extensions") => {
+            format!("{peer} sent too many {lower}{when}")
+        }
+        _ => format!("{peer}: {text}"),
+    }
+}
+
+/// Whether h2 found fault with what the peer sent; with which frame, it does not say.
+pub(super) fn blames_a_frame(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(<dyn Error>::downcast_ref);
+    cause.is_some_and(h2::Error::is_library)
+}
+
+/// Whether hyper could not parse a head; where, it does not say.
+pub(super) fn blames_a_head(error: &hyper::Error) -> bool {
+    error.is_parse() && message(error, "", "").ends_with(INVALID_HEAD)
+}
+
+const INVALID_HEAD: &str = "sent an invalid message head";
+
+/// What is wrong in the octets of a response head that hyper could not parse: it says only that
+/// something is.
+pub(super) fn invalid_head(octets: &[u8]) -> Option<String> {
+    let mut lines = octets.split(|octet| *octet == b'\n');
+    let shown = |octets: &[u8]| {
+        let text = String::from_utf8_lossy(&octets[..octets.len().min(SHOWN)]);
+        text.replace(char::is_control, "?")
+    };
+    let first = trim_cr(lines.next()?);
+    let is_status = first.strip_prefix(b"HTTP/1.").is_some_and(|rest| {
+        let digits = rest.get(2..5);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+    });
+    if !is_status {
+        return Some(format!("it begins with \"{}\"", shown(first)));
+    }
+    for line in lines.map(trim_cr).take_while(|line| !line.is_empty()) {
+        let Some(colon) = line.iter().position(|octet| *octet == b':') else {
+            return Some(format!("the line \"{}\" has no colon", shown(line)));
+        };
+        let (name, value) = line.split_at(colon);
+        let is_token = |octet: &&u8| super::framing::is_token(&[**octet]);
+        if let Some(octet) = name.iter().find(|octet| !is_token(octet)) {
+            let name = shown(name);
+            return Some(format!(
+                "the field name \"{name}\" holds the byte 0x{octet:02x}"
+            ));
+        }
+        let is_control = |octet: &&u8| octet.is_ascii_control() && **octet != b'\t';
+        if let Some(octet) = value.iter().find(is_control) {
+            let name = shown(name);
+            return Some(format!("the field {name} holds the byte 0x{octet:02x}"));
+        }
+    }
+    None
+}
+
+/// Octets of a peer that a sentence shows at most.
+const SHOWN: usize = 60;
+
+fn trim_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
