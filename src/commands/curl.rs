@@ -49,6 +49,9 @@ impl Curl {
         {
             bail!("{url} is not an http or https URL");
         }
+        if begin.method == "CONNECT" {
+            bail!("a CONNECT asks for a tunnel and not for an answer");
+        }
         let mut command = String::new();
         command.push_str(if begin.version == "HTTP/2" {
             " --http2"

@@ -14,7 +14,7 @@ use super::show::Shown;
 use super::terminal::plain;
 use super::words::duration;
 use super::written::Written;
-use crate::exchange::{Outcome, Phase, chain};
+use crate::exchange::{MadeBy, Octets, Outcome, Phase, chain};
 use crate::recording::{Recording, Row};
 
 /// What a line looks like.
@@ -130,8 +130,13 @@ fn record(shown: &Shown<'_>) -> String {
     fields.extend(Phase::ALL.map(|phase| maybe(listed.phases_us[phase])));
     let digest = listed.body_sha256.map(|digest| digest.to_string());
     let why = match &shown.exchange.outcome {
-        Outcome::Aborted(abort) => abort.why.as_str(),
-        Outcome::InFlight | Outcome::Ended(_) => "",
+        Outcome::Aborted(abort) => abort.why.as_str().into(),
+        // Only our own reason phrases are more than the usual words for a status.
+        Outcome::Ended(end) if end.made_by == MadeBy::Modtape => {
+            let reason = end.reason.as_ref();
+            reason.map(Octets::to_text).unwrap_or_default()
+        }
+        Outcome::InFlight | Outcome::Ended(_) => Cow::default(),
     };
     fields.extend([
         number(listed.total_us),
@@ -139,7 +144,7 @@ fn record(shown: &Shown<'_>) -> String {
         number(listed.body_bytes),
         digest.unwrap_or_default().into(),
         shown.traceparent.as_str().into(),
-        why.into(),
+        why,
     ]);
     line(&fields)
 }

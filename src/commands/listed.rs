@@ -169,7 +169,7 @@ impl Meaning {
             method: &row.method,
             url: &row.url,
             kind: route.kind,
-            what: what(&route, &row.method),
+            what: what(&route, &row.method, &location.host),
             module: route.module,
             version: route.version,
             status: row.status,
@@ -225,8 +225,10 @@ const fn asks_each_entry(kind: Kind) -> bool {
 }
 
 /// The method too, where the kind does not tell it.
-fn what(route: &Route, method: &str) -> String {
-    if method == "GET" || route.kind == Kind::Vcs {
+fn what(route: &Route, method: &str, host: &str) -> String {
+    if method == "CONNECT" {
+        format!("{method} {host}")
+    } else if method == "GET" || route.kind == Kind::Vcs {
         route.what()
     } else {
         format!("{method} {}", route.what())

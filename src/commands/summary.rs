@@ -269,7 +269,10 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
     let mark = look.paint(Paint::Yellow, "!");
     let marked = |text: String| format!("{mark} {}", look.plain(&text));
     if summary.tally.requests > 0 {
-        lines.extend(failed(summary.tally).map(marked));
+        // What keeps a replay from being complete was told with that.
+        let reasons = &summary.replayable.reasons;
+        let is_told = |why: &str| reasons.iter().any(|reason| reason.contains(why));
+        lines.extend(failed(summary.tally, is_told).map(marked));
     }
     lines.extend(distrusted(summary.tally).map(marked));
     if !summary.redacted {
@@ -291,9 +294,10 @@ fn incomplete(failure: Option<&str>, gaps: &[Gap]) -> impl Iterator<Item = Strin
 }
 
 /// Hosts that could not be reached, or not be trusted.
-fn failed(tally: &Tally) -> impl Iterator<Item = String> {
-    let hosts = tally.failed.iter().take(HOSTS);
-    hosts.map(|(host, failed)| {
+fn failed(tally: &Tally, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
+    let hosts = tally.failed.iter();
+    let hosts = hosts.filter(move |(_, failed)| !is_told(&failed.why));
+    hosts.take(HOSTS).map(|(host, failed)| {
         let connections = count(failed.connections, "connection");
         format!("{connections} to {host} failed: {}", failed.why)
     })

@@ -247,9 +247,8 @@ fn of_tunnels(recorded: &Recorded<'_>) -> Option<Reason> {
 /// Hosts that were dialled and not reached, or whose client does not trust us: what was wanted there
 /// was never asked. A CONNECT whose dial failed was refused; without a dial, the rules forbade it.
 fn of_failed_dials(recorded: &Recorded<'_>) -> Option<Reason> {
-    let asked: BTreeSet<String> = recorded
-        .rows
-        .iter()
+    let asked = recorded.rows.iter().filter(|row| !row.is_connect());
+    let asked: BTreeSet<String> = asked
         .filter_map(|row| Some(Target::of_url(&row.url)?.host().to_owned()))
         .collect();
     let dials = recorded
@@ -321,6 +320,7 @@ fn of_unfinished(recorded: &Recorded<'_>) -> Option<Reason> {
     let open: Vec<&Row> = recorded
         .rows
         .iter()
+        .filter(|row| !row.is_connect())
         .filter(|row| !is_whole(row) && !answered.contains(&recorded.question(row)))
         .collect();
     let [first, more @ ..] = &open[..] else {

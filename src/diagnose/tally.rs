@@ -56,7 +56,9 @@ pub struct Failed {
 impl Tally {
     /// Counts.
     pub fn of(rows: &[Row], connections: &Connections) -> Self {
-        let states = |state| rows.iter().filter(|row| row.state == state).count() as u64;
+        // A CONNECT that was refused is counted and explained as the dial that failed.
+        let rows = || rows.iter().filter(|row| !row.is_connect());
+        let states = |state| rows().filter(|row| row.state == state).count() as u64;
         let opened = || connections.values().flat_map(ConnectionRow::dials);
         // A CONNECT that led nowhere is refused: what was not even dialled has no phases.
         let is_dial = |mode| matches!(mode, Mode::Intercept | Mode::Plain | Mode::Refuse);
@@ -65,21 +67,17 @@ impl Tally {
             is_dial(opened.mode) && phases.iter().any(Option::is_some)
         });
         let (failed, made): (Vec<_>, Vec<_>) = dials.partition(|opened| opened.has_failed());
-        let by_us = rows
-            .iter()
-            .filter(|row| row.made_by == Some(MadeBy::Modtape));
+        let by_us = rows().filter(|row| row.made_by == Some(MadeBy::Modtape));
         Self {
-            requests: rows.len() as u64,
-            body_bytes: rows
-                .iter()
-                .fold(0, |sum, row| sum.saturating_add(row.bytes)),
+            requests: rows().count() as u64,
+            body_bytes: rows().fold(0, |sum, row| sum.saturating_add(row.bytes)),
             in_flight: states(RowState::InFlight),
             aborted: states(RowState::Aborted),
             made_by_modtape: by_us.count() as u64,
             dials: (failed.len() + made.len()) as u64,
             failed_dials: failed.len() as u64,
             failed: by_host(&failed),
-            slowest_pace: rows.iter().filter_map(pace).min(),
+            slowest_pace: rows().filter_map(pace).min(),
             tunnels: tunnels(connections),
             distrusted: distrusted(connections),
         }
@@ -203,7 +201,9 @@ mod tests {
         let mut unneeded = connection(6, Mode::Intercept, "sum.golang.org:443");
         unneeded.tls_us = Some(8);
         unneeded.error = Some("modtape stopped while sum.golang.org was shaking hands".into());
-        let rows = [large, small, in_flight(3, URL, 5)];
+        let mut connect = row(4, "https://proxy.golang.org/", 0, &[(Phase::Dns, 1)]);
+        (connect.method, connect.made_by) = ("CONNECT".into(), Some(MadeBy::Modtape));
+        let rows = [large, small, in_flight(3, URL, 5), connect];
         let all = vec![dialled, failed, tunnel, refused, not_ours, unneeded];
         let tally = Tally::of(&rows, &connections(all));
         let two = Failed {

@@ -11,7 +11,7 @@ use super::ticket::{Head, Ticket};
 use crate::exchange::MadeBy;
 
 /// What stands in front of every reason, so that nobody takes it for the origin's.
-const NAME: &str = "modtape: ";
+pub(super) const NAME: &str = "modtape: ";
 
 /// Records and returns our own answer.
 ///

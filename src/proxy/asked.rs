@@ -86,7 +86,41 @@ fn authority(head: &request::Parts, scheme: &str) -> Result<Target, &'static str
     }
 }
 
-fn url(scheme: &str, target: &Target, path: &str) -> String {
+/// The whole URL of a request that [`asked`] refuses, and its host: as far as the request names one,
+/// else that of its connection, else a name that nobody can have (RFC 2606 section 2).
+pub(super) fn refused(channel: &Channel, head: &request::Parts) -> (String, String) {
+    let (scheme, own) = match &channel.destination {
+        Destination::Tunnelled { target, host } => ("https", Target::new(host, target.port()).ok()),
+        Destination::Plain if head.method == Method::CONNECT => ("https", None),
+        Destination::Plain => ("http", None),
+    };
+    whole(head, scheme, own)
+}
+
+fn whole(head: &request::Parts, scheme: &str, own: Option<Target>) -> (String, String) {
+    if let (Some(_), Some(host)) = (head.uri.scheme(), head.uri.host()) {
+        return (head.uri.to_string(), host.to_ascii_lowercase());
+    }
+    let host = head.headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    let mut named = authority
+        .into_iter()
+        .chain(host)
+        .filter_map(|named| Target::with_default_port(named, default_port).ok());
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = if path.starts_with('/') { path } else { "/" };
+    match named.next().or(own) {
+        Some(target) => (url(scheme, &target, path), target.host().to_owned()),
+        None => (format!("{scheme}://{NOBODY}{path}"), NOBODY.to_owned()),
+    }
+}
+
+/// Stands for the host of a request that names none.
+const NOBODY: &str = "unnamed.invalid";
+
+pub(super) fn url(scheme: &str, target: &Target, path: &str) -> String {
     let default = matches!((scheme, target.port()), ("https", 443) | ("http", 80));
     let host = target.host();
     match (default, host.contains(':')) {
@@ -121,6 +155,46 @@ mod tests {
             ("http", "[::1]:443", "http://[::1]:443/p?q"),
         ] {
             assert_eq!(url(scheme, &target.parse().unwrap(), "/p?q"), expected);
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_refused_has_a_whole_url_and_a_host() {
+        let own = || Some("own.example:8443".parse::<Target>().unwrap());
+        for (uri, host, own, expected, named) in [
+            (
+                "/p?q",
+                Some("B.example"),
+                own(),
+                "https://b.example/p?q",
+                "b.example",
+            ),
+            (
+                "/p",
+                Some("a b"),
+                own(),
+                "https://own.example:8443/p",
+                "own.example",
+            ),
+            ("*", None, own(), "https://own.example:8443/", "own.example"),
+            ("/p", None, None, "https://unnamed.invalid/p", NOBODY),
+            (
+                "c.example:443",
+                None,
+                None,
+                "https://c.example/",
+                "c.example",
+            ),
+            (
+                "http://D.example/p",
+                None,
+                own(),
+                "http://D.example/p",
+                "d.example",
+            ),
+        ] {
+            let told = whole(&parts(Method::GET, uri, host), "https", own);
+            assert_eq!(told, (expected.to_owned(), named.to_owned()), "{uri}");
         }
     }
 

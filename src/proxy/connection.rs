@@ -13,7 +13,6 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::access::Gate;
-use super::answer::reason_phrase;
 use super::channel::{Channel, Destination, note_opened};
 use super::context::Context;
 use super::lasting::{Next, ROOM_WANTED, left};
@@ -22,6 +21,7 @@ use super::log;
 use super::opening::{self, Hello, Opening};
 use super::policy::Decision;
 use super::prefixed::Prefixed;
+use super::refusal::{Refusal, Refused};
 use super::responder::Responder;
 use super::room::{Doing, Place};
 use super::tap::{Marks, Tap};
@@ -60,6 +60,8 @@ pub(super) struct Connection {
     pub(super) gate: Gate,
     /// The target of the last CONNECT that came without the token.
     barred: String,
+    /// The head of the CONNECT.
+    head: Bytes,
 }
 
 /// What a CONNECT led to, before the client said more.
@@ -87,6 +89,7 @@ impl Connection {
             stream: None,
             gate: Gate::new(&context.access),
             barred: String::new(),
+            head: Bytes::new(),
         }
     }
 
@@ -158,12 +161,13 @@ impl Connection {
                 Ok(opening) => opening,
                 Err(why) => return Next::Over(why),
             };
-            let (target, shown, rest) = match opening {
+            let (target, head, shown, rest) = match opening {
                 Opening::Connect {
                     target,
+                    head,
                     shown,
                     rest,
-                } => (target, shown, rest),
+                } => (target, head, shown, rest),
                 Opening::Request { read } => {
                     return self.plain(Prefixed::new(read, io));
                 }
@@ -173,6 +177,7 @@ impl Connection {
                 }
             };
             if self.gate.admits(shown.iter().map(Vec::as_slice)) {
+                self.head = head;
                 return self.connect(io, target, rest).await;
             }
             self.barred = target.to_string();
@@ -199,8 +204,7 @@ impl Connection {
             }
             Ok(Err(error)) => {
                 let why = chain(&error);
-                let status = StatusCode::BAD_REQUEST;
-                self.refuse(io, status, ("", None), &why).await;
+                self.refuse(io, StatusCode::BAD_REQUEST, None, &why).await;
                 Err(why)
             }
             Err(_) => Err(format!("the client sent no whole head within {limit:?}")),
@@ -240,7 +244,7 @@ impl Connection {
             if let Responder::Replay(replay) = &self.context.responder {
                 replay.refused(&target, &why);
             }
-            let named = (&target.to_string()[..], None);
+            let named = Some((&target, None));
             self.refuse(&mut io, StatusCode::BAD_GATEWAY, named, &why)
                 .await;
             return Next::Over(why);
@@ -342,26 +346,35 @@ impl Connection {
         }
     }
 
-    /// Says no to a CONNECT; the reason phrase is all that the go command shows.
+    /// Says no to a CONNECT, of this target if it could be read, and records that.
     pub(super) async fn refuse(
         &self,
         io: &mut ClientIo,
         status: StatusCode,
-        (target, journey): (&str, Option<&Journey>),
+        named: Option<(&Target, Option<&Journey>)>,
         why: &str,
     ) {
+        let refusal = Refusal::new(status, &self.context.redactor.text(why));
         // A stranger gets one line at the end, if any: see `run`.
         if !self.gate.is_strangers() {
             let what = (self.id, self.started, Mode::Refuse);
+            let target = named.map_or_else(String::new, |(target, _)| target.to_string());
+            let journey = named.and_then(|(_, journey)| journey);
             let outcome = (journey, Some(why.to_owned()));
-            note_opened(&self.context, what, target, &self.client(), outcome);
+            note_opened(&self.context, what, &target, &self.client(), outcome);
+            if let Some((target, journey)) = named {
+                let refused = Refused {
+                    connection: self.id,
+                    started: self.started,
+                    target,
+                    head: &self.head,
+                    journey,
+                };
+                refusal.note(&self.context, refused).await;
+            }
         }
-        let status = status.as_u16();
-        let phrase = reason_phrase(&self.context.redactor.text(why));
-        let head =
-            format!("HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         // The client may be gone: then nobody reads why.
-        let _ = io.write_all(head.as_bytes()).await;
+        let _ = io.write_all(&refusal.to_octets()).await;
         self.hang_up(io).await;
     }
 

@@ -1,6 +1,6 @@
 //! What every connection shares.
 
-use std::hash::RandomState;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::windows::Windows;
 use crate::ca::Leafs;
 use crate::capture::Capture;
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{STOPPED, TraceId};
+use crate::exchange::{ExchangeId, Hex, STOPPED, SpanId, TraceId};
 use crate::gomod::Base;
 use crate::recording::Recorder;
 use crate::recording::format::Event;
@@ -125,6 +125,11 @@ impl Context {
     /// Why a client has left: if it was cut off it did not give up, whatever it looks like.
     pub(super) fn left(&self, own: &str) -> String {
         self.live.cut_lately().unwrap_or_else(|| own.to_owned())
+    }
+
+    /// The span of an exchange.
+    pub(super) fn span(&self, id: ExchangeId) -> SpanId {
+        Hex(self.spans.hash_one(id).to_be_bytes())
     }
 
     /// Queues a record, if records are kept.

@@ -49,7 +49,7 @@ impl Connection {
             }
             Err(error) => {
                 let why = chain(&error);
-                let named = (&target.to_string()[..], Some(&*journey));
+                let named = Some((target, Some(&*journey)));
                 self.refuse(io, StatusCode::BAD_GATEWAY, named, &why).await;
                 Err(why)
             }

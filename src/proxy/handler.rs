@@ -1,12 +1,13 @@
 //! One request: who answers it, and with what. All modes of arrival end here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request, response};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer;
-use super::asked::asked;
+use super::asked::{self, asked};
 use super::body::Recorded;
 use super::channel::{Channel, Destination, Unpaired};
 use super::headers;
@@ -30,12 +31,14 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
     }
     let (head, body) = request.into_parts();
     let asked = asked(&channel, &head);
-    let (url, target) = match &asked {
-        Ok((url, target)) => (url.clone(), Some(target)),
-        Err(_) => (head.uri.to_string(), None),
+    let (url, host) = match &asked {
+        Ok((url, target)) => (url.clone(), Cow::from(target.host())),
+        Err(_) => {
+            let (url, host) = asked::refused(&channel, &head);
+            (url, Cow::from(host))
+        }
     };
-    let host = target.map_or("", Target::host);
-    let mut ticket = Ticket::begin(&channel, &head, (&url, host), started);
+    let mut ticket = Ticket::begin(&channel, &head, (&url, &host), started);
     if let Some(first) = &first {
         ticket.owns(&first.journey);
     }

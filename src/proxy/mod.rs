@@ -32,6 +32,7 @@ mod pair;
 mod play;
 mod policy;
 mod prefixed;
+mod refusal;
 mod request_body;
 mod responder;
 mod room;

@@ -27,6 +27,8 @@ pub(super) enum Opening {
     /// CONNECT; what follows its head was read already.
     Connect {
         target: Target,
+        /// The whole head.
+        head: Bytes,
         /// The values of `Proxy-Authorization`.
         shown: Vec<Vec<u8>>,
         rest: Bytes,
@@ -99,8 +101,10 @@ fn parse(read: &mut BytesMut) -> Result<Option<Opening>, OpeningError> {
     });
     let shown = shown.map(|field| field.value.to_vec()).collect();
     let rest = read.split_off(length).freeze();
+    let head = std::mem::take(read).freeze();
     Ok(Some(Opening::Connect {
         target,
+        head,
         shown,
         rest,
     }))
@@ -232,6 +236,7 @@ mod tests {
         let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\nproxy-AUTHORIZATION: Basic eA==\r\n\r\n\x16\x03";
         let Ok(Opening::Connect {
             target,
+            head,
             shown,
             rest,
         }) = opening(octets).await
@@ -241,6 +246,7 @@ mod tests {
         assert_eq!(target.to_string(), "proxy.golang.org:443");
         assert_eq!(shown, [b"Basic eA=="]);
         assert_eq!(&rest[..], b"\x16\x03");
+        assert_eq!([&head[..], &rest].concat(), octets);
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 //! Whatever happens to the tasks that carry it, a ticket ends exactly once: with `end`, with
 //! `abort`, or, if it is simply dropped, as aborted by the client.
 
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,8 +17,7 @@ use super::tap::Slot;
 use super::wanted::Wanted;
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, End, ExchangeId, Fields, Hex, MadeBy, Octets, Phase, SpanId,
-    Timings,
+    Abort, Attempt, Begin, Body, End, ExchangeId, Fields, MadeBy, Octets, Phase, SpanId, Timings,
 };
 use crate::recording::BodySink;
 use crate::recording::bodies::NotKept;
@@ -120,7 +118,7 @@ impl Ticket {
         let begin = Begin {
             id,
             connection: channel.id(),
-            span: Hex(context.spans.hash_one(id).to_be_bytes()),
+            span: context.span(id),
             method: request.method.as_str().to_owned(),
             url: context.redactor.url(url),
             version: headers::version_name(request.version).to_owned(),

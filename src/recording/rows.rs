@@ -62,6 +62,11 @@ impl Row {
         Timestamp::from_micros(self.started.as_micros().saturating_add(us))
     }
 
+    /// True for a CONNECT that was refused: no request was read yet.
+    pub fn is_connect(&self) -> bool {
+        self.method == "CONNECT"
+    }
+
     /// Whether `begin`, of this time, is the record that this row tells of.
     pub(super) fn began_as(&self, at: Timestamp, begin: &Begin) -> bool {
         (self.id, self.connection, self.started) == (begin.id, begin.connection, at)

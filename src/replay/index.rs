@@ -61,7 +61,8 @@ impl Index {
     /// `redirected` are the paths that some recorded answer led to, without their queries.
     pub(super) fn new(rows: &[Row], bases: &[Base], redirected: &BTreeSet<String>) -> Self {
         let mut index = Self::default();
-        for (number, row) in rows.iter().enumerate() {
+        let rows = rows.iter().enumerate();
+        for (number, row) in rows.filter(|(_, row)| !row.is_connect()) {
             index.add(number, row, bases, redirected);
         }
         index

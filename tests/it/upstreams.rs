@@ -8,12 +8,13 @@ mod causes;
 mod go;
 mod hangs;
 mod logged;
+mod refused;
 mod silent;
 mod untrusted;
 
 use std::net::TcpListener;
 
-use modtape::exchange::{Exchange, MadeBy, Outcome};
+use modtape::exchange::{Exchange, MadeBy, Outcome, Phase};
 
 use crate::support::*;
 

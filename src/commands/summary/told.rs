@@ -52,14 +52,15 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
         has_vendor: told.has_vendor,
         connections,
     };
-    let why_empty = match rows {
-        [] => why_empty(&manifest.go_env, &facts),
+    let tally = Tally::of(rows, connections);
+    let why_empty = match tally.requests {
+        0 => why_empty(&manifest.go_env, &facts),
         _ => Vec::new(),
     };
     let summary = Summary {
         recording: &recording.dir().to_string_lossy(),
         split: &Split::of(rows, connections, manifest.wall_us),
-        tally: &Tally::of(rows, connections),
+        tally: &tally,
         in_flight: &outcome.in_flight,
         interruption: outcome.interruption,
         now: outcome.in_flight_at,

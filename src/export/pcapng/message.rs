@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use http::StatusCode;
 
-use crate::exchange::{Abort, Begin, Body, End, Fields, field};
+use crate::exchange::{Abort, Begin, Body, End, Fields, Target, field};
 
 /// What of a body is shown, and where it comes from.
 pub(super) struct Shown {
@@ -89,6 +89,10 @@ impl Message {
 /// A request's head.
 pub(super) fn request_head(begin: &Begin, body: Option<&Body>) -> Vec<u8> {
     let (authority, target) = split(&begin.url);
+    // RFC 9112 section 3.2.3: CONNECT names host and port.
+    let connected = Target::of_url(&begin.url).filter(|_| begin.method == "CONNECT");
+    let connected = connected.map(|target| target.to_string());
+    let target = connected.as_deref().unwrap_or(target);
     let mut out = Vec::with_capacity(512);
     push(&mut out, begin.method.as_bytes());
     out.push(b' ');

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use modtape::exchange::{Opened, Phase};
+use modtape::exchange::Opened;
 use modtape::proxy::Deadlines;
 use modtape::upstream::{Limits, ParentProxies};
 

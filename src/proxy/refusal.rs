@@ -1,0 +1,147 @@
+//! A CONNECT that led to no tunnel: answered with the reason, and recorded as an exchange.
+//!
+//! Its URL is `https://HOST/`, with the port where it is not 443. No request was read yet, so that
+//! nobody knows what the client would have asked for.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::answer::{NAME, reason_phrase};
+use super::asked;
+use super::context::Context;
+use super::log;
+use crate::clock::Timestamp;
+use crate::exchange::{
+    Begin, Body, ConnectionId, End, Fields, MadeBy, Octets, Phase, Target, Timings,
+};
+use crate::recording::bodies::NotKept;
+use crate::recording::format::Event;
+use crate::upstream::Journey;
+
+/// What is answered in place of a tunnel.
+pub(super) struct Refusal {
+    status: StatusCode,
+    reason: String,
+    fields: [(&'static str, String); 3],
+    body: Bytes,
+}
+
+/// Whose CONNECT it was.
+pub(super) struct Refused<'a> {
+    pub(super) connection: ConnectionId,
+    /// When its first octet was read.
+    pub(super) started: Timestamp,
+    pub(super) target: &'a Target,
+    /// What was sent to the proxy, as it was read.
+    pub(super) head: &'a [u8],
+    /// How far dialling came, if it began.
+    pub(super) journey: Option<&'a Journey>,
+}
+
+impl Refusal {
+    /// `why` must not hold secrets. The reason phrase is all that the go command shows.
+    pub(super) fn new(status: StatusCode, why: &str) -> Self {
+        let body = Bytes::from(format!("{NAME}{why}\n"));
+        Self {
+            status,
+            reason: reason_phrase(why),
+            fields: [
+                ("content-type", String::from("text/plain; charset=utf-8")),
+                ("content-length", body.len().to_string()),
+                ("connection", String::from("close")),
+            ],
+            body,
+        }
+    }
+
+    /// The answer as octets.
+    pub(super) fn to_octets(&self) -> Vec<u8> {
+        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status.as_u16(), self.reason);
+        for (name, value) in &self.fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        [head.as_bytes(), &self.body].concat()
+    }
+
+    /// Records it.
+    pub(super) async fn note(&self, context: &Context, refused: Refused<'_>) {
+        let id = context.next_exchange.fetch_add(1, Ordering::Relaxed) + 1;
+        let redactor = &context.redactor;
+        let mut headers = request_fields(refused.head);
+        redactor.redact_fields(&mut headers);
+        let begin = Begin {
+            id,
+            connection: refused.connection,
+            span: context.span(id),
+            method: String::from("CONNECT"),
+            url: redactor.url(&asked::url("https", refused.target, "/")),
+            version: String::from("HTTP/1.1"),
+            headers,
+        };
+        log::asked(&begin);
+        context.note(refused.started, &Event::Begin(begin));
+        let status = self.status.as_u16();
+        log::answered(id, status, "HTTP/1.1", MadeBy::Modtape);
+        let body = self.kept(context, id).await;
+        let now = context.clock.now();
+        let fields = self.fields.iter();
+        let end = End {
+            id,
+            status,
+            reason: Some(Octets(self.reason.clone().into_bytes())),
+            version: String::from("HTTP/1.1"),
+            headers: fields
+                .map(|(name, value)| ((*name).to_owned(), Octets(value.clone().into_bytes())))
+                .collect(),
+            trailers: Fields::new(),
+            request_body: None,
+            body,
+            phases_us: phases(refused.journey, now.micros_since(refused.started)),
+            own_us: 0,
+            client_wait_us: 0,
+            made_by: MadeBy::Modtape,
+            attempts: Vec::new(),
+        };
+        context.note(now, &Event::End(end));
+    }
+
+    async fn kept(&self, context: &Context, id: u64) -> Option<Body> {
+        let recorder = context.recorder.as_ref()?;
+        let mut sink = recorder.bodies().sink();
+        sink.push(&self.body);
+        let kept = sink.finish().await;
+        Some(kept.unwrap_or_else(|NotKept { body, why }| {
+            let what = format!("body of exchange {id}");
+            recorder.gap(context.clock.now(), what, why.to_string());
+            body
+        }))
+    }
+}
+
+/// The header fields of a CONNECT, which was parsed before.
+fn request_fields(head: &[u8]) -> Fields {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut fields);
+    if request.parse(head).is_err() {
+        return Fields::new();
+    }
+    let fields = request.headers.iter();
+    fields
+        .map(|field| (field.name.to_owned(), Octets(field.value.to_vec())))
+        .collect()
+}
+
+/// What dialling took, and as `blocked` whatever else passed of `whole_us`.
+fn phases(journey: Option<&Journey>, whole_us: u64) -> Timings {
+    let mut timings = Timings::default();
+    if let Some(journey) = journey {
+        timings[Phase::Dns] = journey.dns_us;
+        timings[Phase::Connect] = journey.connect_us;
+        timings[Phase::Tls] = journey.tls_us;
+    }
+    timings[Phase::Blocked] = Some(whole_us.saturating_sub(timings.total_us()));
+    timings
+}
