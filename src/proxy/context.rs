@@ -37,6 +37,9 @@ pub struct Deadlines {
     pub unread: Duration,
     /// The next part of a request body.
     pub request_body_idle: Duration,
+    /// The upstream's word on a request that expects 100 (Continue): then its body is sent without
+    /// one (RFC 9110 section 10.1.1). Go and curl wait as long.
+    pub expect_continue: Duration,
     /// A tunnel that carries nothing, either way.
     pub tunnel_idle: Duration,
     /// The upstream's silence while we are ready to read; `None` waits as the go command would.
@@ -54,6 +57,7 @@ impl Default for Deadlines {
             idle: Duration::from_secs(5 * 60),
             unread: Duration::from_secs(5 * 60),
             request_body_idle: Duration::from_secs(60),
+            expect_continue: Duration::from_secs(1),
             tunnel_idle: Duration::from_secs(15 * 60),
             upstream_idle: None,
             first_request: Duration::from_secs(1),

@@ -308,7 +308,7 @@ mod tests {
             let after = guard.clock.now().since(started);
             assert!((500..501).contains(&after.as_secs()), "{after:?}");
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
-            assert!(guard.watch.late().unwrap().contains("took nothing"));
+            assert!(guard.watch.late().unwrap().contains("read nothing"));
         }
     }
 

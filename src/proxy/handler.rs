@@ -129,14 +129,15 @@ async fn ask(
             }
             Ok(response) => {
                 let sent = kept.as_ref().and_then(request_body::sent);
-                return pass(
-                    channel,
-                    ticket,
-                    &pair,
-                    (response, head.method),
-                    (kept, sent),
-                )
-                .await;
+                let unwanted = kept.as_ref().and_then(request_body::is_answered);
+                let is_last = unwanted.is_some();
+                ticket.unwanted_body = unwanted;
+                let response = (response, head.method);
+                let mut response = pass(channel, ticket, &pair, response, (kept, sent)).await;
+                if is_last {
+                    close_after(channel, &mut response);
+                }
+                return response;
             }
             Err(error) if repeatable && lost.is_none() && may_be_sent_again(&error, &pair) => {
                 ticket.retry(pair.tell(&error).await);
@@ -204,11 +205,20 @@ fn outgoing_request(
             let limit = context.deadlines.request_body_idle;
             let is_h2 = channel.protocol == Protocol::H2;
             let watched = (Arc::clone(&pair.marks), upload);
-            let (body, kept) = RequestBody::passing((body, is_h2), sink, watched, limit);
+            let (mut body, kept) = RequestBody::passing((body, is_h2), sink, watched, limit);
+            if !is_h2 && expects_continue(&head) {
+                body = body.expecting(context.deadlines.expect_continue);
+            }
             (body, Some(kept))
         }
     };
     (Request::from_parts(head, body), kept)
+}
+
+/// As hyper sees it, which answers 100 (Continue) by itself (RFC 9110 section 10.1.1).
+fn expects_continue(head: &request::Parts) -> bool {
+    let expect = head.headers.get(header::EXPECT);
+    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Passes the upstream's response on.

@@ -6,9 +6,8 @@ use http::{Uri, Version, request, response};
 use crate::exchange::{Fields, Octets};
 use crate::tls::Protocol;
 
-/// Fields of one connection, not of the message (RFC 9110 section 7.6.1), and `Expect`, which
-/// hyper answers on the client leg already.
-const HOP_BY_HOP: [HeaderName; 11] = [
+/// Fields of one connection, not of the message (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -19,7 +18,6 @@ const HOP_BY_HOP: [HeaderName; 11] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("http2-settings"),
-    header::EXPECT,
 ];
 
 /// Fields that `Connection` cannot take away: they are meant for whoever answers, or reads the
@@ -41,10 +39,11 @@ const END_TO_END: [HeaderName; 13] = [
 ];
 
 /// Fields that mean nothing good behind a body.
-const ONLY_IN_A_HEAD: [HeaderName; 6] = [
+const ONLY_IN_A_HEAD: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::COOKIE,
+    header::EXPECT,
     header::HOST,
     header::SET_COOKIE,
     header::TRAILER,

@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 /// How long the client has to read what we said.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
-/// How many octets we read and drop meanwhile.
-const LINGER_OCTETS: usize = 1024 * 1024;
+/// How many octets we read and drop meanwhile: those of an upload go on until its client has seen
+/// the answer, which some look for at the end only.
+const LINGER_OCTETS: usize = 64 * 1024 * 1024;
 
 /// How much is read at a time.
 const PIECE: usize = 4 * 1024;

@@ -10,7 +10,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::ext::on_informational;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cause;
 use super::context::{Context, Executor};
-use super::request_body::RequestBody;
+use super::request_body::{self, RequestBody};
 use super::tap::{Marks, Tap};
 use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
@@ -98,7 +98,7 @@ impl Pair {
         let stream = io.stream().cloned();
         let tap = Tap::new(io, Arc::clone(&marks));
         let io = TokioIo::new(match protocol {
-            Protocol::Http1 => tap,
+            Protocol::Http1 => tap.reading_on(),
             Protocol::H2 => tap.following_frames(),
         });
         let ended = CancellationToken::new();
@@ -159,7 +159,13 @@ impl Pair {
             Sender::Http1(sender) => {
                 // An informational head is not the answer: the read after it is.
                 let marks = Arc::clone(&self.marks);
-                on_informational(&mut request, move |_| marks.expect_answer());
+                let expects = request.body().expects();
+                on_informational(&mut request, move |response| {
+                    marks.expect_answer();
+                    if response.status() == StatusCode::CONTINUE {
+                        expects.iter().for_each(request_body::goes_on);
+                    }
+                });
                 let response = {
                     let mut sender = sender.lock().await;
                     sender.ready().await.map_err(SendError::Unsent)?;

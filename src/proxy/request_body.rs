@@ -3,13 +3,14 @@
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use super::cause;
@@ -28,6 +29,8 @@ pub(super) enum RequestBodyError {
     Short,
     #[error("{0}")]
     Broken(String),
+    #[error("the request was answered without its body")]
+    Unwanted,
 }
 
 impl RequestBodyError {
@@ -35,7 +38,7 @@ impl RequestBodyError {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Short | Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::Short | Self::Broken(_) | Self::Unwanted => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -46,11 +49,25 @@ pub(super) struct Kept {
     sink: Option<BodySink>,
     whole: bool,
     sent: Option<Arc<Slot>>,
+    expectation: Expectation,
     /// Since when the upstream takes no more of it; `None` while the client, or our disk, keeps us
     /// waiting.
     offered: Option<Timestamp>,
     /// Why it did not pass, if that was the client's doing.
     fault: Option<(StatusCode, String)>,
+}
+
+/// What became of `Expect: 100-continue` over HTTP/1.1: hyper sends the client a 100 (Continue) as
+/// soon as its body is asked for, so that is put off until the upstream has sent one.
+#[derive(Default)]
+enum Expectation {
+    /// There is none, or the body may pass.
+    #[default]
+    None,
+    Waits(Option<Waker>),
+    /// The final answer came first, and the body never passes. The exchange is over when that is
+    /// ready: the connection, on which a body is still owed, ends with it.
+    Answered(oneshot::Receiver<()>),
 }
 
 impl Kept {
@@ -73,13 +90,15 @@ pub(super) enum RequestBody {
 }
 
 pub(super) struct Passing {
-    incoming: Incoming,
+    incoming: Option<Incoming>,
     is_h2: bool,
     kept: SharedKept,
     marks: Arc<Marks>,
     upload: Upload,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// When the body passes though nobody has said 100 (Continue).
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl RequestBody {
@@ -96,16 +115,57 @@ impl RequestBody {
             ..Kept::default()
         };
         let passing = Passing {
-            incoming,
+            incoming: Some(incoming),
             is_h2,
             kept: Arc::clone(&kept),
             marks,
             upload,
             limit,
             timer: None,
+            patience: None,
         };
         (Self::Passing(Box::new(passing)), kept)
     }
+
+    /// Puts the body off until the upstream has sent a 100 (Continue), so long at most.
+    pub(super) fn expecting(mut self, limit: Duration) -> Self {
+        if let Self::Passing(passing) = &mut self {
+            passing.patience = Some(Box::pin(tokio::time::sleep(limit)));
+            lock(&passing.kept).expectation = Expectation::Waits(None);
+        }
+        self
+    }
+
+    /// What to tell of an informational response, if this waits for one.
+    pub(super) fn expects(&self) -> Option<SharedKept> {
+        match self {
+            Self::Passing(passing) if passing.patience.is_some() => Some(Arc::clone(&passing.kept)),
+            _ => None,
+        }
+    }
+}
+
+/// The upstream wants the body that it was asked about.
+pub(super) fn goes_on(kept: &SharedKept) {
+    let before = std::mem::take(&mut lock(kept).expectation);
+    if let Expectation::Waits(Some(waker)) = before {
+        waker.wake();
+    }
+}
+
+/// The final answer came: where the body was still put off, it never passes. What is returned then
+/// is to be dropped when the exchange is over.
+pub(super) fn is_answered(kept: &SharedKept) -> Option<oneshot::Sender<()>> {
+    let mut kept = lock(kept);
+    let Expectation::Waits(waker) = &mut kept.expectation else {
+        return None;
+    };
+    let waker = waker.take();
+    let (exchange, over) = oneshot::channel();
+    kept.expectation = Expectation::Answered(over);
+    drop(kept);
+    waker.into_iter().for_each(Waker::wake);
+    Some(exchange)
 }
 
 /// The sink of a body that passed whole.
@@ -124,6 +184,27 @@ impl Passing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let mut kept = lock(&self.kept);
+        match &mut kept.expectation {
+            Expectation::None => {}
+            Expectation::Waits(waker) => {
+                if let Some(patience) = &mut self.patience
+                    && patience.as_mut().poll(cx).is_pending()
+                {
+                    *waker = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                kept.expectation = Expectation::None;
+            }
+            Expectation::Answered(over) => {
+                // hyper reads no more of what nobody will ask for.
+                self.incoming = None;
+                let _ = ready!(Pin::new(over).poll(cx));
+                return Poll::Ready(Some(Err(RequestBodyError::Unwanted)));
+            }
+        }
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
         if let Some(sink) = &mut kept.sink
             && sink.poll_ready(cx).is_pending()
         {
@@ -131,7 +212,7 @@ impl Passing {
             self.upload.is_held();
             return Poll::Pending;
         }
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             if let Some(sink) = &mut kept.sink {
                 sink.idle();
             }
@@ -152,7 +233,7 @@ impl Passing {
         kept.offered = Some(self.marks.now());
         let frame = match frame {
             // A reset with NO_ERROR looks like an end, and over HTTP/2 END_STREAM tells them apart.
-            None if self.is_h2 && !self.incoming.is_end_stream() => {
+            None if self.is_h2 && !incoming.is_end_stream() => {
                 return kept.fail(RequestBodyError::Short);
             }
             None => None,
@@ -170,7 +251,7 @@ impl Passing {
         {
             sink.push(data);
         }
-        if frame.is_none() || self.incoming.is_end_stream() {
+        if frame.is_none() || incoming.is_end_stream() {
             kept.whole = true;
             if let Some(sink) = &mut kept.sink {
                 sink.idle();
@@ -198,14 +279,17 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Passing(passing) => passing.incoming.is_end_stream(),
+            Self::Passing(passing) => passing.incoming.as_ref().is_none_or(Body::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Passing(passing) => passing.incoming.size_hint(),
+            Self::Passing(passing) => passing
+                .incoming
+                .as_ref()
+                .map_or_else(SizeHint::default, Body::size_hint),
         }
     }
 }

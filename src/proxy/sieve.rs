@@ -169,7 +169,11 @@ impl Sieve {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if matches!(self.farewell, Farewell::None) {
-            return Pin::new(io).poll_shutdown(cx);
+            if !self.scanner.is_in_body() {
+                return Pin::new(io).poll_shutdown(cx);
+            }
+            // It was answered before the end of its body, and may not have read that yet.
+            self.farewell = Farewell::Closing;
         }
         // The client may be gone: then nobody reads why.
         if self.poll_farewell(io, cx).is_ready() {

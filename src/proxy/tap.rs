@@ -162,12 +162,53 @@ pub(super) struct Tap<IO> {
     marks: Arc<Marks>,
     /// Follows the frames that are read: HTTP/2 upstream.
     frames: Option<Cutter>,
+    unsent: Unsent,
+}
+
+/// What becomes of an error of writing.
+#[derive(Debug)]
+enum Unsent {
+    /// It is told at once.
+    Told,
+    /// It is told where the reading ends.
+    Kept(Option<io::Error>),
+}
+
+impl Unsent {
+    /// hyper gives up reading when it cannot write; yet a peer that takes no more of a request may
+    /// have answered it already (RFC 9112 section 9.5).
+    fn keep<T>(&mut self, outcome: io::Result<T>, instead: T) -> io::Result<T> {
+        match (outcome, self) {
+            (Err(error), Self::Kept(kept)) => {
+                kept.get_or_insert(error);
+                Ok(instead)
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    fn take(&mut self) -> Option<io::Error> {
+        match self {
+            Self::Told => None,
+            Self::Kept(kept) => kept.take(),
+        }
+    }
 }
 
 impl<IO> Tap<IO> {
     pub(super) const fn new(io: IO, marks: Arc<Marks>) -> Self {
-        let frames = None;
-        Self { io, marks, frames }
+        Self {
+            io,
+            marks,
+            frames: None,
+            unsent: Unsent::Told,
+        }
+    }
+
+    /// The same, reading on where nothing can be written any more.
+    pub(super) fn reading_on(self) -> Self {
+        let unsent = Unsent::Kept(None);
+        Self { unsent, ..self }
     }
 
     /// The same, keeping the types of the last frames: h2 does not say which one it found at fault.
@@ -187,8 +228,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         let mut octets = &buf.filled()[before..];
-        if !octets.is_empty() {
-            this.marks.saw_read(octets.len());
+        match octets.is_empty() {
+            true => this.unsent.take().map_or(Ok(()), Err)?,
+            false => this.marks.saw_read(octets.len()),
         }
         if let Some(frames) = &mut this.frames {
             while let Some(start) = frames.next(&mut octets) {
@@ -208,7 +250,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let began = self.marks.now();
-        let bytes = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf));
+        let bytes = self.unsent.keep(written, buf.len())?;
         self.marks.saw_write(bytes, began);
         Poll::Ready(Ok(bytes))
     }
@@ -219,7 +262,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let began = self.marks.now();
-        let bytes = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs));
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        let bytes = self.unsent.keep(written, all)?;
         self.marks.saw_write(bytes, began);
         Poll::Ready(Ok(bytes))
     }
@@ -229,7 +274,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tap<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
+        Poll::Ready(self.unsent.keep(flushed, ()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, StatusCode};
+use tokio::sync::oneshot;
 
 use super::channel::Channel;
 use super::context::Context;
@@ -49,6 +50,8 @@ pub(super) struct Ticket {
     stamps: Stamps,
     head: Option<Head>,
     attempts: Vec<Attempt>,
+    /// Dropped with the exchange, if its request body was never asked for.
+    pub(super) unwanted_body: Option<oneshot::Sender<()>>,
     pub(super) client_wait_us: u64,
     pub(super) body_bytes: u64,
     over: bool,
@@ -141,6 +144,7 @@ impl Ticket {
             },
             head: None,
             attempts: Vec::new(),
+            unwanted_body: None,
             client_wait_us: 0,
             body_bytes: 0,
             over: false,

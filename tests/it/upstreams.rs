@@ -11,6 +11,7 @@ mod logged;
 mod refused;
 mod silent;
 mod untrusted;
+mod uploads;
 
 use std::net::TcpListener;
 

@@ -102,7 +102,7 @@ fn a_request_head_fits_the_upstream_leg() {
                 ("expect", "100-continue"),
             ],
             "https://a.example/",
-            &[],
+            &[("expect", "100-continue")],
         ),
         (
             "equal lengths",
