@@ -9,11 +9,12 @@ use clap::{Args, ValueEnum};
 #[command(after_help = "\
 What a HAR cannot tell is not made up: the recording has no settings of the go command, no trailers, \
 and no ends of connections. A body stands in it as the HAR has it: decoded, without its content \
-coding. An exchange whose body the HAR left out counts as aborted.")]
+coding. An exchange whose body the HAR left out, cut or replaced counts as aborted. What is odd is \
+said in one line a kind; the exit code is 3 if an HTTP entry was lost or the file is cut off.")]
 pub struct ImportArgs {
     /// The format
     pub format: ImportFormat,
-    /// The file: of a browser, mitmproxy, Charles, modtape or whatever else writes HAR
+    /// The file, plain, gzip or zip: of a browser, mitmproxy, Charles, Playwright or modtape
     pub file: PathBuf,
     /// Name or path of the recording [default: FORMAT-MMDD-HHMM]
     #[arg(short, long, value_name = "NAME")]

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::listed::{Listed, Meaning};
 use super::written::{Written, error_text, opens};
 use crate::cli;
-use crate::exchange::{Body, Exchange, ExchangeId, Fields, chain};
+use crate::exchange::{Body, ExchangeId, Fields, chain};
 use crate::export::har::{self, Bodies, Content, Item, Page, Stored, What};
 use crate::gomod::Kind;
 use crate::recording::reader::BodyError;
@@ -94,23 +94,13 @@ fn item(
             .cloned(),
         fate: listed.outcome,
         what: what(listed),
-        request_body: load(end_body(&exchange, true), None),
+        request_body: load(exchange.request_body(), None),
         body: load(
-            end_body(&exchange, false),
+            exchange.end().and_then(|end| end.body.as_ref()),
             exchange.end().map(|end| &end.headers),
         ),
         exchange,
     })
-}
-
-fn end_body(exchange: &Exchange, of_request: bool) -> Option<&Body> {
-    let end = exchange.end()?;
-    let body = if of_request {
-        &end.request_body
-    } else {
-        &end.body
-    };
-    body.as_ref()
 }
 
 /// A body as far as it is wanted; `headers` are those of a response, which name its coding.

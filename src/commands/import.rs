@@ -1,15 +1,13 @@
 //! `modtape import`: another tool's file becomes a recording, whole or not at all.
 //!
-//! What is no exchange is left out and named. Never holds more than a few entries in memory.
+//! What is odd about a file is said in one line a kind. Never holds more than a few entries in memory.
 
 mod writing;
 
-use std::fs::File;
-use std::io::{Seek as _, SeekFrom};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::Failure;
 use super::record::Naming;
@@ -18,21 +16,18 @@ use super::terminal::{plain, say, warn};
 use super::words::count;
 use crate::cli::{Global, ImportArgs};
 use crate::diagnose::again::shell_word;
-use crate::import::Changes;
-use crate::import::har::{HarError, survey};
+use crate::import::file::HarFile;
+use crate::import::har::survey;
+use crate::import::{LeftOut, Oddities, Oddity};
 use crate::redact::Redactor;
 use crate::tls;
 use writing::Source;
 
-/// How many entries that are left out are named.
-const NAMED: usize = 20;
-
 /// Makes a recording of the file: a failure if some of it had to be left out.
 pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failure> {
     let told = || format!("cannot import {}", args.file.display());
-    let mut file = open(&args.file).with_context(told)?;
-    let survey = survey(&file).with_context(told)?;
-    file.seek(SeekFrom::Start(0)).with_context(told)?;
+    let file = HarFile::open(&args.file).with_context(told)?;
+    let survey = survey(file.octets().with_context(told)?).with_context(told)?;
     let verb = String::from("har");
     let naming = Naming::named(args.output.as_deref(), args.force, verb, global)?;
     naming.check()?;
@@ -46,12 +41,19 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
             "modtape: --no-redact: the recording will hold secrets in clear text",
         );
     }
-    let pages = survey.pages;
+    let (pages, cut, odd) = (
+        survey.pages,
+        survey.is_cut.then_some(survey.entries),
+        survey.odd.clone(),
+    );
     let source = Source { file, survey };
     let stop = Stop::listen()?;
     let written = super::block_on(writing::write(source, naming, redactor, &stop))?;
     let (naming, tally) = stop.explain(written)?;
-    tell(&tally, pages, global);
+    if pages > 1 {
+        say(global, format!("{pages} pages became one run"));
+    }
+    tell(&tally, &odd, cut, global);
     let (name, dir) = (naming.name(), naming.dir.to_string_lossy());
     let exchanges = count(tally.exchanges, "exchange");
     let see = format!("see it with `modtape ls {}`", shell_word(&dir));
@@ -59,85 +61,82 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
         global,
         plain(&format!("{exchanges} imported as {name}; {see}")),
     );
-    Ok(match tally.left_out {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::from(super::FAILED),
+    let is_whole = cut.is_none() && !tally.left_out.keys().any(|why| why.is_loss());
+    Ok(match is_whole {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(super::FAILED),
     })
-}
-
-/// The file, which is read twice: a pipe gives its octets once.
-fn open(path: &Path) -> anyhow::Result<File> {
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path)?.is_file() {
-        bail!("it is no regular file");
-    }
-    Ok(File::open(path)?)
 }
 
 /// What became of a file's entries.
 #[derive(Debug, Default)]
 struct Tally {
     exchanges: u64,
-    /// Entries that are no exchanges, the first of them in words.
-    left_out: u64,
-    named: Vec<String>,
-    decoded: u64,
-    converted: u64,
-    bodiless: u64,
-    untimed: u64,
-    zoneless: u64,
+    left_out: BTreeMap<LeftOut, Entries>,
+    odd: BTreeMap<Oddity, Entries>,
+}
+
+/// How many entries, and the number of the first of them.
+#[derive(Debug, Clone, Copy)]
+struct Entries {
+    count: u64,
+    first: u64,
+}
+
+impl Entries {
+    fn add<K: Ord>(kinds: &mut BTreeMap<K, Self>, kind: K, number: u64) {
+        let none = Self {
+            count: 0,
+            first: number,
+        };
+        kinds.entry(kind).or_insert(none).count += 1;
+    }
+}
+
+impl std::fmt::Display for Entries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.count {
+            1 => write!(f, "entry {}", self.first),
+            count => write!(f, "{count} entries from entry {} on", self.first),
+        }
+    }
 }
 
 impl Tally {
-    fn took(&mut self, changes: Changes) {
+    fn took(&mut self, number: u64, odd: &Oddities) {
         self.exchanges += 1;
-        self.decoded += u64::from(changes.is_decoded);
-        self.converted += u64::from(changes.is_converted);
-        self.bodiless += u64::from(changes.is_bodiless);
-        self.untimed += u64::from(changes.is_untimed);
-        self.zoneless += u64::from(changes.is_zoneless);
+        for oddity in odd.iter() {
+            Entries::add(&mut self.odd, oddity, number);
+        }
     }
 
-    fn left_out(&mut self, why: String) {
-        self.left_out += 1;
-        if self.named.len() < NAMED {
-            self.named.push(why);
-        }
+    fn left_out(&mut self, number: u64, why: LeftOut) {
+        Entries::add(&mut self.left_out, why, number);
     }
 }
 
-fn tell(tally: &Tally, pages: u64, global: &Global) {
-    for why in &tally.named {
-        warn(global, format!("left out {}", plain(why)));
+/// Says each kind once, in words of HAR; `cut` is the number of entries before the file's end.
+fn tell(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
+    if let Some(entries) = cut {
+        let whole = count(entries, "whole entry").replace("entrys", "entries");
+        warn(
+            global,
+            format!("the file is cut off or damaged: it has {whole}"),
+        );
     }
-    let unnamed = tally.left_out - tally.named.len() as u64;
-    if unnamed > 0 {
-        warn(global, format!("left out {unnamed} more"));
-    }
-    if pages > 1 {
-        say(global, format!("{pages} pages became one run"));
-    }
-    for (number, what) in [
-        (
-            tally.decoded,
-            "the body is the decoded content, as the HAR has it, without its content-encoding",
-        ),
-        (
-            tally.converted,
-            "the body is not as long as its content-length says: its text was converted",
-        ),
-        (
-            tally.bodiless,
-            "the body is not in the HAR: counted as aborted, never replayed",
-        ),
-        (
-            tally.untimed,
-            "no start is told: placed where the one before it stands",
-        ),
-        (tally.zoneless, "the start tells no zone: taken as UTC"),
-    ] {
-        if number > 0 {
-            say(global, format!("{}: {what}", count(number, "exchange")));
+    for (why, entries) in &tally.left_out {
+        match why.is_loss() {
+            true => warn(global, format!("left out {entries}: {why}")),
+            false => say(global, format!("left out {entries}: {why}")),
         }
+    }
+    for (oddity, entries) in &tally.odd {
+        say(global, format!("{entries}: {}", oddity.words()));
+    }
+    for oddity in odd.iter() {
+        say(
+            global,
+            format!("outside of the entries: {}", oddity.words()),
+        );
     }
 }

@@ -141,6 +141,9 @@ pub struct Abort {
     /// Header fields, if a head had come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Fields,
+    /// The request's body, where it is known though no response came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_body: Option<Body>,
     /// Octets of the response body that had come.
     #[serde(default)]
     pub body_bytes: u64,
@@ -302,10 +305,6 @@ impl Closed {
 
 /// What became of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every exchange has ended; boxing would cost each of them"
-)]
 pub enum Outcome {
     /// No end is recorded: the recorder was killed, or it is still going on.
     InFlight,
@@ -350,6 +349,15 @@ impl Exchange {
             Outcome::InFlight => None,
             Outcome::Ended(end) => Some(end.status),
             Outcome::Aborted(abort) => abort.status,
+        }
+    }
+
+    /// The request's body, as far as it is known.
+    pub const fn request_body(&self) -> Option<&Body> {
+        match &self.outcome {
+            Outcome::InFlight => None,
+            Outcome::Ended(end) => end.request_body.as_ref(),
+            Outcome::Aborted(abort) => abort.request_body.as_ref(),
         }
     }
 

@@ -31,10 +31,7 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     pub(super) fn new(item: &'a Item, bodies: Bodies) -> Self {
         let begin = &item.exchange.begin;
-        let body = item
-            .exchange
-            .end()
-            .and_then(|end| end.request_body.as_ref());
+        let body = item.exchange.request_body();
         Self {
             method: &begin.method,
             url: &begin.url,
@@ -44,9 +41,10 @@ impl<'a> Request<'a> {
             query_string: query(&begin.url),
             post_data: body.map(|body| PostData::new(body, begin, item, bodies)),
             headers_size: -1,
-            body_size: match item.exchange.outcome {
-                Outcome::Ended(_) => body.map_or(0, |body| size(body.bytes)),
-                Outcome::InFlight | Outcome::Aborted(_) => -1,
+            body_size: match (body, &item.exchange.outcome) {
+                (Some(body), _) => size(body.bytes),
+                (None, Outcome::Ended(_)) => 0,
+                (None, Outcome::InFlight | Outcome::Aborted(_)) => -1,
             },
         }
     }

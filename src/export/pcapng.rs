@@ -178,8 +178,7 @@ impl<'a, S: Source> Merge<'a, S> {
         let dial = self.dial(row);
         let interface = interface(row);
         let ends = self.places.of_exchange(dial, interface);
-        let end = exchange.end();
-        let asked = end.and_then(|end| end.request_body.as_ref());
+        let asked = exchange.request_body();
         let request = Message::new(
             request_head(&exchange.begin, asked),
             asked.map_or(0, |body| body.bytes),

@@ -162,6 +162,7 @@ pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u1
         why: "the upstream ended the connection: \"reset\"".into(),
         status,
         headers: status.map_or_else(Fields::new, |_| fields(&[("content-length", "9000")])),
+        request_body: None,
         body_bytes: status.map_or(0, |_| 4096),
         phases_us: Timings::from_iter([(Phase::Send, 3), (phase, 7_000)]),
     });

@@ -7,8 +7,8 @@ use crate::exchange::{Outcome, Target};
 use crate::recording::format::{Event, Record};
 use crate::recording::scan::LINE_LIMIT;
 
-/// Any file is a HAR, each of whose entries is an exchange or a named error, or it is a named error
-/// itself; what comes of an entry fits into a journal and is read back as it was.
+/// Any file is a HAR, each of whose entries is an exchange or is left out by name, or it is a named
+/// error itself; what comes of an entry fits into a journal and is read back as it was.
 pub fn har(octets: &[u8]) {
     let survey = match survey(octets) {
         Ok(survey) => survey,
@@ -16,7 +16,8 @@ pub fn har(octets: &[u8]) {
     };
     let mut ids = HashSet::new();
     let mut last = 0;
-    let read = entries(octets, &survey, |number, imported| {
+    let files = |name: &str| Some(name.as_bytes().to_vec());
+    let read = entries(octets, &survey, &files, |number, imported| {
         last += 1;
         assert_eq!(number, last);
         if let Ok(imported) = imported {

@@ -1,151 +1,503 @@
-//! HAR's entry as others write it: whatever may be missing is missing.
+//! One entry of a HAR as an exchange.
 
-use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
 
-use super::few::{few, maybe_few};
-use crate::exchange::{Attempt, Digest, ExchangeId, MadeBy, Phase};
+use super::body::{Content, Told, decode_headers};
+use super::har::{BodyFiles, Numbering, trace_parent};
+use super::json::{Json, PART_LIMIT, Part};
+use super::message::{fields, post, version};
+use super::oddity::{Oddities, Oddity};
+use super::time::{phases, start};
+use crate::exchange::{
+    Abort, Attempt, Begin, Body, ClientSide, Digest, End, Exchange, ExchangeId, Fields, Hex,
+    MadeBy, Mode, Octets, Opened, Outcome, Phase, Target, Timings, UpstreamSide,
+};
+use crate::filter::Fate;
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Entry {
-    pub(super) started_date_time: Option<String>,
-    pub(super) request: Option<Request>,
-    pub(super) response: Option<Response>,
-    pub(super) timings: Option<HarTimings>,
-    #[serde(rename = "serverIPAddress")]
-    pub(super) server_ip_address: Option<String>,
-    pub(super) connection: Option<Word>,
-    #[serde(rename = "_connectionId")]
-    pub(super) connection_id: Option<Word>,
-    #[serde(rename = "_traceparent")]
-    pub(super) traceparent: Option<String>,
-    #[serde(rename = "_modtape")]
-    pub(super) modtape: Option<Modtape>,
+/// Bytes of URL, header fields and other words of one exchange: a journal's line holds them.
+pub(super) const WORDS_LIMIT: usize = 1 << 20;
+
+/// Bytes of a method.
+const METHOD_LIMIT: usize = 64;
+
+/// Why there is no exchange of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[expect(missing_docs, reason = "each message is its documentation")]
+pub enum LeftOut {
+    #[error("not an entry")]
+    NotAnEntry,
+    #[error("no request")]
+    NoRequest,
+    #[error("invalid URL")]
+    Url,
+    #[error("invalid method")]
+    Method,
+    #[error("URL and header fields of more than 1 MiB")]
+    Words,
+    #[error("more than {} MiB, or too many values", PART_LIMIT >> 20)]
+    TooLarge,
+    #[error("a WebSocket")]
+    WebSocket,
+    #[error("a page or script of a browser extension")]
+    Extension,
+    #[error("a URL of another scheme than http and https (data:, blob:, about: and the like)")]
+    Scheme,
 }
 
-/// What is to be known of all entries before the first is taken.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Glance {
-    pub(super) started_date_time: Option<String>,
-    #[serde(rename = "_traceparent")]
-    pub(super) traceparent: Option<String>,
-    #[serde(rename = "_modtape")]
-    pub(super) modtape: Option<Modtape>,
+impl LeftOut {
+    /// Is an exchange of HTTP lost?
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::WebSocket | Self::Extension | Self::Scheme)
+    }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Page {
-    pub(super) started_date_time: Option<String>,
-    #[serde(rename = "_modtape")]
-    pub(super) modtape: Option<Run>,
+/// An exchange and the bytes of its bodies, whose place in it is empty.
+#[derive(Debug)]
+pub struct Imported {
+    /// The exchange; what it says of bodies is what is known without their bytes.
+    pub exchange: Exchange,
+    /// False where the span is a stand-in of zeros.
+    pub has_span: bool,
+    /// The connection, where this is the first that is heard of it.
+    pub opened: Option<Opened>,
+    /// The request's body.
+    pub request_body: Option<Vec<u8>>,
+    /// The response's body.
+    pub body: Option<Vec<u8>>,
+    /// What is not as HAR has it, or not as it was when the exchange happened.
+    pub odd: Oddities,
 }
 
-/// What a page of ours tells of its run.
-#[derive(Debug, Deserialize)]
-pub(super) struct Run {
-    pub(super) recording: Option<String>,
-    pub(super) trace: Option<String>,
-    #[serde(default, deserialize_with = "few")]
-    pub(super) command: Vec<String>,
+pub(super) fn imported(
+    part: Part,
+    number: u64,
+    numbering: &mut Numbering,
+    files: &BodyFiles<'_>,
+) -> Result<Imported, LeftOut> {
+    let Part {
+        json: mut entry,
+        mut odd,
+        is_too_large,
+    } = part;
+    if is_too_large {
+        return Err(LeftOut::TooLarge);
+    }
+    if !matches!(entry, Json::Object(_)) {
+        return Err(LeftOut::NotAnEntry);
+    }
+    let odd = &mut odd;
+    let request = entry.take("request", odd).object(odd);
+    let mut request = request.ok_or(LeftOut::NoRequest)?;
+    let kind = entry.take("_resourceType", odd).text(odd);
+    if kind.is_some_and(|kind| kind == "websocket") {
+        return Err(LeftOut::WebSocket);
+    }
+    let own = Own::of(entry.take("_modtape", odd));
+    let id = numbering.id(number, own.id);
+    let (target, mut begin) = begin(id, &mut request, odd)?;
+    let request_body = post(&mut request, files, odd);
+    let time = start(entry.take("startedDateTime", odd), odd);
+    odd.add_if(time.is_none(), Oddity::Untimed);
+    odd.add_if(
+        time.is_some_and(|(_, has_zone)| !has_zone),
+        Oddity::Zoneless,
+    );
+    let timings = entry.take("timings", odd).object(odd);
+    let mut response = Response {
+        id,
+        asked: (&begin.method, &begin.version),
+        timings: phases(timings.unwrap_or_default(), odd),
+        own,
+        json: entry.take("response", odd).object(odd).unwrap_or_default(),
+    };
+    let (outcome, body) = response.outcome(files, odd);
+    if words(&begin, &outcome) > WORDS_LIMIT {
+        return Err(LeftOut::Words);
+    }
+    let started = numbering.stamp(time.map(|(time, _)| time));
+    let (name, address) = connection(&mut entry, numbering.is_ours, &target, odd);
+    let link = numbering.connection(name, &target, address);
+    begin.connection = link.id;
+    let span = entry.take("_traceparent", odd).text(odd);
+    let span = span.as_deref().and_then(trace_parent);
+    begin.span = span.map_or(begin.span, |(_, span)| span);
+    let exchange = Exchange {
+        started,
+        begin,
+        outcome,
+    };
+    let opened = link
+        .is_new
+        .then(|| opened(&exchange, &target, address, link.again));
+    Ok(Imported {
+        exchange,
+        has_span: span.is_some(),
+        opened,
+        request_body,
+        body,
+        odd: std::mem::take(odd),
+    })
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Request {
-    pub(super) method: Option<String>,
-    pub(super) url: Option<String>,
-    pub(super) http_version: Option<String>,
-    #[serde(default, deserialize_with = "maybe_few")]
-    pub(super) headers: Option<Vec<Pair>>,
-    pub(super) post_data: Option<PostData>,
+fn begin(
+    id: ExchangeId,
+    request: &mut Json,
+    odd: &mut Oddities,
+) -> Result<(Target, Begin), LeftOut> {
+    let url = request.take("url", odd).text(odd).unwrap_or_default();
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    let scheme = scheme.to_ascii_lowercase();
+    let is_scheme = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
+    match scheme.as_str() {
+        "http" | "https" => {}
+        "ws" | "wss" => return Err(LeftOut::WebSocket),
+        scheme if scheme.ends_with("-extension") => return Err(LeftOut::Extension),
+        "" => return Err(LeftOut::Url),
+        scheme if scheme.bytes().all(is_scheme) => return Err(LeftOut::Scheme),
+        _ => return Err(LeftOut::Url),
+    }
+    let target = Target::of_url(&url).ok_or(LeftOut::Url)?;
+    let method = request.take("method", odd).text(odd).unwrap_or_default();
+    let method = usual(method, odd);
+    if http::Method::from_bytes(method.as_bytes()).is_err() || method.len() > METHOD_LIMIT {
+        return Err(LeftOut::Method);
+    }
+    let begin = Begin {
+        id,
+        connection: 0,
+        span: Hex([0; 8]),
+        method,
+        url,
+        version: version(request.take("httpVersion", odd), odd),
+        headers: fields(request.take("headers", odd), odd),
+    };
+    Ok((target, begin))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PostData {
-    pub(super) text: Option<String>,
-    #[serde(rename = "_base64")]
-    pub(super) base64: Option<String>,
-    pub(super) comment: Option<String>,
+/// A method of RFC 9110 that was written in lower case; methods are case-sensitive.
+fn usual(method: String, odd: &mut Oddities) -> String {
+    let upper = method.to_ascii_uppercase();
+    let usual = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    if upper == method || !usual.contains(&upper.as_str()) {
+        return method;
+    }
+    odd.add(Oddity::Converted);
+    upper
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Response {
-    pub(super) status: Option<f64>,
-    pub(super) status_text: Option<String>,
-    pub(super) http_version: Option<String>,
-    #[serde(default, deserialize_with = "maybe_few")]
-    pub(super) headers: Option<Vec<Pair>>,
-    pub(super) content: Option<HarContent>,
-    pub(super) body_size: Option<f64>,
-    #[serde(rename = "_error")]
-    pub(super) error: Option<String>,
+/// A response while its entry is read.
+struct Response<'a> {
+    id: ExchangeId,
+    /// Method and version of the request.
+    asked: (&'a str, &'a str),
+    timings: Timings,
+    own: Own,
+    json: Json,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct HarContent {
-    pub(super) size: Option<f64>,
-    pub(super) text: Option<String>,
-    pub(super) encoding: Option<String>,
-}
+impl Response<'_> {
+    /// What became of the request, and the bytes of the response's body.
+    fn outcome(&mut self, files: &BodyFiles<'_>, odd: &mut Oddities) -> (Outcome, Option<Vec<u8>>) {
+        if self.own.state == State::InFlight {
+            return (Outcome::InFlight, None);
+        }
+        let told = self.json.take("status", odd);
+        let is_told = told != Json::Null;
+        let number = told.number(odd);
+        let status = number.and_then(|number| (100..1000).find(|code| f64::from(*code) == number));
+        // 0 and -1 stand where no response came.
+        let is_none = !is_told || number.is_some_and(|number| number == 0.0 || number == -1.0);
+        odd.add_if(status.is_none() && !is_none, Oddity::Status);
+        let is_aborted = self.own.state == State::Aborted;
+        let Some(status) = status.filter(|_| !is_aborted) else {
+            let why = if is_none {
+                "the HAR has no response"
+            } else {
+                "the HAR's status is invalid"
+            };
+            return (
+                Outcome::Aborted(self.abort(self.own.status, why, odd)),
+                None,
+            );
+        };
+        if status < 200 {
+            odd.add(Oddity::Interim);
+            let why = "the HAR has only an interim response";
+            return (Outcome::Aborted(self.abort(Some(status), why, odd)), None);
+        }
+        self.whole(status, files, odd)
+    }
 
-/// A header field: HAR's object, or Slack's array of name and value.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Pair {
-    Named {
-        name: String,
-        value: Option<String>,
-        comment: Option<String>,
-    },
-    Listed(String, Option<String>),
-}
+    fn whole(
+        &mut self,
+        status: u16,
+        files: &BodyFiles<'_>,
+        odd: &mut Oddities,
+    ) -> (Outcome, Option<Vec<u8>>) {
+        let mut headers = fields(self.json.take("headers", odd), odd);
+        let wire = self.json.take("bodySize", odd).whole(odd);
+        let content = self.json.take("content", odd).object(odd);
+        let content = Content::of(content.unwrap_or_default(), odd);
+        let size = content.size;
+        let recorded = self.own.sha256.map(|sha256| Body {
+            sha256,
+            bytes: wire.unwrap_or(0),
+            inline: None,
+            kept: false,
+        });
+        let is_tunnel = self.asked.0 == "CONNECT" && status < 300;
+        let has_none = self.asked.0 == "HEAD" || matches!(status, 204 | 304) || is_tunnel;
+        let mut found = None;
+        if has_none {
+            odd.add_if(!content.is_empty(), Oddity::Bodyless);
+        } else if content.is_here() || self.own.state != State::Ended {
+            let told = Told {
+                headers: &headers,
+                wire,
+                recorded: recorded.as_ref(),
+            };
+            match told.body(content, files, odd) {
+                Ok(body) => found = Some(body),
+                Err(oddity) => {
+                    odd.add(oddity);
+                    let abort = Abort {
+                        id: self.id,
+                        phase: Phase::Receive,
+                        why: lacks_body(oddity),
+                        status: Some(status),
+                        headers,
+                        request_body: None,
+                        body_bytes: wire.max(size).unwrap_or(0),
+                        phases_us: self.timings,
+                    };
+                    return (Outcome::Aborted(abort), None);
+                }
+            }
+        }
+        if found.as_ref().is_some_and(|body| body.is_decoded) {
+            odd.add(Oddity::Decoded);
+            decode_headers(&mut headers);
+        }
+        let version = match version(self.json.take("httpVersion", odd), odd) {
+            unknown if unknown == "unknown" => self.asked.1.to_owned(),
+            version => version,
+        };
+        let end = End {
+            id: self.id,
+            status,
+            reason: reason(
+                self.json.take("statusText", odd).text(odd),
+                status,
+                &version,
+            ),
+            version,
+            headers,
+            trailers: Fields::new(),
+            request_body: None,
+            body: recorded.filter(|_| found.is_none() && !has_none),
+            phases_us: self.timings,
+            own_us: self.own.own_us,
+            client_wait_us: self.own.client_wait_us,
+            made_by: self.own.made_by,
+            attempts: std::mem::take(&mut self.own.attempts),
+        };
+        (Outcome::Ended(end), found.map(|body| body.octets))
+    }
 
-/// Milliseconds; -1 where a phase did not happen.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct HarTimings {
-    pub(super) blocked: Option<f64>,
-    pub(super) dns: Option<f64>,
-    pub(super) connect: Option<f64>,
-    pub(super) ssl: Option<f64>,
-    pub(super) send: Option<f64>,
-    pub(super) wait: Option<f64>,
-    pub(super) receive: Option<f64>,
-}
-
-/// A text that some write as a number.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Word {
-    Text(String),
-    Number(serde_json::Number),
-}
-
-impl Word {
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Number(number) => number.to_string(),
+    fn abort(&mut self, status: Option<u16>, why: &str, odd: &mut Oddities) -> Abort {
+        let last = self.timings.iter().filter(|(_, us)| *us > 0).last();
+        let last = last.map_or(Phase::Send, |(phase, _)| phase);
+        let phase = self.own.phase.unwrap_or(last);
+        let told = self.json.take("_error", odd).text(odd).unwrap_or_default();
+        let stopped = format!("stopped in {phase}: ");
+        let told = told.strip_prefix(&stopped).unwrap_or(&told);
+        Abort {
+            id: self.id,
+            phase,
+            why: if told.is_empty() { why } else { told }.to_owned(),
+            status,
+            headers: fields(self.json.take("headers", odd), odd),
+            request_body: None,
+            body_bytes: self.json.take("bodySize", odd).whole(odd).unwrap_or(0),
+            phases_us: self.timings,
         }
     }
 }
 
+/// Why an exchange whose body is not to be had counts as aborted.
+fn lacks_body(oddity: Oddity) -> String {
+    let kind = oddity.words().split(": ").next().unwrap_or_default();
+    match oddity {
+        Oddity::NoBody => kind.to_owned(),
+        _ => format!("the body is not in the HAR: {kind}"),
+    }
+}
+
+/// The reason phrase, where it is not the usual one; HTTP/2 has none.
+fn reason(text: Option<String>, status: u16, version: &str) -> Option<Octets> {
+    let text = text.filter(|_| version.starts_with("HTTP/1"))?;
+    // Go's own word for it begins with the status.
+    let told = text.strip_prefix(&format!("{status} ")).unwrap_or(&text);
+    let usual = http::StatusCode::from_u16(status).ok();
+    let usual = usual.and_then(|status| status.canonical_reason());
+    (!told.is_empty() && usual != Some(told)).then(|| told.into())
+}
+
 /// What our own exports say besides.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Modtape {
-    pub(super) id: Option<ExchangeId>,
-    pub(super) outcome: Option<String>,
-    pub(super) made_by: Option<MadeBy>,
-    #[serde(rename = "where")]
-    pub(super) phase: Option<Phase>,
-    pub(super) status: Option<u16>,
-    pub(super) sha256: Option<Digest>,
-    pub(super) own_us: Option<u64>,
-    pub(super) client_wait_us: Option<u64>,
-    #[serde(default, deserialize_with = "few")]
-    pub(super) attempts: Vec<Attempt>,
+struct Own {
+    id: Option<ExchangeId>,
+    state: State,
+    made_by: MadeBy,
+    phase: Option<Phase>,
+    status: Option<u16>,
+    sha256: Option<Digest>,
+    own_us: u64,
+    client_wait_us: u64,
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is no export of ours.
+    Unknown,
+    InFlight,
+    Ended,
+    Aborted,
+}
+
+impl Own {
+    fn of(mut json: Json) -> Self {
+        let odd = &mut Oddities::default();
+        let mut word = |name: &str| json.take(name, odd).text(odd);
+        let (outcome, made_by, phase) = (word("outcome"), word("made_by"), word("where"));
+        let sha256 = word("sha256").and_then(|digest| digest.parse().ok());
+        let mut whole = |name: &str| json.take(name, odd).whole(odd);
+        let (id, status) = (whole("id"), whole("status"));
+        let (own_us, client_wait_us) = (whole("own_us"), whole("client_wait_us"));
+        let attempts = match json.take("attempts", odd) {
+            Json::List(attempts) => attempts,
+            _ => Vec::new(),
+        };
+        let attempts = attempts.into_iter().filter_map(|mut attempt| {
+            Some(Attempt {
+                connection: attempt.take("connection", odd).whole(odd)?,
+                error: attempt.take("error", odd).text(odd)?,
+            })
+        });
+        Self {
+            id: id.filter(|id| *id > 0),
+            state: match outcome {
+                None => State::Unknown,
+                Some(fate) if fate == Fate::InFlight.name() => State::InFlight,
+                Some(fate) if fate == Fate::Aborted.name() => State::Aborted,
+                Some(_) => State::Ended,
+            },
+            made_by: match made_by.as_deref() {
+                Some("modtape") => MadeBy::Modtape,
+                _ => MadeBy::Origin,
+            },
+            phase: Phase::ALL
+                .into_iter()
+                .find(|known| phase.as_deref() == Some(known.name())),
+            status: status.and_then(|status| u16::try_from(status).ok()),
+            sha256,
+            own_us: own_us.unwrap_or(0),
+            client_wait_us: client_wait_us.unwrap_or(0),
+            attempts: attempts.collect(),
+        }
+    }
+}
+
+/// How many bytes of words an exchange brings into the journal.
+fn words(begin: &Begin, outcome: &Outcome) -> usize {
+    let of = |fields: &Fields| -> usize {
+        let lengths = fields
+            .iter()
+            .map(|(name, value)| name.len() + value.0.len() + 8);
+        lengths.sum()
+    };
+    let answered = match outcome {
+        Outcome::InFlight => 0,
+        Outcome::Aborted(abort) => of(&abort.headers) + abort.why.len(),
+        Outcome::Ended(end) => {
+            let attempts = end.attempts.iter().map(|attempt| attempt.error.len() + 32);
+            let reason = end.reason.as_ref().map_or(0, |reason| reason.0.len());
+            of(&end.headers) + reason + attempts.sum::<usize>()
+        }
+    };
+    begin.url.len() + of(&begin.headers) + answered
+}
+
+/// The name of the connection, and where the server was reached.
+fn connection(
+    entry: &mut Json,
+    is_ours: bool,
+    target: &Target,
+    odd: &mut Oddities,
+) -> (Option<String>, Option<SocketAddr>) {
+    let told = entry
+        .take("serverIPAddress", odd)
+        .text(odd)
+        .unwrap_or_default();
+    let connection = entry.take("connection", odd).text(odd);
+    let id = entry.take("_connectionId", odd).text(odd);
+    // Who names the connection elsewhere has the server's port there, as we do and browsers; others
+    // have a name there, or the client's port.
+    let port = connection.as_ref().filter(|_| is_ours || id.is_some());
+    let port = port
+        .and_then(|port| port.parse().ok())
+        .filter(|port| *port != 0);
+    let address = address(&told, port.unwrap_or_else(|| target.port()));
+    odd.add_if(address.is_none() && !told.is_empty(), Oddity::Address);
+    (id.or(connection), address)
+}
+
+/// An address of HAR: some write brackets, a port or a zone to it.
+fn address(told: &str, port: u16) -> Option<SocketAddr> {
+    let told = told.trim();
+    if let Ok(address) = told.parse() {
+        return Some(address);
+    }
+    let ip = told.trim_start_matches('[').trim_end_matches(']');
+    let ip = ip.split('%').next().unwrap_or_default();
+    let ip: IpAddr = ip.parse().ok()?;
+    Some(SocketAddr::new(ip, port))
+}
+
+fn opened(
+    exchange: &Exchange,
+    target: &Target,
+    address: Option<SocketAddr>,
+    again: bool,
+) -> Opened {
+    let begin = &exchange.begin;
+    let timings = exchange.timings();
+    let is_tls = begin
+        .url
+        .get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+    let version = exchange
+        .end()
+        .map_or(begin.version.as_str(), |end| &end.version);
+    Opened {
+        id: begin.connection,
+        started_us: exchange.started,
+        again,
+        mode: if is_tls { Mode::Intercept } else { Mode::Plain },
+        target: target.to_string(),
+        client: ClientSide::default(),
+        upstream: Some(UpstreamSide {
+            addr: address.map(|address| address.to_string()),
+            // RFC 9113 section 3.2: there is no other way to it.
+            alpn: (is_tls && version == "HTTP/2").then(|| "h2".into()),
+            ..UpstreamSide::default()
+        }),
+        dns_us: timings[Phase::Dns],
+        connect_us: timings[Phase::Connect],
+        tls_us: timings[Phase::Tls],
+        tries: Vec::new(),
+        error: None,
+    }
 }

@@ -2,34 +2,36 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
+use std::net::SocketAddr;
 
 use time::OffsetDateTime;
 
-use super::entry::{Entry, Glance, Page};
-use super::exchange::{EntryError, Imported, WORDS_LIMIT, imported};
-use super::stream::{self, ENTRY_LIMIT, PART_LIMIT, Parts};
-use super::time::date_time;
+use super::entry::{Imported, LeftOut, WORDS_LIMIT, imported};
+use super::json::{Json, Part, Reader, Stop};
+use super::oddity::{Oddities, Oddity};
+use super::text::utf8;
+use super::time::start;
 use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, ExchangeId, SpanId, Target, TraceId};
+
+/// Entries that a HAR may have: each is a row in memory when the recording is opened.
+const ENTRY_LIMIT: u64 = 1 << 20;
 
 /// Why a file cannot be read as a HAR.
 #[derive(Debug, thiserror::Error)]
 pub enum HarError {
     /// The file gave no more.
-    #[error("it cannot be read")]
+    #[error("cannot read it")]
     Read(#[source] io::Error),
-    /// It is not JSON, or not whole, or has something else where pages or entries should be.
-    #[error("it is no HAR")]
-    Json(#[source] serde_json::Error),
-    /// There is no `log`.
-    #[error("it is no HAR: it has no log")]
+    /// It does not begin as JSON does.
+    #[error("not a HAR file: it does not begin with a JSON object")]
+    NotJson,
+    /// There is no `log`, and there are no `entries`.
+    #[error("not a HAR file: it has no log")]
     NoLog,
-    /// An entry, or what stands before it, has more text than is held in memory.
-    #[error("entry {entry}, or what stands before it, is larger than {} MiB", PART_LIMIT >> 20)]
-    TooLarge {
-        /// Its number, from 1.
-        entry: u64,
-    },
+    /// It ends before the first entry has ended.
+    #[error("not a whole HAR file: it ends before the end of its first entry")]
+    NoEntry,
     /// More entries than a recording can be opened with.
     #[error("it has more than {ENTRY_LIMIT} entries")]
     TooMany,
@@ -50,17 +52,128 @@ pub struct Survey {
     pub pages: u64,
     /// How many entries there are.
     pub entries: u64,
+    /// Whether the file ends before the HAR does: there may have been more entries.
+    pub is_cut: bool,
+    /// What is odd outside of its entries.
+    pub odd: Oddities,
     /// Whether each entry has an id of its own.
     has_ids: bool,
 }
 
-/// Reads all of it, so that what cannot be read to its end is known before anything is made of it.
+/// Reads all of it, so that what is no HAR is known before anything is made of it.
 pub fn survey(input: impl Read) -> Result<Survey, HarError> {
     let mut surveying = Surveying::default();
-    stream::read(input, &mut surveying)?;
+    let whole = read(input, &mut surveying)?;
     let Surveying { mut survey, ids } = surveying;
+    survey.is_cut = whole.is_cut;
+    survey.odd = whole.odd;
     survey.has_ids = survey.entries == ids.len() as u64;
     Ok(survey)
+}
+
+/// Who takes pages and entries.
+trait Parts {
+    /// What is wanted of an entry, by the depth of the object and the member's name.
+    const KEYS: fn(usize, &str) -> bool;
+    fn page(&mut self, page: Part);
+    /// An entry, counted from 1; false ends the reading.
+    fn entry(&mut self, number: u64, entry: Part) -> bool;
+}
+
+/// What is known once all is read.
+#[derive(Default)]
+struct Whole {
+    odd: Oddities,
+    entries: u64,
+    has_log: bool,
+    is_cut: bool,
+}
+
+/// Reads each HAR of a file; usually there is one.
+fn read(input: impl Read, parts: &mut impl Parts) -> Result<Whole, HarError> {
+    let mut reader = Reader::new(utf8(input).map_err(HarError::Read)?);
+    let mut whole = Whole::default();
+    let mut is_first = true;
+    let stop = loop {
+        let walked = match reader.peek() {
+            Ok(b'{') => root(&mut reader, parts, &mut whole, Depth::Root),
+            Ok(b'[') => reader.elements(|reader| match reader.peek()? {
+                b'{' => root(reader, parts, &mut whole, Depth::Root),
+                _ => reader.skip(),
+            }),
+            Err(Stop::Cut) if !is_first => break None,
+            Ok(_) | Err(Stop::Cut) if is_first => return Err(HarError::NotJson),
+            Ok(_) => {
+                // What follows a HAR is none of it.
+                whole.odd.add(Oddity::NotJson);
+                break None;
+            }
+            Err(stop) => Err(stop),
+        };
+        is_first = false;
+        if let Err(stop) = walked {
+            break Some(stop);
+        }
+    };
+    for oddity in reader.odd.iter() {
+        whole.odd.add(oddity);
+    }
+    match stop {
+        Some(Stop::Read(error)) => Err(HarError::Read(error)),
+        _ if whole.entries > ENTRY_LIMIT => Err(HarError::TooMany),
+        _ if !whole.has_log => Err(HarError::NoLog),
+        Some(Stop::Cut) if whole.entries == 0 => Err(HarError::NoEntry),
+        stop => {
+            whole.is_cut = matches!(stop, Some(Stop::Cut));
+            Ok(whole)
+        }
+    }
+}
+
+/// Some write what belongs into the log without one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Root,
+    Log,
+}
+
+fn root<R: Read>(
+    reader: &mut Reader<R>,
+    parts: &mut impl Parts,
+    whole: &mut Whole,
+    depth: Depth,
+) -> Result<(), Stop> {
+    reader.members(|reader, name| match (name.as_str(), reader.peek()?) {
+        ("log", b'{') if depth == Depth::Root => {
+            whole.has_log = true;
+            root(reader, parts, whole, Depth::Log)
+        }
+        ("entries", b'[') => {
+            whole.has_log = true;
+            reader.elements(|reader| entry(reader, parts, whole))
+        }
+        ("entries", b'{') => {
+            whole.has_log = true;
+            reader.odd.add(Oddity::Converted);
+            reader.members(|reader, _| entry(reader, parts, whole))
+        }
+        ("pages", b'[') => reader.elements(|reader| {
+            parts.page(reader.part(|_, _| true)?);
+            Ok(())
+        }),
+        _ => reader.skip(),
+    })
+}
+
+fn entry<R: Read, P: Parts>(
+    reader: &mut Reader<R>,
+    parts: &mut P,
+    whole: &mut Whole,
+) -> Result<(), Stop> {
+    let part = reader.part(P::KEYS)?;
+    whole.entries += 1;
+    let goes_on = whole.entries <= ENTRY_LIMIT && parts.entry(whole.entries, part);
+    if goes_on { Ok(()) } else { Err(Stop::Enough) }
 }
 
 #[derive(Default)]
@@ -70,44 +183,53 @@ struct Surveying {
 }
 
 impl Surveying {
-    fn saw(&mut self, started: Option<&str>) {
-        let started = started.and_then(date_time).map(|(time, _)| time);
+    fn saw(&mut self, started: Json) {
+        let started = start(started, &mut Oddities::default());
         // A recording's own times are microseconds.
-        let started = started.map(|time| time.replace_nanosecond(time.microsecond() * 1000));
+        let started = started.map(|(time, _)| time.replace_nanosecond(time.microsecond() * 1000));
         let started = started.and_then(Result::ok);
-        let earliest = self.survey.wall.into_iter().chain(started).min();
-        self.survey.wall = earliest;
+        self.survey.wall = self.survey.wall.into_iter().chain(started).min();
     }
 }
 
 impl Parts for Surveying {
-    fn page(&mut self, json: &str) {
+    const KEYS: fn(usize, &str) -> bool = |depth, name| match depth {
+        1 => matches!(name, "startedDateTime" | "_traceparent" | "_modtape"),
+        _ => name == "id",
+    };
+
+    fn page(&mut self, page: Part) {
         self.survey.pages += 1;
-        let Ok(page) = serde_json::from_str::<Page>(json) else {
+        let (mut page, odd) = (page.json, &mut Oddities::default());
+        self.saw(page.take("startedDateTime", odd));
+        let mut run = page.take("_modtape", odd);
+        if run == Json::Null || self.survey.recording.is_some() {
             return;
-        };
-        self.saw(page.started_date_time.as_deref());
-        if let Some(run) = page.modtape.filter(|_| self.survey.recording.is_none()) {
-            let trace = run.trace.and_then(|trace| trace.parse().ok());
-            self.survey.trace = self.survey.trace.or(trace);
-            self.survey.recording = run.recording.filter(|id| is_id(id));
-            let words = run.command.iter().map(String::len);
-            if words.sum::<usize>() <= WORDS_LIMIT {
-                self.survey.command = run.command;
+        }
+        let trace = run.take("trace", odd).text(odd);
+        let trace = trace.and_then(|trace| trace.parse().ok());
+        self.survey.trace = self.survey.trace.or(trace);
+        let recording = run.take("recording", odd).text(odd);
+        self.survey.recording = recording.filter(|id| is_id(id));
+        if let Json::List(words) = run.take("command", odd) {
+            let words = words.into_iter().filter_map(|word| word.text(odd));
+            let words: Vec<_> = words.collect();
+            if words.iter().map(String::len).sum::<usize>() <= WORDS_LIMIT {
+                self.survey.command = words;
             }
         }
     }
 
-    fn entry(&mut self, number: u64, json: &str) -> bool {
+    fn entry(&mut self, number: u64, entry: Part) -> bool {
         self.survey.entries = number;
-        if let Ok(glance) = serde_json::from_str::<Glance>(json) {
-            self.saw(glance.started_date_time.as_deref());
-            let trace = glance.traceparent.as_deref().and_then(trace_parent);
-            let trace = trace.map(|(trace, _)| trace);
-            self.survey.trace = self.survey.trace.or(trace);
-            let id = glance.modtape.and_then(|modtape| modtape.id);
-            self.ids.extend(id.filter(|id| (1..=ID_LIMIT).contains(id)));
-        }
+        let (mut entry, odd) = (entry.json, &mut Oddities::default());
+        self.saw(entry.take("startedDateTime", odd));
+        let trace = entry.take("_traceparent", odd).text(odd);
+        let trace = trace.as_deref().and_then(trace_parent);
+        let trace = trace.map(|(trace, _)| trace);
+        self.survey.trace = self.survey.trace.or(trace);
+        let id = entry.take("_modtape", odd).take("id", odd).whole(odd);
+        self.ids.extend(id.filter(|id| *id > 0));
         true
     }
 }
@@ -128,38 +250,53 @@ pub(super) fn trace_parent(text: &str) -> Option<(TraceId, SpanId)> {
     Some((trace, span))
 }
 
-/// Reads it again: each entry with its number, from 1, or why it is none. `each` says whether to go
-/// on.
+/// Gives the bytes of a file that an entry names, which stands beside the HAR.
+pub type BodyFiles<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
+
+/// Reads it again: each entry with its number, from 1, or why it is left out. `each` says whether to
+/// go on.
 pub fn entries(
     input: impl Read,
     survey: &Survey,
-    each: impl FnMut(u64, Result<Box<Imported>, EntryError>) -> bool,
+    files: &BodyFiles<'_>,
+    each: impl FnMut(u64, Result<Box<Imported>, LeftOut>) -> bool,
 ) -> Result<(), HarError> {
-    let mut numbering = Entries {
+    let mut entries = Entries {
         numbering: Numbering {
             wall: survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH),
             has_ids: survey.has_ids,
             is_ours: survey.has_ids && survey.recording.is_some(),
             last: Timestamp::default(),
+            next: 1,
             connections: HashMap::new(),
             dialled: HashSet::new(),
         },
+        files,
         each,
     };
-    stream::read(input, &mut numbering)
+    read(input, &mut entries).map(drop)
 }
 
-struct Entries<F> {
+struct Entries<'a, F> {
     numbering: Numbering,
+    files: &'a BodyFiles<'a>,
     each: F,
 }
 
-impl<F: FnMut(u64, Result<Box<Imported>, EntryError>) -> bool> Parts for Entries<F> {
-    fn page(&mut self, _: &str) {}
+impl<F: FnMut(u64, Result<Box<Imported>, LeftOut>) -> bool> Parts for Entries<'_, F> {
+    /// Not what others added to HAR (section 5: it begins with `_`), which can be long, nor what
+    /// says again what URL and header fields say.
+    const KEYS: fn(usize, &str) -> bool = |depth, name| match name {
+        "cache" | "cookies" | "queryString" => depth > 2,
+        "_connectionId" | "_traceparent" | "_modtape" | "_resourceType" => true,
+        "_error" | "_file" | "_base64" => true,
+        _ => depth > 3 || !name.starts_with('_'),
+    };
 
-    fn entry(&mut self, number: u64, json: &str) -> bool {
-        let entry = serde_json::from_str::<Entry>(json).map_err(EntryError::Json);
-        let imported = entry.and_then(|entry| imported(entry, number, &mut self.numbering));
+    fn page(&mut self, _: Part) {}
+
+    fn entry(&mut self, number: u64, entry: Part) -> bool {
+        let imported = imported(entry, number, &mut self.numbering, self.files);
         (self.each)(number, imported.map(Box::new))
     }
 }
@@ -170,9 +307,14 @@ pub(super) struct Numbering {
     has_ids: bool,
     pub(super) is_ours: bool,
     last: Timestamp,
-    connections: HashMap<(String, String), ConnectionId>,
-    dialled: HashSet<(ConnectionId, String)>,
+    next: ConnectionId,
+    /// By name, target and address; without an address, the last one.
+    connections: HashMap<(String, Way), ConnectionId>,
+    dialled: HashSet<(ConnectionId, Option<Way>)>,
 }
+
+/// Where a connection leads: a target, and the address that it was reached at.
+type Way = (String, Option<SocketAddr>);
 
 impl Numbering {
     /// The id of an exchange: the one that it had, where all have one.
@@ -188,21 +330,35 @@ impl Numbering {
         self.last
     }
 
-    /// The connection of that name to that target.
-    pub(super) fn connection(&mut self, name: Option<String>, target: &Target) -> Link {
-        let Some(name) = name.filter(|name| !name.is_empty() && name.len() <= NAME_LIMIT) else {
+    /// The connection of that name to that target. Of those without a name, all that lead to one
+    /// address are one.
+    pub(super) fn connection(
+        &mut self,
+        name: Option<String>,
+        target: &Target,
+        address: Option<SocketAddr>,
+    ) -> Link {
+        let name = name.filter(|name| !name.is_empty() && name.len() <= NAME_LIMIT);
+        if name.is_none() && address.is_none() {
             return Link::default();
-        };
+        }
+        let name = name.unwrap_or_default();
         let own = name.parse().ok();
         let own = own.filter(|id| self.is_ours && (1..=ID_LIMIT).contains(id));
         let target = target.to_string();
-        let next = self.connections.len() as u64 + 1;
+        let way = (target.clone(), address);
         let id = own.unwrap_or_else(|| {
-            let key = (name, target.clone());
-            *self.connections.entry(key).or_insert(next)
+            let next = self.next;
+            let known = self.connections.entry((name.clone(), way.clone()));
+            let id = *known.or_insert(next);
+            self.next += u64::from(id == next);
+            self.connections.insert((name, (target.clone(), None)), id);
+            id
         });
-        let again = !self.dialled.insert((id, String::new()));
-        let is_new = self.dialled.insert((id, target));
+        let again = !self.dialled.insert((id, None));
+        let is_new = self.dialled.insert((id, Some(way)));
+        // Whoever tells no address means one that is known.
+        self.dialled.insert((id, Some((target, None))));
         Link { id, is_new, again }
     }
 }
@@ -210,13 +366,13 @@ impl Numbering {
 /// A connection as an entry names it.
 #[derive(Debug, Default)]
 pub(super) struct Link {
-    /// 0 where no connection is named.
+    /// 0 where no connection is named, and no address.
     pub(super) id: ConnectionId,
-    /// Is this the first that is heard of it, or of this target of it?
+    /// Is this the first that is heard of it, or of this way of it?
     pub(super) is_new: bool,
-    /// Was it met before, with another target?
+    /// Was it met before, with another way?
     pub(super) again: bool,
 }
 
-/// Octets of a connection's or a recording's name.
+/// Bytes of a connection's or a recording's name.
 const NAME_LIMIT: usize = 100;

@@ -1,9 +1,9 @@
 //! Times of a HAR: ISO 8601 in the forms that are met, and milliseconds.
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
 
-use super::entry::HarTimings;
+use super::json::Json;
+use super::oddity::{Oddities, Oddity};
 use crate::exchange::{Phase, Timings};
 
 /// What no browser lived before, and what is too far for a recording's microseconds to be of use.
@@ -12,44 +12,131 @@ const YEARS: std::ops::Range<i32> = 1990..2200;
 /// The longest phase that is believed, milliseconds: 30 years.
 const LONGEST_MS: f64 = 1e12;
 
+/// Numbers from here on are milliseconds since 1970, smaller ones seconds: 1973, or the year 5138.
+const SECONDS_LIMIT: f64 = 1e11;
+
+/// A start, and whether it said its zone: a text, or a number of milliseconds or seconds since 1970.
+pub(super) fn start(started: Json, odd: &mut Oddities) -> Option<(OffsetDateTime, bool)> {
+    let text = match started {
+        Json::Number(text) | Json::Text(text) => text,
+        Json::Null | Json::Bool(_) | Json::List(_) | Json::Object(_) => return None,
+    };
+    let Ok(number) = text.trim().parse::<f64>() else {
+        return date_time(&text);
+    };
+    let ms = if number < SECONDS_LIMIT {
+        number * 1000.0
+    } else {
+        number
+    };
+    let since = Duration::microseconds(i64::try_from(micros(ms, f64::MAX)?).ok()?);
+    let time = OffsetDateTime::UNIX_EPOCH.checked_add(since)?;
+    odd.add(Oddity::Converted);
+    YEARS.contains(&time.year()).then_some((time, true))
+}
+
 /// A date and time, and whether it said its zone; without one it is taken to be UTC.
 ///
-/// Takes what RFC 3339 has, a space for the `T`, and `+0800`.
-pub(super) fn date_time(text: &str) -> Option<(OffsetDateTime, bool)> {
-    let mut text = text.trim().to_ascii_uppercase();
-    if text.as_bytes().get(10) == Some(&b' ') {
-        text.replace_range(10..11, "T");
+/// Takes what RFC 3339 has, a space for the `T`, a comma for the point, numbers of one digit, no
+/// seconds, `+08`, `+0800`, `UTC` and `GMT`.
+fn date_time(text: &str) -> Option<(OffsetDateTime, bool)> {
+    let mut rest = text.trim().as_bytes();
+    let year = number(&mut rest, 4)?;
+    let [month, day] = [part(&mut rest, b"-")?, part(&mut rest, b"-")?];
+    let [hour, minute] = [part(&mut rest, b"Tt ")?, part(&mut rest, b":")?];
+    let second = if rest.starts_with(b":") {
+        part(&mut rest, b":")?
+    } else {
+        0
+    };
+    let nanos = match rest.first() {
+        Some(b'.' | b',') => {
+            rest = &rest[1..];
+            let digits = rest.iter().take_while(|octet| octet.is_ascii_digit());
+            let len = digits.count();
+            let nanos = (0..9).map(|at| rest.get(at).filter(|_| at < len).map_or(0, |d| d - b'0'));
+            let nanos = nanos.fold(0, |nanos, digit| nanos * 10 + u32::from(digit));
+            rest = &rest[len..];
+            nanos
+        }
+        _ => 0,
+    };
+    let has_zone = !rest.is_empty();
+    let offset = zone(rest.trim_ascii_start())?;
+    let month = Month::try_from(month).ok()?;
+    let date = Date::from_calendar_date(i32::from(year), month, day).ok()?;
+    // A leap second is the end of the one before.
+    let time = Time::from_hms_nano(hour, minute, second.min(59), nanos).ok()?;
+    let time = date.with_time(time).assume_offset(offset);
+    (YEARS.contains(&time.year()) && second < 61).then_some((time, has_zone))
+}
+
+/// `Z`, `UTC`, `+8`, `+08`, `+0800` or `+08:00`; of none UTC.
+fn zone(mut rest: &[u8]) -> Option<UtcOffset> {
+    let is_named = |name: &&[u8]| rest.eq_ignore_ascii_case(name);
+    if [&b""[..], b"Z", b"UTC", b"GMT"].iter().any(is_named) {
+        return Some(UtcOffset::UTC);
     }
-    let clock = text.split_once('T')?.1;
-    let has_zone = clock.ends_with('Z') || clock.contains(['+', '-']);
-    if !has_zone {
-        text.push('Z');
+    let is_west = rest.starts_with(b"-");
+    rest = rest
+        .strip_prefix(b"+")
+        .or_else(|| rest.strip_prefix(b"-"))?;
+    let hours = i8::try_from(number(&mut rest, 2)?).ok()?;
+    rest = rest.strip_prefix(b":").unwrap_or(rest);
+    let minutes = match rest {
+        b"" => 0,
+        _ => i8::try_from(number(&mut rest, 2)?).ok()?,
+    };
+    if !rest.is_empty() {
+        return None;
     }
-    let zone = text.rfind(['+', '-']).filter(|at| *at > 10);
-    if let Some(at) = zone.filter(|at| text.len() == at + 5 && !text.ends_with('Z')) {
-        text.insert(at + 3, ':');
-    }
-    let time = OffsetDateTime::parse(&text, &Rfc3339).ok()?;
-    YEARS.contains(&time.year()).then_some((time, has_zone))
+    let sign = if is_west { -1 } else { 1 };
+    UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok()
+}
+
+/// One of these characters, and a number of one or two digits.
+fn part(rest: &mut &[u8], before: &[u8]) -> Option<u8> {
+    let (first, others) = rest.split_first()?;
+    *rest = others;
+    let number = number(rest, 2).filter(|_| before.contains(first))?;
+    u8::try_from(number).ok()
+}
+
+/// A number of at most so many digits.
+fn number(rest: &mut &[u8], most: usize) -> Option<u16> {
+    let digits = rest
+        .iter()
+        .take(most)
+        .take_while(|octet| octet.is_ascii_digit());
+    let (digits, others) = rest.split_at(digits.count());
+    *rest = others;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// The phases; HAR counts `ssl` inside `connect`, though not everybody does.
-pub(super) fn phases(timings: &HarTimings) -> Timings {
-    let tls = micros(timings.ssl);
-    let connect = micros(timings.connect).map(|connect| {
+pub(super) fn phases(mut timings: Json, odd: &mut Oddities) -> Timings {
+    let mut phase = |name: &str| {
+        let ms = timings.take(name, odd).number(odd)?;
+        let us = micros(ms, LONGEST_MS);
+        // -1 is HAR's word for a phase that did not happen.
+        odd.add_if(us.is_none() && ms != -1.0, Oddity::Timing);
+        us
+    };
+    let tls = phase("ssl");
+    let connect = phase("connect").map(|connect| {
         let without = tls.map(|tls| connect.checked_sub(tls));
         without.flatten().unwrap_or(connect)
     });
     // All of it was TLS: the connection was made before.
     let connect = connect.filter(|us| *us > 0 || tls.is_none());
     let phases = [
-        (Phase::Blocked, micros(timings.blocked)),
-        (Phase::Dns, micros(timings.dns)),
+        (Phase::Blocked, phase("blocked")),
+        (Phase::Dns, phase("dns")),
         (Phase::Connect, connect),
         (Phase::Tls, tls),
-        (Phase::Send, micros(timings.send)),
-        (Phase::Wait, micros(timings.wait)),
-        (Phase::Receive, micros(timings.receive)),
+        (Phase::Send, phase("send")),
+        (Phase::Wait, phase("wait")),
+        (Phase::Receive, phase("receive")),
     ];
     phases
         .into_iter()
@@ -58,90 +145,140 @@ pub(super) fn phases(timings: &HarTimings) -> Timings {
 }
 
 /// Milliseconds as microseconds; `None` for -1 and whatever is no duration.
-fn micros(ms: Option<f64>) -> Option<u64> {
-    let ms = ms.filter(|ms| (0.0..LONGEST_MS).contains(ms))?;
+fn micros(ms: f64, longest: f64) -> Option<u64> {
+    let ms = Some(ms).filter(|ms| (0.0..longest.min(1e15)).contains(ms))?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it lies between 0 and 10^15"
+        reason = "it lies between 0 and 10^18"
     )]
     Some((ms * 1000.0).round() as u64)
 }
 
 #[cfg(test)]
 mod tests {
+    use time::format_description::well_known::Rfc3339;
+
     use super::*;
 
     #[test]
     fn times_are_read_as_others_write_them() {
-        for (text, expected) in [
+        let text = |text: &str| Json::Text(text.to_owned());
+        for (json, expected) in [
             (
-                "2026-11-22T04:52:00.000001Z",
+                text("2026-11-22T04:52:00.000001Z"),
                 Some(("2026-11-22T04:52:00.000001Z", true)),
             ),
             (
-                "2026-11-22T12:52:00+08:00",
+                text("2026-11-22T12:52:00+08:00"),
                 Some(("2026-11-22T04:52:00Z", true)),
             ),
             (
-                "2026-11-22T12:52:00.5+0800",
+                text("2026-11-22T12:52:00.5+0800"),
                 Some(("2026-11-22T04:52:00.5Z", true)),
             ),
             (
-                "2026-11-21T23:52:00-0500",
+                text("2026-11-22T12:52:00.5+08"),
+                Some(("2026-11-22T04:52:00.5Z", true)),
+            ),
+            (
+                text("2026-11-22T12:52:00.5 +8"),
+                Some(("2026-11-22T04:52:00.5Z", true)),
+            ),
+            (
+                text("2026-11-21T23:52:00-0500"),
                 Some(("2026-11-22T04:52:00Z", true)),
             ),
-            ("2026-11-22t04:52:00z", Some(("2026-11-22T04:52:00Z", true))),
             (
-                "2026-11-22 04:52:00.123456789",
+                text("2026-11-22T10:22:00.7395654+05:30"),
+                Some(("2026-11-22T04:52:00.7395654Z", true)),
+            ),
+            (
+                text("2026-11-22t4:52:00z"),
+                Some(("2026-11-22T04:52:00Z", true)),
+            ),
+            (
+                text("2026-11-22T04:52Z"),
+                Some(("2026-11-22T04:52:00Z", true)),
+            ),
+            (
+                text("2026-11-22 04:52:00,5 UTC"),
+                Some(("2026-11-22T04:52:00.5Z", true)),
+            ),
+            (
+                text("2026-11-22 04:52:00.1234567891"),
                 Some(("2026-11-22T04:52:00.123456789Z", false)),
             ),
-            ("2026-11-22T04:52:00", Some(("2026-11-22T04:52:00Z", false))),
-            ("0001-01-01T00:00:00Z", None),
-            ("9999-01-01T00:00:00Z", None),
-            ("yesterday", None),
-            ("2026-11-22", None),
-            ("é026-11-22T04:52:00+é", None),
-            ("T", None),
-            ("", None),
+            (
+                text("2026-11-22T04:52:00"),
+                Some(("2026-11-22T04:52:00Z", false)),
+            ),
+            (
+                text("2016-12-31T23:59:60Z"),
+                Some(("2016-12-31T23:59:59Z", true)),
+            ),
+            (text("1795323120000"), Some(("2026-11-22T04:52:00Z", true))),
+            (
+                Json::Number("1795323120500.25".into()),
+                Some(("2026-11-22T04:52:00.50025Z", true)),
+            ),
+            (
+                Json::Number("1795323120.5".into()),
+                Some(("2026-11-22T04:52:00.5Z", true)),
+            ),
+            (Json::Number("-5".into()), None),
+            (Json::Number("1e300".into()), None),
+            (text("0001-01-01T00:00:00Z"), None),
+            (text("9999-01-01T00:00:00Z"), None),
+            (text("2026-13-22T04:52:00Z"), None),
+            (text("2026-11-22T04:52:00+99:00"), None),
+            (text("2026-11-22T04:52:00+1:2:3:4"), None),
+            (text("yesterday"), None),
+            (text("2026-11-22"), None),
+            (text("\u{e9}026-11-22T04:52:00+\u{e9}"), None),
+            (text("T"), None),
+            (text(""), None),
+            (Json::Null, None),
+            (Json::List(Vec::new()), None),
         ] {
-            let found = date_time(text);
-            let found = found.map(|(time, zone)| (time.to_offset(time::UtcOffset::UTC), zone));
+            let shown = format!("{json:?}");
+            let found = start(json, &mut Oddities::default());
+            let found = found.map(|(time, zone)| (time.to_offset(UtcOffset::UTC), zone));
             let expected =
                 expected.map(|(text, zone)| (OffsetDateTime::parse(text, &Rfc3339).unwrap(), zone));
-            assert_eq!(found, expected, "{text:?}");
+            assert_eq!(found, expected, "{shown}");
         }
     }
 
     #[test]
     fn phases_that_did_not_happen_are_none_whatever_stands_for_them() {
-        let timings = HarTimings {
-            blocked: Some(-1.0),
-            dns: None,
-            connect: Some(12.0),
-            ssl: Some(8.0),
-            send: Some(0.0),
-            wait: Some(80.5),
-            receive: Some(f64::INFINITY),
+        let read = |members: &[(&str, &str)]| {
+            let number =
+                |(name, ms): &(&str, &str)| ((*name).to_owned(), Json::Number((*ms).to_owned()));
+            let mut odd = Oddities::default();
+            let timings = Json::Object(members.iter().map(number).collect());
+            let phases = phases(timings, &mut odd);
+            (phases, odd.has(Oddity::Timing))
         };
+        let told = [
+            ("blocked", "-1"),
+            ("connect", "12"),
+            ("ssl", "8"),
+            ("send", "0"),
+            ("wait", "80.5"),
+        ];
         let expected = [
             (Phase::Connect, 4_000),
             (Phase::Tls, 8_000),
             (Phase::Send, 0),
             (Phase::Wait, 80_500),
         ];
-        assert_eq!(phases(&timings), Timings::from_iter(expected));
-        let apart = HarTimings {
-            connect: Some(3.0),
-            ssl: Some(8.0),
-            ..HarTimings::default()
-        };
-        assert_eq!(phases(&apart)[Phase::Connect], Some(3_000));
-        let within = HarTimings {
-            connect: Some(8.0),
-            ssl: Some(8.0),
-            ..HarTimings::default()
-        };
-        assert_eq!(phases(&within)[Phase::Connect], None);
+        assert_eq!(read(&told), (Timings::from_iter(expected), false));
+        let (apart, _) = read(&[("connect", "3"), ("ssl", "8")]);
+        assert_eq!(apart[Phase::Connect], Some(3_000));
+        let (within, _) = read(&[("connect", "8"), ("ssl", "8")]);
+        assert_eq!(within[Phase::Connect], None);
+        assert_eq!(read(&[("wait", "-1000")]), (Timings::default(), true));
+        assert_eq!(read(&[("wait", "1e13")]), (Timings::default(), true));
     }
 }

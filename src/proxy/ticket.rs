@@ -307,6 +307,7 @@ impl Ticket {
             why: redactor.text(why),
             status: head.as_ref().map(|head| head.status.as_u16()),
             headers: head.map_or_else(Vec::new, |head| recorded(redactor, head.headers)),
+            request_body: None,
             body_bytes: self.body_bytes,
             phases_us,
         };

@@ -111,6 +111,7 @@ pub(super) fn abort(id: ExchangeId) -> Event {
         why: "upstream closed".into(),
         status: Some(200),
         headers: Vec::new(),
+        request_body: None,
         body_bytes: 17,
         phases_us: Timings::from_iter([(Phase::Wait, 40)]),
     })

@@ -1,6 +1,5 @@
 //! Exchanges of another tool's file on their way into a recording.
 
-use std::fs::File;
 use std::future::poll_fn;
 use std::path::Path;
 
@@ -12,11 +11,12 @@ use tokio::task::JoinSet;
 
 use super::super::record::{Naming, TOOL};
 use super::super::stop::Stop;
-use super::{HarError, Tally};
+use super::Tally;
 use crate::clock::{Clock, Timestamp, wall_text};
-use crate::exchange::{Body, Exchange, Hex, Outcome, chain};
-use crate::import::har::{Survey, entries};
-use crate::import::{EntryError, Imported};
+use crate::exchange::{Body, Exchange, Hex, Outcome};
+use crate::import::file::HarFile;
+use crate::import::har::{HarError, Survey, entries};
+use crate::import::{Imported, LeftOut};
 use crate::recording::format::{
     Close, Connection, Event, FORMAT_VERSION, MANIFEST_KIND, Manifest, Open, Replayable, State,
     Totals,
@@ -29,17 +29,19 @@ use crate::tls;
 /// How much of a body is handed on at once, octets.
 const CHUNK: usize = 64 << 10;
 
-/// Entries that are read ahead.
-const AHEAD: usize = 1;
+/// Bytes of bodies, and entries, that are handed on at once: a turn from thread to thread costs more
+/// than a small entry.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_ENTRIES: usize = 256;
 
-/// A file, at its beginning, and what is known of it.
+/// A file and what is known of it.
 pub(super) struct Source {
-    pub(super) file: File,
+    pub(super) file: HarFile,
     pub(super) survey: Survey,
 }
 
-/// An entry, by number, or why it is none.
-type Item = (u64, Result<Box<Imported>, EntryError>);
+/// An entry, by number, or why it is left out.
+type Item = (u64, Result<Box<Imported>, LeftOut>);
 
 /// Writes a recording, or leaves no trace of it.
 pub(super) async fn write(
@@ -169,21 +171,27 @@ struct Writing {
 impl Writing {
     /// Takes each entry, read on a thread of its own.
     async fn take_all(&mut self, source: Source, stop: &Stop) -> anyhow::Result<()> {
-        let (sender, mut items) = mpsc::channel::<Item>(AHEAD);
-        let mut reader = JoinSet::<Result<(), HarError>>::new();
-        reader.spawn_blocking(move || {
-            let Source { file, survey } = source;
-            entries(&file, &survey, |number, imported| {
-                sender.blocking_send((number, imported)).is_ok()
-            })
-        });
-        while let Some((number, imported)) = items.recv().await {
-            stop.check()?;
-            match imported {
-                Ok(imported) => self.take(*imported).await,
-                Err(error) => self
-                    .tally
-                    .left_out(format!("entry {number}: {}", chain(&error))),
+        let (sender, mut batches) = mpsc::channel::<Vec<Item>>(1);
+        let mut reader = JoinSet::new();
+        reader.spawn_blocking(move || read(&source, &sender));
+        while let Some(batch) = batches.recv().await {
+            let mut left = batch.len();
+            for (number, imported) in batch {
+                stop.check()?;
+                left -= 1;
+                let line = match imported {
+                    Ok(imported) => self.take(number, *imported).await,
+                    Err(why) => {
+                        self.tally.left_out(number, why);
+                        None
+                    }
+                };
+                match line {
+                    // Once a batch it is waited for, so that no more than that is in memory.
+                    Some((at, event)) if left == 0 => self.recorder.write(at, &event).await,
+                    Some((at, event)) => self.recorder.note(at, &event),
+                    None => {}
+                }
             }
         }
         for read in reader.join_all().await {
@@ -192,15 +200,17 @@ impl Writing {
         Ok(())
     }
 
-    async fn take(&mut self, imported: Imported) {
+    /// Writes what an exchange begins with, and gives what it ends with.
+    async fn take(&mut self, number: u64, imported: Imported) -> Option<(Timestamp, Event)> {
         let Imported {
             mut exchange,
             has_span,
             opened,
             request_body,
             body,
-            changes,
+            odd,
         } = imported;
+        self.tally.took(number, &odd);
         if !has_span {
             exchange.begin.span = Hex(tls::random());
         }
@@ -214,16 +224,20 @@ impl Writing {
             Timestamp::from_micros(at.as_micros().saturating_add(exchange.timings().total_us()));
         self.last = self.last.max(over);
         self.recorder.note(at, &Event::Begin(exchange.begin));
-        match exchange.outcome {
-            Outcome::InFlight => {}
-            Outcome::Aborted(abort) => self.recorder.write(over, &Event::Abort(abort)).await,
-            Outcome::Ended(mut end) => {
-                end.request_body = self.keep(request_body, at).await;
-                end.body = self.keep(body, at).await.or(end.body);
-                self.recorder.write(over, &Event::End(end)).await;
+        let request_body = self.keep(request_body, at).await;
+        let event = match exchange.outcome {
+            Outcome::InFlight => return None,
+            Outcome::Aborted(mut abort) => {
+                abort.request_body = request_body;
+                Event::Abort(abort)
             }
-        }
-        self.tally.took(changes);
+            Outcome::Ended(mut end) => {
+                end.request_body = request_body;
+                end.body = self.keep(body, at).await.or(end.body);
+                Event::End(end)
+            }
+        };
+        Some((over, event))
     }
 
     fn redact(&self, exchange: &mut Exchange) {
@@ -263,4 +277,28 @@ impl Writing {
             }
         }
     }
+}
+
+/// Reads all entries, and hands them on in batches.
+fn read(source: &Source, sender: &mpsc::Sender<Vec<Item>>) -> Result<(), HarError> {
+    let Source { file, survey } = source;
+    let text = file.octets().map_err(HarError::Read)?;
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    entries(text, survey, &|name| file.body(name), |number, imported| {
+        if let Ok(imported) = &imported {
+            let bodies = [&imported.request_body, &imported.body]
+                .into_iter()
+                .flatten();
+            bytes += bodies.map(Vec::len).sum::<usize>();
+        }
+        batch.push((number, imported));
+        if bytes < BATCH_BYTES && batch.len() < BATCH_ENTRIES {
+            return true;
+        }
+        bytes = 0;
+        sender.blocking_send(std::mem::take(&mut batch)).is_ok()
+    })?;
+    // Nobody takes what is left where the writing has failed.
+    let _ = sender.blocking_send(batch);
+    Ok(())
 }

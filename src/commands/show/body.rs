@@ -90,6 +90,10 @@ pub(super) fn write_summary(
     shown: &Shown<'_>,
     look: Look,
 ) -> anyhow::Result<()> {
+    if let Some(body) = shown.exchange.request_body() {
+        let title = look.paint(Paint::Bold, "Request body");
+        writeln!(out, "{title}  {}, sha256 {}", size(body.bytes), body.sha256)?;
+    }
     let Some(end) = shown.exchange.end() else {
         if let Some(abort) = shown.abort().filter(|abort| abort.body_bytes > 0) {
             let title = look.paint(Paint::Bold, "Body");
@@ -98,10 +102,6 @@ pub(super) fn write_summary(
         }
         return Ok(());
     };
-    if let Some(body) = &end.request_body {
-        let title = look.paint(Paint::Bold, "Request body");
-        writeln!(out, "{title}  {}, sha256 {}", size(body.bytes), body.sha256)?;
-    }
     let title = look.paint(Paint::Bold, "Body");
     let Some(body) = &end.body else {
         return Ok(writeln!(out, "{title}  none")?);

@@ -49,7 +49,7 @@ pub(super) fn of_request(
         " what: {}",
         Route::of(&begin.url, capture.bases).what()
     );
-    if let Some(body) = exchange.end().and_then(|end| end.request_body.as_ref()) {
+    if let Some(body) = exchange.request_body() {
         let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
     }
     if matches!(exchange.outcome, Outcome::InFlight) {

@@ -279,6 +279,7 @@ fn abort(id: ExchangeId, why: &str) -> Event {
         why: why.into(),
         status: Some(200),
         headers: Fields::new(),
+        request_body: None,
         body_bytes: 4_096,
         phases_us: Timings::from_iter([(Phase::Wait, 40_000), (Phase::Receive, 3_371_000)]),
     })

@@ -1,0 +1,211 @@
+//! The file that a HAR lies in: plain, gzip or zip, and the bodies beside it.
+//!
+//! What a compressed file holds is bounded by its size; names in it never lead out of it, nor out of
+//! its folder.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use flate2::read::DeflateDecoder;
+use flate2::read::MultiGzDecoder;
+use rawzip::{CompressionMethod, FileReader, ZipArchive, ZipArchiveEntryWayfinder};
+
+use super::json::PART_LIMIT;
+
+/// How many times its size a compressed file may hold: HARs compress to a twentieth.
+const MOST_RATIO: u64 = 200;
+
+/// What any compressed file may hold, bytes.
+const FREE: u64 = 8 << 20;
+
+/// Files of a zip that are known by name.
+const FILES_LIMIT: usize = 100_000;
+
+/// Bytes of the name of a body's file.
+const NAME_LIMIT: usize = 255;
+
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system said no.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// A folder, a device or a pipe: it is read twice.
+    #[error("not a regular file")]
+    NotAFile,
+    /// A zip whose directory is damaged.
+    #[error("a damaged zip file")]
+    Zip(#[source] rawzip::Error),
+    /// A zip without a HAR.
+    #[error("a zip file without a .har file")]
+    NoHar,
+}
+
+/// A file that holds a HAR.
+pub struct HarFile {
+    form: Form,
+    len: u64,
+    /// The folder that it lies in, without links.
+    folder: Option<PathBuf>,
+}
+
+enum Form {
+    Plain(File),
+    Gzip(File),
+    Zip(Zip),
+}
+
+struct Zip {
+    archive: ZipArchive<FileReader>,
+    har: Packed,
+    files: HashMap<String, Packed>,
+}
+
+/// A file in a zip.
+#[derive(Clone, Copy)]
+struct Packed {
+    way: ZipArchiveEntryWayfinder,
+    is_deflated: bool,
+}
+
+impl HarFile {
+    /// Opens a file, and finds out by its first bytes what it is.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        // Opening a pipe would wait for its writer.
+        if !fs::metadata(path)?.is_file() {
+            return Err(FileError::NotAFile);
+        }
+        let mut file = File::open(path)?;
+        let mut first = Vec::new();
+        (&mut file).take(4).read_to_end(&mut first)?;
+        let len = file.metadata()?.len();
+        let form = match first.as_slice() {
+            [0x1f, 0x8b, ..] => Form::Gzip(file),
+            b"PK\x03\x04" => Form::Zip(Zip::open(file)?),
+            _ => Form::Plain(file),
+        };
+        let folder = fs::canonicalize(path).ok();
+        let folder = folder.and_then(|path| Some(path.parent()?.to_owned()));
+        Ok(Self { form, len, folder })
+    }
+
+    /// The HAR from its beginning.
+    pub fn octets(&self) -> io::Result<Box<dyn Read + '_>> {
+        let (text, most): (Box<dyn Read>, _) = match &self.form {
+            Form::Plain(file) => (Box::new(rewound(file)?), u64::MAX),
+            Form::Gzip(file) => {
+                let file = BufReader::with_capacity(64 << 10, rewound(file)?);
+                (Box::new(MultiGzDecoder::new(file)), self.most())
+            }
+            Form::Zip(zip) => (zip.read(zip.har)?, self.most()),
+        };
+        Ok(Box::new(Bounded {
+            input: text,
+            left: most,
+        }))
+    }
+
+    const fn most(&self) -> u64 {
+        FREE.saturating_add(self.len.saturating_mul(MOST_RATIO))
+    }
+
+    /// The bytes of a body's file of that name, if there is such a file where it may be read: in the
+    /// zip, or in the HAR's own folder.
+    pub fn body(&self, name: &str) -> Option<Vec<u8>> {
+        let path = Path::new(name);
+        let is_plain = |part| matches!(part, Component::Normal(_));
+        let is_safe = path.components().all(is_plain) && !name.contains(['\\', '\0']);
+        if name.is_empty() || name.len() > NAME_LIMIT || !is_safe {
+            return None;
+        }
+        let file: Box<dyn Read> = match &self.form {
+            Form::Zip(zip) => zip.read(*zip.files.get(name)?).ok()?,
+            Form::Plain(_) | Form::Gzip(_) => {
+                let folder = self.folder.as_ref()?;
+                // Where links lead is what counts.
+                let path = fs::canonicalize(folder.join(path)).ok()?;
+                let is_inside = path.starts_with(folder) && path.is_file();
+                Box::new(File::open(path).ok().filter(|_| is_inside)?)
+            }
+        };
+        let mut body = Vec::new();
+        let read = file.take(PART_LIMIT + 1).read_to_end(&mut body);
+        (read.is_ok() && body.len() as u64 <= PART_LIMIT).then_some(body)
+    }
+}
+
+fn rewound(mut file: &File) -> io::Result<&File> {
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
+}
+
+impl Zip {
+    fn open(file: File) -> Result<Self, FileError> {
+        let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
+        let archive = ZipArchive::from_file(file, &mut buffer).map_err(FileError::Zip)?;
+        let mut files = HashMap::new();
+        let mut har = None;
+        let mut entries = archive.entries(&mut buffer);
+        while let Some(entry) = entries.next_entry().map_err(FileError::Zip)? {
+            let is_deflated = match entry.compression_method() {
+                CompressionMethod::STORE => false,
+                CompressionMethod::DEFLATE => true,
+                _ => continue,
+            };
+            let path = entry.file_path();
+            let Ok(name) = std::str::from_utf8(path.as_ref()) else {
+                continue;
+            };
+            let packed = Packed {
+                way: entry.wayfinder(),
+                is_deflated,
+            };
+            if har.is_none() && name.to_ascii_lowercase().ends_with(".har") {
+                har = Some(packed);
+            } else if files.len() < FILES_LIMIT && name.len() <= NAME_LIMIT {
+                files.insert(name.to_owned(), packed);
+            }
+        }
+        let har = har.ok_or(FileError::NoHar)?;
+        Ok(Self {
+            archive,
+            har,
+            files,
+        })
+    }
+
+    /// Verified: a file that is damaged fails at its end.
+    fn read(&self, packed: Packed) -> io::Result<Box<dyn Read + '_>> {
+        let entry = self
+            .archive
+            .get_entry(packed.way)
+            .map_err(io::Error::other)?;
+        let octets = entry.reader();
+        Ok(match packed.is_deflated {
+            true => Box::new(entry.verifying_reader(DeflateDecoder::new(octets))),
+            false => Box::new(entry.verifying_reader(octets)),
+        })
+    }
+}
+
+/// Ends with an error what expands beyond its bound.
+struct Bounded<R> {
+    input: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.input.read(buffer)?;
+        match self.left.checked_sub(len as u64) {
+            Some(left) => self.left = left,
+            None => {
+                let why = format!("it holds more than {MOST_RATIO} times its size");
+                return Err(io::Error::other(why));
+            }
+        }
+        Ok(len)
+    }
+}
