@@ -1,41 +1,44 @@
 //! Secrets in command lines and in go's own settings.
 
 use std::ffi::OsStr;
+use std::ops::Range;
 
 use super::Redactor;
 use super::fields::Rule;
-use super::names::is_secret_word;
-use super::parts::ends_in_password;
-use super::word::secret_pair;
+use super::names::{Place, says};
+use super::rules::{FLAGS, Holds, Says, Stands};
+use super::text::secret_pair;
+use super::url::ends_in_password;
 
 impl Redactor {
     /// A command's words with marks for their secrets: the value of `--token X` and
-    /// `--password=X`, `KEY=VALUE` with a telling key, URLs, header fields behind `-H`.
+    /// `--password=X`, `KEY=VALUE` with a telling key, URLs, header fields behind `-H`; and the same
+    /// in the words of a line for a shell.
     ///
     /// Octets that are not UTF-8 become `\u{fffd}`.
     pub fn argv<S: AsRef<OsStr>>(&self, argv: &[S]) -> Vec<String> {
-        let mut next = Next::Any;
+        let mut before = Before::default();
         argv.iter()
             .map(|word| {
                 let word = word.as_ref().to_string_lossy();
                 let known = self.without_known(&word);
                 let word = known.map_or(word, Into::into);
                 let redacted = match self.is_on() {
-                    true => self.settled(&word, |word| self.read_argument(word, next)),
+                    true => self.settled(&word, |word| self.read_argument(word, before)),
                     false => None,
                 };
                 let redacted = redacted.unwrap_or_else(|| word.into_owned());
                 // From what stays: so the same words follow it when it is redacted again.
-                next = Next::after(&redacted);
+                before = before.and(&redacted);
                 redacted
             })
             .collect()
     }
 
-    /// One of go's settings: GOFLAGS is a command line, the others are lists of URLs.
+    /// One of go's settings: GOFLAGS and GOAUTH are command lines, the others are lists of URLs.
     pub fn go_setting(&self, name: &str, value: &str) -> String {
         match name {
-            "GOFLAGS" => self.argv(&value.split(' ').collect::<Vec<_>>()).join(" "),
+            "GOFLAGS" | "GOAUTH" => self.argv(&value.split(' ').collect::<Vec<_>>()).join(" "),
             _ => self.goproxy(value),
         }
     }
@@ -64,25 +67,29 @@ impl Redactor {
         (redacted != value).then_some(redacted)
     }
 
-    /// One reading of a command's word, behind another one.
-    fn read_argument(&self, word: &str, next: Next) -> Option<String> {
-        let redacted = self.argument(word, next);
+    /// One reading of a command's word, behind others.
+    fn read_argument(&self, word: &str, before: Before) -> Option<String> {
+        let redacted = self.argument(word, before, 0);
         let tokens = self.read_tokens(redacted.as_deref().unwrap_or(word));
         tokens.or(redacted)
     }
 
-    fn argument(&self, word: &str, next: Next) -> Option<String> {
-        if let Some(redacted) = self.behind(word, next) {
+    /// The same, of a word that stands so deep in lines.
+    fn argument(&self, word: &str, before: Before, depth: u8) -> Option<String> {
+        if let Some(redacted) = self.value_behind(word, before.next) {
             return Some(redacted);
+        }
+        if before.next == Next::Holds(Holds::Line) {
+            return self.line(word, depth);
         }
         if let Some((name, value)) = word.split_once('=')
             && is_name(name)
             && !value.is_empty()
         {
-            if is_secret_word(name) {
+            if says(name, Place::Setting).is_secret(value) {
                 return Some(format!("{name}={}", self.mark(value)));
             }
-            if let Some(redacted) = self.behind(value, Next::after(name)) {
+            if let Some(redacted) = self.value_behind(value, before.and(name).next) {
                 return Some(format!("{name}={redacted}"));
             }
             let is_proxy = name.to_ascii_uppercase().contains("PROXY");
@@ -93,57 +100,57 @@ impl Redactor {
         if begins_url(word) {
             return self.read_urls(word);
         }
-        // curl takes a short flag and its value in one word.
-        if let (Some(flag), Some(value)) = (word.get(..2), word.get(2..))
-            && matches!(flag, "-u" | "-U" | "-H" | "-b")
-            && let Some(redacted) = self.behind(value, Next::after(flag))
+        if let Some((flag, holds)) = joined_flag(word, before.program)
+            && let Some(redacted) = self.value_behind(&word[flag.len()..], Next::Holds(holds))
         {
             return Some(format!("{flag}{redacted}"));
         }
-        let is_line = word.contains(char::is_whitespace);
+        if word.contains(char::is_whitespace) {
+            return self.line(word, depth);
+        }
         if let Some((name, value)) = secret_pair(word, false)
-            && !is_line
             && !word.contains('?')
         {
             let before = self.read_word(name);
             let before = before.as_deref().unwrap_or(name);
             return Some(format!("{before}={}", self.mark(value)));
         }
-        let redacted = self.read_text(word);
-        if !is_line {
-            return redacted;
-        }
-        Some(self.flags_in_line(redacted.as_deref().unwrap_or(word)))
+        self.read_text(word)
     }
 
     /// A word whose meaning the flag before it gives.
-    fn behind(&self, word: &str, next: Next) -> Option<String> {
-        match next {
-            Next::Secret if !word.starts_with('-') => Some(self.mark(word)),
-            Next::Account if !word.starts_with('-') && word.contains(':') => Some(self.mark(word)),
-            Next::Cookie if word.contains('=') => Some(self.cookie(word, false)),
-            Next::Field => self.field_line(word),
-            _ => None,
+    fn value_behind(&self, word: &str, next: Next) -> Option<String> {
+        let holds = match next {
+            Next::Holds(holds) => holds,
+            Next::Named(said) if said.is_secret(word) => Holds::Secret,
+            Next::Any | Next::Named(_) => return None,
+        };
+        match holds {
+            Holds::Secret if !word.starts_with('-') => Some(self.mark(word)),
+            Holds::Account if is_account(word) => Some(self.mark(word)),
+            Holds::Cookie if word.contains('=') => Some(self.cookie(word, false)),
+            Holds::Field => self.field_line(word),
+            Holds::Secret | Holds::Account | Holds::Cookie | Holds::Line => None,
         }
     }
 
-    /// A shell's line in one word: the values of its flags.
-    fn flags_in_line(&self, line: &str) -> String {
-        let mut next = Next::Any;
+    /// A shell's line in one word: each of its own words, and what they say of each other as text.
+    fn line(&self, line: &str, depth: u8) -> Option<String> {
         let mut redacted = String::with_capacity(line.len() + 16);
-        for piece in line.split_inclusive(char::is_whitespace) {
-            let word = piece.trim_end();
-            match next {
-                Next::Secret | Next::Account => {
-                    let new = self.behind(word, next);
-                    redacted.push_str(new.as_deref().unwrap_or(word));
-                }
-                _ => redacted.push_str(word),
+        let mut done = 0;
+        let mut before = Before::default();
+        for (range, word) in shell_words(line).filter(|_| depth < LINES) {
+            let new = self.argument(&word, before, depth + 1);
+            if let Some(new) = &new {
+                redacted.push_str(&line[done..range.start]);
+                redacted.push_str(&quoted_as(&line[range.clone()], new));
+                done = range.end;
             }
-            redacted.push_str(&piece[word.len()..]);
-            next = Next::after(word);
+            before = before.and(new.as_deref().unwrap_or(&word));
         }
-        redacted
+        redacted.push_str(&line[done..]);
+        let text = self.read_text(&redacted);
+        text.or_else(|| (redacted != line).then_some(redacted))
     }
 
     /// `Name: value`, as curl takes it.
@@ -157,33 +164,127 @@ impl Redactor {
     }
 }
 
-/// What a flag makes of the word behind it.
-#[derive(Clone, Copy)]
-enum Next {
-    Any,
-    /// The value of a flag with a telling name.
-    Secret,
-    /// `user:password` behind curl's `-u`.
-    Account,
-    /// A header field behind curl's `-H`.
-    Field,
-    /// Cookies behind curl's `-b`.
-    Cookie,
+/// What the words before make of the next one.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    next: Next,
+    /// The last word that names a program with flags of its own; or nothing.
+    program: &'static str,
 }
 
-impl Next {
-    fn after(word: &str) -> Self {
-        match word {
-            "-u" | "--user" | "--proxy-user" | "-U" => return Self::Account,
-            "-H" | "--header" | "--proxy-header" => return Self::Field,
-            "-b" | "--cookie" => return Self::Cookie,
-            _ => {}
-        }
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Next {
+    #[default]
+    Any,
+    /// The value of a flag that the table has.
+    Holds(Holds),
+    /// The value of a flag with a telling name.
+    Named(Says),
+}
+
+impl Before {
+    /// What these words and one more make of the next.
+    fn and(self, word: &str) -> Self {
         let name = word.trim_start_matches('-');
-        if name.len() < word.len() && !name.contains('=') && is_secret_word(name) {
-            return Self::Secret;
+        if name.len() == word.len() {
+            return Self {
+                next: Next::Any,
+                program: program(word).unwrap_or(self.program),
+            };
         }
-        Self::Any
+        let mut flags = FLAGS.iter().filter(|(programs, flag, _, stands)| {
+            *flag == word && *stands != Stands::Joined && has(programs, self.program)
+        });
+        if let Some((programs, _, holds, _)) = flags.next() {
+            // What follows a password or a line may be another program's.
+            let is_over = !programs.is_empty() && matches!(holds, Holds::Secret | Holds::Line);
+            return Self {
+                next: Next::Holds(*holds),
+                program: if is_over { "" } else { self.program },
+            };
+        }
+        let next = match says(name, Place::Setting) {
+            Says::Perhaps | Says::Secret if name.contains('=') => Next::Any,
+            said => Next::Named(said),
+        };
+        Self { next, ..self }
+    }
+}
+
+/// The program of the table that this word names, by a path or not.
+fn program(word: &str) -> Option<&'static str> {
+    let file = word.rsplit('/').next().unwrap_or(word);
+    let mut programs = FLAGS.iter().flat_map(|(programs, ..)| *programs);
+    programs.find(|program| **program == file).copied()
+}
+
+/// Does this program have a flag that these have? One that none is named for, all have.
+fn has(programs: &[&str], program: &str) -> bool {
+    programs.is_empty() || programs.contains(&program)
+}
+
+/// The short flag that this word begins with, and what it joins to itself.
+fn joined_flag(word: &str, program: &str) -> Option<(&'static str, Holds)> {
+    let mut flags = FLAGS.iter().filter(|(programs, flag, _, stands)| {
+        *stands != Stands::Apart && word.starts_with(flag) && has(programs, program)
+    });
+    let row = flags.find(|(_, flag, ..)| word.len() > flag.len())?;
+    Some((row.1, row.2))
+}
+
+/// `user:password`, and not the numbers of a user and a group.
+fn is_account(word: &str) -> bool {
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    !word.starts_with('-')
+        && word
+            .split_once(':')
+            .is_some_and(|(user, password)| !is_number(user) || !is_number(password))
+}
+
+/// Lines in words of lines are read this deep; what is further down is read as text.
+const LINES: u8 = 3;
+
+/// The words of a shell's line (POSIX.1-2024, XCU 2.2): where each stands, and what it is without
+/// its quotes.
+fn shell_words(line: &str) -> impl Iterator<Item = (Range<usize>, String)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let ends = |c: char| c.is_whitespace() || c == ';';
+        let start = at + line[at..].find(|c| !ends(c))?;
+        let mut word = String::new();
+        let mut quote = None;
+        let mut chars = line[start..].char_indices().peekable();
+        let end = loop {
+            let Some((i, c)) = chars.next() else {
+                break line.len();
+            };
+            match (quote, c) {
+                (None, c) if ends(c) => break start + i,
+                (None, '\'' | '"') => quote = Some(c),
+                (Some(open), c) if open == c => quote = None,
+                (None | Some('"'), '\\') => {
+                    let escaped = chars.next_if(|(_, c)| quote.is_none() || "\"\\$`".contains(*c));
+                    word.push(escaped.map_or('\\', |(_, c)| c));
+                }
+                _ => word.push(c),
+            }
+        };
+        at = end;
+        Some((start..end, word))
+    })
+}
+
+/// The word in the quotes of the one that it replaces, or in those that it needs.
+fn quoted_as(old: &str, new: &str) -> String {
+    for quote in ['\'', '"'] {
+        let is_whole = old.len() > 1 && old.starts_with(quote) && old.ends_with(quote);
+        if is_whole && !new.contains([quote, '\\']) {
+            return format!("{quote}{new}{quote}");
+        }
+    }
+    match new.contains(|c: char| c.is_whitespace() || "\"'\\".contains(c)) {
+        true => format!("'{}'", new.replace('\'', r"'\''")),
+        false => new.to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Redactor, is_mark, text, url, url_without_secrets};
 use crate::exchange::Octets;
 
 /// Where a secret may stand; `{}` is the secret.
-const PLACES: [&str; 20] = [
+const PLACES: &[&str] = &[
     "https://u:{}@h.corp/x",
     "https://{}@h.corp/golang.org/x/net/@v/list",
     "https://h.corp/x?a=1&token={}&b=2",
@@ -25,6 +25,9 @@ const PLACES: [&str; 20] = [
     "https://h.corp/https://{}@b.corp/y",
     "https://h.corp/x?y=u:{}@b.corp",
     "https://h.corp/x?u=https%3A%2F%2F{}%40b.corp%2Fy",
+    "Cookie: sid={}",
+    "X-GitHub-OTP: {}",
+    "DB_PASS={}",
 ];
 
 /// Fields whose values are read each in its own way.

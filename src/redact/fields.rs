@@ -1,29 +1,11 @@
 //! Secrets in header and trailer fields.
 
 use super::Redactor;
-use super::names::{self, begins_telling, is_secret_field};
-use super::screen::Screen;
+use super::names::{self, Place, begins_telling, says};
+use super::rules::{SCHEMES, Says};
+use super::screen::{Screen, begins};
 use super::token::{self, find, token_at};
 use crate::exchange::{Fields, Octets};
-
-/// Authentication schemes (IANA's registry, and some that are only used): the word stays readable.
-const SCHEMES: [&str; 15] = [
-    "basic",
-    "bearer",
-    "digest",
-    "negotiate",
-    "ntlm",
-    "token",
-    "apikey",
-    "hoba",
-    "mutual",
-    "dpop",
-    "gnap",
-    "aws4-hmac-sha256",
-    "goog4-rsa-sha256",
-    "scram-sha-256",
-    "oauth",
-];
 
 /// Attributes of Set-Cookie (RFC 6265 section 4.1, and its successor's): what else stands there
 /// was no attribute, but a further part of the value or a further cookie.
@@ -92,6 +74,7 @@ impl Redactor {
             Rule::SetCookie => Some(self.and_text(self.cookie(text, true))),
             Rule::Url => self.read_url(text),
             Rule::Secret => Some(self.mark(text)),
+            Rule::Plain if is_credentials(text) => Some(self.credentials(text)),
             Rule::Plain if needs_reading(text.as_bytes()) => self.read_text(text),
             Rule::Plain => None,
         }
@@ -166,7 +149,7 @@ pub(super) fn is_scheme(word: &str) -> bool {
 
 /// Notices what may make a value worth reading: nearly none is.
 static SCREEN: Screen = Screen::EMPTY
-    .with(&["@", "?", "://", "-----BEGIN "])
+    .with(&["@", "?", "://", "-----BEGIN ", "basic ", "bearer "])
     .and(&names::SCREEN)
     .and(&token::SCREEN);
 
@@ -178,8 +161,25 @@ fn needs_reading(value: &[u8]) -> bool {
             b'@' | b'?' => true,
             b':' => rest.starts_with(b"://"),
             b'-' => rest.starts_with(b"-----BEGIN "),
-            _ => begins_telling(rest) || token_at(value, at).is_some(),
+            _ => {
+                begins_telling(rest)
+                    || begins(rest, "basic ")
+                    || begins(rest, "bearer ")
+                    || token_at(value, at).is_some()
+            }
         }
+    })
+}
+
+/// Are these credentials, in a field that is not made for them: `Bearer` or `Basic`, one token
+/// (RFC 9110 section 11.2), and no more? A challenge has parameters.
+fn is_credentials(value: &str) -> bool {
+    value.split_once(' ').is_some_and(|(scheme, token)| {
+        ["basic", "bearer"]
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(scheme))
+            && Says::Perhaps.is_secret(token)
+            && !token.contains([' ', '"', ','])
     })
 }
 
@@ -198,7 +198,7 @@ pub(super) enum Rule {
 impl Rule {
     pub(super) fn of(name: &str) -> Self {
         if is_ordinary(name) {
-            debug_assert!(!is_secret_field(name), "{name}");
+            debug_assert!(!is_secret_name(name), "{name}");
             return Self::Plain;
         }
         let is = |other: &str| name.eq_ignore_ascii_case(other);
@@ -212,10 +212,15 @@ impl Rule {
             13 if is("authorization") => Self::Credentials,
             16 if is("content-location") => Self::Url,
             19 if is("proxy-authorization") => Self::Credentials,
-            _ if is_secret_field(name) => Self::Secret,
+            _ if is_secret_name(name) => Self::Secret,
             _ => Self::Plain,
         }
     }
+}
+
+/// Is the whole value of this field secret?
+fn is_secret_name(name: &str) -> bool {
+    says(name, Place::Field) == Says::Secret
 }
 
 /// Is this one of the names that nearly every exchange has? As hyper writes them: in lower case.
@@ -225,6 +230,7 @@ fn is_ordinary(name: &str) -> bool {
         "accept"
             | "accept-encoding"
             | "accept-ranges"
+            | "access-control-allow-origin"
             | "age"
             | "alt-svc"
             | "cache-control"
@@ -249,46 +255,10 @@ fn is_ordinary(name: &str) -> bool {
             | "via"
             | "x-content-type-options"
             | "x-frame-options"
+            | "x-goog-generation"
+            | "x-goog-hash"
+            | "x-goog-metageneration"
+            | "x-goog-storage-class"
             | "x-xss-protection"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ordinary_name_is_no_secret_one() {
-        let names = [
-            "accept",
-            "accept-encoding",
-            "age",
-            "cache-control",
-            "content-length",
-            "content-type",
-            "date",
-            "etag",
-            "expires",
-            "host",
-            "last-modified",
-            "server",
-            "traceparent",
-            "user-agent",
-            "vary",
-            "via",
-        ];
-        for name in names {
-            assert!(is_ordinary(name), "{name}");
-        }
-        for name in [
-            "cookie",
-            "location",
-            "authorization",
-            "x-api-key",
-            "Host",
-            "",
-        ] {
-            assert!(!is_ordinary(name), "{name}");
-        }
-    }
 }

@@ -10,16 +10,15 @@ mod argv;
 pub mod check;
 mod fields;
 mod names;
-mod parts;
 #[cfg(test)]
 mod properties;
+mod rules;
 mod screen;
 #[cfg(test)]
 mod tests;
 mod text;
 mod token;
 mod url;
-mod word;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -27,7 +26,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
-pub use names::is_secret_query_key;
 pub use url::url_without_secrets;
 
 /// What every mark begins with.

@@ -1,210 +1,161 @@
-//! Names that say that a secret stands behind them.
+//! What the name of a value says about it.
 
+use super::is_mark;
+use super::rules::{
+    ABOUT, FIELDS, KEYS, Match, OPEN_NAMES, OPEN_TOKENS, OTHER_WORDS, QUERY_KEYS, Says, WORDS,
+};
 use super::screen::{Screen, begins};
 
-/// Query keys that are secret as a whole; those with a telling part are found by [`TELLING`].
-///
-/// Signed URLs of Google and Amazon storage, Azure (`sig`), Aliyun (`auth_key`, `OSSAccessKeyId`),
-/// Tencent (`sign`, `q-ak`), CloudFront (`Policy`, `Key-Pair-Id`); OAuth 2 (RFC 6749: `code`).
-///
-/// PKCE (RFC 7636: `code_verifier`), CAS (`ticket`), SAML, Akamai (`hdnea`, `hdnts`).
-const QUERY_KEYS: [&str; 31] = [
-    "assertion",
-    "auth",
-    "auth_key",
-    "authorization",
-    "awsaccesskeyid",
-    "code",
-    "code_verifier",
-    "googleaccessid",
-    "hdnea",
-    "hdnts",
-    "jsessionid",
-    "jwt",
-    "key",
-    "key-pair-id",
-    "ossaccesskeyid",
-    "pass",
-    "pat",
-    "policy",
-    "pwd",
-    "q-ak",
-    "samlrequest",
-    "samlresponse",
-    "session",
-    "session_id",
-    "sessionid",
-    "sid",
-    "sig",
-    "sign",
-    "ticket",
-    "wssecret",
-    "x-amz-security-token",
-];
-
-/// Header fields that are secret as a whole value, besides those with a telling part.
-const FIELDS: [&str; 6] = [
-    "authentication-info",
-    "dpop",
-    "key",
-    "proxy-authentication-info",
-    "x-auth",
-    "x-jfrog-art-api",
-];
-
-/// Endings and parts of header fields' names that are telling there, and too common elsewhere.
-const FIELD_ENDS: [&str; 4] = ["-key", "_key", "-auth", "-pat"];
-const FIELD_PARTS: [&str; 6] = [
-    "authorization",
-    "session",
-    "csrf",
-    "xsrf",
-    "jwt",
-    "assertion",
-];
-
-/// Words and endings that are telling in a message or on a command line.
-const WORDS: [&str; 6] = ["pwd", "pat", "jwt", "sig", "authorization", "oauth2-bearer"];
-const WORD_ENDS: [&str; 4] = ["_pat", "_pwd", "_auth", "-authorization"];
-
-/// Names with such an ending that are no secret: what a cache goes by, and a handshake's nonce.
-const OPEN_FIELDS: [&str; 4] = [
-    "surrogate-key",
-    "cache-key",
-    "x-cache-key",
-    "sec-websocket-key",
-];
-
-/// Parts that give a name away anywhere it is used.
-const TELLING: [&str; 14] = [
-    "token",
-    "secret",
-    "signature",
-    "passw",
-    "passphrase",
-    "private_key",
-    "private-key",
-    "credential",
-    "apikey",
-    "api_key",
-    "api-key",
-    "accesskey",
-    "access_key",
-    "access-key",
-];
-
-/// Notices where a telling part may begin.
-pub(super) const SCREEN: Screen = Screen::EMPTY.with(&TELLING);
-static TELLING_SCREEN: Screen = SCREEN;
-static FIELD_SCREEN: Screen = SCREEN.with(&FIELD_PARTS);
-
-/// Does the value of this query key stay out of recordings? Case does not matter.
-///
-/// `token`, `sig`, `X-Amz-Signature`, `X-Goog-Credential`, `GoogleAccessId`, `api_key`, `code`, …
-pub fn is_secret_query_key(key: &str) -> bool {
-    QUERY_KEYS.iter().any(|name| name.eq_ignore_ascii_case(key)) || has_telling_part(key)
+/// Where a name stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A key in a query, or in a path's parameters.
+    Query,
+    /// A header or trailer field.
+    Field,
+    /// Before `=` or in quotes, or a flag: a variable, a setting, JSON.
+    Setting,
+    /// Before a colon in a sentence.
+    Prose,
 }
 
-/// Is the whole value of this header field secret?
-pub(super) fn is_secret_field(name: &str) -> bool {
-    let octets = name.as_bytes();
-    let is = |field: &&str| field.eq_ignore_ascii_case(name);
-    let is_telling = FIELD_SCREEN.any(octets, |at| {
-        let rest = &octets[at..];
-        begins_telling(rest) || FIELD_PARTS.iter().any(|part| begins(rest, part))
-    });
-    (is_telling || FIELDS.iter().any(is) || FIELD_ENDS.iter().any(|end| ends(octets, end)))
-        // `Access-Control-Allow-Credentials: true` tells a browser, and nobody else.
-        && !begins(octets, "access-control-")
-        && !OPEN_FIELDS.iter().any(is)
-}
+/// Notices where a telling word may begin.
+pub(super) const SCREEN: Screen = {
+    let mut screen = Screen::EMPTY;
+    let mut i = 0;
+    while i < WORDS.len() {
+        screen = screen.with(&[WORDS[i].0]);
+        i += 1;
+    }
+    screen
+};
+static WORDS_SCREEN: Screen = SCREEN;
 
-/// Does a variable, a flag or a word of a message with this name hold a secret?
-pub(super) fn is_secret_word(name: &str) -> bool {
-    WORDS.iter().any(|word| word.eq_ignore_ascii_case(name))
-        || WORD_ENDS.iter().any(|end| ends(name.as_bytes(), end))
-        || has_telling_part(name)
-}
-
-fn has_telling_part(name: &str) -> bool {
-    let octets = name.as_bytes();
-    TELLING_SCREEN.any(octets, |at| begins_telling(&octets[at..]))
-}
-
-/// Does a telling part stand at the beginning?
+/// Does a telling word stand at the beginning?
 pub(super) fn begins_telling(octets: &[u8]) -> bool {
-    TELLING.iter().any(|part| begins(octets, part))
+    let first = octets.first().map_or(0, u8::to_ascii_lowercase);
+    WORDS
+        .iter()
+        .any(|(word, ..)| word.as_bytes()[0] == first && begins(octets, word))
 }
 
-fn ends(name: &[u8], end: &str) -> bool {
-    let start = name.len().checked_sub(end.len());
-    start.is_some_and(|start| begins(&name[start..], end))
+/// What a name says about its value in this place. Case does not matter.
+pub(super) fn says(name: &str, place: Place) -> Says {
+    let is = |other: &str| other.eq_ignore_ascii_case(name);
+    let listed = match place {
+        Place::Query => QUERY_KEYS.iter().find(|(key, _)| is(key)).map(|row| row.1),
+        Place::Field => FIELDS.iter().any(|field| is(field)).then_some(Says::Secret),
+        Place::Setting | Place::Prose => None,
+    };
+    listed.unwrap_or_else(|| match WORDS_SCREEN.any(name.as_bytes(), |_| true) {
+        true => of_words(name, place),
+        false => Says::Nothing,
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn of_words(name: &str, place: Place) -> Says {
+    let is_open = match place {
+        Place::Query => false,
+        // `Access-Control-Allow-Credentials: true` tells a browser, and nobody else.
+        Place::Field => begins(name.as_bytes(), "access-control-"),
+        Place::Setting => OPEN_NAMES.contains(&name),
+        Place::Prose => is_go_test(name),
+    };
+    if is_open {
+        return Says::Nothing;
+    }
+    let words = words(name);
+    let about = words.iter().rposition(|word| ABOUT.contains(&&**word));
+    let telling = about.map_or(0, |at| at + 1)..words.len();
+    let said = telling.map(|at| of_word(&words, at, place));
+    said.max().unwrap_or(Says::Nothing)
+}
 
-    #[test]
-    fn query_keys_of_signed_urls_are_secret_whatever_their_case() {
-        for key in [
-            "token",
-            "Token",
-            "sig",
-            "Signature",
-            "X-Amz-Signature",
-            "X-Amz-Credential",
-            "X-Amz-Security-Token",
-            "X-Goog-Signature",
-            "X-Goog-Credential",
-            "GoogleAccessId",
-            "access_token",
-            "api_key",
-            "apikey",
-            "key",
-            "password",
-            "code",
-            "AWSAccessKeyId",
-            "OSSAccessKeyId",
-            "auth_key",
-            "private_token",
-            "job_token",
-            "client_secret",
-        ] {
-            assert!(is_secret_query_key(key), "{key}");
+/// What one of a name's words says.
+fn of_word(words: &[String], at: usize, place: Place) -> Says {
+    let (before, word) = (at.checked_sub(1).map(|at| &*words[at]), &*words[at]);
+    let is_last = at + 1 == words.len();
+    let is = |telling: &str, how: &Match| match how {
+        Match::Whole => word == telling,
+        Match::Last => is_last && word == telling,
+        Match::End => word.ends_with(telling),
+        Match::Part => word.contains(telling),
+    };
+    if let Some(kind) = word.strip_suffix("key") {
+        let kind = if kind.is_empty() { before } else { Some(kind) };
+        let row = KEYS
+            .iter()
+            .find(|(word, _)| kind.is_some_and(|kind| kind.ends_with(word)));
+        match (row, place) {
+            (Some((_, Says::Nothing)), _) => return Says::Nothing,
+            (Some(_), Place::Field) => return Says::Secret,
+            (Some(_), Place::Prose) => return Says::Perhaps,
+            (Some((_, said)), Place::Query | Place::Setting) => return *said,
+            // A lone `key=` is any pair's first half.
+            (None, Place::Setting) if kind.is_none() => return Says::Nothing,
+            (None, _) => {}
         }
     }
-
-    #[test]
-    fn a_long_name_is_read_to_its_end() {
-        let long = "x".repeat(200);
-        assert!(is_secret_query_key(&format!("{long}_Token")));
-        assert!(!is_secret_query_key(&long));
+    if OTHER_WORDS.contains(&word)
+        || word == "token" && before.is_some_and(|before| OPEN_TOKENS.contains(&before))
+    {
+        return Says::Nothing;
     }
+    let rows = WORDS.iter().filter(|(telling, how, _)| is(telling, how));
+    let said = rows.map(|(.., says)| says[place as usize]);
+    said.max().unwrap_or(Says::Nothing)
+}
 
-    #[test]
-    fn query_keys_that_say_what_is_asked_are_no_secret() {
-        for key in [
-            "",
-            "go-get",
-            "service",
-            "Expires",
-            "X-Amz-Date",
-            "X-Amz-Expires",
-            "X-Amz-Algorithm",
-            "X-Amz-SignedHeaders",
-            "X-Goog-Date",
-            "X-Goog-SignedHeaders",
-            "v",
-            "ref",
-            "path",
-            "page",
-            "generation",
-            "response-content-disposition",
-            "keyword",
-            "codec",
-        ] {
-            assert!(!is_secret_query_key(key), "{key}");
+/// `TestToken:` names a test, and what went wrong in it follows.
+fn is_go_test(name: &str) -> bool {
+    ["Test", "Benchmark", "Fuzz", "Example"].iter().any(|kind| {
+        let rest = name.strip_prefix(kind);
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    })
+}
+
+/// The words of a name in lower case: `X-GitHub-OTP` has `x`, `git`, `hub`, `otp`, `APIKey2` `api`, `key`.
+fn words(name: &str) -> Vec<String> {
+    let octets = name.as_bytes();
+    let mut words = vec![String::new()];
+    for (i, octet) in octets.iter().enumerate() {
+        let before = i.checked_sub(1).map_or(b' ', |at| octets[at]);
+        let behind = octets.get(i + 1).copied().unwrap_or(b' ');
+        let begins = !before.is_ascii_alphabetic()
+            || octet.is_ascii_uppercase()
+                && (before.is_ascii_lowercase() || behind.is_ascii_lowercase());
+        if octet.is_ascii_alphabetic() {
+            if begins {
+                words.push(String::new());
+            }
+            if let Some(word) = words.last_mut() {
+                word.push(char::from(octet.to_ascii_lowercase()));
+            }
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// A secret behind a name that only perhaps means one has this many octets, and more than the
+/// letters of a word: `code=404`, `key=b`, `auth=netrc` and `SSH_KEY=~/.ssh/id` are none.
+const SECRET_BYTES: usize = 6;
+
+impl Says {
+    /// Is this value a secret, given what its name says?
+    pub(super) fn is_secret(self, value: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Secret => true,
+            Self::Perhaps => {
+                let is_path = value.starts_with(['/', '~']) || value.starts_with("./");
+                let mut behind_first = value.bytes().skip(1);
+                is_mark(value)
+                    || value.len() >= SECRET_BYTES
+                        && !is_path
+                        && behind_first
+                            .any(|b| !b.is_ascii_lowercase() && !b"-_./,:!?".contains(&b))
+            }
         }
     }
 }

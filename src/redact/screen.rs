@@ -5,35 +5,42 @@
 //! there is compared. Never decides that something is secret: that is for the readers.
 
 /// Which octets patterns begin with: for each first one those that may come second, and for each
-/// second one those that may come third. A bit each for their low five bits, which a letter has in
-/// common with its capital.
+/// pair of these those that may come third. A bit each for their low five bits, which a letter has
+/// in common with its capital.
 pub(super) struct Screen {
     seconds: [u32; 256],
-    thirds: [u32; 256],
+    thirds: [u32; 1024],
 }
 
-/// What a pattern of a single octet lets come next.
+/// What a pattern that has ended lets come next.
 const ANY: u32 = u32::MAX;
 
 impl Screen {
     pub(super) const EMPTY: Self = Self {
         seconds: [0; 256],
-        thirds: [0; 256],
+        thirds: [0; 1024],
     };
 
-    /// Lets each of the patterns be noticed too, in capitals or not: of one octet, or of three and more.
+    /// Lets each of the patterns be noticed too, in capitals or not.
     pub(super) const fn with(mut self, patterns: &[&str]) -> Self {
         let mut i = 0;
         while i < patterns.len() {
-            let pattern = patterns[i].as_bytes();
-            if pattern.len() == 1 {
-                self.seconds = noting(self.seconds, pattern[0], ANY);
-            } else {
-                self.seconds = noting(self.seconds, pattern[0], 1 << (pattern[1] & 31));
-                self.thirds = noting(self.thirds, pattern[1], 1 << (pattern[2] & 31));
-            }
+            self = self.beginning(patterns[i].as_bytes()[0].to_ascii_uppercase(), patterns[i]);
+            self = self.beginning(patterns[i].as_bytes()[0].to_ascii_lowercase(), patterns[i]);
             i += 1;
         }
+        self
+    }
+
+    /// Lets a pattern be noticed too, where it begins with this octet instead of its own.
+    pub(super) const fn beginning(mut self, first: u8, pattern: &str) -> Self {
+        let (second, seconds, thirds) = match pattern.as_bytes() {
+            [_, second, third, ..] => (*second, bit(*second), bit(*third)),
+            [_, second] => (*second, bit(*second), ANY),
+            _ => (0, ANY, 0),
+        };
+        self.seconds[first as usize] |= seconds;
+        self.thirds[pair(first, second)] |= thirds;
         self
     }
 
@@ -42,6 +49,10 @@ impl Screen {
         let mut i = 0;
         while i < 256 {
             self.seconds[i] |= other.seconds[i];
+            i += 1;
+        }
+        let mut i = 0;
+        while i < 1024 {
             self.thirds[i] |= other.thirds[i];
             i += 1;
         }
@@ -60,7 +71,7 @@ impl Screen {
             // `seconds` is what the octet before lets come here.
             if seconds >> (octet & 31) & 1 == 1 {
                 let at = from + offset - 1;
-                if (seconds == ANY || self.may_go_on(octets, at + 1)) && is(at) {
+                if (seconds == ANY || self.may_go_on(octets, at)) && is(at) {
                     return Some(at);
                 }
             }
@@ -70,10 +81,13 @@ impl Screen {
         (seconds == ANY && is(last)).then_some(last)
     }
 
-    /// May what stands behind the second octet come third?
-    fn may_go_on(&self, octets: &[u8], second: usize) -> bool {
-        let third = octets.get(second + 1);
-        third.is_some_and(|third| self.thirds[usize::from(octets[second])] >> (third & 31) & 1 == 1)
+    /// May what stands behind the first two octets come third?
+    fn may_go_on(&self, octets: &[u8], first: usize) -> bool {
+        let thirds = self.thirds[pair(octets[first], octets[first + 1])];
+        match octets.get(first + 2) {
+            Some(third) => thirds & bit(*third) != 0,
+            None => thirds == ANY,
+        }
     }
 
     /// Does a pattern begin somewhere where `is` says that one does?
@@ -82,11 +96,12 @@ impl Screen {
     }
 }
 
-/// The table with more `bits` for an octet, and for its capital.
-const fn noting(mut table: [u32; 256], octet: u8, bits: u32) -> [u32; 256] {
-    table[octet.to_ascii_lowercase() as usize] |= bits;
-    table[octet.to_ascii_uppercase() as usize] |= bits;
-    table
+const fn bit(octet: u8) -> u32 {
+    1 << (octet & 31)
+}
+
+const fn pair(first: u8, second: u8) -> usize {
+    ((first & 31) as usize) << 5 | (second & 31) as usize
 }
 
 /// Does the text begin with `pattern`, in capitals or not?
@@ -101,11 +116,13 @@ mod tests {
 
     #[test]
     fn a_pattern_is_noticed_wherever_it_stands_and_in_capitals() {
-        static SCREEN: Screen = Screen::EMPTY.with(&["token", "@"]);
-        for text in ["token", "a token", "My-TOKEN", "a@", "@", "x-tOk"] {
+        static SCREEN: Screen = Screen::EMPTY.with(&["token", "@", "pw"]);
+        for text in [
+            "token", "a token", "My-TOKEN", "a@", "@", "x-tOk", "PW", "pw=",
+        ] {
             assert!(SCREEN.any(text.as_bytes(), |_| true), "{text}");
         }
-        for text in ["", "t", "text", "at", "cache-control"] {
+        for text in ["", "t", "text", "at", "cache-control", "p"] {
             assert!(!SCREEN.any(text.as_bytes(), |_| true), "{text}");
         }
         assert_eq!(SCREEN.find(b"@ab@", 1, |_| true), Some(3));

@@ -1,6 +1,7 @@
 //! What redaction promises as a whole; the details are tested beside each file's code.
 
 mod commands;
+mod names;
 
 use super::*;
 use crate::exchange::{Fields, Octets};

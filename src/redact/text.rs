@@ -1,12 +1,14 @@
 //! Secrets in free text: error messages, and header fields that hold URLs among other things.
 
+use std::ops::Range;
+
 use super::Redactor;
 use super::fields::is_scheme;
-use super::names::is_secret_word;
-use super::parts::ends_in_password;
+use super::names::{Place, says};
+use super::rules::Says;
 use super::screen::{Screen, begins};
-use super::token::{self, token_at};
-use super::word::{last_name, secret_pair, without_punctuation};
+use super::token::{self, token_at, tokens};
+use super::url::{ends_in_password, userinfos};
 
 /// A word after `Basic` or `Bearer` is a credential from this many octets on.
 const CREDENTIAL_BYTES: usize = 8;
@@ -48,8 +50,8 @@ impl Redactor {
                 is_changed = true;
                 continue;
             }
-            if sense == Sense::Value
-                && let Some((redacted_value, len)) = self.quoted(rest, at, ahead)
+            if let Sense::Value(value) = sense
+                && let Some((redacted_value, len)) = self.whole_value(rest, value, at, ahead)
             {
                 redacted.push_str(&redacted_value);
                 is_changed |= redacted_value != rest[..len];
@@ -63,8 +65,10 @@ impl Redactor {
                 redacted.push_str(new.as_deref().unwrap_or(word));
                 sense = sense.after(word);
             }
-            // A key's beginning ends a word too, and is no gap.
-            let gap = behind.chars().next().filter(|c| ends_word(*c));
+            // A private key ends a word too, and is no gap; nor is the quote before a value.
+            let is_open = !word.is_empty() && matches!(sense, Sense::Value(_));
+            let is_gap = |c: &char| ends_word(*c) && !(is_open && is_quote(*c));
+            let gap = behind.chars().next().filter(is_gap);
             let gap_len = gap.map_or(0, char::len_utf8);
             let (gap, behind) = behind.split_at(gap_len);
             if gap == "\n" {
@@ -76,19 +80,40 @@ impl Redactor {
         is_changed.then_some(redacted)
     }
 
-    /// A secret in quotes, or a scheme's parameters up to the end of the line; and the length of
-    /// what it takes the place of. `text` begins `at` so many octets.
-    fn quoted(&self, text: &str, at: usize, ahead: &mut Ahead) -> Option<(String, usize)> {
+    /// A secret in quotes, or a scheme's parameters or cookies up to the end of the line; and the
+    /// length of what it takes the place of. `text` begins `at` so many octets.
+    fn whole_value(
+        &self,
+        text: &str,
+        value: Value,
+        at: usize,
+        ahead: &mut Ahead,
+    ) -> Option<(String, usize)> {
         let quote = text.chars().next()?;
-        if matches!(quote, '"' | '\'' | '`') {
+        if is_quote(quote) {
             let inside = &text[1..];
             let len = closing(inside, quote).filter(|len| *len > 0)?;
             let secret = &inside[..len];
+            if !value.quoted.is_secret(secret) {
+                return None;
+            }
             let redacted = match secret.split_once(' ') {
                 Some((scheme, _)) if is_scheme(scheme) => self.credentials(secret),
                 _ => self.mark(secret),
             };
             return Some((format!("{quote}{redacted}{quote}"), len + 2));
+        }
+        if value.is_cookie && !quote.is_whitespace() && at >= ahead.no_cookie {
+            let len = text.find(['\n', '"', '\'', '`']).unwrap_or(text.len());
+            #[cfg(test)]
+            {
+                ahead.looked += len;
+            }
+            if !text[..len].contains('=') {
+                ahead.no_cookie = at + len;
+                return None;
+            }
+            return Some((self.cookie_line(&text[..len]), len));
         }
         let space = text.bytes().take(SCHEME_BYTES).position(|b| b == b' ')?;
         let (scheme, rest) = text.split_at(space);
@@ -108,12 +133,30 @@ impl Redactor {
         None
     }
 
+    /// Cookies in a text, whose names stay where they are nothing but names.
+    fn cookie_line(&self, text: &str) -> String {
+        let is_name = |name: &str| {
+            let mut octets = name.trim().bytes();
+            octets.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+                && tokens(name).next().is_none()
+        };
+        let mut pairs = text.split(';').map(|pair| pair.split_once('='));
+        match pairs.all(|pair| pair.is_some_and(|(name, _)| is_name(name))) {
+            true => self.cookie(text, false),
+            false => self.mark(text.trim_end()),
+        }
+    }
+
     /// One word, read in the sense that the words before it gave it.
     fn word(&self, word: &str, sense: Sense) -> Option<String> {
         let is_secret = match sense {
-            Sense::Value => !is_operator(word) && !is_scheme(word),
+            Sense::Value(value) => {
+                !is_operator(word)
+                    && !is_scheme(word)
+                    && value.bare.is_secret(without_punctuation(word).0)
+            }
             Sense::Credential => is_credential(word),
-            Sense::Nothing | Sense::Name => false,
+            Sense::Nothing | Sense::Name { .. } => false,
         };
         if !is_secret {
             return self.read_word(word);
@@ -149,6 +192,8 @@ struct Ahead {
     no_userinfo: usize,
     /// The line is no list of a scheme's parameters.
     no_list: usize,
+    /// The line holds no pairs.
+    no_cookie: usize,
     /// How many octets were searched in all.
     #[cfg(test)]
     looked: usize,
@@ -175,7 +220,7 @@ fn word_len(text: &str, sense: Sense, at: usize, ahead: &mut Ahead) -> usize {
     };
     let word = &text[..len];
     let is_url = ends_in_password(word);
-    let is_secret = sense == Sense::Value
+    let is_secret = matches!(sense, Sense::Value(_))
         || secret_pair(word, false).is_some_and(|(_, secret)| !secret.is_empty());
     if !is_secret && (!is_url || at + len <= ahead.no_userinfo) {
         return len;
@@ -208,27 +253,40 @@ fn closing(inside: &str, quote: char) -> Option<usize> {
 }
 
 /// What the words before make of the next one.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Sense {
     Nothing,
-    /// A secret's name, without a sign behind it yet.
-    Name,
-    /// A secret's name and `:` or `=`: the next word is the secret.
-    Value,
+    /// A telling name, without a sign behind it yet: what it says before `=`, and before a colon.
+    Name {
+        setting: Says,
+        prose: Says,
+    },
+    /// A telling name and a sign: the next word is its value.
+    Value(Value),
     /// `Basic` or `Bearer`: the next word is a credential, if it looks like one.
     Credential,
+}
+
+/// What a name and the sign behind it say about the value that comes.
+#[derive(Clone, Copy)]
+struct Value {
+    bare: Says,
+    quoted: Says,
+    /// It goes on to the end of the line.
+    is_cookie: bool,
 }
 
 impl Sense {
     fn after(self, word: &str) -> Self {
         if is_operator(word) {
             return match self {
-                Self::Name | Self::Value => Self::Value,
+                Self::Name { setting, prose } => Self::value(setting, prose, word == ":"),
+                Self::Value(_) => self,
                 _ => Self::Nothing,
             };
         }
-        if self == Self::Value && is_scheme(word) {
-            return Self::Value;
+        if matches!(self, Self::Value(_)) && is_scheme(word) {
+            return self;
         }
         if ["basic", "bearer"]
             .iter()
@@ -237,17 +295,54 @@ impl Sense {
             return Self::Credential;
         }
         let name = word.trim_end_matches([':', '=']);
-        match (is_secret_word(last_name(name)), name.len() < word.len()) {
-            (true, true) => Self::Value,
-            (true, false) => Self::Name,
-            (false, _) => Self::Nothing,
+        let last = last_name(name);
+        let (setting, prose) = (says(last, Place::Setting), before_colon(last));
+        if setting.max(prose) == Says::Nothing {
+            return Self::Nothing;
+        }
+        match &word[name.len()..] {
+            "" => Self::Name { setting, prose },
+            ":" => match Self::value(setting, prose, true) {
+                Self::Value(value) => Self::Value(Value {
+                    is_cookie: is_cookie(last),
+                    ..value
+                }),
+                sense => sense,
+            },
+            _ => Self::value(setting, prose, false),
         }
     }
+
+    const fn value(setting: Says, prose: Says, is_colon: bool) -> Self {
+        Self::Value(Value {
+            bare: if is_colon { prose } else { setting },
+            quoted: setting,
+            is_cookie: false,
+        })
+    }
+}
+
+/// What a name says about what stands behind a colon: in a header field, or in a sentence.
+fn before_colon(name: &str) -> Says {
+    match name.contains('-') {
+        _ if is_cookie(name) => Says::Perhaps,
+        true => says(name, Place::Field),
+        false => says(name, Place::Prose),
+    }
+}
+
+/// Is this one of the fields that hold cookies?
+fn is_cookie(name: &str) -> bool {
+    name.eq_ignore_ascii_case("cookie") || name.eq_ignore_ascii_case("set-cookie")
 }
 
 /// `"token": "x"` and `token = x` have a sign of its own between name and value.
 fn is_operator(word: &str) -> bool {
     matches!(word, ":" | "=" | ":=" | "=>" | "==")
+}
+
+const fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '`')
 }
 
 /// White space, quotes and brackets stand between words; what is not ASCII belongs to them.
@@ -289,6 +384,184 @@ fn private_key_len(text: &str) -> Option<usize> {
     Some(text.len() - body.len() + len)
 }
 
+/// A word is a row of URLs, and what leads up to the first: pairs of names and values between `&`,
+/// and elements between `/`, of which each may hold a `user:password@host`. A secret's name makes
+/// all behind it the secret, the URLs too.
+impl Redactor {
+    /// One reading of a word; `None` where it holds no secret.
+    pub(super) fn read_word(&self, word: &str) -> Option<String> {
+        let starts = url_starts(word);
+        let (lead, secrets) = lead(word, starts.first().copied());
+        let redacted = self.marked(lead, secrets);
+        if lead.len() == word.len() {
+            return redacted;
+        }
+        let mut redacted = redacted.unwrap_or_else(|| lead.to_owned());
+        let ends = starts.iter().skip(1).copied().chain([word.len()]);
+        for (start, end) in starts.iter().zip(ends) {
+            let (url, tail) = without_punctuation(&word[*start..end]);
+            redacted.push_str(&self.url_and_tokens(url));
+            redacted.push_str(tail);
+        }
+        Some(redacted)
+    }
+
+    /// In text, a token goes even where a URL has to have a host.
+    fn url_and_tokens(&self, url: &str) -> String {
+        let url = self.read_url(url).unwrap_or_else(|| url.to_owned());
+        self.read_tokens(&url).unwrap_or(url)
+    }
+
+    /// The text with a mark for each of the `secrets` in it; those that overlap or touch are one.
+    pub(super) fn marked(&self, text: &str, mut secrets: Vec<Range<usize>>) -> Option<String> {
+        secrets.retain(|secret| !self.is_mark_here(&text[secret.clone()]));
+        secrets.sort_unstable_by_key(|secret| secret.start);
+        secrets.dedup_by(|next, secret| {
+            let is_one = next.start <= secret.end;
+            if is_one {
+                secret.end = secret.end.max(next.end);
+            }
+            is_one
+        });
+        if secrets.is_empty() {
+            return None;
+        }
+        let mut redacted = String::with_capacity(text.len() + 16);
+        let mut done = 0;
+        for secret in secrets {
+            redacted.push_str(&text[done..secret.start]);
+            redacted.push_str(&self.mark_decoded(&text[secret.clone()]));
+            done = secret.end;
+        }
+        redacted.push_str(&text[done..]);
+        Some(redacted)
+    }
+}
+
+/// What leads up to the first URL, and where the secrets are in it: the whole word, where a secret's
+/// name makes the URL a part of the secret.
+fn lead(word: &str, first_url: Option<usize>) -> (&str, Vec<Range<usize>>) {
+    let mut lead = &word[..first_url.unwrap_or(word.len())];
+    let mut secrets = named_values(lead);
+    if let Some(value) = secrets.last_mut()
+        && value.end == lead.len()
+    {
+        lead = word;
+        value.end = word.len();
+    }
+    for value in &mut secrets {
+        value.end = value.start + without_punctuation(&word[value.clone()]).0.len();
+    }
+    secrets.extend(userinfos(lead));
+    secrets.extend(tokens(lead));
+    (lead, secrets)
+}
+
+/// Where the URLs of `HTTPS_PROXY=http://a,http://b` begin.
+fn url_starts(word: &str) -> Vec<usize> {
+    let schemes = word.match_indices("://").map(|(colon, _)| {
+        let start = colon - scheme_len(&word[..colon]);
+        (start, &word[start..colon])
+    });
+    schemes
+        .enumerate()
+        .filter(|(i, (_, scheme))| *i == 0 || is_common_scheme(scheme))
+        .map(|(_, (start, _))| start)
+        .collect()
+}
+
+/// Where the values are in `password=hunter2`, `a=1&token=x`, `password:hunter2`.
+fn named_values(text: &str) -> Vec<Range<usize>> {
+    let mut values = Vec::new();
+    if let Some((name, value)) = text.split_once(':')
+        && before_colon(last_name(name)).is_secret(value)
+    {
+        values.push(name.len() + 1..text.len());
+        return values;
+    }
+    if !text.contains('=') {
+        return values;
+    }
+    let is_query = text.contains(['?', '&']);
+    let mut start = 0;
+    for pair in pairs(text) {
+        let end = start + pair.len();
+        if let Some((_, value)) = secret_pair(pair, is_query) {
+            values.push(end - value.len()..end);
+        }
+        start = end + 1;
+    }
+    values
+}
+
+/// The first name of a secret in `-ldflags=-X=main.token=x`, and its value.
+pub(super) fn secret_pair(pair: &str, is_query: bool) -> Option<(&str, &str)> {
+    let signs = pair.match_indices('=');
+    let mut split = signs.map(|(at, _)| (&pair[..at], &pair[at + 1..]));
+    split.find(|(name, value)| {
+        let name = last_name(name);
+        let said = says(name, Place::Setting);
+        said.is_secret(value) || is_query && says(name, Place::Query).is_secret(value)
+    })
+}
+
+/// What `&` separates; what has no `=` belongs to what stands before it.
+fn pairs(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(word);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let ends = text.match_indices('&').map(|(at, _)| at);
+        let is_pair = |from: &str| {
+            from.split('&')
+                .next()
+                .is_some_and(|pair| pair.contains('='))
+        };
+        let Some(end) = ends.into_iter().find(|at| is_pair(&text[at + 1..])) else {
+            return rest.take();
+        };
+        rest = Some(&text[end + 1..]);
+        Some(&text[..end])
+    })
+}
+
+/// More signs than these behind a name, or a name of more characters, is none: so a long row of
+/// either is not read over and over.
+const SIGNS: usize = 8;
+const NAME: usize = 256;
+
+/// The name at the end of `main.token`, `--token`, `?token`, `,token`.
+pub(super) fn last_name(text: &str) -> &str {
+    let is_part = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let signs = text.chars().rev().take(SIGNS).take_while(|c| !is_part(c));
+    let end = text.len() - signs.map(char::len_utf8).sum::<usize>();
+    let name = text[..end].chars().rev().take(NAME).take_while(is_part);
+    let start = end - name.map(char::len_utf8).sum::<usize>();
+    &text[start..end]
+}
+
+/// How many octets before `://` are the scheme's.
+pub(super) fn scheme_len(before: &str) -> usize {
+    before
+        .bytes()
+        .rev()
+        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.'))
+        .count()
+}
+
+/// Within a word, only these begin a further URL: anything may stand before `://`, even a mark.
+fn is_common_scheme(scheme: &str) -> bool {
+    [
+        "http", "https", "socks5", "socks5h", "ssh", "git", "git+ssh", "file",
+    ]
+    .iter()
+    .any(|common| common.eq_ignore_ascii_case(scheme))
+}
+
+/// A sentence's own punctuation is no part of its last word.
+pub(super) fn without_punctuation(word: &str) -> (&str, &str) {
+    word.split_at(word.trim_end_matches([',', '.', ':', '|', ']', '!']).len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::redactor;
@@ -301,6 +574,8 @@ mod tests {
             ("", "a://b:x(c\""),
             ("see ", "http://b:x>http://c:y<"),
             ("token:", "("),
+            ("", "Cookie: "),
+            ("", "Cookie: a=b\n"),
             ("token: ", "Basic "),
             ("token: ", "Basic ("),
             ("token: ", "\""),
