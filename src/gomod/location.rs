@@ -1,6 +1,9 @@
 //! The parts of a URL that say what is asked for.
 
+use std::fmt::Write as _;
+
 use percent_encoding::percent_decode_str;
+use url::Url;
 
 /// Host, once-decoded path and raw query of a URL; made from any text, without failing.
 ///
@@ -48,6 +51,90 @@ impl<'a> Location<'a> {
     }
 }
 
+/// One spelling for all spellings of a URL: equal exactly where they ask for the same.
+///
+/// Lower-case scheme and host, no userinfo, no port that is the scheme's own, no fragment. `!` and
+/// `%21` are one, since go has written both; what is decoded by others into something with a meaning
+/// of its own (`%2F`, `%3F`, `%25`, `%00`, `%26` in a query) stays apart from what it stands for.
+pub(crate) fn canonical(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
+        _ => ("", url),
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (before_query, query) = match rest.split_once('?') {
+        Some((before, query)) => (before, Some(query)),
+        None => (rest, None),
+    };
+    let (authority, path) = match before_query.find('/') {
+        Some(slash) => before_query.split_at(slash),
+        None => (before_query, "/"),
+    };
+    let mut text = String::with_capacity(url.len() + 1);
+    if !scheme.is_empty() {
+        text.push_str(&scheme.to_ascii_lowercase());
+        text.push_str("://");
+    }
+    text.push_str(&host(scheme, authority));
+    respell(&mut text, path, b"/", b"&+,;:=@");
+    if let Some(query) = query {
+        text.push('?');
+        respell(&mut text, query, b"&=+;", b",:@/?");
+    }
+    text
+}
+
+/// Appends a part of a URL: what stands for itself decoded, all else but the part's own delimiters
+/// encoded, in upper case (RFC 3986 section 6.2.2).
+fn respell(out: &mut String, part: &str, delimiters: &[u8], open: &[u8]) {
+    let stands_for_itself = |octet: u8| {
+        octet.is_ascii_alphanumeric() || b"-._~!$'()*".contains(&octet) || open.contains(&octet)
+    };
+    let mut octets = part.as_bytes();
+    while let [first, rest @ ..] = octets {
+        let encoded = match rest {
+            [high, low, ..] if *first == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        let (octet, is_plain) = match encoded {
+            Some((high, low)) => {
+                octets = &rest[2..];
+                let octet = high << 4 | low;
+                (octet, stands_for_itself(octet))
+            }
+            None => {
+                octets = rest;
+                (
+                    *first,
+                    stands_for_itself(*first) || delimiters.contains(first),
+                )
+            }
+        };
+        if is_plain {
+            out.push(char::from(octet));
+        } else {
+            let _ = write!(out, "%{octet:02X}");
+        }
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+/// Where a `Location` leads that answered a request for `base` (RFC 9110 section 10.2.2).
+pub(crate) fn redirect_target(base: &str, location: &str) -> Option<String> {
+    let is_absolute = location
+        .split_once("://")
+        .is_some_and(|(scheme, _)| is_scheme(scheme));
+    if is_absolute {
+        // As it is: `url` would change how it is written.
+        return Some(location.to_owned());
+    }
+    Some(Url::parse(base).ok()?.join(location).ok()?.into())
+}
+
 /// A scheme's letters (RFC 3986 section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -72,7 +159,80 @@ fn host(scheme: &str, authority: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn spellings_of_one_url_are_one_and_other_urls_stay_apart() {
+        let same: &[&[&str]] = &[
+            &[
+                "https://H.corp/a!b",
+                "https://h.corp:443/a%21b#f",
+                "https://u:p@h.corp/%61!b",
+            ],
+            &["http://h", "http://h:80/"],
+            &["https://h/a;b,c", "https://h/a%3Bb%2cc"],
+            &["https://h/é [1]", "https://h/%c3%A9%20%5B1%5D"],
+            &["https://h/p?a=b/c&d=~", "https://h/p?%61=b%2Fc&d=%7E"],
+        ];
+        for spellings in same {
+            for url in *spellings {
+                assert_eq!(canonical(url), canonical(spellings[0]), "{url}");
+            }
+        }
+        let apart = [
+            "https://h/p/q",
+            "https://h/p%2Fq",
+            "https://h/p%252Fq",
+            "https://h/p?q",
+            "https://h/p%3Fq",
+            "https://h/p%23q",
+            "https://h/pq",
+            "https://h/p%00q",
+            "http://h/p/q",
+            "https://h:444/p/q",
+            "https://h/P/q",
+            "https://h/p/q?",
+            "https://h/p/q?a=1&b=2",
+            "https://h/p/q?b=2&a=1",
+            "https://h/p/q?a=1%26b=2",
+            "https://h/p/q?a%3D1&b=2",
+            "https://h/p/q?a=+",
+            "https://h/p/q?a=%2B",
+        ];
+        let keys: std::collections::BTreeSet<_> = apart.iter().map(|url| canonical(url)).collect();
+        assert_eq!(keys.len(), apart.len(), "{keys:#?}");
+    }
+
+    #[test]
+    fn a_location_is_read_from_where_it_was_given() {
+        let base = "https://h.corp/a/b?c";
+        for (location, expected) in [
+            ("https://other/x%21", Some("https://other/x%21")),
+            ("//other/x", Some("https://other/x")),
+            ("/x?u=http://y", Some("https://h.corp/x?u=http://y")),
+            ("x", Some("https://h.corp/a/x")),
+            ("../x", Some("https://h.corp/x")),
+            ("?d", Some("https://h.corp/a/b?d")),
+            ("//", None),
+        ] {
+            assert_eq!(
+                redirect_target(base, location).as_deref(),
+                expected,
+                "{location}"
+            );
+        }
+        assert_eq!(redirect_target("no URL", "/x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_spelling_is_its_own(url in "https?://[a-z.]{0,5}(/[a-zA-Z:@/.%?&=+;#!é0-9]{0,30})?") {
+            let spelled = canonical(&url);
+            prop_assert_eq!(canonical(&spelled), spelled);
+        }
+    }
 
     fn parts(url: &str) -> (String, String, String) {
         let Location { host, path, query } = Location::of(url);

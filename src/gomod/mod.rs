@@ -22,6 +22,7 @@ pub use goproxy::{Base, GoProxy, ProxyEntry, ProxyTarget, Separator};
 pub use gosumdb::{GoSumDb, GoSumDbError};
 pub use kind::{Kind, KindError};
 pub use location::Location;
+pub(crate) use location::{canonical, redirect_target};
 pub use path::{PathFault, check_path};
 pub use route::{Route, replay_key};
 pub use tile::Tile;

@@ -54,6 +54,8 @@ pub(super) fn refused(why: &str) -> Response<Outgoing> {
 }
 
 fn plain(status: StatusCode, text: &str) -> (Response<Outgoing>, Bytes) {
+    // go prints it to a terminal, and a peer or a recording may have had a word in it.
+    let text = text.replace(|c: char| c.is_control() && c != '\n', "?");
     let body = Bytes::from(format!("{NAME}{text}\n"));
     let mut response = Response::new(Outgoing::Whole(Full::new(body.clone())));
     *response.status_mut() = status;

@@ -14,6 +14,7 @@ use super::headers;
 use super::live::Upload;
 use super::outgoing::Outgoing;
 use super::pair::{Pair, SendError};
+use super::play;
 use super::request_body::{self, RequestBody, SharedKept};
 use super::responder::Responder;
 use super::silence::silence;
@@ -63,7 +64,7 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
     }
     match &channel.context().responder {
         Responder::Replay(replay) => {
-            Box::pin(super::play::answer(&channel, replay, ticket, (&head, &url))).await
+            Box::pin(play::answer(&channel, replay, ticket, (&head, body, &url))).await
         }
         Responder::Upstream(dialer) => ask(&channel, dialer, ticket, target, (head, body)).await,
     }
@@ -268,7 +269,7 @@ fn record_head(head: &response::Parts) -> Head {
 }
 
 /// Ends the client connection once this response has left.
-fn close_after(channel: &Channel, response: &mut Response<Outgoing>) {
+pub(super) fn close_after(channel: &Channel, response: &mut Response<Outgoing>) {
     match channel.protocol {
         Protocol::Http1 => {
             let close = HeaderValue::from_static("close");

@@ -1,48 +1,92 @@
 //! Answers from a recording: status, fields and octets as they were, framing anew.
+//!
+//! A recording may come from anybody: what a live upstream could not have sent through us is not sent.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
+use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 
 use super::answer;
 use super::channel::Channel;
+use super::handler::close_after;
 use super::headers;
 use super::outgoing::Outgoing;
+use super::request_body;
 use super::ticket::{Head, Ticket};
-use crate::exchange::{End, Fields, MadeBy};
+use crate::exchange::{End, Fields, MadeBy, chain};
 use crate::replay::{AnswerError, Conditions, Hit, Played, Replay};
+use crate::tls::Protocol;
+
+/// Octets of a head, and its fields: more than go takes of a head, and fewer than a [`HeaderMap`] holds.
+const HEAD_LIMIT: usize = 1 << 20;
+const FIELDS_LIMIT: usize = 20_000;
+
+/// Why a recorded answer is not given.
+#[derive(Debug, thiserror::Error)]
+enum PlayError {
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    #[error("the recorded response cannot be sent")]
+    Head(#[from] HeadError),
+}
+
+/// What is wrong with a recorded head.
+#[derive(Debug, thiserror::Error)]
+enum HeadError {
+    #[error("its status is {0}")]
+    Status(u16),
+    #[error("its reason phrase is invalid")]
+    Reason,
+    #[error("the name of its field {0:?} is invalid")]
+    Name(String),
+    #[error("the value of its field {0} is invalid")]
+    Value(HeaderName),
+    #[error("it has {0}")]
+    Ambiguous(&'static str),
+    #[error("it has more than {FIELDS_LIMIT} fields or {HEAD_LIMIT} bytes of them")]
+    Long,
+}
 
 /// Answers one request from the recording, or says what is missing.
 pub(super) async fn answer(
     channel: &Arc<Channel>,
     replay: &Replay,
     mut ticket: Ticket,
-    (head, url): (&request::Parts, &str),
+    (head, body, url): (&request::Parts, Incoming, &str),
 ) -> Response<Outgoing> {
+    // A body that is still on its way when its answer ends is cut off: git and curl call that an error.
+    let limit = channel.context().deadlines.request_body_idle;
+    let is_h2 = channel.protocol == Protocol::H2;
+    if let Err(error) = request_body::drain(body, is_h2, limit).await {
+        let mut response = answer::own(ticket, error.status(), &chain(&error)).await;
+        if !is_h2 {
+            close_after(channel, &mut response);
+        }
+        return response;
+    }
     ticket.sending(None);
     let fields = head.headers.iter();
     let conditions = Conditions::of(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
     let found = replay.find(head.method.as_str(), url, &conditions);
-    let found = found.and_then(|hit| {
+    let found = found.map_err(PlayError::from).and_then(|hit| {
         let response = play(replay, &hit, accepts_gzip(&head.headers))?;
         Ok((hit, response))
     });
-    let (hit, mut response) = match found {
+    let (hit, response) = match found {
         Ok(found) => found,
-        Err(AnswerError::Miss(text)) => {
+        Err(PlayError::Answer(AnswerError::Miss(text))) => {
             return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &text).await;
         }
         Err(error) => {
-            let mut why = format!("{error}: {}", ticket.wanted.route().what());
-            if let Some(source) = std::error::Error::source(&error) {
-                why = format!("{why}: {source}");
-            }
+            let why = format!("{}: {}", ticket.wanted.route().what(), chain(&error));
             return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
         }
     };
     let (mut parts, body) = response.into_parts();
     headers::to_client(&mut parts, channel.protocol);
-    response = Response::from_parts(parts, body);
+    let response = Response::from_parts(parts, body);
     let now = ticket.now();
     ticket.heard(
         now,
@@ -60,22 +104,23 @@ pub(super) async fn answer(
     response
 }
 
-fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgoing>, AnswerError> {
+fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgoing>, PlayError> {
     let Some(end) = hit.exchange.end() else {
-        return Err(AnswerError::Miss(String::from("the exchange has no end")));
+        return Err(AnswerError::Miss(String::from("the exchange has no end")).into());
     };
-    let mut response = Response::new(Outgoing::Played(Played::empty()));
-    *response.status_mut() = StatusCode::from_u16(end.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    *response.headers_mut() = header_map(&end.headers);
+    let is_head = hit.exchange.begin.method == "HEAD";
+    let (mut response, trailers) = head(end, is_head).inspect_err(|error| {
+        replay.cannot_send(hit, error);
+    })?;
     let reader = replay.body(hit)?;
+    let fields = response.headers_mut();
+    if !has_body(end.status, is_head) {
+        return Ok(response);
+    }
     let (Some(reader), Some(body)) = (reader, &end.body) else {
-        let is_told_only = hit.exchange.begin.method == "HEAD" || end.status == 304;
-        if !is_told_only {
-            set_length(response.headers_mut(), 0);
-        }
+        set_length(fields, 0);
         return Ok(response);
     };
-    let fields = response.headers_mut();
     let is_gzip = fields
         .get(header::CONTENT_ENCODING)
         .is_some_and(|value| value == "gzip");
@@ -92,9 +137,37 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
         );
         Played::new(reader, body.bytes, hit.cut)
     };
-    *response.body_mut() =
-        Outgoing::Played(played.with_trailers(trailers(end)).on(replay.account(hit)));
+    let played = played.with_trailers(trailers).on(replay.account(hit));
+    *response.body_mut() = Outgoing::Played(played);
     Ok(response)
+}
+
+/// RFC 9110 section 6.4.1. Over HTTP/2 a body that must not be there breaks the client.
+const fn has_body(status: u16, is_head: bool) -> bool {
+    !is_head && !matches!(status, 204 | 304)
+}
+
+/// A recorded head without a body, and the trailers, if all of it can be sent.
+fn head(end: &End, is_head: bool) -> Result<(Response<Outgoing>, HeaderMap), HeadError> {
+    let status = StatusCode::from_u16(end.status).ok();
+    let status = status.filter(|status| !status.is_informational());
+    let mut response = Response::new(Outgoing::Played(Played::empty()));
+    *response.status_mut() = status.ok_or(HeadError::Status(end.status))?;
+    *response.headers_mut() = header_map(&end.headers)?;
+    if let Some(reason) = &end.reason {
+        // HTTP/2 has none, and leaves it out.
+        let reason = ReasonPhrase::try_from(reason.0.clone()).map_err(|_| HeadError::Reason)?;
+        response.extensions_mut().insert(reason);
+    }
+    if end.status == 204 {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    } else if !has_body(end.status, is_head) {
+        // It tells of a body that is not sent, so it cannot be set to what is.
+        if let Some(what) = headers::ambiguity(response.headers()) {
+            return Err(HeadError::Ambiguous(what));
+        }
+    }
+    Ok((response, header_map(&end.trailers)?))
 }
 
 /// The length of what is sent, where a length was recorded: the recorded one may be another, and
@@ -105,21 +178,23 @@ fn set_length(fields: &mut HeaderMap, bytes: u64) {
     }
 }
 
-fn trailers(end: &End) -> HeaderMap {
-    header_map(&end.trailers)
-}
-
-/// Recorded fields for the wire; what cannot stand there was never on it.
-fn header_map(fields: &Fields) -> HeaderMap {
-    let parsed = fields.iter().filter_map(|(name, value)| {
-        let name: HeaderName = name.parse().ok()?;
-        Some((name, HeaderValue::from_bytes(&value.0).ok()?))
-    });
-    let mut map = HeaderMap::new();
-    for (name, value) in parsed {
-        map.append(name, value);
+/// Recorded fields for the wire.
+fn header_map(fields: &Fields) -> Result<HeaderMap, HeadError> {
+    let bytes = fields
+        .iter()
+        .map(|(name, value)| name.len() + value.0.len());
+    if fields.len() > FIELDS_LIMIT || bytes.sum::<usize>() > HEAD_LIMIT {
+        return Err(HeadError::Long);
     }
-    map
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let parsed = name.parse::<HeaderName>();
+        let parsed = parsed.map_err(|_| HeadError::Name(name.chars().take(60).collect()))?;
+        let value = HeaderValue::from_bytes(&value.0);
+        let value = value.map_err(|_| HeadError::Value(parsed.clone()))?;
+        map.append(parsed, value);
+    }
+    Ok(map)
 }
 
 fn accepts_gzip(fields: &HeaderMap) -> bool {
@@ -149,6 +224,90 @@ fn lists_gzip<'a>(lists: impl Iterator<Item = &'a str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::Timings;
+
+    fn recorded(status: u16, fields: &[(&str, &str)]) -> End {
+        let fields = fields.iter();
+        End {
+            id: 1,
+            status,
+            reason: None,
+            version: "HTTP/1.1".into(),
+            headers: fields
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
+            trailers: Vec::new(),
+            request_body: None,
+            body: None,
+            phases_us: Timings::default(),
+            own_us: 0,
+            client_wait_us: 0,
+            made_by: MadeBy::Origin,
+            attempts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_head_that_no_upstream_could_have_sent_is_named_and_not_sent() {
+        let fails = |end: &End| head(end, false).map(|_| ()).unwrap_err().to_string();
+        for (fields, why) in [
+            (("a b", "c"), "the name of its field \"a b\" is invalid"),
+            (("", "c"), "the name of its field \"\" is invalid"),
+            (
+                ("x\r\ny", "c"),
+                "the name of its field \"x\\r\\ny\" is invalid",
+            ),
+            (
+                ("ETag", "a\r\nb: c"),
+                "the value of its field etag is invalid",
+            ),
+            (("x", "\u{1b}[2J"), "the value of its field x is invalid"),
+        ] {
+            assert_eq!(fails(&recorded(200, &[fields])), why);
+            let trailers = End {
+                trailers: recorded(200, &[fields]).headers,
+                ..recorded(200, &[])
+            };
+            assert_eq!(fails(&trailers), why);
+        }
+        for status in [0, 99, 100, 101, 103, 1000, u16::MAX] {
+            assert_eq!(
+                fails(&recorded(status, &[])),
+                format!("its status is {status}")
+            );
+        }
+        let many = vec![("a", ""); FIELDS_LIMIT + 1];
+        assert!(matches!(
+            head(&recorded(200, &many), false),
+            Err(HeadError::Long)
+        ));
+        let long = "x".repeat(HEAD_LIMIT);
+        assert!(matches!(
+            head(&recorded(200, &[("a", &long)]), false),
+            Err(HeadError::Long)
+        ));
+        let split = End {
+            reason: Some("OK\r\nx: y".into()),
+            ..recorded(200, &[])
+        };
+        assert!(matches!(head(&split, false), Err(HeadError::Reason)));
+        for (status, is_head) in [(304, false), (200, true)] {
+            let odd = recorded(status, &[("content-length", "many")]);
+            assert!(matches!(head(&odd, is_head), Err(HeadError::Ambiguous(_))));
+        }
+    }
+
+    #[test]
+    fn a_head_is_sent_as_it_was() {
+        let mut end = recorded(200, &[("ETag", "\"a\u{e9}\""), ("x", "1\t2"), ("x", "3")]);
+        end.reason = Some("Fein".into());
+        let (response, _) = head(&end, false).unwrap();
+        assert_eq!(headers::fields(response.headers()).len(), 3);
+        let reason = response.extensions().get::<ReasonPhrase>();
+        assert_eq!(reason.map(ReasonPhrase::as_bytes), Some(&b"Fein"[..]));
+        let (response, _) = head(&recorded(204, &[("content-length", "7")]), false).unwrap();
+        assert!(response.headers().is_empty());
+    }
 
     #[test]
     fn gzip_is_for_those_who_take_it() {

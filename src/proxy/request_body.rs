@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
@@ -34,13 +35,36 @@ pub(super) enum RequestBodyError {
 }
 
 impl RequestBodyError {
+    fn broken(error: &hyper::Error) -> Self {
+        let when = " before the end of its request body";
+        Self::Broken(cause::of(error, "the client", when))
+    }
+
     /// RFC 9110 sections 15.5.1 and 15.5.9.
-    const fn status(&self) -> StatusCode {
+    pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Short | Self::Broken(_) | Self::Unwanted => StatusCode::BAD_REQUEST,
         }
     }
+}
+
+/// Reads a request body that nobody wants to its end.
+pub(super) async fn drain(
+    mut incoming: Incoming,
+    is_h2: bool,
+    limit: Duration,
+) -> Result<(), RequestBodyError> {
+    while !incoming.is_end_stream() {
+        let frame = tokio::time::timeout(limit, incoming.frame()).await;
+        match frame.map_err(|_| RequestBodyError::Idle(limit))? {
+            None if is_h2 && !incoming.is_end_stream() => return Err(RequestBodyError::Short),
+            None => break,
+            Some(Err(error)) => return Err(RequestBodyError::broken(&error)),
+            Some(Ok(_)) => {}
+        }
+    }
+    Ok(())
 }
 
 /// What the handler keeps of a request body that passes.
@@ -242,9 +266,7 @@ impl Passing {
                 Some(frame)
             }
             Some(Err(error)) => {
-                let when = " before the end of its request body";
-                let why = cause::of(&error, "the client", when);
-                return kept.fail(RequestBodyError::Broken(why));
+                return kept.fail(RequestBodyError::broken(&error));
             }
         };
         if let (Some(data), Some(sink)) = (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)

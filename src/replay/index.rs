@@ -1,13 +1,11 @@
 //! Which rows answer what: maps from requests to rows, made once when a recording is opened.
 
-use std::collections::{BTreeSet, HashMap};
-
-use percent_encoding::percent_decode_str;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::condition::is_unconditional;
 use super::without_secrets;
 use crate::exchange::MadeBy;
-use crate::gomod::{Base, Route, Tile, replay_key};
+use crate::gomod::{Base, Route, Tile, canonical, replay_key};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
 
@@ -26,6 +24,8 @@ pub enum Odd {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) exact: HashMap<String, Vec<usize>>,
+    /// Those keys of `exact` whose URLs differ in what redaction hides.
+    pub(super) mixed: HashSet<String>,
     /// What a module request was answered with, by whichever host: whole answers and redirects.
     pub(super) modules: HashMap<String, Vec<usize>>,
     /// That there is no such module, said by a host. One that was not asked might have it, so this
@@ -42,29 +42,32 @@ pub(super) struct Index {
 /// Height, level and index of a tile, whatever its width.
 pub(super) type Coordinate = (u8, u8, u64);
 
-/// Host, once-decoded path and query without secrets.
+/// Method and URL without secrets, in one spelling.
 pub(super) fn exact_key(method: &str, url: &str) -> String {
-    format!("{method} {}", decoded(&without_secrets(url)))
+    format!("{method} {}", canonical(&without_secrets(url)))
 }
 
-/// Once-decoded: `!` arrives as `%21` in module paths and bare in lookups.
-pub(super) fn decoded(url: &str) -> String {
-    percent_decode_str(url).decode_utf8_lossy().into_owned()
-}
-
-/// A URL's decoded path with its host, which is what stays of a signed one.
+/// A URL up to its query, which is what stays of a signed one.
 pub(super) fn without_query(url: &str) -> String {
-    decoded(url.split(['?', '#']).next().unwrap_or(url))
+    canonical(url.split(['?', '#']).next().unwrap_or(url))
 }
 
 impl Index {
     /// `redirected` are the paths that some recorded answer led to, without their queries.
-    pub(super) fn new(rows: &[Row], bases: &[Base], redirected: &BTreeSet<String>) -> Self {
+    ///
+    /// `has_credentials` looks into a row's request.
+    pub(super) fn new(
+        rows: &[Row],
+        bases: &[Base],
+        redirected: &BTreeSet<String>,
+        has_credentials: impl Fn(&Row) -> bool,
+    ) -> Self {
         let mut index = Self::default();
-        let rows = rows.iter().enumerate();
-        for (number, row) in rows.filter(|(_, row)| !row.is_connect()) {
-            index.add(number, row, bases, redirected);
+        let answers = rows.iter().enumerate().filter(|(_, row)| !row.is_connect());
+        for (number, _) in answers {
+            index.add(rows, number, bases, redirected);
         }
+        index.prefer_authorised(rows, has_credentials);
         index
     }
 
@@ -73,7 +76,8 @@ impl Index {
         self.modules.get(key).or_else(|| self.absent.get(key))
     }
 
-    fn add(&mut self, number: usize, row: &Row, bases: &[Base], redirected: &BTreeSet<String>) {
+    fn add(&mut self, rows: &[Row], number: usize, bases: &[Base], redirected: &BTreeSet<String>) {
+        let row = &rows[number];
         let exact = exact_key(&row.method, &row.url);
         let odd = match (row.state, row.made_by) {
             (RowState::InFlight, _) => Some(Odd::InFlight),
@@ -106,6 +110,45 @@ impl Index {
         if row.method == "GET" && redirected.contains(&path) {
             self.by_path.entry(path).or_default().push(number);
         }
-        self.exact.entry(exact).or_default().push(number);
+        let answers = self.exact.entry(exact.clone()).or_default();
+        let first = answers.first().and_then(|first| rows.get(*first));
+        let is_other =
+            |first: &Row| first.url != row.url && canonical(&first.url) != canonical(&row.url);
+        if first.is_some_and(is_other) {
+            self.mixed.insert(exact);
+        }
+        answers.push(number);
+    }
+
+    /// Leaves out the answers that a client without credentials got before one with credentials got
+    /// another to the same request: a replay has neither credentials nor a reason to ask for them.
+    fn prefer_authorised(&mut self, rows: &[Row], has_credentials: impl Fn(&Row) -> bool) {
+        for answers in self.exact.values_mut().filter(|answers| answers.len() > 1) {
+            let row = |number: &usize| rows.get(*number);
+            let status =
+                |number: &usize| row(number).and_then(|row| row.status).unwrap_or_default();
+            let is_challenge = |number: &usize| matches!(status(number), 401 | 407);
+            let is_allowed = |number: &usize| row(number).is_some_and(&has_credentials);
+            let answered = answers
+                .iter()
+                .rposition(|number| !is_challenge(number) && is_unconditional(status(number)));
+            // Some hosts deny that a private module is there.
+            let is_found = |number: &usize| {
+                matches!(status(number), 200..400) && is_unconditional(status(number))
+            };
+            let found = match answers.iter().any(|number| status(number) == 404) {
+                true => answers
+                    .iter()
+                    .rposition(|number| is_found(number) && is_allowed(number)),
+                false => None,
+            };
+            let mut place = 0..;
+            answers.retain(|number| {
+                let place = place.next();
+                let is_outdone = is_challenge(number) && place < answered
+                    || status(number) == 404 && place < found && !is_allowed(number);
+                !is_outdone
+            });
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! Finds the recorded answer to a request, by meaning; explains a miss.
 //!
 //! Holds no dialer and no socket: what is not on the recording cannot be had here. Matching goes in
-//! this order: exact (host, once-decoded path, query without secrets); the same module request from
+//! this order: exact (scheme, host, path and query in one spelling, without secrets; where the
+//! recorded requests differ in these, the one that is asked for); the same module request from
 //! another host of the recorded GOPROXY list; what can be derived (a narrower tile cut from a wider
 //! one, a redirect's target whatever its query). Repeated answers keep their order, the last stays.
-//! What was not modified, or a part, is given to those who asked for that, and to nobody else.
+//! What was not modified, or a part, is given to those who asked for that, and to nobody else; that
+//! credentials are wanted, to nobody where they were given afterwards.
 
 #[cfg(any(test, fuzzing))]
 pub mod check;
@@ -24,7 +26,7 @@ pub use ledger::{Account, Miss, Misses};
 pub use played::{PlayError, Played};
 
 use crate::exchange::{Exchange, Target, field};
-use crate::gomod::{Base, GoProxy, GoSumDb, Route, Tile, replay_key};
+use crate::gomod::{Base, GoProxy, GoSumDb, Route, Tile, canonical, redirect_target, replay_key};
 use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ReadError};
 use crate::recording::{Recording, Row};
 use crate::redact;
@@ -92,7 +94,9 @@ impl Replay {
     pub fn new(recording: Recording, recorder: String) -> Self {
         let bases = Arc::from(bases(&recording.manifest().go_env));
         Self {
-            index: Index::new(recording.rows(), &bases, &redirected(&recording)),
+            index: Index::new(recording.rows(), &bases, &redirected(&recording), |row| {
+                has_credentials(&recording, row)
+            }),
             recording,
             bases,
             recorder,
@@ -208,6 +212,12 @@ impl Replay {
         }
     }
 
+    /// Counts an answer as missing that is there and cannot be sent.
+    pub fn cannot_send(&self, hit: &Hit, why: &dyn std::error::Error) {
+        let begin = &hit.exchange.begin;
+        self.damaged(&begin.method, &begin.url, why);
+    }
+
     /// What is there and cannot be given counts as missing.
     fn damaged(&self, method: &str, url: &str, error: &dyn std::error::Error) {
         let what = what(url, &self.bases);
@@ -217,6 +227,23 @@ impl Replay {
     fn exact(&self, method: &str, url: &str, conditions: &Conditions) -> Found<'_> {
         let key = index::exact_key(method, url);
         let rows = self.index.exact.get(&key)?;
+        if !self.index.mixed.contains(&key) {
+            return Some((self.next(&key, rows, conditions)?, None));
+        }
+        let asked = canonical(url);
+        let row = |number: &usize| self.recording.rows().get(*number);
+        let is_asked =
+            |number: &&usize| row(number).is_some_and(|row| canonical(&row.url) == asked);
+        let same: Vec<usize> = rows.iter().filter(is_asked).copied().collect();
+        if !same.is_empty() {
+            let key = format!("{method} {asked}");
+            return Some((self.next(&key, &same, conditions)?, None));
+        }
+        // Redaction left marks, which tell the recorded requests apart and fit no other.
+        let answer = |number: &usize| row(number).map(|row| (row.status, row.body));
+        let first = rows.first().and_then(answer);
+        let are_equal = rows.iter().all(|number| answer(number) == first);
+        let rows = Some(rows).filter(|_| are_equal)?;
         Some((self.next(&key, rows, conditions)?, None))
     }
 
@@ -296,9 +323,12 @@ impl Replay {
     fn miss(&self, method: &str, url: &str) -> String {
         let key = index::exact_key(method, url);
         let instead = match self.index.odd.get(&key) {
+            _ if self.index.mixed.contains(&key) => Some(
+                "it was recorded with several values of a secret in its URL, which cannot be compared",
+            ),
             // What is there and was not given is for those who ask for it in another way.
             _ if self.index.exact.contains_key(&key) => {
-                Some("recorded is only the answer to a request with conditions that this one lacks")
+                Some("only a conditional answer (304/206) was recorded")
             }
             Some(Odd::Aborted) => Some("it was recorded only in part, so it is not replayed"),
             Some(Odd::InFlight) => Some("it was in flight when the recorder ended"),
@@ -314,6 +344,7 @@ impl Replay {
         let name = self.recording.name();
         let mut text = format!("not on recording {name}: {what}");
         if let Some(instead) = instead {
+            let instead = instead.replace(char::is_control, "?");
             text = format!("{text} ({instead})");
         }
         self.ledger.missed(method, what, instead.map(str::to_owned));
@@ -337,10 +368,17 @@ fn redirected(recording: &Recording) -> BTreeSet<String> {
     redirects
         .filter_map(|row| {
             let exchange = recording.exchange(row).ok()?;
-            let location = field(&exchange.end()?.headers, "location")?.into_owned();
-            Some(index::without_query(&location))
+            let location = field(&exchange.end()?.headers, "location")?;
+            let target = redirect_target(&row.url, &location)?;
+            Some(index::without_query(&target))
         })
         .collect()
+}
+
+/// Whether a request came with credentials, as far as they are seen in its fields.
+fn has_credentials(recording: &Recording, row: &Row) -> bool {
+    let exchange = recording.exchange(row);
+    exchange.is_ok_and(|exchange| field(&exchange.begin.headers, "authorization").is_some())
 }
 
 /// What a URL asks for, in words and without secrets.

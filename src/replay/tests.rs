@@ -197,7 +197,7 @@ fn an_answer_to_a_condition_is_for_those_who_set_it() {
     assert_eq!(status(&only_same, ZIP, &[]), 0);
     let misses = only_same.misses();
     let instead = misses.distinct()[0].instead.as_deref().unwrap();
-    assert!(instead.contains("conditions"), "{instead}");
+    assert!(instead.contains("conditional"), "{instead}");
 
     for part in [206, 416] {
         let only_part = Book::new().with(ZIP, &range, part).replay();
@@ -244,4 +244,64 @@ fn what_one_host_lacked_another_is_not_said_to_lack() {
     // That a host failed says nothing about another.
     let replay = Book::new().with(&a, &[], 500).replay();
     assert_eq!(status(&replay, &c, &[]), 0);
+}
+
+#[test]
+fn what_was_given_to_credentials_is_given_without_them_and_the_order_stays() {
+    let with = [("Authorization", "Basic redacted:0123456789abcdef")];
+    let without = [];
+    /// Whether it was asked with credentials, and the status.
+    type Answered = (bool, u16);
+    let rows: &[(&[Answered], &[u16])] = &[
+        (&[(false, 401), (true, 200)], &[200, 200]),
+        (&[(false, 407), (false, 200)], &[200, 200]),
+        (&[(false, 404), (true, 200)], &[200, 200]),
+        (&[(false, 401), (true, 404)], &[404, 404]),
+        (
+            &[
+                (false, 401),
+                (true, 401),
+                (true, 200),
+                (false, 401),
+                (true, 302),
+            ],
+            &[200, 302, 302],
+        ),
+        // Nobody got anything else, or not afterwards.
+        (&[(false, 401), (true, 401)], &[401, 401]),
+        (&[(true, 200), (true, 401)], &[200, 401, 401]),
+        // It was not there, and then it was: credentials have no part in it.
+        (&[(false, 404), (false, 200)], &[404, 200, 200]),
+        (&[(true, 404), (true, 200)], &[404, 200, 200]),
+        (&[(true, 200), (false, 404)], &[200, 404, 404]),
+    ];
+    for (recorded, expected) in rows {
+        let url = "https://git.corp/a/info/refs?service=git-upload-pack";
+        let record = |book: Book, (is_allowed, status): &Answered| {
+            let asked: &[(&str, &str)] = if *is_allowed { &with } else { &without };
+            book.with(url, asked, *status)
+        };
+        let replay = recorded.iter().fold(Book::new(), record).replay();
+        let given: Vec<_> = expected.iter().map(|_| status(&replay, url, &[])).collect();
+        assert_eq!(given, *expected, "{recorded:?}");
+    }
+}
+
+#[test]
+fn a_redirect_leads_on_from_where_it_was_asked() {
+    let from = "https://proxy.golang.org/a.b/c/@v/v1.0.1.zip";
+    for to in [
+        "/store/z?Signature=1",
+        "//proxy.golang.org/store/z?a",
+        "../../../store/z",
+    ] {
+        let mut book = Book::new();
+        let id = book.events.len() as u64;
+        book.events
+            .extend([check::begin(id, "GET", from), check::end(id, Some(to))]);
+        let stored = "https://proxy.golang.org/store/z?Expires=1";
+        let replay = book.with(stored, &[], 200).replay();
+        let signed_anew = "https://proxy.golang.org/store/z?Expires=2";
+        assert_eq!(status(&replay, signed_anew, &[]), 200, "{to}");
+    }
 }

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::body::{Entry, ScriptedBody, Source, hex};
 use super::corpus::File;
+use super::git;
 use super::log::Served;
 use super::rules::{After, Script, gzip};
 use super::serve::Link;
@@ -30,7 +31,18 @@ pub async fn answer(
         script.after = After::Close;
     }
     if !script.ignores_body {
-        read_body(&entry, request.into_body()).await?;
+        let body = read_body(&entry, request.into_body()).await?;
+        if let Some(root) = script.git.take() {
+            let served = served.clone();
+            let answered = tokio::task::spawn_blocking(move || git::answer(&root, &served, &body));
+            let answered = answered.await.map_err(io::Error::other)?;
+            script.status = Some(answered.status);
+            let fields = answered.headers.iter();
+            script.headers = fields
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            script.source = Some(Source::Bytes(answered.body));
+        }
     }
     sleep(script.delay).await;
     if let Some(instead) = script.instead {
@@ -99,18 +111,23 @@ fn pick(link: &Link, served: &Served) -> Script {
     found.map(|rule| rule.script.clone()).unwrap_or_default()
 }
 
-async fn read_body(entry: &Entry, mut body: Incoming) -> io::Result<()> {
+/// The first octets of a request's body, as many as a git client sends here; the log has its digest.
+async fn read_body(entry: &Entry, mut body: Incoming) -> io::Result<Vec<u8>> {
     let mut digest = digest::Context::new(&digest::SHA256);
+    let mut kept = Vec::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
             digest.update(&data);
+            kept.extend_from_slice(&data[..data.len().min(KEPT_BYTES - kept.len())]);
             entry.update(|served| served.request_bytes += data.len() as u64);
         }
     }
     let sha256 = hex(digest.finish().as_ref());
     entry.update(|served| served.request_sha256 = Some(sha256));
-    Ok(())
+    Ok(kept)
 }
+
+const KEPT_BYTES: usize = 1 << 20;
 
 /// What is answered without a rule.
 fn usual(link: &Link, served: &Served) -> File {

@@ -25,6 +25,7 @@ mod certs;
 mod client;
 mod corpus;
 pub mod frames;
+mod git;
 mod handshake;
 pub mod hpack;
 mod inside;

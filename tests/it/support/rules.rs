@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct Script {
     pub content_length: Option<u64>,
     pub pace: Pace,
     pub after: After,
+    /// Where the repositories lie that answer in its place.
+    pub git: Option<PathBuf>,
 }
 
 impl Rule {
@@ -218,6 +221,12 @@ impl Rule {
     #[must_use]
     pub fn trickle(self, bytes: usize, every: Duration) -> Self {
         self.with(|script| script.pace.trickle = Some((bytes, every)))
+    }
+
+    /// Has `git http-backend` answer from the repositories below `root`.
+    #[must_use]
+    pub fn git(self, root: &Path) -> Self {
+        self.with(|script| script.git = Some(root.to_owned()))
     }
 
     /// Ends the connection after the answer, and says so before.
