@@ -104,6 +104,8 @@ pub(super) struct Frames {
     whole_at: Timestamp,
     credit: u64,
     last_stream: u32,
+    /// Streams that we reset for a malformed request since that was asked.
+    malformed: u32,
     /// Streams that the client opened since that was asked.
     opened: u32,
     excess: Option<Excess>,
@@ -131,6 +133,7 @@ impl Frames {
             whole_at: Timestamp::default(),
             credit: 0,
             last_stream: 0,
+            malformed: 0,
             opened: 0,
             excess: None,
         }
@@ -172,6 +175,7 @@ impl Frames {
                 _ => 0,
             };
             self.credit = (self.credit + earned).min(CREDIT);
+            self.malformed += u32::from(start.reset() == Some(PROTOCOL_ERROR));
             // A client may open more streams than it may before it has read how many it may.
             let cost = match start.reset() {
                 Some(PROTOCOL_ERROR | FLOW_CONTROL_ERROR | STREAM_CLOSED) => FOR_A_FAULT,
@@ -189,6 +193,12 @@ impl Frames {
     /// How many streams the client opened since this was asked last.
     pub(super) const fn take_opened(&mut self) -> u32 {
         std::mem::replace(&mut self.opened, 0)
+    }
+
+    /// How many streams we reset for a malformed message since this was asked last: h2 does so, and
+    /// shows us nothing of them.
+    pub(super) const fn take_malformed(&mut self) -> u32 {
+        std::mem::replace(&mut self.malformed, 0)
     }
 
     /// Since when the client owes the rest of something that holds up the whole connection.

@@ -85,6 +85,7 @@ impl<IO> Guard<IO> {
                 answers |= frames.sent(&buf[..part]);
                 written -= part;
             }
+            self.watch.saw_malformed(frames.take_malformed());
         }
         if answers {
             self.watch.saw_answer(self.clock.now());

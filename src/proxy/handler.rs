@@ -31,7 +31,14 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
         started = first.started;
     }
     let (head, body) = request.into_parts();
-    let asked = asked(&channel, &head);
+    let asked = match channel.watch().refused() {
+        // This one stands in for the request that was refused.
+        Some(violation) => {
+            let why = format!("this request was refused: {violation}");
+            Err((StatusCode::BAD_REQUEST, why))
+        }
+        None => asked(&channel, &head),
+    };
     let (url, host) = match &asked {
         Ok((url, target)) => (url.clone(), Cow::from(target.host())),
         Err(_) => {
@@ -50,7 +57,7 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
         Ok((_, target)) => target,
         Err((status, why)) => {
             let mut response = answer::own(ticket, *status, why).await;
-            // Whoever asks so may mean another end of this request than we do.
+            // The client may take the end of this request to be elsewhere.
             if *status == StatusCode::BAD_REQUEST && channel.protocol == Protocol::Http1 {
                 close_after(&channel, &mut response);
             }

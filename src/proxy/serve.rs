@@ -102,13 +102,17 @@ where
                 .serve_connection(io, service)
         ),
     };
-    match (channel.watch().refused(), channel.watch().late()) {
+    let why = match (channel.watch().refused(), channel.watch().late()) {
         (Some(violation), _) => format!("a request was refused: {violation}"),
         (None, Some(late)) => late.to_owned(),
         (None, None) => match channel.failed_unused() {
             Some(failure) => format!("never used: {failure}"),
             None => why,
         },
+    };
+    match channel.watch().malformed() {
+        0 => why,
+        streams => format!("{why}; {streams} malformed requests were reset (PROTOCOL_ERROR)"),
     }
 }
 

@@ -1,8 +1,8 @@
-//! Lets through to hyper what `framing` has found good, and answers the rest.
+//! Lets through to hyper what `framing` has found good, and stands in for the rest.
 //!
-//! A head passes when it is there as a whole; until then its first part is held. Behind a refused
-//! head hyper sees an end between two requests, so what came before is answered as ever; then the
-//! client gets our 400, and the time to read it.
+//! A head passes when it is there as a whole; until then its first part is held. In place of a
+//! refused head hyper gets a request for the same, without its fields, which the handler answers
+//! with 400 once what came before is answered; then an end. The client gets the time to read it.
 
 use std::future::Future as _;
 use std::io;
@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::answer::reason_phrase;
-use super::framing::{Scanner, Violation};
+use super::framing::{Field, Scanner, Violation, encode_target, is_token};
 use super::linger::{LINGER, poll_drain};
 use super::watch::Watch;
 use crate::clock::Clock;
@@ -29,22 +29,20 @@ pub(super) struct Sieve {
     scanner: Scanner,
     /// Read, and not passed on; empty but for a head that comes in parts.
     held: Vec<u8>,
-    /// So many of them may pass.
+    /// The first of them, which may pass.
     good: usize,
     refused: Option<Violation>,
+    /// What hyper gets in place of the head that was refused.
+    stand_in: Option<Vec<u8>>,
     farewell: Farewell,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// How far the answer to a refused request is.
+/// How far the end of a connection is whose client may still be sending.
 #[derive(Debug, Default)]
 enum Farewell {
-    /// Nothing is refused, or exchanges are in flight.
     #[default]
     None,
-    /// hyper was told the end.
-    Due,
-    Writing(Vec<u8>, usize),
     Closing,
     Draining(usize),
     Over,
@@ -58,6 +56,7 @@ impl Sieve {
             held: Vec::new(),
             good: 0,
             refused: None,
+            stand_in: None,
             farewell: Farewell::None,
             timer: None,
         }
@@ -77,11 +76,11 @@ impl Sieve {
                 return Poll::Ready(Ok(()));
             }
             if let Some(violation) = self.refused {
-                return self.refuse(violation);
+                return self.refuse(violation, buf);
             }
             if !self.held.is_empty() {
                 ready!(self.poll_more(io, clock, cx))?;
-                if self.held.is_empty() {
+                if self.held.is_empty() && self.refused.is_none() {
                     return Poll::Ready(Ok(()));
                 }
                 continue;
@@ -94,10 +93,15 @@ impl Sieve {
             }
             self.watch.saw_read(clock.now());
             let scan = self.scanner.scan(fresh);
-            if scan.refused.is_none() {
-                self.held.extend_from_slice(&fresh[scan.good..]);
+            match scan.refused {
+                None => self.held.extend_from_slice(&fresh[scan.good..]),
+                Some(Violation::RawTarget) => {
+                    self.held.extend_from_slice(&fresh[scan.good..]);
+                    self.scanner.start_over();
+                    self.look();
+                }
+                Some(violation) => self.stops(violation, &fresh[scan.good..]),
             }
-            self.refused = scan.refused;
             self.watch.admit(self.scanner.heads());
             buf.set_filled(before + scan.good);
             if scan.good > 0 {
@@ -127,11 +131,34 @@ impl Sieve {
         }
         self.watch.saw_read(clock.now());
         self.held.extend_from_slice(piece.filled());
-        let scan = self.scanner.scan(&self.held);
-        self.good = scan.good;
-        self.refused = scan.refused;
+        self.look();
         self.watch.admit(self.scanner.heads());
         Poll::Ready(Ok(()))
+    }
+
+    /// Looks at what is held.
+    fn look(&mut self) {
+        self.good = 0;
+        loop {
+            let scan = self.scanner.scan(&self.held[self.good..]);
+            self.good += scan.good;
+            match scan.refused {
+                None => return,
+                Some(Violation::RawTarget) if encode_target(&mut self.held, self.good) => {
+                    self.scanner.start_over();
+                }
+                Some(violation) => {
+                    let rest = self.held.split_off(self.good);
+                    return self.stops(violation, &rest);
+                }
+            }
+        }
+    }
+
+    /// Nothing passes any more of what begins with `octets`.
+    fn stops(&mut self, violation: Violation, octets: &[u8]) {
+        self.refused = Some(violation);
+        self.stand_in = Some(stand_in(octets));
     }
 
     /// Passes on what is held and good.
@@ -147,32 +174,34 @@ impl Sieve {
         }
     }
 
-    fn refuse(&mut self, violation: Violation) -> Poll<io::Result<()>> {
-        self.watch.refuse(violation);
+    fn refuse(&mut self, violation: Violation, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.scanner.is_in_body() {
+            self.watch.refuse(violation);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, violation)));
         }
         // hyper asks again once the exchange in flight has left.
         if self.watch.is_answering() {
             return Poll::Pending;
         }
-        if matches!(self.farewell, Farewell::None) {
-            self.farewell = Farewell::Due;
+        self.watch.refuse(violation);
+        if let Some(head) = self.stand_in.take() {
+            self.watch.admit(self.scanner.heads() + 1);
+            self.held = head;
+            self.good = self.held.len();
+            self.give(buf);
         }
         Poll::Ready(Ok(()))
     }
-
-    /// Answers what was refused, if anything was, and ends the connection.
+    /// Ends the connection; a client that may still be sending is given the time to read its answer.
     pub(super) fn poll_shutdown<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if matches!(self.farewell, Farewell::None) {
-            if !self.scanner.is_in_body() {
+            if self.refused.is_none() && !self.scanner.is_in_body() {
                 return Pin::new(io).poll_shutdown(cx);
             }
-            // It was answered before the end of its body, and may not have read that yet.
             self.farewell = Farewell::Closing;
         }
         // The client may be gone: then nobody reads why.
@@ -192,22 +221,6 @@ impl Sieve {
         loop {
             match &mut self.farewell {
                 Farewell::None | Farewell::Over => return Poll::Ready(Ok(())),
-                Farewell::Due => {
-                    let answer = self.refused.map(answer).unwrap_or_default();
-                    self.farewell = Farewell::Writing(answer, 0);
-                }
-                Farewell::Writing(answer, written) if *written < answer.len() => {
-                    let rest = &answer[*written..];
-                    let octets = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
-                    if octets == 0 {
-                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                    }
-                    *written += octets;
-                }
-                Farewell::Writing(..) => {
-                    ready!(Pin::new(&mut *io).poll_flush(cx))?;
-                    self.farewell = Farewell::Closing;
-                }
                 Farewell::Closing => {
                     ready!(Pin::new(&mut *io).poll_shutdown(cx))?;
                     self.farewell = Farewell::Draining(0);
@@ -221,16 +234,47 @@ impl Sieve {
     }
 }
 
-fn answer(violation: Violation) -> Vec<u8> {
-    let phrase = reason_phrase(&violation.to_string());
-    let body = format!("modtape: this request was refused: {violation}\n");
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 400 {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n"
-    );
-    (head + &body).into_bytes()
+/// A request for what a refused head asks for, as far as that can be told, and with the fields that
+/// say of whom and on whose behalf.
+fn stand_in(octets: &[u8]) -> Vec<u8> {
+    let octets = octets.strip_prefix(b"\r\n").unwrap_or(octets);
+    let octets = &octets[..octets.len().min(STAND_IN_OCTETS)];
+    let lines = octets.split(|octet| *octet == b'\n');
+    let mut lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut words = lines
+        .next()
+        .unwrap_or_default()
+        .split(|octet| *octet == b' ');
+    let method = words
+        .next()
+        .filter(|word| is_token(word) && *word != b"CONNECT");
+    let target = words.next().filter(|target| target.starts_with(b"/"));
+    let encoded = percent_encode(target.unwrap_or(b"/"), TARGET).to_string();
+    let mut head = method.unwrap_or(b"GET").to_vec();
+    head.extend_from_slice(format!(" {encoded} HTTP/1.1\r\n").as_bytes());
+    let fields = lines.map_while(|line| Field::parse(line).ok());
+    let mut named = false;
+    for field in fields {
+        let is_host = field.is("host") && !std::mem::replace(&mut named, true);
+        if is_host || field.is("proxy-authorization") {
+            head.extend_from_slice(&[field.name, b": ", field.value, b"\r\n"].concat());
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
+
+/// How much of a refused head is looked at for its stand-in.
+const STAND_IN_OCTETS: usize = 16 * 1024;
+
+/// What `http::Uri` does not take in a target.
+const TARGET: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`');
 
 #[cfg(test)]
 mod tests {
@@ -244,6 +288,7 @@ mod tests {
     use crate::tls::Protocol;
 
     const GOOD: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const STAND_IN: &[u8] = GOOD;
     const BAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nHost: a.example\r\n\r\n";
 
     fn guarded() -> (Guard<DuplexStream>, DuplexStream, Arc<Watch>, Clock) {
@@ -274,6 +319,12 @@ mod tests {
                 assert!(soon.is_err(), "cut at {cut}");
                 watch.begin();
                 watch.end(clock.now());
+                // In its place comes a request that is answered with 400, and then an end.
+                let mut stand_in = vec![0; 99];
+                let length = guard.read(&mut stand_in).await.unwrap();
+                assert_eq!(&stand_in[..length], STAND_IN, "cut at {cut}");
+                watch.begin();
+                watch.end(clock.now());
                 assert_eq!(guard.read(&mut [0; 9]).await.unwrap(), 0, "cut at {cut}");
             };
             tokio::join!(write, read);
@@ -285,15 +336,11 @@ mod tests {
     async fn whoever_stays_after_the_refusal_is_given_two_seconds() {
         let (mut guard, mut far, _, clock) = guarded();
         far.write_all(BAD).await.unwrap();
-        assert_eq!(guard.read(&mut [0; 9]).await.unwrap(), 0);
+        guard.read_exact(&mut [0; STAND_IN.len()]).await.unwrap();
         let before = clock.now();
         guard.shutdown().await.unwrap();
         let waited = clock.now().since(before);
         assert!((2..3).contains(&waited.as_secs()), "{waited:?}");
-        let mut answer = String::new();
-        drop(guard);
-        far.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 400 modtape: Host stands twice\r\n"));
     }
 
     #[tokio::test(start_paused = true)]

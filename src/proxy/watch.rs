@@ -25,6 +25,8 @@ pub(super) struct Watch {
     admitted: AtomicU64,
     over: AtomicU64,
     refused: OnceLock<Violation>,
+    /// HTTP/2 streams that were reset for a malformed message.
+    malformed: AtomicU32,
     late: OnceLock<&'static str>,
 }
 
@@ -40,6 +42,7 @@ impl Watch {
             admitted: AtomicU64::new(0),
             over: AtomicU64::new(0),
             refused: OnceLock::new(),
+            malformed: AtomicU32::new(0),
             late: OnceLock::new(),
         })
     }
@@ -76,6 +79,18 @@ impl Watch {
     /// What came is no plain HTTP/1.
     pub(super) fn refuse(&self, violation: Violation) {
         let _ = self.refused.set(violation);
+    }
+
+    /// So many more streams were reset for a malformed message.
+    pub(super) fn saw_malformed(&self, streams: u32) {
+        if streams > 0 {
+            self.malformed.fetch_add(streams, Ordering::Relaxed);
+        }
+    }
+
+    /// How many streams were reset for a malformed message.
+    pub(super) fn malformed(&self) -> u32 {
+        self.malformed.load(Ordering::Relaxed)
     }
 
     /// The client was too late with something, which ends the connection.

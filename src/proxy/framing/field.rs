@@ -4,14 +4,14 @@ use super::Violation;
 
 /// A field without the whitespace around its value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Field<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) value: &'a [u8],
+pub(in super::super) struct Field<'a> {
+    pub(in super::super) name: &'a [u8],
+    pub(in super::super) value: &'a [u8],
 }
 
 impl<'a> Field<'a> {
     /// Takes a line without its CRLF (RFC 9112 section 5).
-    pub(super) fn parse(line: &'a [u8]) -> Result<Self, Violation> {
+    pub(in super::super) fn parse(line: &'a [u8]) -> Result<Self, Violation> {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(Violation::Folded);
         }
@@ -34,7 +34,7 @@ impl<'a> Field<'a> {
     }
 
     /// Whether this is the field `name`, given in lower case.
-    pub(super) fn is(&self, name: &str) -> bool {
+    pub(in super::super) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 

@@ -1,7 +1,7 @@
 //! One request head: line by line as it comes, judged as a whole at its end.
 
 use super::field::{Field, is_token, odd};
-use super::{FIELDS_LIMIT, HEAD_LIMIT, Violation, line_end};
+use super::{FIELDS_LIMIT, HEAD_LIMIT, Violation, line_end, target};
 
 /// The digits of a length below 10^18: no body that anybody sends is longer.
 const LENGTH_DIGITS: usize = 18;
@@ -119,30 +119,12 @@ fn request_line(line: &[u8]) -> Result<Version, Violation> {
     if !is_token(method) {
         return Err(Violation::RequestLine);
     }
-    if !is_target(method, target) {
-        return Err(Violation::Target);
-    }
+    target::check(method, target)?;
     match version {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),
         _ => Err(Violation::Version),
     }
-}
-
-/// The four forms of RFC 9112 section 3.2, in visible ASCII and without a fragment.
-fn is_target(method: &[u8], target: &[u8]) -> bool {
-    let is_plain = |octet: &u8| octet.is_ascii_graphic() && *octet != b'#';
-    let is_form = match target {
-        [b'/', ..] => true,
-        b"*" => method == b"OPTIONS",
-        [] => false,
-        _ if method == b"CONNECT" => true,
-        other => ["http://", "https://"].iter().any(|scheme| {
-            let start = other.get(..scheme.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
-        }),
-    };
-    is_form && target.iter().all(is_plain)
 }
 
 /// What a host and a port are made of; whose they are is the handler's to judge.

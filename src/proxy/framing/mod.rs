@@ -10,10 +10,12 @@ pub(super) mod check;
 mod chunks;
 mod field;
 mod head;
+mod target;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::field::is_token;
+pub(super) use self::field::{Field, is_token};
+pub(super) use self::target::encode_target;
 
 use self::chunks::{Chunks, Trailers};
 use self::head::{Body, Head};
@@ -40,6 +42,9 @@ pub(super) enum Violation {
     Version,
     #[error("the request target is malformed")]
     Target,
+    /// Nothing that two parsers read differently, once it is encoded: go and curl send such targets.
+    #[error("the request target holds bytes that are not percent-encoded")]
+    RawTarget,
     #[error("a line ends in LF without CR")]
     BareLf,
     #[error("a CR stands without LF")]
@@ -145,6 +150,11 @@ impl Scanner {
                 }
             }
         }
+    }
+
+    /// Looks at a head anew from its start: its target is encoded now.
+    pub(super) fn start_over(&mut self) {
+        self.at = At::Head(Head::default());
     }
 
     /// Whole heads so far.

@@ -1,5 +1,7 @@
 //! HTTP/1 inside CONNECT and TLS, in raw octets, to an origin that keeps raw octets.
 
+use modtape::exchange::MadeBy;
+
 use super::http1_rows::{honest, hostile, with};
 use super::oracle::{self, Seen};
 use super::*;
@@ -118,7 +120,23 @@ async fn no_hostile_request_reaches_the_origin() {
         }
     }
     failed.extend(seen.breaches);
-    let whys = whys(&inside.finish().await);
+    let recording = inside.finish().await;
+    let exchanges = exchanges(&recording);
+    let ours = exchanges.iter().filter_map(|exchange| {
+        let end = exchange.end()?;
+        let is_ours = matches!(end.status, 400 | 421) && end.made_by == MadeBy::Modtape;
+        is_ours.then_some(&exchange.begin)
+    });
+    let ours: Vec<_> = ours.collect();
+    let answered = rows.iter().filter(|row| row.2 != Fate::Cut).count();
+    assert!(ours.len() >= answered, "{} of {answered}", ours.len());
+    for begin in ours {
+        let url = url::Url::parse(&begin.url)
+            .ok()
+            .filter(|url| url.host().is_some());
+        assert!(url.is_some(), "{begin:?}");
+    }
+    let whys = whys(&recording);
     let named = whys.iter().filter(|why| why.contains("was refused: "));
     assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(named.count(), refused, "{whys:#?}");
@@ -182,7 +200,7 @@ async fn a_refused_request_is_answered_after_what_came_before() {
         client.send(&both[cut..]).await.expect("the proxy reads");
         let (answer, ended) = client.read_to_end().await;
         let answer = String::from_utf8_lossy(&answer);
-        let head = "HTTP/1.1 400 modtape: Content-Length stands twice\r\n";
+        let head = "HTTP/1.1 400 Bad Request\r\n";
         assert!(answer.starts_with(head), "{answer}");
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         let body = "\r\n\r\nmodtape: this request was refused: Content-Length stands twice\n";
@@ -205,7 +223,7 @@ async fn the_refusal_is_not_lost_to_what_was_sent_behind_it() {
     let (answer, ended) = client.read_to_end().await;
     let answer = String::from_utf8_lossy(&answer);
     assert!(
-        answer.starts_with("HTTP/1.1 400 modtape: a line ends in LF"),
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("a line ends in LF"),
         "{answer}"
     );
     ended.expect("a proper end, not a reset");
@@ -243,4 +261,57 @@ async fn plain_requests_are_guarded_too() {
     client.send(ask).await.expect("the proxy reads");
     let (answer, _) = client.read_to_end().await;
     assert!(answer.ends_with(b"\r\n\r\nok"), "{answer:?}");
+}
+
+/// go writes a query as it is given, and curl a path too; go's server takes all of it.
+#[tokio::test]
+async fn a_target_that_is_not_encoded_passes_encoded() {
+    let origin = origin();
+    let mut inside = inside(&origin).await;
+    let rows: [(&[u8], &str); 6] = [
+        (b"/a<b>`c", "/a%3Cb%3E%60c"),
+        (b"/a?q=<b>\"c\"`", "/a?q=%3Cb%3E%22c%22`"),
+        (b"/\xc3\xbc?\xc3\xbc", "/%C3%BC?%C3%BC"),
+        (b"/\xff", "/%FF"),
+        (b"https://proxy.golang.org/a<b", "/a%3Cb"),
+        (b"/%3Ca%zz", "/%3Ca%zz"),
+    ];
+    let head = |target: &[u8]| {
+        [
+            b"GET ",
+            target,
+            b" HTTP/1.1\r\nHost: proxy.golang.org\r\n\r\n",
+        ]
+        .concat()
+    };
+    let all: Vec<u8> = rows.iter().flat_map(|(raw, _)| head(raw)).collect();
+    // In one write, and in two that part a head.
+    for cut in [all.len(), 7, 90] {
+        let mut client = raw(&inside, Alpn::Http1).await;
+        for part in [&all[..cut], &all[cut..]] {
+            client.send(part).await.expect("the proxy reads");
+        }
+        client.send(LAST).await.expect("the proxy reads");
+        let (answer, _) = client.read_to_end().await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert_eq!(
+            answer.matches("HTTP/1.1 200 OK").count(),
+            rows.len() + 1,
+            "{answer}"
+        );
+    }
+    let expected: Vec<_> = rows.iter().map(|(_, encoded)| *encoded).collect();
+    let seen = seen(&origin).targets;
+    let seen: Vec<_> = seen.iter().filter(|target| *target != "/last").collect();
+    assert_eq!(seen.len(), 3 * rows.len());
+    assert!(
+        seen.chunks(rows.len()).all(|one| one == expected),
+        "{seen:?}"
+    );
+    let recording = inside.finish().await;
+    let urls: Vec<_> = exchanges(&recording)
+        .into_iter()
+        .map(|exchange| exchange.begin.url)
+        .collect();
+    assert_eq!(urls[0], "https://proxy.golang.org/a%3Cb%3E%60c");
 }

@@ -213,3 +213,16 @@ fn the_oracle_sees_what_a_relay_of_frames_would_let_through() {
     let unseen: Vec<_> = unseen.map(|(name, ..)| name).collect();
     assert_eq!(unseen, Vec::<&str>::new());
 }
+
+/// h2 takes no such request, and shows nothing of it.
+#[tokio::test]
+async fn a_stream_that_is_reset_unseen_is_told_at_the_end_of_its_connection() {
+    let origin = origin();
+    let mut inside = inside(&origin).await;
+    let fields = asks("GET", "https", HOST, "/a<b");
+    let came = send(&inside, &fields, None).await;
+    assert_eq!(came, [Came::Reset, Came::Status(String::from("200"))]);
+    let whys = whys(&inside.finish().await);
+    let told = "; 1 malformed requests were reset (PROTOCOL_ERROR)";
+    assert!(whys[0].ends_with(told), "{whys:?}");
+}
