@@ -7,8 +7,8 @@ use std::io::Write as _;
 use super::again;
 use super::terminal::{Look, Paint, plain};
 use crate::cli::Global;
-use crate::diagnose::again::shell_word;
 use crate::recording::folder::ResolveError;
+use crate::shell;
 
 /// An error together with what helps.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ fn help_of(error: &anyhow::Error) -> Option<String> {
         | ResolveError::TooFew { recordings_dir, .. } => {
             let place = match recordings_dir.to_string_lossy() {
                 usual if usual == again::RECORDINGS => String::new(),
-                other => format!(" --recordings {}", shell_word(&other)),
+                other => format!(" --recordings {}", shell::word(&other)),
             };
             Some(format!("try `modtape recordings list{place}`"))
         }

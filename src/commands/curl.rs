@@ -1,16 +1,17 @@
 //! An exchange as a curl command that asks the same again.
 //!
 //! Pure. A recording may come from anybody and the command is made to be pasted, so nothing in it
-//! is obeyed by a shell, taken for an option or for a file to read.
+//! is obeyed by a shell or a terminal, taken for an option or for a file to read. Single quotes do that
+//! in every shell, and hold no control characters: what has some is left out.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::bail;
 
-use crate::exchange::{Begin, Fields, Opened};
+use super::terminal::obeyed;
+use crate::exchange::{Begin, Fields, Octets, Opened};
 use crate::gomod::Location;
+use crate::shell;
 
 /// A command and what it lacks.
 pub(super) struct Curl {
@@ -18,6 +19,8 @@ pub(super) struct Curl {
     pub(super) arguments: String,
     /// What the request had that the command has not, in words.
     pub(super) left_out: Vec<String>,
+    /// How many header fields that includes since their values cannot stand in a command.
+    pub(super) unprintable: u64,
 }
 
 /// How like the recorded request the command's is to be.
@@ -52,6 +55,11 @@ impl Curl {
         if begin.method == "CONNECT" {
             bail!("a CONNECT asks for a tunnel and not for an answer");
         }
+        for (what, text) in [("method", &begin.method), ("URL", url)] {
+            if text.chars().any(obeyed) {
+                bail!("its {what} has control characters: {text}");
+            }
+        }
         let mut command = String::new();
         command.push_str(if begin.version == "HTTP/2" {
             " --http2"
@@ -69,9 +77,18 @@ impl Curl {
         if let Some((option, value)) = opened.and_then(|opened| pin(url, opened)) {
             add(&mut command, option, &value);
         }
-        let mut left_out = Vec::new();
-        for (name, value) in wanted(&begin.headers, likeness) {
-            let value = value.as_ref();
+        let (mut left_out, mut unprintable) = (Vec::new(), 0);
+        for (name, octets) in wanted(&begin.headers, likeness) {
+            let text = std::str::from_utf8(&octets.0).ok();
+            let Some(value) = text.filter(|text| !text.chars().any(obeyed)) else {
+                let what = text.map_or("is not UTF-8", |_| "has control characters");
+                let value = octets.to_text();
+                left_out.push(format!(
+                    "the command lacks the header {name}, which {what}: {value}"
+                ));
+                unprintable += 1;
+                continue;
+            };
             if !is_token(name) || value.contains("redacted:") {
                 left_out.push(format!("the command lacks the header {name}: {value}"));
                 continue;
@@ -90,15 +107,16 @@ impl Curl {
             left_out.push("the URL's secrets were redacted".into());
         }
         command.push(' ');
-        command.push_str(&quoted(url));
+        command.push_str(&shell::quoted(url));
         Ok(Self {
             arguments: command,
             left_out,
+            unprintable,
         })
     }
 }
 
-fn wanted(headers: &Fields, likeness: Likeness) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+fn wanted(headers: &Fields, likeness: Likeness) -> impl Iterator<Item = (&str, &Octets)> {
     let is_in = |name: &str, names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
     let wanted = move |name: &str| {
         let is_unread = likeness == Likeness::Readable && is_in(name, &UNREADABLE);
@@ -107,7 +125,7 @@ fn wanted(headers: &Fields, likeness: Likeness) -> impl Iterator<Item = (&str, C
     headers
         .iter()
         .filter(move |(name, _)| wanted(name))
-        .map(|(name, value)| (name.as_str(), value.to_text()))
+        .map(|(name, value)| (name.as_str(), value))
 }
 
 /// A field's name (RFC 9110 section 5.6.2): to curl `@name` would be a file.
@@ -151,50 +169,17 @@ fn host_and_port(url: &str) -> Option<(String, u16)> {
 }
 
 fn add(command: &mut String, option: &str, value: &str) {
-    // Writing to a String cannot fail.
-    let _ = write!(command, " {option} {}", word(value));
-}
-
-/// A word of a shell's command: as it is if it has no special character, else in quotes.
-pub(super) fn word(text: &str) -> String {
-    let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"-_./:,@%+=[]".contains(&c);
-    if !text.is_empty() && !text.contains(['[', ']']) && text.bytes().all(is_plain) {
-        return text.into();
+    for word in [option, &shell::word(value)] {
+        command.push(' ');
+        command.push_str(word);
     }
-    quoted(text)
-}
-
-/// In quotes, so that sh, bash and zsh take it as it is; with control characters in `$'…'`
-/// (POSIX.1-2024, section 2.2.4), since the command itself must not command the terminal.
-fn quoted(text: &str) -> String {
-    use super::terminal::obeyed;
-    if !text.chars().any(obeyed) {
-        return format!("'{}'", text.replace('\'', r"'\''"));
-    }
-    let mut quoted = String::from("$'");
-    for c in text.chars() {
-        match c {
-            '\'' | '\\' => quoted.extend(['\\', c]),
-            c if obeyed(c) => {
-                for octet in c.encode_utf8(&mut [0; 4]).bytes() {
-                    // Three octal digits: what follows cannot be taken for a fourth.
-                    let _ = write!(quoted, "\\{octet:03o}");
-                }
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('\'');
-    quoted
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
     use crate::clock::Timestamp;
-    use crate::exchange::{ClientSide, Hex, Mode, Octets, UpstreamSide};
+    use crate::exchange::{ClientSide, Hex, Mode, UpstreamSide};
 
     fn begin(method: &str, url: &str, headers: &[(&str, &str)]) -> Begin {
         let field = |(name, value): &(&str, &str)| ((*name).to_owned(), Octets::from(*value));
@@ -279,25 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_takes_every_word_as_it_was() {
-        let hostile = "https://h/a'b$(id)`id`\\\"\u{1b}[2J\u{9b}7\n&;|<>*?~#{x}é";
-        let headers = [("x-name", "'; id #"), ("@/etc/passwd", "x")];
-        let curl = of(&begin("GE T", hostile, &headers), None);
-        assert!(!curl.chars().any(super::super::terminal::obeyed));
-        let script = format!("curl() {{ printf '%s\\0' \"$@\"; }}; {curl}");
-        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
-        let words = String::from_utf8(output.stdout).unwrap();
-        let words: Vec<_> = words.trim_end_matches('\0').split('\0').collect();
-        let expected = [
-            "-sS",
-            "--http2",
-            "-X",
-            "GE T",
-            "--globoff",
-            "-H",
-            "x-name: '; id #",
-            hostile,
-        ];
-        assert_eq!(words, expected);
+    fn what_no_shell_and_no_terminal_can_be_given_is_left_out_and_counted() {
+        let mut begin = begin(
+            "GET",
+            "https://h/x",
+            &[("x", "a\u{1b}'; id #"), ("y", "it's")],
+        );
+        begin.headers.push(("z".into(), Octets(vec![0xff])));
+        let curl = Curl::of(&begin, None, Likeness::Exact).unwrap();
+        assert_eq!(curl.arguments, r" --http2 -H 'y: it'\''s' 'https://h/x'");
+        assert_eq!((curl.left_out.len(), curl.unprintable), (2, 2));
+        for (method, url) in [("GET", "https://h/\n"), ("G\0T", "https://h/")] {
+            assert!(Curl::of(&self::begin(method, url, &[]), None, Likeness::Exact).is_err());
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::{Failure, USAGE};
 use super::{door, runtime};
 use crate::child::{Environment, Recorder};
 use crate::cli::EnvArgs;
+use crate::shell;
 
 /// Forms that the variables can be printed in.
 const FORMS: [&str; 10] = [
@@ -177,16 +178,14 @@ fn lines(lines: impl Iterator<Item = Option<String>>) -> String {
 
 fn set_line(form: &str, name: &str, value: &str) -> String {
     match form {
-        "fish" => {
-            let value = value.replace('\\', r"\\").replace('\'', r"\'");
-            format!("set -gx {name} '{value}'")
-        }
-        "powershell" => format!("$env:{name} = '{}'", value.replace('\'', "''")),
+        "fish" => format!("set -gx {name} {}", shell::fish(value)),
+        "powershell" => format!("$env:{name} = {}", shell::powershell(value)),
         "cmd" => format!("set \"{name}={value}\""),
         "nu" => format!("$env.{name} = {}", serde_json::json!(value)),
-        "dotenv" => format!("{name}={}", serde_json::json!(value)),
+        // Not in double quotes: shells read such files too, and would run what is in there.
+        "dotenv" => format!("{name}={}", shell::word(value)),
         "github" => format!("{name}={value}"),
-        _ => format!("export {name}='{}'", value.replace('\'', r"'\''")),
+        _ => format!("export {name}={}", shell::quoted(value)),
     }
 }
 
@@ -207,25 +206,11 @@ fn unset_line(form: &str, name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const HOSTILE: &str = "a b'c\"d$e`f\\g";
-
-    #[test]
-    fn shells_read_back_what_was_meant() {
-        let line = set_line("bash", "X", HOSTILE);
-        for shell in ["sh", "bash"] {
-            let script = format!("{line}\nprintf %s \"$X\"");
-            let output = std::process::Command::new(shell)
-                .args(["-c", &script])
-                .output()
-                .unwrap();
-            assert_eq!(String::from_utf8_lossy(&output.stdout), HOSTILE, "{shell}");
-        }
-    }
-
     #[test]
     fn each_form_has_its_own_quotes() {
         assert_eq!(set_line("fish", "X", "it's \\"), r"set -gx X 'it\'s \\'");
         assert_eq!(set_line("powershell", "X", "it's"), "$env:X = 'it''s'");
+        assert_eq!(set_line("dotenv", "X", "$(id)"), "X='$(id)'");
         assert_eq!(set_line("github", "X", "y"), "X=y");
     }
 

@@ -174,6 +174,14 @@ pub(super) fn tell(written: &Written, recording: &Recording, global: &Global) {
         };
         warn(global, format!("left out {bodies} not kept when recorded"));
     }
+    if written.unprintable > 0 {
+        let fields = count(written.unprintable, "header field");
+        let told = "which cannot stand in a command: comments name them";
+        warn(
+            global,
+            format!("left out {fields} with control characters, {told}"),
+        );
+    }
     for gap in recording.gaps().iter().take(NAMED) {
         let text = format!("not recorded: {}: {}", gap.what, gap.why);
         warn(global, plain(&text));

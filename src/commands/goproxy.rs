@@ -22,10 +22,10 @@ use super::words::{count, size};
 use super::written::{Written, error_text};
 use super::{Failure, USAGE};
 use crate::cli::{ExportArgs, Global};
-use crate::diagnose::again::shell_word;
 use crate::exchange::{chain, field};
 use crate::export::goproxy::{Edit, LOOKUP_LIMIT, Loose, Tree, content, note_at};
 use crate::recording::{Recording, Row};
+use crate::shell;
 use folder::Folder;
 
 /// How many versions that are not whole are named, and how many requests without a file.
@@ -39,7 +39,7 @@ const CHUNK: usize = 64 << 10;
 pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
     if args.output == Path::new("-") {
         let missing = anyhow!("the tree of a module proxy is a folder: it needs `-o DIR`");
-        let name = shell_word(&args.name);
+        let name = shell::word(&args.name);
         return Err(missing)
             .help(format!("try `modtape export goproxy {name} -o DIR`"))
             .map_err(|error| Failure::new(USAGE, error));

@@ -15,11 +15,11 @@ use super::stop::Stop;
 use super::terminal::{plain, say, warn};
 use super::words::count;
 use crate::cli::{Global, ImportArgs};
-use crate::diagnose::again::shell_word;
 use crate::import::file::HarFile;
 use crate::import::har::survey;
 use crate::import::{LeftOut, Oddities, Oddity};
 use crate::redact::Redactor;
+use crate::shell;
 use crate::tls;
 use writing::Source;
 
@@ -56,7 +56,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     tell(&tally, &odd, cut, global);
     let (name, dir) = (naming.name(), naming.dir.to_string_lossy());
     let exchanges = count(tally.exchanges, "exchange");
-    let see = format!("see it with `modtape ls {}`", shell_word(&dir));
+    let see = format!("see it with `modtape ls {}`", shell::word(&dir));
     say(
         global,
         plain(&format!("{exchanges} imported as {name}; {see}")),

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use anyhow::Context as _;
 
-use super::curl::{Curl, Likeness, word};
+use super::curl::{Curl, Likeness};
 use super::json;
 use super::listed::Meaning;
 use super::show::Shown;
@@ -208,6 +208,7 @@ fn command(shown: &Shown<'_>, written: &mut Written) -> String {
             return format!("{text}# not asked: {}\n", plain(&why));
         }
     };
+    written.unprintable += curl.unprintable;
     for left_out in &curl.left_out {
         text.push_str(&format!("# {}\n", plain(left_out)));
     }
@@ -219,8 +220,10 @@ fn command(shown: &Shown<'_>, written: &mut Written) -> String {
         .body_sha256
         .filter(|_| whole && listed.body_bytes > 0);
     let digest = digest.map_or_else(|| String::from("-"), |digest| digest.to_string());
-    let id = word(&listed.id.to_string());
-    format!("{text}ask {id} {status} {digest}{}\n", curl.arguments)
+    format!(
+        "{text}ask {} {status} {digest}{}\n",
+        listed.id, curl.arguments
+    )
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use super::odd::odd;
 use super::terminal::{plain, say, warn};
 use crate::cli::Global;
-use crate::diagnose::again::shell_word;
 use crate::recording::Recording;
 use crate::recording::folder;
+use crate::shell;
 
 /// Opens the recording that `name` means; what is not in there though it might be expected is said
 /// on stderr.
@@ -35,5 +35,5 @@ fn tell(recording: &Recording, global: &Global) {
 /// other folders of recordings.
 fn info_line(recording: &Recording) -> String {
     let path = recording.dir().to_string_lossy();
-    format!("modtape recordings info {}", shell_word(&path))
+    format!("modtape recordings info {}", shell::word(&path))
 }

@@ -19,9 +19,9 @@ use super::opened::open;
 use super::terminal::{Look, plain, say, to_stdout};
 use crate::cli::{Global, ShowArgs};
 use crate::clock::wall_text_at;
-use crate::diagnose::again::shell_word;
 use crate::exchange::{Abort, Begin, End, Exchange, Opened, Outcome};
 use crate::recording::{Recording, Row};
+use crate::shell;
 
 /// Prints the exchange, or the part of it that was asked for.
 pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> {
@@ -101,7 +101,7 @@ impl<'a> Shown<'a> {
             let (id, name) = (args.id, recording.name());
             let missing = anyhow!("there is no exchange {id} in {name}");
             let path = recording.dir().to_string_lossy();
-            return Err(missing).help(format!("try `modtape ls {}`", shell_word(&path)));
+            return Err(missing).help(format!("try `modtape ls {}`", shell::word(&path)));
         };
         if rows.len() > 1 {
             let runs = rows.len();

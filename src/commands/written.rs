@@ -20,6 +20,8 @@ pub(super) struct Written {
     pub(super) unnamed: u64,
     /// Bodies that are not in there since they were never kept: no failure of this export.
     pub(super) not_kept: u64,
+    /// Header fields that cannot stand in a command; the script names them.
+    pub(super) unprintable: u64,
 }
 
 /// How much that is missing is named.

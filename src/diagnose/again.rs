@@ -3,9 +3,8 @@
 //! Made to be copied into a POSIX shell: it has the flags that the recording was made with, and a
 //! placeholder where one of their values was redacted. Never runs anything.
 
-use std::borrow::Cow;
-
 use crate::redact::with_placeholders;
+use crate::shell;
 
 /// A recording to be made once more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,7 +32,7 @@ impl Again {
         let command = self.command.iter().map(String::as_str);
         for word in options.chain(place).chain(dashes).chain(command) {
             line.push(' ');
-            line.push_str(&shell_word(&with_placeholders(word)));
+            line.push_str(&shell::word(&with_placeholders(word)));
         }
         line
     }
@@ -98,15 +97,6 @@ fn words_of(option: &str) -> impl Iterator<Item = &str> {
         _ => (option, None),
     };
     std::iter::once(flag).chain(value)
-}
-
-/// `word` as a POSIX shell reads it back (XCU section 2.2.2): as it is, or between single quotes.
-pub fn shell_word(word: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%^".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return Cow::Borrowed(word);
-    }
-    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 pub mod craft;
 mod journals;
 mod judge;
+mod scripts;
 mod texts;
 
 use std::fs;

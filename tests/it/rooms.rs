@@ -16,7 +16,7 @@ use tokens::{group_length, shipped_tokens, tokens};
 /// `hostile` is there for tests and fuzz targets only.
 const ORDER: [&[&str]; 9] = [
     &["hostile"],
-    &["clock", "gomod", "tls", "cli"],
+    &["clock", "shell", "gomod", "tls", "cli"],
     &["exchange"],
     &["redact", "sumdb", "ca"],
     &["recording", "capture", "filter"],
@@ -38,8 +38,8 @@ const ORDER: [&[&str]; 9] = [
 const TALKING: [&str; 2] = ["commands", "main"];
 
 /// The rooms that compute and do nothing else.
-const PURE: [&str; 7] = [
-    "gomod", "sumdb", "exchange", "redact", "filter", "export", "diagnose",
+const PURE: [&str; 8] = [
+    "shell", "gomod", "sumdb", "exchange", "redact", "filter", "export", "diagnose",
 ];
 
 /// The types of `std::net` and `std::os::unix::net` (tokio's have the same names) that open sockets.

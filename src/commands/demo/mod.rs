@@ -23,6 +23,7 @@ use super::{Failure, replay};
 use crate::child;
 use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
 use crate::recording::Recording;
+use crate::shell;
 use origin::Origin;
 
 /// Records and replays the embedded sample.
@@ -66,7 +67,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
         global,
         format!(
             "\n$ modtape replay {} --strict -- {}",
-            dir.display(),
+            shell::word(&dir.to_string_lossy()),
             client.shown
         ),
     );
@@ -219,7 +220,8 @@ fn replay_args(dir: &Path, client: &Client) -> anyhow::Result<Box<ReplayArgs>> {
 }
 
 fn next(dir: &Path) -> String {
-    let dir = dir.display();
+    let dir = dir.to_string_lossy();
+    let dir = shell::word(&dir);
     format!(
         "\nThe origin was gone, and every byte and checksum was there. What to open next:\n  \
          modtape ls {dir}                 each request, with its time\n  \

@@ -11,9 +11,9 @@ use super::super::advice::Advise as _;
 use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;
-use crate::diagnose::again::shell_word;
 use crate::recording::format::JOURNAL;
 use crate::recording::{create, folder};
+use crate::shell;
 
 /// Where the recording goes, and what it is called.
 pub(in crate::commands) struct Naming {
@@ -85,7 +85,7 @@ impl Naming {
     fn explain<T>(&self, made: Result<T, create::CreateError>) -> anyhow::Result<T> {
         use create::CreateError::{Exists, Foreign, Io};
         let dir = self.dir.to_string_lossy();
-        let dir = shell_word(&dir);
+        let dir = shell::word(&dir);
         let replaceable = self.dir.join(JOURNAL).is_file();
         let help = match &made {
             Err(Exists(_)) if replaceable => {

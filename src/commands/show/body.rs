@@ -14,9 +14,9 @@ use super::super::terminal::{Look, Paint, obeyed, say, to_stdout};
 use super::super::words::size;
 use super::Shown;
 use crate::cli::Global;
-use crate::diagnose::again::shell_word;
 use crate::exchange::{Body, End, Outcome, field};
 use crate::recording::verified::{BodyError, WHOLE_LIMIT};
+use crate::shell;
 
 /// Bodies up to this size (octets, also when decoded) are looked at for text.
 const TEXT_LIMIT: u64 = 64 << 10;
@@ -167,7 +167,7 @@ fn write_lines(
     if is_cut {
         let mark = look.glyph("…", "...");
         let (id, path) = (shown.listed.id, shown.recording.dir().to_string_lossy());
-        let path = look.plain(&shell_word(&path)).into_owned();
+        let path = look.plain(&shell::word(&path)).into_owned();
         writeln!(out, "  {mark} all of it: modtape show {id} {path} --body")?;
     }
     Ok(())

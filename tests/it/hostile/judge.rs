@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::support::{Output, Sandbox, run, tested};
 use super::craft::{Craft, URL};
+use super::scripts::{asked, shells};
 
 /// A row of a table: a name and how the recording is made hostile.
 pub type Row = (&'static str, fn(Craft) -> PathBuf);
@@ -68,6 +69,12 @@ pub fn judge(rows: &[Row]) {
         for verb in VERBS {
             let output = run(command(&sandbox, verb), LIMIT);
             faults.extend(fault(verb, &output).map(|fault| format!("{name}: {verb:?}: {fault}")));
+            if verb.starts_with(&["export", "curl"]) {
+                // What it does beyond asking shows in the sandbox.
+                for shell in shells() {
+                    asked(&sandbox, shell, &output.stdout);
+                }
+            }
         }
         let after = snapshot(sandbox.path());
         if before != after {

@@ -1,0 +1,106 @@
+//! Quoting for shells, and no other room quotes: whatever is made to be pasted, evaluated or run by a
+//! shell is read back by it as it was.
+
+use std::borrow::Cow;
+
+/// `text` as one word for a POSIX shell (XCU section 2.2.2): as it is where no shell reads anything
+/// into it, else in single quotes.
+pub fn word(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+    // zsh takes `=ls` for the path of ls.
+    if !text.is_empty() && !text.starts_with('=') && text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(quoted(text))
+}
+
+/// `text` in single quotes, for a POSIX shell. Not `$'…'`, which dash and other shells do not know.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// `text` in single quotes, for fish.
+pub fn fish(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
+}
+
+/// `text` in single quotes, for PowerShell. It takes the typographic ones for quotes too
+/// (about_Quoting_Rules); doubled, each stands for itself.
+pub fn powershell(text: &str) -> String {
+    let mut quoted = String::from("'");
+    for c in text.chars() {
+        quoted.push(c);
+        if matches!(c, '\'' | '\u{2018}'..='\u{201b}') {
+            quoted.push(c);
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// What a shell could read something into, each with what would happen.
+    const HOSTILE: [&str; 14] = [
+        "",
+        " two  words ",
+        "it's; touch pwned #",
+        r"\'; touch pwned #",
+        "\u{1b}'; touch pwned #",
+        "$'\\'; touch pwned #'",
+        "$(touch pwned)`touch pwned`${HOME}",
+        "a\nb\r\n\tc\n",
+        "!! *?[a]{b,c}~",
+        "~",
+        "=ls",
+        "&|<>()\"\\",
+        "’; touch pwned #",
+        "é\u{202e}\u{9b}",
+    ];
+
+    #[test]
+    fn every_posix_shell_reads_the_words_back() {
+        let words: Vec<_> = HOSTILE.iter().map(|text| word(text)).collect();
+        let quoted: Vec<_> = HOSTILE.iter().map(|text| quoted(text)).collect();
+        let script = format!("printf '%s\\0' {} {}", words.join(" "), quoted.join(" "));
+        let shells: [&[&str]; 5] = [&["sh"], &["dash"], &["bash"], &["busybox", "sh"], &["zsh"]];
+        let mut asked = 0;
+        for shell in shells {
+            let temp = tempfile::tempdir().unwrap();
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-c", &script]);
+            // Which of them there are is the machine's business; tests/run gets the first four.
+            let Ok(output) = command.current_dir(&temp).output() else {
+                continue;
+            };
+            asked += 1;
+            let read = String::from_utf8(output.stdout).unwrap();
+            let read: Vec<_> = read.split_terminator('\0').collect();
+            assert_eq!(read, [HOSTILE, HOSTILE].concat(), "{shell:?}");
+            assert_eq!(temp.path().read_dir().unwrap().count(), 0, "{shell:?}");
+        }
+        assert!(asked > 0);
+    }
+
+    #[test]
+    fn what_no_shell_reads_anything_into_stays_readable() {
+        for text in [
+            "go",
+            "./...",
+            "--connect-to=::127.0.0.1:1",
+            "a.b/c@v1.2,d+e%20f",
+        ] {
+            assert_eq!(word(text), text);
+        }
+    }
+
+    #[test]
+    fn other_shells_have_other_quotes() {
+        assert_eq!(fish(r"it's \"), r"'it\'s \\'");
+        assert_eq!(powershell("it's a ’quote‘"), "'it''s a ’’quote‘‘'");
+    }
+}
