@@ -118,7 +118,8 @@ impl Tally {
 /// Says each kind once, in words of HAR; `cut` is the number of entries before the file's end.
 fn tell(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
     if let Some(entries) = cut {
-        let whole = count(entries, "whole entry").replace("entrys", "entries");
+        let noun = if entries == 1 { "entry" } else { "entries" };
+        let whole = format!("{entries} whole {noun}");
         warn(
             global,
             format!("the file is cut off or damaged: it has {whole}"),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::body::{Content, Told, decode_headers};
+use super::body::{Content, Found, Told, decode_headers};
 use super::har::{BodyFiles, Numbering, trace_parent};
 use super::json::{Json, PART_LIMIT, Part};
 use super::message::{fields, post, version};
@@ -247,35 +247,28 @@ impl Response<'_> {
             inline: None,
             kept: false,
         });
-        let is_tunnel = self.asked.0 == "CONNECT" && status < 300;
-        let has_none = self.asked.0 == "HEAD" || matches!(status, 204 | 304) || is_tunnel;
-        let mut found = None;
-        if has_none {
-            odd.add_if(!content.is_empty(), Oddity::Bodyless);
-        } else if content.is_here() || self.own.state != State::Ended {
-            let told = Told {
-                headers: &headers,
-                wire,
-                recorded: recorded.as_ref(),
-            };
-            match told.body(content, files, odd) {
-                Ok(body) => found = Some(body),
-                Err(oddity) => {
-                    odd.add(oddity);
-                    let abort = Abort {
-                        id: self.id,
-                        phase: Phase::Receive,
-                        why: lacks_body(oddity),
-                        status: Some(status),
-                        headers,
-                        request_body: None,
-                        body_bytes: wire.max(size).unwrap_or(0),
-                        phases_us: self.timings,
-                    };
-                    return (Outcome::Aborted(abort), None);
-                }
+        let told = Told {
+            headers: &headers,
+            wire,
+            recorded: recorded.as_ref(),
+        };
+        let found = match self.body(status, content, &told, files, odd) {
+            Ok(found) => found,
+            Err(oddity) => {
+                odd.add(oddity);
+                let abort = Abort {
+                    id: self.id,
+                    phase: Phase::Receive,
+                    why: lacks_body(oddity),
+                    status: Some(status),
+                    headers,
+                    request_body: None,
+                    body_bytes: wire.max(size).unwrap_or(0),
+                    phases_us: self.timings,
+                };
+                return (Outcome::Aborted(abort), None);
             }
-        }
+        };
         if found.as_ref().is_some_and(|body| body.is_decoded) {
             odd.add(Oddity::Decoded);
             decode_headers(&mut headers);
@@ -296,7 +289,7 @@ impl Response<'_> {
             headers,
             trailers: Fields::new(),
             request_body: None,
-            body: recorded.filter(|_| found.is_none() && !has_none),
+            body: recorded.filter(|_| found.is_none()),
             phases_us: self.timings,
             own_us: self.own.own_us,
             client_wait_us: self.own.client_wait_us,
@@ -304,6 +297,27 @@ impl Response<'_> {
             attempts: std::mem::take(&mut self.own.attempts),
         };
         (Outcome::Ended(end), found.map(|body| body.octets))
+    }
+
+    /// The body, as far as there is one and it is not known by its digest alone.
+    fn body(
+        &self,
+        status: u16,
+        content: Content,
+        told: &Told<'_>,
+        files: &BodyFiles<'_>,
+        odd: &mut Oddities,
+    ) -> Result<Option<Found>, Oddity> {
+        let is_tunnel = self.asked.0 == "CONNECT" && status < 300;
+        if self.asked.0 == "HEAD" || matches!(status, 204 | 304) || is_tunnel {
+            odd.add_if(!content.is_empty(), Oddity::Bodyless);
+            return Ok(None);
+        }
+        // Of ours it is known whether there was one.
+        if !content.is_here() && self.own.state == State::Ended {
+            return Ok(None);
+        }
+        told.body(content, files, odd).map(Some)
     }
 
     fn abort(&mut self, status: Option<u16>, why: &str, odd: &mut Oddities) -> Abort {

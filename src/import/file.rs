@@ -3,6 +3,7 @@
 //! What a compressed file holds is bounded by its size; names in it never lead out of it, nor out of
 //! its folder.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
@@ -19,6 +20,9 @@ const MOST_RATIO: u64 = 200;
 
 /// What any compressed file may hold, bytes.
 const FREE: u64 = 8 << 20;
+
+/// What the bodies in any zip may hold together, bytes.
+const BODIES_FREE: u64 = 256 << 20;
 
 /// Files of a zip that are known by name.
 const FILES_LIMIT: usize = 100_000;
@@ -49,6 +53,8 @@ pub struct HarFile {
     len: u64,
     /// The folder that it lies in, without links.
     folder: Option<PathBuf>,
+    /// Bytes that bodies in a zip may still have: one of them may be named again and again.
+    left: Cell<u64>,
 }
 
 enum Form {
@@ -60,6 +66,8 @@ enum Form {
 struct Zip {
     archive: ZipArchive<FileReader>,
     har: Packed,
+    /// The folder in the zip that the HAR lies in: empty, or with a slash at its end.
+    folder: String,
     files: HashMap<String, Packed>,
 }
 
@@ -88,7 +96,13 @@ impl HarFile {
         };
         let folder = fs::canonicalize(path).ok();
         let folder = folder.and_then(|path| Some(path.parent()?.to_owned()));
-        Ok(Self { form, len, folder })
+        let left = BODIES_FREE.saturating_add(len.saturating_mul(MOST_RATIO));
+        Ok(Self {
+            form,
+            len,
+            folder,
+            left: Cell::new(left),
+        })
     }
 
     /// The HAR from its beginning.
@@ -121,18 +135,29 @@ impl HarFile {
             return None;
         }
         let file: Box<dyn Read> = match &self.form {
-            Form::Zip(zip) => zip.read(*zip.files.get(name)?).ok()?,
+            Form::Zip(zip) => {
+                let packed = zip.files.get(&format!("{}{name}", zip.folder))?;
+                zip.read(*packed).ok()?
+            }
             Form::Plain(_) | Form::Gzip(_) => {
                 let folder = self.folder.as_ref()?;
                 // Where links lead is what counts.
                 let path = fs::canonicalize(folder.join(path)).ok()?;
-                let is_inside = path.starts_with(folder) && path.is_file();
-                Box::new(File::open(path).ok().filter(|_| is_inside)?)
+                if !path.starts_with(folder) || !path.is_file() {
+                    return None;
+                }
+                Box::new(File::open(path).ok()?)
             }
         };
+        let most = match self.form {
+            Form::Zip(_) => PART_LIMIT.min(self.left.get()),
+            Form::Plain(_) | Form::Gzip(_) => PART_LIMIT,
+        };
         let mut body = Vec::new();
-        let read = file.take(PART_LIMIT + 1).read_to_end(&mut body);
-        (read.is_ok() && body.len() as u64 <= PART_LIMIT).then_some(body)
+        file.take(most + 1).read_to_end(&mut body).ok()?;
+        let len = body.len() as u64;
+        self.left.set(self.left.get().saturating_sub(len));
+        (len <= most).then_some(body)
     }
 }
 
@@ -163,15 +188,17 @@ impl Zip {
                 is_deflated,
             };
             if har.is_none() && name.to_ascii_lowercase().ends_with(".har") {
-                har = Some(packed);
+                let len = name.rfind('/').map_or(0, |slash| slash + 1);
+                har = Some((packed, name[..len].to_owned()));
             } else if files.len() < FILES_LIMIT && name.len() <= NAME_LIMIT {
                 files.insert(name.to_owned(), packed);
             }
         }
-        let har = har.ok_or(FileError::NoHar)?;
+        let (har, folder) = har.ok_or(FileError::NoHar)?;
         Ok(Self {
             archive,
             har,
+            folder,
             files,
         })
     }

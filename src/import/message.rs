@@ -210,14 +210,14 @@ fn boundary(mime: &str) -> Option<&str> {
 pub(super) fn is_textual(mime: &str) -> bool {
     let mime = mime.split(';').next().unwrap_or_default();
     let mime = mime.trim().to_ascii_lowercase();
-    let words = [
+    let ends = [
         "json",
         "xml",
         "javascript",
         "ecmascript",
         "x-www-form-urlencoded",
     ];
-    mime.starts_with("text/") || words.iter().any(|word| mime.contains(word))
+    mime.starts_with("text/") || ends.iter().any(|end| mime.ends_with(end))
 }
 
 /// Base64 of either alphabet, with or without padding; some break it into lines.

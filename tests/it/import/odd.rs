@@ -337,7 +337,7 @@ fn a_har_is_read_whatever_file_it_lies_in() {
         (
             "zip",
             zipped(&[
-                ("body.txt", GOOD.as_bytes()),
+                ("x/body.txt", GOOD.as_bytes()),
                 ("x/har.har", in_zip.as_bytes()),
             ]),
         ),
