@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 
 use crate::PlanArgs;
 use crate::client::Route;
-use crate::load::{Extent, LOADS, Run};
+use crate::load::{Extent, LOADS, Load, Run};
 use crate::subject::Program;
 
 /// Every run, by the load's place in [`LOADS`] and the way's in `ways`.
@@ -31,12 +31,21 @@ pub(crate) struct Results {
 /// How long one run may take: some rivals leave a request without an answer.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a rival may take for a small part of a load, its start included.
+const TRIAL_LIMIT: Duration = Duration::from_secs(10);
+
 /// A way from the client to the origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Way {
     pub(crate) name: String,
     /// `None`: straight there.
     pub(crate) program: Option<Program>,
+}
+
+impl Way {
+    fn is_rival(&self) -> bool {
+        matches!(self.program, Some(Program::Rival(_)))
+    }
 }
 
 /// The way without a proxy, the first of all.
@@ -83,32 +92,35 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<Results> {
     };
     let is_wanted =
         |name: &str| args.only.is_empty() || args.only.iter().any(|only| name.contains(only));
-    let mut plan: Vec<_> = LOADS
+    let plan: Vec<_> = LOADS
         .iter()
         .enumerate()
         .filter(|(_, load)| is_wanted(load.name))
         .flat_map(|(load, _)| (0..results.ways.len()).map(move |way| (load, way)))
         .collect();
+    let mut plan = possible(args, &origin, &results.ways, plan).await;
     let is_terminal = std::io::stderr().is_terminal();
     for round in 0..args.rounds {
         shuffle(&mut plan, u64::from(round));
+        let mut failed = Vec::new();
         for &(load, way) in &plan {
-            let name = LOADS[load].name;
-            let by = &results.ways[way].name;
+            let through = &results.ways[way];
             if is_terminal {
+                let (name, by) = (LOADS[load].name, &through.name);
                 eprint!("\rround {} of {}  {name} {by:<24}", round + 1, args.rounds);
             }
-            let run = one(args, &origin, load, &results.ways[way]);
-            let run = tokio::time::timeout(LIMIT, run).await;
-            let run = run.unwrap_or_else(|_| bail!("not over after {LIMIT:?}"));
-            let run = run.with_context(|| format!("{name}, {by}"));
-            match (run, &results.ways[way].program) {
-                (Ok(run), _) => results.runs.entry((load, way)).or_default().push(run),
-                // What a rival cannot do is a result too; the table then lacks its row.
-                (Err(error), Some(Program::Rival(_))) => eprintln!("\rwithout {error:#}"),
-                (Err(error), _) => return Err(error),
+            match one(args, &origin, load, through, LIMIT).await {
+                Ok(run) => results.runs.entry((load, way)).or_default().push(run),
+                Err(error) if through.is_rival() => {
+                    eprintln!("\rwithout {error:#}");
+                    failed.push((load, way));
+                }
+                Err(error) => return Err(error),
             }
         }
+        // Not again in the rounds to come, and the table lacks its row.
+        plan.retain(|pair| !failed.contains(pair));
+        results.runs.retain(|pair, _| !failed.contains(pair));
     }
     if is_terminal {
         eprintln!("\r{:60}", "");
@@ -116,8 +128,46 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<Results> {
     Ok(results)
 }
 
-async fn one(args: &PlanArgs, origin: &Origin, load: usize, way: &Way) -> anyhow::Result<Run> {
-    let load = &LOADS[load];
+/// The plan without what a rival cannot do, which is tried in small and said before the rounds.
+async fn possible(
+    args: &PlanArgs,
+    origin: &Origin,
+    ways: &[Way],
+    plan: Vec<(usize, usize)>,
+) -> Vec<(usize, usize)> {
+    let small = PlanArgs {
+        window: 0.2,
+        big_bytes: 1_000_000,
+        idle: 10,
+        ..args.clone()
+    };
+    let mut possible = Vec::new();
+    for (load, way) in plan {
+        if ways[way].is_rival()
+            && let Err(error) = one(&small, origin, load, &ways[way], TRIAL_LIMIT).await
+        {
+            eprintln!("without {error:#}");
+        } else {
+            possible.push((load, way));
+        }
+    }
+    possible
+}
+
+/// One run, within a limit.
+async fn one(
+    args: &PlanArgs,
+    origin: &Origin,
+    load: usize,
+    way: &Way,
+    limit: Duration,
+) -> anyhow::Result<Run> {
+    let run = tokio::time::timeout(limit, through(args, origin, &LOADS[load], way)).await;
+    let run = run.unwrap_or_else(|_| bail!("not over after {limit:?}"));
+    run.with_context(|| format!("{}, {}", LOADS[load].name, way.name))
+}
+
+async fn through(args: &PlanArgs, origin: &Origin, load: &Load, way: &Way) -> anyhow::Result<Run> {
     let subject = match &way.program {
         Some(program) => Some(program.start(origin, load.protocol).await?),
         None => None,

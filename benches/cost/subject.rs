@@ -60,7 +60,7 @@ impl Program {
             Self::Modtape { path, options } => {
                 Subject::modtape(path, options, origin, folder).await
             }
-            Self::Rival(command) => Subject::rival(command, origin, protocol, folder),
+            Self::Rival(command) => Subject::rival(command, origin, protocol, folder).await,
         }
     }
 }
@@ -115,7 +115,7 @@ impl Subject {
         Ok(subject)
     }
 
-    fn rival(
+    async fn rival(
         command: &[String],
         origin: &Origin,
         protocol: Protocol,
@@ -136,17 +136,24 @@ impl Subject {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {program}"))?;
-        let mut line = String::new();
         let stdout = child.stdout.take().context("stdout is a pipe")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let announced: Announced = serde_json::from_str(&line)
-            .with_context(|| format!("{program} did not say where it is: {line:?}"))?;
-        Ok(Self {
+        let mut subject = Self {
             child,
             folder,
-            address: announced.proxy.parse()?,
-            bundle: announced.bundle,
-        })
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            bundle: PathBuf::new(),
+        };
+        // On a thread, so that a limit holds for one that says nothing: dropped, it is killed.
+        let first_line = move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        };
+        let line = tokio::task::spawn_blocking(first_line).await??;
+        let announced: Announced = serde_json::from_str(&line)
+            .with_context(|| format!("{program} did not say where it is: {line:?}"))?;
+        subject.address = announced.proxy.parse()?;
+        subject.bundle = announced.bundle;
+        Ok(subject)
     }
 
     async fn announced(&mut self, announcement: &Path) -> anyhow::Result<Announced> {
