@@ -16,7 +16,9 @@ use super::session::{Parts, Session};
 use super::terminal::say;
 use super::{Failure, USAGE};
 use crate::capture::KeyLogs;
+use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
+use crate::exchange::field;
 use crate::proxy::{Deadlines, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
@@ -80,7 +82,11 @@ pub(super) async fn record(
         false => Redactor::new(tls::random()),
     };
     let redactor = session.keeping_token(redactor);
-    say_beforehand(args, global, &session, &redactor);
+    let mut defaults = Defaults::of(&session, &redactor);
+    if args.command.first().is_none_or(|program| is_go(program)) {
+        defaults.tell(global);
+    }
+    say_beforehand(args, global, &session);
     let mut manifest = setup::manifest(args, &session, &redactor, &policy);
     if place.passes {
         manifest.options.clear();
@@ -123,17 +129,43 @@ pub(super) async fn record(
     let served = session
         .serve(parts, name, place.settings, (global, console))
         .await;
-    writing.close(args, global, served).await
+    let (code, recording) = writing.close(args, global, served).await?;
+    if recording.as_ref().is_some_and(is_asked_by_go) {
+        defaults.tell(global);
+    }
+    Ok((code, recording))
 }
 
-fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session, redactor: &Redactor) {
-    if let Some(why) = &session.go.defaults_because {
-        let why = redactor.text(why);
-        say(
-            global,
-            format!("modtape: {why}; taking Go's default GOPROXY and GOSUMDB"),
-        );
+/// Why Go's default settings had to do, until that is said.
+struct Defaults(Option<String>);
+
+impl Defaults {
+    fn of(session: &Session, redactor: &Redactor) -> Self {
+        let why = session.go.defaults_because.as_deref();
+        Self(why.map(|why| redactor.text(why)))
     }
+
+    /// Says it, once: at the start for a go command and for clients that are yet to come, for another
+    /// command when a Go program has asked through it. To all others Go's settings mean nothing.
+    fn tell(&mut self, global: &Global) {
+        if let Some(why) = self.0.take() {
+            let told = "Go's default GOPROXY and GOSUMDB are taken";
+            say(global, format!("modtape: {why}; {told}"));
+        }
+    }
+}
+
+/// Whether any request came from Go's HTTP client, which cmd/go leaves its name.
+fn is_asked_by_go(recording: &Recording) -> bool {
+    let mut exchanges = recording.rows().iter().map(|row| recording.exchange(row));
+    exchanges.any(|exchange| {
+        let agent = exchange.ok();
+        let agent = agent.and_then(|it| Some(field(&it.begin.headers, "user-agent")?.into_owned()));
+        agent.is_some_and(|agent| agent.starts_with("Go-http-client/"))
+    })
+}
+
+fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
     if args.intercept_all {
         say(
             global,

@@ -20,7 +20,7 @@ use super::record::{self, Naming, Overrides, Place};
 use super::settings::Variables;
 use super::terminal::{plain, say};
 use super::{Failure, replay};
-use crate::child;
+use crate::child::{self, GoFacts};
 use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
 use crate::recording::Recording;
 use crate::shell;
@@ -33,7 +33,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
     let sample = temporary.path().join("sample");
     sample::write(&sample).context("cannot unpack the sample")?;
     let sample = Recording::open(&sample).map_err(anyhow::Error::new)?;
-    let client = Client::find(&sample);
+    let client = super::block_on(Client::find(&sample))?;
     say(global, client.introduction());
 
     let project = temporary.path().join("project");
@@ -86,9 +86,16 @@ struct Client {
 }
 
 impl Client {
-    fn find(sample: &Recording) -> Self {
+    async fn find(sample: &Recording) -> Self {
         let path = Variables::read().path;
-        if let Some(go) = child::go_for(None, path.as_ref()) {
+        let go = child::go_for(None, path.as_ref());
+        let facts = match &go {
+            Some(go) => Some(GoFacts::ask(go).await),
+            None => None,
+        };
+        // `go env` has a version from 1.16 on, when module mode became the default.
+        let is_usable = facts.is_some_and(|facts| !facts.get("GOVERSION").is_empty());
+        if let Some(go) = go.filter(|_| is_usable) {
             let command = [&go.to_string_lossy(), "mod", "download"].map(str::to_owned);
             return Self {
                 command: command.to_vec(),
@@ -111,7 +118,7 @@ impl Client {
             "modtape demo: your go command downloads three small modules from an embedded sample:\n\
              a TLS origin on this machine stands in for proxy.golang.org and sum.golang.org."
         } else {
-            "modtape demo: there is no go command here, so a small built-in client asks what\n\
+            "modtape demo: there is no usable go command here, so a small built-in client asks what\n\
              `go mod download` would ask of an embedded sample on this machine."
         }
     }

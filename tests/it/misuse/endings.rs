@@ -1,10 +1,10 @@
 //! How a command ends, and modtape with it: every exit code, and streams that take nothing.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 
 use super::{LIMIT, fails, modtape};
-use crate::support::{Output, Sandbox, run, tested};
+use crate::record::record;
+use crate::support::{Content, Origin, Output, Sandbox, run, tested};
 
 /// A shell script in which `$MODTAPE` is the one that is tested.
 fn shell(sandbox: &Sandbox, script: &str) -> Output {
@@ -67,17 +67,49 @@ fn the_exit_code_is_the_commands_own() {
 }
 
 #[test]
-fn without_a_go_command_the_defaults_are_taken_and_said() {
+fn that_go_cannot_be_asked_is_said_once_and_only_where_it_matters() {
     let sandbox = Sandbox::new();
-    let bin = sandbox.join("bin");
-    fs::create_dir(&bin).expect("a folder");
-    symlink("/bin/sh", bin.join("sh")).expect("a link");
-    let mut modtape = sandbox.modtape(["record", "--", "sh", "-c", "echo done"]);
-    modtape.env("PATH", &bin);
-    let output = run(modtape, LIMIT).expect_success();
-    assert_eq!(output.stdout, "done\n");
-    let told = "there is no go command on the PATH; taking Go's default GOPROXY and GOSUMDB";
-    assert!(output.stderr.contains(told), "{}", output.stderr);
+    let origin = Origin::start(Content::default());
+    fs::create_dir(sandbox.join("bin")).expect("a folder");
+    fs::write(sandbox.join("go"), "#!/bin/sh\necho no >&2; exit 2\n").expect("a file");
+    shell(&sandbox, "chmod 700 go").expect_success();
+    // Where the line stands among all lines, if it does.
+    let said = |command: &[&str]| {
+        let mut modtape = record(&sandbox, &origin, &["--force"], command);
+        modtape.env("PATH", sandbox.join("bin"));
+        let output = run(modtape, LIMIT);
+        let is_it = |line: &&str| line.contains("Go's default GOPROXY and GOSUMDB are taken");
+        let lines: Vec<_> = output.stderr.lines().collect();
+        let count = lines.iter().filter(|line| is_it(line)).count();
+        assert!(count < 2, "{}", output.stderr);
+        match () {
+            () if count == 0 => "nowhere",
+            () if lines.first().is_some_and(is_it) => "first",
+            () => lines
+                .last()
+                .filter(|line| is_it(line))
+                .map_or("within", |_| "last"),
+        }
+    };
+    let url = "https://proxy.golang.org/m/@v/list";
+    let curl = "/usr/bin/curl";
+    assert_eq!(said(&["/bin/sh", "-c", "echo done"]), "nowhere");
+    assert_eq!(said(&[curl, "-s", url]), "nowhere");
+    // Some Go program, wherever it came from.
+    assert_eq!(said(&[curl, "-s", "-A", "Go-http-client/2.0", url]), "last");
+    assert_eq!(said(&["./go", "version"]), "first");
+    // Whoever comes through such a recorder is yet to come.
+    let mut open = sandbox.modtape(["record", "--timeout", "100ms"]);
+    open.env("PATH", sandbox.join("bin"));
+    let output = run(open, LIMIT);
+    let told =
+        "modtape: there is no go command on the PATH; Go's default GOPROXY and GOSUMDB are taken";
+    assert_eq!(
+        output.stderr.lines().next(),
+        Some(told),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]
