@@ -5,7 +5,6 @@ mod killed;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::pcapng::tshark::tshark;
@@ -85,7 +84,7 @@ fn read(capture: &Path) -> Vec<Packet> {
     let mut options = vec!["-T", "fields"];
     options.extend(fields.iter().flat_map(|field| ["-e", field]));
     let lines = tshark(capture, &options);
-    let told = run_command(Command::new("capinfos").arg("-o").arg(capture));
+    let told = run_command(program("capinfos").arg("-o").arg(capture));
     assert!(told.contains("Strict time order:   True"), "{told}");
     let read = lines.iter().map(|line| {
         let columns: Vec<_> = line.split('\t').collect();
@@ -170,7 +169,7 @@ fn holds(file: &Path, needle: &[u8]) -> bool {
 fn without_secrets(recorded: &Recorded) -> PathBuf {
     let dir = recorded.recording.dir();
     let copy = dir.with_extension("shared.pcapng");
-    let mut modtape = Command::new(tested());
+    let mut modtape = program(tested());
     let modtape = modtape.args(["export", "pcapng", "--no-secrets", "-o"]);
     run_command(modtape.arg(&copy).arg(dir));
     copy

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::record::{record, recording};
@@ -50,7 +49,7 @@ fn mitmproxy_and_haralyzer_read_every_entry_and_every_body() {
     let Some(har) = recorded(&sandbox) else {
         return;
     };
-    let mut check = Command::new(python);
+    let mut check = program(python);
     check.arg(script("check.py")).arg("--bodies").arg(&har);
     let output = run(check, LIMIT).expect_success();
 
@@ -88,7 +87,7 @@ fn har_validator_and_har_to_k6_accept_it() {
     let Some(har) = recorded(&sandbox) else {
         return;
     };
-    let mut check = Command::new("node");
+    let mut check = program("node");
     check
         .env("MODTAPE_HAR_JS", Path::new(&modules).join("node_modules"))
         .arg(script("check.js"))

@@ -6,7 +6,6 @@ mod stopped;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use modtape::exchange::field;
@@ -125,7 +124,7 @@ fn what_mitmproxy_writes_is_read_with_every_body_and_replays() {
     let Some(go) = tidied(&sandbox, None) else {
         return;
     };
-    let mut rewrite = Command::new(python);
+    let mut rewrite = program(python);
     rewrite
         .current_dir(sandbox.join("project"))
         .arg(script("rewrite.py"));

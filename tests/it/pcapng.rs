@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 /// Whether there is a command, which `tests/run` sees to.
 pub fn has(command: &str) -> bool {
-    let found = Command::new(command).arg("--version").output().is_ok();
+    let found = program(command).arg("--version").output().is_ok();
     if !found {
         let message = format!("there is no {command}: tests/run gets it");
         let is_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
@@ -31,7 +31,7 @@ pub fn has(command: &str) -> bool {
 /// The capture of a recording, made anew with these options.
 fn export(dir: &Path, options: &[&str]) -> PathBuf {
     let capture = dir.with_extension("pcapng");
-    let mut modtape = Command::new(tested());
+    let mut modtape = program(tested());
     modtape
         .args(["export", "pcapng"])
         .arg(dir)

@@ -198,7 +198,7 @@ fn without_network(sandbox: &Sandbox) -> Command {
         "-c",
         "ip link set lo up && exec \"$0\" \"$@\"",
     ];
-    let mut probe = Command::new("unshare");
+    let mut probe = program("unshare");
     probe.args(alone).arg("true");
     if !probe.output().is_ok_and(|output| output.status.success()) {
         skipped("no network namespaces here: the replay keeps the network");

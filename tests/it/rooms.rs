@@ -253,6 +253,17 @@ fn offline_complaints(sources: &[Source]) -> Vec<String> {
     complaints
 }
 
+/// A test owns its world: what starts programs gives them an environment, and only the support does.
+fn program_complaints(sources: &[Source]) -> Vec<String> {
+    let is_elsewhere = |source: &&Source| !source.path.starts_with("tests/it/support/");
+    let starts = |source: &&Source| has(&tokens(&source.text), &["Command", "::", "new"]);
+    let found = sources.iter().filter(is_elsewhere).filter(starts);
+    let told = "`support::program` starts programs with an environment of their own";
+    found
+        .map(|source| format!("{}: {told}", source.path))
+        .collect()
+}
+
 /// Whether `wanted` stands in `tokens`, one behind the other.
 fn has(tokens: &[&str], wanted: &[&str]) -> bool {
     tokens.windows(wanted.len()).any(|window| window == wanted)
@@ -308,6 +319,11 @@ mod real {
     #[test]
     fn pure_rooms_know_neither_tokio_nor_sockets() {
         assert_none(&purity_complaints(&sources_below(&["src"])));
+    }
+
+    #[test]
+    fn tests_give_every_program_an_environment() {
+        assert_none(&program_complaints(&sources_below(&["tests/it"])));
     }
 
     #[test]

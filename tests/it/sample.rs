@@ -34,10 +34,9 @@ fn make() {
         &["--cold", "--no-har"],
         &["go", "mod", "download"],
     );
-    let bin = go.parent().expect("go lies in a folder").to_owned();
     modtape.env(
         "PATH",
-        std::env::join_paths([bin, "/usr/bin".into(), "/bin".into()]).unwrap(),
+        search_path(&[go.parent().expect("go lies in a folder")]),
     );
     run(modtape, LIMIT).expect_success();
     let made = project.join("recordings/one");

@@ -106,7 +106,7 @@ fn term_and_hang_up_end_a_recorder_as_well_as_ctrl_c_does() {
 #[test]
 fn curl_goes_through_with_the_bundle() {
     let sandbox = Sandbox::new();
-    if Command::new("curl").arg("--version").output().is_err() {
+    if program("curl").arg("--version").output().is_err() {
         skipped("curl: there is none");
         return;
     }

@@ -130,10 +130,7 @@ async fn asked(client: &mut Client, target: &str) -> String {
 pub(super) async fn replay(evidence: &Evidence) -> Vec<(String, Vec<u8>)> {
     let sandbox = &evidence.sandbox;
     let mut command = sandbox.modtape(["replay", "-vv", "one", "--", "/bin/sh", "-c", TELLS]);
-    command.env(
-        "PATH",
-        format!("{}:/usr/bin:/bin", sandbox.join("stub").display()),
-    );
+    command.env("PATH", search_path(&[&sandbox.join("stub")]));
     let (replay, proxy, hello) = started(command, sandbox);
     let connected = Client::open(proxy)
         .await
@@ -223,10 +220,7 @@ fn recorder(
     let password = super::search::percent(PARENTS, super::search::Percent::Upper);
     let url = parent.url().replace("://", &format!("://user:{password}@"));
     command.env("HTTPS_PROXY", &url).env("HTTP_PROXY", &url);
-    command.env(
-        "PATH",
-        format!("{}:/usr/bin:/bin", sandbox.join("stub").display()),
-    );
+    command.env("PATH", search_path(&[&sandbox.join("stub")]));
     command
 }
 

@@ -1,7 +1,6 @@
 //! What is left of a capture whose recorder was killed, or that was cut.
 
 use std::fs;
-use std::process::Command;
 
 use pcap_file::pcapng::PcapNgReader;
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,7 +44,7 @@ async fn what_a_killed_recorder_leaves_reads_up_to_its_last_whole_packet() {
     if !has("tshark") {
         return;
     }
-    let told = Command::new("tshark").arg("-r").arg(&capture).output();
+    let told = program("tshark").arg("-r").arg(&capture).output();
     let listed = String::from_utf8_lossy(&told.expect("it can be run").stdout)
         .lines()
         .count();

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::dice::Dice;
-use crate::support::skipped;
+use crate::support::{program, skipped};
 
 /// The disk's size, octets: ext4 with a journal wants some.
 const SIZE: usize = 24 << 20;
@@ -116,7 +116,7 @@ impl Disk {
         };
         // The descriptor is given as mount's stdin; -i: it calls no helper, and does it itself.
         let options = "fd=0,rootmode=100000,user_id=0,group_id=0";
-        let mut mount = Command::new("mount");
+        let mut mount = program("mount");
         mount.args(["-i", "-t", "fuse", "-o", options, "modtape-disk"]);
         mount.arg(&disk.file).stdin(Stdio::from(fuse));
         let mounted = finish(mount);
@@ -351,9 +351,8 @@ fn text(path: &Path) -> &str {
 }
 
 fn tool(name: &str, options: &[&str], operands: &[&str]) -> Result<String, String> {
-    let mut command = Command::new(name);
-    let sbin = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
-    command.args(options).args(operands).env("PATH", sbin);
+    let mut command = program(name);
+    command.args(options).args(operands);
     command.stdin(Stdio::null());
     finish(command)
 }

@@ -1,7 +1,6 @@
 //! Values that would be more than values to a spreadsheet or a shell.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::json;
 
@@ -50,7 +49,7 @@ fn a_table_gives_every_value_back_and_nothing_in_it_runs() {
         crate::views::sample::write_hostile(&dir, value);
         let csv = exported(&sandbox, "csv", &dir);
         fs::write(sandbox.join("a.csv"), csv).expect("it can be written");
-        let mut python = Command::new("python3");
+        let mut python = program("python3");
         python.args(["-c", READ]).arg(sandbox.join("a.csv"));
         let rows = json_lines(&run(python, LIMIT).expect_success().stdout);
         let lines = json_lines(&exported(&sandbox, "ndjson", &dir));

@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+
+use super::super::support::program;
 
 /// The URL of exchange 1.
 pub const URL: &str = "https://proxy.golang.org/github.com/%21burnt%21sushi/toml/@v/v1.3.2.mod";
@@ -132,7 +133,7 @@ impl Craft {
     pub fn pipe(self, name: &str) -> PathBuf {
         let dir = self.write();
         remove(&dir.join(name));
-        let made = Command::new("mkfifo").arg(dir.join(name)).status();
+        let made = program("mkfifo").arg(dir.join(name)).status();
         assert!(made.expect("mkfifo is there").success());
         dir
     }

@@ -87,7 +87,8 @@ pub fn judge(rows: &[Row]) {
 
 /// modtape with bounds; without a go command, which would be asked for its settings each time.
 pub fn command(sandbox: &Sandbox, args: &[&str]) -> Command {
-    let mut command = sandbox.command("prlimit");
+    // By its path: it is looked for in the PATH that the command gets.
+    let mut command = sandbox.command("/usr/bin/prlimit");
     let cpu = format!("--cpu={CPU_SECONDS}:{CPU_SECONDS}");
     command
         .args([&cpu, &format!("--data={MEMORY}:{MEMORY}"), "--core=0"])
@@ -95,16 +96,7 @@ pub fn command(sandbox: &Sandbox, args: &[&str]) -> Command {
         .args(args)
         .current_dir(sandbox.path())
         .env("PATH", sandbox.join("bin"));
-    // Found before PATH is narrowed: spawn looks in the child's.
-    let mut found = Command::new("/usr/bin/prlimit");
-    found
-        .args(command.get_args())
-        .env_clear()
-        .current_dir(sandbox.path());
-    for (name, value) in command.get_envs() {
-        found.env(name, value.unwrap_or_default());
-    }
-    found
+    command
 }
 
 /// What is wrong with how a command ended and what it said.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use super::super::support::{LIMIT, Output, Sandbox, run, skipped};
+use super::super::support::{LIMIT, Output, Sandbox, run, search_path, skipped};
 use super::craft::{Craft, URL};
 use super::judge::command;
 
@@ -28,12 +28,9 @@ pub fn asked(sandbox: &Sandbox, shell: &[&str], script: &str) -> (Output, Vec<Ve
     fs::write(sandbox.join("run/ask.sh"), script).expect("our own folder");
     fs::write(&log, "").expect("our own folder");
     let mut command = sandbox.command(shell[0]);
-    let path = command.get_envs().find(|(name, _)| *name == "PATH");
-    let path = path.and_then(|(_, path)| path).expect("a sandbox has one");
-    let path = [bin.as_os_str(), path].join(":".as_ref());
     command.args(&shell[1..]).arg("run/ask.sh");
     command.current_dir(sandbox.path());
-    command.env("PATH", path).env("ASKED", &log);
+    command.env("PATH", search_path(&[&bin])).env("ASKED", &log);
     let output = run(command, LIMIT);
     let log = fs::read_to_string(&log).expect("curl wrote it");
     let mut words = log.split_terminator('\0').map(str::to_owned);

@@ -3,7 +3,6 @@
 //! versions are in `record`.
 
 use std::io::Write as _;
-use std::process::Command;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
@@ -11,8 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::record::{record, recording};
 use crate::support::{
-    Client, Content, LIMIT, Origin, Output, Recorder, Rule, Sandbox, run, sha256_hex, skipped,
-    within,
+    Client, Content, LIMIT, Origin, Output, Recorder, Rule, Sandbox, program, run, sha256_hex,
+    skipped, within,
 };
 
 const HOST: &str = "interop.test";
@@ -34,7 +33,7 @@ fn origin() -> Origin {
 
 /// Whether a command can be started here; a line says so if not.
 fn is_there(command: &str) -> bool {
-    let probe = Command::new(command).arg("--version").output();
+    let probe = program(command).arg("--version").output();
     let is_there = probe.is_ok_and(|output| output.status.success());
     if !is_there {
         skipped(&format!("no {command} here"));
@@ -163,7 +162,7 @@ async fn nghttp_is_served() {
     });
     let url = format!("https://127.0.0.1:{port}/body");
     let authority = format!(":authority: {HOST}");
-    let mut nghttp = Command::new("nghttp");
+    let mut nghttp = program("nghttp");
     nghttp.args(["--no-verify-peer", "-H", &authority, &url]);
     let running = tokio::task::spawn_blocking(move || run(nghttp, LIMIT));
     let output = within(running)

@@ -1,7 +1,6 @@
 //! A disk that is full: the build goes on, and the recording says what it lacks.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Hex;
@@ -20,7 +19,7 @@ impl Disk {
     /// `None`, with a line on stderr, where that is not allowed.
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir(at).expect("a folder");
-        let mut mount = Command::new("mount");
+        let mut mount = program("mount");
         mount.args(["-t", "tmpfs", "-o", "size=512k", "modtape-it"]);
         let mounted = mount.arg(at).output();
         if mounted.is_ok_and(|output| output.status.success()) {
@@ -33,7 +32,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        let unmounted = program("umount").arg("-l").arg(&self.0).status();
         assert!(unmounted.is_ok_and(|status| status.success()), "umount");
     }
 }

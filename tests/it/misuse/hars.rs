@@ -3,12 +3,11 @@
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, symlink};
-use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::modtape;
-use crate::support::Sandbox;
+use crate::support::{Sandbox, program};
 
 #[test]
 fn a_har_goes_where_a_link_leads_and_to_devices_and_pipes_as_they_are() {
@@ -32,7 +31,7 @@ fn a_har_goes_where_a_link_leads_and_to_devices_and_pipes_as_they_are() {
 fn a_har_goes_to_whoever_reads_a_pipe_and_waits_for_nobody() {
     let sandbox = Sandbox::new();
     let pipe = sandbox.join("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status();
+    let made = program("mkfifo").arg(&pipe).status();
     assert!(made.is_ok_and(|made| made.success()), "mkfifo");
     let record = ["record", "--har=pipe", "--", "sh", "-c", "exit 7"];
     let alone = modtape(&sandbox, &record);

@@ -1,7 +1,6 @@
 //! What is advised can be pasted: it works as it stands, with the flags that there were.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::Command;
 
 use super::LIMIT;
@@ -61,10 +60,7 @@ fn paste(sandbox: &Sandbox, line: &str) -> Output {
     }
     let mut shell = sandbox.command("/bin/sh");
     shell.env("GOPROXY", GOPROXY);
-    let path = std::env::join_paths([&*bin, Path::new("/usr/bin"), Path::new("/bin")]);
-    shell
-        .env("PATH", path.expect("no colon"))
-        .args(["-c", line]);
+    shell.env("PATH", search_path(&[&bin])).args(["-c", line]);
     run(shell, LIMIT)
 }
 

@@ -4,7 +4,6 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
-use std::process::Command;
 
 use super::rich::rich;
 use super::{export, has, packets};
@@ -43,7 +42,7 @@ fn cut(number: usize, length: usize) -> usize {
 }
 
 fn listed(part: &Path) -> usize {
-    let mut tshark = Command::new("tshark");
+    let mut tshark = program("tshark");
     let fields = ["-n", "-T", "fields", "-e", "frame.number"];
     let output = tshark.arg("-r").arg(part).args(fields).output();
     let output = output.expect("it runs");

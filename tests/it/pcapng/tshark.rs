@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use flate2::read::GzDecoder;
 use modtape::exchange::{Body, Digest, Fields, Hex, field};
@@ -38,7 +37,7 @@ const WARNING: u64 = 0x0060_0000;
 type Packet = BTreeMap<&'static str, String>;
 
 pub(crate) fn tshark(capture: &Path, options: &[&str]) -> Vec<String> {
-    let mut tshark = Command::new("tshark");
+    let mut tshark = program("tshark");
     let printed = run_command(tshark.arg("-r").arg(capture).args(options));
     printed.lines().map(str::to_owned).collect()
 }
@@ -87,7 +86,7 @@ fn assert_reads_well(capture: &Path, recording: &Recording) {
     }
     assert_paired(&packets, answered);
     assert_found(&packets, recording);
-    let told = run_command(Command::new("capinfos").arg("-o").arg(capture));
+    let told = run_command(program("capinfos").arg("-o").arg(capture));
     assert!(told.contains("Strict time order:   True"), "{told}");
 }
 

@@ -1,11 +1,10 @@
 //! However a private target is spelled: from other machines it is not reached unless it was named.
 
 use std::net::UdpSocket;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::support::{Client, Origin, Recorder, Sandbox, alone};
+use super::super::support::{Client, Origin, Recorder, Sandbox, alone, program};
 use super::{Canary, SHOWN, TOKEN, status};
 
 /// Spellings of this machine and of what only it can reach; `P` is the canary's port.
@@ -208,9 +207,9 @@ fn settle() -> Sandbox {
     std::fs::write(&hosts, HOSTS).expect("our own folder");
     let nameserver = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n";
     std::fs::write(&resolv, nameserver).expect("our own folder");
-    let do_it = |program: &str, args: &[&str]| {
-        let done = Command::new(program).args(args).status();
-        assert!(done.expect("it can be run").success(), "{program} {args:?}");
+    let do_it = |name: &str, args: &[&str]| {
+        let done = program(name).args(args).status();
+        assert!(done.expect("it can be run").success(), "{name} {args:?}");
     };
     for (from, to) in [(&hosts, "/etc/hosts"), (&resolv, "/etc/resolv.conf")] {
         do_it("mount", &["--bind", &from.to_string_lossy(), to]);

@@ -1,10 +1,10 @@
 //! With a token only who shows it is a client; it is shown to nobody else and kept nowhere.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::super::support::LIMIT;
 use super::super::support::{
-    Client, Content, Origin, Recorder, Rule, Sandbox, Spawned, run, tested,
+    Client, Content, Origin, Recorder, Rule, Sandbox, Spawned, program, run, search_path, tested,
 };
 use super::{SHOWN, TOKEN, assert_nowhere, raw, status};
 
@@ -158,11 +158,7 @@ fn clients_follow_their_environment() {
     let rest = [&everywhere[..], "--", "bash", "-c", script];
     let mut command = sandbox.modtape(args.into_iter().chain(rest));
     let own = tested();
-    let path = format!(
-        "{}:/usr/local/bin:/usr/bin:/bin",
-        own.parent().expect("a folder").display()
-    );
-    command.env("PATH", path);
+    command.env("PATH", search_path(&[own.parent().expect("a folder")]));
     let go = sandbox.go("1.27");
     command.env("GO", go.as_deref().unwrap_or("".as_ref()));
     let output = run(command, LIMIT * 2).expect_success();
@@ -196,7 +192,7 @@ fn only_env_tells_the_token() {
     let told = run(sandbox.modtape(["env", "HTTPS_PROXY"]), LIMIT).expect_success();
     let prefix = format!("http://modtape:{TOKEN}@127.0.0.1:");
     assert!(told.stdout.starts_with(&prefix), "{}", told.stdout);
-    let mut curl = Command::new("curl");
+    let mut curl = program("curl");
     curl.args([
         "-sS",
         "-o",
@@ -206,13 +202,8 @@ fn only_env_tells_the_token() {
         "http://a.example/",
     ]);
     let proxy = told.stdout.trim().replace(TOKEN, "wrong");
-    let output = run(
-        {
-            curl.env_clear().args(["--proxy", &proxy]);
-            curl
-        },
-        LIMIT,
-    );
+    curl.args(["--proxy", &proxy]);
+    let output = run(curl, LIMIT);
     assert_eq!(output.stdout, "407");
     recorder.signal(rustix::process::Signal::INT);
     let output = recorder.end();

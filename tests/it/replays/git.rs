@@ -38,7 +38,7 @@ fn repositories(sandbox: &Sandbox) -> PathBuf {
     let script = "git init -q -b main w && cd w && cp ../noise . && git add noise && git commit -qm one \
         && git checkout -qb other && echo more >noise && git commit -qam two && git checkout -q main \
         && cd .. && git clone -q --bare w r.git";
-    let mut made = Command::new("sh");
+    let mut made = program("sh");
     made.args(["-ec", script]);
     sh(&mut made, &root);
     run(made, LIMIT).expect_success();

@@ -180,3 +180,12 @@ fn a_dialer_is_found_in_replay() {
     let data = "let alpn = connection.upstream.alpn; timings[Phase::Connect]; timings.connect_us";
     assert_says(offline_complaints, "src/replay/serve.rs", data, &[]);
 }
+
+#[test]
+fn a_program_that_inherits_the_environment_is_found() {
+    let text = "let output = std::process::Command::new(\"curl\").output();";
+    let complaint =
+        "tests/it/x.rs: `support::program` starts programs with an environment of their own";
+    assert_says(program_complaints, "tests/it/x.rs", text, &[complaint]);
+    assert_says(program_complaints, "tests/it/support/x.rs", text, &[]);
+}

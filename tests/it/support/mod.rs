@@ -60,7 +60,7 @@ pub use self::{
     raw::{RawOrigin, Step},
     recorder::{Recorded, Recorder, Wrapping, exchanges, own_root, records},
     rules::Rule,
-    sandbox::{Output, Sandbox, count, is_long, is_release, run, tested},
+    sandbox::{Output, Sandbox, count, is_long, is_release, program, run, search_path, tested},
     session::{Ended, Response, Session},
     spawned::{Spawned, TELLS},
 };

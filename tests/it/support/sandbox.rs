@@ -4,12 +4,14 @@
 //! a child. The folders vanish with the value, read-only module caches included.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -87,12 +89,13 @@ impl Sandbox {
         }
     }
 
-    /// The whole environment of a go run; `PATH` holds the system's tools only.
+    /// The whole environment of a go run; `PATH` holds the system's tools only, see [`search_path`].
     pub fn env(&self) -> Vec<(&'static str, PathBuf)> {
         let mut env: Vec<_> = FIXED
             .iter()
             .map(|&(name, value)| (name, value.into()))
             .collect();
+        env.push(("PATH", search_path(&[])));
         env.extend(
             FOLDERS
                 .iter()
@@ -109,8 +112,8 @@ impl Sandbox {
         } else {
             self.path().to_owned()
         };
-        let mut command = Command::new(program.as_ref());
-        command.env_clear().envs(self.env()).current_dir(folder);
+        let mut command = self::program(program.as_ref());
+        command.envs(self.env()).current_dir(folder);
         command
     }
 
@@ -144,6 +147,43 @@ impl Drop for Sandbox {
         // The go command writes its module cache read-only.
         make_writable(self.path());
     }
+}
+
+/// A command of the system, in an environment that holds nothing but a `PATH` and a locale.
+pub fn program(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
+    command.env_clear().env("PATH", search_path(&[]));
+    command.env("LANG", "C.UTF-8");
+    command
+}
+
+/// A `PATH`: these folders, then the system's commands without any go, which the tests bring along.
+///
+/// `MODTAPE_FIRST_ON_PATH` stands before the system's: a user's go, of which no test may depend.
+pub fn search_path(first: &[&Path]) -> PathBuf {
+    static COMMANDS: OnceLock<PathBuf> = OnceLock::new();
+    let foreign = env::var_os("MODTAPE_FIRST_ON_PATH").map(PathBuf::from);
+    let first = first.iter().map(|folder| folder.to_path_buf());
+    let last = COMMANDS.get_or_init(link_commands).clone();
+    let joined = env::join_paths(first.chain(foreign).chain([last]));
+    joined.expect("no colon in our folders").into()
+}
+
+/// A folder with a link to each of the system's commands but go.
+fn link_commands() -> PathBuf {
+    let commands = Path::new(env!("CARGO_TARGET_TMPDIR")).join("commands");
+    fs::create_dir_all(&commands).expect("cargo's folder for tests");
+    for folder in ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let text = name.to_string_lossy();
+            if !["go", "gofmt"].contains(&&*text) && !text.starts_with("go1.") {
+                // Mostly there since an earlier run.
+                let _ = symlink(entry.path(), commands.join(&name));
+            }
+        }
+    }
+    commands
 }
 
 /// The modtape that is tested: of this build, or the one that `MODTAPE_BIN` names.
@@ -222,8 +262,7 @@ impl Output {
     }
 }
 
-const FIXED: [(&str, &str); 8] = [
-    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+const FIXED: [(&str, &str); 7] = [
     ("LANG", "C.UTF-8"),
     ("GOTOOLCHAIN", "local"),
     ("GOENV", "off"),

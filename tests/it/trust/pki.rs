@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
@@ -12,6 +11,8 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::TempDir;
+
+use crate::support::program;
 
 /// What a server shows, leaf first.
 pub(super) type Chain = Vec<CertificateDer<'static>>;
@@ -224,7 +225,7 @@ impl Openssl {
     }
 
     fn openssl(&self, args: &str) {
-        let output = Command::new("openssl")
+        let output = program("openssl")
             .args(args.split(' '))
             .current_dir(self.folder.path())
             .output()

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -92,7 +91,7 @@ async fn sslyze_finds_nothing_else() {
     let Some(sslyze) = sslyze() else { return };
     let origin = origin();
     let recorder = Recorder::to(&origin, &["--intercept", HOST]);
-    let mut command = Command::new(sslyze);
+    let mut command = program(sslyze);
     command.arg(format!("--https_tunnel=http://{}", recorder.proxy()));
     command.args(["--json_out=-", "--mozilla_config=disable"]);
     let scans = [

@@ -2,7 +2,6 @@
 //! and a host, in every list and file.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -107,7 +106,7 @@ fn assert_valid(har: &Path) {
     let Some(modules) = tool("MODTAPE_HAR_JS") else {
         return;
     };
-    let mut check = Command::new("node");
+    let mut check = program("node");
     check
         .env("MODTAPE_HAR_JS", Path::new(&modules).join("node_modules"))
         .arg(script("check.js"))
