@@ -285,8 +285,17 @@ impl Recorded {
     fn yields(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
         self.remaining = self.remaining.map(|left| left.saturating_sub(bytes));
-        self.yielded = Some(self.clock.now());
+        self.offer();
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// It is the client's turn to take what there is.
+    pub(super) fn offer(&mut self) {
+        let now = self.clock.now();
+        self.yielded = Some(now);
+        if let State::Passing(ticket, _) = &mut self.state {
+            ticket.holds(now);
+        }
     }
 
     /// The client asks for more: until now it kept us waiting.
@@ -297,6 +306,7 @@ impl Recorded {
         if let State::Passing(ticket, _) = &mut self.state {
             ticket.client_wait_us += self.clock.now().micros_since(yielded);
             ticket.entry.wants_more();
+            ticket.takes();
         }
     }
 }

@@ -181,3 +181,27 @@ where
         self.0.spawn(future);
     }
 }
+
+/// The same for the streams of one client connection, which end with it whatever they wait for.
+#[derive(Clone)]
+pub(super) struct Streams {
+    pub(super) tasks: TaskTracker,
+    /// Cancelled when the connection is over.
+    pub(super) over: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        let (future, over) = (Box::pin(future), self.over.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                _ = future => {}
+                () = over.cancelled() => {}
+            }
+        });
+    }
+}

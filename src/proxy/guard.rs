@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 use super::Deadlines;
 use super::frames::Frames;
 use super::sieve::Sieve;
-use super::watch::Watch;
+use super::watch::{UNREAD, Watch};
 use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::{self, Protocol};
@@ -92,10 +92,26 @@ impl<IO> Guard<IO> {
         }
     }
 
+    /// While exchanges run, nothing calls this when a window of the client's shuts: so that it looks
+    /// again after as long as a window may stay shut.
+    fn look_again(&mut self, cx: &mut Context<'_>) {
+        let is_set = matches!(&self.timer, Some((_, timer)) if !timer.is_elapsed());
+        if is_set || self.watch.protocol == Protocol::Http1 {
+            return;
+        }
+        let at = self.clock.now() + self.deadlines.unread;
+        let mut timer = Box::pin(tokio::time::sleep_until(self.clock.instant(at)));
+        if timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        self.timer = Some((at, timer));
+    }
+
     /// Fails once the client's time is over; registers a timer otherwise.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             let Some((deadline, what)) = self.deadline() else {
+                self.look_again(cx);
                 return Poll::Pending;
             };
             if self.clock.now() >= deadline {
@@ -137,9 +153,8 @@ impl<IO> Guard<IO> {
         let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         while timer.as_mut().poll(cx).is_ready() {
             if self.clock.now() >= deadline {
-                let what = "the client read nothing of its response for too long";
-                self.watch.is_late(what);
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+                self.watch.is_late(UNREAD);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, UNREAD)));
             }
             // It was set for an earlier wait, and is kept: setting it anew each time costs more.
             timer.as_mut().reset(at);
@@ -309,8 +324,26 @@ mod tests {
             let after = guard.clock.now().since(started);
             assert!((500..501).contains(&after.as_secs()), "{after:?}");
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
-            assert!(guard.watch.late().unwrap().contains("read nothing"));
+            assert_eq!(guard.watch.late(), Some(UNREAD));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_a_window_holds_back_is_held_for_five_minutes() {
+        let (mut guard, _far) = guarded(Protocol::H2);
+        let watch = Arc::clone(&guard.watch);
+        let now = guard.clock.now();
+        let silent = Duration::from_secs(3600);
+        watch.begin();
+        watch.holds(now);
+        watch.begin();
+        // The other exchange waits for its upstream.
+        let waits = tokio::time::timeout(silent, guard.read_u8()).await;
+        assert!(waits.is_err());
+        watch.holds(guard.clock.now());
+        let (after, error) = fails_after(&mut guard).await;
+        assert!((300..301).contains(&after.as_secs()), "{after:?}");
+        assert_eq!(error, UNREAD);
     }
 
     #[tokio::test(start_paused = true)]

@@ -261,6 +261,8 @@ async fn pass(
     if let Some(why) = body.refusal() {
         return answer::refused(&why);
     }
+    // Over HTTP/2 a window may let the head pass and no octet more.
+    body.offer();
     Response::from_parts(head, Outgoing::Recorded(Box::new(body)))
 }
 

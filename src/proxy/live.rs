@@ -44,7 +44,7 @@ pub struct InFlight {
     pub is_held: bool,
 }
 
-/// A Ctrl-C of the terminal reaches the clients too, and they may be gone before we hear of it: what
+/// What ends a command reaches its processes too, and they may be gone before we hear of it: what
 /// they left so shortly before was in flight for whoever pressed it.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -119,8 +119,9 @@ impl Live {
     }
 
     /// From now on everything ends because of `what`: `Ctrl-C`, `--timeout 6s`. Returns what is in
-    /// flight, oldest first, and with it what was left by its client a moment before.
-    pub fn cut_off_by(&self, what: &str) -> Vec<InFlight> {
+    /// flight, oldest first, and, where the clients heard of it too, what was left by its client a
+    /// moment before.
+    pub fn cut_off_by(&self, what: &str, clients_hear: bool) -> Vec<InFlight> {
         let now = self.clock.now();
         let mut state = self.lock();
         let cut = || (now, format!("cut off by {what}"));
@@ -128,7 +129,7 @@ impl Live {
         let left = state
             .left
             .iter()
-            .filter(|(at, ..)| now.since(*at) <= MOMENT);
+            .filter(|(at, ..)| clients_hear && now.since(*at) <= MOMENT);
         let left = left.map(|(_, key, line)| (*key, line.told()));
         let lines = state.entries.iter().map(|(key, line)| (*key, line.told()));
         let all: BTreeMap<u64, InFlight> = left.chain(lines).collect();
@@ -229,10 +230,12 @@ mod tests {
         drop((answered, left));
         tokio::time::advance(MOMENT / 2).await;
         assert_eq!(live.cut(), None);
-        let told = live.cut_off_by("Ctrl-C");
-        let hosts: Vec<_> = told.iter().map(|entry| &entry.host[..]).collect();
-        assert_eq!(hosts, ["left.example", "waits.example"]);
-        live.cut_off_by("a signal");
+        let hosts =
+            |told: Vec<InFlight>| -> Vec<_> { told.into_iter().map(|entry| entry.host).collect() };
+        let told = hosts(live.cut_off_by("Ctrl-C", true));
+        assert_eq!(told, ["left.example", "waits.example"]);
+        let told = hosts(live.cut_off_by("a signal", false));
+        assert_eq!(told, ["waits.example"]);
         let cut = Some(String::from("cut off by Ctrl-C"));
         assert_eq!((live.cut(), live.cut_lately()), (cut.clone(), cut.clone()));
         tokio::time::advance(LATELY * 2).await;

@@ -10,11 +10,12 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
 use super::access::Gate;
 use super::cause;
 use super::channel::Channel;
-use super::context::Executor;
+use super::context::Streams;
 use super::guard::Guard;
 use super::handler;
 use super::windows::HTTP1_BUFFER;
@@ -61,6 +62,11 @@ where
             }
         })
     };
+    let streams = Streams {
+        tasks: context.tasks.clone(),
+        over: CancellationToken::new(),
+    };
+    let _over = streams.over.clone().drop_guard();
     // The two builders' connections are different types with the same two methods.
     macro_rules! drive {
         ($connection:expr) => {{
@@ -92,7 +98,7 @@ where
                 .serve_connection(io, service)
         ),
         Protocol::H2 => drive!(
-            http2::Builder::new(Executor(Arc::clone(&context)))
+            http2::Builder::new(streams)
                 .auto_date_header(false)
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEAD_LIMIT)

@@ -54,6 +54,8 @@ pub(super) struct Ticket {
     pub(super) unwanted_body: Option<oneshot::Sender<()>>,
     pub(super) client_wait_us: u64,
     pub(super) body_bytes: u64,
+    /// Whether the client takes no more of the answer for now.
+    is_held: bool,
     over: bool,
 }
 
@@ -147,6 +149,7 @@ impl Ticket {
             unwanted_body: None,
             client_wait_us: 0,
             body_bytes: 0,
+            is_held: false,
             over: false,
             channel: Arc::clone(channel),
             context,
@@ -226,6 +229,20 @@ impl Ticket {
         self.stamps.head = Some(at);
         self.head = Some(head);
         self.entry.enter(Phase::Receive);
+    }
+
+    /// There is more of the answer than the client has taken, since `now`.
+    pub(super) fn holds(&mut self, now: Timestamp) {
+        if !std::mem::replace(&mut self.is_held, true) {
+            self.channel.watch().holds(now);
+        }
+    }
+
+    /// The client takes more.
+    pub(super) fn takes(&mut self) {
+        if std::mem::replace(&mut self.is_held, false) {
+            self.channel.watch().takes();
+        }
     }
 
     /// The last byte was read from upstream.
@@ -374,6 +391,7 @@ impl Drop for Ticket {
             };
             self.abort_in_place(&why);
         }
+        self.takes();
         self.channel.watch().end(self.context.clock.now());
     }
 }

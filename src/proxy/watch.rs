@@ -11,11 +11,17 @@ use crate::tls::Protocol;
 
 const NEVER: u64 = u64::MAX;
 
+/// Why a client is ended that reads nothing of what there is for it.
+pub(super) const UNREAD: &str = "the client read nothing of its response for too long";
+
 /// What the guard and the handler tell each other.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) protocol: Protocol,
     in_flight: AtomicU32,
+    /// Exchanges whose client takes no more of the answer for now, and when one of them began to.
+    held: AtomicU32,
+    held_since: AtomicU64,
     head_since: AtomicU64,
     idle_since: AtomicU64,
     last_read: AtomicU64,
@@ -35,6 +41,8 @@ impl Watch {
         Arc::new(Self {
             protocol,
             in_flight: AtomicU32::new(0),
+            held: AtomicU32::new(0),
+            held_since: AtomicU64::new(0),
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(now.as_micros()),
             last_read: AtomicU64::new(now.as_micros()),
@@ -64,6 +72,17 @@ impl Watch {
         self.idle_since.store(now.as_micros(), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There is more of an answer than the client has taken.
+    pub(super) fn holds(&self, now: Timestamp) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        self.held_since.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    /// The client takes more of that answer, or it is over.
+    pub(super) fn takes(&self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// So many request heads have passed.
@@ -161,13 +180,20 @@ impl Watch {
 
     /// When the client must have sent something, and what is wrong if it has not.
     pub(super) fn deadline(&self, deadlines: &Deadlines) -> Option<(Timestamp, &'static str)> {
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
         let after = |since: u64, limit: std::time::Duration| {
             let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
             Timestamp::from_micros(since.saturating_add(limit))
         };
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        if in_flight > 0 {
+            // Windows hold back what there is for a client though its socket would take it. As long
+            // as it is the upstream's turn in one exchange, the connection is of use.
+            let is_held = self.held.load(Ordering::Relaxed) >= in_flight;
+            let held = self.held_since.load(Ordering::Relaxed);
+            let since = held.max(self.last_answer.load(Ordering::Relaxed));
+            let is_held = is_held && self.protocol == Protocol::H2;
+            return is_held.then(|| (after(since, deadlines.unread), UNREAD));
+        }
         let head = self.head_since.load(Ordering::Relaxed);
         if self.protocol == Protocol::Http1 && head != NEVER {
             let what = "the client sent no whole request head in time";

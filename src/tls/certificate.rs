@@ -10,6 +10,9 @@ use time::{Date, Month, PrimitiveDateTime, Time};
 /// What of a certificate's subject or issuer is shown, octets: the longest common name of X.520.
 const SHOWN: usize = 64;
 
+/// The longest URL that is shown, octets.
+const URL: usize = 200;
+
 /// The fields of a certificate, each still DER.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {
@@ -89,6 +92,21 @@ impl<'a> Fields<'a> {
             return false;
         };
         Elements(purposes).any(|(_, purpose)| purpose == SERVER_AUTH || purpose == ANY_PURPOSE)
+    }
+
+    /// Where its issuer's certificate is published (section 4.2.2.1): the first URL that a browser
+    /// would take.
+    pub(super) fn issuer_url(&self) -> Option<&'a str> {
+        let (_, descriptions, _) = element(self.extension(&AUTHORITY_INFORMATION)?)?;
+        Elements(descriptions).find_map(|(_, description)| {
+            let mut description = Elements(description);
+            let (method, location) = (description.next()?, description.next()?);
+            let url = std::str::from_utf8(location.1).ok()?;
+            let is_web = url.starts_with("http://") || url.starts_with("https://");
+            let is_plain = url.len() <= URL && url.bytes().all(|c| c.is_ascii_graphic());
+            let is_found = method.1 == CA_ISSUERS && location.0 == URI && is_web && is_plain;
+            is_found.then_some(url)
+        })
     }
 
     /// The value of an extension.
@@ -205,6 +223,15 @@ const BASIC_CONSTRAINTS: [u8; 3] = [0x55, 0x1d, 0x13];
 /// 2.5.29.37
 const EXTENDED_KEY_USAGE: [u8; 3] = [0x55, 0x1d, 0x25];
 
+/// 1.3.6.1.5.5.7.1.1
+const AUTHORITY_INFORMATION: [u8; 8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x01];
+
+/// 1.3.6.1.5.5.7.48.2
+const CA_ISSUERS: [u8; 8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
+
+/// uniformResourceIdentifier of a GeneralName (section 4.2.1.6).
+const URI: u8 = 0x86;
+
 /// 1.3.6.1.5.5.7.3.1
 const SERVER_AUTH: [u8; 8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
@@ -281,6 +308,36 @@ mod tests {
     }
 
     #[test]
+    fn where_the_issuers_certificate_is_published_is_read_from_the_authority_information() {
+        let description = |method: u8, tag: u8, location: &[u8]| {
+            let oid = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, method];
+            let mut content =
+                [&[0x06, 8][..], &oid, &[tag, location.len() as u8], location].concat();
+            content.splice(0..0, [0x30, content.len() as u8]);
+            content
+        };
+        let of = |descriptions: &[Vec<u8>]| {
+            let mut value = descriptions.concat();
+            value.splice(0..0, [0x30, value.len() as u8]);
+            let certificate = certificate(|params| {
+                let id = [1, 3, 6, 1, 5, 5, 7, 1, 1];
+                let extension = rcgen::CustomExtension::from_oid_content(&id, value);
+                params.custom_extensions = vec![extension];
+            });
+            let fields = Fields::of(&certificate).unwrap();
+            fields.issuer_url().map(str::to_owned)
+        };
+        let ocsp = description(1, URI, b"http://ocsp.example");
+        let ldap = description(2, URI, b"ldap:///CN=x");
+        let http = description(2, URI, b"http://ca.example/x.crt");
+        let found = Some(String::from("http://ca.example/x.crt"));
+        assert_eq!(of(&[ocsp.clone(), ldap, http]), found);
+        assert_eq!(of(&[ocsp]), None);
+        assert_eq!(of(&[description(2, URI, b"http://x\n")]), None);
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
     fn the_time_of_a_certificate_is_read_in_both_spellings() {
         for (year, from) in [
             (1999, 915_148_800),
@@ -345,7 +402,7 @@ mod tests {
                 return;
             };
             let _ = (fields.may_sign(), fields.may_serve(), fields.validity());
-            let _ = fields.is_authority();
+            let _ = (fields.is_authority(), fields.issuer_url());
             let _ = (shown(fields.issuer), shown(fields.subject));
         };
         for end in 0..whole.len() {

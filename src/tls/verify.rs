@@ -64,7 +64,8 @@ impl ServerCertVerifier for Verifier {
             None => Err(CertificateError::UnknownIssuer.into()),
         };
         let some_may_not_sign = issuers.len() < intermediates.len();
-        verified.map_err(|error| explained(error, end_entity, intermediates, some_may_not_sign))
+        verified
+            .map_err(|error| self.explained(error, end_entity, intermediates, some_may_not_sign))
     }
 
     fn verify_tls12_signature(
@@ -118,49 +119,77 @@ fn verify_root(
     Ok(ServerCertVerified::assertion())
 }
 
-/// Adds to a refusal what a person needs to do something about it.
-fn explained(
-    error: Error,
-    end_entity: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    some_may_not_sign: bool,
-) -> Error {
-    let is_unknown =
-        matches!(&error, Error::InvalidCertificate(why) if *why == CertificateError::UnknownIssuer);
-    let is_ca = matches!(
-        &error,
-        Error::InvalidCertificate(CertificateError::Other(why))
-            if why.to_string() == "CaUsedAsEndEntity"
-    );
-    if !is_unknown && !is_ca {
-        return error;
+impl Verifier {
+    /// Adds to a refusal what a person needs to do something about it.
+    fn explained(
+        &self,
+        error: Error,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        some_may_not_sign: bool,
+    ) -> Error {
+        let is_unknown = matches!(
+            &error,
+            Error::InvalidCertificate(why) if *why == CertificateError::UnknownIssuer
+        );
+        let is_ca = matches!(
+            &error,
+            Error::InvalidCertificate(CertificateError::Other(why))
+                if of_webpki(why) == Some(&webpki::Error::CaUsedAsEndEntity)
+        );
+        if !is_unknown && !is_ca {
+            return error;
+        }
+        let own = Fields::of(end_entity);
+        let distrust = match own {
+            Some(own) if own.is_self_issued() => Distrust::SelfSigned(shown(own.subject)),
+            _ if is_ca => Distrust::CaAsServer,
+            _ if some_may_not_sign => Distrust::IssuerMayNotSign,
+            Some(own) => self.unknown(own, intermediates),
+            None => Distrust::UnknownIssuer(None),
+        };
+        CertificateError::Other(OtherError(Arc::new(distrust))).into()
     }
-    let own = Fields::of(end_entity);
-    let distrust = match own {
-        Some(own) if own.is_self_issued() => Distrust::SelfSigned(shown(own.subject)),
-        _ if is_ca => Distrust::CaAsServer,
-        _ if some_may_not_sign => Distrust::IssuerMayNotSign,
-        _ => Distrust::UnknownIssuer(own.and_then(|own| shown(last_issuer(own, intermediates)))),
-    };
-    CertificateError::Other(OtherError(Arc::new(distrust))).into()
+
+    /// Whoever signed the last certificate that can be reached from `own` is not known: either a
+    /// root that is not trusted here, or an intermediate that the server does not send. Where that
+    /// is published at a URL it is most likely the second: a root is on the machine, or nowhere.
+    fn unknown(&self, own: Fields<'_>, intermediates: &[CertificateDer<'_>]) -> Distrust {
+        let last = last(own, intermediates);
+        let name = shown(last.issuer);
+        let names_a_root = || {
+            let mut roots = self.roots.iter().filter_map(|root| Fields::of(root));
+            roots.any(|root| root.subject == last.issuer)
+        };
+        if last.is_self_issued() || names_a_root() {
+            return Distrust::UnknownIssuer(name);
+        }
+        let url = last.issuer_url().map(str::to_owned);
+        Distrust::Unsent { name, url }
+    }
 }
 
-/// Who signed the last certificate that can be reached from `own`: whoever is not known.
-fn last_issuer<'a>(own: Fields<'a>, intermediates: &'a [CertificateDer<'_>]) -> &'a [u8] {
+/// webpki's own error, where rustls has none for it.
+pub(super) fn of_webpki(why: &OtherError) -> Option<&webpki::Error> {
+    why.0.downcast_ref()
+}
+
+/// The last certificate that can be reached from `own`.
+fn last<'a>(own: Fields<'a>, intermediates: &'a [CertificateDer<'_>]) -> Fields<'a> {
     let others: Vec<Fields<'a>> = intermediates
         .iter()
         .filter_map(|certificate| Fields::of(certificate))
         .collect();
-    let mut issuer = own.issuer;
+    let mut last = own;
     // Each at most once: names may go round in circles.
     for _ in &others {
-        let next = others.iter().find(|other| other.subject == issuer);
-        match next.filter(|next| !next.is_self_issued()) {
-            Some(next) => issuer = next.issuer,
+        let next = others.iter().find(|other| other.subject == last.issuer);
+        match next.filter(|_| !last.is_self_issued()) {
+            Some(next) => last = *next,
             None => break,
         }
     }
-    issuer
+    last
 }
 
 /// Why a chain is not trusted, in words; travels inside rustls' own error.
@@ -170,6 +199,13 @@ pub(super) enum Distrust {
     SelfSigned(Option<String>),
     /// Whoever vouches is not trusted; the name.
     UnknownIssuer(Option<String>),
+    /// Whoever vouches is neither trusted nor sent: an intermediate, or a root.
+    Unsent {
+        /// The issuer's name.
+        name: Option<String>,
+        /// Where its certificate is published, if that is told.
+        url: Option<String>,
+    },
     /// It vouches for others, which webpki does not take from a server.
     CaAsServer,
     /// The chain leads through somebody who may not vouch.
@@ -193,6 +229,23 @@ impl fmt::Display for Distrust {
                 f,
                 "its certificate comes from an unknown issuer{}: if you trust that issuer, \
                  --upstream-ca FILE with its certificate says so",
+                quoted(name)
+            ),
+            Self::Unsent { name, url: None } => write!(
+                f,
+                "its certificate comes from an unknown issuer{}, whose certificate it does not \
+                 send: if you trust that issuer, --upstream-ca FILE with its certificate says so; \
+                 if it is an intermediate, the server's operator has to add it",
+                quoted(name)
+            ),
+            Self::Unsent {
+                name,
+                url: Some(url),
+            } => write!(
+                f,
+                "it does not send its intermediate certificate{}, which its operator has to add \
+                 (it is published at {url}); or, if that is a root that you trust, \
+                 --upstream-ca FILE with it says so",
                 quoted(name)
             ),
             Self::CaAsServer => f.write_str(

@@ -6,10 +6,10 @@
 use std::io;
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 use time::OffsetDateTime;
 
-use super::verify::Distrust;
+use super::verify::{Distrust, of_webpki};
 
 /// How many names of a certificate are told.
 const NAMES: usize = 3;
@@ -105,29 +105,36 @@ fn certificate(why: &CertificateError) -> String {
         }
         CertificateError::BadEncoding => String::from("its certificate cannot be read"),
         CertificateError::UnhandledCriticalExtension => String::from(UNKNOWN_CRITICAL),
-        CertificateError::Other(why) => of_webpki(why),
+        CertificateError::Other(why) => other(why),
         #[expect(deprecated, reason = "webpki may still say it")]
         CertificateError::UnsupportedSignatureAlgorithm => String::from(OLD_SIGNATURE),
         other => not_accepted(&spaced(other)),
     }
 }
 
-/// What is ours is in words already; of webpki's errors just the name is public.
-fn of_webpki(why: &rustls::OtherError) -> String {
+/// What is ours is in words already; webpki's own error comes through where rustls has none for it.
+fn other(why: &OtherError) -> String {
+    use webpki::Error as Webpki;
     if let Some(distrust) = why.0.downcast_ref::<Distrust>() {
         return distrust.to_string();
     }
-    let known = match &*name_of(why) {
-        "EndEntityUsedAsCa" => "an issuer of its certificate is no CA",
-        "CaUsedAsEndEntity" => return Distrust::CaAsServer.to_string(),
-        "NameConstraintViolation" => "an issuer of its certificate may not vouch for that name",
-        "PathLenConstraintViolated" => "an issuer of its certificate may not vouch for issuers",
-        "UnsupportedCertVersion" => "its certificate is of a version before 3, of 1996",
-        "UnsupportedCriticalExtension" => UNKNOWN_CRITICAL,
-        "UnsupportedSignatureAlgorithm" | "UnsupportedSignatureAlgorithmForPublicKey" => {
-            OLD_SIGNATURE
+    let known = match of_webpki(why) {
+        Some(Webpki::EndEntityUsedAsCa) => "an issuer of its certificate is no CA",
+        Some(Webpki::CaUsedAsEndEntity) => return Distrust::CaAsServer.to_string(),
+        Some(Webpki::NameConstraintViolation) => {
+            "an issuer of its certificate may not vouch for that name"
         }
-        _ => return not_accepted(&spaced(why)),
+        Some(Webpki::PathLenConstraintViolated) => {
+            "an issuer of its certificate may not vouch for issuers"
+        }
+        Some(Webpki::UnsupportedCertVersion) => "its certificate is of a version before 3, of 1996",
+        Some(Webpki::UnsupportedCriticalExtension) => UNKNOWN_CRITICAL,
+        Some(
+            Webpki::UnsupportedSignatureAlgorithmContext(_)
+            | Webpki::UnsupportedSignatureAlgorithmForPublicKeyContext(_),
+        ) => OLD_SIGNATURE,
+        Some(why) => return not_accepted(&spaced(why)),
+        None => return not_accepted(&why.to_string()),
     };
     known.to_owned()
 }
@@ -164,15 +171,12 @@ fn spaced(of: &impl std::fmt::Debug) -> String {
     words
 }
 
-/// The innermost name of a variant without its fields: `CaUsedAsEndEntity` of `OtherError(…)`.
+/// The name of a variant without its fields.
 fn name_of(of: &impl std::fmt::Debug) -> String {
     let text = format!("{of:?}");
     let is_name = |c: char| c.is_ascii_alphanumeric();
-    let text = text.strip_prefix("OtherError(").unwrap_or(&text);
-    text.split(|c| !is_name(c))
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    let name = text.split(|c| !is_name(c)).next();
+    name.unwrap_or_default().to_owned()
 }
 
 /// ` but for a.example and b.example`: what a certificate is for; webpki gives each name as
@@ -213,36 +217,17 @@ mod tests {
     use std::time::Duration;
 
     use rustls::pki_types::ServerName;
-    use rustls::{InvalidMessage, OtherError, PeerMisbehaved};
+    use rustls::{InvalidMessage, PeerMisbehaved};
+    use webpki::Error as Webpki;
 
     use super::*;
 
-    fn other(why: Distrust) -> CertificateError {
+    fn other(why: impl std::error::Error + Send + Sync + 'static) -> CertificateError {
         CertificateError::Other(OtherError(Arc::new(why)))
     }
 
     fn at(days: u64) -> UnixTime {
         UnixTime::since_unix_epoch(Duration::from_secs(days * 86_400))
-    }
-
-    /// What webpki says, whose type is not ours to name.
-    #[derive(Debug)]
-    enum Webpki {
-        NameConstraintViolation,
-        UnsupportedCertVersion,
-        MaximumPathDepthExceeded,
-    }
-
-    impl std::fmt::Display for Webpki {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "{self:?}")
-        }
-    }
-
-    impl std::error::Error for Webpki {}
-
-    fn webpki(why: Webpki) -> CertificateError {
-        CertificateError::Other(OtherError(Arc::new(why)))
     }
 
     fn wrong_name(presented: &[&str]) -> CertificateError {
@@ -298,6 +283,15 @@ mod tests {
                  --upstream-ca FILE with its certificate says so",
             ),
             (
+                other(Distrust::Unsent {
+                    name: named(),
+                    url: Some(String::from("http://ca.example/x.crt")),
+                }),
+                "it does not send its intermediate certificate (\"Corp Root\"), which its operator \
+                 has to add (it is published at http://ca.example/x.crt); or, if that is a root \
+                 that you trust, --upstream-ca FILE with it says so",
+            ),
+            (
                 other(Distrust::CaAsServer),
                 "its certificate is a CA's, which is not taken for a server's: \
                  --upstream-ca FILE with that very certificate trusts it",
@@ -311,15 +305,15 @@ mod tests {
                 OLD_SIGNATURE,
             ),
             (
-                webpki(Webpki::NameConstraintViolation),
+                other(Webpki::NameConstraintViolation),
                 "an issuer of its certificate may not vouch for that name",
             ),
             (
-                webpki(Webpki::UnsupportedCertVersion),
+                other(Webpki::UnsupportedCertVersion),
                 "its certificate is of a version before 3, of 1996",
             ),
             (
-                webpki(Webpki::MaximumPathDepthExceeded),
+                other(Webpki::MaximumPathDepthExceeded),
                 "its certificate is not accepted (maximum path depth exceeded)",
             ),
         ]

@@ -56,8 +56,10 @@ pub(super) async fn until_end(
 ) -> Result<Outcome, Failure> {
     let mut in_flight = Vec::new();
     let mut in_flight_at = Timestamp::default();
+    // The clients of a recorder without a command run in other terminals, and know of no signal.
+    let clients_hear = ends.is_none();
     let mut interrupted = |by: Interruption| {
-        in_flight = live.cut_off_by(&in_words(by, command.timeout));
+        in_flight = live.cut_off_by(&in_words(by, command.timeout), clients_hear);
         in_flight_at = live.now();
     };
     let (code, interruption) = if let Some(ends) = ends {

@@ -17,8 +17,10 @@ use tokio::time::timeout;
 
 use super::wire::Wire;
 use crate::support::frames::{self, Frame, flag, get, kind};
-use crate::support::{Content, Hello, LIMIT, Origin, Recorder, Rule};
+use crate::support::{Content, Hello, Inside, LIMIT, Origin, Recorder, Rule};
 use Expect::{Answer, Closed, Connection, Ignored, Refused, Reset};
+use modtape::proxy::Deadlines;
+use modtape::upstream::Limits;
 
 /// Whom every row asks.
 const HOST: &str = "rules.test";
@@ -264,4 +266,55 @@ async fn every_rule_for_frames_has_the_promised_outcome() {
         wrong.join("\n")
     );
     assert!(count >= 100, "{count}");
+}
+
+/// Whatever a client sends, and however its connection ends: with it every request is over.
+#[tokio::test]
+async fn no_exchange_outlives_its_connection() {
+    let origin = Origin::builder(Content::default())
+        .rule(Rule::any().silent())
+        .start();
+    let upstream = (origin.addr(), origin.root());
+    let limits = Limits {
+        connect: LIMIT,
+        tls: LIMIT,
+    };
+    let mut inside = Inside::start(HOST, upstream, Deadlines::default(), limits).await;
+    let tables = [
+        framing::CASES,
+        streams::CASES,
+        settings::CASES,
+        packing::CASES,
+        fields::CASES,
+    ];
+    for case in tables.into_iter().flatten() {
+        for is_half_closed in [false, true] {
+            let hello = inside.hello(HOST);
+            let mut wire = match case.section {
+                "3.4" => Wire::open(inside.proxy, hello, HOST).await,
+                _ => Wire::greeted(inside.proxy, hello, HOST, &[]).await,
+            };
+            let ping = Frame::ping(*b"are read").encode();
+            // A peer that ends the connection early may not take all of it.
+            let _ = wire.client.send([(case.send)(), ping].concat()).await;
+            while let Some(frame) = wire.next().await {
+                if frame.kind == kind::PING {
+                    break;
+                }
+            }
+            if is_half_closed {
+                let _ = wire.client.shutdown().await;
+                while wire.next().await.is_some() {}
+            }
+        }
+    }
+    let live = inside.live();
+    let all_over = async {
+        while !live.in_flight().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let are_over = timeout(LIMIT, all_over).await;
+    assert!(are_over.is_ok(), "{:#?}", live.in_flight());
+    inside.finish().await;
 }

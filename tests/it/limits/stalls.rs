@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::http2::wire::Wire;
-use crate::support::frames::{Frame, get, kind};
+use crate::support::frames::{Frame, get, kind, setting};
 
 /// Where a client stops.
 #[derive(Clone, Copy, Debug)]
@@ -176,6 +176,31 @@ async fn every_stalled_phase_ends_in_time_and_is_named() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[tokio::test]
+async fn a_window_that_stays_shut_ends_the_connection_in_time() {
+    for octets in [0, 1_000] {
+        let large = Rule::any().status(200).generated(100_000);
+        let origin = Origin::builder(files()).rule(large).start();
+        let deadlines = Deadlines {
+            unread: SHORT,
+            ..Deadlines::default()
+        };
+        let upstream = (origin.addr(), origin.root());
+        let mut inside = Inside::start(HOST, upstream, deadlines, NO_LIMITS).await;
+        let window = [(setting::INITIAL_WINDOW_SIZE, octets)];
+        let mut wire = Wire::greeted(inside.proxy, inside.hello(HOST), HOST, &window).await;
+        let asked = [Frame::headers(1, &get(HOST, "/a"), true)];
+        wire.send(&asked).await.expect("the proxy takes it");
+        within(async { while wire.next().await.is_some() {} }).await;
+        let recording = inside.finish().await;
+        let why: Vec<_> = closed(&recording).into_iter().map(|one| one.why).collect();
+        assert!(
+            matches!(&why[..], [why] if why.contains("read nothing of its response")),
+            "{octets}: {why:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -128,6 +128,12 @@ impl Inside {
         Hello::new(host, self.root_pem.path())
     }
 
+    /// What is going on in it.
+    pub fn live(&self) -> Live {
+        let context = self.context.as_ref().expect("it is not finished");
+        context.live.clone()
+    }
+
     /// Has a task panic, as a fault in one connection would.
     pub fn panic_in_a_task(&self) {
         let context = self.context.as_ref().expect("it is not finished");

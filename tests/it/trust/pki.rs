@@ -158,6 +158,18 @@ pub(super) fn unknown_critical() -> CustomExtension {
     extension
 }
 
+/// Tells where the issuer's certificate is to be had (RFC 5280 section 4.2.2.1).
+pub(super) fn published_at(url: &str) -> CustomExtension {
+    let in_one = |tag: u8, content: &[u8]| {
+        let length = u8::try_from(content.len()).expect("a short element");
+        [&[tag, length][..], content].concat()
+    };
+    let ca_issuers = [0x06, 8, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
+    let description = [&ca_issuers[..], &in_one(0x86, url.as_bytes())].concat();
+    let list = in_one(0x30, &in_one(0x30, &description));
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], list)
+}
+
 /// Subject alternative names in raw DER.
 pub(super) fn raw_names(der: &[u8]) -> CustomExtension {
     CustomExtension::from_oid_content(&[2, 5, 29, 17], der.to_vec())

@@ -124,10 +124,24 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
         chain(host, pki.below(issuer(change), &leaf(&[host])), words)
     };
     let open = || authority("a second issuer", BasicConstraints::Unconstrained);
-    let missing = {
-        let mut whole = pki.below(issuer(|_| ()), &leaf(&["missing.example"]));
+    let leaf_only = |leaf| {
+        let mut whole = pki.below(issuer(|_| ()), &leaf);
         whole.truncate(1);
         whole
+    };
+    let missing = leaf_only(leaf(&["missing.example"]));
+    let published = leaf_only(changed("published.example", |leaf| {
+        leaf.custom_extensions = vec![published_at("http://ca.example/issuer.crt")];
+    }));
+    let foreign = {
+        let params = authority("a private root", BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key can be made");
+        let root = params.self_signed(&key).expect("it can").der().clone();
+        let root_key = rcgen::Issuer::new(params, key);
+        let leaf = changed("foreign.example", |leaf| {
+            leaf.custom_extensions = vec![published_at("http://ca.example/root.crt")];
+        });
+        [pki.by(&leaf, &root_key), vec![root]].concat()
     };
     vec![
         chain(
@@ -152,7 +166,7 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
         chain(
             "impostor.example",
             pki.by(&leaf(&["impostor.example"]), &pki.impostor),
-            "a signature in its handshake|unknown issuer (\"a root that the recorder trusts\")",
+            "a signature in its handshake|unknown issuer (\"a root that the recorder trusts\"): if",
         ),
         // The key of one that is trusted as it stands vouches for nobody else.
         chain(
@@ -160,7 +174,22 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
             below_own(&pki.key),
             "an issuer of its certificate is no CA",
         ),
-        chain("missing.example", missing, "unknown issuer (\"an issuer\")"),
+        chain(
+            "missing.example",
+            missing,
+            "unknown issuer (\"an issuer\"), whose certificate it does not send",
+        ),
+        chain(
+            "published.example",
+            published,
+            "it does not send its intermediate certificate (\"an issuer\"), which its operator has \
+             to add (it is published at http://ca.example/issuer.crt)",
+        ),
+        chain(
+            "foreign.example",
+            foreign,
+            "unknown issuer (\"a private root\"): if you trust that issuer, --upstream-ca FILE",
+        ),
         below(
             "no-ca.example",
             "an issuer of its certificate is no CA",
