@@ -28,6 +28,8 @@ pub(super) struct Guard<IO> {
     clock: Clock,
     deadlines: Deadlines,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+    /// When to look whether a window of the client's is shut.
+    look: Option<Pin<Box<Sleep>>>,
     /// Since when the client takes nothing of what there is for it.
     unread_since: Option<Timestamp>,
     unread: Option<Pin<Box<Sleep>>>,
@@ -50,6 +52,7 @@ impl<IO> Guard<IO> {
             clock,
             deadlines,
             timer: None,
+            look: None,
             unread_since: None,
             unread: None,
             frames,
@@ -95,16 +98,15 @@ impl<IO> Guard<IO> {
     /// While exchanges run, nothing calls this when a window of the client's shuts: so that it looks
     /// again after as long as a window may stay shut.
     fn look_again(&mut self, cx: &mut Context<'_>) {
-        let is_set = matches!(&self.timer, Some((_, timer)) if !timer.is_elapsed());
+        let is_set = self.look.as_ref().is_some_and(|look| !look.is_elapsed());
         if is_set || self.watch.protocol == Protocol::Http1 {
             return;
         }
-        let at = self.clock.now() + self.deadlines.unread;
-        let mut timer = Box::pin(tokio::time::sleep_until(self.clock.instant(at)));
-        if timer.as_mut().poll(cx).is_ready() {
+        let mut look = Box::pin(tokio::time::sleep(self.deadlines.unread));
+        if look.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
-        self.timer = Some((at, timer));
+        self.look = Some(look);
     }
 
     /// Fails once the client's time is over; registers a timer otherwise.

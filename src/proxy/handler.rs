@@ -11,7 +11,7 @@ use super::asked::{self, asked};
 use super::body::Recorded;
 use super::channel::{Channel, Destination, Unpaired};
 use super::headers;
-use super::live::Upload;
+use super::live::Entry;
 use super::outgoing::Outgoing;
 use super::pair::{Pair, SendError};
 use super::play;
@@ -77,7 +77,8 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
     }
 }
 
-/// Asks the upstream, once more on a fresh connection if the first was lost in a race.
+/// Asks the upstream, once more on a fresh connection if the first was lost in a race, or did not
+/// process the request.
 async fn ask(
     channel: &Arc<Channel>,
     dialer: &Dialer,
@@ -89,6 +90,7 @@ async fn ask(
     let mut body = Some(body);
     let repeatable = matches!(head.method, Method::GET | Method::HEAD)
         && body.as_ref().is_some_and(hyper::body::Body::is_end_stream);
+    let mut kept: Option<SharedKept> = None;
     let mut lost: Option<Arc<Pair>> = None;
     loop {
         let hear = |news: News<'_>| ticket.entry.hears(news);
@@ -107,8 +109,9 @@ async fn ask(
         }
         ticket.entry.goes_through(channel.via.as_deref());
         ticket.entry.connected(pair.address.clone());
-        let upload = body.take().map(|body| (body, ticket.entry.upload()));
-        let (request, kept) = outgoing_request(channel, &pair, target, (&head, upload));
+        let asked = (&head, body.take());
+        let kept_of = (&mut kept, &ticket.entry);
+        let request = outgoing_request(channel, &pair, target, asked, kept_of);
         ticket.sending(match &kept {
             Some(_) => None,
             None => Some(pair.marks.next_write()),
@@ -147,7 +150,11 @@ async fn ask(
                 }
                 return response;
             }
-            Err(error) if repeatable && lost.is_none() && may_be_sent_again(&error, &pair) => {
+            Err(error)
+                if lost.is_none()
+                    && may_be_sent_again(&error, &pair, repeatable)
+                    && kept.as_ref().is_none_or(request_body::is_held) =>
+            {
                 ticket.retry(pair.tell(&error).await);
                 lost = Some(pair);
             }
@@ -167,11 +174,12 @@ async fn ask(
     }
 }
 
-/// True if the upstream cannot have looked at the request, or closed the connection as idle just then.
-fn may_be_sent_again(error: &SendError, pair: &Pair) -> bool {
+/// True if the upstream cannot have looked at the request; of one that may be sent twice also if the
+/// upstream closed the connection as idle just then.
+fn may_be_sent_again(error: &SendError, pair: &Pair, repeatable: bool) -> bool {
     match error {
         SendError::Unsent(_) | SendError::Unprocessed(_) => true,
-        SendError::Lost(_) => pair.is_reused(),
+        SendError::Lost(_) => repeatable && pair.is_reused(),
         SendError::Broken(_) => false,
     }
 }
@@ -189,8 +197,9 @@ fn outgoing_request(
     channel: &Channel,
     pair: &Pair,
     target: &Target,
-    (head, body): (&request::Parts, Option<(Incoming, Upload)>),
-) -> (Request<RequestBody>, Option<SharedKept>) {
+    (head, body): (&request::Parts, Option<Incoming>),
+    (kept, entry): (&mut Option<SharedKept>, &Entry),
+) -> Request<RequestBody> {
     let context = channel.context();
     let mut head = head.clone();
     let default_port = match channel.destination {
@@ -203,24 +212,27 @@ fn outgoing_request(
         (false, _) => target.to_string(),
     };
     headers::to_upstream(&mut head, &authority, pair.protocol);
-    let (body, kept) = match body.filter(|(body, _)| !body.is_end_stream()) {
-        None => (RequestBody::Empty, None),
-        Some((body, upload)) => {
+    let limit = context.deadlines.request_body_idle;
+    let watched = || (Arc::clone(&pair.marks), entry.upload());
+    let is_h2 = channel.protocol == Protocol::H2;
+    let body = match (body.filter(|body| !body.is_end_stream()), &kept) {
+        (Some(body), _) => {
             let sink = context
                 .recorder
                 .as_ref()
                 .map(|recorder| recorder.bodies().sink());
-            let limit = context.deadlines.request_body_idle;
-            let is_h2 = channel.protocol == Protocol::H2;
-            let watched = (Arc::clone(&pair.marks), upload);
-            let (mut body, kept) = RequestBody::passing((body, is_h2), sink, watched, limit);
-            if !is_h2 && expects_continue(&head) {
-                body = body.expecting(context.deadlines.expect_continue);
-            }
-            (body, Some(kept))
+            let (body, passing) = RequestBody::passing((body, is_h2), sink, watched(), limit);
+            *kept = Some(passing);
+            body
         }
+        (None, Some(kept)) => RequestBody::again(kept, watched(), limit),
+        (None, None) => RequestBody::Empty,
     };
-    (Request::from_parts(head, body), kept)
+    let body = match !is_h2 && expects_continue(&head) {
+        true => body.expecting(context.deadlines.expect_continue),
+        false => body,
+    };
+    Request::from_parts(head, body)
 }
 
 /// As hyper sees it, which answers 100 (Continue) by itself (RFC 9110 section 10.1.1).

@@ -1,5 +1,9 @@
 //! A request body on its way upstream: kept while it passes, and given a time to arrive in.
+//!
+//! Its beginning is held until there is an answer: an upstream that did not process the request may
+//! be followed by another one, which gets all of the body.
 
+use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +36,13 @@ pub(super) enum RequestBodyError {
     Broken(String),
     #[error("the request was answered without its body")]
     Unwanted,
+    #[error("the request is asked again on another connection")]
+    Moved,
 }
+
+/// How much of a body is held for an upstream that did not process the request, bytes: what goes
+/// with it before the upstream has said how much it takes (RFC 9113 section 6.9.2).
+const HELD: usize = 65_535;
 
 impl RequestBodyError {
     fn broken(error: &hyper::Error) -> Self {
@@ -44,7 +54,7 @@ impl RequestBodyError {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Short | Self::Broken(_) | Self::Unwanted => StatusCode::BAD_REQUEST,
+            Self::Short | Self::Broken(_) | Self::Unwanted | Self::Moved => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -68,8 +78,13 @@ pub(super) async fn drain(
 }
 
 /// What the handler keeps of a request body that passes.
-#[derive(Default)]
 pub(super) struct Kept {
+    incoming: Option<Incoming>,
+    is_h2: bool,
+    /// The attempt that may read it.
+    attempt: u32,
+    /// What an upstream was given; `None` if that is too much to be held, or there is an answer.
+    held: Option<Vec<Bytes>>,
     sink: Option<BodySink>,
     whole: bool,
     sent: Option<Arc<Slot>>,
@@ -114,9 +129,10 @@ pub(super) enum RequestBody {
 }
 
 pub(super) struct Passing {
-    incoming: Option<Incoming>,
-    is_h2: bool,
     kept: SharedKept,
+    attempt: u32,
+    /// What an earlier attempt has read.
+    again: VecDeque<Bytes>,
     marks: Arc<Marks>,
     upload: Upload,
     limit: Duration,
@@ -132,16 +148,22 @@ impl RequestBody {
         (marks, upload): (Arc<Marks>, Upload),
         limit: Duration,
     ) -> (Self, SharedKept) {
-        let kept = SharedKept::default();
-        *lock(&kept) = Kept {
-            sink,
-            offered: Some(marks.now()),
-            ..Kept::default()
-        };
-        let passing = Passing {
+        let kept = Arc::new(Mutex::new(Kept {
             incoming: Some(incoming),
             is_h2,
+            attempt: 0,
+            held: Some(Vec::new()),
+            sink,
+            whole: false,
+            sent: None,
+            expectation: Expectation::None,
+            offered: Some(marks.now()),
+            fault: None,
+        }));
+        let passing = Passing {
             kept: Arc::clone(&kept),
+            attempt: 0,
+            again: VecDeque::new(),
             marks,
             upload,
             limit,
@@ -149,6 +171,29 @@ impl RequestBody {
             patience: None,
         };
         (Self::Passing(Box::new(passing)), kept)
+    }
+
+    /// All of the same body for another upstream; only where [`is_held`].
+    pub(super) fn again(
+        shared: &SharedKept,
+        (marks, upload): (Arc<Marks>, Upload),
+        limit: Duration,
+    ) -> Self {
+        let mut kept = lock(shared);
+        kept.attempt += 1;
+        kept.sent = None;
+        kept.offered = Some(marks.now());
+        let passing = Passing {
+            kept: Arc::clone(shared),
+            attempt: kept.attempt,
+            again: kept.held.iter().flatten().cloned().collect(),
+            marks,
+            upload,
+            limit,
+            timer: None,
+            patience: None,
+        };
+        Self::Passing(Box::new(passing))
     }
 
     /// Puts the body off until the upstream has sent a 100 (Continue), so long at most.
@@ -192,6 +237,12 @@ pub(super) fn is_answered(kept: &SharedKept) -> Option<oneshot::Sender<()>> {
     Some(exchange)
 }
 
+/// True if all that was read of a body can be given to another upstream.
+pub(super) fn is_held(kept: &SharedKept) -> bool {
+    let kept = lock(kept);
+    kept.held.is_some() && kept.fault.is_none()
+}
+
 /// The sink of a body that passed whole.
 pub(super) fn take_whole(kept: &SharedKept) -> Option<BodySink> {
     let mut kept = lock(kept);
@@ -208,6 +259,10 @@ impl Passing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let mut kept = lock(&self.kept);
+        let kept = &mut *kept;
+        if kept.attempt != self.attempt {
+            return Poll::Ready(Some(Err(RequestBodyError::Moved)));
+        }
         match &mut kept.expectation {
             Expectation::None => {}
             Expectation::Waits(waker) => {
@@ -221,12 +276,18 @@ impl Passing {
             }
             Expectation::Answered(over) => {
                 // hyper reads no more of what nobody will ask for.
-                self.incoming = None;
+                kept.incoming = None;
                 let _ = ready!(Pin::new(over).poll(cx));
                 return Poll::Ready(Some(Err(RequestBodyError::Unwanted)));
             }
         }
-        let Some(incoming) = &mut self.incoming else {
+        if let Some(data) = self.again.pop_front() {
+            if self.again.is_empty() && kept.whole {
+                kept.sent = Some(self.marks.next_write());
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        let Some(incoming) = &mut kept.incoming else {
             return Poll::Ready(None);
         };
         if let Some(sink) = &mut kept.sink
@@ -257,7 +318,7 @@ impl Passing {
         kept.offered = Some(self.marks.now());
         let frame = match frame {
             // A reset with NO_ERROR looks like an end, and over HTTP/2 END_STREAM tells them apart.
-            None if self.is_h2 && !incoming.is_end_stream() => {
+            None if kept.is_h2 && !incoming.is_end_stream() => {
                 return kept.fail(RequestBodyError::Short);
             }
             None => None,
@@ -269,6 +330,9 @@ impl Passing {
                 return kept.fail(RequestBodyError::broken(&error));
             }
         };
+        if let Some(frame) = &frame {
+            hold(&mut kept.held, frame);
+        }
         if let (Some(data), Some(sink)) = (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)
         {
             sink.push(data);
@@ -281,6 +345,17 @@ impl Passing {
             kept.sent.get_or_insert_with(|| self.marks.next_write());
         }
         Poll::Ready(frame.map(Ok))
+    }
+}
+
+/// Holds what is given to an upstream, if it is not too much; of trailers nothing.
+fn hold(held: &mut Option<Vec<Bytes>>, frame: &Frame<Bytes>) {
+    let Some(parts) = held else { return };
+    match frame.data_ref() {
+        Some(data) if parts.iter().map(Bytes::len).sum::<usize>() + data.len() <= HELD => {
+            parts.push(data.clone());
+        }
+        _ => *held = None,
     }
 }
 
@@ -301,17 +376,24 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Passing(passing) => passing.incoming.as_ref().is_none_or(Body::is_end_stream),
+            Self::Passing(passing) => {
+                let kept = lock(&passing.kept);
+                let is_read = kept.incoming.as_ref().is_none_or(Body::is_end_stream);
+                passing.again.is_empty() && is_read
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Passing(passing) => passing
-                .incoming
-                .as_ref()
-                .map_or_else(SizeHint::default, Body::size_hint),
+            Self::Passing(passing) => {
+                let again: usize = passing.again.iter().map(Bytes::len).sum();
+                let kept = lock(&passing.kept);
+                let rest = kept.incoming.as_ref().map(Body::size_hint);
+                let whole = rest.and_then(|rest| Some(rest.exact()? + again as u64));
+                whole.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 }
@@ -330,7 +412,9 @@ pub(super) fn upstreams_turn(kept: &SharedKept) -> Option<Timestamp> {
     sent.or(kept.offered)
 }
 
-/// When the last of a request body left, once it has.
+/// There is an answer: when the last of a request body left, if it has.
 pub(super) fn sent(kept: &SharedKept) -> Option<Arc<Slot>> {
-    lock(kept).sent.clone()
+    let mut kept = lock(kept);
+    kept.held = None;
+    kept.sent.clone()
 }

@@ -188,6 +188,36 @@ async fn an_upstream_that_dies_before_the_first_request_is_replaced_for_it() {
     }
 }
 
+pub(super) async fn post(session: &mut Session, body: &'static [u8]) -> Response {
+    let mut request = session.request("/a");
+    *request.method_mut() = http::Method::POST;
+    *request.body_mut() = http_body_util::Full::from(body);
+    session.send(request).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_post_that_never_left_is_asked_on_a_new_connection() {
+    for alpn in BOTH {
+        let origin = origin_that_dies(alpn, &[]);
+        let recorder = Recorder::to(&origin, &[]);
+        let mut asking = session(&recorder, alpn).await;
+        origin.wait_for(|log| log.connections[0].is_closed, LIMIT);
+        // By the time that another one has come up the recorder knows of the reset.
+        let other = recorder.session("sum.golang.org").await;
+        let answer = post(&mut asking, b"once").await;
+        // The origin's own word, which it says of any POST.
+        assert_eq!(answer.status, 405, "{alpn:?}: {}", answer.text());
+        let requests = origin.requests();
+        assert_eq!(
+            (requests.len(), requests[0].request_bytes),
+            (1, 4),
+            "{alpn:?}"
+        );
+        drop((asking, other));
+        recorder.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn a_request_with_a_body_is_not_asked_again() {
     let origin = origin(Rule::any().after(1).times(1).hang_up());

@@ -1,6 +1,7 @@
 //! Requests that never left, and requests that may have been looked at, on a connection that answered
 //! nothing before.
 
+use super::lost::post;
 use super::*;
 use crate::http2::wire::Wire;
 use crate::support::frames::{Frame, PREFACE, flag, get, kind};
@@ -8,6 +9,7 @@ use crate::support::frames::{Frame, PREFACE, flag, get, kind};
 /// RFC 9113 section 7.
 const NO_ERROR: u32 = 0;
 const INTERNAL_ERROR: u32 = 2;
+const REFUSED_STREAM: u32 = 7;
 
 /// Shows that the recorder has read what came before it.
 const MARK: [u8; 8] = *b"read all";
@@ -31,7 +33,7 @@ fn origin(first: fn(u32) -> Vec<Step>) -> RawOrigin {
                         steps.extend(both.map(|frame| Step::send(frame.encode())));
                     }
                     kind::HEADERS if connection == 1 => steps.extend(first(frame.stream)),
-                    kind::HEADERS => {
+                    kind::HEADERS | kind::DATA if frame.has(flag::END_STREAM) => {
                         let answer = Frame::headers(frame.stream, &[(b":status", b"200")], true);
                         steps.push(Step::send(answer.encode()));
                     }
@@ -87,6 +89,63 @@ async fn a_stream_that_comes_after_a_goaway_is_asked_elsewhere_though_nothing_wa
     let end = second.and_then(Exchange::end).expect("it ended");
     assert_eq!((end.status, end.attempts.len()), (200, 1), "{end:?}");
     assert_eq!(origin.received().len(), 2);
+}
+
+#[tokio::test]
+async fn a_post_that_was_not_processed_is_asked_again_with_its_body() {
+    const BODY: &[u8] = &[b'x'; 20_000];
+    let refuses: fn(u32) -> Vec<Step> =
+        |stream| vec![Step::send(Frame::reset(stream, REFUSED_STREAM).encode())];
+    for first in [refuses, |_| {
+        vec![Step::send(Frame::goaway(0, NO_ERROR).encode())]
+    }] {
+        let origin = origin(first);
+        let recorder = recorder(&origin);
+        let mut session = session(&recorder, Alpn::Http2).await;
+        let answer = post(&mut session, BODY).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        drop(session);
+        let second = &origin.received()[1];
+        let came = second.iter().filter(|octet| **octet == b'x').count();
+        assert!(came >= BODY.len(), "{came}");
+        let exchange = recorder.finish().await.only();
+        let end = exchange.end().expect("it ended");
+        assert_eq!(end.attempts.len(), 1, "{end:?}");
+        let body = end.request_body.as_ref().map(|body| body.bytes);
+        assert_eq!(body, Some(BODY.len() as u64), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_that_is_too_long_to_be_held_is_not_asked_again() {
+    let origin = origin(|stream| {
+        // By then more is on its way than is held.
+        let more = Frame::window_update(stream, 1 << 20);
+        let all = Frame::window_update(0, 1 << 20);
+        let refused = Frame::reset(stream, REFUSED_STREAM);
+        let before = [more.encode(), all.encode()].concat();
+        vec![
+            Step::send(before),
+            Step::Read(100_000),
+            Step::send(refused.encode()),
+        ]
+    });
+    let recorder = recorder(&origin);
+    let mut session = session(&recorder, Alpn::Http2).await;
+    let answer = post(&mut session, &[b'x'; 300_000]).await;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    drop(session);
+    assert_eq!(origin.received().len(), 1);
+    assert_eq!(
+        recorder
+            .finish()
+            .await
+            .only()
+            .end()
+            .expect("it ended")
+            .attempts,
+        []
+    );
 }
 
 #[tokio::test]
