@@ -73,15 +73,25 @@ fn add(name: Json, value: Json, is_latin: bool, fields: &mut Fields, odd: &mut O
     if let Some(octets) = octets.flatten() {
         return fields.push((name, Octets(octets)));
     }
+    if !value.contains('\n') {
+        match is_field(&name, &value) {
+            true => fields.push((name, value.into())),
+            false => odd.add(Oddity::Field),
+        }
+        return;
+    }
     // Browsers join what came as several fields with line feeds; a line that begins with white space
     // goes on with the one before it (RFC 9112 section 5.2).
     let value = value.replace("\r\n", "\n");
     let value = value.replace("\n ", " ").replace("\n\t", " ");
     for line in value.split('\n') {
-        match is_field(&name, line) {
-            true => fields.push((name.clone(), line.into())),
-            false => odd.add(Oddity::Field),
-        }
+        add(
+            Json::Text(name.clone()),
+            Json::Text(line.to_owned()),
+            false,
+            fields,
+            odd,
+        );
     }
 }
 
