@@ -1,5 +1,7 @@
 //! Every phase that a client can stall in ends in time, and the recording names it.
 
+use std::path::Path;
+
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Closed;
 use modtape::proxy::Deadlines;
@@ -7,6 +9,7 @@ use modtape::recording::Recording;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::hostile::craft::Craft;
 use crate::http2::wire::Wire;
 use crate::support::frames::{Frame, get, kind, setting};
 
@@ -246,7 +249,22 @@ async fn a_request_body_that_does_not_come_is_answered_with_408() {
         ..Deadlines::default()
     };
     let upstream = (origin.addr(), origin.root());
-    let mut inside = Inside::start(HOST, upstream, deadlines, NO_LIMITS).await;
+    let live = Inside::start(HOST, upstream, deadlines, NO_LIMITS).await;
+    ends_with_408_over_http1(live).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let replaying = Inside::replaying(HOST, recorded(folder.path()), deadlines).await;
+    ends_with_408_over_http1(replaying).await;
+}
+
+/// A recording that has an answer to a GET request for `/a`.
+fn recorded(folder: &Path) -> Recording {
+    let dir = Craft::new(&folder.join("one"))
+        .with("begin", "url", format!("https://{HOST}/a").into())
+        .write();
+    Recording::open(&dir).expect("it was just written")
+}
+
+async fn ends_with_408_over_http1(mut inside: Inside) {
     let hello = inside.hello(HOST).alpn(Alpn::Http1);
     let connected = Client::open(inside.proxy)
         .await
@@ -285,7 +303,14 @@ async fn a_stream_whose_body_does_not_come_is_answered_with_408_and_the_others_g
         ..Deadlines::default()
     };
     let upstream = (origin.addr(), origin.root());
-    let mut inside = Inside::start(HOST, upstream, deadlines, NO_LIMITS).await;
+    let live = Inside::start(HOST, upstream, deadlines, NO_LIMITS).await;
+    ends_with_408_over_http2(live).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let replaying = Inside::replaying(HOST, recorded(folder.path()), deadlines).await;
+    ends_with_408_over_http2(replaying).await;
+}
+
+async fn ends_with_408_over_http2(mut inside: Inside) {
     let mut wire = Wire::greeted(inside.proxy, inside.hello(HOST), HOST, &[]).await;
     let mut fields = get(HOST, "/a");
     fields[0].1 = b"POST";

@@ -16,6 +16,7 @@ use modtape::proxy::{
 use modtape::recording::format::{Event, FORMAT_VERSION, Open};
 use modtape::recording::{Durability, Journal, Recording, create};
 use modtape::redact::Redactor;
+use modtape::replay::Replay;
 use modtape::tls::{ClientConfigs, RootSources, Roots};
 use modtape::upstream::{Dialer, Limits, ParentProxies, Reach};
 use tempfile::{NamedTempFile, TempDir};
@@ -52,9 +53,32 @@ impl Inside {
     /// The same through a parent proxy, and with so many places for clients.
     pub async fn behind(
         host: &str,
+        upstream: (SocketAddr, &TestRoot),
+        parents: ParentProxies,
+        limits: (Deadlines, Limits, usize),
+    ) -> Self {
+        Self::run(host, upstream, parents, limits, None).await
+    }
+
+    /// Intercepts `host` and answers from a recording.
+    pub async fn replaying(host: &str, recording: Recording, deadlines: Deadlines) -> Self {
+        let nowhere = (SocketAddr::from(([127, 0, 0, 1], 9)), &TestRoot::new());
+        let replay = Arc::new(Replay::new(recording, String::from("again")));
+        // Nothing is dialled.
+        let unused = Limits {
+            connect: Duration::ZERO,
+            tls: Duration::ZERO,
+        };
+        let limits = (deadlines, unused, usize::MAX);
+        Self::run(host, nowhere, ParentProxies::none(), limits, Some(replay)).await
+    }
+
+    async fn run(
+        host: &str,
         (upstream, root): (SocketAddr, &TestRoot),
         parents: ParentProxies,
         (deadlines, limits, places): (Deadlines, Limits, usize),
+        replay: Option<Arc<Replay>>,
     ) -> Self {
         let (clock, folder) = (Clock::start(), TempDir::new().expect("a temporary folder"));
         let made = create::create(&folder.path().join("one"), false).expect("a new folder");
@@ -96,7 +120,7 @@ impl Inside {
                 others: Others::Tunnel,
             },
             leafs: Leafs::new(authority).expect("a key can be made"),
-            responder: Responder::Upstream(dialer),
+            responder: replay.map_or(Responder::Upstream(dialer), Responder::Replay),
             recorder: Some(recorder),
             capture: None,
             redactor: Redactor::new([7; 32]),
