@@ -142,6 +142,10 @@ async fn a_request_that_nobody_answered_before_is_not_asked_again() {
     }
 }
 
+fn is_first_closed(log: &Log) -> bool {
+    log.connections.first().is_some_and(|seen| seen.is_closed)
+}
+
 /// The connection to it is reset as soon as its handshake is complete, and then `later`.
 fn origin_that_dies(alpn: Alpn, later: &[Handshake]) -> Origin {
     let dies = Handshake::host(HOST).times(1).reset_after();
@@ -157,7 +161,7 @@ async fn a_redial_that_failed_bars_no_later_request() {
         let origin = origin_that_dies(alpn, &[refuses]);
         let recorder = Recorder::to(&origin, &[]);
         let mut asking = session(&recorder, alpn).await;
-        origin.wait_for(|log| log.connections[0].is_closed, LIMIT);
+        origin.wait_for(is_first_closed, LIMIT);
         // By the time that another one has come up the recorder knows of the reset.
         let other = recorder.session("sum.golang.org").await;
         let statuses = [asking.get("/a").await, asking.get("/a").await]
@@ -177,7 +181,7 @@ async fn an_upstream_that_dies_before_the_first_request_is_replaced_for_it() {
         let connected = connected.connect(&format!("{HOST}:443"), &[]).await;
         let watched = Arc::clone(&origin);
         let client = connected.client.reads_after(async move {
-            let dies = move || watched.wait_for(|log| log.connections[0].is_closed, LIMIT);
+            let dies = move || watched.wait_for(is_first_closed, LIMIT);
             tokio::task::spawn_blocking(dies).await.expect("it dies");
         });
         let client = client.handshake(&recorder.hello(HOST).alpn(alpn)).await;
@@ -201,7 +205,7 @@ async fn a_post_that_never_left_is_asked_on_a_new_connection() {
         let origin = origin_that_dies(alpn, &[]);
         let recorder = Recorder::to(&origin, &[]);
         let mut asking = session(&recorder, alpn).await;
-        origin.wait_for(|log| log.connections[0].is_closed, LIMIT);
+        origin.wait_for(is_first_closed, LIMIT);
         // By the time that another one has come up the recorder knows of the reset.
         let other = recorder.session("sum.golang.org").await;
         let answer = post(&mut asking, b"once").await;
