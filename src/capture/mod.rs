@@ -75,7 +75,6 @@ impl Capture {
             tool,
             comment,
             origin: "as it passed",
-            has_checksums: false,
         };
         let queue = Arc::new(Queue::new(clock, when_full));
         let sink = Sink::new(file, &section)?;

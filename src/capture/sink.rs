@@ -59,8 +59,6 @@ pub struct Section<'a> {
     pub comment: &'a str,
     /// Where the packets come from: `made from the journal`.
     pub origin: &'a str,
-    /// Whether TCP's checksums are right; Wireshark asks for them only if told to.
-    pub has_checksums: bool,
 }
 
 /// Takes packets in the order of their time. What it holds back is written by [`flush`](Self::flush).
@@ -74,7 +72,6 @@ pub struct Sink<W: Write> {
     shared_bytes: usize,
     /// Nanoseconds since 1970 of the last packet.
     last: u64,
-    has_checksums: bool,
     /// Packets taken.
     pub packets: u64,
     /// Packets written.
@@ -101,7 +98,6 @@ impl<W: Write> Sink<W> {
             shared: Vec::new(),
             shared_bytes: 0,
             last: 0,
-            has_checksums: section.has_checksums,
             packets: 0,
             written: 0,
         };
@@ -188,9 +184,7 @@ impl<W: Write> Sink<W> {
         let data = out.len();
         let length = headers(out, ends, segment);
         let shared = payload(out);
-        if self.has_checksums && (out.len() - data) as u64 == length {
-            seal(&mut out[data..]);
-        }
+        seal(&mut out[data..], &shared, length);
         let shown = out.len() - data + shared.len();
         let shared_bytes = shared.len();
         if shared_bytes > 0 {

@@ -45,7 +45,6 @@ pub fn strip(
         tool,
         comment,
         origin: "as it passed",
-        has_checksums: false,
     };
     let mut sink = Sink::new(to, &section)?;
     let mut at = 0;

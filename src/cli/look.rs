@@ -96,11 +96,8 @@ pub struct ExportArgs {
     /// Which bodies a capture shows whole: small ones are up to 64 KiB, larger ones are cut to 4 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub pcap_bodies: Bodies,
-    /// Give the packets of a capture right TCP checksums
-    #[arg(long)]
-    pub pcap_checksums: bool,
     /// Copy the live capture (record --pcap tls) instead, without what opens it
-    #[arg(long, conflicts_with_all = ["filter", "pcap_bodies", "pcap_checksums"])]
+    #[arg(long, conflicts_with_all = ["filter", "pcap_bodies"])]
     pub no_secrets: bool,
 }
 

@@ -23,7 +23,7 @@ struct Void {
     why: &'static str,
 }
 
-const VOID: [Void; 16] = [
+const VOID: [Void; 15] = [
     Void {
         verbs: &["record", "import"],
         flag: "force",
@@ -91,12 +91,6 @@ const VOID: [Void; 16] = [
     Void {
         verbs: &["export"],
         flag: "pcap_bodies",
-        when: |words| !is(words, "format", "pcapng"),
-        why: "is for the format pcapng",
-    },
-    Void {
-        verbs: &["export"],
-        flag: "pcap_checksums",
         when: |words| !is(words, "format", "pcapng"),
         why: "is for the format pcapng",
     },

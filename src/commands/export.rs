@@ -54,13 +54,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         let step = |number| progress.step(number);
         match args.format {
             ExportFormat::Har => har::write(picked, out, args.har_bodies.into(), step),
-            ExportFormat::Pcapng => {
-                let form = pcapng::Form {
-                    bodies: args.pcap_bodies.into(),
-                    has_checksums: args.pcap_checksums,
-                };
-                pcapng::write(picked, out, form, step)
-            }
+            ExportFormat::Pcapng => pcapng::write(picked, out, args.pcap_bodies.into(), step),
             ExportFormat::Ndjson => lines::write(picked, out, Style::Ndjson, step),
             ExportFormat::Csv => lines::write(picked, out, Style::Csv { is_shown }, step),
             ExportFormat::Curl => lines::write(picked, out, Style::Curl, step),

@@ -12,19 +12,12 @@ use crate::export::har::Bodies;
 use crate::export::pcapng::{self, Capture, Source};
 use crate::recording::{Recording, Row};
 
-/// How a capture is made.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Form {
-    pub(super) bodies: Bodies,
-    pub(super) has_checksums: bool,
-}
-
 /// Writes these exchanges of `recording` as pcapng; `entries` counts exchanges. Calls `progress` with the number of
 /// exchanges before each one.
 pub(super) fn write(
     (recording, rows): (&Recording, &[&Row]),
     out: impl Write,
-    form: Form,
+    bodies: Bodies,
     progress: impl FnMut(usize),
 ) -> anyhow::Result<Written> {
     let mut written = Written::default();
@@ -37,8 +30,7 @@ pub(super) fn write(
         rows,
         connections: &connections,
         bases: &bases,
-        bodies: form.bodies,
-        has_checksums: form.has_checksums,
+        bodies,
     };
     let mut reading = Reading {
         recording,

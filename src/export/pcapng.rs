@@ -51,8 +51,6 @@ pub struct Capture<'a> {
     pub bases: &'a [Base],
     /// Which bodies are shown: `Small` cuts what is larger than 64 KiB to 4 KiB.
     pub bodies: Bodies,
-    /// Whether TCP's checksums are right; Wireshark asks for them only if told to.
-    pub has_checksums: bool,
 }
 
 /// What is read when its turn has come.
@@ -72,7 +70,6 @@ pub fn write<W: Write>(out: W, capture: &Capture<'_>, source: &mut impl Source) 
         tool: &capture.manifest.tool,
         comment: &comment,
         origin: "made from the journal",
-        has_checksums: capture.has_checksums,
     };
     let mut sink = Sink::new(out, &section)?;
     sink.names(&names(capture))?;

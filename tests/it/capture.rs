@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::pcapng::tshark::tshark;
+use crate::pcapng::tshark::{assert_checksums, tshark};
 use crate::pcapng::{has, run_command};
 use crate::support::*;
 
@@ -86,6 +86,7 @@ fn read(capture: &Path) -> Vec<Packet> {
     let lines = tshark(capture, &options);
     let told = run_command(program("capinfos").arg("-o").arg(capture));
     assert!(told.contains("Strict time order:   True"), "{told}");
+    assert_checksums(capture);
     let read = lines.iter().map(|line| {
         let columns: Vec<_> = line.split('\t').collect();
         let many = |column: usize| columns[column].split_terminator(',').count();

@@ -348,13 +348,9 @@ fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow:
 }
 
 fn write_capture(recording: &Recording, bodies: cli::Bodies) -> anyhow::Result<()> {
-    let form = pcapng::Form {
-        bodies: bodies.into(),
-        has_checksums: false,
-    };
     write_file_at_once(&recording.dir().join(CAPTURE), |file| {
         let rows: Vec<_> = recording.rows().iter().collect();
-        pcapng::write((recording, &rows), file, form, |_| ())?;
+        pcapng::write((recording, &rows), file, bodies.into(), |_| ())?;
         Ok(())
     })
 }
