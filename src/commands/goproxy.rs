@@ -5,7 +5,7 @@
 
 mod folder;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 
 use super::advice::Advise as _;
+use super::answers::{self, content_of};
 use super::export::tell;
 use super::opened::open;
 use super::progress::Progress;
@@ -22,9 +23,11 @@ use super::words::{count, size};
 use super::written::{Written, error_text};
 use super::{Failure, USAGE};
 use crate::cli::{ExportArgs, Global};
-use crate::exchange::{chain, field};
-use crate::export::goproxy::{Edit, LOOKUP_LIMIT, Loose, Tree, content, note_at};
-use crate::recording::{Recording, Row};
+use crate::exchange::{ExchangeId, Outcome};
+use crate::export::goproxy::{Edit, Faulty, LOOKUP_LIMIT, LeftOut, Loose, Tree};
+use crate::gomod::{Base, Lookup};
+use crate::recording::format::Fault;
+use crate::recording::{Recording, Redirects, Row};
 use crate::shell;
 use folder::Folder;
 
@@ -50,13 +53,22 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     }
     let recording = open(&args.name, global)?;
     let bases = crate::replay::bases(&recording.manifest().go_env);
-    let mut tree = Tree::plan(recording.rows(), &bases, |row| location(&recording, row));
-    let rows = recording.rows();
+    let (rows, redirects) = (recording.rows(), recording.redirects());
+    let meaning = (&redirects, &bases[..]);
+    let faults = answers::check(&recording, meaning, global).into_iter();
+    let faults: Faults = faults
+        .map(|fault| ((fault.run, fault.exchange), fault))
+        .collect();
+    let faulty: Faulty = faults.keys().copied().collect();
+    let location = |row: &Row| recording.answer_field(row, "location");
+    let mut tree = Tree::plan(rows, &bases, &faulty, location);
     let loose = tree.unify(|row| small(&recording, &rows[row]));
     let stop = Stop::listen()?;
     let copied = copy_all(tree, &recording, (&args.output, &stop), global);
-    let (tree, written, bytes) = stop.explain(copied)?;
+    let (tree, mut written, bytes) = stop.explain(copied)?;
+    add_faults(&mut written, (&tree, &faults), rows, meaning);
     tell(&written, &recording, global);
+    tell_zips(&tree, &recording, meaning, global);
     tell_lacking(&tree, global);
     tell_loose(&loose, global);
     let files = count(written.entries, "answer");
@@ -94,9 +106,50 @@ fn copy_all(
     Ok((tree, copying.written, copying.bytes))
 }
 
-fn location(recording: &Recording, row: &Row) -> Option<String> {
-    let exchange = recording.exchange(row).ok()?;
-    Some(field(&exchange.end()?.headers, "location")?.into_owned())
+/// Answers that are not what they were asked for, by run and exchange.
+type Faults = BTreeMap<(u32, ExchangeId), Fault>;
+
+/// Names the faulty answers that no sound one stands in for.
+fn add_faults(
+    written: &mut Written,
+    (tree, faults): (&Tree, &Faults),
+    rows: &[Row],
+    (redirects, bases): (&Redirects, &[Base]),
+) {
+    for row in rows {
+        let Some(fault) = faults.get(&(row.run, row.id)) else {
+            continue;
+        };
+        let route = redirects.route(row, bases);
+        if !tree.holds(&route) {
+            written.lacks(fault.to_string());
+        }
+    }
+}
+
+/// Says which zips were asked for and never came whole.
+fn tell_zips(tree: &Tree, recording: &Recording, meaning: (&Redirects, &[Base]), global: &Global) {
+    let broke_off = |row: &Row| match recording.exchange(row).ok()?.outcome {
+        Outcome::Aborted(abort) => Some(abort.why),
+        Outcome::InFlight | Outcome::Ended(_) => None,
+    };
+    let left_out = tree.zips_left_out(recording.rows(), meaning, broke_off);
+    for LeftOut {
+        what,
+        host,
+        id,
+        why,
+    } in left_out.iter().take(NAMED)
+    {
+        let told = format!("left out {what} from {host} (#{id}): {why}");
+        warn(global, plain(&told));
+    }
+    if let Some(more @ 1..) = left_out.len().checked_sub(NAMED) {
+        warn(
+            global,
+            format!("left out {}", count(more as u64, "more zip")),
+        );
+    }
 }
 
 /// Says what the tree has no file for: the recording never had it.
@@ -164,7 +217,7 @@ impl<'a> Copying<'a> {
 
     /// Copies the answer of `row` to `path`, or notes why it cannot be read.
     fn copy(&mut self, path: &str, row: &Row, edit: &Edit) -> anyhow::Result<()> {
-        let answer = answer(self.recording, row);
+        let answer = content_of(self.recording, row);
         let mut answer = match answer.and_then(|answer| edited(answer, edit)) {
             Ok(answer) => answer,
             Err(why) => {
@@ -198,24 +251,9 @@ impl<'a> Copying<'a> {
     }
 }
 
-/// The content of an answer's body, verified while it is read.
-fn answer(recording: &Recording, row: &Row) -> Result<Box<dyn Read>, String> {
-    let exchange = recording.exchange(row);
-    let exchange = exchange.map_err(|error| chain(&error))?;
-    let Some((end, body)) = exchange
-        .end()
-        .and_then(|end| Some((end, end.body.as_ref()?)))
-    else {
-        return Ok(Box::new(io::empty()));
-    };
-    let octets = recording.body(body).map_err(|error| chain(&error))?;
-    content(&end.headers, octets, body.bytes)
-        .map_err(|coding| format!("it is encoded, and {coding} is not decoded here"))
-}
-
 /// The whole content of a lookup's or a tile's answer.
 fn small(recording: &Recording, row: &Row) -> Option<Vec<u8>> {
-    whole(answer(recording, row).ok()?).ok()
+    whole(content_of(recording, row).ok()?).ok()
 }
 
 fn whole(answer: impl Read) -> Result<Vec<u8>, String> {
@@ -243,7 +281,7 @@ fn edited(answer: Box<dyn Read>, edit: &Edit) -> Result<Box<dyn Read>, String> {
         }
         Edit::Note(note) => {
             let mut octets = whole(answer)?;
-            octets.truncate(note_at(&octets).ok_or("it is no lookup")?);
+            octets.truncate(Lookup::note_at(&octets).ok_or("it is no lookup")?);
             octets.extend_from_slice(note);
             octets
         }

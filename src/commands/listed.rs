@@ -11,7 +11,7 @@ use crate::exchange::{ConnectionId, Digest, ExchangeId, MadeBy, Timings};
 use crate::filter::{Fate, Subject};
 use crate::gomod::{Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
 use crate::recording::reader::RowState;
-use crate::recording::{Recording, Row};
+use crate::recording::{Recording, Redirects, Row};
 
 /// What a list tells of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,6 +95,7 @@ fn by_name<S: Serializer>(fate: &Fate, serializer: S) -> Result<S::Ok, S::Error>
 /// What the settings of a recording say about its URLs, and its answers about each other.
 pub(super) struct Meaning {
     bases: Vec<Base>,
+    redirects: Redirects,
     goproxy: GoProxy,
     /// Modules that something was found of.
     found: BTreeSet<String>,
@@ -107,12 +108,13 @@ impl Meaning {
         let goproxy = go_env.get("GOPROXY").map_or("", String::as_str);
         let mut meaning = Self {
             bases: crate::replay::bases(go_env),
+            redirects: recording.redirects(),
             goproxy: GoProxy::parse(goproxy),
             found: BTreeSet::new(),
         };
         let rows = recording.rows().iter();
         let answered = rows.filter(|row| row.status.is_some_and(|status| status < 300));
-        let routes = answered.map(|row| Route::of(&row.url, &meaning.bases));
+        let routes = answered.map(|row| meaning.redirects.route(row, &meaning.bases));
         let asked = routes.filter(|route| asks_each_entry(route.kind));
         meaning.found = asked.filter_map(|route| route.module).collect();
         meaning
@@ -155,7 +157,7 @@ impl Meaning {
 
     /// What a list tells of `row`.
     pub(super) fn list<'a>(&self, row: &'a Row) -> Listed<'a> {
-        let route = Route::of(&row.url, &self.bases);
+        let route = self.redirects.route(row, &self.bases);
         let location = Location::of(&row.url);
         let next = row
             .status
@@ -243,6 +245,7 @@ mod tests {
     fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
         let meaning = Meaning {
             bases: Vec::new(),
+            redirects: Redirects::default(),
             goproxy: GoProxy::parse(goproxy),
             found: BTreeSet::new(),
         };
@@ -254,6 +257,7 @@ mod tests {
         let proxies = "https://goproxy.corp,direct";
         let meaning = Meaning {
             bases: GoProxy::parse(proxies).bases(),
+            redirects: Redirects::default(),
             goproxy: GoProxy::parse(proxies),
             found: BTreeSet::new(),
         };
@@ -289,6 +293,7 @@ mod tests {
         let proxies = "https://goproxy.corp,direct";
         let meaning = Meaning {
             bases: GoProxy::parse(proxies).bases(),
+            redirects: Redirects::default(),
             goproxy: GoProxy::parse(proxies),
             found: BTreeSet::from(["x.example/y".to_owned()]),
         };

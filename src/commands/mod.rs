@@ -2,6 +2,7 @@
 
 mod advice;
 mod again;
+mod answers;
 mod ca;
 mod completions;
 mod console;

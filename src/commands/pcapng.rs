@@ -30,6 +30,7 @@ pub(super) fn write(
         rows,
         connections: &connections,
         bases: &bases,
+        redirects: &recording.redirects(),
         bodies,
     };
     let mut reading = Reading {

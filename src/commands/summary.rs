@@ -13,22 +13,29 @@ pub(super) use live::stall;
 pub(super) use replayed::{Replayed, replayed};
 pub(super) use told::{Recorded, losses, recorded, replaying, status};
 
+use std::collections::BTreeMap;
+
 use super::terminal::{Look, Paint};
 use super::words::{bar, count, duration, percent, size};
 use crate::child::Interruption;
 use crate::clock::Timestamp;
 use crate::diagnose::split::Split;
-use crate::diagnose::tally::Tally;
+use crate::diagnose::tally::{RateLimited, Tally};
 use crate::exchange::Phase;
+use crate::gomod::Location;
 use crate::proxy::InFlight;
 use crate::recording::Durability;
-use crate::recording::format::{Gap, Replayable};
+use crate::recording::format::{Fault, Gap, Replayable};
+use crate::recording::redirects::Loop;
 
 /// Columns where there is no terminal that tells: a log is wide.
 const WIDE: usize = 120;
 
 /// How many hosts stand beside a part of the time.
 const HOSTS: usize = 3;
+
+/// How many answers are named that are not what they were asked for.
+const FAULTS: usize = 5;
 
 /// A recorder's last words.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +56,10 @@ struct Summary<'a> {
     gaps: &'a [Gap],
     /// What could not be written, if anything.
     failure: Option<&'a str>,
+    /// Hosts that answered 429.
+    rate_limited: &'a BTreeMap<String, RateLimited>,
+    /// Redirects that led nowhere, with what was asked for.
+    loops: &'a [(Loop, String)],
     /// Whether a replay will find all it needs.
     replayable: &'a Replayable,
     /// Why there was no request; heeded only if there was none.
@@ -273,6 +284,9 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
         let reasons = &summary.replayable.reasons;
         let is_told = |why: &str| reasons.iter().any(|reason| reason.contains(why));
         lines.extend(failed(summary.tally, is_told).map(marked));
+        lines.extend(faults(summary.replayable, is_told).map(marked));
+        lines.extend(rate_limited(summary.rate_limited).map(marked));
+        lines.extend(loops(summary.loops).map(marked));
     }
     lines.extend(distrusted(summary.tally).map(marked));
     if !summary.redacted {
@@ -300,6 +314,38 @@ fn failed(tally: &Tally, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item =
     hosts.take(HOSTS).map(|(host, failed)| {
         let connections = count(failed.connections, "connection");
         format!("{connections} to {host} failed: {}", failed.why)
+    })
+}
+
+/// Answers that are not what they were asked for.
+fn faults(replayable: &Replayable, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
+    let faults = replayable.faults.iter().map(Fault::to_string);
+    let faults: Vec<_> = faults.filter(|fault| !is_told(fault)).collect();
+    let more = faults.len().saturating_sub(FAULTS);
+    let more = (more > 0).then(|| {
+        format!("and {more} more that are not what they were asked for: `modtape recordings info`")
+    });
+    faults.into_iter().take(FAULTS).chain(more)
+}
+
+/// Hosts that answered that there were too many requests.
+fn rate_limited(hosts: &BTreeMap<String, RateLimited>) -> impl Iterator<Item = String> {
+    hosts.iter().take(HOSTS).map(|(host, limited)| {
+        let requests = count(limited.requests, "request");
+        let wait = match limited.retry_after {
+            Some(seconds) => format!("; it asks to wait {seconds} s"),
+            None => String::new(),
+        };
+        format!("{host} answered {requests} with 429 Too Many Requests{wait}")
+    })
+}
+
+/// Requests that were redirected in a circle.
+fn loops(loops: &[(Loop, String)]) -> impl Iterator<Item = String> {
+    loops.iter().take(HOSTS).map(|(found, what)| {
+        let Loop { id, url, redirects } = found;
+        let (host, redirects) = (Location::of(url).host, count(*redirects as u64, "redirect"));
+        format!("{what} from {host} (#{id}): {redirects} that led nowhere")
     })
 }
 

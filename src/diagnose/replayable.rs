@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exchange::{MadeBy, Mode, Target};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, Kind, ProxyTarget, Route, replay_key};
-use crate::recording::Row;
-use crate::recording::format::{Gap, Replayable};
+use crate::recording::format::{FAULTS, Fault, Gap, Replayable};
 use crate::recording::reader::{ConnectionRow, RowState};
+use crate::recording::{Redirects, Row};
 
 use super::again::{Again, COLD, intercept};
 use super::split::Connections;
@@ -47,6 +47,10 @@ pub struct Recorded<'a> {
     pub bodies_kept: bool,
     /// What could not be written, if anything: it may not even have left a gap.
     pub failure: Option<&'a str>,
+    /// Answers that are not what they were asked for.
+    pub faults: &'a [Fault],
+    /// How a row's meaning is found where it followed a redirect.
+    pub redirects: &'a Redirects,
     /// What ended the command before its time, if anything did: `--timeout`, a signal.
     pub cut_short: Option<&'a str>,
 }
@@ -82,6 +86,7 @@ pub fn replayable(recorded: &Recorded<'_>) -> Replayable {
         of_tunnels(recorded),
         of_failed_dials(recorded),
         of_unfinished(recorded),
+        of_faults(recorded),
     ]
     .into_iter()
     .flatten()
@@ -89,6 +94,7 @@ pub fn replayable(recorded: &Recorded<'_>) -> Replayable {
     Replayable {
         complete: reasons.is_empty(),
         reasons: told(reasons, recorded.again),
+        faults: recorded.faults.iter().take(FAULTS).cloned().collect(),
     }
 }
 
@@ -342,9 +348,22 @@ fn of_unfinished(recorded: &Recorded<'_>) -> Option<Reason> {
         "requests have"
     };
     let (parts, total) = (parts.join(", "), open.len());
-    let example = Route::of(&first.url, recorded.bases).what();
+    let example = recorded.redirects.route(first, recorded.bases).what();
     Some(Reason::simple(
         format!("{total} {was} no whole answer ({parts}), first {example}"),
+        "asks again",
+    ))
+}
+
+/// Answers that the client cannot have used, whatever their status says.
+fn of_faults(recorded: &Recorded<'_>) -> Option<Reason> {
+    let first = recorded.faults.first()?;
+    let answers = match recorded.faults.len() {
+        1 => String::from("1 answer is not what it was"),
+        more => format!("{more} answers are not what they were"),
+    };
+    Some(Reason::simple(
+        format!("{answers} asked for, first {first}"),
         "asks again",
     ))
 }

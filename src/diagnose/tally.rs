@@ -141,6 +141,32 @@ pub fn modules(rows: &[Row], bases: &[Base]) -> u64 {
     modules.len() as u64
 }
 
+/// Answers with status 429 of one host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RateLimited {
+    /// How many.
+    pub requests: u64,
+    /// The longest time that a `Retry-After` asked for, seconds.
+    pub retry_after: Option<u64>,
+}
+
+/// Which hosts answered that there were too many requests (RFC 6585 section 4); `retry_after` reads that
+/// field of an answer, of which only seconds are heeded.
+pub fn rate_limited(
+    rows: &[Row],
+    mut retry_after: impl FnMut(&Row) -> Option<String>,
+) -> BTreeMap<String, RateLimited> {
+    let mut hosts = BTreeMap::<_, RateLimited>::new();
+    let limited = |row: &&Row| row.status == Some(429) && row.made_by == Some(MadeBy::Origin);
+    for row in rows.iter().filter(limited) {
+        let host = hosts.entry(Location::of(&row.url).host).or_default();
+        host.requests += 1;
+        let seconds = retry_after(row).and_then(|value| value.trim().parse().ok());
+        host.retry_after = host.retry_after.max(seconds);
+    }
+    hosts
+}
+
 /// The host of a CONNECT target, or all of it where it is none.
 pub(super) fn host_of(target: &str) -> String {
     let parsed = target.parse::<Target>();
@@ -238,6 +264,35 @@ mod tests {
         ];
         let row_of = |path| row(1, &format!("https://proxy.golang.org/{path}"), 0, &[]);
         assert_eq!(modules(&urls.map(row_of), &[]), 2);
+    }
+
+    #[test]
+    fn a_host_that_limits_requests_is_named_with_the_longest_wait() {
+        let limited = |id, url| Row {
+            status: Some(429),
+            ..row(id, url, 0, &[])
+        };
+        let other = "https://goproxy.cn/m/@v/list";
+        let rows = [
+            row(1, URL, 0, &[]),
+            limited(2, URL),
+            limited(3, URL),
+            limited(4, other),
+        ];
+        let found = rate_limited(&rows, |row| match row.id {
+            2 => Some(" 30".into()),
+            3 => Some("7".into()),
+            _ => Some("Fri, 31 Dec 1999 23:59:59 GMT".into()),
+        });
+        let of = |requests, retry_after| RateLimited {
+            requests,
+            retry_after,
+        };
+        let expected = [
+            ("goproxy.cn".to_owned(), of(1, None)),
+            ("proxy.golang.org".to_owned(), of(2, Some(30))),
+        ];
+        assert_eq!(found, expected.into());
     }
 
     #[test]

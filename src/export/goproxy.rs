@@ -1,12 +1,13 @@
 //! A recording as the files of a module proxy, for `GOPROXY=file://…` (Go modules reference,
 //! "GOPROXY protocol").
 //!
-//! Of several answers for one file the last 200 is taken; a redirect is followed as far as the
+//! Of several answers for one file the last sound 200 is taken; a redirect is followed as far as the
 //! recording goes. Nothing is guessed: `list` names the versions that are whole, and what has no
 //! answer has no file. Each path is put together anew from what a request means, in the alphabet of
 //! module paths: none is taken from the recording.
 
 mod answers;
+mod left_out;
 mod unified;
 mod versions;
 
@@ -21,7 +22,9 @@ use crate::exchange::Fields;
 use crate::gomod::{Base, Kind, Route, Tile, check_path, escape_path, escape_version};
 use crate::recording::Row;
 use answers::Answers;
-pub use unified::{LOOKUP_LIMIT, Loose, note_at};
+pub use answers::Faulty;
+pub use left_out::LeftOut;
+pub use unified::{LOOKUP_LIMIT, Loose};
 pub use versions::Lacking;
 
 /// So many times its length may a compressed answer always become: zips hardly shrink.
@@ -39,7 +42,7 @@ pub struct Tree {
     files: BTreeMap<String, File>,
     /// Modules whose list was asked for and answered.
     listed: BTreeSet<String>,
-    /// The host that a file was redirected to, where that has no answer; by path.
+    /// How the redirects of a file lead nowhere; by path.
     astray: BTreeMap<String, String>,
     refused: Vec<String>,
     /// Checksum databases whose lookups have one head.
@@ -81,16 +84,17 @@ enum PathError {
 }
 
 impl Tree {
-    /// Finds the answers among `rows`. `location` reads a redirect's `Location`.
+    /// Finds the answers among `rows` that are not `faulty`. `location` reads a redirect's `Location`.
     pub fn plan(
         rows: &[Row],
         bases: &[Base],
+        faulty: &Faulty,
         location: impl FnMut(&Row) -> Option<String>,
     ) -> Self {
         let mut tree = Self::default();
-        let mut answers = Answers::new(rows, location);
+        let mut answers = Answers::new(rows, faulty, location);
         for (row, asked) in rows.iter().enumerate() {
-            if answers::is_answer(asked) {
+            if answers::is_answer(asked, faulty) {
                 let route = Route::of(&asked.url, bases);
                 tree.add(route, answers.follow(row));
             }
@@ -105,7 +109,7 @@ impl Tree {
             Some(Err(why)) => return self.refused.push(format!("{}: {why}", route.what())),
         };
         match (answer, route.module) {
-            (Err(host), _) => drop(self.astray.insert(path, host)),
+            (Err(how), _) => drop(self.astray.insert(path, how)),
             // It is made of what turns out to be whole.
             (Ok(_), Some(module)) if route.kind == Kind::List => drop(self.listed.insert(module)),
             (Ok(row), module) => {
@@ -143,6 +147,15 @@ impl Tree {
             self.unified.remove(&name);
         }
         self
+    }
+
+    /// Whether there is a file for what a request asks for, or will be.
+    pub fn holds(&self, route: &Route) -> bool {
+        if let (Kind::List, Some(module)) = (route.kind, &route.module) {
+            return self.listed.contains(module);
+        }
+        let path = path(route).and_then(Result::ok);
+        path.is_some_and(|path| self.files.contains_key(&path))
     }
 
     /// Requests that no file can stand for, and why, in words.

@@ -29,7 +29,7 @@ use crate::exchange::{Body, Exchange, MadeBy, Mode, Opened, Outcome, Phase, Targ
 use crate::gomod::Base;
 use crate::recording::format::{Manifest, Open};
 use crate::recording::reader::RowState;
-use crate::recording::{ConnectionRow, Row};
+use crate::recording::{ConnectionRow, Redirects, Row};
 
 /// Larger bodies are cut to [`CUT`] unless all are wanted.
 const SMALL: u64 = 64 * 1024;
@@ -49,6 +49,8 @@ pub struct Capture<'a> {
     pub connections: &'a [(u32, &'a ConnectionRow)],
     /// Places of the effective GOPROXY and GOSUMDB.
     pub bases: &'a [Base],
+    /// How a row's meaning is found where it followed a redirect.
+    pub redirects: &'a Redirects,
     /// Which bodies are shown: `Small` cuts what is larger than 64 KiB to 4 KiB.
     pub bodies: Bodies,
 }

@@ -1,28 +1,35 @@
-//! What a URL means to the go command: routes, escaping, tiles, and the values of GOPROXY and GOSUMDB.
+//! What a URL means to the go command: routes, escaping, tiles, and the values of GOPROXY and GOSUMDB;
+//! and what the answers must be like.
 //!
-//! It knows URLs and names, not traffic: no socket, no clock, no header, no body. It never refuses a
+//! It knows URLs, names and contents, not traffic: no socket, no clock, no header. It never refuses a
 //! URL; what it does not understand is [`Kind::Other`]. Sources: the Go modules reference (section
 //! "Module proxies"), `golang.org/x/mod/module`, `golang.org/x/mod/sumdb` and cmd/go's `modfetch`.
 
 #[cfg(any(test, fuzzing))]
 pub mod check;
+mod content;
 mod escape;
 mod goproxy;
 mod gosumdb;
 mod kind;
 mod location;
+mod lookup;
+mod module_zip;
 mod path;
 mod reading;
 mod route;
 mod tile;
 mod version;
 
+pub use content::{ContentFault, TEXT_LIMIT, check_content};
 pub use escape::{EscapeError, escape_path, escape_version, unescape_path, unescape_version};
 pub use goproxy::{Base, GoProxy, ProxyEntry, ProxyTarget, Separator};
 pub use gosumdb::{GoSumDb, GoSumDbError};
 pub use kind::{Kind, KindError};
 pub use location::Location;
 pub(crate) use location::{canonical, redirect_target};
+pub use lookup::{Lookup, Sums};
+pub use module_zip::{ModuleZip, ZipFault, go_mod_h1};
 pub use path::{PathFault, check_path};
 pub use route::{Route, replay_key};
 pub use tile::Tile;

@@ -4,12 +4,14 @@
 //! over the JSON text, a space, the JSON text, a line feed. `cut -c10- journal.ndjson | jq` works.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::exchange::{Abort, Begin, Closed, End, Hex, Opened, TraceId};
+use crate::exchange::{Abort, Begin, Closed, End, ExchangeId, Hex, Opened, TraceId};
+use crate::gomod::Kind;
 
 /// The version of the format that this program writes; it reads this one only.
 pub const FORMAT_VERSION: u32 = 1;
@@ -210,6 +212,43 @@ pub struct Replayable {
     pub complete: bool,
     /// What speaks against it, each with what to do.
     pub reasons: Vec<String>,
+    /// Answers that are not what they were asked for; the first [`FAULTS`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+}
+
+/// How many answers a manifest names that are not what they were asked for.
+pub const FAULTS: usize = 100;
+
+/// An answer that is not what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The run of the exchange, from 0.
+    #[serde(default)]
+    pub run: u32,
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// What was asked for.
+    pub kind: Kind,
+    /// The same for people: `zip golang.org/x/net v0.34.0`.
+    pub what: String,
+    /// Who answered.
+    pub host: String,
+    /// What is wrong with it, in words.
+    pub why: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            exchange,
+            what,
+            host,
+            why,
+            ..
+        } = self;
+        write!(f, "{what} from {host} (#{exchange}): {why}")
+    }
 }
 
 /// Why a line is not a record.

@@ -107,6 +107,7 @@ pub(super) fn manifest_from(table: &Table) -> Option<Manifest> {
         replayable: Replayable {
             complete: false,
             reasons: vec!["the manifest is missing or damaged".into()],
+            faults: Vec::new(),
         },
         exit_code: table.close.as_ref().and_then(|close| close.exit_code),
     })

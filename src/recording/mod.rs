@@ -15,6 +15,7 @@ pub mod journal;
 pub mod manifest;
 pub mod reader;
 pub mod recorder;
+pub mod redirects;
 pub mod replaced;
 pub mod rows;
 #[cfg(any(test, fuzzing))]
@@ -30,4 +31,5 @@ pub use bodies::{BodySink, BodyStore};
 pub use journal::Journal;
 pub use reader::{Recording, Row};
 pub use recorder::{Durability, Recorder};
+pub use redirects::Redirects;
 pub use rows::ConnectionRow;

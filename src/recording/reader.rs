@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 
-use crate::exchange::{Body, ConnectionId, Exchange, ExchangeId, Outcome};
+use crate::exchange::{Body, ConnectionId, Exchange, ExchangeId, Outcome, field};
 
 use super::format::{
     Event, FORMAT_VERSION, Gap, JOURNAL, LineError, Manifest, Open, Record, State,
 };
 use super::index;
 use super::manifest::{ManifestError, manifest_from, open_from, open_regular, read_manifest};
+use super::redirects::Redirects;
 use super::rows::{Builder, Table};
 use super::scan::{LINE_LIMIT, scan};
 
@@ -28,7 +29,7 @@ pub use errors::{OpenError, ReadError};
 pub use super::rows::{ConnectionRow, Row};
 pub use super::scan::{Damage, DamageKind, Span};
 pub use super::summary::RowState;
-pub use super::verified::{BodyError, BodyReader};
+pub use super::verified::{BodyError, BodyReader, Stored};
 
 /// How much of the journal is read at once, octets.
 const READ_AHEAD: usize = 256 << 10;
@@ -210,6 +211,17 @@ impl Recording {
         })
     }
 
+    /// A header field of a whole answer, by its name in lower case.
+    pub fn answer_field(&self, row: &Row, name: &str) -> Option<String> {
+        let exchange = self.exchange(row).ok()?;
+        Some(field(&exchange.end()?.headers, name)?.into_owned())
+    }
+
+    /// Which exchange followed the redirect of which.
+    pub fn redirects(&self) -> Redirects {
+        Redirects::of(self.rows(), |row| self.answer_field(row, "location"))
+    }
+
     fn record(&self, span: Span) -> Result<Record, ReadError> {
         let shape = LineError::Shape;
         let len = usize::try_from(span.len.min(LINE_LIMIT)).unwrap_or(0);
@@ -229,6 +241,11 @@ impl Recording {
     /// The octets of a body, verified; see [`BodyReader`].
     pub fn body(&self, body: &Body) -> Result<BodyReader, BodyError> {
         BodyReader::open(&self.dir, body)
+    }
+
+    /// A body as it is stored; see [`Stored`].
+    pub fn stored(&self, body: &Body) -> Result<Stored, BodyError> {
+        Stored::open(&self.dir, body)
     }
 
     /// Why the body of an answer was not kept, where it was not: what its recorder noted, else what

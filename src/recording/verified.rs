@@ -95,14 +95,9 @@ struct Streaming {
 impl BodyReader {
     /// Opens `body` of the recording in `dir`.
     pub(super) fn open(dir: &Path, body: &Body) -> Result<Self, BodyError> {
-        let source = match &body.inline {
-            Some(inline) => Source::Whole(whole(inline.0.clone(), body)?),
-            None if !body.kept => return Err(BodyError::NotKept(body.sha256)),
-            None => file(dir, body)?,
-        };
         Ok(Self {
             bytes: body.bytes,
-            source,
+            source: verified(dir, body)?,
         })
     }
 
@@ -112,26 +107,54 @@ impl BodyReader {
     }
 }
 
-fn file(dir: &Path, body: &Body) -> Result<Source, BodyError> {
-    let path = body_path(dir, body.sha256);
-    let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => BodyError::Missing { path: path.clone() },
-        _ => BodyError::Unreadable {
-            path: path.clone(),
-            source,
-        },
-    };
-    let file = open_regular(&path).map_err(unreadable)?;
-    let found = file.metadata().map_err(unreadable)?.len();
-    if found != body.bytes {
-        return Err(wrong_size(body, found));
+/// A body as it is stored, to be read at any place: nothing but its length is verified.
+#[derive(Debug)]
+pub enum Stored {
+    /// From the journal.
+    Inline(Vec<u8>),
+    /// A file of its own.
+    File(File),
+}
+
+impl Stored {
+    /// Opens `body` of the recording in `dir`.
+    pub(super) fn open(dir: &Path, body: &Body) -> Result<Self, BodyError> {
+        let (stored, found) = match &body.inline {
+            Some(inline) => (Self::Inline(inline.0.clone()), inline.0.len() as u64),
+            None if !body.kept => return Err(BodyError::NotKept(body.sha256)),
+            None => {
+                let path = body_path(dir, body.sha256);
+                let unreadable = |source| unreadable(&path, source);
+                let file = open_regular(&path).map_err(unreadable)?;
+                let bytes = file.metadata().map_err(unreadable)?.len();
+                (Self::File(file), bytes)
+            }
+        };
+        match found == body.bytes {
+            true => Ok(stored),
+            false => Err(wrong_size(body, found)),
+        }
     }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> BodyError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => BodyError::Missing { path },
+        _ => BodyError::Unreadable { path, source },
+    }
+}
+
+fn verified(dir: &Path, body: &Body) -> Result<Source, BodyError> {
+    let file = match Stored::open(dir, body)? {
+        Stored::Inline(octets) => return Ok(Source::Whole(whole(octets, body)?)),
+        Stored::File(file) => file,
+    };
     if body.bytes <= WHOLE_LIMIT {
         let mut octets = Vec::new();
         let limit = body.bytes + 1;
-        file.take(limit)
-            .read_to_end(&mut octets)
-            .map_err(unreadable)?;
+        let read = file.take(limit).read_to_end(&mut octets);
+        read.map_err(|source| unreadable(&body_path(dir, body.sha256), source))?;
         return Ok(Source::Whole(whole(octets, body)?));
     }
     Ok(Source::Streaming(Box::new(Streaming {

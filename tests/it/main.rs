@@ -4,6 +4,7 @@
 
 mod canary;
 mod capture;
+mod contents;
 mod crash;
 mod environment;
 mod formats;

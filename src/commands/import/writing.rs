@@ -144,6 +144,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
             reasons: vec![String::from(
                 "it was imported, and a HAR does not tell whether it is whole",
             )],
+            faults: Vec::new(),
         },
         exit_code: None,
     }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
 use super::super::again;
+use super::super::answers;
 use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
 use super::super::terminal::{Look, say, warn};
@@ -233,17 +234,22 @@ impl Kept {
         let recording = Recording::open(dir)?;
         let damage = recording.damage().first();
         let damage = damage.map(|damage| format!("the journal is damaged: {damage}"));
+        let bases = replay::bases(&self.manifest.go_env);
+        let redirects = recording.redirects();
+        let faults = answers::check(&recording, (&redirects, &bases), global);
         self.manifest.replayable = replayable(&Recorded {
             again: &self.again(args, global, true),
             rows: recording.rows(),
             connections: &recording.table().connections,
             go_env: &self.manifest.go_env,
-            bases: &replay::bases(&self.manifest.go_env),
+            bases: &bases,
             was_cold: args.cold,
             gaps: recording.gaps(),
             bodies_kept: args.bodies == cli::KeepBodies::All,
             failure: failure.or(damage.as_deref()),
             cut_short: cut_short(outcome),
+            faults: &faults,
+            redirects: &redirects,
         });
         write_manifest(dir, &self.manifest, self.durability)?;
         if let Err(error) = index::rebuild(dir) {

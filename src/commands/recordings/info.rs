@@ -196,9 +196,14 @@ impl Info {
                 "replay",
                 "not known to be complete: the recorder did not end in order",
             ),
-            Replayable { reasons, .. } => {
+            Replayable {
+                reasons, faults, ..
+            } => {
                 line("replay", "partial")?;
-                reasons.iter().try_for_each(|reason| line("", reason))
+                reasons.iter().try_for_each(|reason| line("", reason))?;
+                faults
+                    .iter()
+                    .try_for_each(|fault| line("fault", &fault.to_string()))
             }
         }
     }
@@ -265,6 +270,7 @@ fn since_damaged(recording: &Recording, told: Replayable) -> Replayable {
     Replayable {
         complete: false,
         reasons: vec!["was complete when closed; damaged since".into()],
+        faults: Vec::new(),
     }
 }
 

@@ -56,6 +56,8 @@ struct Case {
     interruption: Option<Interruption>,
     failure: Option<&'static str>,
     gaps: Vec<Gap>,
+    rate_limited: BTreeMap<String, RateLimited>,
+    loops: Vec<(Loop, String)>,
     replayable: Replayable,
     why_empty: Vec<String>,
     durability: Durability,
@@ -78,9 +80,11 @@ impl Case {
             interruption: None,
             failure: None,
             gaps: Vec::new(),
+            rate_limited: BTreeMap::new(),
+            loops: Vec::new(),
             replayable: Replayable {
                 complete: true,
-                reasons: Vec::new(),
+                ..Replayable::default()
             },
             why_empty: Vec::new(),
             durability: Durability::Process,
@@ -120,6 +124,8 @@ impl Case {
             failure: self.failure,
             now: Timestamp::from_micros(60_000_000),
             gaps: &self.gaps,
+            rate_limited: &self.rate_limited,
+            loops: &self.loops,
             replayable: &self.replayable,
             why_empty: &self.why_empty,
             durability: self.durability,
@@ -217,6 +223,7 @@ fn colour_adds_nothing_but_colour() {
     case.replayable = Replayable {
         complete: false,
         reasons: vec!["r".into()],
+        ..Replayable::default()
     };
     let colour = case.render(Look {
         colour: true,
@@ -300,6 +307,7 @@ fn what_is_left_over_and_what_is_missing_is_loud() {
     case.replayable = Replayable {
         complete: false,
         reasons: vec!["one".into(), "two".into()],
+        ..Replayable::default()
     };
     case.interruption = Some(Interruption::Interrupt);
     case.failure = Some("cannot write recording.json: read-only");
@@ -351,6 +359,7 @@ fn nothing_hostile_reaches_the_terminal() {
     case.replayable = Replayable {
         complete: false,
         reasons: vec![evil.into(), evil.into()],
+        ..Replayable::default()
     };
     let mut texts = vec![
         case.render(look(200)),

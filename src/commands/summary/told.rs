@@ -7,10 +7,11 @@ use super::{Summary, render};
 use crate::diagnose::again::Again;
 use crate::diagnose::empty::{Facts, why_empty};
 use crate::diagnose::split::Split;
-use crate::diagnose::tally::{Tally, modules};
-use crate::gomod::Base;
+use crate::diagnose::tally::{Tally, modules, rate_limited};
+use crate::gomod::{Base, Route};
 use crate::proxy::Live;
 use crate::recording::format::Manifest;
+use crate::recording::redirects::Loop;
 use crate::recording::{Durability, Recording};
 
 /// A recording that was just closed.
@@ -57,6 +58,11 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
         0 => why_empty(&manifest.go_env, &facts),
         _ => Vec::new(),
     };
+    let bases = crate::replay::bases(&manifest.go_env);
+    let redirects = recording.redirects();
+    let loops = redirects.loops().iter().cloned();
+    let what = |found: Loop| (found.clone(), Route::of(&found.url, &bases).what());
+    let loops: Vec<_> = loops.map(what).collect();
     let summary = Summary {
         recording: &recording.dir().to_string_lossy(),
         split: &Split::of(rows, connections, manifest.wall_us),
@@ -66,6 +72,8 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
         now: outcome.in_flight_at,
         gaps: recording.gaps(),
         failure: told.failure,
+        rate_limited: &rate_limited(rows, |row| recording.answer_field(row, "retry-after")),
+        loops: &loops,
         replayable: &manifest.replayable,
         why_empty: &why_empty,
         durability: told.durability,

@@ -16,6 +16,7 @@ struct Case {
     bodies_kept: bool,
     failure: Option<&'static str>,
     cut_short: Option<&'static str>,
+    faults: Vec<Fault>,
     options: &'static [&'static str],
 }
 
@@ -31,6 +32,7 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         bodies_kept: true,
         failure: None,
         cut_short: None,
+        faults: Vec::new(),
         options: &[],
     };
     change(&mut case);
@@ -55,6 +57,8 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         bodies_kept: case.bodies_kept,
         failure: case.failure,
         cut_short: case.cut_short,
+        faults: &case.faults,
+        redirects: &Redirects::default(),
     });
     assert_eq!(found.complete, found.reasons.is_empty());
     found.reasons
@@ -63,6 +67,27 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
 #[test]
 fn a_whole_cold_recording_is_complete() {
     assert_eq!(reasons(|_| {}), [""; 0]);
+}
+
+#[test]
+fn an_answer_that_is_something_else_makes_it_partial() {
+    let fault = |exchange| Fault {
+        run: 0,
+        exchange,
+        kind: Kind::Info,
+        what: "info a.b/c v1.0.0".into(),
+        host: "proxy.golang.org".into(),
+        why: "it is an HTML page".into(),
+    };
+    assert_eq!(
+        reasons(|case| case.faults = vec![fault(7)]),
+        [
+            "1 answer is not what it was asked for, first info a.b/c v1.0.0 from proxy.golang.org (#7): \
+             it is an HTML page; `modtape record -o ci --force -- go mod tidy` asks again"
+        ]
+    );
+    let more = reasons(|case| case.faults = vec![fault(7), fault(8)]);
+    assert!(more[0].starts_with("2 answers are not what they were asked for, first info"));
 }
 
 #[test]

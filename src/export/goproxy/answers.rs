@@ -1,44 +1,38 @@
 //! Which rows answer, and where their redirects lead within the recording.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use percent_encoding::percent_decode_str;
-use url::Url;
-
-use crate::exchange::MadeBy;
+use crate::exchange::{ExchangeId, MadeBy};
 use crate::gomod::Location;
 use crate::recording::Row;
 use crate::recording::reader::RowState;
-use crate::redact::url_without_secrets;
-
-/// How many redirects are followed one after another, as `net/http` does.
-const STEPS: usize = 10;
+use crate::recording::redirects::{STEPS, is_redirect, key, target_of};
 
 /// The answers of a recording by what was asked.
 pub(super) struct Answers<'a, L> {
     rows: &'a [Row],
     location: L,
-    /// The last whole answer to each URL, else the last redirect; empty if none is redirected.
+    /// The last sound answer to each URL, else the last redirect; empty if none is redirected.
     by_url: HashMap<String, usize>,
 }
 
+/// Exchanges whose answers are not what they were asked for, by run and exchange.
+pub type Faulty = HashSet<(u32, ExchangeId)>;
+
 /// Is it an answer of the origin's that a file or a redirect comes of?
-pub(super) fn is_answer(row: &Row) -> bool {
+pub(super) fn is_answer(row: &Row, faulty: &Faulty) -> bool {
     row.method == "GET"
         && row.state == RowState::Ended
         && row.made_by == Some(MadeBy::Origin)
         && (row.status == Some(200) || is_redirect(row))
-}
-
-/// RFC 9110 section 15.4: those that `net/http` follows.
-fn is_redirect(row: &Row) -> bool {
-    matches!(row.status, Some(301 | 302 | 303 | 307 | 308))
+        && !faulty.contains(&(row.run, row.id))
 }
 
 impl<'a, L: FnMut(&Row) -> Option<String>> Answers<'a, L> {
     /// `location` reads a redirect's `Location`.
-    pub(super) fn new(rows: &'a [Row], location: L) -> Self {
-        let answers = || rows.iter().enumerate().filter(|(_, row)| is_answer(row));
+    pub(super) fn new(rows: &'a [Row], faulty: &Faulty, location: L) -> Self {
+        let is_sound = |(_, row): &(usize, &Row)| is_answer(row, faulty);
+        let answers = || rows.iter().enumerate().filter(is_sound);
         let mut by_url = HashMap::new();
         if answers().any(|(_, row)| is_redirect(row)) {
             let (whole, redirects): (Vec<_>, Vec<_>) =
@@ -53,36 +47,21 @@ impl<'a, L: FnMut(&Row) -> Option<String>> Answers<'a, L> {
         }
     }
 
-    /// The number of the row with the whole answer that row `number` leads to, or the host where the
-    /// recording ends.
+    /// The number of the row with the whole answer that row `number` leads to, or how it leads nowhere.
     pub(super) fn follow(&mut self, number: usize) -> Result<usize, String> {
         let mut at = number;
         for _ in 0..STEPS {
             let Some(row) = self.rows.get(at).filter(|row| is_redirect(row)) else {
                 return Ok(at);
             };
-            let to = (self.location)(row).and_then(|location| absolute(&row.url, location));
-            let to = to.ok_or_else(|| String::from("a place that is no URL"))?;
+            let to = (self.location)(row).and_then(|location| target_of(&row.url, &location));
+            let to = to.ok_or_else(|| String::from("redirected to an invalid URL"))?;
             let found = self.by_url.get(&key(&to));
-            at = *found.ok_or_else(|| Location::of(&to).host)?;
+            at = *found.ok_or_else(|| {
+                let host = Location::of(&to).host;
+                format!("redirected to {host}, which was not recorded")
+            })?;
         }
-        Err("itself".into())
+        Err("redirected in a circle".into())
     }
-}
-
-fn absolute(base: &str, location: String) -> Option<String> {
-    // As it is: `url` would change how it is written.
-    if location.contains("://") {
-        return Some(location);
-    }
-    let joined = Url::parse(base).ok()?.join(&location).ok()?;
-    Some(joined.into())
-}
-
-/// What is the same in a redirect and in the request that followed it: secrets may be marked by
-/// different runs, and an escaped octet may be written bare.
-fn key(url: &str) -> String {
-    let url = url.split('#').next().unwrap_or_default();
-    let url = url_without_secrets(url);
-    percent_decode_str(&url).decode_utf8_lossy().into_owned()
 }

@@ -40,7 +40,7 @@ fn rows(asked: &[(&str, u16)]) -> Vec<Row> {
 
 fn plan(rows: &[Row], locations: &[(&str, &str)]) -> Tree {
     let bases = GoProxy::parse(PROXY).bases();
-    Tree::plan(rows, &bases, |row| {
+    Tree::plan(rows, &bases, &Faulty::new(), |row| {
         let found = locations.iter().find(|(from, _)| row.url.ends_with(from));
         found.map(|(_, to)| (*to).to_owned())
     })
@@ -202,7 +202,10 @@ fn a_list_names_whole_tags_and_the_rest_is_told() {
 
 /// A lookup of record `id`, in a tree of so many.
 fn lookup(id: u64, size: u64) -> Vec<u8> {
-    format!("{id}\na.b/c v1.0.{id} h1:x\n\ngo.sum database tree\n{size}\nroot\n\nsigned\n").into()
+    format!(
+        "{id}\na.b/c v1.0.{id} h1:x\n\ngo.sum database tree\n{size}\nroot\n\n\u{2014} sum signed\n"
+    )
+    .into()
 }
 
 #[test]

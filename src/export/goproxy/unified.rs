@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::{Edit, File, Tree};
-use crate::gomod::{Kind, Tile};
+use crate::gomod::{Kind, Lookup, Tile};
 
 /// cmd/go's tiles: 256 hashes.
 const HEIGHT: u8 = 8;
@@ -31,35 +31,21 @@ pub struct Loose {
     pub tiles: usize,
 }
 
-/// What is read from a lookup's answer: `ID\nRECORD\n\nNOTE` (`sumdb.ParseRecord`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Lookup {
+/// What unifying needs of a lookup's answer.
+struct Head {
+    /// The number of its record.
     id: u64,
     /// The number of records of the tree that the note signs.
     size: u64,
     note: Vec<u8>,
 }
 
-impl Lookup {
-    fn parse(octets: &[u8]) -> Option<Self> {
-        let note = octets.get(note_at(octets)?..)?;
-        let line = |text: &[u8], number: usize| {
-            let line = text.split(|octet| *octet == b'\n').nth(number)?;
-            std::str::from_utf8(line).ok()?.parse().ok()
-        };
-        let is_tree = note.starts_with(b"go.sum database tree\n");
-        is_tree.then_some(Self {
-            id: line(octets, 0)?,
-            size: line(note, 1)?,
-            note: note.to_vec(),
-        })
+impl Head {
+    fn parse(content: &[u8]) -> Option<Self> {
+        let Lookup { id, size, note, .. } = Lookup::parse(content)?;
+        let note = note.to_vec();
+        Some(Self { id, size, note })
     }
-}
-
-/// Where the note of a lookup's answer begins.
-pub fn note_at(octets: &[u8]) -> Option<usize> {
-    let blank = octets.windows(2).position(|pair| pair == b"\n\n")?;
-    Some(blank + 2)
 }
 
 impl Tree {
@@ -91,10 +77,10 @@ impl Tree {
         &self,
         name: &str,
         read: &mut impl FnMut(usize) -> Option<Vec<u8>>,
-    ) -> Result<Vec<Lookup>, Loose> {
+    ) -> Result<Vec<Head>, Loose> {
         let parsed = self
             .of(name, Kind::Lookup)
-            .map(|file| Lookup::parse(&read(file.row)?));
+            .map(|file| Head::parse(&read(file.row)?));
         let unknown = || Loose {
             name: name.into(),
             heads: 0,
@@ -107,7 +93,7 @@ impl Tree {
     fn unified(
         &self,
         name: &str,
-        lookups: &[Lookup],
+        lookups: &[Head],
     ) -> Result<(Vec<u8>, BTreeMap<Tile, Tile>), Loose> {
         let widest = self.widest(name);
         let heads: BTreeMap<u64, &[u8]> = lookups
@@ -243,18 +229,5 @@ mod tests {
             ]
         );
         assert!(paths(u64::MAX, &[0, u64::MAX - 1]).len() < 20);
-    }
-
-    #[test]
-    fn a_lookup_is_record_and_note() {
-        let octets = b"17\na.b/c v1.0.0 h1:x\na.b/c v1.0.0/go.mod h1:y\n\n\
-            go.sum database tree\n300\nroot\n\n-- name sig\n";
-        let lookup = Lookup::parse(octets).unwrap();
-        assert_eq!((lookup.id, lookup.size), (17, 300));
-        assert!(octets.ends_with(&lookup.note) && lookup.note.starts_with(b"go.sum "));
-        for end in 0..octets.len() - 20 {
-            let _ = Lookup::parse(&octets[..end]);
-        }
-        assert_eq!(Lookup::parse(b"17\nx\n\nanother note\n300\n"), None);
     }
 }

@@ -42,9 +42,9 @@ impl Tree {
         let parts = PARTS.iter().zip(there).filter(|(_, there)| !there);
         let missing = parts.map(|(kind, _)| {
             let path = module_path(*kind, module, Some(version));
-            let host = path.and_then(|path| self.astray.get(&path));
-            match host {
-                Some(host) => format!("{kind} (redirected to {host}, which was not recorded)"),
+            let astray = path.and_then(|path| self.astray.get(&path));
+            match astray {
+                Some(how) => format!("{kind} ({how})"),
                 None => kind.to_string(),
             }
         });

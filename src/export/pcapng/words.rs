@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::super::har::Bodies;
 use super::Capture;
 use crate::exchange::{Body, Closed, Exchange, Mode, Opened, Outcome, TraceId};
-use crate::gomod::Route;
 use crate::recording::Row;
 
 /// Whatever is true of the whole file.
@@ -47,7 +46,7 @@ pub(super) fn of_request(
     let _ = write!(
         text,
         " what: {}",
-        Route::of(&begin.url, capture.bases).what()
+        capture.redirects.route(row, capture.bases).what()
     );
     if let Some(body) = exchange.request_body() {
         let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);

@@ -141,6 +141,7 @@ fn manifest(state: State) -> Manifest {
         replayable: Replayable {
             complete: false,
             reasons: vec!["1 exchange was aborted: record again".into()],
+            faults: Vec::new(),
         },
         exit_code: Some(0),
     }

@@ -1,0 +1,112 @@
+//! The contents of a recording's answers, content codings undone.
+
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+
+use rawzip::{FileReader, ReaderAt};
+
+use super::progress::Progress;
+use super::written::error_text;
+use crate::cli::Global;
+use crate::diagnose::content::{Source, Zip, faults};
+use crate::exchange::{Body, Fields, chain, field};
+use crate::export::goproxy::content;
+use crate::gomod::{Base, TEXT_LIMIT};
+use crate::recording::format::Fault;
+use crate::recording::reader::Stored;
+use crate::recording::{Recording, Redirects, Row};
+
+/// Finds the answers that are not what they were asked for, and shows how far it is.
+pub(super) fn check(
+    recording: &Recording,
+    (redirects, bases): (&Redirects, &[Base]),
+    global: &Global,
+) -> Vec<Fault> {
+    let mut progress = None;
+    let step = |done, all| {
+        let progress = progress.get_or_insert_with(|| Progress::new("checking zip", all, global));
+        progress.step(done);
+    };
+    faults(
+        recording.rows(),
+        (redirects, bases),
+        &Answers(recording),
+        step,
+    )
+}
+
+/// The content of an answer, verified while it is read.
+pub(super) fn content_of(recording: &Recording, row: &Row) -> Result<Box<dyn Read>, String> {
+    let Some((headers, body)) = answer(recording, row)? else {
+        return Ok(Box::new(io::empty()));
+    };
+    let octets = recording.body(&body).map_err(|error| chain(&error))?;
+    content(&headers, octets, body.bytes)
+        .map_err(|coding| format!("it is encoded, and {coding} is not decoded here"))
+}
+
+/// The header fields and the body of a whole answer, if it has one.
+fn answer(recording: &Recording, row: &Row) -> Result<Option<(Fields, Body)>, String> {
+    let exchange = recording.exchange(row).map_err(|error| chain(&error))?;
+    let end = exchange.end().cloned();
+    Ok(end.and_then(|end| Some((end.headers, end.body?))))
+}
+
+struct Answers<'a>(&'a Recording);
+
+impl Answers<'_> {
+    /// The content of a body that was kept; `None` where it was not, or its coding is unknown.
+    fn read(&self, headers: &Fields, body: &Body) -> Result<Option<Box<dyn Read>>, String> {
+        if !body.kept {
+            return Ok(None);
+        }
+        let octets = self.0.body(body).map_err(|error| chain(&error))?;
+        Ok(content(headers, octets, body.bytes).ok())
+    }
+}
+
+impl Source for Answers<'_> {
+    fn text(&self, row: &Row) -> Result<Option<Vec<u8>>, String> {
+        let Some((headers, body)) = answer(self.0, row)? else {
+            return Ok(Some(Vec::new()));
+        };
+        let Some(content) = self.read(&headers, &body)? else {
+            return Ok(None);
+        };
+        let mut octets = Vec::new();
+        let read = content.take(TEXT_LIMIT + 1).read_to_end(&mut octets);
+        read.map_err(|error| error_text(&error))?;
+        Ok(Some(octets))
+    }
+
+    fn zip(&self, row: &Row) -> Result<Option<Zip>, String> {
+        let Some((headers, body)) = answer(self.0, row)? else {
+            let reader: Box<dyn ReaderAt> = Box::new(Vec::new());
+            return Ok(Some(Zip { reader, bytes: 0 }));
+        };
+        if !body.kept {
+            return Ok(None);
+        }
+        if field(&headers, "content-encoding").is_none() {
+            let stored = self.0.stored(&body).map_err(|error| chain(&error))?;
+            let reader: Box<dyn ReaderAt> = match stored {
+                Stored::Inline(octets) => Box::new(octets),
+                Stored::File(file) => Box::new(FileReader::from(file)),
+            };
+            let bytes = body.bytes;
+            return Ok(Some(Zip { reader, bytes }));
+        }
+        let Some(mut content) = self.read(&headers, &body)? else {
+            return Ok(None);
+        };
+        // Nobody can read at any place in what is compressed as a whole; few servers do that to zips.
+        let mut file = tempfile::tempfile().map_err(|error| error.to_string())?;
+        let copied = io::copy(&mut content, &mut file).and_then(|bytes| {
+            file.flush()?;
+            file.seek(SeekFrom::Start(0))?;
+            Ok(bytes)
+        });
+        let bytes = copied.map_err(|error| error_text(&error))?;
+        let reader: Box<dyn ReaderAt> = Box::new(FileReader::from(file));
+        Ok(Some(Zip { reader, bytes }))
+    }
+}

@@ -1,0 +1,211 @@
+//! Whether the answers are what they were asked for.
+//!
+//! What a portal or a broken mirror serves has status 200 too: a replay of it fails, and a tree that is
+//! made of it is broken. The cheap checks run on every answer; the hash of a zip, which takes about
+//! two seconds a gigabyte of files, is compared only where its lookup is on the recording, on as many
+//! threads as there are processors. Bodies are read through a [`Source`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rawzip::ReaderAt;
+
+use crate::exchange::{Digest, MadeBy, chain};
+use crate::gomod::{Base, Kind, Location, Lookup, ModuleZip, Route, check_content, go_mod_h1};
+use crate::recording::format::Fault;
+use crate::recording::reader::RowState;
+use crate::recording::{Redirects, Row};
+
+/// Threads at most.
+const THREADS: usize = 4;
+
+/// Reads the contents of answers, content codings undone.
+pub trait Source: Sync {
+    /// All of an answer, up to a byte more than [`crate::gomod::TEXT_LIMIT`]; `None` where it was not
+    /// kept, or came in a coding that is not known here.
+    fn text(&self, row: &Row) -> Result<Option<Vec<u8>>, String>;
+    /// A zip, likewise.
+    fn zip(&self, row: &Row) -> Result<Option<Zip>, String>;
+}
+
+/// A zip, to be read at any place.
+pub struct Zip {
+    /// Its bytes.
+    pub reader: Box<dyn ReaderAt>,
+    /// How many there are.
+    pub bytes: u64,
+}
+
+/// Finds the answers among `rows` that are not what they were asked for, in order. Calls `progress` with
+/// the number of zips that are done and of all.
+pub fn faults(
+    rows: &[Row],
+    (redirects, bases): (&Redirects, &[Base]),
+    source: &impl Source,
+    mut progress: impl FnMut(usize, usize),
+) -> Vec<Fault> {
+    let mut checking = Checking::default();
+    for row in rows.iter().filter(|row| is_answer(row)) {
+        let route = redirects.route(row, bases);
+        checking.row(row, route, source);
+    }
+    checking.compare_mods();
+    checking.check_zips(source, &mut progress);
+    let mut faults = checking.faults;
+    faults.sort_by_key(|fault| (fault.run, fault.exchange));
+    faults
+}
+
+/// Whether a go command takes it for what it asked for.
+fn is_answer(row: &Row) -> bool {
+    let is_whole = row.state == RowState::Ended && row.made_by == Some(MadeBy::Origin);
+    is_whole && row.method == "GET" && row.status == Some(200)
+}
+
+#[derive(Default)]
+struct Checking<'a> {
+    faults: Vec<Fault>,
+    /// The hashes that lookups have: of a zip by its version, of a go.mod by `VERSION/go.mod`.
+    sums: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Each go.mod, by what it is compared with.
+    mods: Vec<(&'a Row, Route, String)>,
+    /// Each zip with the rows that it is the answer of.
+    zips: BTreeMap<(String, String, Digest), Vec<(&'a Row, Route)>>,
+}
+
+impl<'a> Checking<'a> {
+    fn row(&mut self, row: &'a Row, route: Route, source: &impl Source) {
+        match route.kind {
+            Kind::Discovery | Kind::Vcs | Kind::Other | Kind::SumdbSupported => return,
+            Kind::Zip | Kind::Toolchain => return self.add_zip(row, route),
+            Kind::List | Kind::Latest | Kind::Info | Kind::Mod | Kind::Lookup | Kind::Tile => {}
+        }
+        let content = match source.text(row) {
+            Ok(Some(content)) => content,
+            Ok(None) => return,
+            Err(why) => return self.faults.push(fault(row, &route, why)),
+        };
+        match check_content(&route, &content) {
+            Err(error) => self.faults.push(fault(row, &route, error.to_string())),
+            Ok(()) if route.kind == Kind::Mod => self.mods.push((row, route, go_mod_h1(&content))),
+            Ok(()) if route.kind == Kind::Lookup => self.add_sums(&route, &content),
+            Ok(()) => {}
+        }
+    }
+
+    fn add_zip(&mut self, row: &'a Row, route: Route) {
+        if let (Some(module), Some(version), Some(body)) =
+            (route.module.clone(), route.version.clone(), row.body)
+        {
+            let rows = self.zips.entry((module, version, body)).or_default();
+            rows.push((row, route));
+        }
+    }
+
+    fn add_sums(&mut self, route: &Route, content: &[u8]) {
+        let (Some(lookup), Some(module), Some(version)) =
+            (Lookup::parse(content), &route.module, &route.version)
+        else {
+            return;
+        };
+        let sums = lookup.sums(module, version);
+        let go_mod = format!("{version}/go.mod");
+        for (version, sum) in [(version.clone(), sums.zip), (go_mod, sums.go_mod)] {
+            if let Some(sum) = sum {
+                let known = self.sums.entry((module.clone(), version)).or_default();
+                known.insert(sum.to_owned());
+            }
+        }
+    }
+
+    fn compare_mods(&mut self) {
+        for (row, route, found) in std::mem::take(&mut self.mods) {
+            let module = route.module.clone().unwrap_or_default();
+            let version = format!("{}/go.mod", route.version.as_deref().unwrap_or_default());
+            let known = self.sums.get(&(module, version));
+            if let Some(why) = known.and_then(|known| differs(known, &found)) {
+                self.faults.push(fault(row, &route, why));
+            }
+        }
+    }
+
+    fn check_zips(&mut self, source: &impl Source, progress: &mut impl FnMut(usize, usize)) {
+        let mut zips: Vec<_> = std::mem::take(&mut self.zips).into_iter().collect();
+        // The largest first, so that all threads end at about the same time.
+        let size = |rows: &[(&Row, Route)]| rows.first().map_or(0, |(row, _)| row.bytes);
+        zips.sort_by_key(|(_, rows)| std::cmp::Reverse(size(rows)));
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (zips, sums) = (&zips[..], &self.sums);
+        let work = |mut progress: Option<&mut dyn FnMut(usize, usize)>| {
+            let mut faults = Vec::new();
+            while let Some((key, rows)) = zips.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Some(progress) = &mut progress {
+                    progress(done.load(Ordering::Relaxed), zips.len());
+                }
+                let (module, version, _) = key;
+                let known = sums.get(&(module.clone(), version.clone()));
+                if let Err(why) = check_zip(source, rows, (module, version), known) {
+                    let rows = rows.iter();
+                    faults.extend(rows.map(|(row, route)| fault(row, route, why.clone())));
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            faults
+        };
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = processors.min(THREADS).min(zips.len());
+        let found = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| work(None))).collect();
+            let mut faults = work(Some(progress));
+            for other in others {
+                faults.extend(other.join().unwrap_or_default());
+            }
+            faults
+        });
+        self.faults.extend(found);
+    }
+}
+
+/// Checks one zip, which may be the answer of several rows.
+fn check_zip(
+    source: &impl Source,
+    rows: &[(&Row, Route)],
+    (module, version): (&str, &str),
+    known: Option<&BTreeSet<String>>,
+) -> Result<(), String> {
+    let Some((row, _)) = rows.first() else {
+        return Ok(());
+    };
+    let Some(Zip { reader, bytes }) = source.zip(row)? else {
+        return Ok(());
+    };
+    let told = |fault| chain(&fault);
+    let zip = ModuleZip::open(reader, bytes, module, version).map_err(told)?;
+    let Some(known) = known else {
+        return Ok(());
+    };
+    let found = zip.h1().map_err(told)?;
+    differs(known, &found).map_or(Ok(()), Err)
+}
+
+fn differs(known: &BTreeSet<String>, found: &str) -> Option<String> {
+    if known.contains(found) {
+        return None;
+    }
+    let expected = known.first()?;
+    Some(format!(
+        "its hash is {found}, and its recorded lookup says {expected}"
+    ))
+}
+
+fn fault(row: &Row, route: &Route, why: String) -> Fault {
+    Fault {
+        run: row.run,
+        exchange: row.id,
+        kind: route.kind,
+        what: route.what(),
+        host: Location::of(&row.url).host,
+        why,
+    }
+}

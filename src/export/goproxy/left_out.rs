@@ -1,0 +1,86 @@
+//! Which zips were asked for and have no file, and why.
+
+use std::collections::BTreeMap;
+
+use super::{Tree, path};
+use crate::exchange::{ExchangeId, MadeBy};
+use crate::gomod::{Base, Kind, Location};
+use crate::recording::reader::RowState;
+use crate::recording::redirects::is_redirect;
+use crate::recording::{Redirects, Row};
+
+/// A zip that was asked for and has no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What was asked for: `zip golang.org/x/net v0.34.0`, or the path of an unknown URL.
+    pub what: String,
+    /// Who was asked last.
+    pub host: String,
+    /// The exchange.
+    pub id: ExchangeId,
+    /// Why there is no file.
+    pub why: String,
+}
+
+impl Tree {
+    /// Zips that were asked for and have no file, each once, by path; without those whose answer was
+    /// whole, but faulty or unreadable. `broke_off` says why an answer did.
+    pub fn zips_left_out(
+        &self,
+        rows: &[Row],
+        (redirects, bases): (&Redirects, &[Base]),
+        mut broke_off: impl FnMut(&Row) -> Option<String>,
+    ) -> Vec<LeftOut> {
+        let mut found = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.method == "GET") {
+            let route = redirects.route(row, bases);
+            let path = match (route.kind, path(&route)) {
+                (Kind::Zip | Kind::Toolchain, Some(Ok(path))) => path,
+                (Kind::Other, _) if route.path.ends_with(".zip") => row.url.clone(),
+                _ => continue,
+            };
+            if self.files.contains_key(&path) {
+                continue;
+            }
+            let Some(why) = self.why_not(row, (&path, route.kind), &mut broke_off) else {
+                // It was asked again, and there is more to say of that.
+                found.remove(&path);
+                continue;
+            };
+            let left_out = LeftOut {
+                what: route.what(),
+                host: Location::of(&row.url).host,
+                id: row.id,
+                why,
+            };
+            found.insert(path, left_out);
+        }
+        found.into_values().collect()
+    }
+
+    fn why_not(
+        &self,
+        row: &Row,
+        (path, kind): (&str, Kind),
+        broke_off: &mut impl FnMut(&Row) -> Option<String>,
+    ) -> Option<String> {
+        let status = row.status.unwrap_or_default();
+        Some(match (row.state, row.made_by) {
+            (RowState::InFlight, _) => "it was in flight when the recorder ended".into(),
+            (RowState::Aborted, _) => match broke_off(row) {
+                Some(why) => format!("it broke off: {why}"),
+                None => "it broke off".into(),
+            },
+            (RowState::Ended, Some(MadeBy::Modtape)) => {
+                format!("modtape itself answered, with status {status}")
+            }
+            _ if is_redirect(row) => match self.astray.get(path) {
+                Some(how) => format!("it was {how}"),
+                None => "it was redirected, and what came of that is not here".into(),
+            },
+            _ if status != 200 => format!("status {status}"),
+            _ if kind == Kind::Other => "no module has a zip at such a URL".into(),
+            _ => return None,
+        })
+    }
+}

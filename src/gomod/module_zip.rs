@@ -1,0 +1,402 @@
+//! The zip of a module version: its directory, its names, and its hash (`golang.org/x/mod/zip`,
+//! `golang.org/x/mod/sumdb/dirhash`).
+//!
+//! Bounded: the directory is in memory, of the files no more than a chunk, and no more is inflated
+//! than the directory says and a module may have.
+
+use std::fmt::Write as _;
+use std::io::{self, Read};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::{Decompress, FlushDecompress, Status};
+use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt};
+use rawzip::{ZipArchive, ZipArchiveEntryWayfinder, ZipLocator};
+use sha2::{Digest as _, Sha256};
+
+use super::content::shown;
+
+/// The largest zip, and the most bytes of all its files (`zip.MaxZipFile`).
+const ZIP_LIMIT: u64 = 500 << 20;
+
+/// The largest go.mod and LICENSE (`zip.MaxGoMod`, `zip.MaxLICENSE`).
+const TEXT_LIMIT: u64 = 16 << 20;
+
+/// The most bytes of all names: those of the largest modules have less than a tenth of it.
+const NAMES_LIMIT: usize = 32 << 20;
+
+/// How much is read and inflated at once, bytes.
+const CHUNK: usize = 32 << 10;
+
+/// Why a zip is not that of a module version.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message is its documentation")]
+pub enum ZipFault {
+    #[error("it is larger than {} MiB", ZIP_LIMIT >> 20)]
+    TooLarge,
+    #[error("it is not a whole zip file: {}", .0.to_string().to_lowercase())]
+    Broken(#[from] rawzip::Error),
+    #[error("its directory has {found} entries, and its end says {expected}")]
+    Count { found: u64, expected: u64 },
+    #[error("its file names are longer than {} MiB", NAMES_LIMIT >> 20)]
+    Names,
+    #[error("its file {name:?} is not in {prefix:?}")]
+    Prefix { name: String, prefix: String },
+    #[error("its file name {0:?} is invalid")]
+    Name(String),
+    #[error("it has two files {0:?}")]
+    Twice(String),
+    #[error("its files have more than {} MiB", ZIP_LIMIT >> 20)]
+    Files,
+    #[error("its file {name:?} is larger than {} MiB", TEXT_LIMIT >> 20)]
+    File { name: String },
+    #[error("its file {0:?} is compressed in a way that the go command does not know")]
+    Method(String),
+    #[error("its file {name:?} cannot be unpacked: {source}")]
+    Unpack { name: String, source: io::Error },
+    #[error("its file {0:?} has another length than its directory says")]
+    Length(String),
+}
+
+struct Entry {
+    name: String,
+    bytes: u64,
+    method: CompressionMethod,
+    place: ZipArchiveEntryWayfinder,
+}
+
+/// A zip whose directory fits its module version.
+pub struct ModuleZip<R> {
+    archive: ZipArchive<R>,
+    /// By name.
+    entries: Vec<Entry>,
+}
+
+impl<R: ReaderAt> ModuleZip<R> {
+    /// Reads the directory of a zip of so many `bytes`, and checks it as `zip.Unzip` would.
+    pub fn open(zip: R, bytes: u64, module: &str, version: &str) -> Result<Self, ZipFault> {
+        if bytes > ZIP_LIMIT {
+            return Err(ZipFault::TooLarge);
+        }
+        let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+        let located = ZipLocator::new().locate_in_reader(zip, &mut buffer, bytes);
+        let archive = located.map_err(|(_, error)| error)?;
+        let prefix = format!("{module}@{version}/");
+        // A record has three lengths of 16 bits.
+        buffer.resize(rawzip::MAX_CENTRAL_DIRECTORY_RECORD_SIZE, 0);
+        let mut read = archive.entries(&mut buffer);
+        let (mut entries, mut names, mut total) = (Vec::new(), 0, 0_u64);
+        while let Some(entry) = read.next_entry()? {
+            let name = String::from_utf8_lossy(entry.file_path().as_bytes()).into_owned();
+            names += name.len() + size_of::<Entry>();
+            if names > NAMES_LIMIT {
+                return Err(ZipFault::Names);
+            }
+            let entry = Entry {
+                name,
+                bytes: entry.uncompressed_size_hint(),
+                method: entry.compression_method(),
+                place: entry.wayfinder(),
+            };
+            entry.check(&prefix)?;
+            total = total.saturating_add(entry.bytes);
+            entries.push(entry);
+        }
+        if total > ZIP_LIMIT {
+            return Err(ZipFault::Files);
+        }
+        // As `archive/zip` compares them: without zip64 the end has 16 bits for it.
+        let (found, expected) = (entries.len() as u64, archive.entries_hint());
+        if found & 0xffff != expected & 0xffff {
+            return Err(ZipFault::Count { found, expected });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(ZipFault::Twice(shown(&pair[0].name)));
+        }
+        Ok(Self { archive, entries })
+    }
+
+    /// The hash of all files by name, as go.sum has it.
+    pub fn h1(&self) -> Result<String, ZipFault> {
+        let mut lines = Sha256::new();
+        let mut buffers = Buffers {
+            packed: vec![0; CHUNK],
+            inflated: vec![0; CHUNK],
+        };
+        for entry in &self.entries {
+            let digest = self.digest(entry, &mut buffers)?;
+            lines.update(line(&digest, &entry.name));
+        }
+        Ok(h1(lines))
+    }
+
+    fn digest(&self, entry: &Entry, buffers: &mut Buffers) -> Result<[u8; 32], ZipFault> {
+        let packed = self.archive.get_entry(entry.place)?.reader();
+        let mut hasher = Sha256::new();
+        let mut bytes = 0_u64;
+        let mut take = |piece: &[u8]| {
+            hasher.update(piece);
+            bytes = bytes.saturating_add(piece.len() as u64);
+            // What is too long need not be read to its end.
+            bytes <= entry.bytes
+        };
+        let unpacked = match entry.method {
+            CompressionMethod::STORE => read(packed, &mut buffers.packed, &mut take),
+            _ => inflate(packed, buffers, &mut take),
+        };
+        if let Err(source) = unpacked {
+            let name = shown(&entry.name);
+            return Err(ZipFault::Unpack { name, source });
+        }
+        match bytes == entry.bytes {
+            true => Ok(hasher.finalize().into()),
+            false => Err(ZipFault::Length(shown(&entry.name))),
+        }
+    }
+}
+
+/// What is read, and what becomes of it.
+struct Buffers {
+    packed: Vec<u8>,
+    inflated: Vec<u8>,
+}
+
+/// Gives `take` all that there is, as long as it wants more.
+fn read(
+    mut from: impl Read,
+    buffer: &mut [u8],
+    take: &mut impl FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
+    loop {
+        match from.read(buffer)? {
+            0 => return Ok(()),
+            read if take(&buffer[..read]) => {}
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The same with deflate undone. Not by `flate2::read`, which takes the end of its input for the end of
+/// the content.
+fn inflate(
+    mut from: impl Read,
+    Buffers { packed, inflated }: &mut Buffers,
+    take: &mut impl FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
+    let mut inflater = Decompress::new(false);
+    let (mut input, mut has_more) = (0..0, false);
+    loop {
+        if input.is_empty() && !has_more {
+            input = 0..from.read(packed)?;
+            if input.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let (read, made) = (inflater.total_in(), inflater.total_out());
+        let status =
+            inflater.decompress(&packed[input.clone()], inflated, FlushDecompress::None)?;
+        // Both are lengths within the buffers.
+        input.start += (inflater.total_in() - read) as usize;
+        let made = (inflater.total_out() - made) as usize;
+        if !take(&inflated[..made]) || status == Status::StreamEnd {
+            return Ok(());
+        }
+        has_more = made == inflated.len();
+    }
+}
+
+impl Entry {
+    fn check(&self, prefix: &str) -> Result<(), ZipFault> {
+        let Some(path) = self.name.strip_prefix(prefix) else {
+            return Err(ZipFault::Prefix {
+                name: shown(&self.name),
+                prefix: shown(prefix),
+            });
+        };
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let is_element = |element: &str| !matches!(element, "" | "." | "..");
+        let is_invalid = |c: char| c.is_control() || c == '\\' || c == char::REPLACEMENT_CHARACTER;
+        let is_clean = path.is_empty() || path.split('/').all(is_element);
+        if !is_clean || path.contains(is_invalid) {
+            return Err(ZipFault::Name(shown(&self.name)));
+        }
+        if matches!(path, "go.mod" | "LICENSE") && self.bytes > TEXT_LIMIT {
+            let name = path.to_owned();
+            return Err(ZipFault::File { name });
+        }
+        match self.method {
+            CompressionMethod::STORE | CompressionMethod::DEFLATE => Ok(()),
+            _ => Err(ZipFault::Method(shown(&self.name))),
+        }
+    }
+}
+
+/// The hash of a go.mod, as go.sum has it.
+pub fn go_mod_h1(content: &[u8]) -> String {
+    let digest = Sha256::digest(content).into();
+    h1(Sha256::new_with_prefix(line(&digest, "go.mod")))
+}
+
+/// A file as `dirhash.Hash1` hashes it.
+fn line(digest: &[u8; 32], name: &str) -> String {
+    let mut line = String::with_capacity(64 + 3 + name.len());
+    for byte in digest {
+        let _ = write!(line, "{byte:02x}");
+    }
+    line.push_str("  ");
+    line.push_str(name);
+    line.push('\n');
+    line
+}
+
+fn h1(lines: Sha256) -> String {
+    format!("h1:{}", BASE64.encode(lines.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::DeflateEncoder;
+
+    use super::*;
+
+    /// A zip of these files, every other one deflated.
+    fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut zip = rawzip::ZipArchiveWriter::new(Vec::new());
+        for (number, (name, content)) in files.iter().enumerate() {
+            let path = rawzip::path::EntryPath::verbatim(name.as_bytes().to_vec());
+            if name.ends_with('/') {
+                zip.new_dir(path).create().unwrap();
+                continue;
+            }
+            let file = zip.new_file(path);
+            if number % 2 == 1 {
+                let (mut entry, config) = file.start().unwrap();
+                let mut writer = config.wrap(&mut entry);
+                writer.write_all(content).unwrap();
+                let (_, descriptor) = writer.finish().unwrap();
+                entry.finish(descriptor).unwrap();
+                continue;
+            }
+            let file = file.compression_method(CompressionMethod::DEFLATE);
+            let (mut entry, config) = file.start().unwrap();
+            let encoder = DeflateEncoder::new(&mut entry, Compression::default());
+            let mut writer = config.wrap(encoder);
+            writer.write_all(content).unwrap();
+            let (encoder, descriptor) = writer.finish().unwrap();
+            encoder.finish().unwrap();
+            entry.finish(descriptor).unwrap();
+        }
+        zip.finish().unwrap()
+    }
+
+    fn checked(zip: &[u8]) -> Result<String, String> {
+        let opened = ModuleZip::open(zip, zip.len() as u64, "a.b/C", "v1.0.0");
+        let h1 = opened.and_then(|zip| zip.h1());
+        h1.map_err(|fault| fault.to_string())
+    }
+
+    const SOUND: &[(&str, &[u8])] = &[
+        ("a.b/C@v1.0.0/z.go", b"package c\n"),
+        ("a.b/C@v1.0.0/go.mod", b"module a.b/C\n"),
+        ("a.b/C@v1.0.0/sub/empty", b""),
+    ];
+
+    #[test]
+    fn a_hash_is_that_of_go_sum() {
+        // Of rsc.io/quote v1.5.2.
+        let go_mod = b"module \"rsc.io/quote\"\n\nrequire \"rsc.io/sampler\" v1.3.0\n";
+        let expected = "h1:LzX7hefJvL54yjefDEDHNONDjII0t9xZLPXsUe+TKr0=";
+        assert_eq!(go_mod_h1(go_mod), expected);
+        // `sha256sum FILES | LC_ALL=C sort -k2 | openssl dgst -sha256 -binary | base64`.
+        let expected = "h1:2ArTOcSsBOzNjyK75uBuPewFIF4Z46PO7O5yBSKpYe4=";
+        assert_eq!(checked(&zip(SOUND)).unwrap(), expected);
+        let mut turned = SOUND.to_vec();
+        turned.reverse();
+        assert_eq!(checked(&zip(&turned)).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_bit_of_a_file_flips_unseen() {
+        let sound = zip(SOUND);
+        let expected = checked(&sound).unwrap();
+        let directory = sound
+            .windows(4)
+            .position(|word| word == b"PK\x01\x02")
+            .unwrap();
+        let name_at = |at: usize| sound[at..].starts_with(b"a.b/C@v1.0.0/");
+        let files = (0..directory).filter(|at| name_at(*at));
+        let first = files.min().unwrap() + "a.b/C@v1.0.0/z.go".len();
+        // Without the head of the first block, which may end the stream before an empty one.
+        let unseen = (first + 1..first + 8).filter(|byte| {
+            let mut flipped = sound.clone();
+            flipped[*byte] ^= 1;
+            checked(&flipped).as_ref() == Ok(&expected)
+        });
+        assert_eq!(unseen.collect::<Vec<_>>(), [0; 0]);
+    }
+
+    #[test]
+    fn a_zip_that_is_cut_or_of_another_module_is_told() {
+        let sound = zip(SOUND);
+        for len in 0..sound.len() {
+            assert!(checked(&sound[..len]).is_err(), "{len}");
+        }
+        let page = checked(b"<html>").unwrap_err();
+        assert!(page.starts_with("it is not a whole zip file: "), "{page}");
+        for (name, expected) in [
+            (
+                "a.b/c@v1.0.0/x",
+                "its file \"a.b/c@v1.0.0/x\" is not in \"a.b/C@v1.0.0/\"",
+            ),
+            (
+                "a.b/C@v1.0.0x/x",
+                "its file \"a.b/C@v1.0.0x/x\" is not in \"a.b/C@v1.0.0/\"",
+            ),
+            (
+                "a.b/C@v1.0.0/../x",
+                "its file name \"a.b/C@v1.0.0/../x\" is invalid",
+            ),
+            (
+                "a.b/C@v1.0.0//x",
+                "its file name \"a.b/C@v1.0.0//x\" is invalid",
+            ),
+            (
+                "a.b/C@v1.0.0/a\\b",
+                "its file name \"a.b/C@v1.0.0/a\\\\b\" is invalid",
+            ),
+            (
+                "a.b/C@v1.0.0/z.go",
+                "it has two files \"a.b/C@v1.0.0/z.go\"",
+            ),
+        ] {
+            let files = [SOUND, &[(name, b"x")]].concat();
+            assert_eq!(checked(&zip(&files)).unwrap_err(), expected);
+        }
+        assert!(checked(&zip(&[])).is_ok());
+        assert!(checked(&zip(&[("a.b/C@v1.0.0/sub/", b"")])).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_the_directory_says_is_not_inflated_to_its_end() {
+        let zeros = vec![0; 1 << 20];
+        let mut bomb = zip(&[("a.b/C@v1.0.0/zeros", &zeros)]);
+        let directory = bomb
+            .windows(4)
+            .position(|word| word == b"PK\x01\x02")
+            .unwrap();
+        // The length in the directory (APPNOTE.TXT section 4.3.12).
+        bomb[directory + 24..directory + 28].copy_from_slice(&9_u32.to_le_bytes());
+        let fault = checked(&bomb).unwrap_err();
+        let expected = "its file \"a.b/C@v1.0.0/zeros\" has another length than its directory says";
+        assert_eq!(fault, expected);
+        bomb[directory + 24..directory + 28].copy_from_slice(&(600_u32 << 20).to_le_bytes());
+        assert_eq!(
+            checked(&bomb).unwrap_err(),
+            "its files have more than 500 MiB"
+        );
+    }
+}

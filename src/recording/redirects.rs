@@ -1,0 +1,239 @@
+//! Where redirects lead within a recording: which exchange followed which.
+//!
+//! Pure: `Location` is read by whoever has the recording.
+
+use std::collections::{HashMap, HashSet};
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::Row;
+use super::summary::RowState;
+use crate::exchange::ExchangeId;
+use crate::gomod::{Base, Kind, Route};
+use crate::redact::url_without_secrets;
+
+/// How many redirects are followed one after another, as `net/http` does.
+pub const STEPS: usize = 10;
+
+/// What was asked for by way of a redirect, and redirects that lead nowhere.
+#[derive(Debug, Default)]
+pub struct Redirects {
+    /// The URL that was asked first, by run and exchange that came of it.
+    first: HashMap<(u32, ExchangeId), String>,
+    /// Those that come back to where they were, or are too many to be followed.
+    loops: Vec<Loop>,
+}
+
+/// Redirects that lead nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loop {
+    /// The exchange that was asked first.
+    pub id: ExchangeId,
+    /// Its URL.
+    pub url: String,
+    /// How many redirects there were.
+    pub redirects: usize,
+}
+
+/// Exchanges each of which was redirected to the next.
+struct Chain<'a> {
+    first: &'a Row,
+    keys: HashSet<String>,
+    redirects: usize,
+    is_loop: bool,
+}
+
+impl Redirects {
+    /// Follows the redirects of `rows`, which are in order. `location` reads a redirect's `Location`.
+    pub fn of(rows: &[Row], mut location: impl FnMut(&Row) -> Option<String>) -> Self {
+        let mut found = Self::default();
+        let mut chains: Vec<Chain<'_>> = Vec::new();
+        // The chain that leads to a URL, by its key.
+        let mut leads: HashMap<String, usize> = HashMap::new();
+        for row in rows {
+            let is_redirect = is_redirect(row);
+            if leads.is_empty() && !is_redirect {
+                continue;
+            }
+            let own = key(&row.url);
+            let chain = leads.get(&own).copied();
+            if let Some(chain) = chain {
+                let first = chains[chain].first.url.clone();
+                found.first.insert((row.run, row.id), first);
+            }
+            let target = is_redirect.then(|| location(row)).flatten();
+            let Some(target) = target.and_then(|to| target_of(&row.url, &to)) else {
+                continue;
+            };
+            let chain = chain.unwrap_or_else(|| {
+                chains.push(Chain {
+                    first: row,
+                    keys: HashSet::from([own]),
+                    redirects: 0,
+                    is_loop: false,
+                });
+                chains.len() - 1
+            });
+            let target = key(&target);
+            let links = &mut chains[chain];
+            links.redirects += 1;
+            links.is_loop |= links.redirects >= STEPS || !links.keys.insert(target.clone());
+            leads.insert(target, chain);
+        }
+        let loops = chains.iter().filter(|chain| chain.is_loop);
+        let loops = loops.map(|chain| Loop {
+            id: chain.first.id,
+            url: chain.first.url.clone(),
+            redirects: chain.redirects,
+        });
+        found.loops.extend(loops);
+        found
+    }
+
+    /// What a row asks for: by its own URL, else by the one whose redirect it followed.
+    pub fn route(&self, row: &Row, bases: &[Base]) -> Route {
+        let own = Route::of(&row.url, bases);
+        if own.kind != Kind::Other {
+            return own;
+        }
+        match self.first.get(&(row.run, row.id)) {
+            Some(first) => match Route::of(first, bases) {
+                Route {
+                    kind: Kind::Other, ..
+                } => own,
+                route => route,
+            },
+            None => own,
+        }
+    }
+
+    /// Redirects that come back to where they were, or are too many to be followed.
+    pub fn loops(&self) -> &[Loop] {
+        &self.loops
+    }
+}
+
+/// Whether a client that follows redirects followed this one (RFC 9110 section 15.4, as `net/http`).
+pub fn is_redirect(row: &Row) -> bool {
+    let is_followed = matches!(row.status, Some(301 | 302 | 303 | 307 | 308));
+    is_followed && row.state == RowState::Ended
+}
+
+/// Where a `Location` leads; `None` for what is no URL.
+pub fn target_of(base: &str, location: &str) -> Option<String> {
+    // As it is: `url` would change how it is written.
+    if location.contains("://") {
+        return Some(location.to_owned());
+    }
+    let joined = Url::parse(base).ok()?.join(location).ok()?;
+    Some(joined.into())
+}
+
+/// What is the same in a redirect and in the request that followed it: secrets may be marked by
+/// different runs, and an escaped octet may be written bare.
+pub fn key(url: &str) -> String {
+    let url = url.split('#').next().unwrap_or_default();
+    let url = url_without_secrets(url);
+    percent_decode_str(&url).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::exchange::{MadeBy, Timings};
+    use crate::recording::scan::Span;
+
+    fn row(id: ExchangeId, url: &str, status: u16) -> Row {
+        Row {
+            id,
+            run: 0,
+            connection: 1,
+            started: Timestamp::default(),
+            phases: Timings::default(),
+            own_us: 0,
+            status: Some(status),
+            state: RowState::Ended,
+            made_by: Some(MadeBy::Origin),
+            bytes: 0,
+            method: "GET".into(),
+            url: url.into(),
+            begin: Span::default(),
+            end: None,
+            body: None,
+        }
+    }
+
+    const ZIP: &str = "https://proxy.golang.org/a.b/c/@v/v1.0.0.zip";
+
+    #[test]
+    fn what_a_redirect_led_to_is_of_the_module_that_was_asked_for() {
+        let rows = [
+            row(1, ZIP, 302),
+            row(2, "https://storage.googleapis.com/x", 200),
+            row(3, "https://proxy.golang.org/d.e/moved/@v/list", 301),
+            row(4, "https://proxy.golang.org/there", 307),
+            row(
+                5,
+                "https://store.example/b%20c?Signature=redacted:0123456789abcdef",
+                200,
+            ),
+            row(6, "https://store.example/other", 200),
+        ];
+        let redirects = Redirects::of(&rows, |row| {
+            let to = match row.id {
+                1 => "https://storage.googleapis.com/x#fragment",
+                3 => "/there",
+                _ => "https://store.example/b c?Signature=redacted:fedcba9876543210",
+            };
+            Some(to.to_owned())
+        });
+        let what: Vec<_> = rows
+            .iter()
+            .map(|row| redirects.route(row, &[]).what())
+            .collect();
+        assert_eq!(
+            what,
+            [
+                "zip a.b/c v1.0.0",
+                "zip a.b/c v1.0.0",
+                "list d.e/moved",
+                "list d.e/moved",
+                "list d.e/moved",
+                "/other"
+            ]
+        );
+        assert_eq!(redirects.loops(), []);
+    }
+
+    #[test]
+    fn redirects_that_lead_nowhere_are_loops() {
+        let other = "https://proxy.golang.org/other";
+        let rows = [row(1, ZIP, 302), row(2, other, 302), row(3, ZIP, 302)];
+        let to = |row: &Row| Some(if row.url == ZIP { other } else { ZIP }.to_owned());
+        let looped = |redirects| Loop {
+            id: 1,
+            url: ZIP.into(),
+            redirects,
+        };
+        assert_eq!(Redirects::of(&rows, to).loops(), [looped(3)]);
+        // A query that grows makes each URL another one.
+        let rows: Vec<_> = (0..STEPS as u64)
+            .map(|n| {
+                row(
+                    n + 1,
+                    &if n == 0 {
+                        ZIP.into()
+                    } else {
+                        format!("{other}?{n}")
+                    },
+                    302,
+                )
+            })
+            .collect();
+        let to = |row: &Row| Some(format!("/other?{}", row.id));
+        assert_eq!(Redirects::of(&rows, to).loops(), [looped(STEPS)]);
+        assert_eq!(Redirects::of(&rows[1..], to).loops(), []);
+    }
+}
