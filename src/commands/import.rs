@@ -18,6 +18,7 @@ use crate::cli::{Global, ImportArgs};
 use crate::import::file::HarFile;
 use crate::import::har::survey;
 use crate::import::{LeftOut, Oddities, Oddity};
+use crate::recording::format::Fault;
 use crate::redact::Redactor;
 use crate::shell;
 use crate::tls;
@@ -48,7 +49,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     );
     let source = Source { file, survey };
     let stop = Stop::listen()?;
-    let written = super::block_on(writing::write(source, naming, redactor, &stop))?;
+    let written = super::block_on(writing::write(source, naming, redactor, (&stop, global)))?;
     let (naming, tally) = stop.explain(written)?;
     if pages > 1 {
         say(global, format!("{pages} pages became one run"));
@@ -74,7 +75,12 @@ struct Tally {
     exchanges: u64,
     left_out: BTreeMap<LeftOut, Entries>,
     odd: BTreeMap<Oddity, Entries>,
+    /// Answers that are not what they were asked for.
+    faults: Vec<Fault>,
 }
+
+/// How many of them are named.
+const NAMED: usize = 20;
 
 /// How many entries, and the number of the first of them.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +139,13 @@ fn tell(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
     }
     for (oddity, entries) in &tally.odd {
         say(global, format!("{entries}: {}", oddity.words()));
+    }
+    for fault in tally.faults.iter().take(NAMED) {
+        warn(global, plain(&fault.to_string()));
+    }
+    if let Some(more @ 1..) = tally.faults.len().checked_sub(NAMED) {
+        let answers = count(more as u64, "more answer");
+        warn(global, format!("{answers} not what was asked for"));
     }
     for oddity in odd.iter() {
         say(

@@ -2,7 +2,7 @@
 //!
 //! Pure. The fields of [`Listed`] are those of `ls --json` and `show --json`: names and units stay.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 
@@ -43,6 +43,9 @@ pub(super) struct Listed<'a> {
     /// What came of it: `ok`, `probe`, `fallthrough`, `error`, `modtape`, `aborted`, `in-flight`.
     #[serde(serialize_with = "by_name")]
     pub(super) outcome: Fate,
+    /// Why the answer is not what it was asked for, as was found at close.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fault: Option<String>,
     /// When it started, since its run was opened.
     pub(super) started_us: Timestamp,
     /// The phases that happened.
@@ -96,6 +99,8 @@ fn by_name<S: Serializer>(fate: &Fate, serializer: S) -> Result<S::Ok, S::Error>
 pub(super) struct Meaning {
     bases: Vec<Base>,
     redirects: Redirects,
+    /// What is wrong with answers, by run and exchange.
+    faults: BTreeMap<(u32, ExchangeId), String>,
     goproxy: GoProxy,
     /// Modules that something was found of.
     found: BTreeSet<String>,
@@ -105,10 +110,14 @@ impl Meaning {
     /// Takes the settings that a recording was made with, and the modules that it has.
     pub(super) fn of(recording: &Recording) -> Self {
         let go_env = &recording.manifest().go_env;
+        let faults = recording.manifest().replayable.faults.iter();
         let goproxy = go_env.get("GOPROXY").map_or("", String::as_str);
         let mut meaning = Self {
             bases: crate::replay::bases(go_env),
             redirects: recording.redirects(),
+            faults: faults
+                .map(|fault| ((fault.run, fault.exchange), fault.why.clone()))
+                .collect(),
             goproxy: GoProxy::parse(goproxy),
             found: BTreeSet::new(),
         };
@@ -174,6 +183,7 @@ impl Meaning {
             what: what(&route, &row.method, &location.host),
             module: route.module,
             version: route.version,
+            fault: self.faults.get(&(row.run, row.id)).cloned(),
             status: row.status,
             state: row.state,
             made_by: row.made_by,
@@ -246,6 +256,7 @@ mod tests {
         let meaning = Meaning {
             bases: Vec::new(),
             redirects: Redirects::default(),
+            faults: BTreeMap::new(),
             goproxy: GoProxy::parse(goproxy),
             found: BTreeSet::new(),
         };
@@ -258,6 +269,7 @@ mod tests {
         let meaning = Meaning {
             bases: GoProxy::parse(proxies).bases(),
             redirects: Redirects::default(),
+            faults: BTreeMap::new(),
             goproxy: GoProxy::parse(proxies),
             found: BTreeSet::new(),
         };
@@ -294,6 +306,7 @@ mod tests {
         let meaning = Meaning {
             bases: GoProxy::parse(proxies).bases(),
             redirects: Redirects::default(),
+            faults: BTreeMap::new(),
             goproxy: GoProxy::parse(proxies),
             found: BTreeSet::from(["x.example/y".to_owned()]),
         };

@@ -137,7 +137,7 @@ fn cells(one: &Listed<'_>, look: Look) -> [Cell; 9] {
     ]
 }
 
-/// `200`, `404→`, `502 by modtape`, `200 aborted`, `in flight`.
+/// `200`, `404→`, `502 by modtape`, `200 aborted`, `200 faulty`, `in flight`.
 pub(super) fn status(one: &Listed<'_>, look: Look) -> Cell {
     let arrow = if one.next.is_some() {
         look.glyph("→", "->")
@@ -152,6 +152,7 @@ pub(super) fn status(one: &Listed<'_>, look: Look) -> Cell {
         RowState::Ended if one.made_by == Some(MadeBy::Modtape) => {
             (format!("{code} by modtape"), Some(Paint::Red))
         }
+        RowState::Ended if one.fault.is_some() => (format!("{code} faulty"), Some(Paint::Red)),
         RowState::Ended if one.status.is_some_and(|status| status >= 500) => {
             (code, Some(Paint::Red))
         }

@@ -324,3 +324,51 @@ async fn each_zip_that_is_in_no_tree_is_named_with_the_reason() {
         assert!(exported.stderr.contains(expected), "{}", exported.stderr);
     }
 }
+
+#[test]
+fn an_import_tells_what_is_not_what_was_asked_for() {
+    let sandbox = Sandbox::new();
+    let entry = |path: &str, text: &str| {
+        format!(
+            r#"{{"startedDateTime":"2024-01-02T03:04:05Z","time":1,"cache":{{}},
+            "timings":{{"send":0,"wait":1,"receive":0}},
+            "request":{{"method":"GET","url":"https://{PROXY}{path}","httpVersion":"HTTP/1.1",
+            "headers":[],"queryString":[],"cookies":[],"headersSize":-1,"bodySize":0}},
+            "response":{{"status":200,"statusText":"OK","httpVersion":"HTTP/1.1","headers":[],
+            "cookies":[],"content":{{"size":{},"mimeType":"text/plain","text":"{text}"}},
+            "redirectURL":"","headersSize":-1,"bodySize":{}}}}}"#,
+            text.len(),
+            text.len()
+        )
+    };
+    let entries = [
+        entry("/example.com/m/@v/v1.0.0.mod", "module example.com/m"),
+        entry("/example.com/m/@v/v1.1.0.mod", PAGE),
+    ];
+    let har = format!(
+        r#"{{"log":{{"version":"1.2","creator":{{"name":"x","version":"1"}},"entries":[{}]}}}}"#,
+        entries.join(",")
+    );
+    std::fs::write(sandbox.join("project/x.har"), har).expect("it can be written");
+    let imported = run(
+        sandbox.modtape(["import", "har", "x.har", "-o", "one"]),
+        LIMIT,
+    );
+    let expected =
+        "warning: mod example.com/m v1.1.0 from proxy.golang.org (#2): it is an HTML page";
+    let said = &imported.stderr;
+    assert!(said.lines().any(|line| line == expected), "{said}");
+    let recording = crate::record::recording(&sandbox, "one");
+    let faults = &recording.manifest().replayable.faults;
+    assert_eq!(faults.len(), 1);
+    let listed = modtape(&recording, &["ls", "--json"])
+        .expect_success()
+        .stdout;
+    assert!(
+        listed
+            .lines()
+            .nth(1)
+            .expect("two")
+            .contains(r#""fault":"it is an HTML page""#)
+    );
+}

@@ -9,20 +9,23 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::super::answers;
 use super::super::record::{Naming, TOOL};
 use super::super::stop::Stop;
 use super::Tally;
+use crate::cli::Global;
 use crate::clock::{Clock, Timestamp, wall_text};
 use crate::exchange::{Body, Exchange, Hex, Outcome};
 use crate::import::file::HarFile;
 use crate::import::har::{HarError, Survey, entries};
 use crate::import::{Imported, LeftOut};
 use crate::recording::format::{
-    Close, Connection, Event, FORMAT_VERSION, MANIFEST_KIND, Manifest, Open, Replayable, State,
-    Totals,
+    Close, Connection, Event, FAULTS, FORMAT_VERSION, Fault, MANIFEST_KIND, Manifest, Open,
+    Replayable, State, Totals,
 };
+use crate::recording::reader::OpenError;
 use crate::recording::working::Working;
-use crate::recording::{Durability, Journal, Recorder, create, index};
+use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
 use crate::redact::Redactor;
 use crate::tls;
 
@@ -48,7 +51,7 @@ pub(super) async fn write(
     source: Source,
     mut naming: Naming,
     redactor: Redactor,
-    stop: &Stop,
+    (stop, global): (&Stop, &Global),
 ) -> anyhow::Result<(Naming, Tally)> {
     let told = &format!("cannot write {}", naming.dir.display());
     let parent = naming.dir.parent();
@@ -58,7 +61,7 @@ pub(super) async fn write(
     let working = working.context(told.clone())?;
     let folder = create::create(&working.path().join(MADE), false)?;
     let dir = folder.dir.clone();
-    let tally = fill(source, folder, redactor, (stop, told)).await?;
+    let tally = fill(source, folder, redactor, (stop, told), global).await?;
     stop.check()?;
     naming.place(&dir)?;
     Ok((naming, tally))
@@ -72,6 +75,7 @@ async fn fill(
     folder: create::Folder,
     redactor: Redactor,
     (stop, told): (&Stop, &str),
+    global: &Global,
 ) -> anyhow::Result<Tally> {
     let dir = folder.dir.clone();
     let told = || told.to_owned();
@@ -91,7 +95,7 @@ async fn fill(
     let taken = writing.take_all(source, stop).await;
     let Writing {
         recorder,
-        tally,
+        mut tally,
         last,
         ..
     } = writing;
@@ -112,7 +116,21 @@ async fn fill(
     manifest.wall_us = last.as_micros();
     create::write_manifest(&dir, &manifest).with_context(told)?;
     index::rebuild(&dir).with_context(told)?;
+    tally.faults = faults(&dir, global).with_context(told)?;
+    if !tally.faults.is_empty() {
+        let named = tally.faults.iter().take(FAULTS);
+        manifest.replayable.faults = named.cloned().collect();
+        create::write_manifest(&dir, &manifest).with_context(told)?;
+    }
     Ok(tally)
+}
+
+/// The answers that are not what they were asked for.
+fn faults(dir: &Path, global: &Global) -> Result<Vec<Fault>, OpenError> {
+    let recording = Recording::open(dir)?;
+    let bases = crate::replay::bases(&recording.manifest().go_env);
+    let redirects = recording.redirects();
+    Ok(answers::check(&recording, (&redirects, &bases), global))
 }
 
 /// What is known of a run that others recorded, or that is long over.

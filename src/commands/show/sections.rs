@@ -27,6 +27,9 @@ pub(super) fn write_general(
     };
     line("what", &listed.what)?;
     line("outcome", &outcome(shown))?;
+    if let Some(fault) = &listed.fault {
+        line("fault", fault)?;
+    }
     if let Some(next) = &listed.next {
         line("then", &format!("the go command asks {next}"))?;
     }

@@ -130,26 +130,34 @@ fn a_redirect_leads_as_far_as_the_recording_goes() {
             Ok(2),
         ),
         ("/blob", "", Ok(2)),
-        ("../../blob", "", Err("proxy.golang.org")),
-        ("https://store.example/x%2fy?n=2", "", Err("store.example")),
+        (
+            "../../blob",
+            "",
+            Err("redirected to proxy.golang.org, which was not recorded"),
+        ),
+        (
+            "https://store.example/x%2fy?n=2",
+            "",
+            Err("redirected to store.example, which was not recorded"),
+        ),
         (
             "https://store.example/x%2fy?X-Goog-Signature=a&n=1",
             "https://proxy.golang.org/a.b/c/@v/v1.0.0.zip",
-            Err("itself"),
+            Err("redirected in a circle"),
         ),
         (
             "https://store.example/x%2fy?X-Goog-Signature=a&n=1",
             "https://else.example/blob",
-            Err("else.example"),
+            Err("redirected to else.example, which was not recorded"),
         ),
     ];
     for (first, second, expected) in table {
         let tree = plan(&asked, &[(".zip", first), ("n=1", second)]);
         match expected {
             Ok(row) => assert_eq!(files(&tree), [(zip, row)], "{first} {second}"),
-            Err(host) => {
+            Err(how) => {
                 assert!(files(&tree).is_empty(), "{first} {second}: {tree:?}");
-                assert_eq!(tree.astray[zip], host, "{first} {second}");
+                assert_eq!(tree.astray[zip], how, "{first} {second}");
             }
         }
     }
