@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use self::message::{Message, Shown, broken_head, request_head, response_head};
+use self::message::{Message, Shown, broken_head, request_head};
 use self::places::Places;
 use self::stream::{Comments, Ending, Stream, Times};
 use super::har::Bodies;
@@ -207,9 +207,8 @@ impl<'a, S: Source> Merge<'a, S> {
             Outcome::Ended(end) => {
                 let shown = self.shown(row, end.body.as_ref());
                 comments.response = told(shown.bytes);
-                let bytes = end.body.as_ref().map_or(0, |body| body.bytes);
-                let head = response_head(&exchange.begin, end);
-                (Some(Message::new(head, bytes, shown)), Ending::Finished)
+                let message = Message::of_response(&exchange.begin, end, shown);
+                (Some(message), Ending::Finished)
             }
             Outcome::Aborted(abort) => {
                 let Some(head) = broken_head(abort) else {

@@ -1,13 +1,14 @@
 //! Answers that are not what they were asked for: told when they are recorded, and in no tree.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
-use modtape::gomod::{ModuleZip, go_mod_h1};
+use modtape::gomod::{Kind, Lookup, ModuleZip, Route, check_content, go_mod_h1};
 use modtape::recording::Recording;
 
 use crate::support::*;
@@ -371,4 +372,72 @@ fn an_import_tells_what_is_not_what_was_asked_for() {
             .expect("two")
             .contains(r#""fault":"it is an HTML page""#)
     );
+}
+
+/// The files below a folder, by path.
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        match path.is_dir() {
+            true => files(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn real_answers_are_sound() {
+    let Some(corpus) = corpus_folder("web") else {
+        return;
+    };
+    let root = corpus.join("proxy");
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    let mut kinds = BTreeMap::<_, usize>::new();
+    let (mut zips, mut sums) = (Vec::new(), BTreeMap::new());
+    for path in found {
+        let below = path
+            .strip_prefix(&root)
+            .expect("it is below")
+            .to_str()
+            .expect("text");
+        let route = Route::of(&format!("https://{PROXY}/{below}"), &[]);
+        if below.ends_with(".404") || route.kind == Kind::Other {
+            continue;
+        }
+        *kinds.entry(route.kind).or_default() += 1;
+        let (module, version) = (route.module.clone(), route.version.clone());
+        let named = (module.unwrap_or_default(), version.unwrap_or_default());
+        if route.kind == Kind::Zip {
+            zips.push((named, path));
+            continue;
+        }
+        let octets = std::fs::read(&path).expect("it can be read");
+        let checked = check_content(&route, &octets);
+        assert!(checked.is_ok(), "{}: {checked:?}", path.display());
+        if let Some(lookup) = Lookup::parse(&octets).filter(|_| route.kind == Kind::Lookup) {
+            let zip = lookup.sums(&named.0, &named.1).zip.expect("it has one");
+            sums.insert(named, zip.to_owned());
+        }
+    }
+    for kind in [
+        Kind::List,
+        Kind::Info,
+        Kind::Mod,
+        Kind::Zip,
+        Kind::Lookup,
+        Kind::Tile,
+    ] {
+        assert_ne!(kinds.get(&kind), None, "{kind}");
+    }
+    for ((module, version), path) in zips {
+        let octets = std::fs::read(&path).expect("it can be read");
+        let zip = ModuleZip::open(&octets[..], octets.len() as u64, &module, &version);
+        let zip = zip.unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
+        // Without optimisation the large ones take long.
+        if octets.len() < 200_000 {
+            let expected = sums.get(&(module, version)).expect("its lookup is there");
+            assert_eq!(zip.h1().as_ref().ok(), Some(expected), "{}", path.display());
+        }
+    }
 }

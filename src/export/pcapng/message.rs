@@ -29,7 +29,9 @@ const UNSHOWN: u64 = 64 << 20;
 pub(super) struct Message {
     head: Vec<u8>,
     shown: Shown,
-    /// Octets of head and body.
+    /// What ends a body in chunks, all of which is shown.
+    tail: Vec<u8>,
+    /// Octets of head, body and tail.
     pub(super) total: u64,
     /// Octets that were taken.
     pub(super) taken: u64,
@@ -44,40 +46,65 @@ impl Message {
         Self {
             head,
             shown,
+            tail: Vec::new(),
             total,
             taken: 0,
         }
     }
 
-    /// Appends to `out` what is shown of the next `bytes` octets.
-    pub(super) fn take(&mut self, out: &mut Vec<u8>, bytes: u64) -> io::Result<()> {
-        let head = self.head.len() as u64;
-        let end = self.taken.saturating_add(bytes).min(self.total);
-        if self.taken < head {
-            let from = usize::try_from(self.taken).unwrap_or(usize::MAX);
-            let to = usize::try_from(end.min(head)).unwrap_or(usize::MAX);
-            out.extend_from_slice(&self.head[from..to]);
+    /// A whole response. Trailers are shown behind a body of one chunk, if all of that is shown.
+    pub(super) fn of_response(begin: &Begin, end: &End, shown: Shown) -> Self {
+        let bytes = end.body.as_ref().map_or(0, |body| body.bytes);
+        if !shows_trailers(begin, end, shown.bytes) {
+            return Self::new(response_head(begin, end, false), bytes, shown);
         }
-        let from = self.taken.max(head) - head;
-        let to = (end.max(head) - head).min(self.shown.bytes);
-        self.taken = end;
-        match &mut self.shown.reader {
-            Some(reader) if to > from => {
-                let mut reader = reader.by_ref().take(to - from);
-                if reader.read_to_end(out)? as u64 == to - from {
-                    return Ok(());
-                }
-                // No more comes: the rest is told by its length alone.
-                self.shown = Shown::NOTHING;
-                Err(io::ErrorKind::UnexpectedEof.into())
-            }
-            _ => Ok(()),
+        let mut head = response_head(begin, end, true);
+        let mut tail = Vec::new();
+        if bytes > 0 {
+            head.extend(format!("{bytes:x}\r\n").into_bytes());
+            tail.extend(b"\r\n");
         }
+        tail.extend(b"0\r\n");
+        write_fields(&mut tail, &end.trailers, Framing::AsTold);
+        let mut message = Self::new(head, bytes, shown);
+        message.total = message.total.saturating_add(tail.len() as u64);
+        message.tail = tail;
+        message
     }
 
-    /// Shows no more of the body.
+    /// Appends to `out` what is shown of the next `bytes` octets.
+    pub(super) fn take(&mut self, out: &mut Vec<u8>, bytes: u64) -> io::Result<()> {
+        let end = self.taken.saturating_add(bytes).min(self.total);
+        let begin = std::mem::replace(&mut self.taken, end);
+        // The part of a text that begins at `at` and is among these octets.
+        let part = |at: u64, text: &[u8]| {
+            let place = |of: u64| {
+                text.len()
+                    .min(of.saturating_sub(at).try_into().unwrap_or(usize::MAX))
+            };
+            place(begin)..place(end)
+        };
+        let head = self.head.len() as u64;
+        out.extend_from_slice(&self.head[part(0, &self.head)]);
+        let from = begin.max(head) - head;
+        let to = (end.max(head) - head).min(self.shown.bytes);
+        if let Some(reader) = &mut self.shown.reader
+            && to > from
+        {
+            let mut reader = reader.by_ref().take(to - from);
+            if reader.read_to_end(out)? as u64 != to - from {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let behind = self.total - self.tail.len() as u64;
+        out.extend_from_slice(&self.tail[part(behind, &self.tail)]);
+        Ok(())
+    }
+
+    /// Shows no more of the body: what is left is told by its length alone.
     pub(super) fn give_up(&mut self) {
         self.shown = Shown::NOTHING;
+        self.tail.clear();
         self.total = self.total.min(self.taken.saturating_add(UNSHOWN));
     }
 
@@ -106,15 +133,26 @@ pub(super) fn request_head(begin: &Begin, body: Option<&Body>) -> Vec<u8> {
     out
 }
 
+/// Whether the trailers of a response are shown, of whose body so many octets are.
+pub(super) fn shows_trailers(begin: &Begin, end: &End, shown: u64) -> bool {
+    let is_whole = end.body.as_ref().map_or(0, |body| body.bytes) == shown;
+    is_whole && !end.trailers.is_empty() && !has_no_body(begin, end)
+}
+
+/// RFC 9112 section 6.3, number 1.
+fn has_no_body(begin: &Begin, end: &End) -> bool {
+    begin.method == "HEAD" || matches!(end.status, 204 | 304)
+}
+
 /// The head of a whole response.
-pub(super) fn response_head(begin: &Begin, end: &End) -> Vec<u8> {
+fn response_head(begin: &Begin, end: &End, is_chunked: bool) -> Vec<u8> {
     let reason = end.reason.as_ref().map(|reason| reason.0.as_slice());
     let mut out = status_line(end.status, reason);
-    let has_none = begin.method == "HEAD" || matches!(end.status, 204 | 304);
     let framing = match &end.body {
-        Some(body) if !has_none => Framing::Length(body.bytes),
-        _ if has_none => Framing::AsTold,
-        _ => Framing::Length(0),
+        _ if has_no_body(begin, end) => Framing::AsTold,
+        _ if is_chunked => Framing::Chunked,
+        Some(body) => Framing::Length(body.bytes),
+        None => Framing::Length(0),
     };
     write_fields(&mut out, &end.headers, framing);
     out
@@ -132,13 +170,16 @@ pub(super) fn broken_head(abort: &Abort) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// What the head says of the body's length. Chunks are never shown: bodies are recorded without.
+/// What the head says of the body's length. The chunks that there were are never shown: bodies are
+/// recorded without.
 #[derive(Clone, Copy)]
 enum Framing {
     /// What the recorded fields say.
     AsTold,
     /// So many octets.
     Length(u64),
+    /// Chunks, behind which trailers come.
+    Chunked,
     /// Nothing: it lasts until the end.
     None,
 }
@@ -160,7 +201,7 @@ fn write_fields(out: &mut Vec<u8>, fields: &Fields, framing: Framing) {
     for (name, value) in fields {
         match framing {
             _ if is(name, "transfer-encoding") => {}
-            Framing::None if is(name, "content-length") => {}
+            Framing::None | Framing::Chunked if is(name, "content-length") => {}
             Framing::Length(bytes) if is(name, "content-length") => {
                 if !told {
                     write_field(out, name, bytes.to_string().as_bytes());
@@ -174,6 +215,9 @@ fn write_fields(out: &mut Vec<u8>, fields: &Fields, framing: Framing) {
         && !told
     {
         write_field(out, "content-length", bytes.to_string().as_bytes());
+    }
+    if matches!(framing, Framing::Chunked) {
+        write_field(out, "transfer-encoding", b"chunked");
     }
     out.extend(b"\r\n");
 }
@@ -224,7 +268,7 @@ mod tests {
              accept-encoding: gzip\r\n\r\n"
         );
         assert_eq!(
-            text(&response_head(&item.exchange.begin, end)),
+            text(&response_head(&item.exchange.begin, end, false)),
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 4\r\n\r\n"
         );
     }
@@ -238,10 +282,49 @@ mod tests {
         end.headers = sample::fields(&[("Transfer-Encoding", "chunked"), ("x", "a\r\nEvil: 1")]);
         item.exchange.begin.method = "GET".into();
         assert_eq!(
-            text(&response_head(&item.exchange.begin, &end)),
+            text(&response_head(&item.exchange.begin, &end, false)),
             "HTTP/1.1 299 \r\nx: a  Evil: 1\r\ncontent-length: 0\r\n\r\n"
         );
         assert!(text(&request_head(&item.exchange.begin, None)).starts_with("GET / HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn trailers_stand_behind_a_chunk_where_all_of_the_body_is_shown() {
+        let item = sample::answered(1, "https://a.example", 200, b"a body of 22 octets...");
+        let begin = &item.exchange.begin;
+        let mut end = item.exchange.end().unwrap().clone();
+        end.trailers = sample::fields(&[("x-sum", "abc")]);
+        let written = |end: &End, bytes: u64, pieces: u64| {
+            let shown = Shown {
+                bytes,
+                reader: Some(Box::new(&b"a body of 22 octets..."[..])),
+            };
+            let mut message = Message::of_response(begin, end, shown);
+            let mut out = Vec::new();
+            while !message.is_over() {
+                message.take(&mut out, pieces).unwrap();
+            }
+            assert!(out.len() as u64 <= message.total);
+            String::from_utf8(out).unwrap()
+        };
+        for pieces in [1, 7, 1000] {
+            let chunked = written(&end, 22, pieces);
+            let (head, body) = chunked.split_once("\r\n\r\n").unwrap();
+            assert!(head.ends_with("\r\ntransfer-encoding: chunked"), "{head}");
+            assert!(!head.contains("content-length"), "{head}");
+            assert_eq!(
+                body,
+                "16\r\na body of 22 octets...\r\n0\r\nx-sum: abc\r\n\r\n"
+            );
+        }
+        let cut = written(&end, 6, 1000);
+        assert!(cut.ends_with("content-length: 22\r\n\r\na body"), "{cut}");
+        end.body = None;
+        let empty = written(&end, 0, 1000);
+        assert!(
+            empty.ends_with("\r\n\r\n0\r\nx-sum: abc\r\n\r\n"),
+            "{empty}"
+        );
     }
 
     #[test]

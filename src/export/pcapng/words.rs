@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::har::Bodies;
 use super::Capture;
+use super::message::shows_trailers;
 use crate::exchange::{Body, Closed, Exchange, Mode, Opened, Outcome, TraceId};
 use crate::recording::Row;
 
@@ -85,7 +86,7 @@ pub(super) fn of_response(
                 let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
                 text.push_str(&not_shown(capture, body, shown));
             }
-            if !end.trailers.is_empty() {
+            if !end.trailers.is_empty() && !shows_trailers(&exchange.begin, end, shown) {
                 let _ = write!(
                     text,
                     " ({} trailer fields are not shown)",

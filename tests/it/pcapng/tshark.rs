@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 use modtape::exchange::{Body, Digest, Fields, Hex, field};
-use modtape::recording::Recording;
+use modtape::recording::{Recording, Row};
 
 use super::rich::{UNKNOWN_CODING, rich};
 use super::{LIMIT, export, has, run_command};
@@ -178,6 +178,15 @@ async fn whatever_became_of_an_exchange_it_is_shown() {
     let capture = export(recording.dir(), &all);
     assert_reads_well(&capture, recording);
     assert_eq!(objects(&capture, &Sandbox::new()), decoded(recording));
+    // Each answer with trailers shows them, HTTP/2's too.
+    let trailers = tshark(
+        &capture,
+        &["-Y", "http.chunked_trailer_part contains \"x-sum: 1\""],
+    );
+    let have = |row: &&Row| row.url.ends_with("/trailer") && row.status == Some(200);
+    let expected = recording.rows().iter().filter(have).count();
+    assert_eq!(trailers.len(), expected);
+    assert_ne!(expected, 0);
     let trace = recording.manifest().trace;
     let filter = format!("http.request && frame.comment contains \"{trace}\"");
     let found = tshark(&capture, &["-Y", &filter]);
