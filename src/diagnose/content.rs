@@ -63,6 +63,9 @@ fn is_answer(row: &Row) -> bool {
     is_whole && row.method == "GET" && row.status == Some(200)
 }
 
+/// Module, version and digest of a zip.
+type Zipped = (String, String, Digest);
+
 #[derive(Default)]
 struct Checking<'a> {
     faults: Vec<Fault>,
@@ -71,7 +74,7 @@ struct Checking<'a> {
     /// Each go.mod, by what it is compared with.
     mods: Vec<(&'a Row, Route, String)>,
     /// Each zip with the rows that it is the answer of.
-    zips: BTreeMap<(String, String, Digest), Vec<(&'a Row, Route)>>,
+    zips: BTreeMap<Zipped, Vec<(&'a Row, Route)>>,
 }
 
 impl<'a> Checking<'a> {

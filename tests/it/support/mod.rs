@@ -49,7 +49,7 @@ pub use self::{
     body::{generated_sha256, sha256_hex},
     certs::{Leaf, TestRoot},
     client::{Client, Connected, Established, Hello, LIMIT, within},
-    corpus::{Content, Sumdb, skipped},
+    corpus::{Content, Sumdb, corpus_folder, skipped},
     handshake::Handshake,
     inside::Inside,
     log::{ConnectionSeen, Log, Served, TlsFailure},
