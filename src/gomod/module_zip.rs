@@ -34,8 +34,8 @@ const CHUNK: usize = 32 << 10;
 pub enum ZipFault {
     #[error("it is larger than {} MiB", ZIP_LIMIT >> 20)]
     TooLarge,
-    #[error("it is not a whole zip file: {}", .0.to_string().to_lowercase())]
-    Broken(#[from] rawzip::Error),
+    #[error("it is not a whole zip file: {0}")]
+    Broken(String),
     #[error("its directory has {found} entries, and its end says {expected}")]
     Count { found: u64, expected: u64 },
     #[error("its file names are longer than {} MiB", NAMES_LIMIT >> 20)]
@@ -56,6 +56,12 @@ pub enum ZipFault {
     Unpack { name: String, source: io::Error },
     #[error("its file {0:?} has another length than its directory says")]
     Length(String),
+}
+
+impl From<rawzip::Error> for ZipFault {
+    fn from(error: rawzip::Error) -> Self {
+        Self::Broken(error.to_string().to_lowercase())
+    }
 }
 
 struct Entry {
