@@ -4,13 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use percent_encoding::percent_decode_str;
-use url::Url;
-
 use super::Row;
 use super::summary::RowState;
 use crate::exchange::ExchangeId;
-use crate::gomod::{Base, Kind, Route};
+use crate::gomod::{Base, Kind, Route, canonical, redirect_target};
 use crate::redact::url_without_secrets;
 
 /// How many redirects are followed one after another, as `net/http` does.
@@ -63,7 +60,7 @@ impl Redirects {
                 found.first.insert((row.run, row.id), first);
             }
             let target = is_redirect.then(|| location(row)).flatten();
-            let Some(target) = target.and_then(|to| target_of(&row.url, &to)) else {
+            let Some(target) = target.and_then(|to| redirect_target(&row.url, &to)) else {
                 continue;
             };
             let chain = chain.unwrap_or_else(|| {
@@ -120,22 +117,10 @@ pub fn is_redirect(row: &Row) -> bool {
     is_followed && row.state == RowState::Ended
 }
 
-/// Where a `Location` leads; `None` for what is no URL.
-pub fn target_of(base: &str, location: &str) -> Option<String> {
-    // As it is: `url` would change how it is written.
-    if location.contains("://") {
-        return Some(location.to_owned());
-    }
-    let joined = Url::parse(base).ok()?.join(location).ok()?;
-    Some(joined.into())
-}
-
 /// What is the same in a redirect and in the request that followed it: secrets may be marked by
-/// different runs, and an escaped octet may be written bare.
+/// different runs, and a character may be escaped or not.
 pub fn key(url: &str) -> String {
-    let url = url.split('#').next().unwrap_or_default();
-    let url = url_without_secrets(url);
-    percent_decode_str(&url).decode_utf8_lossy().into_owned()
+    canonical(&url_without_secrets(url))
 }
 
 #[cfg(test)]

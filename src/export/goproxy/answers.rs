@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::exchange::{ExchangeId, MadeBy};
-use crate::gomod::Location;
+use crate::gomod::{Location, redirect_target};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
-use crate::recording::redirects::{STEPS, is_redirect, key, target_of};
+use crate::recording::redirects::{STEPS, is_redirect, key};
 
 /// The answers of a recording by what was asked.
 pub(super) struct Answers<'a, L> {
@@ -54,7 +54,7 @@ impl<'a, L: FnMut(&Row) -> Option<String>> Answers<'a, L> {
             let Some(row) = self.rows.get(at).filter(|row| is_redirect(row)) else {
                 return Ok(at);
             };
-            let to = (self.location)(row).and_then(|location| target_of(&row.url, &location));
+            let to = (self.location)(row).and_then(|location| redirect_target(&row.url, &location));
             let to = to.ok_or_else(|| String::from("redirected to an invalid URL"))?;
             let found = self.by_url.get(&key(&to));
             at = *found.ok_or_else(|| {
