@@ -1,7 +1,7 @@
 //! A client connection as its exchanges see it: where it leads, and the upstream paired with it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 
 use tokio::sync::Mutex;
@@ -19,6 +19,10 @@ use crate::exchange::{ClientSide, ConnectionId, Mode, Opened, Target, Tried, Ups
 use crate::recording::format::{Connection, Event};
 use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Hear, Journey};
+
+/// What the request heads of one connection may take at once, bytes. HPACK makes 64 KiB of 40 bytes,
+/// and each is copied for the recording and the upstream.
+const HEADS_LIMIT: usize = 1024 * 1024;
 
 /// Where the requests of a client connection go.
 #[derive(Debug, Clone)]
@@ -101,6 +105,8 @@ pub(super) struct Channel {
     has_dialled: AtomicBool,
     redial: Redial,
     failed_unused: OnceLock<String>,
+    /// Bytes of the request heads of all exchanges that go on: HTTP/2.
+    heads: AtomicUsize,
     /// The client's connection in the packet capture, if there is one.
     pub(super) stream: Option<Stream>,
     /// Cancelled when the client connection should end after what is in flight.
@@ -131,6 +137,7 @@ impl Channel {
             has_dialled: AtomicBool::new(false),
             redial: Redial::default(),
             failed_unused: OnceLock::new(),
+            heads: AtomicUsize::new(0),
             stream: None,
             ended: CancellationToken::new(),
         }
@@ -158,6 +165,18 @@ impl Channel {
 
     pub(super) const fn watch(&self) -> &Arc<Watch> {
         &self.watch
+    }
+
+    /// Takes room for a request head; false where the connection has none left. One head has room
+    /// alone, and hundreds of those that go or git send.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        let held = self.heads.fetch_add(bytes, Ordering::Relaxed);
+        held == 0 || held + bytes <= HEADS_LIMIT
+    }
+
+    /// Gives that room back.
+    pub(super) fn gives_back(&self, bytes: usize) {
+        self.heads.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// What the connection's first exchange owns, once, if its request came in time.

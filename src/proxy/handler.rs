@@ -23,6 +23,10 @@ use crate::exchange::{MadeBy, Octets, Target, chain};
 use crate::tls::Protocol;
 use crate::upstream::{Dialer, News};
 
+/// What a request is told whose head finds no room.
+const NO_ROOM: &str =
+    "the requests in flight on this connection have too many bytes of header fields";
+
 /// Answers one request of a client connection.
 pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> Response<Outgoing> {
     let mut started = channel.watch().begin();
@@ -30,7 +34,12 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
     if let Some(first) = &first {
         started = first.started;
     }
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let head_bytes = match channel.protocol {
+        Protocol::Http1 => 0,
+        Protocol::H2 => headers::section_bytes(&head.headers),
+    };
+    let has_room = channel.has_room_for(head_bytes);
     let asked = match channel.watch().refused() {
         // This one stands in for the request that was refused.
         Some(violation) => {
@@ -39,6 +48,17 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
         }
         None => asked(&channel, &head),
     };
+    let asked = match has_room {
+        true => asked,
+        false => {
+            // Nothing is kept of them, and nothing recorded.
+            head.headers.clear();
+            Err((
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                String::from(NO_ROOM),
+            ))
+        }
+    };
     let (url, host) = match &asked {
         Ok((url, target)) => (url.clone(), Cow::from(target.host())),
         Err(_) => {
@@ -46,7 +66,7 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
             (url, Cow::from(host))
         }
     };
-    let mut ticket = Ticket::begin(&channel, &head, (&url, &host), started);
+    let mut ticket = Ticket::begin(&channel, &head, (&url, &host), (started, head_bytes));
     if let Some(first) = &first {
         ticket.owns(&first.journey);
     }

@@ -57,6 +57,14 @@ pub(super) fn fields(headers: &HeaderMap) -> Fields {
         .collect()
 }
 
+/// The size of a field section (RFC 9113 section 6.5.2): a few octets of HPACK may stand for all of it.
+pub(super) fn section_bytes(headers: &HeaderMap) -> usize {
+    let fields = headers.iter();
+    fields
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum()
+}
+
 /// `HTTP/1.1` or `HTTP/2`.
 pub(super) fn version_name(version: Version) -> &'static str {
     match version {

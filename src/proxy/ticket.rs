@@ -56,6 +56,8 @@ pub(super) struct Ticket {
     pub(super) body_bytes: u64,
     /// Whether the client takes no more of the answer for now.
     is_held: bool,
+    /// Of the room for request heads.
+    head_bytes: usize,
     over: bool,
 }
 
@@ -116,7 +118,7 @@ impl Ticket {
         channel: &Arc<Channel>,
         request: &http::request::Parts,
         (url, host): (&str, &str),
-        started: Timestamp,
+        (started, head_bytes): (Timestamp, usize),
     ) -> Self {
         let context = Arc::clone(channel.context());
         let id = context.next_exchange.fetch_add(1, Ordering::Relaxed) + 1;
@@ -150,6 +152,7 @@ impl Ticket {
             client_wait_us: 0,
             body_bytes: 0,
             is_held: false,
+            head_bytes,
             over: false,
             channel: Arc::clone(channel),
             context,
@@ -392,6 +395,7 @@ impl Drop for Ticket {
             self.abort_in_place(&why);
         }
         self.takes();
+        self.channel.gives_back(self.head_bytes);
         self.channel.watch().end(self.context.clock.now());
     }
 }

@@ -2,7 +2,12 @@
 
 use std::future::poll_fn;
 
+use modtape::exchange::Exchange;
+
 use super::*;
+use crate::http2::wire::Wire;
+use crate::support::frames::{self, Frame, flag, kind};
+use crate::support::hpack::Heads;
 
 /// The bound for one command, whatever it fetches.
 const ONE_COMMAND_KIB: u64 = 40 << 10;
@@ -130,3 +135,65 @@ async fn two_hundred_readers_that_do_not_read_take_little_memory() {
     drop((readers, other));
     recorder.finish().await;
 }
+
+/// One field of 4 KB, kept by HPACK, and sixteen references to it: a head of 64 KiB in some bytes.
+fn amplified(id: u32) -> Frame {
+    let mut octets = frames::block(&frames::get(HOST, "/silent"));
+    match id {
+        1 => {
+            octets.extend([0x40, 1, b'x']);
+            frames::integer(4000, 7, &mut octets);
+            octets.extend([b'y'; 4000]);
+        }
+        _ => octets.extend([0x80 | 62; 16]),
+    }
+    let flags = flag::END_HEADERS | flag::END_STREAM;
+    Frame::new(kind::HEADERS, flags, id, octets)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_heads_that_hpack_makes_large_take_their_share_of_memory_and_no_more() {
+    const STREAMS: u32 = 250;
+    let origin = Origin::builder(files())
+        .rule(Rule::suffix("/silent").silent())
+        .start();
+    let recorder = Recorder::to(&origin, &[]);
+    let answer = session(&recorder, Alpn::Http2).await.get("/a").await;
+    assert!(answer.expect("an answer").is_whole_ok());
+    let before = recorder.peak_rss_kib();
+    let mut wire = Wire::greeted(recorder.proxy(), recorder.hello(HOST), HOST, &[]).await;
+    let mut sent: Vec<_> = (0..STREAMS).map(|n| amplified(2 * n + 1)).collect();
+    sent.push(Frame::ping(*b"read all"));
+    wire.send(&sent).await.expect("it takes them");
+    let (mut heads, mut refused) = (Heads::default(), 0);
+    loop {
+        let frame = within(wire.next()).await.expect("the connection stays");
+        if let Some((_, fields, _)) = heads.take(&frame) {
+            assert_eq!(fields[0].1, b"431", "{fields:?}");
+            refused += 1;
+        }
+        if frame.kind == kind::PING && frame.has(flag::ACK) {
+            break;
+        }
+    }
+    // Others are served meanwhile, and the journal has what it was given.
+    let answer = session(&recorder, Alpn::Http2).await.get("/a").await;
+    assert!(answer.expect("an answer").is_whole_ok());
+    let growth = recorder.peak_rss_kib() - before;
+    eprintln!("{STREAMS} heads, {refused} refused so far: memory +{growth} KiB");
+    assert!(growth < AMPLIFIED_KIB, "{growth} KiB");
+    drop(wire);
+    let recorded = recorder.finish().await;
+    let large = |exchange: &Exchange| exchange.begin.headers.len() > 10;
+    let exchanges = recorded.exchanges();
+    let passed = exchanges.iter().filter(|exchange| large(exchange)).count();
+    assert!(
+        (10..20).contains(&passed),
+        "{passed} of {}",
+        exchanges.len()
+    );
+    assert_eq!(exchanges.len(), STREAMS as usize + 2, "each has its line");
+}
+
+/// The bound on what request heads of one connection add.
+const AMPLIFIED_KIB: u64 = 12 << 10;
