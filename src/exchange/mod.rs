@@ -123,6 +123,9 @@ pub struct End {
     /// Tries that failed before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// In what the response was odd, in words: how its body ended, what did not pass to the client.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// An exchange that did not reach its end: never replayed as whole.

@@ -161,6 +161,8 @@ struct Modtape<'a> {
     client_wait_us: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     attempts: &'a [Attempt],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notes: &'a [String],
 }
 
 impl<'a> Modtape<'a> {
@@ -190,6 +192,7 @@ impl<'a> Modtape<'a> {
             own_us: end.map(|end| end.own_us),
             client_wait_us: end.map(|end| end.client_wait_us),
             attempts: end.map_or(&[], |end| &end.attempts),
+            notes: end.map_or(&[], |end| &end.notes),
         }
     }
 }

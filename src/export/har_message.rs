@@ -164,10 +164,14 @@ impl<'a> Response<'a> {
     }
 }
 
-/// HTTP/2 has no reason phrase; of HTTP/1.1 only the unusual ones are recorded.
+/// HTTP/2 has no reason phrase; of HTTP/1.1 only the unusual ones are recorded. What is not UTF-8 is
+/// taken for ISO 8859-1, which has a character for each octet.
 fn status_text(end: &End) -> Cow<'_, str> {
     match &end.reason {
-        Some(reason) => reason.to_text(),
+        Some(reason) => match std::str::from_utf8(&reason.0) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(reason.0.iter().copied().map(char::from).collect()),
+        },
         None if end.version == "HTTP/2" => Cow::Borrowed(""),
         None => http::StatusCode::from_u16(end.status)
             .ok()

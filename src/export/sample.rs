@@ -139,6 +139,7 @@ pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) ->
         client_wait_us: 0,
         made_by: MadeBy::Origin,
         attempts: Vec::new(),
+        notes: Vec::new(),
     });
     item.body = Content::Octets(octets.to_vec());
     item
@@ -286,6 +287,7 @@ fn failures() -> Vec<Item> {
         answered(0, &url("refused"), 502, b"cannot resolve proxy.example").with(|end| {
             end.made_by = MadeBy::Modtape;
             end.phases_us = Timings::default();
+            end.notes.push("an odd answer".into());
             end.attempts.push(Attempt {
                 connection: 2,
                 error: "GOAWAY".into(),

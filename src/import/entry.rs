@@ -295,6 +295,7 @@ impl Response<'_> {
             client_wait_us: self.own.client_wait_us,
             made_by: self.own.made_by,
             attempts: std::mem::take(&mut self.own.attempts),
+            notes: std::mem::take(&mut self.own.notes),
         };
         (Outcome::Ended(end), found.map(|body| body.octets))
     }
@@ -370,6 +371,7 @@ struct Own {
     own_us: u64,
     client_wait_us: u64,
     attempts: Vec<Attempt>,
+    notes: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -400,6 +402,13 @@ impl Own {
                 error: attempt.take("error", odd).text(odd)?,
             })
         });
+        let attempts = attempts.collect();
+        let notes = match json.take("notes", odd) {
+            Json::List(notes) => notes,
+            _ => Vec::new(),
+        };
+        let notes = notes.into_iter().filter_map(|note| note.text(odd));
+        let notes = notes.collect();
         Self {
             id: id.filter(|id| *id > 0),
             state: match outcome {
@@ -419,7 +428,8 @@ impl Own {
             sha256,
             own_us: own_us.unwrap_or(0),
             client_wait_us: client_wait_us.unwrap_or(0),
-            attempts: attempts.collect(),
+            attempts,
+            notes,
         }
     }
 }
@@ -438,7 +448,8 @@ fn words(begin: &Begin, outcome: &Outcome) -> usize {
         Outcome::Ended(end) => {
             let attempts = end.attempts.iter().map(|attempt| attempt.error.len() + 32);
             let reason = end.reason.as_ref().map_or(0, |reason| reason.0.len());
-            of(&end.headers) + reason + attempts.sum::<usize>()
+            let notes = end.notes.iter().map(|note| note.len() + 8);
+            of(&end.headers) + reason + attempts.chain(notes).sum::<usize>()
         }
     };
     begin.url.len() + of(&begin.headers) + answered

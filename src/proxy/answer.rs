@@ -49,8 +49,13 @@ pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> R
 }
 
 /// Stands in for an answer that was recorded as it came and may not pass.
-pub(super) fn refused(why: &str) -> Response<Outgoing> {
-    plain(StatusCode::BAD_GATEWAY, why).0
+pub(super) fn refused(why: &str, is_head: bool) -> Response<Outgoing> {
+    let mut response = plain(StatusCode::BAD_GATEWAY, why).0;
+    if is_head {
+        // hyper sends it over HTTP/2.
+        *response.body_mut() = Outgoing::Whole(Full::default());
+    }
+    response
 }
 
 fn plain(status: StatusCode, text: &str) -> (Response<Outgoing>, Bytes) {

@@ -7,22 +7,25 @@
 use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::cause;
 use super::headers;
+use super::pair::Pair;
 use super::request_body::{self, SharedKept};
 use super::ticket::Ticket;
 use crate::clock::{Clock, Timestamp};
 use crate::recording::BodySink;
 use crate::recording::format::INLINE_LIMIT;
+use crate::tls::Protocol;
 
 /// Why a response body ended short.
 #[derive(Debug, thiserror::Error)]
@@ -56,10 +59,55 @@ enum State {
     Over,
 }
 
+/// Where a response body comes from.
+pub(super) struct Source {
+    pub(super) body: Incoming,
+    pub(super) pair: Arc<Pair>,
+    /// Its end is that of the connection.
+    pub(super) ends_with_connection: bool,
+    /// The trailers that the head announces; `None` for a client that takes none.
+    pub(super) announced: Option<Vec<HeaderName>>,
+}
+
+impl Source {
+    fn is_h2(&self) -> bool {
+        self.pair.protocol == Protocol::H2
+    }
+
+    /// In what a response was odd that has come whole.
+    fn note(&self, trailers: Option<&HeaderMap>, ticket: &mut Ticket) {
+        if self.ends_with_connection && self.pair.is_cut() {
+            ticket.notes("the body ended with the connection, without TLS's close_notify");
+        }
+        if let Some(bytes) = self.pair.surplus() {
+            ticket.notes(&format!(
+                "{bytes} bytes came behind the end of the response"
+            ));
+        }
+        // hyper sends over HTTP/1 what the head announces, to those who ask.
+        let passes = |name: &HeaderName| match &self.announced {
+            Some(names) => self.is_h2() || names.contains(name),
+            None => false,
+        };
+        let names = trailers.into_iter().flat_map(HeaderMap::keys);
+        let kept_back: Vec<_> = names
+            .filter(|name| !passes(name))
+            .map(HeaderName::as_str)
+            .collect();
+        if !kept_back.is_empty() {
+            let why = match self.announced {
+                Some(_) => "the response head did not announce them",
+                None => "the client did not ask for trailers",
+            };
+            let names = kept_back.join(", ");
+            ticket.notes(&format!("trailers were not passed on, {why}: {names}"));
+        }
+    }
+}
+
 /// A response body on its way to the client.
 pub(super) struct Recorded {
-    incoming: Incoming,
-    is_h2: bool,
+    source: Source,
     clock: Clock,
     idle: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -84,16 +132,15 @@ pub(super) struct Recorded {
 
 impl Recorded {
     pub(super) fn new(
-        (incoming, is_h2): (Incoming, bool),
+        source: Source,
         clock: Clock,
         idle: Option<Duration>,
         (ticket, sink): (Ticket, Option<BodySink>),
         request: Option<SharedKept>,
     ) -> Self {
-        let exact = incoming.size_hint().exact();
+        let exact = source.body.size_hint().exact();
         Self {
-            incoming,
-            is_h2,
+            source,
             clock,
             idle,
             timer: None,
@@ -164,7 +211,7 @@ impl Recorded {
                 }
                 ticket.entry.wants_more();
             }
-            let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            let frame = match Pin::new(&mut self.source.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame.transpose().map_err(BodyError::Upstream)?,
                 Poll::Pending => {
                     if let Some(sink) = sink {
@@ -176,7 +223,7 @@ impl Recorded {
             self.timer = None;
             let Some(mut frame) = frame else {
                 // hyper takes a reset with NO_ERROR for an end; over HTTP/2 END_STREAM tells.
-                if self.is_h2 && !self.incoming.is_end_stream() {
+                if self.source.is_h2() && !self.source.body.is_end_stream() {
                     return Poll::Ready(Err(BodyError::Short));
                 }
                 self.finish(None);
@@ -197,7 +244,7 @@ impl Recorded {
                 .missing
                 .map(|bytes| bytes.saturating_sub(data.len() as u64));
             let complete = self.missing == Some(0);
-            if self.incoming.is_end_stream() {
+            if self.source.body.is_end_stream() {
                 self.held.push_back(frame);
                 self.finish(None);
                 return Poll::Ready(Ok(None));
@@ -238,6 +285,7 @@ impl Recorded {
             return;
         };
         ticket.last_byte();
+        self.source.note(trailers.as_ref(), &mut ticket);
         let request = self.request.take();
         self.state = State::Finishing(Box::pin(async move {
             let body = match sink {

@@ -46,7 +46,7 @@ fn message(error: &hyper::Error, peer: &str, when: &str) -> String {
         "unexpected transfer-encoding parsed" => {
             format!("{peer} sent an unexpected Transfer-Encoding")
         }
-        "received unexpected message from connection" => {
+        SURPLUS => {
             format!("{peer} sent bytes that nobody asked for")
         }
         _ if error.is_parse() => format!("{peer} {INVALID_HEAD}"),
@@ -139,6 +139,13 @@ pub(super) fn blames_a_frame(error: &hyper::Error) -> bool {
     cause.is_some_and(h2::Error::is_library)
 }
 
+/// Whether something came behind the end of a response.
+pub(super) fn is_surplus(error: &hyper::Error) -> bool {
+    error.to_string() == SURPLUS
+}
+
+const SURPLUS: &str = "received unexpected message from connection";
+
 /// Whether hyper could not parse a head; where, it does not say.
 pub(super) fn blames_a_head(error: &hyper::Error) -> bool {
     error.is_parse() && message(error, "", "").ends_with(INVALID_HEAD)
@@ -163,6 +170,9 @@ pub(super) fn invalid_head(octets: &[u8]) -> Option<String> {
         return Some(format!("it begins with \"{}\"", shown(first)));
     }
     for line in lines.map(trim_cr).take_while(|line| !line.is_empty()) {
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            continue;
+        }
         let Some(colon) = line.iter().position(|octet| *octet == b':') else {
             return Some(format!("the line \"{}\" has no colon", shown(line)));
         };

@@ -8,15 +8,16 @@ use hyper::body::{Body as _, Incoming};
 
 use super::answer;
 use super::asked::{self, asked};
-use super::body::Recorded;
+use super::body::{Recorded, Source};
 use super::channel::{Channel, Destination, Unpaired};
 use super::headers;
 use super::live::Entry;
-use super::outgoing::Outgoing;
+use super::outgoing::{self, Outgoing};
 use super::pair::{Pair, SendError};
 use super::play;
 use super::request_body::{self, RequestBody, SharedKept};
 use super::responder::Responder;
+use super::response_head::LeftOut;
 use super::silence::silence;
 use super::ticket::{Head, Ticket};
 use crate::exchange::{MadeBy, Octets, Target, chain};
@@ -163,7 +164,7 @@ async fn ask(
                 let unwanted = kept.as_ref().and_then(request_body::is_answered);
                 let is_last = unwanted.is_some();
                 ticket.unwanted_body = unwanted;
-                let response = (response, head.method);
+                let response = (response, &head);
                 let mut response = pass(channel, ticket, &pair, response, (kept, sent)).await;
                 if is_last {
                     close_after(channel, &mut response);
@@ -265,8 +266,8 @@ fn expects_continue(head: &request::Parts) -> bool {
 async fn pass(
     channel: &Channel,
     mut ticket: Ticket,
-    pair: &Pair,
-    (response, method): (Response<Incoming>, Method),
+    pair: &Arc<Pair>,
+    (response, request): (Response<Incoming>, &request::Parts),
     (kept, sent): (Option<SharedKept>, Option<Arc<super::tap::Slot>>),
 ) -> Response<Outgoing> {
     let context = channel.context();
@@ -279,23 +280,49 @@ async fn pass(
     };
     ticket.sent(sent);
     ticket.heard(first_byte.map_or(now, |at| at.min(now)), record_head(&head));
-    headers::to_client(&mut head, channel.protocol);
-    let allows_body = method != Method::HEAD
-        && !matches!(
-            head.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-    let sink = if allows_body { ticket.sink() } else { None };
-    let idle = context.deadlines.upstream_idle;
+    if let Some(LeftOut(names)) = head.extensions.remove() {
+        let what = "a field with a space in its name was not passed on";
+        names
+            .iter()
+            .for_each(|name| ticket.notes(&format!("{what}: \"{name}\"")));
+    }
     let is_h2 = pair.protocol == Protocol::H2;
-    let mut body = Recorded::new((body, is_h2), context.clock, idle, (ticket, sink), kept);
+    let is_head = request.method == Method::HEAD;
+    let has_body = match head.status {
+        _ if is_head => false,
+        // Over HTTP/2 it can have one, and go reads it.
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => is_h2 && !body.is_end_stream(),
+        _ => true,
+    };
+    let ends_with_connection = !is_h2
+        && has_body
+        && !head.headers.contains_key(header::TRANSFER_ENCODING)
+        && body.size_hint().exact().is_none();
+    let closes = !is_h2 && (ends_with_connection || headers::closes(&head));
+    let takes_trailers = is_h2 || headers::takes_trailers(&request.headers);
+    let announced = takes_trailers.then(|| headers::announced(&head.headers));
+    headers::to_client(&mut head, channel.protocol);
+    let sink = if has_body { ticket.sink() } else { None };
+    let incoming = Source {
+        body,
+        pair: Arc::clone(pair),
+        ends_with_connection,
+        announced,
+    };
+    let idle = context.deadlines.upstream_idle;
+    let mut body = Recorded::new(incoming, context.clock, idle, (ticket, sink), kept);
     body.gather().await;
     if let Some(why) = body.refusal() {
-        return answer::refused(&why);
+        return answer::refused(&why, is_head);
     }
     // Over HTTP/2 a window may let the head pass and no octet more.
     body.offer();
-    Response::from_parts(head, Outgoing::Recorded(Box::new(body)))
+    let response = Response::from_parts(head, Outgoing::Recorded(Box::new(body)));
+    let mut response = outgoing::with_told_length(response);
+    if closes {
+        close_after(channel, &mut response);
+    }
+    response
 }
 
 fn record_head(head: &response::Parts) -> Head {

@@ -76,11 +76,7 @@ pub(super) fn version_name(version: Version) -> &'static str {
 
 /// Removes what belongs to one connection, `Connection`'s own list included.
 fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|octet| *octet == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+    let named: Vec<HeaderName> = named(headers, &header::CONNECTION)
         .filter(|name| !END_TO_END.contains(name))
         .collect();
     without(headers, |name| {
@@ -108,9 +104,49 @@ fn one_length(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether whoever sent this head takes trailers.
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut codings = headers
+        .get_all(header::TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|octet| *octet == b','));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The trailers that a response head announces.
+pub(super) fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
+    named(headers, &header::TRAILER).collect()
+}
+
+/// Whether the connection ends behind this response (RFC 9112 section 9.3).
+pub(super) fn closes(head: &response::Parts) -> bool {
+    let says = |what: &str| named(&head.headers, &header::CONNECTION).any(|name| name == what);
+    says("close") || head.version == Version::HTTP_10 && !says("keep-alive")
+}
+
+/// The names in a list of field names.
+fn named<'a>(
+    headers: &'a HeaderMap,
+    list: &HeaderName,
+) -> impl Iterator<Item = HeaderName> + use<'a> {
+    let values = headers.get_all(list).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|octet| *octet == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+}
+
 /// Makes a request head fit for the upstream leg.
 pub(super) fn to_upstream(head: &mut request::Parts, authority: &str, protocol: Protocol) {
+    let takes_trailers = takes_trailers(&head.headers);
     strip(&mut head.headers);
+    if takes_trailers {
+        // We pass them on to those who ask.
+        let trailers = HeaderValue::from_static("trailers");
+        head.headers.insert(header::TE, trailers);
+        if protocol == Protocol::Http1 {
+            let te = HeaderValue::from_static("te");
+            head.headers.insert(header::CONNECTION, te);
+        }
+    }
     one_length(&mut head.headers);
     let path = head.uri.path_and_query().cloned();
     let path = path.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));

@@ -35,6 +35,7 @@ mod prefixed;
 mod refusal;
 mod request_body;
 mod responder;
+mod response_head;
 mod room;
 mod serve;
 mod sieve;

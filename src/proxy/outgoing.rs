@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
@@ -18,6 +19,25 @@ pub(super) enum Outgoing {
     Recorded(Box<Recorded>),
     /// From a recording.
     Played(Played),
+    /// None, and the head tells the length of what there would be.
+    Told(u64),
+}
+
+/// Lets the client see the length that a 304 or 204 over HTTP/1 tells of: hyper leaves it out where
+/// a body is known to be empty.
+pub(super) fn with_told_length(mut response: Response<Outgoing>) -> Response<Outgoing> {
+    let is_bodyless = matches!(
+        response.status(),
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if is_bodyless && response.version() == Version::HTTP_11 && response.body().is_end_stream() {
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        if let Some(length) = length {
+            *response.body_mut() = Outgoing::Told(length);
+        }
+    }
+    response
 }
 
 /// Why a response stops on the way: the client leg is reset.
@@ -48,6 +68,7 @@ impl Body for Outgoing {
             Self::Played(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            Self::Told(_) => Poll::Ready(None),
         }
     }
 
@@ -56,6 +77,7 @@ impl Body for Outgoing {
             Self::Whole(body) => body.is_end_stream(),
             Self::Recorded(body) => body.is_end_stream(),
             Self::Played(body) => body.is_end_stream(),
+            Self::Told(_) => false,
         }
     }
 
@@ -64,6 +86,7 @@ impl Body for Outgoing {
             Self::Whole(body) => body.size_hint(),
             Self::Recorded(body) => body.size_hint(),
             Self::Played(body) => body.size_hint(),
+            Self::Told(length) => SizeHint::with_exact(*length),
         }
     }
 }

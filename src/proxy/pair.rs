@@ -23,13 +23,16 @@ use tokio_util::sync::CancellationToken;
 use super::cause;
 use super::context::{Context, Executor};
 use super::request_body::{self, RequestBody};
+use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT, HeadFilter, Heads};
 use super::tap::{Marks, Tap};
 use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
 use crate::tls::{self, Protocol};
 
-/// The largest response head over HTTP/2, octets.
-const HEAD_LIMIT: u32 = 64 * 1024;
+/// The largest response head over HTTP/2, where each field counts 32 octets more (RFC 9113 section
+/// 6.5.2).
+#[expect(clippy::cast_possible_truncation, reason = "it is less than 2 MiB")]
+const H2_HEAD_LIMIT: u32 = (HEAD_LIMIT + 32 * FIELDS_LIMIT) as u32;
 
 /// How long a connection's task may take to say how it ended.
 const SOON: Duration = Duration::from_secs(1);
@@ -50,6 +53,7 @@ enum Sender {
 pub(super) struct Pair {
     sender: Sender,
     pub(super) marks: Arc<Marks>,
+    heads: Arc<Heads>,
     pub(super) protocol: Protocol,
     /// Where TCP connected to.
     pub(super) address: Option<String>,
@@ -96,11 +100,8 @@ impl Pair {
         let address = io.wire().socket().peer_addr();
         let address = address.ok().map(|address| address.to_string());
         let stream = io.stream().cloned();
-        let tap = Tap::new(io, Arc::clone(&marks));
-        let io = TokioIo::new(match protocol {
-            Protocol::Http1 => tap.reading_on(),
-            Protocol::H2 => tap.following_frames(),
-        });
+        let io = Tap::new(io, Arc::clone(&marks));
+        let heads = Arc::<Heads>::default();
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
         let end = Arc::<OnceLock<End>>::default();
@@ -115,7 +116,9 @@ impl Pair {
                 let mut builder = http1::Builder::new();
                 builder
                     .preserve_header_case(true)
+                    .allow_obsolete_multiline_headers_in_responses(true)
                     .max_buf_size(HTTP1_BUFFER);
+                let io = TokioIo::new(HeadFilter::new(io.reading_on(), Arc::clone(&heads)));
                 let (sender, mut connection) = builder.handshake(io).await?;
                 context.spawn(async move {
                     let outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
@@ -131,7 +134,8 @@ impl Pair {
                     .initial_stream_window_size(share.stream())
                     .initial_connection_window_size(share.connection())
                     .max_send_buf_size(share.unsent())
-                    .max_header_list_size(HEAD_LIMIT);
+                    .max_header_list_size(H2_HEAD_LIMIT);
+                let io = TokioIo::new(io.following_frames());
                 let (sender, connection) = builder.handshake(io).await?;
                 context.spawn(async move { tell(connection.await, Bytes::new()) });
                 Sender::Http2(sender)
@@ -140,6 +144,7 @@ impl Pair {
         Ok(Arc::new(Self {
             sender,
             marks,
+            heads,
             protocol,
             address,
             stream,
@@ -169,6 +174,7 @@ impl Pair {
                 let response = {
                     let mut sender = sender.lock().await;
                     sender.ready().await.map_err(SendError::Unsent)?;
+                    self.heads.expect();
                     sender.send_request(request)
                 };
                 response.await
@@ -180,8 +186,11 @@ impl Pair {
             }
         };
         match outcome {
-            Ok(response) => {
+            Ok(mut response) => {
                 self.answered.store(true, Ordering::Relaxed);
+                if let Some(beside) = self.heads.take() {
+                    beside.join(&mut response);
+                }
                 Ok(response)
             }
             Err(error) if self.never_left(&error) => Err(SendError::Unsent(error)),
@@ -210,6 +219,18 @@ impl Pair {
             Protocol::Http1 => !self.marks.has_heard() && (is_io || error.is_incomplete_message()),
             Protocol::H2 => is_io,
         }
+    }
+
+    /// True once an HTTP/1 connection has ended without TLS's close_notify.
+    pub(super) fn is_cut(&self) -> bool {
+        self.heads.is_cut()
+    }
+
+    /// How many octets came behind the end of a response, if any did.
+    pub(super) fn surplus(&self) -> Option<usize> {
+        let end = self.end.get()?;
+        let is_surplus = cause::is_surplus(end.failure.as_ref()?);
+        is_surplus.then_some(end.unparsed.len())
     }
 
     /// Why it ended, if it has, and not in order.

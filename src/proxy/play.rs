@@ -12,16 +12,13 @@ use super::answer;
 use super::channel::Channel;
 use super::handler::close_after;
 use super::headers;
-use super::outgoing::Outgoing;
+use super::outgoing::{self, Outgoing};
 use super::request_body;
+use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT};
 use super::ticket::{Head, Ticket};
 use crate::exchange::{End, Fields, MadeBy, chain};
 use crate::replay::{AnswerError, Conditions, Hit, Played, Replay};
 use crate::tls::Protocol;
-
-/// Octets of a head, and its fields: more than go takes of a head, and fewer than a [`HeaderMap`] holds.
-const HEAD_LIMIT: usize = 1 << 20;
-const FIELDS_LIMIT: usize = 20_000;
 
 /// Why a recorded answer is not given.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +98,7 @@ pub(super) async fn answer(
     let bytes = hit.exchange.body_bytes();
     ticket.add_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
     ticket.end(None, None, None).await;
-    response
+    outgoing::with_told_length(response)
 }
 
 fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgoing>, PlayError> {
@@ -244,6 +241,7 @@ mod tests {
             client_wait_us: 0,
             made_by: MadeBy::Origin,
             attempts: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

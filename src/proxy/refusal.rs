@@ -104,6 +104,7 @@ impl Refusal {
             client_wait_us: 0,
             made_by: MadeBy::Modtape,
             attempts: Vec::new(),
+            notes: Vec::new(),
         };
         context.note(now, &Event::End(end));
     }

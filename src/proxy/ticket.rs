@@ -52,6 +52,7 @@ pub(super) struct Ticket {
     attempts: Vec<Attempt>,
     /// Dropped with the exchange, if its request body was never asked for.
     pub(super) unwanted_body: Option<oneshot::Sender<()>>,
+    notes: Vec<String>,
     pub(super) client_wait_us: u64,
     pub(super) body_bytes: u64,
     /// Whether the client takes no more of the answer for now.
@@ -149,6 +150,7 @@ impl Ticket {
             head: None,
             attempts: Vec::new(),
             unwanted_body: None,
+            notes: Vec::new(),
             client_wait_us: 0,
             body_bytes: 0,
             is_held: false,
@@ -226,6 +228,13 @@ impl Ticket {
         self.stamps.sent = None;
     }
 
+    /// In what the response is odd; it stands in its `end`.
+    pub(super) fn notes(&mut self, what: &str) {
+        let what = self.context.redactor.text(what);
+        tracing::debug!(id = self.id, "{what}");
+        self.notes.push(what);
+    }
+
     /// The final head came, with its first byte at `at`.
     pub(super) fn heard(&mut self, at: Timestamp, head: Head) {
         log::answered(self.id, head.status.as_u16(), head.version, head.made_by);
@@ -291,6 +300,7 @@ impl Ticket {
             client_wait_us: self.client_wait_us,
             made_by: head.made_by,
             attempts: std::mem::take(&mut self.attempts),
+            notes: std::mem::take(&mut self.notes),
         };
         self.log((Some(end.status), Some(end.made_by)), end.phases_us, "");
         if let Some(recorder) = &self.context.recorder {

@@ -35,7 +35,7 @@ const UNSENT_MOST: usize = 64 * 1024;
 /// No less than a frame.
 const UNSENT_LEAST: usize = 16 * 1024;
 
-/// What an HTTP/1.1 connection reads or writes at once; the longest head too. TLS brings 16 KiB at
+/// What an HTTP/1.1 connection reads or writes at once, and what a head may take. TLS brings 16 KiB at
 /// a time, and what the kernel holds costs us nothing.
 pub(super) const HTTP1_BUFFER: usize = 64 * 1024;
 

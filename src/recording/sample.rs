@@ -101,6 +101,7 @@ pub(super) fn end(id: ExchangeId, octets: &[u8]) -> Event {
         client_wait_us: 1,
         made_by: MadeBy::Origin,
         attempts: Vec::new(),
+        notes: Vec::new(),
     })
 }
 

@@ -76,6 +76,9 @@ fn end_text(t_us: Timestamp, end: &End) -> Vec<u8> {
     if !end.attempts.is_empty() {
         text.name(",\"attempts\"").value(&end.attempts);
     }
+    if !end.notes.is_empty() {
+        text.name(",\"notes\"").value(&end.notes);
+    }
     text.end()
 }
 
@@ -254,6 +257,7 @@ mod tests {
             own_us,
             client_wait_us: 7,
             made_by: MadeBy::Origin,
+            notes: errors.clone(),
             attempts: errors
                 .into_iter()
                 .map(|error| Attempt {

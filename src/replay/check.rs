@@ -173,6 +173,7 @@ pub(super) fn end(id: u64, location: Option<&str>) -> Event {
         client_wait_us: 0,
         made_by: MadeBy::Origin,
         attempts: Vec::new(),
+        notes: Vec::new(),
     })
 }
 

@@ -64,7 +64,10 @@ impl Played {
 
     /// With trailers after the last octet.
     pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
-        self.trailers = (!trailers.is_empty()).then_some(trailers);
+        if !trailers.is_empty() {
+            // Over HTTP/1 they need chunks, which hyper makes of a body of unknown length.
+            (self.trailers, self.left) = (Some(trailers), None);
+        }
         self
     }
 

@@ -7,6 +7,7 @@ mod aborts;
 mod http1;
 mod http1_rows;
 mod http2;
+mod http2_responses;
 mod http2_rows;
 mod oracle;
 mod responses;

@@ -8,6 +8,7 @@ mod causes;
 mod go;
 mod hangs;
 mod logged;
+mod odd;
 mod refused;
 mod silent;
 mod untrusted;

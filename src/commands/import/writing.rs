@@ -276,6 +276,9 @@ impl Writing {
                 for attempt in &mut end.attempts {
                     attempt.error = redactor.text(&attempt.error);
                 }
+                for note in &mut end.notes {
+                    *note = redactor.text(note);
+                }
             }
         }
     }

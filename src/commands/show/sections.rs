@@ -43,6 +43,9 @@ pub(super) fn write_general(
         let lost = format!("connection {}: {}", attempt.connection, attempt.error);
         line("tried", &lost)?;
     }
+    for note in shown.exchange.end().map_or(&[][..], |end| &end.notes) {
+        line("note", note)?;
+    }
     line("trace", &shown.traceparent)?;
     Ok(())
 }

@@ -90,6 +90,16 @@ fn judge(mut fields: BTreeMap<String, Vec<String>>, head: &[u8], seen: &mut Seen
     if fields.remove("host").unwrap_or_default() != [HOST] {
         seen.breach("not one right Host", head);
     }
+    // We pass trailers on, and say so to the origin of whoever asks.
+    if fields.get("te").is_some_and(|te| te == &["trailers"]) {
+        fields.remove("te");
+        if fields
+            .get("connection")
+            .is_some_and(|names| names == &["te"])
+        {
+            fields.remove("connection");
+        }
+    }
     for name in OURS.iter().filter(|name| fields.contains_key(**name)) {
         seen.breach(name, head);
     }
@@ -242,7 +252,9 @@ pub fn fields2(fields: &[Field], is_head: bool, seen: &mut Seen) {
             .to_ascii_lowercase()
             .replace('_', "-")
     };
-    let names: Vec<String> = fields.iter().map(|(name, _)| plain(name)).collect();
+    let asks = |field: &&Field| field.0 == b"te" && field.1 == b"trailers";
+    let names = fields.iter().filter(|field| !asks(field));
+    let names: Vec<String> = names.map(|(name, _)| plain(name)).collect();
     let is_ours = |name: &&String| {
         OURS.contains(&&name[..]) || ["host", "transfer-encoding"].contains(&&name[..])
     };

@@ -72,12 +72,24 @@ fn odd() -> Vec<(&'static str, &'static str)> {
             "HTTP/1.1 200 OK\r\nX: y\rSet-Cookie: a=b\r\nContent-Length: 3\r\n\r\nabc",
         ),
         (
-            "fold",
-            "HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 3\r\n\r\nabc",
+            "fold of no field",
+            "HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 3\r\n\r\nabc",
+        ),
+        (
+            "folded length",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n 3\r\n\r\nabc",
         ),
         (
             "space before colon",
             "HTTP/1.1 200 OK\r\nContent-Length : 3\r\n\r\nabc",
+        ),
+        (
+            "space before the colon of TE",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\nContent-Length: 3\r\n\r\nabc",
+        ),
+        (
+            "tab before colon",
+            "HTTP/1.1 200 OK\r\nX\t: y\r\nContent-Length: 3\r\n\r\nabc",
         ),
         (
             "no name",

@@ -67,7 +67,8 @@ pub struct Recorded {
     pub recording: Recording,
     /// What the recorder said.
     pub output: Output,
-    _sandbox: Option<Sandbox>,
+    /// Where it was recorded, for what reads the recording `one` afterwards.
+    pub sandbox: Option<Sandbox>,
 }
 
 impl Recorder {
@@ -192,7 +193,7 @@ impl Recorder {
         Recorded {
             recording,
             output: output.expect_success(),
-            _sandbox: self.sandbox.take(),
+            sandbox: self.sandbox.take(),
         }
     }
 

@@ -215,45 +215,6 @@ async fn a_small_body_that_ends_short_is_cut_too() {
     }
 }
 
-#[tokio::test]
-async fn a_body_without_length_is_whole_only_with_a_goodbye() {
-    // The goodbye is TLS's close_notify: without one anybody could have cut it (RFC 8446 6.1).
-    let raw = RawOrigin::start(|head| {
-        let last = if head.starts_with(b"GET /whole") {
-            Step::Close
-        } else {
-            Step::HangUp
-        };
-        vec![
-            Step::send("HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nuntil the end"),
-            last,
-        ]
-    });
-    let everywhere = format!("--connect-to=::127.0.0.1:{}", raw.addr().port());
-    let recorder = Recorder::trusting(raw.root_pem_path(), &[&everywhere]);
-    let whole = session(&recorder, Alpn::Http1)
-        .await
-        .get("/whole")
-        .await
-        .expect("a head");
-    assert_eq!(
-        (&whole.text()[..], &whole.ended),
-        ("until the end", &Ended::Clean)
-    );
-    let cut = session(&recorder, Alpn::Http1)
-        .await
-        .get("/cut")
-        .await
-        .expect("a head");
-    assert!(matches!(cut.ended, Ended::Cut(_)), "{cut:?}");
-    let recorded = recorder.finish().await;
-    let [whole, cut] = &recorded.exchanges()[..] else {
-        panic!("two requests")
-    };
-    assert!(whole.end().is_some(), "{whole:?}");
-    assert_aborted(cut, 13);
-}
-
 /// The bound on the recorder's memory, whatever the size of a body.
 const RSS_LIMIT_KIB: u64 = 40 << 10;
 

@@ -270,6 +270,7 @@ fn end(id: ExchangeId, status: u16, body: Option<Body>, headers: &[(&str, &str)]
         client_wait_us: 0,
         made_by: MadeBy::Origin,
         attempts: Vec::new(),
+        notes: Vec::new(),
     })
 }
 
