@@ -101,13 +101,13 @@ pub fn replayed_settings(recorded: &BTreeMap<String, String>) -> BTreeMap<String
 /// A list of URLs, each without its userinfo; the separators stay.
 fn without_userinfo(value: &str) -> String {
     let mut whole = String::with_capacity(value.len());
-    for entry in value.split_inclusive([',', '|']) {
-        let (url, separator) = match entry.strip_suffix([',', '|']) {
+    for entry in value.split_inclusive([',', '|', ' ']) {
+        let (url, separator) = match entry.strip_suffix([',', '|', ' ']) {
             Some(url) => entry.split_at(url.len()),
             None => (entry, ""),
         };
         if url.contains("://") {
-            whole.push_str(&redact::url_without_secrets(url));
+            whole.push_str(&redact::url_without_userinfo(url));
         } else {
             whole.push_str(url);
         }
@@ -157,14 +157,16 @@ mod tests {
         let recorded = settings(&[
             (
                 "GOPROXY",
-                "https://redacted:0123@goproxy.corp/x|https://proxy.golang.org,direct",
+                "https://redacted:0123@goproxy.corp/x|https://h.corp/redacted:0123456789abcdef,direct",
             ),
-            ("GOSUMDB", "sum.golang.org"),
+            ("GOSUMDB", "sums.corp+0a0b+AZ/09 https://u:p@sums.corp"),
             ("GOVERSION", "go1.27.3"),
         ]);
         let replayed = replayed_settings(&recorded);
-        let goproxy = "https://goproxy.corp/x|https://proxy.golang.org,direct";
+        let goproxy = "https://goproxy.corp/x|https://h.corp/redacted:0123456789abcdef,direct";
         assert_eq!(replayed["GOPROXY"], goproxy);
+        let sumdb = "sums.corp+0a0b+AZ/09 https://sums.corp";
+        assert_eq!(replayed["GOSUMDB"], sumdb);
         assert_eq!(replayed["GOAUTH"], "off");
         assert!(!replayed.contains_key("GOVERSION"));
     }

@@ -81,7 +81,7 @@ pub(super) async fn record(
         true => Redactor::off(),
         false => Redactor::new(tls::random()),
     };
-    let redactor = session.keeping_token(redactor);
+    let redactor = session.knowing(redactor, &args.command);
     let mut defaults = Defaults::of(&session, &redactor);
     if args.command.first().is_none_or(|program| is_go(program)) {
         defaults.tell(global);

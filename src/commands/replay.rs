@@ -93,7 +93,7 @@ pub(super) async fn replay(
         recorder: None,
         capture: None,
         key_log: std::sync::Arc::new(rustls::NoKeyLog),
-        redactor: session.keeping_token(Redactor::new(tls::random())),
+        redactor: session.knowing(Redactor::new(tls::random()), &args.command),
         deadlines: Deadlines::default(),
     };
     if args.command.is_empty() {
@@ -135,7 +135,7 @@ fn settings(
     if args.keep_env {
         return Vec::new();
     }
-    let redactor = Redactor::new(tls::random());
+    let redactor = session.knowing(Redactor::new(tls::random()), &args.command);
     let recorded = child::replayed_settings(&recording.manifest().go_env);
     for (name, value) in &recorded {
         let own = session.go.get(name);

@@ -155,12 +155,26 @@ impl Session {
         Ok(())
     }
 
-    /// The redactor, which from now on knows the token.
-    pub(super) fn keeping_token(&self, redactor: Redactor) -> Redactor {
-        match &self.token {
+    /// The redactor, which from now on knows the token, and what stands in the paths of the user's
+    /// own module proxies.
+    pub(super) fn knowing(&self, redactor: Redactor, command: &[OsString]) -> Redactor {
+        let redactor = match &self.token {
             Some(token) => redactor.knowing(token.secret()),
             None => redactor,
-        }
+        };
+        let [goproxy, gosumdb] = ["GOPROXY", "GOSUMDB"].map(|name| self.go.get(name));
+        let settings = [goproxy, gosumdb, &self.variables.goproxy];
+        let redactor = settings
+            .into_iter()
+            .fold(redactor, |known, urls| known.knowing_bases(urls));
+        // `env GOPROXY=… go …`
+        let words = command.iter().map(|word| word.to_string_lossy());
+        words.fold(redactor, |redactor, word| {
+            match word.split_once("GOPROXY=") {
+                Some((_, urls)) => redactor.knowing_bases(urls),
+                None => redactor,
+            }
+        })
     }
 
     /// Runs the command in this folder instead of ours.

@@ -9,6 +9,8 @@ pub(super) struct Variables {
     pub(super) https_proxy: String,
     pub(super) http_proxy: String,
     pub(super) no_proxy: String,
+    /// What go has it from, unless `go env -w` said otherwise.
+    pub(super) goproxy: String,
     pub(super) ssl_cert_file: Option<PathBuf>,
     pub(super) ssl_cert_dir: Option<OsString>,
     pub(super) traceparent: Option<String>,
@@ -32,6 +34,7 @@ impl Variables {
             https_proxy: either("HTTPS_PROXY"),
             http_proxy: either("HTTP_PROXY"),
             no_proxy: either("NO_PROXY"),
+            goproxy: text("GOPROXY"),
             ssl_cert_file: os("SSL_CERT_FILE").map(PathBuf::from),
             ssl_cert_dir: os("SSL_CERT_DIR"),
             traceparent: std::env::var("TRACEPARENT").ok(),

@@ -66,7 +66,9 @@ pub(super) async fn answer(
     ticket.sending(None);
     let fields = head.headers.iter();
     let conditions = Conditions::of(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
-    let found = replay.find(head.method.as_str(), url, &conditions);
+    // The recording has a mark where a base has its secret.
+    let url = channel.context().redactor.known(url);
+    let found = replay.find(head.method.as_str(), &url, &conditions);
     let found = found.map_err(PlayError::from).and_then(|hit| {
         let response = play(replay, &hit, accepts_gzip(&head.headers))?;
         Ok((hit, response))

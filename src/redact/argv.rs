@@ -128,7 +128,7 @@ impl Redactor {
         match holds {
             Holds::Secret if !word.starts_with('-') => Some(self.mark(word)),
             Holds::Account if is_account(word) => Some(self.mark(word)),
-            Holds::Cookie if word.contains('=') => Some(self.cookie(word, false)),
+            Holds::Cookie if word.contains('=') => Some(self.and_text(self.cookie(word, false))),
             Holds::Field => self.field_line(word),
             Holds::Secret | Holds::Account | Holds::Cookie | Holds::Line => None,
         }

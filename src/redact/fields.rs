@@ -82,10 +82,10 @@ impl Redactor {
 
     /// A reason phrase or the like: text, in whatever octets.
     pub fn octets(&self, octets: Octets) -> Octets {
-        if !self.is_on() {
-            return octets;
-        }
-        match self.changed_text(&String::from_utf8_lossy(&octets.0)) {
+        let text = String::from_utf8_lossy(&octets.0);
+        let known = self.without_known(&text);
+        let redacted = self.changed_text(known.as_deref().unwrap_or(&text));
+        match redacted.or(known) {
             Some(redacted) => Octets::from(redacted),
             None => octets,
         }

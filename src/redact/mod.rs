@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
-pub use url::url_without_secrets;
+pub use url::{url_without_secrets, url_without_userinfo};
 
 /// What every mark begins with.
 const MARK: &str = "redacted:";
@@ -41,8 +41,8 @@ const ROUNDS: usize = 8;
 #[derive(Clone)]
 pub struct Redactor {
     stand: Stand,
-    /// A secret that is known by heart, whatever stands around it.
-    known: Option<Arc<str>>,
+    /// Secrets that are known by heart, whatever stands around them.
+    known: Option<Arc<Vec<String>>>,
 }
 
 /// What stands in a secret's place.
@@ -75,22 +75,45 @@ impl Redactor {
 
     /// Replaces `secret` too wherever it stands, even if nothing else is replaced.
     #[must_use]
-    pub fn knowing(self, secret: &str) -> Self {
-        let known = Some(secret).filter(|secret| !secret.is_empty());
-        Self {
-            known: known.map(Arc::from),
-            ..self
+    pub fn knowing(mut self, secret: &str) -> Self {
+        if !secret.is_empty() {
+            let known = self.known.get_or_insert_default();
+            Arc::make_mut(known).push(secret.to_owned());
+        }
+        self
+    }
+
+    /// Replaces wherever they stand the secrets in the paths of these URLs, which GOPROXY and its
+    /// like have: whatever is asked for below such a URL shows them.
+    #[must_use]
+    pub fn knowing_bases(self, urls: &str) -> Self {
+        match self.is_on() {
+            true => url::random_elements(urls).fold(self, Self::knowing),
+            false => self,
         }
     }
 
-    /// The text without the secret that is known by heart; `None` where it is not there.
+    /// The text without what is known by heart.
+    pub(crate) fn known<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.without_known(text)
+            .map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    /// The text without the secrets that are known by heart; `None` where none is there.
     fn without_known(&self, text: &str) -> Option<String> {
         let known = self.known.as_deref()?;
-        let mark = || match &self.stand {
-            Stand::Keyed(key) => Self::mark_under(key, known),
+        let mark = |secret: &str| match &self.stand {
+            Stand::Keyed(key) => Self::mark_under(key, secret),
             Stand::Off | Stand::Nothing => format!("{MARK}{:0width$}", 0, width = 2 * MARK_BYTES),
         };
-        text.contains(known).then(|| text.replace(known, &mark()))
+        let mut found = known
+            .iter()
+            .filter(|secret| text.contains(*secret))
+            .peekable();
+        found.peek()?;
+        Some(found.fold(text.to_owned(), |text, secret| {
+            text.replace(secret, &mark(secret))
+        }))
     }
 
     /// Does it redact?

@@ -351,6 +351,32 @@ fn messages_lose_their_secrets_and_stay_readable() {
 }
 
 #[test]
+fn what_stands_in_a_module_proxys_path_goes_wherever_it_is_seen() {
+    let secret = "aBcD1234EfGh5678";
+    let base = format!("https://proxy.corp/{secret}/go");
+    let run = redactor().knowing_bases(&format!("https://a.b/x,{base}|direct"));
+    let module = format!("{base}/rsc.io/quote/@v/list");
+    let seen = vec![
+        ("location".to_owned(), Octets::from(&*module)),
+        ("x-seen".to_owned(), Octets::from(secret)),
+    ];
+    let expected = "https://proxy.corp/*/go/rsc.io/quote/@v/list";
+    assert_eq!(starred(&run.url(&module)), expected);
+    assert_eq!(starred(&run.goproxy(&module)), expected);
+    let text = run.text(&format!("Get {module}: EOF"));
+    assert_eq!(starred(&text), format!("Get {expected}: EOF"));
+    let argv = run.argv(&["go", "list", &module]).join(" ");
+    assert_eq!(starred(&argv), format!("go list {expected}"));
+    assert!(!format!("{:?}", run.fields(&seen)).contains(secret));
+    let reason = run.octets(Octets::from(&*format!("no {secret} here")));
+    assert_eq!(starred(&reason.to_text()), "no * here");
+    let live = "https://proxy.corp/redacted/go/rsc.io/quote/@v/list";
+    assert_eq!(url_without_secrets(&run.url(&module)), live);
+    let off = Redactor::off().knowing_bases(&base);
+    assert_eq!(off.url(&module), module);
+}
+
+#[test]
 fn ordinary_messages_stay() {
     for text in [
         "go: github.com/spf13/cobra@v1.8.1: Get \"https://proxy.golang.org/github.com/spf13/cobra/@v/v1.8.1.zip\": EOF",

@@ -17,6 +17,9 @@ const RANDOM_BYTES: usize = 20;
 /// URLs in query values of URLs are read this deep; a value further down is marked whole.
 const NESTED_URLS: u8 = 3;
 
+/// An element of a base URL's path that looks random is a secret from this many letters and digits on.
+const CAPABILITY_BYTES: usize = 16;
+
 /// What is percent-encoded in a query value that was decoded to look inside.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -471,6 +474,46 @@ fn has_password(userinfo: &str) -> bool {
     })
 }
 
+/// The URL without its userinfo.
+pub fn url_without_userinfo(url: &str) -> String {
+    let parts = Parts::of(url);
+    let userinfo = parts.userinfo.map_or(0, |userinfo| userinfo.len() + 1);
+    format!("{}{}", parts.scheme, &url[parts.scheme.len() + userinfo..])
+}
+
+/// The elements of these URLs' paths that nobody would give as a name: who knows one is let in.
+pub(super) fn random_elements(urls: &str) -> impl Iterator<Item = &str> {
+    let urls = urls.split(|c: char| c.is_whitespace() || ",|;'\"".contains(c));
+    let urls = urls.filter(|url| url.contains("://"));
+    let elements = urls.flat_map(|url| Parts::of(url).path.split('/'));
+    elements.filter(|element| looks_random(element))
+}
+
+/// Do capitals, small letters and digits take turns in it all the time, as in base64, hexadecimal
+/// digits and UUIDs, and not in words and versions?
+fn looks_random(element: &str) -> bool {
+    let is_sign = |b: u8| matches!(b, b'-' | b'_' | b'=' | b'~');
+    element
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || is_sign(b))
+        && element
+            .bytes()
+            .filter(|b| b.is_ascii_alphanumeric())
+            .count()
+            >= CAPABILITY_BYTES
+        && element.bytes().filter(u8::is_ascii_digit).count() >= 2
+        && takes_turns(element)
+}
+
+/// Is every third letter or digit of another kind than the one before it?
+fn takes_turns(element: &str) -> bool {
+    let kind = |b: u8| (b.is_ascii_uppercase(), b.is_ascii_digit());
+    let letters = element.bytes().filter(u8::is_ascii_alphanumeric);
+    let kinds: Vec<_> = letters.map(kind).collect();
+    let turns = kinds.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    turns * 3 >= kinds.len()
+}
+
 /// Notices where one of [`TOKEN_ELEMENTS`] may begin.
 const ELEMENTS: Screen = Screen::EMPTY.with(&[
     "/token", "/access", "/auth", "/api", "/key", "/secret", "/pat",
@@ -519,7 +562,7 @@ fn is_telling(element: &str) -> bool {
 
 /// Does `element` stand behind a telling path element, and look random?
 ///
-/// No dots, dashes or signs: a module's own name behind `/token/` has few digits, a version has dots.
+/// No dots: a version has them, and a module's own name behind `/token/` has few digits and capitals.
 fn is_token_behind(before: &str, element: &str) -> bool {
     if element.len() < RANDOM_BYTES || !is_telling(before) {
         return false;
@@ -530,7 +573,7 @@ fn is_token_behind(before: &str, element: &str) -> bool {
         && element
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'='))
-        && element.bytes().filter(u8::is_ascii_digit).count() >= 3
+        && (element.bytes().filter(u8::is_ascii_digit).count() >= 3 || takes_turns(element))
 }
 
 #[cfg(test)]
@@ -542,6 +585,44 @@ mod tests {
         for element in TOKEN_ELEMENTS {
             let path = format!("/x/{element}/y");
             assert!(ELEMENTS.any(path.as_bytes(), |at| at == 2), "{element}");
+        }
+    }
+
+    #[test]
+    fn a_bases_capability_is_told_from_names_and_versions() {
+        let urls = "https://a.b/aBcD1234EfGh5678/go,https://c.d/5f3c2b1a9d8e7f6a5b4c3d2e|https://u:p@e.f/basic/0b8e3d1c-7a52-4c1e-9f60-1d2e3f4a5b6c/x";
+        let found: Vec<_> = random_elements(urls).collect();
+        assert_eq!(
+            found,
+            [
+                "aBcD1234EfGh5678",
+                "5f3c2b1a9d8e7f6a5b4c3d2e",
+                "0b8e3d1c-7a52-4c1e-9f60-1d2e3f4a5b6c"
+            ]
+        );
+        for urls in [
+            "https://goproxy.corp/artifactory/api/go/go-virtual-2024-release-candidate",
+            "https://git.corp/api/v4/projects/12345678901234567890/packages/go",
+            "https://nexus.corp/repository/golang-proxy-group-production/",
+            "https://h.corp/v1-2-3-rc4-build5/go1.27.3/organization2024",
+            "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
+            "off",
+        ] {
+            assert_eq!(random_elements(urls).next(), None, "{urls}");
+        }
+    }
+
+    #[test]
+    fn only_the_userinfo_goes() {
+        for (url, expected) in [
+            ("https://redacted:0123@h:1/x", "https://h:1/x"),
+            (
+                "https://h/redacted:0123456789abcdef/x",
+                "https://h/redacted:0123456789abcdef/x",
+            ),
+            ("direct", "direct"),
+        ] {
+            assert_eq!(url_without_userinfo(url), expected);
         }
     }
 }

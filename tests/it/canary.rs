@@ -1,6 +1,7 @@
 //! No secret that passes reaches a file, a log or a terminal, in whatever form; and without redaction
 //! each does, which shows that this would notice.
 
+mod names;
 mod places;
 mod run;
 mod search;

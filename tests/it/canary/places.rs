@@ -1,5 +1,6 @@
 //! Where secrets are put, and which cells of shape and place are promised.
 
+use super::names::{FIELDS, FLAGS, KEYS, VARIABLES};
 use super::search::{Percent, percent};
 use super::shapes::{SHAPES, Speaks, filled};
 
@@ -27,6 +28,7 @@ pub(super) enum Place {
     ParentsReason,
     Argument,
     GoProxy,
+    BasePath,
     GoFlags,
     Environment,
 }
@@ -55,36 +57,9 @@ pub(super) const PLACES: &[Place] = &[
     ParentsReason,
     Argument,
     GoProxy,
+    BasePath,
     GoFlags,
     Environment,
-];
-
-/// Names of fields that say what they hold.
-const FIELDS: [&str; 8] = [
-    "x-vault-token",
-    "x-api-key",
-    "x-client-secret",
-    "x-session-id",
-    "x-csrf-token",
-    "x-registry-auth",
-    "x-amz-security-token",
-    "x-forwarded-authorization",
-];
-
-/// Query keys that say what they hold.
-const KEYS: [&str; 12] = [
-    "token",
-    "sig",
-    "X-Amz-Signature",
-    "X-Amz-Security-Token",
-    "Signature",
-    "GoogleAccessId",
-    "access_token",
-    "code",
-    "password",
-    "api_key",
-    "jsessionid",
-    "X-Goog-Signature",
 ];
 
 /// Cells without a promise, and why.
@@ -127,9 +102,11 @@ pub(super) fn is_never_recorded(place: Place) -> bool {
     matches!(place, ConnectUserinfo | Environment)
 }
 
-/// What the HTTP parser drops: a reason phrase that is not ASCII.
+/// What the HTTP parser drops: a reason phrase that is not ASCII; and what nobody would have in a
+/// module proxy's path.
 pub(super) fn is_dropped(place: Place, shape: usize) -> bool {
-    matches!(place, Reason | ParentsReason) && !SHAPES[shape].1.is_ascii()
+    place == BasePath && !looks_random(SHAPES[shape].1)
+        || matches!(place, Reason | ParentsReason) && !SHAPES[shape].1.is_ascii()
 }
 
 /// One secret in one place.
@@ -176,30 +153,43 @@ pub(super) fn request_fields(shape: usize) -> Vec<(&'static str, String)> {
         (_, 1) => format!("Bearer {}", secret(Authorization, shape)),
         _ => secret(Authorization, shape),
     };
-    vec![
+    let mut fields = vec![
         ("authorization", credentials),
         ("proxy-authorization", basic(ProxyAuthorization)),
         ("cookie", format!("theme=1; sid={}", secret(Cookie, shape))),
-        (FIELDS[shape % FIELDS.len()], secret(NamedField, shape)),
         ("x-other", secret(PlainField, shape)),
         (
             "referer",
             format!("https://user:{}@h.example/x", encoded(Referer, shape)),
         ),
-    ]
+        (
+            "x-upstream-credentials",
+            format!("Bearer {}", secret(NamedField, shape)),
+        ),
+    ];
+    let names = FIELDS.iter().skip(shape).step_by(SHAPES.len());
+    fields.extend(names.map(|name| (*name, secret(NamedField, shape))));
+    fields
 }
 
 /// What the request for a shape asks for.
 pub(super) fn request_target(shape: usize) -> String {
+    let value = encoded(NamedQuery, shape);
+    let keys = KEYS.iter().skip(shape).step_by(SHAPES.len());
+    let pairs: String = keys.map(|key| format!("&{key}={value}")).collect();
     format!(
-        "/{shape}/token/{}/x;sid={}/{}/@v/list?go-get=1&{}={}&x={}",
+        "/{shape}/token/{}/x;sid={}/{}/@v/list?go-get=1{pairs}&x={}",
         encoded(NamedPath, shape),
         encoded(PathPair, shape),
         encoded(PlainPath, shape),
-        KEYS[shape % KEYS.len()],
-        encoded(NamedQuery, shape),
         encoded(PlainQuery, shape),
     )
+}
+
+/// What is asked for below a module proxy's URL with a secret in its path.
+pub(super) fn base_path(shape: usize) -> Option<String> {
+    let path = || format!("/{}/go", secret(BasePath, shape));
+    (!is_dropped(BasePath, shape)).then(path)
 }
 
 /// The reason phrase of the answer for a shape.
@@ -237,19 +227,30 @@ pub(super) fn trailer(shape: usize) -> (&'static str, String) {
     ("x-goog-signature", secret(Trailer, shape))
 }
 
-/// The command's words: each secret behind a flag, in an assignment, a URL or a field.
+/// The command's words: each secret behind a flag, in an assignment, a URL, a field or a shell's line.
 pub(super) fn arguments() -> Vec<String> {
     let words = |shape: usize| {
         let secret = secret(Argument, shape);
-        match shape % 6 {
-            0 => vec![String::from("--token"), secret],
-            1 => vec![format!("--client-secret={secret}")],
-            2 => vec![format!("API_KEY={secret}")],
+        let quoted = |text: String| format!("'{}'", text.replace('\'', r"'\''"));
+        let round = shape / 8;
+        let flag = FLAGS[round % FLAGS.len()].to_owned();
+        let variable = VARIABLES[round % VARIABLES.len()];
+        let line = match round % 3 {
+            0 => format!("curl -H {} h", quoted(format!("Cookie: s={secret}"))),
+            1 => format!("curl -b {} h", quoted(format!("s={secret}"))),
+            _ => format!("export {variable}={}; go version", quoted(secret.clone())),
+        };
+        match shape % 8 {
+            0 => vec![flag, secret],
+            1 => vec![format!("{flag}={secret}")],
+            2 => vec![format!("{variable}={secret}")],
             3 => vec![String::from("-u"), format!("user:{secret}")],
             4 => vec![
                 String::from("-H"),
                 format!("Authorization: Bearer {secret}"),
             ],
+            5 => vec![String::from("mysql"), format!("-p{secret}")],
+            6 => ["sh", "-c", &line].map(str::to_owned).to_vec(),
             _ if secret.contains(['/', '?']) => {
                 vec![format!("https://u:{}@h.example/", encoded(Argument, shape))]
             }
@@ -265,7 +266,10 @@ pub(super) fn goproxy() -> String {
         0 => format!("https://user:{}@proxy.golang.org", secret(GoProxy, shape)),
         _ => format!("https://user:{}@proxy.golang.org", encoded(GoProxy, shape)),
     };
-    (0..SHAPES.len()).map(entry).collect::<Vec<_>>().join("|")
+    let bases = (0..SHAPES.len()).filter_map(base_path);
+    let bases = bases.map(|path| format!("https://proxy.golang.org{path}"));
+    let entries = (0..SHAPES.len()).map(entry).chain(bases);
+    entries.collect::<Vec<_>>().join("|")
 }
 
 /// GOFLAGS, with what a linker is told.

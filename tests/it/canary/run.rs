@@ -268,6 +268,15 @@ async fn drive(proxy: std::net::SocketAddr, hello: &Hello) -> Vec<u8> {
             answers.extend(client.read_raw_head().await.expect("an answer"));
         }
     }
+    for path in (0..SHAPES.len()).filter_map(places::base_path) {
+        let target = format!("{path}/golang.org/x/net/@v/list");
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nhost: {HOST}\r\nx-seen: at{path}\r\nreferer: https://{HOST}{path}/x\r\n\r\n"
+        );
+        client.send(head).await.expect("the proxy takes it");
+        client.read_head().await.expect("an answer");
+        client.read_exactly(3).await.expect("a body");
+    }
     for field in ["authorization: Bearer", "x-api-token:"] {
         let head = format!("GET /twice HTTP/1.1\r\nhost: {HOST}\r\n{field} {TWICE}\r\n\r\n");
         client.send(head).await.expect("the proxy takes it");

@@ -1,4 +1,4 @@
-//! What secrets look like: forty-odd shapes, and a new value of a shape for each place.
+//! What secrets look like: nearly sixty shapes, and a new value of a shape for each place.
 
 /// How a value gives itself away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,72 @@ pub(super) const SHAPES: &[(&str, &str, Speaks)] = &[
     (
         "Artifactory",
         "AKCp8############################################################",
+        Speaks::Anywhere,
+    ),
+    (
+        "Hugging Face",
+        "hf_##################################",
+        Speaks::Anywhere,
+    ),
+    (
+        "PyPI",
+        "pypi-AgEIcHlwaS5vcmc##################################################",
+        Speaks::Anywhere,
+    ),
+    (
+        "DigitalOcean",
+        "dop_v1_~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~",
+        Speaks::Anywhere,
+    ),
+    (
+        "Grafana",
+        "glsa_################################_~~~~~~~~",
+        Speaks::Anywhere,
+    ),
+    (
+        "Tailscale",
+        "tskey-auth-############CNTRL-################################",
+        Speaks::Anywhere,
+    ),
+    (
+        "Bitbucket",
+        "BBDC-############################################",
+        Speaks::Anywhere,
+    ),
+    (
+        "SendGrid",
+        "SG.######################.###########################################",
+        Speaks::Anywhere,
+    ),
+    (
+        "Slack cookie",
+        "xoxc-1234567890123-1234567890123-1234567890123-~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~",
+        Speaks::Anywhere,
+    ),
+    (
+        "Stripe test",
+        "sk_test_########################",
+        Speaks::Anywhere,
+    ),
+    ("Alibaba", "LTAI5t##################", Speaks::Anywhere),
+    (
+        "RubyGems",
+        "rubygems_~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~",
+        Speaks::Anywhere,
+    ),
+    (
+        "Shopify",
+        "shpat_~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~",
+        Speaks::Anywhere,
+    ),
+    (
+        "Postman",
+        "PMAK-~~~~~~~~~~~~~~~~~~~~~~~~-~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~",
+        Speaks::Anywhere,
+    ),
+    (
+        "Terraform",
+        "hvs.CAESI##################################################",
         Speaks::Anywhere,
     ),
     (
