@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -144,7 +143,7 @@ async fn ask(recorder: &Recorder, asked: &[(&str, &str)]) {
 }
 
 fn modtape(recording: &Recording, words: &[&str]) -> Output {
-    let mut command = Command::new(tested());
+    let mut command = program(tested());
     command
         .args(&words[..words.len().min(2)])
         .arg(recording.dir());

@@ -1,29 +1,36 @@
 //! No export holds a recording, nor a body: what is large passes through.
 
+use rawzip::CompressionMethod;
+
 use super::*;
+use crate::contents;
 use crate::pcapng::rich::HOST;
 
 /// The bound for one command, whatever it reads.
 const ONE_COMMAND_KIB: u64 = 40 << 10;
 
 /// Octets of a body, and how many small exchanges come with each.
-const BODY: u64 = 50_000_000;
+const BODY: usize = 50_000_000;
 const SMALL: usize = 60;
 
 #[tokio::test]
 async fn a_large_recording_leaves_in_every_format_in_little_memory() {
     let bodies = count(6, 100);
+    let content = vec![7; BODY];
+    let zip = contents::zip(&[("a.b/c@v1.0.0/x", &content)], CompressionMethod::STORE);
+    let zip_bytes = zip.len() as u64;
+    let go_mod = format!("module a.b/c // {}\n", "x".repeat(4_000));
     let origin = Origin::builder(Content::default())
-        .rule(Rule::suffix(".zip").status(200).generated(BODY))
-        .rule(Rule::any().status(200).generated(4_000))
+        .rule(Rule::suffix(".zip").status(200).body(zip))
+        .rule(Rule::any().status(200).body(go_mod))
         .start();
     let recorder = Recorder::to(&origin, &["--pcap", "none"]);
     let mut session = recorder.session(HOST).await;
     for body in 0..bodies {
-        let zip = session.get(&format!("/a.b/c/@v/v1.0.{body}.zip")).await;
-        assert_eq!(zip.expect("an answer").body_bytes, BODY);
+        let zip = session.get("/a.b/c/@v/v1.0.0.zip").await;
+        assert_eq!(zip.expect("an answer").body_bytes, zip_bytes);
         for small in 0..SMALL {
-            let path = format!("/a.b/c{small}/@v/v1.0.{body}.info");
+            let path = format!("/a.b/c{small}/@v/v1.0.{body}.mod");
             assert!(session.get(&path).await.expect("an answer").is_whole_ok());
         }
     }
