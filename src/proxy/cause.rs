@@ -177,6 +177,9 @@ pub(super) fn invalid_head(octets: &[u8]) -> Option<String> {
             return Some(format!("the line \"{}\" has no colon", shown(line)));
         };
         let (name, value) = line.split_at(colon);
+        if name.is_empty() {
+            return Some(String::from("a field has no name"));
+        }
         let is_token = |octet: &&u8| super::framing::is_token(&[**octet]);
         if let Some(octet) = name.iter().find(|octet| !is_token(octet)) {
             let name = shown(name);

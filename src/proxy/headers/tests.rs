@@ -32,7 +32,7 @@ const TWO: Protocol = Protocol::H2;
 
 #[test]
 fn a_request_head_fits_the_upstream_leg() {
-    let rows: [(&str, Protocol, &str, Lines<'_>, &str, Lines<'_>); 9] = [
+    let rows: [(&str, Protocol, &str, Lines<'_>, &str, Lines<'_>); 11] = [
         (
             "1 to 1",
             ONE,
@@ -102,7 +102,31 @@ fn a_request_head_fits_the_upstream_leg() {
                 ("expect", "100-continue"),
             ],
             "https://a.example/",
-            &[("expect", "100-continue")],
+            &[("expect", "100-continue"), ("te", "trailers")],
+        ),
+        (
+            "trailers are asked for over HTTP/1 too",
+            ONE,
+            "/",
+            &[
+                ("te", "gzip, Trailers"),
+                ("connection", "te, x"),
+                ("x", "y"),
+            ],
+            "/",
+            &[
+                ("te", "trailers"),
+                ("connection", "te"),
+                ("host", "a.example"),
+            ],
+        ),
+        (
+            "no other coding is",
+            TWO,
+            "/",
+            &[("te", "gzip"), ("x", "y")],
+            "https://a.example/",
+            &[("x", "y")],
         ),
         (
             "equal lengths",
