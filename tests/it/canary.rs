@@ -164,7 +164,11 @@ async fn without_redaction_the_search_finds_what_is_recorded() {
     assert!(missed.is_empty(), "not found: {missed:#?}");
     let leaked = (0..cells.len()).filter(|number| found.contains(number));
     let leaked: Vec<_> = leaked.filter(|number| is_out(&cells[*number])).collect();
-    assert!(leaked.is_empty(), "recorded: {leaked:?}");
+    let leaked: Vec<_> = leaked
+        .into_iter()
+        .map(|number| named(&cells, number))
+        .collect();
+    assert!(leaked.is_empty(), "recorded: {leaked:#?}");
     let sink = |name: &str| {
         let found = evidence
             .sinks

@@ -102,11 +102,11 @@ pub(super) fn is_never_recorded(place: Place) -> bool {
     matches!(place, ConnectUserinfo | Environment)
 }
 
-/// What the HTTP parser drops: a reason phrase that is not ASCII; and what nobody would have in a
-/// module proxy's path.
+/// What does not arrive: the reason phrase of a parent proxy that is not ASCII; and what nobody would
+/// have in a module proxy's path.
 pub(super) fn is_dropped(place: Place, shape: usize) -> bool {
     place == BasePath && !looks_random(SHAPES[shape].1)
-        || matches!(place, Reason | ParentsReason) && !SHAPES[shape].1.is_ascii()
+        || place == ParentsReason && !SHAPES[shape].1.is_ascii()
 }
 
 /// One secret in one place.
