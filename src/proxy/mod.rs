@@ -16,6 +16,7 @@ mod connection;
 mod context;
 mod cutter;
 mod dialling;
+mod empty_data;
 mod frames;
 mod framing;
 mod guard;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cause;
 use super::context::{Context, Executor};
+use super::empty_data::EmptyDataFilter;
 use super::request_body::{self, RequestBody};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT, HeadFilter, Heads};
 use super::tap::{Marks, Tap};
@@ -135,7 +136,7 @@ impl Pair {
                     .initial_connection_window_size(share.connection())
                     .max_send_buf_size(share.unsent())
                     .max_header_list_size(H2_HEAD_LIMIT);
-                let io = TokioIo::new(io.following_frames());
+                let io = TokioIo::new(EmptyDataFilter::new(io.following_frames()));
                 let (sender, connection) = builder.handshake(io).await?;
                 context.spawn(async move { tell(connection.await, Bytes::new()) });
                 Sender::Http2(sender)

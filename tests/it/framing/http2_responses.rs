@@ -173,6 +173,18 @@ async fn what_go_takes_over_http2_passes_and_is_on_record() {
             Some("v1.0.0\n"),
         ),
         (
+            "empty frames",
+            [
+                ok(),
+                vec![Frame::data(1, b"", false); 1000],
+                vec![Frame::data(1, b"v1.0", false)],
+                vec![Frame::data(1, b"", false); 1000],
+                data(b".0\n"),
+            ]
+            .concat(),
+            Some("v1.0.0\n"),
+        ),
+        (
             "reset behind the end",
             [ok(), data(b"v1.0.0\n"), vec![Frame::reset(1, 0)]].concat(),
             Some("v1.0.0\n"),
