@@ -1,8 +1,8 @@
-//! What holds for any URL, module path, version and tile: for a fuzz target and its twin.
+//! What holds for any URL, module path, version, tile and answer: for fuzz targets and their twins.
 
 use super::{
-    Base, GoProxy, GoSumDb, Kind, Location, Route, Tile, check_path, escape_path, escape_version,
-    replay_key, unescape_path, unescape_version,
+    Base, GoProxy, GoSumDb, Kind, Location, Lookup, ModuleZip, Route, Tile, check_content,
+    check_path, escape_path, escape_version, replay_key, unescape_path, unescape_version,
 };
 
 /// What a request is shown as is at most so many characters: 200, each escaped as `\u{10ffff}`.
@@ -20,6 +20,33 @@ pub fn url(octets: &[u8]) {
             assert_eq!(tile.to_string(), *text);
             assert!(tile.is_cut_from(&tile.full()) && tile.len_bytes() <= 32 << 15);
         }
+    }
+}
+
+/// The first line as a URL, and what stands behind it as the answer: a fault is told in one line that
+/// steers no terminal, and what is sound has a hash.
+pub fn answer(octets: &[u8]) {
+    let end = octets.iter().position(|octet| *octet == b'\n');
+    let (url, content) = octets.split_at(end.unwrap_or(octets.len()));
+    let content = content.get(1..).unwrap_or_default();
+    let route = Route::of(&String::from_utf8_lossy(url), &bases());
+    let is_shown = |fault: &str| {
+        assert!(!fault.chars().any(char::is_control), "{fault:?}");
+        assert!(fault.chars().count() <= SHOWN_AT_MOST, "{fault:?}");
+    };
+    if let Err(fault) = check_content(&route, content) {
+        is_shown(&fault.to_string());
+    }
+    if let Some(lookup) = Lookup::parse(content) {
+        assert!(content.ends_with(lookup.note));
+    }
+    let (Some(module), Some(version)) = (&route.module, &route.version) else {
+        return;
+    };
+    let zip = ModuleZip::open(content, content.len() as u64, module, version);
+    match zip.and_then(|zip| zip.h1()) {
+        Ok(h1) => assert!(h1.starts_with("h1:") && h1.len() == 47, "{h1}"),
+        Err(fault) => is_shown(&fault.to_string()),
     }
 }
 
@@ -102,5 +129,10 @@ mod tests {
     #[test]
     fn any_url_module_path_version_and_tile_is_written_back_as_it_was_taken() {
         crate::hostile::twin("url_and_module_path", 1_500, super::url);
+    }
+
+    #[test]
+    fn any_answer_is_judged_in_one_line() {
+        crate::hostile::twin("answer", 1_500, super::answer);
     }
 }
