@@ -61,8 +61,9 @@ struct PlanArgs {
     /// Another proxy in its place, `NAME=PROGRAM ARGUMENTS`; may be given again
     #[arg(long, value_name = "NAME=COMMAND", value_parser = named)]
     rival: Vec<(String, Vec<String>)>,
-    /// The program to measure, as `cargo build --release` makes it
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/modtape"))]
+    /// The program to measure: a copy of what `cargo build --release` makes, since `cargo bench` puts
+    /// its own build, with less optimisation, in that one's place
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/modtape"))]
     modtape: PathBuf,
     /// One JSON object instead of tables
     #[arg(long)]
