@@ -48,6 +48,7 @@ mod tunnel;
 mod wanted;
 mod watch;
 mod windows;
+mod write_through;
 
 use std::io;
 use std::net::SocketAddr;

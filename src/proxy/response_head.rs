@@ -2,9 +2,10 @@
 //! or does not tell.
 //!
 //! hyper has room for 100 fields, and a table of 20,000 would cost a millisecond a response; its
-//! buffer for a head is one for uploads too. So the fields of a longer head pass beside it, and so does a reason phrase beyond ASCII, which hyper
-//! drops. A field with a space in its name is left out: go keeps it under a name that nobody asks
-//! for, and other clients refuse the response. All else passes untouched, and hyper judges it.
+//! buffer for a head is one for uploads too. So the fields of a longer head pass beside it, and so
+//! does a reason phrase beyond ASCII, which hyper drops. A field with a space in its name is left
+//! out: go keeps it under a name that nobody asks for, and other clients refuse the response. All
+//! else passes untouched, and hyper judges it.
 
 use std::io;
 use std::pin::Pin;
@@ -14,9 +15,10 @@ use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, HeaderValue, Response};
 use hyper::ext::ReasonPhrase;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::framing::is_token;
+use super::write_through::write_through;
 
 /// The longest response head, octets. go takes 10 MB; what servers are known to send is below this.
 pub(super) const HEAD_LIMIT: usize = 1 << 20;
@@ -430,35 +432,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for HeadFilter<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for HeadFilter<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
+write_through!(HeadFilter);
 
 #[cfg(test)]
 mod tests {
