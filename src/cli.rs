@@ -16,10 +16,10 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use about::{CompletionsArgs, HelpArgs, ManArgs, VersionArgs};
-pub use import::{ImportArgs, ImportFormat};
-pub use kept::{Bodies, Durability, KeepBodies, Pcap, SlowDisk};
-pub use look::{
+pub(crate) use about::{CompletionsArgs, HelpArgs, ManArgs, VersionArgs};
+pub(crate) use import::ImportArgs;
+pub(crate) use kept::{Bodies, Durability, KeepBodies, Pcap, SlowDisk};
+pub(crate) use look::{
     ExportArgs, ExportFormat, LsArgs, RecordingsArgs, RecordingsCommand, ShowArgs, SortKey,
 };
 
@@ -40,34 +40,34 @@ More: `modtape help filter`, `modtape help exit-codes`, `modtape help environmen
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
-pub struct Global {
+pub(crate) struct Global {
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Log a line for each exchange to stderr; twice: connections too
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub color: Color,
+    pub(crate) color: Color,
     /// Draw with ASCII only
     #[arg(long, global = true)]
-    pub ascii: bool,
+    pub(crate) ascii: bool,
     /// Log a line for each exchange to this file
     #[arg(long, global = true, value_name = "FILE")]
-    pub log_file: Option<PathBuf>,
+    pub(crate) log_file: Option<PathBuf>,
     /// How log lines look
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Folder of recordings
     #[arg(
         long,
@@ -77,12 +77,12 @@ pub struct Global {
         default_value = values::RECORDINGS,
         value_parser = OsStringValueParser::new().map(folder)
     )]
-    pub recordings: PathBuf,
+    pub(crate) recordings: PathBuf,
 }
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// On a terminal, unless the environment says otherwise.
     Auto,
     /// Always.
@@ -93,7 +93,7 @@ pub enum Color {
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -102,7 +102,7 @@ pub enum LogFormat {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Record what a command fetches; without a command, record until Ctrl-C
     Record(Box<RecordArgs>),
     /// Answer from a recording, with no network; without a command, serve until Ctrl-C
@@ -138,102 +138,102 @@ pub enum Command {
 
 /// `modtape record`
 #[derive(Debug, Args)]
-pub struct RecordArgs {
+pub(crate) struct RecordArgs {
     /// Name or path of the recording [default: VERB-MMDD-HHMM]
     #[arg(short, long, value_name = "NAME")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// Replace the recording that -o names, if there is one
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Give the command an empty GOPATH and module cache, so that every download is seen
     #[arg(long, requires = "command")]
-    pub cold: bool,
+    pub(crate) cold: bool,
     /// How safe a recorded exchange is before the command sees its end
     #[arg(long, value_name = "MODE", default_value = "process")]
-    pub durability: Durability,
+    pub(crate) durability: Durability,
     /// Exit with 74 if anything could not be recorded
     #[arg(long)]
-    pub require_complete: bool,
+    pub(crate) require_complete: bool,
     /// Keep bodies, or only their digests
     #[arg(long, value_name = "WHICH", default_value = "all")]
-    pub bodies: KeepBodies,
+    pub(crate) bodies: KeepBodies,
     /// Keep secrets as they are, and mark the recording
     #[arg(long)]
-    pub no_redact: bool,
+    pub(crate) no_redact: bool,
     /// Write the HAR here instead of session.har
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub har: Option<Option<PathBuf>>,
+    pub(crate) har: Option<Option<PathBuf>>,
     /// Write no HAR
     #[arg(long, conflicts_with = "har")]
-    pub no_har: bool,
+    pub(crate) no_har: bool,
     /// Which bodies the HAR holds: small ones are up to 64 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
-    pub har_bodies: Bodies,
+    pub(crate) har_bodies: Bodies,
     /// Which packet captures are written for Wireshark
     #[arg(long, value_name = "WHICH", default_value = "clear")]
-    pub pcap: Pcap,
+    pub(crate) pcap: Pcap,
     /// Which bodies the capture shows whole: larger ones than 64 KiB are cut to 4 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
-    pub pcap_bodies: Bodies,
+    pub(crate) pcap_bodies: Bodies,
     /// What to do where the disk is too slow for --pcap tls
     #[arg(long, value_name = "WHAT", default_value = "wait")]
-    pub pcap_slow_disk: SlowDisk,
+    pub(crate) pcap_slow_disk: SlowDisk,
     /// Add the TLS secrets of both legs to this file (NSS key log format) [env:
     /// MODTAPE_SSLKEYLOGFILE, else SSLKEYLOGFILE]
     #[arg(long, value_name = "FILE")]
-    pub keylog: Option<PathBuf>,
+    pub(crate) keylog: Option<PathBuf>,
     /// Intercept these hosts too
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    pub intercept: Vec<String>,
+    pub(crate) intercept: Vec<String>,
     /// Intercept every host
     #[arg(long)]
-    pub intercept_all: bool,
+    pub(crate) intercept_all: bool,
     /// Never intercept these hosts
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    pub tunnel: Vec<String>,
+    pub(crate) tunnel: Vec<String>,
     /// Where and how to connect.
     #[command(flatten)]
-    pub upstream: UpstreamArgs,
+    pub(crate) upstream: UpstreamArgs,
     /// How to run the command.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub(crate) run: RunArgs,
     /// The command to record
     #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Where and how the upstream leg connects.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Upstream")]
-pub struct UpstreamArgs {
+pub(crate) struct UpstreamArgs {
     /// Proxy to go through: a URL, `env` for HTTPS_PROXY and NO_PROXY, or `none`
     #[arg(long, value_name = "URL", default_value = "env")]
-    pub upstream_proxy: String,
+    pub(crate) upstream_proxy: String,
     /// Trust the certificates in this file too
     #[arg(long, value_name = "FILE")]
-    pub upstream_ca: Vec<PathBuf>,
+    pub(crate) upstream_ca: Vec<PathBuf>,
     /// Use these addresses for a host, as curl's --resolve
     #[arg(long, value_name = "HOST:PORT:ADDR")]
-    pub resolve: Vec<String>,
+    pub(crate) resolve: Vec<String>,
     /// Connect elsewhere, as curl's --connect-to
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
-    pub connect_to: Vec<String>,
+    pub(crate) connect_to: Vec<String>,
     /// Say so when an upstream is silent for so long
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-    pub stall_after: Duration,
+    pub(crate) stall_after: Duration,
     /// Turn an upstream's silence into a 504 after so long [default: wait as go would]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub upstream_idle_timeout: Option<Duration>,
+    pub(crate) upstream_idle_timeout: Option<Duration>,
 }
 
 /// How the wrapped command is run.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Address to listen on; without a port, or with port 0, a free one is taken. Other than
     /// loopback needs --token
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1:0", value_parser = listen)]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// What clients must show to use the proxy: `auto` makes a new secret, which `modtape env` tells
     #[arg(
         long,
@@ -242,62 +242,62 @@ pub struct RunArgs {
         env = "MODTAPE_TOKEN",
         hide_env_values = true
     )]
-    pub token: String,
+    pub(crate) token: String,
     /// End the command, or the recorder that has none, after so long, and exit with 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// `modtape replay`
 #[derive(Debug, Args)]
-pub struct ReplayArgs {
+pub(crate) struct ReplayArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
-    pub name: String,
+    pub(crate) name: String,
     /// Exit with 1 if anything was asked for that is not on the recording
     #[arg(long)]
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// Let the command keep its own GOPATH and module cache
     #[arg(long)]
-    pub warm: bool,
+    pub(crate) warm: bool,
     /// Keep the user's Go settings instead of the recorded ones
     #[arg(long)]
-    pub keep_env: bool,
+    pub(crate) keep_env: bool,
     /// How to run the command.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub(crate) run: RunArgs,
     /// The command to run
     #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
 }
 
 /// `modtape env`
 #[derive(Debug, Args)]
-pub struct EnvArgs {
+pub(crate) struct EnvArgs {
     /// A shell or format, or one variable's name [default: sh]
     #[arg(value_name = "SHELL|VAR")]
-    pub what: Option<String>,
+    pub(crate) what: Option<String>,
     /// Print what takes the variables back
     #[arg(long)]
-    pub unset: bool,
+    pub(crate) unset: bool,
     /// As JSON
     #[arg(long, conflicts_with_all = ["what", "unset"])]
-    pub json: bool,
+    pub(crate) json: bool,
     /// The recorder that writes this recording [default: the newest]
     #[arg(long, value_name = "NAME")]
-    pub recording: Option<String>,
+    pub(crate) recording: Option<String>,
 }
 
 /// `modtape ca`
 #[derive(Debug, Args)]
-pub struct CaArgs {
+pub(crate) struct CaArgs {
     /// What to show.
     #[command(subcommand)]
-    pub command: CaCommand,
+    pub(crate) command: CaCommand,
 }
 
 /// What to show of the certificate authority.
 #[derive(Debug, Subcommand)]
-pub enum CaCommand {
+pub(crate) enum CaCommand {
     /// Print the path of the bundle: system roots and ours
     Path {
         /// The recorder that writes this recording [default: the newest]
@@ -314,9 +314,9 @@ pub enum CaCommand {
 
 /// `modtape fetch`
 #[derive(Debug, Args)]
-pub struct FetchArgs {
+pub(crate) struct FetchArgs {
     /// What to ask for, in this order
-    pub urls: Vec<String>,
+    pub(crate) urls: Vec<String>,
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ impl Timestamp {
     }
 
     /// Microseconds since the start of the clock.
-    pub const fn as_micros(self) -> u64 {
+    pub(crate) const fn as_micros(self) -> u64 {
         self.0
     }
 

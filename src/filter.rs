@@ -18,7 +18,7 @@ use crate::gomod::Kind;
 
 /// What came of an exchange, for whoever waits for a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It was answered, with less than 400.
     Ok,
     /// 404 or 410 for a path above or below the module's own: the go command asks for each.
@@ -37,7 +37,7 @@ pub enum Fate {
 
 impl Fate {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Ok,
         Self::Probe,
         Self::Fallthrough,
@@ -48,7 +48,7 @@ impl Fate {
     ];
 
     /// Its name in filters and in every output.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Probe => "probe",
@@ -69,48 +69,48 @@ impl fmt::Display for Fate {
 
 /// All that a filter can ask of an exchange.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     /// The exchange.
-    pub id: ExchangeId,
+    pub(crate) id: ExchangeId,
     /// The client connection that it came on.
-    pub connection: ConnectionId,
+    pub(crate) connection: ConnectionId,
     /// Method.
-    pub method: &'a str,
+    pub(crate) method: &'a str,
     /// Absolute URL, redacted.
-    pub url: &'a str,
+    pub(crate) url: &'a str,
     /// Lower case, with the port where it is not the scheme's own.
-    pub host: &'a str,
+    pub(crate) host: &'a str,
     /// What was asked for.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Module path, unescaped.
-    pub module: Option<&'a str>,
+    pub(crate) module: Option<&'a str>,
     /// Version or query.
-    pub version: Option<&'a str>,
+    pub(crate) version: Option<&'a str>,
     /// For people: `zip golang.org/x/net v0.34.0`.
-    pub what: &'a str,
+    pub(crate) what: &'a str,
     /// Status, if a head came.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// What came of it.
-    pub fate: Fate,
+    pub(crate) fate: Fate,
     /// The phases that happened.
-    pub phases: &'a Timings,
+    pub(crate) phases: &'a Timings,
     /// Octets of the response body.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Why a text is no filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {problem}")]
-pub struct FilterError {
+pub(crate) struct FilterError {
     /// Where, in characters from 1.
-    pub column: usize,
+    pub(crate) column: usize,
     /// What is wrong, and what would be right.
-    pub problem: String,
+    pub(crate) problem: String,
 }
 
 /// What picks exchanges. The empty filter takes all.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Filter {
+pub(crate) struct Filter {
     terms: Vec<Term>,
 }
 
@@ -144,7 +144,7 @@ enum Test {
 
 impl Filter {
     /// Whether the filter takes an exchange.
-    pub fn takes(&self, subject: &Subject<'_>) -> bool {
+    pub(crate) fn takes(&self, subject: &Subject<'_>) -> bool {
         let holds =
             |term: &Term| term.any_of.iter().any(|test| test.holds(subject)) != term.is_negated;
         self.terms.iter().all(holds)

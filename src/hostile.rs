@@ -9,7 +9,7 @@ use std::path::Path;
 /// Runs `with` in a folder of this thread's own, in memory where the system has such a place.
 ///
 /// The folder is made by `fill` the first time, and stays: fuzzing asks a thousand times a second.
-pub fn in_folder<T>(
+pub(crate) fn in_folder<T>(
     slot: &'static std::thread::LocalKey<std::cell::OnceCell<tempfile::TempDir>>,
     fill: impl FnOnce(&Path),
     with: impl FnOnce(&Path) -> T,
@@ -29,7 +29,7 @@ pub fn in_folder<T>(
 /// Gives each line that begins with a brace the checksum of its text; the others stay as they are.
 ///
 /// So that what mutates a text gets behind its checksum.
-pub fn checksummed(octets: &[u8]) -> Vec<u8> {
+pub(crate) fn checksummed(octets: &[u8]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(octets.len() + 64);
     for line in octets.split_inclusive(|octet| *octet == b'\n') {
         if line.starts_with(b"{") {
@@ -42,7 +42,7 @@ pub fn checksummed(octets: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-pub use twins::twin;
+pub(crate) use twins::twin;
 
 #[cfg(test)]
 mod twins {
@@ -121,7 +121,7 @@ mod twins {
 
     /// Asks `check` of every seed of `target` and of `cases` mutations of them (twenty times as
     /// many in the long run).
-    pub fn twin(target: &str, cases: u32, check: fn(&[u8])) {
+    pub(crate) fn twin(target: &str, cases: u32, check: fn(&[u8])) {
         let seeds = seeds(target);
         for (name, seed) in &seeds {
             let outcome = std::panic::catch_unwind(|| check(seed));

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 /// `text` as one word for a POSIX shell (XCU section 2.2.2): as it is where no shell reads anything
 /// into it, else in single quotes.
-pub fn word(text: &str) -> Cow<'_, str> {
+pub(crate) fn word(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
     // zsh takes `=ls` for the path of ls.
     if !text.is_empty() && !text.starts_with('=') && text.chars().all(is_plain) {
@@ -15,18 +15,18 @@ pub fn word(text: &str) -> Cow<'_, str> {
 }
 
 /// `text` in single quotes, for a POSIX shell. Not `$'…'`, which dash and other shells do not know.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// `text` in single quotes, for fish.
-pub fn fish(text: &str) -> String {
+pub(crate) fn fish(text: &str) -> String {
     format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
 /// `text` in single quotes, for PowerShell. It takes the typographic ones for quotes too
 /// (about_Quoting_Rules); doubled, each stands for itself.
-pub fn powershell(text: &str) -> String {
+pub(crate) fn powershell(text: &str) -> String {
     let mut quoted = String::from("'");
     for c in text.chars() {
         quoted.push(c);

@@ -20,10 +20,10 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, KeyLog, RootCertStore, ServerConfig};
 
-pub use words::{alert_name, in_words, plain};
+pub(crate) use words::{alert_name, in_words, plain};
 
 /// The first octet of a TLS handshake record (RFC 8446 section 5.1).
-pub const HANDSHAKE: u8 = 22;
+pub(crate) const HANDSHAKE: u8 = 22;
 
 /// The application protocols that we speak (RFC 7301 identifiers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,14 +44,14 @@ impl Protocol {
     }
 
     /// The protocol of an identifier, if it is one of ours.
-    pub fn from_alpn(identifier: &[u8]) -> Option<Self> {
+    pub(crate) fn from_alpn(identifier: &[u8]) -> Option<Self> {
         [Self::Http1, Self::H2]
             .into_iter()
             .find(|protocol| protocol.alpn() == identifier)
     }
 
     /// The identifier as text.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Http1 => "http/1.1",
             Self::H2 => "h2",
@@ -236,7 +236,7 @@ impl ClientConfigs {
 
     /// The same, telling `key_log` the secrets of each connection.
     #[must_use]
-    pub fn telling_keys(mut self, key_log: Arc<dyn KeyLog>) -> Self {
+    pub(crate) fn telling_keys(mut self, key_log: Arc<dyn KeyLog>) -> Self {
         self.base.key_log = key_log;
         self
     }
@@ -250,7 +250,7 @@ impl ClientConfigs {
 }
 
 /// Client-leg TLS settings for one leaf; no tickets, since Go never resumes and each costs 80 µs.
-pub fn server_config(
+pub(crate) fn server_config(
     leaf: Arc<CertifiedKey>,
     protocols: &[Protocol],
     key_log: &Arc<dyn KeyLog>,
@@ -268,7 +268,7 @@ pub fn server_config(
 }
 
 /// `TLSv1_3` as people and Wireshark write it: `TLS 1.3`.
-pub fn version_name(version: rustls::ProtocolVersion) -> &'static str {
+pub(crate) fn version_name(version: rustls::ProtocolVersion) -> &'static str {
     match version {
         rustls::ProtocolVersion::TLSv1_3 => "TLS 1.3",
         rustls::ProtocolVersion::TLSv1_2 => "TLS 1.2",

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 /// A PEM file in a private folder; the folder goes when this is dropped.
 #[derive(Debug)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     dir: PathBuf,
     path: PathBuf,
 }
@@ -19,7 +19,7 @@ pub struct Bundle {
 impl Bundle {
     /// Writes `roots` and then `own` to `bundle.pem` (mode 0600) in the folder `dir`, which is ours
     /// alone.
-    pub fn write(
+    pub(crate) fn write(
         dir: &Path,
         roots: &[CertificateDer<'_>],
         own: &CertificateDer<'_>,
@@ -39,7 +39,7 @@ impl Bundle {
     }
 
     /// The file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -73,7 +73,7 @@ impl Leafs {
 
     /// The same, telling `key_log` the secrets of each connection.
     #[must_use]
-    pub fn telling_keys(self, key_log: Arc<dyn KeyLog>) -> Self {
+    pub(crate) fn telling_keys(self, key_log: Arc<dyn KeyLog>) -> Self {
         Self { key_log, ..self }
     }
 
@@ -84,7 +84,7 @@ impl Leafs {
 
     /// TLS settings with a leaf for `host` (a DNS name in lower case, or an IP address) that is
     /// valid at `now`.
-    pub fn settings(
+    pub(crate) fn settings(
         &self,
         host: &str,
         protocols: &[Protocol],

@@ -20,8 +20,9 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
-pub use bundle::{Bundle, to_pem};
-pub use leaf::{LeafError, Leafs};
+pub(crate) use bundle::Bundle;
+pub use bundle::to_pem;
+pub use leaf::Leafs;
 
 use crate::tls;
 use key::Key;
@@ -97,6 +98,7 @@ pub struct CertificateAuthority {
     root: CertificateDer<'static>,
     issuer: Issuer<'static, Key>,
     issuer_certificate: CertificateDer<'static>,
+    /// When root and issuer end; no leaf lives longer.
     not_after: SystemTime,
 }
 
@@ -146,11 +148,6 @@ impl CertificateAuthority {
     /// The root's certificate, the only part that clients are given.
     pub const fn root(&self) -> &CertificateDer<'static> {
         &self.root
-    }
-
-    /// When root and issuer end; no leaf lives longer.
-    pub const fn not_after(&self) -> SystemTime {
-        self.not_after
     }
 }
 

@@ -13,7 +13,7 @@ const ACKNOWLEDGED: u64 = 1 << 20;
 
 /// A connection's ends, and what each side sends next.
 #[derive(Debug)]
-pub struct Flow {
+pub(crate) struct Flow {
     ends: Ends,
     /// Sequence numbers of the client and of the server.
     next: [u32; 2],
@@ -28,7 +28,7 @@ const fn side(is_clients: bool) -> usize {
 
 impl Flow {
     /// A connection whose client and server begin with these numbers.
-    pub const fn new(ends: Ends, first: [u32; 2]) -> Self {
+    pub(crate) const fn new(ends: Ends, first: [u32; 2]) -> Self {
         Self {
             ends,
             next: first,
@@ -37,7 +37,7 @@ impl Flow {
     }
 
     /// A packet without payload.
-    pub fn bare<W: Write>(
+    pub(crate) fn bare<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
         (at, is_clients): (u64, bool),
@@ -53,7 +53,7 @@ impl Flow {
     }
 
     /// A packet of `bytes` octets, as [`Sink::packet`] takes its payload.
-    pub fn data<W: Write>(
+    pub(crate) fn data<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
         (at, is_clients): (u64, bool),
@@ -69,7 +69,7 @@ impl Flow {
     }
 
     /// The receiver's word, if it is time for it.
-    pub fn acknowledge<W: Write>(
+    pub(crate) fn acknowledge<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
         at: u64,

@@ -3,18 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 
 /// No more comes from this side (RFC 9293 section 3.1, as all of these flags).
-pub const FIN: u8 = 0x01;
+pub(crate) const FIN: u8 = 0x01;
 /// A connection begins.
-pub const SYN: u8 = 0x02;
+pub(crate) const SYN: u8 = 0x02;
 /// It ends at once.
-pub const RST: u8 = 0x04;
+pub(crate) const RST: u8 = 0x04;
 /// Hand this on.
-pub const PSH: u8 = 0x08;
+pub(crate) const PSH: u8 = 0x08;
 /// The acknowledgement counts.
-pub const ACK: u8 = 0x10;
+pub(crate) const ACK: u8 = 0x10;
 
 /// The most octets of one packet, below what an IPv4 packet's length can say (65,535) with all headers.
-pub const SEGMENT: u64 = 60 * 1024;
+pub(crate) const SEGMENT: u64 = 60 * 1024;
 
 /// Maximum segment size 65,495 and a window scale of 14 (RFC 9293 section 3.2, RFC 7323 section 2): so
 /// windows are 1 GiB, and no reader takes one for full.
@@ -25,7 +25,7 @@ const TCP: u8 = 6;
 
 /// The leg that a packet is shown on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interface {
+pub(crate) enum Interface {
     /// Between us and the server: the truth about the network.
     Upstream,
     /// Between the client and us: what we answered ourselves, and what never got further.
@@ -34,32 +34,32 @@ pub enum Interface {
 
 /// Who talks to whom; both of one address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// The leg.
-    pub interface: Interface,
+    pub(crate) interface: Interface,
     /// Who opened the connection.
-    pub client: SocketAddr,
+    pub(crate) client: SocketAddr,
     /// Who took it.
-    pub server: SocketAddr,
+    pub(crate) server: SocketAddr,
 }
 
 /// What TCP says in one packet.
 #[derive(Debug, Clone, Copy)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// Whether it comes from the client's end.
-    pub is_clients: bool,
+    pub(crate) is_clients: bool,
     /// TCP's flags.
-    pub flags: u8,
+    pub(crate) flags: u8,
     /// The number of the first octet.
-    pub seq: u32,
+    pub(crate) seq: u32,
     /// The number of the octet that is expected next.
-    pub ack: u32,
+    pub(crate) ack: u32,
     /// Octets of payload, shown or not; at most [`SEGMENT`].
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Appends the headers of a packet, and returns the length of the packet on the network.
-pub fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 {
+pub(crate) fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 {
     let first = out.len();
     let (from, to) = if segment.is_clients {
         (ends.client, ends.server)
@@ -108,7 +108,7 @@ pub fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 {
 /// behind that, and whose length on the network is `length`.
 ///
 /// Octets that are not shown count as zeros: nobody who reads a cut packet can know better.
-pub fn seal(packet: &mut [u8], rest: &[u8], length: u64) {
+pub(crate) fn seal(packet: &mut [u8], rest: &[u8], length: u64) {
     let is_v4 = packet[12..ETHERNET] == [0x08, 0];
     let (addresses, tcp) = if is_v4 {
         (ETHERNET + 12..ETHERNET + 20, ETHERNET + 20)

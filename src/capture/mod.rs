@@ -7,12 +7,12 @@
 //! Where the disk is too slow it waits, or cuts, as it is told, and never takes more memory than its
 //! queue has.
 
-pub mod flow;
-pub mod frame;
+pub(crate) mod flow;
+pub(crate) mod frame;
 mod item;
 mod queue;
 mod secrets;
-pub mod sink;
+pub(crate) mod sink;
 mod stream;
 mod strip;
 mod tcp;
@@ -25,13 +25,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-pub use queue::WhenFull;
-pub use secrets::{KeyLogs, open_key_log};
-pub use stream::Stream;
+pub(crate) use queue::WhenFull;
+pub(crate) use secrets::{KeyLogs, open_key_log};
+pub(crate) use stream::Stream;
 #[cfg(any(test, fuzzing))]
 pub use strip::check;
-pub use strip::{StripError, strip};
-pub use wire::Wire;
+pub(crate) use strip::{StripError, strip};
+pub(crate) use wire::Wire;
 
 use crate::clock::{Clock, Timestamp};
 use frame::{Ends, Interface};
@@ -48,24 +48,24 @@ pub struct Capture {
 
 /// What came of a capture.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Packets in the file.
-    pub packets: u64,
+    pub(crate) packets: u64,
     /// Octets whose headers alone were kept, as [`WhenFull::Cut`] says.
-    pub cut_bytes: u64,
+    pub(crate) cut_bytes: u64,
     /// Why it ends early, if it does: the file is whole up to there.
-    pub error: Option<io::Error>,
+    pub(crate) error: Option<io::Error>,
 }
 
 /// The thread that writes.
-pub struct Running {
+pub(crate) struct Running {
     queue: Arc<Queue>,
     thread: JoinHandle<Outcome>,
 }
 
 impl Capture {
     /// Begins a capture in `file`, which is empty; stamps are `clock`'s.
-    pub fn start(
+    pub(crate) fn start(
         file: File,
         clock: Clock,
         when_full: WhenFull,
@@ -88,7 +88,7 @@ impl Capture {
     }
 
     /// Tells that `addresses` are those of `host`.
-    pub fn names(&self, addresses: &[SocketAddr], host: &str) {
+    pub(crate) fn names(&self, addresses: &[SocketAddr], host: &str) {
         for address in addresses {
             let name = What::Name(address.ip(), host.to_owned());
             self.queue.push(queue::NO_STREAM, false, name);
@@ -113,7 +113,7 @@ impl Capture {
 
 impl Running {
     /// Waits until everything is written that was told.
-    pub fn finish(self) -> Outcome {
+    pub(crate) fn finish(self) -> Outcome {
         self.queue.end();
         let broken = || Outcome {
             error: Some(io::Error::other("its thread broke off")),

@@ -45,7 +45,7 @@ pub(super) const NO_STREAM: u32 = 0;
 
 /// What happens when the disk is slower than the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenFull {
+pub(crate) enum WhenFull {
     /// The traffic waits: nothing is missing.
     Wait,
     /// Packets are cut to their headers, which tell the true length.

@@ -13,7 +13,7 @@ use super::queue::NO_STREAM;
 
 /// Takes the secrets of every connection, as lines of the NSS key log format
 /// (`LABEL client_random secret`, hexadecimal; draft-ietf-tls-keylogfile).
-pub struct KeyLogs {
+pub(crate) struct KeyLogs {
     capture: Option<Capture>,
     /// The file, until it cannot be written.
     file: Mutex<Option<File>>,
@@ -21,7 +21,7 @@ pub struct KeyLogs {
 
 impl KeyLogs {
     /// Secrets for a capture, or for a file, or for both.
-    pub const fn new(capture: Option<Capture>, file: Option<File>) -> Self {
+    pub(crate) const fn new(capture: Option<Capture>, file: Option<File>) -> Self {
         Self {
             capture,
             file: Mutex::new(file),
@@ -68,7 +68,7 @@ impl rustls::KeyLog for KeyLogs {
 ///
 /// # Errors
 /// It cannot be opened, is no file of ours, or others may read it.
-pub fn open_key_log(path: &Path) -> io::Result<File> {
+pub(crate) fn open_key_log(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // Who opens a pipe would wait for its reader.
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();

@@ -52,17 +52,17 @@ const BUFFER: usize = 256 * 1024;
 
 /// What a file says of itself.
 #[derive(Debug)]
-pub struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// The program that makes it.
-    pub tool: &'a str,
+    pub(crate) tool: &'a str,
     /// Whatever is true of the whole file.
-    pub comment: &'a str,
+    pub(crate) comment: &'a str,
     /// Where the packets come from: `made from the journal`.
-    pub origin: &'a str,
+    pub(crate) origin: &'a str,
 }
 
 /// Takes packets in the order of their time. What it holds back is written by [`flush`](Self::flush).
-pub struct Sink<W: Write> {
+pub(crate) struct Sink<W: Write> {
     out: W,
     /// Octets of whole blocks that were written.
     whole: u64,
@@ -73,14 +73,14 @@ pub struct Sink<W: Write> {
     /// Nanoseconds since 1970 of the last packet.
     last: u64,
     /// Packets taken.
-    pub packets: u64,
+    pub(crate) packets: u64,
     /// Packets written.
     pub(super) written: u64,
 }
 
 impl<W: Write> Sink<W> {
     /// Takes the section's header and the interfaces.
-    pub fn new(out: W, section: &Section<'_>) -> io::Result<Self> {
+    pub(crate) fn new(out: W, section: &Section<'_>) -> io::Result<Self> {
         let header = SectionHeaderBlock {
             // The same file on every machine.
             endianness: Endianness::Little,
@@ -122,7 +122,7 @@ impl<W: Write> Sink<W> {
     }
 
     /// Takes which names the addresses had.
-    pub fn names(&mut self, names: &BTreeSet<(IpAddr, String)>) -> io::Result<()> {
+    pub(crate) fn names(&mut self, names: &BTreeSet<(IpAddr, String)>) -> io::Result<()> {
         let names: Vec<_> = names.iter().collect();
         for names in names.chunks(NAMES) {
             let records = names.iter().map(|(address, name)| match address {
@@ -146,7 +146,7 @@ impl<W: Write> Sink<W> {
 
     /// Takes TLS secrets, lines in the NSS key log format. Readers that see each octet once need
     /// them before the packets that they open.
-    pub fn secrets(&mut self, lines: &str) -> io::Result<()> {
+    pub(crate) fn secrets(&mut self, lines: &str) -> io::Result<()> {
         let out = self.blocks.get_mut();
         let start = begin(out, SECRETS);
         let length = u32::try_from(lines.len()).map_err(io::Error::other)?;
@@ -160,7 +160,7 @@ impl<W: Write> Sink<W> {
 
     /// Takes a packet at `at` nanoseconds since 1970, never before the one that went before.
     /// `payload` adds what is shown of it, and gives what is to come behind that without a copy.
-    pub fn packet(
+    pub(crate) fn packet(
         &mut self,
         at: u64,
         ends: &Ends,
@@ -214,7 +214,7 @@ impl<W: Write> Sink<W> {
     }
 
     /// Writes what was taken.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.write()?;
         self.out.flush()
     }

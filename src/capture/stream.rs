@@ -28,7 +28,7 @@ pub(super) mod mode {
 
 /// A connection in the capture; cheap to clone.
 #[derive(Clone)]
-pub struct Stream {
+pub(crate) struct Stream {
     pub(super) queue: Arc<Queue>,
     pub(super) number: u32,
     /// Whether we opened it.
@@ -51,7 +51,7 @@ impl Stream {
 
     /// The head of a CONNECT was read, and `rest` behind it. Nobody knows yet what is spoken in
     /// there; of a tunnel that is to be blind, it is nobody's business.
-    pub fn has_read_connect(&self, rest: &[u8], is_blind: bool) {
+    pub(crate) fn has_read_connect(&self, rest: &[u8], is_blind: bool) {
         let cut = is_blind || rest.first().is_some_and(|first| *first != HANDSHAKE);
         if !rest.is_empty() {
             self.queue.part(self.number, rest.len(), cut);
@@ -66,40 +66,40 @@ impl Stream {
     }
 
     /// Clear text is spoken.
-    pub fn is_plain(&self) {
+    pub(crate) fn is_plain(&self) {
         self.mode.store(mode::PLAIN, Ordering::Relaxed);
     }
 
     /// A TLS handshake begins.
-    pub fn shakes(&self) {
+    pub(crate) fn shakes(&self) {
         self.mode.store(mode::SHAKING, Ordering::Relaxed);
     }
 
     /// The TLS handshake is over.
-    pub fn settles(&self) {
+    pub(crate) fn settles(&self) {
         self.mode.store(mode::SETTLED, Ordering::Relaxed);
         self.queue.commit(self.number);
     }
 
     /// From here on it is nobody's business what passes, only how much.
-    pub fn blinds(&self) {
+    pub(crate) fn blinds(&self) {
         self.mode.store(mode::BLIND, Ordering::Relaxed);
     }
 
     /// Says of the octets that were read last, or of those with the first head of which nothing was
     /// said, whose they are.
-    pub fn has_read(&self, comment: String) {
+    pub(crate) fn has_read(&self, comment: String) {
         self.queue.remark(self.number, !self.is_ours, comment);
     }
 
     /// Tells that the octets that were read last hold so many request heads, since it may take a
     /// while until one says whose they are.
-    pub fn has_read_heads(&self, heads: u32) {
+    pub(crate) fn has_read_heads(&self, heads: u32) {
         self.queue.note_heads(self.number, !self.is_ours, heads);
     }
 
     /// Says of the octets that are sent next whose they are.
-    pub fn will_send(&self, comment: String) {
+    pub(crate) fn will_send(&self, comment: String) {
         self.queue.announce(self.number, self.is_ours, comment);
     }
 

@@ -20,7 +20,7 @@ const NAMES: u32 = 4;
 
 /// Why a capture cannot be stripped.
 #[derive(Debug, thiserror::Error)]
-pub enum StripError {
+pub(crate) enum StripError {
     /// It cannot be read, or the copy not written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -36,7 +36,7 @@ pub enum StripError {
 
 /// Copies a capture from `from`, and returns how many packets it has and whether it broke off in the
 /// middle of a block, as it does where the recorder was killed.
-pub fn strip(
+pub(crate) fn strip(
     mut from: impl Read,
     to: impl Write,
     (tool, comment): (&str, &str),

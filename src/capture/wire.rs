@@ -122,14 +122,14 @@ impl Tapped {
 }
 
 /// The socket.
-pub struct Wire {
+pub(crate) struct Wire {
     io: TcpStream,
     tapped: Option<Box<Tapped>>,
 }
 
 impl Wire {
     /// A connection from `peer` that was just accepted.
-    pub fn accepted(io: TcpStream, peer: SocketAddr, capture: Option<&Capture>) -> Self {
+    pub(crate) fn accepted(io: TcpStream, peer: SocketAddr, capture: Option<&Capture>) -> Self {
         let tapped = capture.map(|capture| {
             let server = io.local_addr().unwrap_or(peer);
             let stream = capture.begin(Interface::Client, (peer, server), capture.queue.now());
@@ -142,7 +142,10 @@ impl Wire {
     }
 
     /// Connects to `address`.
-    pub async fn connect(address: SocketAddr, capture: Option<&Capture>) -> io::Result<Self> {
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        capture: Option<&Capture>,
+    ) -> io::Result<Self> {
         let Some(capture) = capture else {
             let io = TcpStream::connect(address).await?;
             return Ok(Self { io, tapped: None });
@@ -180,12 +183,12 @@ impl Wire {
     }
 
     /// The socket itself, for its addresses and options.
-    pub const fn socket(&self) -> &TcpStream {
+    pub(crate) const fn socket(&self) -> &TcpStream {
         &self.io
     }
 
     /// The connection in the capture, if there is one.
-    pub fn stream(&self) -> Option<&Stream> {
+    pub(crate) fn stream(&self) -> Option<&Stream> {
         self.tapped.as_ref().map(|tapped| &tapped.stream)
     }
 }

@@ -7,26 +7,26 @@ use crate::redact;
 
 /// Variables to set and to take away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// Set to these values.
-    pub set: BTreeMap<String, String>,
+    pub(crate) set: BTreeMap<String, String>,
     /// Taken away.
-    pub unset: Vec<String>,
+    pub(crate) unset: Vec<String>,
 }
 
 /// What a running recorder offers.
 #[derive(Debug, Clone)]
-pub struct Recorder<'a> {
+pub(crate) struct Recorder<'a> {
     /// `http://127.0.0.1:PORT`.
-    pub proxy: &'a str,
+    pub(crate) proxy: &'a str,
     /// The bundle of roots.
-    pub bundle: &'a Path,
+    pub(crate) bundle: &'a Path,
     /// The recording's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Our process.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// W3C Trace Context: the command's.
-    pub traceparent: &'a str,
+    pub(crate) traceparent: &'a str,
 }
 
 /// Hosts that nobody sends to a proxy: cmd/go never does, git and curl would.
@@ -36,7 +36,7 @@ impl Environment {
     /// The variables that lead a go command, git and curl through a recorder.
     ///
     /// Both cases are set: Go takes the upper one first, curl and git read the lower one.
-    pub fn through(recorder: &Recorder<'_>) -> Self {
+    pub(crate) fn through(recorder: &Recorder<'_>) -> Self {
         let bundle = recorder.bundle.to_string_lossy();
         let mut environment = Self::default();
         for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
@@ -56,13 +56,13 @@ impl Environment {
     }
 
     /// Sets one more.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.set.insert(name.to_owned(), value.to_owned());
     }
 }
 
 /// A GOPATH and module cache of one's own below `dir`; GOBIN stays where it was.
-pub fn private_go_dirs(
+pub(crate) fn private_go_dirs(
     environment: &mut Environment,
     dir: &Path,
     settings: &BTreeMap<String, String>,
@@ -87,7 +87,7 @@ fn gobin(settings: &BTreeMap<String, String>) -> Option<PathBuf> {
 }
 
 /// The recorded Go settings that decide what is asked of whom, for a replay; without credentials.
-pub fn replayed_settings(recorded: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(crate) fn replayed_settings(recorded: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let kept = super::SETTINGS.iter().filter_map(|&name| {
         // What holds NUL cannot be passed on, and would keep the command from being run.
         let value = recorded.get(name).filter(|value| !value.contains('\0'))?;

@@ -14,7 +14,7 @@ use super::run::SpawnError;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The settings that decide what is asked of whom.
-pub const SETTINGS: [&str; 8] = [
+pub(crate) const SETTINGS: [&str; 8] = [
     "GOPROXY",
     "GONOPROXY",
     "GOSUMDB",
@@ -45,16 +45,16 @@ const DEFAULTS: [(&str, &str); 2] = [
 
 /// What the go command goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GoFacts {
+pub(crate) struct GoFacts {
     /// Effective values by name.
-    pub settings: BTreeMap<String, String>,
+    pub(crate) settings: BTreeMap<String, String>,
     /// Why they are cmd/go's defaults, if they are.
-    pub defaults_because: Option<String>,
+    pub(crate) defaults_because: Option<String>,
 }
 
 impl GoFacts {
     /// cmd/go's defaults, and why they had to do.
-    pub fn defaults(why: String) -> Self {
+    pub(crate) fn defaults(why: String) -> Self {
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         Self {
             settings: DEFAULTS.iter().map(owned).collect(),
@@ -63,7 +63,7 @@ impl GoFacts {
     }
 
     /// Runs `go env -json`, with `GOTOOLCHAIN=local` so that it downloads nothing itself.
-    pub async fn ask(go: &Path) -> Self {
+    pub(crate) async fn ask(go: &Path) -> Self {
         let child = Command::new(go)
             .args(["env", "-json"])
             .env("GOTOOLCHAIN", "local")
@@ -95,13 +95,13 @@ impl GoFacts {
     }
 
     /// One value; empty if it is not known.
-    pub fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
     }
 }
 
 /// The go command that will run: `command` itself if it is named so, else the first on `path`.
-pub fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBuf> {
+pub(crate) fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBuf> {
     match command {
         Some(command) if is_go(command) && Path::new(command).components().count() > 1 => {
             Some(command.into())
@@ -112,7 +112,7 @@ pub fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBu
 }
 
 /// Whether a program, a name or a path, is a go command: `go`, `/usr/bin/go`, `go1.27.3`, `go.exe`.
-pub fn is_go(program: &OsStr) -> bool {
+pub(crate) fn is_go(program: &OsStr) -> bool {
     let name = Path::new(program).file_name().unwrap_or_default();
     let name = name.to_string_lossy();
     let name = name.strip_suffix(".exe").unwrap_or(&name);
@@ -122,7 +122,7 @@ pub fn is_go(program: &OsStr) -> bool {
 /// Checks that there is a program of that name on `path`, before anything is made for it.
 ///
 /// Names with a slash are the system's to find. Whether a program can be run shows when it is.
-pub fn look_up(program: &OsStr, path: &OsStr) -> Result<(), SpawnError> {
+pub(crate) fn look_up(program: &OsStr, path: &OsStr) -> Result<(), SpawnError> {
     let has_slash = program.as_encoded_bytes().contains(&b'/');
     if has_slash || find(program, Some(&path.to_owned())).is_some() {
         return Ok(());

@@ -12,14 +12,14 @@ const RESERVE: u64 = 16;
 
 /// The limits of this process, as they were.
 #[derive(Debug, Clone, Copy)]
-pub struct ProcessLimits {
+pub(crate) struct ProcessLimits {
     descriptors: Rlimit,
     core: Rlimit,
 }
 
 impl ProcessLimits {
     /// As they are.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             descriptors: getrlimit(Resource::Nofile),
             core: getrlimit(Resource::Core),
@@ -27,7 +27,7 @@ impl ProcessLimits {
     }
 
     /// Raises our soft limit of descriptors to the hard one.
-    pub fn raise_descriptors(&self) {
+    pub(crate) fn raise_descriptors(&self) {
         let maximum = self.descriptors.maximum;
         let raised = Rlimit {
             current: maximum,
@@ -38,7 +38,7 @@ impl ProcessLimits {
     }
 
     /// How many clients may be served at once if each takes `each` and `others` are needed beside.
-    pub fn clients(&self, each: u64, others: u64) -> usize {
+    pub(crate) fn clients(&self, each: u64, others: u64) -> usize {
         let Some(limit) = getrlimit(Resource::Nofile).current else {
             return usize::MAX;
         };

@@ -10,9 +10,9 @@ mod processes;
 mod removal;
 mod run;
 
-pub use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
-pub use go::{GoFacts, SETTINGS, go_for, is_go, look_up};
-pub use limits::ProcessLimits;
-pub use private::PrivateDir;
+pub(crate) use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
+pub(crate) use go::{GoFacts, SETTINGS, go_for, is_go, look_up};
+pub(crate) use limits::ProcessLimits;
+pub(crate) use private::PrivateDir;
 pub(crate) use private::open_dir;
-pub use run::{Command, End, Interruption, Signals, SpawnError, run};
+pub(crate) use run::{Command, Interruption, Signals, SpawnError, run};

@@ -23,7 +23,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 /// It is locked as long as its maker or anything that the maker started lives, so that the next one
 /// can tell what a killed one left from what is still in use.
 #[derive(Debug)]
-pub struct PrivateDir {
+pub(crate) struct PrivateDir {
     path: PathBuf,
     /// Inherited by every child: a command may outlive its recorder.
     _lock: File,
@@ -31,7 +31,7 @@ pub struct PrivateDir {
 
 impl PrivateDir {
     /// Makes one below `parent` (mode 0700), and removes there what killed ones left.
-    pub fn new(parent: &Path) -> io::Result<Self> {
+    pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         sweep(parent);
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let lock = open_dir(dir.path())?;
@@ -44,7 +44,7 @@ impl PrivateDir {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -26,22 +26,22 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A command to run.
 #[derive(Debug, Clone)]
-pub struct Command {
+pub(crate) struct Command {
     /// Program and arguments.
-    pub argv: Vec<OsString>,
+    pub(crate) argv: Vec<OsString>,
     /// Where it runs; `None` is where we run.
-    pub folder: Option<PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
     /// What is changed of our environment.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// It ends after so long.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// The limits that it gets instead of ours.
-    pub limits: ProcessLimits,
+    pub(crate) limits: ProcessLimits,
 }
 
 /// Why a command could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
+pub(crate) enum SpawnError {
     /// There is no such program: exit code 127.
     #[error("{program}: command not found")]
     NotFound {
@@ -69,7 +69,7 @@ pub enum SpawnError {
 
 /// What makes a command's end come early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interruption {
+pub(crate) enum Interruption {
     /// Ctrl-C, or SIGINT.
     Interrupt,
     /// SIGTERM or SIGHUP.
@@ -80,16 +80,16 @@ pub enum Interruption {
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+pub(crate) struct End {
     /// The exit code that we pass on: its own, 128 + N for signal N, 124 for `--timeout`.
-    pub code: i32,
+    pub(crate) code: i32,
     /// What made it end early, if anything did.
-    pub interruption: Option<Interruption>,
+    pub(crate) interruption: Option<Interruption>,
 }
 
 /// Runs a command until it ends. `interrupted` hears of the first thing that ends it early, while
 /// everything is still in flight.
-pub async fn run(
+pub(crate) async fn run(
     command: &Command,
     interrupted: &mut (dyn FnMut(Interruption) + Send),
 ) -> Result<End, SpawnError> {
@@ -141,7 +141,7 @@ pub async fn run(
 
 /// The signals that end a command early.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: Option<Listener>,
     terminate: Option<Listener>,
     hang_up: Option<Listener>,
@@ -152,7 +152,7 @@ impl Signals {
     ///
     /// nohup(1) ignores SIGHUP and a shell's `&` SIGINT, for what they start and all below it. A
     /// handler of ours would undo that: exec(2) keeps what is ignored and resets what is handled.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = ignored(&status);
         let listen = |kind: SignalKind| {
@@ -167,7 +167,7 @@ impl Signals {
     }
 
     /// The next one.
-    pub async fn next(&mut self) -> (Interruption, Signal) {
+    pub(crate) async fn next(&mut self) -> (Interruption, Signal) {
         tokio::select! {
             () = heard(&mut self.interrupt) => (Interruption::Interrupt, Signal::INT),
             () = heard(&mut self.terminate) => (Interruption::Terminate, Signal::TERM),

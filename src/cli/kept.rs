@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// When a recorded exchange is safe from what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Durability {
+pub(crate) enum Durability {
     /// Safe from a kill of modtape: written before the command sees the end
     Process,
     /// And from a power cut, all but the last 50 ms
@@ -15,7 +15,7 @@ pub enum Durability {
 
 /// Which bodies are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum KeepBodies {
+pub(crate) enum KeepBodies {
     /// All of them
     All,
     /// None: digests and sizes only; cannot be replayed
@@ -24,7 +24,7 @@ pub enum KeepBodies {
 
 /// Which bodies an export holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Bodies {
+pub(crate) enum Bodies {
     /// All of them
     All,
     /// Up to 64 KiB
@@ -35,7 +35,7 @@ pub enum Bodies {
 
 /// Which packet captures are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Pcap {
+pub(crate) enum Pcap {
     /// None
     None,
     /// The exchanges in clear text, each a TCP stream of its own; made when the recording closes
@@ -48,19 +48,19 @@ pub enum Pcap {
 
 impl Pcap {
     /// Whether the exchanges are shown in clear text.
-    pub const fn has_clear(self) -> bool {
+    pub(crate) const fn has_clear(self) -> bool {
         matches!(self, Self::Clear | Self::Both)
     }
 
     /// Whether the real records are captured.
-    pub const fn has_tls(self) -> bool {
+    pub(crate) const fn has_tls(self) -> bool {
         matches!(self, Self::Tls | Self::Both)
     }
 }
 
 /// What happens where packets come faster than the disk takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SlowDisk {
+pub(crate) enum SlowDisk {
     /// The traffic waits: nothing is missing
     Wait,
     /// Packets are cut to their headers, which tell the true length

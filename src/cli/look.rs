@@ -9,28 +9,28 @@ use super::values::exchange_id;
 
 /// `modtape ls`
 #[derive(Debug, Args)]
-pub struct LsArgs {
+pub(crate) struct LsArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
-    pub name: String,
+    pub(crate) name: String,
     /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
     /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not; `modtape help filter`)
     #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
-    pub filter: Option<String>,
+    pub(crate) filter: Option<String>,
     /// Order by
     #[arg(long, value_name = "KEY", default_value = "start")]
-    pub sort: SortKey,
+    pub(crate) sort: SortKey,
     /// Only the first so many
     #[arg(long, value_name = "N")]
-    pub top: Option<usize>,
+    pub(crate) top: Option<usize>,
     /// One JSON object a line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// What exchanges can be ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SortKey {
+pub(crate) enum SortKey {
     /// When they started
     Start,
     /// The longest first
@@ -45,31 +45,31 @@ pub enum SortKey {
 
 /// `modtape show`
 #[derive(Debug, Args)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// The exchange's number; `#` in front is fine
     #[arg(value_parser = exchange_id)]
-    pub id: u64,
+    pub(crate) id: u64,
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
-    pub name: String,
+    pub(crate) name: String,
     /// Only the headers
     #[arg(long, group = "part")]
-    pub headers: bool,
+    pub(crate) headers: bool,
     /// Only the timings
     #[arg(long, group = "part")]
-    pub timings: bool,
+    pub(crate) timings: bool,
     /// Only the body, as it was received
     #[arg(long, group = "part")]
-    pub body: bool,
+    pub(crate) body: bool,
     /// A curl command that asks the same again
     #[arg(long, group = "part")]
-    pub curl: bool,
+    pub(crate) curl: bool,
     /// All of it as JSON
     #[arg(long, group = "part")]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Write to this file instead of stdout; `-` is stdout
     #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// `modtape export`
@@ -77,33 +77,33 @@ pub struct ShowArgs {
 #[command(after_help = "\
 What was never recorded (gaps, bodies that were not kept) is said on stderr, and is no failure. What \
 was recorded and cannot be read is left out and named there: then the exit code is 3.")]
-pub struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// The format
-    pub format: ExportFormat,
+    pub(crate) format: ExportFormat,
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
-    pub name: String,
+    pub(crate) name: String,
     /// Write to this file, of goproxy to this new folder; `-` is stdout
     #[arg(short, long, value_name = "FILE", default_value = "-")]
-    pub output: PathBuf,
+    pub(crate) output: PathBuf,
     /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
     /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not; `modtape help filter`)
     #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
-    pub filter: Option<String>,
+    pub(crate) filter: Option<String>,
     /// Which bodies a HAR holds: small ones are up to 64 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
-    pub har_bodies: Bodies,
+    pub(crate) har_bodies: Bodies,
     /// Which bodies a capture shows whole: small ones are up to 64 KiB, larger ones are cut to 4 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
-    pub pcap_bodies: Bodies,
+    pub(crate) pcap_bodies: Bodies,
     /// Copy the live capture (record --pcap tls) instead, without what opens it
     #[arg(long, conflicts_with_all = ["filter", "pcap_bodies"])]
-    pub no_secrets: bool,
+    pub(crate) no_secrets: bool,
 }
 
 /// Formats that a recording can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
+pub(crate) enum ExportFormat {
     /// HTTP Archive 1.2, for every HAR viewer
     Har,
     /// A packet capture for Wireshark, in clear text: each exchange is a TCP stream of its own
@@ -120,15 +120,15 @@ pub enum ExportFormat {
 
 /// `modtape recordings`
 #[derive(Debug, Args)]
-pub struct RecordingsArgs {
+pub(crate) struct RecordingsArgs {
     /// What to do with them.
     #[command(subcommand)]
-    pub command: RecordingsCommand,
+    pub(crate) command: RecordingsCommand,
 }
 
 /// What to do with recordings.
 #[derive(Debug, Subcommand)]
-pub enum RecordingsCommand {
+pub(crate) enum RecordingsCommand {
     /// List them, newest first
     List {
         /// One JSON object a line

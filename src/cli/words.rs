@@ -23,7 +23,7 @@ impl Cli {
     }
 
     /// True if these words name a verb that wraps a command: its exit codes are not ours to use.
-    pub fn wraps(words: &[OsString]) -> bool {
+    pub(crate) fn wraps(words: &[OsString]) -> bool {
         let verbs = Self::command();
         let own = words.iter().skip(1).take_while(|word| *word != "--");
         let mut named = own.filter_map(|word| {

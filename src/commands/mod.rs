@@ -63,7 +63,7 @@ const WRAPPER_FAILED: u8 = 125;
 
 /// What is said on stderr, and the exit code.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Exit code; `None` takes the verb's own for "could not do it".
     code: Option<u8>,
     error: anyhow::Error,

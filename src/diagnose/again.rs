@@ -8,14 +8,14 @@ use crate::shell;
 
 /// A recording to be made once more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Again {
+pub(crate) struct Again {
     /// The flags that it was made with and that decide what is reached, redacted, as
     /// [`Manifest::options`](crate::recording::format::Manifest::options) has them.
-    pub options: Vec<String>,
+    pub(crate) options: Vec<String>,
     /// Where it goes, as words of a command line: `-o`, `ci`, `--force`.
-    pub place: Vec<String>,
+    pub(crate) place: Vec<String>,
     /// The wrapped command, redacted; empty without one.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 impl Again {
@@ -23,7 +23,7 @@ impl Again {
     /// otherwise; `more` are options on top, `--flag` or `--flag=value`.
     ///
     /// Without a command (a recorder that ran until Ctrl-C) the two dashes are left out too.
-    pub fn line(&self, more: &[String]) -> String {
+    pub(crate) fn line(&self, more: &[String]) -> String {
         let mut line = String::from("modtape record");
         let options = self.options_and(more);
         let options = options.iter().flat_map(|option| words_of(option));
@@ -68,13 +68,13 @@ impl Again {
 }
 
 /// The flag for an empty module cache.
-pub const COLD: &str = "--cold";
+pub(crate) const COLD: &str = "--cold";
 
 const INTERCEPT: &str = "--intercept=";
 const TUNNEL: &str = "--tunnel=";
 
 /// The option that intercepts these hosts.
-pub fn intercept<'a>(hosts: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn intercept<'a>(hosts: impl IntoIterator<Item = &'a str>) -> String {
     let hosts: Vec<&str> = hosts.into_iter().collect();
     format!("{INTERCEPT}{}", hosts.join(","))
 }

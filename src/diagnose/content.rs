@@ -21,7 +21,7 @@ use crate::recording::{Redirects, Row};
 const THREADS: usize = 4;
 
 /// Reads the contents of answers, content codings undone.
-pub trait Source: Sync {
+pub(crate) trait Source: Sync {
     /// All of an answer, up to a byte more than [`crate::gomod::TEXT_LIMIT`]; `None` where it was not
     /// kept, or came in a coding that is not known here.
     fn text(&self, row: &Row) -> Result<Option<Vec<u8>>, String>;
@@ -30,16 +30,16 @@ pub trait Source: Sync {
 }
 
 /// A zip, to be read at any place.
-pub struct Zip {
+pub(crate) struct Zip {
     /// Its bytes.
-    pub reader: Box<dyn ReaderAt>,
+    pub(crate) reader: Box<dyn ReaderAt>,
     /// How many there are.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Finds the answers among `rows` that are not what they were asked for, in order. Calls `progress` with
 /// the number of zips that are done and of all.
-pub fn faults(
+pub(crate) fn faults(
     rows: &[Row],
     (redirects, bases): (&Redirects, &[Base]),
     source: &impl Source,

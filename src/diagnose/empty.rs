@@ -20,24 +20,24 @@ const NAMED: usize = 3;
 
 /// What the settings of Go do not tell.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// How it is recorded once more, with the wrapped command if there is one.
-    pub again: &'a Again,
+    pub(crate) again: &'a Again,
     /// The user's module cache, as far as it is known; else empty.
-    pub cache: &'a str,
+    pub(crate) cache: &'a str,
     /// Whether it was given an empty module cache.
-    pub was_cold: bool,
+    pub(crate) was_cold: bool,
     /// Whether the main module has `vendor/modules.txt`.
-    pub has_vendor: bool,
+    pub(crate) has_vendor: bool,
     /// The client connections that there were.
-    pub connections: &'a Connections,
+    pub(crate) connections: &'a Connections,
 }
 
 /// Says why nothing was recorded, the surest reason first; never nothing.
 ///
 /// `go_env` is what `go env` says. A connection that was made outweighs all settings: then the
 /// command did reach for the network.
-pub fn why_empty(go_env: &BTreeMap<String, String>, facts: &Facts<'_>) -> Vec<String> {
+pub(crate) fn why_empty(go_env: &BTreeMap<String, String>, facts: &Facts<'_>) -> Vec<String> {
     let connected = of_connections(facts);
     if !connected.is_empty() {
         return connected;

@@ -4,12 +4,12 @@
 //! which answers are not what they were asked for, and `replayable` whether a replay will find all it
 //! needs. Pure: rows in, plain data out. Never prints, never opens a file, never asks what time it is.
 
-pub mod again;
-pub mod content;
-pub mod empty;
-pub mod replayable;
+pub(crate) mod again;
+pub(crate) mod content;
+pub(crate) mod empty;
+pub(crate) mod replayable;
 #[cfg(test)]
 mod sample;
-pub mod split;
-pub mod tally;
+pub(crate) mod split;
+pub(crate) mod tally;
 mod unseen;

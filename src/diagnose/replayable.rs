@@ -28,31 +28,31 @@ const TELEMETRY: &str = "telemetry.go.dev";
 
 /// All that the answer depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Recorded<'a> {
+pub(crate) struct Recorded<'a> {
     /// How all of it is recorded once more.
-    pub again: &'a Again,
+    pub(crate) again: &'a Again,
     /// The exchanges.
-    pub rows: &'a [Row],
+    pub(crate) rows: &'a [Row],
     /// The client connections.
-    pub connections: &'a Connections,
+    pub(crate) connections: &'a Connections,
     /// What `go env` says.
-    pub go_env: &'a BTreeMap<String, String>,
+    pub(crate) go_env: &'a BTreeMap<String, String>,
     /// Places of the effective GOPROXY and GOSUMDB.
-    pub bases: &'a [Base],
+    pub(crate) bases: &'a [Base],
     /// Whether the command was given an empty module cache.
-    pub was_cold: bool,
+    pub(crate) was_cold: bool,
     /// What was not recorded.
-    pub gaps: &'a [Gap],
+    pub(crate) gaps: &'a [Gap],
     /// False for `--bodies none`.
-    pub bodies_kept: bool,
+    pub(crate) bodies_kept: bool,
     /// What could not be written, if anything: it may not even have left a gap.
-    pub failure: Option<&'a str>,
+    pub(crate) failure: Option<&'a str>,
     /// Answers that are not what they were asked for.
-    pub faults: &'a [Fault],
+    pub(crate) faults: &'a [Fault],
     /// How a row's meaning is found where it followed a redirect.
-    pub redirects: &'a Redirects,
+    pub(crate) redirects: &'a Redirects,
     /// What ended the command before its time, if anything did: `--timeout`, a signal.
-    pub cut_short: Option<&'a str>,
+    pub(crate) cut_short: Option<&'a str>,
 }
 
 /// Something that speaks against a complete replay.
@@ -76,7 +76,7 @@ impl Reason {
 }
 
 /// Says whether a replay of the same command will find all it needs, and if not, why.
-pub fn replayable(recorded: &Recorded<'_>) -> Replayable {
+pub(crate) fn replayable(recorded: &Recorded<'_>) -> Replayable {
     let reasons: Vec<Reason> = [
         of_bodies(recorded),
         of_gaps(recorded).or_else(|| of_failure(recorded)),

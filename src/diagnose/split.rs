@@ -16,37 +16,37 @@ use crate::recording::rows::ConnectionRow;
 
 /// The client connections of a recording, by run and id, as
 /// [`crate::recording::rows::Table::connections`] holds them.
-pub type Connections = BTreeMap<(u32, ConnectionId), ConnectionRow>;
+pub(crate) type Connections = BTreeMap<(u32, ConnectionId), ConnectionRow>;
 
 /// The wall time and its parts, in microseconds.
 ///
 /// `idle_us`, `own_us` and the shares of all phases add up to `wall_us` exactly, so do those of all
 /// hosts, and so does `in_flight_us`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Split {
+pub(crate) struct Split {
     /// From the start of the recording to its end.
-    pub wall_us: u64,
+    pub(crate) wall_us: u64,
     /// While no request was in flight.
-    pub idle_us: u64,
+    pub(crate) idle_us: u64,
     /// While modtape itself was at work behind the last octet of an answer, and kept its end back:
     /// for the disk, most of all.
-    pub own_us: u64,
+    pub(crate) own_us: u64,
     /// What each phase took.
-    pub phases: Shares,
+    pub(crate) phases: Shares,
     /// What each phase took, by the URL's host (with `:port` where it is not the scheme's own).
-    pub by_host: BTreeMap<String, Shares>,
+    pub(crate) by_host: BTreeMap<String, Shares>,
     /// At index k: how long exactly k requests were in flight. Never ends with a zero, unless
     /// nothing at all was recorded; index 0 is `idle_us`.
-    pub in_flight_us: Vec<u64>,
+    pub(crate) in_flight_us: Vec<u64>,
 }
 
 /// What each phase took of the wall time, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shares([u64; Phase::ALL.len()]);
+pub(crate) struct Shares([u64; Phase::ALL.len()]);
 
 impl Shares {
     /// The sum over all phases.
-    pub fn total_us(&self) -> u64 {
+    pub(crate) fn total_us(&self) -> u64 {
         self.0.iter().sum()
     }
 }
@@ -70,7 +70,7 @@ impl Split {
     /// - Runs follow each other without a break. Each but the last ends with its last known end.
     /// - A wall time that is shorter than what the rows cover (an unfinished recording does not
     ///   know it) is taken to be as long as that.
-    pub fn of(rows: &[Row], connections: &Connections, wall_us: u64) -> Self {
+    pub(crate) fn of(rows: &[Row], connections: &Connections, wall_us: u64) -> Self {
         let stretches = stretches(rows, connections);
         let (runs, wall_us) = lay_out_runs(&stretches, wall_us);
         let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -121,27 +121,8 @@ impl Split {
         }
     }
 
-    /// The most requests that were in flight at once.
-    pub const fn peak(&self) -> usize {
-        self.in_flight_us.len().saturating_sub(1)
-    }
-
-    /// How long at most `limit` requests (but at least one) were in flight.
-    pub fn at_most_us(&self, limit: usize) -> u64 {
-        self.in_flight_us.iter().skip(1).take(limit).sum()
-    }
-
-    /// What `share_us` is of the wall time, from 0 to 1.
-    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-    pub fn ratio(&self, share_us: u64) -> f64 {
-        if self.wall_us == 0 {
-            return 0.0;
-        }
-        share_us as f64 / self.wall_us as f64
-    }
-
     /// The hosts with what they took of `phases` together, the longest first; none with nothing.
-    pub fn hosts(&self, phases: &[Phase]) -> Vec<(&str, u64)> {
+    pub(crate) fn hosts(&self, phases: &[Phase]) -> Vec<(&str, u64)> {
         let of_phases = |shares: &Shares| phases.iter().map(|phase| shares[*phase]).sum();
         let mut hosts: Vec<(&str, u64)> = self
             .by_host

@@ -16,46 +16,46 @@ const PACED_BYTES: u64 = 256 * 1024;
 
 /// What there was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Requests read.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// Octets of response bodies.
-    pub body_bytes: u64,
+    pub(crate) body_bytes: u64,
     /// Requests whose end is not recorded.
-    pub in_flight: u64,
+    pub(crate) in_flight: u64,
     /// Requests that stopped on the way.
-    pub aborted: u64,
+    pub(crate) aborted: u64,
     /// Requests that modtape answered itself, with a 502 or the like.
-    pub made_by_modtape: u64,
+    pub(crate) made_by_modtape: u64,
     /// Connections that were dialled for requests; of tunnels only those that failed, since nobody
     /// knows what they would have carried.
-    pub dials: u64,
+    pub(crate) dials: u64,
     /// How many of them failed.
-    pub failed_dials: u64,
+    pub(crate) failed_dials: u64,
     /// Those by host (with `:port` where it is not 443), as `Split::by_host` has it.
-    pub failed: BTreeMap<String, Failed>,
+    pub(crate) failed: BTreeMap<String, Failed>,
     /// The slowest body's pace, octets a second; `None` without a body that is large enough.
-    pub slowest_pace: Option<u64>,
+    pub(crate) slowest_pace: Option<u64>,
     /// Octets that went through tunnels both ways, by host.
-    pub tunnels: BTreeMap<String, u64>,
+    pub(crate) tunnels: BTreeMap<String, u64>,
     /// Connections whose client does not trust our root, by host.
-    pub distrusted: BTreeMap<String, u64>,
+    pub(crate) distrusted: BTreeMap<String, u64>,
 }
 
 /// Connections to a host that could not be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// How many.
-    pub connections: u64,
+    pub(crate) connections: u64,
     /// The addresses that were tried.
-    pub addresses: BTreeSet<String>,
+    pub(crate) addresses: BTreeSet<String>,
     /// Why the first of them failed.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl Tally {
     /// Counts.
-    pub fn of(rows: &[Row], connections: &Connections) -> Self {
+    pub(crate) fn of(rows: &[Row], connections: &Connections) -> Self {
         // A CONNECT that was refused is counted and explained as the dial that failed.
         let rows = || rows.iter().filter(|row| !row.is_connect());
         let states = |state| rows().filter(|row| row.state == state).count() as u64;
@@ -116,7 +116,7 @@ fn pace(row: &Row) -> Option<u64> {
 }
 
 /// The tunnels that were open, by host, with the octets that went through.
-pub fn tunnels(connections: &Connections) -> BTreeMap<String, u64> {
+pub(crate) fn tunnels(connections: &Connections) -> BTreeMap<String, u64> {
     let mut hosts: BTreeMap<String, u64> = BTreeMap::new();
     for row in connections.values() {
         let Some(opened) = &row.opened else { continue };
@@ -131,7 +131,7 @@ pub fn tunnels(connections: &Connections) -> BTreeMap<String, u64> {
 }
 
 /// How many modules, each version for itself, the rows ask for by `.info`, `.mod` or `.zip`.
-pub fn modules(rows: &[Row], bases: &[Base]) -> u64 {
+pub(crate) fn modules(rows: &[Row], bases: &[Base]) -> u64 {
     let modules: BTreeSet<(String, String)> = rows
         .iter()
         .map(|row| Route::of(&row.url, bases))
@@ -143,16 +143,16 @@ pub fn modules(rows: &[Row], bases: &[Base]) -> u64 {
 
 /// Answers with status 429 of one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RateLimited {
+pub(crate) struct RateLimited {
     /// How many.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// The longest time that a `Retry-After` asked for, seconds.
-    pub retry_after: Option<u64>,
+    pub(crate) retry_after: Option<u64>,
 }
 
 /// Which hosts answered that there were too many requests (RFC 6585 section 4); `retry_after` reads that
 /// field of an answer, of which only seconds are heeded.
-pub fn rate_limited(
+pub(crate) fn rate_limited(
     rows: &[Row],
     mut retry_after: impl FnMut(&Row) -> Option<String>,
 ) -> BTreeMap<String, RateLimited> {

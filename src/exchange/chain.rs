@@ -5,7 +5,7 @@ use std::error::Error;
 /// An error and its causes: `a: b: c`, without control characters.
 ///
 /// A cause whose words stand there already is left out: many errors quote their source.
-pub fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

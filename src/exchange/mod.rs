@@ -10,10 +10,16 @@ mod target;
 
 use serde::{Deserialize, Serialize};
 
-pub use chain::chain;
-pub use octets::{Digest, Fields, Hex, HexError, Octets, SpanId, TraceId, field};
-pub use phase::{Phase, Timings};
-pub use target::{Target, TargetError};
+pub(crate) use chain::chain;
+pub use octets::Digest;
+pub use octets::Fields;
+pub use octets::Hex;
+pub use octets::Octets;
+pub use octets::field;
+pub(crate) use octets::{SpanId, TraceId};
+pub use phase::Phase;
+pub use phase::Timings;
+pub(crate) use target::{Target, TargetError};
 
 use crate::clock::Timestamp;
 
@@ -21,7 +27,7 @@ use crate::clock::Timestamp;
 pub type ExchangeId = u64;
 
 /// Counts client connections from 1, in the order in which they were accepted.
-pub type ConnectionId = u64;
+pub(crate) type ConnectionId = u64;
 
 /// A message body: transfer-decoded, content-encoded octets, as they were received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,13 +178,13 @@ pub enum Mode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSide {
     /// The client's address and port.
-    pub addr: String,
+    pub(crate) addr: String,
     /// The server name of its ClientHello (RFC 6066).
     #[serde(default)]
     pub sni: Option<String>,
     /// The protocol that we agreed on with it (RFC 7301).
     #[serde(default)]
-    pub alpn: Option<String>,
+    pub(crate) alpn: Option<String>,
     /// The TLS version that we agreed on with it.
     #[serde(default)]
     pub tls: Option<String>,
@@ -262,13 +268,13 @@ impl Opened {
 
     /// True if it could not be made though it was wanted to the end. A client that leaves, or a
     /// command that ends, while it is still being made has no use for it: go races connections.
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         let error = self.error.as_deref();
         error.is_some_and(|error| !error.starts_with(CLIENT) && !error.starts_with(STOPPED))
     }
 
     /// True if the client said that it does not trust our root.
-    pub fn is_distrust(&self) -> bool {
+    pub(crate) fn is_distrust(&self) -> bool {
         let error = self.error.as_deref();
         error.is_some_and(|error| error.starts_with(DISTRUST))
     }
@@ -278,20 +284,20 @@ impl Opened {
 const CLIENT: &str = "the client ";
 
 /// How each error begins that the end of the recorded command brought about.
-pub const STOPPED: &str = "modtape stopped";
+pub(crate) const STOPPED: &str = "modtape stopped";
 
 /// How the error of a client begins that does not trust our root.
-pub const DISTRUST: &str = "the client does not trust modtape's root";
+pub(crate) const DISTRUST: &str = "the client does not trust modtape's root";
 
 /// A client connection is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
     /// The connection.
-    pub id: ConnectionId,
+    pub(crate) id: ConnectionId,
     /// Octets from the client, below its TLS.
     pub from_client_bytes: u64,
     /// Octets to the client, below its TLS.
-    pub to_client_bytes: u64,
+    pub(crate) to_client_bytes: u64,
     /// True for a blind tunnel, whose octets are all that is known of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tunnel: bool,
@@ -301,7 +307,7 @@ pub struct Closed {
 
 impl Closed {
     /// Octets both ways.
-    pub const fn bytes(&self) -> u64 {
+    pub(crate) const fn bytes(&self) -> u64 {
         self.from_client_bytes.saturating_add(self.to_client_bytes)
     }
 }
@@ -356,7 +362,7 @@ impl Exchange {
     }
 
     /// The request's body, as far as it is known.
-    pub const fn request_body(&self) -> Option<&Body> {
+    pub(crate) const fn request_body(&self) -> Option<&Body> {
         match &self.outcome {
             Outcome::InFlight => None,
             Outcome::Ended(end) => end.request_body.as_ref(),

@@ -98,10 +98,10 @@ pub struct Hex<const N: usize>(pub [u8; N]);
 pub type Digest = Hex<32>;
 
 /// W3C Trace Context `trace-id`: one for a recorded command.
-pub type TraceId = Hex<16>;
+pub(crate) type TraceId = Hex<16>;
 
 /// W3C Trace Context `parent-id`: one for an exchange.
-pub type SpanId = Hex<8>;
+pub(crate) type SpanId = Hex<8>;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 

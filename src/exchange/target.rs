@@ -8,7 +8,7 @@ use std::str::FromStr;
 ///
 /// The host is in lower case, without the brackets of an IPv6 address and without a trailing dot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target {
+pub(crate) struct Target {
     host: String,
     port: u16,
 }
@@ -29,7 +29,7 @@ const HOST_LIMIT: usize = 253;
 
 impl Target {
     /// Takes a host as written in a URL or on the wire.
-    pub fn new(host: &str, port: u16) -> Result<Self, TargetError> {
+    pub(crate) fn new(host: &str, port: u16) -> Result<Self, TargetError> {
         let host = match host
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
@@ -51,7 +51,7 @@ impl Target {
     }
 
     /// Takes `host[:port]` as a URL has it, where the port may be empty (RFC 3986 section 3.2).
-    pub fn with_default_port(text: &str, port: u16) -> Result<Self, TargetError> {
+    pub(crate) fn with_default_port(text: &str, port: u16) -> Result<Self, TargetError> {
         match text.strip_suffix(':').unwrap_or(text) {
             host if host.starts_with('[') && host.ends_with(']') => Self::new(host, port),
             host if host.contains(':') => host.parse(),
@@ -60,7 +60,7 @@ impl Target {
     }
 
     /// Whom an absolute URL names, if it names anybody.
-    pub fn of_url(url: &str) -> Option<Self> {
+    pub(crate) fn of_url(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let port = if scheme.eq_ignore_ascii_case("https") {
             443
@@ -75,17 +75,17 @@ impl Target {
     }
 
     /// The host: lower case, no brackets, no trailing dot.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// The port.
-    pub const fn port(&self) -> u16 {
+    pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 
     /// The host as an address, if it is one.
-    pub fn ip(&self) -> Option<IpAddr> {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
 }

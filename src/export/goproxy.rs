@@ -22,10 +22,9 @@ use crate::exchange::Fields;
 use crate::gomod::{Base, Kind, Route, Tile, check_path, escape_path, escape_version};
 use crate::recording::Row;
 use answers::Answers;
-pub use answers::Faulty;
-pub use left_out::LeftOut;
-pub use unified::{LOOKUP_LIMIT, Loose};
-pub use versions::Lacking;
+pub(crate) use answers::Faulty;
+pub(crate) use left_out::LeftOut;
+pub(crate) use unified::{LOOKUP_LIMIT, Loose};
 
 /// So many times its length may a compressed answer always become: zips hardly shrink.
 const FREE_RATIO: u64 = 4;
@@ -38,7 +37,7 @@ const PATH_LIMIT: usize = 2_000;
 
 /// The files that a recording has answers for.
 #[derive(Debug, Default)]
-pub struct Tree {
+pub(crate) struct Tree {
     files: BTreeMap<String, File>,
     /// Modules whose list was asked for and answered.
     listed: BTreeSet<String>,
@@ -51,7 +50,7 @@ pub struct Tree {
 
 /// What a file has of its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edit {
+pub(crate) enum Edit {
     /// All of it.
     Whole,
     /// The first so many octets: a tile out of a wider one.
@@ -85,7 +84,7 @@ enum PathError {
 
 impl Tree {
     /// Finds the answers among `rows` that are not `faulty`. `location` reads a redirect's `Location`.
-    pub fn plan(
+    pub(crate) fn plan(
         rows: &[Row],
         bases: &[Base],
         faulty: &Faulty,
@@ -129,14 +128,14 @@ impl Tree {
 
     /// The files: a path below the folder, the number of the row whose answer it holds, and what of
     /// it.
-    pub fn files(&self) -> impl Iterator<Item = (&str, usize, &Edit)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, usize, &Edit)> {
         let files = self.files.iter();
         files.map(|(path, file)| (path.as_str(), file.row, &file.edit))
     }
 
     /// The same without those of `paths`, which turned out not to be readable.
     #[must_use]
-    pub fn without(mut self, paths: &BTreeSet<String>) -> Self {
+    pub(crate) fn without(mut self, paths: &BTreeSet<String>) -> Self {
         let mut broken = Vec::new();
         self.files.retain(|path, file| {
             let is_lost = paths.contains(path);
@@ -150,7 +149,7 @@ impl Tree {
     }
 
     /// Whether there is a file for what a request asks for, or will be.
-    pub fn holds(&self, route: &Route) -> bool {
+    pub(crate) fn holds(&self, route: &Route) -> bool {
         if let (Kind::List, Some(module)) = (route.kind, &route.module) {
             return self.listed.contains(module);
         }
@@ -159,13 +158,13 @@ impl Tree {
     }
 
     /// Requests that no file can stand for, and why, in words.
-    pub fn refused(&self) -> &[String] {
+    pub(crate) fn refused(&self) -> &[String] {
         &self.refused
     }
 
     /// What stands beside the answers: each module's `list`, and `supported` of each checksum
     /// database all of whose lookups verify here, which says that they do (its body means nothing).
-    pub fn made(&self) -> Vec<(String, String)> {
+    pub(crate) fn made(&self) -> Vec<(String, String)> {
         let databases = self.unified.iter();
         let supported = databases.map(|name| format!("sumdb/{name}/supported"));
         let supported = supported.filter(|path| !self.files.contains_key(path));
@@ -222,7 +221,7 @@ fn is_database(name: &str) -> bool {
 
 /// The content of an answer of so many `bytes`: `octets` with the coding undone that its header
 /// fields name, within bounds; or the name of a coding that is not known here.
-pub fn content(
+pub(crate) fn content(
     headers: &Fields,
     octets: impl Read + 'static,
     bytes: u64,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::har_entry::Entry;
 use super::har_page::Run;
-pub use super::stored::Stored;
+pub(crate) use super::stored::Stored;
 use crate::exchange::{Body, Exchange, ExchangeId, Opened};
 use crate::filter::Fate;
 use crate::recording::format::{Manifest, Open};
@@ -20,7 +20,7 @@ use crate::recording::format::{Manifest, Open};
 ///
 /// What is left out keeps its length and, in `_modtape`, its digest and where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bodies {
+pub(crate) enum Bodies {
     /// All that the recording has.
     All,
     /// Those of at most 64 KiB, counted as recorded (content-encoded).
@@ -31,7 +31,7 @@ pub enum Bodies {
 
 impl Bodies {
     /// Whether a body of `bytes` octets belongs into the file: if not, it need not be read.
-    pub const fn takes(self, bytes: u64) -> bool {
+    pub(crate) const fn takes(self, bytes: u64) -> bool {
         match self {
             Self::All => true,
             Self::Small => bytes <= SMALL,
@@ -42,29 +42,29 @@ impl Bodies {
 
 /// One run of a recorder: HAR's page, because every importer groups or filters by page.
 #[derive(Debug, Clone, Copy)]
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     /// The recording's manifest.
-    pub manifest: &'a Manifest,
+    pub(crate) manifest: &'a Manifest,
     /// The run's own `open` line: wall clock, trace and command.
-    pub open: &'a Open,
+    pub(crate) open: &'a Open,
 }
 
 /// What a request asked for, in the go command's terms; `None` where it was none of its kinds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct What {
+pub(crate) struct What {
     /// `list`, `info`, `mod`, `zip`, `lookup`, `tile` and so on.
-    pub kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// Module path, unescaped.
-    pub module: Option<String>,
+    pub(crate) module: Option<String>,
     /// Version or query.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
 }
 
 /// A body's octets as recorded (content-encoded), or why they are not here.
 ///
 /// Meaningless, and ignored, where the exchange has no such body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub(crate) enum Content {
     /// The octets, all of them.
     Octets(Vec<u8>),
     /// The octets, all of them, read while they are written.
@@ -79,7 +79,7 @@ pub enum Content {
 
 impl Content {
     /// What can be said of a body without opening a file; `None` if it lies in one and is wanted.
-    pub fn without_file(body: &Body, bodies: Bodies) -> Option<Self> {
+    pub(crate) fn without_file(body: &Body, bodies: Bodies) -> Option<Self> {
         match &body.inline {
             _ if !bodies.takes(body.bytes) => Some(Self::LeftOut),
             Some(octets) => Some(Self::Octets(octets.0.clone())),
@@ -92,21 +92,21 @@ impl Content {
 
 /// One exchange with all that its entry shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub(crate) struct Item {
     /// The exchange.
-    pub exchange: Exchange,
+    pub(crate) exchange: Exchange,
     /// Index of the page of the run that it belongs to.
-    pub run: usize,
+    pub(crate) run: usize,
     /// The client connection that it came on, if its line is known.
-    pub connection: Option<Opened>,
+    pub(crate) connection: Option<Opened>,
     /// What it asked for.
-    pub what: What,
+    pub(crate) what: What,
     /// What came of it.
-    pub fate: Fate,
+    pub(crate) fate: Fate,
     /// The request's body.
-    pub request_body: Content,
+    pub(crate) request_body: Content,
     /// The response's body.
-    pub body: Content,
+    pub(crate) body: Content,
 }
 
 impl Item {
@@ -121,7 +121,7 @@ impl Item {
 
 /// Why there is no whole HAR.
 #[derive(Debug, thiserror::Error)]
-pub enum HarError<E> {
+pub(crate) enum HarError<E> {
     /// The output took no more.
     #[error("cannot write the HAR")]
     Write(#[source] io::Error),
@@ -165,7 +165,7 @@ pub enum HarError<E> {
 /// `items` come sorted by start; they are written in the order in which they come. Writes many small
 /// pieces, so `out` should be buffered; it is flushed at the end. Ends at the first error, leaving a
 /// file that is not valid JSON.
-pub fn write<W: Write, E>(
+pub(crate) fn write<W: Write, E>(
     mut out: W,
     pages: &[Page<'_>],
     items: impl Iterator<Item = Result<Item, E>>,

@@ -4,14 +4,14 @@
 //! environment; the caller hands in what the recording holds and where the bytes go.
 
 mod body_text;
-pub mod goproxy;
-pub mod har;
+pub(crate) mod goproxy;
+pub(crate) mod har;
 mod har_content;
 mod har_entry;
 mod har_message;
 mod har_page;
 mod har_pairs;
-pub mod pcapng;
+pub(crate) mod pcapng;
 #[cfg(test)]
 mod sample;
 mod stored;

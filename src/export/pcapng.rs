@@ -38,25 +38,25 @@ const SMALL: u64 = 64 * 1024;
 const CUT: u64 = 4096;
 
 /// A recording as far as it is needed at once.
-pub struct Capture<'a> {
+pub(crate) struct Capture<'a> {
     /// The manifest.
-    pub manifest: &'a Manifest,
+    pub(crate) manifest: &'a Manifest,
     /// The runs; each must have a wall clock that is a time.
-    pub runs: &'a [Open],
+    pub(crate) runs: &'a [Open],
     /// The exchanges, by run, start and id.
-    pub rows: &'a [&'a Row],
+    pub(crate) rows: &'a [&'a Row],
     /// The client connections with their runs.
-    pub connections: &'a [(u32, &'a ConnectionRow)],
+    pub(crate) connections: &'a [(u32, &'a ConnectionRow)],
     /// Places of the effective GOPROXY and GOSUMDB.
-    pub bases: &'a [Base],
+    pub(crate) bases: &'a [Base],
     /// How a row's meaning is found where it followed a redirect.
-    pub redirects: &'a Redirects,
+    pub(crate) redirects: &'a Redirects,
     /// Which bodies are shown: `Small` cuts what is larger than 64 KiB to 4 KiB.
-    pub bodies: Bodies,
+    pub(crate) bodies: Bodies,
 }
 
 /// What is read when its turn has come.
-pub trait Source {
+pub(crate) trait Source {
     /// The exchange of a row; `None` if it cannot be read, which is for the source to tell.
     fn exchange(&mut self, row: &Row) -> Option<Exchange>;
     /// A body's octets from the first one on; `None` if it cannot be read.
@@ -66,7 +66,11 @@ pub trait Source {
 }
 
 /// Writes the capture, and returns how many packets it has. `out` is flushed.
-pub fn write<W: Write>(out: W, capture: &Capture<'_>, source: &mut impl Source) -> io::Result<u64> {
+pub(crate) fn write<W: Write>(
+    out: W,
+    capture: &Capture<'_>,
+    source: &mut impl Source,
+) -> io::Result<u64> {
     let comment = words::of_section(capture);
     let section = Section {
         tool: &capture.manifest.tool,

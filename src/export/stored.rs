@@ -20,7 +20,7 @@ type Open = dyn Fn() -> io::Result<Box<dyn Read>>;
 
 /// A body's octets as recorded (content-encoded), which can be had again and again.
 #[derive(Clone)]
-pub struct Stored {
+pub(crate) struct Stored {
     open: Rc<Open>,
     form: Form,
     /// Why it could not be read the second time.
@@ -42,7 +42,7 @@ pub(super) struct Form {
 impl Stored {
     /// Reads all that `open` opens. The content coding that a response's `headers` name is undone,
     /// within bounds; a request's body stays as it is.
-    pub fn read(
+    pub(crate) fn read(
         open: impl Fn() -> io::Result<Box<dyn Read>> + 'static,
         headers: Option<&Fields>,
     ) -> io::Result<Self> {

@@ -14,14 +14,13 @@ use time::format_description::well_known::Rfc3339;
 use super::{Kind, Lookup, Route, is_canonical_version};
 
 /// The largest answer of any kind but a zip, bytes (`golang.org/x/mod/zip.MaxGoMod`).
-pub const TEXT_LIMIT: u64 = 16 << 20;
+pub(crate) const TEXT_LIMIT: u64 = 16 << 20;
 
 /// How much of what an answer says is repeated, characters.
 const SHOWN: usize = 80;
 
 /// Why an answer is not what it was asked for.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each message is its documentation")]
 pub enum ContentFault {
     #[error("it is an HTML page")]
     Html,

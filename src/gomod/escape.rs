@@ -8,7 +8,7 @@ use super::path::{Element, PathFault, check_element, check_path};
 
 /// Why a path or a version was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EscapeError {
+pub(crate) enum EscapeError {
     /// Not a module path.
     #[error("malformed module path {path:?}")]
     Path {
@@ -31,7 +31,7 @@ pub enum EscapeError {
 }
 
 /// Escapes a module path: `github.com/Azure/x` becomes `github.com/!azure/x`.
-pub fn escape_path(path: &str) -> Result<String, EscapeError> {
+pub(crate) fn escape_path(path: &str) -> Result<String, EscapeError> {
     check_path(path).map_err(|source| EscapeError::Path {
         path: path.to_owned(),
         source,
@@ -40,13 +40,13 @@ pub fn escape_path(path: &str) -> Result<String, EscapeError> {
 }
 
 /// Escapes a version, branch, tag or commit; one with a slash or a `!` is refused.
-pub fn escape_version(version: &str) -> Result<String, EscapeError> {
+pub(crate) fn escape_version(version: &str) -> Result<String, EscapeError> {
     check_version(version)?;
     Ok(escape(version))
 }
 
 /// The module path that `escaped` stands for.
-pub fn unescape_path(escaped: &str) -> Result<String, EscapeError> {
+pub(crate) fn unescape_path(escaped: &str) -> Result<String, EscapeError> {
     let path = unescape(escaped)?;
     match check_path(&path) {
         Ok(()) => Ok(path),
@@ -55,7 +55,7 @@ pub fn unescape_path(escaped: &str) -> Result<String, EscapeError> {
 }
 
 /// The version, branch, tag or commit that `escaped` stands for.
-pub fn unescape_version(escaped: &str) -> Result<String, EscapeError> {
+pub(crate) fn unescape_version(escaped: &str) -> Result<String, EscapeError> {
     let version = unescape(escaped)?;
     check_version(&version)?;
     Ok(version)

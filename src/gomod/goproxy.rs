@@ -10,16 +10,16 @@ use super::Location;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Base {
     /// Lower case, with `:port` where it is not the scheme's own.
-    pub host: String,
+    pub(crate) host: String,
     /// Percent-decoded once, without its trailing slash; empty at the root.
-    pub path: String,
+    pub(crate) path: String,
     /// The checksum database's name, where the place is one; `None` for a module proxy.
-    pub sumdb: Option<String>,
+    pub(crate) sumdb: Option<String>,
 }
 
 impl Base {
     /// The place that an http or https URL names; `None` for a `file:` URL or one without a host.
-    pub fn of(url: &str) -> Option<Self> {
+    pub(crate) fn of(url: &str) -> Option<Self> {
         let scheme = url.split_once("://").map_or("https", |(scheme, _)| scheme);
         if !["http", "https"]
             .iter()
@@ -36,7 +36,7 @@ impl Base {
     }
 
     /// The host without its port.
-    pub fn host_name(&self) -> &str {
+    pub(crate) fn host_name(&self) -> &str {
         match self.host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => &self.host,
@@ -44,7 +44,7 @@ impl Base {
     }
 
     /// What of `location`'s path lies below here, without a leading slash.
-    pub fn strip<'a>(&self, location: &'a Location<'_>) -> Option<&'a str> {
+    pub(crate) fn strip<'a>(&self, location: &'a Location<'_>) -> Option<&'a str> {
         if location.host != self.host {
             return None;
         }
@@ -54,7 +54,7 @@ impl Base {
 
 /// What stands behind an entry, and decides when the next one is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Separator {
+pub(crate) enum Separator {
     /// `,`: the next entry is asked after 404 and 410 only.
     Comma,
     /// `|`: the next entry is asked after any error.
@@ -63,7 +63,7 @@ pub enum Separator {
 
 impl Separator {
     /// The character itself.
-    pub const fn as_char(self) -> char {
+    pub(crate) const fn as_char(self) -> char {
         match self {
             Self::Comma => ',',
             Self::Pipe => '|',
@@ -73,7 +73,7 @@ impl Separator {
 
 /// Where an entry sends the go command.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum ProxyTarget {
+pub(crate) enum ProxyTarget {
     /// A module proxy; `https://` is added where the value left the scheme out, as cmd/go does.
     Url(String),
     /// `direct`: to the module's own repository.
@@ -94,23 +94,23 @@ impl fmt::Display for ProxyTarget {
 
 /// One entry of GOPROXY.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ProxyEntry {
+pub(crate) struct ProxyEntry {
     /// Where it sends the go command.
-    pub target: ProxyTarget,
+    pub(crate) target: ProxyTarget,
     /// What stands behind it; `None` at the end.
-    pub separator: Option<Separator>,
+    pub(crate) separator: Option<Separator>,
 }
 
 /// A parsed GOPROXY. Reading never fails: cmd/go itself complains about what is wrong in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct GoProxy {
+pub(crate) struct GoProxy {
     /// The entries that cmd/go heeds: none empty, none behind `direct` or `off`.
-    pub entries: Vec<ProxyEntry>,
+    pub(crate) entries: Vec<ProxyEntry>,
 }
 
 impl GoProxy {
     /// Reads the value as `cmd/go/internal/modfetch.proxyList` does.
-    pub fn parse(value: &str) -> Self {
+    pub(crate) fn parse(value: &str) -> Self {
         let mut entries = Vec::new();
         for piece in value.split_inclusive([',', '|']) {
             let separator = match piece.chars().next_back() {
@@ -136,7 +136,7 @@ impl GoProxy {
     }
 
     /// The module proxies' URLs, in order, credentials and all.
-    pub fn urls(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().filter_map(|entry| match &entry.target {
             ProxyTarget::Url(url) => Some(url.as_str()),
             ProxyTarget::Direct | ProxyTarget::Off => None,
@@ -144,12 +144,12 @@ impl GoProxy {
     }
 
     /// The places of the module proxies that are reached over http or https, in order.
-    pub fn bases(&self) -> Vec<Base> {
+    pub(crate) fn bases(&self) -> Vec<Base> {
         self.urls().filter_map(Base::of).collect()
     }
 
     /// Their hosts, each once, with `:port` where it is not the scheme's own.
-    pub fn hosts(&self) -> Vec<String> {
+    pub(crate) fn hosts(&self) -> Vec<String> {
         let mut hosts: Vec<String> = Vec::new();
         for base in self.bases() {
             if !hosts.contains(&base.host) {

@@ -14,7 +14,7 @@ pub(super) const SUM_GOLANG_GOOGLE_CN: &str = "sum.golang.google.cn";
 
 /// A parsed GOSUMDB.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum GoSumDb {
+pub(crate) enum GoSumDb {
     /// `off`: go.sum is not compared with any database.
     Off,
     /// A database.
@@ -31,7 +31,7 @@ pub enum GoSumDb {
 
 /// Why a GOSUMDB cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GoSumDbError {
+pub(crate) enum GoSumDbError {
     /// Nothing but white space.
     #[error("missing GOSUMDB")]
     Missing,
@@ -81,7 +81,8 @@ impl FromStr for GoSumDb {
 
 impl GoSumDb {
     /// The database's name; `None` when it is off.
-    pub fn name(&self) -> Option<&str> {
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Off => None,
             Self::On { name, .. } => Some(name),
@@ -89,7 +90,8 @@ impl GoSumDb {
     }
 
     /// The database's verifier key, where the value or cmd/go knows it.
-    pub fn key(&self) -> Option<&str> {
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> Option<&str> {
         match self {
             Self::Off => None,
             Self::On { key, .. } => key.as_deref(),
@@ -97,7 +99,7 @@ impl GoSumDb {
     }
 
     /// The place that is asked when no module proxy relays the database.
-    pub fn base(&self) -> Option<Base> {
+    pub(crate) fn base(&self) -> Option<Base> {
         let Self::On { name, url, .. } = self else {
             return None;
         };
@@ -112,7 +114,7 @@ impl GoSumDb {
     }
 
     /// Its host, with `:port` where it is not the scheme's own.
-    pub fn host(&self) -> Option<String> {
+    pub(crate) fn host(&self) -> Option<String> {
         self.base().map(|base| base.host)
     }
 }

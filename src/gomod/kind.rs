@@ -37,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::List,
         Self::Latest,
         Self::Info,
@@ -53,7 +53,7 @@ impl Kind {
     ];
 
     /// The kind's name in filters, in the recording and in every output.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::List => "list",
             Self::Latest => "latest",

@@ -10,19 +10,19 @@ use url::Url;
 /// Not `url::Url`: that one resolves `..` and rewrites paths, and a recorded URL must keep the shape
 /// in which it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location<'a> {
+pub(crate) struct Location<'a> {
     /// Lower case, with `:port` where it is not the scheme's own. Empty in a relative URL.
-    pub host: String,
+    pub(crate) host: String,
     /// Percent-decoded once, with its leading slash; octets that are not UTF-8 become `\u{fffd}`.
-    pub path: String,
+    pub(crate) path: String,
     /// As written, without the question mark; empty without one.
-    pub query: &'a str,
+    pub(crate) query: &'a str,
 }
 
 impl<'a> Location<'a> {
     /// Takes `url` apart. A text without `://` that starts with a slash has no host; any other is
     /// read as if it began with `https://`.
-    pub fn of(url: &'a str) -> Self {
+    pub(crate) fn of(url: &'a str) -> Self {
         let (scheme, rest) = match url.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
             _ => ("https", url),
@@ -41,7 +41,7 @@ impl<'a> Location<'a> {
     }
 
     /// The value of the query's first parameter `name`, as written.
-    pub fn query_value(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn query_value(&self, name: &str) -> Option<&'a str> {
         self.query
             .split('&')
             .find_map(|pair| match pair.split_once('=') {

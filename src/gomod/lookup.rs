@@ -7,13 +7,13 @@ const TREE: &[u8] = b"go.sum database tree\n";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lookup<'a> {
     /// The number of the record in the log.
-    pub id: u64,
+    pub(crate) id: u64,
     /// The lines of a go.sum.
     record: &'a str,
     /// How many records the tree has that the note signs.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The tree head with its signatures.
-    pub note: &'a [u8],
+    pub(crate) note: &'a [u8],
 }
 
 /// The hashes of a module version, each as `h1:…`.
@@ -22,7 +22,7 @@ pub struct Sums<'a> {
     /// That of the zip.
     pub zip: Option<&'a str>,
     /// That of its go.mod.
-    pub go_mod: Option<&'a str>,
+    pub(crate) go_mod: Option<&'a str>,
 }
 
 impl<'a> Lookup<'a> {
@@ -50,7 +50,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// Where the note begins, in any text that has a blank line.
-    pub fn note_at(content: &[u8]) -> Option<usize> {
+    pub(crate) fn note_at(content: &[u8]) -> Option<usize> {
         let blank = content.windows(2).position(|pair| pair == b"\n\n")?;
         Some(blank + 2)
     }

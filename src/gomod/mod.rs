@@ -21,25 +21,28 @@ mod route;
 mod tile;
 mod version;
 
-pub use content::{ContentFault, TEXT_LIMIT, check_content};
-pub use escape::{EscapeError, escape_path, escape_version, unescape_path, unescape_version};
-pub use goproxy::{Base, GoProxy, ProxyEntry, ProxyTarget, Separator};
-pub use gosumdb::{GoSumDb, GoSumDbError};
-pub use kind::{Kind, KindError};
-pub use location::Location;
+pub(crate) use content::TEXT_LIMIT;
+pub use content::check_content;
+pub(crate) use escape::{escape_path, escape_version, unescape_path, unescape_version};
+pub(crate) use goproxy::{Base, GoProxy, ProxyTarget, Separator};
+pub(crate) use gosumdb::GoSumDb;
+pub use kind::Kind;
+pub(crate) use location::Location;
 pub(crate) use location::{canonical, redirect_target};
-pub use lookup::{Lookup, Sums};
-pub use module_zip::{ModuleZip, ZipFault, go_mod_h1};
-pub use path::{PathFault, check_path};
-pub use route::{Route, replay_key};
-pub use tile::Tile;
-pub use version::{is_canonical_version, is_pseudo_version};
+pub use lookup::Lookup;
+pub use module_zip::ModuleZip;
+pub use module_zip::go_mod_h1;
+pub(crate) use path::check_path;
+pub use route::Route;
+pub(crate) use route::replay_key;
+pub(crate) use tile::Tile;
+pub(crate) use version::{is_canonical_version, is_pseudo_version};
 
 /// The hosts whose traffic is intercepted without being asked for.
 ///
 /// To these the hosts of the effective GOPROXY and GOSUMDB are added. `storage.googleapis.com` is
 /// where proxy.golang.org redirects zips to; `go.dev` and `golang.org` serve toolchains and discovery.
-pub const DEFAULT_HOSTS: [&str; 8] = [
+pub(crate) const DEFAULT_HOSTS: [&str; 8] = [
     "proxy.golang.org",
     "sum.golang.org",
     "sum.golang.google.cn",
@@ -51,4 +54,4 @@ pub const DEFAULT_HOSTS: [&str; 8] = [
 ];
 
 /// The module path of Go toolchains, which cmd/go downloads like any module (`cmd/go/internal/gover`).
-pub const TOOLCHAIN_MODULE: &str = "golang.org/toolchain";
+pub(crate) const TOOLCHAIN_MODULE: &str = "golang.org/toolchain";

@@ -30,7 +30,6 @@ const CHUNK: usize = 32 << 10;
 
 /// Why a zip is not that of a module version.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each message is its documentation")]
 pub enum ZipFault {
     #[error("it is larger than {} MiB", ZIP_LIMIT >> 20)]
     TooLarge,

@@ -2,8 +2,7 @@
 
 /// The rule that a path or one of its elements breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each message is its documentation")]
-pub enum PathFault {
+pub(crate) enum PathFault {
     #[error("empty string")]
     Empty,
     #[error("leading dash")]
@@ -29,7 +28,7 @@ pub enum PathFault {
 }
 
 /// Checks a module path as `module.CheckPath` does.
-pub fn check_path(path: &str) -> Result<(), PathFault> {
+pub(crate) fn check_path(path: &str) -> Result<(), PathFault> {
     if path.is_empty() {
         return Err(PathFault::Empty);
     }

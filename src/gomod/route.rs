@@ -19,11 +19,11 @@ pub struct Route {
     /// The version, branch, tag or commit with its upper case restored.
     pub version: Option<String>,
     /// The tile; present exactly when the kind is `Tile`.
-    pub tile: Option<Tile>,
+    pub(crate) tile: Option<Tile>,
     /// The checksum database's name, when known.
-    pub sumdb: Option<String>,
+    pub(crate) sumdb: Option<String>,
     /// The once-decoded path of the URL.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 impl Route {
@@ -44,7 +44,7 @@ impl Route {
     /// What is asked for, for people: `zip golang.org/x/net v0.34.0`, `tile/8/1/245`.
     ///
     /// Holds no control character, whatever the URL held.
-    pub fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         let kind = self.kind;
         let module = self.module.as_deref().unwrap_or_default();
         let version = self.version.as_deref().unwrap_or_default();
@@ -89,7 +89,7 @@ impl Route {
 /// `mod:github.com/Azure/x@v1.2.3.zip`, `mod:golang.org/x/net@list`,
 /// `sumdb:sum.golang.org/lookup/rsc.io/quote@v1.5.2`. `None` for `Other`, `Vcs` and `Discovery`, and
 /// for a checksum database whose name is not known.
-pub fn replay_key(url: &str, bases: &[Base]) -> Option<String> {
+pub(crate) fn replay_key(url: &str, bases: &[Base]) -> Option<String> {
     let route = Route::of(url, bases);
     let module = route.module.as_deref().unwrap_or_default();
     let version = route.version.as_deref().unwrap_or_default();

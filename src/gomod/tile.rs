@@ -14,22 +14,22 @@ const HASH_BYTES: usize = 32;
 ///
 /// Data tiles (`tile/8/data/…`) are not among them: cmd/go never asks for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tile {
+pub(crate) struct Tile {
     /// Height of the subtree that it holds, 1 to 15.
-    pub height: u8,
+    pub(crate) height: u8,
     /// Level in the tiling, 0 to 63.
-    pub level: u8,
+    pub(crate) level: u8,
     /// Number within the level, from 0.
-    pub index: u64,
+    pub(crate) index: u64,
     /// How many hashes it holds, 1 to `1 << height`; that many is a full tile (256 at height 8).
-    pub width: u16,
+    pub(crate) width: u16,
 }
 
 impl Tile {
     /// Reads `tile/8/1/245` or `tile/8/0/x001/x234/067.p/3`, without a leading slash.
     ///
     /// `None` for anything that [`fmt::Display`] would not write just so, as in `tlog.ParseTilePath`.
-    pub fn parse(path: &str) -> Option<Self> {
+    pub(crate) fn parse(path: &str) -> Option<Self> {
         let (height, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (level, rest) = rest.split_once('/')?;
         let height = small_number(height).filter(|h| (1..=MAX_HEIGHT).contains(h))?;
@@ -47,18 +47,18 @@ impl Tile {
     }
 
     /// Height, level and index: what a tile shares with its wider versions.
-    pub const fn coordinate(&self) -> (u8, u8, u64) {
+    pub(crate) const fn coordinate(&self) -> (u8, u8, u64) {
         (self.height, self.level, self.index)
     }
 
     /// Does it hold all the hashes that it can ever hold?
-    pub const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         self.width == full_width(self.height)
     }
 
     /// The full tile at the same coordinate.
-    #[must_use]
-    pub const fn full(self) -> Self {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) const fn full(self) -> Self {
         Self {
             width: full_width(self.height),
             ..self
@@ -68,12 +68,12 @@ impl Tile {
     /// Are its octets the first [`Self::len_bytes`] octets of `wider`? True for the tile itself.
     ///
     /// Hashes of complete subtrees never change, so a log that grows only appends to a tile.
-    pub fn is_cut_from(&self, wider: &Self) -> bool {
+    pub(crate) fn is_cut_from(&self, wider: &Self) -> bool {
         self.coordinate() == wider.coordinate() && self.width <= wider.width
     }
 
     /// The size of its body: 32 octets a hash.
-    pub const fn len_bytes(&self) -> usize {
+    pub(crate) const fn len_bytes(&self) -> usize {
         self.width as usize * HASH_BYTES
     }
 }

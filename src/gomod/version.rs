@@ -3,7 +3,7 @@
 /// Is this a version that the go command asks files of, rather than a branch, a commit or a query:
 /// `vMAJOR.MINOR.PATCH`, with a pre-release or without, and no build metadata but `+incompatible`
 /// (`module.CanonicalVersion`)?
-pub fn is_canonical_version(version: &str) -> bool {
+pub(crate) fn is_canonical_version(version: &str) -> bool {
     let version = version.strip_suffix("+incompatible").unwrap_or(version);
     let Some(numbers) = version.strip_prefix('v') else {
         return false;
@@ -19,7 +19,7 @@ pub fn is_canonical_version(version: &str) -> bool {
 }
 
 /// Does the version name a commit, by time and hash: `v0.0.0-20220722155237-a158d28d115b`?
-pub fn is_pseudo_version(version: &str) -> bool {
+pub(crate) fn is_pseudo_version(version: &str) -> bool {
     let stem = version.strip_suffix("+incompatible").unwrap_or(version);
     let Some((before, hash)) = stem.rsplit_once('-') else {
         return false;

@@ -22,8 +22,7 @@ const METHOD_LIMIT: usize = 64;
 
 /// Why there is no exchange of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[expect(missing_docs, reason = "each message is its documentation")]
-pub enum LeftOut {
+pub(crate) enum LeftOut {
     #[error("not an entry")]
     NotAnEntry,
     #[error("no request")]
@@ -46,26 +45,26 @@ pub enum LeftOut {
 
 impl LeftOut {
     /// Is an exchange of HTTP lost?
-    pub const fn is_loss(self) -> bool {
+    pub(crate) const fn is_loss(self) -> bool {
         !matches!(self, Self::WebSocket | Self::Extension | Self::Scheme)
     }
 }
 
 /// An exchange and the bytes of its bodies, whose place in it is empty.
 #[derive(Debug)]
-pub struct Imported {
+pub(crate) struct Imported {
     /// The exchange; what it says of bodies is what is known without their bytes.
-    pub exchange: Exchange,
+    pub(crate) exchange: Exchange,
     /// False where the span is a stand-in of zeros.
-    pub has_span: bool,
+    pub(crate) has_span: bool,
     /// The connection, where this is the first that is heard of it.
-    pub opened: Option<Opened>,
+    pub(crate) opened: Option<Opened>,
     /// The request's body.
-    pub request_body: Option<Vec<u8>>,
+    pub(crate) request_body: Option<Vec<u8>>,
     /// The response's body.
-    pub body: Option<Vec<u8>>,
+    pub(crate) body: Option<Vec<u8>>,
     /// What is not as HAR has it, or not as it was when the exchange happened.
-    pub odd: Oddities,
+    pub(crate) odd: Oddities,
 }
 
 pub(super) fn imported(

@@ -32,7 +32,7 @@ const NAME_LIMIT: usize = 255;
 
 /// Why a file is not read.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub(crate) enum FileError {
     /// The system said no.
     #[error(transparent)]
     Read(#[from] io::Error),
@@ -48,7 +48,7 @@ pub enum FileError {
 }
 
 /// A file that holds a HAR.
-pub struct HarFile {
+pub(crate) struct HarFile {
     form: Form,
     len: u64,
     /// The folder that it lies in, without links.
@@ -80,7 +80,7 @@ struct Packed {
 
 impl HarFile {
     /// Opens a file, and finds out by its first bytes what it is.
-    pub fn open(path: &Path) -> Result<Self, FileError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
         // Opening a pipe would wait for its writer.
         if !fs::metadata(path)?.is_file() {
             return Err(FileError::NotAFile);
@@ -106,7 +106,7 @@ impl HarFile {
     }
 
     /// The HAR from its beginning.
-    pub fn octets(&self) -> io::Result<Box<dyn Read + '_>> {
+    pub(crate) fn octets(&self) -> io::Result<Box<dyn Read + '_>> {
         let (text, most): (Box<dyn Read>, _) = match &self.form {
             Form::Plain(file) => (Box::new(rewound(file)?), u64::MAX),
             Form::Gzip(file) => {
@@ -127,7 +127,7 @@ impl HarFile {
 
     /// The bytes of a body's file of that name, if there is such a file where it may be read: in the
     /// zip, or in the HAR's own folder.
-    pub fn body(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn body(&self, name: &str) -> Option<Vec<u8>> {
         let path = Path::new(name);
         let is_plain = |part| matches!(part, Component::Normal(_));
         let is_safe = path.components().all(is_plain) && !name.contains(['\\', '\0']);

@@ -19,7 +19,7 @@ const ENTRY_LIMIT: u64 = 1 << 20;
 
 /// Why a file cannot be read as a HAR.
 #[derive(Debug, thiserror::Error)]
-pub enum HarError {
+pub(crate) enum HarError {
     /// The file gave no more.
     #[error("cannot read it")]
     Read(#[source] io::Error),
@@ -39,29 +39,29 @@ pub enum HarError {
 
 /// What is true of a HAR as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// The earliest start of a page or an entry; `None` if none has one.
-    pub wall: Option<OffsetDateTime>,
+    pub(crate) wall: Option<OffsetDateTime>,
     /// The first trace that is told.
-    pub trace: Option<TraceId>,
+    pub(crate) trace: Option<TraceId>,
     /// The id of the recording that it was exported from.
-    pub recording: Option<String>,
+    pub(crate) recording: Option<String>,
     /// The command that was recorded, if it was exported by modtape.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// How many pages there are.
-    pub pages: u64,
+    pub(crate) pages: u64,
     /// How many entries there are.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Whether the file ends before the HAR does: there may have been more entries.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
     /// What is odd outside of its entries.
-    pub odd: Oddities,
+    pub(crate) odd: Oddities,
     /// Whether each entry has an id of its own.
     has_ids: bool,
 }
 
 /// Reads all of it, so that what is no HAR is known before anything is made of it.
-pub fn survey(input: impl Read) -> Result<Survey, HarError> {
+pub(crate) fn survey(input: impl Read) -> Result<Survey, HarError> {
     let mut surveying = Surveying::default();
     let whole = read(input, &mut surveying)?;
     let Surveying { mut survey, ids } = surveying;
@@ -251,11 +251,11 @@ pub(super) fn trace_parent(text: &str) -> Option<(TraceId, SpanId)> {
 }
 
 /// Gives the bytes of a file that an entry names, which stands beside the HAR.
-pub type BodyFiles<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
+pub(crate) type BodyFiles<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
 
 /// Reads it again: each entry with its number, from 1, or why it is left out. `each` says whether to
 /// go on.
-pub fn entries(
+pub(crate) fn entries(
     input: impl Read,
     survey: &Survey,
     files: &BodyFiles<'_>,

@@ -8,8 +8,8 @@ mod body;
 #[cfg(any(test, fuzzing))]
 pub mod check;
 mod entry;
-pub mod file;
-pub mod har;
+pub(crate) mod file;
+pub(crate) mod har;
 mod json;
 mod message;
 mod oddity;
@@ -18,5 +18,5 @@ mod tests;
 mod text;
 mod time;
 
-pub use entry::{Imported, LeftOut};
-pub use oddity::{Oddities, Oddity};
+pub(crate) use entry::{Imported, LeftOut};
+pub(crate) use oddity::{Oddities, Oddity};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// One kind of oddity: what was wrong, and what was made of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Oddity {
+pub(crate) enum Oddity {
     /// Not as RFC 8259 has it.
     NotJson,
     /// A lone UTF-16 surrogate.
@@ -61,7 +61,7 @@ pub enum Oddity {
 
 impl Oddity {
     /// What is said of it, once for all entries.
-    pub const fn words(self) -> &'static str {
+    pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::NotJson => {
                 "not quite JSON (a stray comma, NaN, an unknown escape): read as far as possible"
@@ -113,7 +113,7 @@ impl Oddity {
 
 /// The kinds of one entry, each once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Oddities(BTreeSet<Oddity>);
+pub(crate) struct Oddities(BTreeSet<Oddity>);
 
 impl Oddities {
     pub(super) fn add(&mut self, oddity: Oddity) {
@@ -127,12 +127,12 @@ impl Oddities {
     }
 
     /// Is it one of them?
-    pub fn has(&self, oddity: Oddity) -> bool {
+    pub(crate) fn has(&self, oddity: Oddity) -> bool {
         self.0.contains(&oddity)
     }
 
     /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = Oddity> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Oddity> {
         self.0.iter().copied()
     }
 }

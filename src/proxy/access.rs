@@ -37,11 +37,11 @@ pub(super) const CHALLENGED: &str = "modtape: this proxy wants its token: \
 
 /// A secret that lets clients use the proxy; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub(crate) struct Token(String);
 
 /// Why a text is no token; never shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// It could be guessed, or no head could hold it.
     #[error("a token has {TOKEN_MIN} to {TOKEN_MAX} characters")]
     Length,
@@ -52,13 +52,13 @@ pub enum TokenError {
 
 impl Token {
     /// 128 random bits in hexadecimal digits.
-    pub fn random() -> Self {
+    pub(crate) fn random() -> Self {
         let octets: [u8; 16] = crate::tls::random();
         Self(octets.iter().map(|octet| format!("{octet:02x}")).collect())
     }
 
     /// A token that the user chose.
-    pub fn parse(text: &str) -> Result<Self, TokenError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
         if !(TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) {
             return Err(TokenError::Length);
         }
@@ -71,7 +71,7 @@ impl Token {
     }
 
     /// The secret itself: for the environment of clients, and for nothing else.
-    pub fn secret(&self) -> &str {
+    pub(crate) fn secret(&self) -> &str {
         &self.0
     }
 
@@ -124,7 +124,7 @@ impl Access {
     }
 
     /// Whoever shows this.
-    pub fn with(token: Token) -> Self {
+    pub(crate) fn with(token: Token) -> Self {
         Self {
             token: Some(token),
             ..Self::default()
@@ -132,7 +132,7 @@ impl Access {
     }
 
     /// How many requests showed no token, or another one.
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 }

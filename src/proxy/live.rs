@@ -19,29 +19,29 @@ use crate::exchange::{ExchangeId, Phase};
 #[derive(Debug, Clone)]
 pub struct InFlight {
     /// The exchange; `None` while its connection is still being made.
-    pub id: Option<ExchangeId>,
+    pub(crate) id: Option<ExchangeId>,
     /// Whom it waits for.
-    pub host: String,
+    pub(crate) host: String,
     /// The module request in words; empty for a dial.
-    pub what: String,
+    pub(crate) what: String,
     /// What it is doing.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// When it began.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// When the upstream was last heard of, or the phase began.
-    pub progress: Timestamp,
+    pub(crate) progress: Timestamp,
     /// Octets of the body so far.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// The address it is connected to; while it connects, all that were tried, `, ` between them.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
     /// The parent proxy on the way there, without credentials.
-    pub via: Option<String>,
+    pub(crate) via: Option<String>,
     /// True while that was asked for a tunnel and has not answered.
-    pub is_asking: bool,
+    pub(crate) is_asking: bool,
     /// True if there is TLS below the request.
-    pub is_tls: bool,
+    pub(crate) is_tls: bool,
     /// True while the client keeps us waiting, or our disk, and not the upstream.
-    pub is_held: bool,
+    pub(crate) is_held: bool,
 }
 
 /// What ends a command reaches its processes too, and they may be gone before we hear of it: what
@@ -97,11 +97,11 @@ impl Line {
 
 /// How much has passed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Passed {
+pub(crate) struct Passed {
     /// Exchanges that are over.
-    pub exchanges: u64,
+    pub(crate) exchanges: u64,
     /// Octets of their bodies.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Live {
@@ -121,7 +121,7 @@ impl Live {
     /// From now on everything ends because of `what`: `Ctrl-C`, `--timeout 6s`. Returns what is in
     /// flight, oldest first, and, where the clients heard of it too, what was left by its client a
     /// moment before.
-    pub fn cut_off_by(&self, what: &str, clients_hear: bool) -> Vec<InFlight> {
+    pub(crate) fn cut_off_by(&self, what: &str, clients_hear: bool) -> Vec<InFlight> {
         let now = self.clock.now();
         let mut state = self.lock();
         let cut = || (now, format!("cut off by {what}"));
@@ -149,7 +149,7 @@ impl Live {
     }
 
     /// What has passed so far.
-    pub fn passed(&self) -> Passed {
+    pub(crate) fn passed(&self) -> Passed {
         let state = self.lock();
         Passed {
             exchanges: state.done,
@@ -158,7 +158,7 @@ impl Live {
     }
 
     /// The present instant of the clock that the entries are stamped with.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 

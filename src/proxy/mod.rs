@@ -51,20 +51,23 @@ mod windows;
 mod write_through;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-pub use access::{Access, Token, TokenError};
+pub use access::Access;
+pub(crate) use access::Token;
 pub use connection::Entrance;
-pub use context::{Context, Deadlines};
-pub use live::{InFlight, Live, Passed};
-pub use policy::{Decision, Others, Policy};
+pub use context::Context;
+pub use context::Deadlines;
+pub use live::Live;
+pub(crate) use live::{InFlight, Passed};
+pub use policy::Others;
+pub use policy::Policy;
 pub use responder::Responder;
-pub use stall::{Stall, Stalls};
+pub(crate) use stall::{Stall, Stalls};
 pub use windows::Windows;
 
 use connection::Connection;
@@ -120,11 +123,6 @@ impl Proxy {
     pub const fn with_places(mut self, places: usize) -> Self {
         self.places = places;
         self
-    }
-
-    /// Where clients connect.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 
     /// Accepts until told to stop; returns once every connection's task is over.

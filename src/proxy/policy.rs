@@ -6,7 +6,7 @@ use crate::exchange::Target;
 
 /// What to do with a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Answer TLS ourselves.
     Intercept,
     /// Relay blindly.
@@ -44,7 +44,7 @@ pub enum Others {
 
 impl Policy {
     /// What to do with a CONNECT to `target`.
-    pub fn decide(&self, target: &Target) -> Decision {
+    pub(crate) fn decide(&self, target: &Target) -> Decision {
         if self.intercepts(target.host()) {
             return Decision::Intercept;
         }
@@ -67,7 +67,7 @@ impl Policy {
     }
 
     /// True if TLS for this name is answered by us.
-    pub fn intercepts(&self, host: &str) -> bool {
+    pub(crate) fn intercepts(&self, host: &str) -> bool {
         let listed = self.intercept.contains(host);
         // Without a list no address can be vouched for: see `ca::Scope`.
         let any = self.intercept_all && host.parse::<std::net::IpAddr>().is_err();

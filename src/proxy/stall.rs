@@ -12,18 +12,18 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// An upstream that keeps something waiting.
 #[derive(Debug, Clone)]
-pub struct Stall {
+pub(crate) struct Stall {
     /// What waits, and for whom.
-    pub entry: InFlight,
+    pub(crate) entry: InFlight,
     /// Since when nothing came.
-    pub silent: Duration,
+    pub(crate) silent: Duration,
     /// How many others wait for the same host.
-    pub others: usize,
+    pub(crate) others: usize,
 }
 
 /// Finds stalls; asked again and again, it tells each silence once a minute.
 #[derive(Debug)]
-pub struct Stalls {
+pub(crate) struct Stalls {
     live: Live,
     after: Duration,
     /// When to look again. Kept here, since whoever waits may do so in many short turns.
@@ -60,7 +60,7 @@ impl Wait {
 
 impl Stalls {
     /// Calls a silence of `after` a stall.
-    pub fn new(live: Live, after: Duration) -> Self {
+    pub(crate) fn new(live: Live, after: Duration) -> Self {
         Self {
             look_at: live.now(),
             live,
@@ -70,7 +70,7 @@ impl Stalls {
     }
 
     /// Waits for the next stalls that are due to be told.
-    pub async fn next(&mut self) -> Vec<Stall> {
+    pub(crate) async fn next(&mut self) -> Vec<Stall> {
         let tick = (self.after / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
         loop {
             let wait = self.look_at.since(self.live.now());

@@ -34,7 +34,7 @@ const CHUNK_LEAST: usize = 256;
 
 /// How many body files are open at once at most. A file is opened anew where its turn was taken, so
 /// that any number of bodies may be on their way.
-pub fn most_open() -> u64 {
+pub(crate) fn most_open() -> u64 {
     let limit = getrlimit(Resource::Nofile).current;
     // Opening anew costs little, but a descriptor costs nothing where there are plenty.
     if limit.is_none_or(|limit| limit >= 1024) {
@@ -97,9 +97,9 @@ pub struct BodySink {
 #[derive(Debug)]
 pub struct NotKept {
     /// Digest and length, all that is left of it.
-    pub body: Body,
+    pub(crate) body: Body,
     /// Why.
-    pub why: io::Error,
+    pub(crate) why: io::Error,
 }
 
 impl BodySink {
@@ -115,7 +115,7 @@ impl BodySink {
     }
 
     /// Nobody asks for now: others may have the room that was kept, or that would be next.
-    pub fn idle(&mut self) {
+    pub(crate) fn idle(&mut self) {
         self.permit = None;
         if std::mem::take(&mut self.is_queued) {
             // A place in the queue is served whether or not anybody comes for it.

@@ -37,13 +37,13 @@ pub enum CreateError {
 #[derive(Debug)]
 pub struct Folder {
     /// The folder.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The lowest folder above it that was there before.
-    pub above: PathBuf,
+    pub(crate) above: PathBuf,
     /// `journal.ndjson`, open for appending.
-    pub journal: File,
+    pub(crate) journal: File,
     /// The recording that stood there before, with `--force`.
-    pub replaced: Option<Replaced>,
+    pub(crate) replaced: Option<Replaced>,
 }
 
 /// Makes `dir` (mode 0700) and what stands in it; with `replace`, a recording there is set aside.
@@ -100,7 +100,7 @@ fn fill(dir: &Path) -> Result<File, CreateError> {
 }
 
 /// Fails where [`place`] would, as far as that can be known before.
-pub fn check(dir: &Path, replace: bool) -> Result<(), CreateError> {
+pub(crate) fn check(dir: &Path, replace: bool) -> Result<(), CreateError> {
     if fs::symlink_metadata(dir).is_err() {
         return Ok(());
     }
@@ -111,7 +111,7 @@ pub fn check(dir: &Path, replace: bool) -> Result<(), CreateError> {
 }
 
 /// Puts a recording that was made elsewhere into its place; with `replace`, the one there goes.
-pub fn place(made: &Path, dir: &Path, replace: bool) -> Result<(), CreateError> {
+pub(crate) fn place(made: &Path, dir: &Path, replace: bool) -> Result<(), CreateError> {
     replaced::recover(dir, replace)?;
     check(dir, replace)?;
     let replaced = dir.exists().then(|| Replaced::set_aside(dir)).transpose()?;
@@ -123,7 +123,7 @@ pub fn place(made: &Path, dir: &Path, replace: bool) -> Result<(), CreateError> 
 }
 
 /// A folder of recordings that we make ourselves keeps out of version control.
-pub fn make_parent(parent: &Path) -> io::Result<()> {
+pub(crate) fn make_parent(parent: &Path) -> io::Result<()> {
     if parent.exists() {
         return Ok(());
     }
@@ -141,7 +141,7 @@ pub fn write_manifest(dir: &Path, manifest: &Manifest) -> io::Result<()> {
 }
 
 /// The same, and it survives a power cut that comes after.
-pub fn write_manifest_durably(dir: &Path, manifest: &Manifest) -> io::Result<()> {
+pub(crate) fn write_manifest_durably(dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let text = manifest_text(manifest)?;
     replace_file(&dir.join(MANIFEST), |file| {
         file.write_all(&text)?;
@@ -157,7 +157,7 @@ fn manifest_text(manifest: &Manifest) -> io::Result<Vec<u8>> {
 }
 
 /// Puts a file in place whole or not at all: written beside it, then renamed (mode 0600).
-pub fn replace_file(
+pub(crate) fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -167,7 +167,7 @@ pub fn replace_file(
 }
 
 /// The same, written to `temporary`, which stands beside it.
-pub fn replace_by(
+pub(crate) fn replace_by(
     temporary: &Path,
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,

@@ -18,18 +18,18 @@ const NAME_LIMIT: usize = 255;
 
 /// A recording in the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its folder's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its folder.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its manifest, if it can be read.
-    pub manifest: Option<Manifest>,
+    pub(crate) manifest: Option<Manifest>,
 }
 
 impl Entry {
     /// When it was started, if that is known.
-    pub fn started(&self) -> Option<OffsetDateTime> {
+    pub(crate) fn started(&self) -> Option<OffsetDateTime> {
         let started = &self.manifest.as_ref()?.started;
         OffsetDateTime::parse(started, &Rfc3339).ok()
     }
@@ -37,17 +37,17 @@ impl Entry {
 
 /// What a folder of recordings holds.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// The recordings, newest first; those of equal age by name.
-    pub entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Folders of which it cannot be told whether they are recordings, and why not.
-    pub unreadable: Vec<(PathBuf, io::Error)>,
+    pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
 }
 
 /// The recordings in `recordings_dir`.
 ///
 /// What is no recording is passed over; a folder that does not exist holds none.
-pub fn list(recordings_dir: &Path) -> io::Result<Listing> {
+pub(crate) fn list(recordings_dir: &Path) -> io::Result<Listing> {
     let found = match fs::read_dir(recordings_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
         found => found?,
@@ -103,7 +103,7 @@ fn holds_recording(path: &Path) -> io::Result<bool> {
 
 /// Why a name means no recording.
 #[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
+pub(crate) enum ResolveError {
     /// There is none of this name.
     #[error("there is no recording {name} in {recordings_dir}")]
     NotFound {
@@ -150,7 +150,7 @@ pub enum ResolveError {
 ///
 /// `@last` and `@1` mean the newest, `@2` the one before; what holds a separator, or is `.` or
 /// `..`, is a path; anything else is a name in `recordings_dir`, or a folder here.
-pub fn resolve(recordings_dir: &Path, name: &str) -> Result<PathBuf, ResolveError> {
+pub(crate) fn resolve(recordings_dir: &Path, name: &str) -> Result<PathBuf, ResolveError> {
     if let Some(reference) = name.strip_prefix('@') {
         return nth(recordings_dir, name, reference);
     }
@@ -206,13 +206,13 @@ fn entries(recordings_dir: &Path) -> Result<Vec<Entry>, ResolveError> {
 }
 
 /// Whether `name` is a path rather than a name in the folder of recordings.
-pub fn is_path(name: &str) -> bool {
+pub(crate) fn is_path(name: &str) -> bool {
     name.contains(std::path::is_separator) || matches!(name, "." | "..")
 }
 
 /// Why a recording cannot have this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
+pub(crate) enum NameError {
     /// It is empty.
     #[error("a recording's name cannot be empty")]
     Empty,
@@ -228,7 +228,7 @@ pub enum NameError {
 }
 
 /// Checks that a recording may be made under `name`, which is not a path.
-pub fn check_name(name: &str) -> Result<(), NameError> {
+pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     let Some(first) = name.chars().next() else {
         return Err(NameError::Empty);
     };

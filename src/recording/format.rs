@@ -17,30 +17,30 @@ use crate::gomod::Kind;
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Bodies up to this size (octets) stand in the journal; larger ones are files in `bodies/`.
-pub const INLINE_LIMIT: usize = 16 * 1024;
+pub(crate) const INLINE_LIMIT: usize = 16 * 1024;
 
 /// The manifest's file name.
-pub const MANIFEST: &str = "recording.json";
+pub(crate) const MANIFEST: &str = "recording.json";
 /// The journal's file name.
 pub const JOURNAL: &str = "journal.ndjson";
 /// The bodies' folder name.
-pub const BODIES: &str = "bodies";
+pub(crate) const BODIES: &str = "bodies";
 /// The HAR's file name.
-pub const HAR: &str = "session.har";
+pub(crate) const HAR: &str = "session.har";
 /// The packet capture's file name.
-pub const CAPTURE: &str = "capture.pcapng";
+pub(crate) const CAPTURE: &str = "capture.pcapng";
 /// The packets of both legs as they passed, with the secrets that open them.
-pub const LIVE_CAPTURE: &str = "capture-tls.pcapng";
+pub(crate) const LIVE_CAPTURE: &str = "capture-tls.pcapng";
 /// The index's file name.
 pub const INDEX: &str = "index";
 /// The name of the file that keeps space back while a recorder runs.
-pub const RESERVE: &str = ".reserve";
+pub(crate) const RESERVE: &str = ".reserve";
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Counts lines from 1 without a gap.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// When it happened. For `begin` this is the start of the exchange, which lies before the
     /// line was written.
     pub t_us: Timestamp,
@@ -126,19 +126,19 @@ pub struct Totals {
     /// Exchanges begun.
     pub exchanges: u64,
     /// Exchanges that stopped on the way or were still in flight.
-    pub aborted: u64,
+    pub(crate) aborted: u64,
     /// Exchanges that we answered ourselves.
-    pub made_by_modtape: u64,
+    pub(crate) made_by_modtape: u64,
     /// Client connections accepted.
     pub connections: u64,
     /// Client connections relayed blindly.
-    pub tunnels: u64,
+    pub(crate) tunnels: u64,
     /// Octets of response bodies.
-    pub body_bytes: u64,
+    pub(crate) body_bytes: u64,
     /// Octets relayed in tunnels, both ways.
-    pub tunnel_bytes: u64,
+    pub(crate) tunnel_bytes: u64,
     /// `gap` lines.
-    pub gaps: u64,
+    pub(crate) gaps: u64,
 }
 
 /// `recording.json`: what one wants to know without reading the journal. Replaced by rename.
@@ -218,24 +218,24 @@ pub struct Replayable {
 }
 
 /// How many answers a manifest names that are not what they were asked for.
-pub const FAULTS: usize = 100;
+pub(crate) const FAULTS: usize = 100;
 
 /// An answer that is not what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The run of the exchange, from 0.
     #[serde(default)]
-    pub run: u32,
+    pub(crate) run: u32,
     /// The exchange.
-    pub exchange: ExchangeId,
+    pub(crate) exchange: ExchangeId,
     /// What was asked for.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The same for people: `zip golang.org/x/net v0.34.0`.
-    pub what: String,
+    pub(crate) what: String,
     /// Who answered.
-    pub host: String,
+    pub(crate) host: String,
     /// What is wrong with it, in words.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl fmt::Display for Fault {
@@ -267,7 +267,8 @@ pub enum LineError {
 
 impl Record {
     /// The record's line, with checksum and line feed.
-    pub fn to_line(&self) -> Vec<u8> {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn to_line(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(1024);
         write_line(
             &mut line,
@@ -317,7 +318,7 @@ impl Record {
 }
 
 /// Appends the line of sequence number `seq` with the rest of its text as [`super::text::to_text`] made it.
-pub fn write_line(out: &mut Vec<u8>, seq: u64, text: &[u8]) {
+pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, text: &[u8]) {
     let start = out.len();
     // The digits come last: they are of what follows them.
     out.extend_from_slice(b"00000000 ");
@@ -330,7 +331,7 @@ pub fn write_line(out: &mut Vec<u8>, seq: u64, text: &[u8]) {
 }
 
 /// Splits a line into its checksum and its JSON text, if it has the shape of one.
-pub fn split_line(line: &[u8]) -> Option<(u32, &[u8])> {
+pub(crate) fn split_line(line: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = line.split_at_checked(8)?;
     if !rest.starts_with(b" {")
         || !digits

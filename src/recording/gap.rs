@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 
 impl Gap {
     /// That `count` lines of the journal could not be written, the first of them at `since`.
-    pub fn of_lines(count: u64, since: Timestamp, why: String) -> Self {
+    pub(crate) fn of_lines(count: u64, since: Timestamp, why: String) -> Self {
         let lines = if count == 1 { "line" } else { "lines" };
         let millis = since.as_micros() / 1000;
         let (seconds, millis) = (millis / 1000, millis % 1000);

@@ -46,7 +46,7 @@ pub enum ManifestError {
 }
 
 /// Reads the manifest of the recording in `dir`.
-pub fn read_manifest(dir: &Path) -> Result<Manifest, ManifestError> {
+pub(crate) fn read_manifest(dir: &Path) -> Result<Manifest, ManifestError> {
     #[derive(Deserialize)]
     struct Head {
         kind: String,
@@ -119,7 +119,7 @@ pub(super) fn manifest_from(table: &Table) -> Option<Manifest> {
 /// of those that are closed.
 ///
 /// [`Recorder::totals`]: super::Recorder::totals
-pub fn totals(table: &Table) -> Totals {
+pub(crate) fn totals(table: &Table) -> Totals {
     let rows = || table.rows.iter();
     let connections = || table.connections.values();
     let opened = || connections().filter_map(|row| row.opened.as_ref());

@@ -3,33 +3,35 @@
 //! `format` says what stands there, `recorder` and `journal` append, `bodies` keeps what is large,
 //! `reader` reads any byte string back into exchanges or a named error. Readers never write.
 
-pub mod bodies;
+pub(crate) mod bodies;
 #[cfg(any(test, fuzzing))]
 pub mod check;
 pub mod create;
-pub mod folder;
+pub(crate) mod folder;
 pub mod format;
 mod gap;
 pub mod index;
-pub mod journal;
-pub mod manifest;
+pub(crate) mod journal;
+pub(crate) mod manifest;
 pub mod reader;
-pub mod recorder;
-pub mod redirects;
-pub mod replaced;
-pub mod rows;
+pub(crate) mod recorder;
+pub(crate) mod redirects;
+pub(crate) mod replaced;
+pub(crate) mod rows;
 #[cfg(any(test, fuzzing))]
 mod sample;
 pub mod scan;
-pub mod summary;
+pub(crate) mod summary;
 mod sync;
-pub mod text;
-pub mod verified;
-pub mod working;
+pub(crate) mod text;
+pub(crate) mod verified;
+pub(crate) mod working;
 
-pub use bodies::{BodySink, BodyStore};
+pub(crate) use bodies::BodySink;
 pub use journal::Journal;
-pub use reader::{Recording, Row};
-pub use recorder::{Durability, Recorder};
-pub use redirects::Redirects;
-pub use rows::ConnectionRow;
+pub use reader::Recording;
+pub use reader::Row;
+pub use recorder::Durability;
+pub use recorder::Recorder;
+pub(crate) use redirects::Redirects;
+pub(crate) use rows::ConnectionRow;

@@ -24,12 +24,15 @@ use super::redirects::Redirects;
 use super::rows::{Builder, Table};
 use super::scan::{LINE_LIMIT, scan};
 
-pub use errors::{OpenError, ReadError};
+pub(crate) use errors::{OpenError, ReadError};
 
-pub use super::rows::{ConnectionRow, Row};
-pub use super::scan::{Damage, DamageKind, Span};
-pub use super::summary::RowState;
-pub use super::verified::{BodyError, BodyReader, Stored};
+pub use super::rows::ConnectionRow;
+pub use super::rows::Row;
+pub use super::scan::Damage;
+pub use super::scan::DamageKind;
+pub(crate) use super::scan::Span;
+pub(crate) use super::summary::RowState;
+pub(crate) use super::verified::{BodyError, BodyReader, Stored};
 
 /// How much of the journal is read at once, octets.
 const READ_AHEAD: usize = 256 << 10;
@@ -135,7 +138,7 @@ impl Recording {
     }
 
     /// The folder's name.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let dir = match self.dir.file_name() {
             Some(_) => self.dir.clone(),
             // `.` and `..` have a name only once they are resolved.
@@ -172,7 +175,7 @@ impl Recording {
     }
 
     /// The client connection `id` of one run.
-    pub fn connection_in(&self, run: u32, id: ConnectionId) -> Option<&ConnectionRow> {
+    pub(crate) fn connection_in(&self, run: u32, id: ConnectionId) -> Option<&ConnectionRow> {
         self.table.connections.get(&(run, id))
     }
 
@@ -182,7 +185,7 @@ impl Recording {
     }
 
     /// The client connections with their runs, by run and id.
-    pub fn connections_by_run(&self) -> impl Iterator<Item = (u32, &ConnectionRow)> {
+    pub(crate) fn connections_by_run(&self) -> impl Iterator<Item = (u32, &ConnectionRow)> {
         let connections = self.table.connections.iter();
         connections.map(|((run, _), connection)| (*run, connection))
     }
@@ -212,13 +215,13 @@ impl Recording {
     }
 
     /// A header field of a whole answer, by its name in lower case.
-    pub fn answer_field(&self, row: &Row, name: &str) -> Option<String> {
+    pub(crate) fn answer_field(&self, row: &Row, name: &str) -> Option<String> {
         let exchange = self.exchange(row).ok()?;
         Some(field(&exchange.end()?.headers, name)?.into_owned())
     }
 
     /// Which exchange followed the redirect of which.
-    pub fn redirects(&self) -> Redirects {
+    pub(crate) fn redirects(&self) -> Redirects {
         Redirects::of(self.rows(), |row| self.answer_field(row, "location"))
     }
 
@@ -244,20 +247,23 @@ impl Recording {
     }
 
     /// A body as it is stored; see [`Stored`].
-    pub fn stored(&self, body: &Body) -> Result<Stored, BodyError> {
+    pub(crate) fn stored(&self, body: &Body) -> Result<Stored, BodyError> {
         Stored::open(&self.dir, body)
     }
 
     /// Why the body of an answer was not kept, where it was not: what its recorder noted, else what
     /// it was told to do.
-    pub fn why_not_kept(&self, id: ExchangeId) -> &str {
+    pub(crate) fn why_not_kept(&self, id: ExchangeId) -> &str {
         let noted = format!("body of exchange {id}");
         let gap = self.gaps().iter().find(|gap| gap.what == noted);
         gap.map_or("recorded with --bodies none", |gap| &gap.why)
     }
 
     /// Opens a body as often as it is called; see [`Self::body`].
-    pub fn body_opener(&self, body: &Body) -> impl Fn() -> Result<BodyReader, BodyError> + 'static {
+    pub(crate) fn body_opener(
+        &self,
+        body: &Body,
+    ) -> impl Fn() -> Result<BodyReader, BodyError> + 'static {
         let (dir, body) = (self.dir.clone(), body.clone());
         move || BodyReader::open(&dir, &body)
     }
@@ -281,7 +287,7 @@ impl Recording {
     }
 
     /// All that was read of the journal.
-    pub const fn table(&self) -> &Table {
+    pub(crate) const fn table(&self) -> &Table {
         &self.table
     }
 }

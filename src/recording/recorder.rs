@@ -39,7 +39,7 @@ pub(super) struct Line {
 
 /// What went wrong first; shared by the journal, the bodies and whoever asks.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Failures>);
+pub(crate) struct Health(Arc<Failures>);
 
 #[derive(Debug, Default)]
 struct Failures {
@@ -49,7 +49,7 @@ struct Failures {
 
 impl Health {
     /// The first thing that could not be written.
-    pub fn failure(&self) -> Option<&str> {
+    pub(crate) fn failure(&self) -> Option<&str> {
         self.0.first.get().map(String::as_str)
     }
 
@@ -109,7 +109,7 @@ impl Recorder {
 
     /// The same, for whoever would rather have an exchange refused than not recorded.
     #[must_use]
-    pub fn requiring_all(self) -> Self {
+    pub(crate) fn requiring_all(self) -> Self {
         Self {
             requires_all: true,
             ..self
@@ -117,7 +117,7 @@ impl Recorder {
     }
 
     /// Why nothing may pass any more: all must be recorded, and something was not.
-    pub fn refusal(&self) -> Option<&str> {
+    pub(crate) fn refusal(&self) -> Option<&str> {
         self.failure().filter(|_| self.requires_all)
     }
 
@@ -136,7 +136,7 @@ impl Recorder {
     }
 
     /// Notes that something is missing, and why.
-    pub fn gap(&self, at: Timestamp, what: String, why: String) {
+    pub(crate) fn gap(&self, at: Timestamp, what: String, why: String) {
         self.health.fail(&why);
         self.note(at, &Event::Gap(Gap { what, why }));
     }
@@ -147,12 +147,12 @@ impl Recorder {
     }
 
     /// The first thing that could not be written; the recording is incomplete then.
-    pub fn failure(&self) -> Option<&str> {
+    pub(crate) fn failure(&self) -> Option<&str> {
         self.health.failure()
     }
 
     /// What went wrong, for whoever asks after the journal is closed.
-    pub fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         self.health.clone()
     }
 

@@ -11,11 +11,11 @@ use crate::gomod::{Base, Kind, Route, canonical, redirect_target};
 use crate::redact::url_without_secrets;
 
 /// How many redirects are followed one after another, as `net/http` does.
-pub const STEPS: usize = 10;
+pub(crate) const STEPS: usize = 10;
 
 /// What was asked for by way of a redirect, and redirects that lead nowhere.
 #[derive(Debug, Default)]
-pub struct Redirects {
+pub(crate) struct Redirects {
     /// The URL that was asked first, by run and exchange that came of it.
     first: HashMap<(u32, ExchangeId), String>,
     /// Those that come back to where they were, or are too many to be followed.
@@ -24,13 +24,13 @@ pub struct Redirects {
 
 /// Redirects that lead nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loop {
+pub(crate) struct Loop {
     /// The exchange that was asked first.
-    pub id: ExchangeId,
+    pub(crate) id: ExchangeId,
     /// Its URL.
-    pub url: String,
+    pub(crate) url: String,
     /// How many redirects there were.
-    pub redirects: usize,
+    pub(crate) redirects: usize,
 }
 
 /// Exchanges each of which was redirected to the next.
@@ -43,7 +43,7 @@ struct Chain<'a> {
 
 impl Redirects {
     /// Follows the redirects of `rows`, which are in order. `location` reads a redirect's `Location`.
-    pub fn of(rows: &[Row], mut location: impl FnMut(&Row) -> Option<String>) -> Self {
+    pub(crate) fn of(rows: &[Row], mut location: impl FnMut(&Row) -> Option<String>) -> Self {
         let mut found = Self::default();
         let mut chains: Vec<Chain<'_>> = Vec::new();
         // The chain that leads to a URL, by its key.
@@ -89,7 +89,7 @@ impl Redirects {
     }
 
     /// What a row asks for: by its own URL, else by the one whose redirect it followed.
-    pub fn route(&self, row: &Row, bases: &[Base]) -> Route {
+    pub(crate) fn route(&self, row: &Row, bases: &[Base]) -> Route {
         let own = Route::of(&row.url, bases);
         if own.kind != Kind::Other {
             return own;
@@ -106,20 +106,20 @@ impl Redirects {
     }
 
     /// Redirects that come back to where they were, or are too many to be followed.
-    pub fn loops(&self) -> &[Loop] {
+    pub(crate) fn loops(&self) -> &[Loop] {
         &self.loops
     }
 }
 
 /// Whether a client that follows redirects followed this one (RFC 9110 section 15.4, as `net/http`).
-pub fn is_redirect(row: &Row) -> bool {
+pub(crate) fn is_redirect(row: &Row) -> bool {
     let is_followed = matches!(row.status, Some(301 | 302 | 303 | 307 | 308));
     is_followed && row.state == RowState::Ended
 }
 
 /// What is the same in a redirect and in the request that followed it: secrets may be marked by
 /// different runs, and a character may be escaped or not.
-pub fn key(url: &str) -> String {
+pub(crate) fn key(url: &str) -> String {
     canonical(&url_without_secrets(url))
 }
 

@@ -34,7 +34,7 @@ const GOING: &str = "removed";
 
 /// A recording that was set aside; back in its place when this is dropped, if that is free.
 #[derive(Debug)]
-pub struct Replaced {
+pub(crate) struct Replaced {
     dir: PathBuf,
     aside: PathBuf,
     /// Its journal, locked.
@@ -53,7 +53,7 @@ impl Replaced {
     }
 
     /// Removes it: its successor stays.
-    pub fn remove(mut self) -> Result<(), CreateError> {
+    pub(crate) fn remove(mut self) -> Result<(), CreateError> {
         self.lock = None;
         discard(&self.dir, &self.aside)
     }

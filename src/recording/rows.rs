@@ -23,31 +23,31 @@ pub struct Row {
     /// The exchange; unique within its run.
     pub id: ExchangeId,
     /// The run that it belongs to, counted from 0: `--append` adds runs.
-    pub run: u32,
+    pub(crate) run: u32,
     /// The client connection that it came on.
-    pub connection: ConnectionId,
+    pub(crate) connection: ConnectionId,
     /// When it started, since its run was opened.
     #[serde(rename = "started_us")]
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// The phases that are known.
     #[serde(rename = "phases_us")]
-    pub phases: Timings,
+    pub(crate) phases: Timings,
     /// What we took after the last byte was read, microseconds.
-    pub own_us: u64,
+    pub(crate) own_us: u64,
     /// Status, if a head came.
     pub status: Option<u16>,
     /// What became of it.
-    pub state: RowState,
+    pub(crate) state: RowState,
     /// Who wrote the response, if it is whole.
-    pub made_by: Option<MadeBy>,
+    pub(crate) made_by: Option<MadeBy>,
     /// Octets of the response body.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Method.
     pub method: String,
     /// Absolute URL, redacted.
     pub url: String,
     /// Where its `begin` stands.
-    pub begin: Span,
+    pub(crate) begin: Span,
     /// Where its `end` or `abort` stands.
     pub end: Option<Span>,
     /// Digest of the response body.
@@ -63,7 +63,7 @@ impl Row {
     }
 
     /// True for a CONNECT that was refused: no request was read yet.
-    pub fn is_connect(&self) -> bool {
+    pub(crate) fn is_connect(&self) -> bool {
         self.method == "CONNECT"
     }
 
@@ -106,15 +106,15 @@ pub struct ConnectionRow {
     pub opened: Option<Opened>,
     /// Its further dials, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub again: Vec<Opened>,
+    pub(crate) again: Vec<Opened>,
     /// How it ended; `None` while it is open.
     pub closed: Option<Closed>,
     /// When that was, since its run was opened.
     #[serde(default, rename = "closed_us", skip_serializing_if = "Option::is_none")]
-    pub closed_at: Option<Timestamp>,
+    pub(crate) closed_at: Option<Timestamp>,
     /// When its first line was written, since its run was opened.
     #[serde(rename = "at_us")]
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
 }
 
 impl ConnectionRow {
@@ -150,32 +150,32 @@ fn leads_to(dial: &Opened, target: &Target) -> bool {
 
 /// All that is kept in memory of a journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Table {
+pub(crate) struct Table {
     /// The runs, in order.
-    pub runs: Vec<Open>,
+    pub(crate) runs: Vec<Open>,
     /// The exchanges, by run, start and id.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// The client connections, by run and id.
-    pub connections: BTreeMap<(u32, ConnectionId), ConnectionRow>,
+    pub(crate) connections: BTreeMap<(u32, ConnectionId), ConnectionRow>,
     /// What was not recorded or is lost.
-    pub gaps: Vec<Gap>,
+    pub(crate) gaps: Vec<Gap>,
     /// What is wrong with the journal.
-    pub damage: Vec<Damage>,
+    pub(crate) damage: Vec<Damage>,
     /// Octets after the last record that are none.
-    pub tail: Option<Span>,
+    pub(crate) tail: Option<Span>,
     /// The last `close`, if nothing follows it.
-    pub close: Option<Close>,
+    pub(crate) close: Option<Close>,
     /// The highest sequence number; 0 without records.
-    pub last_seq: u64,
+    pub(crate) last_seq: u64,
     /// The latest stamp of the last run.
-    pub last: Timestamp,
+    pub(crate) last: Timestamp,
     /// Octets of the journal.
-    pub journal_bytes: u64,
+    pub(crate) journal_bytes: u64,
 }
 
 impl Table {
     /// The version of the first `open` that is of another format than ours.
-    pub fn foreign_version(&self, known: u32) -> Option<u32> {
+    pub(crate) fn foreign_version(&self, known: u32) -> Option<u32> {
         let opened = self.runs.iter().map(|open| open.format);
         let unknown = self.damage.iter().filter_map(|damage| match damage.kind {
             DamageKind::Unknown { format } => format,
@@ -187,7 +187,7 @@ impl Table {
 
 /// Makes a [`Table`] of records in the order of the journal.
 #[derive(Debug, Default)]
-pub struct Builder {
+pub(crate) struct Builder {
     table: Table,
     /// The exchanges of the present run, each with its place in `rows`.
     begun: HashMap<ExchangeId, usize>,
@@ -199,7 +199,7 @@ pub struct Builder {
 
 impl Builder {
     /// A builder that puts `lost_open` where the `open` of a run is lost.
-    pub fn new(lost_open: Option<Open>) -> Self {
+    pub(crate) fn new(lost_open: Option<Open>) -> Self {
         Self {
             lost_open,
             ..Self::default()
@@ -207,7 +207,7 @@ impl Builder {
     }
 
     /// Takes the next record.
-    pub fn take(&mut self, span: Span, record: Summary) {
+    pub(crate) fn take(&mut self, span: Span, record: Summary) {
         if !matches!(record.happened, Happened::Open(_)) {
             if self.table.runs.is_empty() || self.table.close.is_some() {
                 self.damage(span, DamageKind::NoOpen);
@@ -329,7 +329,7 @@ impl Builder {
     }
 
     /// The table, with what the scan of the same journal found.
-    pub fn finish_with(mut self, mut findings: Findings) -> Table {
+    pub(crate) fn finish_with(mut self, mut findings: Findings) -> Table {
         let told = std::mem::take(&mut self.told_lost);
         findings.damage.retain(|damage| match damage.kind {
             DamageKind::Missing { from, to } => told.get(&(to + 1)) != Some(&(to - from + 1)),

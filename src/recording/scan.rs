@@ -18,7 +18,7 @@ use super::format::{LineError, Record, split_line};
 ///
 /// The writer's longest lines hold two inline bodies, six times 16 KiB each when all is escaped,
 /// and a header section of some hundred KiB; a command line of 2 MiB is Linux's usual limit.
-pub const LINE_LIMIT: u64 = 16 << 20;
+pub(crate) const LINE_LIMIT: u64 = 16 << 20;
 
 /// A place in the journal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Span {
 
 impl Span {
     /// The offset behind the last octet.
-    pub const fn end(self) -> u64 {
+    pub(crate) const fn end(self) -> u64 {
         self.offset.saturating_add(self.len)
     }
 }
@@ -40,7 +40,7 @@ impl Span {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
     /// Where.
-    pub span: Span,
+    pub(crate) span: Span,
     /// What.
     pub kind: DamageKind,
 }
@@ -150,11 +150,11 @@ pub struct Findings {
     /// What is wrong, by offset; missing numbers last.
     pub damage: Vec<Damage>,
     /// Octets after the last record that are none: a recorder was killed while it wrote.
-    pub tail: Option<Span>,
+    pub(crate) tail: Option<Span>,
     /// The highest sequence number; 0 without records.
-    pub last_seq: u64,
+    pub(crate) last_seq: u64,
     /// Octets read.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Reads a journal to its end and hands over each record with its place.

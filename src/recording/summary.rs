@@ -21,18 +21,18 @@ use super::scan::Line;
 
 /// What a row needs of a record.
 #[derive(Debug)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// As in [`Record::seq`].
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// As in [`Record::t_us`].
-    pub t_us: Timestamp,
+    pub(crate) t_us: Timestamp,
     /// What happened.
-    pub happened: Happened,
+    pub(crate) happened: Happened,
 }
 
 /// What a row needs of an event.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Happened {
+pub(crate) enum Happened {
     /// A request was read.
     Begin(Beginning),
     /// A response was recorded whole, or an exchange stopped on the way.
@@ -49,42 +49,42 @@ pub enum Happened {
 
 /// What a row needs of a `begin`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Beginning {
+pub(crate) struct Beginning {
     /// The exchange.
-    pub id: ExchangeId,
+    pub(crate) id: ExchangeId,
     /// The client connection that it came on.
-    pub connection: ConnectionId,
+    pub(crate) connection: ConnectionId,
     /// Method.
-    pub method: String,
+    pub(crate) method: String,
     /// Absolute URL.
-    pub url: String,
+    pub(crate) url: String,
 }
 
 /// What a row needs of an `end` or `abort`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ending {
+pub(crate) struct Ending {
     /// The exchange.
-    pub id: ExchangeId,
+    pub(crate) id: ExchangeId,
     /// Which of the two.
-    pub state: RowState,
+    pub(crate) state: RowState,
     /// Status, if a head came.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The phases that are known.
-    pub phases: Timings,
+    pub(crate) phases: Timings,
     /// What we took afterwards, microseconds.
-    pub own_us: u64,
+    pub(crate) own_us: u64,
     /// Who wrote the response, if it is whole.
-    pub made_by: Option<MadeBy>,
+    pub(crate) made_by: Option<MadeBy>,
     /// Octets of the response body that came.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Digest of the response body.
-    pub body: Option<Digest>,
+    pub(crate) body: Option<Digest>,
 }
 
 /// What became of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RowState {
+pub(crate) enum RowState {
     /// No end is recorded.
     InFlight,
     /// A whole response.

@@ -12,7 +12,7 @@ use crate::exchange::{Begin, Body, End, Fields, Octets};
 
 /// A record's JSON text without its opening brace and sequence number, which only the journal's
 /// owner knows.
-pub fn to_text(t_us: Timestamp, event: &Event) -> Vec<u8> {
+pub(crate) fn to_text(t_us: Timestamp, event: &Event) -> Vec<u8> {
     match event {
         Event::Begin(begin) => begin_text(t_us, begin),
         Event::End(end) => end_text(t_us, end),

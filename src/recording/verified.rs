@@ -15,10 +15,10 @@ use super::format::BODIES;
 use super::manifest::open_regular;
 
 /// Bodies up to this size (octets) are verified before their first octet is given.
-pub const WHOLE_LIMIT: u64 = 8 << 20;
+pub(crate) const WHOLE_LIMIT: u64 = 8 << 20;
 
 /// What is held back of larger ones until the digest matched, octets.
-pub const HELD_BACK: u64 = 64 << 10;
+pub(crate) const HELD_BACK: u64 = 64 << 10;
 
 /// Why a body cannot be given.
 #[derive(Debug, thiserror::Error)]
@@ -61,17 +61,14 @@ pub enum BodyError {
 }
 
 /// Where the body with this digest lies in the recording `dir`, unless it is inline.
-pub fn body_path(dir: &Path, sha256: Digest) -> PathBuf {
+pub(crate) fn body_path(dir: &Path, sha256: Digest) -> PathBuf {
     let name = sha256.to_string();
     dir.join(BODIES).join(&name[..2]).join(name)
 }
 
 /// The octets of a body; an error that [`BodyError`] is the inner one of says that they are wrong.
 #[derive(Debug)]
-pub struct BodyReader {
-    bytes: u64,
-    source: Source,
-}
+pub struct BodyReader(Source);
 
 #[derive(Debug)]
 enum Source {
@@ -95,21 +92,13 @@ struct Streaming {
 impl BodyReader {
     /// Opens `body` of the recording in `dir`.
     pub(super) fn open(dir: &Path, body: &Body) -> Result<Self, BodyError> {
-        Ok(Self {
-            bytes: body.bytes,
-            source: verified(dir, body)?,
-        })
-    }
-
-    /// How many octets there are in all.
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+        Ok(Self(verified(dir, body)?))
     }
 }
 
 /// A body as it is stored, to be read at any place: nothing but its length is verified.
 #[derive(Debug)]
-pub enum Stored {
+pub(crate) enum Stored {
     /// From the journal.
     Inline(Vec<u8>),
     /// A file of its own.
@@ -195,14 +184,14 @@ const fn wrong_size(body: &Body, found: u64) -> BodyError {
 impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match &mut self.source {
+            match &mut self.0 {
                 Source::Whole(octets) => return octets.read(buffer),
                 Source::Streaming(streaming) if streaming.free > 0 => {
                     return streaming.read(buffer);
                 }
                 Source::Streaming(streaming) => {
                     let held_back = streaming.finish()?;
-                    self.source = Source::Whole(Cursor::new(held_back));
+                    self.0 = Source::Whole(Cursor::new(held_back));
                 }
             }
         }

@@ -19,7 +19,7 @@ const MARK: &str = ".modtape";
 
 /// A folder in the making; removed when it is dropped unfinished.
 #[derive(Debug)]
-pub struct Working {
+pub(crate) struct Working {
     path: PathBuf,
     is_finished: bool,
     _lock: File,
@@ -27,7 +27,7 @@ pub struct Working {
 
 impl Working {
     /// Begins a folder (mode 0700) for the place `to`, beside it.
-    pub fn create(to: &Path) -> io::Result<Self> {
+    pub(crate) fn create(to: &Path) -> io::Result<Self> {
         let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let name = name.to_string_lossy();
         sweep(to, Kind::Folder);
@@ -61,12 +61,12 @@ impl Working {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Puts it in its place, where nothing is, or an empty folder.
-    pub fn finish(mut self, to: &Path) -> io::Result<()> {
+    pub(crate) fn finish(mut self, to: &Path) -> io::Result<()> {
         fs::rename(&self.path, to)?;
         self.is_finished = true;
         Ok(())
@@ -83,14 +83,14 @@ impl Drop for Working {
 }
 
 /// Where a file is made that is to stand at `to`.
-pub fn file_beside(to: &Path) -> PathBuf {
+pub(crate) fn file_beside(to: &Path) -> PathBuf {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     to.with_file_name(format!(".{name}.{}{MARK}", std::process::id()))
 }
 
 /// Locks a file in the making for as long as it is open, and takes away what killed processes left
 /// beside its place.
-pub fn lock_file(file: &File, to: &Path) {
+pub(crate) fn lock_file(file: &File, to: &Path) {
     // A file system without locks has nothing that could be told from what is in the making.
     if take(file) {
         sweep(to, Kind::File);

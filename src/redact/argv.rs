@@ -16,7 +16,7 @@ impl Redactor {
     /// in the words of a line for a shell.
     ///
     /// Octets that are not UTF-8 become `\u{fffd}`.
-    pub fn argv<S: AsRef<OsStr>>(&self, argv: &[S]) -> Vec<String> {
+    pub(crate) fn argv<S: AsRef<OsStr>>(&self, argv: &[S]) -> Vec<String> {
         let mut before = Before::default();
         argv.iter()
             .map(|word| {
@@ -36,7 +36,7 @@ impl Redactor {
     }
 
     /// One of go's settings: GOFLAGS and GOAUTH are command lines, the others are lists of URLs.
-    pub fn go_setting(&self, name: &str, value: &str) -> String {
+    pub(crate) fn go_setting(&self, name: &str, value: &str) -> String {
         match name {
             "GOFLAGS" | "GOAUTH" => self.argv(&value.split(' ').collect::<Vec<_>>()).join(" "),
             _ => self.goproxy(value),
@@ -44,7 +44,7 @@ impl Redactor {
     }
 
     /// The value of GOPROXY, GOSUMDB and their like: URLs between `,`, `|` and spaces.
-    pub fn goproxy(&self, value: &str) -> String {
+    pub(crate) fn goproxy(&self, value: &str) -> String {
         let known = self.without_known(value);
         let value = known.as_deref().unwrap_or(value);
         let redacted = match self.is_on() {

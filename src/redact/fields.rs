@@ -25,14 +25,15 @@ const ATTRIBUTES: [&str; 11] = [
 
 impl Redactor {
     /// Header or trailer fields with marks for their secrets; names, order and everything else stay.
-    pub fn fields(&self, fields: &Fields) -> Fields {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn fields(&self, fields: &Fields) -> Fields {
         let mut fields = fields.clone();
         self.redact_fields(&mut fields);
         fields
     }
 
     /// [`Self::fields`] in place, for fields that are not needed otherwise.
-    pub fn redact_fields(&self, fields: &mut Fields) {
+    pub(crate) fn redact_fields(&self, fields: &mut Fields) {
         if self.known.is_some() {
             for (_, value) in fields.iter_mut() {
                 if let Some(redacted) = self.without_known(&value.to_text()) {
@@ -81,7 +82,7 @@ impl Redactor {
     }
 
     /// A reason phrase or the like: text, in whatever octets.
-    pub fn octets(&self, octets: Octets) -> Octets {
+    pub(crate) fn octets(&self, octets: Octets) -> Octets {
         let text = String::from_utf8_lossy(&octets.0);
         let known = self.without_known(&text);
         let redacted = self.changed_text(known.as_deref().unwrap_or(&text));

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
-pub use url::{url_without_secrets, url_without_userinfo};
+pub(crate) use url::{url_without_secrets, url_without_userinfo};
 
 /// What every mark begins with.
 const MARK: &str = "redacted:";
@@ -66,7 +66,7 @@ impl Redactor {
     }
 
     /// Passes everything unchanged (`--no-redact`).
-    pub const fn off() -> Self {
+    pub(crate) const fn off() -> Self {
         Self {
             stand: Stand::Off,
             known: None,
@@ -75,7 +75,7 @@ impl Redactor {
 
     /// Replaces `secret` too wherever it stands, even if nothing else is replaced.
     #[must_use]
-    pub fn knowing(mut self, secret: &str) -> Self {
+    pub(crate) fn knowing(mut self, secret: &str) -> Self {
         if !secret.is_empty() {
             let known = self.known.get_or_insert_default();
             Arc::make_mut(known).push(secret.to_owned());
@@ -86,7 +86,7 @@ impl Redactor {
     /// Replaces wherever they stand the secrets in the paths of these URLs, which GOPROXY and its
     /// like have: whatever is asked for below such a URL shows them.
     #[must_use]
-    pub fn knowing_bases(self, urls: &str) -> Self {
+    pub(crate) fn knowing_bases(self, urls: &str) -> Self {
         match self.is_on() {
             true => url::random_elements(urls).fold(self, Self::knowing),
             false => self,
@@ -117,12 +117,12 @@ impl Redactor {
     }
 
     /// Does it redact?
-    pub const fn is_on(&self) -> bool {
+    pub(crate) const fn is_on(&self) -> bool {
         !matches!(self.stand, Stand::Off)
     }
 
     /// The mark of one secret. A mark is its own, and nothing has none.
-    pub fn mark(&self, secret: &str) -> String {
+    pub(crate) fn mark(&self, secret: &str) -> String {
         match &self.stand {
             Stand::Off => secret.to_owned(),
             Stand::Nothing => NOTHING.to_owned(),
@@ -185,7 +185,7 @@ impl fmt::Debug for Redactor {
 const PLACEHOLDER: &str = "<…>";
 
 /// `text` with a placeholder for each mark: a mark is no value that could be used again.
-pub fn with_placeholders(text: &str) -> Cow<'_, str> {
+pub(crate) fn with_placeholders(text: &str) -> Cow<'_, str> {
     let len = MARK.len() + 2 * MARK_BYTES;
     let mut replaced = String::new();
     let mut rest = text;

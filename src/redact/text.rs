@@ -18,7 +18,7 @@ impl Redactor {
     /// `password=…`, `Authorization: Basic …`, `"token": "…"`, private keys in PEM.
     ///
     /// It would rather hide a harmless word than show a secret.
-    pub fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         let known = self.without_known(text);
         let text = known.as_deref().unwrap_or(text);
         self.changed_text(text).unwrap_or_else(|| text.to_owned())

@@ -29,7 +29,7 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
 
 impl Redactor {
     /// A URL, absolute or relative, with marks for its secrets. Stays parseable as a URL.
-    pub fn url(&self, url: &str) -> String {
+    pub(crate) fn url(&self, url: &str) -> String {
         let known = self.without_known(url);
         let url = known.as_deref().unwrap_or(url);
         self.changed_url(url).unwrap_or_else(|| url.to_owned())
@@ -301,7 +301,7 @@ fn is_secret_pair(key: &str, value: &str) -> bool {
 
 /// The URL without userinfo and without the pairs that redaction knows by their keys, and with one
 /// fixed word for tokens elsewhere: what can be compared between a recording and a live request.
-pub fn url_without_secrets(url: &str) -> String {
+pub(crate) fn url_without_secrets(url: &str) -> String {
     Redactor {
         stand: Stand::Nothing,
         known: None,
@@ -475,7 +475,7 @@ fn has_password(userinfo: &str) -> bool {
 }
 
 /// The URL without its userinfo.
-pub fn url_without_userinfo(url: &str) -> String {
+pub(crate) fn url_without_userinfo(url: &str) -> String {
     let parts = Parts::of(url);
     let userinfo = parts.userinfo.map_or(0, |userinfo| userinfo.len() + 1);
     format!("{}{}", parts.scheme, &url[parts.scheme.len() + userinfo..])

@@ -17,7 +17,7 @@ const NAMES: [&str; 6] = [
 
 /// What a request makes its answer depend on; nearly all make it depend on nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions(Vec<(&'static str, Octets)>);
+pub(crate) struct Conditions(Vec<(&'static str, Octets)>);
 
 /// How an answer fits a request, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub(super) enum Fit {
 
 impl Conditions {
     /// The conditions among a request's fields.
-    pub fn of<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+    pub(crate) fn of<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
         let known = fields.filter_map(|(name, value)| {
             let name = NAMES
                 .iter()

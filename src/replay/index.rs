@@ -11,7 +11,7 @@ use crate::recording::reader::RowState;
 
 /// Why a row is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Odd {
+pub(crate) enum Odd {
     /// It stopped on the way.
     Aborted,
     /// No end is recorded.

@@ -22,18 +22,18 @@ pub(super) const CONNECT: &str = "CONNECT";
 
 /// Something that was asked for and is not on the recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Miss {
+pub(crate) struct Miss {
     /// In words: `zip golang.org/x/net v0.34.0`.
-    pub what: String,
+    pub(crate) what: String,
     /// What the recording had instead the first time, if there was something near.
-    pub instead: Option<String>,
+    pub(crate) instead: Option<String>,
     /// How often it was asked for.
-    pub times: u64,
+    pub(crate) times: u64,
 }
 
 /// All that was asked for in vain.
 #[derive(Debug, Clone, Default)]
-pub struct Misses {
+pub(crate) struct Misses {
     distinct: Vec<Miss>,
     places: HashMap<String, usize>,
     total: u64,
@@ -42,7 +42,7 @@ pub struct Misses {
 
 impl Misses {
     /// Adds one.
-    pub fn add(&mut self, what: String, instead: Option<String>) {
+    pub(crate) fn add(&mut self, what: String, instead: Option<String>) {
         self.total += 1;
         if let Some(place) = self.places.get(&what) {
             self.distinct[*place].times += 1;
@@ -59,22 +59,22 @@ impl Misses {
     }
 
     /// Was everything answered?
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.total == 0
     }
 
     /// How many requests found nothing.
-    pub const fn total(&self) -> u64 {
+    pub(crate) const fn total(&self) -> u64 {
         self.total
     }
 
     /// What they asked for, in the order of their first times: the first thousand.
-    pub fn distinct(&self) -> &[Miss] {
+    pub(crate) fn distinct(&self) -> &[Miss] {
         &self.distinct
     }
 
     /// Hosts that a tunnel to was refused: whoever records them must intercept them.
-    pub fn refused_hosts(&self) -> BTreeSet<String> {
+    pub(crate) fn refused_hosts(&self) -> BTreeSet<String> {
         let tunnels = self.distinct.iter().filter_map(|miss| {
             let target: Target = miss.what.strip_prefix(CONNECT)?.trim_start().parse().ok()?;
             Some(target.host().to_owned())
@@ -83,7 +83,7 @@ impl Misses {
     }
 
     /// How many requests asked for something that is not among [`Self::distinct`].
-    pub const fn unlisted(&self) -> u64 {
+    pub(crate) const fn unlisted(&self) -> u64 {
         self.unlisted
     }
 }
@@ -124,7 +124,7 @@ impl Ledger {
 
 /// A hit whose octets are still on their way: it becomes a miss if they turn out to be damaged.
 #[derive(Debug)]
-pub struct Account {
+pub(crate) struct Account {
     pub(super) ledger: Arc<Ledger>,
     pub(super) method: String,
     pub(super) url: String,

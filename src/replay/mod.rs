@@ -20,10 +20,10 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use condition::Conditions;
-pub use index::Odd;
-pub use ledger::{Account, Miss, Misses};
-pub use played::{PlayError, Played};
+pub(crate) use condition::Conditions;
+pub(crate) use index::Odd;
+pub(crate) use ledger::{Account, Miss, Misses};
+pub(crate) use played::{PlayError, Played};
 
 use crate::exchange::{Exchange, Target, field};
 use crate::gomod::{Base, GoProxy, GoSumDb, Route, Tile, canonical, redirect_target, replay_key};
@@ -49,16 +49,16 @@ pub struct Replay {
 
 /// A recorded answer.
 #[derive(Debug)]
-pub struct Hit {
+pub(crate) struct Hit {
     /// The exchange whose answer it is.
-    pub exchange: Exchange,
+    pub(crate) exchange: Exchange,
     /// Only so many octets of the body: a tile cut to a narrower one.
-    pub cut: Option<u64>,
+    pub(crate) cut: Option<u64>,
 }
 
 /// Why a recorded answer cannot be given.
 #[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
+pub(crate) enum AnswerError {
     /// It is not there: the two lines that the client is shown.
     #[error("{0}")]
     Miss(String),
@@ -81,7 +81,7 @@ const fn told(error: &BodyError) -> &'static str {
 }
 
 /// GOPROXY entries and checksum database that a recording was made with.
-pub fn bases(go_env: &std::collections::BTreeMap<String, String>) -> Vec<Base> {
+pub(crate) fn bases(go_env: &std::collections::BTreeMap<String, String>) -> Vec<Base> {
     let value = |name: &str| go_env.get(name).map_or("", String::as_str);
     let mut bases = GoProxy::parse(value("GOPROXY")).bases();
     let sumdb = value("GOSUMDB").parse::<GoSumDb>().ok();
@@ -106,40 +106,40 @@ impl Replay {
     }
 
     /// The recording.
-    pub const fn recording(&self) -> &Recording {
+    pub(crate) const fn recording(&self) -> &Recording {
         &self.recording
     }
 
     /// Base paths of the recorded GOPROXY.
-    pub fn bases(&self) -> &[Base] {
+    pub(crate) fn bases(&self) -> &[Base] {
         &self.bases
     }
 
     /// Requests answered so far.
-    pub fn hits(&self) -> u64 {
+    pub(crate) fn hits(&self) -> u64 {
         self.ledger.hits()
     }
 
     /// What was asked for in vain so far.
-    pub fn misses(&self) -> Misses {
+    pub(crate) fn misses(&self) -> Misses {
         self.ledger.misses().clone()
     }
 
     /// Counts a tunnel to `target` that was refused, and why, as missing: whatever would have been
     /// asked in it is not here.
-    pub fn refused(&self, target: &Target, why: &str) {
+    pub(crate) fn refused(&self, target: &Target, why: &str) {
         let what = target.to_string();
         self.ledger
             .missed(ledger::CONNECT, what, Some(why.to_owned()));
     }
 
     /// Hosts that any recorded exchange went to.
-    pub fn hosts(&self) -> BTreeSet<String> {
+    pub(crate) fn hosts(&self) -> BTreeSet<String> {
         self.index.hosts.clone()
     }
 
     /// Hosts that were tunnelled and never intercepted when the recording was made.
-    pub fn tunnelled(&self) -> BTreeSet<String> {
+    pub(crate) fn tunnelled(&self) -> BTreeSet<String> {
         let opened = self.recording.connections().flat_map(ConnectionRow::dials);
         let tunnels = opened.filter(|opened| opened.mode == crate::exchange::Mode::Tunnel);
         let hosts =
@@ -151,7 +151,7 @@ impl Replay {
     }
 
     /// The protocol that the host spoke when it was recorded.
-    pub fn protocol(&self, host: &str) -> Option<Protocol> {
+    pub(crate) fn protocol(&self, host: &str) -> Option<Protocol> {
         let opened = self.recording.connections().flat_map(ConnectionRow::dials);
         opened
             .filter(|opened| {
@@ -163,7 +163,7 @@ impl Replay {
     }
 
     /// The recorded answer to a request for an absolute URL under these conditions.
-    pub fn find(
+    pub(crate) fn find(
         &self,
         method: &str,
         url: &str,
@@ -185,7 +185,7 @@ impl Replay {
     }
 
     /// The octets of an answer's body, verified.
-    pub fn body(&self, hit: &Hit) -> Result<Option<BodyReader>, AnswerError> {
+    pub(crate) fn body(&self, hit: &Hit) -> Result<Option<BodyReader>, AnswerError> {
         let begin = &hit.exchange.begin;
         let body = hit.exchange.end().and_then(|end| end.body.as_ref());
         let (method, url) = (&begin.method, &begin.url);
@@ -202,7 +202,7 @@ impl Replay {
     }
 
     /// For the octets of a hit, which may turn out to be damaged while they are given.
-    pub fn account(&self, hit: &Hit) -> Account {
+    pub(crate) fn account(&self, hit: &Hit) -> Account {
         let begin = &hit.exchange.begin;
         Account {
             ledger: Arc::clone(&self.ledger),
@@ -213,7 +213,7 @@ impl Replay {
     }
 
     /// Counts an answer as missing that is there and cannot be sent.
-    pub fn cannot_send(&self, hit: &Hit, why: &dyn std::error::Error) {
+    pub(crate) fn cannot_send(&self, hit: &Hit, why: &dyn std::error::Error) {
         let begin = &hit.exchange.begin;
         self.damaged(&begin.method, &begin.url, why);
     }

@@ -18,10 +18,10 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// What a recorded body can turn out to be half-way: the client leg is reset then.
 #[derive(Debug, thiserror::Error)]
 #[error("the recorded body is damaged")]
-pub struct PlayError(#[from] io::Error);
+pub(crate) struct PlayError(#[from] io::Error);
 
 /// A recorded body on its way to the client.
-pub struct Played {
+pub(crate) struct Played {
     source: Option<Box<dyn Read + Send + Sync>>,
     left: Option<u64>,
     trailers: Option<HeaderMap>,
@@ -31,7 +31,7 @@ pub struct Played {
 
 impl Played {
     /// No body.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             source: None,
             left: Some(0),
@@ -41,7 +41,7 @@ impl Played {
     }
 
     /// The octets as they are, or only the first `cut` of them.
-    pub fn new(reader: BodyReader, bytes: u64, cut: Option<u64>) -> Self {
+    pub(crate) fn new(reader: BodyReader, bytes: u64, cut: Option<u64>) -> Self {
         let left = cut.map_or(bytes, |cut| cut.min(bytes));
         Self {
             source: Some(Box::new(reader.take(left))),
@@ -52,7 +52,7 @@ impl Played {
     }
 
     /// Decoded, for a client that does not accept gzip, or to be cut.
-    pub fn decoded(reader: BodyReader, cut: Option<u64>) -> Self {
+    pub(crate) fn decoded(reader: BodyReader, cut: Option<u64>) -> Self {
         let decoder = MultiGzDecoder::new(reader);
         Self {
             source: Some(Box::new(decoder.take(cut.unwrap_or(u64::MAX)))),
@@ -63,7 +63,7 @@ impl Played {
     }
 
     /// With trailers after the last octet.
-    pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
+    pub(crate) fn with_trailers(mut self, trailers: HeaderMap) -> Self {
         if !trailers.is_empty() {
             // Over HTTP/1 they need chunks, which hyper makes of a body of unknown length.
             (self.trailers, self.left) = (Some(trailers), None);
@@ -72,7 +72,7 @@ impl Played {
     }
 
     /// On account of whoever counts what was given whole.
-    pub fn on(mut self, account: Account) -> Self {
+    pub(crate) fn on(mut self, account: Account) -> Self {
         self.account = Some(account);
         self
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What is done the first time that the file cannot be written.
-pub type OnFailure = Box<dyn Fn(&io::Error) + Send + Sync>;
+pub(crate) type OnFailure = Box<dyn Fn(&io::Error) + Send + Sync>;
 
 /// A log file.
 pub(super) struct LogFile {

@@ -17,11 +17,11 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry};
 
 use file::LogFile;
-pub use file::OnFailure;
+pub(crate) use file::OnFailure;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// `name=value` pairs after the time.
     Text,
     /// One JSON object a line.
@@ -30,18 +30,18 @@ pub enum Format {
 
 /// Where log lines go.
 #[derive(Debug, Clone)]
-pub struct Logs {
+pub(crate) struct Logs {
     /// 0: nothing on stderr; 1: exchanges; 2: connections too.
-    pub verbose: u8,
+    pub(crate) verbose: u8,
     /// A file to append to, created owner-only.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// How they look.
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
 /// Why there can be no log.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// The file cannot be opened.
     #[error("cannot write the log {}", path.display())]
     Open {
@@ -58,7 +58,7 @@ pub enum LogError {
 /// Sends every later log line where `logs` says. Call once, before the first connection.
 ///
 /// `on_failure` is told once, the first time that the file cannot be written.
-pub fn install(logs: &Logs, on_failure: OnFailure) -> Result<(), LogError> {
+pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<(), LogError> {
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if logs.verbose > 0 {
         let targets = targets(if logs.verbose > 1 {

@@ -15,7 +15,7 @@ use super::verify::{Distrust, of_webpki};
 const NAMES: usize = 3;
 
 /// The same error in a person's words; what is not of TLS stays as it is.
-pub fn plain(error: io::Error) -> io::Error {
+pub(crate) fn plain(error: io::Error) -> io::Error {
     let Some(inner) = error.get_ref() else {
         return error;
     };
@@ -33,7 +33,7 @@ pub fn plain(error: io::Error) -> io::Error {
 const HANDSHAKE_EOF: &str = "tls handshake eof";
 
 /// What a TLS error means.
-pub fn in_words(error: &Error) -> String {
+pub(crate) fn in_words(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(why) => certificate(why),
         Error::AlertReceived(alert) => format!("it sent the alert {}", alert_name(*alert)),
@@ -150,7 +150,7 @@ fn not_accepted(why: &str) -> String {
 }
 
 /// An alert as RFC 8446 section 6 spells it: `unknown_ca`.
-pub fn alert_name(alert: AlertDescription) -> String {
+pub(crate) fn alert_name(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::Unknown(code) => code.to_string(),
         known => spaced(&known).replace(' ', "_"),

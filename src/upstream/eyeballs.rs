@@ -21,15 +21,15 @@ const PROBE_AFTER: Duration = Duration::from_secs(30);
 
 /// One address that was tried.
 #[derive(Debug, Clone)]
-pub struct Try {
+pub(crate) struct Try {
     /// The address.
-    pub addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     /// When the first SYN left.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// From the first SYN to the answer, or to the end of the race, microseconds.
-    pub took_us: u64,
+    pub(crate) took_us: u64,
     /// What happened; `None` for the winner.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// What is said of an address as long as it says nothing.
@@ -111,7 +111,7 @@ pub(super) fn stop(clock: &Clock, tries: &mut [Try]) {
 /// Probes as Go's own transport sends them (net/http `DefaultTransport`): a path that died while we
 /// wait for an answer is noticed, as it would be without us. A client's side is probed the same way,
 /// as Go's own servers do.
-pub fn keep_alive(stream: &TcpStream) {
+pub(crate) fn keep_alive(stream: &TcpStream) {
     use rustix::net::sockopt;
     // A system without them leaves the connection as it is.
     let _ = sockopt::set_socket_keepalive(stream, true);

@@ -20,11 +20,13 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use eyeballs::{Try, keep_alive};
-pub use news::{Hear, News};
-pub use overrides::{ConnectTo, OverrideError, Resolve};
-pub use parent::{ParentError, ParentProxies};
-pub use reach::{Named, Reach};
+pub(crate) use eyeballs::{Try, keep_alive};
+pub(crate) use news::{Hear, News};
+pub(crate) use overrides::{ConnectTo, Resolve};
+pub(crate) use parent::ParentError;
+pub use parent::ParentProxies;
+pub(crate) use reach::Named;
+pub use reach::Reach;
 
 use crate::capture::{Capture, Stream, Wire};
 use crate::clock::{Clock, Timestamp};
@@ -43,7 +45,7 @@ pub struct Limits {
 
 /// Why the upstream leg gave no connection; each variant names the step that failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// The name has no address.
     #[error("cannot resolve {host}")]
     Resolve {
@@ -109,34 +111,34 @@ pub enum DialError {
 
 /// How a connection came about; filled as the steps pass, so that a failure keeps what is known.
 #[derive(Debug, Clone, Default)]
-pub struct Journey {
+pub(crate) struct Journey {
     /// When dialling began.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// How far it came.
-    pub step: Step,
+    pub(crate) step: Step,
     /// Resolving, microseconds.
-    pub dns_us: Option<u64>,
+    pub(crate) dns_us: Option<u64>,
     /// TCP and parent proxy, microseconds.
-    pub connect_us: Option<u64>,
+    pub(crate) connect_us: Option<u64>,
     /// TLS, microseconds.
-    pub tls_us: Option<u64>,
+    pub(crate) tls_us: Option<u64>,
     /// Each address that was tried.
-    pub tries: Vec<Try>,
+    pub(crate) tries: Vec<Try>,
     /// The parent proxy, without credentials.
-    pub via: Option<String>,
+    pub(crate) via: Option<String>,
     /// Where TCP connected to.
-    pub addr: Option<SocketAddr>,
+    pub(crate) addr: Option<SocketAddr>,
     /// Where TCP connected from.
-    pub local_addr: Option<SocketAddr>,
+    pub(crate) local_addr: Option<SocketAddr>,
     /// What TLS agreed on.
-    pub alpn: Option<Protocol>,
+    pub(crate) alpn: Option<Protocol>,
     /// The TLS version.
-    pub tls: Option<&'static str>,
+    pub(crate) tls: Option<&'static str>,
 }
 
 /// A part of dialling.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// The name is looked up.
     #[default]
     Resolving,
@@ -190,7 +192,7 @@ impl Dialer {
 
     /// The same, telling `capture` what passes.
     #[must_use]
-    pub fn capturing(self, capture: Option<Capture>) -> Self {
+    pub(crate) fn capturing(self, capture: Option<Capture>) -> Self {
         Self { capture, ..self }
     }
 
@@ -198,7 +200,7 @@ impl Dialer {
     ///
     /// `secure` says whether TLS will follow, which decides which proxy variable counts.
     /// `hear` is told of each step as it begins.
-    pub async fn connect(
+    pub(crate) async fn connect(
         &self,
         target: &Target,
         secure: bool,
@@ -219,7 +221,7 @@ impl Dialer {
     }
 
     /// Notes what a dial took that nobody waits for any longer, and says who did not answer.
-    pub fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
+    pub(crate) fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
         let spent = self.inner.clock.now().micros_since(journey.started);
         let dns = *journey.dns_us.get_or_insert(spent);
         if journey.step != Step::Resolving {
@@ -313,7 +315,7 @@ impl Dialer {
     }
 
     /// Completes TLS for `host`, offering `protocols`.
-    pub async fn handshake(
+    pub(crate) async fn handshake(
         &self,
         stream: Wire,
         host: &str,

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use crate::exchange::Phase;
 
 /// Hears what a dial is at.
-pub type Hear<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
+pub(crate) type Hear<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
 
 /// What a dial tells while it goes on, for whoever watches.
 #[derive(Debug, Clone, Copy)]
-pub enum News<'a> {
+pub(crate) enum News<'a> {
     /// It goes through this parent proxy, named without credentials.
     Through(&'a str),
     /// A phase begins.

@@ -113,7 +113,7 @@ impl ParentProxies {
     }
 
     /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say; empty means not set.
-    pub fn from_variables(https: &str, http: &str, no_proxy: &str) -> Self {
+    pub(crate) fn from_variables(https: &str, http: &str, no_proxy: &str) -> Self {
         if https.is_empty() && http.is_empty() {
             return Self::none();
         }

@@ -20,11 +20,11 @@ pub struct Reach {
 
 /// What the user named: these may be private.
 #[derive(Debug, Clone, Default)]
-pub struct Named {
+pub(crate) struct Named {
     /// Hosts, on any port.
-    pub hosts: BTreeSet<String>,
+    pub(crate) hosts: BTreeSet<String>,
     /// Hosts, on just this port.
-    pub targets: BTreeSet<Target>,
+    pub(crate) targets: BTreeSet<Target>,
 }
 
 /// Why an address or a name is not dialled.
@@ -44,7 +44,7 @@ impl Reach {
 
     /// Nothing private but what is `named`: for listeners that other machines can connect to.
     #[must_use]
-    pub fn public_or(self, named: Named) -> Self {
+    pub(crate) fn public_or(self, named: Named) -> Self {
         Self {
             named: Some(named),
             ..self

@@ -17,7 +17,7 @@ pub(super) struct Answers<'a, L> {
 }
 
 /// Exchanges whose answers are not what they were asked for, by run and exchange.
-pub type Faulty = HashSet<(u32, ExchangeId)>;
+pub(crate) type Faulty = HashSet<(u32, ExchangeId)>;
 
 /// Is it an answer of the origin's that a file or a redirect comes of?
 pub(super) fn is_answer(row: &Row, faulty: &Faulty) -> bool {

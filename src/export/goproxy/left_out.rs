@@ -11,21 +11,21 @@ use crate::recording::{Redirects, Row};
 
 /// A zip that was asked for and has no file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// What was asked for: `zip golang.org/x/net v0.34.0`, or the path of an unknown URL.
-    pub what: String,
+    pub(crate) what: String,
     /// Who was asked last.
-    pub host: String,
+    pub(crate) host: String,
     /// The exchange.
-    pub id: ExchangeId,
+    pub(crate) id: ExchangeId,
     /// Why there is no file.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl Tree {
     /// Zips that were asked for and have no file, each once, by path; without those whose answer was
     /// whole, but faulty or unreadable. `broke_off` says why an answer did.
-    pub fn zips_left_out(
+    pub(crate) fn zips_left_out(
         &self,
         rows: &[Row],
         (redirects, bases): (&Redirects, &[Base]),

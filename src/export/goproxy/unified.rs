@@ -18,17 +18,17 @@ use crate::gomod::{Kind, Lookup, Tile};
 const HEIGHT: u8 = 8;
 
 /// Octets of a lookup's answer: real ones have less than 1,000.
-pub const LOOKUP_LIMIT: usize = 1 << 16;
+pub(crate) const LOOKUP_LIMIT: usize = 1 << 16;
 
 /// A checksum database whose lookups stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loose {
+pub(crate) struct Loose {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// How many tree heads its lookups have.
-    pub heads: usize,
+    pub(crate) heads: usize,
     /// How many tiles are not there that the greatest of them needs.
-    pub tiles: usize,
+    pub(crate) tiles: usize,
 }
 
 /// What unifying needs of a lookup's answer.
@@ -51,7 +51,7 @@ impl Head {
 impl Tree {
     /// Gives the lookups of each checksum database one head. `read` gives the content of a row's
     /// answer. Databases where that cannot be done stay as they were recorded.
-    pub fn unify(&mut self, mut read: impl FnMut(usize) -> Option<Vec<u8>>) -> Vec<Loose> {
+    pub(crate) fn unify(&mut self, mut read: impl FnMut(usize) -> Option<Vec<u8>>) -> Vec<Loose> {
         let mut loose = Vec::new();
         for name in self.databases() {
             let lookups = self.lookups(&name, &mut read);

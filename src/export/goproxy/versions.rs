@@ -13,18 +13,18 @@ const PARTS: [Kind; 3] = [Kind::Info, Kind::Mod, Kind::Zip];
 
 /// A version of which there is something, but not all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lacking {
+pub(crate) struct Lacking {
     /// The module path.
-    pub module: String,
+    pub(crate) module: String,
     /// The version.
-    pub version: String,
+    pub(crate) version: String,
     /// What is not there, in words: `info`, `zip (redirected to HOST, which was not recorded)`.
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
 }
 
 impl Tree {
     /// Versions of which there is something, but not all; by module and version.
-    pub fn lacking(&self) -> Vec<Lacking> {
+    pub(crate) fn lacking(&self) -> Vec<Lacking> {
         let versions = self.versions().into_iter().flat_map(|(module, versions)| {
             let versions = versions.into_iter();
             versions.map(move |(version, there)| (module, version, there))
