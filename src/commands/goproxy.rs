@@ -52,7 +52,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         return Err(Failure::new(USAGE, error));
     }
     let recording = open(&args.name, global)?;
-    let bases = crate::replay::bases(&recording.manifest().go_env);
+    let bases = crate::gomod::bases(&recording.manifest().go_env);
     let (rows, redirects) = (recording.rows(), recording.redirects());
     let meaning = (&redirects, &bases[..]);
     let faults = answers::check(&recording, meaning, global).into_iter();

@@ -113,7 +113,7 @@ impl Meaning {
         let faults = recording.manifest().replayable.faults.iter();
         let goproxy = go_env.get("GOPROXY").map_or("", String::as_str);
         let mut meaning = Self {
-            bases: crate::replay::bases(go_env),
+            bases: crate::gomod::bases(go_env),
             redirects: recording.redirects(),
             faults: faults
                 .map(|fault| ((fault.run, fault.exchange), fault.why.clone()))

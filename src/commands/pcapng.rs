@@ -23,7 +23,7 @@ pub(super) fn write(
     let mut written = Written::default();
     let opens = opens(recording, &mut written);
     let connections: Vec<_> = recording.connections_by_run().collect();
-    let bases = crate::replay::bases(&recording.manifest().go_env);
+    let bases = crate::gomod::bases(&recording.manifest().go_env);
     let capture = Capture {
         manifest: recording.manifest(),
         runs: &opens,

@@ -19,10 +19,10 @@ use crate::capture::KeyLogs;
 use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
 use crate::exchange::field;
+use crate::gomod;
 use crate::proxy::{Deadlines, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
-use crate::replay;
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{Dialer, Limits};
 
@@ -91,7 +91,7 @@ pub(super) async fn record(
     if place.passes {
         manifest.options.clear();
     }
-    let bases = replay::bases(&manifest.go_env);
+    let bases = gomod::bases(&manifest.go_env);
     let writing = Writing::begin(args, &session, naming, manifest)?;
     let capture = writing.capture.clone();
     let key_log: Arc<dyn KeyLog> = match (&capture, key_log) {

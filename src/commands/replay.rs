@@ -70,7 +70,7 @@ pub(super) async fn replay(
     let advice = advice(args, global, &recording);
     let dir = recording.dir().to_owned();
     let look = Look::of_stderr(global);
-    let bases = crate::replay::bases(&recording.manifest().go_env);
+    let bases = crate::gomod::bases(&recording.manifest().go_env);
     say(global, summary::replaying(&recording, &bases, look));
     let replay = std::sync::Arc::new(Replay::new(recording, advice.line(&[])));
     let mut intercept = replay.hosts();

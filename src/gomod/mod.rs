@@ -21,6 +21,8 @@ mod route;
 mod tile;
 mod version;
 
+use std::collections::BTreeMap;
+
 pub(crate) use content::TEXT_LIMIT;
 pub use content::check_content;
 pub(crate) use escape::{escape_path, escape_version, unescape_path, unescape_version};
@@ -55,3 +57,13 @@ pub(crate) const DEFAULT_HOSTS: [&str; 8] = [
 
 /// The module path of Go toolchains, which cmd/go downloads like any module (`cmd/go/internal/gover`).
 pub(crate) const TOOLCHAIN_MODULE: &str = "golang.org/toolchain";
+
+/// Where the entries of GOPROXY and the checksum database of these Go settings lie: what makes a URL
+/// below one of them a module request.
+pub(crate) fn bases(go_env: &BTreeMap<String, String>) -> Vec<Base> {
+    let value = |name: &str| go_env.get(name).map_or("", String::as_str);
+    let mut bases = GoProxy::parse(value("GOPROXY")).bases();
+    let sumdb = value("GOSUMDB").parse::<GoSumDb>().ok();
+    bases.extend(sumdb.and_then(|sumdb| sumdb.base()));
+    bases
+}

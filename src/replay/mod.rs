@@ -26,7 +26,7 @@ pub(crate) use ledger::{Account, Miss, Misses};
 pub(crate) use played::{PlayError, Played};
 
 use crate::exchange::{Exchange, Target, field};
-use crate::gomod::{Base, GoProxy, GoSumDb, Route, Tile, canonical, redirect_target, replay_key};
+use crate::gomod::{self, Base, Route, Tile, canonical, redirect_target, replay_key};
 use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ReadError};
 use crate::recording::{Recording, Row};
 use crate::redact;
@@ -80,19 +80,10 @@ const fn told(error: &BodyError) -> &'static str {
     }
 }
 
-/// GOPROXY entries and checksum database that a recording was made with.
-pub(crate) fn bases(go_env: &std::collections::BTreeMap<String, String>) -> Vec<Base> {
-    let value = |name: &str| go_env.get(name).map_or("", String::as_str);
-    let mut bases = GoProxy::parse(value("GOPROXY")).bases();
-    let sumdb = value("GOSUMDB").parse::<GoSumDb>().ok();
-    bases.extend(sumdb.and_then(|sumdb| sumdb.base()));
-    bases
-}
-
 impl Replay {
     /// Indexes a recording. `recorder` is the command line that a miss advises.
     pub fn new(recording: Recording, recorder: String) -> Self {
-        let bases = Arc::from(bases(&recording.manifest().go_env));
+        let bases = Arc::from(gomod::bases(&recording.manifest().go_env));
         Self {
             index: Index::new(recording.rows(), &bases, &redirected(&recording), |row| {
                 has_credentials(&recording, row)

@@ -128,7 +128,7 @@ async fn fill(
 /// The answers that are not what they were asked for.
 fn faults(dir: &Path, global: &Global) -> Result<Vec<Fault>, OpenError> {
     let recording = Recording::open(dir)?;
-    let bases = crate::replay::bases(&recording.manifest().go_env);
+    let bases = crate::gomod::bases(&recording.manifest().go_env);
     let redirects = recording.redirects();
     Ok(answers::check(&recording, (&redirects, &bases), global))
 }

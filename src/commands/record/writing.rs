@@ -20,10 +20,10 @@ use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::again::Again;
 use crate::diagnose::replayable::{Recorded, replayable};
+use crate::gomod;
 use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
 use crate::recording::replaced::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
-use crate::replay;
 
 /// EX_IOERR of sysexits(3): `--require-complete` was asked for, and something is missing.
 const INCOMPLETE: u8 = 74;
@@ -234,7 +234,7 @@ impl Kept {
         let recording = Recording::open(dir)?;
         let damage = recording.damage().first();
         let damage = damage.map(|damage| format!("the journal is damaged: {damage}"));
-        let bases = replay::bases(&self.manifest.go_env);
+        let bases = gomod::bases(&self.manifest.go_env);
         let redirects = recording.redirects();
         let faults = answers::check(&recording, (&redirects, &bases), global);
         self.manifest.replayable = replayable(&Recorded {

@@ -58,7 +58,7 @@ pub(in crate::commands) fn recorded(told: &Recorded<'_>, look: Look) -> String {
         0 => why_empty(&manifest.go_env, &facts),
         _ => Vec::new(),
     };
-    let bases = crate::replay::bases(&manifest.go_env);
+    let bases = crate::gomod::bases(&manifest.go_env);
     let redirects = recording.redirects();
     let loops = redirects.loops().iter().cloned();
     let what = |found: Loop| (found.clone(), Route::of(&found.url, &bases).what());
