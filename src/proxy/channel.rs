@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::cause;
 use super::context::Context;
+use super::guard::Watch;
 use super::log;
 use super::pair::{Pair, UpstreamIo};
-use super::watch::Watch;
 use super::windows::Share;
 use crate::capture::Stream;
 use crate::clock::Timestamp;

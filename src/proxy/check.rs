@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
-pub use super::framing::check::requests;
+pub use super::guard::check::requests;
 use super::opening::{Opening, OpeningError, read, read_hello};
 use crate::exchange::Target;
 

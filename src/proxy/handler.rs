@@ -268,7 +268,7 @@ async fn pass(
     mut ticket: Ticket,
     pair: &Arc<Pair>,
     (response, request): (Response<Incoming>, &request::Parts),
-    (kept, sent): (Option<SharedKept>, Option<Arc<super::tap::Slot>>),
+    (kept, sent): (Option<SharedKept>, Option<Arc<super::io::Slot>>),
 ) -> Response<Outgoing> {
     let context = channel.context();
     let now = context.clock.now();

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::Gate;
 use super::channel::Channel;
 use super::connection::{ClientIo, Connection};
-use super::prefixed::Prefixed;
+use super::io::Prefixed;
 use super::room::Doing;
 use super::serve;
 use super::tunnel;

@@ -14,15 +14,13 @@ mod channel;
 pub mod check;
 mod connection;
 mod context;
-mod cutter;
+mod deadlines;
 mod dialling;
-mod empty_data;
-mod frames;
-mod framing;
 mod guard;
 mod handler;
 mod headers;
 mod intercept;
+mod io;
 mod lasting;
 mod linger;
 mod live;
@@ -32,25 +30,19 @@ mod outgoing;
 mod pair;
 mod play;
 mod policy;
-mod prefixed;
 mod refusal;
 mod request_body;
 mod responder;
 mod response_head;
 mod room;
 mod serve;
-mod sieve;
 mod silence;
 mod stall;
-mod tap;
 mod ticket;
 mod tunnel;
 mod wanted;
-mod watch;
 mod windows;
-mod write_through;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -61,7 +53,7 @@ pub use access::Access;
 pub(crate) use access::Token;
 pub use connection::Entrance;
 pub use context::Context;
-pub use context::Deadlines;
+pub use deadlines::Deadlines;
 pub use live::Live;
 pub(crate) use live::{InFlight, Passed};
 pub use policy::Others;
@@ -78,7 +70,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Whether accepting failed for what became of that one connection, so that the next may be there
 /// (accept(2), "Error handling").
-fn is_the_clients(error: &io::Error) -> bool {
+fn is_the_clients(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {

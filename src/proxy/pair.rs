@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::cause;
 use super::context::{Context, Executor};
-use super::empty_data::EmptyDataFilter;
+use super::io::EmptyDataFilter;
+use super::io::{Marks, Tap};
 use super::request_body::{self, RequestBody};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT, HeadFilter, Heads};
-use super::tap::{Marks, Tap};
 use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
 use crate::tls::{self, Protocol};

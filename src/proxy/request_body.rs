@@ -20,8 +20,8 @@ use tokio::time::Sleep;
 
 use super::cause;
 use super::headers;
+use super::io::{Marks, Slot};
 use super::live::Upload;
-use super::tap::{Marks, Slot};
 use crate::clock::Timestamp;
 use crate::recording::BodySink;
 

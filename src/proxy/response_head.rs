@@ -17,8 +17,8 @@ use http::{HeaderName, HeaderValue, Response};
 use hyper::ext::ReasonPhrase;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::framing::is_token;
-use super::write_through::write_through;
+use super::guard::is_token;
+use super::io::write_through;
 
 /// The longest response head, octets. go takes 10 MB; what servers are known to send is below this.
 pub(super) const HEAD_LIMIT: usize = 1 << 20;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::tap::Marks;
-use super::watch::Watch;
+use super::guard::Watch;
+use super::io::Marks;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::ConnectionId;
 

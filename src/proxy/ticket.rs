@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use super::channel::Channel;
 use super::context::Context;
 use super::headers;
+use super::io::Slot;
 use super::live::Entry;
 use super::log;
-use super::tap::Slot;
 use super::wanted::Wanted;
 use crate::clock::Timestamp;
 use crate::exchange::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 
 use super::context::Context;
-use super::tap::Marks;
+use super::io::Marks;
 use crate::capture::Wire;
 use crate::clock::Clock;
 

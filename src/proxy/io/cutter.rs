@@ -4,20 +4,20 @@
 //! skips the rest. It checks nothing: any octets are frames.
 
 /// Frame types (RFC 9113 section 6).
-pub(super) mod kind {
-    pub(in super::super) const DATA: u8 = 0;
-    pub(in super::super) const HEADERS: u8 = 1;
-    pub(in super::super) const PRIORITY: u8 = 2;
-    pub(in super::super) const RST_STREAM: u8 = 3;
-    pub(in super::super) const SETTINGS: u8 = 4;
-    pub(in super::super) const PUSH_PROMISE: u8 = 5;
-    pub(in super::super) const PING: u8 = 6;
-    pub(in super::super) const GOAWAY: u8 = 7;
-    pub(in super::super) const WINDOW_UPDATE: u8 = 8;
-    pub(in super::super) const CONTINUATION: u8 = 9;
+pub(crate) mod kind {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const PRIORITY: u8 = 2;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PUSH_PROMISE: u8 = 5;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const WINDOW_UPDATE: u8 = 8;
+    pub(crate) const CONTINUATION: u8 = 9;
 
     /// As the RFC spells it.
-    pub(in super::super) const fn name(kind: u8) -> &'static str {
+    pub(crate) const fn name(kind: u8) -> &'static str {
         match kind {
             DATA => "DATA",
             HEADERS => "HEADERS",
@@ -39,7 +39,7 @@ const PAYLOAD: usize = 4;
 
 /// Where the cutter stands in one direction of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Cutter {
+pub(crate) struct Cutter {
     /// The start of the frame that is being read.
     start: [u8; HEAD + PAYLOAD],
     have: usize,
@@ -49,20 +49,20 @@ pub(super) struct Cutter {
 
 /// How a frame starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Start {
+pub(crate) struct Start {
     /// Octets behind the head.
-    pub(super) length: u32,
-    pub(super) kind: u8,
-    pub(super) flags: u8,
+    pub(crate) length: u32,
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
     /// Without the reserved bit.
-    pub(super) stream: u32,
+    pub(crate) stream: u32,
     /// The first octets behind the head; zeros where the frame has fewer.
-    pub(super) payload: [u8; PAYLOAD],
+    pub(crate) payload: [u8; PAYLOAD],
 }
 
 impl Cutter {
     /// Takes the start of the next frame off `octets`, or all of them if none is complete.
-    pub(super) fn next(&mut self, octets: &mut &[u8]) -> Option<Start> {
+    pub(crate) fn next(&mut self, octets: &mut &[u8]) -> Option<Start> {
         self.skip(octets);
         while self.left == 0 {
             let (octet, rest) = octets.split_first()?;
@@ -81,12 +81,12 @@ impl Cutter {
     }
 
     /// True between two frames.
-    pub(super) const fn is_between(&self) -> bool {
+    pub(crate) const fn is_between(&self) -> bool {
         self.have == 0 && self.left == 0
     }
 
     /// True if part of a frame's start is there.
-    pub(super) const fn is_starting(&self) -> bool {
+    pub(crate) const fn is_starting(&self) -> bool {
         self.have > 0
     }
 
@@ -112,7 +112,7 @@ impl Cutter {
 
 impl Start {
     /// The error code, if this is RST_STREAM.
-    pub(super) fn reset(&self) -> Option<u32> {
+    pub(crate) fn reset(&self) -> Option<u32> {
         (self.kind == kind::RST_STREAM).then(|| u32::from_be_bytes(self.payload))
     }
 }

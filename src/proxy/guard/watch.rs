@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::Deadlines;
+use super::super::deadlines::Deadlines;
 use super::framing::Violation;
 use crate::clock::Timestamp;
 use crate::tls::Protocol;
@@ -12,12 +12,12 @@ use crate::tls::Protocol;
 const NEVER: u64 = u64::MAX;
 
 /// Why a client is ended that reads nothing of what there is for it.
-pub(super) const UNREAD: &str = "the client read nothing of its response for too long";
+pub(crate) const UNREAD: &str = "the client read nothing of its response for too long";
 
 /// What the guard and the handler tell each other.
 #[derive(Debug)]
-pub(super) struct Watch {
-    pub(super) protocol: Protocol,
+pub(crate) struct Watch {
+    pub(crate) protocol: Protocol,
     in_flight: AtomicU32,
     /// Exchanges whose client takes no more of the answer for now, and when one of them began to.
     held: AtomicU32,
@@ -37,7 +37,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(protocol: Protocol, now: Timestamp) -> Arc<Self> {
+    pub(crate) fn new(protocol: Protocol, now: Timestamp) -> Arc<Self> {
         Arc::new(Self {
             protocol,
             in_flight: AtomicU32::new(0),
@@ -56,7 +56,7 @@ impl Watch {
     }
 
     /// A request head was read; returns when its first byte came.
-    pub(super) fn begin(&self) -> Timestamp {
+    pub(crate) fn begin(&self) -> Timestamp {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let head = self.head_since.swap(NEVER, Ordering::Relaxed);
         // On HTTP/2 streams overlap: the read that completed the head stands for its first byte.
@@ -68,74 +68,74 @@ impl Watch {
     }
 
     /// An exchange is over.
-    pub(super) fn end(&self, now: Timestamp) {
+    pub(crate) fn end(&self, now: Timestamp) {
         self.idle_since.store(now.as_micros(), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.over.fetch_add(1, Ordering::Relaxed);
     }
 
     /// There is more of an answer than the client has taken.
-    pub(super) fn holds(&self, now: Timestamp) {
+    pub(crate) fn holds(&self, now: Timestamp) {
         self.held.fetch_add(1, Ordering::Relaxed);
         self.held_since.store(now.as_micros(), Ordering::Relaxed);
     }
 
     /// The client takes more of that answer, or it is over.
-    pub(super) fn takes(&self) {
+    pub(crate) fn takes(&self) {
         self.held.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// So many request heads have passed.
-    pub(super) fn admit(&self, heads: u64) {
+    pub(crate) fn admit(&self, heads: u64) {
         self.admitted.store(heads, Ordering::Relaxed);
     }
 
     /// True while a head that passed is not answered, be it not even read by hyper.
-    pub(super) fn is_answering(&self) -> bool {
+    pub(crate) fn is_answering(&self) -> bool {
         self.admitted.load(Ordering::Relaxed) > self.over.load(Ordering::Relaxed)
     }
 
     /// What came is no plain HTTP/1.
-    pub(super) fn refuse(&self, violation: Violation) {
+    pub(crate) fn refuse(&self, violation: Violation) {
         let _ = self.refused.set(violation);
     }
 
     /// So many more streams were reset for a malformed message.
-    pub(super) fn saw_malformed(&self, streams: u32) {
+    pub(crate) fn saw_malformed(&self, streams: u32) {
         if streams > 0 {
             self.malformed.fetch_add(streams, Ordering::Relaxed);
         }
     }
 
     /// How many streams were reset for a malformed message.
-    pub(super) fn malformed(&self) -> u32 {
+    pub(crate) fn malformed(&self) -> u32 {
         self.malformed.load(Ordering::Relaxed)
     }
 
     /// The client was too late with something, which ends the connection.
-    pub(super) fn is_late(&self, what: &'static str) {
+    pub(crate) fn is_late(&self, what: &'static str) {
         let _ = self.late.set(what);
     }
 
     /// What the client was too late with, if that ends the connection. hyper keeps it to itself
     /// where no request was ever begun.
-    pub(super) fn late(&self) -> Option<&'static str> {
+    pub(crate) fn late(&self) -> Option<&'static str> {
         self.late.get().copied()
     }
 
     /// Why the connection ends, if the client's requests are the reason.
-    pub(super) fn refused(&self) -> Option<Violation> {
+    pub(crate) fn refused(&self) -> Option<Violation> {
         self.refused.get().copied()
     }
 
     /// True if nothing was ever asked.
-    pub(super) fn is_unused(&self) -> bool {
+    pub(crate) fn is_unused(&self) -> bool {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         self.in_flight.load(Ordering::Relaxed) == 0 && count(&self.over) == 0
     }
 
     /// Since when nothing was asked and no part of an answer left; `None` while an exchange runs.
-    pub(super) fn done_since(&self) -> Option<Timestamp> {
+    pub(crate) fn done_since(&self) -> Option<Timestamp> {
         let over = self.idle_since.load(Ordering::Relaxed);
         let left = self.last_answer.load(Ordering::Relaxed);
         let is_idle = self.in_flight.load(Ordering::Relaxed) == 0;
@@ -144,7 +144,7 @@ impl Watch {
 
     /// Since when nothing was asked and nothing came that could become a request; `None` while an
     /// exchange runs. Over HTTP/2 there is always something to say: only requests count.
-    pub(super) fn quiet_since(&self) -> Option<Timestamp> {
+    pub(crate) fn quiet_since(&self) -> Option<Timestamp> {
         let done = self.done_since()?;
         Some(match self.protocol {
             Protocol::Http1 => done.max(Timestamp::from_micros(
@@ -155,11 +155,11 @@ impl Watch {
     }
 
     /// A part of an answer left.
-    pub(super) fn saw_answer(&self, now: Timestamp) {
+    pub(crate) fn saw_answer(&self, now: Timestamp) {
         self.last_answer.store(now.as_micros(), Ordering::Relaxed);
     }
 
-    pub(super) fn saw_read(&self, now: Timestamp) {
+    pub(crate) fn saw_read(&self, now: Timestamp) {
         self.last_read.store(now.as_micros(), Ordering::Relaxed);
         if self.in_flight.load(Ordering::Relaxed) == 0
             && self.head_since.load(Ordering::Relaxed) == NEVER
@@ -169,7 +169,7 @@ impl Watch {
     }
 
     /// Part of a head came while an exchange ran: its time begins with the end of that.
-    pub(super) fn waits_for_head(&self) {
+    pub(crate) fn waits_for_head(&self) {
         if self.in_flight.load(Ordering::Relaxed) == 0
             && self.head_since.load(Ordering::Relaxed) == NEVER
         {
@@ -179,7 +179,7 @@ impl Watch {
     }
 
     /// When the client must have sent something, and what is wrong if it has not.
-    pub(super) fn deadline(&self, deadlines: &Deadlines) -> Option<(Timestamp, &'static str)> {
+    pub(crate) fn deadline(&self, deadlines: &Deadlines) -> Option<(Timestamp, &'static str)> {
         let after = |since: u64, limit: std::time::Duration| {
             let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
             Timestamp::from_micros(since.saturating_add(limit))

@@ -12,7 +12,7 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use super::cutter::{Cutter, Start, kind};
+use super::super::io::{Cutter, Start, kind};
 use crate::clock::Timestamp;
 
 /// Control frames that a client may send unasked at any moment.
@@ -63,7 +63,7 @@ const PADDED: u8 = 0x8;
 
 /// What a client did too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Excess {
+pub(crate) enum Excess {
     /// More frames of this sort than it was answered.
     Flood(&'static str),
     /// More streams that had to be reset for its own faults (CVE-2025-8671), or refused.
@@ -89,7 +89,7 @@ impl std::error::Error for Excess {}
 
 /// The frames of one connection, as far as they were seen.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     preface_left: usize,
     client: Cutter,
     ours: Cutter,
@@ -121,7 +121,7 @@ struct Head {
 }
 
 impl Frames {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             preface_left: PREFACE_OCTETS,
             client: Cutter::default(),
@@ -140,7 +140,7 @@ impl Frames {
     }
 
     /// Counts what the client sent; an excess is found once and stays.
-    pub(super) fn received(&mut self, octets: &[u8], now: Timestamp) -> Result<(), Excess> {
+    pub(crate) fn received(&mut self, octets: &[u8], now: Timestamp) -> Result<(), Excess> {
         self.now = now;
         let preface = octets.len().min(self.preface_left);
         self.preface_left -= preface;
@@ -164,7 +164,7 @@ impl Frames {
 
     /// Counts what we sent, and says whether any of it is part of an answer. An excess of resets
     /// shows at the next octets of the client.
-    pub(super) fn sent(&mut self, mut octets: &[u8]) -> bool {
+    pub(crate) fn sent(&mut self, mut octets: &[u8]) -> bool {
         let mut answers = self.is_answering && !octets.is_empty();
         while let Some(start) = self.ours.next(&mut octets) {
             self.is_answering = matches!(start.kind, kind::DATA | kind::HEADERS);
@@ -191,24 +191,24 @@ impl Frames {
     }
 
     /// How many streams the client opened since this was asked last.
-    pub(super) const fn take_opened(&mut self) -> u32 {
+    pub(crate) const fn take_opened(&mut self) -> u32 {
         std::mem::replace(&mut self.opened, 0)
     }
 
     /// How many streams we reset for a malformed message since this was asked last: h2 does so, and
     /// shows us nothing of them.
-    pub(super) const fn take_malformed(&mut self) -> u32 {
+    pub(crate) const fn take_malformed(&mut self) -> u32 {
         std::mem::replace(&mut self.malformed, 0)
     }
 
     /// Since when the client owes the rest of something that holds up the whole connection.
-    pub(super) const fn incomplete_since(&self) -> Option<Timestamp> {
+    pub(crate) const fn incomplete_since(&self) -> Option<Timestamp> {
         self.incomplete_since
     }
 
     /// A GOAWAY frame of `ENHANCE_YOUR_CALM` (RFC 9113 section 6.8), if we stand between two frames
     /// of ours.
-    pub(super) fn goaway(&self) -> Option<[u8; 17]> {
+    pub(crate) fn goaway(&self) -> Option<[u8; 17]> {
         if !self.ours.is_between() {
             return None;
         }

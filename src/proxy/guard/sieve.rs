@@ -14,8 +14,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::super::linger::{LINGER, poll_drain};
 use super::framing::{Field, Scanner, Violation, encode_target, is_token};
-use super::linger::{LINGER, poll_drain};
 use super::watch::Watch;
 use crate::clock::Clock;
 
@@ -24,7 +24,7 @@ const PIECE: usize = 4 * 1024;
 
 /// Stands in front of hyper on an HTTP/1 client leg.
 #[derive(Debug)]
-pub(super) struct Sieve {
+pub(crate) struct Sieve {
     watch: Arc<Watch>,
     scanner: Scanner,
     /// Read, and not passed on; empty but for a head that comes in parts.
@@ -49,7 +49,7 @@ enum Farewell {
 }
 
 impl Sieve {
-    pub(super) fn new(watch: &Arc<Watch>) -> Self {
+    pub(crate) fn new(watch: &Arc<Watch>) -> Self {
         Self {
             watch: Arc::clone(watch),
             scanner: Scanner::default(),
@@ -63,7 +63,7 @@ impl Sieve {
     }
 
     /// Reads what may pass; an end where something is refused.
-    pub(super) fn poll_read<IO: AsyncRead + Unpin>(
+    pub(crate) fn poll_read<IO: AsyncRead + Unpin>(
         &mut self,
         io: &mut IO,
         clock: Clock,
@@ -111,7 +111,7 @@ impl Sieve {
     }
 
     /// True while the first part of a head is here.
-    pub(super) const fn holds(&self) -> bool {
+    pub(crate) const fn holds(&self) -> bool {
         !self.held.is_empty()
     }
 
@@ -193,7 +193,7 @@ impl Sieve {
         Poll::Ready(Ok(()))
     }
     /// Ends the connection; a client that may still be sending is given the time to read its answer.
-    pub(super) fn poll_shutdown<IO: AsyncRead + AsyncWrite + Unpin>(
+    pub(crate) fn poll_shutdown<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
         cx: &mut Context<'_>,
@@ -282,8 +282,8 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-    use super::super::Deadlines;
-    use super::super::guard::Guard;
+    use super::super::super::deadlines::Deadlines;
+    use super::super::Guard;
     use super::*;
     use crate::tls::Protocol;
 

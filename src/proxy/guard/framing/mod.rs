@@ -6,7 +6,7 @@
 //! never repairs: what is not plainly one thing is a [`Violation`].
 
 #[cfg(any(test, fuzzing))]
-pub(super) mod check;
+pub(crate) mod check;
 mod chunks;
 mod field;
 mod head;
@@ -14,28 +14,28 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::field::{Field, is_token};
-pub(super) use self::target::encode_target;
+pub(crate) use self::field::{Field, is_token};
+pub(crate) use self::target::encode_target;
 
 use self::chunks::{Chunks, Trailers};
 use self::head::{Body, Head};
 
 /// The longest request head, octets: that of HTTP/2 on the same leg.
-pub(super) const HEAD_LIMIT: usize = 64 * 1024;
+pub(crate) const HEAD_LIMIT: usize = 64 * 1024;
 
 /// The most fields of a head or of trailers: hyper's own limit.
-pub(super) const FIELDS_LIMIT: usize = 100;
+pub(crate) const FIELDS_LIMIT: usize = 100;
 
 /// The longest extensions of all chunks of one body together, octets: less than hyper's own limit,
 /// which would end the connection without a word.
-pub(super) const EXTENSIONS_LIMIT: usize = 8 * 1024;
+pub(crate) const EXTENSIONS_LIMIT: usize = 8 * 1024;
 
 /// The longest trailers, octets: less than hyper's own limit too.
-pub(super) const TRAILERS_LIMIT: usize = 8 * 1024;
+pub(crate) const TRAILERS_LIMIT: usize = 8 * 1024;
 
 /// What two parsers could read differently; the words stand in our 400 and in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Violation {
+pub(crate) enum Violation {
     #[error("the request line is not METHOD TARGET VERSION")]
     RequestLine,
     #[error("the HTTP version is neither 1.0 nor 1.1")]
@@ -95,11 +95,11 @@ pub(super) enum Violation {
 
 /// What a look at some octets brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// So many octets may pass; the rest is to be shown again, with more behind it.
-    pub(super) good: usize,
+    pub(crate) good: usize,
     /// What is wrong right behind them; whoever gets this asks no more.
-    pub(super) refused: Option<Violation>,
+    pub(crate) refused: Option<Violation>,
 }
 
 /// Where the stream is.
@@ -114,7 +114,7 @@ enum At {
 
 /// Follows one connection's requests from head to head.
 #[derive(Debug)]
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     at: At,
     heads: u64,
 }
@@ -133,7 +133,7 @@ impl Scanner {
     ///
     /// A head is good when it is there as a whole, a trailer line likewise; other octets are good
     /// one by one. Whatever pieces the stream comes in, the same octets are good.
-    pub(super) fn scan(&mut self, octets: &[u8]) -> Scan {
+    pub(crate) fn scan(&mut self, octets: &[u8]) -> Scan {
         let mut good = 0;
         loop {
             let (taken, step) = self.step(&octets[good..]);
@@ -153,17 +153,17 @@ impl Scanner {
     }
 
     /// Looks at a head anew from its start: its target is encoded now.
-    pub(super) fn start_over(&mut self) {
+    pub(crate) fn start_over(&mut self) {
         self.at = At::Head(Head::default());
     }
 
     /// Whole heads so far.
-    pub(super) const fn heads(&self) -> u64 {
+    pub(crate) const fn heads(&self) -> u64 {
         self.heads
     }
 
     /// True inside a message, behind its head.
-    pub(super) const fn is_in_body(&self) -> bool {
+    pub(crate) const fn is_in_body(&self) -> bool {
         !matches!(self.at, At::Head(_))
     }
 

@@ -4,6 +4,16 @@
 //! hyper's own head timer also runs while a connection idles between requests, so it is off. Here a
 //! head has its time from its first byte, and a connection without a request has its own.
 
+mod frames;
+mod framing;
+mod sieve;
+mod watch;
+
+#[cfg(any(test, fuzzing))]
+pub(super) use framing::check;
+pub(super) use framing::{Violation, is_token};
+pub(super) use watch::Watch;
+
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,16 +23,17 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::Deadlines;
-use super::frames::Frames;
-use super::sieve::Sieve;
-use super::watch::{UNREAD, Watch};
+use super::deadlines::Deadlines;
 use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::{self, Protocol};
 
+use frames::Frames;
+use sieve::Sieve;
+use watch::UNREAD;
+
 /// The wrapper itself.
-pub(super) struct Guard<IO> {
+pub(crate) struct Guard<IO> {
     io: IO,
     watch: Arc<Watch>,
     clock: Clock,
@@ -42,7 +53,7 @@ pub(super) struct Guard<IO> {
 }
 
 impl<IO> Guard<IO> {
-    pub(super) fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
+    pub(crate) fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
         let is_http1 = watch.protocol == Protocol::Http1;
         let frames = (watch.protocol == Protocol::H2).then(Frames::new);
         Self {
@@ -61,7 +72,7 @@ impl<IO> Guard<IO> {
     }
 
     /// The same, on a connection of the packet capture.
-    pub(super) fn captured_as(self, captured: Option<Stream>) -> Self {
+    pub(crate) fn captured_as(self, captured: Option<Stream>) -> Self {
         Self { captured, ..self }
     }
 

@@ -11,23 +11,23 @@ use super::write_through::write_through;
 
 /// Gives `prefix` first, then what the stream gives.
 #[derive(Debug)]
-pub(super) struct Prefixed<IO> {
+pub(crate) struct Prefixed<IO> {
     prefix: Bytes,
     io: IO,
 }
 
 impl<IO> Prefixed<IO> {
-    pub(super) const fn new(prefix: Bytes, io: IO) -> Self {
+    pub(crate) const fn new(prefix: Bytes, io: IO) -> Self {
         Self { prefix, io }
     }
 
     /// The stream itself, behind what was read already.
-    pub(super) const fn stream(&mut self) -> &mut IO {
+    pub(crate) const fn stream(&mut self) -> &mut IO {
         &mut self.io
     }
 
     /// More was read from the stream.
-    pub(super) fn add(&mut self, read: &[u8]) {
+    pub(crate) fn add(&mut self, read: &[u8]) {
         if !read.is_empty() {
             self.prefix = [&self.prefix, read].concat().into();
         }

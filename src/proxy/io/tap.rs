@@ -19,11 +19,11 @@ const NEVER: u64 = u64::MAX;
 
 /// A stamp that is set once, by whichever write comes next.
 #[derive(Debug)]
-pub(super) struct Slot(AtomicU64);
+pub(crate) struct Slot(AtomicU64);
 
 impl Slot {
     /// When the write began.
-    pub(super) fn stamp(&self) -> Option<Timestamp> {
+    pub(crate) fn stamp(&self) -> Option<Timestamp> {
         let micros = self.0.load(Ordering::Relaxed);
         (micros != NEVER).then(|| Timestamp::from_micros(micros))
     }
@@ -31,7 +31,7 @@ impl Slot {
 
 /// What a [`Tap`] saw.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     clock: Clock,
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
@@ -48,7 +48,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn new(clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             clock,
             read_bytes: AtomicU64::new(0),
@@ -63,13 +63,13 @@ impl Marks {
     }
 
     /// Octets read and written so far.
-    pub(super) fn bytes(&self) -> (u64, u64) {
+    pub(crate) fn bytes(&self) -> (u64, u64) {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (get(&self.read_bytes), get(&self.written_bytes))
     }
 
     /// Asks for the stamp of the next write.
-    pub(super) fn next_write(&self) -> Arc<Slot> {
+    pub(crate) fn next_write(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot(AtomicU64::new(NEVER)));
         let mut awaiting = self
             .awaiting_write
@@ -80,29 +80,29 @@ impl Marks {
     }
 
     /// Forgets the first read, so that the next one counts as first.
-    pub(super) fn expect_read(&self) {
+    pub(crate) fn expect_read(&self) {
         self.was_informed.store(false, Ordering::Relaxed);
         self.first_read.store(NEVER, Ordering::Relaxed);
     }
 
     /// The same after an informational head, which is not the answer.
-    pub(super) fn expect_answer(&self) {
+    pub(crate) fn expect_answer(&self) {
         self.was_informed.store(true, Ordering::Relaxed);
         self.first_read.store(NEVER, Ordering::Relaxed);
     }
 
     /// True if anything was read since [`expect_read`](Self::expect_read).
-    pub(super) fn has_heard(&self) -> bool {
+    pub(crate) fn has_heard(&self) -> bool {
         self.was_informed.load(Ordering::Relaxed) || self.first_read().is_some()
     }
 
     /// The first read since [`expect_read`](Self::expect_read).
-    pub(super) fn first_read(&self) -> Option<Timestamp> {
+    pub(crate) fn first_read(&self) -> Option<Timestamp> {
         stamp(&self.first_read)
     }
 
     /// The last read.
-    pub(super) fn last_read(&self) -> Option<Timestamp> {
+    pub(crate) fn last_read(&self) -> Option<Timestamp> {
         stamp(&self.last_read)
     }
 
@@ -117,18 +117,18 @@ impl Marks {
     }
 
     /// The last read or write; when the clock started if there was none.
-    pub(super) fn last_passed(&self) -> Timestamp {
+    pub(crate) fn last_passed(&self) -> Timestamp {
         let written = Timestamp::from_micros(self.last_write.load(Ordering::Relaxed));
         self.last_read().map_or(written, |read| read.max(written))
     }
 
     /// The present instant of the clock that the stamps are of.
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// The types of the last frames that were read, where frames are followed.
-    pub(super) fn last_frames(&self) -> String {
+    pub(crate) fn last_frames(&self) -> String {
         let frames = self.last_frames.load(Ordering::Relaxed).to_be_bytes();
         let names = frames.into_iter().filter_map(|kind| kind.checked_sub(1));
         names.map(kind::name).collect::<Vec<_>>().join(", ")
@@ -157,7 +157,7 @@ fn stamp(mark: &AtomicU64) -> Option<Timestamp> {
 
 /// The wrapper. Vectored writes pass through, or TLS would lose them.
 #[derive(Debug)]
-pub(super) struct Tap<IO> {
+pub(crate) struct Tap<IO> {
     io: IO,
     marks: Arc<Marks>,
     /// Follows the frames that are read: HTTP/2 upstream.
@@ -196,7 +196,7 @@ impl Unsent {
 }
 
 impl<IO> Tap<IO> {
-    pub(super) const fn new(io: IO, marks: Arc<Marks>) -> Self {
+    pub(crate) const fn new(io: IO, marks: Arc<Marks>) -> Self {
         Self {
             io,
             marks,
@@ -206,13 +206,13 @@ impl<IO> Tap<IO> {
     }
 
     /// The same, reading on where nothing can be written any more.
-    pub(super) fn reading_on(self) -> Self {
+    pub(crate) fn reading_on(self) -> Self {
         let unsent = Unsent::Kept(None);
         Self { unsent, ..self }
     }
 
     /// The same, keeping the types of the last frames: h2 does not say which one it found at fault.
-    pub(super) fn following_frames(self) -> Self {
+    pub(crate) fn following_frames(self) -> Self {
         let frames = Some(Cutter::default());
         Self { frames, ..self }
     }

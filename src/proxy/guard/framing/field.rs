@@ -4,14 +4,14 @@ use super::Violation;
 
 /// A field without the whitespace around its value.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Field<'a> {
-    pub(in super::super) name: &'a [u8],
-    pub(in super::super) value: &'a [u8],
+pub(crate) struct Field<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) value: &'a [u8],
 }
 
 impl<'a> Field<'a> {
     /// Takes a line without its CRLF (RFC 9112 section 5).
-    pub(in super::super) fn parse(line: &'a [u8]) -> Result<Self, Violation> {
+    pub(crate) fn parse(line: &'a [u8]) -> Result<Self, Violation> {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(Violation::Folded);
         }
@@ -34,7 +34,7 @@ impl<'a> Field<'a> {
     }
 
     /// Whether this is the field `name`, given in lower case.
-    pub(in super::super) fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
@@ -49,7 +49,7 @@ impl<'a> Field<'a> {
 }
 
 /// A token of RFC 9110 section 5.6.2.
-pub(in super::super) fn is_token(octets: &[u8]) -> bool {
+pub(crate) fn is_token(octets: &[u8]) -> bool {
     !octets.is_empty() && octets.iter().all(|octet| TOKEN[usize::from(*octet)])
 }
 

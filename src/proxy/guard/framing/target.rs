@@ -57,7 +57,7 @@ fn raw(path: &[u8]) -> impl Iterator<Item = usize> {
 
 /// Percent-encodes what is raw in the target of the head that begins at `from`; false if there is no
 /// target to be found.
-pub(in super::super) fn encode_target(octets: &mut Vec<u8>, from: usize) -> bool {
+pub(crate) fn encode_target(octets: &mut Vec<u8>, from: usize) -> bool {
     let Some((start, end)) = find(&octets[from..]) else {
         return false;
     };

@@ -64,7 +64,7 @@ impl Frames {
 
 /// Stands between an upstream and h2.
 #[derive(Debug)]
-pub(super) struct EmptyDataFilter<IO> {
+pub(crate) struct EmptyDataFilter<IO> {
     io: IO,
     frames: Frames,
     /// What a small buffer had no room for.
@@ -72,7 +72,7 @@ pub(super) struct EmptyDataFilter<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> EmptyDataFilter<IO> {
-    pub(super) fn new(io: IO) -> Self {
+    pub(crate) fn new(io: IO) -> Self {
         Self {
             io,
             frames: Frames::default(),
