@@ -9,7 +9,7 @@ use super::written::error_text;
 use crate::cli::Global;
 use crate::diagnose::content::{Source, Zip, faults};
 use crate::exchange::{Body, Fields, chain, field};
-use crate::export::goproxy::content;
+use crate::export::body_text::content;
 use crate::gomod::{Base, TEXT_LIMIT};
 use crate::recording::format::Fault;
 use crate::recording::reader::Stored;

@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::stop::{Stop, Stoppable};
 use super::terminal::{plain, say, to_stdout, warn};
 use super::words::count;
-use super::written::{NAMED, Written};
+use super::written::tell;
 use super::{Failure, USAGE};
 use crate::capture;
 use crate::cli::{ExportArgs, ExportFormat, Global};
@@ -152,32 +152,4 @@ fn is_part_of(path: &Path, recording: &Recording) -> bool {
     };
     let is_projection = [HAR, CAPTURE].iter().any(|name| whole == dir.join(name));
     whole.starts_with(&dir) && !is_projection
-}
-
-pub(super) fn tell(written: &Written, recording: &Recording, global: &Global) {
-    for missing in &written.missing {
-        warn(global, format!("left out {}", plain(missing)));
-    }
-    if written.unnamed > 0 {
-        warn(global, format!("left out {} more", written.unnamed));
-    }
-    if written.not_kept > 0 {
-        let bodies = match written.not_kept {
-            1 => String::from("1 body that was"),
-            bodies => format!("{bodies} bodies that were"),
-        };
-        warn(global, format!("left out {bodies} not kept when recorded"));
-    }
-    if written.unprintable > 0 {
-        let fields = count(written.unprintable, "header field");
-        let told = "which cannot stand in a command: comments name them";
-        warn(
-            global,
-            format!("left out {fields} with control characters, {told}"),
-        );
-    }
-    for gap in recording.gaps().iter().take(NAMED) {
-        let text = format!("not recorded: {}: {}", gap.what, gap.why);
-        warn(global, plain(&text));
-    }
 }

@@ -14,13 +14,12 @@ use anyhow::{Context as _, anyhow};
 
 use super::advice::Advise as _;
 use super::answers::{self, content_of};
-use super::export::tell;
 use super::opened::open;
 use super::progress::Progress;
 use super::stop::{Stop, Stoppable};
 use super::terminal::{plain, say, warn};
 use super::words::{count, size};
-use super::written::{Written, error_text};
+use super::written::{Written, error_text, tell};
 use super::{Failure, USAGE};
 use crate::cli::{ExportArgs, Global};
 use crate::exchange::{ExchangeId, Outcome};

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 
 use super::written::{Written, error_text, opens};
 use crate::exchange::{Body, Exchange, chain};
-use crate::export::har::Bodies;
 use crate::export::pcapng::{self, Capture, Source};
+use crate::export::source::Bodies;
 use crate::recording::{Recording, Row};
 
 /// Writes these exchanges of `recording` as pcapng; `entries` counts exchanges. Calls `progress` with the number of

@@ -5,6 +5,9 @@ use std::io;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::terminal::{plain, warn};
+use super::words::count;
+use crate::cli::Global;
 use crate::exchange::chain;
 use crate::recording::Recording;
 use crate::recording::format::Open;
@@ -25,7 +28,7 @@ pub(super) struct Written {
 }
 
 /// How much that is missing is named.
-pub(super) const NAMED: usize = 20;
+const NAMED: usize = 20;
 
 impl Written {
     pub(super) fn lacks(&mut self, what: String) {
@@ -59,5 +62,34 @@ pub(super) fn error_text(error: &io::Error) -> String {
     match error.get_ref() {
         Some(inner) => chain(inner),
         None => error.to_string(),
+    }
+}
+
+/// Says what of `recording` is not in the export.
+pub(super) fn tell(written: &Written, recording: &Recording, global: &Global) {
+    for missing in &written.missing {
+        warn(global, format!("left out {}", plain(missing)));
+    }
+    if written.unnamed > 0 {
+        warn(global, format!("left out {} more", written.unnamed));
+    }
+    if written.not_kept > 0 {
+        let bodies = match written.not_kept {
+            1 => String::from("1 body that was"),
+            bodies => format!("{bodies} bodies that were"),
+        };
+        warn(global, format!("left out {bodies} not kept when recorded"));
+    }
+    if written.unprintable > 0 {
+        let fields = count(written.unprintable, "header field");
+        let told = "which cannot stand in a command: comments name them";
+        warn(
+            global,
+            format!("left out {fields} with control characters, {told}"),
+        );
+    }
+    for gap in recording.gaps().iter().take(NAMED) {
+        let text = format!("not recorded: {}: {}", gap.what, gap.why);
+        warn(global, plain(&text));
     }
 }

@@ -4,9 +4,10 @@
 //! and says so. Nothing is ever cut short silently.
 
 use std::borrow::Cow;
-use std::io::Read as _;
+use std::io::{self, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread;
+use flate2::read::MultiGzDecoder;
 
 use crate::exchange::Fields;
 
@@ -82,7 +83,7 @@ impl Coding {
 fn gunzip(octets: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
     let limit = decoded_limit(octets.len());
     let mut content = Vec::with_capacity(octets.len().saturating_mul(4).min(limit));
-    MultiGzDecoder::new(octets)
+    bufread::MultiGzDecoder::new(octets)
         .take(limit as u64 + 1)
         .read_to_end(&mut content)?;
     Ok((content.len() <= limit).then_some(content))
@@ -99,6 +100,49 @@ pub(super) fn decoded_limit(encoded: usize) -> usize {
 const FREE: usize = 1024 * 1024;
 const MAX_DECODED: usize = 64 * FREE;
 const MAX_RATIO: usize = 100;
+
+/// The content of an answer of so many `bytes`: `octets` with the coding undone that its header
+/// fields name, within bounds; or the name of a coding that is not known here.
+pub(crate) fn content(
+    headers: &Fields,
+    octets: impl Read + 'static,
+    bytes: u64,
+) -> Result<Box<dyn Read>, String> {
+    match Coding::of(headers) {
+        Coding::Gzip if bytes > 0 => Ok(Box::new(Bounded {
+            source: MultiGzDecoder::new(octets),
+            left: limit(bytes),
+        })),
+        Coding::Other(name) if bytes > 0 => Err(name),
+        // An empty body names a coding that it did not use.
+        Coding::Identity | Coding::Gzip | Coding::Other(_) => Ok(Box::new(octets)),
+    }
+}
+
+/// How many octets so many of gzip may become: what a HAR may hold of it, and what a zip needs.
+fn limit(bytes: u64) -> u64 {
+    let limit = decoded_limit(usize::try_from(bytes).unwrap_or(usize::MAX));
+    bytes.saturating_mul(FREE_RATIO).max(limit as u64)
+}
+
+/// Octets of which there may be no more than so many.
+struct Bounded<R> {
+    source: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.source.read(buffer)?;
+        let left = self.left.checked_sub(len as u64);
+        self.left =
+            left.ok_or_else(|| io::Error::other("it decodes to far more than its length"))?;
+        Ok(len)
+    }
+}
+
+/// So many times its length may a compressed answer always become: zips hardly shrink.
+const FREE_RATIO: u64 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -170,5 +214,34 @@ mod tests {
     #[test]
     fn an_empty_body_has_no_coding_to_undo() {
         assert_eq!(Coding::Gzip.decode(b"").still_encoded, None);
+    }
+
+    #[test]
+    fn compressed_answers_are_decoded_within_bounds() {
+        let named = |name: &str| vec![("content-encoding".to_owned(), name.into())];
+        let mut encoder =
+            flate2::read::GzEncoder::new(&b"module a.b/c\n"[..], flate2::Compression::fast());
+        let mut gzip = Vec::new();
+        encoder.read_to_end(&mut gzip).unwrap();
+        let mut text = String::new();
+        let bytes = gzip.len() as u64;
+        let mut decoded = content(&named("gzip"), io::Cursor::new(gzip), bytes).unwrap();
+        decoded.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "module a.b/c\n");
+        assert_eq!(
+            content(&named("gzip"), io::empty(), 0)
+                .unwrap()
+                .read(&mut [0])
+                .unwrap(),
+            0
+        );
+        assert_eq!(
+            content(&named("br"), io::empty(), 1).err().as_deref(),
+            Some("br")
+        );
+        let source = io::repeat(0);
+        let mut bounded = Bounded { source, left: 10 };
+        assert_eq!(bounded.read(&mut [0; 10]).unwrap(), 10);
+        bounded.read(&mut [0]).unwrap_err();
     }
 }

@@ -10,7 +10,8 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::har::{self, Bodies, Content, HarError, Item, Page, What};
+use super::har::{self, HarError};
+use super::source::{Bodies, Content, Item, Page, What};
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, ClientSide, End, Exchange, ExchangeId, Fields, Hex, MadeBy, Mode,

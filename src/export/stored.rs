@@ -262,8 +262,9 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::har::{Bodies, Content, HarError};
+    use super::super::har::HarError;
     use super::super::sample::{self, PROXY, answered, gzip};
+    use super::super::source::{Bodies, Content};
     use super::*;
 
     /// A source that gives these octets, an odd number at a time.

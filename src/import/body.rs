@@ -11,7 +11,7 @@ use std::io::Read as _;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
-use super::har::BodyFiles;
+use super::file::BodyFiles;
 use super::json::{Json, PART_LIMIT};
 use super::message::{is_textual, octets};
 use super::oddity::{Oddities, Oddity};

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::body::{Content, Found, Told, decode_headers};
-use super::har::{BodyFiles, Numbering, trace_parent};
+use super::file::BodyFiles;
 use super::json::{Json, PART_LIMIT, Part};
 use super::message::{fields, post, version};
+use super::numbering::{Numbering, trace_parent};
 use super::oddity::{Oddities, Oddity};
 use super::time::{phases, start};
 use crate::exchange::{

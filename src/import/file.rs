@@ -30,6 +30,9 @@ const FILES_LIMIT: usize = 100_000;
 /// Bytes of the name of a body's file.
 const NAME_LIMIT: usize = 255;
 
+/// Gives the bytes of a file that an entry names, which stands beside the HAR.
+pub(crate) type BodyFiles<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
+
 /// Why a file is not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {

@@ -1,18 +1,18 @@
 //! HAR 1.2 (and what is called so) read twice: once for what is true of all of it, once by entries.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, Read};
-use std::net::SocketAddr;
 
 use time::OffsetDateTime;
 
+use super::encoding::utf8;
 use super::entry::{Imported, LeftOut, WORDS_LIMIT, imported};
+use super::file::BodyFiles;
 use super::json::{Json, Part, Reader, Stop};
+use super::numbering::{NAME_LIMIT, Numbering, trace_parent};
 use super::oddity::{Oddities, Oddity};
-use super::text::utf8;
 use super::time::start;
-use crate::clock::Timestamp;
-use crate::exchange::{ConnectionId, ExchangeId, SpanId, Target, TraceId};
+use crate::exchange::{ExchangeId, TraceId};
 
 /// Entries that a HAR may have: each is a row in memory when the recording is opened.
 const ENTRY_LIMIT: u64 = 1 << 20;
@@ -240,19 +240,6 @@ fn is_id(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// What every reader of JSON takes for itself (RFC 8259 section 6).
-const ID_LIMIT: u64 = 1 << 53;
-
-/// `00-TRACE-SPAN-01` (W3C Trace Context, `traceparent`).
-pub(super) fn trace_parent(text: &str) -> Option<(TraceId, SpanId)> {
-    let mut parts = text.strip_prefix("00-")?.split('-');
-    let (trace, span) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    Some((trace, span))
-}
-
-/// Gives the bytes of a file that an entry names, which stands beside the HAR.
-pub(crate) type BodyFiles<'a> = dyn Fn(&str) -> Option<Vec<u8>> + 'a;
-
 /// Reads it again: each entry with its number, from 1, or why it is left out. `each` says whether to
 /// go on.
 pub(crate) fn entries(
@@ -262,15 +249,11 @@ pub(crate) fn entries(
     each: impl FnMut(u64, Result<Box<Imported>, LeftOut>) -> bool,
 ) -> Result<(), HarError> {
     let mut entries = Entries {
-        numbering: Numbering {
-            wall: survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH),
-            has_ids: survey.has_ids,
-            is_ours: survey.has_ids && survey.recording.is_some(),
-            last: Timestamp::default(),
-            next: 1,
-            connections: HashMap::new(),
-            dialled: HashSet::new(),
-        },
+        numbering: Numbering::new(
+            survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            survey.has_ids,
+            survey.has_ids && survey.recording.is_some(),
+        ),
         files,
         each,
     };
@@ -300,79 +283,3 @@ impl<F: FnMut(u64, Result<Box<Imported>, LeftOut>) -> bool> Parts for Entries<'_
         (self.each)(number, imported.map(Box::new))
     }
 }
-
-/// Times and numbers that entries have in common.
-pub(super) struct Numbering {
-    wall: OffsetDateTime,
-    has_ids: bool,
-    pub(super) is_ours: bool,
-    last: Timestamp,
-    next: ConnectionId,
-    /// By name, target and address; without an address, the last one.
-    connections: HashMap<(String, Way), ConnectionId>,
-    dialled: HashSet<(ConnectionId, Option<Way>)>,
-}
-
-/// Where a connection leads: a target, and the address that it was reached at.
-type Way = (String, Option<SocketAddr>);
-
-impl Numbering {
-    /// The id of an exchange: the one that it had, where all have one.
-    pub(super) fn id(&self, number: u64, own: Option<ExchangeId>) -> ExchangeId {
-        own.filter(|_| self.has_ids).unwrap_or(number)
-    }
-
-    /// The stamp of a time; of none, that of the exchange before.
-    pub(super) fn stamp(&mut self, time: Option<OffsetDateTime>) -> Timestamp {
-        let since = time.map(|time| (time - self.wall).whole_microseconds());
-        let stamp = since.and_then(|since| u64::try_from(since).ok());
-        self.last = stamp.map_or(self.last, Timestamp::from_micros);
-        self.last
-    }
-
-    /// The connection of that name to that target. Of those without a name, all that lead to one
-    /// address are one.
-    pub(super) fn connection(
-        &mut self,
-        name: Option<String>,
-        target: &Target,
-        address: Option<SocketAddr>,
-    ) -> Link {
-        let name = name.filter(|name| !name.is_empty() && name.len() <= NAME_LIMIT);
-        if name.is_none() && address.is_none() {
-            return Link::default();
-        }
-        let name = name.unwrap_or_default();
-        let own = name.parse().ok();
-        let own = own.filter(|id| self.is_ours && (1..=ID_LIMIT).contains(id));
-        let target = target.to_string();
-        let way = (target.clone(), address);
-        let id = own.unwrap_or_else(|| {
-            let next = self.next;
-            let known = self.connections.entry((name.clone(), way.clone()));
-            let id = *known.or_insert(next);
-            self.next += u64::from(id == next);
-            self.connections.insert((name, (target.clone(), None)), id);
-            id
-        });
-        let again = !self.dialled.insert((id, None));
-        let is_new = self.dialled.insert((id, Some(way)));
-        // Whoever tells no address means one that is known.
-        self.dialled.insert((id, Some((target, None))));
-        Link { id, is_new, again }
-    }
-}
-
-/// A connection as an entry names it.
-#[derive(Debug, Default)]
-pub(super) struct Link {
-    /// 0 where no connection is named, and no address.
-    pub(super) id: ConnectionId,
-    /// Is this the first that is heard of it, or of this way of it?
-    pub(super) is_new: bool,
-    /// Was it met before, with another way?
-    pub(super) again: bool,
-}
-
-/// Bytes of a connection's or a recording's name.
-const NAME_LIMIT: usize = 100;

@@ -6,7 +6,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use url::form_urlencoded::byte_serialize;
 
-use super::har::BodyFiles;
+use super::file::BodyFiles;
 use super::json::Json;
 use super::oddity::{Oddities, Oddity};
 use crate::exchange::{Fields, Octets};

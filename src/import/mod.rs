@@ -7,15 +7,16 @@
 mod body;
 #[cfg(any(test, fuzzing))]
 pub mod check;
+mod encoding;
 mod entry;
 pub(crate) mod file;
 pub(crate) mod har;
 mod json;
 mod message;
+mod numbering;
 mod oddity;
 #[cfg(test)]
 mod tests;
-mod text;
 mod time;
 
 pub(crate) use entry::{Imported, LeftOut};

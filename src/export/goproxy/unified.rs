@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Edit, File, Tree};
+use super::tree::{Edit, File, Tree};
 use crate::gomod::{Kind, Lookup, Tile};
 
 /// cmd/go's tiles: 256 hashes.

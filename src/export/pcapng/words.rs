@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::super::har::Bodies;
-use super::Capture;
+use super::super::source::Bodies;
+use super::capture::Capture;
 use super::message::shows_trailers;
 use crate::exchange::{Body, Closed, Exchange, Mode, Opened, Outcome, TraceId};
 use crate::recording::Row;

@@ -5,119 +5,18 @@
 //! Firefox, WebKit, mitmproxy and haralyzer insist on. This is the only place that turns
 //! microseconds into milliseconds and adds `tls` to `connect`.
 
+mod content;
+mod entry;
+mod page;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::har_entry::Entry;
-use super::har_page::Run;
-pub(crate) use super::stored::Stored;
-use crate::exchange::{Body, Exchange, ExchangeId, Opened};
-use crate::filter::Fate;
-use crate::recording::format::{Manifest, Open};
-
-/// Which bodies stand in the file.
-///
-/// What is left out keeps its length and, in `_modtape`, its digest and where it lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bodies {
-    /// All that the recording has.
-    All,
-    /// Those of at most 64 KiB, counted as recorded (content-encoded).
-    Small,
-    /// None.
-    None,
-}
-
-impl Bodies {
-    /// Whether a body of `bytes` octets belongs into the file: if not, it need not be read.
-    pub(crate) const fn takes(self, bytes: u64) -> bool {
-        match self {
-            Self::All => true,
-            Self::Small => bytes <= SMALL,
-            Self::None => false,
-        }
-    }
-}
-
-/// One run of a recorder: HAR's page, because every importer groups or filters by page.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Page<'a> {
-    /// The recording's manifest.
-    pub(crate) manifest: &'a Manifest,
-    /// The run's own `open` line: wall clock, trace and command.
-    pub(crate) open: &'a Open,
-}
-
-/// What a request asked for, in the go command's terms; `None` where it was none of its kinds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct What {
-    /// `list`, `info`, `mod`, `zip`, `lookup`, `tile` and so on.
-    pub(crate) kind: Option<String>,
-    /// Module path, unescaped.
-    pub(crate) module: Option<String>,
-    /// Version or query.
-    pub(crate) version: Option<String>,
-}
-
-/// A body's octets as recorded (content-encoded), or why they are not here.
-///
-/// Meaningless, and ignored, where the exchange has no such body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// The octets, all of them.
-    Octets(Vec<u8>),
-    /// The octets, all of them, read while they are written.
-    Stored(Stored),
-    /// Not read, since [`Bodies::takes`] said no.
-    LeftOut,
-    /// The recording never had more than the digest.
-    NotKept,
-    /// The recording should have it, but could not be read: why.
-    Missing(String),
-}
-
-impl Content {
-    /// What can be said of a body without opening a file; `None` if it lies in one and is wanted.
-    pub(crate) fn without_file(body: &Body, bodies: Bodies) -> Option<Self> {
-        match &body.inline {
-            _ if !bodies.takes(body.bytes) => Some(Self::LeftOut),
-            Some(octets) => Some(Self::Octets(octets.0.clone())),
-            None if body.bytes == 0 => Some(Self::Octets(Vec::new())),
-            None if !body.kept => Some(Self::NotKept),
-            None => None,
-        }
-    }
-}
-
-/// One exchange with all that its entry shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Item {
-    /// The exchange.
-    pub(crate) exchange: Exchange,
-    /// Index of the page of the run that it belongs to.
-    pub(crate) run: usize,
-    /// The client connection that it came on, if its line is known.
-    pub(crate) connection: Option<Opened>,
-    /// What it asked for.
-    pub(crate) what: What,
-    /// What came of it.
-    pub(crate) fate: Fate,
-    /// The request's body.
-    pub(crate) request_body: Content,
-    /// The response's body.
-    pub(crate) body: Content,
-}
-
-impl Item {
-    fn take_failure(&self) -> Option<io::Error> {
-        let bodies = [&self.request_body, &self.body];
-        bodies.into_iter().find_map(|content| match content {
-            Content::Stored(stored) => stored.take_failure(),
-            _ => None,
-        })
-    }
-}
+use self::entry::Entry;
+use self::page::Run;
+use super::source::{Bodies, Item, Page};
+use crate::exchange::ExchangeId;
 
 /// Why there is no whole HAR.
 #[derive(Debug, thiserror::Error)]
@@ -171,10 +70,11 @@ pub(crate) fn write<W: Write, E>(
     items: impl Iterator<Item = Result<Item, E>>,
     bodies: Bodies,
 ) -> Result<u64, HarError<E>> {
-    let runs = pages
-        .iter()
-        .enumerate()
-        .map(|(index, page)| Run::new(index, page));
+    let runs = pages.iter().enumerate().map(|(index, page)| {
+        Run::new(index, page).ok_or_else(|| HarError::Wall {
+            wall: page.open.wall.clone(),
+        })
+    });
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
     write_head(&mut out, &runs).map_err(HarError::Write)?;
     let mut count = 0;
@@ -184,7 +84,10 @@ pub(crate) fn write<W: Write, E>(
             exchange: item.exchange.begin.id,
             run: item.run,
         })?;
-        let started = run.started(&item.exchange)?;
+        let started = run.started(&item.exchange).ok_or_else(|| HarError::Stamp {
+            exchange: item.exchange.begin.id,
+            stamp_us: item.exchange.started.as_micros(),
+        })?;
         let separator: &[u8] = if count == 0 { b"\n" } else { b",\n" };
         out.write_all(separator)
             .and_then(|()| write_json(&mut out, &Entry::new(&item, run, &started, bodies)))
@@ -222,9 +125,6 @@ fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(out, value).map_err(io::Error::from)
 }
 
-/// Above this many octets a body is not small: it would make the file hard to open, not more useful.
-const SMALL: u64 = 64 * 1024;
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -233,8 +133,11 @@ mod tests {
     use serde_json::Value;
 
     use super::super::sample;
+    use super::super::source::Content;
     use super::*;
     use crate::clock::Timestamp;
+    use crate::exchange::Body;
+    use crate::recording::format::Open;
 
     fn write_one(item: Item, open: &Open) -> Result<u64, HarError<&'static str>> {
         let manifest = sample::manifest();

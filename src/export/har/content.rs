@@ -6,9 +6,9 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Serialize, Serializer};
 
-use super::body_text::{Coding, Decoded};
-use super::har::{Bodies, Content};
-use super::stored::{Form, Stored};
+use super::super::body_text::{Coding, Decoded};
+use super::super::source::{Bodies, Content};
+use super::super::stored::{Form, Stored};
 use crate::exchange::{Body, End, Fields, field};
 
 /// HAR's `content`.
@@ -177,8 +177,8 @@ pub(super) const UNKNOWN_TYPE: &str = "x-unknown";
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::har::Item;
-    use super::super::sample::{self, PROXY, answered, gzip};
+    use super::super::super::sample::{self, PROXY, answered, gzip};
+    use super::super::super::source::Item;
     use super::*;
 
     fn response(item: Item) -> Value {

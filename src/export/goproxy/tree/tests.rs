@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
+use super::super::unified::Loose;
 use super::*;
 use crate::clock::Timestamp;
-use crate::exchange::{MadeBy, Timings};
+use crate::exchange::Timings;
 use crate::gomod::GoProxy;
-use crate::recording::reader::{RowState, Span};
+use crate::recording::reader::Span;
 
 const PROXY: &str = "https://proxy.golang.org";
 
@@ -296,35 +297,6 @@ fn no_request_has_a_file_elsewhere() {
     let refused = plan(&rows(&[(&long, 200), ("/sumdb/../x/supported", 200)]), &[]);
     assert!(refused.refused()[0].ends_with("its path is too long for a file"));
     assert!(refused.refused()[1].ends_with("the name of its checksum database is no path"));
-}
-
-#[test]
-fn compressed_answers_are_decoded_within_bounds() {
-    let named = |name: &str| vec![("content-encoding".to_owned(), name.into())];
-    let mut encoder =
-        flate2::read::GzEncoder::new(&b"module a.b/c\n"[..], flate2::Compression::fast());
-    let mut gzip = Vec::new();
-    encoder.read_to_end(&mut gzip).unwrap();
-    let mut text = String::new();
-    let bytes = gzip.len() as u64;
-    let mut decoded = content(&named("gzip"), io::Cursor::new(gzip), bytes).unwrap();
-    decoded.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "module a.b/c\n");
-    assert_eq!(
-        content(&named("gzip"), io::empty(), 0)
-            .unwrap()
-            .read(&mut [0])
-            .unwrap(),
-        0
-    );
-    assert_eq!(
-        content(&named("br"), io::empty(), 1).err().as_deref(),
-        Some("br")
-    );
-    let source = io::repeat(0);
-    let mut bounded = Bounded { source, left: 10 };
-    assert_eq!(bounded.read(&mut [0; 10]).unwrap(), 10);
-    bounded.read(&mut [0]).unwrap_err();
 }
 
 proptest! {

@@ -5,6 +5,7 @@
 //! the real ones; what was made up is said in the comments. Octets that are not shown still count: a
 //! packet is cut short, as a capture with a small snapshot length is.
 
+mod capture;
 mod message;
 mod places;
 mod stream;
@@ -18,42 +19,24 @@ use std::net::{IpAddr, SocketAddr};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub(crate) use self::capture::Capture;
 use self::message::{Message, Shown, broken_head, request_head};
 use self::places::Places;
 use self::stream::{Comments, Ending, Stream, Times};
-use super::har::Bodies;
+use super::source::Bodies;
 use crate::capture::frame::Interface;
 use crate::capture::sink::{Section, Sink};
 use crate::clock::Timestamp;
 use crate::exchange::{Body, Exchange, MadeBy, Mode, Opened, Outcome, Phase, Target};
-use crate::gomod::Base;
-use crate::recording::format::{Manifest, Open};
+use crate::recording::format::Open;
 use crate::recording::reader::RowState;
-use crate::recording::{ConnectionRow, Redirects, Row};
+use crate::recording::{ConnectionRow, Row};
 
 /// Larger bodies are cut to [`CUT`] unless all are wanted.
 const SMALL: u64 = 64 * 1024;
 
 /// How many octets are shown of a body that is cut.
 const CUT: u64 = 4096;
-
-/// A recording as far as it is needed at once.
-pub(crate) struct Capture<'a> {
-    /// The manifest.
-    pub(crate) manifest: &'a Manifest,
-    /// The runs; each must have a wall clock that is a time.
-    pub(crate) runs: &'a [Open],
-    /// The exchanges, by run, start and id.
-    pub(crate) rows: &'a [&'a Row],
-    /// The client connections with their runs.
-    pub(crate) connections: &'a [(u32, &'a ConnectionRow)],
-    /// Places of the effective GOPROXY and GOSUMDB.
-    pub(crate) bases: &'a [Base],
-    /// How a row's meaning is found where it followed a redirect.
-    pub(crate) redirects: &'a Redirects,
-    /// Which bodies are shown: `Small` cuts what is larger than 64 KiB to 4 KiB.
-    pub(crate) bodies: Bodies,
-}
 
 /// What is read when its turn has come.
 pub(crate) trait Source {

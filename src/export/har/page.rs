@@ -4,7 +4,7 @@ use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
-use super::har::{HarError, Page};
+use super::super::source::Page;
 use crate::clock::{Timestamp, wall_text};
 use crate::exchange::{Exchange, TraceId};
 
@@ -16,16 +16,12 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new<E>(index: usize, page: &'a Page<'a>) -> Result<Self, HarError<E>> {
-        let wall = OffsetDateTime::parse(&page.open.wall, &Rfc3339)
-            .ok()
-            .and_then(|wall| wall.checked_to_offset(UtcOffset::UTC))
-            .ok_or_else(|| HarError::Wall {
-                wall: page.open.wall.clone(),
-            })?;
-        Ok(Self {
+    /// The page of the run with that index; `None` if its wall clock is not a time.
+    pub(super) fn new(index: usize, page: &'a Page<'a>) -> Option<Self> {
+        let wall = OffsetDateTime::parse(&page.open.wall, &Rfc3339).ok()?;
+        Some(Self {
             page,
-            wall,
+            wall: wall.checked_to_offset(UtcOffset::UTC)?,
             id: format!("run-{}", index + 1),
         })
     }
@@ -35,12 +31,9 @@ impl<'a> Run<'a> {
         self.page.open.trace
     }
 
-    /// When an exchange started, by the wall clock.
-    pub(super) fn started<E>(&self, exchange: &Exchange) -> Result<String, HarError<E>> {
-        self.format(exchange.started).ok_or(HarError::Stamp {
-            exchange: exchange.begin.id,
-            stamp_us: exchange.started.as_micros(),
-        })
+    /// When an exchange started, by the wall clock; `None` if no calendar reaches there.
+    pub(super) fn started(&self, exchange: &Exchange) -> Option<String> {
+        self.format(exchange.started)
     }
 
     fn format(&self, stamp: Timestamp) -> Option<String> {
@@ -97,8 +90,8 @@ impl<'a> Run<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::har::Bodies;
-    use super::super::sample;
+    use super::super::super::sample;
+    use super::super::super::source::Bodies;
     use super::*;
 
     #[test]
@@ -112,8 +105,8 @@ mod tests {
             manifest: &sample::manifest(),
             open: &open,
         };
-        let run = Run::new::<()>(0, &page).unwrap();
-        let started = run.started::<()>(&item.exchange).unwrap();
+        let run = Run::new(0, &page).unwrap();
+        let started = run.started(&item.exchange).unwrap();
         assert_eq!(started, "2026-11-22T04:00:00.001001Z");
     }
 }
