@@ -3,7 +3,7 @@
 //! The map, lowest room first; a room imports only from lines above its own, and a test checks it:
 //!
 //! 0. [`hostile`](crate) what checks of hostile input share: in tests and fuzz targets only
-//! 1. [`clock`] what time it is · [`shell`] quoting · [`gomod`] what a URL means to the go command · [`tls`] provider,
+//! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · [`gomod`] what a URL means to the go command · [`tls`] provider,
 //!    roots, ALPN · [`cli`] the command line
 //! 2. [`exchange`] the noun, where a reader best begins
 //! 3. [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
@@ -33,6 +33,7 @@ pub mod commands;
 pub mod diagnose;
 pub mod exchange;
 pub mod export;
+pub(crate) mod files;
 pub mod filter;
 pub mod gomod;
 #[cfg(any(test, fuzzing))]

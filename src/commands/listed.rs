@@ -250,7 +250,7 @@ fn what(route: &Route, method: &str, host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::scan::Span;
+    use crate::recording::reader::Span;
 
     fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
         let meaning = Meaning {

@@ -12,7 +12,7 @@ use crate::cli::{Global, RecordingsArgs, RecordingsCommand};
 use crate::clock::{Timestamp, wall_text_at};
 use crate::recording::format::{Manifest, Totals};
 use crate::recording::reader::Status;
-use crate::recording::{Recording, folder, manifest};
+use crate::recording::{Recording, folder};
 
 /// Prints what was asked for.
 pub(super) fn run(args: &RecordingsArgs, global: &Global) -> anyhow::Result<ExitCode> {
@@ -62,6 +62,6 @@ fn totals(recording: &Recording) -> (Totals, u64) {
         let manifest = recording.manifest();
         return (manifest.totals, manifest.wall_us);
     }
-    let totals = manifest::totals(recording.table());
+    let totals = recording.table().totals();
     (totals, recording.table().last.as_micros())
 }

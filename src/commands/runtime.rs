@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::Advise as _;
 use crate::child::open_dir;
-use crate::recording::create::replace_file;
+use crate::files::replace_file;
 
 /// Keeps this process's memory out of core files and from other programs of the same user.
 ///

@@ -34,7 +34,7 @@ use crate::gomod::Base;
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, InFlight, Live, Policy, Proxy, Responder, Token, Windows,
 };
-use crate::recording::{Recorder, bodies};
+use crate::recording::{Recorder, writer};
 use crate::redact::Redactor;
 use crate::tls::{self, RootSources, Roots};
 
@@ -272,7 +272,7 @@ impl Session {
             Responder::Upstream(_) => 2,
             Responder::Replay(_) => 1,
         };
-        self.limits.clients(legs, bodies::most_open())
+        self.limits.clients(legs, writer::most_open())
     }
 
     fn authority(

@@ -26,7 +26,7 @@ use crate::gomod::Location;
 use crate::proxy::InFlight;
 use crate::recording::Durability;
 use crate::recording::format::{Fault, Gap, Replayable};
-use crate::recording::redirects::Loop;
+use crate::recording::reader::redirects::Loop;
 
 /// Columns where there is no terminal that tells: a log is wide.
 const WIDE: usize = 120;

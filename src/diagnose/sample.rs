@@ -2,10 +2,10 @@
 
 use crate::clock::Timestamp;
 use crate::exchange::*;
+use crate::recording::ConnectionRow;
 use crate::recording::Row;
 use crate::recording::reader::RowState;
-use crate::recording::rows::ConnectionRow;
-use crate::recording::scan::Span;
+use crate::recording::reader::Span;
 
 use super::split::Connections;
 

@@ -11,11 +11,11 @@ use std::ops::Index;
 use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Phase, Timings};
 use crate::gomod::Location;
+use crate::recording::ConnectionRow;
 use crate::recording::Row;
-use crate::recording::rows::ConnectionRow;
 
 /// The client connections of a recording, by run and id, as
-/// [`crate::recording::rows::Table::connections`] holds them.
+/// [`crate::recording::reader::table::Table::connections`] holds them.
 pub(crate) type Connections = BTreeMap<(u32, ConnectionId), ConnectionRow>;
 
 /// The wall time and its parts, in microseconds.

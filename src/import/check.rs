@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::har::{entries, survey};
 use crate::exchange::{Outcome, Target};
 use crate::recording::format::{Event, Record};
-use crate::recording::scan::LINE_LIMIT;
+use crate::recording::reader::scan::LINE_LIMIT;
 
 /// Any file is a HAR, each of whose entries is an exchange or is left out by name, or it is a named
 /// error itself; what comes of an entry fits into a journal and is read back as it was.

@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::exchange::{
     Begin, Body, ConnectionId, End, Fields, MadeBy, Octets, Phase, Target, Timings,
 };
-use crate::recording::bodies::NotKept;
 use crate::recording::format::Event;
+use crate::recording::writer::bodies::NotKept;
 use crate::upstream::Journey;
 
 /// What is answered in place of a tunnel.

@@ -21,8 +21,8 @@ use crate::exchange::{
     Abort, Attempt, Begin, Body, End, ExchangeId, Fields, MadeBy, Octets, Phase, SpanId, Timings,
 };
 use crate::recording::BodySink;
-use crate::recording::bodies::NotKept;
 use crate::recording::format::Event;
+use crate::recording::writer::bodies::NotKept;
 use crate::redact::Redactor;
 use crate::tls::Protocol;
 use crate::upstream::Journey;

@@ -10,11 +10,12 @@ use tempfile::TempDir;
 use super::format::{
     FORMAT_VERSION, INDEX, JOURNAL, MANIFEST, MANIFEST_KIND, Manifest, Record, State,
 };
-use super::manifest::{ManifestError, open_regular, read_manifest};
-use super::reader::{OpenError, read_table};
-use super::scan::{DamageKind, Findings, Line, Span, scan};
-use super::summary::Summary;
-use super::{Recording, index, sample};
+use super::manifest::{ManifestError, read_manifest};
+use super::reader::scan::{DamageKind, Findings, Line, Span, scan};
+use super::reader::table::{Summary, read_table};
+use super::reader::{OpenError, index};
+use super::{Recording, sample};
+use crate::files::open_regular;
 use crate::hostile::{checksummed, in_folder};
 
 /// Any journal gives records and damage that account for each octet; the recording opens, and its

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::format::{JOURNAL, MANIFEST, Manifest};
 use super::manifest::read_manifest;
-use super::replaced::is_aside;
+use super::writer::folder::is_aside;
 
 /// The longest name of a recording, octets: what file systems take.
 const NAME_LIMIT: usize = 255;

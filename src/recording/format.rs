@@ -1,16 +1,12 @@
-//! The journal's lines and the manifest: what stands on disk, and how it is read back.
-//!
-//! A line of `journal.ndjson` is 8 lower-case hexadecimal digits of CRC-32C (RFC 3720 section 12.1)
-//! over the JSON text, a space, the JSON text, a line feed. `cut -c10- journal.ndjson | jq` works.
+//! The journal's records and the manifest: what stands on disk.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::exchange::{Abort, Begin, Closed, End, ExchangeId, Hex, Opened, TraceId};
+use crate::exchange::{Abort, Begin, Closed, End, ExchangeId, Opened, TraceId};
 use crate::gomod::Kind;
 
 /// The version of the format that this program writes; it reads this one only.
@@ -107,6 +103,25 @@ pub struct Gap {
     pub what: String,
     /// Why it is missing.
     pub why: String,
+}
+
+impl Gap {
+    /// That `count` lines of the journal could not be written, the first of them at `since`.
+    pub(crate) fn of_lines(count: u64, since: Timestamp, why: String) -> Self {
+        let lines = if count == 1 { "line" } else { "lines" };
+        let millis = since.as_micros() / 1000;
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        let what = format!("{count} journal {lines} since {seconds}.{millis:03} s");
+        Self { what, why }
+    }
+
+    /// How many lines of the journal are lost, if that is what is missing; see
+    /// [`of_lines`](Self::of_lines).
+    pub fn lost_lines(&self) -> Option<u64> {
+        let (count, rest) = self.what.split_once(" journal line")?;
+        let is_ours = rest.starts_with(" since ") || rest.starts_with("s since ");
+        count.parse().ok().filter(|_| is_ours)
+    }
 }
 
 /// The recorder ended in order.
@@ -251,156 +266,30 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why a line is not a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LineError {
-    /// Not `8 digits, space, {`.
-    #[error("not a journal line")]
-    Shape,
-    /// The digits do not match the text.
-    #[error("wrong checksum")]
-    Checksum,
-    /// The text verifies but is not a record of this format: another version wrote it, or no recorder.
-    #[error("unknown or incomplete record; written by a newer modtape?")]
-    Unknown,
-}
-
-impl Record {
-    /// The record's line, with checksum and line feed.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn to_line(&self) -> Vec<u8> {
-        let mut line = Vec::with_capacity(1024);
-        write_line(
-            &mut line,
-            self.seq,
-            &super::text::to_text(self.t_us, &self.event),
-        );
-        line
-    }
-
-    /// Reads one line, without its line feed.
-    pub fn parse_line(line: &[u8]) -> Result<Self, LineError> {
-        let (crc, text) = split_line(line).ok_or(LineError::Shape)?;
-        if crc32c::crc32c(text) != crc {
-            return Err(LineError::Checksum);
-        }
-        Self::parse_text(text).ok_or(LineError::Unknown)
-    }
-
-    fn parse_text(text: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Head<'a> {
-            seq: u64,
-            t_us: Timestamp,
-            r#type: &'a str,
-        }
-        fn event<'a, T: Deserialize<'a>>(text: &'a [u8], wrap: fn(T) -> Event) -> Option<Event> {
-            serde_json::from_slice(text).ok().map(wrap)
-        }
-        // Twice over the text: serde's own tagged enums would copy every value into a tree first.
-        let head: Head<'_> = serde_json::from_slice(text).ok()?;
-        let event = match head.r#type {
-            "open" => event(text, Event::Open),
-            "connection" => event(text, Event::Connection),
-            "begin" => event(text, Event::Begin),
-            "end" => event(text, Event::End),
-            "abort" => event(text, Event::Abort),
-            "gap" => event(text, Event::Gap),
-            "close" => event(text, Event::Close),
-            _ => None,
-        }?;
-        Some(Self {
-            seq: head.seq,
-            t_us: head.t_us,
-            event,
-        })
-    }
-}
-
-/// Appends the line of sequence number `seq` with the rest of its text as [`super::text::to_text`] made it.
-pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, text: &[u8]) {
-    let start = out.len();
-    // The digits come last: they are of what follows them.
-    out.extend_from_slice(b"00000000 ");
-    let counted = out.len();
-    let _ = write!(out, "{{\"seq\":{seq},");
-    out.extend_from_slice(text);
-    let crc = Hex(crc32c::crc32c(&out[counted..]).to_be_bytes());
-    out[start..start + 8].copy_from_slice(crc.digits(&mut [0; 64]).as_bytes());
-    out.push(b'\n');
-}
-
-/// Splits a line into its checksum and its JSON text, if it has the shape of one.
-pub(crate) fn split_line(line: &[u8]) -> Option<(u32, &[u8])> {
-    let (digits, rest) = line.split_at_checked(8)?;
-    if !rest.starts_with(b" {")
-        || !digits
-            .iter()
-            .all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f'))
-    {
-        return None;
-    }
-    let digits = std::str::from_utf8(digits).ok()?;
-    Some((u32::from_str_radix(digits, 16).ok()?, &rest[1..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn gap() -> Record {
-        Record {
-            seq: 7,
-            t_us: Timestamp::from_micros(812),
-            event: Event::Gap(Gap {
-                what: "body of exchange 3".into(),
-                why: "no space left on device".into(),
-            }),
+    #[test]
+    fn a_gap_of_lines_tells_how_many_and_since_when() {
+        let at = Timestamp::from_micros(12_345_678);
+        for (count, what) in [
+            (1, "1 journal line since 12.345 s"),
+            (3, "3 journal lines since 12.345 s"),
+        ] {
+            let gap = Gap::of_lines(count, at, String::from("the disk is full"));
+            assert_eq!(
+                (gap.what.as_str(), gap.lost_lines()),
+                (what, Some(count)),
+                "{gap:?}"
+            );
         }
+        assert_eq!(gap_of("body of exchange 3").lost_lines(), None);
+        assert_eq!(gap_of("2 journal liners since 3").lost_lines(), None);
     }
 
-    #[test]
-    fn a_line_reads_back_as_the_record_it_was() {
-        let line = gap().to_line();
-        assert_eq!(line.last(), Some(&b'\n'));
-        assert_eq!(Record::parse_line(&line[..line.len() - 1]), Ok(gap()));
-        let text = std::str::from_utf8(&line[9..]).unwrap();
-        assert!(
-            text.starts_with(r#"{"seq":7,"t_us":812,"type":"gap","what":"#),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        let line = gap().to_line();
-        let line = &line[..line.len() - 1];
-        for bit in 0..line.len() * 8 {
-            let mut flipped = line.to_vec();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Record::parse_line(&flipped).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn connection_lines_carry_their_event() {
-        let record = Record {
-            seq: 1,
-            t_us: Timestamp::default(),
-            event: Event::Connection(Connection::Closed(Closed {
-                id: 4,
-                from_client_bytes: 1,
-                to_client_bytes: 2,
-                tunnel: false,
-                why: "client closed".into(),
-            })),
-        };
-        let line = record.to_line();
-        let text = std::str::from_utf8(&line).unwrap();
-        assert!(
-            text.contains(r#""type":"connection","event":"closed","id":4"#),
-            "{text}"
-        );
-        assert_eq!(Record::parse_line(&line[..line.len() - 1]), Ok(record));
+    fn gap_of(what: &str) -> Gap {
+        let (what, why) = (what.into(), String::new());
+        Gap { what, why }
     }
 }

@@ -17,10 +17,9 @@ use super::format::{
     Close, Connection, Event, FORMAT_VERSION, Gap, INLINE_LIMIT, JOURNAL, MANIFEST, Open, Record,
     State, Totals,
 };
-use super::manifest::manifest_from;
-use super::rows::Builder;
-use super::scan::scan;
-use super::verified::body_path;
+use super::reader::body::body_path;
+use super::reader::scan::scan;
+use super::reader::table::Builder;
 
 /// The body of exchange 2, which lies in `bodies/`.
 pub(super) fn large() -> Vec<u8> {
@@ -183,7 +182,7 @@ pub(super) fn write(dir: &Path, journal: &[u8], state: State) {
 pub(super) fn write_manifest(dir: &Path, state: State) {
     let mut builder = Builder::default();
     let findings = scan(&journal()[..], |span, record| builder.take(span, record)).unwrap();
-    let mut manifest = manifest_from(&builder.finish_with(findings)).unwrap();
+    let mut manifest = builder.finish_with(findings).manifest().unwrap();
     manifest.state = state;
     manifest.redacted = true;
     let json = serde_json::to_vec_pretty(&manifest).unwrap();

@@ -13,11 +13,11 @@ use crate::exchange::{Begin, End, Hex, MadeBy, Octets, Phase, Timings};
 use crate::gomod::{Route, replay_key};
 use crate::hostile::in_folder;
 use crate::recording::Recording;
-use crate::recording::create::write_manifest;
 use crate::recording::format::{
     Event, FORMAT_VERSION, JOURNAL, MANIFEST_KIND, Manifest, Open, Record, Replayable, State,
     Totals,
 };
+use crate::recording::manifest::write_manifest;
 
 /// Recorded lines are found, and what is given for a line that was asked has its meaning.
 ///

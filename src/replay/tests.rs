@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::exchange::{Body, Fields, Hex, Octets};
 use crate::recording::format::{Event, JOURNAL, Record};
-use crate::recording::verified::body_path;
+use crate::recording::reader::body::body_path;
 
 /// The URL of everything that is asked for once.
 const ZIP: &str = "https://proxy.golang.org/a.b/c/@v/v1.0.0.zip";

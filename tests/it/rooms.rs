@@ -16,7 +16,7 @@ use tokens::{group_length, shipped_tokens, tokens};
 /// `hostile` is there for tests and fuzz targets only.
 const ORDER: [&[&str]; 9] = [
     &["hostile"],
-    &["clock", "shell", "gomod", "tls", "cli"],
+    &["clock", "shell", "files", "gomod", "tls", "cli"],
     &["exchange"],
     &["redact", "sumdb", "ca"],
     &["recording", "capture", "filter"],

@@ -16,6 +16,7 @@ use super::Tally;
 use crate::cli::Global;
 use crate::clock::{Clock, Timestamp, wall_text};
 use crate::exchange::{Body, Exchange, Hex, Outcome};
+use crate::files::Working;
 use crate::import::file::HarFile;
 use crate::import::har::{HarError, Survey, entries};
 use crate::import::{Imported, LeftOut};
@@ -23,9 +24,9 @@ use crate::recording::format::{
     Close, Connection, Event, FAULTS, FORMAT_VERSION, Fault, MANIFEST_KIND, Manifest, Open,
     Replayable, State, Totals,
 };
-use crate::recording::reader::OpenError;
-use crate::recording::working::Working;
-use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
+use crate::recording::manifest::write_manifest;
+use crate::recording::reader::{OpenError, index};
+use crate::recording::{Durability, Journal, Recorder, Recording, writer};
 use crate::redact::Redactor;
 use crate::tls;
 
@@ -57,9 +58,9 @@ pub(super) async fn write(
     let parent = naming.dir.parent();
     let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or_else(|| Path::new("."));
-    let working = create::make_parent(parent).and_then(|()| Working::create(&naming.dir));
+    let working = writer::make_parent(parent).and_then(|()| Working::create(&naming.dir));
     let working = working.context(told.clone())?;
-    let folder = create::create(&working.path().join(MADE), false)?;
+    let folder = writer::create(&working.path().join(MADE), false)?;
     let dir = folder.dir.clone();
     let tally = fill(source, folder, redactor, (stop, told), global).await?;
     stop.check()?;
@@ -72,7 +73,7 @@ const MADE: &str = "recording";
 
 async fn fill(
     source: Source,
-    folder: create::Folder,
+    folder: writer::Folder,
     redactor: Redactor,
     (stop, told): (&Stop, &str),
     global: &Global,
@@ -80,7 +81,7 @@ async fn fill(
     let dir = folder.dir.clone();
     let told = || told.to_owned();
     let mut manifest = manifest(&source.survey, &redactor);
-    create::write_manifest(&dir, &manifest).with_context(told)?;
+    write_manifest(&dir, &manifest).with_context(told)?;
     let (recorder, journal) =
         Journal::start(folder, Clock::start(), Durability::Process, true).with_context(told)?;
     let mut owner = JoinSet::new();
@@ -114,13 +115,13 @@ async fn fill(
     }
     manifest.state = State::Closed;
     manifest.wall_us = last.as_micros();
-    create::write_manifest(&dir, &manifest).with_context(told)?;
+    write_manifest(&dir, &manifest).with_context(told)?;
     index::rebuild(&dir).with_context(told)?;
     tally.faults = faults(&dir, global).with_context(told)?;
     if !tally.faults.is_empty() {
         let named = tally.faults.iter().take(FAULTS);
         manifest.replayable.faults = named.cloned().collect();
-        create::write_manifest(&dir, &manifest).with_context(told)?;
+        write_manifest(&dir, &manifest).with_context(told)?;
     }
     Ok(tally)
 }

@@ -12,7 +12,7 @@ use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;
 use crate::recording::format::JOURNAL;
-use crate::recording::{create, folder};
+use crate::recording::{folder, writer};
 use crate::shell;
 
 /// Where the recording goes, and what it is called.
@@ -58,10 +58,10 @@ impl Naming {
     }
 
     /// Makes the folder.
-    pub(in crate::commands) fn make(&mut self) -> anyhow::Result<create::Folder> {
+    pub(in crate::commands) fn make(&mut self) -> anyhow::Result<writer::Folder> {
         loop {
-            match (create::create(&self.dir, self.replace), self.next()) {
-                (Err(create::CreateError::Exists(_)), Some(next)) => self.dir = next,
+            match (writer::create(&self.dir, self.replace), self.next()) {
+                (Err(writer::CreateError::Exists(_)), Some(next)) => self.dir = next,
                 (made, _) => return self.explain(made),
             }
         }
@@ -69,21 +69,21 @@ impl Naming {
 
     /// Fails where [`Self::place`] would, as far as that can be known before.
     pub(in crate::commands) fn check(&self) -> anyhow::Result<()> {
-        self.explain(create::check(&self.dir, self.replace))
+        self.explain(writer::check(&self.dir, self.replace))
     }
 
     /// Puts a recording that was made elsewhere into its place.
     pub(in crate::commands) fn place(&mut self, made: &Path) -> anyhow::Result<()> {
         loop {
-            match (create::place(made, &self.dir, self.replace), self.next()) {
-                (Err(create::CreateError::Exists(_)), Some(next)) => self.dir = next,
+            match (writer::place(made, &self.dir, self.replace), self.next()) {
+                (Err(writer::CreateError::Exists(_)), Some(next)) => self.dir = next,
                 (placed, _) => return self.explain(placed),
             }
         }
     }
 
-    fn explain<T>(&self, made: Result<T, create::CreateError>) -> anyhow::Result<T> {
-        use create::CreateError::{Exists, Foreign, Io};
+    fn explain<T>(&self, made: Result<T, writer::CreateError>) -> anyhow::Result<T> {
+        use writer::CreateError::{Exists, Foreign, Io};
         let dir = self.dir.to_string_lossy();
         let dir = shell::word(&dir);
         let replaceable = self.dir.join(JOURNAL).is_file();

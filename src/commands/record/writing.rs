@@ -22,8 +22,9 @@ use crate::diagnose::again::Again;
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::gomod;
 use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
-use crate::recording::replaced::Replaced;
-use crate::recording::{Durability, Journal, Recorder, Recording, create, index};
+use crate::recording::reader::index;
+use crate::recording::writer::folder::Replaced;
+use crate::recording::{Durability, Journal, Recorder, Recording, manifest, writer};
 
 /// EX_IOERR of sysexits(3): `--require-complete` was asked for, and something is missing.
 const INCOMPLETE: u8 = 74;
@@ -181,7 +182,7 @@ impl Kept {
         &mut self,
         args: &RecordArgs,
         clock: Clock,
-        made: create::Folder,
+        made: writer::Folder,
     ) -> anyhow::Result<((Recorder, Journal), Option<Capture>)> {
         let dir = &self.naming.dir;
         self.har = setup::har_file(args, dir)?;
@@ -230,7 +231,7 @@ impl Kept {
     ) -> anyhow::Result<Option<String>> {
         let dir = &self.naming.dir;
         // First with what is known without reading: then the recording is closed, whatever follows.
-        create::write_manifest(dir, &self.manifest)?;
+        manifest::write_manifest(dir, &self.manifest)?;
         let recording = Recording::open(dir)?;
         let damage = recording.damage().first();
         let damage = damage.map(|damage| format!("the journal is damaged: {damage}"));
@@ -333,8 +334,8 @@ fn cut_short(outcome: &Outcome) -> Option<&'static str> {
 /// Replaces the manifest, as safely as the recording is kept.
 fn write_manifest(dir: &Path, manifest: &Manifest, durability: Durability) -> io::Result<()> {
     match durability {
-        Durability::Process => create::write_manifest(dir, manifest),
-        Durability::Group | Durability::Strict => create::write_manifest_durably(dir, manifest),
+        Durability::Process => manifest::write_manifest(dir, manifest),
+        Durability::Group | Durability::Strict => manifest::write_manifest_durably(dir, manifest),
     }
 }
 

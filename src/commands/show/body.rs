@@ -15,7 +15,7 @@ use super::super::words::size;
 use super::Shown;
 use crate::cli::Global;
 use crate::exchange::{Body, End, Outcome, field};
-use crate::recording::verified::{BodyError, WHOLE_LIMIT};
+use crate::recording::reader::{BodyError, WHOLE_LIMIT};
 use crate::shell;
 
 /// Bodies up to this size (octets, also when decoded) are looked at for text.

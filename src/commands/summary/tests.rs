@@ -11,7 +11,7 @@ use crate::diagnose::split::Connections;
 use crate::proxy::{Passed, Stall};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
-use crate::recording::scan::Span;
+use crate::recording::reader::Span;
 use crate::replay::Misses;
 
 use live::{misses, status_of};

@@ -11,7 +11,7 @@ use crate::diagnose::tally::{Tally, modules, rate_limited};
 use crate::gomod::{Base, Route};
 use crate::proxy::Live;
 use crate::recording::format::Manifest;
-use crate::recording::redirects::Loop;
+use crate::recording::reader::redirects::Loop;
 use crate::recording::{Durability, Recording};
 
 /// A recording that was just closed.

@@ -6,7 +6,7 @@ use crate::exchange::{ExchangeId, MadeBy};
 use crate::gomod::{Location, redirect_target};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
-use crate::recording::redirects::{STEPS, is_redirect, key};
+use crate::recording::reader::redirects::{STEPS, is_redirect, key};
 
 /// The answers of a recording by what was asked.
 pub(super) struct Answers<'a, L> {

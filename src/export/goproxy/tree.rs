@@ -10,7 +10,7 @@ use crate::gomod::{
     is_canonical_version, is_pseudo_version,
 };
 use crate::recording::reader::RowState;
-use crate::recording::redirects::is_redirect;
+use crate::recording::reader::redirects::is_redirect;
 use crate::recording::{Redirects, Row};
 
 /// Octets of a file's name: what file systems take.

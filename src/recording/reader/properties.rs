@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::scan::{Findings, scan};
 use super::*;
 use crate::recording::format::{INDEX, MANIFEST};
 use crate::recording::sample;
-use crate::recording::scan::Findings;
 
 fn lines() -> Vec<Vec<u8>> {
     sample::lines(1, sample::events())

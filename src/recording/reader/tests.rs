@@ -1,8 +1,10 @@
+use super::body::{HELD_BACK, body_path};
+use std::io::Read as _;
+
 use super::*;
 use crate::exchange::{Mode, Phase};
 use crate::recording::format::MANIFEST;
 use crate::recording::sample::{self, large};
-use crate::recording::verified::{HELD_BACK, WHOLE_LIMIT, body_path};
 
 fn recording(journal: &[u8], state: State) -> (tempfile::TempDir, Recording) {
     let dir = tempfile::tempdir().unwrap();

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use modtape::recording::Recording;
 use modtape::recording::format::{INDEX, JOURNAL, Record};
-use modtape::recording::index;
-use modtape::recording::scan::{Findings, scan};
+use modtape::recording::reader::index;
+use modtape::recording::reader::scan::{Findings, scan};
 
 use super::dice::Dice;
 use super::judge;

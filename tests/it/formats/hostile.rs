@@ -137,7 +137,7 @@ fn what_one_command_takes_for_a_record_every_other_takes_for_one() {
             json!({"type": "abort", "t_us": 9, "id": 1, "why": "reset", "phases_us": {}});
         let dir = craft.write();
         if index {
-            modtape::recording::index::rebuild(&dir).expect("our own folder");
+            modtape::recording::reader::index::rebuild(&dir).expect("our own folder");
         }
         let said = |args: &[&str]| run(sandbox.modtape(args.iter().copied()), LIMIT).stdout;
         let json = |text: String| serde_json::from_str::<Value>(&text).expect("JSON");

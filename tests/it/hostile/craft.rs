@@ -109,7 +109,7 @@ impl Craft {
     /// Writes it with an index whose lines are edited, their checksums right again.
     pub fn write_index(self, edit: impl Fn(usize, &mut Value)) -> PathBuf {
         let dir = self.write();
-        modtape::recording::index::rebuild(&dir).expect("the folder can be written to");
+        modtape::recording::reader::index::rebuild(&dir).expect("the folder can be written to");
         let path = dir.join("index");
         let index = fs::read_to_string(&path).expect("it was just written");
         let edited = index.lines().enumerate().map(|(number, text)| {

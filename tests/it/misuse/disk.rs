@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Hex;
-use modtape::recording::create::create;
 use modtape::recording::format::{Event, FORMAT_VERSION, Gap, Open};
 use modtape::recording::reader::{Damage, DamageKind, Status};
+use modtape::recording::writer::create;
 use modtape::recording::{Durability, Journal, Recording};
 
 use super::LIMIT;

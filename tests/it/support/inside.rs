@@ -14,7 +14,7 @@ use modtape::proxy::{
     Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Windows,
 };
 use modtape::recording::format::{Event, FORMAT_VERSION, Open};
-use modtape::recording::{Durability, Journal, Recording, create};
+use modtape::recording::{Durability, Journal, Recording, writer};
 use modtape::redact::Redactor;
 use modtape::replay::Replay;
 use modtape::tls::{ClientConfigs, RootSources, Roots};
@@ -81,7 +81,7 @@ impl Inside {
         replay: Option<Arc<Replay>>,
     ) -> Self {
         let (clock, folder) = (Clock::start(), TempDir::new().expect("a temporary folder"));
-        let made = create::create(&folder.path().join("one"), false).expect("a new folder");
+        let made = writer::create(&folder.path().join("one"), false).expect("a new folder");
         let started = Journal::start(made, clock, Durability::Process, true);
         let (recorder, journal) = started.expect("a new recording");
         recorder.note(Timestamp::default(), &open());

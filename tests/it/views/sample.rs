@@ -10,12 +10,12 @@ use modtape::exchange::{
     Abort, Begin, Body, ClientSide, End, ExchangeId, Fields, Hex, MadeBy, Mode, Octets, Opened,
     Phase, Timings, UpstreamSide,
 };
-use modtape::recording::create::{create, write_manifest};
 use modtape::recording::format::{
     Close, Connection, Event, FORMAT_VERSION, Gap, MANIFEST_KIND, Manifest, Open, Replayable,
     State, Totals,
 };
 use modtape::recording::{Durability, Journal, Recorder};
+use modtape::recording::{manifest::write_manifest, writer::create};
 
 const PROXY: &str = "https://proxy.golang.org";
 const WALL: &str = "2026-11-22T04:52:00.000001Z";

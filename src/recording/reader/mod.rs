@@ -3,39 +3,33 @@
 //! A recording may come from anybody: every length has a bound and no path is taken from it but
 //! the name of a digest. Never writes, and leaves no lock behind.
 
-mod errors;
+pub(crate) mod body;
+pub mod index;
+pub(crate) mod redirects;
+pub mod scan;
+pub(crate) mod table;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use serde::Serialize;
 
+use super::format::{Event, FORMAT_VERSION, Gap, JOURNAL, Manifest, Open, Record, State};
+use super::line::LineError;
+use super::manifest::{ManifestError, read_manifest};
 use crate::exchange::{Body, ConnectionId, Exchange, ExchangeId, Outcome, field};
+use crate::files::open_regular;
+use scan::LINE_LIMIT;
+use table::{Table, read_table};
 
-use super::format::{
-    Event, FORMAT_VERSION, Gap, JOURNAL, LineError, Manifest, Open, Record, State,
-};
-use super::index;
-use super::manifest::{ManifestError, manifest_from, open_from, open_regular, read_manifest};
-use super::redirects::Redirects;
-use super::rows::{Builder, Table};
-use super::scan::{LINE_LIMIT, scan};
-
-pub(crate) use errors::{OpenError, ReadError};
-
-pub use super::rows::ConnectionRow;
-pub use super::rows::Row;
-pub use super::scan::Damage;
-pub use super::scan::DamageKind;
-pub(crate) use super::scan::Span;
-pub(crate) use super::summary::RowState;
-pub(crate) use super::verified::{BodyError, BodyReader, Stored};
-
-/// How much of the journal is read at once, octets.
-const READ_AHEAD: usize = 256 << 10;
+pub(crate) use body::{BodyError, BodyReader, Stored, WHOLE_LIMIT};
+pub(crate) use redirects::Redirects;
+pub use scan::{Damage, DamageKind, Span};
+pub(crate) use table::RowState;
+pub use table::{ConnectionRow, Row};
 
 /// A recording on disk.
 #[derive(Debug)]
@@ -108,7 +102,7 @@ impl Recording {
                 complete(&mut manifest, &table);
                 manifest
             }
-            Err(source) => match manifest_from(&table) {
+            Err(source) => match table.manifest() {
                 Some(manifest) => {
                     let (span, kind) = (Span::default(), DamageKind::Manifest);
                     table.damage.insert(0, Damage { span, kind });
@@ -292,6 +286,78 @@ impl Recording {
     }
 }
 
+/// Why a folder cannot be opened as a recording.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is nothing there.
+    #[error("there is no recording {path}")]
+    NotFound {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// There is something else there.
+    #[error("{path} is not a recording: {why}")]
+    NotARecording {
+        /// What was asked for.
+        path: PathBuf,
+        /// How one sees that.
+        why: &'static str,
+    },
+    /// Another version of the format.
+    #[error("{path} is of format version {found}; this program reads version {FORMAT_VERSION}")]
+    Version {
+        /// The recording.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The manifest is damaged and the journal does not tell what it said.
+    #[error("cannot make out the recording {path}")]
+    Manifest {
+        /// The recording.
+        path: PathBuf,
+        /// What is wrong with the manifest.
+        source: ManifestError,
+    },
+    /// Something there cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// What.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Why an exchange cannot be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The journal cannot be read there.
+    #[error("cannot read {} bytes at journal byte {}", span.len, span.offset)]
+    Unreadable {
+        /// Where.
+        span: Span,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What stands there does not verify.
+    #[error("journal byte {}", span.offset)]
+    Damaged {
+        /// Where.
+        span: Span,
+        /// What is wrong with it.
+        source: LineError,
+    },
+    /// What stands there verifies, but is not what the row tells of.
+    #[error("journal byte {}: not a record of exchange {id}", span.offset)]
+    Another {
+        /// Where.
+        span: Span,
+        /// The exchange.
+        id: u64,
+    },
+}
+
 /// The manifest of what must be a folder; an error in it may be survived.
 fn read_folder(dir: &Path) -> Result<Result<Manifest, ManifestError>, OpenError> {
     let path = dir.to_owned();
@@ -329,15 +395,6 @@ fn not_a_recording(dir: &Path, why: &'static str) -> OpenError {
         path: dir.to_owned(),
         why,
     }
-}
-
-/// Reads the journal as long as it is now: a recorder may go on writing.
-pub(super) fn read_table(journal: &File, manifest: Option<&Manifest>) -> io::Result<Table> {
-    let len = journal.metadata()?.len();
-    let mut builder = Builder::new(manifest.map(open_from));
-    let input = BufReader::with_capacity(READ_AHEAD, journal.take(len));
-    let findings = scan(input, |span, record| builder.take(span, record))?;
-    Ok(builder.finish_with(findings))
 }
 
 /// Adds what journal and manifest tell differently.

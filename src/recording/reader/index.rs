@@ -16,13 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Digest, MadeBy, Phase};
 
-use super::create::replace_file;
-use super::format::{Close, FORMAT_VERSION, Gap, INDEX, JOURNAL, Open, Record, split_line};
-use super::manifest::{open_regular, read_manifest};
-use super::reader::read_table;
-use super::rows::{ConnectionRow, Row, Table};
 use super::scan::{Damage, LINE_LIMIT, Span};
-use super::summary::RowState;
+use super::table::{ConnectionRow, Row, RowState, Table, read_table};
+use crate::files::{open_regular, replace_file};
+use crate::recording::format::{Close, FORMAT_VERSION, Gap, INDEX, JOURNAL, Open, Record};
+use crate::recording::line::split_line;
+use crate::recording::manifest::read_manifest;
 
 /// The version of the index; a reader that knows another one reads the journal.
 const INDEX_VERSION: u32 = 3;
@@ -296,9 +295,9 @@ fn last_crc(journal: &File, journal_bytes: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::State;
-    use super::super::{Recording, sample};
     use super::*;
+    use crate::recording::format::State;
+    use crate::recording::{Recording, sample};
 
     fn indexed(journal: &[u8]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

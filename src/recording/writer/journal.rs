@@ -12,12 +12,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::bodies::BodyStore;
-use super::create::Folder;
-use super::format::{self, BODIES, Event, Gap, RESERVE};
-use super::recorder::{Durability, Health, Line, Recorder};
-use super::sync::{Syncer, sync_dir};
-use super::text;
+use super::durability::{Durability, Health, Syncer};
+use super::folder::Folder;
+use super::recorder::{Line, Recorder};
 use crate::clock::{Clock, Timestamp};
+use crate::files::sync_dir;
+use crate::recording::format::{BODIES, Event, Gap, RESERVE};
+use crate::recording::line::{to_text, write_line};
 
 /// Lines written at once at most, so that the first of them is not kept waiting for the last.
 const BATCH: usize = 256;
@@ -171,12 +172,12 @@ impl Journal {
         self.buffer.clear();
         for gap in gaps.into_iter().flatten() {
             seq += 1;
-            let text = text::to_text(self.clock.now(), &Event::Gap(gap));
-            format::write_line(&mut self.buffer, seq, &text);
+            let text = to_text(self.clock.now(), &Event::Gap(gap));
+            write_line(&mut self.buffer, seq, &text);
         }
         for line in batch {
             seq += 1;
-            format::write_line(&mut self.buffer, seq, &line.text);
+            write_line(&mut self.buffer, seq, &line.text);
         }
         self.write_buffer()?;
         self.lost = None;
@@ -265,9 +266,9 @@ impl Drop for Reserve {
 
 #[cfg(test)]
 mod tests {
-    use super::super::create;
-    use super::super::format::{JOURNAL, Record};
+    use super::super::folder::create;
     use super::*;
+    use crate::recording::format::{JOURNAL, Record};
 
     fn gap(what: &str) -> Event {
         Event::Gap(Gap {
@@ -278,7 +279,7 @@ mod tests {
 
     fn line(what: &str) -> Line {
         Line {
-            text: text::to_text(Timestamp::default(), &gap(what)),
+            text: to_text(Timestamp::default(), &gap(what)),
             written: None,
             is_last: false,
         }
@@ -297,7 +298,7 @@ mod tests {
         for durability in [Durability::Process, Durability::Group, Durability::Strict] {
             let temp = tempfile::tempdir().unwrap();
             let dir = temp.path().join("one");
-            let folder = create::create(&dir, false).unwrap();
+            let folder = create(&dir, false).unwrap();
             let (recorder, journal) =
                 Journal::start(folder, Clock::start(), durability, true).unwrap();
             let mut owner = tokio::task::JoinSet::new();
@@ -318,7 +319,7 @@ mod tests {
     async fn a_full_disk_leaves_a_gap_and_does_not_stop_anybody() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("one");
-        let folder = create::create(&dir, false).unwrap();
+        let folder = create(&dir, false).unwrap();
         let (recorder, mut journal) =
             Journal::start(folder, Clock::start(), Durability::Process, true).unwrap();
         // /dev/full answers every write with ENOSPC.
@@ -342,7 +343,7 @@ mod tests {
     async fn the_end_is_written_where_what_came_before_it_found_no_room() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("one");
-        let folder = create::create(&dir, false).unwrap();
+        let folder = create(&dir, false).unwrap();
         let (recorder, mut journal) =
             Journal::start(folder, Clock::start(), Durability::Process, true).unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::exchange::{Body, Digest, Hex};
 
-use super::format::BODIES;
-use super::manifest::open_regular;
+use crate::files::open_regular;
+use crate::recording::format::BODIES;
 
 /// Bodies up to this size (octets) are verified before their first octet is given.
 pub(crate) const WHOLE_LIMIT: u64 = 8 << 20;

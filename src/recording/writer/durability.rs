@@ -1,15 +1,60 @@
-//! fsync for `group` and `strict`: a thread of its own, since the disk takes its time.
+//! When what was written is safe, and what could not be written.
+//!
+//! fsync for `group` and `strict` runs on a thread of its own, since the disk takes its time.
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::recorder::{Durability, Health};
+use crate::files::sync_dir;
+
+/// When a recorded exchange is safe from what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// From a crash or kill of modtape: written before the client sees the end. No fsync.
+    #[default]
+    Process,
+    /// And from a power cut, all but the last 50 ms: fsync follows, nobody waits for it.
+    Group,
+    /// And from a power cut, wholly: the client's last byte waits for fsync.
+    Strict,
+}
+
+/// What went wrong first; shared by the journal, the bodies and whoever asks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health(Arc<Failures>);
+
+#[derive(Debug, Default)]
+struct Failures {
+    first: OnceLock<String>,
+    unsynced: OnceLock<String>,
+}
+
+impl Health {
+    /// The first thing that could not be written.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.0.first.get().map(String::as_str)
+    }
+
+    pub(super) fn fail(&self, why: &str) {
+        let _ = self.0.first.set(why.to_owned());
+    }
+
+    /// Notes that what was written may not survive a power cut; the journal tells of it.
+    pub(super) fn fail_to_sync(&self, why: &str) {
+        self.fail(why);
+        let _ = self.0.unsynced.set(why.to_owned());
+    }
+
+    pub(super) fn unsynced(&self) -> Option<&str> {
+        self.0.unsynced.get().map(String::as_str)
+    }
+}
 
 /// `group` is at most this far behind.
 const BEHIND: Duration = Duration::from_millis(50);
@@ -92,9 +137,4 @@ fn gather(queue: &Receiver<Job>, jobs: &mut Vec<Job>) {
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
         }
     }
-}
-
-/// Makes the names in a folder durable.
-pub(super) fn sync_dir(dir: &std::path::Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

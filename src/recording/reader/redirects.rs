@@ -4,8 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Row;
-use super::summary::RowState;
+use super::table::{Row, RowState};
 use crate::exchange::ExchangeId;
 use crate::gomod::{Base, Kind, Route, canonical, redirect_target};
 use crate::redact::url_without_secrets;
@@ -128,7 +127,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::exchange::{MadeBy, Timings};
-    use crate::recording::scan::Span;
+    use crate::recording::reader::scan::Span;
 
     fn row(id: ExchangeId, url: &str, status: u16) -> Row {
         Row {

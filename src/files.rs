@@ -1,15 +1,16 @@
-//! What is in the making: hidden beside its place, locked as long as somebody works at it.
+//! Files and folders that stand in their place whole or not at all.
 //!
-//! `.NAME.PID.N.modtape` is a folder, `.NAME.PID.modtape` a file. Dropped unfinished it goes; what a killed process
-//! left is found by the next one that makes something of the same name, since nobody locks it any
-//! more. Never follows a link, and never touches what another user owns.
+//! What is in the making is hidden beside its place, and locked as long as somebody works at it:
+//! `.NAME.PID.N.modtape` is a folder, `.NAME.PID.modtape` a file. Dropped unfinished it goes; what a
+//! killed process left is found by the next one that makes something of the same name, since nobody
+//! locks it any more. Never follows a link, and never touches what another user owns.
 
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 /// How many names are tried: each may be what a killed process of our number left.
 const TRIES: u32 = 100;
@@ -171,6 +172,54 @@ fn take(file: &File) -> bool {
 fn is_same(path: &Path, opened: &Metadata) -> bool {
     let found = fs::symlink_metadata(path);
     found.is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()))
+}
+
+/// Puts a file in place whole or not at all: written beside it, then renamed (mode 0600).
+pub(crate) fn replace_file(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    replace_by(&temporary, path, write)
+}
+
+/// The same, written to `temporary`, which stands beside it.
+pub(crate) fn replace_by(
+    temporary: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    // Left by a recorder of our number that was killed, or planted as a link to something else.
+    let _ = fs::remove_file(temporary);
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(temporary)
+        .and_then(|mut file| write(&mut file))
+        .and_then(|()| fs::rename(temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(temporary);
+    }
+    written
+}
+
+/// Opens a regular file for reading: follows no link at its end and waits for no pipe.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        let message = "it is not a regular file";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    }
+}
+
+/// Makes the names in a folder survive a power cut.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

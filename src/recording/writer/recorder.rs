@@ -4,68 +4,26 @@
 //! owner of the journal in order. `begin` is queued, `end` is awaited: only then may the client see
 //! the end of what it asked for.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::bodies::BodyStore;
-use super::format::{Connection, Event, Gap, Totals};
-use super::text;
+use super::durability::Health;
 use crate::clock::Timestamp;
 use crate::exchange::{MadeBy, Mode};
-
-/// When a recorded exchange is safe from what.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// From a crash or kill of modtape: written before the client sees the end. No fsync.
-    #[default]
-    Process,
-    /// And from a power cut, all but the last 50 ms: fsync follows, nobody waits for it.
-    Group,
-    /// And from a power cut, wholly: the client's last byte waits for fsync.
-    Strict,
-}
+use crate::recording::format::{Connection, Event, Gap, Totals};
+use crate::recording::line::to_text;
 
 /// One line on its way to the journal.
 pub(super) struct Line {
-    /// As [`text::to_text`] made it.
+    /// As [`to_text`] made it.
     pub(super) text: Vec<u8>,
     /// Told once the line is as safe as the durability promises, or known to be lost.
     pub(super) written: Option<oneshot::Sender<()>>,
     /// True for the journal's end: space was kept back for it.
     pub(super) is_last: bool,
-}
-
-/// What went wrong first; shared by the journal, the bodies and whoever asks.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Health(Arc<Failures>);
-
-#[derive(Debug, Default)]
-struct Failures {
-    first: OnceLock<String>,
-    unsynced: OnceLock<String>,
-}
-
-impl Health {
-    /// The first thing that could not be written.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.0.first.get().map(String::as_str)
-    }
-
-    pub(super) fn fail(&self, why: &str) {
-        let _ = self.0.first.set(why.to_owned());
-    }
-
-    /// Notes that what was written may not survive a power cut; the journal tells of it.
-    pub(super) fn fail_to_sync(&self, why: &str) {
-        self.fail(why);
-        let _ = self.0.unsynced.set(why.to_owned());
-    }
-
-    pub(super) fn unsynced(&self) -> Option<&str> {
-        self.0.unsynced.get().map(String::as_str)
-    }
 }
 
 /// Feeds a recording; cheap to clone. The journal closes when the last clone is gone.
@@ -183,7 +141,7 @@ impl Recorder {
 
     fn send(&self, at: Timestamp, event: &Event, written: Option<oneshot::Sender<()>>) {
         self.count(event);
-        let text = text::to_text(at, event);
+        let text = to_text(at, event);
         let line = Line {
             text,
             written,

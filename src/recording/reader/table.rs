@@ -1,0 +1,947 @@
+//! Records to rows: one small row an exchange, without headers and bodies.
+//!
+//! What a recording keeps in memory while it is open; everything else is read again when asked for.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read as _};
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::scan::{Damage, DamageKind, Findings, Line, Span, scan};
+use crate::clock::Timestamp;
+use crate::exchange::{
+    Abort, Attempt, Begin, Closed, ConnectionId, Digest, End, ExchangeId, Hex, MadeBy, Mode,
+    Octets, Opened, Phase, SpanId, Target, Timings,
+};
+use crate::recording::format::{
+    Close, Connection, Event, FORMAT_VERSION, Gap, MANIFEST_KIND, Manifest, Open, Record,
+    Replayable, State, Totals,
+};
+use crate::recording::line::{LineError, split_line};
+use crate::recording::manifest::open_from;
+
+/// How much of the journal is read at once, octets.
+const READ_AHEAD: usize = 256 << 10;
+
+/// What one wants to know of an exchange without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The exchange; unique within its run.
+    pub id: ExchangeId,
+    /// The run that it belongs to, counted from 0: `--append` adds runs.
+    pub(crate) run: u32,
+    /// The client connection that it came on.
+    pub(crate) connection: ConnectionId,
+    /// When it started, since its run was opened.
+    #[serde(rename = "started_us")]
+    pub(crate) started: Timestamp,
+    /// The phases that are known.
+    #[serde(rename = "phases_us")]
+    pub(crate) phases: Timings,
+    /// What we took after the last byte was read, microseconds.
+    pub(crate) own_us: u64,
+    /// Status, if a head came.
+    pub status: Option<u16>,
+    /// What became of it.
+    pub(crate) state: RowState,
+    /// Who wrote the response, if it is whole.
+    pub(crate) made_by: Option<MadeBy>,
+    /// Octets of the response body.
+    pub(crate) bytes: u64,
+    /// Method.
+    pub method: String,
+    /// Absolute URL, redacted.
+    pub url: String,
+    /// Where its `begin` stands.
+    pub(crate) begin: Span,
+    /// Where its `end` or `abort` stands.
+    pub end: Option<Span>,
+    /// Digest of the response body.
+    pub body: Option<Digest>,
+}
+
+/// Rows may come from an index, which says what it likes: records are held against them.
+impl Row {
+    /// When it was over, as far as is known.
+    pub fn until(&self) -> Timestamp {
+        let us = self.phases.total_us().saturating_add(self.own_us);
+        Timestamp::from_micros(self.started.as_micros().saturating_add(us))
+    }
+
+    /// True for a CONNECT that was refused: no request was read yet.
+    pub(crate) fn is_connect(&self) -> bool {
+        self.method == "CONNECT"
+    }
+
+    /// Whether `begin`, of this time, is the record that this row tells of.
+    pub(super) fn began_as(&self, at: Timestamp, begin: &Begin) -> bool {
+        (self.id, self.connection, self.started) == (begin.id, begin.connection, at)
+            && (&self.method, &self.url) == (&begin.method, &begin.url)
+    }
+
+    /// Whether this row tells of no end.
+    pub(super) fn is_unended(&self) -> bool {
+        self.state == RowState::InFlight
+            && (self.phases, self.own_us, self.bytes) == (Timings::default(), 0, 0)
+            && (self.status, self.made_by, self.body) == (None, None, None)
+    }
+
+    /// Whether `end` is the record that this row tells of.
+    pub(super) fn ended_as(&self, end: &End) -> bool {
+        let body = end.body.as_ref();
+        self.state == RowState::Ended
+            && (self.id, self.status, self.made_by) == (end.id, Some(end.status), Some(end.made_by))
+            && (self.phases, self.own_us) == (end.phases_us, end.own_us)
+            && self.bytes == body.map_or(0, |body| body.bytes)
+            && self.body == body.map(|body| body.sha256)
+    }
+
+    /// Whether `abort` is the record that this row tells of.
+    pub(super) fn stopped_as(&self, abort: &Abort) -> bool {
+        self.state == RowState::Aborted
+            && (self.id, self.status) == (abort.id, abort.status)
+            && (self.phases, self.bytes) == (abort.phases_us, abort.body_bytes)
+            && (self.own_us, self.made_by, self.body) == (0, None, None)
+    }
+}
+
+/// A client connection, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// How it was set up; `None` if that line is lost.
+    pub opened: Option<Opened>,
+    /// Its further dials, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) again: Vec<Opened>,
+    /// How it ended; `None` while it is open.
+    pub closed: Option<Closed>,
+    /// When that was, since its run was opened.
+    #[serde(default, rename = "closed_us", skip_serializing_if = "Option::is_none")]
+    pub(crate) closed_at: Option<Timestamp>,
+    /// When its first line was written, since its run was opened.
+    #[serde(rename = "at_us")]
+    pub(crate) at: Timestamp,
+}
+
+impl ConnectionRow {
+    /// How it was set up, and its further dials, in order.
+    pub fn dials(&self) -> impl DoubleEndedIterator<Item = &Opened> {
+        self.opened.iter().chain(&self.again)
+    }
+
+    /// The dial that an exchange with `url` went through that was over at `until`: the last one to
+    /// its host before that, where there are several; `None` where none leads there.
+    pub fn dial_of(&self, url: &str, until: Timestamp) -> Option<&Opened> {
+        let target = Target::of_url(url);
+        let is_there = |dial: &&Opened| target.as_ref().is_none_or(|to| leads_to(dial, to));
+        let mut before = self.dials().rev().filter(|dial| dial.started_us <= until);
+        let dial = before.find(is_there);
+        dial.or_else(|| self.opened.as_ref().filter(is_there))
+    }
+}
+
+/// Does this dial lead to `target`, by the name of CONNECT or by that of the ClientHello?
+fn leads_to(dial: &Opened, target: &Target) -> bool {
+    let Ok(dialled) = dial.target.parse::<Target>() else {
+        return false;
+    };
+    let sni = dial
+        .client
+        .sni
+        .as_deref()
+        .filter(|_| dial.mode == Mode::Intercept);
+    let named = sni.and_then(|sni| Target::new(sni, dialled.port()).ok());
+    dialled == *target || named.as_ref() == Some(target)
+}
+
+/// All that is kept in memory of a journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// The runs, in order.
+    pub(crate) runs: Vec<Open>,
+    /// The exchanges, by run, start and id.
+    pub(crate) rows: Vec<Row>,
+    /// The client connections, by run and id.
+    pub(crate) connections: BTreeMap<(u32, ConnectionId), ConnectionRow>,
+    /// What was not recorded or is lost.
+    pub(crate) gaps: Vec<Gap>,
+    /// What is wrong with the journal.
+    pub(crate) damage: Vec<Damage>,
+    /// Octets after the last record that are none.
+    pub(crate) tail: Option<Span>,
+    /// The last `close`, if nothing follows it.
+    pub(crate) close: Option<Close>,
+    /// The highest sequence number; 0 without records.
+    pub(crate) last_seq: u64,
+    /// The latest stamp of the last run.
+    pub(crate) last: Timestamp,
+    /// Octets of the journal.
+    pub(crate) journal_bytes: u64,
+}
+
+impl Table {
+    /// The version of the first `open` that is of another format than ours.
+    pub(crate) fn foreign_version(&self, known: u32) -> Option<u32> {
+        let opened = self.runs.iter().map(|open| open.format);
+        let unknown = self.damage.iter().filter_map(|damage| match damage.kind {
+            DamageKind::Unknown { format } => format,
+            _ => None,
+        });
+        opened.chain(unknown).find(|version| *version != known)
+    }
+
+    /// What the journal tells of what the manifest would say; `None` without a run.
+    ///
+    /// What it does not tell errs on the side of caution: not redacted, not replayable.
+    pub(crate) fn manifest(&self) -> Option<Manifest> {
+        let table = self;
+        let open = table.runs.first()?;
+        let opened = table.connections.values().flat_map(ConnectionRow::dials);
+        let intercepted: BTreeSet<String> = opened
+            .filter(|opened| opened.mode == Mode::Intercept)
+            .filter_map(|opened| Some(opened.target.rsplit_once(':')?.0.to_owned()))
+            .collect();
+        Some(Manifest {
+            kind: MANIFEST_KIND.into(),
+            format: open.format,
+            id: open.recording.clone(),
+            tool: open.tool.clone(),
+            state: if table.close.is_some() {
+                State::Closed
+            } else {
+                State::Open
+            },
+            started: open.wall.clone(),
+            command: open.command.clone(),
+            options: Vec::new(),
+            trace: open.trace,
+            go_env: BTreeMap::new(),
+            go_version: None,
+            intercepted: intercepted.into_iter().collect(),
+            intercept_all: false,
+            redacted: false,
+            wall_us: table.last.as_micros(),
+            totals: table
+                .close
+                .as_ref()
+                .map_or_else(|| table.totals(), |close| close.totals),
+            replayable: Replayable {
+                complete: false,
+                reasons: vec!["the manifest is missing or damaged".into()],
+                faults: Vec::new(),
+            },
+            exit_code: table.close.as_ref().and_then(|close| close.exit_code),
+        })
+    }
+
+    /// What is counted at close ([`Recorder::totals`]), by the same rules, of what can be read.
+    ///
+    /// A connection counts once, however often it was dialled. What went through tunnels is known only
+    /// of those that are closed.
+    ///
+    /// [`Recorder::totals`]: crate::recording::Recorder::totals
+    pub(crate) fn totals(&self) -> Totals {
+        let table = self;
+        let rows = || table.rows.iter();
+        let connections = || table.connections.values();
+        let opened = || connections().filter_map(|row| row.opened.as_ref());
+        let tunnelled = connections()
+            .filter_map(|row| row.closed.as_ref())
+            .filter(|closed| closed.tunnel);
+        let made_by_us = |row: &&Row| row.made_by == Some(MadeBy::Modtape);
+        Totals {
+            exchanges: rows().count() as u64,
+            aborted: rows().filter(|row| row.state != RowState::Ended).count() as u64,
+            made_by_modtape: rows().filter(made_by_us).count() as u64,
+            connections: opened().count() as u64,
+            tunnels: opened()
+                .filter(|opened| opened.mode == Mode::Tunnel)
+                .count() as u64,
+            body_bytes: rows().fold(0, |sum, row| sum.saturating_add(row.bytes)),
+            tunnel_bytes: tunnelled.fold(0, |sum, closed| sum.saturating_add(closed.bytes())),
+            gaps: table.gaps.len() as u64,
+        }
+    }
+}
+
+/// Reads the journal as long as it is now: a recorder may go on writing.
+pub(crate) fn read_table(journal: &File, manifest: Option<&Manifest>) -> io::Result<Table> {
+    let len = journal.metadata()?.len();
+    let mut builder = Builder::new(manifest.map(open_from));
+    let input = BufReader::with_capacity(READ_AHEAD, journal.take(len));
+    let findings = scan(input, |span, record| builder.take(span, record))?;
+    Ok(builder.finish_with(findings))
+}
+
+/// Makes a [`Table`] of records in the order of the journal.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    table: Table,
+    /// The exchanges of the present run, each with its place in `rows`.
+    begun: HashMap<ExchangeId, usize>,
+    /// Stands in for an `open` that is lost: from the manifest, if there is one.
+    lost_open: Option<Open>,
+    /// How many lines before which number a recorder says that it could not write.
+    told_lost: HashMap<u64, u64>,
+}
+
+impl Builder {
+    /// A builder that puts `lost_open` where the `open` of a run is lost.
+    pub(crate) fn new(lost_open: Option<Open>) -> Self {
+        Self {
+            lost_open,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next record.
+    pub(crate) fn take(&mut self, span: Span, record: Summary) {
+        if !matches!(record.happened, Happened::Open(_)) {
+            if self.table.runs.is_empty() || self.table.close.is_some() {
+                self.damage(span, DamageKind::NoOpen);
+                self.run(self.lost_open.clone().unwrap_or_else(nothing_known));
+            }
+            self.table.last = self.table.last.max(record.t_us);
+        }
+        match record.happened {
+            Happened::Open(open) => self.run(open),
+            Happened::Begin(begin) => self.begin(span, record.t_us, begin),
+            Happened::End(end) => self.end(span, end),
+            Happened::Connection(Connection::Opened(opened)) => {
+                self.opened(span, record.t_us, opened);
+            }
+            Happened::Connection(Connection::Closed(closed)) => {
+                self.closed(span, record.t_us, closed);
+            }
+            Happened::Gap(gap) => self.gap(record.seq, gap),
+            Happened::Close(close) => self.table.close = Some(close),
+        }
+    }
+
+    fn gap(&mut self, seq: u64, gap: Gap) {
+        // The journal's owner skips the numbers of the lines that it lost.
+        if let Some(count) = gap.lost_lines() {
+            self.told_lost.insert(seq, count);
+        }
+        self.table.gaps.push(gap);
+    }
+
+    fn run(&mut self, open: Open) {
+        self.table.runs.push(open);
+        self.table.close = None;
+        self.table.last = Timestamp::default();
+        self.begun.clear();
+    }
+
+    fn run_index(&self) -> u32 {
+        u32::try_from(self.table.runs.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    fn opened(&mut self, span: Span, at: Timestamp, opened: Opened) {
+        let id = opened.id;
+        let row = self.connection(id, at);
+        if opened.again {
+            return row.again.push(opened);
+        }
+        if row.opened.is_some() {
+            return self.damage(span, DamageKind::RepeatedConnection { id });
+        }
+        row.opened = Some(opened);
+    }
+
+    fn closed(&mut self, span: Span, at: Timestamp, closed: Closed) {
+        let id = closed.id;
+        let row = self.connection(id, at);
+        if row.closed.is_some() {
+            return self.damage(span, DamageKind::RepeatedConnection { id });
+        }
+        row.closed = Some(closed);
+        row.closed_at = Some(at);
+    }
+
+    fn connection(&mut self, id: ConnectionId, at: Timestamp) -> &mut ConnectionRow {
+        let key = (self.run_index(), id);
+        let row = self.table.connections.entry(key);
+        row.or_insert_with(|| ConnectionRow {
+            at,
+            ..ConnectionRow::default()
+        })
+    }
+
+    fn begin(&mut self, span: Span, started: Timestamp, begin: Beginning) {
+        let id = begin.id;
+        if self.begun.contains_key(&id) {
+            return self.damage(span, DamageKind::RepeatedExchange { id });
+        }
+        self.begun.insert(id, self.table.rows.len());
+        self.table.rows.push(Row {
+            id,
+            run: self.run_index(),
+            connection: begin.connection,
+            started,
+            phases: Timings::default(),
+            own_us: 0,
+            status: None,
+            state: RowState::InFlight,
+            made_by: None,
+            bytes: 0,
+            method: begin.method,
+            url: begin.url,
+            begin: span,
+            end: None,
+            body: None,
+        });
+    }
+
+    fn end(&mut self, span: Span, end: Ending) {
+        let id = end.id;
+        let Some(&index) = self.begun.get(&id) else {
+            return self.damage(span, DamageKind::Orphan { id });
+        };
+        let row = &mut self.table.rows[index];
+        if row.end.is_some() {
+            return self.damage(span, DamageKind::RepeatedExchange { id });
+        }
+        row.end = Some(span);
+        row.state = end.state;
+        row.status = end.status;
+        row.phases = end.phases;
+        row.own_us = end.own_us;
+        row.made_by = end.made_by;
+        row.bytes = end.bytes;
+        row.body = end.body;
+    }
+
+    fn damage(&mut self, span: Span, kind: DamageKind) {
+        self.table.damage.push(Damage { span, kind });
+    }
+
+    /// The table, with what the scan of the same journal found.
+    pub(crate) fn finish_with(mut self, mut findings: Findings) -> Table {
+        let told = std::mem::take(&mut self.told_lost);
+        findings.damage.retain(|damage| match damage.kind {
+            DamageKind::Missing { from, to } => told.get(&(to + 1)) != Some(&(to - from + 1)),
+            _ => true,
+        });
+        let missing = findings
+            .damage
+            .iter()
+            .filter_map(|damage| match damage.kind {
+                DamageKind::Missing { from, to } => Some(missing_lines(from, to)),
+                _ => None,
+            });
+        self.table.gaps.extend(missing);
+        self.table.damage.extend(findings.damage);
+        self.table.damage.sort_by_key(|damage| damage.span.offset);
+        self.table.tail = findings.tail;
+        self.table.last_seq = findings.last_seq;
+        self.table.journal_bytes = findings.bytes;
+        self.table
+            .rows
+            .sort_unstable_by_key(|row| (row.run, row.started, row.id));
+        self.table.rows.shrink_to_fit();
+        self.table
+    }
+}
+
+fn missing_lines(from: u64, to: u64) -> Gap {
+    Gap {
+        what: format!("lines {from} to {to}"),
+        why: "they are missing from the journal".into(),
+    }
+}
+
+/// The `open` of a run of which neither journal nor manifest tells.
+fn nothing_known() -> Open {
+    Open {
+        format: FORMAT_VERSION,
+        recording: String::new(),
+        wall: String::new(),
+        trace: Hex([0; 16]),
+        tool: String::new(),
+        command: Vec::new(),
+    }
+}
+
+/// What a row needs of a record.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    /// As in [`Record::seq`].
+    pub(crate) seq: u64,
+    /// As in [`Record::t_us`].
+    pub(crate) t_us: Timestamp,
+    /// What happened.
+    pub(crate) happened: Happened,
+}
+
+/// What a row needs of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Happened {
+    /// A request was read.
+    Begin(Beginning),
+    /// A response was recorded whole, or an exchange stopped on the way.
+    End(Ending),
+    /// As in [`Event::Open`].
+    Open(Open),
+    /// As in [`Event::Connection`].
+    Connection(Connection),
+    /// As in [`Event::Gap`].
+    Gap(Gap),
+    /// As in [`Event::Close`].
+    Close(Close),
+}
+
+/// What a row needs of a `begin`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// The exchange.
+    pub(crate) id: ExchangeId,
+    /// The client connection that it came on.
+    pub(crate) connection: ConnectionId,
+    /// Method.
+    pub(crate) method: String,
+    /// Absolute URL.
+    pub(crate) url: String,
+}
+
+/// What a row needs of an `end` or `abort`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// The exchange.
+    pub(crate) id: ExchangeId,
+    /// Which of the two.
+    pub(crate) state: RowState,
+    /// Status, if a head came.
+    pub(crate) status: Option<u16>,
+    /// The phases that are known.
+    pub(crate) phases: Timings,
+    /// What we took afterwards, microseconds.
+    pub(crate) own_us: u64,
+    /// Who wrote the response, if it is whole.
+    pub(crate) made_by: Option<MadeBy>,
+    /// Octets of the response body that came.
+    pub(crate) bytes: u64,
+    /// Digest of the response body.
+    pub(crate) body: Option<Digest>,
+}
+
+/// What became of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RowState {
+    /// No end is recorded.
+    InFlight,
+    /// A whole response.
+    Ended,
+    /// It stopped on the way.
+    Aborted,
+}
+
+/// The fields of all kinds that are summarized; a name means the same in each.
+///
+/// At least as strict as [`Record`], which judges whatever is refused here: a row is of a record that
+/// can be read again.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    seq: u64,
+    t_us: Timestamp,
+    r#type: &'a str,
+    id: Option<u64>,
+    connection: Option<u64>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    url: Option<Cow<'a, str>>,
+    span: Option<SpanId>,
+    version: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
+    headers: Option<Vec<(Text, Value)>>,
+    status: Option<u16>,
+    #[serde(rename = "reason")]
+    _reason: Option<Value>,
+    #[serde(default, rename = "trailers")]
+    _trailers: Vec<(Text, Value)>,
+    #[serde(rename = "request_body")]
+    _request_body: Option<BodyFields>,
+    body: Option<BodyFields>,
+    phases_us: Option<Timings>,
+    own_us: Option<u64>,
+    #[serde(default, rename = "client_wait_us")]
+    _client_wait_us: u64,
+    made_by: Option<MadeBy>,
+    #[serde(default, rename = "attempts")]
+    _attempts: Vec<Attempt>,
+    r#where: Option<Phase>,
+    why: Option<Text>,
+    #[serde(default)]
+    body_bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct BodyFields {
+    sha256: Digest,
+    bytes: u64,
+    #[serde(rename = "inline")]
+    _inline: Option<Value>,
+    #[serde(default, rename = "kept")]
+    _kept: bool,
+}
+
+/// A value that may be lacking and may not be `null`.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A string, passed over.
+struct Text;
+
+/// [`Octets`], passed over.
+struct Value;
+
+impl Fields<'_> {
+    /// What a row needs; `None` for other kinds, and where a field is lacking.
+    fn summarize(self) -> Option<Summary> {
+        let happened = match self.r#type {
+            "begin" => {
+                let _ = (self.span?, self.version?, self.headers?);
+                Happened::Begin(Beginning {
+                    id: self.id?,
+                    connection: self.connection?,
+                    method: self.method?.into_owned(),
+                    url: self.url?.into_owned(),
+                })
+            }
+            "end" => {
+                let _ = (self.version?, self.headers?);
+                Happened::End(Ending {
+                    id: self.id?,
+                    state: RowState::Ended,
+                    status: Some(self.status?),
+                    phases: self.phases_us?,
+                    own_us: self.own_us?,
+                    made_by: Some(self.made_by?),
+                    bytes: self.body.as_ref().map_or(0, |body| body.bytes),
+                    body: self.body.map(|body| body.sha256),
+                })
+            }
+            "abort" => {
+                let _ = (self.r#where?, self.why?);
+                Happened::End(Ending {
+                    id: self.id?,
+                    state: RowState::Aborted,
+                    status: self.status,
+                    phases: self.phases_us?,
+                    own_us: 0,
+                    made_by: None,
+                    bytes: self.body_bytes,
+                    body: None,
+                })
+            }
+            _ => return None,
+        };
+        Some(Summary {
+            seq: self.seq,
+            t_us: self.t_us,
+            happened,
+        })
+    }
+}
+
+impl From<Event> for Happened {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Begin(begin) => Self::Begin(Beginning {
+                id: begin.id,
+                connection: begin.connection,
+                method: begin.method,
+                url: begin.url,
+            }),
+            Event::End(end) => Self::End(Ending {
+                id: end.id,
+                state: RowState::Ended,
+                status: Some(end.status),
+                phases: end.phases_us,
+                own_us: end.own_us,
+                made_by: Some(end.made_by),
+                bytes: end.body.as_ref().map_or(0, |body| body.bytes),
+                body: end.body.map(|body| body.sha256),
+            }),
+            Event::Abort(abort) => Self::End(Ending {
+                id: abort.id,
+                state: RowState::Aborted,
+                status: abort.status,
+                phases: abort.phases_us,
+                own_us: 0,
+                made_by: None,
+                bytes: abort.body_bytes,
+                body: None,
+            }),
+            Event::Open(open) => Self::Open(open),
+            Event::Connection(connection) => Self::Connection(connection),
+            Event::Gap(gap) => Self::Gap(gap),
+            Event::Close(close) => Self::Close(close),
+        }
+    }
+}
+
+impl Line for Summary {
+    fn parse_line(line: &[u8]) -> Result<Self, LineError> {
+        let (crc, text) = split_line(line).ok_or(LineError::Shape)?;
+        if crc32c::crc32c(text) != crc {
+            return Err(LineError::Checksum);
+        }
+        let fields = serde_json::from_slice::<Fields<'_>>(text).ok();
+        if let Some(summary) = fields.and_then(Fields::summarize) {
+            return Ok(summary);
+        }
+        Record::parse_line(line).map(|record| Self {
+            seq: record.seq,
+            t_us: record.t_us,
+            happened: record.event.into(),
+        })
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Passed;
+        impl Visitor<'_> for Passed {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Text, E> {
+                Ok(Text)
+            }
+        }
+        deserializer.deserialize_str(Passed)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Passed;
+        impl<'de> Visitor<'de> for Passed {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("octets")
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Value, E> {
+                Ok(Value)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+                Octets::deserialize(MapAccessDeserializer::new(map)).map(|_| Value)
+            }
+        }
+        deserializer.deserialize_any(Passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value as Json, json};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::recording::writer::create;
+    use crate::recording::{Durability, Journal, Recording, sample};
+
+    /// A line of this text, without its line feed.
+    fn line(text: &Json) -> Vec<u8> {
+        let text = text.to_string();
+        format!("{:08x} {text}", crc32c::crc32c(text.as_bytes())).into_bytes()
+    }
+
+    fn end_with_all() -> Event {
+        let Event::End(end) = sample::end(9, b"x") else {
+            panic!("it is an end");
+        };
+        Event::End(End {
+            reason: Some("fine".into()),
+            trailers: vec![("a".into(), "b".into())],
+            request_body: Some(sample::body(&[0xff])),
+            attempts: vec![Attempt {
+                connection: 1,
+                error: "GOAWAY".into(),
+            }],
+            ..end
+        })
+    }
+
+    /// What a field is changed to, and what other kinds call their fields.
+    fn values() -> Vec<Json> {
+        vec![
+            Json::Null,
+            json!(7),
+            json!("x"),
+            json!([]),
+            json!([["a", "b"]]),
+            json!([["a", 1]]),
+            json!({}),
+            json!({"b64": "AA=="}),
+            json!({"b64": "!"}),
+            json!("receive"),
+            json!(true),
+        ]
+    }
+
+    #[test]
+    fn what_makes_a_row_is_what_can_be_read_again() {
+        let mut events = sample::events();
+        events.push(end_with_all());
+        let lines = sample::lines(1, events);
+        let lines: Vec<Map<String, Json>> = lines
+            .iter()
+            .map(|line| serde_json::from_slice(&line[9..]).unwrap())
+            .collect();
+        let names: std::collections::BTreeSet<&String> = lines.iter().flat_map(Map::keys).collect();
+        for text in &lines {
+            let mut changed = vec![text.clone()];
+            for name in &names {
+                let mut without = text.clone();
+                without.remove(*name);
+                changed.push(without);
+                for value in values() {
+                    let mut with = text.clone();
+                    with.insert((*name).clone(), value);
+                    changed.push(with);
+                }
+            }
+            for text in changed {
+                let line = line(&Json::Object(text));
+                let record = Record::parse_line(&line).map(|record| Happened::from(record.event));
+                let summary = Summary::parse_line(&line).map(|summary| summary.happened);
+                let text = String::from_utf8_lossy(&line);
+                assert_eq!(summary, record, "{text}");
+            }
+        }
+    }
+
+    fn dial(mode: Mode, target: &str, sni: Option<&str>, started_us: u64) -> Opened {
+        Opened {
+            id: 1,
+            started_us: Timestamp::from_micros(started_us),
+            again: started_us > 0,
+            mode,
+            target: target.into(),
+            client: crate::exchange::ClientSide {
+                sni: sni.map(str::to_owned),
+                ..Default::default()
+            },
+            upstream: None,
+            dns_us: None,
+            connect_us: None,
+            tls_us: None,
+            tries: Vec::new(),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn an_exchange_went_through_the_last_dial_to_its_host_and_through_no_other() {
+        let plain = ConnectionRow {
+            opened: Some(dial(Mode::Plain, "a.example:80", None, 0)),
+            again: vec![
+                dial(Mode::Plain, "c.example:80", None, 20),
+                dial(Mode::Plain, "a.example:80", None, 40),
+            ],
+            ..ConnectionRow::default()
+        };
+        let named = ConnectionRow {
+            opened: Some(dial(Mode::Intercept, "192.0.2.1:443", Some("a.example"), 9)),
+            ..ConnectionRow::default()
+        };
+        for (row, url, until, expected) in [
+            (&plain, "http://a.example/x", 10, Some(0)),
+            (&plain, "http://c.example/x", 30, Some(20)),
+            (&plain, "http://a.example/x", 50, Some(40)),
+            // Refused before anybody was dialled.
+            (&plain, "http://b.example/x", 50, None),
+            (&plain, "http://a.example:81/x", 50, None),
+            (&plain, "*", 50, Some(40)),
+            (&named, "https://a.example/x", 50, Some(9)),
+            (&named, "https://a.example/x", 5, Some(9)),
+            (&named, "https://192.0.2.1/x", 50, Some(9)),
+            (&named, "https://b.example/x", 50, None),
+        ] {
+            let found = row.dial_of(url, Timestamp::from_micros(until));
+            let started = found.map(|dial| dial.started_us.as_micros());
+            assert_eq!(started, expected, "{url} at {until}");
+        }
+    }
+
+    /// Every kind of record, and what the sample has not: tunnels, one dialled again, one never
+    /// closed, and an answer of our own.
+    fn events() -> Vec<Event> {
+        let mut events = sample::events();
+        let close = events.pop();
+        let mut again = sample::opened(2, Mode::Tunnel);
+        if let Event::Connection(Connection::Opened(opened)) = &mut again {
+            opened.again = true;
+        }
+        let mut closed = sample::closed(2);
+        if let Event::Connection(Connection::Closed(closed)) = &mut closed {
+            closed.tunnel = true;
+        }
+        let mut ours = sample::end(5, b"cannot resolve");
+        if let Event::End(end) = &mut ours {
+            end.made_by = MadeBy::Modtape;
+        }
+        events.extend([
+            sample::opened(2, Mode::Tunnel),
+            again,
+            closed,
+            sample::opened(3, Mode::Tunnel),
+            sample::begin(5),
+            ours,
+            // A client that came and went without a word.
+            sample::closed(4),
+        ]);
+        events.extend(close);
+        events
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_while_recording_is_what_the_journal_tells() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("one");
+        let folder = create(&dir, false).unwrap();
+        let (recorder, journal) =
+            Journal::start(folder, Clock::start(), Durability::Process, true).unwrap();
+        for event in events() {
+            recorder.note(Timestamp::default(), &event);
+        }
+        let counted = recorder.totals();
+        drop(recorder);
+        journal.run().await;
+        let recording = Recording::open(&dir).unwrap();
+        assert_eq!(recording.table().totals(), counted);
+        let expected = Totals {
+            exchanges: 5,
+            aborted: 2,
+            made_by_modtape: 1,
+            connections: 3,
+            tunnels: 2,
+            body_bytes: 80_062,
+            tunnel_bytes: 300,
+            gaps: 1,
+        };
+        assert_eq!(counted, expected);
+    }
+}

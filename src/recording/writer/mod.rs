@@ -1,0 +1,19 @@
+//! Writes a recording: its folder, the journal and the bodies.
+//!
+//! `folder` makes the folder and what `--force` replaces, `recorder` is what the rest of the program
+//! holds, `journal` owns the file, `bodies` keeps large bodies, `durability` says when what was
+//! written is safe.
+
+pub(crate) mod bodies;
+mod durability;
+pub(crate) mod folder;
+mod journal;
+mod recorder;
+
+pub use bodies::BodySink;
+pub(crate) use bodies::most_open;
+pub use durability::Durability;
+pub(crate) use folder::{CreateError, check, make_parent, place};
+pub use folder::{Folder, create};
+pub use journal::Journal;
+pub use recorder::Recorder;
