@@ -1,12 +1,7 @@
 //! The command line and nothing else: what can be asked for, parsed to its types.
 
-mod about;
-mod import;
-mod kept;
-mod look;
+mod parse;
 mod values;
-mod void;
-mod words;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,15 +10,9 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
-pub(crate) use about::{CompletionsArgs, HelpArgs, ManArgs, VersionArgs};
-pub(crate) use import::ImportArgs;
-pub(crate) use kept::{Bodies, Durability, KeepBodies, Pcap, SlowDisk};
-pub(crate) use look::{
-    ExportArgs, ExportFormat, LsArgs, RecordingsArgs, RecordingsCommand, ShowArgs, SortKey,
-};
-
-use self::values::{duration, folder, listen};
+use self::values::{duration, exchange_id, folder, listen};
 
 /// See, record, explain and replay what the go command fetches
 #[derive(Debug, Parser)]
@@ -78,6 +67,16 @@ pub(crate) struct Global {
         value_parser = OsStringValueParser::new().map(folder)
     )]
     pub(crate) recordings: PathBuf,
+    /// Whether `--recordings` is on the command line; [`Cli::of`] finds out.
+    #[arg(skip)]
+    pub(crate) recordings_is_given: bool,
+}
+
+impl Global {
+    /// Whether nobody named a folder of recordings.
+    pub(crate) fn has_default_recordings(&self) -> bool {
+        self.recordings.as_os_str() == values::RECORDINGS
+    }
 }
 
 /// When to use colour.
@@ -243,9 +242,77 @@ pub(crate) struct RunArgs {
         hide_env_values = true
     )]
     pub(crate) token: String,
+    /// Whether `--token` is on the command line; [`Cli::of`] finds out.
+    #[arg(skip)]
+    pub(crate) token_is_given: bool,
     /// End the command, or the recorder that has none, after so long, and exit with 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+}
+
+/// When a recorded exchange is safe from what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// Safe from a kill of modtape: written before the command sees the end
+    Process,
+    /// And from a power cut, all but the last 50 ms
+    Group,
+    /// And from a power cut, wholly: every end waits for the disk
+    Strict,
+}
+
+/// Which bodies are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeepBodies {
+    /// All of them
+    All,
+    /// None: digests and sizes only; cannot be replayed
+    None,
+}
+
+/// Which bodies an export holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bodies {
+    /// All of them
+    All,
+    /// Up to 64 KiB
+    Small,
+    /// None
+    None,
+}
+
+/// Which packet captures are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pcap {
+    /// None
+    None,
+    /// The exchanges in clear text, each a TCP stream of its own; made when the recording closes
+    Clear,
+    /// The real records of both legs as they pass, with the secrets that open them: not to be shared
+    Tls,
+    /// Both
+    Both,
+}
+
+impl Pcap {
+    /// Whether the exchanges are shown in clear text.
+    pub(crate) const fn has_clear(self) -> bool {
+        matches!(self, Self::Clear | Self::Both)
+    }
+
+    /// Whether the real records are captured.
+    pub(crate) const fn has_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Both)
+    }
+}
+
+/// What happens where packets come faster than the disk takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SlowDisk {
+    /// The traffic waits: nothing is missing
+    Wait,
+    /// Packets are cut to their headers, which tell the true length
+    Cut,
 }
 
 /// `modtape replay`
@@ -268,6 +335,180 @@ pub(crate) struct ReplayArgs {
     /// The command to run
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// `modtape ls`
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub(crate) name: String,
+    /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
+    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not; `modtape help filter`)
+    #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
+    pub(crate) filter: Option<String>,
+    /// Order by
+    #[arg(long, value_name = "KEY", default_value = "start")]
+    pub(crate) sort: SortKey,
+    /// Only the first so many
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<usize>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What exchanges can be ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortKey {
+    /// When they started
+    Start,
+    /// The longest first
+    Time,
+    /// The largest body first
+    Size,
+    /// By host, then start
+    Host,
+    /// By status, then start
+    Status,
+}
+
+/// `modtape show`
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The exchange's number; `#` in front is fine
+    #[arg(value_parser = exchange_id)]
+    pub(crate) id: u64,
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub(crate) name: String,
+    /// Only the headers
+    #[arg(long, group = "part")]
+    pub(crate) headers: bool,
+    /// Only the timings
+    #[arg(long, group = "part")]
+    pub(crate) timings: bool,
+    /// Only the body, as it was received
+    #[arg(long, group = "part")]
+    pub(crate) body: bool,
+    /// A curl command that asks the same again
+    #[arg(long, group = "part")]
+    pub(crate) curl: bool,
+    /// All of it as JSON
+    #[arg(long, group = "part")]
+    pub(crate) json: bool,
+    /// Write to this file instead of stdout; `-` is stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `modtape export`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What was never recorded (gaps, bodies that were not kept) is said on stderr, and is no failure. What \
+was recorded and cannot be read is left out and named there: then the exit code is 3.")]
+pub(crate) struct ExportArgs {
+    /// The format
+    pub(crate) format: ExportFormat,
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub(crate) name: String,
+    /// Write to this file, of goproxy to this new folder; `-` is stdout
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
+    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not; `modtape help filter`)
+    #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
+    pub(crate) filter: Option<String>,
+    /// Which bodies a HAR holds: small ones are up to 64 KiB
+    #[arg(long, value_name = "WHICH", default_value = "small")]
+    pub(crate) har_bodies: Bodies,
+    /// Which bodies a capture shows whole: small ones are up to 64 KiB, larger ones are cut to 4 KiB
+    #[arg(long, value_name = "WHICH", default_value = "small")]
+    pub(crate) pcap_bodies: Bodies,
+    /// Copy the live capture (record --pcap tls) instead, without what opens it
+    #[arg(long, conflicts_with_all = ["filter", "pcap_bodies"])]
+    pub(crate) no_secrets: bool,
+}
+
+/// Formats that a recording can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// HTTP Archive 1.2, for every HAR viewer
+    Har,
+    /// A packet capture for Wireshark, in clear text: each exchange is a TCP stream of its own
+    Pcapng,
+    /// A JSON object a line, as `show --json` has it
+    Ndjson,
+    /// A table for spreadsheets, a line an exchange; `'` before what they would take for a formula
+    Csv,
+    /// A script that asks the same again and compares statuses and digests
+    Curl,
+    /// A folder for `GOPROXY=file://DIR`: the modules that it holds, and their checksums
+    Goproxy,
+}
+
+/// `modtape recordings`
+#[derive(Debug, Args)]
+pub(crate) struct RecordingsArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub(crate) command: RecordingsCommand,
+}
+
+/// What to do with recordings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecordingsCommand {
+    /// List them, newest first
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell all about one
+    Info {
+        /// A name, a path, @last, or @2 for the one before
+        #[arg(default_value = "@last")]
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the folder of one, or of all
+    Path {
+        /// A name, a path, @last, or @2 for the one before
+        name: Option<String>,
+    },
+}
+
+/// `modtape import`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What a HAR cannot tell is not made up: the recording has no settings of the go command, no trailers, \
+and no ends of connections. A body stands in it as the HAR has it: decoded, without its content \
+coding. An exchange whose body the HAR left out, cut or replaced counts as aborted. What is odd is \
+said in one line a kind; the exit code is 3 if an HTTP entry was lost or the file is cut off.")]
+pub(crate) struct ImportArgs {
+    /// The format
+    pub(crate) format: ImportFormat,
+    /// The file, plain, gzip or zip: of a browser, mitmproxy, Charles, Playwright or modtape
+    pub(crate) file: PathBuf,
+    /// Name or path of the recording [default: FORMAT-MMDD-HHMM]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the recording that -o names, if there is one
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Keep secrets as they are, and mark the recording
+    #[arg(long)]
+    pub(crate) no_redact: bool,
+}
+
+/// Formats that a recording can be made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// HTTP Archive 1.2
+    Har,
 }
 
 /// `modtape env`
@@ -310,6 +551,37 @@ pub(crate) enum CaCommand {
         #[arg(long, value_name = "NAME")]
         recording: Option<String>,
     },
+}
+
+/// `modtape completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// `modtape man`
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command to this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `modtape version`
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `modtape help`
+#[derive(Debug, Args)]
+pub(crate) struct HelpArgs {
+    /// A command, or a topic: filter, exit-codes, environment
+    #[arg(value_name = "COMMAND|TOPIC")]
+    pub(crate) about: Vec<String>,
 }
 
 /// `modtape fetch`

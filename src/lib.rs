@@ -13,7 +13,8 @@
 //!    recording to bytes · [`import`] others' files to exchanges · [`diagnose`] where the time went ·
 //!    [`child`] the wrapped command · [`telemetry`] logs
 //! 6. [`proxy`] the client leg; its heart is `handler.rs`
-//! 7. [`commands`] one file per verb; the only code that prints or reads the environment
+//! 7. [`terminal`] how things look: tables, words, the status line, the summary
+//! 8. [`commands`] one file per verb; with [`terminal`] the only code that prints or reads the environment
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, elided_lifetimes_in_paths)]
 #![warn(
@@ -45,5 +46,6 @@ pub mod redact;
 pub mod replay;
 pub mod shell;
 pub mod telemetry;
+pub mod terminal;
 pub mod tls;
 pub mod upstream;

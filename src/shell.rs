@@ -38,6 +38,15 @@ pub(crate) fn powershell(text: &str) -> String {
     quoted
 }
 
+/// Whether a terminal may act on a character instead of showing it: control characters (C0, DEL, C1),
+/// line separators, and characters that are invisible or turn the direction of writing.
+pub(crate) fn is_terminal_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;

@@ -4,7 +4,6 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 
 use rawzip::{FileReader, ReaderAt};
 
-use super::progress::Progress;
 use super::written::error_text;
 use crate::cli::Global;
 use crate::diagnose::content::{Source, Zip, faults};
@@ -14,6 +13,7 @@ use crate::gomod::{Base, TEXT_LIMIT};
 use crate::recording::format::Fault;
 use crate::recording::reader::Stored;
 use crate::recording::{Recording, Redirects, Row};
+use crate::terminal::Progress;
 
 /// Finds the answers that are not what they were asked for, and shows how far it is.
 pub(super) fn check(

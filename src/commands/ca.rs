@@ -6,20 +6,20 @@ use anyhow::Context as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::runtime::{self, Running};
-use super::terminal::{say, to_stdout};
+use super::session::running::{self, Running};
 use crate::ca;
 use crate::cli::{CaArgs, CaCommand, Global};
+use crate::terminal::{say, to_stdout};
 
 /// Prints the bundle's path, or our root.
 pub(super) fn run(args: &CaArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.command {
         CaCommand::Path { recording } => {
-            let running = runtime::find(recording.as_deref())?;
+            let running = running::find(recording.as_deref())?;
             to_stdout(|out| Ok(writeln!(out, "{}", running.bundle.display())?))?;
         }
         CaCommand::Show { recording } => {
-            let running = runtime::find(recording.as_deref())?;
+            let running = running::find(recording.as_deref())?;
             let pem = ca::to_pem(&root(&running)?);
             say(global, scope(&running));
             to_stdout(|out| Ok(out.write_all(pem.as_bytes())?))?;

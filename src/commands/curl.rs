@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 
 use anyhow::bail;
 
-use super::terminal::obeyed;
 use crate::exchange::{Begin, Fields, Octets, Opened};
 use crate::gomod::Location;
 use crate::shell;
+use crate::shell::is_terminal_control;
 
 /// A command and what it lacks.
 pub(super) struct Curl {
@@ -56,7 +56,7 @@ impl Curl {
             bail!("a CONNECT asks for a tunnel and not for an answer");
         }
         for (what, text) in [("method", &begin.method), ("URL", url)] {
-            if text.chars().any(obeyed) {
+            if text.chars().any(is_terminal_control) {
                 bail!("its {what} has control characters: {text}");
             }
         }
@@ -80,7 +80,7 @@ impl Curl {
         let (mut left_out, mut unprintable) = (Vec::new(), 0);
         for (name, octets) in wanted(&begin.headers, likeness) {
             let text = std::str::from_utf8(&octets.0).ok();
-            let Some(value) = text.filter(|text| !text.chars().any(obeyed)) else {
+            let Some(value) = text.filter(|text| !text.chars().any(is_terminal_control)) else {
                 let what = text.map_or("is not UTF-8", |_| "has control characters");
                 let value = octets.to_text();
                 left_out.push(format!(

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 
-use super::terminal::to_stdout;
-use super::{Failure, USAGE};
-use super::{door, runtime};
+use super::failure::{Failure, USAGE};
+use super::session::{running, token};
 use crate::child::{Environment, Recorder};
 use crate::cli::EnvArgs;
 use crate::shell;
+use crate::terminal::to_stdout;
 
 /// Forms that the variables can be printed in.
 const FORMS: [&str; 10] = [
@@ -63,10 +63,10 @@ fn value(name: &str, environment: &Environment) -> Result<String, Failure> {
 }
 
 fn environment(recording: Option<&str>) -> anyhow::Result<Environment> {
-    let running = runtime::find(recording)?;
-    let token = running.token.as_deref().map(door::ask).transpose()?;
+    let running = running::find(recording)?;
+    let token = running.token.as_deref().map(token::ask).transpose()?;
     let proxy = match token {
-        Some(token) => door::with_token(&running.proxy, &token),
+        Some(token) => token::with_token(&running.proxy, &token),
         None => running.proxy,
     };
     Ok(Environment::through(&Recorder {

@@ -7,24 +7,24 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 
-use super::advice::Advise as _;
+use super::failure::Advise as _;
+use super::failure::{Failure, USAGE};
 use super::files::write_file;
 use super::goproxy;
 use super::har;
 use super::lines::{self, Style};
-use super::opened::open;
 use super::pcapng;
-use super::picked;
-use super::progress::Progress;
+use super::selection;
+use super::selection::open;
 use super::stop::{Stop, Stoppable};
-use super::terminal::{plain, say, to_stdout, warn};
-use super::words::count;
 use super::written::tell;
-use super::{Failure, USAGE};
 use crate::capture;
 use crate::cli::{ExportArgs, ExportFormat, Global};
 use crate::recording::Recording;
 use crate::recording::format::{CAPTURE, HAR, LIVE_CAPTURE};
+use crate::terminal::Progress;
+use crate::terminal::words::count;
+use crate::terminal::{plain, say, to_stdout, warn};
 
 /// Writes the recording in the format that was asked for: a failure if some of it was left out
 /// since it cannot be read, though the rest is there.
@@ -33,7 +33,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         let error = anyhow!("--no-secrets is for pcapng: nothing else holds TLS secrets");
         return Err(Failure::new(USAGE, error));
     }
-    let filter = picked::filter(args.filter.as_deref())?;
+    let filter = selection::filter(args.filter.as_deref())?;
     if args.format == ExportFormat::Goproxy {
         return goproxy::run(args, global);
     }
@@ -46,7 +46,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     if args.no_secrets {
         return strip(args, global, &recording);
     }
-    let rows = picked::rows(&recording, &filter);
+    let rows = selection::rows(&recording, &filter);
     let picked = (&recording, &rows[..]);
     let is_shown = args.output == Path::new("-") && std::io::stdout().is_terminal();
     let export = |out: &mut dyn Write| {
@@ -87,7 +87,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     }
     Ok(match is_whole {
         true => ExitCode::SUCCESS,
-        false => ExitCode::from(super::FAILED),
+        false => ExitCode::from(super::failure::FAILED),
     })
 }
 
@@ -116,14 +116,18 @@ fn strip(args: &ExportArgs, global: &Global, recording: &Recording) -> Result<Ex
         to_stdout(|out| copy(out).with_context(named))?;
     } else {
         write_file(&args.output, |file| copy(file).with_context(named))?;
-        let packets = super::words::count(outcome.0, "packet");
+        let packets = crate::terminal::words::count(outcome.0, "packet");
         let to = args.output.display().to_string();
         say(global, format!("{packets} written to {}", plain(&to)));
     }
     if outcome.1 {
         warn(global, "the capture breaks off in the middle of a packet");
     }
-    Ok(ExitCode::from(if outcome.1 { super::FAILED } else { 0 }))
+    Ok(ExitCode::from(if outcome.1 {
+        super::failure::FAILED
+    } else {
+        0
+    }))
 }
 
 fn refuse_terminal(is_shown: bool) -> Result<(), Failure> {

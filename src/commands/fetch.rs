@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 
-use super::settings::Variables;
+use super::session::Variables;
 use crate::cli::FetchArgs;
 use crate::clock::Clock;
 use crate::exchange::Target;
@@ -27,7 +27,7 @@ const TOLD_BYTES: usize = 4096;
 
 /// Asks, and fails if an answer is missing.
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<ExitCode> {
-    super::block_on(fetch(&args.urls))??;
+    super::runtime::block_on(fetch(&args.urls))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,15 +12,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 
-use super::advice::Advise as _;
 use super::answers::{self, content_of};
-use super::opened::open;
-use super::progress::Progress;
+use super::failure::{Advise as _, Failure, USAGE};
+use super::selection::open;
 use super::stop::{Stop, Stoppable};
-use super::terminal::{plain, say, warn};
-use super::words::{count, size};
 use super::written::{Written, error_text, tell};
-use super::{Failure, USAGE};
 use crate::cli::{ExportArgs, Global};
 use crate::exchange::{ExchangeId, Outcome};
 use crate::export::goproxy::{Edit, Faulty, LOOKUP_LIMIT, LeftOut, Loose, Tree};
@@ -28,6 +24,9 @@ use crate::gomod::{Base, Lookup};
 use crate::recording::format::Fault;
 use crate::recording::{Recording, Redirects, Row};
 use crate::shell;
+use crate::terminal::Progress;
+use crate::terminal::words::{count, size};
+use crate::terminal::{plain, say, warn};
 use folder::Folder;
 
 /// How many versions that are not whole are named, and how many requests without a file.
@@ -78,7 +77,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     );
     Ok(match written.missing.is_empty() {
         true => ExitCode::SUCCESS,
-        false => ExitCode::from(super::FAILED),
+        false => ExitCode::from(super::failure::FAILED),
     })
 }
 

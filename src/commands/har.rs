@@ -7,9 +7,9 @@ use std::io::{self, BufWriter, Read as _, Write};
 
 use anyhow::Context as _;
 
-use super::listed::{Listed, Meaning};
 use super::written::{Written, error_text, opens};
 use crate::cli;
+use crate::diagnose::outcome::{Listed, Meaning};
 use crate::exchange::{Body, ExchangeId, Fields, chain};
 use crate::export::har;
 use crate::export::source::{Bodies, Content, Item, Page, What};

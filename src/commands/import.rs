@@ -9,11 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::Failure;
+use super::failure::Failure;
 use super::record::Naming;
 use super::stop::Stop;
-use super::terminal::{plain, say, warn};
-use super::words::count;
 use crate::cli::{Global, ImportArgs};
 use crate::import::file::HarFile;
 use crate::import::har::survey;
@@ -21,6 +19,8 @@ use crate::import::{LeftOut, Oddities, Oddity};
 use crate::recording::format::Fault;
 use crate::redact::Redactor;
 use crate::shell;
+use crate::terminal::words::count;
+use crate::terminal::{plain, say, warn};
 use crate::tls;
 use writing::Source;
 
@@ -49,7 +49,8 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     );
     let source = Source { file, survey };
     let stop = Stop::listen()?;
-    let written = super::block_on(writing::write(source, naming, redactor, (&stop, global)))?;
+    let written =
+        super::runtime::block_on(writing::write(source, naming, redactor, (&stop, global)))?;
     let (naming, tally) = stop.explain(written)?;
     if pages > 1 {
         say(global, format!("{pages} pages became one run"));
@@ -65,7 +66,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     let is_whole = cut.is_none() && !tally.left_out.keys().any(|why| why.is_loss());
     Ok(match is_whole {
         true => ExitCode::SUCCESS,
-        false => ExitCode::from(super::FAILED),
+        false => ExitCode::from(super::failure::FAILED),
     })
 }
 

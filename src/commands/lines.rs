@@ -8,14 +8,14 @@ use std::io::Write;
 use anyhow::Context as _;
 
 use super::curl::{Curl, Likeness};
-use super::json;
-use super::listed::Meaning;
 use super::show::Shown;
-use super::terminal::plain;
-use super::words::duration;
 use super::written::Written;
+use crate::diagnose::outcome::Meaning;
 use crate::exchange::{MadeBy, Octets, Outcome, Phase, chain};
 use crate::recording::{Recording, Row};
+use crate::terminal::json;
+use crate::terminal::plain;
+use crate::terminal::words::duration;
 
 /// What a line looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

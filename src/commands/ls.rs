@@ -4,23 +4,23 @@ use std::cmp::Reverse;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::Failure;
-use super::json;
-use super::listed::Listed;
-use super::opened::open;
-use super::picked;
-use super::table::{Align, Cell, Table};
-use super::terminal::{Look, Paint, to_stdout};
-use super::words::{count, duration, since_start, size};
+use super::failure::Failure;
+use super::selection;
+use super::selection::open;
 use crate::cli::{Global, LsArgs, SortKey};
+use crate::diagnose::outcome::Listed;
 use crate::exchange::{MadeBy, Phase};
 use crate::filter::Filter;
 use crate::recording::Recording;
 use crate::recording::reader::RowState;
+use crate::terminal::json;
+use crate::terminal::table::{Align, Cell, Table};
+use crate::terminal::words::{count, duration, since_start, size};
+use crate::terminal::{Look, Paint, to_stdout};
 
 /// Prints the list.
 pub(super) fn run(args: &LsArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let filter = picked::filter(args.filter.as_deref())?;
+    let filter = selection::filter(args.filter.as_deref())?;
     let recording = open(&args.name, global)?;
     let list = List::new(&recording, &filter, args.sort, args.top);
     let look = Look::of_stdout(global);
@@ -43,7 +43,7 @@ impl<'a> List<'a> {
         let rows = recording.rows();
         let times = rows.iter().map(|row| row.phases.total_us());
         let total_us = times.fold(0, u64::saturating_add);
-        let listed = picked::listed(recording, filter);
+        let listed = selection::listed(recording, filter);
         let mut listed: Vec<_> = listed.map(|(_, listed)| listed).collect();
         // All sorts are stable: what is equal stays by start.
         match sort {

@@ -1,91 +1,38 @@
 //! The verbs: one file each, and the only code that prints, reads the environment or chooses paths.
 
-mod advice;
-mod again;
 mod answers;
 mod ca;
-mod completions;
-mod console;
 mod curl;
 mod demo;
-mod door;
 mod env;
 mod export;
+mod failure;
 mod fetch;
 mod files;
 mod goproxy;
 mod har;
-mod help;
 mod import;
-mod json;
 mod lines;
-mod listed;
 mod ls;
-mod man;
-mod odd;
-mod opened;
+mod manual;
 mod pcapng;
-mod picked;
-mod progress;
 mod record;
 mod recordings;
 mod replay;
 mod runtime;
+mod selection;
 mod session;
-mod settings;
 mod show;
 mod stop;
-mod summary;
-mod table;
-mod terminal;
-mod trace;
-mod version;
-mod words;
 mod written;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
+use self::failure::{FAILED, Failure, USAGE, WRAPPER_FAILED};
 use crate::cli::{Cli, Command, Global, LogFormat};
 use crate::telemetry::{self, Format, Logs};
-
-/// A command line that is wrong, of a verb that wraps no command (design of exit codes: README).
-const USAGE: u8 = 2;
-
-/// Could not do it.
-const FAILED: u8 = 3;
-
-/// modtape itself failed, of a verb that wraps a command: GNU env's and docker's 125, so that 2
-/// and 3 stay the command's own.
-const WRAPPER_FAILED: u8 = 125;
-
-/// What is said on stderr, and the exit code.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// Exit code; `None` takes the verb's own for "could not do it".
-    code: Option<u8>,
-    error: anyhow::Error,
-}
-
-impl Failure {
-    fn new(code: u8, error: anyhow::Error) -> Self {
-        Self {
-            code: Some(code),
-            error,
-        }
-    }
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self {
-            code: None,
-            error: error.into(),
-        }
-    }
-}
+use crate::terminal;
 
 /// Runs one verb to its exit code; whatever went wrong is said here.
 pub fn run(cli: &Cli) -> ExitCode {
@@ -96,7 +43,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         } else {
             FAILED
         };
-        advice::complain(&failure.error, &cli.global);
+        failure::complain(&failure.error, &cli.global);
         let code = failure.code.unwrap_or(own);
         // As a command line that cannot be parsed: see `usage_code`.
         let is_usage = code == USAGE && may_wrap(&cli.command);
@@ -139,10 +86,10 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Export(args) => export::run(args, global),
         Command::Import(args) => import::run(args, global),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
-        Command::Completions(args) => Ok(completions::run(args)?),
-        Command::Man(args) => Ok(man::run(args, global)?),
-        Command::Help(args) => help::run(args, global),
-        Command::Version(args) => Ok(version::run(args)?),
+        Command::Completions(args) => Ok(manual::completions(args)?),
+        Command::Man(args) => Ok(manual::man(args, global)?),
+        Command::Help(args) => manual::help(args, global),
+        Command::Version(args) => Ok(manual::version(args)?),
     }
 }
 
@@ -163,24 +110,4 @@ fn logs(global: &Global) -> Result<(), Failure> {
     };
     telemetry::install(&logs, Box::new(on_failure))?;
     Ok(())
-}
-
-/// All traffic runs on one thread: no exchange crosses another, which is what costs.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.context("cannot start")
-}
-
-/// Runs a task on a runtime of its own; a name that is still being looked up keeps nobody waiting.
-fn block_on<T>(task: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime = runtime()?;
-    let outcome = runtime.block_on(task);
-    runtime.shutdown_background();
-    Ok(outcome)
-}
-
-fn exit_code(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code).unwrap_or(FAILED))
 }

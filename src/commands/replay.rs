@@ -4,22 +4,21 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::advice::Advise as _;
-use super::again;
-use super::console::Console;
-use super::odd::odd;
+use super::failure::Advise as _;
+use super::failure::Failure;
 use super::record::Place;
+use super::selection::defects;
 use super::session::{Parts, Session};
-use super::terminal::{Look, say, warn};
-use super::{Failure, summary};
 use crate::child;
 use crate::cli::{Global, ReplayArgs};
-use crate::diagnose::again::{self as hints, Again, COLD};
+use crate::diagnose::rerun::{self, COLD, Rerun};
 use crate::exchange::Target;
 use crate::proxy::{Deadlines, Others, Policy, Responder};
 use crate::recording::{Recording, folder};
 use crate::redact::Redactor;
 use crate::replay::Replay;
+use crate::terminal::Console;
+use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
 
 /// A replay answers at once; whoever waits longer waits for something else.
@@ -29,19 +28,22 @@ const STALL_AFTER: Duration = Duration::from_secs(10);
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
     let dir = folder::resolve(&global.recordings, &args.name).map_err(anyhow::Error::new)?;
     let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
-    refuse_odd(&recording, args.strict, global)?;
-    let code = super::block_on(replay(args, global, recording, Place::default()))??;
-    Ok(super::exit_code(code))
+    refuse_defects(&recording, args.strict, global)?;
+    let code = super::runtime::block_on(replay(args, global, recording, Place::default()))??;
+    Ok(super::failure::exit_code(code))
 }
 
 /// Unfinished, incomplete and damaged recordings replay with one warning; `--strict` refuses them.
-fn refuse_odd(recording: &Recording, strict: bool, global: &Global) -> anyhow::Result<()> {
-    let odd: Vec<String> = odd(recording).into_iter().map(|odd| odd.what).collect();
-    if odd.is_empty() {
+fn refuse_defects(recording: &Recording, strict: bool, global: &Global) -> anyhow::Result<()> {
+    let defects: Vec<String> = defects(recording)
+        .into_iter()
+        .map(|defect| defect.what)
+        .collect();
+    if defects.is_empty() {
         return Ok(());
     }
     let name = recording.name();
-    let told = format!("{name} {}", odd.join("; it "));
+    let told = format!("{name} {}", defects.join("; it "));
     if strict {
         let told = Err(anyhow::anyhow!(told));
         return told.help("without --strict it is replayed as far as it goes");
@@ -109,7 +111,7 @@ pub(super) async fn replay(
     let outcome = served?;
     let misses = replay.misses();
     let hosts = misses.refused_hosts();
-    let hosts = (!hosts.is_empty()).then(|| hints::intercept(hosts.iter().map(String::as_str)));
+    let hosts = (!hosts.is_empty()).then(|| rerun::intercept(hosts.iter().map(String::as_str)));
     let recorder = advice.line(&Vec::from_iter(hosts));
     let told = summary::Replayed {
         hits: replay.hits(),
@@ -142,8 +144,8 @@ fn settings(
         if own != value && name != "GOAUTH" && session.go.defaults_because.is_none() {
             let own = if own.is_empty() { "(not set)" } else { own };
             let own = redactor.go_setting(name, own);
-            let own = super::terminal::plain(&own).into_owned();
-            let value = super::terminal::plain(value).into_owned();
+            let own = plain(&own).into_owned();
+            let value = plain(value).into_owned();
             say(
                 global,
                 format!("modtape: {name}={value} as recorded, not {own} (--keep-env keeps yours)"),
@@ -154,9 +156,9 @@ fn settings(
 }
 
 /// How what is missing is recorded, with the flags that the recording was made with.
-fn advice(args: &ReplayArgs, global: &Global, recording: &Recording) -> Again {
+fn advice(args: &ReplayArgs, global: &Global, recording: &Recording) -> Rerun {
     let manifest = recording.manifest();
-    let mut options = again::trusted(&manifest.options);
+    let mut options = rerun::trusted(&manifest.options);
     if !args.command.is_empty() {
         options.push(COLD.into());
     }
@@ -165,9 +167,9 @@ fn advice(args: &ReplayArgs, global: &Global, recording: &Recording) -> Again {
         true => recording.dir().with_file_name(more(recording)),
         false => more(recording).into(),
     };
-    Again {
+    Rerun {
         options,
-        place: again::place(&output, global),
+        place: rerun::place(&output, global),
         command: Redactor::new(tls::random()).argv(&args.command),
     }
 }

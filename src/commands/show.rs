@@ -10,18 +10,18 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::advice::Advise as _;
 use super::curl::{Curl, Likeness};
+use super::failure::Advise as _;
 use super::files::write_file;
-use super::json;
-use super::listed::{Listed, Meaning};
-use super::opened::open;
-use super::terminal::{Look, plain, say, to_stdout};
+use super::selection::open;
 use crate::cli::{Global, ShowArgs};
 use crate::clock::wall_text_at;
+use crate::diagnose::outcome::{Listed, Meaning};
 use crate::exchange::{Abort, Begin, End, Exchange, Opened, Outcome};
 use crate::recording::{Recording, Row};
 use crate::shell;
+use crate::terminal::json;
+use crate::terminal::{Look, plain, say, to_stdout};
 
 /// Prints the exchange, or the part of it that was asked for.
 pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> {

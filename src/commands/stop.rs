@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context as _, anyhow};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::child::Signals;
 
 /// Whether a signal has come; the second one ends the process where it stands.
@@ -18,7 +18,7 @@ impl Stop {
     /// Listens from now on to the signals that are not ignored.
     pub(super) fn listen() -> anyhow::Result<Self> {
         let stop = Self::default();
-        let runtime = super::runtime()?;
+        let runtime = super::runtime::runtime()?;
         let mut signals = {
             let _inside = runtime.enter();
             Signals::listen().context("cannot listen to signals")?

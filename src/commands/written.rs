@@ -5,12 +5,12 @@ use std::io;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::terminal::{plain, warn};
-use super::words::count;
 use crate::cli::Global;
 use crate::exchange::chain;
 use crate::recording::Recording;
 use crate::recording::format::Open;
+use crate::terminal::words::count;
+use crate::terminal::{plain, warn};
 
 /// What became of an export.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use crate::exchange::Opened;
 use crate::gomod::{GoProxy, ProxyTarget};
 use crate::recording::reader::ConnectionRow;
 
-use super::again::{Again, COLD, intercept};
+use super::rerun::{COLD, Rerun, intercept};
 use super::split::Connections;
 use super::tally::{listed, tunnels};
 use super::unseen;
@@ -22,7 +22,7 @@ const NAMED: usize = 3;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
     /// How it is recorded once more, with the wrapped command if there is one.
-    pub(crate) again: &'a Again,
+    pub(crate) rerun: &'a Rerun,
     /// The user's module cache, as far as it is known; else empty.
     pub(crate) cache: &'a str,
     /// Whether it was given an empty module cache.
@@ -42,7 +42,7 @@ pub(crate) fn why_empty(go_env: &BTreeMap<String, String>, facts: &Facts<'_>) ->
     if !connected.is_empty() {
         return connected;
     }
-    if facts.again.command.is_empty() {
+    if facts.rerun.command.is_empty() {
         return vec!["nothing connected: `modtape env` prints what a client must be told".into()];
     }
     let value = |name: &str| go_env.get(name).map_or("", String::as_str);
@@ -60,7 +60,7 @@ fn of_connections(facts: &Facts<'_>) -> Vec<String> {
     let tunnelled = tunnels(facts.connections);
     if !tunnelled.is_empty() {
         let hosts: Vec<&str> = tunnelled.keys().map(String::as_str).collect();
-        let line = facts.again.line(&[intercept(hosts.iter().copied())]);
+        let line = facts.rerun.line(&[intercept(hosts.iter().copied())]);
         let hosts = listed(hosts, NAMED);
         reasons.push(format!(
             "what went to {hosts} was tunnelled, so its requests were not seen: `{line}` sees them"
@@ -114,7 +114,7 @@ fn of_goproxy(value: &str) -> Vec<String> {
 fn of_vendor(goflags: &str, facts: &Facts<'_>) -> Option<String> {
     // The last one counts; the command's own flags come after those of GOFLAGS.
     let own = facts
-        .again
+        .rerun
         .command
         .iter()
         .map(String::as_str)
@@ -123,7 +123,7 @@ fn of_vendor(goflags: &str, facts: &Facts<'_>) -> Option<String> {
     let mode = flags
         .filter_map(|flag| flag.trim_start_matches('-').strip_prefix("mod="))
         .last();
-    if !heeds_vendor(&facts.again.command) {
+    if !heeds_vendor(&facts.rerun.command) {
         return None;
     }
     let advice = "`-mod=mod` makes the go command download them";
@@ -164,9 +164,9 @@ fn of_cache(facts: &Facts<'_>) -> String {
         "" => String::new(),
         cache => format!(" ({cache})"),
     };
-    let line = facts.again.line(&[COLD.into()]);
+    let line = facts.rerun.line(&[COLD.into()]);
     if !facts
-        .again
+        .rerun
         .command
         .first()
         .is_some_and(|program| is_go(program))
@@ -204,9 +204,9 @@ mod tests {
             .collect();
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let facts = Facts {
-            again: &Again {
+            rerun: &Rerun {
                 command,
-                ..Again::default()
+                ..Rerun::default()
             },
             cache: case.cache,
             was_cold: case.was_cold,

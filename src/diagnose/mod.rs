@@ -4,10 +4,11 @@
 //! which answers are not what they were asked for, and `replayable` whether a replay will find all it
 //! needs. Pure: rows in, plain data out. Never prints, never opens a file, never asks what time it is.
 
-pub(crate) mod again;
 pub(crate) mod content;
 pub(crate) mod empty;
+pub(crate) mod outcome;
 pub(crate) mod replayable;
+pub(crate) mod rerun;
 #[cfg(test)]
 mod sample;
 pub(crate) mod split;

@@ -15,7 +15,7 @@ use crate::recording::format::{FAULTS, Fault, Gap, Replayable};
 use crate::recording::reader::{ConnectionRow, RowState};
 use crate::recording::{Redirects, Row};
 
-use super::again::{Again, COLD, intercept};
+use super::rerun::{COLD, Rerun, intercept};
 use super::split::Connections;
 use super::tally::{host_of, listed, tunnels};
 use super::unseen;
@@ -30,7 +30,7 @@ const TELEMETRY: &str = "telemetry.go.dev";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recorded<'a> {
     /// How all of it is recorded once more.
-    pub(crate) again: &'a Again,
+    pub(crate) rerun: &'a Rerun,
     /// The exchanges.
     pub(crate) rows: &'a [Row],
     /// The client connections.
@@ -93,18 +93,18 @@ pub(crate) fn replayable(recorded: &Recorded<'_>) -> Replayable {
     .collect();
     Replayable {
         complete: reasons.is_empty(),
-        reasons: told(reasons, recorded.again),
+        reasons: told(reasons, recorded.rerun),
         faults: recorded.faults.iter().take(FAULTS).cloned().collect(),
     }
 }
 
 /// The reasons in words, and once the command that heeds them all.
-fn told(reasons: Vec<Reason>, again: &Again) -> Vec<String> {
+fn told(reasons: Vec<Reason>, rerun: &Rerun) -> Vec<String> {
     let options: Vec<String> = reasons
         .iter()
         .flat_map(|reason| reason.options.clone())
         .collect();
-    let line = again.line(&options);
+    let line = rerun.line(&options);
     if let [Reason { what, helps, .. }] = &reasons[..] {
         return vec![match *helps {
             "" => what.clone(),
@@ -158,7 +158,7 @@ fn of_failure(recorded: &Recorded<'_>) -> Option<Reason> {
 fn of_end(recorded: &Recorded<'_>) -> Option<Reason> {
     let what = recorded
         .cut_short
-        .filter(|_| !recorded.again.command.is_empty())?;
+        .filter(|_| !recorded.rerun.command.is_empty())?;
     Some(Reason::simple(
         format!("{what} ended the command: what it had yet to ask for is not here"),
         "records it anew",
@@ -198,7 +198,7 @@ fn of_cache(recorded: &Recorded<'_>) -> Option<Reason> {
         Some(module) => format!(", such as the go.mod of {module}"),
         None => String::new(),
     };
-    if recorded.again.command.is_empty() {
+    if recorded.rerun.command.is_empty() {
         let what = format!(
             "what the clients had in their module caches was not asked for{example}; \
              clients with an empty GOMODCACHE ask for all"

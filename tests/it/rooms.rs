@@ -14,7 +14,7 @@ use tokens::{group_length, shipped_tokens, tokens};
 /// The rooms, lowest line first. None imports from its own line or a higher one.
 ///
 /// `hostile` is there for tests and fuzz targets only.
-const ORDER: [&[&str]; 9] = [
+const ORDER: [&[&str]; 10] = [
     &["hostile"],
     &["clock", "shell", "files", "gomod", "tls", "cli"],
     &["exchange"],
@@ -30,12 +30,13 @@ const ORDER: [&[&str]; 9] = [
         "telemetry",
     ],
     &["proxy", "report"],
+    &["terminal"],
     &["commands"],
     &["main"],
 ];
 
 /// The rooms that speak to the terminal and read the environment.
-const TALKING: [&str; 2] = ["commands", "main"];
+const TALKING: [&str; 3] = ["terminal", "commands", "main"];
 
 /// The rooms that compute and do nothing else.
 const PURE: [&str; 8] = [

@@ -14,16 +14,16 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use super::advice::Advise as _;
-use super::again;
+use super::failure::Advise as _;
+use super::failure::Failure;
 use super::record::{self, Naming, Overrides, Place};
-use super::settings::Variables;
-use super::terminal::{plain, say};
-use super::{Failure, replay};
+use super::replay;
+use super::session::Variables;
 use crate::child::{self, GoFacts};
 use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
 use crate::recording::Recording;
 use crate::shell;
+use crate::terminal::{plain, say};
 use origin::Origin;
 
 /// Records and replays the embedded sample.
@@ -33,7 +33,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
     let sample = temporary.path().join("sample");
     sample::write(&sample).context("cannot unpack the sample")?;
     let sample = Recording::open(&sample).map_err(anyhow::Error::new)?;
-    let client = super::block_on(Client::find(&sample))?;
+    let client = super::runtime::block_on(Client::find(&sample))?;
     say(global, client.introduction());
 
     let project = temporary.path().join("project");
@@ -53,11 +53,11 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
         format!("\n$ modtape record --cold -- {}", client.shown),
     );
     let recording = record::record(&args, global, (overrides, naming), place());
-    let (code, recorded) = super::block_on(recording)??;
+    let (code, recorded) = super::runtime::block_on(recording)??;
     origin.stop();
     recordings.keep();
     let (Some(0), Some(recorded)) = (code, recorded) else {
-        return Ok(super::exit_code(
+        return Ok(super::failure::exit_code(
             code.filter(|code| *code != 0).unwrap_or(3),
         ));
     };
@@ -71,11 +71,11 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
             client.shown
         ),
     );
-    let code = super::block_on(replay::replay(&again, global, recorded, place()))??;
+    let code = super::runtime::block_on(replay::replay(&again, global, recorded, place()))??;
     if code == 0 {
         say(global, next(&dir));
     }
-    Ok(super::exit_code(code))
+    Ok(super::failure::exit_code(code))
 }
 
 /// Who asks.
@@ -158,7 +158,7 @@ impl Recordings {
         let shown = here.display();
         let error = match probe {
             Ok(()) => return Ok(Self::Usual(here.clone())),
-            Err(error) if again::recordings_are_usual(global) => error,
+            Err(error) if global.has_default_recordings() => error,
             Err(error) => {
                 let asked = Err(error).with_context(|| format!("cannot write {shown}"));
                 return asked.help("name another folder with --recordings DIR");

@@ -44,7 +44,7 @@ impl Origin {
         let stop = CancellationToken::new();
         let context = context(clock, Replay::new(sample, String::new()), authority, &stop)?;
 
-        let runtime = super::super::runtime()?;
+        let runtime = super::super::runtime::runtime()?;
         let bound = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
         let listener = bound.context("cannot listen on 127.0.0.1")?;
         let port = listener.local_addr()?.port();

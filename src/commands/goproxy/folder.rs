@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::super::advice::Advise as _;
+use super::super::failure::Advise as _;
 use crate::files::Working;
 
 /// A folder in the making; removed when it is dropped unfinished.

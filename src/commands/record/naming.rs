@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::super::advice::Advise as _;
+use super::super::failure::Advise as _;
 use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;

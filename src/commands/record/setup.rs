@@ -8,15 +8,14 @@ use std::str::FromStr;
 use anyhow::{Context as _, anyhow};
 use time::OffsetDateTime;
 
-use super::super::advice::Advise as _;
-use super::super::again;
+use super::super::failure::Advise as _;
 use super::super::files::probe;
 use super::super::session::Session;
-use super::super::terminal::{say, warn};
 use crate::capture;
 use crate::child;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::{Clock, wall_text};
+use crate::diagnose::rerun;
 use crate::exchange::{Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};
 use crate::proxy::{Others, Policy};
@@ -24,6 +23,7 @@ use crate::recording::format::{
     Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
 };
 use crate::redact::{self, Redactor};
+use crate::terminal::{say, warn};
 use crate::tls;
 use crate::upstream::{Named, ParentProxies, Reach};
 
@@ -222,7 +222,7 @@ pub(super) fn manifest(
         state: State::Open,
         started: wall(session.clock),
         command: redactor.argv(&args.command),
-        options: redactor.argv(&again::options(args)),
+        options: redactor.argv(&rerun::options(args)),
         trace: session.trace,
         go_env: settings
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))

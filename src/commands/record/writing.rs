@@ -7,24 +7,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
-use super::super::again;
 use super::super::answers;
+use super::super::failure::Failure;
 use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
-use super::super::terminal::{Look, say, warn};
-use super::super::{Failure, har, pcapng, summary};
-use super::{Naming, live, setup};
+use super::super::{har, pcapng};
+use super::{Naming, capture as live, setup};
 use crate::capture::{Capture, Running};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
-use crate::diagnose::again::Again;
 use crate::diagnose::replayable::{Recorded, replayable};
+use crate::diagnose::rerun::{self, Rerun};
 use crate::gomod;
 use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
 use crate::recording::reader::index;
 use crate::recording::writer::folder::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, manifest, writer};
+use crate::terminal::{Look, say, summary, warn};
 
 /// EX_IOERR of sysexits(3): `--require-complete` was asked for, and something is missing.
 const INCOMPLETE: u8 = 74;
@@ -239,7 +239,7 @@ impl Kept {
         let redirects = recording.redirects();
         let faults = answers::check(&recording, (&redirects, &bases), global);
         self.manifest.replayable = replayable(&Recorded {
-            again: &self.again(args, global, true),
+            rerun: &self.rerun(args, global, true),
             rows: recording.rows(),
             connections: &recording.table().connections,
             go_env: &self.manifest.go_env,
@@ -261,16 +261,16 @@ impl Kept {
     }
 
     /// How it is recorded once more, under the name that it has or wherever it was told to go.
-    fn again(&self, args: &RecordArgs, global: &Global, is_named: bool) -> Again {
+    fn rerun(&self, args: &RecordArgs, global: &Global, is_named: bool) -> Rerun {
         let name = PathBuf::from(self.naming.name());
         let mut place = match args.output.as_ref().or_else(|| is_named.then_some(&name)) {
-            Some(output) => again::place(output, global),
-            None => again::recordings(global),
+            Some(output) => rerun::place(output, global),
+            None => rerun::recordings(global),
         };
         if place.first().is_some_and(|word| word == "-o") {
             place.insert(2, "--force".into());
         }
-        Again {
+        Rerun {
             options: self.manifest.options.clone(),
             place,
             command: self.manifest.command.clone(),
@@ -298,8 +298,8 @@ impl Kept {
         let told = summary::Recorded {
             recording,
             manifest: &self.manifest,
-            again: &self.again(args, global, false),
-            outcome,
+            rerun: &self.rerun(args, global, false),
+            left_over: &outcome.left_over,
             durability: self.durability,
             failure,
             cache: &self.cache,
@@ -323,7 +323,7 @@ impl Kept {
 /// a terminal sends to both, is heard here; and it may have been meant for the command alone.
 fn cut_short(outcome: &Outcome) -> Option<&'static str> {
     let was_killed = outcome.code.is_some_and(|code| (129..=192).contains(&code));
-    match outcome.interruption {
+    match outcome.left_over.interruption {
         Some(Interruption::Interrupt) => Some("Ctrl-C"),
         Some(Interruption::Terminate) => Some("a signal"),
         Some(Interruption::Timeout) => Some("--timeout"),

@@ -5,17 +5,17 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::super::json;
-use super::super::runtime;
-use super::super::terminal::{Look, Paint, to_stdout};
-use super::super::words::{count, duration, size};
-use super::{started, status_word, totals};
+use super::super::session::running;
+use super::list::{started, status_word, totals};
 use crate::cli::Global;
 use crate::gomod::Location;
 use crate::recording::Recording;
 use crate::recording::folder;
 use crate::recording::format::{Gap, Replayable, Totals};
 use crate::recording::reader::Status;
+use crate::terminal::json;
+use crate::terminal::words::{count, duration, size};
+use crate::terminal::{Look, Paint, to_stdout};
 
 /// The fields of `recordings info --json`.
 #[derive(Debug, Serialize)]
@@ -88,7 +88,7 @@ pub(super) fn run(name: &str, as_json: bool, global: &Global) -> anyhow::Result<
     let dir = folder::resolve(&global.recordings, name)?;
     let mut info = Info::of(&Recording::open_whole(&dir)?);
     info.recorder_pid = (info.status == Status::Recording)
-        .then(|| runtime::recorder_of(&dir))
+        .then(|| running::recorder_of(&dir))
         .flatten();
     let look = Look::of_stdout(global);
     to_stdout(|out| {

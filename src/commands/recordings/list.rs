@@ -4,17 +4,18 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::super::FAILED;
-use super::super::json;
-use super::super::table::{Align, Table};
-use super::super::terminal::{Look, say, to_stdout, warn};
-use super::super::words::{count, duration, size};
-use super::{started, status_word, totals};
+use super::super::failure::FAILED;
 use crate::cli::Global;
+use crate::clock::{Timestamp, wall_text_at};
 use crate::exchange::chain;
 use crate::recording::Recording;
 use crate::recording::folder::{self, Entry};
-use crate::recording::format::State;
+use crate::recording::format::{Manifest, State, Totals};
+use crate::recording::reader::Status;
+use crate::terminal::json;
+use crate::terminal::table::{Align, Table};
+use crate::terminal::words::{count, duration, size};
+use crate::terminal::{Look, say, to_stdout, warn};
 use anyhow::Context as _;
 
 /// One recording; the fields of `recordings list --json`.
@@ -172,4 +173,29 @@ fn table(lines: &[Line], look: Look) -> Table<6> {
 /// RFC 3339 up to its seconds.
 fn to_seconds(started: &str) -> &str {
     started.get(..19).unwrap_or(started)
+}
+
+pub(super) const fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Closed => "closed",
+        Status::Sealed => "sealed",
+        Status::Recording => "recording",
+        Status::Unfinished => "unfinished",
+    }
+}
+
+/// When a recording was started, as every output has it; as it stands there where it is no time.
+pub(super) fn started(manifest: &Manifest) -> String {
+    let started = wall_text_at(&manifest.started, Timestamp::default());
+    started.unwrap_or_else(|| manifest.started.clone())
+}
+
+/// What the manifest counts at close; counted here while there is no close.
+pub(super) fn totals(recording: &Recording) -> (Totals, u64) {
+    if matches!(recording.status(), Status::Closed | Status::Sealed) {
+        let manifest = recording.manifest();
+        return (manifest.totals, manifest.wall_us);
+    }
+    let totals = recording.table().totals();
+    (totals, recording.table().last.as_micros())
 }

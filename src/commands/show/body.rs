@@ -8,15 +8,15 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 use flate2::read::MultiGzDecoder;
 
-use super::super::advice::Advise as _;
+use super::super::failure::Advise as _;
 use super::super::files::write_file;
-use super::super::terminal::{Look, Paint, obeyed, say, to_stdout};
-use super::super::words::size;
 use super::Shown;
 use crate::cli::Global;
 use crate::exchange::{Body, End, Outcome, field};
 use crate::recording::reader::{BodyError, WHOLE_LIMIT};
-use crate::shell;
+use crate::shell::{self, is_terminal_control};
+use crate::terminal::words::size;
+use crate::terminal::{Look, Paint, say, to_stdout};
 
 /// Bodies up to this size (octets, also when decoded) are looked at for text.
 const TEXT_LIMIT: u64 = 64 << 10;
@@ -81,7 +81,7 @@ fn write_text(body: &Body, mut octets: impl Read) -> anyhow::Result<()> {
 fn is_harmless(text: &str) -> bool {
     !text
         .chars()
-        .any(|c| obeyed(c) && !matches!(c, '\n' | '\r' | '\t'))
+        .any(|c| is_terminal_control(c) && !matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// Size, type and digest, and the text itself if it is a short one.

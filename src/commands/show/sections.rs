@@ -4,10 +4,10 @@
 
 use std::io::Write;
 
-use super::super::terminal::{Look, Paint};
-use super::super::words::{bar, duration, percent, since_start};
 use super::Shown;
 use crate::exchange::{Fields, Mode, Opened, Outcome};
+use crate::terminal::words::{bar, duration, percent, since_start};
+use crate::terminal::{Look, Paint};
 
 /// How long a bar is that stands for all of the time.
 const BAR: usize = 40;

@@ -43,7 +43,7 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         .map(|(name, value)| ((*name).into(), (*value).into()))
         .collect();
     let found = replayable(&Recorded {
-        again: &Again {
+        rerun: &Rerun {
             options: case.options.iter().map(|option| (*option).into()).collect(),
             place: ["-o", "ci", "--force"].map(str::to_owned).into(),
             command,

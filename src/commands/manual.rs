@@ -1,0 +1,206 @@
+//! What modtape says of itself: `help`, `man`, `completions` and `version`.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use clap::{Command, CommandFactory as _};
+use clap_mangen::Man;
+use serde::Serialize;
+
+use super::failure::{Advise as _, Failure, USAGE};
+use super::files::write_file;
+use crate::cli::{Cli, CompletionsArgs, Global, HelpArgs, ManArgs, VersionArgs};
+use crate::recording::format::FORMAT_VERSION;
+use crate::terminal::words::count;
+use crate::terminal::{Look, json, plain, say, to_stdout};
+
+/// The pages, by name.
+const TOPICS: [(&str, &str); 3] = [
+    ("filter", include_str!("help/filter.txt")),
+    ("exit-codes", include_str!("help/exit-codes.txt")),
+    ("environment", include_str!("help/environment.txt")),
+];
+
+/// Prints a page.
+pub(crate) fn help(args: &HelpArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let look = Look::of_stdout(global);
+    let text = match &args.about[..] {
+        [topic] if page(topic).is_some() => page(topic).unwrap_or_default().to_owned(),
+        words => {
+            let mut all = Cli::command();
+            all.build();
+            let help = named(&mut all, words)?.render_long_help();
+            match look.colour {
+                true => help.ansi().to_string(),
+                false => help.to_string(),
+            }
+        }
+    };
+    to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn page(topic: &str) -> Option<&'static str> {
+    let mut topics = TOPICS.iter();
+    topics
+        .find(|(name, _)| *name == topic)
+        .map(|(_, text)| *text)
+}
+
+/// The command that these words name, one below the other.
+fn named<'a>(all: &'a mut Command, words: &[String]) -> Result<&'a mut Command, Failure> {
+    let mut command = all;
+    for word in words {
+        let Some(next) = command.find_subcommand_mut(word) else {
+            let topics = TOPICS.map(|(name, _)| name).join(", ");
+            let told = anyhow!("there is no help on {}", words.join(" "));
+            let help = format!("topics are {topics}; `modtape --help` lists the commands");
+            let told = Err(told).help(help);
+            return told.map_err(|error| Failure::new(USAGE, error));
+        };
+        command = next;
+    }
+    Ok(command)
+}
+
+/// Prints modtape(1), or writes a page for each command.
+pub(crate) fn man(args: &ManArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    let pages = man_pages()?;
+    let Some(dir) = &args.dir else {
+        to_stdout(|out| Ok(out.write_all(&pages[0].text)?))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    write_pages(&pages, dir)?;
+    let dir = dir.display().to_string();
+    let pages = count(pages.len() as u64, "page");
+    say(global, format!("{pages} written to {}", plain(&dir)));
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Page {
+    /// `modtape-record.1`
+    file: String,
+    text: Vec<u8>,
+}
+
+/// A page for each command; that of modtape itself first.
+fn man_pages() -> anyhow::Result<Vec<Page>> {
+    let mut modtape = Cli::command().disable_help_subcommand(true);
+    modtape.build();
+    let mut pages = Vec::new();
+    let mut pending = vec![modtape];
+    while let Some(command) = pending.pop() {
+        let visible = command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set());
+        pending.extend(visible.cloned());
+        let page = Man::new(command);
+        let (file, mut text) = (page.get_filename(), Vec::new());
+        page.render(&mut text)?;
+        pages.push(Page { file, text });
+    }
+    Ok(pages)
+}
+
+fn write_pages(pages: &[Page], dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for page in pages {
+        write_file(
+            &dir.join(&page.file),
+            |file| Ok(file.write_all(&page.text)?),
+        )?;
+    }
+    Ok(())
+}
+
+/// Prints the script.
+pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+    // The generator panics if it cannot write, so it writes where that cannot be.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "modtape", &mut script);
+    to_stdout(|out| Ok(out.write_all(&script)?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `version --json` shows.
+#[derive(Serialize)]
+struct Version {
+    name: &'static str,
+    version: &'static str,
+    recording_format: u32,
+    os: &'static str,
+    arch: &'static str,
+}
+
+/// Prints the version.
+pub(crate) fn version(args: &VersionArgs) -> anyhow::Result<ExitCode> {
+    let version = Version {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        recording_format: FORMAT_VERSION,
+        os: std::env::consts::OS,
+        arch: std::env::consts::ARCH,
+    };
+    let text = match args.json {
+        true => json::line(&version)?,
+        false => format!("{} {}\n", version.name, version.version),
+    };
+    to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::Filter;
+    use crate::gomod::Kind;
+
+    #[test]
+    fn the_filters_of_the_page_are_filters_and_every_kind_is_named() {
+        let page = page("filter").unwrap();
+        let examples = page.lines().filter_map(|line| line.strip_prefix("  -f '"));
+        let examples: Vec<_> = examples
+            .filter_map(|line| line.split_once('\''))
+            .map(|(filter, _)| filter)
+            .collect();
+        assert!(examples.len() > 10, "{page}");
+        for example in examples {
+            assert!(example.parse::<Filter>().is_ok(), "{example}");
+        }
+        for kind in Kind::ALL {
+            assert!(page.contains(kind.name()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn pages_fit_a_terminal() {
+        for (name, text) in TOPICS {
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(80), "{name}");
+            assert!(text.ends_with('\n') && text.is_ascii(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_page_of_its_own() {
+        let pages = man_pages().unwrap();
+        assert_eq!(pages[0].file, "modtape.1");
+        let mut files: Vec<_> = pages.iter().map(|page| page.file.as_str()).collect();
+        for file in [
+            "modtape-record.1",
+            "modtape-recordings-info.1",
+            "modtape-ls.1",
+        ] {
+            assert!(files.contains(&file), "{file}: {files:?}");
+        }
+        files.sort_unstable();
+        files.dedup();
+        assert_eq!(files.len(), pages.len());
+        for page in &pages {
+            assert!(page.text.starts_with(b".ie"), "{}", page.file);
+        }
+    }
+}

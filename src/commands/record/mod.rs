@@ -1,0 +1,200 @@
+//! `modtape record`: run a command, keep what it fetches, say where the time went.
+
+mod capture;
+mod naming;
+mod setup;
+mod writing;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use rustls::{KeyLog, NoKeyLog};
+
+use super::failure::{Failure, USAGE};
+use super::session::{Parts, Session};
+use crate::capture::KeyLogs;
+use crate::child::is_go;
+use crate::cli::{Global, RecordArgs};
+use crate::exchange::field;
+use crate::gomod;
+use crate::proxy::{Deadlines, Responder};
+use crate::recording::Recording;
+use crate::redact::Redactor;
+use crate::terminal::Console;
+use crate::terminal::say;
+use crate::tls::{self, ClientConfigs};
+use crate::upstream::{Dialer, Limits};
+
+pub(super) use naming::{Naming, free_name};
+pub(super) use setup::{Overrides, TOOL};
+use writing::Writing;
+
+/// The upstream leg's limits.
+const LIMITS: Limits = Limits {
+    connect: std::time::Duration::from_secs(30),
+    tls: std::time::Duration::from_secs(9),
+};
+
+/// Records.
+pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let usage = |error| Failure::new(USAGE, error);
+    let overrides = Overrides::parse(args).map_err(usage)?;
+    let naming = Naming::of(args, global).map_err(usage)?;
+    let recording = record(args, global, (overrides, naming), Place::default());
+    let (code, _) = super::runtime::block_on(recording)??;
+    Ok(super::failure::exit_code(code.unwrap_or(0)))
+}
+
+/// Where a command runs, where that is not simply here.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// Its folder.
+    pub(super) folder: Option<PathBuf>,
+    /// Variables that it gets on top of ours.
+    pub(super) settings: Vec<(String, String)>,
+    /// Whether what it reaches is gone afterwards, so that its flags are of no use to anybody.
+    pub(super) passes: bool,
+}
+
+/// Records; the exit code that is passed on, and the recording.
+pub(super) async fn record(
+    args: &RecordArgs,
+    global: &Global,
+    (overrides, naming): (Overrides, Naming),
+    place: Place,
+) -> Result<(Option<i32>, Option<Recording>), Failure> {
+    let extra_roots = args.upstream.upstream_ca.clone();
+    let mut session = Session::open(&args.run, &args.command, extra_roots).await?;
+    if let Some(folder) = place.folder {
+        session.run_in(folder);
+    }
+    if args.cold {
+        session.isolate()?;
+    }
+    let reach = setup::reach(&session, &overrides);
+    let parents = setup::parents(args, &session);
+    let parents = parents.map_err(|error| Failure::new(USAGE, error))?;
+    let key_log = setup::key_log(args, &session, global)?;
+    let policy = setup::policy(args, &session, overrides.intercept, overrides.tunnel);
+    let redactor = match args.no_redact {
+        true => Redactor::off(),
+        false => Redactor::new(tls::random()),
+    };
+    let redactor = session.knowing(redactor, &args.command);
+    let mut defaults = Defaults::of(&session, &redactor);
+    if args.command.first().is_none_or(|program| is_go(program)) {
+        defaults.tell(global);
+    }
+    say_beforehand(args, global, &session);
+    let mut manifest = setup::manifest(args, &session, &redactor, &policy);
+    if place.passes {
+        manifest.options.clear();
+    }
+    let bases = gomod::bases(&manifest.go_env);
+    let writing = Writing::begin(args, &session, naming, manifest)?;
+    let capture = writing.capture.clone();
+    let key_log: Arc<dyn KeyLog> = match (&capture, key_log) {
+        (None, None) => Arc::new(NoKeyLog),
+        (_, file) => Arc::new(KeyLogs::new(capture.clone(), file)),
+    };
+    let dialer = Dialer::new(
+        session.clock,
+        LIMITS,
+        ClientConfigs::new(&session.roots).telling_keys(Arc::clone(&key_log)),
+        parents,
+        (overrides.resolve, overrides.connect_to),
+        reach,
+    );
+    let dialer = dialer.capturing(capture.clone());
+    let name = writing.name();
+    if args.command.is_empty() {
+        session.greeting = Some(listening(&session, &name.1));
+    }
+    let parts = Parts {
+        policy,
+        responder: Responder::Upstream(dialer),
+        recorder: Some(writing.recorder.clone()),
+        capture,
+        key_log,
+        redactor,
+        bases,
+        deadlines: Deadlines {
+            upstream_idle: args.upstream.upstream_idle_timeout,
+            ..Deadlines::default()
+        },
+    };
+    let console = Console::new(global, args.upstream.stall_after);
+    let name = (&name.0[..], name.1);
+    let served = session
+        .serve(parts, name, place.settings, (global, console))
+        .await;
+    let (code, recording) = writing.close(args, global, served).await?;
+    if recording.as_ref().is_some_and(is_asked_by_go) {
+        defaults.tell(global);
+    }
+    Ok((code, recording))
+}
+
+/// Why Go's default settings had to do, until that is said.
+struct Defaults(Option<String>);
+
+impl Defaults {
+    fn of(session: &Session, redactor: &Redactor) -> Self {
+        let why = session.go.defaults_because.as_deref();
+        Self(why.map(|why| redactor.text(why)))
+    }
+
+    /// Says it, once: at the start for a go command and for clients that are yet to come, for another
+    /// command when a Go program has asked through it. To all others Go's settings mean nothing.
+    fn tell(&mut self, global: &Global) {
+        if let Some(why) = self.0.take() {
+            let told = "Go's default GOPROXY and GOSUMDB are taken";
+            say(global, format!("modtape: {why}; {told}"));
+        }
+    }
+}
+
+/// Whether any request came from Go's HTTP client, which cmd/go leaves its name.
+fn is_asked_by_go(recording: &Recording) -> bool {
+    let mut exchanges = recording.rows().iter().map(|row| recording.exchange(row));
+    exchanges.any(|exchange| {
+        let agent = exchange.ok();
+        let agent = agent.and_then(|it| Some(field(&it.begin.headers, "user-agent")?.into_owned()));
+        agent.is_some_and(|agent| agent.starts_with("Go-http-client/"))
+    })
+}
+
+fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
+    if args.intercept_all {
+        say(
+            global,
+            "modtape: --intercept-all: this run's root can vouch for any name",
+        );
+    }
+    if args.no_redact {
+        say(
+            global,
+            "modtape: --no-redact: the recording will hold secrets in clear text",
+        );
+    }
+    if let Some(pid) = session
+        .variables
+        .outer_pid
+        .filter(|pid| super::session::running::is_running(*pid))
+    {
+        say(
+            global,
+            format!("modtape: runs below the recorder of process {pid}, and goes through it"),
+        );
+    }
+}
+
+fn listening(session: &Session, dir: &std::path::Path) -> String {
+    format!(
+        "modtape: recording to {} on http://{}\n\
+         modtape: in another terminal: eval \"$(modtape env)\"     end with Ctrl-C",
+        dir.display(),
+        session.address
+    )
+}

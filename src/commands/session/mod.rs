@@ -1,0 +1,517 @@
+//! What recording and replaying share: a listener, a private authority, and a command between.
+
+pub(crate) mod running;
+pub(crate) mod token;
+mod trace;
+mod variables;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::hash::RandomState;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::variables::Variables;
+
+use self::running::{Announcement, Own, Running};
+use self::token::TokenSocket;
+use self::trace::{continued, traceparent};
+use super::failure::{Advise as _, Failure};
+use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
+use crate::capture::Capture;
+use crate::child::{
+    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, SpawnError,
+};
+use crate::cli::{Global, RunArgs};
+use crate::clock::Clock;
+use crate::exchange::{Hex, SpanId, TraceId};
+use crate::gomod::Base;
+use crate::proxy::{
+    Access, Context, Deadlines, Entrance, Live, Policy, Proxy, Responder, Token, Windows,
+};
+use crate::recording::{Recorder, writer};
+use crate::redact::Redactor;
+use crate::terminal::words::count;
+use crate::terminal::{Console, LeftOver, say, warn};
+use crate::tls::{self, RootSources, Roots};
+
+/// A bound listener and everything that a command needs to trust it.
+pub(super) struct Session {
+    pub(super) clock: Clock,
+    pub(super) variables: Variables,
+    pub(super) roots: Roots,
+    pub(super) trace: TraceId,
+    pub(super) address: SocketAddr,
+    pub(super) go: GoFacts,
+    /// What is said once other terminals can find us.
+    pub(super) greeting: Option<String>,
+    /// What clients must show, if they must.
+    pub(super) token: Option<Token>,
+    listener: TcpListener,
+    limits: ProcessLimits,
+    span: SpanId,
+    private: Option<PrivateDir>,
+    command: Vec<OsString>,
+    folder: Option<PathBuf>,
+    run: RunArgs,
+}
+
+/// What decides who is answered, and how.
+pub(super) struct Parts {
+    pub(super) policy: Policy,
+    pub(super) responder: Responder,
+    pub(super) recorder: Option<Recorder>,
+    pub(super) capture: Option<Capture>,
+    /// Where TLS secrets go; mostly nowhere.
+    pub(super) key_log: Arc<dyn rustls::KeyLog>,
+    pub(super) redactor: Redactor,
+    pub(super) bases: Vec<Base>,
+    pub(super) deadlines: Deadlines,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// The command's exit code as we pass it on; `None` without a command.
+    pub(super) code: Option<i32>,
+    /// What interrupted it, and the requests that were in flight then.
+    pub(super) left_over: LeftOver,
+    /// From the start of the session to the command's end, microseconds.
+    pub(super) wall_us: u64,
+}
+
+impl Outcome {
+    /// What we exit with: as the command did; 124 if `--timeout` ended a session without one.
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        let timed_out = self.left_over.interruption == Some(Interruption::Timeout);
+        self.code.or_else(|| timed_out.then_some(TIMED_OUT))
+    }
+}
+
+/// As timeout(1), and as a command that `--timeout` ended.
+const TIMED_OUT: i32 = 124;
+
+impl Session {
+    /// Binds, reads roots and asks the go command what it goes by: whatever can be wrong with the
+    /// settings is wrong here, before anything is written.
+    pub(super) async fn open(
+        run: &RunArgs,
+        command: &[OsString],
+        extra_roots: Vec<PathBuf>,
+    ) -> Result<Self, Failure> {
+        let asked = run.listen;
+        let token = token::required(run)?;
+        let variables = Variables::read();
+        let roots = Roots::load(&RootSources {
+            file: variables.ssl_cert_file.clone(),
+            dirs: variables.ssl_cert_dir.clone(),
+            extra: extra_roots,
+        })?;
+        let listener = listen(asked)
+            .with_context(|| format!("cannot listen on {asked}"))
+            .help(format!("--listen {} takes a free port", of_ip(asked)))?;
+        let program = command.first().map(OsString::as_os_str);
+        if let (Some(program), Some(path)) = (program, &variables.path) {
+            child::look_up(program, path).map_err(not_run)?;
+        }
+        let go = match child::go_for(program, variables.path.as_ref()) {
+            Some(go) => GoFacts::ask(&go).await,
+            None => GoFacts::defaults(String::from("there is no go command on the PATH")),
+        };
+        let limits = ProcessLimits::now();
+        limits.raise_descriptors();
+        Ok(Self {
+            clock: Clock::start(),
+            limits,
+            trace: continued(variables.traceparent.as_deref()),
+            span: Hex(tls::random()),
+            address: listener.local_addr()?,
+            listener,
+            roots,
+            go,
+            variables,
+            greeting: None,
+            token,
+            private: None,
+            folder: None,
+            command: command.to_vec(),
+            run: run.clone(),
+        })
+    }
+
+    /// Gives the command a GOPATH and module cache of its own.
+    pub(super) fn isolate(&mut self) -> anyhow::Result<()> {
+        let parent = std::env::temp_dir();
+        let private = PrivateDir::new(&parent);
+        let told = || format!("cannot make a private GOPATH in {}", parent.display());
+        self.private = Some(private.with_context(told)?);
+        Ok(())
+    }
+
+    /// The redactor, which from now on knows the token, and what stands in the paths of the user's
+    /// own module proxies.
+    pub(super) fn knowing(&self, redactor: Redactor, command: &[OsString]) -> Redactor {
+        let redactor = match &self.token {
+            Some(token) => redactor.knowing(token.secret()),
+            None => redactor,
+        };
+        let [goproxy, gosumdb] = ["GOPROXY", "GOSUMDB"].map(|name| self.go.get(name));
+        let settings = [goproxy, gosumdb, &self.variables.goproxy];
+        let redactor = settings
+            .into_iter()
+            .fold(redactor, |known, urls| known.knowing_bases(urls));
+        // `env GOPROXY=… go …`
+        let words = command.iter().map(|word| word.to_string_lossy());
+        words.fold(redactor, |redactor, word| {
+            match word.split_once("GOPROXY=") {
+                Some((_, urls)) => redactor.knowing_bases(urls),
+                None => redactor,
+            }
+        })
+    }
+
+    /// Runs the command in this folder instead of ours.
+    pub(super) fn run_in(&mut self, folder: PathBuf) {
+        self.folder = Some(folder);
+    }
+
+    /// Serves until the command ends, or until a signal where there is none.
+    pub(super) async fn serve(
+        self,
+        parts: Parts,
+        (name, recording): (&str, PathBuf),
+        settings: Vec<(String, String)>,
+        (global, console): (&Global, Console),
+    ) -> Result<Outcome, Failure> {
+        // No key is in memory yet.
+        running::guard_memory();
+        let lifetime = lifetime(self.command.is_empty(), self.run.timeout);
+        let own = running::folder()?;
+        let own = Own::make(&own).with_context(|| format!("cannot use {}", own.display()))?;
+        let (leafs, bundle) = self.authority(&parts.policy, lifetime, &own)?;
+        let leafs = leafs.telling_keys(Arc::clone(&parts.key_log));
+        let bare = format!("http://{}", token::on_this_machine(self.address));
+        let token = self.token.as_ref().map(Token::secret);
+        let proxy = token.map_or_else(|| bare.clone(), |token| token::with_token(&bare, token));
+        // Before anybody is told that we run: from then on a signal may come.
+        let ends = self.command.is_empty().then(Ends::listen).transpose()?;
+        let door = self.door(global, &bundle);
+        let told = (&bare[..], door.as_ref(), &bundle);
+        let announcement = self.announce(&own, &parts.policy, (name, recording), told);
+        if let Err(error) = &announcement {
+            warn(
+                global,
+                format!("`modtape env` will not find this: {error:#}"),
+            );
+        }
+        if let Some(greeting) = &self.greeting {
+            say(global, greeting);
+        }
+        let places = self.places(&parts.responder);
+        let context = self.context(parts, leafs);
+        let live = context.live.clone();
+        let mut serving = tokio::task::JoinSet::new();
+        let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy);
+        serving.spawn(proxy_legs.with_places(places).run());
+        let mut telling = tokio::task::JoinSet::new();
+        if let Some(door) = door {
+            telling.spawn(door.run());
+        }
+
+        let traceparent = traceparent(self.trace, self.span);
+        let mut environment = Environment::through(&child::Recorder {
+            proxy: &proxy,
+            bundle: bundle.path(),
+            name,
+            pid: std::process::id(),
+            traceparent: &traceparent,
+        });
+        for (name, value) in &settings {
+            environment.set(name, value);
+        }
+        if let Some(private) = &self.private {
+            child::private_go_dirs(&mut environment, private.path(), &self.go.settings);
+        }
+        let command = child::Command {
+            argv: self.command,
+            folder: self.folder,
+            environment,
+            timeout: self.run.timeout,
+            limits: self.limits,
+        };
+        let outcome = tokio::select! {
+            outcome = until_end(&command, ends, &live, self.clock) => outcome,
+            never = console.watch(live.clone()) => match never {},
+            never = outlived(global, lifetime) => match never {},
+        };
+        if global.quiet {
+            tell_timeout(global, &outcome, command.timeout);
+        }
+        context.stop.cancel();
+        let access = context.access.clone();
+        drop(context);
+        serving.join_all().await;
+        drop(announcement);
+        if access.refused() > 0 {
+            let refused = count(access.refused(), "request");
+            warn(global, format!("{refused} without the token: 407"));
+        }
+        outcome
+    }
+
+    /// How many clients are served at once.
+    fn places(&self, responder: &Responder) -> usize {
+        let legs = match responder {
+            Responder::Upstream(_) => 2,
+            Responder::Replay(_) => 1,
+        };
+        self.limits.clients(legs, writer::most_open())
+    }
+
+    fn authority(
+        &self,
+        policy: &Policy,
+        lifetime: Duration,
+        own: &Own,
+    ) -> anyhow::Result<(Leafs, Bundle)> {
+        let hosts: BTreeSet<_> = policy
+            .intercept
+            .difference(&policy.tunnel)
+            .cloned()
+            .collect();
+        let scope = if policy.intercept_all {
+            Scope::AllNames(hosts)
+        } else {
+            Scope::Hosts(hosts)
+        };
+        let authority = CertificateAuthority::new(&scope, self.clock.wall_start(), lifetime)?;
+        let bundle = Bundle::write(own.path(), self.roots.certificates(), authority.root());
+        let bundle = bundle.with_context(|| format!("cannot write {}", own.path().display()))?;
+        Ok((Leafs::new(authority)?, bundle))
+    }
+
+    /// Where `modtape env` asks for the token, if there is one.
+    fn door(&self, global: &Global, bundle: &Bundle) -> Option<TokenSocket> {
+        let opened = TokenSocket::open(bundle.path().parent()?, self.token.clone()?);
+        let told = |error| format!("`modtape env` will not tell the token: {error}");
+        opened.map_err(|error| warn(global, told(error))).ok()
+    }
+
+    fn announce(
+        &self,
+        own: &Own,
+        policy: &Policy,
+        (name, recording): (&str, PathBuf),
+        (proxy, door, bundle): (&str, Option<&TokenSocket>, &Bundle),
+    ) -> anyhow::Result<Announcement> {
+        let since = self
+            .clock
+            .wall_start()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let hosts = policy.intercept.difference(&policy.tunnel).cloned();
+        let running = Running {
+            pid: std::process::id(),
+            name: name.to_owned(),
+            recording: std::path::absolute(&recording).unwrap_or(recording),
+            proxy: proxy.to_owned(),
+            token: door.map(|door| door.path().to_owned()),
+            bundle: bundle.path().to_owned(),
+            intercepted: if policy.intercept_all {
+                Vec::new()
+            } else {
+                hosts.collect()
+            },
+            traceparent: traceparent(self.trace, self.span),
+            wraps: !self.command.is_empty(),
+            started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
+        };
+        running::sweep(&running::folder()?);
+        Ok(Announcement::write(own, &running)?)
+    }
+
+    fn context(&self, parts: Parts, leafs: Leafs) -> Arc<Context> {
+        Arc::new(Context {
+            clock: self.clock,
+            deadlines: parts.deadlines,
+            access: self.token.clone().map_or_else(Access::open, Access::with),
+            policy: parts.policy,
+            leafs,
+            responder: parts.responder,
+            recorder: parts.recorder,
+            capture: parts.capture,
+            redactor: parts.redactor,
+            live: Live::new(self.clock),
+            bases: parts.bases.into(),
+            windows: Windows::default(),
+            trace: self.trace,
+            spans: RandomState::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            next_exchange: AtomicU64::new(0),
+            next_connection: AtomicU64::new(0),
+        })
+    }
+}
+
+/// Says that `--timeout` struck, to whoever wants to hear of nothing but errors.
+fn tell_timeout(global: &Global, outcome: &Result<Outcome, Failure>, timeout: Option<Duration>) {
+    let Ok(outcome) = outcome else { return };
+    if let Some(by @ Interruption::Timeout) = outcome.left_over.interruption {
+        let by = in_words(by, timeout);
+        let requests = count(outcome.left_over.in_flight.len() as u64, "request");
+        warn(global, format!("cut off by {by}, {requests} in flight"));
+    }
+}
+
+/// How long the authority of a wrapped command lives, unless `--timeout` says that it may run longer.
+const LIFETIME_OF_A_COMMAND: Duration = Duration::from_secs(24 * 3600);
+
+/// How long it lives when other terminals use it.
+const LIFETIME_WITHOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long it lives at most, whatever `--timeout` says.
+const LIFETIME_AT_MOST: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// How long the authority lives: no shorter than the run may take.
+fn lifetime(is_alone: bool, timeout: Option<Duration>) -> Duration {
+    let usual = if is_alone {
+        LIFETIME_WITHOUT
+    } else {
+        LIFETIME_OF_A_COMMAND
+    };
+    timeout.map_or(usual, |timeout| timeout.clamp(usual, LIFETIME_AT_MOST))
+}
+
+/// Says so when a run outlives its authority: its clients would only speak of a certificate.
+async fn outlived(global: &Global, lifetime: Duration) -> Infallible {
+    tokio::time::sleep(lifetime).await;
+    let hours = lifetime.as_secs() / 3600;
+    warn(
+        global,
+        format!(
+            "this run's root has ended after {hours} h: no new connection will be trusted; \
+             start again, with --timeout for a longer one"
+        ),
+    );
+    std::future::pending().await
+}
+
+/// Runs the command, or waits for a signal where there is none.
+async fn until_end(
+    command: &child::Command,
+    ends: Option<Ends>,
+    live: &Live,
+    clock: Clock,
+) -> Result<Outcome, Failure> {
+    let mut left_over = LeftOver::default();
+    // The clients of a recorder without a command run in other terminals, and know of no signal.
+    let clients_hear = ends.is_none();
+    let mut interrupted = |by: Interruption| {
+        left_over = LeftOver {
+            in_flight: live.cut_off_by(&in_words(by, command.timeout), clients_hear),
+            at: live.now(),
+            interruption: Some(by),
+        };
+    };
+    let code = if let Some(ends) = ends {
+        let interruption = ends.heard(command.timeout).await;
+        interrupted(interruption);
+        None
+    } else {
+        let end = child::run(command, &mut interrupted).await;
+        let end = end.map_err(not_run)?;
+        left_over.interruption = end.interruption;
+        Some(end.code)
+    };
+    Ok(Outcome {
+        code,
+        left_over,
+        wall_us: clock.now().as_micros(),
+    })
+}
+
+/// What ends a session early, as the user knows it: `--timeout 6s`, `Ctrl-C`.
+fn in_words(by: Interruption, timeout: Option<Duration>) -> String {
+    match (by, timeout) {
+        (Interruption::Interrupt, _) => String::from("Ctrl-C"),
+        (Interruption::Terminate, _) => String::from("a signal"),
+        (Interruption::Timeout, Some(timeout)) => format!("--timeout {timeout:?}"),
+        (Interruption::Timeout, None) => String::from("--timeout"),
+    }
+}
+
+/// The exit codes of GNU env(1).
+fn not_run(error: SpawnError) -> Failure {
+    let code = match &error {
+        SpawnError::NotFound { .. } | SpawnError::NoInterpreter { .. } => 127,
+        SpawnError::NotExecutable { .. } => 126,
+        SpawnError::Signals(_) => 125,
+    };
+    Failure::new(code, anyhow!(error))
+}
+
+/// What ends a session without a command.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Ends {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn heard(mut self, timeout: Option<Duration>) -> Interruption {
+        let timed_out = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => Interruption::Interrupt,
+            _ = self.terminate.recv() => Interruption::Terminate,
+            _ = self.hang_up.recv() => Interruption::Terminate,
+            () = timed_out => Interruption::Timeout,
+        }
+    }
+}
+
+/// Clients that connected and are not accepted yet. Those that come when as many wait are not heard
+/// by the kernel, and try again after a second: go opens ten at once, and a build runs many of them.
+const BACKLOG: u32 = 1024;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As TcpListener::bind has it: a port whose last connections linger can be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The address alone, as `--listen` takes it.
+fn of_ip(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("'[{ip}]'"),
+    }
+}

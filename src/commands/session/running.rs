@@ -1,0 +1,300 @@
+//! A running recorder as a process: where others find it, `modtape/PID.json` in the user's runtime
+//! folder, and what keeps its memory to itself.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+use crate::child::open_dir;
+use crate::commands::failure::Advise as _;
+use crate::files::replace_file;
+
+/// Keeps this process's memory out of core files and from other programs of the same user.
+///
+/// Before a key is made: then none can ever be in a core. Root may look all the same. The command
+/// gets the limit that was there before ([`crate::child::ProcessLimits`]).
+pub(crate) fn guard_memory() {
+    let limit = getrlimit(Resource::Core);
+    // Either may be forbidden (seccomp): then the other still stands, and traffic goes on.
+    let none = Rlimit {
+        current: Some(0),
+        maximum: limit.maximum,
+    };
+    let _ = setrlimit(Resource::Core, none);
+    // Also closes ptrace(2) and /proc/PID/mem (ptrace(2), "Ptrace access mode checking"). exec(2)
+    // resets it, so that no command is touched by it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// What other terminals need to know of a running recorder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// The recording's name.
+    pub(crate) name: String,
+    /// The recording's folder, absolute.
+    pub(crate) recording: PathBuf,
+    /// `http://127.0.0.1:PORT`, without the token.
+    pub(crate) proxy: String,
+    /// The socket that tells the token, where clients need one.
+    #[serde(default)]
+    pub(crate) token: Option<PathBuf>,
+    /// The bundle of roots, ours last.
+    pub(crate) bundle: PathBuf,
+    /// Whose TLS it answers; empty for every name.
+    pub(crate) intercepted: Vec<String>,
+    /// W3C Trace Context: the recorder's.
+    pub(crate) traceparent: String,
+    /// True if it wraps a command: other terminals rather want one that stays.
+    #[serde(default)]
+    pub(crate) wraps: bool,
+    /// Microseconds since 1970; the newest recorder that stays is the default.
+    pub(crate) started_unix_us: u64,
+}
+
+/// The user's runtime folder for modtape, made if need be; ours alone, or an error.
+///
+/// A `XDG_RUNTIME_DIR` that is relative, missing or somebody else's (`su`, `sudo -E`, containers)
+/// does not count: then it is a folder for temporary files.
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
+    let user = rustix::process::getuid().as_raw();
+    let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let owned = |dir: &PathBuf| fs::metadata(dir).is_ok_and(|dir| dir.uid() == user);
+    if let Some(dir) = given.filter(|dir| dir.is_absolute()).filter(owned)
+        && let Ok(folder) = private(dir.join("modtape"), user)
+    {
+        return Ok(folder);
+    }
+    let temporary = std::path::absolute(std::env::temp_dir())?;
+    private(temporary.join(format!("modtape-{user}")), user)
+}
+
+fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
+    let told = || format!("cannot use {}", folder.display());
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(told);
+        }
+        _ => {}
+    }
+    // Somebody else may have made a folder of that name in a shared one.
+    let there = fs::symlink_metadata(&folder).with_context(told)?;
+    if !there.is_dir() || there.uid() != user || there.mode() & 0o077 != 0 {
+        let told = anyhow!("{} is not a private folder of yours", folder.display());
+        return Err(told).help("set XDG_RUNTIME_DIR to a folder that only you can enter");
+    }
+    Ok(folder)
+}
+
+/// A recorder's own folder among those of all: `PID`, locked as long as the recorder lives.
+///
+/// The number alone says little: processes of two PID namespaces (containers that share a `/tmp`)
+/// have the same ones, and neither sees the other. Whoever finds the lock taken takes another name.
+#[derive(Debug)]
+pub(crate) struct Own {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Own {
+    /// Makes it in `folder` (mode 0700), in the place of what a dead process of our number left.
+    pub(crate) fn make(folder: &Path) -> io::Result<Self> {
+        let pid = std::process::id();
+        let names = (2..).map(|n| format!("{pid}-{n}"));
+        for name in std::iter::once(pid.to_string()).chain(names) {
+            let path = folder.join(name);
+            remove_dead(&path);
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made?,
+            }
+            // Whoever took the folder for a dead recorder's, since it was not locked yet, removes it.
+            let lock = match open_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+            let is_ours = |there: fs::Metadata| Ok(there.ino() == lock.metadata()?.ino());
+            if fs::symlink_metadata(&path)
+                .and_then(is_ours)
+                .unwrap_or(false)
+            {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+        Err(io::Error::other("no number is free"))
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it is announced: beside the folder.
+    fn announcement(&self) -> PathBuf {
+        self.path.with_extension("json")
+    }
+}
+
+/// True if a recorder lives that has this folder. Shared: two who ask at once do not mislead each other.
+fn is_locked(dir: &Path) -> bool {
+    let lock = |dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockShared);
+    open_dir(dir).is_ok_and(|dir: File| lock(dir).is_err())
+}
+
+/// Removes a recorder's folder and announcement, unless it lives.
+fn remove_dead(own: &Path) {
+    let lock = |dir: &File| rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive);
+    // Held until both are gone, so that no recorder of the same number begins in between.
+    let _held = match open_dir(own) {
+        Ok(dir) if lock(&dir).is_ok() => Some(dir),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        _ => return,
+    };
+    let _ = fs::remove_file(own.with_extension("json"));
+    let _ = fs::remove_dir_all(own);
+}
+
+/// The announcement of a running recorder; it goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Announcement(PathBuf);
+
+impl Announcement {
+    pub(crate) fn write(own: &Own, running: &Running) -> io::Result<Self> {
+        // Renamed, so that nobody reads half of it.
+        let path = own.announcement();
+        let text = serde_json::to_vec_pretty(running)?;
+        replace_file(&path, |file| file.write_all(&text))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The running recorder that writes `recording`, or the newest.
+pub(crate) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
+    let mut running = all(&folder()?)?;
+    running.sort_by_key(|recorder| (!recorder.wraps, recorder.started_unix_us));
+    if let Some(wanted) = recording {
+        let known: Vec<_> = running
+            .iter()
+            .map(|recorder| recorder.name.clone())
+            .collect();
+        let path = fs::canonicalize(wanted).ok();
+        let found = running.into_iter().rfind(|recorder| {
+            recorder.name == wanted || path.as_deref() == Some(&*recorder.recording)
+        });
+        return found.with_context(|| match &known[..] {
+            [] => format!("no recorder is running, so none writes {wanted}"),
+            known => format!("no recorder writes {wanted}; running: {}", known.join(", ")),
+        });
+    }
+    running
+        .pop()
+        .context("no recorder is running")
+        .help("start one in another terminal: `modtape record`")
+}
+
+/// The process that writes the recording in `dir`, if it can be found.
+pub(crate) fn recorder_of(dir: &Path) -> Option<u32> {
+    let dir = fs::canonicalize(dir).ok()?;
+    let running = all(&folder().ok()?).ok()?;
+    let is_there =
+        |running: &&Running| fs::canonicalize(&running.recording).is_ok_and(|path| path == dir);
+    // Whoever replays what is still being recorded came later.
+    let first = running.iter().filter(is_there);
+    Some(first.min_by_key(|running| running.started_unix_us)?.pid)
+}
+
+/// Whether that process is a recorder that can be found.
+pub(crate) fn is_running(pid: u32) -> bool {
+    let running = folder().and_then(|folder| all(&folder));
+    running.is_ok_and(|running| running.iter().any(|recorder| recorder.pid == pid))
+}
+
+/// Every recorder that is alive: its folder's lock says so, since a number may be another process's
+/// by now.
+fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
+    sweep(folder);
+    let mut running = Vec::new();
+    for entry in fs::read_dir(folder)?.flatten() {
+        let path = entry.path();
+        let Ok(text) = fs::read(&path) else {
+            continue;
+        };
+        if is_locked(&path.with_extension("")) {
+            running.extend(serde_json::from_slice::<Running>(&text));
+        }
+    }
+    // Those of another PID namespace are out of reach.
+    running.retain(|recorder| exists(recorder.pid));
+    Ok(running)
+}
+
+/// Removes what killed recorders left: `PID.json` and the folder `PID`, if nobody holds its lock.
+pub(crate) fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let pid = stem.and_then(|stem| stem.split('-').next()?.parse::<u32>().ok());
+        if pid.is_some() {
+            remove_dead(&path.with_extension(""));
+        }
+    }
+}
+
+/// True if there is a process of that number, which may be anybody's.
+fn exists(pid: u32) -> bool {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| {
+        // A process of another user is one too.
+        !matches!(
+            rustix::process::test_kill_process(pid),
+            Err(rustix::io::Errno::SRCH)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lives_is_left_alone_and_what_was_killed_is_replaced() {
+        let temp = tempfile::tempdir().unwrap();
+        let pid = std::process::id();
+        fs::create_dir(temp.path().join(pid.to_string())).unwrap();
+        fs::write(temp.path().join(format!("{pid}/bundle.pem")), "left").unwrap();
+        let first = Own::make(temp.path()).unwrap();
+        assert_eq!(first.path(), temp.path().join(pid.to_string()));
+        assert!(!first.path().join("bundle.pem").exists());
+        // As a process of that number in another namespace would.
+        let second = Own::make(temp.path()).unwrap();
+        assert_eq!(second.path(), temp.path().join(format!("{pid}-2")));
+        assert_ne!(first.announcement(), second.announcement());
+        // Nobody has this number here, but somebody holds the lock.
+        let elsewhere = temp.path().join("4194305");
+        fs::rename(first.path(), &elsewhere).unwrap();
+        fs::write(elsewhere.with_extension("json"), "{}").unwrap();
+        sweep(temp.path());
+        assert!(elsewhere.exists() && elsewhere.with_extension("json").exists());
+        drop(first);
+        sweep(temp.path());
+        assert!(!elsewhere.exists() && second.path().exists());
+        assert!(!elsewhere.with_extension("json").exists());
+    }
+}

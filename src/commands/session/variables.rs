@@ -1,0 +1,48 @@
+//! The environment, read in one place and passed down as values.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What is read of our environment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Variables {
+    pub(crate) https_proxy: String,
+    pub(crate) http_proxy: String,
+    pub(crate) no_proxy: String,
+    /// What go has it from, unless `go env -w` said otherwise.
+    pub(crate) goproxy: String,
+    pub(crate) ssl_cert_file: Option<PathBuf>,
+    pub(crate) ssl_cert_dir: Option<OsString>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) path: Option<OsString>,
+    /// Where TLS secrets go, as other programs have it.
+    pub(crate) key_log: Option<PathBuf>,
+    /// The recorder that we run below, if there is one.
+    pub(crate) outer_pid: Option<u32>,
+}
+
+impl Variables {
+    /// Reads them. The upper case of a proxy variable wins, as in Go; empty means not set.
+    pub(crate) fn read() -> Self {
+        let text = |name: &str| std::env::var(name).unwrap_or_default();
+        let either = |upper: &str| match text(upper) {
+            value if value.is_empty() => text(&upper.to_lowercase()),
+            value => value,
+        };
+        let os = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            https_proxy: either("HTTPS_PROXY"),
+            http_proxy: either("HTTP_PROXY"),
+            no_proxy: either("NO_PROXY"),
+            goproxy: text("GOPROXY"),
+            ssl_cert_file: os("SSL_CERT_FILE").map(PathBuf::from),
+            ssl_cert_dir: os("SSL_CERT_DIR"),
+            traceparent: std::env::var("TRACEPARENT").ok(),
+            path: os("PATH"),
+            key_log: os("MODTAPE_SSLKEYLOGFILE")
+                .or_else(|| os("SSLKEYLOGFILE"))
+                .map(PathBuf::from),
+            outer_pid: text("MODTAPE_PID").parse().ok(),
+        }
+    }
+}

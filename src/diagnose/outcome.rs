@@ -1,0 +1,359 @@
+//! An exchange as lists have it: the row of a recording with its meaning to the go command.
+//!
+//! Pure. The fields of [`Listed`] are those of `ls --json` and `show --json`: names and units stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, Serializer};
+
+use crate::clock::Timestamp;
+use crate::exchange::{ConnectionId, Digest, ExchangeId, MadeBy, Timings};
+use crate::filter::{Fate, Subject};
+use crate::gomod::{self, Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
+use crate::recording::reader::RowState;
+use crate::recording::{Recording, Redirects, Row};
+
+/// What a list tells of an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Listed<'a> {
+    /// The exchange; unique within its run.
+    pub(crate) id: ExchangeId,
+    /// The run, from 0.
+    pub(crate) run: u32,
+    /// The client connection that it came on.
+    pub(crate) connection: ConnectionId,
+    /// Method.
+    pub(crate) method: &'a str,
+    /// Absolute URL, redacted.
+    pub(crate) url: &'a str,
+    /// Lower case, with the port where it is not the scheme's own.
+    pub(crate) host: String,
+    /// What was asked for: `list`, `zip`, `lookup` and so on; `other` for the rest.
+    pub(crate) kind: Kind,
+    /// Module path, unescaped.
+    pub(crate) module: Option<String>,
+    /// Version or query.
+    pub(crate) version: Option<String>,
+    /// Status, if a head came.
+    pub(crate) status: Option<u16>,
+    /// `in-flight`, `ended` or `aborted`.
+    pub(crate) state: RowState,
+    /// Who wrote the response, if it is whole: `origin` or `modtape`.
+    pub(crate) made_by: Option<MadeBy>,
+    /// What came of it: `ok`, `probe`, `fallthrough`, `error`, `modtape`, `aborted`, `in-flight`.
+    #[serde(serialize_with = "by_name")]
+    pub(crate) outcome: Fate,
+    /// Why the answer is not what it was asked for, as was found at close.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<String>,
+    /// When it started, since its run was opened.
+    pub(crate) started_us: Timestamp,
+    /// The phases that happened.
+    pub(crate) phases_us: Timings,
+    /// Their sum.
+    pub(crate) total_us: u64,
+    /// What modtape took afterwards.
+    pub(crate) own_us: u64,
+    /// Octets of the response body, content-encoded.
+    pub(crate) body_bytes: u64,
+    /// Its digest, if it is whole.
+    pub(crate) body_sha256: Option<Digest>,
+    /// For people: `zip golang.org/x/net v0.34.0`.
+    #[serde(skip)]
+    pub(crate) what: String,
+    /// Where the go command asks next, since this was no answer; `None` if it does not.
+    #[serde(skip)]
+    pub(crate) next: Option<String>,
+}
+
+impl Listed<'_> {
+    /// What a filter asks about.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
+            id: self.id,
+            connection: self.connection,
+            method: self.method,
+            url: self.url,
+            host: &self.host,
+            kind: self.kind,
+            module: self.module.as_deref(),
+            version: self.version.as_deref(),
+            what: &self.what,
+            status: self.status,
+            fate: self.outcome,
+            phases: &self.phases_us,
+            bytes: self.body_bytes,
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's serialize_with gives a reference"
+)]
+fn by_name<S: Serializer>(fate: &Fate, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(fate.name())
+}
+
+/// What the settings of a recording say about its URLs, and its answers about each other.
+pub(crate) struct Meaning {
+    bases: Vec<Base>,
+    redirects: Redirects,
+    /// What is wrong with answers, by run and exchange.
+    faults: BTreeMap<(u32, ExchangeId), String>,
+    goproxy: GoProxy,
+    /// Modules that something was found of.
+    found: BTreeSet<String>,
+}
+
+impl Meaning {
+    /// Takes the settings that a recording was made with, and the modules that it has.
+    pub(crate) fn of(recording: &Recording) -> Self {
+        let go_env = &recording.manifest().go_env;
+        let faults = recording.manifest().replayable.faults.iter();
+        let goproxy = go_env.get("GOPROXY").map_or("", String::as_str);
+        let mut meaning = Self {
+            bases: gomod::bases(go_env),
+            redirects: recording.redirects(),
+            faults: faults
+                .map(|fault| ((fault.run, fault.exchange), fault.why.clone()))
+                .collect(),
+            goproxy: GoProxy::parse(goproxy),
+            found: BTreeSet::new(),
+        };
+        let rows = recording.rows().iter();
+        let answered = rows.filter(|row| row.status.is_some_and(|status| status < 300));
+        let routes = answered.map(|row| meaning.redirects.route(row, &meaning.bases));
+        let asked = routes.filter(|route| asks_each_entry(route.kind));
+        meaning.found = asked.filter_map(|route| route.module).collect();
+        meaning
+    }
+
+    /// What came of an exchange.
+    fn fate(&self, row: &Row, route: &Route, goes_on: bool) -> Fate {
+        let is_gone = matches!(row.status, Some(404 | 410));
+        match (row.state, row.made_by) {
+            (RowState::InFlight, _) => Fate::InFlight,
+            (RowState::Aborted, _) => Fate::Aborted,
+            (RowState::Ended, Some(MadeBy::Modtape)) => Fate::Modtape,
+            _ if row.status.is_none_or(|status| status < 400) => Fate::Ok,
+            _ if is_gone && self.is_probe(route) => Fate::Probe,
+            _ if goes_on => Fate::Fallthrough,
+            _ => Fate::Error,
+        }
+    }
+
+    /// Whether a path was only tried: the go command asks for each path above a package's, and the
+    /// module turned out to be another one.
+    fn is_probe(&self, route: &Route) -> bool {
+        let Some(tried) = route
+            .module
+            .as_deref()
+            .filter(|_| asks_each_entry(route.kind))
+        else {
+            return false;
+        };
+        if self.found.contains(tried) {
+            return false;
+        }
+        let below = format!("{tried}/");
+        let first = self.found.range(below.clone()..).next();
+        first.is_some_and(|module| module.starts_with(&below))
+            || tried
+                .match_indices('/')
+                .any(|(at, _)| self.found.contains(&tried[..at]))
+    }
+
+    /// What a list tells of `row`.
+    pub(crate) fn list<'a>(&self, row: &'a Row) -> Listed<'a> {
+        let route = self.redirects.route(row, &self.bases);
+        let location = Location::of(&row.url);
+        let next = row
+            .status
+            .filter(|_| row.state == RowState::Ended && asks_each_entry(route.kind))
+            .and_then(|status| self.next(&location, status));
+        Listed {
+            outcome: self.fate(row, &route, next.is_some()),
+            id: row.id,
+            run: row.run,
+            connection: row.connection,
+            method: &row.method,
+            url: &row.url,
+            kind: route.kind,
+            what: what(&route, &row.method, &location.host),
+            module: route.module,
+            version: route.version,
+            fault: self.faults.get(&(row.run, row.id)).cloned(),
+            status: row.status,
+            state: row.state,
+            made_by: row.made_by,
+            started_us: row.started,
+            phases_us: row.phases,
+            total_us: row.phases.total_us(),
+            own_us: row.own_us,
+            body_bytes: row.bytes,
+            body_sha256: row.body,
+            next,
+            host: location.host,
+        }
+    }
+
+    /// Where the go command asks next if the entry of GOPROXY that `location` lies below answers
+    /// with `status` (Go modules reference, "GOPROXY protocol": 404 and 410 before a comma, any
+    /// error before a bar).
+    fn next(&self, location: &Location<'_>, status: u16) -> Option<String> {
+        let entries = &self.goproxy.entries;
+        let fits = |target: &ProxyTarget| match target {
+            ProxyTarget::Url(url) => Base::of(url).filter(|base| base.strip(location).is_some()),
+            ProxyTarget::Direct | ProxyTarget::Off => None,
+        };
+        let fitting = entries
+            .iter()
+            .enumerate()
+            .filter_map(|(number, entry)| Some((number, fits(&entry.target)?.path.len())));
+        let (number, _) = fitting.max_by_key(|(_, length)| *length)?;
+        let goes_on = match entries[number].separator? {
+            Separator::Comma => matches!(status, 404 | 410),
+            Separator::Pipe => status >= 400,
+        };
+        match &entries.get(number + 1).filter(|_| goes_on)?.target {
+            ProxyTarget::Url(url) => Some(Location::of(url).host),
+            ProxyTarget::Direct => Some("direct".into()),
+            ProxyTarget::Off => Some("off".into()),
+        }
+    }
+}
+
+/// Whether the go command asks the next entry of GOPROXY for this where one has it not.
+///
+/// The rest of a checksum database is asked of the place that `supported` led to, once for a run
+/// (`cmd/go/internal/modfetch.dbClient.initBase`).
+const fn asks_each_entry(kind: Kind) -> bool {
+    match kind {
+        Kind::List | Kind::Latest | Kind::Info | Kind::Mod | Kind::Zip | Kind::Toolchain => true,
+        Kind::SumdbSupported => true,
+        Kind::Lookup | Kind::Tile | Kind::Discovery | Kind::Vcs | Kind::Other => false,
+    }
+}
+
+/// The method too, where the kind does not tell it.
+fn what(route: &Route, method: &str, host: &str) -> String {
+    if method == "CONNECT" {
+        format!("{method} {host}")
+    } else if method == "GET" || route.kind == Kind::Vcs {
+        route.what()
+    } else {
+        format!("{method} {}", route.what())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::reader::Span;
+
+    fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
+        let meaning = Meaning {
+            bases: Vec::new(),
+            redirects: Redirects::default(),
+            faults: BTreeMap::new(),
+            goproxy: GoProxy::parse(goproxy),
+            found: BTreeSet::new(),
+        };
+        meaning.next(&Location::of(url), status)
+    }
+
+    #[test]
+    fn only_what_each_entry_is_asked_for_goes_on_to_the_next() {
+        let proxies = "https://goproxy.corp,direct";
+        let meaning = Meaning {
+            bases: GoProxy::parse(proxies).bases(),
+            redirects: Redirects::default(),
+            faults: BTreeMap::new(),
+            goproxy: GoProxy::parse(proxies),
+            found: BTreeSet::new(),
+        };
+        for (path, state, expected) in [
+            ("x.example/y/@v/list", RowState::Ended, Some("direct")),
+            ("x.example/y/@latest", RowState::Ended, Some("direct")),
+            ("x.example/y/@v/v1.0.0.zip", RowState::Ended, Some("direct")),
+            ("x.example/y/@v/v1.0.0.zip", RowState::Aborted, None),
+            (
+                "sumdb/sum.golang.org/supported",
+                RowState::Ended,
+                Some("direct"),
+            ),
+            (
+                "sumdb/sum.golang.org/lookup/x.example/y@v1.0.0",
+                RowState::Ended,
+                None,
+            ),
+            ("sumdb/sum.golang.org/tile/8/0/001", RowState::Ended, None),
+            ("elsewhere", RowState::Ended, None),
+        ] {
+            let row = Row {
+                state,
+                ..gone(path)
+            };
+            let listed = meaning.list(&row);
+            assert_eq!(listed.next.as_deref(), expected, "{path} {}", listed.kind);
+        }
+    }
+
+    #[test]
+    fn a_path_above_or_below_a_module_that_was_found_is_a_probe() {
+        let proxies = "https://goproxy.corp,direct";
+        let meaning = Meaning {
+            bases: GoProxy::parse(proxies).bases(),
+            redirects: Redirects::default(),
+            faults: BTreeMap::new(),
+            goproxy: GoProxy::parse(proxies),
+            found: BTreeSet::from(["x.example/y".to_owned()]),
+        };
+        for (path, fate) in [
+            ("x.example/y/@v/list", Fate::Fallthrough),
+            ("x.example/@v/list", Fate::Probe),
+            ("x.example/y/z/@v/list", Fate::Probe),
+            ("x.example/yz/@v/list", Fate::Fallthrough),
+            ("elsewhere", Fate::Error),
+        ] {
+            let route = Route::of(&format!("https://goproxy.corp/{path}"), &meaning.bases);
+            let row = gone(path);
+            let goes_on = asks_each_entry(route.kind);
+            assert_eq!(meaning.fate(&row, &route, goes_on), fate, "{path}");
+        }
+    }
+
+    fn gone(path: &str) -> Row {
+        Row {
+            id: 1,
+            run: 0,
+            connection: 1,
+            started: Timestamp::default(),
+            phases: Timings::default(),
+            own_us: 0,
+            status: Some(404),
+            state: RowState::Ended,
+            made_by: Some(MadeBy::Origin),
+            bytes: 0,
+            method: "GET".into(),
+            url: format!("https://goproxy.corp/{path}"),
+            begin: Span { offset: 0, len: 0 },
+            end: None,
+            body: None,
+        }
+    }
+
+    #[test]
+    fn a_comma_passes_on_what_is_not_there_and_a_bar_every_error() {
+        let url = "https://goproxy.corp/x/@v/list";
+        let list = "https://goproxy.corp,https://proxy.golang.org|direct";
+        assert_eq!(next(list, url, 404).as_deref(), Some("proxy.golang.org"));
+        assert_eq!(next(list, url, 500), None);
+        assert_eq!(next(list, url, 200), None);
+        let url = "https://proxy.golang.org/x/@v/list";
+        assert_eq!(next(list, url, 500).as_deref(), Some("direct"));
+        assert_eq!(next("https://proxy.golang.org", url, 404), None);
+        assert_eq!(next(list, "https://elsewhere.example/x", 404), None);
+    }
+}

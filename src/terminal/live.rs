@@ -1,0 +1,239 @@
+//! What is said while requests are in flight: the status line, a stall, and what was left over.
+
+use super::look::{Look, Paint};
+use super::words::{columns, count, duration, size};
+use crate::child::Interruption;
+use crate::clock::Timestamp;
+use crate::exchange::Phase;
+use crate::proxy::{InFlight, Live, Passed, Stall};
+
+/// Columns of a terminal that does not tell.
+const NARROW: usize = 80;
+
+/// How many requests that were left over are listed.
+const LISTED: usize = 20;
+
+/// One line that says which upstream is silent, since when and with what, without its line feed.
+///
+/// `modtape: still waiting, 34 s: no response head from sum.golang.org (142.250.4.141:443, TCP ok,
+/// TLS ok): lookup github.com/spf13/cobra@v1.8.1, and 3 more`
+pub(super) fn stall(stall: &Stall, look: Look) -> String {
+    let Stall {
+        entry,
+        silent,
+        others,
+    } = stall;
+    let silent = whole_seconds(u64::try_from(silent.as_micros()).unwrap_or(u64::MAX));
+    let mut line = look.paint(Paint::Yellow, &format!("modtape: still waiting, {silent}:"));
+    line.push_str(&format!(" {}", silence(entry, look)));
+    let what = look.plain(&entry.what);
+    match (what.is_empty(), *others) {
+        (true, 0) => {}
+        (true, others) => line.push_str(&format!(" ({others} more wait for it)")),
+        (false, 0) => line.push_str(&format!(": {what}")),
+        (false, others) => line.push_str(&format!(": {what}, and {others} more")),
+    }
+    line
+}
+
+/// What does not come, and from whom.
+fn silence(entry: &InFlight, look: Look) -> String {
+    let host = look.plain(&entry.host);
+    let parent = entry.via.as_deref();
+    let parent = parent.map(|via| format!("parent proxy {}", look.plain(via)));
+    // A parent's name has its address in it, if that is how it was named.
+    let named = parent.as_deref().unwrap_or(&host);
+    let address = entry.address.as_deref().map(|address| look.plain(address));
+    let address = address.filter(|address| !named.ends_with(&**address));
+    let at = |steps: &str| bracketed(address.as_deref(), steps);
+    let through = parent
+        .as_ref()
+        .map_or_else(String::new, |parent| format!(" through {parent}"));
+    let connected = match (&entry.address, entry.is_tls) {
+        (None, _) => "",
+        (_, true) => "TCP ok, TLS ok",
+        (_, false) => "TCP ok",
+    };
+    match (entry.phase, &parent) {
+        (Phase::Blocked, _) => format!("a request to {host} is held up"),
+        (Phase::Dns, None) => format!("no answer from DNS for {host}"),
+        (Phase::Dns, Some(parent)) => format!("no answer from DNS for {parent}, to reach {host}"),
+        (Phase::Connect, Some(parent)) if entry.is_asking => {
+            format!("no answer from {parent}{} to CONNECT {host}", at("TCP ok"))
+        }
+        (Phase::Connect, Some(parent)) => {
+            format!("no TCP connection to {parent}{}, to reach {host}", at(""))
+        }
+        (Phase::Connect, None) => format!("no TCP connection to {host}{}", at("")),
+        (Phase::Tls, _) => format!("no TLS answer from {host}{through}{}", at("TCP ok")),
+        (Phase::Send | Phase::Wait, _) => {
+            format!("no response head from {host}{through}{}", at(connected))
+        }
+        (Phase::Receive, _) => {
+            let (at, so_far) = (at(connected), size(entry.bytes));
+            format!("no data from {host}{through}{at}, {so_far} so far")
+        }
+    }
+}
+
+/// ` (192.0.2.1:443, TCP ok)`, as far as there is something to say.
+fn bracketed(address: Option<&str>, steps: &str) -> String {
+    let parts = address.into_iter().chain(Some(steps));
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    match &parts[..] {
+        [] => String::new(),
+        parts => format!(" ({})", parts.join(", ")),
+    }
+}
+
+/// The status line, or nothing while nothing is in flight: the terminal is the command's then.
+pub(super) fn status(live: &Live, look: Look) -> String {
+    let in_flight = live.in_flight();
+    if in_flight.is_empty() {
+        return String::new();
+    }
+    // The last column stays free: some terminals take what is erased behind it for what is in it.
+    let width = look.width.map(|width| width.saturating_sub(1));
+    let look = Look { width, ..look };
+    status_line(&in_flight, live.passed(), live.now(), look)
+}
+
+/// One line for a terminal, no wider than it, without a line feed: it is written over and over.
+///
+/// `modtape: 2 in flight, 207 done, 12.3 MB: zip golang.org/x/net v0.34.0 3.2 s …`
+pub(super) fn status_line(
+    in_flight: &[InFlight],
+    passed: Passed,
+    now: Timestamp,
+    look: Look,
+) -> String {
+    let width = look.width.unwrap_or(NARROW);
+    let more = look.glyph(" …", " ...");
+    let mut line = format!(
+        "modtape: {} in flight, {} done, {}",
+        in_flight.len(),
+        passed.exchanges,
+        size(passed.bytes)
+    );
+    let mut separator = ": ";
+    for (index, entry) in in_flight.iter().enumerate() {
+        let item = format!("{separator}{} {}", doing(entry, look), age(entry, now));
+        let is_last = index + 1 == in_flight.len();
+        let reserved = if is_last { 0 } else { columns(more) };
+        if columns(&line) + columns(&item) + reserved > width {
+            if index == 0 {
+                line.push_str(&item);
+            } else {
+                line.push_str(more);
+            }
+            break;
+        }
+        line.push_str(&item);
+        separator = ", ";
+    }
+    cut(line, width, more)
+}
+
+/// `line` cut to `width` columns; what was cut off shows as `more`.
+fn cut(line: String, width: usize, more: &str) -> String {
+    if columns(&line) <= width {
+        return line;
+    }
+    let mut kept = String::new();
+    let room = width.saturating_sub(columns(more));
+    let mut used = 0;
+    for c in line.chars() {
+        used += columns(c.encode_utf8(&mut [0; 4]));
+        if used > room {
+            break;
+        }
+        kept.push(c);
+    }
+    if columns(more) <= width {
+        kept.push_str(more);
+    }
+    kept
+}
+
+/// The requests that were in flight when a session ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeftOver {
+    /// The requests, oldest first.
+    pub(crate) in_flight: Vec<InFlight>,
+    /// When the session ended, on the clock of `in_flight`.
+    pub(crate) at: Timestamp,
+    /// What interrupted the session, if anything did.
+    pub(crate) interruption: Option<Interruption>,
+}
+
+/// A line for each request that was in flight at the end: its phase, age, host and module.
+pub(super) fn left_over(left: &LeftOver, look: Look) -> Vec<String> {
+    let in_flight = &left.in_flight;
+    if in_flight.is_empty() {
+        let ended = left.interruption == Some(Interruption::Timeout);
+        let told = "modtape: --timeout was over; no request was in flight then";
+        return ended
+            .then(|| look.paint(Paint::Yellow, told))
+            .into_iter()
+            .collect();
+    }
+    let was = if in_flight.len() == 1 { "was" } else { "were" };
+    let requests = count(in_flight.len() as u64, "request");
+    let when = match left.interruption {
+        None => "at the end",
+        Some(Interruption::Interrupt) => "at the interrupt",
+        Some(Interruption::Terminate) => "at the signal to end",
+        Some(Interruption::Timeout) => "when --timeout was over",
+    };
+    let head = format!("modtape: {requests} {was} still in flight {when}:");
+    let mut lines = vec![look.paint(Paint::Yellow, &head)];
+    let listed = in_flight.iter().take(LISTED);
+    lines.extend(listed.map(|entry| {
+        let id = entry.id.map_or_else(|| "-".into(), |id| format!("#{id}"));
+        let (phase, age) = (in_words(entry.phase), age(entry, left.at));
+        let (mut host, what) = (look.plain(&entry.host), look.plain(&entry.what));
+        if let (true, Some(address)) = (what.is_empty(), &entry.address) {
+            host.to_mut()
+                .push_str(&bracketed(Some(&look.plain(address)), ""));
+        }
+        let line = format!("  {id:>5}  {phase:<15}  {age:>7}  {host}  {what}");
+        line.trim_end().to_owned()
+    }));
+    match in_flight.len().saturating_sub(LISTED) {
+        0 => {}
+        more => lines.push(format!("  and {more} more")),
+    }
+    lines
+}
+
+fn doing(entry: &InFlight, look: Look) -> String {
+    if entry.what.is_empty() {
+        return format!("{} {}", in_words(entry.phase), look.plain(&entry.host));
+    }
+    look.plain(&entry.what).into_owned()
+}
+
+const fn in_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Blocked => "blocked",
+        Phase::Dns => "resolving",
+        Phase::Connect => "connecting",
+        Phase::Tls => "TLS handshake",
+        Phase::Send => "sending",
+        Phase::Wait => "waiting headers",
+        Phase::Receive => "receiving",
+    }
+}
+
+fn age(entry: &InFlight, now: Timestamp) -> String {
+    duration(now.micros_since(entry.started))
+}
+
+/// A silence has no tenths: `34 s`, `2m05s`; below a second as any duration.
+fn whole_seconds(us: u64) -> String {
+    match us / 1_000_000 {
+        0 => duration(us),
+        seconds @ 1..60 => format!("{seconds} s"),
+        _ => duration(us),
+    }
+}

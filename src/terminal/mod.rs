@@ -1,0 +1,23 @@
+//! How things look: what people read on the terminal, and what programs read there.
+//!
+//! [`look`] says how a stream is written to, [`output`] writes to it: data to stdout, messages to
+//! stderr. [`words`] are numbers as people read them, [`table`] rows and columns, [`json`] the same for
+//! programs. [`live`] describes requests in flight, [`console`] shows them while a command runs,
+//! [`progress`] shows a long job, and [`summary`] is what a recorder or a replay says at its end. Never
+//! decides what is true: `diagnose` did.
+
+mod console;
+pub(crate) mod json;
+mod live;
+mod look;
+mod output;
+mod progress;
+pub(crate) mod summary;
+pub(crate) mod table;
+pub(crate) mod words;
+
+pub(crate) use console::Console;
+pub(crate) use live::LeftOver;
+pub(crate) use look::{Look, Paint, plain};
+pub(crate) use output::{say, to_stdout, warn};
+pub(crate) use progress::Progress;

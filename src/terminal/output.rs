@@ -1,0 +1,142 @@
+//! What is written where: data to stdout, messages to stderr, and what a closed pipe means.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
+
+use super::look::{Look, Paint, plain};
+use crate::cli::Global;
+
+/// Says lines on stderr unless `--quiet`; of control sequences only our own colours come through.
+///
+/// Nobody listening is no error.
+pub(crate) fn say(global: &Global, text: impl Display) {
+    if !global.quiet {
+        let _ = writeln!(io::stderr().lock(), "{}", painted_only(&text.to_string()));
+    }
+}
+
+/// Says what is wrong on stderr, `--quiet` or not: `warning: …`, one line of visible characters.
+pub(crate) fn warn(global: &Global, text: impl Display) {
+    let mark = Look::of_stderr(global).paint(Paint::Yellow, "warning:");
+    let _ = writeln!(io::stderr().lock(), "{mark} {}", plain(&text.to_string()));
+}
+
+/// `text` with its line feeds and our own colours, and everything else [`plain`].
+///
+/// What comes from a recording should be plain before it is painted; this is for what was forgotten.
+fn painted_only(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let mut pieces = line.split('\u{1b}');
+        let first = plain(pieces.next().unwrap_or_default()).into_owned();
+        pieces.fold(first, |mut shown, piece| {
+            match COLOURS.iter().find(|code| piece.starts_with(**code)) {
+                Some(code) => {
+                    shown.push('\u{1b}');
+                    shown.push_str(code);
+                    shown.push_str(&plain(&piece[code.len()..]));
+                }
+                None => shown.push_str(&plain(&format!("\u{1b}{piece}"))),
+            }
+            shown
+        })
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What [`Look::paint`] writes behind ESC (ECMA-48, SGR).
+const COLOURS: [&str; 5] = ["[0m", "[1m", "[2m", "[31m", "[33m"];
+
+/// Hands stdout, buffered, to `write`. That nobody reads to the end is success.
+pub(crate) fn to_stdout(
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    give(io::stdout().lock(), write)
+}
+
+fn give(
+    out: impl Write,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = BufWriter::with_capacity(
+        1 << 16,
+        Pipe {
+            out,
+            is_closed: false,
+        },
+    );
+    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+    // What is left in the buffer would be written once more when it is dropped.
+    let (pipe, _) = out.into_parts();
+    if pipe.is_closed { Ok(()) } else { written }
+}
+
+/// Remembers that the reader went away, however the error is wrapped on its way up.
+struct Pipe<W> {
+    out: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Pipe<W> {
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            self.is_closed |= error.kind() == io::ErrorKind::BrokenPipe;
+        }
+        result
+    }
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(octets);
+        self.note(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.note(flushed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_keeps_our_colours_and_no_other_sequence() {
+        let said = "\u{1b}[31merror\u{1b}[0m: \u{1b}[2J\u{1b}]8;;x\u{7}\r\n\u{9b}0m\u{1b}";
+        let shown = "\u{1b}[31merror\u{1b}[0m: \\x1b[2J\\x1b]8;;x\\x07\\r\n\\x9b0m\\x1b";
+        assert_eq!(painted_only(said), shown);
+    }
+
+    /// Takes so many octets, then fails.
+    struct Reader(usize, io::ErrorKind);
+
+    impl Write for Reader {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let Some(left) = self.0.checked_sub(octets.len()) else {
+                return Err(self.1.into());
+            };
+            self.0 = left;
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
+        let write = |out: &mut dyn Write| {
+            for _ in 0..100 {
+                out.write_all(&[b'x'; 4_096])
+                    .map_err(|error| anyhow::Error::new(error).context("somewhere below"))?;
+            }
+            Ok(())
+        };
+        give(Reader(1 << 20, io::ErrorKind::BrokenPipe), write).unwrap();
+        give(Reader(10, io::ErrorKind::BrokenPipe), write).unwrap();
+        give(Reader(10, io::ErrorKind::StorageFull), write).unwrap_err();
+        give(io::sink(), |_| anyhow::bail!("its own")).unwrap_err();
+    }
+}

@@ -1,0 +1,60 @@
+//! How far a long job is: one line on stderr that is rewritten, on a terminal only.
+
+use std::io::Write as _;
+
+use super::look::Look;
+use super::words::percent;
+use crate::cli::Global;
+use crate::clock::{Clock, Timestamp};
+
+/// The line is rewritten at most this often, microseconds; shorter jobs show none.
+const EVERY_US: u64 = 250_000;
+
+/// A job of so many steps.
+pub(crate) struct Progress {
+    what: &'static str,
+    steps: u64,
+    clock: Clock,
+    last: Timestamp,
+    is_shown: bool,
+    is_drawn: bool,
+}
+
+impl Progress {
+    /// Begins; `what` is what is being done: "writing".
+    pub(crate) fn new(what: &'static str, steps: usize, global: &Global) -> Self {
+        let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+        Self {
+            what,
+            steps: steps as u64,
+            clock: Clock::start(),
+            last: Timestamp::default(),
+            is_shown: Look::of_stderr(global).is_terminal && !global.quiet && !in_ci,
+            is_drawn: false,
+        }
+    }
+
+    /// `step` steps are done.
+    pub(crate) fn step(&mut self, step: usize) {
+        let now = self.clock.now();
+        if self.is_shown && now.micros_since(self.last) >= EVERY_US {
+            self.last = now;
+            self.is_drawn = true;
+            let (done, all) = (step as u64, self.steps);
+            let share = percent(done, all);
+            let what = self.what;
+            let _ = write!(
+                std::io::stderr(),
+                "\r{what} {done} of {all} ({share}%)\u{1b}[K"
+            );
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.is_drawn {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! What stands on the terminal when a recorder or a replay ends, and while one waits.
+//!
+//! Pure: plain data and a [`Look`] in, text out; whoever calls it prints. Everything that came from
+//! a peer or a file goes through [`Look::plain`]. Never decides what is true: `diagnose` did.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use super::live::{LeftOver, left_over};
+use super::look::{Look, Paint};
+use super::words::{bar, columns, count, duration, percent, size};
+use crate::diagnose::empty::{Facts, why_empty};
+use crate::diagnose::rerun::Rerun;
+use crate::diagnose::split::Split;
+use crate::diagnose::tally::{RateLimited, Tally, modules, rate_limited};
+use crate::exchange::Phase;
+use crate::gomod::{self, Base, Location, Route};
+use crate::recording::format::{Fault, Gap, Manifest, Replayable};
+use crate::recording::reader::redirects::Loop;
+use crate::recording::{Durability, Recording};
+use crate::replay::{Miss, Misses};
+
+/// Columns where there is no terminal that tells: a log is wide.
+const WIDE: usize = 120;
+
+/// How many hosts stand beside a part of the time.
+const HOSTS: usize = 3;
+
+/// How many answers are named that are not what they were asked for.
+const FAULTS: usize = 5;
+
+/// How many misses are listed.
+const MISSES: usize = 20;
+
+/// A recording that was just closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recorded<'a> {
+    /// As it was read back.
+    pub(crate) recording: &'a Recording,
+    /// Its last manifest.
+    pub(crate) manifest: &'a Manifest,
+    /// How it is recorded once more.
+    pub(crate) rerun: &'a Rerun,
+    /// The requests that were still in flight when the session ended.
+    pub(crate) left_over: &'a LeftOver,
+    /// What the end of each answer waited for.
+    pub(crate) durability: Durability,
+    /// What could not be written, if anything.
+    pub(crate) failure: Option<&'a str>,
+    /// The user's module cache, as far as it is known; else empty.
+    pub(crate) cache: &'a str,
+    /// Whether the command was given an empty module cache.
+    pub(crate) was_cold: bool,
+    /// Whether the main module has `vendor/modules.txt`.
+    pub(crate) has_vendor: bool,
+}
+
+/// A recorder's last words, without the last line feed.
+pub(crate) fn recorded(told: &Recorded<'_>, look: Look) -> String {
+    let Recorded {
+        recording,
+        manifest,
+        ..
+    } = *told;
+    let (rows, connections) = (recording.rows(), &recording.table().connections);
+    let facts = Facts {
+        rerun: told.rerun,
+        cache: told.cache,
+        was_cold: told.was_cold,
+        has_vendor: told.has_vendor,
+        connections,
+    };
+    let tally = Tally::of(rows, connections);
+    let reasons = match tally.requests {
+        0 => why_empty(&manifest.go_env, &facts),
+        _ => Vec::new(),
+    };
+    let bases = gomod::bases(&manifest.go_env);
+    let redirects = recording.redirects();
+    let loops = redirects.loops().iter().cloned();
+    let what = |found: Loop| (found.clone(), Route::of(&found.url, &bases).what());
+    let loops: Vec<_> = loops.map(what).collect();
+    let summary = Summary {
+        recording: &recording.dir().to_string_lossy(),
+        split: &Split::of(rows, connections, manifest.wall_us),
+        tally: &tally,
+        left_over: told.left_over,
+        gaps: recording.gaps(),
+        failure: told.failure,
+        rate_limited: &rate_limited(rows, |row| recording.answer_field(row, "retry-after")),
+        loops: &loops,
+        replayable: &manifest.replayable,
+        why_empty: &reasons,
+        durability: told.durability,
+        redacted: manifest.redacted,
+        intercept_all: manifest.intercept_all,
+    };
+    render(&summary, look)
+}
+
+/// What of a recorder's last words is said to who wants to hear of nothing but errors.
+pub(crate) fn losses(told: &Recorded<'_>) -> Vec<String> {
+    let recording = told.recording;
+    let tally = Tally::of(recording.rows(), &recording.table().connections);
+    let lost = incomplete(told.failure, recording.gaps());
+    let lost = lost.map(|what| format!("the recording is incomplete: {what}"));
+    lost.chain(distrusted(&tally)).collect()
+}
+
+/// What is said before a replay, without the last line feed: what it is made of.
+pub(crate) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> String {
+    let manifest = recording.manifest();
+    let name = recording.name();
+    let modules = count(modules(recording.rows(), bases), "module");
+    let date = manifest.started.get(..10).unwrap_or(&manifest.started);
+    let env = |name: &str| manifest.go_env.get(name).map(String::as_str);
+    let by = match (&manifest.go_version, env("GOOS"), env("GOARCH")) {
+        (None, ..) => String::new(),
+        (Some(version), Some(os), Some(arch)) => format!(" by {version} {os}/{arch}"),
+        (Some(version), ..) => format!(" by {version}"),
+    };
+    let facts = format!("({modules}, recorded {date}{by})");
+    let line = format!("modtape: replaying {name} {facts}; nothing is forwarded");
+    look.plain(&line).into_owned()
+}
+
+/// A replay's last words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replayed<'a> {
+    /// Requests that were answered.
+    pub(crate) hits: u64,
+    /// Requests that were not.
+    pub(crate) misses: &'a Misses,
+    /// The command line that records what is missing.
+    pub(crate) recorder: &'a str,
+}
+
+/// All lines, without the last line feed. What was asked for more than once is listed once.
+///
+/// That nothing went to the network is no count: a replay holds no dialer.
+pub(crate) fn replayed(replayed: &Replayed<'_>, look: Look) -> String {
+    let Replayed {
+        hits,
+        misses,
+        recorder,
+    } = *replayed;
+    let mut missing = format!("{} missing", misses.total());
+    if !misses.is_empty() {
+        missing = look.paint(Paint::Red, &missing);
+    }
+    let mut lines = vec![format!(
+        "modtape: {hits} answered, {missing}, 0 went to the network"
+    )];
+    let asked = misses.distinct();
+    let listed = asked.iter().take(MISSES);
+    lines.extend(listed.map(|miss| miss_line(miss, look)));
+    match (asked.len().saturating_sub(MISSES), misses.unlisted()) {
+        (0, _) => {}
+        (more, 0) => lines.push(format!("  and {more} more")),
+        (more, others) => lines.push(format!("  and {more} more, and others {others} times")),
+    }
+    if !misses.is_empty() {
+        lines.push(format!(
+            "  record what is missing: {}",
+            look.plain(recorder)
+        ));
+    }
+    text_of(&lines)
+}
+
+fn miss_line(miss: &Miss, look: Look) -> String {
+    let mut line = format!("  missing: {}", look.plain(&miss.what));
+    if miss.times > 1 {
+        line.push_str(&format!(", asked {} times", miss.times));
+    }
+    if let Some(instead) = &miss.instead {
+        line.push_str(&format!(" ({})", look.plain(instead)));
+    }
+    line
+}
+
+/// A recorder's last words.
+#[derive(Debug, Clone, Copy)]
+struct Summary<'a> {
+    /// The recording, as the user would name it.
+    recording: &'a str,
+    /// Where the time went.
+    split: &'a Split,
+    /// What there was.
+    tally: &'a Tally,
+    /// The requests that were still in flight when the session ended.
+    left_over: &'a LeftOver,
+    /// What was not recorded.
+    gaps: &'a [Gap],
+    /// What could not be written, if anything.
+    failure: Option<&'a str>,
+    /// Hosts that answered 429.
+    rate_limited: &'a BTreeMap<String, RateLimited>,
+    /// Redirects that led nowhere, with what was asked for.
+    loops: &'a [(Loop, String)],
+    /// Whether a replay will find all it needs.
+    replayable: &'a Replayable,
+    /// Why there was no request; heeded only if there was none.
+    why_empty: &'a [String],
+    /// What the end of each answer waits for.
+    durability: Durability,
+    /// False for `--no-redact`.
+    redacted: bool,
+    /// True for `--intercept-all`.
+    intercept_all: bool,
+}
+
+/// All lines, without the last line feed.
+fn render(summary: &Summary<'_>, look: Look) -> String {
+    let mut lines = left_over(summary.left_over, look);
+    lines.push(headline(summary, look));
+    let is_empty = summary.tally.requests == 0;
+    // Without a request there may still be a hang: a connection that never came to be.
+    if !is_empty || summary.split.phases.total_us() > 0 {
+        lines.extend(split_lines(summary, look));
+    }
+    if is_empty {
+        let reasons = summary.why_empty.iter();
+        lines.extend(reasons.map(|reason| format!("  {}", look.plain(reason))));
+    } else {
+        lines.extend(replayable_lines(summary.replayable, look));
+    }
+    lines.extend(warnings(summary, look));
+    text_of(&lines)
+}
+
+fn headline(summary: &Summary<'_>, look: Look) -> String {
+    let Tally {
+        requests,
+        body_bytes,
+        ..
+    } = summary.tally;
+    let what = match requests {
+        0 => "no requests".into(),
+        _ => count(*requests, "request"),
+    };
+    let time = duration(summary.split.wall_us);
+    let bytes = match requests {
+        0 => String::new(),
+        _ => format!(" ({})", size(*body_bytes)),
+    };
+    let said = look.paint(Paint::Bold, &format!("modtape: {what} in {time}{bytes}"));
+    format!("{said}  recording: {}", look.plain(summary.recording))
+}
+
+/// A part of the wall time.
+struct Part {
+    label: &'static str,
+    us: u64,
+    facts: Vec<String>,
+}
+
+/// The parts of one per cent and more, the longest first.
+fn split_lines(summary: &Summary<'_>, look: Look) -> Vec<String> {
+    let split = summary.split;
+    let mut parts = parts(summary, look);
+    parts.retain(|part| part.us > 0 && u128::from(part.us) * 100 >= u128::from(split.wall_us));
+    parts.sort_by_key(|part| std::cmp::Reverse(part.us));
+    parts
+        .iter()
+        .map(|part| part_line(part, split.wall_us, look))
+        .collect()
+}
+
+fn parts(summary: &Summary<'_>, look: Look) -> Vec<Part> {
+    let (split, tally) = (summary.split, summary.tally);
+    let of = |label, phases: &[Phase], facts| Part {
+        label,
+        us: phases.iter().map(|phase| split.phases[*phase]).sum(),
+        facts,
+    };
+    let by_host = |label, phases: &[Phase]| of(label, phases, host_facts(split, phases, look));
+    let mut received = vec![size(tally.body_bytes)];
+    received.extend(
+        tally
+            .slowest_pace
+            .map(|pace| format!("slowest body {}/s", size(pace))),
+    );
+    let connecting = [Phase::Dns, Phase::Connect, Phase::Tls];
+    vec![
+        by_host("waiting for first bytes", &[Phase::Wait]),
+        of(
+            "connecting (DNS+TCP+TLS)",
+            &connecting,
+            dial_facts(summary, look),
+        ),
+        of("receiving", &[Phase::Receive], received),
+        by_host("sending", &[Phase::Send]),
+        by_host("blocked (client or us)", &[Phase::Blocked]),
+        own_time(summary),
+        Part {
+            label: "no request in flight",
+            us: split.idle_us,
+            facts: tunnel_facts(tally, look),
+        },
+    ]
+}
+
+/// Our own time, where it is one part in twenty or more: with the flag that costs it, if one does.
+fn own_time(summary: &Summary<'_>) -> Part {
+    let us = summary.split.own_us;
+    let facts: &[&str] = match summary.durability {
+        Durability::Strict => &["by --durability strict", "which waits for the disk"],
+        Durability::Process | Durability::Group => &["writing to a slow disk?"],
+    };
+    Part {
+        label: "modtape's own time",
+        us: match u128::from(us) * 20 > u128::from(summary.split.wall_us) {
+            true => us,
+            false => 0,
+        },
+        facts: facts.iter().map(|fact| (*fact).to_owned()).collect(),
+    }
+}
+
+fn host_facts(split: &Split, phases: &[Phase], look: Look) -> Vec<String> {
+    let hosts = split.hosts(phases).into_iter().take(HOSTS);
+    hosts
+        .map(|(host, us)| format!("{} {}", look.plain(host), duration(us)))
+        .collect()
+}
+
+fn dial_facts(summary: &Summary<'_>, look: Look) -> Vec<String> {
+    let (split, tally) = (summary.split, summary.tally);
+    let mut facts = vec![count(tally.dials, "connection")];
+    if tally.failed_dials > 0 {
+        facts.push(format!("{} failed", tally.failed_dials));
+    }
+    let hosts = split.hosts(&[Phase::Dns, Phase::Connect, Phase::Tls]);
+    let failed = hosts.into_iter().filter_map(|(host, us)| {
+        let addresses = &tally.failed.get(host)?.addresses;
+        let at = match addresses.first() {
+            Some(first) if addresses.len() == 1 => format!(" ({first})"),
+            Some(first) => format!(" ({first}, and {} more)", addresses.len() - 1),
+            None => String::new(),
+        };
+        Some(format!("{}{at} {}", look.plain(host), duration(us)))
+    });
+    let failed = failed.take(HOSTS);
+    // A narrow terminal has no room for an address; the line that says why it failed has it.
+    match look.width.unwrap_or(WIDE) {
+        110.. => failed.chain(facts).collect(),
+        _ => facts,
+    }
+}
+
+/// The requests in a tunnel are not seen; so its host is named where no request is.
+fn tunnel_facts(tally: &Tally, look: Look) -> Vec<String> {
+    let tunnels = tally.tunnels.iter().take(HOSTS);
+    tunnels
+        .map(|(host, bytes)| format!("tunnelled: {} {}", look.plain(host), size(*bytes)))
+        .collect()
+}
+
+/// `  waiting for first bytes   39.9 s  83%  ███████████████████▏  proxy.golang.org 33.6 s`
+fn part_line(part: &Part, wall_us: u64, look: Look) -> String {
+    let share = format!("{}%", percent(part.us, wall_us));
+    let mut line = format!("  {:<24}  {:>7} {share:>4}", part.label, duration(part.us));
+    let width = look.width.unwrap_or(WIDE);
+    let cells = match width {
+        110.. => 23,
+        70.. => 10,
+        _ => 0,
+    };
+    if cells > 0 {
+        let bar = bar(part.us, wall_us, cells, look.ascii);
+        line.push_str(&format!("  {bar:<cells$}"));
+    }
+    let mut room = width.saturating_sub(columns(&line) + 2);
+    let mut separator = "  ";
+    for fact in &part.facts {
+        let needed = columns(fact);
+        if needed > room {
+            break;
+        }
+        line.push_str(separator);
+        line.push_str(fact);
+        room = room.saturating_sub(needed + 2);
+        separator = ", ";
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+fn replayable_lines(replayable: &Replayable, look: Look) -> Vec<String> {
+    let partial = look.paint(Paint::Yellow, "partial:");
+    match &replayable.reasons[..] {
+        [] if replayable.complete => {
+            vec!["  replay: complete".into()]
+        }
+        [] => vec![format!(
+            "  replay: {}",
+            look.paint(Paint::Yellow, "partial")
+        )],
+        [reason] => vec![format!("  replay: {partial} {}", look.plain(reason))],
+        reasons => {
+            let reasons = reasons
+                .iter()
+                .map(|reason| format!("    - {}", look.plain(reason)));
+            std::iter::once(format!("  replay: {partial}"))
+                .chain(reasons)
+                .collect()
+        }
+    }
+}
+
+/// What must not be overlooked.
+fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
+    let mark = look.paint(Paint::Red, "! INCOMPLETE:");
+    let marked = |text: String| format!("{mark} {}", look.plain(&text));
+    let incomplete = incomplete(summary.failure, summary.gaps);
+    let mut lines: Vec<String> = incomplete.map(marked).collect();
+    let mark = look.paint(Paint::Yellow, "!");
+    let marked = |text: String| format!("{mark} {}", look.plain(&text));
+    if summary.tally.requests > 0 {
+        // What keeps a replay from being complete was told with that.
+        let reasons = &summary.replayable.reasons;
+        let is_told = |why: &str| reasons.iter().any(|reason| reason.contains(why));
+        lines.extend(failed(summary.tally, is_told).map(marked));
+        lines.extend(faults(summary.replayable, is_told).map(marked));
+        lines.extend(limited(summary.rate_limited).map(marked));
+        lines.extend(loops(summary.loops).map(marked));
+    }
+    lines.extend(distrusted(summary.tally).map(marked));
+    if !summary.redacted {
+        lines.push(format!(
+            "{mark} not redacted: the recording may hold secrets in clear text"
+        ));
+    }
+    if summary.intercept_all {
+        lines.push(format!(
+            "{mark} every host was intercepted: the root could vouch for any name in this run"
+        ));
+    }
+    lines
+}
+
+/// What is not in the recording though it should be.
+fn incomplete(failure: Option<&str>, gaps: &[Gap]) -> impl Iterator<Item = String> {
+    failure.map(str::to_owned).into_iter().chain(missing(gaps))
+}
+
+/// Hosts that could not be reached, or not be trusted.
+fn failed(tally: &Tally, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
+    let hosts = tally.failed.iter();
+    let hosts = hosts.filter(move |(_, failed)| !is_told(&failed.why));
+    hosts.take(HOSTS).map(|(host, failed)| {
+        let connections = count(failed.connections, "connection");
+        format!("{connections} to {host} failed: {}", failed.why)
+    })
+}
+
+/// Answers that are not what they were asked for.
+fn faults(replayable: &Replayable, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
+    let faults = replayable.faults.iter().map(Fault::to_string);
+    let faults: Vec<_> = faults.filter(|fault| !is_told(fault)).collect();
+    let more = faults.len().saturating_sub(FAULTS);
+    let more = (more > 0).then(|| {
+        format!("and {more} more that are not what they were asked for: `modtape recordings info`")
+    });
+    faults.into_iter().take(FAULTS).chain(more)
+}
+
+/// Hosts that answered that there were too many requests.
+fn limited(hosts: &BTreeMap<String, RateLimited>) -> impl Iterator<Item = String> {
+    hosts.iter().take(HOSTS).map(|(host, limited)| {
+        let requests = count(limited.requests, "request");
+        let wait = match limited.retry_after {
+            Some(seconds) => format!("; it asks to wait {seconds} s"),
+            None => String::new(),
+        };
+        format!("{host} answered {requests} with 429 Too Many Requests{wait}")
+    })
+}
+
+/// Requests that were redirected in a circle.
+fn loops(loops: &[(Loop, String)]) -> impl Iterator<Item = String> {
+    loops.iter().take(HOSTS).map(|(found, what)| {
+        let Loop { id, url, redirects } = found;
+        let (host, redirects) = (Location::of(url).host, count(*redirects as u64, "redirect"));
+        format!("{what} from {host} (#{id}): {redirects} that led nowhere")
+    })
+}
+
+/// Hosts whose requests nobody saw, since their clients hung up on us.
+fn distrusted(tally: &Tally) -> impl Iterator<Item = String> {
+    let hosts = tally.distrusted.iter().take(HOSTS);
+    hosts.map(|(host, connections)| {
+        let connections = count(*connections, "connection");
+        format!(
+            "{connections} to {host}: the client does not trust modtape's root; it must read \
+             SSL_CERT_FILE, GIT_SSL_CAINFO or CURL_CA_BUNDLE, or be given the file that they name"
+        )
+    })
+}
+
+/// What was not recorded in a line, for the summary and for whoever opens the recording later.
+pub(crate) fn missing(gaps: &[Gap]) -> Option<String> {
+    let lost: u64 = gaps.iter().filter_map(Gap::lost_lines).sum();
+    // A first gap of lines tells since when; more of them add to its number.
+    let (first, more) = match gaps.iter().position(|gap| gap.lost_lines().is_some()) {
+        Some(at) => (gaps.get(at)?, gaps.len() - gaps_of_lines(gaps)),
+        None => (gaps.first()?, gaps.len() - 1),
+    };
+    let what = match (first.lost_lines(), first.what.split_once(" since ")) {
+        (Some(one), Some((_, since))) if one != lost => {
+            format!("{} since {since}", count(lost, "journal line"))
+        }
+        _ => first.what.clone(),
+    };
+    let more = match more {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Some(format!("not recorded: {what}: {}{more}", first.why))
+}
+
+fn gaps_of_lines(gaps: &[Gap]) -> usize {
+    let of_lines = gaps.iter().filter(|gap| gap.lost_lines().is_some());
+    of_lines.count()
+}
+
+fn text_of(lines: &[String]) -> String {
+    lines.join("\n")
+}
