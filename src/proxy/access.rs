@@ -11,11 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
-use http_body_util::Full;
-
-use super::outgoing::Outgoing;
+use http::{HeaderMap, header};
 
 /// Strangers whose connections are recorded; the others are only counted, so that who has no token
 /// cannot fill the disk.
@@ -205,23 +201,6 @@ impl Gate {
         self.access.strangers.fetch_add(1, Ordering::Relaxed) < NAMED
     }
 
-    /// The answer to a request that is not admitted.
-    pub(super) fn challenge(&self) -> Response<Outgoing> {
-        let body = Full::new(Bytes::from_static(CHALLENGED.as_bytes()));
-        let mut response = Response::new(Outgoing::Whole(body));
-        *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-        let mut set = |name, value| {
-            let value = header::HeaderValue::from_static(value);
-            response.headers_mut().insert(name, value);
-        };
-        set(header::PROXY_AUTHENTICATE, SCHEME);
-        set(header::CONTENT_TYPE, "text/plain; charset=utf-8");
-        if self.is_shut() {
-            set(header::CONNECTION, "close");
-        }
-        response
-    }
-
     /// The answer to a CONNECT that is not admitted, as octets.
     pub(super) fn challenge_head(&self, closes: bool) -> String {
         let length = CHALLENGED.len();
@@ -235,7 +214,7 @@ impl Gate {
 }
 
 /// Basic alone: every client can follow it.
-const SCHEME: &str = "Basic realm=\"modtape\"";
+pub(super) const SCHEME: &str = "Basic realm=\"modtape\"";
 
 #[cfg(test)]
 mod tests {
@@ -336,7 +315,9 @@ mod tests {
             assert!(gate.is_strangers(), "before it is told so, too");
             assert!(!gate.admits(std::iter::empty()));
             assert_eq!(gate.is_shut(), tries == TRIES);
-            let closes = gate.challenge().headers().contains_key("connection");
+            let closes = crate::proxy::answer::challenge(&gate)
+                .headers()
+                .contains_key("connection");
             assert_eq!(closes, tries == TRIES);
         }
         assert!(gate.is_strangers());

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
+use super::access::{CHALLENGED, Gate, SCHEME};
 use super::headers;
-use super::outgoing::Outgoing;
+use super::response_body::Outgoing;
 use super::ticket::{Head, Ticket};
 use crate::exchange::MadeBy;
 
@@ -45,6 +46,23 @@ pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> R
     };
     // Also where nothing may pass unrecorded: this says so.
     let _ = ticket.end(kept, None, None).await;
+    response
+}
+
+/// The answer to a request that does not show the token.
+pub(super) fn challenge(gate: &Gate) -> Response<Outgoing> {
+    let body = Full::new(Bytes::from_static(CHALLENGED.as_bytes()));
+    let mut response = Response::new(Outgoing::Whole(body));
+    *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    let mut set = |name, value| {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    };
+    set(header::PROXY_AUTHENTICATE, SCHEME);
+    set(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+    if gate.is_shut() {
+        set(header::CONNECTION, "close");
+    }
     response
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 pub use super::guard::check::requests;
-use super::opening::{Opening, OpeningError, read, read_hello};
+use super::session::opening::{Opening, OpeningError, read, read_hello};
 use crate::exchange::Target;
 
 /// A CONNECT head and its target: one reading, however the octets arrive; what follows the head is

@@ -12,7 +12,6 @@ use super::access::Access;
 use super::deadlines::Deadlines;
 use super::live::Live;
 use super::policy::Policy;
-use super::responder::Responder;
 use super::windows::Windows;
 use crate::ca::Leafs;
 use crate::capture::Capture;
@@ -22,6 +21,16 @@ use crate::gomod::Base;
 use crate::recording::Recorder;
 use crate::recording::format::Event;
 use crate::redact::Redactor;
+use crate::replay::Replay;
+use crate::upstream::Dialer;
+
+/// Who answers.
+pub enum Responder {
+    /// The upstream leg.
+    Upstream(Dialer),
+    /// A recording; it holds no dialer, so it cannot reach the network.
+    Replay(Arc<Replay>),
+}
 
 /// How long what is in flight may take to end once everybody is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);

@@ -4,16 +4,14 @@
 //! cut everything off, so that nobody takes that for a whim of the client.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-mod entry;
-
-pub(super) use entry::{Entry, Upload};
-
-use super::wanted::Wanted;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{ExchangeId, Phase};
+use crate::gomod::{Base, Route};
+use crate::upstream::News;
 
 /// Something in flight.
 #[derive(Debug, Clone)]
@@ -213,10 +211,172 @@ impl Live {
     }
 }
 
+/// One line of [`Live`], taken out when dropped.
+#[derive(Debug)]
+pub(super) struct Entry {
+    live: Live,
+    key: u64,
+}
+
+impl Entry {
+    pub(super) fn enter(&self, phase: Phase) {
+        self.update(|entry, now| {
+            entry.phase = phase;
+            entry.progress = now;
+        });
+    }
+
+    /// A dial came a step further.
+    pub(super) fn hears(&self, news: News<'_>) {
+        self.update(|entry, now| match news {
+            News::Through(via) => entry.via = Some(via.to_owned()),
+            News::Entered(phase) => {
+                if phase == Phase::Connect {
+                    entry.address = None;
+                }
+                (entry.phase, entry.progress, entry.is_asking) = (phase, now, false);
+            }
+            News::Trying(addr) => match &mut entry.address {
+                Some(tried) => tried.push_str(&format!(", {addr}")),
+                tried => *tried = Some(addr.to_string()),
+            },
+            News::Connected(addr) => entry.address = Some(addr.to_string()),
+            News::Asking => (entry.progress, entry.is_asking) = (now, true),
+        });
+    }
+
+    /// What it waits for is reached through this parent proxy.
+    pub(super) fn goes_through(&self, via: Option<&str>) {
+        if let Some(via) = via {
+            self.update(|entry, _| entry.via = Some(via.to_owned()));
+        }
+    }
+
+    pub(super) fn add_bytes(&self, bytes: u64) {
+        self.update(|entry, now| {
+            entry.bytes += bytes;
+            entry.progress = now;
+            entry.is_held = true;
+        });
+    }
+
+    /// The disk takes no more for now: silence is not the upstream's.
+    pub(super) fn waits_for_disk(&self) {
+        self.update(|entry, _| entry.is_held = true);
+    }
+
+    /// What there was is taken: silence is the upstream's again.
+    pub(super) fn wants_more(&self) {
+        self.update(|entry, now| {
+            if entry.is_held {
+                entry.is_held = false;
+                entry.progress = now;
+            }
+        });
+    }
+
+    pub(super) fn connected(&self, address: Option<String>) {
+        self.update(|entry, _| entry.address = address);
+    }
+
+    /// It ends by itself, and is not left by whoever waited for it.
+    pub(super) fn done(&self) {
+        if let Some(line) = self.live.lock().entries.get_mut(&self.key) {
+            line.is_done = true;
+        }
+    }
+
+    /// For the request's body, if it has one.
+    pub(super) fn upload(&self) -> Upload {
+        Upload {
+            live: self.live.clone(),
+            key: self.key,
+        }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
+        self.live.update(self.key, change);
+    }
+}
+
+/// The request's body of one line of [`Live`], as long as there is no answer.
+#[derive(Debug)]
+pub(super) struct Upload {
+    live: Live,
+    key: u64,
+}
+
+impl Upload {
+    /// The client sends no more for now, or our disk takes none: silence is not the upstream's.
+    pub(super) fn is_held(&self) {
+        self.update(|entry, _| entry.is_held = true);
+    }
+
+    /// A part of it goes on, or all of it has.
+    pub(super) fn passes(&self) {
+        self.update(|entry, now| {
+            entry.is_held = false;
+            entry.progress = now;
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
+        self.live.update(self.key, |entry, now| {
+            if entry.phase == Phase::Wait {
+                change(entry, now);
+            }
+        });
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut state = self.live.lock();
+        let Some(line) = state.entries.remove(&self.key) else {
+            return;
+        };
+        if line.entry.id.is_some() {
+            state.done += 1;
+            state.bytes += line.entry.bytes;
+        }
+        if !line.is_done {
+            if state.left.len() == LEFT {
+                state.left.pop_front();
+            }
+            let now = self.live.clock.now();
+            state.left.push_back((now, self.key, line));
+        }
+    }
+}
+
+/// A URL, and what it means once somebody wants to know.
+pub(super) struct Wanted {
+    /// Redacted: it goes to the log and the terminal.
+    pub(super) url: String,
+    bases: Arc<[Base]>,
+    route: OnceLock<Route>,
+}
+
+impl Wanted {
+    pub(super) const fn new(url: String, bases: Arc<[Base]>) -> Self {
+        let route = OnceLock::new();
+        Self { url, bases, route }
+    }
+
+    pub(super) fn route(&self) -> &Route {
+        self.route.get_or_init(|| Route::of(&self.url, &self.bases))
+    }
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::News;
 
     #[tokio::test(start_paused = true)]
     async fn what_a_client_left_a_moment_before_the_cut_was_in_flight() {

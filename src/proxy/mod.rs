@@ -3,44 +3,30 @@
 //! It opens with `CONNECT host:port`. We relay it blindly (a tunnel), or answer the TLS handshake
 //! ourselves (interception) and serve the requests inside. Never prints, never touches a file.
 
-mod accept;
 mod access;
 mod answer;
-mod asked;
-mod body;
 mod cause;
-mod channel;
 #[cfg(any(test, fuzzing))]
 pub mod check;
-mod connection;
+mod connection_log;
 mod context;
 mod deadlines;
-mod dialling;
 mod guard;
 mod handler;
 mod headers;
-mod intercept;
 mod io;
-mod lasting;
-mod linger;
 mod live;
-mod log;
-mod opening;
-mod outgoing;
-mod pair;
-mod play;
 mod policy;
-mod refusal;
+mod replayed;
 mod request_body;
-mod responder;
+mod response_body;
 mod response_head;
 mod room;
-mod serve;
-mod silence;
+mod session;
 mod stall;
 mod ticket;
-mod tunnel;
-mod wanted;
+mod upstream_connection;
+mod upstreams;
 mod windows;
 
 use std::sync::Arc;
@@ -51,19 +37,18 @@ use tokio::net::TcpListener;
 
 pub use access::Access;
 pub(crate) use access::Token;
-pub use connection::Entrance;
-pub use context::Context;
+pub use context::{Context, Responder};
 pub use deadlines::Deadlines;
 pub use live::Live;
 pub(crate) use live::{InFlight, Passed};
 pub use policy::Others;
 pub use policy::Policy;
-pub use responder::Responder;
+pub use session::Entrance;
 pub(crate) use stall::{Stall, Stalls};
 pub use windows::Windows;
 
-use connection::Connection;
 use room::Room;
+use session::Connection;
 
 /// How long to wait after an accept that failed for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);

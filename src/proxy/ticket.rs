@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
+use tracing::debug;
 
-use super::channel::Channel;
 use super::context::Context;
 use super::headers;
 use super::io::Slot;
 use super::live::Entry;
-use super::log;
-use super::wanted::Wanted;
+use super::live::Wanted;
+use super::upstreams::Channel;
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, End, ExchangeId, Fields, MadeBy, Octets, Phase, SpanId, Timings,
@@ -160,7 +160,7 @@ impl Ticket {
             context,
         };
         ticket.channel.has_read(|| ticket.captured());
-        log::asked(&begin);
+        log_request(&begin);
         ticket.context.note(started, &Event::Begin(begin));
         ticket
     }
@@ -237,7 +237,7 @@ impl Ticket {
 
     /// The final head came, with its first byte at `at`.
     pub(super) fn heard(&mut self, at: Timestamp, head: Head) {
-        log::answered(self.id, head.status.as_u16(), head.version, head.made_by);
+        log_response(self.id, head.status.as_u16(), head.version, head.made_by);
         self.stamps.head = Some(at);
         self.head = Some(head);
         self.entry.enter(Phase::Receive);
@@ -372,7 +372,7 @@ impl Ticket {
             version = self.wanted.route().version.as_deref(),
             url = %self.wanted.url,
             status,
-            made_by = made_by.map(log::by),
+            made_by = made_by.map(by),
             bytes = self.body_bytes,
             start_us = self.stamps.started.as_micros(),
             blocked_us = phase(Phase::Blocked),
@@ -407,6 +407,40 @@ impl Drop for Ticket {
         self.takes();
         self.channel.gives_back(self.head_bytes);
         self.channel.watch().end(self.context.clock.now());
+    }
+}
+
+/// A request was read.
+pub(super) fn log_request(begin: &Begin) {
+    debug!(
+        target: "modtape::exchange",
+        id = begin.id,
+        connection = begin.connection,
+        span_id = %begin.span,
+        method = %begin.method,
+        url = %begin.url,
+        network.protocol.version = %begin.version,
+        "asked"
+    );
+}
+
+/// The head of its answer is there, from whoever made it.
+pub(super) fn log_response(id: ExchangeId, status: u16, version: &str, made_by: MadeBy) {
+    debug!(
+        target: "modtape::exchange",
+        id,
+        status,
+        network.protocol.version = version,
+        made_by = by(made_by),
+        "answered"
+    );
+}
+
+/// As the journal has it.
+pub(super) const fn by(made_by: MadeBy) -> &'static str {
+    match made_by {
+        MadeBy::Origin => "origin",
+        MadeBy::Modtape => "modtape",
     }
 }
 

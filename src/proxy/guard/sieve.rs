@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::super::linger::{LINGER, poll_drain};
+use super::super::io::linger::{LINGER, poll_drain};
 use super::framing::{Field, Scanner, Violation, encode_target, is_token};
 use super::watch::Watch;
 use crate::clock::Clock;

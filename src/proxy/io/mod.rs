@@ -2,6 +2,7 @@
 
 mod cutter;
 mod empty_data;
+pub(super) mod linger;
 mod prefixed;
 mod tap;
 mod write_through;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 /// How long the client has to read what we said.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
+pub(in crate::proxy) const LINGER: Duration = Duration::from_secs(2);
 
 /// How many octets we read and drop meanwhile: those of an upload go on until its client has seen
 /// the answer, which some look for at the end only.
@@ -22,7 +22,7 @@ const LINGER_OCTETS: usize = 64 * 1024 * 1024;
 const PIECE: usize = 4 * 1024;
 
 /// Ready once the client has ended too, or has sent too much; `dropped` counts.
-pub(super) fn poll_drain<IO: AsyncRead + Unpin>(
+pub(in crate::proxy) fn poll_drain<IO: AsyncRead + Unpin>(
     io: &mut IO,
     cx: &mut Context<'_>,
     dropped: &mut usize,
@@ -39,7 +39,7 @@ pub(super) fn poll_drain<IO: AsyncRead + Unpin>(
 }
 
 /// Ends our side, and waits for the client's within the limits above.
-pub(super) async fn hang_up<IO: AsyncRead + AsyncWrite + Unpin>(io: &mut IO) {
+pub(in crate::proxy) async fn hang_up<IO: AsyncRead + AsyncWrite + Unpin>(io: &mut IO) {
     let ending = async {
         io.shutdown().await?;
         let mut dropped = 0;

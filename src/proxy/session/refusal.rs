@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::answer::{NAME, reason_phrase};
-use super::asked;
-use super::context::Context;
-use super::log;
 use crate::clock::Timestamp;
 use crate::exchange::{
     Begin, Body, ConnectionId, End, Fields, MadeBy, Octets, Phase, Target, Timings,
 };
+use crate::proxy::answer::{NAME, reason_phrase};
+use crate::proxy::context::Context;
+use crate::proxy::handler::url;
+use crate::proxy::ticket::{log_request, log_response};
 use crate::recording::format::Event;
 use crate::recording::writer::bodies::NotKept;
 use crate::upstream::Journey;
@@ -77,14 +77,14 @@ impl Refusal {
             connection: refused.connection,
             span: context.span(id),
             method: String::from("CONNECT"),
-            url: redactor.url(&asked::url("https", refused.target, "/")),
+            url: redactor.url(&url("https", refused.target, "/")),
             version: String::from("HTTP/1.1"),
             headers,
         };
-        log::asked(&begin);
+        log_request(&begin);
         context.note(refused.started, &Event::Begin(begin));
         let status = self.status.as_u16();
-        log::answered(id, status, "HTTP/1.1", MadeBy::Modtape);
+        log_response(id, status, "HTTP/1.1", MadeBy::Modtape);
         let body = self.kept(context, id).await;
         let now = context.clock.now();
         let fields = self.fields.iter();

@@ -8,15 +8,14 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::cause;
+use super::connection_log::{note, opened};
 use super::context::Context;
 use super::guard::Watch;
-use super::log;
-use super::pair::{Pair, UpstreamIo};
+use super::upstream_connection::{UpstreamConnection, UpstreamIo};
 use super::windows::Share;
 use crate::capture::Stream;
 use crate::clock::Timestamp;
-use crate::exchange::{ClientSide, ConnectionId, Mode, Opened, Target, Tried, UpstreamSide, chain};
-use crate::recording::format::{Connection, Event};
+use crate::exchange::{ClientSide, ConnectionId, Mode, Opened, Target, chain};
 use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Hear, Journey};
 
@@ -101,7 +100,7 @@ pub(super) struct Channel {
     /// Why TLS with the upstream failed, if it did: every request is answered with it.
     pub(super) broken: Option<String>,
     first: StdMutex<Option<First>>,
-    pairs: Mutex<HashMap<Target, Arc<Pair>>>,
+    pairs: Mutex<HashMap<Target, Arc<UpstreamConnection>>>,
     has_dialled: AtomicBool,
     redial: Redial,
     failed_unused: OnceLock<String>,
@@ -191,7 +190,7 @@ impl Channel {
     /// first request dials anew.
     pub(super) async fn pair_with(self: &Arc<Self>, target: &Target, io: UpstreamIo) {
         let peer = (target.host(), self.protocol);
-        match Pair::open(&self.context, io, peer, &self.share).await {
+        match UpstreamConnection::open(&self.context, io, peer, &self.share).await {
             Ok(pair) => self.adopt(target, pair).await,
             Err(error) => {
                 let why = cause::of(&error, target.host(), "");
@@ -205,9 +204,9 @@ impl Channel {
         self: &Arc<Self>,
         dialer: &Dialer,
         target: &Target,
-        lost: Option<&Arc<Pair>>,
+        lost: Option<&Arc<UpstreamConnection>>,
         hear: Hear<'_>,
-    ) -> Result<(Arc<Pair>, Option<Journey>), Unpaired> {
+    ) -> Result<(Arc<UpstreamConnection>, Option<Journey>), Unpaired> {
         let failures = self.redial.failures();
         let mut pairs = self.pairs.lock().await;
         if let Some(pair) = pairs.get(target) {
@@ -255,7 +254,7 @@ impl Channel {
         dialer: &Dialer,
         target: &Target,
         hear: Hear<'_>,
-    ) -> Result<(Arc<Pair>, Journey), Unpaired> {
+    ) -> Result<(Arc<UpstreamConnection>, Journey), Unpaired> {
         let mut journey = Journey::default();
         let started = self.context.clock.now();
         let dialled = self.dial_steps(dialer, target, &mut journey, hear).await;
@@ -292,7 +291,7 @@ impl Channel {
         target: &Target,
         journey: &mut Journey,
         hear: Hear<'_>,
-    ) -> Result<Arc<Pair>, PairError> {
+    ) -> Result<Arc<UpstreamConnection>, PairError> {
         let io = match &self.destination {
             Destination::Plain => {
                 UpstreamIo::Plain(dialer.connect(target, false, journey, hear).await?)
@@ -314,11 +313,11 @@ impl Channel {
             stream.will_send(format!("connection={}", self.id));
         }
         let peer = (target.host(), self.protocol);
-        let pair = Pair::open(&self.context, io, peer, &self.share).await;
+        let pair = UpstreamConnection::open(&self.context, io, peer, &self.share).await;
         pair.map_err(|error| PairError::Handshake(cause::of(&error, target.host(), "")))
     }
 
-    async fn adopt(self: &Arc<Self>, target: &Target, pair: Arc<Pair>) {
+    async fn adopt(self: &Arc<Self>, target: &Target, pair: Arc<UpstreamConnection>) {
         self.pairs
             .lock()
             .await
@@ -327,7 +326,7 @@ impl Channel {
     }
 
     /// When the upstream of a CONNECT ends, and nothing replaced it, the client leg ends too.
-    fn follow(self: &Arc<Self>, target: Target, pair: &Arc<Pair>) {
+    fn follow(self: &Arc<Self>, target: Target, pair: &Arc<UpstreamConnection>) {
         if !self.is_tunnelled() {
             return;
         }
@@ -354,7 +353,7 @@ impl Channel {
 impl Channel {
     /// What the upstream had against us, a client that asked for nothing yet would never hear: its
     /// first request goes to a new connection, and is told what comes of that.
-    fn upstream_ended(&self, pair: &Pair) {
+    fn upstream_ended(&self, pair: &UpstreamConnection) {
         match pair.failure() {
             Some(why) if self.watch.is_unused() => {
                 let _ = self.failed_unused.set(why);
@@ -367,62 +366,5 @@ impl Channel {
     pub(super) fn failed_unused(&self) -> Option<&str> {
         let why = self.failed_unused.get()?;
         self.watch.is_unused().then_some(why)
-    }
-}
-
-/// Records that a connection is set up, or why it is not.
-pub(super) fn note_opened(
-    context: &Context,
-    what: (ConnectionId, Timestamp, Mode),
-    target: &str,
-    client: &ClientSide,
-    outcome: (Option<&Journey>, Option<String>),
-) {
-    note(context, opened(context, what, target, client, outcome));
-}
-
-fn note(context: &Context, opened: Opened) {
-    log::opened(&opened);
-    let event = Event::Connection(Connection::Opened(opened));
-    context.note(context.clock.now(), &event);
-}
-
-fn opened(
-    context: &Context,
-    (id, started, mode): (ConnectionId, Timestamp, Mode),
-    target: &str,
-    client: &ClientSide,
-    (journey, error): (Option<&Journey>, Option<String>),
-) -> Opened {
-    let redactor = &context.redactor;
-    let text = |text: &String| redactor.text(text);
-    let upstream = journey.map(|journey| UpstreamSide {
-        addr: journey.addr.map(|addr| addr.to_string()),
-        local_addr: journey.local_addr.map(|addr| addr.to_string()),
-        alpn: journey.alpn.map(|protocol| protocol.name().to_owned()),
-        tls: journey.tls.map(str::to_owned),
-        via: journey.via.as_ref().map(text),
-    });
-    let tries = journey.map_or_else(Vec::new, |journey| {
-        let tried = journey.tries.iter().map(|tried| Tried {
-            addr: tried.addr.to_string(),
-            took_us: tried.took_us,
-            error: tried.error.as_ref().map(text),
-        });
-        tried.collect()
-    });
-    Opened {
-        id,
-        started_us: started,
-        again: false,
-        mode,
-        target: redactor.text(target),
-        client: client.clone(),
-        upstream,
-        dns_us: journey.and_then(|journey| journey.dns_us),
-        connect_us: journey.and_then(|journey| journey.connect_us),
-        tls_us: journey.and_then(|journey| journey.tls_us),
-        tries,
-        error: error.as_ref().map(text),
     }
 }

@@ -4,11 +4,11 @@ use bytes::BytesMut;
 use http::StatusCode;
 use tokio::io::AsyncReadExt as _;
 
-use super::connection::{ClientIo, Connection, Dialled};
-use super::responder::Responder;
-use super::room::Doing;
+use super::{ClientIo, Connection, Dialled};
 use crate::capture::Wire;
 use crate::exchange::{Phase, Target, chain};
+use crate::proxy::context::Responder;
+use crate::proxy::room::Doing;
 use crate::upstream::{DialError, Dialer, Journey, News};
 
 /// What is said of a client that is gone before its connection is made.

@@ -51,7 +51,7 @@ enum Sender {
 }
 
 /// One upstream connection.
-pub(super) struct Pair {
+pub(super) struct UpstreamConnection {
     sender: Sender,
     pub(super) marks: Arc<Marks>,
     heads: Arc<Heads>,
@@ -89,7 +89,7 @@ pub(super) enum SendError {
     Broken(hyper::Error),
 }
 
-impl Pair {
+impl UpstreamConnection {
     /// Speaks HTTP over `io`.
     pub(super) async fn open(
         context: &Arc<Context>,

@@ -3,24 +3,26 @@
 //! An upstream whose TLS fails is told to the client inside a completed handshake: each request is
 //! answered with the reason, and no octet of the origin passes.
 
+use std::io;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rustls::{AlertDescription, Error};
 
-use super::accept;
-use super::channel::{Channel, Destination, First, note_opened};
-use super::connection::{ClientIo, Connection, Dialled};
-use super::dialling::{GAVE_UP, leaves};
-use super::io::Prefixed;
-use super::lasting::Next;
+use super::connect::{GAVE_UP, leaves};
 use super::opening::Asked;
-use super::pair::UpstreamIo;
-use super::responder::Responder;
-use super::room::Doing;
+use super::{ClientIo, Connection, Dialled, Next};
 use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{Mode, Phase, Target, chain};
-use crate::tls::{self, Protocol};
+use crate::exchange::{DISTRUST, Mode, Phase, Target, chain};
+use crate::proxy::connection_log::note_opened;
+use crate::proxy::context::Responder;
+use crate::proxy::io::Prefixed;
+use crate::proxy::room::Doing;
+use crate::proxy::upstream_connection::UpstreamIo;
+use crate::proxy::upstreams::{Channel, Destination, First};
+use crate::tls::{self, Protocol, alert_name, in_words};
 use crate::upstream::News;
 
 impl Connection {
@@ -173,8 +175,91 @@ impl Connection {
                 self.stream.iter().for_each(Stream::settles);
                 Ok(tls)
             }
-            Ok(Err(error)) => Err(self.context.left(&accept::failure(&error))),
+            Ok(Err(error)) => Err(self.context.left(&failure(&error))),
             Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
+        }
+    }
+}
+
+/// Names a failure of our handshake with the client.
+pub(super) fn failure(error: &io::Error) -> String {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
+    match (tls, error.kind()) {
+        (Some(Error::AlertReceived(alert)), _) => of_alert(*alert),
+        (Some(Error::PeerIncompatible(_)), _) => {
+            String::from("the client offers no TLS that modtape speaks: 1.3, and 1.2 with AEAD")
+        }
+        (Some(tls), _) => format!("the client's TLS failed: {}", in_words(tls)),
+        (None, UnexpectedEof | ConnectionReset | BrokenPipe) => String::from(
+            "the client broke off once it had modtape's certificate, without an alert, as some do \
+             that do not trust its root",
+        ),
+        _ => format!("the client's TLS failed: {error}"),
+    }
+}
+
+fn of_alert(alert: AlertDescription) -> String {
+    let name = alert_name(alert);
+    match alert {
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::CertificateUnknown => {
+            format!("{DISTRUST}: it sent the alert {name}")
+        }
+        AlertDescription::CertificateExpired => format!(
+            "the client takes modtape's certificate for expired: its clock is wrong, or the run is \
+             older than its root (alert {name})"
+        ),
+        AlertDescription::CloseNotify | AlertDescription::UserCanceled => {
+            format!("the client broke off the handshake (alert {name})")
+        }
+        _ => format!("the client refused modtape's handshake: it sent the alert {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(alert: AlertDescription) -> String {
+        failure(&io::Error::other(Error::AlertReceived(alert)))
+    }
+
+    #[test]
+    fn alerts_are_spelled_as_in_the_rfc() {
+        for (alert, spelled) in [
+            (AlertDescription::UnknownCA, "unknown_ca"),
+            (AlertDescription::BadCertificate, "bad_certificate"),
+            (AlertDescription::CertificateUnknown, "certificate_unknown"),
+            (
+                AlertDescription::NoApplicationProtocol,
+                "no_application_protocol",
+            ),
+            (AlertDescription::Unknown(200), "200"),
+        ] {
+            assert_eq!(alert_name(alert), spelled);
+        }
+    }
+
+    #[test]
+    fn distrust_is_told_from_other_refusals() {
+        for word in [
+            AlertDescription::UnknownCA,
+            AlertDescription::BadCertificate,
+            AlertDescription::CertificateUnknown,
+        ] {
+            assert!(alert(word).starts_with(DISTRUST));
+        }
+        for word in [
+            AlertDescription::CertificateExpired,
+            AlertDescription::InternalError,
+            AlertDescription::CloseNotify,
+        ] {
+            let text = alert(word);
+            assert!(!text.starts_with(DISTRUST), "{text}");
+            assert!(text.starts_with("the client "), "{text}");
         }
     }
 }

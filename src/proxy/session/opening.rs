@@ -23,7 +23,7 @@ const HANDSHAKE: u8 = 22;
 
 /// What a client of a proxy says first.
 #[derive(Debug)]
-pub(super) enum Opening {
+pub(in crate::proxy) enum Opening {
     /// CONNECT; what follows its head was read already.
     Connect {
         target: Target,
@@ -41,7 +41,7 @@ pub(super) enum Opening {
 
 /// Why a client's first words are no opening.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OpeningError {
+pub(in crate::proxy) enum OpeningError {
     #[error("the client closed before it said anything")]
     Silent,
     #[error("the client broke off")]
@@ -55,7 +55,9 @@ pub(super) enum OpeningError {
 }
 
 /// Reads up to the end of a CONNECT head, or just enough to see that it is none.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Opening, OpeningError> {
+pub(in crate::proxy) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Opening, OpeningError> {
     let mut read = BytesMut::with_capacity(1024);
     loop {
         if read.first() == Some(&HANDSHAKE) {
@@ -112,25 +114,25 @@ fn parse(read: &mut BytesMut) -> Result<Option<Opening>, OpeningError> {
 
 /// What a client says inside a CONNECT.
 #[derive(Debug)]
-pub(super) struct Hello {
+pub(in crate::proxy) struct Hello {
     /// All that was read, to be given to whoever takes the connection on.
-    pub(super) read: Bytes,
+    pub(in crate::proxy) read: Bytes,
     /// What the ClientHello asks for; `None` if it is not TLS.
-    pub(super) tls: Option<Asked>,
+    pub(in crate::proxy) tls: Option<Asked>,
 }
 
 /// What a ClientHello asks for.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(in crate::proxy) struct Asked {
     /// The server name, in lower case (RFC 6066 section 3).
-    pub(super) server_name: Option<String>,
+    pub(in crate::proxy) server_name: Option<String>,
     /// The protocols that we speak too, in the client's order.
-    pub(super) protocols: Vec<Protocol>,
+    pub(in crate::proxy) protocols: Vec<Protocol>,
 }
 
 /// Why there is no hello.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HelloError {
+pub(in crate::proxy) enum HelloError {
     #[error("the client opened a tunnel and never used it")]
     Unused,
     #[error("the client broke off before its ClientHello")]
@@ -148,12 +150,12 @@ pub(super) enum HelloError {
 
 impl HelloError {
     /// False for a client that merely left: it races connections and uses one.
-    pub(super) const fn is_worth_telling(&self) -> bool {
+    pub(in crate::proxy) const fn is_worth_telling(&self) -> bool {
         matches!(self, Self::Malformed { .. } | Self::TooLong)
     }
 
     /// What the client is to be told.
-    pub(super) fn alert(&self) -> Option<&[u8]> {
+    pub(in crate::proxy) fn alert(&self) -> Option<&[u8]> {
         match self {
             Self::Malformed { alert, .. } => Some(alert),
             _ => None,
@@ -162,7 +164,7 @@ impl HelloError {
 }
 
 /// Reads a ClientHello, or the first octets of something else.
-pub(super) async fn read_hello(
+pub(in crate::proxy) async fn read_hello(
     stream: &mut (impl AsyncRead + Unpin),
     rest: Bytes,
 ) -> Result<Hello, HelloError> {

@@ -12,13 +12,14 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::access::Gate;
-use super::cause;
-use super::channel::Channel;
-use super::context::Streams;
-use super::guard::Guard;
-use super::handler;
-use super::windows::HTTP1_BUFFER;
+use crate::proxy::access::Gate;
+use crate::proxy::answer;
+use crate::proxy::cause;
+use crate::proxy::context::Streams;
+use crate::proxy::guard::Guard;
+use crate::proxy::handler;
+use crate::proxy::upstreams::Channel;
+use crate::proxy::windows::HTTP1_BUFFER;
 use crate::tls::Protocol;
 
 /// Streams that a client may have open: what Go's own servers allow.
@@ -53,7 +54,7 @@ where
                         // It is answered: the next head has a time of its own.
                         let _ = channel.watch().begin();
                         channel.watch().end(channel.context().clock.now());
-                        gate.challenge()
+                        answer::challenge(&gate)
                     }
                     // Boxed: hyper keeps room for the future as long as the connection lasts.
                     _ => Box::pin(handler::serve(channel, request)).await,

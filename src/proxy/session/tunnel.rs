@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 
-use super::context::Context;
-use super::io::Marks;
 use crate::capture::Wire;
 use crate::clock::Clock;
+use crate::proxy::context::Context;
+use crate::proxy::io::Marks;
 
 /// Octets on their way, each direction. Larger ones save little (they wait in the kernel anyway),
 /// and an idle tunnel keeps both.

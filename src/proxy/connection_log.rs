@@ -5,10 +5,16 @@
 
 use tracing::{Level, debug};
 
-use crate::exchange::{Begin, Closed, ExchangeId, MadeBy, Mode, Opened, Target};
+use super::context::Context;
+use crate::clock::Timestamp;
+use crate::exchange::{
+    ClientSide, Closed, ConnectionId, Mode, Opened, Target, Tried, UpstreamSide,
+};
+use crate::recording::format::{Connection, Event};
+use crate::upstream::Journey;
 
 /// A connection is set up, or could not be: who it is with, what both sides chose, what it took.
-pub(super) fn opened(opened: &Opened) {
+fn log_opened(opened: &Opened) {
     if !tracing::enabled!(target: "modtape::connection", Level::DEBUG) {
         return;
     }
@@ -61,45 +67,68 @@ pub(super) fn closed(closed: &Closed) {
     );
 }
 
-/// A request was read.
-pub(super) fn asked(begin: &Begin) {
-    debug!(
-        target: "modtape::exchange",
-        id = begin.id,
-        connection = begin.connection,
-        span_id = %begin.span,
-        method = %begin.method,
-        url = %begin.url,
-        network.protocol.version = %begin.version,
-        "asked"
-    );
-}
-
-/// The head of its answer is there, from whoever made it.
-pub(super) fn answered(id: ExchangeId, status: u16, version: &str, made_by: MadeBy) {
-    debug!(
-        target: "modtape::exchange",
-        id,
-        status,
-        network.protocol.version = version,
-        made_by = by(made_by),
-        "answered"
-    );
-}
-
-/// As the journal has it.
-pub(super) const fn by(made_by: MadeBy) -> &'static str {
-    match made_by {
-        MadeBy::Origin => "origin",
-        MadeBy::Modtape => "modtape",
-    }
-}
-
 const fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Intercept => "intercept",
         Mode::Tunnel => "tunnel",
         Mode::Plain => "plain",
         Mode::Refuse => "refuse",
+    }
+}
+
+/// Records that a connection is set up, or why it is not.
+pub(super) fn note_opened(
+    context: &Context,
+    what: (ConnectionId, Timestamp, Mode),
+    target: &str,
+    client: &ClientSide,
+    outcome: (Option<&Journey>, Option<String>),
+) {
+    note(context, opened(context, what, target, client, outcome));
+}
+
+pub(super) fn note(context: &Context, opened: Opened) {
+    log_opened(&opened);
+    let event = Event::Connection(Connection::Opened(opened));
+    context.note(context.clock.now(), &event);
+}
+
+pub(super) fn opened(
+    context: &Context,
+    (id, started, mode): (ConnectionId, Timestamp, Mode),
+    target: &str,
+    client: &ClientSide,
+    (journey, error): (Option<&Journey>, Option<String>),
+) -> Opened {
+    let redactor = &context.redactor;
+    let text = |text: &String| redactor.text(text);
+    let upstream = journey.map(|journey| UpstreamSide {
+        addr: journey.addr.map(|addr| addr.to_string()),
+        local_addr: journey.local_addr.map(|addr| addr.to_string()),
+        alpn: journey.alpn.map(|protocol| protocol.name().to_owned()),
+        tls: journey.tls.map(str::to_owned),
+        via: journey.via.as_ref().map(text),
+    });
+    let tries = journey.map_or_else(Vec::new, |journey| {
+        let tried = journey.tries.iter().map(|tried| Tried {
+            addr: tried.addr.to_string(),
+            took_us: tried.took_us,
+            error: tried.error.as_ref().map(text),
+        });
+        tried.collect()
+    });
+    Opened {
+        id,
+        started_us: started,
+        again: false,
+        mode,
+        target: redactor.text(target),
+        client: client.clone(),
+        upstream,
+        dns_us: journey.and_then(|journey| journey.dns_us),
+        connect_us: journey.and_then(|journey| journey.connect_us),
+        tls_us: journey.and_then(|journey| journey.tls_us),
+        tries,
+        error: error.as_ref().map(text),
     }
 }

@@ -9,13 +9,13 @@ use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 
 use super::answer;
-use super::channel::Channel;
 use super::handler::close_after;
 use super::headers;
-use super::outgoing::{self, Outgoing};
 use super::request_body;
+use super::response_body::{self, Outgoing};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT};
 use super::ticket::{Head, Ticket};
+use super::upstreams::Channel;
 use crate::exchange::{End, Fields, MadeBy, chain};
 use crate::replay::{AnswerError, Conditions, Hit, Played, Replay};
 use crate::tls::Protocol;
@@ -100,7 +100,7 @@ pub(super) async fn answer(
     let bytes = hit.exchange.body_bytes();
     ticket.add_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
     ticket.end(None, None, None).await;
-    outgoing::with_told_length(response)
+    response_body::with_told_length(response)
 }
 
 fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgoing>, PlayError> {
