@@ -1,8 +1,9 @@
 //! What holds for any URL, module path, version, tile and answer: for fuzz targets and their twins.
 
+use super::module_path::{unescape_path, unescape_version};
 use super::{
     Base, GoProxy, GoSumDb, Kind, Location, Lookup, ModuleZip, Route, Tile, check_content,
-    check_path, escape_path, escape_version, replay_key, unescape_path, unescape_version,
+    check_path, escape_path, escape_version, replay_key,
 };
 
 /// What a request is shown as is at most so many characters: 200, each escaped as `\u{10ffff}`.

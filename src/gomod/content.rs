@@ -11,7 +11,10 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Kind, Lookup, Route, is_canonical_version};
+use super::kind::Kind;
+use super::lookup::Lookup;
+use super::route::Route;
+use super::version::is_canonical_version;
 
 /// The largest answer of any kind but a zip, bytes (`golang.org/x/mod/zip.MaxGoMod`).
 pub(crate) const TEXT_LIMIT: u64 = 16 << 20;

@@ -14,13 +14,10 @@ use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt};
 use rawzip::{ZipArchive, ZipArchiveEntryWayfinder, ZipLocator};
 use sha2::{Digest as _, Sha256};
 
-use super::content::shown;
+use super::content::{TEXT_LIMIT, shown};
 
 /// The largest zip, and the most bytes of all its files (`zip.MaxZipFile`).
 const ZIP_LIMIT: u64 = 500 << 20;
-
-/// The largest go.mod and LICENSE (`zip.MaxGoMod`, `zip.MaxLICENSE`).
-const TEXT_LIMIT: u64 = 16 << 20;
 
 /// The most bytes of all names: those of the largest modules have less than a tenth of it.
 const NAMES_LIMIT: usize = 32 << 20;
