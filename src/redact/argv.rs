@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::ops::Range;
 
-use super::Redactor;
 use super::fields::Rule;
 use super::names::{Place, says};
+use super::redactor::Redactor;
 use super::rules::{FLAGS, Holds, Says, Stands};
 use super::text::secret_pair;
 use super::url::ends_in_password;

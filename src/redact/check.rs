@@ -1,6 +1,8 @@
 //! What redaction promises for any text: for a fuzz target and its twin.
 
-use super::{Redactor, is_mark, text, url, url_without_secrets};
+use super::mark::is_mark;
+use super::redactor::Redactor;
+use super::{text, url, url_without_secrets};
 use crate::exchange::Octets;
 
 /// Where a secret may stand; `{}` is the secret.

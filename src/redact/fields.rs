@@ -1,7 +1,7 @@
 //! Secrets in header and trailer fields.
 
-use super::Redactor;
 use super::names::{self, Place, begins_telling, says};
+use super::redactor::Redactor;
 use super::rules::{SCHEMES, Says};
 use super::screen::{Screen, begins};
 use super::token::{self, find, token_at};

@@ -2,7 +2,9 @@
 
 mod commands;
 mod names;
+mod properties;
 
+use super::mark::{MARK, is_mark};
 use super::*;
 use crate::exchange::{Fields, Octets};
 

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::Redactor;
 use super::fields::is_scheme;
 use super::names::{Place, says};
+use super::redactor::Redactor;
 use super::rules::Says;
 use super::screen::{Screen, begins};
 use super::token::{self, token_at, tokens};
-use super::url::{ends_in_password, userinfos};
+use super::url::{ends_in_password, scheme_len, userinfos};
 
 /// A word after `Basic` or `Bearer` is a credential from this many octets on.
 const CREDENTIAL_BYTES: usize = 8;
@@ -411,31 +411,6 @@ impl Redactor {
         let url = self.read_url(url).unwrap_or_else(|| url.to_owned());
         self.read_tokens(&url).unwrap_or(url)
     }
-
-    /// The text with a mark for each of the `secrets` in it; those that overlap or touch are one.
-    pub(super) fn marked(&self, text: &str, mut secrets: Vec<Range<usize>>) -> Option<String> {
-        secrets.retain(|secret| !self.is_mark_here(&text[secret.clone()]));
-        secrets.sort_unstable_by_key(|secret| secret.start);
-        secrets.dedup_by(|next, secret| {
-            let is_one = next.start <= secret.end;
-            if is_one {
-                secret.end = secret.end.max(next.end);
-            }
-            is_one
-        });
-        if secrets.is_empty() {
-            return None;
-        }
-        let mut redacted = String::with_capacity(text.len() + 16);
-        let mut done = 0;
-        for secret in secrets {
-            redacted.push_str(&text[done..secret.start]);
-            redacted.push_str(&self.mark_decoded(&text[secret.clone()]));
-            done = secret.end;
-        }
-        redacted.push_str(&text[done..]);
-        Some(redacted)
-    }
 }
 
 /// What leads up to the first URL, and where the secrets are in it: the whole word, where a secret's
@@ -537,15 +512,6 @@ pub(super) fn last_name(text: &str) -> &str {
     let name = text[..end].chars().rev().take(NAME).take_while(is_part);
     let start = end - name.map(char::len_utf8).sum::<usize>();
     &text[start..end]
-}
-
-/// How many octets before `://` are the scheme's.
-pub(super) fn scheme_len(before: &str) -> usize {
-    before
-        .bytes()
-        .rev()
-        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.'))
-        .count()
 }
 
 /// Within a word, only these begin a further URL: anything may stand before `://`, even a mark.

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::mark::{MARK, MARK_BYTES, is_mark};
+use super::redactor::Redactor;
 use super::rules::TOKENS;
 use super::screen::Screen;
-use super::{MARK, MARK_BYTES, Redactor, is_mark};
 
 /// Notices where a token or a mark may begin.
 pub(super) const SCREEN: Screen = {
@@ -77,9 +78,42 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 impl Redactor {
+    /// The text with a mark for each of the `secrets` in it; those that overlap or touch are one.
+    pub(super) fn marked(&self, text: &str, mut secrets: Vec<Range<usize>>) -> Option<String> {
+        secrets.retain(|secret| !self.is_mark_here(&text[secret.clone()]));
+        secrets.sort_unstable_by_key(|secret| secret.start);
+        secrets.dedup_by(|next, secret| {
+            let is_one = next.start <= secret.end;
+            if is_one {
+                secret.end = secret.end.max(next.end);
+            }
+            is_one
+        });
+        if secrets.is_empty() {
+            return None;
+        }
+        let mut redacted = String::with_capacity(text.len() + 16);
+        let mut done = 0;
+        for secret in secrets {
+            redacted.push_str(&text[done..secret.start]);
+            redacted.push_str(&self.mark_decoded(&text[secret.clone()]));
+            done = secret.end;
+        }
+        redacted.push_str(&text[done..]);
+        Some(redacted)
+    }
+
     /// `text` with a mark for each token; `None` where there is none.
     pub(super) fn read_tokens(&self, text: &str) -> Option<String> {
         self.marked(text, tokens(text).collect())
+    }
+
+    /// [`Self::mark`] of a secret that may be percent-encoded: the encoding does not matter.
+    pub(super) fn mark_decoded(&self, secret: &str) -> String {
+        match decoded(secret) {
+            Some(decoded) => self.mark(&decoded),
+            None => self.mark(secret),
+        }
     }
 }
 

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::mark::{MARK, MARK_BYTES, is_mark};
 use super::names::{Place, says};
+use super::redactor::{Redactor, Stand};
 use super::rules::TOKEN_ELEMENTS;
 use super::screen::Screen;
-use super::text::scheme_len;
 use super::token::{self, decoded, find, token_at, tokens};
-use super::{MARK, MARK_BYTES, Redactor, Stand, is_mark};
 
 /// Behind one of [`TOKEN_ELEMENTS`], an element of this many octets is a token, if it looks random.
 const RANDOM_BYTES: usize = 20;
@@ -33,6 +33,16 @@ impl Redactor {
         let known = self.without_known(url);
         let url = known.as_deref().unwrap_or(url);
         self.changed_url(url).unwrap_or_else(|| url.to_owned())
+    }
+
+    /// Replaces wherever they stand the secrets in the paths of these URLs, which GOPROXY and its
+    /// like have: whatever is asked for below such a URL shows them.
+    #[must_use]
+    pub(crate) fn knowing_bases(self, urls: &str) -> Self {
+        match self.is_on() {
+            true => random_elements(urls).fold(self, Self::knowing),
+            false => self,
+        }
     }
 
     /// The URL with marks for its secrets; `None` where it has none.
@@ -414,6 +424,15 @@ pub(super) fn ends_in_password(url: &str) -> bool {
     })
 }
 
+/// How many octets before `://` are the scheme's.
+pub(super) fn scheme_len(before: &str) -> usize {
+    before
+        .bytes()
+        .rev()
+        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.'))
+        .count()
+}
+
 /// Is this a host, with a port or without, and nothing that goes on with a password?
 fn has_port_at_most(authority: &str) -> bool {
     let behind = match authority
@@ -482,7 +501,7 @@ pub(crate) fn url_without_userinfo(url: &str) -> String {
 }
 
 /// The elements of these URLs' paths that nobody would give as a name: who knows one is let in.
-pub(super) fn random_elements(urls: &str) -> impl Iterator<Item = &str> {
+fn random_elements(urls: &str) -> impl Iterator<Item = &str> {
     let urls = urls.split(|c: char| c.is_whitespace() || ",|;'\"".contains(c));
     let urls = urls.filter(|url| url.contains("://"));
     let elements = urls.flat_map(|url| Parts::of(url).path.split('/'));

@@ -2,9 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::tests::redactor;
 use super::*;
-use crate::exchange::Octets;
 
 /// URLs as the go command asks for them, and those that discovery and git ask for.
 fn module_url() -> impl Strategy<Value = String> {

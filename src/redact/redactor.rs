@@ -1,0 +1,200 @@
+//! The redactor: the key of a run, the secrets that are known by heart, and the rule that redacting
+//! twice is redacting once. Where the secrets are, its other files find out.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+
+use super::mark::{MARK, MARK_BYTES, is_mark};
+
+/// The mark without a key.
+const NOTHING: &str = "redacted";
+/// Most texts are settled after one reading, and nearly all after two.
+const ROUNDS: usize = 8;
+
+/// Replaces secrets by marks; or passes everything unchanged.
+#[derive(Clone)]
+pub struct Redactor {
+    pub(super) stand: Stand,
+    /// Secrets that are known by heart, whatever stands around them.
+    pub(super) known: Option<Arc<Vec<String>>>,
+}
+
+/// What stands in a secret's place.
+#[derive(Clone)]
+pub(super) enum Stand {
+    /// The secret itself.
+    Off,
+    /// A mark under the run's key.
+    Keyed(Arc<hmac::Key>),
+    /// Nothing where a name gave it away, else a fixed word: for comparing URLs of different runs.
+    Nothing,
+}
+
+impl Redactor {
+    /// Redacts under `key`: random octets, new for each run, kept nowhere.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self {
+            stand: Stand::Keyed(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key))),
+            known: None,
+        }
+    }
+
+    /// Passes everything unchanged (`--no-redact`).
+    pub(crate) const fn off() -> Self {
+        Self {
+            stand: Stand::Off,
+            known: None,
+        }
+    }
+
+    /// Replaces `secret` too wherever it stands, even if nothing else is replaced.
+    #[must_use]
+    pub(crate) fn knowing(mut self, secret: &str) -> Self {
+        if !secret.is_empty() {
+            let known = self.known.get_or_insert_default();
+            Arc::make_mut(known).push(secret.to_owned());
+        }
+        self
+    }
+
+    /// The text without what is known by heart.
+    pub(crate) fn known<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.without_known(text)
+            .map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    /// The text without the secrets that are known by heart; `None` where none is there.
+    pub(super) fn without_known(&self, text: &str) -> Option<String> {
+        let known = self.known.as_deref()?;
+        let mark = |secret: &str| match &self.stand {
+            Stand::Keyed(key) => Self::mark_under(key, secret),
+            Stand::Off | Stand::Nothing => format!("{MARK}{:0width$}", 0, width = 2 * MARK_BYTES),
+        };
+        let mut found = known
+            .iter()
+            .filter(|secret| text.contains(*secret))
+            .peekable();
+        found.peek()?;
+        Some(found.fold(text.to_owned(), |text, secret| {
+            text.replace(secret, &mark(secret))
+        }))
+    }
+
+    /// Does it redact?
+    pub(crate) const fn is_on(&self) -> bool {
+        !matches!(self.stand, Stand::Off)
+    }
+
+    /// The mark of one secret. A mark is its own, and nothing has none.
+    pub(crate) fn mark(&self, secret: &str) -> String {
+        match &self.stand {
+            Stand::Off => secret.to_owned(),
+            Stand::Nothing => NOTHING.to_owned(),
+            Stand::Keyed(_) if self.is_mark_here(secret) => secret.to_owned(),
+            Stand::Keyed(key) => Self::mark_under(key, secret),
+        }
+    }
+
+    /// Is this what [`Self::mark`] leaves as it is?
+    pub(super) fn is_mark_here(&self, secret: &str) -> bool {
+        secret.is_empty() || is_mark(secret) && !matches!(self.stand, Stand::Nothing)
+    }
+
+    fn mark_under(key: &hmac::Key, secret: &str) -> String {
+        let tag = hmac::sign(key, secret.as_bytes());
+        let mut mark = String::with_capacity(MARK.len() + 2 * MARK_BYTES);
+        mark.push_str(MARK);
+        for octet in tag.as_ref().iter().take(MARK_BYTES) {
+            for digit in [octet >> 4, octet & 15] {
+                mark.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+        mark
+    }
+
+    /// What `read` makes of the text, of that, and so on, until it finds no secret in it: whatever a
+    /// mark does to the meaning of what stands beside it, redacting twice is redacting once.
+    ///
+    /// `read` says `None` of a text without secrets, as this does, and of a lone mark.
+    pub(super) fn settled(
+        &self,
+        text: &str,
+        read: impl Fn(&str) -> Option<String>,
+    ) -> Option<String> {
+        let mut settled = read(text).filter(|redacted| redacted != text)?;
+        for _ in 0..ROUNDS {
+            match read(&settled) {
+                Some(redacted) if redacted != settled => settled = redacted,
+                _ => return Some(settled),
+            }
+        }
+        // Made to be read anew each time: then none of it is worth showing.
+        Some(self.mark(text))
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redactor")
+            .field("is_on", &self.is_on())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mark::is_mark;
+    use super::super::tests::redactor;
+    use super::*;
+
+    #[test]
+    fn equal_secrets_have_equal_marks_within_a_run_only() {
+        let run = Redactor::new([1; 32]);
+        assert_eq!(run.mark("hunter2"), run.mark("hunter2"));
+        assert_ne!(run.mark("hunter2"), run.mark("hunter3"));
+        assert_ne!(run.mark("hunter2"), Redactor::new([2; 32]).mark("hunter2"));
+        assert_eq!(run.mark("p%40ss"), run.mark("p%40ss"));
+        assert_eq!(run.mark_decoded("p%40ss"), run.mark("p@ss"));
+    }
+
+    #[test]
+    fn a_mark_shows_the_first_eight_octets_of_the_hmac() {
+        // RFC 4231 test case 2 has a short key; HMAC pads it with zeros, and so may we.
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        let mark = Redactor::new(key).mark("what do ya want for nothing?");
+        assert_eq!(mark, "redacted:5bdcc146bf60754e");
+    }
+
+    #[test]
+    fn a_mark_is_its_own_mark() {
+        let run = redactor();
+        let mark = run.mark("hunter2");
+        assert!(is_mark(&mark));
+        assert_eq!(run.mark(&mark), mark);
+        assert!(
+            is_mark(&run.mark(&format!("u:{mark}"))),
+            "what stands beside a mark is secret still"
+        );
+        assert_eq!(run.mark(""), "");
+        assert!(!is_mark("redacted:5bdcc146bf60754E"));
+        assert!(!is_mark("redacted:5bdcc146bf60754e0"));
+    }
+
+    #[test]
+    fn a_text_that_never_rests_is_marked_whole() {
+        let run = redactor();
+        let grows = |text: &str| (!is_mark(text)).then(|| format!("{text} more"));
+        assert_eq!(run.settled("hunter2", grows), Some(run.mark("hunter2")));
+        assert_eq!(run.settled("text", |text| Some(text.to_owned())), None);
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", redactor()), "Redactor { is_on: true, .. }");
+        assert!(!Redactor::off().is_on());
+    }
+}
