@@ -11,8 +11,8 @@ use rcgen::{
 use rustls::sign::CertifiedKey;
 use rustls::{KeyLog, NoKeyLog, ServerConfig};
 
+use super::authority::{BACKDATE, CaError, CertificateAuthority, random_serial};
 use super::key::Key;
-use super::{BACKDATE, CaError, CertificateAuthority, random_serial};
 use crate::tls::{self, Protocol};
 
 /// Leafs kept at most; a client that asks for more names makes us mint again, no more.

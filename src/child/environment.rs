@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::go::SETTINGS;
 use crate::redact;
 
 /// Variables to set and to take away.
@@ -88,7 +89,7 @@ fn gobin(settings: &BTreeMap<String, String>) -> Option<PathBuf> {
 
 /// The recorded Go settings that decide what is asked of whom, for a replay; without credentials.
 pub(crate) fn replayed_settings(recorded: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let kept = super::SETTINGS.iter().filter_map(|&name| {
+    let kept = SETTINGS.iter().filter_map(|&name| {
         // What holds NUL cannot be passed on, and would keep the command from being run.
         let value = recorded.get(name).filter(|value| !value.contains('\0'))?;
         Some((name.to_owned(), without_userinfo(value)))

@@ -6,13 +6,11 @@ mod environment;
 mod go;
 mod limits;
 mod private;
-mod processes;
 mod removal;
 mod run;
 
 pub(crate) use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
 pub(crate) use go::{GoFacts, SETTINGS, go_for, is_go, look_up};
 pub(crate) use limits::ProcessLimits;
-pub(crate) use private::PrivateDir;
-pub(crate) use private::open_dir;
+pub(crate) use private::{PrivateDir, open_dir};
 pub(crate) use run::{Command, Interruption, Signals, SpawnError, run};

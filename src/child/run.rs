@@ -1,22 +1,21 @@
 //! Running the command until it ends, and passing signals on to it.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::environment::Environment;
 use super::limits::ProcessLimits;
-use super::processes;
 
 /// A second Ctrl-C within this time ends the command by force.
 const TWICE: Duration = Duration::from_secs(2);
@@ -118,11 +117,11 @@ pub(crate) async fn run(
                 if last_interrupt.is_some_and(|last| now - last <= TWICE) {
                     kill(pid, Signal::KILL);
                 } else if !terminal_told_it() {
-                    processes::send(pid, signal);
+                    send(pid, signal);
                 }
                 last_interrupt = Some(now);
             }
-            Interruption::Terminate => processes::send(pid, signal),
+            Interruption::Terminate => send(pid, signal),
             Interruption::Timeout if interruption == Some(Interruption::Timeout) => {
                 kill(pid, Signal::KILL);
                 deadline = None;
@@ -234,8 +233,8 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
 }
 
 fn kill(root: u32, signal: Signal) {
-    for pid in processes::tree(root) {
-        processes::send(pid, signal);
+    for pid in tree(root) {
+        send(pid, signal);
     }
 }
 
@@ -257,6 +256,46 @@ fn ended(status: io::Result<ExitStatus>, interruption: Option<Interruption>) -> 
         _ => own.unwrap_or(125),
     };
     End { code, interruption }
+}
+
+/// The process `root` and all below it, parents first.
+///
+/// Read from `/proc`; where there is none, `root` alone.
+fn tree(root: u32) -> Vec<u32> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        if let Some(parent) = parent(&stat) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(pid) = tree.get(next) {
+        tree.extend(children.remove(pid).unwrap_or_default());
+        next += 1;
+    }
+    tree
+}
+
+/// The fourth field of `/proc/PID/stat` (proc(5)); the second is a name that may hold anything.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Sends a signal; a process that is gone already is nobody's error.
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 #[cfg(test)]
@@ -330,5 +369,30 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let plain = run(&spawn(&file.path().to_string_lossy()), &mut |_| {}).await;
         assert!(matches!(plain, Err(SpawnError::NotExecutable { .. })));
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_hide_the_parent() {
+        assert_eq!(parent("12 (a) R 9 (b)) S 34 12 12 0"), Some(34));
+        assert_eq!(parent(""), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_tree_holds_grandchildren() {
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(shell.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        let sleeper: u32 = line.trim().parse().unwrap();
+        let tree = tree(shell.id());
+        assert_eq!(tree[0], shell.id());
+        assert!(tree.contains(&sleeper), "{tree:?}");
+        tree.iter().for_each(|&pid| send(pid, Signal::KILL));
+        shell.wait().unwrap();
     }
 }

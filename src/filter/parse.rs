@@ -1,7 +1,10 @@
 //! From a text to a filter; every error stands at a column.
 
+use std::str::FromStr;
+
+use super::globs::Glob;
 use super::measures::{self, Range, Share};
-use super::{Fate, Filter, FilterError, Glob, Term, Test};
+use super::terms::{Fate, Filter, FilterError, Term, Test};
 use crate::exchange::Phase;
 use crate::gomod::Kind;
 
@@ -58,13 +61,17 @@ impl<'a> Piece<'a> {
     }
 }
 
-pub(super) fn filter(text: &str) -> Result<Filter, FilterError> {
-    let whole = Piece { text, column: 1 };
-    let terms = split(whole, char::is_whitespace)?;
-    let terms = terms.into_iter().filter(|term| !term.text.is_empty());
-    Ok(Filter {
-        terms: terms.map(term).collect::<Result<_, _>>()?,
-    })
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        let whole = Piece { text, column: 1 };
+        let terms = split(whole, char::is_whitespace)?;
+        let terms = terms.into_iter().filter(|term| !term.text.is_empty());
+        Ok(Self {
+            terms: terms.map(term).collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 /// The pieces between characters that are outside of quotes.

@@ -1,4 +1,6 @@
 use super::*;
+use crate::exchange::{Phase, Timings};
+use crate::gomod::Kind;
 
 fn subject() -> Subject<'static> {
     static PHASES: std::sync::LazyLock<Timings> = std::sync::LazyLock::new(|| {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::condition::is_unconditional;
-use super::without_secrets;
 use crate::exchange::MadeBy;
 use crate::gomod::{Base, Route, Tile, canonical, replay_key};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
+use crate::redact::url_without_secrets;
 
 /// Why a row is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(super) type Coordinate = (u8, u8, u64);
 
 /// Method and URL without secrets, in one spelling.
 pub(super) fn exact_key(method: &str, url: &str) -> String {
-    format!("{method} {}", canonical(&without_secrets(url)))
+    format!("{method} {}", canonical(&url_without_secrets(url)))
 }
 
 /// A URL up to its query, which is what stays of a signed one.

@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::what;
 use crate::exchange::Target;
-use crate::gomod::Base;
+use crate::gomod::{Base, Route};
+use crate::redact::url_without_secrets;
 
 /// How many different misses are kept: many more than anybody is shown.
 const DISTINCT: usize = 1_000;
@@ -138,6 +138,11 @@ impl Account {
         let what = what(&self.url, &self.bases);
         self.ledger.missed(&self.method, what, Some(why));
     }
+}
+
+/// What a URL asks for, in words and without secrets.
+pub(super) fn what(url: &str, bases: &[Base]) -> String {
+    Route::of(&url_without_secrets(url), bases).what()
 }
 
 #[cfg(test)]

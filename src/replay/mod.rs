@@ -29,11 +29,10 @@ use crate::exchange::{Exchange, Target, field};
 use crate::gomod::{self, Base, Route, Tile, canonical, redirect_target, replay_key};
 use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ReadError};
 use crate::recording::{Recording, Row};
-use crate::redact;
 use crate::tls::Protocol;
 use condition::Fit;
 use index::Index;
-use ledger::Ledger;
+use ledger::{Ledger, what};
 
 /// A recording that answers.
 pub struct Replay {
@@ -370,14 +369,4 @@ fn redirected(recording: &Recording) -> BTreeSet<String> {
 fn has_credentials(recording: &Recording, row: &Row) -> bool {
     let exchange = recording.exchange(row);
     exchange.is_ok_and(|exchange| field(&exchange.begin.headers, "authorization").is_some())
-}
-
-/// What a URL asks for, in words and without secrets.
-fn what(url: &str, bases: &[Base]) -> String {
-    Route::of(&without_secrets(url), bases).what()
-}
-
-/// The URL without what redaction would hide, for comparing.
-fn without_secrets(url: &str) -> String {
-    redact::url_without_secrets(url)
 }

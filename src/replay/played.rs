@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::Account;
+use super::ledger::Account;
 use crate::recording::reader::BodyReader;
 
 /// Octets of one frame.

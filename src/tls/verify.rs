@@ -17,7 +17,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 
 use super::certificate::{Fields, shown};
-use super::provider;
+use super::provider::provider;
 
 /// The verifier of all upstream handshakes.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! Racing addresses of both families (RFC 8305), each try timed.
 
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,9 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::{Hear, News};
+use super::journey::{Hear, NO_ANSWER, News, Try, is_open, stop};
 use crate::capture::{Capture, Wire};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 
 /// A try that has not answered by then no longer keeps the next one waiting: RFC 8305 section 5
 /// recommends 250 ms; the go command waits 300.
@@ -18,22 +17,6 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A silent connection is probed after so long, and again (Go's `Dialer.KeepAlive`).
 const PROBE_AFTER: Duration = Duration::from_secs(30);
-
-/// One address that was tried.
-#[derive(Debug, Clone)]
-pub(crate) struct Try {
-    /// The address.
-    pub(crate) addr: SocketAddr,
-    /// When the first SYN left.
-    pub(crate) started: Timestamp,
-    /// From the first SYN to the answer, or to the end of the race, microseconds.
-    pub(crate) took_us: u64,
-    /// What happened; `None` for the winner.
-    pub(crate) error: Option<String>,
-}
-
-/// What is said of an address as long as it says nothing.
-const NO_ANSWER: &str = "no answer";
 
 /// Connects to the first address that answers; `None` if none does. Every try is noted when it
 /// begins, so that it is known too if nobody waits for its end.
@@ -97,17 +80,6 @@ fn note(clock: &Clock, tries: &mut [Try], addr: SocketAddr, error: Option<String
     }
 }
 
-fn is_open(tried: &Try) -> bool {
-    tried.error.as_deref() == Some(NO_ANSWER)
-}
-
-/// Nobody waits any longer for whoever has not answered.
-pub(super) fn stop(clock: &Clock, tries: &mut [Try]) {
-    for tried in tries.iter_mut().filter(|tried| is_open(tried)) {
-        tried.took_us = clock.now().micros_since(tried.started);
-    }
-}
-
 /// Probes as Go's own transport sends them (net/http `DefaultTransport`): a path that died while we
 /// wait for an answer is noticed, as it would be without us. A client's side is probed the same way,
 /// as Go's own servers do.
@@ -137,19 +109,9 @@ fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     }
 }
 
-/// The tries in words: `192.0.2.1:443: Connection refused, [2001:db8::1]:443: no answer`.
-pub(super) fn tell(tries: &[Try]) -> String {
-    let mut text = String::new();
-    for tried in tries {
-        let comma = if text.is_empty() { "" } else { ", " };
-        let error = tried.error.as_deref().unwrap_or("connected");
-        let _ = write!(text, "{comma}{}: {error}", tried.addr);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::journey::tell;
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@
 //! failure names the step. Never retries, never falls back to plain text, never skips verification.
 
 mod eyeballs;
-mod news;
+mod journey;
 mod no_proxy;
 mod overrides;
 mod parent;
@@ -20,8 +20,8 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub(crate) use eyeballs::{Try, keep_alive};
-pub(crate) use news::{Hear, News};
+pub(crate) use eyeballs::keep_alive;
+pub(crate) use journey::{Hear, Journey, News, Step};
 pub(crate) use overrides::{ConnectTo, Resolve};
 pub(crate) use parent::ParentError;
 pub use parent::ParentProxies;
@@ -29,7 +29,7 @@ pub(crate) use reach::Named;
 pub use reach::Reach;
 
 use crate::capture::{Capture, Stream, Wire};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::exchange::{Phase, Target};
 use crate::tls::{ClientConfigs, Protocol, plain};
 use reach::Barred;
@@ -107,45 +107,6 @@ pub(crate) enum DialError {
         /// What was wrong.
         source: io::Error,
     },
-}
-
-/// How a connection came about; filled as the steps pass, so that a failure keeps what is known.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Journey {
-    /// When dialling began.
-    pub(crate) started: Timestamp,
-    /// How far it came.
-    pub(crate) step: Step,
-    /// Resolving, microseconds.
-    pub(crate) dns_us: Option<u64>,
-    /// TCP and parent proxy, microseconds.
-    pub(crate) connect_us: Option<u64>,
-    /// TLS, microseconds.
-    pub(crate) tls_us: Option<u64>,
-    /// Each address that was tried.
-    pub(crate) tries: Vec<Try>,
-    /// The parent proxy, without credentials.
-    pub(crate) via: Option<String>,
-    /// Where TCP connected to.
-    pub(crate) addr: Option<SocketAddr>,
-    /// Where TCP connected from.
-    pub(crate) local_addr: Option<SocketAddr>,
-    /// What TLS agreed on.
-    pub(crate) alpn: Option<Protocol>,
-    /// The TLS version.
-    pub(crate) tls: Option<&'static str>,
-}
-
-/// A part of dialling.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// The name is looked up.
-    #[default]
-    Resolving,
-    /// TCP is opened.
-    Connecting,
-    /// TCP is open, and the parent proxy was asked.
-    Asking,
 }
 
 /// Dials; cheap to clone.
@@ -227,8 +188,8 @@ impl Dialer {
         if journey.step != Step::Resolving {
             journey.connect_us = Some(spent.saturating_sub(dns));
         }
-        eyeballs::stop(&self.inner.clock, &mut journey.tries);
-        let tried = eyeballs::tell(&journey.tries);
+        journey::stop(&self.inner.clock, &mut journey.tries);
+        let tried = journey::tell(&journey.tries);
         match (journey.step, &journey.via) {
             (Step::Resolving, None) => format!("resolving {}", target.host()),
             (Step::Resolving, Some(via)) => format!("resolving parent proxy {via}"),
@@ -294,7 +255,7 @@ impl Dialer {
         let raced = eyeballs::race(clock, &addresses, &mut journey.tries, told).await;
         let mut stream = raced.ok_or_else(|| DialError::Connect {
             target: next_hop.clone(),
-            tried: eyeballs::tell(&journey.tries),
+            tried: journey::tell(&journey.tries),
         });
         if let (Ok(stream), Some(parent)) = (&mut stream, &parent) {
             journey.step = Step::Asking;

@@ -1,86 +1,15 @@
-//! The one place that picks the crypto provider, the roots, ALPN and session handling.
-//!
-//! Upstream verification is never off: there is no type here that could switch it off. What is wrong
-//! with a peer is said in a person's words, see [`in_words`].
-
-mod certificate;
-mod verify;
-mod words;
+//! The roots that upstreams are verified by: the same that Go would read, and the user's own.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::server::NoServerSessionStorage;
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, KeyLog, RootCertStore, ServerConfig};
 
-pub(crate) use words::{alert_name, in_words, plain};
-
-/// The first octet of a TLS handshake record (RFC 8446 section 5.1).
-pub(crate) const HANDSHAKE: u8 = 22;
-
-/// The application protocols that we speak (RFC 7301 identifiers).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// `http/1.1`
-    Http1,
-    /// `h2`
-    H2,
-}
-
-impl Protocol {
-    /// The identifier on the wire.
-    pub const fn alpn(self) -> &'static [u8] {
-        match self {
-            Self::Http1 => b"http/1.1",
-            Self::H2 => b"h2",
-        }
-    }
-
-    /// The protocol of an identifier, if it is one of ours.
-    pub(crate) fn from_alpn(identifier: &[u8]) -> Option<Self> {
-        [Self::Http1, Self::H2]
-            .into_iter()
-            .find(|protocol| protocol.alpn() == identifier)
-    }
-
-    /// The identifier as text.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Http1 => "http/1.1",
-            Self::H2 => "h2",
-        }
-    }
-}
-
-/// aws-lc-rs with AES-128-GCM first: SHA-384's key schedule has no hardware path on common CPUs.
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    let provider = PROVIDER.get_or_init(|| {
-        let mut provider = aws_lc_rs::default_provider();
-        provider
-            .cipher_suites
-            .sort_by_key(|suite| !format!("{:?}", suite.suite()).contains("AES_128_GCM"));
-        Arc::new(provider)
-    });
-    Arc::clone(provider)
-}
-
-/// Fills `octets` from the provider's random generator.
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut octets = [0; N];
-    provider()
-        .secure_random
-        .fill(&mut octets)
-        .expect("the operating system gives random numbers");
-    octets
-}
+use super::verify;
 
 /// Where roots come from, as Go on Linux reads them (crypto/x509/root_unix.go).
 #[derive(Debug, Clone, Default)]
@@ -115,8 +44,8 @@ pub enum RootsError {
 /// The trusted roots, once each.
 #[derive(Debug, Clone)]
 pub struct Roots {
-    certificates: Vec<CertificateDer<'static>>,
-    store: Arc<RootCertStore>,
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    pub(super) store: Arc<RootCertStore>,
 }
 
 impl Roots {
@@ -211,84 +140,9 @@ fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     Ok(certificates.flatten().collect())
 }
 
-/// Upstream TLS settings, one per set of offered protocols; all share one session store.
-#[derive(Debug, Clone)]
-pub struct ClientConfigs {
-    base: ClientConfig,
-}
-
-impl ClientConfigs {
-    /// Settings that trust `roots` and nothing else.
-    pub fn new(roots: &Roots) -> Self {
-        let store = Arc::clone(&roots.store);
-        let webpki = WebPkiServerVerifier::builder_with_provider(store, provider());
-        // It fails where not one root may sign; one that a server shows itself is trusted still.
-        let verifier = verify::Verifier::new(webpki.build().ok(), &roots.certificates);
-        let mut base = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("the provider has TLS 1.2 and 1.3 suites")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        base.resumption = Resumption::in_memory_sessions(256);
-        Self { base }
-    }
-
-    /// The same, telling `key_log` the secrets of each connection.
-    #[must_use]
-    pub(crate) fn telling_keys(mut self, key_log: Arc<dyn KeyLog>) -> Self {
-        self.base.key_log = key_log;
-        self
-    }
-
-    /// Settings that offer `protocols`, in this order; none means no ALPN extension.
-    pub fn offering(&self, protocols: &[Protocol]) -> Arc<ClientConfig> {
-        let mut config = self.base.clone();
-        config.alpn_protocols = protocols.iter().map(|p| p.alpn().to_vec()).collect();
-        Arc::new(config)
-    }
-}
-
-/// Client-leg TLS settings for one leaf; no tickets, since Go never resumes and each costs 80 µs.
-pub(crate) fn server_config(
-    leaf: Arc<CertifiedKey>,
-    protocols: &[Protocol],
-    key_log: &Arc<dyn KeyLog>,
-) -> Arc<ServerConfig> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("the provider has TLS 1.2 and 1.3 suites")
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(leaf)));
-    config.alpn_protocols = protocols.iter().map(|p| p.alpn().to_vec()).collect();
-    config.key_log = Arc::clone(key_log);
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Arc::new(config)
-}
-
-/// `TLSv1_3` as people and Wireshark write it: `TLS 1.3`.
-pub(crate) fn version_name(version: rustls::ProtocolVersion) -> &'static str {
-    match version {
-        rustls::ProtocolVersion::TLSv1_3 => "TLS 1.3",
-        rustls::ProtocolVersion::TLSv1_2 => "TLS 1.2",
-        _ => "TLS",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn aes_128_is_offered_first() {
-        let suites: Vec<_> = provider()
-            .cipher_suites
-            .iter()
-            .map(|suite| format!("{:?}", suite.suite()))
-            .collect();
-        assert_eq!(suites[0], "TLS13_AES_128_GCM_SHA256", "{suites:?}");
-    }
 
     #[test]
     fn a_named_file_without_a_certificate_is_an_error() {

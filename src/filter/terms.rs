@@ -1,18 +1,9 @@
-//! The small language that picks exchanges: `host:goproxy.cn kind:zip time:>500ms -probe`.
-//!
-//! One parser and one evaluator for `ls`, `export` and whatever else lists exchanges. Terms are
-//! separated by spaces, and all must hold; `-` before a term turns it round; commas inside a term
-//! are alternatives. Quotes (`"`) keep spaces, commas and colons together. Pure.
-
-mod globs;
-mod measures;
-mod parse;
+//! What can be asked of an exchange, and whether it holds.
 
 use std::fmt;
-use std::str::FromStr;
 
-use self::globs::Glob;
-use self::measures::{Bound, Range, Share};
+use super::globs::Glob;
+use super::measures::{Bound, Range, Share};
 use crate::exchange::{ConnectionId, ExchangeId, Phase, Timings};
 use crate::gomod::Kind;
 
@@ -111,18 +102,18 @@ pub(crate) struct FilterError {
 /// What picks exchanges. The empty filter takes all.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Filter {
-    terms: Vec<Term>,
+    pub(super) terms: Vec<Term>,
 }
 
 /// One condition.
 #[derive(Debug, Clone, PartialEq)]
-struct Term {
-    is_negated: bool,
-    any_of: Vec<Test>,
+pub(super) struct Term {
+    pub(super) is_negated: bool,
+    pub(super) any_of: Vec<Test>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Test {
+pub(super) enum Test {
     Host(Glob),
     Module(Glob),
     Version(Glob),
@@ -148,14 +139,6 @@ impl Filter {
         let holds =
             |term: &Term| term.any_of.iter().any(|test| test.holds(subject)) != term.is_negated;
         self.terms.iter().all(holds)
-    }
-}
-
-impl FromStr for Filter {
-    type Err = FilterError;
-
-    fn from_str(text: &str) -> Result<Self, FilterError> {
-        parse::filter(text)
     }
 }
 
@@ -197,57 +180,3 @@ fn name_of(host: &str) -> &str {
         _ => host,
     }
 }
-
-/// Holds for any text whatever; see the fuzz target `filter`.
-#[cfg(any(test, fuzzing))]
-pub mod check {
-    use super::*;
-
-    /// A text is a filter or an error at a place of the text; a filter decides about anything, and
-    /// about the same thing the same way with `-` before each term.
-    pub fn check(octets: &[u8]) {
-        let text = String::from_utf8_lossy(octets);
-        let subject = Subject {
-            id: 7,
-            connection: 3,
-            method: "GET",
-            url: &text,
-            host: "proxy.golang.org:8443",
-            kind: Kind::Zip,
-            module: Some(&text),
-            version: None,
-            what: "zip",
-            status: Some(404),
-            fate: Fate::Probe,
-            phases: &Timings::from_iter([(Phase::Wait, 80), (Phase::Receive, 20)]),
-            bytes: 1 << 20,
-        };
-        match text.parse::<Filter>() {
-            Err(error) => {
-                let columns = text.chars().count() + 1;
-                assert!((1..=columns).contains(&error.column), "{error}");
-                assert!(!error.problem.is_empty());
-            }
-            Ok(filter) => {
-                let taken = filter.takes(&subject);
-                let opposite = Filter {
-                    terms: filter.terms.iter().cloned().map(negated).collect(),
-                };
-                let [_] = filter.terms.as_slice() else {
-                    return;
-                };
-                assert_ne!(taken, opposite.takes(&subject), "{text}");
-            }
-        }
-    }
-
-    fn negated(term: Term) -> Term {
-        Term {
-            is_negated: !term.is_negated,
-            ..term
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;
