@@ -3,8 +3,8 @@
 //! The map, lowest room first; a room imports only from lines above its own, and a test checks it:
 //!
 //! 0. [`hostile`](crate) what checks of hostile input share: in tests and fuzz targets only
-//! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · [`gomod`] what a URL means to the go command · [`tls`] provider,
-//!    roots, ALPN · [`cli`] the command line
+//! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · [`gomod`] what a URL
+//!    means to the go command · [`tls`] provider, roots, ALPN · [`cli`] the command line
 //! 2. [`exchange`] the noun, where a reader best begins
 //! 3. [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
 //! 4. [`recording`] the folder on disk · [`capture`] packets as they pass · [`filter`] the language
@@ -14,7 +14,7 @@
 //!    [`child`] the wrapped command · [`telemetry`] logs
 //! 6. [`proxy`] the client leg; its heart is `handler.rs`
 //! 7. [`terminal`] how things look: tables, words, the status line, the summary
-//! 8. [`commands`] one file per verb; with [`terminal`] the only code that prints or reads the environment
+//! 8. [`commands`] one file per verb; with `terminal` the only code that prints or reads the environment
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, elided_lifetimes_in_paths)]
 #![warn(
@@ -23,6 +23,7 @@
     clippy::use_self,
     clippy::or_fun_call
 )]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
 #![warn(clippy::redundant_clone, clippy::needless_pass_by_ref_mut)]
 
 pub mod ca;
