@@ -6,7 +6,8 @@
 //! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · [`gomod`] what a URL
 //!    means to the go command · [`tls`] provider, roots, ALPN · [`cli`] the command line
 //! 2. [`exchange`] the noun, where a reader best begins
-//! 3. [`redact`] what a secret looks like · [`ca`] root, issuer, leafs
+//! 3. [`redact`] what a secret looks like · `coding` content codings, gzip within limits ·
+//!    [`ca`] root, issuer, leafs
 //! 4. [`recording`] the folder on disk · [`capture`] packets as they pass · [`filter`] the language
 //!    that picks exchanges
 //! 5. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
@@ -31,6 +32,7 @@ pub mod capture;
 pub mod child;
 pub mod cli;
 pub mod clock;
+mod coding;
 pub mod commands;
 pub mod diagnose;
 pub mod exchange;

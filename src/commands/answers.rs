@@ -6,9 +6,9 @@ use rawzip::{FileReader, ReaderAt};
 
 use super::written::error_text;
 use crate::cli::Global;
+use crate::coding::Coding;
 use crate::diagnose::content::{Source, Zip, faults};
 use crate::exchange::{Body, Fields, chain, field};
-use crate::export::body_text::content;
 use crate::gomod::{Base, TEXT_LIMIT};
 use crate::recording::format::Fault;
 use crate::recording::reader::Stored;
@@ -40,8 +40,9 @@ pub(super) fn content_of(recording: &Recording, row: &Row) -> Result<Box<dyn Rea
         return Ok(Box::new(io::empty()));
     };
     let octets = recording.body(&body).map_err(|error| chain(&error))?;
-    content(&headers, octets, body.bytes)
-        .map_err(|coding| format!("it is encoded, and {coding} is not decoded here"))
+    Coding::of(&headers)
+        .reader(octets, body.bytes)
+        .map_err(|error| format!("it is encoded, and {error}"))
 }
 
 /// The header fields and the body of a whole answer, if it has one.
@@ -60,7 +61,7 @@ impl Answers<'_> {
             return Ok(None);
         }
         let octets = self.0.body(body).map_err(|error| chain(&error))?;
-        Ok(content(headers, octets, body.bytes).ok())
+        Ok(Coding::of(headers).reader(octets, body.bytes).ok())
     }
 }
 

@@ -3,7 +3,6 @@
 //! Pure projections. Nothing here opens a file or a socket, asks what time it is or reads the
 //! environment; the caller hands in what the recording holds and where the bytes go.
 
-pub(crate) mod body_text;
 pub(crate) mod goproxy;
 pub(crate) mod har;
 pub(crate) mod pcapng;

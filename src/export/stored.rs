@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::read::MultiGzDecoder;
 
-use super::body_text::{Coding, decoded_limit};
+use crate::coding::{Coding, text_limit};
 use crate::exchange::Fields;
 
 /// Opens a body at its beginning, as often as it is asked to.
@@ -174,7 +174,7 @@ fn form(open: &impl Fn() -> io::Result<Box<dyn Read>>, coding: &Coding) -> io::R
         Coding::Identity => plain,
         Coding::Other(name) => kept(format!("{name} is not decoded here")),
         Coding::Gzip => {
-            let limit = decoded_limit(usize::try_from(bytes).unwrap_or(usize::MAX)) as u64;
+            let limit = text_limit(bytes);
             // What is wrong with the octets has been told: this tells of their coding.
             match survey(MultiGzDecoder::new(open()?).take(limit + 1)) {
                 Ok((bytes, is_text)) if bytes <= limit => Form {
@@ -183,7 +183,7 @@ fn form(open: &impl Fn() -> io::Result<Box<dyn Read>>, coding: &Coding) -> io::R
                     is_decoded: true,
                     still_encoded: None,
                 },
-                Ok(_) => kept(format!("this gzip holds more than {limit} octets")),
+                Ok(_) => kept(format!("this gzip holds more than {limit} bytes")),
                 Err(_) => kept("this is not valid gzip".to_owned()),
             }
         }

@@ -6,15 +6,15 @@
 //! converted or left out would be replayed as if an origin had sent it.
 
 use std::borrow::Cow;
-use std::io::Read as _;
+use std::io;
 
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
 use super::file::BodyFiles;
 use super::json::{Json, PART_LIMIT};
 use super::message::{is_textual, octets};
 use super::oddity::{Oddities, Oddity};
+use crate::coding::gunzip;
 use crate::exchange::{Body, Fields, Hex, Octets, field};
 
 /// What a coding makes of nothing at most, bytes: gzip 20 (RFC 1952 section 2.3), others less.
@@ -196,7 +196,7 @@ impl Told<'_> {
             let is_as_sent = wire == Some(len)
                 || content
                     .size
-                    .is_some_and(|size| size != len && gunzipped(octets, size) == Some(size));
+                    .is_some_and(|size| size != len && holds(octets, size));
             return if is_as_sent {
                 Ok(false)
             } else {
@@ -251,11 +251,10 @@ fn is_gzip(octets: &[u8]) -> bool {
     octets.starts_with(b"\x1f\x8b\x08")
 }
 
-/// How many bytes this gzip holds, counted up to one more than `most`; `None` if it is damaged.
-fn gunzipped(octets: &[u8], most: u64) -> Option<u64> {
-    let most = most.min(PART_LIMIT);
-    let mut content = MultiGzDecoder::new(octets).take(most + 1);
-    std::io::copy(&mut content, &mut std::io::sink()).ok()
+/// Does this gzip hold so many bytes?
+fn holds(octets: &[u8], bytes: u64) -> bool {
+    let mut content = gunzip(octets, bytes.min(PART_LIMIT));
+    io::copy(&mut content, &mut io::sink()).is_ok_and(|found| found == bytes)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "lengths in a HAR are doubles")]

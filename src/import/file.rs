@@ -10,10 +10,10 @@ use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::read::DeflateDecoder;
-use flate2::read::MultiGzDecoder;
 use rawzip::{CompressionMethod, FileReader, ZipArchive, ZipArchiveEntryWayfinder};
 
 use super::json::PART_LIMIT;
+use crate::coding::{Limited, gunzip};
 
 /// How many times its size a compressed file may hold: HARs compress to a twentieth.
 const MOST_RATIO: u64 = 200;
@@ -110,18 +110,14 @@ impl HarFile {
 
     /// The HAR from its beginning.
     pub(crate) fn octets(&self) -> io::Result<Box<dyn Read + '_>> {
-        let (text, most): (Box<dyn Read>, _) = match &self.form {
-            Form::Plain(file) => (Box::new(rewound(file)?), u64::MAX),
+        Ok(match &self.form {
+            Form::Plain(file) => Box::new(rewound(file)?),
             Form::Gzip(file) => {
                 let file = BufReader::with_capacity(64 << 10, rewound(file)?);
-                (Box::new(MultiGzDecoder::new(file)), self.most())
+                Box::new(gunzip(file, self.most()))
             }
-            Form::Zip(zip) => (zip.read(zip.har)?, self.most()),
-        };
-        Ok(Box::new(Bounded {
-            input: text,
-            left: most,
-        }))
+            Form::Zip(zip) => Box::new(Limited::new(zip.read(zip.har)?, self.most())),
+        })
     }
 
     const fn most(&self) -> u64 {
@@ -217,25 +213,5 @@ impl Zip {
             true => Box::new(entry.verifying_reader(DeflateDecoder::new(octets))),
             false => Box::new(entry.verifying_reader(octets)),
         })
-    }
-}
-
-/// Ends with an error what expands beyond its bound.
-struct Bounded<R> {
-    input: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.input.read(buffer)?;
-        match self.left.checked_sub(len as u64) {
-            Some(left) => self.left = left,
-            None => {
-                let why = format!("it holds more than {MOST_RATIO} times its size");
-                return Err(io::Error::other(why));
-            }
-        }
-        Ok(len)
     }
 }

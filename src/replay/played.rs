@@ -1,15 +1,15 @@
 //! A recorded body on its way to the client.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::ledger::Account;
+use crate::coding::gunzip;
 use crate::recording::reader::BodyReader;
 
 /// Octets of one frame.
@@ -53,7 +53,8 @@ impl Played {
 
     /// Decoded, for a client that does not accept gzip, or to be cut.
     pub(crate) fn decoded(reader: BodyReader, cut: Option<u64>) -> Self {
-        let decoder = MultiGzDecoder::new(reader);
+        // No more than a frame of it is held, and the client says when it has enough.
+        let decoder = gunzip(BufReader::new(reader), u64::MAX);
         Self {
             source: Some(Box::new(decoder.take(cut.unwrap_or(u64::MAX)))),
             left: None,

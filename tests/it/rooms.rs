@@ -17,7 +17,7 @@ const ORDER: [&[&str]; 10] = [
     &["hostile"],
     &["clock", "shell", "files", "gomod", "tls", "cli"],
     &["exchange"],
-    &["redact", "ca"],
+    &["redact", "coding", "ca"],
     &["recording", "capture", "filter"],
     &[
         "upstream",
@@ -38,8 +38,8 @@ const ORDER: [&[&str]; 10] = [
 const READS_ENVIRONMENT: [&str; 3] = ["terminal", "commands", "main"];
 
 /// The rooms that compute and do nothing else; and `replay`, which holds no dialer.
-const PURE: [&str; 8] = [
-    "shell", "gomod", "exchange", "redact", "filter", "export", "diagnose", "replay",
+const PURE: [&str; 9] = [
+    "shell", "gomod", "exchange", "coding", "redact", "filter", "export", "diagnose", "replay",
 ];
 
 /// What opens a socket or looks up a name: tokio, the types of `std::net` and `std::os::unix::net`.

@@ -6,12 +6,12 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use flate2::read::MultiGzDecoder;
 
 use super::super::failure::Advise as _;
 use super::super::files::write_file;
 use super::Shown;
 use crate::cli::Global;
+use crate::coding::Coding;
 use crate::exchange::{Body, End, Outcome, field};
 use crate::recording::reader::{BodyError, WHOLE_LIMIT};
 use crate::shell::{self, is_terminal_control};
@@ -134,21 +134,9 @@ fn text(shown: &Shown<'_>, body: &Body, end: &End) -> anyhow::Result<Option<Stri
     }
     let mut octets = Vec::new();
     shown.recording.body(body)?.read_to_end(&mut octets)?;
-    let coding = field(&end.headers, "content-encoding");
-    let decoded = match coding.as_deref().map(str::trim) {
-        None | Some("" | "identity") => Some(octets),
-        Some(gzip) if gzip.eq_ignore_ascii_case("gzip") => gunzip(&octets),
-        Some(_) => None,
-    };
-    let text = decoded.and_then(|octets| String::from_utf8(octets).ok());
+    let decoded = Coding::of(&end.headers).decode(&octets, TEXT_LIMIT).ok();
+    let text = decoded.and_then(|octets| String::from_utf8(octets.into_owned()).ok());
     Ok(text.filter(|text| !text.contains('\0')))
-}
-
-fn gunzip(octets: &[u8]) -> Option<Vec<u8>> {
-    let mut decoded = Vec::new();
-    let mut decoder = MultiGzDecoder::new(octets).take(TEXT_LIMIT + 1);
-    decoder.read_to_end(&mut decoded).ok()?;
-    (decoded.len() as u64 <= TEXT_LIMIT).then_some(decoded)
 }
 
 fn write_lines(

@@ -6,9 +6,9 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Serialize, Serializer};
 
-use super::super::body_text::{Coding, Decoded};
 use super::super::source::{Bodies, Content};
 use super::super::stored::{Form, Stored};
+use crate::coding::{Coding, text_limit};
 use crate::exchange::{Body, End, Fields, field};
 
 /// HAR's `content`.
@@ -35,7 +35,7 @@ impl<'a> HarContent<'a> {
             return empty;
         };
         match held(body, content, bodies) {
-            Ok(Held::Octets(octets)) => empty.with(octets, Coding::of(&end.headers)),
+            Ok(Held::Octets(octets)) => empty.with(octets, &Coding::of(&end.headers)),
             Ok(Held::Stored(stored)) => empty.with_stored(stored, body.bytes),
             Err(why) => Self {
                 size: size(body.bytes),
@@ -56,13 +56,17 @@ impl<'a> HarContent<'a> {
         }
     }
 
-    fn with(self, octets: &'a [u8], coding: Coding) -> Self {
-        let Decoded {
-            octets: content,
-            still_encoded,
-        } = coding.decode(octets);
+    fn with(self, octets: &'a [u8], coding: &Coding) -> Self {
+        let decoded = coding.decode(octets, text_limit(octets.len() as u64));
+        let (content, still_encoded) = match decoded {
+            Ok(content) => (content, None),
+            Err(error) => (
+                Cow::Borrowed(octets),
+                Some(format!("still encoded: {error}")),
+            ),
+        };
         let content_size = size(content.len() as u64);
-        let is_decoded = coding != Coding::Identity && still_encoded.is_none();
+        let is_decoded = *coding != Coding::Identity && still_encoded.is_none();
         // Coded octets that happen to be UTF-8 are still no text.
         let text = match still_encoded {
             Some(_) => Text::Base64(content),
