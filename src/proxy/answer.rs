@@ -2,7 +2,7 @@
 //! that, and never 404 or 410, which would send it on to the next GOPROXY entry.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
 use super::access::{CHALLENGED, Gate, SCHEME};
@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "modtape: ";
 /// Records and returns our own answer.
 ///
 /// go prints at most 8 lines of 81 characters, up to the first empty one (cmd/go/internal/web).
-pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> Response<Outgoing> {
+pub(super) async fn own(ticket: Ticket, status: StatusCode, text: &str) -> Response<Outgoing> {
     let (mut response, body) = plain(status, &ticket.redacted(text));
     if ticket.is_head() {
         // RFC 9110 section 9.3.2: the head is what GET would bring. hyper knows that of HTTP/1 only.
@@ -25,11 +25,24 @@ pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> R
     }
     let fields = response.headers_mut();
     fields.insert("x-modtape-id", HeaderValue::from(ticket.id));
+    record(ticket, status, response.headers(), &body).await;
+    response
+}
+
+/// Records what hyper answers by itself to a head that it cannot parse.
+pub(super) async fn by_hyper(ticket: Ticket, status: StatusCode) {
+    let mut fields = HeaderMap::new();
+    fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    record(ticket, status, &fields, &Bytes::new()).await;
+}
+
+async fn record(mut ticket: Ticket, status: StatusCode, fields: &HeaderMap, body: &Bytes) {
     let head = Head {
         status,
         reason: None,
         version: "HTTP/1.1",
-        headers: headers::fields(response.headers()),
+        headers: headers::fields(fields),
         made_by: MadeBy::Modtape,
     };
     let now = ticket.now();
@@ -39,14 +52,13 @@ pub(super) async fn own(mut ticket: Ticket, status: StatusCode, text: &str) -> R
     let sink = ticket.sink();
     let kept = match sink {
         Some(mut sink) => {
-            sink.push(&body);
+            sink.push(body);
             Some(sink.finish().await)
         }
         None => None,
     };
     // Also where nothing may pass unrecorded: this says so.
     let _ = ticket.end(kept, None, None).await;
-    response
 }
 
 /// The answer to a request that does not show the token.

@@ -180,7 +180,7 @@ pub(super) fn invalid_head(octets: &[u8]) -> Option<String> {
         if name.is_empty() {
             return Some(String::from("a field has no name"));
         }
-        let is_token = |octet: &&u8| super::guard::is_token(&[**octet]);
+        let is_token = |octet: &&u8| super::headers::is_token(&[**octet]);
         if let Some(octet) = name.iter().find(|octet| !is_token(octet)) {
             let name = shown(name);
             return Some(format!(

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, response};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer;
@@ -41,16 +41,8 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
         Protocol::H2 => headers::section_bytes(&head.headers),
     };
     let has_room = channel.has_room_for(head_bytes);
-    let asked = match channel.watch().refused() {
-        // This one stands in for the request that was refused.
-        Some(violation) => {
-            let why = format!("this request was refused: {violation}");
-            Err((StatusCode::BAD_REQUEST, why))
-        }
-        None => asked(&channel, &head),
-    };
     let asked = match has_room {
-        true => asked,
+        true => asked(&channel, &head),
         false => {
             // Nothing is kept of them, and nothing recorded.
             head.headers.clear();
@@ -102,6 +94,31 @@ pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> 
         }
         Responder::Upstream(dialer) => ask(&channel, dialer, ticket, target, (head, body)).await,
     }
+}
+
+/// Records a request that hyper refused with `status` and nothing else; its request line is all that
+/// is known of it.
+pub(super) async fn note_refused(
+    channel: &Arc<Channel>,
+    request_line: &[u8],
+    status: StatusCode,
+    why: &str,
+) {
+    let started = channel.watch().begin();
+    let mut words = request_line.split(|byte| *byte == b' ');
+    let method = words.next().and_then(|word| Method::from_bytes(word).ok());
+    let target = words.next().and_then(|word| Uri::try_from(word).ok());
+    let mut request = Request::new(());
+    *request.method_mut() = method.unwrap_or_default();
+    *request.uri_mut() = target.unwrap_or_default();
+    let head = request.into_parts().0;
+    let (url, host) = refused(channel, &head);
+    let mut ticket = Ticket::begin(channel, &head, (&url, &host), (started, 0));
+    if let Some(first) = channel.take_first() {
+        ticket.owns(&first.journey);
+    }
+    ticket.notes(why);
+    answer::by_hyper(ticket, status).await;
 }
 
 /// Asks the upstream, once more on a fresh connection if the first was lost in a race, or did not
@@ -400,6 +417,9 @@ pub(super) fn asked(
         return Err(bad(
             "whitespace stands at the start or end of a field value",
         ));
+    }
+    if head.uri.authority().is_some() && head.uri.scheme().is_none() {
+        return Err(bad("the request target is neither a path nor a URL"));
     }
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     if !path.starts_with('/') && head.method != Method::OPTIONS {

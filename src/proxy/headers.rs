@@ -38,7 +38,7 @@ const END_TO_END: [HeaderName; 13] = [
     header::WWW_AUTHENTICATE,
 ];
 
-/// Fields that mean nothing good behind a body.
+/// Fields of framing, routing and credentials, which have no place behind a body.
 const ONLY_IN_A_HEAD: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
@@ -48,6 +48,11 @@ const ONLY_IN_A_HEAD: [HeaderName; 7] = [
     header::SET_COOKIE,
     header::TRAILER,
 ];
+
+/// A token of RFC 9110 section 5.6.2, as a method or a field name is one.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    HeaderName::from_bytes(bytes).is_ok()
+}
 
 /// Header fields as the recording holds them.
 pub(super) fn fields(headers: &HeaderMap) -> Fields {
@@ -170,14 +175,19 @@ pub(super) fn to_upstream(head: &mut request::Parts, authority: &str, protocol: 
     }
 }
 
-/// Removes from trailers what only a head may say (RFC 9110 section 6.5.1).
+/// Removes from trailers what only a head may say (RFC 9110 section 6.5.1), also where `_` stands for
+/// `-`, as CGI would read it.
 pub(super) fn trailers(trailers: &mut HeaderMap) {
     strip(trailers);
-    without(trailers, |name| ONLY_IN_A_HEAD.contains(name));
+    without(trailers, |name| {
+        let plain = name.as_str().replace('_', "-");
+        let is = |other: &HeaderName| *other == plain[..];
+        ONLY_IN_A_HEAD.iter().chain(&HOP_BY_HOP).any(is)
+    });
 }
 
-/// What two readers of this head could take differently, whatever leg it came by: `framing` has
-/// seen HTTP/1 requests before, HTTP/2 and responses are judged here alone.
+/// What two readers of this head could take differently, whatever leg it came by. Of HTTP/1 requests
+/// `guard::framing` has refused what hyper's parse does not show.
 pub(super) fn ambiguity(headers: &HeaderMap) -> Option<&'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().collect();

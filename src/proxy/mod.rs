@@ -15,6 +15,7 @@ mod guard;
 mod handler;
 mod headers;
 mod io;
+mod limits;
 mod live;
 mod policy;
 mod replayed;

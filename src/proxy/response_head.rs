@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Response};
 use hyper::ext::ReasonPhrase;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::guard::is_token;
+use super::headers::is_token;
 use super::io::write_through;
 
 /// The longest response head, octets. go takes 10 MB; what servers are known to send is below this.

@@ -6,12 +6,12 @@
 
 mod frames;
 mod framing;
-mod sieve;
+mod http1;
 mod watch;
 
+pub(super) use framing::Violation;
 #[cfg(any(test, fuzzing))]
 pub(super) use framing::check;
-pub(super) use framing::{Violation, is_token};
 pub(super) use watch::Watch;
 
 use std::future::Future as _;
@@ -29,7 +29,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::tls::{self, Protocol};
 
 use frames::Frames;
-use sieve::Sieve;
+use http1::Http1;
 use watch::UNREAD;
 
 /// The wrapper itself.
@@ -45,7 +45,7 @@ pub(crate) struct Guard<IO> {
     unread_since: Option<Timestamp>,
     unread: Option<Pin<Box<Sleep>>>,
     /// On HTTP/1.
-    sieve: Option<Sieve>,
+    http1: Option<Http1>,
     /// On HTTP/2.
     frames: Option<Frames>,
     /// The connection in the packet capture, if there is one.
@@ -58,7 +58,7 @@ impl<IO> Guard<IO> {
         let frames = (watch.protocol == Protocol::H2).then(Frames::new);
         Self {
             io,
-            sieve: is_http1.then(|| Sieve::new(&watch)),
+            http1: is_http1.then(|| Http1::new(&watch)),
             watch,
             clock,
             deadlines,
@@ -74,6 +74,11 @@ impl<IO> Guard<IO> {
     /// The same, on a connection of the packet capture.
     pub(crate) fn captured_as(self, captured: Option<Stream>) -> Self {
         Self { captured, ..self }
+    }
+
+    /// The start of the last request head over HTTP/1.
+    pub(crate) fn request_line(&self) -> &[u8] {
+        self.http1.as_ref().map_or(b"", Http1::request_line)
     }
 
     /// When the client must have sent something, and what is wrong if it has not.
@@ -210,8 +215,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let outcome = match &mut this.sieve {
-            Some(sieve) => sieve.poll_read(&mut this.io, this.clock, cx, buf),
+        let outcome = match &mut this.http1 {
+            Some(http1) => http1.poll_read(&mut this.io, this.clock, cx, buf),
             None => {
                 let before = buf.filled().len();
                 let outcome = Pin::new(&mut this.io).poll_read(cx, buf);
@@ -226,7 +231,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
         match outcome {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(tls::plain)),
             Poll::Pending => {
-                if this.sieve.as_ref().is_some_and(Sieve::holds) {
+                if this.http1.as_ref().is_some_and(Http1::holds) {
                     this.watch.waits_for_head();
                 }
                 self.poll_deadline(cx).map(Err)
@@ -271,8 +276,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        match &mut this.sieve {
-            Some(sieve) => sieve.poll_shutdown(&mut this.io, cx),
+        match &mut this.http1 {
+            Some(http1) => http1.poll_shutdown(&mut this.io, cx),
             None => Pin::new(&mut this.io).poll_shutdown(cx),
         }
     }

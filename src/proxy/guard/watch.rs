@@ -27,8 +27,7 @@ pub(crate) struct Watch {
     last_read: AtomicU64,
     /// When a part of an answer last left.
     last_answer: AtomicU64,
-    /// Heads that hyper was given, and exchanges that are over: HTTP/1 only.
-    admitted: AtomicU64,
+    /// Exchanges that are over.
     over: AtomicU64,
     refused: OnceLock<Violation>,
     /// HTTP/2 streams that were reset for a malformed message.
@@ -47,7 +46,6 @@ impl Watch {
             idle_since: AtomicU64::new(now.as_micros()),
             last_read: AtomicU64::new(now.as_micros()),
             last_answer: AtomicU64::new(0),
-            admitted: AtomicU64::new(0),
             over: AtomicU64::new(0),
             refused: OnceLock::new(),
             malformed: AtomicU32::new(0),
@@ -85,17 +83,13 @@ impl Watch {
         self.held.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// So many request heads have passed.
-    pub(crate) fn admit(&self, heads: u64) {
-        self.admitted.store(heads, Ordering::Relaxed);
+    /// How many exchanges have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        let in_flight = u64::from(self.in_flight.load(Ordering::Relaxed));
+        self.over.load(Ordering::Relaxed) + in_flight
     }
 
-    /// True while a head that passed is not answered, be it not even read by hyper.
-    pub(crate) fn is_answering(&self) -> bool {
-        self.admitted.load(Ordering::Relaxed) > self.over.load(Ordering::Relaxed)
-    }
-
-    /// What came is no plain HTTP/1.
+    /// What the client sent was refused before hyper saw it.
     pub(crate) fn refuse(&self, violation: Violation) {
         let _ = self.refused.set(violation);
     }
@@ -123,15 +117,14 @@ impl Watch {
         self.late.get().copied()
     }
 
-    /// Why the connection ends, if the client's requests are the reason.
+    /// Why something that the client sent was refused before hyper saw it.
     pub(crate) fn refused(&self) -> Option<Violation> {
         self.refused.get().copied()
     }
 
     /// True if nothing was ever asked.
     pub(crate) fn is_unused(&self) -> bool {
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        self.in_flight.load(Ordering::Relaxed) == 0 && count(&self.over) == 0
+        self.begun() == 0
     }
 
     /// Since when nothing was asked and no part of an answer left; `None` while an exchange runs.

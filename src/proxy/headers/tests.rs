@@ -251,6 +251,8 @@ fn trailers_hold_nothing_that_belongs_into_a_head() {
         ("transfer-encoding", "chunked"),
         ("host", "b.example"),
         ("authorization", "Basic eDp5"),
+        ("content_length", "5"),
+        ("transfer_encoding", "chunked"),
         ("x-more", "2"),
     ]);
     trailers(&mut fields);

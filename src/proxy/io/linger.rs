@@ -18,8 +18,8 @@ pub(in crate::proxy) const LINGER: Duration = Duration::from_secs(2);
 /// the answer, which some look for at the end only.
 const LINGER_OCTETS: usize = 64 * 1024 * 1024;
 
-/// How much is read at a time.
-const PIECE: usize = 4 * 1024;
+/// How much is read at a time where little is expected.
+pub(crate) const PIECE: usize = 4 * 1024;
 
 /// Ready once the client has ended too, or has sent too much; `dropped` counts.
 pub(in crate::proxy) fn poll_drain<IO: AsyncRead + Unpin>(

@@ -1,10 +1,10 @@
 //! Serving: hyper between the guard and the handler, until either side is done.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -18,15 +18,12 @@ use crate::proxy::cause;
 use crate::proxy::context::Streams;
 use crate::proxy::guard::Guard;
 use crate::proxy::handler;
+use crate::proxy::limits::HEAD_BYTES;
 use crate::proxy::upstreams::Channel;
-use crate::proxy::windows::HTTP1_BUFFER;
 use crate::tls::Protocol;
 
 /// Streams that a client may have open: what Go's own servers allow.
 const STREAMS: u32 = 250;
-
-/// The largest request head over HTTP/2, octets.
-const HEAD_LIMIT: u32 = 64 * 1024;
 
 /// Serves until the client is done, the upstream has ended, or we are told to stop.
 ///
@@ -45,7 +42,7 @@ where
     let guard = guard.captured_as(channel.stream.clone());
     let io = TokioIo::new(guard);
     let service = {
-        let channel = Arc::clone(&channel);
+        let (channel, gate) = (Arc::clone(&channel), gate.clone());
         service_fn(move |mut request: Request<Incoming>| {
             let (channel, gate) = (Arc::clone(&channel), gate.clone());
             async move {
@@ -71,46 +68,75 @@ where
     // The two builders' connections are different types with the same two methods.
     macro_rules! drive {
         ($connection:expr) => {{
-            let mut connection = pin!($connection);
+            let mut connection = Pin::new($connection);
             let outcome = tokio::select! {
                 outcome = connection.as_mut() => Some(outcome),
                 () = channel.ended.cancelled() => None,
                 () = context.stop.cancelled() => None,
             };
             match outcome {
-                Some(outcome) => tell(outcome),
+                Some(outcome) => Some(outcome),
                 None => {
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
-                        outcome = connection.as_mut() => tell(outcome),
-                        () = context.drained() => context.stopped(),
+                        outcome = connection.as_mut() => Some(outcome),
+                        () = context.drained() => None,
                     }
                 }
             }
         }};
     }
-    let why = match channel.protocol {
-        Protocol::Http1 => drive!(
-            http1::Builder::new()
+    let outcome = match channel.protocol {
+        Protocol::Http1 => {
+            let mut connection = http1::Builder::new()
                 .preserve_header_case(true)
                 .auto_date_header(false)
                 .header_read_timeout(None)
-                .max_buf_size(HTTP1_BUFFER)
-                .serve_connection(io, service)
-        ),
-        Protocol::H2 => drive!(
-            http2::Builder::new(streams)
+                .max_buf_size(HEAD_BYTES as usize)
+                .max_header_size(HEAD_BYTES as usize)
+                .serve_connection(io, service);
+            let outcome = drive!(&mut connection);
+            if let Some(Err(error)) = &outcome
+                && error.is_parse()
+            {
+                let why = match channel.watch().refused() {
+                    Some(violation) => violation.to_string(),
+                    // "invalid HTTP header parsed", and the like.
+                    None => error.to_string().replace(" parsed", ""),
+                };
+                let status = match error.is_parse_too_large() {
+                    true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    false => StatusCode::BAD_REQUEST,
+                };
+                let why = format!("a request was refused: {why}");
+                // Of strangers nothing is recorded but the end of their connection.
+                if !gate.is_some_and(|gate| gate.is_strangers()) {
+                    let guard = connection.into_parts().io.into_inner();
+                    handler::note_refused(&channel, guard.request_line(), status, &why).await;
+                }
+                return why;
+            }
+            outcome
+        }
+        Protocol::H2 => {
+            let mut connection = http2::Builder::new(streams)
                 .auto_date_header(false)
                 .max_concurrent_streams(STREAMS)
-                .max_header_list_size(HEAD_LIMIT)
+                .max_header_list_size(HEAD_BYTES)
                 .initial_stream_window_size(channel.share.stream())
                 .initial_connection_window_size(channel.share.connection())
                 .max_send_buf_size(channel.share.unsent())
-                .serve_connection(io, service)
-        ),
+                .serve_connection(io, service);
+            drive!(&mut connection)
+        }
+    };
+    let why = match outcome {
+        None => context.stopped(),
+        Some(Ok(())) => String::from("closed"),
+        Some(Err(error)) => cause::of(&error, "the client", ""),
     };
     let why = match (channel.watch().refused(), channel.watch().late()) {
-        (Some(violation), _) => format!("a request was refused: {violation}"),
+        (Some(violation), _) => format!("a request body was refused: {violation}"),
         (None, Some(late)) => late.to_owned(),
         (None, None) => match channel.failed_unused() {
             Some(failure) => format!("never used: {failure}"),
@@ -120,12 +146,5 @@ where
     match channel.watch().malformed() {
         0 => why,
         streams => format!("{why}; {streams} malformed requests were reset (PROTOCOL_ERROR)"),
-    }
-}
-
-fn tell(outcome: hyper::Result<()>) -> String {
-    match outcome {
-        Ok(()) => String::from("closed"),
-        Err(error) => cause::of(&error, "the client", ""),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each asks for `/hostile`; what another parser would find hidden in it asks for `/smuggled`.
 
-use super::http1::Fate::{self, Cut, Misdirected, Refused};
+use super::http1::Fate::{self, Cut, Mended, Misdirected, Refused, TooLarge};
 
 /// A request line, a Host field, these lines, the end, and a body.
 pub fn with(lines: &str, body: &str) -> Vec<u8> {
@@ -74,8 +74,8 @@ pub fn hostile() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ("no colon", with("X\r\n", ""), Refused),
         ("cve_2023_25725 no name", with(": y\r\nContent-Length: 5\r\n", "abcde"), Refused),
         ("space in a name", with("X Y: z\r\n", ""), Refused),
-        ("101 fields", long("X: y\r\n".repeat(101)), Refused),
-        ("a head past its limit", long(format!("X: {}\r\n", "y".repeat(65_536))), Refused),
+        ("101 fields", long("X: y\r\n".repeat(101)), TooLarge),
+        ("a head past its limit", long(format!("X: {}\r\n", "y".repeat(65_536))), TooLarge),
         // Request lines.
         ("HTTP/0.9", b"GET /hostile\r\n\r\n".to_vec(), Refused),
         ("HTTP/1.2", line("GET /hostile HTTP/1.2"), Refused),
@@ -107,14 +107,14 @@ pub fn hostile() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ("cve_2025_22871 size with bare LF", chunked("5\nabcde\r\n0\r\n\r\n"), Cut),
         ("cve_2025_4366 bare LF in an extension", chunked("5;a\nabcde\r\n0\r\n\r\n"), Cut),
         ("bare CR in an extension", chunked("5;a\rabcde\r\n0\r\n\r\n"), Cut),
-        ("NUL in an extension", chunked("5;a\0\r\nabcde\r\n0\r\n\r\n"), Cut),
+        ("NUL in an extension", chunked("5;a\0\r\nabcde\r\n0\r\n\r\n"), Mended),
         ("quotes over a line", chunked("5;a=\"\r\nabcde\"\r\n0\r\n\r\n"), Cut),
         ("extension past its limit", chunked(&format!("5;{}\r\nabcde\r\n0\r\n\r\n", "a".repeat(20_000))), Cut),
         ("chunk longer than its size", chunked("5\r\nabcdefgh\r\n0\r\n\r\n"), Cut),
         ("chunk without CRLF", chunked("5\r\nabcde0\r\n\r\n"), Cut),
         ("chunk with LF behind it", chunked("5\r\nabcde\n0\r\n\r\n"), Cut),
-        ("CL in trailers", chunked("0\r\nContent-Length: 5\r\n\r\n"), Cut),
-        ("Host in trailers", chunked("0\r\nHost: sum.golang.org\r\n\r\n"), Cut),
+        ("CL in trailers", chunked("0\r\nContent-Length: 5\r\n\r\n"), Mended),
+        ("Host in trailers", chunked("0\r\nHost: sum.golang.org\r\n\r\n"), Mended),
         ("folded trailers", chunked("0\r\nX: y\r\n z\r\n\r\n"), Cut),
         ("trailers with LF", chunked("0\r\nX: y\n\r\n"), Cut),
     ]

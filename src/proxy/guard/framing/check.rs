@@ -1,82 +1,120 @@
-//! What holds for any octets of an HTTP/1 client: for a fuzz target and its twin in the tests.
+//! What holds for any bytes of an HTTP/1 client: for a fuzz target and its twin in the tests.
 
-use super::{FIELDS_LIMIT, Scanner, Violation};
+use super::{Scanner, Stop};
 
-/// One verdict, however the octets arrive; and what passes is the very same messages to a laxer
-/// parser.
-pub fn requests(octets: &[u8]) {
-    let whole = verdict(octets, &[]);
-    let single: Vec<usize> = (0..octets.len()).collect();
-    let halves = [octets.len() / 3, octets.len() / 2];
-    assert_eq!(whole, verdict(octets, &single));
-    assert_eq!(whole, verdict(octets, &halves));
-    let (good, _, heads) = whole;
-    assert_eq!(heads_of_httparse(&octets[..good]), Some(heads));
+/// What became of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// So many of them may pass.
+    pub(super) good: usize,
+    /// What stands right behind those.
+    pub(super) stop: Option<Stop>,
+    /// Where a head begins that may pass.
+    pub(super) heads: Vec<usize>,
 }
 
-/// The verdict on `octets` in these pieces: how many are good, what is refused, whole heads.
-pub(super) fn verdict(octets: &[u8], cuts: &[usize]) -> (usize, Option<Violation>, u64) {
+/// One verdict, however the bytes arrive; and what passes are the very same messages to httparse, up
+/// to where that (and hyper with it) refuses one.
+pub fn requests(bytes: &[u8]) {
+    let whole = verdict(bytes, &[]);
+    let single: Vec<usize> = (0..bytes.len()).collect();
+    let halves = [bytes.len() / 3, bytes.len() / 2];
+    assert_eq!(whole, verdict(bytes, &single));
+    assert_eq!(whole, verdict(bytes, &halves));
+    same_heads(bytes, &whole);
+}
+
+/// Asserts that httparse finds the same heads.
+pub(super) fn same_heads(bytes: &[u8], ours: &Verdict) {
+    let (theirs, is_refused) = heads_of_httparse(&bytes[..ours.good]);
+    match is_refused {
+        true => assert!(ours.heads.starts_with(&theirs), "{theirs:?} of {ours:?}"),
+        false => assert_eq!(ours.heads, theirs),
+    }
+}
+
+/// The verdict on `bytes` in these pieces.
+pub(super) fn verdict(bytes: &[u8], cuts: &[usize]) -> Verdict {
     let mut scanner = Scanner::default();
-    let mut good = 0;
-    let ends = cuts.iter().copied().chain([octets.len()]);
+    let (mut good, mut heads) = (0, Vec::new());
+    let ends = cuts.iter().copied().chain([bytes.len()]);
     for end in ends {
-        let scan = scanner.scan(&octets[good..end.max(good)]);
-        good += scan.good;
-        if scan.refused.is_some() {
-            return (good, scan.refused, scanner.heads());
+        loop {
+            let before = scanner.heads();
+            let scan = scanner.scan(&bytes[good..end.max(good)]);
+            if scanner.heads() > before {
+                heads.push(good);
+            }
+            good += scan.good;
+            if scan.good == 0 {
+                if scan.stop.is_some() {
+                    let stop = scan.stop;
+                    return Verdict { good, stop, heads };
+                }
+                break;
+            }
         }
     }
-    (good, None, scanner.heads())
-}
-
-/// How many heads httparse reads, if it reads the stream to its end as messages with their bodies.
-pub(super) fn heads_of_httparse(mut octets: &[u8]) -> Option<u64> {
-    let mut heads = 0;
-    while !octets.is_empty() {
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
-        let mut request = httparse::Request::new(&mut fields);
-        let end = match request.parse(octets).ok()? {
-            httparse::Status::Complete(end) => end,
-            httparse::Status::Partial => return Some(heads),
-        };
-        heads += 1;
-        let field = |name: &str| {
-            let found = request
-                .headers
-                .iter()
-                .find(|f| f.name.eq_ignore_ascii_case(name));
-            found.map(|field| String::from_utf8_lossy(field.value).into_owned())
-        };
-        let length = field("content-length").map(|value| value.parse::<usize>());
-        let is_chunked = field("transfer-encoding").is_some();
-        octets = &octets[end..];
-        octets = match (length, is_chunked) {
-            (Some(length), false) => octets.get(length.ok()?..).unwrap_or_default(),
-            (None, false) => octets,
-            (None, true) => behind_chunks(octets)?,
-            (Some(_), true) => return None,
-        };
+    Verdict {
+        good,
+        stop: None,
+        heads,
     }
-    Some(heads)
 }
 
-fn behind_chunks(mut octets: &[u8]) -> Option<&[u8]> {
-    loop {
-        let httparse::Status::Complete((start, size)) = httparse::parse_chunk_size(octets).ok()?
-        else {
-            return Some(&[]);
+/// Where httparse finds heads, and whether hyper refuses what follows the last of them.
+fn heads_of_httparse(bytes: &[u8]) -> (Vec<usize>, bool) {
+    let (mut heads, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let mut fields = [httparse::EMPTY_HEADER; 100];
+        let mut request = httparse::Request::new(&mut fields);
+        let end = match request.parse(&bytes[at..]) {
+            Ok(httparse::Status::Complete(end)) => end,
+            Ok(httparse::Status::Partial) => return (heads, bytes.len() - at > 65_536),
+            Err(_) => return (heads, true),
         };
-        octets = &octets[start..];
+        heads.push(at);
+        at += end;
+        let field = |name: &str| {
+            let mut fields = request.headers.iter();
+            let field = fields.find(|field| field.name.eq_ignore_ascii_case(name));
+            field.map(|field| String::from_utf8_lossy(field.value).into_owned())
+        };
+        let behind = match (field("content-length"), field("transfer-encoding")) {
+            (None, None) => Some(at),
+            (Some(length), None) if length.bytes().all(|byte| byte.is_ascii_digit()) => {
+                length.parse::<usize>().ok().and_then(|n| at.checked_add(n))
+            }
+            (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => {
+                behind_chunks(bytes, at)
+            }
+            _ => None,
+        };
+        let Some(behind) = behind else {
+            return (heads, true);
+        };
+        at = behind;
+    }
+    (heads, false)
+}
+
+/// Where a chunked body ends; the end of `bytes` where it does not, `None` where it is malformed.
+fn behind_chunks(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let httparse::Status::Complete((start, size)) = httparse::parse_chunk_size(rest).ok()?
+        else {
+            return Some(bytes.len());
+        };
+        at += start;
         if size == 0 {
-            let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
-            return match httparse::parse_headers(octets, &mut fields).ok()? {
-                httparse::Status::Complete((end, _)) => Some(&octets[end..]),
-                httparse::Status::Partial => Some(&[]),
+            let mut fields = [httparse::EMPTY_HEADER; 100];
+            return match httparse::parse_headers(&bytes[at..], &mut fields).ok()? {
+                httparse::Status::Complete((end, _)) => Some(at + end),
+                httparse::Status::Partial => Some(bytes.len()),
             };
         }
-        octets = octets
-            .get(usize::try_from(size).ok()? + 2..)
-            .unwrap_or_default();
+        at += usize::try_from(size).ok()? + 2;
     }
 }
 
