@@ -12,7 +12,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::values::{duration, exchange_id, folder, listen};
+use self::values::{duration, exchange_id, file, folder, listen};
 
 /// See, record, explain and replay what the go command fetches
 #[derive(Debug, Parser)]
@@ -52,7 +52,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) ascii: bool,
     /// Log a line for each exchange to this file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file))]
     pub(crate) log_file: Option<PathBuf>,
     /// How log lines look
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
@@ -142,7 +142,7 @@ pub(crate) struct RecordArgs {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) output: Option<PathBuf>,
     /// Replace the recording that -o names, if there is one
-    #[arg(long)]
+    #[arg(long, requires = "output")]
     pub(crate) force: bool,
     /// Give the command an empty GOPATH and module cache, so that every download is seen
     #[arg(long, requires = "command")]
@@ -160,10 +160,10 @@ pub(crate) struct RecordArgs {
     #[arg(long)]
     pub(crate) no_redact: bool,
     /// Write the HAR here instead of session.har
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, value_parser = OsStringValueParser::new().try_map(file))]
     pub(crate) har: Option<Option<PathBuf>>,
     /// Write no HAR
-    #[arg(long, conflicts_with = "har")]
+    #[arg(long, conflicts_with_all = ["har", "har_bodies"])]
     pub(crate) no_har: bool,
     /// Which bodies the HAR holds: small ones are up to 64 KiB
     #[arg(long, value_name = "WHICH", default_value = "small")]
@@ -324,10 +324,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) strict: bool,
     /// Let the command keep its own GOPATH and module cache
-    #[arg(long)]
+    #[arg(long, requires = "command")]
     pub(crate) warm: bool,
     /// Keep the user's Go settings instead of the recorded ones
-    #[arg(long)]
+    #[arg(long, requires = "command")]
     pub(crate) keep_env: bool,
     /// How to run the command.
     #[command(flatten)]
@@ -497,7 +497,7 @@ pub(crate) struct ImportArgs {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) output: Option<PathBuf>,
     /// Replace the recording that -o names, if there is one
-    #[arg(long)]
+    #[arg(long, requires = "output")]
     pub(crate) force: bool,
     /// Keep secrets as they are, and mark the recording
     #[arg(long)]
@@ -518,7 +518,7 @@ pub(crate) struct EnvArgs {
     #[arg(value_name = "SHELL|VAR")]
     pub(crate) what: Option<String>,
     /// Print what takes the variables back
-    #[arg(long)]
+    #[arg(long, conflicts_with = "recording")]
     pub(crate) unset: bool,
     /// As JSON
     #[arg(long, conflicts_with_all = ["what", "unset"])]

@@ -1,12 +1,12 @@
 //! From the words of a command line to a [`Cli`], and what a wrong one is told.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use super::{Cli, Command};
+use super::{Bodies, Cli, Command, ExportFormat, KeepBodies, Pcap};
 
 impl Cli {
     /// Parses all words, the program's name included.
@@ -15,11 +15,15 @@ impl Cli {
         let matches = parsed.map_err(|error| hint(error, words))?;
         let mut cli = Self::from_arg_matches(&matches)?;
         cli.note_given(&matches);
-        check(&matches)?;
-        // Left out by mistake, a command is missing: it would be waited for until Ctrl-C.
+        let (_, own) = matches.subcommand().unwrap_or(("", &matches));
+        if let Some(told) = contradiction(&cli, own) {
+            return Err(usage_error(&matches, ErrorKind::ArgumentConflict, &told));
+        }
+        // The recorder would wait for other terminals until Ctrl-C.
         if words.last().is_some_and(|last| last == "--") && cli.command.lacks_a_command() {
-            let told = "there is no command after --; without a command, leave -- out";
-            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, told));
+            let told = "there is no command after `--`; to record without one, leave `--` out";
+            let kind = ErrorKind::MissingRequiredArgument;
+            return Err(usage_error(&matches, kind, told));
         }
         Ok(cli)
     }
@@ -59,26 +63,48 @@ impl Command {
     }
 }
 
-/// Who writes `record go mod tidy` or `record --har a.har` is told what is missing.
+/// Adds what is missing to the errors that clap words too generally.
 fn hint(mut error: Error, words: &[OsString]) -> Error {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return error;
-    }
-    let argument = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(argument)) if !argument.starts_with('-') => argument.clone(),
-        _ => return error,
-    };
-    let has_dashes = words.iter().any(|word| word == "--");
-    let tip = match flag_of(&argument, words) {
-        Some(flag) => format!("its value stands after an equals sign: `{flag}={argument}`"),
-        None if Cli::wraps(words) && !has_dashes => {
-            format!("the command stands after two dashes: `-- {argument} …`")
+    let told = error.get(ContextKind::InvalidArg);
+    let tip = match (error.kind(), told) {
+        (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) => {
+            let is_command = missing.iter().any(|argument| argument.contains("<CMD>"));
+            let flag = is_command.then(|| for_a_command(words)).flatten();
+            flag.map(|flag| format!("{flag} needs a command: add `-- CMD`"))
         }
-        None => return error,
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(argument)))
+            if !argument.starts_with('-') =>
+        {
+            misplaced(argument, words)
+        }
+        _ => None,
     };
-    let tips = ContextValue::StyledStrs(vec![tip.into()]);
-    error.insert(ContextKind::Suggested, tips);
+    if let Some(tip) = tip {
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
+    }
     error
+}
+
+/// The flag among these words that is about the command.
+fn for_a_command(words: &[OsString]) -> Option<&str> {
+    let words = words.iter().filter_map(|word| word.to_str());
+    let mut flags = words.filter(|word| ["--cold", "--warm", "--keep-env"].contains(word));
+    flags.next()
+}
+
+/// `record go mod tidy` lacks `--`, `record --har a.har` an equals sign.
+fn misplaced(argument: &str, words: &[OsString]) -> Option<String> {
+    if let Some(flag) = flag_of(argument, words) {
+        return Some(format!("write the value after `=`: `{flag}={argument}`"));
+    }
+    let has_dashes = words.iter().any(|word| word == "--");
+    (Cli::wraps(words) && !has_dashes).then(|| {
+        let own = words.iter().skip(1).take_while(|word| *word != argument);
+        let own: Vec<_> = own.map(|word| word.to_string_lossy()).collect();
+        let own = own.join(" ");
+        format!("put `--` before the command: `modtape {own} -- {argument} …`")
+    })
 }
 
 /// The flag before `argument` that takes a value only after an equals sign, since it needs none.
@@ -101,147 +127,69 @@ fn flag_of(argument: &str, words: &[OsString]) -> Option<String> {
         .map(|long| format!("--{long}"))
 }
 
-/// A flag that is void under a condition.
-struct Void {
-    /// The verbs that have it.
-    verbs: &'static [&'static str],
-    /// Its name as clap has it.
-    flag: &'static str,
-    /// When.
-    when: fn(&ArgMatches) -> bool,
-    /// Why, as a sentence that begins with the flag.
-    why: &'static str,
+/// What flags contradict each other by their values; what clap can see stands where the flag is.
+fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
+    let is_given = |flag| is_given(words, flag);
+    let global = &cli.global;
+    if is_given("log_format") && global.verbose == 0 && global.log_file.is_none() {
+        return Some("--log-format has no effect without -v or --log-file FILE".into());
+    }
+    match &cli.command {
+        Command::Record(args) => {
+            let no_bodies = args.bodies == KeepBodies::None;
+            let shows_none = "has no effect with --bodies none, which keeps no body";
+            if no_bodies && is_given("har_bodies") && args.har_bodies != Bodies::None {
+                return Some(format!("--har-bodies {shows_none}"));
+            }
+            if no_bodies && is_given("pcap_bodies") && args.pcap_bodies != Bodies::None {
+                return Some(format!("--pcap-bodies {shows_none}"));
+            }
+            if args.pcap == Pcap::None && is_given("pcap_bodies") {
+                return Some("--pcap-bodies has no effect with --pcap none".into());
+            }
+            let is_tunnelled = |host: &&String| {
+                let mut tunnelled = args.tunnel.iter();
+                tunnelled.any(|other| other.eq_ignore_ascii_case(host))
+            };
+            let both = args.intercept.iter().find(is_tunnelled)?;
+            Some(format!("--intercept and --tunnel both name {both}"))
+        }
+        Command::Export(args) => {
+            let format = args.format;
+            let only = |flag, wanted, name| {
+                let is_wrong = is_given(flag) && format != wanted;
+                let flag = flag.replace('_', "-");
+                is_wrong.then(|| format!("--{flag} is for `modtape export {name}`"))
+            };
+            let filter = is_given("filter") && format == ExportFormat::Goproxy;
+            only("har_bodies", ExportFormat::Har, "har")
+                .or_else(|| only("pcap_bodies", ExportFormat::Pcapng, "pcapng"))
+                .or_else(|| only("no_secrets", ExportFormat::Pcapng, "pcapng"))
+                .or_else(|| {
+                    let told = "--filter is not for `modtape export goproxy`, which writes all \
+                                that was recorded of each module";
+                    filter.then(|| told.into())
+                })
+        }
+        _ => None,
+    }
 }
 
-const VOID: [Void; 15] = [
-    Void {
-        verbs: &["record", "import"],
-        flag: "force",
-        when: |words| !is_given(words, "output"),
-        why: "replaces the recording that -o NAME names, and there is no -o",
-    },
-    Void {
-        verbs: &["record"],
-        flag: "har_bodies",
-        when: |words| words.get_flag("no_har"),
-        why: "is void beside --no-har, which writes no HAR",
-    },
-    Void {
-        verbs: &["record"],
-        flag: "har_bodies",
-        when: |words| is(words, "bodies", "none") && !is(words, "har_bodies", "none"),
-        why: "shows bodies, and --bodies none keeps none",
-    },
-    Void {
-        verbs: &["record"],
-        flag: "har",
-        when: |words| is(words, "har", "-"),
-        why: "cannot write to stdout, which is the command's: name a file",
-    },
-    Void {
-        verbs: &["record"],
-        flag: "pcap_bodies",
-        when: |words| is(words, "pcap", "none"),
-        why: "is void beside --pcap none, which writes no capture",
-    },
-    Void {
-        verbs: &["record"],
-        flag: "pcap_bodies",
-        when: |words| is(words, "bodies", "none") && !is(words, "pcap_bodies", "none"),
-        why: "shows bodies, and --bodies none keeps none",
-    },
-    Void {
-        verbs: &["record"],
-        flag: "tunnel",
-        when: |words| {
-            values(words, "tunnel").any(|host| {
-                values(words, "intercept").any(|other| other.eq_ignore_ascii_case(host))
-            })
-        },
-        why: "names a host that --intercept names too",
-    },
-    Void {
-        verbs: &["replay"],
-        flag: "warm",
-        when: |words| !is_given(words, "command"),
-        why: "is about a command's module cache, and there is no command",
-    },
-    Void {
-        verbs: &["replay"],
-        flag: "keep_env",
-        when: |words| !is_given(words, "command"),
-        why: "is about a command's settings, and there is no command",
-    },
-    Void {
-        verbs: &["export"],
-        flag: "har_bodies",
-        when: |words| !is(words, "format", "har"),
-        why: "is for the format har",
-    },
-    Void {
-        verbs: &["export"],
-        flag: "pcap_bodies",
-        when: |words| !is(words, "format", "pcapng"),
-        why: "is for the format pcapng",
-    },
-    Void {
-        verbs: &["export"],
-        flag: "filter",
-        when: |words| is(words, "format", "goproxy"),
-        why: "is not for the format goproxy: a tree holds all that a recording has of a module",
-    },
-    Void {
-        verbs: &["env"],
-        flag: "recording",
-        when: |words| words.get_flag("unset"),
-        why: "is void beside --unset, which takes back what this shell has",
-    },
-    Void {
-        verbs: &[],
-        flag: "log_format",
-        when: |words| !is_given(words, "log_file") && words.get_count("verbose") == 0,
-        why: "is about log lines, and there are none: add -v or --log-file FILE",
-    },
-    Void {
-        verbs: &[],
-        flag: "log_file",
-        when: |words| is(words, "log_file", "-"),
-        why: "takes a file: -v logs to stderr",
-    },
-];
-
-/// Refuses a command line that has a void flag.
-fn check(matches: &ArgMatches) -> Result<(), Error> {
-    let Some((verb, words)) = matches.subcommand() else {
-        return Ok(());
-    };
-    let is_about = |rule: &&Void| rule.verbs.is_empty() || rule.verbs.contains(&verb);
-    let is_void = |rule: &&Void| is_given(words, rule.flag) && (rule.when)(words);
-    match VOID.iter().filter(is_about).find(is_void) {
-        None => Ok(()),
-        Some(rule) => {
-            let told = format!("--{} {}", rule.flag.replace('_', "-"), rule.why);
-            let mut all = Cli::command();
-            all.build();
-            let told_by = all
-                .find_subcommand_mut(verb)
-                .map(|verb| verb.error(ErrorKind::ArgumentConflict, &told));
-            Err(told_by.unwrap_or_else(|| Cli::command().error(ErrorKind::ArgumentConflict, told)))
-        }
+/// A usage error of the verb that these words name.
+fn usage_error(matches: &ArgMatches, kind: ErrorKind, told: &str) -> Error {
+    let mut all = Cli::command();
+    all.build();
+    let verb = matches.subcommand_name();
+    let verb = verb.and_then(|verb| all.find_subcommand_mut(verb));
+    match verb {
+        Some(verb) => verb.error(kind, told),
+        None => all.error(kind, told),
     }
 }
 
 /// Whether it stands on the command line; a variable does not count.
 fn is_given(words: &ArgMatches, flag: &str) -> bool {
     words.value_source(flag) == Some(ValueSource::CommandLine)
-}
-
-fn is(words: &ArgMatches, flag: &str, value: &str) -> bool {
-    values(words, flag).any(|one| one == value)
-}
-
-fn values<'a>(words: &'a ArgMatches, flag: &str) -> impl Iterator<Item = &'a OsStr> {
-    words.get_raw(flag).into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -268,7 +216,10 @@ mod tests {
     #[test]
     fn a_command_without_its_dashes_is_told_so() {
         let error = Cli::of(&words("modtape record go mod tidy")).unwrap_err();
-        assert!(error.to_string().contains("`-- go …`"), "{error}");
+        assert!(
+            error.to_string().contains("`modtape record -- go …`"),
+            "{error}"
+        );
         let error = Cli::of(&words("modtape record --cld")).unwrap_err();
         assert!(error.to_string().contains("--cold"), "{error}");
     }
@@ -300,7 +251,10 @@ mod tests {
     fn dashes_without_a_command_are_a_mistake() {
         for line in ["modtape record --", "modtape replay x --"] {
             let error = Cli::of(&words(line)).unwrap_err();
-            assert!(error.to_string().contains("no command after --"), "{error}");
+            assert!(
+                error.to_string().contains("no command after `--`"),
+                "{error}"
+            );
         }
         assert!(Cli::of(&words("modtape record -- echo --")).is_ok());
     }

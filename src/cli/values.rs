@@ -16,6 +16,14 @@ pub(super) fn folder(text: OsString) -> PathBuf {
     PathBuf::from(text)
 }
 
+/// The path of a file; stdout and stderr are taken already, so `-` is none.
+pub(super) fn file(text: OsString) -> Result<PathBuf, String> {
+    match text == "-" {
+        true => Err(String::from("expected the path of a file")),
+        false => Ok(PathBuf::from(text)),
+    }
+}
+
 /// `127.0.0.1:4040`, `[::1]:4040`; without a port, a free one.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     let bare = text

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 
 use super::failure::{Failure, USAGE};
-use super::session::{running, token};
+use super::session::running::{self, Running};
+use super::session::token;
 use crate::child::{Environment, Recorder};
 use crate::cli::EnvArgs;
 use crate::shell;
@@ -30,7 +31,7 @@ const FORMS: [&str; 10] = [
 /// Holds what a shell had before, as a JSON object, so that `--unset` can give it back.
 const SAVED: &str = "MODTAPE_SAVED";
 
-/// Stands in every environment that leads through a recorder, and in no other.
+/// Names the recorder's process in every environment that leads through one.
 const MARK: &str = "MODTAPE_PID";
 
 /// Prints variables, all or one.
@@ -63,11 +64,15 @@ fn value(name: &str, environment: &Environment) -> Result<String, Failure> {
 }
 
 fn environment(recording: Option<&str>) -> anyhow::Result<Environment> {
-    let running = running::find(recording)?;
+    through(&running::find(recording)?)
+}
+
+/// What leads through a running recorder.
+fn through(running: &Running) -> anyhow::Result<Environment> {
     let token = running.token.as_deref().map(token::ask).transpose()?;
     let proxy = match token {
         Some(token) => token::with_token(&running.proxy, &token),
-        None => running.proxy,
+        None => running.proxy.clone(),
     };
     Ok(Environment::through(&Recorder {
         proxy: &proxy,
@@ -110,62 +115,47 @@ fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) 
     serde_json::Value::Object(had.collect()).to_string()
 }
 
-/// Lines that leave no trace of a recorder, running or not, and give back what was there before.
+/// Lines that give back what was there before. Where nobody kept it, in a command that is recorded,
+/// what its recorder set and nobody changed since is unset.
 fn take_back(form: &str) -> Result<String, Failure> {
     if !takes_back(form) {
-        let told = anyhow!("{form} can take nothing back: --unset is for shells");
+        let told = anyhow!("--unset is for shells: {form} cannot unset a variable");
         return Err(Failure::new(USAGE, told));
     }
-    Ok(back(form, &inherited))
+    let recorder = inherited(MARK)
+        .and_then(|pid| running::with_pid(pid.parse().ok()?))
+        .and_then(|running| through(&running).ok());
+    Ok(back(form, recorder.as_ref(), &inherited))
 }
 
-fn back(form: &str, inherited: &dyn Fn(&str) -> Option<String>) -> String {
-    let environment = in_force(inherited);
+fn back(
+    form: &str,
+    recorder: Option<&Environment>,
+    inherited: &dyn Fn(&str) -> Option<String>,
+) -> String {
     let saved = inherited(SAVED).and_then(|saved| serde_json::from_str(&saved).ok());
-    let names = environment.set.keys().chain(&environment.unset);
+    let any = Environment::through(&Recorder {
+        proxy: "",
+        bundle: Path::new(""),
+        name: "",
+        pid: 0,
+        traceparent: "",
+    });
+    let is_recorders = |name: &str| {
+        let set = recorder.and_then(|recorder| recorder.set.get(name));
+        name.starts_with("MODTAPE_") || set.is_some_and(|set| inherited(name).as_ref() == Some(set))
+    };
+    let names = any.set.keys().chain(&any.unset);
     let back = names.filter_map(|name| match &saved {
         Some(saved) => match BTreeMap::<String, String>::get(saved, name) {
             Some(value) => Some(set_line(form, name, value)),
             None => unset_line(form, name),
         },
-        // Nobody kept what was there before: only what is surely a recorder's goes.
-        None if is_recorders(name, &environment, inherited) => unset_line(form, name),
+        None if is_recorders(name) => unset_line(form, name),
         None => None,
     });
     let own = unset_line(form, SAVED);
     lines(back.map(Some).chain([own]))
-}
-
-/// What the recorder set whose variables these are, as far as they tell: a value that most of the
-/// variables have that it sets alike.
-fn in_force(inherited: &dyn Fn(&str) -> Option<String>) -> Environment {
-    let common = |names: &[&str]| {
-        let values: Vec<String> = names.iter().filter_map(|name| inherited(name)).collect();
-        let times = |value: &String| values.iter().filter(|other| *other == value).count();
-        let most = values.iter().find(|value| times(value) * 2 > names.len());
-        most.cloned().unwrap_or_default()
-    };
-    let proxy = common(&["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"]);
-    let bundle = common(&["SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"]);
-    let traceparent = inherited("TRACEPARENT").unwrap_or_default();
-    Environment::through(&Recorder {
-        proxy: &proxy,
-        bundle: Path::new(&bundle),
-        name: "",
-        pid: 0,
-        traceparent: &traceparent,
-    })
-}
-
-/// Whether a variable holds what the recorder set: never where none left its mark.
-fn is_recorders(
-    name: &str,
-    recorder: &Environment,
-    inherited: &dyn Fn(&str) -> Option<String>,
-) -> bool {
-    let set = recorder.set.get(name);
-    let holds_it = || inherited(MARK).is_some() && set.cloned() == inherited(name);
-    set.is_some() && (name.starts_with("MODTAPE_") || holds_it())
 }
 
 fn takes_back(form: &str) -> bool {
@@ -236,7 +226,7 @@ mod tests {
             _ => None,
         };
         assert_eq!(give("sh", one(), &later).unwrap(), given);
-        let back = back("sh", &later);
+        let back = back("sh", None, &later);
         assert!(back.contains("export ALL_PROXY='it'\\''s'\n"), "{back}");
         assert!(back.contains("unset NO_PROXY\n"), "{back}");
         assert!(back.ends_with("unset MODTAPE_SAVED\n"), "{back}");
@@ -252,12 +242,19 @@ mod tests {
             _ => None,
         };
         let own = ["MODTAPE_NAME", "MODTAPE_PID", "MODTAPE_SAVED"];
-        let unset = |inherited: &dyn Fn(&str) -> Option<String>| -> Vec<String> {
-            let back = back("fish", inherited);
+        let recorder = Environment::through(&Recorder {
+            proxy: "http://127.0.0.1:1",
+            bundle: Path::new("/run/bundle.pem"),
+            name: "ci",
+            pid: 7,
+            traceparent: "00-x-y-01",
+        });
+        let unset = |recorder, inherited: &dyn Fn(&str) -> Option<String>| -> Vec<String> {
+            let back = back("fish", recorder, inherited);
             let names = back.lines().map(|line| line.strip_prefix("set -e "));
             names.map(|name| name.unwrap().to_owned()).collect()
         };
-        assert_eq!(unset(&|name| users(name).map(str::to_owned)), own);
+        assert_eq!(unset(None, &|name| users(name).map(str::to_owned)), own);
         // In a command that is recorded: what was changed since is the user's again.
         let recorded = |name: &str| match name {
             "MODTAPE_PID" => Some("7"),
@@ -267,6 +264,7 @@ mod tests {
             "ALL_PROXY" => Some("http://mine:1"),
             name => users(name),
         };
+        assert_eq!(unset(None, &|name| recorded(name).map(str::to_owned)), own);
         let expected = [
             "CURL_CA_BUNDLE",
             "GIT_SSL_CAINFO",
@@ -279,6 +277,9 @@ mod tests {
             "https_proxy",
             "MODTAPE_SAVED",
         ];
-        assert_eq!(unset(&|name| recorded(name).map(str::to_owned)), expected);
+        assert_eq!(
+            unset(Some(&recorder), &|name| recorded(name).map(str::to_owned)),
+            expected
+        );
     }
 }

@@ -29,10 +29,6 @@ use crate::terminal::{plain, say, to_stdout, warn};
 /// Writes the recording in the format that was asked for: a failure if some of it was left out
 /// since it cannot be read, though the rest is there.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
-    if args.no_secrets && args.format != ExportFormat::Pcapng {
-        let error = anyhow!("--no-secrets is for pcapng: nothing else holds TLS secrets");
-        return Err(Failure::new(USAGE, error));
-    }
     let filter = selection::filter(args.filter.as_deref())?;
     if args.format == ExportFormat::Goproxy {
         return goproxy::run(args, global);

@@ -7,9 +7,6 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::Global;
-use crate::diagnose::rerun;
-use crate::recording::folder::ResolveError;
-use crate::shell;
 use crate::terminal::{Look, Paint, plain};
 
 /// A command line that is wrong, of a verb that wraps no command (design of exit codes: README).
@@ -96,30 +93,14 @@ pub(crate) fn complain(error: &anyhow::Error, global: &Global) {
     let mark = look.paint(Paint::Red, "error:");
     // Nobody listening is no error.
     let _ = writeln!(stderr, "{mark} {}", plain(&format!("{error:#}")));
-    if let Some(help) = help_of(error, global) {
+    if let Some(help) = help_of(error) {
         let _ = writeln!(stderr, "help: {}", plain(&help));
     }
 }
 
-fn help_of(error: &anyhow::Error, global: &Global) -> Option<String> {
-    if let Some(advised) = error.downcast_ref::<Advised>() {
-        return Some(advised.help.clone());
-    }
-    match error.downcast_ref::<ResolveError>()? {
-        ResolveError::TooFew { have: 0, .. } => Some("try `modtape demo`".into()),
-        ResolveError::NotFound {
-            similar: Some(similar),
-            ..
-        } => Some(format!("did you mean {similar}?")),
-        ResolveError::NotFound { .. } | ResolveError::TooFew { .. } => {
-            let words = rerun::recordings(global);
-            let words = words.iter().map(|word| format!(" {}", shell::word(word)));
-            let folder: String = words.collect();
-            Some(format!("try `modtape recordings list{folder}`"))
-        }
-        ResolveError::Reference { .. } => Some("@last is the newest, @2 the one before".into()),
-        ResolveError::NoFolder { .. } | ResolveError::Unreadable { .. } => None,
-    }
+fn help_of(error: &anyhow::Error) -> Option<String> {
+    let advised = error.downcast_ref::<Advised>()?;
+    Some(advised.help.clone())
 }
 
 #[cfg(test)]
@@ -128,30 +109,12 @@ mod tests {
 
     use super::*;
 
-    fn global() -> Global {
-        let words = ["modtape", "demo"].map(std::ffi::OsString::from);
-        crate::cli::Cli::of(&words).unwrap().global
-    }
-
     #[test]
     fn advice_is_not_part_of_the_chain_and_survives_context() {
         let failed: anyhow::Result<()> = Err(anyhow::anyhow!("c").context("b"));
         let error = failed.help("try d").context("a").unwrap_err();
         assert_eq!(format!("{error:#}"), "a: b: c");
-        assert_eq!(help_of(&error, &global()).as_deref(), Some("try d"));
-    }
-
-    #[test]
-    fn who_has_no_recordings_is_shown_the_demo() {
-        let none = ResolveError::TooFew {
-            name: "@last".into(),
-            recordings_dir: "recordings".into(),
-            have: 0,
-        };
-        assert_eq!(
-            help_of(&none.into(), &global()).as_deref(),
-            Some("try `modtape demo`")
-        );
-        assert_eq!(help_of(&anyhow::anyhow!("no idea"), &global()), None);
+        assert_eq!(help_of(&error).as_deref(), Some("try d"));
+        assert_eq!(help_of(&anyhow::anyhow!("no idea")), None);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::failure::Advise as _;
 use super::failure::Failure;
 use super::record::Place;
-use super::selection::defects;
+use super::selection::{defects, resolve};
 use super::session::{Parts, Session};
 use crate::child;
 use crate::cli::{Global, ReplayArgs};
@@ -26,7 +26,7 @@ const STALL_AFTER: Duration = Duration::from_secs(10);
 
 /// Replays.
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let dir = folder::resolve(&global.recordings, &args.name).map_err(anyhow::Error::new)?;
+    let dir = resolve(&args.name, global)?;
     let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
     refuse_defects(&recording, args.strict, global)?;
     let code = super::runtime::block_on(replay(args, global, recording, Place::default()))??;

@@ -230,24 +230,10 @@ fn named<T: Copy>(
 
 /// The name that differs by no more than two insertions, deletions or changes.
 fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer texts are no slips of these names, and the table grows with them.
-    let text: Vec<char> = text.chars().take(32).collect();
-    let distances = names.into_iter().map(|name| (distance(&text, name), name));
+    // Longer texts are no slips of these names, and the work grows with them.
+    let text: String = text.chars().take(32).collect();
+    let distance = |name| strsim::levenshtein(&text, name);
+    let distances = names.into_iter().map(|name| (distance(name), name));
     let (distance, name) = distances.min()?;
-    (distance <= 2 && distance < text.len()).then_some(name)
-}
-
-/// Levenshtein's distance.
-fn distance(text: &[char], name: &str) -> usize {
-    let mut row: Vec<usize> = (0..=text.len()).collect();
-    for (number, wanted) in name.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = number + 1;
-        for (at, found) in text.iter().enumerate() {
-            let changed = diagonal + usize::from(*found != wanted);
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(row[at] + 1).min(diagonal + 1);
-        }
-    }
-    row[text.len()]
+    (distance <= 2 && distance < text.chars().count()).then_some(name)
 }

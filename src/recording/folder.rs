@@ -1,4 +1,4 @@
-//! The folder of recordings: which there are, which one is meant, and what one may be called.
+//! The folder of recordings: which there are, and what one may be called.
 //!
 //! Reads manifests only; never the environment, and never writes.
 
@@ -85,7 +85,7 @@ pub(crate) fn list(recordings_dir: &Path) -> io::Result<Listing> {
 }
 
 /// Whether `path` looks like a recording: it opens, or says why not.
-fn is_recording(path: &Path) -> bool {
+pub(crate) fn is_recording(path: &Path) -> bool {
     holds_recording(path).unwrap_or(false)
 }
 
@@ -99,110 +99,6 @@ fn holds_recording(path: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Why a name means no recording.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ResolveError {
-    /// There is none of this name.
-    #[error("there is no recording {name} in {recordings_dir}")]
-    NotFound {
-        /// The name that was given.
-        name: String,
-        /// Where it was looked for.
-        recordings_dir: PathBuf,
-        /// The name that is most like it.
-        similar: Option<String>,
-    },
-    /// There is nothing at this path.
-    #[error("there is no folder {path}")]
-    NoFolder {
-        /// The path that was given.
-        path: PathBuf,
-    },
-    /// `@` with something that is not `last` or a number from 1.
-    #[error("{name} is neither @last nor @ with a number from 1")]
-    Reference {
-        /// What was given.
-        name: String,
-    },
-    /// There are fewer recordings than that.
-    #[error("there is no {name}: {recordings_dir} holds {have} recording{}", if *.have == 1 { "" } else { "s" })]
-    TooFew {
-        /// What was given.
-        name: String,
-        /// Where it was looked for.
-        recordings_dir: PathBuf,
-        /// How many there are.
-        have: usize,
-    },
-    /// The folder cannot be read.
-    #[error("cannot read {recordings_dir}")]
-    Unreadable {
-        /// The folder.
-        recordings_dir: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-/// The folder of the recording that `name` means.
-///
-/// `@last` and `@1` mean the newest, `@2` the one before; what holds a separator, or is `.` or
-/// `..`, is a path; anything else is a name in `recordings_dir`, or a folder here.
-pub(crate) fn resolve(recordings_dir: &Path, name: &str) -> Result<PathBuf, ResolveError> {
-    if let Some(reference) = name.strip_prefix('@') {
-        return nth(recordings_dir, name, reference);
-    }
-    if is_path(name) {
-        let path = PathBuf::from(name);
-        return match path.is_dir() {
-            true => Ok(path),
-            false => Err(ResolveError::NoFolder { path }),
-        };
-    }
-    let named = recordings_dir.join(name);
-    if !name.is_empty() && named.is_dir() {
-        return Ok(named);
-    }
-    let here = PathBuf::from(name);
-    if is_recording(&here) && !name.is_empty() {
-        return Ok(here);
-    }
-    let entries = entries(recordings_dir)?;
-    Err(ResolveError::NotFound {
-        name: name.into(),
-        recordings_dir: recordings_dir.into(),
-        similar: most_like(name, entries.into_iter().map(|entry| entry.name)),
-    })
-}
-
-fn nth(recordings_dir: &Path, name: &str, reference: &str) -> Result<PathBuf, ResolveError> {
-    let number = match reference {
-        "last" => Some(1),
-        digits if digits.bytes().all(|octet| octet.is_ascii_digit()) => digits.parse().ok(),
-        _ => None,
-    };
-    let Some(index) = number.and_then(|number: usize| number.checked_sub(1)) else {
-        return Err(ResolveError::Reference { name: name.into() });
-    };
-    let mut entries = entries(recordings_dir)?;
-    if index < entries.len() {
-        return Ok(entries.swap_remove(index).path);
-    }
-    Err(ResolveError::TooFew {
-        name: name.into(),
-        recordings_dir: recordings_dir.into(),
-        have: entries.len(),
-    })
-}
-
-fn entries(recordings_dir: &Path) -> Result<Vec<Entry>, ResolveError> {
-    let listing = list(recordings_dir).map_err(|source| ResolveError::Unreadable {
-        recordings_dir: recordings_dir.into(),
-        source,
-    });
-    Ok(listing?.entries)
 }
 
 /// Whether `name` is a path rather than a name in the folder of recordings.
@@ -242,29 +138,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
         None if matches!(first, '.' | '@' | '-') => Err(NameError::Start(first)),
         None => Ok(()),
     }
-}
-
-/// The candidate that `name` was most likely meant to be, if one is near.
-fn most_like(name: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
-    // One slip in three letters, as cargo allows.
-    let near = (name.chars().count() / 3).max(1);
-    let measured = candidates.map(|candidate| (distance(name, &candidate), candidate));
-    let best = measured.min_by_key(|(distance, _)| *distance)?;
-    (best.0 <= near).then_some(best.1)
-}
-
-/// How many characters to insert, delete or replace to get from `a` to `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -324,48 +197,6 @@ mod tests {
         fs::write(dir.path().join("build-1122-0453").join(MANIFEST), "{").unwrap();
         assert_eq!(names(dir.path())[2], "build-1122-0453");
         assert_eq!(list(dir.path()).unwrap().entries[2].manifest, None);
-    }
-
-    #[test]
-    fn references_count_from_the_newest() {
-        let dir = three();
-        let at = |name| resolve(dir.path(), name).unwrap();
-        assert_eq!(at("@last"), dir.path().join("build-1122-0453"));
-        assert_eq!(at("@1"), at("@last"));
-        assert_eq!(at("@3"), dir.path().join("get-1121-0101"));
-        let error = |name| resolve(dir.path(), name).unwrap_err();
-        assert!(matches!(error("@4"), ResolveError::TooFew { have: 3, .. }));
-        for name in ["@", "@0", "@+1", "@first", "@99999999999999999999999"] {
-            assert!(
-                matches!(error(name), ResolveError::Reference { .. }),
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_path_is_a_path_and_a_name_is_looked_up() {
-        let dir = three();
-        let path = dir.path().join("get-1121-0101");
-        assert_eq!(
-            resolve(Path::new("elsewhere"), path.to_str().unwrap()).unwrap(),
-            path
-        );
-        assert_eq!(resolve(dir.path(), "get-1121-0101").unwrap(), path);
-        let error = resolve(dir.path(), "./get-1121-0101").unwrap_err();
-        assert!(matches!(error, ResolveError::NoFolder { .. }));
-    }
-
-    #[test]
-    fn an_unknown_name_comes_with_the_nearest_one_if_it_is_near() {
-        let dir = three();
-        let similar = |name| match resolve(dir.path(), name).unwrap_err() {
-            ResolveError::NotFound { similar, .. } => similar,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(similar("tidy-1122-0425").as_deref(), Some("tidy-1122-0452"));
-        assert_eq!(similar("vendor"), None);
-        assert_eq!(similar(""), None);
     }
 
     #[test]

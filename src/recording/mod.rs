@@ -12,7 +12,7 @@ pub(crate) mod line;
 pub mod manifest;
 pub mod reader;
 #[cfg(any(test, fuzzing))]
-mod sample;
+pub(crate) mod sample;
 pub mod writer;
 
 pub(crate) use reader::Redirects;

@@ -166,12 +166,12 @@ pub(super) fn lines(seq: u64, events: Vec<Event>) -> Vec<Vec<u8>> {
     numbered.map(|record| record.to_line()).collect()
 }
 
-pub(super) fn journal() -> Vec<u8> {
+pub(crate) fn journal() -> Vec<u8> {
     lines(1, events()).concat()
 }
 
 /// Writes a recording as a recorder would leave it: `journal`, its bodies and a manifest.
-pub(super) fn write(dir: &Path, journal: &[u8], state: State) {
+pub(crate) fn write(dir: &Path, journal: &[u8], state: State) {
     std::fs::write(dir.join(JOURNAL), journal).unwrap();
     let path = dir.join(&*LARGE_PATH);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();

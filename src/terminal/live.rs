@@ -1,7 +1,7 @@
 //! What is said while requests are in flight: the status line, a stall, and what was left over.
 
 use super::look::{Look, Paint};
-use super::words::{columns, count, duration, size};
+use super::words::{columns, count, cut, duration, size};
 use crate::child::Interruption;
 use crate::clock::Timestamp;
 use crate::exchange::Phase;
@@ -131,28 +131,7 @@ pub(super) fn status_line(
         line.push_str(&item);
         separator = ", ";
     }
-    cut(line, width, more)
-}
-
-/// `line` cut to `width` columns; what was cut off shows as `more`.
-fn cut(line: String, width: usize, more: &str) -> String {
-    if columns(&line) <= width {
-        return line;
-    }
-    let mut kept = String::new();
-    let room = width.saturating_sub(columns(more));
-    let mut used = 0;
-    for c in line.chars() {
-        used += columns(c.encode_utf8(&mut [0; 4]));
-        if used > room {
-            break;
-        }
-        kept.push(c);
-    }
-    if columns(more) <= width {
-        kept.push_str(more);
-    }
-    kept
+    cut(&line, width, more).into_owned()
 }
 
 /// The requests that were in flight when a session ended.

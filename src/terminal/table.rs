@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::look::{Look, Paint};
+use super::words::{columns, cut};
 
 /// How a column is aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl<const N: usize> Table<N> {
         let mut widths = self.columns.map(|(title, _)| title.len());
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.text.chars().count());
+                *width = (*width).max(columns(&cell.text));
             }
         }
         let Some((last, others)) = widths.split_last_mut() else {
@@ -97,9 +98,9 @@ impl<const N: usize> Table<N> {
         for width in &mut *others {
             *width = (*width).min(WIDEST);
         }
-        if let Some(columns) = look.width {
+        if let Some(width) = look.width {
             let taken: usize = others.iter().map(|width| width + GAP.len()).sum();
-            *last = (*last).min(columns.saturating_sub(taken).max(NARROWEST));
+            *last = (*last).min(width.saturating_sub(taken).max(NARROWEST));
         }
         widths
     }
@@ -108,11 +109,11 @@ impl<const N: usize> Table<N> {
         let mut line = String::new();
         for (number, cell) in row.iter().enumerate() {
             let ((_, align), width) = (self.columns[number], widths[number]);
-            let text = cut(&cell.text, width, look);
-            let spaces = width - text.chars().count();
+            let text = cut(&cell.text, width, look.glyph("…", "..."));
+            let spaces = width.saturating_sub(columns(&text));
             let text = match cell.paint {
                 Some(paint) => look.paint(paint, &text),
-                None => text,
+                None => text.into_owned(),
             };
             let is_last = number + 1 == N;
             // Writing to a String cannot fail.
@@ -125,16 +126,6 @@ impl<const N: usize> Table<N> {
         }
         line
     }
-}
-
-/// `text`, or as much of it as `width` characters hold, with a mark that there was more.
-pub(crate) fn cut(text: &str, width: usize, look: Look) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mark = look.glyph("…", "...");
-    let kept = width.saturating_sub(mark.chars().count());
-    text.chars().take(kept).chain(mark.chars()).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,10 @@
 //! Pure: integers in, text out. Every output for people takes its words from here; outputs for
 //! programs keep integers.
 
+use std::borrow::Cow;
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 /// Microseconds as a duration: `0.4 ms`, `142 ms`, `3.41 s`, `48.2 s`, `2m05s`, `1h02m`.
 pub(crate) fn duration(us: u64) -> String {
     let rounded = |unit: u64| us.saturating_add(unit / 2) / unit;
@@ -93,10 +97,25 @@ pub(crate) fn bar(part: u64, whole: u64, width: usize, ascii: bool) -> String {
 /// One to eight eighths of a block.
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
-/// How many columns a text takes at most: what is not ASCII may be wide.
+/// How many columns a text takes on a terminal.
 pub(crate) fn columns(text: &str) -> usize {
-    let is_narrow = |c: char| c.is_ascii() || matches!(c, '…' | '\u{2580}'..='\u{259f}');
-    text.chars().map(|c| if is_narrow(c) { 1 } else { 2 }).sum()
+    text.width()
+}
+
+/// `text`, or as much of it as `width` columns hold, with `mark` for what was cut off.
+pub(crate) fn cut<'a>(text: &'a str, width: usize, mark: &str) -> Cow<'a, str> {
+    if text.width() <= width {
+        return Cow::Borrowed(text);
+    }
+    let mark = if mark.width() <= width { mark } else { "" };
+    let mut room = width - mark.width();
+    let fits = |c: &char| {
+        let needed = c.width().unwrap_or(0);
+        let has_room = needed <= room;
+        room = room.saturating_sub(needed);
+        has_room
+    };
+    text.chars().take_while(fits).chain(mark.chars()).collect()
 }
 
 fn tenths(number: u64) -> String {
@@ -180,5 +199,20 @@ mod tests {
         assert_eq!(percent(399, 482), 83);
         assert_eq!(percent(1, 0), 0);
         assert_eq!(percent(u64::MAX, u64::MAX), 100);
+    }
+
+    #[test]
+    fn a_text_is_cut_by_columns_and_says_so() {
+        for (text, width, cut_to) in [
+            ("größe", 5, "größe"),
+            ("größen", 5, "größ…"),
+            ("模块代理", 8, "模块代理"),
+            ("模块代理", 7, "模块代…"),
+            ("模块代理", 6, "模块…"),
+            ("x", 0, ""),
+        ] {
+            assert_eq!(cut(text, width, "…"), cut_to, "{text} {width}");
+        }
+        assert_eq!(cut("abc", 1, " …"), "a");
     }
 }

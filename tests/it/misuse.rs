@@ -93,7 +93,7 @@ fn every_flag_is_found_when_it_is_mistyped() {
 #[test]
 fn a_command_that_is_forgotten_or_misplaced_is_asked_for() {
     let sandbox = Sandbox::new();
-    fails(&sandbox, &["record", "--"], 125, &["no command after --"]);
+    fails(&sandbox, &["record", "--"], 125, &["no command after `--`"]);
     fails(&sandbox, &["record", "--cold"], 125, &["CMD"]);
     fails(
         &sandbox,

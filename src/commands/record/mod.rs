@@ -181,7 +181,7 @@ fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
     if let Some(pid) = session
         .variables
         .outer_pid
-        .filter(|pid| super::session::running::is_running(*pid))
+        .filter(|pid| super::session::running::with_pid(*pid).is_some())
     {
         say(
             global,

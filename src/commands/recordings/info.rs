@@ -5,12 +5,12 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::super::selection::resolve;
 use super::super::session::running;
 use super::list::{started, status_word, totals};
 use crate::cli::Global;
 use crate::gomod::Location;
 use crate::recording::Recording;
-use crate::recording::folder;
 use crate::recording::format::{Gap, Replayable, Totals};
 use crate::recording::reader::Status;
 use crate::terminal::json;
@@ -85,7 +85,7 @@ struct Place {
 }
 
 pub(super) fn run(name: &str, as_json: bool, global: &Global) -> anyhow::Result<()> {
-    let dir = folder::resolve(&global.recordings, name)?;
+    let dir = resolve(name, global)?;
     let mut info = Info::of(&Recording::open_whole(&dir)?);
     info.recorder_pid = (info.status == Status::Recording)
         .then(|| running::recorder_of(&dir))

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::selection::resolve;
 use crate::cli::{Global, RecordingsArgs, RecordingsCommand};
-use crate::recording::folder;
 use crate::terminal::{Look, to_stdout};
 
 /// Prints what was asked for.
@@ -17,7 +17,7 @@ pub(super) fn run(args: &RecordingsArgs, global: &Global) -> anyhow::Result<Exit
         RecordingsCommand::List { json } => return list::run(*json, global),
         RecordingsCommand::Info { name, json } => info::run(name, *json, global)?,
         RecordingsCommand::Path { name } => match name {
-            Some(name) => print_path(&folder::resolve(&global.recordings, name)?, global)?,
+            Some(name) => print_path(&resolve(name, global)?, global)?,
             None => print_path(&global.recordings, global)?,
         },
     }

@@ -218,10 +218,10 @@ pub(crate) fn recorder_of(dir: &Path) -> Option<u32> {
     Some(first.min_by_key(|running| running.started_unix_us)?.pid)
 }
 
-/// Whether that process is a recorder that can be found.
-pub(crate) fn is_running(pid: u32) -> bool {
-    let running = folder().and_then(|folder| all(&folder));
-    running.is_ok_and(|running| running.iter().any(|recorder| recorder.pid == pid))
+/// The recorder of that process, if it can be found.
+pub(crate) fn with_pid(pid: u32) -> Option<Running> {
+    let running = all(&folder().ok()?).ok()?;
+    running.into_iter().find(|recorder| recorder.pid == pid)
 }
 
 /// Every recorder that is alive: its folder's lock says so, since a number may be another process's
