@@ -84,6 +84,16 @@ impl Target {
         self.port
     }
 
+    /// The host, an IPv6 address in brackets, and the port unless it is `default_port`: as a URL or
+    /// a Host field has them.
+    pub(crate) fn authority(&self, default_port: u16) -> String {
+        match (self.port == default_port, self.host.contains(':')) {
+            (true, false) => self.host.clone(),
+            (true, true) => format!("[{}]", self.host),
+            (false, _) => self.to_string(),
+        }
+    }
+
     /// The host as an address, if it is one.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()

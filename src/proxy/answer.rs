@@ -6,10 +6,13 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
 use super::access::{CHALLENGED, Gate, SCHEME};
+use super::client_leg::ClientLeg;
 use super::headers;
+use super::request_body::ClientFault;
 use super::response_body::Outgoing;
 use super::ticket::{Head, Ticket};
 use crate::exchange::MadeBy;
+use crate::tls::Protocol;
 
 /// What stands in front of every reason, so that nobody takes it for the origin's.
 pub(super) const NAME: &str = "modtape: ";
@@ -59,6 +62,31 @@ async fn record(mut ticket: Ticket, status: StatusCode, fields: &HeaderMap, body
     };
     // Also where nothing may pass unrecorded: this says so.
     let _ = ticket.end(kept, None, None).await;
+}
+
+/// Answers a request whose client failed while it sent the body.
+pub(super) async fn fault(
+    leg: &ClientLeg,
+    ticket: Ticket,
+    fault: &ClientFault,
+) -> Response<Outgoing> {
+    let mut response = own(ticket, fault.status, &fault.why).await;
+    // Over HTTP/2 only one stream is at fault, and the others go on.
+    if leg.protocol == Protocol::Http1 {
+        close_after(leg, &mut response);
+    }
+    response
+}
+
+/// Ends the client connection once this response has left.
+pub(super) fn close_after(leg: &ClientLeg, response: &mut Response<Outgoing>) {
+    match leg.protocol {
+        Protocol::Http1 => {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Protocol::H2 => leg.ended.cancel(),
+    }
 }
 
 /// The answer to a request that does not show the token.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 pub use super::guard::check::requests;
-use super::session::opening::{Opening, OpeningError, read, read_hello};
+use super::session::opening::{ConnectHead, Opening, OpeningError, read, read_hello};
 use crate::exchange::Target;
 
 /// A CONNECT head and its target: one reading, however the octets arrive; what follows the head is
@@ -25,7 +25,7 @@ pub fn connect_head(octets: &[u8]) {
         .filter_map(|word| std::str::from_utf8(word).ok())
         .for_each(target);
     let mut unread = octets;
-    if let Ok(Opening::Connect { rest, .. }) = now(read(&mut unread)) {
+    if let Ok(Opening::Connect(ConnectHead { rest, .. })) = now(read(&mut unread)) {
         let read = &octets[..octets.len() - unread.len()];
         assert!(read.ends_with(&rest) && read.starts_with(b"CONNECT "));
         let head = &read[..read.len() - rest.len()];
@@ -55,7 +55,7 @@ fn target(text: &str) {
 /// Comparable, and without what depends on how many octets came at once.
 fn told(opening: Result<Opening, OpeningError>) -> String {
     match opening {
-        Ok(Opening::Connect { target, .. }) => format!("CONNECT {target}"),
+        Ok(Opening::Connect(ConnectHead { target, .. })) => format!("CONNECT {target}"),
         Ok(Opening::Request { .. }) => "request".into(),
         Ok(Opening::Tls) => "tls".into(),
         // Which of the two limits is hit first depends on the pieces.
@@ -81,7 +81,7 @@ pub fn hello(octets: &[u8]) {
             Ok(hello) => {
                 let given = octets.len() - pieces.octets.len();
                 assert_eq!(hello.read, octets[..given]);
-                if let Some(asked) = &hello.tls {
+                if let Some(asked) = &hello.client_hello {
                     let name = asked.server_name.as_deref().unwrap_or_default();
                     assert!(
                         name.bytes()
@@ -90,7 +90,7 @@ pub fn hello(octets: &[u8]) {
                     );
                     assert!(!name.contains(['/', '@', ':', '\\']), "{name:?}");
                 }
-                format!("{:?}", hello.tls)
+                format!("{:?}", hello.client_hello)
             }
             Err(error) => format!("{error:?}"),
         }

@@ -1,7 +1,7 @@
-//! What `-vv` and the log file hear of connections and requests as they go on, an event each step.
+//! What the journal and the log say of a connection: how its setup went, and how it ended.
 //!
-//! Names follow OpenTelemetry's semantic conventions where these have one (server, client, network,
-//! tls, error). Everything was redacted for the records before it comes here.
+//! Names in the log follow OpenTelemetry's semantic conventions where these have one (server,
+//! client, network, tls, error). Secrets are redacted first.
 
 use tracing::{Level, debug};
 
@@ -11,9 +11,84 @@ use crate::exchange::{
     ClientSide, Closed, ConnectionId, Mode, Opened, Target, Tried, UpstreamSide,
 };
 use crate::recording::format::{Connection, Event};
+use crate::redact::Redactor;
 use crate::upstream::Journey;
 
-/// A connection is set up, or could not be: who it is with, what both sides chose, what it took.
+/// How the setup of a connection went: done, or why not.
+pub(super) struct Setup<'a> {
+    pub(super) id: ConnectionId,
+    /// When the client connected, or when a later dial for it began.
+    pub(super) started: Timestamp,
+    pub(super) mode: Mode,
+    /// `host:port`; empty if the client named none.
+    pub(super) target: &'a str,
+    pub(super) client: &'a ClientSide,
+    /// How far dialling came, if anything was dialled.
+    pub(super) journey: Option<&'a Journey>,
+    pub(super) error: Option<&'a str>,
+    /// This client connection was set up before, and its upstream is dialled anew.
+    pub(super) again: bool,
+}
+
+impl Setup<'_> {
+    /// Records and logs it, without secrets.
+    pub(super) fn record(&self, context: &Context) {
+        let opened = self.opened(&context.redactor);
+        log_opened(&opened);
+        let event = Event::Connection(Connection::Opened(opened));
+        context.note(context.clock.now(), &event);
+    }
+
+    fn opened(&self, redactor: &Redactor) -> Opened {
+        let journey = self.journey;
+        let text = |text: &String| redactor.text(text);
+        let upstream = journey.map(|journey| UpstreamSide {
+            addr: journey.addr.map(|addr| addr.to_string()),
+            local_addr: journey.local_addr.map(|addr| addr.to_string()),
+            alpn: journey.alpn.map(|protocol| protocol.name().to_owned()),
+            tls: journey.tls.map(str::to_owned),
+            via: journey.via.as_ref().map(text),
+        });
+        let tries = journey.map_or_else(Vec::new, |journey| {
+            let tried = journey.tries.iter().map(|tried| Tried {
+                addr: tried.addr.to_string(),
+                took_us: tried.took_us,
+                error: tried.error.as_ref().map(text),
+            });
+            tried.collect()
+        });
+        Opened {
+            id: self.id,
+            started_us: self.started,
+            again: self.again,
+            mode: self.mode,
+            target: redactor.text(self.target),
+            client: self.client.clone(),
+            upstream,
+            dns_us: journey.and_then(|journey| journey.dns_us),
+            connect_us: journey.and_then(|journey| journey.connect_us),
+            tls_us: journey.and_then(|journey| journey.tls_us),
+            tries,
+            error: self.error.map(|error| redactor.text(error)),
+        }
+    }
+}
+
+/// Records the end of a connection.
+pub(super) fn closed(context: &Context, closed: Closed) {
+    debug!(
+        target: "modtape::connection",
+        id = closed.id,
+        from_client_bytes = closed.from_client_bytes,
+        to_client_bytes = closed.to_client_bytes,
+        why = %closed.why,
+        "closed"
+    );
+    let event = Event::Connection(Connection::Closed(closed));
+    context.note(context.clock.now(), &event);
+}
+
+/// Logs the peers of a connection, what both sides chose, and how long each step took.
 fn log_opened(opened: &Opened) {
     if !tracing::enabled!(target: "modtape::connection", Level::DEBUG) {
         return;
@@ -55,80 +130,11 @@ fn log_opened(opened: &Opened) {
     );
 }
 
-/// A connection is over.
-pub(super) fn closed(closed: &Closed) {
-    debug!(
-        target: "modtape::connection",
-        id = closed.id,
-        from_client_bytes = closed.from_client_bytes,
-        to_client_bytes = closed.to_client_bytes,
-        why = %closed.why,
-        "closed"
-    );
-}
-
 const fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Intercept => "intercept",
         Mode::Tunnel => "tunnel",
         Mode::Plain => "plain",
         Mode::Refuse => "refuse",
-    }
-}
-
-/// Records that a connection is set up, or why it is not.
-pub(super) fn note_opened(
-    context: &Context,
-    what: (ConnectionId, Timestamp, Mode),
-    target: &str,
-    client: &ClientSide,
-    outcome: (Option<&Journey>, Option<String>),
-) {
-    note(context, opened(context, what, target, client, outcome));
-}
-
-pub(super) fn note(context: &Context, opened: Opened) {
-    log_opened(&opened);
-    let event = Event::Connection(Connection::Opened(opened));
-    context.note(context.clock.now(), &event);
-}
-
-pub(super) fn opened(
-    context: &Context,
-    (id, started, mode): (ConnectionId, Timestamp, Mode),
-    target: &str,
-    client: &ClientSide,
-    (journey, error): (Option<&Journey>, Option<String>),
-) -> Opened {
-    let redactor = &context.redactor;
-    let text = |text: &String| redactor.text(text);
-    let upstream = journey.map(|journey| UpstreamSide {
-        addr: journey.addr.map(|addr| addr.to_string()),
-        local_addr: journey.local_addr.map(|addr| addr.to_string()),
-        alpn: journey.alpn.map(|protocol| protocol.name().to_owned()),
-        tls: journey.tls.map(str::to_owned),
-        via: journey.via.as_ref().map(text),
-    });
-    let tries = journey.map_or_else(Vec::new, |journey| {
-        let tried = journey.tries.iter().map(|tried| Tried {
-            addr: tried.addr.to_string(),
-            took_us: tried.took_us,
-            error: tried.error.as_ref().map(text),
-        });
-        tried.collect()
-    });
-    Opened {
-        id,
-        started_us: started,
-        again: false,
-        mode,
-        target: redactor.text(target),
-        client: client.clone(),
-        upstream,
-        dns_us: journey.and_then(|journey| journey.dns_us),
-        connect_us: journey.and_then(|journey| journey.connect_us),
-        tls_us: journey.and_then(|journey| journey.tls_us),
-        tries,
-        error: error.as_ref().map(text),
     }
 }

@@ -18,8 +18,8 @@ use crate::capture::Capture;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{ExchangeId, Hex, STOPPED, SpanId, TraceId};
 use crate::gomod::Base;
-use crate::recording::Recorder;
 use crate::recording::format::Event;
+use crate::recording::{BodySink, Recorder};
 use crate::redact::Redactor;
 use crate::replay::Replay;
 use crate::upstream::Dialer;
@@ -101,6 +101,12 @@ impl Context {
     /// The span of an exchange.
     pub(super) fn span(&self, id: ExchangeId) -> SpanId {
         Hex(self.spans.hash_one(id).to_be_bytes())
+    }
+
+    /// A place for a body, if records are kept.
+    pub(super) fn body_sink(&self) -> Option<BodySink> {
+        let recorder = self.recorder.as_ref()?;
+        Some(recorder.bodies().sink())
     }
 
     /// Queues a record, if records are kept.

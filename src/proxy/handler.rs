@@ -1,6 +1,5 @@
 //! One request: who answers it, and with what. All modes of arrival end here.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,103 +7,112 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, requ
 use hyper::body::{Body as _, Incoming};
 
 use super::answer;
+use super::client_leg::{ClientLeg, Destination};
 use super::context::Responder;
 use super::headers;
 use super::live::Entry;
 use super::replayed;
-use super::request_body::{self, RequestBody, SharedKept};
-use super::response_body::{self, Outgoing};
-use super::response_body::{Recorded, Source};
+use super::request_body::{ClientFault, RequestBody, Upload, Watched};
+use super::response_body::{self, Outgoing, Recorded, Source};
 use super::response_head::LeftOut;
-use super::ticket::{Head, Ticket};
+use super::ticket::{Beginning, Head, Ticket};
 use super::upstream_connection::{SendError, UpstreamConnection};
-use super::upstreams::{Channel, Destination, Unpaired};
+use super::upstreams::Upstreams;
 use crate::clock::Clock;
 use crate::exchange::{MadeBy, Octets, Target, chain};
 use crate::tls::Protocol;
 use crate::upstream::{Dialer, News};
 
-/// What a request is told whose head finds no room.
+/// The answer to a request whose head finds no room.
 const NO_ROOM: &str =
     "the requests in flight on this connection have too many bytes of header fields";
 
 /// Answers one request of a client connection.
-pub(super) async fn serve(channel: Arc<Channel>, request: Request<Incoming>) -> Response<Outgoing> {
-    let mut started = channel.watch().begin();
-    let first = channel.take_first();
+pub(super) async fn serve(
+    upstreams: Arc<Upstreams>,
+    request: Request<Incoming>,
+) -> Response<Outgoing> {
+    let leg = &upstreams.leg;
+    let context = &leg.context;
+    let mut started = leg.watch.begin();
+    let first = upstreams.take_first_dial();
     if let Some(first) = &first {
         started = first.started;
     }
     let (mut head, body) = request.into_parts();
-    let head_bytes = match channel.protocol {
+    let head_bytes = match leg.protocol {
         Protocol::Http1 => 0,
         Protocol::H2 => headers::section_bytes(&head.headers),
     };
-    let has_room = channel.has_room_for(head_bytes);
-    let asked = match has_room {
-        true => asked(&channel, &head),
-        false => {
-            // Nothing is kept of them, and nothing recorded.
-            head.headers.clear();
-            Err((
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                String::from(NO_ROOM),
-            ))
-        }
+    let requested = if !leg.reserve_head(head_bytes) {
+        // Nothing is kept of the fields, and nothing recorded.
+        head.headers.clear();
+        Err(ClientFault {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            why: String::from(NO_ROOM),
+        })
+    } else {
+        Requested::of(leg, &head)
     };
-    let (url, host) = match &asked {
-        Ok((url, target)) => (url.clone(), Cow::from(target.host())),
+    let named;
+    let (url, host) = match &requested {
+        Ok(requested) => (&requested.url[..], requested.target.host()),
         Err(_) => {
-            let (url, host) = refused(&channel, &head);
-            (url, Cow::from(host))
+            named = Named::of_refused(leg, &head);
+            (&named.url[..], &named.host[..])
         }
     };
-    let mut ticket = Ticket::begin(&channel, &head, (&url, &host), (started, head_bytes));
+    let beginning = Beginning {
+        request: &head,
+        url,
+        host,
+        started,
+        head_bytes,
+    };
+    let mut ticket = Ticket::begin(leg, beginning);
     if let Some(first) = &first {
         ticket.owns(&first.journey);
     }
-    if let Some(why) = channel.context().refusal() {
+    if let Some(why) = context.refusal() {
         return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
     }
-    let target = match &asked {
-        Ok((_, target)) => target,
-        Err((status, why)) => {
-            let mut response = answer::own(ticket, *status, why).await;
+    let requested = match requested {
+        Ok(requested) => requested,
+        Err(ClientFault { status, why }) => {
+            let mut response = answer::own(ticket, status, &why).await;
             // The client may take the end of this request to be elsewhere.
-            if *status == StatusCode::BAD_REQUEST && channel.protocol == Protocol::Http1 {
-                close_after(&channel, &mut response);
+            if status == StatusCode::BAD_REQUEST && leg.protocol == Protocol::Http1 {
+                answer::close_after(leg, &mut response);
             }
             return response;
         }
     };
-    if let Some(why) = &channel.broken {
+    if let Some(why) = &upstreams.tls_failure {
         let mut response = answer::own(ticket, StatusCode::BAD_GATEWAY, why).await;
-        close_after(&channel, &mut response);
+        answer::close_after(leg, &mut response);
         return response;
     }
-    match &channel.context().responder {
+    match &context.responder {
         Responder::Replay(replay) => {
-            Box::pin(replayed::answer(
-                &channel,
-                replay,
-                ticket,
-                (&head, body, &url),
-            ))
-            .await
+            let answering = replayed::answer(leg, replay, ticket, &head, body, &requested.url);
+            Box::pin(answering).await
         }
-        Responder::Upstream(dialer) => ask(&channel, dialer, ticket, target, (head, body)).await,
+        Responder::Upstream(dialer) => {
+            forward(&upstreams, dialer, ticket, &requested.target, head, body).await
+        }
     }
 }
 
 /// Records a request that hyper refused with `status` and nothing else; its request line is all that
 /// is known of it.
 pub(super) async fn note_refused(
-    channel: &Arc<Channel>,
+    upstreams: &Upstreams,
     request_line: &[u8],
     status: StatusCode,
     why: &str,
 ) {
-    let started = channel.watch().begin();
+    let leg = &upstreams.leg;
+    let started = leg.watch.begin();
     let mut words = request_line.split(|byte| *byte == b' ');
     let method = words.next().and_then(|word| Method::from_bytes(word).ok());
     let target = words.next().and_then(|word| Uri::try_from(word).ok());
@@ -112,60 +120,83 @@ pub(super) async fn note_refused(
     *request.method_mut() = method.unwrap_or_default();
     *request.uri_mut() = target.unwrap_or_default();
     let head = request.into_parts().0;
-    let (url, host) = refused(channel, &head);
-    let mut ticket = Ticket::begin(channel, &head, (&url, &host), (started, 0));
-    if let Some(first) = channel.take_first() {
+    let named = Named::of_refused(leg, &head);
+    let beginning = Beginning {
+        request: &head,
+        url: &named.url,
+        host: &named.host,
+        started,
+        head_bytes: 0,
+    };
+    let mut ticket = Ticket::begin(leg, beginning);
+    if let Some(first) = upstreams.take_first_dial() {
         ticket.owns(&first.journey);
     }
     ticket.notes(why);
     answer::by_hyper(ticket, status).await;
 }
 
-/// Asks the upstream, once more on a fresh connection if the first was lost in a race, or did not
-/// process the request.
-async fn ask(
-    channel: &Arc<Channel>,
+/// Sends a request upstream, once more on a fresh connection if the first was lost in a race, or
+/// did not process the request.
+async fn forward(
+    upstreams: &Arc<Upstreams>,
     dialer: &Dialer,
     mut ticket: Ticket,
     target: &Target,
-    (head, body): (request::Parts, Incoming),
+    head: request::Parts,
+    body: Incoming,
 ) -> Response<Outgoing> {
-    let context = Arc::clone(channel.context());
+    let leg = &upstreams.leg;
+    let context = &leg.context;
+    let repeatable = matches!(head.method, Method::GET | Method::HEAD) && body.is_end_stream();
     let mut body = Some(body);
-    let repeatable = matches!(head.method, Method::GET | Method::HEAD)
-        && body.as_ref().is_some_and(hyper::body::Body::is_end_stream);
-    let mut kept: Option<SharedKept> = None;
+    let mut upload: Option<Upload> = None;
     let mut lost: Option<Arc<UpstreamConnection>> = None;
     loop {
         let hear = |news: News<'_>| ticket.entry.hears(news);
-        let pair = channel.pair(dialer, target, lost.as_ref(), &hear).await;
-        let (pair, journey) = match pair {
-            Ok(pair) => pair,
-            Err(Unpaired { why, journey }) => {
-                if let Some(journey) = &journey {
+        let connected = upstreams
+            .connect(dialer, target, lost.as_ref(), &hear)
+            .await;
+        let upstream = match connected {
+            Ok(connected) => {
+                if let Some(journey) = &connected.journey {
                     ticket.owns(journey);
                 }
-                return answer::own(ticket, StatusCode::BAD_GATEWAY, &chain(&why)).await;
+                connected.connection
+            }
+            Err(error) => {
+                if let Some(journey) = &error.journey {
+                    ticket.owns(journey);
+                }
+                let why = chain(&error.why);
+                return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         };
-        if let Some(journey) = &journey {
-            ticket.owns(journey);
-        }
-        ticket.entry.goes_through(channel.via.as_deref());
-        ticket.entry.connected(pair.address.clone());
-        let asked = (&head, body.take());
-        let kept_of = (&mut kept, &ticket.entry);
-        let request = outgoing_request(channel, &pair, target, asked, kept_of);
-        ticket.sending(match &kept {
+        ticket.entry.goes_through(upstreams.via.as_deref());
+        ticket.entry.connected(upstream.address.clone());
+        let head_out = outgoing_head(leg, &upstream, target, &head);
+        let body_out = outgoing_body(leg, &upstream, &ticket.entry, body.take(), &mut upload);
+        let body_out = match leg.protocol {
+            Protocol::Http1 if expects_continue(&head) => {
+                body_out.expecting(context.deadlines.expect_continue)
+            }
+            _ => body_out,
+        };
+        let request = Request::from_parts(head_out, body_out);
+        ticket.sending(match &upload {
             Some(_) => None,
-            None => Some(pair.marks.next_write()),
+            None => Some(upstream.marks.next_write()),
         });
-        pair.marks.expect_read();
-        if let Some(stream) = &pair.stream {
-            stream.will_send(ticket.captured());
+        upstream.marks.expect_read();
+        if let Some(captured) = &upstream.captured {
+            captured.will_send(ticket.captured());
         }
-        let sending = pair.send(request);
-        let silence = silence(context.clock, context.deadlines.upstream_idle, kept.clone());
+        let sending = upstream.send(request);
+        let silence = silence(
+            context.clock,
+            context.deadlines.upstream_idle,
+            upload.clone(),
+        );
         let outcome = tokio::select! {
             outcome = sending => outcome,
             limit = silence => {
@@ -174,142 +205,158 @@ async fn ask(
                 return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &why).await;
             }
         };
-        match outcome {
-            Ok(response) if odd(&response).is_some() => {
-                let what = odd(&response).unwrap_or_default();
-                let why = format!("{} answered with {what}", target.host());
-                let mut response = answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
-                close_after(channel, &mut response);
-                return response;
-            }
+        let error = match outcome {
             Ok(response) => {
-                let sent = kept.as_ref().and_then(request_body::sent);
-                let unwanted = kept.as_ref().and_then(request_body::is_answered);
-                let is_last = unwanted.is_some();
-                ticket.unwanted_body = unwanted;
-                let response = (response, &head);
-                let mut response = pass(channel, ticket, &pair, response, (kept, sent)).await;
-                if is_last {
-                    close_after(channel, &mut response);
-                }
-                return response;
-            }
-            Err(error)
-                if lost.is_none()
-                    && may_be_sent_again(&error, &pair, repeatable)
-                    && kept.as_ref().is_none_or(request_body::is_held) =>
-            {
-                ticket.retry(pair.tell(&error).await);
-                lost = Some(pair);
-            }
-            Err(error) => {
-                if let Some((status, why)) = kept.as_ref().and_then(request_body::clients_fault) {
-                    let mut response = answer::own(ticket, status, &why).await;
-                    // Over HTTP/2 it is the fault of one stream, and the others go on.
-                    if channel.protocol == Protocol::Http1 {
-                        close_after(channel, &mut response);
-                    }
+                if let Some(what) = unacceptable(&response) {
+                    let why = format!("{} answered with {what}", target.host());
+                    let mut response = answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
+                    answer::close_after(leg, &mut response);
                     return response;
                 }
-                let why = pair.tell(&error).await;
-                return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
+                let unwanted = upload.as_ref().and_then(Upload::withhold);
+                let is_last = unwanted.is_some();
+                ticket.unwanted_body = unwanted;
+                let mut response = pass(leg, ticket, &upstream, &head, response, upload).await;
+                if is_last {
+                    answer::close_after(leg, &mut response);
+                }
+                return response;
             }
+            Err(error) => error,
+        };
+        if lost.is_none()
+            && may_be_sent_again(&error, &upstream, repeatable)
+            && upload.as_ref().is_none_or(Upload::is_held)
+        {
+            ticket.retry(upstream.cause(&error).await);
+            lost = Some(upstream);
+            continue;
         }
+        if let Some(fault) = upload.as_ref().and_then(Upload::take_fault) {
+            return answer::fault(leg, ticket, &fault).await;
+        }
+        let why = upstream.cause(&error).await;
+        return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
     }
 }
 
 /// True if the upstream cannot have looked at the request; of one that may be sent twice also if the
 /// upstream closed the connection as idle just then.
-fn may_be_sent_again(error: &SendError, pair: &UpstreamConnection, repeatable: bool) -> bool {
+fn may_be_sent_again(error: &SendError, upstream: &UpstreamConnection, repeatable: bool) -> bool {
     match error {
         SendError::Unsent(_) | SendError::Unprocessed(_) => true,
-        SendError::Lost(_) => repeatable && pair.is_reused(),
+        SendError::Lost(_) => repeatable && upstream.is_reused(),
         SendError::Broken(_) => false,
     }
 }
 
-/// What must not be passed on: a head that could be read in two ways, or a switch of protocols
-/// that nobody asked for.
-fn odd(response: &Response<Incoming>) -> Option<&'static str> {
+/// Why a response must not be passed on: its head could be read in two ways, or it switches
+/// protocols unasked.
+fn unacceptable(response: &Response<Incoming>) -> Option<&'static str> {
     if response.status().is_informational() {
         return Some("a switch of protocols that nobody asked for");
     }
     headers::ambiguity(response.headers())
 }
 
-fn outgoing_request(
-    channel: &Channel,
-    pair: &UpstreamConnection,
+fn outgoing_head(
+    leg: &ClientLeg,
+    upstream: &UpstreamConnection,
     target: &Target,
-    (head, body): (&request::Parts, Option<Incoming>),
-    (kept, entry): (&mut Option<SharedKept>, &Entry),
-) -> Request<RequestBody> {
-    let context = channel.context();
+    head: &request::Parts,
+) -> request::Parts {
     let mut head = head.clone();
-    let default_port = match channel.destination {
-        Destination::Tunnelled { .. } => 443,
-        Destination::Plain => 80,
-    };
-    let authority = match (target.port() == default_port, target.host().contains(':')) {
-        (true, false) => target.host().to_owned(),
-        (true, true) => format!("[{}]", target.host()),
-        (false, _) => target.to_string(),
-    };
-    headers::to_upstream(&mut head, &authority, pair.protocol);
-    let limit = context.deadlines.request_body_idle;
-    let watched = || (Arc::clone(&pair.marks), entry.upload());
-    let is_h2 = channel.protocol == Protocol::H2;
-    let body = match (body.filter(|body| !body.is_end_stream()), &kept) {
-        (Some(body), _) => {
-            let sink = context
-                .recorder
-                .as_ref()
-                .map(|recorder| recorder.bodies().sink());
-            let (body, passing) = RequestBody::passing((body, is_h2), sink, watched(), limit);
-            *kept = Some(passing);
-            body
-        }
-        (None, Some(kept)) => RequestBody::again(kept, watched(), limit),
-        (None, None) => RequestBody::Empty,
-    };
-    let body = match !is_h2 && expects_continue(&head) {
-        true => body.expecting(context.deadlines.expect_continue),
-        false => body,
-    };
-    Request::from_parts(head, body)
+    let authority = target.authority(leg.default_port());
+    headers::to_upstream(&mut head, &authority, upstream.protocol);
+    head
 }
 
-/// As hyper sees it, which answers 100 (Continue) by itself (RFC 9110 section 10.1.1).
+/// The body for one attempt: the client's on the first, where `upload` becomes its handle, and the
+/// same again on the next.
+fn outgoing_body(
+    leg: &ClientLeg,
+    upstream: &UpstreamConnection,
+    entry: &Entry,
+    body: Option<Incoming>,
+    upload: &mut Option<Upload>,
+) -> RequestBody {
+    let context = &leg.context;
+    let watched = || Watched {
+        marks: Arc::clone(&upstream.marks),
+        entry: entry.upload(),
+        idle: context.deadlines.request_body_idle,
+    };
+    match (body.filter(|body| !body.is_end_stream()), &upload) {
+        (Some(body), _) => {
+            let sink = context.body_sink();
+            let is_h2 = leg.protocol == Protocol::H2;
+            let (body, passing) = RequestBody::new(body, is_h2, sink, watched());
+            *upload = Some(passing);
+            body
+        }
+        (None, Some(upload)) => RequestBody::again(upload, watched()),
+        (None, None) => RequestBody::Empty,
+    }
+}
+
+/// As hyper decides it, which answers 100 (Continue) by itself (RFC 9110 section 10.1.1).
 fn expects_continue(head: &request::Parts) -> bool {
     let expect = head.headers.get(header::EXPECT);
     expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
+/// Returns once the upstream has sent no response head for `limit`; never without a limit.
+///
+/// Only the time in which we wait for the upstream counts: as long as the client uploads, or rests
+/// while it does, no answer can be expected.
+async fn silence(clock: Clock, limit: Option<Duration>, upload: Option<Upload>) -> Duration {
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
+    let asked = clock.now();
+    loop {
+        // It may become the upstream's turn just after this look: the next one still comes in time.
+        let since = match &upload {
+            None => Some(asked),
+            Some(upload) => upload.upstreams_turn(),
+        };
+        let deadline = since.unwrap_or_else(|| clock.now()) + limit;
+        if clock.now() >= deadline {
+            return limit;
+        }
+        tokio::time::sleep_until(clock.instant(deadline)).await;
+    }
+}
+
 /// Passes the upstream's response on.
 async fn pass(
-    channel: &Channel,
+    leg: &ClientLeg,
     mut ticket: Ticket,
-    pair: &Arc<UpstreamConnection>,
-    (response, request): (Response<Incoming>, &request::Parts),
-    (kept, sent): (Option<SharedKept>, Option<Arc<super::io::Slot>>),
+    upstream: &Arc<UpstreamConnection>,
+    request: &request::Parts,
+    response: Response<Incoming>,
+    upload: Option<Upload>,
 ) -> Response<Outgoing> {
-    let context = channel.context();
+    let context = &leg.context;
     let now = context.clock.now();
     let (mut head, body) = response.into_parts();
     // Over HTTP/2 the last read is the one that completed this head, or one just after it.
-    let first_byte = match pair.protocol {
-        Protocol::Http1 => pair.marks.first_read(),
-        Protocol::H2 => pair.marks.last_read(),
+    let first_byte = match upstream.protocol {
+        Protocol::Http1 => upstream.marks.first_read(),
+        Protocol::H2 => upstream.marks.last_read(),
     };
-    ticket.sent(sent);
-    ticket.heard(first_byte.map_or(now, |at| at.min(now)), record_head(&head));
+    ticket.sent(upload.as_ref().and_then(Upload::answered));
+    ticket.heard(
+        first_byte.map_or(now, |at| at.min(now)),
+        recorded_head(&head),
+    );
     if let Some(LeftOut(names)) = head.extensions.remove() {
         let what = "a field with a space in its name was not passed on";
         names
             .iter()
             .for_each(|name| ticket.notes(&format!("{what}: \"{name}\"")));
     }
-    let is_h2 = pair.protocol == Protocol::H2;
+    let is_h2 = upstream.protocol == Protocol::H2;
     let is_head = request.method == Method::HEAD;
     let has_body = match head.status {
         _ if is_head => false,
@@ -324,16 +371,16 @@ async fn pass(
     let closes = !is_h2 && (ends_with_connection || headers::closes(&head));
     let takes_trailers = is_h2 || headers::takes_trailers(&request.headers);
     let announced = takes_trailers.then(|| headers::announced(&head.headers));
-    headers::to_client(&mut head, channel.protocol);
+    headers::to_client(&mut head, leg.protocol);
     let sink = if has_body { ticket.sink() } else { None };
     let incoming = Source {
         body,
-        pair: Arc::clone(pair),
+        upstream: Arc::clone(upstream),
         ends_with_connection,
         announced,
     };
     let idle = context.deadlines.upstream_idle;
-    let mut body = Recorded::new(incoming, context.clock, idle, (ticket, sink), kept);
+    let mut body = Recorded::new(incoming, context.clock, idle, ticket, sink, upload);
     body.gather().await;
     if let Some(why) = body.refusal() {
         return answer::refused(&why, is_head);
@@ -343,12 +390,12 @@ async fn pass(
     let response = Response::from_parts(head, Outgoing::Recorded(Box::new(body)));
     let mut response = response_body::with_told_length(response);
     if closes {
-        close_after(channel, &mut response);
+        answer::close_after(leg, &mut response);
     }
     response
 }
 
-fn record_head(head: &response::Parts) -> Head {
+fn recorded_head(head: &response::Parts) -> Head {
     let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
     Head {
         status: head.status,
@@ -359,104 +406,83 @@ fn record_head(head: &response::Parts) -> Head {
     }
 }
 
-/// Ends the client connection once this response has left.
-pub(super) fn close_after(channel: &Channel, response: &mut Response<Outgoing>) {
-    match channel.protocol {
-        Protocol::Http1 => {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        Protocol::H2 => channel.ended.cancel(),
-    }
+/// A request that may be answered.
+#[derive(Debug)]
+struct Requested {
+    /// The absolute URL.
+    url: String,
+    /// The origin that it names.
+    target: Target,
 }
 
-/// Returns once the upstream was silent for `limit` though it was its turn; never without a limit.
-pub(super) async fn silence(
-    clock: Clock,
-    limit: Option<Duration>,
-    kept: Option<SharedKept>,
-) -> Duration {
-    let Some(limit) = limit else {
-        return std::future::pending().await;
-    };
-    let asked = clock.now();
-    loop {
-        // It may become the upstream's turn just after this look: the next one still comes in time.
-        let deadline = match kept
-            .as_ref()
-            .map_or(Some(asked), request_body::upstreams_turn)
-        {
-            Some(since) => since + limit,
-            None => clock.now() + limit,
+impl Requested {
+    /// Refuses a request that names two hosts, or another than its connection leads to.
+    fn of(leg: &ClientLeg, head: &request::Parts) -> Result<Self, ClientFault> {
+        if head.method == Method::CONNECT {
+            return Err(bad_request(
+                "CONNECT is for the first request of a connection",
+            ));
+        }
+        if let Some(what) = headers::ambiguity(&head.headers) {
+            return Err(bad_request(format!("the request has {what}")));
+        }
+        // RFC 9113 section 8.2.1; HTTP/1 takes it off when it parses.
+        let is_padded = |value: &HeaderValue| value.as_bytes() != value.as_bytes().trim_ascii();
+        if head.headers.values().any(is_padded) {
+            return Err(bad_request(
+                "whitespace stands at the start or end of a field value",
+            ));
+        }
+        if head.uri.authority().is_some() && head.uri.scheme().is_none() {
+            return Err(bad_request(
+                "the request target is neither a path nor a URL",
+            ));
+        }
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        if !path.starts_with('/') && head.method != Method::OPTIONS {
+            return Err(bad_request("the path does not begin with a slash"));
+        }
+        let scheme = match &leg.destination {
+            Destination::Tunnelled { .. } => "https",
+            Destination::Plain => "http",
         };
-        if clock.now() >= deadline {
-            return limit;
+        if !leg.is_tunnelled() && head.uri.scheme_str() != Some("http") {
+            return Err(bad_request(
+                "this is a proxy: it takes CONNECT and absolute http:// URLs",
+            ));
         }
-        tokio::time::sleep_until(clock.instant(deadline)).await;
-    }
-}
-
-/// What the client asks for, and of whom.
-pub(super) fn asked(
-    channel: &Channel,
-    head: &request::Parts,
-) -> Result<(String, Target), (StatusCode, String)> {
-    let bad = |why: &str| (StatusCode::BAD_REQUEST, why.to_owned());
-    if head.method == Method::CONNECT {
-        return Err(bad("CONNECT is for the first request of a connection"));
-    }
-    if let Some(what) = headers::ambiguity(&head.headers) {
-        return Err(bad(&format!("the request has {what}")));
-    }
-    // RFC 9113 section 8.2.1; HTTP/1 takes it off when it parses.
-    if head
-        .headers
-        .values()
-        .any(|value| value.as_bytes() != value.as_bytes().trim_ascii())
-    {
-        return Err(bad(
-            "whitespace stands at the start or end of a field value",
-        ));
-    }
-    if head.uri.authority().is_some() && head.uri.scheme().is_none() {
-        return Err(bad("the request target is neither a path nor a URL"));
-    }
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    if !path.starts_with('/') && head.method != Method::OPTIONS {
-        return Err(bad("the path does not begin with a slash"));
-    }
-    // RFC 9110 sections 7.4 and 15.5.20: this connection does not speak for that origin.
-    let misdirected = |why: String| (StatusCode::MISDIRECTED_REQUEST, why);
-    match &channel.destination {
-        Destination::Tunnelled { target, host } => {
-            let named = authority(head, "https").map_err(bad)?;
+        let named = authority(head, leg.default_port()).map_err(bad_request)?;
+        if let Destination::Tunnelled { target, host } = &leg.destination {
+            // RFC 9110 sections 7.4 and 15.5.20: this connection does not speak for that origin.
+            let misdirected = |why| ClientFault {
+                status: StatusCode::MISDIRECTED_REQUEST,
+                why,
+            };
             if named.host() != host || named.port() != target.port() {
                 let why = format!("this connection leads to {host}, not to {}", named.host());
                 return Err(misdirected(why));
             }
-            if head
-                .uri
-                .scheme_str()
-                .is_some_and(|scheme| scheme != "https")
-            {
+            let scheme = head.uri.scheme_str();
+            if scheme.is_some_and(|scheme| scheme != "https") {
                 return Err(misdirected(String::from("this connection is for https")));
             }
-            Ok((url("https", &named, path), named))
         }
-        Destination::Plain => {
-            if head.uri.scheme_str() != Some("http") {
-                let why = "this is a proxy: it takes CONNECT and absolute http:// URLs";
-                return Err(bad(why));
-            }
-            let named = authority(head, "http").map_err(bad)?;
-            Ok((url("http", &named, path), named))
-        }
+        Ok(Self {
+            url: url(scheme, &named, path),
+            target: named,
+        })
+    }
+}
+
+fn bad_request(why: impl Into<String>) -> ClientFault {
+    ClientFault {
+        status: StatusCode::BAD_REQUEST,
+        why: why.into(),
     }
 }
 
 /// The authority of the URL, else the Host field (RFC 9112 section 3.3); both must name the same.
-fn authority(head: &request::Parts, scheme: &str) -> Result<Target, &'static str> {
-    let default_port = if scheme == "https" { 443 } else { 80 };
+fn authority(head: &request::Parts, default_port: u16) -> Result<Target, &'static str> {
     let target = |written: &str| {
         let target = Target::with_default_port(written, default_port);
         target.map_err(|_| "the request names no usable host")
@@ -478,48 +504,68 @@ fn authority(head: &request::Parts, scheme: &str) -> Result<Target, &'static str
     }
 }
 
-/// The whole URL of a request that [`asked`] refuses, and its host: as far as the request names one,
-/// else that of its connection, else a name that nobody can have (RFC 2606 section 2).
-pub(super) fn refused(channel: &Channel, head: &request::Parts) -> (String, String) {
-    let (scheme, own) = match &channel.destination {
-        Destination::Tunnelled { target, host } => ("https", Target::new(host, target.port()).ok()),
-        Destination::Plain if head.method == Method::CONNECT => ("https", None),
-        Destination::Plain => ("http", None),
-    };
-    whole(head, scheme, own)
+/// The URL and the host of a request that is refused: as far as the request names them, else its
+/// connection's, else a name that no host can have (RFC 2606 section 2).
+#[derive(Debug, PartialEq, Eq)]
+struct Named {
+    url: String,
+    host: String,
 }
 
-fn whole(head: &request::Parts, scheme: &str, own: Option<Target>) -> (String, String) {
-    if let (Some(_), Some(host)) = (head.uri.scheme(), head.uri.host()) {
-        return (head.uri.to_string(), host.to_ascii_lowercase());
+impl Named {
+    fn of_refused(leg: &ClientLeg, head: &request::Parts) -> Self {
+        let (scheme, own) = match &leg.destination {
+            Destination::Tunnelled { target, host } => {
+                ("https", Target::new(host, target.port()).ok())
+            }
+            Destination::Plain if head.method == Method::CONNECT => ("https", None),
+            Destination::Plain => ("http", None),
+        };
+        Self::of(head, scheme, own)
     }
-    let host = head.headers.get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok());
-    let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    let default_port = if scheme == "https" { 443 } else { 80 };
-    let mut named = authority
-        .into_iter()
-        .chain(host)
-        .filter_map(|named| Target::with_default_port(named, default_port).ok());
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let path = if path.starts_with('/') { path } else { "/" };
-    match named.next().or(own) {
-        Some(target) => (url(scheme, &target, path), target.host().to_owned()),
-        None => (format!("{scheme}://{NOBODY}{path}"), NOBODY.to_owned()),
+
+    fn of(head: &request::Parts, scheme: &str, own: Option<Target>) -> Self {
+        if let (Some(_), Some(host)) = (head.uri.scheme(), head.uri.host()) {
+            return Self {
+                url: head.uri.to_string(),
+                host: host.to_ascii_lowercase(),
+            };
+        }
+        let host = head.headers.get(header::HOST);
+        let host = host.and_then(|host| host.to_str().ok());
+        let authority = head.uri.authority().map(http::uri::Authority::as_str);
+        let named = authority.into_iter().chain(host).find_map(|named| {
+            let target = Target::with_default_port(named, default_port(scheme));
+            target.ok()
+        });
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.starts_with('/') { path } else { "/" };
+        match named.or(own) {
+            Some(target) => Self {
+                url: url(scheme, &target, path),
+                host: target.host().to_owned(),
+            },
+            None => Self {
+                url: format!("{scheme}://{UNNAMED}{path}"),
+                host: UNNAMED.to_owned(),
+            },
+        }
     }
 }
 
 /// Stands for the host of a request that names none.
-const NOBODY: &str = "unnamed.invalid";
+const UNNAMED: &str = "unnamed.invalid";
 
+/// An absolute URL; it leaves out the port that its scheme implies.
 pub(super) fn url(scheme: &str, target: &Target, path: &str) -> String {
-    let default = matches!((scheme, target.port()), ("https", 443) | ("http", 80));
-    let host = target.host();
-    match (default, host.contains(':')) {
-        (true, true) => format!("{scheme}://[{host}]{path}"),
-        (true, false) => format!("{scheme}://{host}{path}"),
-        (false, _) => format!("{scheme}://{target}{path}"),
-    }
+    format!(
+        "{scheme}://{}{path}",
+        target.authority(default_port(scheme))
+    )
+}
+
+fn default_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
 }
 
 /// The absolute form of a URI, for tests of the tables above.
@@ -569,7 +615,7 @@ mod tests {
                 "own.example",
             ),
             ("*", None, own(), "https://own.example:8443/", "own.example"),
-            ("/p", None, None, "https://unnamed.invalid/p", NOBODY),
+            ("/p", None, None, "https://unnamed.invalid/p", UNNAMED),
             (
                 "c.example:443",
                 None,
@@ -585,14 +631,15 @@ mod tests {
                 "d.example",
             ),
         ] {
-            let told = whole(&parts(Method::GET, uri, host), "https", own);
-            assert_eq!(told, (expected.to_owned(), named.to_owned()), "{uri}");
+            let told = Named::of(&parts(Method::GET, uri, host), "https", own);
+            let (url, host) = (expected.to_owned(), named.to_owned());
+            assert_eq!(told, Named { url, host }, "{uri}");
         }
     }
 
     #[test]
     fn the_authority_is_the_urls_else_the_host_fields() {
-        let named = |uri, host| authority(&parts(Method::GET, uri, host), "https");
+        let named = |uri, host| authority(&parts(Method::GET, uri, host), 443);
         let target = |text: &str| Ok(text.parse::<Target>().unwrap());
         assert_eq!(named("/p", Some("A.example")), target("a.example:443"));
         assert_eq!(named("https://b.example:1/p", None), target("b.example:1"));

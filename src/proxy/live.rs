@@ -77,17 +77,17 @@ struct State {
 #[derive(Debug)]
 struct Line {
     entry: InFlight,
-    wanted: Option<Arc<Wanted>>,
+    route: Option<Arc<LazyRoute>>,
     /// True once it came to an end of its own.
     is_done: bool,
 }
 
 impl Line {
     fn told(&self) -> InFlight {
-        let wanted = self.wanted.as_ref();
+        let route = self.route.as_ref();
         InFlight {
-            what: wanted.map_or_else(String::new, |wanted| wanted.route().what()),
-            is_tls: wanted.is_some_and(|wanted| wanted.url.starts_with("https:")),
+            what: route.map_or_else(String::new, |route| route.get().what()),
+            is_tls: route.is_some_and(|route| route.url.starts_with("https:")),
             ..self.entry.clone()
         }
     }
@@ -165,7 +165,7 @@ impl Live {
         &self,
         id: Option<ExchangeId>,
         host: &str,
-        wanted: Option<Arc<Wanted>>,
+        route: Option<Arc<LazyRoute>>,
         phase: Phase,
     ) -> Entry {
         let now = self.clock.now();
@@ -189,7 +189,7 @@ impl Live {
         let is_done = false;
         let line = Line {
             entry,
-            wanted,
+            route,
             is_done,
         };
         state.entries.insert(key, line);
@@ -287,8 +287,8 @@ impl Entry {
     }
 
     /// For the request's body, if it has one.
-    pub(super) fn upload(&self) -> Upload {
-        Upload {
+    pub(super) fn upload(&self) -> UploadEntry {
+        UploadEntry {
             live: self.live.clone(),
             key: self.key,
         }
@@ -301,12 +301,12 @@ impl Entry {
 
 /// The request's body of one line of [`Live`], as long as there is no answer.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct UploadEntry {
     live: Live,
     key: u64,
 }
 
-impl Upload {
+impl UploadEntry {
     /// The client sends no more for now, or our disk takes none: silence is not the upstream's.
     pub(super) fn is_held(&self) {
         self.update(|entry, _| entry.is_held = true);
@@ -349,26 +349,28 @@ impl Drop for Entry {
     }
 }
 
-/// A URL, and what it means once somebody wants to know.
-pub(super) struct Wanted {
+/// A URL and what it means to the go command. That is parsed on first use: most exchanges are over
+/// before, and it costs as much as writing their first line.
+pub(super) struct LazyRoute {
     /// Redacted: it goes to the log and the terminal.
     pub(super) url: String,
     bases: Arc<[Base]>,
     route: OnceLock<Route>,
 }
 
-impl Wanted {
+impl LazyRoute {
     pub(super) const fn new(url: String, bases: Arc<[Base]>) -> Self {
         let route = OnceLock::new();
         Self { url, bases, route }
     }
 
-    pub(super) fn route(&self) -> &Route {
+    /// What the URL means.
+    pub(super) fn get(&self) -> &Route {
         self.route.get_or_init(|| Route::of(&self.url, &self.bases))
     }
 }
 
-impl fmt::Debug for Wanted {
+impl fmt::Debug for LazyRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
@@ -430,8 +432,8 @@ mod tests {
         let live = Live::new(Clock::start());
         let dial = live.begin(None, "a.example", None, Phase::Dns);
         let url = String::from("https://a.example/rsc.io/quote/@v/list");
-        let wanted = Arc::new(Wanted::new(url, Arc::new([])));
-        let entry = live.begin(Some(1), "a.example", Some(wanted), Phase::Wait);
+        let route = Arc::new(LazyRoute::new(url, Arc::new([])));
+        let entry = live.begin(Some(1), "a.example", Some(route), Phase::Wait);
         tokio::time::advance(std::time::Duration::from_secs(3)).await;
         entry.enter(Phase::Receive);
         entry.add_bytes(10);

@@ -8,6 +8,7 @@ mod answer;
 mod cause;
 #[cfg(any(test, fuzzing))]
 pub mod check;
+mod client_leg;
 mod connection_log;
 mod context;
 mod deadlines;
@@ -49,7 +50,6 @@ pub(crate) use stall::{Stall, Stalls};
 pub use windows::Windows;
 
 use room::Room;
-use session::Connection;
 
 /// How long to wait after an accept that failed for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -136,8 +136,8 @@ impl Proxy {
             let id = context.next_connection.fetch_add(1, Ordering::Relaxed) + 1;
             // One client waits here with a descriptor of its own, the others in the kernel.
             let place = room.enter(id).await;
-            let connection = Connection::new(context, peer, (id, place));
-            context.tasks.spawn(connection.run(stream, self.entrance));
+            let life = session::run(Arc::clone(context), id, place, stream, peer, self.entrance);
+            context.tasks.spawn(life);
         }
     }
 }

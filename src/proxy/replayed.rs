@@ -2,20 +2,17 @@
 //!
 //! A recording may come from anybody: what a live upstream could not have sent through us is not sent.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 
 use super::answer;
-use super::handler::close_after;
+use super::client_leg::ClientLeg;
 use super::headers;
 use super::request_body;
 use super::response_body::{self, Outgoing};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT};
 use super::ticket::{Head, Ticket};
-use super::upstreams::Channel;
 use crate::exchange::{End, Fields, MadeBy, chain};
 use crate::replay::{AnswerError, Conditions, Hit, Played, Replay};
 use crate::tls::Protocol;
@@ -48,26 +45,24 @@ enum HeadError {
 
 /// Answers one request from the recording, or says what is missing.
 pub(super) async fn answer(
-    channel: &Arc<Channel>,
+    leg: &ClientLeg,
     replay: &Replay,
     mut ticket: Ticket,
-    (head, body, url): (&request::Parts, Incoming, &str),
+    head: &request::Parts,
+    body: Incoming,
+    url: &str,
 ) -> Response<Outgoing> {
     // A body that is still on its way when its answer ends is cut off: git and curl call that an error.
-    let limit = channel.context().deadlines.request_body_idle;
-    let is_h2 = channel.protocol == Protocol::H2;
-    if let Err(error) = request_body::drain(body, is_h2, limit).await {
-        let mut response = answer::own(ticket, error.status(), &chain(&error)).await;
-        if !is_h2 {
-            close_after(channel, &mut response);
-        }
-        return response;
+    let limit = leg.context.deadlines.request_body_idle;
+    let is_h2 = leg.protocol == Protocol::H2;
+    if let Err(fault) = request_body::drain(body, is_h2, limit).await {
+        return answer::fault(leg, ticket, &fault).await;
     }
     ticket.sending(None);
     let fields = head.headers.iter();
     let conditions = Conditions::of(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
     // The recording has a mark where a base has its secret.
-    let url = channel.context().redactor.known(url);
+    let url = leg.context.redactor.known(url);
     let found = replay.find(head.method.as_str(), &url, &conditions);
     let found = found.map_err(PlayError::from).and_then(|hit| {
         let response = play(replay, &hit, accepts_gzip(&head.headers))?;
@@ -79,12 +74,12 @@ pub(super) async fn answer(
             return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &text).await;
         }
         Err(error) => {
-            let why = format!("{}: {}", ticket.wanted.route().what(), chain(&error));
+            let why = format!("{}: {}", ticket.route.get().what(), chain(&error));
             return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
         }
     };
     let (mut parts, body) = response.into_parts();
-    headers::to_client(&mut parts, channel.protocol);
+    headers::to_client(&mut parts, leg.protocol);
     let response = Response::from_parts(parts, body);
     let now = ticket.now();
     ticket.heard(

@@ -1,12 +1,12 @@
-//! A request body on its way upstream: kept while it passes, and given a time to arrive in.
+//! A request body on its way upstream: recorded while it passes, and given a time to arrive in.
 //!
-//! Its beginning is held until there is an answer: an upstream that did not process the request may
-//! be followed by another one, which gets all of the body.
+//! Its beginning is held until there is an answer: if the upstream did not process the request, the
+//! whole body goes to another connection.
 
 use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -21,9 +21,16 @@ use tokio::time::Sleep;
 use super::cause;
 use super::headers;
 use super::io::{Marks, Slot};
-use super::live::Upload;
+use super::live::UploadEntry;
 use crate::clock::Timestamp;
 use crate::recording::BodySink;
+
+/// What a client did wrong in its request, and the status that says so.
+#[derive(Debug)]
+pub(super) struct ClientFault {
+    pub(super) status: StatusCode,
+    pub(super) why: String,
+}
 
 /// Why a request body did not pass.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +58,27 @@ impl RequestBodyError {
     }
 
     /// RFC 9110 sections 15.5.1 and 15.5.9.
-    pub(super) const fn status(&self) -> StatusCode {
-        match self {
+    fn fault(&self) -> ClientFault {
+        let status = match self {
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Short | Self::Broken(_) | Self::Unwanted | Self::Moved => StatusCode::BAD_REQUEST,
-        }
+        };
+        let why = self.to_string();
+        ClientFault { status, why }
     }
 }
 
-/// Reads a request body that nobody wants to its end.
+/// Reads a request body to its end and drops it.
 pub(super) async fn drain(
+    incoming: Incoming,
+    is_h2: bool,
+    limit: Duration,
+) -> Result<(), ClientFault> {
+    let drained = read_to_end(incoming, is_h2, limit).await;
+    drained.map_err(|error| error.fault())
+}
+
+async fn read_to_end(
     mut incoming: Incoming,
     is_h2: bool,
     limit: Duration,
@@ -77,13 +95,13 @@ pub(super) async fn drain(
     Ok(())
 }
 
-/// What the handler keeps of a request body that passes.
-pub(super) struct Kept {
+/// What the handler and the attempts to send a request share of its body.
+struct State {
     incoming: Option<Incoming>,
     is_h2: bool,
     /// The attempt that may read it.
     attempt: u32,
-    /// What an upstream was given; `None` if that is too much to be held, or there is an answer.
+    /// The data that was sent upstream; `None` if it is too much to be held, or there is an answer.
     held: Option<Vec<Bytes>>,
     sink: Option<BodySink>,
     whole: bool,
@@ -92,8 +110,8 @@ pub(super) struct Kept {
     /// Since when the upstream takes no more of it; `None` while the client, or our disk, keeps us
     /// waiting.
     offered: Option<Timestamp>,
-    /// Why it did not pass, if that was the client's doing.
-    fault: Option<(StatusCode, String)>,
+    /// Why it did not pass, if that is the client's fault.
+    fault: Option<ClientFault>,
 }
 
 /// What became of `Expect: 100-continue` over HTTP/1.1: hyper sends the client a 100 (Continue) as
@@ -109,18 +127,89 @@ enum Expectation {
     Answered(oneshot::Receiver<()>),
 }
 
-impl Kept {
+impl State {
     fn fail(
         &mut self,
         error: RequestBodyError,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        self.fault = Some((error.status(), error.to_string()));
+        self.fault = Some(error.fault());
         Poll::Ready(Some(Err(error)))
     }
 }
 
-/// Shared with the handler, which asks for it when the exchange ends.
-pub(super) type SharedKept = Arc<Mutex<Kept>>;
+/// A request body as the handler sees it while it passes; clones are the same.
+#[derive(Clone)]
+pub(super) struct Upload(Arc<Mutex<State>>);
+
+impl Upload {
+    /// The upstream has sent 100 (Continue): a body that waited for it passes now.
+    pub(super) fn go_on(&self) {
+        let before = std::mem::take(&mut self.lock().expectation);
+        if let Expectation::Waits(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+
+    /// The final answer came: a body that still waits for 100 (Continue) never passes. The sender
+    /// is to be dropped when the exchange is over.
+    pub(super) fn withhold(&self) -> Option<oneshot::Sender<()>> {
+        let mut state = self.lock();
+        let Expectation::Waits(waker) = &mut state.expectation else {
+            return None;
+        };
+        let waker = waker.take();
+        let (exchange, over) = oneshot::channel();
+        state.expectation = Expectation::Answered(over);
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        Some(exchange)
+    }
+
+    /// True if all that was read of the body can be sent to another upstream.
+    pub(super) fn is_held(&self) -> bool {
+        let state = self.lock();
+        state.held.is_some() && state.fault.is_none()
+    }
+
+    /// The sink of a body that passed whole.
+    pub(super) fn take_sink(&self) -> Option<BodySink> {
+        let mut state = self.lock();
+        if state.whole { state.sink.take() } else { None }
+    }
+
+    /// What the client did wrong, if that is what ended the request: the upstream is not to blame.
+    /// Over HTTP/2 hyper's error does not say it.
+    pub(super) fn take_fault(&self) -> Option<ClientFault> {
+        self.lock().fault.take()
+    }
+
+    /// Since when we wait for the upstream: all of the body left, or the upstream takes no more of
+    /// it. `None` while we wait for the client.
+    pub(super) fn upstreams_turn(&self) -> Option<Timestamp> {
+        let state = self.lock();
+        let sent = state.sent.as_ref().and_then(|slot| slot.stamp());
+        sent.or(state.offered)
+    }
+
+    /// There is an answer, so that nothing is held any longer; when the end of the body left, if it
+    /// has.
+    pub(super) fn answered(&self) -> Option<Arc<Slot>> {
+        let mut state = self.lock();
+        state.held = None;
+        state.sent.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the passing of a request body is noted, and how long the client may rest.
+pub(super) struct Watched {
+    pub(super) marks: Arc<Marks>,
+    pub(super) entry: UploadEntry,
+    pub(super) idle: Duration,
+}
 
 /// A request body, or none.
 pub(super) enum RequestBody {
@@ -129,26 +218,24 @@ pub(super) enum RequestBody {
 }
 
 pub(super) struct Passing {
-    kept: SharedKept,
+    upload: Upload,
     attempt: u32,
     /// What an earlier attempt has read.
     again: VecDeque<Bytes>,
-    marks: Arc<Marks>,
-    upload: Upload,
-    limit: Duration,
+    watched: Watched,
     timer: Option<Pin<Box<Sleep>>>,
-    /// When the body passes though nobody has said 100 (Continue).
+    /// When the body passes though the upstream has not sent 100 (Continue).
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl RequestBody {
-    pub(super) fn passing(
-        (incoming, is_h2): (Incoming, bool),
+    pub(super) fn new(
+        incoming: Incoming,
+        is_h2: bool,
         sink: Option<BodySink>,
-        (marks, upload): (Arc<Marks>, Upload),
-        limit: Duration,
-    ) -> (Self, SharedKept) {
-        let kept = Arc::new(Mutex::new(Kept {
+        watched: Watched,
+    ) -> (Self, Upload) {
+        let upload = Upload(Arc::new(Mutex::new(State {
             incoming: Some(incoming),
             is_h2,
             attempt: 0,
@@ -157,100 +244,53 @@ impl RequestBody {
             whole: false,
             sent: None,
             expectation: Expectation::None,
-            offered: Some(marks.now()),
+            offered: Some(watched.marks.now()),
             fault: None,
-        }));
+        })));
         let passing = Passing {
-            kept: Arc::clone(&kept),
+            upload: upload.clone(),
             attempt: 0,
             again: VecDeque::new(),
-            marks,
-            upload,
-            limit,
+            watched,
             timer: None,
             patience: None,
         };
-        (Self::Passing(Box::new(passing)), kept)
+        (Self::Passing(Box::new(passing)), upload)
     }
 
-    /// All of the same body for another upstream; only where [`is_held`].
-    pub(super) fn again(
-        shared: &SharedKept,
-        (marks, upload): (Arc<Marks>, Upload),
-        limit: Duration,
-    ) -> Self {
-        let mut kept = lock(shared);
-        kept.attempt += 1;
-        kept.sent = None;
-        kept.offered = Some(marks.now());
+    /// All of the same body for another upstream, if it [is held](Upload::is_held).
+    pub(super) fn again(upload: &Upload, watched: Watched) -> Self {
+        let mut state = upload.lock();
+        state.attempt += 1;
+        state.sent = None;
+        state.offered = Some(watched.marks.now());
         let passing = Passing {
-            kept: Arc::clone(shared),
-            attempt: kept.attempt,
-            again: kept.held.iter().flatten().cloned().collect(),
-            marks,
-            upload,
-            limit,
+            upload: upload.clone(),
+            attempt: state.attempt,
+            again: state.held.iter().flatten().cloned().collect(),
+            watched,
             timer: None,
             patience: None,
         };
         Self::Passing(Box::new(passing))
     }
 
-    /// Puts the body off until the upstream has sent a 100 (Continue), so long at most.
+    /// Puts the body off until the upstream has sent a 100 (Continue), for `limit` at most.
     pub(super) fn expecting(mut self, limit: Duration) -> Self {
         if let Self::Passing(passing) = &mut self {
             passing.patience = Some(Box::pin(tokio::time::sleep(limit)));
-            lock(&passing.kept).expectation = Expectation::Waits(None);
+            passing.upload.lock().expectation = Expectation::Waits(None);
         }
         self
     }
 
-    /// What to tell of an informational response, if this waits for one.
-    pub(super) fn expects(&self) -> Option<SharedKept> {
+    /// Where a 100 (Continue) is to be told, if the body waits for one.
+    pub(super) fn expects_continue(&self) -> Option<Upload> {
         match self {
-            Self::Passing(passing) if passing.patience.is_some() => Some(Arc::clone(&passing.kept)),
+            Self::Passing(passing) if passing.patience.is_some() => Some(passing.upload.clone()),
             _ => None,
         }
     }
-}
-
-/// The upstream wants the body that it was asked about.
-pub(super) fn goes_on(kept: &SharedKept) {
-    let before = std::mem::take(&mut lock(kept).expectation);
-    if let Expectation::Waits(Some(waker)) = before {
-        waker.wake();
-    }
-}
-
-/// The final answer came: where the body was still put off, it never passes. What is returned then
-/// is to be dropped when the exchange is over.
-pub(super) fn is_answered(kept: &SharedKept) -> Option<oneshot::Sender<()>> {
-    let mut kept = lock(kept);
-    let Expectation::Waits(waker) = &mut kept.expectation else {
-        return None;
-    };
-    let waker = waker.take();
-    let (exchange, over) = oneshot::channel();
-    kept.expectation = Expectation::Answered(over);
-    drop(kept);
-    waker.into_iter().for_each(Waker::wake);
-    Some(exchange)
-}
-
-/// True if all that was read of a body can be given to another upstream.
-pub(super) fn is_held(kept: &SharedKept) -> bool {
-    let kept = lock(kept);
-    kept.held.is_some() && kept.fault.is_none()
-}
-
-/// The sink of a body that passed whole.
-pub(super) fn take_whole(kept: &SharedKept) -> Option<BodySink> {
-    let mut kept = lock(kept);
-    if kept.whole { kept.sink.take() } else { None }
-}
-
-fn lock(kept: &SharedKept) -> std::sync::MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Passing {
@@ -258,12 +298,12 @@ impl Passing {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let mut kept = lock(&self.kept);
-        let kept = &mut *kept;
-        if kept.attempt != self.attempt {
+        let mut state = self.upload.lock();
+        let state = &mut *state;
+        if state.attempt != self.attempt {
             return Poll::Ready(Some(Err(RequestBodyError::Moved)));
         }
-        match &mut kept.expectation {
+        match &mut state.expectation {
             Expectation::None => {}
             Expectation::Waits(waker) => {
                 if let Some(patience) = &mut self.patience
@@ -272,38 +312,38 @@ impl Passing {
                     *waker = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
-                kept.expectation = Expectation::None;
+                state.expectation = Expectation::None;
             }
             Expectation::Answered(over) => {
                 // hyper reads no more of what nobody will ask for.
-                kept.incoming = None;
+                state.incoming = None;
                 let _ = ready!(Pin::new(over).poll(cx));
                 return Poll::Ready(Some(Err(RequestBodyError::Unwanted)));
             }
         }
         if let Some(data) = self.again.pop_front() {
-            if self.again.is_empty() && kept.whole {
-                kept.sent = Some(self.marks.next_write());
+            if self.again.is_empty() && state.whole {
+                state.sent = Some(self.watched.marks.next_write());
             }
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let Some(incoming) = &mut kept.incoming else {
+        let Some(incoming) = &mut state.incoming else {
             return Poll::Ready(None);
         };
-        if let Some(sink) = &mut kept.sink
+        if let Some(sink) = &mut state.sink
             && sink.poll_ready(cx).is_pending()
         {
-            kept.offered = None;
-            self.upload.is_held();
+            state.offered = None;
+            self.watched.entry.is_held();
             return Poll::Pending;
         }
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
-            if let Some(sink) = &mut kept.sink {
+            if let Some(sink) = &mut state.sink {
                 sink.idle();
             }
-            kept.offered = None;
-            self.upload.is_held();
-            let limit = self.limit;
+            state.offered = None;
+            self.watched.entry.is_held();
+            let limit = self.watched.idle;
             let timer = &mut self.timer;
             ready!(
                 timer
@@ -311,15 +351,15 @@ impl Passing {
                     .as_mut()
                     .poll(cx)
             );
-            return kept.fail(RequestBodyError::Idle(self.limit));
+            return state.fail(RequestBodyError::Idle(limit));
         };
         self.timer = None;
-        self.upload.passes();
-        kept.offered = Some(self.marks.now());
+        self.watched.entry.passes();
+        state.offered = Some(self.watched.marks.now());
         let frame = match frame {
             // A reset with NO_ERROR looks like an end, and over HTTP/2 END_STREAM tells them apart.
-            None if kept.is_h2 && !incoming.is_end_stream() => {
-                return kept.fail(RequestBodyError::Short);
+            None if state.is_h2 && !incoming.is_end_stream() => {
+                return state.fail(RequestBodyError::Short);
             }
             None => None,
             Some(Ok(mut frame)) => {
@@ -327,22 +367,25 @@ impl Passing {
                 Some(frame)
             }
             Some(Err(error)) => {
-                return kept.fail(RequestBodyError::broken(&error));
+                return state.fail(RequestBodyError::broken(&error));
             }
         };
         if let Some(frame) = &frame {
-            hold(&mut kept.held, frame);
+            hold(&mut state.held, frame);
         }
-        if let (Some(data), Some(sink)) = (frame.as_ref().and_then(Frame::data_ref), &mut kept.sink)
+        if let (Some(data), Some(sink)) =
+            (frame.as_ref().and_then(Frame::data_ref), &mut state.sink)
         {
             sink.push(data);
         }
         if frame.is_none() || incoming.is_end_stream() {
-            kept.whole = true;
-            if let Some(sink) = &mut kept.sink {
+            state.whole = true;
+            if let Some(sink) = &mut state.sink {
                 sink.idle();
             }
-            kept.sent.get_or_insert_with(|| self.marks.next_write());
+            state
+                .sent
+                .get_or_insert_with(|| self.watched.marks.next_write());
         }
         Poll::Ready(frame.map(Ok))
     }
@@ -377,8 +420,8 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Passing(passing) => {
-                let kept = lock(&passing.kept);
-                let is_read = kept.incoming.as_ref().is_none_or(Body::is_end_stream);
+                let state = passing.upload.lock();
+                let is_read = state.incoming.as_ref().is_none_or(Body::is_end_stream);
                 passing.again.is_empty() && is_read
             }
         }
@@ -389,32 +432,11 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Passing(passing) => {
                 let again: usize = passing.again.iter().map(Bytes::len).sum();
-                let kept = lock(&passing.kept);
-                let rest = kept.incoming.as_ref().map(Body::size_hint);
+                let state = passing.upload.lock();
+                let rest = state.incoming.as_ref().map(Body::size_hint);
                 let whole = rest.and_then(|rest| Some(rest.exact()? + again as u64));
                 whole.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
         }
     }
-}
-
-/// What the client did, if that is what ended a request, and the status that says so: the upstream
-/// is not to blame. Asked here, for over HTTP/2 hyper's error does not say it.
-pub(super) fn clients_fault(kept: &SharedKept) -> Option<(StatusCode, String)> {
-    lock(kept).fault.take()
-}
-
-/// Since when it is the upstream's turn: all of the body left, or it takes no more of what there is.
-/// `None` while the client keeps us waiting.
-pub(super) fn upstreams_turn(kept: &SharedKept) -> Option<Timestamp> {
-    let kept = lock(kept);
-    let sent = kept.sent.as_ref().and_then(|slot| slot.stamp());
-    sent.or(kept.offered)
-}
-
-/// There is an answer: when the last of a request body left, if it has.
-pub(super) fn sent(kept: &SharedKept) -> Option<Arc<Slot>> {
-    let mut kept = lock(kept);
-    kept.held = None;
-    kept.sent.clone()
 }

@@ -1,4 +1,4 @@
-//! A response body on its way to the client: kept while it passes, its end held back until it is
+//! A response body on its way to the client: upload while it passes, its end held back until it is
 //! on record.
 //!
 //! The client sees the end only after the journal has it: the frame that completes a known length,
@@ -21,7 +21,7 @@ use tokio::time::Sleep;
 
 use super::cause;
 use super::headers;
-use super::request_body::{self, SharedKept};
+use super::request_body::{ClientFault, Upload};
 use super::ticket::Ticket;
 use super::upstream_connection::UpstreamConnection;
 use crate::clock::{Clock, Timestamp};
@@ -65,7 +65,7 @@ enum State {
 /// Where a response body comes from.
 pub(super) struct Source {
     pub(super) body: Incoming,
-    pub(super) pair: Arc<UpstreamConnection>,
+    pub(super) upstream: Arc<UpstreamConnection>,
     /// Its end is that of the connection.
     pub(super) ends_with_connection: bool,
     /// The trailers that the head announces; `None` for a client that takes none.
@@ -74,15 +74,15 @@ pub(super) struct Source {
 
 impl Source {
     fn is_h2(&self) -> bool {
-        self.pair.protocol == Protocol::H2
+        self.upstream.protocol == Protocol::H2
     }
 
     /// In what a response was odd that has come whole.
     fn note(&self, trailers: Option<&HeaderMap>, ticket: &mut Ticket) {
-        if self.ends_with_connection && self.pair.is_cut() {
+        if self.ends_with_connection && self.upstream.is_cut() {
             ticket.notes("the body ended with the connection, without TLS's close_notify");
         }
-        if let Some(bytes) = self.pair.surplus() {
+        if let Some(bytes) = self.upstream.surplus() {
             ticket.notes(&format!(
                 "{bytes} bytes came behind the end of the response"
             ));
@@ -115,7 +115,8 @@ pub(super) struct Recorded {
     idle: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     state: State,
-    request: Option<SharedKept>,
+    /// The body of the request, if it has one.
+    upload: Option<Upload>,
     /// Octets that are still to be yielded, where the length is known.
     remaining: Option<u64>,
     /// Octets that are still to come from upstream, where the length is known.
@@ -138,8 +139,9 @@ impl Recorded {
         source: Source,
         clock: Clock,
         idle: Option<Duration>,
-        (ticket, sink): (Ticket, Option<BodySink>),
-        request: Option<SharedKept>,
+        ticket: Ticket,
+        sink: Option<BodySink>,
+        upload: Option<Upload>,
     ) -> Self {
         let exact = source.body.size_hint().exact();
         Self {
@@ -148,7 +150,7 @@ impl Recorded {
             idle,
             timer: None,
             state: State::Passing(ticket, sink),
-            request,
+            upload,
             remaining: exact,
             missing: exact,
             gathered: VecDeque::new(),
@@ -271,9 +273,9 @@ impl Recorded {
         loop {
             ready!(timer.as_mut().poll(cx));
             // An answer may begin before the request has ended, and wait for the rest of it.
-            let since = match &self.request {
+            let since = match &self.upload {
                 None => return Poll::Ready(BodyError::Idle(limit)),
-                Some(kept) => request_body::upstreams_turn(kept).unwrap_or_else(|| clock.now()),
+                Some(upload) => upload.upstreams_turn().unwrap_or_else(|| clock.now()),
             };
             if clock.now() >= since + limit {
                 return Poll::Ready(BodyError::Idle(limit));
@@ -289,13 +291,13 @@ impl Recorded {
         };
         ticket.last_byte();
         self.source.note(trailers.as_ref(), &mut ticket);
-        let request = self.request.take();
+        let upload = self.upload.take();
         self.state = State::Finishing(Box::pin(async move {
             let body = match sink {
                 Some(sink) => Some(sink.finish().await),
                 None => None,
             };
-            let request = match request.as_ref().and_then(request_body::take_whole) {
+            let request = match upload.as_ref().and_then(Upload::take_sink) {
                 Some(sink) => Some(sink.finish().await),
                 None => None,
             };
@@ -322,9 +324,9 @@ impl Recorded {
             None => format!(" after {bytes} bytes"),
         };
         // A client that fails in its upload ends the upstream connection, and this body with it.
-        let fault = self.request.as_ref().and_then(request_body::clients_fault);
+        let fault = self.upload.as_ref().and_then(Upload::take_fault);
         let why = match (fault, error) {
-            (Some((_, why)), _) | (None, BodyError::Said(why)) => why,
+            (Some(ClientFault { why, .. }), _) | (None, BodyError::Said(why)) => why,
             (None, BodyError::Upstream(error)) => cause::of(&error, host, &when),
             (None, BodyError::Short) => format!("{host} ended the stream with NO_ERROR{when}"),
             (None, BodyError::Idle(limit)) => format!("{host} sent nothing for {limit:?}{when}"),
@@ -349,7 +351,7 @@ impl Recorded {
         }
     }
 
-    /// The client asks for more: until now it kept us waiting.
+    /// The client asks for more: until now it upload us waiting.
     fn asked(&mut self) {
         let Some(yielded) = self.yielded.take() else {
             return;

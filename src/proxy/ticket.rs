@@ -10,12 +10,12 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 use tracing::debug;
 
+use super::client_leg::ClientLeg;
 use super::context::Context;
 use super::headers;
 use super::io::Slot;
 use super::live::Entry;
-use super::live::Wanted;
-use super::upstreams::Channel;
+use super::live::LazyRoute;
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, End, ExchangeId, Fields, MadeBy, Octets, Phase, SpanId, Timings,
@@ -40,11 +40,11 @@ pub(super) struct Head {
 /// One exchange while it lasts.
 pub(super) struct Ticket {
     context: Arc<Context>,
-    channel: Arc<Channel>,
+    leg: Arc<ClientLeg>,
     pub(super) id: ExchangeId,
     span: SpanId,
     method: String,
-    pub(super) wanted: Arc<Wanted>,
+    pub(super) route: Arc<LazyRoute>,
     host: String,
     pub(super) entry: Entry,
     stamps: Stamps,
@@ -62,7 +62,18 @@ pub(super) struct Ticket {
     over: bool,
 }
 
-/// When what happened.
+/// How an exchange begins.
+pub(super) struct Beginning<'a> {
+    pub(super) request: &'a http::request::Parts,
+    /// As the client wrote it, with its secrets.
+    pub(super) url: &'a str,
+    pub(super) host: &'a str,
+    pub(super) started: Timestamp,
+    /// What the head takes of the connection's room for request heads.
+    pub(super) head_bytes: usize,
+}
+
+/// When each step happened.
 #[derive(Debug, Default)]
 struct Stamps {
     started: Timestamp,
@@ -114,26 +125,28 @@ impl Stamps {
 }
 
 impl Ticket {
-    /// Begins an exchange that started at `started`; `url` is still as the client wrote it.
-    pub(super) fn begin(
-        channel: &Arc<Channel>,
-        request: &http::request::Parts,
-        (url, host): (&str, &str),
-        (started, head_bytes): (Timestamp, usize),
-    ) -> Self {
-        let context = Arc::clone(channel.context());
+    /// Begins an exchange.
+    pub(super) fn begin(leg: &Arc<ClientLeg>, beginning: Beginning<'_>) -> Self {
+        let Beginning {
+            request,
+            url,
+            host,
+            started,
+            head_bytes,
+        } = beginning;
+        let context = Arc::clone(&leg.context);
         let id = context.next_exchange.fetch_add(1, Ordering::Relaxed) + 1;
         let begin = Begin {
             id,
-            connection: channel.id(),
+            connection: leg.id,
             span: context.span(id),
             method: request.method.as_str().to_owned(),
             url: context.redactor.url(url),
             version: headers::version_name(request.version).to_owned(),
             headers: recorded(&context.redactor, headers::fields(&request.headers)),
         };
-        let wanted = Wanted::new(begin.url.clone(), Arc::clone(&context.bases));
-        let wanted = Arc::new(wanted);
+        let route = LazyRoute::new(begin.url.clone(), Arc::clone(&context.bases));
+        let route = Arc::new(route);
         let ticket = Self {
             id,
             span: begin.span,
@@ -141,8 +154,8 @@ impl Ticket {
             host: host.to_owned(),
             entry: context
                 .live
-                .begin(Some(id), host, Some(Arc::clone(&wanted)), Phase::Blocked),
-            wanted,
+                .begin(Some(id), host, Some(Arc::clone(&route)), Phase::Blocked),
+            route,
             stamps: Stamps {
                 started,
                 ..Stamps::default()
@@ -156,10 +169,12 @@ impl Ticket {
             is_held: false,
             head_bytes,
             over: false,
-            channel: Arc::clone(channel),
+            leg: Arc::clone(leg),
             context,
         };
-        ticket.channel.has_read(|| ticket.captured());
+        if let Some(captured) = &leg.captured {
+            captured.has_read(ticket.captured());
+        }
         log_request(&begin);
         ticket.context.note(started, &Event::Begin(begin));
         ticket
@@ -212,16 +227,13 @@ impl Ticket {
 
     /// A place for the response's body, if records are kept.
     pub(super) fn sink(&self) -> Option<BodySink> {
-        self.context
-            .recorder
-            .as_ref()
-            .map(|recorder| recorder.bodies().sink())
+        self.context.body_sink()
     }
 
     /// This try is over without an answer; another one follows.
     pub(super) fn retry(&mut self, error: String) {
         self.attempts.push(Attempt {
-            connection: self.channel.id(),
+            connection: self.leg.id,
             error: self.context.redactor.text(&error),
         });
         self.stamps.send = None;
@@ -246,14 +258,14 @@ impl Ticket {
     /// There is more of the answer than the client has taken, since `now`.
     pub(super) fn holds(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.is_held, true) {
-            self.channel.watch().holds(now);
+            self.leg.watch.holds(now);
         }
     }
 
     /// The client takes more.
     pub(super) fn takes(&mut self) {
         if std::mem::replace(&mut self.is_held, false) {
-            self.channel.watch().takes();
+            self.leg.watch.takes();
         }
     }
 
@@ -347,7 +359,7 @@ impl Ticket {
 
     /// What is known of an exchange that its client ended.
     fn abandoned(&self) -> String {
-        let what = match self.channel.protocol {
+        let what = match self.leg.protocol {
             Protocol::Http1 => "closed its connection",
             Protocol::H2 => "reset the stream or closed its connection",
         };
@@ -364,13 +376,13 @@ impl Ticket {
             trace_id = %self.context.trace,
             span_id = %self.span,
             id = self.id,
-            connection = self.channel.id(),
+            connection = self.leg.id,
             method = %self.method,
             host = %self.host,
-            kind = self.wanted.route().kind.name(),
-            module = self.wanted.route().module.as_deref(),
-            version = self.wanted.route().version.as_deref(),
-            url = %self.wanted.url,
+            kind = self.route.get().kind.name(),
+            module = self.route.get().module.as_deref(),
+            version = self.route.get().version.as_deref(),
+            url = %self.route.url,
             status,
             made_by = made_by.map(by),
             bytes = self.body_bytes,
@@ -405,8 +417,8 @@ impl Drop for Ticket {
             self.abort_in_place(&why);
         }
         self.takes();
-        self.channel.gives_back(self.head_bytes);
-        self.channel.watch().end(self.context.clock.now());
+        self.leg.release_head(self.head_bytes);
+        self.leg.watch.end(self.context.clock.now());
     }
 }
 

@@ -1,4 +1,4 @@
-//! The upstream connection of a client connection: made for it, and shared with nobody.
+//! One upstream connection: HTTP over TCP or TLS, and why it ended.
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
@@ -24,7 +24,7 @@ use super::cause;
 use super::context::{Context, Executor};
 use super::io::EmptyDataFilter;
 use super::io::{Marks, Tap};
-use super::request_body::{self, RequestBody};
+use super::request_body::{RequestBody, Upload};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT, HeadFilter, Heads};
 use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
@@ -59,9 +59,9 @@ pub(super) struct UpstreamConnection {
     /// Where TCP connected to.
     pub(super) address: Option<String>,
     /// The connection in the packet capture, if there is one.
-    pub(super) stream: Option<Stream>,
+    pub(super) captured: Option<Stream>,
     answered: AtomicBool,
-    /// Whom it is with, as the causes name it.
+    /// The upstream, as errors name it.
     host: String,
     /// Cancelled when the upstream has ended the connection.
     pub(super) ended: CancellationToken,
@@ -94,20 +94,21 @@ impl UpstreamConnection {
     pub(super) async fn open(
         context: &Arc<Context>,
         io: UpstreamIo,
-        (host, protocol): (&str, Protocol),
+        host: &str,
+        protocol: Protocol,
         share: &Share,
     ) -> Result<Arc<Self>, hyper::Error> {
         let marks = Marks::new(context.clock);
         let address = io.wire().socket().peer_addr();
         let address = address.ok().map(|address| address.to_string());
-        let stream = io.stream().cloned();
+        let captured = io.captured().cloned();
         let io = Tap::new(io, Arc::clone(&marks));
         let heads = Arc::<Heads>::default();
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
         let end = Arc::<OnceLock<End>>::default();
         let ending = Arc::clone(&end);
-        let tell = move |outcome: hyper::Result<()>, unparsed| {
+        let finish = move |outcome: hyper::Result<()>, unparsed| {
             let failure = outcome.err();
             let _ = ending.set(End { failure, unparsed });
             drop(guard);
@@ -124,7 +125,7 @@ impl UpstreamConnection {
                 context.spawn(async move {
                     let outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
                     let mut parts = connection.into_parts();
-                    tell(outcome, parts.read_buf);
+                    finish(outcome, parts.read_buf);
                     let _ = parts.io.inner_mut().shutdown().await;
                 });
                 Sender::Http1(Mutex::new(sender))
@@ -138,7 +139,7 @@ impl UpstreamConnection {
                     .max_header_list_size(H2_HEAD_LIMIT);
                 let io = TokioIo::new(EmptyDataFilter::new(io.following_frames()));
                 let (sender, connection) = builder.handshake(io).await?;
-                context.spawn(async move { tell(connection.await, Bytes::new()) });
+                context.spawn(async move { finish(connection.await, Bytes::new()) });
                 Sender::Http2(sender)
             }
         };
@@ -148,7 +149,7 @@ impl UpstreamConnection {
             heads,
             protocol,
             address,
-            stream,
+            captured,
             answered: AtomicBool::new(false),
             host: host.to_owned(),
             ended,
@@ -165,11 +166,11 @@ impl UpstreamConnection {
             Sender::Http1(sender) => {
                 // An informational head is not the answer: the read after it is.
                 let marks = Arc::clone(&self.marks);
-                let expects = request.body().expects();
+                let upload = request.body().expects_continue();
                 on_informational(&mut request, move |response| {
                     marks.expect_answer();
                     if response.status() == StatusCode::CONTINUE {
-                        expects.iter().for_each(request_body::goes_on);
+                        upload.iter().for_each(Upload::go_on);
                     }
                 });
                 let response = {
@@ -243,7 +244,7 @@ impl UpstreamConnection {
     /// Why a request was not answered. Of one that never left hyper knows only that, and not what
     /// ended the connection, and of an invalid head not what is wrong: the connection's own task
     /// knows, and is over soon after. h2 does not name frames.
-    pub(super) async fn tell(&self, error: &SendError) -> String {
+    pub(super) async fn cause(&self, error: &SendError) -> String {
         let (SendError::Unsent(cause)
         | SendError::Lost(cause)
         | SendError::Unprocessed(cause)
@@ -300,7 +301,7 @@ impl UpstreamIo {
     }
 
     /// The connection in the packet capture, if there is one.
-    pub(super) fn stream(&self) -> Option<&Stream> {
+    pub(super) fn captured(&self) -> Option<&Stream> {
         self.wire().stream()
     }
 }

@@ -1,7 +1,14 @@
-//! Interception: TLS with the upstream, then with the client in the protocol that came of it.
+//! Interception: TLS with the upstream, then with the client in the protocol that the upstream
+//! chose.
 //!
 //! An upstream whose TLS fails is told to the client inside a completed handshake: each request is
-//! answered with the reason, and no octet of the origin passes.
+//! answered with the reason, and no byte of the origin passes.
+//!
+//! Our own handshake nearly always fails because the client does not know our root: then its alert
+//! says so (RFC 8446 section 6.2), or it leaves once it has seen our certificate. Every text begins
+//! with "the client", which tells these failures from the upstream's ([`Opened::is_the_clients`]).
+//!
+//! [`Opened::is_the_clients`]: crate::exchange::Opened::is_the_clients
 
 use std::io;
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
@@ -9,180 +16,199 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use rustls::{AlertDescription, Error};
+use tokio_rustls::server::TlsStream;
 
-use super::connect::{GAVE_UP, leaves};
-use super::opening::Asked;
-use super::{ClientIo, Connection, Dialled, Next};
+use super::client::{Client, ClientIo};
+use super::connect::{Dialled, GAVE_UP, Hello, leaves};
+use super::serve;
 use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{DISTRUST, Mode, Phase, Target, chain};
-use crate::proxy::connection_log::note_opened;
+use crate::proxy::client_leg::{ClientLeg, Destination};
 use crate::proxy::context::Responder;
 use crate::proxy::io::Prefixed;
 use crate::proxy::room::Doing;
 use crate::proxy::upstream_connection::UpstreamIo;
-use crate::proxy::upstreams::{Channel, Destination, First};
+use crate::proxy::upstreams::{FirstDial, Upstreams};
 use crate::tls::{self, Protocol, alert_name, in_words};
 use crate::upstream::News;
 
-impl Connection {
-    /// Shakes hands with the upstream, then with the client in the protocol that came of it, both in
-    /// the name of `host`.
-    pub(super) async fn intercept(
-        &self,
-        mut io: Prefixed<ClientIo>,
-        (host, asked): (String, Asked),
-        mut dialled: Dialled,
-    ) -> Next {
-        let seat = &self.place.seat;
+/// Both handshakes are over, and requests may come.
+pub(super) struct Intercepted {
+    upstreams: Arc<Upstreams>,
+    // Boxed: a future holds a value once for every step that passes it on.
+    io: Box<TlsStream<Prefixed<ClientIo>>>,
+}
+
+impl Intercepted {
+    /// Shakes hands with the upstream, then with the client in the protocol that the upstream chose,
+    /// both in the name of the same host.
+    pub(super) async fn after(mut hello: Hello, client: &Client) -> Result<Self, String> {
+        let context = &client.context;
+        let seat = &client.place.seat;
         seat.does(Doing::Working);
-        let mut ahead = BytesMut::new();
-        let leg = (io.stream(), &mut ahead);
-        let (upstream, broken) = self.upstream_tls(leg, &host, &asked, &mut dialled).await;
-        io.add(&ahead);
-        seat.does(Doing::Opening(self.context.clock.now()));
-        let offered = self.client_protocols(&host, &asked, &dialled, broken.is_some());
-        let mut client = self.client();
-        client.sni = asked.server_name;
-        let accepted = self.accept(io, &host, &offered).await;
+        let shaken = upstream_tls(&mut hello, client).await;
+        seat.does(Doing::Opening(context.clock.now()));
+        let (upstream, failure) = match shaken {
+            Ok(upstream) => (upstream, None),
+            Err(why) => (None, Some(why)),
+        };
+        let offered = client_protocol(&hello, client, failure.is_some());
+        let Hello {
+            io,
+            host,
+            client_hello,
+            dialled,
+        } = hello;
+        let accepted = accept(client, io, &host, offered).await;
+        let mut side = client.side();
+        side.sni = client_hello.server_name;
+        let mut protocol = None;
         if let Ok(tls) = &accepted {
             let (_, session) = tls.get_ref();
-            let alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
-            client.alpn = alpn.map(|protocol| protocol.name().to_owned());
-            client.tls = session
-                .protocol_version()
-                .map(|v| tls::version_name(v).to_owned());
+            protocol = session.alpn_protocol().and_then(Protocol::from_alpn);
+            side.alpn = protocol.map(|protocol| protocol.name().to_owned());
+            let version = session.protocol_version();
+            side.tls = version.map(|version| tls::version_name(version).to_owned());
         }
-        let refusal = accepted.as_ref().err().cloned();
-        let what = (self.id, self.started, Mode::Intercept);
-        let journey = self.context.is_live().then_some(&dialled.journey);
-        let target = dialled.target.to_string();
-        let error = broken.clone().or(refusal);
-        note_opened(&self.context, what, &target, &client, (journey, error));
-        let tls = match accepted {
-            Ok(tls) => tls,
-            Err(why) => return Next::Over(why),
-        };
-        let protocol = match client.alpn.as_deref() {
-            Some("h2") => Protocol::H2,
-            _ => Protocol::Http1,
-        };
-        let now = self.context.clock.now();
-        let grace = u64::try_from(self.context.deadlines.first_request.as_micros());
-        let first = First {
-            started: self.started,
-            until: Timestamp::from_micros(now.as_micros() + grace.unwrap_or(u64::MAX / 2)),
-            journey: dialled.journey,
-        };
-        let target = match Target::new(&host, dialled.target.port()) {
-            Ok(target) => target,
-            Err(error) => return Next::Over(error.to_string()),
-        };
-        let destination = Destination::Tunnelled {
-            target: dialled.target,
-            host: target.host().to_owned(),
-        };
-        let parts = (destination, protocol);
-        let first = self.context.is_live().then_some(first);
-        let channel = Channel::new(&self.context, self.id, client, parts, broken, first);
-        let channel = channel.captured_as(self.stream.clone());
-        let channel = Arc::new(channel);
+        let journey = context.is_live().then_some(&dialled.journey);
+        let error = failure.as_ref().or(accepted.as_ref().err());
+        client.opened(
+            Mode::Intercept,
+            &dialled.target.to_string(),
+            &side,
+            journey,
+            error.map(String::as_str),
+        );
+        let tls = accepted?;
+        let Dialled {
+            target, journey, ..
+        } = dialled;
+        let named = Target::new(&host, target.port()).map_err(|error| error.to_string())?;
+        let first = context.is_live().then(|| FirstDial {
+            started: client.started,
+            journey,
+            until: grace_ends(client),
+        });
+        let leg = ClientLeg::new(
+            context,
+            client.id,
+            side,
+            Destination::Tunnelled {
+                target,
+                host: named.host().to_owned(),
+            },
+            protocol.unwrap_or(Protocol::Http1),
+            client.captured.clone(),
+        );
+        let upstreams = Upstreams::new(leg, first, failure);
         if let Some(upstream) = upstream {
-            channel.pair_with(&target, upstream).await;
+            upstreams.adopt(&named, upstream).await;
         }
-        Next::Intercepted(channel, Box::new(tls))
+        Ok(Self {
+            upstreams,
+            io: Box::new(tls),
+        })
     }
 
-    /// The upstream handshake, as long as the client is there to wait; a failure becomes the reason
-    /// that every request is answered with. What the client says meanwhile is added to `ahead`.
-    async fn upstream_tls(
-        &self,
-        (client, ahead): (&mut ClientIo, &mut BytesMut),
-        host: &str,
-        asked: &Asked,
-        dialled: &mut Dialled,
-    ) -> (Option<UpstreamIo>, Option<String>) {
-        let (Responder::Upstream(dialer), Some(stream)) =
-            (&self.context.responder, dialled.upstream.take())
-        else {
-            return (None, None);
-        };
-        let entry = self.context.live.begin(None, host, None, Phase::Tls);
-        entry.goes_through(dialled.journey.via.as_deref());
-        let addr = dialled.journey.addr;
-        entry.connected(addr.map(|addr| addr.to_string()));
-        let protocols = &asked.protocols;
-        let journey = &mut dialled.journey;
-        let hear = |news: News<'_>| entry.hears(news);
-        let began = self.context.clock.now();
-        let why = tokio::select! {
-            shaken = dialer.handshake(stream, host, protocols, journey, &hear) => {
-                entry.done();
-                return match shaken {
-                    Ok(tls) => (Some(UpstreamIo::Tls(Box::new(tls))), None),
-                    Err(error) => (None, Some(chain(&error))),
-                };
-            }
-            () = leaves(client, ahead) => self.context.left(GAVE_UP),
-            () = self.context.stop.cancelled() => self.context.stopped(),
-        };
-        journey.tls_us = Some(self.context.clock.now().micros_since(began));
-        let at = addr.map_or_else(String::new, |addr| format!(" ({addr}: no answer)"));
-        (
-            None,
-            Some(format!("{why} while {host} was shaking hands{at}")),
-        )
+    /// Serves the requests inside.
+    pub(super) async fn serve(self, client: &Client) -> String {
+        serve::run(client, self.upstreams, self.io, None).await
     }
+}
 
-    /// What the client is offered: just what the upstream chose, so that both legs speak the same.
-    fn client_protocols(
-        &self,
-        host: &str,
-        asked: &Asked,
-        dialled: &Dialled,
-        broken: bool,
-    ) -> Vec<Protocol> {
-        let chosen = match &self.context.responder {
-            Responder::Upstream(_) if broken => asked.protocols.first().copied(),
-            Responder::Upstream(_) => dialled.journey.alpn,
-            Responder::Replay(replay) => replay
-                .protocol(host)
-                .filter(|protocol| asked.protocols.contains(protocol))
-                .or_else(|| asked.protocols.first().copied()),
-        };
-        chosen.into_iter().collect()
-    }
+/// Until when a request still owns the dial.
+fn grace_ends(client: &Client) -> Timestamp {
+    let now = client.context.clock.now();
+    let grace = client.context.deadlines.first_request.as_micros();
+    let grace = u64::try_from(grace).unwrap_or(u64::MAX / 2);
+    Timestamp::from_micros(now.as_micros() + grace)
+}
 
-    /// Our handshake with the client, with a leaf for `host`.
-    async fn accept(
-        &self,
-        io: Prefixed<ClientIo>,
-        host: &str,
-        offered: &[Protocol],
-    ) -> Result<tokio_rustls::server::TlsStream<Prefixed<ClientIo>>, String> {
-        let now = Clock::wall_now();
-        let settings = self.context.leafs.settings(host, offered, now);
-        let settings = settings.map_err(|error| chain(&error))?;
-        self.stream.iter().for_each(Stream::shakes);
-        let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
-        let limit = self.context.deadlines.client_hello;
-        let accepted = tokio::select! {
-            accepted = tokio::time::timeout(limit, accepting) => accepted,
-            () = self.context.stop.cancelled() => return Err(self.context.stopped()),
-        };
-        match accepted {
-            Ok(Ok(tls)) => {
-                self.stream.iter().for_each(Stream::settles);
-                Ok(tls)
-            }
-            Ok(Err(error)) => Err(self.context.left(&failure(&error))),
-            Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
+/// The upstream handshake, as long as the client is there to wait; the error is what every request
+/// is answered with. `None` in a replay. What the client sends meanwhile is given back to its stream.
+async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<UpstreamIo>, String> {
+    let context = &client.context;
+    let host = &hello.host;
+    let Dialled {
+        upstream, journey, ..
+    } = &mut hello.dialled;
+    let (Responder::Upstream(dialer), Some(stream)) = (&context.responder, upstream.take()) else {
+        return Ok(None);
+    };
+    let entry = context.live.begin(None, host, None, Phase::Tls);
+    entry.goes_through(journey.via.as_deref());
+    let addr = journey.addr;
+    entry.connected(addr.map(|addr| addr.to_string()));
+    let protocols = &hello.client_hello.protocols;
+    let hear = |news: News<'_>| entry.hears(news);
+    let began = context.clock.now();
+    let mut ahead = BytesMut::new();
+    let why = tokio::select! {
+        shaken = dialer.handshake(stream, host, protocols, journey, &hear) => {
+            entry.done();
+            hello.io.add(&ahead);
+            return match shaken {
+                Ok(tls) => Ok(Some(UpstreamIo::Tls(Box::new(tls)))),
+                Err(error) => Err(chain(&error)),
+            };
+        }
+        () = leaves(hello.io.stream(), &mut ahead) => context.left(GAVE_UP),
+        () = context.stop.cancelled() => context.stopped(),
+    };
+    hello.io.add(&ahead);
+    journey.tls_us = Some(context.clock.now().micros_since(began));
+    let at = addr.map_or_else(String::new, |addr| format!(" ({addr}: no answer)"));
+    Err(format!("{why} while {host} was shaking hands{at}"))
+}
+
+/// The protocol that the client is offered: the one that the upstream chose, so that both legs speak
+/// the same.
+fn client_protocol(hello: &Hello, client: &Client, upstream_failed: bool) -> Option<Protocol> {
+    let wanted = &hello.client_hello.protocols;
+    let preferred = wanted.first().copied();
+    match &client.context.responder {
+        Responder::Upstream(_) if upstream_failed => preferred,
+        Responder::Upstream(_) => hello.dialled.journey.alpn,
+        Responder::Replay(replay) => {
+            let recorded = replay.protocol(&hello.host);
+            let recorded = recorded.filter(|protocol| wanted.contains(protocol));
+            recorded.or(preferred)
         }
     }
 }
 
+/// Our handshake with the client, with a leaf for `host`.
+async fn accept(
+    client: &Client,
+    io: Prefixed<ClientIo>,
+    host: &str,
+    offered: Option<Protocol>,
+) -> Result<TlsStream<Prefixed<ClientIo>>, String> {
+    let context = &client.context;
+    let settings = context
+        .leafs
+        .settings(host, offered.as_slice(), Clock::wall_now());
+    let settings = settings.map_err(|error| chain(&error))?;
+    client.captured.iter().for_each(Stream::shakes);
+    let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
+    let limit = context.deadlines.client_hello;
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(limit, accepting) => accepted,
+        () = context.stop.cancelled() => return Err(context.stopped()),
+    };
+    match accepted {
+        Ok(Ok(tls)) => {
+            client.captured.iter().for_each(Stream::settles);
+            Ok(tls)
+        }
+        Ok(Err(error)) => Err(context.left(&failure(&error))),
+        Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
+    }
+}
+
 /// Names a failure of our handshake with the client.
-pub(super) fn failure(error: &io::Error) -> String {
+fn failure(error: &io::Error) -> String {
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Error>());

@@ -21,25 +21,31 @@ const HELLO_LIMIT: usize = 64 * 1024;
 /// The first octet of a TLS handshake record (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 
-/// What a client of a proxy says first.
+/// What a client of a proxy sends first.
 #[derive(Debug)]
 pub(in crate::proxy) enum Opening {
-    /// CONNECT; what follows its head was read already.
-    Connect {
-        target: Target,
-        /// The whole head.
-        head: Bytes,
-        /// The values of `Proxy-Authorization`.
-        shown: Vec<Vec<u8>>,
-        rest: Bytes,
-    },
+    Connect(ConnectHead),
     /// Anything else: for the HTTP server, with what was read.
-    Request { read: Bytes },
+    Request {
+        read: Bytes,
+    },
     /// TLS, which a proxy port does not speak.
     Tls,
 }
 
-/// Why a client's first words are no opening.
+/// The head of a CONNECT.
+#[derive(Debug)]
+pub(in crate::proxy) struct ConnectHead {
+    pub(in crate::proxy) target: Target,
+    /// As it was read.
+    pub(in crate::proxy) head: Bytes,
+    /// The values of `Proxy-Authorization`.
+    pub(in crate::proxy) credentials: Vec<Vec<u8>>,
+    /// Bytes behind it that were read already.
+    pub(in crate::proxy) rest: Bytes,
+}
+
+/// Why the first bytes of a client are no opening.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::proxy) enum OpeningError {
     #[error("the client closed before it said anything")]
@@ -97,40 +103,40 @@ fn parse(read: &mut BytesMut) -> Result<Option<Opening>, OpeningError> {
     };
     let target = request.path.unwrap_or_default();
     let target = target.parse().map_err(OpeningError::Target)?;
-    let shown = request.headers.iter().filter(|field| {
+    let credentials = request.headers.iter().filter(|field| {
         let name = http::header::PROXY_AUTHORIZATION;
         field.name.eq_ignore_ascii_case(name.as_str())
     });
-    let shown = shown.map(|field| field.value.to_vec()).collect();
+    let credentials = credentials.map(|field| field.value.to_vec()).collect();
     let rest = read.split_off(length).freeze();
     let head = std::mem::take(read).freeze();
-    Ok(Some(Opening::Connect {
+    Ok(Some(Opening::Connect(ConnectHead {
         target,
         head,
-        shown,
+        credentials,
         rest,
-    }))
+    })))
 }
 
-/// What a client says inside a CONNECT.
+/// How a client begins inside a CONNECT.
 #[derive(Debug)]
-pub(in crate::proxy) struct Hello {
-    /// All that was read, to be given to whoever takes the connection on.
+pub(in crate::proxy) struct FirstBytes {
+    /// All that was read, for the next reader of the connection.
     pub(in crate::proxy) read: Bytes,
-    /// What the ClientHello asks for; `None` if it is not TLS.
-    pub(in crate::proxy) tls: Option<Asked>,
+    /// `None` if it is not TLS.
+    pub(in crate::proxy) client_hello: Option<ClientHello>,
 }
 
-/// What a ClientHello asks for.
+/// What we use of a ClientHello.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct Asked {
+pub(in crate::proxy) struct ClientHello {
     /// The server name, in lower case (RFC 6066 section 3).
     pub(in crate::proxy) server_name: Option<String>,
     /// The protocols that we speak too, in the client's order.
     pub(in crate::proxy) protocols: Vec<Protocol>,
 }
 
-/// Why there is no hello.
+/// Why there is no ClientHello.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::proxy) enum HelloError {
     #[error("the client opened a tunnel and never used it")]
@@ -167,16 +173,16 @@ impl HelloError {
 pub(in crate::proxy) async fn read_hello(
     stream: &mut (impl AsyncRead + Unpin),
     rest: Bytes,
-) -> Result<Hello, HelloError> {
+) -> Result<FirstBytes, HelloError> {
     let mut read = BytesMut::with_capacity(rest.len().max(HELLO_USUAL));
     read.extend_from_slice(&rest);
     let mut acceptor = Acceptor::default();
     let mut given = 0;
     loop {
         if read.first().is_some_and(|&first| first != HANDSHAKE) {
-            return Ok(Hello {
+            return Ok(FirstBytes {
                 read: read.freeze(),
-                tls: None,
+                client_hello: None,
             });
         }
         while given < read.len() {
@@ -185,10 +191,10 @@ pub(in crate::proxy) async fn read_hello(
             match acceptor.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
-                    let asked = asked(&accepted.client_hello());
-                    return Ok(Hello {
+                    let client_hello = ClientHello::of(&accepted.client_hello());
+                    return Ok(FirstBytes {
                         read: read.freeze(),
-                        tls: Some(asked),
+                        client_hello: Some(client_hello),
                     });
                 }
                 Err((error, mut answer)) => {
@@ -213,15 +219,17 @@ pub(in crate::proxy) async fn read_hello(
     }
 }
 
-fn asked(hello: &rustls::server::ClientHello<'_>) -> Asked {
-    let offered = hello.alpn().into_iter().flatten();
-    Asked {
-        server_name: hello.server_name().map(|name| {
-            // RFC 6066 section 3 wants none, and a host has one spelling.
-            let name = name.strip_suffix('.').unwrap_or(name);
-            name.to_ascii_lowercase()
-        }),
-        protocols: offered.filter_map(Protocol::from_alpn).collect(),
+impl ClientHello {
+    fn of(hello: &rustls::server::ClientHello<'_>) -> Self {
+        let offered = hello.alpn().into_iter().flatten();
+        Self {
+            server_name: hello.server_name().map(|name| {
+                // RFC 6066 section 3 wants no dot at the end, and a host has one spelling.
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name.to_ascii_lowercase()
+            }),
+            protocols: offered.filter_map(Protocol::from_alpn).collect(),
+        }
     }
 }
 
@@ -236,17 +244,17 @@ mod tests {
     #[tokio::test]
     async fn a_connect_head_is_cut_from_what_follows() {
         let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\nproxy-AUTHORIZATION: Basic eA==\r\n\r\n\x16\x03";
-        let Ok(Opening::Connect {
+        let Ok(Opening::Connect(ConnectHead {
             target,
             head,
-            shown,
+            credentials,
             rest,
-        }) = opening(octets).await
+        })) = opening(octets).await
         else {
             panic!()
         };
         assert_eq!(target.to_string(), "proxy.golang.org:443");
-        assert_eq!(shown, [b"Basic eA=="]);
+        assert_eq!(credentials, [b"Basic eA=="]);
         assert_eq!(&rest[..], b"\x16\x03");
         assert_eq!([&head[..], &rest].concat(), octets);
     }
@@ -305,7 +313,7 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(hello.read, octets);
-            let asked = hello.tls.unwrap();
+            let asked = hello.client_hello.unwrap();
             assert_eq!(asked.server_name.as_deref(), Some("proxy.golang.org"));
             assert_eq!(asked.protocols, [Protocol::H2, Protocol::Http1]);
         }
@@ -316,7 +324,7 @@ mod tests {
         let hello = read_hello(&mut &b"SSH-2.0"[..], Bytes::new())
             .await
             .unwrap();
-        assert!(hello.tls.is_none());
+        assert!(hello.client_hello.is_none());
         assert_eq!(&hello.read[..], b"SSH-2.0");
         let unused = read_hello(&mut &b""[..], Bytes::new()).await;
         assert!(matches!(unused, Err(HelloError::Unused)));

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
@@ -12,51 +13,99 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::client::{Client, PLACE_WANTED};
 use crate::proxy::access::Gate;
 use crate::proxy::answer;
 use crate::proxy::cause;
+use crate::proxy::client_leg::ClientLeg;
 use crate::proxy::context::Streams;
 use crate::proxy::guard::Guard;
 use crate::proxy::handler;
 use crate::proxy::limits::HEAD_BYTES;
-use crate::proxy::upstreams::Channel;
+use crate::proxy::room::Doing;
+use crate::proxy::upstreams::Upstreams;
 use crate::tls::Protocol;
 
 /// Streams that a client may have open: what Go's own servers allow.
 const STREAMS: u32 = 250;
 
-/// Serves until the client is done, the upstream has ended, or we are told to stop.
+/// How long a client that was told to leave may take once all is answered.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Serves until the client is done, the upstream has ended, we are told to stop, or the place is
+/// wanted by another client. Says how it ended.
 ///
 /// With a `gate` each request has to pass it; inside a CONNECT, that one did.
-pub(super) async fn run<IO>(channel: Arc<Channel>, io: IO, gate: Option<Gate>) -> String
+pub(super) async fn run<IO>(
+    client: &Client,
+    upstreams: Arc<Upstreams>,
+    io: IO,
+    gate: Option<Gate>,
+) -> String
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let context = Arc::clone(channel.context());
-    let guard = Guard::new(
-        io,
-        Arc::clone(channel.watch()),
-        context.clock,
-        context.deadlines,
-    );
-    let guard = guard.captured_as(channel.stream.clone());
+    let leg = Arc::clone(&upstreams.leg);
+    let seat = &client.place.seat;
+    seat.does(Doing::Serving(Arc::clone(&leg.watch)));
+    // Boxed with its exact type, so that the other ways do not take its room.
+    let mut serving = Box::pin(serve(upstreams, io, gate));
+    tokio::select! {
+        why = &mut serving => why,
+        () = seat.leave.cancelled() => {
+            leg.ended.cancel();
+            tokio::select! {
+                _ = &mut serving => {}
+                () = overstays(&leg) => {}
+            }
+            String::from(PLACE_WANTED)
+        }
+    }
+}
+
+/// Returns once a client that was told to leave has had its time. Over HTTP/2 it has to say that it
+/// heard us, and may never do so.
+async fn overstays(leg: &ClientLeg) {
+    let clock = leg.context.clock;
+    let told = clock.now();
+    loop {
+        let now = clock.now();
+        let done = leg.watch.done_since();
+        let until = done.map_or(now, |done| done.max(told)) + LEAVE_WITHIN;
+        if now >= until {
+            return;
+        }
+        tokio::time::sleep_until(clock.instant(until)).await;
+    }
+}
+
+async fn serve<IO>(upstreams: Arc<Upstreams>, io: IO, gate: Option<Gate>) -> String
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let leg = Arc::clone(&upstreams.leg);
+    let context = Arc::clone(&leg.context);
+    let watch = Arc::clone(&leg.watch);
+    let guard = Guard::new(io, watch, context.clock, context.deadlines);
+    let guard = guard.captured_as(leg.captured.clone());
     let io = TokioIo::new(guard);
     let service = {
-        let (channel, gate) = (Arc::clone(&channel), gate.clone());
+        let (upstreams, gate) = (Arc::clone(&upstreams), gate.clone());
         service_fn(move |mut request: Request<Incoming>| {
-            let (channel, gate) = (Arc::clone(&channel), gate.clone());
+            let (upstreams, gate) = (Arc::clone(&upstreams), gate.clone());
             async move {
-                let answer = match gate {
+                let leg = &upstreams.leg;
+                let response = match gate {
                     Some(gate) if !gate.admits_head(request.headers_mut()) => {
                         // It is answered: the next head has a time of its own.
-                        let _ = channel.watch().begin();
-                        channel.watch().end(channel.context().clock.now());
+                        let _ = leg.watch.begin();
+                        leg.watch.end(leg.context.clock.now());
                         answer::challenge(&gate)
                     }
                     // Boxed: hyper keeps room for the future as long as the connection lasts.
-                    _ => Box::pin(handler::serve(channel, request)).await,
+                    _ => Box::pin(handler::serve(upstreams, request)).await,
                 };
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(response)
             }
         })
     };
@@ -71,7 +120,7 @@ where
             let mut connection = Pin::new($connection);
             let outcome = tokio::select! {
                 outcome = connection.as_mut() => Some(outcome),
-                () = channel.ended.cancelled() => None,
+                () = leg.ended.cancelled() => None,
                 () = context.stop.cancelled() => None,
             };
             match outcome {
@@ -86,7 +135,7 @@ where
             }
         }};
     }
-    let outcome = match channel.protocol {
+    let outcome = match leg.protocol {
         Protocol::Http1 => {
             let mut connection = http1::Builder::new()
                 .preserve_header_case(true)
@@ -99,7 +148,7 @@ where
             if let Some(Err(error)) = &outcome
                 && error.is_parse()
             {
-                let why = match channel.watch().refused() {
+                let why = match leg.watch.refused() {
                     Some(violation) => violation.to_string(),
                     // "invalid HTTP header parsed", and the like.
                     None => error.to_string().replace(" parsed", ""),
@@ -112,7 +161,7 @@ where
                 // Of strangers nothing is recorded but the end of their connection.
                 if !gate.is_some_and(|gate| gate.is_strangers()) {
                     let guard = connection.into_parts().io.into_inner();
-                    handler::note_refused(&channel, guard.request_line(), status, &why).await;
+                    handler::note_refused(&upstreams, guard.request_line(), status, &why).await;
                 }
                 return why;
             }
@@ -123,9 +172,9 @@ where
                 .auto_date_header(false)
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEAD_BYTES)
-                .initial_stream_window_size(channel.share.stream())
-                .initial_connection_window_size(channel.share.connection())
-                .max_send_buf_size(channel.share.unsent())
+                .initial_stream_window_size(leg.share.stream())
+                .initial_connection_window_size(leg.share.connection())
+                .max_send_buf_size(leg.share.unsent())
                 .serve_connection(io, service);
             drive!(&mut connection)
         }
@@ -135,15 +184,15 @@ where
         Some(Ok(())) => String::from("closed"),
         Some(Err(error)) => cause::of(&error, "the client", ""),
     };
-    let why = match (channel.watch().refused(), channel.watch().late()) {
+    let why = match (leg.watch.refused(), leg.watch.late()) {
         (Some(violation), _) => format!("a request body was refused: {violation}"),
         (None, Some(late)) => late.to_owned(),
-        (None, None) => match channel.failed_unused() {
+        (None, None) => match upstreams.failed_unused() {
             Some(failure) => format!("never used: {failure}"),
             None => why,
         },
     };
-    match channel.watch().malformed() {
+    match leg.watch.malformed() {
         0 => why,
         streams => format!("{why}; {streams} malformed requests were reset (PROTOCOL_ERROR)"),
     }

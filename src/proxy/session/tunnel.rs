@@ -1,43 +1,58 @@
-//! A blind tunnel: octets both ways, unread; only their number and times are kept.
+//! A blind tunnel: bytes both ways, unread; only their number and times are kept.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+use tokio::io::copy_bidirectional_with_sizes;
 
-use crate::capture::Wire;
+use super::client::{Client, ClientIo, PLACE_WANTED};
+use crate::capture::{Stream, Wire};
 use crate::clock::Clock;
-use crate::proxy::context::Context;
-use crate::proxy::io::Marks;
+use crate::proxy::io::{Marks, Prefixed};
+use crate::proxy::room::Doing;
 
-/// Octets on their way, each direction. Larger ones save little (they wait in the kernel anyway),
-/// and an idle tunnel keeps both.
+/// Bytes on their way, each direction. Larger buffers save little (the bytes wait in the kernel
+/// anyway), and an idle tunnel keeps both.
 const BUFFER_BYTES: usize = 8 * 1024;
 
-/// Relays until both sides have closed, somebody breaks off, nothing passes for too long, or we
-/// are told to stop. Says how it ended.
-pub(super) async fn relay(
-    context: &Arc<Context>,
-    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    upstream: &mut Wire,
-    marks: &Marks,
-) -> String {
-    let copying = copy_bidirectional_with_sizes(client, upstream, BUFFER_BYTES, BUFFER_BYTES);
-    tokio::select! {
-        outcome = copying => match outcome {
-            Ok(_) => String::from("both sides closed"),
-            Err(error) => error.to_string(),
-        },
-        () = idle(context.clock, marks, context.deadlines.tunnel_idle) => {
-            format!("nothing passed for {:?}", context.deadlines.tunnel_idle)
+/// A tunnel that is open.
+pub(super) struct Tunnel {
+    pub(super) client: Prefixed<ClientIo>,
+    pub(super) upstream: Wire,
+}
+
+impl Tunnel {
+    /// Relays until both sides have closed, either breaks off, nothing passes for too long, or we
+    /// are told to stop. Says how it ended.
+    pub(super) async fn relay(mut self, client: &Client) -> String {
+        let context = &client.context;
+        let legs = client.captured.iter().chain(self.upstream.stream());
+        legs.for_each(Stream::blinds);
+        let seat = &client.place.seat;
+        seat.does(Doing::Tunnel(context.clock.now()));
+        let copying = copy_bidirectional_with_sizes(
+            &mut self.client,
+            &mut self.upstream,
+            BUFFER_BYTES,
+            BUFFER_BYTES,
+        );
+        let limit = context.deadlines.tunnel_idle;
+        tokio::select! {
+            outcome = copying => match outcome {
+                Ok(_) => String::from("both sides closed"),
+                Err(error) => error.to_string(),
+            },
+            () = idle(context.clock, &client.marks, limit) => {
+                format!("nothing passed for {limit:?}")
+            }
+            () = context.stop.cancelled() => context.stopped(),
+            () = seat.leave.cancelled() => String::from(PLACE_WANTED),
         }
-        () = context.stop.cancelled() => context.stopped(),
     }
 }
 
-/// Returns once no octet has passed for `limit`.
+/// Returns once no byte has passed for `limit`.
 async fn idle(clock: Clock, marks: &Marks, limit: Duration) {
-    // Before the first octet it is the tunnel's own beginning that counts.
+    // Before the first byte the tunnel's own beginning counts.
     let began = clock.now();
     loop {
         let deadline = marks.last_passed().max(began) + limit;

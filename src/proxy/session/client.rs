@@ -1,0 +1,166 @@
+//! The client of a connection: what is known from accept to close.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::StatusCode;
+use tokio::io::AsyncWriteExt as _;
+
+use super::refusal::{Refusal, Refused};
+use crate::capture::{Stream, Wire};
+use crate::clock::Timestamp;
+use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Target};
+use crate::proxy::access::Gate;
+use crate::proxy::connection_log::{self, Setup};
+use crate::proxy::context::Context;
+use crate::proxy::io::{Marks, Tap, linger};
+use crate::proxy::room::Place;
+use crate::upstream::Journey;
+
+/// Why an idle connection ended: all descriptors that are for clients are taken.
+pub(super) const PLACE_WANTED: &str = "idle, and its place was wanted by another client";
+
+/// The client's socket, counted.
+pub(super) type ClientIo = Tap<Wire>;
+
+/// The client of a connection.
+pub(super) struct Client {
+    pub(super) context: Arc<Context>,
+    pub(super) id: ConnectionId,
+    peer: SocketAddr,
+    pub(super) marks: Arc<Marks>,
+    /// When its first byte was read; until then, when it connected.
+    pub(super) started: Timestamp,
+    /// Its connection in the packet capture, if there is one.
+    pub(super) captured: Option<Stream>,
+    pub(super) place: Place,
+    pub(super) gate: Gate,
+    /// The target of the last CONNECT that came without the token; empty if there was none.
+    pub(super) denied_target: String,
+}
+
+/// A CONNECT that is refused.
+pub(super) struct RefusedConnect<'a> {
+    pub(super) target: &'a Target,
+    /// Its head, as it was read.
+    pub(super) head: &'a [u8],
+    /// How far dialling came, if it began.
+    pub(super) journey: Option<&'a Journey>,
+}
+
+impl Client {
+    pub(super) fn new(
+        context: Arc<Context>,
+        id: ConnectionId,
+        place: Place,
+        peer: SocketAddr,
+        captured: Option<Stream>,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            marks: Arc::clone(&place.seat.marks),
+            started: context.clock.now(),
+            captured,
+            place,
+            gate: Gate::new(&context.access),
+            denied_target: String::new(),
+            context,
+        }
+    }
+
+    /// The client as the records describe it, without what only TLS tells.
+    pub(super) fn side(&self) -> ClientSide {
+        ClientSide {
+            addr: self.peer.to_string(),
+            ..ClientSide::default()
+        }
+    }
+
+    /// Records how the connection was set up, or why not.
+    pub(super) fn opened(
+        &self,
+        mode: Mode,
+        target: &str,
+        side: &ClientSide,
+        journey: Option<&Journey>,
+        error: Option<&str>,
+    ) {
+        let setup = Setup {
+            id: self.id,
+            started: self.started,
+            mode,
+            target,
+            client: side,
+            journey,
+            error,
+            again: false,
+        };
+        setup.record(&self.context);
+    }
+
+    /// Records the end of the connection. Of those that never showed the token only the first are
+    /// recorded.
+    pub(super) fn closed(&self, is_tunnel: bool, why: &str) {
+        let why = self.context.redactor.text(why);
+        if self.gate.is_strangers() {
+            if !self.gate.is_named() {
+                return;
+            }
+            let error = match self.gate.has_refused() {
+                true => "407: the client did not show the token",
+                false => &why,
+            };
+            let target = &self.denied_target;
+            self.opened(Mode::Refuse, target, &self.side(), None, Some(error));
+        }
+        let (from_client_bytes, to_client_bytes) = self.marks.bytes();
+        let closed = Closed {
+            id: self.id,
+            from_client_bytes,
+            to_client_bytes,
+            tunnel: is_tunnel,
+            why,
+        };
+        connection_log::closed(&self.context, closed);
+    }
+
+    /// Answers with an error and hangs up; `connect` is what was refused, if it could be read.
+    pub(super) async fn refuse(
+        &self,
+        io: &mut ClientIo,
+        status: StatusCode,
+        connect: Option<RefusedConnect<'_>>,
+        why: &str,
+    ) {
+        let refusal = Refusal::new(status, &self.context.redactor.text(why));
+        // A client that never showed the token gets one record at the end, if any: see `closed`.
+        if !self.gate.is_strangers() {
+            let target = connect.as_ref().map(|connect| connect.target.to_string());
+            let target = target.unwrap_or_default();
+            let journey = connect.as_ref().and_then(|connect| connect.journey);
+            self.opened(Mode::Refuse, &target, &self.side(), journey, Some(why));
+            if let Some(connect) = connect {
+                let refused = Refused {
+                    connection: self.id,
+                    started: self.started,
+                    target: connect.target,
+                    head: connect.head,
+                    journey: connect.journey,
+                };
+                refusal.note(&self.context, refused).await;
+            }
+        }
+        // The client may be gone: then nobody reads why.
+        let _ = io.write_all(&refusal.to_octets()).await;
+        self.hang_up(io).await;
+    }
+
+    /// Ends the connection behind our last words, at once where we are told to stop.
+    pub(super) async fn hang_up(&self, io: &mut ClientIo) {
+        tokio::select! {
+            () = linger::hang_up(io) => {}
+            () = self.context.stop.cancelled() => {}
+        }
+    }
+}
