@@ -133,7 +133,7 @@ impl UpstreamConnection {
             Protocol::H2 => {
                 let mut builder = http2::Builder::new(Executor(Arc::clone(context)));
                 builder
-                    .initial_stream_window_size(share.stream())
+                    .initial_stream_window_size(share.download())
                     .initial_connection_window_size(share.connection())
                     .max_send_buf_size(share.unsent())
                     .max_header_list_size(H2_HEAD_LIMIT);
@@ -314,7 +314,7 @@ impl AsyncRead for UpstreamIo {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_read(cx, buf).map_err(tls::plain),
+            Self::Tls(io) => Pin::new(io).poll_read(cx, buf).map_err(tls::readable),
         }
     }
 }
@@ -327,7 +327,7 @@ impl AsyncWrite for UpstreamIo {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_write(cx, buf).map_err(tls::plain),
+            Self::Tls(io) => Pin::new(io).poll_write(cx, buf).map_err(tls::readable),
         }
     }
 

@@ -1,4 +1,4 @@
-//! How many octets may be on their way on one connection.
+//! How many bytes may be on their way on one connection.
 //!
 //! An HTTP/2 window is memory: what a peer may send ahead is kept here while the other side does not
 //! read. One download over a slow road needs a large window, two hundred that nobody reads must not
@@ -9,24 +9,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::tls::Protocol;
 
-/// The window of one stream while few connections are open: 25 MB over 40 ms need more than the
-/// 64 KiB of RFC 9113 section 6.9.2.
-const STREAM_MOST: usize = 1024 * 1024;
+/// The window of a response while few connections are open: Go's own (net/http, `h2_bundle.go`,
+/// `transportDefaultStreamFlow`), so that a download takes as long as it would without us.
+const DOWNLOAD_MOST: usize = 4 * 1024 * 1024;
+
+/// The window of a request body, likewise that of Go's servers.
+const UPLOAD_MOST: usize = 1024 * 1024;
+
+/// What the window of a request body is a share of.
+const UPLOADS: usize = 4 * UPLOAD_MOST;
 
 /// The window of one stream however many connections are open: two frames.
 const STREAM_LEAST: usize = 32 * 1024;
 
-/// What a stream's window is a share of.
-const STREAM_BUDGET: usize = 4 * STREAM_MOST;
+/// How many connections have the largest windows: a module proxy and a checksum database. The nth that
+/// opens later has an nth of what these have together, so that 200 clients that do not read hold less
+/// than 56 MiB.
+const FEW: usize = 2;
 
-/// The window of a connection: few streams that nobody reads must not stop the others.
-const CONNECTION_MOST: usize = 16 * STREAM_MOST;
+/// The window of a connection: a few streams that nobody reads must not stop the others. Go has
+/// 1 GiB for it, which would let one client fill the memory.
+const CONNECTION_MOST: usize = 8 * DOWNLOAD_MOST;
 
 /// No less than four streams.
 const CONNECTION_LEAST: usize = 4 * STREAM_LEAST;
 
 /// What a connection's window is a share of.
-const CONNECTION_BUDGET: usize = 4 * CONNECTION_MOST;
+const CONNECTION_BUDGET: usize = FEW * CONNECTION_MOST;
 
 /// What waits for a peer to make room, beside what it has made room for: it bridges the time from
 /// one turn of the loop to the next and nothing more.
@@ -68,23 +77,32 @@ impl Windows {
 }
 
 impl Share {
-    /// The window of each of its streams, octets.
-    pub(super) fn stream(&self) -> u32 {
-        octets(STREAM_BUDGET / self.among, STREAM_LEAST, STREAM_MOST)
+    /// The window of each response, bytes.
+    pub(super) fn download(&self) -> u32 {
+        bytes(
+            FEW * DOWNLOAD_MOST / self.among,
+            STREAM_LEAST,
+            DOWNLOAD_MOST,
+        )
     }
 
-    /// The window of all its streams together, octets.
+    /// The window of each request body, bytes.
+    pub(super) fn upload(&self) -> u32 {
+        bytes(UPLOADS / self.among, STREAM_LEAST, UPLOAD_MOST)
+    }
+
+    /// The window of all its streams together, bytes.
     pub(super) fn connection(&self) -> u32 {
-        octets(
+        bytes(
             CONNECTION_BUDGET / self.among,
             CONNECTION_LEAST,
             CONNECTION_MOST,
         )
     }
 
-    /// What may wait on a stream for its peer, octets.
+    /// What may wait on a stream for its peer, bytes.
     pub(super) fn unsent(&self) -> usize {
-        (STREAM_BUDGET / self.among).clamp(UNSENT_LEAST, UNSENT_MOST)
+        (UPLOADS / self.among).clamp(UNSENT_LEAST, UNSENT_MOST)
     }
 }
 
@@ -96,7 +114,7 @@ impl Drop for Share {
     }
 }
 
-fn octets(part: usize, least: usize, most: usize) -> u32 {
+fn bytes(part: usize, least: usize, most: usize) -> u32 {
     u32::try_from(part.clamp(least, most)).unwrap_or(u32::MAX)
 }
 
@@ -105,26 +123,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_connection_has_large_windows_and_many_share() {
+    fn few_connections_have_windows_as_gos_and_many_share() {
         let windows = Windows::default();
         let mut open = vec![windows.share(Protocol::H2)];
-        assert_eq!(
-            (open[0].stream(), open[0].connection()),
-            (1 << 20, 16 << 20)
-        );
+        assert_eq!((open[0].download(), open[0].upload()), (4 << 20, 1 << 20));
         while open.len() < 200 {
             open.push(windows.share(Protocol::H2));
         }
         let last = open.last().unwrap();
-        assert_eq!(last.stream() as usize, STREAM_LEAST);
-        assert!(last.connection() < 1 << 20);
+        assert!(last.download() < 1 << 17, "{last:?}");
+        assert!(last.connection() < 1 << 20, "{last:?}");
         let one_body_each: usize = open
             .iter()
-            .map(|share| share.stream() as usize + share.unsent())
+            .map(|share| share.download() as usize + share.unsent())
             .sum();
-        assert!(one_body_each < 32 << 20, "{one_body_each}");
+        assert!(one_body_each < 56 << 20, "{one_body_each}");
         drop(open);
-        assert_eq!(windows.share(Protocol::H2).stream(), 1 << 20);
+        assert_eq!(windows.share(Protocol::H2).download(), 4 << 20);
     }
 
     #[test]
@@ -132,7 +147,7 @@ mod tests {
         let windows = Windows::default();
         let open: Vec<_> = (0..10_000).map(|_| windows.share(Protocol::H2)).collect();
         for share in &open {
-            assert!(share.connection() >= 4 * share.stream(), "{share:?}");
+            assert!(share.connection() >= 4 * share.download(), "{share:?}");
             assert!(share.unsent() >= UNSENT_LEAST, "{share:?}");
         }
     }

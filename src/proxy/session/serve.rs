@@ -172,7 +172,7 @@ where
                 .auto_date_header(false)
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEAD_BYTES)
-                .initial_stream_window_size(leg.share.stream())
+                .initial_stream_window_size(leg.share.upload())
                 .initial_connection_window_size(leg.share.connection())
                 .max_send_buf_size(leg.share.unsent())
                 .serve_connection(io, service);
