@@ -12,6 +12,7 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 use super::key::Key;
+use crate::exchange::Hex;
 use crate::tls;
 
 /// How long before now a certificate starts: clients' clocks run late.
@@ -94,10 +95,7 @@ impl CertificateAuthority {
     /// soon as the issuer is signed.
     pub fn new(scope: &Scope, now: SystemTime, lifetime: Duration) -> Result<Self, CaError> {
         // A tag in the names: two runs never share an issuer name and serial number.
-        let tag: String = tls::random::<4>()
-            .iter()
-            .map(|o| format!("{o:02x}"))
-            .collect();
+        let tag = Hex(tls::random::<4>());
         let not_after = now + lifetime;
         let authority = |name: String, path_length| {
             let mut params = CertificateParams::default();

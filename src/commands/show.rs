@@ -17,7 +17,7 @@ use super::selection::open;
 use crate::cli::{Global, ShowArgs};
 use crate::clock::wall_text_at;
 use crate::diagnose::outcome::{Listed, Meaning};
-use crate::exchange::{Abort, Begin, End, Exchange, Opened, Outcome};
+use crate::exchange::{Abort, Begin, End, Exchange, Opened, Outcome, traceparent};
 use crate::recording::{Recording, Row};
 use crate::shell;
 use crate::terminal::json;
@@ -126,7 +126,7 @@ impl<'a> Shown<'a> {
         Ok(Self {
             recording,
             listed: meaning.list(row),
-            traceparent: format!("00-{trace}-{}-01", exchange.begin.span),
+            traceparent: traceparent(trace, exchange.begin.span),
             started: run.and_then(|open| wall_text_at(&open.wall, row.started)),
             opened: connection.and_then(|connection| connection.dial_of(&row.url, row.until())),
             exchange,

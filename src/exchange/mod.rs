@@ -7,6 +7,7 @@ mod chain;
 mod octets;
 mod phase;
 mod target;
+mod trace;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,10 @@ pub use octets::Fields;
 pub use octets::Hex;
 pub use octets::Octets;
 pub use octets::field;
-pub(crate) use octets::{SpanId, TraceId};
 pub use phase::Phase;
 pub use phase::Timings;
-pub(crate) use target::{Target, TargetError};
+pub(crate) use target::{Target, TargetError, bracketed};
+pub(crate) use trace::{SpanId, TraceId, traceparent};
 
 use crate::clock::Timestamp;
 

@@ -1,5 +1,6 @@
 //! What a client wants to reach: `host:port`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -87,16 +88,25 @@ impl Target {
     /// The host, an IPv6 address in brackets, and the port unless it is `default_port`: as a URL or
     /// a Host field has them.
     pub(crate) fn authority(&self, default_port: u16) -> String {
-        match (self.port == default_port, self.host.contains(':')) {
-            (true, false) => self.host.clone(),
-            (true, true) => format!("[{}]", self.host),
-            (false, _) => self.to_string(),
+        if self.port == default_port {
+            bracketed(&self.host).into_owned()
+        } else {
+            self.to_string()
         }
     }
 
     /// The host as an address, if it is one.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()
+    }
+}
+
+/// A host as a URL has it: an IPv6 address in brackets.
+pub(crate) fn bracketed(host: &str) -> Cow<'_, str> {
+    if host.contains(':') {
+        Cow::Owned(format!("[{host}]"))
+    } else {
+        Cow::Borrowed(host)
     }
 }
 
@@ -118,11 +128,7 @@ impl FromStr for Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        write!(f, "{}:{}", bracketed(&self.host), self.port)
     }
 }
 

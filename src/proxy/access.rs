@@ -13,6 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, header};
 
+use crate::exchange::Hex;
+
 /// Strangers whose connections are recorded; the others are only counted, so that who has no token
 /// cannot fill the disk.
 const NAMED: u64 = 1000;
@@ -49,8 +51,7 @@ pub(crate) enum TokenError {
 impl Token {
     /// 128 random bits in hexadecimal digits.
     pub(crate) fn random() -> Self {
-        let octets: [u8; 16] = crate::tls::random();
-        Self(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+        Self(Hex(crate::tls::random::<16>()).to_string())
     }
 
     /// A token that the user chose.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 
 use super::mark::{MARK, MARK_BYTES, is_mark};
+use crate::exchange::Hex;
 
 /// The mark without a key.
 const NOTHING: &str = "redacted";
@@ -105,14 +106,9 @@ impl Redactor {
 
     fn mark_under(key: &hmac::Key, secret: &str) -> String {
         let tag = hmac::sign(key, secret.as_bytes());
-        let mut mark = String::with_capacity(MARK.len() + 2 * MARK_BYTES);
-        mark.push_str(MARK);
-        for octet in tag.as_ref().iter().take(MARK_BYTES) {
-            for digit in [octet >> 4, octet & 15] {
-                mark.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-            }
-        }
-        mark
+        let start = tag.as_ref().first_chunk::<MARK_BYTES>();
+        let start = Hex(*start.expect("SHA-256 has 32 bytes"));
+        [MARK, start.digits(&mut [0; 64])].concat()
     }
 
     /// What `read` makes of the text, of that, and so on, until it finds no secret in it: whatever a

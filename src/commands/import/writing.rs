@@ -136,10 +136,7 @@ fn faults(dir: &Path, global: &Global) -> Result<Vec<Fault>, OpenError> {
 
 /// What is known of a run that others recorded, or that is long over.
 fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
-    let id: String = tls::random::<8>()
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
+    let id = Hex(tls::random::<8>()).to_string();
     let wall = survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     Manifest {
         kind: MANIFEST_KIND.to_owned(),

@@ -16,7 +16,7 @@ use crate::child;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::{Clock, wall_text};
 use crate::diagnose::rerun;
-use crate::exchange::{Target, TargetError};
+use crate::exchange::{Hex, Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};
 use crate::proxy::{Others, Policy};
 use crate::recording::format::{
@@ -210,10 +210,7 @@ pub(super) fn manifest(
     // Not GOPATH and the like: they name folders of this machine.
     let told = |name: &str| child::SETTINGS.contains(&name) || TOLD.contains(&name);
     let settings = session.go.settings.iter().filter(|(name, _)| told(name));
-    let id: String = tls::random::<8>()
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
+    let id = Hex(tls::random::<8>()).to_string();
     Manifest {
         kind: MANIFEST_KIND.to_owned(),
         format: FORMAT_VERSION,

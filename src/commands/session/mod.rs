@@ -25,7 +25,7 @@ pub(crate) use self::variables::Variables;
 
 use self::running::{Announcement, Own, Running};
 use self::token::TokenSocket;
-use self::trace::{continued, traceparent};
+use self::trace::continued;
 use super::failure::{Advise as _, Failure};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
@@ -34,7 +34,7 @@ use crate::child::{
 };
 use crate::cli::{Global, RunArgs};
 use crate::clock::Clock;
-use crate::exchange::{Hex, SpanId, TraceId};
+use crate::exchange::{Hex, SpanId, TraceId, traceparent};
 use crate::gomod::Base;
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Policy, Proxy, Responder, Token, Windows,

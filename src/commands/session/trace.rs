@@ -22,10 +22,6 @@ pub(crate) fn continued(traceparent: Option<&str>) -> TraceId {
     given.unwrap_or_else(|| Hex(tls::random()))
 }
 
-pub(crate) fn traceparent(trace: TraceId, span: SpanId) -> String {
-    format!("00-{trace}-{span}-01")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use super::content::{HarContent, Held, Text, UNKNOWN_TYPE, held, mime_type, size
 use super::page::Run;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, Digest, End, ExchangeId, Fields, MadeBy, Octets, Opened, Outcome,
-    Phase, Timings, field,
+    Phase, Timings, field, traceparent,
 };
 use crate::recording::format::BODIES;
 
@@ -64,7 +64,7 @@ impl<'a> Entry<'a> {
             connection_id: begin.connection.to_string(),
             initiator: Initiator { r#type: "other" },
             resource_type: "fetch",
-            traceparent: format!("00-{}-{}-01", run.trace(), begin.span),
+            traceparent: traceparent(run.trace(), begin.span),
             modtape: Modtape::new(item, bodies),
         }
     }
