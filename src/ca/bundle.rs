@@ -5,8 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rustls::pki_types::CertificateDer;
 
 /// A PEM file in a private folder; the folder goes when this is dropped.
@@ -51,16 +50,10 @@ impl Drop for Bundle {
     }
 }
 
-/// RFC 7468: 64 columns between the two lines.
+/// A certificate in PEM (RFC 7468).
 pub fn to_pem(certificate: &CertificateDer<'_>) -> String {
-    let text = BASE64.encode(certificate);
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in text.as_bytes().chunks(64) {
-        pem.extend(line.iter().map(|&c| char::from(c)));
-        pem.push('\n');
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
+    let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&Pem::new("CERTIFICATE", certificate.as_ref()), lines)
 }
 
 #[cfg(test)]

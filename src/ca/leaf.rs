@@ -34,16 +34,21 @@ pub enum LeafError {
     },
 }
 
-/// What a leaf is kept by: the settings that it stands in offer just these protocols.
-type Slot = (String, Vec<Protocol>);
+/// What a leaf is cached by.
+#[derive(PartialEq, Eq, Hash)]
+struct CacheKey {
+    host: String,
+    /// The protocols that its settings offer.
+    protocols: Vec<Protocol>,
+}
 
 /// A leaf with its settings, and when it was minted.
-struct Kept {
+struct CachedLeaf {
     settings: Arc<ServerConfig>,
     minted: SystemTime,
 }
 
-impl Kept {
+impl CachedLeaf {
     /// True in the first half of its life; a clock that was set back makes it a leaf to come.
     fn is_fresh(&self, now: SystemTime) -> bool {
         let age = now.duration_since(self.minted);
@@ -56,7 +61,7 @@ pub struct Leafs {
     authority: CertificateAuthority,
     key: Key,
     // A std Mutex: held for a map look-up or one mint (20 µs), never across an await.
-    cache: Mutex<HashMap<Slot, Kept>>,
+    cache: Mutex<HashMap<CacheKey, CachedLeaf>>,
     key_log: Arc<dyn KeyLog>,
 }
 
@@ -90,20 +95,23 @@ impl Leafs {
         protocols: &[Protocol],
         now: SystemTime,
     ) -> Result<Arc<ServerConfig>, LeafError> {
-        let slot = (host.to_owned(), protocols.to_vec());
+        let key = CacheKey {
+            host: host.to_owned(),
+            protocols: protocols.to_vec(),
+        };
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = cache.get(&slot).filter(|kept| kept.is_fresh(now)) {
-            return Ok(Arc::clone(&kept.settings));
+        if let Some(leaf) = cache.get(&key).filter(|leaf| leaf.is_fresh(now)) {
+            return Ok(Arc::clone(&leaf.settings));
         }
         let settings = tls::server_config(self.mint(&[host], now)?, protocols, &self.key_log);
         if cache.len() >= CACHE_LIMIT {
             cache.clear();
         }
-        let kept = Kept {
+        let leaf = CachedLeaf {
             settings: Arc::clone(&settings),
             minted: now,
         };
-        cache.insert(slot, kept);
+        cache.insert(key, leaf);
         Ok(settings)
     }
 

@@ -6,11 +6,10 @@ mod environment;
 mod go;
 mod limits;
 mod private;
-mod removal;
 mod run;
 
 pub(crate) use environment::{Environment, Recorder, private_go_dirs, replayed_settings};
 pub(crate) use go::{GoFacts, SETTINGS, go_for, is_go, look_up};
 pub(crate) use limits::ProcessLimits;
 pub(crate) use private::{PrivateDir, open_dir};
-pub(crate) use run::{Command, Interruption, Signals, SpawnError, run};
+pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, run};

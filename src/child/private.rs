@@ -1,15 +1,13 @@
 //! A folder of one's own for a GOPATH and module cache, which goes at the end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::FdFlags;
-
-use super::removal::remove;
 
 /// How the names of these folders begin.
 const PREFIX: &str = "modtape-cold-";
@@ -73,6 +71,20 @@ fn sweep(parent: &Path) {
 pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Removes a folder and all that is in it, if that is possible.
+fn remove(dir: &Path) {
+    // The go command makes the folders of its module cache read-only.
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let _ = fs::set_permissions(&folder, Permissions::from_mode(0o700));
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        // Of the entry itself: what a link leads to is not touched.
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.extend(below.map(|entry| entry.path()));
+    }
+    let _ = fs::remove_dir_all(dir);
 }
 
 impl Drop for PrivateDir {

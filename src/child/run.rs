@@ -101,12 +101,15 @@ pub(crate) async fn run(
     // One that no clock reaches is none.
     let mut deadline = command.timeout.and_then(|time| now().checked_add(time));
     loop {
-        let (what, signal) = tokio::select! {
+        let Heard { what, signal } = tokio::select! {
             // A Ctrl-C reaches the command at the same time, and it may have ended by now.
             biased;
             heard = signals.next() => heard,
             status = child.wait() => return Ok(ended(status, interruption)),
-            () = reached(deadline) => (Interruption::Timeout, Signal::TERM),
+            () = reached(deadline) => Heard {
+                what: Interruption::Timeout,
+                signal: Signal::TERM,
+            },
         };
         if interruption.is_none() {
             interrupted(what);
@@ -138,6 +141,13 @@ pub(crate) async fn run(
     }
 }
 
+/// Something that ends a command early, and the signal that tells the command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(super) what: Interruption,
+    pub(crate) signal: Signal,
+}
+
 /// The signals that end a command early.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -166,12 +176,13 @@ impl Signals {
     }
 
     /// The next one.
-    pub(crate) async fn next(&mut self) -> (Interruption, Signal) {
-        tokio::select! {
+    pub(crate) async fn next(&mut self) -> Heard {
+        let (what, signal) = tokio::select! {
             () = heard(&mut self.interrupt) => (Interruption::Interrupt, Signal::INT),
             () = heard(&mut self.terminate) => (Interruption::Terminate, Signal::TERM),
             () = heard(&mut self.hang_up) => (Interruption::Terminate, Signal::HUP),
-        }
+        };
+        Heard { what, signal }
     }
 }
 

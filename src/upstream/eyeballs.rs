@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::journey::{Hear, NO_ANSWER, News, Try, is_open, stop};
+use super::journey::{Hear, NO_ANSWER, News, Try, end_race, is_pending};
 use crate::capture::{Capture, Wire};
 use crate::clock::Clock;
 
@@ -18,62 +18,70 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// A silent connection is probed after so long, and again (Go's `Dialer.KeepAlive`).
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 
-/// Connects to the first address that answers; `None` if none does. Every try is noted when it
-/// begins, so that it is known too if nobody waits for its end.
-pub(super) async fn race(
-    clock: &Clock,
-    addresses: &[SocketAddr],
-    tries: &mut Vec<Try>,
-    (hear, capture): (Hear<'_>, Option<&Capture>),
-) -> Option<Wire> {
-    let mut waiting = interleave(addresses).into_iter();
-    let mut running: JoinSet<(SocketAddr, io::Result<Wire>)> = JoinSet::new();
-    let mut next = waiting.next();
-    let winner = loop {
-        if let Some(addr) = next.take() {
-            tries.push(Try {
-                addr,
-                started: clock.now(),
-                took_us: 0,
-                error: Some(NO_ANSWER.to_owned()),
-            });
-            hear(News::Trying(addr));
-            let capture = capture.cloned();
-            running.spawn(async move { (addr, Wire::connect(addr, capture.as_ref()).await) });
-        }
-        let outcome = tokio::select! {
-            outcome = running.join_next() => outcome,
-            () = tokio::time::sleep(HEAD_START), if waiting.len() > 0 => {
-                next = waiting.next();
-                continue;
+/// A race, and those that follow it.
+pub(super) struct Race<'a> {
+    /// Stamps each try.
+    pub(super) clock: &'a Clock,
+    /// Hears of each try and of the winner.
+    pub(super) hear: Hear<'a>,
+    /// The live capture, if packets are captured.
+    pub(super) capture: Option<&'a Capture>,
+}
+
+impl Race<'_> {
+    /// Connects to the first address that answers; `None` if none does. Each try is noted when it
+    /// begins, so that it is known too if the dial is given up before the try ends.
+    pub(super) async fn run(&self, addresses: &[SocketAddr], tries: &mut Vec<Try>) -> Option<Wire> {
+        let Self { clock, hear, .. } = self;
+        let mut waiting = interleave(addresses).into_iter();
+        let mut running: JoinSet<(SocketAddr, io::Result<Wire>)> = JoinSet::new();
+        let mut next = waiting.next();
+        let winner = loop {
+            if let Some(addr) = next.take() {
+                tries.push(Try {
+                    addr,
+                    started: clock.now(),
+                    took_us: 0,
+                    error: Some(NO_ANSWER.to_owned()),
+                });
+                hear(News::Trying(addr));
+                let capture = self.capture.cloned();
+                running.spawn(async move { (addr, Wire::connect(addr, capture.as_ref()).await) });
+            }
+            let outcome = tokio::select! {
+                outcome = running.join_next() => outcome,
+                () = tokio::time::sleep(HEAD_START), if waiting.len() > 0 => {
+                    next = waiting.next();
+                    continue;
+                }
+            };
+            match outcome {
+                Some(Ok((addr, Ok(stream)))) => {
+                    note(clock, tries, addr, None);
+                    hear(News::Connected(addr));
+                    break Some(stream);
+                }
+                Some(Ok((addr, Err(error)))) => {
+                    note(clock, tries, addr, Some(error.to_string()));
+                    next = waiting.next();
+                }
+                Some(Err(_)) => next = waiting.next(),
+                None => break None,
             }
         };
-        match outcome {
-            Some(Ok((addr, Ok(stream)))) => {
-                note(clock, tries, addr, None);
-                hear(News::Connected(addr));
-                break Some(stream);
-            }
-            Some(Ok((addr, Err(error)))) => {
-                note(clock, tries, addr, Some(error.to_string()));
-                next = waiting.next();
-            }
-            Some(Err(_)) => next = waiting.next(),
-            None => break None,
+        end_race(clock, tries);
+        if let Some(stream) = &winner {
+            // Head and body leave as separate writes: without this the second waits for an ACK.
+            let _ = stream.socket().set_nodelay(true);
+            keep_alive(stream.socket());
         }
-    };
-    stop(clock, tries);
-    if let Some(stream) = &winner {
-        // Head and body leave as separate writes: without this the second waits for an ACK.
-        let _ = stream.socket().set_nodelay(true);
-        keep_alive(stream.socket());
+        winner
     }
-    winner
 }
 
 fn note(clock: &Clock, tries: &mut [Try], addr: SocketAddr, error: Option<String>) {
     // A resolver may name an address twice.
-    let open = |tried: &&mut Try| tried.addr == addr && is_open(tried);
+    let open = |tried: &&mut Try| tried.addr == addr && is_pending(tried);
     if let Some(tried) = tries.iter_mut().find(open) {
         tried.took_us = clock.now().micros_since(tried.started);
         tried.error = error;
@@ -111,7 +119,7 @@ fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::journey::tell;
+    use super::super::journey::tries_text;
     use super::*;
 
     #[test]
@@ -132,13 +140,20 @@ mod tests {
             gone.local_addr().unwrap()
         };
         let mut tries = Vec::new();
-        let told: (Hear<'_>, _) = (&|_| (), None);
-        let stream = race(&Clock::start(), &[closed, open], &mut tries, told).await;
-        let stream = stream.unwrap();
+        let race = Race {
+            clock: &Clock::start(),
+            hear: &|_| (),
+            capture: None,
+        };
+        let stream = race.run(&[closed, open], &mut tries).await.unwrap();
         assert_eq!(stream.socket().peer_addr().unwrap(), open);
         assert!(rustix::net::sockopt::socket_keepalive(stream.socket()).unwrap());
         assert_eq!(tries.len(), 2);
         assert!(tries[0].error.is_some() && tries[1].error.is_none());
-        assert!(tell(&tries[..1]).contains("refused"), "{}", tell(&tries));
+        assert!(
+            tries_text(&tries[..1]).contains("refused"),
+            "{}",
+            tries_text(&tries)
+        );
     }
 }

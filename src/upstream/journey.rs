@@ -80,19 +80,19 @@ pub(crate) struct Try {
 /// What is said of an address as long as it says nothing.
 pub(super) const NO_ANSWER: &str = "no answer";
 
-pub(super) fn is_open(tried: &Try) -> bool {
+pub(super) fn is_pending(tried: &Try) -> bool {
     tried.error.as_deref() == Some(NO_ANSWER)
 }
 
-/// Nobody waits any longer for whoever has not answered.
-pub(super) fn stop(clock: &Clock, tries: &mut [Try]) {
-    for tried in tries.iter_mut().filter(|tried| is_open(tried)) {
+/// Notes for the addresses that have not answered how long they had.
+pub(super) fn end_race(clock: &Clock, tries: &mut [Try]) {
+    for tried in tries.iter_mut().filter(|tried| is_pending(tried)) {
         tried.took_us = clock.now().micros_since(tried.started);
     }
 }
 
 /// The tries in words: `192.0.2.1:443: Connection refused, [2001:db8::1]:443: no answer`.
-pub(super) fn tell(tries: &[Try]) -> String {
+pub(super) fn tries_text(tries: &[Try]) -> String {
     let mut text = String::new();
     for tried in tries {
         let comma = if text.is_empty() { "" } else { ", " };

@@ -22,6 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 pub(crate) use eyeballs::keep_alive;
 pub(crate) use journey::{Hear, Journey, News, Step};
+pub use overrides::Overrides;
 pub(crate) use overrides::{ConnectTo, Resolve};
 pub(crate) use parent::ParentError;
 pub use parent::ParentProxies;
@@ -31,7 +32,9 @@ pub use reach::Reach;
 use crate::capture::{Capture, Stream, Wire};
 use crate::clock::Clock;
 use crate::exchange::{Phase, Target};
-use crate::tls::{ClientConfigs, Protocol, plain};
+use crate::tls::{ClientConfigs, Protocol, readable};
+use eyeballs::Race;
+use overrides::Dialled;
 use reach::Barred;
 
 /// How long each step may take.
@@ -109,44 +112,41 @@ pub(crate) enum DialError {
     },
 }
 
+/// What a dialer goes by.
+pub struct Settings {
+    /// Stamps each step.
+    pub clock: Clock,
+    /// How long each step may take.
+    pub limits: Limits,
+    /// The roots to verify by.
+    pub tls: ClientConfigs,
+    /// Which parent proxy is used for which target.
+    pub parents: ParentProxies,
+    /// `--resolve` and `--connect-to`.
+    pub overrides: Overrides,
+    /// Which targets and addresses may be dialled.
+    pub reach: Reach,
+}
+
 /// Dials; cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
-    inner: Arc<Inner>,
+    settings: Arc<Settings>,
     capture: Option<Capture>,
 }
 
-struct Inner {
-    clock: Clock,
-    limits: Limits,
-    resolve: Vec<Resolve>,
-    connect_to: Vec<ConnectTo>,
-    parents: ParentProxies,
-    tls: ClientConfigs,
-    reach: Reach,
+/// The addresses of a target.
+struct Resolved {
+    addresses: Vec<SocketAddr>,
+    /// The user gave them with `--resolve`.
+    is_given: bool,
 }
 
 impl Dialer {
-    /// `reach` says whom this may dial at all.
-    pub fn new(
-        clock: Clock,
-        limits: Limits,
-        tls: ClientConfigs,
-        parents: ParentProxies,
-        (resolve, connect_to): (Vec<Resolve>, Vec<ConnectTo>),
-        reach: Reach,
-    ) -> Self {
-        let inner = Inner {
-            clock,
-            limits,
-            resolve,
-            connect_to,
-            parents,
-            tls,
-            reach,
-        };
+    /// A dialer without a capture.
+    pub fn new(settings: Settings) -> Self {
         Self {
-            inner: Arc::new(inner),
+            settings: Arc::new(settings),
             capture: None,
         }
     }
@@ -168,8 +168,8 @@ impl Dialer {
         journey: &mut Journey,
         hear: Hear<'_>,
     ) -> Result<Wire, DialError> {
-        let limit = self.inner.limits.connect;
-        journey.started = self.inner.clock.now();
+        let limit = self.settings.limits.connect;
+        journey.started = self.settings.clock.now();
         let dialling = self.connect_steps(target, secure, journey, hear);
         let outcome = tokio::time::timeout(limit, dialling).await;
         outcome.unwrap_or_else(|_| {
@@ -183,13 +183,13 @@ impl Dialer {
 
     /// Notes what a dial took that nobody waits for any longer, and says who did not answer.
     pub(crate) fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
-        let spent = self.inner.clock.now().micros_since(journey.started);
+        let spent = self.settings.clock.now().micros_since(journey.started);
         let dns = *journey.dns_us.get_or_insert(spent);
         if journey.step != Step::Resolving {
             journey.connect_us = Some(spent.saturating_sub(dns));
         }
-        journey::stop(&self.inner.clock, &mut journey.tries);
-        let tried = journey::tell(&journey.tries);
+        journey::end_race(&self.settings.clock, &mut journey.tries);
+        let tried = journey::tries_text(&journey.tries);
         match (journey.step, &journey.via) {
             (Step::Resolving, None) => format!("resolving {}", target.host()),
             (Step::Resolving, Some(via)) => format!("resolving parent proxy {via}"),
@@ -209,13 +209,17 @@ impl Dialer {
         journey: &mut Journey,
         hear: Hear<'_>,
     ) -> Result<Wire, DialError> {
-        let Inner {
+        let Settings {
             clock,
             parents,
             reach,
+            overrides,
             ..
-        } = &*self.inner;
-        let (dialled, chosen) = overrides::connect_to(&self.inner.connect_to, target);
+        } = &*self.settings;
+        let Dialled {
+            target: dialled,
+            is_chosen,
+        } = overrides.dialled(target);
         let parent = parents
             .proxy_for(&dialled, secure)
             .map_err(|source| DialError::Parent {
@@ -227,7 +231,7 @@ impl Dialer {
         if let Some(via) = &journey.via {
             hear(News::Through(via));
         }
-        let bound = !chosen && reach.is_bound(target);
+        let bound = !is_chosen && reach.is_bound(target);
         if parent.is_some() {
             let checked = reach.check_spelling(&dialled, bound);
             checked.map_err(|barred| barred_from(barred, target))?;
@@ -238,8 +242,11 @@ impl Dialer {
         let resolved = self.resolve(next_hop).await;
         let connecting = clock.now();
         journey.dns_us = Some(connecting.micros_since(resolving));
-        let (addresses, given) = resolved?;
-        let bound = bound && parent.is_none() && !given;
+        let Resolved {
+            addresses,
+            is_given,
+        } = resolved?;
+        let bound = bound && parent.is_none() && !is_given;
         for address in &addresses {
             let checked = reach.check(*address, bound);
             checked.map_err(|barred| barred_from(barred, target))?;
@@ -251,11 +258,15 @@ impl Dialer {
         }
         hear(News::Entered(Phase::Connect));
         journey.step = Step::Connecting;
-        let told = (hear, capture);
-        let raced = eyeballs::race(clock, &addresses, &mut journey.tries, told).await;
+        let race = Race {
+            clock,
+            hear,
+            capture,
+        };
+        let raced = race.run(&addresses, &mut journey.tries).await;
         let mut stream = raced.ok_or_else(|| DialError::Connect {
             target: next_hop.clone(),
-            tried: journey::tell(&journey.tries),
+            tried: journey::tries_text(&journey.tries),
         });
         if let (Ok(stream), Some(parent)) = (&mut stream, &parent) {
             journey.step = Step::Asking;
@@ -284,9 +295,9 @@ impl Dialer {
         journey: &mut Journey,
         hear: Hear<'_>,
     ) -> Result<TlsStream<Wire>, DialError> {
-        let Inner {
+        let Settings {
             clock, limits, tls, ..
-        } = &*self.inner;
+        } = &*self.settings;
         let failed = |source| DialError::Tls {
             host: host.to_owned(),
             source,
@@ -305,7 +316,7 @@ impl Dialer {
                 let text = format!("no answer within {:?}", limits.tls);
                 failed(io::Error::new(io::ErrorKind::TimedOut, text))
             })?
-            .map_err(|error| failed(plain(error)))?;
+            .map_err(|error| failed(readable(error)))?;
         captured.iter().for_each(Stream::settles);
         let (_, session) = stream.get_ref();
         journey.alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
@@ -313,13 +324,16 @@ impl Dialer {
         Ok(stream)
     }
 
-    /// The addresses of `target`, and whether the user gave them.
-    async fn resolve(&self, target: &Target) -> Result<(Vec<SocketAddr>, bool), DialError> {
+    async fn resolve(&self, target: &Target) -> Result<Resolved, DialError> {
+        let resolved = |addresses, is_given| Resolved {
+            addresses,
+            is_given,
+        };
         if let Some(ip) = target.ip() {
-            return Ok((vec![SocketAddr::new(ip, target.port())], false));
+            return Ok(resolved(vec![SocketAddr::new(ip, target.port())], false));
         }
-        if let Some(addresses) = overrides::resolve(&self.inner.resolve, target) {
-            return Ok((addresses, true));
+        if let Some(addresses) = self.settings.overrides.addresses(target) {
+            return Ok(resolved(addresses, true));
         }
         let failed = |source| DialError::Resolve {
             host: target.host().to_owned(),
@@ -330,7 +344,7 @@ impl Dialer {
         if addresses.is_empty() {
             return Err(failed(io::ErrorKind::NotFound.into()));
         }
-        Ok((addresses, false))
+        Ok(resolved(addresses, false))
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::exchange::Target;
 
 /// What is reached directly.
@@ -15,7 +17,7 @@ pub(super) struct NoProxy(Vec<Rule>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Rule {
     Everybody,
-    Prefix(IpAddr, u8),
+    Prefix(IpNet),
     Address(IpAddr, Option<u16>),
     /// `suffix` begins with a dot.
     Name {
@@ -46,7 +48,7 @@ impl Rule {
         let is_port = |port: &Option<u16>| port.is_none_or(|port| port == target.port());
         match self {
             Self::Everybody => true,
-            Self::Prefix(prefix, bits) => ip.is_some_and(|ip| same_bits(ip, *prefix, *bits)),
+            Self::Prefix(prefix) => ip.is_some_and(|ip| prefix.contains(&ip)),
             Self::Address(address, port) => ip == Some(*address) && is_port(port),
             Self::Name {
                 suffix,
@@ -66,11 +68,8 @@ fn rule(text: &str) -> Option<Rule> {
     if text == "*" {
         return Some(Rule::Everybody);
     }
-    if let Some((address, bits)) = text.split_once('/') {
-        let address: IpAddr = address.parse().ok()?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.parse().ok().filter(|bits| *bits <= width)?;
-        return Some(Rule::Prefix(address, bits));
+    if text.contains('/') {
+        return text.parse().ok().map(Rule::Prefix);
     }
     let (host, port) = match text.rsplit_once(':') {
         // `::1` alone is an address, and `name:` has no port that could fit.
@@ -96,16 +95,6 @@ fn rule(text: &str) -> Option<Rule> {
         itself,
         port,
     })
-}
-
-/// True if the first `bits` of two addresses of one family are the same.
-fn same_bits(one: IpAddr, other: IpAddr, bits: u8) -> bool {
-    let differ = match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => u128::from(u32::from(one) ^ u32::from(other)) << 96,
-        (IpAddr::V6(one), IpAddr::V6(other)) => u128::from(one) ^ u128::from(other),
-        _ => return false,
-    };
-    differ.leading_zeros() >= u32::from(bits)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::exchange::Target;
+use crate::exchange::{Target, bracketed};
 
 /// `HOST:PORT:ADDR[,ADDR…]`: these addresses, whatever the resolver says (curl's `--resolve`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,24 @@ pub struct ConnectTo {
     port: Option<u16>,
     to_host: Option<String>,
     to_port: Option<u16>,
+}
+
+/// All overrides of a run; the first that fits a target counts.
+#[derive(Debug, Default)]
+pub struct Overrides {
+    /// `--resolve`.
+    pub resolve: Vec<Resolve>,
+    /// `--connect-to`.
+    pub connect_to: Vec<ConnectTo>,
+}
+
+/// Where a target is dialled.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Dialled {
+    /// The target itself, or another in its place.
+    pub(super) target: Target,
+    /// The user named it, or chose the other.
+    pub(super) is_chosen: bool,
 }
 
 /// Why a text is not an override.
@@ -92,35 +110,35 @@ fn split_host(text: &str) -> Option<(&str, &str)> {
     Some((&text[..end], rest))
 }
 
-/// The addresses that the user gave for `target`, if any.
-pub(super) fn resolve(overrides: &[Resolve], target: &Target) -> Option<Vec<SocketAddr>> {
-    let found = overrides.iter().find(|resolve| resolve.target == *target)?;
-    let addresses = found.addresses.iter();
-    Some(
-        addresses
-            .map(|&ip| SocketAddr::new(ip, target.port()))
-            .collect(),
-    )
-}
+impl Overrides {
+    /// The addresses that the user gave for `target`, if any.
+    pub(super) fn addresses(&self, target: &Target) -> Option<Vec<SocketAddr>> {
+        let found = self.resolve.iter().find(|one| one.target == *target)?;
+        let addresses = found.addresses.iter();
+        let on_port = addresses.map(|&ip| SocketAddr::new(ip, target.port()));
+        Some(on_port.collect())
+    }
 
-/// Where `target` is dialled, and whether the user named it or chose where that is.
-pub(super) fn connect_to(overrides: &[ConnectTo], target: &Target) -> (Target, bool) {
-    let found = overrides.iter().find(|to| {
-        to.host.as_deref().is_none_or(|host| host == target.host())
-            && to.port.is_none_or(|port| port == target.port())
-    });
-    let Some(to) = found else {
-        return (target.clone(), false);
-    };
-    let host = to.to_host.as_deref().unwrap_or_else(|| target.host());
-    let bracketed = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    let dialled = Target::new(&bracketed, to.to_port.unwrap_or_else(|| target.port()));
-    let chosen = to.host.is_some() || to.to_host.is_some();
-    (dialled.unwrap_or_else(|_| target.clone()), chosen)
+    /// Where `target` is dialled.
+    pub(super) fn dialled(&self, target: &Target) -> Dialled {
+        let found = self.connect_to.iter().find(|to| {
+            to.host.as_deref().is_none_or(|host| host == target.host())
+                && to.port.is_none_or(|port| port == target.port())
+        });
+        let Some(to) = found else {
+            let target = target.clone();
+            return Dialled {
+                target,
+                is_chosen: false,
+            };
+        };
+        let host = to.to_host.as_deref().unwrap_or_else(|| target.host());
+        let port = to.to_port.unwrap_or_else(|| target.port());
+        Dialled {
+            target: Target::new(&bracketed(host), port).unwrap_or_else(|_| target.clone()),
+            is_chosen: to.host.is_some() || to.to_host.is_some(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -131,38 +149,52 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn addresses(resolve: Resolve, of: &str) -> Option<Vec<SocketAddr>> {
+        let overrides = Overrides {
+            resolve: vec![resolve],
+            ..Overrides::default()
+        };
+        overrides.addresses(&target(of))
+    }
+
+    fn dialled(to: &ConnectTo, of: &str) -> (String, bool) {
+        let overrides = Overrides {
+            connect_to: vec![to.clone()],
+            ..Overrides::default()
+        };
+        let dialled = overrides.dialled(&target(of));
+        (dialled.target.to_string(), dialled.is_chosen)
+    }
+
     #[test]
     fn resolve_takes_several_addresses_of_both_families() {
         let one: Resolve = "proxy.golang.org:443:[2001:db8::1],127.0.0.1"
             .parse()
             .unwrap();
-        let found = resolve(&[one], &target("proxy.golang.org:443")).unwrap();
+        let found = addresses(one, "proxy.golang.org:443").unwrap();
         let expected = ["[2001:db8::1]:443", "127.0.0.1:443"].map(|a| a.parse().unwrap());
         assert_eq!(found, expected);
         let other: Resolve = "proxy.golang.org:443:::1".parse().unwrap();
-        assert_eq!(resolve(&[other], &target("proxy.golang.org:80")), None);
+        assert_eq!(addresses(other, "proxy.golang.org:80"), None);
     }
 
     #[test]
     fn connect_to_leaves_unnamed_parts_as_they_are() {
         let all: ConnectTo = "::127.0.0.1:8443".parse().unwrap();
         assert_eq!(
-            connect_to(&[all], &target("a.example:443")),
-            (target("127.0.0.1:8443"), true)
+            dialled(&all, "a.example:443"),
+            ("127.0.0.1:8443".into(), true)
         );
         let host: ConnectTo = "a.example:443:[::1]:".parse().unwrap();
+        assert_eq!(dialled(&host, "a.example:443"), ("[::1]:443".into(), true));
         assert_eq!(
-            connect_to(std::slice::from_ref(&host), &target("a.example:443")),
-            (target("[::1]:443"), true)
-        );
-        assert_eq!(
-            connect_to(&[host], &target("b.example:443")),
-            (target("b.example:443"), false)
+            dialled(&host, "b.example:443"),
+            ("b.example:443".into(), false)
         );
         let port: ConnectTo = ":::8443".parse().unwrap();
         assert_eq!(
-            connect_to(&[port], &target("b.example:443")),
-            (target("b.example:8443"), false)
+            dialled(&port, "b.example:443"),
+            ("b.example:8443".into(), false)
         );
     }
 

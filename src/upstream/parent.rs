@@ -176,11 +176,11 @@ impl ParentProxies {
                 let text = basic.to_str().ok()?.strip_prefix("Basic ")?;
                 let decoded = String::from_utf8(BASE64.decode(text).ok()?).ok()?;
                 let (user, password) = decoded.split_once(':')?;
-                Some((user.to_owned(), password.to_owned()))
+                Some(Credentials::new(user, password))
             }),
             Kind::Socks5 => found
                 .raw_auth()
-                .map(|(user, password)| (user.to_owned(), password.to_owned())),
+                .map(|(user, password)| Credentials::new(user, password)),
         };
         Ok(Some(Parent {
             kind,
@@ -205,11 +205,26 @@ impl Kind {
     }
 }
 
+/// What a proxy is given if it asks who is there.
+struct Credentials {
+    user: String,
+    password: String,
+}
+
+impl Credentials {
+    fn new(user: &str, password: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+}
+
 /// One proxy on the way to a target.
 pub(super) struct Parent {
     kind: Kind,
     target: Target,
-    credentials: Option<(String, String)>,
+    credentials: Option<Credentials>,
 }
 
 impl fmt::Display for Parent {
@@ -237,7 +252,7 @@ impl Parent {
 
     async fn open_http(&self, stream: &mut Wire, target: &Target) -> Result<(), ParentError> {
         let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
-        if let Some((user, password)) = &self.credentials {
+        if let Some(Credentials { user, password }) = &self.credentials {
             let basic = BASE64.encode(format!("{user}:{password}"));
             head.push_str(&format!("Proxy-Authorization: Basic {basic}\r\n"));
         }
@@ -275,7 +290,7 @@ impl Parent {
         let wanted = (target.host(), target.port());
         let opened = match &self.credentials {
             None => Socks5Stream::connect_with_socket(stream, wanted).await,
-            Some((user, password)) => {
+            Some(Credentials { user, password }) => {
                 Socks5Stream::connect_with_password_and_socket(stream, wanted, user, password).await
             }
         };
@@ -325,8 +340,8 @@ mod tests {
     fn credentials_are_used_and_never_shown() {
         let parent = proxy("http://ana:p%40ss@proxy.corp:3128", "", "a.example:443");
         let parent = parent.unwrap().unwrap();
-        let expected = Some((String::from("ana"), String::from("p@ss")));
-        assert_eq!(parent.credentials, expected);
+        let Credentials { user, password } = parent.credentials.as_ref().unwrap();
+        assert_eq!((&**user, &**password), ("ana", "p@ss"));
         assert_eq!(parent.to_string(), "http://proxy.corp:3128");
     }
 

@@ -5,46 +5,62 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A range and what it is for.
-type Range<T> = (T, u32, &'static str);
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// A range of addresses.
+struct Range<N> {
+    net: N,
+    /// What it is for, in words that follow "is".
+    purpose: &'static str,
+}
+
+const fn v4(address: Ipv4Addr, prefix: u8, purpose: &'static str) -> Range<Ipv4Net> {
+    let net = Ipv4Net::new_assert(address, prefix);
+    Range { net, purpose }
+}
+
+const fn v6(address: Ipv6Addr, prefix: u8, purpose: &'static str) -> Range<Ipv6Net> {
+    let net = Ipv6Net::new_assert(address, prefix);
+    Range { net, purpose }
+}
 
 /// IANA IPv4 Special-Purpose Address Registry; multicast (RFC 5771); the address under which
 /// Azure's host answers each of its guests.
-const V4: [Range<Ipv4Addr>; 16] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "this network"),
-    (Ipv4Addr::new(10, 0, 0, 0), 8, "a private network"),
-    (Ipv4Addr::new(100, 64, 0, 0), 10, "a carrier's network"),
-    (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
+const V4: [Range<Ipv4Net>; 16] = [
+    v4(Ipv4Addr::new(0, 0, 0, 0), 8, "this network"),
+    v4(Ipv4Addr::new(10, 0, 0, 0), 8, "a private network"),
+    v4(Ipv4Addr::new(100, 64, 0, 0), 10, "a carrier's network"),
+    v4(Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
     // 169.254.169.254 answers with a cloud machine's credentials.
-    (Ipv4Addr::new(169, 254, 0, 0), 16, "link-local"),
-    (Ipv4Addr::new(172, 16, 0, 0), 12, "a private network"),
-    (Ipv4Addr::new(192, 0, 0, 0), 24, "reserved for protocols"),
-    (Ipv4Addr::new(192, 0, 2, 0), 24, "for documentation"),
-    (Ipv4Addr::new(192, 88, 99, 0), 24, "a 6to4 relay"),
-    (Ipv4Addr::new(192, 168, 0, 0), 16, "a private network"),
-    (Ipv4Addr::new(198, 18, 0, 0), 15, "for benchmarks"),
-    (Ipv4Addr::new(198, 51, 100, 0), 24, "for documentation"),
-    (Ipv4Addr::new(203, 0, 113, 0), 24, "for documentation"),
-    (Ipv4Addr::new(168, 63, 129, 16), 32, "a cloud's host"),
-    (Ipv4Addr::new(224, 0, 0, 0), 4, "multicast"),
+    v4(Ipv4Addr::new(169, 254, 0, 0), 16, "link-local"),
+    v4(Ipv4Addr::new(172, 16, 0, 0), 12, "a private network"),
+    v4(Ipv4Addr::new(192, 0, 0, 0), 24, "reserved for protocols"),
+    v4(Ipv4Addr::new(192, 0, 2, 0), 24, "for documentation"),
+    v4(Ipv4Addr::new(192, 88, 99, 0), 24, "a 6to4 relay"),
+    v4(Ipv4Addr::new(192, 168, 0, 0), 16, "a private network"),
+    v4(Ipv4Addr::new(198, 18, 0, 0), 15, "for benchmarks"),
+    v4(Ipv4Addr::new(198, 51, 100, 0), 24, "for documentation"),
+    v4(Ipv4Addr::new(203, 0, 113, 0), 24, "for documentation"),
+    v4(Ipv4Addr::new(168, 63, 129, 16), 32, "a cloud's host"),
+    v4(Ipv4Addr::new(224, 0, 0, 0), 4, "multicast"),
     // 255.255.255.255 with it.
-    (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
+    v4(Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
 ];
 
 /// IANA IPv6 Special-Purpose Address Registry, as far as it lies in [`GLOBAL`].
-const V6: [Range<Ipv6Addr>; 3] = [
+const V6: [Range<Ipv6Net>; 3] = [
     // Teredo (RFC 4380) among them.
-    (
+    v6(
         Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
         23,
         "reserved for protocols",
     ),
-    (
+    v6(
         Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0),
         32,
         "for documentation",
     ),
-    (
+    v6(
         Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0),
         20,
         "for documentation",
@@ -52,20 +68,20 @@ const V6: [Range<Ipv6Addr>; 3] = [
 ];
 
 /// Ranges outside of [`GLOBAL`] whose purpose is worth a word.
-const V6_NAMED: [Range<Ipv6Addr>; 5] = [
-    (Ipv6Addr::LOCALHOST, 128, "loopback"),
-    (Ipv6Addr::UNSPECIFIED, 128, "this machine"),
-    (
+const V6_NAMED: [Range<Ipv6Net>; 5] = [
+    v6(Ipv6Addr::LOCALHOST, 128, "loopback"),
+    v6(Ipv6Addr::UNSPECIFIED, 128, "this machine"),
+    v6(
         Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
         7,
         "a private network",
     ),
-    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, "link-local"),
-    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast"),
+    v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, "link-local"),
+    v6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast"),
 ];
 
 /// All that IANA gives out (RFC 4291 section 2.5.4 as of today).
-const GLOBAL: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const GLOBAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
 /// What `ip` is instead of public, in words that follow "is"; `None` if it is public.
 pub(super) fn purpose(ip: IpAddr) -> Option<&'static str> {
@@ -79,22 +95,19 @@ pub(super) fn purpose(ip: IpAddr) -> Option<&'static str> {
 }
 
 fn purpose_v4(ip: Ipv4Addr) -> Option<&'static str> {
-    let bits = ip.to_bits();
-    let holds = |range: &&Range<Ipv4Addr>| (bits ^ range.0.to_bits()) >> (32 - range.1) == 0;
-    V4.iter().find(holds).map(|range| range.2)
+    let found = V4.iter().find(|range| range.net.contains(&ip));
+    found.map(|range| range.purpose)
 }
 
 fn purpose_v6(ip: Ipv6Addr) -> Option<&'static str> {
-    let bits = ip.to_bits();
-    let holds = |(net, length): (Ipv6Addr, u32)| (bits ^ net.to_bits()) >> (128 - length) == 0;
-    let find = |ranges: &[Range<Ipv6Addr>]| {
-        let found = ranges.iter().find(|range| holds((range.0, range.1)));
-        found.map(|range| range.2)
-    };
-    if holds(GLOBAL) {
-        return find(&V6);
+    let is_global = GLOBAL.contains(&ip);
+    let ranges = if is_global { &V6[..] } else { &V6_NAMED };
+    let found = ranges.iter().find(|range| range.net.contains(&ip));
+    match found {
+        Some(range) => Some(range.purpose),
+        None if is_global => None,
+        None => Some("reserved"),
     }
-    find(&V6_NAMED).or(Some("reserved"))
 }
 
 /// The IPv4 address that a translator or the kernel takes an IPv6 address for.
