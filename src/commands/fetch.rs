@@ -18,7 +18,7 @@ use crate::cli::FetchArgs;
 use crate::clock::Clock;
 use crate::exchange::Target;
 use crate::tls::{ClientConfigs, Protocol, RootSources, Roots};
-use crate::upstream::{Dialer, Journey, Limits, ParentProxies, Reach};
+use crate::upstream::{Dialer, Journey, Limits, Overrides, ParentProxies, Reach, Settings};
 
 type Sender = http1::SendRequest<Empty<Bytes>>;
 
@@ -45,15 +45,14 @@ async fn fetch(urls: &[String]) -> anyhow::Result<()> {
     };
     let parents = ParentProxies::from_variables(&variables.https_proxy, "", &variables.no_proxy);
     let tls = ClientConfigs::new(&roots);
-    let nothing = (Vec::new(), Vec::new());
-    let dialer = Dialer::new(
-        Clock::start(),
+    let dialer = Dialer::new(Settings {
+        clock: Clock::start(),
         limits,
         tls,
         parents,
-        nothing,
-        Reach::default(),
-    );
+        overrides: Overrides::default(),
+        reach: Reach::default(),
+    });
     let mut senders: HashMap<String, Sender> = HashMap::new();
     let mut connections = JoinSet::new();
     for url in urls {

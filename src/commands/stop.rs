@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 
 use super::failure::Failure;
-use crate::child::Signals;
+use crate::child::{Heard, Signals};
 
 /// Whether a signal has come; the second one ends the process where it stands.
 #[derive(Debug, Clone, Default)]
@@ -26,9 +26,9 @@ impl Stop {
         let heard = stop.clone();
         let listener = move || {
             runtime.block_on(async {
-                let (_, signal) = signals.next().await;
+                let Heard { signal, .. } = signals.next().await;
                 heard.0.store(code(signal.as_raw()), Ordering::Relaxed);
-                let (_, signal) = signals.next().await;
+                let Heard { signal, .. } = signals.next().await;
                 std::process::exit(code(signal.as_raw()).into());
             });
         };

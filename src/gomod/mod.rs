@@ -30,5 +30,5 @@ pub use module_zip::go_mod_h1;
 pub use route::Route;
 pub(crate) use route::replay_key;
 pub(crate) use settings::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget, Separator, bases};
-pub(crate) use tile::Tile;
+pub(crate) use tile::{Coordinate, Tile};
 pub(crate) use version::{is_canonical_version, is_pseudo_version};

@@ -25,6 +25,14 @@ pub(crate) struct Tile {
     pub(crate) width: u16,
 }
 
+/// A tile's place in the log, whatever its width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Coordinate {
+    height: u8,
+    level: u8,
+    index: u64,
+}
+
 impl Tile {
     /// Reads `tile/8/1/245` or `tile/8/0/x001/x234/067.p/3`, without a leading slash.
     ///
@@ -46,9 +54,13 @@ impl Tile {
         })
     }
 
-    /// Height, level and index: what a tile shares with its wider versions.
-    pub(crate) const fn coordinate(&self) -> (u8, u8, u64) {
-        (self.height, self.level, self.index)
+    /// What the tile shares with its wider versions.
+    pub(crate) const fn coordinate(&self) -> Coordinate {
+        Coordinate {
+            height: self.height,
+            level: self.level,
+            index: self.index,
+        }
     }
 
     /// Does it hold all the hashes that it can ever hold?

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::condition::is_unconditional;
 use crate::exchange::MadeBy;
-use crate::gomod::{Base, Route, Tile, canonical, replay_key};
+use crate::gomod::{Base, Coordinate, Route, Tile, canonical, replay_key};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
 use crate::redact::url_without_secrets;
 
-/// Why a row is no answer.
+/// Why an exchange is not replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Odd {
+pub(crate) enum Unusable {
     /// It stopped on the way.
     Aborted,
     /// No end is recorded.
@@ -31,16 +31,28 @@ pub(super) struct Index {
     /// That there is no such module, said by a host. One that was not asked might have it, so this
     /// counts for others only where no host had it.
     pub(super) absent: HashMap<String, Vec<usize>>,
-    pub(super) tiles: HashMap<(String, Coordinate), Vec<(Tile, usize)>>,
+    pub(super) tiles: HashMap<TileKey, Vec<TileRow>>,
     /// Answers that a redirect led to, by what stands before the query: a signature is another
     /// each time.
     pub(super) by_path: HashMap<String, Vec<usize>>,
-    pub(super) odd: HashMap<String, Odd>,
+    pub(super) unusable: HashMap<String, Unusable>,
     pub(super) hosts: BTreeSet<String>,
 }
 
-/// Height, level and index of a tile, whatever its width.
-pub(super) type Coordinate = (u8, u8, u64);
+/// A tile of the log of a checksum database.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct TileKey {
+    /// The database's name.
+    pub(super) sumdb: String,
+    pub(super) coordinate: Coordinate,
+}
+
+/// A row that has a tile of a certain width.
+#[derive(Debug)]
+pub(super) struct TileRow {
+    pub(super) tile: Tile,
+    pub(super) row: usize,
+}
 
 /// Method and URL without secrets, in one spelling.
 pub(super) fn exact_key(method: &str, url: &str) -> String {
@@ -79,14 +91,14 @@ impl Index {
     fn add(&mut self, rows: &[Row], number: usize, bases: &[Base], redirected: &BTreeSet<String>) {
         let row = &rows[number];
         let exact = exact_key(&row.method, &row.url);
-        let odd = match (row.state, row.made_by) {
-            (RowState::InFlight, _) => Some(Odd::InFlight),
-            (RowState::Aborted, _) => Some(Odd::Aborted),
-            (RowState::Ended, Some(MadeBy::Modtape)) => Some(Odd::Ours),
+        let unusable = match (row.state, row.made_by) {
+            (RowState::InFlight, _) => Some(Unusable::InFlight),
+            (RowState::Aborted, _) => Some(Unusable::Aborted),
+            (RowState::Ended, Some(MadeBy::Modtape)) => Some(Unusable::Ours),
             (RowState::Ended, _) => None,
         };
-        if let Some(odd) = odd {
-            self.odd.insert(exact, odd);
+        if let Some(unusable) = unusable {
+            self.unusable.insert(exact, unusable);
             return;
         }
         let host = Base::of(&row.url).map(|base| base.host_name().to_owned());
@@ -103,8 +115,9 @@ impl Index {
         let route = Route::of(&row.url, bases);
         let tile = route.tile.filter(|_| row.method == "GET");
         if let (Some(tile), Some(sumdb), Some(200)) = (tile, route.sumdb, row.status) {
-            let slot = self.tiles.entry((sumdb, tile.coordinate())).or_default();
-            slot.push((tile, number));
+            let coordinate = tile.coordinate();
+            let rows = self.tiles.entry(TileKey { sumdb, coordinate });
+            rows.or_default().push(TileRow { tile, row: number });
         }
         let path = without_query(&row.url);
         if row.method == "GET" && redirected.contains(&path) {

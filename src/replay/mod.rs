@@ -21,17 +21,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use condition::Conditions;
-pub(crate) use index::Odd;
 pub(crate) use ledger::{Account, Miss, Misses};
 pub(crate) use played::{PlayError, Played};
 
 use crate::exchange::{Exchange, Target, field};
-use crate::gomod::{self, Base, Route, Tile, canonical, redirect_target, replay_key};
+use crate::gomod::{self, Base, Route, canonical, redirect_target, replay_key};
 use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ReadError};
 use crate::recording::{Recording, Row};
 use crate::tls::Protocol;
 use condition::Fit;
-use index::Index;
+use index::{Index, TileKey, TileRow, Unusable};
 use ledger::{Ledger, what};
 
 /// A recording that answers.
@@ -65,12 +64,12 @@ pub(crate) enum AnswerError {
     #[error("the recorded exchange is damaged")]
     Read(#[from] ReadError),
     /// Its body is missing or was altered.
-    #[error("{}", told(.0))]
+    #[error("{}", body_fault(.0))]
     Body(#[from] BodyError),
 }
 
 /// Only what differs from its digest is damaged.
-const fn told(error: &BodyError) -> &'static str {
+const fn body_fault(error: &BodyError) -> &'static str {
     match error {
         BodyError::WrongSize { .. } | BodyError::Mismatch { .. } => "the recorded body is damaged",
         BodyError::Missing { .. } | BodyError::Unreadable { .. } | BodyError::NotKept(_) => {
@@ -164,7 +163,7 @@ impl Replay {
             .or_else(|| self.same_module(method, url, conditions))
             .or_else(|| self.cut_tile(method, url))
             .or_else(|| self.redirect_target(method, url, conditions));
-        let Some((row, cut)) = found else {
+        let Some(Found { row, cut }) = found else {
             return Err(AnswerError::Miss(self.miss(method, url)));
         };
         let exchange = self
@@ -214,11 +213,11 @@ impl Replay {
         self.ledger.missed(method, what, Some(error.to_string()));
     }
 
-    fn exact(&self, method: &str, url: &str, conditions: &Conditions) -> Found<'_> {
+    fn exact(&self, method: &str, url: &str, conditions: &Conditions) -> Option<Found<'_>> {
         let key = index::exact_key(method, url);
         let rows = self.index.exact.get(&key)?;
         if !self.index.mixed.contains(&key) {
-            return Some((self.next(&key, rows, conditions)?, None));
+            return Some(Found::whole(self.next(&key, rows, conditions)?));
         }
         let asked = canonical(url);
         let row = |number: &usize| self.recording.rows().get(*number);
@@ -227,42 +226,48 @@ impl Replay {
         let same: Vec<usize> = rows.iter().filter(is_asked).copied().collect();
         if !same.is_empty() {
             let key = format!("{method} {asked}");
-            return Some((self.next(&key, &same, conditions)?, None));
+            return Some(Found::whole(self.next(&key, &same, conditions)?));
         }
         // Redaction left marks, which tell the recorded requests apart and fit no other.
         let answer = |number: &usize| row(number).map(|row| (row.status, row.body));
         let first = rows.first().and_then(answer);
         let are_equal = rows.iter().all(|number| answer(number) == first);
         let rows = Some(rows).filter(|_| are_equal)?;
-        Some((self.next(&key, rows, conditions)?, None))
+        Some(Found::whole(self.next(&key, rows, conditions)?))
     }
 
-    fn same_module(&self, method: &str, url: &str, conditions: &Conditions) -> Found<'_> {
+    fn same_module(&self, method: &str, url: &str, conditions: &Conditions) -> Option<Found<'_>> {
         let key = format!("{method} {}", replay_key(url, &self.bases)?);
         let rows = self.index.of_module(&key)?;
-        Some((self.next(&key, rows, conditions)?, None))
+        Some(Found::whole(self.next(&key, rows, conditions)?))
     }
 
-    fn cut_tile(&self, method: &str, url: &str) -> Found<'_> {
+    fn cut_tile(&self, method: &str, url: &str) -> Option<Found<'_>> {
         let route = Route::of(url, &self.bases);
         let wanted = route.tile.filter(|_| method == "GET")?;
-        let tiles = self.index.tiles.get(&(route.sumdb?, wanted.coordinate()))?;
-        let wider = |(tile, _): &&(Tile, usize)| wanted.is_cut_from(tile);
-        let (_, row) = tiles
-            .iter()
-            .filter(wider)
-            .min_by_key(|(tile, _)| tile.width)?;
+        let tiles = self.index.tiles.get(&TileKey {
+            sumdb: route.sumdb?,
+            coordinate: wanted.coordinate(),
+        })?;
+        let wider = tiles.iter().filter(|known| wanted.is_cut_from(&known.tile));
+        let TileRow { row, .. } = wider.min_by_key(|known| known.tile.width)?;
         let row = self.recording.rows().get(*row)?;
-        Some((row, Some(wanted.len_bytes() as u64)))
+        let cut = Some(wanted.len_bytes() as u64);
+        Some(Found { row, cut })
     }
 
-    fn redirect_target(&self, method: &str, url: &str, conditions: &Conditions) -> Found<'_> {
+    fn redirect_target(
+        &self,
+        method: &str,
+        url: &str,
+        conditions: &Conditions,
+    ) -> Option<Found<'_>> {
         let path = index::without_query(url);
         let rows = self.index.by_path.get(&path).filter(|_| method == "GET")?;
         let places = || (0..rows.len()).rev();
         let find = |least| self.fitting(rows, places(), conditions, least);
         let place = find(Fit::Fits).or_else(|| find(Fit::Alike))?;
-        Some((self.recording.rows().get(*rows.get(place)?)?, None))
+        Some(Found::whole(self.recording.rows().get(*rows.get(place)?)?))
     }
 
     /// The next of the answers to a key that fits the conditions; the last one stays.
@@ -312,7 +317,7 @@ impl Replay {
 
     fn miss(&self, method: &str, url: &str) -> String {
         let key = index::exact_key(method, url);
-        let instead = match self.index.odd.get(&key) {
+        let instead = match self.index.unusable.get(&key) {
             _ if self.index.mixed.contains(&key) => Some(
                 "it was recorded with several values of a secret in its URL, which cannot be compared",
             ),
@@ -320,9 +325,9 @@ impl Replay {
             _ if self.index.exact.contains_key(&key) => {
                 Some("only a conditional answer (304/206) was recorded")
             }
-            Some(Odd::Aborted) => Some("it was recorded only in part, so it is not replayed"),
-            Some(Odd::InFlight) => Some("it was in flight when the recorder ended"),
-            Some(Odd::Ours) => Some("modtape itself answered it then, so it is not replayed"),
+            Some(Unusable::Aborted) => Some("it was recorded only in part, so it is not replayed"),
+            Some(Unusable::InFlight) => Some("it was in flight when the recorder ended"),
+            Some(Unusable::Ours) => Some("modtape itself answered it then, so it is not replayed"),
             None => None,
         };
         self.missing(method, url, instead)
@@ -342,8 +347,18 @@ impl Replay {
     }
 }
 
-/// A row that answers, and to how many octets its body is cut.
-type Found<'a> = Option<(&'a Row, Option<u64>)>;
+/// A row that answers.
+struct Found<'a> {
+    row: &'a Row,
+    /// Only so many bytes of its body.
+    cut: Option<u64>,
+}
+
+impl<'a> Found<'a> {
+    const fn whole(row: &'a Row) -> Self {
+        Self { row, cut: None }
+    }
+}
 
 /// How many recorded requests are read again to compare conditions, for one answer.
 const LOOKS: usize = 64;

@@ -4,10 +4,10 @@
 //! with a peer is said in a person's words, see [`in_words`].
 
 mod certificate;
+mod errors;
 mod provider;
 mod roots;
 mod verify;
-mod words;
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, KeyLog, ServerConfig};
 
+pub(crate) use errors::{alert_name, in_words, readable};
 pub use provider::{provider, random};
 pub use roots::{RootSources, Roots, RootsError};
-pub(crate) use words::{alert_name, in_words, plain};
 
 /// The first octet of a TLS handshake record (RFC 8446 section 5.1).
 pub(crate) const HANDSHAKE: u8 = 22;

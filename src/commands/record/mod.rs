@@ -24,7 +24,7 @@ use crate::redact::Redactor;
 use crate::terminal::Console;
 use crate::terminal::say;
 use crate::tls::{self, ClientConfigs};
-use crate::upstream::{Dialer, Limits};
+use crate::upstream::{self, Dialer, Limits};
 
 pub(super) use naming::{Naming, free_name};
 pub(super) use setup::{Overrides, TOOL};
@@ -98,14 +98,17 @@ pub(super) async fn record(
         (None, None) => Arc::new(NoKeyLog),
         (_, file) => Arc::new(KeyLogs::new(capture.clone(), file)),
     };
-    let dialer = Dialer::new(
-        session.clock,
-        LIMITS,
-        ClientConfigs::new(&session.roots).telling_keys(Arc::clone(&key_log)),
+    let dialer = Dialer::new(upstream::Settings {
+        clock: session.clock,
+        limits: LIMITS,
+        tls: ClientConfigs::new(&session.roots).telling_keys(Arc::clone(&key_log)),
         parents,
-        (overrides.resolve, overrides.connect_to),
+        overrides: upstream::Overrides {
+            resolve: overrides.resolve,
+            connect_to: overrides.connect_to,
+        },
         reach,
-    );
+    });
     let dialer = dialer.capturing(capture.clone());
     let name = writing.name();
     if args.command.is_empty() {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::tree::{Edit, File, Tree};
-use crate::gomod::{Kind, Lookup, Tile};
+use crate::gomod::{Coordinate, Kind, Lookup, Tile};
 
 /// cmd/go's tiles: 256 hashes.
 const HEIGHT: u8 = 8;
@@ -124,7 +124,7 @@ impl Tree {
         })
     }
 
-    fn widest(&self, name: &str) -> BTreeMap<(u8, u8, u64), Tile> {
+    fn widest(&self, name: &str) -> BTreeMap<Coordinate, Tile> {
         let mut widest = BTreeMap::<_, Tile>::new();
         for tile in self.of(name, Kind::Tile).filter_map(|file| file.tile) {
             let known = widest.entry(tile.coordinate()).or_insert(tile);

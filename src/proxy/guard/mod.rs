@@ -229,7 +229,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
             }
         };
         match outcome {
-            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(tls::plain)),
+            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(tls::readable)),
             Poll::Pending => {
                 if this.http1.as_ref().is_some_and(Http1::holds) {
                     this.watch.waits_for_head();

@@ -18,7 +18,7 @@ use modtape::recording::{Durability, Journal, Recording, writer};
 use modtape::redact::Redactor;
 use modtape::replay::Replay;
 use modtape::tls::{ClientConfigs, RootSources, Roots};
-use modtape::upstream::{Dialer, Limits, ParentProxies, Reach};
+use modtape::upstream::{Dialer, Limits, Overrides, ParentProxies, Reach, Settings};
 use tempfile::{NamedTempFile, TempDir};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -101,14 +101,17 @@ impl Inside {
             extra: vec![roots.path().to_owned()],
             ..RootSources::default()
         });
-        let dialer = Dialer::new(
+        let dialer = Dialer::new(Settings {
             clock,
             limits,
-            ClientConfigs::new(&roots.expect("a PEM file")),
+            tls: ClientConfigs::new(&roots.expect("a PEM file")),
             parents,
-            (Vec::new(), vec![to]),
-            Reach::all_but(vec![proxy]),
-        );
+            overrides: Overrides {
+                connect_to: vec![to],
+                ..Overrides::default()
+            },
+            reach: Reach::all_but(vec![proxy]),
+        });
         let context = Arc::new(Context {
             clock,
             deadlines,

@@ -15,7 +15,7 @@ use super::verify::{Distrust, of_webpki};
 const NAMES: usize = 3;
 
 /// The same error in a person's words; what is not of TLS stays as it is.
-pub(crate) fn plain(error: io::Error) -> io::Error {
+pub(crate) fn readable(error: io::Error) -> io::Error {
     let Some(inner) = error.get_ref() else {
         return error;
     };
@@ -354,7 +354,7 @@ mod tests {
         ]);
         let mut wrong = Vec::new();
         for (error, expected) in rows {
-            let through = plain(io::Error::new(io::ErrorKind::InvalidData, error.clone()));
+            let through = readable(io::Error::new(io::ErrorKind::InvalidData, error.clone()));
             for text in [in_words(&error), through.to_string()] {
                 if text != expected {
                     wrong.push(format!("{error:?}: {text}"));
@@ -368,8 +368,8 @@ mod tests {
     fn what_is_not_of_tls_keeps_its_own_words() {
         let eof = io::Error::new(io::ErrorKind::UnexpectedEof, HANDSHAKE_EOF);
         let text = "it closed the connection in the middle of the handshake";
-        assert_eq!(plain(eof).to_string(), text);
+        assert_eq!(readable(eof).to_string(), text);
         let reset = || io::Error::from_raw_os_error(104);
-        assert_eq!(plain(reset()).to_string(), reset().to_string());
+        assert_eq!(readable(reset()).to_string(), reset().to_string());
     }
 }
