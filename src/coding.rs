@@ -1,4 +1,5 @@
-//! Content codings (RFC 9110 section 8.4.1): which one a message names, and gzip undone within limits.
+//! What the bytes of a body are: their content coding (RFC 9110 section 8.4.1), gzip undone within
+//! limits, and whether their type is a text.
 //!
 //! A recording, and any other file, is untrusted input: whatever is decompressed has a limit.
 
@@ -93,6 +94,20 @@ impl Coding {
             Self::Identity | Self::Gzip | Self::Other(_) => Ok(Box::new(encoded)),
         }
     }
+}
+
+/// Whether a content type is one of texts.
+pub(crate) fn is_textual(mime: &str) -> bool {
+    let mime = mime.split(';').next().unwrap_or_default();
+    let mime = mime.trim().to_ascii_lowercase();
+    let ends = [
+        "json",
+        "xml",
+        "javascript",
+        "ecmascript",
+        "x-www-form-urlencoded",
+    ];
+    mime.starts_with("text/") || ends.iter().any(|end| mime.ends_with(end))
 }
 
 /// What `encoded` decompresses to; an error once that is more than `limit` bytes.

@@ -10,12 +10,13 @@
 //!    [`ca`] root, issuer, leafs
 //! 4. [`recording`] the folder on disk · [`capture`] packets as they pass · [`filter`] the language
 //!    that picks exchanges
-//! 5. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
-//!    recording to bytes · [`import`] others' files to exchanges · [`diagnose`] where the time went ·
-//!    [`child`] the wrapped command · [`telemetry`] logs
-//! 6. [`proxy`] the client leg; its heart is `handler.rs`
-//! 7. [`terminal`] how things look: tables, words, the status line, the summary
-//! 8. [`commands`] one file per verb; with `terminal` the only code that prints or reads the environment
+//! 5. [`diagnose`] what came of an exchange, and where the time went
+//! 6. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
+//!    recording to bytes · [`import`] others' files to exchanges · [`child`] the wrapped command ·
+//!    [`telemetry`] logs
+//! 7. [`proxy`] the client leg; its heart is `handler.rs`
+//! 8. [`terminal`] how things look: tables, words, the status line, the summary
+//! 9. [`commands`] one file per verb; with `terminal` the only code that prints or reads the environment
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, elided_lifetimes_in_paths)]
 #![warn(

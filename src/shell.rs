@@ -2,6 +2,7 @@
 //! shell is read back by it as it was.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// `text` as one word for a POSIX shell (XCU section 2.2.2): as it is where no shell reads anything
 /// into it, else in single quotes.
@@ -45,6 +46,51 @@ pub(crate) fn is_terminal_control(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
         || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` as one line of visible characters, whatever the locale.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    escape(text, is_terminal_control)
+}
+
+/// `text` with all that `is_hidden` takes written out, so that it shows and is not obeyed.
+pub(crate) fn escape(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => plain.extend(c.escape_default()),
+            c if is_hidden(c) && u32::from(c) < 0x100 => {
+                // Writing to a String cannot fail.
+                let _ = write!(plain, "\\x{:02x}", u32::from(c));
+            }
+            c if is_hidden(c) => plain.extend(c.escape_unicode()),
+            c => plain.push(c),
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// JSON that a terminal shows without harm. JSON escapes the control characters below U+0020 only; the
+/// others that a terminal obeys are escaped here, which changes no value: they stand in strings only,
+/// and line feeds between values only.
+pub(crate) fn escape_json(json: String) -> String {
+    let is_hidden = |c| c != '\n' && is_terminal_control(c);
+    if !json.chars().any(is_hidden) {
+        return json;
+    }
+    json.chars().fold(String::new(), |mut escaped, c| {
+        if is_hidden(c) {
+            let mut units = [0; 2];
+            let escapes = c.encode_utf16(&mut units).iter();
+            escaped.extend(escapes.map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(c);
+        }
+        escaped
+    })
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 
 use rawzip::{FileReader, ReaderAt};
 
-use super::written::error_text;
 use crate::cli::Global;
 use crate::coding::Coding;
 use crate::diagnose::content::{Source, Zip, faults};
 use crate::exchange::{Body, Fields, chain, field};
+use crate::export::source::error_text;
 use crate::gomod::{Base, TEXT_LIMIT};
 use crate::recording::format::Fault;
 use crate::recording::reader::Stored;
@@ -32,17 +32,6 @@ pub(super) fn check(
         &Answers(recording),
         step,
     )
-}
-
-/// The content of an answer, verified while it is read.
-pub(super) fn content_of(recording: &Recording, row: &Row) -> Result<Box<dyn Read>, String> {
-    let Some((headers, body)) = answer(recording, row)? else {
-        return Ok(Box::new(io::empty()));
-    };
-    let octets = recording.body(&body).map_err(|error| chain(&error))?;
-    Coding::of(&headers)
-        .reader(octets, body.bytes)
-        .map_err(|error| format!("it is encoded, and {error}"))
 }
 
 /// The header fields and the body of a whole answer, if it has one.

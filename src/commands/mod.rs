@@ -2,20 +2,15 @@
 
 mod answers;
 mod ca;
-mod curl;
 mod demo;
 mod env;
 mod export;
 mod failure;
 mod fetch;
 mod files;
-mod goproxy;
-mod har;
 mod import;
-mod lines;
 mod ls;
 mod manual;
-mod pcapng;
 mod record;
 mod recordings;
 mod replay;
@@ -24,7 +19,6 @@ mod selection;
 mod session;
 mod show;
 mod stop;
-mod written;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -8,16 +8,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use serde::Serialize;
 
-use super::curl::{Curl, Likeness};
 use super::failure::Advise as _;
 use super::files::write_file;
 use super::selection::open;
 use crate::cli::{Global, ShowArgs};
-use crate::clock::wall_text_at;
-use crate::diagnose::outcome::{Listed, Meaning};
-use crate::exchange::{Abort, Begin, End, Exchange, Opened, Outcome, traceparent};
+use crate::export::curl::{Curl, Likeness};
+use crate::export::source::{Item, Source};
 use crate::recording::{Recording, Row};
 use crate::shell;
 use crate::terminal::json;
@@ -53,13 +50,17 @@ fn write(
     (look, global): (Look, &Global),
 ) -> anyhow::Result<()> {
     if args.curl {
-        let curl = Curl::of(&shown.exchange.begin, shown.opened, Likeness::Readable)?;
+        let curl = Curl::of(
+            &shown.item.exchange.begin,
+            shown.item.dial,
+            Likeness::Readable,
+        )?;
         for left_out in &curl.left_out {
             say(global, plain(left_out));
         }
         writeln!(out, "curl -sS{}", curl.arguments)?;
     } else if args.json {
-        out.write_all(json::pretty(&shown.json())?.as_bytes())?;
+        out.write_all(json::pretty(&shown.item.json())?.as_bytes())?;
     } else {
         let all = !args.headers && !args.timings;
         if all {
@@ -78,19 +79,10 @@ fn write(
     Ok(())
 }
 
-/// Which keys there are, and what they mean (docs/formats.md): grows when one goes or changes.
-const SCHEMA: u32 = 1;
-
-/// An exchange with all that is known of it.
+/// An exchange of a recording.
 pub(super) struct Shown<'a> {
     recording: &'a Recording,
-    pub(super) listed: Listed<'a>,
-    pub(super) exchange: Exchange,
-    pub(super) opened: Option<&'a Opened>,
-    /// As W3C Trace Context has it.
-    pub(super) traceparent: String,
-    /// RFC 3339 in UTC, if the recording knows when it began.
-    pub(super) started: Option<String>,
+    item: Item<'a>,
 }
 
 impl<'a> Shown<'a> {
@@ -110,61 +102,7 @@ impl<'a> Shown<'a> {
                 format!("{runs} runs have an exchange {}: this is the last", args.id),
             );
         }
-        Self::new(recording, row, &Meaning::of(recording))
-    }
-
-    pub(super) fn new(
-        recording: &'a Recording,
-        row: &'a Row,
-        meaning: &Meaning,
-    ) -> anyhow::Result<Self> {
-        let exchange = recording.exchange(row)?;
-        let run = usize::try_from(row.run).ok();
-        let run = run.and_then(|run| recording.runs().get(run));
-        let trace = run.map_or_else(|| recording.manifest().trace, |open| open.trace);
-        let connection = recording.connection_in(row.run, row.connection);
-        Ok(Self {
-            recording,
-            listed: meaning.list(row),
-            traceparent: traceparent(trace, exchange.begin.span),
-            started: run.and_then(|open| wall_text_at(&open.wall, row.started)),
-            opened: connection.and_then(|connection| connection.dial_of(&row.url, row.until())),
-            exchange,
-        })
-    }
-
-    const fn abort(&self) -> Option<&Abort> {
-        match &self.exchange.outcome {
-            Outcome::Aborted(abort) => Some(abort),
-            Outcome::InFlight | Outcome::Ended(_) => None,
-        }
-    }
-
-    /// What `--json` shows: the fields of `ls --json`, and these.
-    pub(super) fn json(&self) -> impl Serialize + '_ {
-        #[derive(Serialize)]
-        struct Whole<'a> {
-            schema: u32,
-            #[serde(flatten)]
-            listed: &'a Listed<'a>,
-            what: &'a str,
-            started: Option<&'a str>,
-            traceparent: &'a str,
-            opened: Option<&'a Opened>,
-            request: &'a Begin,
-            response: Option<&'a End>,
-            abort: Option<&'a Abort>,
-        }
-        Whole {
-            schema: SCHEMA,
-            listed: &self.listed,
-            what: &self.listed.what,
-            started: self.started.as_deref(),
-            traceparent: &self.traceparent,
-            opened: self.opened,
-            request: &self.exchange.begin,
-            response: self.exchange.end(),
-            abort: self.abort(),
-        }
+        let item = Source::of(recording).item(row)?;
+        Ok(Self { recording, item })
     }
 }

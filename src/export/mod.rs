@@ -1,12 +1,14 @@
-//! A recording turned into other tools' formats: exchanges in, bytes out.
+//! A recording turned into other tools' formats: exchanges in, bytes out, one file or folder a format.
 //!
-//! Pure projections. Nothing here opens a file or a socket, asks what time it is or reads the
-//! environment; the caller hands in what the recording holds and where the bytes go.
+//! [`source`] reads a recording and feeds it, exchange by exchange, to a format; what is missing is
+//! noted there. A format neither opens a file nor a socket, asks what time it is nor reads the
+//! environment: the caller says where the bytes go.
 
+pub(crate) mod curl;
 pub(crate) mod goproxy;
 pub(crate) mod har;
 pub(crate) mod pcapng;
+pub(crate) mod rows;
 #[cfg(test)]
 mod sample;
 pub(crate) mod source;
-pub(crate) mod stored;

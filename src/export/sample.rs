@@ -1,26 +1,28 @@
-//! Synthetic exchanges: every kind of outcome, body and name that an export has to carry.
-//!
-//! The unit tests beside the formats look at them one by one; the consumers below `tests/har` read
-//! them as one file.
+//! Synthetic exchanges: every kind of outcome, body and name that an export has to carry, and a
+//! recording that is made of them.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 
-use super::har::{self, HarError};
-use super::source::{Bodies, Content, Item, Page, What};
+use super::har::Har;
+use super::source::{Bodies, Format as _, Losses, Source};
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, ClientSide, End, Exchange, ExchangeId, Fields, Hex, MadeBy, Mode,
     Octets, Opened, Outcome, Phase, Timings, UpstreamSide,
 };
-use crate::filter::Fate;
+use crate::recording::Recording;
 use crate::recording::format::{
-    FORMAT_VERSION, INLINE_LIMIT, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
+    Close, Connection, Event, FORMAT_VERSION, INLINE_LIMIT, JOURNAL, MANIFEST, MANIFEST_KIND,
+    Manifest, Open, Record, Replayable, State, Totals,
 };
+use crate::recording::reader::body::body_path;
 
 pub(super) const PROXY: &str = "https://proxy.golang.org";
 
@@ -69,8 +71,22 @@ pub(super) fn fields(pairs: &[(&str, &str)]) -> Fields {
     pairs.iter().map(field).collect()
 }
 
+/// An exchange of a recording in the making.
+#[derive(Debug, Clone)]
+pub(super) struct Sample {
+    pub(super) exchange: Exchange,
+    /// The run that it belongs to: 0 or 1.
+    pub(super) run: u32,
+    /// The client connection that it came on, if its line is recorded.
+    pub(super) connection: Option<Opened>,
+    /// What of its bodies lies in files.
+    files: Vec<Vec<u8>>,
+    /// A module path that no URL can have.
+    module: Option<String>,
+}
+
 /// A request for `url` over HTTP/2 that is still in flight, on a direct connection.
-pub(super) fn in_flight(id: ExchangeId, url: &str) -> Item {
+pub(super) fn in_flight(id: ExchangeId, url: &str) -> Sample {
     let begin = Begin {
         id,
         connection: 3,
@@ -83,7 +99,7 @@ pub(super) fn in_flight(id: ExchangeId, url: &str) -> Item {
             ("accept-encoding", "gzip"),
         ]),
     };
-    Item {
+    Sample {
         exchange: Exchange {
             started: Timestamp::from_micros(1000 * id + 1),
             begin,
@@ -91,10 +107,8 @@ pub(super) fn in_flight(id: ExchangeId, url: &str) -> Item {
         },
         run: 0,
         connection: Some(connection("[2001:db8::17]:443")),
-        what: What::default(),
-        fate: Fate::InFlight,
-        request_body: Content::LeftOut,
-        body: Content::LeftOut,
+        files: Vec::new(),
+        module: None,
     }
 }
 
@@ -119,9 +133,8 @@ pub(super) fn connection(upstream: &str) -> Opened {
 }
 
 /// The same, answered with these octets.
-pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) -> Item {
+pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) -> Sample {
     let mut item = in_flight(id, url);
-    item.fate = if status < 400 { Fate::Ok } else { Fate::Error };
     item.exchange.outcome = Outcome::Ended(End {
         id,
         status,
@@ -142,7 +155,7 @@ pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) ->
         attempts: Vec::new(),
         notes: Vec::new(),
     });
-    item.body = Content::Octets(octets.to_vec());
+    item.files.push(octets.to_vec());
     item
 }
 
@@ -155,9 +168,8 @@ pub(super) fn body(octets: &[u8]) -> Body {
     }
 }
 
-pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u16>) -> Item {
+pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u16>) -> Sample {
     let mut item = in_flight(id, url);
-    item.fate = Fate::Aborted;
     item.exchange.outcome = Outcome::Aborted(Abort {
         id,
         phase,
@@ -171,7 +183,7 @@ pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u1
     item
 }
 
-impl Item {
+impl Sample {
     /// Changes the end of an exchange that has one.
     pub(super) fn with(mut self, change: impl FnOnce(&mut End)) -> Self {
         let Outcome::Ended(end) = &mut self.exchange.outcome else {
@@ -179,6 +191,25 @@ impl Item {
         };
         change(end);
         self
+    }
+
+    /// Gives it a module path that no URL can have.
+    pub(super) fn module(mut self, module: &str) -> Self {
+        self.module = Some(module.to_owned());
+        self
+    }
+
+    /// Its bodies lie in files, of which none is there.
+    pub(super) fn lost(self) -> Self {
+        let mut this = self.with(|end| end.body.iter_mut().for_each(|body| body.inline = None));
+        this.files.clear();
+        this
+    }
+
+    /// Only the digest of its body was kept.
+    pub(super) fn not_kept(self) -> Self {
+        self.lost()
+            .with(|end| end.body.iter_mut().for_each(|body| body.kept = false))
     }
 
     pub(super) fn with_begin(mut self, change: impl FnOnce(&mut Begin)) -> Self {
@@ -197,26 +228,34 @@ impl Item {
     pub(super) fn post(self, octets: &[u8]) -> Self {
         let mut this = self.with(|end| end.request_body = Some(body(octets)));
         this.exchange.begin.method = "POST".into();
-        this.request_body = Content::Octets(octets.to_vec());
+        this.files.push(octets.to_vec());
         this
     }
 }
 
 /// Every odd case once, sorted by start; ids count from 1.
-pub(super) fn items() -> Vec<Item> {
-    let mut items = [responses(), codings(), failures(), requests()].concat();
-    for (id, item) in (1..).zip(&mut items) {
-        item.exchange.begin.id = id;
-        item.exchange.begin.span = Hex(id.to_be_bytes());
-        item.exchange.started = Timestamp::from_micros(1000 * id);
+pub(super) fn samples() -> Vec<Sample> {
+    let mut samples = [responses(), codings(), failures(), requests()].concat();
+    for (number, sample) in (1..).zip(&mut samples) {
+        let exchange = &mut sample.exchange;
+        exchange.begin.id = number;
+        exchange.begin.span = Hex(number.to_be_bytes());
+        exchange.started = Timestamp::from_micros(1000 * number);
+        match &mut exchange.outcome {
+            Outcome::InFlight => {}
+            Outcome::Ended(end) => end.id = number,
+            Outcome::Aborted(abort) => abort.id = number,
+        }
     }
     // The last ones belong to a second run, whose stamps begin at its own `open`.
-    let count = items.len();
-    items[count - 3..].iter_mut().for_each(|item| item.run = 1);
-    items
+    let count = samples.len();
+    samples[count - 3..]
+        .iter_mut()
+        .for_each(|sample| sample.run = 1);
+    samples
 }
 
-fn responses() -> Vec<Item> {
+fn responses() -> Vec<Sample> {
     let url = |path: &str| format!("{PROXY}/{path}");
     let first = Timings::from_iter(Phase::ALL.map(|phase| (phase, 1_000 + phase as u64)));
     let zip: Vec<u8> = (0..=255).cycle().take(2_000).collect();
@@ -252,7 +291,7 @@ fn responses() -> Vec<Item> {
     ]
 }
 
-fn codings() -> Vec<Item> {
+fn codings() -> Vec<Sample> {
     let list = b"v1.0.0\nv1.1.0\n".repeat(40);
     let bomb = gzip(&vec![b'a'; (1 << 20) + 1]);
     let url = |path: &str| format!("https://sum.golang.org/{path}");
@@ -269,16 +308,10 @@ fn codings() -> Vec<Item> {
     ]
 }
 
-fn failures() -> Vec<Item> {
+fn failures() -> Vec<Sample> {
     let url = |path: &str| format!("https://[2001:db8::5]:8443/{path}");
-    let mut not_kept = answered(0, &url("not-kept"), 200, b"x").with(|end| {
-        end.body
-            .iter_mut()
-            .for_each(|body| (body.kept, body.inline) = (false, None));
-    });
-    not_kept.body = Content::NotKept;
-    let mut missing = answered(0, &url("missing"), 200, b"y");
-    missing.body = Content::Missing("no such file".into());
+    let not_kept = answered(0, &url("not-kept"), 200, b"x").not_kept();
+    let missing = answered(0, &url("missing"), 200, b"y").lost();
     let mut unconnected = in_flight(0, &url("unconnected"));
     unconnected.connection = None;
     vec![
@@ -300,19 +333,16 @@ fn failures() -> Vec<Item> {
     ]
 }
 
-fn requests() -> Vec<Item> {
-    let mut hostile = answered(
+fn requests() -> Vec<Sample> {
+    let hostile = answered(
         0,
         &format!("{PROXY}/%3Cscript%3E/@v/list"),
         200,
         b"\"]}}</script>\0\x1b[2J",
-    );
-    hostile.what = What {
-        kind: Some("list".into()),
-        module: Some("</script><img src=x onerror=alert(1)>\u{2028}\u{202e}\"]}}\0".into()),
-        version: Some("`id`$(id)';".into()),
-    };
+    )
+    .module("</script><img src=x onerror=alert(1)>\u{2028}\u{202e}\"]}}\0`id`$(id)';");
     let mut proxied = answered(0, &format!("{PROXY}/via?a=1&b&c=x+y&d=%FF&=e"), 200, b"ok");
+    proxied.exchange.begin.connection = 4;
     proxied.connection = Some(connection("192.0.2.1:3128"));
     for upstream in proxied
         .connection
@@ -337,31 +367,113 @@ fn requests() -> Vec<Item> {
     ]
 }
 
-/// These exchanges as a HAR of two runs.
-pub(super) fn har(items: Vec<Item>, bodies: Bodies) -> Vec<u8> {
-    let count = items.len() as u64;
-    let (out, written) = try_har(items, bodies).unwrap();
-    assert_eq!(written, count);
-    out
+/// A recording of two runs that has these exchanges.
+pub(super) fn recording(samples: &[Sample]) -> (TempDir, Recording) {
+    let opens = [open(&["go", "mod", "tidy"]), open(&[])];
+    recording_of(samples, &opens)
 }
 
-/// The same, and how many entries it has, or why there is none.
-pub(super) fn try_har(
-    items: Vec<Item>,
-    bodies: Bodies,
-) -> Result<(Vec<u8>, u64), HarError<std::convert::Infallible>> {
-    let (manifest, first, second) = (manifest(), open(&["go", "mod", "tidy"]), open(&[]));
-    let pages = [&first, &second].map(|open| Page {
-        manifest: &manifest,
-        open,
-    });
+pub(super) fn recording_of(samples: &[Sample], opens: &[Open]) -> (TempDir, Recording) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Vec::new();
+    let mut seq = 0;
+    let mut write = |t_us, event| {
+        seq += 1;
+        let record = Record { seq, t_us, event };
+        journal.extend(record.to_line());
+    };
+    for (run, open) in (0..).zip(opens) {
+        write(Timestamp::default(), Event::Open(open.clone()));
+        let mut connections = Vec::new();
+        for sample in samples.iter().filter(|sample| sample.run == run) {
+            let Exchange {
+                started,
+                begin,
+                outcome,
+            } = sample.exchange.clone();
+            let id = begin.connection;
+            if let Some(opened) = sample
+                .connection
+                .clone()
+                .filter(|_| !connections.contains(&id))
+            {
+                connections.push(id);
+                let opened = Connection::Opened(Opened { id, ..opened });
+                write(started, Event::Connection(opened));
+            }
+            write(started, Event::Begin(begin));
+            match outcome {
+                Outcome::InFlight => {}
+                Outcome::Ended(end) => write(started, Event::End(end)),
+                Outcome::Aborted(abort) => write(started, Event::Abort(abort)),
+            }
+            for bytes in sample
+                .files
+                .iter()
+                .filter(|bytes| bytes.len() > INLINE_LIMIT)
+            {
+                write_body(dir.path(), bytes);
+            }
+        }
+        let close = Close {
+            totals: Totals::default(),
+            exit_code: Some(0),
+        };
+        write(Timestamp::default(), Event::Close(close));
+    }
+    std::fs::write(dir.path().join(JOURNAL), journal).unwrap();
+    let manifest = serde_json::to_vec(&manifest()).unwrap();
+    std::fs::write(dir.path().join(MANIFEST), manifest).unwrap();
+    let recording = Recording::open(dir.path()).unwrap();
+    assert_eq!(recording.damage(), []);
+    (dir, recording)
+}
+
+fn write_body(dir: &Path, bytes: &[u8]) {
+    let path = body_path(dir, body(bytes).sha256);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// These exchanges as a HAR of two runs, and what is not in there.
+pub(super) fn har_and_losses(samples: &[Sample], bodies: Bodies) -> (Vec<u8>, Losses) {
+    let (_dir, recording) = recording(samples);
+    let source = Source::of(&recording);
     let mut out = Vec::new();
-    let written = har::write(&mut out, &pages, items.into_iter().map(Ok), bodies)?;
-    Ok((out, written))
+    let written = write_har(samples, &source, bodies, &mut out).unwrap();
+    let har: Value = serde_json::from_slice(&out).unwrap();
+    let entries = har["log"]["entries"].as_array().unwrap();
+    assert_eq!(written, entries.len() as u64);
+    (out, source.into_losses())
+}
+
+pub(super) fn write_har(
+    samples: &[Sample],
+    source: &Source<'_>,
+    bodies: Bodies,
+    out: &mut Vec<u8>,
+) -> io::Result<u64> {
+    let mut har = Har::begin(out, source, bodies)?;
+    for row in source.recording().rows() {
+        let mut item = source.item(row).map_err(io::Error::other)?;
+        let of_row = |sample: &&Sample| sample.run == row.run && sample.exchange.begin.id == row.id;
+        let module = samples
+            .iter()
+            .find(of_row)
+            .and_then(|sample| sample.module.clone());
+        item.listed.module = module.or(item.listed.module);
+        har.push(&item)?;
+    }
+    Box::new(har).finish()
+}
+
+/// These exchanges as a HAR of two runs.
+pub(super) fn har(samples: &[Sample], bodies: Bodies) -> Vec<u8> {
+    har_and_losses(samples, bodies).0
 }
 
 /// The entry of one exchange, as a consumer reads it.
-pub(super) fn entry(item: Item, bodies: Bodies) -> Value {
-    let mut log: Value = serde_json::from_slice(&har(vec![item], bodies)).unwrap();
+pub(super) fn entry(sample: Sample, bodies: Bodies) -> Value {
+    let mut log: Value = serde_json::from_slice(&har(&[sample], bodies)).unwrap();
     log["log"]["entries"][0].take()
 }

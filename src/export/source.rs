@@ -1,18 +1,30 @@
-//! One exchange as an export takes it.
+//! A recording as every export takes it: exchange by exchange, with bodies, and what of it is missing.
+//!
+//! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
+//! No more than one exchange is held, and no body of more than 8 MiB.
 
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, Read};
 
-use super::stored::Stored;
-use crate::exchange::{Body, Exchange, Opened};
-use crate::filter::Fate;
+use time::OffsetDateTime;
+use time::UtcOffset;
+use time::format_description::well_known::Rfc3339;
+
+use crate::clock::wall_text_at;
+use crate::coding::Coding;
+use crate::diagnose::outcome::{Listed, Meaning};
+use crate::exchange::{Abort, Body, Exchange, ExchangeId, Opened, Outcome, chain, traceparent};
 use crate::recording::format::{Manifest, Open};
+use crate::recording::reader::{BodyReader, ReadError, WHOLE_LIMIT};
+use crate::recording::{ConnectionRow, Recording, Row};
 
-/// Above this many octets a body is not small: it would make the file hard to open, not more useful.
-const SMALL: u64 = 64 * 1024;
+/// Larger bodies, in bytes as recorded, make a file hard to open rather than more useful.
+const SMALL: u64 = 64 << 10;
 
-/// Which bodies stand in the file.
-///
-/// What is left out keeps its length and, in `_modtape`, its digest and where it lies.
+/// How many of the things that are missing are named.
+const NAMED: usize = 20;
+
+/// Which bodies an export has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bodies {
     /// All that the recording has.
@@ -24,7 +36,7 @@ pub(crate) enum Bodies {
 }
 
 impl Bodies {
-    /// Whether a body of `bytes` octets belongs into the file: if not, it need not be read.
+    /// Whether a body of so many bytes is wanted whole: if not, it need not be read.
     pub(crate) const fn takes(self, bytes: u64) -> bool {
         match self {
             Self::All => true,
@@ -34,81 +46,238 @@ impl Bodies {
     }
 }
 
-/// One run of a recorder: HAR's page, because every importer groups or filters by page.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Page<'a> {
-    /// The recording's manifest.
-    pub(crate) manifest: &'a Manifest,
-    /// The run's own `open` line: wall clock, trace and command.
-    pub(crate) open: &'a Open,
+/// A file format that is fed one exchange after the other, by run, start and id.
+pub(crate) trait Format {
+    /// Writes the next exchange, or leaves it out and tells the [`Source`] why.
+    fn push(&mut self, item: &Item<'_>) -> io::Result<()>;
+    /// Writes what follows the last exchange; gives the number of exchanges in the file.
+    fn finish(self: Box<Self>) -> io::Result<u64>;
 }
 
-/// What a request asked for, in the go command's terms; `None` where it was none of its kinds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct What {
-    /// `list`, `info`, `mod`, `zip`, `lookup`, `tile` and so on.
-    pub(crate) kind: Option<String>,
-    /// Module path, unescaped.
-    pub(crate) module: Option<String>,
-    /// Version or query.
-    pub(crate) version: Option<String>,
+/// One exchange, with what a recording and the go command's settings say of it.
+#[derive(Debug)]
+pub(crate) struct Item<'a> {
+    /// The exchange.
+    pub(crate) exchange: Exchange,
+    /// Its row.
+    pub(crate) row: &'a Row,
+    /// The run that it belongs to.
+    pub(crate) run: &'a Open,
+    /// The dial that it went through, if its line is known.
+    pub(crate) dial: Option<&'a Opened>,
+    /// What was asked for, and what came of it.
+    pub(crate) listed: Listed<'a>,
 }
 
-/// A body's octets as recorded (content-encoded), or why they are not here.
-///
-/// Meaningless, and ignored, where the exchange has no such body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// The octets, all of them.
-    Octets(Vec<u8>),
-    /// The octets, all of them, read while they are written.
-    Stored(Stored),
-    /// Not read, since [`Bodies::takes`] said no.
-    LeftOut,
-    /// The recording never had more than the digest.
-    NotKept,
-    /// The recording should have it, but could not be read: why.
-    Missing(String),
-}
+impl Item<'_> {
+    /// The exchange's own span of the run's trace, as W3C Trace Context has it.
+    pub(crate) fn traceparent(&self) -> String {
+        traceparent(self.run.trace, self.exchange.begin.span)
+    }
 
-impl Content {
-    /// What can be said of a body without opening a file; `None` if it lies in one and is wanted.
-    pub(crate) fn without_file(body: &Body, bodies: Bodies) -> Option<Self> {
-        match &body.inline {
-            _ if !bodies.takes(body.bytes) => Some(Self::LeftOut),
-            Some(octets) => Some(Self::Octets(octets.0.clone())),
-            None if body.bytes == 0 => Some(Self::Octets(Vec::new())),
-            None if !body.kept => Some(Self::NotKept),
-            None => None,
+    /// How it stopped, if it did on the way.
+    pub(crate) const fn abort(&self) -> Option<&Abort> {
+        match &self.exchange.outcome {
+            Outcome::Aborted(abort) => Some(abort),
+            Outcome::InFlight | Outcome::Ended(_) => None,
         }
+    }
+
+    /// When it started: RFC 3339 in UTC, if the recording knows when its run began.
+    pub(crate) fn started(&self) -> Option<String> {
+        wall_text_at(&self.run.wall, self.row.started)
     }
 }
 
-/// One exchange with all that its entry shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Item {
-    /// The exchange.
-    pub(crate) exchange: Exchange,
-    /// Index of the page of the run that it belongs to.
-    pub(crate) run: usize,
-    /// The client connection that it came on, if its line is known.
-    pub(crate) connection: Option<Opened>,
-    /// What it asked for.
-    pub(crate) what: What,
-    /// What came of it.
-    pub(crate) fate: Fate,
-    /// The request's body.
-    pub(crate) request_body: Content,
-    /// The response's body.
-    pub(crate) body: Content,
+/// What an export does not have, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    /// What could not be read or written, in words; the first [`NAMED`] of them.
+    pub(crate) missing: Vec<String>,
+    /// How many more there are.
+    pub(crate) unnamed: u64,
+    /// Bodies that the recording never had: no failure of this export.
+    pub(crate) not_kept: u64,
+    /// Header fields that cannot stand in a command; the script names them.
+    pub(crate) unprintable: u64,
 }
 
-impl Item {
-    pub(super) fn take_failure(&self) -> Option<io::Error> {
-        let bodies = [&self.request_body, &self.body];
-        bodies.into_iter().find_map(|content| match content {
-            Content::Stored(stored) => stored.take_failure(),
-            _ => None,
+/// A recording that is being exported.
+pub(crate) struct Source<'a> {
+    recording: &'a Recording,
+    meaning: Meaning,
+    /// Formats write it while they hold the source.
+    losses: RefCell<Losses>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn of(recording: &'a Recording) -> Self {
+        Self {
+            recording,
+            meaning: Meaning::of(recording),
+            losses: RefCell::default(),
+        }
+    }
+
+    pub(crate) const fn recording(&self) -> &'a Recording {
+        self.recording
+    }
+
+    pub(super) const fn manifest(&self) -> &'a Manifest {
+        self.recording.manifest()
+    }
+
+    pub(super) fn runs(&self) -> &'a [Open] {
+        self.recording.runs()
+    }
+
+    /// The client connections with their runs, by run and id.
+    pub(super) fn connections(&self) -> impl Iterator<Item = (u32, &'a ConnectionRow)> {
+        self.recording.connections_by_run()
+    }
+
+    /// When each run began, in UTC. Where a damaged one does not say, the manifest's word stands in,
+    /// and that is noted.
+    pub(super) fn walls(&self) -> Vec<OffsetDateTime> {
+        let wall = |text: &str| {
+            let wall = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+            wall.checked_to_offset(UtcOffset::UTC)
+        };
+        let walls = (1_u64..).zip(self.runs()).map(|(number, open)| {
+            wall(&open.wall).unwrap_or_else(|| {
+                let started = &self.manifest().started;
+                let (told, wall) = match wall(started) {
+                    Some(wall) => (started.as_str(), wall),
+                    None => ("1970-01-01T00:00:00Z", OffsetDateTime::UNIX_EPOCH),
+                };
+                self.lacks(format!("when run {number} began (taken to be {told})"));
+                wall
+            })
+        });
+        walls.collect()
+    }
+
+    /// Feeds these exchanges to a format, and gives the number of those in the file. Calls `progress`
+    /// with the number of exchanges before each one.
+    pub(crate) fn feed(
+        &self,
+        rows: &[&'a Row],
+        mut format: Box<dyn Format + '_>,
+        mut progress: impl FnMut(usize),
+    ) -> io::Result<u64> {
+        for (number, row) in rows.iter().enumerate() {
+            progress(number);
+            match self.item(row) {
+                Ok(item) => format.push(&item)?,
+                Err(error) => self.lacks(format!("exchange {}: {}", row.id, chain(&error))),
+            }
+        }
+        format.finish()
+    }
+
+    /// The exchange of a row, read again and verified.
+    pub(crate) fn item(&self, row: &'a Row) -> Result<Item<'a>, ItemError> {
+        let run = usize::try_from(row.run).ok();
+        let run = run.and_then(|run| self.runs().get(run));
+        let connection = self.recording.connection_in(row.run, row.connection);
+        Ok(Item {
+            exchange: self.recording.exchange(row)?,
+            row,
+            run: run.ok_or(ItemError::Run)?,
+            dial: connection.and_then(|connection| connection.dial_of(&row.url, row.until())),
+            listed: self.meaning.list(row),
         })
+    }
+
+    /// The bytes of a body as recorded, or why they cannot be had, which is noted.
+    pub(super) fn body(&self, id: ExchangeId, body: &Body) -> Result<BodyReader, String> {
+        let opened = self.recording.body(body).map_err(|error| chain(&error));
+        opened.inspect_err(|why| self.lacks_body(id, why))
+    }
+
+    /// The same of a body all of which is verified before its first byte is given.
+    pub(super) fn verified(&self, id: ExchangeId, body: &Body) -> Result<BodyReader, String> {
+        let mut reader = self.body(id, body)?;
+        // Smaller ones have been read whole.
+        if body.bytes > WHOLE_LIMIT {
+            let read = io::copy(&mut reader, &mut io::sink());
+            let read = read.map_err(|error| error_text(&error));
+            read.inspect_err(|why| self.lacks_body(id, why))?;
+            reader = self.body(id, body)?;
+        }
+        Ok(reader)
+    }
+
+    /// All bytes of a body.
+    pub(super) fn whole(&self, id: ExchangeId, body: &Body) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        let read = self.verified(id, body)?.read_to_end(&mut bytes);
+        let read = read.map_err(|error| error_text(&error));
+        read.inspect_err(|why| self.lacks_body(id, why))?;
+        Ok(bytes)
+    }
+
+    /// The content of a row's answer, its coding undone and verified while it is read.
+    pub(crate) fn content(&self, row: &Row) -> Result<Box<dyn Read>, String> {
+        let exchange = self.recording.exchange(row);
+        let Outcome::Ended(end) = exchange.map_err(|error| chain(&error))?.outcome else {
+            return Ok(Box::new(io::empty()));
+        };
+        let Some(body) = end.body else {
+            return Ok(Box::new(io::empty()));
+        };
+        let encoded = self.recording.body(&body).map_err(|error| chain(&error))?;
+        Coding::of(&end.headers)
+            .reader(encoded, body.bytes)
+            .map_err(|error| format!("it is encoded, and {error}"))
+    }
+
+    /// Notes what is not in the export though it should be.
+    pub(crate) fn lacks(&self, what: String) {
+        let mut losses = self.losses.borrow_mut();
+        if losses.missing.len() < NAMED {
+            losses.missing.push(what);
+        } else {
+            losses.unnamed += 1;
+        }
+    }
+
+    /// Notes that a body, or what is left of it, cannot be read.
+    pub(super) fn lacks_body(&self, id: ExchangeId, why: &str) {
+        self.lacks(format!("a body of exchange {id}: {why}"));
+    }
+
+    /// Notes a body of which the recording never had more than the digest.
+    pub(super) fn lacks_kept_body(&self) {
+        self.losses.borrow_mut().not_kept += 1;
+    }
+
+    /// Notes header fields that cannot stand in a command.
+    pub(super) fn lacks_fields(&self, count: u64) {
+        self.losses.borrow_mut().unprintable += count;
+    }
+
+    /// What is not in the export.
+    pub(crate) fn into_losses(self) -> Losses {
+        self.losses.into_inner()
+    }
+}
+
+/// Why an exchange cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ItemError {
+    /// Its lines cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It belongs to a run that has no `open` line.
+    #[error("its run has no `open` line")]
+    Run,
+}
+
+/// An error of reading, and what lies below it, as one text.
+pub(crate) fn error_text(error: &io::Error) -> String {
+    match error.get_ref() {
+        Some(inner) => chain(inner),
+        None => error.to_string(),
     }
 }

@@ -12,9 +12,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::file::BodyFiles;
 use super::json::{Json, PART_LIMIT};
-use super::message::{is_textual, octets};
+use super::message::octets;
 use super::oddity::{Oddities, Oddity};
-use crate::coding::gunzip;
+use crate::coding::{gunzip, is_textual};
 use crate::exchange::{Body, Fields, Hex, Octets, field};
 
 /// What a coding makes of nothing at most, bytes: gzip 20 (RFC 1952 section 2.3), others less.

@@ -9,6 +9,7 @@ use url::form_urlencoded::byte_serialize;
 use super::file::BodyFiles;
 use super::json::Json;
 use super::oddity::{Oddities, Oddity};
+use crate::coding::is_textual;
 use crate::exchange::{Fields, Octets};
 
 /// What our exports say where a value's octets are no UTF-8.
@@ -214,20 +215,6 @@ fn boundary(mime: &str) -> Option<&str> {
         .filter_map(|part| part.trim().split_once('='));
     let (_, boundary) = parameters.find(|(name, _)| name.eq_ignore_ascii_case("boundary"))?;
     Some(boundary.trim_matches('"')).filter(|boundary| !boundary.is_empty())
-}
-
-/// Is it a type of texts?
-pub(super) fn is_textual(mime: &str) -> bool {
-    let mime = mime.split(';').next().unwrap_or_default();
-    let mime = mime.trim().to_ascii_lowercase();
-    let ends = [
-        "json",
-        "xml",
-        "javascript",
-        "ecmascript",
-        "x-www-form-urlencoded",
-    ];
-    mime.starts_with("text/") || ends.iter().any(|end| mime.ends_with(end))
 }
 
 /// Base64 of either alphabet, with or without padding; some break it into lines.

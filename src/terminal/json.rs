@@ -5,41 +5,22 @@
 
 use serde::Serialize;
 
-use crate::shell::is_terminal_control;
+use crate::shell::escape_json;
 
 /// One line, with its line feed.
 pub(crate) fn line(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(harmless(serde_json::to_string(value)?))
+    Ok(escape_json(serde_json::to_string(value)?) + "\n")
 }
 
 /// Indented, with a line feed at the end.
 pub(crate) fn pretty(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(harmless(serde_json::to_string_pretty(value)?))
-}
-
-/// Such characters stand in strings only; line feeds stand between values only.
-fn harmless(json: String) -> String {
-    let mut json = if json.chars().any(|c| c != '\n' && is_terminal_control(c)) {
-        json.chars().fold(String::new(), |mut harmless, c| {
-            if c != '\n' && is_terminal_control(c) {
-                let mut units = [0; 2];
-                let escapes = c.encode_utf16(&mut units).iter();
-                harmless.extend(escapes.map(|unit| format!("\\u{unit:04x}")));
-            } else {
-                harmless.push(c);
-            }
-            harmless
-        })
-    } else {
-        json
-    };
-    json.push('\n');
-    json
+    Ok(escape_json(serde_json::to_string_pretty(value)?) + "\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::is_terminal_control;
 
     #[test]
     fn what_a_terminal_obeys_is_escaped_and_the_value_stays() {

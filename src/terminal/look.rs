@@ -6,11 +6,10 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
 use crate::cli::{Color, Global};
-use crate::shell::is_terminal_control;
+use crate::shell::{escape, is_terminal_control};
 
 /// How one stream is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,30 +93,6 @@ impl Look {
     }
 }
 
-/// `text` as one line of visible characters, whatever the locale.
-pub(crate) fn plain(text: &str) -> Cow<'_, str> {
-    escape(text, is_terminal_control)
-}
-
-fn escape(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.chars().any(&is_hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '\n' | '\r' | '\t' => plain.extend(c.escape_default()),
-            c if is_hidden(c) && u32::from(c) < 0x100 => {
-                // Writing to a String cannot fail.
-                let _ = write!(plain, "\\x{:02x}", u32::from(c));
-            }
-            c if is_hidden(c) => plain.extend(c.escape_unicode()),
-            c => plain.push(c),
-        }
-    }
-    Cow::Owned(plain)
-}
-
 /// Whether there is colour: `--color`, then `NO_COLOR` (no-color.org), `CLICOLOR_FORCE` and
 /// `FORCE_COLOR`, `CLICOLOR` (bixense.com/clicolors) and `TERM`, then the stream.
 fn colour(choice: Color, variable: impl Fn(&str) -> Option<OsString>, is_terminal: bool) -> bool {
@@ -155,6 +130,7 @@ fn columns(stream: &impl std::os::fd::AsFd) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::plain;
 
     fn colour_with(choice: Color, set: &[(&str, &str)], is_terminal: bool) -> bool {
         let variable = |name: &str| {

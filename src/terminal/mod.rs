@@ -16,8 +16,9 @@ pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod words;
 
+pub(crate) use crate::shell::plain;
 pub(crate) use console::Console;
 pub(crate) use live::LeftOver;
-pub(crate) use look::{Look, Paint, plain};
+pub(crate) use look::{Look, Paint};
 pub(crate) use output::{say, to_stdout, warn};
 pub(crate) use progress::Progress;

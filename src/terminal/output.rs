@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
 
-use super::look::{Look, Paint, plain};
+use super::look::{Look, Paint};
 use crate::cli::Global;
+use crate::shell::plain;
 
 /// Says lines on stderr unless `--quiet`; of control sequences only our own colours come through.
 ///

@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 /// The rooms, lowest line first. None imports from its own line or a higher one.
 ///
 /// `hostile` is there for tests and fuzz targets only.
-const ORDER: [&[&str]; 10] = [
+const ORDER: [&[&str]; 11] = [
     &["hostile"],
     &["clock", "shell", "files", "gomod", "tls", "cli"],
     &["exchange"],
     &["redact", "coding", "ca"],
     &["recording", "capture", "filter"],
+    &["diagnose"],
     &[
         "upstream",
         "replay",
         "export",
         "import",
-        "diagnose",
         "child",
         "telemetry",
     ],

@@ -11,7 +11,6 @@ use super::super::answers;
 use super::super::failure::Failure;
 use super::super::files::write_file_at_once;
 use super::super::session::{Outcome, Session};
-use super::super::{har, pcapng};
 use super::{Naming, capture as live, setup};
 use crate::capture::{Capture, Running};
 use crate::child::Interruption;
@@ -19,6 +18,9 @@ use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::diagnose::rerun::{self, Rerun};
+use crate::export::har::Har;
+use crate::export::pcapng;
+use crate::export::source::Source;
 use crate::gomod;
 use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
 use crate::recording::reader::index;
@@ -348,16 +350,19 @@ fn has_vendor() -> bool {
 
 fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow::Result<()> {
     write_file_at_once(path, |file| {
-        let rows: Vec<_> = recording.rows().iter().collect();
-        har::write((recording, &rows), file, bodies.into(), |_| ())?;
+        let (source, rows) = (Source::of(recording), recording.rows().iter());
+        let har = Har::begin(file, &source, bodies.into())?;
+        source.feed(&rows.collect::<Vec<_>>(), Box::new(har), |_| ())?;
         Ok(())
     })
 }
 
 fn write_capture(recording: &Recording, bodies: cli::Bodies) -> anyhow::Result<()> {
     write_file_at_once(&recording.dir().join(CAPTURE), |file| {
-        let rows: Vec<_> = recording.rows().iter().collect();
-        pcapng::write((recording, &rows), file, bodies.into(), |_| ())?;
+        let (source, rows) = (Source::of(recording), recording.rows().iter());
+        let rows: Vec<_> = rows.collect();
+        let capture = pcapng::Capture::begin(file, &source, &rows, bodies.into())?;
+        source.feed(&rows, Box::new(capture), |_| ())?;
         Ok(())
     })
 }

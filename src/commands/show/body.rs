@@ -34,8 +34,8 @@ pub(super) fn write(
     look: Look,
     global: &Global,
 ) -> anyhow::Result<()> {
-    let id = shown.listed.id;
-    let end = match &shown.exchange.outcome {
+    let id = shown.item.listed.id;
+    let end = match &shown.item.exchange.outcome {
         Outcome::Ended(end) => end,
         Outcome::Aborted(_) => bail!("exchange {id} was aborted: its body is not whole"),
         Outcome::InFlight => bail!("exchange {id} has no recorded end: its body is not whole"),
@@ -90,12 +90,12 @@ pub(super) fn write_summary(
     shown: &Shown<'_>,
     look: Look,
 ) -> anyhow::Result<()> {
-    if let Some(body) = shown.exchange.request_body() {
+    if let Some(body) = shown.item.exchange.request_body() {
         let title = look.paint(Paint::Bold, "Request body");
         writeln!(out, "{title}  {}, sha256 {}", size(body.bytes), body.sha256)?;
     }
-    let Some(end) = shown.exchange.end() else {
-        if let Some(abort) = shown.abort().filter(|abort| abort.body_bytes > 0) {
+    let Some(end) = shown.item.exchange.end() else {
+        if let Some(abort) = shown.item.abort().filter(|abort| abort.body_bytes > 0) {
             let title = look.paint(Paint::Bold, "Body");
             let came = size(abort.body_bytes);
             writeln!(out, "{title}  {came} came before it was aborted; not kept")?;
@@ -112,7 +112,7 @@ pub(super) fn write_summary(
     }
     about.push(format!("sha256 {}", body.sha256));
     if !body.kept {
-        let why = shown.recording.why_not_kept(shown.listed.id);
+        let why = shown.recording.why_not_kept(shown.item.listed.id);
         about.push(format!("not kept: {}", look.plain(why)));
     }
     writeln!(out, "{title}  {}", about.join(", "))?;
@@ -154,7 +154,10 @@ fn write_lines(
     }
     if is_cut {
         let mark = look.glyph("…", "...");
-        let (id, path) = (shown.listed.id, shown.recording.dir().to_string_lossy());
+        let (id, path) = (
+            shown.item.listed.id,
+            shown.recording.dir().to_string_lossy(),
+        );
         let path = look.plain(&shell::word(&path)).into_owned();
         writeln!(out, "  {mark} all of it: modtape show {id} {path} --body")?;
     }

@@ -18,7 +18,7 @@ pub(super) fn write_general(
     shown: &Shown<'_>,
     look: Look,
 ) -> anyhow::Result<()> {
-    let listed = &shown.listed;
+    let listed = &shown.item.listed;
     let head = format!("#{} {} {}", listed.id, listed.method, listed.url);
     writeln!(out, "{}", look.paint(Paint::Bold, &look.plain(&head)))?;
     let mut line = |name: &str, text: &str| {
@@ -34,24 +34,32 @@ pub(super) fn write_general(
         line("then", &format!("the go command asks {next}"))?;
     }
     let since = since_start(listed.started_us.as_micros());
-    match &shown.started {
+    match &shown.item.started() {
         Some(started) => line("started", &format!("{since} ({started})"))?,
         None => line("started", &since)?,
     }
-    line("connection", &connection(listed.connection, shown.opened))?;
-    for attempt in shown.exchange.end().map_or(&[][..], |end| &end.attempts) {
+    line(
+        "connection",
+        &connection(listed.connection, shown.item.dial),
+    )?;
+    for attempt in shown
+        .item
+        .exchange
+        .end()
+        .map_or(&[][..], |end| &end.attempts)
+    {
         let lost = format!("connection {}: {}", attempt.connection, attempt.error);
         line("tried", &lost)?;
     }
-    for note in shown.exchange.end().map_or(&[][..], |end| &end.notes) {
+    for note in shown.item.exchange.end().map_or(&[][..], |end| &end.notes) {
         line("note", note)?;
     }
-    line("trace", &shown.traceparent)?;
+    line("trace", &shown.item.traceparent())?;
     Ok(())
 }
 
 fn outcome(shown: &Shown<'_>) -> String {
-    match &shown.exchange.outcome {
+    match &shown.item.exchange.outcome {
         Outcome::InFlight => "in flight: no end is recorded".into(),
         Outcome::Aborted(abort) => {
             let status = abort.status.map(|status| format!("{status}, "));
@@ -106,7 +114,7 @@ pub(super) fn write_timings(
     shown: &Shown<'_>,
     look: Look,
 ) -> anyhow::Result<()> {
-    let phases = shown.listed.phases_us;
+    let phases = shown.item.listed.phases_us;
     let total = phases.total_us();
     let head = format!("Timings  {}", duration(total));
     writeln!(out, "{}", look.paint(Paint::Bold, &head))?;
@@ -119,7 +127,7 @@ pub(super) fn write_timings(
         );
         writeln!(out, "{}", text.trim_end())?;
     }
-    if let Some(end) = shown.exchange.end() {
+    if let Some(end) = shown.item.exchange.end() {
         let mut note = |us: u64, what: &str| match us {
             0 => Ok(()),
             us => writeln!(out, "  {:<8} {:>8}  {what}", "", duration(us)),
@@ -136,17 +144,22 @@ pub(super) fn write_headers(
     shown: &Shown<'_>,
     look: Look,
 ) -> anyhow::Result<()> {
-    write_fields(out, "Request headers", &shown.exchange.begin.headers, look)?;
+    write_fields(
+        out,
+        "Request headers",
+        &shown.item.exchange.begin.headers,
+        look,
+    )?;
     let none = Fields::new();
-    let response = match &shown.exchange.outcome {
+    let response = match &shown.item.exchange.outcome {
         Outcome::InFlight => &none,
         Outcome::Ended(end) => &end.headers,
         Outcome::Aborted(abort) => &abort.headers,
     };
-    if shown.listed.status.is_some() {
+    if shown.item.listed.status.is_some() {
         write_fields(out, "Response headers", response, look)?;
     }
-    let trailers = shown.exchange.end().map_or(&none, |end| &end.trailers);
+    let trailers = shown.item.exchange.end().map_or(&none, |end| &end.trailers);
     if !trailers.is_empty() {
         write_fields(out, "Response trailers", trailers, look)?;
     }

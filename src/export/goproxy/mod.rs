@@ -7,9 +7,11 @@
 //! module paths: none is taken from the recording.
 
 mod answers;
+mod content;
 mod tree;
 mod unified;
 
 pub(crate) use answers::Faulty;
+pub(crate) use content::{content, lookup};
 pub(crate) use tree::{Edit, LeftOut, Tree};
-pub(crate) use unified::{LOOKUP_LIMIT, Loose};
+pub(crate) use unified::Loose;

@@ -9,9 +9,9 @@ use crate::gomod::{
     Base, Kind, Location, Route, Tile, check_path, escape_path, escape_version,
     is_canonical_version, is_pseudo_version,
 };
+use crate::recording::Row;
 use crate::recording::reader::RowState;
 use crate::recording::reader::redirects::is_redirect;
-use crate::recording::{Redirects, Row};
 
 /// Octets of a file's name: what file systems take.
 const NAME_LIMIT: usize = 255;
@@ -218,16 +218,16 @@ pub(crate) struct LeftOut {
 
 impl Tree {
     /// Zips that were asked for and have no file, each once, by path; without those whose answer was
-    /// whole, but faulty or unreadable. `broke_off` says why an answer did.
+    /// whole, but faulty or unreadable. `route` says what a row asked for, `broke_off` why an answer did.
     pub(crate) fn zips_left_out(
         &self,
         rows: &[Row],
-        (redirects, bases): (&Redirects, &[Base]),
+        route: impl Fn(&Row) -> Route,
         mut broke_off: impl FnMut(&Row) -> Option<String>,
     ) -> Vec<LeftOut> {
         let mut found = BTreeMap::new();
         for row in rows.iter().filter(|row| row.method == "GET") {
-            let route = redirects.route(row, bases);
+            let route = route(row);
             let path = match (route.kind, path(&route)) {
                 (Kind::Zip | Kind::Toolchain, Some(Ok(path))) => path,
                 (Kind::Other, _) if route.path.ends_with(".zip") => row.url.clone(),

@@ -17,9 +17,6 @@ use crate::gomod::{Coordinate, Kind, Lookup, Tile};
 /// cmd/go's tiles: 256 hashes.
 const HEIGHT: u8 = 8;
 
-/// Octets of a lookup's answer: real ones have less than 1,000.
-pub(crate) const LOOKUP_LIMIT: usize = 1 << 16;
-
 /// A checksum database whose lookups stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Loose {

@@ -7,13 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Serialize, Serializer};
 
-use super::super::source::{Bodies, Content, Item};
-use super::content::{HarContent, Held, Text, UNKNOWN_TYPE, held, mime_type, size};
-use super::page::Run;
+use super::super::source::Item;
+use super::content::{Content, Contents, HarContent, Text, UNKNOWN_TYPE, mime_type, size};
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, Digest, End, ExchangeId, Fields, MadeBy, Octets, Opened, Outcome,
-    Phase, Timings, field, traceparent,
+    Abort, Attempt, Begin, Body, Digest, End, Exchange, ExchangeId, Fields, MadeBy, Octets, Opened,
+    Outcome, Phase, Timings, field,
 };
+use crate::gomod::Kind;
 use crate::recording::format::BODIES;
 
 /// HAR's `entry`.
@@ -44,28 +44,33 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    pub(super) fn new(item: &'a Item, run: &'a Run<'_>, started: &'a str, bodies: Bodies) -> Self {
+    pub(super) fn new(
+        item: &'a Item<'_>,
+        pageref: &'a str,
+        started: &'a str,
+        contents: &'a Contents<'_>,
+    ) -> Self {
         let exchange = &item.exchange;
         let begin = &exchange.begin;
         let timings = exchange.timings();
-        let remote = item.connection.as_ref().and_then(remote_addr);
+        let remote = item.dial.and_then(remote_addr);
         Self {
-            pageref: &run.id,
+            pageref,
             started_date_time: started,
             time: Millis(Some(timings.total_us())),
-            request: Request::new(item, bodies),
-            response: Response::new(item, bodies),
+            request: Request::new(exchange, &contents.request),
+            response: Response::new(&exchange.outcome, &contents.response),
             cache: Object {},
             timings: HarTimings::from(timings),
             server_ip_address: remote
-                .filter(|_| item.connection.as_ref().is_some_and(is_direct))
+                .filter(|_| item.dial.is_some_and(is_direct))
                 .map(|addr| addr.ip().to_canonical()),
             connection: remote.map(|addr| addr.port().to_string()),
             connection_id: begin.connection.to_string(),
             initiator: Initiator { r#type: "other" },
             resource_type: "fetch",
-            traceparent: traceparent(run.trace(), begin.span),
-            modtape: Modtape::new(item, bodies),
+            traceparent: item.traceparent(),
+            modtape: Modtape::new(item, &contents.response),
         }
     }
 }
@@ -143,7 +148,7 @@ impl From<Timings> for HarTimings {
 struct Modtape<'a> {
     id: ExchangeId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'a str>,
+    kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     module: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,16 +175,16 @@ struct Modtape<'a> {
 }
 
 impl<'a> Modtape<'a> {
-    fn new(item: &'a Item, bodies: Bodies) -> Self {
-        let exchange = &item.exchange;
+    fn new(item: &'a Item<'_>, content: &Content<'_>) -> Self {
+        let (exchange, listed) = (&item.exchange, &item.listed);
         let end = exchange.end();
         let body = end.and_then(|end| end.body.as_ref());
         Self {
             id: exchange.begin.id,
-            kind: item.what.kind.as_deref(),
-            module: item.what.module.as_deref(),
-            version: item.what.version.as_deref(),
-            outcome: item.fate.name(),
+            kind: (listed.kind != Kind::Other).then(|| listed.kind.name()),
+            module: listed.module.as_deref(),
+            version: listed.version.as_deref(),
+            outcome: listed.outcome.name(),
             made_by: end.map(|end| end.made_by),
             phase: match &exchange.outcome {
                 Outcome::Aborted(abort) => Some(abort.phase),
@@ -191,7 +196,7 @@ impl<'a> Modtape<'a> {
             },
             sha256: body.map(|body| body.sha256),
             body: body
-                .filter(|body| !bodies.takes(body.bytes) || item.body == Content::LeftOut)
+                .filter(|_| matches!(content, Content::LeftOut))
                 .and_then(body_path),
             own_us: end.map(|end| end.own_us),
             client_wait_us: end.map(|end| end.client_wait_us),
@@ -211,7 +216,7 @@ fn body_path(body: &Body) -> Option<String> {
 /// HAR's `request`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Request<'a> {
+struct Request<'a> {
     method: &'a str,
     url: &'a str,
     http_version: &'a str,
@@ -225,9 +230,9 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(item: &'a Item, bodies: Bodies) -> Self {
-        let begin = &item.exchange.begin;
-        let body = item.exchange.request_body();
+    fn new(exchange: &'a Exchange, content: &'a Content<'_>) -> Self {
+        let begin = &exchange.begin;
+        let body = exchange.request_body();
         Self {
             method: &begin.method,
             url: &begin.url,
@@ -235,9 +240,9 @@ impl<'a> Request<'a> {
             cookies: request_cookies(&begin.headers),
             headers: headers(&begin.headers),
             query_string: query(&begin.url),
-            post_data: body.map(|body| PostData::new(body, begin, item, bodies)),
+            post_data: body.map(|_| PostData::new(begin, content)),
             headers_size: -1,
-            body_size: match (body, &item.exchange.outcome) {
+            body_size: match (body, &exchange.outcome) {
                 (Some(body), _) => size(body.bytes),
                 (None, Outcome::Ended(_)) => 0,
                 (None, Outcome::InFlight | Outcome::Aborted(_)) => -1,
@@ -257,30 +262,24 @@ struct PostData<'a> {
     #[serde(rename = "_base64", skip_serializing_if = "Option::is_none")]
     base64: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    comment: Option<String>,
+    comment: Option<&'a str>,
 }
 
 impl<'a> PostData<'a> {
-    fn new(body: &'a Body, begin: &'a Begin, item: &'a Item, bodies: Bodies) -> Self {
+    fn new(begin: &'a Begin, content: &'a Content<'_>) -> Self {
         let mut this = Self {
             mime_type: mime_type(&begin.headers),
             text: Text::Plain(Cow::Borrowed("")),
             base64: None,
             comment: None,
         };
-        let text = match held(body, &item.request_body, bodies) {
-            Err(why) => {
-                this.comment = Some(why);
-                return this;
+        match content.text() {
+            Err(why) => this.comment = Some(why),
+            Ok(text) if text.is_base64() => {
+                this.base64 = Some(text);
+                this.comment = Some("not UTF-8: the bytes stand in _base64");
             }
-            Ok(Held::Octets(octets)) => Text::of(Cow::Borrowed(octets)),
-            Ok(Held::Stored(stored)) => Text::Stored(stored),
-        };
-        if text.is_base64() {
-            this.base64 = Some(text);
-            this.comment = Some("not UTF-8: the octets stand in _base64".to_owned());
-        } else {
-            this.text = text;
+            Ok(text) => this.text = text,
         }
         this
     }
@@ -289,7 +288,7 @@ impl<'a> PostData<'a> {
 /// HAR's `response`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Response<'a> {
+struct Response<'a> {
     status: u16,
     status_text: Cow<'a, str>,
     http_version: &'a str,
@@ -307,15 +306,15 @@ pub(super) struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    pub(super) fn new(item: &'a Item, bodies: Bodies) -> Self {
-        match &item.exchange.outcome {
-            Outcome::Ended(end) => Self::whole(end, item, bodies),
+    fn new(outcome: &'a Outcome, content: &'a Content<'_>) -> Self {
+        match outcome {
+            Outcome::Ended(end) => Self::whole(end, content),
             Outcome::Aborted(abort) => Self::aborted(abort),
             Outcome::InFlight => Self::failed("in flight when the recording ended".to_owned()),
         }
     }
 
-    fn whole(end: &'a End, item: &'a Item, bodies: Bodies) -> Self {
+    fn whole(end: &'a End, content: &'a Content<'_>) -> Self {
         let body_size = size(end.body.as_ref().map_or(0, |body| body.bytes));
         Self {
             status: end.status,
@@ -323,7 +322,7 @@ impl<'a> Response<'a> {
             http_version: &end.version,
             cookies: response_cookies(&end.headers),
             headers: headers(&end.headers),
-            content: HarContent::new(end, &item.body, bodies),
+            content: HarContent::new(end, content),
             redirect_url: field(&end.headers, "location").unwrap_or_default(),
             headers_size: -1,
             body_size,
@@ -378,7 +377,7 @@ fn status_text(end: &End) -> Cow<'_, str> {
 
 /// HAR's `header`, `queryString` and `cookie`: all three are names and values.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Pair<'a> {
+struct Pair<'a> {
     name: Cow<'a, str>,
     value: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -394,7 +393,7 @@ fn pair<'a>((name, value): (Cow<'a, str>, Cow<'a, str>)) -> Pair<'a> {
 }
 
 /// Header fields, without loss.
-pub(super) fn headers(fields: &Fields) -> Vec<Pair<'_>> {
+fn headers(fields: &Fields) -> Vec<Pair<'_>> {
     fields.iter().map(header).collect()
 }
 
@@ -411,7 +410,7 @@ fn header((name, value): &(String, Octets)) -> Pair<'_> {
 }
 
 /// The query's names and values, percent-decoded.
-pub(super) fn query(url: &str) -> Vec<Pair<'_>> {
+fn query(url: &str) -> Vec<Pair<'_>> {
     let url = url.split_once('#').map_or(url, |(url, _fragment)| url);
     let query = url.split_once('?').map_or("", |(_, query)| query);
     url::form_urlencoded::parse(query.as_bytes())
@@ -420,12 +419,12 @@ pub(super) fn query(url: &str) -> Vec<Pair<'_>> {
 }
 
 /// The cookies that a request sends back, RFC 6265 section 4.2.1: `a=b; c=d`.
-pub(super) fn request_cookies(fields: &Fields) -> Vec<Pair<'_>> {
+fn request_cookies(fields: &Fields) -> Vec<Pair<'_>> {
     cookies(fields, "cookie", |value| value.split(';').collect())
 }
 
 /// The cookies that a response sets, RFC 6265 section 4.1.1: `a=b; Path=/; Secure`, of which the first is the cookie.
-pub(super) fn response_cookies(fields: &Fields) -> Vec<Pair<'_>> {
+fn response_cookies(fields: &Fields) -> Vec<Pair<'_>> {
     cookies(fields, "set-cookie", |value| {
         value.split(';').take(1).collect()
     })
@@ -451,7 +450,8 @@ fn cookies<'a>(fields: &'a Fields, name: &str, split: impl Fn(&str) -> Vec<&str>
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::super::sample::{self, PROXY, answered, fields};
+    use super::super::super::sample::{self, PROXY, Sample, answered, fields};
+    use super::super::super::source::Bodies;
     use super::*;
 
     #[test]
@@ -562,16 +562,15 @@ mod tests {
         assert_eq!(entry["response"]["status"], 0);
     }
 
-    fn response(item: Item) -> Value {
+    fn response(item: Sample) -> Value {
         sample::entry(item, Bodies::Small)["response"].take()
     }
 
     #[test]
     fn hostile_octets_stay_inside_their_string() {
         let hostile = "\"]}}</script>\0\u{1b}[2J\u{2028}\u{202e}\\";
-        let mut item = answered(1, PROXY, 200, hostile.as_bytes()).header(hostile, hostile);
-        item.what.module = Some(hostile.to_owned());
-        let entry = sample::entry(item, Bodies::All);
+        let item = answered(1, PROXY, 200, hostile.as_bytes()).header(hostile, hostile);
+        let entry = sample::entry(item.module(hostile), Bodies::All);
         assert_eq!(entry["response"]["content"]["text"], hostile);
         assert_eq!(
             entry["response"]["headers"][1],

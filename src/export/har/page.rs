@@ -1,48 +1,38 @@
-//! One run of a recorder as a page of a HAR, and its wall clock.
+//! HAR's page: a run of the recorder, since every importer groups or filters by page.
 
 use serde::Serialize;
-use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime};
 
-use super::super::source::Page;
 use crate::clock::{Timestamp, wall_text};
-use crate::exchange::{Exchange, TraceId};
+use crate::exchange::TraceId;
+use crate::recording::format::Open;
 
-/// A page together with what its entries need of it.
-pub(super) struct Run<'a> {
-    page: &'a Page<'a>,
+/// The latest stamp that an exchange of any real recording has: 285 years.
+const LATEST_US: u64 = 1 << 53;
+
+/// A page, with what its entries need of it.
+pub(super) struct Page<'a> {
+    open: &'a Open,
     wall: OffsetDateTime,
     pub(super) id: String,
 }
 
-impl<'a> Run<'a> {
-    /// The page of the run with that index; `None` if its wall clock is not a time.
-    pub(super) fn new(index: usize, page: &'a Page<'a>) -> Option<Self> {
-        let wall = OffsetDateTime::parse(&page.open.wall, &Rfc3339).ok()?;
-        Some(Self {
-            page,
-            wall: wall.checked_to_offset(UtcOffset::UTC)?,
-            id: format!("run-{}", index + 1),
-        })
+impl<'a> Page<'a> {
+    /// The page of run number `run`, which began at `wall`.
+    pub(super) fn new(run: usize, open: &'a Open, wall: OffsetDateTime) -> Self {
+        let id = format!("run-{}", run + 1);
+        Self { open, wall, id }
     }
 
-    /// The run's trace.
-    pub(super) fn trace(&self) -> TraceId {
-        self.page.open.trace
-    }
-
-    /// When an exchange started, by the wall clock; `None` if no calendar reaches there.
-    pub(super) fn started(&self, exchange: &Exchange) -> Option<String> {
-        self.format(exchange.started)
-    }
-
-    fn format(&self, stamp: Timestamp) -> Option<String> {
-        let stamp = Duration::microseconds(i64::try_from(stamp.as_micros()).ok()?);
+    /// A stamp of the run by the wall clock; `None` if no calendar reaches there.
+    pub(super) fn time(&self, stamp: Timestamp) -> Option<String> {
+        let stamp = Some(stamp.as_micros()).filter(|stamp| *stamp <= LATEST_US)?;
+        let stamp = Duration::microseconds(i64::try_from(stamp).ok()?);
         wall_text(self.wall.checked_add(stamp)?)
     }
 
     /// HAR's `page`.
-    pub(super) fn page(&self) -> impl Serialize + '_ {
+    pub(super) fn shown(&self, redacted: bool) -> impl Serialize + '_ {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct HarPage<'a> {
@@ -66,9 +56,9 @@ impl<'a> Run<'a> {
             command: &'a [String],
             redacted: bool,
         }
-        let Page { manifest, open } = self.page;
+        let open = self.open;
         HarPage {
-            started_date_time: self.format(Timestamp::default()).unwrap_or_default(),
+            started_date_time: self.time(Timestamp::default()).unwrap_or_default(),
             id: &self.id,
             title: match open.command.as_slice() {
                 [] => format!("recording {}", open.recording),
@@ -82,31 +72,8 @@ impl<'a> Run<'a> {
                 recording: &open.recording,
                 trace: open.trace,
                 command: &open.command,
-                redacted: manifest.redacted,
+                redacted,
             },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::sample;
-    use super::super::super::source::Bodies;
-    use super::*;
-
-    #[test]
-    fn times_are_utc_with_microseconds_and_carry_over_midnight() {
-        let item = sample::in_flight(1, sample::PROXY);
-        let entry = sample::entry(item.clone(), Bodies::All);
-        assert_eq!(entry["startedDateTime"], "2026-11-23T00:00:00.000001Z");
-        let mut open = sample::open(&[]);
-        open.wall = "2026-11-22T12:00:00+08:00".into();
-        let page = Page {
-            manifest: &sample::manifest(),
-            open: &open,
-        };
-        let run = Run::new(0, &page).unwrap();
-        let started = run.started(&item.exchange).unwrap();
-        assert_eq!(started, "2026-11-22T04:00:00.001001Z");
     }
 }

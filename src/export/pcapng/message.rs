@@ -21,11 +21,11 @@ impl Shown {
     };
 }
 
-/// How many octets that are not shown are counted by packets. A recording may claim any length, and
+/// How many bytes that are not shown are counted by packets. A recording may claim any length, and
 /// each 60 KiB of it cost a packet; the comment has the whole length.
 const UNSHOWN: u64 = 64 << 20;
 
-/// One message on its way: a head, and a body of which only the first octets may be shown.
+/// One message on its way: a head, and a body of which only the first bytes may be shown.
 pub(super) struct Message {
     head: Vec<u8>,
     shown: Shown,
@@ -72,11 +72,11 @@ impl Message {
         message
     }
 
-    /// Appends to `out` what is shown of the next `bytes` octets.
+    /// Appends to `out` what is shown of the next `bytes` bytes.
     pub(super) fn take(&mut self, out: &mut Vec<u8>, bytes: u64) -> io::Result<()> {
         let end = self.taken.saturating_add(bytes).min(self.total);
         let begin = std::mem::replace(&mut self.taken, end);
-        // The part of a text that begins at `at` and is among these octets.
+        // The part of a text that begins at `at` and is among these bytes.
         let part = |at: u64, text: &[u8]| {
             let place = |of: u64| {
                 text.len()
@@ -133,7 +133,7 @@ pub(super) fn request_head(begin: &Begin, body: Option<&Body>) -> Vec<u8> {
     out
 }
 
-/// Whether the trailers of a response are shown, of whose body so many octets are.
+/// Whether the trailers of a response are shown, of whose body so many bytes are.
 pub(super) fn shows_trailers(begin: &Begin, end: &End, shown: u64) -> bool {
     let is_whole = end.body.as_ref().map_or(0, |body| body.bytes) == shown;
     is_whole && !end.trailers.is_empty() && !has_no_body(begin, end)
@@ -176,7 +176,7 @@ pub(super) fn broken_head(abort: &Abort) -> Option<Vec<u8>> {
 enum Framing {
     /// What the recorded fields say.
     AsTold,
-    /// So many octets.
+    /// So many bytes.
     Length(u64),
     /// Chunks, behind which trailers come.
     Chunked,
@@ -231,11 +231,11 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// What would end a line stands as a space: a recording may say what no wire carries.
 fn push(out: &mut Vec<u8>, text: &[u8]) {
-    let plain = |octet: &u8| {
-        if matches!(octet, b'\r' | b'\n' | 0) {
+    let plain = |byte: &u8| {
+        if matches!(byte, b'\r' | b'\n' | 0) {
             b' '
         } else {
-            *octet
+            *byte
         }
     };
     out.extend(text.iter().map(plain));

@@ -1,6 +1,6 @@
 //! One exchange as a TCP stream of its own, packet by packet, lazily: only heads are in memory.
 //!
-//! SYN where the exchange began, the handshake's end where connecting ended, the first octet of the
+//! SYN where the exchange began, the handshake's end where connecting ended, the first byte of the
 //! request where `send` begins and that of the response where `wait` ends, FIN where all was over:
 //! so the phases can be read off the packets.
 
@@ -59,7 +59,7 @@ pub(super) enum Ending {
     Open,
 }
 
-/// What a packet of the stream needs beside its octets.
+/// What a packet of the stream needs beside its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Syn,
@@ -77,16 +77,22 @@ pub(super) struct Stream {
     times: Times,
     step: Step,
     is_connected: bool,
-    request: Option<Message>,
-    response: Option<Message>,
-    comments: Comments,
+    content: Content,
     ending: Ending,
+}
+
+/// What is shown on the stream of an exchange.
+#[derive(Default)]
+pub(super) struct Content {
+    pub(super) request: Option<Message>,
+    pub(super) response: Option<Message>,
+    pub(super) comments: Comments,
 }
 
 /// What is said of a stream, and where.
 #[derive(Debug, Default)]
 pub(super) struct Comments {
-    /// On the stream's first packet, if no octets of it are shown.
+    /// On the stream's first packet, if no bytes of it are shown.
     pub(super) first: Option<String>,
     /// On the first packet of what the client sends.
     pub(super) request: Option<String>,
@@ -102,22 +108,14 @@ const SERVER: bool = false;
 
 impl Stream {
     /// An exchange.
-    pub(super) fn of_exchange(
-        ends: Ends,
-        times: Times,
-        (request, response): (Message, Option<Message>),
-        ending: Ending,
-        comments: Comments,
-    ) -> Self {
+    pub(super) fn of_exchange(ends: Ends, times: Times, content: Content, ending: Ending) -> Self {
         Self {
-            request: Some(request),
-            response,
-            comments,
+            content,
             ..Self::of_connection(ends, times, true, ending, String::new())
         }
     }
 
-    /// A connection whose octets are not shown.
+    /// A connection whose bytes are not shown.
     pub(super) fn of_connection(
         ends: Ends,
         times: Times,
@@ -130,11 +128,12 @@ impl Stream {
             times,
             step: Step::Syn,
             is_connected,
-            request: None,
-            response: None,
-            comments: Comments {
-                first: Some(comment),
-                ..Comments::default()
+            content: Content {
+                comments: Comments {
+                    first: Some(comment),
+                    ..Comments::default()
+                },
+                ..Content::default()
             },
             ending,
         }
@@ -146,8 +145,8 @@ impl Stream {
         Some(match self.step {
             Step::Syn => times.began,
             Step::SynAck | Step::Ack => times.connected,
-            Step::Request => between(times.sending, times.sent, self.request.as_ref()),
-            Step::Response => between(times.heard, times.over, self.response.as_ref()),
+            Step::Request => between(times.sending, times.sent, self.content.request.as_ref()),
+            Step::Response => between(times.heard, times.over, self.content.response.as_ref()),
             Step::Ending(_) => times.over,
             Step::Done => return None,
         })
@@ -160,7 +159,7 @@ impl Stream {
         let flow = &mut self.flow;
         match self.step {
             Step::Syn => {
-                let comment = self.comments.first.take();
+                let comment = self.content.comments.first.take();
                 flow.bare(sink, (due, CLIENT), SYN, comment.as_deref())?;
             }
             Step::SynAck => flow.bare(sink, (due, SERVER), SYN | ACK, None)?,
@@ -168,7 +167,7 @@ impl Stream {
             Step::Request => broken = self.data(sink, due, CLIENT)?,
             Step::Response => broken = self.data(sink, due, SERVER)?,
             Step::Ending(0) if self.ending == Ending::Reset => {
-                let comment = self.comments.ending.take();
+                let comment = self.content.comments.ending.take();
                 flow.bare(sink, (due, SERVER), RST | ACK, comment.as_deref())?;
             }
             Step::Ending(0) => flow.bare(sink, (due, CLIENT), FIN | ACK, None)?,
@@ -191,9 +190,9 @@ impl Stream {
             Step::Syn if self.is_connected => Step::SynAck,
             Step::Syn => Step::Done,
             Step::SynAck => Step::Ack,
-            Step::Ack | Step::Request if !is_over(&self.request) => Step::Request,
-            Step::Ack | Step::Request | Step::Response if !is_over(&self.response) => {
-                self.request = None;
+            Step::Ack | Step::Request if !is_over(&self.content.request) => Step::Request,
+            Step::Ack | Step::Request | Step::Response if !is_over(&self.content.response) => {
+                self.content.request = None;
                 Step::Response
             }
             Step::Ack | Step::Request | Step::Response => ending,
@@ -211,9 +210,15 @@ impl Stream {
         from: bool,
     ) -> io::Result<Option<io::Error>> {
         let (message, comment) = if from == CLIENT {
-            (&mut self.request, self.comments.request.take())
+            (
+                &mut self.content.request,
+                self.content.comments.request.take(),
+            )
         } else {
-            (&mut self.response, self.comments.response.take())
+            (
+                &mut self.content.response,
+                self.content.comments.response.take(),
+            )
         };
         let Some(message) = message else {
             return Ok(None);
@@ -236,7 +241,7 @@ impl Stream {
     }
 }
 
-/// When the next part of a message is due: its parts lie evenly between its first and its last octet.
+/// When the next part of a message is due: its parts lie evenly between its first and its last byte.
 fn between(from: u64, to: u64, message: Option<&Message>) -> u64 {
     let Some(message) = message else {
         return from;

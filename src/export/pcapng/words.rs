@@ -2,15 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::super::source::Bodies;
-use super::capture::Capture;
+use super::super::source::{Bodies, Item};
 use super::message::shows_trailers;
-use crate::exchange::{Body, Closed, Exchange, Mode, Opened, Outcome, TraceId};
-use crate::recording::Row;
+use crate::exchange::{Body, Closed, Mode, Opened, Outcome, TraceId};
+use crate::recording::format::Manifest;
 
-/// Whatever is true of the whole file.
-pub(super) fn of_section(capture: &Capture<'_>) -> String {
-    let manifest = capture.manifest;
+/// What is true of the whole file.
+pub(super) fn of_section(manifest: &Manifest) -> String {
     let command = match manifest.command.as_slice() {
         [] => String::from("without a command"),
         words => words.join(" "),
@@ -29,26 +27,18 @@ pub(super) fn of_section(capture: &Capture<'_>) -> String {
 }
 
 /// On the first packet of a request.
-pub(super) fn of_request(
-    capture: &Capture<'_>,
-    row: &Row,
-    exchange: &Exchange,
-    dial: Option<&Opened>,
-) -> String {
+pub(super) fn of_request(item: &Item<'_>) -> String {
+    let exchange = &item.exchange;
     let begin = &exchange.begin;
-    let mut text = of_exchange(capture, row, exchange);
+    let mut text = of_exchange(item);
     let _ = write!(text, " connection={}", begin.connection);
-    if let Some(dial) = dial {
+    if let Some(dial) = item.dial {
         let _ = write!(text, " client={}", dial.client.addr);
         text.push_str(&of_upstream(dial));
     }
     let protocol = exchange.end().map_or(&begin.version, |end| &end.version);
     let _ = write!(text, " protocol={protocol}");
-    let _ = write!(
-        text,
-        " what: {}",
-        capture.redirects.route(row, capture.bases).what()
-    );
+    let _ = write!(text, " what: {}", item.listed.what);
     if let Some(body) = exchange.request_body() {
         let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
     }
@@ -58,15 +48,11 @@ pub(super) fn of_request(
     text
 }
 
-/// On the first packet of a response, of whose body so many octets are shown; where none came, on the
+/// On the first packet of a response, of whose body so many bytes are `shown`; where none came, on the
 /// packet that ends the stream.
-pub(super) fn of_response(
-    capture: &Capture<'_>,
-    row: &Row,
-    exchange: &Exchange,
-    shown: u64,
-) -> String {
-    let mut text = of_exchange(capture, row, exchange);
+pub(super) fn of_response(item: &Item<'_>, bodies: Bodies, shown: u64) -> String {
+    let exchange = &item.exchange;
+    let mut text = of_exchange(item);
     for (phase, us) in exchange.timings().iter() {
         let _ = write!(text, " {phase}_us={us}");
     }
@@ -77,14 +63,14 @@ pub(super) fn of_response(
             let bytes = abort.body_bytes;
             let _ = write!(
                 text,
-                " (of the body came {bytes} octets, which are not shown)"
+                " (of the body came {bytes} bytes, which are not shown)"
             );
         }
         Outcome::Ended(end) => {
             let _ = write!(text, " own_us={}", end.own_us);
             if let Some(body) = &end.body {
                 let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
-                text.push_str(&not_shown(capture, body, shown));
+                text.push_str(&not_shown(body, bodies, shown));
             }
             if !end.trailers.is_empty() && !shows_trailers(&exchange.begin, end, shown) {
                 let _ = write!(
@@ -98,18 +84,13 @@ pub(super) fn of_response(
     text
 }
 
-/// On the SYN of a connection whose octets are not shown.
-pub(super) fn of_connection(
-    capture: &Capture<'_>,
-    run: u32,
-    dial: &Opened,
-    closed: Option<&Closed>,
-) -> String {
+/// On the SYN of a connection whose bytes are not shown.
+pub(super) fn of_connection(trace: TraceId, dial: &Opened, closed: Option<&Closed>) -> String {
     let what = match dial.mode {
-        Mode::Tunnel => "a tunnel, whose octets were not read",
+        Mode::Tunnel => "a tunnel, whose bytes were not read",
         _ => "a connection that no request was sent on",
     };
-    let mut text = format!("connection={} trace={}", dial.id, trace(capture, run));
+    let mut text = format!("connection={} trace={trace}", dial.id);
     let _ = write!(text, " target={} client={}", dial.target, dial.client.addr);
     text.push_str(&of_upstream(dial));
     let _ = write!(text, " {what}");
@@ -117,7 +98,7 @@ pub(super) fn of_connection(
         let (sent, received) = (closed.from_client_bytes, closed.to_client_bytes);
         let _ = write!(
             text,
-            "; {sent} octets from the client, {received} to it; {}",
+            "; {sent} bytes from the client, {received} to it; {}",
             closed.why
         );
     }
@@ -127,16 +108,9 @@ pub(super) fn of_connection(
     text
 }
 
-fn of_exchange(capture: &Capture<'_>, row: &Row, exchange: &Exchange) -> String {
-    let begin = &exchange.begin;
-    let trace = trace(capture, row.run);
-    format!("exchange={} trace={trace} span={}", begin.id, begin.span)
-}
-
-fn trace(capture: &Capture<'_>, run: u32) -> TraceId {
-    let run = usize::try_from(run).unwrap_or(usize::MAX);
-    let open = capture.runs.get(run);
-    open.map_or(capture.manifest.trace, |open| open.trace)
+fn of_exchange(item: &Item<'_>) -> String {
+    let (id, trace, span) = (item.row.id, item.run.trace, item.exchange.begin.span);
+    format!("exchange={id} trace={trace} span={span}")
 }
 
 /// The real addresses and ports, and the parent proxy.
@@ -156,15 +130,15 @@ fn of_upstream(dial: &Opened) -> String {
     parts.fold(String::new(), |text, (key, value)| text + key + value)
 }
 
-fn not_shown(capture: &Capture<'_>, body: &Body, shown: u64) -> String {
+fn not_shown(body: &Body, bodies: Bodies, shown: u64) -> String {
     if shown == body.bytes {
         return String::new();
     }
-    let why = match capture.bodies {
+    let why = match bodies {
         _ if !body.kept => "only its digest was kept",
         Bodies::None => "bodies were left out",
         Bodies::Small if shown > 0 => "the rest lies in bodies/",
         Bodies::Small | Bodies::All => "it could not be read",
     };
-    format!(" ({shown} octets of the body are shown: {why})")
+    format!(" ({shown} bytes of the body are shown: {why})")
 }

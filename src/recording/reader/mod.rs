@@ -253,15 +253,6 @@ impl Recording {
         gap.map_or("recorded with --bodies none", |gap| &gap.why)
     }
 
-    /// Opens a body as often as it is called; see [`Self::body`].
-    pub(crate) fn body_opener(
-        &self,
-        body: &Body,
-    ) -> impl Fn() -> Result<BodyReader, BodyError> + 'static {
-        let (dir, body) = (self.dir.clone(), body.clone());
-        move || BodyReader::open(&dir, &body)
-    }
-
     /// What is wrong with the recording, by place.
     ///
     /// A journal that was changed since it was closed is read whole, so this tells of it either way.

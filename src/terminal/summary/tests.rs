@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::live::{LeftOver, stall};
-use super::super::look::plain;
 use super::*;
 use crate::child::Interruption;
 use crate::clock::Timestamp;
@@ -16,6 +15,7 @@ use crate::recording::Row;
 use crate::recording::reader::RowState;
 use crate::recording::reader::Span;
 use crate::replay::Misses;
+use crate::shell::plain;
 
 use live::{misses, status_of};
 

@@ -1,31 +1,40 @@
 //! An exchange as a curl command that asks the same again.
 //!
-//! Pure. A recording may come from anybody and the command is made to be pasted, so nothing in it
+//! A recording may come from anybody and the command is made to be pasted, so nothing in it
 //! is obeyed by a shell or a terminal, taken for an option or for a file to read. Single quotes do that
 //! in every shell, and hold no control characters: what has some is left out.
 
 use std::net::SocketAddr;
 
-use anyhow::bail;
-
 use crate::exchange::{Begin, Fields, Octets, Opened};
 use crate::gomod::Location;
-use crate::shell;
-use crate::shell::is_terminal_control;
+use crate::shell::{self, is_terminal_control};
 
 /// A command and what it lacks.
-pub(super) struct Curl {
+pub(crate) struct Curl {
     /// What stands behind `curl -sS` in one line, with a space before it.
-    pub(super) arguments: String,
+    pub(crate) arguments: String,
     /// What the request had that the command has not, in words.
-    pub(super) left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
     /// How many header fields that includes since their values cannot stand in a command.
-    pub(super) unprintable: u64,
+    pub(crate) unprintable: u64,
+}
+
+/// Why there is no command for a request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CurlError {
+    #[error("{0} is not an http or https URL")]
+    Scheme(String),
+    #[error("a CONNECT asks for a tunnel and not for an answer")]
+    Connect,
+    /// Nothing with control characters can be pasted.
+    #[error("its {part} has control characters: {text}")]
+    Control { part: &'static str, text: String },
 }
 
 /// How like the recorded request the command's is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Likeness {
+pub(crate) enum Likeness {
     /// As a person wants it who looks at the answer: readable, and short.
     Readable,
     /// With all fields that shape the answer.
@@ -40,24 +49,25 @@ const UNREADABLE: [&str; 2] = ["user-agent", "accept-encoding"];
 
 impl Curl {
     /// The command that asks what `begin` asked, of the address that answered then.
-    pub(super) fn of(
+    pub(crate) fn of(
         begin: &Begin,
         opened: Option<&Opened>,
         likeness: Likeness,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, CurlError> {
         let url = &begin.url;
         if !["http://", "https://"]
             .iter()
             .any(|scheme| url.starts_with(scheme))
         {
-            bail!("{url} is not an http or https URL");
+            return Err(CurlError::Scheme(url.clone()));
         }
         if begin.method == "CONNECT" {
-            bail!("a CONNECT asks for a tunnel and not for an answer");
+            return Err(CurlError::Connect);
         }
-        for (what, text) in [("method", &begin.method), ("URL", url)] {
+        for (part, text) in [("method", &begin.method), ("URL", url)] {
             if text.chars().any(is_terminal_control) {
-                bail!("its {what} has control characters: {text}");
+                let text = text.clone();
+                return Err(CurlError::Control { part, text });
             }
         }
         let mut command = String::new();

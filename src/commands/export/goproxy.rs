@@ -3,8 +3,6 @@
 //! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
 //! Never holds more than a chunk of a large answer.
 
-mod folder;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -12,27 +10,28 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 
-use super::answers::{self, content_of};
-use super::failure::{Advise as _, Failure, USAGE};
-use super::selection::open;
-use super::stop::{Stop, Stoppable};
-use super::written::{Written, error_text, tell};
+use super::super::answers;
+use super::super::failure::{Advise as _, FAILED, Failure, USAGE};
+use super::super::selection::open;
+use super::super::stop::{Stop, Stoppable};
+use super::folder::Folder;
+use super::losses::tell;
 use crate::cli::{ExportArgs, Global};
 use crate::exchange::{ExchangeId, Outcome};
-use crate::export::goproxy::{Edit, Faulty, LOOKUP_LIMIT, LeftOut, Loose, Tree};
-use crate::gomod::{Base, Lookup};
+use crate::export::goproxy::{Edit, Faulty, LeftOut, Loose, Tree, content, lookup};
+use crate::export::source::{Source, error_text};
+use crate::gomod;
+use crate::recording::Row;
 use crate::recording::format::Fault;
-use crate::recording::{Recording, Redirects, Row};
 use crate::shell;
 use crate::terminal::Progress;
 use crate::terminal::words::{count, size};
 use crate::terminal::{plain, say, warn};
-use folder::Folder;
 
 /// How many versions that are not whole are named, and how many requests without a file.
 const NAMED: usize = 20;
 
-/// How much is copied at once, octets.
+/// How much is copied at once, in bytes.
 const CHUNK: usize = 64 << 10;
 
 /// Writes the recording as a folder for `GOPROXY=file://…`: a failure if some of what was recorded
@@ -50,49 +49,84 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         return Err(Failure::new(USAGE, error));
     }
     let recording = open(&args.name, global)?;
-    let bases = crate::gomod::bases(&recording.manifest().go_env);
-    let (rows, redirects) = (recording.rows(), recording.redirects());
-    let meaning = (&redirects, &bases[..]);
-    let faults = answers::check(&recording, meaning, global).into_iter();
+    let source = Source::of(&recording);
+    let (bases, redirects) = (
+        gomod::bases(&recording.manifest().go_env),
+        recording.redirects(),
+    );
+    let route = |row: &Row| redirects.route(row, &bases);
+    let rows = recording.rows();
+    let faults = answers::check(&recording, (&redirects, &bases), global).into_iter();
     let faults: Faults = faults
         .map(|fault| ((fault.run, fault.exchange), fault))
         .collect();
     let faulty: Faulty = faults.keys().copied().collect();
     let location = |row: &Row| recording.answer_field(row, "location");
     let mut tree = Tree::plan(rows, &bases, &faulty, location);
-    let loose = tree.unify(|row| small(&recording, &rows[row]));
+    let loose = tree.unify(|row| lookup(&source, &rows[row]));
     let stop = Stop::listen()?;
-    let copied = copy_all(tree, &recording, (&args.output, &stop), global);
-    let (tree, mut written, bytes) = stop.explain(copied)?;
-    add_faults(&mut written, (&tree, &faults), rows, meaning);
-    tell(&written, &recording, global);
-    tell_zips(&tree, &recording, meaning, global);
+    let copied = copy_all(tree, &source, &args.output, &stop, global);
+    let Copied { tree, files, bytes } = stop.explain(copied)?;
+    for row in rows {
+        // No sound answer stands in for a faulty one.
+        if let Some(fault) = faults.get(&(row.run, row.id))
+            && !tree.holds(&route(row))
+        {
+            source.lacks(fault.to_string());
+        }
+    }
+    let losses = source.into_losses();
+    tell(&losses, &recording, global);
+    let broke_off = |row: &Row| match recording.exchange(row).ok()?.outcome {
+        Outcome::Aborted(abort) => Some(abort.why),
+        Outcome::InFlight | Outcome::Ended(_) => None,
+    };
+    tell_zips(&tree.zips_left_out(rows, route, broke_off), global);
     tell_lacking(&tree, global);
     tell_loose(&loose, global);
-    let files = count(written.entries, "answer");
-    let (size, path) = (size(bytes), args.output.display().to_string());
+    let (files, size) = (count(files, "answer"), size(bytes));
+    let path = args.output.display().to_string();
     say(
         global,
         format!("{files}, {size}, written to {}", plain(&path)),
     );
-    Ok(match written.missing.is_empty() {
+    Ok(match losses.missing.is_empty() {
         true => ExitCode::SUCCESS,
-        false => ExitCode::from(super::failure::FAILED),
+        false => ExitCode::from(FAILED),
     })
 }
 
-/// Makes the folder: what of the tree could be read, what became of it, and how many octets it has.
+/// What became of the tree.
+struct Copied {
+    /// As much of it as could be read.
+    tree: Tree,
+    /// How many answers have a file.
+    files: u64,
+    bytes: u64,
+}
+
+/// Makes the folder `output`.
 fn copy_all(
     tree: Tree,
-    recording: &Recording,
-    (output, stop): (&Path, &Stop),
+    source: &Source<'_>,
+    output: &Path,
+    stop: &Stop,
     global: &Global,
-) -> anyhow::Result<(Tree, Written, u64)> {
-    let mut copying = Copying::new(recording, Folder::create(output)?, stop);
+) -> anyhow::Result<Copied> {
+    let mut copying = Copying {
+        source,
+        folder: Folder::create(output)?,
+        stop,
+        files: 0,
+        bytes: 0,
+        lost: BTreeSet::new(),
+        chunk: vec![0; CHUNK],
+    };
+    let rows = source.recording().rows();
     let mut progress = Progress::new("file", tree.files().count(), global);
     for (number, (path, row, edit)) in tree.files().enumerate() {
         progress.step(number);
-        copying.copy(path, &recording.rows()[row], edit)?;
+        copying.copy(path, &rows[row], edit)?;
     }
     drop(progress);
     let tree = tree.without(&copying.lost);
@@ -101,37 +135,18 @@ fn copy_all(
     }
     stop.check()?;
     copying.folder.finish()?;
-    Ok((tree, copying.written, copying.bytes))
+    Ok(Copied {
+        tree,
+        files: copying.files,
+        bytes: copying.bytes,
+    })
 }
 
 /// Answers that are not what they were asked for, by run and exchange.
 type Faults = BTreeMap<(u32, ExchangeId), Fault>;
 
-/// Names the faulty answers that no sound one stands in for.
-fn add_faults(
-    written: &mut Written,
-    (tree, faults): (&Tree, &Faults),
-    rows: &[Row],
-    (redirects, bases): (&Redirects, &[Base]),
-) {
-    for row in rows {
-        let Some(fault) = faults.get(&(row.run, row.id)) else {
-            continue;
-        };
-        let route = redirects.route(row, bases);
-        if !tree.holds(&route) {
-            written.lacks(fault.to_string());
-        }
-    }
-}
-
 /// Says which zips were asked for and never came whole.
-fn tell_zips(tree: &Tree, recording: &Recording, meaning: (&Redirects, &[Base]), global: &Global) {
-    let broke_off = |row: &Row| match recording.exchange(row).ok()?.outcome {
-        Outcome::Aborted(abort) => Some(abort.why),
-        Outcome::InFlight | Outcome::Ended(_) => None,
-    };
-    let left_out = tree.zips_left_out(recording.rows(), meaning, broke_off);
+fn tell_zips(left_out: &[LeftOut], global: &Global) {
     for LeftOut {
         what,
         host,
@@ -172,7 +187,7 @@ fn tell_lacking(tree: &Tree, global: &Global) {
 fn tell_loose(loose: &[Loose], global: &Global) {
     for Loose { name, heads, tiles } in loose {
         let why = match heads {
-            0 => String::from("a lookup of it is none"),
+            0 => String::from("one of its lookup responses cannot be parsed"),
             heads => {
                 let (heads, tiles) = (
                     count(*heads as u64, "tree head"),
@@ -190,33 +205,20 @@ fn tell_loose(loose: &[Loose], global: &Global) {
 
 /// Answers on their way from a recording to a folder.
 struct Copying<'a> {
-    recording: &'a Recording,
+    source: &'a Source<'a>,
     folder: Folder,
     stop: &'a Stop,
-    written: Written,
+    files: u64,
     bytes: u64,
     /// Files that were left out, by path.
     lost: BTreeSet<String>,
     chunk: Vec<u8>,
 }
 
-impl<'a> Copying<'a> {
-    fn new(recording: &'a Recording, folder: Folder, stop: &'a Stop) -> Self {
-        Self {
-            recording,
-            folder,
-            stop,
-            written: Written::default(),
-            bytes: 0,
-            lost: BTreeSet::new(),
-            chunk: vec![0; CHUNK],
-        }
-    }
-
+impl Copying<'_> {
     /// Copies the answer of `row` to `path`, or notes why it cannot be read.
     fn copy(&mut self, path: &str, row: &Row, edit: &Edit) -> anyhow::Result<()> {
-        let answer = content_of(self.recording, row);
-        let mut answer = match answer.and_then(|answer| edited(answer, edit)) {
+        let mut answer = match content(self.source, row, edit) {
             Ok(answer) => answer,
             Err(why) => {
                 self.lacks(path, row, &why);
@@ -225,10 +227,8 @@ impl<'a> Copying<'a> {
         };
         let told = || self.folder.told(path);
         let mut file = self.folder.file(path).with_context(told)?;
-        let stop = self.stop;
-        let out = &mut file;
-        let mut file = Stoppable { out, stop };
-        match pour(&mut answer, &mut file, &mut self.chunk) {
+        let (out, stop) = (&mut file, self.stop);
+        match pour(&mut answer, &mut Stoppable { out, stop }, &mut self.chunk) {
             Err(PourError::Write(error)) => return Err(error).with_context(told),
             Err(PourError::Read(error)) => {
                 self.folder.remove(path)?;
@@ -236,7 +236,7 @@ impl<'a> Copying<'a> {
             }
             Ok(bytes) => {
                 self.bytes += bytes;
-                self.written.entries += 1;
+                self.files += 1;
             }
         }
         Ok(())
@@ -244,47 +244,9 @@ impl<'a> Copying<'a> {
 
     fn lacks(&mut self, path: &str, row: &Row, why: &str) {
         let missing = format!("{path}: exchange {}: {why}", row.id);
-        self.written.lacks(missing);
+        self.source.lacks(missing);
         self.lost.insert(path.into());
     }
-}
-
-/// The whole content of a lookup's or a tile's answer.
-fn small(recording: &Recording, row: &Row) -> Option<Vec<u8>> {
-    whole(content_of(recording, row).ok()?).ok()
-}
-
-fn whole(answer: impl Read) -> Result<Vec<u8>, String> {
-    let mut octets = Vec::new();
-    let mut answer = answer.take(LOOKUP_LIMIT as u64 + 1);
-    let read = answer.read_to_end(&mut octets);
-    read.map_err(|error| error_text(&error))?;
-    match octets.len() > LOOKUP_LIMIT {
-        true => Err("it is too large for what it is".into()),
-        false => Ok(octets),
-    }
-}
-
-/// As much of an answer as its file has.
-fn edited(answer: Box<dyn Read>, edit: &Edit) -> Result<Box<dyn Read>, String> {
-    let octets = match edit {
-        Edit::Whole => return Ok(answer),
-        Edit::Cut(bytes) => {
-            let mut octets = whole(answer)?;
-            if octets.len() < *bytes {
-                return Err("it is shorter than its name says".into());
-            }
-            octets.truncate(*bytes);
-            octets
-        }
-        Edit::Note(note) => {
-            let mut octets = whole(answer)?;
-            octets.truncate(Lookup::note_at(&octets).ok_or("it is no lookup")?);
-            octets.extend_from_slice(note);
-            octets
-        }
-    };
-    Ok(Box::new(io::Cursor::new(octets)))
 }
 
 /// Which side of a copy went wrong.

@@ -1,7 +1,11 @@
 //! `modtape export`: a recording in another format. What could not be taken along is said.
 
+mod folder;
+mod goproxy;
+mod losses;
+
 use std::fs::File;
-use std::io::{IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,21 +14,21 @@ use anyhow::{Context as _, anyhow};
 use super::failure::Advise as _;
 use super::failure::{Failure, USAGE};
 use super::files::write_file;
-use super::goproxy;
-use super::har;
-use super::lines::{self, Style};
-use super::pcapng;
-use super::selection;
-use super::selection::open;
+use super::selection::{self, open};
 use super::stop::{Stop, Stoppable};
-use super::written::tell;
 use crate::capture;
-use crate::cli::{ExportArgs, ExportFormat, Global};
-use crate::recording::Recording;
+use crate::cli::{self, ExportArgs, ExportFormat, Global};
+use crate::export::curl::Script;
+use crate::export::har::Har;
+use crate::export::pcapng::Capture;
+use crate::export::rows::{Csv, Ndjson};
+use crate::export::source::{Bodies, Format, Losses, Source};
 use crate::recording::format::{CAPTURE, HAR, LIVE_CAPTURE};
+use crate::recording::{Recording, Row};
 use crate::terminal::Progress;
 use crate::terminal::words::count;
 use crate::terminal::{plain, say, to_stdout, warn};
+use losses::tell;
 
 /// Writes the recording in the format that was asked for: a failure if some of it was left out
 /// since it cannot be read, though the rest is there.
@@ -43,27 +47,23 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         return strip(args, global, &recording);
     }
     let rows = selection::rows(&recording, &filter);
-    let picked = (&recording, &rows[..]);
     let is_shown = args.output == Path::new("-") && std::io::stdout().is_terminal();
-    let export = |out: &mut dyn Write| {
+    let export = |out: &mut dyn Write| -> anyhow::Result<Written> {
+        let source = Source::of(&recording);
         let mut progress = Progress::new("exchange", rows.len(), global);
-        let step = |number| progress.step(number);
-        match args.format {
-            ExportFormat::Har => har::write(picked, out, args.har_bodies.into(), step),
-            ExportFormat::Pcapng => pcapng::write(picked, out, args.pcap_bodies.into(), step),
-            ExportFormat::Ndjson => lines::write(picked, out, Style::Ndjson, step),
-            ExportFormat::Csv => lines::write(picked, out, Style::Csv { is_shown }, step),
-            ExportFormat::Curl => lines::write(picked, out, Style::Curl, step),
-            ExportFormat::Goproxy => unreachable!("it is no file"),
-        }
+        let exchanges = format(args, out, &source, &rows, is_shown)
+            .and_then(|format| source.feed(&rows, format, |number| progress.step(number)))
+            .with_context(|| format!("cannot export {}", recording.dir().display()))?;
+        let losses = source.into_losses();
+        Ok(Written { exchanges, losses })
     };
     let mut is_whole = true;
     if args.output == Path::new("-") {
         refuse_terminal(is_shown && args.format == ExportFormat::Pcapng)?;
         to_stdout(|out| {
-            let written = export(out)?;
-            tell(&written, &recording, global);
-            is_whole = written.missing.is_empty();
+            let losses = export(out)?.losses;
+            tell(&losses, &recording, global);
+            is_whole = losses.missing.is_empty();
             Ok(())
         })?;
     } else {
@@ -74,17 +74,53 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         };
         let stop = &stop;
         let written = write_file(&args.output, |out| export(&mut Stoppable { out, stop }));
-        let written = stop.explain(written)?;
-        tell(&written, &recording, global);
-        is_whole = written.missing.is_empty();
+        let Written { exchanges, losses } = stop.explain(written)?;
+        tell(&losses, &recording, global);
+        is_whole = losses.missing.is_empty();
         let path = args.output.display().to_string();
-        let exchanges = count(written.entries, "exchange");
+        let exchanges = count(exchanges, "exchange");
         say(global, format!("{exchanges} written to {}", plain(&path)));
     }
     Ok(match is_whole {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(super::failure::FAILED),
     })
+}
+
+/// What became of an export.
+struct Written {
+    /// How many exchanges are in the file.
+    exchanges: u64,
+    losses: Losses,
+}
+
+/// Begins a file of the format that was asked for; `is_shown` if a terminal shows it.
+fn format<'a>(
+    args: &ExportArgs,
+    out: &'a mut dyn Write,
+    source: &'a Source<'a>,
+    rows: &[&Row],
+    is_shown: bool,
+) -> io::Result<Box<dyn Format + 'a>> {
+    let (har, pcap) = (args.har_bodies.into(), args.pcap_bodies.into());
+    Ok(match args.format {
+        ExportFormat::Har => Box::new(Har::begin(out, source, har)?),
+        ExportFormat::Pcapng => Box::new(Capture::begin(out, source, rows, pcap)?),
+        ExportFormat::Ndjson => Box::new(Ndjson::begin(out)),
+        ExportFormat::Csv => Box::new(Csv::begin(out, is_shown)?),
+        ExportFormat::Curl => Box::new(Script::begin(out, source)?),
+        ExportFormat::Goproxy => unreachable!("a tree is not one file"),
+    })
+}
+
+impl From<cli::Bodies> for Bodies {
+    fn from(bodies: cli::Bodies) -> Self {
+        match bodies {
+            cli::Bodies::All => Self::All,
+            cli::Bodies::Small => Self::Small,
+            cli::Bodies::None => Self::None,
+        }
+    }
 }
 
 /// Copies the live capture, without its secrets.
