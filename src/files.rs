@@ -179,9 +179,7 @@ pub(crate) fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    replace_by(&temporary, path, write)
+    replace_by(&file_beside(path), path, write)
 }
 
 /// The same, written to `temporary`, which stands beside it.

@@ -7,9 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::Capture;
-use super::item::What;
-use super::queue::NO_STREAM;
+use super::live::Capture;
+use super::queue::{NO_STREAM, What};
 
 /// Takes the secrets of every connection, as lines of the NSS key log format
 /// (`LABEL client_random secret`, hexadecimal; draft-ietf-tls-keylogfile).

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::flow::Flow;
 use super::frame::{ACK, Ends, FIN, RST, SEGMENT, SYN};
-use super::item::add_line;
+use super::queue::add_line;
 use super::sink::Sink;
 
 /// From so many octets on, a copy costs more than a further slice to write.

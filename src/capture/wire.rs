@@ -1,9 +1,11 @@
-//! A TCP socket that tells what passes through it, if there is a capture.
+//! A TCP socket that tells a live capture what passes through it.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -11,10 +13,151 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Capture;
-use super::frame::Interface;
-use super::item::What;
-use super::stream::{Stream, mode};
+use super::frame::{Ends, Interface};
+use super::live::Capture;
+use super::queue::{Queue, What};
+use crate::clock::Timestamp;
+use crate::tls::HANDSHAKE;
+
+/// How a stream's octets are taken.
+mod mode {
+    /// As they are read.
+    pub(super) const PLAIN: u8 = 0;
+    /// Held until the next read or write, when keys that they led to are logged.
+    pub(super) const SHAKING: u8 = 1;
+    /// In large reads, each a packet.
+    pub(super) const SETTLED: u8 = 2;
+    /// By their number alone.
+    pub(super) const BLIND: u8 = 3;
+    /// As they are read if the first of them begin a TLS handshake, else by their number alone.
+    pub(super) const AHEAD: u8 = 4;
+}
+
+/// A connection in the capture; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Stream {
+    queue: Arc<Queue>,
+    number: u32,
+    /// Whether we opened it.
+    is_ours: bool,
+    mode: Arc<AtomicU8>,
+}
+
+impl Stream {
+    /// A stream that begins at `at`.
+    fn begin(queue: &Arc<Queue>, ends: Ends, at: Timestamp) -> Self {
+        let number = queue.number();
+        queue.push_at(at, number, true, What::Dialled(ends));
+        Self {
+            queue: Arc::clone(queue),
+            number,
+            is_ours: ends.interface == Interface::Upstream,
+            mode: Arc::new(AtomicU8::new(mode::PLAIN)),
+        }
+    }
+
+    /// The head of a CONNECT was read, and `rest` behind it. Nobody knows yet what is spoken in
+    /// there; of a tunnel that is to be blind, it is nobody's business.
+    pub(crate) fn has_read_connect(&self, rest: &[u8], is_blind: bool) {
+        let cut = is_blind || rest.first().is_some_and(|first| *first != HANDSHAKE);
+        if !rest.is_empty() {
+            self.queue.part(self.number, rest.len(), cut);
+        }
+        self.queue.commit(self.number);
+        let mode = match (cut, rest) {
+            (true, _) => mode::BLIND,
+            (false, []) => mode::AHEAD,
+            (false, _) => mode::PLAIN,
+        };
+        self.mode.store(mode, Ordering::Relaxed);
+    }
+
+    /// Clear text is spoken.
+    pub(crate) fn is_plain(&self) {
+        self.mode.store(mode::PLAIN, Ordering::Relaxed);
+    }
+
+    /// A TLS handshake begins.
+    pub(crate) fn shakes(&self) {
+        self.mode.store(mode::SHAKING, Ordering::Relaxed);
+    }
+
+    /// The TLS handshake is over.
+    pub(crate) fn settles(&self) {
+        self.mode.store(mode::SETTLED, Ordering::Relaxed);
+        self.queue.commit(self.number);
+    }
+
+    /// From here on it is nobody's business what passes, only how much.
+    pub(crate) fn blinds(&self) {
+        self.mode.store(mode::BLIND, Ordering::Relaxed);
+    }
+
+    /// Says of the octets that were read last, or of those with the first head of which nothing was
+    /// said, whose they are.
+    pub(crate) fn has_read(&self, comment: String) {
+        self.queue.remark(self.number, !self.is_ours, comment);
+    }
+
+    /// Tells that the octets that were read last hold so many request heads, since it may take a
+    /// while until one says whose they are.
+    pub(crate) fn has_read_heads(&self, heads: u32) {
+        self.queue.note_heads(self.number, !self.is_ours, heads);
+    }
+
+    /// Says of the octets that are sent next whose they are.
+    pub(crate) fn will_send(&self, comment: String) {
+        self.queue.announce(self.number, self.is_ours, comment);
+    }
+
+    fn mode(&self) -> u8 {
+        self.mode.load(Ordering::Relaxed)
+    }
+
+    fn push(&self, is_clients: bool, what: What) {
+        self.queue.push(self.number, is_clients, what);
+    }
+
+    fn sent(&self, bufs: &[IoSlice<'_>], written: usize) {
+        if self.mode() == mode::BLIND {
+            self.passed_blind(self.is_ours, written);
+            return;
+        }
+        self.queue.copy(bufs, written, |shown| {
+            let bytes = shown.len() as u64;
+            self.push(self.is_ours, What::Data { shown, bytes });
+        });
+    }
+
+    /// Tells of octets that were read otherwise than in large reads.
+    fn received(&self, octets: &[u8]) {
+        if self.mode() == mode::AHEAD {
+            let is_tls = octets.first() == Some(&HANDSHAKE);
+            let mode = if is_tls { mode::PLAIN } else { mode::BLIND };
+            self.mode.store(mode, Ordering::Relaxed);
+        }
+        match self.mode() {
+            mode::BLIND => self.passed_blind(!self.is_ours, octets.len()),
+            mode => self
+                .queue
+                .copy(&[IoSlice::new(octets)], octets.len(), |shown| {
+                    let bytes = shown.len() as u64;
+                    let data = What::Data { shown, bytes };
+                    if mode == mode::SHAKING {
+                        self.queue.hold(self.number, !self.is_ours, data);
+                    } else {
+                        self.push(!self.is_ours, data);
+                    }
+                }),
+        }
+    }
+
+    fn passed_blind(&self, is_clients: bool, bytes: usize) {
+        let shown = Bytes::new();
+        let bytes = bytes as u64;
+        self.push(is_clients, What::Data { shown, bytes });
+    }
+}
 
 struct Tapped {
     stream: Stream,
@@ -132,7 +275,13 @@ impl Wire {
     pub(crate) fn accepted(io: TcpStream, peer: SocketAddr, capture: Option<&Capture>) -> Self {
         let tapped = capture.map(|capture| {
             let server = io.local_addr().unwrap_or(peer);
-            let stream = capture.begin(Interface::Client, (peer, server), capture.queue.now());
+            let queue = &capture.queue;
+            let ends = Ends {
+                interface: Interface::Client,
+                client: canonical(peer),
+                server: canonical(server),
+            };
+            let stream = Stream::begin(queue, ends, queue.now());
             stream.push(false, What::Connected);
             // Until the client has said what it wants: it may be part of that what it says next.
             stream.shakes();
@@ -164,7 +313,12 @@ impl Wire {
         }
         let own = socket.local_addr()?.as_socket().unwrap_or(address);
         let io = TcpStream::from_std(socket.into())?;
-        let stream = capture.begin(Interface::Upstream, (own, address), began);
+        let ends = Ends {
+            interface: Interface::Upstream,
+            client: canonical(own),
+            server: canonical(address),
+        };
+        let stream = Stream::begin(&capture.queue, ends, began);
         let mut wire = Self {
             io,
             tapped: Some(Tapped::new(stream)),
@@ -273,4 +427,9 @@ impl AsyncWrite for Wire {
         }
         Poll::Ready(outcome)
     }
+}
+
+/// A mapped address is IPv4 on the network.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

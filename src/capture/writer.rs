@@ -6,15 +6,24 @@ use std::io;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use super::Outcome;
-use super::item::{Item, What};
-use super::queue::Queue;
+use super::queue::{Item, Queue, What};
 use super::sink::Sink;
 use super::tcp::Tcp;
 use crate::clock::{Clock, Timestamp};
 
 /// After so many octets, who waits for room hears of it.
 const TELLING: u64 = 256 * 1024;
+
+/// What came of a capture.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Packets in the file.
+    pub(crate) packets: u64,
+    /// Octets whose headers alone were kept, as [`WhenFull::Cut`] says.
+    pub(crate) cut_bytes: u64,
+    /// Why it ends early, if it does: the file is whole up to there.
+    pub(crate) error: Option<io::Error>,
+}
 
 /// What the thread has.
 pub(super) struct Writer {

@@ -11,8 +11,9 @@ use super::format::{
     FORMAT_VERSION, INDEX, JOURNAL, MANIFEST, MANIFEST_KIND, Manifest, Record, State,
 };
 use super::manifest::{ManifestError, read_manifest};
-use super::reader::scan::{DamageKind, Findings, Line, Span, scan};
-use super::reader::table::{Summary, read_table};
+use super::reader::record::{Line, Summary};
+use super::reader::scan::{DamageKind, Findings, Span, scan};
+use super::reader::table::read_table;
 use super::reader::{OpenError, index};
 use super::{Recording, sample};
 use crate::files::open_regular;
@@ -89,12 +90,12 @@ pub fn manifest(octets: &[u8]) {
 /// Any index beside a good journal tells the same as the journal, or its rows lead to records that
 /// say otherwise, or it is passed over; the recording always opens.
 ///
-/// Lines that begin with a brace get their checksum first.
+/// Lines that begin with a brace get their checksum first, and so do the rows behind them.
 pub fn index(octets: &[u8]) {
     thread_local!(static DIR: OnceCell<TempDir> = const { OnceCell::new() });
     let fill = |dir: &Path| sample::write(dir, &sample::journal(), State::Closed);
     in_folder(&DIR, fill, |dir| {
-        write(dir, INDEX, &checksummed(octets));
+        write(dir, INDEX, &checksummed_index(octets));
         let recording = Recording::open(dir).expect("the journal is good");
         let journal = open_regular(&dir.join(JOURNAL)).expect("it is there");
         let truth = read_table(&journal, None).expect("it can be read");
@@ -137,6 +138,14 @@ pub fn index(octets: &[u8]) {
         );
         read_all(&recording);
     });
+}
+
+fn checksummed_index(octets: &[u8]) -> Vec<u8> {
+    let lines = octets.split_inclusive(|octet| *octet == b'\n');
+    let lines = lines.take_while(|line| line.starts_with(b"{"));
+    let (lines, rows) = octets.split_at(lines.map(<[u8]>::len).sum());
+    let digits = format!("{:08x} ", crc32c::crc32c(rows));
+    [&checksummed(lines), digits.as_bytes(), rows].concat()
 }
 
 fn write(dir: &Path, name: &str, octets: &[u8]) {
@@ -229,9 +238,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         super::sample::write(dir.path(), &super::sample::journal(), super::State::Closed);
         super::index::rebuild(dir.path()).unwrap();
-        let index = std::fs::read_to_string(dir.path().join(super::INDEX)).unwrap();
-        let texts: String = index.split_inclusive('\n').map(|line| &line[9..]).collect();
+        let index = std::fs::read(dir.path().join(super::INDEX)).unwrap();
         let seed = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/index/whole");
-        assert_eq!(std::fs::read_to_string(seed).unwrap(), texts);
+        let seed = std::fs::read(seed).unwrap();
+        assert_eq!(super::checksummed_index(&seed), index);
     }
 }

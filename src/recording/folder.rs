@@ -11,7 +11,6 @@ use time::format_description::well_known::Rfc3339;
 
 use super::format::{JOURNAL, MANIFEST, Manifest};
 use super::manifest::read_manifest;
-use super::writer::folder::is_aside;
 
 /// The longest name of a recording, octets: what file systems take.
 const NAME_LIMIT: usize = 255;
@@ -56,8 +55,9 @@ pub(crate) fn list(recordings_dir: &Path) -> io::Result<Listing> {
     for entry in found {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        // A name that is not text cannot be given on the command line either.
-        let name = name.filter(|name| !is_aside(name));
+        // A name that is not text cannot be given on the command line, and one that is hidden is not
+        // that of a recording but of one that is being made or replaced.
+        let name = name.filter(|name| !name.starts_with('.'));
         let Some(name) = name else { continue };
         let found = holds_recording(&path).unwrap_or_else(|error| {
             unreadable.push((path.clone(), error));

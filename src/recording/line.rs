@@ -9,9 +9,9 @@
 
 use std::io::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::format::{Event, Record};
+use super::format::Event;
 use crate::clock::Timestamp;
 use crate::exchange::{Begin, Body, End, Fields, Hex, Octets};
 
@@ -29,51 +29,13 @@ pub enum LineError {
     Unknown,
 }
 
-impl Record {
+#[cfg(any(test, fuzzing))]
+impl super::format::Record {
     /// The record's line, with checksum and line feed.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn to_line(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(1024);
         write_line(&mut line, self.seq, &to_text(self.t_us, &self.event));
         line
-    }
-
-    /// Reads one line, without its line feed.
-    pub fn parse_line(line: &[u8]) -> Result<Self, LineError> {
-        let (crc, text) = split_line(line).ok_or(LineError::Shape)?;
-        if crc32c::crc32c(text) != crc {
-            return Err(LineError::Checksum);
-        }
-        Self::parse_text(text).ok_or(LineError::Unknown)
-    }
-
-    fn parse_text(text: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Head<'a> {
-            seq: u64,
-            t_us: Timestamp,
-            r#type: &'a str,
-        }
-        fn event<'a, T: Deserialize<'a>>(text: &'a [u8], wrap: fn(T) -> Event) -> Option<Event> {
-            serde_json::from_slice(text).ok().map(wrap)
-        }
-        // Twice over the text: serde's own tagged enums would copy every value into a tree first.
-        let head: Head<'_> = serde_json::from_slice(text).ok()?;
-        let event = match head.r#type {
-            "open" => event(text, Event::Open),
-            "connection" => event(text, Event::Connection),
-            "begin" => event(text, Event::Begin),
-            "end" => event(text, Event::End),
-            "abort" => event(text, Event::Abort),
-            "gap" => event(text, Event::Gap),
-            "close" => event(text, Event::Close),
-            _ => None,
-        }?;
-        Some(Self {
-            seq: head.seq,
-            t_us: head.t_us,
-            event,
-        })
     }
 }
 
@@ -297,7 +259,7 @@ mod tests {
 
     use super::*;
     use crate::exchange::{Attempt, Closed, MadeBy, Phase};
-    use crate::recording::format::{Connection, Gap};
+    use crate::recording::format::{Connection, Gap, Record};
 
     fn octets() -> impl Strategy<Value = Octets> {
         let text = proptest::collection::vec(any::<char>(), 0..80);

@@ -3,9 +3,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
-use super::super::Capture;
 use super::super::frame::{Ends, Interface};
-use super::super::item::ITEM;
+use super::super::live::Capture;
 use super::*;
 
 fn queue(when_full: WhenFull) -> Queue {

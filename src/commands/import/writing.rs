@@ -25,7 +25,6 @@ use crate::recording::format::{
     Replayable, State, Totals,
 };
 use crate::recording::manifest::write_manifest;
-use crate::recording::reader::{OpenError, index};
 use crate::recording::{Durability, Journal, Recorder, Recording, writer};
 use crate::redact::Redactor;
 use crate::tls;
@@ -116,8 +115,9 @@ async fn fill(
     manifest.state = State::Closed;
     manifest.wall_us = last.as_micros();
     write_manifest(&dir, &manifest).with_context(told)?;
-    index::rebuild(&dir).with_context(told)?;
-    tally.faults = faults(&dir, global).with_context(told)?;
+    let recording = Recording::open_whole(&dir).with_context(told)?;
+    recording.write_index().with_context(told)?;
+    tally.faults = faults(&recording, global);
     if !tally.faults.is_empty() {
         let named = tally.faults.iter().take(FAULTS);
         manifest.replayable.faults = named.cloned().collect();
@@ -127,11 +127,10 @@ async fn fill(
 }
 
 /// The answers that are not what they were asked for.
-fn faults(dir: &Path, global: &Global) -> Result<Vec<Fault>, OpenError> {
-    let recording = Recording::open(dir)?;
+fn faults(recording: &Recording, global: &Global) -> Vec<Fault> {
     let bases = crate::gomod::bases(&recording.manifest().go_env);
     let redirects = recording.redirects();
-    Ok(answers::check(&recording, (&redirects, &bases), global))
+    answers::check(recording, (&redirects, &bases), global)
 }
 
 /// What is known of a run that others recorded, or that is long over.

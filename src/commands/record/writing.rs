@@ -1,4 +1,7 @@
-//! A recording from its first line to its last word: begun, closed, projected, told.
+//! A recording from its first line to its summary.
+//!
+//! At close the journal is read once. The index is written from what was read; the HAR and the
+//! capture read its lines again, both at the same time.
 
 use std::fs;
 use std::io;
@@ -23,7 +26,6 @@ use crate::export::pcapng;
 use crate::export::source::Source;
 use crate::gomod;
 use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
-use crate::recording::reader::index;
 use crate::recording::writer::folder::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, manifest, writer};
 use crate::terminal::{Look, say, summary, warn};
@@ -147,26 +149,22 @@ impl Writing {
         kept.settle(global);
         kept.manifest.state = State::Closed;
         kept.manifest.wall_us = outcome.wall_us;
-        failure = match kept.project(args, global, (&outcome, failure.as_deref())) {
-            Ok(damage) => failure.or(damage),
-            Err(error) => {
-                failure.or_else(|| Some(format!("cannot close the recording: {error:#}")))
+        let recording = match kept.project(args, global, &outcome, failure.as_deref()) {
+            Ok(recording) => {
+                failure = failure.or_else(|| damage(&recording));
+                Some(recording)
             }
-        };
-        // A command may remove the folder that it is recorded in: its exit code stays its own.
-        let recording = match Recording::open(&kept.naming.dir) {
-            Ok(recording) => Some(recording),
             Err(error) => {
-                warn(
-                    global,
-                    format!("the recording is not there any more: {error}"),
-                );
-                failure.get_or_insert_with(|| error.to_string());
-                None
+                failure.get_or_insert_with(|| format!("cannot close the recording: {error:#}"));
+                // A command may remove the folder that it is recorded in: its exit code stays its own.
+                let opened = Recording::open(&kept.naming.dir);
+                let gone = |error| format!("the recording is not there any more: {error}");
+                opened.map_err(|error| warn(global, gone(error))).ok()
             }
         };
         if let Some(recording) = &recording {
-            kept.tell(args, global, (recording, &outcome), failure.as_deref());
+            kept.export(args, global, recording);
+            kept.summarize(args, global, recording, &outcome, failure.as_deref());
         }
         match failure {
             Some(why) if args.require_complete => {
@@ -223,20 +221,20 @@ impl Kept {
         }
     }
 
-    /// Makes what is made from the closed journal: the index, and what the manifest says of replays.
-    /// Tells if what was written is not what is read back.
+    /// Reads the closed journal, and writes what is made from it: what the manifest says of replays,
+    /// and the index.
     fn project(
         &mut self,
         args: &RecordArgs,
         global: &Global,
-        (outcome, failure): (&Outcome, Option<&str>),
-    ) -> anyhow::Result<Option<String>> {
+        outcome: &Outcome,
+        failure: Option<&str>,
+    ) -> anyhow::Result<Recording> {
         let dir = &self.naming.dir;
         // First with what is known without reading: then the recording is closed, whatever follows.
         manifest::write_manifest(dir, &self.manifest)?;
-        let recording = Recording::open(dir)?;
-        let damage = recording.damage().first();
-        let damage = damage.map(|damage| format!("the journal is damaged: {damage}"));
+        let mut recording = Recording::open_whole(dir)?;
+        let damage = damage(&recording);
         let bases = gomod::bases(&self.manifest.go_env);
         let redirects = recording.redirects();
         let faults = answers::check(&recording, (&redirects, &bases), global);
@@ -255,11 +253,12 @@ impl Kept {
             redirects: &redirects,
         });
         write_manifest(dir, &self.manifest, self.durability)?;
-        if let Err(error) = index::rebuild(dir) {
-            // Whoever opens the recording reads its journal then.
+        if let Err(error) = recording.write_index() {
+            // Opening the recording reads its journal then.
             warn(global, format!("cannot write the index: {error}"));
         }
-        Ok(damage)
+        recording.replace_manifest(self.manifest.clone());
+        Ok(recording)
     }
 
     /// How it is recorded once more, under the name that it has or wherever it was told to go.
@@ -279,24 +278,34 @@ impl Kept {
         }
     }
 
-    /// Writes the HAR and the capture, and says where the time went.
-    fn tell(
+    /// Writes the HAR and the capture.
+    fn export(&self, args: &RecordArgs, global: &Global, recording: &Recording) {
+        let capture = args.pcap.has_clear();
+        let (har, capture) = std::thread::scope(|scope| {
+            let capture =
+                capture.then(|| scope.spawn(|| write_capture(recording, args.pcap_bodies)));
+            let har = self.har.as_ref();
+            let har = har.map(|path| write_har(recording, path, args.har_bodies));
+            let capture = capture.map(|writing| {
+                let broke_off = |_| Err(anyhow!("cannot write {CAPTURE}: its thread broke off"));
+                writing.join().unwrap_or_else(broke_off)
+            });
+            (har, capture)
+        });
+        for error in [har, capture].into_iter().flatten().filter_map(Result::err) {
+            warn(global, format!("{error:#}"));
+        }
+    }
+
+    /// Says where the time went.
+    fn summarize(
         &self,
         args: &RecordArgs,
         global: &Global,
-        (recording, outcome): (&Recording, &Outcome),
+        recording: &Recording,
+        outcome: &Outcome,
         failure: Option<&str>,
     ) {
-        if let Some(path) = &self.har
-            && let Err(error) = write_har(recording, path, args.har_bodies)
-        {
-            warn(global, format!("{error:#}"));
-        }
-        if args.pcap.has_clear()
-            && let Err(error) = write_capture(recording, args.pcap_bodies)
-        {
-            warn(global, format!("{error:#}"));
-        }
         let told = summary::Recorded {
             recording,
             manifest: &self.manifest,
@@ -319,6 +328,12 @@ impl Kept {
             live::tell(global);
         }
     }
+}
+
+/// What of a journal cannot be read back as it was written.
+fn damage(recording: &Recording) -> Option<String> {
+    let damage = recording.damage().first()?;
+    Some(format!("the journal is damaged: {damage}"))
 }
 
 /// What ended the command early. A command that a signal killed may be gone before the signal, which

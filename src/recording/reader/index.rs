@@ -1,33 +1,36 @@
 //! The checked projection of a closed journal, so that opening does not read it all.
 //!
-//! Lines of the journal's own shape: a header, a line an exchange, a line a connection. It is used
-//! only if the journal still has the length and the checksums that the header names, over its last
-//! line and over all of it; in doubt the journal is read, and then all damage shows. Summing up a
-//! journal takes a fiftieth of the time of reading it.
+//! Lines of the journal's own shape, a header and one for each connection; then the rows, packed,
+//! behind a checksum of their own. The index is used only if the journal still has the length that
+//! the header names, and its last line the checksum; in doubt the journal is read. What was changed
+//! in between shows when it is read: each line is verified then, and held against its row.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::packed::{Packer, Unpacker};
+use super::scan::{Damage, Span};
+use super::table::{ConnectionRow, Row, Table, read_table};
 use crate::clock::Timestamp;
-use crate::exchange::{ConnectionId, Digest, MadeBy, Phase};
-
-use super::scan::{Damage, LINE_LIMIT, Span};
-use super::table::{ConnectionRow, Row, RowState, Table, read_table};
+use crate::exchange::ConnectionId;
 use crate::files::{open_regular, replace_file};
 use crate::recording::format::{Close, FORMAT_VERSION, Gap, INDEX, JOURNAL, Open, Record};
 use crate::recording::line::split_line;
 use crate::recording::manifest::read_manifest;
 
 /// The version of the index; a reader that knows another one reads the journal.
-const INDEX_VERSION: u32 = 3;
+const INDEX_VERSION: u32 = 4;
 
-/// How far from the journal's end its last line may start, octets: a `close` is a tenth of it.
+/// How far from the journal's end its last line may start, bytes: a `close` is a tenth of it.
 const LAST_LINE: u64 = 4096;
+
+/// The least bytes that a packed row takes.
+const LEAST_ROW: u64 = 12;
 
 /// The first line: what the rows belong to, and whatever is not a row.
 #[derive(Serialize, Deserialize)]
@@ -36,8 +39,6 @@ struct Header<'a> {
     journal_bytes: u64,
     /// As in the journal: eight hexadecimal digits.
     last_crc: String,
-    /// Over all octets of the journal.
-    journal_crc: u32,
     rows: u64,
     connections: u64,
     runs: Cow<'a, [Open]>,
@@ -49,75 +50,6 @@ struct Header<'a> {
     last_us: Timestamp,
 }
 
-/// A row by position: names would take more than half of the time that reading takes.
-#[derive(Serialize, Deserialize)]
-struct RowLine<'a> {
-    #[serde(borrow)]
-    row: Packed<'a>,
-}
-
-/// Id, run, connection, start, phases in order, own time; status, state, who made it, octets;
-/// method, URL; offset and length of begin and end; digest.
-#[derive(Serialize, Deserialize)]
-struct Packed<'a>(
-    (u64, u32, u64, Timestamp, [Option<u64>; 7], u64),
-    (Option<u16>, RowState, Option<MadeBy>, u64),
-    #[serde(borrow)] Cow<'a, str>,
-    #[serde(borrow)] Cow<'a, str>,
-    (u64, u64, Option<(u64, u64)>),
-    Option<Digest>,
-);
-
-impl<'a> Packed<'a> {
-    fn new(row: &'a Row) -> Self {
-        let phases = Phase::ALL.map(|phase| row.phases[phase]);
-        let start = (
-            row.id,
-            row.run,
-            row.connection,
-            row.started,
-            phases,
-            row.own_us,
-        );
-        let outcome = (row.status, row.state, row.made_by, row.bytes);
-        let end = row.end.map(|end| (end.offset, end.len));
-        Self(
-            start,
-            outcome,
-            row.method.as_str().into(),
-            row.url.as_str().into(),
-            (row.begin.offset, row.begin.len, end),
-            row.body,
-        )
-    }
-
-    fn into_row(self) -> Row {
-        let Self(start, outcome, method, url, (offset, len, end), body) = self;
-        let (id, run, connection, started, phases, own_us) = start;
-        let (status, state, made_by, bytes) = outcome;
-        let phases = Phase::ALL.into_iter().zip(phases);
-        Row {
-            id,
-            run,
-            connection,
-            started,
-            phases: phases
-                .filter_map(|(phase, us)| Some((phase, us?)))
-                .collect(),
-            own_us,
-            status,
-            state,
-            made_by,
-            bytes,
-            method: method.into_owned(),
-            url: url.into_owned(),
-            begin: Span { offset, len },
-            end: end.map(|(offset, len)| Span { offset, len }),
-            body,
-        }
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 struct ConnectionLine<'a> {
     run: u32,
@@ -125,39 +57,23 @@ struct ConnectionLine<'a> {
     connection: Cow<'a, ConnectionRow>,
 }
 
-/// Reads the journal of the recording in `dir` and writes its index; for whoever closes it.
+/// Reads the journal of the recording in `dir` and writes its index.
 pub fn rebuild(dir: &Path) -> io::Result<()> {
     let journal = open_regular(&dir.join(JOURNAL))?;
     let table = read_table(&journal, read_manifest(dir).ok().as_ref())?;
-    let Some(last_crc) = last_crc(&journal, table.journal_bytes) else {
-        // A journal that does not end with a record is not one that was closed.
+    write(dir, &journal, &table)
+}
+
+/// Writes the index of `journal`, which `table` was read from. A journal that does not end with a
+/// record was not closed, and gets none.
+pub(super) fn write(dir: &Path, journal: &File, table: &Table) -> io::Result<()> {
+    let Some(last_crc) = last_crc(journal, table.journal_bytes) else {
         return Ok(());
     };
-    let journal_crc = journal_crc(&journal, table.journal_bytes)?;
-    write(dir, &table, (&last_crc, journal_crc))
-}
-
-/// The checksum over the first `bytes` octets.
-fn journal_crc(journal: &File, bytes: u64) -> io::Result<u32> {
-    let (mut crc, mut at) = (0, 0);
-    let mut chunk = vec![0; 256 << 10];
-    while at < bytes {
-        let len = usize::try_from(bytes - at).map_or(chunk.len(), |left| left.min(chunk.len()));
-        journal.read_exact_at(&mut chunk[..len], at)?;
-        crc = crc32c::crc32c_append(crc, &chunk[..len]);
-        at += len as u64;
-    }
-    Ok(crc)
-}
-
-/// Writes the index of a journal that `table` was read from, whose last line and whole have these
-/// checksums.
-fn write(dir: &Path, table: &Table, (last_crc, journal_crc): (&str, u32)) -> io::Result<()> {
     let header = Header {
         index: INDEX_VERSION,
         journal_bytes: table.journal_bytes,
-        last_crc: last_crc.into(),
-        journal_crc,
+        last_crc,
         rows: table.rows.len() as u64,
         connections: table.connections.len() as u64,
         runs: Cow::Borrowed(&table.runs),
@@ -168,60 +84,50 @@ fn write(dir: &Path, table: &Table, (last_crc, journal_crc): (&str, u32)) -> io:
         last_seq: table.last_seq,
         last_us: table.last,
     };
+    let mut out = Vec::new();
+    write_line(&mut out, &header)?;
+    for (&(run, id), connection) in &table.connections {
+        let connection = Cow::Borrowed(connection);
+        let line = ConnectionLine {
+            run,
+            id,
+            connection,
+        };
+        write_line(&mut out, &line)?;
+    }
+    let mut packer = Packer::default();
+    for row in &table.rows {
+        packer.row(row);
+    }
+    let rows = packer.into_bytes();
+    write!(out, "{:08x} ", crc32c::crc32c(&rows))?;
     replace_file(&dir.join(INDEX), |file| {
-        let mut out = BufWriter::new(file);
-        write_line(&mut out, &header)?;
-        for row in &table.rows {
-            let row = Packed::new(row);
-            write_line(&mut out, &RowLine { row })?;
-        }
-        for (&(run, id), connection) in &table.connections {
-            let connection = Cow::Borrowed(connection);
-            write_line(
-                &mut out,
-                &ConnectionLine {
-                    run,
-                    id,
-                    connection,
-                },
-            )?;
-        }
-        out.flush()
+        file.write_all(&out)?;
+        file.write_all(&rows)
     })
 }
 
-fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+fn write_line(out: &mut Vec<u8>, value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(value)?;
     write!(out, "{:08x} ", crc32c::crc32c(&text))?;
-    out.write_all(&text)?;
-    out.write_all(b"\n")
+    out.extend_from_slice(&text);
+    out.push(b'\n');
+    Ok(())
 }
 
 /// The table of the recording in `dir`, if it has an index that is whole and `journal`'s.
 pub(super) fn read(dir: &Path, journal: &File) -> Option<Table> {
-    let file = open_regular(&dir.join(INDEX)).ok()?;
-    let bytes = file.metadata().ok()?.len();
-    let mut lines = Lines {
-        input: BufReader::with_capacity(256 << 10, file),
-        line: Vec::new(),
-    };
-    let header: Header<'_> = lines.next()?;
+    let bytes = read_file(&dir.join(INDEX), journal).ok()?;
+    let mut rest = &bytes[..];
+    let header: Header<'_> = next_line(&mut rest)?;
     let journal_bytes = journal.metadata().ok()?.len();
     if header.index != INDEX_VERSION
         || header.journal_bytes != journal_bytes
         || last_crc(journal, journal_bytes)? != header.last_crc
-        || journal_crc(journal, journal_bytes).ok()? != header.journal_crc
     {
         return None;
     }
-    // No row is shorter than 64 octets: a header that promises more rows than fit lies.
-    let expected = usize::try_from(header.rows.min(bytes / 64)).ok()?;
-    let mut rows = Vec::with_capacity(expected);
-    for _ in 0..header.rows {
-        rows.push(lines.next::<RowLine<'_>>()?.row.into_row());
-    }
     let mut table = Table {
-        rows,
         runs: header.runs.into_owned(),
         gaps: header.gaps.into_owned(),
         damage: header.damage.into_owned(),
@@ -233,13 +139,52 @@ pub(super) fn read(dir: &Path, journal: &File) -> Option<Table> {
         ..Table::default()
     };
     for _ in 0..header.connections {
-        let line: ConnectionLine<'_> = lines.next()?;
+        let line: ConnectionLine<'_> = next_line(&mut rest)?;
         let row = line.connection.into_owned();
         table.connections.insert((line.run, line.id), row);
     }
+    table.rows = rows(rest, header.rows)?;
     // That another version wrote the journal is the journal's to say.
     let is_ours = table.foreign_version(FORMAT_VERSION).is_none();
-    (lines.at_end() && is_ours && is_consistent(&table)).then_some(table)
+    (is_ours && is_consistent(&table)).then_some(table)
+}
+
+/// The whole file. A row is shorter than its two lines of the journal, and so is a connection: an
+/// index that is longer than twice its journal is not read.
+fn read_file(path: &Path, journal: &File) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let limit = journal.metadata()?.len().saturating_mul(2).max(1 << 20);
+    let mut bytes = Vec::new();
+    bytes.reserve_exact(usize::try_from(file.metadata()?.len().min(limit)).unwrap_or(0) + 1);
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Takes the next line's value; `None` where a line does not verify.
+fn next_line<'a, T: Deserialize<'a>>(rest: &mut &'a [u8]) -> Option<T> {
+    let end = rest.iter().position(|byte| *byte == b'\n')?;
+    let (crc, text) = split_line(&rest[..end])?;
+    *rest = &rest[end + 1..];
+    let is_right = crc32c::crc32c(text) == crc;
+    is_right.then(|| serde_json::from_slice(text).ok())?
+}
+
+/// The rows, packed behind the eight digits of their checksum and a space.
+fn rows(packed: &[u8], count: u64) -> Option<Vec<Row>> {
+    let (digits, packed) = packed.split_at_checked(8)?;
+    let packed = packed.strip_prefix(b" ")?;
+    let crc = u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    if crc32c::crc32c(packed) != crc {
+        return None;
+    }
+    let mut unpacker = Unpacker::new(packed);
+    // A header that promises more rows than fit lies.
+    let expected = count.min(packed.len() as u64 / LEAST_ROW);
+    let mut rows = Vec::with_capacity(usize::try_from(expected).ok()?);
+    for _ in 0..count {
+        rows.push(unpacker.row()?);
+    }
+    unpacker.is_empty().then_some(rows)
 }
 
 /// What every reader of a table relies on.
@@ -256,29 +201,6 @@ fn is_consistent(table: &Table) -> bool {
         .flatten()
         .fold(0, |sum: u64, span| sum.saturating_add(span.len));
     sorted && last_run.is_none_or(|run| run < runs) && read <= table.journal_bytes
-}
-
-struct Lines {
-    input: BufReader<File>,
-    line: Vec<u8>,
-}
-
-impl Lines {
-    /// The next line's value; `None` at the end, or where a line does not verify.
-    fn next<'a, T: Deserialize<'a>>(&'a mut self) -> Option<T> {
-        self.line.clear();
-        let mut input = self.input.by_ref().take(LINE_LIMIT);
-        input.read_until(b'\n', &mut self.line).ok()?;
-        let (crc, text) = split_line(self.line.strip_suffix(b"\n")?)?;
-        if crc32c::crc32c(text) != crc {
-            return None;
-        }
-        serde_json::from_slice(text).ok()
-    }
-
-    fn at_end(&mut self) -> bool {
-        self.input.fill_buf().is_ok_and(<[u8]>::is_empty)
-    }
 }
 
 /// The checksum of the last of a journal's lines, if the journal ends with a record.

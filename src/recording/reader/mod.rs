@@ -5,13 +5,15 @@
 
 pub(crate) mod body;
 pub mod index;
+mod journal;
+mod packed;
+pub(crate) mod record;
 pub(crate) mod redirects;
 pub mod scan;
 pub(crate) mod table;
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -22,13 +24,14 @@ use super::line::LineError;
 use super::manifest::{ManifestError, read_manifest};
 use crate::exchange::{Body, ConnectionId, Exchange, ExchangeId, Outcome, field};
 use crate::files::open_regular;
+use journal::JournalFile;
 use scan::LINE_LIMIT;
 use table::{Table, read_table};
 
 pub(crate) use body::{BodyError, BodyReader, Stored, WHOLE_LIMIT};
+pub(crate) use record::RowState;
 pub(crate) use redirects::Redirects;
 pub use scan::{Damage, DamageKind, Span};
-pub(crate) use table::RowState;
 pub use table::{ConnectionRow, Row};
 
 /// A recording on disk.
@@ -37,7 +40,7 @@ pub struct Recording {
     dir: PathBuf,
     manifest: Manifest,
     status: Status,
-    journal: File,
+    journal: JournalFile,
     table: Table,
 }
 
@@ -121,9 +124,19 @@ impl Recording {
             dir: dir.to_owned(),
             status: status(manifest.state, &journal, table.close.is_some()),
             manifest,
-            journal,
+            journal: JournalFile::new(journal),
             table,
         })
+    }
+
+    /// Writes the index, from what was read when the recording was opened.
+    pub(crate) fn write_index(&self) -> io::Result<()> {
+        index::write(&self.dir, self.journal.file(), &self.table)
+    }
+
+    /// Takes the manifest that stands in the folder since the recording was opened.
+    pub(crate) fn replace_manifest(&mut self, manifest: Manifest) {
+        self.manifest = manifest;
     }
 
     /// The folder.
@@ -220,19 +233,13 @@ impl Recording {
     }
 
     fn record(&self, span: Span) -> Result<Record, ReadError> {
-        let shape = LineError::Shape;
-        let len = usize::try_from(span.len.min(LINE_LIMIT)).unwrap_or(0);
-        if len as u64 != span.len {
-            return Err(ReadError::Damaged {
-                span,
-                source: shape,
-            });
+        if span.len > LINE_LIMIT {
+            let source = LineError::Shape;
+            return Err(ReadError::Damaged { span, source });
         }
-        let mut line = vec![0; len];
-        self.journal
-            .read_exact_at(&mut line, span.offset)
-            .map_err(|source| ReadError::Unreadable { span, source })?;
-        Record::parse_line(&line).map_err(|source| ReadError::Damaged { span, source })
+        let record = self.journal.line(span, Record::parse_line);
+        let record = record.map_err(|source| ReadError::Unreadable { span, source })?;
+        record.map_err(|source| ReadError::Damaged { span, source })
     }
 
     /// The octets of a body, verified; see [`BodyReader`].
@@ -255,8 +262,9 @@ impl Recording {
 
     /// What is wrong with the recording, by place.
     ///
-    /// A journal that was changed since it was closed is read whole, so this tells of it either way.
-    /// Bodies in files are verified when they are read.
+    /// Of a recording that was opened by its index, what was wrong when that was written; what was
+    /// changed since then is an error of [`exchange`](Self::exchange). Bodies in files are verified
+    /// when they are read.
     pub fn damage(&self) -> &[Damage] {
         &self.table.damage
     }

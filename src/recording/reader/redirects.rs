@@ -4,7 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::table::{Row, RowState};
+use super::record::RowState;
+use super::table::Row;
 use crate::exchange::ExchangeId;
 use crate::gomod::{Base, Kind, Route, canonical, redirect_target};
 use crate::redact::url_without_secrets;

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Deserializer;
 
-use crate::recording::format::Record;
+use super::record::Line;
 use crate::recording::line::{LineError, split_line};
 
 /// The longest line that is read as one, octets.
@@ -123,25 +123,6 @@ impl fmt::Display for Damage {
             DamageKind::Unclosed => write!(f, "{at}: the journal ends without a close"),
             DamageKind::Manifest => f.write_str("the manifest is missing or damaged"),
         }
-    }
-}
-
-/// What a line can be read as: a [`Record`], or no more of it than one wants to know.
-pub trait Line: Sized {
-    /// Reads one line, without its line feed, if it verifies.
-    fn parse_line(line: &[u8]) -> Result<Self, LineError>;
-
-    /// The record's sequence number.
-    fn seq(&self) -> u64;
-}
-
-impl Line for Record {
-    fn parse_line(line: &[u8]) -> Result<Self, LineError> {
-        Self::parse_line(line)
-    }
-
-    fn seq(&self) -> u64 {
-        self.seq
     }
 }
 
@@ -351,7 +332,7 @@ fn starts(line: &[u8]) -> impl Iterator<Item = usize> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::format::Event;
+    use crate::recording::format::{Event, Record};
     use crate::recording::sample;
 
     fn scanned(journal: &[u8]) -> (Vec<(Span, Record)>, Findings) {

@@ -1,11 +1,9 @@
 //! Makes a recording's folder, and sets aside what `--force` replaces.
 //!
-//! A recording that is to be replaced is renamed to a hidden folder beside it, and stays locked
-//! there. Until it is [removed](Replaced::remove) it can come back, and does so when this is dropped
-//! before its place is taken. What a killed recorder left aside is found by the next one. Never
-//! touches what no recorder made.
+//! A recording that is to be replaced is renamed to `.NAME.replaced` beside it. It goes when its
+//! successor has something to show, and comes back when there is none: at once, or, where a recorder
+//! was killed, when the next one is made there. Never touches what no recorder made.
 
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -63,7 +61,7 @@ pub fn create(dir: &Path, replace: bool) -> Result<Folder, CreateError> {
     let above = parent.ancestors().find(|folder| folder.exists());
     let above = above.unwrap_or_else(|| Path::new(".")).to_owned();
     make_parent(parent).map_err(|source| at(parent, source))?;
-    recover(dir, replace)?;
+    recover(dir)?;
     let is_there = replace && dir.exists();
     let replaced = is_there.then(|| Replaced::set_aside(dir)).transpose()?;
     match DirBuilder::new().mode(0o700).create(dir) {
@@ -118,7 +116,7 @@ pub(crate) fn check(dir: &Path, replace: bool) -> Result<(), CreateError> {
 
 /// Puts a recording that was made elsewhere into its place; with `replace`, the one there goes.
 pub(crate) fn place(made: &Path, dir: &Path, replace: bool) -> Result<(), CreateError> {
-    recover(dir, replace)?;
+    recover(dir)?;
     check(dir, replace)?;
     let replaced = dir.exists().then(|| Replaced::set_aside(dir)).transpose()?;
     fs::rename(made, dir).map_err(|source| CreateError::Io {
@@ -151,36 +149,29 @@ const FILES: [&str; 7] = [
     LIVE_CAPTURE,
 ];
 
-/// `.NAME.replaced`: the old recording, while nobody knows yet whether the new one will be any.
-const ASIDE: &str = "replaced";
-
-/// `.NAME.removed`: what is about to go, whatever happens.
-const GOING: &str = "removed";
-
 /// A recording that was set aside; back in its place when this is dropped, if that is free.
 #[derive(Debug)]
 pub(crate) struct Replaced {
     dir: PathBuf,
     aside: PathBuf,
-    /// Its journal, locked.
-    lock: Option<File>,
 }
 
 impl Replaced {
-    /// Sets the recording in `dir` aside, if it is one that only recorders wrote to.
+    /// Sets the recording in `dir` aside. What an earlier one left there goes.
     fn set_aside(dir: &Path) -> Result<Self, CreateError> {
-        let lock = Some(lock(dir)?);
-        only_ours(dir)?;
-        let aside = beside(dir, ASIDE);
+        check_replaced(dir)?;
+        let aside = beside(dir);
+        if fs::symlink_metadata(&aside).is_ok() {
+            remove(&aside)?;
+        }
         fs::rename(dir, &aside).map_err(|source| io_at(&aside, source))?;
         let dir = dir.to_owned();
-        Ok(Self { dir, aside, lock })
+        Ok(Self { dir, aside })
     }
 
     /// Removes it: its successor stays.
-    pub(crate) fn remove(mut self) -> Result<(), CreateError> {
-        self.lock = None;
-        discard(&self.dir, &self.aside)
+    pub(crate) fn remove(self) -> Result<(), CreateError> {
+        remove(&self.aside)
     }
 }
 
@@ -191,33 +182,20 @@ impl Drop for Replaced {
     }
 }
 
-/// Fails where a recording cannot be set aside.
+/// Fails where a recording cannot be set aside: a recorder writes it, or it holds what no recorder
+/// made.
 fn check_replaced(dir: &Path) -> Result<(), CreateError> {
     drop(lock(dir)?);
     only_ours(dir)
 }
 
-/// Puts in order what a killed recorder of `dir` left beside it.
-///
-/// What it had set aside comes back if its own recording tells of nothing; otherwise it goes if
-/// `replace` says so.
-fn recover(dir: &Path, replace: bool) -> Result<(), CreateError> {
-    // Whoever is at it already finishes it.
-    let _ = remove_rest(&beside(dir, GOING));
-    let aside = beside(dir, ASIDE);
+/// Puts back what a killed recorder of `dir` had set aside, if its own recording tells of nothing.
+fn recover(dir: &Path) -> Result<(), CreateError> {
+    let aside = beside(dir);
     if !is_recording(&aside) {
         return Ok(());
     }
-    let busy = |_| CreateError::Busy(dir.to_owned());
-    drop(lock(&aside).map_err(busy)?);
-    if is_recording(dir) {
-        if !is_blank(dir) {
-            return if replace {
-                discard(dir, &aside)
-            } else {
-                Ok(())
-            };
-        }
+    if is_recording(dir) && is_blank(dir) {
         remove(dir)?;
     }
     if fs::symlink_metadata(dir).is_ok() {
@@ -226,49 +204,33 @@ fn recover(dir: &Path, replace: bool) -> Result<(), CreateError> {
     fs::rename(&aside, dir).map_err(|source| io_at(dir, source))
 }
 
-/// True for the name of a folder that is no recording of its own, but one that is being replaced.
-pub(crate) fn is_aside(name: &str) -> bool {
-    let ends = |word: &&str| name.ends_with(&format!(".{word}"));
-    name.starts_with('.') && [ASIDE, GOING].iter().any(ends)
-}
-
-/// Under another name first: half of a recording never comes back as one.
-fn discard(dir: &Path, aside: &Path) -> Result<(), CreateError> {
-    let going = beside(dir, GOING);
-    fs::rename(aside, &going).map_err(|source| io_at(aside, source))?;
-    remove(&going)
-}
-
-/// Removes a recording, and only what recorders put there.
+/// Removes a recording, or the rest of one, and only what recorders put there.
 fn remove(dir: &Path) -> Result<(), CreateError> {
-    let _lock = lock(dir)?;
+    if is_recording(dir) {
+        drop(lock(dir)?);
+    }
     only_ours(dir)?;
-    remove_rest(dir).map_err(|source| io_at(dir, source))
+    // The journal goes first: half of a recording is none, and never comes back.
+    let journal = fs::remove_file(dir.join(JOURNAL));
+    let is_gone = journal.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    });
+    let removed = is_gone.and_then(|()| fs::remove_dir_all(dir));
+    removed.map_err(|source| io_at(dir, source))
 }
 
-/// The journal goes last: by it the next one knows what a killed one left.
-fn remove_rest(dir: &Path) -> io::Result<()> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        names.push(entry?.file_name());
-    }
-    let bodies = dir.join(BODIES);
-    if bodies.is_dir() && !bodies.is_symlink() {
-        fs::remove_dir_all(&bodies)?;
-    }
-    names.retain(|name| name != BODIES);
-    names.sort_by_key(|name| name == JOURNAL);
-    for name in names {
-        fs::remove_file(dir.join(name))?;
-    }
-    fs::remove_dir(dir)
+/// True where nothing follows the journal's first line: a recorder that was killed before its
+/// command ran, or before that did anything.
+fn is_blank(dir: &Path) -> bool {
+    let journal = File::open(dir.join(JOURNAL));
+    journal.is_ok_and(|journal| BufReader::new(journal).split(b'\n').take(2).count() <= 1)
 }
 
-fn beside(dir: &Path, word: &str) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(dir.file_name().unwrap_or_default());
-    name.push(format!(".{word}"));
-    dir.with_file_name(name)
+/// `.NAME.replaced`: where the old recording is while nobody knows yet whether there is a new one.
+fn beside(dir: &Path) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!(".{name}.replaced"))
 }
 
 /// A folder, no link to one, with a journal.
@@ -292,6 +254,9 @@ fn lock(dir: &Path) -> Result<File, CreateError> {
 
 /// Whatever else lies there is the user's: then nothing is touched.
 fn only_ours(dir: &Path) -> Result<(), CreateError> {
+    if !fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir()) {
+        return Err(CreateError::Foreign(dir.to_owned()));
+    }
     for entry in fs::read_dir(dir).map_err(|source| io_at(dir, source))? {
         let name = entry.map_err(|source| io_at(dir, source))?.file_name();
         let is_ours = name
@@ -311,16 +276,11 @@ fn is_ours(name: &str) -> bool {
             .strip_prefix('.')
             .and_then(|name| name.strip_prefix(file));
         let pid = rest.and_then(|rest| rest.strip_prefix('.'));
-        pid.is_some_and(|pid| pid.bytes().all(|octet| octet.is_ascii_digit()))
+        // Earlier versions of modtape left the mark out.
+        let pid = pid.map(|pid| pid.strip_suffix(".modtape").unwrap_or(pid));
+        pid.is_some_and(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
     };
     FILES.contains(&name) || FILES.iter().any(is_left_over)
-}
-
-/// True where nothing came after the journal's first line: a recorder that was killed before its
-/// command ran, or before that did anything.
-fn is_blank(dir: &Path) -> bool {
-    let journal = File::open(dir.join(JOURNAL));
-    journal.is_ok_and(|journal| BufReader::new(journal).split(b'\n').take(2).count() <= 1)
 }
 
 fn io_at(path: &Path, source: io::Error) -> CreateError {
@@ -365,7 +325,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("one");
         drop(create(&dir, false).unwrap());
-        for name in [RESERVE, ".recording.json.4711", ".session.har.1"] {
+        for name in [RESERVE, ".recording.json.4711", ".session.har.1.modtape"] {
             fs::write(dir.join(name), "").unwrap();
         }
         create(&dir, true).unwrap();
@@ -435,7 +395,7 @@ mod tests {
             ("", false, true, &["one"][..]),
             ("open\n", false, true, &["one"]),
             ("", true, true, &[".one.replaced", "one"]),
-            ("open\nbegin\n", false, false, &[".one.replaced", "one"]),
+            ("open\nbegin\n", false, true, &[".one.replaced", "one"]),
             ("open\nbegin\n", true, false, &[".one.replaced", "one"]),
         ] {
             let (temp, dir) = with_one();
@@ -447,30 +407,28 @@ mod tests {
             let made = create(&dir, replace);
             assert_eq!(made.is_ok(), replace, "{line:?}: {made:?}");
             assert_eq!(names(temp.path()), left, "{line:?} {replace}");
-            let place = if replace { ".one.replaced" } else { "one" };
+            let place = left[0];
             assert_eq!(is_old(&temp.path().join(place)), is_old_kept, "{line:?}");
         }
     }
 
     #[test]
-    fn a_removal_that_was_cut_short_is_finished() {
+    fn half_of_a_recording_goes_and_never_comes_back() {
         let (temp, dir) = with_one();
-        let going = temp.path().join(".one.removed");
-        fs::rename(&dir, &going).unwrap();
-        fs::remove_file(going.join(HAR)).unwrap();
-        let folder = create(&dir, false).unwrap();
-        assert!(folder.replaced.is_none());
+        let aside = temp.path().join(".one.replaced");
+        fs::rename(&dir, &aside).unwrap();
+        fs::remove_file(aside.join(JOURNAL)).unwrap();
+        drop(create(&dir, false).unwrap());
+        assert!(!is_old(&dir));
+        let mut folder = create(&dir, true).unwrap();
+        folder.replaced.take().unwrap().remove().unwrap();
         assert_eq!(names(temp.path()), ["one"]);
-    }
-
-    #[test]
-    fn the_journal_goes_last() {
-        let (temp, dir) = with_one();
-        // Cannot be removed as a file, so the removal stops there.
-        fs::create_dir(dir.join(MANIFEST)).unwrap();
-        remove_rest(&dir).unwrap_err();
-        assert_eq!(names(&dir), [JOURNAL, MANIFEST]);
-        drop(temp);
+        drop(folder);
+        fs::create_dir(&aside).unwrap();
+        fs::write(aside.join("notes"), "words").unwrap();
+        let made = create(&dir, true);
+        assert!(matches!(made, Err(CreateError::Foreign(_))), "{made:?}");
+        assert!(aside.join("notes").exists());
     }
 
     #[test]

@@ -106,18 +106,25 @@ impl Craft {
         self.dir
     }
 
-    /// Writes it with an index whose lines are edited, their checksums right again.
-    pub fn write_index(self, edit: impl Fn(usize, &mut Value)) -> PathBuf {
+    /// Writes it with an index whose header and first row are edited, their checksums right again.
+    pub fn write_index(self, edit: impl Fn(&mut Value, &mut IndexRow)) -> PathBuf {
         let dir = self.write();
         modtape::recording::reader::index::rebuild(&dir).expect("the folder can be written to");
         let path = dir.join("index");
-        let index = fs::read_to_string(&path).expect("it was just written");
-        let edited = index.lines().enumerate().map(|(number, text)| {
-            let mut value = serde_json::from_str(&text[9..]).expect("it is JSON");
-            edit(number, &mut value);
-            line(&value.to_string())
-        });
-        fs::write(&path, edited.collect::<Vec<_>>().concat()).expect("a file");
+        let index = fs::read(&path).expect("it was just written");
+        let is_text = |line: &&[u8]| line.get(9) == Some(&b'{');
+        let lines = index.split_inclusive(|byte| *byte == b'\n');
+        let lines: Vec<&[u8]> = lines.take_while(is_text).collect();
+        let (_, rows) = index.split_at(lines.concat().len() + 9);
+        let mut header = serde_json::from_slice(&lines[0][9..]).expect("it is JSON");
+        let (mut row, rest) = IndexRow::take(rows);
+        edit(&mut header, &mut row);
+        let rows = [&row.packed()[..], rest].concat();
+        let digits = format!("{:08x} ", crc32c::crc32c(&rows));
+        let header = line(&header.to_string());
+        let connections = lines[1..].concat();
+        let edited = [header.as_ref(), &connections, digits.as_bytes(), &rows].concat();
+        fs::write(&path, edited).expect("a file");
         dir
     }
 
@@ -145,6 +152,81 @@ impl Craft {
         fs::create_dir(dir.join(name)).expect("a folder");
         dir
     }
+}
+
+/// A row of the index: numbers of seven bits a byte, texts behind their lengths.
+pub struct IndexRow {
+    /// What the row has: bits 0 and 1 are its state, 2 a status, 3 an end, 4 a body, 5 and 6 who made
+    /// it; then which phases.
+    pub bits: [u8; 2],
+    /// The phases, then id, run, connection, start, own time, bytes, begin and end (offset, length),
+    /// status, from the end.
+    pub numbers: Vec<u64>,
+    digest: Vec<u8>,
+    /// Method and URL.
+    pub texts: [String; 2],
+}
+
+impl IndexRow {
+    /// The number that lies `back` places before the last.
+    pub fn number(&mut self, back: usize) -> &mut u64 {
+        let last = self.numbers.len() - 1;
+        &mut self.numbers[last - back]
+    }
+
+    fn take(mut rows: &[u8]) -> (Self, &[u8]) {
+        let bits = [rows[0], rows[1]];
+        rows = &rows[2..];
+        let optional = 2 * (bits[0] >> 3 & 1) + (bits[0] >> 2 & 1);
+        let count = 8 + u32::from(optional) + bits[1].count_ones();
+        let numbers = (0..count).map(|_| number(&mut rows)).collect();
+        let (digest, rest) = rows.split_at(if bits[0] >> 4 & 1 == 1 { 32 } else { 0 });
+        rows = rest;
+        let texts = [(); 2].map(|()| {
+            let length = number(&mut rows) as usize;
+            let (text, rest) = rows.split_at(length);
+            rows = rest;
+            String::from_utf8(text.to_vec()).expect("a text")
+        });
+        let digest = digest.to_vec();
+        let row = Self {
+            bits,
+            numbers,
+            digest,
+            texts,
+        };
+        (row, rows)
+    }
+
+    fn packed(&self) -> Vec<u8> {
+        let mut packed = self.bits.to_vec();
+        self.numbers.iter().for_each(|n| pack(&mut packed, *n));
+        packed.extend(&self.digest);
+        for text in &self.texts {
+            pack(&mut packed, text.len() as u64);
+            packed.extend(text.as_bytes());
+        }
+        packed
+    }
+}
+
+fn number(rows: &mut &[u8]) -> u64 {
+    let length = rows.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+    let (bytes, rest) = rows.split_at(length);
+    *rows = rest;
+    let bits = bytes.iter().map(|byte| u64::from(byte & 0x7f));
+    (0..)
+        .step_by(7)
+        .zip(bits)
+        .fold(0, |all, (shift, bits)| all | bits << shift)
+}
+
+fn pack(packed: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        packed.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    packed.push(number as u8);
 }
 
 fn remove(path: &Path) {

@@ -163,40 +163,44 @@ fn journals_that_are_made_to_be_large_or_slow_are_read_in_bounds() {
 fn an_index_that_disagrees_with_the_journal_leads_nowhere() {
     let rows: &[Row] = &[
         ("rows at other places", |craft| {
-            craft.write_index(|number, line| {
-                if number == 1 {
-                    line["row"][4] = json!([u64::MAX, u64::MAX, [1_u64 << 63, 5]]);
-                }
+            craft.write_index(|_, row| {
+                let places = [u64::MAX, u64::MAX, 1 << 63, 5];
+                (1..5)
+                    .rev()
+                    .zip(places)
+                    .for_each(|(back, place)| *row.number(back) = place);
             })
         }),
         ("rows of 16 MB each", |craft| {
-            craft.write_index(|number, line| {
-                if number == 1 {
-                    line["row"][4] = json!([0, 16 << 20, [0, 16 << 20]]);
-                }
+            craft.write_index(|_, row| {
+                let places = [0, 16 << 20, 0, 16 << 20];
+                (1..5)
+                    .rev()
+                    .zip(places)
+                    .for_each(|(back, place)| *row.number(back) = place);
             })
         }),
         ("counts beyond all bounds", |craft| {
-            craft.write_index(|number, line| {
-                if number == 0 {
-                    line["rows"] = json!(u64::MAX);
-                    line["connections"] = json!(u64::MAX);
-                }
+            craft.write_index(|header, _| {
+                header["rows"] = json!(u64::MAX);
+                header["connections"] = json!(u64::MAX);
             })
+        }),
+        ("more rows than there are", |craft| {
+            craft.write_index(|header, _| header["rows"] = json!(u64::MAX))
         }),
         ("a run that is not there", |craft| {
-            craft.write_index(|number, line| {
-                if number == 1 {
-                    line["row"][0][1] = json!(u32::MAX);
-                }
-            })
+            craft.write_index(|_, row| *row.number(9) = u32::MAX.into())
         }),
-        ("another method, url and status", |craft| {
-            craft.write_index(|number, line| {
-                if number == 1 {
-                    line["row"][1] = json!([599, "aborted", "modtape", u64::MAX]);
-                    line["row"][2] = json!("\u{1b}[2J");
-                }
+        ("numbers and texts without an end", |craft| {
+            craft.write_index(|_, row| row.bits = [0xff, 0xff])
+        }),
+        ("another method, outcome and status", |craft| {
+            craft.write_index(|_, row| {
+                row.bits[0] = row.bits[0] & !3 | 0b0110_0010;
+                *row.number(0) = 599;
+                *row.number(5) = u64::MAX;
+                row.texts[0] = String::from("\u{1b}[2J");
             })
         }),
         ("an index that is cut off", |craft| {
