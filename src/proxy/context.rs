@@ -95,7 +95,7 @@ impl Context {
 
     /// Why a client has left: if it was cut off it did not give up, whatever it looks like.
     pub(super) fn left(&self, own: &str) -> String {
-        self.live.cut_lately().unwrap_or_else(|| own.to_owned())
+        self.live.cut().unwrap_or_else(|| own.to_owned())
     }
 
     /// The span of an exchange.

@@ -20,8 +20,8 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Fields that `Connection` cannot take away: they are meant for whoever answers, or reads the
-/// answer (RFC 9110 section 7.6.1), and a message without them would mean something else.
+/// Fields that `Connection` cannot take away: they are for the origin or for the reader of its
+/// response (RFC 9110 section 7.6.1), and a message without them would mean something else.
 const END_TO_END: [HeaderName; 13] = [
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
@@ -62,7 +62,7 @@ pub(super) fn fields(headers: &HeaderMap) -> Fields {
         .collect()
 }
 
-/// The size of a field section (RFC 9113 section 6.5.2): a few octets of HPACK may stand for all of it.
+/// The size of a field section (RFC 9113 section 6.5.2): a few bytes of HPACK may stand for all of it.
 pub(super) fn section_bytes(headers: &HeaderMap) -> usize {
     let fields = headers.iter();
     fields
@@ -109,13 +109,11 @@ fn one_length(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether whoever sent this head takes trailers.
+/// Whether the sender of this head takes trailers.
 pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
-    let mut codings = headers
-        .get_all(header::TE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|octet| *octet == b','));
-    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    let values = headers.get_all(header::TE).iter();
+    let mut codings = values.flat_map(|value| elements(value.as_bytes()));
+    codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// The trailers that a response head announces.
@@ -135,8 +133,15 @@ fn named<'a>(
     list: &HeaderName,
 ) -> impl Iterator<Item = HeaderName> + use<'a> {
     let values = headers.get_all(list).iter();
-    let names = values.flat_map(|value| value.as_bytes().split(|octet| *octet == b','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+    let names = values.flat_map(|value| elements(value.as_bytes()));
+    names.filter_map(|name| HeaderName::from_bytes(name).ok())
+}
+
+/// The elements of a field value that is a list (RFC 9110 section 5.6.1), none of which may hold a
+/// comma.
+pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let elements = value.split(|byte| *byte == b',');
+    elements.map(<[u8]>::trim_ascii)
 }
 
 /// Makes a request head fit for the upstream leg.

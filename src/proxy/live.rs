@@ -1,7 +1,7 @@
 //! What is going on right now: every dial and exchange in flight, its phase and since when.
 //!
-//! Fed by the legs, read by the status line, the stall notices and the list at Ctrl-C. Knows what
-//! cut everything off, so that nobody takes that for a whim of the client.
+//! Fed by the legs, read by the status line, the stall notices and the list at Ctrl-C. Also holds why
+//! the run was cut off, if it was: clients that leave then do not do so of their own accord.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::upstream::News;
 pub struct InFlight {
     /// The exchange; `None` while its connection is still being made.
     pub(crate) id: Option<ExchangeId>,
-    /// Whom it waits for.
+    /// The host that it waits for.
     pub(crate) host: String,
     /// The module request in words; empty for a dial.
     pub(crate) what: String,
@@ -26,31 +26,27 @@ pub struct InFlight {
     pub(crate) phase: Phase,
     /// When it began.
     pub(crate) started: Timestamp,
-    /// When the upstream was last heard of, or the phase began.
+    /// When the upstream last sent something, or the phase began.
     pub(crate) progress: Timestamp,
-    /// Octets of the body so far.
+    /// Bytes of the body so far.
     pub(crate) bytes: u64,
     /// The address it is connected to; while it connects, all that were tried, `, ` between them.
     pub(crate) address: Option<String>,
     /// The parent proxy on the way there, without credentials.
     pub(crate) via: Option<String>,
-    /// True while that was asked for a tunnel and has not answered.
+    /// True while the parent proxy has not answered our CONNECT.
     pub(crate) is_asking: bool,
     /// True if there is TLS below the request.
     pub(crate) is_tls: bool,
-    /// True while the client keeps us waiting, or our disk, and not the upstream.
+    /// True while we wait for the client or for our disk, and not for the upstream.
     pub(crate) is_held: bool,
 }
 
-/// What ends a command reaches its processes too, and they may be gone before we hear of it: what
-/// they left so shortly before was in flight for whoever pressed it.
+/// Ctrl-C reaches the processes of the command too, and they may be gone before we handle it: what
+/// they left this shortly before was in flight for the user.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// So long after a cut whoever leaves does so because of it: a command has five seconds to end. One
-/// that lives on may leave for reasons of its own.
-const LATELY: Duration = Duration::from_secs(10);
-
-/// How many that were left are remembered, which is more than are ever listed.
+/// How many such entries are kept, which is more than are ever listed.
 const LEFT: usize = 64;
 
 /// Everything in flight, and what has passed; cheap to clone.
@@ -67,18 +63,18 @@ struct State {
     entries: BTreeMap<u64, Line>,
     done: u64,
     bytes: u64,
-    /// What ended without an answer of late, and when.
+    /// Entries that ended without an answer lately, and when.
     left: VecDeque<(Timestamp, u64, Line)>,
-    /// What cut everything off, and when.
-    cut: Option<(Timestamp, String)>,
+    /// What cut everything off: `cut off by Ctrl-C`.
+    cut: Option<String>,
 }
 
-/// An entry whose words are made when somebody looks: most are over before that.
+/// An entry whose text is made when it is shown: most are over before.
 #[derive(Debug)]
 struct Line {
     entry: InFlight,
     route: Option<Arc<LazyRoute>>,
-    /// True once it came to an end of its own.
+    /// True once it ended by itself, and was not left by its client.
     is_done: bool,
 }
 
@@ -98,7 +94,7 @@ impl Line {
 pub(crate) struct Passed {
     /// Exchanges that are over.
     pub(crate) exchanges: u64,
-    /// Octets of their bodies.
+    /// Bytes of their bodies.
     pub(crate) bytes: u64,
 }
 
@@ -122,7 +118,7 @@ impl Live {
     pub(crate) fn cut_off_by(&self, what: &str, clients_hear: bool) -> Vec<InFlight> {
         let now = self.clock.now();
         let mut state = self.lock();
-        let cut = || (now, format!("cut off by {what}"));
+        let cut = || format!("cut off by {what}");
         state.cut.get_or_insert_with(cut);
         let left = state
             .left
@@ -136,14 +132,7 @@ impl Live {
 
     /// What cut everything off, if anything did: `cut off by Ctrl-C`.
     pub(super) fn cut(&self) -> Option<String> {
-        self.lock().cut.as_ref().map(|(_, what)| what.clone())
-    }
-
-    /// The same as long as whoever leaves may do so because of it.
-    pub(super) fn cut_lately(&self) -> Option<String> {
-        let state = self.lock();
-        let (at, what) = state.cut.as_ref()?;
-        (self.clock.now().since(*at) <= LATELY).then(|| what.clone())
+        self.lock().cut.clone()
     }
 
     /// What has passed so far.
@@ -399,9 +388,7 @@ mod tests {
         let told = hosts(live.cut_off_by("a signal", false));
         assert_eq!(told, ["waits.example"]);
         let cut = Some(String::from("cut off by Ctrl-C"));
-        assert_eq!((live.cut(), live.cut_lately()), (cut.clone(), cut.clone()));
-        tokio::time::advance(LATELY * 2).await;
-        assert_eq!((live.cut(), live.cut_lately()), (cut, None));
+        assert_eq!(live.cut(), cut);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Answers from a recording: status, fields and octets as they were, framing anew.
+//! Answers from a recording: status, fields and body as they were, framed anew.
 //!
-//! A recording may come from anybody: what a live upstream could not have sent through us is not sent.
+//! A recording is untrusted: a response that no upstream could have sent through us is not sent.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use hyper::body::Incoming;
@@ -19,7 +19,7 @@ use crate::tls::Protocol;
 
 /// Why a recorded answer is not given.
 #[derive(Debug, thiserror::Error)]
-enum PlayError {
+enum ReplayError {
     #[error(transparent)]
     Answer(#[from] AnswerError),
     #[error("the recorded response cannot be sent")]
@@ -52,7 +52,7 @@ pub(super) async fn answer(
     body: Incoming,
     url: &str,
 ) -> Response<Outgoing> {
-    // A body that is still on its way when its answer ends is cut off: git and curl call that an error.
+    // git and curl fail if the response ends while they still send the body.
     let limit = leg.context.deadlines.request_body_idle;
     let is_h2 = leg.protocol == Protocol::H2;
     if let Err(fault) = request_body::drain(body, is_h2, limit).await {
@@ -61,16 +61,16 @@ pub(super) async fn answer(
     ticket.sending(None);
     let fields = head.headers.iter();
     let conditions = Conditions::of(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
-    // The recording has a mark where a base has its secret.
+    // The recording holds a mark in place of a secret in a base URL.
     let url = leg.context.redactor.known(url);
     let found = replay.find(head.method.as_str(), &url, &conditions);
-    let found = found.map_err(PlayError::from).and_then(|hit| {
+    let found = found.map_err(ReplayError::from).and_then(|hit| {
         let response = play(replay, &hit, accepts_gzip(&head.headers))?;
         Ok((hit, response))
     });
     let (hit, response) = match found {
         Ok(found) => found,
-        Err(PlayError::Answer(AnswerError::Miss(text))) => {
+        Err(ReplayError::Answer(AnswerError::Miss(text))) => {
             return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &text).await;
         }
         Err(error) => {
@@ -98,7 +98,7 @@ pub(super) async fn answer(
     response_body::with_told_length(response)
 }
 
-fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgoing>, PlayError> {
+fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgoing>, ReplayError> {
     let Some(end) = hit.exchange.end() else {
         return Err(AnswerError::Miss(String::from("the exchange has no end")).into());
     };
@@ -118,7 +118,7 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
     let is_gzip = fields
         .get(header::CONTENT_ENCODING)
         .is_some_and(|value| value == "gzip");
-    // A client that never took gzip and was given it is given it again.
+    // A client that was sent gzip without asking for it gets gzip again.
     let was_accepted = || accepted_gzip(&hit.exchange.begin.headers);
     let played = if is_gzip && (hit.cut.is_some() || !accepts_gzip && was_accepted()) {
         fields.remove(header::CONTENT_ENCODING);
@@ -156,7 +156,7 @@ fn head(end: &End, is_head: bool) -> Result<(Response<Outgoing>, HeaderMap), Hea
     if end.status == 204 {
         response.headers_mut().remove(header::CONTENT_LENGTH);
     } else if !has_body(end.status, is_head) {
-        // It tells of a body that is not sent, so it cannot be set to what is.
+        // Content-Length is that of a body that is not sent, so that it cannot be corrected.
         if let Some(what) = headers::ambiguity(response.headers()) {
             return Err(HeadError::Ambiguous(what));
         }
@@ -193,25 +193,24 @@ fn header_map(fields: &Fields) -> Result<HeaderMap, HeadError> {
 
 fn accepts_gzip(fields: &HeaderMap) -> bool {
     let values = fields.get_all(header::ACCEPT_ENCODING).iter();
-    lists_gzip(values.filter_map(|value| value.to_str().ok()))
+    lists_gzip(values.map(HeaderValue::as_bytes))
 }
 
 fn accepted_gzip(fields: &Fields) -> bool {
     let values = fields
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
-    lists_gzip(values.filter_map(|(_, value)| std::str::from_utf8(&value.0).ok()))
+    lists_gzip(values.map(|(_, value)| &value.0[..]))
 }
 
-fn lists_gzip<'a>(lists: impl Iterator<Item = &'a str>) -> bool {
-    let mut codings = lists.flat_map(|list| list.split(','));
+fn lists_gzip<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let codings = values.flat_map(headers::elements);
+    let mut codings = codings.filter_map(|coding| std::str::from_utf8(coding).ok());
     codings.any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let refused = weight
-            .trim()
-            .strip_prefix("q=")
-            .is_some_and(|q| q.parse() == Ok(0.0));
-        matches!(name.trim(), "gzip" | "*") && !refused
+        let weight = weight.trim().strip_prefix("q=");
+        let is_refused = weight.is_some_and(|weight| weight.parse() == Ok(0.0));
+        matches!(name.trim(), "gzip" | "*") && !is_refused
     })
 }
 

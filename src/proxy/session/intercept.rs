@@ -72,7 +72,7 @@ impl Intercepted {
             side.tls = version.map(|version| tls::version_name(version).to_owned());
         }
         let journey = context.is_live().then_some(&dialled.journey);
-        let error = failure.as_ref().or(accepted.as_ref().err());
+        let error = failure.as_ref().or_else(|| accepted.as_ref().err());
         client.opened(
             Mode::Intercept,
             &dialled.target.to_string(),
