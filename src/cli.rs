@@ -39,25 +39,25 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Log a line for each exchange to stderr; twice: connections too
+    /// Log each exchange to stderr; -vv logs connections too
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
-    /// Draw with ASCII only
+    /// Print ASCII characters only
     #[arg(long, global = true)]
     pub(crate) ascii: bool,
-    /// Log a line for each exchange to this file
+    /// Log each exchange to this file
     #[arg(long, global = true, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file))]
     pub(crate) log_file: Option<PathBuf>,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// Folder of recordings
+    /// Folder that holds the recordings
     #[arg(
         long,
         global = true,
@@ -82,20 +82,20 @@ impl Global {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless the environment says otherwise.
+    /// Colour on a terminal, unless the environment says otherwise
     Auto,
-    /// Always.
+    /// Colour always
     Always,
-    /// Never.
+    /// No colour
     Never,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Lines of text
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
 }
 
@@ -114,23 +114,23 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Write a recording in another format
     Export(ExportArgs),
-    /// Make a recording of another tool's file
+    /// Convert another tool's file to a recording
     Import(ImportArgs),
     /// Manage recordings
     Recordings(RecordingsArgs),
-    /// Print what another terminal needs to use a running recorder
+    /// Print the variables that send another terminal through a running recorder
     Env(EnvArgs),
     /// Show a running recorder's certificate authority
     Ca(CaArgs),
-    /// Print completions for a shell
+    /// Print a shell's completion script
     Completions(CompletionsArgs),
-    /// Print the manual page, or write all of them to a folder
+    /// Print the manual page, or write every page to a folder
     Man(ManArgs),
-    /// Print the help of a command, or on filter, exit-codes or environment
+    /// Print help on a command or a topic: filter, exit-codes, environment
     Help(HelpArgs),
     /// Print the version
     Version(VersionArgs),
-    /// Ask for URLs through HTTPS_PROXY, as the go command would: the demo's client without a Go
+    /// Request URLs through HTTPS_PROXY as the go command would: the demo's client where Go is missing
     #[command(hide = true)]
     Fetch(FetchArgs),
 }
@@ -144,83 +144,83 @@ pub(crate) struct RecordArgs {
     /// Replace the recording that -o names, if there is one
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
-    /// Give the command an empty GOPATH and module cache, so that every download is seen
+    /// Run the command with an empty GOPATH and module cache, so that it downloads everything
     #[arg(long, requires = "command")]
     pub(crate) cold: bool,
-    /// How safe a recorded exchange is before the command sees its end
+    /// What a response must survive before the command sees its end
     #[arg(long, value_name = "MODE", default_value = "process")]
     pub(crate) durability: Durability,
-    /// Exit with 74 if anything could not be recorded
+    /// Exit with code 74 if anything could not be recorded
     #[arg(long)]
     pub(crate) require_complete: bool,
-    /// Keep bodies, or only their digests
+    /// Which bodies to keep
     #[arg(long, value_name = "WHICH", default_value = "all")]
     pub(crate) bodies: KeepBodies,
-    /// Keep secrets as they are, and mark the recording
+    /// Store secrets in clear text; the recording is marked as such
     #[arg(long)]
     pub(crate) no_redact: bool,
-    /// Write the HAR here instead of session.har
+    /// Write the HAR to FILE instead of the recording's session.har
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, value_parser = OsStringValueParser::new().try_map(file))]
     pub(crate) har: Option<Option<PathBuf>>,
     /// Write no HAR
     #[arg(long, conflicts_with_all = ["har", "har_bodies"])]
     pub(crate) no_har: bool,
-    /// Which bodies the HAR holds: small ones are up to 64 KiB
+    /// Which response bodies the HAR contains
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub(crate) har_bodies: Bodies,
-    /// Which packet captures are written for Wireshark
+    /// Which packet captures to write for Wireshark
     #[arg(long, value_name = "WHICH", default_value = "clear")]
     pub(crate) pcap: Pcap,
-    /// Which bodies the capture shows whole: larger ones than 64 KiB are cut to 4 KiB
+    /// Which bodies the clear-text capture contains
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub(crate) pcap_bodies: Bodies,
-    /// What to do where the disk is too slow for --pcap tls
+    /// What to do when the disk is too slow for --pcap tls
     #[arg(long, value_name = "WHAT", default_value = "wait")]
     pub(crate) pcap_slow_disk: SlowDisk,
-    /// Add the TLS secrets of both legs to this file (NSS key log format) [env:
+    /// Append the TLS secrets of both connections to this file (NSS key log format) [env:
     /// MODTAPE_SSLKEYLOGFILE, else SSLKEYLOGFILE]
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
-    /// Intercept these hosts too
+    /// Intercept these hosts too; the default hosts come from GOPROXY and GOSUMDB
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) intercept: Vec<String>,
     /// Intercept every host
     #[arg(long)]
     pub(crate) intercept_all: bool,
-    /// Never intercept these hosts
+    /// Relay connections to these hosts without intercepting them
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) tunnel: Vec<String>,
+    /// The command to record
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
     /// Where and how to connect.
     #[command(flatten)]
     pub(crate) upstream: UpstreamArgs,
     /// How to run the command.
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// The command to record
-    #[arg(last = true, value_name = "CMD")]
-    pub(crate) command: Vec<OsString>,
 }
 
 /// Where and how the upstream leg connects.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct UpstreamArgs {
-    /// Proxy to go through: a URL, `env` for HTTPS_PROXY and NO_PROXY, or `none`
+    /// Proxy to connect through: a URL, `env` (HTTPS_PROXY and NO_PROXY) or `none`
     #[arg(long, value_name = "URL", default_value = "env")]
     pub(crate) upstream_proxy: String,
-    /// Trust the certificates in this file too
+    /// Also trust the CA certificates in this PEM file
     #[arg(long, value_name = "FILE")]
     pub(crate) upstream_ca: Vec<PathBuf>,
-    /// Use these addresses for a host, as curl's --resolve
+    /// Connect to ADDR instead of looking HOST up, like curl's --resolve
     #[arg(long, value_name = "HOST:PORT:ADDR")]
     pub(crate) resolve: Vec<String>,
-    /// Connect elsewhere, as curl's --connect-to
+    /// Connect to ADDR:PORT instead of HOST:PORT, like curl's --connect-to
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
     pub(crate) connect_to: Vec<String>,
-    /// Say so when an upstream is silent for so long
+    /// Report an upstream that has sent nothing for this long
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) stall_after: Duration,
-    /// Turn an upstream's silence into a 504 after so long [default: wait as go would]
+    /// Answer 504 when an upstream has sent nothing for this long [default: wait, as go does]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) upstream_idle_timeout: Option<Duration>,
 }
@@ -229,11 +229,12 @@ pub(crate) struct UpstreamArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
 pub(crate) struct RunArgs {
-    /// Address to listen on; without a port, or with port 0, a free one is taken. Other than
-    /// loopback needs --token
+    /// Address to listen on. Without a port, a free one is chosen. An address other than loopback
+    /// needs --token
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1:0", value_parser = listen)]
     pub(crate) listen: SocketAddr,
-    /// What clients must show to use the proxy: `auto` makes a new secret, which `modtape env` tells
+    /// Secret that clients must send to use the proxy: `auto` makes a new one, which `modtape env`
+    /// prints
     #[arg(
         long,
         value_name = "none|auto|TOKEN",
@@ -245,7 +246,7 @@ pub(crate) struct RunArgs {
     /// Whether `--token` is on the command line; [`Cli::of`] finds out.
     #[arg(skip)]
     pub(crate) token_is_given: bool,
-    /// End the command, or the recorder that has none, after so long, and exit with 124
+    /// End the command, or a recorder without one, after this long and exit with code 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 }
@@ -253,44 +254,44 @@ pub(crate) struct RunArgs {
 /// When a recorded exchange is safe from what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Durability {
-    /// Safe from a kill of modtape: written before the command sees the end
+    /// Survives a killed modtape: each response is written to the file first
     Process,
-    /// And from a power cut, all but the last 50 ms
+    /// Survives power loss, except for the last 50 ms: fsync runs in the background
     Group,
-    /// And from a power cut, wholly: every end waits for the disk
+    /// Survives power loss; each response waits for fsync
     Strict,
 }
 
 /// Which bodies are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KeepBodies {
-    /// All of them
+    /// Every body
     All,
-    /// None: digests and sizes only; cannot be replayed
+    /// Digests and sizes only; such a recording cannot be replayed
     None,
 }
 
 /// Which bodies an export holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Bodies {
-    /// All of them
+    /// Every body, whole
     All,
-    /// Up to 64 KiB
+    /// Bodies up to 64 KiB; a packet capture holds the first 4 KiB of larger ones
     Small,
-    /// None
+    /// No bodies
     None,
 }
 
 /// Which packet captures are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Pcap {
-    /// None
+    /// No capture
     None,
-    /// The exchanges in clear text, each a TCP stream of its own; made when the recording closes
+    /// The exchanges in clear text, one TCP stream each; written when the recording ends
     Clear,
-    /// The real records of both legs as they pass, with the secrets that open them: not to be shared
+    /// The real TLS records of both connections with their decryption secrets: do not share it
     Tls,
-    /// Both
+    /// Both captures
     Both,
 }
 
@@ -309,9 +310,9 @@ impl Pcap {
 /// What happens where packets come faster than the disk takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SlowDisk {
-    /// The traffic waits: nothing is missing
+    /// Slow the traffic down, so that no byte is missing
     Wait,
-    /// Packets are cut to their headers, which tell the true length
+    /// Keep only the headers of packets, with their true length
     Cut,
 }
 
@@ -320,21 +321,21 @@ pub(crate) enum SlowDisk {
 pub(crate) struct ReplayArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     pub(crate) name: String,
-    /// Exit with 1 if anything was asked for that is not on the recording
+    /// Exit with code 1 if a request was not in the recording
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Let the command keep its own GOPATH and module cache
+    /// Let the command use your GOPATH and module cache instead of empty ones
     #[arg(long, requires = "command")]
     pub(crate) warm: bool,
-    /// Keep the user's Go settings instead of the recorded ones
+    /// Keep your GOPROXY and related settings instead of the recorded ones
     #[arg(long, requires = "command")]
     pub(crate) keep_env: bool,
-    /// How to run the command.
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
     /// The command to run
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+    /// How to run the command.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// `modtape ls`
@@ -343,17 +344,17 @@ pub(crate) struct LsArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
     pub(crate) name: String,
-    /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
-    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not; `modtape help filter`)
+    /// Only exchanges that match: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
+    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space: and, comma: or, -: not; see `modtape help filter`)
     #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
     pub(crate) filter: Option<String>,
-    /// Order by
+    /// Sort order
     #[arg(long, value_name = "KEY", default_value = "start")]
     pub(crate) sort: SortKey,
-    /// Only the first so many
+    /// Print only the first N
     #[arg(long, value_name = "N")]
     pub(crate) top: Option<usize>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -361,40 +362,40 @@ pub(crate) struct LsArgs {
 /// What exchanges can be ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SortKey {
-    /// When they started
+    /// By start time
     Start,
-    /// The longest first
+    /// Longest first
     Time,
-    /// The largest body first
+    /// Largest response body first
     Size,
-    /// By host, then start
+    /// By host, then start time
     Host,
-    /// By status, then start
+    /// By status code, then start time
     Status,
 }
 
 /// `modtape show`
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// The exchange's number; `#` in front is fine
+    /// The exchange's number, such as 78 or #78
     #[arg(value_parser = exchange_id)]
     pub(crate) id: u64,
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
     pub(crate) name: String,
-    /// Only the headers
+    /// Print only the header fields
     #[arg(long, group = "part")]
     pub(crate) headers: bool,
-    /// Only the timings
+    /// Print only the timings
     #[arg(long, group = "part")]
     pub(crate) timings: bool,
-    /// Only the body, as it was received
+    /// Print only the response body, as received
     #[arg(long, group = "part")]
     pub(crate) body: bool,
-    /// A curl command that asks the same again
+    /// Print a curl command that sends the same request
     #[arg(long, group = "part")]
     pub(crate) curl: bool,
-    /// All of it as JSON
+    /// Print everything as JSON
     #[arg(long, group = "part")]
     pub(crate) json: bool,
     /// Write to this file instead of stdout; `-` is stdout
@@ -405,28 +406,28 @@ pub(crate) struct ShowArgs {
 /// `modtape export`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What was never recorded (gaps, bodies that were not kept) is said on stderr, and is no failure. What \
-was recorded and cannot be read is left out and named there: then the exit code is 3.")]
+Gaps and bodies that were not kept are reported on stderr and are no failure. Exchanges that were \
+recorded but cannot be read are left out and named there; the exit code is then 3.")]
 pub(crate) struct ExportArgs {
     /// The format
     pub(crate) format: ExportFormat,
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
     pub(crate) name: String,
-    /// Write to this file, of goproxy to this new folder; `-` is stdout
+    /// File to write, or for goproxy a new folder; `-` is stdout
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
-    /// Only what this takes: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
-    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space and, comma or, - not; `modtape help filter`)
+    /// Only exchanges that match: `host:goproxy.cn kind:zip,mod module:golang.org/x/* time:>500ms size:>1MB
+    /// status:4xx phase:wait>80% outcome:fallthrough -probe "text"` (space: and, comma: or, -: not; see `modtape help filter`)
     #[arg(short, long, value_name = "FILTER", allow_hyphen_values = true)]
     pub(crate) filter: Option<String>,
-    /// Which bodies a HAR holds: small ones are up to 64 KiB
+    /// Which response bodies a HAR contains
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub(crate) har_bodies: Bodies,
-    /// Which bodies a capture shows whole: small ones are up to 64 KiB, larger ones are cut to 4 KiB
+    /// Which bodies a packet capture contains
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub(crate) pcap_bodies: Bodies,
-    /// Copy the live capture (record --pcap tls) instead, without what opens it
+    /// Copy the live capture (record --pcap tls) without its decryption secrets
     #[arg(long, conflicts_with_all = ["filter", "pcap_bodies"])]
     pub(crate) no_secrets: bool,
 }
@@ -436,15 +437,15 @@ pub(crate) struct ExportArgs {
 pub(crate) enum ExportFormat {
     /// HTTP Archive 1.2, for every HAR viewer
     Har,
-    /// A packet capture for Wireshark, in clear text: each exchange is a TCP stream of its own
+    /// Packet capture for Wireshark in clear text, one TCP stream per exchange
     Pcapng,
-    /// A JSON object a line, as `show --json` has it
+    /// One JSON object per line, as `show --json` prints it
     Ndjson,
-    /// A table for spreadsheets, a line an exchange; `'` before what they would take for a formula
+    /// Table for spreadsheets, one line per exchange; formulas are escaped with `'`
     Csv,
-    /// A script that asks the same again and compares statuses and digests
+    /// Shell script that repeats the requests and compares statuses and digests
     Curl,
-    /// A folder for `GOPROXY=file://DIR`: the modules that it holds, and their checksums
+    /// Folder for `GOPROXY=file://DIR`, with the recorded modules and their checksums
     Goproxy,
 }
 
@@ -459,24 +460,24 @@ pub(crate) struct RecordingsArgs {
 /// What to do with recordings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RecordingsCommand {
-    /// List them, newest first
+    /// List the recordings, newest first
     List {
-        /// One JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Tell all about one
+    /// Describe one recording
     Info {
-        /// A name, a path, @last, or @2 for the one before
+        /// The recording: a name, a path, @last, or @2 for the one before
         #[arg(default_value = "@last")]
         name: String,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print the folder of one, or of all
+    /// Print the path of one recording, or of the folder that holds all
     Path {
-        /// A name, a path, @last, or @2 for the one before
+        /// The recording: a name, a path, @last, or @2 for the one before
         name: Option<String>,
     },
 }
@@ -484,14 +485,14 @@ pub(crate) enum RecordingsCommand {
 /// `modtape import`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What a HAR cannot tell is not made up: the recording has no settings of the go command, no trailers, \
-and no ends of connections. A body stands in it as the HAR has it: decoded, without its content \
-coding. An exchange whose body the HAR left out, cut or replaced counts as aborted. What is odd is \
-said in one line a kind; the exit code is 3 if an HTTP entry was lost or the file is cut off.")]
+A HAR file has no Go settings, no trailers and no ends of connections, so the recording has none \
+either. Bodies are stored decoded, as the HAR file holds them. An exchange whose body is missing, \
+truncated or replaced in the HAR file counts as aborted. Problems are reported on stderr, one line \
+per kind. The exit code is 3 if an HTTP entry was lost or the file is truncated.")]
 pub(crate) struct ImportArgs {
     /// The format
     pub(crate) format: ImportFormat,
-    /// The file, plain, gzip or zip: of a browser, mitmproxy, Charles, Playwright or modtape
+    /// The file (plain, gzip or zip), from a browser, mitmproxy, Charles, Playwright or modtape
     pub(crate) file: PathBuf,
     /// Name or path of the recording [default: FORMAT-MMDD-HHMM]
     #[arg(short, long, value_name = "NAME")]
@@ -499,7 +500,7 @@ pub(crate) struct ImportArgs {
     /// Replace the recording that -o names, if there is one
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
-    /// Keep secrets as they are, and mark the recording
+    /// Store secrets in clear text; the recording is marked as such
     #[arg(long)]
     pub(crate) no_redact: bool,
 }
@@ -514,16 +515,16 @@ pub(crate) enum ImportFormat {
 /// `modtape env`
 #[derive(Debug, Args)]
 pub(crate) struct EnvArgs {
-    /// A shell or format, or one variable's name [default: sh]
+    /// A shell, a format (dotenv, github, json) or the name of one variable [default: sh]
     #[arg(value_name = "SHELL|VAR")]
     pub(crate) what: Option<String>,
-    /// Print what takes the variables back
+    /// Print commands that restore the variables
     #[arg(long, conflicts_with = "recording")]
     pub(crate) unset: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long, conflicts_with_all = ["what", "unset"])]
     pub(crate) json: bool,
-    /// The recorder that writes this recording [default: the newest]
+    /// Use the recorder of this recording [default: the newest recorder]
     #[arg(long, value_name = "NAME")]
     pub(crate) recording: Option<String>,
 }
@@ -539,15 +540,15 @@ pub(crate) struct CaArgs {
 /// What to show of the certificate authority.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CaCommand {
-    /// Print the path of the bundle: system roots and ours
+    /// Print the path of the CA bundle: system roots and modtape's root
     Path {
-        /// The recorder that writes this recording [default: the newest]
+        /// Use the recorder of this recording [default: the newest recorder]
         #[arg(long, value_name = "NAME")]
         recording: Option<String>,
     },
-    /// Print our root certificate (PEM), and on stderr what it can vouch for
+    /// Print modtape's root certificate (PEM), and on stderr the hosts that it covers
     Show {
-        /// The recorder that writes this recording [default: the newest]
+        /// Use the recorder of this recording [default: the newest recorder]
         #[arg(long, value_name = "NAME")]
         recording: Option<String>,
     },
@@ -563,7 +564,7 @@ pub(crate) struct CompletionsArgs {
 /// `modtape man`
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Write a page for each command to this folder
+    /// Write one page per command to this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }
@@ -571,7 +572,7 @@ pub(crate) struct ManArgs {
 /// `modtape version`
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

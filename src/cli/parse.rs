@@ -16,14 +16,14 @@ impl Cli {
         let mut cli = Self::from_arg_matches(&matches)?;
         cli.note_given(&matches);
         let (_, own) = matches.subcommand().unwrap_or(("", &matches));
-        if let Some(told) = contradiction(&cli, own) {
-            return Err(usage_error(&matches, ErrorKind::ArgumentConflict, &told));
+        if let Some(message) = contradiction(&cli, own) {
+            return Err(usage_error(&matches, ErrorKind::ArgumentConflict, &message));
         }
         // The recorder would wait for other terminals until Ctrl-C.
         if words.last().is_some_and(|last| last == "--") && cli.command.lacks_a_command() {
-            let told = "there is no command after `--`; to record without one, leave `--` out";
+            let message = "there is no command after `--`; to record without one, leave `--` out";
             let kind = ErrorKind::MissingRequiredArgument;
-            return Err(usage_error(&matches, kind, told));
+            return Err(usage_error(&matches, kind, message));
         }
         Ok(cli)
     }
@@ -65,8 +65,8 @@ impl Command {
 
 /// Adds what is missing to the errors that clap words too generally.
 fn hint(mut error: Error, words: &[OsString]) -> Error {
-    let told = error.get(ContextKind::InvalidArg);
-    let tip = match (error.kind(), told) {
+    let message = error.get(ContextKind::InvalidArg);
+    let tip = match (error.kind(), message) {
         (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) => {
             let is_command = missing.iter().any(|argument| argument.contains("<CMD>"));
             let flag = is_command.then(|| for_a_command(words)).flatten();
@@ -166,9 +166,9 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
                 .or_else(|| only("pcap_bodies", ExportFormat::Pcapng, "pcapng"))
                 .or_else(|| only("no_secrets", ExportFormat::Pcapng, "pcapng"))
                 .or_else(|| {
-                    let told = "--filter is not for `modtape export goproxy`, which writes all \
+                    let message = "--filter is not for `modtape export goproxy`, which writes all \
                                 that was recorded of each module";
-                    filter.then(|| told.into())
+                    filter.then(|| message.into())
                 })
         }
         _ => None,
@@ -176,14 +176,14 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
 }
 
 /// A usage error of the verb that these words name.
-fn usage_error(matches: &ArgMatches, kind: ErrorKind, told: &str) -> Error {
+fn usage_error(matches: &ArgMatches, kind: ErrorKind, message: &str) -> Error {
     let mut all = Cli::command();
     all.build();
     let verb = matches.subcommand_name();
     let verb = verb.and_then(|verb| all.find_subcommand_mut(verb));
     match verb {
-        Some(verb) => verb.error(kind, told),
-        None => all.error(kind, told),
+        Some(verb) => verb.error(kind, message),
+        None => all.error(kind, message),
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         rest = tail;
     }
     if total.is_zero() {
-        return Err(String::from("must be more than nothing"));
+        return Err(String::from("expected a duration above zero"));
     }
     Ok(total)
 }
@@ -73,7 +73,7 @@ pub(super) fn exchange_id(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix('#').unwrap_or(text);
     digits
         .parse()
-        .map_err(|_| String::from("expected an exchange's number, such as 78"))
+        .map_err(|_| String::from("expected the number of an exchange, such as 78"))
 }
 
 #[cfg(test)]

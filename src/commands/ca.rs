@@ -30,15 +30,15 @@ pub(super) fn run(args: &CaArgs, global: &Global) -> anyhow::Result<ExitCode> {
 
 /// Our root is the last of the bundle.
 fn root(running: &Running) -> anyhow::Result<CertificateDer<'static>> {
-    let told = || format!("cannot read {}", running.bundle.display());
-    let mut all = CertificateDer::pem_file_iter(&running.bundle).with_context(told)?;
+    let message = || format!("cannot read {}", running.bundle.display());
+    let mut all = CertificateDer::pem_file_iter(&running.bundle).with_context(message)?;
     let last = all.by_ref().flatten().last();
-    last.with_context(told)
+    last.with_context(message)
 }
 
 fn scope(running: &Running) -> String {
     let whom = if running.intercepted.is_empty() {
-        String::from("any DNS name (--intercept-all), no IP address")
+        String::from("any DNS name (--intercept-all), but no IP address")
     } else {
         format!(
             "{} and their subdomains, nothing else",
@@ -47,7 +47,7 @@ fn scope(running: &Running) -> String {
     };
     format!(
         "modtape: this root lives in the memory of process {}, for recording {}\n\
-         modtape: it can vouch for {whom}",
+         modtape: it can sign certificates for {whom}",
         running.pid, running.name
     )
 }

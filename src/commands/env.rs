@@ -45,8 +45,8 @@ pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
         (true, true) => take_back(form)?,
         (true, false) => give(form, environment(args.recording.as_deref())?, &inherited)?,
         (false, true) => {
-            let told = anyhow!("--unset takes a shell, not {form}");
-            return Err(Failure::new(USAGE, told));
+            let message = anyhow!("--unset takes a shell, not {form}");
+            return Err(Failure::new(USAGE, message));
         }
         (false, false) => value(form, &environment(args.recording.as_deref())?)?,
     };
@@ -57,8 +57,8 @@ pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
 fn value(name: &str, environment: &Environment) -> Result<String, Failure> {
     let value = environment.set.get(name).ok_or_else(|| {
         let forms = FORMS.join(", ");
-        let told = anyhow!("{name} is neither a variable that modtape sets nor one of: {forms}");
-        Failure::new(USAGE, told)
+        let message = anyhow!("{name} is neither a variable that modtape sets nor one of: {forms}");
+        Failure::new(USAGE, message)
     });
     Ok(format!("{}\n", value?))
 }
@@ -119,8 +119,8 @@ fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) 
 /// what its recorder set and nobody changed since is unset.
 fn take_back(form: &str) -> Result<String, Failure> {
     if !takes_back(form) {
-        let told = anyhow!("--unset is for shells: {form} cannot unset a variable");
-        return Err(Failure::new(USAGE, told));
+        let message = anyhow!("--unset is for shells: {form} cannot unset a variable");
+        return Err(Failure::new(USAGE, message));
     }
     let recorder = inherited(MARK)
         .and_then(|pid| running::with_pid(pid.parse().ok()?))

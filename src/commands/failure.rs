@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use crate::cli::Global;
 use crate::terminal::{Look, Paint, plain};
 
-/// A command line that is wrong, of a verb that wraps no command (design of exit codes: README).
+/// A command line that is wrong, of a verb that wraps no command (docs/recording.md, "Exit codes").
 pub(crate) const USAGE: u8 = 2;
 
 /// Could not do it.

@@ -52,7 +52,7 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     }
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let pipe = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
-        Errno::NXIO => io::Error::other("nobody reads this pipe"),
+        Errno::NXIO => io::Error::other("no process reads this pipe"),
         errno => errno.into(),
     })?;
     rustix::fs::fcntl_setfl(&pipe, OFlags::empty())?;

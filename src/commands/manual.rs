@@ -56,10 +56,10 @@ fn named<'a>(all: &'a mut Command, words: &[String]) -> Result<&'a mut Command, 
     for word in words {
         let Some(next) = command.find_subcommand_mut(word) else {
             let topics = TOPICS.map(|(name, _)| name).join(", ");
-            let told = anyhow!("there is no help on {}", words.join(" "));
+            let message = anyhow!("there is no help on {}", words.join(" "));
             let help = format!("topics are {topics}; `modtape --help` lists the commands");
-            let told = Err(told).help(help);
-            return told.map_err(|error| Failure::new(USAGE, error));
+            let message = Err(message).help(help);
+            return message.map_err(|error| Failure::new(USAGE, error));
         };
         command = next;
     }

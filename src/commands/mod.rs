@@ -96,11 +96,11 @@ fn logs(global: &Global) -> Result<(), Failure> {
             LogFormat::Json => Format::Json,
         },
     };
-    let told = global.clone();
+    let message = global.clone();
     let on_failure = move |error: &std::io::Error| {
-        let path = told.log_file.as_deref().unwrap_or_else(|| Path::new(""));
+        let path = message.log_file.as_deref().unwrap_or_else(|| Path::new(""));
         let what = format!("cannot write the log {}: {error}", path.display());
-        terminal::warn(&told, format!("{what}; lines of it are missing"));
+        terminal::warn(&message, format!("{what}; log lines are missing"));
     };
     telemetry::install(&logs, Box::new(on_failure))?;
     Ok(())

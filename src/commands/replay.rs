@@ -21,7 +21,7 @@ use crate::terminal::Console;
 use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
 
-/// A replay answers at once; whoever waits longer waits for something else.
+/// A replay answers at once: a longer wait has another cause.
 const STALL_AFTER: Duration = Duration::from_secs(10);
 
 /// Replays.
@@ -43,12 +43,12 @@ fn refuse_defects(recording: &Recording, strict: bool, global: &Global) -> anyho
         return Ok(());
     }
     let name = recording.name();
-    let told = format!("{name} {}", defects.join("; it "));
+    let message = format!("{name} {}", defects.join("; it "));
     if strict {
-        let told = Err(anyhow::anyhow!(told));
-        return told.help("without --strict it is replayed as far as it goes");
+        let message = Err(anyhow::anyhow!(message));
+        return message.help("without --strict, what was recorded is replayed");
     }
-    warn(global, told);
+    warn(global, message);
     Ok(())
 }
 
@@ -89,6 +89,8 @@ pub(super) async fn replay(
         },
     };
     let parts = Parts {
+        name,
+        folder: dir,
         policy,
         bases: replay.bases().to_vec(),
         responder: Responder::Replay(std::sync::Arc::clone(&replay)),
@@ -105,20 +107,18 @@ pub(super) async fn replay(
         ));
     }
     let console = Console::new(global, STALL_AFTER);
-    let served = session
-        .serve(parts, (&name, dir), settings, (global, console))
-        .await;
+    let served = session.serve(parts, settings, global, console).await;
     let outcome = served?;
     let misses = replay.misses();
     let hosts = misses.refused_hosts();
     let hosts = (!hosts.is_empty()).then(|| rerun::intercept(hosts.iter().map(String::as_str)));
     let recorder = advice.line(&Vec::from_iter(hosts));
-    let told = summary::Replayed {
+    let message = summary::Replayed {
         hits: replay.hits(),
         misses: &misses,
         recorder: &recorder,
     };
-    say(global, summary::replayed(&told, look));
+    say(global, summary::replayed(&message, look));
     let code = outcome.exit_code().unwrap_or(0);
     Ok(if code == 0 && args.strict && !misses.is_empty() {
         1
@@ -148,7 +148,9 @@ fn settings(
             let value = plain(value).into_owned();
             say(
                 global,
-                format!("modtape: {name}={value} as recorded, not {own} (--keep-env keeps yours)"),
+                format!(
+                    "modtape: using the recorded {name}={value} instead of {own} (--keep-env keeps yours)"
+                ),
             );
         }
     }

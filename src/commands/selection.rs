@@ -1,6 +1,6 @@
-//! What a command line selects: a recording, and the exchanges of it that a filter takes.
+//! What a command line selects: a recording, and the exchanges in it that match a filter.
 //!
-//! Whatever is wrong with a recording as a whole is said once, when it is opened.
+//! The defects of a recording as a whole are reported once, when it is opened.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -160,26 +160,25 @@ fn most_like(name: &str, candidates: impl Iterator<Item = String>) -> Option<Str
     (best.0 <= near).then_some(best.1)
 }
 
-/// Opens the recording that `name` means; what is not in there though it might be expected is said
-/// on stderr.
+/// Opens the recording that `name` means, and reports its defects on stderr.
 pub(crate) fn open(name: &str, global: &Global) -> anyhow::Result<Recording> {
     let dir = resolve(name, global)?;
     let recording = Recording::open(&dir)?;
-    tell(&recording, global);
+    report(&recording, global);
     Ok(recording)
 }
 
-fn tell(recording: &Recording, global: &Global) {
+fn report(recording: &Recording, global: &Global) {
     let name = recording.name();
     for defect in defects(recording) {
-        let mut told = format!("{name} {}", defect.what);
+        let mut message = format!("{name} {}", defect.what);
         if defect.has_places {
-            told.push_str(&format!("; `{}` tells where", info_line(recording)));
+            message.push_str(&format!("; `{}` shows where", info_line(recording)));
         }
         if defect.is_loss {
-            warn(global, told);
+            warn(global, message);
         } else {
-            say(global, plain(&told));
+            say(global, plain(&message));
         }
     }
 }
@@ -191,7 +190,7 @@ fn info_line(recording: &Recording) -> String {
     format!("modtape recordings info {}", shell::word(&path))
 }
 
-/// One thing that is wrong.
+/// One defect of a recording as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Defect {
     /// What follows the recording's name: `is damaged in 2 places`.
@@ -202,7 +201,7 @@ pub(crate) struct Defect {
     pub(crate) has_places: bool,
 }
 
-/// All that is wrong, in the order in which it came about.
+/// All defects, in the order in which they came about.
 pub(crate) fn defects(recording: &Recording) -> Vec<Defect> {
     let state = match recording.status() {
         Status::Closed | Status::Sealed => None,
@@ -221,7 +220,7 @@ pub(crate) fn defects(recording: &Recording) -> Vec<Defect> {
         has_places: false,
     });
     let places = recording.damage().len() as u64;
-    // Whoever was killed in the middle of a line left half of it: that is no damage.
+    // A recorder that was killed in the middle of a line left half of it: that is no damage.
     let tail = recording.torn_tail().filter(|_| is_closed);
     let damage = match (places, tail) {
         (0, None) => None,
@@ -236,17 +235,17 @@ pub(crate) fn defects(recording: &Recording) -> Vec<Defect> {
     [state, missing, damage].into_iter().flatten().collect()
 }
 
-/// Reads the filter of a command line; without one all exchanges are taken.
+/// Parses the filter of a command line; no filter matches every exchange.
 pub(crate) fn filter(text: Option<&str>) -> Result<Filter, Failure> {
     let text = text.unwrap_or_default();
     let filter: Result<Filter, _> = text.parse();
     filter
         .map_err(|error| anyhow!("--filter {text:?}, {error}"))
-        .help("`modtape help filter` has keys, names and units")
+        .help("see `modtape help filter`")
         .map_err(|error| Failure::new(USAGE, error))
 }
 
-/// All that the filter takes, with what lists tell of them, by run, start and id.
+/// The exchanges that match the filter, with their meaning, by run, start and id.
 pub(crate) fn listed<'a>(
     recording: &'a Recording,
     filter: &Filter,
@@ -257,7 +256,7 @@ pub(crate) fn listed<'a>(
     listed.filter(|(_, listed)| filter.takes(&listed.subject()))
 }
 
-/// The same without what lists tell.
+/// The rows of the exchanges that match the filter.
 pub(crate) fn rows<'a>(recording: &'a Recording, filter: &Filter) -> Vec<&'a Row> {
     if *filter == Filter::default() {
         return recording.rows().iter().collect();

@@ -2,21 +2,17 @@
 
 mod body;
 mod sections;
+mod shown;
 
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
-
-use super::failure::Advise as _;
+use self::shown::Shown;
 use super::files::write_file;
 use super::selection::open;
 use crate::cli::{Global, ShowArgs};
 use crate::export::curl::{Curl, Likeness};
-use crate::export::source::{Item, Source};
-use crate::recording::{Recording, Row};
-use crate::shell;
 use crate::terminal::json;
 use crate::terminal::{Look, plain, say, to_stdout};
 
@@ -77,32 +73,4 @@ fn write(
         }
     }
     Ok(())
-}
-
-/// An exchange of a recording.
-pub(super) struct Shown<'a> {
-    recording: &'a Recording,
-    item: Item<'a>,
-}
-
-impl<'a> Shown<'a> {
-    fn find(recording: &'a Recording, args: &ShowArgs, global: &Global) -> anyhow::Result<Self> {
-        let rows = recording.rows().iter().filter(|row| row.id == args.id);
-        let rows: Vec<&Row> = rows.collect();
-        let Some(row) = rows.last() else {
-            let (id, name) = (args.id, recording.name());
-            let missing = anyhow!("there is no exchange {id} in {name}");
-            let path = recording.dir().to_string_lossy();
-            return Err(missing).help(format!("try `modtape ls {}`", shell::word(&path)));
-        };
-        if rows.len() > 1 {
-            let runs = rows.len();
-            say(
-                global,
-                format!("{runs} runs have an exchange {}: this is the last", args.id),
-            );
-        }
-        let item = Source::of(recording).item(row)?;
-        Ok(Self { recording, item })
-    }
 }

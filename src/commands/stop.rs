@@ -41,7 +41,7 @@ impl Stop {
     pub(super) fn check(&self) -> io::Result<()> {
         match self.0.load(Ordering::Relaxed) {
             0 => Ok(()),
-            _ => Err(io::Error::other("a signal ended it")),
+            _ => Err(io::Error::other("stopped by a signal")),
         }
     }
 
@@ -49,7 +49,7 @@ impl Stop {
     pub(super) fn explain<T>(&self, outcome: anyhow::Result<T>) -> Result<T, Failure> {
         match (outcome, self.0.load(Ordering::Relaxed)) {
             (Err(_), code @ 1..) => {
-                let error = anyhow!("a signal ended it: nothing was written");
+                let error = anyhow!("stopped by a signal: nothing was written");
                 Err(Failure::new(code, error))
             }
             (outcome, _) => Ok(outcome?),
@@ -69,9 +69,9 @@ pub(super) struct Stoppable<'a, W: ?Sized> {
 }
 
 impl<W: Write + ?Sized> Write for Stoppable<'_, W> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stop.check()?;
-        self.out.write(octets)
+        self.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

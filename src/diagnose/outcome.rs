@@ -1,4 +1,4 @@
-//! An exchange as lists have it: the row of a recording with its meaning to the go command.
+//! What an exchange means to the go command: what was requested, its outcome, and where go asks next.
 //!
 //! Pure. The fields of [`Listed`] are those of `ls --json` and `show --json`: names and units stay.
 
@@ -13,7 +13,7 @@ use crate::gomod::{self, Base, GoProxy, Kind, Location, ProxyTarget, Route, Sepa
 use crate::recording::reader::RowState;
 use crate::recording::{Recording, Redirects, Row};
 
-/// What a list tells of an exchange.
+/// An exchange with its meaning, as lists print it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Listed<'a> {
     /// The exchange; unique within its run.
@@ -40,7 +40,7 @@ pub(crate) struct Listed<'a> {
     pub(crate) state: RowState,
     /// Who wrote the response, if it is whole: `origin` or `modtape`.
     pub(crate) made_by: Option<MadeBy>,
-    /// What came of it: `ok`, `probe`, `fallthrough`, `error`, `modtape`, `aborted`, `in-flight`.
+    /// Its outcome: `ok`, `probe`, `fallthrough`, `error`, `modtape`, `aborted`, `in-flight`.
     #[serde(serialize_with = "by_name")]
     pub(crate) outcome: Fate,
     /// Why the answer is not what it was asked for, as was found at close.
@@ -54,14 +54,14 @@ pub(crate) struct Listed<'a> {
     pub(crate) total_us: u64,
     /// What modtape took afterwards.
     pub(crate) own_us: u64,
-    /// Octets of the response body, content-encoded.
+    /// Bytes of the response body, content-encoded.
     pub(crate) body_bytes: u64,
     /// Its digest, if it is whole.
     pub(crate) body_sha256: Option<Digest>,
     /// For people: `zip golang.org/x/net v0.34.0`.
     #[serde(skip)]
     pub(crate) what: String,
-    /// Where the go command asks next, since this was no answer; `None` if it does not.
+    /// Where the go command asks next after this response; `None` if it does not.
     #[serde(skip)]
     pub(crate) next: Option<String>,
 }
@@ -102,7 +102,7 @@ pub(crate) struct Meaning {
     /// What is wrong with answers, by run and exchange.
     faults: BTreeMap<(u32, ExchangeId), String>,
     goproxy: GoProxy,
-    /// Modules that something was found of.
+    /// Modules of which something was found.
     found: BTreeSet<String>,
 }
 
@@ -129,7 +129,7 @@ impl Meaning {
         meaning
     }
 
-    /// What came of an exchange.
+    /// The outcome of an exchange.
     fn fate(&self, row: &Row, route: &Route, goes_on: bool) -> Fate {
         let is_gone = matches!(row.status, Some(404 | 410));
         match (row.state, row.made_by) {
@@ -164,7 +164,7 @@ impl Meaning {
                 .any(|(at, _)| self.found.contains(&tried[..at]))
     }
 
-    /// What a list tells of `row`.
+    /// A row with its meaning.
     pub(crate) fn list<'a>(&self, row: &'a Row) -> Listed<'a> {
         let route = self.redirects.route(row, &self.bases);
         let location = Location::of(&row.url);

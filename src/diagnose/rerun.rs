@@ -1,4 +1,4 @@
-//! The command line that records again, which nearly every advice ends with.
+//! The command line that records once more, with which nearly every hint ends.
 //!
 //! Made to be copied into a POSIX shell: it has the flags that the recording was made with, and a
 //! placeholder where one of their values was redacted. Never runs anything.
@@ -74,7 +74,7 @@ impl Rerun {
 
 /// The flags of `record` that decide what is reached, each a word: `--flag` or `--flag=value`.
 ///
-/// Not those that decide what is kept, nor `--timeout`: whoever records again wants all of it.
+/// Neither the flags that decide what is kept, nor `--timeout`: a rerun is to record everything.
 pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
     let mut options = Vec::new();
     let mut flag = |name: &str, is_given: bool| options.extend(is_given.then(|| name.into()));
@@ -126,8 +126,8 @@ const KNOWN: [&str; 10] = [
     "--token=",
 ];
 
-/// Those of a recording's options that may stand in a hint: whoever made the recording may have
-/// written anything there, and people paste hints into shells.
+/// Those of a recording's options that may stand in a hint: a manifest may hold anything, and people
+/// paste hints into shells.
 pub(crate) fn trusted(options: &[String]) -> Vec<String> {
     let is_known = |option: &&String| {
         KNOWN.iter().any(|known| match known.ends_with('=') {

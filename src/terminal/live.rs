@@ -55,7 +55,7 @@ fn silence(entry: &InFlight, look: Look) -> String {
         (_, false) => "TCP ok",
     };
     match (entry.phase, &parent) {
-        (Phase::Blocked, _) => format!("a request to {host} is held up"),
+        (Phase::Blocked, _) => format!("a request to {host} is blocked"),
         (Phase::Dns, None) => format!("no answer from DNS for {host}"),
         (Phase::Dns, Some(parent)) => format!("no answer from DNS for {parent}, to reach {host}"),
         (Phase::Connect, Some(parent)) if entry.is_asking => {
@@ -150,9 +150,9 @@ pub(super) fn left_over(left: &LeftOver, look: Look) -> Vec<String> {
     let in_flight = &left.in_flight;
     if in_flight.is_empty() {
         let ended = left.interruption == Some(Interruption::Timeout);
-        let told = "modtape: --timeout was over; no request was in flight then";
+        let message = "modtape: --timeout expired; no request was in flight";
         return ended
-            .then(|| look.paint(Paint::Yellow, told))
+            .then(|| look.paint(Paint::Yellow, message))
             .into_iter()
             .collect();
     }
@@ -161,8 +161,8 @@ pub(super) fn left_over(left: &LeftOver, look: Look) -> Vec<String> {
     let when = match left.interruption {
         None => "at the end",
         Some(Interruption::Interrupt) => "at the interrupt",
-        Some(Interruption::Terminate) => "at the signal to end",
-        Some(Interruption::Timeout) => "when --timeout was over",
+        Some(Interruption::Terminate) => "at the termination signal",
+        Some(Interruption::Timeout) => "when --timeout expired",
     };
     let head = format!("modtape: {requests} {was} still in flight {when}:");
     let mut lines = vec![look.paint(Paint::Yellow, &head)];

@@ -84,7 +84,7 @@ impl Look {
 
     /// `text` without anything that a terminal would obey: one line of visible characters.
     ///
-    /// With [`ascii`](Self::ascii) only ASCII: in other encodings the octets of UTF-8 hold C1
+    /// With [`ascii`](Self::ascii) only ASCII: in other encodings the bytes of UTF-8 hold C1
     /// control characters.
     pub(crate) fn plain(self, text: &str) -> Cow<'_, str> {
         escape(text, |c| {

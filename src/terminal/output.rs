@@ -87,8 +87,8 @@ impl<W: Write> Pipe<W> {
 }
 
 impl<W: Write> Write for Pipe<W> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(octets);
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
         self.note(written)
     }
 
@@ -109,16 +109,16 @@ mod tests {
         assert_eq!(painted_only(said), shown);
     }
 
-    /// Takes so many octets, then fails.
+    /// Takes so many bytes, then fails.
     struct Reader(usize, io::ErrorKind);
 
     impl Write for Reader {
-        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-            let Some(left) = self.0.checked_sub(octets.len()) else {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let Some(left) = self.0.checked_sub(bytes.len()) else {
                 return Err(self.1.into());
             };
             self.0 = left;
-            Ok(octets.len())
+            Ok(bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {

@@ -1,6 +1,6 @@
-//! What stands on the terminal when a recorder or a replay ends, and while one waits.
+//! What a recorder or a replay prints at its end.
 //!
-//! Pure: plain data and a [`Look`] in, text out; whoever calls it prints. Everything that came from
+//! Pure: plain data and a [`Look`] in, text out; the caller prints. Everything that came from
 //! a peer or a file goes through [`Look::plain`]. Never decides what is true: `diagnose` did.
 
 #[cfg(test)]
@@ -58,18 +58,18 @@ pub(crate) struct Recorded<'a> {
 }
 
 /// A recorder's last words, without the last line feed.
-pub(crate) fn recorded(told: &Recorded<'_>, look: Look) -> String {
+pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
     let Recorded {
         recording,
         manifest,
         ..
-    } = *told;
+    } = *message;
     let (rows, connections) = (recording.rows(), &recording.table().connections);
     let facts = Facts {
-        rerun: told.rerun,
-        cache: told.cache,
-        was_cold: told.was_cold,
-        has_vendor: told.has_vendor,
+        rerun: message.rerun,
+        cache: message.cache,
+        was_cold: message.was_cold,
+        has_vendor: message.has_vendor,
         connections,
     };
     let tally = Tally::of(rows, connections);
@@ -86,25 +86,25 @@ pub(crate) fn recorded(told: &Recorded<'_>, look: Look) -> String {
         recording: &recording.dir().to_string_lossy(),
         split: &Split::of(rows, connections, manifest.wall_us),
         tally: &tally,
-        left_over: told.left_over,
+        left_over: message.left_over,
         gaps: recording.gaps(),
-        failure: told.failure,
+        failure: message.failure,
         rate_limited: &rate_limited(rows, |row| recording.answer_field(row, "retry-after")),
         loops: &loops,
         replayable: &manifest.replayable,
         why_empty: &reasons,
-        durability: told.durability,
+        durability: message.durability,
         redacted: manifest.redacted,
         intercept_all: manifest.intercept_all,
     };
     render(&summary, look)
 }
 
-/// What of a recorder's last words is said to who wants to hear of nothing but errors.
-pub(crate) fn losses(told: &Recorded<'_>) -> Vec<String> {
-    let recording = told.recording;
+/// The part of the summary that `--quiet` prints too.
+pub(crate) fn losses(message: &Recorded<'_>) -> Vec<String> {
+    let recording = message.recording;
     let tally = Tally::of(recording.rows(), &recording.table().connections);
-    let lost = incomplete(told.failure, recording.gaps());
+    let lost = incomplete(message.failure, recording.gaps());
     let lost = lost.map(|what| format!("the recording is incomplete: {what}"));
     lost.chain(distrusted(&tally)).collect()
 }
@@ -436,7 +436,7 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
     }
     if summary.intercept_all {
         lines.push(format!(
-            "{mark} every host was intercepted: the root could vouch for any name in this run"
+            "{mark} every host was intercepted: the run's root could sign certificates for any host name"
         ));
     }
     lines
@@ -463,7 +463,7 @@ fn faults(replayable: &Replayable, is_told: impl Fn(&str) -> bool) -> impl Itera
     let faults: Vec<_> = faults.filter(|fault| !is_told(fault)).collect();
     let more = faults.len().saturating_sub(FAULTS);
     let more = (more > 0).then(|| {
-        format!("and {more} more that are not what they were asked for: `modtape recordings info`")
+        format!("and {more} more responses with the wrong content: see `modtape recordings info`")
     });
     faults.into_iter().take(FAULTS).chain(more)
 }
@@ -485,7 +485,7 @@ fn loops(loops: &[(Loop, String)]) -> impl Iterator<Item = String> {
     loops.iter().take(HOSTS).map(|(found, what)| {
         let Loop { id, url, redirects } = found;
         let (host, redirects) = (Location::of(url).host, count(*redirects as u64, "redirect"));
-        format!("{what} from {host} (#{id}): {redirects} that led nowhere")
+        format!("{what} from {host} (#{id}): {redirects} in a loop")
     })
 }
 
@@ -501,7 +501,7 @@ fn distrusted(tally: &Tally) -> impl Iterator<Item = String> {
     })
 }
 
-/// What was not recorded in a line, for the summary and for whoever opens the recording later.
+/// What was not recorded in a line, for the summary and for every command that opens the recording later.
 pub(crate) fn missing(gaps: &[Gap]) -> Option<String> {
     let lost: u64 = gaps.iter().filter_map(Gap::lost_lines).sum();
     // A first gap of lines tells since when; more of them add to its number.

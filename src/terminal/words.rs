@@ -32,7 +32,7 @@ pub(crate) fn duration(us: u64) -> String {
     }
 }
 
-/// Octets in decimal units: `412 B`, `1.4 kB`, `63.1 MB`, `128 MB`.
+/// Bytes in decimal units: `412 B`, `1.4 kB`, `63.1 MB`, `128 MB`.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1_000 {
         return format!("{bytes} B");
@@ -50,7 +50,7 @@ pub(crate) fn size(bytes: u64) -> String {
         }
         unit *= 1_000;
     }
-    unreachable!("2^64 octets are 18.4 EB")
+    unreachable!("2^64 bytes are 18.4 EB")
 }
 
 /// Microseconds since the start, to the millisecond: `+3.214`.

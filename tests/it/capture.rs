@@ -223,7 +223,7 @@ async fn a_copy_without_secrets_opens_with_the_key_log_alone() {
     let mode = fs::metadata(&keys).expect("it was made").permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     assert!(
-        recorded.output.stderr.contains("holds TLS secrets"),
+        recorded.output.stderr.contains("contains TLS secrets"),
         "{}",
         recorded.output.stderr
     );

@@ -94,12 +94,17 @@ fn every_flag_is_found_when_it_is_mistyped() {
 fn a_command_that_is_forgotten_or_misplaced_is_asked_for() {
     let sandbox = Sandbox::new();
     fails(&sandbox, &["record", "--"], 125, &["no command after `--`"]);
-    fails(&sandbox, &["record", "--cold"], 125, &["CMD"]);
+    fails(
+        &sandbox,
+        &["record", "--cold"],
+        125,
+        &["--cold needs a command"],
+    );
     fails(
         &sandbox,
         &["record", "go", "mod", "tidy"],
         125,
-        &["`-- go …`"],
+        &["`modtape record -- go …`"],
     );
     fails(&sandbox, &["replay", "--", "true"], 125, &["<NAME>"]);
     assert!(!sandbox.join("recordings").exists());
@@ -291,7 +296,7 @@ fn a_port_that_is_taken_is_named() {
     let address = taken.local_addr().expect("it is bound").to_string();
     let sandbox = Sandbox::new();
     let record = ["record", "--listen", &address, "--", "true"];
-    let told = [&address, "in use", "--listen 127.0.0.1 takes a free port"];
+    let told = [&address, "in use", "--listen 127.0.0.1 picks a free port"];
     fails(&sandbox, &record, 125, &told);
     assert!(!sandbox.join("recordings").exists());
 }

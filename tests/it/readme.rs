@@ -1,4 +1,4 @@
-//! The README says what is true: its sessions are run, its commands and flags exist.
+//! README and its pages in docs/ say what is true: the session is run, commands and flags exist.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,22 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn readme() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    fs::read_to_string(path).expect("there is a README")
+const PAGES: [&str; 5] = [
+    "README.md",
+    "docs/recording.md",
+    "docs/reading.md",
+    "docs/replaying.md",
+    "docs/limits.md",
+];
+
+fn pages() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |page: &&str| fs::read_to_string(root.join(page)).expect("the page is there");
+    PAGES.iter().map(read).collect()
 }
 
 #[test]
-fn every_flag_that_it_names_exists() {
+fn every_flag_that_they_name_exists() {
     let cli = Cli::command();
     let known: Vec<_> = cli
         .get_subcommands()
@@ -25,7 +34,7 @@ fn every_flag_that_it_names_exists() {
         .chain(cli.get_arguments().filter_map(|arg| arg.get_long()))
         .map(str::to_owned)
         .collect();
-    let text = readme();
+    let text = pages();
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     let flags = words.filter_map(|word| word.strip_prefix("--"));
     // cargo's own, in the first command.

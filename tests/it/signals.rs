@@ -275,8 +275,8 @@ fn assert_told(output: &Output, when: &str) {
 fn what_is_in_flight_at_a_signal_is_told_above_the_summary() {
     for (signal, when, code) in [
         (Signal::INT, "at the interrupt", 130),
-        (Signal::TERM, "at the signal to end", 143),
-        (Signal::HUP, "at the signal to end", 129),
+        (Signal::TERM, "at the termination signal", 143),
+        (Signal::HUP, "at the termination signal", 129),
     ] {
         let sandbox = Sandbox::new();
         let (_origin, modtape) = stuck(&sandbox, &[]);
@@ -297,7 +297,7 @@ fn what_is_in_flight_when_the_time_is_over_is_told() {
     let output = modtape.end();
     assert_eq!(output.status.code(), Some(124), "{}", output.stderr);
     assert_eq!(origin.requests().len(), 2, "{}", output.stderr);
-    assert_told(&output, "when --timeout was over");
+    assert_told(&output, "when --timeout expired");
     assert_closed(&sandbox, 124);
 }
 

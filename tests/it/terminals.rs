@@ -326,7 +326,7 @@ fn a_recorder_below_another_says_so() {
     let mut outer = sandbox.modtape(["record", "-o", "outer", "--", "sh", "-c", inner]);
     outer.env("MODTAPE", tested());
     let output = run(outer, LIMIT).expect_success();
-    let told = "modtape: runs below the recorder of process ";
+    let told = "modtape: running inside the recorder with pid ";
     assert_eq!(output.stderr.matches(told).count(), 1, "{}", output.stderr);
 }
 

@@ -123,7 +123,7 @@ Timings  81 ms
   send      <0.1 ms    0%  ▏
   wait        81 ms  100%  ███████████████████████████████████████▉
   receive    0.2 ms    0%  ▏
-            <0.1 ms  afterwards: modtape's own, not in the sum
+            <0.1 ms  of modtape's own time afterwards, not in the sum
 Request headers
   user-agent: Go-http-client/2.0
   accept-encoding: gzip

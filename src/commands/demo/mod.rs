@@ -52,7 +52,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
         global,
         format!("\n$ modtape record --cold -- {}", client.shown),
     );
-    let recording = record::record(&args, global, (overrides, naming), place());
+    let recording = record::record(&args, global, overrides, naming, place());
     let (code, recorded) = super::runtime::block_on(recording)??;
     origin.stop();
     recordings.keep();

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// A file's path below the folder, and its octets.
+/// A file's path below the folder, and its bytes.
 type File = (&'static str, &'static [u8]);
 
 macro_rules! files {
@@ -27,12 +27,12 @@ const PROJECT: [File; 2] = files!["project/go.mod", "project/main.go"];
 
 /// Writes the recording to `folder`.
 pub(super) fn write(folder: &Path) -> io::Result<()> {
-    for (path, octets) in RECORDING {
+    for (path, bytes) in RECORDING {
         let path = folder.join(path);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(path, octets)?;
+        fs::write(path, bytes)?;
     }
     Ok(())
 }
@@ -40,9 +40,9 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
 /// Writes the project to `folder`; without a go.sum, so that every checksum is looked up.
 pub(super) fn write_project(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    for (path, octets) in PROJECT {
+    for (path, bytes) in PROJECT {
         let name = Path::new(path).file_name().unwrap_or_default();
-        fs::write(folder.join(name), octets)?;
+        fs::write(folder.join(name), bytes)?;
     }
     Ok(())
 }

@@ -164,8 +164,8 @@ fn strip(args: &ExportArgs, global: &Global, recording: &Recording) -> Result<Ex
 
 fn refuse_terminal(is_shown: bool) -> Result<(), Failure> {
     if is_shown {
-        Err::<(), _>(anyhow!("a packet capture is nothing for a terminal"))
-            .help("write it to a file with `-o FILE`")
+        Err::<(), _>(anyhow!("refusing to print binary data to a terminal"))
+            .help("use -o FILE")
             .map_err(|error| Failure::new(USAGE, error))?;
     }
     Ok(())

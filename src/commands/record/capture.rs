@@ -48,18 +48,19 @@ pub(super) async fn finish(running: Running, global: &Global) {
     let outcome = outcome.unwrap_or_default();
     if let Some(error) = &outcome.error {
         let packets = count(outcome.packets, "packet");
-        let told = format!("{LIVE_CAPTURE} ends after {packets}: {error}");
-        warn(global, told);
+        let message = format!("{LIVE_CAPTURE} ends after {packets}: {error}");
+        warn(global, message);
     }
     if outcome.cut_bytes > 0 {
         let size = words::size(outcome.cut_bytes);
-        let told = format!("{LIVE_CAPTURE} lacks {size}: the disk was too slow");
-        warn(global, told);
+        let message = format!("{LIVE_CAPTURE} lacks {size}: the disk was too slow");
+        warn(global, message);
     }
 }
 
 /// Says that there is one, and what it holds.
 pub(super) fn tell(global: &Global) {
-    let told = "holds TLS secrets; `modtape export pcapng --no-secrets` makes what can be shared";
-    say(global, format!("  {LIVE_CAPTURE} {told}"));
+    let message =
+        "contains TLS secrets; `modtape export pcapng --no-secrets` writes a copy to share";
+    say(global, format!("  {LIVE_CAPTURE} {message}"));
 }

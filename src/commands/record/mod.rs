@@ -41,7 +41,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failur
     let usage = |error| Failure::new(USAGE, error);
     let overrides = Overrides::parse(args).map_err(usage)?;
     let naming = Naming::of(args, global).map_err(usage)?;
-    let recording = record(args, global, (overrides, naming), Place::default());
+    let recording = record(args, global, overrides, naming, Place::default());
     let (code, _) = super::runtime::block_on(recording)??;
     Ok(super::failure::exit_code(code.unwrap_or(0)))
 }
@@ -53,7 +53,7 @@ pub(super) struct Place {
     pub(super) folder: Option<PathBuf>,
     /// Variables that it gets on top of ours.
     pub(super) settings: Vec<(String, String)>,
-    /// Whether what it reaches is gone afterwards, so that its flags are of no use to anybody.
+    /// Whether what it reaches is gone afterwards, so that a rerun could not use its flags.
     pub(super) passes: bool,
 }
 
@@ -61,7 +61,8 @@ pub(super) struct Place {
 pub(super) async fn record(
     args: &RecordArgs,
     global: &Global,
-    (overrides, naming): (Overrides, Naming),
+    overrides: Overrides,
+    naming: Naming,
     place: Place,
 ) -> Result<(Option<i32>, Option<Recording>), Failure> {
     let extra_roots = args.upstream.upstream_ca.clone();
@@ -110,11 +111,13 @@ pub(super) async fn record(
         reach,
     });
     let dialer = dialer.capturing(capture.clone());
-    let name = writing.name();
+    let (name, folder) = writing.name();
     if args.command.is_empty() {
-        session.greeting = Some(listening(&session, &name.1));
+        session.greeting = Some(listening(&session, &folder));
     }
     let parts = Parts {
+        name,
+        folder,
         policy,
         responder: Responder::Upstream(dialer),
         recorder: Some(writing.recorder.clone()),
@@ -128,10 +131,7 @@ pub(super) async fn record(
         },
     };
     let console = Console::new(global, args.upstream.stall_after);
-    let name = (&name.0[..], name.1);
-    let served = session
-        .serve(parts, name, place.settings, (global, console))
-        .await;
+    let served = session.serve(parts, place.settings, global, console).await;
     let (code, recording) = writing.close(args, global, served).await?;
     if recording.as_ref().is_some_and(is_asked_by_go) {
         defaults.tell(global);
@@ -152,8 +152,8 @@ impl Defaults {
     /// command when a Go program has asked through it. To all others Go's settings mean nothing.
     fn tell(&mut self, global: &Global) {
         if let Some(why) = self.0.take() {
-            let told = "Go's default GOPROXY and GOSUMDB are taken";
-            say(global, format!("modtape: {why}; {told}"));
+            let message = "using Go's default GOPROXY and GOSUMDB";
+            say(global, format!("modtape: {why}; {message}"));
         }
     }
 }
@@ -172,7 +172,7 @@ fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
     if args.intercept_all {
         say(
             global,
-            "modtape: --intercept-all: this run's root can vouch for any name",
+            "modtape: --intercept-all: this run's root can sign certificates for any host name",
         );
     }
     if args.no_redact {
@@ -188,7 +188,9 @@ fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
     {
         say(
             global,
-            format!("modtape: runs below the recorder of process {pid}, and goes through it"),
+            format!(
+                "modtape: running inside the recorder with pid {pid}: upstream connections go through it"
+            ),
         );
     }
 }

@@ -42,9 +42,9 @@ impl Naming {
                 let text = output.to_string_lossy();
                 if folder::is_path(&text) {
                     // Such as `.`: it stands below no other name, so nothing can be put in its place.
-                    let help = "name a folder that is to be made, such as ./recording";
+                    let help = "name a new folder, such as ./recording";
                     let named = output.file_name();
-                    let named = named.with_context(|| format!("-o {text} is no name of a folder"));
+                    let named = named.with_context(|| format!("-o {text} does not name a folder"));
                     named.help(help)?;
                     output.to_owned()
                 } else {
@@ -90,10 +90,10 @@ impl Naming {
         let help = match &made {
             Err(Exists(_)) if replaceable => {
                 format!(
-                    "--force replaces it, -o NAME takes another; see it with `modtape ls {dir}`"
+                    "--force replaces it, -o NAME chooses another name; to see it: `modtape ls {dir}`"
                 )
             }
-            Err(Exists(_) | Foreign(_)) => String::from("take another name with -o NAME"),
+            Err(Exists(_) | Foreign(_)) => String::from("choose another name with -o NAME"),
             Err(Io { .. }) => {
                 String::from("name another folder with --recordings DIR, or a path with -o")
             }

@@ -74,20 +74,22 @@ pub(super) fn hosts(flag: &str, values: &[String]) -> anyhow::Result<BTreeSet<St
 /// Lists hold hosts, whatever the port: what else was meant is told as it should be written.
 fn not_a_host(flag: &str, value: &str, error: TargetError) -> anyhow::Result<String> {
     let shown = redact::url_without_secrets(value);
-    let told = |what: &str| Err(anyhow!("{flag} {shown}: {what}"));
+    let message = |what: &str| Err(anyhow!("{flag} {shown}: {what}"));
     let named = match value.contains("://") {
         true => Target::of_url(value),
         false => value.parse().ok(),
     };
     let pattern = value.strip_prefix("*.").or_else(|| value.strip_prefix('.'));
     match (named, pattern) {
-        (Some(target), _) => told("it takes a host alone, and means all of its ports")
-            .help(format!("{flag} {}", target.host())),
-        (None, Some(_)) => told("it takes no patterns").help(format!(
+        (Some(target), _) => {
+            message("expected a host without a port: every port of the host is meant")
+                .help(format!("{flag} {}", target.host()))
+        }
+        (None, Some(_)) => message("patterns are not supported").help(format!(
             "name each host, such as {flag} git.example.com,pkg.example.com; \
              --intercept-all takes every host"
         )),
-        (None, None) => told(&error.to_string()).help(format!("such as {flag} git.example.com")),
+        (None, None) => message(&error.to_string()).help(format!("such as {flag} git.example.com")),
     }
 }
 
@@ -208,8 +210,8 @@ pub(super) fn manifest(
     policy: &Policy,
 ) -> Manifest {
     // Not GOPATH and the like: they name folders of this machine.
-    let told = |name: &str| child::SETTINGS.contains(&name) || TOLD.contains(&name);
-    let settings = session.go.settings.iter().filter(|(name, _)| told(name));
+    let is_kept = |name: &str| child::SETTINGS.contains(&name) || TOLD.contains(&name);
+    let settings = session.go.settings.iter().filter(|(name, _)| is_kept(name));
     let id = Hex(tls::random::<8>()).to_string();
     Manifest {
         kind: MANIFEST_KIND.to_owned(),

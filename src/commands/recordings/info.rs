@@ -64,7 +64,7 @@ struct Info {
     gaps: Vec<Gap>,
     /// What is wrong with the journal.
     damage: Vec<Place>,
-    /// Octets after the last record: normal where a recorder was killed.
+    /// Bytes after the last record: normal where a recorder was killed.
     torn_tail_bytes: u64,
 }
 
@@ -165,7 +165,7 @@ impl Info {
         let redacted = if self.redacted {
             "redacted"
         } else {
-            "in clear text, if there are any"
+            "not redacted: may be in clear text"
         };
         line("secrets", redacted)?;
         let go = self.go_version.as_deref().unwrap_or("no go command");
@@ -190,12 +190,11 @@ impl Info {
         match &self.replayable {
             Replayable { complete: true, .. } => line("replay", "complete"),
             _ if self.status == Status::Recording => {
-                line("replay", "not known to be complete until the recorder ends")
+                line("replay", "unknown until the recorder ends")
             }
-            Replayable { reasons, .. } if reasons.is_empty() || !is_known => line(
-                "replay",
-                "not known to be complete: the recorder did not end in order",
-            ),
+            Replayable { reasons, .. } if reasons.is_empty() || !is_known => {
+                line("replay", "unknown: the recorder did not shut down cleanly")
+            }
             Replayable {
                 reasons, faults, ..
             } => {
@@ -262,10 +261,10 @@ impl Info {
 }
 
 /// What was said of replays at close holds no longer where the journal was altered since.
-fn since_damaged(recording: &Recording, told: Replayable) -> Replayable {
+fn since_damaged(recording: &Recording, message: Replayable) -> Replayable {
     let is_whole = recording.damage().is_empty() && recording.torn_tail().is_none();
-    if is_whole || !told.complete {
-        return told;
+    if is_whole || !message.complete {
+        return message;
     }
     Replayable {
         complete: false,

@@ -35,7 +35,7 @@ struct Line {
     wall_us: u64,
     /// Exchanges begun.
     exchanges: u64,
-    /// Octets of response bodies.
+    /// Bytes of response bodies.
     body_bytes: u64,
     /// The wrapped command's exit code.
     exit_code: Option<i32>,

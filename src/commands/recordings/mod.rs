@@ -24,7 +24,7 @@ pub(super) fn run(args: &RecordingsArgs, global: &Global) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// To a program the path's own octets, to a terminal visible characters.
+/// Prints the path's own bytes for a program, visible characters on a terminal.
 fn print_path(path: &Path, global: &Global) -> anyhow::Result<()> {
     let look = Look::of_stdout(global);
     to_stdout(|out| {

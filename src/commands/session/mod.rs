@@ -66,8 +66,12 @@ pub(super) struct Session {
     run: RunArgs,
 }
 
-/// What decides who is answered, and how.
+/// Who is answered and how, and the recording that it is about.
 pub(super) struct Parts {
+    /// The recording's name.
+    pub(super) name: String,
+    /// The recording's folder.
+    pub(super) folder: PathBuf,
     pub(super) policy: Policy,
     pub(super) responder: Responder,
     pub(super) recorder: Option<Recorder>,
@@ -119,7 +123,7 @@ impl Session {
         })?;
         let listener = listen(asked)
             .with_context(|| format!("cannot listen on {asked}"))
-            .help(format!("--listen {} takes a free port", of_ip(asked)))?;
+            .help(format!("--listen {} picks a free port", of_ip(asked)))?;
         let program = command.first().map(OsString::as_os_str);
         if let (Some(program), Some(path)) = (program, &variables.path) {
             child::look_up(program, path).map_err(not_run)?;
@@ -153,8 +157,8 @@ impl Session {
     pub(super) fn isolate(&mut self) -> anyhow::Result<()> {
         let parent = std::env::temp_dir();
         let private = PrivateDir::new(&parent);
-        let told = || format!("cannot make a private GOPATH in {}", parent.display());
-        self.private = Some(private.with_context(told)?);
+        let message = || format!("cannot make a private GOPATH in {}", parent.display());
+        self.private = Some(private.with_context(message)?);
         Ok(())
     }
 
@@ -185,13 +189,13 @@ impl Session {
         self.folder = Some(folder);
     }
 
-    /// Serves until the command ends, or until a signal where there is none.
+    /// Serves until the command ends; without a command, until a signal.
     pub(super) async fn serve(
         self,
         parts: Parts,
-        (name, recording): (&str, PathBuf),
         settings: Vec<(String, String)>,
-        (global, console): (&Global, Console),
+        global: &Global,
+        console: Console,
     ) -> Result<Outcome, Failure> {
         // No key is in memory yet.
         running::guard_memory();
@@ -205,34 +209,34 @@ impl Session {
         let proxy = token.map_or_else(|| bare.clone(), |token| token::with_token(&bare, token));
         // Before anybody is told that we run: from then on a signal may come.
         let ends = self.command.is_empty().then(Ends::listen).transpose()?;
-        let door = self.door(global, &bundle);
-        let told = (&bare[..], door.as_ref(), &bundle);
-        let announcement = self.announce(&own, &parts.policy, (name, recording), told);
+        let socket = self.token_socket(global, &bundle);
+        let announcement = self.announce(&own, &parts, &bare, socket.as_ref(), &bundle);
         if let Err(error) = &announcement {
             warn(
                 global,
-                format!("`modtape env` will not find this: {error:#}"),
+                format!("`modtape env` cannot find this recorder: {error:#}"),
             );
         }
         if let Some(greeting) = &self.greeting {
             say(global, greeting);
         }
+        let mut telling = tokio::task::JoinSet::new();
+        if let Some(socket) = socket {
+            telling.spawn(socket.run());
+        }
+        let name = parts.name.clone();
         let places = self.places(&parts.responder);
         let context = self.context(parts, leafs);
         let live = context.live.clone();
         let mut serving = tokio::task::JoinSet::new();
         let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy);
         serving.spawn(proxy_legs.with_places(places).run());
-        let mut telling = tokio::task::JoinSet::new();
-        if let Some(door) = door {
-            telling.spawn(door.run());
-        }
 
         let traceparent = traceparent(self.trace, self.span);
         let mut environment = Environment::through(&child::Recorder {
             proxy: &proxy,
             bundle: bundle.path(),
-            name,
+            name: &name,
             pid: std::process::id(),
             traceparent: &traceparent,
         });
@@ -255,7 +259,7 @@ impl Session {
             never = outlived(global, lifetime) => match never {},
         };
         if global.quiet {
-            tell_timeout(global, &outcome, command.timeout);
+            warn_timeout(global, &outcome, command.timeout);
         }
         context.stop.cancel();
         let access = context.access.clone();
@@ -301,33 +305,38 @@ impl Session {
     }
 
     /// Where `modtape env` asks for the token, if there is one.
-    fn door(&self, global: &Global, bundle: &Bundle) -> Option<TokenSocket> {
+    fn token_socket(&self, global: &Global, bundle: &Bundle) -> Option<TokenSocket> {
         let opened = TokenSocket::open(bundle.path().parent()?, self.token.clone()?);
-        let told = |error| format!("`modtape env` will not tell the token: {error}");
-        opened.map_err(|error| warn(global, told(error))).ok()
+        let message = |error| format!("`modtape env` cannot print the token: {error}");
+        opened.map_err(|error| warn(global, message(error))).ok()
     }
 
     fn announce(
         &self,
         own: &Own,
-        policy: &Policy,
-        (name, recording): (&str, PathBuf),
-        (proxy, door, bundle): (&str, Option<&TokenSocket>, &Bundle),
+        parts: &Parts,
+        proxy: &str,
+        socket: Option<&TokenSocket>,
+        bundle: &Bundle,
     ) -> anyhow::Result<Announcement> {
         let since = self
             .clock
             .wall_start()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let hosts = policy.intercept.difference(&policy.tunnel).cloned();
+        let hosts = parts
+            .policy
+            .intercept
+            .difference(&parts.policy.tunnel)
+            .cloned();
         let running = Running {
             pid: std::process::id(),
-            name: name.to_owned(),
-            recording: std::path::absolute(&recording).unwrap_or(recording),
+            name: parts.name.clone(),
+            recording: std::path::absolute(&parts.folder).unwrap_or_else(|_| parts.folder.clone()),
             proxy: proxy.to_owned(),
-            token: door.map(|door| door.path().to_owned()),
+            token: socket.map(|socket| socket.path().to_owned()),
             bundle: bundle.path().to_owned(),
-            intercepted: if policy.intercept_all {
+            intercepted: if parts.policy.intercept_all {
                 Vec::new()
             } else {
                 hosts.collect()
@@ -364,8 +373,8 @@ impl Session {
     }
 }
 
-/// Says that `--timeout` struck, to whoever wants to hear of nothing but errors.
-fn tell_timeout(global: &Global, outcome: &Result<Outcome, Failure>, timeout: Option<Duration>) {
+/// Says with `--quiet` too that `--timeout` ended the run.
+fn warn_timeout(global: &Global, outcome: &Result<Outcome, Failure>, timeout: Option<Duration>) {
     let Ok(outcome) = outcome else { return };
     if let Some(by @ Interruption::Timeout) = outcome.left_over.interruption {
         let by = in_words(by, timeout);
@@ -407,7 +416,7 @@ async fn outlived(global: &Global, lifetime: Duration) -> Infallible {
     std::future::pending().await
 }
 
-/// Runs the command, or waits for a signal where there is none.
+/// Runs the command; without a command, waits for a signal.
 async fn until_end(
     command: &child::Command,
     ends: Option<Ends>,

@@ -78,18 +78,18 @@ pub(crate) fn folder() -> anyhow::Result<PathBuf> {
 }
 
 fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
-    let told = || format!("cannot use {}", folder.display());
+    let message = || format!("cannot use {}", folder.display());
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(error).with_context(told);
+            return Err(error).with_context(message);
         }
         _ => {}
     }
     // Somebody else may have made a folder of that name in a shared one.
-    let there = fs::symlink_metadata(&folder).with_context(told)?;
+    let there = fs::symlink_metadata(&folder).with_context(message)?;
     if !there.is_dir() || there.uid() != user || there.mode() & 0o077 != 0 {
-        let told = anyhow!("{} is not a private folder of yours", folder.display());
-        return Err(told).help("set XDG_RUNTIME_DIR to a folder that only you can enter");
+        let message = anyhow!("{} is not private to you", folder.display());
+        return Err(message).help("set XDG_RUNTIME_DIR to a folder that only you can enter");
     }
     Ok(folder)
 }
@@ -97,7 +97,7 @@ fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
 /// A recorder's own folder among those of all: `PID`, locked as long as the recorder lives.
 ///
 /// The number alone says little: processes of two PID namespaces (containers that share a `/tmp`)
-/// have the same ones, and neither sees the other. Whoever finds the lock taken takes another name.
+/// have the same ones, and neither sees the other. A recorder that finds the folder locked takes another name.
 #[derive(Debug)]
 pub(crate) struct Own {
     path: PathBuf,
@@ -116,7 +116,7 @@ impl Own {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made?,
             }
-            // Whoever took the folder for a dead recorder's, since it was not locked yet, removes it.
+            // Another recorder may have removed it: it was not locked yet.
             let lock = match open_dir(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
@@ -197,7 +197,7 @@ pub(crate) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
             recorder.name == wanted || path.as_deref() == Some(&*recorder.recording)
         });
         return found.with_context(|| match &known[..] {
-            [] => format!("no recorder is running, so none writes {wanted}"),
+            [] => format!("no recorder is running for {wanted}"),
             known => format!("no recorder writes {wanted}; running: {}", known.join(", ")),
         });
     }
@@ -213,7 +213,7 @@ pub(crate) fn recorder_of(dir: &Path) -> Option<u32> {
     let running = all(&folder().ok()?).ok()?;
     let is_there =
         |running: &&Running| fs::canonicalize(&running.recording).is_ok_and(|path| path == dir);
-    // Whoever replays what is still being recorded came later.
+    // A replay of what is still being recorded started later.
     let first = running.iter().filter(is_there);
     Some(first.min_by_key(|running| running.started_unix_us)?.pid)
 }

@@ -1,5 +1,5 @@
-//! The token between our own processes: a socket in the user's runtime folder tells it, so that
-//! `modtape env` can, and no file ever holds it.
+//! The token that clients must send, and the socket in the user's runtime folder that hands it to
+//! `modtape env`: no file ever holds it.
 
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,10 +19,10 @@ use crate::proxy::Token;
 /// The user name in the proxy's URL; any other will do.
 const USER: &str = "modtape";
 
-/// How long a recorder may take to tell its token.
+/// How long sending the token may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The token that `--token` asks for; the rule that nobody else's machine comes in without one.
+/// The token that `--token` asks for. An address other than loopback needs one.
 pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
     let token = match run.token.as_str() {
         "none" | "" => None,
@@ -37,10 +37,11 @@ pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
     };
     if token.is_none() && !run.listen.ip().is_loopback() {
         let asked = run.listen;
-        let told = anyhow!("{asked} is not a loopback address: all could use it as a proxy");
-        let help = "--token auto lets in only who shows a token; \
-                    or take --listen 127.0.0.1 or --listen '[::1]'";
-        return Err::<_, _>(told)
+        let message = anyhow!(
+            "{asked} is not a loopback address: anyone who can reach it could use the proxy"
+        );
+        let help = "add --token auto, or use --listen 127.0.0.1 or --listen '[::1]'";
+        return Err::<_, _>(message)
             .help(help)
             .map_err(|error| Failure::new(USAGE, error));
     }
@@ -52,7 +53,8 @@ pub(crate) fn with_token(proxy: &str, token: &str) -> String {
     proxy.replacen("://", &format!("://{USER}:{token}@"), 1)
 }
 
-/// A socket that tells the token to whoever may open it: the user, since the folder is private.
+/// A socket that gives the token to every process that can open it: the user's own, since the folder is
+/// private.
 #[derive(Debug)]
 pub(crate) struct TokenSocket {
     listener: UnixListener,
@@ -76,16 +78,16 @@ impl TokenSocket {
         &self.path
     }
 
-    /// Tells it to one after the other, for ever.
+    /// Sends the token to one client after the other, for ever.
     pub(crate) async fn run(self) {
         loop {
             let Ok((mut stream, _)) = self.listener.accept().await else {
                 tokio::time::sleep(LIMIT).await;
                 continue;
             };
-            let told = stream.write_all(self.token.secret().as_bytes());
-            // Who does not listen goes without.
-            let _ = tokio::time::timeout(LIMIT, told).await;
+            let message = stream.write_all(self.token.secret().as_bytes());
+            // A client that does not read gets none.
+            let _ = tokio::time::timeout(LIMIT, message).await;
         }
     }
 }
@@ -99,7 +101,7 @@ pub(crate) fn ask(path: &Path) -> anyhow::Result<String> {
         stream.take(1024).read_to_string(&mut token)?;
         Ok(token)
     };
-    asked().context("the recorder does not tell its token")
+    asked().context("cannot get the token from the recorder")
 }
 
 /// Where a client on this machine connects to what listens at `address`.

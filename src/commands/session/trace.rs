@@ -17,7 +17,7 @@ pub(crate) fn continued(traceparent: Option<&str>) -> TraceId {
     });
     if let (None, Some(text)) = (given, traceparent) {
         // Not the text: whatever was put there by mistake may be a secret.
-        tracing::debug!(target: "modtape::connection", octets = text.len(), "TRACEPARENT is malformed: ignored");
+        tracing::debug!(target: "modtape::connection", bytes = text.len(), "ignoring an invalid TRACEPARENT");
     }
     given.unwrap_or_else(|| Hex(tls::random()))
 }

@@ -9,7 +9,7 @@ use anyhow::{anyhow, bail};
 
 use super::super::failure::Advise as _;
 use super::super::files::write_file;
-use super::Shown;
+use super::shown::Shown;
 use crate::cli::Global;
 use crate::coding::Coding;
 use crate::exchange::{Body, End, Outcome, field};
@@ -18,7 +18,7 @@ use crate::shell::{self, is_terminal_control};
 use crate::terminal::words::size;
 use crate::terminal::{Look, Paint, say, to_stdout};
 
-/// Bodies up to this size (octets, also when decoded) are looked at for text.
+/// Bodies up to this size (bytes, also when decoded) are looked at for text.
 const TEXT_LIMIT: u64 = 64 << 10;
 
 /// How much of a text is shown, lines.
@@ -37,43 +37,46 @@ pub(super) fn write(
     let id = shown.item.listed.id;
     let end = match &shown.item.exchange.outcome {
         Outcome::Ended(end) => end,
-        Outcome::Aborted(_) => bail!("exchange {id} was aborted: its body is not whole"),
-        Outcome::InFlight => bail!("exchange {id} has no recorded end: its body is not whole"),
+        Outcome::Aborted(_) => bail!("exchange {id} was aborted: its body is incomplete"),
+        Outcome::InFlight => bail!("exchange {id} has no recorded end: its body is incomplete"),
     };
     let Some(body) = &end.body else {
         say(global, format!("exchange {id} has no body"));
         return Ok(());
     };
-    let mut octets = match shown.recording.body(body) {
+    let mut content = match shown.recording.body(body) {
         Err(BodyError::NotKept(_)) => {
             let why = shown.recording.why_not_kept(id);
             bail!("the body of exchange {id} was not kept: {why}");
         }
-        octets => octets?,
+        content => content?,
     };
     match output {
         Some(path) => {
-            let bytes = write_file(path, |file| Ok(io::copy(&mut octets, file)?))?;
+            let bytes = write_file(path, |file| Ok(io::copy(&mut content, file)?))?;
             say(global, format!("{} written", size(bytes)));
             Ok(())
         }
-        None if look.is_terminal => write_text(body, octets),
+        None if look.is_terminal => write_text(body, content),
         None => to_stdout(|out| {
-            io::copy(&mut octets, out)?;
+            io::copy(&mut content, out)?;
             Ok(())
         }),
     }
 }
 
-fn write_text(body: &Body, mut octets: impl Read) -> anyhow::Result<()> {
-    let is_text = |octets: &[u8]| std::str::from_utf8(octets).is_ok_and(is_harmless);
+fn write_text(body: &Body, mut content: impl Read) -> anyhow::Result<()> {
+    let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(is_harmless);
     let mut text = Vec::new();
     if body.bytes <= WHOLE_LIMIT {
-        octets.read_to_end(&mut text)?;
+        content.read_to_end(&mut text)?;
     }
     if text.len() as u64 != body.bytes || !is_text(&text) {
-        let binary = anyhow!("this body of {} would harm the terminal", size(body.bytes));
-        return Err(binary).help("add `-o FILE`, or pipe it into another program");
+        let binary = anyhow!(
+            "refusing to print binary data to a terminal ({})",
+            size(body.bytes)
+        );
+        return Err(binary).help("use -o FILE, or pipe it into another program");
     }
     to_stdout(|out| Ok(out.write_all(&text)?))
 }
@@ -132,10 +135,10 @@ fn text(shown: &Shown<'_>, body: &Body, end: &End) -> anyhow::Result<Option<Stri
     if !body.kept || body.bytes > TEXT_LIMIT {
         return Ok(None);
     }
-    let mut octets = Vec::new();
-    shown.recording.body(body)?.read_to_end(&mut octets)?;
-    let decoded = Coding::of(&end.headers).decode(&octets, TEXT_LIMIT).ok();
-    let text = decoded.and_then(|octets| String::from_utf8(octets.into_owned()).ok());
+    let mut bytes = Vec::new();
+    shown.recording.body(body)?.read_to_end(&mut bytes)?;
+    let decoded = Coding::of(&end.headers).decode(&bytes, TEXT_LIMIT).ok();
+    let text = decoded.and_then(|bytes| String::from_utf8(bytes.into_owned()).ok());
     Ok(text.filter(|text| !text.contains('\0')))
 }
 

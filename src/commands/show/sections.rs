@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use super::Shown;
+use super::shown::Shown;
 use crate::exchange::{Fields, Mode, Opened, Outcome};
 use crate::terminal::words::{bar, duration, percent, since_start};
 use crate::terminal::{Look, Paint};
@@ -132,8 +132,14 @@ pub(super) fn write_timings(
             0 => Ok(()),
             us => writeln!(out, "  {:<8} {:>8}  {what}", "", duration(us)),
         };
-        note(end.client_wait_us, "of receive: the client did not read")?;
-        note(end.own_us, "afterwards: modtape's own, not in the sum")?;
+        note(
+            end.client_wait_us,
+            "of receive: waiting for the client to read",
+        )?;
+        note(
+            end.own_us,
+            "of modtape's own time afterwards, not in the sum",
+        )?;
     }
     Ok(())
 }

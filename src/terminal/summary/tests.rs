@@ -329,14 +329,14 @@ fn what_is_left_over_and_what_is_missing_is_loud() {
             "! INCOMPLETE: cannot write recording.json: read-only",
             "! INCOMPLETE: not recorded: body of exchange 9: no space left on device (and 2 more)",
             "! not redacted: the recording may hold secrets in clear text",
-            "! every host was intercepted: the root could vouch for any name in this run",
+            "! every host was intercepted: the run's root could sign certificates for any host name",
         ],
     );
     case.left_over.interruption = Some(Interruption::Timeout);
     case.left_over.in_flight = (0..25).map(|_| entry(Phase::Wait, "m", 0)).collect();
     let text = case.render(look(80));
     assert!(
-        text.starts_with("modtape: 25 requests were still in flight when --timeout was over:\n"),
+        text.starts_with("modtape: 25 requests were still in flight when --timeout expired:\n"),
         "{text}"
     );
     assert!(text.contains("\n  and 5 more\nmodtape: 412"), "{text}");

@@ -49,7 +49,7 @@ fn a_signal_ends_an_import_and_leaves_nothing() {
         importing.signal(Signal::CONT);
         let ended = importing.end();
         assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
-        let told = "error: a signal ended it: nothing was written\n";
+        let told = "error: stopped by a signal: nothing was written\n";
         assert!(ended.stderr.ends_with(told), "{}", ended.stderr);
         assert_eq!(hidden(&sandbox), [""; 0]);
     }

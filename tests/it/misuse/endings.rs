@@ -78,7 +78,7 @@ fn that_go_cannot_be_asked_is_said_once_and_only_where_it_matters() {
         let mut modtape = record(&sandbox, &origin, &["--force"], command);
         modtape.env("PATH", sandbox.join("bin"));
         let output = run(modtape, LIMIT);
-        let is_it = |line: &&str| line.contains("Go's default GOPROXY and GOSUMDB are taken");
+        let is_it = |line: &&str| line.contains("using Go's default GOPROXY and GOSUMDB");
         let lines: Vec<_> = output.stderr.lines().collect();
         let count = lines.iter().filter(|line| is_it(line)).count();
         assert!(count < 2, "{}", output.stderr);
@@ -103,7 +103,7 @@ fn that_go_cannot_be_asked_is_said_once_and_only_where_it_matters() {
     open.env("PATH", sandbox.join("bin"));
     let output = run(open, LIMIT);
     let told =
-        "modtape: there is no go command on the PATH; Go's default GOPROXY and GOSUMDB are taken";
+        "modtape: there is no go command on the PATH; using Go's default GOPROXY and GOSUMDB";
     assert_eq!(
         output.stderr.lines().next(),
         Some(told),

@@ -36,7 +36,7 @@ fn a_har_goes_to_whoever_reads_a_pipe_and_waits_for_nobody() {
     let record = ["record", "--har=pipe", "--", "sh", "-c", "exit 7"];
     let alone = modtape(&sandbox, &record);
     assert_eq!(alone.status.code(), Some(7), "{}", alone.stderr);
-    let told = "cannot write pipe: nobody reads this pipe";
+    let told = "cannot write pipe: no process reads this pipe";
     assert!(alone.stderr.contains(told), "{}", alone.stderr);
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     let reader = rustix::fs::open(&pipe, flags, Mode::empty()).expect("our own pipe");

@@ -78,7 +78,7 @@ fn a_folder_that_is_named_by_its_place_only_is_never_replaced() {
             "{place}: {}",
             output.stderr
         );
-        let told = format!("-o {place} is no name of a folder");
+        let told = format!("-o {place} does not name a folder");
         assert!(output.stderr.contains(&told), "{}", output.stderr);
         assert_eq!(manifest(&sandbox), old, "{place}");
     }

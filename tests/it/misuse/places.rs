@@ -216,5 +216,5 @@ fn time_that_is_over_is_124_with_or_without_a_command() {
     let help = modtape(&sandbox, &["record", "--help"])
         .expect_success()
         .stdout;
-    assert!(help.contains("the recorder that has none"), "{help}");
+    assert!(help.contains("a recorder without one"), "{help}");
 }

@@ -102,8 +102,8 @@ fn lists_of_hosts_say_how_a_host_is_written() {
     let sandbox = Sandbox::new();
     for flag in ["--intercept", "--tunnel"] {
         for (value, told) in [
-            ("*.corp.example", "it takes no patterns"),
-            (".corp.example", "it takes no patterns"),
+            ("*.corp.example", "patterns are not supported"),
+            (".corp.example", "patterns are not supported"),
             ("git.corp.example:8443", "help: FLAG git.corp.example\n"),
             (
                 "https://ana:hunter2@git.corp.example/x?y",

@@ -77,7 +77,7 @@ fn a_stall_says_who_is_silent_in_which_phase() {
             None,
             "list m",
             0,
-            "a request to sum.golang.org is held up: list m",
+            "a request to sum.golang.org is blocked: list m",
         ),
     ] {
         let mut entry = entry(phase, what, 0);
