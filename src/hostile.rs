@@ -1,7 +1,7 @@
 //! What checks of hostile input share: seeds, what can be made of them, a folder to write to.
 //!
-//! For tests and fuzz targets only. A `check` module of a room states what holds for any octets;
-//! `fuzz/` looks for octets that break it, and [`twin`] asks it of every committed seed and of what
+//! For tests and fuzz targets only. A `check` module of a room states what holds for any bytes;
+//! `fuzz/` looks for bytes that break it, and [`twin`] asks it of every committed seed and of what
 //! chance makes of them.
 
 use std::path::Path;

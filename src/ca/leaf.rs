@@ -49,7 +49,7 @@ struct CachedLeaf {
 }
 
 impl CachedLeaf {
-    /// True in the first half of its life; a clock that was set back makes it a leaf to come.
+    /// True in the first half of its life; not if the clock was set back before it was minted.
     fn is_fresh(&self, now: SystemTime) -> bool {
         let age = now.duration_since(self.minted);
         age.is_ok_and(|age| age < LIFETIME / 2)

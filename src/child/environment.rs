@@ -1,4 +1,4 @@
-//! What the command finds in its environment: the proxy, the bundle, and nothing that leads past.
+//! The command's environment: the proxy, the bundle, and no variable that leads past them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub(crate) struct Recorder<'a> {
     pub(crate) traceparent: &'a str,
 }
 
-/// Hosts that nobody sends to a proxy: cmd/go never does, git and curl would.
+/// Hosts that are never asked through the proxy: cmd/go leaves them out itself, git and curl do not.
 const LOCAL: &str = "localhost,127.0.0.1,::1";
 
 impl Environment {
@@ -62,7 +62,7 @@ impl Environment {
     }
 }
 
-/// A GOPATH and module cache of one's own below `dir`; GOBIN stays where it was.
+/// Sets GOPATH and the module cache below `dir`; GOBIN stays where it was.
 pub(crate) fn private_go_dirs(
     environment: &mut Environment,
     dir: &Path,

@@ -1,4 +1,4 @@
-//! What the go command goes by: asked of the go command itself, in the folder where it will run.
+//! The go command's effective settings, asked of the go command itself in the folder where it will run.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ use super::run::SpawnError;
 /// How long `go env` may take; it reads files only.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The settings that decide what is asked of whom.
+/// The settings that decide which hosts are asked for which modules.
 pub(crate) const SETTINGS: [&str; 8] = [
     "GOPROXY",
     "GONOPROXY",
@@ -43,7 +43,7 @@ const DEFAULTS: [(&str, &str); 2] = [
     ("GOSUMDB", "sum.golang.org"),
 ];
 
-/// What the go command goes by.
+/// The go command's effective settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GoFacts {
     /// Effective values by name.

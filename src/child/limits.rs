@@ -7,7 +7,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that stay ours whatever clients do: the journal and what is written at close, names
-/// that are resolved, addresses that are raced, whoever was accepted and waits for a place.
+/// that are resolved, addresses that are raced, clients that were accepted and wait for a place.
 const RESERVE: u64 = 16;
 
 /// The limits of this process, as they were.

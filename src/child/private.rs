@@ -1,4 +1,4 @@
-//! A folder of one's own for a GOPATH and module cache, which goes at the end.
+//! A private folder for GOPATH and the module cache, removed at the end.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -12,14 +12,14 @@ use rustix::io::FdFlags;
 /// How the names of these folders begin.
 const PREFIX: &str = "modtape-cold-";
 
-/// How old a folder is before it can be somebody's that was left: between its making and its lock
-/// lie microseconds.
+/// A younger folder is not taken for a leftover: it may have been made microseconds ago and be about
+/// to be locked.
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// A private folder; removed with all that is in it when dropped.
 ///
-/// It is locked as long as its maker or anything that the maker started lives, so that the next one
-/// can tell what a killed one left from what is still in use.
+/// It is locked as long as the process that made it or any of its children lives, so that the next
+/// process can tell the leftovers of a killed one from a folder in use.
 #[derive(Debug)]
 pub(crate) struct PrivateDir {
     path: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) struct PrivateDir {
 }
 
 impl PrivateDir {
-    /// Makes one below `parent` (mode 0700), and removes there what killed ones left.
+    /// Makes one below `parent` (mode 0700), and removes the leftovers of killed processes there.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         sweep(parent);
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;

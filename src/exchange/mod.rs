@@ -30,14 +30,14 @@ pub type ExchangeId = u64;
 /// Counts client connections from 1, in the order in which they were accepted.
 pub(crate) type ConnectionId = u64;
 
-/// A message body: transfer-decoded, content-encoded octets, as they were received.
+/// A message body: transfer-decoded, content-encoded bytes, as they were received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
-    /// SHA-256 of the octets.
+    /// SHA-256 of the bytes.
     pub sha256: Digest,
-    /// How many octets there are.
+    /// How many bytes there are.
     pub bytes: u64,
-    /// The octets themselves, where they are at most 16 KiB; larger bodies lie in `bodies/`.
+    /// The bytes themselves, where they are at most 16 KiB; larger bodies lie in `bodies/`.
     #[serde(default)]
     pub inline: Option<Octets>,
     /// False where only the digest was kept (`--bodies none`).
@@ -130,7 +130,7 @@ pub struct End {
     /// Tries that failed before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
-    /// In what the response was odd, in words: how its body ended, what did not pass to the client.
+    /// What was unusual about the response: how its body ended, what was not passed to the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -143,7 +143,7 @@ pub struct Abort {
     /// The phase in which it stopped.
     #[serde(rename = "where")]
     pub phase: Phase,
-    /// Why: who went away, or what was wrong.
+    /// Why: which side closed the connection, or what was wrong.
     pub why: String,
     /// Status, if a head had come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,7 +154,7 @@ pub struct Abort {
     /// The request's body, where it is known though no response came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_body: Option<Body>,
-    /// Octets of the response body that had come.
+    /// Bytes of the response body that had come.
     #[serde(default)]
     pub body_bytes: u64,
     /// The phases so far.
@@ -295,11 +295,11 @@ pub(crate) const DISTRUST: &str = "the client does not trust modtape's root";
 pub struct Closed {
     /// The connection.
     pub(crate) id: ConnectionId,
-    /// Octets from the client, below its TLS.
+    /// Bytes from the client, below its TLS.
     pub from_client_bytes: u64,
-    /// Octets to the client, below its TLS.
+    /// Bytes to the client, below its TLS.
     pub(crate) to_client_bytes: u64,
-    /// True for a blind tunnel, whose octets are all that is known of it.
+    /// True for a blind tunnel, whose bytes are all that is known of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tunnel: bool,
     /// Who ended it, and how.
@@ -307,7 +307,7 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Octets both ways.
+    /// Bytes both ways.
     pub(crate) const fn bytes(&self) -> u64 {
         self.from_client_bytes.saturating_add(self.to_client_bytes)
     }
@@ -371,7 +371,7 @@ impl Exchange {
         }
     }
 
-    /// Octets of the response body.
+    /// Bytes of the response body.
     pub fn body_bytes(&self) -> u64 {
         match &self.outcome {
             Outcome::InFlight => 0,

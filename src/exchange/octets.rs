@@ -9,12 +9,12 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Octets that are usually text: JSON text when UTF-8, else `{"b64": "…"}`.
+/// Bytes that are usually text: JSON text when UTF-8, else `{"b64": "…"}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Octets(pub Vec<u8>);
 
 impl Octets {
-    /// The octets as text for people, with `\u{fffd}` for what is not UTF-8.
+    /// The bytes as text for people, with `\u{fffd}` for what is not UTF-8.
     pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
@@ -90,7 +90,7 @@ pub fn field<'a>(fields: &'a Fields, name: &str) -> Option<std::borrow::Cow<'a, 
         .map(|(_, value)| value.to_text())
 }
 
-/// A fixed number of octets written as lower-case hexadecimal.
+/// A fixed number of bytes written as lower-case hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hex<const N: usize>(pub [u8; N]);
 
@@ -100,7 +100,7 @@ pub type Digest = Hex<32>;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl<const N: usize> Hex<N> {
-    /// The digits, written into `buffer`: a format for each octet costs twenty times as much, and
+    /// The digits, written into `buffer`: a format for each byte costs twenty times as much, and
     /// every exchange writes a digest and a span.
     pub(crate) fn digits<'a>(&self, buffer: &'a mut [u8; 64]) -> &'a str {
         const { assert!(N <= 32) }

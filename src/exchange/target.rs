@@ -60,7 +60,7 @@ impl Target {
         }
     }
 
-    /// Whom an absolute URL names, if it names anybody.
+    /// The host and port of an absolute URL, if it has a usable host.
     pub(crate) fn of_url(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let port = if scheme.eq_ignore_ascii_case("https") {

@@ -129,7 +129,7 @@ pub(super) fn duration(text: &str) -> Option<Bound> {
     )
 }
 
-/// Octets: `10kB`, `1.5MB`, `16KiB`, `512B`; a bare number counts octets.
+/// Bytes: `10kB`, `1.5MB`, `16KiB`, `512B`; a bare number counts bytes.
 pub(super) fn size(text: &str) -> Option<Bound> {
     measure(
         text,

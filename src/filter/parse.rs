@@ -38,7 +38,7 @@ struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// What follows the first `octets`.
+    /// What follows the first `bytes`.
     fn from(self, octets: usize) -> Self {
         Self {
             text: &self.text[octets..],

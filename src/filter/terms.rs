@@ -7,7 +7,7 @@ use super::measures::{Bound, Range, Share};
 use crate::exchange::{ConnectionId, ExchangeId, Phase, Timings};
 use crate::gomod::Kind;
 
-/// What came of an exchange, for whoever waits for a module.
+/// The outcome of an exchange for the go command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Fate {
     /// It was answered, with less than 400.
@@ -85,11 +85,11 @@ pub(crate) struct Subject<'a> {
     pub(crate) fate: Fate,
     /// The phases that happened.
     pub(crate) phases: &'a Timings,
-    /// Octets of the response body.
+    /// Bytes of the response body.
     pub(crate) bytes: u64,
 }
 
-/// Why a text is no filter.
+/// Why a text is not a filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {problem}")]
 pub(crate) struct FilterError {
@@ -126,7 +126,7 @@ pub(super) enum Test {
     NoStatus,
     Id(Range),
     Connection(Range),
-    /// Octets.
+    /// Bytes.
     Size(Bound),
     /// Microseconds in all.
     Time(Bound),

@@ -13,7 +13,7 @@ use url::Url;
 pub(crate) struct Location<'a> {
     /// Lower case, with `:port` where it is not the scheme's own. Empty in a relative URL.
     pub(crate) host: String,
-    /// Percent-decoded once, with its leading slash; octets that are not UTF-8 become `\u{fffd}`.
+    /// Percent-decoded once, with its leading slash; bytes that are not UTF-8 become `\u{fffd}`.
     pub(crate) path: String,
     /// As written, without the question mark; empty without one.
     pub(crate) query: &'a str,

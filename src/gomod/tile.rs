@@ -6,7 +6,7 @@ use std::fmt;
 const MAX_HEIGHT: u8 = 15;
 /// The greatest level (`golang.org/x/mod/sumdb/tlog`, `Tile.L`).
 const MAX_LEVEL: u8 = 63;
-/// Octets of one hash (SHA-256).
+/// Bytes of one hash (SHA-256).
 const HASH_BYTES: usize = 32;
 
 /// A tile of hashes: `width` consecutive hashes at level `height * level` of the tree, starting at
@@ -77,14 +77,14 @@ impl Tile {
         }
     }
 
-    /// Are its octets the first [`Self::len_bytes`] octets of `wider`? True for the tile itself.
+    /// Are its bytes the first [`Self::len_bytes`] bytes of `wider`? True for the tile itself.
     ///
     /// Hashes of complete subtrees never change, so a log that grows only appends to a tile.
     pub(crate) fn is_cut_from(&self, wider: &Self) -> bool {
         self.coordinate() == wider.coordinate() && self.width <= wider.width
     }
 
-    /// The size of its body: 32 octets a hash.
+    /// The size of its body: 32 bytes a hash.
     pub(crate) const fn len_bytes(&self) -> usize {
         self.width as usize * HASH_BYTES
     }

@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::ops::Range;
 
 use super::fields::Rule;
-use super::names::{Place, says};
+use super::names::{Place, secrecy};
 use super::redactor::Redactor;
-use super::rules::{FLAGS, Holds, Says, Stands};
+use super::rules::{FLAGS, Flag, Holds, Secrecy, Stands};
 use super::text::secret_pair;
 use super::url::ends_in_password;
 
@@ -15,7 +15,7 @@ impl Redactor {
     /// `--password=X`, `KEY=VALUE` with a telling key, URLs, header fields behind `-H`; and the same
     /// in the words of a line for a shell.
     ///
-    /// Octets that are not UTF-8 become `\u{fffd}`.
+    /// Bytes that are not UTF-8 become `\u{fffd}`.
     pub(crate) fn argv<S: AsRef<OsStr>>(&self, argv: &[S]) -> Vec<String> {
         let mut before = Before::default();
         argv.iter()
@@ -86,7 +86,7 @@ impl Redactor {
             && is_name(name)
             && !value.is_empty()
         {
-            if says(name, Place::Setting).is_secret(value) {
+            if secrecy(name, Place::Setting).is_secret(value) {
                 return Some(format!("{name}={}", self.mark(value)));
             }
             if let Some(redacted) = self.value_behind(value, before.and(name).next) {
@@ -100,10 +100,11 @@ impl Redactor {
         if begins_url(word) {
             return self.read_urls(word);
         }
-        if let Some((flag, holds)) = joined_flag(word, before.program)
-            && let Some(redacted) = self.value_behind(&word[flag.len()..], Next::Holds(holds))
+        if let Some(flag) = joined_flag(word, before.program)
+            && let value = &word[flag.name.len()..]
+            && let Some(redacted) = self.value_behind(value, Next::Holds(flag.holds))
         {
-            return Some(format!("{flag}{redacted}"));
+            return Some(format!("{}{redacted}", flag.name));
         }
         if word.contains(char::is_whitespace) {
             return self.line(word, depth);
@@ -179,7 +180,7 @@ enum Next {
     /// The value of a flag that the table has.
     Holds(Holds),
     /// The value of a flag with a telling name.
-    Named(Says),
+    Named(Secrecy),
 }
 
 impl Before {
@@ -192,19 +193,20 @@ impl Before {
                 program: program(word).unwrap_or(self.program),
             };
         }
-        let mut flags = FLAGS.iter().filter(|(programs, flag, _, stands)| {
-            *flag == word && *stands != Stands::Joined && has(programs, self.program)
+        let mut flags = FLAGS.iter().filter(|flag| {
+            flag.name == word && flag.stands != Stands::Joined && has(flag, self.program)
         });
-        if let Some((programs, _, holds, _)) = flags.next() {
+        if let Some(flag) = flags.next() {
             // What follows a password or a line may be another program's.
-            let is_over = !programs.is_empty() && matches!(holds, Holds::Secret | Holds::Line);
+            let is_over =
+                !flag.programs.is_empty() && matches!(flag.holds, Holds::Secret | Holds::Line);
             return Self {
-                next: Next::Holds(*holds),
+                next: Next::Holds(flag.holds),
                 program: if is_over { "" } else { self.program },
             };
         }
-        let next = match says(name, Place::Setting) {
-            Says::Perhaps | Says::Secret if name.contains('=') => Next::Any,
+        let next = match secrecy(name, Place::Setting) {
+            Secrecy::Possible | Secrecy::Secret if name.contains('=') => Next::Any,
             said => Next::Named(said),
         };
         Self { next, ..self }
@@ -214,22 +216,23 @@ impl Before {
 /// The program of the table that this word names, by a path or not.
 fn program(word: &str) -> Option<&'static str> {
     let file = word.rsplit('/').next().unwrap_or(word);
-    let mut programs = FLAGS.iter().flat_map(|(programs, ..)| *programs);
+    let mut programs = FLAGS.iter().flat_map(|flag| flag.programs);
     programs.find(|program| **program == file).copied()
 }
 
-/// Does this program have a flag that these have? One that none is named for, all have.
-fn has(programs: &[&str], program: &str) -> bool {
-    programs.is_empty() || programs.contains(&program)
+/// Has this program the flag?
+fn has(flag: &Flag, program: &str) -> bool {
+    flag.programs.is_empty() || flag.programs.contains(&program)
 }
 
-/// The short flag that this word begins with, and what it joins to itself.
-fn joined_flag(word: &str, program: &str) -> Option<(&'static str, Holds)> {
-    let mut flags = FLAGS.iter().filter(|(programs, flag, _, stands)| {
-        *stands != Stands::Apart && word.starts_with(flag) && has(programs, program)
-    });
-    let row = flags.find(|(_, flag, ..)| word.len() > flag.len())?;
-    Some((row.1, row.2))
+/// The short flag that this word begins with, whose value is joined to it.
+fn joined_flag(word: &str, program: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| {
+        flag.stands != Stands::Apart
+            && word.len() > flag.name.len()
+            && word.starts_with(flag.name)
+            && has(flag, program)
+    })
 }
 
 /// `user:password`, and not the numbers of a user and a group.

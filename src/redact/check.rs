@@ -46,7 +46,7 @@ const FIELDS: [&str; 7] = [
 /// No panic on any text; redacting twice is redacting once; and a secret behind any text, on a line
 /// of its own, does not stay.
 ///
-/// The first octet chooses the secret's place, the next 12 the secret itself.
+/// The first byte chooses the secret's place, the next 12 the secret itself.
 pub fn text(octets: &[u8]) {
     let run = Redactor::new([7; 32]);
     let (choice, octets) = octets.split_at(octets.len().min(13));

@@ -1,8 +1,8 @@
 //! Secrets in header and trailer fields.
 
-use super::names::{self, Place, begins_telling, says};
+use super::names::{self, Place, begins_telling, secrecy};
 use super::redactor::Redactor;
-use super::rules::{SCHEMES, Says};
+use super::rules::{SCHEMES, Secrecy};
 use super::screen::{Screen, begins};
 use super::token::{self, find, token_at};
 use crate::exchange::{Fields, Octets};
@@ -81,7 +81,7 @@ impl Redactor {
         }
     }
 
-    /// A reason phrase or the like: text, in whatever octets.
+    /// A reason phrase or the like: text, in whatever bytes.
     pub(crate) fn octets(&self, octets: Octets) -> Octets {
         let text = String::from_utf8_lossy(&octets.0);
         let known = self.without_known(&text);
@@ -179,7 +179,7 @@ fn is_credentials(value: &str) -> bool {
         ["basic", "bearer"]
             .iter()
             .any(|it| it.eq_ignore_ascii_case(scheme))
-            && Says::Perhaps.is_secret(token)
+            && Secrecy::Possible.is_secret(token)
             && !token.contains([' ', '"', ','])
     })
 }
@@ -221,7 +221,7 @@ impl Rule {
 
 /// Is the whole value of this field secret?
 fn is_secret_name(name: &str) -> bool {
-    says(name, Place::Field) == Says::Secret
+    secrecy(name, Place::Field) == Secrecy::Secret
 }
 
 /// Is this one of the names that nearly every exchange has? As hyper writes them: in lower case.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// What every mark begins with.
 pub(super) const MARK: &str = "redacted:";
-/// Octets of the HMAC that a mark shows.
+/// Bytes of the HMAC that a mark shows.
 pub(super) const MARK_BYTES: usize = 8;
 
 /// What stands in place of a mark where somebody is to write the value again.

@@ -2,7 +2,7 @@
 
 use super::mark::is_mark;
 use super::rules::{
-    ABOUT, FIELDS, KEYS, Match, OPEN_NAMES, OPEN_TOKENS, OTHER_WORDS, QUERY_KEYS, Says, WORDS,
+    ABOUT, FIELDS, KEYS, Match, OPEN_NAMES, OPEN_TOKENS, OTHER_WORDS, QUERY_KEYS, Secrecy, WORDS,
 };
 use super::screen::{Screen, begins};
 
@@ -24,7 +24,7 @@ pub(super) const SCREEN: Screen = {
     let mut screen = Screen::EMPTY;
     let mut i = 0;
     while i < WORDS.len() {
-        screen = screen.with(&[WORDS[i].0]);
+        screen = screen.with(&[WORDS[i].word]);
         i += 1;
     }
     screen
@@ -36,24 +36,27 @@ pub(super) fn begins_telling(octets: &[u8]) -> bool {
     let first = octets.first().map_or(0, u8::to_ascii_lowercase);
     WORDS
         .iter()
-        .any(|(word, ..)| word.as_bytes()[0] == first && begins(octets, word))
+        .any(|row| row.word.as_bytes()[0] == first && begins(octets, row.word))
 }
 
 /// What a name says about its value in this place. Case does not matter.
-pub(super) fn says(name: &str, place: Place) -> Says {
+pub(super) fn secrecy(name: &str, place: Place) -> Secrecy {
     let is = |other: &str| other.eq_ignore_ascii_case(name);
     let listed = match place {
         Place::Query => QUERY_KEYS.iter().find(|(key, _)| is(key)).map(|row| row.1),
-        Place::Field => FIELDS.iter().any(|field| is(field)).then_some(Says::Secret),
+        Place::Field => FIELDS
+            .iter()
+            .any(|field| is(field))
+            .then_some(Secrecy::Secret),
         Place::Setting | Place::Prose => None,
     };
     listed.unwrap_or_else(|| match WORDS_SCREEN.any(name.as_bytes(), |_| true) {
         true => of_words(name, place),
-        false => Says::Nothing,
+        false => Secrecy::Open,
     })
 }
 
-fn of_words(name: &str, place: Place) -> Says {
+fn of_words(name: &str, place: Place) -> Secrecy {
     let is_open = match place {
         Place::Query => false,
         // `Access-Control-Allow-Credentials: true` tells a browser, and nobody else.
@@ -62,17 +65,17 @@ fn of_words(name: &str, place: Place) -> Says {
         Place::Prose => is_go_test(name),
     };
     if is_open {
-        return Says::Nothing;
+        return Secrecy::Open;
     }
     let words = words(name);
     let about = words.iter().rposition(|word| ABOUT.contains(&&**word));
     let telling = about.map_or(0, |at| at + 1)..words.len();
     let said = telling.map(|at| of_word(&words, at, place));
-    said.max().unwrap_or(Says::Nothing)
+    said.max().unwrap_or(Secrecy::Open)
 }
 
 /// What one of a name's words says.
-fn of_word(words: &[String], at: usize, place: Place) -> Says {
+fn of_word(words: &[String], at: usize, place: Place) -> Secrecy {
     let (before, word) = (at.checked_sub(1).map(|at| &*words[at]), &*words[at]);
     let is_last = at + 1 == words.len();
     let is = |telling: &str, how: &Match| match how {
@@ -87,23 +90,23 @@ fn of_word(words: &[String], at: usize, place: Place) -> Says {
             .iter()
             .find(|(word, _)| kind.is_some_and(|kind| kind.ends_with(word)));
         match (row, place) {
-            (Some((_, Says::Nothing)), _) => return Says::Nothing,
-            (Some(_), Place::Field) => return Says::Secret,
-            (Some(_), Place::Prose) => return Says::Perhaps,
+            (Some((_, Secrecy::Open)), _) => return Secrecy::Open,
+            (Some(_), Place::Field) => return Secrecy::Secret,
+            (Some(_), Place::Prose) => return Secrecy::Possible,
             (Some((_, said)), Place::Query | Place::Setting) => return *said,
             // A lone `key=` is any pair's first half.
-            (None, Place::Setting) if kind.is_none() => return Says::Nothing,
+            (None, Place::Setting) if kind.is_none() => return Secrecy::Open,
             (None, _) => {}
         }
     }
     if OTHER_WORDS.contains(&word)
         || word == "token" && before.is_some_and(|before| OPEN_TOKENS.contains(&before))
     {
-        return Says::Nothing;
+        return Secrecy::Open;
     }
-    let rows = WORDS.iter().filter(|(telling, how, _)| is(telling, how));
-    let said = rows.map(|(.., says)| says[place as usize]);
-    said.max().unwrap_or(Says::Nothing)
+    let rows = WORDS.iter().filter(|row| is(row.word, &row.how));
+    let said = rows.map(|row| row.secrecy[place as usize]);
+    said.max().unwrap_or(Secrecy::Open)
 }
 
 /// `TestToken:` names a test, and what went wrong in it follows.
@@ -137,17 +140,17 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// A secret behind a name that only perhaps means one has this many octets, and more than the
+/// A secret behind a name that only perhaps means one has this many bytes, and more than the
 /// letters of a word: `code=404`, `key=b`, `auth=netrc` and `SSH_KEY=~/.ssh/id` are none.
 const SECRET_BYTES: usize = 6;
 
-impl Says {
+impl Secrecy {
     /// Is this value a secret, given what its name says?
     pub(super) fn is_secret(self, value: &str) -> bool {
         match self {
-            Self::Nothing => false,
+            Self::Open => false,
             Self::Secret => true,
-            Self::Perhaps => {
+            Self::Possible => {
                 let is_path = value.starts_with(['/', '~']) || value.starts_with("./");
                 let mut behind_first = value.bytes().skip(1);
                 is_mark(value)

@@ -1,4 +1,4 @@
-//! The redactor: the key of a run, the secrets that are known by heart, and the rule that redacting
+//! The redactor: the key of a run, the known secrets, and the rule that redacting
 //! twice is redacting once. Where the secrets are, its other files find out.
 
 use std::borrow::Cow;
@@ -18,14 +18,14 @@ const ROUNDS: usize = 8;
 /// Replaces secrets by marks; or passes everything unchanged.
 #[derive(Clone)]
 pub struct Redactor {
-    pub(super) stand: Stand,
-    /// Secrets that are known by heart, whatever stands around them.
+    pub(super) replacement: Replacement,
+    /// Secrets that are known as such, whatever stands around them.
     pub(super) known: Option<Arc<Vec<String>>>,
 }
 
 /// What stands in a secret's place.
 #[derive(Clone)]
-pub(super) enum Stand {
+pub(super) enum Replacement {
     /// The secret itself.
     Off,
     /// A mark under the run's key.
@@ -35,10 +35,10 @@ pub(super) enum Stand {
 }
 
 impl Redactor {
-    /// Redacts under `key`: random octets, new for each run, kept nowhere.
+    /// Redacts under `key`: random bytes, new for each run, kept nowhere.
     pub fn new(key: [u8; 32]) -> Self {
         Self {
-            stand: Stand::Keyed(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key))),
+            replacement: Replacement::Keyed(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key))),
             known: None,
         }
     }
@@ -46,7 +46,7 @@ impl Redactor {
     /// Passes everything unchanged (`--no-redact`).
     pub(crate) const fn off() -> Self {
         Self {
-            stand: Stand::Off,
+            replacement: Replacement::Off,
             known: None,
         }
     }
@@ -61,18 +61,20 @@ impl Redactor {
         self
     }
 
-    /// The text without what is known by heart.
+    /// The text without the known secrets.
     pub(crate) fn known<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.without_known(text)
             .map_or(Cow::Borrowed(text), Cow::Owned)
     }
 
-    /// The text without the secrets that are known by heart; `None` where none is there.
+    /// The text without the known secrets; `None` where it has none.
     pub(super) fn without_known(&self, text: &str) -> Option<String> {
         let known = self.known.as_deref()?;
-        let mark = |secret: &str| match &self.stand {
-            Stand::Keyed(key) => Self::mark_under(key, secret),
-            Stand::Off | Stand::Nothing => format!("{MARK}{:0width$}", 0, width = 2 * MARK_BYTES),
+        let mark = |secret: &str| match &self.replacement {
+            Replacement::Keyed(key) => Self::mark_under(key, secret),
+            Replacement::Off | Replacement::Nothing => {
+                format!("{MARK}{:0width$}", 0, width = 2 * MARK_BYTES)
+            }
         };
         let mut found = known
             .iter()
@@ -86,22 +88,22 @@ impl Redactor {
 
     /// Does it redact?
     pub(crate) const fn is_on(&self) -> bool {
-        !matches!(self.stand, Stand::Off)
+        !matches!(self.replacement, Replacement::Off)
     }
 
     /// The mark of one secret. A mark is its own, and nothing has none.
     pub(crate) fn mark(&self, secret: &str) -> String {
-        match &self.stand {
-            Stand::Off => secret.to_owned(),
-            Stand::Nothing => NOTHING.to_owned(),
-            Stand::Keyed(_) if self.is_mark_here(secret) => secret.to_owned(),
-            Stand::Keyed(key) => Self::mark_under(key, secret),
+        match &self.replacement {
+            Replacement::Off => secret.to_owned(),
+            Replacement::Nothing => NOTHING.to_owned(),
+            Replacement::Keyed(_) if self.is_mark_here(secret) => secret.to_owned(),
+            Replacement::Keyed(key) => Self::mark_under(key, secret),
         }
     }
 
     /// Is this what [`Self::mark`] leaves as it is?
     pub(super) fn is_mark_here(&self, secret: &str) -> bool {
-        secret.is_empty() || is_mark(secret) && !matches!(self.stand, Stand::Nothing)
+        secret.is_empty() || is_mark(secret) && !matches!(self.replacement, Replacement::Nothing)
     }
 
     fn mark_under(key: &hmac::Key, secret: &str) -> String {
@@ -127,7 +129,7 @@ impl Redactor {
                 _ => return Some(settled),
             }
         }
-        // Made to be read anew each time: then none of it is worth showing.
+        // A text that was made to change with each reading is hidden as a whole.
         Some(self.mark(text))
     }
 }

@@ -1,10 +1,10 @@
 //! Which texts need no reading: nearly all of them.
 //!
-//! Every field of every exchange passes here, and hardly one holds a secret. One look at each octet
+//! Every field of every exchange passes here, and hardly one holds a secret. One look at each byte
 //! and the one behind it finds the few places where something telling may begin; only what stands
 //! there is compared. Never decides that something is secret: that is for the readers.
 
-/// Which octets patterns begin with: for each first one those that may come second, and for each
+/// Which bytes patterns begin with: for each first one those that may come second, and for each
 /// pair of these those that may come third. A bit each for their low five bits, which a letter has
 /// in common with its capital.
 pub(super) struct Screen {
@@ -32,7 +32,7 @@ impl Screen {
         self
     }
 
-    /// Lets a pattern be noticed too, where it begins with this octet instead of its own.
+    /// Lets a pattern be noticed too, where it begins with this byte instead of its own.
     pub(super) const fn beginning(mut self, first: u8, pattern: &str) -> Self {
         let (second, seconds, thirds) = match pattern.as_bytes() {
             [_, second, third, ..] => (*second, bit(*second), bit(*third)),
@@ -68,7 +68,7 @@ impl Screen {
     ) -> Option<usize> {
         let mut seconds = 0;
         for (offset, octet) in octets.get(from..)?.iter().enumerate() {
-            // `seconds` is what the octet before lets come here.
+            // `seconds` is what the byte before lets come here.
             if seconds >> (octet & 31) & 1 == 1 {
                 let at = from + offset - 1;
                 if (seconds == ANY || self.may_go_on(octets, at)) && is(at) {
@@ -81,7 +81,7 @@ impl Screen {
         (seconds == ANY && is(last)).then_some(last)
     }
 
-    /// May what stands behind the first two octets come third?
+    /// May what stands behind the first two bytes come third?
     fn may_go_on(&self, octets: &[u8], first: usize) -> bool {
         let thirds = self.thirds[pair(octets[first], octets[first + 1])];
         match octets.get(first + 2) {

@@ -8,7 +8,7 @@ use super::mark::{MARK, is_mark};
 use super::*;
 use crate::exchange::{Fields, Octets};
 
-/// The first octets of what stands for a secret, and for what stays.
+/// The first bytes of what stands for a secret, and for what stays.
 const URLS: &[(&str, &str)] = &[
     (
         "https://user:hunter2@h.corp/x/@v/list",

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use super::fields::is_scheme;
-use super::names::{Place, says};
+use super::names::{Place, secrecy};
 use super::redactor::Redactor;
-use super::rules::Says;
+use super::rules::Secrecy;
 use super::screen::{Screen, begins};
 use super::token::{self, token_at, tokens};
 use super::url::{ends_in_password, scheme_len, userinfos};
 
-/// A word after `Basic` or `Bearer` is a credential from this many octets on.
+/// A word after `Basic` or `Bearer` is a credential from this many bytes on.
 const CREDENTIAL_BYTES: usize = 8;
 
 impl Redactor {
@@ -81,7 +81,7 @@ impl Redactor {
     }
 
     /// A secret in quotes, or a scheme's parameters or cookies up to the end of the line; and the
-    /// length of what it takes the place of. `text` begins `at` so many octets.
+    /// length of what it takes the place of. `text` begins `at` so many bytes.
     fn whole_value(
         &self,
         text: &str,
@@ -184,7 +184,7 @@ pub(super) fn is_plain(text: &str) -> bool {
     })
 }
 
-/// Up to where, in octets of the whole text, something was looked for and is not: so that a long
+/// Up to where, in bytes of the whole text, something was looked for and is not: so that a long
 /// row of what may begin it is not searched over and over.
 #[derive(Default)]
 struct Ahead {
@@ -194,13 +194,13 @@ struct Ahead {
     no_list: usize,
     /// The line holds no pairs.
     no_cookie: usize,
-    /// How many octets were searched in all.
+    /// How many bytes were searched in all.
     #[cfg(test)]
     looked: usize,
 }
 
 /// The length of the first word; a secret goes on behind a quote that no white space follows.
-/// `text` begins `at` so many octets.
+/// `text` begins `at` so many bytes.
 fn word_len(text: &str, sense: Sense, at: usize, ahead: &mut Ahead) -> usize {
     let end = |from: usize| {
         let found = text[from..].find(ends_word);
@@ -258,8 +258,8 @@ enum Sense {
     Nothing,
     /// A telling name, without a sign behind it yet: what it says before `=`, and before a colon.
     Name {
-        setting: Says,
-        prose: Says,
+        setting: Secrecy,
+        prose: Secrecy,
     },
     /// A telling name and a sign: the next word is its value.
     Value(Value),
@@ -270,8 +270,8 @@ enum Sense {
 /// What a name and the sign behind it say about the value that comes.
 #[derive(Clone, Copy)]
 struct Value {
-    bare: Says,
-    quoted: Says,
+    bare: Secrecy,
+    quoted: Secrecy,
     /// It goes on to the end of the line.
     is_cookie: bool,
 }
@@ -296,8 +296,8 @@ impl Sense {
         }
         let name = word.trim_end_matches([':', '=']);
         let last = last_name(name);
-        let (setting, prose) = (says(last, Place::Setting), before_colon(last));
-        if setting.max(prose) == Says::Nothing {
+        let (setting, prose) = (secrecy(last, Place::Setting), before_colon(last));
+        if setting.max(prose) == Secrecy::Open {
             return Self::Nothing;
         }
         match &word[name.len()..] {
@@ -313,7 +313,7 @@ impl Sense {
         }
     }
 
-    const fn value(setting: Says, prose: Says, is_colon: bool) -> Self {
+    const fn value(setting: Secrecy, prose: Secrecy, is_colon: bool) -> Self {
         Self::Value(Value {
             bare: if is_colon { prose } else { setting },
             quoted: setting,
@@ -323,11 +323,11 @@ impl Sense {
 }
 
 /// What a name says about what stands behind a colon: in a header field, or in a sentence.
-fn before_colon(name: &str) -> Says {
+fn before_colon(name: &str) -> Secrecy {
     match name.contains('-') {
-        _ if is_cookie(name) => Says::Perhaps,
-        true => says(name, Place::Field),
-        false => says(name, Place::Prose),
+        _ if is_cookie(name) => Secrecy::Possible,
+        true => secrecy(name, Place::Field),
+        false => secrecy(name, Place::Prose),
     }
 }
 
@@ -364,7 +364,7 @@ fn is_credential(word: &str) -> bool {
             .any(|b| !b.is_ascii_lowercase() && !b",.:!?".contains(&b))
 }
 
-/// More octets than any scheme's name has.
+/// More bytes than any scheme's name has.
 const SCHEME_BYTES: usize = 24;
 
 /// How a key begins in PEM.
@@ -475,8 +475,8 @@ pub(super) fn secret_pair(pair: &str, is_query: bool) -> Option<(&str, &str)> {
     let mut split = signs.map(|(at, _)| (&pair[..at], &pair[at + 1..]));
     split.find(|(name, value)| {
         let name = last_name(name);
-        let said = says(name, Place::Setting);
-        said.is_secret(value) || is_query && says(name, Place::Query).is_secret(value)
+        let said = secrecy(name, Place::Setting);
+        said.is_secret(value) || is_query && secrecy(name, Place::Query).is_secret(value)
     })
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::mark::{MARK, MARK_BYTES, is_mark};
 use super::redactor::Redactor;
-use super::rules::TOKENS;
+use super::rules::{TOKENS, Token};
 use super::screen::Screen;
 
 /// Notices where a token or a mark may begin.
@@ -14,14 +14,14 @@ pub(super) const SCREEN: Screen = {
     let mut i = 0;
     while i < TOKENS.len() {
         // Their case matters.
-        screen = screen.beginning(TOKENS[i].0.as_bytes()[0], TOKENS[i].0);
+        screen = screen.beginning(TOKENS[i].prefix.as_bytes()[0], TOKENS[i].prefix);
         i += 1;
     }
     screen
 };
 static TOKENS_SCREEN: Screen = SCREEN;
 
-/// The first token or mark at or behind `from`, as a range of octets.
+/// The first token or mark at or behind `from`, as a range of bytes.
 pub(super) fn find(octets: &[u8], from: usize) -> Option<(usize, usize)> {
     let start = TOKENS_SCREEN.find(octets, from, |at| token_at(octets, at).is_some())?;
     Some((start, start + token_at(octets, start)?))
@@ -48,7 +48,7 @@ fn is_inside_a_word(before: &[u8]) -> bool {
     }
 }
 
-/// The length of the token or mark that `octets` begin with.
+/// The length of the token or mark that `bytes` begin with.
 fn len_at(octets: &[u8]) -> Option<usize> {
     if octets.starts_with(MARK.as_bytes()) {
         let len = MARK.len() + 2 * MARK_BYTES;
@@ -56,14 +56,14 @@ fn len_at(octets: &[u8]) -> Option<usize> {
         return is_mark(mark).then_some(len);
     }
     let pair = octets.first_chunk::<2>()?;
-    let pair_of = |row: &(&str, _, _)| row.0.as_bytes().first_chunk::<2>().copied();
+    let pair_of = |row: &Token| row.prefix.as_bytes().first_chunk::<2>().copied();
     let first = TOKENS.partition_point(|row| pair_of(row) < Some(*pair));
     let rows = TOKENS[first..].iter();
     rows.take_while(|row| pair_of(row) == Some(*pair))
-        .find_map(|(prefix, least, letters)| {
-            let rest = octets.strip_prefix(prefix.as_bytes())?;
-            let len = rest.iter().take_while(|b| letters.hold(**b)).count();
-            (len >= *least).then_some(prefix.len() + len)
+        .find_map(|row| {
+            let rest = octets.strip_prefix(row.prefix.as_bytes())?;
+            let len = rest.iter().take_while(|b| row.letters.hold(**b)).count();
+            (len >= row.least).then_some(row.prefix.len() + len)
         })
 }
 
@@ -134,6 +134,6 @@ mod tests {
 
     #[test]
     fn the_table_is_in_order() {
-        assert!(TOKENS.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(TOKENS.is_sorted_by(|a, b| a.prefix < b.prefix));
     }
 }

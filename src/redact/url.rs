@@ -5,13 +5,13 @@ use std::ops::Range;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::mark::{MARK, MARK_BYTES, is_mark};
-use super::names::{Place, says};
-use super::redactor::{Redactor, Stand};
+use super::names::{Place, secrecy};
+use super::redactor::{Redactor, Replacement};
 use super::rules::TOKEN_ELEMENTS;
 use super::screen::Screen;
 use super::token::{self, decoded, find, token_at, tokens};
 
-/// Behind one of [`TOKEN_ELEMENTS`], an element of this many octets is a token, if it looks random.
+/// Behind one of [`TOKEN_ELEMENTS`], an element of this many bytes is a token, if it looks random.
 const RANDOM_BYTES: usize = 20;
 
 /// URLs in query values of URLs are read this deep; a value further down is marked whole.
@@ -110,7 +110,7 @@ impl Redactor {
             let Some(part) = new.as_deref().or(old) else {
                 continue;
             };
-            if part.is_empty() && matches!(self.stand, Stand::Nothing) {
+            if part.is_empty() && matches!(self.replacement, Replacement::Nothing) {
                 continue;
             }
             redacted.push(delimiter);
@@ -121,7 +121,7 @@ impl Redactor {
 
     fn userinfo(&self, parts: &Parts<'_>) -> Option<String> {
         let userinfo = parts.userinfo.filter(|userinfo| !userinfo.is_empty())?;
-        if matches!(self.stand, Stand::Nothing) {
+        if matches!(self.replacement, Replacement::Nothing) {
             return Some(String::new());
         }
         // `ssh://git@host` names an account and holds no password; over http a lone name may be a token.
@@ -180,8 +180,8 @@ impl Redactor {
             let separator = &piece[pair.len()..];
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let is_secret = is_secret_pair(key, value);
-            let redacted = match (is_secret, &self.stand) {
-                (true, Stand::Nothing) => {
+            let redacted = match (is_secret, &self.replacement) {
+                (true, Replacement::Nothing) => {
                     is_changed = true;
                     continue;
                 }
@@ -303,8 +303,8 @@ fn path_values(element: &str) -> Vec<Range<usize>> {
 /// Does the value of this query key stay out of recordings? Both may be percent-encoded.
 fn is_secret_pair(key: &str, value: &str) -> bool {
     let said = match decoded(key) {
-        Some(key) => says(&key, Place::Query),
-        None => says(key, Place::Query),
+        Some(key) => secrecy(&key, Place::Query),
+        None => secrecy(key, Place::Query),
     };
     said.is_secret(decoded(value).as_deref().unwrap_or(value))
 }
@@ -313,7 +313,7 @@ fn is_secret_pair(key: &str, value: &str) -> bool {
 /// fixed word for tokens elsewhere: what can be compared between a recording and a live request.
 pub(crate) fn url_without_secrets(url: &str) -> String {
     Redactor {
-        stand: Stand::Nothing,
+        replacement: Replacement::Nothing,
         known: None,
     }
     .url(url)
@@ -424,7 +424,7 @@ pub(super) fn ends_in_password(url: &str) -> bool {
     })
 }
 
-/// How many octets before `://` are the scheme's.
+/// How many bytes before `://` are the scheme's.
 pub(super) fn scheme_len(before: &str) -> usize {
     before
         .bytes()

@@ -1,7 +1,7 @@
-//! Answers that are none to every request: that something was not modified, or a part of it, is for
-//! those who asked for that (RFC 9110 sections 13 and 14).
+//! Conditional and range requests: 304, 206, 412 and 416 answer only the requests that asked for them
+//! (RFC 9110 sections 13 and 14).
 //!
-//! The whole is an answer to everybody: a server may ignore Range, and answers a condition anew.
+//! A whole response answers every request: a server may ignore Range, and evaluates a condition anew.
 
 use crate::exchange::{Fields, Octets};
 
@@ -22,11 +22,11 @@ pub(crate) struct Conditions(Vec<(&'static str, Octets)>);
 /// How an answer fits a request, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
-    /// It says nothing to this request.
+    /// It does not answer this request.
     Not,
     /// It was given to a condition of this kind, with another value.
     Alike,
-    /// It is an answer to everybody.
+    /// It answers any request.
     Fits,
     /// It was given to the same condition.
     Same,
@@ -61,7 +61,7 @@ impl Conditions {
 
     /// How an answer of this status, which a request under `recorded` was given, fits this one.
     ///
-    /// A part fits whoever asked for the same part, and nobody else.
+    /// A part fits only a request for the same part.
     pub(super) fn fit(&self, status: u16, recorded: impl FnOnce() -> Option<Self>) -> Fit {
         let names = conditions_for(status);
         if names.is_empty() {

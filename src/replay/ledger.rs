@@ -1,4 +1,4 @@
-//! What a replay has answered, and what it was asked for in vain.
+//! The hits and misses of a replay.
 //!
 //! Bounded however long a replay serves: equal misses are one entry with a count, and of more than
 //! [`DISTINCT`] different ones only the number is kept.
@@ -31,7 +31,7 @@ pub(crate) struct Miss {
     pub(crate) times: u64,
 }
 
-/// All that was asked for in vain.
+/// All misses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Misses {
     distinct: Vec<Miss>,
@@ -58,7 +58,7 @@ impl Misses {
         }
     }
 
-    /// Was everything answered?
+    /// True if every request was answered.
     pub(crate) const fn is_empty(&self) -> bool {
         self.total == 0
     }
@@ -73,7 +73,7 @@ impl Misses {
         &self.distinct
     }
 
-    /// Hosts that a tunnel to was refused: whoever records them must intercept them.
+    /// Hosts to which a tunnel was refused: a recording of them has to intercept them.
     pub(crate) fn refused_hosts(&self) -> BTreeSet<String> {
         let tunnels = self.distinct.iter().filter_map(|miss| {
             let target: Target = miss.what.strip_prefix(CONNECT)?.trim_start().parse().ok()?;
@@ -122,7 +122,7 @@ impl Ledger {
     }
 }
 
-/// A hit whose octets are still on their way: it becomes a miss if they turn out to be damaged.
+/// A hit whose bytes are still on their way: it becomes a miss if they turn out to be damaged.
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(super) ledger: Arc<Ledger>,

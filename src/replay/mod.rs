@@ -5,8 +5,8 @@
 //! recorded requests differ in these, the one that is asked for); the same module request from
 //! another host of the recorded GOPROXY list; what can be derived (a narrower tile cut from a wider
 //! one, a redirect's target whatever its query). Repeated answers keep their order, the last stays.
-//! What was not modified, or a part, is given to those who asked for that, and to nobody else; that
-//! credentials are wanted, to nobody where they were given afterwards.
+//! A 304 or a part answers only requests that asked for it; a 401 or 407 answers none if the recording
+//! has the response to the same request with credentials.
 
 #[cfg(any(test, fuzzing))]
 pub mod check;
@@ -50,7 +50,7 @@ pub struct Replay {
 pub(crate) struct Hit {
     /// The exchange whose answer it is.
     pub(crate) exchange: Exchange,
-    /// Only so many octets of the body: a tile cut to a narrower one.
+    /// Only so many bytes of the body: a tile cut to a narrower one.
     pub(crate) cut: Option<u64>,
 }
 
@@ -173,7 +173,7 @@ impl Replay {
         Ok(Hit { exchange, cut })
     }
 
-    /// The octets of an answer's body, verified.
+    /// The bytes of an answer's body, verified.
     pub(crate) fn body(&self, hit: &Hit) -> Result<Option<BodyReader>, AnswerError> {
         let begin = &hit.exchange.begin;
         let body = hit.exchange.end().and_then(|end| end.body.as_ref());
@@ -190,7 +190,7 @@ impl Replay {
         Ok(body)
     }
 
-    /// For the octets of a hit, which may turn out to be damaged while they are given.
+    /// For the bytes of a hit, which may turn out to be damaged while they are given.
     pub(crate) fn account(&self, hit: &Hit) -> Account {
         let begin = &hit.exchange.begin;
         Account {

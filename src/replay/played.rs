@@ -12,7 +12,7 @@ use super::ledger::Account;
 use crate::coding::gunzip;
 use crate::recording::reader::BodyReader;
 
-/// Octets of one frame.
+/// Bytes of one frame.
 const FRAME_BYTES: usize = 64 * 1024;
 
 /// What a recorded body can turn out to be half-way: the client leg is reset then.
@@ -25,7 +25,7 @@ pub(crate) struct Played {
     source: Option<Box<dyn Read + Send + Sync>>,
     left: Option<u64>,
     trailers: Option<HeaderMap>,
-    /// What is told if the octets turn out to be damaged.
+    /// Is told if the body turns out to be damaged.
     account: Option<Account>,
 }
 
@@ -40,7 +40,7 @@ impl Played {
         }
     }
 
-    /// The octets as they are, or only the first `cut` of them.
+    /// The bytes as they are, or only the first `cut` of them.
     pub(crate) fn new(reader: BodyReader, bytes: u64, cut: Option<u64>) -> Self {
         let left = cut.map_or(bytes, |cut| cut.min(bytes));
         Self {
@@ -63,7 +63,7 @@ impl Played {
         }
     }
 
-    /// With trailers after the last octet.
+    /// With trailers after the last byte.
     pub(crate) fn with_trailers(mut self, trailers: HeaderMap) -> Self {
         if !trailers.is_empty() {
             // Over HTTP/1 they need chunks, which hyper makes of a body of unknown length.
@@ -72,7 +72,7 @@ impl Played {
         self
     }
 
-    /// On account of whoever counts what was given whole.
+    /// Reports to `account` if the body turns out to be damaged.
     pub(crate) fn on(mut self, account: Account) -> Self {
         self.account = Some(account);
         self

@@ -99,7 +99,7 @@ fn status(replay: &Replay, url: &str, asked: &[(&str, &str)]) -> u16 {
     }
 }
 
-/// Plays to the end: how many octets came, and whether it broke off.
+/// Plays to the end: how many bytes came, and whether it broke off.
 fn played(mut played: Played) -> (usize, bool) {
     let mut context = Context::from_waker(Waker::noop());
     let mut bytes = 0;

@@ -1,24 +1,25 @@
 //! The few fields of a certificate that webpki keeps to itself (RFC 5280 section 4.1).
 //!
-//! Reads DER of anybody's making: what cannot be read is `None`, never a panic. Verifies nothing.
+//! Certificates come from anywhere: what cannot be read is `None`, never a panic. Lenient on purpose, since
+//! webpki judges what is in use: a strict parser would turn away roots that Go takes. Verifies nothing.
 
 use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-/// What of a certificate's subject or issuer is shown, octets: the longest common name of X.520.
+/// What of a certificate's subject or issuer is shown, bytes: the longest common name of X.520.
 const SHOWN: usize = 64;
 
-/// The longest URL that is shown, octets.
+/// The longest URL that is shown, bytes.
 const URL: usize = 200;
 
 /// The fields of a certificate, each still DER.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {
-    /// The name of who signed it.
+    /// The issuer's name.
     pub(super) issuer: &'a [u8],
-    /// The name of whose it is.
+    /// The subject's name.
     pub(super) subject: &'a [u8],
     is_version_1: bool,
     validity: &'a [u8],
@@ -51,7 +52,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// True if it names itself as who signed it.
+    /// True if subject and issuer are the same name.
     pub(super) fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
@@ -63,14 +64,14 @@ impl<'a> Fields<'a> {
         Some((instant(from)?, instant(until)?))
     }
 
-    /// The first octet of the key usage (section 4.2.1.3), if there is that extension.
+    /// The first byte of the key usage (section 4.2.1.3), if there is that extension.
     fn key_usage(&self) -> Option<u8> {
         // A BIT STRING: the number of unused bits, then the bits.
         let (_, bits, _) = element(self.extension(&KEY_USAGE)?)?;
         bits.get(1).copied()
     }
 
-    /// False if it says what its key may be used for, and signing certificates is not there.
+    /// False if there is a key usage without keyCertSign.
     pub(super) fn may_sign(&self) -> bool {
         let usage = self.key_usage();
         usage.is_none_or(|usage| usage == 0 || usage & KEY_CERT_SIGN != 0)
@@ -83,7 +84,7 @@ impl<'a> Fields<'a> {
         self.is_version_1 || matches!(is_ca, Some((BOOLEAN, [1..=u8::MAX], _)))
     }
 
-    /// False if it says what for it may be shown (section 4.2.1.12), and serving is not there.
+    /// False if there is an extended key usage (section 4.2.1.12) without serverAuth.
     pub(super) fn may_serve(&self) -> bool {
         let Some(list) = self.extension(&EXTENDED_KEY_USAGE) else {
             return true;

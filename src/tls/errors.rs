@@ -1,4 +1,4 @@
-//! What went wrong in TLS, in a person's words: one sentence a verdict, no type name of a library.
+//! TLS errors for people: a sentence each, without the type names of a library.
 //!
 //! The sentences speak of the peer as "it", and stand behind its name: `TLS with a.example: its
 //! certificate expired on 2021-01-01`.
@@ -14,7 +14,7 @@ use super::verify::{Distrust, of_webpki};
 /// How many names of a certificate are told.
 const NAMES: usize = 3;
 
-/// The same error in a person's words; what is not of TLS stays as it is.
+/// The same error with a message for people; an error that is not of TLS stays as it is.
 pub(crate) fn readable(error: io::Error) -> io::Error {
     let Some(inner) = error.get_ref() else {
         return error;
@@ -29,7 +29,7 @@ pub(crate) fn readable(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), words)
 }
 
-/// What tokio-rustls says of such an end.
+/// tokio-rustls's message for a connection that ends within the handshake.
 const HANDSHAKE_EOF: &str = "tls handshake eof";
 
 /// What a TLS error means.

@@ -1,7 +1,7 @@
 //! The one place that picks the crypto provider, the roots, ALPN and session handling.
 //!
-//! Upstream verification is never off: there is no type here that could switch it off. What is wrong
-//! with a peer is said in a person's words, see [`in_words`].
+//! Upstream verification is never off: there is no type here that could switch it off. The errors
+//! of a peer are sentences for people, see [`in_words`].
 
 mod certificate;
 mod errors;
@@ -20,7 +20,7 @@ pub(crate) use errors::{alert_name, in_words, readable};
 pub use provider::{provider, random};
 pub use roots::{RootSources, Roots, RootsError};
 
-/// The first octet of a TLS handshake record (RFC 8446 section 5.1).
+/// The first byte of a TLS handshake record (RFC 8446 section 5.1).
 pub(crate) const HANDSHAKE: u8 = 22;
 
 /// The application protocols that we speak (RFC 7301 identifiers).

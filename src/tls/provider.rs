@@ -17,7 +17,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(provider)
 }
 
-/// Fills `octets` from the provider's random generator.
+/// Fills `bytes` from the provider's random generator.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut octets = [0; N];
     provider()

@@ -195,20 +195,20 @@ fn last<'a>(own: Fields<'a>, intermediates: &'a [CertificateDer<'_>]) -> Fields<
 /// Why a chain is not trusted, in words; travels inside rustls' own error.
 #[derive(Debug)]
 pub(super) enum Distrust {
-    /// Nobody else vouches for it; by the name that it gives itself.
+    /// It is self-signed; its subject.
     SelfSigned(Option<String>),
-    /// Whoever vouches is not trusted; the name.
+    /// Its issuer is not trusted; the name.
     UnknownIssuer(Option<String>),
-    /// Whoever vouches is neither trusted nor sent: an intermediate, or a root.
+    /// Its issuer is neither trusted nor sent: an intermediate, or a root.
     Unsent {
         /// The issuer's name.
         name: Option<String>,
         /// Where its certificate is published, if that is told.
         url: Option<String>,
     },
-    /// It vouches for others, which webpki does not take from a server.
+    /// It is a CA certificate, which webpki does not accept from a server.
     CaAsServer,
-    /// The chain leads through somebody who may not vouch.
+    /// The chain has an issuer that may not sign certificates.
     IssuerMayNotSign,
 }
 
@@ -266,7 +266,7 @@ pub(super) fn is_anchor(root: &[u8]) -> bool {
     Fields::of(root).is_some_and(|fields| fields.is_authority() && fields.may_sign())
 }
 
-/// False if a certificate says what its key may be used for, and signing certificates is not there.
+/// False if a certificate has a key usage without keyCertSign.
 /// What cannot be read is left to webpki, which refuses it.
 fn may_sign(certificate: &[u8]) -> bool {
     Fields::of(certificate).is_none_or(|fields| fields.may_sign())

@@ -46,10 +46,10 @@ pub(crate) enum Step {
     Asking,
 }
 
-/// Hears what a dial is at.
+/// Is called at each step of a dial.
 pub(crate) type Hear<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
 
-/// What a dial tells while it goes on, for whoever watches.
+/// What happens while a dial goes on, for the live view.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum News<'a> {
     /// It goes through this parent proxy, named without credentials.
@@ -77,7 +77,7 @@ pub(crate) struct Try {
     pub(crate) error: Option<String>,
 }
 
-/// What is said of an address as long as it says nothing.
+/// The error of a try until the address answers.
 pub(super) const NO_ANSWER: &str = "no answer";
 
 pub(super) fn is_pending(tried: &Try) -> bool {

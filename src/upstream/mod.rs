@@ -54,34 +54,34 @@ pub(crate) enum DialError {
     Resolve {
         /// What was looked up.
         host: String,
-        /// The resolver's words.
+        /// The resolver's error.
         source: io::Error,
     },
     /// Every address refused.
     #[error("cannot connect to {target} ({tried})")]
     Connect {
-        /// What was wanted.
+        /// The target.
         target: Target,
         /// The addresses tried, each with its error.
         tried: String,
     },
-    /// Nobody answered in time.
+    /// The time for dialling ran out.
     #[error("no connection to {target} within {limit:?} ({step})")]
     Timeout {
-        /// What was wanted.
+        /// The target.
         target: Target,
         /// The limit.
         limit: Duration,
         /// What was going on, and who did not answer.
         step: String,
     },
-    /// The way leads back to ourselves.
+    /// The target is one of our own listeners.
     #[error("{target} is modtape itself")]
     Loop {
-        /// What was wanted.
+        /// The target.
         target: Target,
     },
-    /// Clients of other machines get no further than anybody on the internet, unless told so.
+    /// A client of another machine asked for a private address that the user did not name.
     #[error(
         "{what} is {is}, and clients of other machines come in here: \
          name {host} with --tunnel or --intercept to allow it"
@@ -181,7 +181,7 @@ impl Dialer {
         })
     }
 
-    /// Notes what a dial took that nobody waits for any longer, and says who did not answer.
+    /// Notes how long a dial that is given up has taken, and says which step it was at.
     pub(crate) fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
         let spent = self.settings.clock.now().micros_since(journey.started);
         let dns = *journey.dns_us.get_or_insert(spent);

@@ -1,8 +1,8 @@
-//! `NO_PROXY` as the go command reads it: whom no parent proxy is asked for.
+//! `NO_PROXY` as the go command reads it: which targets are dialled directly.
 //!
 //! After Go's `golang.org/x/net/http/httpproxy` (`useProxy` and `init`): names with their subdomains,
 //! `.name` and `*.name` for the subdomains alone, addresses, CIDR prefixes, each but the last with a
-//! port if wanted, and `*` for everybody. Loopback never goes through a proxy.
+//! port if wanted, and `*` for every target. Loopback never goes through a proxy.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ pub(super) struct NoProxy(Vec<Rule>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Rule {
-    Everybody,
+    Everything,
     Prefix(IpNet),
     Address(IpAddr, Option<u16>),
     /// `suffix` begins with a dot.
@@ -47,7 +47,7 @@ impl Rule {
     fn covers(&self, target: &Target, ip: Option<IpAddr>) -> bool {
         let is_port = |port: &Option<u16>| port.is_none_or(|port| port == target.port());
         match self {
-            Self::Everybody => true,
+            Self::Everything => true,
             Self::Prefix(prefix) => ip.is_some_and(|ip| prefix.contains(&ip)),
             Self::Address(address, port) => ip == Some(*address) && is_port(port),
             Self::Name {
@@ -66,7 +66,7 @@ impl Rule {
 fn rule(text: &str) -> Option<Rule> {
     let text = text.trim().to_ascii_lowercase();
     if text == "*" {
-        return Some(Rule::Everybody);
+        return Some(Rule::Everything);
     }
     if text.contains('/') {
         return text.parse().ok().map(Rule::Prefix);

@@ -12,13 +12,13 @@ use super::no_proxy::NoProxy;
 use crate::capture::Wire;
 use crate::exchange::{Target, TargetError};
 
-/// The longest answer to CONNECT that is read, octets.
+/// The longest answer to CONNECT that is read, bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 
 /// The most header fields of such an answer.
 const FIELDS: usize = 128;
 
-/// Why the parent proxy did not let us through.
+/// Why there is no tunnel through the parent proxy.
 #[derive(Debug, thiserror::Error)]
 pub enum ParentError {
     /// A scheme that modtape does not speak to a proxy.
@@ -27,7 +27,7 @@ pub enum ParentError {
     /// Its host or port cannot be read.
     #[error("has no usable address")]
     Address(#[source] TargetError),
-    /// It said no.
+    /// It refused.
     #[error("answered {status} {reason}")]
     Refused {
         /// Status code.
@@ -117,7 +117,7 @@ impl ParentProxies {
         if https.is_empty() && http.is_empty() {
             return Self::none();
         }
-        // Whom it leaves out is read as go reads it; the matcher knows neither ports nor `*.name`.
+        // NO_PROXY is read as go reads it: the matcher knows neither ports nor `*.name`.
         let matcher = Matcher::builder().https(https).http(http);
         Self {
             matcher: Some(matcher.build()),
@@ -205,7 +205,7 @@ impl Kind {
     }
 }
 
-/// What a proxy is given if it asks who is there.
+/// Basic credentials for HTTP, username and password for SOCKS5.
 struct Credentials {
     user: String,
     password: String,
@@ -298,7 +298,7 @@ impl Parent {
     }
 }
 
-/// Reads the head of an answer and no octet more: what follows belongs to the tunnel. Each part is
+/// Reads the head of an answer and no byte more: what follows belongs to the tunnel. Each part is
 /// looked at before it is taken, and a line may end with a bare LF (RFC 9112 section 2.2).
 async fn read_head(stream: &mut Wire) -> Result<Vec<u8>, ParentError> {
     let (mut head, mut ahead) = (Vec::new(), vec![0; 2048]);

@@ -1,4 +1,4 @@
-//! Which addresses are nobody's on the internet: a machine's own, a local network's, a reserved one.
+//! Which addresses are not public: a machine's own, a local network's, reserved ones.
 //!
 //! From IANA's special-purpose registries (RFC 6890). What is in none of the tables, and in IPv6
 //! outside of what IANA gives out, is not taken for public either. Never resolves, never dials.

@@ -1,5 +1,5 @@
-//! Whom may be dialled: never ourselves; and where clients of other machines come, no address that
-//! only this machine or its network can reach, unless the user named it.
+//! Which targets may be dialled: never our own listeners; and where clients of other machines connect, no
+//! address that only this machine or its network can reach, unless the user named it.
 //!
 //! What is checked is what is dialled: a name is resolved once, each address is held against the
 //! rule, and TCP goes to those very addresses. One that is refused refuses the name.
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use super::private;
 use crate::exchange::Target;
 
-/// Whom may be dialled.
+/// Which targets may be dialled.
 #[derive(Debug, Clone, Default)]
 pub struct Reach {
     own: Vec<SocketAddr>,
@@ -32,7 +32,7 @@ pub(crate) struct Named {
 pub(super) enum Barred {
     /// It is one of our own listeners.
     Own,
-    /// It is not public: what, and what it is.
+    /// It is not public: the address or name, and what it is instead.
     Private { what: String, is: &'static str },
 }
 
