@@ -1,9 +1,9 @@
 //! Files and folders that stand in their place whole or not at all.
 //!
-//! What is in the making is hidden beside its place, and locked as long as somebody works at it:
+//! What is in the making is hidden beside its place, and locked as long as a process writes it:
 //! `.NAME.PID.N.modtape` is a folder, `.NAME.PID.modtape` a file. Dropped unfinished it goes; what a
-//! killed process left is found by the next one that makes something of the same name, since nobody
-//! locks it any more. Never follows a link, and never touches what another user owns.
+//! killed process left is found by the next one that makes something of the same name, since its lock
+//! is free. Never follows a link, and never touches what another user owns.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 /// How many names are tried: each may be what a killed process of our number left.
 const TRIES: u32 = 100;
 
-/// Ends all their names, so that nobody's own hidden files are taken for them.
+/// Ends all their names, so that a user's own hidden files are not taken for them.
 const MARK: &str = ".modtape";
 
 /// A folder in the making; removed when it is dropped unfinished.
@@ -104,7 +104,7 @@ enum Kind {
     File,
 }
 
-/// Removes what nobody works at any more.
+/// Removes what no process works at any more.
 fn sweep(to: &Path, kind: Kind) {
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let Ok(entries) = fs::read_dir(parent.unwrap_or_else(|| Path::new("."))) else {
@@ -114,7 +114,7 @@ fn sweep(to: &Path, kind: Kind) {
     for entry in entries.filter_map(Result::ok) {
         let is_named = |found: &str| is_working_name(found, &name, kind);
         if entry.file_name().to_str().is_some_and(is_named) {
-            // What cannot be removed stays, and is in nobody's way.
+            // What cannot be removed stays; it does not matter to the others.
             let _ = remove_left(&entry.path(), kind);
         }
     }
@@ -137,7 +137,7 @@ fn remove_left(path: &Path, kind: Kind) -> io::Result<()> {
 }
 
 impl Kind {
-    /// `None` for links and devices, which nobody makes here.
+    /// `None` for links and devices, which are never made here.
     fn of(found: &Metadata) -> Option<Self> {
         match found {
             found if found.is_dir() => Some(Self::Folder),

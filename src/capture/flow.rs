@@ -1,5 +1,5 @@
 //! The two directions of a TCP connection as packets number them: what a synthesised packet says
-//! beside its octets.
+//! beside its bytes.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::frame::{ACK, Ends, FIN, PSH, SYN, Segment};
 use super::sink::Sink;
 
-/// A receiver acknowledges each so many octets; less than any window.
+/// A receiver acknowledges each so many bytes; less than any window.
 const ACKNOWLEDGED: u64 = 1 << 20;
 
 /// A connection's ends, and what each side sends next.
@@ -17,7 +17,7 @@ pub(crate) struct Flow {
     ends: Ends,
     /// Sequence numbers of the client and of the server.
     next: [u32; 2],
-    /// Octets since a receiver's last word.
+    /// Bytes since a receiver's last word.
     unacknowledged: u64,
 }
 
@@ -52,7 +52,7 @@ impl Flow {
         Ok(())
     }
 
-    /// A packet of `bytes` octets, as [`Sink::packet`] takes its payload.
+    /// A packet of `bytes` bytes, as [`Sink::packet`] takes its payload.
     pub(crate) fn data<W: Write>(
         &mut self,
         sink: &mut Sink<W>,

@@ -13,7 +13,7 @@ pub(crate) const PSH: u8 = 0x08;
 /// The acknowledgement counts.
 pub(crate) const ACK: u8 = 0x10;
 
-/// The most octets of one packet, below what an IPv4 packet's length can say (65,535) with all headers.
+/// The most bytes of one packet, below what an IPv4 packet's length can say (65,535) with all headers.
 pub(crate) const SEGMENT: u64 = 60 * 1024;
 
 /// Maximum segment size 65,495 and a window scale of 14 (RFC 9293 section 3.2, RFC 7323 section 2): so
@@ -50,11 +50,11 @@ pub(crate) struct Segment {
     pub(crate) is_clients: bool,
     /// TCP's flags.
     pub(crate) flags: u8,
-    /// The number of the first octet.
+    /// The number of the first byte.
     pub(crate) seq: u32,
-    /// The number of the octet that is expected next.
+    /// The number of the byte that is expected next.
     pub(crate) ack: u32,
-    /// Octets of payload, shown or not; at most [`SEGMENT`].
+    /// Bytes of payload, shown or not; at most [`SEGMENT`].
     pub(crate) bytes: u64,
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 
 /// Puts TCP's checksum into a packet of which `packet` is the beginning and `rest` what is shown
 /// behind that, and whose length on the network is `length`.
 ///
-/// Octets that are not shown count as zeros: nobody who reads a cut packet can know better.
+/// Bytes that are not shown count as zeros: a reader of a cut packet has no others.
 pub(crate) fn seal(packet: &mut [u8], rest: &[u8], length: u64) {
     let is_v4 = packet[12..ETHERNET] == [0x08, 0];
     let (addresses, tcp) = if is_v4 {
@@ -152,7 +152,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     let (mut sum, mut is_odd) = (0, false);
     for part in parts {
         let part_sum = sum_of(part);
-        // RFC 1071 section 2 (B): what begins at an odd place has its octets the other way round.
+        // RFC 1071 section 2 (B): what begins at an odd place has its bytes the other way round.
         sum += u32::from(if is_odd {
             part_sum.swap_bytes()
         } else {
@@ -163,7 +163,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     !u16::from_be(fold(u64::from(sum)))
 }
 
-/// The sum of 16-bit words in the order of this machine, which section 2 (B) allows; four octets at
+/// The sum of 16-bit words in the order of this machine, which section 2 (B) allows; four bytes at
 /// a time, which compilers make wide.
 fn sum_of(octets: &[u8]) -> u16 {
     let mut words = octets.chunks_exact(4);

@@ -29,15 +29,10 @@ impl Capture {
         file: File,
         clock: Clock,
         when_full: WhenFull,
-        (tool, comment): (&str, &str),
+        section: &Section<'_>,
     ) -> io::Result<(Self, Running)> {
-        let section = Section {
-            tool,
-            comment,
-            origin: "as it passed",
-        };
         let queue = Arc::new(Queue::new(clock, when_full));
-        let sink = Sink::new(file, &section)?;
+        let sink = Sink::new(file, section)?;
         let writer = Writer::new(Arc::clone(&queue), sink, clock)?;
         let thread = std::thread::Builder::new().name(String::from("capture"));
         let thread = thread.spawn(move || writer.run())?;

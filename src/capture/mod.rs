@@ -1,4 +1,4 @@
-//! Live capture: the octets of both legs as they pass, with the secrets that open them.
+//! Live capture: the bytes of both legs as they pass, with the secrets that open them.
 //!
 //! A [`Wire`] is a socket that tells what passes through it; all of it runs on the one thread that
 //! carries traffic, so the queue is in order without being sorted. A thread of its own makes TCP of

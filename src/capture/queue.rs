@@ -1,4 +1,5 @@
-//! What passed, in order, on its way to the thread that writes it. Bounded by octets.
+//! What passed, in order, on its way to the thread that writes the capture. The bytes that wait are
+//! bounded.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -12,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use super::frame::{Ends, SEGMENT};
 use crate::clock::{Clock, Timestamp};
 
-/// Octets that may wait to be written.
+/// Bytes that may wait to be written.
 const LIMIT: u64 = 8 << 20;
 
-/// From so many octets on they are written sooner.
+/// From so many bytes on they are written sooner.
 const PRESSING: u64 = 1 << 20;
 
 /// And from so many on, at once.
@@ -34,7 +35,7 @@ const LOOK_BACK: usize = 4096;
 /// How far back a packet is looked for that what is cut off may be counted with, packets.
 const COUNTED_WITH: usize = 64;
 
-/// Octets are kept in pieces of this size: a client that is slow to take its own holds one.
+/// Bytes are kept in pieces of this size: a client that is slow to take its own holds one.
 const CHUNK: usize = 64 * 1024;
 
 /// Below this, a chunk's rest is not worth a read.
@@ -43,7 +44,7 @@ const WORTHWHILE: usize = 8 * 1024;
 /// For what belongs to no stream.
 pub(super) const NO_STREAM: u32 = 0;
 
-/// What an item costs beside its octets, about.
+/// What an item costs beside its bytes, about.
 pub(super) const ITEM: u64 = 128;
 
 /// Something that passed, or is to be told.
@@ -60,22 +61,22 @@ pub(super) struct Item {
     pub(super) heads: u32,
 }
 
-/// What it is.
+/// What an [`Item`] is.
 #[derive(Debug)]
 pub(super) enum What {
     /// A connection is asked for.
     Dialled(Ends),
     /// It is there.
     Connected,
-    /// Octets, of which some or none may be shown; at most [`SEGMENT`] of them.
+    /// Bytes, of which some or none may be shown; at most [`SEGMENT`] of them.
     Data { shown: Bytes, bytes: u64 },
     /// This side sends no more.
     End,
     /// This side broke off.
     Reset,
-    /// The connection is gone, whoever has not said so.
+    /// The connection is gone, whether or not both sides ended it.
     Gone,
-    /// The comment belongs to the next octets of this side.
+    /// The comment belongs to the next bytes of this side.
     Remark,
     /// A line of the key log.
     Secret(String),
@@ -100,7 +101,7 @@ impl Item {
         self.stream == stream && self.is_clients == is_clients && is_data
     }
 
-    /// Octets that it takes in the queue.
+    /// Bytes that it takes in the queue.
     pub(super) fn cost(&self) -> u64 {
         match &self.what {
             What::Data { shown, .. } => ITEM + shown.len() as u64,
@@ -108,7 +109,7 @@ impl Item {
         }
     }
 
-    /// Takes its last `rest` octets off, for an item of their own; `cut`, shown by number alone.
+    /// Takes its last `rest` bytes off, for an item of their own; `cut`, shown by number alone.
     pub(super) fn part(&mut self, rest: usize, cut: bool) -> Option<Self> {
         let What::Data { shown, bytes } = &mut self.what else {
             return None;
@@ -135,7 +136,7 @@ impl Item {
         }
     }
 
-    /// Counts the octets of `next` with its own, if both are of one side and shown by number alone.
+    /// Counts the bytes of `next` with its own, if both are of one side and shown by number alone.
     pub(super) fn takes(&mut self, next: &Self) -> bool {
         let is_same = self.stream == next.stream && self.is_clients == next.is_clients;
         match (&mut self.what, &next.what) {
@@ -186,7 +187,7 @@ struct State {
     items: VecDeque<Item>,
     /// Read in a handshake, by streams whose keys may not be logged yet.
     held: Vec<Item>,
-    /// Octets queued or being written.
+    /// Bytes queued or being written.
     bytes: u64,
     waiting: Vec<Waker>,
     streams: u32,
@@ -199,7 +200,7 @@ struct State {
 }
 
 impl State {
-    /// How many limits the octets that wait have passed.
+    /// How many limits the bytes that wait have passed.
     const fn pressure(&self) -> u8 {
         match self.bytes {
             ..PRESSING => 0,
@@ -293,7 +294,7 @@ impl Queue {
         }
     }
 
-    /// Notes that the octets that `stream` read last hold so many request heads.
+    /// Notes that the bytes that `stream` read last hold so many request heads.
     pub(super) fn note_heads(&self, stream: u32, is_clients: bool, heads: u32) {
         let state = &mut lock(&self.state);
         let mut recent = state.items.iter_mut().rev().take(LOOK_BACK);
@@ -302,7 +303,7 @@ impl Queue {
         }
     }
 
-    /// Adds `comment` to the first octets that `stream` read and that hold a request head of which
+    /// Adds `comment` to the first bytes that `stream` read and that hold a request head of which
     /// nothing was said, else to those that it read last, else to those that come next.
     pub(super) fn remark(&self, stream: u32, is_clients: bool, comment: String) {
         let state = &mut lock(&self.state);
@@ -324,7 +325,7 @@ impl Queue {
         }
     }
 
-    /// Adds `comment` to the octets that `stream` sends next.
+    /// Adds `comment` to the bytes that `stream` sends next.
     pub(super) fn announce(&self, stream: u32, is_clients: bool, comment: String) {
         let mut item = Item::new(self.now(), stream, is_clients, What::Remark);
         item.comment = comment;
@@ -362,7 +363,7 @@ impl Queue {
         (outcome, chunk.split().freeze())
     }
 
-    /// Copies the first `written` octets of `bufs`, and gives them on in packets.
+    /// Copies the first `written` bytes of `bufs`, and gives them on in packets.
     pub(super) fn copy(
         &self,
         bufs: &[IoSlice<'_>],
@@ -432,7 +433,7 @@ impl Queue {
         }
     }
 
-    /// Nothing is written any more: nothing is kept either, and nobody waits.
+    /// Nothing is written any more: drops what is queued, and wakes everyone that waits for room.
     pub(super) fn give_up(&self) {
         let mut state = lock(&self.state);
         state.is_broken = true;
@@ -442,7 +443,7 @@ impl Queue {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Of what `stream` read last and holds, the last `rest` octets stand apart; `cut`, only their
+    /// Of what `stream` read last and holds, the last `rest` bytes stand apart; `cut`, only their
     /// number is told.
     pub(super) fn part(&self, stream: u32, rest: usize, cut: bool) {
         let state = &mut lock(&self.state);
@@ -465,7 +466,7 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Octets that were cut off.
+    /// Bytes that were cut off.
     pub(super) fn cut_bytes(&self) -> u64 {
         lock(&self.state).cut_bytes
     }
@@ -475,7 +476,7 @@ fn wait<T>(guard: Result<T, PoisonError<T>>) -> T {
     guard.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The most octets of one packet.
+/// The most bytes of one packet.
 fn segment() -> usize {
     usize::try_from(SEGMENT).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! Where TLS secrets go that somebody asked for: into the capture, into a key log of their own.
+//! Where TLS secrets go: into the live capture, into a key log, or both.
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};

@@ -30,7 +30,7 @@ pub(super) const SECRETS: u32 = 10;
 /// Secrets in the NSS key log format (section 4.7, "TLSK").
 const TLS_KEY_LOG: u32 = 0x544c_534b;
 
-/// The most octets of one packet that readers take (libpcap's `MAXIMUM_SNAPLEN`).
+/// The most bytes of one packet that readers take (libpcap's `MAXIMUM_SNAPLEN`).
 const SNAPLEN: u32 = 262_144;
 
 /// Units of time: nanoseconds.
@@ -47,7 +47,7 @@ const END: u16 = 0;
 /// How many names one block holds.
 const NAMES: usize = 1000;
 
-/// Octets that are kept before they are written.
+/// Bytes that are kept before they are written.
 const BUFFER: usize = 256 * 1024;
 
 /// What a file says of itself.
@@ -64,7 +64,7 @@ pub(crate) struct Section<'a> {
 /// Takes packets in the order of their time. What it holds back is written by [`flush`](Self::flush).
 pub(crate) struct Sink<W: Write> {
     out: W,
-    /// Octets of whole blocks that were written.
+    /// Bytes of whole blocks that were written.
     whole: u64,
     blocks: PcapNgWriter<Vec<u8>>,
     /// Payloads that are not copied, and where in `blocks` each belongs.
@@ -144,7 +144,7 @@ impl<W: Write> Sink<W> {
         self.spill()
     }
 
-    /// Takes TLS secrets, lines in the NSS key log format. Readers that see each octet once need
+    /// Takes TLS secrets, lines in the NSS key log format. Readers that see each byte once need
     /// them before the packets that they open.
     pub(crate) fn secrets(&mut self, lines: &str) -> io::Result<()> {
         let out = self.blocks.get_mut();
@@ -176,7 +176,7 @@ impl<W: Write> Sink<W> {
             Interface::Client => 1,
         };
         out.extend(interface.to_le_bytes());
-        // The upper word of the time comes first, whatever the order of octets.
+        // The upper word of the time comes first, whatever the order of bytes.
         out.extend(low(self.last >> 32));
         out.extend(low(self.last));
         let lengths = out.len();
@@ -219,7 +219,7 @@ impl<W: Write> Sink<W> {
         self.out.flush()
     }
 
-    /// Where it writes, and how many octets of that are whole blocks: after an error there may be more.
+    /// Where it writes, and how many bytes of that are whole blocks: after an error there may be more.
     pub(super) fn into_inner(self) -> (W, u64) {
         (self.out, self.whole)
     }
@@ -275,7 +275,7 @@ fn begin(out: &mut Vec<u8>, kind: u32) -> usize {
     start
 }
 
-/// The end of a block that began at `start`, and has so many octets that are not copied.
+/// The end of a block that began at `start`, and has so many bytes that are not copied.
 fn end(out: &mut Vec<u8>, start: usize, shared_bytes: usize) -> io::Result<()> {
     let length = out.len() - start + shared_bytes + 4;
     let length = u32::try_from(length).map_err(io::Error::other)?;
@@ -292,7 +292,7 @@ fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
     pad(out, value.len());
 }
 
-/// Blocks and options end at multiples of four octets.
+/// Blocks and options end at multiples of four bytes.
 fn pad(out: &mut Vec<u8>, length: usize) {
     out.extend(std::iter::repeat_n(0, length.next_multiple_of(4) - length));
 }

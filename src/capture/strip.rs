@@ -5,10 +5,10 @@ use std::io::{self, Read, Write};
 
 use super::sink::{PACKET, SECRETS, Section, Sink};
 
-/// The first octets of a block: its type and its length.
+/// The first bytes of a block: its type and its length.
 const HEAD: usize = 8;
 
-/// The longest block that a capture of ours has, octets: a packet with a comment.
+/// The longest block that a capture of ours has, bytes: a packet with a comment.
 const LIMIT: u32 = 1 << 20;
 
 /// The types of a section's header and of an interface's description (sections 4.1 and 4.2).
@@ -128,9 +128,9 @@ fn word(octets: &[u8], at: usize) -> u32 {
 /// A packet of ours, as an Enhanced Packet Block.
 struct Packet<'a> {
     block: &'a [u8],
-    /// Octets of Ethernet, IP and TCP.
+    /// Bytes of Ethernet, IP and TCP.
     headers: usize,
-    /// Octets shown.
+    /// Bytes shown.
     shown: usize,
 }
 
@@ -201,7 +201,7 @@ impl<'a> Packet<'a> {
         &self.block[DATA..DATA + self.shown]
     }
 
-    /// Whether its octets may be seen: they are inside TLS, or there are none.
+    /// Whether its bytes may be seen: they are inside TLS, or there are none.
     fn is_open(&self, streams: &mut HashMap<Vec<u8>, Speech>) -> bool {
         let data = self.data();
         let payload = &data[self.headers..];
@@ -246,12 +246,12 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Holds for any octets whatever; see the fuzz target `capture`.
+/// Holds for any bytes whatever; see the fuzz target `capture`.
 #[cfg(any(test, fuzzing))]
 pub mod check {
     use super::*;
 
-    /// What is stripped of any octets holds no secrets, and stripping it again changes nothing.
+    /// What is stripped of any bytes holds no secrets, and stripping it again changes nothing.
     pub fn check(octets: &[u8]) {
         let words = ("tool", "comment");
         let mut once = Vec::new();

@@ -1,4 +1,4 @@
-//! TCP as it would have looked: what begins a connection, what ends it, and the octets between.
+//! TCP as it would have looked: what begins a connection, what ends it, and the bytes between.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::frame::{ACK, Ends, FIN, RST, SEGMENT, SYN};
 use super::queue::add_line;
 use super::sink::Sink;
 
-/// From so many octets on, a copy costs more than a further slice to write.
+/// From so many bytes on, a copy costs more than a further slice to write.
 const WORTH_SHARING: usize = 2048;
 
 /// What the first numbers of streams are multiples of: a port that is used again is then no
@@ -56,12 +56,12 @@ impl Tcp {
         self.flow.bare(sink, (at, true), ACK, None)
     }
 
-    /// Keeps a comment for the next octets of this side.
+    /// Keeps a comment for the next bytes of this side.
     pub(super) fn remark(&mut self, is_clients: bool, comment: &str) {
         add_line(&mut self.comments[side(is_clients)], comment);
     }
 
-    /// Octets of one side, of which the first are shown.
+    /// Bytes of one side, of which the first are shown.
     pub(super) fn data<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
@@ -115,7 +115,7 @@ impl Tcp {
         Ok(())
     }
 
-    /// The connection is gone: `is_clients` says who ended it, if nobody did so before.
+    /// The connection is gone: `is_clients` says which side ended it, if neither had done so before.
     pub(super) fn close<W: Write>(
         &mut self,
         sink: &mut Sink<W>,

@@ -19,7 +19,7 @@ use super::queue::{Queue, What};
 use crate::clock::Timestamp;
 use crate::tls::HANDSHAKE;
 
-/// How a stream's octets are taken.
+/// How a stream's bytes are taken.
 mod mode {
     /// As they are read.
     pub(super) const PLAIN: u8 = 0;
@@ -56,8 +56,8 @@ impl Stream {
         }
     }
 
-    /// The head of a CONNECT was read, and `rest` behind it. Nobody knows yet what is spoken in
-    /// there; of a tunnel that is to be blind, it is nobody's business.
+    /// The head of a CONNECT was read, and `rest` behind it. The protocol inside is not known yet; of
+    /// a blind tunnel, only the length of `rest` is captured.
     pub(crate) fn has_read_connect(&self, rest: &[u8], is_blind: bool) {
         let cut = is_blind || rest.first().is_some_and(|first| *first != HANDSHAKE);
         if !rest.is_empty() {
@@ -88,24 +88,24 @@ impl Stream {
         self.queue.commit(self.number);
     }
 
-    /// From here on it is nobody's business what passes, only how much.
+    /// From here on only the number of bytes is captured, not the bytes.
     pub(crate) fn blinds(&self) {
         self.mode.store(mode::BLIND, Ordering::Relaxed);
     }
 
-    /// Says of the octets that were read last, or of those with the first head of which nothing was
+    /// Says of the bytes that were read last, or of those with the first head of which nothing was
     /// said, whose they are.
     pub(crate) fn has_read(&self, comment: String) {
         self.queue.remark(self.number, !self.is_ours, comment);
     }
 
-    /// Tells that the octets that were read last hold so many request heads, since it may take a
+    /// Tells that the bytes that were read last hold so many request heads, since it may take a
     /// while until one says whose they are.
     pub(crate) fn has_read_heads(&self, heads: u32) {
         self.queue.note_heads(self.number, !self.is_ours, heads);
     }
 
-    /// Says of the octets that are sent next whose they are.
+    /// Says of the bytes that are sent next whose they are.
     pub(crate) fn will_send(&self, comment: String) {
         self.queue.announce(self.number, self.is_ours, comment);
     }
@@ -129,7 +129,7 @@ impl Stream {
         });
     }
 
-    /// Tells of octets that were read otherwise than in large reads.
+    /// Tells of bytes that were read otherwise than in large reads.
     fn received(&self, octets: &[u8]) {
         if self.mode() == mode::AHEAD {
             let is_tls = octets.first() == Some(&HANDSHAKE);
@@ -201,7 +201,7 @@ impl Tapped {
     fn outcome<T>(&mut self, outcome: &io::Result<T>) {
         match outcome.as_ref().map_err(io::Error::kind) {
             Err(io::ErrorKind::ConnectionReset) => self.breaks(),
-            // What we write behind our own end is nobody's fault.
+            // Writing after our own end of the stream is not a failure of the connection.
             Err(io::ErrorKind::BrokenPipe) if !self.has_ended[1] => self.breaks(),
             _ => {}
         }
@@ -329,7 +329,7 @@ impl Wire {
             match failed.as_ref().map(io::Error::kind) {
                 None => tapped.stream.push(false, What::Connected),
                 Some(io::ErrorKind::ConnectionRefused) => tapped.breaks(),
-                // Nobody said anything.
+                // Neither a SYN-ACK nor a reset was received.
                 Some(_) => {}
             }
         }

@@ -11,7 +11,7 @@ use super::sink::Sink;
 use super::tcp::Tcp;
 use crate::clock::{Clock, Timestamp};
 
-/// After so many octets, who waits for room hears of it.
+/// After so many bytes, the tasks that wait for room are woken.
 const TELLING: u64 = 256 * 1024;
 
 /// What came of a capture.
@@ -19,7 +19,7 @@ const TELLING: u64 = 256 * 1024;
 pub(crate) struct Outcome {
     /// Packets in the file.
     pub(crate) packets: u64,
-    /// Octets whose headers alone were kept, as [`WhenFull::Cut`] says.
+    /// Bytes whose headers alone were kept, as [`WhenFull::Cut`] says.
     pub(crate) cut_bytes: u64,
     /// Why it ends early, if it does: the file is whole up to there.
     pub(crate) error: Option<io::Error>,
@@ -36,7 +36,7 @@ pub(super) struct Writer {
     secrets: String,
 }
 
-/// Whatever ends the thread, nobody waits for it afterwards.
+/// Gives the queue up when the thread ends, even by a panic, so that no task waits for it.
 struct End(Arc<Queue>);
 
 impl Drop for End {

@@ -19,7 +19,7 @@ use super::{Recording, sample};
 use crate::files::open_regular;
 use crate::hostile::{checksummed, in_folder};
 
-/// Any journal gives records and damage that account for each octet; the recording opens, and its
+/// Any journal gives records and damage that account for each byte; the recording opens, and its
 /// index tells the same as the journal.
 ///
 /// Lines that begin with a brace get their checksum first.

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use super::format::{JOURNAL, MANIFEST, Manifest};
 use super::manifest::read_manifest;
 
-/// The longest name of a recording, octets: what file systems take.
+/// The longest name of a recording, bytes: what file systems take.
 const NAME_LIMIT: usize = 255;
 
 /// A recording in the folder.

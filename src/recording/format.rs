@@ -12,7 +12,7 @@ use crate::gomod::Kind;
 /// The version of the format that this program writes; it reads this one only.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Bodies up to this size (octets) stand in the journal; larger ones are files in `bodies/`.
+/// Bodies up to this size (bytes) stand in the journal; larger ones are files in `bodies/`.
 pub(crate) const INLINE_LIMIT: usize = 16 * 1024;
 
 /// The manifest's file name.
@@ -148,9 +148,9 @@ pub struct Totals {
     pub connections: u64,
     /// Client connections relayed blindly.
     pub(crate) tunnels: u64,
-    /// Octets of response bodies.
+    /// Bytes of response bodies.
     pub(crate) body_bytes: u64,
-    /// Octets relayed in tunnels, both ways.
+    /// Bytes relayed in tunnels, both ways.
     pub(crate) tunnel_bytes: u64,
     /// `gap` lines.
     pub(crate) gaps: u64,

@@ -138,7 +138,7 @@ fn end_text(t_us: Timestamp, end: &End) -> Vec<u8> {
     text.end()
 }
 
-/// Room for fields: the octets themselves, and what stands around them.
+/// Room for fields: the bytes themselves, and what stands around them.
 fn octets_in(fields: &Fields) -> usize {
     let field = |(name, value): &(String, Octets)| name.len() + value.0.len() + 8;
     fields.iter().map(field).sum()
@@ -233,7 +233,7 @@ impl Text {
     }
 }
 
-/// How many octets at the start need no escape.
+/// How many bytes at the start need no escape.
 fn plain_octets(octets: &[u8]) -> usize {
     let long = plain_chunks::<32>(octets);
     let short = long + plain_chunks::<8>(&octets[long..]);
@@ -241,7 +241,7 @@ fn plain_octets(octets: &[u8]) -> usize {
     short + rest.iter().position(needs_escape).unwrap_or(rest.len())
 }
 
-/// How many octets at the start are chunks that need no escape: a chunk without leaving early is a
+/// How many bytes at the start are chunks that need no escape: a chunk without leaving early is a
 /// few vector instructions.
 fn plain_chunks<const LANES: usize>(octets: &[u8]) -> usize {
     let (chunks, _) = octets.as_chunks::<LANES>();

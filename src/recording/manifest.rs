@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::format::{FORMAT_VERSION, MANIFEST, MANIFEST_KIND, Manifest, Open};
 use crate::files::{open_regular, replace_file, sync_dir};
 
-/// The longest manifest that is read, octets: a command line of 2 MiB, Linux's usual limit, and as
-/// much again. Whoever lists recordings reads all their manifests, so it is a bound on memory too.
+/// The longest manifest that is read, bytes: a command line of 2 MiB, Linux's usual limit, and as
+/// much again. A list of recordings reads all their manifests, so it is a bound on memory too.
 const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// Why there is no manifest.
@@ -18,7 +18,7 @@ pub enum ManifestError {
     /// There is no such file.
     #[error("there is no {MANIFEST}")]
     NotFound,
-    /// A file of that name that somebody else's program wrote.
+    /// A file of that name that another program wrote.
     #[error("{MANIFEST} is not a modtape recording's")]
     Foreign,
     /// It is of a format version that this program does not read.

@@ -5,6 +5,7 @@ use std::task::Wake;
 
 use super::super::frame::{Ends, Interface};
 use super::super::live::Capture;
+use super::super::sink::Section;
 use super::*;
 
 fn queue(when_full: WhenFull) -> Queue {
@@ -146,13 +147,17 @@ fn written_octets_are_cut_into_packets_and_lose_none() {
 fn a_disk_that_is_full_ends_the_capture_and_not_the_traffic() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
     let clock = Clock::start();
-    let words = ("tool", "comment");
-    assert!(Capture::start(full.unwrap(), clock, WhenFull::Wait, words).is_err());
+    let section = Section {
+        tool: "tool",
+        comment: "comment",
+        origin: "as it passed",
+    };
+    assert!(Capture::start(full.unwrap(), clock, WhenFull::Wait, &section).is_err());
 
     // A pipe that nobody reads any longer fails later on.
     let (reader, writer) = std::io::pipe().unwrap();
     let file = std::fs::File::from(std::os::fd::OwnedFd::from(writer));
-    let (capture, running) = Capture::start(file, clock, WhenFull::Wait, words).unwrap();
+    let (capture, running) = Capture::start(file, clock, WhenFull::Wait, &section).unwrap();
     drop(reader);
     capture.queue.push(1, true, dialled());
     let outcome = running.finish();

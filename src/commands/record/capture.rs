@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::capture::sink::Section;
 use crate::capture::{Capture, Running, WhenFull};
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::Clock;
@@ -35,8 +36,12 @@ pub(super) fn start(
          SECRETS that open them: share what `modtape export pcapng --no-secrets` makes of it.",
         manifest.id, manifest.trace, manifest.tool
     );
-    let words = (&manifest.tool[..], &comment[..]);
-    let started = file.and_then(|file| Capture::start(file, clock, when_full, words));
+    let section = Section {
+        tool: &manifest.tool,
+        comment: &comment,
+        origin: "as it passed",
+    };
+    let started = file.and_then(|file| Capture::start(file, clock, when_full, &section));
     let started = started.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Some(started))
 }

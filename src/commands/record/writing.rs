@@ -39,7 +39,7 @@ pub(super) struct Writing {
     /// The journal's owner.
     owner: JoinSet<()>,
     clock: Clock,
-    /// Where what passes is told, octet by octet.
+    /// Where what passes is told, byte by byte.
     pub(super) capture: Option<Capture>,
     kept: Kept,
 }

@@ -1,6 +1,6 @@
-//! Bodies out of a recording, none of whose octets can be taken for whole unless all are right.
+//! Bodies out of a recording, none of whose bytes can be taken for whole unless all are right.
 //!
-//! Up to 8 MiB are verified before the first octet is given. Of larger ones the last 64 KiB are
+//! Up to 8 MiB are verified before the first byte is given. Of larger ones the last 64 KiB are
 //! held back until the digest matched; a mismatch is an error, never an end. Never writes.
 
 use std::fs::File;
@@ -14,10 +14,10 @@ use crate::exchange::{Body, Digest, Hex};
 use crate::files::open_regular;
 use crate::recording::format::BODIES;
 
-/// Bodies up to this size (octets) are verified before their first octet is given.
+/// Bodies up to this size (bytes) are verified before their first byte is given.
 pub(crate) const WHOLE_LIMIT: u64 = 8 << 20;
 
-/// What is held back of larger ones until the digest matched, octets.
+/// What is held back of larger ones until the digest matched, bytes.
 pub(crate) const HELD_BACK: u64 = 64 << 10;
 
 /// Why a body cannot be given.
@@ -45,9 +45,9 @@ pub enum BodyError {
     WrongSize {
         /// The recorded digest.
         sha256: Digest,
-        /// Octets recorded.
+        /// Bytes recorded.
         expected: u64,
-        /// Octets there.
+        /// Bytes there.
         found: u64,
     },
     /// It has another digest than recorded.
@@ -66,7 +66,7 @@ pub(crate) fn body_path(dir: &Path, sha256: Digest) -> PathBuf {
     dir.join(BODIES).join(&name[..2]).join(name)
 }
 
-/// The octets of a body; an error that [`BodyError`] is the inner one of says that they are wrong.
+/// The bytes of a body; an error that [`BodyError`] is the inner one of says that they are wrong.
 #[derive(Debug)]
 pub struct BodyReader(Source);
 
@@ -84,7 +84,7 @@ struct Streaming {
     sha256: Digest,
     hasher: Sha256,
     bytes: u64,
-    /// Octets that may be given before the digest is known.
+    /// Bytes that may be given before the digest is known.
     free: u64,
     given: u64,
 }

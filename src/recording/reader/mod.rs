@@ -242,7 +242,7 @@ impl Recording {
         record.map_err(|source| ReadError::Damaged { span, source })
     }
 
-    /// The octets of a body, verified; see [`BodyReader`].
+    /// The bytes of a body, verified; see [`BodyReader`].
     pub fn body(&self, body: &Body) -> Result<BodyReader, BodyError> {
         BodyReader::open(&self.dir, body)
     }
@@ -274,7 +274,7 @@ impl Recording {
         &self.table.gaps
     }
 
-    /// Octets after the last record that are none: normal where a recorder was killed.
+    /// Bytes after the last record that are none: normal where a recorder was killed.
     pub const fn torn_tail(&self) -> Option<Span> {
         self.table.tail
     }
@@ -403,7 +403,7 @@ fn compare(table: &mut Table, manifest: &Manifest) {
         let len = 0;
         let offset = table.journal_bytes;
         if let Some(tail) = table.tail.take() {
-            // A torn tail is normal only where nobody ended in order.
+            // A torn tail is normal only where the recorder did not end in order.
             damage(tail, DamageKind::Garbled);
         }
         if table.close.is_none() {

@@ -141,7 +141,7 @@ struct Fields<'a, S, V> {
     body_bytes: u64,
 }
 
-/// [`Body`], its octets kept or passed over.
+/// [`Body`], its bytes kept or passed over.
 #[derive(Deserialize)]
 struct BodyFields<V> {
     sha256: Digest,

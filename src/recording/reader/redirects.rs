@@ -1,6 +1,6 @@
 //! Where redirects lead within a recording: which exchange followed which.
 //!
-//! Pure: `Location` is read by whoever has the recording.
+//! Pure: the caller reads the `Location` fields.
 
 use std::collections::{HashMap, HashSet};
 

@@ -15,7 +15,7 @@ use serde_json::Deserializer;
 use super::record::Line;
 use crate::recording::line::{LineError, split_line};
 
-/// The longest line that is read as one, octets.
+/// The longest line that is read as one, bytes.
 ///
 /// The writer's longest lines hold two inline bodies, six times 16 KiB each when all is escaped,
 /// and a header section of some hundred KiB; a command line of 2 MiB is Linux's usual limit.
@@ -24,14 +24,14 @@ pub(crate) const LINE_LIMIT: u64 = 16 << 20;
 /// A place in the journal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Span {
-    /// Octets from the journal's start.
+    /// Bytes from the journal's start.
     pub offset: u64,
-    /// Octets, without a line feed where the span is a record's.
+    /// Bytes, without a line feed where the span is a record's.
     pub len: u64,
 }
 
 impl Span {
-    /// The offset behind the last octet.
+    /// The offset behind the last byte.
     pub(crate) const fn end(self) -> u64 {
         self.offset.saturating_add(self.len)
     }
@@ -50,7 +50,7 @@ pub struct Damage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DamageKind {
-    /// Octets that no record accounts for.
+    /// Bytes that no record accounts for.
     Garbled,
     /// A record that verifies but is none of this format; `format` is the version that an `open`
     /// record names.
@@ -131,11 +131,11 @@ impl fmt::Display for Damage {
 pub struct Findings {
     /// What is wrong, by offset; missing numbers last.
     pub damage: Vec<Damage>,
-    /// Octets after the last record that are none: a recorder was killed while it wrote.
+    /// Bytes after the last record that are none: a recorder was killed while it wrote.
     pub(crate) tail: Option<Span>,
     /// The highest sequence number; 0 without records.
     pub(crate) last_seq: u64,
-    /// Octets read.
+    /// Bytes read.
     pub(crate) bytes: u64,
 }
 
@@ -173,7 +173,7 @@ struct Scan<L, F> {
     findings: Findings,
     /// First missing sequence number to the last one and the offset before which they are missing.
     missing: BTreeMap<u64, (u64, u64)>,
-    /// Octets that are no record so far: damage if a record follows, else the torn tail.
+    /// Bytes that are no record so far: damage if a record follows, else the torn tail.
     pending: Option<Span>,
 }
 

@@ -22,7 +22,7 @@ use crate::recording::format::{
 };
 use crate::recording::manifest::open_from;
 
-/// How much of the journal is read at once, octets.
+/// How much of the journal is read at once, bytes.
 const READ_AHEAD: usize = 256 << 10;
 
 /// What one wants to know of an exchange without reading it.
@@ -48,7 +48,7 @@ pub struct Row {
     pub(crate) state: RowState,
     /// Who wrote the response, if it is whole.
     pub(crate) made_by: Option<MadeBy>,
-    /// Octets of the response body.
+    /// Bytes of the response body.
     pub(crate) bytes: u64,
     /// Method.
     pub method: Cow<'static, str>,
@@ -176,7 +176,7 @@ pub(crate) struct Table {
     pub(crate) gaps: Vec<Gap>,
     /// What is wrong with the journal.
     pub(crate) damage: Vec<Damage>,
-    /// Octets after the last record that are none.
+    /// Bytes after the last record that are none.
     pub(crate) tail: Option<Span>,
     /// The last `close`, if nothing follows it.
     pub(crate) close: Option<Close>,
@@ -184,7 +184,7 @@ pub(crate) struct Table {
     pub(crate) last_seq: u64,
     /// The latest stamp of the last run.
     pub(crate) last: Timestamp,
-    /// Octets of the journal.
+    /// Bytes of the journal.
     pub(crate) journal_bytes: u64,
 }
 

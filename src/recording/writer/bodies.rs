@@ -1,7 +1,7 @@
 //! Bodies: small ones stay in memory for the journal, large ones go to a file as they pass.
 //!
-//! A thread named `bodies` writes the files, so that a large body never stands before somebody
-//! else's last byte. What waits for it is bounded; a full queue holds the sender back.
+//! A thread named `bodies` writes the files, so that a large body never delays the last byte of
+//! another exchange. What waits for it is bounded; a full queue holds the sender back.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,13 +23,13 @@ use crate::exchange::{Body, Digest, Hex, Octets};
 use crate::files::sync_dir;
 use crate::recording::format::{BODIES, INLINE_LIMIT};
 
-/// Octets on their way to the disk at most, over all bodies.
+/// Bytes on their way to the disk at most, over all bodies.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Octets that one body may add at once: a part of the queue, so that no body waits for ever.
+/// Bytes that one body may add at once: a part of the queue, so that no body waits for ever.
 const CHUNK_LIMIT: usize = 256 * 1024;
 
-/// The least that a chunk on its way counts for: what it takes besides its octets.
+/// The least that a chunk on its way counts for: what it takes besides its bytes.
 const CHUNK_LEAST: usize = 256;
 
 /// How many body files are open at once at most. A file is opened anew where its turn was taken, so
@@ -114,7 +114,7 @@ impl BodySink {
         Poll::Ready(())
     }
 
-    /// Nobody asks for now: others may have the room that was kept, or that would be next.
+    /// The reader has paused: gives up the room that was kept for it, and its place in the queue for room.
     pub(crate) fn idle(&mut self) {
         self.permit = None;
         if std::mem::take(&mut self.is_queued) {
@@ -127,7 +127,7 @@ impl BodySink {
     pub fn push(&mut self, chunk: &Bytes) {
         if self.file.is_none() && self.small.len() + chunk.len() <= INLINE_LIMIT {
             self.small.extend_from_slice(chunk);
-            // Who reads next may be long in coming: it asks for room again then.
+            // The next chunk may be long in coming; it asks for room again.
             self.permit = None;
             return;
         }
@@ -280,7 +280,7 @@ impl Writer {
                 }
                 Job::Finish(key, reply) => {
                     if let Some(open) = self.open.remove(&key) {
-                        // The exchange was given up meanwhile: nobody listens.
+                        // Fails where the exchange was given up meanwhile.
                         let _ = reply.send(self.finish(key, open));
                     }
                 }
@@ -365,7 +365,7 @@ impl Writer {
         }
     }
 
-    /// Gives the file its name; one that stands there already holds the same octets.
+    /// Gives the file its name; one that stands there already holds the same bytes.
     fn publish(&self, file: File, temporary: &Path, sha256: Digest) -> io::Result<()> {
         let name = sha256.to_string();
         let dir = self.dir.join(&name[..2]);

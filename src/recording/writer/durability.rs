@@ -13,19 +13,19 @@ use tokio::sync::oneshot;
 
 use crate::files::sync_dir;
 
-/// When a recorded exchange is safe from what.
+/// What a recorded exchange survives, and from when on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// From a crash or kill of modtape: written before the client sees the end. No fsync.
+    /// A crash or kill of modtape: the exchange is written before the client sees its end. No fsync.
     #[default]
     Process,
-    /// And from a power cut, all but the last 50 ms: fsync follows, nobody waits for it.
+    /// A power cut too, but for the last 50 ms: fsync follows, and the client does not wait for it.
     Group,
-    /// And from a power cut, wholly: the client's last byte waits for fsync.
+    /// A power cut too: the client's last byte waits for fsync.
     Strict,
 }
 
-/// What went wrong first; shared by the journal, the bodies and whoever asks.
+/// What went wrong first; shared by the journal, the bodies and the recorder.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Health(Arc<Failures>);
 
@@ -85,7 +85,7 @@ impl Syncer {
 
     /// Has all lines written so far made durable, then tells `waiting`.
     pub(super) fn sync_journal(&self, waiting: Vec<oneshot::Sender<()>>) {
-        // The thread ends only when every sender is gone, so there is somebody to hear.
+        // Never fails: the thread ends only when every sender is gone.
         let _ = self.jobs.send(Job::Journal(waiting));
     }
 

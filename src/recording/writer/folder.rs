@@ -227,7 +227,7 @@ fn is_blank(dir: &Path) -> bool {
     journal.is_ok_and(|journal| BufReader::new(journal).split(b'\n').take(2).count() <= 1)
 }
 
-/// `.NAME.replaced`: where the old recording is while nobody knows yet whether there is a new one.
+/// `.NAME.replaced`: where the old recording is until its successor is known to have something to show.
 fn beside(dir: &Path) -> PathBuf {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     dir.with_file_name(format!(".{name}.replaced"))
@@ -252,7 +252,7 @@ fn lock(dir: &Path) -> Result<File, CreateError> {
     Ok(journal)
 }
 
-/// Whatever else lies there is the user's: then nothing is touched.
+/// Fails where the folder holds anything that no recorder made: it is the user's, and is not touched.
 fn only_ours(dir: &Path) -> Result<(), CreateError> {
     if !fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir()) {
         return Err(CreateError::Foreign(dir.to_owned()));

@@ -23,7 +23,7 @@ use crate::recording::line::{to_text, write_line};
 /// Lines written at once at most, so that the first of them is not kept waiting for the last.
 const BATCH: usize = 256;
 
-/// Space kept back on the disk, octets: what is missing can still be told when it is full.
+/// Space kept back on the disk, bytes: what is missing can still be told when it is full.
 const RESERVE_BYTES: usize = 96 * 1024;
 
 /// What stays of it for the journal's end and the last manifest; the rest goes with the first line
@@ -54,7 +54,7 @@ struct Lost {
 }
 
 impl Journal {
-    /// A recorder that feeds `folder`, and the journal's owner, which somebody must [`run`].
+    /// A recorder that feeds `folder`, and the journal's owner, which the caller must [`run`].
     ///
     /// [`run`]: Self::run
     pub fn start(
@@ -116,7 +116,7 @@ impl Journal {
                 }
                 syncer => {
                     for written in waiting {
-                        // The exchange was given up meanwhile: nobody listens.
+                        // Fails where the exchange was given up meanwhile.
                         let _ = written.send(());
                     }
                     if let Some(syncer) = syncer {
@@ -228,7 +228,7 @@ impl Journal {
     }
 }
 
-/// Octets on the disk that nobody else has; given back when dropped.
+/// Space on the disk that is kept back; freed when dropped.
 struct Reserve {
     file: File,
     path: PathBuf,

@@ -1,7 +1,7 @@
 //! The recorder: what the rest of the program holds to have something written.
 //!
-//! A cloneable sender. Lines are built by the task that has something to tell, and go to the one
-//! owner of the journal in order. `begin` is queued, `end` is awaited: only then may the client see
+//! A cloneable sender. The task that has an event builds its line; lines go to the journal's one
+//! owner in order. `begin` is queued, `end` is awaited: only then may the client see
 //! the end of what it asked for.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::recording::line::to_text;
 pub(super) struct Line {
     /// As [`to_text`] made it.
     pub(super) text: Vec<u8>,
-    /// Told once the line is as safe as the durability promises, or known to be lost.
+    /// Sent to once the line is as safe as the durability promises, or known to be lost.
     pub(super) written: Option<oneshot::Sender<()>>,
     /// True for the journal's end: space was kept back for it.
     pub(super) is_last: bool,
@@ -65,7 +65,7 @@ impl Recorder {
         }
     }
 
-    /// The same, for whoever would rather have an exchange refused than not recorded.
+    /// The same recorder; an exchange that cannot be recorded is to be refused (`--require-complete`).
     #[must_use]
     pub(crate) fn requiring_all(self) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Recorder {
         self.failure().filter(|_| self.requires_all)
     }
 
-    /// Queues a line; nobody waits for it.
+    /// Queues a line, and does not wait until it is written.
     pub fn note(&self, at: Timestamp, event: &Event) {
         self.send(at, event, None);
     }
@@ -109,7 +109,7 @@ impl Recorder {
         self.health.failure()
     }
 
-    /// What went wrong, for whoever asks after the journal is closed.
+    /// What went wrong; can be asked after the journal is closed.
     pub(crate) fn health(&self) -> Health {
         self.health.clone()
     }
