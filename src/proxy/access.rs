@@ -1,8 +1,8 @@
-//! Who may use the proxy: everybody who can connect, or whoever shows the token.
+//! Who may use the proxy: every client that can connect, or only those that show the token.
 //!
 //! The token comes as `Proxy-Authorization` (RFC 9110 section 11.7.2), with Basic (RFC 7617) as the
 //! password of any user, or with Bearer (RFC 6750). It is meant for us alone: never passed on, never
-//! recorded. Who shows none is asked for it with 407, on the same connection.
+//! recorded. A client that shows none is asked for it with 407, on the same connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use http::{HeaderMap, header};
 
 use crate::exchange::Hex;
 
-/// Strangers whose connections are recorded; the others are only counted, so that who has no token
-/// cannot fill the disk.
+/// How many connections without the token are recorded; the others are only counted, so that a
+/// client without it cannot fill the disk.
 const NAMED: u64 = 1000;
 
-/// What a connection may ask without the token before it ends: enough for a client that tries one
+/// Requests without the token after which a connection ends: enough for a client that tries one
 /// scheme after the other.
 pub(super) const TRIES: u64 = 8;
 
 /// The fewest characters of a token: 96 bits, where they are random hexadecimal digits.
 const TOKEN_MIN: usize = 24;
 
-/// The most: a head has to hold it, twice encoded.
+/// The most characters: a head has to hold it, twice encoded.
 const TOKEN_MAX: usize = 256;
 
-/// What 407 says in a body, for people.
+/// The body of a 407, for people.
 pub(super) const CHALLENGED: &str = "modtape: this proxy wants its token: \
     take HTTPS_PROXY as `modtape env` prints it where the recorder runs\n";
 
@@ -115,12 +115,12 @@ pub struct Access {
 }
 
 impl Access {
-    /// Everybody who can connect.
+    /// Every client that can connect.
     pub fn open() -> Self {
         Self::default()
     }
 
-    /// Whoever shows this.
+    /// Clients that show this token.
     pub(crate) fn with(token: Token) -> Self {
         Self {
             token: Some(token),
@@ -134,7 +134,7 @@ impl Access {
     }
 }
 
-/// One client connection at the door.
+/// What one client connection has shown so far.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
     access: Access,
@@ -164,7 +164,7 @@ impl Gate {
         false
     }
 
-    /// [`Self::admits`] a request, and takes what was meant for us from its head.
+    /// [`Self::admits`] a request, and removes the token, which is for us alone, from its head.
     pub(super) fn admits_head(&self, head: &mut HeaderMap) -> bool {
         let values = head.get_all(header::PROXY_AUTHORIZATION).iter();
         let admitted = self.admits(values.map(header::HeaderValue::as_bytes));
@@ -182,12 +182,12 @@ impl Gate {
         admitted
     }
 
-    /// True if it has asked in vain too often.
+    /// True if too many requests came without the token.
     pub(super) fn is_shut(&self) -> bool {
         self.refused.load(Ordering::Relaxed) >= TRIES
     }
 
-    /// True if a token is asked for and nobody showed it on this connection, whatever else came.
+    /// True if a token is asked for and none was shown on this connection.
     pub(super) fn is_strangers(&self) -> bool {
         self.access.token.is_some() && !self.admitted.load(Ordering::Relaxed)
     }
@@ -197,12 +197,12 @@ impl Gate {
         self.refused.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether this stranger is still worth a line in the journal; asked once a connection.
+    /// Whether this connection without the token is still recorded; asked once a connection.
     pub(super) fn is_named(&self) -> bool {
         self.access.strangers.fetch_add(1, Ordering::Relaxed) < NAMED
     }
 
-    /// The answer to a CONNECT that is not admitted, as octets.
+    /// The answer to a CONNECT that is not admitted, as bytes.
     pub(super) fn challenge_head(&self, closes: bool) -> String {
         let length = CHALLENGED.len();
         let close = if closes { "connection: close\r\n" } else { "" };

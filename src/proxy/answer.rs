@@ -14,7 +14,7 @@ use super::ticket::{Head, Ticket};
 use crate::exchange::MadeBy;
 use crate::tls::Protocol;
 
-/// What stands in front of every reason, so that nobody takes it for the origin's.
+/// Stands in front of every reason, so that it is not taken for the origin's.
 pub(super) const NAME: &str = "modtape: ";
 
 /// Records and returns our own answer.

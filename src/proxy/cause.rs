@@ -153,7 +153,7 @@ pub(super) fn blames_a_head(error: &hyper::Error) -> bool {
 
 const INVALID_HEAD: &str = "sent an invalid message head";
 
-/// What is wrong in the octets of a response head that hyper could not parse: it says only that
+/// What is wrong in the bytes of a response head that hyper could not parse: it says only that
 /// something is.
 pub(super) fn invalid_head(octets: &[u8]) -> Option<String> {
     let mut lines = octets.split(|octet| *octet == b'\n');
@@ -196,7 +196,7 @@ pub(super) fn invalid_head(octets: &[u8]) -> Option<String> {
     None
 }
 
-/// Octets of a peer that a sentence shows at most.
+/// Bytes of a peer that a sentence shows at most.
 const SHOWN: usize = 60;
 
 fn trim_cr(line: &[u8]) -> &[u8] {

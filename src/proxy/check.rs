@@ -11,7 +11,7 @@ pub use super::guard::check::requests;
 use super::session::opening::{ConnectHead, Opening, OpeningError, read, read_hello};
 use crate::exchange::Target;
 
-/// A CONNECT head and its target: one reading, however the octets arrive; what follows the head is
+/// A CONNECT head and its target: one reading, however the bytes arrive; what follows the head is
 /// kept, and a target is written back as the same target.
 pub fn connect_head(octets: &[u8]) {
     let [whole, pieces] =
@@ -52,7 +52,7 @@ fn target(text: &str) {
     );
 }
 
-/// Comparable, and without what depends on how many octets came at once.
+/// Comparable, and without what depends on how many bytes came at once.
 fn told(opening: Result<Opening, OpeningError>) -> String {
     match opening {
         Ok(Opening::Connect(ConnectHead { target, .. })) => format!("CONNECT {target}"),
@@ -64,7 +64,7 @@ fn told(opening: Result<Opening, OpeningError>) -> String {
     }
 }
 
-/// A ClientHello: one reading, however the octets arrive, and none of them lost.
+/// A ClientHello: one reading, however the bytes arrive, and none of them lost.
 pub fn hello(octets: &[u8]) {
     let at_once = Bytes::copy_from_slice(octets);
     let readings = [
@@ -95,14 +95,14 @@ pub fn hello(octets: &[u8]) {
             Err(error) => format!("{error:?}"),
         }
     });
-    // Behind the limit it matters how many octets came at once.
+    // Behind the limit it matters how many bytes came at once.
     if octets.len() < 64 << 10 {
         assert_eq!(told[0], told[1]);
         assert_eq!(told[0], told[2]);
     }
 }
 
-/// Gives so many octets at a time, and is never pending.
+/// Gives so many bytes at a time, and is never pending.
 struct Pieces<'a> {
     octets: &'a [u8],
     size: usize,

@@ -32,7 +32,7 @@ pub enum Responder {
     Replay(Arc<Replay>),
 }
 
-/// How long what is in flight may take to end once everybody is told to stop.
+/// How long exchanges in flight may take to end after the stop token is cancelled.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// What every connection shares.
@@ -51,7 +51,7 @@ pub struct Context {
     pub responder: Responder,
     /// Where records go; a replay keeps none.
     pub recorder: Option<Recorder>,
-    /// Where what passes is told, octet by octet; mostly nowhere.
+    /// The live packet capture, with `--pcap tls`.
     pub capture: Option<Capture>,
     /// What must not reach the disk.
     pub redactor: Redactor,
@@ -87,13 +87,13 @@ impl Context {
         Some(format!("the recording would be incomplete: {why}"))
     }
 
-    /// Why what is going on ends when everybody is told to stop.
+    /// Why everything ends once the stop token is cancelled.
     pub(super) fn stopped(&self) -> String {
         let cut = self.live.cut();
         cut.unwrap_or_else(|| String::from(STOPPED))
     }
 
-    /// Why a client has left: if it was cut off it did not give up, whatever it looks like.
+    /// Why a client has left: `own`, unless the run was cut off, which is then the reason.
     pub(super) fn left(&self, own: &str) -> String {
         self.live.cut().unwrap_or_else(|| own.to_owned())
     }
@@ -116,7 +116,7 @@ impl Context {
         }
     }
 
-    /// Owns a task until it is over, or until everybody was told to stop and had time to.
+    /// Runs a task until it is over, or until it has been told to stop and has had its time.
     pub(super) fn spawn<F>(self: &Arc<Self>, task: F)
     where
         F: Future + Send + 'static,
@@ -134,7 +134,7 @@ impl Context {
         });
     }
 
-    /// Returns when everybody was told to stop, and what is in flight has had its time.
+    /// Returns once the stop token is cancelled and exchanges in flight have had their time.
     pub(super) async fn drained(&self) {
         self.stop.cancelled().await;
         tokio::time::sleep(DRAIN).await;

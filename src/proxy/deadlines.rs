@@ -13,11 +13,11 @@ pub struct Deadlines {
     pub request_head: Duration,
     /// A connection without a request.
     pub idle: Duration,
-    /// An answer of which the client takes no octet more.
+    /// A response of which the client reads no more.
     pub unread: Duration,
     /// The next part of a request body.
     pub request_body_idle: Duration,
-    /// The upstream's word on a request that expects 100 (Continue): then its body is sent without
+    /// The upstream's reply to a request that expects 100 (Continue): then its body is sent without
     /// one (RFC 9110 section 10.1.1). Go and curl wait as long.
     pub expect_continue: Duration,
     /// A tunnel that carries nothing, either way.

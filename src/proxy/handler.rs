@@ -385,7 +385,7 @@ async fn pass(
     if let Some(why) = body.refusal() {
         return answer::refused(&why, is_head);
     }
-    // Over HTTP/2 a window may let the head pass and no octet more.
+    // Over HTTP/2 a window may let the head pass and no byte more.
     body.offer();
     let response = Response::from_parts(head, Outgoing::Recorded(Box::new(body)));
     let mut response = response_body::with_told_length(response);

@@ -268,7 +268,7 @@ impl Entry {
         self.update(|entry, _| entry.address = address);
     }
 
-    /// It ends by itself, and is not left by whoever waited for it.
+    /// It ends by itself, and is not left by its client.
     pub(super) fn done(&self) {
         if let Some(line) = self.live.lock().entries.get_mut(&self.key) {
             line.is_done = true;

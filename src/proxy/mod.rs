@@ -77,7 +77,7 @@ fn is_the_clients(error: &std::io::Error) -> bool {
     })
 }
 
-/// Accepts connections and lives their lives.
+/// Accepts connections and runs their sessions.
 pub struct Proxy {
     listener: TcpListener,
     context: Arc<Context>,
@@ -86,7 +86,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Takes a bound listener: whoever binds knows the port, and tests bind port 0.
+    /// Takes a bound listener: the caller knows the port, and tests bind port 0.
     pub const fn new(listener: TcpListener, context: Arc<Context>, entrance: Entrance) -> Self {
         Self {
             listener,

@@ -11,11 +11,11 @@ pub(crate) enum Decision {
     Intercept,
     /// Relay blindly.
     Tunnel,
-    /// Say no, with this reason.
+    /// Refuse, with this reason.
     Refuse(String),
 }
 
-/// Whose TLS is answered, and what becomes of all others.
+/// Which hosts are intercepted, and what happens to all others.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// Hosts to intercept: names in lower case, or addresses.
@@ -24,16 +24,16 @@ pub struct Policy {
     pub intercept_all: bool,
     /// Hosts to tunnel, whatever else is said of them (`--tunnel`).
     pub tunnel: BTreeSet<String>,
-    /// All others.
+    /// Hosts on neither list.
     pub others: Others,
 }
 
-/// What becomes of a host that is on no list.
+/// What happens to a host that is on no list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Others {
     /// Relay blindly: recording.
     Tunnel,
-    /// Say no: a replay has nobody to relay to.
+    /// Refuse them: a replay has no upstream to relay to.
     Refuse {
         /// The recording that is replayed.
         recording: String,

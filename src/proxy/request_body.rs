@@ -315,7 +315,7 @@ impl Passing {
                 state.expectation = Expectation::None;
             }
             Expectation::Answered(over) => {
-                // hyper reads no more of what nobody will ask for.
+                // Dropped, so that hyper reads no more of it.
                 state.incoming = None;
                 let _ = ready!(Pin::new(over).poll(cx));
                 return Poll::Ready(Some(Err(RequestBodyError::Unwanted)));

@@ -117,9 +117,9 @@ pub(super) struct Recorded {
     state: State,
     /// The body of the request, if it has one.
     upload: Option<Upload>,
-    /// Octets that are still to be yielded, where the length is known.
+    /// Bytes that are still to be yielded, where the length is known.
     remaining: Option<u64>,
-    /// Octets that are still to come from upstream, where the length is known.
+    /// Bytes that are still to come from upstream, where the length is known.
     missing: Option<u64>,
     /// Frames that came already: in the order in which the client gets them.
     gathered: VecDeque<Frame<Bytes>>,

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::headers::is_token;
 use super::io::write_through;
 
-/// The longest response head, octets. go takes 10 MB; what servers are known to send is below this.
+/// The longest response head, bytes. go takes 10 MB; what servers are known to send is below this.
 pub(super) const HEAD_LIMIT: usize = 1 << 20;
 
 /// The most fields of a response head: a `HeaderMap` takes 24,576.
@@ -30,10 +30,10 @@ pub(super) const FIELDS_LIMIT: usize = 20_000;
 /// about the connection, which it gets wherever they stand.
 const FIELDS_OF_HYPER: usize = 80;
 
-/// The octets of lines that hyper gets: its buffer holds a head and what else was read.
+/// The bytes of lines that hyper gets: its buffer holds a head and what else was read.
 const OCTETS_OF_HYPER: usize = 32 * 1024;
 
-/// A line that came in parts is held up to here, octets; hyper always has room for more.
+/// A line that came in parts is held up to here, bytes; hyper always has room for more.
 const LINE_LIMIT: usize = 4 * 1024;
 
 /// What hyper has to know of a response.
@@ -81,7 +81,7 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// The next octets are the head of a response.
+    /// The next bytes are the head of a response.
     pub(super) fn expect(&self) {
         self.is_due.store(true, Ordering::Relaxed);
     }
@@ -150,7 +150,7 @@ struct Head {
     is_informational: bool,
     octets: usize,
     fields: usize,
-    /// Octets of lines that went through.
+    /// Bytes of lines that went through.
     through: usize,
     /// hyper gets no more fields.
     is_full: bool,
@@ -235,7 +235,7 @@ impl Head {
         Some(end)
     }
 
-    /// How many octets belong to the line that begins here, and where they go; `None` if that shows
+    /// How many bytes belong to the line that begins here, and where they go; `None` if that shows
     /// only with more of them.
     fn line(&mut self, rest: &[u8], heads: &Heads) -> Result<Option<(usize, Goes)>, HeadError> {
         let end = line_end(rest);

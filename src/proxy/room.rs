@@ -16,7 +16,7 @@ use super::io::Marks;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::ConnectionId;
 
-/// Who has asked for nothing for so long may have to go: an honest client has sent its next octet
+/// Who has asked for nothing for so long may have to go: an honest client has sent its next byte
 /// by then.
 const IDLE: Duration = Duration::from_secs(1);
 

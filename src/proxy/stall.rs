@@ -1,4 +1,4 @@
-//! Says that an upstream is silent, while it is: one notice a host, again every minute.
+//! Notices of upstreams that are silent: one a host, again every minute.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// An upstream that keeps something waiting.
 #[derive(Debug, Clone)]
 pub(crate) struct Stall {
-    /// What waits, and for whom.
+    /// The exchange or dial that waits.
     pub(crate) entry: InFlight,
     /// Since when nothing came.
     pub(crate) silent: Duration,
@@ -26,7 +26,7 @@ pub(crate) struct Stall {
 pub(crate) struct Stalls {
     live: Live,
     after: Duration,
-    /// When to look again. Kept here, since whoever waits may do so in many short turns.
+    /// When to look again. Kept here, since `next` may be called in many short turns.
     look_at: Timestamp,
     told: HashMap<String, Told>,
 }
@@ -86,7 +86,7 @@ impl Stalls {
     fn due(&mut self) -> Vec<Stall> {
         let now = self.live.now();
         let mut entries = self.live.in_flight();
-        // An answer that trickles in is told once: between its octets the wait is still the same.
+        // An answer that trickles in is told once: between its bytes the wait is still the same.
         self.told.retain(|_, told| {
             let goes_on = entries.iter().any(|entry| Wait::of(entry) == told.about);
             goes_on && now.since(told.silent_at) < AGAIN
@@ -125,7 +125,7 @@ impl Stalls {
     }
 }
 
-/// True while it is the upstream that keeps everybody waiting.
+/// True while it is the upstream that we wait for.
 fn is_upstreams(entry: &InFlight) -> bool {
     !entry.is_held && entry.phase != Phase::Blocked
 }

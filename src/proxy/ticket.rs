@@ -205,7 +205,7 @@ impl Ticket {
         self.stamps.sent = slot.or_else(|| self.stamps.sent.take());
     }
 
-    /// Whom the request is for.
+    /// The host that the request is for.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
@@ -240,7 +240,7 @@ impl Ticket {
         self.stamps.sent = None;
     }
 
-    /// In what the response is odd; it stands in its `end`.
+    /// Adds a note on something unusual in the response to its `end`.
     pub(super) fn notes(&mut self, what: &str) {
         let what = self.context.redactor.text(what);
         tracing::debug!(id = self.id, "{what}");
@@ -357,7 +357,7 @@ impl Ticket {
         self.context.note(now, &Event::Abort(abort));
     }
 
-    /// What is known of an exchange that its client ended.
+    /// Why an exchange ended that its client left.
     fn abandoned(&self) -> String {
         let what = match self.leg.protocol {
             Protocol::Http1 => "closed its connection",
@@ -436,7 +436,7 @@ pub(super) fn log_request(begin: &Begin) {
     );
 }
 
-/// The head of its answer is there, from whoever made it.
+/// The head of the response is there, from the origin or our own.
 pub(super) fn log_response(id: ExchangeId, status: u16, version: &str, made_by: MadeBy) {
     debug!(
         target: "modtape::exchange",
@@ -448,7 +448,7 @@ pub(super) fn log_response(id: ExchangeId, status: u16, version: &str, made_by: 
     );
 }
 
-/// As the journal has it.
+/// As the journal spells it.
 pub(super) const fn by(made_by: MadeBy) -> &'static str {
     match made_by {
         MadeBy::Origin => "origin",

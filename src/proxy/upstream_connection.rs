@@ -30,7 +30,7 @@ use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
 use crate::tls::{self, Protocol};
 
-/// The largest response head over HTTP/2, where each field counts 32 octets more (RFC 9113 section
+/// The largest response head over HTTP/2, where each field counts 32 bytes more (RFC 9113 section
 /// 6.5.2).
 #[expect(clippy::cast_possible_truncation, reason = "it is less than 2 MiB")]
 const H2_HEAD_LIMIT: u32 = (HEAD_LIMIT + 32 * FIELDS_LIMIT) as u32;
@@ -79,7 +79,7 @@ struct End {
 /// Why there is no response.
 #[derive(Debug)]
 pub(super) enum SendError {
-    /// The connection had ended before any octet of the request left.
+    /// The connection had ended before any byte of the request left.
     Unsent(hyper::Error),
     /// The connection was lost before the request can have been answered.
     Lost(hyper::Error),
@@ -214,7 +214,7 @@ impl UpstreamConnection {
         error.is_canceled() || error.is_closed() || waited
     }
 
-    /// True if the connection was lost, in whatever way, before any octet of the answer came.
+    /// True if the connection was lost, in whatever way, before any byte of the answer came.
     fn ended_unheard(&self, error: &hyper::Error) -> bool {
         let is_io = error.source().is_some_and(<dyn StdError>::is::<io::Error>);
         match self.protocol {
@@ -228,7 +228,7 @@ impl UpstreamConnection {
         self.heads.is_cut()
     }
 
-    /// How many octets came behind the end of a response, if any did.
+    /// How many bytes came behind the end of a response, if any did.
     pub(super) fn surplus(&self) -> Option<usize> {
         let end = self.end.get()?;
         let is_surplus = cause::is_surplus(end.failure.as_ref()?);

@@ -238,7 +238,7 @@ impl Upstreams {
             Destination::Plain => {
                 UpstreamIo::Plain(dialer.connect(target, false, journey, hear).await?)
             }
-            // The CONNECT named where to go; the server name only says whom to expect there.
+            // The CONNECT named where to go; the server name only says which host to expect there.
             Destination::Tunnelled { target, host } => {
                 let stream = dialer.connect(target, true, journey, hear).await?;
                 let offered = [leg.protocol];

@@ -151,7 +151,7 @@ impl Client {
                 refusal.note(&self.context, refused).await;
             }
         }
-        // The client may be gone: then nobody reads why.
+        // The client may be gone already.
         let _ = io.write_all(&refusal.to_octets()).await;
         self.hang_up(io).await;
     }

@@ -227,7 +227,7 @@ impl Connected {
             Ok(Ok(first)) => first,
             Ok(Err(error)) => {
                 if let Some(alert) = error.alert() {
-                    // The client may be gone: then nobody reads why.
+                    // The client may be gone already.
                     let _ = io.write_all(alert).await;
                     client.hang_up(&mut io).await;
                 }

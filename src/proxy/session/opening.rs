@@ -9,16 +9,16 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::exchange::{Target, TargetError};
 use crate::tls::{Protocol, in_words};
 
-/// The longest CONNECT head, octets.
+/// The longest CONNECT head, bytes.
 const CONNECT_LIMIT: usize = 16 * 1024;
 
-/// Room for nearly every ClientHello, octets: those of go 1.27 have 1.5 KB.
+/// Room for nearly every ClientHello, bytes: those of go 1.27 have 1.5 KB.
 const HELLO_USUAL: usize = 2048;
 
-/// The longest ClientHello, octets.
+/// The longest ClientHello, bytes.
 const HELLO_LIMIT: usize = 64 * 1024;
 
-/// The first octet of a TLS handshake record (RFC 8446 section 5.1).
+/// The first byte of a TLS handshake record (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 
 /// What a client of a proxy sends first.
@@ -52,7 +52,7 @@ pub(in crate::proxy) enum OpeningError {
     Silent,
     #[error("the client broke off")]
     Io(#[source] io::Error),
-    #[error("the CONNECT head is longer than {CONNECT_LIMIT} octets")]
+    #[error("the CONNECT head is longer than {CONNECT_LIMIT} bytes")]
     TooLong,
     #[error("the CONNECT head is malformed")]
     Head(#[source] httparse::Error),
@@ -150,7 +150,7 @@ pub(in crate::proxy) enum HelloError {
         /// What TLS answers.
         alert: Vec<u8>,
     },
-    #[error("the client sent a ClientHello of more than {HELLO_LIMIT} octets")]
+    #[error("the client sent a ClientHello of more than {HELLO_LIMIT} bytes")]
     TooLong,
 }
 
@@ -169,7 +169,7 @@ impl HelloError {
     }
 }
 
-/// Reads a ClientHello, or the first octets of something else.
+/// Reads a ClientHello, or the first bytes of something else.
 pub(in crate::proxy) async fn read_hello(
     stream: &mut (impl AsyncRead + Unpin),
     rest: Bytes,

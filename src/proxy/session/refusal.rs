@@ -1,7 +1,7 @@
 //! A CONNECT that led to no tunnel: answered with the reason, and recorded as an exchange.
 //!
-//! Its URL is `https://HOST/`, with the port where it is not 443. No request was read yet, so that
-//! nobody knows what the client would have asked for.
+//! Its URL is `https://HOST/`, with the port where it is not 443: the path of the request inside is
+//! not known.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ use crate::recording::format::Event;
 use crate::recording::writer::bodies::NotKept;
 use crate::upstream::Journey;
 
-/// What is answered in place of a tunnel.
+/// The response in place of a tunnel.
 pub(super) struct Refusal {
     status: StatusCode,
     reason: String,
@@ -28,13 +28,13 @@ pub(super) struct Refusal {
     body: Bytes,
 }
 
-/// Whose CONNECT it was.
+/// The CONNECT that is refused.
 pub(super) struct Refused<'a> {
     pub(super) connection: ConnectionId,
-    /// When its first octet was read.
+    /// When its first byte was read.
     pub(super) started: Timestamp,
     pub(super) target: &'a Target,
-    /// What was sent to the proxy, as it was read.
+    /// Its head, as it was read.
     pub(super) head: &'a [u8],
     /// How far dialling came, if it began.
     pub(super) journey: Option<&'a Journey>,
@@ -56,7 +56,7 @@ impl Refusal {
         }
     }
 
-    /// The answer as octets.
+    /// The answer as bytes.
     pub(super) fn to_octets(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status.as_u16(), self.reason);
         for (name, value) in &self.fields {
