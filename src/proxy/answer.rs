@@ -7,7 +7,6 @@ use http_body_util::Full;
 
 use super::access::{CHALLENGED, Gate, SCHEME};
 use super::client_leg::ClientLeg;
-use super::headers;
 use super::request_body::ClientFault;
 use super::response_body::Outgoing;
 use super::ticket::{Head, Ticket};
@@ -45,7 +44,7 @@ async fn record(mut ticket: Ticket, status: StatusCode, fields: &HeaderMap, body
         status,
         reason: None,
         version: "HTTP/1.1",
-        headers: headers::fields(fields),
+        headers: ticket.recorded(fields),
         made_by: MadeBy::Modtape,
     };
     let now = ticket.now();

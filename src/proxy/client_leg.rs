@@ -62,7 +62,7 @@ impl ClientLeg {
             destination,
             protocol,
             captured,
-            ended: CancellationToken::new(),
+            ended: context.stop.child_token(),
             head_bytes: AtomicUsize::new(0),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -141,40 +141,48 @@ impl Context {
     }
 }
 
-/// Gives hyper's own tasks to the tracker.
+/// Gives the tasks that hyper starts for one upstream connection to the tracker.
+///
+/// The first is the connection itself, which ends as our own tasks do. Each later one carries a
+/// request, and ends with the connection: it needs nothing else to watch, and saves each request that.
 #[derive(Clone)]
-pub(super) struct Executor(pub(super) Arc<Context>);
+pub(super) struct UpstreamTasks {
+    context: Arc<Context>,
+    has_connection: Arc<AtomicBool>,
+}
 
-impl<F> hyper::rt::Executor<F> for Executor
+impl UpstreamTasks {
+    pub(super) fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+            has_connection: Arc::default(),
+        }
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for UpstreamTasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        match self.has_connection.swap(true, Ordering::Relaxed) {
+            false => self.context.spawn(future),
+            true => drop(self.context.tasks.spawn(future)),
+        }
+    }
+}
+
+/// Gives the tasks of the streams of one client connection to the tracker; they end with it.
+#[derive(Clone)]
+pub(super) struct StreamTasks(pub(super) TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for StreamTasks
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
     fn execute(&self, future: F) {
         self.0.spawn(future);
-    }
-}
-
-/// The same for the streams of one client connection, which end with it whatever they wait for.
-#[derive(Clone)]
-pub(super) struct Streams {
-    pub(super) tasks: TaskTracker,
-    /// Cancelled when the connection is over.
-    pub(super) over: CancellationToken,
-}
-
-impl<F> hyper::rt::Executor<F> for Streams
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        let (future, over) = (Box::pin(future), self.over.clone());
-        self.tasks.spawn(async move {
-            tokio::select! {
-                _ = future => {}
-                () = over.cancelled() => {}
-            }
-        });
     }
 }

@@ -20,6 +20,7 @@ use super::upstream_connection::{SendError, UpstreamConnection};
 use super::upstreams::Upstreams;
 use crate::clock::Clock;
 use crate::exchange::{MadeBy, Octets, Target, chain};
+use crate::redact::Redactor;
 use crate::tls::Protocol;
 use crate::upstream::{Dialer, News};
 
@@ -172,8 +173,9 @@ async fn forward(
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         };
-        ticket.entry.goes_through(upstreams.via.as_deref());
-        ticket.entry.connected(upstream.address.clone());
+        ticket
+            .entry
+            .connected(upstream.address.clone(), upstreams.via.clone());
         let head_out = outgoing_head(leg, &upstream, target, &head);
         let body_out = outgoing_body(leg, &upstream, &ticket.entry, body.take(), &mut upload);
         let body_out = match leg.protocol {
@@ -348,7 +350,7 @@ async fn pass(
     ticket.sent(upload.as_ref().and_then(Upload::answered));
     ticket.heard(
         first_byte.map_or(now, |at| at.min(now)),
-        recorded_head(&head),
+        recorded_head(&context.redactor, &head),
     );
     if let Some(LeftOut(names)) = head.extensions.remove() {
         let what = "a field with a space in its name was not passed on";
@@ -395,13 +397,13 @@ async fn pass(
     response
 }
 
-fn recorded_head(head: &response::Parts) -> Head {
+fn recorded_head(redactor: &Redactor, head: &response::Parts) -> Head {
     let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
     Head {
         status: head.status,
         reason: reason.map(|reason| Octets(reason.as_bytes().to_vec())),
         version: headers::version_name(head.version),
-        headers: headers::fields(&head.headers),
+        headers: headers::recorded(redactor, &head.headers),
         made_by: MadeBy::Origin,
     }
 }

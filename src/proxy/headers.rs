@@ -3,7 +3,8 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, Version, request, response};
 
-use crate::exchange::{Fields, Octets};
+use crate::recording::line::FieldsText;
+use crate::redact::Redactor;
 use crate::tls::Protocol;
 
 /// Fields of one connection, not of the message (RFC 9110 section 7.6.1).
@@ -54,12 +55,13 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
     HeaderName::from_bytes(bytes).is_ok()
 }
 
-/// Header fields as the recording holds them.
-pub(super) fn fields(headers: &HeaderMap) -> Fields {
-    headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), Octets(value.as_bytes().to_vec())))
-        .collect()
+/// Header fields as the recording holds them: without their secrets.
+pub(super) fn recorded(redactor: &Redactor, headers: &HeaderMap) -> FieldsText {
+    let fields = headers.iter().map(|(name, value)| {
+        let name = name.as_str();
+        (name, redactor.field(name, value.as_bytes()))
+    });
+    FieldsText::of(fields)
 }
 
 /// The size of a field section (RFC 9113 section 6.5.2): a few bytes of HPACK may stand for all of it.

@@ -60,20 +60,36 @@ pub struct Live {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    entries: BTreeMap<u64, Line>,
+    lines: BTreeMap<u64, Arc<Line>>,
     done: u64,
     bytes: u64,
     /// Entries that ended without an answer lately, and when.
-    left: VecDeque<(Timestamp, u64, Line)>,
+    left: VecDeque<(Timestamp, u64, Arc<Line>)>,
     /// What cut everything off: `cut off by Ctrl-C`.
     cut: Option<String>,
 }
 
-/// An entry whose text is made when it is shown: most are over before.
+/// A line of the view, whose text is made when it is shown: most are over before.
 #[derive(Debug)]
 struct Line {
-    entry: InFlight,
-    route: Option<Arc<LazyRoute>>,
+    id: Option<ExchangeId>,
+    host: String,
+    route: Option<LazyRoute>,
+    started: Timestamp,
+    // A std Mutex: held for a few stores, never across an await.
+    progress: Mutex<Progress>,
+}
+
+/// How far it is; the fields are those of [`InFlight`].
+#[derive(Debug)]
+struct Progress {
+    phase: Phase,
+    at: Timestamp,
+    bytes: u64,
+    address: Option<Arc<str>>,
+    via: Option<Arc<str>>,
+    is_asking: bool,
+    is_held: bool,
     /// True once it ended by itself, and was not left by its client.
     is_done: bool,
 }
@@ -81,11 +97,25 @@ struct Line {
 impl Line {
     fn told(&self) -> InFlight {
         let route = self.route.as_ref();
+        let progress = self.lock();
         InFlight {
+            id: self.id,
+            host: self.host.clone(),
             what: route.map_or_else(String::new, |route| route.get().what()),
+            phase: progress.phase,
+            started: self.started,
+            progress: progress.at,
+            bytes: progress.bytes,
+            address: progress.address.as_deref().map(str::to_owned),
+            via: progress.via.as_deref().map(str::to_owned),
+            is_asking: progress.is_asking,
             is_tls: route.is_some_and(|route| route.url.starts_with("https:")),
-            ..self.entry.clone()
+            is_held: progress.is_held,
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,7 +139,7 @@ impl Live {
 
     /// Everything in flight, oldest first.
     pub fn in_flight(&self) -> Vec<InFlight> {
-        self.lock().entries.values().map(Line::told).collect()
+        self.lock().lines.values().map(|line| line.told()).collect()
     }
 
     /// From now on everything ends because of `what`: `Ctrl-C`, `--timeout 6s`. Returns what is in
@@ -125,7 +155,7 @@ impl Live {
             .iter()
             .filter(|(at, ..)| clients_hear && now.since(*at) <= MOMENT);
         let left = left.map(|(_, key, line)| (*key, line.told()));
-        let lines = state.entries.iter().map(|(key, line)| (*key, line.told()));
+        let lines = state.lines.iter().map(|(key, line)| (*key, line.told()));
         let all: BTreeMap<u64, InFlight> = left.chain(lines).collect();
         all.into_values().collect()
     }
@@ -154,44 +184,34 @@ impl Live {
         &self,
         id: Option<ExchangeId>,
         host: &str,
-        route: Option<Arc<LazyRoute>>,
+        route: Option<LazyRoute>,
         phase: Phase,
     ) -> Entry {
         let now = self.clock.now();
+        let line = Arc::new(Line {
+            id,
+            host: host.to_owned(),
+            route,
+            started: now,
+            progress: Mutex::new(Progress {
+                phase,
+                at: now,
+                bytes: 0,
+                address: None,
+                via: None,
+                is_asking: false,
+                is_held: false,
+                is_done: false,
+            }),
+        });
         let mut state = self.lock();
         state.next += 1;
         let key = state.next;
-        let entry = InFlight {
-            id,
-            host: host.to_owned(),
-            what: String::new(),
-            phase,
-            started: now,
-            progress: now,
-            bytes: 0,
-            address: None,
-            via: None,
-            is_asking: false,
-            is_tls: false,
-            is_held: false,
-        };
-        let is_done = false;
-        let line = Line {
-            entry,
-            route,
-            is_done,
-        };
-        state.entries.insert(key, line);
+        state.lines.insert(key, Arc::clone(&line));
         Entry {
             live: self.clone(),
             key,
-        }
-    }
-
-    fn update(&self, key: u64, change: impl FnOnce(&mut InFlight, Timestamp)) {
-        let now = self.clock.now();
-        if let Some(line) = self.lock().entries.get_mut(&key) {
-            change(&mut line.entry, now);
+            line,
         }
     }
 
@@ -205,130 +225,131 @@ impl Live {
 pub(super) struct Entry {
     live: Live,
     key: u64,
+    line: Arc<Line>,
 }
 
 impl Entry {
-    pub(super) fn enter(&self, phase: Phase) {
-        self.update(|entry, now| {
-            entry.phase = phase;
-            entry.progress = now;
-        });
+    /// Whom it waits for.
+    pub(super) fn host(&self) -> &str {
+        &self.line.host
+    }
+
+    /// What was asked for; `None` for a dial.
+    pub(super) fn route(&self) -> Option<&LazyRoute> {
+        self.line.route.as_ref()
+    }
+
+    pub(super) fn enter(&self, phase: Phase, now: Timestamp) {
+        let mut progress = self.line.lock();
+        (progress.phase, progress.at) = (phase, now);
     }
 
     /// A dial came a step further.
     pub(super) fn hears(&self, news: News<'_>) {
-        self.update(|entry, now| match news {
-            News::Through(via) => entry.via = Some(via.to_owned()),
+        let now = self.live.now();
+        let mut progress = self.line.lock();
+        match news {
+            News::Through(via) => progress.via = Some(via.into()),
             News::Entered(phase) => {
                 if phase == Phase::Connect {
-                    entry.address = None;
+                    progress.address = None;
                 }
-                (entry.phase, entry.progress, entry.is_asking) = (phase, now, false);
+                (progress.phase, progress.at, progress.is_asking) = (phase, now, false);
             }
-            News::Trying(addr) => match &mut entry.address {
-                Some(tried) => tried.push_str(&format!(", {addr}")),
-                tried => *tried = Some(addr.to_string()),
-            },
-            News::Connected(addr) => entry.address = Some(addr.to_string()),
-            News::Asking => (entry.progress, entry.is_asking) = (now, true),
-        });
+            News::Trying(addr) => {
+                let tried = progress.address.take();
+                let tried = tried.map_or_else(String::new, |tried| format!("{tried}, "));
+                progress.address = Some(format!("{tried}{addr}").into());
+            }
+            News::Connected(addr) => progress.address = Some(addr.to_string().into()),
+            News::Asking => (progress.at, progress.is_asking) = (now, true),
+        }
     }
 
-    /// What it waits for is reached through this parent proxy.
-    pub(super) fn goes_through(&self, via: Option<&str>) {
-        if let Some(via) = via {
-            self.update(|entry, _| entry.via = Some(via.to_owned()));
+    /// The request goes to the upstream at `address`, reached through the parent proxy `via`.
+    pub(super) fn connected(&self, address: Option<Arc<str>>, via: Option<Arc<str>>) {
+        let mut progress = self.line.lock();
+        progress.address = address;
+        if via.is_some() {
+            progress.via = via;
         }
     }
 
     pub(super) fn add_bytes(&self, bytes: u64) {
-        self.update(|entry, now| {
-            entry.bytes += bytes;
-            entry.progress = now;
-            entry.is_held = true;
-        });
+        let now = self.live.now();
+        let mut progress = self.line.lock();
+        progress.bytes += bytes;
+        (progress.at, progress.is_held) = (now, true);
     }
 
     /// The disk takes no more for now: silence is not the upstream's.
     pub(super) fn waits_for_disk(&self) {
-        self.update(|entry, _| entry.is_held = true);
+        self.line.lock().is_held = true;
     }
 
     /// What there was is taken: silence is the upstream's again.
     pub(super) fn wants_more(&self) {
-        self.update(|entry, now| {
-            if entry.is_held {
-                entry.is_held = false;
-                entry.progress = now;
-            }
-        });
-    }
-
-    pub(super) fn connected(&self, address: Option<String>) {
-        self.update(|entry, _| entry.address = address);
+        let mut progress = self.line.lock();
+        if progress.is_held {
+            (progress.at, progress.is_held) = (self.live.now(), false);
+        }
     }
 
     /// It ends by itself, and is not left by its client.
     pub(super) fn done(&self) {
-        if let Some(line) = self.live.lock().entries.get_mut(&self.key) {
-            line.is_done = true;
-        }
+        self.line.lock().is_done = true;
     }
 
     /// For the request's body, if it has one.
     pub(super) fn upload(&self) -> UploadEntry {
         UploadEntry {
-            live: self.live.clone(),
-            key: self.key,
+            clock: self.live.clock,
+            line: Arc::clone(&self.line),
         }
-    }
-
-    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
-        self.live.update(self.key, change);
     }
 }
 
 /// The request's body of one line of [`Live`], as long as there is no answer.
 #[derive(Debug)]
 pub(super) struct UploadEntry {
-    live: Live,
-    key: u64,
+    clock: Clock,
+    line: Arc<Line>,
 }
 
 impl UploadEntry {
     /// The client sends no more for now, or our disk takes none: silence is not the upstream's.
     pub(super) fn is_held(&self) {
-        self.update(|entry, _| entry.is_held = true);
+        let mut progress = self.line.lock();
+        if progress.phase == Phase::Wait {
+            progress.is_held = true;
+        }
     }
 
     /// A part of it goes on, or all of it has.
     pub(super) fn passes(&self) {
-        self.update(|entry, now| {
-            entry.is_held = false;
-            entry.progress = now;
-        });
-    }
-
-    fn update(&self, change: impl FnOnce(&mut InFlight, Timestamp)) {
-        self.live.update(self.key, |entry, now| {
-            if entry.phase == Phase::Wait {
-                change(entry, now);
-            }
-        });
+        let now = self.clock.now();
+        let mut progress = self.line.lock();
+        if progress.phase == Phase::Wait {
+            (progress.at, progress.is_held) = (now, false);
+        }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        let (bytes, is_done) = {
+            let progress = self.line.lock();
+            (progress.bytes, progress.is_done)
+        };
         let mut state = self.live.lock();
-        let Some(line) = state.entries.remove(&self.key) else {
+        let Some(line) = state.lines.remove(&self.key) else {
             return;
         };
-        if line.entry.id.is_some() {
+        if line.id.is_some() {
             state.done += 1;
-            state.bytes += line.entry.bytes;
+            state.bytes += bytes;
         }
-        if !line.is_done {
+        if !is_done {
             if state.left.len() == LEFT {
                 state.left.pop_front();
             }
@@ -419,10 +440,10 @@ mod tests {
         let live = Live::new(Clock::start());
         let dial = live.begin(None, "a.example", None, Phase::Dns);
         let url = String::from("https://a.example/rsc.io/quote/@v/list");
-        let route = Arc::new(LazyRoute::new(url, Arc::new([])));
+        let route = LazyRoute::new(url, Arc::new([]));
         let entry = live.begin(Some(1), "a.example", Some(route), Phase::Wait);
         tokio::time::advance(std::time::Duration::from_secs(3)).await;
-        entry.enter(Phase::Receive);
+        entry.enter(Phase::Receive, live.now());
         entry.add_bytes(10);
         drop(dial);
         let [only] = &live.in_flight()[..] else {

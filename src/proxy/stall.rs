@@ -218,7 +218,7 @@ mod tests {
         assert_eq!((stall.entry.id, stall.others), (Some(1), 1));
         stalls.next().await;
         assert!((70..=73).contains(&seconds(&live)), "{}", seconds(&live));
-        one.enter(Phase::Receive);
+        one.enter(Phase::Receive, live.now());
         let third = stalls.next().await;
         assert_eq!(third[0].entry.id, Some(2));
     }

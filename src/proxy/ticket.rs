@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -17,13 +17,11 @@ use super::io::Slot;
 use super::live::Entry;
 use super::live::LazyRoute;
 use crate::clock::Timestamp;
-use crate::exchange::{
-    Abort, Attempt, Begin, Body, End, ExchangeId, Fields, MadeBy, Octets, Phase, SpanId, Timings,
-};
+use crate::exchange::{Abort, Attempt, Body, ExchangeId, MadeBy, Octets, Phase, SpanId, Timings};
 use crate::recording::BodySink;
 use crate::recording::format::Event;
+use crate::recording::line::{BeginLine, EndLine, FieldsText};
 use crate::recording::writer::bodies::NotKept;
-use crate::redact::Redactor;
 use crate::tls::Protocol;
 use crate::upstream::Journey;
 
@@ -33,7 +31,7 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) reason: Option<Octets>,
     pub(super) version: &'static str,
-    pub(super) headers: Fields,
+    pub(super) headers: FieldsText,
     pub(super) made_by: MadeBy,
 }
 
@@ -43,9 +41,7 @@ pub(super) struct Ticket {
     leg: Arc<ClientLeg>,
     pub(super) id: ExchangeId,
     span: SpanId,
-    method: String,
-    pub(super) route: Arc<LazyRoute>,
-    host: String,
+    method: Method,
     pub(super) entry: Entry,
     stamps: Stamps,
     head: Option<Head>,
@@ -136,26 +132,29 @@ impl Ticket {
         } = beginning;
         let context = Arc::clone(&leg.context);
         let id = context.next_exchange.fetch_add(1, Ordering::Relaxed) + 1;
-        let begin = Begin {
+        let span = context.span(id);
+        let url = context.redactor.url(url);
+        let begin = BeginLine {
             id,
             connection: leg.id,
-            span: context.span(id),
-            method: request.method.as_str().to_owned(),
-            url: context.redactor.url(url),
-            version: headers::version_name(request.version).to_owned(),
-            headers: recorded(&context.redactor, headers::fields(&request.headers)),
+            span,
+            method: request.method.as_str(),
+            url: &url,
+            version: headers::version_name(request.version),
+            headers: &headers::recorded(&context.redactor, &request.headers),
         };
-        let route = LazyRoute::new(begin.url.clone(), Arc::clone(&context.bases));
-        let route = Arc::new(route);
+        log_request(&begin);
+        if let Some(recorder) = &context.recorder {
+            recorder.begin(started, &begin);
+        }
+        let route = LazyRoute::new(url, Arc::clone(&context.bases));
         let ticket = Self {
             id,
-            span: begin.span,
-            method: begin.method.clone(),
-            host: host.to_owned(),
+            span,
+            method: request.method.clone(),
             entry: context
                 .live
-                .begin(Some(id), host, Some(Arc::clone(&route)), Phase::Blocked),
-            route,
+                .begin(Some(id), host, Some(route), Phase::Blocked),
             stamps: Stamps {
                 started,
                 ..Stamps::default()
@@ -175,8 +174,6 @@ impl Ticket {
         if let Some(captured) = &leg.captured {
             captured.has_read(ticket.captured());
         }
-        log_request(&begin);
-        ticket.context.note(started, &Event::Begin(begin));
         ticket
     }
 
@@ -195,9 +192,10 @@ impl Ticket {
 
     /// The request goes to hyper now; `slot` will know when it has left, if it has no body.
     pub(super) fn sending(&mut self, slot: Option<Arc<Slot>>) {
-        self.stamps.send = Some(self.context.clock.now());
+        let now = self.context.clock.now();
+        self.stamps.send = Some(now);
         self.stamps.sent = slot;
-        self.entry.enter(Phase::Wait);
+        self.entry.enter(Phase::Wait, now);
     }
 
     /// When the end of the request's body left.
@@ -207,17 +205,29 @@ impl Ticket {
 
     /// The host that the request is for.
     pub(super) fn host(&self) -> &str {
-        &self.host
+        self.entry.host()
+    }
+
+    /// What was asked for, in words.
+    pub(super) fn what(&self) -> String {
+        self.entry
+            .route()
+            .map_or_else(String::new, |route| route.get().what())
     }
 
     /// Whether no body may answer it.
     pub(super) fn is_head(&self) -> bool {
-        self.method == "HEAD"
+        self.method == Method::HEAD
     }
 
     /// A text of our own without the secrets that a peer put in it.
     pub(super) fn redacted(&self, text: &str) -> String {
         self.context.redactor.text(text)
+    }
+
+    /// Header fields of a response as the recording holds them.
+    pub(super) fn recorded(&self, headers: &HeaderMap) -> FieldsText {
+        headers::recorded(&self.context.redactor, headers)
     }
 
     /// The present instant.
@@ -252,7 +262,7 @@ impl Ticket {
         log_response(self.id, head.status.as_u16(), head.version, head.made_by);
         self.stamps.head = Some(at);
         self.head = Some(head);
-        self.entry.enter(Phase::Receive);
+        self.entry.enter(Phase::Receive, at);
     }
 
     /// There is more of the answer than the client has taken, since `now`.
@@ -296,27 +306,37 @@ impl Ticket {
         let now = self.context.clock.now();
         let last = *self.stamps.last_byte.get_or_insert(now);
         let redactor = &self.context.redactor;
-        let end = End {
-            id: self.id,
-            status: head.status.as_u16(),
-            reason: head.reason.map(|reason| redactor.octets(reason)),
-            version: head.version.to_owned(),
-            headers: recorded(redactor, head.headers),
-            trailers: trailers.map_or_else(Vec::new, |trailers| {
-                recorded(redactor, headers::fields(trailers))
-            }),
-            request_body: request_body.map(|body| self.kept(body, "request body")),
-            body: body.map(|body| self.kept(body, "body")),
-            phases_us: self.stamps.timings(last),
-            own_us: now.micros_since(last),
-            client_wait_us: self.client_wait_us,
-            made_by: head.made_by,
-            attempts: std::mem::take(&mut self.attempts),
-            notes: std::mem::take(&mut self.notes),
-        };
-        self.log((Some(end.status), Some(end.made_by)), end.phases_us, "");
-        if let Some(recorder) = &self.context.recorder {
-            recorder.write(now, &Event::End(end)).await;
+        let phases_us = self.stamps.timings(last);
+        self.log(
+            (Some(head.status.as_u16()), Some(head.made_by)),
+            phases_us,
+            "",
+        );
+        let written = self.context.recorder.as_ref().map(|recorder| {
+            let reason = head.reason.map(|reason| redactor.octets(reason));
+            let trailers = trailers.map(|trailers| headers::recorded(redactor, trailers));
+            let request_body = request_body.map(|body| self.kept(body, "request body"));
+            let body = body.map(|body| self.kept(body, "body"));
+            let end = EndLine {
+                id: self.id,
+                status: head.status.as_u16(),
+                reason: reason.as_ref(),
+                version: head.version,
+                headers: &head.headers,
+                trailers: trailers.as_ref(),
+                request_body: request_body.as_ref(),
+                body: body.as_ref(),
+                phases_us,
+                own_us: now.micros_since(last),
+                client_wait_us: self.client_wait_us,
+                made_by: head.made_by,
+                attempts: &self.attempts,
+                notes: &self.notes,
+            };
+            recorder.end(now, &end)
+        });
+        if let Some(written) = written {
+            written.await;
         }
         self.context.refusal()
     }
@@ -348,7 +368,7 @@ impl Ticket {
             phase: self.stamps.phase(),
             why: redactor.text(why),
             status: head.as_ref().map(|head| head.status.as_u16()),
-            headers: head.map_or_else(Vec::new, |head| recorded(redactor, head.headers)),
+            headers: head.map_or_else(Vec::new, |head| head.headers.to_fields()),
             request_body: None,
             body_bytes: self.body_bytes,
             phases_us,
@@ -365,12 +385,15 @@ impl Ticket {
         };
         match self.head {
             Some(_) => format!("the client {what} before the end of the response"),
-            None => format!("the client {what} before {} answered", self.host),
+            None => format!("the client {what} before {} answered", self.host()),
         }
     }
 
     fn log(&self, (status, made_by): (Option<u16>, Option<MadeBy>), timings: Timings, error: &str) {
         let phase = |phase| timings[phase];
+        let lazy = self.entry.route();
+        // Read by the log only, where somebody listens.
+        let route = || lazy.map(LazyRoute::get);
         tracing::info!(
             target: "modtape::exchange",
             trace_id = %self.context.trace,
@@ -378,11 +401,11 @@ impl Ticket {
             id = self.id,
             connection = self.leg.id,
             method = %self.method,
-            host = %self.host,
-            kind = self.route.get().kind.name(),
-            module = self.route.get().module.as_deref(),
-            version = self.route.get().version.as_deref(),
-            url = %self.route.url,
+            host = %self.host(),
+            kind = route().map(|route| route.kind.name()),
+            module = route().and_then(|route| route.module.as_deref()),
+            version = route().and_then(|route| route.version.as_deref()),
+            url = lazy.map(|lazy| &*lazy.url),
             status,
             made_by = made_by.map(by),
             bytes = self.body_bytes,
@@ -397,12 +420,6 @@ impl Ticket {
             error = (!error.is_empty()).then_some(error),
         );
     }
-}
-
-/// Fields without their secrets.
-fn recorded(redactor: &Redactor, mut fields: Fields) -> Fields {
-    redactor.redact_fields(&mut fields);
-    fields
 }
 
 impl Drop for Ticket {
@@ -423,7 +440,7 @@ impl Drop for Ticket {
 }
 
 /// A request was read.
-pub(super) fn log_request(begin: &Begin) {
+pub(super) fn log_request(begin: &BeginLine<'_>) {
     debug!(
         target: "modtape::exchange",
         id = begin.id,

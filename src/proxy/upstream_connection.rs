@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::cause;
-use super::context::{Context, Executor};
+use super::context::{Context, UpstreamTasks};
 use super::io::EmptyDataFilter;
 use super::io::{Marks, Tap};
 use super::request_body::{RequestBody, Upload};
@@ -57,7 +57,7 @@ pub(super) struct UpstreamConnection {
     heads: Arc<Heads>,
     pub(super) protocol: Protocol,
     /// Where TCP connected to.
-    pub(super) address: Option<String>,
+    pub(super) address: Option<Arc<str>>,
     /// The connection in the packet capture, if there is one.
     pub(super) captured: Option<Stream>,
     answered: AtomicBool,
@@ -100,7 +100,7 @@ impl UpstreamConnection {
     ) -> Result<Arc<Self>, hyper::Error> {
         let marks = Marks::new(context.clock);
         let address = io.wire().socket().peer_addr();
-        let address = address.ok().map(|address| address.to_string());
+        let address = address.ok().map(|address| Arc::from(address.to_string()));
         let captured = io.captured().cloned();
         let io = Tap::new(io, Arc::clone(&marks));
         let heads = Arc::<Heads>::default();
@@ -131,7 +131,7 @@ impl UpstreamConnection {
                 Sender::Http1(Mutex::new(sender))
             }
             Protocol::H2 => {
-                let mut builder = http2::Builder::new(Executor(Arc::clone(context)));
+                let mut builder = http2::Builder::new(UpstreamTasks::new(context));
                 builder
                     .initial_stream_window_size(share.download())
                     .initial_connection_window_size(share.connection())

@@ -84,7 +84,7 @@ impl Redial {
 pub(super) struct Upstreams {
     pub(super) leg: Arc<ClientLeg>,
     /// The parent proxy that CONNECT was dialled through, without credentials.
-    pub(super) via: Option<String>,
+    pub(super) via: Option<Arc<str>>,
     /// Why TLS with the upstream failed, if it did: every request is answered with it.
     pub(super) tls_failure: Option<String>,
     first: StdMutex<Option<FirstDial>>,
@@ -102,7 +102,10 @@ impl Upstreams {
     ) -> Arc<Self> {
         Arc::new(Self {
             leg: Arc::new(leg),
-            via: first.as_ref().and_then(|first| first.journey.via.clone()),
+            via: first
+                .as_ref()
+                .and_then(|first| first.journey.via.as_deref())
+                .map(Arc::from),
             tls_failure,
             first: StdMutex::new(first),
             connections: Mutex::default(),

@@ -7,13 +7,16 @@
 //! enums, and its escaping byte by byte, were a sixth of what a recorded request costs
 //! (`benches/README.md`). A test holds them to what serde would write; serde reads them back.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use serde::Serialize;
 
 use super::format::Event;
 use crate::clock::Timestamp;
-use crate::exchange::{Begin, Body, End, Fields, Hex, Octets};
+use crate::exchange::{
+    Attempt, Body, ConnectionId, ExchangeId, Fields, Hex, MadeBy, Octets, SpanId, Timings,
+};
 
 /// Why a line is not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -70,10 +73,114 @@ pub(crate) fn split_line(line: &[u8]) -> Option<(u32, &[u8])> {
 /// owner knows.
 pub(crate) fn to_text(t_us: Timestamp, event: &Event) -> Vec<u8> {
     match event {
-        Event::Begin(begin) => begin_text(t_us, begin),
-        Event::End(end) => end_text(t_us, end),
+        Event::Begin(begin) => BeginLine {
+            id: begin.id,
+            connection: begin.connection,
+            span: begin.span,
+            method: &begin.method,
+            url: &begin.url,
+            version: &begin.version,
+            headers: &FieldsText::from(&begin.headers),
+        }
+        .to_text(t_us),
+        Event::End(end) => EndLine {
+            id: end.id,
+            status: end.status,
+            reason: end.reason.as_ref(),
+            version: &end.version,
+            headers: &FieldsText::from(&end.headers),
+            trailers: Some(&FieldsText::from(&end.trailers)),
+            request_body: end.request_body.as_ref(),
+            body: end.body.as_ref(),
+            phases_us: end.phases_us,
+            own_us: end.own_us,
+            client_wait_us: end.client_wait_us,
+            made_by: end.made_by,
+            attempts: &end.attempts,
+            notes: &end.notes,
+        }
+        .to_text(t_us),
         _ => by_serde(t_us, event),
     }
+}
+
+/// Header or trailer fields as the journal holds them: `[["accept","*/*"]]`.
+///
+/// Made from the fields as they lie in a message: a copy of each name and value to keep them until
+/// the line is written would be most of what a recorded request allocates.
+#[derive(Debug, Clone)]
+pub(crate) struct FieldsText(Text);
+
+impl FieldsText {
+    /// The text of `fields`, in their order.
+    pub(crate) fn of<'a>(fields: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>) -> Self {
+        let mut text = Text::with_capacity(512);
+        let mut before = "[[";
+        for (name, value) in fields {
+            text.raw(before);
+            text.string(name);
+            text.raw(",");
+            text.octets(&value);
+            before = "],[";
+        }
+        text.raw(if text.0.is_empty() { "[]" } else { "]]" });
+        Self(text)
+    }
+
+    /// The fields that it was made of.
+    pub(crate) fn to_fields(&self) -> Fields {
+        serde_json::from_slice(&self.0.0).expect("what was written as fields reads as fields")
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.0 == b"[]"
+    }
+
+    fn len(&self) -> usize {
+        self.0.0.len()
+    }
+}
+
+impl From<&Fields> for FieldsText {
+    fn from(fields: &Fields) -> Self {
+        let fields = fields.iter();
+        Self::of(fields.map(|(name, value)| (name.as_str(), Cow::from(&value.0))))
+    }
+}
+
+/// What a `begin` record says (see [`Begin`]), borrowed from the request.
+///
+/// [`Begin`]: crate::exchange::Begin
+#[derive(Debug)]
+pub(crate) struct BeginLine<'a> {
+    pub(crate) id: ExchangeId,
+    pub(crate) connection: ConnectionId,
+    pub(crate) span: SpanId,
+    pub(crate) method: &'a str,
+    pub(crate) url: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) headers: &'a FieldsText,
+}
+
+/// What an `end` record says (see [`End`]), borrowed from the exchange.
+///
+/// [`End`]: crate::exchange::End
+#[derive(Debug)]
+pub(crate) struct EndLine<'a> {
+    pub(crate) id: ExchangeId,
+    pub(crate) status: u16,
+    pub(crate) reason: Option<&'a Octets>,
+    pub(crate) version: &'a str,
+    pub(crate) headers: &'a FieldsText,
+    pub(crate) trailers: Option<&'a FieldsText>,
+    pub(crate) request_body: Option<&'a Body>,
+    pub(crate) body: Option<&'a Body>,
+    pub(crate) phases_us: Timings,
+    pub(crate) own_us: u64,
+    pub(crate) client_wait_us: u64,
+    pub(crate) made_by: MadeBy,
+    pub(crate) attempts: &'a [Attempt],
+    pub(crate) notes: &'a [String],
 }
 
 fn by_serde(t_us: Timestamp, event: &Event) -> Vec<u8> {
@@ -89,62 +196,63 @@ fn by_serde(t_us: Timestamp, event: &Event) -> Vec<u8> {
     text.0
 }
 
-fn begin_text(t_us: Timestamp, begin: &Begin) -> Vec<u8> {
-    let mut text = Text::with_capacity(256 + begin.url.len() + octets_in(&begin.headers));
-    text.name("\"t_us\"").value(&t_us);
-    text.name(",\"type\":\"begin\",\"id\"").value(&begin.id);
-    text.name(",\"connection\"").value(&begin.connection);
-    text.name(",\"span\"").value(&begin.span);
-    text.name(",\"method\"").string(&begin.method);
-    text.name(",\"url\"").string(&begin.url);
-    text.name(",\"version\"").string(&begin.version);
-    text.name(",\"headers\"").fields(&begin.headers);
-    text.end()
+impl BeginLine<'_> {
+    /// As [`to_text`] makes it.
+    pub(crate) fn to_text(&self, t_us: Timestamp) -> Vec<u8> {
+        let mut text = Text::with_capacity(256 + self.url.len() + self.headers.len());
+        text.name("\"t_us\"").value(&t_us);
+        text.name(",\"type\":\"begin\",\"id\"").value(&self.id);
+        text.name(",\"connection\"").value(&self.connection);
+        text.name(",\"span\"").value(&self.span);
+        text.name(",\"method\"").string(self.method);
+        text.name(",\"url\"").string(self.url);
+        text.name(",\"version\"").string(self.version);
+        text.name(",\"headers\"").text(&self.headers.0);
+        text.end()
+    }
 }
 
-fn end_text(t_us: Timestamp, end: &End) -> Vec<u8> {
-    let inline = end.body.as_ref().and_then(|body| body.inline.as_ref());
-    let inline = inline.map_or(0, |octets| octets.0.len());
-    let mut text = Text::with_capacity(512 + octets_in(&end.headers) + inline + inline / 8);
-    text.name("\"t_us\"").value(&t_us);
-    text.name(",\"type\":\"end\",\"id\"").value(&end.id);
-    text.name(",\"status\"").value(&end.status);
-    if let Some(reason) = &end.reason {
-        text.name(",\"reason\"").octets(reason);
+impl EndLine<'_> {
+    /// As [`to_text`] makes it.
+    pub(crate) fn to_text(&self, t_us: Timestamp) -> Vec<u8> {
+        let inline = self.body.and_then(|body| body.inline.as_ref());
+        let inline = inline.map_or(0, |octets| octets.0.len());
+        let mut text = Text::with_capacity(512 + self.headers.len() + inline + inline / 8);
+        text.name("\"t_us\"").value(&t_us);
+        text.name(",\"type\":\"end\",\"id\"").value(&self.id);
+        text.name(",\"status\"").value(&self.status);
+        if let Some(reason) = self.reason {
+            text.name(",\"reason\"").octets(&reason.0);
+        }
+        text.name(",\"version\"").string(self.version);
+        text.name(",\"headers\"").text(&self.headers.0);
+        if let Some(trailers) = self.trailers.filter(|trailers| !trailers.is_empty()) {
+            text.name(",\"trailers\"").text(&trailers.0);
+        }
+        if let Some(body) = self.request_body {
+            text.name(",\"request_body\"").body(body);
+        }
+        text.name(",\"body\"");
+        match self.body {
+            Some(body) => text.body(body),
+            None => text.raw("null"),
+        }
+        text.name(",\"phases_us\"").value(&self.phases_us);
+        text.name(",\"own_us\"").value(&self.own_us);
+        text.name(",\"client_wait_us\"").value(&self.client_wait_us);
+        text.name(",\"made_by\"").value(&self.made_by);
+        if !self.attempts.is_empty() {
+            text.name(",\"attempts\"").value(&self.attempts);
+        }
+        if !self.notes.is_empty() {
+            text.name(",\"notes\"").value(&self.notes);
+        }
+        text.end()
     }
-    text.name(",\"version\"").string(&end.version);
-    text.name(",\"headers\"").fields(&end.headers);
-    if !end.trailers.is_empty() {
-        text.name(",\"trailers\"").fields(&end.trailers);
-    }
-    if let Some(body) = &end.request_body {
-        text.name(",\"request_body\"").body(body);
-    }
-    text.name(",\"body\"");
-    match &end.body {
-        Some(body) => text.body(body),
-        None => text.raw("null"),
-    }
-    text.name(",\"phases_us\"").value(&end.phases_us);
-    text.name(",\"own_us\"").value(&end.own_us);
-    text.name(",\"client_wait_us\"").value(&end.client_wait_us);
-    text.name(",\"made_by\"").value(&end.made_by);
-    if !end.attempts.is_empty() {
-        text.name(",\"attempts\"").value(&end.attempts);
-    }
-    if !end.notes.is_empty() {
-        text.name(",\"notes\"").value(&end.notes);
-    }
-    text.end()
-}
-
-/// Room for fields: the bytes themselves, and what stands around them.
-fn octets_in(fields: &Fields) -> usize {
-    let field = |(name, value): &(String, Octets)| name.len() + value.0.len() + 8;
-    fields.iter().map(field).sum()
 }
 
 /// JSON text as it grows.
+#[derive(Debug, Clone)]
 struct Text(Vec<u8>);
 
 impl Text {
@@ -167,16 +275,8 @@ impl Text {
         serde_json::to_writer(&mut self.0, value).expect("records hold only strings and integers");
     }
 
-    fn fields(&mut self, fields: &Fields) {
-        let mut before = "[[";
-        for (name, value) in fields {
-            self.raw(before);
-            self.string(name);
-            self.raw(",");
-            self.octets(value);
-            before = "],[";
-        }
-        self.raw(if fields.is_empty() { "[]" } else { "]]" });
+    fn text(&mut self, text: &Self) {
+        self.0.extend_from_slice(&text.0);
     }
 
     fn body(&mut self, body: &Body) {
@@ -184,16 +284,16 @@ impl Text {
         self.name(",\"bytes\"").value(&body.bytes);
         self.name(",\"inline\"");
         match &body.inline {
-            Some(octets) => self.octets(octets),
+            Some(octets) => self.octets(&octets.0),
             None => self.raw("null"),
         }
         self.raw(if body.kept { "}" } else { ",\"kept\":false}" });
     }
 
-    fn octets(&mut self, octets: &Octets) {
-        match std::str::from_utf8(&octets.0) {
+    fn octets(&mut self, octets: &[u8]) {
+        match std::str::from_utf8(octets) {
             Ok(text) => self.string(text),
-            Err(_) => self.value(octets),
+            Err(_) => self.value(&Octets(octets.to_vec())),
         }
     }
 
@@ -258,7 +358,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::exchange::{Attempt, Closed, MadeBy, Phase};
+    use crate::exchange::{Attempt, Begin, Closed, End, MadeBy, Phase};
     use crate::recording::format::{Connection, Gap, Record};
 
     fn octets() -> impl Strategy<Value = Octets> {

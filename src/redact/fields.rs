@@ -1,5 +1,7 @@
 //! Secrets in header and trailer fields.
 
+use std::borrow::Cow;
+
 use super::names::{self, Place, begins_telling, secrecy};
 use super::redactor::Redactor;
 use super::rules::{SCHEMES, Secrecy};
@@ -34,21 +36,27 @@ impl Redactor {
 
     /// [`Self::fields`] in place, for fields that are not needed otherwise.
     pub(crate) fn redact_fields(&self, fields: &mut Fields) {
-        if self.known.is_some() {
-            for (_, value) in fields.iter_mut() {
-                if let Some(redacted) = self.without_known(&value.to_text()) {
-                    *value = Octets::from(redacted);
-                }
-            }
-        }
-        if !self.is_on() {
-            return;
-        }
         for (name, value) in fields {
-            if let Some(redacted) = self.changed_field(name, &value.0) {
-                *value = Octets::from(redacted);
+            if let Cow::Owned(redacted) = self.field(name, &value.0) {
+                *value = Octets(redacted);
             }
         }
+    }
+
+    /// `value` of the header or trailer field `name`, with marks for its secrets.
+    pub(crate) fn field<'a>(&self, name: &str, value: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut value = Cow::from(value);
+        if self.known.is_some()
+            && let Some(redacted) = self.without_known(&String::from_utf8_lossy(&value))
+        {
+            value = Cow::from(redacted.into_bytes());
+        }
+        if self.is_on()
+            && let Some(redacted) = self.changed_field(name, &value)
+        {
+            value = Cow::from(redacted.into_bytes());
+        }
+        value
     }
 
     fn changed_field(&self, name: &str, value: &[u8]) -> Option<String> {

@@ -137,9 +137,11 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
         return Ok(None);
     };
     let entry = context.live.begin(None, host, None, Phase::Tls);
-    entry.goes_through(journey.via.as_deref());
     let addr = journey.addr;
-    entry.connected(addr.map(|addr| addr.to_string()));
+    entry.connected(
+        addr.map(|addr| addr.to_string().into()),
+        journey.via.as_deref().map(Into::into),
+    );
     let protocols = &hello.client_hello.protocols;
     let hear = |news: News<'_>| entry.hears(news);
     let began = context.clock.now();

@@ -9,15 +9,15 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::clock::Timestamp;
-use crate::exchange::{
-    Begin, Body, ConnectionId, End, Fields, MadeBy, Octets, Phase, Target, Timings,
-};
+use crate::exchange::{Body, ConnectionId, End, Fields, MadeBy, Octets, Phase, Target, Timings};
 use crate::proxy::answer::{NAME, reason_phrase};
 use crate::proxy::context::Context;
 use crate::proxy::handler::url;
 use crate::proxy::ticket::{log_request, log_response};
 use crate::recording::format::Event;
+use crate::recording::line::{BeginLine, FieldsText};
 use crate::recording::writer::bodies::NotKept;
+use crate::redact::Redactor;
 use crate::upstream::Journey;
 
 /// The response in place of a tunnel.
@@ -70,19 +70,19 @@ impl Refusal {
     pub(super) async fn note(&self, context: &Context, refused: Refused<'_>) {
         let id = context.next_exchange.fetch_add(1, Ordering::Relaxed) + 1;
         let redactor = &context.redactor;
-        let mut headers = request_fields(refused.head);
-        redactor.redact_fields(&mut headers);
-        let begin = Begin {
+        let begin = BeginLine {
             id,
             connection: refused.connection,
             span: context.span(id),
-            method: String::from("CONNECT"),
-            url: redactor.url(&url("https", refused.target, "/")),
-            version: String::from("HTTP/1.1"),
-            headers,
+            method: "CONNECT",
+            url: &redactor.url(&url("https", refused.target, "/")),
+            version: "HTTP/1.1",
+            headers: &request_fields(redactor, refused.head),
         };
         log_request(&begin);
-        context.note(refused.started, &Event::Begin(begin));
+        if let Some(recorder) = &context.recorder {
+            recorder.begin(refused.started, &begin);
+        }
         let status = self.status.as_u16();
         log_response(id, status, "HTTP/1.1", MadeBy::Modtape);
         let body = self.kept(context, id).await;
@@ -123,16 +123,15 @@ impl Refusal {
 }
 
 /// The header fields of a CONNECT, which was parsed before.
-fn request_fields(head: &[u8]) -> Fields {
+fn request_fields(redactor: &Redactor, head: &[u8]) -> FieldsText {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut fields);
-    if request.parse(head).is_err() {
-        return Fields::new();
-    }
-    let fields = request.headers.iter();
-    fields
-        .map(|field| (field.name.to_owned(), Octets(field.value.to_vec())))
-        .collect()
+    let fields = match request.parse(head) {
+        Ok(_) => &*request.headers,
+        Err(_) => &[],
+    };
+    let fields = fields.iter();
+    FieldsText::of(fields.map(|field| (field.name, redactor.field(field.name, field.value))))
 }
 
 /// What dialling took, and as `blocked` whatever else passed of `whole_us`.

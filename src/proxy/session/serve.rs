@@ -11,14 +11,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, PLACE_WANTED};
 use crate::proxy::access::Gate;
 use crate::proxy::answer;
 use crate::proxy::cause;
 use crate::proxy::client_leg::ClientLeg;
-use crate::proxy::context::Streams;
+use crate::proxy::context::StreamTasks;
 use crate::proxy::guard::Guard;
 use crate::proxy::handler;
 use crate::proxy::limits::HEAD_BYTES;
@@ -109,19 +108,14 @@ where
             }
         })
     };
-    let streams = Streams {
-        tasks: context.tasks.clone(),
-        over: CancellationToken::new(),
-    };
-    let _over = streams.over.clone().drop_guard();
     // The two builders' connections are different types with the same two methods.
     macro_rules! drive {
         ($connection:expr) => {{
             let mut connection = Pin::new($connection);
             let outcome = tokio::select! {
+                biased;
                 outcome = connection.as_mut() => Some(outcome),
                 () = leg.ended.cancelled() => None,
-                () = context.stop.cancelled() => None,
             };
             match outcome {
                 Some(outcome) => Some(outcome),
@@ -168,7 +162,7 @@ where
             outcome
         }
         Protocol::H2 => {
-            let mut connection = http2::Builder::new(streams)
+            let mut connection = http2::Builder::new(StreamTasks(context.tasks.clone()))
                 .auto_date_header(false)
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEAD_BYTES)

@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::bodies::BodyStore;
 use super::durability::Health;
 use crate::clock::Timestamp;
-use crate::exchange::{MadeBy, Mode};
+use crate::exchange::{Body, MadeBy, Mode};
 use crate::recording::format::{Connection, Event, Gap, Totals};
-use crate::recording::line::to_text;
+use crate::recording::line::{BeginLine, EndLine, to_text};
 
 /// One line on its way to the journal.
 pub(super) struct Line {
@@ -81,16 +81,37 @@ impl Recorder {
 
     /// Queues a line, and does not wait until it is written.
     pub fn note(&self, at: Timestamp, event: &Event) {
-        self.send(at, event, None);
+        self.count(event);
+        let is_last = matches!(event, Event::Close(_));
+        self.send(to_text(at, event), None, is_last);
     }
 
-    /// Queues a line and returns once it is as safe as the durability promises. A line that could
-    /// not be written returns too: traffic goes on, and [`Self::failure`] knows.
+    /// [`Self::note`] of the `begin` of an exchange.
+    pub(crate) fn begin(&self, at: Timestamp, begin: &BeginLine<'_>) {
+        self.counts.begin();
+        self.send(begin.to_text(at), None, false);
+    }
+
+    /// Queues the `end` of an exchange. The future that is returned is over once it is as safe as the
+    /// durability promises, or could not be written: traffic goes on, and [`Self::failure`] knows.
+    pub(crate) fn end(&self, at: Timestamp, end: &EndLine<'_>) -> impl Future<Output = ()> + use<> {
+        self.counts.end(end.body, end.made_by);
+        self.written(end.to_text(at))
+    }
+
+    /// The same of any record.
     pub async fn write(&self, at: Timestamp, event: &Event) {
+        self.count(event);
+        self.written(to_text(at, event)).await;
+    }
+
+    fn written(&self, text: Vec<u8>) -> impl Future<Output = ()> + use<> {
         let (written, done) = oneshot::channel();
-        self.send(at, event, Some(written));
-        // An error says that the journal's owner is gone, which `failure` tells too.
-        let _ = done.await;
+        self.send(text, Some(written), false);
+        async {
+            // An error says that the journal's owner is gone, which `failure` tells too.
+            let _ = done.await;
+        }
     }
 
     /// Notes that something is missing, and why.
@@ -139,13 +160,11 @@ impl Recorder {
         }
     }
 
-    fn send(&self, at: Timestamp, event: &Event, written: Option<oneshot::Sender<()>>) {
-        self.count(event);
-        let text = to_text(at, event);
+    fn send(&self, text: Vec<u8>, written: Option<oneshot::Sender<()>>, is_last: bool) {
         let line = Line {
             text,
             written,
-            is_last: matches!(event, Event::Close(_)),
+            is_last,
         };
         if self.lines.send(line).is_err() {
             self.health.fail("the journal was closed early");
@@ -156,20 +175,8 @@ impl Recorder {
         let add = |count: &AtomicU64, more: u64| count.fetch_add(more, Ordering::Relaxed);
         let counts = &self.counts;
         match event {
-            Event::Begin(_) => {
-                add(&counts.exchanges, 1);
-            }
-            Event::End(end) => {
-                add(&counts.finished, 1);
-                add(
-                    &counts.body_bytes,
-                    end.body.as_ref().map_or(0, |body| body.bytes),
-                );
-                add(
-                    &counts.made_by_modtape,
-                    (end.made_by == MadeBy::Modtape).into(),
-                );
-            }
+            Event::Begin(_) => counts.begin(),
+            Event::End(end) => counts.end(end.body.as_ref(), end.made_by),
             Event::Abort(abort) => {
                 add(&counts.body_bytes, abort.body_bytes);
             }
@@ -185,5 +192,20 @@ impl Recorder {
             }
             Event::Connection(_) | Event::Open(_) | Event::Close(_) => {}
         }
+    }
+}
+
+impl Counts {
+    fn begin(&self) {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&self, body: Option<&Body>, made_by: MadeBy) {
+        self.finished.fetch_add(1, Ordering::Relaxed);
+        let bytes = body.map_or(0, |body| body.bytes);
+        self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let made_by_modtape = (made_by == MadeBy::Modtape).into();
+        self.made_by_modtape
+            .fetch_add(made_by_modtape, Ordering::Relaxed);
     }
 }
