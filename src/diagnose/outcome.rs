@@ -250,7 +250,6 @@ fn what(route: &Route, method: &str, host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::reader::Span;
 
     fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
         let meaning = Meaning {
@@ -325,23 +324,7 @@ mod tests {
     }
 
     fn gone(path: &str) -> Row {
-        Row {
-            id: 1,
-            run: 0,
-            connection: 1,
-            started: Timestamp::default(),
-            phases: Timings::default(),
-            own_us: 0,
-            status: Some(404),
-            state: RowState::Ended,
-            made_by: Some(MadeBy::Origin),
-            bytes: 0,
-            method: "GET".into(),
-            url: format!("https://goproxy.corp/{path}"),
-            begin: Span { offset: 0, len: 0 },
-            end: None,
-            body: None,
-        }
+        Row::answered(1, &format!("https://goproxy.corp/{path}"), 404)
     }
 
     #[test]

@@ -12,21 +12,10 @@ use super::split::Connections;
 /// An exchange of run 0 on connection 1 that ended with 200.
 pub(super) fn row(id: ExchangeId, url: &str, started: u64, phases: &[(Phase, u64)]) -> Row {
     Row {
-        id,
-        run: 0,
-        connection: 1,
         started: Timestamp::from_micros(started),
         phases: phases.iter().copied().collect(),
-        own_us: 0,
-        status: Some(200),
-        state: RowState::Ended,
-        made_by: Some(MadeBy::Origin),
-        bytes: 0,
-        method: "GET".into(),
-        url: url.into(),
-        begin: Span { offset: 0, len: 0 },
-        end: Some(Span { offset: 0, len: 0 }),
-        body: None,
+        end: Some(Span::default()),
+        ..Row::answered(id, url, 200)
     }
 }
 

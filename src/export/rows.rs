@@ -187,7 +187,7 @@ fn line(fields: &[Cow<'_, str>]) -> String {
 }
 
 /// A spreadsheet takes what begins with these for a formula, and runs it, whatever invisible stands
-/// before: so an apostrophe comes first, and before an apostrophe too, so that whoever wants the value
+/// before: so an apostrophe comes first, and before an apostrophe too, so that a reader who wants the value
 /// can take the first one away. The wide forms are those of East Asian keyboards.
 fn inert(value: &str) -> Cow<'_, str> {
     let bare = value.trim_start_matches(is_unseen);

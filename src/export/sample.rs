@@ -132,7 +132,7 @@ pub(super) fn connection(upstream: &str) -> Opened {
     }
 }
 
-/// The same, answered with these octets.
+/// The same, answered with these bytes.
 pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) -> Sample {
     let mut item = in_flight(id, url);
     item.exchange.outcome = Outcome::Ended(End {

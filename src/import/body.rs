@@ -75,7 +75,7 @@ impl Content {
         self.encoding.trim().eq_ignore_ascii_case("base64")
     }
 
-    /// Has it the character that stands where octets were no text?
+    /// Does its text contain U+FFFD, which stands where bytes were not text?
     fn has_replaced(&self) -> bool {
         let is_replaced = |text: &String| text.contains(char::REPLACEMENT_CHARACTER);
         !self.is_base64() && self.text.as_ref().is_some_and(is_replaced)
@@ -105,7 +105,7 @@ impl Told<'_> {
         odd: &Oddities,
     ) -> Result<Found, Oddity> {
         let has_replaced = content.has_replaced();
-        // Half characters make no octets.
+        // Half characters make no bytes.
         if has_replaced && odd.has(Oddity::Surrogate) {
             return Err(Oddity::Replaced);
         }

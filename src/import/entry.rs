@@ -21,7 +21,7 @@ pub(super) const WORDS_LIMIT: usize = 1 << 20;
 /// Bytes of a method.
 const METHOD_LIMIT: usize = 64;
 
-/// Why there is no exchange of an entry.
+/// Why an entry does not become an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum LeftOut {
     #[error("not an entry")]
@@ -376,7 +376,7 @@ struct Own {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It is no export of ours.
+    /// The HAR is not an export of modtape.
     Unknown,
     InFlight,
     Ended,

@@ -60,7 +60,7 @@ pub(crate) struct Survey {
     has_ids: bool,
 }
 
-/// Reads all of it, so that what is no HAR is known before anything is made of it.
+/// Reads all of a file, so that one that is not a HAR is known before a recording is begun.
 pub(crate) fn survey(input: impl Read) -> Result<Survey, HarError> {
     let mut surveying = Surveying::default();
     let whole = read(input, &mut surveying)?;

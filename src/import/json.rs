@@ -1,7 +1,7 @@
 //! JSON as HARs have it, read in one pass and a part at a time.
 //!
-//! Any octets are read: what is not JSON costs the value that it stands in, and is noted. Only the
-//! end of the file ends the reading. Memory is bounded for each part, and so is the depth.
+//! Reads any bytes: a syntax error costs the value that it stands in, and is noted. Only the end of
+//! the file ends the reading. Memory is bounded for each part, and so is the depth.
 
 use std::io::{self, Read};
 
@@ -160,7 +160,7 @@ impl<R: Read> Reader<R> {
         self.value(false, 1).map(drop)
     }
 
-    /// The next byte that is no white space, which stays where it is.
+    /// The next byte that is not white space; it is not consumed.
     pub(super) fn peek(&mut self) -> Result<u8, Stop> {
         while self.fill()? {
             let rest = &self.buffer[self.at..self.end];
@@ -391,7 +391,7 @@ impl<R: Read> Reader<R> {
                     b'v' => 0x0b,
                     b'0' => 0,
                     b'x' => self.hex(2)?,
-                    // It may begin a character of several octets.
+                    // It may begin a character of several bytes.
                     _ if !octet.is_ascii() => {
                         self.at -= 1;
                         u32::from(b'\\')
@@ -510,7 +510,7 @@ fn push(octets: &mut Vec<u8>, c: char) {
     octets.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Each octet that is not of UTF-8 as the character of ISO 8859-1.
+/// Each byte that is not of UTF-8 as the character of ISO 8859-1.
 fn latin1(octets: &[u8]) -> String {
     let mut text = String::with_capacity(octets.len());
     for chunk in octets.utf8_chunks() {

@@ -12,7 +12,7 @@ use super::oddity::{Oddities, Oddity};
 use crate::coding::is_textual;
 use crate::exchange::{Fields, Octets};
 
-/// What our exports say where a value's octets are no UTF-8.
+/// How the comment begins that our exports put on a value that is not UTF-8.
 const LATIN: &str = "not UTF-8";
 
 /// The fields as they were sent: without what HTTP/2 has instead of a request line, which browsers

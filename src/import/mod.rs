@@ -1,7 +1,7 @@
-//! Others' files turned into exchanges: octets in, plain data out.
+//! Other tools' files turned into exchanges: bytes in, plain data out.
 //!
-//! Never writes, never asks what time it is. What a file cannot tell is `None`, and what is odd in it
-//! is told to the caller as an [`Oddity`]. An export of ours comes back as it was, but for what HAR has
+//! Never writes, never asks what time it is. What a file does not say is `None`; deviations from the
+//! format are reported to the caller, each kind as an [`Oddity`]. An export of ours comes back as it was, but for what HAR has
 //! no place for: `docs/formats.md` lists it.
 
 mod body;

@@ -76,7 +76,7 @@ impl Numbering {
         });
         let again = !self.dialled.insert((id, None));
         let is_new = self.dialled.insert((id, Some(way)));
-        // Whoever tells no address means one that is known.
+        // A later entry without an address is on the connection that is known by now.
         self.dialled.insert((id, Some((target, None))));
         Link { id, is_new, again }
     }

@@ -17,19 +17,19 @@ pub(crate) enum Oddity {
     Converted,
     /// A value that could not be understood.
     Value,
-    /// No start, or none that is a date.
+    /// No start, or an invalid one.
     Untimed,
-    /// A start without a zone.
+    /// A start without a time zone.
     Zoneless,
-    /// A phase that is no duration.
+    /// An invalid duration of a phase.
     Timing,
-    /// A protocol version that nobody knows.
+    /// An unknown protocol version.
     Version,
-    /// A server address that is none.
+    /// An invalid server address.
     Address,
-    /// A header field that HTTP cannot have.
+    /// An invalid header field.
     Field,
-    /// A status that is none.
+    /// An invalid status.
     Status,
     /// A status from 100 to 199.
     Interim,
@@ -41,7 +41,7 @@ pub(crate) enum Oddity {
     NoBody,
     /// A text that is longer or shorter than the body.
     Length,
-    /// An encoding of the text that nobody knows.
+    /// An unknown encoding of the text.
     Encoding,
     /// A text that is not base64.
     Base64,

@@ -144,7 +144,7 @@ pub(super) fn phases(mut timings: Json, odd: &mut Oddities) -> Timings {
         .collect()
 }
 
-/// Milliseconds as microseconds; `None` for -1 and whatever is no duration.
+/// Milliseconds as microseconds; `None` for -1 and for an invalid duration.
 fn micros(ms: f64, longest: f64) -> Option<u64> {
     let ms = Some(ms).filter(|ms| (0.0..longest.min(1e15)).contains(ms))?;
     #[expect(

@@ -29,7 +29,7 @@ use crate::recording::{Durability, Journal, Recorder, Recording, writer};
 use crate::redact::Redactor;
 use crate::tls;
 
-/// How much of a body is handed on at once, octets.
+/// How much of a body is handed on at once, bytes.
 const CHUNK: usize = 64 << 10;
 
 /// Bytes of bodies, and entries, that are handed on at once: a turn from thread to thread costs more

@@ -37,7 +37,7 @@ pub(crate) struct Tree {
 pub(crate) enum Edit {
     /// All of it.
     Whole,
-    /// The first so many octets: a tile out of a wider one.
+    /// The first so many bytes: a tile out of a wider one.
     Cut(usize),
     /// The record of a lookup, with this note behind it.
     Note(Rc<[u8]>),
@@ -58,7 +58,7 @@ pub(super) struct File {
 /// Why a request has no file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum PathError {
-    #[error("the name of its checksum database is no path")]
+    #[error("the name of its checksum database is not a valid path")]
     Database,
     #[error("its path is too long for a file")]
     Length,

@@ -251,7 +251,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// HAR's `postData`: the octets as sent, since whoever sends them again sends the headers too.
+/// HAR's `postData`: the bytes as sent: a client that sends them again sends the header fields too.
 ///
 /// HAR has no coding for what is not text, so that stands in a field of our own.
 #[derive(Serialize)]
@@ -360,7 +360,7 @@ impl<'a> Response<'a> {
 }
 
 /// HTTP/2 has no reason phrase; of HTTP/1.1 only the unusual ones are recorded. What is not UTF-8 is
-/// taken for ISO 8859-1, which has a character for each octet.
+/// taken for ISO 8859-1, which has a character for each byte.
 fn status_text(end: &End) -> Cow<'_, str> {
     match &end.reason {
         Some(reason) => match std::str::from_utf8(&reason.0) {
@@ -400,11 +400,11 @@ fn headers(fields: &Fields) -> Vec<Pair<'_>> {
 fn header((name, value): &(String, Octets)) -> Pair<'_> {
     match std::str::from_utf8(&value.0) {
         Ok(value) => pair((Cow::Borrowed(name), Cow::Borrowed(value))),
-        // ISO 8859-1 gives every octet a character, so none is lost.
+        // ISO 8859-1 gives every byte a character, so none is lost.
         Err(_) => Pair {
             name: Cow::Borrowed(name),
             value: value.0.iter().copied().map(char::from).collect(),
-            comment: Some("not UTF-8: each character stands for one octet"),
+            comment: Some("not UTF-8: each character stands for one byte"),
         },
     }
 }
@@ -430,7 +430,7 @@ fn response_cookies(fields: &Fields) -> Vec<Pair<'_>> {
     })
 }
 
-/// Whatever has no `=`, a redacted value for one, is no cookie and stands in the headers only.
+/// A value without `=`, such as a redacted one, is not a cookie and stands in the headers only.
 fn cookies<'a>(fields: &'a Fields, name: &str, split: impl Fn(&str) -> Vec<&str>) -> Vec<Pair<'a>> {
     let mut cookies = Vec::new();
     for (_, value) in fields

@@ -333,7 +333,7 @@ fn names(source: &Source<'_>) -> BTreeSet<(IpAddr, String)> {
     named.collect()
 }
 
-/// Nanoseconds since 1970 of a stamp; 0 where there is no such time.
+/// Nanoseconds since 1970 of a stamp; 0 for a time before 1970.
 fn nanoseconds(walls: &[i128], run: u32, stamp: Timestamp) -> u64 {
     let wall = usize::try_from(run).ok().and_then(|run| walls.get(run));
     let stamp = i128::from(stamp.as_micros()) * 1000;

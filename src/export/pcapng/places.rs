@@ -39,7 +39,7 @@ impl Places {
         self.ends(interface, client, SocketAddr::new(server, HTTP))
     }
 
-    /// The ends of a connection whose octets are not shown, on its real port.
+    /// The ends of a connection whose bytes are not shown, on its real port.
     pub(super) fn of_connection(&mut self, dial: &Opened) -> Ends {
         let (client, server) = upstream(Some(dial));
         let upstream = dial.upstream.as_ref();

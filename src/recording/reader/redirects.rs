@@ -126,45 +126,22 @@ pub(crate) fn key(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::exchange::{MadeBy, Timings};
-    use crate::recording::reader::scan::Span;
-
-    fn row(id: ExchangeId, url: &str, status: u16) -> Row {
-        Row {
-            id,
-            run: 0,
-            connection: 1,
-            started: Timestamp::default(),
-            phases: Timings::default(),
-            own_us: 0,
-            status: Some(status),
-            state: RowState::Ended,
-            made_by: Some(MadeBy::Origin),
-            bytes: 0,
-            method: "GET".into(),
-            url: url.into(),
-            begin: Span::default(),
-            end: None,
-            body: None,
-        }
-    }
 
     const ZIP: &str = "https://proxy.golang.org/a.b/c/@v/v1.0.0.zip";
 
     #[test]
     fn what_a_redirect_led_to_is_of_the_module_that_was_asked_for() {
         let rows = [
-            row(1, ZIP, 302),
-            row(2, "https://storage.googleapis.com/x", 200),
-            row(3, "https://proxy.golang.org/d.e/moved/@v/list", 301),
-            row(4, "https://proxy.golang.org/there", 307),
-            row(
+            Row::answered(1, ZIP, 302),
+            Row::answered(2, "https://storage.googleapis.com/x", 200),
+            Row::answered(3, "https://proxy.golang.org/d.e/moved/@v/list", 301),
+            Row::answered(4, "https://proxy.golang.org/there", 307),
+            Row::answered(
                 5,
                 "https://store.example/b%20c?Signature=redacted:0123456789abcdef",
                 200,
             ),
-            row(6, "https://store.example/other", 200),
+            Row::answered(6, "https://store.example/other", 200),
         ];
         let redirects = Redirects::of(&rows, |row| {
             let to = match row.id {
@@ -195,7 +172,11 @@ mod tests {
     #[test]
     fn redirects_that_lead_nowhere_are_loops() {
         let other = "https://proxy.golang.org/other";
-        let rows = [row(1, ZIP, 302), row(2, other, 302), row(3, ZIP, 302)];
+        let rows = [
+            Row::answered(1, ZIP, 302),
+            Row::answered(2, other, 302),
+            Row::answered(3, ZIP, 302),
+        ];
         let to = |row: &Row| Some(if row.url == ZIP { other } else { ZIP }.to_owned());
         let looped = |redirects| Loop {
             id: 1,
@@ -206,7 +187,7 @@ mod tests {
         // A query that grows makes each URL another one.
         let rows: Vec<_> = (0..STEPS as u64)
             .map(|n| {
-                row(
+                Row::answered(
                     n + 1,
                     &if n == 0 {
                         ZIP.into()

@@ -69,6 +69,30 @@ pub(super) fn method(text: &str) -> Cow<'static, str> {
     usual.map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed)
 }
 
+#[cfg(test)]
+impl Row {
+    /// A GET of `url` that an origin answered, for tests.
+    pub(crate) fn answered(id: ExchangeId, url: &str, status: u16) -> Self {
+        Self {
+            id,
+            run: 0,
+            connection: 1,
+            started: Timestamp::default(),
+            phases: Timings::default(),
+            own_us: 0,
+            status: Some(status),
+            state: RowState::Ended,
+            made_by: Some(MadeBy::Origin),
+            bytes: 0,
+            method: "GET".into(),
+            url: url.into(),
+            begin: Span::default(),
+            end: None,
+            body: None,
+        }
+    }
+}
+
 /// Rows may come from an index, which says what it likes: records are held against them.
 impl Row {
     /// When it was over, as far as is known.

@@ -2,32 +2,9 @@ use proptest::prelude::*;
 
 use super::super::unified::Loose;
 use super::*;
-use crate::clock::Timestamp;
-use crate::exchange::Timings;
 use crate::gomod::GoProxy;
-use crate::recording::reader::Span;
 
 const PROXY: &str = "https://proxy.golang.org";
-
-fn row(url: &str, status: u16) -> Row {
-    Row {
-        id: 1,
-        run: 0,
-        connection: 1,
-        started: Timestamp::default(),
-        phases: Timings::default(),
-        own_us: 0,
-        status: Some(status),
-        state: RowState::Ended,
-        made_by: Some(MadeBy::Origin),
-        bytes: 0,
-        method: "GET".into(),
-        url: url.into(),
-        begin: Span::default(),
-        end: None,
-        body: None,
-    }
-}
 
 /// Rows of that proxy, unless a URL says otherwise.
 fn rows(asked: &[(&str, u16)]) -> Vec<Row> {
@@ -35,7 +12,9 @@ fn rows(asked: &[(&str, u16)]) -> Vec<Row> {
         true => format!("{PROXY}{path}"),
         false => path.into(),
     };
-    let rows = asked.iter().map(|(path, status)| row(&url(path), *status));
+    let rows = asked
+        .iter()
+        .map(|(path, status)| Row::answered(1, &url(path), *status));
     rows.collect()
 }
 
@@ -296,7 +275,9 @@ fn no_request_has_a_file_elsewhere() {
     }
     let refused = plan(&rows(&[(&long, 200), ("/sumdb/../x/supported", 200)]), &[]);
     assert!(refused.refused()[0].ends_with("its path is too long for a file"));
-    assert!(refused.refused()[1].ends_with("the name of its checksum database is no path"));
+    assert!(
+        refused.refused()[1].ends_with("the name of its checksum database is not a valid path")
+    );
 }
 
 proptest! {
