@@ -11,7 +11,6 @@
 //! | one Content-Length | merges equal ones | `two equal CLs` |
 //! | no leading zero in it | takes it | `octal CL` |
 //! | no fragment in the target | drops it | `cve_2023_45539 fragment` |
-//! | no HTTP/2 preface | closes without a word | `HTTP/2.0` |
 //! | a chunk's size is digits alone | takes spaces behind them | `size with a space` |
 //! | a trailer ends in CRLF | takes LF | `trailers with LF` |
 //! | a raw target is percent-encoded | refuses what go and curl send | `a_target_that_is_not_encoded_passes_encoded` |
@@ -46,8 +45,6 @@ pub(crate) enum Violation {
     OctalLength,
     #[error("the request target has a fragment")]
     Fragment,
-    #[error("an HTTP/2 preface on an HTTP/1 connection")]
-    Http2,
     #[error("invalid chunk size, chunk end or trailer")]
     Chunk,
 }
@@ -201,9 +198,6 @@ impl Head {
 
     fn request_line(&mut self, line: &[u8], start: usize) -> Result<(), Violation> {
         self.has_request_line = true;
-        if line == b"PRI * HTTP/2.0" {
-            return Err(Violation::Http2);
-        }
         let Some(target) = target_of(line) else {
             return Ok(());
         };

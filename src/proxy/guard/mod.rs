@@ -4,9 +4,9 @@
 //! hyper's own head timer also runs while a connection idles between requests, so it is off. Here a
 //! head has its time from its first byte, and a connection without a request has its own.
 
-mod frames;
 mod framing;
 mod http1;
+mod http2;
 mod watch;
 
 pub(super) use framing::Violation;
@@ -28,8 +28,8 @@ use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::{self, Protocol};
 
-use frames::Frames;
 use http1::Http1;
+use http2::Http2;
 use watch::UNREAD;
 
 /// The wrapper itself.
@@ -47,7 +47,7 @@ pub(crate) struct Guard<IO> {
     /// On HTTP/1.
     http1: Option<Http1>,
     /// On HTTP/2.
-    frames: Option<Frames>,
+    http2: Option<Http2>,
     /// The connection in the packet capture, if there is one.
     captured: Option<Stream>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Guard<IO> {
 impl<IO> Guard<IO> {
     pub(crate) fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
         let is_http1 = watch.protocol == Protocol::Http1;
-        let frames = (watch.protocol == Protocol::H2).then(Frames::new);
+        let http2 = (watch.protocol == Protocol::H2).then(Http2::new);
         Self {
             io,
             http1: is_http1.then(|| Http1::new(&watch)),
@@ -66,7 +66,7 @@ impl<IO> Guard<IO> {
             look: None,
             unread_since: None,
             unread: None,
-            frames,
+            http2,
             captured: None,
         }
     }
@@ -83,8 +83,8 @@ impl<IO> Guard<IO> {
 
     /// When the client must have sent something, and what is wrong if it has not.
     fn deadline(&self) -> Option<(Timestamp, &'static str)> {
-        let frames = self.frames.as_ref();
-        let incomplete = frames.and_then(Frames::incomplete_since).map(|since| {
+        let http2 = self.http2.as_ref();
+        let incomplete = http2.and_then(Http2::incomplete_since).map(|since| {
             let what = "the client sent no whole request head in time";
             (since + self.deadlines.request_head, what)
         });
@@ -97,14 +97,14 @@ impl<IO> Guard<IO> {
     /// Counts what we sent: the first `written` octets of `bufs`.
     fn sent(&mut self, bufs: &[IoSlice<'_>], mut written: usize) {
         let mut answers = written > 0;
-        if let Some(frames) = &mut self.frames {
+        if let Some(http2) = &mut self.http2 {
             answers = false;
             for buf in bufs {
                 let part = written.min(buf.len());
-                answers |= frames.sent(&buf[..part]);
+                answers |= http2.sent(&buf[..part]);
                 written -= part;
             }
-            self.watch.saw_malformed(frames.take_malformed());
+            self.watch.saw_malformed(http2.take_malformed());
         }
         if answers {
             self.watch.saw_answer(self.clock.now());
@@ -185,26 +185,26 @@ impl<IO: AsyncWrite + Unpin> Guard<IO> {
     /// Counts the frames that the client sent; too many end the connection, with a GOAWAY if the
     /// socket takes one now.
     fn received(&mut self, cx: &mut Context<'_>, octets: &[u8], now: Timestamp) -> io::Result<()> {
-        let Some(frames) = &mut self.frames else {
+        let Some(http2) = &mut self.http2 else {
             return Ok(());
         };
-        let received = frames.received(octets, now);
+        let received = http2.received(octets, now);
         if let Some(captured) = &self.captured {
-            let heads = frames.take_opened();
+            let heads = http2.take_opened();
             if heads > 0 {
                 captured.has_read_heads(heads);
             }
         }
-        let Err(excess) = received else {
+        let Err(flood) = received else {
             return Ok(());
         };
-        if let Some(goaway) = frames.goaway() {
+        if let Some(goaway) = http2.goaway() {
             // Whoever floods us may not listen: one attempt.
             let _ = Pin::new(&mut self.io).poll_write(cx, &goaway);
             let _ = Pin::new(&mut self.io).poll_flush(cx);
             let _ = Pin::new(&mut self.io).poll_shutdown(cx);
         }
-        Err(io::Error::other(excess))
+        Err(io::Error::other(flood))
     }
 }
 

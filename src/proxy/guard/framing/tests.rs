@@ -82,7 +82,6 @@ fn what_hyper_does_not_show_is_refused_by_name() {
     let line = |line: &str| format!("{line}\r\nHost: a.example\r\n\r\n").into_bytes();
     let rows: Vec<(&str, Vec<u8>, V)> = vec![
         ("fragment", line("GET /a#b HTTP/1.1"), V::Fragment),
-        ("2.0", line("PRI * HTTP/2.0"), V::Http2),
         (
             "LF alone",
             b"GET / HTTP/1.1\nHost: a\n\n".to_vec(),
