@@ -13,20 +13,20 @@ use crate::exchange::Target;
 
 /// A CONNECT head and its target: one reading, however the bytes arrive; what follows the head is
 /// kept, and a target is written back as the same target.
-pub fn connect_head(octets: &[u8]) {
+pub fn connect_head(bytes: &[u8]) {
     let [whole, pieces] =
-        [octets.len().max(1), 1].map(|size| told(now(read(&mut Pieces { octets, size }))));
+        [bytes.len().max(1), 1].map(|size| told(now(read(&mut Pieces { bytes, size }))));
     assert_eq!(whole, pieces);
-    if let Ok(text) = std::str::from_utf8(octets) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
         target(text);
     }
-    let words = octets.split(|octet| octet.is_ascii_whitespace());
+    let words = bytes.split(|byte| byte.is_ascii_whitespace());
     words
         .filter_map(|word| std::str::from_utf8(word).ok())
         .for_each(target);
-    let mut unread = octets;
+    let mut unread = bytes;
     if let Ok(Opening::Connect(ConnectHead { rest, .. })) = now(read(&mut unread)) {
-        let read = &octets[..octets.len() - unread.len()];
+        let read = &bytes[..bytes.len() - unread.len()];
         assert!(read.ends_with(&rest) && read.starts_with(b"CONNECT "));
         let head = &read[..read.len() - rest.len()];
         assert!(
@@ -65,22 +65,22 @@ fn told(opening: Result<Opening, OpeningError>) -> String {
 }
 
 /// A ClientHello: one reading, however the bytes arrive, and none of them lost.
-pub fn hello(octets: &[u8]) {
-    let at_once = Bytes::copy_from_slice(octets);
+pub fn hello(bytes: &[u8]) {
+    let at_once = Bytes::copy_from_slice(bytes);
     let readings = [
-        (octets.len().max(1), Bytes::new()),
+        (bytes.len().max(1), Bytes::new()),
         (7, Bytes::new()),
-        (1, at_once.slice(..octets.len() / 2)),
+        (1, at_once.slice(..bytes.len() / 2)),
     ];
     let told = readings.map(|(size, rest)| {
         let mut pieces = Pieces {
-            octets: &octets[rest.len()..],
+            bytes: &bytes[rest.len()..],
             size,
         };
         match now(read_hello(&mut pieces, rest)) {
             Ok(hello) => {
-                let given = octets.len() - pieces.octets.len();
-                assert_eq!(hello.read, octets[..given]);
+                let given = bytes.len() - pieces.bytes.len();
+                assert_eq!(hello.read, bytes[..given]);
                 if let Some(asked) = &hello.client_hello {
                     let name = asked.server_name.as_deref().unwrap_or_default();
                     assert!(
@@ -96,7 +96,7 @@ pub fn hello(octets: &[u8]) {
         }
     });
     // Behind the limit it matters how many bytes came at once.
-    if octets.len() < 64 << 10 {
+    if bytes.len() < 64 << 10 {
         assert_eq!(told[0], told[1]);
         assert_eq!(told[0], told[2]);
     }
@@ -104,7 +104,7 @@ pub fn hello(octets: &[u8]) {
 
 /// Gives so many bytes at a time, and is never pending.
 struct Pieces<'a> {
-    octets: &'a [u8],
+    bytes: &'a [u8],
     size: usize,
 }
 
@@ -114,10 +114,10 @@ impl AsyncRead for Pieces<'_> {
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let size = self.size.min(self.octets.len()).min(buffer.remaining());
-        let (piece, rest) = self.octets.split_at(size);
+        let size = self.size.min(self.bytes.len()).min(buffer.remaining());
+        let (piece, rest) = self.bytes.split_at(size);
         buffer.put_slice(piece);
-        self.octets = rest;
+        self.bytes = rest;
         Poll::Ready(Ok(()))
     }
 }
@@ -126,7 +126,7 @@ impl AsyncRead for Pieces<'_> {
 fn now<T>(task: impl Future<Output = T>) -> T {
     match pin!(task).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
-        Poll::Pending => panic!("it waits though all octets are there"),
+        Poll::Pending => panic!("it waits though all bytes are there"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Stands between TLS and hyper on the client leg: keeps the deadlines that hyper cannot, and lets
-//! HTTP/1 through only as far as `sieve` finds it good.
+//! Stands between TLS and hyper on the client leg: keeps the deadlines that hyper cannot, refuses what
+//! hyper's parse of HTTP/1 would hide (`http1`), and counts HTTP/2 frames (`http2`).
 //!
 //! hyper's own head timer also runs while a connection idles between requests, so it is off. Here a
 //! head has its time from its first byte, and a connection without a request has its own.
@@ -32,21 +32,19 @@ use http1::Http1;
 use http2::Http2;
 use watch::UNREAD;
 
-/// The wrapper itself.
+/// The client's stream as hyper reads and writes it.
 pub(crate) struct Guard<IO> {
     io: IO,
     watch: Arc<Watch>,
     clock: Clock,
     deadlines: Deadlines,
     timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
-    /// When to look whether a window of the client's is shut.
+    /// When to check again whether the client's windows are shut.
     look: Option<Pin<Box<Sleep>>>,
-    /// Since when the client takes nothing of what there is for it.
+    /// Since when the client's socket takes nothing of what there is to write.
     unread_since: Option<Timestamp>,
     unread: Option<Pin<Box<Sleep>>>,
-    /// On HTTP/1.
     http1: Option<Http1>,
-    /// On HTTP/2.
     http2: Option<Http2>,
     /// The connection in the packet capture, if there is one.
     captured: Option<Stream>,
@@ -71,7 +69,7 @@ impl<IO> Guard<IO> {
         }
     }
 
-    /// The same, on a connection of the packet capture.
+    /// The guard of a connection that is in the packet capture.
     pub(crate) fn captured_as(self, captured: Option<Stream>) -> Self {
         Self { captured, ..self }
     }
@@ -94,7 +92,7 @@ impl<IO> Guard<IO> {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Counts what we sent: the first `written` octets of `bufs`.
+    /// Counts what we sent: the first `written` bytes of `bufs`.
     fn sent(&mut self, bufs: &[IoSlice<'_>], mut written: usize) {
         let mut answers = written > 0;
         if let Some(http2) = &mut self.http2 {
@@ -111,8 +109,8 @@ impl<IO> Guard<IO> {
         }
     }
 
-    /// While exchanges run, nothing calls this when a window of the client's shuts: so that it looks
-    /// again after as long as a window may stay shut.
+    /// Has `poll_deadline` called again after as long as a window may stay shut: while exchanges run,
+    /// nothing else calls it when the client's windows shut.
     fn look_again(&mut self, cx: &mut Context<'_>) {
         let is_set = self.look.as_ref().is_some_and(|look| !look.is_elapsed());
         if is_set || self.watch.protocol == Protocol::Http1 {
@@ -125,7 +123,7 @@ impl<IO> Guard<IO> {
         self.look = Some(look);
     }
 
-    /// Fails once the client's time is over; registers a timer otherwise.
+    /// Ready with an error once a deadline has passed; sets a timer otherwise.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             let Some((deadline, what)) = self.deadline() else {
@@ -154,7 +152,7 @@ impl<IO> Guard<IO> {
 }
 
 impl<IO> Guard<IO> {
-    /// What came of writing, or the end of a client that has taken nothing for too long.
+    /// The outcome of a write, or an error once the client has taken nothing for too long.
     fn taken<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -184,11 +182,11 @@ impl<IO> Guard<IO> {
 impl<IO: AsyncWrite + Unpin> Guard<IO> {
     /// Counts the frames that the client sent; too many end the connection, with a GOAWAY if the
     /// socket takes one now.
-    fn received(&mut self, cx: &mut Context<'_>, octets: &[u8], now: Timestamp) -> io::Result<()> {
+    fn received(&mut self, cx: &mut Context<'_>, bytes: &[u8], now: Timestamp) -> io::Result<()> {
         let Some(http2) = &mut self.http2 else {
             return Ok(());
         };
-        let received = http2.received(octets, now);
+        let received = http2.received(bytes, now);
         if let Some(captured) = &self.captured {
             let heads = http2.take_opened();
             if heads > 0 {
@@ -199,7 +197,7 @@ impl<IO: AsyncWrite + Unpin> Guard<IO> {
             return Ok(());
         };
         if let Some(goaway) = http2.goaway() {
-            // Whoever floods us may not listen: one attempt.
+            // A client that floods us may not read: one attempt.
             let _ = Pin::new(&mut self.io).poll_write(cx, &goaway);
             let _ = Pin::new(&mut self.io).poll_flush(cx);
             let _ = Pin::new(&mut self.io).poll_shutdown(cx);

@@ -1,5 +1,5 @@
-//! When a client connection asked, was answered, and fell silent: written by the guard, the sieve
-//! and the handler, read by whoever must end it.
+//! What a client connection does and since when: written by the guard and by the exchanges, read where
+//! a silent connection is ended.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

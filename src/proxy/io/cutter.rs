@@ -1,7 +1,7 @@
-//! Cuts the octets of an HTTP/2 connection into frames, wherever the reads and writes cut them.
+//! Cuts the bytes of an HTTP/2 connection into frames, wherever the reads and writes cut them.
 //!
-//! It gives each frame's head and the first four octets behind it (padding length, error code), and
-//! skips the rest. It checks nothing: any octets are frames.
+//! It gives each frame's head and the first four bytes behind it (padding length, error code), and
+//! skips the rest. It checks nothing: any bytes are frames.
 
 /// Frame types (RFC 9113 section 6).
 pub(crate) mod kind {
@@ -56,24 +56,24 @@ pub(crate) struct Start {
     pub(crate) flags: u8,
     /// Without the reserved bit.
     pub(crate) stream: u32,
-    /// The first octets behind the head; zeros where the frame has fewer.
+    /// The first bytes behind the head; zeros where the frame has fewer.
     pub(crate) payload: [u8; PAYLOAD],
 }
 
 impl Cutter {
-    /// Takes the start of the next frame off `octets`, or all of them if none is complete.
-    pub(crate) fn next(&mut self, octets: &mut &[u8]) -> Option<Start> {
-        self.skip(octets);
+    /// Takes the start of the next frame off `bytes`, or all of them if none is complete.
+    pub(crate) fn next(&mut self, bytes: &mut &[u8]) -> Option<Start> {
+        self.skip(bytes);
         while self.left == 0 {
-            let (octet, rest) = octets.split_first()?;
-            *octets = rest;
-            self.start[self.have] = *octet;
+            let (byte, rest) = bytes.split_first()?;
+            *bytes = rest;
+            self.start[self.have] = *byte;
             self.have += 1;
             if let Some(start) = self.complete() {
                 self.left = (start.length as usize).saturating_sub(PAYLOAD);
                 self.have = 0;
                 self.start = [0; HEAD + PAYLOAD];
-                self.skip(octets);
+                self.skip(bytes);
                 return Some(start);
             }
         }
@@ -90,10 +90,10 @@ impl Cutter {
         self.have > 0
     }
 
-    fn skip(&mut self, octets: &mut &[u8]) {
-        let skipped = self.left.min(octets.len());
+    fn skip(&mut self, bytes: &mut &[u8]) {
+        let skipped = self.left.min(bytes.len());
         self.left -= skipped;
-        *octets = &octets[skipped..];
+        *bytes = &bytes[skipped..];
     }
 
     fn complete(&self) -> Option<Start> {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn frames_are_the_same_however_they_are_cut() {
-        let octets = [
+        let bytes = [
             &b"\0\0\0\x04\x01\0\0\0\0"[..],
             b"\0\0\x08\x06\0\0\0\0\0abcdefgh",
             b"\0\0\x04\x03\0\x80\0\0\x05\0\0\0\x07",
@@ -143,7 +143,7 @@ mod tests {
             b"\0\0\0\x04\0\0\0\0\0",
         ]
         .concat();
-        let whole = starts(&[&octets]);
+        let whole = starts(&[&bytes]);
         let kinds: Vec<_> = whole.iter().map(|s| (s.kind, s.stream, s.length)).collect();
         assert_eq!(
             kinds,
@@ -151,9 +151,9 @@ mod tests {
         );
         assert_eq!((whole[2].reset(), whole[1].reset()), (Some(7), None));
         assert_eq!(whole[3].payload, [1, b'x', 0, 0]);
-        assert_eq!(starts(&octets.chunks(1).collect::<Vec<_>>()), whole);
-        for at in 0..octets.len() {
-            let (before, after) = octets.split_at(at);
+        assert_eq!(starts(&bytes.chunks(1).collect::<Vec<_>>()), whole);
+        for at in 0..bytes.len() {
+            let (before, after) = bytes.split_at(at);
             assert_eq!(starts(&[before, after]), whole, "cut at {at}");
         }
     }

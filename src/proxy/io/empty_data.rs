@@ -32,23 +32,23 @@ struct Frames {
 }
 
 impl Frames {
-    /// Moves what passes to the front of `octets` and says how much that is. A head that is there in
+    /// Moves what passes to the front of `buffer` and says how much that is. A head that is there in
     /// part is held, and belongs in front of what comes next.
-    fn filter(&mut self, octets: &mut [u8]) -> usize {
+    fn filter(&mut self, buffer: &mut [u8]) -> usize {
         let (mut from, mut to) = (0, 0);
         self.held.clear();
-        while from < octets.len() {
+        while from < buffer.len() {
             if self.left > 0 {
-                let bytes = self.left.min(octets.len() - from);
+                let bytes = self.left.min(buffer.len() - from);
                 if from != to {
-                    octets.copy_within(from..from + bytes, to);
+                    buffer.copy_within(from..from + bytes, to);
                 }
                 self.left -= bytes;
                 (from, to) = (from + bytes, to + bytes);
                 continue;
             }
-            let Some(&[a, b, c, kind, flags, ..]) = octets[from..].first_chunk::<HEAD>() else {
-                self.held.extend_from_slice(&octets[from..]);
+            let Some(&[a, b, c, kind, flags, ..]) = buffer[from..].first_chunk::<HEAD>() else {
+                self.held.extend_from_slice(&buffer[from..]);
                 break;
             };
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
@@ -163,10 +163,10 @@ mod tests {
     }
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let mut octets = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-        octets.extend([kind, flags, 0, 0, 0, 1]);
-        octets.extend(payload);
-        octets
+        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags, 0, 0, 0, 1]);
+        frame.extend(payload);
+        frame
     }
 
     async fn passed(pieces: Vec<Vec<u8>>, room: usize) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The end of a connection whose client may still be sending.
 //!
-//! An end with octets unread would be a reset, which takes with it what we said last (RFC 9112
+//! An end with bytes unread would be a reset, which takes with it what we said last (RFC 9112
 //! section 9.6). So the client gets some time, and what it says meanwhile is dropped.
 
 use std::future::poll_fn;
@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 /// How long the client has to read what we said.
 pub(in crate::proxy) const LINGER: Duration = Duration::from_secs(2);
 
-/// How many octets we read and drop meanwhile: those of an upload go on until its client has seen
+/// How many bytes we read and drop meanwhile: those of an upload go on until its client has seen
 /// the answer, which some look for at the end only.
-const LINGER_OCTETS: usize = 64 * 1024 * 1024;
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 /// How much is read at a time where little is expected.
 pub(crate) const PIECE: usize = 4 * 1024;
@@ -32,7 +32,7 @@ pub(in crate::proxy) fn poll_drain<IO: AsyncRead + Unpin>(
         let mut piece = ReadBuf::new(&mut piece);
         ready!(Pin::new(&mut *io).poll_read(cx, &mut piece))?;
         *dropped += piece.filled().len();
-        if piece.filled().is_empty() || *dropped > LINGER_OCTETS {
+        if piece.filled().is_empty() || *dropped > LINGER_BYTES {
             return Poll::Ready(Ok(()));
         }
     }

@@ -1,6 +1,6 @@
-//! A passive wrapper round a byte stream: counts octets and stamps when they passed.
+//! A passive wrapper round a byte stream: counts bytes and stamps when they passed.
 //!
-//! Sits below TLS on the client leg (octets on the wire) and below hyper on the upstream leg, where
+//! Sits below TLS on the client leg (bytes on the wire) and below hyper on the upstream leg, where
 //! hyper would not tell when a request had left or when the first byte of an answer came.
 
 use std::io::{self, IoSlice};
@@ -40,7 +40,7 @@ pub(crate) struct Marks {
     was_informed: AtomicBool,
     last_read: AtomicU64,
     last_write: AtomicU64,
-    /// The types of the last frames that were read, the last one in the lowest octet: each one more
+    /// The types of the last frames that were read, the last one in the lowest byte: each one more
     /// than its number, so that 0 is none.
     last_frames: AtomicU64,
     // A std Mutex: held for a push or a drain, never across an await.
@@ -62,7 +62,7 @@ impl Marks {
         })
     }
 
-    /// Octets read and written so far.
+    /// Bytes read and written so far.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (get(&self.read_bytes), get(&self.written_bytes))
@@ -227,13 +227,13 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         let this = &mut *self;
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        let mut octets = &buf.filled()[before..];
-        match octets.is_empty() {
+        let mut fresh = &buf.filled()[before..];
+        match fresh.is_empty() {
             true => this.unsent.take().map_or(Ok(()), Err)?,
-            false => this.marks.saw_read(octets.len()),
+            false => this.marks.saw_read(fresh.len()),
         }
         if let Some(frames) = &mut this.frames {
-            while let Some(start) = frames.next(&mut octets) {
+            while let Some(start) = frames.next(&mut fresh) {
                 let last = this.marks.last_frames.load(Ordering::Relaxed) << 8;
                 let kind = u64::from(start.kind.saturating_add(1));
                 this.marks.last_frames.store(last | kind, Ordering::Relaxed);
