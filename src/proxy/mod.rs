@@ -18,12 +18,12 @@ mod headers;
 mod io;
 mod limits;
 mod live;
+mod places;
 mod policy;
 mod replayed;
 mod request_body;
 mod response_body;
 mod response_head;
-mod room;
 mod session;
 mod stall;
 mod ticket;
@@ -49,7 +49,7 @@ pub use session::Entrance;
 pub(crate) use stall::{Stall, Stalls};
 pub use windows::Windows;
 
-use room::Room;
+use places::Places;
 
 /// How long to wait after an accept that failed for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -117,7 +117,7 @@ impl Proxy {
 
     async fn accept(&self) -> std::convert::Infallible {
         let context = &self.context;
-        let room = Room::new(self.places, context.clock);
+        let places = Places::new(self.places, context.clock);
         let mut is_told = false;
         loop {
             let (stream, peer) = match self.listener.accept().await {
@@ -135,7 +135,9 @@ impl Proxy {
             is_told = false;
             let id = context.next_connection.fetch_add(1, Ordering::Relaxed) + 1;
             // One client waits here with a descriptor of its own, the others in the kernel.
-            let place = room.enter(id).await;
+            let Some(place) = places.enter().await else {
+                continue;
+            };
             let life = session::run(Arc::clone(context), id, place, stream, peer, self.entrance);
             context.tasks.spawn(life);
         }

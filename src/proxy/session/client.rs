@@ -14,7 +14,7 @@ use crate::proxy::access::Gate;
 use crate::proxy::connection_log::{self, Setup};
 use crate::proxy::context::Context;
 use crate::proxy::io::{Marks, Tap, linger};
-use crate::proxy::room::Place;
+use crate::proxy::places::Place;
 use crate::upstream::Journey;
 
 /// Why an idle connection ended: all descriptors that are for clients are taken.
@@ -59,7 +59,7 @@ impl Client {
         Self {
             id,
             peer,
-            marks: Arc::clone(&place.seat.marks),
+            marks: Marks::new(context.clock),
             started: context.clock.now(),
             captured,
             place,

@@ -12,7 +12,6 @@ use crate::exchange::{Mode, Phase, Target, chain};
 use crate::proxy::context::Responder;
 use crate::proxy::io::Prefixed;
 use crate::proxy::policy::Decision;
-use crate::proxy::room::Doing;
 use crate::upstream::{DialError, Dialer, Journey, News};
 
 /// Why a connection ended whose client left before it was set up.
@@ -140,7 +139,7 @@ impl Connect {
 }
 
 async fn dial(client: &Client, dialer: &Dialer, dialled: &mut Dialled) -> Result<(), DialError> {
-    client.place.seat.does(Doing::Working);
+    client.place.waits_for_upstream();
     let live = &client.context.live;
     let entry = live.begin(None, dialled.target.host(), None, Phase::Dns);
     let hear = |news: News<'_>| entry.hears(news);
@@ -213,7 +212,7 @@ impl Connected {
             let (io, sni) = (Prefixed::new(rest, io), None);
             return Ok(Inside::Blind(Blind { io, sni, dialled }));
         }
-        client.place.seat.does(Doing::Opening(context.clock.now()));
+        client.place.waits_for_client();
         let limit = context.deadlines.client_hello;
         let first = tokio::time::timeout(limit, opening::read_hello(&mut io, rest));
         let first = tokio::select! {

@@ -27,7 +27,6 @@ use crate::exchange::{DISTRUST, Mode, Phase, Target, chain};
 use crate::proxy::client_leg::{ClientLeg, Destination};
 use crate::proxy::context::Responder;
 use crate::proxy::io::Prefixed;
-use crate::proxy::room::Doing;
 use crate::proxy::upstream_connection::UpstreamIo;
 use crate::proxy::upstreams::{FirstDial, Upstreams};
 use crate::tls::{self, Protocol, alert_name, in_words};
@@ -45,10 +44,9 @@ impl Intercepted {
     /// both in the name of the same host.
     pub(super) async fn after(mut hello: Hello, client: &Client) -> Result<Self, String> {
         let context = &client.context;
-        let seat = &client.place.seat;
-        seat.does(Doing::Working);
+        client.place.waits_for_upstream();
         let shaken = upstream_tls(&mut hello, client).await;
-        seat.does(Doing::Opening(context.clock.now()));
+        client.place.waits_for_client();
         let (upstream, failure) = match shaken {
             Ok(upstream) => (upstream, None),
             Err(why) => (None, Some(why)),

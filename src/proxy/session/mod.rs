@@ -32,7 +32,7 @@ use self::tunnel::Tunnel;
 use super::client_leg::{ClientLeg, Destination};
 use super::context::Context;
 use super::io::{Prefixed, Tap};
-use super::room::Place;
+use super::places::Place;
 use super::upstreams::Upstreams;
 use crate::capture::{Stream, Wire};
 use crate::exchange::{ConnectionId, chain};
@@ -85,7 +85,7 @@ pub(super) async fn run(
     }
     let io = Tap::new(wire, Arc::clone(&client.marks));
     let context = Arc::clone(&client.context);
-    let leave = client.place.seat.leave.clone();
+    let wanted = client.place.wanted_in_setup(Arc::clone(&client.marks));
     let open = tokio::select! {
         // First the setup itself: it records how far a connection came that is stopped.
         biased;
@@ -93,7 +93,7 @@ pub(super) async fn run(
         // as long as the connection lasts.
         open = Box::pin(open(&mut client, io, entrance)) => open,
         () = context.stop.cancelled() => Err(context.stopped()),
-        () = leave.cancelled() => Err(String::from(PLACE_WANTED)),
+        () = wanted => Err(String::from(PLACE_WANTED)),
     };
     let is_tunnel = matches!(open, Ok(Open::Tunnel(_)));
     let why = match open {

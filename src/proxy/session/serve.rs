@@ -21,7 +21,7 @@ use crate::proxy::context::StreamTasks;
 use crate::proxy::guard::Guard;
 use crate::proxy::handler;
 use crate::proxy::limits::HEAD_BYTES;
-use crate::proxy::room::Doing;
+use crate::proxy::places::IDLE;
 use crate::proxy::upstreams::Upstreams;
 use crate::tls::Protocol;
 
@@ -45,13 +45,12 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let leg = Arc::clone(&upstreams.leg);
-    let seat = &client.place.seat;
-    seat.does(Doing::Serving(Arc::clone(&leg.watch)));
+    let wanted = client.place.wanted(IDLE, || leg.watch.quiet_since());
     // Boxed with its exact type, so that the other ways do not take its room.
     let mut serving = Box::pin(serve(upstreams, io, gate));
     tokio::select! {
         why = &mut serving => why,
-        () = seat.leave.cancelled() => {
+        () = wanted => {
             leg.ended.cancel();
             tokio::select! {
                 _ = &mut serving => {}

@@ -8,7 +8,7 @@ use super::client::{Client, ClientIo, PLACE_WANTED};
 use crate::capture::{Stream, Wire};
 use crate::clock::Clock;
 use crate::proxy::io::{Marks, Prefixed};
-use crate::proxy::room::Doing;
+use crate::proxy::places::IDLE_TUNNEL;
 
 /// Bytes on their way, each direction. Larger buffers save little (the bytes wait in the kernel
 /// anyway), and an idle tunnel keeps both.
@@ -27,8 +27,9 @@ impl Tunnel {
         let context = &client.context;
         let legs = client.captured.iter().chain(self.upstream.stream());
         legs.for_each(Stream::blinds);
-        let seat = &client.place.seat;
-        seat.does(Doing::Tunnel(context.clock.now()));
+        let (began, marks) = (context.clock.now(), &client.marks);
+        let idle_since = || Some(marks.last_passed().max(began));
+        let wanted = client.place.wanted(IDLE_TUNNEL, idle_since);
         let copying = copy_bidirectional_with_sizes(
             &mut self.client,
             &mut self.upstream,
@@ -45,7 +46,7 @@ impl Tunnel {
                 format!("nothing passed for {limit:?}")
             }
             () = context.stop.cancelled() => context.stopped(),
-            () = seat.leave.cancelled() => String::from(PLACE_WANTED),
+            () = wanted => String::from(PLACE_WANTED),
         }
     }
 }
