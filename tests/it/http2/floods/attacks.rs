@@ -109,7 +109,7 @@ pub const ATTACKS: &[Attack] = &[
                 &Frame::new(kind::CONTINUATION, 0, 1, block(&[(b"x", b"y")])),
             ),
         },
-        why: &["too_many_continuations"],
+        why: &["client flooded the connection with resets, small frames or header fields"],
     },
     Attack {
         name: "cve_2019_9518_empty_data",
