@@ -1,6 +1,6 @@
 //! Follows the requests of a raw HTTP/1 stream from head to head, for what hyper does not show.
 //!
-//! hyper refuses a malformed head or chunk by itself, `asked` and `headers::ambiguity` judge what it
+//! hyper refuses a malformed head or chunk by itself, `handler` and `headers::ambiguity` judge what it
 //! has parsed, and the upstream gets a head that is written anew. What is left is below. Each rule
 //! names the row of `tests/it/framing/http1_rows.rs` that fails without it.
 //!
