@@ -4,7 +4,9 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -20,7 +22,10 @@ use modtape::tls;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -38,6 +43,38 @@ pub(crate) const BIG: &str = "/big/";
 
 /// Octets written at once of a large body.
 const CHUNK: usize = 64 * 1024;
+
+/// The origin's process; its stdin ends with this value, and so does it.
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    pub(crate) root: PathBuf,
+    _folder: TempDir,
+    _child: Child,
+}
+
+impl Origin {
+    /// Starts this executable once more, as the origin.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let folder = TempDir::with_prefix_in("cost-", Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+        let root = folder.path().join("root.pem");
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["origin", "--root"])
+            .arg(&root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = child.stdout.take().context("stdout is a pipe")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).await?;
+        Ok(Self {
+            address: line.trim().parse().context("the origin did not start")?,
+            root,
+            _folder: folder,
+            _child: child,
+        })
+    }
+}
 
 /// Serves until stdin ends, so that a driver that was killed leaves nobody behind.
 pub(crate) async fn run(args: &OriginArgs) -> anyhow::Result<()> {

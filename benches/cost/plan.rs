@@ -5,19 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
 
 use crate::PlanArgs;
 use crate::client::Route;
 use crate::load::{Extent, LOADS, Load, Run};
+use crate::origin::Origin;
 use crate::subject::Program;
 
 /// Every run, by the load's place in [`LOADS`] and the way's in `ways`.
@@ -53,14 +48,6 @@ pub(crate) const DIRECT: usize = 0;
 
 /// The way through modtape as it is by default, the second.
 pub(crate) const RECORDED: usize = 1;
-
-/// The origin's process; its stdin ends with this value, and so does it.
-pub(crate) struct Origin {
-    pub(crate) address: SocketAddr,
-    pub(crate) root: PathBuf,
-    _folder: TempDir,
-    _child: Child,
-}
 
 /// All ways, in the order of the report.
 fn ways(args: &PlanArgs) -> Vec<Way> {
@@ -182,29 +169,6 @@ async fn through(args: &PlanArgs, origin: &Origin, load: &Load, way: &Way) -> an
         idle: args.idle,
     };
     load.run(&route, subject.as_ref(), extent).await
-}
-
-impl Origin {
-    async fn start() -> anyhow::Result<Self> {
-        let folder = TempDir::with_prefix_in("cost-", Path::new(env!("CARGO_TARGET_TMPDIR")))?;
-        let root = folder.path().join("root.pem");
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["origin", "--root"])
-            .arg(&root)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let stdout = child.stdout.take().context("stdout is a pipe")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).await?;
-        Ok(Self {
-            address: line.trim().parse().context("the origin did not start")?,
-            root,
-            _folder: folder,
-            _child: child,
-        })
-    }
 }
 
 /// The same order for the same seed, so that two machines run the same plan (Fisher and Yates, with

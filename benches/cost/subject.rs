@@ -12,7 +12,7 @@ use modtape::tls::Protocol;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::plan::Origin;
+use crate::origin::Origin;
 
 /// How long a recorder may take until it serves.
 const START_LIMIT: Duration = Duration::from_secs(20);

@@ -3,8 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::go::SETTINGS;
 use crate::redact;
+
+/// The settings that decide which hosts are asked for which modules.
+pub(crate) const SETTINGS: [&str; 8] = [
+    "GOPROXY",
+    "GONOPROXY",
+    "GOSUMDB",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOINSECURE",
+    "GOVCS",
+    "GOTOOLCHAIN",
+];
 
 /// Variables to set and to take away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,22 +8,11 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::environment::SETTINGS;
 use super::run::SpawnError;
 
 /// How long `go env` may take; it reads files only.
 const LIMIT: Duration = Duration::from_secs(5);
-
-/// The settings that decide which hosts are asked for which modules.
-pub(crate) const SETTINGS: [&str; 8] = [
-    "GOPROXY",
-    "GONOPROXY",
-    "GOSUMDB",
-    "GONOSUMDB",
-    "GOPRIVATE",
-    "GOINSECURE",
-    "GOVCS",
-    "GOTOOLCHAIN",
-];
 
 /// Further values that are kept: they tell whose recording it is, and where GOBIN and the module
 /// cache are.
