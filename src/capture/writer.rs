@@ -19,7 +19,7 @@ const TELLING: u64 = 256 * 1024;
 pub(crate) struct Outcome {
     /// Packets in the file.
     pub(crate) packets: u64,
-    /// Bytes whose headers alone were kept, as [`WhenFull::Cut`] says.
+    /// Bytes whose headers alone were kept, as [`super::WhenFull::Cut`] says.
     pub(crate) cut_bytes: u64,
     /// Why it ends early, if it does: the file is whole up to there.
     pub(crate) error: Option<io::Error>,

@@ -34,7 +34,7 @@ impl Redactor {
         fields
     }
 
-    /// [`Self::fields`] in place, for fields that are not needed otherwise.
+    /// Puts marks in place of the secrets of header or trailer fields; names and order stay.
     pub(crate) fn redact_fields(&self, fields: &mut Fields) {
         for (name, value) in fields {
             if let Cow::Owned(redacted) = self.field(name, &value.0) {
