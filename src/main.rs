@@ -5,11 +5,6 @@ use std::process::ExitCode;
 use modtape::cli::Cli;
 use modtape::commands;
 
-/// A recorded request makes dozens of small allocations that live for as long as it lasts: this
-/// allocator takes less CPU for them than glibc's, and hardly more memory (benches/README.md).
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     match Cli::of(&words) {

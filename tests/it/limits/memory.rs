@@ -9,8 +9,8 @@ use crate::http2::wire::Wire;
 use crate::support::frames::{self, Frame, flag, kind};
 use crate::support::hpack::Heads;
 
-/// The bound for one command, whatever it fetches: 64 MB.
-const ONE_COMMAND_KIB: u64 = 62_500;
+/// The bound for one command, whatever it fetches.
+const ONE_COMMAND_KIB: u64 = 40 << 10;
 
 /// The bound with two hundred readers that do not read: 128 MB.
 const SLOW_READERS_KIB: u64 = 125_000;
