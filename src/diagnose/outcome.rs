@@ -251,27 +251,29 @@ fn what(route: &Route, method: &str, host: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Of a recording that was made with this GOPROXY, and in which nothing was found.
+    fn meaning(goproxy: &str) -> Meaning {
+        let goproxy = GoProxy::parse(goproxy);
+        Meaning {
+            bases: goproxy.bases(),
+            redirects: Redirects::default(),
+            faults: BTreeMap::new(),
+            goproxy,
+            found: BTreeSet::new(),
+        }
+    }
+
     fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
         let meaning = Meaning {
             bases: Vec::new(),
-            redirects: Redirects::default(),
-            faults: BTreeMap::new(),
-            goproxy: GoProxy::parse(goproxy),
-            found: BTreeSet::new(),
+            ..meaning(goproxy)
         };
         meaning.next(&Location::of(url), status)
     }
 
     #[test]
     fn only_what_each_entry_is_asked_for_goes_on_to_the_next() {
-        let proxies = "https://goproxy.corp,direct";
-        let meaning = Meaning {
-            bases: GoProxy::parse(proxies).bases(),
-            redirects: Redirects::default(),
-            faults: BTreeMap::new(),
-            goproxy: GoProxy::parse(proxies),
-            found: BTreeSet::new(),
-        };
+        let meaning = meaning("https://goproxy.corp,direct");
         for (path, state, expected) in [
             ("x.example/y/@v/list", RowState::Ended, Some("direct")),
             ("x.example/y/@latest", RowState::Ended, Some("direct")),
@@ -301,13 +303,9 @@ mod tests {
 
     #[test]
     fn a_path_above_or_below_a_module_that_was_found_is_a_probe() {
-        let proxies = "https://goproxy.corp,direct";
         let meaning = Meaning {
-            bases: GoProxy::parse(proxies).bases(),
-            redirects: Redirects::default(),
-            faults: BTreeMap::new(),
-            goproxy: GoProxy::parse(proxies),
             found: BTreeSet::from(["x.example/y".to_owned()]),
+            ..meaning("https://goproxy.corp,direct")
         };
         for (path, fate) in [
             ("x.example/y/@v/list", Fate::Fallthrough),

@@ -124,7 +124,7 @@ impl Context {
     {
         let context = Arc::clone(self);
         // Boxed: an async block holds what it captures beside what it awaits, so that each layer
-        // would double a task of kilobytes, and each request over HTTP/2 is such a task.
+        // would double a task of kilobytes.
         let task = Box::pin(task);
         self.tasks.spawn(async move {
             tokio::select! {

@@ -188,8 +188,8 @@ fn add(command: &mut String, option: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::exchange::{ClientSide, Hex, Mode, UpstreamSide};
+    use crate::exchange::Hex;
+    use crate::export::sample::connection;
 
     fn begin(method: &str, url: &str, headers: &[(&str, &str)]) -> Begin {
         let field = |(name, value): &(&str, &str)| ((*name).to_owned(), Octets::from(*value));
@@ -201,26 +201,6 @@ mod tests {
             url: url.into(),
             version: "HTTP/2".into(),
             headers: headers.iter().map(field).collect(),
-        }
-    }
-
-    fn opened(addr: &str) -> Opened {
-        Opened {
-            id: 3,
-            again: false,
-            started_us: Timestamp::default(),
-            mode: Mode::Intercept,
-            target: "proxy.golang.org:443".into(),
-            client: ClientSide::default(),
-            upstream: Some(UpstreamSide {
-                addr: Some(addr.into()),
-                ..UpstreamSide::default()
-            }),
-            dns_us: None,
-            connect_us: None,
-            tls_us: None,
-            tries: Vec::new(),
-            error: None,
         }
     }
 
@@ -237,7 +217,7 @@ mod tests {
             ("accept-encoding", "gzip"),
         ];
         let begin = begin("GET", url, &headers);
-        let command = |addr| of(&begin, Some(&opened(addr)));
+        let command = |addr| of(&begin, Some(&connection(addr)));
         assert_eq!(
             command("142.250.4.141:443"),
             "curl -sS --http2 --resolve proxy.golang.org:443:142.250.4.141 \

@@ -315,16 +315,24 @@ mod tests {
         }
     }
 
+    fn started(dir: &std::path::Path) -> (Recorder, Journal) {
+        let folder = create(dir, false).unwrap();
+        Journal::start(folder, Clock::start(), Durability::Process, true).unwrap()
+    }
+
+    /// From now on every write fails; returns the file of before.
+    fn fill_disk(journal: &mut Journal) -> Arc<File> {
+        // /dev/full answers every write with ENOSPC.
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        std::mem::replace(&mut journal.file, Arc::new(full))
+    }
+
     #[tokio::test]
     async fn a_full_disk_leaves_a_gap_and_does_not_stop_anybody() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("one");
-        let folder = create(&dir, false).unwrap();
-        let (recorder, mut journal) =
-            Journal::start(folder, Clock::start(), Durability::Process, true).unwrap();
-        // /dev/full answers every write with ENOSPC.
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let disk = std::mem::replace(&mut journal.file, Arc::new(full));
+        let (recorder, mut journal) = started(&dir);
+        let disk = fill_disk(&mut journal);
         journal.append(&[line("a"), line("b")]);
         journal.file = disk;
         journal.append(&[line("c")]);
@@ -343,11 +351,8 @@ mod tests {
     async fn the_end_is_written_where_what_came_before_it_found_no_room() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("one");
-        let folder = create(&dir, false).unwrap();
-        let (recorder, mut journal) =
-            Journal::start(folder, Clock::start(), Durability::Process, true).unwrap();
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let disk = std::mem::replace(&mut journal.file, Arc::new(full));
+        let (recorder, mut journal) = started(&dir);
+        let disk = fill_disk(&mut journal);
         journal.append(&[line("a")]);
         let left = std::fs::metadata(dir.join(RESERVE)).unwrap().len();
         assert_eq!(left, RESERVE_FOR_CLOSE, "room was made for the gap only");
