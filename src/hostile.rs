@@ -29,9 +29,9 @@ pub(crate) fn in_folder<T>(
 /// Gives each line that begins with a brace the checksum of its text; the others stay as they are.
 ///
 /// So that what mutates a text gets behind its checksum.
-pub(crate) fn checksummed(octets: &[u8]) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(octets.len() + 64);
-    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+pub(crate) fn checksummed(bytes: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(bytes.len() + 64);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         if line.starts_with(b"{") {
             let text = line.strip_suffix(b"\n").unwrap_or(line);
             lines.extend_from_slice(format!("{:08x} ", crc32c::crc32c(text)).as_bytes());
@@ -61,20 +61,20 @@ mod twins {
     }
 
     impl Change {
-        fn apply(&self, octets: &mut Vec<u8>) {
-            let len = octets.len();
+        fn apply(&self, bytes: &mut Vec<u8>) {
+            let len = bytes.len();
             match *self {
-                Self::Flip(at, bit) if len > 0 => octets[at % len] ^= 1 << bit,
+                Self::Flip(at, bit) if len > 0 => bytes[at % len] ^= 1 << bit,
                 Self::Insert(at, ref new) => {
-                    drop(octets.splice(at % (len + 1)..at % (len + 1), new.clone()))
+                    drop(bytes.splice(at % (len + 1)..at % (len + 1), new.clone()))
                 }
                 Self::Remove(at, many) if len > 0 => {
                     let start = at % len;
-                    drop(octets.drain(start..(start + many).min(len)));
+                    drop(bytes.drain(start..(start + many).min(len)));
                 }
                 Self::Repeat(at, many) if len > 0 => {
                     let start = at % len;
-                    octets.extend_from_within(start..(start + many).min(len));
+                    bytes.extend_from_within(start..(start + many).min(len));
                 }
                 Self::Flip(..) | Self::Remove(..) | Self::Repeat(..) => {}
             }
@@ -142,11 +142,11 @@ mod twins {
             prop::sample::select(seeds),
             prop::collection::vec(change(), 0..8),
         );
-        let mutated = |(mut octets, changes): (Vec<u8>, Vec<Change>)| {
+        let mutated = |(mut bytes, changes): (Vec<u8>, Vec<Change>)| {
             for change in &changes {
-                change.apply(&mut octets);
+                change.apply(&mut bytes);
             }
-            octets
+            bytes
         };
         let outcome = TestRunner::new(config).run(&input, |input| {
             check(&mutated(input));
@@ -154,8 +154,8 @@ mod twins {
         });
         if let Err(TestError::Fail(reason, input)) = outcome {
             // Fit for a file among the seeds: `printf` takes it.
-            let octets = mutated(input);
-            panic!("{target}: {reason}\nby: {}", octets.escape_ascii());
+            let bytes = mutated(input);
+            panic!("{target}: {reason}\nby: {}", bytes.escape_ascii());
         }
     }
 

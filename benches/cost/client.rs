@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 /// Whom the requests name.
 pub(crate) const HOST: &str = "proxy.golang.org";
 
-/// What the go command has for a window on each stream, octets (net/http/h2_bundle.go,
+/// What the go command has for a window on each stream, bytes (net/http/h2_bundle.go,
 /// `transportDefaultStreamFlow`).
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 
@@ -127,11 +127,11 @@ async fn establish(stream: &mut TcpStream) -> anyhow::Result<()> {
 }
 
 impl Connection {
-    /// Asks for `path` and takes the whole body, which must have that many octets.
+    /// Asks for `path` and takes the whole body, which must have that many bytes.
     pub(crate) async fn get(
         &mut self,
         path: &str,
-        octets: u64,
+        bytes: u64,
         clock: Clock,
     ) -> anyhow::Result<Answered> {
         let started = clock.now();
@@ -145,7 +145,7 @@ impl Connection {
             first.get_or_insert_with(|| clock.now());
             seen += data.len() as u64;
         }
-        ensure!(seen == octets, "{path}: {seen} octets");
+        ensure!(seen == bytes, "{path}: {seen} bytes");
         let whole = clock.now();
         Ok(Answered {
             first_us: first.unwrap_or(whole).micros_since(started),

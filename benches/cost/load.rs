@@ -36,8 +36,8 @@ pub(crate) enum Kind {
 pub(crate) struct Extent {
     /// How long, where time is the measure.
     pub(crate) window: Duration,
-    /// Octets of a large body.
-    pub(crate) big_octets: u64,
+    /// Bytes of a large body.
+    pub(crate) big_bytes: u64,
     /// Idle connections.
     pub(crate) idle: u32,
 }
@@ -108,13 +108,13 @@ const fn alone(name: &'static str, protocol: Protocol, kind: Kind) -> Load {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Run {
     pub(crate) requests: u64,
-    pub(crate) octets: u64,
+    pub(crate) bytes: u64,
     pub(crate) seconds: f64,
     /// Of the proxy, if there was one; for each request.
     pub(crate) cpu_us: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// To the first octet of a large body.
+    /// To the first byte of a large body.
     pub(crate) first_us: f64,
     /// Of the proxy, if there was one.
     pub(crate) peak_rss_bytes: f64,
@@ -150,7 +150,7 @@ impl Load {
         let rss_before = subject.map(Subject::rss_bytes).transpose()?;
         let started = clock.now();
         let mut run = match self.kind {
-            Kind::Big => big(&mut connections[0], extent.big_octets, clock).await?,
+            Kind::Big => big(&mut connections[0], extent.big_bytes, clock).await?,
             Kind::Throughput { .. } | Kind::Sequential => {
                 small(connections, extent.window, clock).await?
             }
@@ -289,20 +289,20 @@ async fn told(mut streams: JoinSet<anyhow::Result<Vec<u64>>>) -> anyhow::Result<
     };
     Ok(Run {
         requests: latencies.len() as u64,
-        octets: (latencies.len() * SMALL_BYTES) as u64,
+        bytes: (latencies.len() * SMALL_BYTES) as u64,
         p50_us: at(0.5)?,
         p99_us: at(0.99)?,
         ..Run::default()
     })
 }
 
-async fn big(connection: &mut Connection, octets: u64, clock: Clock) -> anyhow::Result<Run> {
+async fn big(connection: &mut Connection, bytes: u64, clock: Clock) -> anyhow::Result<Run> {
     let answered = connection
-        .get(&format!("{BIG}{octets}"), octets, clock)
+        .get(&format!("{BIG}{bytes}"), bytes, clock)
         .await?;
     Ok(Run {
         requests: 1,
-        octets,
+        bytes,
         first_us: answered.first_us as f64,
         ..Run::default()
     })

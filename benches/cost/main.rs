@@ -46,7 +46,7 @@ struct PlanArgs {
     /// Seconds of load in each run
     #[arg(long, default_value_t = 1.0)]
     window: f64,
-    /// Octets of the large body
+    /// Bytes of the large body
     #[arg(long, default_value_t = 500_000_000)]
     big_bytes: u64,
     /// Tunnels of the idle load

@@ -35,13 +35,13 @@ use crate::corpus::{Content, Sumdb};
 /// The hosts that the origin speaks for.
 const HOSTS: [&str; 2] = ["proxy.golang.org", "sum.golang.org"];
 
-/// Octets of the usual body.
+/// Bytes of the usual body.
 pub(crate) const SMALL_BYTES: usize = 1024;
 
-/// `/big/N` answers N octets.
+/// `/big/N` answers N bytes.
 pub(crate) const BIG: &str = "/big/";
 
-/// Octets written at once of a large body.
+/// Bytes written at once of a large body.
 const CHUNK: usize = 64 * 1024;
 
 /// The origin's process; its stdin ends with this value, and so does it.
@@ -177,14 +177,11 @@ fn answer(site: &Site, request: &Request<Incoming>) -> Response<Repeated> {
     if let Some(content) = &site.corpus {
         return from_corpus(content, request);
     }
-    if let Some(octets) = path
-        .strip_prefix(BIG)
-        .and_then(|octets| octets.parse().ok())
-    {
+    if let Some(bytes) = path.strip_prefix(BIG).and_then(|bytes| bytes.parse().ok()) {
         return usual(
             StatusCode::OK,
             "application/zip",
-            Repeated::new(&site.chunk, octets),
+            Repeated::new(&site.chunk, bytes),
         );
     }
     let body = Repeated::new(&site.small, site.small.len() as u64);
@@ -236,10 +233,10 @@ struct Repeated {
 }
 
 impl Repeated {
-    fn new(block: &Bytes, octets: u64) -> Self {
+    fn new(block: &Bytes, bytes: u64) -> Self {
         Self {
             block: block.clone(),
-            left: octets,
+            left: bytes,
         }
     }
 }
@@ -255,10 +252,10 @@ impl Body for Repeated {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let octets = self.left.min(self.block.len() as u64);
-        self.left -= octets;
-        let octets = usize::try_from(octets).unwrap_or(usize::MAX);
-        Poll::Ready(Some(Ok(Frame::data(self.block.slice(..octets)))))
+        let bytes = self.left.min(self.block.len() as u64);
+        self.left -= bytes;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Poll::Ready(Some(Ok(Frame::data(self.block.slice(..bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {

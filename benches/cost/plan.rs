@@ -165,7 +165,7 @@ async fn through(args: &PlanArgs, origin: &Origin, load: &Load, way: &Way) -> an
     };
     let extent = Extent {
         window: Duration::from_secs_f64(args.window),
-        big_octets: args.big_bytes,
+        big_bytes: args.big_bytes,
         idle: args.idle,
     };
     load.run(&route, subject.as_ref(), extent).await

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 
 use crate::origin::accept_until_stdin_ends;
 
-/// The longest CONNECT head, octets.
+/// The longest CONNECT head, bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 
-/// Octets copied at once, each way.
+/// Bytes copied at once, each way.
 const BUFFER: usize = 64 * 1024;
 
 /// Relays to `to` until stdin ends.

@@ -279,10 +279,10 @@ impl Measured {
         let high = |value: fn(&Run) -> f64| Figure::of(runs.iter().map(value), Better::High);
         Some(Self {
             requests_per_s: high(|run| run.requests as f64 / run.seconds)?,
-            bytes_per_s: high(|run| run.octets as f64 / run.seconds)?,
+            bytes_per_s: high(|run| run.bytes as f64 / run.seconds)?,
             cpu_us: low(|run| run.cpu_us)?,
             cpu_s_per_gb: low(|run| {
-                run.cpu_us * run.requests as f64 * 1e3 / run.octets.max(1) as f64
+                run.cpu_us * run.requests as f64 * 1e3 / run.bytes.max(1) as f64
             })?,
             p50_us: low(|run| run.p50_us)?,
             p99_us: low(|run| run.p99_us)?,

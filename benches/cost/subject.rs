@@ -186,7 +186,7 @@ impl Subject {
         Ok((user + system) * 1e6 / TICKS_PER_SECOND)
     }
 
-    /// The most memory it ever held, octets.
+    /// The most memory it ever held, bytes.
     pub(crate) fn peak_rss_bytes(&self) -> anyhow::Result<f64> {
         self.status_kib("VmHWM:")
     }
@@ -200,12 +200,12 @@ impl Subject {
         Ok(kib.trim().parse::<f64>()? * 1024.0)
     }
 
-    /// The memory that it holds, octets.
+    /// The memory that it holds, bytes.
     pub(crate) fn rss_bytes(&self) -> anyhow::Result<f64> {
         self.status_kib("VmRSS:")
     }
 
-    /// Octets of its journal so far; 0 for a rival.
+    /// Bytes of its journal so far; 0 for a rival.
     pub(crate) fn journal_bytes(&self) -> u64 {
         let journal = self.folder.path().join("recordings/run/journal.ndjson");
         fs::metadata(journal).map_or(0, |journal| journal.len())

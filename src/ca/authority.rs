@@ -138,7 +138,7 @@ impl CertificateAuthority {
 
 /// 128 random bits, positive (RFC 5280 section 4.1.2.2).
 pub(super) fn random_serial() -> SerialNumber {
-    let mut octets = tls::random::<16>();
-    octets[0] = octets[0] & 0x7f | 0x40;
-    SerialNumber::from_slice(&octets)
+    let mut bytes = tls::random::<16>();
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    SerialNumber::from_slice(&bytes)
 }

@@ -82,9 +82,9 @@ impl Flow {
         self.bare(sink, (at, is_clients), ACK, None)
     }
 
-    const fn advance(&mut self, is_clients: bool, octets: u32) {
+    const fn advance(&mut self, is_clients: bool, bytes: u32) {
         let next = &mut self.next[side(is_clients)];
-        *next = next.wrapping_add(octets);
+        *next = next.wrapping_add(bytes);
     }
 
     const fn segment(&self, is_clients: bool, flags: u8, bytes: u64) -> Segment {

@@ -165,8 +165,8 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 
 /// The sum of 16-bit words in the order of this machine, which section 2 (B) allows; four bytes at
 /// a time, which compilers make wide.
-fn sum_of(octets: &[u8]) -> u16 {
-    let mut words = octets.chunks_exact(4);
+fn sum_of(bytes: &[u8]) -> u16 {
+    let mut words = bytes.chunks_exact(4);
     let mut sum: u64 = 0;
     for word in &mut words {
         sum += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));

@@ -38,10 +38,10 @@ impl rustls::KeyLog for KeyLogs {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let mut line = String::with_capacity(label.len() + 200);
         line.push_str(label);
-        for octets in [client_random, secret] {
+        for bytes in [client_random, secret] {
             line.push(' ');
-            for octet in octets {
-                let _ = write!(line, "{octet:02x}");
+            for byte in bytes {
+                let _ = write!(line, "{byte:02x}");
             }
         }
         line.push('\n');

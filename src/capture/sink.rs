@@ -233,11 +233,11 @@ impl<W: Write> Sink<W> {
 
     fn write(&mut self) -> io::Result<()> {
         let blocks = self.blocks.get_mut();
-        let bytes = blocks.len() + self.shared_bytes;
+        let total = blocks.len() + self.shared_bytes;
         let mut slices = Vec::with_capacity(2 * self.shared.len() + 1);
         let mut from = 0;
-        for (at, octets) in &self.shared {
-            slices.extend([IoSlice::new(&blocks[from..*at]), IoSlice::new(octets)]);
+        for (at, bytes) in &self.shared {
+            slices.extend([IoSlice::new(&blocks[from..*at]), IoSlice::new(bytes)]);
             from = *at;
         }
         slices.push(IoSlice::new(&blocks[from..]));
@@ -246,7 +246,7 @@ impl<W: Write> Sink<W> {
         self.shared.clear();
         self.shared_bytes = 0;
         written?;
-        self.whole += bytes as u64;
+        self.whole += total as u64;
         self.written = self.packets;
         Ok(())
     }

@@ -25,7 +25,7 @@ pub(crate) enum StripError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// It is none that this program wrote.
-    #[error("octet {at}: {what}")]
+    #[error("byte {at}: {what}")]
     Foreign {
         /// Where.
         at: u64,
@@ -64,7 +64,7 @@ pub(crate) fn strip(
         }
         match kind {
             SECTION if word(&block, 8) != 0x1a2b_3c4d => {
-                return Err(foreign("octets are in another order"));
+                return Err(foreign("bytes are in another order"));
             }
             SECTION | INTERFACE | SECRETS => {}
             PACKET => {
@@ -119,10 +119,10 @@ fn next(from: &mut impl Read, block: &mut Vec<u8>) -> io::Result<Next> {
     }
 }
 
-/// The little-endian word at `at`, which is within `octets`.
-fn word(octets: &[u8], at: usize) -> u32 {
-    let octets = octets.get(at..at + 4).and_then(|word| word.try_into().ok());
-    octets.map_or(0, u32::from_le_bytes)
+/// The little-endian word at `at`, which is within `bytes`.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    let bytes = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
+    bytes.map_or(0, u32::from_le_bytes)
 }
 
 /// A packet of ours, as an Enhanced Packet Block.
@@ -252,10 +252,10 @@ pub mod check {
     use super::*;
 
     /// What is stripped of any bytes holds no secrets, and stripping it again changes nothing.
-    pub fn check(octets: &[u8]) {
+    pub fn check(bytes: &[u8]) {
         let words = ("tool", "comment");
         let mut once = Vec::new();
-        let Ok((packets, _)) = strip(octets, &mut once, words) else {
+        let Ok((packets, _)) = strip(bytes, &mut once, words) else {
             return;
         };
         let mut twice = Vec::new();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn any_octets_are_stripped_or_refused() {
+    fn any_bytes_are_stripped_or_refused() {
         crate::hostile::twin("capture", 1_000, super::check::check);
     }
 }

@@ -130,17 +130,17 @@ impl Stream {
     }
 
     /// Tells of bytes that were read otherwise than in large reads.
-    fn received(&self, octets: &[u8]) {
+    fn received(&self, bytes: &[u8]) {
         if self.mode() == mode::AHEAD {
-            let is_tls = octets.first() == Some(&HANDSHAKE);
+            let is_tls = bytes.first() == Some(&HANDSHAKE);
             let mode = if is_tls { mode::PLAIN } else { mode::BLIND };
             self.mode.store(mode, Ordering::Relaxed);
         }
         match self.mode() {
-            mode::BLIND => self.passed_blind(!self.is_ours, octets.len()),
+            mode::BLIND => self.passed_blind(!self.is_ours, bytes.len()),
             mode => self
                 .queue
-                .copy(&[IoSlice::new(octets)], octets.len(), |shown| {
+                .copy(&[IoSlice::new(bytes)], bytes.len(), |shown| {
                     let bytes = shown.len() as u64;
                     let data = What::Data { shown, bytes };
                     if mode == mode::SHAKING {

@@ -49,8 +49,8 @@ impl Answers<'_> {
         if !body.kept {
             return Ok(None);
         }
-        let octets = self.0.body(body).map_err(|error| chain(&error))?;
-        Ok(Coding::of(headers).reader(octets, body.bytes).ok())
+        let bytes = self.0.body(body).map_err(|error| chain(&error))?;
+        Ok(Coding::of(headers).reader(bytes, body.bytes).ok())
     }
 }
 
@@ -62,10 +62,10 @@ impl Source for Answers<'_> {
         let Some(content) = self.read(&headers, &body)? else {
             return Ok(None);
         };
-        let mut octets = Vec::new();
-        let read = content.take(TEXT_LIMIT + 1).read_to_end(&mut octets);
+        let mut bytes = Vec::new();
+        let read = content.take(TEXT_LIMIT + 1).read_to_end(&mut bytes);
         read.map_err(|error| error_text(&error))?;
-        Ok(Some(octets))
+        Ok(Some(bytes))
     }
 
     fn zip(&self, row: &Row) -> Result<Option<Zip>, String> {
@@ -79,7 +79,7 @@ impl Source for Answers<'_> {
         if field(&headers, "content-encoding").is_none() {
             let stored = self.0.stored(&body).map_err(|error| chain(&error))?;
             let reader: Box<dyn ReaderAt> = match stored {
-                Stored::Inline(octets) => Box::new(octets),
+                Stored::Inline(bytes) => Box::new(bytes),
                 Stored::File(file) => Box::new(FileReader::from(file)),
             };
             let bytes = body.bytes;

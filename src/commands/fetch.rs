@@ -110,8 +110,8 @@ async fn ask(sender: &mut Sender, host: &str, uri: &Uri) -> anyhow::Result<()> {
     let mut told = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame?;
-        let octets = frame.data_ref().map_or(&[][..], |octets| octets);
-        told.extend(octets.iter().take(TOLD_BYTES - told.len()));
+        let bytes = frame.data_ref().map_or(&[][..], |bytes| bytes);
+        told.extend(bytes.iter().take(TOLD_BYTES - told.len()));
     }
     if status.is_server_error() {
         bail!("{status}: {}", String::from_utf8_lossy(&told));

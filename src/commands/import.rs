@@ -28,7 +28,7 @@ use writing::Source;
 pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failure> {
     let told = || format!("cannot import {}", args.file.display());
     let file = HarFile::open(&args.file).with_context(told)?;
-    let survey = survey(file.octets().with_context(told)?).with_context(told)?;
+    let survey = survey(file.bytes().with_context(told)?).with_context(told)?;
     let verb = String::from("har");
     let naming = Naming::named(args.output.as_deref(), args.force, verb, global)?;
     naming.check()?;

@@ -28,7 +28,7 @@ pub(crate) struct Split {
     pub(crate) wall_us: u64,
     /// While no request was in flight.
     pub(crate) idle_us: u64,
-    /// While modtape itself was at work behind the last octet of an answer, and kept its end back:
+    /// While modtape itself was at work behind the last byte of an answer, and kept its end back:
     /// for the disk, most of all.
     pub(crate) own_us: u64,
     /// What each phase took.

@@ -1,4 +1,4 @@
-//! What there was: requests, octets, connections, tunnels.
+//! What there was: requests, bytes, connections, tunnels.
 //!
 //! Counts only what the rows and connections say. Never adds up times: that is `split`'s.
 
@@ -19,7 +19,7 @@ const PACED_BYTES: u64 = 256 * 1024;
 pub(crate) struct Tally {
     /// Requests read.
     pub(crate) requests: u64,
-    /// Octets of response bodies.
+    /// Bytes of response bodies.
     pub(crate) body_bytes: u64,
     /// Requests whose end is not recorded.
     pub(crate) in_flight: u64,
@@ -34,9 +34,9 @@ pub(crate) struct Tally {
     pub(crate) failed_dials: u64,
     /// Those by host (with `:port` where it is not 443), as `Split::by_host` has it.
     pub(crate) failed: BTreeMap<String, Failed>,
-    /// The slowest body's pace, octets a second; `None` without a body that is large enough.
+    /// The slowest body's pace, bytes a second; `None` without a body that is large enough.
     pub(crate) slowest_pace: Option<u64>,
-    /// Octets that went through tunnels both ways, by host.
+    /// Bytes that went through tunnels both ways, by host.
     pub(crate) tunnels: BTreeMap<String, u64>,
     /// Connections whose client does not trust our root, by host.
     pub(crate) distrusted: BTreeMap<String, u64>,
@@ -107,7 +107,7 @@ fn distrusted(connections: &Connections) -> BTreeMap<String, u64> {
     hosts
 }
 
-/// Octets a second of a row's body, where it is large enough to have a pace.
+/// Bytes a second of a row's body, where it is large enough to have a pace.
 fn pace(row: &Row) -> Option<u64> {
     let us = row.phases[Phase::Receive].filter(|us| *us > 0)?;
     let is_whole = row.state == RowState::Ended && row.bytes >= PACED_BYTES;
@@ -115,7 +115,7 @@ fn pace(row: &Row) -> Option<u64> {
     is_whole.then(|| u64::try_from(pace).unwrap_or(u64::MAX))
 }
 
-/// The tunnels that were open, by host, with the octets that went through.
+/// The tunnels that were open, by host, with the bytes that went through.
 pub(crate) fn tunnels(connections: &Connections) -> BTreeMap<String, u64> {
     let mut hosts: BTreeMap<String, u64> = BTreeMap::new();
     for row in connections.values() {

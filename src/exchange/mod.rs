@@ -3,20 +3,20 @@
 //! Plain data, shared by both legs, the recording and every projection of it. Field names are the
 //! recording's own: durations end in `_us` (integer microseconds), sizes in `_bytes`.
 
+mod bytes;
 mod chain;
-mod octets;
 mod phase;
 mod target;
 mod trace;
 
 use serde::{Deserialize, Serialize};
 
+pub use bytes::ByteString;
+pub use bytes::Digest;
+pub use bytes::Fields;
+pub use bytes::Hex;
+pub use bytes::field;
 pub(crate) use chain::chain;
-pub use octets::Digest;
-pub use octets::Fields;
-pub use octets::Hex;
-pub use octets::Octets;
-pub use octets::field;
 pub use phase::Phase;
 pub use phase::Timings;
 pub(crate) use target::{Target, TargetError, bracketed};
@@ -39,7 +39,7 @@ pub struct Body {
     pub bytes: u64,
     /// The bytes themselves, where they are at most 16 KiB; larger bodies lie in `bodies/`.
     #[serde(default)]
-    pub inline: Option<Octets>,
+    pub inline: Option<ByteString>,
     /// False where only the digest was kept (`--bodies none`).
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub kept: bool,
@@ -104,7 +104,7 @@ pub struct End {
     pub status: u16,
     /// Reason phrase, where HTTP/1.1 had one that is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Octets>,
+    pub reason: Option<ByteString>,
     /// `HTTP/1.1` or `HTTP/2`, on the upstream leg.
     pub version: String,
     /// Header fields as received, redacted.

@@ -1,6 +1,6 @@
 //! W3C Trace Context: the ids of a command and of its exchanges, and the text that carries them.
 
-use super::octets::Hex;
+use super::bytes::Hex;
 
 /// `trace-id`: one for a recorded command.
 pub(crate) type TraceId = Hex<16>;

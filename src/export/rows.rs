@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::source::{Format, Item};
 use crate::diagnose::outcome::Listed;
-use crate::exchange::{Abort, Begin, End, MadeBy, Octets, Opened, Outcome, Phase};
+use crate::exchange::{Abort, Begin, ByteString, End, MadeBy, Opened, Outcome, Phase};
 use crate::shell::{escape_json, plain};
 
 /// Which keys the JSON has, and what they mean (docs/formats.md): grows when one goes or changes.
@@ -165,7 +165,7 @@ fn record(item: &Item<'_>) -> String {
         // Only our own reason phrases are more than the usual words for a status.
         Outcome::Ended(end) if end.made_by == MadeBy::Modtape => {
             let reason = end.reason.as_ref();
-            reason.map(Octets::to_text).unwrap_or_default()
+            reason.map(ByteString::to_text).unwrap_or_default()
         }
         Outcome::InFlight | Outcome::Ended(_) => Cow::default(),
     };

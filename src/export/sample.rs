@@ -14,8 +14,8 @@ use super::har::Har;
 use super::source::{Bodies, Format as _, Losses, Source};
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, ClientSide, End, Exchange, ExchangeId, Fields, Hex, MadeBy, Mode,
-    Octets, Opened, Outcome, Phase, Timings, UpstreamSide,
+    Abort, Attempt, Begin, Body, ByteString, ClientSide, End, Exchange, ExchangeId, Fields, Hex,
+    MadeBy, Mode, Opened, Outcome, Phase, Timings, UpstreamSide,
 };
 use crate::recording::Recording;
 use crate::recording::format::{
@@ -67,7 +67,7 @@ pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn fields(pairs: &[(&str, &str)]) -> Fields {
-    let field = |(name, value): &(&str, &str)| ((*name).to_owned(), Octets::from(*value));
+    let field = |(name, value): &(&str, &str)| ((*name).to_owned(), ByteString::from(*value));
     pairs.iter().map(field).collect()
 }
 
@@ -133,7 +133,7 @@ pub(super) fn connection(upstream: &str) -> Opened {
 }
 
 /// The same, answered with these bytes.
-pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) -> Sample {
+pub(super) fn answered(id: ExchangeId, url: &str, status: u16, bytes: &[u8]) -> Sample {
     let mut item = in_flight(id, url);
     item.exchange.outcome = Outcome::Ended(End {
         id,
@@ -143,7 +143,7 @@ pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) ->
         headers: fields(&[("content-type", "text/plain; charset=utf-8")]),
         trailers: Fields::new(),
         request_body: None,
-        body: Some(body(octets)),
+        body: Some(body(bytes)),
         phases_us: Timings::from_iter([
             (Phase::Send, 20),
             (Phase::Wait, 80_500),
@@ -155,15 +155,15 @@ pub(super) fn answered(id: ExchangeId, url: &str, status: u16, octets: &[u8]) ->
         attempts: Vec::new(),
         notes: Vec::new(),
     });
-    item.files.push(octets.to_vec());
+    item.files.push(bytes.to_vec());
     item
 }
 
-pub(super) fn body(octets: &[u8]) -> Body {
+pub(super) fn body(bytes: &[u8]) -> Body {
     Body {
-        sha256: Hex(Sha256::digest(octets).into()),
-        bytes: octets.len() as u64,
-        inline: (octets.len() <= INLINE_LIMIT).then(|| octets.into()),
+        sha256: Hex(Sha256::digest(bytes).into()),
+        bytes: bytes.len() as u64,
+        inline: (bytes.len() <= INLINE_LIMIT).then(|| bytes.into()),
         kept: true,
     }
 }
@@ -221,14 +221,14 @@ impl Sample {
         self.with(|end| end.headers.push(("content-encoding".into(), coding.into())))
     }
 
-    pub(super) fn header(self, name: &str, value: impl Into<Octets>) -> Self {
+    pub(super) fn header(self, name: &str, value: impl Into<ByteString>) -> Self {
         self.with(|end| end.headers.push((name.into(), value.into())))
     }
 
-    pub(super) fn post(self, octets: &[u8]) -> Self {
-        let mut this = self.with(|end| end.request_body = Some(body(octets)));
+    pub(super) fn post(self, bytes: &[u8]) -> Self {
+        let mut this = self.with(|end| end.request_body = Some(body(bytes)));
         this.exchange.begin.method = "POST".into();
-        this.files.push(octets.to_vec());
+        this.files.push(bytes.to_vec());
         this
     }
 }
@@ -295,8 +295,8 @@ fn codings() -> Vec<Sample> {
     let list = b"v1.0.0\nv1.1.0\n".repeat(40);
     let bomb = gzip(&vec![b'a'; (1 << 20) + 1]);
     let url = |path: &str| format!("https://sum.golang.org/{path}");
-    let coded = |path: &str, octets: &[u8], coding: &str| {
-        answered(0, &url(path), 200, octets).content_encoding(coding)
+    let coded = |path: &str, bytes: &[u8], coding: &str| {
+        answered(0, &url(path), 200, bytes).content_encoding(coding)
     };
     vec![
         coded("gzip", &gzip(&list), "gzip"),

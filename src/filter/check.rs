@@ -7,8 +7,8 @@ use crate::gomod::Kind;
 
 /// A text is a filter or an error at a place of the text; a filter decides about anything, and
 /// about the same thing the same way with `-` before each term.
-pub fn check(octets: &[u8]) {
-    let text = String::from_utf8_lossy(octets);
+pub fn check(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
     let subject = Subject {
         id: 7,
         connection: 3,

@@ -39,16 +39,16 @@ struct Piece<'a> {
 
 impl<'a> Piece<'a> {
     /// What follows the first `bytes`.
-    fn from(self, octets: usize) -> Self {
+    fn from(self, bytes: usize) -> Self {
         Self {
-            text: &self.text[octets..],
-            column: self.column + self.text[..octets].chars().count(),
+            text: &self.text[bytes..],
+            column: self.column + self.text[..bytes].chars().count(),
         }
     }
 
-    fn to(self, octets: usize) -> Self {
+    fn to(self, bytes: usize) -> Self {
         Self {
-            text: &self.text[..octets],
+            text: &self.text[..bytes],
             ..self
         }
     }

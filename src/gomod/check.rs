@@ -11,8 +11,8 @@ const SHOWN_AT_MOST: usize = 200 * 10 + 64;
 
 /// The lines of a text as URLs, module paths, versions, tiles and values of GOPROXY and GOSUMDB:
 /// what is taken is written back the same, and nothing steers a terminal.
-pub fn url(octets: &[u8]) {
-    for line in octets.split(|octet| *octet == b'\n') {
+pub fn url(bytes: &[u8]) {
+    for line in bytes.split(|byte| *byte == b'\n') {
         let text = String::from_utf8_lossy(line);
         route(&text);
         escapes(&text);
@@ -26,9 +26,9 @@ pub fn url(octets: &[u8]) {
 
 /// The first line as a URL, and what stands behind it as the answer: a fault is told in one line that
 /// steers no terminal, and what is sound has a hash.
-pub fn answer(octets: &[u8]) {
-    let end = octets.iter().position(|octet| *octet == b'\n');
-    let (url, content) = octets.split_at(end.unwrap_or(octets.len()));
+pub fn answer(bytes: &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (url, content) = bytes.split_at(end.unwrap_or(bytes.len()));
     let content = content.get(1..).unwrap_or_default();
     let route = Route::of(&String::from_utf8_lossy(url), &bases());
     let is_shown = |fault: &str| {

@@ -87,23 +87,23 @@ pub(crate) fn canonical(url: &str) -> String {
 /// Appends a part of a URL: what stands for itself decoded, all else but the part's own delimiters
 /// encoded, in upper case (RFC 3986 section 6.2.2).
 fn respell(out: &mut String, part: &str, delimiters: &[u8], open: &[u8]) {
-    let stands_for_itself = |octet: u8| {
-        octet.is_ascii_alphanumeric() || b"-._~!$'()*".contains(&octet) || open.contains(&octet)
+    let stands_for_itself = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b"-._~!$'()*".contains(&byte) || open.contains(&byte)
     };
-    let mut octets = part.as_bytes();
-    while let [first, rest @ ..] = octets {
+    let mut bytes = part.as_bytes();
+    while let [first, rest @ ..] = bytes {
         let encoded = match rest {
             [high, low, ..] if *first == b'%' => hex(*high).zip(hex(*low)),
             _ => None,
         };
-        let (octet, is_plain) = match encoded {
+        let (byte, is_plain) = match encoded {
             Some((high, low)) => {
-                octets = &rest[2..];
-                let octet = high << 4 | low;
-                (octet, stands_for_itself(octet))
+                bytes = &rest[2..];
+                let byte = high << 4 | low;
+                (byte, stands_for_itself(byte))
             }
             None => {
-                octets = rest;
+                bytes = rest;
                 (
                     *first,
                     stands_for_itself(*first) || delimiters.contains(first),
@@ -111,9 +111,9 @@ fn respell(out: &mut String, part: &str, delimiters: &[u8], open: &[u8]) {
             }
         };
         if is_plain {
-            out.push(char::from(octet));
+            out.push(char::from(byte));
         } else {
-            let _ = write!(out, "%{octet:02X}");
+            let _ = write!(out, "%{byte:02X}");
         }
     }
 }

@@ -12,10 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::file::BodyFiles;
 use super::json::{Json, PART_LIMIT};
-use super::message::octets;
+use super::message::text_bytes;
 use super::oddity::{Oddities, Oddity};
 use crate::coding::{gunzip, is_textual};
-use crate::exchange::{Body, Fields, Hex, Octets, field};
+use crate::exchange::{Body, ByteString, Fields, Hex, field};
 
 /// What a coding makes of nothing at most, bytes: gzip 20 (RFC 1952 section 2.3), others less.
 const CODED_NOTHING: u64 = 32;
@@ -33,7 +33,7 @@ pub(super) struct Told<'a> {
 /// A body that is whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) octets: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// It came with a coding, which was undone.
     pub(super) is_decoded: bool,
 }
@@ -81,7 +81,7 @@ impl Content {
         !self.is_base64() && self.text.as_ref().is_some_and(is_replaced)
     }
 
-    fn take_octets(&mut self, files: &BodyFiles<'_>) -> Result<Option<Vec<u8>>, Oddity> {
+    fn take_bytes(&mut self, files: &BodyFiles<'_>) -> Result<Option<Vec<u8>>, Oddity> {
         if let Some(file) = &self.file {
             return files(file).map(Some).ok_or(Oddity::File);
         }
@@ -92,7 +92,7 @@ impl Content {
             true => Oddity::Base64,
             false => Oddity::Encoding,
         };
-        octets(text, &self.encoding).map(Some).ok_or(damage)
+        text_bytes(text, &self.encoding).map(Some).ok_or(damage)
     }
 }
 
@@ -109,9 +109,9 @@ impl Told<'_> {
         if has_replaced && odd.has(Oddity::Surrogate) {
             return Err(Oddity::Replaced);
         }
-        let Some(octets) = content.take_octets(files)? else {
+        let Some(bytes) = content.take_bytes(files)? else {
             let nothing = Found {
-                octets: Vec::new(),
+                bytes: Vec::new(),
                 is_decoded: false,
             };
             return self
@@ -119,8 +119,8 @@ impl Told<'_> {
                 .then_some(nothing)
                 .ok_or(Oddity::NoBody);
         };
-        let is_decoded = self.judge(&content, &octets, has_replaced)?;
-        Ok(Found { octets, is_decoded })
+        let is_decoded = self.judge(&content, &bytes, has_replaced)?;
+        Ok(Found { bytes, is_decoded })
     }
 }
 
@@ -133,16 +133,16 @@ impl Told<'_> {
     }
 
     /// Says whether a coding was undone, or why this is not the body.
-    fn judge(&self, content: &Content, octets: &[u8], has_replaced: bool) -> Result<bool, Oddity> {
+    fn judge(&self, content: &Content, bytes: &[u8], has_replaced: bool) -> Result<bool, Oddity> {
         let is_coded = is_coded(self.headers);
         if let Some(recorded) = self.recorded {
-            return match recorded.sha256 == Hex(Sha256::digest(octets).into()) {
+            return match recorded.sha256 == Hex(Sha256::digest(bytes).into()) {
                 true => Ok(false),
-                false if is_coded => self.judge_coded(content, octets),
+                false if is_coded => self.judge_coded(content, bytes),
                 false => Err(Oddity::Digest),
             };
         }
-        if octets.is_empty() {
+        if bytes.is_empty() {
             let most = if is_coded { CODED_NOTHING } else { 0 };
             let lengths = [self.wire, self.announced()].into_iter().flatten();
             let is_nothing = content.size.unwrap_or(0) == 0 && lengths.max().unwrap_or(0) <= most;
@@ -154,7 +154,7 @@ impl Told<'_> {
         }
         if has_replaced {
             // Text may have such characters of its own, but then its length is right.
-            let is_sized = content.size == Some(octets.len() as u64);
+            let is_sized = content.size == Some(bytes.len() as u64);
             let mime = self.mime(content);
             let is_binary = !mime.is_empty() && !is_textual(&mime);
             if is_binary || !is_sized {
@@ -162,15 +162,15 @@ impl Told<'_> {
             }
         }
         match is_coded {
-            true => self.judge_coded(content, octets),
-            false => self.judge_plain(content, octets).map(|()| false),
+            true => self.judge_coded(content, bytes),
+            false => self.judge_plain(content, bytes).map(|()| false),
         }
     }
 
-    fn judge_plain(&self, content: &Content, octets: &[u8]) -> Result<(), Oddity> {
-        let len = Some(octets.len() as u64);
+    fn judge_plain(&self, content: &Content, bytes: &[u8]) -> Result<(), Oddity> {
+        let len = Some(bytes.len() as u64);
         let mime = self.mime(content);
-        if is_gzip(octets) && (is_textual(&mime) || mime.contains("/zip")) {
+        if is_gzip(bytes) && (is_textual(&mime) || mime.contains("/zip")) {
             return Err(Oddity::StillCoded);
         }
         let is_sized = match content.size {
@@ -188,15 +188,15 @@ impl Told<'_> {
     }
 
     /// Browsers undo the coding, and keep the field that names it.
-    fn judge_coded(&self, content: &Content, octets: &[u8]) -> Result<bool, Oddity> {
-        let len = octets.len() as u64;
+    fn judge_coded(&self, content: &Content, bytes: &[u8]) -> Result<bool, Oddity> {
+        let len = bytes.len() as u64;
         let sent = self.wire.filter(|bytes| *bytes > 0);
         let wire = self.announced().or(sent);
-        if is_gzip(octets) && !self.mime(content).contains("gzip") {
+        if is_gzip(bytes) && !self.mime(content).contains("gzip") {
             let is_as_sent = wire == Some(len)
                 || content
                     .size
-                    .is_some_and(|size| size != len && holds(octets, size));
+                    .is_some_and(|size| size != len && holds(bytes, size));
             return if is_as_sent {
                 Ok(false)
             } else {
@@ -242,18 +242,18 @@ pub(super) fn decode_headers(headers: &mut Fields) {
     headers.retain(|field| !is(field, "content-encoding") && !is(field, "content-length"));
 }
 
-fn is((field, _): &(String, Octets), name: &str) -> bool {
+fn is((field, _): &(String, ByteString), name: &str) -> bool {
     field.eq_ignore_ascii_case(name)
 }
 
 /// RFC 1952 section 2.3.1: the mark of gzip, and the one method of compression that it has.
-fn is_gzip(octets: &[u8]) -> bool {
-    octets.starts_with(b"\x1f\x8b\x08")
+fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x1f\x8b\x08")
 }
 
 /// Does this gzip hold so many bytes?
-fn holds(octets: &[u8], bytes: u64) -> bool {
-    let mut content = gunzip(octets, bytes.min(PART_LIMIT));
+fn holds(gzip: &[u8], bytes: u64) -> bool {
+    let mut content = gunzip(gzip, bytes.min(PART_LIMIT));
     io::copy(&mut content, &mut io::sink()).is_ok_and(|found| found == bytes)
 }
 

@@ -9,15 +9,15 @@ use crate::recording::reader::scan::LINE_LIMIT;
 
 /// Any file is a HAR, each of whose entries is an exchange or is left out by name, or it is a named
 /// error itself; what comes of an entry fits into a journal and is read back as it was.
-pub fn har(octets: &[u8]) {
-    let survey = match survey(octets) {
+pub fn har(bytes: &[u8]) {
+    let survey = match survey(bytes) {
         Ok(survey) => survey,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     let mut ids = HashSet::new();
     let mut last = 0;
     let files = |name: &str| Some(name.as_bytes().to_vec());
-    let read = entries(octets, &survey, &files, |number, imported| {
+    let read = entries(bytes, &survey, &files, |number, imported| {
         last += 1;
         assert_eq!(number, last);
         if let Ok(imported) = imported {

@@ -47,13 +47,13 @@ struct Utf16<R> {
 
 impl<R: Read> Utf16<R> {
     fn fill(&mut self) -> io::Result<()> {
-        let mut octets = Vec::with_capacity(UTF16_CHUNK);
+        let mut bytes = Vec::with_capacity(UTF16_CHUNK);
         let chunk = self.input.by_ref().take(UTF16_CHUNK as u64);
-        { chunk }.read_to_end(&mut octets)?;
-        let pairs = octets.chunks_exact(2);
+        { chunk }.read_to_end(&mut bytes)?;
+        let pairs = bytes.chunks_exact(2);
         let units = pairs.map(|pair| (self.unit)([pair[0], pair[1]]));
         let mut units: Vec<u16> = self.high.take().into_iter().chain(units).collect();
-        let is_end = octets.len() < UTF16_CHUNK;
+        let is_end = bytes.len() < UTF16_CHUNK;
         self.high = units.pop_if(|unit| !is_end && (0xd800..0xdc00).contains(unit));
         let chars = char::decode_utf16(units);
         let text: String = chars
@@ -83,9 +83,9 @@ const UTF16_CHUNK: usize = 8 << 10;
 mod tests {
     use super::*;
 
-    fn read(octets: &[u8]) -> String {
+    fn read(bytes: &[u8]) -> String {
         let mut text = String::new();
-        let mut utf8 = utf8(octets).unwrap();
+        let mut utf8 = utf8(bytes).unwrap();
         utf8.read_to_string(&mut text).unwrap();
         text
     }

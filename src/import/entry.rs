@@ -10,8 +10,8 @@ use super::numbering::{Numbering, trace_parent};
 use super::oddity::{Oddities, Oddity};
 use super::time::{phases, start};
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, ClientSide, Digest, End, Exchange, ExchangeId, Fields, Hex,
-    MadeBy, Mode, Octets, Opened, Outcome, Phase, Target, Timings, UpstreamSide,
+    Abort, Attempt, Begin, Body, ByteString, ClientSide, Digest, End, Exchange, ExchangeId, Fields,
+    Hex, MadeBy, Mode, Opened, Outcome, Phase, Target, Timings, UpstreamSide,
 };
 use crate::filter::Fate;
 
@@ -297,7 +297,7 @@ impl Response<'_> {
             attempts: std::mem::take(&mut self.own.attempts),
             notes: std::mem::take(&mut self.own.notes),
         };
-        (Outcome::Ended(end), found.map(|body| body.octets))
+        (Outcome::Ended(end), found.map(|body| body.bytes))
     }
 
     /// The body, as far as there is one and it is not known by its digest alone.
@@ -351,7 +351,7 @@ fn lacks_body(oddity: Oddity) -> String {
 }
 
 /// The reason phrase, where it is not the usual one; HTTP/2 has none.
-fn reason(text: Option<String>, status: u16, version: &str) -> Option<Octets> {
+fn reason(text: Option<String>, status: u16, version: &str) -> Option<ByteString> {
     let text = text.filter(|_| version.starts_with("HTTP/1"))?;
     // Go's own word for it begins with the status.
     let told = text.strip_prefix(&format!("{status} ")).unwrap_or(&text);

@@ -109,7 +109,7 @@ impl HarFile {
     }
 
     /// The HAR from its beginning.
-    pub(crate) fn octets(&self) -> io::Result<Box<dyn Read + '_>> {
+    pub(crate) fn bytes(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(match &self.form {
             Form::Plain(file) => Box::new(rewound(file)?),
             Form::Gzip(file) => {
@@ -208,10 +208,10 @@ impl Zip {
             .archive
             .get_entry(packed.way)
             .map_err(io::Error::other)?;
-        let octets = entry.reader();
+        let bytes = entry.reader();
         Ok(match packed.is_deflated {
-            true => Box::new(entry.verifying_reader(DeflateDecoder::new(octets))),
-            false => Box::new(entry.verifying_reader(octets)),
+            true => Box::new(entry.verifying_reader(DeflateDecoder::new(bytes))),
+            false => Box::new(entry.verifying_reader(bytes)),
         })
     }
 }

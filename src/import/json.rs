@@ -164,10 +164,10 @@ impl<R: Read> Reader<R> {
     pub(super) fn peek(&mut self) -> Result<u8, Stop> {
         while self.fill()? {
             let rest = &self.buffer[self.at..self.end];
-            let space = rest.iter().take_while(|octet| octet.is_ascii_whitespace());
+            let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
             self.at += space.count();
-            if let Some(octet) = self.buffer[self.at..self.end].first() {
-                return Ok(*octet);
+            if let Some(byte) = self.buffer[self.at..self.end].first() {
+                return Ok(*byte);
             }
         }
         Err(Stop::Cut)
@@ -181,9 +181,9 @@ impl<R: Read> Reader<R> {
         self.at += 1;
         let mut comma = Comma::First;
         loop {
-            let octet = self.peek()?;
-            if octet != b'"' {
-                match self.separator(octet, b'}', &mut comma) {
+            let byte = self.peek()?;
+            if byte != b'"' {
+                match self.separator(byte, b'}', &mut comma) {
                     Separator::End => return Ok(()),
                     Separator::Comma => {}
                     Separator::None => {
@@ -216,8 +216,8 @@ impl<R: Read> Reader<R> {
         self.at += 1;
         let mut comma = Comma::First;
         loop {
-            let octet = self.peek()?;
-            match self.separator(octet, b']', &mut comma) {
+            let byte = self.peek()?;
+            match self.separator(byte, b']', &mut comma) {
                 Separator::End => return Ok(()),
                 Separator::Comma => {}
                 Separator::None => {
@@ -230,11 +230,11 @@ impl<R: Read> Reader<R> {
     }
 
     /// Passes a comma or an end; any bracket ends what is open.
-    fn separator(&mut self, octet: u8, end: u8, comma: &mut Comma) -> Separator {
-        match octet {
+    fn separator(&mut self, byte: u8, end: u8, comma: &mut Comma) -> Separator {
+        match byte {
             b'}' | b']' => {
                 self.at += 1;
-                let is_odd = octet != end || *comma == Comma::Passed;
+                let is_odd = byte != end || *comma == Comma::Passed;
                 self.odd.add_if(is_odd, Oddity::NotJson);
                 Separator::End
             }
@@ -249,9 +249,9 @@ impl<R: Read> Reader<R> {
     }
 
     fn value(&mut self, keep: bool, depth: usize) -> Result<Json, Stop> {
-        let octet = self.peek()?;
+        let byte = self.peek()?;
         let keep = keep && self.has_room(0);
-        match octet {
+        match byte {
             b'"' => {
                 self.at += 1;
                 self.string(keep).map(Json::Text)
@@ -260,7 +260,7 @@ impl<R: Read> Reader<R> {
             b'{' => self.object(keep, depth),
             b'[' => self.list(keep, depth),
             b'-' | b'+' | b'.' => self.word(),
-            octet if octet.is_ascii_alphanumeric() => self.word(),
+            byte if byte.is_ascii_alphanumeric() => self.word(),
             _ => {
                 self.at += 1;
                 self.odd.add(Oddity::NotJson);
@@ -313,13 +313,13 @@ impl<R: Read> Reader<R> {
     fn word(&mut self) -> Result<Json, Stop> {
         let mut word = String::new();
         while self.fill()? {
-            let octet = self.buffer[self.at];
-            if !octet.is_ascii_alphanumeric() && !matches!(octet, b'-' | b'+' | b'.' | b'_') {
+            let byte = self.buffer[self.at];
+            if !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'+' | b'.' | b'_') {
                 break;
             }
             self.at += 1;
             if word.len() <= WORD_LIMIT {
-                word.push(octet.into());
+                word.push(byte.into());
             }
         }
         let is_finite = || word.parse().is_ok_and(f64::is_finite);
@@ -337,7 +337,7 @@ impl<R: Read> Reader<R> {
 
     /// A text, after its opening quote.
     fn string(&mut self, keep: bool) -> Result<String, Stop> {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         // The first half of a pair of surrogates.
         let mut high = None;
         loop {
@@ -345,12 +345,12 @@ impl<R: Read> Reader<R> {
                 return Err(Stop::Cut);
             }
             let rest = &self.buffer[self.at..self.end];
-            let is_special = |octet: &u8| matches!(octet, b'"' | b'\\');
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
             let plain = rest.iter().position(is_special).unwrap_or(rest.len());
             if plain > 0 {
-                self.lone(&mut high, &mut octets);
+                self.lone(&mut high, &mut bytes);
                 if keep && self.has_room(plain) {
-                    octets.extend_from_slice(&self.buffer[self.at..self.at + plain]);
+                    bytes.extend_from_slice(&self.buffer[self.at..self.at + plain]);
                 }
                 self.at += plain;
                 continue;
@@ -360,15 +360,15 @@ impl<R: Read> Reader<R> {
                 break;
             }
             let unit = self.escaped()?;
-            if let Some(c) = self.unit(unit, &mut high, &mut octets)
+            if let Some(c) = self.unit(unit, &mut high, &mut bytes)
                 && keep
                 && self.has_room(c.len_utf8())
             {
-                push(&mut octets, c);
+                push(&mut bytes, c);
             }
         }
-        self.lone(&mut high, &mut octets);
-        Ok(String::from_utf8(octets).unwrap_or_else(|error| {
+        self.lone(&mut high, &mut bytes);
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| {
             self.odd.add(Oddity::Latin1);
             latin1(error.as_bytes())
         }))
@@ -376,27 +376,27 @@ impl<R: Read> Reader<R> {
 
     /// What an escape stands for, as JavaScript has it where JSON has none.
     fn escaped(&mut self) -> Result<u32, Stop> {
-        let octet = self.next()?;
-        Ok(match octet {
-            b'"' | b'\\' | b'/' => octet.into(),
+        let byte = self.next()?;
+        Ok(match byte {
+            b'"' | b'\\' | b'/' => byte.into(),
             b'n' => 0x0a,
             b'r' => 0x0d,
             b't' => 0x09,
             b'b' => 0x08,
             b'f' => 0x0c,
             b'u' => self.hex(4)?,
-            octet => {
+            byte => {
                 self.odd.add(Oddity::NotJson);
-                match octet {
+                match byte {
                     b'v' => 0x0b,
                     b'0' => 0,
                     b'x' => self.hex(2)?,
                     // It may begin a character of several bytes.
-                    _ if !octet.is_ascii() => {
+                    _ if !byte.is_ascii() => {
                         self.at -= 1;
                         u32::from(b'\\')
                     }
-                    _ => octet.into(),
+                    _ => byte.into(),
                 }
             }
         })
@@ -420,12 +420,12 @@ impl<R: Read> Reader<R> {
     }
 
     /// The character that a UTF-16 unit completes.
-    fn unit(&mut self, unit: u32, high: &mut Option<u32>, octets: &mut Vec<u8>) -> Option<char> {
+    fn unit(&mut self, unit: u32, high: &mut Option<u32>, bytes: &mut Vec<u8>) -> Option<char> {
         if let (Some(first), 0xdc00..=0xdfff) = (*high, unit) {
             *high = None;
             return char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (unit - 0xdc00));
         }
-        self.lone(high, octets);
+        self.lone(high, bytes);
         if (0xd800..0xdc00).contains(&unit) {
             *high = Some(unit);
             return None;
@@ -437,10 +437,10 @@ impl<R: Read> Reader<R> {
     }
 
     /// A half of a pair that nothing completes.
-    fn lone(&mut self, high: &mut Option<u32>, octets: &mut Vec<u8>) {
+    fn lone(&mut self, high: &mut Option<u32>, bytes: &mut Vec<u8>) {
         if high.take().is_some() {
             self.odd.add(Oddity::Surrogate);
-            push(octets, char::REPLACEMENT_CHARACTER);
+            push(bytes, char::REPLACEMENT_CHARACTER);
         }
     }
 
@@ -506,14 +506,14 @@ fn is_cut(error: &io::Error) -> bool {
     matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput)
 }
 
-fn push(octets: &mut Vec<u8>, c: char) {
-    octets.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+fn push(bytes: &mut Vec<u8>, c: char) {
+    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 /// Each byte that is not of UTF-8 as the character of ISO 8859-1.
-fn latin1(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len());
-    for chunk in octets.utf8_chunks() {
+fn latin1(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         text.extend(chunk.invalid().iter().copied().map(char::from));
     }

@@ -10,7 +10,7 @@ use super::file::BodyFiles;
 use super::json::Json;
 use super::oddity::{Oddities, Oddity};
 use crate::coding::is_textual;
-use crate::exchange::{Fields, Octets};
+use crate::exchange::{ByteString, Fields};
 
 /// How the comment begins that our exports put on a value that is not UTF-8.
 const LATIN: &str = "not UTF-8";
@@ -70,9 +70,9 @@ fn add(name: Json, value: Json, is_latin: bool, fields: &mut Fields, odd: &mut O
         return;
     }
     let value = value.unwrap_or_default();
-    let octets = is_latin.then(|| value.chars().map(|c| u8::try_from(c).ok()).collect());
-    if let Some(octets) = octets.flatten() {
-        return fields.push((name, Octets(octets)));
+    let bytes = is_latin.then(|| value.chars().map(|c| u8::try_from(c).ok()).collect());
+    if let Some(bytes) = bytes.flatten() {
+        return fields.push((name, ByteString(bytes)));
     }
     if !value.contains('\n') {
         match is_field(&name, &value) {
@@ -139,7 +139,7 @@ pub(super) fn post(
         decode(&base64)
     } else if !text.is_empty() {
         let is_whole = is_textual(&mime) || !text.contains(char::REPLACEMENT_CHARACTER);
-        octets(text, &encoding).filter(|_| is_whole)
+        text_bytes(text, &encoding).filter(|_| is_whole)
     } else if !params.is_empty() {
         let form = form(params, &mime, odd);
         odd.add_if(form.is_some(), Oddity::Form);
@@ -155,7 +155,7 @@ pub(super) fn post(
 }
 
 /// The bytes that a text of that encoding stands for; `None` if they cannot be known.
-pub(super) fn octets(text: String, encoding: &str) -> Option<Vec<u8>> {
+pub(super) fn text_bytes(text: String, encoding: &str) -> Option<Vec<u8>> {
     match encoding.trim().to_ascii_lowercase().as_str() {
         "" | "utf-8" | "utf8" => Some(text.into_bytes()),
         "base64" => decode(&text),
@@ -174,7 +174,7 @@ fn form(params: Vec<Json>, mime: &str, odd: &mut Oddities) -> Option<Vec<u8>> {
         let mut word = |name: &str| param.take(name, odd).text(odd);
         let [name, value, encoding] = ["name", "value", "encoding"].map(&mut word);
         let [file, mime] = ["fileName", "contentType"].map(&mut word);
-        let value = octets(value.unwrap_or_default(), &encoding.unwrap_or_default())?;
+        let value = text_bytes(value.unwrap_or_default(), &encoding.unwrap_or_default())?;
         let name = name.unwrap_or_default();
         let Some(boundary) = boundary else {
             if !form.is_empty() {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::har::{HarError, Survey, entries, survey};
 use super::*;
 use crate::clock::Timestamp;
-use crate::exchange::{End, Exchange, Hex, MadeBy, Octets, Outcome, Phase, field};
+use crate::exchange::{ByteString, End, Exchange, Hex, MadeBy, Outcome, Phase, field};
 
 type Entries = Vec<Result<Box<Imported>, LeftOut>>;
 
@@ -144,7 +144,10 @@ fn what_modtape_exported_comes_back() {
     assert_eq!((exchange.begin.id, exchange.begin.connection), (3, 7));
     assert_eq!(exchange.begin.span, Hex([1; 8]));
     assert_eq!(exchange.started, Timestamp::from_micros(1_000));
-    assert_eq!(end(exchange).headers, [("x".to_owned(), Octets(vec![255]))]);
+    assert_eq!(
+        end(exchange).headers,
+        [("x".to_owned(), ByteString(vec![255]))]
+    );
     assert_eq!(
         (end(exchange).own_us, end(exchange).made_by),
         (41, MadeBy::Origin)
@@ -396,9 +399,9 @@ fn a_body_that_contradicts_itself_is_not_there() {
 fn gzip_that_its_lengths_prove_to_be_as_sent_stays_as_it_is() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut encoder, b"v1.0.0\n").expect("memory");
-    let octets = encoder.finish().expect("memory");
-    let len = octets.len();
-    let text = BASE64.encode(&octets);
+    let bytes = encoder.finish().expect("memory");
+    let len = bytes.len();
+    let text = BASE64.encode(&bytes);
     let headers = json!([
         ["content-encoding", "gzip"],
         ["content-length", len.to_string()]
@@ -411,7 +414,7 @@ fn gzip_that_its_lengths_prove_to_be_as_sent_stays_as_it_is() {
         let content =
             json!({"text": text, "encoding": "base64", "size": size, "mimeType": "text/plain"});
         let found = response(headers, -1, content);
-        assert_eq!(found.body.as_ref(), Some(&octets));
+        assert_eq!(found.body.as_ref(), Some(&bytes));
         assert!(field(&end(&found.exchange).headers, "content-encoding").is_some());
         assert_eq!(odd(&found), []);
     }

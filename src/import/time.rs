@@ -52,7 +52,7 @@ fn date_time(text: &str) -> Option<(OffsetDateTime, bool)> {
     let nanos = match rest.first() {
         Some(b'.' | b',') => {
             rest = &rest[1..];
-            let digits = rest.iter().take_while(|octet| octet.is_ascii_digit());
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
             let len = digits.count();
             let nanos = (0..9).map(|at| rest.get(at).filter(|_| at < len).map_or(0, |d| d - b'0'));
             let nanos = nanos.fold(0, |nanos, digit| nanos * 10 + u32::from(digit));
@@ -107,7 +107,7 @@ fn number(rest: &mut &[u8], most: usize) -> Option<u16> {
     let digits = rest
         .iter()
         .take(most)
-        .take_while(|octet| octet.is_ascii_digit());
+        .take_while(|byte| byte.is_ascii_digit());
     let (digits, others) = rest.split_at(digits.count());
     *rest = others;
     std::str::from_utf8(digits).ok()?.parse().ok()

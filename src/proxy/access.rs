@@ -75,7 +75,7 @@ impl Token {
     /// Compares digests, so that the time tells neither length nor how much is right.
     fn is(&self, shown: &[u8]) -> bool {
         let [own, shown] =
-            [self.0.as_bytes(), shown].map(|octets| digest::digest(&digest::SHA256, octets));
+            [self.0.as_bytes(), shown].map(|bytes| digest::digest(&digest::SHA256, bytes));
         constant_time::verify_slices_are_equal(own.as_ref(), shown.as_ref()).is_ok()
     }
 
@@ -84,7 +84,7 @@ impl Token {
         let (Some(value), None) = (values.next(), values.next()) else {
             return false;
         };
-        let Some(space) = value.iter().position(|&octet| octet == b' ') else {
+        let Some(space) = value.iter().position(|&byte| byte == b' ') else {
             return false;
         };
         let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
@@ -95,7 +95,7 @@ impl Token {
             return false;
         }
         let decoded = BASE64.decode(rest).unwrap_or_default();
-        let colon = decoded.iter().position(|&octet| octet == b':');
+        let colon = decoded.iter().position(|&byte| byte == b':');
         colon.is_some_and(|colon| self.is(&decoded[colon + 1..]))
     }
 }

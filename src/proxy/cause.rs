@@ -155,10 +155,10 @@ const INVALID_HEAD: &str = "sent an invalid message head";
 
 /// What is wrong in the bytes of a response head that hyper could not parse: it says only that
 /// something is.
-pub(super) fn invalid_head(octets: &[u8]) -> Option<String> {
-    let mut lines = octets.split(|octet| *octet == b'\n');
-    let shown = |octets: &[u8]| {
-        let text = String::from_utf8_lossy(&octets[..octets.len().min(SHOWN)]);
+pub(super) fn invalid_head(bytes: &[u8]) -> Option<String> {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let shown = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
         text.replace(char::is_control, "?")
     };
     let first = trim_cr(lines.next()?);
@@ -173,24 +173,24 @@ pub(super) fn invalid_head(octets: &[u8]) -> Option<String> {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             continue;
         }
-        let Some(colon) = line.iter().position(|octet| *octet == b':') else {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return Some(format!("the line \"{}\" has no colon", shown(line)));
         };
         let (name, value) = line.split_at(colon);
         if name.is_empty() {
             return Some(String::from("a field has no name"));
         }
-        let is_token = |octet: &&u8| super::headers::is_token(&[**octet]);
-        if let Some(octet) = name.iter().find(|octet| !is_token(octet)) {
+        let is_token = |byte: &&u8| super::headers::is_token(&[**byte]);
+        if let Some(byte) = name.iter().find(|byte| !is_token(byte)) {
             let name = shown(name);
             return Some(format!(
-                "the field name \"{name}\" holds the byte 0x{octet:02x}"
+                "the field name \"{name}\" holds the byte 0x{byte:02x}"
             ));
         }
-        let is_control = |octet: &&u8| octet.is_ascii_control() && **octet != b'\t';
-        if let Some(octet) = value.iter().find(is_control) {
+        let is_control = |byte: &&u8| byte.is_ascii_control() && **byte != b'\t';
+        if let Some(byte) = value.iter().find(is_control) {
             let name = shown(name);
-            return Some(format!("the field {name} holds the byte 0x{octet:02x}"));
+            return Some(format!("the field {name} holds the byte 0x{byte:02x}"));
         }
     }
     None

@@ -19,7 +19,7 @@ use super::ticket::{Beginning, Head, Ticket};
 use super::upstream_connection::{SendError, UpstreamConnection};
 use super::upstreams::Upstreams;
 use crate::clock::Clock;
-use crate::exchange::{MadeBy, Octets, Target, chain};
+use crate::exchange::{ByteString, MadeBy, Target, chain};
 use crate::redact::Redactor;
 use crate::tls::Protocol;
 use crate::upstream::{Dialer, News};
@@ -401,7 +401,7 @@ fn recorded_head(redactor: &Redactor, head: &response::Parts) -> Head {
     let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
     Head {
         status: head.status,
-        reason: reason.map(|reason| Octets(reason.as_bytes().to_vec())),
+        reason: reason.map(|reason| ByteString(reason.as_bytes().to_vec())),
         version: headers::version_name(head.version),
         headers: headers::recorded(redactor, &head.headers),
         made_by: MadeBy::Origin,

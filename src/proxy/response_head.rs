@@ -31,7 +31,7 @@ pub(super) const FIELDS_LIMIT: usize = 20_000;
 const FIELDS_OF_HYPER: usize = 80;
 
 /// The bytes of lines that hyper gets: its buffer holds a head and what else was read.
-const OCTETS_OF_HYPER: usize = 32 * 1024;
+const BYTES_OF_HYPER: usize = 32 * 1024;
 
 /// A line that came in parts is held up to here, bytes; hyper always has room for more.
 const LINE_LIMIT: usize = 4 * 1024;
@@ -148,7 +148,7 @@ struct Head {
     /// Where the last line went: one that continues it goes there too.
     last: Goes,
     is_informational: bool,
-    octets: usize,
+    bytes: usize,
     fields: usize,
     /// Bytes of lines that went through.
     through: usize,
@@ -165,7 +165,7 @@ impl Head {
             at,
             last: Goes::Through,
             is_informational: false,
-            octets: 0,
+            bytes: 0,
             fields: 0,
             through: 0,
             is_full: false,
@@ -178,12 +178,12 @@ impl Head {
         }
     }
 
-    /// Takes out of `octets` what does not pass through hyper; how many of them remain at the front,
+    /// Takes out of `bytes` what does not pass through hyper; how many of them remain at the front,
     /// and how many at the end are to be shown again with more behind them.
-    fn filter(&mut self, octets: &mut [u8], heads: &Heads) -> Result<(usize, usize), HeadError> {
+    fn filter(&mut self, bytes: &mut [u8], heads: &Heads) -> Result<(usize, usize), HeadError> {
         let (mut read, mut kept) = (0, 0);
-        while read < octets.len() {
-            let rest = &octets[read..];
+        while read < bytes.len() {
+            let rest = &bytes[read..];
             let (taken, goes) = match self.at {
                 At::Behind => (rest.len(), Goes::Through),
                 At::Status => match self.status(rest) {
@@ -197,23 +197,23 @@ impl Head {
                 },
             };
             if self.at != At::Behind {
-                self.octets += taken;
-                if self.octets > HEAD_LIMIT {
+                self.bytes += taken;
+                if self.bytes > HEAD_LIMIT {
                     return Err(HeadError::Long);
                 }
             }
             match goes {
                 Goes::Through if read == kept => kept += taken,
                 Goes::Through => {
-                    octets.copy_within(read..read + taken, kept);
+                    bytes.copy_within(read..read + taken, kept);
                     kept += taken;
                 }
-                Goes::Beside => self.lines.extend_from_slice(&octets[read..read + taken]),
+                Goes::Beside => self.lines.extend_from_slice(&bytes[read..read + taken]),
                 Goes::Nowhere => {}
             }
             read += taken;
         }
-        Ok((kept, octets.len() - read))
+        Ok((kept, bytes.len() - read))
     }
 
     /// The status line, once it is there as a whole or plainly none.
@@ -267,11 +267,11 @@ impl Head {
     /// Where the field goes whose line begins here, and ends there if its end is here.
     fn goes(&mut self, rest: &[u8], end: Option<usize>) -> Result<Goes, HeadError> {
         let line = &rest[..end.unwrap_or(rest.len())];
-        let Some(colon) = line.iter().position(|octet| *octet == b':') else {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return Ok(Goes::Through);
         };
         let name = &line[..colon];
-        let mut words = name.split(|octet| *octet == b' ');
+        let mut words = name.split(|byte| *byte == b' ');
         if name.contains(&b' ') && words.all(|word| word.is_empty() || is_token(word)) {
             let shown = String::from_utf8_lossy(name).into_owned();
             // go takes it for another field, others for this one: where the body ends depends on it.
@@ -286,7 +286,7 @@ impl Head {
         }
         // Behind one that goes beside all do, so that fields of one name keep their order.
         self.is_full |= self.fields > FIELDS_OF_HYPER
-            || end.is_none_or(|end| self.through + end > OCTETS_OF_HYPER);
+            || end.is_none_or(|end| self.through + end > BYTES_OF_HYPER);
         Ok(match self.is_full {
             true => Goes::Beside,
             false => Goes::Through,
@@ -332,9 +332,9 @@ fn is_framing(name: &[u8]) -> bool {
 /// The fields of these lines, folded ones joined as hyper and go do it.
 fn fields(lines: &[u8]) -> Result<Vec<(HeaderName, HeaderValue)>, HeadError> {
     let mut fields = Vec::new();
-    let mut lines = lines.split_inclusive(|octet| *octet == b'\n').peekable();
+    let mut lines = lines.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
-        let colon = line.iter().position(|octet| *octet == b':');
+        let colon = line.iter().position(|byte| *byte == b':');
         let (name, value) = line.split_at(colon.unwrap_or_default());
         let invalid = || HeadError::Field(String::from_utf8_lossy(name).escape_debug().to_string());
         let mut value = value.get(1..).unwrap_or_default().trim_ascii().to_vec();
@@ -351,10 +351,10 @@ fn fields(lines: &[u8]) -> Result<Vec<(HeaderName, HeaderValue)>, HeadError> {
 }
 
 /// Where the line ends, behind its LF.
-fn line_end(octets: &[u8]) -> Option<usize> {
-    octets
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    bytes
         .iter()
-        .position(|octet| *octet == b'\n')
+        .position(|byte| *byte == b'\n')
         .map(|at| at + 1)
 }
 
@@ -465,9 +465,9 @@ mod tests {
         heads.expect();
         let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
         let mut filter = HeadFilter::new(Pieces(pieces), Arc::clone(&heads));
-        let mut octets = Vec::with_capacity(1 << 17);
-        let read = filter.read_to_end(&mut octets).await;
-        (read.map(|_| octets), heads.take())
+        let mut bytes = Vec::with_capacity(1 << 17);
+        let read = filter.read_to_end(&mut bytes).await;
+        (read.map(|_| bytes), heads.take())
     }
 
     #[tokio::test]
@@ -478,13 +478,13 @@ mod tests {
         let odd = "X y: z\r\n more\r\nLate: a \r\n\t b\r\nContent-Length: 3\r\n\r\n";
         let body = "a b: c\r\n d";
         let whole = [before.as_bytes(), odd.as_bytes(), body.as_bytes()].concat();
-        let (octets, beside) = filtered(&[&whole]).await;
-        let octets = String::from_utf8(octets.unwrap()).unwrap();
+        let (bytes, beside) = filtered(&[&whole]).await;
+        let bytes = String::from_utf8(bytes.unwrap()).unwrap();
         let kept = format!(
             "X-{}: v\r\nContent-Length: 3\r\n\r\n{body}",
             FIELDS_OF_HYPER - 1
         );
-        assert!(octets.ends_with(&kept), "{octets}");
+        assert!(bytes.ends_with(&kept), "{bytes}");
         let beside = beside.unwrap();
         assert_eq!(beside.reason.as_deref(), Some("M\u{e4}rz".as_bytes()));
         assert_eq!(beside.left_out, ["X y"]);
@@ -494,18 +494,18 @@ mod tests {
         for at in 0..whole.len() {
             let (one, two) = whole.split_at(at);
             let (again, beside_again) = filtered(&[one, two]).await;
-            assert_eq!(again.unwrap(), octets.as_bytes(), "cut at {at}");
+            assert_eq!(again.unwrap(), bytes.as_bytes(), "cut at {at}");
             assert_eq!(beside_again.as_ref(), Some(&beside), "cut at {at}");
         }
         let single: Vec<_> = whole.chunks(1).collect();
         let (again, beside_again) = filtered(&single).await;
-        assert_eq!(again.unwrap(), octets.as_bytes());
+        assert_eq!(again.unwrap(), bytes.as_bytes());
         assert_eq!(beside_again, Some(beside));
     }
 
     #[tokio::test]
     async fn what_is_no_head_or_a_part_of_one_passes_as_it_is() {
-        for octets in [
+        for bytes in [
             "SSH-2.0",
             "HTTP/1.1 200 OK\r\nContent-Le",
             "HTTP/1.1 200 OK\r\nno colon\r\n\r\nbody",
@@ -513,11 +513,11 @@ mod tests {
             "HTTP/1.1 101 Switching\r\n\r\nHTTP/1.1 2\u{e4}",
             "HTTP/1.1 200 OK\r\nX: a\r",
         ] {
-            for at in 0..=octets.len() {
-                let (one, two) = octets.as_bytes().split_at(at);
+            for at in 0..=bytes.len() {
+                let (one, two) = bytes.as_bytes().split_at(at);
                 let (passed, beside) = filtered(&[one, two]).await;
-                assert_eq!(passed.unwrap(), octets.as_bytes(), "{octets} cut at {at}");
-                assert_eq!(beside, None, "{octets}");
+                assert_eq!(passed.unwrap(), bytes.as_bytes(), "{bytes} cut at {at}");
+                assert_eq!(beside, None, "{bytes}");
             }
         }
     }

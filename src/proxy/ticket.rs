@@ -17,7 +17,9 @@ use super::io::Slot;
 use super::live::Entry;
 use super::live::LazyRoute;
 use crate::clock::Timestamp;
-use crate::exchange::{Abort, Attempt, Body, ExchangeId, MadeBy, Octets, Phase, SpanId, Timings};
+use crate::exchange::{
+    Abort, Attempt, Body, ByteString, ExchangeId, MadeBy, Phase, SpanId, Timings,
+};
 use crate::recording::BodySink;
 use crate::recording::format::Event;
 use crate::recording::line::{BeginLine, EndLine, FieldsText};
@@ -29,7 +31,7 @@ use crate::upstream::Journey;
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
-    pub(super) reason: Option<Octets>,
+    pub(super) reason: Option<ByteString>,
     pub(super) version: &'static str,
     pub(super) headers: FieldsText,
     pub(super) made_by: MadeBy,
@@ -313,7 +315,7 @@ impl Ticket {
             "",
         );
         let written = self.context.recorder.as_ref().map(|recorder| {
-            let reason = head.reason.map(|reason| redactor.octets(reason));
+            let reason = head.reason.map(|reason| redactor.bytes(reason));
             let trailers = trailers.map(|trailers| headers::recorded(redactor, trailers));
             let request_body = request_body.map(|body| self.kept(body, "request body"));
             let body = body.map(|body| self.kept(body, "body"));

@@ -23,9 +23,9 @@ use crate::hostile::{checksummed, in_folder};
 /// index tells the same as the journal.
 ///
 /// Lines that begin with a brace get their checksum first.
-pub fn journal(octets: &[u8]) {
+pub fn journal(bytes: &[u8]) {
     thread_local!(static DIR: OnceCell<TempDir> = const { OnceCell::new() });
-    let journal = checksummed(octets);
+    let journal = checksummed(bytes);
     let (records, findings) = scanned::<Record>(&journal);
     account(&journal, &records, &findings);
     let (summaries, findings) = scanned::<Summary>(&journal);
@@ -53,11 +53,11 @@ pub fn journal(octets: &[u8]) {
 
 /// Any manifest is read as what it says or is a named error, and the recording opens all the same
 /// unless it is of another program or version.
-pub fn manifest(octets: &[u8]) {
+pub fn manifest(bytes: &[u8]) {
     thread_local!(static DIR: OnceCell<TempDir> = const { OnceCell::new() });
     let fill = |dir: &Path| sample::write(dir, &sample::journal(), State::Closed);
     in_folder(&DIR, fill, |dir| {
-        write(dir, MANIFEST, octets);
+        write(dir, MANIFEST, bytes);
         let read = read_manifest(dir);
         let opened = Recording::open_whole(dir);
         match (&read, &opened) {
@@ -91,11 +91,11 @@ pub fn manifest(octets: &[u8]) {
 /// say otherwise, or it is passed over; the recording always opens.
 ///
 /// Lines that begin with a brace get their checksum first, and so do the rows behind them.
-pub fn index(octets: &[u8]) {
+pub fn index(bytes: &[u8]) {
     thread_local!(static DIR: OnceCell<TempDir> = const { OnceCell::new() });
     let fill = |dir: &Path| sample::write(dir, &sample::journal(), State::Closed);
     in_folder(&DIR, fill, |dir| {
-        write(dir, INDEX, &checksummed_index(octets));
+        write(dir, INDEX, &checksummed_index(bytes));
         let recording = Recording::open(dir).expect("the journal is good");
         let journal = open_regular(&dir.join(JOURNAL)).expect("it is there");
         let truth = read_table(&journal, None).expect("it can be read");
@@ -133,23 +133,23 @@ pub fn index(octets: &[u8]) {
             .fold(0_u64, |sum, span| sum.saturating_add(span.len));
         assert!(
             read <= truth.journal_bytes,
-            "{read} octets of {} would be read",
+            "{read} bytes of {} would be read",
             truth.journal_bytes
         );
         read_all(&recording);
     });
 }
 
-fn checksummed_index(octets: &[u8]) -> Vec<u8> {
-    let lines = octets.split_inclusive(|octet| *octet == b'\n');
+fn checksummed_index(bytes: &[u8]) -> Vec<u8> {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let lines = lines.take_while(|line| line.starts_with(b"{"));
-    let (lines, rows) = octets.split_at(lines.map(<[u8]>::len).sum());
+    let (lines, rows) = bytes.split_at(lines.map(<[u8]>::len).sum());
     let digits = format!("{:08x} ", crc32c::crc32c(rows));
     [&checksummed(lines), digits.as_bytes(), rows].concat()
 }
 
-fn write(dir: &Path, name: &str, octets: &[u8]) {
-    fs::write(dir.join(name), octets).expect("the folder can be written to");
+fn write(dir: &Path, name: &str, bytes: &[u8]) {
+    fs::write(dir.join(name), bytes).expect("the folder can be written to");
 }
 
 fn scanned<L: Line>(journal: &[u8]) -> (Vec<(Span, u64)>, Findings) {
@@ -173,16 +173,16 @@ fn account(journal: &[u8], records: &[(Span, u64)], findings: &Findings) {
         .chain(findings.tail);
     for span in spans {
         let (start, end) = (span.offset as usize, span.end() as usize);
-        for octet in &mut covered[start..end] {
-            assert!(!*octet, "{span:?} was accounted for before");
-            *octet = true;
+        for byte in &mut covered[start..end] {
+            assert!(!*byte, "{span:?} was accounted for before");
+            *byte = true;
         }
     }
     let lost = journal
         .iter()
         .zip(&covered)
-        .position(|(octet, covered)| !covered && *octet != b'\n');
-    assert_eq!(lost, None, "an octet that nothing accounts for");
+        .position(|(byte, covered)| !covered && *byte != b'\n');
+    assert_eq!(lost, None, "a byte that nothing accounts for");
     assert!(records.is_sorted_by_key(|(span, _)| span.offset));
     let mut numbers: Vec<u64> = records.iter().map(|(_, seq)| *seq).collect();
     numbers.sort_unstable();
@@ -197,9 +197,9 @@ fn read_all(recording: &Recording) {
         };
         assert_eq!((exchange.begin.id, &exchange.begin.url), (row.id, &row.url));
         if let Some(body) = exchange.end().and_then(|end| end.body.as_ref()) {
-            let octets = recording.body(body).ok().map(io::read_to_string);
-            assert!(octets.is_none_or(|octets| {
-                octets.map_or(true, |octets| octets.len() as u64 == body.bytes)
+            let bytes = recording.body(body).ok().map(io::read_to_string);
+            assert!(bytes.is_none_or(|bytes| {
+                bytes.map_or(true, |bytes| bytes.len() as u64 == body.bytes)
             }));
         }
     }

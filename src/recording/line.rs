@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::format::Event;
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Attempt, Body, ConnectionId, ExchangeId, Fields, Hex, MadeBy, Octets, SpanId, Timings,
+    Attempt, Body, ByteString, ConnectionId, ExchangeId, Fields, Hex, MadeBy, SpanId, Timings,
 };
 
 /// Why a line is not a record.
@@ -120,7 +120,7 @@ impl FieldsText {
             text.raw(before);
             text.string(name);
             text.raw(",");
-            text.octets(&value);
+            text.bytes(&value);
             before = "],[";
         }
         text.raw(if text.0.is_empty() { "[]" } else { "]]" });
@@ -169,7 +169,7 @@ pub(crate) struct BeginLine<'a> {
 pub(crate) struct EndLine<'a> {
     pub(crate) id: ExchangeId,
     pub(crate) status: u16,
-    pub(crate) reason: Option<&'a Octets>,
+    pub(crate) reason: Option<&'a ByteString>,
     pub(crate) version: &'a str,
     pub(crate) headers: &'a FieldsText,
     pub(crate) trailers: Option<&'a FieldsText>,
@@ -216,13 +216,13 @@ impl EndLine<'_> {
     /// As [`to_text`] makes it.
     pub(crate) fn to_text(&self, t_us: Timestamp) -> Vec<u8> {
         let inline = self.body.and_then(|body| body.inline.as_ref());
-        let inline = inline.map_or(0, |octets| octets.0.len());
+        let inline = inline.map_or(0, |bytes| bytes.0.len());
         let mut text = Text::with_capacity(512 + self.headers.len() + inline + inline / 8);
         text.name("\"t_us\"").value(&t_us);
         text.name(",\"type\":\"end\",\"id\"").value(&self.id);
         text.name(",\"status\"").value(&self.status);
         if let Some(reason) = self.reason {
-            text.name(",\"reason\"").octets(&reason.0);
+            text.name(",\"reason\"").bytes(&reason.0);
         }
         text.name(",\"version\"").string(self.version);
         text.name(",\"headers\"").text(&self.headers.0);
@@ -256,8 +256,8 @@ impl EndLine<'_> {
 struct Text(Vec<u8>);
 
 impl Text {
-    fn with_capacity(octets: usize) -> Self {
-        Self(Vec::with_capacity(octets))
+    fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
     }
 
     fn raw(&mut self, text: &str) {
@@ -284,16 +284,16 @@ impl Text {
         self.name(",\"bytes\"").value(&body.bytes);
         self.name(",\"inline\"");
         match &body.inline {
-            Some(octets) => self.octets(&octets.0),
+            Some(bytes) => self.bytes(&bytes.0),
             None => self.raw("null"),
         }
         self.raw(if body.kept { "}" } else { ",\"kept\":false}" });
     }
 
-    fn octets(&mut self, octets: &[u8]) {
-        match std::str::from_utf8(octets) {
+    fn bytes(&mut self, bytes: &[u8]) {
+        match std::str::from_utf8(bytes) {
             Ok(text) => self.string(text),
-            Err(_) => self.value(&Octets(octets.to_vec())),
+            Err(_) => self.value(&ByteString(bytes.to_vec())),
         }
     }
 
@@ -302,19 +302,19 @@ impl Text {
         self.raw("\"");
         let mut rest = text.as_bytes();
         loop {
-            let (plain, others) = rest.split_at(plain_octets(rest));
+            let (plain, others) = rest.split_at(plain_bytes(rest));
             self.0.extend_from_slice(plain);
-            let Some((&octet, others)) = others.split_first() else {
+            let Some((&byte, others)) = others.split_first() else {
                 break;
             };
-            self.escaped(octet);
+            self.escaped(byte);
             rest = others;
         }
         self.raw("\"");
     }
 
-    fn escaped(&mut self, octet: u8) {
-        let short = match octet {
+    fn escaped(&mut self, byte: u8) {
+        let short = match byte {
             b'"' => "\\\"",
             b'\\' => "\\\\",
             b'\n' => "\\n",
@@ -322,7 +322,7 @@ impl Text {
             b'\t' => "\\t",
             0x08 => "\\b",
             0x0c => "\\f",
-            _ => return self.raw(&format!("\\u{octet:04x}")),
+            _ => return self.raw(&format!("\\u{byte:04x}")),
         };
         self.raw(short);
     }
@@ -334,23 +334,23 @@ impl Text {
 }
 
 /// How many bytes at the start need no escape.
-fn plain_octets(octets: &[u8]) -> usize {
-    let long = plain_chunks::<32>(octets);
-    let short = long + plain_chunks::<8>(&octets[long..]);
-    let rest = &octets[short..];
+fn plain_bytes(bytes: &[u8]) -> usize {
+    let long = plain_chunks::<32>(bytes);
+    let short = long + plain_chunks::<8>(&bytes[long..]);
+    let rest = &bytes[short..];
     short + rest.iter().position(needs_escape).unwrap_or(rest.len())
 }
 
 /// How many bytes at the start are chunks that need no escape: a chunk without leaving early is a
 /// few vector instructions.
-fn plain_chunks<const LANES: usize>(octets: &[u8]) -> usize {
-    let (chunks, _) = octets.as_chunks::<LANES>();
+fn plain_chunks<const LANES: usize>(bytes: &[u8]) -> usize {
+    let (chunks, _) = bytes.as_chunks::<LANES>();
     let is_plain = |chunk: &&[u8; LANES]| !chunk.iter().fold(false, |any, o| any | needs_escape(o));
     LANES * chunks.iter().take_while(is_plain).count()
 }
 
-const fn needs_escape(octet: &u8) -> bool {
-    *octet < b' ' || *octet == b'"' || *octet == b'\\'
+const fn needs_escape(byte: &u8) -> bool {
+    *byte < b' ' || *byte == b'"' || *byte == b'\\'
 }
 
 #[cfg(test)]
@@ -361,22 +361,22 @@ mod tests {
     use crate::exchange::{Attempt, Begin, Closed, End, MadeBy, Phase};
     use crate::recording::format::{Connection, Gap, Record};
 
-    fn octets() -> impl Strategy<Value = Octets> {
+    fn bytes() -> impl Strategy<Value = ByteString> {
         let text = proptest::collection::vec(any::<char>(), 0..80);
         let text = text.prop_map(|text| text.into_iter().collect::<String>().into_bytes());
         let ascii = proptest::collection::vec(0_u8..128, 0..200);
         let any = proptest::collection::vec(any::<u8>(), 0..80);
-        prop_oneof![text, ascii, any].prop_map(Octets)
+        prop_oneof![text, ascii, any].prop_map(ByteString)
     }
 
     fn fields() -> impl Strategy<Value = Fields> {
-        proptest::collection::vec((".{0,12}", octets()), 0..4)
+        proptest::collection::vec((".{0,12}", bytes()), 0..4)
     }
 
     fn body() -> impl Strategy<Value = Option<Body>> {
         let body = (
             any::<[u8; 32]>(),
-            proptest::option::of(octets()),
+            proptest::option::of(bytes()),
             any::<bool>(),
         );
         proptest::option::of(body.prop_map(|(sha256, inline, kept)| {
@@ -384,7 +384,7 @@ mod tests {
                 sha256: Hex(sha256),
                 bytes: inline
                     .as_ref()
-                    .map_or(u64::MAX, |octets| octets.0.len() as u64),
+                    .map_or(u64::MAX, |bytes| bytes.0.len() as u64),
                 inline,
                 kept,
             }
@@ -394,7 +394,7 @@ mod tests {
     fn end() -> impl Strategy<Value = End> {
         let heads = (
             any::<u16>(),
-            proptest::option::of(octets()),
+            proptest::option::of(bytes()),
             fields(),
             fields(),
         );

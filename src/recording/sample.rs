@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Begin, Body, ClientSide, Closed, ConnectionId, End, ExchangeId, Hex, MadeBy, Mode,
-    Octets, Opened, Phase, Timings,
+    Abort, Begin, Body, ByteString, ClientSide, Closed, ConnectionId, End, ExchangeId, Hex, MadeBy,
+    Mode, Opened, Phase, Timings,
 };
 
 use super::format::{
@@ -26,11 +26,11 @@ pub(super) fn large() -> Vec<u8> {
     (0..20_000_u32).flat_map(u32::to_le_bytes).collect()
 }
 
-pub(super) fn body(octets: &[u8]) -> Body {
+pub(super) fn body(bytes: &[u8]) -> Body {
     Body {
-        sha256: Hex(Sha256::digest(octets).into()),
-        bytes: octets.len() as u64,
-        inline: (octets.len() <= INLINE_LIMIT).then(|| octets.into()),
+        sha256: Hex(Sha256::digest(bytes).into()),
+        bytes: bytes.len() as u64,
+        inline: (bytes.len() <= INLINE_LIMIT).then(|| bytes.into()),
         kept: true,
     }
 }
@@ -85,16 +85,16 @@ pub(super) fn begin(id: ExchangeId) -> Event {
     })
 }
 
-pub(super) fn end(id: ExchangeId, octets: &[u8]) -> Event {
+pub(super) fn end(id: ExchangeId, bytes: &[u8]) -> Event {
     Event::End(End {
         id,
         status: 200,
         reason: None,
         version: "HTTP/2".into(),
-        headers: vec![("etag".into(), Octets(vec![b'"', 0xff, b'"']))],
+        headers: vec![("etag".into(), ByteString(vec![b'"', 0xff, b'"']))],
         trailers: Vec::new(),
         request_body: None,
-        body: Some(body(octets)),
+        body: Some(body(bytes)),
         phases_us: Timings::from_iter([(Phase::Send, 3), (Phase::Wait, 40), (Phase::Receive, 9)]),
         own_us: 4,
         client_wait_us: 1,

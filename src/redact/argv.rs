@@ -307,8 +307,8 @@ fn entry_len(value: &str) -> usize {
     if !ends_in_password(&value[..first]) {
         return first;
     }
-    let octets = value.bytes().take(USERINFO_BYTES);
-    match octets.enumerate().find(|(_, octet)| *octet == b'@') {
+    let bytes = value.bytes().take(USERINFO_BYTES);
+    match bytes.enumerate().find(|(_, byte)| *byte == b'@') {
         Some((at, _)) if value[..at].matches("://").count() == 1 => end(at),
         _ => first,
     }

@@ -3,7 +3,7 @@
 use super::mark::is_mark;
 use super::redactor::Redactor;
 use super::{text, url, url_without_secrets};
-use crate::exchange::Octets;
+use crate::exchange::ByteString;
 
 /// Where a secret may stand; `{}` is the secret.
 const PLACES: &[&str] = &[
@@ -47,14 +47,14 @@ const FIELDS: [&str; 7] = [
 /// of its own, does not stay.
 ///
 /// The first byte chooses the secret's place, the next 12 the secret itself.
-pub fn text(octets: &[u8]) {
+pub fn text(bytes: &[u8]) {
     let run = Redactor::new([7; 32]);
-    let (choice, octets) = octets.split_at(octets.len().min(13));
-    let text = String::from_utf8_lossy(octets);
+    let (choice, bytes) = bytes.split_at(bytes.len().min(13));
+    let text = String::from_utf8_lossy(bytes);
     twice(&run, &text);
     text.lines().for_each(|line| screened(&run, line));
     let fields = FIELDS
-        .map(|name| (name.to_owned(), Octets(octets.to_vec())))
+        .map(|name| (name.to_owned(), ByteString(bytes.to_vec())))
         .to_vec();
     let redacted = run.fields(&fields);
     assert_eq!(run.fields(&redacted), redacted);
@@ -142,14 +142,14 @@ fn hidden(run: &Redactor, before: &str, place: &str, secret: &str) {
         shown.push(run.url(&line));
         shown.push(run.goproxy(&line));
         shown.push(url_without_secrets(&line));
-        let location = vec![("Location".to_owned(), Octets::from(&*line))];
+        let location = vec![("Location".to_owned(), ByteString::from(&*line))];
         shown.push(format!("{:?}", run.fields(&location)));
     }
     let field = format!("X-Other: {line}");
     let words = ["--token", secret, &line, "-H", &line, "-H", &field];
     shown.push(run.argv(&words).join(" "));
     let fields = ["X-Other", "Cookie", "Set-Cookie"];
-    let fields = fields.map(|name| (name.to_owned(), Octets::from(&*line)));
+    let fields = fields.map(|name| (name.to_owned(), ByteString::from(&*line)));
     shown.push(format!("{:?}", run.fields(&fields.to_vec())));
     for text in shown {
         assert!(!text.contains(secret), "{secret} is shown in {text:?}");
@@ -157,12 +157,12 @@ fn hidden(run: &Redactor, before: &str, place: &str, secret: &str) {
 }
 
 /// A secret that no text holds by chance, as long as a token.
-fn word(octets: &[u8]) -> String {
+fn word(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-    let letters = octets
+    let letters = bytes
         .iter()
         .chain(std::iter::repeat(&0))
-        .map(|octet| char::from(LETTERS[usize::from(octet % 32)]))
+        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
         .take(12);
     "S3cr3tC4naryX"
         .chars()

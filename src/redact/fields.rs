@@ -7,7 +7,7 @@ use super::redactor::Redactor;
 use super::rules::{SCHEMES, Secrecy};
 use super::screen::{Screen, begins};
 use super::token::{self, find, token_at};
-use crate::exchange::{Fields, Octets};
+use crate::exchange::{ByteString, Fields};
 
 /// Attributes of Set-Cookie (RFC 6265 section 4.1, and its successor's): what else stands there
 /// was no attribute, but a further part of the value or a further cookie.
@@ -38,7 +38,7 @@ impl Redactor {
     pub(crate) fn redact_fields(&self, fields: &mut Fields) {
         for (name, value) in fields {
             if let Cow::Owned(redacted) = self.field(name, &value.0) {
-                *value = Octets(redacted);
+                *value = ByteString(redacted);
             }
         }
     }
@@ -90,13 +90,13 @@ impl Redactor {
     }
 
     /// A reason phrase or the like: text, in whatever bytes.
-    pub(crate) fn octets(&self, octets: Octets) -> Octets {
-        let text = String::from_utf8_lossy(&octets.0);
+    pub(crate) fn bytes(&self, bytes: ByteString) -> ByteString {
+        let text = String::from_utf8_lossy(&bytes.0);
         let known = self.without_known(&text);
         let redacted = self.changed_text(known.as_deref().unwrap_or(&text));
         match redacted.or(known) {
-            Some(redacted) => Octets::from(redacted),
-            None => octets,
+            Some(redacted) => ByteString::from(redacted),
+            None => bytes,
         }
     }
 

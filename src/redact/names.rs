@@ -32,11 +32,11 @@ pub(super) const SCREEN: Screen = {
 static WORDS_SCREEN: Screen = SCREEN;
 
 /// Does a telling word stand at the beginning?
-pub(super) fn begins_telling(octets: &[u8]) -> bool {
-    let first = octets.first().map_or(0, u8::to_ascii_lowercase);
+pub(super) fn begins_telling(bytes: &[u8]) -> bool {
+    let first = bytes.first().map_or(0, u8::to_ascii_lowercase);
     WORDS
         .iter()
-        .any(|row| row.word.as_bytes()[0] == first && begins(octets, row.word))
+        .any(|row| row.word.as_bytes()[0] == first && begins(bytes, row.word))
 }
 
 /// What a name says about its value in this place. Case does not matter.
@@ -119,20 +119,20 @@ fn is_go_test(name: &str) -> bool {
 
 /// The words of a name in lower case: `X-GitHub-OTP` has `x`, `git`, `hub`, `otp`, `APIKey2` `api`, `key`.
 fn words(name: &str) -> Vec<String> {
-    let octets = name.as_bytes();
+    let bytes = name.as_bytes();
     let mut words = vec![String::new()];
-    for (i, octet) in octets.iter().enumerate() {
-        let before = i.checked_sub(1).map_or(b' ', |at| octets[at]);
-        let behind = octets.get(i + 1).copied().unwrap_or(b' ');
+    for (i, byte) in bytes.iter().enumerate() {
+        let before = i.checked_sub(1).map_or(b' ', |at| bytes[at]);
+        let behind = bytes.get(i + 1).copied().unwrap_or(b' ');
         let begins = !before.is_ascii_alphabetic()
-            || octet.is_ascii_uppercase()
+            || byte.is_ascii_uppercase()
                 && (before.is_ascii_lowercase() || behind.is_ascii_lowercase());
-        if octet.is_ascii_alphabetic() {
+        if byte.is_ascii_alphabetic() {
             if begins {
                 words.push(String::new());
             }
             if let Some(word) = words.last_mut() {
-                word.push(char::from(octet.to_ascii_lowercase()));
+                word.push(char::from(byte.to_ascii_lowercase()));
             }
         }
     }

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_shows_the_first_eight_octets_of_the_hmac() {
+    fn a_mark_shows_the_first_eight_bytes_of_the_hmac() {
         // RFC 4231 test case 2 has a short key; HMAC pads it with zeros, and so may we.
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");

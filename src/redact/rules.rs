@@ -27,15 +27,13 @@ pub(super) enum Letters {
 }
 
 impl Letters {
-    pub(super) const fn hold(self, octet: u8) -> bool {
+    pub(super) const fn hold(self, byte: u8) -> bool {
         match self {
-            Upper => octet.is_ascii_uppercase() || octet.is_ascii_digit(),
-            Word => octet.is_ascii_alphanumeric() || octet == b'_',
-            Dash => octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-'),
-            Dot => {
-                octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-' | b'.' | b'+' | b'=')
-            }
-            Base64 => octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'='),
+            Upper => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Word => byte.is_ascii_alphanumeric() || byte == b'_',
+            Dash => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Dot => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'+' | b'='),
+            Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='),
         }
     }
 }

@@ -62,42 +62,42 @@ impl Screen {
     /// The first place at or behind `from` where a pattern may begin, and `is` says that one does.
     pub(super) fn find(
         &self,
-        octets: &[u8],
+        bytes: &[u8],
         from: usize,
         is: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let mut seconds = 0;
-        for (offset, octet) in octets.get(from..)?.iter().enumerate() {
+        for (offset, byte) in bytes.get(from..)?.iter().enumerate() {
             // `seconds` is what the byte before lets come here.
-            if seconds >> (octet & 31) & 1 == 1 {
+            if seconds >> (byte & 31) & 1 == 1 {
                 let at = from + offset - 1;
-                if (seconds == ANY || self.may_go_on(octets, at)) && is(at) {
+                if (seconds == ANY || self.may_go_on(bytes, at)) && is(at) {
                     return Some(at);
                 }
             }
-            seconds = self.seconds[usize::from(*octet)];
+            seconds = self.seconds[usize::from(*byte)];
         }
-        let last = octets.len().checked_sub(1)?;
+        let last = bytes.len().checked_sub(1)?;
         (seconds == ANY && is(last)).then_some(last)
     }
 
     /// May what stands behind the first two bytes come third?
-    fn may_go_on(&self, octets: &[u8], first: usize) -> bool {
-        let thirds = self.thirds[pair(octets[first], octets[first + 1])];
-        match octets.get(first + 2) {
+    fn may_go_on(&self, bytes: &[u8], first: usize) -> bool {
+        let thirds = self.thirds[pair(bytes[first], bytes[first + 1])];
+        match bytes.get(first + 2) {
             Some(third) => thirds & bit(*third) != 0,
             None => thirds == ANY,
         }
     }
 
     /// Does a pattern begin somewhere where `is` says that one does?
-    pub(super) fn any(&self, octets: &[u8], is: impl Fn(usize) -> bool) -> bool {
-        self.find(octets, 0, is).is_some()
+    pub(super) fn any(&self, bytes: &[u8], is: impl Fn(usize) -> bool) -> bool {
+        self.find(bytes, 0, is).is_some()
     }
 }
 
-const fn bit(octet: u8) -> u32 {
-    1 << (octet & 31)
+const fn bit(byte: u8) -> u32 {
+    1 << (byte & 31)
 }
 
 const fn pair(first: u8, second: u8) -> usize {

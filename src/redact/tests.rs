@@ -6,7 +6,7 @@ mod properties;
 
 use super::mark::{MARK, is_mark};
 use super::*;
-use crate::exchange::{Fields, Octets};
+use crate::exchange::{ByteString, Fields};
 
 /// The first bytes of what stands for a secret, and for what stays.
 const URLS: &[(&str, &str)] = &[
@@ -170,7 +170,7 @@ fn what_differs_in_secrets_only_is_the_same_without_them() {
 }
 
 fn field(name: &str, value: &str) -> String {
-    let fields: Fields = vec![(name.to_owned(), Octets::from(value))];
+    let fields: Fields = vec![(name.to_owned(), ByteString::from(value))];
     let redacted = redactor().fields(&fields);
     assert_eq!(redactor().fields(&redacted), redacted, "twice");
     assert_eq!(Redactor::off().fields(&fields), fields);
@@ -260,7 +260,7 @@ fn fields_lose_their_secrets_and_keep_what_explains_them() {
 #[test]
 fn a_field_that_is_no_text_loses_its_secret_whole() {
     let secret = |name: &str, value: &[u8]| {
-        let fields = vec![(name.to_owned(), Octets::from(value))];
+        let fields = vec![(name.to_owned(), ByteString::from(value))];
         redactor().fields(&fields) != fields
     };
     assert!(secret("Authorization", b"Basic \xff"));
@@ -273,7 +273,7 @@ fn a_field_that_is_no_text_loses_its_secret_whole() {
         b"\xffpassword=hunter2",
         b"see\xffghp_abcdefghijklmnopqrstuvwxyz",
     ] {
-        let fields = vec![("X-Original-Url".to_owned(), Octets::from(value))];
+        let fields = vec![("X-Original-Url".to_owned(), ByteString::from(value))];
         let redacted = redactor().fields(&fields);
         assert!(is_mark(&redacted[0].1.to_text()), "{redacted:?}");
         assert_eq!(redactor().fields(&redacted), redacted, "twice");
@@ -359,8 +359,8 @@ fn what_stands_in_a_module_proxys_path_goes_wherever_it_is_seen() {
     let run = redactor().knowing_bases(&format!("https://a.b/x,{base}|direct"));
     let module = format!("{base}/rsc.io/quote/@v/list");
     let seen = vec![
-        ("location".to_owned(), Octets::from(&*module)),
-        ("x-seen".to_owned(), Octets::from(secret)),
+        ("location".to_owned(), ByteString::from(&*module)),
+        ("x-seen".to_owned(), ByteString::from(secret)),
     ];
     let expected = "https://proxy.corp/*/go/rsc.io/quote/@v/list";
     assert_eq!(starred(&run.url(&module)), expected);
@@ -370,7 +370,7 @@ fn what_stands_in_a_module_proxys_path_goes_wherever_it_is_seen() {
     let argv = run.argv(&["go", "list", &module]).join(" ");
     assert_eq!(starred(&argv), format!("go list {expected}"));
     assert!(!format!("{:?}", run.fields(&seen)).contains(secret));
-    let reason = run.octets(Octets::from(&*format!("no {secret} here")));
+    let reason = run.bytes(ByteString::from(&*format!("no {secret} here")));
     assert_eq!(starred(&reason.to_text()), "no * here");
     let live = "https://proxy.corp/redacted/go/rsc.io/quote/@v/list";
     assert_eq!(url_without_secrets(&run.url(&module)), live);

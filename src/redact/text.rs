@@ -136,8 +136,8 @@ impl Redactor {
     /// Cookies in a text, whose names stay where they are nothing but names.
     fn cookie_line(&self, text: &str) -> String {
         let is_name = |name: &str| {
-            let mut octets = name.trim().bytes();
-            octets.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            let mut bytes = name.trim().bytes();
+            bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
                 && tokens(name).next().is_none()
         };
         let mut pairs = text.split(';').map(|pair| pair.split_once('='));
@@ -173,13 +173,13 @@ static SCREEN: Screen = Screen::EMPTY
 
 /// Is there no sign behind a name, no userinfo, no credential, no token and no key?
 pub(super) fn is_plain(text: &str) -> bool {
-    let octets = text.as_bytes();
-    !SCREEN.any(octets, |at| {
-        let rest = &octets[at..];
+    let bytes = text.as_bytes();
+    !SCREEN.any(bytes, |at| {
+        let rest = &bytes[at..];
         match rest[0] {
             b'@' | b':' | b'=' => true,
             b'-' => rest.starts_with(BEGIN.as_bytes()),
-            _ => begins(rest, "basic") || begins(rest, "bearer") || token_at(octets, at).is_some(),
+            _ => begins(rest, "basic") || begins(rest, "bearer") || token_at(bytes, at).is_some(),
         }
     })
 }

@@ -22,17 +22,17 @@ pub(super) const SCREEN: Screen = {
 static TOKENS_SCREEN: Screen = SCREEN;
 
 /// The first token or mark at or behind `from`, as a range of bytes.
-pub(super) fn find(octets: &[u8], from: usize) -> Option<(usize, usize)> {
-    let start = TOKENS_SCREEN.find(octets, from, |at| token_at(octets, at).is_some())?;
-    Some((start, start + token_at(octets, start)?))
+pub(super) fn find(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
+    let start = TOKENS_SCREEN.find(bytes, from, |at| token_at(bytes, at).is_some())?;
+    Some((start, start + token_at(bytes, start)?))
 }
 
 /// The length of the token or mark that begins at `start`.
-pub(super) fn token_at(octets: &[u8], start: usize) -> Option<usize> {
-    let (before, octets) = octets.split_at(start);
+pub(super) fn token_at(bytes: &[u8], start: usize) -> Option<usize> {
+    let (before, bytes) = bytes.split_at(start);
     match is_inside_a_word(before) {
         true => None,
-        false => len_at(octets),
+        false => len_at(bytes),
     }
 }
 
@@ -49,19 +49,19 @@ fn is_inside_a_word(before: &[u8]) -> bool {
 }
 
 /// The length of the token or mark that `bytes` begin with.
-fn len_at(octets: &[u8]) -> Option<usize> {
-    if octets.starts_with(MARK.as_bytes()) {
+fn len_at(bytes: &[u8]) -> Option<usize> {
+    if bytes.starts_with(MARK.as_bytes()) {
         let len = MARK.len() + 2 * MARK_BYTES;
-        let mark = std::str::from_utf8(octets.get(..len)?).ok()?;
+        let mark = std::str::from_utf8(bytes.get(..len)?).ok()?;
         return is_mark(mark).then_some(len);
     }
-    let pair = octets.first_chunk::<2>()?;
+    let pair = bytes.first_chunk::<2>()?;
     let pair_of = |row: &Token| row.prefix.as_bytes().first_chunk::<2>().copied();
     let first = TOKENS.partition_point(|row| pair_of(row) < Some(*pair));
     let rows = TOKENS[first..].iter();
     rows.take_while(|row| pair_of(row) == Some(*pair))
         .find_map(|row| {
-            let rest = octets.strip_prefix(row.prefix.as_bytes())?;
+            let rest = bytes.strip_prefix(row.prefix.as_bytes())?;
             let len = rest.iter().take_while(|b| row.letters.hold(**b)).count();
             (len >= row.least).then_some(row.prefix.len() + len)
         })

@@ -554,12 +554,12 @@ pub(super) fn is_plain(url: &str) -> bool {
         return false;
     };
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let octets = path.as_bytes();
+    let bytes = path.as_bytes();
     is_plain_host(host)
         && !path.starts_with("//")
-        && !SCREEN.any(octets, |at| match octets[at] {
+        && !SCREEN.any(bytes, |at| match bytes[at] {
             b'/' => path[at + 1..].split('/').next().is_some_and(is_telling),
-            _ if octets[at].is_ascii_alphabetic() => token_at(octets, at).is_some(),
+            _ if bytes[at].is_ascii_alphabetic() => token_at(bytes, at).is_some(),
             _ => true,
         })
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::index::{exact_key, without_query};
 use super::{AnswerError, Conditions, Hit, Replay};
 use crate::clock::Timestamp;
-use crate::exchange::{Begin, End, Hex, MadeBy, Octets, Phase, Timings};
+use crate::exchange::{Begin, ByteString, End, Hex, MadeBy, Phase, Timings};
 use crate::gomod::{Route, replay_key};
 use crate::hostile::in_folder;
 use crate::recording::Recording;
@@ -23,9 +23,9 @@ use crate::recording::manifest::write_manifest;
 ///
 /// A line is `METHOD URL`, behind a `+` if it was recorded, behind a `>` if it was recorded as a
 /// redirect to the next line's URL, and else asked.
-pub fn matcher(octets: &[u8]) {
+pub fn matcher(bytes: &[u8]) {
     thread_local!(static DIR: OnceCell<TempDir> = const { OnceCell::new() });
-    let text = String::from_utf8_lossy(octets);
+    let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.lines().take(64).collect();
     in_folder(&DIR, manifest, |dir| {
         let recorded = record(dir, &lines);
@@ -158,7 +158,7 @@ pub(super) fn begin(id: u64, method: &str, url: &str) -> Event {
 }
 
 pub(super) fn end(id: u64, location: Option<&str>) -> Event {
-    let location = location.map(|location| ("location".to_owned(), Octets::from(location)));
+    let location = location.map(|location| ("location".to_owned(), ByteString::from(location)));
     Event::End(End {
         id,
         status: if location.is_some() { 302 } else { 200 },

@@ -3,7 +3,7 @@
 //!
 //! A whole response answers every request: a server may ignore Range, and evaluates a condition anew.
 
-use crate::exchange::{Fields, Octets};
+use crate::exchange::{ByteString, Fields};
 
 /// The request fields that an answer may depend on.
 const NAMES: [&str; 6] = [
@@ -17,7 +17,7 @@ const NAMES: [&str; 6] = [
 
 /// What a request makes its answer depend on; nearly all make it depend on nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Conditions(Vec<(&'static str, Octets)>);
+pub(crate) struct Conditions(Vec<(&'static str, ByteString)>);
 
 /// How an answer fits a request, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ impl Conditions {
             let name = NAMES
                 .iter()
                 .find(|known| known.eq_ignore_ascii_case(name))?;
-            Some((*name, Octets::from(value)))
+            Some((*name, ByteString::from(value)))
         });
         Self(known.collect())
     }
@@ -54,8 +54,8 @@ impl Conditions {
         self.0.is_empty()
     }
 
-    fn get(&self, name: &str) -> impl Iterator<Item = &Octets> {
-        let is = move |(known, _): &&(&str, Octets)| *known == name;
+    fn get(&self, name: &str) -> impl Iterator<Item = &ByteString> {
+        let is = move |(known, _): &&(&str, ByteString)| *known == name;
         self.0.iter().filter(is).map(|(_, value)| value)
     }
 

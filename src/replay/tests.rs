@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::exchange::{Body, Fields, Hex, Octets};
+use crate::exchange::{Body, ByteString, Fields, Hex};
 use crate::recording::format::{Event, JOURNAL, Record};
 use crate::recording::reader::body::body_path;
 
@@ -44,27 +44,27 @@ impl Book {
         url: &str,
         asked: &[(&str, &str)],
         status: u16,
-        octets: Option<&[u8]>,
+        bytes: Option<&[u8]>,
     ) -> Self {
         let id = self.events.len() as u64;
         let (mut begin, mut end) = (check::begin(id, "GET", url), check::end(id, None));
         if let (Event::Begin(begin), Event::End(end)) = (&mut begin, &mut end) {
             begin.headers = fields(asked);
             end.status = status;
-            end.body = octets.map(|octets| self.stored(octets));
+            end.body = bytes.map(|bytes| self.stored(bytes));
         }
         self.events.extend([begin, end]);
         self
     }
 
-    fn stored(&self, octets: &[u8]) -> Body {
-        let sha256 = Hex(Sha256::digest(octets).into());
+    fn stored(&self, bytes: &[u8]) -> Body {
+        let sha256 = Hex(Sha256::digest(bytes).into());
         let path = body_path(self.dir.path(), sha256);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, octets).unwrap();
+        fs::write(path, bytes).unwrap();
         Body {
             sha256,
-            bytes: octets.len() as u64,
+            bytes: bytes.len() as u64,
             inline: None,
             kept: true,
         }
@@ -85,7 +85,7 @@ impl Book {
 }
 
 fn fields(pairs: &[(&str, &str)]) -> Fields {
-    let field = |(name, value): &(&str, &str)| ((*name).to_owned(), Octets::from(*value));
+    let field = |(name, value): &(&str, &str)| ((*name).to_owned(), ByteString::from(*value));
     pairs.iter().map(field).collect()
 }
 
@@ -131,18 +131,18 @@ fn an_answer_that_breaks_off_is_a_miss_and_no_hit() {
             "damaged",
         ),
     ];
-    for (name, octets, flipped, is_decoded, why) in rows {
-        let book = Book::new().with_body(ZIP, &[], 200, Some(octets));
+    for (name, bytes, flipped, is_decoded, why) in rows {
+        let book = Book::new().with_body(ZIP, &[], 200, Some(bytes));
         if let Some(at) = flipped {
-            let mut altered = octets.to_vec();
+            let mut altered = bytes.to_vec();
             altered[at] ^= 1;
-            let sha256 = Hex(Sha256::digest(octets).into());
+            let sha256 = Hex(Sha256::digest(bytes).into());
             fs::write(body_path(book.dir.path(), sha256), altered).unwrap();
         }
         let replay = book.replay();
         let hit = replay.find("GET", ZIP, &Conditions::default()).unwrap();
         let reader = replay.body(&hit).unwrap().unwrap();
-        let bytes = octets.len() as u64;
+        let bytes = bytes.len() as u64;
         let body = match is_decoded {
             true => Played::decoded(reader, None),
             false => Played::new(reader, bytes, None),

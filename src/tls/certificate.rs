@@ -175,8 +175,8 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// Cuts the first DER element off (X.690 section 8.1): tag, content, rest.
-fn element(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let [tag, length, rest @ ..] = octets else {
+fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let [tag, length, rest @ ..] = bytes else {
         return None;
     };
     let (length, rest) = match length {
@@ -398,8 +398,8 @@ mod tests {
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         });
-        let read = |octets: &[u8]| {
-            let Some(fields) = Fields::of(octets) else {
+        let read = |bytes: &[u8]| {
+            let Some(fields) = Fields::of(bytes) else {
                 return;
             };
             let _ = (fields.may_sign(), fields.may_serve(), fields.validity());

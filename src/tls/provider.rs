@@ -19,12 +19,12 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// Fills `bytes` from the provider's random generator.
 pub fn random<const N: usize>() -> [u8; N] {
-    let mut octets = [0; N];
+    let mut bytes = [0; N];
     provider()
         .secure_random
-        .fill(&mut octets)
+        .fill(&mut bytes)
         .expect("the operating system gives random numbers");
-    octets
+    bytes
 }
 
 #[cfg(test)]

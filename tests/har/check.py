@@ -75,10 +75,10 @@ def body(entry):
     digest = None
     if text is not None:
         is_binary = content.get("encoding") == "base64"
-        octets = base64.b64decode(text, validate=True) if is_binary else text.encode()
-        if len(octets) != content["size"]:
-            sys.exit(f"{entry['request']['url']}: {len(octets)} octets, size {content['size']}")
-        digest = hashlib.sha256(octets).hexdigest()
+        bytes = base64.b64decode(text, validate=True) if is_binary else text.encode()
+        if len(bytes) != content["size"]:
+            sys.exit(f"{entry['request']['url']}: {len(bytes)} bytes, size {content['size']}")
+        digest = hashlib.sha256(bytes).hexdigest()
     return {
         "url": entry["request"]["url"],
         "status": entry["response"]["status"],

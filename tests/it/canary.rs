@@ -42,11 +42,11 @@ fn found(evidence: &Evidence, cells: &[Cell]) -> Vec<(usize, String)> {
     let needles = needles(cells);
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    for (sink, octets) in &evidence.sinks {
-        for hit in needles.find(octets) {
+    for (sink, bytes) in &evidence.sinks {
+        for hit in needles.find(bytes) {
             if seen.insert((hit.cell, sink)) {
                 let from = hit.offset.saturating_sub(60);
-                let near = &octets[from.min(octets.len())..(hit.offset + 40).min(octets.len())];
+                let near = &bytes[from.min(bytes.len())..(hit.offset + 40).min(bytes.len())];
                 let near = String::from_utf8_lossy(near).into_owned();
                 found.push((hit.cell, format!("{} in {sink}: …{near:?}…", hit.form)));
             }
@@ -90,9 +90,9 @@ async fn no_secret_reaches_a_file_a_log_or_a_terminal() {
 
 /// The origin got what the client sent, and the client what the origin sent.
 fn the_traffic_is_unchanged(evidence: &Evidence) {
-    let holds = |octets: &[u8], text: &str| {
+    let holds = |bytes: &[u8], text: &str| {
         let text = text.as_bytes();
-        octets.windows(text.len()).any(|window| window == text)
+        bytes.windows(text.len()).any(|window| window == text)
     };
     let mut missing = Vec::new();
     for shape in 0..SHAPES.len() {

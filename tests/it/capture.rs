@@ -38,7 +38,7 @@ fn content() -> Content {
     ])
 }
 
-/// Octets that nothing compresses, and that two streams do not share.
+/// Bytes that nothing compresses, and that two streams do not share.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let next = |_| {
@@ -161,10 +161,10 @@ async fn every_record_of_each_version_and_protocol_opens() {
     }
 }
 
-/// The octets of a file that hold `needle`, for what must not be there.
+/// The bytes of a file that hold `needle`, for what must not be there.
 fn holds(file: &Path, needle: &[u8]) -> bool {
-    let octets = fs::read(file).expect("it is there");
-    octets.windows(needle.len()).any(|window| window == needle)
+    let bytes = fs::read(file).expect("it is there");
+    bytes.windows(needle.len()).any(|window| window == needle)
 }
 
 fn without_secrets(recorded: &Recorded) -> PathBuf {

@@ -433,10 +433,10 @@ fn real_answers_are_sound() {
             zips.push((named, path));
             continue;
         }
-        let octets = std::fs::read(&path).expect("it can be read");
-        let checked = check_content(&route, &octets);
+        let bytes = std::fs::read(&path).expect("it can be read");
+        let checked = check_content(&route, &bytes);
         assert!(checked.is_ok(), "{}: {checked:?}", path.display());
-        if let Some(lookup) = Lookup::parse(&octets).filter(|_| route.kind == Kind::Lookup) {
+        if let Some(lookup) = Lookup::parse(&bytes).filter(|_| route.kind == Kind::Lookup) {
             let zip = lookup.sums(&named.0, &named.1).zip.expect("it has one");
             sums.insert(named, zip.to_owned());
         }
@@ -452,11 +452,11 @@ fn real_answers_are_sound() {
         assert_ne!(kinds.get(&kind), None, "{kind}");
     }
     for ((module, version), path) in zips {
-        let octets = std::fs::read(&path).expect("it can be read");
-        let zip = ModuleZip::open(&octets[..], octets.len() as u64, &module, &version);
+        let bytes = std::fs::read(&path).expect("it can be read");
+        let zip = ModuleZip::open(&bytes[..], bytes.len() as u64, &module, &version);
         let zip = zip.unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
         // Without optimisation the large ones take long.
-        if octets.len() < 200_000 {
+        if bytes.len() < 200_000 {
             let expected = sums.get(&(module, version)).expect("its lookup is there");
             assert_eq!(zip.h1().as_ref().ok(), Some(expected), "{}", path.display());
         }

@@ -304,8 +304,8 @@ fn the_command_gets_the_trace_with_a_span_of_ours() {
 #[test]
 fn standard_streams_are_the_commands_own() {
     let sandbox = Sandbox::new();
-    let octets: Vec<u8> = (0..=u8::MAX).cycle().take(1_000_003).collect();
-    fs::write(sandbox.join("in"), &octets).expect("a file");
+    let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(1_000_003).collect();
+    fs::write(sandbox.join("in"), &bytes).expect("a file");
     let mut modtape = sandbox.modtape(["-q", "record", "--", "sh", "-c", "tee /dev/stderr"]);
     modtape.stdin(File::open(sandbox.join("in")).expect("it is there"));
     modtape.stdout(File::create(sandbox.join("out")).expect("a file"));
@@ -316,7 +316,7 @@ fn standard_streams_are_the_commands_own() {
     assert!(status.success(), "{status}");
     for name in ["out", "err"] {
         let copied = fs::read(sandbox.join(name)).expect("it is there");
-        assert!(copied == octets, "{name}: {} octets", copied.len());
+        assert!(copied == bytes, "{name}: {} bytes", copied.len());
     }
 }
 

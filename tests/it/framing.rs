@@ -1,7 +1,7 @@
 //! What two parsers could read differently gets no further than us, and no client gets what another
 //! one asked for.
 //!
-//! The judge is an origin that keeps every octet it gets ([`oracle`]), not what we say of ourselves.
+//! The judge is an origin that keeps every byte it gets ([`oracle`]), not what we say of ourselves.
 
 mod aborts;
 mod http1;
@@ -30,7 +30,7 @@ async fn inside(origin: &RawOrigin) -> Inside {
     Inside::start(HOST, upstream, Deadlines::default(), limits).await
 }
 
-/// An intercepted connection that speaks whatever octets a test writes.
+/// An intercepted connection that speaks whatever bytes a test writes.
 async fn raw(inside: &Inside, alpn: Alpn) -> Client {
     let target = format!("{HOST}:443");
     let connected = Client::open(inside.proxy).await.connect(&target, &[]).await;

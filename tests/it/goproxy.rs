@@ -79,16 +79,16 @@ fn download_some(sandbox: &Sandbox, go: &Path, dir: &str, modules: &[&str]) -> O
     )
 }
 
-/// Files below a folder with their octets.
-fn octets(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+/// Files below a folder with their bytes.
+fn bytes(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let read = |path: String| {
-        let octets = fs::read(dir.join(&path)).expect("a file");
-        (path, octets)
+        let bytes = fs::read(dir.join(&path)).expect("a file");
+        (path, bytes)
     };
     tree(dir).into_iter().map(read).collect()
 }
 
-/// Files below a folder, by path, without their octets.
+/// Files below a folder, by path, without their bytes.
 fn tree(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![dir.to_owned()];
@@ -191,7 +191,7 @@ fn the_same_downloads_give_the_same_tree_in_whatever_order_they_came() {
         downloaded(&sandbox, &go, &origin);
         Some(names.map(|name| {
             export(&sandbox, "one", name).expect_success();
-            octets(&sandbox.join("project").join(name))
+            bytes(&sandbox.join("project").join(name))
         }))
     });
     let Some([a, b]) = &trees[0] else { return };
@@ -199,7 +199,7 @@ fn the_same_downloads_give_the_same_tree_in_whatever_order_they_came() {
     for tree in trees[1].iter().flatten() {
         let differ = a
             .iter()
-            .filter(|(path, octets)| tree.get(*path) != Some(octets));
+            .filter(|(path, bytes)| tree.get(*path) != Some(bytes));
         let differ: Vec<_> = differ.map(|(path, _)| path).collect();
         assert!(differ.is_empty() && tree.len() == a.len(), "{differ:?}");
     }
@@ -250,9 +250,9 @@ fn what_is_damaged_is_named_and_no_list_promises_it() {
         .join("bodies")
         .join(&digest[..2])
         .join(&digest);
-    let mut octets = fs::read(&file).expect("a body of its own");
-    octets[1_000] ^= 1;
-    fs::write(&file, octets).expect("our own file");
+    let mut bytes = fs::read(&file).expect("a body of its own");
+    bytes[1_000] ^= 1;
+    fs::write(&file, bytes).expect("our own file");
     let exported = export(&sandbox, "one", "tree");
     assert_eq!(exported.status.code(), Some(3), "{}", exported.stderr);
     let told = format!(
@@ -381,7 +381,7 @@ async fn a_large_zip_is_copied_in_little_memory() {
     let peak = Process(spawned.id()).watch_peak();
     spawned.end().expect_success();
     let peak = peak.recv().expect("it has ended");
-    eprintln!("{bytes} octets: peak RSS {peak} KiB");
+    eprintln!("{bytes} bytes: peak RSS {peak} KiB");
     assert!(peak < 40 << 10, "{peak} KiB");
     let zip = fs::metadata(sandbox.join("tree/a.b/c/@v/v1.0.0.zip"));
     assert_eq!(zip.expect("a file").len(), bytes);

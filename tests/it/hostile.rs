@@ -104,14 +104,14 @@ fn digests_that_are_paths_and_sizes_that_lie_lead_nowhere() {
             digest(craft, &"０".repeat(64))
         }),
         ("an empty digest", |craft| digest(craft, "")),
-        ("a body of 2^64-1 octets", |craft| {
+        ("a body of 2^64-1 bytes", |craft| {
             bytes(craft, json!(u64::MAX))
         }),
-        ("a body of 2^63 octets", |craft| {
+        ("a body of 2^63 bytes", |craft| {
             bytes(craft, json!(1_u64 << 63))
         }),
-        ("a body of -1 octets", |craft| bytes(craft, json!(-1))),
-        ("a body of fewer octets", |craft| bytes(craft, json!(4))),
+        ("a body of -1 bytes", |craft| bytes(craft, json!(-1))),
+        ("a body of fewer bytes", |craft| bytes(craft, json!(4))),
         ("a sparse body of 100 GB under a wrong digest", |craft| {
             let dir = digest(craft.with("end", "headers", json!([])), &"ab".repeat(32));
             fs::create_dir_all(dir.join("bodies/ab")).unwrap();
@@ -142,17 +142,17 @@ fn digests_that_are_paths_and_sizes_that_lie_lead_nowhere() {
     judge(rows);
 }
 
-/// A body larger than the memory that a command may take, octets.
+/// A body larger than the memory that a command may take, bytes.
 const LARGE: u64 = 96 << 20;
 
 #[test]
 fn a_body_larger_than_memory_is_exported_whole() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.join("bin")).unwrap();
-    let mut octets = vec![0; LARGE.try_into().unwrap()];
-    octets[0] = 0xff;
-    let sha256 = sha256_hex(&octets);
-    drop(octets);
+    let mut bytes = vec![0; LARGE.try_into().unwrap()];
+    bytes[0] = 0xff;
+    let sha256 = sha256_hex(&bytes);
+    drop(bytes);
     let dir = Craft::new(&sandbox.join("recordings/hostile"))
         .with(
             "end",

@@ -268,7 +268,7 @@ fn memory_does_not_grow_with_the_number_of_entries() {
     assert!(many < few + (8 << 10), "{few} KiB, {many} KiB");
 }
 
-/// How large a hostile entry is, octets.
+/// How large a hostile entry is, bytes.
 fn hostile_bytes() -> usize {
     count(8, 40) << 20
 }

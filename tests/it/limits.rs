@@ -78,7 +78,7 @@ fn clock_rule() -> Rule {
     Rule::suffix("/tick").delay(TICK).status(200).body("tick")
 }
 
-/// Octets of bodies that the origin has sent, without those of ticks.
+/// Bytes of bodies that the origin has sent, without those of ticks.
 fn sent(origin: &Origin) -> u64 {
     let requests = origin.requests().into_iter();
     let others = requests.filter(|served| !served.path.ends_with("/tick"));

@@ -53,7 +53,7 @@ pub fn run_command(command: &mut Command) -> String {
 struct Packet {
     /// Nanoseconds since 1970.
     at: u64,
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     /// With what is not in the file.
     length: u32,
     comment: Option<String>,
@@ -67,14 +67,14 @@ impl Packet {
         });
         Self {
             at: u64::try_from(packet.timestamp.as_nanos()).expect("a time of this age"),
-            octets: packet.data.to_vec(),
+            bytes: packet.data.to_vec(),
             length: packet.original_len,
             comment,
         }
     }
 
     fn is_v6(&self) -> bool {
-        self.octets[12..14] == [0x86, 0xdd]
+        self.bytes[12..14] == [0x86, 0xdd]
     }
 
     /// Addresses and ports of both ends, whoever sent it.
@@ -84,8 +84,8 @@ impl Packet {
         } else {
             (26..34, 34)
         };
-        let (from, to) = self.octets[addresses.clone()].split_at(addresses.len() / 2);
-        let port = |at: usize| &self.octets[at..at + 2];
+        let (from, to) = self.bytes[addresses.clone()].split_at(addresses.len() / 2);
+        let port = |at: usize| &self.bytes[at..at + 2];
         let mut ends = [[from, port(ports)].concat(), [to, port(ports + 2)].concat()];
         ends.sort();
         ends
@@ -93,14 +93,14 @@ impl Packet {
 
     fn has_payload(&self) -> bool {
         let tcp = if self.is_v6() { 54 } else { 34 };
-        let words = self.octets[tcp + 12] >> 4;
+        let words = self.bytes[tcp + 12] >> 4;
         self.length as usize > tcp + usize::from(words) * 4
     }
 }
 
 /// The packets of a capture, as far as the file goes.
-fn packets(octets: &[u8]) -> Vec<Packet> {
-    let Ok(mut reader) = PcapNgReader::new(octets) else {
+fn packets(bytes: &[u8]) -> Vec<Packet> {
+    let Ok(mut reader) = PcapNgReader::new(bytes) else {
         return Vec::new();
     };
     let mut packets = Vec::new();

@@ -80,8 +80,8 @@ fn assert_nowhere(secret: &str, folder: &std::path::Path, output: &Output) {
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 folders.push(path);
-            } else if let Ok(octets) = std::fs::read(&path) {
-                let holds = octets.windows(secret.len()).any(|w| w == secret.as_bytes());
+            } else if let Ok(bytes) = std::fs::read(&path) {
+                let holds = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
                 assert!(!holds, "{} holds the token", path.display());
             }
         }

@@ -37,16 +37,16 @@ const ASKS: [&str; 4] = ["--", "/bin/sh", "-c", "\"$0\" fetch \"$1\"; true"];
 
 #[test]
 fn a_body_that_turns_out_to_be_damaged_is_missing_though_its_beginning_was_given() {
-    let octets = vec![7; 9 << 20];
+    let bytes = vec![7; 9 << 20];
     for is_damaged in [false, true] {
         let sandbox = Sandbox::new();
         let dir = Craft::new(&sandbox.join("recordings/one"))
-            .body(&octets, "identity")
+            .body(&bytes, "identity")
             .write();
         if is_damaged {
-            let sha256 = sha256_hex(&octets);
+            let sha256 = sha256_hex(&bytes);
             let path = dir.join("bodies").join(&sha256[..2]).join(&sha256);
-            let mut altered = octets.clone();
+            let mut altered = bytes.clone();
             altered[1 << 20] ^= 1;
             fs::write(path, altered).expect("our own folder");
         }
@@ -113,7 +113,7 @@ async fn gzip_is_decoded_for_those_who_do_not_take_it_if_the_recorded_client_too
     let rows = [
         (&took, None, &plain),
         (&took, Some("gzip"), &coded),
-        // Who was given gzip without having asked for it gets the same octets again.
+        // Who was given gzip without having asked for it gets the same bytes again.
         (&json!([]), None, &coded),
         (&refused, Some("identity"), &coded),
     ];
@@ -137,7 +137,7 @@ async fn gzip_is_decoded_for_those_who_do_not_take_it_if_the_recorded_client_too
 
 #[test]
 fn a_body_that_was_not_kept_is_not_called_damaged_and_its_reason_is_told() {
-    let sha256 = sha256_hex(b"somebody's octets");
+    let sha256 = sha256_hex(b"somebody's bytes");
     let gap =
         json!({"type": "gap", "t_us": 1, "what": "body of exchange 1", "why": "the disk is full"});
     for (gap, why) in [
@@ -145,7 +145,7 @@ fn a_body_that_was_not_kept_is_not_called_damaged_and_its_reason_is_told() {
         (Some(gap), "the disk is full"),
     ] {
         let sandbox = Sandbox::new();
-        let body = json!({"sha256": sha256, "bytes": 17, "inline": null, "kept": false});
+        let body = json!({"sha256": sha256, "bytes": 16, "inline": null, "kept": false});
         let mut craft = Craft::new(&sandbox.join("recordings/one")).with("end", "body", body);
         craft.records.splice(1..1, gap);
         craft.write();

@@ -73,7 +73,7 @@ fn assert_recorded_as_ours(exchange: &Exchange, answer: &Response) {
     assert_eq!(body.sha256.to_string(), answer.body_sha256);
 }
 
-/// The recording says that the answer stopped after `bytes` octets of its body.
+/// The recording says that the answer stopped after `bytes` bytes of its body.
 #[track_caller]
 fn assert_aborted(exchange: &Exchange, bytes: u64) {
     let Outcome::Aborted(abort) = &exchange.outcome else {
@@ -90,7 +90,7 @@ fn assert_aborted(exchange: &Exchange, bytes: u64) {
 #[tokio::test]
 async fn what_cannot_be_reached_is_told_in_the_reason_phrase() {
     let long = "x".repeat(64);
-    // No label of a name is longer than 63 octets (RFC 1035 section 2.3.4): no resolver asks anyone.
+    // No label of a name is longer than 63 bytes (RFC 1035 section 2.3.4): no resolver asks anyone.
     let unresolvable = format!("--connect-to=::{long}.invalid:443");
     let refused = format!("--connect-to=::{}", nobody());
     for (flag, reason) in [

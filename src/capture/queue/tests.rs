@@ -74,12 +74,8 @@ fn nobody_waits_where_packets_are_cut_and_the_true_length_stays() {
     let items = all(&queue);
     let (mut shown, mut passed) = (0, 0);
     for item in &items {
-        if let What::Data {
-            shown: octets,
-            bytes,
-        } = &item.what
-        {
-            shown += octets.len() as u64;
+        if let What::Data { shown: part, bytes } = &item.what {
+            shown += part.len() as u64;
             passed += bytes;
         }
     }
@@ -127,7 +123,7 @@ fn a_comment_finds_the_packet_that_holds_the_head() {
 }
 
 #[test]
-fn written_octets_are_cut_into_packets_and_lose_none() {
+fn written_bytes_are_cut_into_packets_and_lose_none() {
     let queue = queue(WhenFull::Wait);
     let sizes = [0, 1, 16_000, 70_000, 5, 200_000, 61_440];
     let parts: Vec<Vec<u8>> = sizes.iter().map(|size| vec![*size as u8; *size]).collect();
@@ -135,9 +131,9 @@ fn written_octets_are_cut_into_packets_and_lose_none() {
     let bufs: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
     for written in [0, 1, 16_001, 100_000, whole.len()] {
         let given = Mutex::new(Vec::new());
-        queue.copy(&bufs, written, |octets| {
-            assert!((1..=segment()).contains(&octets.len()));
-            lock(&given).extend_from_slice(&octets);
+        queue.copy(&bufs, written, |bytes| {
+            assert!((1..=segment()).contains(&bytes.len()));
+            lock(&given).extend_from_slice(&bytes);
         });
         assert!(*lock(&given) == whole[..written], "{written}");
     }

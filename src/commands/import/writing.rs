@@ -269,7 +269,7 @@ impl Writing {
             }
             Outcome::Ended(end) => {
                 redactor.redact_fields(&mut end.headers);
-                end.reason = end.reason.take().map(|reason| redactor.octets(reason));
+                end.reason = end.reason.take().map(|reason| redactor.bytes(reason));
                 for attempt in &mut end.attempts {
                     attempt.error = redactor.text(&attempt.error);
                 }
@@ -280,12 +280,12 @@ impl Writing {
         }
     }
 
-    async fn keep(&self, octets: Option<Vec<u8>>, at: Timestamp) -> Option<Body> {
-        let octets = Bytes::from(octets?);
+    async fn keep(&self, bytes: Option<Vec<u8>>, at: Timestamp) -> Option<Body> {
+        let bytes = Bytes::from(bytes?);
         let mut sink = self.recorder.bodies().sink();
-        for start in (0..octets.len()).step_by(CHUNK) {
+        for start in (0..bytes.len()).step_by(CHUNK) {
             poll_fn(|cx| sink.poll_ready(cx)).await;
-            sink.push(&octets.slice(start..(start + CHUNK).min(octets.len())));
+            sink.push(&bytes.slice(start..(start + CHUNK).min(bytes.len())));
         }
         match sink.finish().await {
             Ok(body) => Some(body),
@@ -301,7 +301,7 @@ impl Writing {
 /// Reads all entries, and hands them on in batches.
 fn read(source: &Source, sender: &mpsc::Sender<Vec<Item>>) -> Result<(), HarError> {
     let Source { file, survey } = source;
-    let text = file.octets().map_err(HarError::Read)?;
+    let text = file.bytes().map_err(HarError::Read)?;
     let (mut batch, mut bytes) = (Vec::new(), 0);
     entries(text, survey, &|name| file.body(name), |number, imported| {
         if let Ok(imported) = &imported {

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use crate::exchange::{Begin, Fields, Octets, Opened};
+use crate::exchange::{Begin, ByteString, Fields, Opened};
 use crate::gomod::Location;
 use crate::shell::{self, is_terminal_control};
 
@@ -88,11 +88,11 @@ impl Curl {
             add(&mut command, option, &value);
         }
         let (mut left_out, mut unprintable) = (Vec::new(), 0);
-        for (name, octets) in wanted(&begin.headers, likeness) {
-            let text = std::str::from_utf8(&octets.0).ok();
+        for (name, bytes) in wanted(&begin.headers, likeness) {
+            let text = std::str::from_utf8(&bytes.0).ok();
             let Some(value) = text.filter(|text| !text.chars().any(is_terminal_control)) else {
                 let what = text.map_or("is not UTF-8", |_| "has control characters");
-                let value = octets.to_text();
+                let value = bytes.to_text();
                 left_out.push(format!(
                     "the command lacks the header {name}, which {what}: {value}"
                 ));
@@ -126,7 +126,7 @@ impl Curl {
     }
 }
 
-fn wanted(headers: &Fields, likeness: Likeness) -> impl Iterator<Item = (&str, &Octets)> {
+fn wanted(headers: &Fields, likeness: Likeness) -> impl Iterator<Item = (&str, &ByteString)> {
     let is_in = |name: &str, names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
     let wanted = move |name: &str| {
         let is_unread = likeness == Likeness::Readable && is_in(name, &UNREADABLE);
@@ -192,7 +192,7 @@ mod tests {
     use crate::export::sample::connection;
 
     fn begin(method: &str, url: &str, headers: &[(&str, &str)]) -> Begin {
-        let field = |(name, value): &(&str, &str)| ((*name).to_owned(), Octets::from(*value));
+        let field = |(name, value): &(&str, &str)| ((*name).to_owned(), ByteString::from(*value));
         Begin {
             id: 140,
             connection: 3,
@@ -260,7 +260,7 @@ mod tests {
             "https://h/x",
             &[("x", "a\u{1b}'; id #"), ("y", "it's")],
         );
-        begin.headers.push(("z".into(), Octets(vec![0xff])));
+        begin.headers.push(("z".into(), ByteString(vec![0xff])));
         let curl = Curl::of(&begin, None, Likeness::Exact).unwrap();
         assert_eq!(curl.arguments, r" --http2 -H 'y: it'\''s' 'https://h/x'");
         assert_eq!((curl.left_out.len(), curl.unprintable), (2, 2));

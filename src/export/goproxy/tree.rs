@@ -13,10 +13,10 @@ use crate::recording::Row;
 use crate::recording::reader::RowState;
 use crate::recording::reader::redirects::is_redirect;
 
-/// Octets of a file's name: what file systems take.
+/// Bytes of a file's name: what file systems take.
 const NAME_LIMIT: usize = 255;
 
-/// Octets of a path below the folder: with the folder's own it stays below Linux's `PATH_MAX`.
+/// Bytes of a path below the folder: with the folder's own it stays below Linux's `PATH_MAX`.
 const PATH_LIMIT: usize = 2_000;
 
 /// The files that a recording has answers for.

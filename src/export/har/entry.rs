@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 use super::super::source::Item;
 use super::content::{Content, Contents, HarContent, Text, UNKNOWN_TYPE, mime_type, size};
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, Digest, End, Exchange, ExchangeId, Fields, MadeBy, Octets, Opened,
-    Outcome, Phase, Timings, field,
+    Abort, Attempt, Begin, Body, ByteString, Digest, End, Exchange, ExchangeId, Fields, MadeBy,
+    Opened, Outcome, Phase, Timings, field,
 };
 use crate::gomod::Kind;
 use crate::recording::format::BODIES;
@@ -397,7 +397,7 @@ fn headers(fields: &Fields) -> Vec<Pair<'_>> {
     fields.iter().map(header).collect()
 }
 
-fn header((name, value): &(String, Octets)) -> Pair<'_> {
+fn header((name, value): &(String, ByteString)) -> Pair<'_> {
     match std::str::from_utf8(&value.0) {
         Ok(value) => pair((Cow::Borrowed(name), Cow::Borrowed(value))),
         // ISO 8859-1 gives every byte a character, so none is lost.
@@ -531,9 +531,9 @@ mod tests {
 
     #[test]
     fn a_large_body_is_left_out_but_can_be_found() {
-        let octets = vec![b'a'; 64 * 1024 + 1];
-        let item = || sample::answered(1, sample::PROXY, 200, &octets);
-        let digest = sample::body(&octets).sha256.to_string();
+        let bytes = vec![b'a'; 64 * 1024 + 1];
+        let item = || sample::answered(1, sample::PROXY, 200, &bytes);
+        let digest = sample::body(&bytes).sha256.to_string();
         let small = sample::entry(item(), Bodies::Small);
         assert_eq!(small["response"]["content"].get("text"), None);
         assert_eq!(small["response"]["content"]["size"], 65_537);
@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_octets_stay_inside_their_string() {
+    fn hostile_bytes_stay_inside_their_string() {
         let hostile = "\"]}}</script>\0\u{1b}[2J\u{2028}\u{202e}\\";
         let item = answered(1, PROXY, 200, hostile.as_bytes()).header(hostile, hostile);
         let entry = sample::entry(item.module(hostile), Bodies::All);
@@ -624,7 +624,7 @@ mod tests {
 
     #[test]
     fn a_request_body_is_text_or_base64_in_a_field_of_its_own() {
-        let post = |octets| sample::entry(answered(1, PROXY, 200, b"").post(octets), Bodies::Small);
+        let post = |bytes| sample::entry(answered(1, PROXY, 200, b"").post(bytes), Bodies::Small);
         let text = post(b"want 0a53")["request"]["postData"].take();
         assert_eq!(text, json!({"mimeType": "x-unknown", "text": "want 0a53"}));
         let binary = post(b"PACK\xff")["request"]["postData"].take();
@@ -646,8 +646,8 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_not_utf_8_keeps_each_octet() {
-        let fields = vec![("x-name".to_owned(), Octets(b"caf\xe9\xff".to_vec()))];
+    fn a_header_that_is_not_utf_8_keeps_each_byte() {
+        let fields = vec![("x-name".to_owned(), ByteString(b"caf\xe9\xff".to_vec()))];
         let headers = headers(&fields);
         assert_eq!(plain(&headers), [("x-name", "caf\u{e9}\u{ff}")]);
         assert!(headers[0].comment.is_some());

@@ -8,7 +8,7 @@ use crate::exchange::{Abort, Begin, Body, End, Fields, Target, field};
 
 /// What of a body is shown, and where it comes from.
 pub(super) struct Shown {
-    /// Octets shown, from the first one on.
+    /// Bytes shown, from the first one on.
     pub(super) bytes: u64,
     /// Gives them; `None` where none are shown.
     pub(super) reader: Option<Box<dyn Read>>,
@@ -31,9 +31,9 @@ pub(super) struct Message {
     shown: Shown,
     /// What ends a body in chunks, all of which is shown.
     tail: Vec<u8>,
-    /// Octets of head, body and tail.
+    /// Bytes of head, body and tail.
     pub(super) total: u64,
-    /// Octets that were taken.
+    /// Bytes that were taken.
     pub(super) taken: u64,
 }
 
@@ -290,14 +290,14 @@ mod tests {
 
     #[test]
     fn trailers_stand_behind_a_chunk_where_all_of_the_body_is_shown() {
-        let item = sample::answered(1, "https://a.example", 200, b"a body of 22 octets...");
+        let item = sample::answered(1, "https://a.example", 200, b"a body of 21 bytes...");
         let begin = &item.exchange.begin;
         let mut end = item.exchange.end().unwrap().clone();
         end.trailers = sample::fields(&[("x-sum", "abc")]);
         let written = |end: &End, bytes: u64, pieces: u64| {
             let shown = Shown {
                 bytes,
-                reader: Some(Box::new(&b"a body of 22 octets..."[..])),
+                reader: Some(Box::new(&b"a body of 21 bytes..."[..])),
             };
             let mut message = Message::of_response(begin, end, shown);
             let mut out = Vec::new();
@@ -308,17 +308,17 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         for pieces in [1, 7, 1000] {
-            let chunked = written(&end, 22, pieces);
+            let chunked = written(&end, 21, pieces);
             let (head, body) = chunked.split_once("\r\n\r\n").unwrap();
             assert!(head.ends_with("\r\ntransfer-encoding: chunked"), "{head}");
             assert!(!head.contains("content-length"), "{head}");
             assert_eq!(
                 body,
-                "16\r\na body of 22 octets...\r\n0\r\nx-sum: abc\r\n\r\n"
+                "15\r\na body of 21 bytes...\r\n0\r\nx-sum: abc\r\n\r\n"
             );
         }
         let cut = written(&end, 6, 1000);
-        assert!(cut.ends_with("content-length: 22\r\n\r\na body"), "{cut}");
+        assert!(cut.ends_with("content-length: 21\r\n\r\na body"), "{cut}");
         end.body = None;
         let empty = written(&end, 0, 1000);
         assert!(

@@ -43,14 +43,14 @@ pub(crate) struct Cutter {
     /// The start of the frame that is being read.
     start: [u8; HEAD + PAYLOAD],
     have: usize,
-    /// Octets of the frame that are still to be skipped.
+    /// Bytes of the frame that are still to be skipped.
     left: usize,
 }
 
 /// How a frame starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Start {
-    /// Octets behind the head.
+    /// Bytes behind the head.
     pub(crate) length: u32,
     pub(crate) kind: u8,
     pub(crate) flags: u8,

@@ -152,7 +152,7 @@ impl Client {
             }
         }
         // The client may be gone already.
-        let _ = io.write_all(&refusal.to_octets()).await;
+        let _ = io.write_all(&refusal.to_bytes()).await;
         self.hang_up(io).await;
     }
 

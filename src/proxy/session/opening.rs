@@ -237,34 +237,34 @@ impl ClientHello {
 mod tests {
     use super::*;
 
-    async fn opening(octets: &[u8]) -> Result<Opening, OpeningError> {
-        read(&mut &octets[..]).await
+    async fn opening(bytes: &[u8]) -> Result<Opening, OpeningError> {
+        read(&mut &bytes[..]).await
     }
 
     #[tokio::test]
     async fn a_connect_head_is_cut_from_what_follows() {
-        let octets = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\nproxy-AUTHORIZATION: Basic eA==\r\n\r\n\x16\x03";
+        let bytes = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\nproxy-AUTHORIZATION: Basic eA==\r\n\r\n\x16\x03";
         let Ok(Opening::Connect(ConnectHead {
             target,
             head,
             credentials,
             rest,
-        })) = opening(octets).await
+        })) = opening(bytes).await
         else {
             panic!()
         };
         assert_eq!(target.to_string(), "proxy.golang.org:443");
         assert_eq!(credentials, [b"Basic eA=="]);
         assert_eq!(&rest[..], b"\x16\x03");
-        assert_eq!([&head[..], &rest].concat(), octets);
+        assert_eq!([&head[..], &rest].concat(), bytes);
     }
 
     #[tokio::test]
     async fn every_prefix_of_a_head_waits_and_breaks_off() {
-        let octets = b"CONNECT a.example:443 HTTP/1.1\r\nHost: x\r\n\r\n";
+        let bytes = b"CONNECT a.example:443 HTTP/1.1\r\nHost: x\r\n\r\n";
         assert!(matches!(opening(b"").await, Err(OpeningError::Silent)));
-        for end in 1..octets.len() {
-            let outcome = opening(&octets[..end]).await;
+        for end in 1..bytes.len() {
+            let outcome = opening(&bytes[..end]).await;
             assert!(
                 matches!(outcome, Err(OpeningError::Io(_))),
                 "{end}: {outcome:?}"
@@ -298,21 +298,21 @@ mod tests {
         config.alpn_protocols = vec![b"h2".to_vec(), b"spdy/1".to_vec(), b"http/1.1".to_vec()];
         let name = name.try_into().unwrap();
         let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
-        let mut octets = Vec::new();
-        client.write_tls(&mut octets).unwrap();
-        octets
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
     }
 
     #[tokio::test]
     async fn a_hello_is_read_from_any_two_pieces_and_given_back_whole() {
-        let octets = client_hello("Proxy.golang.org");
-        for cut in 0..octets.len() {
-            let (rest, later) = octets.split_at(cut);
+        let bytes = client_hello("Proxy.golang.org");
+        for cut in 0..bytes.len() {
+            let (rest, later) = bytes.split_at(cut);
             let mut later = later;
             let hello = read_hello(&mut later, Bytes::copy_from_slice(rest))
                 .await
                 .unwrap();
-            assert_eq!(hello.read, octets);
+            assert_eq!(hello.read, bytes);
             let asked = hello.client_hello.unwrap();
             assert_eq!(asked.server_name.as_deref(), Some("proxy.golang.org"));
             assert_eq!(asked.protocols, [Protocol::H2, Protocol::Http1]);

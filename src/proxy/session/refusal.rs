@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::clock::Timestamp;
-use crate::exchange::{Body, ConnectionId, End, Fields, MadeBy, Octets, Phase, Target, Timings};
+use crate::exchange::{
+    Body, ByteString, ConnectionId, End, Fields, MadeBy, Phase, Target, Timings,
+};
 use crate::proxy::answer::{NAME, reason_phrase};
 use crate::proxy::context::Context;
 use crate::proxy::handler::url;
@@ -57,7 +59,7 @@ impl Refusal {
     }
 
     /// The answer as bytes.
-    pub(super) fn to_octets(&self) -> Vec<u8> {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status.as_u16(), self.reason);
         for (name, value) in &self.fields {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -91,10 +93,10 @@ impl Refusal {
         let end = End {
             id,
             status,
-            reason: Some(Octets(self.reason.clone().into_bytes())),
+            reason: Some(ByteString(self.reason.clone().into_bytes())),
             version: String::from("HTTP/1.1"),
             headers: fields
-                .map(|(name, value)| ((*name).to_owned(), Octets(value.clone().into_bytes())))
+                .map(|(name, value)| ((*name).to_owned(), ByteString(value.clone().into_bytes())))
                 .collect(),
             trailers: Fields::new(),
             request_body: None,

@@ -136,15 +136,15 @@ fn unreadable(path: &Path, source: io::Error) -> BodyError {
 
 fn verified(dir: &Path, body: &Body) -> Result<Source, BodyError> {
     let file = match Stored::open(dir, body)? {
-        Stored::Inline(octets) => return Ok(Source::Whole(whole(octets, body)?)),
+        Stored::Inline(bytes) => return Ok(Source::Whole(whole(bytes, body)?)),
         Stored::File(file) => file,
     };
     if body.bytes <= WHOLE_LIMIT {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         let limit = body.bytes + 1;
-        let read = file.take(limit).read_to_end(&mut octets);
+        let read = file.take(limit).read_to_end(&mut bytes);
         read.map_err(|source| unreadable(&body_path(dir, body.sha256), source))?;
-        return Ok(Source::Whole(whole(octets, body)?));
+        return Ok(Source::Whole(whole(bytes, body)?));
     }
     Ok(Source::Streaming(Box::new(Streaming {
         file,
@@ -156,12 +156,12 @@ fn verified(dir: &Path, body: &Body) -> Result<Source, BodyError> {
     })))
 }
 
-fn whole(octets: Vec<u8>, body: &Body) -> Result<Cursor<Vec<u8>>, BodyError> {
-    if octets.len() as u64 != body.bytes {
-        return Err(wrong_size(body, octets.len() as u64));
+fn whole(bytes: Vec<u8>, body: &Body) -> Result<Cursor<Vec<u8>>, BodyError> {
+    if bytes.len() as u64 != body.bytes {
+        return Err(wrong_size(body, bytes.len() as u64));
     }
-    check(body.sha256, Sha256::new_with_prefix(&octets))?;
-    Ok(Cursor::new(octets))
+    check(body.sha256, Sha256::new_with_prefix(&bytes))?;
+    Ok(Cursor::new(bytes))
 }
 
 fn check(sha256: Digest, hasher: Sha256) -> Result<(), BodyError> {
@@ -185,7 +185,7 @@ impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match &mut self.0 {
-                Source::Whole(octets) => return octets.read(buffer),
+                Source::Whole(bytes) => return bytes.read(buffer),
                 Source::Streaming(streaming) if streaming.free > 0 => {
                     return streaming.read(buffer);
                 }

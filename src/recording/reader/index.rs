@@ -209,7 +209,7 @@ fn last_crc(journal: &File, journal_bytes: u64) -> Option<String> {
     let mut end = vec![0; usize::try_from(len).ok()?];
     journal.read_exact_at(&mut end, journal_bytes - len).ok()?;
     let end = end.strip_suffix(b"\n")?;
-    let start = end.iter().rposition(|octet| *octet == b'\n')? + 1;
+    let start = end.iter().rposition(|byte| *byte == b'\n')? + 1;
     let line = &end[start..];
     Record::parse_line(line).ok()?;
     String::from_utf8(line[..8].to_vec()).ok()
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_with_any_octet_changed_or_cut_is_not_used() {
+    fn an_index_with_any_byte_changed_or_cut_is_not_used() {
         let dir = indexed(&sample::journal());
         let path = dir.path().join(INDEX);
         let journal = journal(dir.path());
@@ -271,7 +271,7 @@ mod tests {
             let mut flipped = whole.clone();
             flipped[at] ^= 4;
             std::fs::write(&path, &flipped).unwrap();
-            assert!(read(dir.path(), &journal).is_none(), "octet {at} changed");
+            assert!(read(dir.path(), &journal).is_none(), "byte {at} changed");
             std::fs::write(&path, &whole[..at]).unwrap();
             assert!(read(dir.path(), &journal).is_none(), "cut at {at}");
         }

@@ -87,7 +87,7 @@ enum Change {
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         (any::<usize>(), 0..8_u8).prop_map(|(at, bit)| Change::Flip(at, bit)),
-        (any::<usize>(), any::<u8>()).prop_map(|(at, octet)| Change::Insert(at, octet)),
+        (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Change::Insert(at, byte)),
         any::<usize>().prop_map(Change::Remove),
     ]
 }
@@ -104,14 +104,14 @@ fn changed(lines: &mut [Vec<u8>], change: &Change) -> u64 {
     }
     match change {
         Change::Flip(_, bit) => lines[number][at] ^= 1 << bit,
-        Change::Insert(_, octet) => lines[number].insert(at, *octet),
+        Change::Insert(_, byte) => lines[number].insert(at, *byte),
         Change::Remove(_) => drop(lines[number].remove(at)),
     }
     number as u64 + 1
 }
 
 #[test]
-fn a_cut_at_every_octet_loses_only_the_line_that_it_cuts() {
+fn a_cut_at_every_byte_loses_only_the_line_that_it_cuts() {
     let journal = sample::journal();
     let ends: Vec<usize> = lines()
         .iter()
@@ -133,7 +133,7 @@ fn a_cut_at_every_octet_loses_only_the_line_that_it_cuts() {
 }
 
 #[test]
-fn a_flip_at_every_octet_is_noticed_and_loses_only_the_line_that_it_hits() {
+fn a_flip_at_every_byte_is_noticed_and_loses_only_the_line_that_it_hits() {
     let (whole, _) = scanned(&sample::journal());
     for at in 0..sample::journal().len() {
         let mut lines = lines();
@@ -141,10 +141,10 @@ fn a_flip_at_every_octet_is_noticed_and_loses_only_the_line_that_it_hits() {
         let (records, findings) = scanned(&lines.concat());
         assert!(
             !findings.damage.is_empty() || findings.tail.is_some(),
-            "octet {at}"
+            "byte {at}"
         );
         let kept = |record: &&Record| record.seq != hit || records.contains(record);
-        assert!(records.iter().eq(whole.iter().filter(kept)), "octet {at}");
+        assert!(records.iter().eq(whole.iter().filter(kept)), "byte {at}");
     }
 }
 

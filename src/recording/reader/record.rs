@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, ConnectionId, Digest, End, ExchangeId, MadeBy, Octets, Phase,
+    Abort, Attempt, Begin, Body, ByteString, ConnectionId, Digest, End, ExchangeId, MadeBy, Phase,
     SpanId, Timings,
 };
 use crate::recording::format::{Close, Connection, Event, Gap, Open, Record};
@@ -105,7 +105,7 @@ pub(crate) enum RowState {
 /// The fields of a `begin`, an `end` and an `abort`; a name means the same in each.
 ///
 /// `S` and `V` are what becomes of texts and of values that may not be text: they are kept
-/// ([`String`], [`Octets`]) or passed over ([`PassedText`], [`PassedOctets`]).
+/// ([`String`], [`ByteString`]) or passed over ([`PassedText`], [`PassedBytes`]).
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "S: Deserialize<'de>, V: Deserialize<'de>"))]
 struct Fields<'a, S, V> {
@@ -162,7 +162,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-impl Fields<'_, String, Octets> {
+impl Fields<'_, String, ByteString> {
     /// The event; `None` where a field is missing, and for all other types.
     fn event(self) -> Option<Event> {
         Some(match self.r#type {
@@ -206,8 +206,8 @@ impl Fields<'_, String, Octets> {
     }
 }
 
-impl From<BodyFields<Octets>> for Body {
-    fn from(body: BodyFields<Octets>) -> Self {
+impl From<BodyFields<ByteString>> for Body {
+    fn from(body: BodyFields<ByteString>) -> Self {
         Self {
             sha256: body.sha256,
             bytes: body.bytes,
@@ -217,7 +217,7 @@ impl From<BodyFields<Octets>> for Body {
     }
 }
 
-impl Fields<'_, PassedText, PassedOctets> {
+impl Fields<'_, PassedText, PassedBytes> {
     /// What a row needs; `None` exactly where [`event`](Fields::event) would be.
     fn summary(self) -> Option<Happened> {
         Some(match self.r#type {
@@ -289,7 +289,7 @@ impl Record {
     /// Reads one line, without its line feed.
     pub fn parse_line(line: &[u8]) -> Result<Self, LineError> {
         let text = verified(line)?;
-        let fields = serde_json::from_slice::<Fields<'_, String, Octets>>(text);
+        let fields = serde_json::from_slice::<Fields<'_, String, ByteString>>(text);
         let fields = fields.map_err(|_| LineError::Unknown)?;
         let (seq, t_us) = (fields.seq, fields.t_us);
         let event = rare(fields.r#type, text).or_else(|| fields.event());
@@ -311,7 +311,7 @@ impl Line for Record {
 impl Line for Summary {
     fn parse_line(line: &[u8]) -> Result<Self, LineError> {
         let text = verified(line)?;
-        let fields = serde_json::from_slice::<Fields<'_, PassedText, PassedOctets>>(text);
+        let fields = serde_json::from_slice::<Fields<'_, PassedText, PassedBytes>>(text);
         let fields = fields.map_err(|_| LineError::Unknown)?;
         let (seq, t_us) = (fields.seq, fields.t_us);
         let happened = match rare(fields.r#type, text) {
@@ -337,8 +337,8 @@ impl Line for Summary {
 /// A text that is checked and not kept.
 struct PassedText;
 
-/// [`Octets`] that are checked and not kept.
-struct PassedOctets;
+/// [`ByteString`] that are checked and not kept.
+struct PassedBytes;
 
 impl<'de> Deserialize<'de> for PassedText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -358,22 +358,22 @@ impl<'de> Deserialize<'de> for PassedText {
     }
 }
 
-impl<'de> Deserialize<'de> for PassedOctets {
+impl<'de> Deserialize<'de> for PassedBytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Passing;
         impl<'de> Visitor<'de> for Passing {
-            type Value = PassedOctets;
+            type Value = PassedBytes;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or an object with b64")
             }
 
-            fn visit_str<E>(self, _: &str) -> Result<PassedOctets, E> {
-                Ok(PassedOctets)
+            fn visit_str<E>(self, _: &str) -> Result<PassedBytes, E> {
+                Ok(PassedBytes)
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PassedOctets, A::Error> {
-                Octets::deserialize(MapAccessDeserializer::new(map)).map(|_| PassedOctets)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PassedBytes, A::Error> {
+                ByteString::deserialize(MapAccessDeserializer::new(map)).map(|_| PassedBytes)
             }
         }
         deserializer.deserialize_any(Passing)

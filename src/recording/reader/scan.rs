@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_that_never_reached_the_disk_are_one_torn_tail() {
+    fn bytes_that_never_reached_the_disk_are_one_torn_tail() {
         let mut journal = sample::journal();
         journal.extend([0; 4096]);
         journal.extend(b"\n\n\0\n");

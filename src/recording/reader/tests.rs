@@ -14,10 +14,10 @@ fn recording(journal: &[u8], state: State) -> (tempfile::TempDir, Recording) {
 }
 
 fn read(recording: &Recording, body: &Body) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut reader = recording.body(body).map_err(io::Error::other)?;
-    reader.read_to_end(&mut octets)?;
-    Ok(octets)
+    reader.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_row_of_another_recording_is_refused() {
 }
 
 #[test]
-fn a_body_that_is_not_what_was_recorded_gives_no_octet() {
+fn a_body_that_is_not_what_was_recorded_gives_no_byte() {
     let (dir, recording) = recording(&sample::journal(), State::Closed);
     let body = sample::body(&large());
     let path = body_path(dir.path(), body.sha256);
@@ -299,14 +299,14 @@ fn a_body_that_is_not_what_was_recorded_gives_no_octet() {
 #[test]
 fn a_large_body_never_ends_clean_unless_it_is_right() {
     let (dir, recording) = recording(&sample::journal(), State::Closed);
-    let mut octets = vec![b'z'; WHOLE_LIMIT as usize + 100_000];
-    let body = sample::body(&octets);
+    let mut bytes = vec![b'z'; WHOLE_LIMIT as usize + 100_000];
+    let body = sample::body(&bytes);
     let path = body_path(dir.path(), body.sha256);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, &octets).unwrap();
-    assert_eq!(read(&recording, &body).unwrap(), octets);
-    octets[10] = b'y';
-    std::fs::write(&path, &octets).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(read(&recording, &body).unwrap(), bytes);
+    bytes[10] = b'y';
+    std::fs::write(&path, &bytes).unwrap();
     let mut given = Vec::new();
     let mut reader = recording.body(&body).unwrap();
     let error = reader.read_to_end(&mut given).unwrap_err();

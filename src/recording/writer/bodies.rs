@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::PollSemaphore;
 
 use super::durability::{Durability, Syncer};
-use crate::exchange::{Body, Digest, Hex, Octets};
+use crate::exchange::{Body, ByteString, Digest, Hex};
 use crate::files::sync_dir;
 use crate::recording::format::{BODIES, INLINE_LIMIT};
 
@@ -162,7 +162,7 @@ impl BodySink {
             return Ok(Body {
                 sha256: Hex(Sha256::digest(&small).into()),
                 bytes: small.len() as u64,
-                inline: self.store.keep.then_some(Octets(small)),
+                inline: self.store.keep.then_some(ByteString(small)),
                 kept: self.store.keep,
             });
         };
@@ -425,9 +425,9 @@ mod tests {
         BodyStore::start(dir, Durability::Process, keep, None).unwrap()
     }
 
-    async fn pass(store: &BodyStore, octets: &[u8], chunk: usize) -> Result<Body, NotKept> {
+    async fn pass(store: &BodyStore, bytes: &[u8], chunk: usize) -> Result<Body, NotKept> {
         let mut sink = store.sink();
-        for part in octets.chunks(chunk) {
+        for part in bytes.chunks(chunk) {
             poll_fn(|cx| sink.poll_ready(cx)).await;
             sink.push(&Bytes::copy_from_slice(part));
         }
@@ -455,28 +455,31 @@ mod tests {
     async fn a_small_body_is_inline_and_a_large_one_a_file_by_its_digest() {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let octets: Vec<u8> = (0..INLINE_LIMIT + 1).map(|i| (i % 251) as u8).collect();
-        let small = pass(&store, &octets[..INLINE_LIMIT], 1000).await.unwrap();
-        assert_eq!(small.inline, Some(Octets(octets[..INLINE_LIMIT].to_vec())));
+        let bytes: Vec<u8> = (0..INLINE_LIMIT + 1).map(|i| (i % 251) as u8).collect();
+        let small = pass(&store, &bytes[..INLINE_LIMIT], 1000).await.unwrap();
+        assert_eq!(
+            small.inline,
+            Some(ByteString(bytes[..INLINE_LIMIT].to_vec()))
+        );
         assert!(files(temp.path()).is_empty());
-        let large = pass(&store, &octets, 1000).await.unwrap();
-        assert_eq!((large.inline, large.bytes), (None, octets.len() as u64));
+        let large = pass(&store, &bytes, 1000).await.unwrap();
+        assert_eq!((large.inline, large.bytes), (None, bytes.len() as u64));
         let name = large.sha256.to_string();
         let path = temp.path().join(BODIES).join(&name[..2]).join(&name);
-        assert_eq!(fs::read(path).unwrap(), octets);
-        assert_eq!(large.sha256, Hex(Sha256::digest(&octets).into()));
+        assert_eq!(fs::read(path).unwrap(), bytes);
+        assert_eq!(large.sha256, Hex(Sha256::digest(&bytes).into()));
     }
 
     #[tokio::test]
     async fn equal_bodies_are_kept_once_and_a_dropped_one_not_at_all() {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let octets = vec![7; 1 << 20];
-        pass(&store, &octets, 1 << 16).await.unwrap();
+        let bytes = vec![7; 1 << 20];
+        pass(&store, &bytes, 1 << 16).await.unwrap();
         let mut dropped = store.sink();
-        dropped.push(&Bytes::from(octets.clone()));
+        dropped.push(&Bytes::from(bytes.clone()));
         drop(dropped);
-        pass(&store, &octets, 1 << 16).await.unwrap();
+        pass(&store, &bytes, 1 << 16).await.unwrap();
         assert_eq!(files(temp.path()).len(), 1);
     }
 
@@ -540,8 +543,8 @@ mod tests {
         }
         for (body, sink) in sinks.into_iter().enumerate() {
             let kept = sink.finish().await.unwrap();
-            let octets: Vec<_> = (0..PARTS).flat_map(|number| part(body, number)).collect();
-            assert_eq!(kept.sha256, Hex(Sha256::digest(&octets).into()), "{body}");
+            let bytes: Vec<_> = (0..PARTS).flat_map(|number| part(body, number)).collect();
+            assert_eq!(kept.sha256, Hex(Sha256::digest(&bytes).into()), "{body}");
             assert!(kept.kept, "{body}");
             assert!(open_below(temp.path()) <= most_open() as usize, "{body}");
         }
@@ -567,9 +570,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
         fs::remove_dir(temp.path().join(BODIES)).unwrap();
-        let octets = vec![7; 100_000];
-        let lost = pass(&store, &octets, 4096).await.unwrap_err();
-        assert_eq!(lost.body.sha256, Hex(Sha256::digest(&octets).into()));
+        let bytes = vec![7; 100_000];
+        let lost = pass(&store, &bytes, 4096).await.unwrap_err();
+        assert_eq!(lost.body.sha256, Hex(Sha256::digest(&bytes).into()));
         assert!(!lost.body.kept);
     }
 

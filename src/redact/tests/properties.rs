@@ -99,7 +99,7 @@ fn cpu_time(run: &Redactor, text: &str) -> Duration {
         "authorization",
     ];
     let fields: Fields = names
-        .map(|name| (name.to_owned(), Octets::from(text)))
+        .map(|name| (name.to_owned(), ByteString::from(text)))
         .to_vec();
     let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let before = used();
@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn a_secret_never_stays(secret in "[A-Za-z0-9_]{24,40}", place in prop::sample::select(PLACES)) {
         let url = place.replace("{}", &secret);
-        let fields = vec![("Location".to_owned(), Octets::from(&*url)), ("X-Token".to_owned(), Octets::from(&*secret))];
+        let fields = vec![("Location".to_owned(), ByteString::from(&*url)), ("X-Token".to_owned(), ByteString::from(&*secret))];
         for redacted in [
             redactor().url(&url),
             redactor().text(&format!("Get \"{url}\": EOF")),
@@ -152,16 +152,16 @@ proptest! {
         let without = url_without_secrets(&text);
         prop_assert_eq!(url_without_secrets(&without), &*without);
         for name in ["Authorization", "Cookie", "Set-Cookie", "Location", "X-Other", "X-Token"] {
-            let fields = run.fields(&vec![(name.to_owned(), Octets::from(&*text))]);
+            let fields = run.fields(&vec![(name.to_owned(), ByteString::from(&*text))]);
             prop_assert_eq!(run.fields(&fields), fields);
         }
     }
 
     #[test]
-    fn any_text_is_taken(text in any::<String>(), octets in any::<Vec<u8>>()) {
+    fn any_text_is_taken(text in any::<String>(), bytes in any::<Vec<u8>>()) {
         let run = redactor();
         let _ = (run.url(&text), run.text(&text), run.goproxy(&text), run.argv(&[&*text, &*text]));
-        let fields = vec![(text, Octets(octets))];
+        let fields = vec![(text, ByteString(bytes))];
         let _ = run.fields(&fields);
         prop_assert_eq!(Redactor::off().fields(&fields), fields);
     }

@@ -1,4 +1,4 @@
-//! Finds a secret in whatever octets, however it was encoded there.
+//! Finds a secret in whatever bytes, however it was encoded there.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use flate2::read::MultiGzDecoder;
 
-/// Needles are found by their first octets.
+/// Needles are found by their first bytes.
 const KEY_BYTES: usize = 6;
 
 /// All that is looked for.
@@ -17,7 +17,7 @@ pub(super) struct Needles {
 }
 
 struct Needle {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     cell: usize,
     form: &'static str,
 }
@@ -33,24 +33,24 @@ pub(super) struct Found {
 impl Needles {
     /// Looks for `text`, in every form, from now on.
     pub(super) fn add(&mut self, cell: usize, text: &str) {
-        for (form, octets) in forms(text) {
-            let Some(key) = octets.first_chunk::<KEY_BYTES>() else {
+        for (form, bytes) in forms(text) {
+            let Some(key) = bytes.first_chunk::<KEY_BYTES>() else {
                 continue;
             };
             let needles = self.by_key.entry(*key).or_default();
-            if needles.iter().all(|needle| needle.octets != octets) {
-                needles.push(Needle { octets, cell, form });
+            if needles.iter().all(|needle| needle.bytes != bytes) {
+                needles.push(Needle { bytes, cell, form });
             }
         }
     }
 
-    /// Everything in `octets`, and in what is compressed in them.
-    pub(super) fn find(&self, octets: &[u8]) -> Vec<Found> {
+    /// Everything in `bytes`, and in what is compressed in them.
+    pub(super) fn find(&self, bytes: &[u8]) -> Vec<Found> {
         let mut found = Vec::new();
-        for (offset, window) in octets.windows(KEY_BYTES).enumerate() {
+        for (offset, window) in bytes.windows(KEY_BYTES).enumerate() {
             let key: &[u8; KEY_BYTES] = window.first_chunk().expect("a window is as long");
             for needle in self.by_key.get(key).into_iter().flatten() {
-                if octets[offset..].starts_with(&needle.octets) {
+                if bytes[offset..].starts_with(&needle.bytes) {
                     let Needle { cell, form, .. } = *needle;
                     found.push(Found { cell, form, offset });
                 }
@@ -58,7 +58,7 @@ impl Needles {
             if window.starts_with(&[0x1f, 0x8b, 8]) {
                 let mut plain = Vec::new();
                 // What breaks off has given what it has.
-                let _ = MultiGzDecoder::new(&octets[offset..])
+                let _ = MultiGzDecoder::new(&bytes[offset..])
                     .take(1 << 24)
                     .read_to_end(&mut plain);
                 found.extend(self.find(&plain));
@@ -70,7 +70,7 @@ impl Needles {
 
 /// How a text may stand somewhere.
 pub(super) fn forms(text: &str) -> Vec<(&'static str, Vec<u8>)> {
-    let octets = text.as_bytes();
+    let bytes = text.as_bytes();
     let hex = |upper: bool| -> String {
         let digit = |b: &u8| {
             if upper {
@@ -79,10 +79,10 @@ pub(super) fn forms(text: &str) -> Vec<(&'static str, Vec<u8>)> {
                 format!("{b:02x}")
             }
         };
-        octets.iter().map(digit).collect()
+        bytes.iter().map(digit).collect()
     };
     let mut forms = vec![
-        ("plain", octets.to_vec()),
+        ("plain", bytes.to_vec()),
         ("hex", hex(false).into_bytes()),
         ("HEX", hex(true).into_bytes()),
         ("%-encoded", percent(text, Percent::Upper).into_bytes()),
@@ -109,17 +109,17 @@ pub(super) fn forms(text: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("lower case", text.to_lowercase().into_bytes()),
     ];
     for alignment in 0..3 {
-        forms.push(("base64", base64(octets, alignment, false)));
-        forms.push(("base64url", base64(octets, alignment, true)));
+        forms.push(("base64", base64(bytes, alignment, false)));
+        forms.push(("base64url", base64(bytes, alignment, true)));
     }
     // A hexadecimal secret is its own lower-case form; the digits of others might be anybody's.
-    forms.retain(|(form, octets)| *form == "plain" || octets != text.as_bytes());
+    forms.retain(|(form, bytes)| *form == "plain" || bytes != text.as_bytes());
     forms
 }
 
-/// What base64 shows of the octets wherever they begin within three.
-fn base64(octets: &[u8], alignment: usize, is_url: bool) -> Vec<u8> {
-    let padded = [&[0; 2][..alignment], octets].concat();
+/// What base64 shows of the bytes wherever they begin within three.
+fn base64(bytes: &[u8], alignment: usize, is_url: bool) -> Vec<u8> {
+    let padded = [&[0; 2][..alignment], bytes].concat();
     let encoded = match is_url {
         true => BASE64_URL_SAFE_NO_PAD.encode(&padded),
         false => BASE64_STANDARD_NO_PAD.encode(&padded),
@@ -143,7 +143,7 @@ fn json_ascii(text: &str) -> String {
     json(text).chars().map(escaped).collect()
 }
 
-/// Which octets are percent-encoded, and how.
+/// Which bytes are percent-encoded, and how.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Percent {
     Upper,
@@ -168,9 +168,9 @@ fn a_secret_is_found_in_every_form_at_every_place() {
     let mut needles = Needles::default();
     needles.add(0, "Xk7/pq2RstUv\u{e9}9");
     let other = b"some {\"other\": text}\n";
-    for (form, octets) in forms("Xk7/pq2RstUv\u{e9}9") {
+    for (form, bytes) in forms("Xk7/pq2RstUv\u{e9}9") {
         for before in 0..4 {
-            let all = [&other[..before], &octets, other].concat();
+            let all = [&other[..before], &bytes, other].concat();
             assert!(!needles.find(&all).is_empty(), "{form} behind {before}");
         }
     }

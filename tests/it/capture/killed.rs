@@ -29,13 +29,13 @@ async fn what_a_killed_recorder_leaves_reads_up_to_its_last_whole_packet() {
     let pid = i32::try_from(recorder.id()).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a process"), Signal::KILL).expect("it runs");
     session.closed().await;
-    let octets = fs::read(&capture).expect("it is there");
+    let bytes = fs::read(&capture).expect("it is there");
     assert!(
-        octets.len() > 3_000_000,
+        bytes.len() > 3_000_000,
         "a good part of both legs: {}",
-        octets.len()
+        bytes.len()
     );
-    let ends = block_ends(&octets);
+    let ends = block_ends(&bytes);
     let mut state = 0x2545_f491_u32;
     for _ in 0..1000 {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -44,7 +44,7 @@ async fn what_a_killed_recorder_leaves_reads_up_to_its_last_whole_packet() {
         let whole = ends.iter().filter(|end| **end <= cut).count();
         // The section's header is read at once.
         assert_eq!(
-            blocks(&octets[..cut]),
+            blocks(&bytes[..cut]),
             whole.saturating_sub(1),
             "cut at {cut}"
         );
@@ -56,17 +56,17 @@ async fn what_a_killed_recorder_leaves_reads_up_to_its_last_whole_packet() {
     let listed = String::from_utf8_lossy(&told.expect("it can be run").stdout)
         .lines()
         .count();
-    let packets = packets(&octets);
+    let packets = packets(&bytes);
     assert_eq!(listed, packets);
 }
 
 /// Where each whole block ends.
-fn block_ends(octets: &[u8]) -> Vec<usize> {
+fn block_ends(bytes: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut at = 0;
-    while let Some(length) = octets.get(at + 4..at + 8) {
-        at += u32::from_le_bytes(length.try_into().expect("four octets")) as usize;
-        if at <= octets.len() {
+    while let Some(length) = bytes.get(at + 4..at + 8) {
+        at += u32::from_le_bytes(length.try_into().expect("four bytes")) as usize;
+        if at <= bytes.len() {
             ends.push(at);
         }
     }
@@ -74,8 +74,8 @@ fn block_ends(octets: &[u8]) -> Vec<usize> {
 }
 
 /// How many blocks `pcap-file` reads behind the section's header.
-fn blocks(octets: &[u8]) -> usize {
-    let Ok(mut reader) = PcapNgReader::new(octets) else {
+fn blocks(bytes: &[u8]) -> usize {
+    let Ok(mut reader) = PcapNgReader::new(bytes) else {
         return 0;
     };
     let mut blocks = 0;
@@ -86,8 +86,8 @@ fn blocks(octets: &[u8]) -> usize {
 }
 
 /// How many packets there are.
-fn packets(octets: &[u8]) -> usize {
-    let starts = [0].into_iter().chain(block_ends(octets));
-    let kinds = starts.filter_map(|at| octets.get(at..at + 4));
+fn packets(bytes: &[u8]) -> usize {
+    let starts = [0].into_iter().chain(block_ends(bytes));
+    let kinds = starts.filter_map(|at| bytes.get(at..at + 4));
     kinds.filter(|kind| *kind == [6, 0, 0, 0]).count()
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::dice::Dice;
 use crate::support::{program, skipped};
 
-/// The disk's size, octets: ext4 with a journal wants some.
+/// The disk's size, bytes: ext4 with a journal wants some.
 const SIZE: usize = 24 << 20;
 
 const BLOCK: usize = 4096;
@@ -24,7 +24,7 @@ const BLOCK: usize = 4096;
 /// What a disk was told.
 #[derive(Clone)]
 pub(super) enum Told {
-    /// To write these octets there.
+    /// To write these bytes there.
     Write(u64, Vec<u8>),
     /// To make durable what was written.
     Flush,
@@ -101,7 +101,7 @@ impl Disk {
         let mounting = Arc::new(AtomicBool::new(true));
         let mut server = Server {
             fuse: fuse.try_clone().map_err(|error| error.to_string())?,
-            octets: blank.clone(),
+            bytes: blank.clone(),
             log: log.clone(),
             mounting: Arc::clone(&mounting),
         };
@@ -143,17 +143,17 @@ impl Disk {
         let durable = flushed.map_or(0, |at| at + 1);
         // A third of the cuts find all that was written on the disk, the others any part of it.
         let in_order = dice.below(3) == 0;
-        let mut octets = self.blank.clone();
+        let mut bytes = self.blank.clone();
         for (at, (_, told)) in log.iter().enumerate() {
             let Told::Write(offset, data) = told else {
                 continue;
             };
             if at < durable || in_order || dice.below(2) == 0 {
                 let offset = *offset as usize;
-                octets[offset..offset + data.len()].copy_from_slice(data);
+                bytes[offset..offset + data.len()].copy_from_slice(data);
             }
         }
-        Image(octets)
+        Image(bytes)
     }
 }
 
@@ -170,7 +170,7 @@ impl Drop for Disk {
     }
 }
 
-/// The octets of a disk.
+/// The bytes of a disk.
 pub(super) struct Image(Vec<u8>);
 
 impl Image {
@@ -202,7 +202,7 @@ impl Image {
         let mut file = File::create(path)?;
         file.set_len(self.0.len() as u64)?;
         for (at, block) in self.0.chunks(BLOCK).enumerate() {
-            if block.iter().any(|octet| *octet != 0) {
+            if block.iter().any(|byte| *byte != 0) {
                 file.seek(SeekFrom::Start((at * BLOCK) as u64))?;
                 file.write_all(block)?;
             }
@@ -222,7 +222,7 @@ impl Drop for Mounted<'_> {
 /// The file system of one file.
 struct Server {
     fuse: File,
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     log: Log,
     mounting: Arc<AtomicBool>,
 }
@@ -281,15 +281,15 @@ impl Server {
             14 => vec![0; 16],
             // READ
             15 => {
-                let from = (u64_at(body, 8) as usize).min(self.octets.len());
-                let to = (from + u32_at(body, 16) as usize).min(self.octets.len());
-                self.octets[from..to].to_vec()
+                let from = (u64_at(body, 8) as usize).min(self.bytes.len());
+                let to = (from + u32_at(body, 16) as usize).min(self.bytes.len());
+                self.bytes[from..to].to_vec()
             }
             // WRITE
             16 => {
                 let (offset, size) = (u64_at(body, 8), u32_at(body, 16));
                 let data = &body[40..40 + size as usize];
-                self.octets[offset as usize..][..data.len()].copy_from_slice(data);
+                self.bytes[offset as usize..][..data.len()].copy_from_slice(data);
                 self.log.add(Told::Write(offset, data.to_vec()));
                 [size.to_le_bytes(), [0; 4]].concat()
             }
@@ -311,7 +311,7 @@ impl Server {
 
     /// `struct fuse_attr_out`.
     fn attributes(&self) -> Vec<u8> {
-        let size = self.octets.len() as u64;
+        let size = self.bytes.len() as u64;
         let mut out = Vec::new();
         // Valid for an hour; inode 1, size, blocks, three times.
         for word in [3600, 0, 1, size, size / 512, 0, 0, 0] {
@@ -338,12 +338,12 @@ fn init() -> Vec<u8> {
     out
 }
 
-fn u32_at(octets: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(octets[at..at + 4].try_into().expect("four octets"))
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-fn u64_at(octets: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(octets[at..at + 8].try_into().expect("eight octets"))
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 fn text(path: &Path) -> &str {

@@ -24,7 +24,7 @@ pub(super) struct Got {
 pub(super) struct Plan {
     /// Requests in all.
     pub(super) requests: usize,
-    /// The largest bodies, octets.
+    /// The largest bodies, bytes.
     pub(super) largest: u64,
 }
 
@@ -47,7 +47,7 @@ impl Plan {
         class + n as u64
     }
 
-    /// All octets of all bodies.
+    /// All bytes of all bodies.
     pub(super) fn all_bytes(self) -> u64 {
         (0..self.requests).map(|n| self.bytes(n)).sum()
     }
@@ -99,7 +99,7 @@ impl Ledger {
 
 /// Downloads until all is there or the recorder is gone.
 ///
-/// `each_chunk` is told of all octets so far, `each_end` of all exchanges so far.
+/// `each_chunk` is told of all bytes so far, `each_end` of all exchanges so far.
 pub(super) async fn download(
     started: &Started,
     plan: Plan,

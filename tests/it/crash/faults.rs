@@ -157,7 +157,7 @@ fn objections(row: &Row) -> Vec<String> {
         "the command's exit code",
     );
     let whole = served.iter().filter(|served| served.is_complete).count();
-    expect(whole == asked.len(), "all octets pass");
+    expect(whole == asked.len(), "all bytes pass");
     let Ok(recording) = Recording::open(&dir) else {
         expect(false, "it opens");
         return wrong;

@@ -21,7 +21,7 @@ fn sample() -> std::path::PathBuf {
 /// The first lines of a real journal: every kind but `abort` and `gap`, bodies inline and in files.
 fn lines() -> Vec<Vec<u8>> {
     let journal = fs::read(sample().join(JOURNAL)).expect("the sample has a journal");
-    let all: Vec<_> = journal.split_inclusive(|octet| *octet == b'\n').collect();
+    let all: Vec<_> = journal.split_inclusive(|byte| *byte == b'\n').collect();
     let close = all.last().expect("it has lines");
     let first = all.iter().take(8).chain([close]);
     first.map(|line| line.to_vec()).collect()
@@ -34,7 +34,7 @@ fn scanned(journal: &[u8]) -> (Vec<Record>, Findings) {
 }
 
 #[test]
-fn a_real_journal_cut_at_any_octet_loses_the_line_that_is_cut_and_no_other() {
+fn a_real_journal_cut_at_any_byte_loses_the_line_that_is_cut_and_no_other() {
     let journal = lines().concat();
     let (whole, _) = scanned(&journal);
     let mut wrong = Vec::new();

@@ -37,7 +37,7 @@ fn objection(recording: &Recording, got: &Got) -> Option<String> {
     let wrong = |why: String| Some(format!("{}: {why}", got.path));
     match body(recording, row) {
         Err(why) => wrong(why),
-        Ok(body) if body.len() as u64 != got.bytes => wrong(format!("{} octets", body.len())),
+        Ok(body) if body.len() as u64 != got.bytes => wrong(format!("{} bytes", body.len())),
         Ok(body) if sha256_hex(&body) != got.sha256 => wrong("another digest".to_owned()),
         Ok(_) => None,
     }
@@ -48,9 +48,9 @@ fn body(recording: &Recording, row: &Row) -> Result<Vec<u8>, String> {
     let body = exchange.end().and_then(|end| end.body.as_ref());
     let body = body.ok_or("it was aborted")?;
     let mut reader = recording.body(body).map_err(|error| error.to_string())?;
-    let mut octets = Vec::new();
-    let read = reader.read_to_end(&mut octets);
-    read.map(|_| octets).map_err(|error| error.to_string())
+    let mut bytes = Vec::new();
+    let read = reader.read_to_end(&mut bytes);
+    read.map(|_| bytes).map_err(|error| error.to_string())
 }
 
 /// The exchanges on a recording whose bodies read as whole are what the clients could have received:

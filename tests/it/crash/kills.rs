@@ -14,8 +14,8 @@ const PLAN: Plan = Plan {
     largest: 200_000,
 };
 
-/// Kills a recorder when its clients have received so many octets.
-fn killed_after(octets: u64, origin: &Origin) -> (Left, Vec<Got>) {
+/// Kills a recorder when its clients have received so many bytes.
+fn killed_after(bytes: u64, origin: &Origin) -> (Left, Vec<Got>) {
     let start = Start {
         origin,
         flags: &[],
@@ -25,7 +25,7 @@ fn killed_after(octets: u64, origin: &Origin) -> (Left, Vec<Got>) {
     let started = start.start().expect("it serves");
     let (ledger, kill) = (Ledger::default(), started.killer());
     let each_chunk = move |so_far| {
-        if so_far >= octets {
+        if so_far >= bytes {
             kill();
         }
     };
@@ -41,11 +41,11 @@ fn what_a_client_had_whole_when_the_recorder_was_killed_is_there_and_verifies() 
     let (next, origin) = (AtomicUsize::new(0), PLAN.origin());
     let judged = || {
         let (mut judged, mut objections) = (0, Vec::new());
-        while let Some(&octets) = moments.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (ended, received) = killed_after(octets, &origin);
+        while let Some(&bytes) = moments.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (ended, received) = killed_after(bytes, &origin);
             assert_eq!(ended.output.status.code(), None, "{}", ended.output.stderr);
             for objection in judge::objections(&ended.dir, &received) {
-                objections.push(format!("killed after {octets} octets: {objection}"));
+                objections.push(format!("killed after {bytes} bytes: {objection}"));
             }
             judged += received.len();
         }

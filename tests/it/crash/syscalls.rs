@@ -121,7 +121,7 @@ fn traced(origin: &Origin, thread: Option<&str>) -> Option<(BTreeSet<Point>, Vec
         };
         let count = counts.entry((number, name)).or_default();
         *count += 1;
-        // A wake-up of our own is eight octets; files that are read are no loss.
+        // A wake-up of our own is eight bytes; files that are read are no loss.
         let is_a_change = !arguments.contains("O_RDONLY") && !arguments.ends_with("8) = 8");
         if is_a_change {
             points.insert(Point {

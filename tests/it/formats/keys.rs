@@ -52,10 +52,10 @@ fn collect(keys: &mut BTreeSet<String>, name: &str, value: &Value) {
     }
 }
 
-/// What is documented as one: octets that are no text, fields of a message, phases as above.
-fn is_one(name: &str, is_octets: bool) -> bool {
+/// What is documented as one: bytes that are no text, fields of a message, phases as above.
+fn is_one(name: &str, is_bytes: bool) -> bool {
     let ends = |end: &&str| name.ends_with(end);
-    is_octets || ["headers", "trailers", ".phases_us"].iter().any(ends)
+    is_bytes || ["headers", "trailers", ".phases_us"].iter().any(ends)
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::pcapng::rich::HOST;
 /// The bound for one command, whatever it reads.
 const ONE_COMMAND_KIB: u64 = 40 << 10;
 
-/// Octets of a body, and how many small exchanges come with each.
+/// Bytes of a body, and how many small exchanges come with each.
 const BODY: usize = 50_000_000;
 const SMALL: usize = 60;
 

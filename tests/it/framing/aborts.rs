@@ -6,7 +6,7 @@ use crate::support::frames::{Frame, get};
 
 const CLIENTS: usize = 8;
 
-/// Octets behind each nonce: enough to break off within.
+/// Bytes behind each nonce: enough to break off within.
 const FILL: usize = 20_000;
 
 /// How many exchanges are broken off, by all clients together.

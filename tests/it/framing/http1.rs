@@ -1,4 +1,4 @@
-//! HTTP/1 inside CONNECT and TLS, in raw octets, to an origin that keeps raw octets.
+//! HTTP/1 inside CONNECT and TLS, in raw bytes, to an origin that keeps raw bytes.
 
 use modtape::exchange::MadeBy;
 
@@ -30,8 +30,8 @@ const LAST: &str = "GET /last HTTP/1.1\r\nHost: proxy.golang.org\r\nConnection: 
 /// Answers each request; what comes as a body alone, or looks like a request in one, is only kept.
 /// A body's end and the next head may well come in one read.
 fn origin() -> RawOrigin {
-    RawOrigin::start(|octets| {
-        let text = String::from_utf8_lossy(octets);
+    RawOrigin::start(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
         let requests = text.split("\r\n").filter(|line| {
             let is_request = line.starts_with("GET /") || line.starts_with("POST /");
             is_request && line.ends_with(" HTTP/1.1") && !line.contains("/smuggled")
@@ -41,18 +41,18 @@ fn origin() -> RawOrigin {
     })
 }
 
-/// Sends a row's octets with its number in its paths; all that came back.
-async fn send(inside: &Inside, row: usize, octets: &[u8]) -> String {
+/// Sends a row's bytes with its number in its paths; all that came back.
+async fn send(inside: &Inside, row: usize, bytes: &[u8]) -> String {
     let mut client = raw(inside, Alpn::Http1).await;
-    let octets = numbered(row, octets);
+    let bytes = numbered(row, bytes);
     // The proxy may have ended the connection before it took all of this.
-    drop(client.send(octets).await);
+    drop(client.send(bytes).await);
     let (answer, _) = client.read_to_end().await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn numbered(row: usize, octets: &[u8]) -> Vec<u8> {
-    let mut all = octets.to_vec();
+fn numbered(row: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut all = bytes.to_vec();
     all.extend_from_slice(LAST.as_bytes());
     let mut out = Vec::new();
     let mut rest = &all[..];
@@ -97,8 +97,8 @@ async fn no_hostile_request_reaches_the_origin() {
     let rows = hostile();
     assert!(rows.len() >= 60, "{}", rows.len());
     let (mut failed, mut refused) = (Vec::new(), 0);
-    for (row, (name, octets, fate)) in rows.iter().enumerate() {
-        let answer = send(&inside, row, octets).await;
+    for (row, (name, bytes, fate)) in rows.iter().enumerate() {
+        let answer = send(&inside, row, bytes).await;
         let is_right = match fate {
             Fate::Refused => answer.starts_with("HTTP/1.1 400 "),
             Fate::TooLarge => answer.starts_with("HTTP/1.1 431 "),
@@ -174,8 +174,8 @@ async fn every_plain_request_reaches_the_origin() {
     let origin = origin();
     let inside = inside(&origin).await;
     let mut failed = Vec::new();
-    for (row, (name, octets, targets)) in honest().iter().enumerate() {
-        let answer = send(&inside, row, octets).await;
+    for (row, (name, bytes, targets)) in honest().iter().enumerate() {
+        let answer = send(&inside, row, bytes).await;
         let answers = answer.matches("HTTP/1.1 200 OK\r\n").count();
         if answers != targets.len() + 1 {
             failed.push(format!("{name}: {answer:?}"));
@@ -194,8 +194,8 @@ async fn every_plain_request_reaches_the_origin() {
 
 #[test]
 fn the_oracle_sees_what_a_raw_relay_would_let_through() {
-    let unseen = hostile().into_iter().filter(|(_, octets, _)| {
-        let log = [octets, LAST.as_bytes()].concat();
+    let unseen = hostile().into_iter().filter(|(_, bytes, _)| {
+        let log = [bytes, LAST.as_bytes()].concat();
         let seen = oracle::http1(&log);
         let is_extra = seen.targets.iter().any(|target| target == "/smuggled");
         seen.breaches.is_empty() && !is_extra
@@ -255,7 +255,7 @@ async fn the_refusal_is_not_lost_to_what_was_sent_behind_it() {
 async fn plain_requests_are_guarded_too() {
     let origin = origin();
     let inside = inside(&origin).await;
-    for (octets, status) in [
+    for (bytes, status) in [
         (
             "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
             400,
@@ -269,12 +269,12 @@ async fn plain_requests_are_guarded_too() {
         ),
     ] {
         let mut client = Client::open(inside.proxy).await;
-        client.send(octets).await.expect("the proxy reads");
+        client.send(bytes).await.expect("the proxy reads");
         let (answer, _) = client.read_to_end().await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{octets}: {answer}"
+            "{bytes}: {answer}"
         );
     }
     assert_eq!(origin.received(), Vec::<Vec<u8>>::new());

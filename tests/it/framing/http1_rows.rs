@@ -1,4 +1,4 @@
-//! HTTP/1 requests that two parsers read differently, as octets.
+//! HTTP/1 requests that two parsers read differently, as bytes.
 //!
 //! Each asks for `/hostile`; what another parser would find hidden in it asks for `/smuggled`.
 
@@ -20,7 +20,7 @@ fn line(line: &str) -> Vec<u8> {
 
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: proxy.golang.org\r\n\r\n";
 
-/// Name, octets, what becomes of them.
+/// Name, bytes, what becomes of them.
 pub fn hostile() -> Vec<(&'static str, Vec<u8>, Fate)> {
     let hidden = |lines: &str| with(lines, &format!("0\r\n\r\n{SMUGGLED}"));
     let long = |lines: String| with(&lines, "");
@@ -41,7 +41,7 @@ pub fn hostile() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ("CL with a fraction", with("Content-Length: 5.0\r\n", "abcde"), Refused),
         ("CL of two words", with("Content-Length: 5 0\r\n", "abcde"), Refused),
         ("CL past 64 bits", with("Content-Length: 18446744073709551621\r\n", "abcde"), Refused),
-        ("cve_2021_40346 CL past 255 octets", long(format!("Content-Length0{}: 0\r\nContent-Length: 5\r\nContent-Length: 0\r\n", "a".repeat(255))), Refused),
+        ("cve_2021_40346 CL past 255 bytes", long(format!("Content-Length0{}: 0\r\nContent-Length: 5\r\nContent-Length: 0\r\n", "a".repeat(255))), Refused),
         ("CL with an underscore", with("Content_Length: 5\r\n", "abcde"), Refused),
         // Transfer-Encoding in other words.
         ("cve_2021_39214 TE identity", hidden("Transfer-Encoding: identity\r\n"), Refused),
@@ -120,7 +120,7 @@ pub fn hostile() -> Vec<(&'static str, Vec<u8>, Fate)> {
     ]
 }
 
-/// Requests that are plain, if unusual: name, octets, what the origin is asked for.
+/// Requests that are plain, if unusual: name, bytes, what the origin is asked for.
 pub fn honest() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
     let get = "GET /second HTTP/1.1\r\nHost: proxy.golang.org\r\n\r\n";
     let one: &[&str] = &["/hostile"];

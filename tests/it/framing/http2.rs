@@ -18,17 +18,17 @@ enum Came {
 /// Answers each request with its own path.
 pub fn origin() -> RawOrigin {
     RawOrigin::start_each(Alpn::Http2, || {
-        let (mut octets, mut heads, mut greeted) = (Vec::new(), Heads::default(), false);
+        let (mut bytes, mut heads, mut greeted) = (Vec::new(), Heads::default(), false);
         let mut paths = std::collections::HashMap::new();
         move |fresh: &[u8]| {
-            octets.extend_from_slice(fresh);
+            bytes.extend_from_slice(fresh);
             let mut frames = Vec::new();
-            if !greeted && octets.len() >= 24 {
-                octets.drain(..24);
+            if !greeted && bytes.len() >= 24 {
+                bytes.drain(..24);
                 greeted = true;
                 frames.push(Frame::settings(&[]));
             }
-            while let Some(frame) = greeted.then(|| Frame::take(&mut octets)).flatten() {
+            while let Some(frame) = greeted.then(|| Frame::take(&mut bytes)).flatten() {
                 if frame.kind == kind::SETTINGS && !frame.has(flag::ACK) {
                     frames.push(Frame::settings_ack());
                 }

@@ -7,16 +7,16 @@ use crate::support::hpack::Heads;
 /// Answers each stream with these frames of stream 1.
 fn origin(frames: Vec<Frame>) -> RawOrigin {
     RawOrigin::start_each(Alpn::Http2, move || {
-        let (mut octets, mut greeted, frames) = (Vec::new(), false, frames.clone());
+        let (mut bytes, mut greeted, frames) = (Vec::new(), false, frames.clone());
         move |fresh: &[u8]| {
-            octets.extend_from_slice(fresh);
+            bytes.extend_from_slice(fresh);
             let mut out = Vec::new();
-            if !greeted && octets.len() >= 24 {
-                octets.drain(..24);
+            if !greeted && bytes.len() >= 24 {
+                bytes.drain(..24);
                 greeted = true;
                 out.push(Frame::settings(&[]));
             }
-            while let Some(frame) = greeted.then(|| Frame::take(&mut octets)).flatten() {
+            while let Some(frame) = greeted.then(|| Frame::take(&mut bytes)).flatten() {
                 if frame.kind == kind::SETTINGS && !frame.has(flag::ACK) {
                     out.push(Frame::settings_ack());
                 }

@@ -34,7 +34,7 @@ pub fn asks(
         .collect()
 }
 
-/// Name, fields, the octets of DATA if there are any.
+/// Name, fields, the bytes of DATA if there are any.
 pub fn hostile() -> Vec<(&'static str, Fields, Option<&'static str>)> {
     let mut rows: Vec<(&str, Fields, Option<&str>)> = Vec::new();
     let path = |path| asks("GET", "https", HOST, path);

@@ -1,4 +1,4 @@
-//! Judges what an origin got, octet by octet: strict, and written for itself alone.
+//! Judges what an origin got, byte by byte: strict, and written for itself alone.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn breach(&mut self, what: &str, octets: &[u8]) {
-        let octets = octets.escape_ascii();
-        self.breaches.push(format!("{what}: {octets}"));
+    fn breach(&mut self, what: &str, bytes: &[u8]) {
+        let bytes = bytes.escape_ascii();
+        self.breaches.push(format!("{what}: {bytes}"));
     }
 }
 
@@ -58,12 +58,12 @@ enum Framing {
 
 fn framing(head: &[u8], seen: &mut Seen) -> Framing {
     let text = &head[..head.len() - 4];
-    let is_odd = |octet: &u8| (*octet < b' ' && *octet != b'\t') || *octet == 127;
+    let is_odd = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 127;
     let lines: Vec<&[u8]> = split(text);
     if lines.iter().any(|line| line.iter().any(is_odd)) {
         seen.breach("a control character", head);
     }
-    let words: Vec<&[u8]> = lines[0].split(|octet| *octet == b' ').collect();
+    let words: Vec<&[u8]> = lines[0].split(|byte| *byte == b' ').collect();
     match words[..] {
         [_, target, b"HTTP/1.1"] if target.starts_with(b"/") => {
             seen.targets.push(String::from_utf8_lossy(target).into());
@@ -234,13 +234,13 @@ pub fn fields2(fields: &[Field], is_head: bool, seen: &mut Seen) {
             b":scheme" => text != "https",
             b":method" => text.is_empty() || !text.chars().all(|c| c.is_ascii_uppercase()),
             b"content_length" | b"transfer_encoding" | b"" => true,
-            _ => !name.iter().all(|octet| {
-                octet.is_ascii_lowercase()
-                    || octet.is_ascii_digit()
-                    || b"-._~!#$%&'*+^`|".contains(octet)
+            _ => !name.iter().all(|byte| {
+                byte.is_ascii_lowercase()
+                    || byte.is_ascii_digit()
+                    || b"-._~!#$%&'*+^`|".contains(byte)
             }),
         };
-        let is_odd = |octet: &u8| (*octet < b' ' && *octet != b'\t') || *octet == 127;
+        let is_odd = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 127;
         let is_framed = value.first().is_some_and(|o| b" \t".contains(o))
             || value.last().is_some_and(|o| b" \t".contains(o));
         if is_wrong || value.iter().any(is_odd) || is_framed {

@@ -4,15 +4,15 @@ use modtape::exchange::MadeBy;
 
 use super::*;
 
-/// Answers `/bad` with these octets, and everything else plainly.
-fn origin(octets: Vec<u8>) -> RawOrigin {
+/// Answers `/bad` with these bytes, and everything else plainly.
+fn origin(bytes: Vec<u8>) -> RawOrigin {
     RawOrigin::start(move |asked| match asked.starts_with(b"GET /bad ") {
-        true => vec![Step::send(&octets)],
+        true => vec![Step::send(&bytes)],
         false => vec![Step::send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")],
     })
 }
 
-/// Name, the origin's octets.
+/// Name, the origin's bytes.
 fn odd() -> Vec<(&'static str, &'static str)> {
     vec![
         (
@@ -102,10 +102,10 @@ fn odd() -> Vec<(&'static str, &'static str)> {
 #[tokio::test]
 async fn an_ambiguous_answer_is_a_502_that_says_so() {
     let mut failed = Vec::new();
-    for (name, octets) in odd() {
+    for (name, bytes) in odd() {
         // Behind it stands what would answer the next request.
         let next = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled";
-        let origin = origin([octets.as_bytes(), next.as_bytes()].concat());
+        let origin = origin([bytes.as_bytes(), next.as_bytes()].concat());
         let mut inside = inside(&origin).await;
         let mut client = raw(&inside, Alpn::Http1).await;
         let ask = |path| format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
@@ -152,7 +152,7 @@ async fn an_answer_that_nobody_asked_for_answers_nobody() {
 
 #[tokio::test]
 async fn what_is_plain_is_framed_anew() {
-    for (octets, body, length) in [
+    for (bytes, body, length) in [
         (
             "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc",
             "abc",
@@ -179,22 +179,22 @@ async fn what_is_plain_is_framed_anew() {
             Some("3"),
         ),
     ] {
-        let origin = origin(octets.as_bytes().to_vec());
+        let origin = origin(bytes.as_bytes().to_vec());
         let inside = inside(&origin).await;
         let hello = inside.hello(HOST).alpn(Alpn::Http1);
         let mut session = Client::session(inside.proxy, &hello).await;
         let answer = session.get("/bad").await.expect("an answer");
         assert!(
             answer.is_whole_ok() && answer.text() == body,
-            "{octets}: {answer:?}"
+            "{bytes}: {answer:?}"
         );
         let lengths = answer.headers.get_all("content-length").iter();
         let lengths: Vec<_> = lengths
             .map(|value| value.to_str().expect("digits"))
             .collect();
-        assert_eq!(lengths, Vec::from_iter(length), "{octets}");
+        assert_eq!(lengths, Vec::from_iter(length), "{bytes}");
         for gone in ["x-hop", "proxy-authenticate", "x"] {
-            assert_eq!(answer.header(gone), None, "{octets}");
+            assert_eq!(answer.header(gone), None, "{bytes}");
         }
     }
 }

@@ -67,16 +67,16 @@ impl Craft {
     }
 
     /// With a response body that lies in a file, under its true digest, of this coding.
-    pub fn body(self, octets: &[u8], coding: &str) -> Self {
-        let sha256 = hex(&Sha256::digest(octets));
+    pub fn body(self, bytes: &[u8], coding: &str) -> Self {
+        let sha256 = hex(&Sha256::digest(bytes));
         let path = self.dir.join("bodies").join(&sha256[..2]);
         fs::create_dir_all(&path).expect("a folder");
-        fs::write(path.join(&sha256), octets).expect("a file");
+        fs::write(path.join(&sha256), bytes).expect("a file");
         let headers = json!([["content-type", "text/plain"], ["content-encoding", coding]]);
         self.with(
             "end",
             "body",
-            json!({"sha256": sha256, "bytes": octets.len(), "inline": null}),
+            json!({"sha256": sha256, "bytes": bytes.len(), "inline": null}),
         )
         .with("end", "headers", headers)
     }
@@ -253,13 +253,13 @@ pub fn bomb(mebibytes: usize) -> Vec<u8> {
     gzip(&vec![0; 1 << 20]).repeat(mebibytes)
 }
 
-/// The octets as gzip.
-pub fn gzip(octets: &[u8]) -> Vec<u8> {
+/// The bytes as gzip.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(octets).expect("memory takes it");
+    encoder.write_all(bytes).expect("memory takes it");
     encoder.finish().expect("memory takes it")
 }
 
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

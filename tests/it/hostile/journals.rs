@@ -145,7 +145,7 @@ fn journals_that_are_made_to_be_large_or_slow_are_read_in_bounds() {
             let journal = craft.journal();
             craft.write_journal(&[journal, line("{}").repeat(20_000)].concat())
         }),
-        ("octets that are not UTF-8", |craft| {
+        ("bytes that are not UTF-8", |craft| {
             let journal = craft.journal();
             let crc = crc32c::crc32c(b"{\"seq\":9,\"x\":\"\xff\xfe\"}");
             let wrong = [

@@ -17,7 +17,7 @@ pub type Row = (&'static str, fn(Craft) -> PathBuf);
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// What a command may take: seconds of CPU (a debug build is ten times slower than a release), and
-/// octets of memory of its own.
+/// bytes of memory of its own.
 const CPU_SECONDS: u32 = 40;
 const MEMORY: u32 = 64 << 20;
 

@@ -37,7 +37,7 @@ fn nothing_in_an_exchange_reaches_the_terminal_as_a_command() {
         ("reason", |craft| {
             craft.with("end", "reason", hostile()).write()
         }),
-        ("reason of wrong octets", |craft| {
+        ("reason of wrong bytes", |craft| {
             craft
                 .with("end", "reason", json!({"b64": "//4bWzJKDQo="}))
                 .write()

@@ -121,12 +121,12 @@ impl Case {
     /// Sends, and reads until what is expected is there, and one more answer.
     async fn watch(&self, mut wire: Wire, seen: &mut Seen) {
         let after = Frame::headers(AFTER, &get(HOST, "/after"), true).encode();
-        let mut octets = (self.send)();
+        let mut bytes = (self.send)();
         if !matches!(self.expect, Connection(_) | Closed) {
-            octets.extend(after);
+            bytes.extend(after);
         }
         // A peer that ends the connection early may not take all of it.
-        let _ = wire.client.send(octets).await;
+        let _ = wire.client.send(bytes).await;
         while !self.is_met(seen) {
             let Some(frame) = wire.next().await else {
                 seen.is_over = true;
@@ -152,8 +152,8 @@ impl Case {
 
 impl Seen {
     fn note(&mut self, frame: &Frame) {
-        let code = |octets: &[u8]| {
-            octets
+        let code = |bytes: &[u8]| {
+            bytes
                 .first_chunk()
                 .map_or(0, |code| u32::from_be_bytes(*code))
         };
@@ -182,11 +182,11 @@ fn status(block: &[u8]) -> u16 {
 }
 
 /// Three digits in the code of RFC 7541 appendix B: 0 to 2 have five bits, the others six.
-fn digits(octets: &[u8]) -> u16 {
-    let bits = octets
+fn digits(bytes: &[u8]) -> u16 {
+    let bits = bytes
         .iter()
         .take(3)
-        .flat_map(|octet| (0..8).rev().map(move |n| octet >> n & 1));
+        .flat_map(|byte| (0..8).rev().map(move |n| byte >> n & 1));
     let mut bits: VecDeque<u16> = bits.map(u16::from).collect();
     let mut take = |count| bits.drain(..count).fold(0, |n, bit| n * 2 + bit);
     (0..3).fold(0, |number, _| {

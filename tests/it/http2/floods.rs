@@ -110,8 +110,8 @@ async fn strike((attack, host): (&Attack, &str), mut wire: Wire) {
 
 /// Reads and forgets until there is nothing more to come.
 pub async fn ended(stream: &mut (impl AsyncRead + Unpin)) {
-    let mut octets = vec![0; 64 * 1024];
-    while stream.read(&mut octets).await.is_ok_and(|read| read > 0) {}
+    let mut bytes = vec![0; 64 * 1024];
+    while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
 }
 
 /// What went wrong, a line each.

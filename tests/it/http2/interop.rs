@@ -1,5 +1,5 @@
 //! Other people's clients through `modtape record`, with nothing but the environment they are given:
-//! each gets the same octets over the protocol that it is told to speak. The go commands of all
+//! each gets the same bytes over the protocol that it is told to speak. The go commands of all
 //! versions are in `record`.
 
 use std::io::Write as _;
@@ -171,7 +171,7 @@ async fn nghttp_is_served() {
         .expect_success();
     assert!(
         output.stdout == body(),
-        "{} octets: {}",
+        "{} bytes: {}",
         output.stdout.len(),
         output.stderr
     );

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::support::frames::{self, Frame, flag, kind};
 use crate::support::{Alpn, Client, Hello};
 
-/// A connection whose every octet is the test's.
+/// A connection whose every byte is the test's.
 pub struct Wire {
     /// Below HTTP/2, above TLS.
     pub client: Client,
@@ -58,7 +58,7 @@ impl Wire {
     pub async fn next(&mut self) -> Option<Frame> {
         let head = self.client.read_exactly(9).await.ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let mut octets = [head, self.client.read_exactly(length).await.ok()?].concat();
-        Frame::take(&mut octets)
+        let mut bytes = [head, self.client.read_exactly(length).await.ok()?].concat();
+        Frame::take(&mut bytes)
     }
 }

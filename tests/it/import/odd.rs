@@ -270,9 +270,9 @@ fn an_odd_value_costs_that_value_and_a_damaged_body_is_never_given_out() {
     }
 }
 
-/// An import of these octets: its exit code, what it said, and the URLs and bodies that an export has.
-fn import(sandbox: &Sandbox, octets: &[u8]) -> (Option<i32>, String, Vec<(String, String)>) {
-    fs::write(sandbox.join("a.har"), octets).expect("a file");
+/// An import of these bytes: its exit code, what it said, and the URLs and bodies that an export has.
+fn import(sandbox: &Sandbox, bytes: &[u8]) -> (Option<i32>, String, Vec<(String, String)>) {
+    fs::write(sandbox.join("a.har"), bytes).expect("a file");
     let imported = modtape(sandbox, &["import", "har", "a.har", "-o", "one", "--force"]);
     if !sandbox.join("recordings/one").exists() {
         return (imported.status.code(), imported.stderr, Vec::new());
@@ -289,10 +289,10 @@ fn import(sandbox: &Sandbox, octets: &[u8]) -> (Option<i32>, String, Vec<(String
     (imported.status.code(), imported.stderr, entries.collect())
 }
 
-fn gzipped(octets: &[u8]) -> Vec<u8> {
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let best = flate2::Compression::best();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), best);
-    std::io::Write::write_all(&mut encoder, octets).expect("memory");
+    std::io::Write::write_all(&mut encoder, bytes).expect("memory");
     encoder.finish().expect("memory")
 }
 
@@ -300,14 +300,14 @@ fn gzipped(octets: &[u8]) -> Vec<u8> {
 fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = Vec::new();
     let mut archive = rawzip::ZipArchiveWriter::new(&mut zip);
-    for (name, octets) in files {
+    for (name, bytes) in files {
         let file = archive.new_file(name);
         let file = file.compression_method(rawzip::CompressionMethod::DEFLATE);
         let (mut entry, config) = file.start().expect("memory");
         let best = flate2::Compression::best();
         let encoder = flate2::write::DeflateEncoder::new(&mut entry, best);
         let mut writer = config.wrap(encoder);
-        std::io::Write::write_all(&mut writer, octets).expect("memory");
+        std::io::Write::write_all(&mut writer, bytes).expect("memory");
         let (encoder, descriptor) = writer.finish().expect("memory");
         encoder.finish().expect("memory");
         entry.finish(descriptor).expect("memory");
@@ -329,7 +329,7 @@ fn a_har_is_read_whatever_file_it_lies_in() {
     in_zip["response"]["content"] = json!({"size": GOOD.len(), "_file": "body.txt"});
     let in_zip = json!({"log": {"entries": [good(0), in_zip]}}).to_string();
     let log = json!({"entries": [good(0), good(1)]}).to_string();
-    for (what, octets) in [
+    for (what, bytes) in [
         ("a mark", format!("\u{feff}{har}").into_bytes()),
         ("gzip", gzipped(har.as_bytes())),
         ("UTF-16", utf16.clone()),
@@ -354,13 +354,13 @@ fn a_har_is_read_whatever_file_it_lies_in() {
                 .into_bytes(),
         ),
     ] {
-        let (code, said, entries) = import(&sandbox, &octets);
+        let (code, said, entries) = import(&sandbox, &bytes);
         assert_eq!((code, &*entries), (Some(0), &both[..]), "{what}: {said}");
         assert!(!said.contains("warning"), "{what}: {said}");
     }
     let one = &both[..1];
     let cut = "warning: the file is cut off or damaged: it has 1 whole entry\n";
-    for (what, octets) in [
+    for (what, bytes) in [
         ("cut", har.as_bytes()[..har.len() - 60].to_vec()),
         ("a cut gzip", {
             // So that what is cut off is not all of it.
@@ -369,16 +369,16 @@ fn a_har_is_read_whatever_file_it_lies_in() {
                 .collect();
             let long = har.replacen("]}}", &format!(",{{\"x\":\"{noise}\"}}]}}}}"), 1);
             let long = long.replace(&good(1).to_string(), &format!("{{\"x\":\"{noise}\"}}"));
-            let mut octets = gzipped(long.as_bytes());
-            octets.truncate(octets.len() / 3);
-            octets
+            let mut bytes = gzipped(long.as_bytes());
+            bytes.truncate(bytes.len() / 3);
+            bytes
         }),
     ] {
-        let (code, said, entries) = import(&sandbox, &octets);
+        let (code, said, entries) = import(&sandbox, &bytes);
         assert_eq!((code, &*entries), (Some(3), one), "{what}: {said}");
         assert!(said.contains(cut), "{what}: {said}");
     }
-    for (octets, why) in [
+    for (bytes, why) in [
         (
             &b"<html>"[..],
             "not a HAR file: it does not begin with a JSON object",
@@ -390,7 +390,7 @@ fn a_har_is_read_whatever_file_it_lies_in() {
             "a zip file without a .har file",
         ),
     ] {
-        let (code, said, entries) = import(&sandbox, octets);
+        let (code, said, entries) = import(&sandbox, bytes);
         assert_eq!((code, entries.len()), (Some(3), 0), "{said}");
         assert!(
             said.starts_with(&format!("error: cannot import a.har: {why}")),
@@ -404,9 +404,9 @@ fn what_a_small_file_unpacks_to_is_bounded() {
     let sandbox = Sandbox::new();
     let spaces = vec![b' '; 16 << 20];
     let bomb = [b"{\"log\":{\"entries\":[".as_slice(), &spaces].concat();
-    for octets in [gzipped(&bomb), zipped(&[("a.har", &bomb)])] {
-        assert!(octets.len() < 1 << 20);
-        let (code, said, _) = import(&sandbox, &octets);
+    for bytes in [gzipped(&bomb), zipped(&[("a.har", &bomb)])] {
+        assert!(bytes.len() < 1 << 20);
+        let (code, said, _) = import(&sandbox, &bytes);
         assert_eq!(code, Some(3), "{said}");
         assert!(said.contains("it decompresses to more than"), "{said}");
     }

@@ -27,7 +27,7 @@ async fn a_large_body_passes_in_little_memory() {
     let answer = answer.expect("a head");
     assert_eq!((answer.body_bytes, &answer.ended), (bytes, &Ended::Clean));
     let peak = recorder.peak_rss_kib();
-    eprintln!("{bytes} octets: peak RSS {peak} KiB");
+    eprintln!("{bytes} bytes: peak RSS {peak} KiB");
     assert!(peak < ONE_COMMAND_KIB, "{peak} KiB");
     let recorded = recorder.finish().await;
     let digest = recorded.only().end().and_then(|end| end.body.clone());
@@ -68,7 +68,7 @@ async fn ten_thousand_exchanges_and_their_close_pass_in_little_memory() {
     assert!(peak < ONE_COMMAND_KIB, "{peak} KiB");
 }
 
-/// An HTTP/2 client with windows like go's, which reads no octet once it has the head of a large
+/// An HTTP/2 client with windows like go's, which reads no byte once it has the head of a large
 /// answer: not even its socket.
 async fn reader_that_stops(recorder: &Recorder) -> impl Drop + use<> {
     let hello = recorder.hello(HOST).alpn(Alpn::Http2);
@@ -138,17 +138,17 @@ async fn two_hundred_readers_that_do_not_read_take_little_memory() {
 
 /// One field of 4 KB, kept by HPACK, and sixteen references to it: a head of 64 KiB in some bytes.
 fn amplified(id: u32) -> Frame {
-    let mut octets = frames::block(&frames::get(HOST, "/silent"));
+    let mut bytes = frames::block(&frames::get(HOST, "/silent"));
     match id {
         1 => {
-            octets.extend([0x40, 1, b'x']);
-            frames::integer(4000, 7, &mut octets);
-            octets.extend([b'y'; 4000]);
+            bytes.extend([0x40, 1, b'x']);
+            frames::integer(4000, 7, &mut bytes);
+            bytes.extend([b'y'; 4000]);
         }
-        _ => octets.extend([0x80 | 62; 16]),
+        _ => bytes.extend([0x80 | 62; 16]),
     }
     let flags = flag::END_HEADERS | flag::END_STREAM;
-    Frame::new(kind::HEADERS, flags, id, octets)
+    Frame::new(kind::HEADERS, flags, id, bytes)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,7 +40,7 @@ async fn a_client_that_stops_reading_stops_the_origin() {
         let request = holding.request("/large");
         let response = holding.start(request).await.expect("a head");
         let held = settled(&mut other, || sent(&origin)).await;
-        eprintln!("{alpn:?}: {held} octets on the way");
+        eprintln!("{alpn:?}: {held} bytes on the way");
         assert!(held < ON_THE_WAY, "{alpn:?} {held}");
         drop((response, holding, other));
         recorder.finish().await;
@@ -67,7 +67,7 @@ async fn a_client_behind_a_tunnel_that_stops_reading_stops_the_origin() {
     recorder.finish().await;
 }
 
-/// Octets that we took of each client's connection, largest first.
+/// Bytes that we took of each client's connection, largest first.
 fn taken(recording: &Recording) -> Vec<u64> {
     let closed = recording
         .connections()

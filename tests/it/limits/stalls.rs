@@ -43,10 +43,10 @@ pub async fn talk(proxy: std::net::SocketAddr, hello: &Hello, stall: Stall) -> C
     let connected = client.connect(target, &[]).await;
     assert_eq!(connected.status, 200, "{}", connected.head);
     let mut client = connected.client;
-    let octets = hello.octets();
+    let bytes = hello.bytes();
     let raw = match stall {
-        Stall::HalfHello => &octets[..octets.len() / 2],
-        Stall::HalfHandshake => &octets[..],
+        Stall::HalfHello => &bytes[..bytes.len() / 2],
+        Stall::HalfHandshake => &bytes[..],
         Stall::Tunnel => b"x",
         _ => b"",
     };
@@ -183,7 +183,7 @@ async fn every_stalled_phase_ends_in_time_and_is_named() {
 
 #[tokio::test]
 async fn a_window_that_stays_shut_ends_the_connection_in_time() {
-    for octets in [0, 1_000] {
+    for bytes in [0, 1_000] {
         let large = Rule::any().status(200).generated(100_000);
         let origin = Origin::builder(files()).rule(large).start();
         let deadlines = Deadlines {
@@ -192,7 +192,7 @@ async fn a_window_that_stays_shut_ends_the_connection_in_time() {
         };
         let upstream = (origin.addr(), origin.root());
         let mut inside = Inside::start(HOST, upstream, deadlines, NO_LIMITS).await;
-        let window = [(setting::INITIAL_WINDOW_SIZE, octets)];
+        let window = [(setting::INITIAL_WINDOW_SIZE, bytes)];
         let mut wire = Wire::greeted(inside.proxy, inside.hello(HOST), HOST, &window).await;
         let asked = [Frame::headers(1, &get(HOST, "/a"), true)];
         wire.send(&asked).await.expect("the proxy takes it");
@@ -201,7 +201,7 @@ async fn a_window_that_stays_shut_ends_the_connection_in_time() {
         let why: Vec<_> = closed(&recording).into_iter().map(|one| one.why).collect();
         assert!(
             matches!(&why[..], [why] if why.contains("read nothing of its response")),
-            "{octets}: {why:?}"
+            "{bytes}: {why:?}"
         );
     }
 }

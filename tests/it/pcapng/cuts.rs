@@ -19,8 +19,8 @@ const ENHANCED_PACKET: u32 = 6;
 /// Where each packet's block ends: read with nothing but the lengths of the blocks.
 fn ends(capture: &[u8]) -> Vec<usize> {
     let word = |at: usize| {
-        let octets = capture[at..at + 4].try_into().expect("four octets");
-        u32::from_le_bytes(octets)
+        let bytes = capture[at..at + 4].try_into().expect("four bytes");
+        u32::from_le_bytes(bytes)
     };
     let (mut at, mut ends) = (0, Vec::new());
     while at < capture.len() {
@@ -58,7 +58,7 @@ async fn a_capture_that_is_cut_anywhere_reads_up_to_the_cut() {
     assert!(all.len() > 500 && all.len() == ends.len(), "{}", all.len());
     let (has_tshark, by_tshark) = (has("tshark"), count(BY_TSHARK, CUTS));
     let part = capture.with_extension("cut");
-    let header = u32::from_le_bytes(whole[4..8].try_into().expect("four octets")) as usize;
+    let header = u32::from_le_bytes(whole[4..8].try_into().expect("four bytes")) as usize;
     for number in 0..CUTS {
         let cut = cut(number, whole.len());
         let expected = ends.partition_point(|end| *end <= cut);

@@ -142,7 +142,7 @@ fn of_capture(dir: &Path) -> ById {
     told
 }
 
-/// SYN at the start, the request's first octet where it is sent, the answer's where waiting ends, and
+/// SYN at the start, the request's first byte where it is sent, the answer's where waiting ends, and
 /// the end where all is over.
 fn assert_placed(stream: &[&Packet], phases: &BTreeMap<&str, u64>) {
     let after = |names: &[&str]| -> u64 {

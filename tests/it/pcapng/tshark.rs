@@ -221,8 +221,8 @@ fn objects(capture: &Path, sandbox: &Sandbox) -> BTreeMap<String, usize> {
     tshark(capture, &["-q", "--export-objects", &target]);
     let entries = fs::read_dir(&objects).expect("tshark wrote it");
     let bodies = entries.map(|entry| {
-        let octets = fs::read(entry.expect("it can be read").path()).expect("a file");
-        sha256(&octets)
+        let bytes = fs::read(entry.expect("it can be read").path()).expect("a file");
+        sha256(&bytes)
     });
     counted(bodies)
 }
@@ -235,38 +235,38 @@ fn counted(digests: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     counted
 }
 
-fn sha256(octets: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
-    let digest: Digest = Hex(digest.as_ref().try_into().expect("32 octets"));
+fn sha256(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let digest: Digest = Hex(digest.as_ref().try_into().expect("32 bytes"));
     digest.to_string()
 }
 
-/// The digests of all bodies that have octets, content-decoded.
+/// The digests of all bodies that have bytes, content-decoded.
 fn decoded(recording: &Recording) -> BTreeMap<String, usize> {
     let mut bodies = Vec::new();
     for row in recording.rows() {
         let exchange = recording.exchange(row).expect("it is whole");
         let Some(end) = exchange.end() else { continue };
-        bodies.extend(octets(
+        bodies.extend(bytes(
             recording,
             &exchange.begin.headers,
             end.request_body.as_ref(),
         ));
-        bodies.extend(octets(recording, &end.headers, end.body.as_ref()));
+        bodies.extend(bytes(recording, &end.headers, end.body.as_ref()));
     }
-    counted(bodies.iter().map(|octets| sha256(octets)))
+    counted(bodies.iter().map(|bytes| sha256(bytes)))
 }
 
-fn octets(recording: &Recording, headers: &Fields, body: Option<&Body>) -> Option<Vec<u8>> {
+fn bytes(recording: &Recording, headers: &Fields, body: Option<&Body>) -> Option<Vec<u8>> {
     let body = body.filter(|body| body.bytes > 0)?;
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut reader = recording.body(body).expect("it is kept");
     match field(headers, "content-encoding").as_deref() {
         // tshark has no object of what it cannot undo.
         Some(UNKNOWN_CODING) => return None,
-        Some("gzip") => std::io::copy(&mut GzDecoder::new(reader), &mut octets),
-        _ => std::io::copy(&mut reader, &mut octets),
+        Some("gzip") => std::io::copy(&mut GzDecoder::new(reader), &mut bytes),
+        _ => std::io::copy(&mut reader, &mut bytes),
     }
     .expect("it is whole");
-    Some(octets)
+    Some(bytes)
 }

@@ -63,9 +63,9 @@ async fn an_idle_connection_that_was_closed_with_a_goodbye_is_replaced() {
 #[tokio::test]
 async fn a_stream_that_a_goaway_leaves_unanswered_is_asked_again() {
     let (count, frames) = (counter(), Frames::default());
-    let raw = RawOrigin::start_h2(move |octets| {
+    let raw = RawOrigin::start_h2(move |bytes| {
         let mut steps = Vec::new();
-        for (kind, stream) in frames.take(octets) {
+        for (kind, stream) in frames.take(bytes) {
             match kind {
                 HEADERS if count() == 2 => {
                     steps.extend([Step::send(goaway(1)), Step::Close]);
@@ -88,9 +88,9 @@ async fn a_stream_that_a_goaway_leaves_unanswered_is_asked_again() {
 #[tokio::test]
 async fn a_stream_that_a_fresh_connection_refuses_is_asked_again() {
     let (count, frames) = (counter(), Frames::default());
-    let raw = RawOrigin::start_h2(move |octets| {
+    let raw = RawOrigin::start_h2(move |bytes| {
         let answers = frames
-            .take(octets)
+            .take(bytes)
             .into_iter()
             .map(|(kind, stream)| match kind {
                 HEADERS if count() == 1 => Step::send(refused(stream)),
@@ -265,18 +265,18 @@ const SETTINGS: u8 = 4;
 const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
 const SETTINGS_ACK: [u8; 9] = [0, 0, 0, SETTINGS, 1, 0, 0, 0, 0];
 
-/// What of a connection's octets is no whole frame yet; connections come one after the other.
+/// What of a connection's bytes is no whole frame yet; connections come one after the other.
 #[derive(Default)]
 struct Frames(Mutex<Vec<u8>>);
 
 impl Frames {
     /// Type and stream of each frame that is whole now; acknowledgements left out.
-    fn take(&self, octets: &[u8]) -> Vec<(u8, u32)> {
+    fn take(&self, bytes: &[u8]) -> Vec<(u8, u32)> {
         let mut pending = self.0.lock().expect("no panic while locked");
-        if octets.starts_with(b"PRI * ") {
+        if bytes.starts_with(b"PRI * ") {
             pending.clear();
         }
-        pending.extend(octets);
+        pending.extend(bytes);
         if pending.starts_with(PREFACE) {
             pending.drain(..PREFACE.len());
         }

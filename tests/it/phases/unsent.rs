@@ -20,8 +20,8 @@ fn origin(first: fn(u32) -> Vec<Step>) -> RawOrigin {
     let count = counter();
     RawOrigin::start_each(Alpn::Http2, move || {
         let (connection, mut pending) = (count(), Vec::new());
-        move |octets: &[u8]| {
-            pending.extend(octets);
+        move |bytes: &[u8]| {
+            pending.extend(bytes);
             if pending.starts_with(PREFACE) {
                 pending.drain(..PREFACE.len());
             }
@@ -67,8 +67,8 @@ async fn a_stream_that_comes_after_a_goaway_is_asked_elsewhere_though_nothing_wa
     let mut wire = Wire::greeted(recorder.proxy(), recorder.hello(HOST), HOST, &[]).await;
     ask(&mut wire, 1, "/first").await;
     let is_read = |connections: &[Vec<u8>]| {
-        let octets = &connections[0];
-        octets.windows(MARK.len()).any(|eight| eight == MARK)
+        let bytes = &connections[0];
+        bytes.windows(MARK.len()).any(|eight| eight == MARK)
     };
     origin.wait_for(is_read, LIMIT);
     ask(&mut wire, 3, "/second").await;
@@ -106,7 +106,7 @@ async fn a_post_that_was_not_processed_is_asked_again_with_its_body() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         drop(session);
         let second = &origin.received()[1];
-        let came = second.iter().filter(|octet| **octet == b'x').count();
+        let came = second.iter().filter(|byte| **byte == b'x').count();
         assert!(came >= BODY.len(), "{came}");
         let exchange = recorder.finish().await.only();
         let end = exchange.end().expect("it ended");
@@ -174,9 +174,9 @@ fn once() -> std::net::SocketAddr {
         let heads = || {
             let mut asked = Vec::new();
             while !asked.ends_with(b"\r\n\r\n") {
-                let mut octet = [0];
-                std::io::Read::read_exact(&mut &stream, &mut octet).expect("a request");
-                asked.extend(octet);
+                let mut byte = [0];
+                std::io::Read::read_exact(&mut &stream, &mut byte).expect("a request");
+                asked.extend(byte);
             }
         };
         heads();

@@ -271,7 +271,7 @@ impl Dns {
 
 /// RFC 1035 section 4: one A record, or none for another type.
 fn answer(query: &[u8], count: &AtomicUsize) -> Vec<u8> {
-    let name = query[12..].iter().position(|&octet| octet == 0);
+    let name = query[12..].iter().position(|&byte| byte == 0);
     let end = 12 + name.expect("a name ends") + 5;
     let is_a = query[end - 4..end] == [0, 1, 0, 1];
     let records = u8::from(is_a);

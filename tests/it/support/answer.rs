@@ -111,7 +111,7 @@ fn pick(link: &Link, served: &Served) -> Script {
     found.map(|rule| rule.script.clone()).unwrap_or_default()
 }
 
-/// The first octets of a request's body, as many as a git client sends here; the log has its digest.
+/// The first bytes of a request's body, as many as a git client sends here; the log has its digest.
 async fn read_body(entry: &Entry, mut body: Incoming) -> io::Result<Vec<u8>> {
     let mut digest = digest::Context::new(&digest::SHA256);
     let mut kept = Vec::new();

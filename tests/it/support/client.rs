@@ -262,7 +262,7 @@ impl Client {
         Ok(String::from_utf8_lossy(&head).into_owned())
     }
 
-    /// The same as octets.
+    /// The same as bytes.
     pub async fn read_raw_head(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -337,16 +337,16 @@ impl Hello {
         }
     }
 
-    /// The octets of such a ClientHello.
-    pub fn octets(&self) -> Vec<u8> {
+    /// The bytes of such a ClientHello.
+    pub fn bytes(&self) -> Vec<u8> {
         let name = ServerName::try_from(self.name.clone()).expect("a host's name");
         let session = rustls::ClientConnection::new(Arc::new(self.config()), name);
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         session
             .expect("a usable configuration")
-            .write_tls(&mut octets)
+            .write_tls(&mut bytes)
             .expect("a vector takes all");
-        octets
+        bytes
     }
 
     /// The same, for a handshake that a test drives itself.

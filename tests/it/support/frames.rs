@@ -1,7 +1,7 @@
-//! HTTP/2 as octets: frames that no library would send, and the frames that come back.
+//! HTTP/2 as bytes: frames that no library would send, and the frames that come back.
 //!
 //! It checks nothing: whatever a test builds is written as it stands. Header blocks are written
-//! without compression ([`block`]), so that any octet can stand in any name or value.
+//! without compression ([`block`]), so that any byte can stand in any name or value.
 
 use std::io;
 
@@ -46,13 +46,13 @@ pub mod setting {
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// One of [`kind`], or any other octet.
+    /// One of [`kind`], or any other byte.
     pub kind: u8,
     /// Any of [`flag`].
     pub flags: u8,
     /// With its reserved bit, if that is set.
     pub stream: u32,
-    /// What follows the nine octets of the head.
+    /// What follows the nine bytes of the head.
     pub payload: Vec<u8>,
 }
 
@@ -70,9 +70,9 @@ impl Frame {
 
     /// `SETTINGS` with these pairs.
     pub fn settings(pairs: &[(u16, u32)]) -> Self {
-        let octets =
+        let bytes =
             |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
-        let payload: Vec<u8> = pairs.iter().flat_map(octets).collect();
+        let payload: Vec<u8> = pairs.iter().flat_map(bytes).collect();
         Self::new(kind::SETTINGS, 0, 0, payload)
     }
 
@@ -93,9 +93,9 @@ impl Frame {
     }
 
     /// `DATA` without padding.
-    pub fn data(stream: u32, octets: &[u8], ends: bool) -> Self {
+    pub fn data(stream: u32, bytes: &[u8], ends: bool) -> Self {
         let flags = if ends { flag::END_STREAM } else { 0 };
-        Self::new(kind::DATA, flags, stream, octets)
+        Self::new(kind::DATA, flags, stream, bytes)
     }
 
     /// `RST_STREAM` with a code of RFC 9113 section 7.
@@ -104,13 +104,13 @@ impl Frame {
     }
 
     /// `PING`.
-    pub fn ping(octets: [u8; 8]) -> Self {
-        Self::new(kind::PING, 0, 0, octets)
+    pub fn ping(bytes: [u8; 8]) -> Self {
+        Self::new(kind::PING, 0, 0, bytes)
     }
 
     /// `WINDOW_UPDATE`; stream 0 is the connection.
-    pub fn window_update(stream: u32, octets: u32) -> Self {
-        Self::new(kind::WINDOW_UPDATE, 0, stream, octets.to_be_bytes())
+    pub fn window_update(stream: u32, bytes: u32) -> Self {
+        Self::new(kind::WINDOW_UPDATE, 0, stream, bytes.to_be_bytes())
     }
 
     /// `GOAWAY` with a code and no words.
@@ -124,23 +124,23 @@ impl Frame {
         self.flags & flags == flags
     }
 
-    /// The frame as octets.
+    /// The frame as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let length = u32::try_from(self.payload.len()).expect("a payload fits 24 bits");
-        let mut octets = length.to_be_bytes()[1..].to_vec();
-        octets.extend([self.kind, self.flags]);
-        octets.extend(self.stream.to_be_bytes());
-        octets.extend(&self.payload);
-        octets
+        let mut bytes = length.to_be_bytes()[1..].to_vec();
+        bytes.extend([self.kind, self.flags]);
+        bytes.extend(self.stream.to_be_bytes());
+        bytes.extend(&self.payload);
+        bytes
     }
 
-    /// Takes the first frame off `octets`, if it is there as a whole.
-    pub fn take(octets: &mut Vec<u8>) -> Option<Self> {
-        let head = octets.first_chunk::<9>()?;
+    /// Takes the first frame off `bytes`, if it is there as a whole.
+    pub fn take(bytes: &mut Vec<u8>) -> Option<Self> {
+        let head = bytes.first_chunk::<9>()?;
         let [a, b, c, kind, flags, stream @ ..] = *head;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        let payload = octets.get(9..9 + length)?.to_vec();
-        octets.drain(..9 + length);
+        let payload = bytes.get(9..9 + length)?.to_vec();
+        bytes.drain(..9 + length);
         Some(Self::new(kind, flags, u32::from_be_bytes(stream), payload))
     }
 
@@ -163,7 +163,7 @@ impl Frame {
     }
 }
 
-/// All frames as octets, in order.
+/// All frames as bytes, in order.
 pub fn encode(frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(Frame::encode).collect()
 }
@@ -173,22 +173,22 @@ pub async fn greet(
     stream: &mut (impl AsyncWrite + Unpin),
     settings: &[(u16, u32)],
 ) -> io::Result<()> {
-    let octets = [PREFACE, &Frame::settings(settings).encode()].concat();
-    stream.write_all(&octets).await?;
+    let bytes = [PREFACE, &Frame::settings(settings).encode()].concat();
+    stream.write_all(&bytes).await?;
     stream.flush().await
 }
 
 /// A header block of literals that are never indexed and never compressed (RFC 7541 section 6.2.2).
 pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for (name, value) in fields {
-        octets.push(0);
+        bytes.push(0);
         for text in [name, value] {
-            integer(text.len(), 7, &mut octets);
-            octets.extend_from_slice(text);
+            integer(text.len(), 7, &mut bytes);
+            bytes.extend_from_slice(text);
         }
     }
-    octets
+    bytes
 }
 
 /// The pseudo-header fields of a GET, without `authority` if it is empty.
@@ -206,17 +206,17 @@ pub fn get<'a>(authority: &'a str, path: &'a str) -> Vec<(&'a [u8], &'a [u8])> {
 }
 
 /// An integer with a prefix of `bits`, the bits before it zero (RFC 7541 section 5.1).
-pub fn integer(value: usize, bits: u32, octets: &mut Vec<u8>) {
+pub fn integer(value: usize, bits: u32, bytes: &mut Vec<u8>) {
     let most = (1 << bits) - 1;
     if value < most {
-        octets.push(value as u8);
+        bytes.push(value as u8);
         return;
     }
-    octets.push(most as u8);
+    bytes.push(most as u8);
     let mut rest = value - most;
     while rest >= 128 {
-        octets.push(rest as u8 | 128);
+        bytes.push(rest as u8 | 128);
         rest >>= 7;
     }
-    octets.push(rest as u8);
+    bytes.push(rest as u8);
 }

@@ -59,7 +59,7 @@ pub fn answer(root: &Path, served: &Served, body: &[u8]) -> Answered {
 
 /// Takes apart what a CGI program said (RFC 3875 section 6).
 fn parse(said: &[u8]) -> Answered {
-    let end = said.windows(4).position(|octets| octets == b"\r\n\r\n");
+    let end = said.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let end = end.expect("git http-backend ends its head");
     let head = std::str::from_utf8(&said[..end]).expect("its head is text");
     let mut answered = Answered {

@@ -1,4 +1,4 @@
-//! HPACK read back (RFC 7541): what a header block said, octet for octet, whatever a library would
+//! HPACK read back (RFC 7541): what a header block said, byte for byte, whatever a library would
 //! have made of it.
 
 use std::collections::VecDeque;
@@ -24,22 +24,22 @@ impl Default for Decoder {
 impl Decoder {
     /// The fields of one block; panics where it is malformed, since the sender is under test.
     pub fn fields(&mut self, block: &[u8]) -> Vec<Field> {
-        let (mut octets, mut fields) = (block, Vec::new());
-        while let Some(first) = octets.first().copied() {
+        let (mut bytes, mut fields) = (block, Vec::new());
+        while let Some(first) = bytes.first().copied() {
             if first & 0x80 != 0 {
-                let index = integer(&mut octets, 7);
+                let index = integer(&mut bytes, 7);
                 fields.push(self.entry(index));
             } else if first & 0xe0 == 0x20 {
-                self.limit = integer(&mut octets, 5);
+                self.limit = integer(&mut bytes, 5);
                 self.evict();
             } else {
                 let is_kept = first & 0x40 != 0;
-                let index = integer(&mut octets, if is_kept { 6 } else { 4 });
+                let index = integer(&mut bytes, if is_kept { 6 } else { 4 });
                 let name = match index {
-                    0 => text(&mut octets),
+                    0 => text(&mut bytes),
                     index => self.entry(index).0,
                 };
-                let field = (name, text(&mut octets));
+                let field = (name, text(&mut bytes));
                 if is_kept {
                     self.entries.push_front(field.clone());
                     self.evict();
@@ -96,27 +96,27 @@ impl Heads {
     }
 }
 
-fn integer(octets: &mut &[u8], bits: u32) -> usize {
+fn integer(bytes: &mut &[u8], bits: u32) -> usize {
     let most = (1 << bits) - 1;
-    let mut value = usize::from(take(octets)) & most;
+    let mut value = usize::from(take(bytes)) & most;
     if value < most {
         return value;
     }
     for shift in (0..).step_by(7) {
-        let octet = take(octets);
-        value += usize::from(octet & 127) << shift;
-        if octet & 128 == 0 {
+        let byte = take(bytes);
+        value += usize::from(byte & 127) << shift;
+        if byte & 128 == 0 {
             break;
         }
     }
     value
 }
 
-fn text(octets: &mut &[u8]) -> Vec<u8> {
-    let is_compressed = octets.first().is_some_and(|octet| octet & 128 != 0);
-    let length = integer(octets, 7);
-    let (text, rest) = octets.split_at(length);
-    *octets = rest;
+fn text(bytes: &mut &[u8]) -> Vec<u8> {
+    let is_compressed = bytes.first().is_some_and(|byte| byte & 128 != 0);
+    let length = integer(bytes, 7);
+    let (text, rest) = bytes.split_at(length);
+    *bytes = rest;
     if is_compressed {
         expand(text)
     } else {
@@ -124,20 +124,20 @@ fn text(octets: &mut &[u8]) -> Vec<u8> {
     }
 }
 
-fn take(octets: &mut &[u8]) -> u8 {
-    let (first, rest) = octets.split_first().expect("a block ends with a field");
-    *octets = rest;
+fn take(bytes: &mut &[u8]) -> u8 {
+    let (first, rest) = bytes.split_first().expect("a block ends with a field");
+    *bytes = rest;
     *first
 }
 
 /// The Huffman code of RFC 7541 appendix B is canonical: its lengths say it all.
-fn expand(octets: &[u8]) -> Vec<u8> {
+fn expand(bytes: &[u8]) -> Vec<u8> {
     let mut symbols: Vec<usize> = (0..LENGTHS.len()).collect();
     symbols.sort_by_key(|symbol| (LENGTHS[*symbol], *symbol));
     let (mut text, mut bits, mut length) = (Vec::new(), 0_u32, 0_u8);
-    for bit in octets
+    for bit in bytes
         .iter()
-        .flat_map(|octet| (0..8).rev().map(move |at| octet >> at & 1))
+        .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1))
     {
         (bits, length) = (bits << 1 | u32::from(bit), length + 1);
         let (mut code, mut before) = (0_u32, LENGTHS[symbols[0]]);

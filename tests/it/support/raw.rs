@@ -183,7 +183,7 @@ fn for_all(script: impl Fn(&[u8]) -> Vec<Step> + Send + Sync + 'static) -> Scrip
     let script = Arc::new(script);
     Arc::new(move || {
         let script = Arc::clone(&script);
-        Box::new(move |octets| script(octets))
+        Box::new(move |bytes| script(bytes))
     })
 }
 

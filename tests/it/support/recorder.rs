@@ -266,7 +266,7 @@ pub fn exchanges(recording: &Recording) -> Vec<Exchange> {
 pub fn records(recording: &Recording) -> Vec<(Timestamp, Event)> {
     let journal = fs::read(recording.dir().join(JOURNAL)).expect("a recording has a journal");
     let lines = journal
-        .split(|octet| *octet == b'\n')
+        .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty());
     let records = lines.map(|line| Record::parse_line(line).expect("the journal is whole"));
     records.map(|record| (record.t_us, record.event)).collect()

@@ -129,13 +129,13 @@ impl Drop for Spawned {
 /// What a stream has carried so far.
 #[derive(Default)]
 struct State {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     is_over: bool,
 }
 
 impl State {
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.octets).into_owned()
+        String::from_utf8_lossy(&self.bytes).into_owned()
     }
 }
 
@@ -150,7 +150,7 @@ impl Heard {
             loop {
                 let read = stream.read(&mut chunk).unwrap_or(0);
                 let mut state = shared.0.lock().expect("no panic while locked");
-                state.octets.extend_from_slice(&chunk[..read]);
+                state.bytes.extend_from_slice(&chunk[..read]);
                 state.is_over = read == 0;
                 shared.1.notify_all();
                 if read == 0 {

@@ -1,4 +1,4 @@
-//! Bad upstreams: each is refused with its reason, and no octet of it reaches the client.
+//! Bad upstreams: each is refused with its reason, and no byte of it reaches the client.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

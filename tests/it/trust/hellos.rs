@@ -16,13 +16,13 @@ fn origin() -> Origin {
     Origin::start(Content::files([((HOST, "/a"), (200, "text/plain", "a"))]))
 }
 
-/// Says `octets` inside a CONNECT, then no more, and reads to the end.
-async fn say(recorder: &Recorder, octets: &[u8]) -> Vec<u8> {
+/// Says `bytes` inside a CONNECT, then no more, and reads to the end.
+async fn say(recorder: &Recorder, bytes: &[u8]) -> Vec<u8> {
     let client = Client::open(recorder.proxy()).await;
     let connected = client.connect(&format!("{HOST}:443"), &[]).await;
     assert_eq!(connected.status, 200, "{}", connected.head);
     let mut client = connected.client;
-    client.send(octets).await.expect("it is read");
+    client.send(bytes).await.expect("it is read");
     // Who leaves before there is an answer is told otherwise.
     let Ok(mut answer) = client.read_exactly(1).await else {
         return Vec::new();
@@ -93,7 +93,7 @@ async fn odd_server_names_are_named_in_the_journal() {
         ("with a port", one(b"proxy.golang.org:443"), ODD),
         ("NUL inside", one(b"proxy.golang.org\0.evil.example"), ODD),
         ("not ASCII", one("bücher.example".as_bytes()), ODD),
-        ("256 octets", one(&long), ODD),
+        ("256 bytes", one(&long), ODD),
         ("an empty name", one(b""), ODD),
         ("an empty list", Some(vec![0, 0]), ODD),
         (

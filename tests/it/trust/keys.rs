@@ -129,7 +129,7 @@ async fn showing(origin: &Origin) -> (Recorder, Publics) {
     (recorder, publics)
 }
 
-/// The P-256 point in a certificate: a BIT STRING of 66 octets that begins 00 04.
+/// The P-256 point in a certificate: a BIT STRING of 66 bytes that begins 00 04.
 fn point(certificate: &[u8]) -> Vec<u8> {
     let at = certificate
         .windows(4)
@@ -138,37 +138,37 @@ fn point(certificate: &[u8]) -> Vec<u8> {
     certificate[at..at + 65].to_vec()
 }
 
-/// The point that belongs to a private key, if these octets can be one.
+/// The point that belongs to a private key, if these bytes can be one.
 fn public_of(private: &[u8]) -> Option<Vec<u8>> {
     let key = PrivateKey::from_private_key(&ECDH_P256, private).ok()?;
     Some(key.compute_public_key().ok()?.as_ref().to_vec())
 }
 
-/// A private key looks random: 32 octets with few alike, and not all of them text.
-fn is_likely_key(octets: &[u8]) -> bool {
+/// A private key looks random: 32 bytes with few alike, and not all of them text.
+fn is_likely_key(bytes: &[u8]) -> bool {
     let mut seen = [false; 256];
     let mut kinds = 0;
-    for octet in octets {
-        kinds += usize::from(!std::mem::replace(&mut seen[usize::from(*octet)], true));
+    for byte in bytes {
+        kinds += usize::from(!std::mem::replace(&mut seen[usize::from(*byte)], true));
     }
     kinds >= 20
-        && !octets
+        && !bytes
             .iter()
-            .all(|octet| (b' '..=b'~').contains(octet) || *octet == b'\n')
+            .all(|byte| (b' '..=b'~').contains(byte) || *byte == b'\n')
 }
 
-/// The points of all private keys that stand in `octets` at multiples of `step`.
-fn points_in(octets: &[u8], step: usize) -> impl Iterator<Item = Vec<u8>> {
-    let windows = octets.windows(32).step_by(step);
+/// The points of all private keys that stand in `bytes` at multiples of `step`.
+fn points_in(bytes: &[u8], step: usize) -> impl Iterator<Item = Vec<u8>> {
+    let windows = bytes.windows(32).step_by(step);
     windows
         .filter(|window| is_likely_key(window))
         .filter_map(public_of)
 }
 
-/// A file's octets as they are, and its stretches of hex and base64 decoded.
-fn forms(octets: &[u8]) -> Vec<Vec<u8>> {
-    let text = String::from_utf8_lossy(octets).into_owned();
-    let mut forms = vec![octets.to_vec()];
+/// A file's bytes as they are, and its stretches of hex and base64 decoded.
+fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let mut forms = vec![bytes.to_vec()];
     if text.contains("-----BEGIN ") {
         // The others are the system's roots, which nobody has the keys of.
         forms.push(last_pem_block(&text));
@@ -183,7 +183,7 @@ fn forms(octets: &[u8]) -> Vec<Vec<u8>> {
             let whole = (word.len() - skipped) / 4 * 4;
             forms.extend(BASE64.decode(&word[skipped..skipped + whole]));
         }
-        if word.bytes().all(|octet| octet.is_ascii_hexdigit()) {
+        if word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let digits: Vec<u32> = word.chars().filter_map(|c| c.to_digit(16)).collect();
             let pairs = digits
                 .chunks_exact(2)
@@ -242,11 +242,11 @@ async fn no_private_key_stands_in_any_file_that_a_run_writes() {
         ("planted", &control),
     ];
     for path in files(recorder.folder()) {
-        let octets = fs::read(&path).expect("it can be read");
-        let is_pem = String::from_utf8_lossy(&octets).contains("PRIVATE KEY");
+        let bytes = fs::read(&path).expect("it can be read");
+        let is_pem = String::from_utf8_lossy(&bytes).contains("PRIVATE KEY");
         assert!(!is_pem, "{}", path.display());
         seen += 1;
-        for point in forms(&octets).iter().flat_map(|form| points_in(form, 1)) {
+        for point in forms(&bytes).iter().flat_map(|form| points_in(form, 1)) {
             let key = keys.iter().find(|(_, public)| **public == point);
             found.extend(key.map(|(name, _)| *name));
         }
@@ -313,7 +313,7 @@ fn memory(pid: u32) -> Vec<Vec<u8>> {
         for at in (from..to).step_by(4096) {
             let mut page = vec![0; 4096];
             let is_read = memory.read_exact_at(&mut page, at).is_ok();
-            if !is_read || page.iter().all(|octet| *octet == 0) {
+            if !is_read || page.iter().all(|byte| *byte == 0) {
                 continue;
             }
             // A key may lie across the border of two pages.

@@ -105,7 +105,7 @@ fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
     [&kind.to_be_bytes()[..], &sized(content)].concat()
 }
 
-/// Behind its length in two octets.
+/// Behind its length in two bytes.
 fn sized(content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).expect("a short content");
     [&length.to_be_bytes()[..], content].concat()

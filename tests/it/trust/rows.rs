@@ -264,7 +264,7 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
     ]
 }
 
-/// Octets that are no certificate any more, or belong to somebody else.
+/// Bytes that are no certificate any more, or belong to somebody else.
 pub(super) fn broken(pki: &Pki) -> Vec<Row> {
     let good = |host| pki.signed(&leaf(&[host])).remove(0).to_vec();
     let one = |host, der: Vec<u8>, words| chain(host, vec![CertificateDer::from(der)], words);

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method, Request};
 use http_body_util::Full;
-use modtape::exchange::Octets;
+use modtape::exchange::ByteString;
 
 use super::*;
 
@@ -151,7 +151,7 @@ async fn trailers_pass_and_are_recorded() {
         Some(&b"abc"[..])
     );
     let recorded = recorder.finish().await;
-    let expected = (String::from("x-checksum"), Octets(b"abc".to_vec()));
+    let expected = (String::from("x-checksum"), ByteString(b"abc".to_vec()));
     assert_eq!(
         recorded.only().end().expect("it ended").trailers,
         [expected]

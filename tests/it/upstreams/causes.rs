@@ -27,8 +27,8 @@ enum Said {
     Aborted(&'static str),
 }
 
-fn http1(name: &'static str, octets: &str, last: Step, said: Said) -> Case {
-    let does = Does::Http1(vec![Step::send(octets), last]);
+fn http1(name: &'static str, bytes: &str, last: Step, said: Said) -> Case {
+    let does = Does::Http1(vec![Step::send(bytes), last]);
     Case { name, does, said }
 }
 
@@ -230,8 +230,8 @@ fn script(case: Case) -> (RawOrigin, Said, Alpn) {
             let origin = RawOrigin::start_each(Alpn::Http2, move || {
                 let mut pending = Vec::new();
                 let last = last.clone();
-                move |octets: &[u8]| {
-                    pending.extend(octets);
+                move |bytes: &[u8]| {
+                    pending.extend(bytes);
                     if pending.starts_with(frames::PREFACE) {
                         pending.drain(..frames::PREFACE.len());
                     }

@@ -216,7 +216,7 @@ async fn a_client_that_leaves_in_the_upstreams_handshake_ends_it() {
     let mut inside = Inside::start(HOST, upstream, Deadlines::default(), limits).await;
     let client = Client::open(inside.proxy).await;
     let mut client = client.connect(&format!("{HOST}:443"), &[]).await.client;
-    let hello = inside.hello(HOST).octets();
+    let hello = inside.hello(HOST).bytes();
     client.send(hello).await.expect("the tunnel takes it");
     let is_waiting = |log: &Log| log.connections.iter().any(|seen| seen.sni.is_some());
     origin.wait_for(is_waiting, LIMIT);
@@ -243,7 +243,7 @@ async fn a_connection_that_was_still_being_made_when_the_command_ended_is_no_fai
     session.get("/a").await.expect("an answer");
     let client = Client::open(recorder.proxy()).await;
     let mut client = client.connect("sum.golang.org:443", &[]).await.client;
-    let hello = recorder.hello("sum.golang.org").octets();
+    let hello = recorder.hello("sum.golang.org").bytes();
     client.send(hello).await.expect("the tunnel takes it");
     let is_waiting = |log: &Log| {
         let mut named = log

@@ -220,9 +220,9 @@ async fn ask(proxy: std::net::SocketAddr, hello: Hello, name: &str) -> Answer {
     let te = "TE: trailers\r\nConnection: te, close\r\nIf-None-Match: \"a\"";
     let head = format!("GET /{name} HTTP/1.1\r\nHost: {HOST}\r\n{te}\r\n\r\n");
     client.send(head).await.expect("the proxy reads");
-    let (octets, end) = client.read_to_end().await;
+    let (bytes, end) = client.read_to_end().await;
     end.expect("a goodbye");
-    Answer::parse(&octets)
+    Answer::parse(&bytes)
 }
 
 /// A response as a client reads it.
@@ -235,15 +235,15 @@ struct Answer {
 }
 
 impl Answer {
-    fn parse(octets: &[u8]) -> Self {
-        let end = octets.windows(4).position(|four| four == b"\r\n\r\n");
-        let (head, mut rest) = octets.split_at(end.expect("a head") + 4);
-        let is_cr = |octet: &u8| *octet == b'\r';
+    fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let (head, mut rest) = bytes.split_at(end.expect("a head") + 4);
+        let is_cr = |byte: &u8| *byte == b'\r';
         let mut lines: Vec<Vec<u8>> = head
-            .split(|octet| *octet == b'\n')
+            .split(|byte| *byte == b'\n')
             .map(|line| line.split(is_cr).next().unwrap_or_default())
             .filter(|line| !line.is_empty())
-            .map(|line| match line.iter().position(|octet| *octet == b':') {
+            .map(|line| match line.iter().position(|byte| *byte == b':') {
                 Some(colon) => [&line[..colon].to_ascii_lowercase(), &line[colon..]].concat(),
                 None => line.to_vec(),
             })
@@ -350,7 +350,7 @@ async fn what_cannot_pass_of_an_odd_head_says_why() {
                 "the response head has more than 20000 fields",
             ),
             (
-                "octets",
+                "bytes",
                 with(&format!("X: {}\r\n", "a".repeat(1_100_000))),
                 "the response head is longer than 1048576 bytes",
             ),

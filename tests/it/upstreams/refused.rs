@@ -53,8 +53,8 @@ fn json_lines(text: &str) -> Vec<Value> {
 fn body_text(exchange: &Exchange) -> String {
     let body = exchange.end().and_then(|end| end.body.as_ref());
     let inline = body.and_then(|body| body.inline.as_ref());
-    let octets = inline.map(|octets| octets.0.clone()).unwrap_or_default();
-    String::from_utf8(octets).expect("a text")
+    let bytes = inline.map(|bytes| bytes.0.clone()).unwrap_or_default();
+    String::from_utf8(bytes).expect("a text")
 }
 
 /// Each is in the journal, in `ls`, NDJSON, CSV and the HAR.
@@ -117,7 +117,7 @@ fn assert_valid(har: &Path) {
 #[tokio::test]
 async fn what_fails_before_a_request_is_an_exchange_everywhere() {
     let origin = Origin::start(marked());
-    // No label of a name is longer than 63 octets (RFC 1035 section 2.3.4): no resolver asks anyone.
+    // No label of a name is longer than 63 bytes (RFC 1035 section 2.3.4): no resolver asks anyone.
     let flags = [
         format!("--connect-to=refused.example::{}", nobody()),
         format!(

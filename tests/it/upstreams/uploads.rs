@@ -22,7 +22,7 @@ async fn inside(origin: &RawOrigin, deadlines: Deadlines) -> Inside {
     Inside::start(HOST, (origin.addr(), origin.root()), deadlines, limits).await
 }
 
-/// An intercepted connection that speaks whatever octets a test writes.
+/// An intercepted connection that speaks whatever bytes a test writes.
 async fn raw(inside: &Inside, alpn: Alpn) -> Client {
     let connected = Client::open(inside.proxy)
         .await
@@ -88,8 +88,8 @@ async fn an_answer_that_comes_before_the_end_of_an_upload_arrives_whole() {
 fn refusing_h2() -> RawOrigin {
     RawOrigin::start_each(Alpn::Http2, || {
         let mut pending = Vec::new();
-        move |octets: &[u8]| {
-            pending.extend(octets);
+        move |bytes: &[u8]| {
+            pending.extend(bytes);
             if pending.starts_with(frames::PREFACE) {
                 pending.drain(..frames::PREFACE.len());
             }
@@ -152,10 +152,10 @@ async fn over_http2_the_end_of_the_answer_comes_before_the_end_of_its_stream() {
             Some(413),
             "{exchange:?}"
         );
-        let mut octets = origin.received().concat();
-        octets.drain(..frames::PREFACE.len());
+        let mut bytes = origin.received().concat();
+        bytes.drain(..frames::PREFACE.len());
         let (mut heads, mut seen) = (Heads::default(), Vec::new());
-        while let Some(frame) = Frame::take(&mut octets) {
+        while let Some(frame) = Frame::take(&mut bytes) {
             seen.extend(
                 heads
                     .take(&frame)
@@ -169,8 +169,8 @@ async fn over_http2_the_end_of_the_answer_comes_before_the_end_of_its_stream() {
     }
 }
 
-fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).to_ascii_lowercase()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).to_ascii_lowercase()
 }
 
 #[tokio::test]

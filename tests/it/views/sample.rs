@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::{
-    Abort, Begin, Body, ClientSide, End, ExchangeId, Fields, Hex, MadeBy, Mode, Octets, Opened,
+    Abort, Begin, Body, ByteString, ClientSide, End, ExchangeId, Fields, Hex, MadeBy, Mode, Opened,
     Phase, Timings, UpstreamSide,
 };
 use modtape::recording::format::{
@@ -191,19 +191,19 @@ fn everything(zip: Body) -> Events {
     ]
 }
 
-async fn store(recorder: &Recorder, octets: &[u8]) -> Body {
+async fn store(recorder: &Recorder, bytes: &[u8]) -> Body {
     let mut sink = recorder.bodies().sink();
     std::future::poll_fn(|cx| sink.poll_ready(cx)).await;
-    sink.push(&Bytes::copy_from_slice(octets));
+    sink.push(&Bytes::copy_from_slice(bytes));
     sink.finish().await.expect("a body can be kept")
 }
 
-fn inline(octets: &[u8]) -> Option<Body> {
+fn inline(bytes: &[u8]) -> Option<Body> {
     use sha2::{Digest as _, Sha256};
     Some(Body {
-        sha256: Hex(Sha256::digest(octets).into()),
-        bytes: octets.len() as u64,
-        inline: Some(octets.into()),
+        sha256: Hex(Sha256::digest(bytes).into()),
+        bytes: bytes.len() as u64,
+        inline: Some(bytes.into()),
         kept: true,
     })
 }
@@ -231,7 +231,7 @@ fn opened(id: u64, target: &str) -> Event {
 }
 
 fn fields(pairs: &[(&str, &str)]) -> Fields {
-    let field = |(name, value): &(&str, &str)| ((*name).to_owned(), Octets::from(*value));
+    let field = |(name, value): &(&str, &str)| ((*name).to_owned(), ByteString::from(*value));
     pairs.iter().map(field).collect()
 }
 

@@ -19,8 +19,8 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 /// How many of these the client may send at that moment, 5,000 at most.
-fn allowed(frames: &mut Http2, octets: &[u8], now: Timestamp) -> usize {
-    let may = |_: &usize| frames.received(octets, now).is_ok();
+fn allowed(frames: &mut Http2, bytes: &[u8], now: Timestamp) -> usize {
+    let may = |_: &usize| frames.received(bytes, now).is_ok();
     (0..5000).take_while(may).count()
 }
 
@@ -43,20 +43,20 @@ fn what_nobody_asked_for_has_a_burst_and_a_rate() {
         ("GOAWAY frames", frame(kind::GOAWAY, 0, b"\0\0\0\0\0\0\0\0")),
         ("frames of unknown types", frame(0xfe, 0, &[0; 16_384])),
     ];
-    for (sort, octets) in rows {
+    for (sort, bytes) in rows {
         // A reset is a request that was made for nothing: it counts five times.
         let burst = if sort.starts_with("RST") { 200 } else { 1000 };
         let mut frames = greeted();
-        assert_eq!(allowed(&mut frames, &octets, at(0)), burst, "{sort}");
-        let flood = frames.received(&octets, at(0)).unwrap_err().to_string();
+        assert_eq!(allowed(&mut frames, &bytes, at(0)), burst, "{sort}");
+        let flood = frames.received(&bytes, at(0)).unwrap_err().to_string();
         assert!(flood.ends_with(sort), "{flood}");
         let mut frames = greeted();
         for second in 0..100 {
             for _ in 0..burst / 5 {
-                frames.received(&octets, at(second)).unwrap();
+                frames.received(&bytes, at(second)).unwrap();
             }
         }
-        assert_eq!(allowed(&mut frames, &octets, at(100)), burst, "{sort}");
+        assert_eq!(allowed(&mut frames, &bytes, at(100)), burst, "{sort}");
     }
 }
 
@@ -66,12 +66,12 @@ fn data_and_heads_cost_nothing() {
         frame(kind::DATA, 0, b"x"),
         frame(kind::HEADERS, END_HEADERS, b"\x82"),
     ];
-    for octets in rows {
-        assert_eq!(allowed(&mut greeted(), &octets, at(0)), 5000);
+    for bytes in rows {
+        assert_eq!(allowed(&mut greeted(), &bytes, at(0)), 5000);
     }
 }
 
-/// 5 GB in a moment, with clients' habits: octets of DATA, window updates for them.
+/// 5 GB in a moment, with clients' habits: bytes of DATA, window updates for them.
 #[test]
 fn a_download_may_be_updated_for_as_often_as_clients_do() {
     let update = frame(kind::WINDOW_UPDATE, 0, b"\0\0\x10\0");
@@ -93,11 +93,11 @@ fn a_download_may_be_updated_for_as_often_as_clients_do() {
     }
 }
 
-/// What it is, the octets of each second, and the second that it is timed from.
+/// What it is, the bytes of each second, and the second that it is timed from.
 type Row<'a> = (&'a str, &'a [&'a [u8]], Option<u64>);
 
 #[test]
-fn what_holds_up_the_connection_is_timed_from_its_first_octet() {
+fn what_holds_up_the_connection_is_timed_from_its_first_byte() {
     let begin = frame(kind::HEADERS, 0, b"\x82");
     let go_on = frame(kind::CONTINUATION, 0, b"\x84");
     let last = frame(kind::CONTINUATION, END_HEADERS, b"\x86");
@@ -141,7 +141,7 @@ fn what_holds_up_the_connection_is_timed_from_its_first_octet() {
 }
 
 #[test]
-fn large_settings_count_by_their_octets() {
+fn large_settings_count_by_their_bytes() {
     let large = frame(kind::SETTINGS, 0, &[0; 16_200]);
     assert_eq!(allowed(&mut greeted(), &large, at(0)), 3);
 }

@@ -10,7 +10,7 @@ pub const CASES: &[Case] = &[
     case("3.4", "HTTP/1.1 instead of a preface", || {
         b"GET / HTTP/1.1\r\nHost: rules.test\r\n\r\n".to_vec()
     }, Closed),
-    case("3.4", "a preface with a wrong last octet", || {
+    case("3.4", "a preface with a wrong last byte", || {
         then(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX".to_vec(), &[Frame::settings(&[])])
     }, Closed),
     case("3.4", "a preface twice", || {
@@ -39,16 +39,16 @@ pub const CASES: &[Case] = &[
         frame.stream |= 1 << 31;
         frame.encode()
     }, Answer(200)),
-    case("4.2", "16,384 octets of DATA", || {
+    case("4.2", "16,384 bytes of DATA", || {
         then(post(&[]), &[Frame::data(1, &[b'x'; 16_384], true)])
     }, Answer(200)),
-    case("4.2", "16,385 octets of DATA", || {
+    case("4.2", "16,385 bytes of DATA", || {
         then(post(&[]), &[Frame::data(1, &[b'x'; 16_385], true)])
     }, Connection(FRAME_SIZE_ERROR)),
-    case("4.2", "16,385 octets of a head", || {
+    case("4.2", "16,385 bytes of a head", || {
         only(&[Frame::new(kind::HEADERS, 4, 1, [0; 16_385])])
     }, Connection(FRAME_SIZE_ERROR)),
-    case("4.2", "16,385 octets of an unknown type", || {
+    case("4.2", "16,385 bytes of an unknown type", || {
         only(&[Frame::new(0xfe, 0, 0, [0; 16_385])])
     }, Connection(FRAME_SIZE_ERROR)),
     case("6.1", "DATA on the connection", || only(&[Frame::data(0, b"x", false)]),
@@ -91,18 +91,18 @@ pub const CASES: &[Case] = &[
     case("6.3", "PRIORITY on the connection", || {
         only(&[Frame::new(kind::PRIORITY, 0, 0, [0, 0, 0, 1, 9])])
     }, Connection(PROTOCOL_ERROR)),
-    case("6.3", "PRIORITY of four octets", || {
+    case("6.3", "PRIORITY of four bytes", || {
         only(&[Frame::new(kind::PRIORITY, 0, 1, [0, 0, 0, 3])])
     }, Connection(PROTOCOL_ERROR)).instead_of("a stream error of FRAME_SIZE_ERROR"),
-    case("6.3", "PRIORITY of six octets", || {
+    case("6.3", "PRIORITY of six bytes", || {
         only(&[Frame::new(kind::PRIORITY, 0, 1, [0, 0, 0, 3, 9, 9])])
     }, Connection(PROTOCOL_ERROR)).instead_of("a stream error of FRAME_SIZE_ERROR"),
     case("6.4", "RST_STREAM on the connection", || only(&[Frame::reset(0, 8)]),
         Connection(PROTOCOL_ERROR)),
-    case("6.4", "RST_STREAM of three octets", || {
+    case("6.4", "RST_STREAM of three bytes", || {
         only(&[asking("/silent"), Frame::new(kind::RST_STREAM, 0, 1, [0, 0, 8])])
     }, Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
-    case("6.4", "RST_STREAM of five octets", || {
+    case("6.4", "RST_STREAM of five bytes", || {
         only(&[asking("/silent"), Frame::new(kind::RST_STREAM, 0, 1, [0, 0, 0, 8, 0])])
     }, Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
     case("6.4", "RST_STREAM with a code that nobody knows", || {
@@ -113,9 +113,9 @@ pub const CASES: &[Case] = &[
     }, Connection(PROTOCOL_ERROR)),
     case("6.7", "PING on a stream", || only(&[Frame::new(kind::PING, 0, 1, *b"whatever")]),
         Connection(PROTOCOL_ERROR)),
-    case("6.7", "PING of seven octets", || only(&[Frame::new(kind::PING, 0, 0, *b"whateve")]),
+    case("6.7", "PING of seven bytes", || only(&[Frame::new(kind::PING, 0, 0, *b"whateve")]),
         Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
-    case("6.7", "PING of nine octets", || only(&[Frame::new(kind::PING, 0, 0, *b"whatever!")]),
+    case("6.7", "PING of nine bytes", || only(&[Frame::new(kind::PING, 0, 0, *b"whatever!")]),
         Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
     case("6.7", "an answer to a ping that was not sent", || {
         only(&[Frame::new(kind::PING, flag::ACK, 0, *b"whatever")])
@@ -123,16 +123,16 @@ pub const CASES: &[Case] = &[
     case("6.8", "GOAWAY on a stream", || {
         only(&[Frame::new(kind::GOAWAY, 0, 1, [0; 8])])
     }, Connection(PROTOCOL_ERROR)),
-    case("6.8", "GOAWAY of seven octets", || {
+    case("6.8", "GOAWAY of seven bytes", || {
         only(&[Frame::new(kind::GOAWAY, 0, 0, [0; 7])])
     }, Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
     case("6.8", "GOAWAY with words and a code that nobody knows", || {
         only(&[Frame::new(kind::GOAWAY, 0, 0, *b"\0\0\0\0\xde\xad\xbe\xefwords")])
     }, Connection(NO_ERROR)),
-    case("6.9", "WINDOW_UPDATE of three octets", || {
+    case("6.9", "WINDOW_UPDATE of three bytes", || {
         only(&[Frame::new(kind::WINDOW_UPDATE, 0, 0, [0, 0, 1])])
     }, Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
-    case("6.9", "WINDOW_UPDATE of five octets", || {
+    case("6.9", "WINDOW_UPDATE of five bytes", || {
         only(&[Frame::new(kind::WINDOW_UPDATE, 0, 0, [0, 0, 0, 0, 1])])
     }, Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
     case("6.10", "a head in three frames", || {

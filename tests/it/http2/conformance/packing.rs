@@ -58,7 +58,7 @@ pub const CASES: &[Case] = &[
         let second = [b"\x20", &frames::block(&get(HOST, "/"))[..], &[0xbe]].concat();
         only(&[first, Frame::new(kind::HEADERS, 4 | flag::END_STREAM, 3, second)])
     }, Connection(PROTOCOL_ERROR)).instead_of(WRONG_CODE),
-    case("7541 5.1", "an integer of ten octets", || {
+    case("7541 5.1", "an integer of ten bytes", || {
         followed_by(b"\x7f\xff\xff\xff\xff\xff\xff\xff\xff\xff\x0f\x01b")
     }, Connection(PROTOCOL_ERROR)).instead_of(WRONG_CODE),
     case("7541 5.1", "half an integer", || followed_by(&[0x7f, 0x80]),

@@ -10,10 +10,10 @@ pub const CASES: &[Case] = &[
     case("6.5", "an answer to settings with a payload", || {
         only(&[Frame::new(kind::SETTINGS, flag::ACK, 0, [0, 1, 0, 0, 0, 0])])
     }, Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
-    case("6.5", "settings of five octets", || {
+    case("6.5", "settings of five bytes", || {
         only(&[Frame::new(kind::SETTINGS, 0, 0, [0; 5])])
     }, Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
-    case("6.5", "settings of seven octets", || {
+    case("6.5", "settings of seven bytes", || {
         only(&[Frame::new(kind::SETTINGS, 0, 0, [0; 7])])
     }, Connection(PROTOCOL_ERROR)).instead_of("FRAME_SIZE_ERROR"),
     case("6.5", "settings that say nothing", || only(&[Frame::settings(&[])]), Ignored),

@@ -10,7 +10,7 @@ pub struct Attack {
     pub strikes: usize,
     /// What the attacker's first SETTINGS say.
     pub settings: &'static [(u16, u32)],
-    /// The octets of a round, for that host.
+    /// The bytes of a round, for that host.
     pub round: fn(&str, u32) -> Vec<u8>,
     /// What the recording says of its end: one of these.
     pub why: &'static [&'static str],
@@ -253,17 +253,17 @@ fn repeat(times: usize, frame: &Frame) -> Vec<u8> {
 
 /// One field of 4 KB, indexed, and then 12,000 times that field: 48 MB in one frame of 16 KB.
 fn bomb(host: &str, id: u32) -> Frame {
-    let mut octets = block(&get(host, "/"));
-    octets.push(0x40);
-    integer(1, 7, &mut octets);
-    octets.push(b'x');
-    integer(4000, 7, &mut octets);
-    octets.extend([b'y'; 4000]);
-    octets.extend([0x80 | 62; 12_000]);
+    let mut bytes = block(&get(host, "/"));
+    bytes.push(0x40);
+    integer(1, 7, &mut bytes);
+    bytes.push(b'x');
+    integer(4000, 7, &mut bytes);
+    bytes.extend([b'y'; 4000]);
+    bytes.extend([0x80 | 62; 12_000]);
     Frame::new(
         kind::HEADERS,
         flag::END_HEADERS | flag::END_STREAM,
         id,
-        octets,
+        bytes,
     )
 }

@@ -46,7 +46,7 @@ async fn opened(recorder: &Recorder, host: &str) -> TlsStream<TcpStream> {
 
 /// Asks for new keys until the connection is gone; with `between` after each time.
 async fn strike(stream: &mut TlsStream<TcpStream>, between: &[u8]) {
-    let mut octets = vec![0; 64 * 1024];
+    let mut bytes = vec![0; 64 * 1024];
     loop {
         for _ in 0..20 {
             let session = stream.get_mut().1;
@@ -59,7 +59,7 @@ async fn strike(stream: &mut TlsStream<TcpStream>, between: &[u8]) {
         }
         let sent = stream.flush().await;
         // What is there already, so that nothing waits for us.
-        let got = poll_immediate(stream.read(&mut octets)).await;
+        let got = poll_immediate(stream.read(&mut bytes)).await;
         if sent.is_err() || got.is_some_and(|got| got.is_ok_and(|got| got == 0)) {
             return;
         }
@@ -94,7 +94,7 @@ async fn cve_2026_32283_key_updates_end_the_connection() {
         "{after:?}"
     );
 
-    // With an octet of an endless frame after each, rustls counts anew; they are read one by one.
+    // With a byte of an endless frame after each, rustls counts anew; they are read one by one.
     let mut attacker = opened(&recorder, "slower.test").await;
     let first = [
         PREFACE,

@@ -61,15 +61,15 @@ async fn cve_2019_9517_a_client_that_reads_nothing_stalls_no_other_of_the_same_h
     ])
     .await
     .expect("it takes updates");
-    let mut octets = 0;
+    let mut bytes = 0;
     loop {
         let frame = slow.next().await.expect("the connection stays");
-        octets += frame.payload.len();
+        bytes += frame.payload.len();
         if frame.stream == 1 && frame.has(flag::END_STREAM) {
             break;
         }
     }
-    assert_eq!(octets, 200_000);
+    assert_eq!(bytes, 200_000);
 }
 
 /// What a client begins and does not finish, another request being in flight or not.
@@ -95,14 +95,14 @@ async fn what_holds_up_a_connection_is_given_the_time_of_a_head() {
         ("half a frame of a head", whole[..20].to_vec()),
         ("half a frame's own head", whole[..5].to_vec()),
         (
-            "a setting's first octets",
+            "a setting's first bytes",
             Frame::settings(&[]).encode()[..8].to_vec(),
         ),
     ];
     let (clock, mut tasks) = (Clock::start(), JoinSet::new());
-    for (what, octets) in rows {
+    for (what, bytes) in rows {
         for is_busy in [false, true] {
-            let (proxy, hello, octets) = (inside.proxy, inside.hello("stuck.test"), octets.clone());
+            let (proxy, hello, bytes) = (inside.proxy, inside.hello("stuck.test"), bytes.clone());
             tasks.spawn(async move {
                 let mut wire = Wire::greeted(proxy, hello, "stuck.test", &[]).await;
                 if is_busy {
@@ -110,7 +110,7 @@ async fn what_holds_up_a_connection_is_given_the_time_of_a_head() {
                     wire.send(&[busy]).await.expect("it takes a request");
                 }
                 let started = clock.now();
-                wire.client.send(octets).await.expect("it takes octets");
+                wire.client.send(bytes).await.expect("it takes bytes");
                 while wire.next().await.is_some() {}
                 (what, is_busy, clock.now().since(started))
             });
@@ -125,7 +125,7 @@ async fn what_holds_up_a_connection_is_given_the_time_of_a_head() {
     }
     let mut wire = Wire::open(inside.proxy, inside.hello("stuck.test"), "stuck.test").await;
     let half = &PREFACE[..10];
-    wire.client.send(half).await.expect("it takes octets");
+    wire.client.send(half).await.expect("it takes bytes");
     while wire.next().await.is_some() {}
     drop(wire);
     let recording = inside.finish().await;

@@ -1,4 +1,4 @@
-//! Octets as JSON holds them: text where they are text, digits where they are digests and ids.
+//! Bytes as JSON holds them: text where they are text, digits where they are digests and ids.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,34 +11,34 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes that are usually text: JSON text when UTF-8, else `{"b64": "…"}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Octets(pub Vec<u8>);
+pub struct ByteString(pub Vec<u8>);
 
-impl Octets {
+impl ByteString {
     /// The bytes as text for people, with `\u{fffd}` for what is not UTF-8.
     pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
 }
 
-impl From<&str> for Octets {
+impl From<&str> for ByteString {
     fn from(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
     }
 }
 
-impl From<String> for Octets {
+impl From<String> for ByteString {
     fn from(text: String) -> Self {
         Self(text.into_bytes())
     }
 }
 
-impl From<&[u8]> for Octets {
-    fn from(octets: &[u8]) -> Self {
-        Self(octets.to_vec())
+impl From<&[u8]> for ByteString {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
     }
 }
 
-impl Serialize for Octets {
+impl Serialize for ByteString {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
             Ok(text) => serializer.serialize_str(text),
@@ -48,31 +48,31 @@ impl Serialize for Octets {
 }
 
 // By hand: serde's untagged enums would copy every value into a tree first.
-impl<'de> Deserialize<'de> for Octets {
+impl<'de> Deserialize<'de> for ByteString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
         impl<'de> Visitor<'de> for Text {
-            type Value = Octets;
+            type Value = ByteString;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or an object with b64")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Octets, E> {
+            fn visit_str<E>(self, text: &str) -> Result<ByteString, E> {
                 Ok(text.into())
             }
 
-            fn visit_string<E>(self, text: String) -> Result<Octets, E> {
+            fn visit_string<E>(self, text: String) -> Result<ByteString, E> {
                 Ok(text.into())
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Octets, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ByteString, A::Error> {
                 #[derive(Deserialize)]
                 struct Binary {
                     b64: String,
                 }
                 let Binary { b64 } = Binary::deserialize(MapAccessDeserializer::new(map))?;
-                BASE64.decode(b64).map(Octets).map_err(A::Error::custom)
+                BASE64.decode(b64).map(ByteString).map_err(A::Error::custom)
             }
         }
         deserializer.deserialize_any(Text)
@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Octets {
 }
 
 /// Header or trailer fields in the order in which hyper gave them: `[[name, value], …]`.
-pub type Fields = Vec<(String, Octets)>;
+pub type Fields = Vec<(String, ByteString)>;
 
 /// The first value of the field `name` (lower case), as text.
 pub fn field<'a>(fields: &'a Fields, name: &str) -> Option<std::borrow::Cow<'a, str>> {
@@ -104,9 +104,9 @@ impl<const N: usize> Hex<N> {
     /// every exchange writes a digest and a span.
     pub(crate) fn digits<'a>(&self, buffer: &'a mut [u8; 64]) -> &'a str {
         const { assert!(N <= 32) }
-        for (pair, octet) in buffer.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(octet >> 4)];
-            pair[1] = DIGITS[usize::from(octet & 15)];
+        for (pair, byte) in buffer.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
         }
         std::str::from_utf8(&buffer[..2 * N]).expect("digits are ASCII")
     }
@@ -139,16 +139,16 @@ impl<const N: usize> FromStr for Hex<N> {
         if text.len() != 2 * N {
             return Err(error());
         }
-        let mut octets = [0; N];
-        for (octet, pair) in octets.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let mut bytes = [0; N];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
             let digit = |c: u8| match c {
                 b'0'..=b'9' => Ok(c - b'0'),
                 b'a'..=b'f' => Ok(c - b'a' + 10),
                 _ => Err(error()),
             };
-            *octet = digit(pair[0])? << 4 | digit(pair[1])?;
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
         }
-        Ok(Self(octets))
+        Ok(Self(bytes))
     }
 }
 
@@ -170,11 +170,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn octets_that_are_not_text_survive() {
-        for octets in [b"plain".to_vec(), vec![0xff, 0, b'a']] {
-            let octets = Octets(octets);
-            let json = serde_json::to_string(&octets).unwrap();
-            assert_eq!(serde_json::from_str::<Octets>(&json).unwrap(), octets);
+    fn bytes_that_are_not_text_survive() {
+        for bytes in [b"plain".to_vec(), vec![0xff, 0, b'a']] {
+            let bytes = ByteString(bytes);
+            let json = serde_json::to_string(&bytes).unwrap();
+            assert_eq!(serde_json::from_str::<ByteString>(&json).unwrap(), bytes);
         }
     }
 
