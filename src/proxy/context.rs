@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::Access;
-use super::deadlines::Deadlines;
+use super::limits::Deadlines;
 use super::live::Live;
 use super::policy::Policy;
 use super::windows::Windows;

@@ -255,8 +255,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
     use super::*;
-    use crate::proxy::deadlines::Deadlines;
     use crate::proxy::guard::Guard;
+    use crate::proxy::limits::Deadlines;
     use crate::tls::Protocol;
 
     const GOOD: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";

@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::deadlines::Deadlines;
+use super::limits::Deadlines;
 use crate::capture::Stream;
 use crate::clock::{Clock, Timestamp};
 use crate::tls::{self, Protocol};

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::super::deadlines::Deadlines;
+use super::super::limits::Deadlines;
 use super::framing::Violation;
 use crate::clock::Timestamp;
 use crate::tls::Protocol;

@@ -10,34 +10,45 @@
 //! One place records the end.
 
 mod client;
-mod connect;
-mod intercept;
 pub(super) mod opening;
 mod refusal;
 mod serve;
-mod tunnel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
-use self::client::{Client, ClientIo, PLACE_WANTED};
-use self::connect::{Connect, Connected, Inside};
-use self::intercept::Intercepted;
-use self::opening::Opening;
-use self::tunnel::Tunnel;
+use self::client::{Client, ClientIo, PLACE_WANTED, RefusedConnect};
+use self::opening::{ClientHello, ConnectHead, FirstBytes, Opening};
+use super::cause;
 use super::client_leg::{ClientLeg, Destination};
-use super::context::Context;
-use super::io::{Prefixed, Tap};
-use super::places::Place;
-use super::upstreams::Upstreams;
+use super::context::{Context, Responder};
+use super::io::{Marks, Prefixed, Tap};
+use super::places::{IDLE_TUNNEL, Place};
+use super::policy::Decision;
+use super::upstream_connection::UpstreamIo;
+use super::upstreams::{FirstDial, Upstreams};
 use crate::capture::{Stream, Wire};
-use crate::exchange::{ConnectionId, chain};
-use crate::tls::Protocol;
-use crate::upstream::keep_alive;
+use crate::clock::{Clock, Timestamp};
+use crate::exchange::{ConnectionId, Mode, Phase, Target, chain};
+use crate::tls::{self, Protocol};
+use crate::upstream::{DialError, Dialer, Journey, News, keep_alive};
+
+/// Why a connection ended whose client left before it was set up.
+const GAVE_UP: &str = "the client gave up";
+
+/// How much a client may send before its tunnel is open, bytes.
+const AHEAD: usize = 64 * 1024;
+
+/// Bytes on their way through a tunnel, each direction. Larger buffers save little (the bytes wait in
+/// the kernel anyway), and an idle tunnel keeps both.
+const TUNNEL_BUFFER: usize = 8 * 1024;
 
 /// What a listener's clients speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +63,67 @@ pub enum Entrance {
 enum FirstRequest {
     Connect(Connect),
     Plain(Plain),
+}
+
+/// The client has sent a CONNECT that may pass.
+struct Connect {
+    io: ClientIo,
+    head: ConnectHead,
+}
+
+/// Where CONNECT led.
+struct Dialled {
+    target: Target,
+    /// `None` in a replay.
+    upstream: Option<Wire>,
+    journey: Journey,
+}
+
+/// The client was told that its tunnel is open.
+struct Connected {
+    io: ClientIo,
+    /// Bytes that the client sent behind its CONNECT.
+    rest: Bytes,
+    dialled: Dialled,
+    /// The tunnel is relayed, whatever comes.
+    is_blind: bool,
+}
+
+/// What the client does in its tunnel.
+enum Inside {
+    Hello(Hello),
+    Blind(Blind),
+}
+
+/// The client began TLS for a host that we intercept.
+struct Hello {
+    /// Gives the ClientHello again.
+    io: Prefixed<ClientIo>,
+    /// The server name, else the host of the CONNECT.
+    host: String,
+    client_hello: ClientHello,
+    dialled: Dialled,
+}
+
+/// The tunnel is to be relayed unread.
+struct Blind {
+    io: Prefixed<ClientIo>,
+    /// The server name, if one was read.
+    sni: Option<String>,
+    dialled: Dialled,
+}
+
+/// Both TLS handshakes are over, and requests may come.
+struct Intercepted {
+    upstreams: Arc<Upstreams>,
+    // Boxed: a future has room for a value in each step that passes it on.
+    io: Box<TlsStream<Prefixed<ClientIo>>>,
+}
+
+/// A tunnel that is open.
+struct Tunnel {
+    client: Prefixed<ClientIo>,
+    upstream: Wire,
 }
 
 /// Requests in clear text, with absolute URLs.
@@ -166,6 +238,433 @@ async fn read_opening(client: &mut Client, io: &mut ClientIo) -> Result<Opening,
             Err(why)
         }
         Err(_) => Err(format!("the client sent no whole head within {limit:?}")),
+    }
+}
+
+impl Connect {
+    /// Dials the target, where there is an upstream leg, and tells the client that its tunnel is
+    /// open, or why there is none.
+    async fn dial(self, client: &Client) -> Result<Connected, String> {
+        let context = &client.context;
+        let Self { mut io, head } = self;
+        let target = head.target;
+        let decision = context.policy.decide(&target);
+        let is_blind = decision == Decision::Tunnel;
+        if let Some(captured) = &client.captured {
+            captured.has_read_connect(&head.rest, is_blind);
+        }
+        if let Decision::Refuse(why) = decision {
+            if let Responder::Replay(replay) = &context.responder {
+                replay.refused(&target, &why);
+            }
+            let refused = RefusedConnect {
+                target: &target,
+                head: &head.head,
+                journey: None,
+            };
+            client
+                .refuse(&mut io, StatusCode::BAD_GATEWAY, Some(refused), &why)
+                .await;
+            return Err(why);
+        }
+        let mut rest = BytesMut::from(head.rest);
+        let mut dialled = Dialled {
+            target,
+            upstream: None,
+            journey: Journey::default(),
+        };
+        if let Responder::Upstream(dialer) = &context.responder {
+            let outcome = tokio::select! {
+                outcome = dial(client, dialer, &mut dialled) => outcome,
+                () = leaves(&mut io, &mut rest) => {
+                    let why = context.left(GAVE_UP);
+                    return Err(dialled.given_up(client, dialer, &why));
+                }
+                () = context.stop.cancelled() => {
+                    let why = context.stopped();
+                    return Err(dialled.given_up(client, dialer, &why));
+                }
+            };
+            if let Err(error) = outcome {
+                let why = chain(&error);
+                let refused = RefusedConnect {
+                    target: &dialled.target,
+                    head: &head.head,
+                    journey: Some(&dialled.journey),
+                };
+                client
+                    .refuse(&mut io, StatusCode::BAD_GATEWAY, Some(refused), &why)
+                    .await;
+                return Err(why);
+            }
+        }
+        let answer = b"HTTP/1.1 200 Connection established\r\n\r\n";
+        if let Err(error) = io.write_all(answer).await {
+            return Err(format!("the client broke off: {error}"));
+        }
+        Ok(Connected {
+            io,
+            rest: rest.freeze(),
+            dialled,
+            is_blind,
+        })
+    }
+}
+
+async fn dial(client: &Client, dialer: &Dialer, dialled: &mut Dialled) -> Result<(), DialError> {
+    client.place.waits_for_upstream();
+    let live = &client.context.live;
+    let entry = live.begin(None, dialled.target.host(), None, Phase::Dns);
+    let hear = |news: News<'_>| entry.hears(news);
+    let journey = &mut dialled.journey;
+    let connected = dialer.connect(&dialled.target, true, journey, &hear).await;
+    entry.done();
+    let wire = connected?;
+    if let Some(captured) = wire.stream() {
+        captured.will_send(format!("connection={}", client.id));
+    }
+    dialled.upstream = Some(wire);
+    Ok(())
+}
+
+/// Returns once the client has left; what it sends before is added to `rest`.
+async fn leaves(io: &mut ClientIo, rest: &mut BytesMut) {
+    while rest.len() < AHEAD {
+        if !matches!(io.read_buf(rest).await, Ok(1..)) {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+impl Dialled {
+    /// Records a dial that no client waits for any longer, and how far it got; why it ended.
+    fn given_up(&mut self, client: &Client, dialer: &Dialer, why: &str) -> String {
+        let got = dialer.give_up(&self.target, &mut self.journey);
+        let why = format!("{why} while its tunnel was being connected ({got})");
+        self.unused(client, Some(&why));
+        why
+    }
+
+    /// Records a CONNECT that no TLS handshake followed: the go command races ten of them and uses
+    /// one, which is no error.
+    fn unused(&self, client: &Client, error: Option<&str>) {
+        let journey = client.context.is_live().then_some(&self.journey);
+        let (target, side) = (self.target.to_string(), client.side());
+        client.opened(Mode::Intercept, &target, &side, journey, error);
+    }
+}
+
+impl Connected {
+    /// A client that believes it speaks to the origin sends no CONNECT: the server name of its TLS
+    /// is the target.
+    fn to_origin(io: ClientIo) -> Result<Self, String> {
+        let target = Target::new("origin.invalid", 443).map_err(|error| error.to_string())?;
+        Ok(Self {
+            io,
+            rest: Bytes::new(),
+            dialled: Dialled {
+                target,
+                upstream: None,
+                journey: Journey::default(),
+            },
+            is_blind: false,
+        })
+    }
+
+    /// Reads how the client begins, unless the tunnel is blind.
+    async fn listen(self, client: &Client) -> Result<Inside, String> {
+        let context = &client.context;
+        let Self {
+            mut io,
+            rest,
+            dialled,
+            is_blind,
+        } = self;
+        if is_blind {
+            let (io, sni) = (Prefixed::new(rest, io), None);
+            return Ok(Inside::Blind(Blind { io, sni, dialled }));
+        }
+        client.place.waits_for_client();
+        let limit = context.deadlines.client_hello;
+        let first = tokio::time::timeout(limit, opening::read_hello(&mut io, rest));
+        let first = tokio::select! {
+            first = first => first,
+            () = context.stop.cancelled() => {
+                dialled.unused(client, None);
+                return Err(context.stopped());
+            }
+        };
+        let FirstBytes { read, client_hello } = match first {
+            Ok(Ok(first)) => first,
+            Ok(Err(error)) => {
+                if let Some(alert) = error.alert() {
+                    // The client may be gone already.
+                    let _ = io.write_all(alert).await;
+                    client.hang_up(&mut io).await;
+                }
+                let why = chain(&error);
+                dialled.unused(client, error.is_worth_telling().then_some(&why[..]));
+                return Err(why);
+            }
+            Err(_) => {
+                let why = format!("the client sent no ClientHello within {limit:?}");
+                dialled.unused(client, Some(&why));
+                return Err(why);
+            }
+        };
+        let io = Prefixed::new(read, io);
+        let Some(client_hello) = client_hello else {
+            let sni = None;
+            return Ok(Inside::Blind(Blind { io, sni, dialled }));
+        };
+        let sni = client_hello.server_name.clone();
+        let host = sni.unwrap_or_else(|| dialled.target.host().to_owned());
+        if !context.policy.intercepts(&host) {
+            let sni = client_hello.server_name;
+            return Ok(Inside::Blind(Blind { io, sni, dialled }));
+        }
+        Ok(Inside::Hello(Hello {
+            io,
+            host,
+            client_hello,
+            dialled,
+        }))
+    }
+}
+
+impl Blind {
+    /// The tunnel, if there is an upstream to relay to.
+    fn open(self, client: &Client) -> Result<Tunnel, String> {
+        let Dialled {
+            target,
+            upstream,
+            journey,
+        } = self.dialled;
+        let mut side = client.side();
+        side.sni = self.sni;
+        let (mode, journey, error) = match upstream {
+            Some(_) => (Mode::Tunnel, Some(&journey), None),
+            None => (Mode::Refuse, None, Some("not on the recording")),
+        };
+        client.opened(mode, &target.to_string(), &side, journey, error);
+        let upstream = upstream.ok_or("a replay has nobody to relay to")?;
+        Ok(Tunnel {
+            client: self.io,
+            upstream,
+        })
+    }
+}
+
+impl Tunnel {
+    /// Relays until both sides have closed, either breaks off, nothing passes for too long, or we
+    /// are told to stop. Says how it ended.
+    async fn relay(mut self, client: &Client) -> String {
+        let context = &client.context;
+        let legs = client.captured.iter().chain(self.upstream.stream());
+        legs.for_each(Stream::blinds);
+        let (began, marks) = (context.clock.now(), &client.marks);
+        let idle_since = || Some(marks.last_passed().max(began));
+        let wanted = client.place.wanted(IDLE_TUNNEL, idle_since);
+        let copying = copy_bidirectional_with_sizes(
+            &mut self.client,
+            &mut self.upstream,
+            TUNNEL_BUFFER,
+            TUNNEL_BUFFER,
+        );
+        let limit = context.deadlines.tunnel_idle;
+        tokio::select! {
+            outcome = copying => match outcome {
+                Ok(_) => String::from("both sides closed"),
+                Err(error) => error.to_string(),
+            },
+            () = idle(context.clock, &client.marks, limit) => {
+                format!("nothing passed for {limit:?}")
+            }
+            () = context.stop.cancelled() => context.stopped(),
+            () = wanted => String::from(PLACE_WANTED),
+        }
+    }
+}
+
+/// Returns once no byte has passed for `limit`.
+async fn idle(clock: Clock, marks: &Marks, limit: Duration) {
+    // Before the first byte the tunnel's own beginning counts.
+    let began = clock.now();
+    loop {
+        let deadline = marks.last_passed().max(began) + limit;
+        if clock.now() >= deadline {
+            return;
+        }
+        tokio::time::sleep_until(clock.instant(deadline)).await;
+    }
+}
+
+impl Intercepted {
+    /// Shakes hands with the upstream, then with the client in the protocol that the upstream chose,
+    /// both in the name of the same host.
+    async fn after(mut hello: Hello, client: &Client) -> Result<Self, String> {
+        let context = &client.context;
+        client.place.waits_for_upstream();
+        let shaken = upstream_tls(&mut hello, client).await;
+        client.place.waits_for_client();
+        let (upstream, failure) = match shaken {
+            Ok(upstream) => (upstream, None),
+            Err(why) => (None, Some(why)),
+        };
+        let offered = client_protocol(&hello, client, failure.is_some());
+        let Hello {
+            io,
+            host,
+            client_hello,
+            dialled,
+        } = hello;
+        let accepted = accept(client, io, &host, offered).await;
+        let mut side = client.side();
+        side.sni = client_hello.server_name;
+        let mut protocol = None;
+        if let Ok(tls) = &accepted {
+            let (_, session) = tls.get_ref();
+            protocol = session.alpn_protocol().and_then(Protocol::from_alpn);
+            side.alpn = protocol.map(|protocol| protocol.name().to_owned());
+            let version = session.protocol_version();
+            side.tls = version.map(|version| tls::version_name(version).to_owned());
+        }
+        let journey = context.is_live().then_some(&dialled.journey);
+        let error = failure.as_ref().or_else(|| accepted.as_ref().err());
+        client.opened(
+            Mode::Intercept,
+            &dialled.target.to_string(),
+            &side,
+            journey,
+            error.map(String::as_str),
+        );
+        let tls = accepted?;
+        let Dialled {
+            target, journey, ..
+        } = dialled;
+        let named = Target::new(&host, target.port()).map_err(|error| error.to_string())?;
+        let first = context.is_live().then(|| FirstDial {
+            started: client.started,
+            journey,
+            until: grace_ends(client),
+        });
+        let leg = ClientLeg::new(
+            context,
+            client.id,
+            side,
+            Destination::Tunnelled {
+                target,
+                host: named.host().to_owned(),
+            },
+            protocol.unwrap_or(Protocol::Http1),
+            client.captured.clone(),
+        );
+        let upstreams = Upstreams::new(leg, first, failure);
+        if let Some(upstream) = upstream {
+            upstreams.adopt(&named, upstream).await;
+        }
+        Ok(Self {
+            upstreams,
+            io: Box::new(tls),
+        })
+    }
+
+    /// Serves the requests inside.
+    async fn serve(self, client: &Client) -> String {
+        serve::run(client, self.upstreams, self.io, None).await
+    }
+}
+
+/// Until when a request still owns the dial.
+fn grace_ends(client: &Client) -> Timestamp {
+    let now = client.context.clock.now();
+    let grace = client.context.deadlines.first_request.as_micros();
+    let grace = u64::try_from(grace).unwrap_or(u64::MAX / 2);
+    Timestamp::from_micros(now.as_micros() + grace)
+}
+
+/// The upstream handshake, as long as the client is there to wait; the error is what every request
+/// is answered with. `None` in a replay. What the client sends meanwhile is given back to its stream.
+async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<UpstreamIo>, String> {
+    let context = &client.context;
+    let host = &hello.host;
+    let Dialled {
+        upstream, journey, ..
+    } = &mut hello.dialled;
+    let (Responder::Upstream(dialer), Some(stream)) = (&context.responder, upstream.take()) else {
+        return Ok(None);
+    };
+    let entry = context.live.begin(None, host, None, Phase::Tls);
+    let addr = journey.addr;
+    entry.connected(
+        addr.map(|addr| addr.to_string().into()),
+        journey.via.as_deref().map(Into::into),
+    );
+    let protocols = &hello.client_hello.protocols;
+    let hear = |news: News<'_>| entry.hears(news);
+    let began = context.clock.now();
+    let mut ahead = BytesMut::new();
+    let why = tokio::select! {
+        shaken = dialer.handshake(stream, host, protocols, journey, &hear) => {
+            entry.done();
+            hello.io.add(&ahead);
+            return match shaken {
+                Ok(tls) => Ok(Some(UpstreamIo::Tls(Box::new(tls)))),
+                Err(error) => Err(chain(&error)),
+            };
+        }
+        () = leaves(hello.io.stream(), &mut ahead) => context.left(GAVE_UP),
+        () = context.stop.cancelled() => context.stopped(),
+    };
+    hello.io.add(&ahead);
+    journey.tls_us = Some(context.clock.now().micros_since(began));
+    let at = addr.map_or_else(String::new, |addr| format!(" ({addr}: no answer)"));
+    Err(format!("{why} while {host} was shaking hands{at}"))
+}
+
+/// The protocol that the client is offered: the one that the upstream chose, so that both legs speak
+/// the same.
+fn client_protocol(hello: &Hello, client: &Client, upstream_failed: bool) -> Option<Protocol> {
+    let wanted = &hello.client_hello.protocols;
+    let preferred = wanted.first().copied();
+    match &client.context.responder {
+        Responder::Upstream(_) if upstream_failed => preferred,
+        Responder::Upstream(_) => hello.dialled.journey.alpn,
+        Responder::Replay(replay) => {
+            let recorded = replay.protocol(&hello.host);
+            let recorded = recorded.filter(|protocol| wanted.contains(protocol));
+            recorded.or(preferred)
+        }
+    }
+}
+
+/// Our handshake with the client, with a leaf for `host`.
+async fn accept(
+    client: &Client,
+    io: Prefixed<ClientIo>,
+    host: &str,
+    offered: Option<Protocol>,
+) -> Result<TlsStream<Prefixed<ClientIo>>, String> {
+    let context = &client.context;
+    let settings = context
+        .leafs
+        .settings(host, offered.as_slice(), Clock::wall_now());
+    let settings = settings.map_err(|error| chain(&error))?;
+    client.captured.iter().for_each(Stream::shakes);
+    let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
+    let limit = context.deadlines.client_hello;
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(limit, accepting) => accepted,
+        () = context.stop.cancelled() => return Err(context.stopped()),
+    };
+    match accepted {
+        Ok(Ok(tls)) => {
+            client.captured.iter().for_each(Stream::settles);
+            Ok(tls)
+        }
+        Ok(Err(error)) => Err(context.left(&cause::of_handshake(&error))),
+        Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
     }
 }
 
