@@ -209,9 +209,8 @@ impl Tapped {
 
     /// Gives on what was read.
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
-        let bytes = self.rest.len().min(buf.remaining());
-        buf.put_slice(&self.rest[..bytes]);
-        self.rest.advance(bytes);
+        let room = buf.remaining();
+        buf.put((&mut self.rest).take(room));
         if self.rest.is_empty() {
             // Its memory is that of a whole chunk.
             self.rest = Bytes::new();

@@ -436,35 +436,16 @@ write_through!(HeadFilter);
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
-
-    /// Gives a piece a read.
-    struct Pieces(VecDeque<Vec<u8>>);
-
-    impl AsyncRead for Pieces {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            // An empty one would be the end.
-            self.0.retain(|piece| !piece.is_empty());
-            if let Some(piece) = self.0.pop_front() {
-                buf.put_slice(&piece);
-            }
-            Poll::Ready(Ok(()))
-        }
-    }
+    use crate::proxy::io::pieces::Pieces;
 
     async fn filtered(pieces: &[&[u8]]) -> (io::Result<Vec<u8>>, Option<Beside>) {
         let heads = Arc::<Heads>::default();
         heads.expect();
-        let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
-        let mut filter = HeadFilter::new(Pieces(pieces), Arc::clone(&heads));
+        let pieces = Pieces::new(pieces.iter().copied());
+        let mut filter = HeadFilter::new(pieces, Arc::clone(&heads));
         let mut bytes = Vec::with_capacity(1 << 17);
         let read = filter.read_to_end(&mut bytes).await;
         (read.map(|_| bytes), heads.take())

@@ -20,8 +20,6 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod check;
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 

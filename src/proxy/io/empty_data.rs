@@ -131,36 +131,10 @@ write_through!(EmptyDataFilter);
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use tokio::io::AsyncReadExt as _;
 
+    use super::super::pieces::Pieces;
     use super::*;
-
-    /// Gives at most a piece a read; an empty one is not there yet.
-    struct Pieces(VecDeque<Vec<u8>>);
-
-    impl AsyncRead for Pieces {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let Some(mut piece) = self.0.pop_front() else {
-                return Poll::Ready(Ok(()));
-            };
-            if piece.is_empty() {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            let rest = piece.split_off(piece.len().min(buf.remaining()));
-            buf.put_slice(&piece);
-            if !rest.is_empty() {
-                self.0.push_front(rest);
-            }
-            Poll::Ready(Ok(()))
-        }
-    }
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
@@ -170,7 +144,7 @@ mod tests {
     }
 
     async fn passed(pieces: Vec<Vec<u8>>, room: usize) -> Vec<u8> {
-        let mut filter = EmptyDataFilter::new(Pieces(pieces.into()));
+        let mut filter = EmptyDataFilter::new(Pieces::new(pieces));
         let mut passed = Vec::new();
         let mut buffer = vec![0; room];
         loop {

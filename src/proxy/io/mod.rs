@@ -12,3 +12,6 @@ pub(super) use empty_data::EmptyDataFilter;
 pub(super) use prefixed::Prefixed;
 pub(super) use tap::{Marks, Slot, Tap};
 pub(super) use write_through::write_through;
+
+#[cfg(test)]
+pub(super) mod pieces;

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, BufMut as _, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::write_through::write_through;
@@ -43,9 +43,8 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Prefixed<IO> {
         if self.prefix.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
-        let bytes = self.prefix.len().min(buf.remaining());
-        buf.put_slice(&self.prefix[..bytes]);
-        self.prefix.advance(bytes);
+        let room = buf.remaining();
+        buf.put((&mut self.prefix).take(room));
         if self.prefix.is_empty() {
             // Its memory is that of the whole ClientHello.
             self.prefix = Bytes::new();
