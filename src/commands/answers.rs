@@ -7,31 +7,23 @@ use rawzip::{FileReader, ReaderAt};
 use crate::cli::Global;
 use crate::coding::Coding;
 use crate::diagnose::content::{Source, Zip, faults};
+use crate::diagnose::routes::Routes;
 use crate::exchange::{Body, Fields, chain, field};
 use crate::export::source::error_text;
-use crate::gomod::{Base, TEXT_LIMIT};
+use crate::gomod::TEXT_LIMIT;
 use crate::recording::format::Fault;
 use crate::recording::reader::Stored;
-use crate::recording::{Recording, Redirects, Row};
+use crate::recording::{Recording, Row};
 use crate::terminal::Progress;
 
 /// Finds the answers that are not what they were asked for, and shows how far it is.
-pub(super) fn check(
-    recording: &Recording,
-    (redirects, bases): (&Redirects, &[Base]),
-    global: &Global,
-) -> Vec<Fault> {
+pub(super) fn check(recording: &Recording, routes: &Routes, global: &Global) -> Vec<Fault> {
     let mut progress = None;
     let step = |done, all| {
         let progress = progress.get_or_insert_with(|| Progress::new("checking zip", all, global));
         progress.step(done);
     };
-    faults(
-        recording.rows(),
-        (redirects, bases),
-        &Answers(recording),
-        step,
-    )
+    faults(recording.rows(), routes, &Answers(recording), step)
 }
 
 /// The header fields and the body of a whole answer, if it has one.

@@ -12,10 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rawzip::ReaderAt;
 
 use crate::exchange::{Digest, MadeBy, chain};
-use crate::gomod::{Base, Kind, Location, Lookup, ModuleZip, Route, check_content, go_mod_h1};
+use crate::gomod::{Kind, Location, Lookup, ModuleZip, Route, check_content, go_mod_h1};
+use crate::recording::Row;
 use crate::recording::format::Fault;
 use crate::recording::reader::RowState;
-use crate::recording::{Redirects, Row};
+
+use super::routes::Routes;
 
 /// Threads at most.
 const THREADS: usize = 4;
@@ -41,13 +43,13 @@ pub(crate) struct Zip {
 /// the number of zips that are done and of all.
 pub(crate) fn faults(
     rows: &[Row],
-    (redirects, bases): (&Redirects, &[Base]),
+    routes: &Routes,
     source: &impl Source,
     mut progress: impl FnMut(usize, usize),
 ) -> Vec<Fault> {
     let mut checking = Checking::default();
     for row in rows.iter().filter(|row| is_answer(row)) {
-        let route = redirects.route(row, bases);
+        let route = routes.route(row);
         checking.row(row, route, source);
     }
     checking.compare_mods();

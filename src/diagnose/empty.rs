@@ -13,7 +13,6 @@ use crate::recording::reader::ConnectionRow;
 use super::rerun::{COLD, Rerun, intercept};
 use super::split::Connections;
 use super::tally::{listed, tunnels};
-use super::unseen;
 
 /// How many hosts are named.
 const NAMED: usize = 3;
@@ -97,13 +96,15 @@ fn of_goproxy(value: &str) -> Vec<String> {
     {
         reasons.push("GOPROXY=off forbids the go command to download anything".into());
     }
-    if let Some(hosts) = unseen::loopback(&goproxy) {
+    let hosts = goproxy.loopback_hosts();
+    if !hosts.is_empty() {
+        let hosts = listed(hosts.iter().map(String::as_str), NAMED);
         reasons.push(format!(
             "GOPROXY is on loopback ({hosts}), which the go command never asks through a proxy: \
              name this machine by another address"
         ));
     }
-    if let Some(url) = unseen::folder(&goproxy) {
+    if let Some(url) = goproxy.folder() {
         reasons.push(format!(
             "GOPROXY={url} is a folder, which is read without a request"
         ));

@@ -9,8 +9,8 @@ pub(crate) mod empty;
 pub(crate) mod outcome;
 pub(crate) mod replayable;
 pub(crate) mod rerun;
+pub(crate) mod routes;
 #[cfg(test)]
 mod sample;
 pub(crate) mod split;
 pub(crate) mod tally;
-mod unseen;

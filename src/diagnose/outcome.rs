@@ -8,10 +8,12 @@ use serde::{Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Digest, ExchangeId, MadeBy, Timings};
-use crate::filter::{Fate, Subject};
-use crate::gomod::{self, Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
+use crate::filter::{Outcome, Subject};
+use crate::gomod::{Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
 use crate::recording::reader::RowState;
-use crate::recording::{Recording, Redirects, Row};
+use crate::recording::{Recording, Row};
+
+use super::routes::Routes;
 
 /// An exchange with its meaning, as lists print it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,7 +44,7 @@ pub(crate) struct Listed<'a> {
     pub(crate) made_by: Option<MadeBy>,
     /// Its outcome: `ok`, `probe`, `fallthrough`, `error`, `modtape`, `aborted`, `in-flight`.
     #[serde(serialize_with = "by_name")]
-    pub(crate) outcome: Fate,
+    pub(crate) outcome: Outcome,
     /// Why the answer is not what it was asked for, as was found at close.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
@@ -80,7 +82,7 @@ impl Listed<'_> {
             version: self.version.as_deref(),
             what: &self.what,
             status: self.status,
-            fate: self.outcome,
+            outcome: self.outcome,
             phases: &self.phases_us,
             bytes: self.body_bytes,
         }
@@ -91,14 +93,13 @@ impl Listed<'_> {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde's serialize_with gives a reference"
 )]
-fn by_name<S: Serializer>(fate: &Fate, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(fate.name())
+fn by_name<S: Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(outcome.name())
 }
 
 /// What the settings of a recording say about its URLs, and its answers about each other.
 pub(crate) struct Meaning {
-    bases: Vec<Base>,
-    redirects: Redirects,
+    routes: Routes,
     /// What is wrong with answers, by run and exchange.
     faults: BTreeMap<(u32, ExchangeId), String>,
     goproxy: GoProxy,
@@ -113,8 +114,7 @@ impl Meaning {
         let faults = recording.manifest().replayable.faults.iter();
         let goproxy = go_env.get("GOPROXY").map_or("", String::as_str);
         let mut meaning = Self {
-            bases: gomod::bases(go_env),
-            redirects: recording.redirects(),
+            routes: Routes::of(recording),
             faults: faults
                 .map(|fault| ((fault.run, fault.exchange), fault.why.clone()))
                 .collect(),
@@ -123,23 +123,23 @@ impl Meaning {
         };
         let rows = recording.rows().iter();
         let answered = rows.filter(|row| row.status.is_some_and(|status| status < 300));
-        let routes = answered.map(|row| meaning.redirects.route(row, &meaning.bases));
+        let routes = answered.map(|row| meaning.routes.route(row));
         let asked = routes.filter(|route| asks_each_entry(route.kind));
         meaning.found = asked.filter_map(|route| route.module).collect();
         meaning
     }
 
     /// The outcome of an exchange.
-    fn fate(&self, row: &Row, route: &Route, goes_on: bool) -> Fate {
+    fn outcome(&self, row: &Row, route: &Route, goes_on: bool) -> Outcome {
         let is_gone = matches!(row.status, Some(404 | 410));
         match (row.state, row.made_by) {
-            (RowState::InFlight, _) => Fate::InFlight,
-            (RowState::Aborted, _) => Fate::Aborted,
-            (RowState::Ended, Some(MadeBy::Modtape)) => Fate::Modtape,
-            _ if row.status.is_none_or(|status| status < 400) => Fate::Ok,
-            _ if is_gone && self.is_probe(route) => Fate::Probe,
-            _ if goes_on => Fate::Fallthrough,
-            _ => Fate::Error,
+            (RowState::InFlight, _) => Outcome::InFlight,
+            (RowState::Aborted, _) => Outcome::Aborted,
+            (RowState::Ended, Some(MadeBy::Modtape)) => Outcome::Modtape,
+            _ if row.status.is_none_or(|status| status < 400) => Outcome::Ok,
+            _ if is_gone && self.is_probe(route) => Outcome::Probe,
+            _ if goes_on => Outcome::Fallthrough,
+            _ => Outcome::Error,
         }
     }
 
@@ -166,14 +166,14 @@ impl Meaning {
 
     /// A row with its meaning.
     pub(crate) fn list<'a>(&self, row: &'a Row) -> Listed<'a> {
-        let route = self.redirects.route(row, &self.bases);
+        let route = self.routes.route(row);
         let location = Location::of(&row.url);
         let next = row
             .status
             .filter(|_| row.state == RowState::Ended && asks_each_entry(route.kind))
             .and_then(|status| self.next(&location, status));
         Listed {
-            outcome: self.fate(row, &route, next.is_some()),
+            outcome: self.outcome(row, &route, next.is_some()),
             id: row.id,
             run: row.run,
             connection: row.connection,
@@ -255,8 +255,7 @@ mod tests {
     fn meaning(goproxy: &str) -> Meaning {
         let goproxy = GoProxy::parse(goproxy);
         Meaning {
-            bases: goproxy.bases(),
-            redirects: Redirects::default(),
+            routes: Routes::following(&[], goproxy.bases(), |_| None),
             faults: BTreeMap::new(),
             goproxy,
             found: BTreeSet::new(),
@@ -264,11 +263,7 @@ mod tests {
     }
 
     fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
-        let meaning = Meaning {
-            bases: Vec::new(),
-            ..meaning(goproxy)
-        };
-        meaning.next(&Location::of(url), status)
+        meaning(goproxy).next(&Location::of(url), status)
     }
 
     #[test]
@@ -307,17 +302,20 @@ mod tests {
             found: BTreeSet::from(["x.example/y".to_owned()]),
             ..meaning("https://goproxy.corp,direct")
         };
-        for (path, fate) in [
-            ("x.example/y/@v/list", Fate::Fallthrough),
-            ("x.example/@v/list", Fate::Probe),
-            ("x.example/y/z/@v/list", Fate::Probe),
-            ("x.example/yz/@v/list", Fate::Fallthrough),
-            ("elsewhere", Fate::Error),
+        for (path, outcome) in [
+            ("x.example/y/@v/list", Outcome::Fallthrough),
+            ("x.example/@v/list", Outcome::Probe),
+            ("x.example/y/z/@v/list", Outcome::Probe),
+            ("x.example/yz/@v/list", Outcome::Fallthrough),
+            ("elsewhere", Outcome::Error),
         ] {
-            let route = Route::of(&format!("https://goproxy.corp/{path}"), &meaning.bases);
+            let route = Route::of(
+                &format!("https://goproxy.corp/{path}"),
+                meaning.routes.bases(),
+            );
             let row = gone(path);
             let goes_on = asks_each_entry(route.kind);
-            assert_eq!(meaning.fate(&row, &route, goes_on), fate, "{path}");
+            assert_eq!(meaning.outcome(&row, &route, goes_on), outcome, "{path}");
         }
     }
 

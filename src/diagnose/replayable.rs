@@ -10,15 +10,15 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exchange::{MadeBy, Mode, Target};
-use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, Kind, ProxyTarget, Route, replay_key};
+use crate::gomod::{DEFAULT_HOSTS, GoProxy, GoSumDb, Kind, ProxyTarget, Route, replay_key};
+use crate::recording::Row;
 use crate::recording::format::{FAULTS, Fault, Gap, Replayable};
 use crate::recording::reader::{ConnectionRow, RowState};
-use crate::recording::{Redirects, Row};
 
 use super::rerun::{COLD, Rerun, intercept};
+use super::routes::Routes;
 use super::split::Connections;
 use super::tally::{host_of, listed, tunnels};
-use super::unseen;
 
 /// How many hosts or requests a reason names.
 const NAMED: usize = 3;
@@ -37,8 +37,6 @@ pub(crate) struct Recorded<'a> {
     pub(crate) connections: &'a Connections,
     /// What `go env` says.
     pub(crate) go_env: &'a BTreeMap<String, String>,
-    /// Places of the effective GOPROXY and GOSUMDB.
-    pub(crate) bases: &'a [Base],
     /// Whether the command was given an empty module cache.
     pub(crate) was_cold: bool,
     /// What was not recorded.
@@ -49,8 +47,8 @@ pub(crate) struct Recorded<'a> {
     pub(crate) failure: Option<&'a str>,
     /// Answers that are not what they were asked for.
     pub(crate) faults: &'a [Fault],
-    /// How a row's meaning is found where it followed a redirect.
-    pub(crate) redirects: &'a Redirects,
+    /// What the rows ask for.
+    pub(crate) routes: &'a Routes,
     /// What ended the command before its time, if anything did: `--timeout`, a signal.
     pub(crate) cut_short: Option<&'a str>,
 }
@@ -121,7 +119,7 @@ fn told(reasons: Vec<Reason>, rerun: &Rerun) -> Vec<String> {
 impl Recorded<'_> {
     /// What a row asks for, so that the same question by another way is known as such.
     fn question(&self, row: &Row) -> String {
-        let key = replay_key(&row.url, self.bases).unwrap_or_else(|| row.url.clone());
+        let key = replay_key(&row.url, self.routes.bases()).unwrap_or_else(|| row.url.clone());
         format!("{} {key}", row.method)
     }
 }
@@ -169,18 +167,21 @@ fn of_end(recorded: &Recorded<'_>) -> Option<Reason> {
 fn of_goproxy(recorded: &Recorded<'_>) -> Option<Reason> {
     let goproxy = recorded.go_env.get("GOPROXY").map_or("", String::as_str);
     let goproxy = GoProxy::parse(goproxy);
-    let (past, instead) = match (unseen::loopback(&goproxy), unseen::folder(&goproxy)) {
-        (Some(hosts), _) => (
+    let hosts = goproxy.loopback_hosts();
+    let (past, instead) = if !hosts.is_empty() {
+        let hosts = listed(hosts.iter().map(String::as_str), NAMED);
+        (
             format!(
                 "GOPROXY is on loopback ({hosts}), which the go command never asks through a proxy"
             ),
             "with this machine named by another address has it",
-        ),
-        (None, Some(url)) => (
+        )
+    } else {
+        let url = goproxy.folder()?;
+        (
             format!("GOPROXY={url} is a folder, which is read without a request"),
             "with a module proxy instead has it",
-        ),
-        (None, None) => return None,
+        )
     };
     Some(Reason::simple(
         format!("{past}: what came from there is not here"),
@@ -219,7 +220,7 @@ fn cached_mod(recorded: &Recorded<'_>) -> Option<String> {
     let routes: Vec<Route> = recorded
         .rows
         .iter()
-        .map(|row| Route::of(&row.url, recorded.bases))
+        .map(|row| Route::of(&row.url, recorded.routes.bases()))
         .collect();
     let named = |kind: Kind| {
         let of_kind = routes.iter().filter(move |route| route.kind == kind);
@@ -348,7 +349,7 @@ fn of_unfinished(recorded: &Recorded<'_>) -> Option<Reason> {
         "requests have"
     };
     let (parts, total) = (parts.join(", "), open.len());
-    let example = recorded.redirects.route(first, recorded.bases).what();
+    let example = recorded.routes.route(first).what();
     Some(Reason::simple(
         format!("{total} {was} no whole answer ({parts}), first {example}"),
         "asks again",

@@ -313,9 +313,9 @@ impl Closed {
     }
 }
 
-/// What became of an exchange.
+/// How an exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Ending {
     /// No end is recorded: the recorder was killed, or it is still going on.
     InFlight,
     /// A whole response.
@@ -324,59 +324,59 @@ pub enum Outcome {
     Aborted(Abort),
 }
 
-/// One request and what became of it, as read back from a recording.
+/// One request and how it ended, as read back from a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     /// When it started; see [`Begin`] for what starts an exchange.
     pub started: Timestamp,
     /// The request.
     pub begin: Begin,
-    /// What became of it.
-    pub outcome: Outcome,
+    /// How it ended.
+    pub ending: Ending,
 }
 
 impl Exchange {
     /// The response, if it is whole.
     pub const fn end(&self) -> Option<&End> {
-        match &self.outcome {
-            Outcome::Ended(end) => Some(end),
-            Outcome::InFlight | Outcome::Aborted(_) => None,
+        match &self.ending {
+            Ending::Ended(end) => Some(end),
+            Ending::InFlight | Ending::Aborted(_) => None,
         }
     }
 
     /// The phases that are known.
     pub fn timings(&self) -> Timings {
-        match &self.outcome {
-            Outcome::InFlight => Timings::default(),
-            Outcome::Ended(end) => end.phases_us,
-            Outcome::Aborted(abort) => abort.phases_us,
+        match &self.ending {
+            Ending::InFlight => Timings::default(),
+            Ending::Ended(end) => end.phases_us,
+            Ending::Aborted(abort) => abort.phases_us,
         }
     }
 
     /// The status, if a head came.
     pub const fn status(&self) -> Option<u16> {
-        match &self.outcome {
-            Outcome::InFlight => None,
-            Outcome::Ended(end) => Some(end.status),
-            Outcome::Aborted(abort) => abort.status,
+        match &self.ending {
+            Ending::InFlight => None,
+            Ending::Ended(end) => Some(end.status),
+            Ending::Aborted(abort) => abort.status,
         }
     }
 
     /// The request's body, as far as it is known.
     pub(crate) const fn request_body(&self) -> Option<&Body> {
-        match &self.outcome {
-            Outcome::InFlight => None,
-            Outcome::Ended(end) => end.request_body.as_ref(),
-            Outcome::Aborted(abort) => abort.request_body.as_ref(),
+        match &self.ending {
+            Ending::InFlight => None,
+            Ending::Ended(end) => end.request_body.as_ref(),
+            Ending::Aborted(abort) => abort.request_body.as_ref(),
         }
     }
 
     /// Bytes of the response body.
     pub fn body_bytes(&self) -> u64 {
-        match &self.outcome {
-            Outcome::InFlight => 0,
-            Outcome::Ended(end) => end.body.as_ref().map_or(0, |body| body.bytes),
-            Outcome::Aborted(abort) => abort.body_bytes,
+        match &self.ending {
+            Ending::InFlight => 0,
+            Ending::Ended(end) => end.body.as_ref().map_or(0, |body| body.bytes),
+            Ending::Aborted(abort) => abort.body_bytes,
         }
     }
 }

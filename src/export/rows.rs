@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::source::{Format, Item};
 use crate::diagnose::outcome::Listed;
-use crate::exchange::{Abort, Begin, ByteString, End, MadeBy, Opened, Outcome, Phase};
+use crate::exchange::{Abort, Begin, ByteString, End, Ending, MadeBy, Opened, Phase};
 use crate::shell::{escape_json, plain};
 
 /// Which keys the JSON has, and what they mean (docs/formats.md): grows when one goes or changes.
@@ -160,14 +160,14 @@ fn record(item: &Item<'_>) -> String {
     ];
     fields.extend(Phase::ALL.map(|phase| maybe(listed.phases_us[phase])));
     let digest = listed.body_sha256.map(|digest| digest.to_string());
-    let why = match &item.exchange.outcome {
-        Outcome::Aborted(abort) => abort.why.as_str().into(),
+    let why = match &item.exchange.ending {
+        Ending::Aborted(abort) => abort.why.as_str().into(),
         // Only our own reason phrases are more than the usual words for a status.
-        Outcome::Ended(end) if end.made_by == MadeBy::Modtape => {
+        Ending::Ended(end) if end.made_by == MadeBy::Modtape => {
             let reason = end.reason.as_ref();
             reason.map(ByteString::to_text).unwrap_or_default()
         }
-        Outcome::InFlight | Outcome::Ended(_) => Cow::default(),
+        Ending::InFlight | Ending::Ended(_) => Cow::default(),
     };
     fields.extend([
         number(listed.total_us),

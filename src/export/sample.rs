@@ -14,8 +14,8 @@ use super::har::Har;
 use super::source::{Bodies, Format as _, Losses, Source};
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, ByteString, ClientSide, End, Exchange, ExchangeId, Fields, Hex,
-    MadeBy, Mode, Opened, Outcome, Phase, Timings, UpstreamSide,
+    Abort, Attempt, Begin, Body, ByteString, ClientSide, End, Ending, Exchange, ExchangeId, Fields,
+    Hex, MadeBy, Mode, Opened, Phase, Timings, UpstreamSide,
 };
 use crate::recording::Recording;
 use crate::recording::format::{
@@ -103,7 +103,7 @@ pub(super) fn in_flight(id: ExchangeId, url: &str) -> Sample {
         exchange: Exchange {
             started: Timestamp::from_micros(1000 * id + 1),
             begin,
-            outcome: Outcome::InFlight,
+            ending: Ending::InFlight,
         },
         run: 0,
         connection: Some(connection("[2001:db8::17]:443")),
@@ -135,7 +135,7 @@ pub(super) fn connection(upstream: &str) -> Opened {
 /// The same, answered with these bytes.
 pub(super) fn answered(id: ExchangeId, url: &str, status: u16, bytes: &[u8]) -> Sample {
     let mut item = in_flight(id, url);
-    item.exchange.outcome = Outcome::Ended(End {
+    item.exchange.ending = Ending::Ended(End {
         id,
         status,
         reason: None,
@@ -170,7 +170,7 @@ pub(super) fn body(bytes: &[u8]) -> Body {
 
 pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u16>) -> Sample {
     let mut item = in_flight(id, url);
-    item.exchange.outcome = Outcome::Aborted(Abort {
+    item.exchange.ending = Ending::Aborted(Abort {
         id,
         phase,
         why: "the upstream ended the connection: \"reset\"".into(),
@@ -186,7 +186,7 @@ pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u1
 impl Sample {
     /// Changes the end of an exchange that has one.
     pub(super) fn with(mut self, change: impl FnOnce(&mut End)) -> Self {
-        let Outcome::Ended(end) = &mut self.exchange.outcome else {
+        let Ending::Ended(end) = &mut self.exchange.ending else {
             panic!("only what has ended can be changed");
         };
         change(end);
@@ -241,10 +241,10 @@ pub(super) fn samples() -> Vec<Sample> {
         exchange.begin.id = number;
         exchange.begin.span = Hex(number.to_be_bytes());
         exchange.started = Timestamp::from_micros(1000 * number);
-        match &mut exchange.outcome {
-            Outcome::InFlight => {}
-            Outcome::Ended(end) => end.id = number,
-            Outcome::Aborted(abort) => abort.id = number,
+        match &mut exchange.ending {
+            Ending::InFlight => {}
+            Ending::Ended(end) => end.id = number,
+            Ending::Aborted(abort) => abort.id = number,
         }
     }
     // The last ones belong to a second run, whose stamps begin at its own `open`.
@@ -389,7 +389,7 @@ pub(super) fn recording_of(samples: &[Sample], opens: &[Open]) -> (TempDir, Reco
             let Exchange {
                 started,
                 begin,
-                outcome,
+                ending,
             } = sample.exchange.clone();
             let id = begin.connection;
             if let Some(opened) = sample
@@ -402,10 +402,10 @@ pub(super) fn recording_of(samples: &[Sample], opens: &[Open]) -> (TempDir, Reco
                 write(started, Event::Connection(opened));
             }
             write(started, Event::Begin(begin));
-            match outcome {
-                Outcome::InFlight => {}
-                Outcome::Ended(end) => write(started, Event::End(end)),
-                Outcome::Aborted(abort) => write(started, Event::Abort(abort)),
+            match ending {
+                Ending::InFlight => {}
+                Ending::Ended(end) => write(started, Event::End(end)),
+                Ending::Aborted(abort) => write(started, Event::Abort(abort)),
             }
             for bytes in sample
                 .files

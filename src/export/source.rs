@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::clock::wall_text_at;
 use crate::coding::Coding;
 use crate::diagnose::outcome::{Listed, Meaning};
-use crate::exchange::{Abort, Body, Exchange, ExchangeId, Opened, Outcome, chain, traceparent};
+use crate::exchange::{Abort, Body, Ending, Exchange, ExchangeId, Opened, chain, traceparent};
 use crate::recording::format::{Manifest, Open};
 use crate::recording::reader::{BodyReader, ReadError, WHOLE_LIMIT};
 use crate::recording::{ConnectionRow, Recording, Row};
@@ -77,9 +77,9 @@ impl Item<'_> {
 
     /// How it stopped, if it did on the way.
     pub(crate) const fn abort(&self) -> Option<&Abort> {
-        match &self.exchange.outcome {
-            Outcome::Aborted(abort) => Some(abort),
-            Outcome::InFlight | Outcome::Ended(_) => None,
+        match &self.exchange.ending {
+            Ending::Aborted(abort) => Some(abort),
+            Ending::InFlight | Ending::Ended(_) => None,
         }
     }
 
@@ -220,7 +220,7 @@ impl<'a> Source<'a> {
     /// The content of a row's answer, its coding undone and verified while it is read.
     pub(crate) fn content(&self, row: &Row) -> Result<Box<dyn Read>, String> {
         let exchange = self.recording.exchange(row);
-        let Outcome::Ended(end) = exchange.map_err(|error| chain(&error))?.outcome else {
+        let Ending::Ended(end) = exchange.map_err(|error| chain(&error))?.ending else {
             return Ok(Box::new(io::empty()));
         };
         let Some(body) = end.body else {

@@ -20,7 +20,7 @@ pub fn check(bytes: &[u8]) {
         version: None,
         what: "zip",
         status: Some(404),
-        fate: Fate::Probe,
+        outcome: Outcome::Probe,
         phases: &Timings::from_iter([(Phase::Wait, 80), (Phase::Receive, 20)]),
         bytes: 1 << 20,
     };

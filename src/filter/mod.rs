@@ -13,4 +13,4 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use terms::{Fate, Filter, Subject};
+pub(crate) use terms::{Filter, Outcome, Subject};

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::globs::Glob;
 use super::measures::{self, Range, Share};
-use super::terms::{Fate, Filter, FilterError, Term, Test};
+use super::terms::{Filter, FilterError, Outcome, Term, Test};
 use crate::exchange::Phase;
 use crate::gomod::Kind;
 
@@ -125,8 +125,10 @@ fn word(piece: Piece<'_>) -> Result<Test, FilterError> {
     if text.is_empty() {
         return piece.fails("a word or KEY:VALUE is missing here");
     }
-    let fate = Fate::ALL.into_iter().find(|fate| fate.name() == piece.text);
-    Ok(fate.map_or_else(|| Test::Text(text.to_lowercase()), Test::Fate))
+    let outcome = Outcome::ALL
+        .into_iter()
+        .find(|outcome| outcome.name() == piece.text);
+    Ok(outcome.map_or_else(|| Test::Text(text.to_lowercase()), Test::Outcome))
 }
 
 /// The text of a piece without its quotes, which may stand anywhere in it.
@@ -153,7 +155,7 @@ fn test(key: Piece<'_>, value: Piece<'_>) -> Result<Test, FilterError> {
         "url" => Test::Url(Glob::new(&text)),
         "text" => Test::Text(text.to_lowercase()),
         "kind" => Test::Kind(named(value, &text, &Kind::ALL, Kind::name)?),
-        "outcome" => Test::Fate(named(value, &text, &Fate::ALL, Fate::name)?),
+        "outcome" => Test::Outcome(named(value, &text, &Outcome::ALL, Outcome::name)?),
         "status" if text == "none" => Test::NoStatus,
         "status" => Test::Status(range(value, &text, "404, 4xx, >=400, 400-499 or none")?),
         "id" => Test::Id(range(value, &text, "12, >100 or 12-20")?),

@@ -9,7 +9,7 @@ use crate::gomod::Kind;
 
 /// The outcome of an exchange for the go command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Fate {
+pub(crate) enum Outcome {
     /// It was answered, with less than 400.
     Ok,
     /// 404 or 410 for a path above or below the module's own: the go command asks for each.
@@ -26,7 +26,7 @@ pub(crate) enum Fate {
     InFlight,
 }
 
-impl Fate {
+impl Outcome {
     /// All of them.
     pub(crate) const ALL: [Self; 7] = [
         Self::Ok,
@@ -52,7 +52,7 @@ impl Fate {
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -82,7 +82,7 @@ pub(crate) struct Subject<'a> {
     /// Status, if a head came.
     pub(crate) status: Option<u16>,
     /// What came of it.
-    pub(crate) fate: Fate,
+    pub(crate) outcome: Outcome,
     /// The phases that happened.
     pub(crate) phases: &'a Timings,
     /// Bytes of the response body.
@@ -121,7 +121,7 @@ pub(super) enum Test {
     Url(Glob),
     Text(String),
     Kind(Kind),
-    Fate(Fate),
+    Outcome(Outcome),
     Status(Range),
     NoStatus,
     Id(Range),
@@ -156,7 +156,7 @@ impl Test {
                 holds(subject.url) || holds(subject.what)
             }
             Self::Kind(kind) => subject.kind == *kind,
-            Self::Fate(fate) => subject.fate == *fate,
+            Self::Outcome(outcome) => subject.outcome == *outcome,
             Self::Status(range) => subject
                 .status
                 .is_some_and(|status| range.has(status.into())),

@@ -21,7 +21,7 @@ fn subject() -> Subject<'static> {
         version: Some("v0.34.0"),
         what: "zip golang.org/x/net v0.34.0",
         status: Some(200),
-        fate: Fate::Ok,
+        outcome: Outcome::Ok,
         phases: &PHASES,
         bytes: 1_500_000,
     }

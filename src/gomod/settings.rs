@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::location::Location;
@@ -68,6 +69,14 @@ impl Base {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => &self.host,
         }
+    }
+
+    /// As `httpproxy.Config.useProxy` (`golang.org/x/net/http/httpproxy`) has it.
+    fn is_on_loopback(&self) -> bool {
+        let name = self.host_name();
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = |ip: IpAddr| ip.is_loopback();
+        name == "localhost" || address.parse().is_ok_and(is_loopback)
     }
 
     /// What of `location`'s path lies below here, without a leading slash.
@@ -184,6 +193,18 @@ impl GoProxy {
             }
         }
         hosts
+    }
+
+    /// The hosts of those on loopback, which the go command never asks through a proxy.
+    pub(crate) fn loopback_hosts(&self) -> Vec<String> {
+        let bases = self.bases().into_iter().filter(Base::is_on_loopback);
+        bases.map(|base| base.host).collect()
+    }
+
+    /// The first entry that is a folder, which the go command reads without a request.
+    pub(crate) fn folder(&self) -> Option<&str> {
+        let is_folder = |url: &&str| url.starts_with("file:") || url.starts_with('/');
+        self.urls().find(is_folder)
     }
 }
 

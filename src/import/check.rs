@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::har::{entries, survey};
-use crate::exchange::{Outcome, Target};
+use crate::exchange::{Ending, Target};
 use crate::recording::format::{Event, Record};
 use crate::recording::reader::scan::LINE_LIMIT;
 
@@ -27,10 +27,10 @@ pub fn har(bytes: &[u8]) {
             let at = exchange.started;
             assert!(at.as_micros() < 1 << 53, "no calendar holds it");
             written(at, Event::Begin(exchange.begin));
-            match exchange.outcome {
-                Outcome::InFlight => {}
-                Outcome::Aborted(abort) => written(at, Event::Abort(abort)),
-                Outcome::Ended(end) => written(at, Event::End(end)),
+            match exchange.ending {
+                Ending::InFlight => {}
+                Ending::Aborted(abort) => written(at, Event::Abort(abort)),
+                Ending::Ended(end) => written(at, Event::End(end)),
             }
         }
         true

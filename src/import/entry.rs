@@ -10,10 +10,10 @@ use super::numbering::{Numbering, trace_parent};
 use super::oddity::{Oddities, Oddity};
 use super::time::{phases, start};
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, ByteString, ClientSide, Digest, End, Exchange, ExchangeId, Fields,
-    Hex, MadeBy, Mode, Opened, Outcome, Phase, Target, Timings, UpstreamSide,
+    Abort, Attempt, Begin, Body, ByteString, ClientSide, Digest, End, Ending, Exchange, ExchangeId,
+    Fields, Hex, MadeBy, Mode, Opened, Phase, Target, Timings, UpstreamSide,
 };
-use crate::filter::Fate;
+use crate::filter::Outcome;
 
 /// Bytes of URL, header fields and other words of one exchange: a journal's line holds them.
 pub(super) const WORDS_LIMIT: usize = 1 << 20;
@@ -110,8 +110,8 @@ pub(super) fn imported(
         own,
         json: entry.take("response", odd).object(odd).unwrap_or_default(),
     };
-    let (outcome, body) = response.outcome(files, odd);
-    if words(&begin, &outcome) > WORDS_LIMIT {
+    let (ending, body) = response.ending(files, odd);
+    if words(&begin, &ending) > WORDS_LIMIT {
         return Err(LeftOut::Words);
     }
     let started = numbering.stamp(time.map(|(time, _)| time));
@@ -124,7 +124,7 @@ pub(super) fn imported(
     let exchange = Exchange {
         started,
         begin,
-        outcome,
+        ending,
     };
     let opened = link
         .is_new
@@ -199,9 +199,9 @@ struct Response<'a> {
 
 impl Response<'_> {
     /// What became of the request, and the bytes of the response's body.
-    fn outcome(&mut self, files: &BodyFiles<'_>, odd: &mut Oddities) -> (Outcome, Option<Vec<u8>>) {
+    fn ending(&mut self, files: &BodyFiles<'_>, odd: &mut Oddities) -> (Ending, Option<Vec<u8>>) {
         if self.own.state == State::InFlight {
-            return (Outcome::InFlight, None);
+            return (Ending::InFlight, None);
         }
         let told = self.json.take("status", odd);
         let is_told = told != Json::Null;
@@ -217,15 +217,12 @@ impl Response<'_> {
             } else {
                 "the HAR's status is invalid"
             };
-            return (
-                Outcome::Aborted(self.abort(self.own.status, why, odd)),
-                None,
-            );
+            return (Ending::Aborted(self.abort(self.own.status, why, odd)), None);
         };
         if status < 200 {
             odd.add(Oddity::Interim);
             let why = "the HAR has only an interim response";
-            return (Outcome::Aborted(self.abort(Some(status), why, odd)), None);
+            return (Ending::Aborted(self.abort(Some(status), why, odd)), None);
         }
         self.whole(status, files, odd)
     }
@@ -235,7 +232,7 @@ impl Response<'_> {
         status: u16,
         files: &BodyFiles<'_>,
         odd: &mut Oddities,
-    ) -> (Outcome, Option<Vec<u8>>) {
+    ) -> (Ending, Option<Vec<u8>>) {
         let mut headers = fields(self.json.take("headers", odd), odd);
         let wire = self.json.take("bodySize", odd).whole(odd);
         let content = self.json.take("content", odd).object(odd);
@@ -266,7 +263,7 @@ impl Response<'_> {
                     body_bytes: wire.max(size).unwrap_or(0),
                     phases_us: self.timings,
                 };
-                return (Outcome::Aborted(abort), None);
+                return (Ending::Aborted(abort), None);
             }
         };
         if found.as_ref().is_some_and(|body| body.is_decoded) {
@@ -297,7 +294,7 @@ impl Response<'_> {
             attempts: std::mem::take(&mut self.own.attempts),
             notes: std::mem::take(&mut self.own.notes),
         };
-        (Outcome::Ended(end), found.map(|body| body.bytes))
+        (Ending::Ended(end), found.map(|body| body.bytes))
     }
 
     /// The body, as far as there is one and it is not known by its digest alone.
@@ -413,8 +410,8 @@ impl Own {
             id: id.filter(|id| *id > 0),
             state: match outcome {
                 None => State::Unknown,
-                Some(fate) if fate == Fate::InFlight.name() => State::InFlight,
-                Some(fate) if fate == Fate::Aborted.name() => State::Aborted,
+                Some(outcome) if outcome == Outcome::InFlight.name() => State::InFlight,
+                Some(outcome) if outcome == Outcome::Aborted.name() => State::Aborted,
                 Some(_) => State::Ended,
             },
             made_by: match made_by.as_deref() {
@@ -435,17 +432,17 @@ impl Own {
 }
 
 /// How many bytes of words an exchange brings into the journal.
-fn words(begin: &Begin, outcome: &Outcome) -> usize {
+fn words(begin: &Begin, ending: &Ending) -> usize {
     let of = |fields: &Fields| -> usize {
         let lengths = fields
             .iter()
             .map(|(name, value)| name.len() + value.0.len() + 8);
         lengths.sum()
     };
-    let answered = match outcome {
-        Outcome::InFlight => 0,
-        Outcome::Aborted(abort) => of(&abort.headers) + abort.why.len(),
-        Outcome::Ended(end) => {
+    let answered = match ending {
+        Ending::InFlight => 0,
+        Ending::Aborted(abort) => of(&abort.headers) + abort.why.len(),
+        Ending::Ended(end) => {
             let attempts = end.attempts.iter().map(|attempt| attempt.error.len() + 32);
             let reason = end.reason.as_ref().map_or(0, |reason| reason.0.len());
             let notes = end.notes.iter().map(|note| note.len() + 8);

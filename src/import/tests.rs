@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::har::{HarError, Survey, entries, survey};
 use super::*;
 use crate::clock::Timestamp;
-use crate::exchange::{ByteString, End, Exchange, Hex, MadeBy, Outcome, Phase, field};
+use crate::exchange::{ByteString, End, Ending, Exchange, Hex, MadeBy, Phase, field};
 
 type Entries = Vec<Result<Box<Imported>, LeftOut>>;
 
@@ -110,7 +110,7 @@ fn a_mark_lists_for_fields_and_missing_parts_are_no_errors() {
     assert_eq!(odd(post), [Oddity::Zoneless]);
     assert!(post.opened.is_none());
     let bare = found[1].as_ref().unwrap();
-    let Outcome::Aborted(abort) = &bare.exchange.outcome else {
+    let Ending::Aborted(abort) = &bare.exchange.ending else {
         panic!("{bare:?}");
     };
     assert_eq!(
@@ -154,7 +154,7 @@ fn what_modtape_exported_comes_back() {
     );
     assert_eq!(odd(first), []);
     assert!(first.opened.is_some() && second.opened.is_none());
-    let Outcome::Aborted(abort) = &second.exchange.outcome else {
+    let Ending::Aborted(abort) = &second.exchange.ending else {
         panic!("{second:?}");
     };
     assert_eq!(
@@ -383,7 +383,7 @@ fn a_body_that_contradicts_itself_is_not_there() {
         let found = response(headers, wire, content);
         assert_eq!(odd(&found), [kind], "{shown}");
         assert_eq!(found.body, None, "{shown}");
-        let Outcome::Aborted(abort) = &found.exchange.outcome else {
+        let Ending::Aborted(abort) = &found.exchange.ending else {
             panic!("{shown}: {found:?}");
         };
         assert!(

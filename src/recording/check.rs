@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use super::format::{
     FORMAT_VERSION, INDEX, JOURNAL, MANIFEST, MANIFEST_KIND, Manifest, Record, State,
 };
+use super::line::{Line, Summary};
 use super::manifest::{ManifestError, read_manifest};
-use super::reader::record::{Line, Summary};
 use super::reader::scan::{DamageKind, Findings, Span, scan};
 use super::reader::table::read_table;
 use super::reader::{OpenError, index};

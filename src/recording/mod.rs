@@ -15,7 +15,6 @@ pub mod reader;
 pub(crate) mod sample;
 pub mod writer;
 
-pub(crate) use reader::Redirects;
 pub use reader::{ConnectionRow, Recording, Row};
 pub(crate) use writer::BodySink;
 pub use writer::{Durability, Journal, Recorder};

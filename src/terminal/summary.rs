@@ -13,12 +13,12 @@ use super::look::{Look, Paint};
 use super::words::{bar, columns, count, duration, percent, size};
 use crate::diagnose::empty::{Facts, why_empty};
 use crate::diagnose::rerun::Rerun;
+use crate::diagnose::routes::{Loop, Routes};
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::{RateLimited, Tally, modules, rate_limited};
 use crate::exchange::Phase;
-use crate::gomod::{self, Base, Location, Route};
+use crate::gomod::{Base, Location, Route};
 use crate::recording::format::{Fault, Gap, Manifest, Replayable};
-use crate::recording::reader::redirects::Loop;
 use crate::recording::{Durability, Recording};
 use crate::replay::{Miss, Misses};
 
@@ -77,10 +77,9 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
         0 => why_empty(&manifest.go_env, &facts),
         _ => Vec::new(),
     };
-    let bases = gomod::bases(&manifest.go_env);
-    let redirects = recording.redirects();
-    let loops = redirects.loops().iter().cloned();
-    let what = |found: Loop| (found.clone(), Route::of(&found.url, &bases).what());
+    let routes = Routes::of(recording);
+    let loops = routes.loops().iter().cloned();
+    let what = |found: Loop| (found.clone(), Route::of(&found.url, routes.bases()).what());
     let loops: Vec<_> = loops.map(what).collect();
     let summary = Summary {
         recording: &recording.dir().to_string_lossy(),

@@ -16,7 +16,7 @@ mod uploads;
 
 use std::net::TcpListener;
 
-use modtape::exchange::{Exchange, MadeBy, Outcome, Phase};
+use modtape::exchange::{Ending, Exchange, MadeBy, Phase};
 
 use crate::support::*;
 
@@ -76,7 +76,7 @@ fn assert_recorded_as_ours(exchange: &Exchange, answer: &Response) {
 /// The recording says that the answer stopped after `bytes` bytes of its body.
 #[track_caller]
 fn assert_aborted(exchange: &Exchange, bytes: u64) {
-    let Outcome::Aborted(abort) = &exchange.outcome else {
+    let Ending::Aborted(abort) = &exchange.ending else {
         panic!("{exchange:?}")
     };
     assert_eq!(

@@ -17,10 +17,10 @@ use super::super::stop::{Stop, Stoppable};
 use super::folder::Folder;
 use super::losses::tell;
 use crate::cli::{ExportArgs, Global};
-use crate::exchange::{ExchangeId, Outcome};
+use crate::diagnose::routes::Routes;
+use crate::exchange::{Ending, ExchangeId};
 use crate::export::goproxy::{Edit, Faulty, LeftOut, Loose, Tree, content, lookup};
 use crate::export::source::{Source, error_text};
-use crate::gomod;
 use crate::recording::Row;
 use crate::recording::format::Fault;
 use crate::shell;
@@ -50,19 +50,15 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     }
     let recording = open(&args.name, global)?;
     let source = Source::of(&recording);
-    let (bases, redirects) = (
-        gomod::bases(&recording.manifest().go_env),
-        recording.redirects(),
-    );
-    let route = |row: &Row| redirects.route(row, &bases);
+    let routes = Routes::of(&recording);
     let rows = recording.rows();
-    let faults = answers::check(&recording, (&redirects, &bases), global).into_iter();
+    let faults = answers::check(&recording, &routes, global).into_iter();
     let faults: Faults = faults
         .map(|fault| ((fault.run, fault.exchange), fault))
         .collect();
     let faulty: Faulty = faults.keys().copied().collect();
     let location = |row: &Row| recording.answer_field(row, "location");
-    let mut tree = Tree::plan(rows, &bases, &faulty, location);
+    let mut tree = Tree::plan(rows, routes.bases(), &faulty, location);
     let loose = tree.unify(|row| lookup(&source, &rows[row]));
     let stop = Stop::listen()?;
     let copied = copy_all(tree, &source, &args.output, &stop, global);
@@ -70,18 +66,21 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     for row in rows {
         // No sound answer stands in for a faulty one.
         if let Some(fault) = faults.get(&(row.run, row.id))
-            && !tree.holds(&route(row))
+            && !tree.holds(&routes.route(row))
         {
             source.lacks(fault.to_string());
         }
     }
     let losses = source.into_losses();
     tell(&losses, &recording, global);
-    let broke_off = |row: &Row| match recording.exchange(row).ok()?.outcome {
-        Outcome::Aborted(abort) => Some(abort.why),
-        Outcome::InFlight | Outcome::Ended(_) => None,
+    let broke_off = |row: &Row| match recording.exchange(row).ok()?.ending {
+        Ending::Aborted(abort) => Some(abort.why),
+        Ending::InFlight | Ending::Ended(_) => None,
     };
-    tell_zips(&tree.zips_left_out(rows, route, broke_off), global);
+    tell_zips(
+        &tree.zips_left_out(rows, |row| routes.route(row), broke_off),
+        global,
+    );
     tell_lacking(&tree, global);
     tell_loose(&loose, global);
     let (files, size) = (count(files, "answer"), size(bytes));

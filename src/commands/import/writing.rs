@@ -15,7 +15,8 @@ use super::super::stop::Stop;
 use super::Tally;
 use crate::cli::Global;
 use crate::clock::{Clock, Timestamp, wall_text};
-use crate::exchange::{Body, Exchange, Hex, Outcome};
+use crate::diagnose::routes::Routes;
+use crate::exchange::{Body, Ending, Exchange, Hex};
 use crate::files::Working;
 use crate::import::file::HarFile;
 use crate::import::har::{HarError, Survey, entries};
@@ -128,9 +129,7 @@ async fn fill(
 
 /// The answers that are not what they were asked for.
 fn faults(recording: &Recording, global: &Global) -> Vec<Fault> {
-    let bases = crate::gomod::bases(&recording.manifest().go_env);
-    let redirects = recording.redirects();
-    answers::check(recording, (&redirects, &bases), global)
+    answers::check(recording, &Routes::of(recording), global)
 }
 
 /// What is known of a run that others recorded, or that is long over.
@@ -241,13 +240,13 @@ impl Writing {
         self.last = self.last.max(over);
         self.recorder.note(at, &Event::Begin(exchange.begin));
         let request_body = self.keep(request_body, at).await;
-        let event = match exchange.outcome {
-            Outcome::InFlight => return None,
-            Outcome::Aborted(mut abort) => {
+        let event = match exchange.ending {
+            Ending::InFlight => return None,
+            Ending::Aborted(mut abort) => {
                 abort.request_body = request_body;
                 Event::Abort(abort)
             }
-            Outcome::Ended(mut end) => {
+            Ending::Ended(mut end) => {
                 end.request_body = request_body;
                 end.body = self.keep(body, at).await.or(end.body);
                 Event::End(end)
@@ -261,13 +260,13 @@ impl Writing {
         let begin = &mut exchange.begin;
         begin.url = redactor.url(&begin.url);
         redactor.redact_fields(&mut begin.headers);
-        match &mut exchange.outcome {
-            Outcome::InFlight => {}
-            Outcome::Aborted(abort) => {
+        match &mut exchange.ending {
+            Ending::InFlight => {}
+            Ending::Aborted(abort) => {
                 redactor.redact_fields(&mut abort.headers);
                 abort.why = redactor.text(&abort.why);
             }
-            Outcome::Ended(end) => {
+            Ending::Ended(end) => {
                 redactor.redact_fields(&mut end.headers);
                 end.reason = end.reason.take().map(|reason| redactor.bytes(reason));
                 for attempt in &mut end.attempts {

@@ -21,10 +21,10 @@ use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::diagnose::rerun::{self, Rerun};
+use crate::diagnose::routes::Routes;
 use crate::export::har::Har;
 use crate::export::pcapng;
 use crate::export::source::Source;
-use crate::gomod;
 use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
 use crate::recording::writer::folder::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, manifest, writer};
@@ -235,22 +235,20 @@ impl Kept {
         manifest::write_manifest(dir, &self.manifest)?;
         let mut recording = Recording::open_whole(dir)?;
         let damage = damage(&recording);
-        let bases = gomod::bases(&self.manifest.go_env);
-        let redirects = recording.redirects();
-        let faults = answers::check(&recording, (&redirects, &bases), global);
+        let routes = Routes::of(&recording);
+        let faults = answers::check(&recording, &routes, global);
         self.manifest.replayable = replayable(&Recorded {
             rerun: &self.rerun(args, global, true),
             rows: recording.rows(),
             connections: &recording.table().connections,
             go_env: &self.manifest.go_env,
-            bases: &bases,
             was_cold: args.cold,
             gaps: recording.gaps(),
             bodies_kept: args.bodies == cli::KeepBodies::All,
             failure: failure.or(damage.as_deref()),
             cut_short: cut_short(outcome),
             faults: &faults,
-            redirects: &redirects,
+            routes: &routes,
         });
         write_manifest(dir, &self.manifest, self.durability)?;
         if let Err(error) = recording.write_index() {

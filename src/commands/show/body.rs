@@ -12,7 +12,7 @@ use super::super::files::write_file;
 use super::shown::Shown;
 use crate::cli::Global;
 use crate::coding::Coding;
-use crate::exchange::{Body, End, Outcome, field};
+use crate::exchange::{Body, End, Ending, field};
 use crate::recording::reader::{BodyError, WHOLE_LIMIT};
 use crate::shell::{self, is_terminal_control};
 use crate::terminal::words::size;
@@ -35,10 +35,10 @@ pub(super) fn write(
     global: &Global,
 ) -> anyhow::Result<()> {
     let id = shown.item.listed.id;
-    let end = match &shown.item.exchange.outcome {
-        Outcome::Ended(end) => end,
-        Outcome::Aborted(_) => bail!("exchange {id} was aborted: its body is incomplete"),
-        Outcome::InFlight => bail!("exchange {id} has no recorded end: its body is incomplete"),
+    let end = match &shown.item.exchange.ending {
+        Ending::Ended(end) => end,
+        Ending::Aborted(_) => bail!("exchange {id} was aborted: its body is incomplete"),
+        Ending::InFlight => bail!("exchange {id} has no recorded end: its body is incomplete"),
     };
     let Some(body) = &end.body else {
         say(global, format!("exchange {id} has no body"));

@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use super::shown::Shown;
-use crate::exchange::{Fields, Mode, Opened, Outcome};
+use crate::exchange::{Ending, Fields, Mode, Opened};
 use crate::terminal::words::{bar, duration, percent, since_start};
 use crate::terminal::{Look, Paint};
 
@@ -59,15 +59,15 @@ pub(super) fn write_general(
 }
 
 fn outcome(shown: &Shown<'_>) -> String {
-    match &shown.item.exchange.outcome {
-        Outcome::InFlight => "in flight: no end is recorded".into(),
-        Outcome::Aborted(abort) => {
+    match &shown.item.exchange.ending {
+        Ending::InFlight => "in flight: no end is recorded".into(),
+        Ending::Aborted(abort) => {
             let status = abort.status.map(|status| format!("{status}, "));
             let status = status.unwrap_or_default();
             let (phase, why) = (abort.phase, &abort.why);
             format!("{status}aborted in phase {phase}: {why}")
         }
-        Outcome::Ended(end) => {
+        Ending::Ended(end) => {
             let reason = end
                 .reason
                 .as_ref()
@@ -157,10 +157,10 @@ pub(super) fn write_headers(
         look,
     )?;
     let none = Fields::new();
-    let response = match &shown.item.exchange.outcome {
-        Outcome::InFlight => &none,
-        Outcome::Ended(end) => &end.headers,
-        Outcome::Aborted(abort) => &abort.headers,
+    let response = match &shown.item.exchange.ending {
+        Ending::InFlight => &none,
+        Ending::Ended(end) => &end.headers,
+        Ending::Aborted(abort) => &abort.headers,
     };
     if shown.item.listed.status.is_some() {
         write_fields(out, "Response headers", response, look)?;

@@ -51,14 +51,13 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         rows: &case.rows,
         connections: &case.connections,
         go_env: &env,
-        bases: &[],
         was_cold: case.was_cold,
         gaps: &case.gaps,
         bodies_kept: case.bodies_kept,
         failure: case.failure,
         cut_short: case.cut_short,
         faults: &case.faults,
-        redirects: &Redirects::default(),
+        routes: &Routes::default(),
     });
     assert_eq!(found.complete, found.reasons.is_empty());
     found.reasons

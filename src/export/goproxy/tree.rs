@@ -1,17 +1,16 @@
 //! The tree of files: which answers make it up, what stands beside them, and what has no file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use super::answers::{self, Answers, Faulty};
+use crate::diagnose::routes::{STEPS, is_redirect, key};
 use crate::exchange::{ExchangeId, MadeBy};
 use crate::gomod::{
     Base, Kind, Location, Route, Tile, check_path, escape_path, escape_version,
-    is_canonical_version, is_pseudo_version,
+    is_canonical_version, is_pseudo_version, redirect_target,
 };
 use crate::recording::Row;
 use crate::recording::reader::RowState;
-use crate::recording::reader::redirects::is_redirect;
 
 /// Bytes of a file's name: what file systems take.
 const NAME_LIMIT: usize = 255;
@@ -77,7 +76,7 @@ impl Tree {
         let mut tree = Self::default();
         let mut answers = Answers::new(rows, faulty, location);
         for (row, asked) in rows.iter().enumerate() {
-            if answers::is_answer(asked, faulty) {
+            if is_answer(asked, faulty) {
                 let route = Route::of(&asked.url, bases);
                 tree.add(route, answers.follow(row));
             }
@@ -201,6 +200,64 @@ fn tail(route: &Route, module: &str, version: &str) -> Option<String> {
 fn is_database(name: &str) -> bool {
     let is_ours = |element| matches!(element, "supported" | "lookup" | "tile");
     check_path(name).is_ok() && !name.split('/').any(is_ours)
+}
+
+/// The answers of a recording by what was asked.
+struct Answers<'a, L> {
+    rows: &'a [Row],
+    location: L,
+    /// The last sound answer to each URL, else the last redirect; empty if none is redirected.
+    by_url: HashMap<String, usize>,
+}
+
+/// Exchanges whose answers are not what they were asked for, by run and exchange.
+pub(crate) type Faulty = HashSet<(u32, ExchangeId)>;
+
+/// Is it an answer of the origin's that a file or a redirect comes of?
+fn is_answer(row: &Row, faulty: &Faulty) -> bool {
+    row.method == "GET"
+        && row.state == RowState::Ended
+        && row.made_by == Some(MadeBy::Origin)
+        && (row.status == Some(200) || is_redirect(row))
+        && !faulty.contains(&(row.run, row.id))
+}
+
+impl<'a, L: FnMut(&Row) -> Option<String>> Answers<'a, L> {
+    /// `location` reads a redirect's `Location`.
+    fn new(rows: &'a [Row], faulty: &Faulty, location: L) -> Self {
+        let is_sound = |(_, row): &(usize, &Row)| is_answer(row, faulty);
+        let answers = || rows.iter().enumerate().filter(is_sound);
+        let mut by_url = HashMap::new();
+        if answers().any(|(_, row)| is_redirect(row)) {
+            let (whole, redirects): (Vec<_>, Vec<_>) =
+                answers().partition(|(_, row)| !is_redirect(row));
+            let ordered = redirects.into_iter().chain(whole);
+            by_url.extend(ordered.map(|(number, row)| (key(&row.url), number)));
+        }
+        Self {
+            rows,
+            location,
+            by_url,
+        }
+    }
+
+    /// The number of the row with the whole answer that row `number` leads to, or how it leads nowhere.
+    fn follow(&mut self, number: usize) -> Result<usize, String> {
+        let mut at = number;
+        for _ in 0..STEPS {
+            let Some(row) = self.rows.get(at).filter(|row| is_redirect(row)) else {
+                return Ok(at);
+            };
+            let to = (self.location)(row).and_then(|location| redirect_target(&row.url, &location));
+            let to = to.ok_or_else(|| String::from("redirected to an invalid URL"))?;
+            let found = self.by_url.get(&key(&to));
+            at = *found.ok_or_else(|| {
+                let host = Location::of(&to).host;
+                format!("redirected to {host}, which was not recorded")
+            })?;
+        }
+        Err("redirected in a circle".into())
+    }
 }
 
 /// A zip that was asked for and has no file.

@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 use super::super::source::Item;
 use super::content::{Content, Contents, HarContent, Text, UNKNOWN_TYPE, mime_type, size};
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, ByteString, Digest, End, Exchange, ExchangeId, Fields, MadeBy,
-    Opened, Outcome, Phase, Timings, field,
+    Abort, Attempt, Begin, Body, ByteString, Digest, End, Ending, Exchange, ExchangeId, Fields,
+    MadeBy, Opened, Phase, Timings, field,
 };
 use crate::gomod::Kind;
 use crate::recording::format::BODIES;
@@ -59,7 +59,7 @@ impl<'a> Entry<'a> {
             started_date_time: started,
             time: Millis(Some(timings.total_us())),
             request: Request::new(exchange, &contents.request),
-            response: Response::new(&exchange.outcome, &contents.response),
+            response: Response::new(&exchange.ending, &contents.response),
             cache: Object {},
             timings: HarTimings::from(timings),
             server_ip_address: remote
@@ -186,13 +186,13 @@ impl<'a> Modtape<'a> {
             version: listed.version.as_deref(),
             outcome: listed.outcome.name(),
             made_by: end.map(|end| end.made_by),
-            phase: match &exchange.outcome {
-                Outcome::Aborted(abort) => Some(abort.phase),
-                Outcome::InFlight | Outcome::Ended(_) => None,
+            phase: match &exchange.ending {
+                Ending::Aborted(abort) => Some(abort.phase),
+                Ending::InFlight | Ending::Ended(_) => None,
             },
-            status: match &exchange.outcome {
-                Outcome::Aborted(abort) => abort.status,
-                Outcome::InFlight | Outcome::Ended(_) => None,
+            status: match &exchange.ending {
+                Ending::Aborted(abort) => abort.status,
+                Ending::InFlight | Ending::Ended(_) => None,
             },
             sha256: body.map(|body| body.sha256),
             body: body
@@ -242,10 +242,10 @@ impl<'a> Request<'a> {
             query_string: query(&begin.url),
             post_data: body.map(|_| PostData::new(begin, content)),
             headers_size: -1,
-            body_size: match (body, &exchange.outcome) {
+            body_size: match (body, &exchange.ending) {
                 (Some(body), _) => size(body.bytes),
-                (None, Outcome::Ended(_)) => 0,
-                (None, Outcome::InFlight | Outcome::Aborted(_)) => -1,
+                (None, Ending::Ended(_)) => 0,
+                (None, Ending::InFlight | Ending::Aborted(_)) => -1,
             },
         }
     }
@@ -306,11 +306,11 @@ struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    fn new(outcome: &'a Outcome, content: &'a Content<'_>) -> Self {
-        match outcome {
-            Outcome::Ended(end) => Self::whole(end, content),
-            Outcome::Aborted(abort) => Self::aborted(abort),
-            Outcome::InFlight => Self::failed("in flight when the recording ended".to_owned()),
+    fn new(ending: &'a Ending, content: &'a Content<'_>) -> Self {
+        match ending {
+            Ending::Ended(end) => Self::whole(end, content),
+            Ending::Aborted(abort) => Self::aborted(abort),
+            Ending::InFlight => Self::failed("in flight when the recording ended".to_owned()),
         }
     }
 

@@ -7,18 +7,20 @@
 
 mod content;
 mod entry;
-mod page;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
+use time::{Duration, OffsetDateTime};
 
 use self::content::Contents;
 use self::entry::Entry;
-use self::page::Page;
 use super::source::{Bodies, Format, Item, Source, error_text};
+use crate::clock::{Timestamp, wall_text};
+use crate::exchange::TraceId;
+use crate::recording::format::Open;
 
 /// A HAR that is being written. One that ends with an error is not valid JSON.
 pub(crate) struct Har<'a, W: Write> {
@@ -92,5 +94,76 @@ impl<W: Write> Format for Har<'_, W> {
         self.out.write_all(b"\n]}}\n")?;
         self.out.flush()?;
         Ok(self.entries)
+    }
+}
+
+/// The latest stamp that an exchange of any real recording has: 285 years.
+const LATEST_US: u64 = 1 << 53;
+
+/// HAR's page: a run of the recorder, since every importer groups or filters by page.
+struct Page<'a> {
+    open: &'a Open,
+    wall: OffsetDateTime,
+    id: String,
+}
+
+impl<'a> Page<'a> {
+    /// The page of run number `run`, which began at `wall`.
+    fn new(run: usize, open: &'a Open, wall: OffsetDateTime) -> Self {
+        let id = format!("run-{}", run + 1);
+        Self { open, wall, id }
+    }
+
+    /// A stamp of the run by the wall clock; `None` if no calendar reaches there.
+    fn time(&self, stamp: Timestamp) -> Option<String> {
+        let stamp = Some(stamp.as_micros()).filter(|stamp| *stamp <= LATEST_US)?;
+        let stamp = Duration::microseconds(i64::try_from(stamp).ok()?);
+        wall_text(self.wall.checked_add(stamp)?)
+    }
+
+    /// HAR's `page`.
+    fn shown(&self, redacted: bool) -> impl Serialize + '_ {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct HarPage<'a> {
+            started_date_time: String,
+            id: &'a str,
+            title: String,
+            page_timings: PageTimings,
+            #[serde(rename = "_modtape")]
+            modtape: OfRun<'a>,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct PageTimings {
+            on_content_load: i8,
+            on_load: i8,
+        }
+        #[derive(Serialize)]
+        struct OfRun<'a> {
+            recording: &'a str,
+            trace: TraceId,
+            command: &'a [String],
+            redacted: bool,
+        }
+        let open = self.open;
+        HarPage {
+            started_date_time: self.time(Timestamp::default()).unwrap_or_default(),
+            id: &self.id,
+            title: match open.command.as_slice() {
+                [] => format!("recording {}", open.recording),
+                words => words.join(" "),
+            },
+            page_timings: PageTimings {
+                on_content_load: -1,
+                on_load: -1,
+            },
+            modtape: OfRun {
+                recording: &open.recording,
+                trace: open.trace,
+                command: &open.command,
+                redacted,
+            },
+        }
     }
 }

@@ -5,10 +5,10 @@
 //! the real ones; what was made up is said in the comments. Bytes that are not shown still count: a
 //! packet is cut short, as a capture with a small snapshot length is.
 
+mod addresses;
+mod comments;
 mod message;
-mod places;
 mod stream;
-mod words;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -17,14 +17,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use time::OffsetDateTime;
 
+use self::addresses::Addresses;
 use self::message::{Message, Shown, broken_head, request_head};
-use self::places::Places;
-use self::stream::{Comments, Content, Ending, Stream, Times};
+use self::stream::{Comments, Content, Stream, StreamEnd, Times};
 use super::source::{Bodies, Format, Item, Source, error_text};
 use crate::capture::frame::Interface;
 use crate::capture::sink::{Section, Sink};
 use crate::clock::Timestamp;
-use crate::exchange::{Body, ExchangeId, MadeBy, Mode, Opened, Outcome, Phase, Target};
+use crate::exchange::{Body, Ending, ExchangeId, MadeBy, Mode, Opened, Phase, Target};
 use crate::recording::reader::RowState;
 use crate::recording::{ConnectionRow, Row};
 
@@ -39,7 +39,7 @@ pub(crate) struct Capture<'a, W: Write> {
     /// When each run began, nanoseconds since 1970.
     walls: Vec<i128>,
     sink: Sink<W>,
-    places: Places,
+    addresses: Addresses,
     /// Streams that overlap, the one whose packet is due next on top.
     streams: BinaryHeap<Due>,
     /// Connections that no exchange is shown on, the last one first.
@@ -59,7 +59,7 @@ impl<'a, W: Write> Capture<'a, W> {
         let manifest = source.manifest();
         let section = Section {
             tool: &manifest.tool,
-            comment: &words::of_section(manifest),
+            comment: &comments::of_section(manifest),
             origin: "made from the journal",
         };
         let mut sink = Sink::new(out, &section)?;
@@ -72,7 +72,7 @@ impl<'a, W: Write> Capture<'a, W> {
             bodies,
             walls,
             sink,
-            places: Places::default(),
+            addresses: Addresses::default(),
             streams: BinaryHeap::new(),
             begun: 0,
             exchanges: 0,
@@ -145,12 +145,12 @@ impl<W: Write> Capture<'_, W> {
             request: Some(request),
             response: None,
             comments: Comments {
-                request: Some(words::of_request(item)),
+                request: Some(comments::of_request(item)),
                 ..Comments::default()
             },
         };
         let ending = self.response(item, &mut content);
-        let ends = self.places.of_exchange(item.dial, interface(item.row));
+        let ends = self.addresses.of_exchange(item.dial, interface(item.row));
         let times = Times::new(began, &item.row.phases);
         self.add(
             item.row.id,
@@ -159,29 +159,29 @@ impl<W: Write> Capture<'_, W> {
     }
 
     /// Adds what came back; gives how the stream ends.
-    fn response(&self, item: &Item<'_>, content: &mut Content) -> Ending {
-        let told = |shown| Some(words::of_response(item, self.bodies, shown));
-        match &item.exchange.outcome {
-            Outcome::InFlight => Ending::Open,
-            Outcome::Ended(end) => {
+    fn response(&self, item: &Item<'_>, content: &mut Content) -> StreamEnd {
+        let told = |shown| Some(comments::of_response(item, self.bodies, shown));
+        match &item.exchange.ending {
+            Ending::InFlight => StreamEnd::Open,
+            Ending::Ended(end) => {
                 let shown = self.shown(item, end.body.as_ref());
                 content.comments.response = told(shown.bytes);
                 let message = Message::of_response(&item.exchange.begin, end, shown);
                 content.response = Some(message);
-                Ending::Finished
+                StreamEnd::Finished
             }
-            Outcome::Aborted(abort) => {
+            Ending::Aborted(abort) => {
                 let Some(head) = broken_head(abort) else {
                     content.comments.ending = told(0);
-                    return Ending::Reset;
+                    return StreamEnd::Reset;
                 };
                 content.comments.response = told(0);
                 let message = Message::new(head, abort.body_bytes, Shown::NOTHING);
                 content.response = Some(message);
                 // A head without a length is shown only where the stream ends in order.
                 match abort.body_bytes {
-                    0 => Ending::Finished,
-                    _ => Ending::Reset,
+                    0 => StreamEnd::Finished,
+                    _ => StreamEnd::Reset,
                 }
             }
         }
@@ -209,14 +209,14 @@ impl<W: Write> Capture<'_, W> {
             over: over.max(connected),
         };
         let ending = match closed {
-            Some(_) => Ending::Finished,
-            None => Ending::Open,
+            Some(_) => StreamEnd::Finished,
+            None => StreamEnd::Open,
         };
         let open = usize::try_from(run).ok();
         let open = open.and_then(|run| self.source.runs().get(run));
         let trace = open.map_or_else(|| self.source.manifest().trace, |open| open.trace);
-        let comment = words::of_connection(trace, dial, row.closed.as_ref());
-        let ends = self.places.of_connection(dial);
+        let comment = comments::of_connection(trace, dial, row.closed.as_ref());
+        let ends = self.addresses.of_connection(dial);
         let upstream = dial.upstream.as_ref();
         let is_connected = upstream.is_some_and(|side| side.addr.is_some());
         let stream = Stream::of_connection(ends, times, is_connected, ending, comment);

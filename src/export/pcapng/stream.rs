@@ -50,7 +50,7 @@ impl Times {
 
 /// How a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum StreamEnd {
     /// Both sides are done.
     Finished,
     /// It broke off.
@@ -78,7 +78,7 @@ pub(super) struct Stream {
     step: Step,
     is_connected: bool,
     content: Content,
-    ending: Ending,
+    ending: StreamEnd,
 }
 
 /// What is shown on the stream of an exchange.
@@ -108,7 +108,12 @@ const SERVER: bool = false;
 
 impl Stream {
     /// An exchange.
-    pub(super) fn of_exchange(ends: Ends, times: Times, content: Content, ending: Ending) -> Self {
+    pub(super) fn of_exchange(
+        ends: Ends,
+        times: Times,
+        content: Content,
+        ending: StreamEnd,
+    ) -> Self {
         Self {
             content,
             ..Self::of_connection(ends, times, true, ending, String::new())
@@ -120,7 +125,7 @@ impl Stream {
         ends: Ends,
         times: Times,
         is_connected: bool,
-        ending: Ending,
+        ending: StreamEnd,
         comment: String,
     ) -> Self {
         Self {
@@ -166,7 +171,7 @@ impl Stream {
             Step::Ack => flow.bare(sink, (due, CLIENT), ACK, None)?,
             Step::Request => broken = self.data(sink, due, CLIENT)?,
             Step::Response => broken = self.data(sink, due, SERVER)?,
-            Step::Ending(0) if self.ending == Ending::Reset => {
+            Step::Ending(0) if self.ending == StreamEnd::Reset => {
                 let comment = self.content.comments.ending.take();
                 flow.bare(sink, (due, SERVER), RST | ACK, comment.as_deref())?;
             }
@@ -183,8 +188,8 @@ impl Stream {
     fn after(&mut self) -> Step {
         let is_over = |message: &Option<Message>| message.as_ref().is_none_or(Message::is_over);
         let ending = match self.ending {
-            Ending::Open => Step::Done,
-            Ending::Finished | Ending::Reset => Step::Ending(0),
+            StreamEnd::Open => Step::Done,
+            StreamEnd::Finished | StreamEnd::Reset => Step::Ending(0),
         };
         match self.step {
             Step::Syn if self.is_connected => Step::SynAck,
@@ -196,7 +201,7 @@ impl Stream {
                 Step::Response
             }
             Step::Ack | Step::Request | Step::Response => ending,
-            Step::Ending(0) if self.ending == Ending::Reset => Step::Done,
+            Step::Ending(0) if self.ending == StreamEnd::Reset => Step::Done,
             Step::Ending(number) if number < 2 => Step::Ending(number + 1),
             Step::Ending(_) | Step::Done => Step::Done,
         }

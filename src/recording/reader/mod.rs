@@ -6,9 +6,6 @@
 pub(crate) mod body;
 pub mod index;
 mod journal;
-mod packed;
-pub(crate) mod record;
-pub(crate) mod redirects;
 pub mod scan;
 pub(crate) mod table;
 
@@ -22,15 +19,14 @@ use serde::Serialize;
 use super::format::{Event, FORMAT_VERSION, Gap, JOURNAL, Manifest, Open, Record, State};
 use super::line::LineError;
 use super::manifest::{ManifestError, read_manifest};
-use crate::exchange::{Body, ConnectionId, Exchange, ExchangeId, Outcome, field};
+use crate::exchange::{Body, ConnectionId, Ending, Exchange, ExchangeId, field};
 use crate::files::open_regular;
 use journal::JournalFile;
 use scan::LINE_LIMIT;
 use table::{Table, read_table};
 
+pub(crate) use super::line::RowState;
 pub(crate) use body::{BodyError, BodyReader, Stored, WHOLE_LIMIT};
-pub(crate) use record::RowState;
-pub(crate) use redirects::Redirects;
 pub use scan::{Damage, DamageKind, Span};
 pub use table::{ConnectionRow, Row};
 
@@ -205,19 +201,19 @@ impl Recording {
             Event::Begin(begin) if row.began_as(record.t_us, &begin) => begin,
             _ => return Err(another(row.begin)),
         };
-        let outcome = match row.end {
-            None if row.is_unended() => Outcome::InFlight,
+        let ending = match row.end {
+            None if row.is_unended() => Ending::InFlight,
             None => return Err(another(row.begin)),
             Some(span) => match self.record(span)?.event {
-                Event::End(end) if row.ended_as(&end) => Outcome::Ended(end),
-                Event::Abort(abort) if row.stopped_as(&abort) => Outcome::Aborted(abort),
+                Event::End(end) if row.ended_as(&end) => Ending::Ended(end),
+                Event::Abort(abort) if row.stopped_as(&abort) => Ending::Aborted(abort),
                 _ => return Err(another(span)),
             },
         };
         Ok(Exchange {
             started: record.t_us,
             begin,
-            outcome,
+            ending,
         })
     }
 
@@ -225,11 +221,6 @@ impl Recording {
     pub(crate) fn answer_field(&self, row: &Row, name: &str) -> Option<String> {
         let exchange = self.exchange(row).ok()?;
         Some(field(&exchange.end()?.headers, name)?.into_owned())
-    }
-
-    /// Which exchange followed the redirect of which.
-    pub(crate) fn redirects(&self) -> Redirects {
-        Redirects::of(self.rows(), |row| self.answer_field(row, "location"))
     }
 
     fn record(&self, span: Span) -> Result<Record, ReadError> {
@@ -448,7 +439,5 @@ fn status(state: State, journal: &File, is_closed: bool) -> Status {
     }
 }
 
-#[cfg(test)]
-mod properties;
 #[cfg(test)]
 mod tests;

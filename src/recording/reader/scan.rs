@@ -12,8 +12,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Deserializer;
 
-use super::record::Line;
-use crate::recording::line::{LineError, split_line};
+use crate::recording::line::{Line, LineError, split_line};
 
 /// The longest line that is read as one, bytes.
 ///

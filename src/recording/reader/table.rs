@@ -9,7 +9,6 @@ use std::io::{self, BufReader, Read as _};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Beginning, Ending, Happened, RowState, Summary};
 use super::scan::{Damage, DamageKind, Findings, Span, scan};
 use crate::clock::Timestamp;
 use crate::exchange::{
@@ -20,6 +19,7 @@ use crate::recording::format::{
     Close, Connection, FORMAT_VERSION, Gap, MANIFEST_KIND, Manifest, Open, Replayable, State,
     Totals,
 };
+use crate::recording::line::{BeginSummary, EndSummary, Happened, RowState, Summary};
 use crate::recording::manifest::open_from;
 
 /// How much of the journal is read at once, bytes.
@@ -401,7 +401,7 @@ impl Builder {
         })
     }
 
-    fn begin(&mut self, span: Span, started: Timestamp, begin: Beginning) {
+    fn begin(&mut self, span: Span, started: Timestamp, begin: BeginSummary) {
         let id = begin.id;
         if self.begun.contains_key(&id) {
             return self.damage(span, DamageKind::RepeatedExchange { id });
@@ -426,7 +426,7 @@ impl Builder {
         });
     }
 
-    fn end(&mut self, span: Span, end: Ending) {
+    fn end(&mut self, span: Span, end: EndSummary) {
         let id = end.id;
         let Some(&index) = self.begun.get(&id) else {
             return self.damage(span, DamageKind::Orphan { id });

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use modtape::clock::{Clock, Timestamp};
-use modtape::exchange::Outcome;
+use modtape::exchange::Ending;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -89,7 +89,7 @@ async fn at_half_load_with_aborts_nothing_is_lost_and_nothing_grows() {
     assert!(open <= fewest + 4, "{fewest} before, {open} after");
     let recorded = recorder.finish().await;
     let exchanges = recorded.exchanges().into_iter();
-    let ended = exchanges.filter(|exchange| matches!(exchange.outcome, Outcome::Ended(_)));
+    let ended = exchanges.filter(|exchange| matches!(exchange.ending, Ending::Ended(_)));
     let ended: BTreeSet<_> = ended
         .filter_map(|exchange| {
             Some(

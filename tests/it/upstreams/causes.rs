@@ -286,7 +286,7 @@ async fn who_ended_an_exchange_and_with_what_is_said_in_a_sentence() {
                 (expected, answer.text())
             }
             Said::Aborted(expected) => {
-                let Outcome::Aborted(abort) = &exchange.outcome else {
+                let Ending::Aborted(abort) = &exchange.ending else {
                     panic!("{name}: {exchange:?}")
                 };
                 assert!(matches!(answer.ended, Ended::Cut(_)), "{name}");

@@ -107,7 +107,7 @@ fn why(sandbox: &Sandbox, hang: &Hang) -> String {
         return opened.error.clone().unwrap_or_default();
     }
     let exchanges = exchanges(&recording);
-    let Some(Outcome::Aborted(abort)) = exchanges.first().map(|exchange| &exchange.outcome) else {
+    let Some(Ending::Aborted(abort)) = exchanges.first().map(|exchange| &exchange.ending) else {
         panic!("{}: {exchanges:?}", hang.name)
     };
     abort.why.clone()

@@ -315,7 +315,7 @@ async fn what_go_takes_of_an_odd_origin_passes_and_is_replayed() {
     let recorded = recorder.finish().await;
     for (row, exchange) in rows.iter().zip(recorded.exchanges()) {
         let Some(end) = exchange.end().filter(|end| end.made_by == MadeBy::Origin) else {
-            failed.push(format!("{}: {:?}", row.name, exchange.outcome));
+            failed.push(format!("{}: {:?}", row.name, exchange.ending));
             continue;
         };
         let is_noted = match (row.note, &end.notes[..]) {

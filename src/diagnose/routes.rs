@@ -1,24 +1,25 @@
-//! Where redirects lead within a recording: which exchange followed which.
-//!
-//! Pure: the caller reads the `Location` fields.
+//! What each exchange of a recording asks for: by its own URL, or by the URL whose redirect it
+//! followed.
 
 use std::collections::{HashMap, HashSet};
 
-use super::record::RowState;
-use super::table::Row;
 use crate::exchange::ExchangeId;
-use crate::gomod::{Base, Kind, Route, canonical, redirect_target};
+use crate::gomod::{self, Base, Kind, Route, canonical, redirect_target};
+use crate::recording::reader::RowState;
+use crate::recording::{Recording, Row};
 use crate::redact::url_without_secrets;
 
 /// How many redirects are followed one after another, as `net/http` does.
 pub(crate) const STEPS: usize = 10;
 
-/// What was asked for by way of a redirect, and redirects that lead nowhere.
+/// What the rows of a recording ask for.
 #[derive(Debug, Default)]
-pub(crate) struct Redirects {
-    /// The URL that was asked first, by run and exchange that came of it.
+pub(crate) struct Routes {
+    /// The places of the recorded GOPROXY and GOSUMDB.
+    bases: Vec<Base>,
+    /// The URL that was asked first, by run and exchange that came of its redirect.
     first: HashMap<(u32, ExchangeId), String>,
-    /// Those that come back to where they were, or are too many to be followed.
+    /// Redirects that come back to where they were, or are too many to be followed.
     loops: Vec<Loop>,
 }
 
@@ -41,10 +42,24 @@ struct Chain<'a> {
     is_loop: bool,
 }
 
-impl Redirects {
+impl Routes {
+    /// Those of a recording, by the settings that it was made with.
+    pub(crate) fn of(recording: &Recording) -> Self {
+        let bases = gomod::bases(&recording.manifest().go_env);
+        let location = |row: &Row| recording.answer_field(row, "location");
+        Self::following(recording.rows(), bases, location)
+    }
+
     /// Follows the redirects of `rows`, which are in order. `location` reads a redirect's `Location`.
-    pub(crate) fn of(rows: &[Row], mut location: impl FnMut(&Row) -> Option<String>) -> Self {
-        let mut found = Self::default();
+    pub(super) fn following(
+        rows: &[Row],
+        bases: Vec<Base>,
+        mut location: impl FnMut(&Row) -> Option<String>,
+    ) -> Self {
+        let mut found = Self {
+            bases,
+            ..Self::default()
+        };
         let mut chains: Vec<Chain<'_>> = Vec::new();
         // The chain that leads to a URL, by its key.
         let mut leads: HashMap<String, usize> = HashMap::new();
@@ -88,14 +103,14 @@ impl Redirects {
         found
     }
 
-    /// What a row asks for: by its own URL, else by the one whose redirect it followed.
-    pub(crate) fn route(&self, row: &Row, bases: &[Base]) -> Route {
-        let own = Route::of(&row.url, bases);
+    /// What a row asks for.
+    pub(crate) fn route(&self, row: &Row) -> Route {
+        let own = Route::of(&row.url, &self.bases);
         if own.kind != Kind::Other {
             return own;
         }
         match self.first.get(&(row.run, row.id)) {
-            Some(first) => match Route::of(first, bases) {
+            Some(first) => match Route::of(first, &self.bases) {
                 Route {
                     kind: Kind::Other, ..
                 } => own,
@@ -103,6 +118,11 @@ impl Redirects {
             },
             None => own,
         }
+    }
+
+    /// The places of the recorded GOPROXY and GOSUMDB.
+    pub(crate) fn bases(&self) -> &[Base] {
+        &self.bases
     }
 
     /// Redirects that come back to where they were, or are too many to be followed.
@@ -143,7 +163,7 @@ mod tests {
             ),
             Row::answered(6, "https://store.example/other", 200),
         ];
-        let redirects = Redirects::of(&rows, |row| {
+        let routes = Routes::following(&rows, Vec::new(), |row| {
             let to = match row.id {
                 1 => "https://storage.googleapis.com/x#fragment",
                 3 => "/there",
@@ -151,10 +171,7 @@ mod tests {
             };
             Some(to.to_owned())
         });
-        let what: Vec<_> = rows
-            .iter()
-            .map(|row| redirects.route(row, &[]).what())
-            .collect();
+        let what: Vec<_> = rows.iter().map(|row| routes.route(row).what()).collect();
         assert_eq!(
             what,
             [
@@ -166,7 +183,7 @@ mod tests {
                 "/other"
             ]
         );
-        assert_eq!(redirects.loops(), []);
+        assert_eq!(routes.loops(), []);
     }
 
     #[test]
@@ -183,7 +200,10 @@ mod tests {
             url: ZIP.into(),
             redirects,
         };
-        assert_eq!(Redirects::of(&rows, to).loops(), [looped(3)]);
+        assert_eq!(
+            Routes::following(&rows, Vec::new(), to).loops(),
+            [looped(3)]
+        );
         // A query that grows makes each URL another one.
         let rows: Vec<_> = (0..STEPS as u64)
             .map(|n| {
@@ -199,7 +219,10 @@ mod tests {
             })
             .collect();
         let to = |row: &Row| Some(format!("/other?{}", row.id));
-        assert_eq!(Redirects::of(&rows, to).loops(), [looped(STEPS)]);
-        assert_eq!(Redirects::of(&rows[1..], to).loops(), []);
+        assert_eq!(
+            Routes::following(&rows, Vec::new(), to).loops(),
+            [looped(STEPS)]
+        );
+        assert_eq!(Routes::following(&rows[1..], Vec::new(), to).loops(), []);
     }
 }

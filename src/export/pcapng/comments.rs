@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::source::{Bodies, Item};
 use super::message::shows_trailers;
-use crate::exchange::{Body, Closed, Mode, Opened, Outcome, TraceId};
+use crate::exchange::{Body, Closed, Ending, Mode, Opened, TraceId};
 use crate::recording::format::Manifest;
 
 /// What is true of the whole file.
@@ -42,7 +42,7 @@ pub(super) fn of_request(item: &Item<'_>) -> String {
     if let Some(body) = exchange.request_body() {
         let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
     }
-    if matches!(exchange.outcome, Outcome::InFlight) {
+    if matches!(exchange.ending, Ending::InFlight) {
         text.push_str(" (in flight when the recorder ended)");
     }
     text
@@ -56,9 +56,9 @@ pub(super) fn of_response(item: &Item<'_>, bodies: Bodies, shown: u64) -> String
     for (phase, us) in exchange.timings().iter() {
         let _ = write!(text, " {phase}_us={us}");
     }
-    match &exchange.outcome {
-        Outcome::InFlight => {}
-        Outcome::Aborted(abort) => {
+    match &exchange.ending {
+        Ending::InFlight => {}
+        Ending::Aborted(abort) => {
             let _ = write!(text, " broke off: {}", abort.why);
             let bytes = abort.body_bytes;
             let _ = write!(
@@ -66,7 +66,7 @@ pub(super) fn of_response(item: &Item<'_>, bodies: Bodies, shown: u64) -> String
                 " (of the body came {bytes} bytes, which are not shown)"
             );
         }
-        Outcome::Ended(end) => {
+        Ending::Ended(end) => {
             let _ = write!(text, " own_us={}", end.own_us);
             if let Some(body) = &end.body {
                 let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);

@@ -21,11 +21,11 @@ const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Counts the ports that were given out.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Addresses {
     given: HashMap<(IpAddr, SocketAddr), u32>,
 }
 
-impl Places {
+impl Addresses {
     /// The ends of an exchange: upstream, or between the client and us.
     pub(super) fn of_exchange(&mut self, dial: Option<&Opened>, interface: Interface) -> Ends {
         let (client, server) = match interface {
@@ -111,11 +111,11 @@ mod tests {
 
     #[test]
     fn no_four_tuple_repeats_though_ports_run_out() {
-        let mut places = Places::default();
+        let mut addresses = Addresses::default();
         let dial = sample::connection("[2001:db8::17]:443");
         let mut seen = HashSet::new();
         for _ in 0..200_000 {
-            let ends = places.of_exchange(Some(&dial), Interface::Upstream);
+            let ends = addresses.of_exchange(Some(&dial), Interface::Upstream);
             assert!(seen.insert((ends.client, ends.server)), "{ends:?}");
             assert!(ends.client.is_ipv6() && ends.client.port() >= FIRST_PORT);
         }
@@ -123,15 +123,15 @@ mod tests {
 
     #[test]
     fn the_server_stands_with_its_real_address() {
-        let mut places = Places::default();
+        let mut addresses = Addresses::default();
         let dial = sample::connection("142.250.4.141:443");
-        let ends = places.of_exchange(Some(&dial), Interface::Upstream);
+        let ends = addresses.of_exchange(Some(&dial), Interface::Upstream);
         assert_eq!(ends.server, "142.250.4.141:80".parse().unwrap());
-        let tunnel = places.of_connection(&dial);
+        let tunnel = addresses.of_connection(&dial);
         assert_eq!(tunnel.server, "142.250.4.141:443".parse().unwrap());
-        let lost = places.of_exchange(None, Interface::Upstream);
+        let lost = addresses.of_exchange(None, Interface::Upstream);
         assert_eq!(lost.server, "192.0.2.1:80".parse().unwrap());
-        let ours = places.of_exchange(Some(&dial), Interface::Client);
+        let ours = addresses.of_exchange(Some(&dial), Interface::Client);
         assert_eq!(ours.server, "127.0.0.1:80".parse().unwrap());
     }
 }
