@@ -16,7 +16,7 @@
 //!    [`telemetry`] logs
 //! 7. [`proxy`] the client leg; its heart is `handler.rs`
 //! 8. [`terminal`] how things look: tables, words, the status line, the summary
-//! 9. [`commands`] one file per verb; with `terminal` the only code that prints or reads the environment
+//! 9. [`commands`] a file, or a folder, per verb; with `terminal` the only code that prints or reads the environment
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, elided_lifetimes_in_paths)]
 #![warn(

@@ -7,22 +7,21 @@
 //! Where the disk is too slow it waits, or cuts, as it is told, and never takes more memory than its
 //! queue has.
 
-pub(crate) mod flow;
 pub(crate) mod frame;
 mod live;
 mod queue;
 mod secrets;
 pub(crate) mod sink;
 mod strip;
-mod tcp;
+pub(crate) mod tcp;
 mod wire;
-mod writer;
 
 pub use live::Capture;
 pub(crate) use live::Running;
 pub(crate) use queue::WhenFull;
 pub(crate) use secrets::{KeyLogs, open_key_log};
+pub(crate) use sink::LIVE;
 #[cfg(any(test, fuzzing))]
 pub use strip::check;
-pub(crate) use strip::{StripError, strip};
+pub(crate) use strip::{StripError, Stripped, strip};
 pub(crate) use wire::{Stream, Wire};

@@ -61,6 +61,9 @@ pub(crate) struct Section<'a> {
     pub(crate) origin: &'a str,
 }
 
+/// The origin of packets that were captured while they passed.
+pub(crate) const LIVE: &str = "as it passed";
+
 /// Takes packets in the order of their time. What it holds back is written by [`flush`](Self::flush).
 pub(crate) struct Sink<W: Write> {
     out: W,

@@ -34,23 +34,26 @@ pub(crate) enum StripError {
     },
 }
 
-/// Copies a capture from `from`, and returns how many packets it has and whether it broke off in the
-/// middle of a block, as it does where the recorder was killed.
+/// A capture as it was copied.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stripped {
+    /// How many packets it has.
+    pub(crate) packets: u64,
+    /// Whether it ends in the middle of a block, as it does where the recorder was killed.
+    pub(crate) is_cut: bool,
+}
+
+/// Copies the capture `from` to `to`, whose header is `section`.
 pub(crate) fn strip(
     mut from: impl Read,
     to: impl Write,
-    (tool, comment): (&str, &str),
-) -> Result<(u64, bool), StripError> {
-    let section = Section {
-        tool,
-        comment,
-        origin: "as it passed",
-    };
-    let mut sink = Sink::new(to, &section)?;
+    section: &Section<'_>,
+) -> Result<Stripped, StripError> {
+    let mut sink = Sink::new(to, section)?;
     let mut at = 0;
     let mut block = Vec::new();
     let mut streams = HashMap::new();
-    let broke_off = loop {
+    let is_cut = loop {
         let foreign = |what| StripError::Foreign { at, what };
         match next(&mut from, &mut block)? {
             Next::Over => break false,
@@ -64,7 +67,7 @@ pub(crate) fn strip(
         }
         match kind {
             SECTION if word(&block, 8) != 0x1a2b_3c4d => {
-                return Err(foreign("bytes are in another order"));
+                return Err(foreign("the byte order is not little-endian"));
             }
             SECTION | INTERFACE | SECRETS => {}
             PACKET => {
@@ -82,7 +85,10 @@ pub(crate) fn strip(
         at += block.len() as u64;
     };
     sink.flush()?;
-    Ok((sink.packets, broke_off))
+    Ok(Stripped {
+        packets: sink.packets,
+        is_cut,
+    })
 }
 
 enum Next {
@@ -249,18 +255,27 @@ impl<'a> Packet<'a> {
 /// Holds for any bytes whatever; see the fuzz target `capture`.
 #[cfg(any(test, fuzzing))]
 pub mod check {
+    use super::super::sink::LIVE;
     use super::*;
 
     /// What is stripped of any bytes holds no secrets, and stripping it again changes nothing.
     pub fn check(bytes: &[u8]) {
-        let words = ("tool", "comment");
+        let section = Section {
+            tool: "tool",
+            comment: "comment",
+            origin: LIVE,
+        };
         let mut once = Vec::new();
-        let Ok((packets, _)) = strip(bytes, &mut once, words) else {
+        let Ok(Stripped { packets, .. }) = strip(bytes, &mut once, &section) else {
             return;
         };
         let mut twice = Vec::new();
-        let again = strip(&once[..], &mut twice, words);
-        assert!(matches!(again, Ok((again, false)) if again == packets));
+        let again = strip(&once[..], &mut twice, &section);
+        let whole = Stripped {
+            packets,
+            is_cut: false,
+        };
+        assert!(again.is_ok_and(|again| again == whole));
         assert!(once == twice);
         let mut rest = &once[..];
         let mut block = Vec::new();

@@ -62,6 +62,24 @@ impl ProcessLimits {
     }
 }
 
+/// Keeps this process's memory out of core files and from other programs of the same user.
+///
+/// Before a key is made: then none can ever be in a core. Root may look all the same. The command
+/// gets the limit that was there before ([`ProcessLimits`]).
+pub(crate) fn guard_memory() {
+    let limit = getrlimit(Resource::Core);
+    // Either may be forbidden (seccomp): then the other still stands, and traffic goes on.
+    let none = Rlimit {
+        current: Some(0),
+        maximum: limit.maximum,
+    };
+    let _ = setrlimit(Resource::Core, none);
+    // Also closes ptrace(2) and /proc/PID/mem (ptrace(2), "Ptrace access mode checking"). exec(2)
+    // resets it, so that no command is touched by it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
 /// How many clients that take `each` fit into `limit` beside what is `taken` and the reserve.
 fn left(limit: u64, taken: u64, each: u64) -> usize {
     let free = limit.saturating_sub(taken.saturating_add(RESERVE));

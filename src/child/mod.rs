@@ -10,6 +10,6 @@ mod run;
 
 pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
 pub(crate) use go::{GoFacts, go_for, is_go, look_up};
-pub(crate) use limits::ProcessLimits;
+pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use private::{PrivateDir, open_dir};
 pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, run};

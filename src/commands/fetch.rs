@@ -13,6 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 
+use super::runtime::block_on;
 use super::session::Variables;
 use crate::cli::FetchArgs;
 use crate::clock::Clock;
@@ -27,7 +28,7 @@ const TOLD_BYTES: usize = 4096;
 
 /// Asks, and fails if an answer is missing.
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<ExitCode> {
-    super::runtime::block_on(fetch(&args.urls))??;
+    block_on(fetch(&args.urls))??;
     Ok(ExitCode::SUCCESS)
 }
 

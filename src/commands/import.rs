@@ -2,27 +2,41 @@
 //!
 //! What is odd about a file is said in one line a kind. Never holds more than a few entries in memory.
 
-mod writing;
-
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::failure::Failure;
-use super::record::Naming;
-use super::stop::Stop;
+use super::answers;
+use super::failure::{FAILED, Failure};
+use super::naming::Naming;
+use super::record::TOOL;
+use super::runtime::{Stop, block_on};
 use crate::cli::{Global, ImportArgs};
+use crate::clock::{Clock, Timestamp, wall_text};
+use crate::diagnose::routes::Routes;
+use crate::exchange::{Body, Ending, Exchange, Hex};
+use crate::files::Working;
 use crate::import::file::HarFile;
-use crate::import::har::survey;
-use crate::import::{LeftOut, Oddities, Oddity};
-use crate::recording::format::Fault;
+use crate::import::har::{HarError, Survey, entries, survey};
+use crate::import::{Imported, LeftOut, Oddities, Oddity};
+use crate::recording::format::{
+    Close, Connection, Event, FAULTS, FORMAT_VERSION, Fault, MANIFEST_KIND, Manifest, Open,
+    Replayable, State, Totals,
+};
+use crate::recording::manifest::write_manifest;
+use crate::recording::{Durability, Journal, Recorder, Recording, writer};
 use crate::redact::Redactor;
 use crate::shell;
 use crate::terminal::words::count;
 use crate::terminal::{plain, say, warn};
 use crate::tls;
-use writing::Source;
 
 /// Makes a recording of the file: a failure if some of it had to be left out.
 pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -49,8 +63,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     );
     let source = Source { file, survey };
     let stop = Stop::listen()?;
-    let written =
-        super::runtime::block_on(writing::write(source, naming, redactor, (&stop, global)))?;
+    let written = block_on(write(source, naming, redactor, (&stop, global)))?;
     let (naming, tally) = stop.explain(written)?;
     if pages > 1 {
         say(global, format!("{pages} pages became one run"));
@@ -66,7 +79,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     let is_whole = cut.is_none() && !tally.left_out.keys().any(|why| why.is_loss());
     Ok(match is_whole {
         true => ExitCode::SUCCESS,
-        false => ExitCode::from(super::failure::FAILED),
+        false => ExitCode::from(FAILED),
     })
 }
 
@@ -154,4 +167,295 @@ fn tell(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
             format!("outside of the entries: {}", oddity.words()),
         );
     }
+}
+
+/// How much of a body is handed on at once, bytes.
+const CHUNK: usize = 64 << 10;
+
+/// Bytes of bodies, and entries, that are handed on at once: a turn from thread to thread costs more
+/// than a small entry.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_ENTRIES: usize = 256;
+
+/// A file and what is known of it.
+struct Source {
+    file: HarFile,
+    survey: Survey,
+}
+
+/// An entry, by number, or why it is left out.
+type Item = (u64, Result<Box<Imported>, LeftOut>);
+
+/// Writes a recording, or leaves no trace of it.
+async fn write(
+    source: Source,
+    mut naming: Naming,
+    redactor: Redactor,
+    (stop, global): (&Stop, &Global),
+) -> anyhow::Result<(Naming, Tally)> {
+    let told = &format!("cannot write {}", naming.dir.display());
+    let parent = naming.dir.parent();
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    let working = writer::make_parent(parent).and_then(|()| Working::create(&naming.dir));
+    let working = working.context(told.clone())?;
+    let folder = writer::create(&working.path().join(MADE), false)?;
+    let dir = folder.dir.clone();
+    let tally = fill(source, folder, redactor, (stop, told), global).await?;
+    stop.check()?;
+    naming.place(&dir)?;
+    Ok((naming, tally))
+}
+
+/// What the recording is called until it is whole.
+const MADE: &str = "recording";
+
+async fn fill(
+    source: Source,
+    folder: writer::Folder,
+    redactor: Redactor,
+    (stop, told): (&Stop, &str),
+    global: &Global,
+) -> anyhow::Result<Tally> {
+    let dir = folder.dir.clone();
+    let told = || told.to_owned();
+    let mut manifest = manifest(&source.survey, &redactor);
+    write_manifest(&dir, &manifest).with_context(told)?;
+    let (recorder, journal) =
+        Journal::start(folder, Clock::start(), Durability::Process, true).with_context(told)?;
+    let mut owner = JoinSet::new();
+    owner.spawn(journal.run());
+    recorder.note(Timestamp::default(), &open(&manifest));
+    let mut writing = Writing {
+        recorder,
+        redactor,
+        tally: Tally::default(),
+        last: Timestamp::default(),
+    };
+    let taken = writing.take_all(source, stop).await;
+    let Writing {
+        recorder,
+        mut tally,
+        last,
+        ..
+    } = writing;
+    manifest.totals = recorder.totals();
+    let close = Event::Close(Close {
+        totals: manifest.totals,
+        exit_code: None,
+    });
+    recorder.write(last, &close).await;
+    let health = recorder.health();
+    drop(recorder);
+    owner.join_all().await;
+    taken?;
+    if let Some(why) = health.failure() {
+        return Err(anyhow!("{why}")).with_context(told);
+    }
+    manifest.state = State::Closed;
+    manifest.wall_us = last.as_micros();
+    write_manifest(&dir, &manifest).with_context(told)?;
+    let recording = Recording::open_whole(&dir).with_context(told)?;
+    recording.write_index().with_context(told)?;
+    tally.faults = faults(&recording, global);
+    if !tally.faults.is_empty() {
+        let named = tally.faults.iter().take(FAULTS);
+        manifest.replayable.faults = named.cloned().collect();
+        write_manifest(&dir, &manifest).with_context(told)?;
+    }
+    Ok(tally)
+}
+
+/// The answers that are not what they were asked for.
+fn faults(recording: &Recording, global: &Global) -> Vec<Fault> {
+    answers::check(recording, &Routes::of(recording), global)
+}
+
+/// What is known of a run that others recorded, or that is long over.
+fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
+    let id = Hex(tls::random::<8>()).to_string();
+    let wall = survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    Manifest {
+        kind: MANIFEST_KIND.to_owned(),
+        format: FORMAT_VERSION,
+        id: survey.recording.clone().unwrap_or(id),
+        tool: TOOL.to_owned(),
+        state: State::Open,
+        started: wall_text(wall).unwrap_or_default(),
+        command: redactor.argv(&survey.command),
+        options: Vec::new(),
+        trace: survey.trace.unwrap_or_else(|| Hex(tls::random())),
+        go_env: BTreeMap::new(),
+        go_version: None,
+        intercepted: Vec::new(),
+        intercept_all: false,
+        redacted: redactor.is_on(),
+        wall_us: 0,
+        totals: Totals::default(),
+        replayable: Replayable {
+            complete: false,
+            reasons: vec![String::from(
+                "it was imported, and a HAR does not tell whether it is whole",
+            )],
+            faults: Vec::new(),
+        },
+        exit_code: None,
+    }
+}
+
+fn open(manifest: &Manifest) -> Event {
+    Event::Open(Open {
+        format: FORMAT_VERSION,
+        recording: manifest.id.clone(),
+        wall: manifest.started.clone(),
+        trace: manifest.trace,
+        tool: TOOL.to_owned(),
+        command: manifest.command.clone(),
+    })
+}
+
+struct Writing {
+    recorder: Recorder,
+    redactor: Redactor,
+    tally: Tally,
+    /// When the last exchange was over.
+    last: Timestamp,
+}
+
+impl Writing {
+    /// Takes each entry, read on a thread of its own.
+    async fn take_all(&mut self, source: Source, stop: &Stop) -> anyhow::Result<()> {
+        let (sender, mut batches) = mpsc::channel::<Vec<Item>>(1);
+        let mut reader = JoinSet::new();
+        reader.spawn_blocking(move || read(&source, &sender));
+        while let Some(batch) = batches.recv().await {
+            let mut left = batch.len();
+            for (number, imported) in batch {
+                stop.check()?;
+                left -= 1;
+                let line = match imported {
+                    Ok(imported) => self.take(number, *imported).await,
+                    Err(why) => {
+                        self.tally.left_out(number, why);
+                        None
+                    }
+                };
+                match line {
+                    // Once a batch it is waited for, so that no more than that is in memory.
+                    Some((at, event)) if left == 0 => self.recorder.write(at, &event).await,
+                    Some((at, event)) => self.recorder.note(at, &event),
+                    None => {}
+                }
+            }
+        }
+        for read in reader.join_all().await {
+            read.context("the file has changed since it was opened")?;
+        }
+        Ok(())
+    }
+
+    /// Writes what an exchange begins with, and gives what it ends with.
+    async fn take(&mut self, number: u64, imported: Imported) -> Option<(Timestamp, Event)> {
+        let Imported {
+            mut exchange,
+            has_span,
+            opened,
+            request_body,
+            body,
+            odd,
+        } = imported;
+        self.tally.took(number, &odd);
+        if !has_span {
+            exchange.begin.span = Hex(tls::random());
+        }
+        self.redact(&mut exchange);
+        let at = exchange.started;
+        if let Some(opened) = opened {
+            let opened = Event::Connection(Connection::Opened(opened));
+            self.recorder.note(at, &opened);
+        }
+        let over =
+            Timestamp::from_micros(at.as_micros().saturating_add(exchange.timings().total_us()));
+        self.last = self.last.max(over);
+        self.recorder.note(at, &Event::Begin(exchange.begin));
+        let request_body = self.keep(request_body, at).await;
+        let event = match exchange.ending {
+            Ending::InFlight => return None,
+            Ending::Aborted(mut abort) => {
+                abort.request_body = request_body;
+                Event::Abort(abort)
+            }
+            Ending::Ended(mut end) => {
+                end.request_body = request_body;
+                end.body = self.keep(body, at).await.or(end.body);
+                Event::End(end)
+            }
+        };
+        Some((over, event))
+    }
+
+    fn redact(&self, exchange: &mut Exchange) {
+        let redactor = &self.redactor;
+        let begin = &mut exchange.begin;
+        begin.url = redactor.url(&begin.url);
+        redactor.redact_fields(&mut begin.headers);
+        match &mut exchange.ending {
+            Ending::InFlight => {}
+            Ending::Aborted(abort) => {
+                redactor.redact_fields(&mut abort.headers);
+                abort.why = redactor.text(&abort.why);
+            }
+            Ending::Ended(end) => {
+                redactor.redact_fields(&mut end.headers);
+                end.reason = end.reason.take().map(|reason| redactor.bytes(reason));
+                for attempt in &mut end.attempts {
+                    attempt.error = redactor.text(&attempt.error);
+                }
+                for note in &mut end.notes {
+                    *note = redactor.text(note);
+                }
+            }
+        }
+    }
+
+    async fn keep(&self, bytes: Option<Vec<u8>>, at: Timestamp) -> Option<Body> {
+        let bytes = Bytes::from(bytes?);
+        let mut sink = self.recorder.bodies().sink();
+        for start in (0..bytes.len()).step_by(CHUNK) {
+            poll_fn(|cx| sink.poll_ready(cx)).await;
+            sink.push(&bytes.slice(start..(start + CHUNK).min(bytes.len())));
+        }
+        match sink.finish().await {
+            Ok(body) => Some(body),
+            Err(lost) => {
+                let why = lost.why.to_string();
+                self.recorder.gap(at, String::from("a body"), why);
+                Some(lost.body)
+            }
+        }
+    }
+}
+
+/// Reads all entries, and hands them on in batches.
+fn read(source: &Source, sender: &mpsc::Sender<Vec<Item>>) -> Result<(), HarError> {
+    let Source { file, survey } = source;
+    let text = file.bytes().map_err(HarError::Read)?;
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    entries(text, survey, &|name| file.body(name), |number, imported| {
+        if let Ok(imported) = &imported {
+            let bodies = [&imported.request_body, &imported.body]
+                .into_iter()
+                .flatten();
+            bytes += bodies.map(Vec::len).sum::<usize>();
+        }
+        batch.push((number, imported));
+        if bytes < BATCH_BYTES && batch.len() < BATCH_ENTRIES {
+            return true;
+        }
+        bytes = 0;
+        sender.blocking_send(std::mem::take(&mut batch)).is_ok()
+    })?;
+    // Nobody takes what is left where the writing has failed.
+    let _ = sender.blocking_send(batch);
+    Ok(())
 }

@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use serde::Serialize;
 
 use super::failure::{Advise as _, Failure, USAGE};
-use super::files::write_file;
+use super::output_file::write_file;
 use crate::cli::{Cli, CompletionsArgs, Global, HelpArgs, ManArgs, VersionArgs};
 use crate::recording::format::FORMAT_VERSION;
 use crate::terminal::words::count;

@@ -1,4 +1,5 @@
-//! The verbs: one file each, and the only code that prints, reads the environment or chooses paths.
+//! The verbs: a file or a folder each, and with `terminal` the only code that prints, reads the environment or
+//! chooses paths.
 
 mod answers;
 mod ca;
@@ -7,10 +8,11 @@ mod env;
 mod export;
 mod failure;
 mod fetch;
-mod files;
 mod import;
 mod ls;
 mod manual;
+mod naming;
+mod output_file;
 mod record;
 mod recordings;
 mod replay;
@@ -18,7 +20,6 @@ mod runtime;
 mod selection;
 mod session;
 mod show;
-mod stop;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::failure::Advise as _;
-use super::failure::Failure;
+use super::failure::{Advise as _, Failure, exit_code};
 use super::record::Place;
+use super::runtime::block_on;
 use super::selection::{defects, resolve};
 use super::session::{Parts, Session};
 use crate::child;
@@ -29,8 +29,8 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failur
     let dir = resolve(&args.name, global)?;
     let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
     refuse_defects(&recording, args.strict, global)?;
-    let code = super::runtime::block_on(replay(args, global, recording, Place::default()))??;
-    Ok(super::failure::exit_code(code))
+    let code = block_on(replay(args, global, recording, Place::default()))??;
+    Ok(exit_code(code))
 }
 
 /// Unfinished, incomplete and damaged recordings replay with one warning; `--strict` refuses them.

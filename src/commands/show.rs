@@ -1,20 +1,27 @@
 //! `modtape show`: one exchange, whole or in parts.
+//!
+//! Everything out of the recording is made plain before it is written. A body that is written as received
+//! was verified; a terminal gets it only if it is harmless text.
 
-mod body;
-mod sections;
-mod shown;
-
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use self::shown::Shown;
-use super::files::write_file;
+use anyhow::{anyhow, bail};
+
+use super::failure::Advise as _;
+use super::output_file::write_file;
 use super::selection::open;
 use crate::cli::{Global, ShowArgs};
+use crate::coding::Coding;
+use crate::exchange::{Body, End, Ending, Fields, MadeBy, Mode, Opened, field};
 use crate::export::curl::{Curl, Likeness};
-use crate::terminal::json;
-use crate::terminal::{Look, plain, say, to_stdout};
+use crate::export::source::{Item, Source};
+use crate::recording::reader::{BodyError, WHOLE_LIMIT};
+use crate::recording::{Recording, Row};
+use crate::shell::{self, is_terminal_control};
+use crate::terminal::words::{bar, duration, percent, since_start, size};
+use crate::terminal::{Look, Paint, json, plain, say, to_stdout};
 
 /// Prints the exchange, or the part of it that was asked for.
 pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> {
@@ -26,11 +33,11 @@ pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> 
         .filter(|path| *path != Path::new("-"));
     let look = output.map_or_else(|| Look::of_stdout(global), |_| Look::of_file(global));
     if args.body {
-        body::write(&shown, output, look, global)?;
+        write_body(&shown, output, look, global)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = Vec::new();
-    write(&mut text, &shown, args, (look, global))?;
+    write_parts(&mut text, &shown, args, (look, global))?;
     match output {
         Some(path) => write_file(path, |file| Ok(file.write_all(&text)?))?,
         None => to_stdout(|out| Ok(out.write_all(&text)?))?,
@@ -38,8 +45,8 @@ pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whatever but the body, which is as large as it is.
-fn write(
+/// Everything but the body, which may be larger than memory.
+fn write_parts(
     out: &mut dyn Write,
     shown: &Shown<'_>,
     args: &ShowArgs,
@@ -60,17 +67,359 @@ fn write(
     } else {
         let all = !args.headers && !args.timings;
         if all {
-            sections::write_general(out, shown, look)?;
+            write_general(out, shown, look)?;
         }
         if all || args.timings {
-            sections::write_timings(out, shown, look)?;
+            write_timings(out, shown, look)?;
         }
         if all || args.headers {
-            sections::write_headers(out, shown, look)?;
+            write_headers(out, shown, look)?;
         }
         if all {
-            body::write_summary(out, shown, look)?;
+            write_body_summary(out, shown, look)?;
         }
+    }
+    Ok(())
+}
+
+/// An exchange of a recording.
+struct Shown<'a> {
+    recording: &'a Recording,
+    item: Item<'a>,
+}
+
+impl<'a> Shown<'a> {
+    /// Finds it by its number, in the last run that has one.
+    fn find(recording: &'a Recording, args: &ShowArgs, global: &Global) -> anyhow::Result<Self> {
+        let rows = recording.rows().iter().filter(|row| row.id == args.id);
+        let rows: Vec<&Row> = rows.collect();
+        let Some(row) = rows.last() else {
+            let (id, name) = (args.id, recording.name());
+            let missing = anyhow!("there is no exchange {id} in {name}");
+            let path = recording.dir().to_string_lossy();
+            return Err(missing).help(format!("try `modtape ls {}`", shell::word(&path)));
+        };
+        if rows.len() > 1 {
+            let runs = rows.len();
+            say(
+                global,
+                format!("{runs} runs have an exchange {}: this is the last", args.id),
+            );
+        }
+        let item = Source::of(recording).item(row)?;
+        Ok(Self { recording, item })
+    }
+}
+
+/// How long a bar is that stands for all of the time.
+const BAR: usize = 40;
+
+/// Method and URL, and under them what is known as a whole.
+fn write_general(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::Result<()> {
+    let listed = &shown.item.listed;
+    let head = format!("#{} {} {}", listed.id, listed.method, listed.url);
+    writeln!(out, "{}", look.paint(Paint::Bold, &look.plain(&head)))?;
+    let mut line = |name: &str, text: &str| {
+        let name = look.paint(Paint::Dim, &format!("{name:<11}"));
+        writeln!(out, "  {name} {}", look.plain(text))
+    };
+    line("what", &listed.what)?;
+    line("outcome", &outcome(shown))?;
+    if let Some(fault) = &listed.fault {
+        line("fault", fault)?;
+    }
+    if let Some(next) = &listed.next {
+        line("then", &format!("the go command asks {next}"))?;
+    }
+    let since = since_start(listed.started_us.as_micros());
+    match &shown.item.started() {
+        Some(started) => line("started", &format!("{since} ({started})"))?,
+        None => line("started", &since)?,
+    }
+    line(
+        "connection",
+        &connection(listed.connection, shown.item.dial),
+    )?;
+    for attempt in shown
+        .item
+        .exchange
+        .end()
+        .map_or(&[][..], |end| &end.attempts)
+    {
+        let lost = format!("connection {}: {}", attempt.connection, attempt.error);
+        line("tried", &lost)?;
+    }
+    for note in shown.item.exchange.end().map_or(&[][..], |end| &end.notes) {
+        line("note", note)?;
+    }
+    line("trace", &shown.item.traceparent())?;
+    Ok(())
+}
+
+fn outcome(shown: &Shown<'_>) -> String {
+    match &shown.item.exchange.ending {
+        Ending::InFlight => "in flight: no end is recorded".into(),
+        Ending::Aborted(abort) => {
+            let status = abort.status.map(|status| format!("{status}, "));
+            let status = status.unwrap_or_default();
+            let (phase, why) = (abort.phase, &abort.why);
+            format!("{status}aborted in phase {phase}: {why}")
+        }
+        Ending::Ended(end) => {
+            let reason = end
+                .reason
+                .as_ref()
+                .map(|reason| format!(" {}", reason.to_text()));
+            let reason = reason.unwrap_or_default();
+            let by = match end.made_by {
+                MadeBy::Origin => "",
+                MadeBy::Modtape => ", by modtape itself",
+            };
+            format!("{}{reason} ({}){by}", end.status, end.version)
+        }
+    }
+}
+
+fn connection(id: u64, opened: Option<&Opened>) -> String {
+    let Some(opened) = opened else {
+        return format!("{id}, of which nothing is recorded");
+    };
+    let mode = match opened.mode {
+        Mode::Intercept => "intercepted",
+        Mode::Tunnel => "tunnelled",
+        Mode::Plain => "plain",
+        Mode::Refuse => "refused",
+    };
+    let mut text = format!("{id} to {}, {mode}", opened.target);
+    let upstream = opened.upstream.as_ref();
+    let mut add = |before: &str, part: Option<&String>| {
+        if let Some(part) = part {
+            text.push_str(before);
+            text.push_str(part);
+        }
+    };
+    add(", ", upstream.and_then(|upstream| upstream.addr.as_ref()));
+    add(" via ", upstream.and_then(|upstream| upstream.via.as_ref()));
+    add(", ", upstream.and_then(|upstream| upstream.tls.as_ref()));
+    add(", ", upstream.and_then(|upstream| upstream.alpn.as_ref()));
+    add(", ", opened.error.as_ref());
+    text
+}
+
+/// The phases that happened, each with its share and a bar.
+fn write_timings(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::Result<()> {
+    let phases = shown.item.listed.phases_us;
+    let total = phases.total_us();
+    let head = format!("Timings  {}", duration(total));
+    writeln!(out, "{}", look.paint(Paint::Bold, &head))?;
+    for (phase, us) in phases.iter() {
+        let (share, length) = (percent(us, total), bar(us, total, BAR, look.ascii));
+        let text = format!(
+            "  {:<8} {:>8}  {share:>3}%  {length}",
+            phase.name(),
+            duration(us)
+        );
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    if let Some(end) = shown.item.exchange.end() {
+        let mut note = |us: u64, what: &str| match us {
+            0 => Ok(()),
+            us => writeln!(out, "  {:<8} {:>8}  {what}", "", duration(us)),
+        };
+        note(
+            end.client_wait_us,
+            "of receive: waiting for the client to read",
+        )?;
+        note(
+            end.own_us,
+            "of modtape's own time afterwards, not in the sum",
+        )?;
+    }
+    Ok(())
+}
+
+/// The header sections, and the trailers if there are any.
+fn write_headers(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::Result<()> {
+    write_fields(
+        out,
+        "Request headers",
+        &shown.item.exchange.begin.headers,
+        look,
+    )?;
+    let none = Fields::new();
+    let response = match &shown.item.exchange.ending {
+        Ending::InFlight => &none,
+        Ending::Ended(end) => &end.headers,
+        Ending::Aborted(abort) => &abort.headers,
+    };
+    if shown.item.listed.status.is_some() {
+        write_fields(out, "Response headers", response, look)?;
+    }
+    let trailers = shown.item.exchange.end().map_or(&none, |end| &end.trailers);
+    if !trailers.is_empty() {
+        write_fields(out, "Response trailers", trailers, look)?;
+    }
+    Ok(())
+}
+
+fn write_fields(
+    out: &mut dyn Write,
+    title: &str,
+    fields: &Fields,
+    look: Look,
+) -> anyhow::Result<()> {
+    writeln!(out, "{}", look.paint(Paint::Bold, title))?;
+    for (name, value) in fields {
+        let name = look.paint(Paint::Dim, &format!("{}:", look.plain(name)));
+        writeln!(out, "  {name} {}", look.plain(&value.to_text()))?;
+    }
+    if fields.is_empty() {
+        writeln!(out, "  {}", look.paint(Paint::Dim, "none"))?;
+    }
+    Ok(())
+}
+
+/// Bodies up to this size (bytes, also when decoded) are looked at for text.
+const TEXT_LIMIT: u64 = 64 << 10;
+
+/// How much of a text is shown, lines.
+const TEXT_LINES: usize = 40;
+
+/// How much of a line is shown, characters.
+const LINE_LIMIT: usize = 400;
+
+/// Writes the response's body as it was received, to a file or to stdout.
+fn write_body(
+    shown: &Shown<'_>,
+    output: Option<&Path>,
+    look: Look,
+    global: &Global,
+) -> anyhow::Result<()> {
+    let id = shown.item.listed.id;
+    let end = match &shown.item.exchange.ending {
+        Ending::Ended(end) => end,
+        Ending::Aborted(_) => bail!("exchange {id} was aborted: its body is incomplete"),
+        Ending::InFlight => bail!("exchange {id} has no recorded end: its body is incomplete"),
+    };
+    let Some(body) = &end.body else {
+        say(global, format!("exchange {id} has no body"));
+        return Ok(());
+    };
+    let mut content = match shown.recording.body(body) {
+        Err(BodyError::NotKept(_)) => {
+            let why = shown.recording.why_not_kept(id);
+            bail!("the body of exchange {id} was not kept: {why}");
+        }
+        content => content?,
+    };
+    match output {
+        Some(path) => {
+            let bytes = write_file(path, |file| Ok(io::copy(&mut content, file)?))?;
+            say(global, format!("{} written", size(bytes)));
+            Ok(())
+        }
+        None if look.is_terminal => print_body(body, content),
+        None => to_stdout(|out| {
+            io::copy(&mut content, out)?;
+            Ok(())
+        }),
+    }
+}
+
+fn print_body(body: &Body, mut content: impl Read) -> anyhow::Result<()> {
+    let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(is_harmless);
+    let mut text = Vec::new();
+    if body.bytes <= WHOLE_LIMIT {
+        content.read_to_end(&mut text)?;
+    }
+    if text.len() as u64 != body.bytes || !is_text(&text) {
+        let binary = anyhow!(
+            "refusing to print binary data to a terminal ({})",
+            size(body.bytes)
+        );
+        return Err(binary).help("use -o FILE, or pipe it into another program");
+    }
+    to_stdout(|out| Ok(out.write_all(&text)?))
+}
+
+fn is_harmless(text: &str) -> bool {
+    !text
+        .chars()
+        .any(|c| is_terminal_control(c) && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+/// Size, type and digest, and the text itself if it is a short one.
+fn write_body_summary(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::Result<()> {
+    if let Some(body) = shown.item.exchange.request_body() {
+        let title = look.paint(Paint::Bold, "Request body");
+        writeln!(out, "{title}  {}, sha256 {}", size(body.bytes), body.sha256)?;
+    }
+    let Some(end) = shown.item.exchange.end() else {
+        if let Some(abort) = shown.item.abort().filter(|abort| abort.body_bytes > 0) {
+            let title = look.paint(Paint::Bold, "Body");
+            let came = size(abort.body_bytes);
+            writeln!(out, "{title}  {came} came before it was aborted; not kept")?;
+        }
+        return Ok(());
+    };
+    let title = look.paint(Paint::Bold, "Body");
+    let Some(body) = &end.body else {
+        return Ok(writeln!(out, "{title}  none")?);
+    };
+    let mut about = vec![size(body.bytes)];
+    for name in ["content-type", "content-encoding"] {
+        about.extend(field(&end.headers, name).map(|value| look.plain(&value).into_owned()));
+    }
+    about.push(format!("sha256 {}", body.sha256));
+    if !body.kept {
+        let why = shown.recording.why_not_kept(shown.item.listed.id);
+        about.push(format!("not kept: {}", look.plain(why)));
+    }
+    writeln!(out, "{title}  {}", about.join(", "))?;
+    match short_text(shown, body, end) {
+        Ok(Some(text)) => write_text(out, &text, shown, look),
+        Ok(None) => Ok(()),
+        Err(error) => {
+            let error = format!("it cannot be read: {error:#}");
+            let error = look.plain(&error).into_owned();
+            Ok(writeln!(out, "  {}", look.paint(Paint::Red, &error))?)
+        }
+    }
+}
+
+/// The body, decoded, if it is a short text.
+fn short_text(shown: &Shown<'_>, body: &Body, end: &End) -> anyhow::Result<Option<String>> {
+    if !body.kept || body.bytes > TEXT_LIMIT {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    shown.recording.body(body)?.read_to_end(&mut bytes)?;
+    let decoded = Coding::of(&end.headers).decode(&bytes, TEXT_LIMIT).ok();
+    let text = decoded.and_then(|bytes| String::from_utf8(bytes.into_owned()).ok());
+    Ok(text.filter(|text| !text.contains('\0')))
+}
+
+fn write_text(
+    out: &mut dyn Write,
+    text: &str,
+    shown: &Shown<'_>,
+    look: Look,
+) -> anyhow::Result<()> {
+    let mut is_cut = text.lines().count() > TEXT_LINES;
+    for line in text.lines().take(TEXT_LINES) {
+        is_cut |= line.chars().nth(LINE_LIMIT).is_some();
+        let line: String = line.chars().take(LINE_LIMIT).collect();
+        let line = line.replace('\t', "    ");
+        writeln!(out, "{}", format!("  {}", look.plain(&line)).trim_end())?;
+    }
+    if is_cut {
+        let mark = look.glyph("…", "...");
+        let (id, path) = (
+            shown.item.listed.id,
+            shown.recording.dir().to_string_lossy(),
+        );
+        let path = look.plain(&shell::word(&path)).into_owned();
+        writeln!(out, "  {mark} all of it: modtape show {id} {path} --body")?;
     }
     Ok(())
 }

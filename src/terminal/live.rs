@@ -1,11 +1,23 @@
-//! What is said while requests are in flight: the status line, a stall, and what was left over.
+//! What is shown while a command runs: stalls, the status line, and at its end the requests that are left
+//! over.
+
+use std::convert::Infallible;
+use std::time::Duration;
 
 use super::look::{Look, Paint};
+use super::output::{StatusLine, say};
 use super::words::{columns, count, cut, duration, size};
 use crate::child::Interruption;
+use crate::cli::Global;
 use crate::clock::Timestamp;
 use crate::exchange::Phase;
-use crate::proxy::{InFlight, Live, Passed, Stall};
+use crate::proxy::{InFlight, Live, Passed, Stall, Stalls};
+
+/// The status line changes at most so often.
+const REFRESH: Duration = Duration::from_millis(250);
+
+/// A command that is this fast needs no status line.
+const QUIET_START: Duration = Duration::from_millis(750);
 
 /// Columns of a terminal that does not tell.
 const NARROW: usize = 80;
@@ -13,11 +25,51 @@ const NARROW: usize = 80;
 /// How many requests that were left over are listed.
 const LISTED: usize = 20;
 
+/// Says what is going on while a command runs.
+pub(crate) struct Console {
+    global: Global,
+    look: Look,
+    stall_after: Duration,
+}
+
+impl Console {
+    pub(crate) fn new(global: &Global, stall_after: Duration) -> Self {
+        Self {
+            global: global.clone(),
+            look: Look::of_stderr(global),
+            stall_after,
+        }
+    }
+
+    /// Watches until dropped.
+    pub(crate) async fn watch(self, live: Live) -> Infallible {
+        let mut stalls = Stalls::new(live.clone(), self.stall_after);
+        // Rewriting a line makes sense on a terminal only, and a log would tear it.
+        let draws = self.look.is_terminal && !self.global.quiet && self.global.verbose == 0;
+        let mut line = StatusLine::default();
+        tokio::time::sleep(QUIET_START.min(self.stall_after / 2)).await;
+        loop {
+            tokio::select! {
+                due = stalls.next() => {
+                    line.clear();
+                    for stall in due {
+                        say(&self.global, stall_line(&stall, self.look));
+                    }
+                }
+                () = tokio::time::sleep(REFRESH), if draws => {
+                    let status = status(&live, self.look);
+                    line.draw(&status);
+                }
+            }
+        }
+    }
+}
+
 /// One line that says which upstream is silent, since when and with what, without its line feed.
 ///
 /// `modtape: still waiting, 34 s: no response head from sum.golang.org (142.250.4.141:443, TCP ok,
 /// TLS ok): lookup github.com/spf13/cobra@v1.8.1, and 3 more`
-pub(super) fn stall(stall: &Stall, look: Look) -> String {
+pub(super) fn stall_line(stall: &Stall, look: Look) -> String {
     let Stall {
         entry,
         silent,
@@ -87,7 +139,7 @@ fn bracketed(address: Option<&str>, steps: &str) -> String {
 }
 
 /// The status line, or nothing while nothing is in flight: the terminal is the command's then.
-pub(super) fn status(live: &Live, look: Look) -> String {
+fn status(live: &Live, look: Look) -> String {
     let in_flight = live.in_flight();
     if in_flight.is_empty() {
         return String::new();

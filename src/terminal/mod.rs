@@ -2,11 +2,9 @@
 //!
 //! [`look`] says how a stream is written to, [`output`] writes to it: data to stdout, messages to
 //! stderr. [`words`] are numbers as people read them, [`table`] rows and columns, [`json`] the same for
-//! programs. [`live`] describes requests in flight, [`console`] shows them while a command runs,
-//! [`progress`] shows a long job, and [`summary`] is what a recorder or a replay says at its end. Never
-//! decides what is true: `diagnose` did.
+//! programs. [`live`] shows requests in flight while a command runs, [`progress`] shows a long job, and
+//! [`summary`] is what a recorder or a replay says at its end. Never decides what is true: `diagnose` did.
 
-mod console;
 pub(crate) mod json;
 mod live;
 mod look;
@@ -17,8 +15,7 @@ pub(crate) mod table;
 pub(crate) mod words;
 
 pub(crate) use crate::shell::plain;
-pub(crate) use console::Console;
-pub(crate) use live::LeftOver;
+pub(crate) use live::{Console, LeftOver};
 pub(crate) use look::{Look, Paint};
 pub(crate) use output::{say, to_stdout, warn};
 pub(crate) use progress::Progress;

@@ -47,6 +47,36 @@ fn painted_only(text: &str) -> String {
 /// What [`Look::paint`] writes behind ESC (ECMA-48, SGR).
 const COLOURS: [&str; 5] = ["[0m", "[1m", "[2m", "[31m", "[33m"];
 
+/// A line on stderr that is rewritten, for terminals; taken off the screen when dropped.
+#[derive(Default)]
+pub(super) struct StatusLine {
+    is_drawn: bool,
+}
+
+impl StatusLine {
+    /// Draws and goes back to the first column: what the command writes next overwrites it.
+    pub(super) fn draw(&mut self, text: &str) {
+        if text.is_empty() {
+            self.clear();
+            return;
+        }
+        self.is_drawn = true;
+        let _ = write!(io::stderr(), "\r{text}\x1b[K\r");
+    }
+
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.is_drawn) {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// Hands stdout, buffered, to `write`. That nobody reads to the end is success.
 pub(crate) fn to_stdout(
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,

@@ -1,8 +1,7 @@
 //! How far a long job is: one line on stderr that is rewritten, on a terminal only.
 
-use std::io::Write as _;
-
 use super::look::Look;
+use super::output::StatusLine;
 use super::words::percent;
 use crate::cli::Global;
 use crate::clock::{Clock, Timestamp};
@@ -17,7 +16,7 @@ pub(crate) struct Progress {
     clock: Clock,
     last: Timestamp,
     is_shown: bool,
-    is_drawn: bool,
+    line: StatusLine,
 }
 
 impl Progress {
@@ -30,7 +29,7 @@ impl Progress {
             clock: Clock::start(),
             last: Timestamp::default(),
             is_shown: Look::of_stderr(global).is_terminal && !global.quiet && !in_ci,
-            is_drawn: false,
+            line: StatusLine::default(),
         }
     }
 
@@ -39,22 +38,11 @@ impl Progress {
         let now = self.clock.now();
         if self.is_shown && now.micros_since(self.last) >= EVERY_US {
             self.last = now;
-            self.is_drawn = true;
             let (done, all) = (step as u64, self.steps);
             let share = percent(done, all);
             let what = self.what;
-            let _ = write!(
-                std::io::stderr(),
-                "\r{what} {done} of {all} ({share}%)\u{1b}[K"
-            );
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.is_drawn {
-            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+            self.line
+                .draw(&format!("{what} {done} of {all} ({share}%)"));
         }
     }
 }

@@ -1,32 +1,30 @@
 //! A recording as the tree of a module proxy: answers are verified and decoded while they are copied.
 //!
 //! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
-//! Never holds more than a chunk of a large answer.
+//! Never holds more than a chunk of a large answer. The folder is made whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::Path;
-use std::process::ExitCode;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 
-use super::super::answers;
-use super::super::failure::{Advise as _, FAILED, Failure, USAGE};
-use super::super::selection::open;
-use super::super::stop::{Stop, Stoppable};
-use super::folder::Folder;
-use super::losses::tell;
 use crate::cli::{ExportArgs, Global};
+use crate::commands::answers;
+use crate::commands::failure::{Advise as _, Failure, USAGE};
+use crate::commands::runtime::{Stop, Stoppable};
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Ending, ExchangeId};
-use crate::export::goproxy::{Edit, Faulty, LeftOut, Loose, Tree, content, lookup};
-use crate::export::source::{Source, error_text};
-use crate::recording::Row;
+use crate::export::goproxy::{Edit, Faulty, Lacking, LeftOut, Loose, Tree, content, lookup};
+use crate::export::source::{Losses, Source, error_text};
+use crate::files::Working;
 use crate::recording::format::Fault;
+use crate::recording::{Recording, Row};
 use crate::shell;
-use crate::terminal::Progress;
 use crate::terminal::words::{count, size};
-use crate::terminal::{plain, say, warn};
+use crate::terminal::{Progress, plain, say, warn};
 
 /// How many versions that are not whole are named, and how many requests without a file.
 const NAMED: usize = 20;
@@ -34,25 +32,47 @@ const NAMED: usize = 20;
 /// How much is copied at once, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// Writes the recording as a folder for `GOPROXY=file://…`: a failure if some of what was recorded
-/// cannot be read, though the rest is there.
-pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
-    if args.output == Path::new("-") {
-        let missing = anyhow!("the tree of a module proxy is a folder: it needs `-o DIR`");
-        let name = shell::word(&args.name);
-        return Err(missing)
-            .help(format!("try `modtape export goproxy {name} -o DIR`"))
-            .map_err(|error| Failure::new(USAGE, error));
+/// Fails where `-o` names no folder.
+pub(super) fn check_output(args: &ExportArgs) -> Result<(), Failure> {
+    if args.output != Path::new("-") {
+        return Ok(());
     }
-    if args.filter.is_some() {
-        let error = anyhow!("a tree holds all that a recording has of a module: no --filter");
-        return Err(Failure::new(USAGE, error));
-    }
-    let recording = open(&args.name, global)?;
-    let source = Source::of(&recording);
-    let routes = Routes::of(&recording);
+    let missing = anyhow!("the tree of a module proxy is a folder: it needs `-o DIR`");
+    let name = shell::word(&args.name);
+    Err(missing)
+        .help(format!("try `modtape export goproxy {name} -o DIR`"))
+        .map_err(|error| Failure::new(USAGE, error))
+}
+
+/// What was written, and what a tree for `GOPROXY=file://…` lacks.
+pub(super) struct Report {
+    /// What was recorded and is not in the tree.
+    pub(super) losses: Losses,
+    /// How many answers have a file.
+    files: u64,
+    /// How large these are together.
+    bytes: u64,
+    /// Zips that were asked for and never came whole.
+    zips: Vec<LeftOut>,
+    /// Requests that no file can answer.
+    refused: Vec<String>,
+    /// Versions that are not whole.
+    lacking: Vec<Lacking>,
+    /// Checksum databases that verify in the recorded order at best.
+    loose: Vec<Loose>,
+}
+
+/// Writes the recording as the folder `args.output`.
+pub(super) fn write(
+    args: &ExportArgs,
+    recording: &Recording,
+    global: &Global,
+) -> Result<Report, Failure> {
+    let source = Source::of(recording);
+    let routes = Routes::of(recording);
+    let route = |row: &Row| routes.route(row);
     let rows = recording.rows();
-    let faults = answers::check(&recording, &routes, global).into_iter();
+    let faults = answers::check(recording, &routes, global).into_iter();
     let faults: Faults = faults
         .map(|fault| ((fault.run, fault.exchange), fault))
         .collect();
@@ -66,33 +86,39 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     for row in rows {
         // No sound answer stands in for a faulty one.
         if let Some(fault) = faults.get(&(row.run, row.id))
-            && !tree.holds(&routes.route(row))
+            && !tree.holds(&route(row))
         {
             source.lacks(fault.to_string());
         }
     }
-    let losses = source.into_losses();
-    tell(&losses, &recording, global);
     let broke_off = |row: &Row| match recording.exchange(row).ok()?.ending {
         Ending::Aborted(abort) => Some(abort.why),
         Ending::InFlight | Ending::Ended(_) => None,
     };
-    tell_zips(
-        &tree.zips_left_out(rows, |row| routes.route(row), broke_off),
-        global,
-    );
-    tell_lacking(&tree, global);
-    tell_loose(&loose, global);
-    let (files, size) = (count(files, "answer"), size(bytes));
-    let path = args.output.display().to_string();
-    say(
-        global,
-        format!("{files}, {size}, written to {}", plain(&path)),
-    );
-    Ok(match losses.missing.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(FAILED),
+    Ok(Report {
+        losses: source.into_losses(),
+        files,
+        bytes,
+        zips: tree.zips_left_out(rows, route, broke_off),
+        refused: tree.refused().to_vec(),
+        lacking: tree.lacking(),
+        loose,
     })
+}
+
+impl Report {
+    /// Says what the tree lacks, and what was written to `output`; the losses are told before.
+    pub(super) fn tell(&self, output: &Path, global: &Global) {
+        tell_zips(&self.zips, global);
+        tell_lacking(&self.refused, &self.lacking, global);
+        tell_loose(&self.loose, global);
+        let (files, size) = (count(self.files, "answer"), size(self.bytes));
+        let path = output.display().to_string();
+        say(
+            global,
+            format!("{files}, {size}, written to {}", plain(&path)),
+        );
+    }
 }
 
 /// What became of the tree.
@@ -165,12 +191,10 @@ fn tell_zips(left_out: &[LeftOut], global: &Global) {
 }
 
 /// Says what the tree has no file for: the recording never had it.
-fn tell_lacking(tree: &Tree, global: &Global) {
-    let refused = tree.refused();
+fn tell_lacking(refused: &[String], lacking: &[Lacking], global: &Global) {
     for what in refused.iter().take(NAMED) {
         warn(global, format!("no file for {what}"));
     }
-    let lacking = tree.lacking();
     for version in lacking.iter().take(NAMED) {
         let (module, files) = (&version.module, version.files.join(" and "));
         let told = format!("{module} {} lacks {files}", version.version);
@@ -265,5 +289,131 @@ fn pour(from: &mut impl Read, to: &mut impl Write, chunk: &mut [u8]) -> Result<u
         };
         to.write_all(&chunk[..len]).map_err(PourError::Write)?;
         bytes += len as u64;
+    }
+}
+
+/// A folder in the making; removed when it is dropped unfinished.
+#[derive(Debug)]
+struct Folder {
+    working: Working,
+    to: PathBuf,
+}
+
+impl Folder {
+    /// Begins the folder `to`, which is not there yet, or empty.
+    fn create(to: &Path) -> anyhow::Result<Self> {
+        let told = || format!("cannot write {}", to.display());
+        check(to).with_context(told).help(HELP)?;
+        let working = Working::create(to).with_context(told)?;
+        let to = to.to_owned();
+        Ok(Self { working, to })
+    }
+
+    /// A new file (mode 0600) at a path below the folder, whose elements are names.
+    fn file(&self, path: &str) -> io::Result<File> {
+        let path = self.working.path().join(path);
+        if let Some(parent) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)?;
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    /// A new file with this text.
+    fn text(&self, path: &str, text: &str) -> anyhow::Result<()> {
+        let written = self
+            .file(path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        written.with_context(|| self.told(path))
+    }
+
+    /// Takes a file away again.
+    fn remove(&self, path: &str) -> anyhow::Result<()> {
+        fs::remove_file(self.working.path().join(path)).with_context(|| self.told(path))
+    }
+
+    /// What stands before the reason why a file below it cannot be written.
+    fn told(&self, path: &str) -> String {
+        format!("cannot write {}", self.to.join(path).display())
+    }
+
+    /// Puts it in its place.
+    fn finish(self) -> anyhow::Result<()> {
+        let finished = self.working.finish(&self.to);
+        finished.with_context(|| format!("cannot write {}", self.to.display()))
+    }
+}
+
+const HELP: &str = "name a folder that is not there yet, or an empty one";
+
+fn check(to: &Path) -> anyhow::Result<()> {
+    let found = match fs::symlink_metadata(to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if found.is_symlink() {
+        bail!("it is a link");
+    }
+    if !found.is_dir() {
+        bail!("it is not a folder");
+    }
+    if fs::read_dir(to)?.next().is_some() {
+        bail!("it is not empty");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn a_folder_is_there_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("tree");
+        let folder = Folder::create(&to).unwrap();
+        folder.text("a.b/c/@v/list", "v1.0.0\n").unwrap();
+        assert!(!to.exists());
+        drop(folder);
+        assert!(names(dir.path()).is_empty());
+        fs::create_dir(&to).unwrap();
+        let folder = Folder::create(&to).unwrap();
+        folder.text("a.b/c/@v/list", "v1.0.0\n").unwrap();
+        folder.finish().unwrap();
+        let list = fs::read(to.join("a.b/c/@v/list")).unwrap();
+        assert_eq!(list, b"v1.0.0\n");
+        assert_eq!(names(dir.path()), ["tree"]);
+    }
+
+    #[test]
+    fn what_is_no_empty_folder_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let [full, file, empty, link] =
+            ["full", "file", "empty", "link"].map(|name| dir.path().join(name));
+        fs::create_dir(&full).unwrap();
+        fs::create_dir(&empty).unwrap();
+        fs::write(full.join("a"), "").unwrap();
+        fs::write(&file, "").unwrap();
+        symlink(&empty, &link).unwrap();
+        for (to, why) in [
+            (full, "it is not empty"),
+            (file, "it is not a folder"),
+            (link, "it is a link"),
+        ] {
+            let error = Folder::create(&to).unwrap_err();
+            assert!(format!("{error:#}").ends_with(why), "{error:#}");
+        }
+        assert_eq!(names(dir.path()).len(), 4);
     }
 }

@@ -1,8 +1,6 @@
 //! `modtape export`: a recording in another format. What could not be taken along is said.
 
-mod folder;
 mod goproxy;
-mod losses;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
@@ -11,12 +9,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 
-use super::failure::Advise as _;
-use super::failure::{Failure, USAGE};
-use super::files::write_file;
+use super::failure::{Advise as _, FAILED, Failure, USAGE};
+use super::output_file::write_file;
+use super::runtime::{Stop, Stoppable};
 use super::selection::{self, open};
-use super::stop::{Stop, Stoppable};
-use crate::capture;
+use crate::capture::sink::Section;
+use crate::capture::{self, StripError, Stripped};
 use crate::cli::{self, ExportArgs, ExportFormat, Global};
 use crate::export::curl::Script;
 use crate::export::har::Har;
@@ -25,19 +23,24 @@ use crate::export::rows::{Csv, Ndjson};
 use crate::export::source::{Bodies, Format, Losses, Source};
 use crate::recording::format::{CAPTURE, HAR, LIVE_CAPTURE};
 use crate::recording::{Recording, Row};
-use crate::terminal::Progress;
 use crate::terminal::words::count;
-use crate::terminal::{plain, say, to_stdout, warn};
-use losses::tell;
+use crate::terminal::{Progress, plain, say, to_stdout, warn};
 
 /// Writes the recording in the format that was asked for: a failure if some of it was left out
 /// since it cannot be read, though the rest is there.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
     let filter = selection::filter(args.filter.as_deref())?;
-    if args.format == ExportFormat::Goproxy {
-        return goproxy::run(args, global);
+    let is_tree = args.format == ExportFormat::Goproxy;
+    if is_tree {
+        goproxy::check_output(args)?;
     }
     let recording = open(&args.name, global)?;
+    if is_tree {
+        let report = goproxy::write(args, &recording, global)?;
+        tell(&report.losses, &recording, global);
+        report.tell(&args.output, global);
+        return Ok(exit_code(report.losses.missing.is_empty()));
+    }
     if is_part_of(&args.output, &recording) {
         let path = args.output.display();
         let error = anyhow!("{path} is a part of the recording: take another file");
@@ -81,10 +84,15 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         let exchanges = count(exchanges, "exchange");
         say(global, format!("{exchanges} written to {}", plain(&path)));
     }
-    Ok(match is_whole {
+    Ok(exit_code(is_whole))
+}
+
+/// Success if all that was recorded is in the export.
+fn exit_code(is_whole: bool) -> ExitCode {
+    match is_whole {
         true => ExitCode::SUCCESS,
-        false => ExitCode::from(super::failure::FAILED),
-    })
+        false => ExitCode::from(FAILED),
+    }
 }
 
 /// What became of an export.
@@ -137,9 +145,14 @@ fn strip(args: &ExportArgs, global: &Global, recording: &Recording) -> Result<Ex
          open them, and without what passed outside of TLS.",
         manifest.id, manifest.trace
     );
-    let mut outcome = (0, false);
-    let mut copy = |out: &mut dyn Write| -> Result<(), capture::StripError> {
-        outcome = capture::strip(&file, out, (&manifest.tool, &comment))?;
+    let section = Section {
+        tool: &manifest.tool,
+        comment: &comment,
+        origin: capture::LIVE,
+    };
+    let mut stripped = Stripped::default();
+    let mut copy = |out: &mut dyn Write| -> Result<(), StripError> {
+        stripped = capture::strip(&file, out, &section)?;
         Ok(())
     };
     let named = || format!("{} is damaged", path.display());
@@ -148,18 +161,14 @@ fn strip(args: &ExportArgs, global: &Global, recording: &Recording) -> Result<Ex
         to_stdout(|out| copy(out).with_context(named))?;
     } else {
         write_file(&args.output, |file| copy(file).with_context(named))?;
-        let packets = crate::terminal::words::count(outcome.0, "packet");
+        let packets = count(stripped.packets, "packet");
         let to = args.output.display().to_string();
         say(global, format!("{packets} written to {}", plain(&to)));
     }
-    if outcome.1 {
+    if stripped.is_cut {
         warn(global, "the capture breaks off in the middle of a packet");
     }
-    Ok(ExitCode::from(if outcome.1 {
-        super::failure::FAILED
-    } else {
-        0
-    }))
+    Ok(exit_code(!stripped.is_cut))
 }
 
 fn refuse_terminal(is_shown: bool) -> Result<(), Failure> {
@@ -188,4 +197,36 @@ fn is_part_of(path: &Path, recording: &Recording) -> bool {
     };
     let is_projection = [HAR, CAPTURE].iter().any(|name| whole == dir.join(name));
     whole.starts_with(&dir) && !is_projection
+}
+
+/// How many gaps of a recording are named.
+const NAMED: usize = 20;
+
+/// Says what of `recording` is not in the export.
+fn tell(losses: &Losses, recording: &Recording, global: &Global) {
+    for missing in &losses.missing {
+        warn(global, format!("left out {}", plain(missing)));
+    }
+    if losses.unnamed > 0 {
+        warn(global, format!("left out {} more", losses.unnamed));
+    }
+    if losses.not_kept > 0 {
+        let bodies = match losses.not_kept {
+            1 => String::from("1 body that was"),
+            bodies => format!("{bodies} bodies that were"),
+        };
+        warn(global, format!("left out {bodies} not kept when recorded"));
+    }
+    if losses.unprintable > 0 {
+        let fields = count(losses.unprintable, "header field");
+        let told = "which cannot stand in a command: comments name them";
+        warn(
+            global,
+            format!("left out {fields} with control characters, {told}"),
+        );
+    }
+    for gap in recording.gaps().iter().take(NAMED) {
+        let text = format!("not recorded: {}: {}", gap.what, gap.why);
+        warn(global, plain(&text));
+    }
 }

@@ -1,7 +1,5 @@
 //! `modtape record`: run a command, keep what it fetches, say where the time went.
 
-mod capture;
-mod naming;
 mod setup;
 mod writing;
 
@@ -11,8 +9,10 @@ use std::sync::Arc;
 
 use rustls::{KeyLog, NoKeyLog};
 
-use super::failure::{Failure, USAGE};
-use super::session::{Parts, Session};
+use super::failure::{Failure, USAGE, exit_code};
+use super::naming::Naming;
+use super::runtime::block_on;
+use super::session::{Parts, Session, running};
 use crate::capture::KeyLogs;
 use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
@@ -26,7 +26,6 @@ use crate::terminal::say;
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{self, Dialer, Limits};
 
-pub(super) use naming::{Naming, free_name};
 pub(super) use setup::{Overrides, TOOL};
 use writing::Writing;
 
@@ -42,8 +41,8 @@ pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failur
     let overrides = Overrides::parse(args).map_err(usage)?;
     let naming = Naming::of(args, global).map_err(usage)?;
     let recording = record(args, global, overrides, naming, Place::default());
-    let (code, _) = super::runtime::block_on(recording)??;
-    Ok(super::failure::exit_code(code.unwrap_or(0)))
+    let (code, _) = block_on(recording)??;
+    Ok(exit_code(code.unwrap_or(0)))
 }
 
 /// Where a command runs, where that is not simply here.
@@ -184,7 +183,7 @@ fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
     if let Some(pid) = session
         .variables
         .outer_pid
-        .filter(|pid| super::session::running::with_pid(*pid).is_some())
+        .filter(|pid| running::with_pid(*pid).is_some())
     {
         say(
             global,

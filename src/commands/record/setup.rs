@@ -8,13 +8,13 @@ use std::str::FromStr;
 use anyhow::{Context as _, anyhow};
 use time::OffsetDateTime;
 
-use super::super::failure::Advise as _;
-use super::super::files::probe;
-use super::super::session::Session;
 use crate::capture;
 use crate::child;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::{Clock, wall_text};
+use crate::commands::failure::Advise as _;
+use crate::commands::output_file::probe;
+use crate::commands::session::Session;
 use crate::diagnose::rerun;
 use crate::exchange::{Hex, Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};

@@ -3,31 +3,35 @@
 //! At close the journal is read once. The index is written from what was read; the HAR and the
 //! capture read its lines again, both at the same time.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
-use super::super::answers;
-use super::super::failure::Failure;
-use super::super::files::write_file_at_once;
-use super::super::session::{Outcome, Session};
-use super::{Naming, capture as live, setup};
-use crate::capture::{Capture, Running};
+use super::setup;
+use crate::capture::sink::Section;
+use crate::capture::{self, Capture, Running, WhenFull};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
+use crate::commands::answers;
+use crate::commands::failure::Failure;
+use crate::commands::naming::Naming;
+use crate::commands::output_file::write_file_at_once;
+use crate::commands::session::{Outcome, Session};
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::diagnose::rerun::{self, Rerun};
 use crate::diagnose::routes::Routes;
 use crate::export::har::Har;
 use crate::export::pcapng;
 use crate::export::source::Source;
-use crate::recording::format::{CAPTURE, Close, Event, Manifest, State, Totals};
+use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
 use crate::recording::writer::folder::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, manifest, writer};
+use crate::terminal::words::{count, size};
 use crate::terminal::{Look, say, summary, warn};
 
 /// EX_IOERR of sysexits(3): `--require-complete` was asked for, and something is missing.
@@ -122,7 +126,7 @@ impl Writing {
         } = self;
         drop(capture);
         if let Some(running) = kept.live.take() {
-            live::finish(running, global).await;
+            finish_capture(running, global).await;
         }
         kept.manifest.totals = recorder.totals();
         kept.manifest.exit_code = served.as_ref().map_or(None, |outcome| outcome.code);
@@ -196,7 +200,7 @@ impl Kept {
             .with_context(|| format!("cannot write {}", dir.display()))?;
         let open = setup::open_event(&self.manifest, clock);
         recorder.note(Timestamp::default(), &open);
-        let started = live::start(args, &self.naming.dir, &self.manifest, clock)?;
+        let started = start_capture(args, &self.naming.dir, &self.manifest, clock)?;
         let (capture, running) = started.unzip();
         self.live = running;
         Ok(((recorder, journal), capture))
@@ -323,7 +327,7 @@ impl Kept {
             say(global, summary::recorded(&told, Look::of_stderr(global)));
         }
         if args.pcap.has_tls() {
-            live::tell(global);
+            tell_capture(global);
         }
     }
 }
@@ -378,4 +382,60 @@ fn write_capture(recording: &Recording, bodies: cli::Bodies) -> anyhow::Result<(
         source.feed(&rows, Box::new(capture), |_| ())?;
         Ok(())
     })
+}
+
+/// Begins it, if there is to be one.
+fn start_capture(
+    args: &RecordArgs,
+    dir: &Path,
+    manifest: &Manifest,
+    clock: Clock,
+) -> anyhow::Result<Option<(Capture, Running)>> {
+    if !args.pcap.has_tls() {
+        return Ok(None);
+    }
+    let path = dir.join(LIVE_CAPTURE);
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&path);
+    let when_full = match args.pcap_slow_disk {
+        cli::SlowDisk::Wait => WhenFull::Wait,
+        cli::SlowDisk::Cut => WhenFull::Cut,
+    };
+    let comment = format!(
+        "recording={} trace={}\nThe records of both legs as they passed, made by {}. HOLDS THE \
+         SECRETS that open them: share what `modtape export pcapng --no-secrets` makes of it.",
+        manifest.id, manifest.trace, manifest.tool
+    );
+    let section = Section {
+        tool: &manifest.tool,
+        comment: &comment,
+        origin: capture::LIVE,
+    };
+    let started = file.and_then(|file| Capture::start(file, clock, when_full, &section));
+    let started = started.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(started))
+}
+
+/// Waits for its last packets.
+async fn finish_capture(running: Running, global: &Global) {
+    // The disk may take its time, and others run on this thread.
+    let outcome = tokio::task::spawn_blocking(|| running.finish()).await;
+    let outcome = outcome.unwrap_or_default();
+    if let Some(error) = &outcome.error {
+        let packets = count(outcome.packets, "packet");
+        let message = format!("{LIVE_CAPTURE} ends after {packets}: {error}");
+        warn(global, message);
+    }
+    if outcome.cut_bytes > 0 {
+        let size = size(outcome.cut_bytes);
+        let message = format!("{LIVE_CAPTURE} lacks {size}: the disk was too slow");
+        warn(global, message);
+    }
+}
+
+/// Says that there is one, and what it holds.
+fn tell_capture(global: &Global) {
+    let message =
+        "contains TLS secrets; `modtape export pcapng --no-secrets` writes a copy to share";
+    say(global, format!("  {LIVE_CAPTURE} {message}"));
 }

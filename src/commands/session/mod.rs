@@ -2,7 +2,6 @@
 
 pub(crate) mod running;
 pub(crate) mod token;
-mod trace;
 mod variables;
 
 use std::collections::BTreeSet;
@@ -25,7 +24,6 @@ pub(crate) use self::variables::Variables;
 
 use self::running::{Announcement, Own, Running};
 use self::token::TokenSocket;
-use self::trace::continued;
 use super::failure::{Advise as _, Failure};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
@@ -137,7 +135,7 @@ impl Session {
         Ok(Self {
             clock: Clock::start(),
             limits,
-            trace: continued(variables.traceparent.as_deref()),
+            trace: trace_of(variables.traceparent.as_deref()),
             span: Hex(tls::random()),
             address: listener.local_addr()?,
             listener,
@@ -198,7 +196,7 @@ impl Session {
         console: Console,
     ) -> Result<Outcome, Failure> {
         // No key is in memory yet.
-        running::guard_memory();
+        child::guard_memory();
         let lifetime = lifetime(self.command.is_empty(), self.run.timeout);
         let own = running::folder()?;
         let own = Own::make(&own).with_context(|| format!("cannot use {}", own.display()))?;
@@ -522,5 +520,48 @@ fn of_ip(address: SocketAddr) -> String {
     match address.ip() {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("'[{ip}]'"),
+    }
+}
+
+/// The trace that we are part of, or a new one (W3C Trace Context section 3.2).
+fn trace_of(traceparent: Option<&str>) -> TraceId {
+    let given = traceparent.and_then(|text| {
+        let mut parts = text.split('-');
+        let (version, trace) = (parts.next()?, parts.next()?);
+        let (parent, flags) = (parts.next()?, parts.next()?);
+        parent.parse::<SpanId>().ok().filter(|_| flags.len() == 2)?;
+        trace
+            .parse::<TraceId>()
+            .ok()
+            .filter(|trace| version.len() == 2 && trace.0 != [0; 16])
+    });
+    if let (None, Some(text)) = (given, traceparent) {
+        // Not the text: whatever was put there by mistake may be a secret.
+        tracing::debug!(target: "modtape::connection", bytes = text.len(), "ignoring an invalid TRACEPARENT");
+    }
+    given.unwrap_or_else(|| Hex(tls::random()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_continued_and_a_malformed_one_ignored() {
+        let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(
+            trace_of(Some(given)).to_string(),
+            "0af7651916cd43dd8448eb211c80319c"
+        );
+        for bad in [
+            "",
+            "00",
+            "00-0af7-b7ad-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
+            let fresh = trace_of(Some(bad)).to_string();
+            assert_ne!(fresh, "00000000000000000000000000000000", "{bad}");
+            assert_ne!(fresh, trace_of(None).to_string());
+        }
     }
 }

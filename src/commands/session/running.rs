@@ -1,5 +1,4 @@
-//! A running recorder as a process: where others find it, `modtape/PID.json` in the user's runtime
-//! folder, and what keeps its memory to itself.
+//! Running recorders: where others find them, `modtape/PID.json` in the user's runtime folder.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -8,30 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use rustix::fs::FlockOperation;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::child::open_dir;
 use crate::commands::failure::Advise as _;
 use crate::files::replace_file;
-
-/// Keeps this process's memory out of core files and from other programs of the same user.
-///
-/// Before a key is made: then none can ever be in a core. Root may look all the same. The command
-/// gets the limit that was there before ([`crate::child::ProcessLimits`]).
-pub(crate) fn guard_memory() {
-    let limit = getrlimit(Resource::Core);
-    // Either may be forbidden (seccomp): then the other still stands, and traffic goes on.
-    let none = Rlimit {
-        current: Some(0),
-        maximum: limit.maximum,
-    };
-    let _ = setrlimit(Resource::Core, none);
-    // Also closes ptrace(2) and /proc/PID/mem (ptrace(2), "Ptrace access mode checking"). exec(2)
-    // resets it, so that no command is touched by it.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-}
 
 /// What other terminals need to know of a running recorder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

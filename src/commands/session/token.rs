@@ -12,8 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixListener;
 
 use crate::cli::RunArgs;
-use crate::commands::failure::Advise as _;
-use crate::commands::failure::{Failure, USAGE};
+use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::proxy::Token;
 
 /// The user name in the proxy's URL; any other will do.

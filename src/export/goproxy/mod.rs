@@ -15,7 +15,7 @@ use super::source::{Source, error_text};
 use crate::gomod::Lookup;
 use crate::recording::Row;
 
-pub(crate) use tree::{Edit, Faulty, LeftOut, Tree};
+pub(crate) use tree::{Edit, Faulty, Lacking, LeftOut, Tree};
 pub(crate) use unified::Loose;
 
 /// Bytes of a lookup's answer, and of a tile: real ones have less than 9,000.

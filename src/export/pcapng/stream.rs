@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use bytes::Bytes;
 
 use super::message::Message;
-use crate::capture::flow::Flow;
 use crate::capture::frame::{ACK, Ends, FIN, RST, SEGMENT, SYN};
 use crate::capture::sink::Sink;
+use crate::capture::tcp::Flow;
 use crate::exchange::{Phase, Timings};
 
 /// When what happened, nanoseconds since 1970.

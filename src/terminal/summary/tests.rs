@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::live::{LeftOver, stall};
+use super::super::live::{LeftOver, stall_line};
 use super::*;
 use crate::child::Interruption;
 use crate::clock::Timestamp;
@@ -373,7 +373,7 @@ fn nothing_hostile_reaches_the_terminal() {
     case.why_empty = vec![evil.into()];
     texts.push(case.render(look(200)));
     let silent = std::time::Duration::from_secs(34);
-    texts.push(stall(
+    texts.push(stall_line(
         &Stall {
             entry,
             silent,

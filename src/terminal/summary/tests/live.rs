@@ -84,7 +84,7 @@ fn a_stall_says_who_is_silent_in_which_phase() {
         entry.address = address.map(str::to_owned);
         entry.is_tls = address.is_some_and(|address| address.ends_with(":443"));
         let silent = std::time::Duration::from_millis(34_900);
-        let text = stall(
+        let text = stall_line(
             &Stall {
                 entry,
                 silent,
@@ -161,7 +161,7 @@ fn a_stall_behind_a_parent_proxy_says_which_step_it_is() {
             others: 0,
         };
         let expected = format!("modtape: still waiting, 34 s: {expected}");
-        assert_text(&stall(&stalled, look(80)), &[&expected]);
+        assert_text(&stall_line(&stalled, look(80)), &[&expected]);
     }
 }
 
@@ -179,7 +179,7 @@ fn a_silence_is_told_in_whole_seconds() {
             silent,
             others: 0,
         };
-        let text = stall(&found, look(80));
+        let text = stall_line(&found, look(80));
         assert!(
             text.starts_with(&format!("modtape: still waiting, {expected}: ")),
             "{text}"

@@ -10,8 +10,7 @@ use anyhow::Context as _;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::files::replace_by;
-use crate::files::{file_beside, lock_file};
+use crate::files::{file_beside, lock_file, replace_by};
 
 /// Writes the file at `path`: beside it first, then in its place (mode 0600). What is there but is
 /// no regular file, such as `/dev/null` or a pipe, is written to and stays, and so is what is open

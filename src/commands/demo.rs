@@ -3,41 +3,57 @@
 //! The sample answers as an origin on loopback; a run against it is recorded; the origin goes; the
 //! run is replayed. With a Go it is the real go command that runs, else a small client of ours.
 
-mod origin;
-mod sample;
-
+use std::collections::BTreeSet;
 use std::fs;
+use std::hash::RandomState;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Parser as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::failure::Advise as _;
-use super::failure::Failure;
-use super::record::{self, Naming, Overrides, Place};
-use super::replay;
+use super::failure::{Advise as _, FAILED, Failure, exit_code};
+use super::naming::{Naming, free_name};
+use super::record::{Overrides, Place, record};
+use super::replay::replay;
+use super::runtime::{block_on, runtime};
 use super::session::Variables;
+use crate::ca::{self, CertificateAuthority, Leafs, Scope};
 use crate::child::{self, GoFacts};
 use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
+use crate::clock::Clock;
+use crate::exchange::Hex;
+use crate::proxy::{
+    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Windows,
+};
 use crate::recording::Recording;
+use crate::redact::Redactor;
+use crate::replay::Replay;
 use crate::shell;
 use crate::terminal::{plain, say};
-use origin::Origin;
+use crate::tls;
 
 /// Records and replays the embedded sample.
 pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
     let temporary = tempfile::Builder::new().prefix("modtape-demo-").tempdir();
     let temporary = temporary.context("cannot make a temporary folder")?;
     let sample = temporary.path().join("sample");
-    sample::write(&sample).context("cannot unpack the sample")?;
+    write_sample(&sample).context("cannot unpack the sample")?;
     let sample = Recording::open(&sample).map_err(anyhow::Error::new)?;
-    let client = super::runtime::block_on(Client::find(&sample))?;
+    let client = block_on(Client::find(&sample))?;
     say(global, client.introduction());
 
     let project = temporary.path().join("project");
-    sample::write_project(&project).context("cannot unpack the project")?;
+    write_project(&project).context("cannot unpack the project")?;
     let origin = Origin::start(sample, temporary.path())?;
     let recordings = Recordings::find(global)?;
     let (args, naming) = record_args(&origin, recordings.path(), &client)?;
@@ -52,13 +68,14 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
         global,
         format!("\n$ modtape record --cold -- {}", client.shown),
     );
-    let recording = record::record(&args, global, overrides, naming, place());
-    let (code, recorded) = super::runtime::block_on(recording)??;
+    let recording = record(&args, global, overrides, naming, place());
+    let (code, recorded) = block_on(recording)??;
     origin.stop();
     recordings.keep();
     let (Some(0), Some(recorded)) = (code, recorded) else {
-        return Ok(super::failure::exit_code(
-            code.filter(|code| *code != 0).unwrap_or(3),
+        return Ok(exit_code(
+            code.filter(|code| *code != 0)
+                .unwrap_or_else(|| FAILED.into()),
         ));
     };
 
@@ -71,11 +88,11 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
             client.shown
         ),
     );
-    let code = super::runtime::block_on(replay::replay(&again, global, recorded, place()))??;
+    let code = block_on(replay(&again, global, recorded, place()))??;
     if code == 0 {
         say(global, next(&dir));
     }
-    Ok(super::failure::exit_code(code))
+    Ok(exit_code(code))
 }
 
 /// Who asks.
@@ -206,10 +223,10 @@ fn record_args(
     words.extend(["--connect-to", &everywhere, "--upstream-ca", &root, "--"]);
     words.extend(client.command.iter().map(String::as_str));
     let Command::Record(args) = Cli::try_parse_from(words)?.command else {
-        anyhow::bail!("the demo's own command line is wrong");
+        bail!("the demo's own command line is wrong");
     };
     let naming = Naming {
-        dir: record::free_name(recordings, "demo"),
+        dir: free_name(recordings, "demo"),
         verb: None,
         replace: false,
     };
@@ -222,7 +239,7 @@ fn replay_args(dir: &Path, client: &Client) -> anyhow::Result<Box<ReplayArgs>> {
     words.extend(client.command.iter().map(String::as_str));
     match Cli::try_parse_from(words)?.command {
         Command::Replay(args) => Ok(args),
-        _ => anyhow::bail!("the demo's own command line is wrong"),
+        _ => bail!("the demo's own command line is wrong"),
     }
 }
 
@@ -237,4 +254,173 @@ fn next(dir: &Path) -> String {
          {dir}/capture.pcapng     in Wireshark\n  \
          modtape record -- go mod tidy    in a project of yours"
     )
+}
+
+/// An origin on a thread of its own, until it is stopped.
+struct Origin {
+    port: u16,
+    root: PathBuf,
+    stop: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+impl Origin {
+    /// Answers from `sample`; its root certificate goes to `folder`.
+    fn start(sample: Recording, folder: &Path) -> anyhow::Result<Self> {
+        let clock = Clock::start();
+        let hour = Duration::from_secs(3600);
+        let scope = Scope::AllNames(BTreeSet::new());
+        let authority = CertificateAuthority::new(&scope, clock.wall_start(), hour)?;
+        let root = folder.join("origin.pem");
+        fs::write(&root, ca::to_pem(authority.root())).context("cannot write the root")?;
+        let stop = CancellationToken::new();
+        let context = context(clock, Replay::new(sample, String::new()), authority, &stop)?;
+
+        let runtime = runtime()?;
+        let bound = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+        let listener = bound.context("cannot listen on 127.0.0.1")?;
+        let port = listener.local_addr()?.port();
+        let proxy = Proxy::new(listener, Arc::new(context), Entrance::Origin);
+        let thread = std::thread::Builder::new()
+            .name(String::from("origin"))
+            .spawn(move || runtime.block_on(proxy.run()))?;
+        Ok(Self {
+            port,
+            root,
+            stop,
+            thread,
+        })
+    }
+
+    const fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns once nobody listens any more.
+    fn stop(self) {
+        self.stop.cancel();
+        // A panic there would have shown already.
+        let _ = self.thread.join();
+    }
+}
+
+fn context(
+    clock: Clock,
+    sample: Replay,
+    authority: CertificateAuthority,
+    stop: &CancellationToken,
+) -> anyhow::Result<Context> {
+    Ok(Context {
+        access: Access::open(),
+        clock,
+        deadlines: Deadlines::default(),
+        policy: Policy {
+            intercept: BTreeSet::new(),
+            intercept_all: true,
+            tunnel: BTreeSet::new(),
+            others: Others::Tunnel,
+        },
+        leafs: Leafs::new(authority)?,
+        bases: sample.bases().into(),
+        responder: Responder::Replay(Arc::new(sample)),
+        recorder: None,
+        capture: None,
+        redactor: Redactor::off(),
+        live: Live::new(clock),
+        windows: Windows::default(),
+        trace: Hex(tls::random()),
+        spans: RandomState::new(),
+        tasks: TaskTracker::new(),
+        stop: stop.clone(),
+        next_exchange: AtomicU64::new(0),
+        next_connection: AtomicU64::new(0),
+    })
+}
+
+/// A file's path below the folder, and its bytes.
+type File = (&'static str, &'static [u8]);
+
+macro_rules! files {
+    ($($path:literal),* $(,)?) => {
+        [$(($path, include_bytes!(concat!("../../recordings/hello/", $path)))),*]
+    };
+}
+
+/// The recording.
+const RECORDING: [File; 5] = files![
+    "bodies/18/1870e7a196f7119d4c6edba7de9cdfc49ee13c8cb7921f3a947568171c6152e0",
+    "bodies/5d/5de246a0cb4c256f3fd5d0db8a08a114f58af0c2e193bbf0ad9012104adbb6b2",
+    "bodies/9d/9d9d6cfb28ce6dbe4b518c42c6bccd67bb531a106859808f36e82a5c3fb8c64d",
+    "journal.ndjson",
+    "recording.json",
+];
+
+/// The project that it was recorded in.
+const PROJECT: [File; 2] = files!["project/go.mod", "project/main.go"];
+
+/// Writes the recording to `folder`.
+fn write_sample(folder: &Path) -> io::Result<()> {
+    for (path, bytes) in RECORDING {
+        let path = folder.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, bytes)?;
+    }
+    Ok(())
+}
+
+/// Writes the project to `folder`; without a go.sum, so that every checksum is looked up.
+fn write_project(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (path, bytes) in PROJECT {
+        let name = Path::new(path).file_name().unwrap_or_default();
+        fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn below(folder: &Path, found: &mut Vec<String>, root: &Path) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            if entry.path().is_dir() {
+                below(&entry.path(), found, root);
+            } else {
+                let path = entry.path().strip_prefix(root).unwrap().to_owned();
+                found.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_sample_is_embedded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/hello");
+        let mut found = Vec::new();
+        below(&folder, &mut found, &folder);
+        found.retain(|path| path != "README.md");
+        found.sort();
+        let mut embedded: Vec<_> = RECORDING
+            .iter()
+            .chain(&PROJECT)
+            .map(|file| file.0)
+            .collect();
+        embedded.sort_unstable();
+        assert_eq!(found, embedded);
+    }
+
+    #[test]
+    fn the_sample_opens_undamaged() {
+        let temp = tempfile::tempdir().unwrap();
+        write_sample(temp.path()).unwrap();
+        let recording = Recording::open(temp.path()).unwrap();
+        assert!(recording.damage().is_empty(), "{:?}", recording.damage());
+        assert!(recording.rows().len() >= 20);
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::super::failure::Advise as _;
+use super::failure::Advise as _;
 use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::Clock;
@@ -16,21 +16,21 @@ use crate::recording::{folder, writer};
 use crate::shell;
 
 /// Where the recording goes, and what it is called.
-pub(in crate::commands) struct Naming {
-    pub(in crate::commands) dir: PathBuf,
-    pub(in crate::commands) replace: bool,
+pub(super) struct Naming {
+    pub(super) dir: PathBuf,
+    pub(super) replace: bool,
     /// What it is named after; `None` where the name was asked for, and no other will do.
-    pub(in crate::commands) verb: Option<String>,
+    pub(super) verb: Option<String>,
 }
 
 impl Naming {
-    pub(in crate::commands) fn of(args: &RecordArgs, global: &Global) -> anyhow::Result<Self> {
+    pub(super) fn of(args: &RecordArgs, global: &Global) -> anyhow::Result<Self> {
         let verb = verb(&args.command);
         Self::named(args.output.as_deref(), args.force, verb, global)
     }
 
     /// As `output` says, else after `verb`.
-    pub(in crate::commands) fn named(
+    pub(super) fn named(
         output: Option<&Path>,
         replace: bool,
         verb: String,
@@ -58,7 +58,7 @@ impl Naming {
     }
 
     /// Makes the folder.
-    pub(in crate::commands) fn make(&mut self) -> anyhow::Result<writer::Folder> {
+    pub(super) fn make(&mut self) -> anyhow::Result<writer::Folder> {
         loop {
             match (writer::create(&self.dir, self.replace), self.next()) {
                 (Err(writer::CreateError::Exists(_)), Some(next)) => self.dir = next,
@@ -68,12 +68,12 @@ impl Naming {
     }
 
     /// Fails where [`Self::place`] would, as far as that can be known before.
-    pub(in crate::commands) fn check(&self) -> anyhow::Result<()> {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
         self.explain(writer::check(&self.dir, self.replace))
     }
 
     /// Puts a recording that was made elsewhere into its place.
-    pub(in crate::commands) fn place(&mut self, made: &Path) -> anyhow::Result<()> {
+    pub(super) fn place(&mut self, made: &Path) -> anyhow::Result<()> {
         loop {
             match (writer::place(made, &self.dir, self.replace), self.next()) {
                 (Err(writer::CreateError::Exists(_)), Some(next)) => self.dir = next,
@@ -108,14 +108,14 @@ impl Naming {
         (dir != self.dir).then_some(dir)
     }
 
-    pub(in crate::commands) fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let name = self.dir.file_name().unwrap_or(self.dir.as_os_str());
         name.to_string_lossy().into_owned()
     }
 }
 
 /// `tidy` for `go mod tidy`, `build` for `go build ./...`, else the program's name.
-pub(super) fn verb(command: &[OsString]) -> String {
+fn verb(command: &[OsString]) -> String {
     let mut words = command.iter().map(|word| word.to_string_lossy()).peekable();
     let Some(mut program) = words.next() else {
         return String::from("session");
@@ -157,7 +157,7 @@ pub(super) fn verb(command: &[OsString]) -> String {
 }
 
 /// `VERB-MMDD-HHMM` in local time, with `-2` and so on if it is taken.
-pub(in crate::commands) fn free_name(recordings: &Path, verb: &str) -> PathBuf {
+pub(super) fn free_name(recordings: &Path, verb: &str) -> PathBuf {
     let wall = OffsetDateTime::from(Clock::start().wall_start());
     let offset = time::UtcOffset::current_local_offset().unwrap_or(time::UtcOffset::UTC);
     let form = format_description!("[month][day]-[hour][minute]");
