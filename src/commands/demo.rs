@@ -336,6 +336,7 @@ fn context(
         spans: RandomState::new(),
         tasks: TaskTracker::new(),
         stop: stop.clone(),
+        drained: CancellationToken::new(),
         next_exchange: AtomicU64::new(0),
         next_connection: AtomicU64::new(0),
     })

@@ -20,7 +20,7 @@ pub(crate) use chain::chain;
 pub use phase::Phase;
 pub use phase::Timings;
 pub(crate) use target::{Target, TargetError, bracketed};
-pub(crate) use trace::{SpanId, TraceId, traceparent};
+pub(crate) use trace::{SpanId, TraceId, TraceParent};
 
 use crate::clock::Timestamp;
 

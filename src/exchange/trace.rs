@@ -1,5 +1,7 @@
 //! W3C Trace Context: the ids of a command and of its exchanges, and the text that carries them.
 
+use std::fmt;
+
 use super::bytes::Hex;
 
 /// `trace-id`: one for a recorded command.
@@ -8,7 +10,51 @@ pub(crate) type TraceId = Hex<16>;
 /// `parent-id`: one for an exchange.
 pub(crate) type SpanId = Hex<8>;
 
-/// The value of `traceparent` for a sampled span (section 3.2).
-pub(crate) fn traceparent(trace: TraceId, span: SpanId) -> String {
-    format!("00-{trace}-{span}-01")
+/// A sampled span of a trace; its text is the value of `traceparent` (section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TraceParent {
+    pub(crate) trace: TraceId,
+    pub(crate) span: SpanId,
+}
+
+impl TraceParent {
+    /// Reads the text of this version, and of later ones, which may say more behind it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let mut next = || parts.next();
+        let (version, trace, span, flags) = (next()?, next()?, next()?, next()?);
+        let trace: TraceId = trace.parse().ok()?;
+        let span = span.parse().ok()?;
+        let is_valid = version.len() == 2 && flags.len() == 2 && trace.0 != [0; 16];
+        is_valid.then_some(Self { trace, span })
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{}-{}-01", self.trace, self.span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_read_as_it_is_written_and_a_malformed_one_is_none() {
+        let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let parsed = TraceParent::parse(given).unwrap();
+        assert_eq!(parsed.to_string(), given);
+        let later = format!("{}-more", given.replacen("00", "01", 1));
+        assert_eq!(TraceParent::parse(&later), Some(parsed));
+        for bad in [
+            "",
+            "00",
+            "00-0af7-b7ad-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(TraceParent::parse(bad), None, "{bad}");
+        }
+    }
 }

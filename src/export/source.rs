@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::clock::wall_text_at;
 use crate::coding::Coding;
 use crate::diagnose::outcome::{Listed, Meaning};
-use crate::exchange::{Abort, Body, Ending, Exchange, ExchangeId, Opened, chain, traceparent};
+use crate::exchange::{Abort, Body, Ending, Exchange, ExchangeId, Opened, TraceParent, chain};
 use crate::recording::format::{Manifest, Open};
 use crate::recording::reader::{BodyReader, ReadError, WHOLE_LIMIT};
 use crate::recording::{ConnectionRow, Recording, Row};
@@ -72,7 +72,8 @@ pub(crate) struct Item<'a> {
 impl Item<'_> {
     /// The exchange's own span of the run's trace, as W3C Trace Context has it.
     pub(crate) fn traceparent(&self) -> String {
-        traceparent(self.run.trace, self.exchange.begin.span)
+        let (trace, span) = (self.run.trace, self.exchange.begin.span);
+        TraceParent { trace, span }.to_string()
     }
 
     /// How it stopped, if it did on the way.

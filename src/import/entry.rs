@@ -6,12 +6,12 @@ use super::body::{Content, Found, Told, decode_headers};
 use super::file::BodyFiles;
 use super::json::{Json, PART_LIMIT, Part};
 use super::message::{fields, post, version};
-use super::numbering::{Numbering, trace_parent};
+use super::numbering::Numbering;
 use super::oddity::{Oddities, Oddity};
 use super::time::{phases, start};
 use crate::exchange::{
     Abort, Attempt, Begin, Body, ByteString, ClientSide, Digest, End, Ending, Exchange, ExchangeId,
-    Fields, Hex, MadeBy, Mode, Opened, Phase, Target, Timings, UpstreamSide,
+    Fields, Hex, MadeBy, Mode, Opened, Phase, Target, Timings, TraceParent, UpstreamSide,
 };
 use crate::filter::Outcome;
 
@@ -118,9 +118,9 @@ pub(super) fn imported(
     let (name, address) = connection(&mut entry, numbering.is_ours, &target, odd);
     let link = numbering.connection(name, &target, address);
     begin.connection = link.id;
-    let span = entry.take("_traceparent", odd).text(odd);
-    let span = span.as_deref().and_then(trace_parent);
-    begin.span = span.map_or(begin.span, |(_, span)| span);
+    let given = entry.take("_traceparent", odd).text(odd);
+    let given = given.as_deref().and_then(TraceParent::parse);
+    begin.span = given.map_or(begin.span, |given| given.span);
     let exchange = Exchange {
         started,
         begin,
@@ -131,7 +131,7 @@ pub(super) fn imported(
         .then(|| opened(&exchange, &target, address, link.again));
     Ok(Imported {
         exchange,
-        has_span: span.is_some(),
+        has_span: given.is_some(),
         opened,
         request_body,
         body,

@@ -9,10 +9,10 @@ use super::encoding::utf8;
 use super::entry::{Imported, LeftOut, WORDS_LIMIT, imported};
 use super::file::BodyFiles;
 use super::json::{Json, Part, Reader, Stop};
-use super::numbering::{NAME_LIMIT, Numbering, trace_parent};
+use super::numbering::{NAME_LIMIT, Numbering};
 use super::oddity::{Oddities, Oddity};
 use super::time::start;
-use crate::exchange::{ExchangeId, TraceId};
+use crate::exchange::{ExchangeId, TraceId, TraceParent};
 
 /// Entries that a HAR may have: each is a row in memory when the recording is opened.
 const ENTRY_LIMIT: u64 = 1 << 20;
@@ -224,9 +224,9 @@ impl Parts for Surveying {
         self.survey.entries = number;
         let (mut entry, odd) = (entry.json, &mut Oddities::default());
         self.saw(entry.take("startedDateTime", odd));
-        let trace = entry.take("_traceparent", odd).text(odd);
-        let trace = trace.as_deref().and_then(trace_parent);
-        let trace = trace.map(|(trace, _)| trace);
+        let given = entry.take("_traceparent", odd).text(odd);
+        let given = given.as_deref().and_then(TraceParent::parse);
+        let trace = given.map(|given| given.trace);
         self.survey.trace = self.survey.trace.or(trace);
         let id = entry.take("_modtape", odd).take("id", odd).whole(odd);
         self.ids.extend(id.filter(|id| *id > 0));

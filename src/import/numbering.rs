@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use time::OffsetDateTime;
 
 use crate::clock::Timestamp;
-use crate::exchange::{ConnectionId, ExchangeId, SpanId, Target, TraceId};
+use crate::exchange::{ConnectionId, ExchangeId, Target};
 
 /// Times and numbers that entries have in common.
 pub(super) struct Numbering {
@@ -98,10 +98,3 @@ pub(super) const NAME_LIMIT: usize = 100;
 
 /// What every reader of JSON takes for itself (RFC 8259 section 6).
 const ID_LIMIT: u64 = 1 << 53;
-
-/// `00-TRACE-SPAN-01` (W3C Trace Context, `traceparent`).
-pub(super) fn trace_parent(text: &str) -> Option<(TraceId, SpanId)> {
-    let mut parts = text.strip_prefix("00-")?.split('-');
-    let (trace, span) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    Some((trace, span))
-}

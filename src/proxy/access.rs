@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
+use super::headers;
 use crate::exchange::Hex;
 
 /// How many connections without the token are recorded; the others are only counted, so that a
@@ -21,17 +22,13 @@ const NAMED: u64 = 1000;
 
 /// Requests without the token after which a connection ends: enough for a client that tries one
 /// scheme after the other.
-pub(super) const TRIES: u64 = 8;
+const TRIES: u64 = 8;
 
 /// The fewest characters of a token: 96 bits, where they are random hexadecimal digits.
 const TOKEN_MIN: usize = 24;
 
 /// The most characters: a head has to hold it, twice encoded.
 const TOKEN_MAX: usize = 256;
-
-/// The body of a 407, for people.
-pub(super) const CHALLENGED: &str = "modtape: this proxy wants its token: \
-    take HTTPS_PROXY as `modtape env` prints it where the recorder runs\n";
 
 /// A secret that lets clients use the proxy; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -151,10 +148,16 @@ impl Gate {
         }
     }
 
-    /// True if a head with these values of `Proxy-Authorization` may pass; else it is counted.
-    pub(super) fn admits<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> bool {
-        let token = self.access.token.as_ref();
-        if token.is_none_or(|token| token.is_shown(values)) {
+    /// True if the request with these header fields may pass; else it is counted. Removes the token,
+    /// which is for us alone.
+    pub(super) fn admits(&self, fields: &mut HeaderMap) -> bool {
+        let Some(token) = &self.access.token else {
+            return true;
+        };
+        let values = fields.get_all(header::PROXY_AUTHORIZATION).iter();
+        let is_shown = token.is_shown(values.map(HeaderValue::as_bytes));
+        headers::without(fields, |name| *name == header::PROXY_AUTHORIZATION);
+        if is_shown {
             self.admitted.store(true, Ordering::Relaxed);
             return true;
         }
@@ -162,24 +165,6 @@ impl Gate {
         let tries = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::info!(target: "modtape::connection", tries, "407: a client without the token");
         false
-    }
-
-    /// [`Self::admits`] a request, and removes the token, which is for us alone, from its head.
-    pub(super) fn admits_head(&self, head: &mut HeaderMap) -> bool {
-        let values = head.get_all(header::PROXY_AUTHORIZATION).iter();
-        let admitted = self.admits(values.map(header::HeaderValue::as_bytes));
-        if self.access.token.is_some() {
-            // `HeaderMap::remove` would change the order of what stays.
-            let fields = std::mem::take(head);
-            let mut last = None;
-            for (name, value) in fields {
-                last = name.or(last);
-                if let Some(name) = last.clone().filter(|n| *n != header::PROXY_AUTHORIZATION) {
-                    head.append(name, value);
-                }
-            }
-        }
-        admitted
     }
 
     /// True if too many requests came without the token.
@@ -201,21 +186,7 @@ impl Gate {
     pub(super) fn is_named(&self) -> bool {
         self.access.strangers.fetch_add(1, Ordering::Relaxed) < NAMED
     }
-
-    /// The answer to a CONNECT that is not admitted, as bytes.
-    pub(super) fn challenge_head(&self, closes: bool) -> String {
-        let length = CHALLENGED.len();
-        let close = if closes { "connection: close\r\n" } else { "" };
-        format!(
-            "HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: {SCHEME}\r\n\
-             content-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n{close}\r\n\
-             {CHALLENGED}"
-        )
-    }
 }
-
-/// Basic alone: every client can follow it.
-pub(super) const SCHEME: &str = "Basic realm=\"modtape\"";
 
 #[cfg(test)]
 mod tests {
@@ -262,7 +233,11 @@ mod tests {
             (vec![basic(&format!("x:{TOKEN}")); 2], false),
         ] {
             let gate = gate();
-            if gate.admits(values.iter().map(String::as_bytes)) != admitted {
+            let mut fields = HeaderMap::new();
+            for value in &values {
+                fields.append(header::PROXY_AUTHORIZATION, value.parse().unwrap());
+            }
+            if gate.admits(&mut fields) != admitted {
                 wrong.push(format!("{values:?}: not {admitted}"));
             }
             assert_eq!(gate.access.refused(), u64::from(!admitted), "{values:?}");
@@ -275,7 +250,7 @@ mod tests {
         let gate = Gate::new(&Access::open());
         let mut head = HeaderMap::new();
         head.insert("proxy-authorization", "Basic eDp5".parse().unwrap());
-        assert!(gate.admits_head(&mut head));
+        assert!(gate.admits(&mut head));
         assert_eq!(head.len(), 1);
         assert_eq!(gate.access.refused(), 0);
     }
@@ -287,8 +262,8 @@ mod tests {
             for (name, value) in [("a", "1"), ("proxy-authorization", &value[..]), ("b", "2")] {
                 head.insert(name, value.parse().unwrap());
             }
-            assert_eq!(gate().admits_head(&mut head), admitted);
-            let names: Vec<_> = head.keys().map(header::HeaderName::as_str).collect();
+            assert_eq!(gate().admits(&mut head), admitted);
+            let names: Vec<_> = head.keys().map(http::HeaderName::as_str).collect();
             assert_eq!(names, ["a", "b"]);
         }
     }
@@ -314,11 +289,10 @@ mod tests {
         let gate = gate();
         for tries in 1..=TRIES {
             assert!(gate.is_strangers(), "before it is told so, too");
-            assert!(!gate.admits(std::iter::empty()));
+            assert!(!gate.admits(&mut HeaderMap::new()));
             assert_eq!(gate.is_shut(), tries == TRIES);
-            let closes = crate::proxy::answer::challenge(&gate)
-                .headers()
-                .contains_key("connection");
+            let answer = crate::proxy::answer::Answer::challenge(gate.is_shut());
+            let closes = answer.into_response().headers().contains_key("connection");
             assert_eq!(closes, tries == TRIES);
         }
         assert!(gate.is_strangers());

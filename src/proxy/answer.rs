@@ -5,30 +5,142 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::access::{CHALLENGED, Gate, SCHEME};
 use super::client_leg::ClientLeg;
 use super::request_body::ClientFault;
 use super::response_body::Outgoing;
 use super::ticket::{Head, Ticket};
-use crate::exchange::MadeBy;
+use crate::exchange::{ByteString, MadeBy};
 use crate::tls::Protocol;
 
 /// Stands in front of every reason, so that it is not taken for the origin's.
-pub(super) const NAME: &str = "modtape: ";
+const NAME: &str = "modtape: ";
+
+/// What a client is told that did not show the token.
+const CHALLENGE: &str = "this proxy wants its token: \
+    take HTTPS_PROXY as `modtape env` prints it where the recorder runs";
+
+/// Basic alone: every client can follow it.
+const SCHEME: &str = "Basic realm=\"modtape\"";
+
+/// An answer of our own.
+pub(super) struct Answer {
+    status: StatusCode,
+    /// The reason phrase, where it is not the usual one.
+    reason: Option<String>,
+    fields: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    /// Says `text`, which must hold no secrets.
+    ///
+    /// go prints at most 8 lines of 81 characters, up to the first empty one (cmd/go/internal/web).
+    fn new(status: StatusCode, text: &str) -> Self {
+        // go prints it to a terminal, and a peer or a recording may have had a word in it.
+        let text = text.replace(|c: char| c.is_control() && c != '\n', "?");
+        let body = Bytes::from(format!("{NAME}{text}\n"));
+        let mut fields = HeaderMap::new();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        fields.insert(header::CONTENT_TYPE, plain);
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Self {
+            status,
+            reason: None,
+            fields,
+            body,
+        }
+    }
+
+    /// The answer to a CONNECT that leads to no tunnel, or to what is no request: the connection ends
+    /// behind it. The reason phrase is all that the go command shows.
+    pub(super) fn refusal(status: StatusCode, why: &str) -> Self {
+        Self {
+            reason: Some(reason_phrase(why)),
+            ..Self::new(status, why).closing()
+        }
+    }
+
+    /// The answer to a request that does not show the token; the connection ends behind it if it
+    /// `closes`.
+    pub(super) fn challenge(closes: bool) -> Self {
+        let mut answer = Self::new(StatusCode::PROXY_AUTHENTICATION_REQUIRED, CHALLENGE);
+        let scheme = HeaderValue::from_static(SCHEME);
+        answer.fields.insert(header::PROXY_AUTHENTICATE, scheme);
+        if closes { answer.closing() } else { answer }
+    }
+
+    fn closing(mut self) -> Self {
+        let close = HeaderValue::from_static("close");
+        self.fields.insert(header::CONNECTION, close);
+        self
+    }
+
+    /// The answer as hyper sends it.
+    pub(super) fn into_response(self) -> Response<Outgoing> {
+        let mut response = Response::new(Outgoing::Whole(Full::new(self.body)));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.fields;
+        response
+    }
+
+    /// The same to a HEAD, where `is_head`: RFC 9110 section 9.3.2 wants the head that GET would
+    /// bring, and hyper knows over HTTP/1 only that no body follows.
+    fn in_answer_to(self, is_head: bool) -> Response<Outgoing> {
+        let mut response = self.into_response();
+        if is_head {
+            *response.body_mut() = Outgoing::Whole(Full::default());
+        }
+        response
+    }
+
+    /// The answer as bytes, for a client to which hyper does not speak yet.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let usual = || self.status.canonical_reason().unwrap_or_default();
+        let reason = self.reason.as_deref().unwrap_or_else(usual);
+        let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", self.status.as_u16()).into_bytes();
+        for (name, value) in &self.fields {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    /// Records it as the response of an exchange.
+    pub(super) async fn record(&self, mut ticket: Ticket) {
+        let reason = self.reason.as_ref();
+        let head = Head {
+            status: self.status,
+            reason: reason.map(|reason| ByteString(reason.clone().into_bytes())),
+            version: "HTTP/1.1",
+            headers: ticket.recorded(&self.fields),
+            made_by: MadeBy::Modtape,
+        };
+        ticket.heard(ticket.now(), head);
+        ticket.add_bytes(self.body.len());
+        ticket.last_byte();
+        let kept = match ticket.sink() {
+            Some(mut sink) => {
+                sink.push(&self.body);
+                Some(sink.finish().await)
+            }
+            None => None,
+        };
+        // Also where nothing may pass unrecorded: this says so.
+        let _ = ticket.end(kept, None, None).await;
+    }
+}
 
 /// Records and returns our own answer.
-///
-/// go prints at most 8 lines of 81 characters, up to the first empty one (cmd/go/internal/web).
 pub(super) async fn own(ticket: Ticket, status: StatusCode, text: &str) -> Response<Outgoing> {
-    let (mut response, body) = plain(status, &ticket.redacted(text));
-    if ticket.is_head() {
-        // RFC 9110 section 9.3.2: the head is what GET would bring. hyper knows that of HTTP/1 only.
-        *response.body_mut() = Outgoing::Whole(Full::default());
-    }
-    let fields = response.headers_mut();
-    fields.insert("x-modtape-id", HeaderValue::from(ticket.id));
-    record(ticket, status, response.headers(), &body).await;
-    response
+    let mut answer = Answer::new(status, &ticket.redacted(text));
+    let id = HeaderValue::from(ticket.id);
+    answer.fields.insert("x-modtape-id", id);
+    let is_head = ticket.is_head();
+    answer.record(ticket).await;
+    answer.in_answer_to(is_head)
 }
 
 /// Records what hyper answers by itself to a head that it cannot parse.
@@ -36,31 +148,18 @@ pub(super) async fn by_hyper(ticket: Ticket, status: StatusCode) {
     let mut fields = HeaderMap::new();
     fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    record(ticket, status, &fields, &Bytes::new()).await;
-}
-
-async fn record(mut ticket: Ticket, status: StatusCode, fields: &HeaderMap, body: &Bytes) {
-    let head = Head {
+    let answer = Answer {
         status,
         reason: None,
-        version: "HTTP/1.1",
-        headers: ticket.recorded(fields),
-        made_by: MadeBy::Modtape,
+        fields,
+        body: Bytes::new(),
     };
-    let now = ticket.now();
-    ticket.heard(now, head);
-    ticket.add_bytes(body.len());
-    ticket.last_byte();
-    let sink = ticket.sink();
-    let kept = match sink {
-        Some(mut sink) => {
-            sink.push(body);
-            Some(sink.finish().await)
-        }
-        None => None,
-    };
-    // Also where nothing may pass unrecorded: this says so.
-    let _ = ticket.end(kept, None, None).await;
+    answer.record(ticket).await;
+}
+
+/// Stands in for an answer that was recorded as it came and may not pass.
+pub(super) fn refused(why: &str, is_head: bool) -> Response<Outgoing> {
+    Answer::new(StatusCode::BAD_GATEWAY, why).in_answer_to(is_head)
 }
 
 /// Answers a request whose client failed while it sent the body.
@@ -88,52 +187,10 @@ pub(super) fn close_after(leg: &ClientLeg, response: &mut Response<Outgoing>) {
     }
 }
 
-/// The answer to a request that does not show the token.
-pub(super) fn challenge(gate: &Gate) -> Response<Outgoing> {
-    let body = Full::new(Bytes::from_static(CHALLENGED.as_bytes()));
-    let mut response = Response::new(Outgoing::Whole(body));
-    *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-    let mut set = |name, value| {
-        let value = HeaderValue::from_static(value);
-        response.headers_mut().insert(name, value);
-    };
-    set(header::PROXY_AUTHENTICATE, SCHEME);
-    set(header::CONTENT_TYPE, "text/plain; charset=utf-8");
-    if gate.is_shut() {
-        set(header::CONNECTION, "close");
-    }
-    response
-}
-
-/// Stands in for an answer that was recorded as it came and may not pass.
-pub(super) fn refused(why: &str, is_head: bool) -> Response<Outgoing> {
-    let mut response = plain(StatusCode::BAD_GATEWAY, why).0;
-    if is_head {
-        // hyper sends it over HTTP/2.
-        *response.body_mut() = Outgoing::Whole(Full::default());
-    }
-    response
-}
-
-fn plain(status: StatusCode, text: &str) -> (Response<Outgoing>, Bytes) {
-    // go prints it to a terminal, and a peer or a recording may have had a word in it.
-    let text = text.replace(|c: char| c.is_control() && c != '\n', "?");
-    let body = Bytes::from(format!("{NAME}{text}\n"));
-    let mut response = Response::new(Outgoing::Whole(Full::new(body.clone())));
-    *response.status_mut() = status;
-    let fields = response.headers_mut();
-    fields.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    (response, body)
-}
-
 /// The reason phrase of a refused CONNECT: all that the go command shows of it.
 ///
 /// RFC 9112 section 4 allows spaces, tabs and visible characters.
-pub(super) fn reason_phrase(text: &str) -> String {
+fn reason_phrase(text: &str) -> String {
     let plain = text
         .chars()
         .map(|c| if (' '..='~').contains(&c) { c } else { '?' });

@@ -2,8 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,9 +30,6 @@ pub enum Responder {
     /// A recording; it holds no dialer, so it cannot reach the network.
     Replay(Arc<Replay>),
 }
-
-/// How long exchanges in flight may take to end after the stop token is cancelled.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// What every connection shares.
 pub struct Context {
@@ -69,6 +65,8 @@ pub struct Context {
     pub tasks: TaskTracker,
     /// Tells every task to stop.
     pub stop: CancellationToken,
+    /// Ends what has not ended by itself a while after `stop`.
+    pub drained: CancellationToken,
     /// Exchanges begun so far.
     pub next_exchange: AtomicU64,
     /// Connections accepted so far.
@@ -116,73 +114,16 @@ impl Context {
         }
     }
 
-    /// Runs a task until it is over, or until it has been told to stop and has had its time.
-    pub(super) fn spawn<F>(self: &Arc<Self>, task: F)
+    /// Runs a task until it is over, or until it was told to stop and has had its time.
+    pub(super) fn spawn<F>(&self, task: F)
     where
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        let context = Arc::clone(self);
-        // Boxed: an async block holds what it captures beside what it awaits, so that each layer
+        // Boxed: an async function holds what it is given beside what it awaits, so that each layer
         // would double a task of kilobytes.
         let task = Box::pin(task);
-        self.tasks.spawn(async move {
-            tokio::select! {
-                _ = task => {}
-                () = context.drained() => {}
-            }
-        });
-    }
-
-    /// Returns once the stop token is cancelled and exchanges in flight have had their time.
-    pub(super) async fn drained(&self) {
-        self.stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    }
-}
-
-/// Gives the tasks that hyper starts for one upstream connection to the tracker.
-///
-/// The first is the connection itself, which ends as our own tasks do. Each later one carries a
-/// request, and ends with the connection: it needs nothing else to watch, and saves each request that.
-#[derive(Clone)]
-pub(super) struct UpstreamTasks {
-    context: Arc<Context>,
-    has_connection: Arc<AtomicBool>,
-}
-
-impl UpstreamTasks {
-    pub(super) fn new(context: &Arc<Context>) -> Self {
-        Self {
-            context: Arc::clone(context),
-            has_connection: Arc::default(),
-        }
-    }
-}
-
-impl<F> hyper::rt::Executor<F> for UpstreamTasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        match self.has_connection.swap(true, Ordering::Relaxed) {
-            false => self.context.spawn(future),
-            true => drop(self.context.tasks.spawn(future)),
-        }
-    }
-}
-
-/// Gives the tasks of the streams of one client connection to the tracker; they end with it.
-#[derive(Clone)]
-pub(super) struct StreamTasks(pub(super) TaskTracker);
-
-impl<F> hyper::rt::Executor<F> for StreamTasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let drained = self.drained.clone();
+        self.tasks.spawn(drained.run_until_cancelled_owned(task));
     }
 }

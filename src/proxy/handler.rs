@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer;
@@ -20,7 +20,6 @@ use super::upstream_connection::{SendError, UpstreamConnection};
 use super::upstreams::Upstreams;
 use crate::clock::Clock;
 use crate::exchange::{ByteString, MadeBy, Target, chain};
-use crate::redact::Redactor;
 use crate::tls::Protocol;
 use crate::upstream::{Dialer, News};
 
@@ -348,10 +347,15 @@ async fn pass(
         Protocol::H2 => upstream.marks.last_read(),
     };
     ticket.sent(upload.as_ref().and_then(Upload::answered));
-    ticket.heard(
-        first_byte.map_or(now, |at| at.min(now)),
-        recorded_head(&context.redactor, &head),
-    );
+    let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
+    let recorded = Head {
+        status: head.status,
+        reason: reason.map(|reason| ByteString(reason.as_bytes().to_vec())),
+        version: headers::version_name(head.version),
+        headers: ticket.recorded(&head.headers),
+        made_by: MadeBy::Origin,
+    };
+    ticket.heard(first_byte.map_or(now, |at| at.min(now)), recorded);
     if let Some(LeftOut(names)) = head.extensions.remove() {
         let what = "a field with a space in its name was not passed on";
         names
@@ -395,17 +399,6 @@ async fn pass(
         answer::close_after(leg, &mut response);
     }
     response
-}
-
-fn recorded_head(redactor: &Redactor, head: &response::Parts) -> Head {
-    let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
-    Head {
-        status: head.status,
-        reason: reason.map(|reason| ByteString(reason.as_bytes().to_vec())),
-        version: headers::version_name(head.version),
-        headers: headers::recorded(redactor, &head.headers),
-        made_by: MadeBy::Origin,
-    }
 }
 
 /// A request that may be answered.

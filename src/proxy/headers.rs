@@ -91,9 +91,9 @@ fn strip(headers: &mut HeaderMap) {
     });
 }
 
-/// Removes what `goes`. The order of the rest stays: `HeaderMap::remove` would put the last field
-/// in the place of the one that goes.
-fn without(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+/// Removes the fields that `goes` names. The order of the rest stays: `HeaderMap::remove` would put
+/// the last field in the place of the removed one.
+pub(super) fn without(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
     if !headers.keys().any(&goes) {
         return;
     }

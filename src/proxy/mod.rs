@@ -53,6 +53,9 @@ use places::Places;
 /// How long to wait after an accept that failed for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
+/// How long exchanges in flight may take to end once everything is told to stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
 /// Whether accepting failed for what became of that one connection, so that the next may be there
 /// (accept(2), "Error handling").
 fn is_the_clients(error: &std::io::Error) -> bool {
@@ -111,7 +114,13 @@ impl Proxy {
         }
         drop(self.listener);
         context.tasks.close();
-        context.tasks.wait().await;
+        tokio::select! {
+            () = context.tasks.wait() => {}
+            () = tokio::time::sleep(DRAIN) => {
+                context.drained.cancel();
+                context.tasks.wait().await;
+            }
+        }
     }
 
     async fn accept(&self) -> std::convert::Infallible {

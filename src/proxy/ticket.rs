@@ -33,7 +33,8 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) reason: Option<ByteString>,
     pub(super) version: &'static str,
-    pub(super) headers: FieldsText,
+    /// `None` if no records are kept.
+    pub(super) headers: Option<FieldsText>,
     pub(super) made_by: MadeBy,
 }
 
@@ -136,17 +137,28 @@ impl Ticket {
         let id = context.next_exchange.fetch_add(1, Ordering::Relaxed) + 1;
         let span = context.span(id);
         let url = context.redactor.url(url);
-        let begin = BeginLine {
+        let method = request.method.as_str();
+        let version = headers::version_name(request.version);
+        debug!(
+            target: "modtape::exchange",
             id,
-            connection: leg.id,
-            span,
-            method: request.method.as_str(),
-            url: &url,
-            version: headers::version_name(request.version),
-            headers: &headers::recorded(&context.redactor, &request.headers),
-        };
-        log_request(&begin);
+            connection = leg.id,
+            span_id = %span,
+            method,
+            url,
+            network.protocol.version = version,
+            "asked"
+        );
         if let Some(recorder) = &context.recorder {
+            let begin = BeginLine {
+                id,
+                connection: leg.id,
+                span,
+                method,
+                url: &url,
+                version,
+                headers: &headers::recorded(&context.redactor, &request.headers),
+            };
             recorder.begin(started, &begin);
         }
         let route = LazyRoute::new(url, Arc::clone(&context.bases));
@@ -227,9 +239,10 @@ impl Ticket {
         self.context.redactor.text(text)
     }
 
-    /// Header fields of a response as the recording holds them.
-    pub(super) fn recorded(&self, headers: &HeaderMap) -> FieldsText {
-        headers::recorded(&self.context.redactor, headers)
+    /// Header fields of a response as the recording holds them, if records are kept.
+    pub(super) fn recorded(&self, headers: &HeaderMap) -> Option<FieldsText> {
+        let keeps = self.context.recorder.is_some();
+        keeps.then(|| headers::recorded(&self.context.redactor, headers))
     }
 
     /// The present instant.
@@ -261,7 +274,14 @@ impl Ticket {
 
     /// The final head came, with its first byte at `at`.
     pub(super) fn heard(&mut self, at: Timestamp, head: Head) {
-        log_response(self.id, head.status.as_u16(), head.version, head.made_by);
+        debug!(
+            target: "modtape::exchange",
+            id = self.id,
+            status = head.status.as_u16(),
+            network.protocol.version = head.version,
+            made_by = by(head.made_by),
+            "answered"
+        );
         self.stamps.head = Some(at);
         self.head = Some(head);
         self.entry.enter(Phase::Receive, at);
@@ -309,12 +329,9 @@ impl Ticket {
         let last = *self.stamps.last_byte.get_or_insert(now);
         let redactor = &self.context.redactor;
         let phases_us = self.stamps.timings(last);
-        self.log(
-            (Some(head.status.as_u16()), Some(head.made_by)),
-            phases_us,
-            "",
-        );
-        let written = self.context.recorder.as_ref().map(|recorder| {
+        self.log(Some(&head), phases_us, None);
+        let records = self.context.recorder.as_ref().zip(head.headers.as_ref());
+        let written = records.map(|(recorder, headers)| {
             let reason = head.reason.map(|reason| redactor.bytes(reason));
             let trailers = trailers.map(|trailers| headers::recorded(redactor, trailers));
             let request_body = request_body.map(|body| self.kept(body, "request body"));
@@ -324,7 +341,7 @@ impl Ticket {
                 status: head.status.as_u16(),
                 reason: reason.as_ref(),
                 version: head.version,
-                headers: &head.headers,
+                headers,
                 trailers: trailers.as_ref(),
                 request_body: request_body.as_ref(),
                 body: body.as_ref(),
@@ -362,20 +379,21 @@ impl Ticket {
         self.over = true;
         let now = self.context.clock.now();
         let head = self.head.take();
-        let made_by = head.as_ref().map(|head| head.made_by);
         let phases_us = self.stamps.timings(now);
         let redactor = &self.context.redactor;
+        let why = redactor.text(why);
+        self.log(head.as_ref(), phases_us, Some(&why));
+        let headers = head.as_ref().and_then(|head| head.headers.as_ref());
         let abort = Abort {
             id: self.id,
             phase: self.stamps.phase(),
-            why: redactor.text(why),
+            why,
             status: head.as_ref().map(|head| head.status.as_u16()),
-            headers: head.map_or_else(Vec::new, |head| head.headers.to_fields()),
+            headers: headers.map_or_else(Vec::new, FieldsText::to_fields),
             request_body: None,
             body_bytes: self.body_bytes,
             phases_us,
         };
-        self.log((abort.status, made_by), phases_us, &abort.why);
         self.context.note(now, &Event::Abort(abort));
     }
 
@@ -391,7 +409,7 @@ impl Ticket {
         }
     }
 
-    fn log(&self, (status, made_by): (Option<u16>, Option<MadeBy>), timings: Timings, error: &str) {
+    fn log(&self, head: Option<&Head>, timings: Timings, error: Option<&str>) {
         let phase = |phase| timings[phase];
         let lazy = self.entry.route();
         // Read by the log only, where somebody listens.
@@ -408,8 +426,8 @@ impl Ticket {
             module = route().and_then(|route| route.module.as_deref()),
             version = route().and_then(|route| route.version.as_deref()),
             url = lazy.map(|lazy| &*lazy.url),
-            status,
-            made_by = made_by.map(by),
+            status = head.map(|head| head.status.as_u16()),
+            made_by = head.map(|head| by(head.made_by)),
             bytes = self.body_bytes,
             start_us = self.stamps.started.as_micros(),
             blocked_us = phase(Phase::Blocked),
@@ -419,7 +437,7 @@ impl Ticket {
             send_us = phase(Phase::Send),
             wait_us = phase(Phase::Wait),
             receive_us = phase(Phase::Receive),
-            error = (!error.is_empty()).then_some(error),
+            error,
         );
     }
 }
@@ -441,34 +459,8 @@ impl Drop for Ticket {
     }
 }
 
-/// A request was read.
-pub(super) fn log_request(begin: &BeginLine<'_>) {
-    debug!(
-        target: "modtape::exchange",
-        id = begin.id,
-        connection = begin.connection,
-        span_id = %begin.span,
-        method = %begin.method,
-        url = %begin.url,
-        network.protocol.version = %begin.version,
-        "asked"
-    );
-}
-
-/// The head of the response is there, from the origin or our own.
-pub(super) fn log_response(id: ExchangeId, status: u16, version: &str, made_by: MadeBy) {
-    debug!(
-        target: "modtape::exchange",
-        id,
-        status,
-        network.protocol.version = version,
-        made_by = by(made_by),
-        "answered"
-    );
-}
-
 /// As the journal spells it.
-pub(super) const fn by(made_by: MadeBy) -> &'static str {
+const fn by(made_by: MadeBy) -> &'static str {
     match made_by {
         MadeBy::Origin => "origin",
         MadeBy::Modtape => "modtape",

@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::cause;
-use super::context::{Context, UpstreamTasks};
+use super::context::Context;
 use super::io::EmptyDataFilter;
 use super::io::{Marks, Tap};
 use super::request_body::{RequestBody, Upload};
@@ -131,7 +131,8 @@ impl UpstreamConnection {
                 Sender::Http1(Mutex::new(sender))
             }
             Protocol::H2 => {
-                let mut builder = http2::Builder::new(UpstreamTasks::new(context));
+                let tasks = ConnectionTasks::new(context);
+                let mut builder = http2::Builder::new(tasks.clone());
                 builder
                     .initial_stream_window_size(share.download())
                     .initial_connection_window_size(share.connection())
@@ -139,6 +140,7 @@ impl UpstreamConnection {
                     .max_header_list_size(H2_HEAD_LIMIT);
                 let io = TokioIo::new(EmptyDataFilter::new(io.following_frames()));
                 let (sender, connection) = builder.handshake(io).await?;
+                tasks.is_open.store(true, Ordering::Relaxed);
                 context.spawn(async move { finish(connection.await, Bytes::new()) });
                 Sender::Http2(sender)
             }
@@ -290,6 +292,40 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
         let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
         error.is_remote() && (error.is_go_away() || refused)
     })
+}
+
+/// Gives the tasks that hyper starts for one HTTP/2 connection to the tracker.
+///
+/// The one of the handshake is the connection itself, and ends as our own tasks do. Each later one
+/// carries a request and ends with the connection: it has nothing else to watch, which would cost
+/// each request.
+#[derive(Clone)]
+struct ConnectionTasks {
+    context: Arc<Context>,
+    /// The handshake is over.
+    is_open: Arc<AtomicBool>,
+}
+
+impl ConnectionTasks {
+    fn new(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+            is_open: Arc::default(),
+        }
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for ConnectionTasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        match self.is_open.load(Ordering::Relaxed) {
+            false => self.context.spawn(future),
+            true => drop(self.context.tasks.spawn(future)),
+        }
+    }
 }
 
 impl UpstreamIo {

@@ -222,7 +222,7 @@ pub(super) fn manifest(
         started: wall(session.clock),
         command: redactor.argv(&args.command),
         options: redactor.argv(&rerun::options(args)),
-        trace: session.trace,
+        trace: session.parent.trace,
         go_env: settings
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))
             .collect(),

@@ -32,7 +32,7 @@ use crate::child::{
 };
 use crate::cli::{Global, RunArgs};
 use crate::clock::Clock;
-use crate::exchange::{Hex, SpanId, TraceId, traceparent};
+use crate::exchange::{Hex, TraceParent};
 use crate::gomod::Base;
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Policy, Proxy, Responder, Token, Windows,
@@ -48,7 +48,8 @@ pub(super) struct Session {
     pub(super) clock: Clock,
     pub(super) variables: Variables,
     pub(super) roots: Roots,
-    pub(super) trace: TraceId,
+    /// The span that those of the command are part of.
+    pub(super) parent: TraceParent,
     pub(super) address: SocketAddr,
     pub(super) go: GoFacts,
     /// What is said once other terminals can find us.
@@ -57,7 +58,6 @@ pub(super) struct Session {
     pub(super) token: Option<Token>,
     listener: TcpListener,
     limits: ProcessLimits,
-    span: SpanId,
     private: Option<PrivateDir>,
     command: Vec<OsString>,
     folder: Option<PathBuf>,
@@ -135,8 +135,7 @@ impl Session {
         Ok(Self {
             clock: Clock::start(),
             limits,
-            trace: trace_of(variables.traceparent.as_deref()),
-            span: Hex(tls::random()),
+            parent: span_in(variables.traceparent.as_deref()),
             address: listener.local_addr()?,
             listener,
             roots,
@@ -230,7 +229,7 @@ impl Session {
         let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy);
         serving.spawn(proxy_legs.with_places(places).run());
 
-        let traceparent = traceparent(self.trace, self.span);
+        let traceparent = self.parent.to_string();
         let mut environment = Environment::through(&child::Recorder {
             proxy: &proxy,
             bundle: bundle.path(),
@@ -339,7 +338,7 @@ impl Session {
             } else {
                 hosts.collect()
             },
-            traceparent: traceparent(self.trace, self.span),
+            traceparent: self.parent.to_string(),
             wraps: !self.command.is_empty(),
             started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         };
@@ -361,10 +360,11 @@ impl Session {
             live: Live::new(self.clock),
             bases: parts.bases.into(),
             windows: Windows::default(),
-            trace: self.trace,
+            trace: self.parent.trace,
             spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            drained: CancellationToken::new(),
             next_exchange: AtomicU64::new(0),
             next_connection: AtomicU64::new(0),
         })
@@ -523,23 +523,17 @@ fn of_ip(address: SocketAddr) -> String {
     }
 }
 
-/// The trace that we are part of, or a new one (W3C Trace Context section 3.2).
-fn trace_of(traceparent: Option<&str>) -> TraceId {
-    let given = traceparent.and_then(|text| {
-        let mut parts = text.split('-');
-        let (version, trace) = (parts.next()?, parts.next()?);
-        let (parent, flags) = (parts.next()?, parts.next()?);
-        parent.parse::<SpanId>().ok().filter(|_| flags.len() == 2)?;
-        trace
-            .parse::<TraceId>()
-            .ok()
-            .filter(|trace| version.len() == 2 && trace.0 != [0; 16])
-    });
+/// A span of the trace that we are part of, or of a new one.
+fn span_in(traceparent: Option<&str>) -> TraceParent {
+    let given = traceparent.and_then(TraceParent::parse);
     if let (None, Some(text)) = (given, traceparent) {
         // Not the text: whatever was put there by mistake may be a secret.
         tracing::debug!(target: "modtape::connection", bytes = text.len(), "ignoring an invalid TRACEPARENT");
     }
-    given.unwrap_or_else(|| Hex(tls::random()))
+    TraceParent {
+        trace: given.map_or_else(|| Hex(tls::random()), |given| given.trace),
+        span: Hex(tls::random()),
+    }
 }
 
 #[cfg(test)]
@@ -549,19 +543,9 @@ mod tests {
     #[test]
     fn a_trace_is_continued_and_a_malformed_one_ignored() {
         let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(
-            trace_of(Some(given)).to_string(),
-            "0af7651916cd43dd8448eb211c80319c"
-        );
-        for bad in [
-            "",
-            "00",
-            "00-0af7-b7ad-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-        ] {
-            let fresh = trace_of(Some(bad)).to_string();
-            assert_ne!(fresh, "00000000000000000000000000000000", "{bad}");
-            assert_ne!(fresh, trace_of(None).to_string());
-        }
+        let ours = span_in(Some(given));
+        assert_eq!(ours.trace.to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert_ne!(ours.span.to_string(), "b7ad6b7169203331");
+        assert_ne!(span_in(Some("00")).trace, span_in(None).trace);
     }
 }

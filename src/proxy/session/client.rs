@@ -3,18 +3,22 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderMap, Method, Request, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 
-use super::refusal::{Refusal, Refused};
 use crate::capture::{Stream, Wire};
 use crate::clock::Timestamp;
 use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Target};
 use crate::proxy::access::Gate;
+use crate::proxy::answer::Answer;
+use crate::proxy::client_leg::{ClientLeg, Destination};
 use crate::proxy::connection_log::{self, Setup};
 use crate::proxy::context::Context;
+use crate::proxy::handler;
 use crate::proxy::io::{Marks, Tap, linger};
 use crate::proxy::places::Place;
+use crate::proxy::ticket::{Beginning, Ticket};
+use crate::tls::Protocol;
 use crate::upstream::Journey;
 
 /// Why an idle connection ended: all descriptors that are for clients are taken.
@@ -42,8 +46,8 @@ pub(super) struct Client {
 /// A CONNECT that is refused.
 pub(super) struct RefusedConnect<'a> {
     pub(super) target: &'a Target,
-    /// Its head, as it was read.
-    pub(super) head: &'a [u8],
+    /// Its header fields.
+    pub(super) fields: HeaderMap,
     /// How far dialling came, if it began.
     pub(super) journey: Option<&'a Journey>,
 }
@@ -133,7 +137,7 @@ impl Client {
         connect: Option<RefusedConnect<'_>>,
         why: &str,
     ) {
-        let refusal = Refusal::new(status, &self.context.redactor.text(why));
+        let answer = Answer::refusal(status, &self.context.redactor.text(why));
         // A client that never showed the token gets one record at the end, if any: see `closed`.
         if !self.gate.is_strangers() {
             let target = connect.as_ref().map(|connect| connect.target.to_string());
@@ -141,19 +145,42 @@ impl Client {
             let journey = connect.as_ref().and_then(|connect| connect.journey);
             self.opened(Mode::Refuse, &target, &self.side(), journey, Some(why));
             if let Some(connect) = connect {
-                let refused = Refused {
-                    connection: self.id,
-                    started: self.started,
-                    target: connect.target,
-                    head: connect.head,
-                    journey: connect.journey,
-                };
-                refusal.note(&self.context, refused).await;
+                answer.record(self.ticket(connect)).await;
             }
         }
         // The client may be gone already.
-        let _ = io.write_all(&refusal.to_bytes()).await;
+        let _ = io.write_all(&answer.to_bytes()).await;
         self.hang_up(io).await;
+    }
+
+    /// A refused CONNECT as an exchange. Its URL is `https://HOST/`, with the port where it is not
+    /// 443: the path of the request inside is not known.
+    fn ticket(&self, connect: RefusedConnect<'_>) -> Ticket {
+        let leg = ClientLeg::new(
+            &self.context,
+            self.id,
+            self.side(),
+            Destination::Plain,
+            Protocol::Http1,
+            // The bytes that were read last may be others than its head.
+            None,
+        );
+        leg.watch.begin();
+        let mut request = Request::new(());
+        *request.method_mut() = Method::CONNECT;
+        *request.headers_mut() = connect.fields;
+        let beginning = Beginning {
+            request: &request.into_parts().0,
+            url: &handler::url("https", connect.target, "/"),
+            host: connect.target.host(),
+            started: self.started,
+            head_bytes: 0,
+        };
+        let mut ticket = Ticket::begin(&Arc::new(leg), beginning);
+        if let Some(journey) = connect.journey {
+            ticket.owns(journey);
+        }
+        ticket
     }
 
     /// Ends the connection behind our last words, at once where we are told to stop.

@@ -11,7 +11,6 @@
 
 mod client;
 pub(super) mod opening;
-mod refusal;
 mod serve;
 
 use std::net::SocketAddr;
@@ -26,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use self::client::{Client, ClientIo, PLACE_WANTED, RefusedConnect};
 use self::opening::{ClientHello, ConnectHead, FirstBytes, Opening};
+use super::answer::Answer;
 use super::cause;
 use super::client_leg::{ClientLeg, Destination};
 use super::context::{Context, Responder};
@@ -195,7 +195,7 @@ async fn open(client: &mut Client, io: ClientIo, entrance: Entrance) -> Result<O
 /// Reads the first request that may pass; a CONNECT has to show the token, where one is asked for.
 async fn first_request(client: &mut Client, mut io: ClientIo) -> Result<FirstRequest, String> {
     loop {
-        let head = match read_opening(client, &mut io).await? {
+        let mut head = match read_opening(client, &mut io).await? {
             Opening::Connect(head) => head,
             Opening::Request { read } => {
                 let io = Prefixed::new(read, io);
@@ -206,15 +206,14 @@ async fn first_request(client: &mut Client, mut io: ClientIo) -> Result<FirstReq
                 return Err(why.to_owned());
             }
         };
-        let credentials = head.credentials.iter().map(Vec::as_slice);
-        if client.gate.admits(credentials) {
+        if client.gate.admits(&mut head.fields) {
             return Ok(FirstRequest::Connect(Connect { io, head }));
         }
         client.denied_target = head.target.to_string();
         // A client that did not wait for the answer has sent bytes that are no request.
         let closes = client.gate.is_shut() || !head.rest.is_empty();
-        let answer = client.gate.challenge_head(closes);
-        if let Err(error) = io.write_all(answer.as_bytes()).await {
+        let answer = Answer::challenge(closes).to_bytes();
+        if let Err(error) = io.write_all(&answer).await {
             return Err(format!("the client broke off: {error}"));
         }
         if closes {
@@ -259,7 +258,7 @@ impl Connect {
             }
             let refused = RefusedConnect {
                 target: &target,
-                head: &head.head,
+                fields: head.fields,
                 journey: None,
             };
             client
@@ -289,7 +288,7 @@ impl Connect {
                 let why = chain(&error);
                 let refused = RefusedConnect {
                     target: &dialled.target,
-                    head: &head.head,
+                    fields: head.fields,
                     journey: Some(&dialled.journey),
                 };
                 client

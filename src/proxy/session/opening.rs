@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -37,10 +38,7 @@ pub(in crate::proxy) enum Opening {
 #[derive(Debug)]
 pub(in crate::proxy) struct ConnectHead {
     pub(in crate::proxy) target: Target,
-    /// As it was read.
-    pub(in crate::proxy) head: Bytes,
-    /// The values of `Proxy-Authorization`.
-    pub(in crate::proxy) credentials: Vec<Vec<u8>>,
+    pub(in crate::proxy) fields: HeaderMap,
     /// Bytes behind it that were read already.
     pub(in crate::proxy) rest: Bytes,
 }
@@ -103,18 +101,15 @@ fn parse(read: &mut BytesMut) -> Result<Option<Opening>, OpeningError> {
     };
     let target = request.path.unwrap_or_default();
     let target = target.parse().map_err(OpeningError::Target)?;
-    let credentials = request.headers.iter().filter(|field| {
-        let name = http::header::PROXY_AUTHORIZATION;
-        field.name.eq_ignore_ascii_case(name.as_str())
+    let fields = request.headers.iter().filter_map(|field| {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(field.value).ok()?))
     });
-    let credentials = credentials.map(|field| field.value.to_vec()).collect();
-    let rest = read.split_off(length).freeze();
-    let head = std::mem::take(read).freeze();
+    let fields = fields.collect();
     Ok(Some(Opening::Connect(ConnectHead {
         target,
-        head,
-        credentials,
-        rest,
+        fields,
+        rest: read.split_off(length).freeze(),
     })))
 }
 
@@ -246,17 +241,21 @@ mod tests {
         let bytes = b"CONNECT Proxy.golang.org:443 HTTP/1.1\r\nHost: x\r\nproxy-AUTHORIZATION: Basic eA==\r\n\r\n\x16\x03";
         let Ok(Opening::Connect(ConnectHead {
             target,
-            head,
-            credentials,
+            fields,
             rest,
         })) = opening(bytes).await
         else {
             panic!()
         };
         assert_eq!(target.to_string(), "proxy.golang.org:443");
-        assert_eq!(credentials, [b"Basic eA=="]);
+        let fields: Vec<_> = fields.iter().collect();
+        let [host, credentials] = [("host", "x"), ("proxy-authorization", "Basic eA==")]
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        assert_eq!(
+            fields,
+            [(&host.0, &host.1), (&credentials.0, &credentials.1)]
+        );
         assert_eq!(&rest[..], b"\x16\x03");
-        assert_eq!([&head[..], &rest].concat(), bytes);
     }
 
     #[tokio::test]

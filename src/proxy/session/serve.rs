@@ -11,13 +11,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::TaskTracker;
 
 use super::client::{Client, PLACE_WANTED};
 use crate::proxy::access::Gate;
-use crate::proxy::answer;
+use crate::proxy::answer::Answer;
 use crate::proxy::cause;
 use crate::proxy::client_leg::ClientLeg;
-use crate::proxy::context::StreamTasks;
 use crate::proxy::guard::Guard;
 use crate::proxy::handler;
 use crate::proxy::limits::HEAD_BYTES;
@@ -94,11 +94,11 @@ where
             async move {
                 let leg = &upstreams.leg;
                 let response = match gate {
-                    Some(gate) if !gate.admits_head(request.headers_mut()) => {
+                    Some(gate) if !gate.admits(request.headers_mut()) => {
                         // It is answered: the next head has a time of its own.
                         let _ = leg.watch.begin();
                         leg.watch.end(leg.context.clock.now());
-                        answer::challenge(&gate)
+                        Answer::challenge(gate.is_shut()).into_response()
                     }
                     // Boxed: hyper keeps room for the future as long as the connection lasts.
                     _ => Box::pin(handler::serve(upstreams, request)).await,
@@ -122,7 +122,7 @@ where
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         outcome = connection.as_mut() => Some(outcome),
-                        () = context.drained() => None,
+                        () = context.drained.cancelled() => None,
                     }
                 }
             }
@@ -188,5 +188,19 @@ where
     match leg.watch.malformed() {
         0 => why,
         streams => format!("{why}; {streams} malformed requests were reset (PROTOCOL_ERROR)"),
+    }
+}
+
+/// Gives the tasks of the streams of one client connection to the tracker; they end with it.
+#[derive(Clone)]
+struct StreamTasks(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for StreamTasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
     }
 }

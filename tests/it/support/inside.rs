@@ -134,6 +134,7 @@ impl Inside {
             spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            drained: CancellationToken::new(),
             next_exchange: AtomicU64::new(0),
             next_connection: AtomicU64::new(0),
         });
