@@ -3,7 +3,7 @@
 
 mod names;
 mod places;
-mod run;
+mod recorder;
 mod search;
 mod shapes;
 
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use super::support::*;
 use modtape::recording::Recording;
 use places::{Cell, Place, cells, is_dropped, is_never_recorded, not_promised, seed};
-use run::{Evidence, HOST, PARENTS, TWICE, record};
+use recorder::{Evidence, HOST, PARENTS, TWICE, record};
 use search::Needles;
 use shapes::{SHAPES, pieces};
 
@@ -67,7 +67,7 @@ async fn no_secret_reaches_a_file_a_log_or_a_terminal() {
     let cells = cells();
     let is_terminal = std::path::Path::new("/usr/bin/script").exists();
     let mut evidence = record(&[], is_terminal).await;
-    let replayed = run::replay(&evidence).await;
+    let replayed = recorder::replay(&evidence).await;
     evidence.sinks.extend(replayed);
     let mut leaks = Vec::new();
     for (number, whence) in found(&evidence, &cells) {

@@ -1,6 +1,6 @@
 //! The live capture, read by tshark with no option set: what passed on both legs, opened.
 
-mod killed;
+mod truncation;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

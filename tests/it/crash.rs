@@ -4,13 +4,13 @@
 //! The clients keep their own list of what they received; it is the judge's only source. Counts are
 //! for CI; with `MODTAPE_LONG` set they are whole.
 
-mod blocks;
-mod dice;
+mod audit;
+mod bit_flips;
+mod block_device;
+mod disk_faults;
 mod download;
-mod faults;
-mod flips;
-mod judge;
 mod kills;
-mod power;
-mod started;
+mod power_cuts;
+mod random;
+mod recorder;
 mod syscalls;

@@ -2,17 +2,17 @@
 //! bounded memory, with an exit code that is documented, touch nothing, and show nothing that a
 //! terminal obeys.
 
-pub mod craft;
+pub mod forgery;
 mod journals;
-mod judge;
 mod scripts;
 mod texts;
+mod verbs;
 
 use std::fs;
 
-use craft::{Craft, bomb, gzip, zeros};
-use judge::{Row, command, fault, judge};
+use forgery::{Craft, bomb, gzip, zeros};
 use serde_json::json;
+use verbs::{Row, command, fault, judge};
 
 use super::support::{Sandbox, count, run, sha256_hex};
 

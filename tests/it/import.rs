@@ -1,7 +1,7 @@
 //! HARs become recordings: ours come back as they were, those of others can be read and replayed.
 
-mod odd;
-mod stopped;
+mod interruption;
+mod oddities;
 
 use std::collections::BTreeMap;
 use std::fs;

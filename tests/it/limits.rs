@@ -2,14 +2,14 @@
 //!
 //! Figures are the recorder's own, read from the kernel. `MODTAPE_LONG` asks for the full counts.
 
-mod crowd;
+mod back_pressure;
 mod descriptors;
+mod idle_connections;
 mod memory;
 mod places;
-mod pressure;
 mod soak;
+mod stalled_clients;
 mod stalls;
-mod tunnels;
 
 use std::time::Duration;
 

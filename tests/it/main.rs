@@ -26,7 +26,7 @@ mod rooms;
 mod sample;
 mod signals;
 mod support;
-mod support_works;
+mod support_tests;
 mod terminals;
 mod trust;
 mod upstreams;

@@ -1,13 +1,13 @@
 //! The command line in the hands of somebody in a hurry: every mistake is told where it is and what
 //! to do, with the exit code that scripts go by, and nothing of the user's is touched.
 
-mod disk;
-mod endings;
-mod hars;
+mod destinations;
+mod exit_codes;
+mod flags;
+mod full_disk;
+mod har_files;
 mod hints;
-mod kept;
-mod places;
-mod void;
+mod replacement;
 
 use std::fs;
 use std::net::TcpListener;

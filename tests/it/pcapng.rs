@@ -1,8 +1,8 @@
 //! The packet capture of a recording, read by tshark with no option set, and by `pcap-file`.
 
-mod cuts;
-pub(crate) mod rich;
+pub(crate) mod sample;
 mod times;
+mod truncation;
 pub(crate) mod tshark;
 
 use std::path::{Path, PathBuf};

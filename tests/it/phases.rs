@@ -4,8 +4,8 @@
 //! through, so that a loaded machine blurs a figure but never makes a test fail.
 
 mod connecting;
-mod lost;
-mod unsent;
+mod lost_connections;
+mod unsent_requests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,11 +1,11 @@
 //! Whom clients reach through modtape, and who may be a client: no open proxy, no way into the
 //! machine or its network, no way back to ourselves.
 
-mod elsewhere;
-mod inner;
 mod loops;
+mod remote_clients;
 mod spellings;
 mod token;
+mod tunnels;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

@@ -9,7 +9,7 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::hostile::craft::{Craft, URL, gzip};
+use crate::hostile::forgery::{Craft, URL, gzip};
 use crate::support::*;
 
 /// A guard, no judgement.

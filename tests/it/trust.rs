@@ -2,15 +2,15 @@
 //!
 //! Every table reports all of its failing rows at once.
 
+mod chain_table;
 mod chains;
 mod hellos;
 mod keys;
 mod leafs;
-mod own;
 mod panics;
+mod pinned;
 mod pki;
 mod raw_hello;
-mod rows;
 mod suites;
 
 use crate::support::*;

@@ -5,13 +5,13 @@
 
 mod bodies;
 mod causes;
-mod go;
 mod hangs;
-mod logged;
-mod odd;
-mod refused;
-mod silent;
-mod untrusted;
+mod leniency;
+mod log;
+mod real_go;
+mod refusals;
+mod silence;
+mod tls_failures;
 mod uploads;
 
 use std::net::TcpListener;

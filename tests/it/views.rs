@@ -1,7 +1,7 @@
 //! The commands that only read, run as a user runs them, on recordings made by the real writer.
 
+mod defects;
 mod exports;
-mod odd;
 pub(crate) mod sample;
 mod shells;
 

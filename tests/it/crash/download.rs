@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::started::Started;
+use super::recorder::Started;
 use crate::support::*;
 
 /// Whose exchanges are recorded.

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::dice::Dice;
+use super::audit;
 use super::download::{Got, Ledger, Plan, block_on, download};
-use super::judge;
-use super::started::{Left, Start};
+use super::random::Dice;
+use super::recorder::{Left, Start};
 use crate::support::*;
 
 const PLAN: Plan = Plan {
@@ -44,7 +44,7 @@ fn what_a_client_had_whole_when_the_recorder_was_killed_is_there_and_verifies() 
         while let Some(&bytes) = moments.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (ended, received) = killed_after(bytes, &origin);
             assert_eq!(ended.output.status.code(), None, "{}", ended.output.stderr);
-            for objection in judge::objections(&ended.dir, &received) {
+            for objection in audit::objections(&ended.dir, &received) {
                 objections.push(format!("killed after {bytes} bytes: {objection}"));
             }
             judged += received.len();
@@ -66,12 +66,12 @@ fn what_a_client_had_whole_when_the_recorder_was_killed_is_there_and_verifies() 
 fn the_judge_objects_where_something_is_lost() {
     let origin = PLAN.origin();
     let (ended, received) = killed_after(PLAN.all_bytes() / 2, &origin);
-    assert_eq!(judge::objections(&ended.dir, &received), [""; 0]);
+    assert_eq!(audit::objections(&ended.dir, &received), [""; 0]);
     let large = received.iter().find(|got| got.bytes > 16 * 1024);
     let small = received.iter().find(|got| got.bytes < 16 * 1024);
     for got in [large, small] {
-        for (how, copy) in judge::spoiled(&ended.dir, got.expect("half of all came")) {
-            let objections = judge::objections(copy.path(), &received);
+        for (how, copy) in audit::spoiled(&ended.dir, got.expect("half of all came")) {
+            let objections = audit::objections(copy.path(), &received);
             assert!(
                 !objections.is_empty(),
                 "{}: {how}",
@@ -84,5 +84,5 @@ fn the_judge_objects_where_something_is_lost() {
         bytes: 0,
         sha256: String::new(),
     };
-    assert_eq!(judge::objections(&ended.dir, &[never]).len(), 2);
+    assert_eq!(audit::objections(&ended.dir, &[never]).len(), 2);
 }

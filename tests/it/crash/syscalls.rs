@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::dice::Dice;
+use super::audit;
 use super::download::{Got, Ledger, Plan, block_on, download};
-use super::judge;
-use super::started::Start;
+use super::random::Dice;
+use super::recorder::Start;
 use crate::support::*;
 
 const PLAN: Plan = Plan {
@@ -75,7 +75,7 @@ fn session(origin: &Origin, thread: Option<&str>, strace: &[String]) -> Option<E
     follower.map(Spawned::end);
     let received = ledger.received();
     Some(Ended {
-        objections: judge::objections(&dir, &received),
+        objections: audit::objections(&dir, &received),
         received,
         threads,
         was_killed: left.output.status.code().is_none(),

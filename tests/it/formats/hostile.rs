@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
-use crate::hostile::craft::Craft;
-use crate::pcapng::rich::HOST;
+use crate::hostile::forgery::Craft;
+use crate::pcapng::sample::HOST;
 
 /// What a spreadsheet, a shell, a terminal or a parser takes for its own.
 const HOSTILE: [&str; 16] = [

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::hostile::craft::Craft;
-use crate::pcapng::rich::rich;
+use crate::hostile::forgery::Craft;
+use crate::pcapng::sample::rich;
 
 /// The first words in backticks of a section's table, in order.
 pub(super) fn documented(section: &str) -> Vec<String> {

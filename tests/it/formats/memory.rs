@@ -4,7 +4,7 @@ use rawzip::CompressionMethod;
 
 use super::*;
 use crate::contents;
-use crate::pcapng::rich::HOST;
+use crate::pcapng::sample::HOST;
 
 /// The bound for one command, whatever it reads.
 const ONE_COMMAND_KIB: u64 = 40 << 10;

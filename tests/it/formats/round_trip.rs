@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::pcapng::rich::rich;
+use crate::pcapng::sample::rich;
 
 /// What the HAR of a coded body does not say, since it has the decoded content instead: the list of
 /// `docs/formats.md`.

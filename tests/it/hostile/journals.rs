@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::craft::line;
-use super::judge::{Row, judge};
+use super::forgery::line;
+use super::verbs::{Row, judge};
 
 #[test]
 fn numbers_beyond_all_bounds_are_shown_or_refused() {

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::json;
 
 use super::super::support::{LIMIT, Output, Sandbox, run, search_path, skipped};
-use super::craft::{Craft, URL};
-use super::judge::command;
+use super::forgery::{Craft, URL};
+use super::verbs::command;
 
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
 

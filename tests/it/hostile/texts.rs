@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::craft::Craft;
-use super::judge::{Row, judge};
+use super::forgery::Craft;
+use super::verbs::{Row, judge};
 
 /// Clears the screen, sets a title, links, rings, overwrites the line, turns the direction of text.
 const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;title\u{7}\u{1b}]8;;http://evil/\u{1b}\\y\r\u{8}\u{7f}\u{9b}31m\u{202e}z\u{2066}\u{2028}\nerror: forged";

@@ -9,7 +9,7 @@ use modtape::recording::Recording;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::hostile::craft::Craft;
+use crate::hostile::forgery::Craft;
 use crate::http2::wire::Wire;
 use crate::support::frames::{Frame, get, kind, setting};
 

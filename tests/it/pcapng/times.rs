@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::rich::rich;
+use super::sample::rich;
 use super::{Packet, packets};
 
 /// What one of them tells: microseconds since 1970 of the start, and the phases.

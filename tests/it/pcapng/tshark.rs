@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use modtape::exchange::{Body, Digest, Fields, Hex, field};
 use modtape::recording::{Recording, Row};
 
-use super::rich::{UNKNOWN_CODING, rich};
+use super::sample::{UNKNOWN_CODING, rich};
 use super::{LIMIT, export, has, run_command};
 use crate::record::{record, recording};
 use crate::support::*;

@@ -17,9 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::own::trusted;
+use super::chain_table::*;
+use super::pinned::trusted;
 use super::pki::{Openssl, Pki};
-use super::rows::*;
 use super::*;
 
 /// What no client may see of an upstream that was not verified.

@@ -5,7 +5,7 @@ use std::fs;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
 
-use super::rich::rich;
+use super::sample::rich;
 use super::{export, has, packets};
 use crate::support::*;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::super::support::{Output, Sandbox, run, tested};
-use super::craft::{Craft, URL};
+use super::forgery::{Craft, URL};
 use super::scripts::{asked, shells};
 
 /// A row of a table: a name and how the recording is made hostile.

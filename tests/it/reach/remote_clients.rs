@@ -30,7 +30,7 @@ const SCRIPT: &str = r#"
 
 #[test]
 fn another_machine_gets_no_answer_without_a_listener_for_it_and_407_with_one() {
-    let name = "reach::elsewhere::\
+    let name = "reach::remote_clients::\
         another_machine_gets_no_answer_without_a_listener_for_it_and_407_with_one";
     alone(name, || {
         let origin = Origin::start(Default::default());

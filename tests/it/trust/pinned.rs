@@ -6,8 +6,8 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
+use super::chain_table::{Row, Shows, chain};
 use super::pki::*;
-use super::rows::{Row, Shows, chain};
 
 /// Certificates that are trusted as they stand, and shown by servers: none needs to be a CA's.
 pub(super) fn trusted(pki: &Pki) -> Vec<Row> {

@@ -7,7 +7,7 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 use super::chains::MARK;
-use super::own::{alone, below_own};
+use super::pinned::{alone, below_own};
 use super::pki::*;
 use super::raw_hello::{alert, server_hello};
 

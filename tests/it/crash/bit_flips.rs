@@ -10,8 +10,8 @@ use modtape::recording::format::{INDEX, JOURNAL, Record};
 use modtape::recording::reader::scan::{Findings, scan};
 use modtape::recording::reader::{Span, index};
 
-use super::dice::Dice;
-use super::judge;
+use super::audit;
+use super::random::Dice;
 use crate::support::count;
 
 fn sample() -> std::path::PathBuf {
@@ -84,7 +84,7 @@ fn a_bit_flipped_anywhere_in_a_real_journal_is_noticed_and_loses_only_the_line_t
 #[test]
 fn a_bit_flipped_after_a_recording_was_closed_is_damage_where_it_is_read() {
     let copy = tempfile::tempdir().expect("a temporary folder");
-    judge::copy_folder(&sample(), copy.path());
+    audit::copy_folder(&sample(), copy.path());
     let path = copy.path().join(JOURNAL);
     index::rebuild(copy.path()).expect("our own folder");
     let journal = fs::read(&path).expect("a journal");

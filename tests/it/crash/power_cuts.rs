@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::blocks::{Disk, Told, now};
-use super::dice::Dice;
+use super::audit;
+use super::block_device::{Disk, Told, now};
 use super::download::{Got, Ledger, Plan, block_on, download};
-use super::judge;
-use super::started::Start;
+use super::random::Dice;
+use super::recorder::Start;
 use crate::support::*;
 
 const PLAN: Plan = Plan {
@@ -76,9 +76,9 @@ impl Recorded {
         let image = self.disk.after_cut(&self.told, until, dice);
         image.look(|dir| {
             let dir = dir.join("one");
-            let mut wrong = judge::impostors(&dir, |path| PLAN.sha256(path));
+            let mut wrong = audit::impostors(&dir, |path| PLAN.sha256(path));
             if !owed.is_empty() {
-                wrong.extend(judge::objections(&dir, owed));
+                wrong.extend(audit::objections(&dir, owed));
             }
             let cut = format!("cut after {until} of {}", self.told.len());
             wrong

@@ -1,7 +1,7 @@
 //! Requests that never left, and requests that may have been looked at, on a connection that answered
 //! nothing before.
 
-use super::lost::post;
+use super::lost_connections::post;
 use super::*;
 use crate::http2::wire::Wire;
 use crate::support::frames::{Frame, PREFACE, flag, get, kind};

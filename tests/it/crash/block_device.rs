@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use super::dice::Dice;
+use super::random::Dice;
 use crate::support::{program, skipped};
 
 /// The disk's size, bytes: ext4 with a journal wants some.

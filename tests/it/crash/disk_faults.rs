@@ -4,9 +4,9 @@ use std::path::Path;
 
 use modtape::recording::Recording;
 
+use super::audit;
 use super::download::{Got, HOST, Plan};
-use super::judge;
-use super::started::Start;
+use super::recorder::Start;
 use crate::support::*;
 
 const PLAN: Plan = Plan {
@@ -170,7 +170,7 @@ fn objections(row: &Row) -> Vec<String> {
             sha256: generated_sha256(PLAN.bytes(n)),
         })
         .collect();
-    let is_whole = judge::objections(&dir, &expected).is_empty();
+    let is_whole = audit::objections(&dir, &expected).is_empty();
     let is_told = !recording.gaps().is_empty() || !recording.damage().is_empty();
     expect(is_whole || is_told, "nothing is lost silently");
     let is_alarmed = output.stderr.contains("! INCOMPLETE: ");
