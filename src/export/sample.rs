@@ -7,15 +7,14 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::har::Har;
 use super::source::{Bodies, Format as _, Losses, Source};
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Attempt, Begin, Body, ByteString, ClientSide, End, Ending, Exchange, ExchangeId, Fields,
-    Hex, MadeBy, Mode, Opened, Phase, Timings, UpstreamSide,
+    Abort, Attempt, Begin, ByteString, ClientSide, End, Ending, Exchange, ExchangeId, Fields, Hex,
+    MadeBy, Mode, Opened, Phase, Timings, UpstreamSide,
 };
 use crate::recording::Recording;
 use crate::recording::format::{
@@ -23,6 +22,7 @@ use crate::recording::format::{
     Manifest, Open, Record, Replayable, State, Totals,
 };
 use crate::recording::reader::body::body_path;
+pub(super) use crate::recording::sample::body;
 
 pub(super) const PROXY: &str = "https://proxy.golang.org";
 
@@ -157,15 +157,6 @@ pub(super) fn answered(id: ExchangeId, url: &str, status: u16, bytes: &[u8]) -> 
     });
     item.files.push(bytes.to_vec());
     item
-}
-
-pub(super) fn body(bytes: &[u8]) -> Body {
-    Body {
-        sha256: Hex(Sha256::digest(bytes).into()),
-        bytes: bytes.len() as u64,
-        inline: (bytes.len() <= INLINE_LIMIT).then(|| bytes.into()),
-        kept: true,
-    }
 }
 
 pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u16>) -> Sample {

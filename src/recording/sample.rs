@@ -26,7 +26,7 @@ pub(super) fn large() -> Vec<u8> {
     (0..20_000_u32).flat_map(u32::to_le_bytes).collect()
 }
 
-pub(super) fn body(bytes: &[u8]) -> Body {
+pub(crate) fn body(bytes: &[u8]) -> Body {
     Body {
         sha256: Hex(Sha256::digest(bytes).into()),
         bytes: bytes.len() as u64,

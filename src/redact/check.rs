@@ -1,7 +1,7 @@
 //! What redaction promises for any text: for a fuzz target and its twin.
 
-use super::mark::is_mark;
 use super::redactor::Redactor;
+use super::redactor::is_mark;
 use super::{text, url, url_without_secrets};
 use crate::exchange::ByteString;
 

@@ -9,7 +9,6 @@ mod argv;
 #[cfg(any(test, fuzzing))]
 pub mod check;
 mod fields;
-mod mark;
 mod names;
 mod redactor;
 mod rules;
@@ -20,6 +19,6 @@ mod text;
 mod token;
 mod url;
 
-pub(crate) use mark::with_placeholders;
 pub use redactor::Redactor;
+pub(crate) use redactor::with_placeholders;
 pub(crate) use url::{url_without_secrets, url_without_userinfo};

@@ -1,6 +1,6 @@
 //! What the name of a value says about it.
 
-use super::mark::is_mark;
+use super::redactor::is_mark;
 use super::rules::{
     ABOUT, FIELDS, KEYS, Match, OPEN_NAMES, OPEN_TOKENS, OTHER_WORDS, QUERY_KEYS, Secrecy, WORDS,
 };

@@ -4,7 +4,7 @@ mod commands;
 mod names;
 mod properties;
 
-use super::mark::{MARK, is_mark};
+use super::redactor::{MARK, is_mark};
 use super::*;
 use crate::exchange::{ByteString, Fields};
 

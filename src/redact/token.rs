@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::mark::{MARK, MARK_BYTES, is_mark};
 use super::redactor::Redactor;
+use super::redactor::{MARK, MARK_BYTES, is_mark};
 use super::rules::{TOKENS, Token};
 use super::screen::Screen;
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::mark::{MARK, MARK_BYTES, is_mark};
 use super::names::{Place, secrecy};
+use super::redactor::{MARK, MARK_BYTES, is_mark};
 use super::redactor::{Redactor, Replacement};
 use super::rules::TOKEN_ELEMENTS;
 use super::screen::Screen;
