@@ -6,8 +6,6 @@
 mod access;
 mod answer;
 mod cause;
-#[cfg(any(test, fuzzing))]
-pub mod check;
 mod client_leg;
 mod connection_log;
 mod context;
@@ -49,6 +47,13 @@ pub(crate) use stall::{Stall, Stalls};
 pub use windows::Windows;
 
 use places::Places;
+
+/// What holds for any bytes of a client: for fuzz targets and their twins in the tests.
+#[cfg(any(test, fuzzing))]
+pub mod check {
+    pub use super::guard::check::requests;
+    pub use super::session::check::{connect_head, hello};
+}
 
 /// How long to wait after an accept that failed for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);

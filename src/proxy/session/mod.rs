@@ -10,8 +10,11 @@
 //! One place records the end.
 
 mod client;
-pub(super) mod opening;
+mod opening;
 mod serve;
+
+#[cfg(any(test, fuzzing))]
+pub(super) use opening::check;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

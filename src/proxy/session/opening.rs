@@ -24,7 +24,7 @@ const HANDSHAKE: u8 = 22;
 
 /// What a client of a proxy sends first.
 #[derive(Debug)]
-pub(in crate::proxy) enum Opening {
+pub(super) enum Opening {
     Connect(ConnectHead),
     /// Anything else: for the HTTP server, with what was read.
     Request {
@@ -36,16 +36,16 @@ pub(in crate::proxy) enum Opening {
 
 /// The head of a CONNECT.
 #[derive(Debug)]
-pub(in crate::proxy) struct ConnectHead {
-    pub(in crate::proxy) target: Target,
-    pub(in crate::proxy) fields: HeaderMap,
+pub(super) struct ConnectHead {
+    pub(super) target: Target,
+    pub(super) fields: HeaderMap,
     /// Bytes behind it that were read already.
-    pub(in crate::proxy) rest: Bytes,
+    pub(super) rest: Bytes,
 }
 
 /// Why the first bytes of a client are no opening.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::proxy) enum OpeningError {
+pub(super) enum OpeningError {
     #[error("the client closed before it said anything")]
     Silent,
     #[error("the client broke off")]
@@ -59,9 +59,7 @@ pub(in crate::proxy) enum OpeningError {
 }
 
 /// Reads up to the end of a CONNECT head, or just enough to see that it is none.
-pub(in crate::proxy) async fn read(
-    stream: &mut (impl AsyncRead + Unpin),
-) -> Result<Opening, OpeningError> {
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Opening, OpeningError> {
     let mut read = BytesMut::with_capacity(1024);
     loop {
         if read.first() == Some(&HANDSHAKE) {
@@ -115,25 +113,25 @@ fn parse(read: &mut BytesMut) -> Result<Option<Opening>, OpeningError> {
 
 /// How a client begins inside a CONNECT.
 #[derive(Debug)]
-pub(in crate::proxy) struct FirstBytes {
+pub(super) struct FirstBytes {
     /// All that was read, for the next reader of the connection.
-    pub(in crate::proxy) read: Bytes,
+    pub(super) read: Bytes,
     /// `None` if it is not TLS.
-    pub(in crate::proxy) client_hello: Option<ClientHello>,
+    pub(super) client_hello: Option<ClientHello>,
 }
 
 /// What we use of a ClientHello.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct ClientHello {
+pub(super) struct ClientHello {
     /// The server name, in lower case (RFC 6066 section 3).
-    pub(in crate::proxy) server_name: Option<String>,
+    pub(super) server_name: Option<String>,
     /// The protocols that we speak too, in the client's order.
-    pub(in crate::proxy) protocols: Vec<Protocol>,
+    pub(super) protocols: Vec<Protocol>,
 }
 
 /// Why there is no ClientHello.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::proxy) enum HelloError {
+pub(super) enum HelloError {
     #[error("the client opened a tunnel and never used it")]
     Unused,
     #[error("the client broke off before its ClientHello")]
@@ -151,12 +149,12 @@ pub(in crate::proxy) enum HelloError {
 
 impl HelloError {
     /// False for a client that merely left: it races connections and uses one.
-    pub(in crate::proxy) const fn is_worth_telling(&self) -> bool {
+    pub(super) const fn is_worth_telling(&self) -> bool {
         matches!(self, Self::Malformed { .. } | Self::TooLong)
     }
 
     /// What the client is to be told.
-    pub(in crate::proxy) fn alert(&self) -> Option<&[u8]> {
+    pub(super) fn alert(&self) -> Option<&[u8]> {
         match self {
             Self::Malformed { alert, .. } => Some(alert),
             _ => None,
@@ -165,7 +163,7 @@ impl HelloError {
 }
 
 /// Reads a ClientHello, or the first bytes of something else.
-pub(in crate::proxy) async fn read_hello(
+pub(super) async fn read_hello(
     stream: &mut (impl AsyncRead + Unpin),
     rest: Bytes,
 ) -> Result<FirstBytes, HelloError> {
@@ -224,6 +222,136 @@ impl ClientHello {
                 name.to_ascii_lowercase()
             }),
             protocols: offered.filter_map(Protocol::from_alpn).collect(),
+        }
+    }
+}
+
+/// What holds for any first bytes of a client: for fuzz targets and their twins in the tests.
+#[cfg(any(test, fuzzing))]
+pub(in crate::proxy) mod check {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// A CONNECT head and its target: one reading, however the bytes arrive; what follows the head is
+    /// kept, and a target is written back as the same target.
+    pub fn connect_head(bytes: &[u8]) {
+        let [whole, pieces] = [bytes.len().max(1), 1]
+            .map(|size| comparable(ready(read(&mut Pieces { bytes, size }))));
+        assert_eq!(whole, pieces);
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            target(text);
+        }
+        let words = bytes.split(|byte| byte.is_ascii_whitespace());
+        words
+            .filter_map(|word| std::str::from_utf8(word).ok())
+            .for_each(target);
+        let mut unread = bytes;
+        if let Ok(Opening::Connect(ConnectHead { rest, .. })) = ready(read(&mut unread)) {
+            let read = &bytes[..bytes.len() - unread.len()];
+            assert!(read.ends_with(&rest) && read.starts_with(b"CONNECT "));
+            let head = &read[..read.len() - rest.len()];
+            assert!(
+                head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n"),
+                "{head:?}"
+            );
+        }
+    }
+
+    fn target(text: &str) {
+        let Ok(target) = text.parse::<Target>() else {
+            return;
+        };
+        let written = target.to_string();
+        assert_eq!(written.parse::<Target>().as_ref(), Ok(&target));
+        let host = target.host();
+        assert!((1..=253).contains(&host.len()) && !host.bytes().any(|c| c.is_ascii_uppercase()));
+        let is_known = |c: u8| c.is_ascii_alphanumeric() || b"-._:".contains(&c);
+        assert!(host.bytes().all(is_known), "{host:?}");
+        assert_eq!(
+            host.contains(':'),
+            target.ip().is_some_and(|ip| ip.is_ipv6())
+        );
+    }
+
+    /// Comparable, and without what depends on how many bytes came at once.
+    fn comparable(opening: Result<Opening, OpeningError>) -> String {
+        match opening {
+            Ok(Opening::Connect(ConnectHead { target, .. })) => format!("CONNECT {target}"),
+            Ok(Opening::Request { .. }) => "request".into(),
+            Ok(Opening::Tls) => "tls".into(),
+            // Which of the two limits is hit first depends on the pieces.
+            Err(OpeningError::TooLong | OpeningError::Io(_)) => "no end".into(),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    /// A ClientHello: one reading, however the bytes arrive, and none of them lost.
+    pub fn hello(bytes: &[u8]) {
+        let at_once = Bytes::copy_from_slice(bytes);
+        let readings = [
+            (bytes.len().max(1), Bytes::new()),
+            (7, Bytes::new()),
+            (1, at_once.slice(..bytes.len() / 2)),
+        ];
+        let found = readings.map(|(size, rest)| {
+            let mut pieces = Pieces {
+                bytes: &bytes[rest.len()..],
+                size,
+            };
+            match ready(read_hello(&mut pieces, rest)) {
+                Ok(first) => {
+                    let given = bytes.len() - pieces.bytes.len();
+                    assert_eq!(first.read, bytes[..given]);
+                    if let Some(hello) = &first.client_hello {
+                        let name = hello.server_name.as_deref().unwrap_or_default();
+                        assert!(
+                            name.bytes()
+                                .all(|c| c.is_ascii_graphic() && !c.is_ascii_uppercase()),
+                            "{name:?}"
+                        );
+                        assert!(!name.contains(['/', '@', ':', '\\']), "{name:?}");
+                    }
+                    format!("{:?}", first.client_hello)
+                }
+                Err(error) => format!("{error:?}"),
+            }
+        });
+        // Behind the limit it matters how many bytes came at once.
+        if bytes.len() < 64 << 10 {
+            assert_eq!(found[0], found[1]);
+            assert_eq!(found[0], found[2]);
+        }
+    }
+
+    /// Gives so many bytes at a time, and is never pending.
+    struct Pieces<'a> {
+        bytes: &'a [u8],
+        size: usize,
+    }
+
+    impl AsyncRead for Pieces<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let size = self.size.min(self.bytes.len()).min(buffer.remaining());
+            let (piece, rest) = self.bytes.split_at(size);
+            buffer.put_slice(piece);
+            self.bytes = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The outcome of what never waits.
+    fn ready<T>(task: impl Future<Output = T>) -> T {
+        match pin!(task).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => panic!("it waits though all bytes are there"),
         }
     }
 }
@@ -329,5 +457,15 @@ mod tests {
         assert!(matches!(unused, Err(HelloError::Unused)));
         let bad = read_hello(&mut &[22, 3, 1, 0, 4, 1, 0, 0, 0][..], Bytes::new()).await;
         assert!(matches!(bad, Err(HelloError::Malformed { .. })), "{bad:?}");
+    }
+
+    #[test]
+    fn any_connect_head_is_read_the_same_however_it_arrives() {
+        crate::hostile::twin("connect_target", 1_000, check::connect_head);
+    }
+
+    #[test]
+    fn any_client_hello_is_read_the_same_however_it_arrives() {
+        crate::hostile::twin("hello_peek", 400, check::hello);
     }
 }
