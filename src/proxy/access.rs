@@ -18,7 +18,7 @@ use crate::exchange::Hex;
 
 /// How many connections without the token are recorded; the others are only counted, so that a
 /// client without it cannot fill the disk.
-const NAMED: u64 = 1000;
+const RECORDED_STRANGERS: u64 = 1000;
 
 /// Requests without the token after which a connection ends: enough for a client that tries one
 /// scheme after the other.
@@ -34,7 +34,7 @@ const TOKEN_MAX: usize = 256;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(String);
 
-/// Why a text is no token; never shows it.
+/// Why a text is not a token; the error never shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
     /// It could be guessed, or no head could hold it.
@@ -69,14 +69,14 @@ impl Token {
         &self.0
     }
 
-    /// Compares digests, so that the time tells neither length nor how much is right.
+    /// Compares digests, so that the time it takes reveals neither the length nor how much is right.
     fn is(&self, shown: &[u8]) -> bool {
         let [own, shown] =
             [self.0.as_bytes(), shown].map(|bytes| digest::digest(&digest::SHA256, bytes));
         constant_time::verify_slices_are_equal(own.as_ref(), shown.as_ref()).is_ok()
     }
 
-    /// True if these values of `Proxy-Authorization` show it; two of them are as good as none.
+    /// True if these values of `Proxy-Authorization` show it; two values show nothing.
     fn is_shown<'a>(&self, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
         let (Some(value), None) = (values.next(), values.next()) else {
             return false;
@@ -103,11 +103,13 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Who may use the proxy, and how often it said no; clones share the count.
+/// Who may use the proxy, and what it refused; clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     token: Option<Token>,
+    /// Requests that did not show the token.
     refused: Arc<AtomicU64>,
+    /// Connections that ended without having shown it.
     strangers: Arc<AtomicU64>,
 }
 
@@ -172,19 +174,20 @@ impl Gate {
         self.refused.load(Ordering::Relaxed) >= TRIES
     }
 
-    /// True if a token is asked for and none was shown on this connection.
-    pub(super) fn is_strangers(&self) -> bool {
+    /// True if a token is required and none was shown on this connection.
+    pub(super) fn is_stranger(&self) -> bool {
         self.access.token.is_some() && !self.admitted.load(Ordering::Relaxed)
     }
 
-    /// True if it was told to show the token.
+    /// True if a request was refused.
     pub(super) fn has_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether this connection without the token is still recorded; asked once a connection.
-    pub(super) fn is_named(&self) -> bool {
-        self.access.strangers.fetch_add(1, Ordering::Relaxed) < NAMED
+    /// True if this connection, which never showed the token, is one of those that are recorded.
+    /// Counts it: to be called once a connection.
+    pub(super) fn is_recorded_stranger(&self) -> bool {
+        self.access.strangers.fetch_add(1, Ordering::Relaxed) < RECORDED_STRANGERS
     }
 }
 
@@ -288,13 +291,13 @@ mod tests {
     fn a_connection_may_try_so_often_and_is_told_the_end() {
         let gate = gate();
         for tries in 1..=TRIES {
-            assert!(gate.is_strangers(), "before it is told so, too");
+            assert!(gate.is_stranger(), "before the first request, too");
             assert!(!gate.admits(&mut HeaderMap::new()));
             assert_eq!(gate.is_shut(), tries == TRIES);
             let answer = crate::proxy::answer::Answer::challenge(gate.is_shut());
             let closes = answer.into_response().headers().contains_key("connection");
             assert_eq!(closes, tries == TRIES);
         }
-        assert!(gate.is_strangers());
+        assert!(gate.is_stranger());
     }
 }

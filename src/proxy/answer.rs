@@ -8,14 +8,14 @@ use http_body_util::Full;
 use super::client_leg::ClientLeg;
 use super::request_body::ClientFault;
 use super::response_body::Outgoing;
-use super::ticket::{Head, Ticket};
+use super::ticket::{Bodies, Head, Ticket};
 use crate::exchange::{ByteString, MadeBy};
 use crate::tls::Protocol;
 
 /// Stands in front of every reason, so that it is not taken for the origin's.
 const NAME: &str = "modtape: ";
 
-/// What a client is told that did not show the token.
+/// The text of a 407.
 const CHALLENGE: &str = "this proxy wants its token: \
     take HTTPS_PROXY as `modtape env` prints it where the recorder runs";
 
@@ -118,18 +118,22 @@ impl Answer {
             headers: ticket.recorded(&self.fields),
             made_by: MadeBy::Modtape,
         };
-        ticket.heard(ticket.now(), head);
+        ticket.set_head(ticket.now(), head);
         ticket.add_bytes(self.body.len());
         ticket.last_byte();
-        let kept = match ticket.sink() {
+        let response = match ticket.sink() {
             Some(mut sink) => {
                 sink.push(&self.body);
                 Some(sink.finish().await)
             }
             None => None,
         };
-        // Also where nothing may pass unrecorded: this says so.
-        let _ = ticket.end(kept, None, None).await;
+        // Where exchanges that are not on record must not pass, this answer is what says so.
+        let bodies = Bodies {
+            response,
+            ..Bodies::default()
+        };
+        let _ = ticket.end(bodies).await;
     }
 }
 
@@ -157,7 +161,7 @@ pub(super) async fn by_hyper(ticket: Ticket, status: StatusCode) {
     answer.record(ticket).await;
 }
 
-/// Stands in for an answer that was recorded as it came and may not pass.
+/// Replaces the response of an exchange that has ended and is not on record, where it has to be.
 pub(super) fn refused(why: &str, is_head: bool) -> Response<Outgoing> {
     Answer::new(StatusCode::BAD_GATEWAY, why).in_answer_to(is_head)
 }
@@ -176,7 +180,7 @@ pub(super) async fn fault(
     response
 }
 
-/// Ends the client connection once this response has left.
+/// Ends the client connection once this response was sent.
 pub(super) fn close_after(leg: &ClientLeg, response: &mut Response<Outgoing>) {
     match leg.protocol {
         Protocol::Http1 => {

@@ -23,7 +23,7 @@ pub(super) fn of(error: &(dyn Error + 'static), peer: &str, when: &str) -> Strin
     {
         cause = next;
     }
-    let told = if let Some(error) = cause.downcast_ref() {
+    let sentence = if let Some(error) = cause.downcast_ref() {
         message(error, peer, when)
     } else if let Some(error) = cause.downcast_ref() {
         h2(error, peer, when)
@@ -33,7 +33,7 @@ pub(super) fn of(error: &(dyn Error + 'static), peer: &str, when: &str) -> Strin
         // A sentence of ours, such as why the other leg ended.
         cause.to_string()
     };
-    told.replace(char::is_control, "?")
+    sentence.replace(char::is_control, "?")
 }
 
 /// What hyper itself found.

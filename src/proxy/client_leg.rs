@@ -72,9 +72,9 @@ impl ClientLeg {
         matches!(self.destination, Destination::Tunnelled { .. })
     }
 
-    /// The port that a URL of this connection leaves out.
-    pub(super) const fn default_port(&self) -> u16 {
-        if self.is_tunnelled() { 443 } else { 80 }
+    /// The scheme of the URLs that its requests mean.
+    pub(super) const fn scheme(&self) -> &'static str {
+        if self.is_tunnelled() { "https" } else { "http" }
     }
 
     /// Takes room for a request head; false if the connection has none left. One head always has

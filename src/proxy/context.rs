@@ -37,9 +37,9 @@ pub struct Context {
     pub clock: Clock,
     /// How long everything may take.
     pub deadlines: Deadlines,
-    /// Who may use it.
+    /// Who may use the proxy.
     pub access: Access,
-    /// Whose TLS is answered.
+    /// Which hosts are intercepted.
     pub policy: Policy,
     /// Mints leafs.
     pub leafs: Leafs,
@@ -49,9 +49,9 @@ pub struct Context {
     pub recorder: Option<Recorder>,
     /// The live packet capture, with `--pcap tls`.
     pub capture: Option<Capture>,
-    /// What must not reach the disk.
+    /// Takes out what must not reach the disk.
     pub redactor: Redactor,
-    /// What is going on right now.
+    /// What is in flight.
     pub live: Live,
     /// Base paths of the GOPROXY entries.
     pub bases: Arc<[Base]>,
@@ -86,14 +86,14 @@ impl Context {
     }
 
     /// Why everything ends once the stop token is cancelled.
-    pub(super) fn stopped(&self) -> String {
+    pub(super) fn why_stopped(&self) -> String {
         let cut = self.live.cut();
         cut.unwrap_or_else(|| String::from(STOPPED))
     }
 
-    /// Why a client has left: `own`, unless the run was cut off, which is then the reason.
-    pub(super) fn left(&self, own: &str) -> String {
-        self.live.cut().unwrap_or_else(|| own.to_owned())
+    /// Why a client closed its connection: because the run was cut off, if it was, else `why`.
+    pub(super) fn why_closed(&self, why: &str) -> String {
+        self.live.cut().unwrap_or_else(|| why.to_owned())
     }
 
     /// The span of an exchange.

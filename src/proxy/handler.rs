@@ -1,4 +1,4 @@
-//! One request: who answers it, and with what. All modes of arrival end here.
+//! One request, from its head to its response: what it asks for, and who answers. All ways in end here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::context::Responder;
 use super::headers;
 use super::live::Entry;
 use super::replayed;
-use super::request_body::{ClientFault, RequestBody, Upload, Watched};
+use super::request_body::{ClientFault, Progress, RequestBody, Upload};
 use super::response_body::{self, Outgoing, Recorded, Source};
 use super::response_head::LeftOut;
 use super::ticket::{Beginning, Head, Ticket};
@@ -23,7 +23,7 @@ use crate::exchange::{ByteString, MadeBy, Target, chain};
 use crate::tls::Protocol;
 use crate::upstream::{Dialer, News};
 
-/// The answer to a request whose head finds no room.
+/// What is answered to a request for whose head there is no room.
 const NO_ROOM: &str =
     "the requests in flight on this connection have too many bytes of header fields";
 
@@ -71,7 +71,7 @@ pub(super) async fn serve(
     };
     let mut ticket = Ticket::begin(leg, beginning);
     if let Some(first) = &first {
-        ticket.owns(&first.journey);
+        ticket.owns_dial(&first.journey);
     }
     if let Some(why) = context.refusal() {
         return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
@@ -130,9 +130,9 @@ pub(super) async fn note_refused(
     };
     let mut ticket = Ticket::begin(leg, beginning);
     if let Some(first) = upstreams.take_first_dial() {
-        ticket.owns(&first.journey);
+        ticket.owns_dial(&first.journey);
     }
-    ticket.notes(why);
+    ticket.add_note(why);
     answer::by_hyper(ticket, status).await;
 }
 
@@ -153,20 +153,20 @@ async fn forward(
     let mut upload: Option<Upload> = None;
     let mut lost: Option<Arc<UpstreamConnection>> = None;
     loop {
-        let hear = |news: News<'_>| ticket.entry.hears(news);
+        let hear = |news: News<'_>| ticket.entry.update(news);
         let connected = upstreams
             .connect(dialer, target, lost.as_ref(), &hear)
             .await;
         let upstream = match connected {
             Ok(connected) => {
                 if let Some(journey) = &connected.journey {
-                    ticket.owns(journey);
+                    ticket.owns_dial(journey);
                 }
                 connected.connection
             }
             Err(error) => {
                 if let Some(journey) = &error.journey {
-                    ticket.owns(journey);
+                    ticket.owns_dial(journey);
                 }
                 let why = chain(&error.why);
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
@@ -190,7 +190,7 @@ async fn forward(
         });
         upstream.marks.expect_read();
         if let Some(captured) = &upstream.captured {
-            captured.will_send(ticket.captured());
+            captured.will_send(ticket.capture_comment());
         }
         let sending = upstream.send(request);
         let silence = silence(
@@ -267,7 +267,7 @@ fn outgoing_head(
     head: &request::Parts,
 ) -> request::Parts {
     let mut head = head.clone();
-    let authority = target.authority(leg.default_port());
+    let authority = target.authority(default_port(leg.scheme()));
     headers::to_upstream(&mut head, &authority, upstream.protocol);
     head
 }
@@ -282,7 +282,7 @@ fn outgoing_body(
     upload: &mut Option<Upload>,
 ) -> RequestBody {
     let context = &leg.context;
-    let watched = || Watched {
+    let progress = || Progress {
         marks: Arc::clone(&upstream.marks),
         entry: entry.upload(),
         idle: context.deadlines.request_body_idle,
@@ -291,11 +291,11 @@ fn outgoing_body(
         (Some(body), _) => {
             let sink = context.body_sink();
             let is_h2 = leg.protocol == Protocol::H2;
-            let (body, passing) = RequestBody::new(body, is_h2, sink, watched());
+            let (body, passing) = RequestBody::new(body, is_h2, sink, progress());
             *upload = Some(passing);
             body
         }
-        (None, Some(upload)) => RequestBody::again(upload, watched()),
+        (None, Some(upload)) => RequestBody::resend(upload, progress()),
         (None, None) => RequestBody::Empty,
     }
 }
@@ -308,17 +308,17 @@ fn expects_continue(head: &request::Parts) -> bool {
 
 /// Returns once the upstream has sent no response head for `limit`; never without a limit.
 ///
-/// Only the time in which we wait for the upstream counts: as long as the client uploads, or rests
-/// while it does, no answer can be expected.
+/// Only the time in which we wait for the upstream counts: while the client uploads, or pauses in its
+/// upload, no response can be expected.
 async fn silence(clock: Clock, limit: Option<Duration>, upload: Option<Upload>) -> Duration {
     let Some(limit) = limit else {
         return std::future::pending().await;
     };
-    let asked = clock.now();
+    let began = clock.now();
     loop {
-        // It may become the upstream's turn just after this look: the next one still comes in time.
+        // Where it becomes the upstream's turn just after this, the next look still comes in time.
         let since = match &upload {
-            None => Some(asked),
+            None => Some(began),
             Some(upload) => upload.upstreams_turn(),
         };
         let deadline = since.unwrap_or_else(|| clock.now()) + limit;
@@ -346,7 +346,7 @@ async fn pass(
         Protocol::Http1 => upstream.marks.first_read(),
         Protocol::H2 => upstream.marks.last_read(),
     };
-    ticket.sent(upload.as_ref().and_then(Upload::answered));
+    ticket.body_sent(upload.as_ref().and_then(Upload::answered));
     let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
     let recorded = Head {
         status: head.status,
@@ -355,12 +355,12 @@ async fn pass(
         headers: ticket.recorded(&head.headers),
         made_by: MadeBy::Origin,
     };
-    ticket.heard(first_byte.map_or(now, |at| at.min(now)), recorded);
+    ticket.set_head(first_byte.map_or(now, |at| at.min(now)), recorded);
     if let Some(LeftOut(names)) = head.extensions.remove() {
         let what = "a field with a space in its name was not passed on";
         names
             .iter()
-            .for_each(|name| ticket.notes(&format!("{what}: \"{name}\"")));
+            .for_each(|name| ticket.add_note(&format!("{what}: \"{name}\"")));
     }
     let is_h2 = upstream.protocol == Protocol::H2;
     let is_head = request.method == Method::HEAD;
@@ -394,7 +394,7 @@ async fn pass(
     // Over HTTP/2 a window may let the head pass and no byte more.
     body.offer();
     let response = Response::from_parts(head, Outgoing::Recorded(Box::new(body)));
-    let mut response = response_body::with_told_length(response);
+    let mut response = response_body::with_content_length(response);
     if closes {
         answer::close_after(leg, &mut response);
     }
@@ -437,16 +437,13 @@ impl Requested {
         if !path.starts_with('/') && head.method != Method::OPTIONS {
             return Err(bad_request("the path does not begin with a slash"));
         }
-        let scheme = match &leg.destination {
-            Destination::Tunnelled { .. } => "https",
-            Destination::Plain => "http",
-        };
+        let scheme = leg.scheme();
         if !leg.is_tunnelled() && head.uri.scheme_str() != Some("http") {
             return Err(bad_request(
                 "this is a proxy: it takes CONNECT and absolute http:// URLs",
             ));
         }
-        let named = authority(head, leg.default_port()).map_err(bad_request)?;
+        let named = authority(head, default_port(scheme)).map_err(bad_request)?;
         if let Destination::Tunnelled { target, host } = &leg.destination {
             // RFC 9110 sections 7.4 and 15.5.20: this connection does not speak for that origin.
             let misdirected = |why| ClientFault {
@@ -509,12 +506,13 @@ struct Named {
 
 impl Named {
     fn of_refused(leg: &ClientLeg, head: &request::Parts) -> Self {
-        let (scheme, own) = match &leg.destination {
-            Destination::Tunnelled { target, host } => {
-                ("https", Target::new(host, target.port()).ok())
-            }
-            Destination::Plain if head.method == Method::CONNECT => ("https", None),
-            Destination::Plain => ("http", None),
+        let own = match &leg.destination {
+            Destination::Tunnelled { target, host } => Target::new(host, target.port()).ok(),
+            Destination::Plain => None,
+        };
+        let scheme = match head.method {
+            Method::CONNECT => "https",
+            _ => leg.scheme(),
         };
         Self::of(head, scheme, own)
     }
@@ -563,7 +561,6 @@ fn default_port(scheme: &str) -> u16 {
     if scheme == "https" { 443 } else { 80 }
 }
 
-/// The absolute form of a URI, for tests of the tables above.
 #[cfg(test)]
 fn parts(method: Method, uri: &str, host: Option<&str>) -> request::Parts {
     let mut request = http::Request::builder()
@@ -626,9 +623,9 @@ mod tests {
                 "d.example",
             ),
         ] {
-            let told = Named::of(&parts(Method::GET, uri, host), "https", own);
+            let found = Named::of(&parts(Method::GET, uri, host), "https", own);
             let (url, host) = (expected.to_owned(), named.to_owned());
-            assert_eq!(told, Named { url, host }, "{uri}");
+            assert_eq!(found, Named { url, host }, "{uri}");
         }
     }
 

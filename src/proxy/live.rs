@@ -43,11 +43,11 @@ pub struct InFlight {
 }
 
 /// Ctrl-C reaches the processes of the command too, and they may be gone before we handle it: what
-/// they left this shortly before was in flight for the user.
+/// they gave up this shortly before was in flight for the user.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// How many such entries are kept, which is more than are ever listed.
-const LEFT: usize = 64;
+const ABANDONED_MOST: usize = 64;
 
 /// Everything in flight, and what has passed; cheap to clone.
 #[derive(Debug, Clone)]
@@ -63,10 +63,18 @@ struct State {
     lines: BTreeMap<u64, Arc<Line>>,
     done: u64,
     bytes: u64,
-    /// Entries that ended without an answer lately, and when.
-    left: VecDeque<(Timestamp, u64, Arc<Line>)>,
+    /// The last entries whose clients gave them up.
+    abandoned: VecDeque<Abandoned>,
     /// What cut everything off: `cut off by Ctrl-C`.
     cut: Option<String>,
+}
+
+/// An entry whose client gave it up.
+#[derive(Debug)]
+struct Abandoned {
+    at: Timestamp,
+    key: u64,
+    line: Arc<Line>,
 }
 
 /// A line of the view, whose text is made when it is shown: most are over before.
@@ -90,12 +98,12 @@ struct Progress {
     via: Option<Arc<str>>,
     is_asking: bool,
     is_held: bool,
-    /// True once it ended by itself, and was not left by its client.
+    /// True once it ended by itself, and not because its client gave it up.
     is_done: bool,
 }
 
 impl Line {
-    fn told(&self) -> InFlight {
+    fn to_in_flight(&self) -> InFlight {
         let route = self.route.as_ref();
         let progress = self.lock();
         InFlight {
@@ -139,24 +147,28 @@ impl Live {
 
     /// Everything in flight, oldest first.
     pub fn in_flight(&self) -> Vec<InFlight> {
-        self.lock().lines.values().map(|line| line.told()).collect()
+        let state = self.lock();
+        state
+            .lines
+            .values()
+            .map(|line| line.to_in_flight())
+            .collect()
     }
 
     /// From now on everything ends because of `what`: `Ctrl-C`, `--timeout 6s`. Returns what is in
-    /// flight, oldest first, and, where the clients heard of it too, what was left by its client a
-    /// moment before.
-    pub(crate) fn cut_off_by(&self, what: &str, clients_hear: bool) -> Vec<InFlight> {
+    /// flight, oldest first; if that `reached_clients` too, also what they gave up a moment before.
+    pub(crate) fn cut_off_by(&self, what: &str, reached_clients: bool) -> Vec<InFlight> {
         let now = self.clock.now();
         let mut state = self.lock();
         let cut = || format!("cut off by {what}");
         state.cut.get_or_insert_with(cut);
-        let left = state
-            .left
-            .iter()
-            .filter(|(at, ..)| clients_hear && now.since(*at) <= MOMENT);
-        let left = left.map(|(_, key, line)| (*key, line.told()));
-        let lines = state.lines.iter().map(|(key, line)| (*key, line.told()));
-        let all: BTreeMap<u64, InFlight> = left.chain(lines).collect();
+        let abandoned = state.abandoned.iter();
+        let abandoned = abandoned.filter(|entry| reached_clients && now.since(entry.at) <= MOMENT);
+        let abandoned = abandoned.map(|entry| (&entry.key, &entry.line));
+        let all: BTreeMap<u64, InFlight> = abandoned
+            .chain(&state.lines)
+            .map(|(key, line)| (*key, line.to_in_flight()))
+            .collect();
         all.into_values().collect()
     }
 
@@ -229,12 +241,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whom it waits for.
+    /// The host that it waits for.
     pub(super) fn host(&self) -> &str {
         &self.line.host
     }
 
-    /// What was asked for; `None` for a dial.
+    /// What the request is for; `None` for a dial.
     pub(super) fn route(&self) -> Option<&LazyRoute> {
         self.line.route.as_ref()
     }
@@ -245,7 +257,7 @@ impl Entry {
     }
 
     /// A dial came a step further.
-    pub(super) fn hears(&self, news: News<'_>) {
+    pub(super) fn update(&self, news: News<'_>) {
         let now = self.live.now();
         let mut progress = self.line.lock();
         match news {
@@ -295,7 +307,7 @@ impl Entry {
         }
     }
 
-    /// It ends by itself, and is not left by its client.
+    /// It ends by itself, and not because its client gives it up.
     pub(super) fn done(&self) {
         self.line.lock().is_done = true;
     }
@@ -350,11 +362,11 @@ impl Drop for Entry {
             state.bytes += bytes;
         }
         if !is_done {
-            if state.left.len() == LEFT {
-                state.left.pop_front();
+            if state.abandoned.len() == ABANDONED_MOST {
+                state.abandoned.pop_front();
             }
-            let now = self.live.clock.now();
-            state.left.push_back((now, self.key, line));
+            let (at, key) = (self.live.clock.now(), self.key);
+            state.abandoned.push_back(Abandoned { at, key, line });
         }
     }
 }
@@ -391,23 +403,24 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_client_left_a_moment_before_the_cut_was_in_flight() {
+    async fn what_a_client_gave_up_a_moment_before_the_cut_was_in_flight() {
         let live = Live::new(Clock::start());
         let begin = |host| live.begin(None, host, None, Phase::Connect);
         drop(begin("long.ago"));
         tokio::time::advance(MOMENT * 2).await;
-        let [answered, left] = ["answered.example", "left.example"].map(begin);
+        let [answered, abandoned] = ["answered.example", "abandoned.example"].map(begin);
         let _waits = begin("waits.example");
         answered.done();
-        drop((answered, left));
+        drop((answered, abandoned));
         tokio::time::advance(MOMENT / 2).await;
         assert_eq!(live.cut(), None);
-        let hosts =
-            |told: Vec<InFlight>| -> Vec<_> { told.into_iter().map(|entry| entry.host).collect() };
-        let told = hosts(live.cut_off_by("Ctrl-C", true));
-        assert_eq!(told, ["left.example", "waits.example"]);
-        let told = hosts(live.cut_off_by("a signal", false));
-        assert_eq!(told, ["waits.example"]);
+        let cut_off = |by, reached_clients| -> Vec<_> {
+            let entries = live.cut_off_by(by, reached_clients).into_iter();
+            entries.map(|entry| entry.host).collect()
+        };
+        let both = ["abandoned.example", "waits.example"];
+        assert_eq!(cut_off("Ctrl-C", true), both);
+        assert_eq!(cut_off("a signal", false), ["waits.example"]);
         let cut = Some(String::from("cut off by Ctrl-C"));
         assert_eq!(live.cut(), cut);
     }
@@ -418,11 +431,11 @@ mod tests {
         let entry = live.begin(None, "a.example", None, Phase::Dns);
         let [one, two] = ["192.0.2.1:3128", "192.0.2.2:3128"].map(|addr| addr.parse().unwrap());
         let at = |news: &[News<'_>]| {
-            news.iter().for_each(|news| entry.hears(*news));
-            let told = live.in_flight().remove(0);
-            (told.phase, told.address.unwrap_or_default(), told.is_asking)
+            news.iter().for_each(|news| entry.update(*news));
+            let dial = live.in_flight().remove(0);
+            (dial.phase, dial.address.unwrap_or_default(), dial.is_asking)
         };
-        entry.hears(News::Through("http://proxy.corp:3128"));
+        entry.update(News::Through("http://proxy.corp:3128"));
         let connecting = [News::Entered(Phase::Connect), News::Trying(one)];
         assert_eq!(at(&connecting), (Phase::Connect, one.to_string(), false));
         let both = format!("{one}, {two}");

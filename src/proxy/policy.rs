@@ -6,7 +6,7 @@ use crate::exchange::Target;
 
 /// What to do with a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(super) enum Decision {
     /// Answer TLS ourselves.
     Intercept,
     /// Relay blindly.
@@ -44,7 +44,7 @@ pub enum Others {
 
 impl Policy {
     /// What to do with a CONNECT to `target`.
-    pub(crate) fn decide(&self, target: &Target) -> Decision {
+    pub(super) fn decide(&self, target: &Target) -> Decision {
         if self.intercepts(target.host()) {
             return Decision::Intercept;
         }
@@ -67,7 +67,7 @@ impl Policy {
     }
 
     /// True if TLS for this name is answered by us.
-    pub(crate) fn intercepts(&self, host: &str) -> bool {
+    pub(super) fn intercepts(&self, host: &str) -> bool {
         let listed = self.intercept.contains(host);
         // Without a list no address can be vouched for: see `ca::Scope`.
         let any = self.intercept_all && host.parse::<std::net::IpAddr>().is_err();

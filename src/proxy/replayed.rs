@@ -12,7 +12,7 @@ use super::headers;
 use super::request_body;
 use super::response_body::{self, Outgoing};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT};
-use super::ticket::{Head, Ticket};
+use super::ticket::{Bodies, Head, Ticket};
 use crate::exchange::{End, Fields, MadeBy, chain};
 use crate::replay::{AnswerError, Conditions, Hit, Played, Replay};
 use crate::tls::Protocol;
@@ -82,7 +82,7 @@ pub(super) async fn answer(
     headers::to_client(&mut parts, leg.protocol);
     let response = Response::from_parts(parts, body);
     let now = ticket.now();
-    ticket.heard(
+    ticket.set_head(
         now,
         Head {
             status: response.status(),
@@ -94,8 +94,8 @@ pub(super) async fn answer(
     );
     let bytes = hit.exchange.body_bytes();
     ticket.add_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
-    ticket.end(None, None, None).await;
-    response_body::with_told_length(response)
+    ticket.end(Bodies::default()).await;
+    response_body::with_content_length(response)
 }
 
 fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgoing>, ReplayError> {
@@ -136,7 +136,8 @@ fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgo
     Ok(response)
 }
 
-/// RFC 9110 section 6.4.1. Over HTTP/2 a body that must not be there breaks the client.
+/// Whether a response has a body (RFC 9110 section 6.4.1). Over HTTP/2 clients fail on one that must not
+/// be there.
 const fn has_body(status: u16, is_head: bool) -> bool {
     !is_head && !matches!(status, 204 | 304)
 }
@@ -286,8 +287,11 @@ mod tests {
         };
         assert!(matches!(head(&split, false), Err(HeadError::Reason)));
         for (status, is_head) in [(304, false), (200, true)] {
-            let odd = recorded(status, &[("content-length", "many")]);
-            assert!(matches!(head(&odd, is_head), Err(HeadError::Ambiguous(_))));
+            let invalid = recorded(status, &[("content-length", "many")]);
+            assert!(matches!(
+                head(&invalid, is_head),
+                Err(HeadError::Ambiguous(_))
+            ));
         }
     }
 

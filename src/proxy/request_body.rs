@@ -43,12 +43,13 @@ pub(super) enum RequestBodyError {
     Broken(String),
     #[error("the request was answered without its body")]
     Unwanted,
-    #[error("the request is asked again on another connection")]
+    #[error("the request is sent again on another connection")]
     Moved,
 }
 
-/// How much of a body is held for an upstream that did not process the request, bytes: what goes
-/// with it before the upstream has said how much it takes (RFC 9113 section 6.9.2).
+/// How much of a body is held in case that the upstream does not process the request, bytes: the
+/// initial window of HTTP/2, in which a body is sent before the upstream's first WINDOW_UPDATE (RFC
+/// 9113 section 6.9.2).
 const HELD: usize = 65_535;
 
 impl RequestBodyError {
@@ -101,7 +102,7 @@ struct State {
     is_h2: bool,
     /// The attempt that may read it.
     attempt: u32,
-    /// The data that was sent upstream; `None` if it is too much to be held, or there is an answer.
+    /// The data that was sent upstream; `None` if it is too much to be held, or there is a response.
     held: Option<Vec<Bytes>>,
     sink: Option<BodySink>,
     whole: bool,
@@ -115,15 +116,15 @@ struct State {
 }
 
 /// What became of `Expect: 100-continue` over HTTP/1.1: hyper sends the client a 100 (Continue) as
-/// soon as its body is asked for, so that is put off until the upstream has sent one.
+/// soon as its body is read, so nothing reads it until the upstream has sent one.
 #[derive(Default)]
 enum Expectation {
     /// There is none, or the body may pass.
     #[default]
     None,
     Waits(Option<Waker>),
-    /// The final answer came first, and the body never passes. The exchange is over when that is
-    /// ready: the connection, on which a body is still owed, ends with it.
+    /// The final response came first, and the body never passes. The receiver is ready when the
+    /// exchange is over: the connection, on which the body is still owed, ends with it.
     Answered(oneshot::Receiver<()>),
 }
 
@@ -150,7 +151,7 @@ impl Upload {
         }
     }
 
-    /// The final answer came: a body that still waits for 100 (Continue) never passes. The sender
+    /// The final response came: a body that still waits for 100 (Continue) never passes. The sender
     /// is to be dropped when the exchange is over.
     pub(super) fn withhold(&self) -> Option<oneshot::Sender<()>> {
         let mut state = self.lock();
@@ -177,13 +178,13 @@ impl Upload {
         if state.whole { state.sink.take() } else { None }
     }
 
-    /// What the client did wrong, if that is what ended the request: the upstream is not to blame.
-    /// Over HTTP/2 hyper's error does not say it.
+    /// What the client did wrong, if that is what ended the request. Over HTTP/2, hyper's error does not
+    /// tell it from a fault of the upstream.
     pub(super) fn take_fault(&self) -> Option<ClientFault> {
         self.lock().fault.take()
     }
 
-    /// Since when we wait for the upstream: all of the body left, or the upstream takes no more of
+    /// Since when we wait for the upstream: all of the body was sent, or the upstream takes no more of
     /// it. `None` while we wait for the client.
     pub(super) fn upstreams_turn(&self) -> Option<Timestamp> {
         let state = self.lock();
@@ -191,8 +192,8 @@ impl Upload {
         sent.or(state.offered)
     }
 
-    /// There is an answer, so that nothing is held any longer; when the end of the body left, if it
-    /// has.
+    /// There is a response, so that nothing is held any longer. Returns when the end of the body was
+    /// sent, if it was.
     pub(super) fn answered(&self) -> Option<Arc<Slot>> {
         let mut state = self.lock();
         state.held = None;
@@ -204,8 +205,8 @@ impl Upload {
     }
 }
 
-/// Where the passing of a request body is noted, and how long the client may rest.
-pub(super) struct Watched {
+/// Where the progress of a request body is noted, and how long the client may pause.
+pub(super) struct Progress {
     pub(super) marks: Arc<Marks>,
     pub(super) entry: UploadEntry,
     pub(super) idle: Duration,
@@ -220,12 +221,12 @@ pub(super) enum RequestBody {
 pub(super) struct Passing {
     upload: Upload,
     attempt: u32,
-    /// What an earlier attempt has read.
-    again: VecDeque<Bytes>,
-    watched: Watched,
+    /// What an earlier attempt has read of the body.
+    resent: VecDeque<Bytes>,
+    progress: Progress,
     timer: Option<Pin<Box<Sleep>>>,
-    /// When the body passes though the upstream has not sent 100 (Continue).
-    patience: Option<Pin<Box<Sleep>>>,
+    /// When the body passes without a 100 (Continue) of the upstream.
+    continue_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl RequestBody {
@@ -233,7 +234,7 @@ impl RequestBody {
         incoming: Incoming,
         is_h2: bool,
         sink: Option<BodySink>,
-        watched: Watched,
+        progress: Progress,
     ) -> (Self, Upload) {
         let upload = Upload(Arc::new(Mutex::new(State {
             incoming: Some(incoming),
@@ -244,50 +245,52 @@ impl RequestBody {
             whole: false,
             sent: None,
             expectation: Expectation::None,
-            offered: Some(watched.marks.now()),
+            offered: Some(progress.marks.now()),
             fault: None,
         })));
         let passing = Passing {
             upload: upload.clone(),
             attempt: 0,
-            again: VecDeque::new(),
-            watched,
+            resent: VecDeque::new(),
+            progress,
             timer: None,
-            patience: None,
+            continue_timer: None,
         };
         (Self::Passing(Box::new(passing)), upload)
     }
 
-    /// All of the same body for another upstream, if it [is held](Upload::is_held).
-    pub(super) fn again(upload: &Upload, watched: Watched) -> Self {
+    /// The same body from its start, for another upstream connection, if it [is held](Upload::is_held).
+    pub(super) fn resend(upload: &Upload, progress: Progress) -> Self {
         let mut state = upload.lock();
         state.attempt += 1;
         state.sent = None;
-        state.offered = Some(watched.marks.now());
+        state.offered = Some(progress.marks.now());
         let passing = Passing {
             upload: upload.clone(),
             attempt: state.attempt,
-            again: state.held.iter().flatten().cloned().collect(),
-            watched,
+            resent: state.held.iter().flatten().cloned().collect(),
+            progress,
             timer: None,
-            patience: None,
+            continue_timer: None,
         };
         Self::Passing(Box::new(passing))
     }
 
-    /// Puts the body off until the upstream has sent a 100 (Continue), for `limit` at most.
+    /// Holds the body back until the upstream has sent a 100 (Continue), for `limit` at most.
     pub(super) fn expecting(mut self, limit: Duration) -> Self {
         if let Self::Passing(passing) = &mut self {
-            passing.patience = Some(Box::pin(tokio::time::sleep(limit)));
+            passing.continue_timer = Some(Box::pin(tokio::time::sleep(limit)));
             passing.upload.lock().expectation = Expectation::Waits(None);
         }
         self
     }
 
-    /// Where a 100 (Continue) is to be told, if the body waits for one.
-    pub(super) fn expects_continue(&self) -> Option<Upload> {
+    /// The upload, if it waits for a 100 (Continue).
+    pub(super) fn awaiting_continue(&self) -> Option<Upload> {
         match self {
-            Self::Passing(passing) if passing.patience.is_some() => Some(passing.upload.clone()),
+            Self::Passing(passing) if passing.continue_timer.is_some() => {
+                Some(passing.upload.clone())
+            }
             _ => None,
         }
     }
@@ -306,8 +309,8 @@ impl Passing {
         match &mut state.expectation {
             Expectation::None => {}
             Expectation::Waits(waker) => {
-                if let Some(patience) = &mut self.patience
-                    && patience.as_mut().poll(cx).is_pending()
+                if let Some(continue_timer) = &mut self.continue_timer
+                    && continue_timer.as_mut().poll(cx).is_pending()
                 {
                     *waker = Some(cx.waker().clone());
                     return Poll::Pending;
@@ -321,9 +324,9 @@ impl Passing {
                 return Poll::Ready(Some(Err(RequestBodyError::Unwanted)));
             }
         }
-        if let Some(data) = self.again.pop_front() {
-            if self.again.is_empty() && state.whole {
-                state.sent = Some(self.watched.marks.next_write());
+        if let Some(data) = self.resent.pop_front() {
+            if self.resent.is_empty() && state.whole {
+                state.sent = Some(self.progress.marks.next_write());
             }
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -334,7 +337,7 @@ impl Passing {
             && sink.poll_ready(cx).is_pending()
         {
             state.offered = None;
-            self.watched.entry.is_held();
+            self.progress.entry.is_held();
             return Poll::Pending;
         }
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
@@ -342,8 +345,8 @@ impl Passing {
                 sink.idle();
             }
             state.offered = None;
-            self.watched.entry.is_held();
-            let limit = self.watched.idle;
+            self.progress.entry.is_held();
+            let limit = self.progress.idle;
             let timer = &mut self.timer;
             ready!(
                 timer
@@ -354,10 +357,10 @@ impl Passing {
             return state.fail(RequestBodyError::Idle(limit));
         };
         self.timer = None;
-        self.watched.entry.passes();
-        state.offered = Some(self.watched.marks.now());
+        self.progress.entry.passes();
+        state.offered = Some(self.progress.marks.now());
         let frame = match frame {
-            // A reset with NO_ERROR looks like an end, and over HTTP/2 END_STREAM tells them apart.
+            // A reset with NO_ERROR looks like an end; only END_STREAM tells them apart.
             None if state.is_h2 && !incoming.is_end_stream() => {
                 return state.fail(RequestBodyError::Short);
             }
@@ -385,13 +388,14 @@ impl Passing {
             }
             state
                 .sent
-                .get_or_insert_with(|| self.watched.marks.next_write());
+                .get_or_insert_with(|| self.progress.marks.next_write());
         }
         Poll::Ready(frame.map(Ok))
     }
 }
 
-/// Holds what is given to an upstream, if it is not too much; of trailers nothing.
+/// Adds to `held` what is given to an upstream, and gives up holding where that is too much, or
+/// trailers.
 fn hold(held: &mut Option<Vec<Bytes>>, frame: &Frame<Bytes>) {
     let Some(parts) = held else { return };
     match frame.data_ref() {
@@ -422,7 +426,7 @@ impl Body for RequestBody {
             Self::Passing(passing) => {
                 let state = passing.upload.lock();
                 let is_read = state.incoming.as_ref().is_none_or(Body::is_end_stream);
-                passing.again.is_empty() && is_read
+                passing.resent.is_empty() && is_read
             }
         }
     }
@@ -431,10 +435,10 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Passing(passing) => {
-                let again: usize = passing.again.iter().map(Bytes::len).sum();
+                let resent: usize = passing.resent.iter().map(Bytes::len).sum();
                 let state = passing.upload.lock();
                 let rest = state.incoming.as_ref().map(Body::size_hint);
-                let whole = rest.and_then(|rest| Some(rest.exact()? + again as u64));
+                let whole = rest.and_then(|rest| Some(rest.exact()? + resent as u64));
                 whole.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
         }

@@ -1,5 +1,5 @@
-//! A response body on its way to the client: upload while it passes, its end held back until it is
-//! on record.
+//! A response body on its way to the client: recorded while it passes, its end held back until the
+//! exchange is on record.
 //!
 //! The client sees the end only after the journal has it: the frame that completes a known length,
 //! else the end itself. A body that ends short resets the client leg and is recorded as aborted.
@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 use super::cause;
 use super::headers;
 use super::request_body::{ClientFault, Upload};
-use super::ticket::Ticket;
+use super::ticket::{Bodies, Ticket};
 use super::upstream_connection::UpstreamConnection;
 use crate::clock::{Clock, Timestamp};
 use crate::recording::BodySink;
@@ -46,7 +46,7 @@ pub(super) enum BodyError {
     Said(String),
 }
 
-/// Ends with why the client may not see the end, if it may not.
+/// The writing of the records; it returns why the client may not see the end, if it may not.
 type Finishing = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 #[expect(
@@ -77,13 +77,13 @@ impl Source {
         self.upstream.protocol == Protocol::H2
     }
 
-    /// In what a response was odd that has come whole.
-    fn note(&self, trailers: Option<&HeaderMap>, ticket: &mut Ticket) {
+    /// Notes what was unusual in a response that has come whole.
+    fn note_oddities(&self, trailers: Option<&HeaderMap>, ticket: &mut Ticket) {
         if self.ends_with_connection && self.upstream.is_cut() {
-            ticket.notes("the body ended with the connection, without TLS's close_notify");
+            ticket.add_note("the body ended with the connection, without TLS's close_notify");
         }
         if let Some(bytes) = self.upstream.surplus() {
-            ticket.notes(&format!(
+            ticket.add_note(&format!(
                 "{bytes} bytes came behind the end of the response"
             ));
         }
@@ -103,7 +103,7 @@ impl Source {
                 None => "the client did not ask for trailers",
             };
             let names = kept_back.join(", ");
-            ticket.notes(&format!("trailers were not passed on, {why}: {names}"));
+            ticket.add_note(&format!("trailers were not passed on, {why}: {names}"));
         }
     }
 }
@@ -127,10 +127,11 @@ pub(super) struct Recorded {
     held: VecDeque<Frame<Bytes>>,
     /// What the client gets once it has had what came before.
     failure: Option<BodyError>,
-    /// Why the client does not get the end, once that is known.
+    /// Why the client does not get the end, if it does not.
     refused: Option<String>,
-    /// True once what came before the failure had its chance to leave.
-    let_go: bool,
+    /// True once hyper had a turn in which to send what came before the failure.
+    is_flushed: bool,
+    /// When the client was last given something, until it asks for more.
     yielded: Option<Timestamp>,
 }
 
@@ -157,7 +158,7 @@ impl Recorded {
             held: VecDeque::new(),
             failure: None,
             refused: None,
-            let_go: false,
+            is_flushed: false,
             yielded: None,
         }
     }
@@ -192,7 +193,7 @@ impl Recorded {
         .await;
     }
 
-    /// Why the client may not have this response, if that is known before any of it has left.
+    /// Why the client may not have this response, if that is known before any of it was sent.
     pub(super) fn refusal(&mut self) -> Option<String> {
         self.refused.take()
     }
@@ -272,7 +273,7 @@ impl Recorded {
         let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         loop {
             ready!(timer.as_mut().poll(cx));
-            // An answer may begin before the request has ended, and wait for the rest of it.
+            // A response may begin before its request has ended, and wait for the rest of it.
             let since = match &self.upload {
                 None => return Poll::Ready(BodyError::Idle(limit)),
                 Some(upload) => upload.upstreams_turn().unwrap_or_else(|| clock.now()),
@@ -290,10 +291,10 @@ impl Recorded {
             return;
         };
         ticket.last_byte();
-        self.source.note(trailers.as_ref(), &mut ticket);
+        self.source.note_oddities(trailers.as_ref(), &mut ticket);
         let upload = self.upload.take();
         self.state = State::Finishing(Box::pin(async move {
-            let body = match sink {
+            let response = match sink {
                 Some(sink) => Some(sink.finish().await),
                 None => None,
             };
@@ -301,7 +302,12 @@ impl Recorded {
                 Some(sink) => Some(sink.finish().await),
                 None => None,
             };
-            ticket.end(body, request, trailers.as_ref()).await
+            let bodies = Bodies {
+                request,
+                response,
+                trailers: trailers.as_ref(),
+            };
+            ticket.end(bodies).await
         }));
     }
 
@@ -323,7 +329,7 @@ impl Recorded {
             Some(missing) => format!(" after {bytes} of {} bytes", bytes + missing),
             None => format!(" after {bytes} bytes"),
         };
-        // A client that fails in its upload ends the upstream connection, and this body with it.
+        // A client whose upload fails ends the upstream connection, and this body with it.
         let fault = self.upload.as_ref().and_then(Upload::take_fault);
         let why = match (fault, error) {
             (Some(ClientFault { why, .. }), _) | (None, BodyError::Said(why)) => why,
@@ -351,8 +357,8 @@ impl Recorded {
         }
     }
 
-    /// The client asks for more: until now it upload us waiting.
-    fn asked(&mut self) {
+    /// The client is ready for more, and we have waited for it until now.
+    fn resume(&mut self) {
         let Some(yielded) = self.yielded.take() else {
             return;
         };
@@ -373,7 +379,7 @@ impl Body for Recorded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        this.asked();
+        this.resume();
         if let Some(frame) = this.gathered.pop_front() {
             return this.yields(frame);
         }
@@ -381,7 +387,7 @@ impl Body for Recorded {
             Ok(Some(frame)) => return this.yields(frame),
             Ok(None) => {}
             // A reset takes with it what hyper holds of this stream: the connection goes first.
-            Err(error) if !std::mem::replace(&mut this.let_go, true) => {
+            Err(error) if !std::mem::replace(&mut this.is_flushed, true) => {
                 this.failure = Some(error);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -417,13 +423,13 @@ pub(super) enum Outgoing {
     Recorded(Box<Recorded>),
     /// From a recording.
     Played(Played),
-    /// None, and the head tells the length of what there would be.
-    Told(u64),
+    /// No body, and a head with the Content-Length of the one that is left out.
+    LeftOut(u64),
 }
 
-/// Lets the client see the length that a 304 or 204 over HTTP/1 tells of: hyper leaves it out where
-/// a body is known to be empty.
-pub(super) fn with_told_length(mut response: Response<Outgoing>) -> Response<Outgoing> {
+/// Lets the client see the Content-Length of a 304 or 204 over HTTP/1, which hyper drops where it
+/// knows the body to be empty.
+pub(super) fn with_content_length(mut response: Response<Outgoing>) -> Response<Outgoing> {
     let is_bodyless = matches!(
         response.status(),
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
@@ -432,7 +438,7 @@ pub(super) fn with_told_length(mut response: Response<Outgoing>) -> Response<Out
         let length = response.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         if let Some(length) = length {
-            *response.body_mut() = Outgoing::Told(length);
+            *response.body_mut() = Outgoing::LeftOut(length);
         }
     }
     response
@@ -466,7 +472,7 @@ impl Body for Outgoing {
             Self::Played(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
-            Self::Told(_) => Poll::Ready(None),
+            Self::LeftOut(_) => Poll::Ready(None),
         }
     }
 
@@ -475,7 +481,7 @@ impl Body for Outgoing {
             Self::Whole(body) => body.is_end_stream(),
             Self::Recorded(body) => body.is_end_stream(),
             Self::Played(body) => body.is_end_stream(),
-            Self::Told(_) => false,
+            Self::LeftOut(_) => false,
         }
     }
 
@@ -484,7 +490,7 @@ impl Body for Outgoing {
             Self::Whole(body) => body.size_hint(),
             Self::Recorded(body) => body.size_hint(),
             Self::Played(body) => body.size_hint(),
-            Self::Told(length) => SizeHint::with_exact(*length),
+            Self::LeftOut(length) => SizeHint::with_exact(*length),
         }
     }
 }

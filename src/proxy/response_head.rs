@@ -43,11 +43,11 @@ const FRAMING: [&[u8]; 3] = [b"connection", b"content-length", b"transfer-encodi
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Beside {
     /// The reason phrase, where it is not ASCII.
-    pub(super) reason: Option<Vec<u8>>,
+    reason: Option<Vec<u8>>,
     /// Fields behind those that hyper got.
-    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
+    fields: Vec<(HeaderName, HeaderValue)>,
     /// The names of fields that were left out.
-    pub(super) left_out: Vec<String>,
+    left_out: Vec<String>,
 }
 
 /// The names of fields that were left out of a response head.
@@ -128,17 +128,32 @@ enum At {
     /// At the start of a line behind it.
     Line,
     /// Within a line.
-    Within(Goes),
+    Within(Lane),
     /// Behind the head.
     Behind,
 }
 
 /// Where a line goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goes {
-    Through,
+enum Lane {
+    ToHyper,
+    /// Past hyper, to be added to the head that it gives.
     Beside,
-    Nowhere,
+    Dropped,
+}
+
+/// A part of a line, or all of it.
+struct Piece {
+    bytes: usize,
+    lane: Lane,
+}
+
+/// What became of some bytes of the stream.
+struct Filtered {
+    /// How many remain at the front, for hyper.
+    passed: usize,
+    /// How many at the end are to be shown again with more behind them.
+    held: usize,
 }
 
 /// A response head so far.
@@ -146,12 +161,12 @@ enum Goes {
 struct Head {
     at: At,
     /// Where the last line went: one that continues it goes there too.
-    last: Goes,
+    last: Lane,
     is_informational: bool,
     bytes: usize,
     fields: usize,
-    /// Bytes of lines that went through.
-    through: usize,
+    /// Bytes of lines that went to hyper.
+    to_hyper: usize,
     /// hyper gets no more fields.
     is_full: bool,
     /// The lines that go beside.
@@ -163,11 +178,11 @@ impl Head {
     const fn new(at: At) -> Self {
         Self {
             at,
-            last: Goes::Through,
+            last: Lane::ToHyper,
             is_informational: false,
             bytes: 0,
             fields: 0,
-            through: 0,
+            to_hyper: 0,
             is_full: false,
             lines: Vec::new(),
             beside: Beside {
@@ -178,23 +193,26 @@ impl Head {
         }
     }
 
-    /// Takes out of `bytes` what does not pass through hyper; how many of them remain at the front,
-    /// and how many at the end are to be shown again with more behind them.
-    fn filter(&mut self, bytes: &mut [u8], heads: &Heads) -> Result<(usize, usize), HeadError> {
-        let (mut read, mut kept) = (0, 0);
+    /// Takes out of `bytes` what does not pass through hyper.
+    fn filter(&mut self, bytes: &mut [u8], heads: &Heads) -> Result<Filtered, HeadError> {
+        let (mut read, mut passed) = (0, 0);
         while read < bytes.len() {
             let rest = &bytes[read..];
-            let (taken, goes) = match self.at {
-                At::Behind => (rest.len(), Goes::Through),
-                At::Status => match self.status(rest) {
-                    Some(taken) => (taken, Goes::Through),
-                    None => break,
-                },
-                At::Within(goes) => (self.until_line_end(rest), goes),
-                At::Line => match self.line(rest, heads)? {
-                    Some(taken) => taken,
-                    None => break,
-                },
+            let to_hyper = |bytes| Piece {
+                bytes,
+                lane: Lane::ToHyper,
+            };
+            let piece = match self.at {
+                At::Behind => Some(to_hyper(rest.len())),
+                At::Status => self.status(rest).map(to_hyper),
+                At::Within(lane) => {
+                    let bytes = self.until_line_end(rest);
+                    Some(Piece { bytes, lane })
+                }
+                At::Line => self.line(rest, heads)?,
+            };
+            let Some(Piece { bytes: taken, lane }) = piece else {
+                break;
             };
             if self.at != At::Behind {
                 self.bytes += taken;
@@ -202,18 +220,21 @@ impl Head {
                     return Err(HeadError::Long);
                 }
             }
-            match goes {
-                Goes::Through if read == kept => kept += taken,
-                Goes::Through => {
-                    bytes.copy_within(read..read + taken, kept);
-                    kept += taken;
+            match lane {
+                Lane::ToHyper if read == passed => passed += taken,
+                Lane::ToHyper => {
+                    bytes.copy_within(read..read + taken, passed);
+                    passed += taken;
                 }
-                Goes::Beside => self.lines.extend_from_slice(&bytes[read..read + taken]),
-                Goes::Nowhere => {}
+                Lane::Beside => self.lines.extend_from_slice(&bytes[read..read + taken]),
+                Lane::Dropped => {}
             }
             read += taken;
         }
-        Ok((kept, bytes.len() - read))
+        Ok(Filtered {
+            passed,
+            held: bytes.len() - read,
+        })
     }
 
     /// The status line, once it is there as a whole or plainly none.
@@ -223,7 +244,7 @@ impl Head {
             if rest.len() < LINE_LIMIT && rest[..most] == start[..most] {
                 return None;
             }
-            return Some(self.go_on(rest, Goes::Through));
+            return Some(self.go_on(rest, Lane::ToHyper));
         };
         // "HTTP/1.1 200 OK"
         self.is_informational = rest.get(9) == Some(&b'1') && rest.get(9..12) != Some(b"101");
@@ -235,40 +256,40 @@ impl Head {
         Some(end)
     }
 
-    /// How many bytes belong to the line that begins here, and where they go; `None` if that shows
-    /// only with more of them.
-    fn line(&mut self, rest: &[u8], heads: &Heads) -> Result<Option<(usize, Goes)>, HeadError> {
+    /// The line that begins here, as far as it is there; `None` if only more of it shows where it goes.
+    fn line(&mut self, rest: &[u8], heads: &Heads) -> Result<Option<Piece>, HeadError> {
         let end = line_end(rest);
         if end.is_none() && rest.len() < LINE_LIMIT {
             return Ok(None);
         }
         if matches!(rest, [b'\n', ..] | [b'\r', b'\n', ..]) {
             self.end(heads)?;
-            return Ok(end.map(|end| (end, Goes::Through)));
+            let lane = Lane::ToHyper;
+            return Ok(end.map(|bytes| Piece { bytes, lane }));
         }
-        let goes = match rest[0] {
+        let lane = match rest[0] {
             b' ' | b'\t' => self.last,
             _ => {
                 self.fields += 1;
                 if self.fields > FIELDS_LIMIT {
                     return Err(HeadError::ManyFields);
                 }
-                self.goes(rest, end)?
+                self.lane(rest, end)?
             }
         };
-        self.last = goes;
-        let taken = self.go_on(rest, goes);
-        if goes == Goes::Through {
-            self.through += taken;
+        self.last = lane;
+        let bytes = self.go_on(rest, lane);
+        if lane == Lane::ToHyper {
+            self.to_hyper += bytes;
         }
-        Ok(Some((taken, goes)))
+        Ok(Some(Piece { bytes, lane }))
     }
 
     /// Where the field goes whose line begins here, and ends there if its end is here.
-    fn goes(&mut self, rest: &[u8], end: Option<usize>) -> Result<Goes, HeadError> {
+    fn lane(&mut self, rest: &[u8], end: Option<usize>) -> Result<Lane, HeadError> {
         let line = &rest[..end.unwrap_or(rest.len())];
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            return Ok(Goes::Through);
+            return Ok(Lane::ToHyper);
         };
         let name = &line[..colon];
         let mut words = name.split(|byte| *byte == b' ');
@@ -279,23 +300,23 @@ impl Head {
                 return Err(HeadError::Space(shown));
             }
             self.beside.left_out.push(shown);
-            return Ok(Goes::Nowhere);
+            return Ok(Lane::Dropped);
         }
         if is_framing(name) {
-            return Ok(Goes::Through);
+            return Ok(Lane::ToHyper);
         }
         // Behind one that goes beside all do, so that fields of one name keep their order.
         self.is_full |= self.fields > FIELDS_OF_HYPER
-            || end.is_none_or(|end| self.through + end > BYTES_OF_HYPER);
+            || end.is_none_or(|end| self.to_hyper + end > BYTES_OF_HYPER);
         Ok(match self.is_full {
-            true => Goes::Beside,
-            false => Goes::Through,
+            true => Lane::Beside,
+            false => Lane::ToHyper,
         })
     }
 
     /// Takes the present line as far as it is there.
-    fn go_on(&mut self, rest: &[u8], goes: Goes) -> usize {
-        self.at = At::Within(goes);
+    fn go_on(&mut self, rest: &[u8], lane: Lane) -> usize {
+        self.at = At::Within(lane);
         self.until_line_end(rest)
     }
 
@@ -416,16 +437,16 @@ impl<IO: AsyncRead + Unpin> AsyncRead for HeadFilter<IO> {
                 return Poll::Ready(Ok(()));
             }
             let fresh = &mut buf.filled_mut()[before..];
-            let (kept, rest) = match this.head.filter(fresh, &this.heads) {
-                Ok(found) => found,
+            let Filtered { passed, held } = match this.head.filter(fresh, &this.heads) {
+                Ok(filtered) => filtered,
                 Err(error) => {
                     buf.set_filled(before);
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
                 }
             };
-            this.held = fresh[fresh.len() - rest..].to_vec();
-            buf.set_filled(before + kept);
-            if kept > 0 {
+            this.held = fresh[fresh.len() - held..].to_vec();
+            buf.set_filled(before + passed);
+            if passed > 0 {
                 return Poll::Ready(Ok(()));
             }
         }

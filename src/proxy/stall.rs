@@ -7,7 +7,7 @@ use super::live::{InFlight, Live};
 use crate::clock::Timestamp;
 use crate::exchange::{ExchangeId, Phase};
 
-/// A silence is told again after so long.
+/// A silence that goes on is reported again after so long.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// An upstream that keeps something waiting.
@@ -21,26 +21,27 @@ pub(crate) struct Stall {
     pub(crate) others: usize,
 }
 
-/// Finds stalls; asked again and again, it tells each silence once a minute.
+/// Finds stalls, and reports each once a minute.
 #[derive(Debug)]
 pub(crate) struct Stalls {
     live: Live,
     after: Duration,
     /// When to look again. Kept here, since `next` may be called in many short turns.
     look_at: Timestamp,
-    told: HashMap<String, Told>,
+    /// By host.
+    notices: HashMap<String, Notice>,
 }
 
 /// The last notice of a host.
 #[derive(Debug)]
-struct Told {
+struct Notice {
     at: Timestamp,
     about: Wait,
     /// When the host was last seen silent: what flows for a while afterwards is a new matter.
     silent_at: Timestamp,
 }
 
-/// One wait of one exchange or dial: it stays the same while an answer trickles in.
+/// One wait of one exchange or dial: it stays the same while a response trickles in.
 #[derive(Debug, PartialEq, Eq)]
 struct Wait {
     id: Option<ExchangeId>,
@@ -65,11 +66,11 @@ impl Stalls {
             look_at: live.now(),
             live,
             after,
-            told: HashMap::new(),
+            notices: HashMap::new(),
         }
     }
 
-    /// Waits for the next stalls that are due to be told.
+    /// Waits for the next stalls that are due to be reported.
     pub(crate) async fn next(&mut self) -> Vec<Stall> {
         let tick = (self.after / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
         loop {
@@ -86,10 +87,10 @@ impl Stalls {
     fn due(&mut self) -> Vec<Stall> {
         let now = self.live.now();
         let mut entries = self.live.in_flight();
-        // An answer that trickles in is told once: between its bytes the wait is still the same.
-        self.told.retain(|_, told| {
-            let goes_on = entries.iter().any(|entry| Wait::of(entry) == told.about);
-            goes_on && now.since(told.silent_at) < AGAIN
+        // A response that trickles in is reported once: between its bytes the wait is still the same.
+        self.notices.retain(|_, notice| {
+            let goes_on = entries.iter().any(|entry| Wait::of(entry) == notice.about);
+            goes_on && now.since(notice.silent_at) < AGAIN
         });
         entries.retain(|entry| is_upstreams(entry) && now.since(entry.progress) >= self.after);
         entries.sort_by_key(|entry| entry.progress);
@@ -99,11 +100,11 @@ impl Stalls {
                 same.others += 1;
                 continue;
             }
-            let told = self.told.get_mut(&entry.host).map(|told| {
-                told.silent_at = now;
-                told.at.max(entry.progress)
+            let noticed = self.notices.get_mut(&entry.host).map(|notice| {
+                notice.silent_at = now;
+                notice.at.max(entry.progress)
             });
-            if told.is_none_or(|since| now.since(since) >= AGAIN) {
+            if noticed.is_none_or(|since| now.since(since) >= AGAIN) {
                 due.push(Stall {
                     silent: now.since(entry.progress),
                     entry,
@@ -112,14 +113,12 @@ impl Stalls {
             }
         }
         for stall in &due {
-            let about = Wait::of(&stall.entry);
-            let (at, silent_at) = (now, now);
-            let told = Told {
-                at,
-                about,
-                silent_at,
+            let notice = Notice {
+                at: now,
+                about: Wait::of(&stall.entry),
+                silent_at: now,
             };
-            self.told.insert(stall.entry.host.clone(), told);
+            self.notices.insert(stall.entry.host.clone(), notice);
         }
         due
     }
@@ -136,23 +135,23 @@ mod tests {
     use crate::clock::Clock;
 
     #[tokio::test(start_paused = true)]
-    async fn a_silence_is_told_to_whoever_waits_in_short_turns() {
+    async fn a_silence_is_reported_where_the_wait_for_it_is_cut_into_short_turns() {
         let live = Live::new(Clock::start());
         let _one = live.begin(Some(1), "sum.golang.org", None, Phase::Wait);
         let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
         let turn = Duration::from_millis(250);
         while tokio::time::timeout(turn, stalls.next()).await.is_err() {
-            assert!(seconds(&live) < 12, "nothing was told");
+            assert!(seconds(&live) < 12, "nothing was reported");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_a_client_uploads_nothing_is_told_of_the_upstream() {
+    async fn while_a_client_uploads_nothing_is_reported_of_the_upstream() {
         let live = Live::new(Clock::start());
         let entry = live.begin(Some(1), "slow.example", None, Phase::Wait);
         let upload = entry.upload();
         let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
-        let telling = async {
+        let uploading = async {
             for _ in 0..3 {
                 upload.is_held();
                 tokio::time::sleep(Duration::from_secs(30)).await;
@@ -160,16 +159,16 @@ mod tests {
             }
             std::future::pending::<()>().await;
         };
-        let told = tokio::select! {
-            told = stalls.next() => told,
-            () = telling => unreachable!(),
+        let reported = tokio::select! {
+            reported = stalls.next() => reported,
+            () = uploading => unreachable!(),
         };
-        assert_eq!(told.len(), 1);
+        assert_eq!(reported.len(), 1);
         assert!((100..=101).contains(&seconds(&live)), "{}", seconds(&live));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_trickles_in_is_told_once_until_it_stops() {
+    async fn a_response_that_trickles_in_is_reported_once_until_it_stops() {
         let live = Live::new(Clock::start());
         let entry = live.begin(Some(1), "slow.example", None, Phase::Receive);
         let mut stalls = Stalls::new(live.clone(), Duration::from_secs(2));
@@ -180,16 +179,16 @@ mod tests {
                 entry.wants_more();
             }
         });
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         loop {
             tokio::select! {
                 () = &mut trickle => break,
-                stalls = stalls.next() => told.push((seconds(&live), stalls)),
+                stalls = stalls.next() => reported.push((seconds(&live), stalls)),
             }
         }
         drop(trickle);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!((2..=3).contains(&told[0].0), "{told:?}");
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!((2..=3).contains(&reported[0].0), "{reported:?}");
         stalls.next().await;
         assert!((360..=362).contains(&seconds(&live)), "{}", seconds(&live));
         // Another exchange of the same host is another matter.
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silence_is_told_once_a_host_and_again_after_a_minute() {
+    async fn a_silence_is_reported_once_a_host_and_again_after_a_minute() {
         let live = Live::new(Clock::start());
         let one = live.begin(Some(1), "sum.golang.org", None, Phase::Wait);
         let _two = live.begin(Some(2), "sum.golang.org", None, Phase::Wait);

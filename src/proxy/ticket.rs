@@ -49,16 +49,16 @@ pub(super) struct Ticket {
     stamps: Stamps,
     head: Option<Head>,
     attempts: Vec<Attempt>,
-    /// Dropped with the exchange, if its request body was never asked for.
+    /// Dropped with the exchange, if its request body was never read.
     pub(super) unwanted_body: Option<oneshot::Sender<()>>,
     notes: Vec<String>,
     pub(super) client_wait_us: u64,
     pub(super) body_bytes: u64,
     /// Whether the client takes no more of the answer for now.
     is_held: bool,
-    /// Of the room for request heads.
+    /// What the request's head takes of the connection's room for heads.
     head_bytes: usize,
-    over: bool,
+    is_over: bool,
 }
 
 /// How an exchange begins.
@@ -70,6 +70,16 @@ pub(super) struct Beginning<'a> {
     pub(super) started: Timestamp,
     /// What the head takes of the connection's room for request heads.
     pub(super) head_bytes: usize,
+}
+
+/// What an exchange had besides its heads.
+#[derive(Default)]
+pub(super) struct Bodies<'a> {
+    /// The request's, if it is on record.
+    pub(super) request: Option<Result<Body, NotKept>>,
+    /// The response's, if it is on record.
+    pub(super) response: Option<Result<Body, NotKept>>,
+    pub(super) trailers: Option<&'a HeaderMap>,
 }
 
 /// When each step happened.
@@ -97,19 +107,19 @@ impl Stamps {
         let Some(send) = self.send else {
             return timings;
         };
-        let heard = self.head.unwrap_or(now).max(send);
+        let head = self.head.unwrap_or(now).max(send);
         let sent = self.sent.as_ref().and_then(|slot| slot.stamp());
         let sent = match (sent, self.head) {
-            (Some(sent), _) => sent.clamp(send, heard),
+            (Some(sent), _) => sent.clamp(send, head),
             // Answered before our write was stamped, or never written at all.
             (None, Some(_)) => send,
-            (None, None) => heard,
+            (None, None) => head,
         };
         timings[Phase::Send] = Some(sent.micros_since(send));
-        timings[Phase::Wait] = Some(heard.micros_since(sent));
+        timings[Phase::Wait] = Some(head.micros_since(sent));
         if self.head.is_some() {
             let last = self.last_byte.unwrap_or(now);
-            timings[Phase::Receive] = Some(last.micros_since(heard));
+            timings[Phase::Receive] = Some(last.micros_since(head));
         }
         timings
     }
@@ -181,40 +191,40 @@ impl Ticket {
             body_bytes: 0,
             is_held: false,
             head_bytes,
-            over: false,
+            is_over: false,
             leg: Arc::clone(leg),
             context,
         };
         if let Some(captured) = &leg.captured {
-            captured.has_read(ticket.captured());
+            captured.has_read(ticket.capture_comment());
         }
         ticket
     }
 
-    /// What a packet capture says of its request; as in a capture that is made from the journal.
-    pub(super) fn captured(&self) -> String {
+    /// The comment on its packets in a capture, as in one that is made from the journal.
+    pub(super) fn capture_comment(&self) -> String {
         let trace = self.context.trace;
         format!("exchange={} trace={trace} span={}", self.id, self.span)
     }
 
-    /// The dial that this exchange owns.
-    pub(super) fn owns(&mut self, journey: &Journey) {
+    /// The exchange caused this dial: its time is part of the exchange's.
+    pub(super) fn owns_dial(&mut self, journey: &Journey) {
         self.stamps.dns_us = journey.dns_us;
         self.stamps.connect_us = journey.connect_us;
         self.stamps.tls_us = journey.tls_us;
     }
 
-    /// The request goes to hyper now; `slot` will know when it has left, if it has no body.
-    pub(super) fn sending(&mut self, slot: Option<Arc<Slot>>) {
+    /// The request goes to hyper now; `sent` will hold when it was written, if it has no body.
+    pub(super) fn sending(&mut self, sent: Option<Arc<Slot>>) {
         let now = self.context.clock.now();
         self.stamps.send = Some(now);
-        self.stamps.sent = slot;
+        self.stamps.sent = sent;
         self.entry.enter(Phase::Wait, now);
     }
 
-    /// When the end of the request's body left.
-    pub(super) fn sent(&mut self, slot: Option<Arc<Slot>>) {
-        self.stamps.sent = slot.or_else(|| self.stamps.sent.take());
+    /// `sent` holds when the end of the request's body was written, if it has one.
+    pub(super) fn body_sent(&mut self, sent: Option<Arc<Slot>>) {
+        self.stamps.sent = sent.or_else(|| self.stamps.sent.take());
     }
 
     /// The host that the request is for.
@@ -229,12 +239,12 @@ impl Ticket {
             .map_or_else(String::new, |route| route.get().what())
     }
 
-    /// Whether no body may answer it.
+    /// True for a HEAD, which no body may answer.
     pub(super) fn is_head(&self) -> bool {
         self.method == Method::HEAD
     }
 
-    /// A text of our own without the secrets that a peer put in it.
+    /// A text of ours without the secrets that a peer put in it.
     pub(super) fn redacted(&self, text: &str) -> String {
         self.context.redactor.text(text)
     }
@@ -266,14 +276,14 @@ impl Ticket {
     }
 
     /// Adds a note on something unusual in the response to its `end`.
-    pub(super) fn notes(&mut self, what: &str) {
+    pub(super) fn add_note(&mut self, what: &str) {
         let what = self.context.redactor.text(what);
         tracing::debug!(id = self.id, "{what}");
         self.notes.push(what);
     }
 
-    /// The final head came, with its first byte at `at`.
-    pub(super) fn heard(&mut self, at: Timestamp, head: Head) {
+    /// The final head of the response is there; its first byte came at `at`.
+    pub(super) fn set_head(&mut self, at: Timestamp, head: Head) {
         debug!(
             target: "modtape::exchange",
             id = self.id,
@@ -314,13 +324,8 @@ impl Ticket {
 
     /// Records the whole exchange; once this returns the client may see its end, unless this says
     /// why not.
-    pub(super) async fn end(
-        mut self,
-        body: Option<Result<Body, NotKept>>,
-        request_body: Option<Result<Body, NotKept>>,
-        trailers: Option<&HeaderMap>,
-    ) -> Option<String> {
-        self.over = true;
+    pub(super) async fn end(mut self, bodies: Bodies<'_>) -> Option<String> {
+        self.is_over = true;
         let Some(head) = self.head.take() else {
             debug_assert!(false, "an exchange ends after its head");
             return None;
@@ -333,9 +338,11 @@ impl Ticket {
         let records = self.context.recorder.as_ref().zip(head.headers.as_ref());
         let written = records.map(|(recorder, headers)| {
             let reason = head.reason.map(|reason| redactor.bytes(reason));
+            let trailers = bodies.trailers;
             let trailers = trailers.map(|trailers| headers::recorded(redactor, trailers));
-            let request_body = request_body.map(|body| self.kept(body, "request body"));
-            let body = body.map(|body| self.kept(body, "body"));
+            let request_body = bodies.request;
+            let request_body = request_body.map(|body| self.on_record(body, "request body"));
+            let body = bodies.response.map(|body| self.on_record(body, "body"));
             let end = EndLine {
                 id: self.id,
                 status: head.status.as_u16(),
@@ -360,7 +367,8 @@ impl Ticket {
         self.context.refusal()
     }
 
-    fn kept(&self, body: Result<Body, NotKept>, what: &str) -> Body {
+    /// The body as far as it is on record; what is missing of it is a gap.
+    fn on_record(&self, body: Result<Body, NotKept>, what: &str) -> Body {
         body.unwrap_or_else(|NotKept { body, why }| {
             if let Some(recorder) = &self.context.recorder {
                 let what = format!("{what} of exchange {}", self.id);
@@ -376,7 +384,7 @@ impl Ticket {
     }
 
     fn abort_in_place(&mut self, why: &str) {
-        self.over = true;
+        self.is_over = true;
         let now = self.context.clock.now();
         let head = self.head.take();
         let phases_us = self.stamps.timings(now);
@@ -397,7 +405,7 @@ impl Ticket {
         self.context.note(now, &Event::Abort(abort));
     }
 
-    /// Why an exchange ended that its client left.
+    /// Why the exchange is over if it is simply dropped: its client gave it up.
     fn abandoned(&self) -> String {
         let what = match self.leg.protocol {
             Protocol::Http1 => "closed its connection",
@@ -444,12 +452,12 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.over {
+        if self.is_over {
             self.entry.done();
         } else {
             let why = match self.context.stop.is_cancelled() {
-                true => self.context.stopped(),
-                false => self.context.left(&self.abandoned()),
+                true => self.context.why_stopped(),
+                false => self.context.why_closed(&self.abandoned()),
             };
             self.abort_in_place(&why);
         }
@@ -504,7 +512,11 @@ mod tests {
         let timings = stamps.timings(at(50));
         assert_eq!(timings[Phase::Connect], None);
         assert_eq!(timings[Phase::Receive], None);
-        assert_eq!(timings[Phase::Send], Some(39_000), "nothing has left yet");
+        assert_eq!(
+            timings[Phase::Send],
+            Some(39_000),
+            "nothing was written yet"
+        );
         assert_eq!(timings.total_us(), 40_000);
     }
 }

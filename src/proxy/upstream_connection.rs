@@ -35,7 +35,7 @@ use crate::tls::{self, Protocol};
 #[expect(clippy::cast_possible_truncation, reason = "it is less than 2 MiB")]
 const H2_HEAD_LIMIT: u32 = (HEAD_LIMIT + 32 * FIELDS_LIMIT) as u32;
 
-/// How long a connection's task may take to say how it ended.
+/// How long a connection's own task may take to end after a request on it has failed.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What TCP carries upstream.
@@ -79,7 +79,7 @@ struct End {
 /// Why there is no response.
 #[derive(Debug)]
 pub(super) enum SendError {
-    /// The connection had ended before any byte of the request left.
+    /// The connection had ended before any byte of the request was sent.
     Unsent(hyper::Error),
     /// The connection was lost before the request can have been answered.
     Lost(hyper::Error),
@@ -159,7 +159,7 @@ impl UpstreamConnection {
         }))
     }
 
-    /// Sends one request. HTTP/1.1 requests of one pair come one after the other.
+    /// Sends one request. Over HTTP/1.1 they come one after the other.
     pub(super) async fn send(
         &self,
         mut request: Request<RequestBody>,
@@ -168,7 +168,7 @@ impl UpstreamConnection {
             Sender::Http1(sender) => {
                 // An informational head is not the answer: the read after it is.
                 let marks = Arc::clone(&self.marks);
-                let upload = request.body().expects_continue();
+                let upload = request.body().awaiting_continue();
                 on_informational(&mut request, move |response| {
                     marks.expect_answer();
                     if response.status() == StatusCode::CONTINUE {
@@ -197,11 +197,11 @@ impl UpstreamConnection {
                 }
                 Ok(response)
             }
-            Err(error) if self.never_left(&error) => Err(SendError::Unsent(error)),
+            Err(error) if self.is_unsent(&error) => Err(SendError::Unsent(error)),
             Err(error) if is_unprocessed(&error) => Err(SendError::Unprocessed(error)),
             // A connection that answered before and ends without a byte was closed as idle just
-            // when the request left: the race of RFC 9112 section 9.3.1.
-            Err(error) if self.is_reused() && self.ended_unheard(&error) => {
+            // when the request was sent: the race of RFC 9112 section 9.3.1.
+            Err(error) if self.is_reused() && self.ended_silently(&error) => {
                 Err(SendError::Lost(error))
             }
             Err(error) => Err(SendError::Broken(error)),
@@ -210,14 +210,15 @@ impl UpstreamConnection {
 
     /// True if hyper never began to write the request: it was still in hyper's queue or, over
     /// HTTP/2, waited for a stream, when the connection ended.
-    fn never_left(&self, error: &hyper::Error) -> bool {
-        // Who waits for a stream is dropped with the connection, which hyper calls the user's doing.
+    fn is_unsent(&self, error: &hyper::Error) -> bool {
+        // A request that waits for a stream is dropped with the connection, which is an error of the
+        // user to hyper.
         let waited = self.protocol == Protocol::H2 && error.is_user();
         error.is_canceled() || error.is_closed() || waited
     }
 
-    /// True if the connection was lost, in whatever way, before any byte of the answer came.
-    fn ended_unheard(&self, error: &hyper::Error) -> bool {
+    /// True if the connection was lost, in whatever way, before any byte of a response came.
+    fn ended_silently(&self, error: &hyper::Error) -> bool {
         let is_io = error.source().is_some_and(<dyn StdError>::is::<io::Error>);
         match self.protocol {
             Protocol::Http1 => !self.marks.has_heard() && (is_io || error.is_incomplete_message()),
@@ -237,15 +238,17 @@ impl UpstreamConnection {
         is_surplus.then_some(end.unparsed.len())
     }
 
-    /// Why it ended, if it has, and not in order.
+    /// Why the connection ended, if it has, and not in order.
     pub(super) fn failure(&self) -> Option<String> {
         let failure = self.end.get()?.failure.as_ref()?;
         Some(cause::of(failure, &self.host, ""))
     }
 
-    /// Why a request was not answered. Of one that never left hyper knows only that, and not what
-    /// ended the connection, and of an invalid head not what is wrong: the connection's own task
-    /// knows, and is over soon after. h2 does not name frames.
+    /// Why a request was not answered.
+    ///
+    /// hyper says of an unsent request only that, and not what ended the connection, and of an invalid
+    /// head not what is wrong with it. Both are known once the connection's own task is over, which is
+    /// soon after. h2 does not say which frame was at fault.
     pub(super) async fn cause(&self, error: &SendError) -> String {
         let (SendError::Unsent(cause)
         | SendError::Lost(cause)
@@ -287,8 +290,8 @@ impl UpstreamConnection {
 /// True for a stream that was refused, or came after a GOAWAY, on a connection of whatever age.
 fn is_unprocessed(error: &hyper::Error) -> bool {
     let source = error.source();
-    let told = source.and_then(<dyn StdError>::downcast_ref::<h2::Error>);
-    told.is_some_and(|error| {
+    let source = source.and_then(<dyn StdError>::downcast_ref::<h2::Error>);
+    source.is_some_and(|error| {
         let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
         error.is_remote() && (error.is_go_away() || refused)
     })

@@ -107,8 +107,8 @@ impl Client {
     /// recorded.
     pub(super) fn closed(&self, is_tunnel: bool, why: &str) {
         let why = self.context.redactor.text(why);
-        if self.gate.is_strangers() {
-            if !self.gate.is_named() {
+        if self.gate.is_stranger() {
+            if !self.gate.is_recorded_stranger() {
                 return;
             }
             let error = match self.gate.has_refused() {
@@ -139,7 +139,7 @@ impl Client {
     ) {
         let answer = Answer::refusal(status, &self.context.redactor.text(why));
         // A client that never showed the token gets one record at the end, if any: see `closed`.
-        if !self.gate.is_strangers() {
+        if !self.gate.is_stranger() {
             let target = connect.as_ref().map(|connect| connect.target.to_string());
             let target = target.unwrap_or_default();
             let journey = connect.as_ref().and_then(|connect| connect.journey);
@@ -178,7 +178,7 @@ impl Client {
         };
         let mut ticket = Ticket::begin(&Arc::new(leg), beginning);
         if let Some(journey) = connect.journey {
-            ticket.owns(journey);
+            ticket.owns_dial(journey);
         }
         ticket
     }

@@ -43,7 +43,7 @@ use crate::exchange::{ConnectionId, Mode, Phase, Target, chain};
 use crate::tls::{self, Protocol};
 use crate::upstream::{DialError, Dialer, Journey, News, keep_alive};
 
-/// Why a connection ended whose client left before it was set up.
+/// Why a connection ended that its client closed before it was set up.
 const GAVE_UP: &str = "the client gave up";
 
 /// How much a client may send before its tunnel is open, bytes.
@@ -92,7 +92,7 @@ struct Connected {
     is_blind: bool,
 }
 
-/// What the client does in its tunnel.
+/// How the client begins in its tunnel.
 enum Inside {
     Hello(Hello),
     Blind(Blind),
@@ -162,12 +162,12 @@ pub(super) async fn run(
     let context = Arc::clone(&client.context);
     let wanted = client.place.wanted_in_setup(Arc::clone(&client.marks));
     let open = tokio::select! {
-        // First the setup itself: it records how far a connection came that is stopped.
+        // The setup comes first: it records how far a connection came that is stopped.
         biased;
-        // Boxed, and dropped before what follows begins: it is larger, and would else be kept for
-        // as long as the connection lasts.
+        // Boxed, and dropped before the connection is served: it is large, and would else stay for as
+        // long as the connection lasts.
         open = Box::pin(open(&mut client, io, entrance)) => open,
-        () = context.stop.cancelled() => Err(context.stopped()),
+        () = context.stop.cancelled() => Err(context.why_stopped()),
         () = wanted => Err(String::from(PLACE_WANTED)),
     };
     let is_tunnel = matches!(open, Ok(Open::Tunnel(_)));
@@ -180,7 +180,7 @@ pub(super) async fn run(
     client.closed(is_tunnel, &why);
 }
 
-/// The whole setup, or why the connection is over before.
+/// Sets the connection up, or says why it is over before.
 async fn open(client: &mut Client, io: ClientIo, entrance: Entrance) -> Result<Open, String> {
     let connected = match entrance {
         Entrance::Origin => Connected::to_origin(io)?,
@@ -278,12 +278,12 @@ impl Connect {
         if let Responder::Upstream(dialer) = &context.responder {
             let outcome = tokio::select! {
                 outcome = dial(client, dialer, &mut dialled) => outcome,
-                () = leaves(&mut io, &mut rest) => {
-                    let why = context.left(GAVE_UP);
+                () = client_closes(&mut io, &mut rest) => {
+                    let why = context.why_closed(GAVE_UP);
                     return Err(dialled.given_up(client, dialer, &why));
                 }
                 () = context.stop.cancelled() => {
-                    let why = context.stopped();
+                    let why = context.why_stopped();
                     return Err(dialled.given_up(client, dialer, &why));
                 }
             };
@@ -317,7 +317,7 @@ async fn dial(client: &Client, dialer: &Dialer, dialled: &mut Dialled) -> Result
     client.place.waits_for_upstream();
     let live = &client.context.live;
     let entry = live.begin(None, dialled.target.host(), None, Phase::Dns);
-    let hear = |news: News<'_>| entry.hears(news);
+    let hear = |news: News<'_>| entry.update(news);
     let journey = &mut dialled.journey;
     let connected = dialer.connect(&dialled.target, true, journey, &hear).await;
     entry.done();
@@ -329,8 +329,8 @@ async fn dial(client: &Client, dialer: &Dialer, dialled: &mut Dialled) -> Result
     Ok(())
 }
 
-/// Returns once the client has left; what it sends before is added to `rest`.
-async fn leaves(io: &mut ClientIo, rest: &mut BytesMut) {
+/// Returns once the client has closed the connection; what it sends before is added to `rest`.
+async fn client_closes(io: &mut ClientIo, rest: &mut BytesMut) {
     while rest.len() < AHEAD {
         if !matches!(io.read_buf(rest).await, Ok(1..)) {
             return;
@@ -340,7 +340,7 @@ async fn leaves(io: &mut ClientIo, rest: &mut BytesMut) {
 }
 
 impl Dialled {
-    /// Records a dial that no client waits for any longer, and how far it got; why it ended.
+    /// Records a dial that no client waits for any longer, and how far it got. Returns why it ended.
     fn given_up(&mut self, client: &Client, dialer: &Dialer, why: &str) -> String {
         let got = dialer.give_up(&self.target, &mut self.journey);
         let why = format!("{why} while its tunnel was being connected ({got})");
@@ -394,7 +394,7 @@ impl Connected {
             first = first => first,
             () = context.stop.cancelled() => {
                 dialled.unused(client, None);
-                return Err(context.stopped());
+                return Err(context.why_stopped());
             }
         };
         let FirstBytes { read, client_hello } = match first {
@@ -483,7 +483,7 @@ impl Tunnel {
             () = idle(context.clock, &client.marks, limit) => {
                 format!("nothing passed for {limit:?}")
             }
-            () = context.stop.cancelled() => context.stopped(),
+            () = context.stop.cancelled() => context.why_stopped(),
             () = wanted => String::from(PLACE_WANTED),
         }
     }
@@ -586,8 +586,9 @@ fn grace_ends(client: &Client) -> Timestamp {
     Timestamp::from_micros(now.as_micros() + grace)
 }
 
-/// The upstream handshake, as long as the client is there to wait; the error is what every request
-/// is answered with. `None` in a replay. What the client sends meanwhile is given back to its stream.
+/// The handshake with the upstream, for as long as the client waits for it; the error is what every
+/// request is answered with. `None` in a replay. What the client sends meanwhile goes back to its
+/// stream.
 async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<UpstreamIo>, String> {
     let context = &client.context;
     let host = &hello.host;
@@ -604,7 +605,7 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
         journey.via.as_deref().map(Into::into),
     );
     let protocols = &hello.client_hello.protocols;
-    let hear = |news: News<'_>| entry.hears(news);
+    let hear = |news: News<'_>| entry.update(news);
     let began = context.clock.now();
     let mut ahead = BytesMut::new();
     let why = tokio::select! {
@@ -616,8 +617,8 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
                 Err(error) => Err(chain(&error)),
             };
         }
-        () = leaves(hello.io.stream(), &mut ahead) => context.left(GAVE_UP),
-        () = context.stop.cancelled() => context.stopped(),
+        () = client_closes(hello.io.stream(), &mut ahead) => context.why_closed(GAVE_UP),
+        () = context.stop.cancelled() => context.why_stopped(),
     };
     hello.io.add(&ahead);
     journey.tls_us = Some(context.clock.now().micros_since(began));
@@ -658,14 +659,14 @@ async fn accept(
     let limit = context.deadlines.client_hello;
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(limit, accepting) => accepted,
-        () = context.stop.cancelled() => return Err(context.stopped()),
+        () = context.stop.cancelled() => return Err(context.why_stopped()),
     };
     match accepted {
         Ok(Ok(tls)) => {
             client.captured.iter().for_each(Stream::settles);
             Ok(tls)
         }
-        Ok(Err(error)) => Err(context.left(&cause::of_handshake(&error))),
+        Ok(Err(error)) => Err(context.why_closed(&cause::of_handshake(&error))),
         Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
     }
 }

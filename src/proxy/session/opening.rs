@@ -1,4 +1,4 @@
-//! What a client says first: a CONNECT, a plain request, or a ClientHello. Read once, with a limit.
+//! The first bytes of a client: a CONNECT, a plain request, or a ClientHello. Read once, with a limit.
 
 use std::io;
 
@@ -43,7 +43,7 @@ pub(super) struct ConnectHead {
     pub(super) rest: Bytes,
 }
 
-/// Why the first bytes of a client are no opening.
+/// Why the first bytes of a client are not an opening.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpeningError {
     #[error("the client closed before it said anything")]
@@ -58,7 +58,7 @@ pub(super) enum OpeningError {
     Target(#[source] TargetError),
 }
 
-/// Reads up to the end of a CONNECT head, or just enough to see that it is none.
+/// Reads up to the end of a CONNECT head, or just enough to see that it is something else.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Opening, OpeningError> {
     let mut read = BytesMut::with_capacity(1024);
     loop {
@@ -148,12 +148,12 @@ pub(super) enum HelloError {
 }
 
 impl HelloError {
-    /// False for a client that merely left: it races connections and uses one.
+    /// False for a client that merely closed the connection: go races several and uses one.
     pub(super) const fn is_worth_telling(&self) -> bool {
         matches!(self, Self::Malformed { .. } | Self::TooLong)
     }
 
-    /// What the client is to be told.
+    /// What to send to the client.
     pub(super) fn alert(&self) -> Option<&[u8]> {
         match self {
             Self::Malformed { alert, .. } => Some(alert),
@@ -217,7 +217,7 @@ impl ClientHello {
         let offered = hello.alpn().into_iter().flatten();
         Self {
             server_name: hello.server_name().map(|name| {
-                // RFC 6066 section 3 wants no dot at the end, and a host has one spelling.
+                // RFC 6066 section 3 allows no dot at the end; some clients send one.
                 let name = name.strip_suffix('.').unwrap_or(name);
                 name.to_ascii_lowercase()
             }),
@@ -440,9 +440,12 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(hello.read, bytes);
-            let asked = hello.client_hello.unwrap();
-            assert_eq!(asked.server_name.as_deref(), Some("proxy.golang.org"));
-            assert_eq!(asked.protocols, [Protocol::H2, Protocol::Http1]);
+            let client_hello = hello.client_hello.unwrap();
+            assert_eq!(
+                client_hello.server_name.as_deref(),
+                Some("proxy.golang.org")
+            );
+            assert_eq!(client_hello.protocols, [Protocol::H2, Protocol::Http1]);
         }
     }
 

@@ -28,7 +28,7 @@ use crate::tls::Protocol;
 /// Streams that a client may have open: what Go's own servers allow.
 const STREAMS: u32 = 250;
 
-/// How long a client that was told to leave may take once all is answered.
+/// How long a client that is to close its connection may take once all is answered.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Serves until the client is done, the upstream has ended, we are told to stop, or the place is
@@ -46,7 +46,7 @@ where
 {
     let leg = Arc::clone(&upstreams.leg);
     let wanted = client.place.wanted(IDLE, || leg.watch.quiet_since());
-    // Boxed with its exact type, so that the other ways do not take its room.
+    // Boxed: the task of a tunnel, too, would have room for it.
     let mut serving = Box::pin(serve(upstreams, io, gate));
     tokio::select! {
         why = &mut serving => why,
@@ -61,15 +61,15 @@ where
     }
 }
 
-/// Returns once a client that was told to leave has had its time. Over HTTP/2 it has to say that it
-/// heard us, and may never do so.
+/// Returns once a client that is to close its connection has had its time. Over HTTP/2 a graceful end
+/// waits for its answer to a PING, which may never come.
 async fn overstays(leg: &ClientLeg) {
     let clock = leg.context.clock;
-    let told = clock.now();
+    let began = clock.now();
     loop {
         let now = clock.now();
         let done = leg.watch.done_since();
-        let until = done.map_or(now, |done| done.max(told)) + LEAVE_WITHIN;
+        let until = done.map_or(now, |done| done.max(began)) + LEAVE_WITHIN;
         if now >= until {
             return;
         }
@@ -152,7 +152,7 @@ where
                 };
                 let why = format!("a request was refused: {why}");
                 // Of strangers nothing is recorded but the end of their connection.
-                if !gate.is_some_and(|gate| gate.is_strangers()) {
+                if !gate.is_some_and(|gate| gate.is_stranger()) {
                     let guard = connection.into_parts().io.into_inner();
                     handler::note_refused(&upstreams, guard.request_line(), status, &why).await;
                 }
@@ -173,7 +173,7 @@ where
         }
     };
     let why = match outcome {
-        None => context.stopped(),
+        None => context.why_stopped(),
         Some(Ok(())) => String::from("closed"),
         Some(Err(error)) => cause::of(&error, "the client", ""),
     };
