@@ -160,8 +160,8 @@ pub(crate) struct RecordArgs {
     #[arg(long)]
     pub(crate) no_redact: bool,
     /// Write the HAR to FILE instead of the recording's session.har
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, value_parser = OsStringValueParser::new().try_map(file))]
-    pub(crate) har: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file))]
+    pub(crate) har: Option<PathBuf>,
     /// Write no HAR
     #[arg(long, conflicts_with_all = ["har", "har_bodies"])]
     pub(crate) no_har: bool,
@@ -174,9 +174,6 @@ pub(crate) struct RecordArgs {
     /// Which bodies the clear-text capture contains
     #[arg(long, value_name = "WHICH", default_value = "small")]
     pub(crate) pcap_bodies: Bodies,
-    /// What to do when the disk is too slow for --pcap tls
-    #[arg(long, value_name = "WHAT", default_value = "wait")]
-    pub(crate) pcap_slow_disk: SlowDisk,
     /// Append the TLS secrets of both connections to this file (NSS key log format) [env:
     /// MODTAPE_SSLKEYLOGFILE, else SSLKEYLOGFILE]
     #[arg(long, value_name = "FILE")]
@@ -305,15 +302,6 @@ impl Pcap {
     pub(crate) const fn has_tls(self) -> bool {
         matches!(self, Self::Tls | Self::Both)
     }
-}
-
-/// What happens where packets come faster than the disk takes them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SlowDisk {
-    /// Slow the traffic down, so that no byte is missing
-    Wait,
-    /// Keep only the headers of packets, with their true length
-    Cut,
 }
 
 /// `modtape replay`
@@ -515,7 +503,7 @@ pub(crate) enum ImportFormat {
 /// `modtape env`
 #[derive(Debug, Args)]
 pub(crate) struct EnvArgs {
-    /// A shell, a format (dotenv, github, json) or the name of one variable [default: sh]
+    /// A shell, a file format (dotenv, github) or the name of one variable [default: sh]
     #[arg(value_name = "SHELL|VAR")]
     pub(crate) what: Option<String>,
     /// Print commands that restore the variables

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::UNIX_EPOCH;
 
-use super::queue::{Item, NO_STREAM, Queue, What, WhenFull};
+use super::queue::{Item, NO_STREAM, Queue, What};
 use super::sink::{Section, Sink};
 use super::tcp::Tcp;
 use crate::clock::{Clock, Timestamp};
@@ -32,10 +32,9 @@ impl Capture {
     pub(crate) fn start(
         file: File,
         clock: Clock,
-        when_full: WhenFull,
         section: &Section<'_>,
     ) -> io::Result<(Self, Running)> {
-        let queue = Arc::new(Queue::new(clock, when_full));
+        let queue = Arc::new(Queue::new(clock));
         let sink = Sink::new(file, section)?;
         let writer = Writer::new(Arc::clone(&queue), sink, clock)?;
         let thread = std::thread::Builder::new().name(String::from("capture"));
@@ -75,8 +74,6 @@ const TELLING: u64 = 256 * 1024;
 pub(crate) struct Outcome {
     /// Packets in the file.
     pub(crate) packets: u64,
-    /// Bytes whose headers alone were kept, as [`WhenFull::Cut`] says.
-    pub(crate) cut_bytes: u64,
     /// Why it ends early, if it does: the file is whole up to there.
     pub(crate) error: Option<io::Error>,
 }
@@ -131,11 +128,7 @@ impl Writer {
             // It ends with a whole packet; a device has no length, and keeps what it got.
             let _ = file.set_len(whole);
         }
-        Outcome {
-            packets,
-            cut_bytes: self.queue.cut_bytes(),
-            error,
-        }
+        Outcome { packets, error }
     }
 
     fn write(&mut self, work: &mut VecDeque<Item>) -> io::Result<()> {

@@ -4,8 +4,7 @@
 //! carries traffic, so the queue is in order without being sorted. A thread of its own makes TCP of
 //! it and writes the file, which is whole after every write. Secrets come before the packets that
 //! need them: what is read during a handshake is held until rustls has had the time to log its keys.
-//! Where the disk is too slow it waits, or cuts, as it is told, and never takes more memory than its
-//! queue has.
+//! The queue is bounded: where the disk is too slow, the traffic waits.
 
 pub(crate) mod frame;
 mod live;
@@ -18,7 +17,6 @@ mod wire;
 
 pub use live::Capture;
 pub(crate) use live::Running;
-pub(crate) use queue::WhenFull;
 pub(crate) use secrets::{KeyLogs, open_key_log};
 pub(crate) use sink::LIVE;
 #[cfg(any(test, fuzzing))]

@@ -32,9 +32,6 @@ const PRESSED: Duration = Duration::from_millis(2);
 /// How far back a request's packet is looked for, packets.
 const LOOK_BACK: usize = 4096;
 
-/// How far back a packet is looked for that what is cut off may be counted with, packets.
-const COUNTED_WITH: usize = 64;
-
 /// Bytes are kept in pieces of this size: a client that is slow to take its own holds one.
 const CHUNK: usize = 64 * 1024;
 
@@ -128,28 +125,6 @@ impl Item {
         Some(Self::new(self.at, self.stream, self.is_clients, what))
     }
 
-    /// Leaves only the length of what is shown, and returns how much that was.
-    pub(super) fn cut(&mut self) -> u64 {
-        match &mut self.what {
-            What::Data { shown, .. } => std::mem::take(shown).len() as u64,
-            _ => 0,
-        }
-    }
-
-    /// Counts the bytes of `next` with its own, if both are of one side and shown by number alone.
-    pub(super) fn takes(&mut self, next: &Self) -> bool {
-        let is_same = self.stream == next.stream && self.is_clients == next.is_clients;
-        match (&mut self.what, &next.what) {
-            (What::Data { shown, bytes }, What::Data { bytes: more, .. })
-                if is_same && shown.is_empty() =>
-            {
-                *bytes += more;
-                true
-            }
-            _ => false,
-        }
-    }
-
     pub(super) fn add_comment(&mut self, comment: &str) {
         add_line(&mut self.comment, comment);
     }
@@ -163,19 +138,9 @@ pub(super) fn add_line(text: &mut String, line: &str) {
     text.push_str(line);
 }
 
-/// What happens when the disk is slower than the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WhenFull {
-    /// The traffic waits: nothing is missing.
-    Wait,
-    /// Packets are cut to their headers, which tell the true length.
-    Cut,
-}
-
 /// The queue itself.
 pub(super) struct Queue {
     clock: Clock,
-    when_full: WhenFull,
     state: Mutex<State>,
     work: Condvar,
     /// Memory for what comes next; empty between uses.
@@ -191,7 +156,6 @@ struct State {
     bytes: u64,
     waiting: Vec<Waker>,
     streams: u32,
-    cut_bytes: u64,
     /// The writer has nothing to do.
     is_asleep: bool,
     is_over: bool,
@@ -226,10 +190,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Queue {
-    pub(super) fn new(clock: Clock, when_full: WhenFull) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            when_full,
             state: Mutex::default(),
             work: Condvar::new(),
             chunk: Mutex::default(),
@@ -273,17 +236,9 @@ impl Queue {
         }
     }
 
-    fn add(&self, state: &mut State, mut item: Item) {
+    fn add(&self, state: &mut State, item: Item) {
         if state.is_broken {
             return;
-        }
-        if self.when_full == WhenFull::Cut && state.bytes >= LIMIT {
-            state.cut_bytes += item.cut();
-            // Even headers would add up while a disk takes nothing at all.
-            let mut recent = state.items.iter_mut().rev().take(COUNTED_WITH);
-            if recent.any(|before| before.takes(&item)) {
-                return;
-            }
         }
         let before = state.pressure();
         state.bytes += item.cost();
@@ -332,15 +287,10 @@ impl Queue {
         self.add(&mut lock(&self.state), item);
     }
 
-    /// Ready as long as there is room.
+    /// Ready as long as there is room: where the disk is slower than the network, the traffic waits.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        let limit = match self.when_full {
-            WhenFull::Wait => LIMIT,
-            // What is cut is counted with what is there; all else adds up too.
-            WhenFull::Cut => 2 * LIMIT,
-        };
         let state = &mut lock(&self.state);
-        if state.bytes < limit || state.is_broken {
+        if state.bytes < LIMIT || state.is_broken {
             return Poll::Ready(());
         }
         let mut waiting = state.waiting.iter();
@@ -464,11 +414,6 @@ impl Queue {
             self.add(state, item);
         }
         self.work.notify_one();
-    }
-
-    /// Bytes that were cut off.
-    pub(super) fn cut_bytes(&self) -> u64 {
-        lock(&self.state).cut_bytes
     }
 }
 

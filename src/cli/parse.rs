@@ -93,11 +93,8 @@ fn for_a_command(words: &[OsString]) -> Option<&str> {
     flags.next()
 }
 
-/// `record go mod tidy` lacks `--`, `record --har a.har` an equals sign.
+/// `record go mod tidy` lacks `--`.
 fn misplaced(argument: &str, words: &[OsString]) -> Option<String> {
-    if let Some(flag) = flag_of(argument, words) {
-        return Some(format!("write the value after `=`: `{flag}={argument}`"));
-    }
     let has_dashes = words.iter().any(|word| word == "--");
     (Cli::wraps(words) && !has_dashes).then(|| {
         let own = words.iter().skip(1).take_while(|word| *word != argument);
@@ -105,26 +102,6 @@ fn misplaced(argument: &str, words: &[OsString]) -> Option<String> {
         let own = own.join(" ");
         format!("put `--` before the command: `modtape {own} -- {argument} …`")
     })
-}
-
-/// The flag before `argument` that takes a value only after an equals sign, since it needs none.
-fn flag_of(argument: &str, words: &[OsString]) -> Option<String> {
-    let own: Vec<&str> = words
-        .iter()
-        .take_while(|word| *word != "--")
-        .filter_map(|word| word.to_str())
-        .collect();
-    let pairs = own.windows(2).filter(|pair| pair[1] == argument);
-    let mut flags = pairs.filter_map(|pair| pair[0].strip_prefix("--"));
-    let verbs = Cli::command();
-    let mut optional = verbs
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments)
-        .filter(|flag| flag.is_require_equals_set());
-    let flag = flags.next()?;
-    optional
-        .find_map(|known| known.get_long().filter(|long| *long == flag))
-        .map(|long| format!("--{long}"))
 }
 
 /// What flags contradict each other by their values; what clap can see stands where the flag is.
@@ -222,29 +199,6 @@ mod tests {
         );
         let error = Cli::of(&words("modtape record --cld")).unwrap_err();
         assert!(error.to_string().contains("--cold"), "{error}");
-    }
-
-    #[test]
-    fn a_value_without_its_equals_sign_is_told_so() {
-        let verbs = Cli::command();
-        let flags = verbs.get_subcommands().flat_map(|verb| {
-            let flags = verb
-                .get_arguments()
-                .filter(|flag| flag.is_require_equals_set());
-            flags.map(|flag| (verb.get_name(), flag.get_long().unwrap()))
-        });
-        let flags: Vec<_> = flags.collect();
-        assert_eq!(flags, [("record", "har")]);
-        for (verb, flag) in flags {
-            for rest in ["", " -- go build", " go build"] {
-                let line = format!("modtape {verb} --{flag} a.x{rest}");
-                let error = Cli::of(&words(&line)).unwrap_err().to_string();
-                assert!(
-                    error.contains(&format!("`--{flag}=a.x`")),
-                    "{line}: {error}"
-                );
-            }
-        }
     }
 
     #[test]

@@ -14,41 +14,59 @@ use crate::cli::EnvArgs;
 use crate::shell;
 use crate::terminal::to_stdout;
 
-/// Forms that the variables can be printed in.
-const FORMS: [&str; 10] = [
-    "sh",
-    "bash",
-    "zsh",
-    "fish",
-    "powershell",
-    "cmd",
-    "nu",
-    "dotenv",
-    "github",
-    "json",
+/// How variables are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// For a POSIX shell.
+    Posix,
+    Fish,
+    PowerShell,
+    /// For Windows' cmd.exe.
+    Cmd,
+    /// For Nushell.
+    Nu,
+    /// A `.env` file.
+    Dotenv,
+    /// `$GITHUB_ENV` of GitHub Actions.
+    Github,
+}
+
+/// The forms by name.
+const FORMS: [(&str, Form); 9] = [
+    ("sh", Form::Posix),
+    ("bash", Form::Posix),
+    ("zsh", Form::Posix),
+    ("fish", Form::Fish),
+    ("powershell", Form::PowerShell),
+    ("cmd", Form::Cmd),
+    ("nu", Form::Nu),
+    ("dotenv", Form::Dotenv),
+    ("github", Form::Github),
 ];
 
-/// Holds what a shell had before, as a JSON object, so that `--unset` can give it back.
+/// Saves what a shell had before, as a JSON object, so that `--unset` can restore it.
 const SAVED: &str = "MODTAPE_SAVED";
 
-/// Names the recorder's process in every environment that leads through one.
+/// The recorder's process, in every environment that leads through a recorder.
 const MARK: &str = "MODTAPE_PID";
 
 /// Prints variables, all or one.
 pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
-    let form = match args.what.as_deref() {
-        _ if args.json => "json",
-        None => "sh",
-        Some(what) => what,
-    };
-    let text = match (FORMS.contains(&form), args.unset) {
-        (true, true) => take_back(form)?,
-        (true, false) => give(form, environment(args.recording.as_deref())?, &inherited)?,
-        (false, true) => {
-            let message = anyhow!("--unset takes a shell, not {form}");
+    let name = args.what.as_deref().unwrap_or("sh");
+    let form = FORMS.iter().find(|(known, _)| *known == name);
+    let form = form.map(|(_, form)| *form);
+    let environment = || environment(args.recording.as_deref());
+    let text = match form {
+        _ if args.json => serde_json::to_string_pretty(&environment()?.set)
+            .map(|json| json + "\n")
+            .map_err(anyhow::Error::new)?,
+        Some(form) if args.unset => unset_commands(form, name)?,
+        Some(form) => set_commands(form, environment()?, &inherited),
+        None if args.unset => {
+            let message = anyhow!("--unset takes a shell, not {name}");
             return Err(Failure::new(USAGE, message));
         }
-        (false, false) => value(form, &environment(args.recording.as_deref())?)?,
+        None => value(name, &environment()?)?,
     };
     to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
     Ok(ExitCode::SUCCESS)
@@ -56,7 +74,7 @@ pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
 
 fn value(name: &str, environment: &Environment) -> Result<String, Failure> {
     let value = environment.set.get(name).ok_or_else(|| {
-        let forms = FORMS.join(", ");
+        let forms = FORMS.map(|(form, _)| form).join(", ");
         let message = anyhow!("{name} is neither a variable that modtape sets nor one of: {forms}");
         Failure::new(USAGE, message)
     });
@@ -87,26 +105,22 @@ fn inherited(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Lines that set the variables, and keep what `inherited` has of them.
-fn give(
-    form: &str,
+/// Lines that set the variables. Those for a shell also save what `inherited` has of them.
+fn set_commands(
+    form: Form,
     mut environment: Environment,
     inherited: &dyn Fn(&str) -> Option<String>,
-) -> anyhow::Result<String> {
-    if form == "json" {
-        let json = serde_json::to_string_pretty(&environment.set)?;
-        return Ok(json + "\n");
-    }
-    if takes_back(form) {
-        // The second time, what is there is ours: not worth keeping.
+) -> String {
+    if form.is_shell() {
+        // The second time, the variables are a recorder's: what was saved first is the user's.
         let saved = inherited(SAVED).unwrap_or_else(|| saved(&environment, inherited));
         environment.set(SAVED, &saved);
     }
     let set = environment.set.iter();
-    let set = set.map(|(name, value)| Some(set_line(form, name, value)));
+    let set = set.map(|(name, value)| Some(form.set(name, value)));
     let unset = environment.unset.iter();
-    let unset = unset.map(|name| unset_line(form, name));
-    Ok(lines(set.chain(unset)))
+    let unset = unset.map(|name| form.unset(name));
+    lines(set.chain(unset))
 }
 
 fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) -> String {
@@ -115,21 +129,21 @@ fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) 
     serde_json::Value::Object(had.collect()).to_string()
 }
 
-/// Lines that give back what was there before. Where nobody kept it, in a command that is recorded,
-/// what its recorder set and nobody changed since is unset.
-fn take_back(form: &str) -> Result<String, Failure> {
-    if !takes_back(form) {
-        let message = anyhow!("--unset is for shells: {form} cannot unset a variable");
+/// Lines that restore what was there before `modtape env`. Where nothing was saved, in a command that is
+/// recorded, the variables are unset that its recorder set and nothing has changed since.
+fn unset_commands(form: Form, name: &str) -> Result<String, Failure> {
+    if !form.is_shell() {
+        let message = anyhow!("--unset is for shells: {name} cannot unset a variable");
         return Err(Failure::new(USAGE, message));
     }
     let recorder = inherited(MARK)
         .and_then(|pid| running::with_pid(pid.parse().ok()?))
         .and_then(|running| through(&running).ok());
-    Ok(back(form, recorder.as_ref(), &inherited))
+    Ok(restored(form, recorder.as_ref(), &inherited))
 }
 
-fn back(
-    form: &str,
+fn restored(
+    form: Form,
     recorder: Option<&Environment>,
     inherited: &dyn Fn(&str) -> Option<String>,
 ) -> String {
@@ -146,49 +160,52 @@ fn back(
         name.starts_with("MODTAPE_") || set.is_some_and(|set| inherited(name).as_ref() == Some(set))
     };
     let names = any.set.keys().chain(&any.unset);
-    let back = names.filter_map(|name| match &saved {
+    let restored = names.filter_map(|name| match &saved {
         Some(saved) => match BTreeMap::<String, String>::get(saved, name) {
-            Some(value) => Some(set_line(form, name, value)),
-            None => unset_line(form, name),
+            Some(value) => Some(form.set(name, value)),
+            None => form.unset(name),
         },
-        None if is_recorders(name) => unset_line(form, name),
+        None if is_recorders(name) => form.unset(name),
         None => None,
     });
-    let own = unset_line(form, SAVED);
-    lines(back.map(Some).chain([own]))
-}
-
-fn takes_back(form: &str) -> bool {
-    !matches!(form, "dotenv" | "github" | "json")
+    let own = form.unset(SAVED);
+    lines(restored.map(Some).chain([own]))
 }
 
 fn lines(lines: impl Iterator<Item = Option<String>>) -> String {
     lines.flatten().map(|line| line + "\n").collect()
 }
 
-fn set_line(form: &str, name: &str, value: &str) -> String {
-    match form {
-        "fish" => format!("set -gx {name} {}", shell::fish(value)),
-        "powershell" => format!("$env:{name} = {}", shell::powershell(value)),
-        "cmd" => format!("set \"{name}={value}\""),
-        "nu" => format!("$env.{name} = {}", serde_json::json!(value)),
-        // Not in double quotes: shells read such files too, and would run what is in there.
-        "dotenv" => format!("{name}={}", shell::word(value)),
-        "github" => format!("{name}={value}"),
-        _ => format!("export {name}={}", shell::quoted(value)),
+impl Form {
+    /// Whether a shell evaluates it; the others are files.
+    fn is_shell(self) -> bool {
+        !matches!(self, Self::Dotenv | Self::Github)
     }
-}
 
-fn unset_line(form: &str, name: &str) -> Option<String> {
-    match form {
-        "fish" => Some(format!("set -e {name}")),
-        "powershell" => Some(format!(
-            "Remove-Item Env:{name} -ErrorAction SilentlyContinue"
-        )),
-        "cmd" => Some(format!("set \"{name}=\"")),
-        "nu" => Some(format!("hide-env -i {name}")),
-        "dotenv" | "github" => None,
-        _ => Some(format!("unset {name}")),
+    /// The line that sets a variable.
+    fn set(self, name: &str, value: &str) -> String {
+        match self {
+            Self::Posix => format!("export {name}={}", shell::quoted(value)),
+            Self::Fish => format!("set -gx {name} {}", shell::fish(value)),
+            Self::PowerShell => format!("$env:{name} = {}", shell::powershell(value)),
+            Self::Cmd => format!("set \"{name}={value}\""),
+            Self::Nu => format!("$env.{name} = {}", serde_json::json!(value)),
+            // Not in double quotes: shells read such files too, and would run what is in there.
+            Self::Dotenv => format!("{name}={}", shell::word(value)),
+            Self::Github => format!("{name}={value}"),
+        }
+    }
+
+    /// The line that unsets a variable, if the form has one.
+    fn unset(self, name: &str) -> Option<String> {
+        Some(match self {
+            Self::Posix => format!("unset {name}"),
+            Self::Fish => format!("set -e {name}"),
+            Self::PowerShell => format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue"),
+            Self::Cmd => format!("set \"{name}=\""),
+            Self::Nu => format!("hide-env -i {name}"),
+            Self::Dotenv | Self::Github => return None,
+        })
     }
 }
 
@@ -198,10 +215,10 @@ mod tests {
 
     #[test]
     fn each_form_has_its_own_quotes() {
-        assert_eq!(set_line("fish", "X", "it's \\"), r"set -gx X 'it\'s \\'");
-        assert_eq!(set_line("powershell", "X", "it's"), "$env:X = 'it''s'");
-        assert_eq!(set_line("dotenv", "X", "$(id)"), "X='$(id)'");
-        assert_eq!(set_line("github", "X", "y"), "X=y");
+        assert_eq!(Form::Fish.set("X", "it's \\"), r"set -gx X 'it\'s \\'");
+        assert_eq!(Form::PowerShell.set("X", "it's"), "$env:X = 'it''s'");
+        assert_eq!(Form::Dotenv.set("X", "$(id)"), "X='$(id)'");
+        assert_eq!(Form::Github.set("X", "y"), "X=y");
     }
 
     fn one() -> Environment {
@@ -214,7 +231,7 @@ mod tests {
     #[test]
     fn what_was_there_before_is_kept_once_and_given_back() {
         let had = |name: &str| (name == "ALL_PROXY").then(|| String::from("it's"));
-        let given = give("sh", one(), &had).unwrap();
+        let given = set_commands(Form::Posix, one(), &had);
         let saved = r#"{"ALL_PROXY":"it'\''s"}"#;
         let expected = format!(
             "export MODTAPE_SAVED='{saved}'\nexport NO_PROXY='localhost'\nunset ALL_PROXY\n"
@@ -225,8 +242,8 @@ mod tests {
             "NO_PROXY" => Some(String::from("localhost")),
             _ => None,
         };
-        assert_eq!(give("sh", one(), &later).unwrap(), given);
-        let back = back("sh", None, &later);
+        assert_eq!(set_commands(Form::Posix, one(), &later), given);
+        let back = restored(Form::Posix, None, &later);
         assert!(back.contains("export ALL_PROXY='it'\\''s'\n"), "{back}");
         assert!(back.contains("unset NO_PROXY\n"), "{back}");
         assert!(back.ends_with("unset MODTAPE_SAVED\n"), "{back}");
@@ -250,7 +267,7 @@ mod tests {
             traceparent: "00-x-y-01",
         });
         let unset = |recorder, inherited: &dyn Fn(&str) -> Option<String>| -> Vec<String> {
-            let back = back("fish", recorder, inherited);
+            let back = restored(Form::Fish, recorder, inherited);
             let names = back.lines().map(|line| line.strip_prefix("set -e "));
             names.map(|name| name.unwrap().to_owned()).collect()
         };

@@ -279,7 +279,7 @@ fn a_flag_that_cannot_be_used_is_named_with_its_value() {
         (&["-o", ".hidden"], &["-o .hidden", "'.'"]),
         (&["-o", "@last"], &["-o @last", "'@'"]),
         (&["-o", ""], &["-o"]),
-        (&["--no-har", "--har"], &["--no-har", "--har"]),
+        (&["--no-har", "--har=a.har"], &["--no-har", "--har"]),
         (&["-q", "-v"], &["--quiet", "--verbose"]),
     ] {
         let args = [&["record"], flags, &["--", "true"]].concat();

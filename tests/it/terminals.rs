@@ -135,10 +135,9 @@ fn every_form_names_the_same_recorder() {
     let json = |args: &[&str]| -> serde_json::Value {
         serde_json::from_str(&stdout(&sandbox, args)).expect("it is JSON")
     };
-    assert_eq!(json(&["env", "--json"]), json(&["env", "json"]));
-    assert_eq!(json(&["env", "json"])["HTTPS_PROXY"], proxy);
+    assert_eq!(json(&["env", "--json"])["HTTPS_PROXY"], proxy);
     assert_eq!(
-        json(&["env", "json"])["MODTAPE_PID"],
+        json(&["env", "--json"])["MODTAPE_PID"],
         recorder.id().to_string()
     );
     for (form, line) in [

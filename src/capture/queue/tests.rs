@@ -8,8 +8,8 @@ use super::super::live::Capture;
 use super::super::sink::Section;
 use super::*;
 
-fn queue(when_full: WhenFull) -> Queue {
-    Queue::new(Clock::start(), when_full)
+fn queue() -> Queue {
+    Queue::new(Clock::start())
 }
 
 fn data(length: usize) -> What {
@@ -47,7 +47,7 @@ impl Wake for Woken {
 
 #[test]
 fn who_waits_for_room_is_woken_when_the_disk_has_taken_some() {
-    let queue = queue(WhenFull::Wait);
+    let queue = queue();
     let woken = Arc::<Woken>::default();
     let waker = Waker::from(Arc::clone(&woken));
     let cx = Context::from_waker(&waker);
@@ -64,35 +64,8 @@ fn who_waits_for_room_is_woken_when_the_disk_has_taken_some() {
 }
 
 #[test]
-fn nobody_waits_where_packets_are_cut_and_the_true_length_stays() {
-    let queue = queue(WhenFull::Cut);
-    let cx = Context::from_waker(Waker::noop());
-    for _ in 0..200 {
-        assert!(queue.poll_room(&cx).is_ready());
-        queue.push(1, true, data(60_000));
-    }
-    let items = all(&queue);
-    let (mut shown, mut passed) = (0, 0);
-    for item in &items {
-        if let What::Data { shown: part, bytes } = &item.what {
-            shown += part.len() as u64;
-            passed += bytes;
-        }
-    }
-    assert_eq!(passed, 200 * 60_000);
-    assert!(shown < LIMIT + 60_000, "{shown}");
-    assert_eq!(queue.cut_bytes(), passed - shown);
-    // What is cut takes no room of its own.
-    assert!(
-        (LIMIT / 60_000..200).contains(&(items.len() as u64)),
-        "{}",
-        items.len()
-    );
-}
-
-#[test]
 fn what_a_handshake_read_comes_after_the_keys_that_it_led_to() {
-    let queue = queue(WhenFull::Wait);
+    let queue = queue();
     queue.hold(1, true, data(10));
     queue.push(NO_STREAM, false, What::Secret(String::from("a key\n")));
     queue.commit(2);
@@ -104,7 +77,7 @@ fn what_a_handshake_read_comes_after_the_keys_that_it_led_to() {
 
 #[test]
 fn a_comment_finds_the_packet_that_holds_the_head() {
-    let queue = queue(WhenFull::Wait);
+    let queue = queue();
     for _ in 0..2 {
         queue.push(1, true, data(10));
         queue.note_heads(1, true, 1);
@@ -124,7 +97,7 @@ fn a_comment_finds_the_packet_that_holds_the_head() {
 
 #[test]
 fn written_bytes_are_cut_into_packets_and_lose_none() {
-    let queue = queue(WhenFull::Wait);
+    let queue = queue();
     let sizes = [0, 1, 16_000, 70_000, 5, 200_000, 61_440];
     let parts: Vec<Vec<u8>> = sizes.iter().map(|size| vec![*size as u8; *size]).collect();
     let whole = parts.concat();
@@ -148,12 +121,12 @@ fn a_disk_that_is_full_ends_the_capture_and_not_the_traffic() {
         comment: "comment",
         origin: "as it passed",
     };
-    assert!(Capture::start(full.unwrap(), clock, WhenFull::Wait, &section).is_err());
+    assert!(Capture::start(full.unwrap(), clock, &section).is_err());
 
     // A pipe that nobody reads any longer fails later on.
     let (reader, writer) = std::io::pipe().unwrap();
     let file = std::fs::File::from(std::os::fd::OwnedFd::from(writer));
-    let (capture, running) = Capture::start(file, clock, WhenFull::Wait, &section).unwrap();
+    let (capture, running) = Capture::start(file, clock, &section).unwrap();
     drop(reader);
     capture.queue.push(1, true, dialled());
     let outcome = running.finish();

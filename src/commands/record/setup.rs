@@ -163,7 +163,7 @@ pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<P
     if args.no_har {
         return Ok(None);
     }
-    let Some(Some(path)) = &args.har else {
+    let Some(path) = &args.har else {
         return Ok(Some(dir.join(HAR)));
     };
     probe(path).with_context(|| format!("cannot write {}", path.display()))?;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::setup;
 use crate::capture::sink::Section;
-use crate::capture::{self, Capture, Running, WhenFull};
+use crate::capture::{self, Capture, Running};
 use crate::child::Interruption;
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
@@ -31,7 +31,7 @@ use crate::export::source::Source;
 use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
 use crate::recording::writer::folder::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, manifest, writer};
-use crate::terminal::words::{count, size};
+use crate::terminal::words::count;
 use crate::terminal::{Look, say, summary, warn};
 
 /// EX_IOERR of sysexits(3): `--require-complete` was asked for, and something is missing.
@@ -397,10 +397,6 @@ fn start_capture(
     let path = dir.join(LIVE_CAPTURE);
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&path);
-    let when_full = match args.pcap_slow_disk {
-        cli::SlowDisk::Wait => WhenFull::Wait,
-        cli::SlowDisk::Cut => WhenFull::Cut,
-    };
     let comment = format!(
         "recording={} trace={}\nThe records of both legs as they passed, made by {}. HOLDS THE \
          SECRETS that open them: share what `modtape export pcapng --no-secrets` makes of it.",
@@ -411,7 +407,7 @@ fn start_capture(
         comment: &comment,
         origin: capture::LIVE,
     };
-    let started = file.and_then(|file| Capture::start(file, clock, when_full, &section));
+    let started = file.and_then(|file| Capture::start(file, clock, &section));
     let started = started.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Some(started))
 }
@@ -424,11 +420,6 @@ async fn finish_capture(running: Running, global: &Global) {
     if let Some(error) = &outcome.error {
         let packets = count(outcome.packets, "packet");
         let message = format!("{LIVE_CAPTURE} ends after {packets}: {error}");
-        warn(global, message);
-    }
-    if outcome.cut_bytes > 0 {
-        let size = size(outcome.cut_bytes);
-        let message = format!("{LIVE_CAPTURE} lacks {size}: the disk was too slow");
         warn(global, message);
     }
 }
