@@ -59,7 +59,7 @@ impl Running {
     pub(crate) fn finish(self) -> Outcome {
         self.queue.end();
         let broken = || Outcome {
-            error: Some(io::Error::other("its thread broke off")),
+            error: Some(io::Error::other("its thread panicked")),
             ..Outcome::default()
         };
         self.thread.join().unwrap_or_else(|_| broken())

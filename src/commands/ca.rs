@@ -46,7 +46,7 @@ fn scope(running: &Running) -> String {
         )
     };
     format!(
-        "modtape: this root lives in the memory of process {}, for recording {}\n\
+        "modtape: the key of this root is in the memory of process {} (recording {})\n\
          modtape: it can sign certificates for {whom}",
         running.pid, running.name
     )

@@ -247,7 +247,7 @@ fn next(dir: &Path) -> String {
     let dir = dir.to_string_lossy();
     let dir = shell::word(&dir);
     format!(
-        "\nThe origin was gone, and every byte and checksum was there. What to open next:\n  \
+        "\nThe replay used no network: every response came from the recording. What to look at next:\n  \
          modtape ls {dir}                 each request, with its time\n  \
          modtape show 1 {dir}             one of them: headers, phases, body\n  \
          {dir}/session.har        in a browser: developer tools, network, import\n  \

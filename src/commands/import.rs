@@ -66,7 +66,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     let written = block_on(write(source, naming, redactor, (&stop, global)))?;
     let (naming, tally) = stop.explain(written)?;
     if pages > 1 {
-        say(global, format!("{pages} pages became one run"));
+        say(global, format!("{pages} pages were merged into one run"));
     }
     tell(&tally, &odd, cut, global);
     let (name, dir) = (naming.name(), naming.dir.to_string_lossy());
@@ -139,11 +139,8 @@ impl Tally {
 fn tell(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
     if let Some(entries) = cut {
         let noun = if entries == 1 { "entry" } else { "entries" };
-        let whole = format!("{entries} whole {noun}");
-        warn(
-            global,
-            format!("the file is cut off or damaged: it has {whole}"),
-        );
+        let whole = format!("it has {entries} complete {noun}");
+        warn(global, format!("the file is truncated or damaged: {whole}"));
     }
     for (why, entries) in &tally.left_out {
         match why.is_loss() {
@@ -158,8 +155,8 @@ fn tell(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
         warn(global, plain(&fault.to_string()));
     }
     if let Some(more @ 1..) = tally.faults.len().checked_sub(NAMED) {
-        let answers = count(more as u64, "more answer");
-        warn(global, format!("{answers} not what was asked for"));
+        let responses = count(more as u64, "more response");
+        warn(global, format!("and {responses} with the wrong content"));
     }
     for oddity in odd.iter() {
         say(
@@ -295,7 +292,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         replayable: Replayable {
             complete: false,
             reasons: vec![String::from(
-                "it was imported, and a HAR does not tell whether it is whole",
+                "it was imported, and a HAR file does not say whether it is complete",
             )],
             faults: Vec::new(),
         },

@@ -472,7 +472,7 @@ impl Info {
         } = self.totals;
         let mut text = exchanges.to_string();
         if aborted > 0 {
-            text.push_str(&format!(", {aborted} without a whole answer"));
+            text.push_str(&format!(", {aborted} without a complete response"));
         }
         if made_by_modtape > 0 {
             text.push_str(&format!(", {made_by_modtape} answered by modtape itself"));

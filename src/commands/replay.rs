@@ -46,7 +46,7 @@ fn refuse_defects(recording: &Recording, strict: bool, global: &Global) -> anyho
     let message = format!("{name} {}", defects.join("; it "));
     if strict {
         let message = Err(anyhow::anyhow!(message));
-        return message.help("without --strict, what was recorded is replayed");
+        return message.help("without --strict, modtape replays what was recorded");
     }
     warn(global, message);
     Ok(())

@@ -103,7 +103,10 @@ impl<'a> Shown<'a> {
             let runs = rows.len();
             say(
                 global,
-                format!("{runs} runs have an exchange {}: this is the last", args.id),
+                format!(
+                    "{runs} runs have an exchange {}: showing that of the last",
+                    args.id
+                ),
             );
         }
         let item = Source::of(recording).item(row)?;
@@ -182,7 +185,7 @@ fn outcome(shown: &Shown<'_>) -> String {
 
 fn connection(id: u64, opened: Option<&Opened>) -> String {
     let Some(opened) = opened else {
-        return format!("{id}, of which nothing is recorded");
+        return format!("{id} (not recorded)");
     };
     let mode = match opened.mode {
         Mode::Intercept => "intercepted",
@@ -230,10 +233,7 @@ fn write_timings(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::
             end.client_wait_us,
             "of receive: waiting for the client to read",
         )?;
-        note(
-            end.own_us,
-            "of modtape's own time afterwards, not in the sum",
-        )?;
+        note(end.own_us, "modtape's own time afterwards, not in the sum")?;
     }
     Ok(())
 }
@@ -357,8 +357,11 @@ fn write_body_summary(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> any
     let Some(end) = shown.item.exchange.end() else {
         if let Some(abort) = shown.item.abort().filter(|abort| abort.body_bytes > 0) {
             let title = look.paint(Paint::Bold, "Body");
-            let came = size(abort.body_bytes);
-            writeln!(out, "{title}  {came} came before it was aborted; not kept")?;
+            let received = size(abort.body_bytes);
+            writeln!(
+                out,
+                "{title}  {received} received before the abort, not kept"
+            )?;
         }
         return Ok(());
     };
@@ -380,7 +383,7 @@ fn write_body_summary(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> any
         Ok(Some(text)) => write_text(out, &text, shown, look),
         Ok(None) => Ok(()),
         Err(error) => {
-            let error = format!("it cannot be read: {error:#}");
+            let error = format!("the body cannot be read: {error:#}");
             let error = look.plain(&error).into_owned();
             Ok(writeln!(out, "  {}", look.paint(Paint::Red, &error))?)
         }
@@ -419,7 +422,10 @@ fn write_text(
             shown.recording.dir().to_string_lossy(),
         );
         let path = look.plain(&shell::word(&path)).into_owned();
-        writeln!(out, "  {mark} all of it: modtape show {id} {path} --body")?;
+        writeln!(
+            out,
+            "  {mark} the whole body: modtape show {id} {path} --body"
+        )?;
     }
     Ok(())
 }

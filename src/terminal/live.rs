@@ -81,7 +81,7 @@ pub(super) fn stall_line(stall: &Stall, look: Look) -> String {
     let what = look.plain(&entry.what);
     match (what.is_empty(), *others) {
         (true, 0) => {}
-        (true, others) => line.push_str(&format!(" ({others} more wait for it)")),
+        (true, others) => line.push_str(&format!(" ({others} more are waiting)")),
         (false, 0) => line.push_str(&format!(": {what}")),
         (false, others) => line.push_str(&format!(": {what}, and {others} more")),
     }

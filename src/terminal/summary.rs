@@ -292,7 +292,7 @@ fn parts(summary: &Summary<'_>, look: Look) -> Vec<Part> {
         ),
         of("receiving", &[Phase::Receive], received),
         by_host("sending", &[Phase::Send]),
-        by_host("blocked (client or us)", &[Phase::Blocked]),
+        by_host("blocked (client/modtape)", &[Phase::Blocked]),
         own_time(summary),
         Part {
             label: "no request in flight",

@@ -45,7 +45,7 @@ pub(crate) fn in_words(error: &Error) -> String {
         Error::InappropriateHandshakeMessage { .. } => {
             String::from("it breaks the rules of TLS (a handshake message out of turn)")
         }
-        Error::NoCertificatesPresented => String::from("it showed no certificate"),
+        Error::NoCertificatesPresented => String::from("it sent no certificate"),
         Error::DecryptError => String::from("what it sent cannot be decrypted"),
         Error::NoApplicationProtocol => {
             String::from("it speaks none of the protocols that were offered")
@@ -53,9 +53,10 @@ pub(crate) fn in_words(error: &Error) -> String {
         Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => String::from("it speaks no TLS newer than 1.1, which is broken"),
+        ) => String::from("it supports only TLS 1.1 or older, which is not secure"),
         Error::PeerIncompatible(why) => format!(
-            "it and modtape have no TLS in common, which speaks 1.3, and 1.2 with AEAD ({})",
+            "it and modtape have no TLS version and cipher suite in common: modtape supports TLS 1.3, \
+             and TLS 1.2 with AEAD ({})",
             spaced(why)
         ),
         Error::PeerMisbehaved(why) => format!("it breaks the rules of TLS ({})", spaced(why)),
@@ -119,7 +120,7 @@ fn other(why: &OtherError) -> String {
         return distrust.to_string();
     }
     let known = match of_webpki(why) {
-        Some(Webpki::EndEntityUsedAsCa) => "an issuer of its certificate is no CA",
+        Some(Webpki::EndEntityUsedAsCa) => "an issuer of its certificate is not a CA",
         Some(Webpki::CaUsedAsEndEntity) => return Distrust::CaAsServer.to_string(),
         Some(Webpki::NameConstraintViolation) => {
             "an issuer of its certificate may not vouch for that name"
@@ -127,7 +128,7 @@ fn other(why: &OtherError) -> String {
         Some(Webpki::PathLenConstraintViolated) => {
             "an issuer of its certificate may not vouch for issuers"
         }
-        Some(Webpki::UnsupportedCertVersion) => "its certificate is of a version before 3, of 1996",
+        Some(Webpki::UnsupportedCertVersion) => "its certificate has an X.509 version before 3",
         Some(Webpki::UnsupportedCriticalExtension) => UNKNOWN_CRITICAL,
         Some(
             Webpki::UnsupportedSignatureAlgorithmContext(_)
@@ -140,10 +141,9 @@ fn other(why: &OtherError) -> String {
 }
 
 const OLD_SIGNATURE: &str =
-    "its certificate, or an issuer's, is signed in a way that is not safe any more";
+    "its certificate, or an issuer's, is signed with an algorithm that is not secure";
 
-const UNKNOWN_CRITICAL: &str =
-    "its certificate, or an issuer's, has a critical extension that nobody here knows";
+const UNKNOWN_CRITICAL: &str = "its certificate, or an issuer's, has an unknown critical extension";
 
 fn not_accepted(why: &str) -> String {
     format!("its certificate is not accepted ({why})")
@@ -275,12 +275,12 @@ mod tests {
             (
                 other(Distrust::UnknownIssuer(named())),
                 "its certificate comes from an unknown issuer (\"Corp Root\"): if you trust that \
-                 issuer, --upstream-ca FILE with its certificate says so",
+                 issuer, give its certificate with --upstream-ca FILE",
             ),
             (
                 CertificateError::UnknownIssuer,
                 "its certificate comes from an unknown issuer: if you trust that issuer, \
-                 --upstream-ca FILE with its certificate says so",
+                 give its certificate with --upstream-ca FILE",
             ),
             (
                 other(Distrust::Unsent {
@@ -289,12 +289,12 @@ mod tests {
                 }),
                 "it does not send its intermediate certificate (\"Corp Root\"), which its operator \
                  has to add (it is published at http://ca.example/x.crt); or, if that is a root \
-                 that you trust, --upstream-ca FILE with it says so",
+                 that you trust, give it with --upstream-ca FILE",
             ),
             (
                 other(Distrust::CaAsServer),
-                "its certificate is a CA's, which is not taken for a server's: \
-                 --upstream-ca FILE with that very certificate trusts it",
+                "its certificate is a CA certificate, which a server must not use: \
+                 --upstream-ca FILE with that certificate trusts it",
             ),
             (CertificateError::Revoked, "its certificate was revoked"),
             (
@@ -310,7 +310,7 @@ mod tests {
             ),
             (
                 other(Webpki::UnsupportedCertVersion),
-                "its certificate is of a version before 3, of 1996",
+                "its certificate has an X.509 version before 3",
             ),
             (
                 other(Webpki::MaximumPathDepthExceeded),
@@ -336,11 +336,12 @@ mod tests {
             ),
             (
                 Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13),
-                "it speaks no TLS newer than 1.1, which is broken",
+                "it supports only TLS 1.1 or older, which is not secure",
             ),
             (
                 Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
-                "it and modtape have no TLS in common, which speaks 1.3, and 1.2 with AEAD \
+                "it and modtape have no TLS version and cipher suite in common: modtape supports \
+                 TLS 1.3, and TLS 1.2 with AEAD \
                  (no cipher suites in common)",
             ),
             (

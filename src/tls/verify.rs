@@ -228,13 +228,13 @@ impl fmt::Display for Distrust {
             Self::UnknownIssuer(name) => write!(
                 f,
                 "its certificate comes from an unknown issuer{}: if you trust that issuer, \
-                 --upstream-ca FILE with its certificate says so",
+                 give its certificate with --upstream-ca FILE",
                 quoted(name)
             ),
             Self::Unsent { name, url: None } => write!(
                 f,
                 "its certificate comes from an unknown issuer{}, whose certificate it does not \
-                 send: if you trust that issuer, --upstream-ca FILE with its certificate says so; \
+                 send: if you trust that issuer, give its certificate with --upstream-ca FILE; \
                  if it is an intermediate, the server's operator has to add it",
                 quoted(name)
             ),
@@ -245,12 +245,12 @@ impl fmt::Display for Distrust {
                 f,
                 "it does not send its intermediate certificate{}, which its operator has to add \
                  (it is published at {url}); or, if that is a root that you trust, \
-                 --upstream-ca FILE with it says so",
+                 give it with --upstream-ca FILE",
                 quoted(name)
             ),
             Self::CaAsServer => f.write_str(
-                "its certificate is a CA's, which is not taken for a server's: \
-                 --upstream-ca FILE with that very certificate trusts it",
+                "its certificate is a CA certificate, which a server must not use: \
+                 --upstream-ca FILE with that certificate trusts it",
             ),
             Self::IssuerMayNotSign => {
                 f.write_str("an issuer's key usage does not let it sign certificates")

@@ -83,8 +83,8 @@ pub(crate) enum DialError {
     },
     /// A client of another machine asked for a private address that the user did not name.
     #[error(
-        "{what} is {is}, and clients of other machines come in here: \
-         name {host} with --tunnel or --intercept to allow it"
+        "{what} is {is}, and modtape accepts clients from other machines: \
+         --tunnel {host} or --intercept {host} allows it"
     )]
     Private {
         /// The address, or the name where a parent proxy would resolve it.

@@ -46,13 +46,13 @@ pub enum ParentError {
         had_credentials: bool,
     },
     /// Its answer is not HTTP.
-    #[error("gave an answer that is not HTTP")]
+    #[error("sent a response that is not HTTP")]
     Answer,
     /// The SOCKS5 exchange failed.
     #[error("SOCKS5")]
     Socks(#[source] tokio_socks::Error),
     /// The connection broke.
-    #[error("broke off")]
+    #[error("the connection failed")]
     Io(#[source] io::Error),
 }
 
@@ -69,8 +69,8 @@ fn remedy(offered: &[String], had_credentials: bool) -> String {
         (true, true) => format!("{offers}, and does not accept the user and password of its URL"),
         (true, false) => format!("{offers}: put USER:PASSWORD@ before the host in its URL"),
         (false, _) => format!(
-            "{offers}, and modtape has Basic only: a local proxy that signs in, such as px or \
-             cntlm, can stand between (--upstream-proxy)"
+            "{offers}, and modtape supports only Basic: connect through a local proxy that signs \
+             in, such as px or cntlm (--upstream-proxy)"
         ),
     }
 }
@@ -351,7 +351,7 @@ mod tests {
             (
                 &["NTLM", "Negotiate"][..],
                 true,
-                "it offers NTLM, Negotiate, and modtape has Basic only",
+                "it offers NTLM, Negotiate, and modtape supports only Basic",
             ),
             (
                 &["Digest realm=\"a, b\", qop = \"auth\", nonce=\"x==\", Basic realm=\"c\""],
@@ -363,7 +363,11 @@ mod tests {
                 true,
                 "it offers basic, and does not accept the user and password of its URL",
             ),
-            (&[], false, "it names no scheme, and modtape has Basic only"),
+            (
+                &[],
+                false,
+                "it names no scheme, and modtape supports only Basic",
+            ),
         ] {
             let offered = schemes(values.iter().map(|value| value.as_bytes()));
             let told = remedy(&offered, sent);

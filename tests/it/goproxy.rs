@@ -222,7 +222,7 @@ fn a_database_whose_tiles_are_not_all_there_is_named_and_not_promised() {
     fs::write(&journal, lines.collect::<String>()).expect("our own file");
     fs::remove_file(recording.dir().join("index")).expect("our own file");
     let exported = export(&sandbox, "one", "tree");
-    let told = "warning: sum.golang.org may not verify from this tree: its lookups have ";
+    let told = "warning: sum.golang.org may not verify from this tree: its lookup responses have ";
     assert!(exported.stderr.contains(told), "{}", exported.stderr);
     let tree = tree(&sandbox.join("project/tree"));
     assert!(
@@ -341,7 +341,7 @@ fn a_tree_goes_into_a_new_folder_and_nowhere_else() {
         a whole zip file: missing end of central directory\n\
         warning: left out zip golang.org/x/net v0.35.0 from proxy.golang.org (#4): it broke off: \
         the upstream ended the connection\n\
-        0 answers, 0 B, written to tree\n";
+        0 files, 0 B, written to tree\n";
     assert_eq!(output.stderr, told);
     let files = tree(&sandbox.join("tree"));
     assert_eq!(files, ["golang.org/x/net/@v/list"]);

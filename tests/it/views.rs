@@ -123,7 +123,7 @@ Timings  81 ms
   send      <0.1 ms    0%  ▏
   wait        81 ms  100%  ███████████████████████████████████████▉
   receive    0.2 ms    0%  ▏
-            <0.1 ms  of modtape's own time afterwards, not in the sum
+            <0.1 ms  modtape's own time afterwards, not in the sum
 Request headers
   user-agent: Go-http-client/2.0
   accept-encoding: gzip
@@ -247,7 +247,7 @@ tidy-1122-0452  2026-11-22T04:52:00  closed  5.00 s  6 exchanges, 84.2 kB  go mo
     let info = stdout(&sandbox, &["recordings", "info"]);
     for line in [
         "status       closed\n",
-        "exchanges    6, 2 without a whole answer, 1 answered by modtape itself\n",
+        "exchanges    6, 2 without a complete response, 1 answered by modtape itself\n",
         "replay       partial\n",
         "             1 exchange was aborted: record again\n",
         "hosts        proxy.golang.org  5 exchanges, 84.1 kB\n",

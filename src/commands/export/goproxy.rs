@@ -112,7 +112,7 @@ impl Report {
         tell_zips(&self.zips, global);
         tell_lacking(&self.refused, &self.lacking, global);
         tell_loose(&self.loose, global);
-        let (files, size) = (count(self.files, "answer"), size(self.bytes));
+        let (files, size) = (count(self.files, "file"), size(self.bytes));
         let path = output.display().to_string();
         say(
             global,
@@ -217,7 +217,8 @@ fn tell_loose(loose: &[Loose], global: &Global) {
                     count(*tiles as u64, "tile"),
                 );
                 format!(
-                    "its lookups have {heads}, and {tiles} that would join them are not recorded"
+                    "its lookup responses have {heads}, and {tiles} that prove them consistent were \
+                     not recorded"
                 )
             }
         };

@@ -43,7 +43,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     }
     if is_part_of(&args.output, &recording) {
         let path = args.output.display();
-        let error = anyhow!("{path} is a part of the recording: take another file");
+        let error = anyhow!("{path} is part of the recording: choose another file");
         return Err(Failure::new(USAGE, error));
     }
     if args.no_secrets {
@@ -137,12 +137,13 @@ fn strip(args: &ExportArgs, global: &Global, recording: &Recording) -> Result<Ex
     let file = File::open(&path)
         .with_context(|| format!("cannot read {}", path.display()))
         .help(
-            "`modtape record --pcap tls` makes one; without --no-secrets the capture is made anew",
+            "only `modtape record --pcap tls` writes it; without --no-secrets, the export is a \
+             clear-text capture",
         )?;
     let manifest = recording.manifest();
     let comment = format!(
-        "recording={} trace={}\nThe records of both legs as they passed, without the secrets that \
-         open them, and without what passed outside of TLS.",
+        "recording={} trace={}\nThe TLS records of both connections as they were captured, without \
+         their decryption secrets and without anything outside of TLS.",
         manifest.id, manifest.trace
     );
     let section = Section {
@@ -166,7 +167,7 @@ fn strip(args: &ExportArgs, global: &Global, recording: &Recording) -> Result<Ex
         say(global, format!("{packets} written to {}", plain(&to)));
     }
     if stripped.is_cut {
-        warn(global, "the capture breaks off in the middle of a packet");
+        warn(global, "the capture ends in the middle of a packet");
     }
     Ok(exit_code(!stripped.is_cut))
 }
@@ -219,10 +220,10 @@ fn tell(losses: &Losses, recording: &Recording, global: &Global) {
     }
     if losses.unprintable > 0 {
         let fields = count(losses.unprintable, "header field");
-        let told = "which cannot stand in a command: comments name them";
+        let named = "comments in the script name them";
         warn(
             global,
-            format!("left out {fields} with control characters, {told}"),
+            format!("left out {fields} with control characters: {named}"),
         );
     }
     for gap in recording.gaps().iter().take(NAMED) {

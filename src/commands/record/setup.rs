@@ -82,7 +82,7 @@ fn not_a_host(flag: &str, value: &str, error: TargetError) -> anyhow::Result<Str
     let pattern = value.strip_prefix("*.").or_else(|| value.strip_prefix('.'));
     match (named, pattern) {
         (Some(target), _) => {
-            message("expected a host without a port: every port of the host is meant")
+            message("expected a host without a port; the flag applies to every port")
                 .help(format!("{flag} {}", target.host()))
         }
         (None, Some(_)) => message("patterns are not supported").help(format!(

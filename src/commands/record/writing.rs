@@ -162,7 +162,7 @@ impl Writing {
                 failure.get_or_insert_with(|| format!("cannot close the recording: {error:#}"));
                 // A command may remove the folder that it is recorded in: its exit code stays its own.
                 let opened = Recording::open(&kept.naming.dir);
-                let gone = |error| format!("the recording is not there any more: {error}");
+                let gone = |error| format!("the recording is no longer there: {error}");
                 opened.map_err(|error| warn(global, gone(error))).ok()
             }
         };
@@ -220,7 +220,7 @@ impl Kept {
             let error = anyhow::Error::new(error);
             warn(
                 global,
-                format!("cannot remove what was replaced: {error:#}"),
+                format!("cannot remove the recording that was replaced: {error:#}"),
             );
         }
     }
@@ -289,7 +289,7 @@ impl Kept {
             let har = self.har.as_ref();
             let har = har.map(|path| write_har(recording, path, args.har_bodies));
             let capture = capture.map(|writing| {
-                let broke_off = |_| Err(anyhow!("cannot write {CAPTURE}: its thread broke off"));
+                let broke_off = |_| Err(anyhow!("cannot write {CAPTURE}: its thread panicked"));
                 writing.join().unwrap_or_else(broke_off)
             });
             (har, capture)
@@ -398,8 +398,8 @@ fn start_capture(
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&path);
     let comment = format!(
-        "recording={} trace={}\nThe records of both legs as they passed, made by {}. HOLDS THE \
-         SECRETS that open them: share what `modtape export pcapng --no-secrets` makes of it.",
+        "recording={} trace={}\nThe TLS records of both connections, captured by {}. CONTAINS THEIR \
+         DECRYPTION SECRETS: to share it, use `modtape export pcapng --no-secrets`.",
         manifest.id, manifest.trace, manifest.tool
     );
     let section = Section {

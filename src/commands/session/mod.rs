@@ -265,7 +265,10 @@ impl Session {
         drop(announcement);
         if access.refused() > 0 {
             let refused = count(access.refused(), "request");
-            warn(global, format!("{refused} without the token: 407"));
+            warn(
+                global,
+                format!("{refused} refused with 407: no valid token"),
+            );
         }
         outcome
     }
@@ -377,7 +380,7 @@ fn warn_timeout(global: &Global, outcome: &Result<Outcome, Failure>, timeout: Op
     if let Some(by @ Interruption::Timeout) = outcome.left_over.interruption {
         let by = in_words(by, timeout);
         let requests = count(outcome.left_over.in_flight.len() as u64, "request");
-        warn(global, format!("cut off by {by}, {requests} in flight"));
+        warn(global, format!("ended by {by}, with {requests} in flight"));
     }
 }
 
@@ -407,8 +410,8 @@ async fn outlived(global: &Global, lifetime: Duration) -> Infallible {
     warn(
         global,
         format!(
-            "this run's root has ended after {hours} h: no new connection will be trusted; \
-             start again, with --timeout for a longer one"
+            "this run's root certificate has expired after {hours} h: clients will trust no new \
+             connection; start again, with --timeout for a longer run"
         ),
     );
     std::future::pending().await

@@ -260,7 +260,7 @@ fn sending_and_blocked_show_when_they_matter() {
         &[
             "modtape: 1 request in 1.00 s (0 B)  recording: recordings/tidy-1122-0452",
             "  sending                    700 ms  70%  ███████     git.corp.example 700 ms",
-            "  blocked (client or us)     300 ms  30%  ███         git.corp.example 300 ms",
+            "  blocked (client/modtape)   300 ms  30%  ███         git.corp.example 300 ms",
             "  replay: complete",
         ],
     );

@@ -359,7 +359,7 @@ fn a_har_is_read_whatever_file_it_lies_in() {
         assert!(!said.contains("warning"), "{what}: {said}");
     }
     let one = &both[..1];
-    let cut = "warning: the file is cut off or damaged: it has 1 whole entry\n";
+    let cut = "warning: the file is truncated or damaged: it has 1 complete entry\n";
     for (what, bytes) in [
         ("cut", har.as_bytes()[..har.len() - 60].to_vec()),
         ("a cut gzip", {

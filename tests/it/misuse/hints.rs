@@ -161,7 +161,7 @@ fn what_looks_further_means_the_same_recording_in_any_folder() {
     let asks = fetch(&[&format!("{HOST}{LIST}")]);
     run(record(&sandbox, &origin, &texts(&asks)), LIMIT).expect_success();
     for (args, before) in [
-        (&["show", "1", "one"][..], "all of it: "),
+        (&["show", "1", "one"][..], "the whole body: "),
         (&["show", "99", "one"], "try `"),
         (&["ls", "other"], "try `"),
     ] {

@@ -192,8 +192,8 @@ async fn a_parent_proxy_that_wants_credentials_is_told_of_with_what_can_be_done(
     let client = Client::open(recorder.proxy()).await;
     let answer = client.connect(&format!("{HOST}:443"), &[]).await;
     let expected = "answered 407 Proxy Authentication Required: it offers NTLM, Negotiate, and \
-                    modtape has Basic only: a local proxy that signs in, such as px or cntlm, can \
-                    stand between (--upstream-proxy)";
+                    modtape supports only Basic: connect through a local proxy that signs in, such \
+                    as px or cntlm (--upstream-proxy)";
     assert_eq!(answer.status, 502);
     assert!(answer.reason.ends_with(expected), "{}", answer.reason);
     recorder.finish().await;

@@ -190,7 +190,7 @@ fn what_the_user_named_is_reached_and_a_name_is_resolved_once() {
             let client = Client::open(recorder.proxy()).await;
             let connected = client.connect(&target, &[SHOWN]).await;
             assert_eq!(connected.status, 502, "{}", connected.head);
-            let told = "127.0.0.1 is loopback, and clients of other machines come in here";
+            let told = "127.0.0.1 is loopback, and modtape accepts clients from other machines";
             assert!(connected.reason.contains(told), "{}", connected.reason);
             assert_eq!(dns.questions.load(Ordering::SeqCst), 2);
             assert_eq!(canary.visits(), visits);

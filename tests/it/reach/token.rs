@@ -44,7 +44,7 @@ async fn a_client_that_is_asked_for_the_token_goes_on_on_the_same_connection() {
     let recorded = recorder.finish().await;
     assert_eq!(recorded.only().begin.url, "https://proxy.golang.org/a");
     assert_eq!(recorded.opened().len(), 1);
-    let told = "3 requests without the token: 407";
+    let told = "3 requests refused with 407: no valid token";
     assert!(
         recorded.output.stderr.contains(told),
         "{}",
@@ -97,7 +97,7 @@ async fn strangers_reach_nobody_and_are_named() {
         assert!(told.contains("did not show the token"), "{opened:?}");
     }
     assert_eq!(recorded.opened().len(), 12);
-    let told = "19 requests without the token: 407";
+    let told = "19 requests refused with 407: no valid token";
     assert!(
         recorded.output.stderr.contains(told),
         "{}",
@@ -208,7 +208,9 @@ fn only_env_tells_the_token() {
     recorder.signal(rustix::process::Signal::INT);
     let output = recorder.end();
     assert!(
-        output.stderr.contains("1 request without the token: 407"),
+        output
+            .stderr
+            .contains("1 request refused with 407: no valid token"),
         "{}",
         output.stderr
     );

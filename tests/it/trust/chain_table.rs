@@ -76,12 +76,20 @@ pub(super) fn leafs(pki: &Pki) -> Vec<Row> {
         one("code.example", "is not meant for servers", &|leaf| {
             leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
         }),
-        one("is-a-ca.example", "its certificate is a CA's", &|leaf| {
-            leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        }),
-        one("critical.example", "has a critical extension", &|leaf| {
-            leaf.custom_extensions.push(unknown_critical());
-        }),
+        one(
+            "is-a-ca.example",
+            "its certificate is a CA certificate",
+            &|leaf| {
+                leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            },
+        ),
+        one(
+            "critical.example",
+            "has an unknown critical extension",
+            &|leaf| {
+                leaf.custom_extensions.push(unknown_critical());
+            },
+        ),
         one(
             "empty-names.example",
             "cannot be read|is not for the name|malformed",
@@ -172,7 +180,7 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
         chain(
             "below-own.example",
             below_own(&pki.key),
-            "an issuer of its certificate is no CA",
+            "an issuer of its certificate is not a CA",
         ),
         chain(
             "missing.example",
@@ -188,16 +196,16 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
         chain(
             "foreign.example",
             foreign,
-            "unknown issuer (\"a private root\"): if you trust that issuer, --upstream-ca FILE",
+            "unknown issuer (\"a private root\"): if you trust that issuer, give its certificate with",
         ),
         below(
             "no-ca.example",
-            "an issuer of its certificate is no CA",
+            "an issuer of its certificate is not a CA",
             &|issuer| issuer.is_ca = IsCa::ExplicitNoCa,
         ),
         below(
             "no-constraints.example",
-            "an issuer of its certificate is no CA",
+            "an issuer of its certificate is not a CA",
             &|issuer| issuer.is_ca = IsCa::NoCa,
         ),
         chain(
@@ -256,7 +264,7 @@ pub(super) fn issuers(pki: &Pki) -> Vec<Row> {
         ),
         below(
             "critical-issuer.example",
-            "has a critical extension",
+            "has an unknown critical extension",
             &|issuer| {
                 issuer.custom_extensions.push(unknown_critical());
             },
@@ -293,7 +301,7 @@ pub(super) fn broken(pki: &Pki) -> Vec<Row> {
 
 /// Old algorithms, and X.509 of before 1996.
 pub(super) fn old(openssl: &Openssl) -> Vec<Row> {
-    let unsupported = "a signature in its handshake|not safe any more";
+    let unsupported = "a signature in its handshake|an algorithm that is not secure";
     vec![
         chain(
             "sha1.example",
@@ -313,7 +321,7 @@ pub(super) fn old(openssl: &Openssl) -> Vec<Row> {
         chain(
             "v1.example",
             openssl.version_1(),
-            "its certificate is of a version before 3",
+            "its certificate has an X.509 version before 3",
         ),
     ]
 }
@@ -371,7 +379,7 @@ pub(super) fn protocols() -> Vec<Row> {
     .map(|Row(host, shows, words)| {
         // rustls names what was not offered: a version or a suite.
         let words = if words.is_empty() {
-            "no TLS in common|it speaks no TLS newer than 1.1|it breaks the rules of TLS ("
+            "no TLS version and cipher suite in common|it supports only TLS 1.1 or older|it breaks the rules of TLS ("
         } else {
             words
         };

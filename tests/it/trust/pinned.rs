@@ -47,9 +47,13 @@ pub(super) fn trusted(pki: &Pki) -> Vec<Row> {
         one("own-client.example", "is not meant for servers", &|own| {
             own.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         }),
-        one("own-critical.example", "has a critical extension", &|own| {
-            own.custom_extensions.push(unknown_critical());
-        }),
+        one(
+            "own-critical.example",
+            "has an unknown critical extension",
+            &|own| {
+                own.custom_extensions.push(unknown_critical());
+            },
+        ),
         Row(
             "own-stolen.example",
             Shows::Chain(

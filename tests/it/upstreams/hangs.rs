@@ -199,7 +199,7 @@ fn a_timeout_is_one_line_to_who_wants_to_hear_of_errors_only() {
         LIMIT,
     );
     assert_eq!(output.status.code(), Some(124), "{}", output.stderr);
-    let expected = "warning: cut off by --timeout 2s, 1 request in flight\n";
+    let expected = "warning: ended by --timeout 2s, with 1 request in flight\n";
     assert_eq!(output.stderr, expected);
 }
 

@@ -56,7 +56,7 @@ fn no_export_takes_the_place_of_what_it_reads() {
         let refused = modtape(&sandbox, &["export", "csv", "-o", &path]);
         assert_eq!(refused.status.code(), Some(2), "{name}: {}", refused.stderr);
         assert!(
-            refused.stderr.contains("is a part of the recording"),
+            refused.stderr.contains("is part of the recording"),
             "{}",
             refused.stderr
         );

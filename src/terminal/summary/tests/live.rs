@@ -35,7 +35,7 @@ fn a_stall_says_who_is_silent_in_which_phase() {
             None,
             "",
             2,
-            "no answer from DNS for sum.golang.org (2 more wait for it)",
+            "no answer from DNS for sum.golang.org (2 more are waiting)",
         ),
         (
             Phase::Connect,
