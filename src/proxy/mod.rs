@@ -61,9 +61,9 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// How long exchanges in flight may take to end once everything is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Whether accepting failed for what became of that one connection, so that the next may be there
+/// True if only the one connection is lost that was to be accepted, and the next may be there
 /// (accept(2), "Error handling").
-fn is_the_clients(error: &std::io::Error) -> bool {
+fn is_of_one_connection(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {
@@ -103,14 +103,14 @@ impl Proxy {
         }
     }
 
-    /// Serves no more clients than that at once: the others wait, and the idle make room for them.
+    /// Serves no more clients than that at once: the others wait, and idle ones make room for them.
     #[must_use]
     pub const fn with_places(mut self, places: usize) -> Self {
         self.places = places;
         self
     }
 
-    /// Accepts until told to stop; returns once every connection's task is over.
+    /// Accepts until the stop token is cancelled; returns once every connection's task is over.
     pub async fn run(self) {
         let context = &self.context;
         tokio::select! {
@@ -131,23 +131,23 @@ impl Proxy {
     async fn accept(&self) -> std::convert::Infallible {
         let context = &self.context;
         let places = Places::new(self.places, context.clock);
-        let mut is_told = false;
+        let mut is_logged = false;
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    if !std::mem::replace(&mut is_told, true) {
+                    if !std::mem::replace(&mut is_logged, true) {
                         tracing::warn!(target: "modtape::connection", %error, "cannot accept");
                     }
-                    if !is_the_clients(&error) {
+                    if !is_of_one_connection(&error) {
                         tokio::time::sleep(BACK_OFF).await;
                     }
                     continue;
                 }
             };
-            is_told = false;
+            is_logged = false;
             let id = context.next_connection.fetch_add(1, Ordering::Relaxed) + 1;
-            // One client waits here with a descriptor of its own, the others in the kernel.
+            // One client waits here with a descriptor of its own, all others in the kernel's queue.
             let Some(place) = places.enter().await else {
                 continue;
             };
@@ -174,7 +174,7 @@ mod tests {
             (Errno::NOMEM, false),
             (Errno::BADF, false),
         ] {
-            assert_eq!(is_the_clients(&errno.into()), expected, "{errno}");
+            assert_eq!(is_of_one_connection(&errno.into()), expected, "{errno}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The heads of HTTP/1 responses on their way to hyper: what go's client takes and hyper does not,
-//! or does not tell.
+//! The heads of HTTP/1 responses on their way to hyper, with what go's client accepts and hyper refuses
+//! or drops.
 //!
 //! hyper has room for 100 fields, and a table of 20,000 would cost a millisecond a response; its
-//! buffer for a head is one for uploads too. So the fields of a longer head pass beside it, and so
+//! buffer for a head holds uploads too. So the fields of a longer head pass beside it, and so
 //! does a reason phrase beyond ASCII, which hyper drops. A field with a space in its name is left
 //! out: go keeps it under a name that nobody asks for, and other clients refuse the response. All
 //! else passes untouched, and hyper judges it.

@@ -467,7 +467,7 @@ impl Drop for Ticket {
     }
 }
 
-/// As the journal spells it.
+/// `made_by` as the journal spells it.
 const fn by(made_by: MadeBy) -> &'static str {
     match made_by {
         MadeBy::Origin => "origin",
