@@ -76,9 +76,9 @@ impl Leafs {
         })
     }
 
-    /// The same, telling `key_log` the secrets of each connection.
+    /// The same, with the secrets of each connection logged to `key_log`.
     #[must_use]
-    pub(crate) fn telling_keys(self, key_log: Arc<dyn KeyLog>) -> Self {
+    pub(crate) fn logging_keys(self, key_log: Arc<dyn KeyLog>) -> Self {
         Self { key_log, ..self }
     }
 

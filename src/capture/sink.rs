@@ -93,7 +93,7 @@ impl<W: Write> Sink<W> {
             ],
             ..SectionHeaderBlock::default()
         };
-        let blocks = PcapNgWriter::with_section_header(Vec::new(), header).map_err(told)?;
+        let blocks = PcapNgWriter::with_section_header(Vec::new(), header).map_err(io_error)?;
         let mut sink = Self {
             out,
             whole: 0,
@@ -119,7 +119,9 @@ impl<W: Write> Sink<W> {
                     InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
                 ],
             };
-            sink.blocks.write_block(&block.into_block()).map_err(told)?;
+            sink.blocks
+                .write_block(&block.into_block())
+                .map_err(io_error)?;
         }
         Ok(sink)
     }
@@ -142,7 +144,9 @@ impl<W: Write> Sink<W> {
                 records: records.collect(),
                 options: Vec::new(),
             };
-            self.blocks.write_block(&block.into_block()).map_err(told)?;
+            self.blocks
+                .write_block(&block.into_block())
+                .map_err(io_error)?;
         }
         self.spill()
     }
@@ -315,7 +319,7 @@ fn text(text: &str) -> Cow<'_, str> {
     text[..end].into()
 }
 
-fn told(error: PcapError) -> io::Error {
+fn io_error(error: PcapError) -> io::Error {
     match error {
         PcapError::IoError(error) => error,
         error => io::Error::other(error),

@@ -100,12 +100,12 @@ fn gobin(settings: &BTreeMap<String, String>) -> Option<PathBuf> {
 
 /// The recorded Go settings that decide what is asked of whom, for a replay; without credentials.
 pub(crate) fn replayed_settings(recorded: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let kept = SETTINGS.iter().filter_map(|&name| {
+    let settings = SETTINGS.iter().filter_map(|&name| {
         // What holds NUL cannot be passed on, and would keep the command from being run.
         let value = recorded.get(name).filter(|value| !value.contains('\0'))?;
         Some((name.to_owned(), without_userinfo(value)))
     });
-    let mut settings: BTreeMap<_, _> = kept.collect();
+    let mut settings: BTreeMap<_, _> = settings.collect();
     settings.insert(String::from("GOAUTH"), String::from("off"));
     settings
 }

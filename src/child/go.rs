@@ -14,9 +14,8 @@ use super::run::SpawnError;
 /// How long `go env` may take; it reads files only.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Further values that are kept: they tell whose recording it is, and where GOBIN and the module
-/// cache are.
-const KEPT: [&str; 7] = [
+/// Further values that are used: the version and platform in the manifest, GOBIN and the module cache.
+const OTHERS: [&str; 7] = [
     "GOVERSION",
     "GOOS",
     "GOARCH",
@@ -76,9 +75,9 @@ impl GoFacts {
         let Ok(all) = serde_json::from_slice::<BTreeMap<String, String>>(&output.stdout) else {
             return Self::defaults(format!("{} env gave no JSON", go.display()));
         };
-        let kept = |name: &str| SETTINGS.contains(&name) || KEPT.contains(&name);
+        let is_used = |name: &str| SETTINGS.contains(&name) || OTHERS.contains(&name);
         Self {
-            settings: all.into_iter().filter(|(name, _)| kept(name)).collect(),
+            settings: all.into_iter().filter(|(name, _)| is_used(name)).collect(),
             defaults_because: None,
         }
     }

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::failure::{Advise as _, FAILED, Failure, exit_code};
 use super::naming::{Naming, free_name};
-use super::record::{Overrides, Place, record};
+use super::record::{RunContext, TargetFlags, record};
 use super::replay::replay;
 use super::runtime::{block_on, runtime};
 use super::session::Variables;
@@ -57,24 +57,26 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
     let origin = Origin::start(sample, temporary.path())?;
     let recordings = Recordings::find(global)?;
     let (args, naming) = record_args(&origin, recordings.path(), &client)?;
-    let overrides = Overrides::parse(&args)?;
+    let flags = TargetFlags::parse(&args)?;
     let dir = naming.dir.clone();
-    let place = || Place {
+    let context = || RunContext {
         folder: Some(project.clone()),
         settings: clean_go(),
-        passes: true,
+        is_one_off: true,
     };
     say(
         global,
         format!("\n$ modtape record --cold -- {}", client.shown),
     );
-    let recording = record(&args, global, overrides, naming, place());
-    let (code, recorded) = block_on(recording)??;
+    let recording = record(&args, global, flags, naming, context());
+    let closed = block_on(recording)??;
     origin.stop();
     recordings.keep();
-    let (Some(0), Some(recorded)) = (code, recorded) else {
+    let (Some(0), Some(recorded)) = (closed.exit_code, closed.recording) else {
         return Ok(exit_code(
-            code.filter(|code| *code != 0)
+            closed
+                .exit_code
+                .filter(|code| *code != 0)
                 .unwrap_or_else(|| FAILED.into()),
         ));
     };
@@ -88,14 +90,14 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
             client.shown
         ),
     );
-    let code = block_on(replay(&again, global, recorded, place()))??;
+    let code = block_on(replay(&again, global, recorded, context()))??;
     if code == 0 {
         say(global, next(&dir));
     }
     Ok(exit_code(code))
 }
 
-/// Who asks.
+/// The program that sends the requests.
 struct Client {
     command: Vec<String>,
     shown: String,
@@ -141,7 +143,7 @@ impl Client {
     }
 }
 
-/// Settings of the user that would send the demo elsewhere do not count in it.
+/// Go settings in place of the user's, which could send the demo elsewhere.
 fn clean_go() -> Vec<(String, String)> {
     let settings = [
         ("GOENV", "off"),
@@ -167,7 +169,7 @@ enum Recordings {
 }
 
 impl Recordings {
-    /// Here if one can write here, else elsewhere; where a folder was asked for, no other will do.
+    /// The usual folder if it can be written, else a temporary one; a folder that the user named is not replaced.
     fn find(global: &Global) -> anyhow::Result<Self> {
         let here = &global.recordings;
         let probe = fs::create_dir_all(here)
@@ -204,7 +206,7 @@ impl Recordings {
         }
     }
 
-    /// Something was recorded there: it stays.
+    /// Keeps the temporary folder: it has a recording.
     fn keep(self) {
         if let Self::Elsewhere(dir) = self {
             let _path = dir.keep();
@@ -300,7 +302,7 @@ impl Origin {
         &self.root
     }
 
-    /// Returns once nobody listens any more.
+    /// Returns once the listener is closed.
     fn stop(self) {
         self.stop.cancel();
         // A panic there would have shown already.

@@ -1,5 +1,5 @@
-//! `modtape fetch`: asks for URLs through `HTTPS_PROXY`, one after the other on one connection a
-//! host: the demo's client where there is no go command.
+//! `modtape fetch`: requests URLs through `HTTPS_PROXY`, one after the other on one connection per
+//! host. It is the demo's client where there is no go command.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -23,10 +23,10 @@ use crate::upstream::{Dialer, Journey, Limits, Overrides, ParentProxies, Reach, 
 
 type Sender = http1::SendRequest<Empty<Bytes>>;
 
-/// How much of an answer is kept, for telling of an error.
-const TOLD_BYTES: usize = 4096;
+/// How much of a response is kept for an error message.
+const ERROR_BYTES: usize = 4096;
 
-/// Asks, and fails if an answer is missing.
+/// Sends the requests, and fails if a response is missing.
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<ExitCode> {
     block_on(fetch(&args.urls))??;
     Ok(ExitCode::SUCCESS)
@@ -91,7 +91,7 @@ async fn connect(
         .await?;
     let (sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
     connections.spawn(async move {
-        // How it ended is told to the request that it carried.
+        // An error reaches the request that was on the connection.
         let _ = connection.await;
     });
     Ok(sender)
@@ -108,14 +108,14 @@ async fn ask(sender: &mut Sender, host: &str, uri: &Uri) -> anyhow::Result<()> {
     let response = sender.send_request(request).await?;
     let status = response.status();
     let mut body = response.into_body();
-    let mut told = Vec::new();
+    let mut text = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame?;
         let bytes = frame.data_ref().map_or(&[][..], |bytes| bytes);
-        told.extend(bytes.iter().take(TOLD_BYTES - told.len()));
+        text.extend(bytes.iter().take(ERROR_BYTES - text.len()));
     }
     if status.is_server_error() {
-        bail!("{status}: {}", String::from_utf8_lossy(&told));
+        bail!("{status}: {}", String::from_utf8_lossy(&text));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `modtape import`: another tool's file becomes a recording, whole or not at all.
 //!
-//! What is odd about a file is said in one line a kind. Never holds more than a few entries in memory.
+//! Problems of a file are reported in one line per kind. Never holds more than a few entries in memory.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -38,11 +38,11 @@ use crate::terminal::words::count;
 use crate::terminal::{plain, say, warn};
 use crate::tls;
 
-/// Makes a recording of the file: a failure if some of it had to be left out.
+/// Makes a recording of the file. Leaving out some of it is a failure.
 pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let told = || format!("cannot import {}", args.file.display());
-    let file = HarFile::open(&args.file).with_context(told)?;
-    let survey = survey(file.bytes().with_context(told)?).with_context(told)?;
+    let message = || format!("cannot import {}", args.file.display());
+    let file = HarFile::open(&args.file).with_context(message)?;
+    let survey = survey(file.bytes().with_context(message)?).with_context(message)?;
     let verb = String::from("har");
     let naming = Naming::named(args.output.as_deref(), args.force, verb, global)?;
     naming.check()?;
@@ -68,7 +68,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     if pages > 1 {
         say(global, format!("{pages} pages were merged into one run"));
     }
-    tell(&tally, &odd, cut, global);
+    print_problems(&tally, &odd, cut, global);
     let (name, dir) = (naming.name(), naming.dir.to_string_lossy());
     let exchanges = count(tally.exchanges, "exchange");
     let see = format!("see it with `modtape ls {}`", shell::word(&dir));
@@ -83,17 +83,17 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     })
 }
 
-/// What became of a file's entries.
+/// What was done with the entries of a file.
 #[derive(Debug, Default)]
 struct Tally {
     exchanges: u64,
     left_out: BTreeMap<LeftOut, Entries>,
     odd: BTreeMap<Oddity, Entries>,
-    /// Answers that are not what they were asked for.
+    /// Responses with the wrong content.
     faults: Vec<Fault>,
 }
 
-/// How many of them are named.
+/// How many responses with the wrong content are named.
 const NAMED: usize = 20;
 
 /// How many entries, and the number of the first of them.
@@ -123,7 +123,7 @@ impl std::fmt::Display for Entries {
 }
 
 impl Tally {
-    fn took(&mut self, number: u64, odd: &Oddities) {
+    fn imported(&mut self, number: u64, odd: &Oddities) {
         self.exchanges += 1;
         for oddity in odd.iter() {
             Entries::add(&mut self.odd, oddity, number);
@@ -135,8 +135,8 @@ impl Tally {
     }
 }
 
-/// Says each kind once, in words of HAR; `cut` is the number of entries before the file's end.
-fn tell(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
+/// Reports each kind once, in the terms of HAR; `cut` is the number of entries in a truncated file.
+fn print_problems(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
     if let Some(entries) = cut {
         let noun = if entries == 1 { "entry" } else { "entries" };
         let whole = format!("it has {entries} complete {noun}");
@@ -166,11 +166,11 @@ fn tell(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
     }
 }
 
-/// How much of a body is handed on at once, bytes.
+/// How much of a body is sent to the recorder at once, bytes.
 const CHUNK: usize = 64 << 10;
 
-/// Bytes of bodies, and entries, that are handed on at once: a turn from thread to thread costs more
-/// than a small entry.
+/// Bytes of bodies, and entries, in one batch from the reading thread: a switch of threads costs more than a
+/// small entry.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_ENTRIES: usize = 256;
 
@@ -183,22 +183,22 @@ struct Source {
 /// An entry, by number, or why it is left out.
 type Item = (u64, Result<Box<Imported>, LeftOut>);
 
-/// Writes a recording, or leaves no trace of it.
+/// Writes a recording whole, or not at all.
 async fn write(
     source: Source,
     mut naming: Naming,
     redactor: Redactor,
     (stop, global): (&Stop, &Global),
 ) -> anyhow::Result<(Naming, Tally)> {
-    let told = &format!("cannot write {}", naming.dir.display());
+    let message = &format!("cannot write {}", naming.dir.display());
     let parent = naming.dir.parent();
     let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or_else(|| Path::new("."));
     let working = writer::make_parent(parent).and_then(|()| Working::create(&naming.dir));
-    let working = working.context(told.clone())?;
+    let working = working.context(message.clone())?;
     let folder = writer::create(&working.path().join(MADE), false)?;
     let dir = folder.dir.clone();
-    let tally = fill(source, folder, redactor, (stop, told), global).await?;
+    let tally = fill(source, folder, redactor, (stop, message), global).await?;
     stop.check()?;
     naming.place(&dir)?;
     Ok((naming, tally))
@@ -211,15 +211,15 @@ async fn fill(
     source: Source,
     folder: writer::Folder,
     redactor: Redactor,
-    (stop, told): (&Stop, &str),
+    (stop, message): (&Stop, &str),
     global: &Global,
 ) -> anyhow::Result<Tally> {
     let dir = folder.dir.clone();
-    let told = || told.to_owned();
+    let message = || message.to_owned();
     let mut manifest = manifest(&source.survey, &redactor);
-    write_manifest(&dir, &manifest).with_context(told)?;
+    write_manifest(&dir, &manifest).with_context(message)?;
     let (recorder, journal) =
-        Journal::start(folder, Clock::start(), Durability::Process, true).with_context(told)?;
+        Journal::start(folder, Clock::start(), Durability::Process, true).with_context(message)?;
     let mut owner = JoinSet::new();
     owner.spawn(journal.run());
     recorder.note(Timestamp::default(), &open(&manifest));
@@ -247,28 +247,28 @@ async fn fill(
     owner.join_all().await;
     taken?;
     if let Some(why) = health.failure() {
-        return Err(anyhow!("{why}")).with_context(told);
+        return Err(anyhow!("{why}")).with_context(message);
     }
     manifest.state = State::Closed;
     manifest.wall_us = last.as_micros();
-    write_manifest(&dir, &manifest).with_context(told)?;
-    let recording = Recording::open_whole(&dir).with_context(told)?;
-    recording.write_index().with_context(told)?;
+    write_manifest(&dir, &manifest).with_context(message)?;
+    let recording = Recording::open_whole(&dir).with_context(message)?;
+    recording.write_index().with_context(message)?;
     tally.faults = faults(&recording, global);
     if !tally.faults.is_empty() {
         let named = tally.faults.iter().take(FAULTS);
         manifest.replayable.faults = named.cloned().collect();
-        write_manifest(&dir, &manifest).with_context(told)?;
+        write_manifest(&dir, &manifest).with_context(message)?;
     }
     Ok(tally)
 }
 
-/// The answers that are not what they were asked for.
+/// The responses with the wrong content.
 fn faults(recording: &Recording, global: &Global) -> Vec<Fault> {
     answers::check(recording, &Routes::of(recording), global)
 }
 
-/// What is known of a run that others recorded, or that is long over.
+/// The manifest of an imported recording.
 fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
     let id = Hex(tls::random::<8>()).to_string();
     let wall = survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -315,12 +315,12 @@ struct Writing {
     recorder: Recorder,
     redactor: Redactor,
     tally: Tally,
-    /// When the last exchange was over.
+    /// When the last exchange ended.
     last: Timestamp,
 }
 
 impl Writing {
-    /// Takes each entry, read on a thread of its own.
+    /// Records all entries, which another thread reads.
     async fn take_all(&mut self, source: Source, stop: &Stop) -> anyhow::Result<()> {
         let (sender, mut batches) = mpsc::channel::<Vec<Item>>(1);
         let mut reader = JoinSet::new();
@@ -338,7 +338,7 @@ impl Writing {
                     }
                 };
                 match line {
-                    // Once a batch it is waited for, so that no more than that is in memory.
+                    // Waits once per batch, so that no more than a batch is in memory.
                     Some((at, event)) if left == 0 => self.recorder.write(at, &event).await,
                     Some((at, event)) => self.recorder.note(at, &event),
                     None => {}
@@ -351,7 +351,7 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes what an exchange begins with, and gives what it ends with.
+    /// Writes the beginning of an exchange; the record of its end is returned.
     async fn take(&mut self, number: u64, imported: Imported) -> Option<(Timestamp, Event)> {
         let Imported {
             mut exchange,
@@ -361,7 +361,7 @@ impl Writing {
             body,
             odd,
         } = imported;
-        self.tally.took(number, &odd);
+        self.tally.imported(number, &odd);
         if !has_span {
             exchange.begin.span = Hex(tls::random());
         }
@@ -433,7 +433,7 @@ impl Writing {
     }
 }
 
-/// Reads all entries, and hands them on in batches.
+/// Reads all entries, and sends them in batches.
 fn read(source: &Source, sender: &mpsc::Sender<Vec<Item>>) -> Result<(), HarError> {
     let Source { file, survey } = source;
     let text = file.bytes().map_err(HarError::Read)?;
@@ -452,7 +452,7 @@ fn read(source: &Source, sender: &mpsc::Sender<Vec<Item>>) -> Result<(), HarErro
         bytes = 0;
         sender.blocking_send(std::mem::take(&mut batch)).is_ok()
     })?;
-    // Nobody takes what is left where the writing has failed.
+    // The receiver is gone if the writing has failed.
     let _ = sender.blocking_send(batch);
     Ok(())
 }

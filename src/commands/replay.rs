@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::failure::{Advise as _, Failure, exit_code};
-use super::record::Place;
+use super::record::RunContext;
 use super::runtime::block_on;
 use super::selection::{defects, resolve};
 use super::session::{Parts, Session};
@@ -21,7 +21,7 @@ use crate::terminal::Console;
 use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
 
-/// A replay answers at once: a longer wait has another cause.
+/// A replay answers at once, so a stall has another cause.
 const STALL_AFTER: Duration = Duration::from_secs(10);
 
 /// Replays.
@@ -29,7 +29,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failur
     let dir = resolve(&args.name, global)?;
     let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
     refuse_defects(&recording, args.strict, global)?;
-    let code = block_on(replay(args, global, recording, Place::default()))??;
+    let code = block_on(replay(args, global, recording, RunContext::default()))??;
     Ok(exit_code(code))
 }
 
@@ -57,10 +57,10 @@ pub(super) async fn replay(
     args: &ReplayArgs,
     global: &Global,
     recording: Recording,
-    place: Place,
+    context: RunContext,
 ) -> Result<i32, Failure> {
     let mut session = Session::open(&args.run, &args.command, Vec::new()).await?;
-    if let Some(folder) = place.folder {
+    if let Some(folder) = context.folder {
         session.run_in(folder);
     }
     if !args.warm {
@@ -68,7 +68,7 @@ pub(super) async fn replay(
     }
     let name = recording.name();
     let mut settings = settings(args, global, &recording, &session);
-    settings.extend(place.settings);
+    settings.extend(context.settings);
     let advice = advice(args, global, &recording);
     let dir = recording.dir().to_owned();
     let look = Look::of_stderr(global);
@@ -127,7 +127,7 @@ pub(super) async fn replay(
     })
 }
 
-/// The recorded Go settings, and a line for each that the user has otherwise.
+/// The recorded Go settings; says which of them differ from the user's.
 fn settings(
     args: &ReplayArgs,
     global: &Global,
@@ -157,7 +157,7 @@ fn settings(
     recorded.into_iter().collect()
 }
 
-/// How what is missing is recorded, with the flags that the recording was made with.
+/// The command line that records missing responses, with the flags of the recording.
 fn advice(args: &ReplayArgs, global: &Global, recording: &Recording) -> Rerun {
     let manifest = recording.manifest();
     let mut options = rerun::trusted(&manifest.options);

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::verify::{Distrust, of_webpki};
 
-/// How many names of a certificate are told.
+/// How many names of a certificate are listed.
 const NAMES: usize = 3;
 
 /// The same error with a message for people; an error that is not of TLS stays as it is.
@@ -188,11 +188,11 @@ fn names(presented: &[String]) -> String {
         (matches!(kind, "DnsName" | "IpAddress") && !name.is_empty()).then_some(name)
     });
     let plain: Vec<&str> = plain.collect();
-    let told = plain.iter().take(NAMES).copied().collect::<Vec<_>>();
-    match (told.is_empty(), plain.len() - told.len()) {
+    let named = plain.iter().take(NAMES).copied().collect::<Vec<_>>();
+    match (named.is_empty(), plain.len() - named.len()) {
         (true, _) => String::from(", and for no other that can be read"),
-        (false, 0) => format!(", but for {}", told.join(", ")),
-        (false, more) => format!(", but for {} and {more} more", told.join(", ")),
+        (false, 0) => format!(", but for {}", named.join(", ")),
+        (false, more) => format!(", but for {} and {more} more", named.join(", ")),
     }
 }
 

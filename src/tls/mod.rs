@@ -80,9 +80,9 @@ impl ClientConfigs {
         Self { base }
     }
 
-    /// The same, telling `key_log` the secrets of each connection.
+    /// The same, with the secrets of each connection logged to `key_log`.
     #[must_use]
-    pub(crate) fn telling_keys(mut self, key_log: Arc<dyn KeyLog>) -> Self {
+    pub(crate) fn logging_keys(mut self, key_log: Arc<dyn KeyLog>) -> Self {
         self.base.key_log = key_log;
         self
     }

@@ -151,7 +151,7 @@ impl Dialer {
         }
     }
 
-    /// The same, telling `capture` what passes.
+    /// The same, with all bytes that pass captured.
     #[must_use]
     pub(crate) fn capturing(self, capture: Option<Capture>) -> Self {
         Self { capture, ..self }

@@ -1,7 +1,7 @@
-//! A recording as the tree of a module proxy: answers are verified and decoded while they are copied.
+//! A recording as the tree of a module proxy: responses are verified and decoded while they are copied.
 //!
 //! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
-//! Never holds more than a chunk of a large answer. The folder is made whole or not at all.
+//! Never holds more than a chunk of a large response. The folder is made whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -26,7 +26,7 @@ use crate::shell;
 use crate::terminal::words::{count, size};
 use crate::terminal::{Progress, plain, say, warn};
 
-/// How many versions that are not whole are named, and how many requests without a file.
+/// How many incomplete versions, and how many requests without a file, are named.
 const NAMED: usize = 20;
 
 /// How much is copied at once, in bytes.
@@ -48,17 +48,17 @@ pub(super) fn check_output(args: &ExportArgs) -> Result<(), Failure> {
 pub(super) struct Report {
     /// What was recorded and is not in the tree.
     pub(super) losses: Losses,
-    /// How many answers have a file.
+    /// How many files were written.
     files: u64,
-    /// How large these are together.
+    /// Their total size.
     bytes: u64,
-    /// Zips that were asked for and never came whole.
+    /// Zips that were requested and are not complete.
     zips: Vec<LeftOut>,
     /// Requests that no file can answer.
     refused: Vec<String>,
     /// Versions that are not whole.
     lacking: Vec<Lacking>,
-    /// Checksum databases that verify in the recorded order at best.
+    /// Checksum databases that may verify only in the order in which they were recorded.
     loose: Vec<Loose>,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn write(
     let copied = copy_all(tree, &source, &args.output, &stop, global);
     let Copied { tree, files, bytes } = stop.explain(copied)?;
     for row in rows {
-        // No sound answer stands in for a faulty one.
+        // Not if another response has the right content.
         if let Some(fault) = faults.get(&(row.run, row.id))
             && !tree.holds(&route(row))
         {
@@ -107,11 +107,11 @@ pub(super) fn write(
 }
 
 impl Report {
-    /// Says what the tree lacks, and what was written to `output`; the losses are told before.
-    pub(super) fn tell(&self, output: &Path, global: &Global) {
-        tell_zips(&self.zips, global);
-        tell_lacking(&self.refused, &self.lacking, global);
-        tell_loose(&self.loose, global);
+    /// Prints what the tree lacks, and what was written to `output`; the losses are printed before.
+    pub(super) fn print(&self, output: &Path, global: &Global) {
+        print_zips(&self.zips, global);
+        print_lacking(&self.refused, &self.lacking, global);
+        print_unverifiable(&self.loose, global);
         let (files, size) = (count(self.files, "file"), size(self.bytes));
         let path = output.display().to_string();
         say(
@@ -123,10 +123,11 @@ impl Report {
 
 /// What became of the tree.
 struct Copied {
-    /// As much of it as could be read.
+    /// The files that could be read.
     tree: Tree,
-    /// How many answers have a file.
+    /// How many files were written.
     files: u64,
+    /// Their total size.
     bytes: u64,
 }
 
@@ -167,11 +168,11 @@ fn copy_all(
     })
 }
 
-/// Answers that are not what they were asked for, by run and exchange.
+/// Responses with the wrong content, by run and exchange.
 type Faults = BTreeMap<(u32, ExchangeId), Fault>;
 
-/// Says which zips were asked for and never came whole.
-fn tell_zips(left_out: &[LeftOut], global: &Global) {
+/// Says which zips were requested and are not complete.
+fn print_zips(left_out: &[LeftOut], global: &Global) {
     for LeftOut {
         what,
         host,
@@ -179,8 +180,8 @@ fn tell_zips(left_out: &[LeftOut], global: &Global) {
         why,
     } in left_out.iter().take(NAMED)
     {
-        let told = format!("left out {what} from {host} (#{id}): {why}");
-        warn(global, plain(&told));
+        let message = format!("left out {what} from {host} (#{id}): {why}");
+        warn(global, plain(&message));
     }
     if let Some(more @ 1..) = left_out.len().checked_sub(NAMED) {
         warn(
@@ -190,15 +191,15 @@ fn tell_zips(left_out: &[LeftOut], global: &Global) {
     }
 }
 
-/// Says what the tree has no file for: the recording never had it.
-fn tell_lacking(refused: &[String], lacking: &[Lacking], global: &Global) {
+/// Says which files the tree lacks, since the recording never had them.
+fn print_lacking(refused: &[String], lacking: &[Lacking], global: &Global) {
     for what in refused.iter().take(NAMED) {
         warn(global, format!("no file for {what}"));
     }
     for version in lacking.iter().take(NAMED) {
         let (module, files) = (&version.module, version.files.join(" and "));
-        let told = format!("{module} {} lacks {files}", version.version);
-        say(global, plain(&told));
+        let message = format!("{module} {} lacks {files}", version.version);
+        say(global, plain(&message));
     }
     let rest = refused.len().saturating_sub(NAMED) + lacking.len().saturating_sub(NAMED);
     if rest > 0 {
@@ -206,8 +207,8 @@ fn tell_lacking(refused: &[String], lacking: &[Lacking], global: &Global) {
     }
 }
 
-/// Says which checksum databases verify in the recorded order at best.
-fn tell_loose(loose: &[Loose], global: &Global) {
+/// Says which checksum databases the go command may not be able to verify from the tree.
+fn print_unverifiable(loose: &[Loose], global: &Global) {
     for Loose { name, heads, tiles } in loose {
         let why = match heads {
             0 => String::from("one of its lookup responses cannot be parsed"),
@@ -222,12 +223,12 @@ fn tell_loose(loose: &[Loose], global: &Global) {
                 )
             }
         };
-        let told = format!("{name} may not verify from this tree: {why}");
-        warn(global, plain(&told));
+        let message = format!("{name} may not verify from this tree: {why}");
+        warn(global, plain(&message));
     }
 }
 
-/// Answers on their way from a recording to a folder.
+/// Copies responses from a recording to a folder.
 struct Copying<'a> {
     source: &'a Source<'a>,
     folder: Folder,
@@ -240,23 +241,23 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    /// Copies the answer of `row` to `path`, or notes why it cannot be read.
+    /// Copies the response of `row` to `path`, or notes why it cannot be read.
     fn copy(&mut self, path: &str, row: &Row, edit: &Edit) -> anyhow::Result<()> {
         let mut answer = match content(self.source, row, edit) {
             Ok(answer) => answer,
             Err(why) => {
-                self.lacks(path, row, &why);
+                self.leave_out(path, row, &why);
                 return Ok(());
             }
         };
-        let told = || self.folder.told(path);
-        let mut file = self.folder.file(path).with_context(told)?;
+        let message = || self.folder.cannot_write(path);
+        let mut file = self.folder.file(path).with_context(message)?;
         let (out, stop) = (&mut file, self.stop);
         match pour(&mut answer, &mut Stoppable { out, stop }, &mut self.chunk) {
-            Err(PourError::Write(error)) => return Err(error).with_context(told),
+            Err(PourError::Write(error)) => return Err(error).with_context(message),
             Err(PourError::Read(error)) => {
                 self.folder.remove(path)?;
-                self.lacks(path, row, &error_text(&error));
+                self.leave_out(path, row, &error_text(&error));
             }
             Ok(bytes) => {
                 self.bytes += bytes;
@@ -266,7 +267,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn lacks(&mut self, path: &str, row: &Row, why: &str) {
+    fn leave_out(&mut self, path: &str, row: &Row, why: &str) {
         let missing = format!("{path}: exchange {}: {why}", row.id);
         self.source.lacks(missing);
         self.lost.insert(path.into());
@@ -303,9 +304,9 @@ struct Folder {
 impl Folder {
     /// Begins the folder `to`, which is not there yet, or empty.
     fn create(to: &Path) -> anyhow::Result<Self> {
-        let told = || format!("cannot write {}", to.display());
-        check(to).with_context(told).help(HELP)?;
-        let working = Working::create(to).with_context(told)?;
+        let message = || format!("cannot write {}", to.display());
+        check(to).with_context(message).help(HELP)?;
+        let working = Working::create(to).with_context(message)?;
         let to = to.to_owned();
         Ok(Self { working, to })
     }
@@ -328,16 +329,16 @@ impl Folder {
         let written = self
             .file(path)
             .and_then(|mut file| file.write_all(text.as_bytes()));
-        written.with_context(|| self.told(path))
+        written.with_context(|| self.cannot_write(path))
     }
 
     /// Takes a file away again.
     fn remove(&self, path: &str) -> anyhow::Result<()> {
-        fs::remove_file(self.working.path().join(path)).with_context(|| self.told(path))
+        fs::remove_file(self.working.path().join(path)).with_context(|| self.cannot_write(path))
     }
 
-    /// What stands before the reason why a file below it cannot be written.
-    fn told(&self, path: &str) -> String {
+    /// The error for a file below it, before its reason.
+    fn cannot_write(&self, path: &str) -> String {
         format!("cannot write {}", self.to.join(path).display())
     }
 

@@ -1,4 +1,4 @@
-//! `modtape export`: a recording in another format. What could not be taken along is said.
+//! `modtape export`: a recording in another format, and what of it could not be exported.
 
 mod goproxy;
 
@@ -26,8 +26,8 @@ use crate::recording::{Recording, Row};
 use crate::terminal::words::count;
 use crate::terminal::{Progress, plain, say, to_stdout, warn};
 
-/// Writes the recording in the format that was asked for: a failure if some of it was left out
-/// since it cannot be read, though the rest is there.
+/// Writes the recording in the requested format. Leaving out exchanges that cannot be read is a failure,
+/// although the rest is written.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
     let filter = selection::filter(args.filter.as_deref())?;
     let is_tree = args.format == ExportFormat::Goproxy;
@@ -37,8 +37,8 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     let recording = open(&args.name, global)?;
     if is_tree {
         let report = goproxy::write(args, &recording, global)?;
-        tell(&report.losses, &recording, global);
-        report.tell(&args.output, global);
+        print_losses(&report.losses, &recording, global);
+        report.print(&args.output, global);
         return Ok(exit_code(report.losses.missing.is_empty()));
     }
     if is_part_of(&args.output, &recording) {
@@ -65,12 +65,12 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         refuse_terminal(is_shown && args.format == ExportFormat::Pcapng)?;
         to_stdout(|out| {
             let losses = export(out)?.losses;
-            tell(&losses, &recording, global);
+            print_losses(&losses, &recording, global);
             is_whole = losses.missing.is_empty();
             Ok(())
         })?;
     } else {
-        // A pipe may keep us waiting for ever: there a signal is to end all at once.
+        // A pipe may block for ever: there a signal must end the process at once.
         let stop = match std::fs::metadata(&args.output) {
             Ok(found) if !found.is_file() => Stop::default(),
             _ => Stop::listen()?,
@@ -78,7 +78,7 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         let stop = &stop;
         let written = write_file(&args.output, |out| export(&mut Stoppable { out, stop }));
         let Written { exchanges, losses } = stop.explain(written)?;
-        tell(&losses, &recording, global);
+        print_losses(&losses, &recording, global);
         is_whole = losses.missing.is_empty();
         let path = args.output.display().to_string();
         let exchanges = count(exchanges, "exchange");
@@ -95,14 +95,14 @@ fn exit_code(is_whole: bool) -> ExitCode {
     }
 }
 
-/// What became of an export.
+/// A finished export.
 struct Written {
     /// How many exchanges are in the file.
     exchanges: u64,
     losses: Losses,
 }
 
-/// Begins a file of the format that was asked for; `is_shown` if a terminal shows it.
+/// Begins a file of the requested format; `is_shown` if it goes to a terminal.
 fn format<'a>(
     args: &ExportArgs,
     out: &'a mut dyn Write,
@@ -181,7 +181,8 @@ fn refuse_terminal(is_shown: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a file lies in the recording and is no projection of it, which may be made anew.
+/// Whether a file is part of the recording. Those that are made from the journal do not count: an export may
+/// replace them.
 fn is_part_of(path: &Path, recording: &Recording) -> bool {
     let parent = path
         .parent()
@@ -204,7 +205,7 @@ fn is_part_of(path: &Path, recording: &Recording) -> bool {
 const NAMED: usize = 20;
 
 /// Says what of `recording` is not in the export.
-fn tell(losses: &Losses, recording: &Recording, global: &Global) {
+fn print_losses(losses: &Losses, recording: &Recording, global: &Global) {
     for missing in &losses.missing {
         warn(global, format!("left out {}", plain(missing)));
     }

@@ -26,8 +26,8 @@ use crate::terminal::say;
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{self, Dialer, Limits};
 
-pub(super) use setup::{Overrides, TOOL};
-use writing::Writing;
+pub(super) use setup::{TOOL, TargetFlags};
+use writing::{Closed, Writing};
 
 /// The upstream leg's limits.
 const LIMITS: Limits = Limits {
@@ -38,45 +38,45 @@ const LIMITS: Limits = Limits {
 /// Records.
 pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failure> {
     let usage = |error| Failure::new(USAGE, error);
-    let overrides = Overrides::parse(args).map_err(usage)?;
+    let flags = TargetFlags::parse(args).map_err(usage)?;
     let naming = Naming::of(args, global).map_err(usage)?;
-    let recording = record(args, global, overrides, naming, Place::default());
-    let (code, _) = block_on(recording)??;
-    Ok(exit_code(code.unwrap_or(0)))
+    let recording = record(args, global, flags, naming, RunContext::default());
+    let closed = block_on(recording)??;
+    Ok(exit_code(closed.exit_code.unwrap_or(0)))
 }
 
-/// Where a command runs, where that is not simply here.
+/// What a command runs in, where that is not the user's folder and environment.
 #[derive(Debug, Default)]
-pub(super) struct Place {
-    /// Its folder.
+pub(super) struct RunContext {
+    /// The command's folder.
     pub(super) folder: Option<PathBuf>,
-    /// Variables that it gets on top of ours.
+    /// Variables that the command gets on top of the user's.
     pub(super) settings: Vec<(String, String)>,
-    /// Whether what it reaches is gone afterwards, so that a rerun could not use its flags.
-    pub(super) passes: bool,
+    /// Whether the origin is gone afterwards, so that a rerun could not use the same flags.
+    pub(super) is_one_off: bool,
 }
 
-/// Records; the exit code that is passed on, and the recording.
+/// Records a command.
 pub(super) async fn record(
     args: &RecordArgs,
     global: &Global,
-    overrides: Overrides,
+    flags: TargetFlags,
     naming: Naming,
-    place: Place,
-) -> Result<(Option<i32>, Option<Recording>), Failure> {
+    context: RunContext,
+) -> Result<Closed, Failure> {
     let extra_roots = args.upstream.upstream_ca.clone();
     let mut session = Session::open(&args.run, &args.command, extra_roots).await?;
-    if let Some(folder) = place.folder {
+    if let Some(folder) = context.folder {
         session.run_in(folder);
     }
     if args.cold {
         session.isolate()?;
     }
-    let reach = setup::reach(&session, &overrides);
+    let reach = setup::reach(&session, &flags);
     let parents = setup::parents(args, &session);
     let parents = parents.map_err(|error| Failure::new(USAGE, error))?;
     let key_log = setup::key_log(args, &session, global)?;
-    let policy = setup::policy(args, &session, overrides.intercept, overrides.tunnel);
+    let policy = setup::policy(args, &session, flags.intercept, flags.tunnel);
     let redactor = match args.no_redact {
         true => Redactor::off(),
         false => Redactor::new(tls::random()),
@@ -84,11 +84,11 @@ pub(super) async fn record(
     let redactor = session.knowing(redactor, &args.command);
     let mut defaults = Defaults::of(&session, &redactor);
     if args.command.first().is_none_or(|program| is_go(program)) {
-        defaults.tell(global);
+        defaults.announce(global);
     }
-    say_beforehand(args, global, &session);
+    announce_options(args, global, &session);
     let mut manifest = setup::manifest(args, &session, &redactor, &policy);
-    if place.passes {
+    if context.is_one_off {
         manifest.options.clear();
     }
     let bases = gomod::bases(&manifest.go_env);
@@ -101,11 +101,11 @@ pub(super) async fn record(
     let dialer = Dialer::new(upstream::Settings {
         clock: session.clock,
         limits: LIMITS,
-        tls: ClientConfigs::new(&session.roots).telling_keys(Arc::clone(&key_log)),
+        tls: ClientConfigs::new(&session.roots).logging_keys(Arc::clone(&key_log)),
         parents,
         overrides: upstream::Overrides {
-            resolve: overrides.resolve,
-            connect_to: overrides.connect_to,
+            resolve: flags.resolve,
+            connect_to: flags.connect_to,
         },
         reach,
     });
@@ -130,15 +130,17 @@ pub(super) async fn record(
         },
     };
     let console = Console::new(global, args.upstream.stall_after);
-    let served = session.serve(parts, place.settings, global, console).await;
-    let (code, recording) = writing.close(args, global, served).await?;
-    if recording.as_ref().is_some_and(is_asked_by_go) {
-        defaults.tell(global);
+    let served = session
+        .serve(parts, context.settings, global, console)
+        .await;
+    let closed = writing.close(args, global, served).await?;
+    if closed.recording.as_ref().is_some_and(is_asked_by_go) {
+        defaults.announce(global);
     }
-    Ok((code, recording))
+    Ok(closed)
 }
 
-/// Why Go's default settings had to do, until that is said.
+/// Why Go's default settings are used, until that is said.
 struct Defaults(Option<String>);
 
 impl Defaults {
@@ -147,9 +149,9 @@ impl Defaults {
         Self(why.map(|why| redactor.text(why)))
     }
 
-    /// Says it, once: at the start for a go command and for clients that are yet to come, for another
-    /// command when a Go program has asked through it. To all others Go's settings mean nothing.
-    fn tell(&mut self, global: &Global) {
+    /// Says so, once: at the start for a go command, and where there is no command; for another command
+    /// once a Go program has sent requests. Other programs do not use Go's settings.
+    fn announce(&mut self, global: &Global) {
         if let Some(why) = self.0.take() {
             let message = "using Go's default GOPROXY and GOSUMDB";
             say(global, format!("modtape: {why}; {message}"));
@@ -157,7 +159,7 @@ impl Defaults {
     }
 }
 
-/// Whether any request came from Go's HTTP client, which cmd/go leaves its name.
+/// Whether any request came from Go's HTTP client: cmd/go keeps its user agent.
 fn is_asked_by_go(recording: &Recording) -> bool {
     let mut exchanges = recording.rows().iter().map(|row| recording.exchange(row));
     exchanges.any(|exchange| {
@@ -167,7 +169,7 @@ fn is_asked_by_go(recording: &Recording) -> bool {
     })
 }
 
-fn say_beforehand(args: &RecordArgs, global: &Global, session: &Session) {
+fn announce_options(args: &RecordArgs, global: &Global, session: &Session) {
     if args.intercept_all {
         say(
             global,

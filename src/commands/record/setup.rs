@@ -25,23 +25,23 @@ use crate::recording::format::{
 use crate::redact::{self, Redactor};
 use crate::terminal::{say, warn};
 use crate::tls;
-use crate::upstream::{Named, ParentProxies, Reach};
+use crate::upstream::{ConnectTo, Named, ParentProxies, Reach, Resolve};
 
-/// What the manifest and the journal call us.
+/// The name of this program in manifests and journals.
 pub(in crate::commands) const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
 
-/// What the manifest tells of `go env` besides the settings that a replay needs.
-pub(super) const TOLD: [&str; 4] = ["GOVERSION", "GOOS", "GOARCH", "GOFLAGS"];
+/// The settings of `go env` that are in the manifest besides those that a replay needs.
+const FACTS: [&str; 4] = ["GOVERSION", "GOOS", "GOARCH", "GOFLAGS"];
 
-/// What the flags say of dialling.
-pub(in crate::commands) struct Overrides {
-    pub(super) resolve: Vec<crate::upstream::Resolve>,
-    pub(super) connect_to: Vec<crate::upstream::ConnectTo>,
+/// The targets that flags name.
+pub(in crate::commands) struct TargetFlags {
+    pub(super) resolve: Vec<Resolve>,
+    pub(super) connect_to: Vec<ConnectTo>,
     pub(super) intercept: BTreeSet<String>,
     pub(super) tunnel: BTreeSet<String>,
 }
 
-impl Overrides {
+impl TargetFlags {
     pub(in crate::commands) fn parse(args: &RecordArgs) -> anyhow::Result<Self> {
         Ok(Self {
             resolve: parse_all("--resolve", &args.upstream.resolve)?,
@@ -52,7 +52,7 @@ impl Overrides {
     }
 }
 
-pub(super) fn parse_all<T>(flag: &str, values: &[String]) -> anyhow::Result<Vec<T>>
+fn parse_all<T>(flag: &str, values: &[String]) -> anyhow::Result<Vec<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -60,7 +60,7 @@ where
     values.iter().map(parse).collect()
 }
 
-pub(super) fn hosts(flag: &str, values: &[String]) -> anyhow::Result<BTreeSet<String>> {
+fn hosts(flag: &str, values: &[String]) -> anyhow::Result<BTreeSet<String>> {
     let parse = |value: &String| {
         let value = value.trim();
         match Target::new(value, 443) {
@@ -71,7 +71,7 @@ pub(super) fn hosts(flag: &str, values: &[String]) -> anyhow::Result<BTreeSet<St
     values.iter().map(parse).collect()
 }
 
-/// Lists hold hosts, whatever the port: what else was meant is told as it should be written.
+/// The error for a value that is not a host, with what to write instead.
 fn not_a_host(flag: &str, value: &str, error: TargetError) -> anyhow::Result<String> {
     let shown = redact::url_without_secrets(value);
     let message = |what: &str| Err(anyhow!("{flag} {shown}: {what}"));
@@ -110,14 +110,14 @@ pub(super) fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<Pa
 pub(super) fn policy(
     args: &RecordArgs,
     session: &Session,
-    asked: BTreeSet<String>,
+    named: BTreeSet<String>,
     tunnel: BTreeSet<String>,
 ) -> Policy {
     let mut intercept: BTreeSet<String> = DEFAULT_HOSTS.map(str::to_owned).into();
     intercept.extend(GoProxy::parse(session.go.get("GOPROXY")).hosts());
     let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
     intercept.extend(sumdb.and_then(|sumdb| sumdb.host()));
-    intercept.extend(asked);
+    intercept.extend(named);
     let normal = |host: String| {
         Target::new(&host, 443)
             .ok()
@@ -131,10 +131,10 @@ pub(super) fn policy(
     }
 }
 
-/// Whom clients may reach: from other machines only what is public, or named here.
+/// The targets that may be dialled: for clients on other machines, public ones and those that the user named.
 ///
-/// Go's own defaults are named by nobody: if their names lead to a private address, it is not theirs.
-pub(super) fn reach(session: &Session, overrides: &Overrides) -> Reach {
+/// Go's own default hosts do not count as named: if their names lead to a private address, it is not theirs.
+pub(super) fn reach(session: &Session, flags: &TargetFlags) -> Reach {
     let reach = Reach::all_but(vec![session.address]);
     if session.address.ip().is_loopback() {
         return reach;
@@ -147,14 +147,10 @@ pub(super) fn reach(session: &Session, overrides: &Overrides) -> Reach {
     };
     let sumdb = sumdb.and_then(|sumdb| Target::with_default_port(&sumdb.base()?.host, 443).ok());
     let targets = goproxy.urls().filter_map(place).chain(sumdb);
-    let is_users = |target: &Target| !DEFAULT_HOSTS.contains(&target.host());
+    let is_named = |target: &Target| !DEFAULT_HOSTS.contains(&target.host());
     reach.public_or(Named {
-        hosts: overrides
-            .intercept
-            .union(&overrides.tunnel)
-            .cloned()
-            .collect(),
-        targets: targets.filter(is_users).collect(),
+        hosts: flags.intercept.union(&flags.tunnel).cloned().collect(),
+        targets: targets.filter(is_named).collect(),
     })
 }
 
@@ -170,8 +166,8 @@ pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<P
     Ok(Some(path.clone()))
 }
 
-/// The file that TLS secrets go to, if one is asked for. What a variable asks for, which is there for
-/// other programs too, does not keep a command from being recorded.
+/// The file for TLS secrets, if there is to be one. A variable is set for other programs too: if its file
+/// cannot be opened, the command is recorded all the same.
 pub(super) fn key_log(
     args: &RecordArgs,
     session: &Session,
@@ -210,7 +206,7 @@ pub(super) fn manifest(
     policy: &Policy,
 ) -> Manifest {
     // Not GOPATH and the like: they name folders of this machine.
-    let is_kept = |name: &str| child::SETTINGS.contains(&name) || TOLD.contains(&name);
+    let is_kept = |name: &str| child::SETTINGS.contains(&name) || FACTS.contains(&name);
     let settings = session.go.settings.iter().filter(|(name, _)| is_kept(name));
     let id = Hex(tls::random::<8>()).to_string();
     Manifest {
@@ -253,6 +249,6 @@ pub(super) fn open_event(manifest: &Manifest, clock: Clock) -> Event {
 }
 
 /// The wall clock at stamp 0.
-pub(super) fn wall(clock: Clock) -> String {
+fn wall(clock: Clock) -> String {
     wall_text(OffsetDateTime::from(clock.wall_start())).unwrap_or_default()
 }

@@ -43,20 +43,29 @@ pub(super) struct Writing {
     /// The journal's owner.
     owner: JoinSet<()>,
     clock: Clock,
-    /// Where what passes is told, byte by byte.
+    /// The live capture, if there is one.
     pub(super) capture: Option<Capture>,
-    kept: Kept,
+    output: Output,
 }
 
-/// What stays of a recording when its journal is closed.
-struct Kept {
+/// How a recording ended.
+pub(in crate::commands) struct Closed {
+    /// The exit code that is passed on; `None` without a command.
+    pub(in crate::commands) exit_code: Option<i32>,
+    /// The recording, if it can be read back.
+    pub(in crate::commands) recording: Option<Recording>,
+}
+
+/// The recording's folder, and what is written at its end.
+struct Output {
     naming: Naming,
     durability: Durability,
     manifest: Manifest,
+    /// Where the HAR is written, if there is to be one.
     har: Option<PathBuf>,
     /// The user's module cache, as the go command has it.
     cache: String,
-    /// The recording that this one replaces, until it is known that there is one.
+    /// The recording that this one replaces: it is put back if nothing is recorded.
     replaced: Option<Replaced>,
     /// The thread that writes the live capture.
     live: Option<Running>,
@@ -65,7 +74,7 @@ struct Kept {
 impl Writing {
     /// What the recording is called, and its folder.
     pub(super) fn name(&self) -> (String, PathBuf) {
-        (self.kept.naming.name(), self.kept.naming.dir.clone())
+        (self.output.naming.name(), self.output.naming.dir.clone())
     }
 
     /// Makes the folder, the manifest and the journal's first line.
@@ -75,10 +84,10 @@ impl Writing {
         mut naming: Naming,
         manifest: Manifest,
     ) -> anyhow::Result<Self> {
-        // Before the folder is made: who cannot write where asked leaves nothing behind.
+        // Before the folder is made: a HAR that cannot be written leaves no folder behind.
         setup::har_file(args, &naming.dir)?;
         let mut made = naming.make()?;
-        let mut kept = Kept {
+        let mut output = Output {
             replaced: made.replaced.take(),
             naming,
             durability: match args.durability {
@@ -91,8 +100,12 @@ impl Writing {
             live: None,
             cache: session.go.get("GOMODCACHE").to_owned(),
         };
-        match kept.start(args, session.clock, made) {
-            Ok(((recorder, journal), capture)) => {
+        match output.start(args, session.clock, made) {
+            Ok(Started {
+                recorder,
+                journal,
+                capture,
+            }) => {
                 let mut owner = JoinSet::new();
                 owner.spawn(journal.run());
                 Ok(Self {
@@ -100,39 +113,39 @@ impl Writing {
                     owner,
                     capture,
                     clock: session.clock,
-                    kept,
+                    output,
                 })
             }
             Err(error) => {
-                kept.undo();
+                output.discard();
                 Err(error)
             }
         }
     }
 
-    /// Closes the journal, makes the projections, and tells; the exit code that is passed on.
+    /// Closes the journal, writes what is made from it, and prints the summary.
     pub(super) async fn close(
         self,
         args: &RecordArgs,
         global: &Global,
         served: Result<Outcome, Failure>,
-    ) -> Result<(Option<i32>, Option<Recording>), Failure> {
+    ) -> Result<Closed, Failure> {
         let Self {
             recorder,
             owner,
             clock,
             capture,
-            mut kept,
+            mut output,
         } = self;
         drop(capture);
-        if let Some(running) = kept.live.take() {
+        if let Some(running) = output.live.take() {
             finish_capture(running, global).await;
         }
-        kept.manifest.totals = recorder.totals();
-        kept.manifest.exit_code = served.as_ref().map_or(None, |outcome| outcome.code);
+        output.manifest.totals = recorder.totals();
+        output.manifest.exit_code = served.as_ref().map_or(None, |outcome| outcome.code);
         let close = Event::Close(Close {
-            totals: kept.manifest.totals,
-            exit_code: kept.manifest.exit_code,
+            totals: output.manifest.totals,
+            exit_code: output.manifest.exit_code,
         });
         recorder.write(clock.now(), &close).await;
         let health = recorder.health();
@@ -143,17 +156,17 @@ impl Writing {
             Ok(outcome) => outcome,
             Err(error) => {
                 // Nothing ran, so there is nothing to keep.
-                if kept.replaced.is_some() || kept.manifest.totals == Totals::default() {
-                    kept.undo();
+                if output.replaced.is_some() || output.manifest.totals == Totals::default() {
+                    output.discard();
                 }
                 return Err(error);
             }
         };
         // Before anything else is written: the disk may be small.
-        kept.settle(global);
-        kept.manifest.state = State::Closed;
-        kept.manifest.wall_us = outcome.wall_us;
-        let recording = match kept.project(args, global, &outcome, failure.as_deref()) {
+        output.remove_replaced(global);
+        output.manifest.state = State::Closed;
+        output.manifest.wall_us = outcome.wall_us;
+        let recording = match output.project(args, global, &outcome, failure.as_deref()) {
             Ok(recording) => {
                 failure = failure.or_else(|| damage(&recording));
                 Some(recording)
@@ -161,33 +174,43 @@ impl Writing {
             Err(error) => {
                 failure.get_or_insert_with(|| format!("cannot close the recording: {error:#}"));
                 // A command may remove the folder that it is recorded in: its exit code stays its own.
-                let opened = Recording::open(&kept.naming.dir);
+                let opened = Recording::open(&output.naming.dir);
                 let gone = |error| format!("the recording is no longer there: {error}");
                 opened.map_err(|error| warn(global, gone(error))).ok()
             }
         };
         if let Some(recording) = &recording {
-            kept.export(args, global, recording);
-            kept.summarize(args, global, recording, &outcome, failure.as_deref());
+            output.export(args, global, recording);
+            output.summarize(args, global, recording, &outcome, failure.as_deref());
         }
         match failure {
             Some(why) if args.require_complete => {
-                let told = anyhow!("the recording is incomplete: {why}");
-                Err(Failure::new(INCOMPLETE, told))
+                let error = anyhow!("the recording is incomplete: {why}");
+                Err(Failure::new(INCOMPLETE, error))
             }
-            _ => Ok((outcome.exit_code(), recording)),
+            _ => Ok(Closed {
+                exit_code: outcome.exit_code(),
+                recording,
+            }),
         }
     }
 }
 
-impl Kept {
-    /// The journal with its first line, and the first manifest.
+/// What writes a recording.
+struct Started {
+    recorder: Recorder,
+    journal: Journal,
+    capture: Option<Capture>,
+}
+
+impl Output {
+    /// Starts the journal with its first line, and writes the first manifest.
     fn start(
         &mut self,
         args: &RecordArgs,
         clock: Clock,
         made: writer::Folder,
-    ) -> anyhow::Result<((Recorder, Journal), Option<Capture>)> {
+    ) -> anyhow::Result<Started> {
         let dir = &self.naming.dir;
         self.har = setup::har_file(args, dir)?;
         let keep = args.bodies == cli::KeepBodies::All;
@@ -203,17 +226,21 @@ impl Kept {
         let started = start_capture(args, &self.naming.dir, &self.manifest, clock)?;
         let (capture, running) = started.unzip();
         self.live = running;
-        Ok(((recorder, journal), capture))
+        Ok(Started {
+            recorder,
+            journal,
+            capture,
+        })
     }
 
-    /// Leaves no trace of a recording of nothing: what it was to replace stands in its place again.
-    fn undo(self) {
+    /// Removes a recording of nothing; the recording that it was to replace is put back.
+    fn discard(self) {
         let _ = fs::remove_dir_all(&self.naming.dir);
         drop(self.replaced);
     }
 
-    /// There is a recording: what it replaces goes.
-    fn settle(&mut self, global: &Global) {
+    /// Removes the recording that this one replaces.
+    fn remove_replaced(&mut self, global: &Global) {
         if let Some(replaced) = self.replaced.take()
             && let Err(error) = replaced.remove()
         {
@@ -263,7 +290,7 @@ impl Kept {
         Ok(recording)
     }
 
-    /// How it is recorded once more, under the name that it has or wherever it was told to go.
+    /// The command line that records the same again; `is_named` names this recording, where the user did not.
     fn rerun(&self, args: &RecordArgs, global: &Global, is_named: bool) -> Rerun {
         let name = PathBuf::from(self.naming.name());
         let mut place = match args.output.as_ref().or_else(|| is_named.then_some(&name)) {
@@ -308,7 +335,7 @@ impl Kept {
         outcome: &Outcome,
         failure: Option<&str>,
     ) {
-        let told = summary::Recorded {
+        let recorded = summary::Recorded {
             recording,
             manifest: &self.manifest,
             rerun: &self.rerun(args, global, false),
@@ -320,19 +347,22 @@ impl Kept {
             has_vendor: has_vendor(),
         };
         if global.quiet {
-            for loss in summary::losses(&told) {
+            for loss in summary::losses(&recorded) {
                 warn(global, loss);
             }
         } else {
-            say(global, summary::recorded(&told, Look::of_stderr(global)));
+            say(
+                global,
+                summary::recorded(&recorded, Look::of_stderr(global)),
+            );
         }
         if args.pcap.has_tls() {
-            tell_capture(global);
+            warn_of_secrets(global);
         }
     }
 }
 
-/// What of a journal cannot be read back as it was written.
+/// The first defect of a journal that cannot be read back as it was written.
 fn damage(recording: &Recording) -> Option<String> {
     let damage = recording.damage().first()?;
     Some(format!("the journal is damaged: {damage}"))
@@ -358,7 +388,7 @@ fn write_manifest(dir: &Path, manifest: &Manifest, durability: Durability) -> io
     }
 }
 
-/// Whether the main module has a vendor folder that the go command would heed.
+/// Whether the main module has a vendor folder, which the go command would use.
 fn has_vendor() -> bool {
     let here = std::env::current_dir().unwrap_or_default();
     let module = here.ancestors().find(|dir| dir.join("go.mod").is_file());
@@ -384,7 +414,7 @@ fn write_capture(recording: &Recording, bodies: cli::Bodies) -> anyhow::Result<(
     })
 }
 
-/// Begins it, if there is to be one.
+/// Starts the live capture, if there is to be one.
 fn start_capture(
     args: &RecordArgs,
     dir: &Path,
@@ -412,9 +442,9 @@ fn start_capture(
     Ok(Some(started))
 }
 
-/// Waits for its last packets.
+/// Waits until the live capture is written.
 async fn finish_capture(running: Running, global: &Global) {
-    // The disk may take its time, and others run on this thread.
+    // The disk may be slow, and other tasks run on this thread.
     let outcome = tokio::task::spawn_blocking(|| running.finish()).await;
     let outcome = outcome.unwrap_or_default();
     if let Some(error) = &outcome.error {
@@ -424,8 +454,8 @@ async fn finish_capture(running: Running, global: &Global) {
     }
 }
 
-/// Says that there is one, and what it holds.
-fn tell_capture(global: &Global) {
+/// Says that the live capture contains secrets.
+fn warn_of_secrets(global: &Global) {
     let message =
         "contains TLS secrets; `modtape export pcapng --no-secrets` writes a copy to share";
     say(global, format!("  {LIVE_CAPTURE} {message}"));

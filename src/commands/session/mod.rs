@@ -200,7 +200,7 @@ impl Session {
         let own = running::folder()?;
         let own = Own::make(&own).with_context(|| format!("cannot use {}", own.display()))?;
         let (leafs, bundle) = self.authority(&parts.policy, lifetime, &own)?;
-        let leafs = leafs.telling_keys(Arc::clone(&parts.key_log));
+        let leafs = leafs.logging_keys(Arc::clone(&parts.key_log));
         let bare = format!("http://{}", token::on_this_machine(self.address));
         let token = self.token.as_ref().map(Token::secret);
         let proxy = token.map_or_else(|| bare.clone(), |token| token::with_token(&bare, token));
@@ -217,9 +217,9 @@ impl Session {
         if let Some(greeting) = &self.greeting {
             say(global, greeting);
         }
-        let mut telling = tokio::task::JoinSet::new();
+        let mut token_tasks = tokio::task::JoinSet::new();
         if let Some(socket) = socket {
-            telling.spawn(socket.run());
+            token_tasks.spawn(socket.run());
         }
         let name = parts.name.clone();
         let places = self.places(&parts.responder);
