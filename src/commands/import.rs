@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -416,11 +415,11 @@ impl Writing {
     }
 
     async fn keep(&self, bytes: Option<Vec<u8>>, at: Timestamp) -> Option<Body> {
-        let bytes = Bytes::from(bytes?);
+        let bytes = bytes?;
         let mut sink = self.recorder.bodies().sink();
-        for start in (0..bytes.len()).step_by(CHUNK) {
+        for chunk in bytes.chunks(CHUNK) {
             poll_fn(|cx| sink.poll_ready(cx)).await;
-            sink.push(&bytes.slice(start..(start + CHUNK).min(bytes.len())));
+            sink.push(chunk);
         }
         match sink.finish().await {
             Ok(body) => Some(body),

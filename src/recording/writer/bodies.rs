@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -26,11 +25,12 @@ use crate::recording::format::{BODIES, INLINE_LIMIT};
 /// Bytes on their way to the disk at most, over all bodies.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes that one body may add at once: a part of the queue, so that no body waits for ever.
-const CHUNK_LIMIT: usize = 256 * 1024;
+/// What a body gathers before it goes to the thread, bytes. Waking the thread for each frame would cost
+/// more than writing it; and the buffers that hyper reads into come back to it while they are in the cache.
+const CHUNK: usize = 64 * 1024;
 
-/// The least that a chunk on its way counts for: what it takes besides its bytes.
-const CHUNK_LEAST: usize = 256;
+/// What is added at once, mostly: a TLS record, an HTTP/2 frame.
+const FRAME: usize = 16 * 1024;
 
 /// How many body files are open at once at most. A file is opened anew where its turn was taken, so
 /// that any number of bodies may be on their way.
@@ -74,9 +74,8 @@ impl BodyStore {
         BodySink {
             room: PollSemaphore::new(Arc::clone(&self.room)),
             store: self.clone(),
-            small: Vec::new(),
+            gathered: Vec::new(),
             file: None,
-            permit: None,
             is_queued: false,
         }
     }
@@ -86,9 +85,10 @@ impl BodyStore {
 pub struct BodySink {
     store: BodyStore,
     room: PollSemaphore,
-    small: Vec<u8>,
+    /// What has not gone to the thread: all of a body of up to [`INLINE_LIMIT`], which never does.
+    gathered: Vec<u8>,
+    /// The body's number once some of it has gone to the thread.
     file: Option<u64>,
-    permit: Option<OwnedSemaphorePermit>,
     /// True while it waits for room.
     is_queued: bool,
 }
@@ -103,20 +103,21 @@ pub struct NotKept {
 }
 
 impl BodySink {
-    /// Ready once there is room for a chunk on the way to the disk.
+    /// Ready once one more chunk can be added: a full buffer waits for room on the way to the disk. A
+    /// body takes none of it while it is read slowly, so that it stands in nobody's way.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.permit.is_none() && (self.file.is_some() || self.small.len() > INLINE_LIMIT / 2) {
-            let chunk = u32::try_from(CHUNK_LIMIT).unwrap_or(u32::MAX);
+        if self.gathered.len() >= CHUNK {
             self.is_queued = true;
-            self.permit = ready!(self.room.poll_acquire_many(cx, chunk));
+            let permit = ready!(self.room.poll_acquire_many(cx, room_for(&self.gathered)));
             self.is_queued = false;
+            self.send(permit);
+            self.gathered.reserve(CHUNK + FRAME);
         }
         Poll::Ready(())
     }
 
-    /// The reader has paused: gives up the room that was kept for it, and its place in the queue for room.
+    /// The reader has paused: gives up the place in the queue for room.
     pub(crate) fn idle(&mut self) {
-        self.permit = None;
         if std::mem::take(&mut self.is_queued) {
             // A place in the queue is served whether or not anybody comes for it.
             self.room = PollSemaphore::new(self.room.clone_inner());
@@ -124,32 +125,15 @@ impl BodySink {
     }
 
     /// Adds a chunk; call [`poll_ready`](Self::poll_ready) before.
-    pub fn push(&mut self, chunk: &Bytes) {
-        if self.file.is_none() && self.small.len() + chunk.len() <= INLINE_LIMIT {
-            self.small.extend_from_slice(chunk);
-            // The next chunk may be long in coming; it asks for room again.
-            self.permit = None;
-            return;
-        }
-        let first = self.file.is_none();
-        let key = *self
-            .file
-            .get_or_insert_with(|| self.store.next.fetch_add(1, Ordering::Relaxed));
-        if first && !self.small.is_empty() {
-            let small = Bytes::from(std::mem::take(&mut self.small));
-            self.send(key, small);
-        }
-        self.send(key, chunk.clone());
+    pub fn push(&mut self, chunk: &[u8]) {
+        self.gathered.extend_from_slice(chunk);
     }
 
-    fn send(&mut self, key: u64, chunk: Bytes) {
-        let permit = self.permit.take().map(|mut permit| {
-            let unused = CHUNK_LIMIT.saturating_sub(chunk.len().max(CHUNK_LEAST));
-            drop(permit.split(unused));
-            permit
-        });
-        // Without a permit (one frame beyond what was asked room for) the queue grows by that frame.
-        let permit = permit.or_else(|| Arc::clone(&self.store.room).try_acquire_many_owned(0).ok());
+    /// Hands what is gathered to the thread. `None`: the store is gone, and so is the thread.
+    fn send(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        let next = || self.store.next.fetch_add(1, Ordering::Relaxed);
+        let key = *self.file.get_or_insert_with(next);
+        let chunk = std::mem::take(&mut self.gathered);
         if let Some(permit) = permit {
             let _ = self.store.jobs.send(Job::Chunk(key, chunk, permit));
         }
@@ -157,8 +141,14 @@ impl BodySink {
 
     /// The body is whole: once this returns, it stands under its name or is known to be lost.
     pub async fn finish(mut self) -> Result<Body, NotKept> {
+        self.idle();
+        if self.file.is_some() || self.gathered.len() > INLINE_LIMIT {
+            let room = Arc::clone(&self.store.room);
+            let permit = room.acquire_many_owned(room_for(&self.gathered)).await;
+            self.send(permit.ok());
+        }
         let Some(key) = self.file.take() else {
-            let small = std::mem::take(&mut self.small);
+            let small = std::mem::take(&mut self.gathered);
             return Ok(Body {
                 sha256: Hex(Sha256::digest(&small).into()),
                 bytes: small.len() as u64,
@@ -197,9 +187,14 @@ impl Drop for BodySink {
     }
 }
 
+/// The part of the queue that a chunk takes, bytes.
+fn room_for(chunk: &[u8]) -> u32 {
+    u32::try_from(chunk.len().min(QUEUE_BYTES)).unwrap_or(u32::MAX)
+}
+
 /// What the thread is told.
 pub(super) enum Job {
-    Chunk(u64, Bytes, OwnedSemaphorePermit),
+    Chunk(u64, Vec<u8>, OwnedSemaphorePermit),
     Finish(u64, oneshot::Sender<Stored>),
     Discard(u64),
 }
@@ -297,7 +292,7 @@ impl Writer {
         }
     }
 
-    fn chunk(&mut self, key: u64, chunk: &Bytes) {
+    fn chunk(&mut self, key: u64, chunk: &[u8]) {
         self.turn += 1;
         self.make_room(key);
         let (dir, keep, turn) = (&self.dir, self.keep, self.turn);
@@ -429,7 +424,7 @@ mod tests {
         let mut sink = store.sink();
         for part in bytes.chunks(chunk) {
             poll_fn(|cx| sink.poll_ready(cx)).await;
-            sink.push(&Bytes::copy_from_slice(part));
+            sink.push(part);
         }
         sink.finish().await
     }
@@ -477,7 +472,8 @@ mod tests {
         let bytes = vec![7; 1 << 20];
         pass(&store, &bytes, 1 << 16).await.unwrap();
         let mut dropped = store.sink();
-        dropped.push(&Bytes::from(bytes.clone()));
+        dropped.push(&bytes);
+        poll_fn(|cx| dropped.poll_ready(cx)).await;
         drop(dropped);
         pass(&store, &bytes, 1 << 16).await.unwrap();
         assert_eq!(files(temp.path()).len(), 1);
@@ -487,9 +483,9 @@ mod tests {
     async fn bodies_that_nobody_reads_on_take_no_room_from_the_others() {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let part = Bytes::from(vec![7; INLINE_LIMIT / 4]);
+        let part = vec![7; CHUNK / 4];
         let mut parked = Vec::new();
-        for _ in 0..2 * QUEUE_BYTES / CHUNK_LIMIT {
+        for _ in 0..2 * QUEUE_BYTES / CHUNK {
             let mut sink = store.sink();
             for _ in 0..4 {
                 poll_fn(|cx| sink.poll_ready(cx)).await;
@@ -508,9 +504,9 @@ mod tests {
         let room = store.room.clone();
         let taken = room.acquire_many_owned(QUEUE_BYTES as u32).await.unwrap();
         let mut parked = Vec::new();
-        for _ in 0..2 * QUEUE_BYTES / CHUNK_LIMIT {
+        for _ in 0..2 * QUEUE_BYTES / CHUNK {
             let mut sink = store.sink();
-            sink.push(&Bytes::from(vec![7; INLINE_LIMIT]));
+            sink.push(&[7; CHUNK]);
             let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;
             assert!(!ready);
             sink.idle();
@@ -533,12 +529,12 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
         let bodies = most_open() as usize + 20;
-        let part = |body: usize, part: usize| vec![(body * PARTS + part) as u8; INLINE_LIMIT];
+        let part = |body: usize, part: usize| vec![(body * PARTS + part) as u8; CHUNK];
         let mut sinks: Vec<_> = (0..bodies).map(|_| store.sink()).collect();
         for number in 0..PARTS {
             for (body, sink) in sinks.iter_mut().enumerate() {
                 poll_fn(|cx| sink.poll_ready(cx)).await;
-                sink.push(&Bytes::from(part(body, number)));
+                sink.push(&part(body, number));
             }
         }
         for (body, sink) in sinks.into_iter().enumerate() {
@@ -587,7 +583,7 @@ mod tests {
             .await
             .unwrap();
         let mut sink = store.sink();
-        sink.push(&Bytes::from(vec![7; INLINE_LIMIT + 1]));
+        sink.push(&[7; CHUNK]);
         let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;
         assert!(!ready);
         drop(taken);
