@@ -279,7 +279,7 @@ impl Session {
             Responder::Upstream(_) => 2,
             Responder::Replay(_) => 1,
         };
-        self.limits.clients(legs, writer::most_open())
+        self.limits.clients(legs, writer::DESCRIPTORS)
     }
 
     fn authority(

@@ -8,11 +8,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use rustix::process::{Resource, getrlimit};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::PollSemaphore;
@@ -25,31 +24,58 @@ use crate::recording::format::{BODIES, INLINE_LIMIT};
 /// Bytes on their way to the disk at most, over all bodies.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a body gathers before it goes to the thread, bytes. Waking the thread for each frame would cost
-/// more than writing it; and the buffers that hyper reads into come back to it while they are in the cache.
-const CHUNK: usize = 64 * 1024;
+/// What a body gathers before it goes to the thread, bytes, while few are on their way. Waking the
+/// thread and opening a file for each frame would cost more than writing it.
+const CHUNK_MOST: usize = 256 * 1024;
 
-/// What is added at once, mostly: a TLS record, an HTTP/2 frame.
-const FRAME: usize = 16 * 1024;
+/// The same however many are on their way.
+const CHUNK_LEAST: usize = 64 * 1024;
 
-/// How many body files are open at once at most. A file is opened anew where its turn was taken, so
-/// that any number of bodies may be on their way.
-pub(crate) fn most_open() -> u64 {
-    let limit = getrlimit(Resource::Nofile).current;
-    // Opening anew costs little, but a descriptor costs nothing where there are plenty.
-    if limit.is_none_or(|limit| limit >= 1024) {
-        64
-    } else {
-        8
+/// What is added at once at most, mostly: a read of HTTP/1.1, some frames of HTTP/2.
+const READ: usize = 64 * 1024;
+
+/// How many buffers wait to be used again at most.
+const SPARE: usize = 4;
+
+/// Buffers of chunks that were written, for the next ones: with memory that is touched for the first
+/// time, a body would take a tenth more CPU.
+#[derive(Clone, Default)]
+struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spare {
+    /// A buffer for a chunk and one read more.
+    fn take(&self) -> Vec<u8> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(CHUNK_MOST + READ))
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE && buffer.capacity() >= CHUNK_MOST {
+            buffer.clear();
+            spare.push(buffer);
+        }
     }
 }
 
+/// Files that the thread keeps open at most, one a body. Those of further bodies are opened for each
+/// chunk, which takes longer than writing it (ext4 gives a file its blocks when it is closed); but any
+/// number of bodies may be on their way.
+const OPEN_MOST: usize = 64;
+
+/// Descriptors that the thread has open at once at most.
+pub(crate) const DESCRIPTORS: u64 = OPEN_MOST as u64 + 1;
+
 /// Takes bodies; cheap to clone. The thread ends with the last clone.
 #[derive(Clone)]
-pub struct BodyStore {
+pub struct BodyStore(Arc<Shared>);
+
+/// What the store shares with its sinks.
+struct Shared {
     jobs: mpsc::UnboundedSender<Job>,
     room: Arc<Semaphore>,
-    next: Arc<AtomicU64>,
+    next: AtomicU64,
+    spare: Spare,
     keep: bool,
 }
 
@@ -60,20 +86,33 @@ impl BodyStore {
         keep: bool,
         syncer: Option<Syncer>,
     ) -> io::Result<Self> {
-        let jobs = start(dir.join(BODIES), durability, keep, syncer)?;
-        Ok(Self {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let spare = Spare::default();
+        let writer = Writer {
+            dir: dir.join(BODIES),
+            durability,
+            keep,
+            syncer,
+            spare: spare.clone(),
+            arriving: HashMap::new(),
+        };
+        std::thread::Builder::new()
+            .name("bodies".into())
+            .spawn(move || writer.run(queue))?;
+        Ok(Self(Arc::new(Shared {
             jobs,
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
-            next: Arc::default(),
+            next: AtomicU64::new(0),
+            spare,
             keep,
-        })
+        })))
     }
 
     /// A place for one body.
     pub fn sink(&self) -> BodySink {
         BodySink {
-            room: PollSemaphore::new(Arc::clone(&self.room)),
-            store: self.clone(),
+            room: PollSemaphore::new(Arc::clone(&self.0.room)),
+            store: Arc::clone(&self.0),
             gathered: Vec::new(),
             file: None,
             is_queued: false,
@@ -83,7 +122,7 @@ impl BodyStore {
 
 /// One body on its way; dropping it before [`finish`](Self::finish) leaves nothing behind.
 pub struct BodySink {
-    store: BodyStore,
+    store: Arc<Shared>,
     room: PollSemaphore,
     /// What has not gone to the thread: all of a body of up to [`INLINE_LIMIT`], which never does.
     gathered: Vec<u8>,
@@ -106,14 +145,20 @@ impl BodySink {
     /// Ready once one more chunk can be added: a full buffer waits for room on the way to the disk. A
     /// body takes none of it while it is read slowly, so that it stands in nobody's way.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.gathered.len() >= CHUNK {
+        if self.gathered.len() >= self.chunk() {
             self.is_queued = true;
             let permit = ready!(self.room.poll_acquire_many(cx, room_for(&self.gathered)));
             self.is_queued = false;
             self.send(permit);
-            self.gathered.reserve(CHUNK + FRAME);
+            self.gathered = self.store.spare.take();
         }
         Poll::Ready(())
+    }
+
+    /// What this body may gather, bytes: its part of what the queue holds.
+    fn chunk(&self) -> usize {
+        let bodies = Arc::strong_count(&self.store);
+        (QUEUE_BYTES / bodies).clamp(CHUNK_LEAST, CHUNK_MOST)
     }
 
     /// The reader has paused: gives up the place in the queue for room.
@@ -206,63 +251,24 @@ pub(super) struct Stored {
     pub(super) kept: io::Result<bool>,
 }
 
-/// Starts the thread that writes to `dir`; it ends with the last sender of jobs.
-pub(super) fn start(
-    dir: PathBuf,
-    durability: Durability,
-    keep: bool,
-    syncer: Option<Syncer>,
-) -> io::Result<mpsc::UnboundedSender<Job>> {
-    let (jobs, queue) = mpsc::unbounded_channel();
-    let writer = Writer {
-        dir,
-        durability,
-        keep,
-        syncer,
-        open: HashMap::new(),
-        turn: 0,
-        most_open: most_open(),
-    };
-    std::thread::Builder::new()
-        .name("bodies".into())
-        .spawn(move || writer.run(queue))?;
-    Ok(jobs)
-}
-
 /// What the thread owns.
 struct Writer {
     dir: PathBuf,
     durability: Durability,
     keep: bool,
     syncer: Option<Syncer>,
-    open: HashMap<u64, Open>,
-    turn: u64,
-    most_open: u64,
+    spare: Spare,
+    arriving: HashMap<u64, Arriving>,
 }
 
-struct Open {
-    file: io::Result<Option<Temporary>>,
+/// A body that has not come whole.
+struct Arriving {
+    /// Its file, which has no name yet; `None` if bodies are not kept.
+    path: io::Result<Option<PathBuf>>,
+    /// The same, if it stays open.
+    file: Option<File>,
     hasher: Sha256,
     bytes: u64,
-}
-
-/// A file that has no name yet.
-struct Temporary {
-    path: PathBuf,
-    /// `None` while others use the descriptor.
-    file: Option<File>,
-    /// The chunk that it was written to with, of all chunks.
-    turn: u64,
-}
-
-impl Temporary {
-    fn file(&mut self) -> io::Result<&mut File> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => open(&self.path, OpenOptions::new().append(true))?,
-        };
-        Ok(self.file.insert(file))
-    }
 }
 
 impl Writer {
@@ -271,19 +277,18 @@ impl Writer {
             match job {
                 Job::Chunk(key, chunk, permit) => {
                     self.chunk(key, &chunk);
+                    self.spare.give(chunk);
                     drop(permit);
                 }
                 Job::Finish(key, reply) => {
-                    if let Some(open) = self.open.remove(&key) {
+                    if let Some(body) = self.arriving.remove(&key) {
                         // Fails where the exchange was given up meanwhile.
-                        let _ = reply.send(self.finish(key, open));
+                        let _ = reply.send(self.finish(body));
                     }
                 }
                 Job::Discard(key) => {
-                    if let Some(Open {
-                        file: Ok(Some(Temporary { path, .. })),
-                        ..
-                    }) = self.open.remove(&key)
+                    if let Some(body) = self.arriving.remove(&key)
+                        && let Ok(Some(path)) = body.path
                     {
                         let _ = fs::remove_file(path);
                     }
@@ -293,75 +298,57 @@ impl Writer {
     }
 
     fn chunk(&mut self, key: u64, chunk: &[u8]) {
-        self.turn += 1;
-        self.make_room(key);
-        let (dir, keep, turn) = (&self.dir, self.keep, self.turn);
-        let open = self.open.entry(key).or_insert_with(|| Open {
-            file: if keep {
-                create(dir, key).map(Some)
-            } else {
-                Ok(None)
-            },
+        let bodies = self.arriving.len();
+        let path = || self.dir.join(format!(".{}-{key}", std::process::id()));
+        let body = self.arriving.entry(key).or_insert_with(|| Arriving {
+            path: Ok(self.keep.then(path)),
+            file: None,
             hasher: Sha256::new(),
             bytes: 0,
         });
-        open.hasher.update(chunk);
-        open.bytes += chunk.len() as u64;
-        if let Ok(Some(temporary)) = &mut open.file {
-            temporary.turn = turn;
-            if let Err(error) = temporary.file().and_then(|file| file.write_all(chunk)) {
+        body.hasher.update(chunk);
+        let is_new = body.bytes == 0;
+        body.bytes += chunk.len() as u64;
+        let Ok(Some(path)) = &body.path else { return };
+        let stays_open = body.file.is_some() || bodies < OPEN_MOST;
+        let file = body.file.take().map_or_else(|| open(path, is_new), Ok);
+        match file.and_then(|mut file| file.write_all(chunk).map(|()| file)) {
+            Ok(file) => body.file = stays_open.then_some(file),
+            Err(error) => {
                 // The room that the half of it takes is better used by others.
-                let _ = fs::remove_file(&temporary.path);
-                open.file = Err(error);
+                let _ = fs::remove_file(path);
+                body.path = Err(error);
             }
         }
     }
 
-    /// Closes the file whose turn is longest ago, if `key` needs a descriptor and all are taken.
-    fn make_room(&mut self, key: u64) {
-        let is_open = |open: &Open| matches!(&open.file, Ok(Some(file)) if file.file.is_some());
-        if self.open.get(&key).is_some_and(is_open) {
-            return;
-        }
-        let taken = self.open.values_mut().filter(|open| is_open(open));
-        let mut taken: Vec<_> = taken
-            .filter_map(|open| open.file.as_mut().ok()?.as_mut())
-            .collect();
-        if taken.len() as u64 >= self.most_open
-            && let Some(oldest) = taken.iter_mut().min_by_key(|file| file.turn)
-        {
-            oldest.file = None;
-        }
-    }
-
-    fn finish(&mut self, key: u64, open: Open) -> Stored {
-        let sha256 = Hex(open.hasher.finalize().into());
-        let kept = open.file.and_then(|file| match file {
-            None => Ok(false),
-            Some(mut temporary) => {
-                self.make_room(key);
-                let published = temporary.file().map(|_| ());
-                let Temporary { path, file, .. } = temporary;
-                let published = published.and_then(|()| match file {
-                    Some(file) => self.publish(file, &path, sha256).map(|()| true),
-                    None => Ok(false),
-                });
-                if published.is_err() {
-                    // It may stand under its name already; under its own it is in the way.
-                    let _ = fs::remove_file(&path);
-                }
-                published
+    fn finish(&self, body: Arriving) -> Stored {
+        let Arriving {
+            path,
+            file,
+            hasher,
+            bytes,
+        } = body;
+        let sha256 = Hex(hasher.finalize().into());
+        let kept = path.and_then(|path| {
+            let Some(path) = path else { return Ok(false) };
+            let file = file.map_or_else(|| open(&path, false), Ok);
+            let published = file.and_then(|file| self.publish(file, &path, sha256, bytes));
+            if published.is_err() {
+                // It may stand under its name already; under its own it is in the way.
+                let _ = fs::remove_file(&path);
             }
+            published.map(|()| true)
         });
         Stored {
             sha256,
-            bytes: open.bytes,
+            bytes,
             kept,
         }
     }
 
     /// Gives the file its name; one that stands there already holds the same bytes.
-    fn publish(&self, file: File, temporary: &Path, sha256: Digest) -> io::Result<()> {
+    fn publish(&self, file: File, temporary: &Path, sha256: Digest, bytes: u64) -> io::Result<()> {
         let name = sha256.to_string();
         let dir = self.dir.join(&name[..2]);
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
@@ -378,9 +365,8 @@ impl Writer {
             file.sync_all()?;
         }
         let path = dir.join(&name);
-        let same = fs::symlink_metadata(&path).is_ok_and(|there| {
-            there.is_file() && there.len() == file.metadata().map_or(0, |m| m.len())
-        });
+        let same =
+            fs::symlink_metadata(&path).is_ok_and(|there| there.is_file() && there.len() == bytes);
         if same {
             fs::remove_file(temporary)?;
         } else {
@@ -395,18 +381,14 @@ impl Writer {
     }
 }
 
-fn create(dir: &Path, key: u64) -> io::Result<Temporary> {
-    let path = dir.join(format!(".{}-{key}", std::process::id()));
-    let file = open(&path, OpenOptions::new().write(true).create_new(true))?;
-    Ok(Temporary {
-        path,
-        file: Some(file),
-        turn: 0,
-    })
-}
-
-fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.mode(0o600).open(path)
+/// A body's file, for appending.
+fn open(path: &Path, is_new: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .append(true)
+        .create_new(is_new)
+        .mode(0o600)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -483,9 +465,9 @@ mod tests {
     async fn bodies_that_nobody_reads_on_take_no_room_from_the_others() {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let part = vec![7; CHUNK / 4];
+        let part = vec![7; CHUNK_MOST / 4];
         let mut parked = Vec::new();
-        for _ in 0..2 * QUEUE_BYTES / CHUNK {
+        for _ in 0..2 * QUEUE_BYTES / CHUNK_LEAST {
             let mut sink = store.sink();
             for _ in 0..4 {
                 poll_fn(|cx| sink.poll_ready(cx)).await;
@@ -501,19 +483,19 @@ mod tests {
     async fn bodies_that_wait_for_room_and_are_left_take_none_when_there_is_some() {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let room = store.room.clone();
+        let room = store.0.room.clone();
         let taken = room.acquire_many_owned(QUEUE_BYTES as u32).await.unwrap();
         let mut parked = Vec::new();
-        for _ in 0..2 * QUEUE_BYTES / CHUNK {
+        for _ in 0..2 * QUEUE_BYTES / CHUNK_LEAST {
             let mut sink = store.sink();
-            sink.push(&[7; CHUNK]);
+            sink.push(&[7; CHUNK_MOST]);
             let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;
             assert!(!ready);
             sink.idle();
             parked.push(sink);
         }
         drop(taken);
-        assert_eq!(store.room.available_permits(), QUEUE_BYTES);
+        assert_eq!(store.0.room.available_permits(), QUEUE_BYTES);
     }
 
     /// Descriptors of this process that lead below `dir`.
@@ -528,8 +510,8 @@ mod tests {
         const PARTS: usize = 3;
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let bodies = most_open() as usize + 20;
-        let part = |body: usize, part: usize| vec![(body * PARTS + part) as u8; CHUNK];
+        let bodies = OPEN_MOST + 20;
+        let part = |body: usize, part: usize| vec![(body * PARTS + part) as u8; CHUNK_LEAST];
         let mut sinks: Vec<_> = (0..bodies).map(|_| store.sink()).collect();
         for number in 0..PARTS {
             for (body, sink) in sinks.iter_mut().enumerate() {
@@ -542,7 +524,7 @@ mod tests {
             let bytes: Vec<_> = (0..PARTS).flat_map(|number| part(body, number)).collect();
             assert_eq!(kept.sha256, Hex(Sha256::digest(&bytes).into()), "{body}");
             assert!(kept.kept, "{body}");
-            assert!(open_below(temp.path()) <= most_open() as usize, "{body}");
+            assert!(open_below(temp.path()) <= DESCRIPTORS as usize, "{body}");
         }
         assert_eq!(files(temp.path()).len(), bodies);
     }
@@ -577,13 +559,14 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
         let taken = store
+            .0
             .room
             .clone()
             .acquire_many_owned(QUEUE_BYTES as u32)
             .await
             .unwrap();
         let mut sink = store.sink();
-        sink.push(&[7; CHUNK]);
+        sink.push(&[7; CHUNK_MOST]);
         let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;
         assert!(!ready);
         drop(taken);
