@@ -14,6 +14,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use modtape::clock::{Clock, Timestamp};
 use modtape::tls::{ClientConfigs, Protocol, RootSources, Roots};
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -83,7 +84,11 @@ impl Route {
         if self.is_proxy {
             establish(&mut stream).await?;
         }
-        let connector = TlsConnector::from(self.configs.offering(&[protocol]));
+        let mut config = Arc::unwrap_or_clone(self.configs.offering(&[protocol]));
+        // As the go command's, which has no ClientSessionCache (crypto/tls): a proxy that hands out
+        // tickets would else save a signature a connection that it makes for go.
+        config.resumption = Resumption::disabled();
+        let connector = TlsConnector::from(Arc::new(config));
         let stream = connector
             .connect(ServerName::try_from(HOST)?, stream)
             .await?;
