@@ -23,6 +23,7 @@ mod response_body;
 mod response_head;
 mod session;
 mod stall;
+mod stream_limit;
 mod ticket;
 mod upstream_connection;
 mod upstreams;

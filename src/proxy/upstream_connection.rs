@@ -21,12 +21,12 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::cause;
+use super::client_leg::ClientLeg;
 use super::context::Context;
-use super::io::EmptyDataFilter;
-use super::io::{Marks, Tap};
+use super::io::{Marks, Tap, UpstreamFrames};
 use super::request_body::{RequestBody, Upload};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT, HeadFilter, Heads};
-use super::windows::{HTTP1_BUFFER, Share};
+use super::windows::HTTP1_BUFFER;
 use crate::capture::{Stream, Wire};
 use crate::tls::{self, Protocol};
 
@@ -90,14 +90,13 @@ pub(super) enum SendError {
 }
 
 impl UpstreamConnection {
-    /// Speaks HTTP over `io`.
+    /// Speaks HTTP over `io`, in the client's protocol.
     pub(super) async fn open(
-        context: &Arc<Context>,
+        leg: &ClientLeg,
         io: UpstreamIo,
         host: &str,
-        protocol: Protocol,
-        share: &Share,
     ) -> Result<Arc<Self>, hyper::Error> {
+        let (context, share, protocol) = (&leg.context, &leg.share, leg.protocol);
         let marks = Marks::new(context.clock);
         let address = io.wire().socket().peer_addr();
         let address = address.ok().map(|address| Arc::from(address.to_string()));
@@ -138,7 +137,9 @@ impl UpstreamConnection {
                     .initial_connection_window_size(share.connection())
                     .max_send_buf_size(share.unsent())
                     .max_header_list_size(H2_HEAD_LIMIT);
-                let io = TokioIo::new(EmptyDataFilter::new(io.following_frames()));
+                let limit = Arc::clone(&leg.watch.stream_limit);
+                let io = UpstreamFrames::new(io, Arc::clone(&marks), limit);
+                let io = TokioIo::new(io);
                 let (sender, connection) = builder.handshake(io).await?;
                 tasks.is_open.store(true, Ordering::Relaxed);
                 context.spawn(async move { finish(connection.await, Bytes::new()) });

@@ -266,8 +266,7 @@ impl Upstreams {
         target: &Target,
         io: UpstreamIo,
     ) -> Result<Arc<UpstreamConnection>, hyper::Error> {
-        let leg = &self.leg;
-        UpstreamConnection::open(&leg.context, io, target.host(), leg.protocol, &leg.share).await
+        UpstreamConnection::open(&self.leg, io, target.host()).await
     }
 
     /// When the upstream of a CONNECT ends, and nothing replaced it, the client leg ends too.

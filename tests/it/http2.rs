@@ -3,4 +3,5 @@
 mod conformance;
 mod floods;
 mod interop;
+mod stream_limit;
 pub mod wire;

@@ -1,11 +1,12 @@
-//! Counts the frames that an HTTP/2 client sends unasked, and times what holds up its connection.
+//! What an HTTP/2 client sends, on its way to hyper: counts the frames that it sends unasked, times what
+//! holds up its connection, and keeps back the acknowledgements of our own SETTINGS (`mirror`).
 //!
 //! h2 has limits of its own: streams that a client resets before they are accepted, streams that it
 //! makes us reset or refuse, frames of a request head, empty and small DATA frames. What it lets pass
 //! without end is counted here: control frames, of which each makes us work. Those that a client sends
 //! for what it was sent (window updates for DATA, a ping for a burst) are free: each frame of a
 //! response brings credit. The rest has a budget a second. Looks at the heads of frames only, of both
-//! directions; no I/O, no clock, no allocation. Whether a frame is right, hyper decides.
+//! directions; no clock, and no allocation. Whether a frame is right, hyper decides.
 //!
 //! | counted | attack in `tests/it/http2/floods` that does not end without |
 //! |---|---|
@@ -18,10 +19,16 @@
 //! | the time of a head or a frame's head | `what_holds_up_a_connection_is_given_the_time_of_a_head` |
 
 use std::fmt;
+use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::mirror::Mirror;
+use super::watch::Watch;
 use crate::clock::Timestamp;
-use crate::proxy::io::{Cutter, Start, kind};
+use crate::proxy::io::frames::{FrameFilter, FrameHead, Frames, Part, flag, kind};
 
 /// Control frames that a client may send unasked at any moment.
 const BURST: u32 = 1000;
@@ -53,8 +60,6 @@ const PREFACE_BYTES: usize = 24;
 /// What h2 resets a stream for whose message is malformed (RFC 9113 section 8.1.1).
 const PROTOCOL_ERROR: u32 = 1;
 
-const END_HEADERS: u8 = 0x4;
-
 /// The client sent more control frames of this type than the responses to it account for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flood(u8);
@@ -74,25 +79,30 @@ impl std::error::Error for Flood {}
 /// The frames of one connection, as far as they were seen.
 #[derive(Debug)]
 pub(crate) struct Http2 {
-    preface_left: usize,
-    client: Cutter,
-    ours: Cutter,
-    /// The frame of ours that is on its way is part of a response.
-    is_responding: bool,
+    reader: FrameFilter,
+    client: Client,
+    ours: Ours,
+    mirror: Mirror,
+}
+
+/// What the client sent.
+#[derive(Debug)]
+struct Client {
     head: Head,
-    /// Since when a preface, the start of a frame, or a request head is incomplete.
+    /// Since when a preface, the head of a frame, or a request head is incomplete.
     incomplete_since: Option<Timestamp>,
     /// When the budget will be whole again.
     whole_at: Timestamp,
+    /// What the frames cost that are not paid for yet, and the type of the last of them.
+    cost: u32,
+    counted: u8,
     credit: u64,
     last_stream: u32,
-    /// Streams that we reset for a malformed request since that was asked.
-    malformed: u32,
     /// Streams that the client opened since that was asked.
     opened: u32,
 }
 
-/// What is missing of a request head.
+/// What is missing of a preface or a request head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Head {
     Nothing,
@@ -102,130 +112,238 @@ enum Head {
     Frames,
 }
 
+/// What hyper sent.
+#[derive(Debug, Default)]
+struct Ours {
+    frames: Frames,
+    /// The type of the last frame.
+    kind: u8,
+    /// CONTINUATION must come next (RFC 9113 section 6.10).
+    is_in_head: bool,
+    /// The error code of RST_STREAM, as far as it was sent.
+    code: u32,
+    /// Streams that were reset for a malformed request since that was asked.
+    malformed: u32,
+}
+
 impl Http2 {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(watch: &Watch) -> Self {
         Self {
-            preface_left: PREFACE_BYTES,
-            client: Cutter::default(),
-            ours: Cutter::default(),
-            is_responding: false,
-            head: Head::Nothing,
-            incomplete_since: None,
-            whole_at: Timestamp::default(),
-            credit: 0,
-            last_stream: 0,
-            malformed: 0,
-            opened: 0,
+            reader: FrameFilter::new(Frames::behind(PREFACE_BYTES)),
+            client: Client {
+                head: Head::End,
+                incomplete_since: None,
+                whole_at: Timestamp::default(),
+                cost: 0,
+                counted: 0,
+                credit: 0,
+                last_stream: 0,
+                opened: 0,
+            },
+            ours: Ours::default(),
+            mirror: Mirror::new(watch.stream_limit.clone()),
         }
     }
 
-    /// Counts what the client sent.
-    pub(crate) fn received(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), Flood> {
-        let preface = bytes.len().min(self.preface_left);
-        self.preface_left -= preface;
-        let mut rest = &bytes[preface..];
-        while let Some(start) = self.client.next(&mut rest) {
-            self.end_frame();
-            self.count(start, now)?;
-        }
-        if self.client.is_between() && self.preface_left == 0 {
-            self.end_frame();
-        }
-        let is_incomplete =
-            self.head != Head::Nothing || self.client.is_starting() || self.preface_left > 0;
-        if is_incomplete {
-            self.incomplete_since.get_or_insert(now);
-        } else {
-            self.incomplete_since = None;
-        }
-        Ok(())
-    }
-
-    /// Counts what we sent, and says whether any of it is part of a response.
-    pub(crate) fn sent(&mut self, mut bytes: &[u8]) -> bool {
-        let mut responds = self.is_responding && !bytes.is_empty();
-        while let Some(start) = self.ours.next(&mut bytes) {
-            self.is_responding = matches!(start.kind, kind::DATA | kind::HEADERS);
-            responds |= self.is_responding;
-            let earned = match start.kind {
-                kind::DATA => FOR_A_FRAME + u64::from(start.length) / FOR_BYTES,
-                kind::HEADERS => FOR_A_FRAME,
-                _ => 0,
+    /// Reads what hyper is to see of the client's frames: all but the acknowledgements of ours.
+    pub(crate) fn poll_read<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self {
+            reader,
+            client,
+            mirror,
+            ..
+        } = self;
+        let outcome = reader.poll_read(io, cx, buf, |part| {
+            let Part::Head(head) = part else {
+                return true;
             };
-            self.credit = (self.credit + earned).min(CREDIT);
-            self.malformed += u32::from(start.reset() == Some(PROTOCOL_ERROR));
+            client.end_frame();
+            // An invalid one is hyper's to refuse.
+            let is_valid = (head.length, head.stream) == (0, 0) && client.head == Head::Nothing;
+            let is_ack = head.kind == kind::SETTINGS && head.has(flag::ACK);
+            if is_ack && is_valid && mirror.is_acknowledged() {
+                return false;
+            }
+            client.count(head);
+            true
+        });
+        if outcome.is_pending() {
+            mirror.listen(cx);
         }
-        self.is_responding &= !self.ours.is_between();
+        outcome
+    }
+
+    /// True if the head of a frame is there in part, which nobody was given.
+    pub(crate) const fn holds(&self) -> bool {
+        self.reader.holds()
+    }
+
+    /// Judges what was read until `now`.
+    pub(crate) fn received(&mut self, now: Timestamp) -> Result<(), Flood> {
+        if self.client.head == Head::End && !self.reader.is_in_payload() {
+            self.client.end_frame();
+        }
+        if self.client.head == Head::Nothing && !self.reader.holds() {
+            self.client.incomplete_since = None;
+        } else {
+            self.client.incomplete_since.get_or_insert(now);
+        }
+        self.client.pay(now)
+    }
+
+    /// Counts what hyper sent, and says whether any of it is part of a response.
+    pub(crate) fn sent(&mut self, mut bytes: &[u8]) -> bool {
+        let ours = &mut self.ours;
+        let mut responds = false;
+        while let Some(part) = ours.frames.next(&mut bytes) {
+            match part {
+                Part::Head(head) => {
+                    ours.begin(head);
+                    let earned = match head.kind {
+                        kind::DATA => FOR_A_FRAME + u64::from(head.length) / FOR_BYTES,
+                        kind::HEADERS => FOR_A_FRAME,
+                        _ => 0,
+                    };
+                    self.client.credit = (self.client.credit + earned).min(CREDIT);
+                    if head.kind == kind::SETTINGS && !head.has(flag::ACK) {
+                        self.mirror.saw_settings();
+                    }
+                }
+                Part::Payload(payload) => ours.go_on(payload),
+            }
+            responds |= matches!(ours.kind, kind::DATA | kind::HEADERS);
+        }
         responds
+    }
+
+    /// Writes what is left of a SETTINGS frame that tells the client its upstream's stream limit; if
+    /// `may_begin`, and if we stand between two frames of hyper's, a new one too.
+    pub(crate) fn poll_mirror<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        may_begin: bool,
+    ) -> Poll<io::Result<()>> {
+        let may_begin = may_begin && self.ours.is_between();
+        self.mirror.poll_write(io, cx, may_begin)
     }
 
     /// How many streams the client opened since this was asked last.
     pub(crate) const fn take_opened(&mut self) -> u32 {
-        std::mem::replace(&mut self.opened, 0)
+        std::mem::replace(&mut self.client.opened, 0)
     }
 
     /// How many streams we reset for a malformed message since this was asked last: h2 does so, and
     /// shows us nothing of them.
     pub(crate) const fn take_malformed(&mut self) -> u32 {
-        std::mem::replace(&mut self.malformed, 0)
+        std::mem::replace(&mut self.ours.malformed, 0)
     }
 
     /// Since when the client owes the rest of something that holds up the whole connection.
     pub(crate) const fn incomplete_since(&self) -> Option<Timestamp> {
-        self.incomplete_since
+        self.client.incomplete_since
     }
 
-    /// A GOAWAY frame of `ENHANCE_YOUR_CALM` (RFC 9113 section 6.8), if we stand between two frames
-    /// of ours.
+    /// A GOAWAY frame of `ENHANCE_YOUR_CALM` (RFC 9113 section 6.8), if we stand between two frames.
     pub(crate) fn goaway(&self) -> Option<[u8; 17]> {
-        if !self.ours.is_between() {
+        if !self.ours.is_between() || !self.mirror.is_whole() {
             return None;
         }
         let mut frame = *b"\0\0\x08\x07\0\0\0\0\0....\0\0\0\x0b";
-        frame[9..13].copy_from_slice(&self.last_stream.to_be_bytes());
+        frame[9..13].copy_from_slice(&self.client.last_stream.to_be_bytes());
         Some(frame)
     }
+}
 
-    /// A frame of the client's is whole: the time of what comes next begins, but for a head of which
-    /// frames are missing.
-    fn end_frame(&mut self) {
-        if self.head != Head::Frames {
+impl Client {
+    /// A frame is whole: the time of what comes next begins, but for a head of which frames are
+    /// missing.
+    const fn end_frame(&mut self) {
+        if !matches!(self.head, Head::Frames) {
             self.head = Head::Nothing;
             self.incomplete_since = None;
         }
     }
 
-    fn count(&mut self, start: Start, now: Timestamp) -> Result<(), Flood> {
-        let cost = match start.kind {
-            kind::DATA => return Ok(()),
+    /// Counts a frame.
+    fn count(&mut self, head: FrameHead) {
+        let cost = match head.kind {
+            kind::DATA => return,
             kind::HEADERS | kind::CONTINUATION => {
-                self.opened += u32::from(start.stream > self.last_stream);
-                self.last_stream = self.last_stream.max(start.stream);
-                self.head = match start.flags & END_HEADERS {
-                    0 => Head::Frames,
-                    _ => Head::End,
+                self.opened += u32::from(head.stream > self.last_stream);
+                self.last_stream = self.last_stream.max(head.stream);
+                self.head = match head.has(flag::END_HEADERS) {
+                    false => Head::Frames,
+                    true => Head::End,
                 };
-                return Ok(());
+                return;
             }
             kind::RST_STREAM => FOR_A_RESET,
-            kind::SETTINGS => 1 + start.length / FOR_SETTINGS,
+            kind::SETTINGS => 1 + head.length / FOR_SETTINGS,
             _ => 1,
         };
         if self.credit > 0 {
             self.credit -= 1;
+        } else {
+            self.cost = self.cost.saturating_add(cost);
+            self.counted = head.kind;
+        }
+    }
+
+    /// Takes what was counted off the budget.
+    fn pay(&mut self, now: Timestamp) -> Result<(), Flood> {
+        let cost = std::mem::take(&mut self.cost);
+        if cost == 0 {
             return Ok(());
         }
         self.whole_at = self.whole_at.max(now) + EACH * cost;
         match self.whole_at.since(now) <= EACH * BURST {
             true => Ok(()),
-            false => Err(Flood(start.kind)),
+            false => Err(Flood(self.counted)),
         }
+    }
+}
+
+impl Ours {
+    fn begin(&mut self, head: FrameHead) {
+        self.kind = head.kind;
+        self.code = 0;
+        let has_fields = matches!(
+            head.kind,
+            kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION
+        );
+        self.is_in_head = has_fields && !head.has(flag::END_HEADERS);
+    }
+
+    fn go_on(&mut self, payload: &[u8]) {
+        if self.kind != kind::RST_STREAM {
+            return;
+        }
+        self.code = payload
+            .iter()
+            .fold(self.code, |code, byte| code << 8 | u32::from(*byte));
+        let is_whole = !self.frames.is_in_payload();
+        self.malformed += u32::from(is_whole && self.code == PROTOCOL_ERROR);
+    }
+
+    /// True where another frame may stand.
+    const fn is_between(&self) -> bool {
+        self.frames.is_between() && !self.is_in_head
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
+    use crate::proxy::io::pieces::Pieces;
+    use crate::tls::Protocol;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -235,10 +353,27 @@ mod tests {
         [&length[1..], &[kind, flags], &stream, payload].concat()
     }
 
+    fn new() -> Http2 {
+        Http2::new(&Watch::new(Protocol::H2, at(0)))
+    }
+
     fn greeted() -> Http2 {
-        let mut frames = Http2::new();
-        frames.received(PREFACE, at(0)).unwrap();
+        let mut frames = new();
+        receive(&mut frames, PREFACE, at(0)).unwrap();
         frames
+    }
+
+    /// The client sends that.
+    fn receive(frames: &mut Http2, bytes: &[u8], now: Timestamp) -> Result<(), Flood> {
+        let mut client = Pieces::new([bytes, b""]);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut room = [0; 4096];
+        while let Poll::Ready(read) =
+            frames.poll_read(&mut client, &mut cx, &mut ReadBuf::new(&mut room))
+        {
+            read.unwrap();
+        }
+        frames.received(now)
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -247,7 +382,7 @@ mod tests {
 
     /// How many of these the client may send at that moment, 5,000 at most.
     fn allowed(frames: &mut Http2, bytes: &[u8], now: Timestamp) -> usize {
-        let may = |_: &usize| frames.received(bytes, now).is_ok();
+        let may = |_: &usize| receive(frames, bytes, now).is_ok();
         (0..5000).take_while(may).count()
     }
 
@@ -275,12 +410,12 @@ mod tests {
             let burst = if sort.starts_with("RST") { 200 } else { 1000 };
             let mut frames = greeted();
             assert_eq!(allowed(&mut frames, &bytes, at(0)), burst, "{sort}");
-            let flood = frames.received(&bytes, at(0)).unwrap_err().to_string();
+            let flood = receive(&mut frames, &bytes, at(0)).unwrap_err().to_string();
             assert!(flood.ends_with(sort), "{flood}");
             let mut frames = greeted();
             for second in 0..100 {
                 for _ in 0..burst / 5 {
-                    frames.received(&bytes, at(second)).unwrap();
+                    receive(&mut frames, &bytes, at(second)).unwrap();
                 }
             }
             assert_eq!(allowed(&mut frames, &bytes, at(100)), burst, "{sort}");
@@ -291,7 +426,7 @@ mod tests {
     fn data_and_heads_cost_nothing() {
         let rows = [
             frame(kind::DATA, 0, b"x"),
-            frame(kind::HEADERS, END_HEADERS, b"\x82"),
+            frame(kind::HEADERS, flag::END_HEADERS, b"\x82"),
         ];
         for bytes in rows {
             assert_eq!(allowed(&mut greeted(), &bytes, at(0)), 5000);
@@ -314,7 +449,7 @@ mod tests {
             for _ in 0..(5_000_000_000 / size).min(40_000) {
                 frames.sent(&data);
                 for _ in 0..updates {
-                    frames.received(&update, at(0)).expect(habit);
+                    receive(&mut frames, &update, at(0)).expect(habit);
                 }
             }
         }
@@ -327,8 +462,8 @@ mod tests {
     fn what_holds_up_the_connection_is_timed_from_its_first_byte() {
         let begin = frame(kind::HEADERS, 0, b"\x82");
         let go_on = frame(kind::CONTINUATION, 0, b"\x84");
-        let last = frame(kind::CONTINUATION, END_HEADERS, b"\x86");
-        let whole = frame(kind::HEADERS, END_HEADERS, b"\x82\x84\x86");
+        let last = frame(kind::CONTINUATION, flag::END_HEADERS, b"\x86");
+        let whole = frame(kind::HEADERS, flag::END_HEADERS, b"\x82\x84\x86");
         let data = frame(kind::DATA, 0, b"abcdefgh");
         let rows: [Row<'_>; 10] = [
             ("nothing", &[], None),
@@ -359,9 +494,9 @@ mod tests {
             ),
         ];
         for (what, pieces, expected) in rows {
-            let mut frames = Http2::new();
+            let mut frames = new();
             for (second, piece) in (0..).zip(pieces) {
-                frames.received(piece, at(second)).unwrap();
+                receive(&mut frames, piece, at(second)).unwrap();
             }
             assert_eq!(frames.incomplete_since(), expected.map(at), "{what}");
         }

@@ -7,6 +7,7 @@
 mod framing;
 mod http1;
 mod http2;
+mod mirror;
 mod watch;
 
 pub(super) use framing::Violation;
@@ -44,19 +45,25 @@ pub(crate) struct Guard<IO> {
     /// Since when the client's socket takes nothing of what there is to write.
     unread_since: Option<Timestamp>,
     unread: Option<Pin<Box<Sleep>>>,
-    http1: Option<Http1>,
-    http2: Option<Http2>,
+    http: Http,
     /// The connection in the packet capture, if there is one.
     captured: Option<Stream>,
 }
 
+/// What is followed of the client's protocol.
+enum Http {
+    V1(Http1),
+    V2(Http2),
+}
+
 impl<IO> Guard<IO> {
     pub(crate) fn new(io: IO, watch: Arc<Watch>, clock: Clock, deadlines: Deadlines) -> Self {
-        let is_http1 = watch.protocol == Protocol::Http1;
-        let http2 = (watch.protocol == Protocol::H2).then(Http2::new);
+        let http = match watch.protocol {
+            Protocol::Http1 => Http::V1(Http1::new(&watch)),
+            Protocol::H2 => Http::V2(Http2::new(&watch)),
+        };
         Self {
             io,
-            http1: is_http1.then(|| Http1::new(&watch)),
             watch,
             clock,
             deadlines,
@@ -64,7 +71,7 @@ impl<IO> Guard<IO> {
             look: None,
             unread_since: None,
             unread: None,
-            http2,
+            http,
             captured: None,
         }
     }
@@ -76,13 +83,19 @@ impl<IO> Guard<IO> {
 
     /// The start of the last request head over HTTP/1.
     pub(crate) fn request_line(&self) -> &[u8] {
-        self.http1.as_ref().map_or(b"", Http1::request_line)
+        match &self.http {
+            Http::V1(http1) => http1.request_line(),
+            Http::V2(_) => b"",
+        }
     }
 
     /// When the client must have sent something, and what is wrong if it has not.
     fn deadline(&self) -> Option<(Timestamp, &'static str)> {
-        let http2 = self.http2.as_ref();
-        let incomplete = http2.and_then(Http2::incomplete_since).map(|since| {
+        let incomplete = match &self.http {
+            Http::V1(_) => None,
+            Http::V2(http2) => http2.incomplete_since(),
+        };
+        let incomplete = incomplete.map(|since| {
             let what = "the client sent no whole request head in time";
             (since + self.deadlines.request_head, what)
         });
@@ -95,7 +108,7 @@ impl<IO> Guard<IO> {
     /// Counts what we sent: the first `written` bytes of `bufs`.
     fn sent(&mut self, bufs: &[IoSlice<'_>], mut written: usize) {
         let mut answers = written > 0;
-        if let Some(http2) = &mut self.http2 {
+        if let Http::V2(http2) = &mut self.http {
             answers = false;
             for buf in bufs {
                 let part = written.min(buf.len());
@@ -182,11 +195,11 @@ impl<IO> Guard<IO> {
 impl<IO: AsyncWrite + Unpin> Guard<IO> {
     /// Counts the frames that the client sent; too many end the connection, with a GOAWAY if the
     /// socket takes one now.
-    fn received(&mut self, cx: &mut Context<'_>, bytes: &[u8], now: Timestamp) -> io::Result<()> {
-        let Some(http2) = &mut self.http2 else {
+    fn received(&mut self, cx: &mut Context<'_>, now: Timestamp) -> io::Result<()> {
+        let Http::V2(http2) = &mut self.http else {
             return Ok(());
         };
-        let received = http2.received(bytes, now);
+        let received = http2.received(now);
         if let Some(captured) = &self.captured {
             let heads = http2.take_opened();
             if heads > 0 {
@@ -206,6 +219,16 @@ impl<IO: AsyncWrite + Unpin> Guard<IO> {
     }
 }
 
+impl<IO: AsyncWrite + Unpin> Guard<IO> {
+    /// Ready once no SETTINGS frame of ours is to be written, or none may begin.
+    fn poll_mirror(&mut self, cx: &mut Context<'_>, may_begin: bool) -> Poll<io::Result<()>> {
+        match &mut self.http {
+            Http::V1(_) => Poll::Ready(Ok(())),
+            Http::V2(http2) => http2.poll_mirror(&mut self.io, cx, may_begin),
+        }
+    }
+}
+
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -213,15 +236,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let outcome = match &mut this.http1 {
-            Some(http1) => http1.poll_read(&mut this.io, this.clock, cx, buf),
-            None => {
+        let outcome = match &mut this.http {
+            Http::V1(http1) => http1.poll_read(&mut this.io, this.clock, cx, buf),
+            Http::V2(http2) => {
                 let before = buf.filled().len();
-                let outcome = Pin::new(&mut this.io).poll_read(cx, buf);
-                if buf.filled().len() > before {
+                let outcome = http2.poll_read(&mut this.io, cx, buf);
+                let has_read = buf.filled().len() > before;
+                if has_read || http2.holds() {
                     let now = this.clock.now();
-                    this.watch.saw_read(now);
-                    this.received(cx, &buf.filled()[before..], now)?;
+                    if has_read {
+                        this.watch.saw_read(now);
+                    }
+                    this.received(cx, now)?;
                 }
                 outcome
             }
@@ -229,7 +255,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
         match outcome {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(tls::readable)),
             Poll::Pending => {
-                if this.http1.as_ref().is_some_and(Http1::holds) {
+                if matches!(&this.http, Http::V1(http1) if http1.holds()) {
                     this.watch.waits_for_head();
                 }
                 self.poll_deadline(cx).map(Err)
@@ -240,15 +266,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
-        if let Poll::Ready(Ok(written)) = outcome {
-            self.sent(&[IoSlice::new(buf)], written);
-        }
-        self.taken(cx, outcome)
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -256,11 +278,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let this = &mut *self;
+        let outcome = match this.poll_mirror(cx, false) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_write_vectored(cx, bufs),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
         if let Poll::Ready(Ok(written)) = outcome {
-            self.sent(bufs, written);
+            this.sent(bufs, written);
         }
-        self.taken(cx, outcome)
+        this.taken(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -268,15 +295,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.io).poll_flush(cx);
-        self.taken(cx, outcome)
+        let this = &mut *self;
+        // hyper flushes whenever it has nothing more to write: then we stand between two frames.
+        let outcome = match this.poll_mirror(cx, true) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_flush(cx),
+            other => other,
+        };
+        this.taken(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        match &mut this.http1 {
-            Some(http1) => http1.poll_shutdown(&mut this.io, cx),
-            None => Pin::new(&mut this.io).poll_shutdown(cx),
+        match &mut this.http {
+            Http::V1(http1) => http1.poll_shutdown(&mut this.io, cx),
+            Http::V2(_) => Pin::new(&mut this.io).poll_shutdown(cx),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::super::limits::Deadlines;
 use super::framing::Violation;
 use crate::clock::Timestamp;
+use crate::proxy::stream_limit::StreamLimit;
 use crate::tls::Protocol;
 
 const NEVER: u64 = u64::MAX;
@@ -33,6 +34,8 @@ pub(crate) struct Watch {
     /// HTTP/2 streams that were reset for a malformed message.
     malformed: AtomicU32,
     late: OnceLock<&'static str>,
+    /// What the upstream leg tells the guard of an HTTP/2 connection.
+    pub(crate) stream_limit: Arc<StreamLimit>,
 }
 
 impl Watch {
@@ -50,6 +53,7 @@ impl Watch {
             refused: OnceLock::new(),
             malformed: AtomicU32::new(0),
             late: OnceLock::new(),
+            stream_limit: Arc::default(),
         })
     }
 

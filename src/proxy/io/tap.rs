@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::cutter::{Cutter, kind};
+use super::frames::kind;
 use crate::clock::{Clock, Timestamp};
 
 /// No stamp yet.
@@ -127,6 +127,13 @@ impl Marks {
         self.clock.now()
     }
 
+    /// A frame of this type was read.
+    pub(super) fn saw_frame(&self, kind: u8) {
+        let last = self.last_frames.load(Ordering::Relaxed) << 8;
+        let kind = u64::from(kind.saturating_add(1));
+        self.last_frames.store(last | kind, Ordering::Relaxed);
+    }
+
     /// The types of the last frames that were read, where frames are followed.
     pub(crate) fn last_frames(&self) -> String {
         let frames = self.last_frames.load(Ordering::Relaxed).to_be_bytes();
@@ -160,8 +167,6 @@ fn stamp(mark: &AtomicU64) -> Option<Timestamp> {
 pub(crate) struct Tap<IO> {
     io: IO,
     marks: Arc<Marks>,
-    /// Follows the frames that are read: HTTP/2 upstream.
-    frames: Option<Cutter>,
     unsent: Unsent,
 }
 
@@ -200,7 +205,6 @@ impl<IO> Tap<IO> {
         Self {
             io,
             marks,
-            frames: None,
             unsent: Unsent::Told,
         }
     }
@@ -209,12 +213,6 @@ impl<IO> Tap<IO> {
     pub(crate) fn reading_on(self) -> Self {
         let unsent = Unsent::Kept(None);
         Self { unsent, ..self }
-    }
-
-    /// The same, keeping the types of the last frames: h2 does not say which one it found at fault.
-    pub(crate) fn following_frames(self) -> Self {
-        let frames = Some(Cutter::default());
-        Self { frames, ..self }
     }
 }
 
@@ -227,17 +225,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tap<IO> {
         let this = &mut *self;
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        let mut fresh = &buf.filled()[before..];
-        match fresh.is_empty() {
-            true => this.unsent.take().map_or(Ok(()), Err)?,
-            false => this.marks.saw_read(fresh.len()),
-        }
-        if let Some(frames) = &mut this.frames {
-            while let Some(start) = frames.next(&mut fresh) {
-                let last = this.marks.last_frames.load(Ordering::Relaxed) << 8;
-                let kind = u64::from(start.kind.saturating_add(1));
-                this.marks.last_frames.store(last | kind, Ordering::Relaxed);
-            }
+        match buf.filled().len() - before {
+            0 => this.unsent.take().map_or(Ok(()), Err)?,
+            bytes => this.marks.saw_read(bytes),
         }
         Poll::Ready(Ok(()))
     }

@@ -22,11 +22,9 @@ use crate::proxy::guard::Guard;
 use crate::proxy::handler;
 use crate::proxy::limits::HEAD_BYTES;
 use crate::proxy::places::IDLE;
+use crate::proxy::stream_limit;
 use crate::proxy::upstreams::Upstreams;
 use crate::tls::Protocol;
-
-/// Streams that a client may have open: what Go's own servers allow.
-const STREAMS: u32 = 250;
 
 /// How long a client that is to close its connection may take once all is answered.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
@@ -163,7 +161,7 @@ where
         Protocol::H2 => {
             let mut connection = http2::Builder::new(StreamTasks(context.tasks.clone()))
                 .auto_date_header(false)
-                .max_concurrent_streams(STREAMS)
+                .max_concurrent_streams(stream_limit::MOST)
                 .max_header_list_size(HEAD_BYTES)
                 .initial_stream_window_size(leg.share.upload())
                 .initial_connection_window_size(leg.share.connection())

@@ -62,6 +62,7 @@ pub struct OriginBuilder {
     alpn: Alpn,
     tls: Tls,
     accept_delay: Duration,
+    stream_limit: Option<u32>,
     rules: Vec<Rule>,
     handshakes: Vec<Handshake>,
     is_v6: bool,
@@ -74,6 +75,7 @@ pub struct Site {
     pub alpn: Alpn,
     pub tls: Tls,
     pub accept_delay: Duration,
+    pub stream_limit: Option<u32>,
     pub rules: Mutex<Vec<Rule>>,
     pub handshakes: Mutex<Vec<Handshake>>,
     pub ledger: Ledger,
@@ -218,6 +220,15 @@ impl OriginBuilder {
         }
     }
 
+    /// Allows so many streams at once on an HTTP/2 connection.
+    #[must_use]
+    pub fn stream_limit(self, streams: u32) -> Self {
+        Self {
+            stream_limit: Some(streams),
+            ..self
+        }
+    }
+
     /// Adds a rule; the first that matches decides.
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
@@ -245,6 +256,7 @@ impl OriginBuilder {
             alpn: self.alpn,
             tls: self.tls,
             accept_delay: self.accept_delay,
+            stream_limit: self.stream_limit,
             rules: Mutex::new(self.rules),
             handshakes: Mutex::new(self.handshakes),
             ledger: Ledger::default(),

@@ -220,8 +220,11 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(link: Arc<Link>, stream:
 async fn serve_http2(link: Arc<Link>, stream: server::TlsStream<Wire>) {
     let shared = link.clone();
     let service = service_fn(move |request| answer(shared.clone(), request));
-    let connection =
-        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    if let Some(streams) = link.site.stream_limit {
+        builder.max_concurrent_streams(streams);
+    }
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     drive(&link, connection, http2::Connection::graceful_shutdown).await;
 }
 
