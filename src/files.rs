@@ -83,18 +83,59 @@ impl Drop for Working {
     }
 }
 
-/// Where a file is made that is to stand at `to`.
-pub(crate) fn file_beside(to: &Path) -> PathBuf {
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    to.with_file_name(format!(".{name}.{}{MARK}", std::process::id()))
+/// A file in the making (mode 0600); removed when it is dropped unfinished.
+#[derive(Debug)]
+pub(crate) struct WorkingFile {
+    file: File,
+    temporary: PathBuf,
+    to: PathBuf,
+    is_finished: bool,
 }
 
-/// Locks a file in the making for as long as it is open, and takes away what killed processes left
-/// beside its place.
-pub(crate) fn lock_file(file: &File, to: &Path) {
-    // A file system without locks has nothing that could be told from what is in the making.
-    if take(file) {
-        sweep(to, Kind::File);
+impl WorkingFile {
+    /// Begins a file for the place `to`, beside it.
+    pub(crate) fn create(to: &Path) -> io::Result<Self> {
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = to.with_file_name(format!(".{name}.{}{MARK}", std::process::id()));
+        // Left by a recorder of our number that was killed, or planted as a link to something else.
+        let _ = fs::remove_file(&temporary);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600);
+        Ok(Self {
+            file: file.open(&temporary)?,
+            temporary,
+            to: to.to_owned(),
+            is_finished: false,
+        })
+    }
+
+    /// Takes away what killed processes left beside its place, and locks it so that it is not taken
+    /// for that itself.
+    pub(crate) fn sweep(&self) {
+        // A file system without locks has nothing that could be told from what is in the making.
+        if take(&self.file) {
+            sweep(&self.to, Kind::File);
+        }
+    }
+
+    /// The file, to be written to.
+    pub(crate) const fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Puts it in its place.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.to)?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for WorkingFile {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let _ = fs::remove_file(&self.temporary);
+        }
     }
 }
 
@@ -179,28 +220,9 @@ pub(crate) fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    replace_by(&file_beside(path), path, write)
-}
-
-/// The same, written to `temporary`, which stands beside it.
-pub(crate) fn replace_by(
-    temporary: &Path,
-    path: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
-    // Left by a recorder of our number that was killed, or planted as a link to something else.
-    let _ = fs::remove_file(temporary);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(temporary)
-        .and_then(|mut file| write(&mut file))
-        .and_then(|()| fs::rename(temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(temporary);
-    }
-    written
+    let mut working = WorkingFile::create(path)?;
+    write(working.file())?;
+    working.finish()
 }
 
 /// Opens a regular file for reading: follows no link at its end and waits for no pipe.
@@ -222,6 +244,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -265,13 +288,22 @@ mod tests {
     fn files_in_the_making_go_with_the_next_one_unless_somebody_writes_them() {
         let temp = tempfile::tempdir().unwrap();
         let to = temp.path().join("a.har");
-        let [left, written, ours] = [".a.har.1.modtape", ".a.har.2.modtape", ".a.har.3.modtape"]
-            .map(|name| temp.path().join(name));
-        let files = [&left, &written, &ours].map(|path| File::create(path).unwrap());
-        assert!(take(&files[1]));
-        drop(File::create(temp.path().join(".a.har.1")).unwrap());
-        lock_file(&files[2], &to);
-        let stay = [".a.har.1", ".a.har.2.modtape", ".a.har.3.modtape"];
+        let [_left, written, _other] = [".a.har.1.modtape", ".a.har.2.modtape", ".a.har.1"]
+            .map(|name| File::create(temp.path().join(name)).unwrap());
+        assert!(take(&written));
+        let mut ours = WorkingFile::create(&to).unwrap();
+        ours.sweep();
+        let beside = format!(".a.har.{}.modtape", std::process::id());
+        let mut stay = [".a.har.1", ".a.har.2.modtape", &beside];
+        stay.sort_unstable();
         assert_eq!(names(temp.path()), stay);
+        ours.file().write_all(b"whole").unwrap();
+        ours.finish().unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"whole");
+        drop(WorkingFile::create(&to).unwrap());
+        assert_eq!(
+            names(temp.path()),
+            [".a.har.1", ".a.har.2.modtape", "a.har"]
+        );
     }
 }

@@ -4,33 +4,96 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::files::{file_beside, lock_file, replace_by};
+use crate::files::WorkingFile;
 
-/// Writes the file at `path`: beside it first, then in its place (mode 0600). What is there but is
-/// no regular file, such as `/dev/null` or a pipe, is written to and stays, and so is what is open
-/// already (`/dev/stdout`); a link is followed.
+/// A file that is being written: beside its place, to which it is moved at the end (mode 0600).
+///
+/// What is there but is no regular file, such as `/dev/null` or a pipe, is written to and stays, and so
+/// is what is open already (`/dev/stdout`); a link is followed.
+#[derive(Debug)]
+pub(super) struct OutputFile {
+    path: PathBuf,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// What stays what it is.
+    InPlace(File),
+    /// A regular file, old or new.
+    Beside(WorkingFile),
+}
+
+impl OutputFile {
+    /// Opens `path` for writing; a pipe waits for its reader.
+    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+        Self::open(path, |path| File::options().write(true).open(path))
+    }
+
+    /// The same, but a pipe that no process reads is an error.
+    pub(super) fn create_at_once(path: &Path) -> anyhow::Result<Self> {
+        Self::open(path, open_at_once)
+    }
+
+    fn open(path: &Path, open: fn(&Path) -> io::Result<File>) -> anyhow::Result<Self> {
+        let target = Target::open(path, open).with_context(|| cannot_write(path))?;
+        let path = path.to_owned();
+        Ok(Self { path, target })
+    }
+
+    /// The file, to be written to.
+    pub(super) const fn file(&mut self) -> &mut File {
+        match &mut self.target {
+            Target::InPlace(file) => file,
+            Target::Beside(working) => working.file(),
+        }
+    }
+
+    /// Puts the file in its place if all was `written`; else what was there stays.
+    pub(super) fn finish<T, E>(self, written: Result<T, E>) -> anyhow::Result<T>
+    where
+        Result<T, E>: anyhow::Context<T, E>,
+    {
+        let written = written.with_context(|| cannot_write(&self.path))?;
+        if let Target::Beside(working) = self.target {
+            working.finish().with_context(|| cannot_write(&self.path))?;
+        }
+        Ok(written)
+    }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}
+
+impl Target {
+    fn open(path: &Path, open: fn(&Path) -> io::Result<File>) -> io::Result<Self> {
+        let to = match (fs::metadata(path), descriptor(path)) {
+            (Ok(found), _) if !found.is_file() => return open(path).map(Self::InPlace),
+            (Ok(_), Some(number)) => return opened(path, number).map(Self::InPlace),
+            (Ok(_), None) => path.canonicalize()?,
+            (Err(_), _) => path.to_owned(),
+        };
+        let working = WorkingFile::create(&to)?;
+        working.sweep();
+        Ok(Self::Beside(working))
+    }
+}
+
+/// Writes the file at `path`, see [`OutputFile`].
 pub(super) fn write_file<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let open = |path: &Path| File::options().write(true).open(path);
-    let written = write_or_replace(path, open, write);
-    written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// The same, but a pipe that nobody reads is an error: it does not wait for who may never come.
-pub(super) fn write_file_at_once<T>(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let written = write_or_replace(path, open_at_once, write);
-    written.with_context(|| format!("cannot write {}", path.display()))
+    let mut output = OutputFile::create(path)?;
+    let written = write(output.file());
+    output.finish(written)
 }
 
 /// Fails where [`write_file`] would: a file is made where there is none, and what is no file is
@@ -56,19 +119,6 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     })?;
     rustix::fs::fcntl_setfl(&pipe, OFlags::empty())?;
     Ok(pipe.into())
-}
-
-fn write_or_replace<T>(
-    path: &Path,
-    open: impl FnOnce(&Path) -> io::Result<File>,
-    write: impl FnOnce(&mut File) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    match (fs::metadata(path), descriptor(path)) {
-        (Ok(found), _) if !found.is_file() => write(&mut open(path)?),
-        (Ok(_), Some(number)) => write(&mut opened(path, number)?),
-        (Ok(_), None) => replace(&path.canonicalize()?, write),
-        (Err(_), _) => replace(path, write),
-    }
 }
 
 /// The most links that are followed; Linux's own bound (`MAXSYMLINKS`).
@@ -101,29 +151,6 @@ fn opened(path: &Path, number: u32) -> io::Result<File> {
         2 => io::stderr().as_fd().try_clone_to_owned()?.into(),
         _ => File::options().append(true).open(path)?,
     })
-}
-
-fn replace<T>(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let mut outcome = None;
-    let replaced = replace_by(&file_beside(path), path, |file| {
-        lock_file(file, path);
-        let written = outcome.insert(write(file));
-        let is_written = written.is_ok();
-        is_written
-            .then_some(())
-            .ok_or_else(|| io::ErrorKind::Other.into())
-    });
-    match outcome {
-        Some(Err(error)) => Err(error),
-        Some(Ok(value)) => Ok(replaced.map(|()| value)?),
-        None => match replaced {
-            Err(error) => Err(error.into()),
-            Ok(()) => unreachable!("the file is not in place before it is written"),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::clock::wall_text_at;
 use crate::coding::Coding;
 use crate::diagnose::outcome::{Listed, Meaning};
-use crate::exchange::{Abort, Body, Ending, Exchange, ExchangeId, Opened, TraceParent, chain};
+use crate::exchange::{
+    Abort, Body, Digest, Ending, Exchange, ExchangeId, Opened, TraceParent, chain,
+};
 use crate::recording::format::{Manifest, Open};
 use crate::recording::reader::{BodyReader, ReadError, WHOLE_LIMIT};
 use crate::recording::{ConnectionRow, Recording, Row};
@@ -107,6 +109,9 @@ pub(crate) struct Losses {
 pub(crate) struct Source<'a> {
     recording: &'a Recording,
     meaning: Meaning,
+    /// The body that was read last, by digest and length: formats that are fed at once ask for it one
+    /// after the other.
+    last_body: RefCell<Option<((Digest, u64), BodyReader)>>,
     /// Formats write it while they hold the source.
     losses: RefCell<Losses>,
 }
@@ -116,6 +121,7 @@ impl<'a> Source<'a> {
         Self {
             recording,
             meaning: Meaning::of(recording),
+            last_body: RefCell::default(),
             losses: RefCell::default(),
         }
     }
@@ -158,22 +164,35 @@ impl<'a> Source<'a> {
         walls.collect()
     }
 
-    /// Feeds these exchanges to a format, and gives the number of those in the file. Calls `progress`
-    /// with the number of exchanges before each one.
-    pub(crate) fn feed(
+    /// Feeds these exchanges to `formats`, each exchange read once; gives the number of those in each
+    /// file. A format that fails is fed no more, and the others go on. Calls `progress` with the number
+    /// of exchanges before each one.
+    pub(crate) fn feed<'f>(
         &self,
         rows: &[&'a Row],
-        mut format: Box<dyn Format + '_>,
+        formats: impl IntoIterator<Item = io::Result<Box<dyn Format + 'f>>>,
         mut progress: impl FnMut(usize),
-    ) -> io::Result<u64> {
+    ) -> Vec<io::Result<u64>> {
+        let mut formats: Vec<_> = formats.into_iter().collect();
         for (number, row) in rows.iter().enumerate() {
+            if formats.iter().all(Result::is_err) {
+                break;
+            }
             progress(number);
             match self.item(row) {
-                Ok(item) => format.push(&item)?,
+                Ok(item) => {
+                    for format in &mut formats {
+                        let pushed = format.as_mut().map(|format| format.push(&item));
+                        if let Ok(Err(error)) = pushed {
+                            *format = Err(error);
+                        }
+                    }
+                }
                 Err(error) => self.lacks(format!("exchange {}: {}", row.id, chain(&error))),
             }
         }
-        format.finish()
+        let finished = formats.into_iter().map(|format| format?.finish());
+        finished.collect()
     }
 
     /// The exchange of a row, read again and verified.
@@ -192,8 +211,16 @@ impl<'a> Source<'a> {
 
     /// The bytes of a body as recorded, or why they cannot be had, which is noted.
     pub(super) fn body(&self, id: ExchangeId, body: &Body) -> Result<BodyReader, String> {
+        let key = (body.sha256, body.bytes);
+        let mut last = self.last_body.borrow_mut();
+        let is_last = last.as_ref().filter(|(known, _)| *known == key);
+        if let Some(again) = is_last.and_then(|(_, reader)| reader.again()) {
+            return Ok(again);
+        }
         let opened = self.recording.body(body).map_err(|error| chain(&error));
-        opened.inspect_err(|why| self.lacks_body(id, why))
+        let reader = opened.inspect_err(|why| self.lacks_body(id, why))?;
+        *last = reader.again().map(|reader| (key, reader));
+        Ok(reader)
     }
 
     /// The same of a body all of which is verified before its first byte is given.
@@ -280,5 +307,75 @@ pub(crate) fn error_text(error: &io::Error) -> String {
     match error.get_ref() {
         Some(inner) => chain(inner),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::Ndjson;
+    use super::super::sample;
+    use super::*;
+
+    /// A disk that is full after so many writes.
+    struct Full(usize);
+
+    impl io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_format_that_fails_does_not_keep_the_others_from_their_end() {
+        let samples: Vec<_> = (1..=40)
+            .map(|id| sample::answered(id, sample::PROXY, 200, &[b'x'; 4000]))
+            .collect();
+        let (_dir, recording) = sample::recording(&samples);
+        let source = Source::of(&recording);
+        let rows: Vec<_> = recording.rows().iter().collect();
+        let mut whole = Vec::new();
+        let mut seen = 0;
+        let formats: [io::Result<Box<dyn Format>>; 4] = [
+            Ok(Box::new(Ndjson::begin(Full(3)))),
+            Err(io::ErrorKind::PermissionDenied.into()),
+            Ok(Box::new(Ndjson::begin(&mut whole))),
+            // It fails at its end.
+            Ok(Box::new(Ndjson::begin(Full(39)))),
+        ];
+        let written = source.feed(&rows, formats, |number| seen = number + 1);
+        let written: Vec<_> = written
+            .into_iter()
+            .map(|written| written.map_err(|error| error.kind()))
+            .collect();
+        let full = Err(io::ErrorKind::StorageFull);
+        let denied = Err(io::ErrorKind::PermissionDenied);
+        assert_eq!(written, [full, denied, Ok(40), full]);
+        assert_eq!(whole.iter().filter(|byte| **byte == b'\n').count(), 40);
+        assert_eq!(seen, 40);
+        let failing: Box<dyn Format> = Box::new(Ndjson::begin(Full(3)));
+        source.feed(&rows, [Ok(failing)], |number| seen = number + 1);
+        assert!(seen < 40, "nobody is fed any more");
+    }
+
+    #[test]
+    fn a_body_that_two_formats_ask_for_is_read_once() {
+        let bytes = vec![b'x'; 40_000];
+        let (dir, recording) =
+            sample::recording(&[sample::answered(1, sample::PROXY, 200, &bytes)]);
+        let source = Source::of(&recording);
+        let body = sample::body(&bytes);
+        assert_eq!(source.whole(1, &body).unwrap(), bytes);
+        std::fs::remove_dir_all(dir.path().join("bodies")).unwrap();
+        assert_eq!(source.whole(1, &body).unwrap(), bytes);
+        let longer = Body {
+            bytes: 40_001,
+            ..body
+        };
+        assert!(source.whole(1, &longer).is_err());
     }
 }

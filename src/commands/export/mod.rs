@@ -54,9 +54,11 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     let export = |out: &mut dyn Write| -> anyhow::Result<Written> {
         let source = Source::of(&recording);
         let mut progress = Progress::new("exchange", rows.len(), global);
-        let exchanges = format(args, out, &source, &rows, is_shown)
-            .and_then(|format| source.feed(&rows, format, |number| progress.step(number)))
-            .with_context(|| format!("cannot export {}", recording.dir().display()))?;
+        let format = format(args, out, &source, &rows, is_shown);
+        let fed = source.feed(&rows, [format], |number| progress.step(number));
+        let exchanges: io::Result<u64> = fed.into_iter().sum();
+        let exchanges =
+            exchanges.with_context(|| format!("cannot export {}", recording.dir().display()))?;
         let losses = source.into_losses();
         Ok(Written { exchanges, losses })
     };

@@ -1,7 +1,7 @@
 //! A recording from its first line to its summary.
 //!
-//! At close the journal is read once. The index is written from what was read; the HAR and the
-//! capture read its lines again, both at the same time.
+//! At close the journal is read once, and the index is written from what was read. The HAR and the
+//! capture are fed from one second pass.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -20,14 +20,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::commands::answers;
 use crate::commands::failure::Failure;
 use crate::commands::naming::Naming;
-use crate::commands::output_file::write_file_at_once;
+use crate::commands::output_file::OutputFile;
 use crate::commands::session::{Outcome, Session};
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::diagnose::rerun::{self, Rerun};
 use crate::diagnose::routes::Routes;
 use crate::export::har::Har;
 use crate::export::pcapng;
-use crate::export::source::Source;
+use crate::export::source::{Format, Source};
 use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
 use crate::recording::writer::folder::Replaced;
 use crate::recording::{Durability, Journal, Recorder, Recording, manifest, writer};
@@ -307,22 +307,37 @@ impl Output {
         }
     }
 
-    /// Writes the HAR and the capture.
+    /// Writes the HAR and the capture, in one pass over the recording; where one cannot be written,
+    /// the other still is.
     fn export(&self, args: &RecordArgs, global: &Global, recording: &Recording) {
-        let capture = args.pcap.has_clear();
-        let (har, capture) = std::thread::scope(|scope| {
-            let capture =
-                capture.then(|| scope.spawn(|| write_capture(recording, args.pcap_bodies)));
-            let har = self.har.as_ref();
-            let har = har.map(|path| write_har(recording, path, args.har_bodies));
-            let capture = capture.map(|writing| {
-                let broke_off = |_| Err(anyhow!("cannot write {CAPTURE}: its thread panicked"));
-                writing.join().unwrap_or_else(broke_off)
-            });
-            (har, capture)
+        let source = Source::of(recording);
+        let rows: Vec<_> = recording.rows().iter().collect();
+        let capture = recording.dir().join(CAPTURE);
+        let capture = args.pcap.has_clear().then_some(&*capture);
+        let har = self.har.as_deref();
+        let mut files = Vec::new();
+        for (projection, path) in [(Projection::Har, har), (Projection::Capture, capture)] {
+            match path.map(OutputFile::create_at_once).transpose() {
+                Ok(file) => files.extend(file.map(|file| (projection, file))),
+                Err(error) => warn(global, format!("{error:#}")),
+            }
+        }
+        let formats = files.iter_mut().map(|(projection, file)| {
+            let file = file.file();
+            let format: Box<dyn Format> = match projection {
+                Projection::Har => Box::new(Har::begin(file, &source, args.har_bodies.into())?),
+                Projection::Capture => {
+                    let bodies = args.pcap_bodies.into();
+                    Box::new(pcapng::Capture::begin(file, &source, &rows, bodies)?)
+                }
+            };
+            Ok(format)
         });
-        for error in [har, capture].into_iter().flatten().filter_map(Result::err) {
-            warn(global, format!("{error:#}"));
+        let written = source.feed(&rows, formats, |_| ());
+        for ((_, file), written) in files.into_iter().zip(written) {
+            if let Err(error) = file.finish(written) {
+                warn(global, format!("{error:#}"));
+            }
         }
     }
 
@@ -362,6 +377,12 @@ impl Output {
     }
 }
 
+/// What is made of a recording beside its index.
+enum Projection {
+    Har,
+    Capture,
+}
+
 /// The first defect of a journal that cannot be read back as it was written.
 fn damage(recording: &Recording) -> Option<String> {
     let damage = recording.damage().first()?;
@@ -393,25 +414,6 @@ fn has_vendor() -> bool {
     let here = std::env::current_dir().unwrap_or_default();
     let module = here.ancestors().find(|dir| dir.join("go.mod").is_file());
     module.is_some_and(|dir| dir.join("vendor/modules.txt").is_file())
-}
-
-fn write_har(recording: &Recording, path: &Path, bodies: cli::Bodies) -> anyhow::Result<()> {
-    write_file_at_once(path, |file| {
-        let (source, rows) = (Source::of(recording), recording.rows().iter());
-        let har = Har::begin(file, &source, bodies.into())?;
-        source.feed(&rows.collect::<Vec<_>>(), Box::new(har), |_| ())?;
-        Ok(())
-    })
-}
-
-fn write_capture(recording: &Recording, bodies: cli::Bodies) -> anyhow::Result<()> {
-    write_file_at_once(&recording.dir().join(CAPTURE), |file| {
-        let (source, rows) = (Source::of(recording), recording.rows().iter());
-        let rows: Vec<_> = rows.collect();
-        let capture = pcapng::Capture::begin(file, &source, &rows, bodies.into())?;
-        source.feed(&rows, Box::new(capture), |_| ())?;
-        Ok(())
-    })
 }
 
 /// Starts the live capture, if there is to be one.

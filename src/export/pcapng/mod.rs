@@ -228,11 +228,9 @@ impl<W: Write> Capture<'_, W> {
         let Some(body) = body.filter(|body| body.kept && body.bytes > 0) else {
             return Shown::NOTHING;
         };
-        let bytes = match self.bodies {
-            Bodies::None => return Shown::NOTHING,
-            Bodies::Small if !Bodies::Small.takes(body.bytes) => CUT,
-            Bodies::Small | Bodies::All => body.bytes,
-        };
+        if self.bodies == Bodies::None {
+            return Shown::NOTHING;
+        }
         let reader: Box<dyn Read> = match &body.inline {
             Some(inline) => Box::new(io::Cursor::new(inline.0.clone())),
             None => match self.source.body(item.row.id, body) {
@@ -240,9 +238,13 @@ impl<W: Write> Capture<'_, W> {
                 Err(_) => return Shown::NOTHING,
             },
         };
-        Shown {
-            bytes,
-            reader: Some(reader),
+        let reader = Some(reader);
+        match self.bodies.takes(body.bytes) {
+            true => Shown {
+                bytes: body.bytes,
+                reader,
+            },
+            false => Shown { bytes: CUT, reader },
         }
     }
 }

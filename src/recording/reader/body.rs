@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::exchange::{Body, Digest, Hex};
@@ -73,7 +74,7 @@ pub struct BodyReader(Source);
 #[derive(Debug)]
 enum Source {
     /// Verified.
-    Whole(Cursor<Vec<u8>>),
+    Whole(Cursor<Bytes>),
     /// Being verified.
     Streaming(Box<Streaming>),
 }
@@ -93,6 +94,14 @@ impl BodyReader {
     /// Opens `body` of the recording in `dir`.
     pub(super) fn open(dir: &Path, body: &Body) -> Result<Self, BodyError> {
         Ok(Self(verified(dir, body)?))
+    }
+
+    /// The same body once more, from its first byte on, if all of it is in memory.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match &self.0 {
+            Source::Whole(bytes) => Some(Self(Source::Whole(Cursor::new(bytes.get_ref().clone())))),
+            Source::Streaming(_) => None,
+        }
     }
 }
 
@@ -156,12 +165,12 @@ fn verified(dir: &Path, body: &Body) -> Result<Source, BodyError> {
     })))
 }
 
-fn whole(bytes: Vec<u8>, body: &Body) -> Result<Cursor<Vec<u8>>, BodyError> {
+fn whole(bytes: Vec<u8>, body: &Body) -> Result<Cursor<Bytes>, BodyError> {
     if bytes.len() as u64 != body.bytes {
         return Err(wrong_size(body, bytes.len() as u64));
     }
     check(body.sha256, Sha256::new_with_prefix(&bytes))?;
-    Ok(Cursor::new(bytes))
+    Ok(Cursor::new(bytes.into()))
 }
 
 fn check(sha256: Digest, hasher: Sha256) -> Result<(), BodyError> {
@@ -191,7 +200,7 @@ impl Read for BodyReader {
                 }
                 Source::Streaming(streaming) => {
                     let held_back = streaming.finish()?;
-                    self.0 = Source::Whole(Cursor::new(held_back));
+                    self.0 = Source::Whole(Cursor::new(held_back.into()));
                 }
             }
         }
