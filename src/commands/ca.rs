@@ -1,4 +1,4 @@
-//! `modtape ca`: a running recorder's certificate authority. Its key is nowhere to be shown.
+//! `modtape ca`: a running recorder's certificate authority. Its key is in the recorder's memory only.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::ca;
 use crate::cli::{CaArgs, CaCommand, Global};
 use crate::terminal::{say, to_stdout};
 
-/// Prints the bundle's path, or our root.
+/// Prints the path of the bundle, or the root certificate of the run.
 pub(super) fn run(args: &CaArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.command {
         CaCommand::Path { recording } => {
@@ -28,7 +28,7 @@ pub(super) fn run(args: &CaArgs, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Our root is the last of the bundle.
+/// The root of the run is the last certificate in the bundle.
 fn root(running: &Running) -> anyhow::Result<CertificateDer<'static>> {
     let message = || format!("cannot read {}", running.bundle.display());
     let mut all = CertificateDer::pem_file_iter(&running.bundle).with_context(message)?;

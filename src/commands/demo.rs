@@ -1,7 +1,7 @@
 //! `modtape demo`: the whole product on an embedded recording, with no network, in any folder.
 //!
-//! The sample answers as an origin on loopback; a run against it is recorded; the origin goes; the
-//! run is replayed. With a Go it is the real go command that runs, else a small client of ours.
+//! The sample is served by an origin on loopback; a run against the origin is recorded; the origin is stopped; the
+//! run is replayed. The client is the real go command if there is one, else `modtape fetch`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -162,9 +162,9 @@ fn clean_go() -> Vec<(String, String)> {
 
 /// Where the demo records to.
 enum Recordings {
-    /// Where recordings are.
+    /// The usual folder of recordings.
     Usual(PathBuf),
-    /// A new folder that nobody else can read or could have made beforehand.
+    /// A new folder with a random name, for its owner only.
     Elsewhere(tempfile::TempDir),
 }
 
@@ -258,7 +258,7 @@ fn next(dir: &Path) -> String {
     )
 }
 
-/// An origin on a thread of its own, until it is stopped.
+/// An origin that runs on a thread of its own until it is stopped.
 struct Origin {
     port: u16,
     root: PathBuf,
@@ -267,7 +267,7 @@ struct Origin {
 }
 
 impl Origin {
-    /// Answers from `sample`; its root certificate goes to `folder`.
+    /// Starts an origin that serves `sample`; its root certificate is written to `folder`.
     fn start(sample: Recording, folder: &Path) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let hour = Duration::from_secs(3600);
@@ -305,7 +305,7 @@ impl Origin {
     /// Returns once the listener is closed.
     fn stop(self) {
         self.stop.cancel();
-        // A panic there would have shown already.
+        // The message of a panic is on stderr already.
         let _ = self.thread.join();
     }
 }

@@ -85,7 +85,7 @@ fn environment(recording: Option<&str>) -> anyhow::Result<Environment> {
     through(&running::find(recording)?)
 }
 
-/// What leads through a running recorder.
+/// The variables that lead a command through a running recorder.
 fn through(running: &Running) -> anyhow::Result<Environment> {
     let token = running.token.as_deref().map(token::ask).transpose()?;
     let proxy = match token {
@@ -129,8 +129,8 @@ fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) 
     serde_json::Value::Object(had.collect()).to_string()
 }
 
-/// Lines that restore what was there before `modtape env`. Where nothing was saved, in a command that is
-/// recorded, the variables are unset that its recorder set and nothing has changed since.
+/// Lines that restore the variables from before `modtape env`. If nothing was saved, as in a wrapped command,
+/// they unset the variables that still have the values of its recorder.
 fn unset_commands(form: Form, name: &str) -> Result<String, Failure> {
     if !form.is_shell() {
         let message = anyhow!("--unset is for shells: {name} cannot unset a variable");

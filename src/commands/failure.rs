@@ -1,5 +1,5 @@
-//! Why a verb failed: the exit code, and the error as it is shown: the chain once, in one line, then
-//! what helps if that is known.
+//! Why a verb failed: the exit code, and how the error is printed: its chain in one line, then a line of
+//! help if there is one.
 
 use std::error::Error;
 use std::fmt;
@@ -9,20 +9,20 @@ use std::process::ExitCode;
 use crate::cli::Global;
 use crate::terminal::{Look, Paint, plain};
 
-/// A command line that is wrong, of a verb that wraps no command (docs/recording.md, "Exit codes").
+/// Exit code of an invalid command line, for verbs that wrap no command (docs/recording.md, "Exit codes").
 pub(crate) const USAGE: u8 = 2;
 
-/// Could not do it.
+/// Exit code of a failure.
 pub(crate) const FAILED: u8 = 3;
 
-/// modtape itself failed, of a verb that wraps a command: GNU env's and docker's 125, so that 2
-/// and 3 stay the command's own.
+/// Exit code of a failure of modtape itself, for verbs that wrap a command: 125 as in GNU env and docker, so
+/// that 2 and 3 are the command's own.
 pub(crate) const WRAPPER_FAILED: u8 = 125;
 
-/// What is said on stderr, and the exit code.
+/// The error for stderr, and the exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// Exit code; `None` takes the verb's own for "could not do it".
+    /// Exit code; `None` takes [`FAILED`] or [`WRAPPER_FAILED`], as the verb has it.
     pub(crate) code: Option<u8>,
     pub(crate) error: anyhow::Error,
 }
@@ -45,12 +45,12 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// A command's exit code as ours.
+/// The exit code of modtape for that of a command.
 pub(crate) fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(FAILED))
 }
 
-/// An error together with what helps.
+/// An error with a line of help.
 #[derive(Debug)]
 struct Advised {
     error: anyhow::Error,
@@ -69,7 +69,7 @@ impl Error for Advised {
     }
 }
 
-/// Adds what helps to an error.
+/// Adds a line of help to an error.
 pub(crate) trait Advise<T> {
     /// `help` completes "help: ": lower case, commands in backticks.
     fn help(self, help: impl Into<String>) -> anyhow::Result<T>;
@@ -84,14 +84,14 @@ impl<T, E: Into<anyhow::Error>> Advise<T> for Result<T, E> {
     }
 }
 
-/// Tells `error` on stderr: `error: a: b`, and a line `help: …` if something is known to help.
+/// Prints `error` to stderr: `error: a: b`, and a line `help: …` if there is help.
 ///
-/// Whatever a recording or a path smuggled into it reaches the terminal as visible characters.
-pub(crate) fn complain(error: &anyhow::Error, global: &Global) {
+/// Control characters from a recording or a path are printed as visible characters.
+pub(crate) fn print(error: &anyhow::Error, global: &Global) {
     let look = Look::of_stderr(global);
     let mut stderr = std::io::stderr().lock();
     let mark = look.paint(Paint::Red, "error:");
-    // Nobody listening is no error.
+    // A closed stderr is not an error.
     let _ = writeln!(stderr, "{mark} {}", plain(&format!("{error:#}")));
     if let Some(help) = help_of(error) {
         let _ = writeln!(stderr, "help: {}", plain(&help));

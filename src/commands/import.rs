@@ -173,7 +173,7 @@ const CHUNK: usize = 64 << 10;
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_ENTRIES: usize = 256;
 
-/// A file and what is known of it.
+/// A file, and what a first pass over it found.
 struct Source {
     file: HarFile,
     survey: Survey,
@@ -203,7 +203,7 @@ async fn write(
     Ok((naming, tally))
 }
 
-/// What the recording is called until it is whole.
+/// The name of the recording until it is complete.
 const MADE: &str = "recording";
 
 async fn fill(

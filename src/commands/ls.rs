@@ -31,7 +31,7 @@ pub(super) fn run(args: &LsArgs, global: &Global) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is listed, and what it is out of.
+/// The exchanges that are listed, and the extent of the whole recording.
 struct List<'a> {
     listed: Vec<Listed<'a>>,
     exchanges: usize,
@@ -45,7 +45,7 @@ impl<'a> List<'a> {
         let total_us = times.fold(0, u64::saturating_add);
         let listed = selection::listed(recording, filter);
         let mut listed: Vec<_> = listed.map(|(_, listed)| listed).collect();
-        // All sorts are stable: what is equal stays by start.
+        // All sorts are stable: equal exchanges stay in the order of their start.
         match sort {
             SortKey::Start => {}
             SortKey::Time => listed.sort_by_key(|one| Reverse(one.total_us)),

@@ -1,4 +1,4 @@
-//! What modtape says of itself: `help`, `man`, `completions` and `version`.
+//! `modtape help`, `man`, `completions` and `version`: what modtape prints about itself.
 
 use std::fs;
 use std::io::Write as _;
@@ -50,7 +50,7 @@ fn page(topic: &str) -> Option<&'static str> {
         .map(|(_, text)| *text)
 }
 
-/// The command that these words name, one below the other.
+/// The command that these words name, each a subcommand of the one before.
 fn named<'a>(all: &'a mut Command, words: &[String]) -> Result<&'a mut Command, Failure> {
     let mut command = all;
     for word in words {
@@ -118,7 +118,7 @@ fn write_pages(pages: &[Page], dir: &Path) -> anyhow::Result<()> {
 
 /// Prints the script.
 pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
-    // The generator panics if it cannot write, so it writes where that cannot be.
+    // The generator panics if it cannot write, so it writes to memory.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "modtape", &mut script);
     to_stdout(|out| Ok(out.write_all(&script)?))?;

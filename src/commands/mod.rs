@@ -29,7 +29,7 @@ use crate::cli::{Cli, Command, Global, LogFormat};
 use crate::telemetry::{self, Format, Logs};
 use crate::terminal;
 
-/// Runs one verb to its exit code; whatever went wrong is said here.
+/// Runs one verb, prints its error if it fails, and returns the exit code.
 pub fn run(cli: &Cli) -> ExitCode {
     let outcome = logs(&cli.global).and_then(|()| dispatch(cli));
     outcome.unwrap_or_else(|failure| {
@@ -38,9 +38,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         } else {
             FAILED
         };
-        failure::complain(&failure.error, &cli.global);
+        failure::print(&failure.error, &cli.global);
         let code = failure.code.unwrap_or(own);
-        // As a command line that cannot be parsed: see `usage_code`.
+        // The same code as for a command line that cannot be parsed: see `usage_code`.
         let is_usage = code == USAGE && may_wrap(&cli.command);
         ExitCode::from(if is_usage { WRAPPER_FAILED } else { code })
     })

@@ -1,4 +1,4 @@
-//! What a recording is called, and where it lies.
+//! The name of a recording, and its folder.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::recording::format::JOURNAL;
 use crate::recording::{folder, writer};
 use crate::shell;
 
-/// Where the recording goes, and what it is called.
+/// The folder of a recording, and how its name was chosen.
 pub(super) struct Naming {
     pub(super) dir: PathBuf,
     pub(super) replace: bool,
-    /// What it is named after; `None` where the name was asked for, and no other will do.
+    /// The verb that the recording is named after; `None` if the user chose the name.
     pub(super) verb: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl Naming {
         Self::named(args.output.as_deref(), args.force, verb, global)
     }
 
-    /// As `output` says, else after `verb`.
+    /// The folder that `output` names, else one named after `verb`.
     pub(super) fn named(
         output: Option<&Path>,
         replace: bool,
@@ -41,7 +41,7 @@ impl Naming {
             Some(output) => {
                 let text = output.to_string_lossy();
                 if folder::is_path(&text) {
-                    // Such as `.`: it stands below no other name, so nothing can be put in its place.
+                    // Such as `.`, which has no name of its own that a new folder could be renamed to.
                     let help = "name a new folder, such as ./recording";
                     let named = output.file_name();
                     let named = named.with_context(|| format!("-o {text} does not name a folder"));
@@ -67,12 +67,12 @@ impl Naming {
         }
     }
 
-    /// Fails where [`Self::place`] would, as far as that can be known before.
+    /// Fails if [`Self::place`] would, as far as that can be known in advance.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         self.explain(writer::check(&self.dir, self.replace))
     }
 
-    /// Puts a recording that was made elsewhere into its place.
+    /// Moves a recording that was made elsewhere to its folder.
     pub(super) fn place(&mut self, made: &Path) -> anyhow::Result<()> {
         loop {
             match (writer::place(made, &self.dir, self.replace), self.next()) {
@@ -102,7 +102,7 @@ impl Naming {
         made.help(help)
     }
 
-    /// The next free name, where another recorder took this one since it was chosen.
+    /// The next free name, if another recorder has taken this one since it was chosen.
     fn next(&self) -> Option<PathBuf> {
         let dir = free_name(self.dir.parent()?, self.verb.as_deref()?);
         (dir != self.dir).then_some(dir)

@@ -1,4 +1,4 @@
-//! Files that a command was told to write: whole or not at all.
+//! The files that `-o` and similar flags name: written whole or not at all.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,10 +12,10 @@ use rustix::io::Errno;
 
 use crate::files::WorkingFile;
 
-/// A file that is being written: beside its place, to which it is moved at the end (mode 0600).
+/// A file that is being written under a hidden name, and renamed at the end (mode 0600).
 ///
-/// What is there but is no regular file, such as `/dev/null` or a pipe, is written to and stays, and so
-/// is what is open already (`/dev/stdout`); a link is followed.
+/// A device, a pipe or a file that is open already (`/dev/stdout`) is written to and not replaced; a link
+/// is followed.
 #[derive(Debug)]
 pub(super) struct OutputFile {
     path: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct OutputFile {
 
 #[derive(Debug)]
 enum Target {
-    /// What stays what it is.
+    /// A device, a pipe or an open file.
     InPlace(File),
     /// A regular file, old or new.
     Beside(WorkingFile),
@@ -36,7 +36,7 @@ impl OutputFile {
         Self::open(path, |path| File::options().write(true).open(path))
     }
 
-    /// The same, but a pipe that no process reads is an error.
+    /// The same, but a pipe without a reader is an error: it does not wait for one.
     pub(super) fn create_at_once(path: &Path) -> anyhow::Result<Self> {
         Self::open(path, open_at_once)
     }
@@ -55,7 +55,7 @@ impl OutputFile {
         }
     }
 
-    /// Puts the file in its place if all was `written`; else what was there stays.
+    /// Renames the file to its path if all was `written`; else the old file stays.
     pub(super) fn finish<T, E>(self, written: Result<T, E>) -> anyhow::Result<T>
     where
         Result<T, E>: anyhow::Context<T, E>,
@@ -96,8 +96,8 @@ pub(super) fn write_file<T>(
     output.finish(written)
 }
 
-/// Fails where [`write_file`] would: a file is made where there is none, and what is no file is
-/// not opened, since a pipe would wait for its reader.
+/// Fails if [`write_file`] would. A missing file is created; a device or a pipe is not opened, since a pipe
+/// would wait for its reader.
 pub(super) fn probe(path: &Path) -> io::Result<()> {
     let is_special = |found: fs::Metadata| !found.is_file() && !found.is_dir();
     if fs::metadata(path).is_ok_and(is_special) {
@@ -107,7 +107,8 @@ pub(super) fn probe(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// fifo(7): opening a pipe for writing blocks until it has a reader, or says that it has none.
+/// Opens without waiting: opening a pipe for writing blocks until it has a reader, unless it is non-blocking
+/// (fifo(7)).
 fn open_at_once(path: &Path) -> io::Result<File> {
     if !fs::metadata(path)?.file_type().is_fifo() {
         return File::options().write(true).open(path);
@@ -124,8 +125,8 @@ fn open_at_once(path: &Path) -> io::Result<File> {
 /// The most links that are followed; Linux's own bound (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 
-/// The number of the open file that a path means: `/dev/stdout`, `/dev/fd/3`, a link to one of them
-/// (proc(5), "/proc/pid/fd/").
+/// The descriptor that a path names: `/dev/stdout`, `/dev/fd/3`, or a link to one of them (proc(5),
+/// "/proc/pid/fd/").
 fn descriptor(path: &Path) -> Option<u32> {
     let own = fs::canonicalize("/proc/self/fd").ok();
     let mut path = path.to_owned();
@@ -143,8 +144,8 @@ fn descriptor(path: &Path) -> Option<u32> {
     None
 }
 
-/// What is open there, to go on where its owner is. Others than our own streams are opened anew:
-/// at their end, since what is in there is not ours to overwrite.
+/// The file behind a descriptor. stdout and stderr are shared, so that writing goes on where they are; other
+/// files are opened to append, so that their content is not overwritten.
 fn opened(path: &Path, number: u32) -> io::Result<File> {
     Ok(match number {
         1 => io::stdout().as_fd().try_clone_to_owned()?.into(),

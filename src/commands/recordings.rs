@@ -1,4 +1,4 @@
-//! `modtape recordings`: the list of them, all about one, and where they lie.
+//! `modtape recordings`: `list`, `info` and `path`.
 //!
 //! The list opens only those that no recorder closed; `info` reads the whole journal, so that all damage
 //! shows.
@@ -27,7 +27,7 @@ use crate::terminal::table::{Align, Table};
 use crate::terminal::words::{count, duration, size};
 use crate::terminal::{Look, Paint, json, say, to_stdout, warn};
 
-/// Prints what was asked for.
+/// Runs the subcommand.
 pub(super) fn run(args: &RecordingsArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.command {
         RecordingsCommand::List { json } => return list(*json, global),
@@ -40,7 +40,7 @@ pub(super) fn run(args: &RecordingsArgs, global: &Global) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the path's own bytes for a program, visible characters on a terminal.
+/// Prints the bytes of the path, or on a terminal visible characters.
 fn print_path(path: &Path, global: &Global) -> anyhow::Result<()> {
     let look = Look::of_stdout(global);
     to_stdout(|out| {
@@ -75,15 +75,15 @@ struct Line {
     body_bytes: u64,
     /// The wrapped command's exit code.
     exit_code: Option<i32>,
-    /// Whether a replay will find all it needs, as far as that is known without reading a closed
-    /// recording's journal.
+    /// Whether a replay will be complete, as far as that is known without reading the journal of a closed
+    /// recording.
     replayable: bool,
-    /// Why it cannot be read, where it is `unreadable`.
+    /// Why the recording cannot be read, if it is `unreadable`.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// Lists them; the exit code says whether all could be looked at.
+/// Lists the recordings; the exit code says whether all could be read.
 fn list(as_json: bool, global: &Global) -> anyhow::Result<ExitCode> {
     let dir = &global.recordings;
     let listing = folder::list(dir).with_context(|| format!("cannot read {}", dir.display()))?;
@@ -220,7 +220,7 @@ const fn status_word(status: Status) -> &'static str {
     }
 }
 
-/// When a recording was started, as every output has it; as it stands there where it is no time.
+/// When a recording was started, in the form of all outputs; unchanged if it is not a valid time.
 fn started(manifest: &Manifest) -> String {
     let started = wall_text_at(&manifest.started, Timestamp::default());
     started.unwrap_or_else(|| manifest.started.clone())
@@ -234,7 +234,7 @@ struct Extent {
 }
 
 impl Extent {
-    /// As the manifest has it, which was counted at close; counted here where nothing was closed.
+    /// From the manifest of a closed recording, else counted in the journal.
     fn of(recording: &Recording) -> Self {
         if matches!(recording.status(), Status::Closed | Status::Sealed) {
             return Self::of_closed(recording.manifest());
@@ -279,17 +279,17 @@ struct Info {
     runs: usize,
     /// Counts.
     totals: Totals,
-    /// Whether a replay will find all it needs, and what speaks against it.
+    /// Whether a replay will be complete, and if not, why.
     replayable: Replayable,
-    /// What was asked of whom, the most asked first.
+    /// Exchanges by host, the host with the most exchanges first.
     hosts: Vec<Host>,
-    /// Hosts whose TLS was answered.
+    /// Hosts that were intercepted.
     intercepted: Vec<String>,
-    /// Whether that was every host.
+    /// Whether every host was intercepted.
     intercept_all: bool,
     /// Whether secrets were redacted.
     redacted: bool,
-    /// What the go command went by.
+    /// The settings of the go command.
     go_env: BTreeMap<String, String>,
     /// The go command's version.
     go_version: Option<String>,
@@ -321,7 +321,7 @@ struct Place {
     what: String,
 }
 
-/// Prints all about one recording.
+/// Describes one recording.
 fn info(name: &str, as_json: bool, global: &Global) -> anyhow::Result<()> {
     let dir = resolve(name, global)?;
     let mut info = Info::of(&Recording::open_whole(&dir)?);
@@ -455,7 +455,7 @@ impl Info {
             let places = count(self.damage.len() as u64, "place");
             status.push_str(&format!(", damaged in {places}"));
         }
-        // What is being written may end anywhere.
+        // A line that is being written may be incomplete.
         if self.torn_tail_bytes > 0 && self.status != Status::Recording {
             let tail = size(self.torn_tail_bytes);
             status.push_str(&format!(", {tail} of an unfinished line at the end"));
@@ -498,7 +498,7 @@ impl Info {
     }
 }
 
-/// What was said of replays at close holds no longer where the journal was altered since.
+/// What the manifest says of replays, which no longer holds if the journal was changed after the close.
 fn since_damaged(recording: &Recording, message: Replayable) -> Replayable {
     let is_whole = recording.damage().is_empty() && recording.torn_tail().is_none();
     if is_whole || !message.complete {
@@ -511,7 +511,7 @@ fn since_damaged(recording: &Recording, message: Replayable) -> Replayable {
     }
 }
 
-/// The most asked first, then by name.
+/// The host with the most exchanges first, then by name.
 fn hosts(recording: &Recording) -> Vec<Host> {
     let mut hosts = BTreeMap::<String, (u64, u64)>::new();
     for row in recording.rows() {

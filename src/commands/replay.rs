@@ -1,4 +1,4 @@
-//! `modtape replay`: run a command again with no network, from a recording.
+//! `modtape replay`: runs a command again with no network, from a recording.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ use crate::tls;
 /// A replay answers at once, so a stall has another cause.
 const STALL_AFTER: Duration = Duration::from_secs(10);
 
-/// Replays.
+/// Runs the verb.
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
     let dir = resolve(&args.name, global)?;
     let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
@@ -52,7 +52,7 @@ fn refuse_defects(recording: &Recording, strict: bool, global: &Global) -> anyho
     Ok(())
 }
 
-/// Replays; the exit code that is passed on.
+/// Replays, and returns the exit code that is passed on.
 pub(super) async fn replay(
     args: &ReplayArgs,
     global: &Global,
@@ -77,7 +77,7 @@ pub(super) async fn replay(
     let replay = std::sync::Arc::new(Replay::new(recording, advice.line(&[])));
     let mut intercept = replay.hosts();
     intercept.extend(replay.recording().manifest().intercepted.iter().cloned());
-    // What is no host name cannot stand in a certificate, and nobody can ask for it.
+    // An invalid host name cannot be in a certificate, and no client can request it.
     intercept.retain(|host| Target::new(host, 443).is_ok());
     let policy = Policy {
         intercept,
@@ -164,7 +164,7 @@ fn advice(args: &ReplayArgs, global: &Global, recording: &Recording) -> Rerun {
     if !args.command.is_empty() {
         options.push(COLD.into());
     }
-    // A new name: `--force` would replace what is there by what this one command asks for.
+    // A new name: `--force` would replace the recording by what this one command requests.
     let output = match folder::is_path(&args.name) {
         true => recording.dir().with_file_name(more(recording)),
         false => more(recording).into(),

@@ -1,5 +1,5 @@
-//! How verbs run their tasks: on one thread; and what a signal does to a long job: it ends between two
-//! steps, so that nothing half-made stays.
+//! The runtime of the verbs, which is one thread; and signals that stop a long job, between two steps, so that
+//! no partial output is left.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow};
 use super::failure::Failure;
 use crate::child::{Heard, Signals};
 
-/// All traffic runs on one thread: no exchange crosses another, which is what costs.
+/// A runtime of one thread: to pass an exchange from thread to thread costs more than a second thread brings.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -19,7 +19,7 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     runtime.context("cannot start")
 }
 
-/// Runs a task on a runtime of its own; a name that is still being looked up keeps nobody waiting.
+/// Runs a task on a runtime of its own. A name lookup that is still running then is not waited for.
 pub(super) fn block_on<T>(task: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(task);
@@ -27,12 +27,12 @@ pub(super) fn block_on<T>(task: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(outcome)
 }
 
-/// Whether a signal has come; the second one ends the process where it stands.
+/// Whether a signal was received. The second signal ends the process at once.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop(Arc<AtomicU8>);
 
 impl Stop {
-    /// Listens from now on to the signals that are not ignored.
+    /// Listens to the signals that are not ignored.
     pub(super) fn listen() -> anyhow::Result<Self> {
         let stop = Self::default();
         let runtime = runtime()?;
@@ -54,7 +54,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// An error once a signal has come.
+    /// An error if a signal was received.
     pub(super) fn check(&self) -> io::Result<()> {
         match self.0.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -62,7 +62,7 @@ impl Stop {
         }
     }
 
-    /// What failed after a signal failed because of it.
+    /// Takes a signal for the reason of a failure.
     pub(super) fn explain<T>(&self, outcome: anyhow::Result<T>) -> Result<T, Failure> {
         match (outcome, self.0.load(Ordering::Relaxed)) {
             (Err(_), code @ 1..) => {
@@ -74,12 +74,12 @@ impl Stop {
     }
 }
 
-/// As shells have it: 128 and the signal.
+/// The exit code of a shell for a signal: 128 + N.
 fn code(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
 
-/// Takes no more once a signal has come.
+/// A writer that fails once a signal was received.
 pub(super) struct Stoppable<'a, W: ?Sized> {
     pub(super) out: &'a mut W,
     pub(super) stop: &'a Stop,

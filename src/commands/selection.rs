@@ -19,20 +19,20 @@ use crate::terminal::summary::missing;
 use crate::terminal::words::{count, size};
 use crate::terminal::{plain, say, warn};
 
-/// Why a name means no recording.
+/// Why a name does not select a recording.
 #[derive(Debug, thiserror::Error)]
 enum ResolveError {
-    /// There is none of this name.
+    /// No recording has this name.
     #[error("there is no recording {name} in {recordings_dir}")]
     NotFound {
         /// The name that was given.
         name: String,
-        /// Where it was looked for.
+        /// The folder that was searched.
         recordings_dir: PathBuf,
-        /// The name that is most like it.
+        /// The most similar name.
         similar: Option<String>,
     },
-    /// There is nothing at this path.
+    /// The path is not a folder.
     #[error("there is no folder {path}")]
     NoFolder {
         /// The path that was given.
@@ -41,15 +41,15 @@ enum ResolveError {
     /// `@` with something that is not `last` or a number from 1.
     #[error("{name} is neither @last nor @ with a number from 1")]
     Reference {
-        /// What was given.
+        /// The reference that was given.
         name: String,
     },
-    /// There are fewer recordings than that.
+    /// There are fewer recordings.
     #[error("there is no {name}: {recordings_dir} holds {have} recording{}", if *.have == 1 { "" } else { "s" })]
     TooFew {
-        /// What was given.
+        /// The reference that was given.
         name: String,
-        /// Where it was looked for.
+        /// The folder that was searched.
         recordings_dir: PathBuf,
         /// How many there are.
         have: usize,
@@ -65,7 +65,7 @@ enum ResolveError {
 }
 
 impl ResolveError {
-    /// What to try instead, if that is known.
+    /// What to try instead.
     fn help(&self, global: &Global) -> Option<String> {
         match self {
             Self::TooFew { have: 0, .. } => Some("try `modtape demo`".into()),
@@ -85,7 +85,7 @@ impl ResolveError {
     }
 }
 
-/// The folder of the recording that `name` means, or an error with what helps.
+/// The folder of the recording that `name` selects, or an error with help.
 pub(crate) fn resolve(name: &str, global: &Global) -> anyhow::Result<PathBuf> {
     find(&global.recordings, name).or_else(|error| match error.help(global) {
         Some(help) => Err(error).help(help),
@@ -93,8 +93,8 @@ pub(crate) fn resolve(name: &str, global: &Global) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// `@last` and `@1` mean the newest, `@2` the one before; what holds a separator, or is `.` or
-/// `..`, is a path; anything else is a name in `recordings_dir`, or a folder here.
+/// `@last` and `@1` select the newest recording, `@2` the one before. A name with a separator, `.` and `..` are
+/// paths. Any other name is a folder in `recordings_dir`, or else in the current folder.
 fn find(recordings_dir: &Path, name: &str) -> Result<PathBuf, ResolveError> {
     if let Some(reference) = name.strip_prefix('@') {
         return nth(recordings_dir, name, reference);
@@ -150,9 +150,9 @@ fn entries(recordings_dir: &Path) -> Result<Vec<folder::Entry>, ResolveError> {
     Ok(listing?.entries)
 }
 
-/// The candidate that `name` was most likely meant to be, if one is near.
+/// The candidate that is most similar to `name`, if one is similar enough.
 fn most_like(name: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
-    // One slip in three letters, as cargo allows.
+    // One mistake in three letters, as in cargo.
     let near = (name.chars().count() / 3).max(1);
     let distance = |candidate: &str| strsim::levenshtein(name, candidate);
     let measured = candidates.map(|candidate| (distance(&candidate), candidate));
@@ -160,7 +160,7 @@ fn most_like(name: &str, candidates: impl Iterator<Item = String>) -> Option<Str
     (best.0 <= near).then_some(best.1)
 }
 
-/// Opens the recording that `name` means, and reports its defects on stderr.
+/// Opens the recording that `name` selects, and reports its defects on stderr.
 pub(crate) fn open(name: &str, global: &Global) -> anyhow::Result<Recording> {
     let dir = resolve(name, global)?;
     let recording = Recording::open(&dir)?;
@@ -183,8 +183,7 @@ fn report(recording: &Recording, global: &Global) {
     }
 }
 
-/// The path rather than the word that was given: it means the same recording tomorrow, and with
-/// other folders of recordings.
+/// With the path, not the word that was given: `@last` may be another recording tomorrow.
 fn info_line(recording: &Recording) -> String {
     let path = recording.dir().to_string_lossy();
     format!("modtape recordings info {}", shell::word(&path))
@@ -193,15 +192,15 @@ fn info_line(recording: &Recording) -> String {
 /// One defect of a recording as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Defect {
-    /// What follows the recording's name: `is damaged in 2 places`.
+    /// The text after the name of the recording: `is damaged in 2 places`.
     pub(crate) what: String,
-    /// Whether something is lost, rather than not there yet.
+    /// Whether data is lost, rather than not written yet.
     pub(crate) is_loss: bool,
-    /// Whether `recordings info` tells more of it.
+    /// Whether `recordings info` shows details.
     pub(crate) has_places: bool,
 }
 
-/// All defects, in the order in which they came about.
+/// All defects of a recording.
 pub(crate) fn defects(recording: &Recording) -> Vec<Defect> {
     let state = match recording.status() {
         Status::Closed | Status::Sealed => None,
@@ -220,7 +219,7 @@ pub(crate) fn defects(recording: &Recording) -> Vec<Defect> {
         has_places: false,
     });
     let places = recording.damage().len() as u64;
-    // A recorder that was killed in the middle of a line left half of it: that is no damage.
+    // Half a line at the end is normal if the recorder was killed.
     let tail = recording.torn_tail().filter(|_| is_closed);
     let damage = match (places, tail) {
         (0, None) => None,
@@ -235,7 +234,7 @@ pub(crate) fn defects(recording: &Recording) -> Vec<Defect> {
     [state, missing, damage].into_iter().flatten().collect()
 }
 
-/// Parses the filter of a command line; no filter matches every exchange.
+/// Parses the filter of a command line. Without a filter, every exchange matches.
 pub(crate) fn filter(text: Option<&str>) -> Result<Filter, Failure> {
     let text = text.unwrap_or_default();
     let filter: Result<Filter, _> = text.parse();

@@ -1,7 +1,7 @@
 //! `modtape show`: one exchange, whole or in parts.
 //!
-//! Everything out of the recording is made plain before it is written. A body that is written as received
-//! was verified; a terminal gets it only if it is harmless text.
+//! Text of the recording is escaped before it is printed. A body that is written as received is verified, and is
+//! printed to a terminal only if it is text without control characters.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::shell::{self, is_terminal_control};
 use crate::terminal::words::{bar, duration, percent, since_start, size};
 use crate::terminal::{Look, Paint, json, plain, say, to_stdout};
 
-/// Prints the exchange, or the part of it that was asked for.
+/// Prints the exchange, or the part of it that a flag selects.
 pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let recording = open(&args.name, global)?;
     let shown = Shown::find(&recording, args, global)?;
@@ -89,7 +89,7 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// Finds it by its number, in the last run that has one.
+    /// Finds the exchange by its number, in the last run that has it.
     fn find(recording: &'a Recording, args: &ShowArgs, global: &Global) -> anyhow::Result<Self> {
         let rows = recording.rows().iter().filter(|row| row.id == args.id);
         let rows: Vec<&Row> = rows.collect();
@@ -114,10 +114,10 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// How long a bar is that stands for all of the time.
+/// Columns of a bar for the total time.
 const BAR: usize = 40;
 
-/// Method and URL, and under them what is known as a whole.
+/// Method and URL, and the facts about the whole exchange.
 fn write_general(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::Result<()> {
     let listed = &shown.item.listed;
     let head = format!("#{} {} {}", listed.id, listed.method, listed.url);
@@ -279,13 +279,13 @@ fn write_fields(
     Ok(())
 }
 
-/// Bodies up to this size (bytes, also when decoded) are looked at for text.
+/// The largest body that is shown as text, bytes, also when decoded.
 const TEXT_LIMIT: u64 = 64 << 10;
 
-/// How much of a text is shown, lines.
+/// How many lines of a text are shown.
 const TEXT_LINES: usize = 40;
 
-/// How much of a line is shown, characters.
+/// How many characters of a line are shown.
 const LINE_LIMIT: usize = 400;
 
 /// Writes the response's body as it was received, to a file or to stdout.

@@ -32,7 +32,7 @@ const NAMED: usize = 20;
 /// How much is copied at once, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// Fails where `-o` names no folder.
+/// A usage error if `-o` does not name a folder.
 pub(super) fn check_output(args: &ExportArgs) -> Result<(), Failure> {
     if args.output != Path::new("-") {
         return Ok(());
@@ -46,7 +46,7 @@ pub(super) fn check_output(args: &ExportArgs) -> Result<(), Failure> {
 
 /// What was written, and what a tree for `GOPROXY=file://…` lacks.
 pub(super) struct Report {
-    /// What was recorded and is not in the tree.
+    /// What was recorded and is missing in the tree.
     pub(super) losses: Losses,
     /// How many files were written.
     files: u64,
@@ -56,7 +56,7 @@ pub(super) struct Report {
     zips: Vec<LeftOut>,
     /// Requests that no file can answer.
     refused: Vec<String>,
-    /// Versions that are not whole.
+    /// Versions that lack a file.
     lacking: Vec<Lacking>,
     /// Checksum databases that may verify only in the order in which they were recorded.
     loose: Vec<Loose>,
@@ -121,7 +121,7 @@ impl Report {
     }
 }
 
-/// What became of the tree.
+/// A finished copy.
 struct Copied {
     /// The files that could be read.
     tree: Tree,
@@ -131,7 +131,7 @@ struct Copied {
     bytes: u64,
 }
 
-/// Makes the folder `output`.
+/// Writes the folder `output`.
 fn copy_all(
     tree: Tree,
     source: &Source<'_>,
@@ -294,7 +294,7 @@ fn pour(from: &mut impl Read, to: &mut impl Write, chunk: &mut [u8]) -> Result<u
     }
 }
 
-/// A folder in the making; removed when it is dropped unfinished.
+/// A folder that is being written; removed when it is dropped unfinished.
 #[derive(Debug)]
 struct Folder {
     working: Working,
@@ -302,7 +302,7 @@ struct Folder {
 }
 
 impl Folder {
-    /// Begins the folder `to`, which is not there yet, or empty.
+    /// Begins the folder `to`, which must be missing or empty.
     fn create(to: &Path) -> anyhow::Result<Self> {
         let message = || format!("cannot write {}", to.display());
         check(to).with_context(message).help(HELP)?;
@@ -332,7 +332,7 @@ impl Folder {
         written.with_context(|| self.cannot_write(path))
     }
 
-    /// Takes a file away again.
+    /// Removes a file again.
     fn remove(&self, path: &str) -> anyhow::Result<()> {
         fs::remove_file(self.working.path().join(path)).with_context(|| self.cannot_write(path))
     }
@@ -342,7 +342,7 @@ impl Folder {
         format!("cannot write {}", self.to.join(path).display())
     }
 
-    /// Puts it in its place.
+    /// Renames the folder to its final name.
     fn finish(self) -> anyhow::Result<()> {
         let finished = self.working.finish(&self.to);
         finished.with_context(|| format!("cannot write {}", self.to.display()))

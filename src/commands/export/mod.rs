@@ -206,7 +206,7 @@ fn is_part_of(path: &Path, recording: &Recording) -> bool {
 /// How many gaps of a recording are named.
 const NAMED: usize = 20;
 
-/// Says what of `recording` is not in the export.
+/// Reports what the export lacks of `recording`.
 fn print_losses(losses: &Losses, recording: &Recording, global: &Global) {
     for missing in &losses.missing {
         warn(global, format!("left out {}", plain(missing)));

@@ -1,4 +1,4 @@
-//! `modtape record`: run a command, keep what it fetches, say where the time went.
+//! `modtape record`: runs a command, records what it fetches, and says where the time went.
 
 mod setup;
 mod writing;
@@ -29,13 +29,13 @@ use crate::upstream::{self, Dialer, Limits};
 pub(super) use setup::{TOOL, TargetFlags};
 use writing::{Closed, Writing};
 
-/// The upstream leg's limits.
+/// The limits of the upstream leg.
 const LIMITS: Limits = Limits {
     connect: std::time::Duration::from_secs(30),
     tls: std::time::Duration::from_secs(9),
 };
 
-/// Records.
+/// Runs the verb.
 pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failure> {
     let usage = |error| Failure::new(USAGE, error);
     let flags = TargetFlags::parse(args).map_err(usage)?;

@@ -1,4 +1,4 @@
-//! From flags and settings to what the session runs with, and to what the manifest says of it.
+//! From flags and settings to the parts of a session, and to the manifest.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -154,7 +154,7 @@ pub(super) fn reach(session: &Session, flags: &TargetFlags) -> Reach {
     })
 }
 
-/// Where the HAR goes; a file is made now, so that a bad path fails before a long run.
+/// The file for the HAR. A file that `--har` names is created now, so that an invalid path fails before a long run.
 pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<PathBuf>> {
     if args.no_har {
         return Ok(None);
@@ -205,7 +205,7 @@ pub(super) fn manifest(
     redactor: &Redactor,
     policy: &Policy,
 ) -> Manifest {
-    // Not GOPATH and the like: they name folders of this machine.
+    // Not GOPATH and similar settings: they name folders of this machine.
     let is_kept = |name: &str| child::SETTINGS.contains(&name) || FACTS.contains(&name);
     let settings = session.go.settings.iter().filter(|(name, _)| is_kept(name));
     let id = Hex(tls::random::<8>()).to_string();
@@ -248,7 +248,7 @@ pub(super) fn open_event(manifest: &Manifest, clock: Clock) -> Event {
     })
 }
 
-/// The wall clock at stamp 0.
+/// The wall clock when the monotonic clock was at 0.
 fn wall(clock: Clock) -> String {
     wall_text(OffsetDateTime::from(clock.wall_start())).unwrap_or_default()
 }

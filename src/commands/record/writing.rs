@@ -40,7 +40,7 @@ const INCOMPLETE: u8 = 74;
 /// A recording that is being written.
 pub(super) struct Writing {
     pub(super) recorder: Recorder,
-    /// The journal's owner.
+    /// The task that owns the journal.
     owner: JoinSet<()>,
     clock: Clock,
     /// The live capture, if there is one.
@@ -63,7 +63,7 @@ struct Output {
     manifest: Manifest,
     /// Where the HAR is written, if there is to be one.
     har: Option<PathBuf>,
-    /// The user's module cache, as the go command has it.
+    /// GOMODCACHE of the go command.
     cache: String,
     /// The recording that this one replaces: it is put back if nothing is recorded.
     replaced: Option<Replaced>,
@@ -72,7 +72,7 @@ struct Output {
 }
 
 impl Writing {
-    /// What the recording is called, and its folder.
+    /// The name and the folder of the recording.
     pub(super) fn name(&self) -> (String, PathBuf) {
         (self.output.naming.name(), self.output.naming.dir.clone())
     }
@@ -155,14 +155,14 @@ impl Writing {
         let outcome = match served {
             Ok(outcome) => outcome,
             Err(error) => {
-                // Nothing ran, so there is nothing to keep.
+                // Nothing ran, so an empty recording is not kept.
                 if output.replaced.is_some() || output.manifest.totals == Totals::default() {
                     output.discard();
                 }
                 return Err(error);
             }
         };
-        // Before anything else is written: the disk may be small.
+        // Before anything else is written: the disk may be nearly full.
         output.remove_replaced(global);
         output.manifest.state = State::Closed;
         output.manifest.wall_us = outcome.wall_us;
@@ -262,7 +262,7 @@ impl Output {
         failure: Option<&str>,
     ) -> anyhow::Result<Recording> {
         let dir = &self.naming.dir;
-        // First with what is known without reading: then the recording is closed, whatever follows.
+        // First without what is found by reading: then the recording is closed, even if reading fails.
         manifest::write_manifest(dir, &self.manifest)?;
         let mut recording = Recording::open_whole(dir)?;
         let damage = damage(&recording);
@@ -283,7 +283,7 @@ impl Output {
         });
         write_manifest(dir, &self.manifest, self.durability)?;
         if let Err(error) = recording.write_index() {
-            // Opening the recording reads its journal then.
+            // Without an index, opening the recording reads its journal.
             warn(global, format!("cannot write the index: {error}"));
         }
         recording.replace_manifest(self.manifest.clone());
@@ -389,8 +389,8 @@ fn damage(recording: &Recording) -> Option<String> {
     Some(format!("the journal is damaged: {damage}"))
 }
 
-/// What ended the command early. A command that a signal killed may be gone before the signal, which
-/// a terminal sends to both, is heard here; and it may have been meant for the command alone.
+/// What ended the command early. A command that was killed by a signal counts too: a terminal sends the signal
+/// to both, and the command may end before modtape receives it; or the signal was for the command alone.
 fn cut_short(outcome: &Outcome) -> Option<&'static str> {
     let was_killed = outcome.code.is_some_and(|code| (129..=192).contains(&code));
     match outcome.left_over.interruption {
@@ -401,7 +401,7 @@ fn cut_short(outcome: &Outcome) -> Option<&'static str> {
     }
 }
 
-/// Replaces the manifest, as safely as the recording is kept.
+/// Replaces the manifest, durably if the recording is.
 fn write_manifest(dir: &Path, manifest: &Manifest, durability: Durability) -> io::Result<()> {
     match durability {
         Durability::Process => manifest::write_manifest(dir, manifest),

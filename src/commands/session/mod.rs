@@ -1,4 +1,5 @@
-//! What recording and replaying share: a listener, a private authority, and a command between.
+//! A session: a listener with a certificate authority of its own, and the wrapped command. Recording and
+//! replaying share it.
 
 pub(crate) mod running;
 pub(crate) mod token;
@@ -52,9 +53,9 @@ pub(super) struct Session {
     pub(super) parent: TraceParent,
     pub(super) address: SocketAddr,
     pub(super) go: GoFacts,
-    /// What is said once other terminals can find us.
+    /// A message for the time when other terminals can find this recorder.
     pub(super) greeting: Option<String>,
-    /// What clients must show, if they must.
+    /// The token that clients must send, if one is required.
     pub(super) token: Option<Token>,
     listener: TcpListener,
     limits: ProcessLimits,
@@ -64,7 +65,7 @@ pub(super) struct Session {
     run: RunArgs,
 }
 
-/// Who is answered and how, and the recording that it is about.
+/// What differs between recording and replaying.
 pub(super) struct Parts {
     /// The recording's name.
     pub(super) name: String,
@@ -74,7 +75,7 @@ pub(super) struct Parts {
     pub(super) responder: Responder,
     pub(super) recorder: Option<Recorder>,
     pub(super) capture: Option<Capture>,
-    /// Where TLS secrets go; mostly nowhere.
+    /// Receives TLS secrets; usually it drops them.
     pub(super) key_log: Arc<dyn rustls::KeyLog>,
     pub(super) redactor: Redactor,
     pub(super) bases: Vec<Base>,
@@ -84,7 +85,7 @@ pub(super) struct Parts {
 /// How a session ended.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    /// The command's exit code as we pass it on; `None` without a command.
+    /// The command's exit code; `None` without a command.
     pub(super) code: Option<i32>,
     /// What interrupted it, and the requests that were in flight then.
     pub(super) left_over: LeftOver,
@@ -93,19 +94,19 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// What we exit with: as the command did; 124 if `--timeout` ended a session without one.
+    /// The exit code of modtape: the command's, or 124 if `--timeout` ended a session without a command.
     pub(super) fn exit_code(&self) -> Option<i32> {
         let timed_out = self.left_over.interruption == Some(Interruption::Timeout);
         self.code.or_else(|| timed_out.then_some(TIMED_OUT))
     }
 }
 
-/// As timeout(1), and as a command that `--timeout` ended.
+/// The exit code of timeout(1), which is also that of a command that `--timeout` ended.
 const TIMED_OUT: i32 = 124;
 
 impl Session {
-    /// Binds, reads roots and asks the go command what it goes by: whatever can be wrong with the
-    /// settings is wrong here, before anything is written.
+    /// Binds the listener, reads the roots and asks the go command for its settings. Invalid settings fail here,
+    /// before anything is written.
     pub(super) async fn open(
         run: &RunArgs,
         command: &[OsString],
@@ -159,8 +160,7 @@ impl Session {
         Ok(())
     }
 
-    /// The redactor, which from now on knows the token, and what stands in the paths of the user's
-    /// own module proxies.
+    /// The redactor, which also hides the token, and secrets in the paths of the user's own module proxies.
     pub(super) fn knowing(&self, redactor: Redactor, command: &[OsString]) -> Redactor {
         let redactor = match &self.token {
             Some(token) => redactor.knowing(token.secret()),
@@ -181,7 +181,7 @@ impl Session {
         })
     }
 
-    /// Runs the command in this folder instead of ours.
+    /// Runs the command in this folder instead of the current one.
     pub(super) fn run_in(&mut self, folder: PathBuf) {
         self.folder = Some(folder);
     }
@@ -204,7 +204,7 @@ impl Session {
         let bare = format!("http://{}", token::on_this_machine(self.address));
         let token = self.token.as_ref().map(Token::secret);
         let proxy = token.map_or_else(|| bare.clone(), |token| token::with_token(&bare, token));
-        // Before anybody is told that we run: from then on a signal may come.
+        // Before the recorder is announced: from then on a signal may come.
         let ends = self.command.is_empty().then(Ends::listen).transpose()?;
         let socket = self.token_socket(global, &bundle);
         let announcement = self.announce(&own, &parts, &bare, socket.as_ref(), &bundle);
@@ -304,7 +304,7 @@ impl Session {
         Ok((Leafs::new(authority)?, bundle))
     }
 
-    /// Where `modtape env` asks for the token, if there is one.
+    /// The socket from which `modtape env` reads the token, if there is a token.
     fn token_socket(&self, global: &Global, bundle: &Bundle) -> Option<TokenSocket> {
         let opened = TokenSocket::open(bundle.path().parent()?, self.token.clone()?);
         let message = |error| format!("`modtape env` cannot print the token: {error}");
@@ -374,7 +374,7 @@ impl Session {
     }
 }
 
-/// Says with `--quiet` too that `--timeout` ended the run.
+/// Says, also with `--quiet`, that `--timeout` ended the run.
 fn warn_timeout(global: &Global, outcome: &Result<Outcome, Failure>, timeout: Option<Duration>) {
     let Ok(outcome) = outcome else { return };
     if let Some(by @ Interruption::Timeout) = outcome.left_over.interruption {
@@ -384,16 +384,16 @@ fn warn_timeout(global: &Global, outcome: &Result<Outcome, Failure>, timeout: Op
     }
 }
 
-/// How long the authority of a wrapped command lives, unless `--timeout` says that it may run longer.
+/// The lifetime of the authority with a wrapped command, unless `--timeout` lets it run longer.
 const LIFETIME_OF_A_COMMAND: Duration = Duration::from_secs(24 * 3600);
 
-/// How long it lives when other terminals use it.
+/// The lifetime of the authority without a command, for clients in other terminals.
 const LIFETIME_WITHOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How long it lives at most, whatever `--timeout` says.
+/// The longest lifetime, whatever `--timeout` says.
 const LIFETIME_AT_MOST: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// How long the authority lives: no shorter than the run may take.
+/// The lifetime of the authority: not shorter than the run may take.
 fn lifetime(is_alone: bool, timeout: Option<Duration>) -> Duration {
     let usual = if is_alone {
         LIFETIME_WITHOUT
@@ -403,7 +403,7 @@ fn lifetime(is_alone: bool, timeout: Option<Duration>) -> Duration {
     timeout.map_or(usual, |timeout| timeout.clamp(usual, LIFETIME_AT_MOST))
 }
 
-/// Says so when a run outlives its authority: its clients would only speak of a certificate.
+/// Says when a run outlives its authority: clients would only report an invalid certificate.
 async fn outlived(global: &Global, lifetime: Duration) -> Infallible {
     tokio::time::sleep(lifetime).await;
     let hours = lifetime.as_secs() / 3600;
@@ -425,7 +425,7 @@ async fn until_end(
     clock: Clock,
 ) -> Result<Outcome, Failure> {
     let mut left_over = LeftOver::default();
-    // The clients of a recorder without a command run in other terminals, and know of no signal.
+    // The clients of a recorder without a command run in other terminals, and get no signal.
     let clients_hear = ends.is_none();
     let mut interrupted = |by: Interruption| {
         left_over = LeftOver {
@@ -451,7 +451,7 @@ async fn until_end(
     })
 }
 
-/// What ends a session early, as the user knows it: `--timeout 6s`, `Ctrl-C`.
+/// The text for what ended a session early: `--timeout 6s`, `Ctrl-C`.
 fn in_words(by: Interruption, timeout: Option<Duration>) -> String {
     match (by, timeout) {
         (Interruption::Interrupt, _) => String::from("Ctrl-C"),
@@ -471,7 +471,7 @@ fn not_run(error: SpawnError) -> Failure {
     Failure::new(code, anyhow!(error))
 }
 
-/// What ends a session without a command.
+/// The signals that end a session without a command.
 struct Ends {
     interrupt: Signal,
     terminate: Signal,
@@ -503,8 +503,8 @@ impl Ends {
     }
 }
 
-/// Clients that connected and are not accepted yet. Those that come when as many wait are not heard
-/// by the kernel, and try again after a second: go opens ten at once, and a build runs many of them.
+/// How many connections may wait to be accepted. The kernel ignores further ones, which try again after a
+/// second: go opens ten at once, and a build runs go many times.
 const BACKLOG: u32 = 1024;
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -512,7 +512,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // As TcpListener::bind has it: a port whose last connections linger can be taken again.
+    // As TcpListener::bind does: a port can be used again although old connections linger.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -530,7 +530,7 @@ fn of_ip(address: SocketAddr) -> String {
 fn span_in(traceparent: Option<&str>) -> TraceParent {
     let given = traceparent.and_then(TraceParent::parse);
     if let (None, Some(text)) = (given, traceparent) {
-        // Not the text: whatever was put there by mistake may be a secret.
+        // Without the value, which may be a secret by mistake.
         tracing::debug!(target: "modtape::connection", bytes = text.len(), "ignoring an invalid TRACEPARENT");
     }
     TraceParent {

@@ -1,4 +1,4 @@
-//! Running recorders: where others find them, `modtape/PID.json` in the user's runtime folder.
+//! Running recorders, and how other commands find them: `modtape/PID.json` in the user's runtime folder.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -24,26 +24,27 @@ pub(crate) struct Running {
     pub(crate) recording: PathBuf,
     /// `http://127.0.0.1:PORT`, without the token.
     pub(crate) proxy: String,
-    /// The socket that tells the token, where clients need one.
+    /// The socket that sends the token, if clients need one.
     #[serde(default)]
     pub(crate) token: Option<PathBuf>,
-    /// The bundle of roots, ours last.
+    /// The bundle of roots; the root of the run is the last.
     pub(crate) bundle: PathBuf,
-    /// Whose TLS it answers; empty for every name.
+    /// The hosts that it intercepts; empty for every host.
     pub(crate) intercepted: Vec<String>,
     /// W3C Trace Context: the recorder's.
     pub(crate) traceparent: String,
-    /// True if it wraps a command: other terminals rather want one that stays.
+    /// True if it wraps a command: other terminals prefer a recorder without one.
     #[serde(default)]
     pub(crate) wraps: bool,
-    /// Microseconds since 1970; the newest recorder that stays is the default.
+    /// Microseconds since 1970; the newest recorder without a command is the default.
     pub(crate) started_unix_us: u64,
 }
 
-/// The user's runtime folder for modtape, made if need be; ours alone, or an error.
+/// The user's runtime folder for modtape, which is created if it is missing. A folder that others can enter is
+/// an error.
 ///
-/// A `XDG_RUNTIME_DIR` that is relative, missing or somebody else's (`su`, `sudo -E`, containers)
-/// does not count: then it is a folder for temporary files.
+/// An `XDG_RUNTIME_DIR` that is relative, missing or another user's (`su`, `sudo -E`, containers) is ignored:
+/// then the folder is among the temporary files.
 pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     let user = rustix::process::getuid().as_raw();
     let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -65,7 +66,7 @@ fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
         }
         _ => {}
     }
-    // Somebody else may have made a folder of that name in a shared one.
+    // In a shared folder, another user may have made a folder of that name.
     let there = fs::symlink_metadata(&folder).with_context(message)?;
     if !there.is_dir() || there.uid() != user || there.mode() & 0o077 != 0 {
         let message = anyhow!("{} is not private to you", folder.display());
@@ -74,10 +75,10 @@ fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// A recorder's own folder among those of all: `PID`, locked as long as the recorder lives.
+/// The folder of one recorder, `PID`, which is locked as long as the recorder lives.
 ///
-/// The number alone says little: processes of two PID namespaces (containers that share a `/tmp`)
-/// have the same ones, and neither sees the other. A recorder that finds the folder locked takes another name.
+/// The PID alone is not unique: in two PID namespaces (containers that share a `/tmp`) two processes may have the
+/// same, and neither sees the other. A recorder that finds the folder locked takes another name.
 #[derive(Debug)]
 pub(crate) struct Own {
     path: PathBuf,
@@ -85,7 +86,7 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Makes it in `folder` (mode 0700), in the place of what a dead process of our number left.
+    /// Makes it in `folder` (mode 0700), and replaces the folder of a dead process with the same PID.
     pub(crate) fn make(folder: &Path) -> io::Result<Self> {
         let pid = std::process::id();
         let names = (2..).map(|n| format!("{pid}-{n}"));
@@ -118,22 +119,22 @@ impl Own {
         &self.path
     }
 
-    /// Where it is announced: beside the folder.
+    /// The file that announces the recorder, beside its folder.
     fn announcement(&self) -> PathBuf {
         self.path.with_extension("json")
     }
 }
 
-/// True if a recorder lives that has this folder. Shared: two who ask at once do not mislead each other.
+/// True if the recorder of this folder lives. The lock is shared, so that two commands can check at once.
 fn is_locked(dir: &Path) -> bool {
     let lock = |dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockShared);
     open_dir(dir).is_ok_and(|dir: File| lock(dir).is_err())
 }
 
-/// Removes a recorder's folder and announcement, unless it lives.
+/// Removes the folder and the announcement of a recorder that is dead.
 fn remove_dead(own: &Path) {
     let lock = |dir: &File| rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive);
-    // Held until both are gone, so that no recorder of the same number begins in between.
+    // Locked until both are removed, so that no recorder with the same PID begins in between.
     let _held = match open_dir(own) {
         Ok(dir) if lock(&dir).is_ok() => Some(dir),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -143,13 +144,13 @@ fn remove_dead(own: &Path) {
     let _ = fs::remove_dir_all(own);
 }
 
-/// The announcement of a running recorder; it goes when this is dropped.
+/// The announcement of a running recorder, removed on drop.
 #[derive(Debug)]
 pub(crate) struct Announcement(PathBuf);
 
 impl Announcement {
     pub(crate) fn write(own: &Own, running: &Running) -> io::Result<Self> {
-        // Renamed, so that nobody reads half of it.
+        // Written whole and renamed, so that no command reads half of it.
         let path = own.announcement();
         let text = serde_json::to_vec_pretty(running)?;
         replace_file(&path, |file| file.write_all(&text))?;
@@ -193,19 +194,18 @@ pub(crate) fn recorder_of(dir: &Path) -> Option<u32> {
     let running = all(&folder().ok()?).ok()?;
     let is_there =
         |running: &&Running| fs::canonicalize(&running.recording).is_ok_and(|path| path == dir);
-    // A replay of what is still being recorded started later.
+    // A replay of a recording that is still written has started later.
     let first = running.iter().filter(is_there);
     Some(first.min_by_key(|running| running.started_unix_us)?.pid)
 }
 
-/// The recorder of that process, if it can be found.
+/// The recorder with that PID, if it can be found.
 pub(crate) fn with_pid(pid: u32) -> Option<Running> {
     let running = all(&folder().ok()?).ok()?;
     running.into_iter().find(|recorder| recorder.pid == pid)
 }
 
-/// Every recorder that is alive: its folder's lock says so, since a number may be another process's
-/// by now.
+/// All recorders that are alive, by the locks of their folders: a PID may be that of another process by now.
 fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
     sweep(folder);
     let mut running = Vec::new();
@@ -218,12 +218,12 @@ fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
             running.extend(serde_json::from_slice::<Running>(&text));
         }
     }
-    // Those of another PID namespace are out of reach.
+    // Recorders in another PID namespace cannot be reached.
     running.retain(|recorder| exists(recorder.pid));
     Ok(running)
 }
 
-/// Removes what killed recorders left: `PID.json` and the folder `PID`, if nobody holds its lock.
+/// Removes `PID.json` and the folder `PID` of each recorder that was killed.
 pub(crate) fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -235,13 +235,13 @@ pub(crate) fn sweep(folder: &Path) {
     }
 }
 
-/// True if there is a process of that number, which may be anybody's.
+/// True if there is a process with that PID, of any user.
 fn exists(pid: u32) -> bool {
     let pid = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw);
     pid.is_some_and(|pid| {
-        // A process of another user is one too.
+        // Not permitted means that it is a process of another user.
         !matches!(
             rustix::process::test_kill_process(pid),
             Err(rustix::io::Errno::SRCH)

@@ -1,5 +1,5 @@
-//! The token that clients must send, and the socket in the user's runtime folder that hands it to
-//! `modtape env`: no file ever holds it.
+//! The token that clients must send, and the socket in the user's runtime folder that sends it to
+//! `modtape env`. It is never written to a file.
 
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::cli::RunArgs;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::proxy::Token;
 
-/// The user name in the proxy's URL; any other will do.
+/// The user name in the proxy's URL; any other works too.
 const USER: &str = "modtape";
 
 /// How long sending the token may take.
@@ -26,7 +26,7 @@ pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
     let token = match run.token.as_str() {
         "none" | "" => None,
         "auto" => Some(Token::random()),
-        // Not the value: it may be nearly right.
+        // Without the value: it may be a secret with a typing error.
         text => Some(
             Token::parse(text)
                 .context("--token cannot be used")
@@ -52,7 +52,7 @@ pub(crate) fn with_token(proxy: &str, token: &str) -> String {
     proxy.replacen("://", &format!("://{USER}:{token}@"), 1)
 }
 
-/// A socket that gives the token to every process that can open it: the user's own, since the folder is
+/// A socket that sends the token to every process that can open it: those of the user, since the folder is
 /// private.
 #[derive(Debug)]
 pub(crate) struct TokenSocket {
@@ -77,7 +77,7 @@ impl TokenSocket {
         &self.path
     }
 
-    /// Sends the token to one client after the other, for ever.
+    /// Sends the token to one client after the other, without end.
     pub(crate) async fn run(self) {
         loop {
             let Ok((mut stream, _)) = self.listener.accept().await else {
@@ -85,13 +85,13 @@ impl TokenSocket {
                 continue;
             };
             let message = stream.write_all(self.token.secret().as_bytes());
-            // A client that does not read gets none.
+            // A client that does not read within the limit is dropped.
             let _ = tokio::time::timeout(LIMIT, message).await;
         }
     }
 }
 
-/// Asks the recorder behind that socket.
+/// Reads the token from the recorder's socket.
 pub(crate) fn ask(path: &Path) -> anyhow::Result<String> {
     let asked = || -> io::Result<String> {
         let stream = UnixStream::connect(path)?;
@@ -103,7 +103,7 @@ pub(crate) fn ask(path: &Path) -> anyhow::Result<String> {
     asked().context("cannot get the token from the recorder")
 }
 
-/// Where a client on this machine connects to what listens at `address`.
+/// The address at which a client on this machine reaches a listener that is bound to `address`.
 pub(crate) fn on_this_machine(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

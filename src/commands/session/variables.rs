@@ -3,26 +3,26 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What is read of our environment.
+/// The environment variables that modtape reads.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variables {
     pub(crate) https_proxy: String,
     pub(crate) http_proxy: String,
     pub(crate) no_proxy: String,
-    /// What go has it from, unless `go env -w` said otherwise.
+    /// GOPROXY of the environment; `go env -w` may set another.
     pub(crate) goproxy: String,
     pub(crate) ssl_cert_file: Option<PathBuf>,
     pub(crate) ssl_cert_dir: Option<OsString>,
     pub(crate) traceparent: Option<String>,
     pub(crate) path: Option<OsString>,
-    /// Where TLS secrets go, as other programs have it.
+    /// The file for TLS secrets, as in other programs.
     pub(crate) key_log: Option<PathBuf>,
-    /// The recorder that we run below, if there is one.
+    /// The PID of the recorder that this process runs in, if it does.
     pub(crate) outer_pid: Option<u32>,
 }
 
 impl Variables {
-    /// Reads them. The upper case of a proxy variable wins, as in Go; empty means not set.
+    /// Reads the variables. The upper case of a proxy variable wins, as in Go; empty means not set.
     pub(crate) fn read() -> Self {
         let text = |name: &str| std::env::var(name).unwrap_or_default();
         let either = |upper: &str| match text(upper) {
