@@ -1,4 +1,4 @@
-//! The command line and nothing else: what can be asked for, parsed to its types.
+//! The command line: verbs and flags, parsed to their types.
 
 mod parse;
 mod values;
@@ -73,7 +73,7 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Whether nobody named a folder of recordings.
+    /// Whether the folder of recordings is the default.
     pub(crate) fn has_default_recordings(&self) -> bool {
         self.recordings.as_os_str() == values::RECORDINGS
     }
@@ -248,7 +248,7 @@ pub(crate) struct RunArgs {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// When a recorded exchange is safe from what.
+/// What a recorded exchange survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Durability {
     /// Survives a killed modtape: each response is written to the file first
@@ -347,7 +347,7 @@ pub(crate) struct LsArgs {
     pub(crate) json: bool,
 }
 
-/// What exchanges can be ordered by.
+/// The order of exchanges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SortKey {
     /// By start time
@@ -576,7 +576,7 @@ pub(crate) struct HelpArgs {
 /// `modtape fetch`
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// What to ask for, in this order
+    /// URLs to request, in this order
     pub(crate) urls: Vec<String>,
 }
 

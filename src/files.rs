@@ -1,9 +1,10 @@
-//! Files and folders that stand in their place whole or not at all.
+//! Files and folders that are written whole or not at all: under a hidden name beside the final
+//! one, then renamed.
 //!
-//! What is in the making is hidden beside its place, and locked as long as a process writes it:
-//! `.NAME.PID.N.modtape` is a folder, `.NAME.PID.modtape` a file. Dropped unfinished it goes; what a
-//! killed process left is found by the next one that makes something of the same name, since its lock
-//! is free. Never follows a link, and never touches what another user owns.
+//! `.NAME.PID.N.modtape` is such a folder, `.NAME.PID.modtape` a file. It is locked as long as a
+//! process writes it, and removed if it is dropped unfinished. A leftover of a killed process has
+//! no lock, and is removed by the next process that writes the same name. Never follows a link, and
+//! never changes files of another user.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
@@ -12,13 +13,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-/// How many names are tried: each may be what a killed process of our number left.
+/// How many names are tried: each may be a leftover of a killed process with the same PID.
 const TRIES: u32 = 100;
 
-/// Ends all their names, so that a user's own hidden files are not taken for them.
+/// The suffix of all hidden names, so that no hidden file of the user is mistaken for one.
 const MARK: &str = ".modtape";
 
-/// A folder in the making; removed when it is dropped unfinished.
+/// A folder that is being written; removed if it is dropped unfinished.
 #[derive(Debug)]
 pub(crate) struct Working {
     path: PathBuf,
@@ -27,7 +28,7 @@ pub(crate) struct Working {
 }
 
 impl Working {
-    /// Begins a folder (mode 0700) for the place `to`, beside it.
+    /// Begins a folder (mode 0700) beside its final path `to`.
     pub(crate) fn create(to: &Path) -> io::Result<Self> {
         let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let name = name.to_string_lossy();
@@ -41,7 +42,7 @@ impl Working {
                 Err(error) => return Err(error),
                 Ok(()) => match Self::lock(path)? {
                     Some(working) => return Ok(working),
-                    // Somebody took it for what a killed process left.
+                    // Another process took it for a leftover.
                     None => made = Err(io::ErrorKind::AlreadyExists.into()),
                 },
             }
@@ -61,12 +62,12 @@ impl Working {
         }))
     }
 
-    /// Where it is.
+    /// Its current path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Puts it in its place, where nothing is, or an empty folder.
+    /// Renames it to its final path, where nothing or an empty folder is.
     pub(crate) fn finish(mut self, to: &Path) -> io::Result<()> {
         fs::rename(&self.path, to)?;
         self.is_finished = true;
@@ -77,13 +78,13 @@ impl Working {
 impl Drop for Working {
     fn drop(&mut self) {
         if !self.is_finished {
-            // What cannot be removed is hidden beside its place.
+            // If it cannot be removed, a hidden folder stays.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// A file in the making (mode 0600); removed when it is dropped unfinished.
+/// A file that is being written (mode 0600); removed if it is dropped unfinished.
 #[derive(Debug)]
 pub(crate) struct WorkingFile {
     file: File,
@@ -93,11 +94,11 @@ pub(crate) struct WorkingFile {
 }
 
 impl WorkingFile {
-    /// Begins a file for the place `to`, beside it.
+    /// Begins a file beside its final path `to`.
     pub(crate) fn create(to: &Path) -> io::Result<Self> {
         let name = to.file_name().unwrap_or_default().to_string_lossy();
         let temporary = to.with_file_name(format!(".{name}.{}{MARK}", std::process::id()));
-        // Left by a recorder of our number that was killed, or planted as a link to something else.
+        // A leftover of a killed process with the same PID, or a link that was planted.
         let _ = fs::remove_file(&temporary);
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600);
@@ -109,10 +110,10 @@ impl WorkingFile {
         })
     }
 
-    /// Takes away what killed processes left beside its place, and locks it so that it is not taken
-    /// for that itself.
+    /// Locks the file, so that it does not count as a leftover, and removes the leftovers of killed
+    /// processes.
     pub(crate) fn sweep(&self) {
-        // A file system without locks has nothing that could be told from what is in the making.
+        // Without locks, leftovers cannot be told from files that are being written.
         if take(&self.file) {
             sweep(&self.to, Kind::File);
         }
@@ -123,7 +124,7 @@ impl WorkingFile {
         &mut self.file
     }
 
-    /// Puts it in its place.
+    /// Renames it to its final path.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.to)?;
         self.is_finished = true;
@@ -145,7 +146,7 @@ enum Kind {
     File,
 }
 
-/// Removes what no process works at any more.
+/// Removes leftovers: what no process has locked.
 fn sweep(to: &Path, kind: Kind) {
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let Ok(entries) = fs::read_dir(parent.unwrap_or_else(|| Path::new("."))) else {
@@ -155,7 +156,7 @@ fn sweep(to: &Path, kind: Kind) {
     for entry in entries.filter_map(Result::ok) {
         let is_named = |found: &str| is_working_name(found, &name, kind);
         if entry.file_name().to_str().is_some_and(is_named) {
-            // What cannot be removed stays; it does not matter to the others.
+            // A leftover that cannot be removed stays, and the others are removed.
             let _ = remove_left(&entry.path(), kind);
         }
     }
@@ -178,7 +179,7 @@ fn remove_left(path: &Path, kind: Kind) -> io::Result<()> {
 }
 
 impl Kind {
-    /// `None` for links and devices, which are never made here.
+    /// `None` for links and devices, which are never leftovers.
     fn of(found: &Metadata) -> Option<Self> {
         match found {
             found if found.is_dir() => Some(Self::Folder),
@@ -188,7 +189,7 @@ impl Kind {
     }
 }
 
-/// True for `.NAME.PID.N.modtape`, or of a file `.NAME.PID.modtape`.
+/// True for `.NAME.PID.N.modtape`, or for a file `.NAME.PID.modtape`.
 fn is_working_name(found: &str, name: &str, kind: Kind) -> bool {
     let rest = found
         .strip_prefix('.')
@@ -209,13 +210,13 @@ fn take(file: &File) -> bool {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
-/// Between opening and locking it may have gone.
+/// Between opening and locking, the path may have been removed or replaced.
 fn is_same(path: &Path, opened: &Metadata) -> bool {
     let found = fs::symlink_metadata(path);
     found.is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()))
 }
 
-/// Puts a file in place whole or not at all: written beside it, then renamed (mode 0600).
+/// Replaces a file whole or not at all: written under a hidden name, then renamed (mode 0600).
 pub(crate) fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -225,7 +226,7 @@ pub(crate) fn replace_file(
     working.finish()
 }
 
-/// Opens a regular file for reading: follows no link at its end and waits for no pipe.
+/// Opens a regular file for reading. A link is not followed, and a pipe is not waited for.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -237,7 +238,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Makes the names in a folder survive a power cut.
+/// Makes the names in a folder survive a power cut (fsync of the folder).
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }

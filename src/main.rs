@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match Cli::of(&words) {
         Ok(cli) => commands::run(&cli),
         Err(error) => {
-            // Help and version are asked for: they go to stdout and are no error.
+            // Help and version go to stdout and are not errors.
             let code = if error.use_stderr() {
                 commands::usage_code(&words)
             } else {

@@ -1,14 +1,14 @@
-//! Quoting for shells, and no other room quotes: whatever is made to be pasted, evaluated or run by a
-//! shell is read back by it as it was.
+//! Quoting for shells, which no other room does: a shell reads the quoted text back unchanged. And
+//! escaping for terminals.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` as one word for a POSIX shell (XCU section 2.2.2): as it is where no shell reads anything
-/// into it, else in single quotes.
+/// `text` as one word for a POSIX shell (XCU section 2.2.2): unchanged if no character is special
+/// in any shell, else in single quotes.
 pub(crate) fn word(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
-    // zsh takes `=ls` for the path of ls.
+    // zsh expands `=ls` to the path of ls.
     if !text.is_empty() && !text.starts_with('=') && text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
@@ -25,8 +25,8 @@ pub(crate) fn fish(text: &str) -> String {
     format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-/// `text` in single quotes, for PowerShell. It takes the typographic ones for quotes too
-/// (about_Quoting_Rules); doubled, each stands for itself.
+/// `text` in single quotes, for PowerShell. PowerShell treats typographic quotes as
+/// quotes too (about_Quoting_Rules); a doubled quote is a literal one.
 pub(crate) fn powershell(text: &str) -> String {
     let mut quoted = String::from("'");
     for c in text.chars() {
@@ -39,8 +39,8 @@ pub(crate) fn powershell(text: &str) -> String {
     quoted
 }
 
-/// Whether a terminal may act on a character instead of showing it: control characters (C0, DEL, C1),
-/// line separators, and characters that are invisible or turn the direction of writing.
+/// Whether a terminal may act on a character instead of showing it: control characters (C0, DEL,
+/// C1), line separators, and characters that are invisible or change the direction of writing.
 pub(crate) fn is_terminal_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -53,7 +53,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     escape(text, is_terminal_control)
 }
 
-/// `text` with all that `is_hidden` takes written out, so that it shows and is not obeyed.
+/// `text` with the characters for which `is_hidden` is true written as escapes.
 pub(crate) fn escape(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.chars().any(&is_hidden) {
         return Cow::Borrowed(text);
@@ -73,9 +73,9 @@ pub(crate) fn escape(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, st
     Cow::Owned(plain)
 }
 
-/// JSON that a terminal shows without harm. JSON escapes the control characters below U+0020 only; the
-/// others that a terminal obeys are escaped here, which changes no value: they stand in strings only,
-/// and line feeds between values only.
+/// JSON that is safe to print to a terminal. JSON escapes only the control characters below U+0020;
+/// the others that a terminal acts on are escaped here. No value changes: such characters are only
+/// in strings, and line feeds only between values.
 pub(crate) fn escape_json(json: String) -> String {
     let is_hidden = |c| c != '\n' && is_terminal_control(c);
     if !json.chars().any(is_hidden) {

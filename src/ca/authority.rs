@@ -1,4 +1,4 @@
-//! Root and issuer: what they may vouch for, and how they are made.
+//! Root and issuer: the names that they can sign for, and how they are made.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,20 +15,20 @@ use super::key::Key;
 use crate::exchange::Hex;
 use crate::tls;
 
-/// How long before now a certificate starts: clients' clocks run late.
+/// How long before now a certificate becomes valid, since the clocks of clients may be slow.
 pub(super) const BACKDATE: Duration = Duration::from_secs(600);
 
-/// A name that nobody can have (RFC 6761 section 6.4).
+/// A name that no host can have (RFC 6761 section 6.4).
 const NOBODY: &str = "modtape.invalid";
 
 const fn is_name(subtree: &GeneralSubtree) -> bool {
     matches!(subtree, GeneralSubtree::DnsName(_))
 }
 
-/// What the root may vouch for.
+/// The names that the root can sign for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// These hosts and, since a name constraint cannot say less, their subdomains.
+    /// These hosts, and their subdomains, which a name constraint always includes.
     Hosts(BTreeSet<String>),
     /// Any DNS name (`--intercept-all`); IP addresses only if listed.
     AllNames(BTreeSet<String>),
@@ -55,7 +55,7 @@ impl Scope {
                     .map(|name| GeneralSubtree::DnsName(name.clone())),
             );
         }
-        // Without a permitted name every name would be.
+        // Without a permitted name, every name would be permitted.
         if matches!(self, Self::Hosts(_)) && !permitted.iter().any(is_name) {
             permitted.push(GeneralSubtree::DnsName(NOBODY.to_owned()));
         }
@@ -86,13 +86,13 @@ pub struct CertificateAuthority {
     root: CertificateDer<'static>,
     pub(super) issuer: Issuer<'static, Key>,
     pub(super) issuer_certificate: CertificateDer<'static>,
-    /// When root and issuer end; no leaf lives longer.
+    /// When root and issuer expire; no leaf is valid longer.
     pub(super) not_after: SystemTime,
 }
 
 impl CertificateAuthority {
-    /// Makes a root and an issuer that live from `now` for `lifetime`; the root's key is wiped as
-    /// soon as the issuer is signed.
+    /// Makes a root and an issuer that are valid from `now` for `lifetime`. The root's key is wiped
+    /// as soon as the issuer is signed.
     pub fn new(scope: &Scope, now: SystemTime, lifetime: Duration) -> Result<Self, CaError> {
         // A tag in the names: two runs never share an issuer name and serial number.
         let tag = Hex(tls::random::<4>());

@@ -1,4 +1,4 @@
-//! The bundle that the child trusts: the roots that it would have had, and ours.
+//! The bundle that the command trusts: the roots that it would use anyway, and the root of the run.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use pem::{EncodeConfig, LineEnding, Pem};
 use rustls::pki_types::CertificateDer;
 
-/// A PEM file in a private folder; the folder goes when this is dropped.
+/// A PEM file in a private folder, which is removed on drop.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     dir: PathBuf,
@@ -16,8 +16,8 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Writes `roots` and then `own` to `bundle.pem` (mode 0600) in the folder `dir`, which is ours
-    /// alone.
+    /// Writes `roots` and then `own` to `bundle.pem` (mode 0600) in the folder `dir`, which only
+    /// the user can enter.
     pub(crate) fn write(
         dir: &Path,
         roots: &[CertificateDer<'_>],
@@ -45,7 +45,7 @@ impl Bundle {
 
 impl Drop for Bundle {
     fn drop(&mut self) {
-        // Holds public certificates only: a leftover after a crash harms nobody.
+        // It contains only public certificates, so a leftover after a crash does no harm.
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

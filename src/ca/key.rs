@@ -1,7 +1,7 @@
-//! A signing key that is never spelled out: no PEM, no DER, no copy in memory of ours.
+//! A signing key that is never encoded: not as PEM, not as DER, and not copied in memory.
 //!
-//! rcgen's own key pair keeps the key as PKCS#8 beside the key, in memory that nobody wipes. This
-//! one lives in the provider's heap alone, which overwrites what it frees (`OPENSSL_free`).
+//! rcgen's own key pair also keeps the key as PKCS#8, in memory that is not wiped. This key is only
+//! on the heap of the crypto provider, which overwrites memory that it frees (`OPENSSL_free`).
 
 use std::sync::Arc;
 

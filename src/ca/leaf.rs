@@ -1,4 +1,4 @@
-//! Minting leafs: a certificate for one host, kept with its whole TLS settings.
+//! Leafs: a certificate for one host is minted, and cached with its TLS settings.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,16 +15,16 @@ use super::authority::{BACKDATE, CaError, CertificateAuthority, random_serial};
 use super::key::Key;
 use crate::tls::{self, Protocol};
 
-/// Leafs kept at most; a client that asks for more names makes us mint again, no more.
+/// The size of the cache. A client that requests more names only causes more minting.
 const CACHE_LIMIT: usize = 10_000;
 
-/// How long a leaf lives at most; it is minted anew after half of that.
+/// How long a leaf is valid at most; it is minted anew after half of that.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Why there is no leaf for a host.
 #[derive(Debug, thiserror::Error)]
 pub enum LeafError {
-    /// The name cannot stand in a certificate.
+    /// The name cannot be in a certificate.
     #[error("cannot mint a certificate for {host}")]
     Mint {
         /// The host.
@@ -34,7 +34,7 @@ pub enum LeafError {
     },
 }
 
-/// What a leaf is cached by.
+/// The key of the cache.
 #[derive(PartialEq, Eq, Hash)]
 struct CacheKey {
     host: String,
@@ -49,7 +49,8 @@ struct CachedLeaf {
 }
 
 impl CachedLeaf {
-    /// True in the first half of its life; not if the clock was set back before it was minted.
+    /// True in the first half of its lifetime; not if the clock was set back to before it was
+    /// minted.
     fn is_fresh(&self, now: SystemTime) -> bool {
         let age = now.duration_since(self.minted);
         age.is_ok_and(|age| age < LIFETIME / 2)
@@ -117,8 +118,8 @@ impl Leafs {
 
     /// A leaf for `names`, with the issuer behind it and the key that all leafs share.
     ///
-    /// Signs whatever it is asked for: what clients make of a name outside of the [`Scope`] is
-    /// theirs, and a test's, to say. Interception asks for one name at a time.
+    /// Signs any name: clients refuse one that is outside of the [`Scope`], and tests check that they do. Interception
+    /// mints for one name at a time.
     ///
     /// [`Scope`]: super::Scope
     pub fn mint(&self, names: &[&str], now: SystemTime) -> Result<Arc<CertifiedKey>, LeafError> {

@@ -1,9 +1,9 @@
 //! The certificate authority of one run: root, issuer, leafs, and the bundle that the child trusts.
 //!
-//! Keys live in memory only, and the root's no longer than it takes to sign the issuer. Root and
-//! issuer can vouch for the intercepted hosts and nothing else: both carry critical name
-//! constraints (RFC 5280 section 4.2.1.10), since some verifiers ignore those of a root (Java).
-//! No system trust store is ever touched.
+//! Keys are in memory only, and the root's only until the issuer is signed. Root and issuer can
+//! sign for the intercepted hosts and nothing else: both have critical name constraints (RFC 5280
+//! section 4.2.1.10), since some verifiers ignore those of a root (Java). No system trust store is
+//! ever changed.
 
 mod authority;
 mod bundle;

@@ -1,23 +1,25 @@
-//! The headers of one synthesised packet: Ethernet, IPv4 (RFC 791) or IPv6 (RFC 8200), TCP (RFC 9293).
+//! The headers of one synthesised packet: Ethernet, IPv4 (RFC 791) or IPv6 (RFC 8200), TCP (RFC
+//! 9293).
 
 use std::net::{IpAddr, SocketAddr};
 
-/// No more comes from this side (RFC 9293 section 3.1, as all of these flags).
+/// This side sends no more data (this and the following flags: RFC 9293 section 3.1).
 pub(crate) const FIN: u8 = 0x01;
-/// A connection begins.
+/// The connection begins.
 pub(crate) const SYN: u8 = 0x02;
-/// It ends at once.
+/// The connection is reset.
 pub(crate) const RST: u8 = 0x04;
-/// Hand this on.
+/// The receiver passes the data on at once.
 pub(crate) const PSH: u8 = 0x08;
-/// The acknowledgement counts.
+/// The acknowledgement number is valid.
 pub(crate) const ACK: u8 = 0x10;
 
-/// The most bytes of one packet, below what an IPv4 packet's length can say (65,535) with all headers.
+/// The most bytes of payload in one packet: with all headers below the longest IPv4 packet
+/// (65,535).
 pub(crate) const SEGMENT: u64 = 60 * 1024;
 
-/// Maximum segment size 65,495 and a window scale of 14 (RFC 9293 section 3.2, RFC 7323 section 2): so
-/// windows are 1 GiB, and no reader takes one for full.
+/// Maximum segment size 65,495 and a window scale of 14 (RFC 9293 section 3.2, RFC 7323 section 2):
+/// so windows are 1 GiB, and no reader reports a full one.
 const OPTIONS: [u8; 8] = [2, 4, 0xff, 0xd7, 3, 3, 14, 0];
 
 const ETHERNET: usize = 14;
@@ -26,24 +28,24 @@ const TCP: u8 = 6;
 /// The leg that a packet is shown on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interface {
-    /// Between us and the server: the truth about the network.
+    /// Between modtape and the server.
     Upstream,
-    /// Between the client and us: what we answered ourselves, and what never got further.
+    /// Between the client and modtape: responses of modtape, and requests that went no further.
     Client,
 }
 
-/// Who talks to whom; both of one address family.
+/// The two ends of a connection; both addresses are of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ends {
     /// The leg.
     pub(crate) interface: Interface,
-    /// Who opened the connection.
+    /// The side that opened the connection.
     pub(crate) client: SocketAddr,
-    /// Who took it.
+    /// The side that accepted it.
     pub(crate) server: SocketAddr,
 }
 
-/// What TCP says in one packet.
+/// The TCP fields of one packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Segment {
     /// Whether it comes from the client's end.
@@ -54,7 +56,7 @@ pub(crate) struct Segment {
     pub(crate) seq: u32,
     /// The number of the byte that is expected next.
     pub(crate) ack: u32,
-    /// Bytes of payload, shown or not; at most [`SEGMENT`].
+    /// Bytes of payload, captured or not; at most [`SEGMENT`].
     pub(crate) bytes: u64,
 }
 
@@ -104,10 +106,10 @@ pub(crate) fn headers(out: &mut Vec<u8>, ends: &Ends, segment: &Segment) -> u64 
     (out.len() - first) as u64 + segment.bytes
 }
 
-/// Puts TCP's checksum into a packet of which `packet` is the beginning and `rest` what is shown
-/// behind that, and whose length on the network is `length`.
+/// Writes TCP's checksum into `packet`. `rest` is the payload that follows it, and `length` the
+/// length of the whole packet on the network.
 ///
-/// Bytes that are not shown count as zeros: a reader of a cut packet has no others.
+/// Bytes that are not captured count as zeros: a reader of a cut packet has no others.
 pub(crate) fn seal(packet: &mut [u8], rest: &[u8], length: u64) {
     let is_v4 = packet[12..ETHERNET] == [0x08, 0];
     let (addresses, tcp) = if is_v4 {
@@ -122,7 +124,7 @@ pub(crate) fn seal(packet: &mut [u8], rest: &[u8], length: u64) {
     packet[tcp + 16..tcp + 18].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// Locally administered addresses that tell the legs and the sides apart.
+/// Locally administered addresses, different for each leg and side.
 fn ethernet(out: &mut Vec<u8>, interface: Interface, is_clients: bool, is_v4: bool) {
     let leg = interface as u8;
     let (client, server) = ([2, 0, leg, 0, 0, 1], [2, 0, leg, 0, 0, 2]);
@@ -152,7 +154,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     let (mut sum, mut is_odd) = (0, false);
     for part in parts {
         let part_sum = sum_of(part);
-        // RFC 1071 section 2 (B): what begins at an odd place has its bytes the other way round.
+        // RFC 1071 section 2 (B): the bytes of a part that begins at an odd offset are swapped.
         sum += u32::from(if is_odd {
             part_sum.swap_bytes()
         } else {
@@ -164,7 +166,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 }
 
 /// The sum of 16-bit words in the order of this machine, which section 2 (B) allows; four bytes at
-/// a time, which compilers make wide.
+/// a time, so that the compiler vectorises the loop.
 fn sum_of(bytes: &[u8]) -> u16 {
     let mut words = bytes.chunks_exact(4);
     let mut sum: u64 = 0;

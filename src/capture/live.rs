@@ -1,4 +1,4 @@
-//! A live capture: begun, told what passes, written by a thread of its own, finished.
+//! A live capture: started, fed with what passes, written by a thread of its own, and finished.
 //!
 //! The thread takes items and writes packets; the file is whole after every write.
 
@@ -15,20 +15,20 @@ use super::sink::{Section, Sink};
 use super::tcp::Tcp;
 use crate::clock::{Clock, Timestamp};
 
-/// Where what passes is told; cheap to clone.
+/// A handle to the capture for the sockets; cheap to clone.
 #[derive(Clone)]
 pub struct Capture {
     pub(super) queue: Arc<Queue>,
 }
 
-/// The thread that writes.
+/// The thread that writes the capture.
 pub(crate) struct Running {
     queue: Arc<Queue>,
     thread: JoinHandle<Outcome>,
 }
 
 impl Capture {
-    /// Begins a capture in `file`, which is empty; stamps are `clock`'s.
+    /// Starts a capture in the empty `file`, with the stamps of `clock`.
     pub(crate) fn start(
         file: File,
         clock: Clock,
@@ -45,7 +45,7 @@ impl Capture {
         Ok((capture, Running { queue, thread }))
     }
 
-    /// Tells that `addresses` are those of `host`.
+    /// Adds the name `host` of these `addresses`.
     pub(crate) fn names(&self, addresses: &[SocketAddr], host: &str) {
         for address in addresses {
             let name = What::Name(address.ip(), host.to_owned());
@@ -55,7 +55,7 @@ impl Capture {
 }
 
 impl Running {
-    /// Waits until everything is written that was told.
+    /// Waits until everything is written.
     pub(crate) fn finish(self) -> Outcome {
         self.queue.end();
         let broken = || Outcome {
@@ -66,30 +66,30 @@ impl Running {
     }
 }
 
-/// After so many bytes, the tasks that wait for room are woken.
+/// The tasks that wait for room are woken after this number of bytes.
 const TELLING: u64 = 256 * 1024;
 
-/// What came of a capture.
+/// A finished capture.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// Packets in the file.
     pub(crate) packets: u64,
-    /// Why it ends early, if it does: the file is whole up to there.
+    /// Why it ends early, if it does; the packets before that are complete.
     pub(crate) error: Option<io::Error>,
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Writer {
     queue: Arc<Queue>,
     sink: Sink<File>,
     /// The clock's start, microseconds since 1970.
     start: u64,
     streams: HashMap<u32, Tcp>,
-    /// Secrets that no packet has followed yet.
+    /// Secrets that are written before the next packet.
     secrets: String,
 }
 
-/// Gives the queue up when the thread ends, even by a panic, so that no task waits for it.
+/// Closes the queue when the thread ends, even by a panic, so that no task waits for it.
 struct End(Arc<Queue>);
 
 impl Drop for End {
@@ -99,7 +99,7 @@ impl Drop for End {
 }
 
 impl Writer {
-    /// Writes the file's head.
+    /// Writes the header of the file.
     fn new(queue: Arc<Queue>, mut sink: Sink<File>, clock: Clock) -> io::Result<Self> {
         sink.flush()?;
         let start = clock.wall_start().duration_since(UNIX_EPOCH);
@@ -113,7 +113,7 @@ impl Writer {
         })
     }
 
-    /// Writes until there is nothing more, or nothing more can be written.
+    /// Writes until the queue ends, or until writing fails.
     fn run(mut self) -> Outcome {
         let _end = End(Arc::clone(&self.queue));
         let mut work = VecDeque::new();
@@ -125,7 +125,7 @@ impl Writer {
         if let Some(error) = &error {
             tracing::warn!(target: "modtape::capture", %error, "the live capture ends here");
             let (file, whole) = self.sink.into_inner();
-            // It ends with a whole packet; a device has no length, and keeps what it got.
+            // Cuts the file after its last whole packet; a device has no length.
             let _ = file.set_len(whole);
         }
         Outcome { packets, error }
@@ -186,7 +186,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Nanoseconds since 1970, of which the microseconds count, as in the journal.
+    /// Nanoseconds since 1970, with a precision of microseconds, as in the journal.
     fn nanoseconds(&self, at: Timestamp) -> u64 {
         let micros = self.start.saturating_add(at.as_micros());
         micros.saturating_mul(1000)

@@ -1,10 +1,10 @@
-//! Live capture: the bytes of both legs as they pass, with the secrets that open them.
+//! Live capture: the bytes of both legs as they pass, with the secrets that decrypt them.
 //!
-//! A [`Wire`] is a socket that tells what passes through it; all of it runs on the one thread that
-//! carries traffic, so the queue is in order without being sorted. A thread of its own makes TCP of
-//! it and writes the file, which is whole after every write. Secrets come before the packets that
-//! need them: what is read during a handshake is held until rustls has had the time to log its keys.
-//! The queue is bounded: where the disk is too slow, the traffic waits.
+//! A [`Wire`] is a socket that reports what passes through it. All sockets are on the one thread
+//! that carries traffic, so the queue is in order without being sorted. Another thread makes TCP
+//! packets of it and writes the file, which is complete after every write. Secrets come before the
+//! packets that need them: what is read during a handshake is held back until rustls has logged its
+//! keys. The queue is bounded: if the disk is too slow, the traffic waits.
 
 pub(crate) mod frame;
 mod live;

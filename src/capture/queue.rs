@@ -13,65 +13,65 @@ use bytes::{Bytes, BytesMut};
 use super::frame::{Ends, SEGMENT};
 use crate::clock::{Clock, Timestamp};
 
-/// Bytes that may wait to be written.
+/// How many bytes may wait to be written.
 const LIMIT: u64 = 8 << 20;
 
-/// From so many bytes on they are written sooner.
+/// From this number of bytes on, they are written sooner.
 const PRESSING: u64 = 1 << 20;
 
-/// And from so many on, at once.
+/// From this number of bytes on, they are written at once.
 const HALF: u64 = LIMIT / 2;
 
-/// How long a packet waits where nothing presses, so that an exchange can say that it is its
-/// request's; and what a kill loses at most.
+/// How long a packet waits in a short queue, so that an exchange can add its comment. A killed
+/// recorder loses this time at most.
 const RIPE: Duration = Duration::from_millis(50);
 
-/// The same where it does.
+/// How long a packet waits in a longer queue.
 const PRESSED: Duration = Duration::from_millis(2);
 
-/// How far back a request's packet is looked for, packets.
+/// How many packets are searched for that of a request.
 const LOOK_BACK: usize = 4096;
 
-/// Bytes are kept in pieces of this size: a client that is slow to take its own holds one.
+/// Bytes are allocated in chunks of this size. A slow client keeps one of them allocated.
 const CHUNK: usize = 64 * 1024;
 
-/// Below this, a chunk's rest is not worth a read.
+/// A chunk with less room than this is not used for another read.
 const WORTHWHILE: usize = 8 * 1024;
 
-/// For what belongs to no stream.
+/// The stream of items that belong to no stream.
 pub(super) const NO_STREAM: u32 = 0;
 
-/// What an item costs beside its bytes, about.
+/// The approximate cost of an item in addition to its bytes.
 pub(super) const ITEM: u64 = 128;
 
-/// Something that passed, or is to be told.
+/// Something that passed, or a note about it.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) at: Timestamp,
     pub(super) stream: u32,
-    /// Whether it comes from the connection's client.
+    /// Whether the client of the connection sent it.
     pub(super) is_clients: bool,
     pub(super) what: What,
-    /// What exchanges say of it.
+    /// The comments of exchanges.
     pub(super) comment: String,
-    /// Request heads that it is known to hold, and that said nothing yet.
+    /// How many request heads it contains that have no comment yet.
     pub(super) heads: u32,
 }
 
 /// What an [`Item`] is.
 #[derive(Debug)]
 pub(super) enum What {
-    /// A connection is asked for.
+    /// A connection is requested.
     Dialled(Ends),
-    /// It is there.
+    /// The connection is established.
     Connected,
-    /// Bytes, of which some or none may be shown; at most [`SEGMENT`] of them.
+    /// Bytes, of which all, some or none are captured; at most [`SEGMENT`].
     Data { shown: Bytes, bytes: u64 },
     /// This side sends no more.
     End,
-    /// This side broke off.
+    /// This side reset the connection.
     Reset,
-    /// The connection is gone, whether or not both sides ended it.
+    /// The socket is closed, whether or not both sides have ended.
     Gone,
     /// The comment belongs to the next bytes of this side.
     Remark,
@@ -98,7 +98,7 @@ impl Item {
         self.stream == stream && self.is_clients == is_clients && is_data
     }
 
-    /// Bytes that it takes in the queue.
+    /// Its cost in the queue, bytes.
     pub(super) fn cost(&self) -> u64 {
         match &self.what {
             What::Data { shown, .. } => ITEM + shown.len() as u64,
@@ -106,7 +106,7 @@ impl Item {
         }
     }
 
-    /// Takes its last `rest` bytes off, for an item of their own; `cut`, shown by number alone.
+    /// Splits off its last `rest` bytes as another item; with `cut`, only their number.
     pub(super) fn part(&mut self, rest: usize, cut: bool) -> Option<Self> {
         let What::Data { shown, bytes } = &mut self.what else {
             return None;
@@ -138,33 +138,33 @@ pub(super) fn add_line(text: &mut String, line: &str) {
     text.push_str(line);
 }
 
-/// The queue itself.
+/// The queue.
 pub(super) struct Queue {
     clock: Clock,
     state: Mutex<State>,
     work: Condvar,
-    /// Memory for what comes next; empty between uses.
+    /// Memory for the next bytes; empty between uses.
     chunk: Mutex<BytesMut>,
 }
 
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
-    /// Read in a handshake, by streams whose keys may not be logged yet.
+    /// Data that was read in handshakes whose keys may not be logged yet.
     held: Vec<Item>,
     /// Bytes queued or being written.
     bytes: u64,
     waiting: Vec<Waker>,
     streams: u32,
-    /// The writer has nothing to do.
+    /// The writer waits for items.
     is_asleep: bool,
     is_over: bool,
-    /// Nothing is written any more.
+    /// The writer has stopped.
     is_broken: bool,
 }
 
 impl State {
-    /// How many limits the bytes that wait have passed.
+    /// How many of the limits the waiting bytes exceed.
     const fn pressure(&self) -> u8 {
         match self.bytes {
             ..PRESSING => 0,
@@ -185,7 +185,7 @@ impl State {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is counted and queued is valid after any panic.
+    // The state is valid after a panic at any point.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -210,24 +210,24 @@ impl Queue {
         self.clock.now()
     }
 
-    /// Takes what happens now.
+    /// Adds an item with the time of now.
     pub(super) fn push(&self, stream: u32, is_clients: bool, what: What) {
         self.push_at(self.now(), stream, is_clients, what);
     }
 
-    /// Takes what happened at `at`.
+    /// Adds an item with the time `at`.
     pub(super) fn push_at(&self, at: Timestamp, stream: u32, is_clients: bool, what: What) {
         let item = Item::new(at, stream, is_clients, what);
         self.add(&mut lock(&self.state), item);
     }
 
-    /// Holds what was read in a handshake until [`commit`](Self::commit).
+    /// Holds back what was read in a handshake until [`commit`](Self::commit).
     pub(super) fn hold(&self, stream: u32, is_clients: bool, what: What) {
         let item = Item::new(self.now(), stream, is_clients, what);
         lock(&self.state).held.push(item);
     }
 
-    /// Takes what `stream` holds.
+    /// Adds what is held back of `stream`.
     pub(super) fn commit(&self, stream: u32) {
         let state = &mut lock(&self.state);
         while let Some(at) = state.held.iter().position(|item| item.stream == stream) {
@@ -249,7 +249,7 @@ impl Queue {
         }
     }
 
-    /// Notes that the bytes that `stream` read last hold so many request heads.
+    /// Notes that the bytes that `stream` read last contain this number of request heads.
     pub(super) fn note_heads(&self, stream: u32, is_clients: bool, heads: u32) {
         let state = &mut lock(&self.state);
         let mut recent = state.items.iter_mut().rev().take(LOOK_BACK);
@@ -258,8 +258,8 @@ impl Queue {
         }
     }
 
-    /// Adds `comment` to the first bytes that `stream` read and that hold a request head of which
-    /// nothing was said, else to those that it read last, else to those that come next.
+    /// Adds `comment` to the first bytes that `stream` read and that contain a request head without
+    /// a comment; else to the last bytes that it read; else to the next ones.
     pub(super) fn remark(&self, stream: u32, is_clients: bool, comment: String) {
         let state = &mut lock(&self.state);
         let recent = state.items.iter_mut().rev().take(LOOK_BACK);
@@ -287,7 +287,7 @@ impl Queue {
         self.add(&mut lock(&self.state), item);
     }
 
-    /// Ready as long as there is room: where the disk is slower than the network, the traffic waits.
+    /// Ready as long as there is room: if the disk is slower than the network, the traffic waits.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let state = &mut lock(&self.state);
         if state.bytes < LIMIT || state.is_broken {
@@ -300,7 +300,7 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Lets `read` fill memory, and returns what it read. It may read up to a packet's worth.
+    /// Lets `read` fill memory, up to the size of a packet, and returns the bytes.
     pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&mut BytesMut, usize) -> Poll<T>,
@@ -313,7 +313,7 @@ impl Queue {
         (outcome, chunk.split().freeze())
     }
 
-    /// Copies the first `written` bytes of `bufs`, and gives them on in packets.
+    /// Copies the first `written` bytes of `bufs`, and passes them to `give` in packets.
     pub(super) fn copy(
         &self,
         bufs: &[IoSlice<'_>],
@@ -342,7 +342,7 @@ impl Queue {
         }
     }
 
-    /// Waits for work and takes it, in order; false once all is done.
+    /// Waits for items and takes them, in order; false at the end.
     pub(super) fn take(&self, work: &mut VecDeque<Item>) -> bool {
         let mut state = lock(&self.state);
         loop {
@@ -358,7 +358,8 @@ impl Queue {
             let ripe = state.ripe();
             let age = now.since(first.at);
             if age >= ripe {
-                // Half of that for those behind it, or each would have a wake of its own.
+                // The items behind it need only half of that, so that not each of them causes a
+                // wake-up.
                 let is_ripe = |item: &Item| now.since(item.at) >= ripe / 2;
                 let ripe = state.items.partition_point(is_ripe);
                 work.extend(state.items.drain(..ripe));
@@ -383,7 +384,7 @@ impl Queue {
         }
     }
 
-    /// Nothing is written any more: drops what is queued, and wakes everyone that waits for room.
+    /// Drops all items and wakes the tasks that wait for room: the writer has stopped.
     pub(super) fn give_up(&self) {
         let mut state = lock(&self.state);
         state.is_broken = true;
@@ -393,8 +394,8 @@ impl Queue {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Of what `stream` read last and holds, the last `rest` bytes stand apart; `cut`, only their
-    /// number is told.
+    /// Splits off the last `rest` bytes of what `stream` read last and holds back; with `cut`, only
+    /// their number.
     pub(super) fn part(&self, stream: u32, rest: usize, cut: bool) {
         let state = &mut lock(&self.state);
         let mut held = state.held.iter_mut().rev();
@@ -406,7 +407,7 @@ impl Queue {
         }
     }
 
-    /// Nothing more comes.
+    /// Ends the queue: no more items come.
     pub(super) fn end(&self) {
         let state = &mut lock(&self.state);
         state.is_over = true;

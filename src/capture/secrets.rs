@@ -1,4 +1,4 @@
-//! Where TLS secrets go: into the live capture, into a key log, or both.
+//! TLS secrets are written to the live capture, to a key log, or to both.
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
@@ -14,12 +14,12 @@ use super::queue::{NO_STREAM, What};
 /// (`LABEL client_random secret`, hexadecimal; draft-ietf-tls-keylogfile).
 pub(crate) struct KeyLogs {
     capture: Option<Capture>,
-    /// The file, until it cannot be written.
+    /// The file; `None` after it could not be written.
     file: Mutex<Option<File>>,
 }
 
 impl KeyLogs {
-    /// Secrets for a capture, or for a file, or for both.
+    /// Writes secrets to a capture, to a file, or to both.
     pub(crate) const fn new(capture: Option<Capture>, file: Option<File>) -> Self {
         Self {
             capture,
@@ -58,7 +58,7 @@ impl rustls::KeyLog for KeyLogs {
     }
 
     fn will_log(&self, label: &str) -> bool {
-        // It opens nothing that is captured.
+        // It decrypts nothing that is captured.
         label != "EXPORTER_SECRET"
     }
 }
@@ -66,10 +66,10 @@ impl rustls::KeyLog for KeyLogs {
 /// Opens a key log for appending, as programs that share one do; only its owner may read it.
 ///
 /// # Errors
-/// It cannot be opened, is no file of ours, or others may read it.
+/// It cannot be opened, is not a file of this user, or others may read it.
 pub(crate) fn open_key_log(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    // Who opens a pipe would wait for its reader.
+    // Opening a pipe would wait for its reader.
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let options = options
         .append(true)
@@ -80,7 +80,7 @@ pub(crate) fn open_key_log(path: &Path) -> io::Result<File> {
     let meta = file.metadata()?;
     let is_ours = meta.uid() == rustix::process::geteuid().as_raw();
     let wrong = match (meta.is_file(), is_ours, meta.mode() & 0o077) {
-        (false, _, _) => "it is no file",
+        (false, _, _) => "it is not a regular file",
         (_, false, _) => "it belongs to another user",
         (_, _, 0) => return Ok(file),
         _ => "others may read it: chmod 600, or name another file",

@@ -1,7 +1,7 @@
 //! Blocks of a pcapng file (IETF draft-ietf-opsawg-pcapng).
 //!
-//! `pcap-file` writes them; only packets, which come by the million, and secrets, which it does not
-//! know, are put together here.
+//! `pcap-file` writes most of them. Packets are written here, since there are millions of them, and
+//! secrets, which `pcap-file` does not support.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -47,15 +47,15 @@ const END: u16 = 0;
 /// How many names one block holds.
 const NAMES: usize = 1000;
 
-/// Bytes that are kept before they are written.
+/// The size of the buffer, bytes.
 const BUFFER: usize = 256 * 1024;
 
-/// What a file says of itself.
+/// The header of a file.
 #[derive(Debug)]
 pub(crate) struct Section<'a> {
     /// The program that makes it.
     pub(crate) tool: &'a str,
-    /// Whatever is true of the whole file.
+    /// A comment about the whole file.
     pub(crate) comment: &'a str,
     /// Where the packets come from: `made from the journal`.
     pub(crate) origin: &'a str,
@@ -64,28 +64,28 @@ pub(crate) struct Section<'a> {
 /// The origin of packets that were captured while they passed.
 pub(crate) const LIVE: &str = "as it passed";
 
-/// Takes packets in the order of their time. What it holds back is written by [`flush`](Self::flush).
+/// Writes packets in the order of their time, through a buffer that [`flush`](Self::flush) empties.
 pub(crate) struct Sink<W: Write> {
     out: W,
     /// Bytes of whole blocks that were written.
     whole: u64,
     blocks: PcapNgWriter<Vec<u8>>,
-    /// Payloads that are not copied, and where in `blocks` each belongs.
+    /// Payloads that are not copied, each with its position in `blocks`.
     shared: Vec<(usize, Bytes)>,
     shared_bytes: usize,
     /// Nanoseconds since 1970 of the last packet.
     last: u64,
-    /// Packets taken.
+    /// Packets in total.
     pub(crate) packets: u64,
-    /// Packets written.
+    /// Packets that were written to `out`.
     pub(super) written: u64,
 }
 
 impl<W: Write> Sink<W> {
-    /// Takes the section's header and the interfaces.
+    /// Adds the section header and the interfaces.
     pub(crate) fn new(out: W, section: &Section<'_>) -> io::Result<Self> {
         let header = SectionHeaderBlock {
-            // The same file on every machine.
+            // The same byte order on every machine.
             endianness: Endianness::Little,
             options: vec![
                 SectionHeaderOption::Comment(text(section.comment).into_owned().into()),
@@ -126,7 +126,7 @@ impl<W: Write> Sink<W> {
         Ok(sink)
     }
 
-    /// Takes which names the addresses had.
+    /// Adds the names of addresses.
     pub(crate) fn names(&mut self, names: &BTreeSet<(IpAddr, String)>) -> io::Result<()> {
         let names: Vec<_> = names.iter().collect();
         for names in names.chunks(NAMES) {
@@ -151,8 +151,8 @@ impl<W: Write> Sink<W> {
         self.spill()
     }
 
-    /// Takes TLS secrets, lines in the NSS key log format. Readers that see each byte once need
-    /// them before the packets that they open.
+    /// Adds TLS secrets, lines in the NSS key log format. Readers that read the file once need them
+    /// before the packets that they decrypt.
     pub(crate) fn secrets(&mut self, lines: &str) -> io::Result<()> {
         let out = self.blocks.get_mut();
         let start = begin(out, SECRETS);
@@ -165,8 +165,8 @@ impl<W: Write> Sink<W> {
         self.spill()
     }
 
-    /// Takes a packet at `at` nanoseconds since 1970, never before the one that went before.
-    /// `payload` adds what is shown of it, and gives what is to come behind that without a copy.
+    /// Adds a packet at `at` nanoseconds since 1970, or at the time of the packet before if that is
+    /// later. `payload` appends captured bytes, and returns further ones that are not copied.
     pub(crate) fn packet(
         &mut self,
         at: u64,
@@ -204,7 +204,7 @@ impl<W: Write> Sink<W> {
         if let Some(comment) = comment {
             option(out, COMMENT, text(comment).as_bytes());
         }
-        // Inbound or outbound, as seen from us (the flags word of section 4.3.1).
+        // Inbound or outbound, as seen from modtape (the flags word of section 4.3.1).
         let is_inbound = segment.is_clients == (ends.interface == Interface::Client);
         option(out, FLAGS, &low(if is_inbound { 1 } else { 2 }));
         option(out, END, &[]);
@@ -213,20 +213,20 @@ impl<W: Write> Sink<W> {
         self.spill()
     }
 
-    /// Takes a whole block as it is.
+    /// Adds a block without a change.
     pub(super) fn copy(&mut self, block: &[u8], is_packet: bool) -> io::Result<()> {
         self.blocks.get_mut().extend_from_slice(block);
         self.packets += u64::from(is_packet);
         self.spill()
     }
 
-    /// Writes what was taken.
+    /// Writes the buffer.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.write()?;
         self.out.flush()
     }
 
-    /// Where it writes, and how many bytes of that are whole blocks: after an error there may be more.
+    /// The output, and how many bytes of it are whole blocks: after an error it may have more.
     pub(super) fn into_inner(self) -> (W, u64) {
         (self.out, self.whole)
     }
@@ -261,7 +261,7 @@ impl<W: Write> Sink<W> {
 
 /// `write_all_vectored` of the standard library, which is not stable.
 fn write_all(out: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    // Empty ones go first.
+    // Skips empty slices at the beginning.
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match out.write_vectored(slices) {
@@ -274,7 +274,7 @@ fn write_all(out: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result
     Ok(())
 }
 
-/// The head of a block; its length follows by [`end`], which wants what this returns.
+/// Begins a block, and returns its position for [`end`], which writes its length.
 fn begin(out: &mut Vec<u8>, kind: u32) -> usize {
     let start = out.len();
     out.extend(kind.to_le_bytes());
@@ -282,7 +282,7 @@ fn begin(out: &mut Vec<u8>, kind: u32) -> usize {
     start
 }
 
-/// The end of a block that began at `start`, and has so many bytes that are not copied.
+/// Ends the block that began at `start`; `shared_bytes` are not copied.
 fn end(out: &mut Vec<u8>, start: usize, shared_bytes: usize) -> io::Result<()> {
     let length = out.len() - start + shared_bytes + 4;
     let length = u32::try_from(length).map_err(io::Error::other)?;
@@ -310,7 +310,7 @@ fn low(number: u64) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// As much of a text as an option can hold.
+/// A text, cut to the longest that an option can hold.
 fn text(text: &str) -> Cow<'_, str> {
     let mut end = text.len().min(OPTION_LIMIT);
     while !text.is_char_boundary(end) {

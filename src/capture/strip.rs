@@ -1,4 +1,4 @@
-//! A live capture without what must not be shared: no secrets, and nothing that is not inside TLS.
+//! A copy of a live capture for sharing: without secrets, and without anything outside of TLS.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use super::sink::{PACKET, SECRETS, Section, Sink};
 /// The first bytes of a block: its type and its length.
 const HEAD: usize = 8;
 
-/// The longest block that a capture of ours has, bytes: a packet with a comment.
+/// The longest block that modtape writes, bytes: a packet with a comment.
 const LIMIT: u32 = 1 << 20;
 
 /// The types of a section's header and of an interface's description (sections 4.1 and 4.2).
@@ -21,10 +21,10 @@ const NAMES: u32 = 4;
 /// Why a capture cannot be stripped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StripError {
-    /// It cannot be read, or the copy not written.
+    /// It cannot be read, or the copy cannot be written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is none that this program wrote.
+    /// It is not a capture of modtape.
     #[error("byte {at}: {what}")]
     Foreign {
         /// Where.
@@ -58,12 +58,12 @@ pub(crate) fn strip(
         match next(&mut from, &mut block)? {
             Next::Over => break false,
             Next::BrokeOff => break true,
-            Next::TooLong => return Err(foreign("the length of a block cannot be")),
+            Next::TooLong => return Err(foreign("the length of a block is invalid")),
             Next::Block => {}
         }
         let kind = word(&block, 0);
         if (at == 0) != (kind == SECTION) {
-            return Err(foreign("this is no capture of one section"));
+            return Err(foreign("it is not a capture with one section"));
         }
         match kind {
             SECTION if word(&block, 8) != 0x1a2b_3c4d => {
@@ -79,7 +79,7 @@ pub(crate) fn strip(
                 }
             }
             NAMES => sink.copy(&block, false)?,
-            // Who knows what is in it.
+            // An unknown block may contain secrets.
             _ => return Err(foreign("there is a block that modtape does not write")),
         }
         at += block.len() as u64;
@@ -131,30 +131,30 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.map_or(0, u32::from_le_bytes)
 }
 
-/// A packet of ours, as an Enhanced Packet Block.
+/// A packet that modtape wrote, as an Enhanced Packet Block.
 struct Packet<'a> {
     block: &'a [u8],
     /// Bytes of Ethernet, IP and TCP.
     headers: usize,
-    /// Bytes shown.
+    /// Captured bytes.
     shown: usize,
 }
 
 /// Where the packet itself begins.
 const DATA: usize = 28;
 
-/// What a connection speaks, by what its client said so far. It is TLS from the first ClientHello on,
-/// if nothing but the way to a proxy's target went before it; that may hold a credential.
+/// The protocol of a connection, by what its client has sent. It is TLS from the first ClientHello
+/// on, if only the request to a proxy came before it, which may contain a credential.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Speech {
     #[default]
     Nothing,
-    /// The head of a CONNECT that goes on.
+    /// The head of a CONNECT that is not complete.
     Connect,
-    /// A CONNECT, or words of SOCKS.
+    /// A complete CONNECT, or messages of SOCKS.
     Connected,
     Tls,
-    /// Anything else: whatever looks like TLS later may be part of it.
+    /// Anything else: bytes that look like TLS later may be part of it.
     Clear,
 }
 
@@ -207,7 +207,7 @@ impl<'a> Packet<'a> {
         &self.block[DATA..DATA + self.shown]
     }
 
-    /// Whether its bytes may be seen: they are inside TLS, or there are none.
+    /// Whether it may be copied: it is inside TLS, or has no payload.
     fn is_open(&self, streams: &mut HashMap<Vec<u8>, Speech>) -> bool {
         let data = self.data();
         let payload = &data[self.headers..];
@@ -218,13 +218,13 @@ impl<'a> Packet<'a> {
         let (from, to) = data[addresses..tcp].split_at(half);
         let ports = &data[tcp..tcp + 4];
         let (from, to) = ([from, &ports[..2]].concat(), [to, &ports[2..]].concat());
-        // One connection, whichever side speaks.
+        // The same key for both directions of a connection.
         let (low, high) = if from < to { (from, to) } else { (to, from) };
         let key = [&self.block[8..12], &low, &high].concat();
         if data[tcp + 13] & super::frame::SYN != 0 {
             streams.remove(&key);
         }
-        // By the address of the client's side (`frame::ethernet`).
+        // By the Ethernet address of the client (`frame::ethernet`).
         let is_clients = data[11] == 1;
         if payload.is_empty() {
             return true;
@@ -236,7 +236,7 @@ impl<'a> Packet<'a> {
         *speech == Speech::Tls
     }
 
-    /// The same packet, cut to its headers, which tell the true length.
+    /// The same packet, cut to its headers, which have the true length.
     fn without_payload(&self) -> Vec<u8> {
         let options = DATA + self.shown.next_multiple_of(4);
         let options = self.block.get(options..self.block.len() - 4);
@@ -252,13 +252,13 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Holds for any bytes whatever; see the fuzz target `capture`.
+/// A check for any bytes; see the fuzz target `capture`.
 #[cfg(any(test, fuzzing))]
 pub mod check {
     use super::super::sink::LIVE;
     use super::*;
 
-    /// What is stripped of any bytes holds no secrets, and stripping it again changes nothing.
+    /// A copy has no secrets, and a copy of the copy is the same.
     pub fn check(bytes: &[u8]) {
         let section = Section {
             tool: "tool",

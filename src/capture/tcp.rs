@@ -1,7 +1,7 @@
 //! TCP as it would have looked: what begins a connection, what ends it, and the bytes between.
 //!
-//! A [`Flow`] numbers the packets of both directions, for exports too; a [`Tcp`] is a connection of the live
-//! capture.
+//! A [`Flow`] numbers the packets of both directions, for exports too; a [`Tcp`] is a connection of
+//! the live capture.
 
 use std::io::{self, Write};
 
@@ -11,14 +11,14 @@ use super::frame::{ACK, Ends, FIN, PSH, RST, SEGMENT, SYN, Segment};
 use super::queue::add_line;
 use super::sink::Sink;
 
-/// A receiver acknowledges each so many bytes; less than any window.
+/// A receiver acknowledges after this number of bytes, which is less than any window.
 const ACKNOWLEDGED: u64 = 1 << 20;
 
-/// From so many bytes on, a copy costs more than a further slice to write.
+/// From this number of bytes on, a copy costs more than another slice to write.
 const WORTH_SHARING: usize = 2048;
 
-/// What the first numbers of streams are multiples of: a port that is used again is then no
-/// retransmission.
+/// The distance of the initial sequence numbers of streams, so that a reused port does not look
+/// like a retransmission.
 const APART: u32 = 0x9e37_79b1;
 
 /// The index of a side: 0 for the client and 1 for the server.
@@ -32,7 +32,7 @@ pub(crate) struct Flow {
     ends: Ends,
     /// Sequence numbers of the client and of the server.
     next: [u32; 2],
-    /// Bytes since a receiver's last word.
+    /// Bytes since the last acknowledgement.
     unacknowledged: u64,
 }
 
@@ -78,7 +78,7 @@ impl Flow {
         Ok(())
     }
 
-    /// The receiver's word, if it is time for it.
+    /// Acknowledges, if enough bytes have passed.
     pub(crate) fn acknowledge<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
@@ -141,7 +141,7 @@ impl Tcp {
         Ok(tcp)
     }
 
-    /// The server took the connection.
+    /// The server accepted the connection.
     pub(super) fn connect<W: Write>(&mut self, sink: &mut Sink<W>, at: u64) -> io::Result<()> {
         self.is_connected = true;
         self.flow.bare(sink, (at, false), SYN | ACK, None)?;
@@ -153,7 +153,7 @@ impl Tcp {
         add_line(&mut self.comments[side(is_clients)], comment);
     }
 
-    /// Bytes of one side, of which the first are shown.
+    /// Bytes of one side, of which the first are captured.
     pub(super) fn data<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
@@ -207,7 +207,8 @@ impl Tcp {
         Ok(())
     }
 
-    /// The connection is gone: `is_clients` says which side ended it, if neither had done so before.
+    /// The socket is closed: `is_clients` says by which side, if neither has ended the connection
+    /// before.
     pub(super) fn close<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
@@ -218,7 +219,7 @@ impl Tcp {
         self.end(sink, at, !is_clients)
     }
 
-    /// One side broke off.
+    /// One side reset the connection.
     pub(super) fn reset<W: Write>(
         &mut self,
         sink: &mut Sink<W>,

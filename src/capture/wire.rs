@@ -1,4 +1,4 @@
-//! A TCP socket that tells a live capture what passes through it.
+//! A TCP socket that reports to a live capture what passes through it.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -19,17 +19,17 @@ use super::queue::{Queue, What};
 use crate::clock::Timestamp;
 use crate::tls::HANDSHAKE;
 
-/// How a stream's bytes are taken.
+/// How the bytes of a stream are captured.
 mod mode {
     /// As they are read.
     pub(super) const PLAIN: u8 = 0;
-    /// Held until the next read or write, when keys that they led to are logged.
+    /// Held back until the next read or write, when the keys of the handshake are logged.
     pub(super) const SHAKING: u8 = 1;
     /// In large reads, each a packet.
     pub(super) const SETTLED: u8 = 2;
-    /// By their number alone.
+    /// Only their number.
     pub(super) const BLIND: u8 = 3;
-    /// As they are read if the first of them begin a TLS handshake, else by their number alone.
+    /// As they are read if they begin a TLS handshake, else only their number.
     pub(super) const AHEAD: u8 = 4;
 }
 
@@ -38,7 +38,7 @@ mod mode {
 pub(crate) struct Stream {
     queue: Arc<Queue>,
     number: u32,
-    /// Whether we opened it.
+    /// Whether modtape opened it.
     is_ours: bool,
     mode: Arc<AtomicU8>,
 }
@@ -56,7 +56,7 @@ impl Stream {
         }
     }
 
-    /// The head of a CONNECT was read, and `rest` behind it. The protocol inside is not known yet; of
+    /// The head of a CONNECT was read, followed by `rest`. The protocol inside is not known yet; of
     /// a blind tunnel, only the length of `rest` is captured.
     pub(crate) fn has_read_connect(&self, rest: &[u8], is_blind: bool) {
         let cut = is_blind || rest.first().is_some_and(|first| *first != HANDSHAKE);
@@ -72,7 +72,7 @@ impl Stream {
         self.mode.store(mode, Ordering::Relaxed);
     }
 
-    /// Clear text is spoken.
+    /// The connection is in clear text.
     pub(crate) fn is_plain(&self) {
         self.mode.store(mode::PLAIN, Ordering::Relaxed);
     }
@@ -93,19 +93,18 @@ impl Stream {
         self.mode.store(mode::BLIND, Ordering::Relaxed);
     }
 
-    /// Says of the bytes that were read last, or of those with the first head of which nothing was
-    /// said, whose they are.
+    /// Adds the comment of an exchange to the bytes that contain its request head.
     pub(crate) fn has_read(&self, comment: String) {
         self.queue.remark(self.number, !self.is_ours, comment);
     }
 
-    /// Tells that the bytes that were read last hold so many request heads, since it may take a
-    /// while until one says whose they are.
+    /// Notes that the bytes that were read last contain this number of request heads; their
+    /// comments may come later.
     pub(crate) fn has_read_heads(&self, heads: u32) {
         self.queue.note_heads(self.number, !self.is_ours, heads);
     }
 
-    /// Says of the bytes that are sent next whose they are.
+    /// Adds the comment of an exchange to the bytes that are sent next.
     pub(crate) fn will_send(&self, comment: String) {
         self.queue.announce(self.number, self.is_ours, comment);
     }
@@ -129,7 +128,7 @@ impl Stream {
         });
     }
 
-    /// Tells of bytes that were read otherwise than in large reads.
+    /// Captures bytes that were not read in large reads.
     fn received(&self, bytes: &[u8]) {
         if self.mode() == mode::AHEAD {
             let is_tls = bytes.first() == Some(&HANDSHAKE);
@@ -161,9 +160,9 @@ impl Stream {
 
 struct Tapped {
     stream: Stream,
-    /// Read, and not given on yet.
+    /// Bytes that were read and not passed on yet.
     rest: Bytes,
-    /// Whether we have told that the peer, and we, send no more.
+    /// Whether the end of the peer's side, and of our side, is captured.
     has_ended: [bool; 2],
 }
 
@@ -197,7 +196,7 @@ impl Tapped {
         }
     }
 
-    /// What came of the socket's reading or writing.
+    /// Captures a reset, if reading or writing failed with one.
     fn outcome<T>(&mut self, outcome: &io::Result<T>) {
         match outcome.as_ref().map_err(io::Error::kind) {
             Err(io::ErrorKind::ConnectionReset) => self.breaks(),
@@ -207,7 +206,7 @@ impl Tapped {
         }
     }
 
-    /// Gives on what was read.
+    /// Passes on bytes that were read.
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
         let room = buf.remaining();
         buf.put((&mut self.rest).take(room));
@@ -229,7 +228,7 @@ impl Tapped {
         }
         let queue = &self.stream.queue;
         queue.commit(self.stream.number);
-        // A handshake is little, and has its limit in time.
+        // A handshake is small, and has a time limit.
         if self.stream.mode() != mode::SHAKING {
             ready!(queue.poll_room(cx));
         }
@@ -282,7 +281,7 @@ impl Wire {
             };
             let stream = Stream::begin(queue, ends, queue.now());
             stream.push(false, What::Connected);
-            // Until the client has said what it wants: it may be part of that what it says next.
+            // Until the head of the request is read: the next bytes may belong to it.
             stream.shakes();
             Tapped::new(stream)
         });
@@ -298,7 +297,7 @@ impl Wire {
             let io = TcpStream::connect(address).await?;
             return Ok(Self { io, tapped: None });
         };
-        // By hand, since our own port is known as soon as the first packet has left.
+        // Without tokio's connect, since the local port is known when the first packet is sent.
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,

@@ -1,11 +1,11 @@
-//! The command's environment: the proxy, the bundle, and no variable that leads past them.
+//! The environment of the command: the proxy, the bundle, and no variable that would bypass them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::redact;
 
-/// The settings that decide which hosts are asked for which modules.
+/// The settings that decide which hosts get requests for which modules.
 pub(crate) const SETTINGS: [&str; 8] = [
     "GOPROXY",
     "GONOPROXY",
@@ -17,37 +17,38 @@ pub(crate) const SETTINGS: [&str; 8] = [
     "GOTOOLCHAIN",
 ];
 
-/// Variables to set and to take away.
+/// Variables to set and to remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Environment {
     /// Set to these values.
     pub(crate) set: BTreeMap<String, String>,
-    /// Taken away.
+    /// Removed.
     pub(crate) unset: Vec<String>,
 }
 
-/// What a running recorder offers.
+/// What clients need to know of a running recorder.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder<'a> {
     /// `http://127.0.0.1:PORT`.
     pub(crate) proxy: &'a str,
-    /// The bundle of roots.
+    /// The bundle of CA certificates.
     pub(crate) bundle: &'a Path,
     /// The recording's name.
     pub(crate) name: &'a str,
-    /// Our process.
+    /// The PID of the recorder.
     pub(crate) pid: u32,
-    /// W3C Trace Context: the command's.
+    /// W3C Trace Context, for the command.
     pub(crate) traceparent: &'a str,
 }
 
-/// Hosts that are never asked through the proxy: cmd/go leaves them out itself, git and curl do not.
+/// Hosts that are never reached through the proxy: cmd/go excludes them itself, git and curl do
+/// not.
 const LOCAL: &str = "localhost,127.0.0.1,::1";
 
 impl Environment {
     /// The variables that lead a go command, git and curl through a recorder.
     ///
-    /// Both cases are set: Go takes the upper one first, curl and git read the lower one.
+    /// Both cases are set: Go prefers upper case, curl and git read lower case.
     pub(crate) fn through(recorder: &Recorder<'_>) -> Self {
         let bundle = recorder.bundle.to_string_lossy();
         let mut environment = Self::default();
@@ -67,13 +68,13 @@ impl Environment {
         environment
     }
 
-    /// Sets one more.
+    /// Sets one more variable.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.set.insert(name.to_owned(), value.to_owned());
     }
 }
 
-/// Sets GOPATH and the module cache below `dir`; GOBIN stays where it was.
+/// Sets GOPATH and the module cache to folders below `dir`; GOBIN does not change.
 pub(crate) fn private_go_dirs(
     environment: &mut Environment,
     dir: &Path,
@@ -98,10 +99,10 @@ fn gobin(settings: &BTreeMap<String, String>) -> Option<PathBuf> {
     Some(first.join("bin"))
 }
 
-/// The recorded Go settings that decide what is asked of whom, for a replay; without credentials.
+/// The recorded Go settings for a replay, without credentials.
 pub(crate) fn replayed_settings(recorded: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let settings = SETTINGS.iter().filter_map(|&name| {
-        // What holds NUL cannot be passed on, and would keep the command from being run.
+        // A variable cannot contain NUL: the command could not be started.
         let value = recorded.get(name).filter(|value| !value.contains('\0'))?;
         Some((name.to_owned(), without_userinfo(value)))
     });

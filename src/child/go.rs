@@ -1,4 +1,5 @@
-//! The go command's effective settings, asked of the go command itself in the folder where it will run.
+//! The effective settings of the go command, as `go env` prints them in the folder where the
+//! command will run.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +15,8 @@ use super::run::SpawnError;
 /// How long `go env` may take; it reads files only.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Further values that are used: the version and platform in the manifest, GOBIN and the module cache.
+/// Further values that are used: the version and platform in the manifest, GOBIN and the module
+/// cache.
 const OTHERS: [&str; 7] = [
     "GOVERSION",
     "GOOS",
@@ -25,7 +27,7 @@ const OTHERS: [&str; 7] = [
     "GOMODCACHE",
 ];
 
-/// cmd/go's own defaults, for when there is no go to ask.
+/// The defaults of cmd/go, for machines without a usable go command.
 const DEFAULTS: [(&str, &str); 2] = [
     ("GOPROXY", "https://proxy.golang.org,direct"),
     ("GOSUMDB", "sum.golang.org"),
@@ -36,12 +38,12 @@ const DEFAULTS: [(&str, &str); 2] = [
 pub(crate) struct GoFacts {
     /// Effective values by name.
     pub(crate) settings: BTreeMap<String, String>,
-    /// Why they are cmd/go's defaults, if they are.
+    /// Why the settings are cmd/go's defaults, if they are.
     pub(crate) defaults_because: Option<String>,
 }
 
 impl GoFacts {
-    /// cmd/go's defaults, and why they had to do.
+    /// The defaults of cmd/go, and why they are used.
     pub(crate) fn defaults(why: String) -> Self {
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         Self {
@@ -82,13 +84,13 @@ impl GoFacts {
         }
     }
 
-    /// One value; empty if it is not known.
+    /// One setting; empty if it is not known.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
     }
 }
 
-/// The go command that will run: `command` itself if it is named so, else the first on `path`.
+/// The go command that will run: `command` itself if it is one, else the first `go` on `path`.
 pub(crate) fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBuf> {
     match command {
         Some(command) if is_go(command) && Path::new(command).components().count() > 1 => {
@@ -107,9 +109,10 @@ pub(crate) fn is_go(program: &OsStr) -> bool {
     name == "go" || name.strip_prefix("go1.").is_some_and(|v| !v.is_empty())
 }
 
-/// Checks that there is a program of that name on `path`, before anything is made for it.
+/// Checks that a program is on `path`, before anything is created for its run.
 ///
-/// Names with a slash are the system's to find. Whether a program can be run shows when it is.
+/// A name with a slash is left to the system. Whether the program can be executed is known only
+/// when it is run.
 pub(crate) fn look_up(program: &OsStr, path: &OsStr) -> Result<(), SpawnError> {
     let has_slash = program.as_encoded_bytes().contains(&b'/');
     if has_slash || find(program, Some(&path.to_owned())).is_some() {

@@ -1,16 +1,16 @@
-//! Limits of this process that we change for ourselves, and that the command gets as they were.
+//! Resource limits that modtape changes for itself; the command gets the original ones.
 //!
-//! Descriptors: a client takes two, one for each leg, and 1,024 are soon gone. The hard limit costs
-//! nothing, but a command that uses select(2) must not inherit it: the old soft limit is there for
-//! such. Core files: ours could hold a key; the command's cannot.
+//! Descriptors: a client takes two, one per leg, so 1,024 are soon used up, and modtape raises its
+//! soft limit. A command that uses select(2) must not inherit that: the original soft limit
+//! protects it. Core files: modtape's could contain a key, so it writes none.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that stay ours whatever clients do: the journal and what is written at close, names
-/// that are resolved, addresses that are raced, clients that were accepted and wait for a place.
+/// Descriptors that clients never get: for the journal, the files that are written at close, name
+/// lookups, connections that are tried, and clients that were accepted and wait for a place.
 const RESERVE: u64 = 16;
 
-/// The limits of this process, as they were.
+/// The original limits of this process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProcessLimits {
     descriptors: Rlimit,
@@ -18,7 +18,7 @@ pub(crate) struct ProcessLimits {
 }
 
 impl ProcessLimits {
-    /// As they are.
+    /// The limits of now.
     pub(crate) fn now() -> Self {
         Self {
             descriptors: getrlimit(Resource::Nofile),
@@ -26,18 +26,20 @@ impl ProcessLimits {
         }
     }
 
-    /// Raises our soft limit of descriptors to the hard one.
+    /// Raises the soft limit of descriptors to the hard one.
     pub(crate) fn raise_descriptors(&self) {
         let maximum = self.descriptors.maximum;
         let raised = Rlimit {
             current: maximum,
             maximum,
         };
-        // Refused (macOS, where the hard limit may be more than the kernel gives): it stays.
+        // May fail on macOS, where the hard limit may exceed what the kernel allows: then the limit
+        // stays.
         let _ = setrlimit(Resource::Nofile, raised);
     }
 
-    /// How many clients may be served at once if each takes `each` and `others` are needed beside.
+    /// How many clients can be served at once if each takes `each` descriptors and `others` are
+    /// needed besides.
     pub(crate) fn clients(&self, each: u64, others: u64) -> usize {
         let Some(limit) = getrlimit(Resource::Nofile).current else {
             return usize::MAX;
@@ -46,7 +48,7 @@ impl ProcessLimits {
         left(limit, open.saturating_add(others), each)
     }
 
-    /// Runs `start` under these limits: what it starts inherits them.
+    /// Runs `start` under these limits, which a process that it starts inherits.
     pub(super) fn inherited<T>(&self, start: impl FnOnce() -> T) -> T {
         let ours = Self::now();
         self.set();
@@ -55,7 +57,7 @@ impl ProcessLimits {
         started
     }
 
-    /// Where one cannot be set the other still is.
+    /// Sets each limit, also if the other cannot be set.
     fn set(&self) {
         let _ = setrlimit(Resource::Nofile, self.descriptors);
         let _ = setrlimit(Resource::Core, self.core);
@@ -64,23 +66,23 @@ impl ProcessLimits {
 
 /// Keeps this process's memory out of core files and from other programs of the same user.
 ///
-/// Before a key is made: then none can ever be in a core. Root may look all the same. The command
-/// gets the limit that was there before ([`ProcessLimits`]).
+/// Call it before a key is made, so that no core file can contain one. Root can still read the
+/// memory. The command gets the original limit ([`ProcessLimits`]).
 pub(crate) fn guard_memory() {
     let limit = getrlimit(Resource::Core);
-    // Either may be forbidden (seccomp): then the other still stands, and traffic goes on.
+    // Either may be forbidden (seccomp): the other still works, and traffic goes on.
     let none = Rlimit {
         current: Some(0),
         maximum: limit.maximum,
     };
     let _ = setrlimit(Resource::Core, none);
-    // Also closes ptrace(2) and /proc/PID/mem (ptrace(2), "Ptrace access mode checking"). exec(2)
-    // resets it, so that no command is touched by it.
+    // Also blocks ptrace(2) and /proc/PID/mem (ptrace(2), "Ptrace access mode checking"). exec(2)
+    // resets it, so the command is not affected.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// How many clients that take `each` fit into `limit` beside what is `taken` and the reserve.
+/// How many clients that take `each` fit into `limit`, next to `taken` and the reserve.
 fn left(limit: u64, taken: u64, each: u64) -> usize {
     let free = limit.saturating_sub(taken.saturating_add(RESERVE));
     usize::try_from(free / each.max(1)).unwrap_or(usize::MAX)

@@ -9,17 +9,16 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::FdFlags;
 
-/// How the names of these folders begin.
+/// The prefix of the names of these folders.
 const PREFIX: &str = "modtape-cold-";
 
-/// A younger folder is not taken for a leftover: it may have been made microseconds ago and be about
-/// to be locked.
+/// A younger folder does not count as a leftover: it may be new and not locked yet.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// A private folder; removed with all that is in it when dropped.
+/// A private folder, which is removed with its content on drop.
 ///
-/// It is locked as long as the process that made it or any of its children lives, so that the next
-/// process can tell the leftovers of a killed one from a folder in use.
+/// It is locked as long as the process that made it or any of its children lives, so that a later
+/// process can tell a leftover from a folder in use.
 #[derive(Debug)]
 pub(crate) struct PrivateDir {
     path: PathBuf,
@@ -41,7 +40,7 @@ impl PrivateDir {
         })
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -53,7 +52,7 @@ fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let is_named_so = name.to_str().is_some_and(|name| name.starts_with(PREFIX));
-        // A link to a folder is not opened, so nothing outside is ever touched.
+        // A link is not opened, so nothing outside is ever changed.
         let Some(dir) = is_named_so.then(|| open_dir(&entry.path()).ok()).flatten() else {
             continue;
         };
@@ -67,20 +66,20 @@ fn sweep(parent: &Path) {
     }
 }
 
-/// Opens a folder, and nothing that a link leads to.
+/// Opens a folder; a link is an error.
 pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
-/// Removes a folder and all that is in it, if that is possible.
+/// Removes a folder with its content, as far as possible.
 fn remove(dir: &Path) {
     // The go command makes the folders of its module cache read-only.
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
         let _ = fs::set_permissions(&folder, Permissions::from_mode(0o700));
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        // Of the entry itself: what a link leads to is not touched.
+        // The type of the entry itself: the target of a link is not changed.
         let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         folders.extend(below.map(|entry| entry.path()));
     }

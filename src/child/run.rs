@@ -28,13 +28,13 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Command {
     /// Program and arguments.
     pub(crate) argv: Vec<OsString>,
-    /// Where it runs; `None` is where we run.
+    /// The folder that it runs in; `None` is the current one.
     pub(crate) folder: Option<PathBuf>,
-    /// What is changed of our environment.
+    /// The changes to the environment of modtape.
     pub(crate) environment: Environment,
-    /// It ends after so long.
+    /// The time after which it is ended.
     pub(crate) timeout: Option<Duration>,
-    /// The limits that it gets instead of ours.
+    /// The resource limits that it gets.
     pub(crate) limits: ProcessLimits,
 }
 
@@ -47,13 +47,13 @@ pub(crate) enum SpawnError {
         /// The program.
         program: String,
     },
-    /// There is, but not what its first line (or its ELF header) wants to run it: exit code 127.
+    /// There is one, but not the interpreter in its first line or ELF header: exit code 127.
     #[error("{program}: its interpreter was not found")]
     NoInterpreter {
         /// The program.
         program: String,
     },
-    /// There is, but it cannot be run: exit code 126.
+    /// There is one, but it cannot be executed: exit code 126.
     #[error("{program}: cannot be run")]
     NotExecutable {
         /// The program.
@@ -66,7 +66,7 @@ pub(crate) enum SpawnError {
     Signals(#[source] io::Error),
 }
 
-/// What makes a command's end come early.
+/// What ends a command early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interruption {
     /// Ctrl-C, or SIGINT.
@@ -80,14 +80,14 @@ pub(crate) enum Interruption {
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
-    /// The exit code that we pass on: its own, 128 + N for signal N, 124 for `--timeout`.
+    /// The exit code that is passed on: its own, 128 + N for signal N, 124 for `--timeout`.
     pub(crate) code: i32,
-    /// What made it end early, if anything did.
+    /// What ended it early, if anything did.
     pub(crate) interruption: Option<Interruption>,
 }
 
-/// Runs a command until it ends. `interrupted` hears of the first thing that ends it early, while
-/// everything is still in flight.
+/// Runs a command until it ends. `interrupted` is called for the first thing that ends it early,
+/// while all requests are still in flight.
 pub(crate) async fn run(
     command: &Command,
     interrupted: &mut (dyn FnMut(Interruption) + Send),
@@ -98,7 +98,7 @@ pub(crate) async fn run(
 
     let mut interruption = None;
     let mut last_interrupt: Option<Instant> = None;
-    // One that no clock reaches is none.
+    // A timeout beyond the range of the clock is no deadline.
     let mut deadline = command.timeout.and_then(|time| now().checked_add(time));
     loop {
         let Heard { what, signal } = tokio::select! {
@@ -134,14 +134,14 @@ pub(crate) async fn run(
                 deadline = Some(now() + GRACE);
             }
         }
-        // A timeout stays one whatever comes later: its exit code is promised.
+        // After a timeout the exit code is 124, whatever happens later.
         if interruption != Some(Interruption::Timeout) {
             interruption = Some(what);
         }
     }
 }
 
-/// Something that ends a command early, and the signal that tells the command.
+/// What ends a command early, and the signal that the command gets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
     pub(super) what: Interruption,
@@ -159,8 +159,9 @@ pub(crate) struct Signals {
 impl Signals {
     /// Listens to those that are not ignored.
     ///
-    /// nohup(1) ignores SIGHUP and a shell's `&` SIGINT, for what they start and all below it. A
-    /// handler of ours would undo that: exec(2) keeps what is ignored and resets what is handled.
+    /// nohup(1) makes its command ignore SIGHUP, a shell's `&` SIGINT, and child processes inherit
+    /// that. A handler would undo it for the wrapped command: exec(2) keeps ignored signals, but
+    /// resets handled ones.
     pub(crate) fn listen() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = ignored(&status);
@@ -175,7 +176,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Heard {
         let (what, signal) = tokio::select! {
             () = heard(&mut self.interrupt) => (Interruption::Interrupt, Signal::INT),
@@ -209,7 +210,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Never, without a deadline.
+/// Waits for the deadline; without one, for ever.
 async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -233,7 +234,7 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
     started.map_err(|source| {
         let program = program.to_string_lossy().into_owned();
         match source.kind() {
-            // A script without its interpreter is not found either, but it is there.
+            // The error is the same if the interpreter of an existing script is missing.
             io::ErrorKind::NotFound if program.contains('/') && Path::new(&program).exists() => {
                 SpawnError::NoInterpreter { program }
             }
@@ -249,9 +250,10 @@ fn kill(root: u32, signal: Signal) {
     }
 }
 
-/// True if the terminal sent its Ctrl-C to the command too: it stands in our foreground group.
+/// True if the terminal sent its Ctrl-C to the command too, which is in the same foreground process
+/// group.
 ///
-/// Our own streams do not tell: all may be redirected, and the terminal is still ours.
+/// Asks /dev/tty, since all standard streams may be redirected.
 fn terminal_told_it() -> bool {
     let foreground = File::open("/dev/tty").map(rustix::termios::tcgetpgrp);
     foreground.is_ok_and(|group| group == Ok(rustix::process::getpgrp()))
@@ -269,7 +271,7 @@ fn ended(status: io::Result<ExitStatus>, interruption: Option<Interruption>) -> 
     End { code, interruption }
 }
 
-/// The process `root` and all below it, parents first.
+/// The process `root` and all its descendants, parents first.
 ///
 /// Read from `/proc`; where there is none, `root` alone.
 fn tree(root: u32) -> Vec<u32> {
@@ -296,13 +298,14 @@ fn tree(root: u32) -> Vec<u32> {
     tree
 }
 
-/// The fourth field of `/proc/PID/stat` (proc(5)); the second is a name that may hold anything.
+/// The parent: the fourth field of `/proc/PID/stat` (proc(5)). The second is a name with any
+/// characters.
 fn parent(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Sends a signal; a process that is gone already is nobody's error.
+/// Sends a signal; a process that has ended already is not an error.
 fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);

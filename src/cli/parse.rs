@@ -1,4 +1,4 @@
-//! From the words of a command line to a [`Cli`], and what a wrong one is told.
+//! From the words of a command line to a [`Cli`], with errors that say what to write instead.
 
 use std::ffi::OsString;
 
@@ -19,7 +19,7 @@ impl Cli {
         if let Some(message) = contradiction(&cli, own) {
             return Err(usage_error(&matches, ErrorKind::ArgumentConflict, &message));
         }
-        // The recorder would wait for other terminals until Ctrl-C.
+        // Without this check, the recorder would wait for other terminals until Ctrl-C.
         if words.last().is_some_and(|last| last == "--") && cli.command.lacks_a_command() {
             let message = "there is no command after `--`; to record without one, leave `--` out";
             let kind = ErrorKind::MissingRequiredArgument;
@@ -39,7 +39,7 @@ impl Cli {
         }
     }
 
-    /// True if these words name a verb that wraps a command: its exit codes are not ours to use.
+    /// True if these words name a verb that wraps a command, whose exit codes modtape must not use.
     pub(crate) fn wraps(words: &[OsString]) -> bool {
         let verbs = Self::command();
         let own = words.iter().skip(1).take_while(|word| *word != "--");
@@ -63,7 +63,7 @@ impl Command {
     }
 }
 
-/// Adds what is missing to the errors that clap words too generally.
+/// Adds a tip to errors of clap that are too general.
 fn hint(mut error: Error, words: &[OsString]) -> Error {
     let message = error.get(ContextKind::InvalidArg);
     let tip = match (error.kind(), message) {
@@ -86,7 +86,7 @@ fn hint(mut error: Error, words: &[OsString]) -> Error {
     error
 }
 
-/// The flag among these words that is about the command.
+/// The flag among these words that needs a command.
 fn for_a_command(words: &[OsString]) -> Option<&str> {
     let words = words.iter().filter_map(|word| word.to_str());
     let mut flags = words.filter(|word| ["--cold", "--warm", "--keep-env"].contains(word));
@@ -104,7 +104,8 @@ fn misplaced(argument: &str, words: &[OsString]) -> Option<String> {
     })
 }
 
-/// What flags contradict each other by their values; what clap can see stands where the flag is.
+/// Flags that contradict each other by their values. Flags that exclude each other in any case are declared in
+/// [`super`].
 fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
     let is_given = |flag| is_given(words, flag);
     let global = &cli.global;
@@ -164,7 +165,7 @@ fn usage_error(matches: &ArgMatches, kind: ErrorKind, message: &str) -> Error {
     }
 }
 
-/// Whether it stands on the command line; a variable does not count.
+/// Whether a flag is on the command line; a variable does not count.
 fn is_given(words: &ArgMatches, flag: &str) -> bool {
     words.value_source(flag) == Some(ValueSource::CommandLine)
 }

@@ -1,14 +1,14 @@
-//! How the words of the command line are read as values.
+//! Parsers for the values of flags.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where recordings are, unless said otherwise.
+/// The default folder of recordings.
 pub(super) const RECORDINGS: &str = "recordings";
 
-/// A folder of recordings; an empty variable means the same as none, as with `HTTPS_PROXY`.
+/// A folder of recordings; an empty variable counts as not set, as with `HTTPS_PROXY`.
 pub(super) fn folder(text: OsString) -> PathBuf {
     if text.is_empty() {
         return PathBuf::from(RECORDINGS);
@@ -16,7 +16,7 @@ pub(super) fn folder(text: OsString) -> PathBuf {
     PathBuf::from(text)
 }
 
-/// The path of a file; stdout and stderr are taken already, so `-` is none.
+/// The path of a file; `-` is refused, since stdout and stderr are in use.
 pub(super) fn file(text: OsString) -> Result<PathBuf, String> {
     match text == "-" {
         true => Err(String::from("expected the path of a file")),

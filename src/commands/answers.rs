@@ -80,7 +80,8 @@ impl Source for Answers<'_> {
         let Some(mut content) = self.read(&headers, &body)? else {
             return Ok(None);
         };
-        // Nobody can read at any place in what is compressed as a whole; few servers do that to zips.
+        // Nobody can read at any place in what is compressed as a whole; few servers do that to
+        // zips.
         let mut file = tempfile::tempfile().map_err(|error| error.to_string())?;
         let copied = io::copy(&mut content, &mut file).and_then(|bytes| {
             file.flush()?;

@@ -1,4 +1,5 @@
-//! `modtape ca`: a running recorder's certificate authority. Its key is in the recorder's memory only.
+//! `modtape ca`: a running recorder's certificate authority. Its key is in the recorder's memory
+//! only.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
 //! `modtape demo`: the whole product on an embedded recording, with no network, in any folder.
 //!
-//! The sample is served by an origin on loopback; a run against the origin is recorded; the origin is stopped; the
-//! run is replayed. The client is the real go command if there is one, else `modtape fetch`.
+//! The sample is served by an origin on loopback; a run against the origin is recorded; the origin
+//! is stopped; the run is replayed. The client is the real go command if there is one, else
+//! `modtape fetch`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -169,7 +170,8 @@ enum Recordings {
 }
 
 impl Recordings {
-    /// The usual folder if it can be written, else a temporary one; a folder that the user named is not replaced.
+    /// The usual folder if it can be written, else a temporary one; a folder that the user named is
+    /// not replaced.
     fn find(global: &Global) -> anyhow::Result<Self> {
         let here = &global.recordings;
         let probe = fs::create_dir_all(here)

@@ -129,8 +129,8 @@ fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) 
     serde_json::Value::Object(had.collect()).to_string()
 }
 
-/// Lines that restore the variables from before `modtape env`. If nothing was saved, as in a wrapped command,
-/// they unset the variables that still have the values of its recorder.
+/// Lines that restore the variables from before `modtape env`. If nothing was saved, as in a
+/// wrapped command, they unset the variables that still have the values of its recorder.
 fn unset_commands(form: Form, name: &str) -> Result<String, Failure> {
     if !form.is_shell() {
         let message = anyhow!("--unset is for shells: {name} cannot unset a variable");

@@ -1,5 +1,5 @@
-//! Why a verb failed: the exit code, and how the error is printed: its chain in one line, then a line of
-//! help if there is one.
+//! Why a verb failed: the exit code, and how the error is printed: its chain in one line, then a
+//! line of help if there is one.
 
 use std::error::Error;
 use std::fmt;
@@ -9,14 +9,15 @@ use std::process::ExitCode;
 use crate::cli::Global;
 use crate::terminal::{Look, Paint, plain};
 
-/// Exit code of an invalid command line, for verbs that wrap no command (docs/recording.md, "Exit codes").
+/// Exit code of an invalid command line, for verbs that wrap no command (docs/recording.md, "Exit
+/// codes").
 pub(crate) const USAGE: u8 = 2;
 
 /// Exit code of a failure.
 pub(crate) const FAILED: u8 = 3;
 
-/// Exit code of a failure of modtape itself, for verbs that wrap a command: 125 as in GNU env and docker, so
-/// that 2 and 3 are the command's own.
+/// Exit code of a failure of modtape itself, for verbs that wrap a command: 125 as in GNU env and
+/// docker, so that 2 and 3 are the command's own.
 pub(crate) const WRAPPER_FAILED: u8 = 125;
 
 /// The error for stderr, and the exit code.

@@ -1,6 +1,7 @@
 //! `modtape import`: another tool's file becomes a recording, whole or not at all.
 //!
-//! Problems of a file are reported in one line per kind. Never holds more than a few entries in memory.
+//! Problems of a file are reported in one line per kind. Never holds more than a few entries in
+//! memory.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -168,8 +169,8 @@ fn print_problems(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Glob
 /// How much of a body is sent to the recorder at once, bytes.
 const CHUNK: usize = 64 << 10;
 
-/// Bytes of bodies, and entries, in one batch from the reading thread: a switch of threads costs more than a
-/// small entry.
+/// Bytes of bodies, and entries, in one batch from the reading thread: a switch of threads costs
+/// more than a small entry.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_ENTRIES: usize = 256;
 

@@ -1,5 +1,5 @@
-//! The verbs: a file or a folder each, and with `terminal` the only code that prints, reads the environment or
-//! chooses paths.
+//! The verbs: a file or a folder each, and with `terminal` the only code that prints, reads the
+//! environment or chooses paths.
 
 mod answers;
 mod ca;

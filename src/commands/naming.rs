@@ -41,7 +41,8 @@ impl Naming {
             Some(output) => {
                 let text = output.to_string_lossy();
                 if folder::is_path(&text) {
-                    // Such as `.`, which has no name of its own that a new folder could be renamed to.
+                    // Such as `.`, which has no name of its own that a new folder could be renamed
+                    // to.
                     let help = "name a new folder, such as ./recording";
                     let named = output.file_name();
                     let named = named.with_context(|| format!("-o {text} does not name a folder"));

@@ -14,8 +14,8 @@ use crate::files::WorkingFile;
 
 /// A file that is being written under a hidden name, and renamed at the end (mode 0600).
 ///
-/// A device, a pipe or a file that is open already (`/dev/stdout`) is written to and not replaced; a link
-/// is followed.
+/// A device, a pipe or a file that is open already (`/dev/stdout`) is written to and not replaced;
+/// a link is followed.
 #[derive(Debug)]
 pub(super) struct OutputFile {
     path: PathBuf,
@@ -96,8 +96,8 @@ pub(super) fn write_file<T>(
     output.finish(written)
 }
 
-/// Fails if [`write_file`] would. A missing file is created; a device or a pipe is not opened, since a pipe
-/// would wait for its reader.
+/// Fails if [`write_file`] would. A missing file is created; a device or a pipe is not opened,
+/// since a pipe would wait for its reader.
 pub(super) fn probe(path: &Path) -> io::Result<()> {
     let is_special = |found: fs::Metadata| !found.is_file() && !found.is_dir();
     if fs::metadata(path).is_ok_and(is_special) {
@@ -107,8 +107,8 @@ pub(super) fn probe(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens without waiting: opening a pipe for writing blocks until it has a reader, unless it is non-blocking
-/// (fifo(7)).
+/// Opens without waiting: opening a pipe for writing blocks until it has a reader, unless it is
+/// non-blocking (fifo(7)).
 fn open_at_once(path: &Path) -> io::Result<File> {
     if !fs::metadata(path)?.file_type().is_fifo() {
         return File::options().write(true).open(path);
@@ -144,8 +144,8 @@ fn descriptor(path: &Path) -> Option<u32> {
     None
 }
 
-/// The file behind a descriptor. stdout and stderr are shared, so that writing goes on where they are; other
-/// files are opened to append, so that their content is not overwritten.
+/// The file behind a descriptor. stdout and stderr are shared, so that writing goes on where they
+/// are; other files are opened to append, so that their content is not overwritten.
 fn opened(path: &Path, number: u32) -> io::Result<File> {
     Ok(match number {
         1 => io::stdout().as_fd().try_clone_to_owned()?.into(),

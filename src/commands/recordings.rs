@@ -1,7 +1,7 @@
 //! `modtape recordings`: `list`, `info` and `path`.
 //!
-//! The list opens only those that no recorder closed; `info` reads the whole journal, so that all damage
-//! shows.
+//! The list opens only those that no recorder closed; `info` reads the whole journal, so that all
+//! damage shows.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -75,8 +75,8 @@ struct Line {
     body_bytes: u64,
     /// The wrapped command's exit code.
     exit_code: Option<i32>,
-    /// Whether a replay will be complete, as far as that is known without reading the journal of a closed
-    /// recording.
+    /// Whether a replay will be complete, as far as that is known without reading the journal of a
+    /// closed recording.
     replayable: bool,
     /// Why the recording cannot be read, if it is `unreadable`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -498,7 +498,8 @@ impl Info {
     }
 }
 
-/// What the manifest says of replays, which no longer holds if the journal was changed after the close.
+/// What the manifest says of replays, which no longer holds if the journal was changed after the
+/// close.
 fn since_damaged(recording: &Recording, message: Replayable) -> Replayable {
     let is_whole = recording.damage().is_empty() && recording.torn_tail().is_none();
     if is_whole || !message.complete {

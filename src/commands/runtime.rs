@@ -1,5 +1,5 @@
-//! The runtime of the verbs, which is one thread; and signals that stop a long job, between two steps, so that
-//! no partial output is left.
+//! The runtime of the verbs, which is one thread; and signals that stop a long job, between two
+//! steps, so that no partial output is left.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use anyhow::{Context as _, anyhow};
 use super::failure::Failure;
 use crate::child::{Heard, Signals};
 
-/// A runtime of one thread: to pass an exchange from thread to thread costs more than a second thread brings.
+/// A runtime of one thread: to pass an exchange from thread to thread costs more than a second
+/// thread brings.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

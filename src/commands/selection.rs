@@ -93,8 +93,9 @@ pub(crate) fn resolve(name: &str, global: &Global) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// `@last` and `@1` select the newest recording, `@2` the one before. A name with a separator, `.` and `..` are
-/// paths. Any other name is a folder in `recordings_dir`, or else in the current folder.
+/// `@last` and `@1` select the newest recording, `@2` the one before. A name with a separator, `.`
+/// and `..` are paths. Any other name is a folder in `recordings_dir`, or else in the current
+/// folder.
 fn find(recordings_dir: &Path, name: &str) -> Result<PathBuf, ResolveError> {
     if let Some(reference) = name.strip_prefix('@') {
         return nth(recordings_dir, name, reference);

@@ -1,7 +1,7 @@
 //! `modtape show`: one exchange, whole or in parts.
 //!
-//! Text of the recording is escaped before it is printed. A body that is written as received is verified, and is
-//! printed to a terminal only if it is text without control characters.
+//! Text of the recording is escaped before it is printed. A body that is written as received is
+//! verified, and is printed to a terminal only if it is text without control characters.
 
 use std::io::{self, Read, Write};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The log file: a line that cannot be written is lost, said once, and holds nothing up.
+//! The log file. A line that cannot be written is lost; the failure is reported once, and delays
+//! nothing.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What is done the first time that the file cannot be written.
+/// Called the first time that the file cannot be written.
 pub(crate) type OnFailure = Box<dyn Fn(&io::Error) + Send + Sync>;
 
 /// A log file.
@@ -17,7 +18,7 @@ pub(super) struct LogFile {
 
 struct State {
     file: File,
-    /// Until it was called.
+    /// `None` after it was called.
     on_failure: Option<OnFailure>,
 }
 

@@ -1,6 +1,6 @@
-//! Logs: one line an exchange, to stderr and to a file, as text or JSON.
+//! Logs: one line per exchange, to stderr and to a file, as text or JSON.
 //!
-//! The lines are made where the exchange ends; here is only where they go and how they look.
+//! The proxy logs the events; this room sets their destination and format.
 
 mod file;
 
@@ -19,12 +19,12 @@ use tracing_subscriber::{Layer, Registry};
 use file::LogFile;
 pub(crate) use file::OnFailure;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// `name=value` pairs after the time.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Logs {
     pub(crate) verbose: u8,
     /// A file to append to, created owner-only.
     pub(crate) file: Option<PathBuf>,
-    /// How they look.
+    /// Their format.
     pub(crate) format: Format,
 }
 
@@ -55,9 +55,10 @@ pub(crate) enum LogError {
     Twice(#[from] SetGlobalDefaultError),
 }
 
-/// Sends every later log line where `logs` says. Call once, before the first connection.
+/// Sends all later log lines to the destinations of `logs`. Call it once, before the first
+/// connection.
 ///
-/// `on_failure` is told once, the first time that the file cannot be written.
+/// `on_failure` is called the first time that the file cannot be written.
 pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<(), LogError> {
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if logs.verbose > 0 {
@@ -98,7 +99,7 @@ fn open(path: &Path) -> Result<File, LogError> {
         })
 }
 
-/// Without colour: its crate is built without, and would panic.
+/// Without colour, which tracing-subscriber is built without.
 fn layer<W>(writer: W, format: Format) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,

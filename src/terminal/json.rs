@@ -1,13 +1,13 @@
-//! JSON for programs, which a terminal can be shown without harm.
+//! JSON for programs that is also safe to print to a terminal.
 //!
-//! JSON escapes the control characters below U+0020 only; the others that a terminal obeys are
+//! JSON escapes only the control characters below U+0020. The others that a terminal acts on are
 //! escaped here, which changes no value.
 
 use serde::Serialize;
 
 use crate::shell::escape_json;
 
-/// One line, with its line feed.
+/// On one line, with a line feed at the end.
 pub(crate) fn line(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(escape_json(serde_json::to_string(value)?) + "\n")
 }

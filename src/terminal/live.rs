@@ -1,5 +1,5 @@
-//! What is shown while a command runs: stalls, the status line, and at its end the requests that are left
-//! over.
+//! What is printed while a command runs: stalls and the status line; and at its end, the requests
+//! that are still in flight.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::clock::Timestamp;
 use crate::exchange::Phase;
 use crate::proxy::{InFlight, Live, Passed, Stall, Stalls};
 
-/// The status line changes at most so often.
+/// The shortest time between two updates of the status line.
 const REFRESH: Duration = Duration::from_millis(250);
 
-/// A command that is this fast needs no status line.
+/// The status line appears after this time; a shorter command has none.
 const QUIET_START: Duration = Duration::from_millis(750);
 
-/// Columns of a terminal that does not tell.
+/// The width of a terminal that does not report it, columns.
 const NARROW: usize = 80;
 
-/// How many requests that were left over are listed.
+/// How many requests in flight are listed at the end.
 const LISTED: usize = 20;
 
-/// Says what is going on while a command runs.
+/// Prints stalls and the status line while a command runs.
 pub(crate) struct Console {
     global: Global,
     look: Look,
@@ -44,7 +44,7 @@ impl Console {
     /// Watches until dropped.
     pub(crate) async fn watch(self, live: Live) -> Infallible {
         let mut stalls = Stalls::new(live.clone(), self.stall_after);
-        // Rewriting a line makes sense on a terminal only, and a log would tear it.
+        // A line can be rewritten only on a terminal, and only if no log lines come between.
         let draws = self.look.is_terminal && !self.global.quiet && self.global.verbose == 0;
         let mut line = StatusLine::default();
         tokio::time::sleep(QUIET_START.min(self.stall_after / 2)).await;
@@ -65,7 +65,7 @@ impl Console {
     }
 }
 
-/// One line that says which upstream is silent, since when and with what, without its line feed.
+/// The line that reports a silent upstream: which one, for how long and at which step.
 ///
 /// `modtape: still waiting, 34 s: no response head from sum.golang.org (142.250.4.141:443, TCP ok,
 /// TLS ok): lookup github.com/spf13/cobra@v1.8.1, and 3 more`
@@ -88,12 +88,12 @@ pub(super) fn stall_line(stall: &Stall, look: Look) -> String {
     line
 }
 
-/// What does not come, and from whom.
+/// What is missing, and from which host.
 fn silence(entry: &InFlight, look: Look) -> String {
     let host = look.plain(&entry.host);
     let parent = entry.via.as_deref();
     let parent = parent.map(|via| format!("parent proxy {}", look.plain(via)));
-    // A parent's name has its address in it, if that is how it was named.
+    // If the user named the parent proxy by its address, the name has the address already.
     let named = parent.as_deref().unwrap_or(&host);
     let address = entry.address.as_deref().map(|address| look.plain(address));
     let address = address.filter(|address| !named.ends_with(&**address));
@@ -128,7 +128,7 @@ fn silence(entry: &InFlight, look: Look) -> String {
     }
 }
 
-/// ` (192.0.2.1:443, TCP ok)`, as far as there is something to say.
+/// ` (192.0.2.1:443, TCP ok)`, without the parts that are empty.
 fn bracketed(address: Option<&str>, steps: &str) -> String {
     let parts = address.into_iter().chain(Some(steps));
     let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
@@ -138,19 +138,19 @@ fn bracketed(address: Option<&str>, steps: &str) -> String {
     }
 }
 
-/// The status line, or nothing while nothing is in flight: the terminal is the command's then.
+/// The status line; empty if no request is in flight, so that the terminal is the command's.
 fn status(live: &Live, look: Look) -> String {
     let in_flight = live.in_flight();
     if in_flight.is_empty() {
         return String::new();
     }
-    // The last column stays free: some terminals take what is erased behind it for what is in it.
+    // The last column stays free: on some terminals, erasing to the end of the line erases it too.
     let width = look.width.map(|width| width.saturating_sub(1));
     let look = Look { width, ..look };
     status_line(&in_flight, live.passed(), live.now(), look)
 }
 
-/// One line for a terminal, no wider than it, without a line feed: it is written over and over.
+/// The text of the status line, not wider than the terminal.
 ///
 /// `modtape: 2 in flight, 207 done, 12.3 MB: zip golang.org/x/net v0.34.0 3.2 s …`
 pub(super) fn status_line(
@@ -197,7 +197,7 @@ pub(crate) struct LeftOver {
     pub(crate) interruption: Option<Interruption>,
 }
 
-/// A line for each request that was in flight at the end: its phase, age, host and module.
+/// A line per request that was in flight at the end: its phase, age, host and module.
 pub(super) fn left_over(left: &LeftOver, look: Look) -> Vec<String> {
     let in_flight = &left.in_flight;
     if in_flight.is_empty() {
@@ -260,7 +260,7 @@ fn age(entry: &InFlight, now: Timestamp) -> String {
     duration(now.micros_since(entry.started))
 }
 
-/// A silence has no tenths: `34 s`, `2m05s`; below a second as any duration.
+/// A duration in whole seconds: `34 s`, `2m05s`; below a second as any other.
 fn whole_seconds(us: u64) -> String {
     match us / 1_000_000 {
         0 => duration(us),

@@ -1,8 +1,8 @@
 //! How one stream is written to: colour, ASCII or not, its width; and text without control
 //! characters.
 //!
-//! Colour never carries a meaning alone. Text from a recording or a peer goes through [`Look::plain`]
-//! before it is shown.
+//! Colour never carries a meaning alone. Text from a recording or a peer goes through
+//! [`Look::plain`] before it is shown.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -18,22 +18,22 @@ pub(crate) struct Look {
     pub(crate) colour: bool,
     /// Whether only ASCII may be used.
     pub(crate) ascii: bool,
-    /// Columns, if the stream is a terminal that tells.
+    /// Columns, if the stream is a terminal that reports its width.
     pub(crate) width: Option<usize>,
     /// Whether the stream is a terminal.
     pub(crate) is_terminal: bool,
 }
 
-/// What a text is painted as.
+/// The role of a painted text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paint {
     /// A heading.
     Bold,
-    /// Of less interest.
+    /// Less important.
     Dim,
-    /// It went wrong.
+    /// An error.
     Red,
-    /// It wants to be seen.
+    /// A warning.
     Yellow,
 }
 
@@ -50,7 +50,7 @@ impl Look {
         Self::of(global, stderr.is_terminal(), columns(&stderr))
     }
 
-    /// How a file is written to: colour only where `--color` insists.
+    /// How a file is written to: colour only with `--color always`, or if a variable forces it.
     pub(crate) fn of_file(global: &Global) -> Self {
         Self::of(global, false, None)
     }
@@ -65,7 +65,7 @@ impl Look {
         }
     }
 
-    /// `text` in a colour, where there is colour.
+    /// `text` in a colour, if colour may be used.
     pub(crate) fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {
             _ if !self.colour || text.is_empty() => return text.into(),
@@ -77,12 +77,12 @@ impl Look {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    /// `unicode` where the locale has it, else `ascii`.
+    /// `unicode`, or `ascii` if only ASCII may be used.
     pub(crate) const fn glyph<'a>(self, unicode: &'a str, ascii: &'a str) -> &'a str {
         if self.ascii { ascii } else { unicode }
     }
 
-    /// `text` without anything that a terminal would obey: one line of visible characters.
+    /// `text` as one line of visible characters, without anything that a terminal acts on.
     ///
     /// With [`ascii`](Self::ascii) only ASCII: in other encodings the bytes of UTF-8 hold C1
     /// control characters.

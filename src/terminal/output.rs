@@ -1,4 +1,4 @@
-//! What is written where: data to stdout, messages to stderr, and what a closed pipe means.
+//! Output: data goes to stdout, messages go to stderr, and a closed pipe is not an error.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
@@ -7,16 +7,17 @@ use super::look::{Look, Paint};
 use crate::cli::Global;
 use crate::shell::plain;
 
-/// Says lines on stderr unless `--quiet`; of control sequences only our own colours come through.
+/// Prints lines to stderr, unless `--quiet`. Control sequences are escaped, except for our own
+/// colours.
 ///
-/// Nobody listening is no error.
+/// A closed stderr is not an error.
 pub(crate) fn say(global: &Global, text: impl Display) {
     if !global.quiet {
         let _ = writeln!(io::stderr().lock(), "{}", painted_only(&text.to_string()));
     }
 }
 
-/// Says what is wrong on stderr, `--quiet` or not: `warning: …`, one line of visible characters.
+/// Prints a warning to stderr, also with `--quiet`: `warning: …`, one line of visible characters.
 pub(crate) fn warn(global: &Global, text: impl Display) {
     let mark = Look::of_stderr(global).paint(Paint::Yellow, "warning:");
     let _ = writeln!(io::stderr().lock(), "{mark} {}", plain(&text.to_string()));
@@ -24,7 +25,7 @@ pub(crate) fn warn(global: &Global, text: impl Display) {
 
 /// `text` with its line feeds and our own colours, and everything else [`plain`].
 ///
-/// What comes from a recording should be plain before it is painted; this is for what was forgotten.
+/// Text of a recording should be [`plain`] before it is painted; this catches what was forgotten.
 fn painted_only(text: &str) -> String {
     let lines = text.split('\n').map(|line| {
         let mut pieces = line.split('\u{1b}');
@@ -44,17 +45,18 @@ fn painted_only(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What [`Look::paint`] writes behind ESC (ECMA-48, SGR).
+/// What [`Look::paint`] writes after ESC (ECMA-48, SGR).
 const COLOURS: [&str; 5] = ["[0m", "[1m", "[2m", "[31m", "[33m"];
 
-/// A line on stderr that is rewritten, for terminals; taken off the screen when dropped.
+/// A line on a terminal that is rewritten in place; erased on drop.
 #[derive(Default)]
 pub(super) struct StatusLine {
     is_drawn: bool,
 }
 
 impl StatusLine {
-    /// Draws and goes back to the first column: what the command writes next overwrites it.
+    /// Draws the line and returns to the first column, so that the command's next output overwrites
+    /// it.
     pub(super) fn draw(&mut self, text: &str) {
         if text.is_empty() {
             self.clear();
@@ -77,7 +79,7 @@ impl Drop for StatusLine {
     }
 }
 
-/// Hands stdout, buffered, to `write`. That nobody reads to the end is success.
+/// Lets `write` write to stdout, buffered. A reader that closes the pipe early is not a failure.
 pub(crate) fn to_stdout(
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -96,12 +98,12 @@ fn give(
         },
     );
     let written = write(&mut out).and_then(|()| Ok(out.flush()?));
-    // What is left in the buffer would be written once more when it is dropped.
+    // Dropping a BufWriter would try to write the rest of the buffer again.
     let (pipe, _) = out.into_parts();
     if pipe.is_closed { Ok(()) } else { written }
 }
 
-/// Remembers that the reader went away, however the error is wrapped on its way up.
+/// Remembers that the reader closed the pipe, however the error is wrapped further up.
 struct Pipe<W> {
     out: W,
     is_closed: bool,

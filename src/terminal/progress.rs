@@ -1,4 +1,4 @@
-//! How far a long job is: one line on stderr that is rewritten, on a terminal only.
+//! The progress of a long job: one line on stderr that is rewritten, on a terminal only.
 
 use super::look::Look;
 use super::output::StatusLine;
@@ -9,7 +9,7 @@ use crate::clock::{Clock, Timestamp};
 /// The line is rewritten at most this often, microseconds; shorter jobs show none.
 const EVERY_US: u64 = 250_000;
 
-/// A job of so many steps.
+/// The progress of a job with a known number of steps.
 pub(crate) struct Progress {
     what: &'static str,
     steps: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins; `what` is what is being done: "writing".
+    /// Begins a job; `what` names its steps, such as "exchange".
     pub(crate) fn new(what: &'static str, steps: usize, global: &Global) -> Self {
         let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
         Self {
@@ -33,7 +33,7 @@ impl Progress {
         }
     }
 
-    /// `step` steps are done.
+    /// Notes that `step` steps are done.
     pub(crate) fn step(&mut self, step: usize) {
         let now = self.clock.now();
         if self.is_shown && now.micros_since(self.last) >= EVERY_US {

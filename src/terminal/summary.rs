@@ -22,13 +22,13 @@ use crate::recording::format::{Fault, Gap, Manifest, Replayable};
 use crate::recording::{Durability, Recording};
 use crate::replay::{Miss, Misses};
 
-/// Columns where there is no terminal that tells: a log is wide.
+/// The width where there is no terminal that reports it, as in a log, columns.
 const WIDE: usize = 120;
 
-/// How many hosts stand beside a part of the time.
+/// How many hosts are listed beside a part of the time.
 const HOSTS: usize = 3;
 
-/// How many answers are named that are not what they were asked for.
+/// How many responses with the wrong content are named.
 const FAULTS: usize = 5;
 
 /// How many misses are listed.
@@ -37,19 +37,19 @@ const MISSES: usize = 20;
 /// A recording that was just closed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recorded<'a> {
-    /// As it was read back.
+    /// The recording, as it was read back.
     pub(crate) recording: &'a Recording,
-    /// Its last manifest.
+    /// The last manifest.
     pub(crate) manifest: &'a Manifest,
-    /// How it is recorded once more.
+    /// The command line that records the same again.
     pub(crate) rerun: &'a Rerun,
     /// The requests that were still in flight when the session ended.
     pub(crate) left_over: &'a LeftOver,
-    /// What the end of each answer waited for.
+    /// What the end of each response waited for.
     pub(crate) durability: Durability,
     /// What could not be written, if anything.
     pub(crate) failure: Option<&'a str>,
-    /// The user's module cache, as far as it is known; else empty.
+    /// The user's module cache; empty if it is not known.
     pub(crate) cache: &'a str,
     /// Whether the command was given an empty module cache.
     pub(crate) was_cold: bool,
@@ -57,7 +57,7 @@ pub(crate) struct Recorded<'a> {
     pub(crate) has_vendor: bool,
 }
 
-/// A recorder's last words, without the last line feed.
+/// The summary of a recorder, without the last line feed.
 pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
     let Recorded {
         recording,
@@ -108,7 +108,7 @@ pub(crate) fn losses(message: &Recorded<'_>) -> Vec<String> {
     lost.chain(distrusted(&tally)).collect()
 }
 
-/// What is said before a replay, without the last line feed: what it is made of.
+/// The line that is printed before a replay, without a line feed: the recording that is used.
 pub(crate) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> String {
     let manifest = recording.manifest();
     let name = recording.name();
@@ -125,20 +125,20 @@ pub(crate) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> St
     look.plain(&line).into_owned()
 }
 
-/// A replay's last words.
+/// The summary of a replay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Replayed<'a> {
-    /// Requests that were answered.
+    /// How many requests were answered.
     pub(crate) hits: u64,
-    /// Requests that were not.
+    /// The requests that were not.
     pub(crate) misses: &'a Misses,
     /// The command line that records what is missing.
     pub(crate) recorder: &'a str,
 }
 
-/// All lines, without the last line feed. What was asked for more than once is listed once.
+/// All lines, without the last line feed. A request that was repeated is listed once.
 ///
-/// That nothing went to the network is no count: a replay holds no dialer.
+/// "0 went to the network" is not counted: a replay has no code that connects.
 pub(crate) fn replayed(replayed: &Replayed<'_>, look: Look) -> String {
     let Replayed {
         hits,
@@ -180,14 +180,14 @@ fn miss_line(miss: &Miss, look: Look) -> String {
     line
 }
 
-/// A recorder's last words.
+/// What the summary of a recorder is made of.
 #[derive(Debug, Clone, Copy)]
 struct Summary<'a> {
     /// The recording, as the user would name it.
     recording: &'a str,
     /// Where the time went.
     split: &'a Split,
-    /// What there was.
+    /// Counts of requests, connections and failures.
     tally: &'a Tally,
     /// The requests that were still in flight when the session ended.
     left_over: &'a LeftOver,
@@ -197,13 +197,13 @@ struct Summary<'a> {
     failure: Option<&'a str>,
     /// Hosts that answered 429.
     rate_limited: &'a BTreeMap<String, RateLimited>,
-    /// Redirects that led nowhere, with what was asked for.
+    /// Redirects in a loop, with the description of the request.
     loops: &'a [(Loop, String)],
     /// Whether a replay will find all it needs.
     replayable: &'a Replayable,
-    /// Why there was no request; heeded only if there was none.
+    /// Why there was no request; used only if there was none.
     why_empty: &'a [String],
-    /// What the end of each answer waits for.
+    /// What the end of each response waits for.
     durability: Durability,
     /// False for `--no-redact`.
     redacted: bool,
@@ -216,7 +216,7 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
     let mut lines = left_over(summary.left_over, look);
     lines.push(headline(summary, look));
     let is_empty = summary.tally.requests == 0;
-    // Without a request there may still be a hang: a connection that never came to be.
+    // Without a request there may still be a hang: a connection that was never established.
     if !is_empty || summary.split.phases.total_us() > 0 {
         lines.extend(split_lines(summary, look));
     }
@@ -302,7 +302,8 @@ fn parts(summary: &Summary<'_>, look: Look) -> Vec<Part> {
     ]
 }
 
-/// Our own time, where it is one part in twenty or more: with the flag that costs it, if one does.
+/// The time of modtape itself, if it is 5 % or more, with the flag that is the reason, if there is
+/// one.
 fn own_time(summary: &Summary<'_>) -> Part {
     let us = summary.split.own_us;
     let facts: &[&str] = match summary.durability {
@@ -343,14 +344,16 @@ fn dial_facts(summary: &Summary<'_>, look: Look) -> Vec<String> {
         Some(format!("{}{at} {}", look.plain(host), duration(us)))
     });
     let failed = failed.take(HOSTS);
-    // A narrow terminal has no room for an address; the line that says why it failed has it.
+    // A narrow terminal has no room for the address, which is also in the line that gives the
+    // reason.
     match look.width.unwrap_or(WIDE) {
         110.. => failed.chain(facts).collect(),
         _ => facts,
     }
 }
 
-/// The requests in a tunnel are not seen; so its host is named where no request is.
+/// Requests inside a tunnel are not seen, so the hosts of tunnels are named beside the time without
+/// a request.
 fn tunnel_facts(tally: &Tally, look: Look) -> Vec<String> {
     let tunnels = tally.tunnels.iter().take(HOSTS);
     tunnels
@@ -410,7 +413,7 @@ fn replayable_lines(replayable: &Replayable, look: Look) -> Vec<String> {
     }
 }
 
-/// What must not be overlooked.
+/// The warnings.
 fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
     let mark = look.paint(Paint::Red, "! INCOMPLETE:");
     let marked = |text: String| format!("{mark} {}", look.plain(&text));
@@ -419,7 +422,7 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
     let mark = look.paint(Paint::Yellow, "!");
     let marked = |text: String| format!("{mark} {}", look.plain(&text));
     if summary.tally.requests > 0 {
-        // What keeps a replay from being complete was told with that.
+        // The reasons why a replay is partial are printed already.
         let reasons = &summary.replayable.reasons;
         let is_told = |why: &str| reasons.iter().any(|reason| reason.contains(why));
         lines.extend(failed(summary.tally, is_told).map(marked));
@@ -441,12 +444,12 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
     lines
 }
 
-/// What is not in the recording though it should be.
+/// What the recording lacks.
 fn incomplete(failure: Option<&str>, gaps: &[Gap]) -> impl Iterator<Item = String> {
     failure.map(str::to_owned).into_iter().chain(missing(gaps))
 }
 
-/// Hosts that could not be reached, or not be trusted.
+/// Hosts that could not be reached or whose certificates were refused.
 fn failed(tally: &Tally, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
     let hosts = tally.failed.iter();
     let hosts = hosts.filter(move |(_, failed)| !is_told(&failed.why));
@@ -456,7 +459,7 @@ fn failed(tally: &Tally, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item =
     })
 }
 
-/// Answers that are not what they were asked for.
+/// Responses with the wrong content.
 fn faults(replayable: &Replayable, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
     let faults = replayable.faults.iter().map(Fault::to_string);
     let faults: Vec<_> = faults.filter(|fault| !is_told(fault)).collect();
@@ -467,7 +470,7 @@ fn faults(replayable: &Replayable, is_told: impl Fn(&str) -> bool) -> impl Itera
     faults.into_iter().take(FAULTS).chain(more)
 }
 
-/// Hosts that answered that there were too many requests.
+/// Hosts that answered 429 Too Many Requests.
 fn limited(hosts: &BTreeMap<String, RateLimited>) -> impl Iterator<Item = String> {
     hosts.iter().take(HOSTS).map(|(host, limited)| {
         let requests = count(limited.requests, "request");
@@ -479,7 +482,7 @@ fn limited(hosts: &BTreeMap<String, RateLimited>) -> impl Iterator<Item = String
     })
 }
 
-/// Requests that were redirected in a circle.
+/// Requests that were redirected in a loop.
 fn loops(loops: &[(Loop, String)]) -> impl Iterator<Item = String> {
     loops.iter().take(HOSTS).map(|(found, what)| {
         let Loop { id, url, redirects } = found;
@@ -488,7 +491,7 @@ fn loops(loops: &[(Loop, String)]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Hosts whose requests nobody saw, since their clients hung up on us.
+/// Hosts whose clients refused the certificate of modtape, so that no request was seen.
 fn distrusted(tally: &Tally) -> impl Iterator<Item = String> {
     let hosts = tally.distrusted.iter().take(HOSTS);
     hosts.map(|(host, connections)| {
@@ -500,10 +503,12 @@ fn distrusted(tally: &Tally) -> impl Iterator<Item = String> {
     })
 }
 
-/// What was not recorded in a line, for the summary and for every command that opens the recording later.
+/// One line about what was not recorded, for the summary and for all commands that open the
+/// recording later.
 pub(crate) fn missing(gaps: &[Gap]) -> Option<String> {
     let lost: u64 = gaps.iter().filter_map(Gap::lost_lines).sum();
-    // A first gap of lines tells since when; more of them add to its number.
+    // The first gap of journal lines has the time; the numbers of lines of the others are added to
+    // it.
     let (first, more) = match gaps.iter().position(|gap| gap.lost_lines().is_some()) {
         Some(at) => (gaps.get(at)?, gaps.len() - gaps_of_lines(gaps)),
         None => (gaps.first()?, gaps.len() - 1),

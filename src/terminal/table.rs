@@ -49,14 +49,14 @@ pub(crate) struct Table<const N: usize> {
     rows: Vec<[Cell; N]>,
 }
 
-/// What is between columns.
+/// The space between columns.
 const GAP: &str = "  ";
 
 /// A last column is not cut to less than this.
 const NARROWEST: usize = 12;
 
-/// No other column is wider than this: each line is as wide as the widest cell, so that one cell of
-/// a megabyte would make every line one.
+/// No other column is wider than this: a column is as wide as its widest cell, so one cell of a
+/// megabyte would make every line a megabyte.
 const WIDEST: usize = 64;
 
 impl<const N: usize> Table<N> {

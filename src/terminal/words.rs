@@ -64,7 +64,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// How much `part` is of `whole`, in per cent; 0 of nothing.
+/// The share of `part` in `whole`, in per cent; 0 if `whole` is 0.
 pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     if whole == 0 {
         return 0;
@@ -75,7 +75,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> u64 {
 
 /// A bar as long as `part` is of `whole`, `width` characters for all of it.
 ///
-/// In eighths of a character, or with `ascii` in whole `#`; what is not zero shows.
+/// In eighths of a character, or with `ascii` in whole `#`; a part above zero is always visible.
 pub(crate) fn bar(part: u64, whole: u64, width: usize, ascii: bool) -> String {
     if part == 0 || whole == 0 {
         return String::new();
@@ -102,7 +102,7 @@ pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// `text`, or as much of it as `width` columns hold, with `mark` for what was cut off.
+/// `text`, or as much of it as fits into `width` columns, with `mark` at its end.
 pub(crate) fn cut<'a>(text: &'a str, width: usize, mark: &str) -> Cow<'a, str> {
     if text.width() <= width {
         return Cow::Borrowed(text);

@@ -1,14 +1,16 @@
-//! The few fields of a certificate that webpki keeps to itself (RFC 5280 section 4.1).
+//! The fields of a certificate that webpki does not expose (RFC 5280 section 4.1).
 //!
-//! Certificates come from anywhere: what cannot be read is `None`, never a panic. Lenient on purpose, since
-//! webpki judges what is in use: a strict parser would turn away roots that Go takes. Verifies nothing.
+//! Certificates are untrusted input: an invalid field is `None`, never a panic. The parser is
+//! lenient on purpose, since webpki verifies the chain: a strict one would refuse roots that Go
+//! accepts. Verifies nothing.
 
 use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-/// What of a certificate's subject or issuer is shown, bytes: the longest common name of X.520.
+/// How much of a subject's or an issuer's name is shown, characters: the longest common name of
+/// X.520.
 const SHOWN: usize = 64;
 
 /// The longest URL that is shown, bytes.
@@ -57,7 +59,7 @@ impl<'a> Fields<'a> {
         self.issuer == self.subject
     }
 
-    /// From when until when it is valid, both included.
+    /// The first and the last moment at which it is valid.
     pub(super) fn validity(&self) -> Option<(UnixTime, UnixTime)> {
         let mut times = Elements(self.validity);
         let (from, until) = (times.next()?, times.next()?);
@@ -77,7 +79,7 @@ impl<'a> Fields<'a> {
         usage.is_none_or(|usage| usage == 0 || usage & KEY_CERT_SIGN != 0)
     }
 
-    /// True if it may vouch for others at all (section 4.2.1.9): before version 3 nobody could say.
+    /// True if it may be an issuer (section 4.2.1.9). Before version 3 there was no such field.
     pub(super) fn is_authority(&self) -> bool {
         let constraints = self.extension(&BASIC_CONSTRAINTS).and_then(element);
         let is_ca = constraints.and_then(|(_, fields, _)| element(fields));
@@ -95,8 +97,8 @@ impl<'a> Fields<'a> {
         Elements(purposes).any(|(_, purpose)| purpose == SERVER_AUTH || purpose == ANY_PURPOSE)
     }
 
-    /// Where its issuer's certificate is published (section 4.2.2.1): the first URL that a browser
-    /// would take.
+    /// Where the certificate of its issuer is published (section 4.2.2.1): the first URL with http
+    /// or https.
     pub(super) fn issuer_url(&self) -> Option<&'a str> {
         let (_, descriptions, _) = element(self.extension(&AUTHORITY_INFORMATION)?)?;
         Elements(descriptions).find_map(|(_, description)| {
@@ -122,7 +124,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A name as people know it: its common name, else its organisation, else its unit.
+/// The best-known part of a name: its common name, else its organisation, else its unit.
 pub(super) fn shown(name: &[u8]) -> Option<String> {
     [COMMON_NAME, ORGANISATION, UNIT].iter().find_map(|wanted| {
         let attributes = Elements(name).flat_map(|(_, set)| Elements(set));
@@ -137,7 +139,8 @@ pub(super) fn shown(name: &[u8]) -> Option<String> {
     })
 }
 
-/// A time of section 4.1.2.5: UTCTime up to 2049, else GeneralizedTime; both in Zulu, to the second.
+/// A time of section 4.1.2.5: UTCTime up to 2049, else GeneralizedTime; both in Zulu, to the
+/// second.
 fn instant((tag, text): (u8, &[u8])) -> Option<UnixTime> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     if !text.bytes().all(|c| c.is_ascii_digit()) {
@@ -156,7 +159,7 @@ fn instant((tag, text): (u8, &[u8])) -> Option<UnixTime> {
     let date = Date::from_calendar_date(year, Month::try_from(part(0)?).ok()?, part(2)?);
     let time = Time::from_hms(part(4)?, part(6)?, part(8)?);
     let seconds = PrimitiveDateTime::new(date.ok()?, time.ok()?).assume_utc();
-    // What was before 1970 is long ago.
+    // Any time before 1970 counts as 1970.
     let seconds = u64::try_from(seconds.unix_timestamp()).unwrap_or(0);
     Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
 }
@@ -174,7 +177,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// Cuts the first DER element off (X.690 section 8.1): tag, content, rest.
+/// Splits off the first DER element (X.690 section 8.1): tag, content, rest.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let [tag, length, rest @ ..] = bytes else {
         return None;

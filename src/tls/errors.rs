@@ -1,7 +1,7 @@
-//! TLS errors for people: a sentence each, without the type names of a library.
+//! TLS errors for people: one sentence each, without the type names of a library.
 //!
-//! The sentences speak of the peer as "it", and stand behind its name: `TLS with a.example: its
-//! certificate expired on 2021-01-01`.
+//! In the sentences the peer is "it"; they follow its name: `TLS with a.example: its certificate
+//! expired on 2021-01-01`.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use super::verify::{Distrust, of_webpki};
 /// How many names of a certificate are listed.
 const NAMES: usize = 3;
 
-/// The same error with a message for people; an error that is not of TLS stays as it is.
+/// The same error with a message for people; an error that is not from TLS does not change.
 pub(crate) fn readable(error: io::Error) -> io::Error {
     let Some(inner) = error.get_ref() else {
         return error;
@@ -113,7 +113,8 @@ fn certificate(why: &CertificateError) -> String {
     }
 }
 
-/// What is ours is in words already; webpki's own error comes through where rustls has none for it.
+/// Our own errors have a sentence already; webpki's errors come through where rustls has none for
+/// them.
 fn other(why: &OtherError) -> String {
     use webpki::Error as Webpki;
     if let Some(distrust) = why.0.downcast_ref::<Distrust>() {
@@ -179,7 +180,7 @@ fn name_of(of: &impl std::fmt::Debug) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-/// ` but for a.example and b.example`: what a certificate is for; webpki gives each name as
+/// `, but for a.example, b.example`: the names of a certificate; webpki gives each as
 /// `DnsName("a.example")` or `IpAddress(192.0.2.1)`.
 fn names(presented: &[String]) -> String {
     let plain = presented.iter().filter_map(|name| {
@@ -206,7 +207,7 @@ fn date(time: UnixTime) -> String {
     )
 }
 
-/// What the clock here says: it may be what is wrong.
+/// The time of this machine's clock, which may be wrong.
 fn today(now: UnixTime) -> String {
     format!(" (it is {} by this machine's clock)", date(now))
 }

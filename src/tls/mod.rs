@@ -23,7 +23,7 @@ pub use roots::{RootSources, Roots, RootsError};
 /// The first byte of a TLS handshake record (RFC 8446 section 5.1).
 pub(crate) const HANDSHAKE: u8 = 22;
 
-/// The application protocols that we speak (RFC 7301 identifiers).
+/// The application protocols that modtape supports (RFC 7301 identifiers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// `http/1.1`
@@ -41,7 +41,7 @@ impl Protocol {
         }
     }
 
-    /// The protocol of an identifier, if it is one of ours.
+    /// The protocol of an identifier, if it is supported.
     pub(crate) fn from_alpn(identifier: &[u8]) -> Option<Self> {
         [Self::Http1, Self::H2]
             .into_iter()
@@ -68,7 +68,8 @@ impl ClientConfigs {
     pub fn new(roots: &Roots) -> Self {
         let store = Arc::clone(&roots.store);
         let webpki = WebPkiServerVerifier::builder_with_provider(store, provider());
-        // It fails where not one root may sign; one that a server shows itself is trusted still.
+        // It fails if no root may sign. A root that a server sends as its own certificate is
+        // trusted all the same.
         let verifier = verify::Verifier::new(webpki.build().ok(), &roots.certificates);
         let mut base = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()

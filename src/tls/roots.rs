@@ -18,11 +18,11 @@ pub struct RootSources {
     pub file: Option<PathBuf>,
     /// `SSL_CERT_DIR`: replaces the list of well-known folders; separated by `:`.
     pub dirs: Option<OsString>,
-    /// `--upstream-ca`: added to whatever the system has.
+    /// `--upstream-ca`: added to the roots of the system.
     pub extra: Vec<PathBuf>,
 }
 
-/// A file named by the user that holds no certificate.
+/// Why the certificates of a file that the user named cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
     /// It cannot be read.
@@ -33,7 +33,7 @@ pub enum RootsError {
         /// Why.
         source: rustls::pki_types::pem::Error,
     },
-    /// It was read, and nothing in it is a certificate.
+    /// It contains no certificate.
     #[error("{} holds no PEM certificate", path.display())]
     Empty {
         /// The file.
@@ -106,7 +106,7 @@ fn system_roots(sources: &RootSources) -> Vec<CertificateDer<'static>> {
         let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         // Links within the folder are the same certificates under their hashed names
-        // (`isSameDirSymlink`); what a mounted secret links to lies below, `..data/ca.pem`.
+        // (`isSameDirSymlink`); a mounted secret links to a folder below, `..data/ca.pem`.
         paths.retain(|path| {
             let leads_away = |to: PathBuf| to.as_os_str().as_encoded_bytes().contains(&b'/');
             !path.is_symlink() || fs::read_link(path).is_ok_and(leads_away)

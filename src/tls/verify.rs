@@ -1,9 +1,10 @@
-//! Verification of the upstream: webpki's, with what Go has beside it (crypto/x509 `Verify`).
+//! Verification of the upstream: webpki's, with the additional rules of Go (crypto/x509 `Verify`).
 //!
-//! webpki leaves the key usage of issuers alone, and takes any root for an authority. Go does not
-//! (`CheckSignatureFrom`), and what go would refuse must not pass here. And a server that shows one of the trusted certificates itself
-//! is trusted, whatever that may sign: `opts.Roots.contains(c)`. Dates, names and signatures of the
-//! handshake are held against every certificate.
+//! webpki does not check the key usage of issuers, and accepts any root as an authority. Go does
+//! not (`CheckSignatureFrom`), and a chain that go would refuse must not pass here. A server that
+//! sends a trusted certificate as its own is trusted, whatever that certificate may sign:
+//! `opts.Roots.contains(c)`. Dates, names and signatures of the handshake are verified for every
+//! certificate.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -22,9 +23,9 @@ use super::provider::provider;
 /// The verifier of all upstream handshakes.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// `None` where no root may sign: then no chain leads anywhere.
+    /// `None` if no root may sign: then no chain is valid.
     webpki: Option<Arc<WebPkiServerVerifier>>,
-    /// What is trusted as it stands.
+    /// Certificates that are trusted by themselves.
     roots: HashSet<CertificateDer<'static>>,
 }
 
@@ -95,7 +96,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A server that shows a trusted certificate as its own: that is the whole chain, as in Go.
+/// Verifies a server that sends a trusted certificate as its own: it is the whole chain, as in Go.
 fn verify_root(
     certificate: &CertificateDer<'_>,
     server_name: &ServerName<'_>,
@@ -120,7 +121,7 @@ fn verify_root(
 }
 
 impl Verifier {
-    /// Adds to a refusal what a person needs to do something about it.
+    /// Adds to an error what a person can do about it.
     fn explained(
         &self,
         error: Error,
@@ -151,9 +152,9 @@ impl Verifier {
         CertificateError::Other(OtherError(Arc::new(distrust))).into()
     }
 
-    /// Whoever signed the last certificate that can be reached from `own` is not known: either a
-    /// root that is not trusted here, or an intermediate that the server does not send. Where that
-    /// is published at a URL it is most likely the second: a root is on the machine, or nowhere.
+    /// The issuer of the last certificate that can be reached from `own` is unknown: either it is a
+    /// root that is not trusted here, or an intermediate that the server does not send. If it is
+    /// published at a URL, it is most likely an intermediate: roots are installed, not downloaded.
     fn unknown(&self, own: Fields<'_>, intermediates: &[CertificateDer<'_>]) -> Distrust {
         let last = last(own, intermediates);
         let name = shown(last.issuer);
@@ -181,7 +182,7 @@ fn last<'a>(own: Fields<'a>, intermediates: &'a [CertificateDer<'_>]) -> Fields<
         .filter_map(|certificate| Fields::of(certificate))
         .collect();
     let mut last = own;
-    // Each at most once: names may go round in circles.
+    // Each at most once: names may form a loop.
     for _ in &others {
         let next = others.iter().find(|other| other.subject == last.issuer);
         match next.filter(|_| !last.is_self_issued()) {
@@ -192,7 +193,7 @@ fn last<'a>(own: Fields<'a>, intermediates: &'a [CertificateDer<'_>]) -> Fields<
     last
 }
 
-/// Why a chain is not trusted, in words; travels inside rustls' own error.
+/// Why a chain is not trusted, in words; wrapped in an error of rustls.
 #[derive(Debug)]
 pub(super) enum Distrust {
     /// It is self-signed; its subject.
@@ -203,7 +204,7 @@ pub(super) enum Distrust {
     Unsent {
         /// The issuer's name.
         name: Option<String>,
-        /// Where its certificate is published, if that is told.
+        /// Where its certificate is published, if that is known.
         url: Option<String>,
     },
     /// It is a CA certificate, which webpki does not accept from a server.
@@ -261,13 +262,13 @@ impl fmt::Display for Distrust {
 
 impl std::error::Error for Distrust {}
 
-/// True if a root may vouch for others, and is not just trusted as it stands.
+/// True if a root may be an issuer, and is not only trusted by itself.
 pub(super) fn is_anchor(root: &[u8]) -> bool {
     Fields::of(root).is_some_and(|fields| fields.is_authority() && fields.may_sign())
 }
 
 /// False if a certificate has a key usage without keyCertSign.
-/// What cannot be read is left to webpki, which refuses it.
+/// An invalid certificate is left to webpki, which refuses it.
 fn may_sign(certificate: &[u8]) -> bool {
     Fields::of(certificate).is_none_or(|fields| fields.may_sign())
 }

@@ -11,26 +11,26 @@ use super::journey::{Hear, NO_ANSWER, News, Try, end_race, is_pending};
 use crate::capture::{Capture, Wire};
 use crate::clock::Clock;
 
-/// A try that has not answered by then no longer keeps the next one waiting: RFC 8305 section 5
-/// recommends 250 ms; the go command waits 300.
+/// How long the next attempt waits for an answer to the one before: RFC 8305 section 5 recommends
+/// 250 ms; the go command waits 300.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// A silent connection is probed after so long, and again (Go's `Dialer.KeepAlive`).
+/// The keep-alive interval (Go's `Dialer.KeepAlive`).
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 
-/// A race, and those that follow it.
+/// A race of connection attempts, and its observers.
 pub(super) struct Race<'a> {
-    /// Stamps each try.
+    /// Stamps each attempt.
     pub(super) clock: &'a Clock,
-    /// Hears of each try and of the winner.
+    /// Is told of each attempt and of the winner.
     pub(super) hear: Hear<'a>,
     /// The live capture, if packets are captured.
     pub(super) capture: Option<&'a Capture>,
 }
 
 impl Race<'_> {
-    /// Connects to the first address that answers; `None` if none does. Each try is noted when it
-    /// begins, so that it is known too if the dial is given up before the try ends.
+    /// Connects to the first address that answers; `None` if none does. Each attempt is noted when
+    /// it begins, so that it is known even if the dial is given up before it ends.
     pub(super) async fn run(&self, addresses: &[SocketAddr], tries: &mut Vec<Try>) -> Option<Wire> {
         let Self { clock, hear, .. } = self;
         let mut waiting = interleave(addresses).into_iter();
@@ -71,7 +71,8 @@ impl Race<'_> {
         };
         end_race(clock, tries);
         if let Some(stream) = &winner {
-            // Head and body leave as separate writes: without this the second waits for an ACK.
+            // Head and body are written separately: with Nagle's algorithm the second would wait
+            // for an ACK.
             let _ = stream.socket().set_nodelay(true);
             keep_alive(stream.socket());
         }
@@ -80,7 +81,7 @@ impl Race<'_> {
 }
 
 fn note(clock: &Clock, tries: &mut [Try], addr: SocketAddr, error: Option<String>) {
-    // A resolver may name an address twice.
+    // A resolver may return an address twice.
     let open = |tried: &&mut Try| tried.addr == addr && is_pending(tried);
     if let Some(tried) = tries.iter_mut().find(open) {
         tried.took_us = clock.now().micros_since(tried.started);
@@ -88,12 +89,12 @@ fn note(clock: &Clock, tries: &mut [Try], addr: SocketAddr, error: Option<String
     }
 }
 
-/// Probes as Go's own transport sends them (net/http `DefaultTransport`): a path that died while we
-/// wait for an answer is noticed, as it would be without us. A client's side is probed the same way,
-/// as Go's own servers do.
+/// Turns on TCP keep-alive as Go's transport does (net/http `DefaultTransport`), so that a dead
+/// connection is noticed as it would be without modtape. It is used on the client leg too, as Go's
+/// servers do.
 pub(crate) fn keep_alive(stream: &TcpStream) {
     use rustix::net::sockopt;
-    // A system without them leaves the connection as it is.
+    // If a system does not support it, the connection works without.
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, PROBE_AFTER);
     let _ = sockopt::set_tcp_keepintvl(stream, PROBE_AFTER);

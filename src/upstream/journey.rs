@@ -1,4 +1,4 @@
-//! How a connection comes about: what is told while it goes on, and what is known of it afterwards.
+//! The steps of a dial: events while it goes on, and the record of it afterwards.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -7,12 +7,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::exchange::Phase;
 use crate::tls::Protocol;
 
-/// How a connection came about; filled as the steps pass, so that a failure keeps what is known.
+/// The record of a dial. It is filled step by step, so that it is complete up to a failure.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Journey {
     /// When dialling began.
     pub(crate) started: Timestamp,
-    /// How far it came.
+    /// The step that it reached.
     pub(crate) step: Step,
     /// Resolving, microseconds.
     pub(crate) dns_us: Option<u64>,
@@ -24,11 +24,11 @@ pub(crate) struct Journey {
     pub(crate) tries: Vec<Try>,
     /// The parent proxy, without credentials.
     pub(crate) via: Option<String>,
-    /// Where TCP connected to.
+    /// The remote address.
     pub(crate) addr: Option<SocketAddr>,
-    /// Where TCP connected from.
+    /// The local address.
     pub(crate) local_addr: Option<SocketAddr>,
-    /// What TLS agreed on.
+    /// The protocol that TLS negotiated.
     pub(crate) alpn: Option<Protocol>,
     /// The TLS version.
     pub(crate) tls: Option<&'static str>,
@@ -42,29 +42,29 @@ pub(crate) enum Step {
     Resolving,
     /// TCP is opened.
     Connecting,
-    /// TCP is open, and the parent proxy was asked.
+    /// TCP is open, and the parent proxy has the request for a tunnel.
     Asking,
 }
 
-/// Is called at each step of a dial.
+/// A callback for each step of a dial.
 pub(crate) type Hear<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
 
 /// What happens while a dial goes on, for the live view.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum News<'a> {
-    /// It goes through this parent proxy, named without credentials.
+    /// The dial goes through this parent proxy, named without credentials.
     Through(&'a str),
     /// A phase begins.
     Entered(Phase),
-    /// TCP to an address is tried, beside those before.
+    /// A further address is tried.
     Trying(SocketAddr),
     /// TCP is open.
     Connected(SocketAddr),
-    /// The parent proxy was asked, and has to answer.
+    /// The parent proxy has the request for a tunnel.
     Asking,
 }
 
-/// One address that was tried.
+/// One attempt to connect.
 #[derive(Debug, Clone)]
 pub(crate) struct Try {
     /// The address.
@@ -77,21 +77,21 @@ pub(crate) struct Try {
     pub(crate) error: Option<String>,
 }
 
-/// The error of a try until the address answers.
+/// The error of an attempt until the address answers.
 pub(super) const NO_ANSWER: &str = "no answer";
 
 pub(super) fn is_pending(tried: &Try) -> bool {
     tried.error.as_deref() == Some(NO_ANSWER)
 }
 
-/// Notes for the addresses that have not answered how long they had.
+/// Notes the duration of the attempts that have no answer.
 pub(super) fn end_race(clock: &Clock, tries: &mut [Try]) {
     for tried in tries.iter_mut().filter(|tried| is_pending(tried)) {
         tried.took_us = clock.now().micros_since(tried.started);
     }
 }
 
-/// The tries in words: `192.0.2.1:443: Connection refused, [2001:db8::1]:443: no answer`.
+/// The attempts in words: `192.0.2.1:443: Connection refused, [2001:db8::1]:443: no answer`.
 pub(super) fn tries_text(tries: &[Try]) -> String {
     let mut text = String::new();
     for tried in tries {

@@ -42,11 +42,11 @@ use reach::Barred;
 pub struct Limits {
     /// Resolving, TCP and the parent proxy's answer together; the go command's own is 30 s.
     pub connect: Duration,
-    /// The TLS handshake; the go command gives up at 10 s, and our word should come before.
+    /// The TLS handshake; the go command gives up after 10 s, and our error should come before.
     pub tls: Duration,
 }
 
-/// Why the upstream leg gave no connection; each variant names the step that failed.
+/// Why there is no upstream connection; each variant is the step that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
     /// The name has no address.
@@ -57,7 +57,7 @@ pub(crate) enum DialError {
         /// The resolver's error.
         source: io::Error,
     },
-    /// Every address refused.
+    /// No address could be connected to.
     #[error("cannot connect to {target} ({tried})")]
     Connect {
         /// The target.
@@ -72,7 +72,7 @@ pub(crate) enum DialError {
         target: Target,
         /// The limit.
         limit: Duration,
-        /// What was going on, and who did not answer.
+        /// The step that was not completed, and the host that did not answer.
         step: String,
     },
     /// The target is one of our own listeners.
@@ -81,7 +81,7 @@ pub(crate) enum DialError {
         /// The target.
         target: Target,
     },
-    /// A client of another machine asked for a private address that the user did not name.
+    /// A client on another machine requested a private address that the user did not name.
     #[error(
         "{what} is {is}, and modtape accepts clients from other machines: \
          --tunnel {host} or --intercept {host} allows it"
@@ -89,20 +89,20 @@ pub(crate) enum DialError {
     Private {
         /// The address, or the name where a parent proxy would resolve it.
         what: String,
-        /// What it is instead of public.
+        /// The purpose of the address.
         is: &'static str,
-        /// The host that was asked for.
+        /// The host that was requested.
         host: String,
     },
-    /// The parent proxy did not let us through.
+    /// The parent proxy gave no tunnel.
     #[error("parent proxy {proxy}")]
     Parent {
         /// Its address, without credentials.
         proxy: String,
-        /// What it said.
+        /// Its error.
         source: ParentError,
     },
-    /// The TLS handshake failed, or the certificate is not to be trusted.
+    /// The TLS handshake failed, or the certificate is not trusted.
     #[error("TLS with {host}")]
     Tls {
         /// The name that was verified.
@@ -112,13 +112,13 @@ pub(crate) enum DialError {
     },
 }
 
-/// What a dialer goes by.
+/// The settings of a dialer.
 pub struct Settings {
     /// Stamps each step.
     pub clock: Clock,
     /// How long each step may take.
     pub limits: Limits,
-    /// The roots to verify by.
+    /// TLS settings, with the roots to verify by.
     pub tls: ClientConfigs,
     /// Which parent proxy is used for which target.
     pub parents: ParentProxies,
@@ -138,7 +138,7 @@ pub struct Dialer {
 /// The addresses of a target.
 struct Resolved {
     addresses: Vec<SocketAddr>,
-    /// The user gave them with `--resolve`.
+    /// Whether the user gave them with `--resolve`.
     is_given: bool,
 }
 
@@ -159,8 +159,8 @@ impl Dialer {
 
     /// Opens TCP to `target`, through the parent proxy if there is one for it.
     ///
-    /// `secure` says whether TLS will follow, which decides which proxy variable counts.
-    /// `hear` is told of each step as it begins.
+    /// `secure` says whether TLS will follow, which decides which proxy variable is used.
+    /// `hear` is called for each step when it begins.
     pub(crate) async fn connect(
         &self,
         target: &Target,
@@ -181,7 +181,7 @@ impl Dialer {
         })
     }
 
-    /// Notes how long a dial that is given up has taken, and says which step it was at.
+    /// Notes the duration of a dial that is given up, and returns its step in words.
     pub(crate) fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
         let spent = self.settings.clock.now().micros_since(journey.started);
         let dns = *journey.dns_us.get_or_insert(spent);

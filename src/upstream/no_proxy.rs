@@ -1,8 +1,8 @@
 //! `NO_PROXY` as the go command reads it: which targets are dialled directly.
 //!
-//! After Go's `golang.org/x/net/http/httpproxy` (`useProxy` and `init`): names with their subdomains,
-//! `.name` and `*.name` for the subdomains alone, addresses, CIDR prefixes, each but the last with a
-//! port if wanted, and `*` for every target. Loopback never goes through a proxy.
+//! After Go's `golang.org/x/net/http/httpproxy` (`useProxy` and `init`): names with their
+//! subdomains, `.name` and `*.name` for the subdomains alone, addresses (these may have a port),
+//! CIDR prefixes, and `*` for every target. Loopback never goes through a proxy.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::exchange::Target;
 
-/// What is reached directly.
+/// The targets that are dialled directly.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NoProxy(Vec<Rule>);
 
@@ -28,12 +28,12 @@ enum Rule {
 }
 
 impl NoProxy {
-    /// Takes the variable's text; what is no rule is passed over, as go does.
+    /// Parses the variable; invalid rules are ignored, as in go.
     pub(super) fn of(text: &str) -> Self {
         Self(text.split(',').filter_map(rule).collect())
     }
 
-    /// True if `target` is reached directly.
+    /// True if `target` is dialled directly.
     pub(super) fn covers(&self, target: &Target) -> bool {
         let ip = target.ip().map(|ip| ip.to_canonical());
         if target.host() == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) {
@@ -72,7 +72,7 @@ fn rule(text: &str) -> Option<Rule> {
         return text.parse().ok().map(Rule::Prefix);
     }
     let (host, port) = match text.rsplit_once(':') {
-        // `::1` alone is an address, and `name:` has no port that could fit.
+        // `::1` alone is an address, and `name:` has no valid port.
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             (host, Some(port.parse().ok()?))
         }

@@ -24,7 +24,7 @@ pub struct ConnectTo {
     to_port: Option<u16>,
 }
 
-/// All overrides of a run; the first that fits a target counts.
+/// All overrides of a run; the first that matches a target is used.
 #[derive(Debug, Default)]
 pub struct Overrides {
     /// `--resolve`.
@@ -36,19 +36,19 @@ pub struct Overrides {
 /// Where a target is dialled.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dialled {
-    /// The target itself, or another in its place.
+    /// The target itself, or the one in its place.
     pub(super) target: Target,
-    /// The user named it, or chose the other.
+    /// Whether the user named the target or chose the one in its place.
     pub(super) is_chosen: bool,
 }
 
-/// Why a text is not an override.
+/// Why an override is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OverrideError {
-    /// The form of `--resolve` is not met.
+    /// Not a value of `--resolve`.
     #[error("expected HOST:PORT:ADDR[,ADDR…], with IPv6 addresses in brackets or bare")]
     Resolve,
-    /// The form of `--connect-to` is not met.
+    /// Not a value of `--connect-to`.
     #[error("expected HOST1:PORT1:HOST2:PORT2, each of which may be empty")]
     ConnectTo,
 }
@@ -99,7 +99,7 @@ impl FromStr for ConnectTo {
     }
 }
 
-/// Cuts `HOST:` off, where HOST may be an IPv6 address in brackets.
+/// Splits off `HOST:`; HOST may be an IPv6 address in brackets.
 fn split_host(text: &str) -> Option<(&str, &str)> {
     let end = if text.starts_with('[') {
         text.find(']')? + 1

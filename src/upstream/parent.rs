@@ -12,22 +12,22 @@ use super::no_proxy::NoProxy;
 use crate::capture::Wire;
 use crate::exchange::{Target, TargetError};
 
-/// The longest answer to CONNECT that is read, bytes.
+/// The longest response to CONNECT that is read, bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 
-/// The most header fields of such an answer.
+/// The most header fields of such a response.
 const FIELDS: usize = 128;
 
 /// Why there is no tunnel through the parent proxy.
 #[derive(Debug, thiserror::Error)]
 pub enum ParentError {
-    /// A scheme that modtape does not speak to a proxy.
+    /// Its scheme is not supported.
     #[error("has the scheme {0}: only http, socks5 and socks5h are supported")]
     Scheme(String),
-    /// Its host or port cannot be read.
+    /// Its host or port is invalid.
     #[error("has no usable address")]
     Address(#[source] TargetError),
-    /// It refused.
+    /// It refused the tunnel.
     #[error("answered {status} {reason}")]
     Refused {
         /// Status code.
@@ -35,7 +35,7 @@ pub enum ParentError {
         /// Its reason phrase.
         reason: String,
     },
-    /// It wants credentials (RFC 9110 section 15.5.8).
+    /// It requires credentials (RFC 9110 section 15.5.8).
     #[error("answered 407 {reason}: {}", remedy(offered, *had_credentials))]
     Unauthorized {
         /// Its reason phrase.
@@ -45,18 +45,18 @@ pub enum ParentError {
         /// Whether a user and a password were sent.
         had_credentials: bool,
     },
-    /// Its answer is not HTTP.
+    /// Its response is not HTTP.
     #[error("sent a response that is not HTTP")]
     Answer,
     /// The SOCKS5 exchange failed.
     #[error("SOCKS5")]
     Socks(#[source] tokio_socks::Error),
-    /// The connection broke.
+    /// The connection failed.
     #[error("the connection failed")]
     Io(#[source] io::Error),
 }
 
-/// What a 407 asks for, and what can be done about it.
+/// The schemes of a 407, and what can be done about it.
 fn remedy(offered: &[String], had_credentials: bool) -> String {
     let basic = offered
         .iter()
@@ -75,8 +75,8 @@ fn remedy(offered: &[String], had_credentials: bool) -> String {
     }
 }
 
-/// The schemes that the values of `Proxy-Authenticate` begin with or hold after a comma (RFC 9110
-/// section 11.6.1): a word that no `=` follows.
+/// The schemes in the values of `Proxy-Authenticate` (RFC 9110 section 11.6.1): words at the
+/// beginning or after a comma that no `=` follows.
 fn schemes<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
     let mut schemes: Vec<String> = Vec::new();
     for value in values {
@@ -93,7 +93,7 @@ fn schemes<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
     schemes
 }
 
-/// How many schemes are named, and how much of each.
+/// How many schemes are named, and the longest name.
 const SCHEMES: usize = 5;
 const SCHEME_LENGTH: usize = 20;
 
@@ -125,8 +125,8 @@ impl ParentProxies {
         }
     }
 
-    /// Everything goes through the proxy `url`, but for `no_proxy`; a URL that cannot be used is an
-    /// error at once.
+    /// All targets go through the proxy `url`, except for `no_proxy`. An unusable URL is an error
+    /// at once.
     pub fn checked(url: &str, no_proxy: &str) -> Result<Self, ParentError> {
         let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
         if !matches!(scheme, "http" | "socks5" | "socks5h") {
@@ -140,7 +140,7 @@ impl ParentProxies {
         }
     }
 
-    /// The proxy for `target`, if it goes through one.
+    /// The proxy for `target`, if there is one.
     pub(super) fn proxy_for(
         &self,
         target: &Target,
@@ -220,7 +220,7 @@ impl Credentials {
     }
 }
 
-/// One proxy on the way to a target.
+/// The proxy on the way to a target.
 pub(super) struct Parent {
     kind: Kind,
     target: Target,
@@ -242,7 +242,7 @@ impl Parent {
         &self.target
     }
 
-    /// Asks for a tunnel to `target`; afterwards `stream` carries it.
+    /// Requests a tunnel to `target`; afterwards `stream` is the tunnel.
     pub(super) async fn open(&self, stream: &mut Wire, target: &Target) -> Result<(), ParentError> {
         match self.kind {
             Kind::Http => self.open_http(stream, target).await,
@@ -298,8 +298,8 @@ impl Parent {
     }
 }
 
-/// Reads the head of an answer and no byte more: what follows belongs to the tunnel. Each part is
-/// looked at before it is taken, and a line may end with a bare LF (RFC 9112 section 2.2).
+/// Reads the head of a response and no byte more: what follows belongs to the tunnel. The data is
+/// peeked at before it is read, and a line may end with a bare LF (RFC 9112 section 2.2).
 async fn read_head(stream: &mut Wire) -> Result<Vec<u8>, ParentError> {
     let (mut head, mut ahead) = (Vec::new(), vec![0; 2048]);
     loop {

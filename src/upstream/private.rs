@@ -1,7 +1,7 @@
 //! Which addresses are not public: a machine's own, a local network's, reserved ones.
 //!
-//! From IANA's special-purpose registries (RFC 6890). What is in none of the tables, and in IPv6
-//! outside of what IANA gives out, is not taken for public either. Never resolves, never dials.
+//! From IANA's special-purpose registries (RFC 6890). IPv6 addresses outside of the global unicast
+//! range count as not public too. Never resolves, never dials.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 /// A range of addresses.
 struct Range<N> {
     net: N,
-    /// What it is for, in words that follow "is".
+    /// Its purpose, in words that follow "is".
     purpose: &'static str,
 }
 
@@ -43,13 +43,13 @@ const V4: [Range<Ipv4Net>; 16] = [
     v4(Ipv4Addr::new(203, 0, 113, 0), 24, "for documentation"),
     v4(Ipv4Addr::new(168, 63, 129, 16), 32, "a cloud's host"),
     v4(Ipv4Addr::new(224, 0, 0, 0), 4, "multicast"),
-    // 255.255.255.255 with it.
+    // Includes 255.255.255.255.
     v4(Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
 ];
 
 /// IANA IPv6 Special-Purpose Address Registry, as far as it lies in [`GLOBAL`].
 const V6: [Range<Ipv6Net>; 3] = [
-    // Teredo (RFC 4380) among them.
+    // Includes Teredo (RFC 4380).
     v6(
         Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
         23,
@@ -67,7 +67,7 @@ const V6: [Range<Ipv6Net>; 3] = [
     ),
 ];
 
-/// Ranges outside of [`GLOBAL`] whose purpose is worth a word.
+/// Ranges outside of [`GLOBAL`] that have a well-known purpose.
 const V6_NAMED: [Range<Ipv6Net>; 5] = [
     v6(Ipv6Addr::LOCALHOST, 128, "loopback"),
     v6(Ipv6Addr::UNSPECIFIED, 128, "this machine"),
@@ -80,10 +80,10 @@ const V6_NAMED: [Range<Ipv6Net>; 5] = [
     v6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast"),
 ];
 
-/// All that IANA gives out (RFC 4291 section 2.5.4 as of today).
+/// Global unicast, as IANA assigns it today (RFC 4291 section 2.5.4).
 const GLOBAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// What `ip` is instead of public, in words that follow "is"; `None` if it is public.
+/// The purpose of `ip`, in words that follow "is"; `None` if it is public.
 pub(super) fn purpose(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(ip) => purpose_v4(ip),
@@ -110,7 +110,7 @@ fn purpose_v6(ip: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 address that a translator or the kernel takes an IPv6 address for.
+/// The IPv4 address that is embedded in an IPv6 address for a translator or the kernel.
 ///
 /// Mapped (RFC 4291 section 2.5.5.2), translated (RFC 2765), NAT64 (RFC 6052 section 2.1), 6to4
 /// (RFC 3056) and ISATAP (RFC 5214). A NAT64 under a network's own prefix cannot be told from other

@@ -1,8 +1,8 @@
-//! Which targets may be dialled: never our own listeners; and where clients of other machines connect, no
-//! address that only this machine or its network can reach, unless the user named it.
+//! Which targets may be dialled: never our own listeners; and if clients on other machines can
+//! connect, no address that only this machine or its network can reach, unless the user named it.
 //!
-//! What is checked is what is dialled: a name is resolved once, each address is held against the
-//! rule, and TCP goes to those very addresses. One that is refused refuses the name.
+//! A name is resolved once, each of its addresses is checked, and exactly those addresses are
+//! dialled. If one of them is refused, the name is refused.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -14,16 +14,16 @@ use crate::exchange::Target;
 #[derive(Debug, Clone, Default)]
 pub struct Reach {
     own: Vec<SocketAddr>,
-    /// What the user named, where the rule against private targets holds.
+    /// The targets that the user named, if the rule against private targets applies.
     named: Option<Named>,
 }
 
-/// What the user named: these may be private.
+/// Targets that the user named: these may be private.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Named {
     /// Hosts, on any port.
     pub(crate) hosts: BTreeSet<String>,
-    /// Hosts, on just this port.
+    /// Hosts, on this port only.
     pub(crate) targets: BTreeSet<Target>,
 }
 
@@ -32,17 +32,17 @@ pub(crate) struct Named {
 pub(super) enum Barred {
     /// It is one of our own listeners.
     Own,
-    /// It is not public: the address or name, and what it is instead.
+    /// It is not public: the address or name, and its purpose.
     Private { what: String, is: &'static str },
 }
 
 impl Reach {
-    /// Everything but `own`, our listeners: dialling them would go round in circles.
+    /// All targets except `own`, our listeners: dialling these would be a loop.
     pub fn all_but(own: Vec<SocketAddr>) -> Self {
         Self { own, named: None }
     }
 
-    /// Nothing private but what is `named`: for listeners that other machines can connect to.
+    /// Private targets only if they are `named`: for listeners that other machines can connect to.
     #[must_use]
     pub(crate) fn public_or(self, named: Named) -> Self {
         Self {
@@ -51,14 +51,14 @@ impl Reach {
         }
     }
 
-    /// True if the rule against private targets holds for `target`.
+    /// True if the rule against private targets applies to `target`.
     pub(super) fn is_bound(&self, target: &Target) -> bool {
         self.named.as_ref().is_some_and(|named| {
             !named.hosts.contains(target.host()) && !named.targets.contains(target)
         })
     }
 
-    /// Holds an address that would be dialled against the rules; `bound` as [`Self::is_bound`] says.
+    /// Checks an address that would be dialled; `bound` is the result of [`Self::is_bound`].
     pub(super) fn check(&self, address: SocketAddr, bound: bool) -> Result<(), Barred> {
         let plain = canonical(address.ip());
         if self
@@ -78,8 +78,8 @@ impl Reach {
         })
     }
 
-    /// Holds a target that a parent proxy would resolve against the rules, as far as its spelling
-    /// tells: what the parent finds behind a name, only the parent knows.
+    /// Checks a target that a parent proxy would resolve, by its spelling only: the addresses of a
+    /// name are known to the parent alone.
     pub(super) fn check_spelling(&self, target: &Target, bound: bool) -> Result<(), Barred> {
         let host = target.host();
         if let Some(ip) = target.ip() {
@@ -101,7 +101,8 @@ impl Reach {
     }
 }
 
-/// Where the kernel connects to: an unspecified address is loopback, a mapped one is IPv4.
+/// The address that the kernel connects to: an unspecified address is loopback, a mapped one is
+/// IPv4.
 fn canonical(ip: IpAddr) -> IpAddr {
     let ip = match ip {
         IpAddr::V6(ip) => private::inside(ip).map_or(IpAddr::V6(ip), IpAddr::V4),
@@ -114,12 +115,12 @@ fn canonical(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// True if a listener bound to `own` answers at that canonical address.
+/// True if a listener that is bound to `own` is reached at that canonical address.
 fn is_at(own: SocketAddr, ip: IpAddr, port: u16) -> bool {
     let is_ours = || ip.is_loopback() || own_address(ip).is_some();
     own.port() == port
         && match own.ip() {
-            // Linux: a listener on [::] takes IPv4 too.
+            // On Linux a listener on [::] accepts IPv4 too.
             IpAddr::V6(own) if own.is_unspecified() => is_ours(),
             IpAddr::V4(own) if own.is_unspecified() => ip.is_ipv4() && is_ours(),
             own => canonical(own) == ip,
@@ -128,8 +129,8 @@ fn is_at(own: SocketAddr, ip: IpAddr, port: u16) -> bool {
 
 /// `this machine` if `ip` is one of its addresses, else `None`.
 ///
-/// Only what is one's own can be bound, unless the system allows anything (`ip_nonlocal_bind`): then
-/// it also allows what is nobody's, and the answer tells nothing.
+/// Only a local address can be bound, unless the system allows any (`ip_nonlocal_bind`): then an
+/// address that no machine has can be bound too, and the test says nothing.
 fn own_address(ip: IpAddr) -> Option<&'static str> {
     let nobodys: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
@@ -143,7 +144,7 @@ fn is_localhost(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost")
 }
 
-/// What a name is that never leads to the internet, if it is one.
+/// The kind of a name that never leads to the internet, if it is one.
 fn local_name(host: &str) -> Option<&'static str> {
     let last = host.rsplit('.').next().unwrap_or(host);
     if is_localhost(host) {
@@ -161,7 +162,7 @@ fn local_name(host: &str) -> Option<&'static str> {
     (!host.contains('.')).then_some("a name without a domain")
 }
 
-/// Top-level names that are kept from the internet: RFC 6762 section 3 and appendix G, ICANN's
+/// Top-level names that are reserved for local networks: RFC 6762 section 3 and appendix G, ICANN's
 /// resolution 2024.07.29.06 (`internal`), and a custom of Linux distributions.
 const LOCAL_SUFFIXES: [&str; 9] = [
     "corp",

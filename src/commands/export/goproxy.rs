@@ -1,4 +1,5 @@
-//! A recording as the tree of a module proxy: responses are verified and decoded while they are copied.
+//! A recording as the tree of a module proxy: responses are verified and decoded while they are
+//! copied.
 //!
 //! From closed, unfinished and damaged recordings alike: what cannot be read is left out and named.
 //! Never holds more than a chunk of a large response. The folder is made whole or not at all.

@@ -26,8 +26,8 @@ use crate::recording::{Recording, Row};
 use crate::terminal::words::count;
 use crate::terminal::{Progress, plain, say, to_stdout, warn};
 
-/// Writes the recording in the requested format. Leaving out exchanges that cannot be read is a failure,
-/// although the rest is written.
+/// Writes the recording in the requested format. Leaving out exchanges that cannot be read is a
+/// failure, although the rest is written.
 pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failure> {
     let filter = selection::filter(args.filter.as_deref())?;
     let is_tree = args.format == ExportFormat::Goproxy;
@@ -183,8 +183,8 @@ fn refuse_terminal(is_shown: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a file is part of the recording. Those that are made from the journal do not count: an export may
-/// replace them.
+/// Whether a file is part of the recording. Those that are made from the journal do not count: an
+/// export may replace them.
 fn is_part_of(path: &Path, recording: &Recording) -> bool {
     let parent = path
         .parent()

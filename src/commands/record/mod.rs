@@ -149,8 +149,8 @@ impl Defaults {
         Self(why.map(|why| redactor.text(why)))
     }
 
-    /// Says so, once: at the start for a go command, and where there is no command; for another command
-    /// once a Go program has sent requests. Other programs do not use Go's settings.
+    /// Says so, once: at the start for a go command, and where there is no command; for another
+    /// command once a Go program has sent requests. Other programs do not use Go's settings.
     fn announce(&mut self, global: &Global) {
         if let Some(why) = self.0.take() {
             let message = "using Go's default GOPROXY and GOSUMDB";

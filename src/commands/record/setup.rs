@@ -131,9 +131,11 @@ pub(super) fn policy(
     }
 }
 
-/// The targets that may be dialled: for clients on other machines, public ones and those that the user named.
+/// The targets that may be dialled: for clients on other machines, public ones and those that the
+/// user named.
 ///
-/// Go's own default hosts do not count as named: if their names lead to a private address, it is not theirs.
+/// Go's own default hosts do not count as named: if their names lead to a private address, it is
+/// not theirs.
 pub(super) fn reach(session: &Session, flags: &TargetFlags) -> Reach {
     let reach = Reach::all_but(vec![session.address]);
     if session.address.ip().is_loopback() {
@@ -154,7 +156,8 @@ pub(super) fn reach(session: &Session, flags: &TargetFlags) -> Reach {
     })
 }
 
-/// The file for the HAR. A file that `--har` names is created now, so that an invalid path fails before a long run.
+/// The file for the HAR. A file that `--har` names is created now, so that an invalid path fails
+/// before a long run.
 pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<PathBuf>> {
     if args.no_har {
         return Ok(None);
@@ -166,8 +169,8 @@ pub(super) fn har_file(args: &RecordArgs, dir: &Path) -> anyhow::Result<Option<P
     Ok(Some(path.clone()))
 }
 
-/// The file for TLS secrets, if there is to be one. A variable is set for other programs too: if its file
-/// cannot be opened, the command is recorded all the same.
+/// The file for TLS secrets, if there is to be one. A variable is set for other programs too: if
+/// its file cannot be opened, the command is recorded all the same.
 pub(super) fn key_log(
     args: &RecordArgs,
     session: &Session,

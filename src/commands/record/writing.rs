@@ -173,7 +173,8 @@ impl Writing {
             }
             Err(error) => {
                 failure.get_or_insert_with(|| format!("cannot close the recording: {error:#}"));
-                // A command may remove the folder that it is recorded in: its exit code stays its own.
+                // A command may remove the folder that it is recorded in: its exit code stays its
+                // own.
                 let opened = Recording::open(&output.naming.dir);
                 let gone = |error| format!("the recording is no longer there: {error}");
                 opened.map_err(|error| warn(global, gone(error))).ok()
@@ -252,8 +253,8 @@ impl Output {
         }
     }
 
-    /// Reads the closed journal, and writes what is made from it: what the manifest says of replays,
-    /// and the index.
+    /// Reads the closed journal, and writes what is made from it: what the manifest says of
+    /// replays, and the index.
     fn project(
         &mut self,
         args: &RecordArgs,
@@ -262,7 +263,8 @@ impl Output {
         failure: Option<&str>,
     ) -> anyhow::Result<Recording> {
         let dir = &self.naming.dir;
-        // First without what is found by reading: then the recording is closed, even if reading fails.
+        // First without what is found by reading: then the recording is closed, even if reading
+        // fails.
         manifest::write_manifest(dir, &self.manifest)?;
         let mut recording = Recording::open_whole(dir)?;
         let damage = damage(&recording);
@@ -290,7 +292,8 @@ impl Output {
         Ok(recording)
     }
 
-    /// The command line that records the same again; `is_named` names this recording, where the user did not.
+    /// The command line that records the same again; `is_named` names this recording, where the
+    /// user did not.
     fn rerun(&self, args: &RecordArgs, global: &Global, is_named: bool) -> Rerun {
         let name = PathBuf::from(self.naming.name());
         let mut place = match args.output.as_ref().or_else(|| is_named.then_some(&name)) {
@@ -389,8 +392,9 @@ fn damage(recording: &Recording) -> Option<String> {
     Some(format!("the journal is damaged: {damage}"))
 }
 
-/// What ended the command early. A command that was killed by a signal counts too: a terminal sends the signal
-/// to both, and the command may end before modtape receives it; or the signal was for the command alone.
+/// What ended the command early. A command that was killed by a signal counts too: a terminal sends
+/// the signal to both, and the command may end before modtape receives it; or the signal was for
+/// the command alone.
 fn cut_short(outcome: &Outcome) -> Option<&'static str> {
     let was_killed = outcome.code.is_some_and(|code| (129..=192).contains(&code));
     match outcome.left_over.interruption {

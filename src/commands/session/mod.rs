@@ -1,5 +1,5 @@
-//! A session: a listener with a certificate authority of its own, and the wrapped command. Recording and
-//! replaying share it.
+//! A session: a listener with a certificate authority of its own, and the wrapped command.
+//! Recording and replaying share it.
 
 pub(crate) mod running;
 pub(crate) mod token;
@@ -94,7 +94,8 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// The exit code of modtape: the command's, or 124 if `--timeout` ended a session without a command.
+    /// The exit code of modtape: the command's, or 124 if `--timeout` ended a session without a
+    /// command.
     pub(super) fn exit_code(&self) -> Option<i32> {
         let timed_out = self.left_over.interruption == Some(Interruption::Timeout);
         self.code.or_else(|| timed_out.then_some(TIMED_OUT))
@@ -105,8 +106,8 @@ impl Outcome {
 const TIMED_OUT: i32 = 124;
 
 impl Session {
-    /// Binds the listener, reads the roots and asks the go command for its settings. Invalid settings fail here,
-    /// before anything is written.
+    /// Binds the listener, reads the roots and asks the go command for its settings. Invalid
+    /// settings fail here, before anything is written.
     pub(super) async fn open(
         run: &RunArgs,
         command: &[OsString],
@@ -160,7 +161,8 @@ impl Session {
         Ok(())
     }
 
-    /// The redactor, which also hides the token, and secrets in the paths of the user's own module proxies.
+    /// The redactor, which also hides the token, and secrets in the paths of the user's own module
+    /// proxies.
     pub(super) fn knowing(&self, redactor: Redactor, command: &[OsString]) -> Redactor {
         let redactor = match &self.token {
             Some(token) => redactor.knowing(token.secret()),
@@ -503,8 +505,8 @@ impl Ends {
     }
 }
 
-/// How many connections may wait to be accepted. The kernel ignores further ones, which try again after a
-/// second: go opens ten at once, and a build runs go many times.
+/// How many connections may wait to be accepted. The kernel ignores further ones, which try again
+/// after a second: go opens ten at once, and a build runs go many times.
 const BACKLOG: u32 = 1024;
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -1,4 +1,5 @@
-//! Running recorders, and how other commands find them: `modtape/PID.json` in the user's runtime folder.
+//! Running recorders, and how other commands find them: `modtape/PID.json` in the user's runtime
+//! folder.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -40,11 +41,11 @@ pub(crate) struct Running {
     pub(crate) started_unix_us: u64,
 }
 
-/// The user's runtime folder for modtape, which is created if it is missing. A folder that others can enter is
-/// an error.
+/// The user's runtime folder for modtape, which is created if it is missing. A folder that others
+/// can enter is an error.
 ///
-/// An `XDG_RUNTIME_DIR` that is relative, missing or another user's (`su`, `sudo -E`, containers) is ignored:
-/// then the folder is among the temporary files.
+/// An `XDG_RUNTIME_DIR` that is relative, missing or another user's (`su`, `sudo -E`, containers)
+/// is ignored: then the folder is among the temporary files.
 pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     let user = rustix::process::getuid().as_raw();
     let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -77,8 +78,9 @@ fn private(folder: PathBuf, user: u32) -> anyhow::Result<PathBuf> {
 
 /// The folder of one recorder, `PID`, which is locked as long as the recorder lives.
 ///
-/// The PID alone is not unique: in two PID namespaces (containers that share a `/tmp`) two processes may have the
-/// same, and neither sees the other. A recorder that finds the folder locked takes another name.
+/// The PID alone is not unique: in two PID namespaces (containers that share a `/tmp`) two
+/// processes may have the same, and neither sees the other. A recorder that finds the folder locked
+/// takes another name.
 #[derive(Debug)]
 pub(crate) struct Own {
     path: PathBuf,
@@ -86,7 +88,8 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Makes it in `folder` (mode 0700), and replaces the folder of a dead process with the same PID.
+    /// Makes it in `folder` (mode 0700), and replaces the folder of a dead process with the same
+    /// PID.
     pub(crate) fn make(folder: &Path) -> io::Result<Self> {
         let pid = std::process::id();
         let names = (2..).map(|n| format!("{pid}-{n}"));
@@ -125,7 +128,8 @@ impl Own {
     }
 }
 
-/// True if the recorder of this folder lives. The lock is shared, so that two commands can check at once.
+/// True if the recorder of this folder lives. The lock is shared, so that two commands can check at
+/// once.
 fn is_locked(dir: &Path) -> bool {
     let lock = |dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockShared);
     open_dir(dir).is_ok_and(|dir: File| lock(dir).is_err())
@@ -205,7 +209,8 @@ pub(crate) fn with_pid(pid: u32) -> Option<Running> {
     running.into_iter().find(|recorder| recorder.pid == pid)
 }
 
-/// All recorders that are alive, by the locks of their folders: a PID may be that of another process by now.
+/// All recorders that are alive, by the locks of their folders: a PID may be that of another
+/// process by now.
 fn all(folder: &Path) -> anyhow::Result<Vec<Running>> {
     sweep(folder);
     let mut running = Vec::new();

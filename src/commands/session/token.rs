@@ -52,8 +52,8 @@ pub(crate) fn with_token(proxy: &str, token: &str) -> String {
     proxy.replacen("://", &format!("://{USER}:{token}@"), 1)
 }
 
-/// A socket that sends the token to every process that can open it: those of the user, since the folder is
-/// private.
+/// A socket that sends the token to every process that can open it: those of the user, since the
+/// folder is private.
 #[derive(Debug)]
 pub(crate) struct TokenSocket {
     listener: UnixListener,
