@@ -1,6 +1,6 @@
 //! modtape records, explains and replays what the go command fetches.
 //!
-//! The map, lowest room first; a room imports only from lines above its own, and a test checks it:
+//! The map, lowest room first; a room imports only from lines with a smaller number, and a test checks it:
 //!
 //! 0. [`hostile`](crate) what checks of hostile input share: in tests and fuzz targets only
 //! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · [`gomod`] what a URL

@@ -196,6 +196,7 @@ fn words_of(option: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Cli, Command};
 
     fn words(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
@@ -214,6 +215,23 @@ mod tests {
             rerun.line(&words("--cold")),
             r"modtape record --upstream-ca 'my ca.pem' --cold -o 'my ci' -- go get 'a.b/c@>=v1' 'it'\''s' '' '$HOME'"
         );
+    }
+
+    #[test]
+    fn every_option_of_a_run_may_stand_in_a_hint() {
+        let line = "modtape record --cold --intercept-all --intercept a.example --tunnel b.example \
+            --upstream-proxy none --upstream-ca ca.pem --resolve a.example:443:[::1] \
+            --connect-to ::127.0.0.1:1 --listen 0.0.0.0:4040 --token secret -- go build";
+        let line: Vec<OsString> = words(line).into_iter().map(OsString::from).collect();
+        let Command::Record(args) = Cli::of(&line).unwrap().command else {
+            panic!("{line:?}")
+        };
+        let options: Vec<_> = options(&args)
+            .into_iter()
+            .map(|option| option.into_string().unwrap())
+            .collect();
+        assert_eq!(options.len(), KNOWN.len(), "{options:?}");
+        assert_eq!(trusted(&options), options);
     }
 
     #[test]

@@ -154,8 +154,8 @@ impl Stretch {
         self.started.as_micros().saturating_add(total)
     }
 
-    /// Calls `piece` with each phase that took time, and `None` for our own time behind them: where it lies in the whole recording when the
-    /// run's stamp 0 lies at `offset` and the run ends at `end`.
+    /// Calls `piece(phase, from, to)` for each phase that took time, then with `None` for our own time.
+    /// Microseconds of the whole recording, in which the run begins at `offset` and ends at `end`.
     fn lay(&self, offset: u64, end: u64, mut piece: impl FnMut(Option<Phase>, u64, u64)) {
         let mut at = offset.saturating_add(self.started.as_micros());
         let Some(phases) = self.phases else {

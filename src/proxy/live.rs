@@ -39,7 +39,7 @@ pub struct InFlight {
     /// True if there is TLS below the request.
     pub(crate) is_tls: bool,
     /// True while we wait for the client or for our disk, and not for the upstream.
-    pub(crate) is_held: bool,
+    pub(crate) is_paused: bool,
 }
 
 /// Ctrl-C reaches the processes of the command too, and they may be gone before we handle it: what
@@ -97,7 +97,7 @@ struct Progress {
     address: Option<Arc<str>>,
     via: Option<Arc<str>>,
     is_asking: bool,
-    is_held: bool,
+    is_paused: bool,
     /// True once it ended by itself, and not because its client gave it up.
     is_done: bool,
 }
@@ -118,7 +118,7 @@ impl Line {
             via: progress.via.as_deref().map(str::to_owned),
             is_asking: progress.is_asking,
             is_tls: route.is_some_and(|route| route.url.starts_with("https:")),
-            is_held: progress.is_held,
+            is_paused: progress.is_paused,
         }
     }
 
@@ -212,7 +212,7 @@ impl Live {
                 address: None,
                 via: None,
                 is_asking: false,
-                is_held: false,
+                is_paused: false,
                 is_done: false,
             }),
         });
@@ -291,19 +291,19 @@ impl Entry {
         let now = self.live.now();
         let mut progress = self.line.lock();
         progress.bytes += bytes;
-        (progress.at, progress.is_held) = (now, true);
+        (progress.at, progress.is_paused) = (now, true);
     }
 
     /// The disk takes no more for now: silence is not the upstream's.
     pub(super) fn waits_for_disk(&self) {
-        self.line.lock().is_held = true;
+        self.line.lock().is_paused = true;
     }
 
     /// What there was is taken: silence is the upstream's again.
     pub(super) fn wants_more(&self) {
         let mut progress = self.line.lock();
-        if progress.is_held {
-            (progress.at, progress.is_held) = (self.live.now(), false);
+        if progress.is_paused {
+            (progress.at, progress.is_paused) = (self.live.now(), false);
         }
     }
 
@@ -330,10 +330,10 @@ pub(super) struct UploadEntry {
 
 impl UploadEntry {
     /// The client sends no more for now, or our disk takes none: silence is not the upstream's.
-    pub(super) fn is_held(&self) {
+    pub(super) fn pauses(&self) {
         let mut progress = self.line.lock();
         if progress.phase == Phase::Wait {
-            progress.is_held = true;
+            progress.is_paused = true;
         }
     }
 
@@ -342,7 +342,7 @@ impl UploadEntry {
         let now = self.clock.now();
         let mut progress = self.line.lock();
         if progress.phase == Phase::Wait {
-            (progress.at, progress.is_held) = (now, false);
+            (progress.at, progress.is_paused) = (now, false);
         }
     }
 }
@@ -463,7 +463,7 @@ mod tests {
             panic!()
         };
         assert_eq!(
-            (only.phase, only.bytes, only.is_held),
+            (only.phase, only.bytes, only.is_paused),
             (Phase::Receive, 10, true)
         );
         assert_eq!(only.what, "list rsc.io/quote");

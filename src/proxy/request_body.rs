@@ -337,7 +337,7 @@ impl Passing {
             && sink.poll_ready(cx).is_pending()
         {
             state.offered = None;
-            self.progress.entry.is_held();
+            self.progress.entry.pauses();
             return Poll::Pending;
         }
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
@@ -345,7 +345,7 @@ impl Passing {
                 sink.idle();
             }
             state.offered = None;
-            self.progress.entry.is_held();
+            self.progress.entry.pauses();
             let limit = self.progress.idle;
             let timer = &mut self.timer;
             ready!(

@@ -126,7 +126,7 @@ impl Stalls {
 
 /// True while it is the upstream that we wait for.
 fn is_upstreams(entry: &InFlight) -> bool {
-    !entry.is_held && entry.phase != Phase::Blocked
+    !entry.is_paused && entry.phase != Phase::Blocked
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
         let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
         let uploading = async {
             for _ in 0..3 {
-                upload.is_held();
+                upload.pauses();
                 tokio::time::sleep(Duration::from_secs(30)).await;
                 upload.passes();
             }

@@ -30,7 +30,7 @@ const READ_AHEAD: usize = 256 << 10;
 pub struct Row {
     /// The exchange; unique within its run.
     pub id: ExchangeId,
-    /// The run that it belongs to, counted from 0: `--append` adds runs.
+    /// The run that it belongs to, counted from 0: each `open` line of the journal begins one.
     pub(crate) run: u32,
     /// The client connection that it came on.
     pub(crate) connection: ConnectionId,

@@ -151,7 +151,7 @@ fn entry(phase: Phase, what: &str, started_s: u64) -> InFlight {
         via: None,
         is_asking: false,
         is_tls: true,
-        is_held: false,
+        is_paused: false,
     }
 }
 
