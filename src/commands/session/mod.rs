@@ -281,7 +281,7 @@ impl Session {
             Responder::Upstream(_) => 2,
             Responder::Replay(_) => 1,
         };
-        self.limits.clients(legs, writer::DESCRIPTORS)
+        self.limits.clients(legs, writer::most_open())
     }
 
     fn authority(

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use rustix::process::{Resource, getrlimit};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::PollSemaphore;
@@ -24,12 +25,12 @@ use crate::recording::format::{BODIES, INLINE_LIMIT};
 /// Bytes on their way to the disk at most, over all bodies.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a body gathers before it goes to the thread, bytes, while few are on their way. Waking the
-/// thread and opening a file for each frame would cost more than writing it.
+/// What a body gathers before it goes to the thread, bytes, while few are on their way: waking the
+/// thread for each frame would cost more than writing it.
 const CHUNK_MOST: usize = 256 * 1024;
 
-/// The same however many are on their way.
-const CHUNK_LEAST: usize = 64 * 1024;
+/// The same however many are on their way: what each of them holds in memory besides the queue.
+const CHUNK_LEAST: usize = INLINE_LIMIT;
 
 /// What is added at once at most, mostly: a read of HTTP/1.1, some frames of HTTP/2.
 const READ: usize = 64 * 1024;
@@ -58,13 +59,17 @@ impl Spare {
     }
 }
 
-/// Files that the thread keeps open at most, one a body. Those of further bodies are opened for each
-/// chunk, which takes longer than writing it (ext4 gives a file its blocks when it is closed); but any
-/// number of bodies may be on their way.
-const OPEN_MOST: usize = 64;
-
-/// Descriptors that the thread has open at once at most.
-pub(crate) const DESCRIPTORS: u64 = OPEN_MOST as u64 + 1;
+/// How many files the thread keeps open at most, one a body. Those of further bodies are opened for
+/// each chunk, which takes longer than writing it (ext4 gives a file its blocks when it is closed); but
+/// any number of bodies may be on their way.
+pub(crate) fn most_open() -> u64 {
+    let limit = getrlimit(Resource::Nofile).current;
+    if limit.is_none_or(|limit| limit >= 1024) {
+        64
+    } else {
+        8
+    }
+}
 
 /// Takes bodies; cheap to clone. The thread ends with the last clone.
 #[derive(Clone)]
@@ -95,6 +100,7 @@ impl BodyStore {
             syncer,
             spare: spare.clone(),
             arriving: HashMap::new(),
+            most_open: usize::try_from(most_open()).unwrap_or(usize::MAX),
         };
         std::thread::Builder::new()
             .name("bodies".into())
@@ -145,7 +151,8 @@ impl BodySink {
     /// Ready once one more chunk can be added: a full buffer waits for room on the way to the disk. A
     /// body takes none of it while it is read slowly, so that it stands in nobody's way.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.gathered.len() >= self.chunk() {
+        // What waits already goes on waiting when its part has grown: room may have been given to it.
+        if self.is_queued || self.gathered.len() >= self.chunk() {
             self.is_queued = true;
             let permit = ready!(self.room.poll_acquire_many(cx, room_for(&self.gathered)));
             self.is_queued = false;
@@ -187,7 +194,8 @@ impl BodySink {
     /// The body is whole: once this returns, it stands under its name or is known to be lost.
     pub async fn finish(mut self) -> Result<Body, NotKept> {
         self.idle();
-        if self.file.is_some() || self.gathered.len() > INLINE_LIMIT {
+        let is_inline = self.file.is_none() && self.gathered.len() <= INLINE_LIMIT;
+        if !is_inline && !self.gathered.is_empty() {
             let room = Arc::clone(&self.store.room);
             let permit = room.acquire_many_owned(room_for(&self.gathered)).await;
             self.send(permit.ok());
@@ -259,6 +267,7 @@ struct Writer {
     syncer: Option<Syncer>,
     spare: Spare,
     arriving: HashMap<u64, Arriving>,
+    most_open: usize,
 }
 
 /// A body that has not come whole.
@@ -310,7 +319,7 @@ impl Writer {
         let is_new = body.bytes == 0;
         body.bytes += chunk.len() as u64;
         let Ok(Some(path)) = &body.path else { return };
-        let stays_open = body.file.is_some() || bodies < OPEN_MOST;
+        let stays_open = body.file.is_some() || bodies < self.most_open;
         let file = body.file.take().map_or_else(|| open(path, is_new), Ok);
         match file.and_then(|mut file| file.write_all(chunk).map(|()| file)) {
             Ok(file) => body.file = stays_open.then_some(file),
@@ -498,6 +507,29 @@ mod tests {
         assert_eq!(store.0.room.available_permits(), QUEUE_BYTES);
     }
 
+    #[tokio::test]
+    async fn a_body_that_waits_for_room_keeps_none_when_others_end_meanwhile() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = store(temp.path(), true);
+        let room = store.0.room.clone();
+        let taken = room.acquire_many_owned(QUEUE_BYTES as u32).await.unwrap();
+        let others: Vec<_> = (0..2 * QUEUE_BYTES / CHUNK_MOST)
+            .map(|_| store.sink())
+            .collect();
+        let mut sink = store.sink();
+        sink.push(&vec![7; CHUNK_MOST / 2]);
+        let ready = poll_fn(|cx| Poll::Ready(sink.poll_ready(cx).is_ready())).await;
+        assert!(!ready);
+        // Its part of the queue is larger now than what it has gathered.
+        drop(others);
+        drop(taken);
+        poll_fn(|cx| sink.poll_ready(cx)).await;
+        assert!(
+            sink.gathered.is_empty(),
+            "it goes with the room that was given"
+        );
+    }
+
     /// Descriptors of this process that lead below `dir`.
     fn open_below(dir: &Path) -> usize {
         let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
@@ -510,7 +542,7 @@ mod tests {
         const PARTS: usize = 3;
         let temp = tempfile::tempdir().unwrap();
         let store = store(temp.path(), true);
-        let bodies = OPEN_MOST + 20;
+        let bodies = most_open() as usize + 20;
         let part = |body: usize, part: usize| vec![(body * PARTS + part) as u8; CHUNK_LEAST];
         let mut sinks: Vec<_> = (0..bodies).map(|_| store.sink()).collect();
         for number in 0..PARTS {
@@ -524,7 +556,10 @@ mod tests {
             let bytes: Vec<_> = (0..PARTS).flat_map(|number| part(body, number)).collect();
             assert_eq!(kept.sha256, Hex(Sha256::digest(&bytes).into()), "{body}");
             assert!(kept.kept, "{body}");
-            assert!(open_below(temp.path()) <= DESCRIPTORS as usize, "{body}");
+            assert!(
+                open_below(temp.path()) <= most_open() as usize + 1,
+                "{body}"
+            );
         }
         assert_eq!(files(temp.path()).len(), bodies);
     }

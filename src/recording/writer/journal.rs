@@ -121,7 +121,9 @@ impl Journal {
             self.write(&mut batch);
             let took = self.clock.now().since(began);
             if took >= self.slow {
-                tracing::warn!("the disk took {took:?} for a write to the journal");
+                tracing::warn!(
+                    "a write to the journal took {took:?}: a thread writes it from now on"
+                );
                 return self.move_to_thread().await;
             }
         }
@@ -131,8 +133,9 @@ impl Journal {
         }
     }
 
-    /// Goes on on a thread of its own; here, if there is none to be had.
+    /// Continues on a thread of its own; here, if there is none to be had.
     async fn move_to_thread(self) {
+        let health = self.health.clone();
         let (journal, given) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let thread = std::thread::Builder::new().name("journal".into());
@@ -145,7 +148,9 @@ impl Journal {
         match started {
             Ok(_) => {
                 let _ = journal.send(self);
-                let _ = end.await;
+                if end.await.is_err() {
+                    health.fail("the thread that writes the journal panicked");
+                }
             }
             Err(_) => {
                 let slow = Duration::MAX;

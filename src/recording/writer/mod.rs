@@ -11,7 +11,7 @@ mod journal;
 mod recorder;
 
 pub use bodies::BodySink;
-pub(crate) use bodies::DESCRIPTORS;
+pub(crate) use bodies::most_open;
 pub use durability::Durability;
 pub(crate) use folder::{CreateError, check, make_parent, place};
 pub use folder::{Folder, create};
