@@ -50,7 +50,7 @@ pub(crate) fn faults(
     let mut checking = Checking::default();
     for row in rows.iter().filter(|row| is_answer(row)) {
         let route = routes.route(row);
-        checking.row(row, route, source);
+        checking.take(Answer { row, route }, source);
     }
     checking.compare_mods();
     checking.check_zips(source, &mut progress);
@@ -65,46 +65,76 @@ fn is_answer(row: &Row) -> bool {
     is_whole && row.method == "GET" && row.status == Some(200)
 }
 
-/// Module, version and digest of a zip.
-type Zipped = (String, String, Digest);
+/// A row, and what it is the answer to.
+struct Answer<'a> {
+    row: &'a Row,
+    route: Route,
+}
+
+impl Answer<'_> {
+    fn fault(&self, why: String) -> Fault {
+        Fault {
+            run: self.row.run,
+            exchange: self.row.id,
+            kind: self.route.kind,
+            what: self.route.what(),
+            host: Location::of(&self.row.url).host,
+            why,
+        }
+    }
+}
+
+/// What a zip is compared by.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Zipped {
+    module: String,
+    version: String,
+    sha256: Digest,
+}
 
 #[derive(Default)]
 struct Checking<'a> {
     faults: Vec<Fault>,
     /// The hashes that lookups have: of a zip by its version, of a go.mod by `VERSION/go.mod`.
     sums: BTreeMap<(String, String), BTreeSet<String>>,
-    /// Each go.mod, by what it is compared with.
-    mods: Vec<(&'a Row, Route, String)>,
-    /// Each zip with the rows that it is the answer of.
-    zips: BTreeMap<Zipped, Vec<(&'a Row, Route)>>,
+    /// Each go.mod with its hash.
+    mods: Vec<(Answer<'a>, String)>,
+    /// Each zip with the rows that have it as their answer.
+    zips: BTreeMap<Zipped, Vec<Answer<'a>>>,
 }
 
 impl<'a> Checking<'a> {
-    fn row(&mut self, row: &'a Row, route: Route, source: &impl Source) {
+    fn take(&mut self, answer: Answer<'a>, source: &impl Source) {
+        let Answer { row, route } = &answer;
         match route.kind {
             Kind::Discovery | Kind::Vcs | Kind::Other | Kind::SumdbSupported => return,
-            Kind::Zip | Kind::Toolchain => return self.add_zip(row, route),
+            Kind::Zip | Kind::Toolchain => return self.add_zip(answer),
             Kind::List | Kind::Latest | Kind::Info | Kind::Mod | Kind::Lookup | Kind::Tile => {}
         }
         let content = match source.text(row) {
             Ok(Some(content)) => content,
             Ok(None) => return,
-            Err(why) => return self.faults.push(fault(row, &route, why)),
+            Err(why) => return self.faults.push(answer.fault(why)),
         };
-        match check_content(&route, &content) {
-            Err(error) => self.faults.push(fault(row, &route, error.to_string())),
-            Ok(()) if route.kind == Kind::Mod => self.mods.push((row, route, go_mod_h1(&content))),
-            Ok(()) if route.kind == Kind::Lookup => self.add_sums(&route, &content),
+        match check_content(route, &content) {
+            Err(error) => self.faults.push(answer.fault(error.to_string())),
+            Ok(()) if route.kind == Kind::Mod => self.mods.push((answer, go_mod_h1(&content))),
+            Ok(()) if route.kind == Kind::Lookup => self.add_sums(route, &content),
             Ok(()) => {}
         }
     }
 
-    fn add_zip(&mut self, row: &'a Row, route: Route) {
-        if let (Some(module), Some(version), Some(body)) =
+    fn add_zip(&mut self, answer: Answer<'a>) {
+        let Answer { row, route } = &answer;
+        if let (Some(module), Some(version), Some(sha256)) =
             (route.module.clone(), route.version.clone(), row.body)
         {
-            let rows = self.zips.entry((module, version, body)).or_default();
-            rows.push((row, route));
+            let zip = Zipped {
+                module,
+                version,
+                sha256,
+            };
+            self.zips.entry(zip).or_default().push(answer);
         }
     }
 
@@ -125,12 +155,13 @@ impl<'a> Checking<'a> {
     }
 
     fn compare_mods(&mut self) {
-        for (row, route, found) in std::mem::take(&mut self.mods) {
+        for (answer, found) in std::mem::take(&mut self.mods) {
+            let route = &answer.route;
             let module = route.module.clone().unwrap_or_default();
             let version = format!("{}/go.mod", route.version.as_deref().unwrap_or_default());
             let known = self.sums.get(&(module, version));
             if let Some(why) = known.and_then(|known| differs(known, &found)) {
-                self.faults.push(fault(row, &route, why));
+                self.faults.push(answer.fault(why));
             }
         }
     }
@@ -138,21 +169,22 @@ impl<'a> Checking<'a> {
     fn check_zips(&mut self, source: &impl Source, progress: &mut impl FnMut(usize, usize)) {
         let mut zips: Vec<_> = std::mem::take(&mut self.zips).into_iter().collect();
         // The largest first, so that all threads end at about the same time.
-        let size = |rows: &[(&Row, Route)]| rows.first().map_or(0, |(row, _)| row.bytes);
-        zips.sort_by_key(|(_, rows)| std::cmp::Reverse(size(rows)));
+        let size = |answers: &[Answer<'_>]| answers.first().map_or(0, |answer| answer.row.bytes);
+        zips.sort_by_key(|(_, answers)| std::cmp::Reverse(size(answers)));
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (zips, sums) = (&zips[..], &self.sums);
         let work = |mut progress: Option<&mut dyn FnMut(usize, usize)>| {
             let mut faults = Vec::new();
-            while let Some((key, rows)) = zips.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some((zip, answers)) = zips.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let Some(progress) = &mut progress {
                     progress(done.load(Ordering::Relaxed), zips.len());
                 }
-                let (module, version, _) = key;
-                let known = sums.get(&(module.clone(), version.clone()));
-                if let Err(why) = check_zip(source, rows, (module, version), known) {
-                    let rows = rows.iter();
-                    faults.extend(rows.map(|(row, route)| fault(row, route, why.clone())));
+                let known = sums.get(&(zip.module.clone(), zip.version.clone()));
+                let checked = answers
+                    .first()
+                    .map(|answer| check_zip(source, zip, answer, known));
+                if let Some(Err(why)) = checked {
+                    faults.extend(answers.iter().map(|answer| answer.fault(why.clone())));
                 }
                 done.fetch_add(1, Ordering::Relaxed);
             }
@@ -172,21 +204,18 @@ impl<'a> Checking<'a> {
     }
 }
 
-/// Checks one zip, which may be the answer of several rows.
+/// Checks a zip, which is the answer of `answer` and perhaps of others.
 fn check_zip(
     source: &impl Source,
-    rows: &[(&Row, Route)],
-    (module, version): (&str, &str),
+    zip: &Zipped,
+    answer: &Answer<'_>,
     known: Option<&BTreeSet<String>>,
 ) -> Result<(), String> {
-    let Some((row, _)) = rows.first() else {
-        return Ok(());
-    };
-    let Some(Zip { reader, bytes }) = source.zip(row)? else {
+    let Some(Zip { reader, bytes }) = source.zip(answer.row)? else {
         return Ok(());
     };
     let told = |fault| chain(&fault);
-    let zip = ModuleZip::open(reader, bytes, module, version).map_err(told)?;
+    let zip = ModuleZip::open(reader, bytes, &zip.module, &zip.version).map_err(told)?;
     let Some(known) = known else {
         return Ok(());
     };
@@ -202,15 +231,4 @@ fn differs(known: &BTreeSet<String>, found: &str) -> Option<String> {
     Some(format!(
         "its hash is {found}, and its recorded lookup says {expected}"
     ))
-}
-
-fn fault(row: &Row, route: &Route, why: String) -> Fault {
-    Fault {
-        run: row.run,
-        exchange: row.id,
-        kind: route.kind,
-        what: route.what(),
-        host: Location::of(&row.url).host,
-        why,
-    }
 }

@@ -72,7 +72,7 @@ impl Split {
     ///   know it) is taken to be as long as that.
     pub(crate) fn of(rows: &[Row], connections: &Connections, wall_us: u64) -> Self {
         let stretches = stretches(rows, connections);
-        let (runs, wall_us) = lay_out_runs(&stretches, wall_us);
+        let Layout { runs, wall_us } = Layout::of(&stretches, wall_us);
         let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
         for stretch in &stretches {
             let next = hosts.len();
@@ -81,9 +81,9 @@ impl Split {
         let own = hosts.len() * Phase::ALL.len();
         let mut edges = Vec::with_capacity(2 * stretches.len());
         for stretch in &stretches {
-            let (offset, end) = runs[&stretch.run];
+            let run = runs[&stretch.run];
             let host = hosts[&*stretch.host];
-            stretch.lay(offset, end, |phase, from, to| {
+            stretch.lay(run, |phase, from, to| {
                 let cell = match phase {
                     Some(phase) => host * Phase::ALL.len() + phase as usize,
                     None => own,
@@ -155,12 +155,12 @@ impl Stretch {
     }
 
     /// Calls `piece(phase, from, to)` for each phase that took time, then with `None` for our own time.
-    /// Microseconds of the whole recording, in which the run begins at `offset` and ends at `end`.
-    fn lay(&self, offset: u64, end: u64, mut piece: impl FnMut(Option<Phase>, u64, u64)) {
-        let mut at = offset.saturating_add(self.started.as_micros());
+    /// Microseconds of the whole recording, of which `run` is the part of this request's run.
+    fn lay(&self, run: Extent, mut piece: impl FnMut(Option<Phase>, u64, u64)) {
+        let mut at = run.begin.saturating_add(self.started.as_micros());
         let Some(phases) = self.phases else {
-            if at < end {
-                piece(Some(Phase::Wait), at, end);
+            if at < run.end {
+                piece(Some(Phase::Wait), at, run.end);
             }
             return;
         };
@@ -211,25 +211,40 @@ fn stretches(rows: &[Row], connections: &Connections) -> Vec<Stretch> {
     rows.iter().map(of_row).chain(of_dial).collect()
 }
 
-/// Where each run begins and ends in the whole recording, and how long that is.
-fn lay_out_runs(stretches: &[Stretch], wall_us: u64) -> (BTreeMap<u32, (u64, u64)>, u64) {
-    let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
-    for stretch in stretches {
-        let end = ends.entry(stretch.run).or_default();
-        *end = stretch.end().max(*end);
+/// A part of the recording, in microseconds since its start.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    begin: u64,
+    end: u64,
+}
+
+/// The runs, laid end to end.
+struct Layout {
+    runs: BTreeMap<u32, Extent>,
+    /// How long all of them take.
+    wall_us: u64,
+}
+
+impl Layout {
+    fn of(stretches: &[Stretch], wall_us: u64) -> Self {
+        let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
+        for stretch in stretches {
+            let end = ends.entry(stretch.run).or_default();
+            *end = stretch.end().max(*end);
+        }
+        let mut runs = BTreeMap::new();
+        let mut offset = 0_u64;
+        for (run, length) in ends {
+            let end = offset.saturating_add(length);
+            runs.insert(run, Extent { begin: offset, end });
+            offset = end;
+        }
+        let wall_us = wall_us.max(offset);
+        if let Some(mut last) = runs.last_entry() {
+            last.get_mut().end = wall_us;
+        }
+        Self { runs, wall_us }
     }
-    let mut runs = BTreeMap::new();
-    let mut offset = 0_u64;
-    for (run, length) in ends {
-        let end = offset.saturating_add(length);
-        runs.insert(run, (offset, end));
-        offset = end;
-    }
-    let wall_us = wall_us.max(offset);
-    if let Some(mut last) = runs.last_entry() {
-        last.get_mut().1 = wall_us;
-    }
-    (runs, wall_us)
 }
 
 /// Where a phase of a request begins or ends.

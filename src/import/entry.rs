@@ -94,29 +94,28 @@ pub(super) fn imported(
     }
     let own = Own::of(entry.take("_modtape", odd));
     let id = numbering.id(number, own.id);
-    let (target, mut begin) = begin(id, &mut request, odd)?;
+    let mut begin = begin(id, &mut request, odd)?;
+    let target = Target::of_url(&begin.url).ok_or(LeftOut::Url)?;
     let request_body = post(&mut request, files, odd);
-    let time = start(entry.take("startedDateTime", odd), odd);
-    odd.add_if(time.is_none(), Oddity::Untimed);
-    odd.add_if(
-        time.is_some_and(|(_, has_zone)| !has_zone),
-        Oddity::Zoneless,
-    );
+    let start = start(entry.take("startedDateTime", odd), odd);
+    odd.add_if(start.is_none(), Oddity::Untimed);
+    odd.add_if(start.is_some_and(|start| !start.has_zone), Oddity::Zoneless);
     let timings = entry.take("timings", odd).object(odd);
     let mut response = Response {
         id,
-        asked: (&begin.method, &begin.version),
+        begin: &begin,
         timings: phases(timings.unwrap_or_default(), odd),
         own,
         json: entry.take("response", odd).object(odd).unwrap_or_default(),
     };
-    let (ending, body) = response.ending(files, odd);
+    let Answer { ending, body } = response.answer(files, odd);
     if words(&begin, &ending) > WORDS_LIMIT {
         return Err(LeftOut::Words);
     }
-    let started = numbering.stamp(time.map(|(time, _)| time));
-    let (name, address) = connection(&mut entry, numbering.is_ours, &target, odd);
-    let link = numbering.connection(name, &target, address);
+    let started = numbering.stamp(start.map(|start| start.time));
+    let connection = Connection::of(&mut entry, numbering.is_ours, &target, odd);
+    let address = connection.address;
+    let link = numbering.connection(connection.name, &target, address);
     begin.connection = link.id;
     let given = entry.take("_traceparent", odd).text(odd);
     let given = given.as_deref().and_then(TraceParent::parse);
@@ -139,11 +138,7 @@ pub(super) fn imported(
     })
 }
 
-fn begin(
-    id: ExchangeId,
-    request: &mut Json,
-    odd: &mut Oddities,
-) -> Result<(Target, Begin), LeftOut> {
+fn begin(id: ExchangeId, request: &mut Json, odd: &mut Oddities) -> Result<Begin, LeftOut> {
     let url = request.take("url", odd).text(odd).unwrap_or_default();
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     let scheme = scheme.to_ascii_lowercase();
@@ -156,13 +151,12 @@ fn begin(
         scheme if scheme.bytes().all(is_scheme) => return Err(LeftOut::Scheme),
         _ => return Err(LeftOut::Url),
     }
-    let target = Target::of_url(&url).ok_or(LeftOut::Url)?;
     let method = request.take("method", odd).text(odd).unwrap_or_default();
     let method = usual(method, odd);
     if http::Method::from_bytes(method.as_bytes()).is_err() || method.len() > METHOD_LIMIT {
         return Err(LeftOut::Method);
     }
-    let begin = Begin {
+    Ok(Begin {
         id,
         connection: 0,
         span: Hex([0; 8]),
@@ -170,8 +164,7 @@ fn begin(
         url,
         version: version(request.take("httpVersion", odd), odd),
         headers: fields(request.take("headers", odd), odd),
-    };
-    Ok((target, begin))
+    })
 }
 
 /// A method of RFC 9110 that was written in lower case; methods are case-sensitive.
@@ -190,18 +183,30 @@ fn usual(method: String, odd: &mut Oddities) -> String {
 /// A response while its entry is read.
 struct Response<'a> {
     id: ExchangeId,
-    /// Method and version of the request.
-    asked: (&'a str, &'a str),
+    begin: &'a Begin,
     timings: Timings,
     own: Own,
     json: Json,
 }
 
+/// How an exchange ended.
+struct Answer {
+    ending: Ending,
+    /// The bytes of the response's body, if they are in the HAR.
+    body: Option<Vec<u8>>,
+}
+
+impl Answer {
+    /// One without a body.
+    const fn of(ending: Ending) -> Self {
+        Self { ending, body: None }
+    }
+}
+
 impl Response<'_> {
-    /// What became of the request, and the bytes of the response's body.
-    fn ending(&mut self, files: &BodyFiles<'_>, odd: &mut Oddities) -> (Ending, Option<Vec<u8>>) {
+    fn answer(&mut self, files: &BodyFiles<'_>, odd: &mut Oddities) -> Answer {
         if self.own.state == State::InFlight {
-            return (Ending::InFlight, None);
+            return Answer::of(Ending::InFlight);
         }
         let told = self.json.take("status", odd);
         let is_told = told != Json::Null;
@@ -217,22 +222,17 @@ impl Response<'_> {
             } else {
                 "the HAR's status is invalid"
             };
-            return (Ending::Aborted(self.abort(self.own.status, why, odd)), None);
+            return Answer::of(Ending::Aborted(self.abort(self.own.status, why, odd)));
         };
         if status < 200 {
             odd.add(Oddity::Interim);
             let why = "the HAR has only an interim response";
-            return (Ending::Aborted(self.abort(Some(status), why, odd)), None);
+            return Answer::of(Ending::Aborted(self.abort(Some(status), why, odd)));
         }
         self.whole(status, files, odd)
     }
 
-    fn whole(
-        &mut self,
-        status: u16,
-        files: &BodyFiles<'_>,
-        odd: &mut Oddities,
-    ) -> (Ending, Option<Vec<u8>>) {
+    fn whole(&mut self, status: u16, files: &BodyFiles<'_>, odd: &mut Oddities) -> Answer {
         let mut headers = fields(self.json.take("headers", odd), odd);
         let wire = self.json.take("bodySize", odd).whole(odd);
         let content = self.json.take("content", odd).object(odd);
@@ -263,7 +263,7 @@ impl Response<'_> {
                     body_bytes: wire.max(size).unwrap_or(0),
                     phases_us: self.timings,
                 };
-                return (Ending::Aborted(abort), None);
+                return Answer::of(Ending::Aborted(abort));
             }
         };
         if found.as_ref().is_some_and(|body| body.is_decoded) {
@@ -271,7 +271,7 @@ impl Response<'_> {
             decode_headers(&mut headers);
         }
         let version = match version(self.json.take("httpVersion", odd), odd) {
-            unknown if unknown == "unknown" => self.asked.1.to_owned(),
+            unknown if unknown == "unknown" => self.begin.version.clone(),
             version => version,
         };
         let end = End {
@@ -294,7 +294,10 @@ impl Response<'_> {
             attempts: std::mem::take(&mut self.own.attempts),
             notes: std::mem::take(&mut self.own.notes),
         };
-        (Ending::Ended(end), found.map(|body| body.bytes))
+        Answer {
+            ending: Ending::Ended(end),
+            body: found.map(|body| body.bytes),
+        }
     }
 
     /// The body, as far as there is one and it is not known by its digest alone.
@@ -306,8 +309,9 @@ impl Response<'_> {
         files: &BodyFiles<'_>,
         odd: &mut Oddities,
     ) -> Result<Option<Found>, Oddity> {
-        let is_tunnel = self.asked.0 == "CONNECT" && status < 300;
-        if self.asked.0 == "HEAD" || matches!(status, 204 | 304) || is_tunnel {
+        let method = self.begin.method.as_str();
+        let is_tunnel = method == "CONNECT" && status < 300;
+        if method == "HEAD" || matches!(status, 204 | 304) || is_tunnel {
             odd.add_if(!content.is_empty(), Oddity::Bodyless);
             return Ok(None);
         }
@@ -452,28 +456,32 @@ fn words(begin: &Begin, ending: &Ending) -> usize {
     begin.url.len() + of(&begin.headers) + answered
 }
 
-/// The name of the connection, and where the server was reached.
-fn connection(
-    entry: &mut Json,
-    is_ours: bool,
-    target: &Target,
-    odd: &mut Oddities,
-) -> (Option<String>, Option<SocketAddr>) {
-    let told = entry
-        .take("serverIPAddress", odd)
-        .text(odd)
-        .unwrap_or_default();
-    let connection = entry.take("connection", odd).text(odd);
-    let id = entry.take("_connectionId", odd).text(odd);
-    // Who names the connection elsewhere has the server's port there, as we do and browsers; others
-    // have a name there, or the client's port.
-    let port = connection.as_ref().filter(|_| is_ours || id.is_some());
-    let port = port
-        .and_then(|port| port.parse().ok())
-        .filter(|port| *port != 0);
-    let address = address(&told, port.unwrap_or_else(|| target.port()));
-    odd.add_if(address.is_none() && !told.is_empty(), Oddity::Address);
-    (id.or(connection), address)
+/// What an entry says of its connection.
+struct Connection {
+    name: Option<String>,
+    /// Where the server was reached.
+    address: Option<SocketAddr>,
+}
+
+impl Connection {
+    fn of(entry: &mut Json, is_ours: bool, target: &Target, odd: &mut Oddities) -> Self {
+        let told = entry
+            .take("serverIPAddress", odd)
+            .text(odd)
+            .unwrap_or_default();
+        let connection = entry.take("connection", odd).text(odd);
+        let id = entry.take("_connectionId", odd).text(odd);
+        // Who names the connection elsewhere has the server's port there, as we do and browsers; others
+        // have a name there, or the client's port.
+        let port = connection.as_ref().filter(|_| is_ours || id.is_some());
+        let port = port
+            .and_then(|port| port.parse().ok())
+            .filter(|port| *port != 0);
+        let address = address(&told, port.unwrap_or_else(|| target.port()));
+        odd.add_if(address.is_none() && !told.is_empty(), Oddity::Address);
+        let name = id.or(connection);
+        Self { name, address }
+    }
 }
 
 /// An address of HAR: some write brackets, a port or a zone to it.

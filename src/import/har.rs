@@ -186,7 +186,11 @@ impl Surveying {
     fn saw(&mut self, started: Json) {
         let started = start(started, &mut Oddities::default());
         // A recording's own times are microseconds.
-        let started = started.map(|(time, _)| time.replace_nanosecond(time.microsecond() * 1000));
+        let started = started.map(|start| {
+            start
+                .time
+                .replace_nanosecond(start.time.microsecond() * 1000)
+        });
         let started = started.and_then(Result::ok);
         self.survey.wall = self.survey.wall.into_iter().chain(started).min();
     }

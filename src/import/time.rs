@@ -15,8 +15,16 @@ const LONGEST_MS: f64 = 1e12;
 /// Numbers from here on are milliseconds since 1970, smaller ones seconds: 1973, or the year 5138.
 const SECONDS_LIMIT: f64 = 1e11;
 
-/// A start, and whether it said its zone: a text, or a number of milliseconds or seconds since 1970.
-pub(super) fn start(started: Json, odd: &mut Oddities) -> Option<(OffsetDateTime, bool)> {
+/// When an entry or a page started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) time: OffsetDateTime,
+    /// Whether it named its zone; without one it is taken to be UTC.
+    pub(super) has_zone: bool,
+}
+
+/// Reads a start: a text, or a number of milliseconds or seconds since 1970.
+pub(super) fn start(started: Json, odd: &mut Oddities) -> Option<Start> {
     let text = match started {
         Json::Number(text) | Json::Text(text) => text,
         Json::Null | Json::Bool(_) | Json::List(_) | Json::Object(_) => return None,
@@ -32,14 +40,17 @@ pub(super) fn start(started: Json, odd: &mut Oddities) -> Option<(OffsetDateTime
     let since = Duration::microseconds(i64::try_from(micros(ms, f64::MAX)?).ok()?);
     let time = OffsetDateTime::UNIX_EPOCH.checked_add(since)?;
     odd.add(Oddity::Converted);
-    YEARS.contains(&time.year()).then_some((time, true))
+    let has_zone = true;
+    YEARS
+        .contains(&time.year())
+        .then_some(Start { time, has_zone })
 }
 
-/// A date and time, and whether it said its zone; without one it is taken to be UTC.
+/// Reads a date and time.
 ///
 /// Takes what RFC 3339 has, a space for the `T`, a comma for the point, numbers of one digit, no
 /// seconds, `+08`, `+0800`, `UTC` and `GMT`.
-fn date_time(text: &str) -> Option<(OffsetDateTime, bool)> {
+fn date_time(text: &str) -> Option<Start> {
     let mut rest = text.trim().as_bytes();
     let year = number(&mut rest, 4)?;
     let [month, day] = [part(&mut rest, b"-")?, part(&mut rest, b"-")?];
@@ -68,7 +79,7 @@ fn date_time(text: &str) -> Option<(OffsetDateTime, bool)> {
     // A leap second is the end of the one before.
     let time = Time::from_hms_nano(hour, minute, second.min(59), nanos).ok()?;
     let time = date.with_time(time).assume_offset(offset);
-    (YEARS.contains(&time.year()) && second < 61).then_some((time, has_zone))
+    (YEARS.contains(&time.year()) && second < 61).then_some(Start { time, has_zone })
 }
 
 /// `Z`, `UTC`, `+8`, `+08`, `+0800` or `+08:00`; of none UTC.
@@ -243,7 +254,7 @@ mod tests {
         ] {
             let shown = format!("{json:?}");
             let found = start(json, &mut Oddities::default());
-            let found = found.map(|(time, zone)| (time.to_offset(UtcOffset::UTC), zone));
+            let found = found.map(|start| (start.time.to_offset(UtcOffset::UTC), start.has_zone));
             let expected =
                 expected.map(|(text, zone)| (OffsetDateTime::parse(text, &Rfc3339).unwrap(), zone));
             assert_eq!(found, expected, "{shown}");

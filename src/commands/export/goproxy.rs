@@ -150,10 +150,10 @@ fn copy_all(
         chunk: vec![0; CHUNK],
     };
     let rows = source.recording().rows();
-    let mut progress = Progress::new("file", tree.files().count(), global);
-    for (number, (path, row, edit)) in tree.files().enumerate() {
+    let mut progress = Progress::new("file", tree.files().len(), global);
+    for (number, (path, file)) in tree.files().iter().enumerate() {
         progress.step(number);
-        copying.copy(path, &rows[row], edit)?;
+        copying.copy(path, &rows[file.row], &file.edit)?;
     }
     drop(progress);
     let tree = tree.without(&copying.lost);

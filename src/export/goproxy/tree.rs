@@ -44,14 +44,16 @@ pub(crate) enum Edit {
 
 /// A file, and what it is of.
 #[derive(Debug, Clone)]
-pub(super) struct File {
-    pub(super) row: usize,
+pub(crate) struct File {
+    /// The number of the row whose answer it holds.
+    pub(crate) row: usize,
+    /// What it holds of that.
+    pub(crate) edit: Edit,
     pub(super) kind: Kind,
     pub(super) module: Option<String>,
     pub(super) version: Option<String>,
     pub(super) sumdb: Option<String>,
     pub(super) tile: Option<Tile>,
-    pub(super) edit: Edit,
 }
 
 /// Why a request has no file.
@@ -109,11 +111,9 @@ impl Tree {
         }
     }
 
-    /// The files: a path below the folder, the number of the row whose answer it holds, and what of
-    /// it.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, usize, &Edit)> {
-        let files = self.files.iter();
-        files.map(|(path, file)| (path.as_str(), file.row, &file.edit))
+    /// The files that hold answers, by path below the folder.
+    pub(crate) const fn files(&self) -> &BTreeMap<String, File> {
+        &self.files
     }
 
     /// The same without those of `paths`, which turned out not to be readable.
@@ -293,7 +293,7 @@ impl Tree {
             if self.files.contains_key(&path) {
                 continue;
             }
-            let Some(why) = self.why_not(row, (&path, route.kind), &mut broke_off) else {
+            let Some(why) = self.why_not(row, &path, route.kind, &mut broke_off) else {
                 // It was asked again, and there is more to say of that.
                 found.remove(&path);
                 continue;
@@ -312,7 +312,8 @@ impl Tree {
     fn why_not(
         &self,
         row: &Row,
-        (path, kind): (&str, Kind),
+        path: &str,
+        kind: Kind,
         broke_off: &mut impl FnMut(&Row) -> Option<String>,
     ) -> Option<String> {
         let status = row.status.unwrap_or_default();

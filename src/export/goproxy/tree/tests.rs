@@ -27,8 +27,10 @@ fn plan(rows: &[Row], locations: &[(&str, &str)]) -> Tree {
 }
 
 fn files(tree: &Tree) -> Vec<(&str, usize)> {
-    let files = tree.files();
-    files.map(|(path, row, _)| (path, row)).collect()
+    let files = tree.files().iter();
+    files
+        .map(|(path, file)| (path.as_str(), file.row))
+        .collect()
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn each_answer_lies_where_the_go_command_asks_for_it() {
     ];
     for (url, expected) in table {
         let tree = plan(&rows(&[(url, 200)]), &[]);
-        let found: Vec<_> = tree.files().map(|(path, ..)| path).collect();
+        let found: Vec<_> = tree.files().keys().collect();
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{url}");
         assert!(tree.refused().is_empty(), "{url}: {:?}", tree.refused());
     }
@@ -286,7 +288,7 @@ proptest! {
         let tree = plan(&rows(&[(&path, 200)]), &[]);
         let made = tree.made();
         let made = made.iter().map(|(path, _)| path.as_str());
-        for path in tree.files().map(|(path, ..)| path).chain(made) {
+        for path in tree.files().keys().map(String::as_str).chain(made) {
             let is_name = |name: &str| !name.is_empty() && name.len() <= NAME_LIMIT
                 && !name.starts_with("..") && name != "." && !name.contains(['\0', '\\', '%']);
             prop_assert!(path.split('/').all(is_name), "{}", path);
