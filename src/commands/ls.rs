@@ -8,9 +8,10 @@ use super::failure::Failure;
 use super::selection;
 use super::selection::open;
 use crate::cli::{Global, LsArgs, SortKey};
-use crate::diagnose::outcome::Listed;
+use crate::diagnose::outcome::{Listed, Meaning};
 use crate::exchange::{MadeBy, Phase};
 use crate::filter::Filter;
+use crate::gomod::Location;
 use crate::recording::Recording;
 use crate::recording::reader::RowState;
 use crate::terminal::json;
@@ -43,17 +44,18 @@ impl<'a> List<'a> {
         let rows = recording.rows();
         let times = rows.iter().map(|row| row.phases.total_us());
         let total_us = times.fold(0, u64::saturating_add);
-        let listed = selection::listed(recording, filter);
-        let mut listed: Vec<_> = listed.map(|(_, listed)| listed).collect();
-        // All sorts are stable: equal exchanges stay in the order of their start.
+        let mut shown = selection::rows(recording, filter);
+        // All sorts are stable: what is equal stays by start.
         match sort {
             SortKey::Start => {}
-            SortKey::Time => listed.sort_by_key(|one| Reverse(one.total_us)),
-            SortKey::Size => listed.sort_by_key(|one| Reverse(one.body_bytes)),
-            SortKey::Host => listed.sort_by(|a, b| a.host.cmp(&b.host)),
-            SortKey::Status => listed.sort_by_key(|one| (one.status.is_none(), one.status)),
+            SortKey::Time => shown.sort_by_key(|row| Reverse(row.phases.total_us())),
+            SortKey::Size => shown.sort_by_key(|row| Reverse(row.bytes)),
+            SortKey::Host => shown.sort_by_cached_key(|row| Location::of(&row.url).host),
+            SortKey::Status => shown.sort_by_key(|row| (row.status.is_none(), row.status)),
         }
-        listed.truncate(top.unwrap_or(usize::MAX));
+        shown.truncate(top.unwrap_or(usize::MAX));
+        let meaning = Meaning::of(recording);
+        let listed = shown.into_iter().map(|row| meaning.list(row)).collect();
         Self {
             listed,
             exchanges: rows.len(),
@@ -111,8 +113,8 @@ fn cells(one: &Listed<'_>, look: Look) -> [Cell; 9] {
     let phase = |phase: Phase| one.phases_us[phase].map_or_else(|| "-".into(), duration);
     let has_time = one.phases_us.iter().next().is_some();
     let what = match &one.next {
-        Some(next) => format!("{} (then {next})", one.what),
-        None => one.what.clone(),
+        Some(next) => format!("{} (then {next})", one.what()),
+        None => one.what(),
     };
     [
         format!("#{}", one.id).into(),

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 
 use super::failure::{Advise as _, Failure, USAGE};
 use crate::cli::Global;
-use crate::diagnose::outcome::{Listed, Meaning};
+use crate::diagnose::outcome::Meaning;
 use crate::diagnose::rerun;
 use crate::filter::Filter;
 use crate::recording::reader::Status;
@@ -245,23 +245,15 @@ pub(crate) fn filter(text: Option<&str>) -> Result<Filter, Failure> {
         .map_err(|error| Failure::new(USAGE, error))
 }
 
-/// The exchanges that match the filter, with their meaning, by run, start and id.
-pub(crate) fn listed<'a>(
-    recording: &'a Recording,
-    filter: &Filter,
-) -> impl Iterator<Item = (&'a Row, Listed<'a>)> {
-    let meaning = Meaning::of(recording);
-    let rows = recording.rows().iter();
-    let listed = rows.map(move |row| (row, meaning.list(row)));
-    listed.filter(|(_, listed)| filter.takes(&listed.subject()))
-}
-
-/// The rows of the exchanges that match the filter.
+/// The rows of the exchanges that match the filter, by run, start and id.
 pub(crate) fn rows<'a>(recording: &'a Recording, filter: &Filter) -> Vec<&'a Row> {
+    let rows = recording.rows().iter();
     if *filter == Filter::default() {
-        return recording.rows().iter().collect();
+        return rows.collect();
     }
-    listed(recording, filter).map(|(row, _)| row).collect()
+    let meaning = Meaning::of(recording);
+    let matches = |row: &&Row| filter.takes(&meaning.list(row).subject());
+    rows.filter(matches).collect()
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ fn write_general(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::
         let name = look.paint(Paint::Dim, &format!("{name:<11}"));
         writeln!(out, "  {name} {}", look.plain(text))
     };
-    line("what", &listed.what)?;
+    line("what", &listed.what())?;
     line("outcome", &outcome(shown))?;
     if let Some(fault) = &listed.fault {
         line("fault", fault)?;

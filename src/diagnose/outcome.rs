@@ -2,6 +2,7 @@
 //!
 //! Pure. The fields of [`Listed`] are those of `ls --json` and `show --json`: names and units stay.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
@@ -30,12 +31,9 @@ pub(crate) struct Listed<'a> {
     pub(crate) url: &'a str,
     /// Lower case, with the port where it is not the scheme's own.
     pub(crate) host: String,
-    /// What was asked for: `list`, `zip`, `lookup` and so on; `other` for the rest.
-    pub(crate) kind: Kind,
-    /// Module path, unescaped.
-    pub(crate) module: Option<String>,
-    /// Version or query.
-    pub(crate) version: Option<String>,
+    /// What was asked for: `kind`, `module` and `version`.
+    #[serde(flatten)]
+    pub(crate) route: Route,
     /// Status, if a head came.
     pub(crate) status: Option<u16>,
     /// `in-flight`, `ended` or `aborted`.
@@ -60,15 +58,17 @@ pub(crate) struct Listed<'a> {
     pub(crate) body_bytes: u64,
     /// Its digest, if it is whole.
     pub(crate) body_sha256: Option<Digest>,
-    /// For people: `zip golang.org/x/net v0.34.0`.
-    #[serde(skip)]
-    pub(crate) what: String,
     /// Where the go command asks next after this response; `None` if it does not.
     #[serde(skip)]
     pub(crate) next: Option<String>,
 }
 
 impl Listed<'_> {
+    /// What was asked for, for people: `zip golang.org/x/net v0.34.0`.
+    pub(crate) fn what(&self) -> String {
+        self.route.what_by(self.method, &self.host)
+    }
+
     /// What a filter asks about.
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject {
@@ -77,10 +77,7 @@ impl Listed<'_> {
             method: self.method,
             url: self.url,
             host: &self.host,
-            kind: self.kind,
-            module: self.module.as_deref(),
-            version: self.version.as_deref(),
-            what: &self.what,
+            route: &self.route,
             status: self.status,
             outcome: self.outcome,
             phases: &self.phases_us,
@@ -98,35 +95,41 @@ fn by_name<S: Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::
 }
 
 /// What the settings of a recording say about its URLs, and its answers about each other.
-pub(crate) struct Meaning {
+pub(crate) struct Meaning<'a> {
+    rows: &'a [Row],
     routes: Routes,
     /// What is wrong with answers, by run and exchange.
     faults: BTreeMap<(u32, ExchangeId), String>,
     goproxy: GoProxy,
-    /// Modules of which something was found.
-    found: BTreeSet<String>,
+    /// Modules of which something was found; made for the first response that may be a probe's.
+    found: OnceCell<BTreeSet<String>>,
 }
 
-impl Meaning {
+impl<'a> Meaning<'a> {
     /// Takes the settings that a recording was made with, and the modules that it has.
-    pub(crate) fn of(recording: &Recording) -> Self {
+    pub(crate) fn of(recording: &'a Recording) -> Self {
         let go_env = &recording.manifest().go_env;
         let faults = recording.manifest().replayable.faults.iter();
         let goproxy = go_env.get("GOPROXY").map_or("", String::as_str);
-        let mut meaning = Self {
+        Self {
+            rows: recording.rows(),
             routes: Routes::of(recording),
             faults: faults
                 .map(|fault| ((fault.run, fault.exchange), fault.why.clone()))
                 .collect(),
             goproxy: GoProxy::parse(goproxy),
-            found: BTreeSet::new(),
-        };
-        let rows = recording.rows().iter();
-        let answered = rows.filter(|row| row.status.is_some_and(|status| status < 300));
-        let routes = answered.map(|row| meaning.routes.route(row));
-        let asked = routes.filter(|route| asks_each_entry(route.kind));
-        meaning.found = asked.filter_map(|route| route.module).collect();
-        meaning
+            found: OnceCell::new(),
+        }
+    }
+
+    fn found(&self) -> &BTreeSet<String> {
+        self.found.get_or_init(|| {
+            let rows = self.rows.iter();
+            let answered = rows.filter(|row| row.status.is_some_and(|status| status < 300));
+            let routes = answered.map(|row| self.routes.route(row));
+            let asked = routes.filter(|route| asks_each_entry(route.kind));
+            asked.filter_map(|route| route.module).collect()
+        })
     }
 
     /// The outcome of an exchange.
@@ -153,25 +156,27 @@ impl Meaning {
         else {
             return false;
         };
-        if self.found.contains(tried) {
+        let found = self.found();
+        if found.contains(tried) {
             return false;
         }
         let below = format!("{tried}/");
-        let first = self.found.range(below.clone()..).next();
+        let first = found.range(below.clone()..).next();
         first.is_some_and(|module| module.starts_with(&below))
             || tried
                 .match_indices('/')
-                .any(|(at, _)| self.found.contains(&tried[..at]))
+                .any(|(at, _)| found.contains(&tried[..at]))
     }
 
     /// A row with its meaning.
-    pub(crate) fn list<'a>(&self, row: &'a Row) -> Listed<'a> {
+    pub(crate) fn list<'r>(&self, row: &'r Row) -> Listed<'r> {
         let route = self.routes.route(row);
-        let location = Location::of(&row.url);
-        let next = row
-            .status
-            .filter(|_| row.state == RowState::Ended && asks_each_entry(route.kind))
-            .and_then(|status| self.next(&location, status));
+        let is_refused = |status: &u16| *status >= 400;
+        let refused = row.status.filter(is_refused).filter(|_| {
+            let is_whole = row.state == RowState::Ended;
+            is_whole && asks_each_entry(route.kind)
+        });
+        let next = refused.and_then(|status| self.next(&Location::of(&row.url), status));
         Listed {
             outcome: self.outcome(row, &route, next.is_some()),
             id: row.id,
@@ -179,10 +184,6 @@ impl Meaning {
             connection: row.connection,
             method: &row.method,
             url: &row.url,
-            kind: route.kind,
-            what: what(&route, &row.method, &location.host),
-            module: route.module,
-            version: route.version,
             fault: self.faults.get(&(row.run, row.id)).cloned(),
             status: row.status,
             state: row.state,
@@ -194,7 +195,8 @@ impl Meaning {
             body_bytes: row.bytes,
             body_sha256: row.body,
             next,
-            host: location.host,
+            host: Location::of(&row.url).host,
+            route,
         }
     }
 
@@ -236,29 +238,19 @@ const fn asks_each_entry(kind: Kind) -> bool {
     }
 }
 
-/// The method too, where the kind does not tell it.
-fn what(route: &Route, method: &str, host: &str) -> String {
-    if method == "CONNECT" {
-        format!("{method} {host}")
-    } else if method == "GET" || route.kind == Kind::Vcs {
-        route.what()
-    } else {
-        format!("{method} {}", route.what())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Of a recording that was made with this GOPROXY, and in which nothing was found.
-    fn meaning(goproxy: &str) -> Meaning {
+    fn meaning(goproxy: &str) -> Meaning<'static> {
         let goproxy = GoProxy::parse(goproxy);
         Meaning {
+            rows: &[],
             routes: Routes::following(&[], goproxy.bases(), |_| None),
             faults: BTreeMap::new(),
             goproxy,
-            found: BTreeSet::new(),
+            found: OnceCell::new(),
         }
     }
 
@@ -292,14 +284,19 @@ mod tests {
                 ..gone(path)
             };
             let listed = meaning.list(&row);
-            assert_eq!(listed.next.as_deref(), expected, "{path} {}", listed.kind);
+            assert_eq!(
+                listed.next.as_deref(),
+                expected,
+                "{path} {}",
+                listed.route.kind
+            );
         }
     }
 
     #[test]
     fn a_path_above_or_below_a_module_that_was_found_is_a_probe() {
         let meaning = Meaning {
-            found: BTreeSet::from(["x.example/y".to_owned()]),
+            found: BTreeSet::from(["x.example/y".to_owned()]).into(),
             ..meaning("https://goproxy.corp,direct")
         };
         for (path, outcome) in [

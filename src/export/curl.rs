@@ -54,7 +54,7 @@ const SCRIPT: &str = include_str!("ask.sh");
 /// Comments, then the command; only comments where nothing can be asked.
 fn command(item: &Item<'_>, source: &Source<'_>) -> String {
     let listed = &item.listed;
-    let mut text = format!("\n# #{} {}\n", listed.id, plain(&listed.what));
+    let mut text = format!("\n# #{} {}\n", listed.id, plain(&listed.what()));
     let phases: Vec<_> = listed.phases_us.iter().collect();
     if !phases.is_empty() {
         let phases = phases

@@ -49,7 +49,7 @@ impl Item<'_> {
             schema: u32,
             #[serde(flatten)]
             listed: &'a Listed<'a>,
-            what: &'a str,
+            what: String,
             started: Option<String>,
             traceparent: String,
             opened: Option<&'a Opened>,
@@ -60,7 +60,7 @@ impl Item<'_> {
         Whole {
             schema: SCHEMA,
             listed: &self.listed,
-            what: &self.listed.what,
+            what: self.listed.what(),
             started: self.started(),
             traceparent: self.traceparent(),
             opened: self.dial,
@@ -152,9 +152,9 @@ fn record(item: &Item<'_>) -> String {
         listed.method.into(),
         listed.url.into(),
         listed.host.as_str().into(),
-        listed.kind.name().into(),
-        listed.module.as_deref().unwrap_or_default().into(),
-        listed.version.as_deref().unwrap_or_default().into(),
+        listed.route.kind.name().into(),
+        listed.route.module.as_deref().unwrap_or_default().into(),
+        listed.route.version.as_deref().unwrap_or_default().into(),
         maybe(listed.status.map(u64::from)),
         listed.outcome.name().into(),
     ];

@@ -452,7 +452,8 @@ pub(super) fn write_har(
             .iter()
             .find(of_row)
             .and_then(|sample| sample.module.clone());
-        item.listed.module = module.or(item.listed.module);
+        let route = &mut item.listed.route;
+        route.module = module.or_else(|| route.module.take());
         har.push(&item)?;
     }
     Box::new(har).finish()

@@ -108,7 +108,7 @@ pub(crate) struct Losses {
 /// A recording that is being exported.
 pub(crate) struct Source<'a> {
     recording: &'a Recording,
-    meaning: Meaning,
+    meaning: Meaning<'a>,
     /// The body that was read last, by digest and length: formats that are fed at once ask for it one
     /// after the other.
     last_body: RefCell<Option<((Digest, u64), BodyReader)>>,

@@ -3,7 +3,7 @@
 use super::terms::Term;
 use super::*;
 use crate::exchange::{Phase, Timings};
-use crate::gomod::Kind;
+use crate::gomod::Route;
 
 /// A text is a filter or an error at a place of the text; a filter decides about anything, and
 /// about the same thing the same way with `-` before each term.
@@ -15,10 +15,7 @@ pub fn check(bytes: &[u8]) {
         method: "GET",
         url: &text,
         host: "proxy.golang.org:8443",
-        kind: Kind::Zip,
-        module: Some(&text),
-        version: None,
-        what: "zip",
+        route: &Route::of(&text, &[]),
         status: Some(404),
         outcome: Outcome::Probe,
         phases: &Timings::from_iter([(Phase::Wait, 80), (Phase::Receive, 20)]),

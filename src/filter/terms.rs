@@ -5,7 +5,7 @@ use std::fmt;
 use super::globs::Glob;
 use super::measures::{Bound, Range, Share};
 use crate::exchange::{ConnectionId, ExchangeId, Phase, Timings};
-use crate::gomod::Kind;
+use crate::gomod::{Kind, Route};
 
 /// The outcome of an exchange for the go command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,13 +72,7 @@ pub(crate) struct Subject<'a> {
     /// Lower case, with the port where it is not the scheme's own.
     pub(crate) host: &'a str,
     /// What was asked for.
-    pub(crate) kind: Kind,
-    /// Module path, unescaped.
-    pub(crate) module: Option<&'a str>,
-    /// Version or query.
-    pub(crate) version: Option<&'a str>,
-    /// For people: `zip golang.org/x/net v0.34.0`.
-    pub(crate) what: &'a str,
+    pub(crate) route: &'a Route,
     /// Status, if a head came.
     pub(crate) status: Option<u16>,
     /// What came of it.
@@ -147,15 +141,15 @@ impl Test {
         let text = |glob: &Glob, text: Option<&str>| text.is_some_and(|text| glob.fits(text));
         match self {
             Self::Host(glob) => glob.fits(subject.host) || glob.fits(name_of(subject.host)),
-            Self::Module(glob) => text(glob, subject.module),
-            Self::Version(glob) => text(glob, subject.version),
+            Self::Module(glob) => text(glob, subject.route.module.as_deref()),
+            Self::Version(glob) => text(glob, subject.route.version.as_deref()),
             Self::Method(glob) => glob.fits(subject.method),
             Self::Url(glob) => glob.fits(subject.url),
             Self::Text(part) => {
                 let holds = |text: &str| text.to_lowercase().contains(part);
-                holds(subject.url) || holds(subject.what)
+                holds(subject.url) || holds(&subject.route.what_by(subject.method, subject.host))
             }
-            Self::Kind(kind) => subject.kind == *kind,
+            Self::Kind(kind) => subject.route.kind == *kind,
             Self::Outcome(outcome) => subject.outcome == *outcome,
             Self::Status(range) => subject
                 .status

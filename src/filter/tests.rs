@@ -1,25 +1,27 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::exchange::{Phase, Timings};
-use crate::gomod::Kind;
+use crate::gomod::Route;
+
+const URL: &str = "https://goproxy.cn:8443/golang.org/x/net/@v/v0.34.0.zip";
 
 fn subject() -> Subject<'static> {
-    static PHASES: std::sync::LazyLock<Timings> = std::sync::LazyLock::new(|| {
+    static PHASES: LazyLock<Timings> = LazyLock::new(|| {
         Timings::from_iter([
             (Phase::Blocked, 1000),
             (Phase::Wait, 900_000),
             (Phase::Receive, 99_000),
         ])
     });
+    static ROUTE: LazyLock<Route> = LazyLock::new(|| Route::of(URL, &[]));
     Subject {
         id: 12,
         connection: 3,
         method: "GET",
-        url: "https://goproxy.cn:8443/golang.org/x/net/@v/v0.34.0.zip",
+        url: URL,
         host: "goproxy.cn:8443",
-        kind: Kind::Zip,
-        module: Some("golang.org/x/net"),
-        version: Some("v0.34.0"),
-        what: "zip golang.org/x/net v0.34.0",
+        route: &ROUTE,
         status: Some(200),
         outcome: Outcome::Ok,
         phases: &PHASES,

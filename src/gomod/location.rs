@@ -1,5 +1,6 @@
 //! The parts of a URL that say what is asked for.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use percent_encoding::percent_decode_str;
@@ -14,7 +15,7 @@ pub(crate) struct Location<'a> {
     /// Lower case, with `:port` where it is not the scheme's own. Empty in a relative URL.
     pub(crate) host: String,
     /// Percent-decoded once, with its leading slash; bytes that are not UTF-8 become `\u{fffd}`.
-    pub(crate) path: String,
+    pub(crate) path: Cow<'a, str>,
     /// As written, without the question mark; empty without one.
     pub(crate) query: &'a str,
 }
@@ -35,7 +36,10 @@ impl<'a> Location<'a> {
         };
         Self {
             host: host(scheme, authority),
-            path: percent_decode_str(path).decode_utf8_lossy().into_owned(),
+            path: match path.contains('%') {
+                true => percent_decode_str(path).decode_utf8_lossy(),
+                false => Cow::Borrowed(path),
+            },
             query,
         }
     }
@@ -236,7 +240,7 @@ mod tests {
 
     fn parts(url: &str) -> (String, String, String) {
         let Location { host, path, query } = Location::of(url);
-        (host, path, query.to_owned())
+        (host, path.into_owned(), query.to_owned())
     }
 
     #[test]

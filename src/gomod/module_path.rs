@@ -78,6 +78,10 @@ fn escape(text: &str) -> String {
 }
 
 fn unescape(escaped: &str) -> Result<String, EscapeError> {
+    let is_plain = |byte: u8| byte.is_ascii() && byte != b'!' && !byte.is_ascii_uppercase();
+    if escaped.bytes().all(is_plain) {
+        return Ok(escaped.to_owned());
+    }
     let refuse = || EscapeError::Escaped(escaped.to_owned());
     let mut text = String::with_capacity(escaped.len());
     let mut chars = escaped.chars();
@@ -182,7 +186,7 @@ fn check_element(element: &str, kind: Element) -> Result<(), PathFault> {
         return Err(PathFault::Character(c));
     }
     let short = element.split('.').next().unwrap_or_default();
-    if WINDOWS_NAMES.iter().any(|n| n.eq_ignore_ascii_case(short)) {
+    if short.len() <= 4 && WINDOWS_NAMES.iter().any(|n| n.eq_ignore_ascii_case(short)) {
         return Err(PathFault::WindowsName);
     }
     match short.rsplit_once('~') {

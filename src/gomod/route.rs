@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
+
 use super::kind::Kind;
 use super::location::Location;
 use super::module_path::{unescape_path, unescape_version};
@@ -14,8 +16,8 @@ pub(crate) const TOOLCHAIN_MODULE: &str = "golang.org/toolchain";
 /// How many characters are shown of a request.
 const SHOWN: usize = 200;
 
-/// What a URL asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a URL asks for; in JSON, what of it is meant for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Route {
     /// What is asked for.
     pub kind: Kind,
@@ -25,10 +27,13 @@ pub struct Route {
     /// The version, branch, tag or commit with its upper case restored.
     pub version: Option<String>,
     /// The tile; present exactly when the kind is `Tile`.
+    #[serde(skip)]
     pub(crate) tile: Option<Tile>,
     /// The checksum database's name, when known.
+    #[serde(skip)]
     pub(crate) sumdb: Option<String>,
     /// The once-decoded path of the URL.
+    #[serde(skip)]
     pub(crate) path: String,
 }
 
@@ -43,7 +48,7 @@ impl Route {
         let mut route = discovery_or_vcs(&location)
             .or_else(|| below_a_base(&location, bases))
             .unwrap_or_else(|| Self::new(Kind::Other));
-        route.path = location.path;
+        route.path = location.path.into_owned();
         route
     }
 
@@ -54,7 +59,7 @@ impl Route {
         let kind = self.kind;
         let module = self.module.as_deref().unwrap_or_default();
         let version = self.version.as_deref().unwrap_or_default();
-        shown(&match kind {
+        shown(match kind {
             Kind::List | Kind::Latest | Kind::Discovery => format!("{kind} {module}"),
             Kind::Info | Kind::Mod | Kind::Zip => format!("{kind} {module} {version}"),
             Kind::Toolchain => format!("{kind} {version}"),
@@ -65,8 +70,20 @@ impl Route {
                 format!("{kind} git-upload-pack {module}")
             }
             Kind::Vcs => format!("{kind} info/refs {module}"),
-            Kind::Other => return shown(&self.path),
+            Kind::Other => self.path.clone(),
         })
+    }
+
+    /// The same of a request of this method to this host: the method too, where the kind does not
+    /// tell it.
+    pub(crate) fn what_by(&self, method: &str, host: &str) -> String {
+        if method == "CONNECT" {
+            format!("{method} {host}")
+        } else if method == "GET" || self.kind == Kind::Vcs {
+            self.what()
+        } else {
+            format!("{method} {}", self.what())
+        }
     }
 
     fn new(kind: Kind) -> Self {
@@ -115,7 +132,10 @@ pub(crate) fn replay_key(url: &str, bases: &[Base]) -> Option<String> {
 
 /// A text that may come from anywhere, fit for a terminal: of a sane length, without characters
 /// that steer one.
-fn shown(text: &str) -> String {
+fn shown(text: String) -> String {
+    if text.len() <= SHOWN && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text;
+    }
     let mut shown = String::with_capacity(text.len().min(SHOWN));
     for (count, c) in text.chars().enumerate() {
         if count == SHOWN {

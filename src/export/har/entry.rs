@@ -177,13 +177,14 @@ struct Modtape<'a> {
 impl<'a> Modtape<'a> {
     fn new(item: &'a Item<'_>, content: &Content<'_>) -> Self {
         let (exchange, listed) = (&item.exchange, &item.listed);
+        let route = &listed.route;
         let end = exchange.end();
         let body = end.and_then(|end| end.body.as_ref());
         Self {
             id: exchange.begin.id,
-            kind: (listed.kind != Kind::Other).then(|| listed.kind.name()),
-            module: listed.module.as_deref(),
-            version: listed.version.as_deref(),
+            kind: (route.kind != Kind::Other).then(|| route.kind.name()),
+            module: route.module.as_deref(),
+            version: route.version.as_deref(),
             outcome: listed.outcome.name(),
             made_by: end.map(|end| end.made_by),
             phase: match &exchange.ending {

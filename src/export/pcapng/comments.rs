@@ -38,7 +38,7 @@ pub(super) fn of_request(item: &Item<'_>) -> String {
     }
     let protocol = exchange.end().map_or(&begin.version, |end| &end.version);
     let _ = write!(text, " protocol={protocol}");
-    let _ = write!(text, " what: {}", item.listed.what);
+    let _ = write!(text, " what: {}", item.listed.what());
     if let Some(body) = exchange.request_body() {
         let _ = write!(text, " body={} sha256={}", body.bytes, body.sha256);
     }
