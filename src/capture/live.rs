@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 
 use super::queue::{Item, NO_STREAM, Queue, What};
 use super::sink::{Section, Sink};
-use super::tcp::Tcp;
+use super::tcp::{Sent, Tcp};
 use crate::clock::{Clock, Timestamp};
 
 /// A handle to the capture for the sockets; cheap to clone.
@@ -124,9 +124,9 @@ impl Writer {
         let packets = self.sink.written;
         if let Some(error) = &error {
             tracing::warn!(target: "modtape::capture", %error, "the live capture ends here");
-            let (file, whole) = self.sink.into_inner();
+            let whole = self.sink.whole();
             // Cuts the file after its last whole packet; a device has no length.
-            let _ = file.set_len(whole);
+            let _ = self.sink.into_inner().set_len(whole);
         }
         Outcome { packets, error }
     }
@@ -172,8 +172,11 @@ impl Writer {
                 if !self.secrets.is_empty() {
                     sink.secrets(&std::mem::take(&mut self.secrets))?;
                 }
-                let from = (at, item.is_clients);
-                tcp.data(sink, from, (shown, bytes), &item.comment)?;
+                let sent = Sent {
+                    at,
+                    is_clients: item.is_clients,
+                };
+                tcp.data(sink, sent, shown, bytes, &item.comment)?;
             }
             What::End => tcp.end(sink, at, item.is_clients)?,
             What::Reset => tcp.reset(sink, at, item.is_clients)?,

@@ -226,9 +226,14 @@ impl<W: Write> Sink<W> {
         self.out.flush()
     }
 
-    /// The output, and how many bytes of it are whole blocks: after an error it may have more.
-    pub(super) fn into_inner(self) -> (W, u64) {
-        (self.out, self.whole)
+    /// How many bytes of the output are whole blocks: after an error it may have more.
+    pub(super) const fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// The output.
+    pub(super) fn into_inner(self) -> W {
+        self.out
     }
 
     fn spill(&mut self) -> io::Result<()> {

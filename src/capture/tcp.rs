@@ -26,6 +26,29 @@ const fn side(is_clients: bool) -> usize {
     if is_clients { 0 } else { 1 }
 }
 
+/// When a packet was sent, and by which side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// Nanoseconds since 1970.
+    pub(crate) at: u64,
+    /// Whether the client sent it.
+    pub(crate) is_clients: bool,
+}
+
+impl Sent {
+    /// By the client.
+    pub(crate) const fn by_client(at: u64) -> Self {
+        let is_clients = true;
+        Self { at, is_clients }
+    }
+
+    /// By the server.
+    pub(crate) const fn by_server(at: u64) -> Self {
+        let is_clients = false;
+        Self { at, is_clients }
+    }
+}
+
 /// A connection's ends, and what each side sends next.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -50,7 +73,7 @@ impl Flow {
     pub(crate) fn bare<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
-        (at, is_clients): (u64, bool),
+        Sent { at, is_clients }: Sent,
         flags: u8,
         comment: Option<&str>,
     ) -> io::Result<()> {
@@ -66,7 +89,7 @@ impl Flow {
     pub(crate) fn data<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
-        (at, is_clients): (u64, bool),
+        Sent { at, is_clients }: Sent,
         bytes: u64,
         comment: Option<&str>,
         payload: impl FnOnce(&mut Vec<u8>) -> Bytes,
@@ -82,14 +105,13 @@ impl Flow {
     pub(crate) fn acknowledge<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
-        at: u64,
-        is_clients: bool,
+        sent: Sent,
     ) -> io::Result<()> {
         if self.unacknowledged < ACKNOWLEDGED {
             return Ok(());
         }
         self.unacknowledged = 0;
-        self.bare(sink, (at, is_clients), ACK, None)
+        self.bare(sink, sent, ACK, None)
     }
 
     const fn advance(&mut self, is_clients: bool, bytes: u32) {
@@ -137,15 +159,15 @@ impl Tcp {
             is_connected: false,
             comments: Default::default(),
         };
-        tcp.flow.bare(sink, (at, true), SYN, None)?;
+        tcp.flow.bare(sink, Sent::by_client(at), SYN, None)?;
         Ok(tcp)
     }
 
     /// The server accepted the connection.
     pub(super) fn connect<W: Write>(&mut self, sink: &mut Sink<W>, at: u64) -> io::Result<()> {
         self.is_connected = true;
-        self.flow.bare(sink, (at, false), SYN | ACK, None)?;
-        self.flow.bare(sink, (at, true), ACK, None)
+        self.flow.bare(sink, Sent::by_server(at), SYN | ACK, None)?;
+        self.flow.bare(sink, Sent::by_client(at), ACK, None)
     }
 
     /// Keeps a comment for the next bytes of this side.
@@ -157,11 +179,12 @@ impl Tcp {
     pub(super) fn data<W: Write>(
         &mut self,
         sink: &mut Sink<W>,
-        from: (u64, bool),
-        (mut shown, bytes): (Bytes, u64),
+        sent: Sent,
+        mut shown: Bytes,
+        bytes: u64,
         comment: &str,
     ) -> io::Result<()> {
-        let (at, is_clients) = from;
+        let Sent { at, is_clients } = sent;
         if self.has_ended[side(is_clients)] {
             return Ok(());
         }
@@ -182,8 +205,9 @@ impl Tcp {
                 Bytes::new()
             };
             let flow = &mut self.flow;
-            flow.data(sink, from, bytes, comment.as_deref(), payload)?;
-            flow.acknowledge(sink, at, !is_clients)?;
+            flow.data(sink, sent, bytes, comment.as_deref(), payload)?;
+            let is_clients = !is_clients;
+            flow.acknowledge(sink, Sent { at, is_clients })?;
             left -= bytes;
         }
         Ok(())
@@ -200,9 +224,18 @@ impl Tcp {
         if !self.is_connected || std::mem::replace(&mut self.has_ended[from], true) {
             return Ok(());
         }
-        self.flow.bare(sink, (at, is_clients), FIN | ACK, None)?;
+        self.flow
+            .bare(sink, Sent { at, is_clients }, FIN | ACK, None)?;
         if self.has_ended == [true; 2] {
-            self.flow.bare(sink, (at, !is_clients), ACK, None)?;
+            self.flow.bare(
+                sink,
+                Sent {
+                    at,
+                    is_clients: !is_clients,
+                },
+                ACK,
+                None,
+            )?;
         }
         Ok(())
     }
@@ -227,6 +260,7 @@ impl Tcp {
         is_clients: bool,
     ) -> io::Result<()> {
         self.has_ended = [true; 2];
-        self.flow.bare(sink, (at, is_clients), RST | ACK, None)
+        self.flow
+            .bare(sink, Sent { at, is_clients }, RST | ACK, None)
     }
 }

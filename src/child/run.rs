@@ -144,7 +144,7 @@ pub(crate) async fn run(
 /// What ends a command early, and the signal that the command gets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
-    pub(super) what: Interruption,
+    pub(crate) what: Interruption,
     pub(crate) signal: Signal,
 }
 
@@ -164,7 +164,17 @@ impl Signals {
     /// resets handled ones.
     pub(crate) fn listen() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let ignored = ignored(&status);
+        Self::listen_to_all_but(ignored(&status))
+    }
+
+    /// Listens to all of them, also to those that are ignored: where no command is wrapped, a script ends
+    /// the recorder that it started with `&` by `kill -INT`.
+    pub(crate) fn listen_to_all() -> io::Result<Self> {
+        Self::listen_to_all_but(0)
+    }
+
+    /// `ignored` is a mask, in which bit 0 is signal 1.
+    fn listen_to_all_but(ignored: u64) -> io::Result<Self> {
         let listen = |kind: SignalKind| {
             let bit = 1_u64 << (kind.as_raw_value() - 1);
             (ignored & bit == 0).then(|| signal(kind)).transpose()

@@ -57,7 +57,12 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
     write_project(&project).context("cannot unpack the project")?;
     let origin = Origin::start(sample, temporary.path())?;
     let recordings = Recordings::find(global)?;
-    let (args, naming) = record_args(&origin, recordings.path(), &client)?;
+    let args = record_args(&origin, &client)?;
+    let naming = Naming {
+        dir: free_name(recordings.path(), "demo"),
+        verb: None,
+        replace: false,
+    };
     let flags = TargetFlags::parse(&args)?;
     let dir = naming.dir.clone();
     let context = || RunContext {
@@ -216,25 +221,16 @@ impl Recordings {
     }
 }
 
-fn record_args(
-    origin: &Origin,
-    recordings: &Path,
-    client: &Client,
-) -> anyhow::Result<(Box<RecordArgs>, Naming)> {
+fn record_args(origin: &Origin, client: &Client) -> anyhow::Result<Box<RecordArgs>> {
     let everywhere = format!("::127.0.0.1:{}", origin.port());
     let root = origin.root().to_string_lossy().into_owned();
     let mut words: Vec<&str> = vec!["modtape", "record", "--cold", "--upstream-proxy", "none"];
     words.extend(["--connect-to", &everywhere, "--upstream-ca", &root, "--"]);
     words.extend(client.command.iter().map(String::as_str));
-    let Command::Record(args) = Cli::try_parse_from(words)?.command else {
-        bail!("the demo's own command line is wrong");
-    };
-    let naming = Naming {
-        dir: free_name(recordings, "demo"),
-        verb: None,
-        replace: false,
-    };
-    Ok((args, naming))
+    match Cli::try_parse_from(words)?.command {
+        Command::Record(args) => Ok(args),
+        _ => bail!("the demo's own command line is wrong"),
+    }
 }
 
 fn replay_args(dir: &Path, client: &Client) -> anyhow::Result<Box<ReplayArgs>> {
@@ -346,12 +342,19 @@ fn context(
     })
 }
 
-/// A file's path below the folder, and its bytes.
-type File = (&'static str, &'static [u8]);
+/// A file that is embedded in the program.
+struct File {
+    /// Its path below `recordings/hello`.
+    path: &'static str,
+    bytes: &'static [u8],
+}
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
-        [$(($path, include_bytes!(concat!("../../recordings/hello/", $path)))),*]
+        [$(File {
+            path: $path,
+            bytes: include_bytes!(concat!("../../recordings/hello/", $path)),
+        }),*]
     };
 }
 
@@ -369,7 +372,7 @@ const PROJECT: [File; 2] = files!["project/go.mod", "project/main.go"];
 
 /// Writes the recording to `folder`.
 fn write_sample(folder: &Path) -> io::Result<()> {
-    for (path, bytes) in RECORDING {
+    for File { path, bytes } in RECORDING {
         let path = folder.join(path);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
@@ -382,7 +385,7 @@ fn write_sample(folder: &Path) -> io::Result<()> {
 /// Writes the project to `folder`; without a go.sum, so that every checksum is looked up.
 fn write_project(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    for (path, bytes) in PROJECT {
+    for File { path, bytes } in PROJECT {
         let name = Path::new(path).file_name().unwrap_or_default();
         fs::write(folder.join(name), bytes)?;
     }
@@ -414,7 +417,7 @@ mod tests {
         let mut embedded: Vec<_> = RECORDING
             .iter()
             .chain(&PROJECT)
-            .map(|file| file.0)
+            .map(|file| file.path)
             .collect();
         embedded.sort_unstable();
         assert_eq!(found, embedded);

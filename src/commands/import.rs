@@ -44,7 +44,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     let file = HarFile::open(&args.file).with_context(message)?;
     let survey = survey(file.bytes().with_context(message)?).with_context(message)?;
     let verb = String::from("har");
-    let naming = Naming::named(args.output.as_deref(), args.force, verb, global)?;
+    let mut naming = Naming::named(args.output.as_deref(), args.force, verb, global)?;
     naming.check()?;
     let redactor = match args.no_redact {
         true => Redactor::off(),
@@ -63,8 +63,8 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     );
     let source = Source { file, survey };
     let stop = Stop::listen()?;
-    let written = block_on(write(source, naming, redactor, (&stop, global)))?;
-    let (naming, tally) = stop.explain(written)?;
+    let written = block_on(write(source, &mut naming, redactor, &stop, global))?;
+    let tally = stop.explain(written)?;
     if pages > 1 {
         say(global, format!("{pages} pages were merged into one run"));
     }
@@ -180,16 +180,21 @@ struct Source {
     survey: Survey,
 }
 
-/// An entry, by number, or why it is left out.
-type Item = (u64, Result<Box<Imported>, LeftOut>);
+/// An entry of the file.
+struct Entry {
+    number: u64,
+    /// Its exchange, or why it is left out.
+    imported: Result<Box<Imported>, LeftOut>,
+}
 
 /// Writes a recording whole, or not at all.
 async fn write(
     source: Source,
-    mut naming: Naming,
+    naming: &mut Naming,
     redactor: Redactor,
-    (stop, global): (&Stop, &Global),
-) -> anyhow::Result<(Naming, Tally)> {
+    stop: &Stop,
+    global: &Global,
+) -> anyhow::Result<Tally> {
     let message = &format!("cannot write {}", naming.dir.display());
     let parent = naming.dir.parent();
     let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
@@ -198,10 +203,10 @@ async fn write(
     let working = working.context(message.clone())?;
     let folder = writer::create(&working.path().join(MADE), false)?;
     let dir = folder.dir.clone();
-    let tally = fill(source, folder, redactor, (stop, message), global).await?;
+    let tally = fill(source, folder, redactor, stop, message, global).await?;
     stop.check()?;
     naming.place(&dir)?;
-    Ok((naming, tally))
+    Ok(tally)
 }
 
 /// The name of the recording until it is complete.
@@ -211,7 +216,8 @@ async fn fill(
     source: Source,
     folder: writer::Folder,
     redactor: Redactor,
-    (stop, message): (&Stop, &str),
+    stop: &Stop,
+    message: &str,
     global: &Global,
 ) -> anyhow::Result<Tally> {
     let dir = folder.dir.clone();
@@ -322,12 +328,12 @@ struct Writing {
 impl Writing {
     /// Records all entries, which another thread reads.
     async fn take_all(&mut self, source: Source, stop: &Stop) -> anyhow::Result<()> {
-        let (sender, mut batches) = mpsc::channel::<Vec<Item>>(1);
+        let (sender, mut batches) = mpsc::channel::<Vec<Entry>>(1);
         let mut reader = JoinSet::new();
         reader.spawn_blocking(move || read(&source, &sender));
         while let Some(batch) = batches.recv().await {
             let mut left = batch.len();
-            for (number, imported) in batch {
+            for Entry { number, imported } in batch {
                 stop.check()?;
                 left -= 1;
                 let line = match imported {
@@ -434,7 +440,7 @@ impl Writing {
 }
 
 /// Reads all entries, and sends them in batches.
-fn read(source: &Source, sender: &mpsc::Sender<Vec<Item>>) -> Result<(), HarError> {
+fn read(source: &Source, sender: &mpsc::Sender<Vec<Entry>>) -> Result<(), HarError> {
     let Source { file, survey } = source;
     let text = file.bytes().map_err(HarError::Read)?;
     let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -445,7 +451,7 @@ fn read(source: &Source, sender: &mpsc::Sender<Vec<Item>>) -> Result<(), HarErro
                 .flatten();
             bytes += bodies.map(Vec::len).sum::<usize>();
         }
-        batch.push((number, imported));
+        batch.push(Entry { number, imported });
         if bytes < BATCH_BYTES && batch.len() < BATCH_ENTRIES {
             return true;
         }

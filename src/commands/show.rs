@@ -37,7 +37,7 @@ pub(super) fn run(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode> 
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = Vec::new();
-    write_parts(&mut text, &shown, args, (look, global))?;
+    write_parts(&mut text, &shown, args, look, global)?;
     match output {
         Some(path) => write_file(path, |file| Ok(file.write_all(&text)?))?,
         None => to_stdout(|out| Ok(out.write_all(&text)?))?,
@@ -50,7 +50,8 @@ fn write_parts(
     out: &mut dyn Write,
     shown: &Shown<'_>,
     args: &ShowArgs,
-    (look, global): (Look, &Global),
+    look: Look,
+    global: &Global,
 ) -> anyhow::Result<()> {
     if args.curl {
         let curl = Curl::of(

@@ -66,6 +66,11 @@ impl Policy {
         }
     }
 
+    /// The hosts that are intercepted: those on the list, without the tunnelled ones.
+    pub(crate) fn intercepted(&self) -> impl Iterator<Item = &String> {
+        self.intercept.difference(&self.tunnel)
+    }
+
     /// True if TLS for this name is answered by us.
     pub(super) fn intercepts(&self, host: &str) -> bool {
         let listed = self.intercept.contains(host);

@@ -110,13 +110,12 @@ pub(super) async fn record(
         reach,
     });
     let dialer = dialer.capturing(capture.clone());
-    let (name, folder) = writing.name();
     if args.command.is_empty() {
-        session.greeting = Some(listening(&session, &folder));
+        session.greeting = Some(listening(&session, writing.folder()));
     }
     let parts = Parts {
-        name,
-        folder,
+        name: writing.name(),
+        folder: writing.folder().to_owned(),
         policy,
         responder: Responder::Upstream(dialer),
         recorder: Some(writing.recorder.clone()),

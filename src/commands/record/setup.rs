@@ -226,11 +226,7 @@ pub(super) fn manifest(
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))
             .collect(),
         go_version: session.go.settings.get("GOVERSION").cloned(),
-        intercepted: policy
-            .intercept
-            .difference(&policy.tunnel)
-            .cloned()
-            .collect(),
+        intercepted: policy.intercepted().cloned().collect(),
         intercept_all: args.intercept_all,
         redacted: !args.no_redact,
         wall_us: 0,

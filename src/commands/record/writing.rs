@@ -72,9 +72,14 @@ struct Output {
 }
 
 impl Writing {
-    /// The name and the folder of the recording.
-    pub(super) fn name(&self) -> (String, PathBuf) {
-        (self.output.naming.name(), self.output.naming.dir.clone())
+    /// The name of the recording.
+    pub(super) fn name(&self) -> String {
+        self.output.naming.name()
+    }
+
+    /// The folder of the recording.
+    pub(super) fn folder(&self) -> &Path {
+        &self.output.naming.dir
     }
 
     /// Makes the folder, the manifest and the journal's first line.

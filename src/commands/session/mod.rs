@@ -5,7 +5,6 @@ pub(crate) mod running;
 pub(crate) mod token;
 mod variables;
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::hash::RandomState;
@@ -17,7 +16,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,7 +27,7 @@ use super::failure::{Advise as _, Failure};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
 use crate::child::{
-    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, SpawnError,
+    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, Signals, SpawnError,
 };
 use crate::cli::{Global, RunArgs};
 use crate::clock::Clock;
@@ -201,13 +199,16 @@ impl Session {
         let lifetime = lifetime(self.command.is_empty(), self.run.timeout);
         let own = running::folder()?;
         let own = Own::make(&own).with_context(|| format!("cannot use {}", own.display()))?;
-        let (leafs, bundle) = self.authority(&parts.policy, lifetime, &own)?;
-        let leafs = leafs.logging_keys(Arc::clone(&parts.key_log));
+        let authority = self.authority(&parts.policy, lifetime)?;
+        let bundle = Bundle::write(own.path(), self.roots.certificates(), authority.root());
+        let bundle = bundle.with_context(|| format!("cannot write {}", own.path().display()))?;
+        let leafs = Leafs::new(authority)?.logging_keys(Arc::clone(&parts.key_log));
         let bare = format!("http://{}", token::on_this_machine(self.address));
         let token = self.token.as_ref().map(Token::secret);
         let proxy = token.map_or_else(|| bare.clone(), |token| token::with_token(&bare, token));
         // Before the recorder is announced: from then on a signal may come.
-        let ends = self.command.is_empty().then(Ends::listen).transpose()?;
+        let signals = self.command.is_empty().then(Signals::listen_to_all);
+        let signals = signals.transpose()?;
         let socket = self.token_socket(global, &bundle);
         let announcement = self.announce(&own, &parts, &bare, socket.as_ref(), &bundle);
         if let Err(error) = &announcement {
@@ -253,7 +254,7 @@ impl Session {
             limits: self.limits,
         };
         let outcome = tokio::select! {
-            outcome = until_end(&command, ends, &live, self.clock) => outcome,
+            outcome = until_end(&command, signals, &live, self.clock) => outcome,
             never = console.watch(live.clone()) => match never {},
             never = outlived(global, lifetime) => match never {},
         };
@@ -288,22 +289,15 @@ impl Session {
         &self,
         policy: &Policy,
         lifetime: Duration,
-        own: &Own,
-    ) -> anyhow::Result<(Leafs, Bundle)> {
-        let hosts: BTreeSet<_> = policy
-            .intercept
-            .difference(&policy.tunnel)
-            .cloned()
-            .collect();
+    ) -> anyhow::Result<CertificateAuthority> {
+        let hosts = policy.intercepted().cloned().collect();
         let scope = if policy.intercept_all {
             Scope::AllNames(hosts)
         } else {
             Scope::Hosts(hosts)
         };
-        let authority = CertificateAuthority::new(&scope, self.clock.wall_start(), lifetime)?;
-        let bundle = Bundle::write(own.path(), self.roots.certificates(), authority.root());
-        let bundle = bundle.with_context(|| format!("cannot write {}", own.path().display()))?;
-        Ok((Leafs::new(authority)?, bundle))
+        let now = self.clock.wall_start();
+        Ok(CertificateAuthority::new(&scope, now, lifetime)?)
     }
 
     /// The socket from which `modtape env` reads the token, if there is a token.
@@ -326,11 +320,6 @@ impl Session {
             .wall_start()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let hosts = parts
-            .policy
-            .intercept
-            .difference(&parts.policy.tunnel)
-            .cloned();
         let running = Running {
             pid: std::process::id(),
             name: parts.name.clone(),
@@ -341,7 +330,7 @@ impl Session {
             intercepted: if parts.policy.intercept_all {
                 Vec::new()
             } else {
-                hosts.collect()
+                parts.policy.intercepted().cloned().collect()
             },
             traceparent: self.parent.to_string(),
             wraps: !self.command.is_empty(),
@@ -422,13 +411,13 @@ async fn outlived(global: &Global, lifetime: Duration) -> Infallible {
 /// Runs the command; without a command, waits for a signal.
 async fn until_end(
     command: &child::Command,
-    ends: Option<Ends>,
+    signals: Option<Signals>,
     live: &Live,
     clock: Clock,
 ) -> Result<Outcome, Failure> {
     let mut left_over = LeftOver::default();
     // The clients of a recorder without a command run in other terminals, and get no signal.
-    let clients_hear = ends.is_none();
+    let clients_hear = signals.is_none();
     let mut interrupted = |by: Interruption| {
         left_over = LeftOver {
             in_flight: live.cut_off_by(&in_words(by, command.timeout), clients_hear),
@@ -436,8 +425,8 @@ async fn until_end(
             interruption: Some(by),
         };
     };
-    let code = if let Some(ends) = ends {
-        let interruption = ends.heard(command.timeout).await;
+    let code = if let Some(signals) = signals {
+        let interruption = interruption(signals, command.timeout).await;
         interrupted(interruption);
         None
     } else {
@@ -473,35 +462,17 @@ fn not_run(error: SpawnError) -> Failure {
     Failure::new(code, anyhow!(error))
 }
 
-/// The signals that end a session without a command.
-struct Ends {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Ends {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn heard(mut self, timeout: Option<Duration>) -> Interruption {
-        let timed_out = async {
-            match timeout {
-                Some(timeout) => tokio::time::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => Interruption::Interrupt,
-            _ = self.terminate.recv() => Interruption::Terminate,
-            _ = self.hang_up.recv() => Interruption::Terminate,
-            () = timed_out => Interruption::Timeout,
+/// Waits for what ends a session without a command.
+async fn interruption(mut signals: Signals, timeout: Option<Duration>) -> Interruption {
+    let timed_out = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
         }
+    };
+    tokio::select! {
+        heard = signals.next() => heard.what,
+        () = timed_out => Interruption::Timeout,
     }
 }
 

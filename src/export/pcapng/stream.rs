@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::message::Message;
 use crate::capture::frame::{ACK, Ends, FIN, RST, SEGMENT, SYN};
 use crate::capture::sink::Sink;
-use crate::capture::tcp::Flow;
+use crate::capture::tcp::{Flow, Sent};
 use crate::exchange::{Phase, Timings};
 
 /// When what happened, nanoseconds since 1970.
@@ -102,10 +102,6 @@ pub(super) struct Comments {
     pub(super) ending: Option<String>,
 }
 
-/// The side that a packet comes from: whether it is the client.
-const CLIENT: bool = true;
-const SERVER: bool = false;
-
 impl Stream {
     /// An exchange.
     pub(super) fn of_exchange(
@@ -160,24 +156,25 @@ impl Stream {
     /// Writes the next packet. The error, if a body could not be read on, stands for a comment.
     pub(super) fn write<W: Write>(&mut self, sink: &mut Sink<W>) -> io::Result<Option<io::Error>> {
         let due = self.due().unwrap_or_default();
+        let (client, server) = (Sent::by_client(due), Sent::by_server(due));
         let mut broken = None;
         let flow = &mut self.flow;
         match self.step {
             Step::Syn => {
                 let comment = self.content.comments.first.take();
-                flow.bare(sink, (due, CLIENT), SYN, comment.as_deref())?;
+                flow.bare(sink, client, SYN, comment.as_deref())?;
             }
-            Step::SynAck => flow.bare(sink, (due, SERVER), SYN | ACK, None)?,
-            Step::Ack => flow.bare(sink, (due, CLIENT), ACK, None)?,
-            Step::Request => broken = self.data(sink, due, CLIENT)?,
-            Step::Response => broken = self.data(sink, due, SERVER)?,
+            Step::SynAck => flow.bare(sink, server, SYN | ACK, None)?,
+            Step::Ack => flow.bare(sink, client, ACK, None)?,
+            Step::Request => broken = self.data(sink, client)?,
+            Step::Response => broken = self.data(sink, server)?,
             Step::Ending(0) if self.ending == StreamEnd::Reset => {
                 let comment = self.content.comments.ending.take();
-                flow.bare(sink, (due, SERVER), RST | ACK, comment.as_deref())?;
+                flow.bare(sink, server, RST | ACK, comment.as_deref())?;
             }
-            Step::Ending(0) => flow.bare(sink, (due, CLIENT), FIN | ACK, None)?,
-            Step::Ending(1) => flow.bare(sink, (due, SERVER), FIN | ACK, None)?,
-            Step::Ending(_) => flow.bare(sink, (due, CLIENT), ACK, None)?,
+            Step::Ending(0) => flow.bare(sink, client, FIN | ACK, None)?,
+            Step::Ending(1) => flow.bare(sink, server, FIN | ACK, None)?,
+            Step::Ending(_) => flow.bare(sink, client, ACK, None)?,
             Step::Done => {}
         }
         self.step = self.after();
@@ -208,13 +205,8 @@ impl Stream {
     }
 
     /// The next packet of a message, and the receiver's word if it is time for it.
-    fn data<W: Write>(
-        &mut self,
-        sink: &mut Sink<W>,
-        at: u64,
-        from: bool,
-    ) -> io::Result<Option<io::Error>> {
-        let (message, comment) = if from == CLIENT {
+    fn data<W: Write>(&mut self, sink: &mut Sink<W>, sent: Sent) -> io::Result<Option<io::Error>> {
+        let (message, comment) = if sent.is_clients {
             (
                 &mut self.content.request,
                 self.content.comments.request.take(),
@@ -238,9 +230,13 @@ impl Stream {
             Bytes::new()
         };
         let flow = &mut self.flow;
-        flow.data(sink, (at, from), bytes, comment.as_deref(), payload)?;
+        flow.data(sink, sent, bytes, comment.as_deref(), payload)?;
         if !message.is_over() {
-            flow.acknowledge(sink, at, !from)?;
+            let receiver = Sent {
+                is_clients: !sent.is_clients,
+                ..sent
+            };
+            flow.acknowledge(sink, receiver)?;
         }
         Ok(broken)
     }
