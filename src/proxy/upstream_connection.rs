@@ -3,10 +3,8 @@
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +13,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::ext::on_informational;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::cause;
@@ -28,7 +27,7 @@ use super::request_body::{RequestBody, Upload};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT, HeadFilter, Heads};
 use super::windows::HTTP1_BUFFER;
 use crate::capture::{Stream, Wire};
-use crate::tls::{self, Protocol};
+use crate::tls::Protocol;
 
 /// The largest response head over HTTP/2, where each field counts 32 bytes more (RFC 9113 section
 /// 6.5.2).
@@ -38,11 +37,8 @@ const H2_HEAD_LIMIT: u32 = (HEAD_LIMIT + 32 * FIELDS_LIMIT) as u32;
 /// How long a connection's own task may take to end after a request on it has failed.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What TCP carries upstream.
-pub(super) enum UpstreamIo {
-    Plain(Wire),
-    Tls(Box<TlsStream<Wire>>),
-}
+/// What TCP carries upstream: clear text, or TLS.
+pub(super) type UpstreamIo = Either<Wire, Box<TlsStream<Wire>>>;
 
 enum Sender {
     // Held while hyper takes a request, not while it is answered.
@@ -98,9 +94,9 @@ impl UpstreamConnection {
     ) -> Result<Arc<Self>, hyper::Error> {
         let (context, share, protocol) = (&leg.context, &leg.share, leg.protocol);
         let marks = Marks::new(context.clock);
-        let address = io.wire().socket().peer_addr();
+        let address = wire(&io).socket().peer_addr();
         let address = address.ok().map(|address| Arc::from(address.to_string()));
-        let captured = io.captured().cloned();
+        let captured = captured(&io).cloned();
         let io = Tap::new(io, Arc::clone(&marks));
         let heads = Arc::<Heads>::default();
         let ended = CancellationToken::new();
@@ -332,74 +328,15 @@ where
     }
 }
 
-impl UpstreamIo {
-    fn wire(&self) -> &Wire {
-        match self {
-            Self::Plain(wire) => wire,
-            Self::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    /// The connection in the packet capture, if there is one.
-    pub(super) fn captured(&self) -> Option<&Stream> {
-        self.wire().stream()
+/// The socket below.
+fn wire(io: &UpstreamIo) -> &Wire {
+    match io {
+        Either::Left(wire) => wire,
+        Either::Right(tls) => tls.get_ref().0,
     }
 }
 
-impl AsyncRead for UpstreamIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_read(cx, buf).map_err(tls::readable),
-        }
-    }
-}
-
-impl AsyncWrite for UpstreamIo {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_write(cx, buf).map_err(tls::readable),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Tls(io) => Pin::new(io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
-        }
-    }
+/// The connection in the packet capture, if there is one.
+pub(super) fn captured(io: &UpstreamIo) -> Option<&Stream> {
+    wire(io).stream()
 }

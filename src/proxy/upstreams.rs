@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 
 use tokio::sync::Mutex;
+use tokio_util::either::Either;
 
 use super::cause;
 use super::client_leg::{ClientLeg, Destination};
 use super::connection_log::Setup;
-use super::upstream_connection::{UpstreamConnection, UpstreamIo};
+use super::upstream_connection::{UpstreamConnection, UpstreamIo, captured};
 use crate::clock::Timestamp;
 use crate::exchange::{Mode, Target, chain};
 use crate::tls::Protocol;
@@ -238,9 +239,7 @@ impl Upstreams {
     ) -> Result<Arc<UpstreamConnection>, ConnectError> {
         let leg = &self.leg;
         let io = match &leg.destination {
-            Destination::Plain => {
-                UpstreamIo::Plain(dialer.connect(target, false, journey, hear).await?)
-            }
+            Destination::Plain => Either::Left(dialer.connect(target, false, journey, hear).await?),
             // The CONNECT named where to go; the server name only says which host to expect there.
             Destination::Tunnelled { target, host } => {
                 let stream = dialer.connect(target, true, journey, hear).await?;
@@ -251,10 +250,10 @@ impl Upstreams {
                 if journey.alpn.unwrap_or(Protocol::Http1) != leg.protocol {
                     return Err(ConnectError::Protocol);
                 }
-                UpstreamIo::Tls(Box::new(tls))
+                Either::Right(Box::new(tls))
             }
         };
-        if let Some(captured) = io.captured() {
+        if let Some(captured) = captured(&io) {
             captured.will_send(format!("connection={}", leg.id));
         }
         let connection = self.speak_http(target, io).await;

@@ -16,6 +16,7 @@ use super::frames::{FrameFilter, FrameHead, Part, flag, kind};
 use super::tap::Marks;
 use super::write_through::write_through;
 use crate::proxy::stream_limit::{StreamLimit, UNLIMITED};
+use crate::tls;
 
 /// A setting: its identifier and its value (RFC 9113 section 6.5.1), bytes.
 const SETTING: usize = 6;
@@ -55,7 +56,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for UpstreamFrames<IO> {
             marks,
             settings,
         } = self.get_mut();
-        filter.poll_read(io, cx, buf, |part| match part {
+        let outcome = filter.poll_read(io, cx, buf, |part| match part {
             Part::Head(head) => {
                 marks.saw_frame(head.kind);
                 settings.begin(head);
@@ -65,7 +66,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for UpstreamFrames<IO> {
                 settings.read(bytes);
                 true
             }
-        })
+        });
+        // h2 keeps the text of an error alone.
+        outcome.map_err(tls::readable)
     }
 }
 

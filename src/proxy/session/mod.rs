@@ -25,6 +25,7 @@ use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use self::client::{Client, ClientIo, PLACE_WANTED, RefusedConnect};
 use self::opening::{ClientHello, ConnectHead, FirstBytes, Opening};
@@ -613,7 +614,7 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
             entry.done();
             hello.io.add(&ahead);
             return match shaken {
-                Ok(tls) => Ok(Some(UpstreamIo::Tls(Box::new(tls)))),
+                Ok(tls) => Ok(Some(Either::Right(Box::new(tls)))),
                 Err(error) => Err(chain(&error)),
             };
         }
