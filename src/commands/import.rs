@@ -56,10 +56,10 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
             "modtape: --no-redact: the recording will hold secrets in clear text",
         );
     }
-    let (pages, cut, odd) = (
+    let (pages, cut, oddities) = (
         survey.pages,
         survey.is_cut.then_some(survey.entries),
-        survey.odd.clone(),
+        survey.oddities.clone(),
     );
     let source = Source { file, survey };
     let stop = Stop::listen()?;
@@ -68,7 +68,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
     if pages > 1 {
         say(global, format!("{pages} pages were merged into one run"));
     }
-    print_problems(&tally, &odd, cut, global);
+    print_problems(&tally, &oddities, cut, global);
     let (name, dir) = (naming.name(), naming.dir.to_string_lossy());
     let exchanges = count(tally.exchanges, "exchange");
     let see = format!("see it with `modtape ls {}`", shell::word(&dir));
@@ -88,7 +88,7 @@ pub(super) fn run(args: &ImportArgs, global: &Global) -> Result<ExitCode, Failur
 struct Tally {
     exchanges: u64,
     left_out: BTreeMap<LeftOut, Entries>,
-    odd: BTreeMap<Oddity, Entries>,
+    oddities: BTreeMap<Oddity, Entries>,
     /// Responses with the wrong content.
     faults: Vec<Fault>,
 }
@@ -123,10 +123,10 @@ impl std::fmt::Display for Entries {
 }
 
 impl Tally {
-    fn imported(&mut self, number: u64, odd: &Oddities) {
+    fn imported(&mut self, number: u64, oddities: &Oddities) {
         self.exchanges += 1;
-        for oddity in odd.iter() {
-            Entries::add(&mut self.odd, oddity, number);
+        for oddity in oddities.iter() {
+            Entries::add(&mut self.oddities, oddity, number);
         }
     }
 
@@ -136,7 +136,7 @@ impl Tally {
 }
 
 /// Reports each kind once, in the terms of HAR; `cut` is the number of entries in a truncated file.
-fn print_problems(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Global) {
+fn print_problems(tally: &Tally, oddities: &Oddities, cut: Option<u64>, global: &Global) {
     if let Some(entries) = cut {
         let noun = if entries == 1 { "entry" } else { "entries" };
         let whole = format!("it has {entries} complete {noun}");
@@ -148,7 +148,7 @@ fn print_problems(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Glob
             false => say(global, format!("left out {entries}: {why}")),
         }
     }
-    for (oddity, entries) in &tally.odd {
+    for (oddity, entries) in &tally.oddities {
         say(global, format!("{entries}: {}", oddity.words()));
     }
     for fault in tally.faults.iter().take(NAMED) {
@@ -158,7 +158,7 @@ fn print_problems(tally: &Tally, odd: &Oddities, cut: Option<u64>, global: &Glob
         let responses = count(more as u64, "more response");
         warn(global, format!("and {responses} with the wrong content"));
     }
-    for oddity in odd.iter() {
+    for oddity in oddities.iter() {
         say(
             global,
             format!("outside of the entries: {}", oddity.words()),
@@ -365,9 +365,9 @@ impl Writing {
             opened,
             request_body,
             body,
-            odd,
+            oddities,
         } = imported;
-        self.tally.imported(number, &odd);
+        self.tally.imported(number, &oddities);
         if !has_span {
             exchange.begin.span = Hex(tls::random());
         }

@@ -59,7 +59,7 @@ pub(crate) fn faults(
     faults
 }
 
-/// Whether a go command takes it for what it asked for.
+/// Whether a go command would use this response.
 fn is_answer(row: &Row) -> bool {
     let is_whole = row.state == RowState::Ended && row.made_by == Some(MadeBy::Origin);
     is_whole && row.method == "GET" && row.status == Some(200)

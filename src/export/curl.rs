@@ -68,11 +68,11 @@ fn command(item: &Item<'_>, source: &Source<'_>) -> String {
     let curl = match Curl::of(begin, item.dial, Likeness::Exact) {
         Ok(curl) => curl,
         Err(error) => {
-            source.lacks(format!("exchange {}: {error}", listed.id));
+            source.note_missing(format!("exchange {}: {error}", listed.id));
             return format!("{text}# not asked: {}\n", plain(&error.to_string()));
         }
     };
-    source.lacks_fields(curl.unprintable);
+    source.note_unprintable(curl.unprintable);
     for left_out in &curl.left_out {
         text.push_str(&format!("# {}\n", plain(left_out)));
     }

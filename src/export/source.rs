@@ -95,7 +95,7 @@ impl Item<'_> {
 /// What an export does not have, and why.
 #[derive(Debug, Default)]
 pub(crate) struct Losses {
-    /// What could not be read or written, in words; the first [`NAMED`] of them.
+    /// What could not be read or written; the first [`NAMED`] of them.
     pub(crate) missing: Vec<String>,
     /// How many more there are.
     pub(crate) unnamed: u64,
@@ -157,7 +157,7 @@ impl<'a> Source<'a> {
                     Some(wall) => (started.as_str(), wall),
                     None => ("1970-01-01T00:00:00Z", OffsetDateTime::UNIX_EPOCH),
                 };
-                self.lacks(format!("when run {number} began (taken to be {told})"));
+                self.note_missing(format!("when run {number} began (taken to be {told})"));
                 wall
             })
         });
@@ -188,7 +188,7 @@ impl<'a> Source<'a> {
                         }
                     }
                 }
-                Err(error) => self.lacks(format!("exchange {}: {}", row.id, chain(&error))),
+                Err(error) => self.note_missing(format!("exchange {}: {}", row.id, chain(&error))),
             }
         }
         let finished = formats.into_iter().map(|format| format?.finish());
@@ -218,7 +218,7 @@ impl<'a> Source<'a> {
             return Ok(again);
         }
         let opened = self.recording.body(body).map_err(|error| chain(&error));
-        let reader = opened.inspect_err(|why| self.lacks_body(id, why))?;
+        let reader = opened.inspect_err(|why| self.note_missing_body(id, why))?;
         *last = reader.again().map(|reader| (key, reader));
         Ok(reader)
     }
@@ -230,7 +230,7 @@ impl<'a> Source<'a> {
         if body.bytes > WHOLE_LIMIT {
             let read = io::copy(&mut reader, &mut io::sink());
             let read = read.map_err(|error| error_text(&error));
-            read.inspect_err(|why| self.lacks_body(id, why))?;
+            read.inspect_err(|why| self.note_missing_body(id, why))?;
             reader = self.body(id, body)?;
         }
         Ok(reader)
@@ -241,7 +241,7 @@ impl<'a> Source<'a> {
         let mut bytes = Vec::new();
         let read = self.verified(id, body)?.read_to_end(&mut bytes);
         let read = read.map_err(|error| error_text(&error));
-        read.inspect_err(|why| self.lacks_body(id, why))?;
+        read.inspect_err(|why| self.note_missing_body(id, why))?;
         Ok(bytes)
     }
 
@@ -260,8 +260,8 @@ impl<'a> Source<'a> {
             .map_err(|error| format!("it is encoded, and {error}"))
     }
 
-    /// Notes what is not in the export though it should be.
-    pub(crate) fn lacks(&self, what: String) {
+    /// Notes something that is missing from the export.
+    pub(crate) fn note_missing(&self, what: String) {
         let mut losses = self.losses.borrow_mut();
         if losses.missing.len() < NAMED {
             losses.missing.push(what);
@@ -271,17 +271,17 @@ impl<'a> Source<'a> {
     }
 
     /// Notes that a body, or what is left of it, cannot be read.
-    pub(super) fn lacks_body(&self, id: ExchangeId, why: &str) {
-        self.lacks(format!("a body of exchange {id}: {why}"));
+    pub(super) fn note_missing_body(&self, id: ExchangeId, why: &str) {
+        self.note_missing(format!("a body of exchange {id}: {why}"));
     }
 
     /// Notes a body of which the recording never had more than the digest.
-    pub(super) fn lacks_kept_body(&self) {
+    pub(super) fn note_unkept_body(&self) {
         self.losses.borrow_mut().not_kept += 1;
     }
 
     /// Notes header fields that cannot stand in a command.
-    pub(super) fn lacks_fields(&self, count: u64) {
+    pub(super) fn note_unprintable(&self, count: u64) {
         self.losses.borrow_mut().unprintable += count;
     }
 

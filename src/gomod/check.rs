@@ -24,7 +24,7 @@ pub fn url(bytes: &[u8]) {
     }
 }
 
-/// The first line as a URL, and what stands behind it as the answer: a fault is told in one line that
+/// The first line as a URL, and what stands behind it as the answer: a fault is described in one line that
 /// steers no terminal, and what is sound has a hash.
 pub fn answer(bytes: &[u8]) {
     let end = bytes.iter().position(|byte| *byte == b'\n');

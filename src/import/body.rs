@@ -20,8 +20,8 @@ use crate::exchange::{Body, ByteString, Fields, Hex, field};
 /// What a coding makes of nothing at most, bytes: gzip 20 (RFC 1952 section 2.3), others less.
 const CODED_NOTHING: u64 = 32;
 
-/// What is told of a body's length and form.
-pub(super) struct Told<'a> {
+/// What a HAR says of a body's length and form, beside the content.
+pub(super) struct Claims<'a> {
     /// The response's header fields.
     pub(super) headers: &'a Fields,
     /// HAR's `bodySize`.
@@ -50,15 +50,15 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn of(mut json: Json, odd: &mut Oddities) -> Self {
-        let mut word = |name: &str| json.take(name, odd).text(odd);
+    pub(super) fn of(mut json: Json, oddities: &mut Oddities) -> Self {
+        let mut word = |name: &str| json.take(name, oddities).text(oddities);
         Self {
             text: word("text"),
             file: word("_file"),
             encoding: word("encoding").unwrap_or_default(),
             mime: word("mimeType").filter(|mime| !mime.is_empty()),
-            size: json.take("size", odd).whole(odd),
-            saving: json.take("compression", odd).number(odd),
+            size: json.take("size", oddities).whole(oddities),
+            saving: json.take("compression", oddities).number(oddities),
         }
     }
 
@@ -96,17 +96,17 @@ impl Content {
     }
 }
 
-impl Told<'_> {
+impl Claims<'_> {
     /// Takes the content for the body, or says why it is not the body.
     pub(super) fn body(
         &self,
         mut content: Content,
         files: &BodyFiles<'_>,
-        odd: &Oddities,
+        oddities: &Oddities,
     ) -> Result<Found, Oddity> {
         let has_replaced = content.has_replaced();
         // Half characters make no bytes.
-        if has_replaced && odd.has(Oddity::Surrogate) {
+        if has_replaced && oddities.has(Oddity::Surrogate) {
             return Err(Oddity::Replaced);
         }
         let Some(bytes) = content.take_bytes(files)? else {
@@ -124,7 +124,7 @@ impl Told<'_> {
     }
 }
 
-impl Told<'_> {
+impl Claims<'_> {
     /// Does something say that there was nothing, and nothing that there was something?
     fn is_nothing(&self, content: &Content) -> bool {
         let lengths = [content.size, self.wire, self.announced()];

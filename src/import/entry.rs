@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::body::{Content, Found, Told, decode_headers};
+use super::body::{Claims, Content, Found, decode_headers};
 use super::file::BodyFiles;
 use super::json::{Json, PART_LIMIT, Part};
 use super::message::{fields, post, version};
@@ -65,7 +65,7 @@ pub(crate) struct Imported {
     /// The response's body.
     pub(crate) body: Option<Vec<u8>>,
     /// What is not as HAR has it, or not as it was when the exchange happened.
-    pub(crate) odd: Oddities,
+    pub(crate) oddities: Oddities,
 }
 
 pub(super) fn imported(
@@ -76,7 +76,7 @@ pub(super) fn imported(
 ) -> Result<Imported, LeftOut> {
     let Part {
         json: mut entry,
-        mut odd,
+        mut oddities,
         is_too_large,
     } = part;
     if is_too_large {
@@ -85,39 +85,42 @@ pub(super) fn imported(
     if !matches!(entry, Json::Object(_)) {
         return Err(LeftOut::NotAnEntry);
     }
-    let odd = &mut odd;
-    let request = entry.take("request", odd).object(odd);
+    let oddities = &mut oddities;
+    let request = entry.take("request", oddities).object(oddities);
     let mut request = request.ok_or(LeftOut::NoRequest)?;
-    let kind = entry.take("_resourceType", odd).text(odd);
+    let kind = entry.take("_resourceType", oddities).text(oddities);
     if kind.is_some_and(|kind| kind == "websocket") {
         return Err(LeftOut::WebSocket);
     }
-    let own = Own::of(entry.take("_modtape", odd));
+    let own = Own::of(entry.take("_modtape", oddities));
     let id = numbering.id(number, own.id);
-    let mut begin = begin(id, &mut request, odd)?;
+    let mut begin = begin(id, &mut request, oddities)?;
     let target = Target::of_url(&begin.url).ok_or(LeftOut::Url)?;
-    let request_body = post(&mut request, files, odd);
-    let start = start(entry.take("startedDateTime", odd), odd);
-    odd.add_if(start.is_none(), Oddity::Untimed);
-    odd.add_if(start.is_some_and(|start| !start.has_zone), Oddity::Zoneless);
-    let timings = entry.take("timings", odd).object(odd);
+    let request_body = post(&mut request, files, oddities);
+    let start = start(entry.take("startedDateTime", oddities), oddities);
+    oddities.add_if(start.is_none(), Oddity::Untimed);
+    oddities.add_if(start.is_some_and(|start| !start.has_zone), Oddity::Zoneless);
+    let timings = entry.take("timings", oddities).object(oddities);
     let mut response = Response {
         id,
         begin: &begin,
-        timings: phases(timings.unwrap_or_default(), odd),
+        timings: phases(timings.unwrap_or_default(), oddities),
         own,
-        json: entry.take("response", odd).object(odd).unwrap_or_default(),
+        json: entry
+            .take("response", oddities)
+            .object(oddities)
+            .unwrap_or_default(),
     };
-    let Answer { ending, body } = response.answer(files, odd);
+    let Answer { ending, body } = response.answer(files, oddities);
     if words(&begin, &ending) > WORDS_LIMIT {
         return Err(LeftOut::Words);
     }
     let started = numbering.stamp(start.map(|start| start.time));
-    let connection = Connection::of(&mut entry, numbering.is_ours, &target, odd);
+    let connection = Connection::of(&mut entry, numbering.is_ours, &target, oddities);
     let address = connection.address;
     let link = numbering.connection(connection.name, &target, address);
     begin.connection = link.id;
-    let given = entry.take("_traceparent", odd).text(odd);
+    let given = entry.take("_traceparent", oddities).text(oddities);
     let given = given.as_deref().and_then(TraceParent::parse);
     begin.span = given.map_or(begin.span, |given| given.span);
     let exchange = Exchange {
@@ -134,12 +137,15 @@ pub(super) fn imported(
         opened,
         request_body,
         body,
-        odd: std::mem::take(odd),
+        oddities: std::mem::take(oddities),
     })
 }
 
-fn begin(id: ExchangeId, request: &mut Json, odd: &mut Oddities) -> Result<Begin, LeftOut> {
-    let url = request.take("url", odd).text(odd).unwrap_or_default();
+fn begin(id: ExchangeId, request: &mut Json, oddities: &mut Oddities) -> Result<Begin, LeftOut> {
+    let url = request
+        .take("url", oddities)
+        .text(oddities)
+        .unwrap_or_default();
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     let scheme = scheme.to_ascii_lowercase();
     let is_scheme = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
@@ -151,8 +157,11 @@ fn begin(id: ExchangeId, request: &mut Json, odd: &mut Oddities) -> Result<Begin
         scheme if scheme.bytes().all(is_scheme) => return Err(LeftOut::Scheme),
         _ => return Err(LeftOut::Url),
     }
-    let method = request.take("method", odd).text(odd).unwrap_or_default();
-    let method = usual(method, odd);
+    let method = request
+        .take("method", oddities)
+        .text(oddities)
+        .unwrap_or_default();
+    let method = usual(method, oddities);
     if http::Method::from_bytes(method.as_bytes()).is_err() || method.len() > METHOD_LIMIT {
         return Err(LeftOut::Method);
     }
@@ -162,13 +171,13 @@ fn begin(id: ExchangeId, request: &mut Json, odd: &mut Oddities) -> Result<Begin
         span: Hex([0; 8]),
         method,
         url,
-        version: version(request.take("httpVersion", odd), odd),
-        headers: fields(request.take("headers", odd), odd),
+        version: version(request.take("httpVersion", oddities), oddities),
+        headers: fields(request.take("headers", oddities), oddities),
     })
 }
 
 /// A method of RFC 9110 that was written in lower case; methods are case-sensitive.
-fn usual(method: String, odd: &mut Oddities) -> String {
+fn usual(method: String, oddities: &mut Oddities) -> String {
     let upper = method.to_ascii_uppercase();
     let usual = [
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
@@ -176,7 +185,7 @@ fn usual(method: String, odd: &mut Oddities) -> String {
     if upper == method || !usual.contains(&upper.as_str()) {
         return method;
     }
-    odd.add(Oddity::Converted);
+    oddities.add(Oddity::Converted);
     upper
 }
 
@@ -204,17 +213,17 @@ impl Answer {
 }
 
 impl Response<'_> {
-    fn answer(&mut self, files: &BodyFiles<'_>, odd: &mut Oddities) -> Answer {
+    fn answer(&mut self, files: &BodyFiles<'_>, oddities: &mut Oddities) -> Answer {
         if self.own.state == State::InFlight {
             return Answer::of(Ending::InFlight);
         }
-        let told = self.json.take("status", odd);
+        let told = self.json.take("status", oddities);
         let is_told = told != Json::Null;
-        let number = told.number(odd);
+        let number = told.number(oddities);
         let status = number.and_then(|number| (100..1000).find(|code| f64::from(*code) == number));
         // 0 and -1 stand where no response came.
         let is_none = !is_told || number.is_some_and(|number| number == 0.0 || number == -1.0);
-        odd.add_if(status.is_none() && !is_none, Oddity::Status);
+        oddities.add_if(status.is_none() && !is_none, Oddity::Status);
         let is_aborted = self.own.state == State::Aborted;
         let Some(status) = status.filter(|_| !is_aborted) else {
             let why = if is_none {
@@ -222,21 +231,21 @@ impl Response<'_> {
             } else {
                 "the HAR's status is invalid"
             };
-            return Answer::of(Ending::Aborted(self.abort(self.own.status, why, odd)));
+            return Answer::of(Ending::Aborted(self.abort(self.own.status, why, oddities)));
         };
         if status < 200 {
-            odd.add(Oddity::Interim);
+            oddities.add(Oddity::Interim);
             let why = "the HAR has only an interim response";
-            return Answer::of(Ending::Aborted(self.abort(Some(status), why, odd)));
+            return Answer::of(Ending::Aborted(self.abort(Some(status), why, oddities)));
         }
-        self.whole(status, files, odd)
+        self.whole(status, files, oddities)
     }
 
-    fn whole(&mut self, status: u16, files: &BodyFiles<'_>, odd: &mut Oddities) -> Answer {
-        let mut headers = fields(self.json.take("headers", odd), odd);
-        let wire = self.json.take("bodySize", odd).whole(odd);
-        let content = self.json.take("content", odd).object(odd);
-        let content = Content::of(content.unwrap_or_default(), odd);
+    fn whole(&mut self, status: u16, files: &BodyFiles<'_>, oddities: &mut Oddities) -> Answer {
+        let mut headers = fields(self.json.take("headers", oddities), oddities);
+        let wire = self.json.take("bodySize", oddities).whole(oddities);
+        let content = self.json.take("content", oddities).object(oddities);
+        let content = Content::of(content.unwrap_or_default(), oddities);
         let size = content.size;
         let recorded = self.own.sha256.map(|sha256| Body {
             sha256,
@@ -244,15 +253,15 @@ impl Response<'_> {
             inline: None,
             kept: false,
         });
-        let told = Told {
+        let told = Claims {
             headers: &headers,
             wire,
             recorded: recorded.as_ref(),
         };
-        let found = match self.body(status, content, &told, files, odd) {
+        let found = match self.body(status, content, &told, files, oddities) {
             Ok(found) => found,
             Err(oddity) => {
-                odd.add(oddity);
+                oddities.add(oddity);
                 let abort = Abort {
                     id: self.id,
                     phase: Phase::Receive,
@@ -267,10 +276,10 @@ impl Response<'_> {
             }
         };
         if found.as_ref().is_some_and(|body| body.is_decoded) {
-            odd.add(Oddity::Decoded);
+            oddities.add(Oddity::Decoded);
             decode_headers(&mut headers);
         }
-        let version = match version(self.json.take("httpVersion", odd), odd) {
+        let version = match version(self.json.take("httpVersion", oddities), oddities) {
             unknown if unknown == "unknown" => self.begin.version.clone(),
             version => version,
         };
@@ -278,7 +287,7 @@ impl Response<'_> {
             id: self.id,
             status,
             reason: reason(
-                self.json.take("statusText", odd).text(odd),
+                self.json.take("statusText", oddities).text(oddities),
                 status,
                 &version,
             ),
@@ -305,28 +314,32 @@ impl Response<'_> {
         &self,
         status: u16,
         content: Content,
-        told: &Told<'_>,
+        told: &Claims<'_>,
         files: &BodyFiles<'_>,
-        odd: &mut Oddities,
+        oddities: &mut Oddities,
     ) -> Result<Option<Found>, Oddity> {
         let method = self.begin.method.as_str();
         let is_tunnel = method == "CONNECT" && status < 300;
         if method == "HEAD" || matches!(status, 204 | 304) || is_tunnel {
-            odd.add_if(!content.is_empty(), Oddity::Bodyless);
+            oddities.add_if(!content.is_empty(), Oddity::Bodyless);
             return Ok(None);
         }
         // Of ours it is known whether there was one.
         if !content.is_here() && self.own.state == State::Ended {
             return Ok(None);
         }
-        told.body(content, files, odd).map(Some)
+        told.body(content, files, oddities).map(Some)
     }
 
-    fn abort(&mut self, status: Option<u16>, why: &str, odd: &mut Oddities) -> Abort {
+    fn abort(&mut self, status: Option<u16>, why: &str, oddities: &mut Oddities) -> Abort {
         let last = self.timings.iter().filter(|(_, us)| *us > 0).last();
         let last = last.map_or(Phase::Send, |(phase, _)| phase);
         let phase = self.own.phase.unwrap_or(last);
-        let told = self.json.take("_error", odd).text(odd).unwrap_or_default();
+        let told = self
+            .json
+            .take("_error", oddities)
+            .text(oddities)
+            .unwrap_or_default();
         let stopped = format!("stopped in {phase}: ");
         let told = told.strip_prefix(&stopped).unwrap_or(&told);
         Abort {
@@ -334,9 +347,13 @@ impl Response<'_> {
             phase,
             why: if told.is_empty() { why } else { told }.to_owned(),
             status,
-            headers: fields(self.json.take("headers", odd), odd),
+            headers: fields(self.json.take("headers", oddities), oddities),
             request_body: None,
-            body_bytes: self.json.take("bodySize", odd).whole(odd).unwrap_or(0),
+            body_bytes: self
+                .json
+                .take("bodySize", oddities)
+                .whole(oddities)
+                .unwrap_or(0),
             phases_us: self.timings,
         }
     }
@@ -386,29 +403,29 @@ enum State {
 
 impl Own {
     fn of(mut json: Json) -> Self {
-        let odd = &mut Oddities::default();
-        let mut word = |name: &str| json.take(name, odd).text(odd);
+        let oddities = &mut Oddities::default();
+        let mut word = |name: &str| json.take(name, oddities).text(oddities);
         let (outcome, made_by, phase) = (word("outcome"), word("made_by"), word("where"));
         let sha256 = word("sha256").and_then(|digest| digest.parse().ok());
-        let mut whole = |name: &str| json.take(name, odd).whole(odd);
+        let mut whole = |name: &str| json.take(name, oddities).whole(oddities);
         let (id, status) = (whole("id"), whole("status"));
         let (own_us, client_wait_us) = (whole("own_us"), whole("client_wait_us"));
-        let attempts = match json.take("attempts", odd) {
+        let attempts = match json.take("attempts", oddities) {
             Json::List(attempts) => attempts,
             _ => Vec::new(),
         };
         let attempts = attempts.into_iter().filter_map(|mut attempt| {
             Some(Attempt {
-                connection: attempt.take("connection", odd).whole(odd)?,
-                error: attempt.take("error", odd).text(odd)?,
+                connection: attempt.take("connection", oddities).whole(oddities)?,
+                error: attempt.take("error", oddities).text(oddities)?,
             })
         });
         let attempts = attempts.collect();
-        let notes = match json.take("notes", odd) {
+        let notes = match json.take("notes", oddities) {
             Json::List(notes) => notes,
             _ => Vec::new(),
         };
-        let notes = notes.into_iter().filter_map(|note| note.text(odd));
+        let notes = notes.into_iter().filter_map(|note| note.text(oddities));
         let notes = notes.collect();
         Self {
             id: id.filter(|id| *id > 0),
@@ -464,13 +481,13 @@ struct Connection {
 }
 
 impl Connection {
-    fn of(entry: &mut Json, is_ours: bool, target: &Target, odd: &mut Oddities) -> Self {
+    fn of(entry: &mut Json, is_ours: bool, target: &Target, oddities: &mut Oddities) -> Self {
         let told = entry
-            .take("serverIPAddress", odd)
-            .text(odd)
+            .take("serverIPAddress", oddities)
+            .text(oddities)
             .unwrap_or_default();
-        let connection = entry.take("connection", odd).text(odd);
-        let id = entry.take("_connectionId", odd).text(odd);
+        let connection = entry.take("connection", oddities).text(oddities);
+        let id = entry.take("_connectionId", oddities).text(oddities);
         // Who names the connection elsewhere has the server's port there, as we do and browsers; others
         // have a name there, or the client's port.
         let port = connection.as_ref().filter(|_| is_ours || id.is_some());
@@ -478,7 +495,7 @@ impl Connection {
             .and_then(|port| port.parse().ok())
             .filter(|port| *port != 0);
         let address = address(&told, port.unwrap_or_else(|| target.port()));
-        odd.add_if(address.is_none() && !told.is_empty(), Oddity::Address);
+        oddities.add_if(address.is_none() && !told.is_empty(), Oddity::Address);
         let name = id.or(connection);
         Self { name, address }
     }

@@ -42,7 +42,7 @@ pub(crate) enum HarError {
 pub(crate) struct Survey {
     /// The earliest start of a page or an entry; `None` if none has one.
     pub(crate) wall: Option<OffsetDateTime>,
-    /// The first trace that is told.
+    /// The first trace that an entry or a page names.
     pub(crate) trace: Option<TraceId>,
     /// The id of the recording that it was exported from.
     pub(crate) recording: Option<String>,
@@ -55,7 +55,7 @@ pub(crate) struct Survey {
     /// Whether the file ends before the HAR does: there may have been more entries.
     pub(crate) is_cut: bool,
     /// What is odd outside of its entries.
-    pub(crate) odd: Oddities,
+    pub(crate) oddities: Oddities,
     /// Whether each entry has an id of its own.
     has_ids: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) fn survey(input: impl Read) -> Result<Survey, HarError> {
     let whole = read(input, &mut surveying)?;
     let Surveying { mut survey, ids } = surveying;
     survey.is_cut = whole.is_cut;
-    survey.odd = whole.odd;
+    survey.oddities = whole.oddities;
     survey.has_ids = survey.entries == ids.len() as u64;
     Ok(survey)
 }
@@ -83,7 +83,7 @@ trait Parts {
 /// What is known once all is read.
 #[derive(Default)]
 struct Whole {
-    odd: Oddities,
+    oddities: Oddities,
     entries: u64,
     has_log: bool,
     is_cut: bool,
@@ -105,7 +105,7 @@ fn read(input: impl Read, parts: &mut impl Parts) -> Result<Whole, HarError> {
             Ok(_) | Err(Stop::Cut) if is_first => return Err(HarError::NotJson),
             Ok(_) => {
                 // What follows a HAR is none of it.
-                whole.odd.add(Oddity::NotJson);
+                whole.oddities.add(Oddity::NotJson);
                 break None;
             }
             Err(stop) => Err(stop),
@@ -115,8 +115,8 @@ fn read(input: impl Read, parts: &mut impl Parts) -> Result<Whole, HarError> {
             break Some(stop);
         }
     };
-    for oddity in reader.odd.iter() {
-        whole.odd.add(oddity);
+    for oddity in reader.oddities.iter() {
+        whole.oddities.add(oddity);
     }
     match stop {
         Some(Stop::Read(error)) => Err(HarError::Read(error)),
@@ -154,7 +154,7 @@ fn root<R: Read>(
         }
         ("entries", b'{') => {
             whole.has_log = true;
-            reader.odd.add(Oddity::Converted);
+            reader.oddities.add(Oddity::Converted);
             reader.members(|reader, _| entry(reader, parts, whole))
         }
         ("pages", b'[') => reader.elements(|reader| {
@@ -204,19 +204,19 @@ impl Parts for Surveying {
 
     fn page(&mut self, page: Part) {
         self.survey.pages += 1;
-        let (mut page, odd) = (page.json, &mut Oddities::default());
-        self.saw(page.take("startedDateTime", odd));
-        let mut run = page.take("_modtape", odd);
+        let (mut page, oddities) = (page.json, &mut Oddities::default());
+        self.saw(page.take("startedDateTime", oddities));
+        let mut run = page.take("_modtape", oddities);
         if run == Json::Null || self.survey.recording.is_some() {
             return;
         }
-        let trace = run.take("trace", odd).text(odd);
+        let trace = run.take("trace", oddities).text(oddities);
         let trace = trace.and_then(|trace| trace.parse().ok());
         self.survey.trace = self.survey.trace.or(trace);
-        let recording = run.take("recording", odd).text(odd);
+        let recording = run.take("recording", oddities).text(oddities);
         self.survey.recording = recording.filter(|id| is_id(id));
-        if let Json::List(words) = run.take("command", odd) {
-            let words = words.into_iter().filter_map(|word| word.text(odd));
+        if let Json::List(words) = run.take("command", oddities) {
+            let words = words.into_iter().filter_map(|word| word.text(oddities));
             let words: Vec<_> = words.collect();
             if words.iter().map(String::len).sum::<usize>() <= WORDS_LIMIT {
                 self.survey.command = words;
@@ -226,13 +226,16 @@ impl Parts for Surveying {
 
     fn entry(&mut self, number: u64, entry: Part) -> bool {
         self.survey.entries = number;
-        let (mut entry, odd) = (entry.json, &mut Oddities::default());
-        self.saw(entry.take("startedDateTime", odd));
-        let given = entry.take("_traceparent", odd).text(odd);
+        let (mut entry, oddities) = (entry.json, &mut Oddities::default());
+        self.saw(entry.take("startedDateTime", oddities));
+        let given = entry.take("_traceparent", oddities).text(oddities);
         let given = given.as_deref().and_then(TraceParent::parse);
         let trace = given.map(|given| given.trace);
         self.survey.trace = self.survey.trace.or(trace);
-        let id = entry.take("_modtape", odd).take("id", odd).whole(odd);
+        let id = entry
+            .take("_modtape", oddities)
+            .take("id", oddities)
+            .whole(oddities);
         self.ids.extend(id.filter(|id| *id > 0));
         true
     }

@@ -37,7 +37,7 @@ pub(super) enum Json {
 
 impl Json {
     /// The member of that name, taken out: of several the last one, as browsers have it.
-    pub(super) fn take(&mut self, name: &str, odd: &mut Oddities) -> Self {
+    pub(super) fn take(&mut self, name: &str, oddities: &mut Oddities) -> Self {
         let Self::Object(members) = self else {
             return Self::Null;
         };
@@ -45,12 +45,12 @@ impl Json {
         let Some((_, value)) = named.next() else {
             return Self::Null;
         };
-        odd.add_if(named.next().is_some(), Oddity::Duplicate);
+        oddities.add_if(named.next().is_some(), Oddity::Duplicate);
         std::mem::take(value)
     }
 
     /// A text; numbers and truth values are written out.
-    pub(super) fn text(self, odd: &mut Oddities) -> Option<String> {
+    pub(super) fn text(self, oddities: &mut Oddities) -> Option<String> {
         let text = match self {
             Self::Null => return None,
             Self::Text(text) => return Some(text),
@@ -58,12 +58,12 @@ impl Json {
             Self::Bool(is) => Some(is.to_string()),
             Self::List(_) | Self::Object(_) => None,
         };
-        odd.add(text.as_ref().map_or(Oddity::Value, |_| Oddity::Converted));
+        oddities.add(text.as_ref().map_or(Oddity::Value, |_| Oddity::Converted));
         text
     }
 
     /// A number, or a text that is one.
-    pub(super) fn number(self, odd: &mut Oddities) -> Option<f64> {
+    pub(super) fn number(self, oddities: &mut Oddities) -> Option<f64> {
         let (number, is_text) = match &self {
             Self::Null => return None,
             Self::Number(text) => (text.parse().ok(), false),
@@ -71,14 +71,14 @@ impl Json {
             Self::Bool(_) | Self::List(_) | Self::Object(_) => (None, false),
         };
         let number = number.filter(|number: &f64| number.is_finite());
-        odd.add_if(number.is_none(), Oddity::Value);
-        odd.add_if(number.is_some() && is_text, Oddity::Converted);
+        oddities.add_if(number.is_none(), Oddity::Value);
+        oddities.add_if(number.is_some() && is_text, Oddity::Converted);
         number
     }
 
     /// A whole number from 0 to 2^53, where each has a double of its own.
-    pub(super) fn whole(self, odd: &mut Oddities) -> Option<u64> {
-        let number = self.number(odd)?;
+    pub(super) fn whole(self, oddities: &mut Oddities) -> Option<u64> {
+        let number = self.number(oddities)?;
         let is_whole = (0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0;
         #[expect(
             clippy::cast_possible_truncation,
@@ -89,9 +89,9 @@ impl Json {
     }
 
     /// An object; anything else but `null` is noted, and is none.
-    pub(super) fn object(self, odd: &mut Oddities) -> Option<Self> {
+    pub(super) fn object(self, oddities: &mut Oddities) -> Option<Self> {
         let is_object = matches!(self, Self::Object(_));
-        odd.add_if(!is_object && self != Self::Null, Oddity::Value);
+        oddities.add_if(!is_object && self != Self::Null, Oddity::Value);
         is_object.then_some(self)
     }
 }
@@ -100,7 +100,7 @@ impl Json {
 pub(super) struct Part {
     pub(super) json: Json,
     /// What was odd in its text, and before it.
-    pub(super) odd: Oddities,
+    pub(super) oddities: Oddities,
     /// More than [`PART_LIMIT`] or [`VALUES_LIMIT`]: not all of it is there.
     pub(super) is_too_large: bool,
 }
@@ -125,7 +125,7 @@ pub(super) struct Reader<R> {
     end: usize,
     keys: Keys,
     /// What was odd since a part was taken.
-    pub(super) odd: Oddities,
+    pub(super) oddities: Oddities,
     bytes: u64,
     values: u64,
 }
@@ -138,7 +138,7 @@ impl<R: Read> Reader<R> {
             at: 0,
             end: 0,
             keys: |_, _| true,
-            odd: Oddities::default(),
+            oddities: Oddities::default(),
             bytes: 0,
             values: 0,
         }
@@ -150,7 +150,7 @@ impl<R: Read> Reader<R> {
         let json = self.value(true, 1)?;
         Ok(Part {
             json,
-            odd: std::mem::take(&mut self.odd),
+            oddities: std::mem::take(&mut self.oddities),
             is_too_large: self.is_full(),
         })
     }
@@ -187,22 +187,22 @@ impl<R: Read> Reader<R> {
                     Separator::End => return Ok(()),
                     Separator::Comma => {}
                     Separator::None => {
-                        self.odd.add(Oddity::NotJson);
+                        self.oddities.add(Oddity::NotJson);
                         self.skip()?;
                     }
                 }
                 continue;
             }
-            self.odd.add_if(comma == Comma::None, Oddity::NotJson);
+            self.oddities.add_if(comma == Comma::None, Oddity::NotJson);
             comma = Comma::None;
             self.at += 1;
             let name = self.string(true)?;
             match self.peek()? {
                 b':' => self.at += 1,
-                _ => self.odd.add(Oddity::NotJson),
+                _ => self.oddities.add(Oddity::NotJson),
             }
             match self.peek()? {
-                b',' | b'}' | b']' => self.odd.add(Oddity::NotJson),
+                b',' | b'}' | b']' => self.oddities.add(Oddity::NotJson),
                 _ => each(self, name)?,
             }
         }
@@ -221,7 +221,7 @@ impl<R: Read> Reader<R> {
                 Separator::End => return Ok(()),
                 Separator::Comma => {}
                 Separator::None => {
-                    self.odd.add_if(comma == Comma::None, Oddity::NotJson);
+                    self.oddities.add_if(comma == Comma::None, Oddity::NotJson);
                     comma = Comma::None;
                     each(self)?;
                 }
@@ -235,12 +235,12 @@ impl<R: Read> Reader<R> {
             b'}' | b']' => {
                 self.at += 1;
                 let is_odd = byte != end || *comma == Comma::Passed;
-                self.odd.add_if(is_odd, Oddity::NotJson);
+                self.oddities.add_if(is_odd, Oddity::NotJson);
                 Separator::End
             }
             b',' => {
                 self.at += 1;
-                self.odd.add_if(*comma != Comma::None, Oddity::NotJson);
+                self.oddities.add_if(*comma != Comma::None, Oddity::NotJson);
                 *comma = Comma::Passed;
                 Separator::Comma
             }
@@ -263,7 +263,7 @@ impl<R: Read> Reader<R> {
             byte if byte.is_ascii_alphanumeric() => self.word(),
             _ => {
                 self.at += 1;
-                self.odd.add(Oddity::NotJson);
+                self.oddities.add(Oddity::NotJson);
                 Ok(Json::Null)
             }
         }
@@ -296,7 +296,7 @@ impl<R: Read> Reader<R> {
 
     /// Passes over what is nested too deeply, without nesting as deeply.
     fn skip_deep(&mut self) -> Result<Json, Stop> {
-        self.odd.add(Oddity::Value);
+        self.oddities.add(Oddity::Value);
         let mut depth = 0_u64;
         loop {
             match self.next()? {
@@ -329,7 +329,7 @@ impl<R: Read> Reader<R> {
             "false" => Json::Bool(false),
             _ if word.len() <= WORD_LIMIT && is_finite() => Json::Number(word),
             _ => {
-                self.odd.add(Oddity::NotJson);
+                self.oddities.add(Oddity::NotJson);
                 Json::Null
             }
         })
@@ -369,7 +369,7 @@ impl<R: Read> Reader<R> {
         }
         self.lone(&mut high, &mut bytes);
         Ok(String::from_utf8(bytes).unwrap_or_else(|error| {
-            self.odd.add(Oddity::Latin1);
+            self.oddities.add(Oddity::Latin1);
             latin1(error.as_bytes())
         }))
     }
@@ -386,7 +386,7 @@ impl<R: Read> Reader<R> {
             b'f' => 0x0c,
             b'u' => self.hex(4)?,
             byte => {
-                self.odd.add(Oddity::NotJson);
+                self.oddities.add(Oddity::NotJson);
                 match byte {
                     b'v' => 0x0b,
                     b'0' => 0,
@@ -410,7 +410,7 @@ impl<R: Read> Reader<R> {
                 false => return Err(Stop::Cut),
             };
             let Some(digit) = digit else {
-                self.odd.add(Oddity::NotJson);
+                self.oddities.add(Oddity::NotJson);
                 return Ok(u32::from(char::REPLACEMENT_CHARACTER));
             };
             self.at += 1;
@@ -431,7 +431,7 @@ impl<R: Read> Reader<R> {
             return None;
         }
         Some(char::from_u32(unit).unwrap_or_else(|| {
-            self.odd.add(Oddity::Surrogate);
+            self.oddities.add(Oddity::Surrogate);
             char::REPLACEMENT_CHARACTER
         }))
     }
@@ -439,7 +439,7 @@ impl<R: Read> Reader<R> {
     /// A half of a pair that nothing completes.
     fn lone(&mut self, high: &mut Option<u32>, bytes: &mut Vec<u8>) {
         if high.take().is_some() {
-            self.odd.add(Oddity::Surrogate);
+            self.oddities.add(Oddity::Surrogate);
             push(bytes, char::REPLACEMENT_CHARACTER);
         }
     }
@@ -528,8 +528,8 @@ mod tests {
         let mut reader = Reader::new(text);
         let read = reader.part(|_, _| true);
         match read {
-            Ok(part) => (Ok(part.json), part.odd),
-            Err(stop) => (Err(stop), reader.odd),
+            Ok(part) => (Ok(part.json), part.oddities),
+            Err(stop) => (Err(stop), reader.oddities),
         }
     }
 
@@ -540,7 +540,7 @@ mod tests {
     #[test]
     fn json_is_read_as_others_read_it() {
         let sample = "{\"a\":[1,-2.5e3,true,null,\"\\u00e9\\n\\ud83d\\ude00\"],\"\":{}}";
-        let (json, odd) = read(sample.as_bytes());
+        let (json, oddities) = read(sample.as_bytes());
         let list = vec![
             Json::Number("1".to_owned()),
             Json::Number("-2.5e3".to_owned()),
@@ -553,7 +553,7 @@ mod tests {
             (String::new(), Json::Object(Vec::new())),
         ];
         assert_eq!(json.unwrap(), Json::Object(members));
-        assert_eq!(odd, Oddities::default());
+        assert_eq!(oddities, Oddities::default());
         for end in 0..sample.len() {
             let (json, _) = read(&sample.as_bytes()[..end]);
             assert!(matches!(json, Err(Stop::Cut)), "{end}");
@@ -601,19 +601,19 @@ mod tests {
                 Oddity::Latin1,
             ),
         ] {
-            let (found, odd) = read(json);
+            let (found, oddities) = read(json);
             let shown = json.escape_ascii();
             assert_eq!(found.unwrap(), expected, "{shown}");
-            assert_eq!(odd.iter().collect::<Vec<_>>(), [kind], "{shown}");
+            assert_eq!(oddities.iter().collect::<Vec<_>>(), [kind], "{shown}");
         }
     }
 
     #[test]
     fn what_is_too_deep_or_too_much_is_passed_over() {
         let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
-        let (json, odd) = read(&deep);
+        let (json, oddities) = read(&deep);
         assert!(json.is_ok());
-        assert_eq!(odd.iter().collect::<Vec<_>>(), [Oddity::Value]);
+        assert_eq!(oddities.iter().collect::<Vec<_>>(), [Oddity::Value]);
         let many = [
             b"[".as_slice(),
             &b"{},".repeat(VALUES_LIMIT as usize),

@@ -19,52 +19,58 @@ const LATIN: &str = "not UTF-8";
 /// list among them.
 ///
 /// HAR has a list of objects. Some write a list of pairs, some an object.
-pub(super) fn fields(headers: Json, odd: &mut Oddities) -> Fields {
+pub(super) fn fields(headers: Json, oddities: &mut Oddities) -> Fields {
     let mut fields = Fields::new();
     match headers {
         Json::Null => {}
         Json::List(list) => {
             for field in list {
-                add_listed(field, &mut fields, odd);
+                add_listed(field, &mut fields, oddities);
             }
         }
         Json::Object(members) => {
-            odd.add(Oddity::Converted);
+            oddities.add(Oddity::Converted);
             for (name, value) in members {
                 let values = match value {
                     Json::List(values) => values,
                     value => vec![value],
                 };
                 for value in values {
-                    add(Json::Text(name.clone()), value, false, &mut fields, odd);
+                    add(
+                        Json::Text(name.clone()),
+                        value,
+                        false,
+                        &mut fields,
+                        oddities,
+                    );
                 }
             }
         }
-        _ => odd.add(Oddity::Value),
+        _ => oddities.add(Oddity::Value),
     }
     fields
 }
 
-fn add_listed(mut field: Json, fields: &mut Fields, odd: &mut Oddities) {
+fn add_listed(mut field: Json, fields: &mut Fields, oddities: &mut Oddities) {
     match &mut field {
         Json::Object(_) => {
-            let [name, value] = ["name", "value"].map(|name| field.take(name, odd));
-            let comment = field.take("comment", odd).text(odd);
+            let [name, value] = ["name", "value"].map(|name| field.take(name, oddities));
+            let comment = field.take("comment", oddities).text(oddities);
             let is_latin = comment.is_some_and(|comment| comment.starts_with(LATIN));
-            add(name, value, is_latin, fields, odd);
+            add(name, value, is_latin, fields, oddities);
         }
         Json::List(pair) if (1..=2).contains(&pair.len()) => {
             let value = pair.pop().filter(|_| !pair.is_empty());
             let name = pair.pop().unwrap_or_default();
-            add(name, value.unwrap_or_default(), false, fields, odd);
+            add(name, value.unwrap_or_default(), false, fields, oddities);
         }
-        _ => odd.add(Oddity::Field),
+        _ => oddities.add(Oddity::Field),
     }
 }
 
-fn add(name: Json, value: Json, is_latin: bool, fields: &mut Fields, odd: &mut Oddities) {
-    let (Some(name), value) = (name.text(odd), value.text(odd)) else {
-        return odd.add(Oddity::Field);
+fn add(name: Json, value: Json, is_latin: bool, fields: &mut Fields, oddities: &mut Oddities) {
+    let (Some(name), value) = (name.text(oddities), value.text(oddities)) else {
+        return oddities.add(Oddity::Field);
     };
     if name.starts_with(':') {
         return;
@@ -77,7 +83,7 @@ fn add(name: Json, value: Json, is_latin: bool, fields: &mut Fields, odd: &mut O
     if !value.contains('\n') {
         match is_field(&name, &value) {
             true => fields.push((name, value.into())),
-            false => odd.add(Oddity::Field),
+            false => oddities.add(Oddity::Field),
         }
         return;
     }
@@ -91,7 +97,7 @@ fn add(name: Json, value: Json, is_latin: bool, fields: &mut Fields, odd: &mut O
             Json::Text(line.to_owned()),
             false,
             fields,
-            odd,
+            oddities,
         );
     }
 }
@@ -103,8 +109,8 @@ fn is_field(name: &str, value: &str) -> bool {
 }
 
 /// A protocol version as recordings have it; HAR knows many names for each.
-pub(super) fn version(told: Json, odd: &mut Oddities) -> String {
-    let told = told.text(odd).unwrap_or_default();
+pub(super) fn version(told: Json, oddities: &mut Oddities) -> String {
+    let told = told.text(oddities).unwrap_or_default();
     let told = told.trim().to_ascii_uppercase();
     let number = told.strip_prefix("HTTP/").unwrap_or(&told);
     let version = match number {
@@ -114,7 +120,7 @@ pub(super) fn version(told: Json, odd: &mut Oddities) -> String {
         "1" | "1.1" => "HTTP/1.1",
         _ => "unknown",
     };
-    odd.add_if(version == "unknown" && !told.is_empty(), Oddity::Version);
+    oddities.add_if(version == "unknown" && !told.is_empty(), Oddity::Version);
     version.to_owned()
 }
 
@@ -122,14 +128,17 @@ pub(super) fn version(told: Json, odd: &mut Oddities) -> String {
 pub(super) fn post(
     request: &mut Json,
     files: &BodyFiles<'_>,
-    odd: &mut Oddities,
+    oddities: &mut Oddities,
 ) -> Option<Vec<u8>> {
-    let bytes = request.take("bodySize", odd).whole(odd).unwrap_or(0);
-    let mut data = request.take("postData", odd).object(odd)?;
-    let mut word = |name: &str| data.take(name, odd).text(odd).unwrap_or_default();
+    let bytes = request
+        .take("bodySize", oddities)
+        .whole(oddities)
+        .unwrap_or(0);
+    let mut data = request.take("postData", oddities).object(oddities)?;
+    let mut word = |name: &str| data.take(name, oddities).text(oddities).unwrap_or_default();
     let [mime, text, file] = ["mimeType", "text", "_file"].map(&mut word);
     let [encoding, base64] = ["encoding", "_base64"].map(&mut word);
-    let params = match data.take("params", odd) {
+    let params = match data.take("params", oddities) {
         Json::List(params) => params,
         _ => Vec::new(),
     };
@@ -141,16 +150,16 @@ pub(super) fn post(
         let is_whole = is_textual(&mime) || !text.contains(char::REPLACEMENT_CHARACTER);
         text_bytes(text, &encoding).filter(|_| is_whole)
     } else if !params.is_empty() {
-        let form = form(params, &mime, odd);
-        odd.add_if(form.is_some(), Oddity::Form);
+        let form = form(params, &mime, oddities);
+        oddities.add_if(form.is_some(), Oddity::Form);
         form
     } else if bytes == 0 && mime.is_empty() {
         return None;
     } else {
-        // Of a body that was left out the length is told.
+        // A HAR gives the length of a body that it leaves out.
         Some(Vec::new()).filter(|_| bytes == 0)
     };
-    odd.add_if(body.is_none(), Oddity::RequestBody);
+    oddities.add_if(body.is_none(), Oddity::RequestBody);
     body
 }
 
@@ -164,14 +173,14 @@ pub(super) fn text_bytes(text: String, encoding: &str) -> Option<Vec<u8>> {
 }
 
 /// A form, as browsers send what HAR has as parameters.
-fn form(params: Vec<Json>, mime: &str, odd: &mut Oddities) -> Option<Vec<u8>> {
+fn form(params: Vec<Json>, mime: &str, oddities: &mut Oddities) -> Option<Vec<u8>> {
     let boundary = match mime.trim_start().get(..10) {
         Some(start) if start.eq_ignore_ascii_case("multipart/") => Some(boundary(mime)?),
         _ => None,
     };
     let mut form = Vec::new();
     for mut param in params {
-        let mut word = |name: &str| param.take(name, odd).text(odd);
+        let mut word = |name: &str| param.take(name, oddities).text(oddities);
         let [name, value, encoding] = ["name", "value", "encoding"].map(&mut word);
         let [file, mime] = ["fileName", "contentType"].map(&mut word);
         let value = text_bytes(value.unwrap_or_default(), &encoding.unwrap_or_default())?;

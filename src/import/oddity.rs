@@ -1,8 +1,8 @@
-//! What is odd about an entry, in words of HAR.
+//! How an entry deviates from HAR, and what was made of it.
 
 use std::collections::BTreeSet;
 
-/// One kind of oddity: what was wrong, and what was made of it.
+/// One kind of deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Oddity {
     /// Not as RFC 8259 has it.

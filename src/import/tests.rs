@@ -46,8 +46,8 @@ fn imported(change: impl FnOnce(&mut Value)) -> Box<Imported> {
     one(change).expect("an exchange")
 }
 
-fn odd(imported: &Imported) -> Vec<Oddity> {
-    imported.odd.iter().collect()
+fn oddities(imported: &Imported) -> Vec<Oddity> {
+    imported.oddities.iter().collect()
 }
 
 fn end(exchange: &Exchange) -> &End {
@@ -83,7 +83,7 @@ fn a_browsers_entry_is_an_exchange() {
         imported.body.as_deref(),
         Some(&b"module rsc.io/quote\n"[..])
     );
-    assert_eq!(odd(&imported), [Oddity::Decoded]);
+    assert_eq!(oddities(&imported), [Oddity::Decoded]);
     assert_eq!(exchange.timings()[Phase::Connect], Some(12_500));
     let opened = imported.opened.as_ref().unwrap();
     let upstream = opened.upstream.as_ref().unwrap();
@@ -107,7 +107,7 @@ fn a_mark_lists_for_fields_and_missing_parts_are_no_errors() {
     );
     assert_eq!(exchange.begin.version, "unknown");
     assert_eq!(exchange.begin.connection, 0);
-    assert_eq!(odd(post), [Oddity::Zoneless]);
+    assert_eq!(oddities(post), [Oddity::Zoneless]);
     assert!(post.opened.is_none());
     let bare = found[1].as_ref().unwrap();
     let Ending::Aborted(abort) = &bare.exchange.ending else {
@@ -117,12 +117,12 @@ fn a_mark_lists_for_fields_and_missing_parts_are_no_errors() {
         (abort.status, abort.why.as_str()),
         (None, "the HAR has no response")
     );
-    assert_eq!(odd(bare), [Oddity::Untimed]);
+    assert_eq!(oddities(bare), [Oddity::Untimed]);
     assert!(matches!(found[2], Err(LeftOut::Scheme)));
     assert!(matches!(found[3], Err(LeftOut::NotAnEntry)));
     let bodiless = found[4].as_ref().unwrap();
     assert_eq!(
-        odd(bodiless),
+        oddities(bodiless),
         [Oddity::Converted, Oddity::Untimed, Oddity::NoBody]
     );
     assert!(bodiless.exchange.end().is_none());
@@ -152,7 +152,7 @@ fn what_modtape_exported_comes_back() {
         (end(exchange).own_us, end(exchange).made_by),
         (41, MadeBy::Origin)
     );
-    assert_eq!(odd(first), []);
+    assert_eq!(oddities(first), []);
     assert!(first.opened.is_some() && second.opened.is_none());
     let Ending::Aborted(abort) = &second.exchange.ending else {
         panic!("{second:?}");
@@ -184,16 +184,19 @@ fn a_body_whose_lengths_agree_is_taken_and_the_header_says_no_more_than_that() {
         end(&coded.exchange).headers,
         [("etag".to_owned(), "x".into())]
     );
-    assert_eq!(odd(&coded), [Oddity::Decoded]);
+    assert_eq!(oddities(&coded), [Oddity::Decoded]);
     // As mitmproxy has it: size is the length on the wire.
     let saved = json!({"text": "a text", "size": 33, "compression": -27});
-    assert_eq!(odd(&response(json!(gzip), 33, saved)), [Oddity::Decoded]);
+    assert_eq!(
+        oddities(&response(json!(gzip), 33, saved)),
+        [Oddity::Decoded]
+    );
     let unsized_text = response(
         json!([["content-encoding", "br"]]),
         -1,
         json!({"text": "a text"}),
     );
-    assert_eq!(odd(&unsized_text), [Oddity::Decoded]);
+    assert_eq!(oddities(&unsized_text), [Oddity::Decoded]);
     for (headers, wire, content, body) in [
         (json!([]), -1, json!({"text": "a body"}), "a body"),
         (
@@ -263,7 +266,7 @@ fn a_body_whose_lengths_agree_is_taken_and_the_header_says_no_more_than_that() {
         let shown = content.to_string();
         let found = response(headers, wire, content);
         assert_eq!(found.body.as_deref(), Some(body.as_bytes()), "{shown}");
-        assert_eq!(odd(&found), [], "{shown}");
+        assert_eq!(oddities(&found), [], "{shown}");
     }
 }
 
@@ -381,7 +384,7 @@ fn a_body_that_contradicts_itself_is_not_there() {
     for (headers, wire, content, kind) in table {
         let shown = content.to_string();
         let found = response(headers, wire, content);
-        assert_eq!(odd(&found), [kind], "{shown}");
+        assert_eq!(oddities(&found), [kind], "{shown}");
         assert_eq!(found.body, None, "{shown}");
         let Ending::Aborted(abort) = &found.exchange.ending else {
             panic!("{shown}: {found:?}");
@@ -416,7 +419,7 @@ fn gzip_that_its_lengths_prove_to_be_as_sent_stays_as_it_is() {
         let found = response(headers, -1, content);
         assert_eq!(found.body.as_ref(), Some(&bytes));
         assert!(field(&end(&found.exchange).headers, "content-encoding").is_some());
-        assert_eq!(odd(&found), []);
+        assert_eq!(oddities(&found), []);
     }
 }
 
@@ -428,10 +431,10 @@ fn a_response_that_can_have_no_body_has_none() {
             entry["response"]["status"] = status.into();
         });
         assert_eq!((&found.body, &end(&found.exchange).body), (&None, &None));
-        assert_eq!(odd(&found), [Oddity::Bodyless]);
+        assert_eq!(oddities(&found), [Oddity::Bodyless]);
     }
     let interim = imported(|entry| entry["response"]["status"] = json!(103));
-    assert_eq!(odd(&interim), [Oddity::Interim]);
+    assert_eq!(oddities(&interim), [Oddity::Interim]);
     assert_eq!(
         (interim.exchange.status(), interim.exchange.end()),
         (Some(103), None)
@@ -449,7 +452,7 @@ fn what_our_own_exports_say_of_a_body_is_held_against_it() {
     let body = end(&kept.exchange).body.as_ref().unwrap();
     assert_eq!((body.bytes, body.kept), (70_000, false));
     let altered = imported(|entry| entry["_modtape"] = digest);
-    assert_eq!(odd(&altered), [Oddity::Digest]);
+    assert_eq!(oddities(&altered), [Oddity::Digest]);
 }
 
 #[test]
@@ -528,7 +531,7 @@ fn an_odd_value_costs_that_value() {
     ];
     for (change, kind) in table {
         let found = imported(change);
-        assert!(found.odd.has(kind), "{kind:?}: {:?}", found.odd);
+        assert!(found.oddities.has(kind), "{kind:?}: {:?}", found.oddities);
     }
     let fine = imported(|entry| {
         for name in ["timings", "serverIPAddress", "connection", "cache"] {
@@ -538,7 +541,7 @@ fn an_odd_value_costs_that_value() {
         entry["response"]["headers"] = json!([["a", null], {"name": ":status", "value": "200"}]);
         entry["response"]["statusText"] = json!("200 OK");
     });
-    assert_eq!(odd(&fine), []);
+    assert_eq!(oddities(&fine), []);
     assert_eq!(end(&fine.exchange).reason, None);
 }
 
@@ -562,7 +565,7 @@ fn the_body_of_a_request_is_what_was_sent() {
         let body = found.request_body.as_deref();
         (
             body.map(|body| String::from_utf8_lossy(body).into_owned()),
-            odd(&found),
+            oddities(&found),
         )
     };
     let multipart = "multipart/form-data; boundary=\"b\"";
@@ -643,7 +646,7 @@ fn the_body_of_a_request_is_what_was_sent() {
         entry["request"]["postData"] = json!({"mimeType": "x", "text": "", "comment": "left out"});
     });
     assert_eq!(
-        (left_out.request_body.as_ref(), odd(&left_out)),
+        (left_out.request_body.as_ref(), oddities(&left_out)),
         (None, vec![Oddity::RequestBody])
     );
 }

@@ -24,7 +24,7 @@ pub(super) struct Start {
 }
 
 /// Reads a start: a text, or a number of milliseconds or seconds since 1970.
-pub(super) fn start(started: Json, odd: &mut Oddities) -> Option<Start> {
+pub(super) fn start(started: Json, oddities: &mut Oddities) -> Option<Start> {
     let text = match started {
         Json::Number(text) | Json::Text(text) => text,
         Json::Null | Json::Bool(_) | Json::List(_) | Json::Object(_) => return None,
@@ -39,7 +39,7 @@ pub(super) fn start(started: Json, odd: &mut Oddities) -> Option<Start> {
     };
     let since = Duration::microseconds(i64::try_from(micros(ms, f64::MAX)?).ok()?);
     let time = OffsetDateTime::UNIX_EPOCH.checked_add(since)?;
-    odd.add(Oddity::Converted);
+    oddities.add(Oddity::Converted);
     let has_zone = true;
     YEARS
         .contains(&time.year())
@@ -125,12 +125,12 @@ fn number(rest: &mut &[u8], most: usize) -> Option<u16> {
 }
 
 /// The phases; HAR counts `ssl` inside `connect`, though not everybody does.
-pub(super) fn phases(mut timings: Json, odd: &mut Oddities) -> Timings {
+pub(super) fn phases(mut timings: Json, oddities: &mut Oddities) -> Timings {
     let mut phase = |name: &str| {
-        let ms = timings.take(name, odd).number(odd)?;
+        let ms = timings.take(name, oddities).number(oddities)?;
         let us = micros(ms, LONGEST_MS);
         // -1 is HAR's word for a phase that did not happen.
-        odd.add_if(us.is_none() && ms != -1.0, Oddity::Timing);
+        oddities.add_if(us.is_none() && ms != -1.0, Oddity::Timing);
         us
     };
     let tls = phase("ssl");
@@ -266,10 +266,10 @@ mod tests {
         let read = |members: &[(&str, &str)]| {
             let number =
                 |(name, ms): &(&str, &str)| ((*name).to_owned(), Json::Number((*ms).to_owned()));
-            let mut odd = Oddities::default();
+            let mut oddities = Oddities::default();
             let timings = Json::Object(members.iter().map(number).collect());
-            let phases = phases(timings, &mut odd);
-            (phases, odd.has(Oddity::Timing))
+            let phases = phases(timings, &mut oddities);
+            (phases, oddities.has(Oddity::Timing))
         };
         let told = [
             ("blocked", "-1"),

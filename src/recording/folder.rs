@@ -39,13 +39,13 @@ impl Entry {
 pub(crate) struct Listing {
     /// The recordings, newest first; those of equal age by name.
     pub(crate) entries: Vec<Entry>,
-    /// Folders of which it cannot be told whether they are recordings, and why not.
+    /// Folders that could not be searched for a recording, and why not.
     pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
 }
 
 /// The recordings in `recordings_dir`.
 ///
-/// What is no recording is passed over; a folder that does not exist holds none.
+/// Anything else in it is skipped; a folder that does not exist holds none.
 pub(crate) fn list(recordings_dir: &Path) -> io::Result<Listing> {
     let found = match fs::read_dir(recordings_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
@@ -84,12 +84,12 @@ pub(crate) fn list(recordings_dir: &Path) -> io::Result<Listing> {
     })
 }
 
-/// Whether `path` looks like a recording: it opens, or says why not.
+/// Whether `path` is a folder with a journal or a manifest.
 pub(crate) fn is_recording(path: &Path) -> bool {
     holds_recording(path).unwrap_or(false)
 }
 
-/// The same, or why it cannot be told. What is no folder, or a link to nothing, holds none.
+/// The same, or why that cannot be found out. A path that leads nowhere holds no recording.
 fn holds_recording(path: &Path) -> io::Result<bool> {
     for name in [JOURNAL, MANIFEST] {
         match fs::metadata(path.join(name)) {

@@ -443,8 +443,8 @@ pub(crate) enum RowState {
 
 /// The fields of a `begin`, an `end` and an `abort`; a name means the same in each.
 ///
-/// `S` and `V` are what becomes of texts and of values that may not be text: they are kept
-/// ([`String`], [`ByteString`]) or passed over ([`PassedText`], [`PassedBytes`]).
+/// `S` is the type of texts and `V` that of values which may not be text: both keep their bytes
+/// ([`String`], [`ByteString`]) or check and drop them ([`PassedText`], [`PassedBytes`]).
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "S: Deserialize<'de>, V: Deserialize<'de>"))]
 struct LineFields<'a, S, V> {
@@ -494,7 +494,7 @@ const fn yes() -> bool {
     true
 }
 
-/// A value that may be lacking and may not be `null`.
+/// A value that may be absent but not `null`.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -673,10 +673,10 @@ impl Line for Summary {
     }
 }
 
-/// A text that is checked and not kept.
+/// A text that is checked and dropped.
 struct PassedText;
 
-/// [`ByteString`] that are checked and not kept.
+/// A [`ByteString`] that is checked and dropped.
 struct PassedBytes;
 
 impl<'de> Deserialize<'de> for PassedText {

@@ -109,7 +109,7 @@ impl Replay {
         self.ledger.hits()
     }
 
-    /// What was asked for in vain so far.
+    /// The requests so far that had no recorded answer.
     pub(crate) fn misses(&self) -> Misses {
         self.ledger.misses().clone()
     }
@@ -190,7 +190,7 @@ impl Replay {
         Ok(body)
     }
 
-    /// For the bytes of a hit, which may turn out to be damaged while they are given.
+    /// Where to report that the body of a hit turns out to be damaged while it is sent.
     pub(crate) fn account(&self, hit: &Hit) -> Account {
         let begin = &hit.exchange.begin;
         Account {
@@ -201,13 +201,13 @@ impl Replay {
         }
     }
 
-    /// Counts an answer as missing that is there and cannot be sent.
+    /// Counts an answer that is recorded but cannot be sent as missing.
     pub(crate) fn cannot_send(&self, hit: &Hit, why: &dyn std::error::Error) {
         let begin = &hit.exchange.begin;
         self.damaged(&begin.method, &begin.url, why);
     }
 
-    /// What is there and cannot be given counts as missing.
+    /// Counts an answer that is recorded but cannot be read as missing.
     fn damaged(&self, method: &str, url: &str, error: &dyn std::error::Error) {
         let what = what(url, &self.bases);
         self.ledger.missed(method, what, Some(error.to_string()));
@@ -321,7 +321,7 @@ impl Replay {
             _ if self.index.mixed.contains(&key) => Some(
                 "it was recorded with several values of a secret in its URL, which cannot be compared",
             ),
-            // What is there and was not given is for those who ask for it in another way.
+            // An answer that was not given fits other conditions only.
             _ if self.index.exact.contains_key(&key) => {
                 Some("only a conditional answer (304/206) was recorded")
             }

@@ -25,7 +25,7 @@ pub(crate) struct Played {
     source: Option<Box<dyn Read + Send + Sync>>,
     left: Option<u64>,
     trailers: Option<HeaderMap>,
-    /// Is told if the body turns out to be damaged.
+    /// Where to report that the body turns out to be damaged.
     account: Option<Account>,
 }
 

@@ -238,7 +238,7 @@ fn what_one_host_lacked_another_is_not_said_to_lack() {
         }
         assert_eq!(status(&replay, &a, &[]), absent, "as it was recorded");
     }
-    // Nobody had it: whoever is asked lacks it too, and go goes on as it did.
+    // No host had it, so no host has it in a replay, and go asks the next one as it did.
     let replay = Book::new().with(&a, &[], 404).with(&b, &[], 410).replay();
     assert_eq!(status(&replay, &c, &[]), 404);
     // That a host failed says nothing about another.

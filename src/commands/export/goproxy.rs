@@ -18,7 +18,7 @@ use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::commands::runtime::{Stop, Stoppable};
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Ending, ExchangeId};
-use crate::export::goproxy::{Edit, Faulty, Lacking, LeftOut, Loose, Tree, content, lookup};
+use crate::export::goproxy::{Edit, Faulty, Lacking, LeftOut, NotUnified, Tree, content, lookup};
 use crate::export::source::{Losses, Source, error_text};
 use crate::files::Working;
 use crate::recording::format::Fault;
@@ -60,7 +60,7 @@ pub(super) struct Report {
     /// Versions that lack a file.
     lacking: Vec<Lacking>,
     /// Checksum databases that may verify only in the order in which they were recorded.
-    loose: Vec<Loose>,
+    not_unified: Vec<NotUnified>,
 }
 
 /// Writes the recording as the folder `args.output`.
@@ -80,7 +80,7 @@ pub(super) fn write(
     let faulty: Faulty = faults.keys().copied().collect();
     let location = |row: &Row| recording.answer_field(row, "location");
     let mut tree = Tree::plan(rows, routes.bases(), &faulty, location);
-    let loose = tree.unify(|row| lookup(&source, &rows[row]));
+    let not_unified = tree.unify(|row| lookup(&source, &rows[row]));
     let stop = Stop::listen()?;
     let copied = copy_all(tree, &source, &args.output, &stop, global);
     let Copied { tree, files, bytes } = stop.explain(copied)?;
@@ -89,7 +89,7 @@ pub(super) fn write(
         if let Some(fault) = faults.get(&(row.run, row.id))
             && !tree.holds(&route(row))
         {
-            source.lacks(fault.to_string());
+            source.note_missing(fault.to_string());
         }
     }
     let broke_off = |row: &Row| match recording.exchange(row).ok()?.ending {
@@ -103,7 +103,7 @@ pub(super) fn write(
         zips: tree.zips_left_out(rows, route, broke_off),
         refused: tree.refused().to_vec(),
         lacking: tree.lacking(),
-        loose,
+        not_unified,
     })
 }
 
@@ -112,7 +112,7 @@ impl Report {
     pub(super) fn print(&self, output: &Path, global: &Global) {
         print_zips(&self.zips, global);
         print_lacking(&self.refused, &self.lacking, global);
-        print_unverifiable(&self.loose, global);
+        print_unverifiable(&self.not_unified, global);
         let (files, size) = (count(self.files, "file"), size(self.bytes));
         let path = output.display().to_string();
         say(
@@ -209,8 +209,8 @@ fn print_lacking(refused: &[String], lacking: &[Lacking], global: &Global) {
 }
 
 /// Says which checksum databases the go command may not be able to verify from the tree.
-fn print_unverifiable(loose: &[Loose], global: &Global) {
-    for Loose { name, heads, tiles } in loose {
+fn print_unverifiable(not_unified: &[NotUnified], global: &Global) {
+    for NotUnified { name, heads, tiles } in not_unified {
         let why = match heads {
             0 => String::from("one of its lookup responses cannot be parsed"),
             heads => {
@@ -270,7 +270,7 @@ impl Copying<'_> {
 
     fn leave_out(&mut self, path: &str, row: &Row, why: &str) {
         let missing = format!("{path}: exchange {}: {why}", row.id);
-        self.source.lacks(missing);
+        self.source.note_missing(missing);
         self.lost.insert(path.into());
     }
 }

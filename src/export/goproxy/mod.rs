@@ -16,7 +16,7 @@ use crate::gomod::Lookup;
 use crate::recording::Row;
 
 pub(crate) use tree::{Edit, Faulty, Lacking, LeftOut, Tree};
-pub(crate) use unified::Loose;
+pub(crate) use unified::NotUnified;
 
 /// Bytes of a lookup's answer, and of a tile: real ones have less than 9,000.
 const LOOKUP_LIMIT: usize = 1 << 16;

@@ -24,7 +24,7 @@ pub(crate) struct Tree {
     pub(super) files: BTreeMap<String, File>,
     /// Modules whose list was asked for and answered.
     listed: BTreeSet<String>,
-    /// How the redirects of a file lead nowhere; by path.
+    /// Why a file's redirect leads to no answer; by path.
     astray: BTreeMap<String, String>,
     refused: Vec<String>,
     /// Checksum databases whose lookups have one head.
@@ -181,7 +181,7 @@ fn path(route: &Route) -> Option<Result<String, PathError>> {
     Some(fits.then_some(path).ok_or(PathError::Length))
 }
 
-/// What stands behind the module or the database.
+/// The part of a path behind the module or the database.
 fn tail(route: &Route, module: &str, version: &str) -> Option<String> {
     match route.kind {
         Kind::List => Some("@v/list".into()),
@@ -213,7 +213,7 @@ struct Answers<'a, L> {
 /// Exchanges whose answers are not what they were asked for, by run and exchange.
 pub(crate) type Faulty = HashSet<(u32, ExchangeId)>;
 
-/// Is it an answer of the origin's that a file or a redirect comes of?
+/// Is it a response of the origin that can become a file, or a redirect to one?
 fn is_answer(row: &Row, faulty: &Faulty) -> bool {
     row.method == "GET"
         && row.state == RowState::Ended
@@ -337,8 +337,8 @@ impl Tree {
     }
 }
 
-/// Which files of a version are there, as [`PARTS`] has them.
-type There = [bool; 3];
+/// Which files of a version are present, in the order of [`PARTS`].
+type Present = [bool; 3];
 
 /// The files of a version that can be had, and their kinds.
 const PARTS: [Kind; 3] = [Kind::Info, Kind::Mod, Kind::Zip];
@@ -370,7 +370,7 @@ impl Tree {
         lacking.collect()
     }
 
-    fn missing(&self, module: &str, version: &str, there: There) -> Vec<String> {
+    fn missing(&self, module: &str, version: &str, there: Present) -> Vec<String> {
         let parts = PARTS.iter().zip(there).filter(|(_, there)| !there);
         let missing = parts.map(|(kind, _)| {
             let path = module_path(*kind, module, Some(version));
@@ -398,9 +398,9 @@ impl Tree {
     }
 
     /// What is there of each version of each module; modules may have none.
-    fn versions(&self) -> BTreeMap<&str, BTreeMap<&str, There>> {
+    fn versions(&self) -> BTreeMap<&str, BTreeMap<&str, Present>> {
         let listed = self.listed.iter().map(String::as_str);
-        let mut modules: BTreeMap<_, BTreeMap<_, There>> =
+        let mut modules: BTreeMap<_, BTreeMap<_, Present>> =
             listed.map(|module| (module, BTreeMap::new())).collect();
         for file in self.files.values() {
             let Some(module) = file.module.as_deref().filter(|_| is_a_modules(file)) else {
@@ -437,7 +437,7 @@ fn is_a_modules(file: &File) -> bool {
     file.kind != Kind::Lookup
 }
 
-fn is_whole(there: There) -> bool {
+fn is_whole(there: Present) -> bool {
     there == [true; 3]
 }
 

@@ -19,7 +19,7 @@ const HEIGHT: u8 = 8;
 
 /// A checksum database whose lookups stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Loose {
+pub(crate) struct NotUnified {
     /// Its name.
     pub(crate) name: String,
     /// How many tree heads its lookups have.
@@ -48,16 +48,19 @@ impl Head {
 impl Tree {
     /// Gives the lookups of each checksum database one head. `read` gives the content of a row's
     /// answer. Databases where that cannot be done stay as they were recorded.
-    pub(crate) fn unify(&mut self, mut read: impl FnMut(usize) -> Option<Vec<u8>>) -> Vec<Loose> {
-        let mut loose = Vec::new();
+    pub(crate) fn unify(
+        &mut self,
+        mut read: impl FnMut(usize) -> Option<Vec<u8>>,
+    ) -> Vec<NotUnified> {
+        let mut not_unified = Vec::new();
         for name in self.databases() {
             let lookups = self.lookups(&name, &mut read);
             match lookups.and_then(|lookups| self.unified(&name, &lookups)) {
                 Ok((note, tiles)) => self.take(&name, &note, &tiles),
-                Err(why) => loose.push(why),
+                Err(why) => not_unified.push(why),
             }
         }
-        loose
+        not_unified
     }
 
     fn databases(&self) -> BTreeSet<String> {
@@ -74,11 +77,11 @@ impl Tree {
         &self,
         name: &str,
         read: &mut impl FnMut(usize) -> Option<Vec<u8>>,
-    ) -> Result<Vec<Head>, Loose> {
+    ) -> Result<Vec<Head>, NotUnified> {
         let parsed = self
             .of(name, Kind::Lookup)
             .map(|file| Head::parse(&read(file.row)?));
-        let unknown = || Loose {
+        let unknown = || NotUnified {
             name: name.into(),
             heads: 0,
             tiles: 0,
@@ -91,7 +94,7 @@ impl Tree {
         &self,
         name: &str,
         lookups: &[Head],
-    ) -> Result<(Vec<u8>, BTreeMap<Tile, Tile>), Loose> {
+    ) -> Result<(Vec<u8>, BTreeMap<Tile, Tile>), NotUnified> {
         let widest = self.widest(name);
         let heads: BTreeMap<u64, &[u8]> = lookups
             .iter()
@@ -114,7 +117,7 @@ impl Tree {
             }
             missing.get_or_insert(lacks);
         }
-        Err(Loose {
+        Err(NotUnified {
             name: name.into(),
             heads: heads.len(),
             tiles: missing.unwrap_or(0),

@@ -79,7 +79,7 @@ impl<'a> Content<'a> {
             Some(bytes) => return Self::Whole(Cow::Borrowed(&bytes.0)),
             None if body.bytes == 0 => return Self::Whole(Cow::Borrowed(&[])),
             None if !body.kept => {
-                source.lacks_kept_body();
+                source.note_unkept_body();
                 return Self::Missing("only the body's digest was recorded".to_owned());
             }
             None if is_held(body, headers) => {

@@ -73,7 +73,7 @@ impl<W: Write> Format for Har<'_, W> {
         let started = page.and_then(|page| Some((page, page.time(item.row.started)?)));
         let Some((page, started)) = started else {
             self.source
-                .lacks(format!("exchange {id}: its start is not a time"));
+                .note_missing(format!("exchange {id}: its start is not a time"));
             return Ok(());
         };
         let contents = Contents::read(self.source, &item.exchange, self.bodies);

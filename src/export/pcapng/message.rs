@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::exchange::{Abort, Begin, Body, End, Fields, Target, field};
 
-/// What of a body is shown, and where it comes from.
+/// The part of a body that is shown, and its source.
 pub(super) struct Shown {
     /// Bytes shown, from the first one on.
     pub(super) bytes: u64,
@@ -65,7 +65,7 @@ impl Message {
             tail.extend(b"\r\n");
         }
         tail.extend(b"0\r\n");
-        write_fields(&mut tail, &end.trailers, Framing::AsTold);
+        write_fields(&mut tail, &end.trailers, Framing::AsRecorded);
         let mut message = Self::new(head, bytes, shown);
         message.total = message.total.saturating_add(tail.len() as u64);
         message.tail = tail;
@@ -101,7 +101,7 @@ impl Message {
         Ok(())
     }
 
-    /// Shows no more of the body: what is left is told by its length alone.
+    /// Shows no more of the body: what is left counts by its length alone.
     pub(super) fn give_up(&mut self) {
         self.shown = Shown::NOTHING;
         self.tail.clear();
@@ -128,12 +128,12 @@ pub(super) fn request_head(begin: &Begin, body: Option<&Body>) -> Vec<u8> {
     if field(&begin.headers, "host").is_none() {
         write_field(&mut out, "host", authority.as_bytes());
     }
-    let framing = body.map_or(Framing::AsTold, |body| Framing::Length(body.bytes));
+    let framing = body.map_or(Framing::AsRecorded, |body| Framing::Length(body.bytes));
     write_fields(&mut out, &begin.headers, framing);
     out
 }
 
-/// Whether the trailers of a response are shown, of whose body so many bytes are.
+/// Whether the trailers of a response are shown, if `shown` bytes of its body are.
 pub(super) fn shows_trailers(begin: &Begin, end: &End, shown: u64) -> bool {
     let is_whole = end.body.as_ref().map_or(0, |body| body.bytes) == shown;
     is_whole && !end.trailers.is_empty() && !has_no_body(begin, end)
@@ -149,7 +149,7 @@ fn response_head(begin: &Begin, end: &End, is_chunked: bool) -> Vec<u8> {
     let reason = end.reason.as_ref().map(|reason| reason.0.as_slice());
     let mut out = status_line(end.status, reason);
     let framing = match &end.body {
-        _ if has_no_body(begin, end) => Framing::AsTold,
+        _ if has_no_body(begin, end) => Framing::AsRecorded,
         _ if is_chunked => Framing::Chunked,
         Some(body) => Framing::Length(body.bytes),
         None => Framing::Length(0),
@@ -164,23 +164,23 @@ pub(super) fn broken_head(abort: &Abort) -> Option<Vec<u8>> {
     // A reader waits for a length that never comes, and would not show the head at all.
     let framing = match abort.body_bytes {
         0 => Framing::None,
-        _ => Framing::AsTold,
+        _ => Framing::AsRecorded,
     };
     write_fields(&mut out, &abort.headers, framing);
     Some(out)
 }
 
-/// What the head says of the body's length. The chunks that there were are never shown: bodies are
-/// recorded without.
+/// What the head says of the body's length. Recorded chunks are never shown: bodies are recorded
+/// without them.
 #[derive(Clone, Copy)]
 enum Framing {
-    /// What the recorded fields say.
-    AsTold,
+    /// As the recorded fields say.
+    AsRecorded,
     /// So many bytes.
     Length(u64),
     /// Chunks, behind which trailers come.
     Chunked,
-    /// Nothing: it lasts until the end.
+    /// Nothing: the body lasts until the connection ends.
     None,
 }
 
@@ -229,7 +229,7 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend(b"\r\n");
 }
 
-/// What would end a line stands as a space: a recording may say what no wire carries.
+/// Writes a space for each character that would end the line: a recording may hold what no wire carries.
 fn push(out: &mut Vec<u8>, text: &[u8]) {
     let plain = |byte: &u8| {
         if matches!(byte, b'\r' | b'\n' | 0) {

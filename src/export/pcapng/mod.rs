@@ -112,7 +112,8 @@ impl<W: Write> Capture<'_, W> {
             && let Some(mut due) = self.streams.pop()
         {
             if let Some(error) = due.stream.write(&mut self.sink)? {
-                self.source.lacks_body(due.exchange, &error_text(&error));
+                self.source
+                    .note_missing_body(due.exchange, &error_text(&error));
             }
             if let Some(at) = due.stream.due() {
                 self.streams.push(Due { at, ..due });

@@ -14,7 +14,7 @@ use crate::capture::sink::Sink;
 use crate::capture::tcp::{Flow, Sent};
 use crate::exchange::{Phase, Timings};
 
-/// When what happened, nanoseconds since 1970.
+/// The times that packets get, nanoseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) began: u64,
@@ -53,13 +53,13 @@ impl Times {
 pub(super) enum StreamEnd {
     /// Both sides are done.
     Finished,
-    /// It broke off.
+    /// The server side resets it.
     Reset,
     /// The recording does not say.
     Open,
 }
 
-/// What a packet of the stream needs beside its bytes.
+/// The next packet of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Syn,
@@ -89,7 +89,7 @@ pub(super) struct Content {
     pub(super) comments: Comments,
 }
 
-/// What is said of a stream, and where.
+/// The comments on the packets of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Comments {
     /// On the stream's first packet, if no bytes of it are shown.
@@ -153,7 +153,8 @@ impl Stream {
         })
     }
 
-    /// Writes the next packet. The error, if a body could not be read on, stands for a comment.
+    /// Writes the next packet. Gives the error of a body that could not be read to its end, which does not
+    /// end the stream.
     pub(super) fn write<W: Write>(&mut self, sink: &mut Sink<W>) -> io::Result<Option<io::Error>> {
         let due = self.due().unwrap_or_default();
         let (client, server) = (Sent::by_client(due), Sent::by_server(due));
@@ -204,7 +205,7 @@ impl Stream {
         }
     }
 
-    /// The next packet of a message, and the receiver's word if it is time for it.
+    /// Writes the next packet of a message, and the receiver's acknowledgement where one is due.
     fn data<W: Write>(&mut self, sink: &mut Sink<W>, sent: Sent) -> io::Result<Option<io::Error>> {
         let (message, comment) = if sent.is_clients {
             (

@@ -22,12 +22,12 @@ pub(super) struct JournalFile {
     part: Mutex<Part>,
 }
 
-/// What was read ahead. Lines that are read here and there cost one small read each.
+/// What was read ahead. Lines that are read out of order cost one small read each.
 #[derive(Default)]
 struct Part {
     offset: u64,
     bytes: Vec<u8>,
-    /// The end of the line that was asked for last, if it was not in memory.
+    /// The end of the last line that was read, if it was not in memory.
     missed: Option<u64>,
 }
 

@@ -265,7 +265,7 @@ impl Recording {
         &self.table.gaps
     }
 
-    /// Bytes after the last record that are none: normal where a recorder was killed.
+    /// Bytes after the last record that are not a record: normal where a recorder was killed.
     pub const fn torn_tail(&self) -> Option<Span> {
         self.table.tail
     }
@@ -290,7 +290,7 @@ pub enum OpenError {
     NotARecording {
         /// What was asked for.
         path: PathBuf,
-        /// How one sees that.
+        /// What is wrong with it.
         why: &'static str,
     },
     /// Another version of the format.
@@ -309,10 +309,10 @@ pub enum OpenError {
         /// What is wrong with the manifest.
         source: ManifestError,
     },
-    /// Something there cannot be read.
+    /// A file or the folder cannot be read.
     #[error("cannot read {path}")]
     Unreadable {
-        /// What.
+        /// Which.
         path: PathBuf,
         /// Why not.
         source: io::Error,
@@ -330,7 +330,7 @@ pub enum ReadError {
         /// Why not.
         source: io::Error,
     },
-    /// What stands there does not verify.
+    /// The line there does not verify.
     #[error("journal byte {}", span.offset)]
     Damaged {
         /// Where.
@@ -338,7 +338,7 @@ pub enum ReadError {
         /// What is wrong with it.
         source: LineError,
     },
-    /// What stands there verifies, but is not what the row tells of.
+    /// The line there verifies, but is not of the row's exchange.
     #[error("journal byte {}: not a record of exchange {id}", span.offset)]
     Another {
         /// Where.
@@ -348,7 +348,8 @@ pub enum ReadError {
     },
 }
 
-/// The manifest of what must be a folder; an error in it may be survived.
+/// Reads the manifest in `dir`, which must be a folder. The inner error is one that the journal may make
+/// up for.
 fn read_folder(dir: &Path) -> Result<Result<Manifest, ManifestError>, OpenError> {
     let path = dir.to_owned();
     match std::fs::metadata(dir) {
@@ -387,7 +388,7 @@ fn not_a_recording(dir: &Path, why: &'static str) -> OpenError {
     }
 }
 
-/// Adds what journal and manifest tell differently.
+/// Notes as damage where journal and manifest contradict each other.
 fn compare(table: &mut Table, manifest: &Manifest) {
     let mut damage = |span, kind| table.damage.push(Damage { span, kind });
     if manifest.state != State::Open {

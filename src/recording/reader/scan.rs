@@ -51,7 +51,7 @@ pub struct Damage {
 pub enum DamageKind {
     /// Bytes that no record accounts for.
     Garbled,
-    /// A record that verifies but is none of this format; `format` is the version that an `open`
+    /// A record that verifies but is not of this format; `format` is the version that an `open`
     /// record names.
     Unknown {
         /// The writer's format version, if this is its `open`.
@@ -62,7 +62,7 @@ pub enum DamageKind {
         /// The sequence number.
         seq: u64,
     },
-    /// Sequence numbers that never came, both ends included.
+    /// Sequence numbers that are not in the journal, both ends included.
     Missing {
         /// The first of them.
         from: u64,
@@ -172,7 +172,7 @@ struct Scan<L, F> {
     findings: Findings,
     /// First missing sequence number to the last one and the offset before which they are missing.
     missing: BTreeMap<u64, (u64, u64)>,
-    /// Bytes that are no record so far: damage if a record follows, else the torn tail.
+    /// Bytes that are not a record: damage if a record follows, else the torn tail.
     pending: Option<Span>,
 }
 

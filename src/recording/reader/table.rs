@@ -25,7 +25,7 @@ use crate::recording::manifest::open_from;
 /// How much of the journal is read at once, bytes.
 const READ_AHEAD: usize = 256 << 10;
 
-/// What one wants to know of an exchange without reading it.
+/// What lists and filters need of an exchange, without reading it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The exchange; unique within its run.
@@ -267,7 +267,7 @@ impl Table {
         })
     }
 
-    /// What is counted at close ([`Recorder::totals`]), by the same rules, of what can be read.
+    /// The counts that a recorder keeps ([`Recorder::totals`]), by the same rules, from what can be read.
     ///
     /// A connection counts once, however often it was dialled. What went through tunnels is known only
     /// of those that are closed.
@@ -314,7 +314,7 @@ pub(crate) struct Builder {
     begun: HashMap<ExchangeId, usize>,
     /// Stands in for an `open` that is lost: from the manifest, if there is one.
     lost_open: Option<Open>,
-    /// How many lines before which number a recorder says that it could not write.
+    /// How many lines a recorder says it could not write, by the number of the line that says so.
     told_lost: HashMap<u64, u64>,
 }
 

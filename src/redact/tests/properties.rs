@@ -71,7 +71,7 @@ const HOSTILE: &[&str] = &[
     "KeyKey",
 ];
 
-/// What is told only behind something else.
+/// What is a secret only behind another word.
 const HOSTILE_BEHIND: &[(&str, &str)] = &[("token:", "("), ("token: ", "Basic ")];
 
 /// Reading takes time in proportion to the text: eight times the text may take 20 times as long, where

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::unified::Loose;
+use super::super::unified::NotUnified;
 use super::*;
 use crate::gomod::GoProxy;
 
@@ -209,18 +209,18 @@ fn lookups_get_the_greatest_head_that_the_tiles_at_hand_prove_all_of_them_in() {
         let asked: Vec<_> = asked.iter().map(|url| (url.as_str(), 200)).collect();
         let mut tree = plan(&rows(&asked), &[]);
         let read = |row| [lookup(3, 300), lookup(7, 600)].get(row).cloned();
-        let loose = tree.unify(read);
+        let not_unified = tree.unify(read);
         let heads = tree.files.values().filter_map(|file| match &file.edit {
             Edit::Note(note) => String::from_utf8_lossy(note).lines().nth(1)?.parse().ok(),
             Edit::Whole | Edit::Cut(_) => None,
         });
         let mut heads: Vec<u64> = heads.collect();
         heads.dedup();
-        (heads, loose, tree)
+        (heads, not_unified, tree)
     };
     let of_600 = ["tile/8/0/000", "tile/8/0/002.p/90", "tile/8/1/000.p/2"];
-    let (heads, loose, tree) = ask(&of_600);
-    assert_eq!((&heads[..], loose), (&[600][..], vec![]));
+    let (heads, not_unified, tree) = ask(&of_600);
+    assert_eq!((&heads[..], not_unified), (&[600][..], vec![]));
     let supported = ("sumdb/sum.golang.org/supported".to_owned(), String::new());
     assert_eq!(tree.made(), [supported]);
     let cut = &tree.files["sumdb/sum.golang.org/tile/8/0/002.p/88"];
@@ -233,15 +233,15 @@ fn lookups_get_the_greatest_head_that_the_tiles_at_hand_prove_all_of_them_in() {
     // The edge of the greater tree is not at hand, that of the smaller one is.
     let of_300 = ["tile/8/0/000", "tile/8/0/001", "tile/8/1/000.p/1"];
     assert_eq!(ask(&of_300).0, [300]);
-    let (heads, loose, tree) = ask(&of_600[..2]);
+    let (heads, not_unified, tree) = ask(&of_600[..2]);
     assert!(heads.is_empty() && tree.made().is_empty());
     let name = String::from("sum.golang.org");
-    let expected = Loose {
+    let expected = NotUnified {
         name,
         heads: 2,
         tiles: 1,
     };
-    assert_eq!(loose, [expected]);
+    assert_eq!(not_unified, [expected]);
     let recorded = ["tile/8/0/000", "supported"];
     assert_eq!(ask(&recorded).2.made(), []);
 }
