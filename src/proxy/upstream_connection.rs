@@ -133,7 +133,7 @@ impl UpstreamConnection {
                     .initial_connection_window_size(share.connection())
                     .max_send_buf_size(share.unsent())
                     .max_header_list_size(H2_HEAD_LIMIT);
-                let limit = Arc::clone(&leg.watch.stream_limit);
+                let limit = leg.watch.stream_limit.of_upstream();
                 let io = UpstreamFrames::new(io, Arc::clone(&marks), limit);
                 let io = TokioIo::new(io);
                 let (sender, connection) = builder.handshake(io).await?;

@@ -295,6 +295,7 @@ impl Upstreams {
         match connection.failure() {
             Some(why) if self.leg.watch.is_unused() => {
                 let _ = self.failed_unused.set(why);
+                self.leg.watch.stream_limit.lift();
             }
             _ => self.leg.ended.cancel(),
         }

@@ -55,8 +55,8 @@ impl Mirror {
 
     /// Has the present task woken whenever there may be a frame to write.
     pub(super) fn listen(&mut self, cx: &Context<'_>) {
-        let is_known = self.waker.as_ref();
-        if !is_known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+        let known = self.waker.as_ref();
+        if !known.is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.limit.wake_on_change(cx.waker().clone());
             self.waker = Some(cx.waker().clone());
         }
@@ -76,6 +76,11 @@ impl Mirror {
         ahead == Some(0)
     }
 
+    /// True while the client has not acknowledged what it was told last.
+    const fn awaits_ack(&self) -> bool {
+        self.ahead.is_some()
+    }
+
     /// True unless a part of a frame of ours is written.
     pub(super) const fn is_whole(&self) -> bool {
         self.written == FRAME
@@ -88,7 +93,7 @@ impl Mirror {
         cx: &mut Context<'_>,
         may_begin: bool,
     ) -> Poll<io::Result<()>> {
-        if may_begin && self.is_whole() && self.has_begun && self.ahead.is_none() {
+        if may_begin && self.is_whole() && self.has_begun && !self.awaits_ack() {
             self.begin(self.limit.get());
         }
         while !self.is_whole() {

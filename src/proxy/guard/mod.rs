@@ -217,9 +217,7 @@ impl<IO: AsyncWrite + Unpin> Guard<IO> {
         }
         Err(io::Error::other(flood))
     }
-}
 
-impl<IO: AsyncWrite + Unpin> Guard<IO> {
     /// Ready once no SETTINGS frame of ours is to be written, or none may begin.
     fn poll_mirror(&mut self, cx: &mut Context<'_>, may_begin: bool) -> Poll<io::Result<()>> {
         match &mut self.http {

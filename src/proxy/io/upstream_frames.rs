@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::frames::{FrameFilter, FrameHead, Part, flag, kind};
 use super::tap::Marks;
 use super::write_through::write_through;
-use crate::proxy::stream_limit::{StreamLimit, UNLIMITED};
+use crate::proxy::stream_limit::{UNLIMITED, UpstreamLimit};
 use crate::tls;
 
 /// A setting: its identifier and its value (RFC 9113 section 6.5.1), bytes.
@@ -34,7 +34,7 @@ pub(crate) struct UpstreamFrames<IO> {
 }
 
 impl<IO> UpstreamFrames<IO> {
-    pub(crate) fn new(io: IO, marks: Arc<Marks>, limit: Arc<StreamLimit>) -> Self {
+    pub(crate) fn new(io: IO, marks: Arc<Marks>, limit: UpstreamLimit) -> Self {
         Self {
             io,
             filter: FrameFilter::default(),
@@ -83,38 +83,40 @@ fn is_empty_data(head: FrameHead) -> bool {
 /// Finds the stream limit among the settings of an upstream.
 #[derive(Debug)]
 struct Settings {
-    limit: Arc<StreamLimit>,
+    limit: UpstreamLimit,
     /// None of its SETTINGS frames has come yet.
     is_first: bool,
-    /// The present frame is SETTINGS.
-    is_present: bool,
+    /// Bytes of the present SETTINGS frame that are still to come.
+    missing: usize,
+    /// The limit that the present frame names.
+    named: Option<u32>,
     /// The setting that is being read.
     setting: [u8; SETTING],
     have: usize,
 }
 
 impl Settings {
-    const fn new(limit: Arc<StreamLimit>) -> Self {
+    const fn new(limit: UpstreamLimit) -> Self {
         Self {
             limit,
             is_first: true,
-            is_present: false,
+            missing: 0,
+            named: None,
             setting: [0; SETTING],
             have: 0,
         }
     }
 
     fn begin(&mut self, head: FrameHead) {
-        self.is_present = head.kind == kind::SETTINGS && !head.has(flag::ACK);
-        self.have = 0;
-        // Later frames leave the limit as it is if they do not name it.
-        if self.is_present && std::mem::take(&mut self.is_first) {
-            self.limit.set(UNLIMITED);
+        (self.missing, self.have, self.named) = (0, 0, None);
+        if head.kind == kind::SETTINGS && !head.has(flag::ACK) {
+            self.missing = head.length as usize;
+            self.end_if_whole();
         }
     }
 
     fn read(&mut self, payload: &[u8]) {
-        if !self.is_present {
+        if self.missing == 0 {
             return;
         }
         for byte in payload {
@@ -124,8 +126,20 @@ impl Settings {
                 self.have = 0;
                 let [a, b, value @ ..] = self.setting;
                 if [a, b] == MAX_CONCURRENT_STREAMS {
-                    self.limit.set(u32::from_be_bytes(value));
+                    self.named = Some(u32::from_be_bytes(value));
                 }
+            }
+        }
+        self.missing = self.missing.saturating_sub(payload.len());
+        self.end_if_whole();
+    }
+
+    /// Later frames leave the limit as it is if they do not name it.
+    fn end_if_whole(&mut self) {
+        if self.missing == 0 {
+            let unnamed = std::mem::take(&mut self.is_first).then_some(UNLIMITED);
+            if let Some(streams) = self.named.or(unnamed) {
+                self.limit.set(streams);
             }
         }
     }
@@ -138,7 +152,7 @@ mod tests {
     use super::super::pieces::Pieces;
     use super::*;
     use crate::clock::Clock;
-    use crate::proxy::stream_limit::MOST;
+    use crate::proxy::stream_limit::{MOST, StreamLimit};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
@@ -149,7 +163,11 @@ mod tests {
 
     fn filtered(pieces: Vec<Vec<u8>>) -> UpstreamFrames<Pieces> {
         let marks = Marks::new(Clock::start());
-        UpstreamFrames::new(Pieces::new(pieces), marks, Arc::default())
+        UpstreamFrames::new(
+            Pieces::new(pieces),
+            marks,
+            Arc::<StreamLimit>::default().of_upstream(),
+        )
     }
 
     async fn passed(pieces: Vec<Vec<u8>>, room: usize) -> Vec<u8> {
@@ -212,6 +230,19 @@ mod tests {
         assert_eq!(filter.marks.last_frames(), "SETTINGS, DATA, GOAWAY");
     }
 
+    #[tokio::test]
+    async fn the_limit_changes_once_a_settings_frame_is_whole() {
+        let sent = frame(kind::SETTINGS, 0, b"\0\x03\0\0\0\x03");
+        for at in 0..sent.len() {
+            let mut filter = filtered(vec![sent[..at].to_vec()]);
+            let limit = Arc::<StreamLimit>::default();
+            filter.settings.limit = limit.of_upstream();
+            limit.set(5);
+            filter.read_to_end(&mut Vec::new()).await.unwrap();
+            assert_eq!(limit.get(), 5, "cut at {at}");
+        }
+    }
+
     /// The stream limit after these frames, where they are cut at each place.
     #[tokio::test]
     async fn the_stream_limit_is_that_of_the_last_settings_that_name_it() {
@@ -255,10 +286,12 @@ mod tests {
             for at in 0..=sent.len() {
                 let (before, after) = sent.split_at(at);
                 let mut filter = filtered(vec![before.to_vec(), Vec::new(), after.to_vec()]);
+                let limit = Arc::<StreamLimit>::default();
+                filter.settings.limit = limit.of_upstream();
                 // As an upstream connection before this one had it.
-                filter.settings.limit.set(5);
+                limit.set(5);
                 filter.read_to_end(&mut Vec::new()).await.unwrap();
-                assert_eq!(filter.settings.limit.get(), expected, "{name}, cut at {at}");
+                assert_eq!(limit.get(), expected, "{name}, cut at {at}");
             }
         }
     }
