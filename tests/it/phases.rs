@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use modtape::clock::{Clock, Timestamp};
-use modtape::exchange::{Exchange, Phase, Timings};
+use modtape::exchange::{Attempt, Exchange, Phase, Timings};
 use modtape::proxy::Deadlines;
 use modtape::recording::Recording;
 use modtape::recording::format::Event;
@@ -58,6 +58,13 @@ async fn ask_again(recorder: &Recorder, alpn: Alpn) -> Duration {
     let answer = session.get("/a").await.expect("an answer");
     assert!(answer.is_whole_ok(), "{answer:?}");
     clock.now().since(Timestamp::default())
+}
+
+/// The attempts that the only exchange has on record.
+async fn attempts(recorder: Recorder) -> Vec<Attempt> {
+    let recorded = recorder.finish().await;
+    let exchange = recorded.only();
+    exchange.end().expect("it ended").attempts.clone()
 }
 
 fn took(timings: &Timings, phase: Phase) -> Option<Duration> {

@@ -246,17 +246,17 @@ fn room_for(chunk: &[u8]) -> u32 {
 }
 
 /// What the thread is told.
-pub(super) enum Job {
+enum Job {
     Chunk(u64, Vec<u8>, OwnedSemaphorePermit),
     Finish(u64, oneshot::Sender<Stored>),
     Discard(u64),
 }
 
 /// A body that has passed whole.
-pub(super) struct Stored {
-    pub(super) sha256: Digest,
-    pub(super) bytes: u64,
-    pub(super) kept: io::Result<bool>,
+struct Stored {
+    sha256: Digest,
+    bytes: u64,
+    kept: io::Result<bool>,
 }
 
 /// What the thread owns.

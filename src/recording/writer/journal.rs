@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::bodies::BodyStore;
@@ -134,39 +135,25 @@ impl Journal {
     }
 
     /// Continues on a thread of its own; here, if there is none to be had.
-    async fn move_to_thread(self) {
+    async fn move_to_thread(mut self) {
+        self.slow = Duration::MAX;
         let health = self.health.clone();
-        let (journal, given) = oneshot::channel();
+        let runtime = Handle::current();
+        let (journal, given) = oneshot::channel::<Self>();
         let (ended, end) = oneshot::channel();
         let thread = std::thread::Builder::new().name("journal".into());
         let started = thread.spawn(move || {
             if let Ok(journal) = given.blocking_recv() {
-                Self::run_blocking(journal);
+                runtime.block_on(journal.run());
             }
             let _ = ended.send(());
         });
-        match started {
-            Ok(_) => {
-                let _ = journal.send(self);
-                if end.await.is_err() {
-                    health.fail("the thread that writes the journal panicked");
-                }
-            }
-            Err(_) => {
-                let slow = Duration::MAX;
-                Box::pin(Self { slow, ..self }.run()).await;
-            }
+        if started.is_err() {
+            return Box::pin(self.run()).await;
         }
-    }
-
-    /// [`run`](Self::run) on a thread that may wait for the disk.
-    fn run_blocking(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while self.lines.blocking_recv_many(&mut batch, BATCH) > 0 {
-            self.write(&mut batch);
-        }
-        if let Some(synced) = self.end() {
-            let _ = synced.blocking_recv();
+        let _ = journal.send(self);
+        if end.await.is_err() {
+            health.fail("the thread that writes the journal panicked");
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::sync::Mutex;
 
-use modtape::exchange::Attempt;
-
 use super::*;
 
 const CLOSED: &str = "closed the connection";
@@ -128,16 +126,7 @@ async fn a_request_that_nobody_answered_before_is_not_asked_again() {
         let answer = session.get("/a").await.expect("an answer of ours");
         assert_eq!(answer.status, 502);
         drop(session);
-        assert_eq!(
-            recorder
-                .finish()
-                .await
-                .only()
-                .end()
-                .expect("it ended")
-                .attempts,
-            []
-        );
+        assert_eq!(attempts(recorder).await, []);
         assert_eq!(origin.requests().len(), 1);
     }
 }

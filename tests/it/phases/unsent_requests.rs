@@ -136,16 +136,7 @@ async fn a_post_that_is_too_long_to_be_held_is_not_asked_again() {
     assert_eq!(answer.status, 502, "{}", answer.text());
     drop(session);
     assert_eq!(origin.received().len(), 1);
-    assert_eq!(
-        recorder
-            .finish()
-            .await
-            .only()
-            .end()
-            .expect("it ended")
-            .attempts,
-        []
-    );
+    assert_eq!(attempts(recorder).await, []);
 }
 
 #[tokio::test]

@@ -12,10 +12,9 @@ fn go_downloads_through_a_connect_relay_with_verification_on() {
         return;
     };
     let sandbox = Sandbox::new();
-    let Some(go) = any_go(&sandbox) else { return };
-    sandbox
-        .project_without_sums("hello")
-        .expect("the corpus is there");
+    let Some(go) = go_with_project(&sandbox) else {
+        return;
+    };
     let origin = Origin::start(content.supported_is_404());
     let relay = ParentProxy::http(origin.addr()).start();
     go_mod_download(&sandbox, &go, &relay, &origin);
@@ -41,10 +40,9 @@ fn go_verifies_the_heads_as_they_really_are_through_the_module_proxy() {
         return;
     };
     let sandbox = Sandbox::new();
-    let Some(go) = any_go(&sandbox) else { return };
-    sandbox
-        .project_without_sums("hello")
-        .expect("the corpus is there");
+    let Some(go) = go_with_project(&sandbox) else {
+        return;
+    };
     let origin = Origin::start(content);
     let relay = ParentProxy::http(origin.addr()).start();
     go_mod_download(&sandbox, &go, &relay, &origin);
@@ -66,10 +64,9 @@ fn go_refuses_a_zip_that_the_checksum_database_does_not_know() {
         return;
     };
     let sandbox = Sandbox::new();
-    let Some(go) = any_go(&sandbox) else { return };
-    sandbox
-        .project_without_sums("hello")
-        .expect("the corpus is there");
+    let Some(go) = go_with_project(&sandbox) else {
+        return;
+    };
     let other = content.find("proxy.golang.org", "/golang.org/x/sync/@v/v0.24.0.mod");
     let path = "/golang.org/x/sync/@v/v0.3.0.mod";
     let content = content.and_file("proxy.golang.org", path, 200, "text/plain", other.body);
@@ -84,6 +81,15 @@ const GO_LIMIT: Duration = Duration::from_secs(60);
 /// The oldest and the newest speak the same protocol: one that is there will do.
 fn any_go(sandbox: &Sandbox) -> Option<PathBuf> {
     sandbox.go("1.27").or_else(|| sandbox.go("1.19"))
+}
+
+/// A go command for the project `hello`, which is put into the sandbox.
+fn go_with_project(sandbox: &Sandbox) -> Option<PathBuf> {
+    let go = any_go(sandbox)?;
+    sandbox
+        .project_without_sums("hello")
+        .expect("the corpus is there");
+    Some(go)
 }
 
 fn go_command(sandbox: &Sandbox, go: &Path, relay: &ParentProxy, origin: &Origin) -> Command {

@@ -1,12 +1,10 @@
 //! What fails before there is a request, and what we refuse ourselves: an exchange with a whole URL
 //! and a host, in every list and file.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::*;
-use crate::har::{script, tool};
+use crate::har::assert_valid;
 
 /// What is known of an exchange that never came to be.
 struct Expected {
@@ -100,18 +98,6 @@ fn assert_everywhere(recorded: &Recorded, expected: &[Expected]) {
     }
     assert_eq!(exchanges.len(), expected.len());
     assert_valid(&dir.join("session.har"));
-}
-
-fn assert_valid(har: &Path) {
-    let Some(modules) = tool("MODTAPE_HAR_JS") else {
-        return;
-    };
-    let mut check = program("node");
-    check
-        .env("MODTAPE_HAR_JS", Path::new(&modules).join("node_modules"))
-        .arg(script("check.js"))
-        .arg(har);
-    run(check, LIMIT).expect_success();
 }
 
 #[tokio::test]
