@@ -11,8 +11,8 @@ use crate::gomod::{GoProxy, ProxyTarget};
 use crate::recording::reader::ConnectionRow;
 
 use super::rerun::{COLD, Rerun, intercept};
-use super::split::Connections;
 use super::tally::{listed, tunnels};
+use super::timeline::Connections;
 
 /// How many hosts are named.
 const NAMED: usize = 3;

@@ -14,3 +14,4 @@ pub(crate) mod routes;
 mod sample;
 pub(crate) mod split;
 pub(crate) mod tally;
+pub(crate) mod timeline;

@@ -17,8 +17,8 @@ use crate::recording::reader::{ConnectionRow, RowState};
 
 use super::rerun::{COLD, Rerun, intercept};
 use super::routes::Routes;
-use super::split::Connections;
 use super::tally::{host_of, listed, tunnels};
+use super::timeline::Connections;
 
 /// How many hosts or requests a reason names.
 const NAMED: usize = 3;

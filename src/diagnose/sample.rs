@@ -7,7 +7,7 @@ use crate::recording::Row;
 use crate::recording::reader::RowState;
 use crate::recording::reader::Span;
 
-use super::split::Connections;
+use super::timeline::Connections;
 
 /// An exchange of run 0 on connection 1 that ended with 200.
 pub(super) fn row(id: ExchangeId, url: &str, started: u64, phases: &[(Phase, u64)]) -> Row {

@@ -2,21 +2,13 @@
 //!
 //! Each instant is shared equally among the requests then in flight, and each share goes to the
 //! phase that its request is in; what no request covers is idle. So the parts add up to the wall
-//! time, however many requests ran side by side, which sums of phases never do. Never guesses:
-//! what the rows do not tell is stated at [`Split::of`].
+//! time, however many requests ran side by side, which sums of phases never do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Index;
 
-use crate::clock::Timestamp;
-use crate::exchange::{ConnectionId, Phase, Timings};
-use crate::gomod::Location;
-use crate::recording::ConnectionRow;
-use crate::recording::Row;
-
-/// The client connections of a recording, by run and id, as
-/// [`crate::recording::reader::table::Table::connections`] holds them.
-pub(crate) type Connections = BTreeMap<(u32, ConnectionId), ConnectionRow>;
+use super::timeline::{PARTS, Timeline};
+use crate::exchange::Phase;
 
 /// The wall time and its parts, in microseconds.
 ///
@@ -60,50 +52,27 @@ impl Index<Phase> for Shares {
 }
 
 impl Split {
-    /// Splits `wall_us`, the time from the start of the recording to its end.
-    ///
-    /// What the rows do not tell is settled thus:
-    /// - A row without phases (in flight, or aborted without a trace of when) counts as waiting up
-    ///   to the end of its run.
-    /// - A failed dial that no request followed counts as a request that got no further: the go
-    ///   command waited for it all the same.
-    /// - Runs follow each other without a break. Each but the last ends with its last known end.
-    /// - A wall time that is shorter than what the rows cover (an unfinished recording does not
-    ///   know it) is taken to be as long as that.
-    pub(crate) fn of(rows: &[Row], connections: &Connections, wall_us: u64) -> Self {
-        let stretches = stretches(rows, connections);
-        let Layout { runs, wall_us } = Layout::of(&stretches, wall_us);
+    /// Splits the wall time of a timeline.
+    pub(crate) fn of(timeline: &Timeline) -> Self {
         let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
-        for stretch in &stretches {
+        for item in &timeline.items {
             let next = hosts.len();
-            hosts.entry(&stretch.host).or_insert(next);
+            hosts.entry(&item.host).or_insert(next);
         }
         let own = hosts.len() * Phase::ALL.len();
-        let mut edges = Vec::with_capacity(2 * stretches.len());
-        for stretch in &stretches {
-            let run = runs[&stretch.run];
-            let host = hosts[&*stretch.host];
-            stretch.lay(run, |phase, from, to| {
-                let cell = match phase {
-                    Some(phase) => host * Phase::ALL.len() + phase as usize,
-                    None => own,
-                };
-                edges.push(Edge {
-                    at: from,
-                    begins: true,
-                    cell,
-                });
-                edges.push(Edge {
-                    at: to,
-                    begins: false,
-                    cell,
-                });
-            });
+        let mut sums = vec![0_u128; own + 1];
+        for item in &timeline.items {
+            let host = hosts[&*item.host] * Phase::ALL.len();
+            for piece in &timeline.pieces[item.pieces.clone()] {
+                let cell = piece.phase.map_or(own, |phase| host + phase as usize);
+                sums[cell] += piece.share;
+            }
         }
-        let swept = sweep(edges, own + 1, wall_us);
+        let idle_us = timeline.idle_us();
+        let cells = rounded(&sums, timeline.wall_us - idle_us);
         let by_host: BTreeMap<String, Shares> = hosts
             .into_iter()
-            .map(|(host, index)| (host.to_owned(), shares_of(&swept.cells, index)))
+            .map(|(host, index)| (host.to_owned(), shares_of(&cells, index)))
             .collect();
         let mut phases = Shares::default();
         for shares in by_host.values() {
@@ -112,12 +81,12 @@ impl Split {
             }
         }
         Self {
-            wall_us,
-            idle_us: swept.in_flight_us.first().copied().unwrap_or(0),
-            own_us: swept.cells[own],
+            wall_us: timeline.wall_us,
+            idle_us,
+            own_us: cells[own],
             phases,
             by_host,
-            in_flight_us: swept.in_flight_us,
+            in_flight_us: timeline.in_flight_us.clone(),
         }
     }
 
@@ -133,182 +102,6 @@ impl Split {
         hosts.sort_by_key(|(_, us)| std::cmp::Reverse(*us));
         hosts
     }
-}
-
-/// The time of one request: phases end to end from `started`.
-struct Stretch {
-    run: u32,
-    host: String,
-    started: Timestamp,
-    /// `None` up to the end of the run.
-    phases: Option<Timings>,
-    /// What we took after that.
-    own_us: u64,
-}
-
-impl Stretch {
-    /// The last instant that is known of it.
-    fn end(&self) -> u64 {
-        let total = self.phases.map_or(0, |phases| phases.total_us());
-        let total = total.saturating_add(self.own_us);
-        self.started.as_micros().saturating_add(total)
-    }
-
-    /// Calls `piece(phase, from, to)` for each phase that took time, then with `None` for our own time.
-    /// Microseconds of the whole recording, of which `run` is the part of this request's run.
-    fn lay(&self, run: Extent, mut piece: impl FnMut(Option<Phase>, u64, u64)) {
-        let mut at = run.begin.saturating_add(self.started.as_micros());
-        let Some(phases) = self.phases else {
-            if at < run.end {
-                piece(Some(Phase::Wait), at, run.end);
-            }
-            return;
-        };
-        let own = std::iter::once((None, self.own_us));
-        let phases = phases.iter().map(|(phase, us)| (Some(phase), us));
-        for (phase, us) in phases.chain(own) {
-            let to = at.saturating_add(us);
-            if at < to {
-                piece(phase, at, to);
-            }
-            at = to;
-        }
-    }
-}
-
-fn stretches(rows: &[Row], connections: &Connections) -> Vec<Stretch> {
-    let of_row = |row: &Row| Stretch {
-        run: row.run,
-        host: Location::of(&row.url).host,
-        started: row.started,
-        phases: row.phases.iter().next().map(|_| row.phases),
-        own_us: row.own_us,
-    };
-    let used: BTreeSet<(u32, ConnectionId)> =
-        rows.iter().map(|row| (row.run, row.connection)).collect();
-    let failed = connections
-        .iter()
-        .filter(|(key, _)| !used.contains(key))
-        .flat_map(|((run, _), row)| row.dials().map(|dial| (*run, dial)))
-        .filter(|(_, opened)| opened.error.is_some());
-    let of_dial = failed.map(|(run, opened)| {
-        let phases = [
-            (Phase::Dns, opened.dns_us),
-            (Phase::Connect, opened.connect_us),
-            (Phase::Tls, opened.tls_us),
-        ];
-        let known = phases
-            .into_iter()
-            .filter_map(|(phase, us)| Some((phase, us?)));
-        Stretch {
-            run,
-            host: Location::of(&opened.target).host,
-            started: opened.started_us,
-            phases: Some(known.collect()),
-            own_us: 0,
-        }
-    });
-    rows.iter().map(of_row).chain(of_dial).collect()
-}
-
-/// A part of the recording, in microseconds since its start.
-#[derive(Debug, Clone, Copy)]
-struct Extent {
-    begin: u64,
-    end: u64,
-}
-
-/// The runs, laid end to end.
-struct Layout {
-    runs: BTreeMap<u32, Extent>,
-    /// How long all of them take.
-    wall_us: u64,
-}
-
-impl Layout {
-    fn of(stretches: &[Stretch], wall_us: u64) -> Self {
-        let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
-        for stretch in stretches {
-            let end = ends.entry(stretch.run).or_default();
-            *end = stretch.end().max(*end);
-        }
-        let mut runs = BTreeMap::new();
-        let mut offset = 0_u64;
-        for (run, length) in ends {
-            let end = offset.saturating_add(length);
-            runs.insert(run, Extent { begin: offset, end });
-            offset = end;
-        }
-        let wall_us = wall_us.max(offset);
-        if let Some(mut last) = runs.last_entry() {
-            last.get_mut().end = wall_us;
-        }
-        Self { runs, wall_us }
-    }
-}
-
-/// Where a phase of a request begins or ends.
-#[derive(Debug, Clone, Copy)]
-struct Edge {
-    at: u64,
-    begins: bool,
-    /// Whose time it is: host and phase.
-    cell: usize,
-}
-
-struct Swept {
-    cells: Vec<u64>,
-    in_flight_us: Vec<u64>,
-}
-
-/// Parts of a microsecond in which shares are counted.
-///
-/// A third of a microsecond has no exact binary form: each step of the sweep loses less than one
-/// such part a request, always downwards. A million steps with a thousand requests each lose less
-/// than a microsecond in all, which [`rounded`] hands out again.
-const PARTS: u128 = 1 << 32;
-
-/// Goes once over the sorted edges: O(n log n) for any number of requests in flight.
-///
-/// `share` is what a request would have got that was in flight all the time; a phase's own share
-/// is what `share` grew by from its begin to its end.
-fn sweep(mut edges: Vec<Edge>, cells: usize, wall_us: u64) -> Swept {
-    edges.sort_unstable_by_key(|edge| edge.at);
-    let mut sums = vec![0_u128; cells];
-    let mut in_flight_us = Vec::new();
-    let (mut share, mut in_flight, mut now) = (0_u128, 0_usize, 0_u64);
-    for Edge { at, begins, cell } in edges {
-        let passed = at - now;
-        add_at(&mut in_flight_us, in_flight, passed);
-        if in_flight > 0 {
-            share += u128::from(passed) * PARTS / in_flight as u128;
-        }
-        now = at;
-        // Modulo 2^128: the sums in between may leave the range, the results never do.
-        if begins {
-            in_flight += 1;
-            sums[cell] = sums[cell].wrapping_sub(share);
-        } else {
-            in_flight -= 1;
-            sums[cell] = sums[cell].wrapping_add(share);
-        }
-    }
-    add_at(&mut in_flight_us, 0, wall_us - now);
-    let idle_us = in_flight_us.first().copied().unwrap_or(0);
-    Swept {
-        cells: rounded(&sums, wall_us - idle_us),
-        in_flight_us,
-    }
-}
-
-fn add_at(sums: &mut Vec<u64>, index: usize, us: u64) {
-    if us == 0 {
-        return;
-    }
-    if sums.len() <= index {
-        sums.resize(index + 1, 0);
-    }
-    sums[index] += us;
 }
 
 /// Whole microseconds that add up to `total`: each sum is rounded down, and what is then missing

@@ -9,7 +9,7 @@ use crate::gomod::{Base, Kind, Location, Route};
 use crate::recording::Row;
 use crate::recording::reader::{ConnectionRow, RowState};
 
-use super::split::Connections;
+use super::timeline::Connections;
 
 /// Smaller bodies arrive in one piece: how long that took says nothing of the way.
 const PACED_BYTES: u64 = 256 * 1024;

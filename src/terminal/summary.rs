@@ -16,6 +16,7 @@ use crate::diagnose::rerun::Rerun;
 use crate::diagnose::routes::{Loop, Routes};
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::{RateLimited, Tally, modules, rate_limited};
+use crate::diagnose::timeline::Timeline;
 use crate::exchange::Phase;
 use crate::gomod::{Base, Location, Route};
 use crate::recording::format::{Fault, Gap, Manifest, Replayable};
@@ -83,7 +84,7 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
     let loops: Vec<_> = loops.map(what).collect();
     let summary = Summary {
         recording: &recording.dir().to_string_lossy(),
-        split: &Split::of(rows, connections, manifest.wall_us),
+        split: &Split::of(&Timeline::of(rows, connections, manifest.wall_us)),
         tally: &tally,
         left_over: message.left_over,
         gaps: recording.gaps(),

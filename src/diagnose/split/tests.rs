@@ -1,15 +1,18 @@
 use proptest::prelude::*;
 
 use super::super::sample::{connection, connections, in_flight, row};
+use super::super::timeline::Connections;
 use super::*;
+use crate::clock::Timestamp;
 use crate::exchange::Mode;
+use crate::recording::Row;
 use crate::recording::reader::RowState;
 
 const A: &str = "https://a.example/x";
 const B: &str = "https://b.example:8443/x";
 
 fn of(rows: &[Row], wall_us: u64) -> Split {
-    Split::of(rows, &Connections::new(), wall_us)
+    Split::of(&Timeline::of(rows, &Connections::new(), wall_us))
 }
 
 #[test]
@@ -93,7 +96,11 @@ fn a_failed_dial_counts_and_an_unused_one_does_not() {
     let mut owned = failed.clone();
     owned.id = 1;
     let rows = [row(1, A, 70, &[(Phase::Connect, 20)])];
-    let split = Split::of(&rows, &connections(vec![owned, failed, spare]), 100);
+    let split = Split::of(&Timeline::of(
+        &rows,
+        &connections(vec![owned, failed, spare]),
+        100,
+    ));
     assert_eq!(split.phases[Phase::Dns], 20);
     assert_eq!(split.phases[Phase::Connect], 30 + 20);
     assert_eq!(split.idle_us, 30);

@@ -9,7 +9,7 @@ use super::super::live::{LeftOver, stall_line};
 use super::*;
 use crate::child::Interruption;
 use crate::clock::Timestamp;
-use crate::diagnose::split::Connections;
+use crate::diagnose::timeline::{Connections, Timeline};
 use crate::proxy::{InFlight, Passed, Stall};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
@@ -70,7 +70,7 @@ struct Case {
 impl Case {
     fn of(rows: &[Row], wall_us: u64) -> Self {
         Self {
-            split: Split::of(rows, &Connections::new(), wall_us),
+            split: Split::of(&Timeline::of(rows, &Connections::new(), wall_us)),
             tally: Tally {
                 requests: 412,
                 body_bytes: 63_100_000,
