@@ -25,7 +25,7 @@ use self::values::{duration, exchange_id, file, folder, listen};
 )]
 #[command(after_help = "\
 Try `modtape demo` first: it needs no network and no Go.
-More: `modtape help filter`, `modtape help exit-codes`, `modtape help environment`")]
+More: `modtape help filter`, `modtape help exit-codes`, `modtape help environment`, `modtape help findings`")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -108,6 +108,8 @@ pub(crate) enum Command {
     Replay(Box<ReplayArgs>),
     /// Record and replay an embedded sample: no network, no Go needed
     Demo,
+    /// Explain why a recorded command was slow or stuck
+    Report(ReportArgs),
     /// List the exchanges of a recording
     Ls(LsArgs),
     /// Show one exchange
@@ -126,7 +128,7 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write every page to a folder
     Man(ManArgs),
-    /// Print help on a command or a topic: filter, exit-codes, environment
+    /// Print help on a command or a topic: filter, exit-codes, environment, findings
     Help(HelpArgs),
     /// Print the version
     Version(VersionArgs),
@@ -362,6 +364,52 @@ pub(crate) enum SortKey {
     Status,
 }
 
+/// `modtape report`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each finding has a code, such as MT106: `modtape help MT106` explains it, `modtape help findings` \
+lists them.")]
+pub(crate) struct ReportArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub(crate) name: String,
+    /// The format
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: ReportFormat,
+    /// Write to this file instead of stdout; `-` is stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Exit with 1 if there is one of these: a code (MT106), problem, slow, stall, total>60s
+    #[arg(long, value_name = "WHAT,...", value_delimiter = ',')]
+    pub(crate) fail_on: Vec<FailOn>,
+}
+
+/// The formats of `report`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    Text,
+    /// For the summary of a CI job
+    Markdown,
+    /// For programs
+    Json,
+}
+
+/// What makes `report` exit with 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FailOn {
+    /// A finding with this code.
+    Code(String),
+    /// Something failed or hung.
+    Problem,
+    /// Something failed, hung or cost time.
+    Slow,
+    /// Something got no answer.
+    Stall,
+    /// The command took longer than this.
+    Total(Duration),
+}
+
 /// `modtape show`
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -568,7 +616,7 @@ pub(crate) struct VersionArgs {
 /// `modtape help`
 #[derive(Debug, Args)]
 pub(crate) struct HelpArgs {
-    /// A command, or a topic: filter, exit-codes, environment
+    /// A command, or a topic: filter, exit-codes, environment, findings, or a code such as MT106
     #[arg(value_name = "COMMAND|TOPIC")]
     pub(crate) about: Vec<String>,
 }

@@ -3,8 +3,8 @@
 //! The map, lowest room first; a room imports only from lines with a smaller number, and a test checks it:
 //!
 //! 0. [`hostile`](crate) what checks of hostile input share: in tests and fuzz targets only
-//! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · [`gomod`] what a URL
-//!    means to the go command · [`tls`] provider, roots, ALPN · [`cli`] the command line
+//! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · `words` numbers
+//!    as people read them · [`gomod`] what a URL means to the go command · [`tls`] provider, roots, ALPN · [`cli`] the command line
 //! 2. [`exchange`] the noun, where a reader best begins
 //! 3. [`redact`] what a secret looks like · `coding` content codings, gzip within limits ·
 //!    [`ca`] root, issuer, leafs
@@ -53,3 +53,4 @@ pub mod telemetry;
 pub mod terminal;
 pub mod tls;
 pub mod upstream;
+pub(crate) mod words;

@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use super::FailOn;
 
 /// The default folder of recordings.
 pub(super) const RECORDINGS: &str = "recordings";
@@ -34,6 +37,26 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| alone()).map_err(|_| {
         String::from("expected an IP address, such as 127.0.0.1, 127.0.0.1:4040 or [::1]:4040")
     })
+}
+
+impl FromStr for FailOn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_code = text.len() == 5 && text.is_ascii() && text[..2].eq_ignore_ascii_case("MT");
+        match text {
+            "problem" => Ok(Self::Problem),
+            "slow" => Ok(Self::Slow),
+            "stall" => Ok(Self::Stall),
+            _ if is_code => Ok(Self::Code(text.to_ascii_uppercase())),
+            _ => match text.strip_prefix("total>") {
+                Some(limit) => duration(limit).map(Self::Total),
+                None => Err(String::from(
+                    "expected a code such as MT106, or problem, slow, stall or total>60s",
+                )),
+            },
+        }
+    }
 }
 
 /// `250ms`, `10s`, `2m`, `1h30m`; a bare number is seconds, as in timeout(1).

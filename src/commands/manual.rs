@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::failure::{Advise as _, Failure, USAGE};
 use super::output_file::write_file;
 use crate::cli::{Cli, CompletionsArgs, Global, HelpArgs, ManArgs, VersionArgs};
+use crate::diagnose::rules::{RULES, Rule};
 use crate::recording::format::FORMAT_VERSION;
 use crate::terminal::words::count;
 use crate::terminal::{Look, json, plain, say, to_stdout};
@@ -28,7 +29,9 @@ const TOPICS: [(&str, &str); 3] = [
 pub(crate) fn help(args: &HelpArgs, global: &Global) -> Result<ExitCode, Failure> {
     let look = Look::of_stdout(global);
     let text = match &args.about[..] {
+        [topic] if topic == FINDINGS => findings(),
         [topic] if page(topic).is_some() => page(topic).unwrap_or_default().to_owned(),
+        [code] if rule(code).is_some() => rule(code).map(rule_page).unwrap_or_default(),
         words => {
             let mut all = Cli::command();
             all.build();
@@ -41,6 +44,34 @@ pub(crate) fn help(args: &HelpArgs, global: &Global) -> Result<ExitCode, Failure
     };
     to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The topic that lists the codes of findings.
+const FINDINGS: &str = "findings";
+
+/// The rule that has this code, in upper or lower case.
+fn rule(code: &str) -> Option<&'static Rule> {
+    RULES
+        .iter()
+        .find(|rule| rule.code.eq_ignore_ascii_case(code))
+}
+
+fn rule_page(rule: &Rule) -> String {
+    let Rule {
+        code, name, page, ..
+    } = rule;
+    format!("{code}: {name}\n\n{page}")
+}
+
+/// A line for each rule.
+fn findings() -> String {
+    let mut rules: Vec<&Rule> = RULES.iter().collect();
+    rules.sort_by_key(|rule| rule.code);
+    let lines = rules
+        .iter()
+        .map(|rule| format!("  {}  {}\n", rule.code, rule.name));
+    let lines: String = lines.collect();
+    format!("What `modtape report` finds; `modtape help CODE` explains one.\n\n{lines}")
 }
 
 fn page(topic: &str) -> Option<&'static str> {
@@ -56,6 +87,7 @@ fn named<'a>(all: &'a mut Command, words: &[String]) -> Result<&'a mut Command, 
     for word in words {
         let Some(next) = command.find_subcommand_mut(word) else {
             let topics = TOPICS.map(|(name, _)| name).join(", ");
+            let topics = format!("{topics}, {FINDINGS}, and codes such as MT106");
             let message = anyhow!("there is no help on {}", words.join(" "));
             let help = format!("topics are {topics}; `modtape --help` lists the commands");
             let message = Err(message).help(help);
@@ -182,6 +214,22 @@ mod tests {
             assert!(widest <= Some(80), "{name}");
             assert!(text.ends_with('\n') && text.is_ascii(), "{name}");
         }
+    }
+
+    #[test]
+    fn every_rule_has_a_page_that_fits_a_terminal() {
+        for rule in RULES {
+            let page = rule_page(rule);
+            let widest = page.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(80), "{}", rule.code);
+            assert!(page.ends_with('\n') && page.is_ascii(), "{}", rule.code);
+            assert!(page.lines().count() > 8, "{}", rule.code);
+            assert_eq!(
+                RULES.iter().filter(|other| other.code == rule.code).count(),
+                1
+            );
+        }
+        assert_eq!(findings().lines().count(), RULES.len() + 2);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod output_file;
 mod record;
 mod recordings;
 mod replay;
+mod report;
 mod runtime;
 mod selection;
 mod session;
@@ -76,6 +77,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Fetch(args) => Ok(fetch::run(args)?),
         Command::Env(args) => env::run(args),
         Command::Ca(args) => Ok(ca::run(args, global)?),
+        Command::Report(args) => report::run(args, global),
         Command::Ls(args) => ls::run(args, global),
         Command::Show(args) => Ok(show::run(args, global)?),
         Command::Export(args) => export::run(args, global),

@@ -4,12 +4,20 @@
 //! which answers are not what they were asked for, and `replayable` whether a replay will find all it
 //! needs. Pure: rows in, plain data out. Never prints, never opens a file, never asks what time it is.
 
+pub(crate) mod case;
+pub(crate) mod chain;
 pub(crate) mod content;
+pub(crate) mod dials;
 pub(crate) mod empty;
+pub(crate) mod finding;
+pub(crate) mod hosts;
+pub(crate) mod ladder;
 pub(crate) mod outcome;
 pub(crate) mod replayable;
+pub(crate) mod report;
 pub(crate) mod rerun;
 pub(crate) mod routes;
+pub(crate) mod rules;
 #[cfg(test)]
 mod sample;
 pub(crate) mod split;

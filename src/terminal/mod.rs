@@ -1,8 +1,7 @@
 //! How things look: what people read on the terminal, and what programs read there.
 //!
 //! [`look`] says how a stream is written to, [`output`] writes to it: data to stdout, messages to
-//! stderr. [`words`] are numbers as people read them, [`table`] rows and columns, [`json`] the same for
-//! programs. [`live`] shows requests in flight while a command runs, [`progress`] shows a long job, and
+//! stderr. [`table`] has rows and columns, [`json`] the same for programs. [`live`] shows requests in flight while a command runs, [`progress`] shows a long job, and
 //! [`summary`] is what a recorder or a replay says at its end. Never decides what is true: `diagnose` did.
 
 pub(crate) mod json;
@@ -10,9 +9,11 @@ mod live;
 mod look;
 mod output;
 mod progress;
+pub(crate) mod report;
+mod split;
 pub(crate) mod summary;
 pub(crate) mod table;
-pub(crate) mod words;
+pub(crate) use crate::words;
 
 pub(crate) use crate::shell::plain;
 pub(crate) use live::{Console, LeftOver};

@@ -10,23 +10,21 @@ use std::collections::BTreeMap;
 
 use super::live::{LeftOver, left_over};
 use super::look::{Look, Paint};
-use super::words::{bar, columns, count, duration, percent, size};
+use super::report::brief;
+use super::split;
+use super::words::{count, duration, size};
 use crate::diagnose::empty::{Facts, why_empty};
+use crate::diagnose::report::Report;
 use crate::diagnose::rerun::Rerun;
 use crate::diagnose::routes::{Loop, Routes};
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::{RateLimited, Tally, modules, rate_limited};
-use crate::diagnose::timeline::Timeline;
-use crate::exchange::Phase;
 use crate::gomod::{Base, Location, Route};
 use crate::recording::format::{Fault, Gap, Manifest, Replayable};
 use crate::recording::{Durability, Recording};
 use crate::replay::{Miss, Misses};
 
-/// The width where there is no terminal that reports it, as in a log, columns.
-const WIDE: usize = 120;
-
-/// How many hosts are listed beside a part of the time.
+/// How many hosts a warning names.
 const HOSTS: usize = 3;
 
 /// How many responses with the wrong content are named.
@@ -73,7 +71,8 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
         has_vendor: message.has_vendor,
         connections,
     };
-    let tally = Tally::of(rows, connections);
+    let report = Report::of(recording);
+    let tally = &report.tally;
     let reasons = match tally.requests {
         0 => why_empty(&manifest.go_env, &facts),
         _ => Vec::new(),
@@ -84,8 +83,8 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
     let loops: Vec<_> = loops.map(what).collect();
     let summary = Summary {
         recording: &recording.dir().to_string_lossy(),
-        split: &Split::of(&Timeline::of(rows, connections, manifest.wall_us)),
-        tally: &tally,
+        split: &report.split,
+        tally,
         left_over: message.left_over,
         gaps: recording.gaps(),
         failure: message.failure,
@@ -96,6 +95,7 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
         durability: message.durability,
         redacted: manifest.redacted,
         intercept_all: manifest.intercept_all,
+        report: Some(&report),
     };
     render(&summary, look)
 }
@@ -210,6 +210,8 @@ struct Summary<'a> {
     redacted: bool,
     /// True for `--intercept-all`.
     intercept_all: bool,
+    /// Why it was slow or stuck.
+    report: Option<&'a Report>,
 }
 
 /// All lines, without the last line feed.
@@ -219,7 +221,12 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
     let is_empty = summary.tally.requests == 0;
     // Without a request there may still be a hang: a connection that was never established.
     if !is_empty || summary.split.phases.total_us() > 0 {
-        lines.extend(split_lines(summary, look));
+        let facts = split::Facts {
+            split: summary.split,
+            tally: summary.tally,
+            durability: Some(summary.durability),
+        };
+        lines.extend(split::split_lines(&facts, look));
     }
     if is_empty {
         let reasons = summary.why_empty.iter();
@@ -228,6 +235,12 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
         lines.extend(replayable_lines(summary.replayable, look));
     }
     lines.extend(warnings(summary, look));
+    lines.extend(
+        summary
+            .report
+            .into_iter()
+            .flat_map(|report| brief(report, look)),
+    );
     text_of(&lines)
 }
 
@@ -248,148 +261,6 @@ fn headline(summary: &Summary<'_>, look: Look) -> String {
     };
     let said = look.paint(Paint::Bold, &format!("modtape: {what} in {time}{bytes}"));
     format!("{said}  recording: {}", look.plain(summary.recording))
-}
-
-/// A part of the wall time.
-struct Part {
-    label: &'static str,
-    us: u64,
-    facts: Vec<String>,
-}
-
-/// The parts of one per cent and more, the longest first.
-fn split_lines(summary: &Summary<'_>, look: Look) -> Vec<String> {
-    let split = summary.split;
-    let mut parts = parts(summary, look);
-    parts.retain(|part| part.us > 0 && u128::from(part.us) * 100 >= u128::from(split.wall_us));
-    parts.sort_by_key(|part| std::cmp::Reverse(part.us));
-    parts
-        .iter()
-        .map(|part| part_line(part, split.wall_us, look))
-        .collect()
-}
-
-fn parts(summary: &Summary<'_>, look: Look) -> Vec<Part> {
-    let (split, tally) = (summary.split, summary.tally);
-    let of = |label, phases: &[Phase], facts| Part {
-        label,
-        us: phases.iter().map(|phase| split.phases[*phase]).sum(),
-        facts,
-    };
-    let by_host = |label, phases: &[Phase]| of(label, phases, host_facts(split, phases, look));
-    let mut received = vec![size(tally.body_bytes)];
-    received.extend(
-        tally
-            .slowest_pace
-            .map(|pace| format!("slowest body {}/s", size(pace))),
-    );
-    let connecting = [Phase::Dns, Phase::Connect, Phase::Tls];
-    vec![
-        by_host("waiting for first bytes", &[Phase::Wait]),
-        of(
-            "connecting (DNS+TCP+TLS)",
-            &connecting,
-            dial_facts(summary, look),
-        ),
-        of("receiving", &[Phase::Receive], received),
-        by_host("sending", &[Phase::Send]),
-        by_host("blocked (client/modtape)", &[Phase::Blocked]),
-        own_time(summary),
-        Part {
-            label: "no request in flight",
-            us: split.idle_us,
-            facts: tunnel_facts(tally, look),
-        },
-    ]
-}
-
-/// The time of modtape itself, if it is 5 % or more, with the flag that is the reason, if there is
-/// one.
-fn own_time(summary: &Summary<'_>) -> Part {
-    let us = summary.split.own_us;
-    let facts: &[&str] = match summary.durability {
-        Durability::Strict => &["by --durability strict", "which waits for the disk"],
-        Durability::Process | Durability::Group => &["writing to a slow disk?"],
-    };
-    Part {
-        label: "modtape's own time",
-        us: match u128::from(us) * 20 > u128::from(summary.split.wall_us) {
-            true => us,
-            false => 0,
-        },
-        facts: facts.iter().map(|fact| (*fact).to_owned()).collect(),
-    }
-}
-
-fn host_facts(split: &Split, phases: &[Phase], look: Look) -> Vec<String> {
-    let hosts = split.hosts(phases).into_iter().take(HOSTS);
-    hosts
-        .map(|(host, us)| format!("{} {}", look.plain(host), duration(us)))
-        .collect()
-}
-
-fn dial_facts(summary: &Summary<'_>, look: Look) -> Vec<String> {
-    let (split, tally) = (summary.split, summary.tally);
-    let mut facts = vec![count(tally.dials, "connection")];
-    if tally.failed_dials > 0 {
-        facts.push(format!("{} failed", tally.failed_dials));
-    }
-    let hosts = split.hosts(&[Phase::Dns, Phase::Connect, Phase::Tls]);
-    let failed = hosts.into_iter().filter_map(|(host, us)| {
-        let addresses = &tally.failed.get(host)?.addresses;
-        let at = match addresses.first() {
-            Some(first) if addresses.len() == 1 => format!(" ({first})"),
-            Some(first) => format!(" ({first}, and {} more)", addresses.len() - 1),
-            None => String::new(),
-        };
-        Some(format!("{}{at} {}", look.plain(host), duration(us)))
-    });
-    let failed = failed.take(HOSTS);
-    // A narrow terminal has no room for the address, which is also in the line that gives the
-    // reason.
-    match look.width.unwrap_or(WIDE) {
-        110.. => failed.chain(facts).collect(),
-        _ => facts,
-    }
-}
-
-/// Requests inside a tunnel are not seen, so the hosts of tunnels are named beside the time without
-/// a request.
-fn tunnel_facts(tally: &Tally, look: Look) -> Vec<String> {
-    let tunnels = tally.tunnels.iter().take(HOSTS);
-    tunnels
-        .map(|(host, bytes)| format!("tunnelled: {} {}", look.plain(host), size(*bytes)))
-        .collect()
-}
-
-/// `  waiting for first bytes   39.9 s  83%  ███████████████████▏  proxy.golang.org 33.6 s`
-fn part_line(part: &Part, wall_us: u64, look: Look) -> String {
-    let share = format!("{}%", percent(part.us, wall_us));
-    let mut line = format!("  {:<24}  {:>7} {share:>4}", part.label, duration(part.us));
-    let width = look.width.unwrap_or(WIDE);
-    let cells = match width {
-        110.. => 23,
-        70.. => 10,
-        _ => 0,
-    };
-    if cells > 0 {
-        let bar = bar(part.us, wall_us, cells, look.ascii);
-        line.push_str(&format!("  {bar:<cells$}"));
-    }
-    let mut room = width.saturating_sub(columns(&line) + 2);
-    let mut separator = "  ";
-    for fact in &part.facts {
-        let needed = columns(fact);
-        if needed > room {
-            break;
-        }
-        line.push_str(separator);
-        line.push_str(fact);
-        room = room.saturating_sub(needed + 2);
-        separator = ", ";
-    }
-    line.truncate(line.trim_end().len());
-    line
 }
 
 fn replayable_lines(replayable: &Replayable, look: Look) -> Vec<String> {

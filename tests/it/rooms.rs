@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// `hostile` is there for tests and fuzz targets only.
 const ORDER: [&[&str]; 11] = [
     &["hostile"],
-    &["clock", "shell", "files", "gomod", "tls", "cli"],
+    &["clock", "shell", "files", "words", "gomod", "tls", "cli"],
     &["exchange"],
     &["redact", "coding", "ca"],
     &["recording", "capture", "filter"],
@@ -38,8 +38,9 @@ const ORDER: [&[&str]; 11] = [
 const READS_ENVIRONMENT: [&str; 3] = ["terminal", "commands", "main"];
 
 /// The rooms that compute and do nothing else; and `replay`, which holds no dialer.
-const PURE: [&str; 9] = [
-    "shell", "gomod", "exchange", "coding", "redact", "filter", "export", "diagnose", "replay",
+const PURE: [&str; 10] = [
+    "shell", "words", "gomod", "exchange", "coding", "redact", "filter", "export", "diagnose",
+    "replay",
 ];
 
 /// What opens a socket or looks up a name: tokio, the types of `std::net` and `std::os::unix::net`.

@@ -10,12 +10,14 @@ use super::*;
 use crate::child::Interruption;
 use crate::clock::Timestamp;
 use crate::diagnose::timeline::{Connections, Timeline};
+use crate::exchange::Phase;
 use crate::proxy::{InFlight, Passed, Stall};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
 use crate::recording::reader::Span;
 use crate::replay::Misses;
 use crate::shell::plain;
+use crate::words::columns;
 
 use live::{misses, status_of};
 
@@ -133,6 +135,7 @@ impl Case {
             durability: self.durability,
             redacted: self.redacted,
             intercept_all: self.intercept_all,
+            report: None,
         };
         render(&summary, look)
     }

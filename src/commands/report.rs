@@ -1,0 +1,91 @@
+//! `modtape report`: why a recorded command was slow or stuck.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::failure::{Advise as _, Failure, USAGE};
+use super::output_file::write_file;
+use super::selection::open;
+use crate::cli::{FailOn, Global, ReportArgs, ReportFormat};
+use crate::diagnose::finding::Severity;
+use crate::diagnose::report::Report;
+use crate::diagnose::rules::{RULES, STALLS};
+use crate::terminal::{Look, json, report, say, to_stdout};
+
+/// Exit code where the answer is a bad one: `--fail-on` found what it names.
+const FOUND: u8 = 1;
+
+/// Prints the report.
+pub(super) fn run(args: &ReportArgs, global: &Global) -> Result<ExitCode, Failure> {
+    check(&args.fail_on)?;
+    let recording = open(&args.name, global)?;
+    let made = Report::of(&recording);
+    let output = args.output.as_deref();
+    let output = output.filter(|path| *path != Path::new("-"));
+    let look = output.map_or_else(|| Look::of_stdout(global), |_| Look::of_file(global));
+    let text = match args.format {
+        ReportFormat::Text => report::text(&made, look),
+        ReportFormat::Markdown => report::markdown(&made),
+        ReportFormat::Json => json::pretty(&made)?,
+    };
+    match output {
+        Some(path) => write_file(path, |file| Ok(file.write_all(text.as_bytes())?))?,
+        None => to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?,
+    }
+    if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        for line in report::annotations(&made) {
+            say(global, line);
+        }
+    }
+    let hits: Vec<String> = args
+        .fail_on
+        .iter()
+        .filter_map(|what| hit(what, &made))
+        .collect();
+    for hit in &hits {
+        say(global, format!("modtape: --fail-on: {hit}"));
+    }
+    Ok(match hits.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FOUND),
+    })
+}
+
+/// A code that no rule has is a typing error, and would never fail.
+fn check(fail_on: &[FailOn]) -> Result<(), Failure> {
+    for what in fail_on {
+        let FailOn::Code(code) = what else { continue };
+        if !RULES.iter().any(|rule| rule.code == code) {
+            let error = Err(anyhow!("--fail-on {code}: no finding has this code"));
+            let error = error.help("see `modtape help findings`");
+            return error.map_err(|error| Failure::new(USAGE, error));
+        }
+    }
+    Ok(())
+}
+
+/// What of the report is named, if anything.
+fn hit(what: &FailOn, report: &Report) -> Option<String> {
+    let is_named = |code: &str, severity: Severity| match what {
+        FailOn::Code(named) => code == named,
+        FailOn::Problem => severity == Severity::Problem,
+        FailOn::Slow => severity != Severity::Note,
+        FailOn::Stall => STALLS.contains(&code) && severity != Severity::Note,
+        FailOn::Total(_) => false,
+    };
+    if let FailOn::Total(limit) = what {
+        let took = Duration::from_micros(report.wall_us);
+        return (took > *limit).then(|| format!("it took {took:.1?}, more than {limit:?}"));
+    }
+    let mut findings = report.findings.iter();
+    let found = findings.find(|finding| is_named(finding.code, finding.severity))?;
+    Some(format!(
+        "{} {}",
+        found.code,
+        crate::terminal::plain(&found.title)
+    ))
+}

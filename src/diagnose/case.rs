@@ -1,0 +1,302 @@
+//! All that the rules look at: a recording's exchanges with their meaning, its connections, its
+//! settings, and one time axis.
+//!
+//! Built once for all rules. Pure data: the texts of refusals are read when it is built.
+
+use std::collections::BTreeMap;
+
+use super::finding::{Evidence, Exhibit, Severity};
+use super::hosts::{Host, hosts};
+use super::outcome::{Listed, Meaning};
+use super::routes::is_redirect;
+use super::timeline::{Connections, Item, Piece, Source, Timeline};
+use crate::coding::Coding;
+use crate::exchange::{Body, Ending, Exchange, Fields, MadeBy, Opened, Phase, field};
+use crate::filter::Outcome;
+use crate::gomod::{Base, GoProxy, GoSumDb, Location, ProxyTarget, redirect_target};
+use crate::recording::format::Manifest;
+use crate::recording::reader::{RowState, Status};
+use crate::recording::{Recording, Row};
+use crate::words::duration;
+
+/// How much of a refusal's text is kept, bytes. What the go command prints of it is less.
+const TEXT: usize = 4096;
+
+/// How large a refusal may be once it is decoded, bytes; one that is larger is no text for people.
+const DECODED: u64 = 256 << 10;
+
+/// What the rules look at.
+pub(crate) struct Case<'a> {
+    /// Command, settings, exit code.
+    pub(crate) manifest: &'a Manifest,
+    /// False if the recorder was killed, or still writes.
+    pub(crate) is_closed: bool,
+    /// The exchanges, in the order of the recording's rows.
+    pub(crate) asked: Vec<Asked<'a>>,
+    /// The client connections.
+    pub(crate) connections: &'a Connections,
+    /// When everything was.
+    pub(crate) timeline: Timeline,
+    /// The effective GOPROXY.
+    pub(crate) goproxy: GoProxy,
+    /// The effective GOSUMDB, if it names a checksum database.
+    pub(crate) sumdb: Option<GoSumDb>,
+    /// The first exchange that was redirected to a host, by that host: its index.
+    pub(crate) redirects: BTreeMap<String, usize>,
+    /// The hosts, by name.
+    pub(crate) hosts: BTreeMap<String, Host>,
+}
+
+/// An exchange with its meaning and, if it was refused or broke off, what was said.
+pub(crate) struct Asked<'a> {
+    /// The row.
+    pub(crate) row: &'a Row,
+    /// Its meaning.
+    pub(crate) listed: Listed<'a>,
+    /// What a status of 400 and more, or a broken-off exchange, came with.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// What came instead of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Header fields, as far as they came.
+    pub(crate) headers: Fields,
+    /// The beginning of the body, if it is text.
+    pub(crate) text: String,
+    /// Why it broke off, or why modtape answered itself.
+    pub(crate) why: String,
+}
+
+impl Refusal {
+    /// A header field by its name in lower case.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        Some(field(&self.headers, name)?.into_owned())
+    }
+}
+
+impl<'a> Case<'a> {
+    /// Reads what the rules need of a recording.
+    pub(crate) fn of(recording: &'a Recording) -> Self {
+        let meaning = Meaning::of(recording);
+        let refusal = |row: &Row| {
+            let is_refused = row.status.is_none_or(|status| status >= 400);
+            let is_told = is_refused || row.state == RowState::Aborted;
+            let exchange = is_told.then(|| recording.exchange(row).ok()).flatten()?;
+            Some(self::refusal(exchange))
+        };
+        let table = recording.table();
+        let is_closed = matches!(recording.status(), Status::Closed | Status::Sealed);
+        let manifest = recording.manifest();
+        let mut case = Self::made_of(manifest, recording.rows(), &table.connections, &meaning);
+        case.is_closed = is_closed;
+        for (index, asked) in case.asked.iter_mut().enumerate() {
+            asked.refusal = refusal(asked.row);
+            if is_redirect(asked.row)
+                && let Some(to) = recording.answer_field(asked.row, "location")
+                && let Some(to) = redirect_target(&asked.row.url, &to)
+            {
+                let host = Location::of(&to).host;
+                case.redirects.entry(host).or_insert(index);
+            }
+        }
+        case.hosts = hosts(&case);
+        case
+    }
+
+    /// The same without what has to be read again.
+    pub(super) fn made_of(
+        manifest: &'a Manifest,
+        rows: &'a [Row],
+        connections: &'a Connections,
+        meaning: &Meaning<'_>,
+    ) -> Self {
+        let setting = |name: &str| manifest.go_env.get(name).map_or("", String::as_str);
+        let asked = rows.iter().map(|row| Asked {
+            row,
+            listed: meaning.list(row),
+            refusal: None,
+        });
+        let mut case = Self {
+            manifest,
+            is_closed: true,
+            asked: asked.collect(),
+            connections,
+            timeline: Timeline::of(rows, connections, manifest.wall_us),
+            goproxy: GoProxy::parse(setting("GOPROXY")),
+            sumdb: setting("GOSUMDB").parse().ok(),
+            redirects: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+        };
+        case.hosts = hosts(&case);
+        case
+    }
+
+    /// How bad a failure is: what the command survived only cost time.
+    pub(crate) fn severity(&self) -> Severity {
+        match self.manifest.exit_code {
+            Some(0) => Severity::Slow,
+            _ => Severity::Problem,
+        }
+    }
+
+    /// A setting of the go command, empty if it is not known.
+    pub(crate) fn setting(&self, name: &str) -> &str {
+        self.manifest.go_env.get(name).map_or("", String::as_str)
+    }
+
+    /// The host of the checksum database itself.
+    pub(crate) fn sumdb_host(&self) -> Option<String> {
+        self.sumdb.as_ref()?.host()
+    }
+
+    /// The place of GOPROXY that a host belongs to: its index among the entries.
+    pub(crate) fn entry_of(&self, host: &str) -> Option<usize> {
+        let mut entries = self.goproxy.entries.iter();
+        entries.position(|entry| match &entry.target {
+            ProxyTarget::Url(url) => Base::of(url).is_some_and(|base| base.host == host),
+            _ => false,
+        })
+    }
+
+    /// The exchange of an item; `None` for a dial.
+    pub(crate) fn asked_by(&self, item: &Item) -> Option<&Asked<'a>> {
+        match item.source {
+            Source::Row(row) => self.asked.get(row),
+            Source::Dial(..) => None,
+        }
+    }
+
+    /// The dial that an item went through: its own, or the one of its connection that leads there.
+    pub(crate) fn dial_of(&self, item: &Item) -> Option<&'a Opened> {
+        match item.source {
+            Source::Row(row) => {
+                let row = self.asked.get(row)?.row;
+                let connection = self.connections.get(&(row.run, row.connection))?;
+                connection.dial_of(&row.url, row.until())
+            }
+            Source::Dial(key, index) => self.connections.get(&key)?.dials().nth(index),
+        }
+    }
+
+    /// The pieces for which `is_meant` says so, as indices.
+    pub(crate) fn pieces(&self, mut is_meant: impl FnMut(&Item, &Piece) -> bool) -> Vec<usize> {
+        let pieces = self.timeline.pieces.iter().enumerate();
+        let meant = pieces.filter(|(_, piece)| is_meant(&self.timeline.items[piece.item], piece));
+        meant.map(|(index, _)| index).collect()
+    }
+
+    /// The pieces of these items, as indices; of one phase only, if one is given.
+    pub(crate) fn pieces_of(&self, items: &[usize], phase: Option<Phase>) -> Vec<usize> {
+        let ranges = items
+            .iter()
+            .map(|item| self.timeline.items[*item].pieces.clone());
+        let pieces = ranges.flatten();
+        let is_meant = |piece: &usize| match phase {
+            Some(phase) => self.timeline.pieces[*piece].phase == Some(phase),
+            None => true,
+        };
+        pieces.filter(is_meant).collect()
+    }
+
+    /// The items for which `is_meant` says so, as indices.
+    pub(crate) fn items(&self, mut is_meant: impl FnMut(&Item) -> bool) -> Vec<usize> {
+        let items = self.timeline.items.iter().enumerate();
+        items
+            .filter(|(_, item)| is_meant(item))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// How long an item was in a phase.
+    pub(crate) fn phase_us(&self, item: &Item, phase: Phase) -> u64 {
+        let pieces = &self.timeline.pieces[item.pieces.clone()];
+        let pieces = pieces.iter().filter(|piece| piece.phase == Some(phase));
+        pieces.map(|piece| piece.to - piece.from).sum()
+    }
+
+    /// An item as evidence.
+    pub(crate) fn exhibit(&self, item: usize, shows: String) -> Evidence {
+        let what = match self.timeline.items[item].source {
+            Source::Row(row) => {
+                let row = self.asked[row].row;
+                let (run, id) = (row.run, row.id);
+                Exhibit::Exchange { run, id }
+            }
+            Source::Dial((run, id), _) => Exhibit::Connection { run, id },
+        };
+        Evidence { what, shows }
+    }
+
+    /// Items as evidence that they took time in a phase, the longest first.
+    pub(crate) fn exhibits(&self, items: &[usize], phase: Phase, doing: &str) -> Vec<Evidence> {
+        let us = |item: usize| self.phase_us(&self.timeline.items[item], phase);
+        let mut items: Vec<usize> = items.to_vec();
+        items.sort_by_key(|item| std::cmp::Reverse(us(*item)));
+        let evidence = items.into_iter();
+        evidence
+            .map(|item| {
+                let what = self.what(item);
+                let took = duration(us(item));
+                self.exhibit(item, format!("{what}: {took} {doing}"))
+            })
+            .collect()
+    }
+
+    /// What an item asks for, in words: `zip golang.org/x/net v0.34.0`, `a connection`.
+    pub(crate) fn what(&self, item: usize) -> String {
+        match self.asked_by(&self.timeline.items[item]) {
+            Some(asked) => asked.listed.what(),
+            None => String::from("a connection"),
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// True if it was not answered, or with 400 and more though it was no probe.
+    pub(crate) fn is_failure(&self) -> bool {
+        !matches!(self.listed.outcome, Outcome::Ok | Outcome::Probe)
+    }
+
+    /// True if modtape answered it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.row.made_by == Some(MadeBy::Modtape)
+    }
+
+    /// What its refusal says, in lower case; empty if it was not refused.
+    pub(crate) fn said(&self) -> String {
+        let text = self.refusal.as_ref().map(|refusal| &*refusal.text);
+        text.unwrap_or_default().to_ascii_lowercase()
+    }
+}
+
+/// What an exchange came with instead of an answer.
+fn refusal(exchange: Exchange) -> Refusal {
+    match exchange.ending {
+        Ending::InFlight => Refusal::default(),
+        Ending::Aborted(abort) => Refusal {
+            headers: abort.headers,
+            text: String::new(),
+            why: abort.why,
+        },
+        Ending::Ended(end) => {
+            let body = end.body.as_ref();
+            let text = body.and_then(|body| text_of(body, &end.headers));
+            let text = text.unwrap_or_default();
+            let is_ours = end.made_by == MadeBy::Modtape;
+            Refusal {
+                why: if is_ours { text.clone() } else { String::new() },
+                text,
+                headers: end.headers,
+            }
+        }
+    }
+}
+
+/// The beginning of a body that stands in the journal, decoded.
+fn text_of(body: &Body, headers: &Fields) -> Option<String> {
+    let encoded = &body.inline.as_ref()?.0;
+    let decoded = Coding::of(headers).decode(encoded, DECODED).ok()?;
+    let end = decoded.len().min(TEXT);
+    Some(String::from_utf8_lossy(&decoded[..end]).into_owned())
+}

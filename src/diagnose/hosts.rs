@@ -1,0 +1,173 @@
+//! What each host is to the go command, and how it did.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::case::Case;
+use super::dials::{Failure, Step};
+use super::timeline::Source;
+use crate::exchange::{Mode, Phase};
+use crate::gomod::{Base, Kind, Location, ProxyTarget, Separator};
+
+/// What a host is to the go command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(tag = "role", rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// An entry of GOPROXY.
+    Proxy {
+        /// Which, from 0.
+        entry: usize,
+    },
+    /// The checksum database itself.
+    ChecksumDatabase,
+    /// Where a module proxy redirects to.
+    Redirected,
+    /// A repository, or where one is looked for: asked in `direct` mode.
+    Direct,
+    /// None of these.
+    Other,
+}
+
+/// How a host did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Host {
+    /// What it is to the go command.
+    #[serde(flatten)]
+    pub(crate) role: Option<Role>,
+    /// Requests that were read.
+    pub(crate) requests: u64,
+    /// Of them, those that were answered with 400 or more (but for probes), or not at all.
+    pub(crate) errors: u64,
+    /// Bytes of response bodies.
+    pub(crate) body_bytes: u64,
+    /// Half of the answers took no longer for their first byte, microseconds.
+    pub(crate) wait_p50_us: Option<u64>,
+    /// 95 of 100 took no longer.
+    pub(crate) wait_p95_us: Option<u64>,
+    /// Connections that were dialled for requests.
+    pub(crate) dials: u64,
+    /// Of them, those that failed.
+    pub(crate) failed_dials: u64,
+    /// Addresses that were connected to.
+    pub(crate) addresses: Vec<String>,
+    /// The protocols that it chose: `h2`, `http/1.1`.
+    pub(crate) protocols: Vec<String>,
+    /// The items of the timeline that belong to it.
+    #[serde(skip)]
+    pub(crate) items: Vec<usize>,
+    /// Of them, those whose dial failed, by step and whether it was silent.
+    #[serde(skip)]
+    pub(crate) failed: Vec<(usize, Step, bool)>,
+}
+
+/// The hosts of a recording, by name (with `:port` where it is not the scheme's own).
+pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
+    let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+    let mut waits: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (index, item) in case.timeline.items.iter().enumerate() {
+        let host = hosts.entry(item.host.clone()).or_default();
+        host.items.push(index);
+        let asked = case.asked_by(item).filter(|asked| !asked.row.is_connect());
+        if let Some(asked) = asked {
+            host.requests += 1;
+            host.errors += u64::from(asked.is_failure());
+            host.body_bytes = host.body_bytes.saturating_add(asked.row.bytes);
+            if let Some(us) = asked.row.phases[Phase::Wait] {
+                waits.entry(&item.host).or_default().push(us);
+            }
+        }
+        // A request that modtape answers because of a dial, a CONNECT that it refuses, or a dial alone.
+        let is_of_dial = asked.is_none_or(|asked| asked.is_ours());
+        let dial = case.dial_of(item).filter(|_| is_of_dial);
+        if let Some(failure) = dial.and_then(Failure::of) {
+            host.failed.push((index, failure.step, failure.is_silent));
+        }
+    }
+    for (host, mut waits) in waits {
+        waits.sort_unstable();
+        if let Some(host) = hosts.get_mut(host) {
+            host.wait_p50_us = percentile(&waits, 50);
+            host.wait_p95_us = percentile(&waits, 95);
+        }
+    }
+    for connection in case.connections.values() {
+        for dial in connection.dials() {
+            let phases = [dial.dns_us, dial.connect_us, dial.tls_us];
+            let is_dial = dial.mode != Mode::Tunnel || dial.error.is_some();
+            if phases.iter().all(Option::is_none) || !is_dial {
+                continue;
+            }
+            let host = hosts.entry(Location::of(&dial.target).host).or_default();
+            host.dials += 1;
+            host.failed_dials += u64::from(Failure::of(dial).is_some());
+            let upstream = dial.upstream.as_ref();
+            let add = |list: &mut Vec<String>, new: Option<&String>| {
+                if let Some(new) = new.filter(|new| !list.contains(new)) {
+                    list.push(new.clone());
+                }
+            };
+            add(
+                &mut host.addresses,
+                upstream.and_then(|up| up.addr.as_ref()),
+            );
+            add(
+                &mut host.protocols,
+                upstream.and_then(|up| up.alpn.as_ref()),
+            );
+        }
+    }
+    for (name, host) in &mut hosts {
+        host.role = Some(role(case, name, &host.items));
+    }
+    hosts
+}
+
+/// The value that `percent` of the sorted values do not exceed.
+fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
+    let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+    sorted.get(index).copied()
+}
+
+fn role(case: &Case<'_>, host: &str, items: &[usize]) -> Role {
+    if let Some(entry) = case.entry_of(host) {
+        return Role::Proxy { entry };
+    }
+    if case.sumdb_host().as_deref() == Some(host) {
+        return Role::ChecksumDatabase;
+    }
+    if case.redirects.contains_key(host) {
+        return Role::Redirected;
+    }
+    let kinds = items.iter().filter_map(|item| {
+        let asked = case.asked_by(&case.timeline.items[*item])?;
+        Some(asked.listed.route.kind)
+    });
+    for kind in kinds {
+        match kind {
+            Kind::Vcs | Kind::Discovery => return Role::Direct,
+            Kind::Lookup | Kind::Tile => return Role::ChecksumDatabase,
+            Kind::List | Kind::Info | Kind::Mod | Kind::Zip => return Role::Redirected,
+            _ => {}
+        }
+    }
+    Role::Other
+}
+
+/// What go does after a failure of this entry that is no 404: the next entry is asked, or not.
+pub(crate) fn separator_of(case: &Case<'_>, entry: usize) -> Option<Separator> {
+    case.goproxy.entries.get(entry)?.separator
+}
+
+/// The entry after this one, in words.
+pub(crate) fn next_entry(case: &Case<'_>, entry: usize) -> Option<String> {
+    Some(match &case.goproxy.entries.get(entry + 1)?.target {
+        ProxyTarget::Url(url) => Base::of(url).map_or_else(|| url.clone(), |base| base.host),
+        target => target.to_string(),
+    })
+}
+
+/// Whether an item is of a dial, rather than of a request.
+pub(crate) fn is_dial(case: &Case<'_>, item: usize) -> bool {
+    matches!(case.timeline.items[item].source, Source::Dial(..))
+}

@@ -1,0 +1,143 @@
+//! Everything that is said about a recording: one sentence, the split, the findings, the chain, hosts
+//! and modules.
+//!
+//! The fields are those of `report --format json` (docs/formats.md): names and units stay.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::case::Case;
+use super::chain::{Link, chain};
+use super::finding::{Finding, Severity};
+use super::hosts::Host;
+use super::ladder::{Rung, answered, ladder};
+use super::rules::findings;
+use super::split::Split;
+use super::tally::Tally;
+use crate::exchange::Phase;
+use crate::recording::Recording;
+use crate::words::{count, duration, percent};
+
+/// The version of the JSON's shape.
+const SCHEMA: u32 = 1;
+
+/// A recording explained.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    /// The version of this shape.
+    pub(crate) schema: u32,
+    /// The recording's name.
+    pub(crate) recording: String,
+    /// The recorded command, redacted; empty without one.
+    pub(crate) command: Vec<String>,
+    /// Its exit code; `None` if it was not recorded.
+    pub(crate) exit_code: Option<i32>,
+    /// False if the recorder was killed, or still writes.
+    pub(crate) closed: bool,
+    /// From the start of the recording to its end, microseconds.
+    pub(crate) wall_us: u64,
+    /// Requests that were read.
+    pub(crate) requests: u64,
+    /// Bytes of response bodies.
+    pub(crate) body_bytes: u64,
+    /// The whole in one sentence.
+    pub(crate) sentence: String,
+    /// Where the wall time went, microseconds, by phase; with `idle` and modtape's `own`.
+    pub(crate) split_us: BTreeMap<&'static str, u64>,
+    /// What was found, the worst first.
+    pub(crate) findings: Vec<Finding>,
+    /// The exchanges that had to wait for one another.
+    pub(crate) critical_chain: Vec<Link>,
+    /// The hosts, by name.
+    pub(crate) hosts: BTreeMap<String, Host>,
+    /// How many modules each entry of GOPROXY, or repository, answered for.
+    pub(crate) answered: BTreeMap<String, u64>,
+    /// The modules for which more than one place was asked, or none answered.
+    pub(crate) ladder: Vec<Rung>,
+    /// For those who draw it.
+    #[serde(skip)]
+    pub(crate) split: Split,
+    /// For those who draw it.
+    #[serde(skip)]
+    pub(crate) tally: Tally,
+}
+
+impl Report {
+    /// Explains a recording.
+    pub(crate) fn of(recording: &Recording) -> Self {
+        let case = Case::of(recording);
+        let split = Split::of(&case.timeline);
+        let rows = recording.rows();
+        let tally = Tally::of(rows, case.connections);
+        let findings = findings(&case);
+        let phases = Phase::ALL.map(|phase| (phase.name(), split.phases[phase]));
+        let others = [("idle", split.idle_us), ("own", split.own_us)];
+        Self {
+            schema: SCHEMA,
+            recording: recording.name(),
+            command: case.manifest.command.clone(),
+            exit_code: case.manifest.exit_code,
+            closed: case.is_closed,
+            wall_us: split.wall_us,
+            requests: tally.requests,
+            body_bytes: tally.body_bytes,
+            sentence: sentence(&findings, &split, &tally, case.manifest.exit_code),
+            split_us: phases.into_iter().chain(others).collect(),
+            findings,
+            critical_chain: chain(&case),
+            answered: answered(&case),
+            ladder: ladder(&case),
+            hosts: case.hosts,
+            split,
+            tally,
+        }
+    }
+
+    /// The findings that say that something is wrong.
+    pub(crate) fn causes(&self) -> impl Iterator<Item = &Finding> {
+        let findings = self.findings.iter();
+        findings.filter(|finding| finding.severity != Severity::Note)
+    }
+}
+
+/// The first finding, or what took most of the time where nothing is wrong.
+fn sentence(findings: &[Finding], split: &Split, tally: &Tally, exit_code: Option<i32>) -> String {
+    if let Some(first) = findings.first()
+        && first.severity != Severity::Note
+    {
+        let cost = match first.cost_us {
+            0 => String::new(),
+            us => format!(" ({} of {})", duration(us), duration(split.wall_us)),
+        };
+        return format!("{}{cost}", first.title);
+    }
+    let phases = Phase::ALL.map(|phase| (doing(phase), split.phases[phase]));
+    let idle = ("no request in flight", split.idle_us);
+    let parts = phases.into_iter().chain([idle]);
+    let most = parts.max_by_key(|(_, us)| *us).filter(|(_, us)| *us > 0);
+    let most = most.map_or_else(String::new, |(doing, us)| {
+        format!(", {} % of it {doing}", percent(us, split.wall_us))
+    });
+    let verdict = match exit_code {
+        None | Some(0) => "nothing is wrong".into(),
+        Some(code) => format!("no request explains exit code {code}"),
+    };
+    format!(
+        "{verdict}: {} in {}{most}",
+        count(tally.requests, "request"),
+        duration(split.wall_us)
+    )
+}
+
+const fn doing(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Blocked => "blocked",
+        Phase::Dns => "looking up names",
+        Phase::Connect => "connecting",
+        Phase::Tls => "shaking hands (TLS)",
+        Phase::Send => "sending",
+        Phase::Wait => "waiting for first bytes",
+        Phase::Receive => "receiving",
+    }
+}

@@ -1,0 +1,71 @@
+//! MT112: the checksum database cannot be reached, or is slow, while module proxies answer.
+
+use super::dead::Dead;
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::finding::Confidence;
+use crate::diagnose::hosts::Role;
+use crate::exchange::Phase;
+use crate::words::{count, duration};
+
+/// Half of its answers take longer, microseconds.
+const SLOW_US: u64 = 1_000_000;
+
+/// And this many times as long as those of the module proxies.
+const TIMES: u64 = 4;
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let dead = Dead::unreachable(case).filter(|dead| is_database(dead.host.role));
+    let mut found: Vec<_> = dead
+        .map(|dead| {
+            let title = format!(
+                "the checksum database {} cannot be reached: {}",
+                dead.name,
+                dead.how(case)
+            );
+            dead.found(case, title, Some(hint(case)))
+        })
+        .collect();
+    let databases = case.hosts.iter().filter(|(_, host)| is_database(host.role));
+    let proxies = case.hosts.values();
+    let proxies = proxies.filter(|host| matches!(host.role, Some(Role::Proxy { .. })));
+    let usual = proxies.filter_map(|host| host.wait_p50_us).min();
+    for (name, host) in databases {
+        let (Some(median), Some(usual)) = (host.wait_p50_us, usual) else {
+            continue;
+        };
+        if median < SLOW_US || median < usual.saturating_mul(TIMES) {
+            continue;
+        }
+        let answers = count(host.requests, "request");
+        found.push(Found {
+            severity: crate::diagnose::finding::Severity::Slow,
+            title: format!(
+                "the checksum database {name} is slow: {answers} waited {} in the middle, the module proxy's {}",
+                duration(median),
+                duration(usual)
+            ),
+            confidence: Confidence::Certain,
+            evidence: case.exhibits(&host.items, Phase::Wait, "without an answer"),
+            hint: Some(hint(case)),
+            explains: Explained::pieces(case.pieces_of(&host.items, None)),
+        });
+    }
+    found
+}
+
+const fn is_database(role: Option<Role>) -> bool {
+    matches!(role, Some(Role::ChecksumDatabase))
+}
+
+/// What keeps verification on.
+fn hint(case: &Case<'_>) -> String {
+    let is_default = case.sumdb_host().as_deref() == Some("sum.golang.org");
+    let mirror = match is_default {
+        true => "GOSUMDB=sum.golang.google.cn asks the same database under another name; or use ",
+        false => "use ",
+    };
+    format!(
+        "{mirror}a GOPROXY that relays the checksum database (goproxy.cn and goproxy.io do): go then asks it there, and still verifies"
+    )
+}

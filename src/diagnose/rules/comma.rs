@@ -1,0 +1,82 @@
+//! MT111: an entry of GOPROXY failed, and after a comma the go command asked no other.
+
+use super::dead::Dead;
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::dials::Step;
+use crate::diagnose::finding::Confidence;
+use crate::diagnose::hosts::{Role, next_entry, separator_of};
+use crate::gomod::Separator;
+use crate::words::count;
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let unreachable = Dead::all(case, |step, _| step != Step::Certificate).filter_map(|dead| {
+        let (entry, next) = before_comma(case, dead.host.role)?;
+        let title = format!(
+            "{} cannot be reached, and after a comma the go command does not ask {next} instead: {}",
+            dead.name,
+            dead.how(case)
+        );
+        Some(dead.found(case, title, Some(hint(case, entry))))
+    });
+    let refused = case.hosts.iter().filter_map(|(name, host)| {
+        let (entry, next) = before_comma(case, host.role)?;
+        let is_final = |item: &usize| {
+            let asked = case.asked_by(&case.timeline.items[*item]);
+            asked.is_some_and(|asked| {
+                let is_origin = !asked.is_ours();
+                let status = asked.row.status.filter(|_| is_origin);
+                status.is_some_and(|status| status >= 500)
+            })
+        };
+        let items: Vec<usize> = host.items.iter().copied().filter(is_final).collect();
+        let first = case.asked_by(&case.timeline.items[*items.first()?])?;
+        // A command that ended well had no need of another entry.
+        if case.manifest.exit_code == Some(0) {
+            return None;
+        }
+        let status = first.row.status?;
+        let requests = count(items.len() as u64, "request");
+        let evidence = items.iter().map(|item| {
+            let asked = case.asked_by(&case.timeline.items[*item]);
+            let status = asked.and_then(|asked| asked.row.status).unwrap_or_default();
+            case.exhibit(*item, format!("{}: {status}", case.what(*item)))
+        });
+        Some(Found {
+            severity: case.severity(),
+            title: format!(
+                "{name} answered {requests} with {status}, and after a comma the go command asks {next} only on 404 and 410"
+            ),
+            confidence: Confidence::Certain,
+            evidence: evidence.collect(),
+            hint: Some(hint(case, entry)),
+            explains: Explained::pieces(case.pieces_of(&items, None)),
+        })
+    });
+    unreachable.chain(refused).collect()
+}
+
+/// The number of an entry before a comma, and what stands behind that.
+fn before_comma(case: &Case<'_>, role: Option<Role>) -> Option<(usize, String)> {
+    let Some(Role::Proxy { entry }) = role else {
+        return None;
+    };
+    let is_comma = separator_of(case, entry) == Some(Separator::Comma);
+    Some((entry, next_entry(case, entry).filter(|_| is_comma)?))
+}
+
+/// A bar instead of the comma. It is no hint for what must not leave a private proxy.
+fn hint(case: &Case<'_>, entry: usize) -> String {
+    let mut text = String::new();
+    for (index, one) in case.goproxy.entries.iter().enumerate() {
+        text.push_str(&one.target.to_string());
+        match one.separator {
+            Some(_) if index == entry => text.push('|'),
+            Some(separator) => text.push(separator.as_char()),
+            None => {}
+        }
+    }
+    format!(
+        "go env -w GOPROXY='{text}' (a bar) goes on after any error; each request still waits for the dead entry first, so leave it out if it stays dead"
+    )
+}

@@ -1,0 +1,128 @@
+//! What the rules on hosts that cannot be reached have in common.
+
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::dials::Step;
+use crate::diagnose::finding::{Confidence, Evidence};
+use crate::diagnose::hosts::Host;
+use crate::words::{count, duration};
+
+/// A host whose dials failed at these steps.
+pub(super) struct Dead<'a> {
+    pub(super) name: &'a str,
+    pub(super) host: &'a Host,
+    /// The items that failed.
+    pub(super) items: Vec<usize>,
+    /// How many of them got no answer at all.
+    pub(super) silent: usize,
+    /// The longest, microseconds.
+    longest_us: u64,
+}
+
+impl<'a> Dead<'a> {
+    /// The hosts whose dials failed at a step for which `is_meant` says so: step, and whether it was
+    /// silent.
+    pub(super) fn all(
+        case: &'a Case<'_>,
+        is_meant: impl Fn(Step, bool) -> bool,
+    ) -> impl Iterator<Item = Self> {
+        case.hosts.iter().filter_map(move |(name, host)| {
+            let failed = host.failed.iter();
+            let failed: Vec<_> = failed
+                .filter(|(_, step, is_silent)| is_meant(*step, *is_silent))
+                .collect();
+            let items: Vec<usize> = failed.iter().map(|(item, ..)| *item).collect();
+            let us = |item: &usize| {
+                let item = &case.timeline.items[*item];
+                item.until - item.from
+            };
+            Some(Self {
+                name,
+                host,
+                longest_us: items.iter().map(us).max()?,
+                silent: failed.iter().filter(|(.., is_silent)| *is_silent).count(),
+                items,
+            })
+        })
+    }
+
+    /// Those that cannot be connected to: TCP, or a handshake without an answer.
+    pub(super) fn unreachable(case: &'a Case<'_>) -> impl Iterator<Item = Self> {
+        Self::all(case, |step, is_silent| match step {
+            Step::Connect => true,
+            Step::Handshake => is_silent,
+            Step::Name | Step::Parent | Step::Certificate => false,
+        })
+    }
+
+    /// `3 dials got no answer from 192.0.2.1:443, 30.0 s at most`
+    pub(super) fn how(&self, case: &Case<'_>) -> String {
+        let dials = count(self.items.len() as u64, "dial");
+        let at = match self.addresses(case).first() {
+            Some(first) => format!(" from {first}"),
+            None => String::new(),
+        };
+        let longest = duration(self.longest_us);
+        let each = if self.items.len() == 1 {
+            longest
+        } else {
+            format!("up to {longest} each")
+        };
+        match self.silent * 2 > self.items.len() {
+            true => format!("{dials} got no answer{at} ({each})"),
+            false => format!("{dials} failed: {}", self.why(case)),
+        }
+    }
+
+    /// The addresses that were tried, or that it was connected to.
+    fn addresses(&self, case: &Case<'_>) -> Vec<String> {
+        let mut addresses = Vec::new();
+        for item in &self.items {
+            let dial = case.dial_of(&case.timeline.items[*item]);
+            let tries = dial.into_iter().flat_map(|dial| &dial.tries);
+            let connected = dial.and_then(|dial| dial.upstream.as_ref()?.addr.clone());
+            for addr in connected
+                .into_iter()
+                .chain(tries.map(|tried| tried.addr.clone()))
+            {
+                if !addresses.contains(&addr) {
+                    addresses.push(addr);
+                }
+            }
+        }
+        addresses
+    }
+
+    /// The error of the first.
+    pub(super) fn why(&self, case: &Case<'_>) -> String {
+        let first = self.items.first();
+        let dial = first.and_then(|item| case.dial_of(&case.timeline.items[*item]));
+        let error = dial.and_then(|dial| dial.error.clone());
+        error.unwrap_or_default()
+    }
+
+    pub(super) fn evidence(&self, case: &Case<'_>) -> Vec<Evidence> {
+        let items = self.items.iter();
+        items
+            .map(|item| {
+                let Some(dial) = case.dial_of(&case.timeline.items[*item]) else {
+                    return case.exhibit(*item, String::new());
+                };
+                let error = dial.error.clone().unwrap_or_default();
+                case.exhibit(*item, error)
+            })
+            .collect()
+    }
+
+    /// A finding about it, that explains all of the time that its failed dials took.
+    pub(super) fn found(&self, case: &Case<'_>, title: String, hint: Option<String>) -> Found {
+        Found {
+            severity: case.severity(),
+            title,
+            confidence: Confidence::Certain,
+            evidence: self.evidence(case),
+            hint,
+            explains: Explained::pieces(case.pieces_of(&self.items, None)),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The rules: one file a cause, each a function from a [`Case`] to what it found.
+//!
+//! A rule says which pieces of the timeline its cause explains. What they cost, which of two causes
+//! that explain the same seconds stays, and the order, are decided here for all of them.
+
+mod checksum_database;
+mod comma;
+mod dead;
+mod dead_entry;
+mod redirect_target;
+mod unreachable;
+
+use super::case::Case;
+use super::finding::{Confidence, Evidence, Finding, SHOWN, Severity};
+use super::timeline::PARTS;
+
+/// A rule.
+pub(crate) struct Rule {
+    /// Stable.
+    pub(crate) code: &'static str,
+    /// The cause in a few words, for lists of rules.
+    pub(crate) name: &'static str,
+    /// What `modtape help CODE` says: plain ASCII, at most 80 columns.
+    pub(crate) page: &'static str,
+    /// What of it there is in a recording.
+    find: fn(&Case<'_>) -> Vec<Found>,
+}
+
+/// A rule of the file of this name, whose page lies beside it.
+macro_rules! rule {
+    ($code:literal, $file:ident, $name:literal) => {
+        Rule {
+            code: $code,
+            name: $name,
+            page: include_str!(concat!(stringify!($file), ".txt")),
+            find: $file::find,
+        }
+    };
+}
+
+/// The rules, the more specific before the more general: of two that explain the same seconds the
+/// earlier stays.
+pub(crate) const RULES: &[Rule] = &[
+    rule!(
+        "MT110",
+        redirect_target,
+        "a redirect's target cannot be reached"
+    ),
+    rule!(
+        "MT112",
+        checksum_database,
+        "the checksum database cannot be reached, or is slow"
+    ),
+    rule!("MT116", dead_entry, "a dead GOPROXY entry before a bar"),
+    rule!("MT111", comma, "a GOPROXY entry failed before a comma"),
+    rule!("MT106", unreachable, "a host cannot be reached"),
+];
+
+/// The codes of what got no answer.
+pub(crate) const STALLS: [&str; 3] = ["MT101", "MT107", "MT108"];
+
+/// What a rule found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// How bad it is.
+    pub(super) severity: Severity,
+    /// One sentence: the cause, with host, module or process, and its number.
+    pub(super) title: String,
+    /// How sure it is.
+    pub(super) confidence: Confidence,
+    /// What shows it, the most telling first; never empty.
+    pub(super) evidence: Vec<Evidence>,
+    /// What to try, and what that will do.
+    pub(super) hint: Option<String>,
+    /// The seconds that it explains.
+    pub(super) explains: Explained,
+}
+
+/// Parts of the wall time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Explained {
+    /// Pieces of the timeline, as indices.
+    pub(super) pieces: Vec<usize>,
+    /// Times when no request was in flight: from, to.
+    pub(super) idle: Vec<(u64, u64)>,
+}
+
+impl Explained {
+    /// These pieces.
+    pub(super) const fn pieces(pieces: Vec<usize>) -> Self {
+        let idle = Vec::new();
+        Self { pieces, idle }
+    }
+
+    /// These parts of the time without a request.
+    pub(super) const fn idle(idle: Vec<(u64, u64)>) -> Self {
+        let pieces = Vec::new();
+        Self { pieces, idle }
+    }
+}
+
+/// A finding that costs less is not worth a line, microseconds; nor is one that costs less than this
+/// part of the wall time.
+const LEAST_US: u64 = 500_000;
+const LEAST_PART: u64 = 20;
+
+/// What all rules find, the worst first.
+pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
+    let mut told = Told::of(case);
+    let found = RULES.iter().flat_map(|rule| {
+        let found = (rule.find)(case).into_iter();
+        found.map(move |found| (rule.code, found))
+    });
+    let (notes, causes): (Vec<_>, Vec<_>) =
+        found.partition(|(_, found)| found.severity == Severity::Note);
+    let mut findings = Vec::new();
+    for (code, found) in causes {
+        let Some(cost_us) = told.claim(&found) else {
+            continue;
+        };
+        let is_worth_it = cost_us >= LEAST_US && cost_us * LEAST_PART >= case.timeline.wall_us;
+        if found.severity == Severity::Problem || is_worth_it {
+            told.take(&found.explains);
+            findings.push(finding(code, found, cost_us));
+        }
+    }
+    for (code, found) in notes {
+        if let Some(cost_us) = told.claim(&found) {
+            findings.push(finding(code, found, cost_us));
+        }
+    }
+    findings.sort_by(|a, b| {
+        let rank = |finding: &Finding| (finding.severity, std::cmp::Reverse(finding.cost_us));
+        let names = |finding: &Finding| (finding.code, finding.title.clone());
+        rank(a).cmp(&rank(b)).then_with(|| names(a).cmp(&names(b)))
+    });
+    findings
+}
+
+fn finding(code: &'static str, found: Found, cost_us: u64) -> Finding {
+    let evidence_total = found.evidence.len();
+    let mut evidence = found.evidence;
+    evidence.truncate(SHOWN);
+    Finding {
+        code,
+        severity: found.severity,
+        title: found.title,
+        cost_us,
+        confidence: found.confidence,
+        evidence,
+        evidence_total,
+        hint: found.hint,
+        help: code,
+    }
+}
+
+/// Which seconds are explained already.
+struct Told<'a, 'r> {
+    case: &'a Case<'r>,
+    pieces: Vec<bool>,
+    idle: Vec<(u64, u64)>,
+}
+
+impl<'a, 'r> Told<'a, 'r> {
+    fn of(case: &'a Case<'r>) -> Self {
+        Self {
+            case,
+            pieces: vec![false; case.timeline.pieces.len()],
+            idle: Vec::new(),
+        }
+    }
+
+    /// What a finding costs of the time that no other explains, microseconds; `None` if others explain
+    /// nearly all of it.
+    fn claim(&self, found: &Found) -> Option<u64> {
+        let Explained { pieces, idle } = &found.explains;
+        let share = |piece: &usize| self.case.timeline.pieces[*piece].share;
+        let all: u128 = pieces.iter().map(share).sum();
+        let new = pieces.iter().filter(|piece| !self.pieces[**piece]);
+        let new: u128 = new.map(share).sum();
+        let length = |spans: &[(u64, u64)]| -> u64 { spans.iter().map(|(a, b)| b - a).sum() };
+        let free = without(idle, &self.idle);
+        let all = to_us(all) + length(idle);
+        let new = to_us(new) + length(&free);
+        // What takes no time, such as a refusal that came at once, is told unless it was part of
+        // what is told.
+        let is_told = match all {
+            0 => !pieces.is_empty() && pieces.iter().all(|piece| self.pieces[*piece]),
+            _ => new * 5 < all,
+        };
+        (!is_told).then_some(new)
+    }
+
+    fn take(&mut self, explained: &Explained) {
+        for piece in &explained.pieces {
+            self.pieces[*piece] = true;
+        }
+        self.idle.extend(&explained.idle);
+        self.idle.sort_unstable();
+    }
+}
+
+fn to_us(parts: u128) -> u64 {
+    u64::try_from(parts / PARTS).unwrap_or(u64::MAX)
+}
+
+/// What of `spans` none of `others`, which are in order, covers.
+fn without(spans: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut left = Vec::new();
+    for (from, to) in spans {
+        let mut at = *from;
+        for (begin, end) in others {
+            if *end <= at || *begin >= *to {
+                continue;
+            }
+            if *begin > at {
+                left.push((at, *begin));
+            }
+            at = at.max(*end);
+        }
+        if at < *to {
+            left.push((at, *to));
+        }
+    }
+    left
+}
