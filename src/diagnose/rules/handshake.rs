@@ -13,6 +13,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             dead.name,
             dead.how(case)
         );
+        let is_v6 = dead.is_over_v6(case);
+        let title = match is_v6 {
+            true => format!("{title}; over IPv6, which may connect and carry nothing here"),
+            false => title,
+        };
         let hint = format!(
             "`modtape doctor` tries {} with a small and a large ClientHello: if only the large one is lost, a box on the way drops it, and GODEBUG=tlsmlkem=0 makes go's smaller (Go 1.24 and later)",
             dead.name

@@ -2,7 +2,6 @@
 
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
-use crate::diagnose::dials::{Failure, Step};
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::exchange::{Opened, Phase, Tried};
 use crate::words::duration;
@@ -19,7 +18,6 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let dial = case.dial_of(&case.timeline.items[*first]);
     let address = dial.and_then(dead_v6).unwrap_or_default();
     let host = &case.timeline.items[*first].host;
-    let is_silent_tls = dial.is_some_and(connects_and_carries_nothing);
     let failed = items.iter().filter(|item| {
         let dial = case.dial_of(&case.timeline.items[**item]);
         dial.is_some_and(|dial| dial.error.is_some())
@@ -27,14 +25,6 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let severity = match failed.count() {
         0 => Severity::Slow,
         _ => case.severity(),
-    };
-    let how = match is_silent_tls {
-        true => "connects and then carries nothing",
-        false => "does not answer",
-    };
-    let phase = match is_silent_tls {
-        true => Phase::Tls,
-        false => Phase::Connect,
     };
     let evidence = items.iter().map(|item| {
         let dial = case.dial_of(&case.timeline.items[*item]);
@@ -47,16 +37,13 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     });
     vec![Found {
         severity,
-        title: format!("IPv6 is broken: {address} of {host} {how}, while IPv4 is there"),
-        confidence: match is_silent_tls {
-            true => Confidence::Likely,
-            false => Confidence::Certain,
-        },
+        title: format!("IPv6 is broken: {address} of {host} does not answer, IPv4 does"),
+        confidence: Confidence::Certain,
         evidence: evidence.collect(),
         hint: Some(String::from(
             "mend or switch off IPv6 on this network (`ip -6 route get ADDRESS` shows where packets go); a line `precedence ::ffff:0:0/96 100` in /etc/gai.conf prefers IPv4",
         )),
-        explains: Explained::pieces(case.pieces_of(&items, Some(phase))),
+        explains: Explained::pieces(case.pieces_of(&items, Some(Phase::Connect))),
     }]
 }
 
@@ -64,25 +51,15 @@ fn is_v6(tried: &Tried) -> bool {
     tried.addr.starts_with('[')
 }
 
-/// Whether an address of IPv6 cost time: it lost the race without an answer though it was first, or
-/// connected and then stayed silent although there is one of IPv4.
+/// Whether an address of IPv6 cost time: it was first, and lost the race without an answer.
 fn is_lost_on_v6(dial: &Opened) -> bool {
-    let has_v4 = dial.tries.iter().any(|tried| !is_v6(tried));
     let dead = dial.tries.iter().filter(|tried| is_v6(tried));
     let mut dead = dead.filter(|tried| tried.error.is_some() && tried.took_us >= LOST_US);
     let v4_answers = dial
         .tries
         .iter()
         .any(|tried| !is_v6(tried) && tried.error.is_none());
-    (has_v4 && v4_answers && dead.next().is_some()) || connects_and_carries_nothing(dial)
-}
-
-/// TCP over IPv6, and then no TLS.
-fn connects_and_carries_nothing(dial: &Opened) -> bool {
-    let winner = dial.tries.iter().find(|tried| tried.error.is_none());
-    let is_silent = Failure::of(dial)
-        .is_some_and(|failure| failure.step == Step::Handshake && failure.is_silent);
-    is_silent && winner.is_some_and(is_v6)
+    v4_answers && dead.next().is_some()
 }
 
 fn dead_v6(dial: &Opened) -> Option<String> {

@@ -23,7 +23,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         .collect()
 }
 
-fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
+/// What there is to say of one host's silence.
+pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
     let longest = silent.iter().max_by_key(|one| (!one.has_ended, one.us));
     let items: Vec<usize> = silent.iter().map(|one| one.item).collect();
     let first = longest.map_or(0, |one| one.item);
@@ -92,9 +93,6 @@ fn hint(case: &Case<'_>, host: &str) -> String {
     let role = case.hosts.get(host).and_then(|host| host.role);
     let bound = "modtape record --upstream-idle-timeout 20s turns the silence into an error; the go command itself would wait for ever";
     match role {
-        Some(Role::ChecksumDatabase) => format!(
-            "a GOPROXY that relays the checksum database (goproxy.cn does) asks it for you; {bound}"
-        ),
         Some(Role::Proxy { entry }) => match (next_entry(case, entry), separator_of(case, entry)) {
             (Some(next), Some(Separator::Pipe)) => {
                 format!("{bound}, after which go asks {next}")
