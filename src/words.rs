@@ -32,6 +32,15 @@ pub(crate) fn duration(us: u64) -> String {
     }
 }
 
+/// Microseconds in whole seconds: `34 s`, `2m05s`; below a second as any other [`duration`].
+pub(crate) fn seconds(us: u64) -> String {
+    match us / 1_000_000 {
+        0 => duration(us),
+        seconds @ 1..60 => format!("{seconds} s"),
+        _ => duration(us),
+    }
+}
+
 /// Bytes in decimal units: `412 B`, `1.4 kB`, `63.1 MB`, `128 MB`.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1_000 {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use super::failure::{Advise as _, Failure, exit_code};
 use super::record::RunContext;
@@ -12,6 +11,7 @@ use super::session::{Parts, Session};
 use crate::child;
 use crate::cli::{Global, ReplayArgs};
 use crate::diagnose::rerun::{self, COLD, Rerun};
+use crate::diagnose::stuck;
 use crate::exchange::Target;
 use crate::proxy::{Deadlines, Others, Policy, Responder};
 use crate::recording::{Recording, folder};
@@ -20,9 +20,6 @@ use crate::replay::Replay;
 use crate::terminal::Console;
 use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
-
-/// A replay answers at once, so a stall has another cause.
-const STALL_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs the verb.
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -106,7 +103,7 @@ pub(super) async fn replay(
             "modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"
         ));
     }
-    let console = Console::new(global, STALL_AFTER);
+    let console = Console::new(global, stuck::Limits::default());
     let served = session.serve(parts, settings, global, console).await;
     let outcome = served?;
     let misses = replay.misses();

@@ -14,13 +14,13 @@ use super::output_file::write_file;
 use super::selection::open;
 use crate::cli::{Global, ShowArgs};
 use crate::coding::Coding;
-use crate::exchange::{Body, End, Ending, Fields, MadeBy, Mode, Opened, field};
+use crate::exchange::{Body, End, Ending, Fields, MadeBy, Mode, Opened, Stall, field};
 use crate::export::curl::{Curl, Likeness};
 use crate::export::source::{Item, Source};
 use crate::recording::reader::{BodyError, WHOLE_LIMIT};
 use crate::recording::{Recording, Row};
 use crate::shell::{self, is_terminal_control};
-use crate::terminal::words::{bar, duration, percent, since_start, size};
+use crate::terminal::words::{bar, duration, percent, seconds, since_start, size};
 use crate::terminal::{Look, Paint, json, plain, say, to_stdout};
 
 /// Prints the exchange, or the part of it that a flag selects.
@@ -87,6 +87,7 @@ fn write_parts(
 struct Shown<'a> {
     recording: &'a Recording,
     item: Item<'a>,
+    stalls: Vec<&'a Stall>,
 }
 
 impl<'a> Shown<'a> {
@@ -111,7 +112,14 @@ impl<'a> Shown<'a> {
             );
         }
         let item = Source::of(recording).item(row)?;
-        Ok(Self { recording, item })
+        let stalls = recording.stalls().iter();
+        let stalls = stalls.filter(|stalled| stalled.run == row.run);
+        let stalls = stalls.map(|stalled| &stalled.stall);
+        Ok(Self {
+            recording,
+            item,
+            stalls: stalls.filter(|stall| stall.id == Some(row.id)).collect(),
+        })
     }
 }
 
@@ -156,8 +164,22 @@ fn write_general(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::
     for note in shown.item.exchange.end().map_or(&[][..], |end| &end.notes) {
         line("note", note)?;
     }
+    for stall in &shown.stalls {
+        line("silence", &silence(stall))?;
+    }
     line("trace", &shown.item.traceparent())?;
     Ok(())
+}
+
+/// A silence of the upstream that was noticed while it lasted.
+fn silence(stall: &Stall) -> String {
+    let lasted = seconds(stall.silent_us);
+    let since = since_start(stall.since_us.as_micros());
+    let end = match stall.is_over {
+        true => "then something came",
+        false => "not over when it was last seen",
+    };
+    format!("{lasted} in phase {} since {since}, {end}", stall.phase)
 }
 
 fn outcome(shown: &Shown<'_>) -> String {
@@ -225,11 +247,16 @@ fn write_timings(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::
         );
         writeln!(out, "{}", text.trim_end())?;
     }
+    let mut note = |us: u64, what: &str| match us {
+        0 => Ok(()),
+        us => writeln!(out, "  {:<8} {:>8}  {what}", "", duration(us)),
+    };
+    let silence = shown.item.exchange.longest_silence_us();
+    note(
+        silence.unwrap_or(0),
+        "of receive: the longest silence of the upstream",
+    )?;
     if let Some(end) = shown.item.exchange.end() {
-        let mut note = |us: u64, what: &str| match us {
-            0 => Ok(()),
-            us => writeln!(out, "  {:<8} {:>8}  {what}", "", duration(us)),
-        };
         note(
             end.client_wait_us,
             "of receive: waiting for the client to read",

@@ -21,5 +21,6 @@ pub(crate) mod rules;
 #[cfg(test)]
 mod sample;
 pub(crate) mod split;
+pub(crate) mod stuck;
 pub(crate) mod tally;
 pub(crate) mod timeline;

@@ -6,6 +6,7 @@
 mod bytes;
 mod chain;
 mod phase;
+mod stall;
 mod target;
 mod trace;
 
@@ -19,6 +20,7 @@ pub use bytes::field;
 pub(crate) use chain::chain;
 pub use phase::Phase;
 pub use phase::Timings;
+pub use stall::Stall;
 pub(crate) use target::{Target, TargetError, bracketed};
 pub(crate) use trace::{SpanId, TraceId, TraceParent};
 
@@ -125,6 +127,10 @@ pub struct End {
     /// How much of `receive` the client held back by not reading.
     #[serde(default)]
     pub client_wait_us: u64,
+    /// The longest silence of the upstream inside the body while we were ready for more; `None` below
+    /// [`LONG_SILENCE_US`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_silence_us: Option<u64>,
     /// Who wrote the response.
     pub made_by: MadeBy,
     /// Tries that failed before.
@@ -157,9 +163,16 @@ pub struct Abort {
     /// Bytes of the response body that had come.
     #[serde(default)]
     pub body_bytes: u64,
+    /// The longest silence of the upstream inside the body while we were ready for more, the last one
+    /// included; `None` below [`LONG_SILENCE_US`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_silence_us: Option<u64>,
     /// The phases so far.
     pub phases_us: Timings,
 }
+
+/// A silence inside a body that is on record, microseconds.
+pub(crate) const LONG_SILENCE_US: u64 = 1_000_000;
 
 /// What became of a client connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -368,6 +381,15 @@ impl Exchange {
             Ending::InFlight => None,
             Ending::Ended(end) => end.request_body.as_ref(),
             Ending::Aborted(abort) => abort.request_body.as_ref(),
+        }
+    }
+
+    /// The longest silence inside the response's body, if it was a long one.
+    pub(crate) const fn longest_silence_us(&self) -> Option<u64> {
+        match &self.ending {
+            Ending::InFlight => None,
+            Ending::Ended(end) => end.longest_silence_us,
+            Ending::Aborted(abort) => abort.longest_silence_us,
         }
     }
 

@@ -151,6 +151,7 @@ pub(super) fn answered(id: ExchangeId, url: &str, status: u16, bytes: &[u8]) -> 
         ]),
         own_us: 41,
         client_wait_us: 0,
+        longest_silence_us: None,
         made_by: MadeBy::Origin,
         attempts: Vec::new(),
         notes: Vec::new(),
@@ -169,6 +170,7 @@ pub(super) fn aborted(id: ExchangeId, url: &str, phase: Phase, status: Option<u1
         headers: status.map_or_else(Fields::new, |_| fields(&[("content-length", "9000")])),
         request_body: None,
         body_bytes: status.map_or(0, |_| 4096),
+        longest_silence_us: status.map(|_| 5_000_000),
         phases_us: Timings::from_iter([(Phase::Send, 3), (phase, 7_000)]),
     });
     item

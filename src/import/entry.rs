@@ -270,6 +270,7 @@ impl Response<'_> {
                     headers,
                     request_body: None,
                     body_bytes: wire.max(size).unwrap_or(0),
+                    longest_silence_us: None,
                     phases_us: self.timings,
                 };
                 return Answer::of(Ending::Aborted(abort));
@@ -299,6 +300,7 @@ impl Response<'_> {
             phases_us: self.timings,
             own_us: self.own.own_us,
             client_wait_us: self.own.client_wait_us,
+            longest_silence_us: self.own.longest_silence_us,
             made_by: self.own.made_by,
             attempts: std::mem::take(&mut self.own.attempts),
             notes: std::mem::take(&mut self.own.notes),
@@ -354,6 +356,7 @@ impl Response<'_> {
                 .take("bodySize", oddities)
                 .whole(oddities)
                 .unwrap_or(0),
+            longest_silence_us: self.own.longest_silence_us,
             phases_us: self.timings,
         }
     }
@@ -388,6 +391,7 @@ struct Own {
     sha256: Option<Digest>,
     own_us: u64,
     client_wait_us: u64,
+    longest_silence_us: Option<u64>,
     attempts: Vec<Attempt>,
     notes: Vec<String>,
 }
@@ -410,6 +414,7 @@ impl Own {
         let mut whole = |name: &str| json.take(name, oddities).whole(oddities);
         let (id, status) = (whole("id"), whole("status"));
         let (own_us, client_wait_us) = (whole("own_us"), whole("client_wait_us"));
+        let longest_silence_us = whole("longest_silence_us");
         let attempts = match json.take("attempts", oddities) {
             Json::List(attempts) => attempts,
             _ => Vec::new(),
@@ -446,6 +451,7 @@ impl Own {
             sha256,
             own_us: own_us.unwrap_or(0),
             client_wait_us: client_wait_us.unwrap_or(0),
+            longest_silence_us,
             attempts,
             notes,
         }

@@ -118,7 +118,7 @@ impl Answer {
             headers: ticket.recorded(&self.fields),
             made_by: MadeBy::Modtape,
         };
-        ticket.set_head(ticket.now(), head);
+        ticket.set_head(ticket.now(), head, None);
         ticket.add_bytes(self.body.len());
         ticket.last_byte();
         let response = match ticket.sink() {

@@ -172,9 +172,11 @@ async fn forward(
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         };
-        ticket
-            .entry
-            .connected(upstream.address.clone(), upstreams.via.clone());
+        ticket.entry.connected(
+            upstream.address.clone(),
+            upstreams.via.clone(),
+            upstream.is_reused(),
+        );
         let head_out = outgoing_head(leg, &upstream, target, &head);
         let body_out = outgoing_body(leg, &upstream, &ticket.entry, body.take(), &mut upload);
         let body_out = match leg.protocol {
@@ -355,7 +357,8 @@ async fn pass(
         headers: ticket.recorded(&head.headers),
         made_by: MadeBy::Origin,
     };
-    ticket.set_head(first_byte.map_or(now, |at| at.min(now)), recorded);
+    let first_byte = first_byte.map_or(now, |at| at.min(now));
+    ticket.set_head(first_byte, recorded, body.size_hint().exact());
     if let Some(LeftOut(names)) = head.extensions.remove() {
         let what = "a field with a space in its name was not passed on";
         names

@@ -9,17 +9,28 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{ExchangeId, Phase};
-use crate::gomod::{Base, Route};
+use crate::exchange::{ConnectionId, ExchangeId, LONG_SILENCE_US, Phase};
+use crate::gomod::{Base, Kind, Route};
+use crate::tls::Protocol;
 use crate::upstream::News;
 
 /// Something in flight.
 #[derive(Debug, Clone)]
 pub struct InFlight {
+    /// Names it in the live view: no other entry ever has the same.
+    pub(crate) key: u64,
     /// The exchange; `None` while its connection is still being made.
     pub(crate) id: Option<ExchangeId>,
+    /// The client connection.
+    pub(crate) connection: ConnectionId,
     /// The host that it waits for.
     pub(crate) host: String,
+    /// `host:port`, of a dial.
+    pub(crate) target: Option<String>,
+    /// The protocol of a request.
+    pub(crate) protocol: Option<Protocol>,
+    /// What a request asks for.
+    pub(crate) kind: Option<Kind>,
     /// The module request in words; empty for a dial.
     pub(crate) what: String,
     /// What it is doing.
@@ -28,8 +39,12 @@ pub struct InFlight {
     pub(crate) started: Timestamp,
     /// When the upstream last sent something, or the phase began.
     pub(crate) progress: Timestamp,
+    /// The last long silence that is over: since when, and how long it was (microseconds).
+    pub(crate) silence: Option<(Timestamp, u64)>,
     /// Bytes of the body so far.
     pub(crate) bytes: u64,
+    /// How many bytes the body has in all, if the head said so.
+    pub(crate) length: Option<u64>,
     /// The address it is connected to; while it connects, all that were tried, `, ` between them.
     pub(crate) address: Option<String>,
     /// The parent proxy on the way there, without credentials.
@@ -38,6 +53,8 @@ pub struct InFlight {
     pub(crate) is_asking: bool,
     /// True if there is TLS below the request.
     pub(crate) is_tls: bool,
+    /// True if its upstream connection has answered a request before.
+    pub(crate) is_reused: bool,
     /// True while we wait for the client or for our disk, and not for the upstream.
     pub(crate) is_paused: bool,
 }
@@ -81,7 +98,10 @@ struct Abandoned {
 #[derive(Debug)]
 struct Line {
     id: Option<ExchangeId>,
+    connection: ConnectionId,
     host: String,
+    target: Option<String>,
+    protocol: Option<Protocol>,
     route: Option<LazyRoute>,
     started: Timestamp,
     // A std Mutex: held for a few stores, never across an await.
@@ -93,31 +113,58 @@ struct Line {
 struct Progress {
     phase: Phase,
     at: Timestamp,
+    silence: Option<(Timestamp, u64)>,
     bytes: u64,
+    length: Option<u64>,
     address: Option<Arc<str>>,
     via: Option<Arc<str>>,
     is_asking: bool,
+    is_reused: bool,
     is_paused: bool,
     /// True once it ended by itself, and not because its client gave it up.
     is_done: bool,
 }
 
+impl Progress {
+    /// The upstream sent something, or a phase begins. Returns how long it was silent before,
+    /// microseconds; 0 if it was not its turn.
+    fn moves(&mut self, now: Timestamp) -> u64 {
+        let silent_us = match self.is_paused {
+            true => 0,
+            false => now.micros_since(self.at),
+        };
+        if silent_us >= LONG_SILENCE_US {
+            self.silence = Some((self.at, silent_us));
+        }
+        self.at = now;
+        silent_us
+    }
+}
+
 impl Line {
-    fn to_in_flight(&self) -> InFlight {
+    fn to_in_flight(&self, key: u64) -> InFlight {
         let route = self.route.as_ref();
         let progress = self.lock();
         InFlight {
+            key,
             id: self.id,
+            connection: self.connection,
             host: self.host.clone(),
+            target: self.target.clone(),
+            protocol: self.protocol,
+            kind: route.map(|route| route.get().kind),
             what: route.map_or_else(String::new, |route| route.get().what()),
             phase: progress.phase,
             started: self.started,
             progress: progress.at,
+            silence: progress.silence,
             bytes: progress.bytes,
+            length: progress.length,
             address: progress.address.as_deref().map(str::to_owned),
             via: progress.via.as_deref().map(str::to_owned),
             is_asking: progress.is_asking,
             is_tls: route.is_some_and(|route| route.url.starts_with("https:")),
+            is_reused: progress.is_reused,
             is_paused: progress.is_paused,
         }
     }
@@ -150,8 +197,8 @@ impl Live {
         let state = self.lock();
         state
             .lines
-            .values()
-            .map(|line| line.to_in_flight())
+            .iter()
+            .map(|(key, line)| line.to_in_flight(*key))
             .collect()
     }
 
@@ -167,7 +214,7 @@ impl Live {
         let abandoned = abandoned.map(|entry| (&entry.key, &entry.line));
         let all: BTreeMap<u64, InFlight> = abandoned
             .chain(&state.lines)
-            .map(|(key, line)| (*key, line.to_in_flight()))
+            .map(|(key, line)| (*key, line.to_in_flight(*key)))
             .collect();
         all.into_values().collect()
     }
@@ -192,26 +239,26 @@ impl Live {
     }
 
     /// Something begins; it is over when the entry is dropped.
-    pub(super) fn begin(
-        &self,
-        id: Option<ExchangeId>,
-        host: &str,
-        route: Option<LazyRoute>,
-        phase: Phase,
-    ) -> Entry {
+    pub(super) fn begin(&self, subject: Subject<'_>, phase: Phase) -> Entry {
         let now = self.clock.now();
         let line = Arc::new(Line {
-            id,
-            host: host.to_owned(),
-            route,
+            id: subject.id,
+            connection: subject.connection,
+            host: subject.host.to_owned(),
+            target: subject.target,
+            protocol: subject.protocol,
+            route: subject.route,
             started: now,
             progress: Mutex::new(Progress {
                 phase,
                 at: now,
+                silence: None,
                 bytes: 0,
+                length: None,
                 address: None,
                 via: None,
                 is_asking: false,
+                is_reused: false,
                 is_paused: false,
                 is_done: false,
             }),
@@ -230,6 +277,17 @@ impl Live {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What begins: a request, or a dial that no request owns yet.
+#[derive(Debug, Default)]
+pub(super) struct Subject<'a> {
+    pub(super) id: Option<ExchangeId>,
+    pub(super) connection: ConnectionId,
+    pub(super) host: &'a str,
+    pub(super) target: Option<String>,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) route: Option<LazyRoute>,
 }
 
 /// One line of [`Live`], taken out when dropped.
@@ -253,7 +311,15 @@ impl Entry {
 
     pub(super) fn enter(&self, phase: Phase, now: Timestamp) {
         let mut progress = self.line.lock();
-        (progress.phase, progress.at) = (phase, now);
+        progress.moves(now);
+        progress.phase = phase;
+    }
+
+    /// The head of the response is there; its body has so many bytes, if that is known.
+    pub(super) fn enter_body(&self, now: Timestamp, length: Option<u64>) {
+        let mut progress = self.line.lock();
+        progress.moves(now);
+        (progress.phase, progress.length) = (Phase::Receive, length);
     }
 
     /// A dial came a step further.
@@ -266,7 +332,8 @@ impl Entry {
                 if phase == Phase::Connect {
                     progress.address = None;
                 }
-                (progress.phase, progress.at, progress.is_asking) = (phase, now, false);
+                progress.moves(now);
+                (progress.phase, progress.is_asking) = (phase, false);
             }
             News::Trying(addr) => {
                 let tried = progress.address.take();
@@ -274,24 +341,47 @@ impl Entry {
                 progress.address = Some(format!("{tried}{addr}").into());
             }
             News::Connected(addr) => progress.address = Some(addr.to_string().into()),
-            News::Asking => (progress.at, progress.is_asking) = (now, true),
+            News::Asking => {
+                progress.moves(now);
+                progress.is_asking = true;
+            }
         }
     }
 
-    /// The request goes to the upstream at `address`, reached through the parent proxy `via`.
-    pub(super) fn connected(&self, address: Option<Arc<str>>, via: Option<Arc<str>>) {
+    /// The request goes to the upstream at `address`, reached through the parent proxy `via`, on a
+    /// connection that has answered before if it `is_reused`.
+    pub(super) fn connected(
+        &self,
+        address: Option<Arc<str>>,
+        via: Option<Arc<str>>,
+        is_reused: bool,
+    ) {
         let mut progress = self.line.lock();
-        progress.address = address;
+        (progress.address, progress.is_reused) = (address, is_reused);
         if via.is_some() {
             progress.via = via;
         }
     }
 
-    pub(super) fn add_bytes(&self, bytes: u64) {
+    /// Some of the body passed. Returns how long the upstream was silent before, microseconds; 0 if it
+    /// was not its turn.
+    pub(super) fn add_bytes(&self, bytes: u64) -> u64 {
         let now = self.live.now();
         let mut progress = self.line.lock();
         progress.bytes += bytes;
-        (progress.at, progress.is_paused) = (now, true);
+        let silent_us = progress.moves(now);
+        progress.is_paused = true;
+        silent_us
+    }
+
+    /// How long the upstream has been silent, microseconds; 0 if it is not its turn.
+    pub(super) fn silent_us(&self) -> u64 {
+        let now = self.live.now();
+        let progress = self.line.lock();
+        match progress.is_paused {
+            true => 0,
+            false => now.micros_since(progress.at),
+        }
     }
 
     /// The disk takes no more for now: silence is not the upstream's.
@@ -402,10 +492,17 @@ impl fmt::Debug for LazyRoute {
 mod tests {
     use super::*;
 
+    fn dial(host: &str) -> Subject<'_> {
+        Subject {
+            host,
+            ..Subject::default()
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_a_client_gave_up_a_moment_before_the_cut_was_in_flight() {
         let live = Live::new(Clock::start());
-        let begin = |host| live.begin(None, host, None, Phase::Connect);
+        let begin = |host| live.begin(dial(host), Phase::Connect);
         drop(begin("long.ago"));
         tokio::time::advance(MOMENT * 2).await;
         let [answered, abandoned] = ["answered.example", "abandoned.example"].map(begin);
@@ -428,7 +525,7 @@ mod tests {
     #[test]
     fn a_dial_tells_where_it_is() {
         let live = Live::new(Clock::start());
-        let entry = live.begin(None, "a.example", None, Phase::Dns);
+        let entry = live.begin(dial("a.example"), Phase::Dns);
         let [one, two] = ["192.0.2.1:3128", "192.0.2.2:3128"].map(|addr| addr.parse().unwrap());
         let at = |news: &[News<'_>]| {
             news.iter().for_each(|news| entry.update(*news));
@@ -451,10 +548,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_entry_is_there_until_it_is_dropped() {
         let live = Live::new(Clock::start());
-        let dial = live.begin(None, "a.example", None, Phase::Dns);
+        let dial = live.begin(dial("a.example"), Phase::Dns);
         let url = String::from("https://a.example/rsc.io/quote/@v/list");
         let route = LazyRoute::new(url, Arc::new([]));
-        let entry = live.begin(Some(1), "a.example", Some(route), Phase::Wait);
+        let entry = live.begin(
+            Subject {
+                id: Some(1),
+                host: "a.example",
+                route: Some(route),
+                ..Subject::default()
+            },
+            Phase::Wait,
+        );
         tokio::time::advance(std::time::Duration::from_secs(3)).await;
         entry.enter(Phase::Receive, live.now());
         entry.add_bytes(10);

@@ -91,6 +91,7 @@ pub(super) async fn answer(
             headers: ticket.recorded(response.headers()),
             made_by: MadeBy::Origin,
         },
+        None,
     );
     let bytes = hit.exchange.body_bytes();
     ticket.add_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -236,6 +237,7 @@ mod tests {
             phases_us: Timings::default(),
             own_us: 0,
             client_wait_us: 0,
+            longest_silence_us: None,
             made_by: MadeBy::Origin,
             attempts: Vec::new(),
             notes: Vec::new(),

@@ -1,126 +1,223 @@
-//! Notices of upstreams that are silent: one a host, again every minute.
+//! Upstreams that are silent: each silence on record while it lasts, and notices for people, one a cause
+//! and minute.
 
 use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::Context;
 use super::live::{InFlight, Live};
 use crate::clock::Timestamp;
-use crate::exchange::{ExchangeId, Phase};
+use crate::diagnose::stuck::{self, Limits, Stuck, Waiting};
+use crate::exchange::{Phase, Stall};
+use crate::gomod::Base;
+use crate::recording::Recorder;
+use crate::recording::format::Event;
+use crate::tls::Protocol;
 
-/// A silence that goes on is reported again after so long.
-const AGAIN: Duration = Duration::from_secs(60);
+/// A silence that goes on is reported again, and recorded again, after so long at the latest.
+const AGAIN: Duration = Duration::from_micros(AGAIN_US);
+const AGAIN_US: u64 = 60_000_000;
 
-/// An upstream that keeps something waiting.
+/// What keeps something waiting.
 #[derive(Debug, Clone)]
-pub(crate) struct Stall {
-    /// The exchange or dial that waits.
+pub(crate) struct Notice {
+    /// The cause.
+    pub(crate) stuck: Stuck,
+    /// The exchange or dial that has waited longest for it.
     pub(crate) entry: InFlight,
-    /// Since when nothing came.
-    pub(crate) silent: Duration,
-    /// How many others wait for the same host.
-    pub(crate) others: usize,
 }
 
-/// Finds stalls, and reports each once a minute.
-#[derive(Debug)]
+/// Finds silences, records each, and reports each cause once a minute.
 pub(crate) struct Stalls {
     live: Live,
-    after: Duration,
+    limits: Limits,
+    bases: Arc<[Base]>,
+    recorder: Option<Recorder>,
     /// When to look again. Kept here, since `next` may be called in many short turns.
     look_at: Timestamp,
-    /// By host.
-    notices: HashMap<String, Notice>,
+    /// The silences that last as they were last recorded, by the entry's key.
+    silences: HashMap<u64, Stall>,
+    /// Over once the last record is written.
+    writing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    reported: Vec<Reported>,
 }
 
-/// The last notice of a host.
+/// A cause that was reported.
 #[derive(Debug)]
-struct Notice {
+struct Reported {
+    code: &'static str,
+    whom: String,
     at: Timestamp,
     about: Wait,
-    /// When the host was last seen silent: what flows for a while afterwards is a new matter.
-    silent_at: Timestamp,
+    /// When it was last seen: what flows for a while afterwards is a new matter.
+    seen_at: Timestamp,
 }
 
 /// One wait of one exchange or dial: it stays the same while a response trickles in.
 #[derive(Debug, PartialEq, Eq)]
 struct Wait {
-    id: Option<ExchangeId>,
-    started: Timestamp,
+    key: u64,
     phase: Phase,
 }
 
 impl Wait {
     const fn of(entry: &InFlight) -> Self {
         Self {
-            id: entry.id,
-            started: entry.started,
+            key: entry.key,
             phase: entry.phase,
         }
     }
 }
 
 impl Stalls {
-    /// Calls a silence of `after` a stall.
-    pub(crate) fn new(live: Live, after: Duration) -> Self {
+    /// Watches what is in flight in a session.
+    pub(crate) fn of(context: &Context, limits: Limits) -> Self {
+        let bases = Arc::clone(&context.bases);
+        Self::new(
+            context.live.clone(),
+            limits,
+            bases,
+            context.recorder.clone(),
+        )
+    }
+
+    fn new(live: Live, limits: Limits, bases: Arc<[Base]>, recorder: Option<Recorder>) -> Self {
         Self {
             look_at: live.now(),
             live,
-            after,
-            notices: HashMap::new(),
+            limits,
+            bases,
+            recorder,
+            silences: HashMap::new(),
+            writing: None,
+            reported: Vec::new(),
         }
     }
 
-    /// Waits for the next stalls that are due to be reported.
-    pub(crate) async fn next(&mut self) -> Vec<Stall> {
-        let tick = (self.after / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
+    /// What is in flight.
+    pub(crate) const fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Waits for the next causes that are due to be reported.
+    pub(crate) async fn next(&mut self) -> Vec<Notice> {
+        let tick = Duration::from_micros(self.limits.stall_us / 10);
+        let tick = tick.clamp(Duration::from_millis(20), Duration::from_secs(1));
         loop {
             let wait = self.look_at.since(self.live.now());
             tokio::time::sleep(wait).await;
             self.look_at = self.live.now() + tick;
-            let due = self.due();
+            let (now, entries) = (self.live.now(), self.live.in_flight());
+            self.record(now, &entries);
+            let due = self.due(now, &entries);
             if !due.is_empty() {
                 return due;
             }
         }
     }
 
-    fn due(&mut self) -> Vec<Stall> {
-        let now = self.live.now();
-        let mut entries = self.live.in_flight();
-        // A response that trickles in is reported once: between its bytes the wait is still the same.
-        self.notices.retain(|_, notice| {
-            let goes_on = entries.iter().any(|entry| Wait::of(entry) == notice.about);
-            goes_on && now.since(notice.silent_at) < AGAIN
-        });
-        entries.retain(|entry| is_upstreams(entry) && now.since(entry.progress) >= self.after);
-        entries.sort_by_key(|entry| entry.progress);
-        let mut due: Vec<Stall> = Vec::new();
+    /// Waits until what was found is on record, but not long for a disk that takes nothing.
+    pub(crate) async fn on_record(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
+        }
+    }
+
+    /// Records the silences that are new, have lasted twice as long as when they were last recorded, or
+    /// are over.
+    fn record(&mut self, now: Timestamp, entries: &[InFlight]) {
+        let Some(recorder) = self.recorder.clone() else {
+            return;
+        };
+        let mut write = |stall: &Stall| {
+            let written = recorder.queue(now, &Event::Stall(stall.clone()));
+            self.writing = Some(Box::pin(written));
+        };
+        let mut before = std::mem::take(&mut self.silences);
         for entry in entries {
-            if let Some(same) = due.iter_mut().find(|stall| stall.entry.host == entry.host) {
-                same.others += 1;
-                continue;
+            let mut known = before.remove(&entry.key);
+            if let Some(over) = known.take_if(|known| known.since_us != entry.progress) {
+                write(&ended(over, entry));
             }
-            let noticed = self.notices.get_mut(&entry.host).map(|notice| {
-                notice.silent_at = now;
-                notice.at.max(entry.progress)
+            let silent_us = now.micros_since(entry.progress);
+            let due_us = known.as_ref().map_or(self.limits.stall_us, |known| {
+                known
+                    .silent_us
+                    .saturating_add(known.silent_us.min(AGAIN_US))
             });
-            if noticed.is_none_or(|since| now.since(since) >= AGAIN) {
-                due.push(Stall {
-                    silent: now.since(entry.progress),
-                    entry,
-                    others: 0,
+            let last = match known {
+                _ if is_upstreams(entry) && silent_us >= due_us => {
+                    let stall = stall(entry, silent_us);
+                    write(&stall);
+                    Some(stall)
+                }
+                known => known,
+            };
+            self.silences.extend(last.map(|stall| (entry.key, stall)));
+        }
+    }
+
+    fn due(&mut self, now: Timestamp, entries: &[InFlight]) -> Vec<Notice> {
+        // A response that trickles in is reported once: between its bytes the wait is still the same.
+        self.reported.retain(|reported| {
+            let goes_on = entries
+                .iter()
+                .any(|entry| Wait::of(entry) == reported.about);
+            goes_on && now.since(reported.seen_at) < AGAIN
+        });
+        let waiting: Vec<_> = entries
+            .iter()
+            .map(|entry| waiting(entry, now, &self.bases))
+            .collect();
+        let mut due = Vec::new();
+        for stuck in stuck::causes(&waiting, &self.limits) {
+            let Some(entry) = stuck.members.first().map(|first| &entries[*first]) else {
+                continue;
+            };
+            let is_same = |known: &Reported| (known.code, &known.whom) == (stuck.code, &stuck.whom);
+            if let Some(known) = self.reported.iter_mut().find(|known| is_same(known)) {
+                known.seen_at = now;
+                if now.since(known.at.max(entry.progress)) < AGAIN {
+                    continue;
+                }
+                (known.at, known.about) = (now, Wait::of(entry));
+            } else {
+                self.reported.push(Reported {
+                    code: stuck.code,
+                    whom: stuck.whom.clone(),
+                    at: now,
+                    about: Wait::of(entry),
+                    seen_at: now,
                 });
             }
-        }
-        for stall in &due {
-            let notice = Notice {
-                at: now,
-                about: Wait::of(&stall.entry),
-                silent_at: now,
-            };
-            self.notices.insert(stall.entry.host.clone(), notice);
+            let entry = entry.clone();
+            due.push(Notice { stuck, entry });
         }
         due
+    }
+}
+
+/// An entry as those see it who look for causes.
+pub(crate) fn waiting<'a>(entry: &'a InFlight, now: Timestamp, bases: &[Base]) -> Waiting<'a> {
+    Waiting {
+        id: entry.id,
+        connection: entry.connection,
+        host: &entry.host,
+        is_sumdb: stuck::is_sumdb(&entry.host, bases),
+        kind: entry.kind,
+        is_h2: entry.protocol == Some(Protocol::H2),
+        phase: entry.phase,
+        is_asking: entry.is_asking,
+        silent_us: now.micros_since(entry.progress),
+        is_upstreams_turn: !entry.is_paused,
+        bytes: entry.bytes,
+        length: entry.length,
+        address: entry.address.as_deref(),
+        via: entry.via.as_deref(),
+        is_tls: entry.is_tls,
+        is_reused: entry.is_reused,
     }
 }
 
@@ -129,16 +226,65 @@ fn is_upstreams(entry: &InFlight) -> bool {
     !entry.is_paused && entry.phase != Phase::Blocked
 }
 
+fn stall(entry: &InFlight, silent_us: u64) -> Stall {
+    Stall {
+        id: entry.id,
+        connection: entry.connection,
+        host: entry.host.clone(),
+        target: entry.target.clone(),
+        phase: entry.phase,
+        is_asking: entry.is_asking,
+        since_us: entry.progress,
+        silent_us,
+        is_over: false,
+        body_bytes: entry.bytes,
+        length: entry.length,
+        address: entry.address.clone(),
+        via: entry.via.clone(),
+    }
+}
+
+/// The last record of a silence, after which something came. How long it was is known exactly of a long
+/// silence, and else up to the last thing that came.
+fn ended(stall: Stall, entry: &InFlight) -> Stall {
+    let exact = entry.silence.filter(|(since, _)| *since == stall.since_us);
+    let until_us = entry.progress.micros_since(stall.since_us);
+    Stall {
+        silent_us: exact.map_or(until_us, |(_, silent_us)| silent_us),
+        is_over: true,
+        ..stall
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::exchange::ExchangeId;
+    use crate::proxy::live::Subject;
+
+    fn subject(id: ExchangeId, host: &str) -> Subject<'_> {
+        Subject {
+            id: Some(id),
+            connection: 1,
+            host,
+            ..Subject::default()
+        }
+    }
+
+    fn stalls(live: &Live, after_s: u64) -> Stalls {
+        let limits = Limits {
+            stall_us: after_s * 1_000_000,
+            ..Limits::default()
+        };
+        Stalls::new(live.clone(), limits, Arc::new([]), None)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_silence_is_reported_where_the_wait_for_it_is_cut_into_short_turns() {
         let live = Live::new(Clock::start());
-        let _one = live.begin(Some(1), "sum.golang.org", None, Phase::Wait);
-        let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
+        let _one = live.begin(subject(1, "sum.golang.org"), Phase::Wait);
+        let mut stalls = stalls(&live, 10);
         let turn = Duration::from_millis(250);
         while tokio::time::timeout(turn, stalls.next()).await.is_err() {
             assert!(seconds(&live) < 12, "nothing was reported");
@@ -148,9 +294,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_a_client_uploads_nothing_is_reported_of_the_upstream() {
         let live = Live::new(Clock::start());
-        let entry = live.begin(Some(1), "slow.example", None, Phase::Wait);
+        let entry = live.begin(subject(1, "slow.example"), Phase::Wait);
         let upload = entry.upload();
-        let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
+        let mut stalls = stalls(&live, 10);
         let uploading = async {
             for _ in 0..3 {
                 upload.pauses();
@@ -170,8 +316,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_response_that_trickles_in_is_reported_once_until_it_stops() {
         let live = Live::new(Clock::start());
-        let entry = live.begin(Some(1), "slow.example", None, Phase::Receive);
-        let mut stalls = Stalls::new(live.clone(), Duration::from_secs(2));
+        let entry = live.begin(subject(1, "slow.example"), Phase::Receive);
+        let mut stalls = stalls(&live, 2);
         let mut trickle = Box::pin(async {
             for _ in 0..100 {
                 tokio::time::sleep(Duration::from_secs(3)).await;
@@ -193,7 +339,7 @@ mod tests {
         assert!((360..=362).contains(&seconds(&live)), "{}", seconds(&live));
         // Another exchange of the same host is another matter.
         drop(entry);
-        let _other = live.begin(Some(2), "slow.example", None, Phase::Wait);
+        let _other = live.begin(subject(2, "slow.example"), Phase::Wait);
         assert_eq!(stalls.next().await[0].entry.id, Some(2));
         assert!((362..=365).contains(&seconds(&live)), "{}", seconds(&live));
     }
@@ -205,16 +351,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silence_is_reported_once_a_host_and_again_after_a_minute() {
         let live = Live::new(Clock::start());
-        let one = live.begin(Some(1), "sum.golang.org", None, Phase::Wait);
-        let _two = live.begin(Some(2), "sum.golang.org", None, Phase::Wait);
-        let _held = live.begin(Some(3), "slow.example", None, Phase::Blocked);
-        let mut stalls = Stalls::new(live.clone(), Duration::from_secs(10));
+        let one = live.begin(subject(1, "sum.golang.org"), Phase::Wait);
+        let _two = live.begin(subject(2, "sum.golang.org"), Phase::Wait);
+        let _held = live.begin(subject(3, "slow.example"), Phase::Blocked);
+        let mut stalls = stalls(&live, 10);
         let first = stalls.next().await;
         assert!((10..=11).contains(&seconds(&live)), "{}", seconds(&live));
         let [stall] = &first[..] else {
             panic!("{first:?}")
         };
-        assert_eq!((stall.entry.id, stall.others), (Some(1), 1));
+        assert_eq!((stall.entry.id, stall.stuck.members.len()), (Some(1), 2));
         stalls.next().await;
         assert!((70..=73).contains(&seconds(&live)), "{}", seconds(&live));
         one.enter(Phase::Receive, live.now());

@@ -14,11 +14,10 @@ use super::client_leg::ClientLeg;
 use super::context::Context;
 use super::headers;
 use super::io::Slot;
-use super::live::Entry;
-use super::live::LazyRoute;
+use super::live::{Entry, LazyRoute, Subject};
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Attempt, Body, ByteString, ExchangeId, MadeBy, Phase, SpanId, Timings,
+    Abort, Attempt, Body, ByteString, ExchangeId, LONG_SILENCE_US, MadeBy, Phase, SpanId, Timings,
 };
 use crate::recording::BodySink;
 use crate::recording::format::Event;
@@ -54,6 +53,8 @@ pub(super) struct Ticket {
     notes: Vec<String>,
     pub(super) client_wait_us: u64,
     pub(super) body_bytes: u64,
+    /// The longest silence of the upstream inside the body, microseconds.
+    longest_silence_us: u64,
     /// Whether the client takes no more of the answer for now.
     is_held: bool,
     /// What the request's head takes of the connection's room for heads.
@@ -171,14 +172,19 @@ impl Ticket {
             };
             recorder.begin(started, &begin);
         }
-        let route = LazyRoute::new(url, Arc::clone(&context.bases));
+        let subject = Subject {
+            id: Some(id),
+            connection: leg.id,
+            host,
+            target: None,
+            protocol: Some(leg.protocol),
+            route: Some(LazyRoute::new(url, Arc::clone(&context.bases))),
+        };
         let ticket = Self {
             id,
             span,
             method: request.method.clone(),
-            entry: context
-                .live
-                .begin(Some(id), host, Some(route), Phase::Blocked),
+            entry: context.live.begin(subject, Phase::Blocked),
             stamps: Stamps {
                 started,
                 ..Stamps::default()
@@ -189,6 +195,7 @@ impl Ticket {
             notes: Vec::new(),
             client_wait_us: 0,
             body_bytes: 0,
+            longest_silence_us: 0,
             is_held: false,
             head_bytes,
             is_over: false,
@@ -282,8 +289,9 @@ impl Ticket {
         self.notes.push(what);
     }
 
-    /// The final head of the response is there; its first byte came at `at`.
-    pub(super) fn set_head(&mut self, at: Timestamp, head: Head) {
+    /// The final head of the response is there; its first byte came at `at`. `length` is that of the
+    /// body, if it is known.
+    pub(super) fn set_head(&mut self, at: Timestamp, head: Head, length: Option<u64>) {
         debug!(
             target: "modtape::exchange",
             id = self.id,
@@ -294,7 +302,7 @@ impl Ticket {
         );
         self.stamps.head = Some(at);
         self.head = Some(head);
-        self.entry.enter(Phase::Receive, at);
+        self.entry.enter_body(at, length);
     }
 
     /// There is more of the answer than the client has taken, since `now`.
@@ -319,7 +327,8 @@ impl Ticket {
     /// Some of the body passed.
     pub(super) fn add_bytes(&mut self, bytes: usize) {
         self.body_bytes += bytes as u64;
-        self.entry.add_bytes(bytes as u64);
+        let silent_us = self.entry.add_bytes(bytes as u64);
+        self.longest_silence_us = self.longest_silence_us.max(silent_us);
     }
 
     /// Records the whole exchange; once this returns the client may see its end, unless this says
@@ -355,6 +364,7 @@ impl Ticket {
                 phases_us,
                 own_us: now.micros_since(last),
                 client_wait_us: self.client_wait_us,
+                longest_silence_us: long_silence(self.longest_silence_us),
                 made_by: head.made_by,
                 attempts: &self.attempts,
                 notes: &self.notes,
@@ -392,6 +402,7 @@ impl Ticket {
         let why = redactor.text(why);
         self.log(head.as_ref(), phases_us, Some(&why));
         let headers = head.as_ref().and_then(|head| head.headers.as_ref());
+        let last_silence_us = head.as_ref().map_or(0, |_| self.entry.silent_us());
         let abort = Abort {
             id: self.id,
             phase: self.stamps.phase(),
@@ -400,6 +411,7 @@ impl Ticket {
             headers: headers.map_or_else(Vec::new, FieldsText::to_fields),
             request_body: None,
             body_bytes: self.body_bytes,
+            longest_silence_us: long_silence(self.longest_silence_us.max(last_silence_us)),
             phases_us,
         };
         self.context.note(now, &Event::Abort(abort));
@@ -465,6 +477,11 @@ impl Drop for Ticket {
         self.leg.release_head(self.head_bytes);
         self.leg.watch.end(self.context.clock.now());
     }
+}
+
+/// A silence that is long enough to be on record.
+fn long_silence(us: u64) -> Option<u64> {
+    (us >= LONG_SILENCE_US).then_some(us)
 }
 
 /// `made_by` as the journal spells it.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::exchange::{Abort, Begin, Closed, End, ExchangeId, Opened, TraceId};
+use crate::exchange::{Abort, Begin, Closed, End, ExchangeId, Opened, Stall, TraceId};
 use crate::gomod::Kind;
 
 /// The version of the format that this program writes; it reads this one only.
@@ -60,6 +60,8 @@ pub enum Event {
     Abort(Abort),
     /// Something was not recorded.
     Gap(Gap),
+    /// An upstream was silent, or is no longer.
+    Stall(Stall),
     /// The recorder ended in order.
     Close(Close),
 }

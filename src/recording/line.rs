@@ -24,7 +24,7 @@ use super::format::{Close, Connection, Event, Gap, Open, Record};
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, ByteString, ConnectionId, Digest, End, ExchangeId, Fields, Hex,
-    MadeBy, Phase, SpanId, Timings,
+    MadeBy, Phase, SpanId, Stall, Timings,
 };
 
 /// Why a line is not a record.
@@ -104,6 +104,7 @@ pub(crate) fn to_text(t_us: Timestamp, event: &Event) -> Vec<u8> {
             phases_us: end.phases_us,
             own_us: end.own_us,
             client_wait_us: end.client_wait_us,
+            longest_silence_us: end.longest_silence_us,
             made_by: end.made_by,
             attempts: &end.attempts,
             notes: &end.notes,
@@ -183,6 +184,7 @@ pub(crate) struct EndLine<'a> {
     pub(crate) phases_us: Timings,
     pub(crate) own_us: u64,
     pub(crate) client_wait_us: u64,
+    pub(crate) longest_silence_us: Option<u64>,
     pub(crate) made_by: MadeBy,
     pub(crate) attempts: &'a [Attempt],
     pub(crate) notes: &'a [String],
@@ -245,6 +247,9 @@ impl EndLine<'_> {
         text.name(",\"phases_us\"").value(&self.phases_us);
         text.name(",\"own_us\"").value(&self.own_us);
         text.name(",\"client_wait_us\"").value(&self.client_wait_us);
+        if let Some(silence_us) = self.longest_silence_us {
+            text.name(",\"longest_silence_us\"").value(&silence_us);
+        }
         text.name(",\"made_by\"").value(&self.made_by);
         if !self.attempts.is_empty() {
             text.name(",\"attempts\"").value(&self.attempts);
@@ -391,6 +396,8 @@ pub(crate) enum Happened {
     Connection(Connection),
     /// As in [`Event::Gap`].
     Gap(Gap),
+    /// As in [`Event::Stall`].
+    Stall(Stall),
     /// As in [`Event::Close`].
     Close(Close),
 }
@@ -469,6 +476,7 @@ struct LineFields<'a, S, V> {
     own_us: Option<u64>,
     #[serde(default)]
     client_wait_us: u64,
+    longest_silence_us: Option<u64>,
     made_by: Option<MadeBy>,
     #[serde(default)]
     attempts: Vec<Attempt>,
@@ -526,6 +534,7 @@ impl LineFields<'_, String, ByteString> {
                 phases_us: self.phases_us?,
                 own_us: self.own_us?,
                 client_wait_us: self.client_wait_us,
+                longest_silence_us: self.longest_silence_us,
                 made_by: self.made_by?,
                 attempts: self.attempts,
                 notes: self.notes,
@@ -538,6 +547,7 @@ impl LineFields<'_, String, ByteString> {
                 headers: self.headers.unwrap_or_default(),
                 request_body: self.request_body.map(Body::from),
                 body_bytes: self.body_bytes,
+                longest_silence_us: self.longest_silence_us,
                 phases_us: self.phases_us?,
             }),
             _ => return None,
@@ -609,6 +619,7 @@ fn rare(r#type: &str, text: &[u8]) -> Option<Event> {
         "open" => read(text, Event::Open),
         "connection" => read(text, Event::Connection),
         "gap" => read(text, Event::Gap),
+        "stall" => read(text, Event::Stall),
         "close" => read(text, Event::Close),
         _ => None,
     }
@@ -657,6 +668,7 @@ impl Line for Summary {
             Some(Event::Open(open)) => Some(Happened::Open(open)),
             Some(Event::Connection(connection)) => Some(Happened::Connection(connection)),
             Some(Event::Gap(gap)) => Some(Happened::Gap(gap)),
+            Some(Event::Stall(stall)) => Some(Happened::Stall(stall)),
             Some(Event::Close(close)) => Some(Happened::Close(close)),
             Some(Event::Begin(_) | Event::End(_) | Event::Abort(_)) | None => fields.summary(),
         };
@@ -780,6 +792,7 @@ mod tests {
                 .collect(),
             own_us,
             client_wait_us: 7,
+            longest_silence_us: (own_us % 2 == 0).then_some(own_us),
             made_by: MadeBy::Origin,
             notes: errors.clone(),
             attempts: errors
@@ -894,6 +907,7 @@ mod tests {
                 connection: 1,
                 error: "GOAWAY".into(),
             }],
+            longest_silence_us: Some(2_000_000),
             notes: vec!["it ended early".into()],
             ..end
         })
@@ -920,6 +934,7 @@ mod tests {
     fn what_makes_a_row_is_what_can_be_read_again() {
         let mut events = sample::events();
         events.push(end_with_all());
+        events.push(sample::stall(4, 7, 10_000_000));
         let lines = sample::lines(1, events);
         let lines: Vec<Map<String, Json>> = lines
             .iter()
@@ -1001,6 +1016,7 @@ mod tests {
             Event::Open(open) => Happened::Open(open),
             Event::Connection(connection) => Happened::Connection(connection),
             Event::Gap(gap) => Happened::Gap(gap),
+            Event::Stall(stall) => Happened::Stall(stall),
             Event::Close(close) => Happened::Close(close),
         }
     }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Begin, Body, ByteString, ClientSide, Closed, ConnectionId, End, ExchangeId, Hex, MadeBy,
-    Mode, Opened, Phase, Timings,
+    Mode, Opened, Phase, Stall, Timings,
 };
 
 use super::format::{
@@ -98,6 +98,7 @@ pub(super) fn end(id: ExchangeId, bytes: &[u8]) -> Event {
         phases_us: Timings::from_iter([(Phase::Send, 3), (Phase::Wait, 40), (Phase::Receive, 9)]),
         own_us: 4,
         client_wait_us: 1,
+        longest_silence_us: None,
         made_by: MadeBy::Origin,
         attempts: Vec::new(),
         notes: Vec::new(),
@@ -113,7 +114,27 @@ pub(super) fn abort(id: ExchangeId) -> Event {
         headers: Vec::new(),
         request_body: None,
         body_bytes: 17,
+        longest_silence_us: None,
         phases_us: Timings::from_iter([(Phase::Wait, 40)]),
+    })
+}
+
+/// A silence of exchange `id` since `since_us`, recorded when it had lasted so long.
+pub(super) fn stall(id: ExchangeId, since_us: u64, silent_us: u64) -> Event {
+    Event::Stall(Stall {
+        id: Some(id),
+        connection: 1,
+        host: "proxy.golang.org".into(),
+        target: None,
+        phase: Phase::Receive,
+        is_asking: false,
+        since_us: Timestamp::from_micros(since_us),
+        silent_us,
+        is_over: false,
+        body_bytes: 17,
+        length: Some(80_000),
+        address: Some("192.0.2.1:443".into()),
+        via: None,
     })
 }
 

@@ -171,6 +171,7 @@ pub(super) fn end(id: u64, location: Option<&str>) -> Event {
         phases_us: Timings::from_iter([(Phase::Wait, 40)]),
         own_us: 0,
         client_wait_us: 0,
+        longest_silence_us: None,
         made_by: MadeBy::Origin,
         attempts: Vec::new(),
         notes: Vec::new(),

@@ -10,8 +10,9 @@ use super::words::{columns, count, cut, duration, size};
 use crate::child::Interruption;
 use crate::cli::Global;
 use crate::clock::Timestamp;
+use crate::diagnose::stuck::Limits;
 use crate::exchange::Phase;
-use crate::proxy::{InFlight, Live, Passed, Stall, Stalls};
+use crate::proxy::{InFlight, Live, Notice, Passed, Stalls};
 
 /// The shortest time between two updates of the status line.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -29,31 +30,39 @@ const LISTED: usize = 20;
 pub(crate) struct Console {
     global: Global,
     look: Look,
-    stall_after: Duration,
+    limits: Limits,
 }
 
 impl Console {
-    pub(crate) fn new(global: &Global, stall_after: Duration) -> Self {
+    pub(crate) fn new(global: &Global, limits: Limits) -> Self {
         Self {
             global: global.clone(),
             look: Look::of_stderr(global),
-            stall_after,
+            limits,
         }
     }
 
+    /// After what time a silence is a stall, and what modtape gives up by itself.
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Watches until dropped.
-    pub(crate) async fn watch(self, live: Live) -> Infallible {
-        let mut stalls = Stalls::new(live.clone(), self.stall_after);
+    pub(crate) async fn watch(self, mut stalls: Stalls) -> Infallible {
+        let live = stalls.live().clone();
         // A line can be rewritten only on a terminal, and only if no log lines come between.
         let draws = self.look.is_terminal && !self.global.quiet && self.global.verbose == 0;
         let mut line = StatusLine::default();
-        tokio::time::sleep(QUIET_START.min(self.stall_after / 2)).await;
+        let half = Duration::from_micros(self.limits.stall_us / 2);
+        tokio::time::sleep(QUIET_START.min(half)).await;
         loop {
             tokio::select! {
                 due = stalls.next() => {
+                    // Whoever reads it may kill us.
+                    stalls.on_record().await;
                     line.clear();
-                    for stall in due {
-                        say(&self.global, stall_line(&stall, self.look));
+                    for notice in due {
+                        say(&self.global, stall_line(&notice, self.look));
                     }
                 }
                 () = tokio::time::sleep(REFRESH), if draws => {
@@ -65,67 +74,23 @@ impl Console {
     }
 }
 
-/// The line that reports a silent upstream: which one, for how long and at which step.
+/// The line that reports what keeps something waiting, and what of it waits.
 ///
-/// `modtape: still waiting, 34 s: no response head from sum.golang.org (142.250.4.141:443, TCP ok,
-/// TLS ok): lookup github.com/spf13/cobra@v1.8.1, and 3 more`
-pub(super) fn stall_line(stall: &Stall, look: Look) -> String {
-    let Stall {
-        entry,
-        silent,
-        others,
-    } = stall;
-    let silent = whole_seconds(u64::try_from(silent.as_micros()).unwrap_or(u64::MAX));
-    let mut line = look.paint(Paint::Yellow, &format!("modtape: still waiting, {silent}:"));
-    line.push_str(&format!(" {}", silence(entry, look)));
+/// `modtape: still waiting: sum.golang.org (142.250.4.141:443) takes connections but sends nothing: TCP
+/// and TLS done, no response header for 34 s (lookup github.com/spf13/cobra@v1.8.1 and 3 more) [MT112]`
+pub(super) fn stall_line(notice: &Notice, look: Look) -> String {
+    let Notice { stuck, entry } = notice;
     let what = look.plain(&entry.what);
-    match (what.is_empty(), *others) {
-        (true, 0) => {}
-        (true, others) => line.push_str(&format!(" ({others} more are waiting)")),
-        (false, 0) => line.push_str(&format!(": {what}")),
-        (false, others) => line.push_str(&format!(": {what}, and {others} more")),
-    }
-    line
-}
-
-/// What is missing, and from which host.
-fn silence(entry: &InFlight, look: Look) -> String {
-    let host = look.plain(&entry.host);
-    let parent = entry.via.as_deref();
-    let parent = parent.map(|via| format!("parent proxy {}", look.plain(via)));
-    // If the user named the parent proxy by its address, the name has the address already.
-    let named = parent.as_deref().unwrap_or(&host);
-    let address = entry.address.as_deref().map(|address| look.plain(address));
-    let address = address.filter(|address| !named.ends_with(&**address));
-    let at = |steps: &str| bracketed(address.as_deref(), steps);
-    let through = parent
-        .as_ref()
-        .map_or_else(String::new, |parent| format!(" through {parent}"));
-    let connected = match (&entry.address, entry.is_tls) {
-        (None, _) => "",
-        (_, true) => "TCP ok, TLS ok",
-        (_, false) => "TCP ok",
+    let others = stuck.members.len().saturating_sub(1);
+    let waits = match (what.is_empty(), others) {
+        (true, 0) => String::new(),
+        (true, others) => format!(" (and {others} more wait)"),
+        (false, 0) => format!(" ({what})"),
+        (false, others) => format!(" ({what} and {others} more)"),
     };
-    match (entry.phase, &parent) {
-        (Phase::Blocked, _) => format!("a request to {host} is blocked"),
-        (Phase::Dns, None) => format!("no answer from DNS for {host}"),
-        (Phase::Dns, Some(parent)) => format!("no answer from DNS for {parent}, to reach {host}"),
-        (Phase::Connect, Some(parent)) if entry.is_asking => {
-            format!("no answer from {parent}{} to CONNECT {host}", at("TCP ok"))
-        }
-        (Phase::Connect, Some(parent)) => {
-            format!("no TCP connection to {parent}{}, to reach {host}", at(""))
-        }
-        (Phase::Connect, None) => format!("no TCP connection to {host}{}", at("")),
-        (Phase::Tls, _) => format!("no TLS answer from {host}{through}{}", at("TCP ok")),
-        (Phase::Send | Phase::Wait, _) => {
-            format!("no response head from {host}{through}{}", at(connected))
-        }
-        (Phase::Receive, _) => {
-            let (at, so_far) = (at(connected), size(entry.bytes));
-            format!("no data from {host}{through}{at}, {so_far} so far")
-        }
-    }
+    let mark = look.paint(Paint::Yellow, "modtape: still waiting:");
+    let (cause, code) = (look.plain(&stuck.cause), stuck.code);
+    format!("{mark} {cause}{waits} [{code}]")
 }
 
 /// ` (192.0.2.1:443, TCP ok)`, without the parts that are empty.
@@ -258,13 +223,4 @@ const fn in_words(phase: Phase) -> &'static str {
 
 fn age(entry: &InFlight, now: Timestamp) -> String {
     duration(now.micros_since(entry.started))
-}
-
-/// A duration in whole seconds: `34 s`, `2m05s`; below a second as any other.
-fn whole_seconds(us: u64) -> String {
-    match us / 1_000_000 {
-        0 => duration(us),
-        seconds @ 1..60 => format!("{seconds} s"),
-        _ => duration(us),
-    }
 }

@@ -6,6 +6,7 @@ mod writing;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::{KeyLog, NoKeyLog};
 
@@ -16,6 +17,7 @@ use super::session::{Parts, Session, running};
 use crate::capture::KeyLogs;
 use crate::child::is_go;
 use crate::cli::{Global, RecordArgs};
+use crate::diagnose::stuck;
 use crate::exchange::field;
 use crate::gomod;
 use crate::proxy::{Deadlines, Responder};
@@ -31,9 +33,20 @@ use writing::{Closed, Writing};
 
 /// The limits of the upstream leg.
 const LIMITS: Limits = Limits {
-    connect: std::time::Duration::from_secs(30),
-    tls: std::time::Duration::from_secs(9),
+    connect: Duration::from_secs(30),
+    tls: Duration::from_secs(9),
 };
+
+/// What is a stall, and what modtape gives up by itself.
+fn stall_limits(args: &RecordArgs) -> stuck::Limits {
+    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    stuck::Limits {
+        stall_us: us(args.upstream.stall_after),
+        connect_us: us(LIMITS.connect),
+        tls_us: us(LIMITS.tls),
+        idle_us: args.upstream.upstream_idle_timeout.map(us),
+    }
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -128,7 +141,7 @@ pub(super) async fn record(
             ..Deadlines::default()
         },
     };
-    let console = Console::new(global, args.upstream.stall_after);
+    let console = Console::new(global, stall_limits(args));
     let served = session
         .serve(parts, context.settings, global, console)
         .await;

@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::exchange::{Hex, TraceParent};
 use crate::gomod::Base;
 use crate::proxy::{
-    Access, Context, Deadlines, Entrance, Live, Policy, Proxy, Responder, Token, Windows,
+    Access, Context, Deadlines, Entrance, Live, Policy, Proxy, Responder, Stalls, Token, Windows,
 };
 use crate::recording::{Recorder, writer};
 use crate::redact::Redactor;
@@ -228,6 +228,7 @@ impl Session {
         let places = self.places(&parts.responder);
         let context = self.context(parts, leafs);
         let live = context.live.clone();
+        let stalls = Stalls::of(&context, console.limits());
         let mut serving = tokio::task::JoinSet::new();
         let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy);
         serving.spawn(proxy_legs.with_places(places).run());
@@ -255,7 +256,7 @@ impl Session {
         };
         let outcome = tokio::select! {
             outcome = until_end(&command, signals, &live, self.clock) => outcome,
-            never = console.watch(live.clone()) => match never {},
+            never = console.watch(stalls) => match never {},
             never = outlived(global, lifetime) => match never {},
         };
         if global.quiet {

@@ -168,6 +168,8 @@ struct Modtape<'a> {
     own_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_wait_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    longest_silence_us: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     attempts: &'a [Attempt],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -201,6 +203,7 @@ impl<'a> Modtape<'a> {
                 .and_then(body_path),
             own_us: end.map(|end| end.own_us),
             client_wait_us: end.map(|end| end.client_wait_us),
+            longest_silence_us: exchange.longest_silence_us(),
             attempts: end.map_or(&[], |end| &end.attempts),
             notes: end.map_or(&[], |end| &end.notes),
         }
@@ -558,7 +561,10 @@ mod tests {
         let Value::Object(modtape) = &entry["_modtape"] else {
             panic!("{entry}");
         };
-        let expected = json!({"id": 1, "outcome": "aborted", "where": "receive", "status": 200});
+        let expected = json!({
+            "id": 1, "outcome": "aborted", "where": "receive", "status": 200,
+            "longest_silence_us": 5_000_000,
+        });
         assert_eq!(Value::Object(modtape.clone()), expected);
         assert_eq!(entry["response"]["status"], 0);
     }

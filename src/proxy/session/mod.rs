@@ -34,6 +34,7 @@ use super::cause;
 use super::client_leg::{ClientLeg, Destination};
 use super::context::{Context, Responder};
 use super::io::{Marks, Prefixed, Tap};
+use super::live::Subject;
 use super::places::{IDLE_TUNNEL, Place};
 use super::policy::Decision;
 use super::upstream_connection::UpstreamIo;
@@ -317,7 +318,13 @@ impl Connect {
 async fn dial(client: &Client, dialer: &Dialer, dialled: &mut Dialled) -> Result<(), DialError> {
     client.place.waits_for_upstream();
     let live = &client.context.live;
-    let entry = live.begin(None, dialled.target.host(), None, Phase::Dns);
+    let subject = Subject {
+        connection: client.id,
+        host: dialled.target.host(),
+        target: Some(dialled.target.to_string()),
+        ..Subject::default()
+    };
+    let entry = live.begin(subject, Phase::Dns);
     let hear = |news: News<'_>| entry.update(news);
     let journey = &mut dialled.journey;
     let connected = dialer.connect(&dialled.target, true, journey, &hear).await;
@@ -594,16 +601,25 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
     let context = &client.context;
     let host = &hello.host;
     let Dialled {
-        upstream, journey, ..
+        target,
+        upstream,
+        journey,
     } = &mut hello.dialled;
     let (Responder::Upstream(dialer), Some(stream)) = (&context.responder, upstream.take()) else {
         return Ok(None);
     };
-    let entry = context.live.begin(None, host, None, Phase::Tls);
+    let subject = Subject {
+        connection: client.id,
+        host,
+        target: Some(target.to_string()),
+        ..Subject::default()
+    };
+    let entry = context.live.begin(subject, Phase::Tls);
     let addr = journey.addr;
     entry.connected(
         addr.map(|addr| addr.to_string().into()),
         journey.via.as_deref().map(Into::into),
+        false,
     );
     let protocols = &hello.client_hello.protocols;
     let hear = |news: News<'_>| entry.update(news);

@@ -19,7 +19,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::scan::{Damage, Span};
-use super::table::{ConnectionRow, Row, Table, method, read_table};
+use super::table::{ConnectionRow, Row, StallRow, Table, method, read_table};
 use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Digest, Hex, MadeBy, Phase, Timings};
 use crate::files::{open_regular, replace_file};
@@ -28,7 +28,7 @@ use crate::recording::line::{RowState, split_line};
 use crate::recording::manifest::read_manifest;
 
 /// The version of the index; a reader that knows another one reads the journal.
-const INDEX_VERSION: u32 = 4;
+const INDEX_VERSION: u32 = 5;
 
 /// How far from the journal's end its last line may start, bytes: a `close` is a tenth of it.
 const LAST_LINE: u64 = 4096;
@@ -46,6 +46,7 @@ struct Header<'a> {
     rows: u64,
     connections: u64,
     runs: Cow<'a, [Open]>,
+    stalls: Cow<'a, [StallRow]>,
     gaps: Cow<'a, [Gap]>,
     damage: Cow<'a, [Damage]>,
     tail: Option<Span>,
@@ -81,6 +82,7 @@ pub(super) fn write(dir: &Path, journal: &File, table: &Table) -> io::Result<()>
         rows: table.rows.len() as u64,
         connections: table.connections.len() as u64,
         runs: Cow::Borrowed(&table.runs),
+        stalls: Cow::Borrowed(&table.stalls),
         gaps: Cow::Borrowed(&table.gaps),
         damage: Cow::Borrowed(&table.damage),
         tail: table.tail,
@@ -133,6 +135,7 @@ pub(super) fn read(dir: &Path, journal: &File) -> Option<Table> {
     }
     let mut table = Table {
         runs: header.runs.into_owned(),
+        stalls: header.stalls.into_owned(),
         gaps: header.gaps.into_owned(),
         damage: header.damage.into_owned(),
         tail: header.tail,
@@ -411,7 +414,9 @@ mod tests {
     fn the_index_tells_what_the_journal_tells() {
         let mut lines = sample::lines(1, sample::events());
         lines[3].truncate(50);
-        lines.extend(sample::lines(13, sample::events()));
+        let mut events = sample::events();
+        events.insert(4, sample::stall(1, 7, 10_000_000));
+        lines.extend(sample::lines(13, events));
         for journal_text in [sample::journal(), lines.concat()] {
             let dir = indexed(&journal_text);
             let journal = journal(dir.path());

@@ -28,7 +28,7 @@ use table::{Table, read_table};
 pub(crate) use super::line::RowState;
 pub(crate) use body::{BodyError, BodyReader, Stored, WHOLE_LIMIT};
 pub use scan::{Damage, DamageKind, Span};
-pub use table::{ConnectionRow, Row};
+pub use table::{ConnectionRow, Row, StallRow};
 
 /// A recording on disk.
 #[derive(Debug)]
@@ -268,6 +268,11 @@ impl Recording {
     /// Bytes after the last record that are not a record: normal where a recorder was killed.
     pub const fn torn_tail(&self) -> Option<Span> {
         self.table.tail
+    }
+
+    /// The silences of upstreams that were noticed while they lasted, in order.
+    pub fn stalls(&self) -> &[StallRow] {
+        &self.table.stalls
     }
 
     /// All that was read of the journal.

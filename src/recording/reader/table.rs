@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::scan::{Damage, DamageKind, Findings, Span, scan};
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, Hex, MadeBy, Mode, Opened, Target,
-    Timings,
+    Abort, Begin, Closed, ConnectionId, Digest, End, ExchangeId, Hex, MadeBy, Mode, Opened, Stall,
+    Target, Timings,
 };
 use crate::recording::format::{
     Close, Connection, FORMAT_VERSION, Gap, MANIFEST_KIND, Manifest, Open, Replayable, State,
@@ -187,6 +187,16 @@ fn leads_to(dial: &Opened, target: &Target) -> bool {
     dialled == *target || named.as_ref() == Some(target)
 }
 
+/// A silence of an upstream, as the last record of it tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StallRow {
+    /// The run that it belongs to.
+    pub(crate) run: u32,
+    /// What the last record of it says: how long it was by then, and whether it was over.
+    #[serde(flatten)]
+    pub stall: Stall,
+}
+
 /// All that is kept in memory of a journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Table {
@@ -196,6 +206,8 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
     /// The client connections, by run and id.
     pub(crate) connections: BTreeMap<(u32, ConnectionId), ConnectionRow>,
+    /// The silences of upstreams that were noticed while they lasted, in order.
+    pub(crate) stalls: Vec<StallRow>,
     /// What was not recorded or is lost.
     pub(crate) gaps: Vec<Gap>,
     /// What is wrong with the journal.
@@ -314,6 +326,8 @@ pub(crate) struct Builder {
     begun: HashMap<ExchangeId, usize>,
     /// Stands in for an `open` that is lost: from the manifest, if there is one.
     lost_open: Option<Open>,
+    /// Where each exchange's or connection's last silence stands in `stalls`, by run.
+    silent: HashMap<(u32, Option<ExchangeId>, ConnectionId), usize>,
     /// How many lines a recorder says it could not write, by the number of the line that says so.
     told_lost: HashMap<u64, u64>,
 }
@@ -347,6 +361,7 @@ impl Builder {
                 self.closed(span, record.t_us, closed);
             }
             Happened::Gap(gap) => self.gap(record.seq, gap),
+            Happened::Stall(stall) => self.stall(stall),
             Happened::Close(close) => self.table.close = Some(close),
         }
     }
@@ -357,6 +372,20 @@ impl Builder {
             self.told_lost.insert(seq, count);
         }
         self.table.gaps.push(gap);
+    }
+
+    /// A further record of a silence takes the place of the one before.
+    fn stall(&mut self, stall: Stall) {
+        let run = self.run_index();
+        let place = self.silent.entry((run, stall.id, stall.connection));
+        let place = place.or_insert(self.table.stalls.len());
+        match self.table.stalls.get_mut(*place) {
+            Some(before) if before.stall.is_same(&stall) => before.stall = stall,
+            _ => {
+                *place = self.table.stalls.len();
+                self.table.stalls.push(StallRow { run, stall });
+            }
+        }
     }
 
     fn run(&mut self, open: Open) {
@@ -586,6 +615,50 @@ mod tests {
         ]);
         events.extend(close);
         events
+    }
+
+    #[test]
+    fn a_silence_is_told_once_as_it_was_told_last() {
+        let over = |event: Event| match event {
+            Event::Stall(stall) => Event::Stall(Stall {
+                silent_us: 12,
+                is_over: true,
+                ..stall
+            }),
+            other => other,
+        };
+        let events = [
+            sample::open(),
+            sample::stall(1, 7, 10),
+            sample::stall(2, 7, 10),
+            over(sample::stall(1, 7, 10)),
+            sample::stall(1, 30, 10),
+            sample::stall(2, 7, 20),
+            sample::open(),
+            sample::stall(2, 7, 10),
+        ];
+        let lines = sample::lines(1, events.to_vec()).concat();
+        let mut builder = Builder::default();
+        let findings = scan(&lines[..], |span, record| builder.take(span, record)).unwrap();
+        let stalls = builder.finish_with(findings).stalls;
+        let told: Vec<_> = stalls
+            .iter()
+            .map(|row| {
+                (
+                    row.run,
+                    row.stall.id,
+                    row.stall.silent_us,
+                    row.stall.is_over,
+                )
+            })
+            .collect();
+        let expected = [
+            (0, Some(1), 12, true),
+            (0, Some(2), 20, false),
+            (0, Some(1), 10, false),
+            (1, Some(2), 10, false),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[tokio::test]

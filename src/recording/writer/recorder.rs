@@ -101,8 +101,13 @@ impl Recorder {
 
     /// The same of any record.
     pub async fn write(&self, at: Timestamp, event: &Event) {
+        self.queue(at, event).await;
+    }
+
+    /// The same; the line is queued now, and the future need not be awaited.
+    pub(crate) fn queue(&self, at: Timestamp, event: &Event) -> impl Future<Output = ()> + use<> {
         self.count(event);
-        self.written(to_text(at, event)).await;
+        self.written(to_text(at, event))
     }
 
     fn written(&self, text: Vec<u8>) -> impl Future<Output = ()> + use<> {
@@ -190,7 +195,7 @@ impl Recorder {
             Event::Gap(_) => {
                 add(&counts.gaps, 1);
             }
-            Event::Connection(_) | Event::Open(_) | Event::Close(_) => {}
+            Event::Connection(_) | Event::Open(_) | Event::Stall(_) | Event::Close(_) => {}
         }
     }
 }

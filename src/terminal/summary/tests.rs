@@ -9,9 +9,10 @@ use super::super::live::{LeftOver, stall_line};
 use super::*;
 use crate::child::Interruption;
 use crate::clock::Timestamp;
+use crate::diagnose::stuck::Stuck;
 use crate::diagnose::timeline::{Connections, Timeline};
 use crate::exchange::Phase;
-use crate::proxy::{InFlight, Passed, Stall};
+use crate::proxy::{InFlight, Notice, Passed};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
 use crate::recording::reader::Span;
@@ -143,19 +144,41 @@ impl Case {
 
 fn entry(phase: Phase, what: &str, started_s: u64) -> InFlight {
     InFlight {
+        key: 1,
         id: Some(208),
+        connection: 1,
+        target: None,
+        protocol: None,
+        kind: None,
         host: "sum.golang.org".into(),
         what: what.into(),
         phase,
         started: Timestamp::from_micros(started_s * 1_000_000),
         progress: Timestamp::default(),
+        silence: None,
         bytes: 4_100_000,
+        length: None,
         address: None,
         via: None,
         is_asking: false,
         is_tls: true,
+        is_reused: false,
         is_paused: false,
     }
+}
+
+/// What keeps an entry and so many others waiting.
+fn notice(entry: InFlight, others: usize) -> Notice {
+    let stuck = Stuck {
+        code: "MT101",
+        cause: "nobody answers".into(),
+        go: String::new(),
+        choices: Vec::new(),
+        is_certain: true,
+        whom: entry.host.clone(),
+        members: (0..=others).collect(),
+    };
+    Notice { stuck, entry }
 }
 
 #[track_caller]
@@ -375,15 +398,9 @@ fn nothing_hostile_reaches_the_terminal() {
     case.tally.requests = 0;
     case.why_empty = vec![evil.into()];
     texts.push(case.render(look(200)));
-    let silent = std::time::Duration::from_secs(34);
-    texts.push(stall_line(
-        &Stall {
-            entry,
-            silent,
-            others: 0,
-        },
-        look(80),
-    ));
+    let mut found = notice(entry, 0);
+    found.stuck.cause = evil.into();
+    texts.push(stall_line(&found, look(80)));
     let misses = misses(&[(evil, Some(evil))]);
     texts.push(replayed(
         &Replayed {

@@ -36,7 +36,7 @@ fn blackhole() -> Hang {
     Hang {
         name: "TCP",
         flags: vec![format!("--connect-to=::{address}")],
-        told: format!("no TCP connection to {HOST} ({address})"),
+        told: format!("{HOST} ({address}) does not answer TCP: no connection for "),
         listed: "connecting",
         address,
         is_dial: true,
@@ -52,7 +52,9 @@ fn parent() -> Hang {
     Hang {
         name: "parent proxy",
         flags: vec![format!("--upstream-proxy={url}")],
-        told: format!("no answer from parent proxy {url} (TCP ok) to CONNECT {HOST}"),
+        told: format!(
+            "parent proxy {url} takes connections but does not answer CONNECT {HOST} for "
+        ),
         listed: "connecting",
         address,
         is_dial: true,
@@ -79,14 +81,27 @@ fn hang_of(name: &'static str, origin: Origin, told: &str, listed: &'static str)
 fn tls() -> Hang {
     let silent = Handshake::any().silent();
     let origin = Origin::builder(marked()).handshake(silent).start();
-    let told = format!("no TLS answer from {HOST} (ADDR, TCP ok)");
+    let told = format!(
+        "{HOST} (ADDR) takes connections but does not answer: TCP done, no TLS handshake for "
+    );
     hang_of("TLS", origin, &told, "TLS handshake")
 }
 
 fn answer() -> Hang {
     let origin = Origin::builder(marked()).rule(Rule::any().silent()).start();
-    let told = format!("no response head from {HOST} (ADDR, TCP ok, TLS ok)");
+    let told = format!(
+        "{HOST} (ADDR) takes connections but sends nothing: TCP and TLS done, no response header for "
+    );
     hang_of("answer", origin, &told, "waiting headers")
+}
+
+/// The body stops half-way.
+fn body() -> Hang {
+    let rule = Rule::any().generated(100_000).stall_after(50_000);
+    let origin = Origin::builder(marked()).rule(rule).start();
+    let told =
+        format!("the response of {HOST} (ADDR) stopped after 50.0 kB of 100 kB: no data for ");
+    hang_of("body", origin, &told, "receiving")
 }
 
 const URL: &str = "https://proxy.golang.org/a";
@@ -117,7 +132,7 @@ fn why(sandbox: &Sandbox, hang: &Hang) -> String {
 fn complaints(sandbox: &Sandbox, hang: &Hang, by: &str, stderr: &str) -> Vec<String> {
     let has = |what: &str| stderr.lines().any(|line| line.contains(what));
     let mut wrong = Vec::new();
-    if !has("still waiting, ") || !has(&hang.told) {
+    if !has("still waiting: ") || !has(&hang.told) {
         wrong.push(format!("no stall of {:?}", hang.told));
     }
     let in_list = |line: &str| line.starts_with("  ") && line.contains(hang.listed);
@@ -156,7 +171,7 @@ fn complaints(sandbox: &Sandbox, hang: &Hang, by: &str, stderr: &str) -> Vec<Str
 }
 
 fn each(judge: impl Fn(&Sandbox, &Hang) -> Vec<String> + Sync) {
-    let hangs = [blackhole(), parent(), tls(), answer()];
+    let hangs = [blackhole(), parent(), tls(), answer(), body()];
     let wrong: Vec<String> = thread::scope(|scope| {
         let judges = hangs.each_ref().map(|hang| {
             let judge = &judge;
@@ -188,6 +203,43 @@ fn a_ctrl_c_in_a_hang_says_so_and_where_it_hung() {
         modtape.signal(Signal::INT);
         let output = modtape.end();
         complaints(sandbox, hang, "Ctrl-C", &output.stderr)
+    });
+}
+
+#[test]
+fn a_recorder_that_is_killed_in_a_hang_leaves_on_record_what_hung() {
+    each(|sandbox, hang| {
+        let modtape = Spawned::start(recording(sandbox, hang, &[]));
+        modtape.wait_for_stderr(&hang.told);
+        modtape.signal(Signal::KILL);
+        modtape.end();
+        let recording = Recording::open(&sandbox.join("recordings/one")).expect("it opens");
+        let [stalled] = recording.stalls() else {
+            return vec![format!("{}: {:?}", hang.name, recording.stalls())];
+        };
+        let stall = &stalled.stall;
+        let is_dial = stall.id.is_none();
+        let target = is_dial.then(|| format!("{HOST}:443"));
+        let mut wrong = Vec::new();
+        if (is_dial, stall.connection) != (hang.is_dial, 1) || stall.target != target {
+            wrong.push(format!("{}: of another: {stall:?}", hang.name));
+        }
+        if stall.address != Some(hang.address.to_string()) || stall.silent_us < 100_000 {
+            wrong.push(format!("{}: {stall:?}", hang.name));
+        }
+        let ls = run(sandbox.modtape(["ls", "one"]), LIMIT).expect_success();
+        let is_listed = ls.stdout.contains("in flight");
+        if is_listed == hang.is_dial {
+            wrong.push(format!("{}: {}", hang.name, ls.stdout));
+        }
+        if !hang.is_dial {
+            let shown = run(sandbox.modtape(["show", "1", "one"]), LIMIT).expect_success();
+            let silence = shown.stdout.lines().find(|line| line.contains("silence "));
+            if !silence.is_some_and(|line| line.contains("not over")) {
+                wrong.push(format!("{}: {}", hang.name, shown.stdout));
+            }
+        }
+        wrong
     });
 }
 

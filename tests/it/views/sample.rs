@@ -268,6 +268,7 @@ fn end(id: ExchangeId, status: u16, body: Option<Body>, headers: &[(&str, &str)]
         ]),
         own_us: 41,
         client_wait_us: 0,
+        longest_silence_us: None,
         made_by: MadeBy::Origin,
         attempts: Vec::new(),
         notes: Vec::new(),
@@ -283,6 +284,7 @@ fn abort(id: ExchangeId, why: &str) -> Event {
         headers: Fields::new(),
         request_body: None,
         body_bytes: 4_096,
+        longest_silence_us: Some(3_000_000),
         phases_us: Timings::from_iter([(Phase::Wait, 40_000), (Phase::Receive, 3_371_000)]),
     })
 }
