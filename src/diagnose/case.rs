@@ -66,6 +66,8 @@ pub(crate) struct Refusal {
     pub(crate) text: String,
     /// Why it broke off, or why modtape answered itself.
     pub(crate) why: String,
+    /// Whether the request came with credentials.
+    pub(crate) had_credentials: bool,
 }
 
 impl Refusal {
@@ -272,12 +274,13 @@ impl Asked<'_> {
 
 /// What an exchange came with instead of an answer.
 fn refusal(exchange: Exchange) -> Refusal {
-    match exchange.ending {
+    let had_credentials = field(&exchange.begin.headers, "authorization").is_some();
+    let refusal = match exchange.ending {
         Ending::InFlight => Refusal::default(),
         Ending::Aborted(abort) => Refusal {
             headers: abort.headers,
-            text: String::new(),
             why: abort.why,
+            ..Refusal::default()
         },
         Ending::Ended(end) => {
             let body = end.body.as_ref();
@@ -288,8 +291,13 @@ fn refusal(exchange: Exchange) -> Refusal {
                 why: if is_ours { text.clone() } else { String::new() },
                 text,
                 headers: end.headers,
+                ..Refusal::default()
             }
         }
+    };
+    Refusal {
+        had_credentials,
+        ..refusal
     }
 }
 

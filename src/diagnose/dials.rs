@@ -31,7 +31,7 @@ pub(crate) struct Failure<'a> {
 
 /// A dial that its client, or the end of the command, cut short is silent if it had lasted so long,
 /// microseconds: before that nobody can tell.
-const SILENT_US: u64 = 3_000_000;
+const SILENT_US: u64 = 800_000;
 
 impl<'a> Failure<'a> {
     /// How `dial` failed; `None` if it succeeded, or was not needed any more while it was young.
@@ -55,10 +55,10 @@ impl<'a> Failure<'a> {
             _ => Step::Name,
         };
         let last_us = phases.into_iter().flatten().next_back().unwrap_or(0);
-        if !dial.has_failed() && (dial.is_distrust() || last_us < SILENT_US) {
+        let is_cut = !dial.has_failed() || error.starts_with(CUT_OFF);
+        if is_cut && (dial.is_distrust() || last_us < SILENT_US) {
             return None;
         }
-        let is_cut = !dial.has_failed();
         let ran_out = error.starts_with("no connection to") || error.contains("no answer within");
         let is_unanswered = step == Step::Connect
             && !dial.tries.is_empty()
@@ -69,9 +69,21 @@ impl<'a> Failure<'a> {
         Some(Self {
             step,
             is_silent: is_cut || ran_out || is_unanswered,
-            error: error.trim_start_matches(STOPPED),
+            error,
         })
     }
+}
+
+/// How the error of what was in flight begins when the user, or `--timeout`, ended the command
+/// (`proxy::live`).
+const CUT_OFF: &str = "cut off by ";
+
+/// Whether an exchange stopped because its client left or the run ended, and not because of the
+/// upstream.
+pub(crate) fn is_given_up(why: &str) -> bool {
+    [CUT_OFF, STOPPED, "the client "]
+        .iter()
+        .any(|begin| why.starts_with(begin))
 }
 
 /// How our words for a certificate that is not accepted begin (`tls::errors`).

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::case::Case;
 use super::dials::{Failure, Step};
-use super::timeline::Source;
 use crate::exchange::{Mode, Phase};
 use crate::gomod::{Base, Kind, Location, ProxyTarget, Separator};
+use crate::recording::reader::RowState;
 
 /// What a host is to the go command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -73,7 +73,9 @@ pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
             host.requests += 1;
             host.errors += u64::from(asked.is_failure());
             host.body_bytes = host.body_bytes.saturating_add(asked.row.bytes);
-            if let Some(us) = asked.row.phases[Phase::Wait] {
+            // Of what was cut short nobody knows how long it would have waited.
+            let is_answered = asked.row.state == RowState::Ended && !asked.is_ours();
+            if let Some(us) = asked.row.phases[Phase::Wait].filter(|_| is_answered) {
                 waits.entry(&item.host).or_default().push(us);
             }
         }
@@ -165,9 +167,4 @@ pub(crate) fn next_entry(case: &Case<'_>, entry: usize) -> Option<String> {
         ProxyTarget::Url(url) => Base::of(url).map_or_else(|| url.clone(), |base| base.host),
         target => target.to_string(),
     })
-}
-
-/// Whether an item is of a dial, rather than of a request.
-pub(crate) fn is_dial(case: &Case<'_>, item: usize) -> bool {
-    matches!(case.timeline.items[item].source, Source::Dial(..))
 }

@@ -1,6 +1,10 @@
 //! MT112: the checksum database cannot be reached, or is slow, while module proxies answer.
 
+use std::collections::BTreeMap;
+
 use super::dead::Dead;
+use super::silence::of_host;
+use super::silent::{self, Silent};
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::Confidence;

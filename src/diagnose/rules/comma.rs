@@ -26,7 +26,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             asked.is_some_and(|asked| {
                 let is_origin = !asked.is_ours();
                 let status = asked.row.status.filter(|_| is_origin);
-                status.is_some_and(|status| status >= 500)
+                status.is_some_and(|status| matches!(status, 403 | 500..))
             })
         };
         let items: Vec<usize> = host.items.iter().copied().filter(is_final).collect();

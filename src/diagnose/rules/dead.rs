@@ -93,6 +93,16 @@ impl<'a> Dead<'a> {
         addresses
     }
 
+    /// Whether all that were connected to were addresses of IPv6.
+    pub(super) fn is_over_v6(&self, case: &Case<'_>) -> bool {
+        let dials = self.items.iter().filter_map(|item| {
+            let dial = case.dial_of(&case.timeline.items[*item])?;
+            dial.upstream.as_ref()?.addr.as_deref()
+        });
+        let mut dials = dials.peekable();
+        dials.peek().is_some() && dials.all(|addr| addr.starts_with('['))
+    }
+
     /// The error of the first.
     pub(super) fn why(&self, case: &Case<'_>) -> String {
         let first = self.items.first();

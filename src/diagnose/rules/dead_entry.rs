@@ -1,35 +1,64 @@
-//! MT116: an entry of GOPROXY that cannot be reached stands before a bar, and every request pays for it.
+//! MT116: an entry of GOPROXY that never answers stands before a bar, and every request pays for it.
 
-use super::Found;
-use super::dead::Dead;
+use super::{Explained, Found};
 use crate::diagnose::case::Case;
-use crate::diagnose::dials::Step;
-use crate::diagnose::finding::Severity;
-use crate::diagnose::hosts::{Role, next_entry, separator_of};
+use crate::diagnose::finding::{Confidence, Severity};
+use crate::diagnose::hosts::{Host, Role, next_entry, separator_of};
 use crate::gomod::Separator;
+use crate::words::{count, duration};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
-    let dead = Dead::all(case, |step, _| step != Step::Certificate);
-    dead.filter_map(|dead| {
-        let Some(Role::Proxy { entry }) = dead.host.role else {
-            return None;
-        };
-        let is_bar = separator_of(case, entry) == Some(Separator::Pipe);
-        // One that answered others is not dead.
-        let answered = dead.host.requests.saturating_sub(dead.host.errors);
-        let next = next_entry(case, entry).filter(|_| is_bar && answered == 0)?;
-        let title = format!(
-            "{} cannot be reached, and each request waits for it before the go command asks {next}: {}",
-            dead.name,
-            dead.how(case)
-        );
-        let rest = without_entry(case, entry);
-        let hint = format!("go env -w GOPROXY='{rest}' leaves it out: the go command remembers no failure from one request to the next");
-        let mut found = dead.found(case, title, Some(hint));
-        found.severity = found.severity.max(Severity::Slow);
-        Some(found)
+    let hosts = case.hosts.iter();
+    hosts
+        .filter_map(|(name, host)| of_entry(case, name, host))
+        .collect()
+}
+
+fn of_entry(case: &Case<'_>, name: &str, host: &Host) -> Option<Found> {
+    let Some(Role::Proxy { entry }) = host.role else {
+        return None;
+    };
+    let is_bar = separator_of(case, entry) == Some(Separator::Pipe);
+    let next = next_entry(case, entry).filter(|_| is_bar)?;
+    let is_failed = |item: &usize| {
+        let asked = case.asked_by(&case.timeline.items[*item]);
+        asked.is_none_or(|asked| {
+            let is_gone = matches!(asked.row.status, Some(404 | 410)) && !asked.is_ours();
+            asked.is_failure() && !is_gone
+        })
+    };
+    let items: Vec<usize> = host.items.iter().copied().filter(is_failed).collect();
+    // One that answered others is not dead.
+    if items.is_empty() || items.len() < host.items.len() {
+        return None;
+    }
+    let us = |item: &usize| case.timeline.items[*item].until - case.timeline.items[*item].from;
+    let longest = items.iter().map(us).max().unwrap_or(0);
+    let evidence = items.iter().map(|item| {
+        let asked = case.asked_by(&case.timeline.items[*item]);
+        let status = asked.filter(|asked| !asked.is_ours());
+        let status = status.and_then(|asked| asked.row.status);
+        let dial = case.dial_of(&case.timeline.items[*item]);
+        let error = dial.and_then(|dial| dial.error.clone());
+        let answer = status.map_or_else(|| error.unwrap_or_default(), |status| status.to_string());
+        let (what, took) = (case.what(*item), duration(us(item)));
+        case.exhibit(*item, format!("{what}: {answer} after {took}"))
+    });
+    let rest = without_entry(case, entry);
+    let requests = count(items.len() as u64, "request");
+    Some(Found {
+        severity: Severity::Slow,
+        title: format!(
+            "{name} is dead, and each request waits for it before the go command asks {next}: {requests}, up to {} each",
+            duration(longest)
+        ),
+        confidence: Confidence::Certain,
+        evidence: evidence.collect(),
+        hint: Some(format!(
+            "go env -w GOPROXY='{rest}' leaves it out: the go command remembers no failure from one request to the next"
+        )),
+        explains: Explained::pieces(case.pieces_of(&items, None)),
     })
-    .collect()
 }
 
 /// GOPROXY without one of its entries.

@@ -3,11 +3,27 @@
 //! A rule says which pieces of the timeline its cause explains. What they cost, which of two causes
 //! that explain the same seconds stays, and the order, are decided here for all of them.
 
+mod broken_off;
+mod certificate;
 mod checksum_database;
 mod comma;
+mod credentials;
+mod database_timeout;
 mod dead;
+mod dead_connection;
 mod dead_entry;
+mod failed_upstream;
+mod handshake;
+mod ipv6;
+mod name_lookup;
+mod parent_proxy;
+mod private_module;
+mod rate_limit;
 mod redirect_target;
+mod refusals;
+mod silence;
+mod silent;
+mod unknown_version;
 mod unreachable;
 
 use super::case::Case;
@@ -41,6 +57,9 @@ macro_rules! rule {
 /// The rules, the more specific before the more general: of two that explain the same seconds the
 /// earlier stays.
 pub(crate) const RULES: &[Rule] = &[
+    rule!("MT104", certificate, "a certificate is not accepted"),
+    rule!("MT105", parent_proxy, "the HTTP proxy on the way refuses"),
+    rule!("MT103", ipv6, "IPv6 leads nowhere, IPv4 works"),
     rule!(
         "MT110",
         redirect_target,
@@ -51,8 +70,39 @@ pub(crate) const RULES: &[Rule] = &[
         checksum_database,
         "the checksum database cannot be reached, or is slow"
     ),
+    rule!("MT102", name_lookup, "a name lookup fails, or is slow"),
     rule!("MT116", dead_entry, "a dead GOPROXY entry before a bar"),
+    rule!("MT107", handshake, "the TLS handshake gets no answer"),
+    rule!(
+        "MT125",
+        database_timeout,
+        "a proxy gives up on the checksum database"
+    ),
+    rule!(
+        "MT123",
+        failed_upstream,
+        "a failed fetch of a proxy's, dressed as 404"
+    ),
+    rule!(
+        "MT114",
+        private_module,
+        "a private module asked of a public proxy"
+    ),
+    rule!("MT115", credentials, "credentials are missing, or refused"),
     rule!("MT111", comma, "a GOPROXY entry failed before a comma"),
+    rule!("MT108", dead_connection, "an HTTP/2 connection is dead"),
+    rule!("MT101", silence, "a server does not answer"),
+    rule!("MT109", broken_off, "a response was broken off"),
+    rule!(
+        "MT122",
+        rate_limit,
+        "too many requests, or a failing server"
+    ),
+    rule!(
+        "MT124",
+        unknown_version,
+        "a version that a proxy does not know"
+    ),
     rule!("MT106", unreachable, "a host cannot be reached"),
 ];
 

@@ -12,8 +12,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let from = case.redirects.get(dead.name).copied();
         let from = from.map(|index| (index, &case.asked[index].listed));
         let proxy = from.map_or_else(|| "the module proxy".into(), |(_, one)| one.host.clone());
+        let what = from.map_or_else(|| "zips".into(), |(_, one)| one.what());
         let title = format!(
-            "{proxy} redirects zips to {}, which cannot be reached: {}",
+            "{proxy} redirects {what} to {}, which cannot be reached: {}",
             dead.name,
             dead.how(case)
         );

@@ -1,0 +1,56 @@
+//! MT115: a proxy or repository wants credentials, or does not take those that it got.
+
+use super::Found;
+use super::refusals::{self, is_no_probe, is_public};
+use crate::diagnose::case::{Asked, Case};
+use crate::gomod::Kind;
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let is_meant = |asked: &Asked<'_>| {
+        let is_refused = matches!(asked.row.status, Some(401 | 403));
+        is_refused && is_no_probe(asked) && !is_public(&asked.listed.host)
+    };
+    let refused = refusals::all(case, |asked| asked.row.status, is_meant);
+    refused
+        .iter()
+        // git asks once without credentials to learn which are wanted (RFC 9110 section 11.6.1).
+        .filter(|refused| !case.asked.iter().any(|asked| is_answer(asked, refused.host)))
+        .map(|refused| {
+            let first = refused.first(case);
+            let host = refused.host;
+            let name = host.split(':').next().unwrap_or(host);
+            let status = first.row.status.unwrap_or_default();
+            let had = match has_credentials(case, refused.items[0]) {
+                Some(true) => ", though it was given some",
+                Some(false) => ", and was given none",
+                None => "",
+            };
+            let wants = match status {
+                401 => "wants credentials",
+                _ => "forbids it",
+            };
+            let what = first.listed.what();
+            let title = format!("{host} {wants} ({status}) for {what}{had}");
+            let hint = match first.listed.route.kind {
+                Kind::Vcs => format!(
+                    "git needs credentials for {name}: `git ls-remote https://{name}/…` shows whether it has them; or `git config --global url.\"ssh://git@{name}/\".insteadOf https://{name}/`"
+                ),
+                _ => format!(
+                    "a line `machine {name} login USER password TOKEN` in ~/.netrc (the host alone, without scheme or port) is sent along by go; GOAUTH takes other ways"
+                ),
+            };
+            refused.found(case, case.severity(), title, Some(hint))
+        })
+        .collect()
+}
+
+fn is_answer(asked: &Asked<'_>, host: &str) -> bool {
+    let is_ok = asked.row.status.is_some_and(|status| status < 400) && !asked.is_ours();
+    is_ok && asked.listed.host == host
+}
+
+/// Whether a request came with credentials; `None` if its header is not known.
+fn has_credentials(case: &Case<'_>, item: usize) -> Option<bool> {
+    let refusal = case.asked[item].refusal.as_ref()?;
+    Some(refusal.had_credentials)
+}

@@ -1,0 +1,61 @@
+//! MT102: a name cannot be looked up, or that takes long.
+
+use super::dead::Dead;
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::dials::Step;
+use crate::diagnose::finding::{Confidence, Severity};
+use crate::diagnose::hosts::Role;
+use crate::exchange::Phase;
+use crate::words::{count, duration};
+
+/// A lookup that takes longer is slow, microseconds: a resolver in the same building takes a
+/// thousandth of it.
+const SLOW_US: u64 = 500_000;
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let failed = Dead::all(case, |step, _| step == Step::Name).map(|dead| {
+        let title = match dead.silent {
+            0 => format!("{} cannot be looked up: {}", dead.name, dead.why(case)),
+            _ => format!(
+                "the resolver does not answer for {}: {}",
+                dead.name,
+                dead.how(case)
+            ),
+        };
+        let hint = match (dead.host.role, dead.silent) {
+            (Some(Role::Proxy { .. }), 0) => format!(
+                "check the name in GOPROXY; `getent hosts {}` asks the same resolver",
+                dead.name
+            ),
+            _ => format!(
+                "check the resolver (/etc/resolv.conf, VPN): `getent hosts {}` asks the same one",
+                dead.name
+            ),
+        };
+        dead.found(case, title, Some(hint))
+    });
+    let slow = case.hosts.iter().filter_map(|(name, host)| {
+        let is_slow = |item: &usize| case.phase_us(&case.timeline.items[*item], Phase::Dns) >= SLOW_US;
+        let failed = |item: &usize| host.failed.iter().any(|(failed, ..)| failed == item);
+        let items = host.items.iter().copied();
+        let items: Vec<usize> = items.filter(|item| is_slow(item) && !failed(item)).collect();
+        let longest = items.iter().map(|item| case.phase_us(&case.timeline.items[*item], Phase::Dns));
+        let longest = longest.max()?;
+        let lookups = count(items.len() as u64, "lookup");
+        Some(Found {
+            severity: Severity::Slow,
+            title: format!(
+                "the resolver is slow: {lookups} of {name} took up to {}",
+                duration(longest)
+            ),
+            confidence: Confidence::Certain,
+            evidence: case.exhibits(&items, Phase::Dns, "to look up the name"),
+            hint: Some(format!(
+                "ask for both families: `getent ahostsv4 {name}` and `getent ahostsv6 {name}`; if only the second is slow, the resolver drops AAAA questions: mend it, or use another (/etc/resolv.conf)"
+            )),
+            explains: Explained::pieces(case.pieces_of(&items, Some(Phase::Dns))),
+        })
+    });
+    failed.chain(slow).collect()
+}

@@ -1,0 +1,41 @@
+//! MT105: the HTTP proxy on the way refuses, or does not answer.
+
+use super::Found;
+use super::dead::Dead;
+use crate::diagnose::case::Case;
+use crate::diagnose::dials::Step;
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let dead = Dead::all(case, |step, _| step == Step::Parent);
+    dead.map(|dead| {
+        let via = dead.items.iter().find_map(|item| {
+            let dial = case.dial_of(&case.timeline.items[*item])?;
+            dial.upstream.as_ref()?.via.clone()
+        });
+        let via = via.unwrap_or_default();
+        let (why, name) = (dead.why(case), dead.name);
+        let (title, hint) = if why.contains("407") {
+            (
+                format!("the proxy {via} wants credentials before it lets {name} through (407)"),
+                String::from("put them into the variable: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (percent-encode special characters)"),
+            )
+        } else if dead.silent > 0 {
+            (
+                format!("the proxy {via} does not answer the request for {name}: {}", dead.how(case)),
+                format!("check HTTPS_PROXY; if {name} is inside this network, list it in NO_PROXY"),
+            )
+        } else {
+            (
+                format!("the proxy {via} does not let {name} through: {}", answered(&why)),
+                format!("have {name} allowed on the proxy; if it is inside this network, list it in NO_PROXY; or use a GOPROXY that the proxy lets through"),
+            )
+        };
+        dead.found(case, title, Some(hint))
+    })
+    .collect()
+}
+
+/// From what it answered on.
+fn answered(why: &str) -> &str {
+    why.find("answered").map_or(why, |at| &why[at..])
+}

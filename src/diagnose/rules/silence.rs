@@ -1,0 +1,107 @@
+//! MT101: a server takes a request and does not answer, or stops in the middle of a body.
+
+use std::collections::BTreeMap;
+
+use super::silent::{self, Silent};
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::finding::{Confidence, Severity};
+use crate::diagnose::hosts::{Role, next_entry, separator_of};
+use crate::exchange::Phase;
+use crate::gomod::Separator;
+use crate::words::{duration, size};
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let mut by_host: BTreeMap<&str, Vec<Silent>> = BTreeMap::new();
+    for silent in silent::all(case) {
+        let host = &case.timeline.items[silent.item].host;
+        by_host.entry(host).or_default().push(silent);
+    }
+    let found = by_host.iter();
+    found
+        .map(|(host, silent)| of_host(case, host, silent))
+        .collect()
+}
+
+/// What there is to say of one host's silence.
+pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
+    let longest = silent.iter().max_by_key(|one| (!one.has_ended, one.us));
+    let items: Vec<usize> = silent.iter().map(|one| one.item).collect();
+    let first = longest.map_or(0, |one| one.item);
+    let (us, phase) = longest.map_or((0, Phase::Wait), |one| (one.us, one.phase));
+    let has_ended = longest.is_some_and(|one| one.has_ended);
+    let what = case.what(first);
+    let bytes = case
+        .asked_by(&case.timeline.items[first])
+        .map_or(0, |asked| asked.row.bytes);
+    let address = case.dial_of(&case.timeline.items[first]);
+    let address = address.and_then(|dial| dial.upstream.as_ref()?.addr.clone());
+    let at = address.map_or_else(String::new, |address| {
+        format!(" ({address}: TCP and TLS work)")
+    });
+    let more = match items.len() - 1 {
+        0 => String::new(),
+        1 => ", and 1 more request".into(),
+        more => format!(", and {more} more requests"),
+    };
+    let title = match phase {
+        Phase::Receive => format!(
+            "{host}{at} stopped in the middle of {what}, after {}: {} without the rest{more}",
+            size(bytes),
+            duration(us)
+        ),
+        _ if has_ended => format!(
+            "{host} took {} for its first byte of {what}{more}",
+            duration(us)
+        ),
+        _ => format!(
+            "{host}{at} takes requests and does not answer: {} for {what}{more}",
+            duration(us)
+        ),
+    };
+    let evidence = silent.iter().map(|one| {
+        let what = case.what(one.item);
+        let without = match (one.phase, one.has_ended) {
+            (Phase::Receive, _) => "until it was given up, in the middle of the body",
+            (_, true) => "until the first byte",
+            (_, false) => "without a response header",
+        };
+        case.exhibit(one.item, format!("{what}: {} {without}", duration(one.us)))
+    });
+    let pieces = silent
+        .iter()
+        .flat_map(|one| case.pieces_of(&[one.item], Some(one.phase)));
+    Found {
+        severity: match has_ended {
+            true => Severity::Slow,
+            false => case.severity(),
+        },
+        title,
+        // In the middle of a body it may also have trickled.
+        confidence: match phase {
+            Phase::Receive => Confidence::Likely,
+            _ => Confidence::Certain,
+        },
+        evidence: evidence.collect(),
+        hint: Some(hint(case, host)),
+        explains: Explained::pieces(pieces.collect()),
+    }
+}
+
+/// The go command has no timeout for this.
+fn hint(case: &Case<'_>, host: &str) -> String {
+    let role = case.hosts.get(host).and_then(|host| host.role);
+    let bound = "modtape record --upstream-idle-timeout 20s turns the silence into an error; the go command itself would wait for ever";
+    match role {
+        Some(Role::Proxy { entry }) => match (next_entry(case, entry), separator_of(case, entry)) {
+            (Some(next), Some(Separator::Pipe)) => {
+                format!("{bound}, after which go asks {next}")
+            }
+            (Some(next), _) => format!(
+                "try again; a bar instead of the comma before {next} would let go fall back to it, but only after an error: {bound}"
+            ),
+            (None, _) => format!("try again, or another GOPROXY; {bound}"),
+        },
+        _ => format!("try again; {bound}"),
+    }
+}

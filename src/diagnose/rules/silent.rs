@@ -1,0 +1,79 @@
+//! What the rules on requests without an answer have in common.
+
+use crate::diagnose::case::{Asked, Case};
+use crate::diagnose::dials::is_given_up;
+use crate::exchange::{MadeBy, Phase};
+use crate::recording::reader::RowState;
+
+/// A silence is told from here on if it lasted until the client, or the run, gave up; microseconds.
+const GIVEN_UP_US: u64 = 800_000;
+
+/// And from here on if something came in the end.
+const ENDED_US: u64 = 5_000_000;
+
+/// And if it is so many times as long as nearly all waits for that host.
+const TIMES: u64 = 4;
+
+/// A request that got no answer for long.
+pub(super) struct Silent {
+    /// The item.
+    pub(super) item: usize,
+    /// Where it stopped.
+    pub(super) phase: Phase,
+    /// How long it was silent, microseconds.
+    pub(super) us: u64,
+    /// True if something came in the end.
+    pub(super) has_ended: bool,
+}
+
+/// The requests that got no answer for long.
+pub(super) fn all(case: &Case<'_>) -> Vec<Silent> {
+    let items = 0..case.timeline.items.len();
+    items.filter_map(|item| of(case, item)).collect()
+}
+
+fn of(case: &Case<'_>, item: usize) -> Option<Silent> {
+    let one = &case.timeline.items[item];
+    let asked = case.asked_by(one)?;
+    let phase = where_it_stopped(asked)?;
+    let us = case.phase_us(one, phase);
+    let has_ended = asked.row.state == RowState::Ended && asked.row.made_by == Some(MadeBy::Origin);
+    let usual = case.hosts.get(&one.host).and_then(|host| host.wait_p95_us);
+    let least = match has_ended {
+        true => ENDED_US,
+        false => GIVEN_UP_US,
+    };
+    // A p95 that is the silence itself says nothing about what is usual.
+    let usual = usual
+        .filter(|usual| !has_ended || *usual < us / 2)
+        .unwrap_or(0);
+    let is_long = us >= least && us >= usual.saturating_mul(TIMES);
+    is_long.then_some(Silent {
+        item,
+        phase,
+        us,
+        has_ended,
+    })
+}
+
+/// The phase in which a request waited for bytes that did not come.
+fn where_it_stopped(asked: &Asked<'_>) -> Option<Phase> {
+    let why = asked.refusal.as_ref().map_or("", |refusal| &*refusal.why);
+    let phases = asked.row.phases;
+    match asked.row.state {
+        RowState::InFlight => Some(Phase::Wait),
+        RowState::Aborted if is_given_up(why) || why.contains("silence for") => {
+            match phases[Phase::Receive] {
+                Some(_) => Some(Phase::Receive),
+                None => phases[Phase::Wait].map(|_| Phase::Wait),
+            }
+        }
+        RowState::Aborted => None,
+        // Our own 504 of `--upstream-idle-timeout`.
+        RowState::Ended if asked.is_ours() => {
+            let is_timeout = asked.row.status == Some(504);
+            is_timeout.then_some(Phase::Wait)
+        }
+        RowState::Ended => Some(Phase::Wait),
+    }
+}
