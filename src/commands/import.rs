@@ -290,6 +290,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         trace: survey.trace.unwrap_or_else(|| Hex(tls::random())),
         go_env: BTreeMap::new(),
         go_version: None,
+        processors: None,
         intercepted: Vec::new(),
         intercept_all: false,
         redacted: redactor.is_on(),

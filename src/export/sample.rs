@@ -50,6 +50,7 @@ pub(super) fn manifest() -> Manifest {
         trace: Hex([0xab; 16]),
         go_env: std::collections::BTreeMap::new(),
         go_version: None,
+        processors: None,
         intercepted: Vec::new(),
         intercept_all: false,
         redacted: true,

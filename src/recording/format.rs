@@ -186,6 +186,9 @@ pub struct Manifest {
     /// `go1.27.3`, if there was a go command.
     #[serde(default)]
     pub go_version: Option<String>,
+    /// How many processors the go command takes to be there: GOMAXPROCS, or what the system gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processors: Option<u32>,
     /// Hosts whose TLS we answered.
     pub intercepted: Vec<String>,
     /// True for `--intercept-all`: the root had no DNS constraint.

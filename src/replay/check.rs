@@ -123,6 +123,7 @@ pub(super) fn manifest(dir: &Path) {
         trace: Hex([7; 16]),
         go_env: env.map(|(name, value)| (name.into(), value.into())).into(),
         go_version: None,
+        processors: None,
         intercepted: Vec::new(),
         intercept_all: false,
         redacted: true,

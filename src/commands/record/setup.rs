@@ -226,6 +226,10 @@ pub(super) fn manifest(
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))
             .collect(),
         go_version: session.go.settings.get("GOVERSION").cloned(),
+        processors: match args.command.is_empty() {
+            true => None,
+            false => session.variables.processors,
+        },
         intercepted: policy.intercepted().cloned().collect(),
         intercept_all: args.intercept_all,
         redacted: !args.no_redact,

@@ -17,6 +17,8 @@ pub(crate) struct Variables {
     pub(crate) path: Option<OsString>,
     /// The file for TLS secrets, as in other programs.
     pub(crate) key_log: Option<PathBuf>,
+    /// How many processors the go command takes to be there.
+    pub(crate) processors: Option<u32>,
     /// The PID of the recorder that this process runs in, if it does.
     pub(crate) outer_pid: Option<u32>,
 }
@@ -42,7 +44,18 @@ impl Variables {
             key_log: os("MODTAPE_SSLKEYLOGFILE")
                 .or_else(|| os("SSLKEYLOGFILE"))
                 .map(PathBuf::from),
+            processors: text("GOMAXPROCS")
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .or_else(available),
             outer_pid: text("MODTAPE_PID").parse().ok(),
         }
     }
+}
+
+/// The processors that this process may use, as the Go runtime counts them.
+fn available() -> Option<u32> {
+    let number = std::thread::available_parallelism().ok()?;
+    u32::try_from(number.get()).ok()
 }

@@ -7,7 +7,7 @@ use super::silence::of_host;
 use super::silent::{self, Silent};
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
-use crate::diagnose::finding::Confidence;
+use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::Role;
 use crate::exchange::Phase;
 use crate::words::{count, duration};
@@ -30,6 +30,18 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             dead.found(case, title, Some(hint(case)))
         })
         .collect();
+    let mut silent: BTreeMap<&str, Vec<Silent>> = BTreeMap::new();
+    for one in silent::all(case) {
+        let host = &*case.timeline.items[one.item].host;
+        let role = case.hosts.get(host).and_then(|host| host.role);
+        if is_database(role) {
+            silent.entry(host).or_default().push(one);
+        }
+    }
+    found.extend(silent.iter().map(|(host, silent)| Found {
+        hint: Some(hint(case)),
+        ..of_host(case, host, silent)
+    }));
     let databases = case.hosts.iter().filter(|(_, host)| is_database(host.role));
     let proxies = case.hosts.values();
     let proxies = proxies.filter(|host| matches!(host.role, Some(Role::Proxy { .. })));
@@ -43,7 +55,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         }
         let answers = count(host.requests, "request");
         found.push(Found {
-            severity: crate::diagnose::finding::Severity::Slow,
+            severity: Severity::Slow,
             title: format!(
                 "the checksum database {name} is slow: {answers} waited {} in the middle, the module proxy's {}",
                 duration(median),

@@ -3,28 +3,43 @@
 //! A rule says which pieces of the timeline its cause explains. What they cost, which of two causes
 //! that explain the same seconds stays, and the order, are decided here for all of them.
 
+mod asked_twice;
+mod bandwidth;
 mod broken_off;
 mod certificate;
 mod checksum_database;
+mod cold_module;
 mod comma;
 mod credentials;
 mod database_timeout;
 mod dead;
 mod dead_connection;
 mod dead_entry;
+mod direct;
+mod distance;
 mod failed_upstream;
 mod handshake;
+mod handshakes;
 mod ipv6;
+mod large_zip;
 mod name_lookup;
+mod own_time;
 mod parent_proxy;
 mod private_module;
+mod probes;
+mod processors;
 mod rate_limit;
 mod redirect_target;
 mod refusals;
+mod serial_chain;
 mod silence;
 mod silent;
+mod slow;
+mod toolchain;
 mod unknown_version;
 mod unreachable;
+mod version_list;
+mod wrong_content;
 
 use super::case::Case;
 use super::finding::{Confidence, Evidence, Finding, SHOWN, Severity};
@@ -90,6 +105,9 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     rule!("MT115", credentials, "credentials are missing, or refused"),
     rule!("MT111", comma, "a GOPROXY entry failed before a comma"),
+    rule!("MT126", probes, "slow answers to prefix probes"),
+    rule!("MT127", version_list, "slow lists of versions"),
+    rule!("MT121", cold_module, "a proxy had to fetch a version first"),
     rule!("MT108", dead_connection, "an HTTP/2 connection is dead"),
     rule!("MT101", silence, "a server does not answer"),
     rule!("MT109", broken_off, "a response was broken off"),
@@ -104,6 +122,25 @@ pub(crate) const RULES: &[Rule] = &[
         "a version that a proxy does not know"
     ),
     rule!("MT106", unreachable, "a host cannot be reached"),
+    rule!(
+        "MT304",
+        wrong_content,
+        "an answer is not what was asked for"
+    ),
+    rule!("MT113", direct, "modules came from their repositories"),
+    rule!("MT131", toolchain, "a Go toolchain was downloaded"),
+    rule!("MT204", handshakes, "a connection for each request"),
+    rule!("MT132", large_zip, "a large zip"),
+    rule!("MT205", bandwidth, "the line is the limit"),
+    rule!("MT902", own_time, "modtape itself was slow"),
+    rule!("MT201", processors, "GOMAXPROCS bounds the go command"),
+    rule!("MT203", distance, "the host is far away"),
+    rule!(
+        "MT202",
+        serial_chain,
+        "requests had to wait for one another"
+    ),
+    rule!("MT128", asked_twice, "refusals are asked for twice"),
 ];
 
 /// The codes of what got no answer.
@@ -174,10 +211,10 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
             findings.push(finding(code, found, cost_us));
         }
     }
+    // A note takes no time away from a cause, nor a cause from a note.
     for (code, found) in notes {
-        if let Some(cost_us) = told.claim(&found) {
-            findings.push(finding(code, found, cost_us));
-        }
+        let cost_us = Told::of(case).claim(&found).unwrap_or(0);
+        findings.push(finding(code, found, cost_us));
     }
     findings.sort_by(|a, b| {
         let rank = |finding: &Finding| (finding.severity, std::cmp::Reverse(finding.cost_us));

@@ -262,6 +262,7 @@ impl Table {
             trace: open.trace,
             go_env: BTreeMap::new(),
             go_version: None,
+            processors: None,
             intercepted: intercepted.into_iter().collect(),
             intercept_all: false,
             redacted: false,

@@ -133,6 +133,7 @@ fn manifest(state: State) -> Manifest {
         trace: Hex(TRACE),
         go_env: BTreeMap::from([("GOPROXY".into(), proxies.into())]),
         go_version: Some("go1.27.3".into()),
+        processors: None,
         intercepted: vec!["proxy.golang.org".into()],
         intercept_all: false,
         redacted: true,

@@ -1,0 +1,60 @@
+//! MT204: a new connection for nearly each request.
+
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::finding::{Confidence, Severity};
+use crate::exchange::Phase;
+use crate::words::{count, duration};
+
+/// Fewer connections say nothing.
+const LEAST: usize = 4;
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let dialling = [Phase::Dns, Phase::Connect, Phase::Tls];
+    let hosts = case.hosts.iter().filter_map(|(name, host)| {
+        if host.protocols.iter().any(|protocol| protocol == "h2") {
+            return None;
+        }
+        let us = |item: &usize| -> u64 {
+            let item = &case.timeline.items[*item];
+            dialling.iter().map(|phase| case.phase_us(item, *phase)).sum()
+        };
+        let items: Vec<usize> = host
+            .items
+            .iter()
+            .copied()
+            .filter(|item| case.asked_by(&case.timeline.items[*item]).is_some_and(|asked| !asked.row.is_connect()))
+            .filter(|item| us(item) > 0)
+            .collect();
+        let requests = usize::try_from(host.requests).unwrap_or(usize::MAX);
+        if items.len() < LEAST || items.len() * 2 < requests {
+            return None;
+        }
+        let all: u64 = items.iter().map(us).sum();
+        let each = duration(all / items.len() as u64);
+        let pieces = case.pieces(|item, piece| {
+            item.host == *name && piece.phase.is_some_and(|phase| dialling.contains(&phase))
+        });
+        let mut slowest = items.clone();
+        slowest.sort_by_key(|item| std::cmp::Reverse(us(item)));
+        let evidence = slowest.iter().map(|item| {
+            let what = case.what(*item);
+            case.exhibit(*item, format!("{what}: {} to connect", duration(us(item))))
+        });
+        Some(Found {
+            severity: Severity::Slow,
+            title: format!(
+                "{name} speaks only HTTP/1.1 and keeps no connection: {} for {}, {each} each",
+                count(items.len() as u64, "handshake"),
+                count(host.requests, "request"),
+            ),
+            confidence: Confidence::Certain,
+            evidence: evidence.collect(),
+            hint: Some(format!(
+                "let {name}, or the inspecting proxy before it, speak HTTP/2: go then uses one connection for everything; keep-alive for HTTP/1.1 helps too"
+            )),
+            explains: Explained::pieces(pieces),
+        })
+    });
+    hosts.collect()
+}

@@ -1,0 +1,79 @@
+//! MT202: requests had to wait for one another; MT203 says when distance is the reason.
+
+use super::processors::saturated;
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::chain::chain;
+use crate::diagnose::finding::{Confidence, Severity};
+use crate::exchange::Phase;
+use crate::words::{count, duration, percent};
+
+/// A chain has so many links at least.
+const LINKS: usize = 5;
+
+/// And takes so long, microseconds.
+const LEAST_US: u64 = 1_500_000;
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let links = chain(case);
+    let took: u64 = links.iter().map(|link| link.took_us).sum();
+    let wall_us = case.timeline.wall_us;
+    if links.len() < LINKS || took < LEAST_US || took * 2 < wall_us {
+        return Vec::new();
+    }
+    if let Some(processors) = case.manifest.processors {
+        // Where all workers are busy, what follows one another did not have to.
+        let (full, busy) = saturated(case, processors);
+        if full * 2 > busy {
+            return Vec::new();
+        }
+    }
+    let waits = links.iter().map(|link| {
+        let item = &case.timeline.items[link.item];
+        case.phase_us(item, Phase::Wait)
+    });
+    let waited: u64 = waits.sum();
+    // What is slow in itself is a matter of other rules: a chain is made of many short waits.
+    let longest = links.iter().map(|link| link.took_us).max().unwrap_or(0);
+    if waited * 2 < took || longest * 2 > took {
+        return Vec::new();
+    }
+    let Some(host) = links
+        .iter()
+        .map(|link| &link.host)
+        .max_by_key(|host| links.iter().filter(|link| link.host == **host).count())
+    else {
+        return Vec::new();
+    };
+    let items: Vec<usize> = links.iter().map(|link| link.item).collect();
+    let each = duration(waited / links.len() as u64);
+    vec![Found {
+        severity: Severity::Slow,
+        title: format!(
+            "{} had to wait for one another, {each} each for {host}: {} of {} ({} %); a go.mod must be there before what it requires can be asked for",
+            count(links.len() as u64, "request"),
+            duration(took),
+            duration(wall_us),
+            percent(took, wall_us)
+        ),
+        confidence: Confidence::Certain,
+        evidence: items
+            .iter()
+            .map(|item| {
+                let us = case.phase_us(&case.timeline.items[*item], Phase::Wait);
+                case.exhibit(
+                    *item,
+                    format!(
+                        "{}: {} until the first byte",
+                        case.what(*item),
+                        duration(us)
+                    ),
+                )
+            })
+            .collect(),
+        hint: Some(String::from(
+            "a module proxy that is nearer shortens every link; a go line of 1.17 or later in the go.mod files of your own modules prunes the graph; `go mod graph` shows what is deep",
+        )),
+        explains: Explained::pieces(case.pieces_of(&items, Some(Phase::Wait))),
+    }]
+}

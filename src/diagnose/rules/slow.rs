@@ -1,0 +1,42 @@
+//! What the rules on slow answers have in common.
+
+use super::{Explained, Found};
+use crate::diagnose::case::{Asked, Case};
+use crate::diagnose::finding::{Confidence, Severity};
+use crate::exchange::Phase;
+use crate::gomod::Kind;
+use crate::recording::reader::RowState;
+
+/// How long an answer's first byte took, microseconds; `None` if there was no whole answer.
+pub(super) fn wait_us(asked: &Asked<'_>) -> Option<u64> {
+    let is_whole = asked.row.state == RowState::Ended && !asked.is_ours();
+    asked.row.phases[Phase::Wait].filter(|_| is_whole)
+}
+
+/// The middle of the waits of a host for answers of other kinds than these, microseconds.
+pub(super) fn usual_us(case: &Case<'_>, host: &str, except: &[Kind]) -> Option<u64> {
+    let of_host = case.hosts.get(host)?.items.iter();
+    let asked = of_host.filter_map(|item| case.asked_by(&case.timeline.items[*item]));
+    let others = asked.filter(|asked| !except.contains(&asked.listed.route.kind));
+    let mut waits: Vec<u64> = others.filter_map(wait_us).collect();
+    waits.sort_unstable();
+    waits.get(waits.len() / 2).copied()
+}
+
+/// A finding that explains the waits of these exchanges.
+pub(super) fn found(
+    case: &Case<'_>,
+    items: &[usize],
+    title: String,
+    confidence: Confidence,
+    hint: String,
+) -> Found {
+    Found {
+        severity: Severity::Slow,
+        title,
+        confidence,
+        evidence: case.exhibits(items, Phase::Wait, "until the first byte"),
+        hint: Some(hint),
+        explains: Explained::pieces(case.pieces_of(items, Some(Phase::Wait))),
+    }
+}

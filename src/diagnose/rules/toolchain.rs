@@ -1,0 +1,50 @@
+//! MT131: a Go toolchain was downloaded.
+
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::finding::{Confidence, Severity};
+use crate::gomod::Kind;
+use crate::words::{duration, size};
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let is_toolchain = |item: &usize| {
+        let asked = &case.asked[*item];
+        asked.listed.route.kind == Kind::Toolchain && asked.row.bytes > 0
+    };
+    let items: Vec<usize> = (0..case.asked.len()).filter(is_toolchain).collect();
+    let Some(first) = items.first() else {
+        return Vec::new();
+    };
+    let first = &case.asked[*first];
+    let version = first.listed.route.version.as_deref().unwrap_or_default();
+    let bytes = items.iter().map(|item| case.asked[*item].row.bytes).sum();
+    let times = items.iter().map(|item| case.asked[*item].listed.total_us);
+    let us = times.fold(0, u64::saturating_add);
+    let evidence = items.iter().map(|item| {
+        let asked = &case.asked[*item];
+        let took = duration(asked.listed.total_us);
+        case.exhibit(
+            *item,
+            format!("{}: {} in {took}", case.what(*item), size(asked.row.bytes)),
+        )
+    });
+    let local = case
+        .manifest
+        .go_version
+        .as_deref()
+        .unwrap_or("the local go");
+    vec![Found {
+        severity: Severity::Slow,
+        title: format!(
+            "go.mod asks for a newer Go than {local}: the toolchain {version} was downloaded, {} in {}",
+            size(bytes),
+            duration(us)
+        ),
+        confidence: Confidence::Certain,
+        evidence: evidence.collect(),
+        hint: Some(String::from(
+            "install that Go where this runs often (CI images), or GOTOOLCHAIN=local to use the one that is there, if the go line of go.mod allows it",
+        )),
+        explains: Explained::pieces(case.pieces_of(&items, None)),
+    }]
+}
