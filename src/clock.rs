@@ -98,6 +98,12 @@ impl Clock {
     }
 }
 
+/// The CPU time that this thread has used.
+pub(crate) fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// A wall-clock time as every output has it: RFC 3339 in UTC, cut to microseconds, all six digits
 /// written, so that the order of such texts is the order of their times.
 pub(crate) fn wall_text(wall: OffsetDateTime) -> Option<String> {

@@ -6,10 +6,12 @@ mod environment;
 mod go;
 mod limits;
 mod private;
+mod processes;
 mod run;
 
 pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
 pub(crate) use go::{GoFacts, go_for, is_go, look_up};
 pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use private::{PrivateDir, open_dir};
+pub(crate) use processes::Watch;
 pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, run};

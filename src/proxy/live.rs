@@ -183,6 +183,17 @@ pub(crate) struct Passed {
     pub(crate) bytes: u64,
 }
 
+/// How much goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Activity {
+    /// How many dials and exchanges have begun so far.
+    pub(crate) begun: u64,
+    /// How many of them are not over.
+    pub(crate) in_flight: usize,
+    /// Whether one of these is silent.
+    pub(crate) is_silent: bool,
+}
+
 impl Live {
     /// Nothing in flight.
     pub fn new(clock: Clock) -> Self {
@@ -230,6 +241,21 @@ impl Live {
         Passed {
             exchanges: state.done,
             bytes: state.bytes,
+        }
+    }
+
+    /// How much goes on; a response that has brought nothing for `silence` is silent.
+    pub(crate) fn activity(&self, silence: Duration) -> Activity {
+        let now = self.clock.now();
+        let state = self.lock();
+        let is_silent = |line: &Arc<Line>| {
+            let progress = line.lock();
+            !progress.is_paused && now.since(progress.at) >= silence
+        };
+        Activity {
+            begun: state.next,
+            in_flight: state.lines.len(),
+            is_silent: state.lines.values().any(is_silent),
         }
     }
 

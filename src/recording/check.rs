@@ -124,10 +124,12 @@ pub fn index(bytes: &[u8]) {
                 assert!(row.end.is_none() || told == true_ones, "{row:?}\n{same:?}");
             }
         }
+        let samples = recording.samples().iter().map(|row| Some(row.line));
         let spans = recording
             .rows()
             .iter()
-            .flat_map(|row| [Some(row.begin), row.end]);
+            .flat_map(|row| [Some(row.begin), row.end])
+            .chain(samples);
         let read = spans
             .flatten()
             .fold(0_u64, |sum, span| sum.saturating_add(span.len));
@@ -202,6 +204,9 @@ fn read_all(recording: &Recording) {
                 bytes.map_or(true, |bytes| bytes.len() as u64 == body.bytes)
             }));
         }
+    }
+    for row in recording.samples() {
+        let _ = recording.sample(row);
     }
     let _ = (
         recording.name(),

@@ -9,6 +9,8 @@ use crate::clock::Timestamp;
 use crate::exchange::{Abort, Begin, Closed, End, ExchangeId, Opened, Stall, TraceId};
 use crate::gomod::Kind;
 
+use super::processes::Sample;
+
 /// The version of the format that this program writes; it reads this one only.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -62,6 +64,8 @@ pub enum Event {
     Gap(Gap),
     /// An upstream was silent, or is no longer.
     Stall(Stall),
+    /// What the command's processes did while no request told.
+    Sample(Sample),
     /// The recorder ended in order.
     Close(Close),
 }

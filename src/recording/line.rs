@@ -21,6 +21,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::format::{Close, Connection, Event, Gap, Open, Record};
+use super::processes::Sample;
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Begin, Body, ByteString, ConnectionId, Digest, End, ExchangeId, Fields, Hex,
@@ -398,6 +399,8 @@ pub(crate) enum Happened {
     Gap(Gap),
     /// As in [`Event::Stall`].
     Stall(Stall),
+    /// As in [`Event::Sample`].
+    Sample(Sample),
     /// As in [`Event::Close`].
     Close(Close),
 }
@@ -610,7 +613,7 @@ impl LineFields<'_, PassedText, PassedBytes> {
     }
 }
 
-/// The records that come once or twice for a connection or a run: read by serde's own types.
+/// The records that come once or twice for a connection or a run, or while nothing else does: read by serde's own types.
 fn rare(r#type: &str, text: &[u8]) -> Option<Event> {
     fn read<'a, T: Deserialize<'a>>(text: &'a [u8], wrap: fn(T) -> Event) -> Option<Event> {
         serde_json::from_slice(text).ok().map(wrap)
@@ -620,6 +623,7 @@ fn rare(r#type: &str, text: &[u8]) -> Option<Event> {
         "connection" => read(text, Event::Connection),
         "gap" => read(text, Event::Gap),
         "stall" => read(text, Event::Stall),
+        "sample" => read(text, Event::Sample),
         "close" => read(text, Event::Close),
         _ => None,
     }
@@ -669,6 +673,7 @@ impl Line for Summary {
             Some(Event::Connection(connection)) => Some(Happened::Connection(connection)),
             Some(Event::Gap(gap)) => Some(Happened::Gap(gap)),
             Some(Event::Stall(stall)) => Some(Happened::Stall(stall)),
+            Some(Event::Sample(sample)) => Some(Happened::Sample(sample)),
             Some(Event::Close(close)) => Some(Happened::Close(close)),
             Some(Event::Begin(_) | Event::End(_) | Event::Abort(_)) | None => fields.summary(),
         };
@@ -1017,6 +1022,7 @@ mod tests {
             Event::Connection(connection) => Happened::Connection(connection),
             Event::Gap(gap) => Happened::Gap(gap),
             Event::Stall(stall) => Happened::Stall(stall),
+            Event::Sample(sample) => Happened::Sample(sample),
             Event::Close(close) => Happened::Close(close),
         }
     }

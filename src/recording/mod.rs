@@ -1,6 +1,6 @@
 //! The recording: a folder on disk whose truth is an append-only journal.
 //!
-//! `format` says what stands there, `line` how a record becomes a line of the journal. `writer` makes
+//! `format` says what stands there (`processes` for one record of it), `line` how a record becomes a line of the journal. `writer` makes
 //! the folder and appends; `reader` reads any byte string back into exchanges or a named error, and
 //! never writes anything but the index, which is a projection of the journal.
 
@@ -10,6 +10,7 @@ pub(crate) mod folder;
 pub mod format;
 pub(crate) mod line;
 pub mod manifest;
+pub mod processes;
 pub mod reader;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod sample;

@@ -17,6 +17,7 @@ use super::format::{
     Close, Connection, Event, FORMAT_VERSION, Gap, INLINE_LIMIT, JOURNAL, MANIFEST, Open, Record,
     State, Totals,
 };
+use super::processes::{Holder, Lock, Process, ProcessState, Sample};
 use super::reader::body::body_path;
 use super::reader::scan::scan;
 use super::reader::table::Builder;
@@ -138,6 +139,56 @@ pub(super) fn stall(id: ExchangeId, since_us: u64, silent_us: u64) -> Event {
     })
 }
 
+pub(super) fn sample() -> Event {
+    let process = |pid, name: &str, state| Process {
+        pid,
+        parent: 4120,
+        name: name.into(),
+        command: Vec::new(),
+        count: 1,
+        state,
+        file: None,
+        keeps_pipe_of: None,
+        cpu_permille: 0,
+        cpu_us: 0,
+        read_bytes: 0,
+        written_bytes: 0,
+    };
+    let holder = Some(Holder {
+        pid: 77,
+        command: vec!["go".into(), "build".into()],
+    });
+    let path = Some("/home/ana/go/pkg/mod/cache/lock".into());
+    let lock = Lock { path, holder };
+    let ssh = ProcessState::WaitsNetwork {
+        address: "192.0.2.7:22".into(),
+        connecting: true,
+    };
+    let zip = Some("/home/ana/go/pkg/mod/cache/download/a/@v/v1.0.0.zip".into());
+    Event::Sample(Sample {
+        processes: vec![
+            Process {
+                command: vec!["go".into(), "mod".into(), "tidy".into()],
+                file: zip,
+                cpu_permille: 1900,
+                cpu_us: 4_000_000,
+                read_bytes: 70_000,
+                written_bytes: 1_000_000,
+                ..process(4121, "go", ProcessState::WaitingLock { lock })
+            },
+            Process {
+                keeps_pipe_of: Some(4121),
+                ..process(4122, "ssh", ssh)
+            },
+            Process {
+                count: 4,
+                ..process(4123, "compile", ProcessState::Running)
+            },
+        ],
+        more: 1,
+    })
+}
+
 pub(super) fn close() -> Event {
     Event::Close(Close {
         totals: Totals::default(),
@@ -167,6 +218,7 @@ static EVENTS: LazyLock<Vec<Event>> = LazyLock::new(|| {
         abort(3),
         gap,
         begin(4),
+        sample(),
         closed(1),
         close(),
     ]

@@ -27,7 +27,7 @@ use super::failure::{Advise as _, Failure};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
 use crate::child::{
-    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, Signals, SpawnError,
+    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, Signals, SpawnError, Watch,
 };
 use crate::cli::{Global, RunArgs};
 use crate::clock::Clock;
@@ -36,6 +36,7 @@ use crate::gomod::Base;
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Policy, Proxy, Responder, Stalls, Token, Windows,
 };
+use crate::recording::format::Event;
 use crate::recording::{Recorder, writer};
 use crate::redact::Redactor;
 use crate::terminal::words::count;
@@ -225,6 +226,8 @@ impl Session {
             token_tasks.spawn(socket.run());
         }
         let name = parts.name.clone();
+        let recorder = parts.recorder.clone();
+        let watch = Watch::new(self.clock, self.address, parts.redactor.clone());
         let places = self.places(&parts.responder);
         let context = self.context(parts, leafs);
         let live = context.live.clone();
@@ -258,7 +261,13 @@ impl Session {
             outcome = until_end(&command, signals, &live, self.clock) => outcome,
             never = console.watch(stalls) => match never {},
             never = outlived(global, lifetime) => match never {},
+            never = watch.run(quiet(live.clone()), |at, sample| {
+                if let Some(recorder) = &recorder {
+                    recorder.note(at, &Event::Sample(sample));
+                }
+            }) => match never {},
         };
+        drop(recorder);
         if global.quiet {
             warn_timeout(global, &outcome, command.timeout);
         }
@@ -407,6 +416,21 @@ async fn outlived(global: &Global, lifetime: Duration) -> Infallible {
         ),
     );
     std::future::pending().await
+}
+
+/// A request that has brought nothing for so long leaves the command as idle as none does.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Tells, each time that it is called, whether the command's processes are worth a look: since the
+/// last call there was no request in flight, or one is silent.
+fn quiet(live: Live) -> impl FnMut() -> bool {
+    let mut begun = None;
+    move || {
+        let activity = live.activity(SILENCE);
+        let was_idle = activity.in_flight == 0 && begun == Some(activity.begun);
+        begun = Some(activity.begun);
+        was_idle || activity.is_silent
+    }
 }
 
 /// Runs the command; without a command, waits for a signal.

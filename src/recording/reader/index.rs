@@ -19,7 +19,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::scan::{Damage, Span};
-use super::table::{ConnectionRow, Row, StallRow, Table, method, read_table};
+use super::table::{ConnectionRow, Row, SampleRow, StallRow, Table, method, read_table};
 use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Digest, Hex, MadeBy, Phase, Timings};
 use crate::files::{open_regular, replace_file};
@@ -47,6 +47,7 @@ struct Header<'a> {
     connections: u64,
     runs: Cow<'a, [Open]>,
     stalls: Cow<'a, [StallRow]>,
+    samples: Cow<'a, [SampleRow]>,
     gaps: Cow<'a, [Gap]>,
     damage: Cow<'a, [Damage]>,
     tail: Option<Span>,
@@ -83,6 +84,7 @@ pub(super) fn write(dir: &Path, journal: &File, table: &Table) -> io::Result<()>
         connections: table.connections.len() as u64,
         runs: Cow::Borrowed(&table.runs),
         stalls: Cow::Borrowed(&table.stalls),
+        samples: Cow::Borrowed(&table.samples),
         gaps: Cow::Borrowed(&table.gaps),
         damage: Cow::Borrowed(&table.damage),
         tail: table.tail,
@@ -136,6 +138,7 @@ pub(super) fn read(dir: &Path, journal: &File) -> Option<Table> {
     let mut table = Table {
         runs: header.runs.into_owned(),
         stalls: header.stalls.into_owned(),
+        samples: header.samples.into_owned(),
         gaps: header.gaps.into_owned(),
         damage: header.damage.into_owned(),
         tail: header.tail,
@@ -200,11 +203,22 @@ fn is_consistent(table: &Table) -> bool {
     let sorted = table
         .rows
         .is_sorted_by_key(|row| (row.run, row.started, row.id));
-    let last_run = table.rows.last().map(|row| row.run as usize);
+    let sorted = sorted
+        && table
+            .samples
+            .is_sorted_by_key(|sample| (sample.run, sample.at));
+    let last_runs = [
+        table.rows.last().map(|row| row.run),
+        table.samples.last().map(|sample| sample.run),
+    ];
+    let last_run = last_runs.into_iter().flatten().max();
+    let last_run = last_run.map(|run| run as usize);
     // Each record belongs to one row: rows that share some would have a small journal read as a
     // large one.
     let spans = table.rows.iter().flat_map(|row| [Some(row.begin), row.end]);
+    let samples = table.samples.iter().map(|sample| Some(sample.line));
     let read = spans
+        .chain(samples)
         .flatten()
         .fold(0, |sum: u64, span| sum.saturating_add(span.len));
     sorted && last_run.is_none_or(|run| run < runs) && read <= table.journal_bytes
@@ -416,7 +430,7 @@ mod tests {
         lines[3].truncate(50);
         let mut events = sample::events();
         events.insert(4, sample::stall(1, 7, 10_000_000));
-        lines.extend(sample::lines(13, events));
+        lines.extend(sample::lines(14, events));
         for journal_text in [sample::journal(), lines.concat()] {
             let dir = indexed(&journal_text);
             let journal = journal(dir.path());
@@ -431,11 +445,11 @@ mod tests {
         let dir = indexed(&sample::journal());
         let path = dir.path().join(JOURNAL);
         let mut lines = sample::lines(1, sample::events());
-        lines.push(sample::lines(13, vec![sample::open()]).concat());
+        lines.push(sample::lines(14, vec![sample::open()]).concat());
         std::fs::write(&path, lines.concat()).unwrap();
         assert!(read(dir.path(), &journal(dir.path())).is_none());
         lines.pop();
-        *lines.last_mut().unwrap() = sample::lines(13, vec![sample::close()]).concat();
+        *lines.last_mut().unwrap() = sample::lines(14, vec![sample::close()]).concat();
         std::fs::write(&path, lines.concat()).unwrap();
         assert_eq!(lines.concat().len(), sample::journal().len());
         assert!(read(dir.path(), &journal(dir.path())).is_none());

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::format::{Event, FORMAT_VERSION, Gap, JOURNAL, Manifest, Open, Record, State};
 use super::line::LineError;
 use super::manifest::{ManifestError, read_manifest};
+use super::processes::Sample;
 use crate::exchange::{Body, ConnectionId, Ending, Exchange, ExchangeId, field};
 use crate::files::open_regular;
 use journal::JournalFile;
@@ -28,7 +29,7 @@ use table::{Table, read_table};
 pub(crate) use super::line::RowState;
 pub(crate) use body::{BodyError, BodyReader, Stored, WHOLE_LIMIT};
 pub use scan::{Damage, DamageKind, Span};
-pub use table::{ConnectionRow, Row, StallRow};
+pub use table::{ConnectionRow, Row, SampleRow, StallRow};
 
 /// A recording on disk.
 #[derive(Debug)]
@@ -193,6 +194,23 @@ impl Recording {
         connections.map(|((run, _), connection)| (*run, connection))
     }
 
+    /// Where the samples of the command's processes stand, by run and time.
+    pub fn samples(&self) -> &[SampleRow] {
+        &self.table.samples
+    }
+
+    /// Reads a sample again, and verifies it again.
+    pub fn sample(&self, row: &SampleRow) -> Result<Sample, ReadError> {
+        match self.record(row.line)? {
+            Record {
+                event: Event::Sample(sample),
+                t_us,
+                ..
+            } if t_us == row.at => Ok(sample),
+            _ => Err(ReadError::NoSample { span: row.line }),
+        }
+    }
+
     /// Reads an exchange again, and verifies it again.
     pub fn exchange(&self, row: &Row) -> Result<Exchange, ReadError> {
         let another = |span| ReadError::Another { span, id: row.id };
@@ -350,6 +368,12 @@ pub enum ReadError {
         span: Span,
         /// The exchange.
         id: u64,
+    },
+    /// The line there verifies, but is not the sample of the row.
+    #[error("journal byte {}: not that sample", span.offset)]
+    NoSample {
+        /// Where.
+        span: Span,
     },
 }
 

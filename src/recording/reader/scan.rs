@@ -364,13 +364,13 @@ mod tests {
         let (records, findings) = scanned(&journal);
         assert_eq!(findings.damage, []);
         assert_eq!(findings.tail, None);
-        assert_eq!(findings.last_seq, 12);
+        assert_eq!(findings.last_seq, 13);
         assert_eq!(findings.bytes, journal.len() as u64);
         for (span, record) in &records {
             let line = &journal[span.offset as usize..span.end() as usize];
             assert_eq!(Record::parse_line(line).as_ref(), Ok(record));
         }
-        assert_eq!(numbers(&journal), (1..=12).collect::<Vec<_>>());
+        assert_eq!(numbers(&journal), (1..=13).collect::<Vec<_>>());
     }
 
     #[test]
@@ -378,7 +378,7 @@ mod tests {
         let mut lines = lines();
         lines[4].truncate(31);
         let (records, findings) = scanned(&lines.concat());
-        assert_eq!(records.len(), 11);
+        assert_eq!(records.len(), 12);
         let missing = DamageKind::Missing { from: 5, to: 5 };
         assert_eq!(kinds(&findings), [DamageKind::Garbled, missing]);
         assert_eq!(findings.damage[0].span.len, 31);
@@ -386,22 +386,22 @@ mod tests {
 
     #[test]
     fn a_lost_line_feed_loses_no_record() {
-        for line in 0..11 {
+        for line in 0..12 {
             let mut lines = lines();
             lines[line].pop();
             let (records, findings) = scanned(&lines.concat());
-            assert_eq!(records.len(), 12, "line {line}");
+            assert_eq!(records.len(), 13, "line {line}");
             assert_eq!(findings.damage, []);
         }
     }
 
     #[test]
     fn a_changed_line_feed_loses_no_record_and_is_noticed() {
-        for line in 0..11 {
+        for line in 0..12 {
             let mut lines = lines();
             *lines[line].last_mut().unwrap() ^= 1;
             let (records, findings) = scanned(&lines.concat());
-            assert_eq!(records.len(), 12, "line {line}");
+            assert_eq!(records.len(), 13, "line {line}");
             assert_eq!(kinds(&findings), [DamageKind::Garbled], "line {line}");
         }
     }
@@ -412,7 +412,7 @@ mod tests {
         let (_, whole) = scanned(&journal);
         let cut = journal.len() - 20;
         let (records, findings) = scanned(&journal[..cut]);
-        assert_eq!(records.len(), 11);
+        assert_eq!(records.len(), 12);
         assert_eq!(findings.damage, []);
         assert_eq!(findings.tail.unwrap().end(), cut as u64);
         assert_eq!(whole.tail, None);
@@ -424,7 +424,7 @@ mod tests {
         journal.extend([0; 4096]);
         journal.extend(b"\n\n\0\n");
         let (records, findings) = scanned(&journal);
-        assert_eq!(records.len(), 12);
+        assert_eq!(records.len(), 13);
         assert_eq!(findings.damage, []);
         assert_eq!(findings.tail.unwrap().len, 4100);
     }
@@ -435,7 +435,7 @@ mod tests {
         let again = lines[2].clone();
         lines.insert(6, again);
         let (records, findings) = scanned(&lines.concat());
-        assert_eq!(records.len(), 12);
+        assert_eq!(records.len(), 13);
         assert_eq!(kinds(&findings), [DamageKind::Repeated { seq: 3 }]);
     }
 
@@ -444,7 +444,7 @@ mod tests {
         let mut lines = lines();
         lines[3..9].reverse();
         let (records, findings) = scanned(&lines.concat());
-        assert_eq!(records.len(), 12);
+        assert_eq!(records.len(), 13);
         assert_eq!(findings.damage, []);
     }
 
@@ -462,7 +462,7 @@ mod tests {
         let mut lines = lines();
         lines[2] = format!("{:08x} {text}\n", crc32c::crc32c(text.as_bytes())).into_bytes();
         let (records, findings) = scanned(&lines.concat());
-        assert_eq!(records.len(), 11);
+        assert_eq!(records.len(), 12);
         assert_eq!(kinds(&findings), [DamageKind::Unknown { format: None }]);
     }
 
@@ -471,7 +471,7 @@ mod tests {
         let mut journal = vec![0; LINE_LIMIT as usize + 5];
         journal.extend(sample::journal());
         let (records, findings) = scanned(&journal);
-        assert_eq!(records.len(), 12);
+        assert_eq!(records.len(), 13);
         assert_eq!(kinds(&findings), [DamageKind::Garbled]);
         assert_eq!(findings.damage[0].span.len, LINE_LIMIT + 5);
     }

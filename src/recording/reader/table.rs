@@ -197,6 +197,18 @@ pub struct StallRow {
     pub stall: Stall,
 }
 
+/// Where a sample of the command's processes stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleRow {
+    /// The run that it belongs to, as in [`Row`].
+    pub(crate) run: u32,
+    /// When it was taken, since its run was opened.
+    #[serde(rename = "at_us")]
+    pub at: Timestamp,
+    /// Its line.
+    pub(crate) line: Span,
+}
+
 /// All that is kept in memory of a journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Table {
@@ -208,6 +220,8 @@ pub(crate) struct Table {
     pub(crate) connections: BTreeMap<(u32, ConnectionId), ConnectionRow>,
     /// The silences of upstreams that were noticed while they lasted, in order.
     pub(crate) stalls: Vec<StallRow>,
+    /// Where the samples of the command's processes stand, by run and time.
+    pub(crate) samples: Vec<SampleRow>,
     /// What was not recorded or is lost.
     pub(crate) gaps: Vec<Gap>,
     /// What is wrong with the journal.
@@ -363,6 +377,7 @@ impl Builder {
             }
             Happened::Gap(gap) => self.gap(record.seq, gap),
             Happened::Stall(stall) => self.stall(stall),
+            Happened::Sample(_) => self.sample(span, record.t_us),
             Happened::Close(close) => self.table.close = Some(close),
         }
     }
@@ -387,6 +402,11 @@ impl Builder {
                 self.table.stalls.push(StallRow { run, stall });
             }
         }
+    }
+
+    fn sample(&mut self, line: Span, at: Timestamp) {
+        let run = self.run_index();
+        self.table.samples.push(SampleRow { run, at, line });
     }
 
     fn run(&mut self, open: Open) {
@@ -503,6 +523,9 @@ impl Builder {
             .rows
             .sort_unstable_by_key(|row| (row.run, row.started, row.id));
         self.table.rows.shrink_to_fit();
+        self.table
+            .samples
+            .sort_by_key(|sample| (sample.run, sample.at));
         self.table
     }
 }

@@ -68,6 +68,31 @@ fn every_exchange_is_read_again_whole() {
 }
 
 #[test]
+fn samples_of_the_processes_are_read_again_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    sample::write(dir.path(), &sample::journal(), State::Closed);
+    index::rebuild(dir.path()).unwrap();
+    let Event::Sample(expected) = sample::sample() else {
+        panic!("it is a sample");
+    };
+    for recording in [
+        Recording::open(dir.path()).unwrap(),
+        Recording::open_whole(dir.path()).unwrap(),
+    ] {
+        let [row] = recording.samples() else {
+            panic!("{:?}", recording.samples());
+        };
+        assert_eq!((row.run, row.at.as_micros()), (0, 1_100_000));
+        assert_eq!(recording.sample(row).unwrap(), expected);
+        let other = SampleRow {
+            line: recording.rows()[0].begin,
+            ..*row
+        };
+        assert!(recording.sample(&other).is_err());
+    }
+}
+
+#[test]
 fn what_is_no_recording_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
@@ -100,7 +125,7 @@ fn another_version_is_named_by_manifest_and_by_journal() {
         OpenError::Version { found, .. } => found,
         other => panic!("{other:?}"),
     };
-    let text = r#"{"seq":13,"t_us":0,"type":"open","format":2,"clock":"tai"}"#;
+    let text = r#"{"seq":14,"t_us":0,"type":"open","format":2,"clock":"tai"}"#;
     let line = format!("{:08x} {text}\n", crc32c::crc32c(text.as_bytes()));
     let journal = [sample::journal(), line.into_bytes()].concat();
     std::fs::write(dir.path().join(JOURNAL), journal).unwrap();
@@ -180,7 +205,7 @@ fn a_reader_leaves_no_lock_behind() {
 fn a_closed_recording_that_was_cut_short_is_damaged() {
     let journal = sample::journal();
     let lines = sample::lines(1, sample::events());
-    let close = lines[11].len();
+    let close = lines[12].len();
     for (cut, state, damages) in [
         (close, State::Closed, 1),
         (5, State::Closed, 2),
@@ -196,7 +221,7 @@ fn a_closed_recording_that_was_cut_short_is_damaged() {
 #[test]
 fn runs_have_their_own_exchanges_and_connections() {
     let mut lines = sample::lines(1, sample::events());
-    lines.extend(sample::lines(13, sample::events()));
+    lines.extend(sample::lines(14, sample::events()));
     let (_dir, recording) = recording(&lines.concat(), State::Closed);
     assert_eq!(recording.damage(), []);
     let rows: Vec<_> = recording

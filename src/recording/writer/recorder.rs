@@ -195,7 +195,11 @@ impl Recorder {
             Event::Gap(_) => {
                 add(&counts.gaps, 1);
             }
-            Event::Connection(_) | Event::Open(_) | Event::Stall(_) | Event::Close(_) => {}
+            Event::Connection(_)
+            | Event::Open(_)
+            | Event::Stall(_)
+            | Event::Sample(_)
+            | Event::Close(_) => {}
         }
     }
 }

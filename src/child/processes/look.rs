@@ -1,0 +1,510 @@
+//! One look at the command's processes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::locks::{self, Wanted};
+use super::members::{Member, Members};
+use super::proc::{Descriptor, Io, Proc};
+use super::sockets::Socket;
+use super::stat::Stat;
+use crate::clock::Timestamp;
+use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
+use crate::redact::Redactor;
+
+/// How many processes a sample shows; those that wait for something that can be named come first.
+const MOST: usize = 24;
+
+/// A process works if it uses a processor for as much of the time, in thousandths.
+const WORKS: u32 = 100;
+
+/// How many words of a command line are kept, and how many characters of a word.
+const WORDS: usize = 6;
+const LETTERS: usize = 80;
+
+/// `USER_HZ`: the ticks of `/proc`, in a second, on every platform of Linux but Alpha.
+const TICKS: u64 = 100;
+
+/// The number of read(2).
+const READ: u64 = if cfg!(target_arch = "x86_64") {
+    0
+} else if cfg!(any(
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "loongarch64"
+)) {
+    63
+} else {
+    3
+};
+
+/// The functions of the kernel in which a process waits that reads from a terminal.
+const READS_TERMINAL: [&str; 2] = ["n_tty_read", "wait_woken"];
+
+/// Looks at the processes, again and again.
+#[derive(Debug)]
+pub(super) struct Looker {
+    proc: Proc,
+    members: Members,
+    seen: HashMap<u32, Seen>,
+    /// Where the proxy listens: who waits for it waits for a request that is known.
+    proxy: SocketAddr,
+    redactor: Redactor,
+}
+
+/// What is known of a process since the last look.
+#[derive(Debug)]
+struct Seen {
+    start_ticks: u64,
+    comm: String,
+    title: Title,
+    cpu_ticks: u64,
+    at: Timestamp,
+    /// The thread that waited for a disk.
+    blocked: Option<u32>,
+}
+
+/// What a process is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Title {
+    name: String,
+    command: Vec<String>,
+    /// One of the tools that `go build` runs by the dozen.
+    is_tool: bool,
+}
+
+/// The tools that cgo runs; those of Go's own lie in a folder of their own.
+const COMPILERS: [&str; 10] = [
+    "gcc", "g++", "cc", "c++", "cc1", "cc1plus", "as", "collect2", "ld", "clang",
+];
+
+impl Looker {
+    pub(super) fn new(proc: Proc, own: u32, proxy: SocketAddr, redactor: Redactor) -> Self {
+        Self {
+            proc,
+            members: Members::new(own),
+            seen: HashMap::new(),
+            proxy,
+            redactor,
+        }
+    }
+
+    /// What the processes do at `now`.
+    pub(super) fn look(&mut self, now: Timestamp) -> Sample {
+        let members = self.members.look(&self.proc);
+        self.seen.retain(|pid, seen| {
+            let start = members.get(pid).map(|member| member.stat.start_ticks);
+            start == Some(seen.start_ticks)
+        });
+        let scene = Scene {
+            parents: members.values().map(|member| member.stat.parent).collect(),
+            wanted: match members.is_empty() {
+                true => HashMap::new(),
+                false => locks::wanted(&self.proc.locks()),
+            },
+            uptime: self.proc.uptime(),
+            now,
+        };
+        let mut processes = Vec::new();
+        for (&pid, member) in &members {
+            processes.extend(self.process(pid, member, &scene));
+        }
+        self.find_pipes(&members, &mut processes);
+        shortened(grouped(processes))
+    }
+
+    /// A process, and whether it is one of many tools; `None` for one that is about to run another
+    /// program.
+    fn process(&mut self, pid: u32, member: &Member, scene: &Scene) -> Option<(Process, bool)> {
+        let stat = &member.stat;
+        let title = self.title(pid, stat)?;
+        let permille = self.cpu_permille(pid, stat, scene);
+        let blocked = self.blocked(pid, stat, &title, permille);
+        let io = match title.is_tool {
+            true => Io::default(),
+            false => self.proc.io(pid),
+        };
+        let descriptors = match title.is_tool {
+            true => Vec::new(),
+            false => self.proc.descriptors(pid),
+        };
+        let state = self.state(pid, stat, permille, blocked, &descriptors, scene);
+        let file = (title.name == "go").then(|| cached_file(&descriptors));
+        self.seen.insert(
+            pid,
+            Seen {
+                start_ticks: stat.start_ticks,
+                comm: stat.comm.clone(),
+                title: title.clone(),
+                cpu_ticks: stat.cpu_ticks,
+                at: scene.now,
+                blocked: blocked.map(|(thread, _)| thread),
+            },
+        );
+        let process = Process {
+            pid,
+            parent: stat.parent,
+            name: title.name,
+            command: title.command,
+            count: 1,
+            state,
+            file: file.flatten().map(|file| self.redactor.text(&file)),
+            keeps_pipe_of: None,
+            cpu_permille: permille,
+            cpu_us: stat.cpu_ticks * 1_000_000 / TICKS,
+            read_bytes: io.read,
+            written_bytes: io.written,
+        };
+        Some((process, title.is_tool))
+    }
+
+    /// What it is called, which is read once, and again when it runs another program.
+    fn title(&self, pid: u32, stat: &Stat) -> Option<Title> {
+        match self.seen.get(&pid) {
+            Some(seen) if seen.comm == stat.comm => Some(seen.title.clone()),
+            _ => {
+                let argv = self.proc.command_line(pid);
+                let program = Path::new(argv.first()?);
+                let name = name(&stat.comm, program);
+                let is_tool = is_gos_tool(program) || COMPILERS.contains(&&*name);
+                let command = match is_tool {
+                    true => Vec::new(),
+                    false => self.command(&argv),
+                };
+                Some(Title {
+                    name: self.redactor.text(&name),
+                    command,
+                    is_tool,
+                })
+            }
+        }
+    }
+
+    /// A command line, redacted as a whole and then cut.
+    fn command<S: AsRef<OsStr>>(&self, argv: &[S]) -> Vec<String> {
+        let words = self.redactor.argv(argv);
+        let more = words.len() > WORDS;
+        let words = words.into_iter().take(WORDS);
+        let mut words: Vec<String> = words.map(cut).collect();
+        if more {
+            words.push("…".into());
+        }
+        words
+    }
+
+    fn cpu_permille(&self, pid: u32, stat: &Stat, scene: &Scene) -> u32 {
+        let (ticks, seconds) = match self.seen.get(&pid) {
+            Some(seen) => {
+                let ticks = stat.cpu_ticks.saturating_sub(seen.cpu_ticks);
+                (ticks, scene.now.since(seen.at).as_secs_f64())
+            }
+            None => {
+                let started = stat.start_ticks as f64 / TICKS as f64;
+                (stat.cpu_ticks, scene.uptime - started)
+            }
+        };
+        // A tick is the least that can be told.
+        let seconds = seconds.max(1.0 / TICKS as f64);
+        (ticks as f64 / TICKS as f64 / seconds * 1000.0) as u32
+    }
+
+    /// The thread that waits for a disk, and whether it did at the last look too: each process waits
+    /// for one now and then.
+    fn blocked(&self, pid: u32, stat: &Stat, title: &Title, permille: u32) -> Option<(u32, bool)> {
+        if permille >= WORKS || title.is_tool {
+            return None;
+        }
+        let waits = |thread: &u32| self.proc.thread_state(pid, *thread) == Some('D');
+        let thread = match stat.state {
+            'D' => Some(pid),
+            _ => self.proc.threads(pid).into_iter().find(waits),
+        };
+        let before = self.seen.get(&pid).and_then(|seen| seen.blocked);
+        thread.map(|thread| (thread, before == Some(thread)))
+    }
+
+    fn state(
+        &self,
+        pid: u32,
+        stat: &Stat,
+        permille: u32,
+        blocked: Option<(u32, bool)>,
+        descriptors: &[Descriptor],
+        scene: &Scene,
+    ) -> ProcessState {
+        if matches!(stat.state, 'T' | 't') {
+            return ProcessState::Stopped;
+        }
+        if let Some(wanted) = scene.wanted.get(&pid) {
+            let lock = self.lock(pid, wanted);
+            return ProcessState::WaitingLock { lock };
+        }
+        if permille >= WORKS || stat.state == 'R' {
+            return ProcessState::Running;
+        }
+        if let Some(terminal) = self.terminal(pid, stat) {
+            return ProcessState::ReadsTerminal { terminal };
+        }
+        if let Some((thread, true)) = blocked {
+            let channel = self.proc.channel(pid, thread);
+            return ProcessState::WaitsDisk { channel };
+        }
+        if let Some(socket) = self.peer(pid, descriptors) {
+            return ProcessState::WaitsNetwork {
+                address: socket.peer.to_string(),
+                connecting: socket.is_connecting,
+            };
+        }
+        match scene.parents.contains(&pid) {
+            true => ProcessState::WaitsChild,
+            false => ProcessState::Sleeping,
+        }
+    }
+
+    fn lock(&self, pid: u32, wanted: &Wanted) -> Lock {
+        let path = self.proc.path_of(pid, wanted.inode);
+        let path = path.map(|path| self.redactor.text(&path.to_string_lossy()));
+        let holder = wanted.holder.map(|pid| Holder {
+            pid,
+            command: self.command(&self.proc.command_line(pid)),
+        });
+        Lock { path, holder }
+    }
+
+    /// The terminal that one of its threads reads from.
+    fn terminal(&self, pid: u32, stat: &Stat) -> Option<String> {
+        if !stat.has_terminal {
+            return None;
+        }
+        let threads = self.proc.threads(pid).into_iter();
+        threads.into_iter().find_map(|thread| {
+            let descriptor = match self.proc.call(pid, thread) {
+                Some((READ, descriptor)) => u32::try_from(descriptor).ok()?,
+                Some(_) => return None,
+                // The call may not be read.
+                None => {
+                    let channel = self.proc.channel(pid, thread);
+                    READS_TERMINAL.contains(&&*channel).then_some(0)?
+                }
+            };
+            let target = self.proc.descriptor(pid, descriptor)?;
+            let target = target.to_str()?;
+            let is_terminal = ["/dev/tty", "/dev/pts/", "/dev/console"]
+                .iter()
+                .any(|terminal| target.starts_with(terminal));
+            is_terminal.then(|| target.to_owned())
+        })
+    }
+
+    /// The peer that it waits for: one that does not answer before one that did.
+    fn peer(&self, pid: u32, descriptors: &[Descriptor]) -> Option<Socket> {
+        let inodes = descriptors.iter().filter_map(|one| one.inode("socket"));
+        let inodes: HashSet<u64> = inodes.collect();
+        if inodes.is_empty() {
+            return None;
+        }
+        let sockets = self.proc.sockets(pid).into_iter();
+        let own = sockets.filter(|socket| inodes.contains(&socket.inode));
+        let others = own.filter(|socket| !self.is_proxy(socket.peer));
+        others.max_by_key(|socket| socket.is_connecting)
+    }
+
+    fn is_proxy(&self, peer: SocketAddr) -> bool {
+        let ip = self.proxy.ip();
+        peer.port() == self.proxy.port() && (ip.is_unspecified() || ip == peer.ip())
+    }
+
+    /// Finds those that have left the tree and keep a pipe open that a member of it reads from.
+    fn find_pipes(&self, members: &BTreeMap<u32, Member>, processes: &mut [(Process, bool)]) {
+        let is_detached = |process: &Process| members[&process.pid].is_detached;
+        let ends = |pid: u32, is_right: fn(&Proc, u32, u32) -> bool| -> Vec<u64> {
+            let pipes = self.proc.descriptors(pid).into_iter();
+            let pipes = pipes.filter(|one| is_right(&self.proc, pid, one.number));
+            pipes.filter_map(|one| one.inode("pipe")).collect()
+        };
+        if !processes.iter().any(|(process, _)| is_detached(process)) {
+            return;
+        }
+        let readers = processes.iter().map(|(process, _)| process);
+        let readers = readers.filter(|process| !is_detached(process) && process.name == "go");
+        let read: HashMap<u64, u32> = readers
+            .flat_map(|process| {
+                let pipes = ends(process.pid, |proc, pid, number| {
+                    let info = proc.descriptor_info(pid, number);
+                    info.is_some_and(|info| info.is_for_reading)
+                });
+                pipes.into_iter().map(|pipe| (pipe, process.pid))
+            })
+            .collect();
+        for (process, _) in processes {
+            if is_detached(process) {
+                let written = ends(process.pid, |proc, pid, number| {
+                    let info = proc.descriptor_info(pid, number);
+                    info.is_some_and(|info| info.is_for_writing)
+                });
+                process.keeps_pipe_of = written.iter().find_map(|pipe| read.get(pipe).copied());
+            }
+        }
+    }
+}
+
+/// What is the same for all processes of one look.
+struct Scene {
+    parents: HashSet<u32>,
+    wanted: HashMap<u32, Wanted>,
+    /// Seconds since the system was booted.
+    uptime: f64,
+    now: Timestamp,
+}
+
+/// The program's file name: the kernel knows 15 bytes of it, and the first argument may be anything.
+fn name(comm: &str, program: &Path) -> String {
+    let file = program.file_name().map(OsStr::to_string_lossy);
+    match file {
+        Some(file) if !comm.is_empty() && file.starts_with(comm) => file.into_owned(),
+        _ => comm.to_owned(),
+    }
+}
+
+/// `$GOROOT/pkg/tool/linux_amd64/compile`
+fn is_gos_tool(program: &Path) -> bool {
+    let mut folders = program.ancestors().skip(2);
+    folders
+        .next()
+        .is_some_and(|tool| tool.ends_with("pkg/tool"))
+}
+
+/// The start of a word.
+fn cut(mut word: String) -> String {
+    if let Some((at, _)) = word.char_indices().nth(LETTERS) {
+        word.truncate(at);
+        word.push('…');
+    }
+    word
+}
+
+/// The file of the module cache that is unpacked or read: a zip, else a file in the folder of a module's
+/// version.
+fn cached_file(descriptors: &[Descriptor]) -> Option<String> {
+    let files = descriptors.iter().filter_map(|one| one.target.to_str());
+    let files: Vec<&str> = files.filter(|file| file.starts_with('/')).collect();
+    let is_zip = |file: &&&str| file.contains("/cache/download/") && file.contains(".zip");
+    let is_unpacked = |file: &&&str| {
+        let mut folders = file.split('/').rev().skip(1);
+        folders.any(|folder| folder.contains("@v"))
+    };
+    let zip = files.iter().find(is_zip);
+    let file = zip.or_else(|| {
+        let files = files.iter().filter(|file| !file.contains("/@v/"));
+        files.into_iter().find(is_unpacked)
+    });
+    file.map(|file| (*file).to_owned())
+}
+
+/// One for all processes that run the same tool of Go's.
+fn grouped(processes: Vec<(Process, bool)>) -> Vec<Process> {
+    let mut grouped: Vec<Process> = Vec::with_capacity(processes.len());
+    for (process, is_tool) in processes {
+        let is_same = |other: &&mut Process| other.command.is_empty() && other.name == process.name;
+        match grouped.iter_mut().find(is_same).filter(|_| is_tool) {
+            None => grouped.push(Process {
+                // Those of a group come and go, and what they sum up to means nothing.
+                cpu_us: if is_tool { 0 } else { process.cpu_us },
+                ..process
+            }),
+            Some(group) => {
+                group.count += 1;
+                group.cpu_permille = group.cpu_permille.saturating_add(process.cpu_permille);
+                if process.state == ProcessState::Running {
+                    group.state = ProcessState::Running;
+                }
+            }
+        }
+    }
+    grouped
+}
+
+/// The processes that tell most, by number.
+fn shortened(mut processes: Vec<Process>) -> Sample {
+    let rank = |process: &Process| match process.state {
+        _ if process.keeps_pipe_of.is_some() => 0,
+        ProcessState::WaitingLock { .. }
+        | ProcessState::ReadsTerminal { .. }
+        | ProcessState::Stopped => 0,
+        ProcessState::Running
+        | ProcessState::WaitsNetwork { .. }
+        | ProcessState::WaitsDisk { .. } => 1,
+        ProcessState::WaitsChild | ProcessState::Sleeping => 2,
+    };
+    let more = processes.len().saturating_sub(MOST);
+    if more > 0 {
+        processes.sort_by_key(|process| (rank(process), process.pid));
+        processes.truncate(MOST);
+        processes.sort_by_key(|process| process.pid);
+    }
+    Sample {
+        processes,
+        more: u32::try_from(more).unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_programs_whatever_it_calls_itself() {
+        for (comm, program, expected) in [
+            ("go", "/usr/lib/go/bin/go", "go"),
+            (
+                "git-remote-http",
+                "/usr/lib/git-core/git-remote-https",
+                "git-remote-https",
+            ),
+            ("ssh", "ssh: /home/ana/.ssh/m [mux]", "ssh"),
+            ("helper", "/bin/sh", "helper"),
+        ] {
+            assert_eq!(name(comm, Path::new(program)), expected);
+        }
+    }
+
+    #[test]
+    fn gos_tools_are_known_by_their_folder() {
+        for (program, expected) in [
+            ("/usr/lib/go-1.24/pkg/tool/linux_amd64/compile", true),
+            ("/usr/lib/go-1.24/bin/go", false),
+            ("compile", false),
+            ("/pkg/tool/x", false),
+        ] {
+            assert_eq!(is_gos_tool(Path::new(program)), expected, "{program}");
+        }
+    }
+
+    #[test]
+    fn the_file_that_is_unpacked_is_found_among_others() {
+        let file = |paths: &[&str]| {
+            let paths = paths.iter().zip(3..);
+            let descriptors = paths.map(|(path, number)| Descriptor {
+                number,
+                target: path.into(),
+            });
+            cached_file(&descriptors.collect::<Vec<_>>())
+        };
+        let lock = "/home/ana/go/pkg/mod/cache/download/m/@v/v1.0.0.lock";
+        let zip = "/home/ana/go/pkg/mod/cache/download/m/@v/v1.0.0.zip";
+        let source = "/home/ana/go/pkg/mod/m@v1.0.0/internal/a.go";
+        let own = "/home/ana/m/a@b/main.go";
+        assert_eq!(file(&["socket:[7]", lock, own]), None);
+        assert_eq!(file(&[own, source]).as_deref(), Some(source));
+        assert_eq!(file(&[lock, source, zip]).as_deref(), Some(zip));
+    }
+
+    #[test]
+    fn a_long_word_is_cut_between_its_letters() {
+        assert_eq!(cut("é".repeat(LETTERS)), "é".repeat(LETTERS));
+        let long = cut("é".repeat(LETTERS + 1));
+        assert_eq!(long, "é".repeat(LETTERS) + "…");
+    }
+}

@@ -1,0 +1,22 @@
+//! What the command's processes do while no request tells: which one works, and what the others
+//! wait for.
+//!
+//! `watch` says when to look and what is recorded of it (`changes`), `look` makes a [`Sample`] of one
+//! look at `/proc`, `members` says which processes are the command's. `proc` reads; `stat`, `locks`
+//! and `sockets` parse. Where there is no `/proc`, nothing is seen. Never judges: what a sample means is
+//! for `diagnose` to say.
+//!
+//! [`Sample`]: crate::recording::processes::Sample
+
+mod changes;
+mod locks;
+mod look;
+mod members;
+mod proc;
+mod sockets;
+mod stat;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub(crate) use watch::Watch;

@@ -1,0 +1,151 @@
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::look::Looker;
+use super::proc::Proc;
+use crate::clock::Timestamp;
+use crate::recording::processes::{Process, ProcessState, Sample};
+use crate::redact::Redactor;
+
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+fn looker(own: u32) -> Looker {
+    let proc = Proc::new(Path::new("/proc"));
+    Looker::new(proc, own, NOWHERE, Redactor::off())
+}
+
+/// A process that is ended with the value, with all of its group.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a shell's script, once it has said `ready`; the processes that a recorder in this shell's place
+/// would see are those that the script starts.
+fn running(script: &str) -> Group {
+    let mut shell = Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(shell.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    Group(shell)
+}
+
+/// Looks until `is_met`: what a process has begun it may not have come to yet.
+fn look_until(group: &Group, is_met: impl Fn(&Sample) -> bool) -> Sample {
+    let mut looker = looker(group.0.id());
+    for look in 1..100_000 {
+        let sample = looker.look(Timestamp::from_micros(look * 1000));
+        if is_met(&sample) {
+            return sample;
+        }
+    }
+    panic!("{:?}", looker.look(Timestamp::from_micros(u64::MAX)));
+}
+
+fn named<'a>(sample: &'a Sample, name: &str) -> Option<&'a Process> {
+    sample.processes.iter().find(|process| process.name == name)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lock_is_told_with_its_file_and_the_one_that_holds_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("lock");
+    let held = File::create(&path).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let group = running(&format!(
+        "flock '{}' true & echo ready; wait",
+        path.display()
+    ));
+    let waits = |process: &Process| {
+        process.name == "flock" && matches!(process.state, ProcessState::WaitingLock { .. })
+    };
+    let sample = look_until(&group, |sample| sample.processes.iter().any(waits));
+    let process = sample.processes.iter().find(|one| waits(one)).unwrap();
+    let ProcessState::WaitingLock { lock } = &process.state else {
+        unreachable!()
+    };
+    assert_eq!(lock.path.as_deref(), path.to_str());
+    let holder = lock.holder.as_ref().unwrap();
+    assert_eq!(holder.pid, std::process::id());
+    assert!(!holder.command.is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_peer_is_told_unless_it_is_the_proxy() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let script = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{}; echo ready; read line <&3",
+        address.port()
+    );
+    let group = running(&format!("bash -c '{script}' & wait"));
+    let bash = |sample: &Sample| named(sample, "bash").map(|bash| bash.state.clone());
+    let expected = ProcessState::WaitsNetwork {
+        address: address.to_string(),
+        connecting: false,
+    };
+    look_until(&group, |sample| bash(sample) == Some(expected.clone()));
+    let proc = Proc::new(Path::new("/proc"));
+    let mut looker = Looker::new(proc, group.0.id(), address, Redactor::off());
+    let mut look = |at| bash(&looker.look(Timestamp::from_micros(at)));
+    look(1000);
+    assert_eq!(look(1_000_000), Some(ProcessState::Sleeping));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_left_the_tree_is_known_by_its_environment() {
+    // As a daemon does it: a child of a child in a session of its own.
+    let script = "(MODTAPE_PID=$$ setsid sleep 600 & ) ; echo ready; sleep 600";
+    let group = running(script);
+    let is_sleep = |process: &&Process| process.name == "sleep";
+    let count = |sample: &Sample| sample.processes.iter().filter(is_sleep).count();
+    let sample = look_until(&group, |sample| count(sample) == 2);
+    let sleeps: Vec<_> = sample.processes.iter().filter(is_sleep).collect();
+    let own = sleeps.iter().filter(|one| one.parent == group.0.id());
+    assert_eq!(own.count(), 1, "{sample:?}");
+    for daemon in sleeps.iter().filter(|one| one.parent != group.0.id()) {
+        let daemon = i32::try_from(daemon.pid).ok();
+        let daemon = daemon.and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_works_a_stopped_one_and_one_that_waits_for_its_child_are_told_apart() {
+    let script = "sh -c 'while :; do :; done' & sh -c 'kill -STOP $$; :' & sh -c 'sleep 600; :' & \
+                  echo ready; wait";
+    let group = running(script);
+    let all = [
+        ProcessState::Running,
+        ProcessState::Stopped,
+        ProcessState::WaitsChild,
+        ProcessState::Sleeping,
+    ];
+    let has = |sample: &Sample, state| {
+        let mut processes = sample.processes.iter();
+        processes.any(|process| process.state == state)
+    };
+    look_until(&group, |sample| {
+        all.iter().all(|state| has(sample, state.clone()))
+    });
+}

@@ -1,0 +1,119 @@
+//! When to look at the processes.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::changes::Changes;
+use super::look::Looker;
+use super::proc::Proc;
+use crate::clock::{Clock, Timestamp, thread_cpu};
+use crate::recording::processes::Sample;
+use crate::redact::Redactor;
+
+/// The shortest time between two looks.
+pub(super) const LOOK: Duration = Duration::from_millis(200);
+
+/// The part of a processor that all looks may take: where one takes longer, the next one comes later.
+const SHARE: u32 = 100;
+
+/// The last look at the processes, for those who say what the command does right now; cheap to
+/// clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Latest(Arc<Mutex<Option<Sample>>>);
+
+impl Latest {
+    #[expect(dead_code, reason = "for the stall line")]
+    /// What the processes do; `None` while nobody looks, since requests are in flight.
+    pub(crate) fn get(&self) -> Option<Sample> {
+        self.lock().clone()
+    }
+
+    fn set(&self, sample: Option<Sample>) {
+        *self.lock() = sample;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Sample>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches the processes of the command, which are those that this process has started.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    clock: Clock,
+    latest: Latest,
+    /// Away while it looks.
+    looker: Option<Looker>,
+    changes: Changes,
+    spent: Duration,
+}
+
+impl Watch {
+    /// `proxy` is where the proxy listens.
+    pub(crate) fn new(clock: Clock, proxy: SocketAddr, redactor: Redactor) -> Self {
+        let proc = Proc::new(Path::new("/proc"));
+        let looker = proc
+            .is_there()
+            .then(|| Looker::new(proc, std::process::id(), proxy, redactor));
+        if looker.is_none() {
+            tracing::info!("there is no /proc: what the command's processes wait for is not seen");
+        }
+        Self {
+            clock,
+            latest: Latest::default(),
+            looker,
+            changes: Changes::default(),
+            spent: Duration::ZERO,
+        }
+    }
+
+    #[expect(dead_code, reason = "for the stall line")]
+    /// The last look.
+    pub(crate) fn latest(&self) -> Latest {
+        self.latest.clone()
+    }
+
+    /// Looks while `is_quiet`, which is asked each time, and has recorded what has changed; until
+    /// dropped.
+    pub(crate) async fn run(
+        mut self,
+        mut is_quiet: impl FnMut() -> bool,
+        record: impl Fn(Timestamp, Sample),
+    ) -> Infallible {
+        while self.looker.is_some() {
+            tokio::time::sleep(LOOK).await;
+            let now = self.clock.now();
+            if !is_quiet() {
+                self.latest.set(None);
+                if self.changes.pause() {
+                    record(now, Sample::default());
+                }
+            } else if self.spent * SHARE <= now.since(Timestamp::default())
+                && let Some(sample) = self.look(now).await
+            {
+                if self.changes.is_due(now, &sample) {
+                    record(now, sample.clone());
+                }
+                self.latest.set(Some(sample));
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// One look, on a thread of its own: `/proc` may keep it waiting.
+    async fn look(&mut self, now: Timestamp) -> Option<Sample> {
+        let mut looker = self.looker.take()?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let before = thread_cpu();
+            let sample = looker.look(now);
+            (looker, sample, thread_cpu().saturating_sub(before))
+        });
+        let (looker, sample, took) = looked.await.ok()?;
+        self.looker = Some(looker);
+        self.spent += took;
+        Some(sample)
+    }
+}
