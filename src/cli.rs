@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Manage recordings
     Recordings(RecordingsArgs),
+    /// Check Go's settings and the networks that they lead to, before any command needs them
+    Doctor(DoctorArgs),
     /// Print the variables that send another terminal through a running recorder
     Env(EnvArgs),
     /// Show a running recorder's certificate authority
@@ -200,10 +202,10 @@ pub(crate) struct RecordArgs {
     pub(crate) run: RunArgs,
 }
 
-/// Where and how the upstream leg connects.
+/// Where the upstream leg connects, and whom it trusts.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Upstream")]
-pub(crate) struct UpstreamArgs {
+pub(crate) struct DialArgs {
     /// Proxy to connect through: a URL, `env` (HTTPS_PROXY and NO_PROXY) or `none`
     #[arg(long, value_name = "URL", default_value = "env")]
     pub(crate) upstream_proxy: String,
@@ -216,6 +218,15 @@ pub(crate) struct UpstreamArgs {
     /// Connect to ADDR:PORT instead of HOST:PORT, like curl's --connect-to
     #[arg(long, value_name = "HOST:PORT:ADDR:PORT")]
     pub(crate) connect_to: Vec<String>,
+}
+
+/// Where and how the upstream leg connects.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Upstream")]
+pub(crate) struct UpstreamArgs {
+    /// Where it connects.
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
     /// Report an upstream that has sent nothing for this long
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) stall_after: Duration,
@@ -588,6 +599,20 @@ pub(crate) enum CaCommand {
         #[arg(long, value_name = "NAME")]
         recording: Option<String>,
     },
+}
+
+/// `modtape doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Requests are sent to the hosts of GOPROXY and GOSUMDB, through the proxy that HTTPS_PROXY names, and to no other. \
+-v prints the settings and where each comes from. The exit code is 1 if anything is broken.")]
+pub(crate) struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where to connect.
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
 }
 
 /// `modtape completions`

@@ -16,8 +16,8 @@ use super::run::SpawnError;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Further values that are used: the version and platform in the manifest, GOBIN and the module
-/// cache.
-const OTHERS: [&str; 7] = [
+/// cache, and where settings come from.
+const OTHERS: [&str; 10] = [
     "GOVERSION",
     "GOOS",
     "GOARCH",
@@ -25,6 +25,9 @@ const OTHERS: [&str; 7] = [
     "GOPATH",
     "GOBIN",
     "GOMODCACHE",
+    "GOAUTH",
+    "GOENV",
+    "GOROOT",
 ];
 
 /// The defaults of cmd/go, for machines without a usable go command.

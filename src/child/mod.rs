@@ -5,6 +5,7 @@
 mod environment;
 mod go;
 mod limits;
+mod module_cache;
 mod private;
 mod processes;
 mod run;
@@ -12,6 +13,7 @@ mod run;
 pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
 pub(crate) use go::{GoFacts, go_for, is_go, look_up};
 pub(crate) use limits::{ProcessLimits, guard_memory};
+pub(crate) use module_cache::look_at;
 pub(crate) use private::{PrivateDir, open_dir};
 pub(crate) use processes::Watch;
 pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, run};

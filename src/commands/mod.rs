@@ -4,6 +4,8 @@
 mod answers;
 mod ca;
 mod demo;
+mod dialling;
+mod doctor;
 mod env;
 mod export;
 mod failure;
@@ -83,6 +85,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Export(args) => export::run(args, global),
         Command::Import(args) => import::run(args, global),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
+        Command::Doctor(args) => doctor::run(args, global),
         Command::Completions(args) => Ok(manual::completions(args)?),
         Command::Man(args) => Ok(manual::man(args, global)?),
         Command::Help(args) => manual::help(args, global),

@@ -8,6 +8,7 @@ pub(crate) mod case;
 pub(crate) mod chain;
 pub(crate) mod content;
 pub(crate) mod dials;
+pub(crate) mod doctor;
 pub(crate) mod empty;
 pub(crate) mod finding;
 pub(crate) mod hosts;

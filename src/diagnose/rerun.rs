@@ -85,7 +85,7 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
         word.push(value);
         options.push(word);
     };
-    let (upstream, run) = (&args.upstream, &args.run);
+    let (upstream, run) = (&args.upstream.dial, &args.run);
     for (name, hosts) in [("--intercept", &args.intercept), ("--tunnel", &args.tunnel)] {
         if !hosts.is_empty() {
             value(name, hosts.join(",").into());

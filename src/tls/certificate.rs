@@ -126,7 +126,17 @@ impl<'a> Fields<'a> {
 
 /// The best-known part of a name: its common name, else its organisation, else its unit.
 pub(super) fn shown(name: &[u8]) -> Option<String> {
-    [COMMON_NAME, ORGANISATION, UNIT].iter().find_map(|wanted| {
+    first_of(name, &[COMMON_NAME, ORGANISATION, UNIT])
+}
+
+/// The organisation in a name.
+pub(super) fn organisation(name: &[u8]) -> Option<String> {
+    first_of(name, &[ORGANISATION])
+}
+
+/// The first of these attributes that a name has, cut to what is shown.
+fn first_of(name: &[u8], kinds: &[[u8; 3]]) -> Option<String> {
+    kinds.iter().find_map(|wanted| {
         let attributes = Elements(name).flat_map(|(_, set)| Elements(set));
         let mut values = attributes.filter_map(|(_, attribute)| {
             let (_, kind, value) = element(attribute)?;

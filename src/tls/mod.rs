@@ -5,18 +5,20 @@
 
 mod certificate;
 mod errors;
+mod observe;
 mod provider;
 mod roots;
 mod verify;
 
 use std::sync::Arc;
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::Resumption;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, KeyLog, ServerConfig};
 
 pub(crate) use errors::{alert_name, in_words, readable};
+pub(crate) use observe::{Hello, Seen, SeenCertificate, hello_bytes, watched};
 pub use provider::{provider, random};
 pub use roots::{RootSources, Roots, RootsError};
 
@@ -66,11 +68,7 @@ pub struct ClientConfigs {
 impl ClientConfigs {
     /// Settings that trust `roots` and nothing else.
     pub fn new(roots: &Roots) -> Self {
-        let store = Arc::clone(&roots.store);
-        let webpki = WebPkiServerVerifier::builder_with_provider(store, provider());
-        // It fails if no root may sign. A root that a server sends as its own certificate is
-        // trusted all the same.
-        let verifier = verify::Verifier::new(webpki.build().ok(), &roots.certificates);
+        let verifier = observe::verifier(roots);
         let mut base = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has TLS 1.2 and 1.3 suites")
@@ -90,10 +88,14 @@ impl ClientConfigs {
 
     /// Settings that offer `protocols`, in this order; none means no ALPN extension.
     pub fn offering(&self, protocols: &[Protocol]) -> Arc<ClientConfig> {
-        let mut config = self.base.clone();
-        config.alpn_protocols = protocols.iter().map(|p| p.alpn().to_vec()).collect();
-        Arc::new(config)
+        offer(self.base.clone(), protocols)
     }
+}
+
+/// The settings with these protocols offered, in this order.
+pub(crate) fn offer(mut config: ClientConfig, protocols: &[Protocol]) -> Arc<ClientConfig> {
+    config.alpn_protocols = protocols.iter().map(|p| p.alpn().to_vec()).collect();
+    Arc::new(config)
 }
 
 /// Client-leg TLS settings for one leaf; no tickets, since Go never resumes and each costs 80 µs.

@@ -170,6 +170,18 @@ impl Verifier {
     }
 }
 
+/// True if an error says that nobody trusted has issued the certificate.
+pub(super) fn is_unknown_issuer(error: &CertificateError) -> bool {
+    match error {
+        CertificateError::UnknownIssuer => true,
+        CertificateError::Other(why) => matches!(
+            why.0.downcast_ref(),
+            Some(Distrust::SelfSigned(_) | Distrust::UnknownIssuer(_) | Distrust::Unsent { .. })
+        ),
+        _ => false,
+    }
+}
+
 /// webpki's own error, where rustls has none for it.
 pub(super) fn of_webpki(why: &OtherError) -> Option<&webpki::Error> {
     why.0.downcast_ref()

@@ -9,6 +9,7 @@ mod no_proxy;
 mod overrides;
 mod parent;
 mod private;
+pub(crate) mod probe;
 mod reach;
 
 use std::io;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -23,7 +25,6 @@ use tokio_rustls::client::TlsStream;
 pub(crate) use eyeballs::keep_alive;
 pub(crate) use journey::{Hear, Journey, News, Step};
 pub use overrides::Overrides;
-pub(crate) use overrides::{ConnectTo, Resolve};
 pub(crate) use parent::ParentError;
 pub use parent::ParentProxies;
 pub(crate) use reach::Named;
@@ -295,9 +296,21 @@ impl Dialer {
         journey: &mut Journey,
         hear: Hear<'_>,
     ) -> Result<TlsStream<Wire>, DialError> {
-        let Settings {
-            clock, limits, tls, ..
-        } = &*self.settings;
+        let config = self.settings.tls.offering(protocols);
+        self.handshake_with(config, stream, host, journey, hear)
+            .await
+    }
+
+    /// The same with these TLS settings.
+    async fn handshake_with(
+        &self,
+        config: Arc<ClientConfig>,
+        stream: Wire,
+        host: &str,
+        journey: &mut Journey,
+        hear: Hear<'_>,
+    ) -> Result<TlsStream<Wire>, DialError> {
+        let Settings { clock, limits, .. } = &*self.settings;
         let failed = |source| DialError::Tls {
             host: host.to_owned(),
             source,
@@ -306,7 +319,7 @@ impl Dialer {
         let started = clock.now();
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let connector = TlsConnector::from(tls.offering(protocols));
+        let connector = TlsConnector::from(config);
         let captured = stream.stream().cloned();
         captured.iter().for_each(Stream::shakes);
         let outcome = tokio::time::timeout(limits.tls, connector.connect(name, stream)).await;

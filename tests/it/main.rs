@@ -6,6 +6,7 @@ mod canary;
 mod capture;
 mod contents;
 mod crash;
+mod doctor;
 mod environment;
 mod formats;
 mod framing;

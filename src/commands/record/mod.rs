@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustls::{KeyLog, NoKeyLog};
 
+use super::dialling;
 use super::failure::{Failure, USAGE, exit_code};
 use super::naming::Naming;
 use super::runtime::block_on;
@@ -77,7 +78,7 @@ pub(super) async fn record(
     naming: Naming,
     context: RunContext,
 ) -> Result<Closed, Failure> {
-    let extra_roots = args.upstream.upstream_ca.clone();
+    let extra_roots = args.upstream.dial.upstream_ca.clone();
     let mut session = Session::open(&args.run, &args.command, extra_roots).await?;
     if let Some(folder) = context.folder {
         session.run_in(folder);
@@ -86,7 +87,7 @@ pub(super) async fn record(
         session.isolate()?;
     }
     let reach = setup::reach(&session, &flags);
-    let parents = setup::parents(args, &session);
+    let parents = dialling::parents(&args.upstream.dial, &session.variables);
     let parents = parents.map_err(|error| Failure::new(USAGE, error))?;
     let key_log = setup::key_log(args, &session, global)?;
     let policy = setup::policy(args, &session, flags.intercept, flags.tunnel);
@@ -116,10 +117,7 @@ pub(super) async fn record(
         limits: LIMITS,
         tls: ClientConfigs::new(&session.roots).logging_keys(Arc::clone(&key_log)),
         parents,
-        overrides: upstream::Overrides {
-            resolve: flags.resolve,
-            connect_to: flags.connect_to,
-        },
+        overrides: flags.overrides,
         reach,
     });
     let dialer = dialer.capturing(capture.clone());

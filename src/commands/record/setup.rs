@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow};
 use time::OffsetDateTime;
@@ -12,6 +11,7 @@ use crate::capture;
 use crate::child;
 use crate::cli::{Global, RecordArgs};
 use crate::clock::{Clock, wall_text};
+use crate::commands::dialling;
 use crate::commands::failure::Advise as _;
 use crate::commands::output_file::probe;
 use crate::commands::session::Session;
@@ -25,7 +25,7 @@ use crate::recording::format::{
 use crate::redact::{self, Redactor};
 use crate::terminal::{say, warn};
 use crate::tls;
-use crate::upstream::{ConnectTo, Named, ParentProxies, Reach, Resolve};
+use crate::upstream::{Named, Overrides, Reach};
 
 /// The name of this program in manifests and journals.
 pub(in crate::commands) const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
@@ -35,8 +35,7 @@ const FACTS: [&str; 4] = ["GOVERSION", "GOOS", "GOARCH", "GOFLAGS"];
 
 /// The targets that flags name.
 pub(in crate::commands) struct TargetFlags {
-    pub(super) resolve: Vec<Resolve>,
-    pub(super) connect_to: Vec<ConnectTo>,
+    pub(super) overrides: Overrides,
     pub(super) intercept: BTreeSet<String>,
     pub(super) tunnel: BTreeSet<String>,
 }
@@ -44,20 +43,11 @@ pub(in crate::commands) struct TargetFlags {
 impl TargetFlags {
     pub(in crate::commands) fn parse(args: &RecordArgs) -> anyhow::Result<Self> {
         Ok(Self {
-            resolve: parse_all("--resolve", &args.upstream.resolve)?,
-            connect_to: parse_all("--connect-to", &args.upstream.connect_to)?,
+            overrides: dialling::overrides(&args.upstream.dial)?,
             intercept: hosts("--intercept", &args.intercept)?,
             tunnel: hosts("--tunnel", &args.tunnel)?,
         })
     }
-}
-
-fn parse_all<T>(flag: &str, values: &[String]) -> anyhow::Result<Vec<T>>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    let parse = |value: &String| value.parse().with_context(|| format!("{flag} {value}"));
-    values.iter().map(parse).collect()
 }
 
 fn hosts(flag: &str, values: &[String]) -> anyhow::Result<BTreeSet<String>> {
@@ -91,20 +81,6 @@ fn not_a_host(flag: &str, value: &str, error: TargetError) -> anyhow::Result<Str
         )),
         (None, None) => message(&error.to_string()).help(format!("such as {flag} git.example.com")),
     }
-}
-
-pub(super) fn parents(args: &RecordArgs, session: &Session) -> anyhow::Result<ParentProxies> {
-    let variables = &session.variables;
-    Ok(match args.upstream.upstream_proxy.as_str() {
-        "none" => ParentProxies::none(),
-        "env" => ParentProxies::from_variables(
-            &variables.https_proxy,
-            &variables.http_proxy,
-            &variables.no_proxy,
-        ),
-        url => ParentProxies::checked(url, &variables.no_proxy)
-            .with_context(|| format!("--upstream-proxy {}", redact::url_without_secrets(url)))?,
-    })
 }
 
 pub(super) fn policy(

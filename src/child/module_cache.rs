@@ -1,0 +1,281 @@
+//! The module cache before a command uses it: whether it can be written, and who holds its locks.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::diagnose::doctor::facts::{Cache, Lock};
+
+/// How much of a process's command line is shown, characters.
+const COMMAND: usize = 120;
+
+/// Looks at the module cache at `path`. A file is made in it, and removed.
+pub(crate) fn look_at(path: &Path) -> Cache {
+    let exists = path.is_dir();
+    let folder = nearest(path);
+    let probe = tempfile::Builder::new()
+        .prefix("modtape-doctor-")
+        .tempfile_in(&folder);
+    let write_error = match (&probe, fs::symlink_metadata(path)) {
+        (_, Ok(found)) if !exists && !found.is_symlink() => {
+            Some(String::from("it is not a folder"))
+        }
+        (_, Ok(_)) if !exists => Some(String::from("it is a link to nowhere")),
+        (Err(error), _) => Some(error_text(error)),
+        (Ok(_), _) => None,
+    };
+    let free = rustix::fs::statvfs(&folder).ok();
+    let file_system = file_system(&folder);
+    Cache {
+        path: Some(path.display().to_string()),
+        looked_at: folder.display().to_string(),
+        exists,
+        write_error,
+        free_bytes: free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)),
+        is_remote: file_system.as_deref().is_some_and(is_remote),
+        file_system,
+        locks: locks(&fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
+    }
+}
+
+/// An error without the path of the temporary file, which is random.
+fn error_text(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => std::io::Error::from_raw_os_error(code).to_string(),
+        None => match error.get_ref().and_then(|inner| inner.source()) {
+            Some(source) => source.to_string(),
+            None => error.kind().to_string(),
+        },
+    }
+}
+
+/// The folder itself, or the nearest above it that exists.
+fn nearest(path: &Path) -> PathBuf {
+    let mut above = path.ancestors().filter(|folder| folder.is_dir());
+    above.next().unwrap_or_else(|| Path::new("/")).to_owned()
+}
+
+/// The type of the file system that holds `folder` (proc_pid_mountinfo(5)).
+#[cfg(target_os = "linux")]
+fn file_system(folder: &Path) -> Option<String> {
+    let folder = fs::canonicalize(folder).ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    type_of_mount(&mounts, &folder)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn file_system(_: &Path) -> Option<String> {
+    None
+}
+
+/// The type of the mount with the longest path that `folder` lies below; of two at the same path
+/// the later one hides the other.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "Linux has the list")
+)]
+fn type_of_mount(mounts: &str, folder: &Path) -> Option<String> {
+    let found = mounts.lines().filter_map(|line| {
+        let (before, behind) = line.split_once(" - ")?;
+        let point = unescaped(before.split(' ').nth(4)?);
+        let point = Path::new(&point);
+        let depth = point.components().count();
+        folder
+            .starts_with(point)
+            .then(|| Some((depth, behind.split(' ').next()?.to_owned())))?
+    });
+    found.max_by_key(|(depth, _)| *depth).map(|(_, kind)| kind)
+}
+
+/// A path of that list: `\040` is a space.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        plain.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 4);
+        let code = code.and_then(|code| u8::from_str_radix(code, 8).ok());
+        plain.push(code.map_or('\\', char::from));
+        rest = &rest[at + if code.is_some() { 4 } else { 1 }..];
+    }
+    plain + rest
+}
+
+/// Whether a file system is shared with other machines, or with the host of a virtual one: there
+/// locks and small files are slow, or do not work.
+fn is_remote(kind: &str) -> bool {
+    const REMOTE: [&str; 18] = [
+        "9p",
+        "afs",
+        "afpfs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "davfs",
+        "drvfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+    ];
+    const FUSE: [&str; 6] = ["sshfs", "s3fs", "gcsfuse", "glusterfs", "rclone", "davfs"];
+    let fuse = kind.strip_prefix("fuse.");
+    REMOTE.contains(&kind) || fuse.is_some_and(|name| FUSE.contains(&name))
+}
+
+/// The locks on files below `cache` (`flock`, which is what cmd/go uses on Linux), with their
+/// holders; `None` where the system has no list.
+fn locks(cache: &Path) -> Option<Vec<Lock>> {
+    let list = fs::read_to_string("/proc/locks").ok()?;
+    let mut found = Vec::new();
+    for Held { pid, inode } in held(&list) {
+        let Some(file) = open_file(pid, inode, cache) else {
+            continue;
+        };
+        let file = file
+            .strip_prefix(cache)
+            .unwrap_or(&file)
+            .display()
+            .to_string();
+        if !found
+            .iter()
+            .any(|lock: &Lock| lock.pid == pid && lock.file == file)
+        {
+            let command = command_of(pid);
+            found.push(Lock { file, pid, command });
+        }
+    }
+    Some(found)
+}
+
+/// A lock that is held.
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    pid: u32,
+    inode: u64,
+}
+
+/// The `flock` locks of proc_locks(5), without those that only wait. The device in that list is
+/// the super block's, which is not that of stat(2) on btrfs and overlayfs: it is not compared.
+fn held(list: &str) -> Vec<Held> {
+    let lines = list.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, pid, file, ..] = words[..] else {
+            return None;
+        };
+        let inode = file.rsplit(':').next()?.parse().ok()?;
+        Some(Held {
+            pid: pid.parse().ok()?,
+            inode,
+        })
+    });
+    lines.collect()
+}
+
+/// The file below `cache` with that inode that a process has open.
+fn open_file(pid: u32, inode: u64, cache: &Path) -> Option<PathBuf> {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        // Of another user's process only the best-known lock can be told, by its inode.
+        let lock = cache.join("cache/lock");
+        let is_it = fs::metadata(&lock).is_ok_and(|lock| lock.ino() == inode);
+        return is_it.then_some(lock);
+    };
+    let mut paths = descriptors.flatten().filter_map(|entry| {
+        let path = fs::read_link(entry.path()).ok()?;
+        let is_it = path.starts_with(cache)
+            && fs::metadata(entry.path()).is_ok_and(|file| file.ino() == inode);
+        is_it.then_some(path)
+    });
+    paths.next()
+}
+
+/// The command line of a process, or its name.
+fn command_of(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty());
+    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+    let line = match words.split_first() {
+        Some((program, rest)) => {
+            let name = Path::new(&**program).file_name();
+            let name = name.map_or_else(|| program.clone(), OsStr::to_string_lossy);
+            let words = std::iter::once(&*name).chain(rest.iter().map(|word| &**word));
+            words.collect::<Vec<_>>().join(" ")
+        }
+        None => fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default(),
+    };
+    line.trim().chars().take(COMMAND).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_of_a_folder_is_the_nearest_and_the_latest() {
+        let mounts = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                      23 22 0:40 / /home/a\\040b rw shared:1 - nfs4 server:/home rw\n\
+                      24 22 0:41 / /mnt rw - ext4 /dev/sdb rw\n\
+                      25 22 0:42 / /mnt rw - fuse.sshfs host: rw\n";
+        for (folder, kind) in [
+            ("/var/tmp", "ext4"),
+            ("/home/a b/go", "nfs4"),
+            ("/home/a", "ext4"),
+            ("/mnt/go", "fuse.sshfs"),
+            ("/mnt2", "ext4"),
+        ] {
+            let found = type_of_mount(mounts, Path::new(folder));
+            assert_eq!(found.as_deref(), Some(kind), "{folder}");
+        }
+        assert_eq!(type_of_mount("", Path::new("/")), None);
+        assert!(
+            ["nfs4", "9p", "fuse.sshfs", "virtiofs"]
+                .iter()
+                .all(|kind| is_remote(kind))
+        );
+        assert!(
+            !["ext4", "overlay", "fuse.overlayfs", "btrfs", "tmpfs"]
+                .iter()
+                .any(|kind| is_remote(kind))
+        );
+        assert_eq!(unescaped("/a\\040b\\x\\134"), "/a b\\x\\");
+    }
+
+    #[test]
+    fn only_locks_that_are_held_count() {
+        let list = "1: FLOCK  ADVISORY  WRITE 4121 00:2f:1234 0 EOF\n\
+                    1: -> FLOCK  ADVISORY  WRITE 4122 00:2f:1234 0 EOF\n\
+                    2: POSIX  ADVISORY  READ 1 08:01:99 0 EOF\n\
+                    3: OFDLCK ADVISORY  READ -1 08:01:99 0 EOF\n";
+        let expected = Held {
+            pid: 4121,
+            inode: 1234,
+        };
+        assert_eq!(held(list), [expected]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_is_judged_by_the_one_above_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let cache = look_at(&temp.path().join("pkg/mod"));
+        assert!(!cache.exists && cache.write_error.is_none(), "{cache:?}");
+        assert_eq!(cache.looked_at, temp.path().display().to_string());
+        let file = temp.path().join("file");
+        fs::write(&file, "").unwrap();
+        let cache = look_at(&file);
+        assert_eq!(cache.write_error.as_deref(), Some("it is not a folder"));
+        assert_eq!(
+            fs::read_dir(temp.path()).unwrap().count(),
+            1,
+            "nothing is left"
+        );
+    }
+}

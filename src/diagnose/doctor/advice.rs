@@ -1,0 +1,387 @@
+//! The one change of a setting that would help most.
+//!
+//! What is broken goes before what is slow. No line weakens the checks of certificates or checksums.
+
+use super::facts::{Facts, Host, Origin, Outcome, Place, Role, Step, Verdict};
+use super::hosts::{is_needed, median, sends_large_hello, why_unusable};
+use super::took;
+use crate::gomod::{GoProxy, PATTERN_SETTINGS, ProxyTarget, Separator, corrected_patterns};
+use crate::shell;
+
+/// A line for a shell, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Advice {
+    /// The line.
+    pub(crate) command: String,
+    /// What was measured, and what the line will do.
+    pub(crate) reason: String,
+}
+
+/// A folder on the local disk that survives a restart, for a module cache.
+const LOCAL_CACHE: &str = "/var/tmp/gomodcache";
+
+/// A proxy is worth moving forward if half of its answers come so much sooner.
+const SOONER_US: u64 = 200_000;
+
+/// The best advice, if a setting helps.
+pub(super) fn best(facts: &Facts) -> Option<Advice> {
+    let rules: [fn(&Facts) -> Option<Advice>; 13] = [
+        roots,
+        parent,
+        issuer,
+        hello,
+        patterns,
+        credentials,
+        dead_entry,
+        checksum_database,
+        comma,
+        no_cache,
+        full_cache,
+        remote_cache,
+        faster_entry,
+    ];
+    rules.iter().find_map(|rule| rule(facts))
+}
+
+/// The line that gives a setting another value: a variable of the environment wins over what
+/// `go env -w` wrote.
+fn set(facts: &Facts, name: &str, value: &str) -> String {
+    let value = shell::word(value);
+    match facts.go.setting(name).map(|setting| &setting.origin) {
+        Some(Origin::Environment(_)) => format!("export {name}={value}"),
+        _ => format!("go env -w {name}={value}"),
+    }
+}
+
+fn roots(facts: &Facts) -> Option<Advice> {
+    let roots = &facts.roots;
+    if let Some(error) = &roots.file_error {
+        return Some(Advice {
+            command: String::from("unset SSL_CERT_FILE"),
+            reason: format!(
+                "it gives no certificate ({error}); the system's own bundle has its place then"
+            ),
+        });
+    }
+    (roots.count + roots.extra == 0).then(|| Advice {
+        command: String::from("export SSL_CERT_FILE=FILE"),
+        reason: String::from(
+            "go trusts 0 roots; FILE is a bundle of CA certificates, which the system's package \
+             ca-certificates has",
+        ),
+    })
+}
+
+/// A parent proxy that lets nothing through.
+fn parent(facts: &Facts) -> Option<Advice> {
+    let mut through = facts
+        .hosts
+        .iter()
+        .filter(|host| host.via.is_some())
+        .peekable();
+    through.peek()?;
+    let failed = |host: &Host| match &host.dial {
+        Outcome::Failed(failure) => Some(failure.clone()),
+        _ => None,
+    };
+    let hosts: Vec<&Host> = through.collect();
+    let via = hosts[0].via.as_deref()?;
+    let failures: Vec<_> = hosts.iter().filter_map(|host| failed(host)).collect();
+    let is_unauthorized = |step| {
+        matches!(
+            step,
+            Step::Parent {
+                is_unauthorized: true
+            }
+        )
+    };
+    if let Some(failure) = failures
+        .iter()
+        .find(|failure| is_unauthorized(failure.step))
+    {
+        let (scheme, rest) = via.split_once("://").unwrap_or(("http", via));
+        return Some(Advice {
+            command: format!("export HTTPS_PROXY={scheme}://USER:PASSWORD@{rest}"),
+            reason: failure.text.clone(),
+        });
+    }
+    let is_dead = |step| matches!(step, Step::Lookup | Step::Tcp);
+    if failures.len() == hosts.len() && failures.iter().all(|failure| is_dead(failure.step)) {
+        let failure = failures.first()?;
+        return Some(Advice {
+            command: String::from("unset HTTPS_PROXY https_proxy"),
+            reason: format!(
+                "{} ({}); without it go connects directly",
+                failure.text,
+                took(failure.after_us)
+            ),
+        });
+    }
+    let (host, failure) = hosts.iter().find_map(|host| {
+        let failure = failed(host)?;
+        matches!(failure.step, Step::Parent { .. }).then_some((host, failure))
+    })?;
+    let name = host.name.split(':').next().unwrap_or(&host.name);
+    let list = match facts.go.get("NO_PROXY") {
+        "" => name.to_owned(),
+        list => format!("{list},{name}"),
+    };
+    Some(Advice {
+        command: format!("export NO_PROXY={}", shell::word(&list)),
+        reason: format!(
+            "{}; if this machine can reach {name} without it",
+            failure.text
+        ),
+    })
+}
+
+/// A certificate of an authority that is not trusted.
+fn issuer(facts: &Facts) -> Option<Advice> {
+    let host = facts.hosts.iter().find(|host| {
+        let shaken = host.small.as_ref();
+        let certificate = shaken.and_then(|shaken| shaken.certificate.as_ref());
+        let is_unknown = certificate.is_some_and(|one| one.verdict == Verdict::UnknownIssuer);
+        is_unknown && host.places.iter().any(|place| is_needed(facts, place))
+    })?;
+    let certificate = host.small.as_ref()?.certificate.as_ref()?;
+    let issuer = certificate.issuer.as_deref().unwrap_or("without a name");
+    Some(Advice {
+        command: String::from("export SSL_CERT_FILE=FILE"),
+        reason: format!(
+            "the certificate of {} comes from {issuer:?}, which go does not trust; FILE is a bundle of \
+             the system's roots and that one, if you trust it",
+            host.name
+        ),
+    })
+}
+
+/// A ClientHello of two packets that is lost.
+fn hello(facts: &Facts) -> Option<Advice> {
+    let lost = facts.hosts.iter().find_map(|host| {
+        let (small, large) = (host.small.as_ref()?, host.large.as_ref()?);
+        let is_lost = small.error.is_none() && large.error.is_some();
+        is_lost.then_some((host, small, large))
+    });
+    let (host, small, large) = lost.filter(|_| sends_large_hello(facts))?;
+    let value = match facts.go.get("GODEBUG") {
+        "" => String::from("tlsmlkem=0"),
+        value => format!("{value},tlsmlkem=0"),
+    };
+    Some(Advice {
+        command: format!("export GODEBUG={}", shell::word(&value)),
+        reason: format!(
+            "{} answers a ClientHello of {} bytes in {} and none of {} bytes, which go sends",
+            host.name,
+            small.hello_bytes,
+            took(small.took_us),
+            large.hello_bytes
+        ),
+    })
+}
+
+fn patterns(facts: &Facts) -> Option<Advice> {
+    PATTERN_SETTINGS.iter().find_map(|name| {
+        let setting = facts.go.setting(name)?;
+        if matches!(setting.origin, Origin::Other(_)) {
+            return None;
+        }
+        let corrected = corrected_patterns(&setting.value)?;
+        Some(Advice {
+            command: set(facts, name, &corrected),
+            reason: format!("{:?} has a pattern that matches nothing", setting.value),
+        })
+    })
+}
+
+/// The entries of GOPROXY that are hosts, in order.
+fn entries(facts: &Facts) -> Vec<(usize, &Host, &Place)> {
+    let mut entries: Vec<_> = facts
+        .hosts
+        .iter()
+        .flat_map(|host| host.places.iter().map(move |place| (host, place)))
+        .filter_map(|(host, place)| match place.role {
+            Role::Proxy(index) => Some((index, host, place)),
+            Role::Sumdb => None,
+        })
+        .collect();
+    entries.sort_by_key(|(index, ..)| *index);
+    entries
+}
+
+/// A proxy that wants credentials, or others.
+fn credentials(facts: &Facts) -> Option<Advice> {
+    let (_, host, place) = entries(facts).into_iter().find(|(.., place)| {
+        let status = place.request.as_ref().and_then(|asked| asked.status);
+        !place.has_credentials && status == Some(401)
+    })?;
+    if let Some(mistake) = facts.netrc.mistakes.first() {
+        let (wrong, right) = (&mistake.machine, &mistake.expected);
+        let path = facts.netrc.path.as_deref().unwrap_or("~/.netrc");
+        return Some(Advice {
+            command: format!(
+                "sed -i 's|machine {wrong} |machine {right} |' {}",
+                shell::word(path)
+            ),
+            reason: format!(
+                "{} answers 401, and `machine {wrong}` is not used",
+                place.url
+            ),
+        });
+    }
+    let machine = match facts.go.minor() {
+        Some(..24) => host.name.split(':').next().unwrap_or(&host.name),
+        _ => &host.name,
+    };
+    Some(Advice {
+        command: format!("echo 'machine {machine} login USER password TOKEN' >> ~/.netrc"),
+        reason: format!(
+            "{} answers 401, and go has no credentials for it",
+            place.url
+        ),
+    })
+}
+
+/// An entry that cannot be used, while others can.
+fn dead_entry(facts: &Facts) -> Option<Advice> {
+    let entries = entries(facts);
+    let mut dead = entries.iter().filter_map(|(index, host, place)| {
+        // A status is an answer; what it costs is another matter.
+        let has_answer = place
+            .request
+            .as_ref()
+            .is_some_and(|asked| asked.status.is_some());
+        let why = why_unusable(host, place)?;
+        (!has_answer).then_some((*index, *place, why))
+    });
+    let (index, place, why) = dead.next()?;
+    let list = GoProxy::parse(facts.go.get("GOPROXY"));
+    let mut rest = list.clone();
+    if index < rest.entries.len() {
+        rest.entries.remove(index);
+    }
+    if let Some(last) = rest.entries.last_mut() {
+        last.separator = None;
+    }
+    let command = match (
+        rest.entries.is_empty(),
+        place.url.contains("//proxy.golang.org"),
+    ) {
+        (_, true) if entries.len() == 1 => set(facts, "GOPROXY", "https://goproxy.cn,direct"),
+        (true, _) => return None,
+        (false, _) => set(facts, "GOPROXY", &rest.to_string()),
+    };
+    let effect = match list.entries.get(index)?.separator {
+        Some(Separator::Pipe) => "each request waits for it first",
+        _ => "go asks no other entry after that",
+    };
+    Some(Advice {
+        command,
+        reason: format!("{}: {why}; {effect}", place.url),
+    })
+}
+
+/// The checksum database, where no module proxy relays it.
+fn checksum_database(facts: &Facts) -> Option<Advice> {
+    let (host, place) = facts.hosts.iter().find_map(|host| {
+        let place = host.places.iter().find(|place| place.role == Role::Sumdb)?;
+        is_needed(facts, place).then_some((host, place))
+    })?;
+    let why = why_unusable(host, place)?;
+    // The same database under another host; its key is built into go.
+    let is_default = facts.go.get("GOSUMDB") == "sum.golang.org";
+    is_default.then(|| Advice {
+        command: set(facts, "GOSUMDB", "sum.golang.google.cn"),
+        reason: format!(
+            "sum.golang.org: {why}; the same database, with the same key, has that host too"
+        ),
+    })
+}
+
+/// An entry that answers with an error, with a comma behind it, which ends the search.
+fn comma(facts: &Facts) -> Option<Advice> {
+    let entries = entries(facts);
+    let (index, host, place) = entries.iter().find(|(_, host, place)| {
+        let status = place.request.as_ref().and_then(|asked| asked.status);
+        status.is_some() && why_unusable(host, place).is_some()
+    })?;
+    let why = why_unusable(host, place)?;
+    let mut list = GoProxy::parse(facts.go.get("GOPROXY"));
+    let entry = list.entries.get_mut(*index)?;
+    if entry.separator != Some(Separator::Comma) {
+        return None;
+    }
+    entry.separator = Some(Separator::Pipe);
+    Some(Advice {
+        command: set(facts, "GOPROXY", &list.to_string()),
+        reason: format!(
+            "{}: {why}; after a comma go asks the next entry for 404 and 410 only",
+            place.url
+        ),
+    })
+}
+
+fn no_cache(facts: &Facts) -> Option<Advice> {
+    let error = facts.cache.write_error.as_ref()?;
+    let path = facts.cache.path.as_deref()?;
+    Some(Advice {
+        command: set(facts, "GOMODCACHE", LOCAL_CACHE),
+        reason: format!("{path} cannot be written: {error}"),
+    })
+}
+
+fn full_cache(facts: &Facts) -> Option<Advice> {
+    let free = facts.cache.free_bytes?;
+    (free < super::machine::FULL).then(|| Advice {
+        command: String::from("go clean -modcache"),
+        reason: format!(
+            "{} MB are free; it empties the module cache",
+            free / 1_000_000
+        ),
+    })
+}
+
+fn remote_cache(facts: &Facts) -> Option<Advice> {
+    let cache = &facts.cache;
+    let kind = cache.file_system.as_deref().filter(|_| cache.is_remote)?;
+    let path = cache.path.as_deref()?;
+    Some(Advice {
+        command: set(facts, "GOMODCACHE", LOCAL_CACHE),
+        reason: format!("{path} is on {kind}, over a network"),
+    })
+}
+
+/// A later entry that answers much sooner than the first.
+fn faster_entry(facts: &Facts) -> Option<Advice> {
+    let entries = entries(facts);
+    let (first, _, slow) = *entries.first()?;
+    let slow_us = median(slow)?;
+    let others = entries.iter().skip(1).filter_map(|(index, _, place)| {
+        // Only one that has the module can stand in for the first.
+        let is_whole = place.request.as_ref()?.status == Some(200);
+        Some((*index, *place, median(place)?)).filter(|_| is_whole)
+    });
+    let (index, fast, fast_us) = others.min_by_key(|(.., us)| *us)?;
+    if fast_us.saturating_add(SOONER_US) > slow_us || fast_us > slow_us / 2 {
+        return None;
+    }
+    let mut list = GoProxy::parse(facts.go.get("GOPROXY"));
+    if first >= list.entries.len() || index >= list.entries.len() {
+        return None;
+    }
+    let targets = (
+        list.entries[first].target.clone(),
+        list.entries[index].target.clone(),
+    );
+    debug_assert!(matches!(targets.0, ProxyTarget::Url(_)));
+    (list.entries[index].target, list.entries[first].target) = targets;
+    Some(Advice {
+        command: set(facts, "GOPROXY", &list.to_string()),
+        reason: format!(
+            "half of the answers of {} come within {}, those of {} within {}",
+            fast.url,
+            took(fast_us),
+            slow.url,
+            took(slow_us)
+        ),
+    })
+}
