@@ -9,8 +9,8 @@ use crate::cli::Global;
 use crate::diagnose::doctor::facts::{Facts, Origin};
 use crate::diagnose::doctor::{Measure, Report, State, origin_text};
 use crate::terminal::table::{Align, Cell, Table};
-use crate::terminal::words::count;
 use crate::terminal::{Look, Paint};
+use crate::words::count;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]

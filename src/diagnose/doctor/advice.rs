@@ -4,9 +4,9 @@
 
 use super::facts::{Facts, Host, Origin, Outcome, Place, Role, Step, Verdict};
 use super::hosts::{is_needed, median, sends_large_hello, why_unusable};
-use super::took;
 use crate::gomod::{GoProxy, PATTERN_SETTINGS, ProxyTarget, Separator, corrected_patterns};
 use crate::shell;
+use crate::words::duration;
 
 /// A line for a shell, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ fn parent(facts: &Facts) -> Option<Advice> {
             reason: format!(
                 "{} ({}); without it go connects directly",
                 failure.text,
-                took(failure.after_us)
+                duration(failure.after_us)
             ),
         });
     }
@@ -173,7 +173,7 @@ fn hello(facts: &Facts) -> Option<Advice> {
             "{} answers a ClientHello of {} bytes in {} and none of {} bytes, which go sends",
             host.name,
             small.hello_bytes,
-            took(small.took_us),
+            duration(small.took_us),
             large.hello_bytes
         ),
     })
@@ -379,9 +379,9 @@ fn faster_entry(facts: &Facts) -> Option<Advice> {
         reason: format!(
             "half of the answers of {} come within {}, those of {} within {}",
             fast.url,
-            took(fast_us),
+            duration(fast_us),
             slow.url,
-            took(slow_us)
+            duration(slow_us)
         ),
     })
 }

@@ -4,7 +4,8 @@ use super::facts::{
     Asked, Certificate, DnsAnswer, Facts, Handshake, Host, Lookup, Outcome, Place, Query, Role,
     Step, Tcp, Verdict,
 };
-use super::{Row, State, took};
+use super::{Row, State};
+use crate::words::duration;
 
 /// A lookup that takes longer is felt: a resolver nearby answers within 50 ms.
 const SLOW_LOOKUP_US: u64 = 500_000;
@@ -73,7 +74,7 @@ fn lookup(lookup: &Lookup) -> Row {
         let (resolver, kind) = (query.resolver, kind(query));
         format!(
             "{resolver} does not answer {kind} within {}",
-            took(query.took_us)
+            duration(query.took_us)
         )
     };
     let answers: Vec<String> = match first {
@@ -94,7 +95,7 @@ fn lookup(lookup: &Lookup) -> Row {
             None => String::from("no resolver is known"),
         },
     };
-    let time = took(lookup.took_us);
+    let time = duration(lookup.took_us);
     let (state, text) = match (&lookup.error, silent) {
         (Some(error), _) => (State::Broken, format!("{error} ({time}); {answers}")),
         (None, Some(silent)) if first.is_some() => {
@@ -127,7 +128,7 @@ fn lookup(lookup: &Lookup) -> Row {
 }
 
 fn answer(query: &Query) -> String {
-    let time = took(query.took_us);
+    let time = duration(query.took_us);
     match &query.answer {
         DnsAnswer::Addresses(0) => format!("none in {time}"),
         DnsAnswer::Addresses(1) => format!("1 address in {time}"),
@@ -149,7 +150,7 @@ fn family(host: &Host, tcp: &Tcp) -> Row {
     };
     let other = host.tcp.iter().find(|other| other.is_v6 != tcp.is_v6);
     let has_other = other.is_some_and(|other| other.error.is_none());
-    let time = took(tcp.took_us);
+    let time = duration(tcp.took_us);
     let (state, text) = match &tcp.error {
         // The next address is tried at once.
         Some(error) if has_other && tcp.took_us < SLOW_TCP_US => {
@@ -176,12 +177,12 @@ fn parent(host: &Host) -> Option<Row> {
     };
     match (&host.dial, host.via.as_deref()) {
         (Outcome::Took(us), Some(via)) => {
-            let text = format!("opens a tunnel to {} in {}", host.name, took(*us));
+            let text = format!("opens a tunnel to {} in {}", host.name, duration(*us));
             Some(row(via, State::Ok, text).number("connect_us", *us))
         }
         (Outcome::Failed(failure), via) => match failure.step {
             Step::Parent { .. } | Step::Settings => {
-                let text = format!("{} ({})", failure.text, took(failure.after_us));
+                let text = format!("{} ({})", failure.text, duration(failure.after_us));
                 let subject = via.unwrap_or("HTTPS_PROXY");
                 Some(row(subject, State::Broken, text).number("connect_us", failure.after_us))
             }
@@ -193,7 +194,7 @@ fn parent(host: &Host) -> Option<Row> {
 
 fn tls(host: &Host, shaken: &Handshake) -> Row {
     let certificate = shaken.certificate.as_ref();
-    let time = took(shaken.took_us);
+    let time = duration(shaken.took_us);
     let (state, text) = match (&shaken.error, certificate) {
         (Some(error), certificate) => {
             let inspected = certificate.filter(|one| one.verdict == Verdict::UnknownIssuer);
@@ -276,7 +277,7 @@ fn post_quantum(facts: &Facts, host: &Host) -> Option<Row> {
     if small.error.is_some() {
         return None;
     }
-    let (bytes, time) = (large.hello_bytes, took(large.took_us));
+    let (bytes, time) = (large.hello_bytes, duration(large.took_us));
     let (state, text) = match &large.error {
         None => (
             State::Ok,
@@ -318,8 +319,8 @@ fn request(place: &Place, asked: &Asked) -> Row {
     let measured = match &times {
         Some(times) => format!(
             "first byte p50 {}, max {} of {}",
-            took(times.p50_us),
-            took(times.max_us),
+            duration(times.p50_us),
+            duration(times.max_us),
             asked.first_byte_us.len()
         ),
         None => String::from("no answer"),
@@ -414,7 +415,7 @@ fn supported(place: &Place) -> Option<Row> {
     let time = asked
         .first_byte_us
         .last()
-        .map_or(String::new(), |us| took(*us));
+        .map_or(String::new(), |us| duration(*us));
     let (state, text) = match (&asked.error, asked.status) {
         (Some(error), _) => (State::Broken, error.clone()),
         (None, Some(200)) => (State::Ok, format!("relays the checksum database ({time})")),
@@ -442,7 +443,7 @@ fn supported(place: &Place) -> Option<Row> {
 /// Why a place cannot be used, if it cannot: the first step that failed.
 pub(super) fn why_unusable(host: &Host, place: &Place) -> Option<String> {
     if let Outcome::Failed(failure) = &host.dial {
-        return Some(format!("{} ({})", failure.text, took(failure.after_us)));
+        return Some(format!("{} ({})", failure.text, duration(failure.after_us)));
     }
     if let Some(error) = host.small.as_ref().and_then(|small| small.error.as_ref()) {
         return Some(error.clone());

@@ -110,13 +110,3 @@ pub(crate) fn report(facts: &Facts) -> Report {
     let advice = advice::best(facts);
     Report { rows, advice }
 }
-
-/// Microseconds in words: `4.2 ms`, `142 ms`, `3.4 s`.
-fn took(us: u64) -> String {
-    let tenths = |number: u64, unit: &str| format!("{}.{} {unit}", number / 10, number % 10);
-    match us {
-        0..9_950 => tenths((us + 50) / 100, "ms"),
-        9_950..999_500 => format!("{} ms", (us + 500) / 1_000),
-        _ => tenths(us.saturating_add(50_000) / 100_000, "s"),
-    }
-}
