@@ -3,6 +3,7 @@
 //!
 //! Built once for all rules. Pure data: the texts of refusals are read when it is built.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::finding::{Evidence, Exhibit, Severity};
@@ -11,11 +12,14 @@ use super::outcome::{Listed, Meaning};
 use super::routes::is_redirect;
 use super::timeline::{Connections, Item, Piece, Source, Timeline};
 use crate::coding::Coding;
-use crate::exchange::{Body, Ending, Exchange, Fields, MadeBy, Opened, Phase, field};
+use crate::exchange::{
+    Body, ClientSide, Ending, Exchange, ExchangeId, Fields, MadeBy, Mode, Opened, Phase, Stall,
+    Tried, UpstreamSide, field,
+};
 use crate::filter::Outcome;
 use crate::gomod::{Base, GoProxy, GoSumDb, Location, ProxyTarget, redirect_target};
 use crate::recording::format::Manifest;
-use crate::recording::reader::{RowState, Status};
+use crate::recording::reader::{ConnectionRow, RowState, StallRow, Status};
 use crate::recording::{Recording, Row};
 use crate::words::duration;
 
@@ -41,6 +45,8 @@ pub(crate) struct Case<'a> {
     pub(crate) goproxy: GoProxy,
     /// The effective GOSUMDB, if it names a checksum database.
     pub(crate) sumdb: Option<GoSumDb>,
+    /// Silences that were noticed while they lasted.
+    pub(crate) stalls: BTreeMap<(u32, ExchangeId), &'a Stall>,
     /// The first exchange that was redirected to a host, by that host: its index.
     pub(crate) redirects: BTreeMap<String, usize>,
     /// The hosts, by name.
@@ -78,8 +84,8 @@ impl Refusal {
 }
 
 impl<'a> Case<'a> {
-    /// Reads what the rules need of a recording.
-    pub(crate) fn of(recording: &'a Recording) -> Self {
+    /// Reads what the rules need of a recording. `connections` is what [`connections`] says of it.
+    pub(crate) fn of(recording: &'a Recording, connections: &'a Connections) -> Self {
         let meaning = Meaning::of(recording);
         let refusal = |row: &Row| {
             let is_refused = row.status.is_none_or(|status| status >= 400);
@@ -87,11 +93,13 @@ impl<'a> Case<'a> {
             let exchange = is_told.then(|| recording.exchange(row).ok()).flatten()?;
             Some(self::refusal(exchange))
         };
-        let table = recording.table();
         let is_closed = matches!(recording.status(), Status::Closed | Status::Sealed);
         let manifest = recording.manifest();
-        let mut case = Self::made_of(manifest, recording.rows(), &table.connections, &meaning);
+        let mut case = Self::made_of(manifest, recording.rows(), connections, &meaning);
         case.is_closed = is_closed;
+        let stalls = recording.stalls().iter();
+        let of_exchange = |row: &'a StallRow| Some(((row.run, row.stall.id?), &row.stall));
+        case.stalls = stalls.filter_map(of_exchange).collect();
         for (index, asked) in case.asked.iter_mut().enumerate() {
             asked.refusal = refusal(asked.row);
             if is_redirect(asked.row)
@@ -127,6 +135,7 @@ impl<'a> Case<'a> {
             timeline: Timeline::of(rows, connections, manifest.wall_us),
             goproxy: GoProxy::parse(setting("GOPROXY")),
             sumdb: setting("GOSUMDB").parse().ok(),
+            stalls: BTreeMap::new(),
             redirects: BTreeMap::new(),
             hosts: BTreeMap::new(),
         };
@@ -210,6 +219,11 @@ impl<'a> Case<'a> {
             .collect()
     }
 
+    /// The last silence of an exchange that was noticed while it lasted.
+    pub(crate) fn stall_of(&self, row: &Row) -> Option<&'a Stall> {
+        self.stalls.get(&(row.run, row.id)).copied()
+    }
+
     /// How long an item was in a phase.
     pub(crate) fn phase_us(&self, item: &Item, phase: Phase) -> u64 {
         let pieces = &self.timeline.pieces[item.pieces.clone()];
@@ -269,6 +283,63 @@ impl Asked<'_> {
     pub(crate) fn said(&self) -> String {
         let text = self.refusal.as_ref().map(|refusal| &*refusal.text);
         text.unwrap_or_default().to_ascii_lowercase()
+    }
+}
+
+/// The client connections of a recording, with those dials that had not ended when the recorder was
+/// killed: all that is known of them is that they were waited for.
+pub(crate) fn connections(recording: &Recording) -> Cow<'_, Connections> {
+    let mut connections = Cow::Borrowed(&recording.table().connections);
+    for row in recording.stalls() {
+        let key = (row.run, row.stall.connection);
+        let is_known = connections
+            .get(&key)
+            .is_some_and(|row| row.opened.is_some());
+        let Some(target) = row.stall.target.as_ref().filter(|_| !is_known) else {
+            continue;
+        };
+        let opened = Some(pending(&row.stall, target));
+        let entry = connections.to_mut().entry(key).or_default();
+        *entry = ConnectionRow {
+            opened,
+            ..entry.clone()
+        };
+    }
+    connections
+}
+
+/// A dial that had not ended.
+fn pending(stall: &Stall, target: &str) -> Opened {
+    let us = |phase: Phase| (stall.phase == phase).then_some(stall.silent_us);
+    let connect_us = us(Phase::Connect).or_else(|| us(Phase::Tls).map(|_| 0));
+    let tried = stall.address.iter().flat_map(|tried| tried.split(", "));
+    let tried = tried.filter(|_| stall.phase == Phase::Connect && !stall.is_asking);
+    Opened {
+        id: stall.connection,
+        started_us: stall.since_us,
+        again: false,
+        mode: Mode::Intercept,
+        target: target.to_owned(),
+        client: ClientSide::default(),
+        upstream: Some(UpstreamSide {
+            addr: stall.address.clone().filter(|_| stall.phase == Phase::Tls),
+            via: stall.via.clone(),
+            ..UpstreamSide::default()
+        }),
+        dns_us: us(Phase::Dns).or_else(|| connect_us.map(|_| 0)),
+        connect_us,
+        tls_us: us(Phase::Tls),
+        tries: tried
+            .map(|addr| Tried {
+                addr: addr.to_owned(),
+                took_us: stall.silent_us,
+                error: Some("no answer".into()),
+            })
+            .collect(),
+        error: Some(match stall.is_asking {
+            true => "cut off by the end of the recording while the parent proxy was asked".into(),
+            false => "cut off by the end of the recording: no answer".into(),
+        }),
     }
 }
 

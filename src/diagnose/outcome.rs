@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::exchange::{ConnectionId, Digest, ExchangeId, MadeBy, Timings};
 use crate::filter::{Outcome, Subject};
 use crate::gomod::{Base, GoProxy, Kind, Location, ProxyTarget, Route, Separator};
+use crate::recording::format::Manifest;
 use crate::recording::reader::RowState;
 use crate::recording::{Recording, Row};
 
@@ -108,12 +109,17 @@ pub(crate) struct Meaning<'a> {
 impl<'a> Meaning<'a> {
     /// Takes the settings that a recording was made with, and the modules that it has.
     pub(crate) fn of(recording: &'a Recording) -> Self {
-        let go_env = &recording.manifest().go_env;
-        let faults = recording.manifest().replayable.faults.iter();
-        let goproxy = go_env.get("GOPROXY").map_or("", String::as_str);
+        let routes = Routes::of(recording);
+        Self::by(recording.manifest(), recording.rows(), routes)
+    }
+
+    /// The same of rows whose routes are known.
+    pub(super) fn by(manifest: &Manifest, rows: &'a [Row], routes: Routes) -> Self {
+        let faults = manifest.replayable.faults.iter();
+        let goproxy = manifest.go_env.get("GOPROXY").map_or("", String::as_str);
         Self {
-            rows: recording.rows(),
-            routes: Routes::of(recording),
+            rows,
+            routes,
             faults: faults
                 .map(|fault| ((fault.run, fault.exchange), fault.why.clone()))
                 .collect(),

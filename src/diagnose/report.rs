@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::case::Case;
+use super::case::{self, Case};
 use super::chain::{Link, chain};
 use super::finding::{Finding, Severity};
 use super::hosts::Host;
@@ -66,7 +66,8 @@ pub(crate) struct Report {
 impl Report {
     /// Explains a recording.
     pub(crate) fn of(recording: &Recording) -> Self {
-        let case = Case::of(recording);
+        let connections = case::connections(recording);
+        let case = Case::of(recording, &connections);
         let split = Split::of(&case.timeline);
         let rows = recording.rows();
         let tally = Tally::of(rows, case.connections);

@@ -31,9 +31,10 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
     let (us, phase) = longest.map_or((0, Phase::Wait), |one| (one.us, one.phase));
     let has_ended = longest.is_some_and(|one| one.has_ended);
     let what = case.what(first);
-    let bytes = case
-        .asked_by(&case.timeline.items[first])
-        .map_or(0, |asked| asked.row.bytes);
+    let asked = case.asked_by(&case.timeline.items[first]);
+    let stall = asked.and_then(|asked| case.stall_of(asked.row));
+    let bytes = asked.map_or(0, |asked| asked.row.bytes);
+    let bytes = bytes.max(stall.map_or(0, |stall| stall.body_bytes));
     let address = case.dial_of(&case.timeline.items[first]);
     let address = address.and_then(|dial| dial.upstream.as_ref()?.addr.clone());
     let at = address.map_or_else(String::new, |address| {
@@ -45,6 +46,10 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
         more => format!(", and {more} more requests"),
     };
     let title = match phase {
+        Phase::Receive if has_ended => format!(
+            "{host} stopped in the middle of {what} for {}, and went on{more}",
+            duration(us)
+        ),
         Phase::Receive => format!(
             "{host}{at} stopped in the middle of {what}, after {}: {} without the rest{more}",
             size(bytes),
@@ -79,7 +84,7 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
         title,
         // In the middle of a body it may also have trickled.
         confidence: match phase {
-            Phase::Receive => Confidence::Likely,
+            Phase::Receive if !longest.is_some_and(|one| one.is_noticed) => Confidence::Likely,
             _ => Confidence::Certain,
         },
         evidence: evidence.collect(),

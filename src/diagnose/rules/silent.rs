@@ -2,7 +2,7 @@
 
 use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::dials::is_given_up;
-use crate::exchange::{MadeBy, Phase};
+use crate::exchange::{MadeBy, Phase, Stall};
 use crate::recording::reader::RowState;
 
 /// A silence is told from here on if it lasted until the client, or the run, gave up; microseconds.
@@ -24,6 +24,8 @@ pub(super) struct Silent {
     pub(super) us: u64,
     /// True if something came in the end.
     pub(super) has_ended: bool,
+    /// True if it was noticed while it lasted.
+    pub(super) is_noticed: bool,
 }
 
 /// The requests that got no answer for long.
@@ -35,8 +37,15 @@ pub(super) fn all(case: &Case<'_>) -> Vec<Silent> {
 fn of(case: &Case<'_>, item: usize) -> Option<Silent> {
     let one = &case.timeline.items[item];
     let asked = case.asked_by(one)?;
-    let phase = where_it_stopped(asked)?;
-    let us = case.phase_us(one, phase);
+    let stall = case.stall_of(asked.row);
+    let phase = where_it_stopped(asked, stall)?;
+    // What is not in flight any more has its phases; of a body only a stall tells how long it stood.
+    let us = match stall {
+        Some(stall) if phase == Phase::Receive || asked.row.state == RowState::InFlight => {
+            stall.silent_us
+        }
+        _ => case.phase_us(one, phase),
+    };
     let has_ended = asked.row.state == RowState::Ended && asked.row.made_by == Some(MadeBy::Origin);
     let usual = case.hosts.get(&one.host).and_then(|host| host.wait_p95_us);
     let least = match has_ended {
@@ -53,15 +62,20 @@ fn of(case: &Case<'_>, item: usize) -> Option<Silent> {
         phase,
         us,
         has_ended,
+        is_noticed: stall.is_some(),
     })
 }
 
 /// The phase in which a request waited for bytes that did not come.
-fn where_it_stopped(asked: &Asked<'_>) -> Option<Phase> {
+fn where_it_stopped(asked: &Asked<'_>, stall: Option<&Stall>) -> Option<Phase> {
     let why = asked.refusal.as_ref().map_or("", |refusal| &*refusal.why);
     let phases = asked.row.phases;
     match asked.row.state {
-        RowState::InFlight => Some(Phase::Wait),
+        // Nothing else tells what it was doing.
+        RowState::InFlight => stall.map(|stall| match stall.phase {
+            Phase::Receive => Phase::Receive,
+            _ => Phase::Wait,
+        }),
         RowState::Aborted if is_given_up(why) || why.contains("silence for") => {
             match phases[Phase::Receive] {
                 Some(_) => Some(Phase::Receive),
@@ -74,6 +88,9 @@ fn where_it_stopped(asked: &Asked<'_>) -> Option<Phase> {
             let is_timeout = asked.row.status == Some(504);
             is_timeout.then_some(Phase::Wait)
         }
-        RowState::Ended => Some(Phase::Wait),
+        RowState::Ended => match stall.map(|stall| stall.phase) {
+            Some(Phase::Receive) => Some(Phase::Receive),
+            _ => Some(Phase::Wait),
+        },
     }
 }
