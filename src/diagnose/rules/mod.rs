@@ -311,3 +311,6 @@ fn without(spans: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
     }
     left
 }
+
+#[cfg(test)]
+mod tests;

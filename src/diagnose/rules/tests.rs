@@ -1,0 +1,600 @@
+//! Rules against rows that are made by hand: thresholds, look-alikes, and what must hold for any input.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::case::Refusal;
+use super::super::outcome::Meaning;
+use super::super::routes::Routes;
+use super::super::sample::{connection, connections, in_flight, row};
+use super::super::timeline::Connections;
+use super::*;
+use crate::clock::Timestamp;
+use crate::diagnose::finding::Exhibit;
+use crate::exchange::{ExchangeId, Hex, MadeBy, Mode, Opened, Phase, Stall, Tried, UpstreamSide};
+use crate::gomod;
+use crate::recording::Row;
+use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, State, Totals};
+use crate::recording::reader::{RowState, Span};
+
+const GOLANG: &str = "https://proxy.golang.org";
+
+/// Seconds, in microseconds.
+const S: u64 = 1_000_000;
+
+/// A recording made by hand.
+struct Made {
+    manifest: Manifest,
+    rows: Vec<Row>,
+    connections: Connections,
+    stalls: Vec<Stall>,
+    /// What refusals say, by exchange.
+    texts: BTreeMap<ExchangeId, Refusal>,
+}
+
+impl Made {
+    fn of(rows: Vec<Row>) -> Self {
+        Self {
+            manifest: manifest(),
+            rows,
+            connections: connections(vec![dialled(1, "proxy.golang.org")]),
+            stalls: Vec::new(),
+            texts: BTreeMap::new(),
+        }
+    }
+
+    /// With other connections.
+    fn through(mut self, opened: Vec<Opened>) -> Self {
+        self.connections = connections(opened);
+        self
+    }
+
+    fn goproxy(self, value: &str) -> Self {
+        self.setting("GOPROXY", value)
+    }
+
+    fn setting(mut self, name: &str, value: &str) -> Self {
+        self.manifest.go_env.insert(name.into(), value.into());
+        self
+    }
+
+    /// The command ended with this code.
+    const fn exit(mut self, code: i32) -> Self {
+        self.manifest.exit_code = Some(code);
+        self
+    }
+
+    const fn processors(mut self, number: u32) -> Self {
+        self.manifest.processors = Some(number);
+        self
+    }
+
+    /// The refusal of an exchange says this.
+    fn says(mut self, id: ExchangeId, text: &str) -> Self {
+        self.texts.entry(id).or_default().text = text.into();
+        self
+    }
+
+    /// An exchange broke off for this reason.
+    fn breaks(mut self, id: ExchangeId, why: &str) -> Self {
+        self.texts.entry(id).or_default().why = why.into();
+        self
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let bases = gomod::bases(&self.manifest.go_env);
+        let routes = Routes::following(&self.rows, bases, |_| None);
+        let meaning = Meaning::by(&self.manifest, &self.rows, routes);
+        let mut case = Case::made_of(&self.manifest, &self.rows, &self.connections, &meaning);
+        for stall in &self.stalls {
+            if let Some(id) = stall.id {
+                case.stalls.insert((0, id), stall);
+            }
+        }
+        for asked in &mut case.asked {
+            asked.refusal = self.texts.get(&asked.row.id).cloned();
+        }
+        findings(&case)
+    }
+
+    /// The codes of what is wrong, the first first.
+    fn codes(&self) -> Vec<&'static str> {
+        let findings = self.findings().into_iter();
+        let causes = findings.filter(|finding| finding.severity != Severity::Note);
+        causes.map(|finding| finding.code).collect()
+    }
+
+    fn first(&self) -> Finding {
+        self.findings()
+            .into_iter()
+            .next()
+            .expect("there is a finding")
+    }
+}
+
+fn manifest() -> Manifest {
+    let setting = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let go_env = [
+        ("GOPROXY", "https://proxy.golang.org,direct"),
+        ("GOSUMDB", "sum.golang.org"),
+    ];
+    Manifest {
+        kind: String::new(),
+        format: FORMAT_VERSION,
+        id: String::new(),
+        tool: String::new(),
+        state: State::Closed,
+        started: String::new(),
+        command: vec!["go".into(), "mod".into(), "tidy".into()],
+        options: Vec::new(),
+        trace: Hex([1; 16]),
+        go_env: go_env.map(setting).into(),
+        go_version: Some("go1.27.3".into()),
+        processors: None,
+        intercepted: Vec::new(),
+        intercept_all: false,
+        redacted: true,
+        wall_us: 0,
+        totals: Totals::default(),
+        replayable: Replayable::default(),
+        exit_code: Some(0),
+    }
+}
+
+/// A connection over HTTP/2 that works.
+fn dialled(id: u64, host: &str) -> Opened {
+    Opened {
+        dns_us: Some(1000),
+        connect_us: Some(1000),
+        tls_us: Some(1000),
+        upstream: Some(UpstreamSide {
+            addr: Some("192.0.2.1:443".into()),
+            alpn: Some("h2".into()),
+            ..UpstreamSide::default()
+        }),
+        ..connection(id, Mode::Intercept, &format!("{host}:443"))
+    }
+}
+
+/// A dial that failed after so long with nothing to show for it.
+fn dead(id: u64, host: &str, started: u64, us: u64) -> Opened {
+    Opened {
+        started_us: Timestamp::from_micros(started),
+        dns_us: Some(0),
+        connect_us: Some(us),
+        tries: vec![Tried {
+            addr: "192.0.2.9:443".into(),
+            took_us: us,
+            error: Some("no answer".into()),
+        }],
+        error: Some(format!(
+            "no connection to {host}:443 within 30s (no answer)"
+        )),
+        ..connection(id, Mode::Refuse, &format!("{host}:443"))
+    }
+}
+
+/// An answer with so long a wait.
+fn answer(id: ExchangeId, path: &str, started: u64, wait: u64) -> Row {
+    row(
+        id,
+        &format!("{GOLANG}/{path}"),
+        started,
+        &[(Phase::Wait, wait)],
+    )
+}
+
+fn refused(id: ExchangeId, path: &str, status: u16, started: u64, wait: u64) -> Row {
+    Row {
+        status: Some(status),
+        ..answer(id, path, started, wait)
+    }
+}
+
+/// One that its client gave up.
+fn given_up(row: Row) -> Row {
+    Row {
+        status: None,
+        state: RowState::Aborted,
+        made_by: None,
+        ..row
+    }
+}
+
+/// Quick answers, one after another from `started` on.
+fn quick(count: u64, started: u64) -> Vec<Row> {
+    (0..count)
+        .map(|n| {
+            let path = format!("a.example/m{n}/@v/v1.0.0.mod");
+            answer(100 + n, &path, started + n * 10_000, 5_000)
+        })
+        .collect()
+}
+
+const ZIP: &str = "a.example/m/@v/v1.0.0.zip";
+
+#[test]
+fn a_healthy_run_has_nothing_to_say() {
+    assert_eq!(Made::of(quick(200, 0)).codes(), [""; 0]);
+    assert_eq!(Made::of(Vec::new()).codes(), [""; 0]);
+}
+
+#[test]
+fn a_silence_is_told_from_some_length_on_and_only_if_others_were_answered_sooner() {
+    let silent = |us| {
+        let mut rows = quick(10, 0);
+        rows.push(given_up(answer(1, ZIP, S, us)));
+        Made::of(rows).breaks(1, "cut off by Ctrl-C").exit(130)
+    };
+    assert_eq!(silent(700_000).codes(), [""; 0]);
+    assert_eq!(silent(900_000).codes(), ["MT101"]);
+    let first = silent(30 * S).first();
+    assert_eq!(first.severity, Severity::Problem);
+    assert!(first.title.contains("proxy.golang.org"), "{}", first.title);
+    assert!(
+        first.title.contains("zip a.example/m v1.0.0"),
+        "{}",
+        first.title
+    );
+    assert_eq!(first.cost_us, 30 * S);
+    // A host whose every answer takes a second is not silent after two.
+    let mut rows: Vec<Row> = (0..9).map(|n| answer(10 + n, ZIP, 0, S)).collect();
+    rows.push(given_up(answer(1, ZIP, 0, 2 * S)));
+    let slow = Made::of(rows).breaks(1, "cut off by Ctrl-C").exit(130);
+    assert!(!slow.codes().contains(&"MT101"));
+}
+
+#[test]
+fn streams_that_stop_together_are_a_dead_connection_and_one_alone_is_a_silent_server() {
+    let stuck = |count: u64| -> Vec<Row> {
+        let stuck = (1..=count).map(|n| given_up(answer(n, ZIP, S, 20 * S)));
+        stuck.collect()
+    };
+    let made = |rows: Vec<Row>, ids: u64| {
+        let made = Made::of(rows).exit(130);
+        (1..=ids).fold(made, |made, id| made.breaks(id, "cut off by Ctrl-C"))
+    };
+    let mut rows = quick(10, 0);
+    rows.extend(stuck(3));
+    assert_eq!(made(rows, 3).codes(), ["MT108"]);
+    // One silent stream, while others go on.
+    let mut rows = quick(10, 0);
+    rows.extend(stuck(2));
+    rows.extend(quick(10, 5 * S).into_iter().map(|row| Row {
+        id: row.id + 50,
+        ..row
+    }));
+    assert_eq!(made(rows, 2).codes(), ["MT101"]);
+    // A connection that never carried anything.
+    assert_eq!(made(stuck(3), 3).codes(), ["MT101"]);
+}
+
+#[test]
+fn a_recorder_that_was_killed_leaves_its_stalls() {
+    let mut rows = quick(3, 0);
+    rows.push(in_flight(1, &format!("{GOLANG}/{ZIP}"), S));
+    let mut made = Made::of(rows);
+    made.manifest.exit_code = None;
+    assert_eq!(made.codes(), [""; 0]);
+    made.stalls.push(stall(1, Phase::Receive, 40 * S));
+    made.manifest.wall_us = 41 * S;
+    let first = made.first();
+    assert_eq!((first.code, first.severity), ("MT101", Severity::Problem));
+    assert!(first.title.contains("in the middle"), "{}", first.title);
+    assert_eq!(first.confidence, Confidence::Certain);
+}
+
+fn stall(id: ExchangeId, phase: Phase, silent_us: u64) -> Stall {
+    Stall {
+        id: Some(id),
+        connection: 1,
+        host: "proxy.golang.org".into(),
+        target: None,
+        phase,
+        is_asking: false,
+        since_us: Timestamp::from_micros(S),
+        silent_us,
+        is_over: false,
+        body_bytes: 4096,
+        length: None,
+        address: None,
+        via: None,
+    }
+}
+
+#[test]
+fn what_stands_behind_a_dead_entry_decides_what_is_said_of_it() {
+    let made = |goproxy: &str| {
+        let dials = (2..5).map(|n| dead(n, "goproxy.corp", n * 10 * S, 10 * S));
+        let mut dials: Vec<Opened> = dials.collect();
+        dials.push(dialled(1, "proxy.golang.org"));
+        Made::of(quick(3, 60 * S)).through(dials).goproxy(goproxy)
+    };
+    let bar = made("https://goproxy.corp|https://proxy.golang.org");
+    assert_eq!(bar.codes(), ["MT116"]);
+    assert_eq!(bar.first().cost_us, 30 * S);
+    assert!(
+        bar.first()
+            .hint
+            .is_some_and(|hint| hint.contains("GOPROXY='https://proxy.golang.org'"))
+    );
+    let comma = made("https://goproxy.corp,https://proxy.golang.org").exit(1);
+    assert_eq!(comma.codes(), ["MT111"]);
+    let alone = made("https://goproxy.corp").exit(1);
+    assert_eq!(alone.codes(), ["MT106"]);
+    let database = made("https://proxy.golang.org")
+        .setting("GOSUMDB", "sum.golang.org+0000+AAAA https://goproxy.corp");
+    assert!(
+        matches!(database.codes()[..], ["MT112"] | ["MT106"]),
+        "{:?}",
+        database.codes()
+    );
+}
+
+#[test]
+fn a_refusal_is_known_by_its_text() {
+    let module = "a.example/m/@v/v1.0.0.info";
+    let made = |text: &str| {
+        let row = refused(1, module, 404, 0, 2 * S);
+        Made::of(vec![row]).says(1, text).exit(1).goproxy(GOLANG)
+    };
+    for (text, code) in [
+        ("not found: fetch timed out", "MT123"),
+        (
+            "not found: Failed to connect to github.com port 443",
+            "MT123",
+        ),
+        (
+            "fatal: could not read Username for 'https://a.example': terminal prompts disabled",
+            "MT114",
+        ),
+        (
+            "dial tcp: lookup a.example on 8.8.8.8:53: no such host",
+            "MT114",
+        ),
+        ("invalid version: unknown revision v1.0.0", "MT124"),
+        ("not found", "MT124"),
+    ] {
+        assert_eq!(made(text).first().code, code, "{text}");
+    }
+    // The command survived it: what was tried in vain is no problem.
+    assert_eq!(made("not found").exit(0).codes(), [""; 0]);
+}
+
+#[test]
+fn a_number_of_seconds_before_a_proxys_refusal_of_a_lookup_tells_of_its_patience() {
+    let made = |us| {
+        let url = "https://goproxy.corp/sumdb/sum.golang.org/lookup/a.example/m@v1.0.0";
+        let row = Row {
+            status: Some(500),
+            ..row(1, url, 0, &[(Phase::Wait, us)])
+        };
+        let dials = vec![dialled(1, "goproxy.corp")];
+        Made::of(vec![row])
+            .through(dials)
+            .goproxy("https://goproxy.corp")
+            .exit(1)
+    };
+    assert_eq!(made(2 * S).first().code, "MT125");
+    assert_eq!(made(10_000).first().code, "MT122");
+}
+
+#[test]
+fn more_processors_help_only_where_all_are_busy_waiting() {
+    // Two at a time, 100 ms each, for 5 s.
+    let pairs = |at_once: u64, us: u64| -> Vec<Row> {
+        (0..100)
+            .map(|n| {
+                answer(
+                    n + 1,
+                    &format!("a.example/m{n}/@v/v1.0.0.mod"),
+                    n / at_once * us,
+                    us,
+                )
+            })
+            .collect()
+    };
+    let bound = Made::of(pairs(2, 100_000)).processors(2);
+    assert_eq!(bound.codes(), ["MT201"]);
+    assert!(bound.first().title.contains("GOMAXPROCS=2"));
+    // As many workers as it likes: then they follow one another because they must.
+    let chain = Made::of(pairs(2, 100_000)).processors(64);
+    assert_eq!(chain.codes(), ["MT202"]);
+    assert_eq!(Made::of(pairs(2, 2_000)).processors(2).codes(), [""; 0]);
+}
+
+#[test]
+fn a_full_line_is_no_matter_of_processors() {
+    let rows = (0..40).map(|n| Row {
+        bytes: 500_000,
+        ..row(
+            n + 1,
+            &format!("{GOLANG}/a.example/m{n}/@v/v1.0.0.zip"),
+            n / 2 * S / 4,
+            &[(Phase::Wait, 1000), (Phase::Receive, S / 4)],
+        )
+    });
+    let made = Made::of(rows.collect()).processors(2);
+    assert_eq!(made.codes(), ["MT205"]);
+}
+
+#[test]
+fn of_two_that_explain_the_same_seconds_the_more_specific_stays() {
+    // A list that hangs for 8 s is both a slow list and a late answer.
+    let mut rows = quick(20, 0);
+    rows.push(answer(1, "a.example/m/@v/list", S, 8 * S));
+    assert_eq!(Made::of(rows).codes(), ["MT127"]);
+}
+
+#[test]
+fn what_costs_little_is_not_told() {
+    let slow = |us| {
+        let mut opened = dialled(1, "proxy.golang.org");
+        opened.dns_us = Some(us);
+        let mut rows = quick(100, us);
+        rows[0].phases[Phase::Dns] = Some(us);
+        rows[0].started = Timestamp::default();
+        Made::of(rows).through(vec![opened])
+    };
+    assert_eq!(slow(400_000).codes(), [""; 0]);
+    assert_eq!(slow(3 * S).codes(), ["MT102"]);
+    // Less than a twentieth of the run.
+    let mut long = slow(S);
+    long.manifest.wall_us = 100 * S;
+    assert_eq!(long.codes(), [""; 0]);
+}
+
+/// Any row: hosts and paths that mean something, states and phases that do not fit each other.
+fn any_row() -> impl Strategy<Value = Row> {
+    let url = prop_oneof![
+        Just(format!("{GOLANG}/a.example/m/@v/list")),
+        Just(format!("{GOLANG}/{ZIP}")),
+        Just(format!(
+            "{GOLANG}/golang.org/toolchain/@v/v0.0.1-go1.27.0.linux-amd64.zip"
+        )),
+        Just("https://sum.golang.org/lookup/a.example/m@v1.0.0".to_owned()),
+        Just("https://sum.golang.org/tile/8/0/001".to_owned()),
+        Just("https://git.corp/m?go-get=1".to_owned()),
+        Just("https://git.corp/m.git/info/refs?service=git-upload-pack".to_owned()),
+        Just("https://goproxy.corp/sumdb/sum.golang.org/supported".to_owned()),
+        Just("::: no URL".to_owned()),
+    ];
+    let phase = prop::sample::select(Phase::ALL.to_vec());
+    let phases = prop::collection::vec((phase, 0..60 * S), 0..5);
+    let state = prop_oneof![
+        Just(RowState::Ended),
+        Just(RowState::Aborted),
+        Just(RowState::InFlight)
+    ];
+    let status = prop::option::of(prop::sample::select(vec![
+        200, 301, 401, 403, 404, 410, 429, 500, 504,
+    ]));
+    let made_by = prop::option::of(prop_oneof![Just(MadeBy::Origin), Just(MadeBy::Modtape)]);
+    let numbers = (0..100 * S, 1..6_u64, 0..S, 0..100_000_000_u64);
+    (url, phases, state, status, made_by, numbers).prop_map(
+        |(url, phases, state, status, made_by, (started, connection, own_us, bytes))| Row {
+            connection,
+            state,
+            status,
+            made_by,
+            own_us,
+            bytes,
+            end: Some(Span::default()),
+            ..row(0, &url, started, &phases)
+        },
+    )
+}
+
+fn any_dial() -> impl Strategy<Value = Opened> {
+    let host = prop::sample::select(vec![
+        "proxy.golang.org",
+        "goproxy.corp",
+        "sum.golang.org",
+        "x.example",
+    ]);
+    let error = prop::option::of(prop::sample::select(vec![
+        "cannot resolve x.example: no such host",
+        "cannot connect to x.example:443 (192.0.2.1:443: Connection refused)",
+        "no connection to x.example:443 within 30s (TCP)",
+        "parent proxy http://p:3128: answered 407 Proxy Authentication Required",
+        "TLS with x.example: its certificate comes from an unknown issuer (\"Corp\")",
+        "TLS with x.example: no answer within 9s",
+        "the client gave up",
+        "cut off by Ctrl-C",
+        "",
+    ]));
+    let us = || prop::option::of(0..40 * S);
+    let upstream = prop::option::of((
+        prop::option::of(Just("[2001:db8::1]:443".to_owned())),
+        prop::option::of(Just("http://p:3128".to_owned())),
+    ));
+    (host, error, us(), us(), us(), 0..90 * S, upstream).prop_map(
+        |(host, error, dns_us, connect_us, tls_us, started, upstream)| Opened {
+            dns_us,
+            connect_us,
+            tls_us,
+            started_us: Timestamp::from_micros(started),
+            error: error.map(str::to_owned),
+            upstream: upstream.map(|(addr, via)| UpstreamSide {
+                addr,
+                via,
+                ..UpstreamSide::default()
+            }),
+            tries: vec![Tried {
+                addr: "[2001:db8::1]:443".into(),
+                took_us: 250_000,
+                error: Some("no answer".into()),
+            }],
+            ..connection(0, Mode::Intercept, &format!("{host}:443"))
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_recorded_no_rule_makes_anything_up(
+        rows in prop::collection::vec(any_row(), 0..40),
+        dials in prop::collection::vec(any_dial(), 0..8),
+        exit_code in prop::option::of(0..3_i32),
+        processors in prop::option::of(0..70_u32),
+        bar in any::<bool>(),
+        stalls in prop::collection::vec((0..40_u64, 0..90 * S), 0..4),
+        texts in prop::collection::vec("(cut off by|the client|RST_STREAM|unknown|timed out)? ?[a-z]{0,8}", 0..40),
+    ) {
+        let mut rows: Vec<Row> = rows;
+        rows.sort_by_key(|row| row.started);
+        for (index, row) in rows.iter_mut().enumerate() {
+            row.id = index as u64 + 1;
+        }
+        let dials: Vec<Opened> = dials.into_iter().enumerate().map(|(index, dial)| Opened { id: index as u64 + 1, ..dial }).collect();
+        let separator = if bar { '|' } else { ',' };
+        let mut made = Made::of(rows)
+            .through(dials)
+            .goproxy(&format!("https://goproxy.corp{separator}https://proxy.golang.org,direct"));
+        made.manifest.exit_code = exit_code;
+        made.manifest.processors = processors;
+        made.stalls = stalls.iter().map(|(id, us)| stall(*id, Phase::Wait, *us)).collect();
+        for (index, text) in texts.iter().enumerate() {
+            made = made.says(index as u64 + 1, text).breaks(index as u64 + 1, text);
+        }
+        let findings = made.findings();
+        let timeline = super::super::timeline::Timeline::of(&made.rows, &made.connections, 0);
+        let costs = findings.iter().filter(|finding| finding.severity != Severity::Note);
+        let all: u64 = costs.map(|finding| finding.cost_us).sum();
+        prop_assert!(all <= timeline.wall_us, "{all} of {}: {findings:#?}", timeline.wall_us);
+        for finding in &findings {
+            prop_assert!(!finding.evidence.is_empty(), "{finding:#?}");
+            prop_assert!(finding.cost_us <= timeline.wall_us);
+            prop_assert!(!finding.title.contains('\n'), "{finding:#?}");
+            for evidence in &finding.evidence {
+                let is_there = match &evidence.what {
+                    Exhibit::Exchange { run, id } => made.rows.iter().any(|row| (row.run, row.id) == (*run, *id)),
+                    Exhibit::Connection { run, id } => made.connections.contains_key(&(*run, *id)),
+                    Exhibit::Sample { .. } => false,
+                    Exhibit::Setting { .. } => true,
+                };
+                prop_assert!(is_there, "{finding:#?}");
+            }
+        }
+        let sorted = findings.windows(2).all(|pair| pair[0].severity <= pair[1].severity);
+        prop_assert!(sorted, "{findings:#?}");
+    }
+}
+
+#[test]
+fn no_hint_begins_with_what_weakens_security() {
+    let weak = [
+        "GOSUMDB=off",
+        "GOINSECURE",
+        "-insecure",
+        "GONOSUMDB",
+        "GONOSUMCHECK",
+        "GOFLAGS=-insecure",
+    ];
+    for rule in RULES {
+        for word in weak {
+            assert!(!rule.page.contains(word), "{} {word}", rule.code);
+        }
+    }
+}
