@@ -297,9 +297,18 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
         // The reasons why a replay is partial are printed already.
         let reasons = &summary.replayable.reasons;
         let is_told = |why: &str| reasons.iter().any(|reason| reason.contains(why));
-        lines.extend(failed(summary.tally, is_told).map(marked));
+        // So is what findings below say of the same host, with the cause.
+        let titles: Vec<&str> = summary
+            .report
+            .into_iter()
+            .flat_map(Report::causes)
+            .map(|cause| &*cause.title)
+            .collect();
+        let is_found = |host: &str| titles.iter().any(|title| title.contains(host));
+        lines.extend(failed(summary.tally, |host, why| is_told(why) || is_found(host)).map(marked));
         lines.extend(faults(summary.replayable, is_told).map(marked));
-        lines.extend(limited(summary.rate_limited).map(marked));
+        let limited = limited(summary.rate_limited, is_found);
+        lines.extend(limited.map(marked));
         lines.extend(loops(summary.loops).map(marked));
     }
     lines.extend(distrusted(summary.tally).map(marked));
@@ -322,9 +331,9 @@ fn incomplete(failure: Option<&str>, gaps: &[Gap]) -> impl Iterator<Item = Strin
 }
 
 /// Hosts that could not be reached or whose certificates were refused.
-fn failed(tally: &Tally, is_told: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
+fn failed(tally: &Tally, is_told: impl Fn(&str, &str) -> bool) -> impl Iterator<Item = String> {
     let hosts = tally.failed.iter();
-    let hosts = hosts.filter(move |(_, failed)| !is_told(&failed.why));
+    let hosts = hosts.filter(move |(host, failed)| !is_told(host, &failed.why));
     hosts.take(HOSTS).map(|(host, failed)| {
         let connections = count(failed.connections, "connection");
         format!("{connections} to {host} failed: {}", failed.why)
@@ -343,8 +352,12 @@ fn faults(replayable: &Replayable, is_told: impl Fn(&str) -> bool) -> impl Itera
 }
 
 /// Hosts that answered 429 Too Many Requests.
-fn limited(hosts: &BTreeMap<String, RateLimited>) -> impl Iterator<Item = String> {
-    hosts.iter().take(HOSTS).map(|(host, limited)| {
+fn limited(
+    hosts: &BTreeMap<String, RateLimited>,
+    is_told: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = String> {
+    let hosts = hosts.iter().filter(move |(host, _)| !is_told(host));
+    hosts.take(HOSTS).map(|(host, limited)| {
         let requests = count(limited.requests, "request");
         let wait = match limited.retry_after {
             Some(seconds) => format!("; it asks to wait {seconds} s"),

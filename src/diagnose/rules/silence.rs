@@ -8,7 +8,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::{Role, next_entry, separator_of};
 use crate::exchange::Phase;
-use crate::gomod::Separator;
+use crate::gomod::{Kind, Separator};
 use crate::words::{duration, size};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
@@ -60,8 +60,12 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
             duration(us)
         ),
         _ => format!(
-            "{host}{at} takes requests and does not answer: {} for {what}{more}",
-            duration(us)
+            "{host}{at} takes requests and does not answer: {} for {what}{more}{}",
+            duration(us),
+            match may_be_cold(case, first, us) {
+                true => "; it may have been fetching that from its repository",
+                false => "",
+            }
         ),
     };
     let evidence = silent.iter().map(|one| {
@@ -91,6 +95,22 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
         hint: Some(hint(case, host)),
         explains: Explained::pieces(pieces.collect()),
     }
+}
+
+/// How long a module proxy may take to fetch a version for the first time, microseconds.
+const COLD_US: u64 = 75_000_000;
+
+/// True if the host answers others, and may have to fetch what was asked for first.
+fn may_be_cold(case: &Case<'_>, item: usize, us: u64) -> bool {
+    let one = &case.timeline.items[item];
+    let host = case.hosts.get(&one.host);
+    let has_answered = host.is_some_and(|host| host.wait_p50_us.is_some());
+    let kind = case.asked_by(one).map(|asked| asked.listed.route.kind);
+    let is_made = matches!(
+        kind,
+        Some(Kind::Info | Kind::Mod | Kind::Zip | Kind::List | Kind::Latest)
+    );
+    is_made && has_answered && us < COLD_US
 }
 
 /// The go command has no timeout for this.
