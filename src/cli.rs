@@ -124,6 +124,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Print the variables that send another terminal through a running recorder
     Env(EnvArgs),
+    /// Show what running recorders and replays wait for, why, and what can be done
+    Status(StatusArgs),
     /// Show a running recorder's certificate authority
     Ca(CaArgs),
     /// Print a shell's completion script
@@ -574,6 +576,22 @@ pub(crate) struct EnvArgs {
     /// Use the recorder of this recording [default: the newest recorder]
     #[arg(long, value_name = "NAME")]
     pub(crate) recording: Option<String>,
+}
+
+/// `modtape status`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SIGUSR1 to modtape prints the same to its stderr, and so does Ctrl-T where the terminal sends SIGINFO.")]
+pub(crate) struct StatusArgs {
+    /// Only the sessions of this recording [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) recording: Option<String>,
+    /// Look again every second, until they are over
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Print one JSON object per session and line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `modtape ca`

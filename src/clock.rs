@@ -117,6 +117,15 @@ pub(crate) fn wall_text_at(start: &str, stamp: Timestamp) -> Option<String> {
     wall_text(start.checked_add(stamp)?)
 }
 
+/// The stamp of a wall-clock time, of a run whose stamp 0 lay at `start` (RFC 3339); `None` before.
+pub(crate) fn stamp_at(start: &str, wall: SystemTime) -> Option<Timestamp> {
+    let start = OffsetDateTime::parse(start, &Rfc3339).ok()?;
+    let since = OffsetDateTime::from(wall) - start;
+    u64::try_from(since.whole_microseconds())
+        .ok()
+        .map(Timestamp)
+}
+
 const WALL: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 

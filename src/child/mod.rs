@@ -16,4 +16,4 @@ pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use module_cache::look_at;
 pub(crate) use private::{PrivateDir, open_dir};
 pub(crate) use processes::Watch;
-pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, run};
+pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, StatusSignals, run};

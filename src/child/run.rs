@@ -173,12 +173,8 @@ impl Signals {
         Self::listen_to_all_but(0)
     }
 
-    /// `ignored` is a mask, in which bit 0 is signal 1.
     fn listen_to_all_but(ignored: u64) -> io::Result<Self> {
-        let listen = |kind: SignalKind| {
-            let bit = 1_u64 << (kind.as_raw_value() - 1);
-            (ignored & bit == 0).then(|| signal(kind)).transpose()
-        };
+        let listen = |kind: SignalKind| unless_ignored(kind, ignored);
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -195,6 +191,56 @@ impl Signals {
         };
         Heard { what, signal }
     }
+}
+
+/// Signals that ask what the session waits for: SIGUSR1, and SIGINFO where the terminal sends it at
+/// Ctrl-T.
+#[derive(Debug)]
+pub(crate) struct StatusSignals {
+    user: Option<Listener>,
+    info: Option<Listener>,
+}
+
+impl StatusSignals {
+    /// Listens to those that are not ignored; see [`Signals::listen`].
+    pub(crate) fn listen() -> io::Result<Self> {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = ignored(&status);
+        #[cfg(any(
+            target_os = "macos",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly"
+        ))]
+        let info = Some(signal(SignalKind::info())?);
+        #[cfg(not(any(
+            target_os = "macos",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly"
+        )))]
+        let info = None;
+        Ok(Self {
+            user: unless_ignored(SignalKind::user_defined1(), ignored)?,
+            info,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            () = heard(&mut self.user) => {}
+            () = heard(&mut self.info) => {}
+        }
+    }
+}
+
+/// `ignored` is a mask, in which bit 0 is signal 1.
+fn unless_ignored(kind: SignalKind, ignored: u64) -> io::Result<Option<Listener>> {
+    let bit = 1_u64 << (kind.as_raw_value() - 1);
+    (ignored & bit == 0).then(|| signal(kind)).transpose()
 }
 
 async fn heard(listener: &mut Option<Listener>) {

@@ -23,6 +23,7 @@ mod runtime;
 mod selection;
 mod session;
 mod show;
+mod status;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -78,6 +79,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Demo => demo::run(global),
         Command::Fetch(args) => Ok(fetch::run(args)?),
         Command::Env(args) => env::run(args),
+        Command::Status(args) => Ok(status::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
         Command::Report(args) => report::run(args, global),
         Command::Ls(args) => ls::run(args, global),

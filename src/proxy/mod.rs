@@ -44,7 +44,7 @@ pub(crate) use live::{InFlight, Passed};
 pub use policy::Others;
 pub use policy::Policy;
 pub use session::Entrance;
-pub(crate) use stall::{Notice, Stalls};
+pub(crate) use stall::{Notice, Stalls, waiting};
 pub use windows::Windows;
 
 use places::Places;

@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use super::look::{Look, Paint};
-use super::output::{StatusLine, say};
+use super::output::{StatusLine, say, say_always};
+use super::status::{StatusSource, in_words};
 use super::words::{columns, count, cut, duration, size};
-use crate::child::Interruption;
+use crate::child::{Interruption, StatusSignals};
 use crate::cli::Global;
 use crate::clock::Timestamp;
 use crate::diagnose::stuck::Limits;
-use crate::exchange::Phase;
 use crate::proxy::{InFlight, Live, Notice, Passed, Stalls};
 
 /// The shortest time between two updates of the status line.
@@ -47,17 +47,30 @@ impl Console {
         self.limits
     }
 
-    /// Watches until dropped.
-    pub(crate) async fn watch(self, mut stalls: Stalls) -> Infallible {
+    /// Watches until dropped; says what is waited for when a signal asks.
+    pub(crate) async fn watch(
+        self,
+        mut stalls: Stalls,
+        mut asks: StatusSignals,
+        status: &StatusSource,
+    ) -> Infallible {
         let live = stalls.live().clone();
         // A line can be rewritten only on a terminal, and only if no log lines come between.
         let draws = self.look.is_terminal && !self.global.quiet && self.global.verbose == 0;
         let mut line = StatusLine::default();
         let half = Duration::from_micros(self.limits.stall_us / 2);
-        tokio::time::sleep(QUIET_START.min(half)).await;
+        let mut starting = std::pin::pin!(tokio::time::sleep(QUIET_START.min(half)));
+        let mut has_started = false;
         loop {
             tokio::select! {
-                due = stalls.next() => {
+                () = asks.next() => {
+                    line.clear();
+                    for told in status.now().lines(self.look) {
+                        say_always(told);
+                    }
+                }
+                () = &mut starting, if !has_started => has_started = true,
+                due = stalls.next(), if has_started => {
                     // Whoever reads it may kill us.
                     stalls.on_record().await;
                     line.clear();
@@ -65,9 +78,9 @@ impl Console {
                         say(&self.global, stall_line(&notice, self.look));
                     }
                 }
-                () = tokio::time::sleep(REFRESH), if draws => {
-                    let status = status(&live, self.look);
-                    line.draw(&status);
+                () = tokio::time::sleep(REFRESH), if draws && has_started => {
+                    let drawn = in_flight_line(&live, self.look);
+                    line.draw(&drawn);
                 }
             }
         }
@@ -104,7 +117,7 @@ fn bracketed(address: Option<&str>, steps: &str) -> String {
 }
 
 /// The status line; empty if no request is in flight, so that the terminal is the command's.
-fn status(live: &Live, look: Look) -> String {
+fn in_flight_line(live: &Live, look: Look) -> String {
     let in_flight = live.in_flight();
     if in_flight.is_empty() {
         return String::new();
@@ -207,18 +220,6 @@ fn doing(entry: &InFlight, look: Look) -> String {
         return format!("{} {}", in_words(entry.phase), look.plain(&entry.host));
     }
     look.plain(&entry.what).into_owned()
-}
-
-const fn in_words(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Blocked => "blocked",
-        Phase::Dns => "resolving",
-        Phase::Connect => "connecting",
-        Phase::Tls => "TLS handshake",
-        Phase::Send => "sending",
-        Phase::Wait => "waiting headers",
-        Phase::Receive => "receiving",
-    }
 }
 
 fn age(entry: &InFlight, now: Timestamp) -> String {

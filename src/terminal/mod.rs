@@ -1,7 +1,7 @@
 //! How things look: what people read on the terminal, and what programs read there.
 //!
 //! [`look`] says how a stream is written to, [`output`] writes to it: data to stdout, messages to
-//! stderr. [`table`] has rows and columns, [`json`] the same for programs. [`live`] shows requests in flight while a command runs, [`progress`] shows a long job, and
+//! stderr. [`table`] has rows and columns, [`json`] the same for programs. [`live`] shows requests in flight while a command runs, [`status`] all that is known of them when asked, [`progress`] shows a long job, and
 //! [`summary`] is what a recorder or a replay says at its end. Never decides what is true: `diagnose` did.
 
 pub(crate) mod json;
@@ -11,6 +11,7 @@ mod output;
 mod progress;
 pub(crate) mod report;
 mod split;
+pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) use crate::words;
@@ -18,5 +19,5 @@ pub(crate) use crate::words;
 pub(crate) use crate::shell::plain;
 pub(crate) use live::{Console, LeftOver};
 pub(crate) use look::{Look, Paint};
-pub(crate) use output::{say, to_stdout, warn};
+pub(crate) use output::{say, to_open_stdout, to_stdout, warn};
 pub(crate) use progress::Progress;

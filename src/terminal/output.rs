@@ -17,6 +17,11 @@ pub(crate) fn say(global: &Global, text: impl Display) {
     }
 }
 
+/// Prints lines to stderr, also with `--quiet`: what somebody has just asked for.
+pub(crate) fn say_always(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{}", painted_only(&text.to_string()));
+}
+
 /// Prints a warning to stderr, also with `--quiet`: `warning: …`, one line of visible characters.
 pub(crate) fn warn(global: &Global, text: impl Display) {
     let mark = Look::of_stderr(global).paint(Paint::Yellow, "warning:");
@@ -83,13 +88,20 @@ impl Drop for StatusLine {
 pub(crate) fn to_stdout(
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    to_open_stdout(write).map(|_| ())
+}
+
+/// The same for what is written again and again; false once the reader has closed the pipe.
+pub(crate) fn to_open_stdout(
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
     give(io::stdout().lock(), write)
 }
 
 fn give(
     out: impl Write,
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let mut out = BufWriter::with_capacity(
         1 << 16,
         Pipe {
@@ -100,7 +112,10 @@ fn give(
     let written = write(&mut out).and_then(|()| Ok(out.flush()?));
     // Dropping a BufWriter would try to write the rest of the buffer again.
     let (pipe, _) = out.into_parts();
-    if pipe.is_closed { Ok(()) } else { written }
+    match pipe.is_closed {
+        true => Ok(false),
+        false => written.map(|()| true),
+    }
 }
 
 /// Remembers that the reader closed the pipe, however the error is wrapped further up.
@@ -167,8 +182,8 @@ mod tests {
             }
             Ok(())
         };
-        give(Reader(1 << 20, io::ErrorKind::BrokenPipe), write).unwrap();
-        give(Reader(10, io::ErrorKind::BrokenPipe), write).unwrap();
+        assert!(give(Reader(1 << 20, io::ErrorKind::BrokenPipe), write).unwrap());
+        assert!(!give(Reader(10, io::ErrorKind::BrokenPipe), write).unwrap());
         give(Reader(10, io::ErrorKind::StorageFull), write).unwrap_err();
         give(io::sink(), |_| anyhow::bail!("its own")).unwrap_err();
     }

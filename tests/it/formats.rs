@@ -1,7 +1,7 @@
 //! What others read a recording as: the documented keys and nothing else, in little memory.
 
 mod hostile;
-mod keys;
+pub mod keys;
 mod memory;
 mod round_trip;
 

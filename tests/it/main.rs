@@ -26,6 +26,7 @@ mod replays;
 mod rooms;
 mod sample;
 mod signals;
+mod status;
 mod support;
 mod support_tests;
 mod terminals;

@@ -2,6 +2,7 @@
 //! Recording and replaying share it.
 
 pub(crate) mod running;
+pub(crate) mod socket;
 pub(crate) mod token;
 mod variables;
 
@@ -22,12 +23,13 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::variables::Variables;
 
 use self::running::{Announcement, Own, Running};
-use self::token::TokenSocket;
+use self::socket::Socket;
 use super::failure::{Advise as _, Failure};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
 use crate::child::{
-    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, Signals, SpawnError, Watch,
+    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, Signals, SpawnError,
+    StatusSignals, Watch,
 };
 use crate::cli::{Global, RunArgs};
 use crate::clock::Clock;
@@ -39,6 +41,7 @@ use crate::proxy::{
 use crate::recording::format::Event;
 use crate::recording::{Recorder, writer};
 use crate::redact::Redactor;
+use crate::terminal::status::{SessionId, StatusSource, Verb};
 use crate::terminal::words::count;
 use crate::terminal::{Console, LeftOver, say, warn};
 use crate::tls::{self, RootSources, Roots};
@@ -79,6 +82,14 @@ pub(super) struct Parts {
     pub(super) redactor: Redactor,
     pub(super) bases: Vec<Base>,
     pub(super) deadlines: Deadlines,
+}
+
+/// Sockets that send something to other commands.
+struct Sockets {
+    /// The token, if there is one.
+    token: Option<Socket>,
+    /// What the session waits for.
+    status: Option<Socket>,
 }
 
 /// How a session ended.
@@ -210,8 +221,9 @@ impl Session {
         // Before the recorder is announced: from then on a signal may come.
         let signals = self.command.is_empty().then(Signals::listen_to_all);
         let signals = signals.transpose()?;
-        let socket = self.token_socket(global, &bundle);
-        let announcement = self.announce(&own, &parts, &bare, socket.as_ref(), &bundle);
+        let asks = StatusSignals::listen()?;
+        let sockets = self.sockets(&own, global);
+        let announcement = self.announce(&own, &parts, &bare, &sockets, &bundle);
         if let Err(error) = &announcement {
             warn(
                 global,
@@ -221,17 +233,22 @@ impl Session {
         if let Some(greeting) = &self.greeting {
             say(global, greeting);
         }
-        let mut token_tasks = tokio::task::JoinSet::new();
-        if let Some(socket) = socket {
-            token_tasks.spawn(socket.run());
-        }
         let name = parts.name.clone();
         let recorder = parts.recorder.clone();
         let watch = Watch::new(self.clock, self.address, parts.redactor.clone());
+        let session = self.id(&parts);
         let places = self.places(&parts.responder);
         let context = self.context(parts, leafs);
         let live = context.live.clone();
         let stalls = Stalls::of(&context, console.limits());
+        let status = StatusSource {
+            session,
+            live: live.clone(),
+            bases: Arc::clone(&context.bases),
+            limits: console.limits(),
+        };
+        // Ended when dropped.
+        let _answering = self.answer(sockets, &status);
         let mut serving = tokio::task::JoinSet::new();
         let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy);
         serving.spawn(proxy_legs.with_places(places).run());
@@ -259,7 +276,7 @@ impl Session {
         };
         let outcome = tokio::select! {
             outcome = until_end(&command, signals, &live, self.clock) => outcome,
-            never = console.watch(stalls) => match never {},
+            never = console.watch(stalls, asks, &status) => match never {},
             never = outlived(global, lifetime) => match never {},
             never = watch.run(quiet(live.clone()), |at, sample| {
                 if let Some(recorder) = &recorder {
@@ -310,11 +327,48 @@ impl Session {
         Ok(CertificateAuthority::new(&scope, now, lifetime)?)
     }
 
-    /// The socket from which `modtape env` reads the token, if there is a token.
-    fn token_socket(&self, global: &Global, bundle: &Bundle) -> Option<TokenSocket> {
-        let opened = TokenSocket::open(bundle.path().parent()?, self.token.clone()?);
-        let message = |error| format!("`modtape env` cannot print the token: {error}");
-        opened.map_err(|error| warn(global, message(error))).ok()
+    /// Who this session is, for those who look at it from outside.
+    fn id(&self, parts: &Parts) -> SessionId {
+        SessionId {
+            recording: parts.name.clone(),
+            verb: match parts.responder {
+                Responder::Upstream(_) => Verb::Record,
+                Responder::Replay(_) => Verb::Replay,
+            },
+            pid: Some(std::process::id()),
+            command: parts.redactor.argv(&self.command),
+        }
+    }
+
+    /// The sockets that other commands read from.
+    fn sockets(&self, own: &Own, global: &Global) -> Sockets {
+        let open = |name: &str, what: &str| {
+            let opened = Socket::open(own.path(), name);
+            opened.map_err(|error| warn(global, format!("{what}: {error}")))
+        };
+        let token = self.token.as_ref();
+        Sockets {
+            token: token.and_then(|_| open("token", "`modtape env` cannot print the token").ok()),
+            status: open(
+                "status",
+                "`modtape status` knows only what the journal says",
+            )
+            .ok(),
+        }
+    }
+
+    /// The tasks that answer on the sockets.
+    fn answer(&self, sockets: Sockets, status: &StatusSource) -> tokio::task::JoinSet<()> {
+        let mut tasks = tokio::task::JoinSet::new();
+        if let (Some(socket), Some(token)) = (sockets.token, self.token.clone()) {
+            tasks.spawn(socket.run(move || token.secret().as_bytes().to_vec()));
+        }
+        if let Some(socket) = sockets.status {
+            let status = status.clone();
+            let text = move || serde_json::to_vec(&status.now()).unwrap_or_default();
+            tasks.spawn(socket.run(text));
+        }
+        tasks
     }
 
     fn announce(
@@ -322,9 +376,10 @@ impl Session {
         own: &Own,
         parts: &Parts,
         proxy: &str,
-        socket: Option<&TokenSocket>,
+        sockets: &Sockets,
         bundle: &Bundle,
     ) -> anyhow::Result<Announcement> {
+        let path = |socket: &Option<Socket>| Some(socket.as_ref()?.path().to_owned());
         let since = self
             .clock
             .wall_start()
@@ -335,7 +390,8 @@ impl Session {
             name: parts.name.clone(),
             recording: std::path::absolute(&parts.folder).unwrap_or_else(|_| parts.folder.clone()),
             proxy: proxy.to_owned(),
-            token: socket.map(|socket| socket.path().to_owned()),
+            token: path(&sockets.token),
+            status: path(&sockets.status),
             bundle: bundle.path().to_owned(),
             intercepted: if parts.policy.intercept_all {
                 Vec::new()

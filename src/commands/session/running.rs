@@ -28,6 +28,9 @@ pub(crate) struct Running {
     /// The socket that sends the token, if clients need one.
     #[serde(default)]
     pub(crate) token: Option<PathBuf>,
+    /// The socket that sends what it waits for.
+    #[serde(default)]
+    pub(crate) status: Option<PathBuf>,
     /// The bundle of roots; the root of the run is the last.
     pub(crate) bundle: PathBuf,
     /// The hosts that it intercepts; empty for every host.
@@ -178,9 +181,9 @@ pub(crate) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
             .map(|recorder| recorder.name.clone())
             .collect();
         let path = fs::canonicalize(wanted).ok();
-        let found = running.into_iter().rfind(|recorder| {
-            recorder.name == wanted || path.as_deref() == Some(&*recorder.recording)
-        });
+        let found = running
+            .into_iter()
+            .rfind(|recorder| is_of(recorder, wanted, path.as_deref()));
         return found.with_context(|| match &known[..] {
             [] => format!("no recorder is running for {wanted}"),
             known => format!("no recorder writes {wanted}; running: {}", known.join(", ")),
@@ -190,6 +193,22 @@ pub(crate) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
         .pop()
         .context("no recorder is running")
         .help("start one in another terminal: `modtape record`")
+}
+
+/// The sessions of this recording, by name or path, or all; the newest first.
+pub(crate) fn matching(recording: Option<&str>) -> anyhow::Result<Vec<Running>> {
+    let mut running = all(&folder()?)?;
+    running.sort_by_key(|session| std::cmp::Reverse(session.started_unix_us));
+    if let Some(wanted) = recording {
+        let path = fs::canonicalize(wanted).ok();
+        running.retain(|session| is_of(session, wanted, path.as_deref()));
+    }
+    Ok(running)
+}
+
+/// Whether a session is that of a recording with this name, or path.
+fn is_of(session: &Running, wanted: &str, path: Option<&Path>) -> bool {
+    session.name == wanted || path == Some(&*session.recording)
 }
 
 /// The process that writes the recording in `dir`, if it can be found.

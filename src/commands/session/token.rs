@@ -1,25 +1,17 @@
-//! The token that clients must send, and the socket in the user's runtime folder that sends it to
-//! `modtape env`. It is never written to a file.
+//! The token that clients must send. A socket sends it to `modtape env`; it is never written to a file.
 
-use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::UnixListener;
 
+use super::socket;
 use crate::cli::RunArgs;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::proxy::Token;
 
 /// The user name in the proxy's URL; any other works too.
 const USER: &str = "modtape";
-
-/// How long sending the token may take.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// The token that `--token` asks for. An address other than loopback needs one.
 pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
@@ -52,55 +44,9 @@ pub(crate) fn with_token(proxy: &str, token: &str) -> String {
     proxy.replacen("://", &format!("://{USER}:{token}@"), 1)
 }
 
-/// A socket that sends the token to every process that can open it: those of the user, since the
-/// folder is private.
-#[derive(Debug)]
-pub(crate) struct TokenSocket {
-    listener: UnixListener,
-    path: PathBuf,
-    token: Token,
-}
-
-impl TokenSocket {
-    /// Listens in `folder`, which must be private.
-    pub(crate) fn open(folder: &Path, token: Token) -> io::Result<Self> {
-        let path = folder.join("token");
-        let listener = UnixListener::bind(&path)?;
-        Ok(Self {
-            listener,
-            path,
-            token,
-        })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Sends the token to one client after the other, without end.
-    pub(crate) async fn run(self) {
-        loop {
-            let Ok((mut stream, _)) = self.listener.accept().await else {
-                tokio::time::sleep(LIMIT).await;
-                continue;
-            };
-            let message = stream.write_all(self.token.secret().as_bytes());
-            // A client that does not read within the limit is dropped.
-            let _ = tokio::time::timeout(LIMIT, message).await;
-        }
-    }
-}
-
 /// Reads the token from the recorder's socket.
 pub(crate) fn ask(path: &Path) -> anyhow::Result<String> {
-    let asked = || -> io::Result<String> {
-        let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        let mut token = String::new();
-        stream.take(1024).read_to_string(&mut token)?;
-        Ok(token)
-    };
-    asked().context("cannot get the token from the recorder")
+    socket::ask(path).context("cannot get the token from the recorder")
 }
 
 /// The address at which a client on this machine reaches a listener that is bound to `address`.

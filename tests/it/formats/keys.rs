@@ -9,7 +9,7 @@ use crate::hostile::forgery::Craft;
 use crate::pcapng::sample::rich;
 
 /// The first words in backticks of a section's table, in order.
-pub(super) fn documented(section: &str) -> Vec<String> {
+pub fn documented(section: &str) -> Vec<String> {
     rows(section).iter().map(|row| name(row)).collect()
 }
 
@@ -35,7 +35,7 @@ fn rows(section: &str) -> Vec<String> {
 }
 
 /// Names of all values: `a.b`, and in a list of objects `a[].b`.
-fn collect(keys: &mut BTreeSet<String>, name: &str, value: &Value) {
+pub fn collect(keys: &mut BTreeSet<String>, name: &str, value: &Value) {
     match value {
         Value::Object(object) if !is_one(name, object.contains_key("b64")) => {
             for (key, value) in object {

@@ -1,0 +1,307 @@
+//! What a session waits for at one instant, as `modtape status`, SIGUSR1 and Ctrl-T show it.
+//!
+//! A session makes it of its live view, `modtape status` of the journal where the session cannot be
+//! asked. It passes the socket as the JSON that `status --json` prints (docs/formats.md).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::look::{Look, Paint};
+use super::table::{Align, Table};
+use super::words::{duration, size};
+use crate::clock::Timestamp;
+use crate::diagnose::stuck::{self, Limits, Stuck, Waiting};
+use crate::exchange::{ConnectionId, ExchangeId, Phase};
+use crate::gomod::Base;
+use crate::proxy::{InFlight, Live, waiting};
+use crate::shell;
+
+/// What a session waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// [`SCHEMA`].
+    pub(crate) schema: u32,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub(crate) session: SessionId,
+    /// What it is made of.
+    pub(crate) source: Source,
+    /// Since the session began, microseconds.
+    pub(crate) wall_us: u64,
+    /// Exchanges that are over.
+    pub(crate) done: u64,
+    /// Bytes of their bodies.
+    pub(crate) body_bytes: u64,
+    /// What is in flight, oldest first.
+    pub(crate) in_flight: Vec<Entry>,
+    /// What keeps some of it waiting, the longest silence first.
+    pub(crate) stuck: Vec<Cause>,
+}
+
+/// A session of modtape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionId {
+    /// The recording's name.
+    pub(crate) recording: String,
+    /// What is done with it.
+    pub(crate) verb: Verb,
+    /// The process of modtape, if it is known.
+    pub(crate) pid: Option<u32>,
+    /// The wrapped command, redacted; empty without one.
+    pub(crate) command: Vec<String>,
+}
+
+/// What is done with a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verb {
+    /// It is written.
+    Record,
+    /// It is answered from.
+    Replay,
+}
+
+/// What a status is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Source {
+    /// The session was asked.
+    Session,
+    /// The journal: it knows the phase of what is silent only, and no dial that is not.
+    Journal,
+}
+
+/// Something in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The exchange; `None` for a dial that no request owns yet.
+    pub(crate) id: Option<ExchangeId>,
+    /// The client connection.
+    pub(crate) connection: ConnectionId,
+    /// The host that it waits for.
+    pub(crate) host: String,
+    /// What it asks for, in words; empty for a dial.
+    pub(crate) what: String,
+    /// The phase that it is in, if that is known.
+    pub(crate) phase: Option<Phase>,
+    /// True while the session waits for its client or for its disk, and not for the upstream.
+    pub(crate) is_paused: bool,
+    /// Since it began, microseconds.
+    pub(crate) total_us: u64,
+    /// Since when the upstream sent nothing, or the phase began, microseconds; if that is known.
+    pub(crate) silent_us: Option<u64>,
+    /// Bytes of the response body so far.
+    pub(crate) body_bytes: u64,
+    /// How many there are in all, if that is known.
+    pub(crate) length: Option<u64>,
+    /// The address that it is connected to; while it connects, all that were tried.
+    pub(crate) address: Option<String>,
+    /// The parent proxy, without credentials.
+    pub(crate) via: Option<String>,
+}
+
+/// What keeps something waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cause {
+    /// The code that `modtape help` explains.
+    pub(crate) code: String,
+    /// One sentence.
+    pub(crate) cause: String,
+    /// False if what is seen has other explanations, which are rare.
+    pub(crate) is_certain: bool,
+    /// What the go command will do about it.
+    pub(crate) go: String,
+    /// What the user can do, the safest first.
+    pub(crate) choices: Vec<String>,
+    /// What waits for it: places in `in_flight`, from 0.
+    pub(crate) waiting: Vec<usize>,
+}
+
+/// A session that can be asked at any time.
+#[derive(Debug, Clone)]
+pub(crate) struct StatusSource {
+    pub(crate) session: SessionId,
+    pub(crate) live: Live,
+    /// The places of GOPROXY and GOSUMDB.
+    pub(crate) bases: Arc<[Base]>,
+    pub(crate) limits: Limits,
+}
+
+impl StatusSource {
+    /// What the session waits for now.
+    pub(crate) fn now(&self) -> Status {
+        let (now, in_flight) = (self.live.now(), self.live.in_flight());
+        let waiting: Vec<_> = in_flight
+            .iter()
+            .map(|entry| waiting(entry, now, &self.bases))
+            .collect();
+        let passed = self.live.passed();
+        Status {
+            schema: SCHEMA,
+            session: self.session.clone(),
+            source: Source::Session,
+            wall_us: now.as_micros(),
+            done: passed.exchanges,
+            body_bytes: passed.bytes,
+            in_flight: in_flight.iter().map(|one| Entry::of(one, now)).collect(),
+            stuck: causes(&waiting, &self.limits),
+        }
+    }
+}
+
+/// The version of the JSON.
+pub(crate) const SCHEMA: u32 = 1;
+
+impl Status {
+    /// The lines of it.
+    pub(crate) fn lines(&self, look: Look) -> Vec<String> {
+        let mut lines = vec![self.heading(look)];
+        if !self.in_flight.is_empty() {
+            let mut table = Table::new([
+                ("ID", Align::Right),
+                ("STATE", Align::Left),
+                ("FOR", Align::Right),
+                ("HOST", Align::Left),
+                ("WHAT", Align::Left),
+            ]);
+            for entry in self.in_flight.iter().take(LISTED) {
+                let id = entry.id.map_or_else(|| "-".into(), |id| format!("#{id}"));
+                let host = look.plain(&entry.host).into_owned();
+                let lasted = duration(entry.silent_us.unwrap_or(entry.total_us));
+                let what = entry.what(look);
+                table.row([
+                    id.into(),
+                    entry.state().into(),
+                    lasted.into(),
+                    host.into(),
+                    what.into(),
+                ]);
+            }
+            lines.extend(table.lines(look).map(|line| line.trim_end().to_owned()));
+        }
+        if let more @ 1.. = self.in_flight.len().saturating_sub(LISTED) {
+            lines.push(format!("  and {more} more"));
+        }
+        for cause in &self.stuck {
+            let sentence = format!("{} [{}]", look.plain(&cause.cause), cause.code);
+            lines.push(look.paint(Paint::Yellow, &sentence));
+            lines.push(format!("{}. Choices:", capital(&cause.go)));
+            let choices = cause.choices.iter();
+            lines.extend(choices.map(|choice| format!("  - {}", look.plain(choice))));
+        }
+        if self.source == Source::Journal {
+            let note = "from the journal: the recorder itself cannot be asked from here";
+            lines.push(look.paint(Paint::Dim, note));
+        }
+        lines
+    }
+
+    /// `tidy-1122-0452  recording 1m12s  pid 4121  go mod tidy   2 in flight, 207 done`
+    fn heading(&self, look: Look) -> String {
+        let doing = match self.session.verb {
+            Verb::Record => "recording",
+            Verb::Replay => "replaying",
+        };
+        let name = look.paint(Paint::Bold, &look.plain(&self.session.recording));
+        let mut line = format!("{name}  {doing} {}", duration(self.wall_us));
+        if let Some(pid) = self.session.pid {
+            line.push_str(&format!("  pid {pid}"));
+        }
+        let words = self.session.command.iter().map(|word| shell::word(word));
+        let command = words.collect::<Vec<_>>().join(" ");
+        if !command.is_empty() {
+            line.push_str(&format!("  {}", look.plain(&command)));
+        }
+        let (in_flight, done) = (self.in_flight.len(), self.done);
+        line.push_str(&format!("   {in_flight} in flight, {done} done"));
+        if self.body_bytes > 0 {
+            line.push_str(&format!(", {}", size(self.body_bytes)));
+        }
+        line
+    }
+}
+
+/// How many requests in flight are listed.
+const LISTED: usize = 40;
+
+/// The causes of what is in flight.
+pub(crate) fn causes(waiting: &[Waiting<'_>], limits: &Limits) -> Vec<Cause> {
+    let causes = stuck::causes(waiting, limits).into_iter();
+    causes.map(Cause::from).collect()
+}
+
+impl From<Stuck> for Cause {
+    fn from(stuck: Stuck) -> Self {
+        Self {
+            code: stuck.code.to_owned(),
+            cause: stuck.cause,
+            is_certain: stuck.is_certain,
+            go: stuck.go,
+            choices: stuck.choices,
+            waiting: stuck.members,
+        }
+    }
+}
+
+impl Entry {
+    fn of(entry: &InFlight, now: Timestamp) -> Self {
+        Self {
+            id: entry.id,
+            connection: entry.connection,
+            host: entry.host.clone(),
+            what: entry.what.clone(),
+            phase: Some(entry.phase),
+            is_paused: entry.is_paused,
+            total_us: now.micros_since(entry.started),
+            silent_us: Some(now.micros_since(entry.progress)),
+            body_bytes: entry.bytes,
+            length: entry.length,
+            address: entry.address.clone(),
+            via: entry.via.clone(),
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match self.phase {
+            Some(Phase::Receive) if self.is_paused => "client reads",
+            Some(phase) => in_words(phase),
+            None => "in flight",
+        }
+    }
+
+    /// What it asks for and how much of it came, or where it connects to.
+    fn what(&self, look: Look) -> String {
+        if self.what.is_empty() {
+            let address = self.address.as_deref().unwrap_or_default();
+            return look.plain(address).into_owned();
+        }
+        let mut what = look.plain(&self.what).into_owned();
+        if self.body_bytes > 0 {
+            let so_far = size(self.body_bytes);
+            let of = self.length.map(|length| format!(" of {}", size(length)));
+            what.push_str(&format!(" ({so_far}{})", of.unwrap_or_default()));
+        }
+        what
+    }
+}
+
+/// A phase as a state.
+pub(super) const fn in_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Blocked => "blocked",
+        Phase::Dns => "resolving",
+        Phase::Connect => "connecting",
+        Phase::Tls => "TLS handshake",
+        Phase::Send => "sending",
+        Phase::Wait => "waiting headers",
+        Phase::Receive => "receiving",
+    }
+}
+
+/// A sentence with its first letter large.
+fn capital(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
