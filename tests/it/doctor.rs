@@ -1,6 +1,8 @@
 //! `modtape doctor`: each check of a real run, against origins that are well and origins that are not.
 
 mod checks;
+mod networks;
+mod settings;
 
 use std::path::Path;
 use std::process::Command;

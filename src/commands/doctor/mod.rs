@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -93,6 +94,7 @@ async fn find_out(args: &DoctorArgs, global: &Global) -> Result<Facts, Failure> 
     let (cache, hosts) = tokio::join!(looking, hosts);
     let redactor = Redactor::new(tls::random());
     Ok(Facts {
+        folders: folders(&effective),
         roots: roots(&variables, &trust),
         netrc: judged(netrc.0, &netrc.1, &effective, rule),
         go: effective.go(&redactor),
@@ -132,6 +134,22 @@ fn roots(variables: &Variables, trust: &Trust) -> facts::Roots {
         extra: trust.roots.certificates().len() - count,
         file_error: error.map(|error| crate::exchange::chain(&error)),
     }
+}
+
+/// The entries of GOPROXY that are folders.
+fn folders(effective: &Effective) -> Vec<facts::Folder> {
+    let list = GoProxy::parse(effective.get("GOPROXY"));
+    let folders = list
+        .urls()
+        .filter_map(|url| Some((url, url.strip_prefix("file://")?)));
+    let folders = folders.map(|(url, path)| {
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        facts::Folder {
+            url: url.to_owned(),
+            error: fs::read_dir(&*path).err().map(|error| error.to_string()),
+        }
+    });
+    folders.collect()
 }
 
 /// Waits for all hosts, with a line on a terminal meanwhile.

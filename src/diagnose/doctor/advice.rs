@@ -241,8 +241,29 @@ fn credentials(facts: &Facts) -> Option<Advice> {
     })
 }
 
+/// Whether no name can be resolved: then there is no network, and no setting makes one.
+fn is_offline(facts: &Facts) -> bool {
+    let is_unresolved = |host: &Host| match &host.dial {
+        Outcome::Failed(failure) => failure.step == Step::Lookup,
+        _ => false,
+    };
+    facts.hosts.iter().all(is_unresolved)
+}
+
+/// Whether a certificate came that is not trusted: another host may be inspected as well.
+fn is_distrusted(host: &Host) -> bool {
+    let certificate = host
+        .small
+        .as_ref()
+        .and_then(|small| small.certificate.as_ref());
+    certificate.is_some_and(|certificate| certificate.verdict != Verdict::Trusted)
+}
+
 /// An entry that cannot be used, while others can.
 fn dead_entry(facts: &Facts) -> Option<Advice> {
+    if is_offline(facts) {
+        return None;
+    }
     let entries = entries(facts);
     let mut dead = entries.iter().filter_map(|(index, host, place)| {
         // A status is an answer; what it costs is another matter.
@@ -251,7 +272,7 @@ fn dead_entry(facts: &Facts) -> Option<Advice> {
             .as_ref()
             .is_some_and(|asked| asked.status.is_some());
         let why = why_unusable(host, place)?;
-        (!has_answer).then_some((*index, *place, why))
+        (!has_answer && !is_distrusted(host)).then_some((*index, *place, why))
     });
     let (index, place, why) = dead.next()?;
     let list = GoProxy::parse(facts.go.get("GOPROXY"));
@@ -286,6 +307,9 @@ fn checksum_database(facts: &Facts) -> Option<Advice> {
         let place = host.places.iter().find(|place| place.role == Role::Sumdb)?;
         is_needed(facts, place).then_some((host, place))
     })?;
+    if is_offline(facts) || is_distrusted(host) {
+        return None;
+    }
     let why = why_unusable(host, place)?;
     // The same database under another host; its key is built into go.
     let is_default = facts.go.get("GOSUMDB") == "sum.golang.org";
@@ -302,7 +326,9 @@ fn comma(facts: &Facts) -> Option<Advice> {
     let entries = entries(facts);
     let (index, host, place) = entries.iter().find(|(_, host, place)| {
         let status = place.request.as_ref().and_then(|asked| asked.status);
-        status.is_some() && why_unusable(host, place).is_some()
+        // Credentials are to be mended, not passed round.
+        let is_answer = status.is_some_and(|status| !matches!(status, 401 | 403));
+        is_answer && why_unusable(host, place).is_some()
     })?;
     let why = why_unusable(host, place)?;
     let mut list = GoProxy::parse(facts.go.get("GOPROXY"));

@@ -11,6 +11,8 @@ pub(crate) struct Facts {
     pub(crate) go: Go,
     /// The hosts that the settings name, each once.
     pub(crate) hosts: Vec<Host>,
+    /// The entries of GOPROXY that are folders.
+    pub(crate) folders: Vec<Folder>,
     /// The trusted roots.
     pub(crate) roots: Roots,
     /// The credentials file.
@@ -114,6 +116,8 @@ pub(crate) enum Step {
     },
     /// The settings do not allow it.
     Settings,
+    /// The parent proxy is one that go supports and modtape does not: nothing was tried.
+    Untested,
 }
 
 /// The lookup of a name.
@@ -265,6 +269,15 @@ pub(crate) struct Asked {
     /// The server's clock minus ours, seconds.
     pub(crate) skew_s: Option<i64>,
     /// Why there is no response to the last one.
+    pub(crate) error: Option<String>,
+}
+
+/// An entry of GOPROXY that is a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Folder {
+    /// Its URL.
+    pub(crate) url: String,
+    /// Why it cannot be read.
     pub(crate) error: Option<String>,
 }
 

@@ -186,6 +186,10 @@ fn parent(host: &Host) -> Option<Row> {
                 let subject = via.unwrap_or("HTTPS_PROXY");
                 Some(row(subject, State::Broken, text).number("connect_us", failure.after_us))
             }
+            Step::Untested => {
+                let text = String::from("not tested: go supports an https proxy, modtape does not");
+                Some(row("HTTPS_PROXY", State::Ok, text))
+            }
             Step::Lookup | Step::Tcp => None,
         },
         _ => None,
@@ -443,6 +447,9 @@ fn supported(place: &Place) -> Option<Row> {
 /// Why a place cannot be used, if it cannot: the first step that failed.
 pub(super) fn why_unusable(host: &Host, place: &Place) -> Option<String> {
     if let Outcome::Failed(failure) = &host.dial {
+        if failure.step == Step::Untested {
+            return None;
+        }
         return Some(format!("{} ({})", failure.text, duration(failure.after_us)));
     }
     if let Some(error) = host.small.as_ref().and_then(|small| small.error.as_ref()) {

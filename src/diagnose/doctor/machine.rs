@@ -2,6 +2,7 @@
 
 use super::facts::{Cache, Facts};
 use super::{Row, State};
+use crate::words::count;
 
 /// Clocks further apart than this are wrong, seconds: certificates are issued a few minutes before
 /// they are used.
@@ -20,7 +21,7 @@ pub(super) fn trust(facts: &Facts) -> Vec<Row> {
         0 => String::new(),
         extra => format!(", and {extra} of --upstream-ca"),
     };
-    let count = format!("go trusts {} roots{extra}", roots.count);
+    let count = format!("go trusts {}{extra}", count(roots.count as u64, "root"));
     let (state, text) = match (&roots.file_error, roots.count + roots.extra) {
         (Some(error), _) => (
             State::Broken,
@@ -65,10 +66,7 @@ fn netrc(facts: &Facts) -> Option<Row> {
     } else {
         ""
     };
-    let machines = match file.machines {
-        1 => String::from("1 machine"),
-        machines => format!("{machines} machines"),
-    };
+    let machines = count(file.machines as u64, "machine");
     row(State::Ok, format!("{machines}{note}"))
 }
 

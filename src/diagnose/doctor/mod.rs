@@ -102,11 +102,20 @@ impl Report {
 pub(crate) fn report(facts: &Facts) -> Report {
     let mut rows = settings::rows(facts);
     rows.extend(machine::trust(facts));
-    for host in &facts.hosts {
-        rows.extend(hosts::rows(facts, host));
+    for row in facts.hosts.iter().flat_map(|host| hosts::rows(facts, host)) {
+        // One parent proxy may be on the way to several hosts.
+        let is_same = |other: &&mut Row| other.check == row.check && other.subject == row.subject;
+        match rows.iter_mut().find(is_same) {
+            Some(other) if other.state >= row.state => {}
+            Some(other) => *other = row,
+            None => rows.push(row),
+        }
     }
     rows.extend(machine::clock(facts));
     rows.extend(machine::cache(facts));
     let advice = advice::best(facts);
     Report { rows, advice }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The settings of the go command: what it would refuse, and what would match nothing.
 
-use super::facts::{Facts, Origin, Setting};
+use super::facts::{Facts, Folder, Origin, Setting};
 use super::{Row, State};
 use crate::gomod::{GoProxy, GoSumDb, PATTERN_SETTINGS, ProxyTarget, pattern_mistakes};
 
@@ -9,6 +9,7 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
     let mut rows = vec![go(facts)];
     rows.extend(facts.go.setting("GOPROXY").map(goproxy));
     rows.extend(facts.go.setting("GOSUMDB").map(gosumdb));
+    rows.extend(facts.folders.iter().map(folder));
     for name in PATTERN_SETTINGS {
         rows.extend(facts.go.setting(name).and_then(patterns));
     }
@@ -61,6 +62,14 @@ fn goproxy(setting: &Setting) -> Row {
         ),
         _ => row(State::Ok, list.to_string()),
     }
+}
+
+fn folder(folder: &Folder) -> Row {
+    let (state, text) = match &folder.error {
+        Some(error) => (State::Broken, format!("cannot be read: {error}")),
+        None => (State::Ok, String::from("a folder, read without a request")),
+    };
+    Row::new("folder", folder.url.as_str(), state, text)
 }
 
 /// Why cmd/go refuses an entry (`modfetch.newProxyRepo`), if it does.

@@ -21,8 +21,11 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How many resolvers are used (`MAXNS`).
 const MOST: usize = 3;
 
-/// How long a resolver may take: the default of glibc and of Go.
+/// How long a resolver may take, if the file does not say: the default of glibc and of Go.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// A resolver is not waited for any longer than this, whatever the file says.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A UDP answer without EDNS (RFC 1035 section 2.3.4).
 const ANSWER: usize = 512;
@@ -33,6 +36,7 @@ pub(super) struct Resolvers {
     servers: Vec<IpAddr>,
     search: Vec<String>,
     ndots: usize,
+    limit: Duration,
 }
 
 impl Resolvers {
@@ -45,6 +49,7 @@ impl Resolvers {
             servers: Vec::new(),
             search: Vec::new(),
             ndots: 1,
+            limit: LIMIT,
         };
         for line in text.lines() {
             let line = line.split(['#', ';']).next().unwrap_or(line);
@@ -58,8 +63,19 @@ impl Resolvers {
                     resolvers.search = words.map(|word| word.trim_matches('.').into()).collect();
                 }
                 Some("options") => {
-                    let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
-                    ndots.for_each(|ndots| resolvers.ndots = ndots);
+                    for (name, number) in words.filter_map(|word| word.split_once(':')) {
+                        let Ok(number) = number.parse::<u16>() else {
+                            continue;
+                        };
+                        match name {
+                            "ndots" => resolvers.ndots = number.into(),
+                            "timeout" => {
+                                let limit = Duration::from_secs(number.max(1).into());
+                                resolvers.limit = limit.min(LONGEST);
+                            }
+                            _ => {}
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -89,10 +105,10 @@ impl Resolvers {
             .iter()
             .flat_map(|server| [(*server, false), (*server, true)]);
         for (number, (resolver, is_v6)) in questions.enumerate() {
-            let (name, clock) = (name.clone(), *clock);
+            let (name, clock, limit) = (name.clone(), *clock, self.limit);
             asking.spawn(async move {
                 let begun = clock.now();
-                let asked = tokio::time::timeout(LIMIT, ask(resolver, &name, is_v6)).await;
+                let asked = tokio::time::timeout(limit, ask(resolver, &name, is_v6)).await;
                 let query = Query {
                     resolver,
                     is_v6,
@@ -236,7 +252,7 @@ mod tests {
     fn the_file_is_read_as_the_system_reads_it() {
         let text = "# nameserver 192.0.2.9\nnameserver 192.0.2.1 ; first\nnameserver 2001:db8::1\n\
                     nameserver nonsense\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n\
-                    search corp.example. example\noptions rotate ndots:2\n";
+                    search corp.example. example\noptions rotate ndots:2 timeout:1 x:y\n";
         let resolvers = Resolvers::parse(text);
         let servers = ["192.0.2.1", "2001:db8::1", "192.0.2.3"];
         assert_eq!(
@@ -246,6 +262,7 @@ mod tests {
         assert_eq!(resolvers.complete("goproxy"), "goproxy.corp.example");
         assert_eq!(resolvers.complete("a.b"), "a.b.corp.example");
         assert_eq!(resolvers.complete("a.b.c"), "a.b.c");
+        assert_eq!(resolvers.limit, Duration::from_secs(1));
         let nothing = Resolvers::parse("");
         assert_eq!(nothing.servers, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
         assert_eq!(nothing.complete("goproxy"), "goproxy");

@@ -36,7 +36,7 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 /// How long the probe of a host may take, with its requests.
-const TOTAL: Duration = Duration::from_secs(11);
+const TOTAL: Duration = Duration::from_millis(10_500);
 
 /// A host to probe.
 #[derive(Debug, Clone)]
@@ -284,6 +284,7 @@ fn failure(error: &DialError, journey: &Journey) -> Failure {
         DialError::Resolve { .. } => Step::Lookup,
         DialError::Connect { .. } => Step::Tcp,
         DialError::Parent { source, .. } => match source {
+            ParentError::Scheme(scheme) if scheme == "https" => Step::Untested,
             ParentError::Scheme(_) | ParentError::Address(_) => Step::Settings,
             ParentError::Unauthorized { .. } => Step::Parent {
                 is_unauthorized: true,

@@ -58,3 +58,53 @@ fn a_machine_that_is_well_has_no_fault_and_nothing_to_try() {
         assert_eq!(paths, expected);
     }
 }
+
+/// Names of all values: `a.b`, and in a list of objects `a[].b`; `measured` is one.
+fn keys(found: &mut Vec<String>, name: &str, value: &Value) {
+    match value {
+        Value::Object(object) if !name.ends_with("measured") => {
+            for (key, value) in object {
+                let dot = if name.is_empty() { "" } else { "." };
+                keys(found, &format!("{name}{dot}{key}"), value);
+            }
+        }
+        Value::Array(list) => {
+            for value in list {
+                keys(found, &format!("{name}[]"), value);
+            }
+        }
+        _ => found.push(name.to_owned()),
+    }
+}
+
+#[test]
+fn every_key_and_every_check_is_documented() {
+    let (sandbox, origin) = (Sandbox::new(), Origin::start(well()));
+    let mut doctor = to(&sandbox, &origin);
+    doctor.env("GOPRIVATE", "https://git.corp.example");
+    let told = Told::by(doctor);
+    let mut found = Vec::new();
+    keys(&mut found, "", &told.json);
+    found.sort();
+    found.dedup();
+    let mut documented = crate::formats::keys::documented("Doctor");
+    documented.sort();
+    assert_eq!(found, documented);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md");
+    let page = std::fs::read_to_string(page).expect("it is a part of the project");
+    for row in told.json["checks"].as_array().expect("a list") {
+        let check = row["check"].as_str().expect("a name");
+        let mut lines = page.lines();
+        let is_line = |line: &&str| {
+            let names = line
+                .strip_prefix("| ")
+                .and_then(|line| line.split_once(" |"));
+            names.is_some_and(|(names, _)| names.split(", ").any(|name| name == check))
+        };
+        let line = lines.find(is_line);
+        let line = line.unwrap_or_else(|| panic!("{check} is not documented"));
+        for key in row["measured"].as_object().expect("an object").keys() {
+            assert!(line.contains(&format!("`{key}`")), "{check}: {key}");
+        }
+    }
+}

@@ -130,7 +130,11 @@ where
 }
 
 async fn listen_without_queue(addr: SocketAddr) -> StdListener {
-    let socket = TcpSocket::new_v4().expect("a socket");
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.expect("a socket");
     socket.bind(addr).expect("loopback has that port");
     let listener = socket.listen(0).expect("a bound socket can listen");
     listener.into_std().expect("it has a descriptor")

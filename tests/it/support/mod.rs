@@ -4,6 +4,7 @@
 //! - [`RawOrigin`]: the same listener, but a test writes every byte of the answers.
 //! - [`ParentProxy`]: an HTTP CONNECT or SOCKS5 proxy that relays every name to one address.
 //! - [`Blackhole`]: an address whose connections never come up.
+//! - [`Middlebox`]: a way to an address on which large ClientHellos are lost.
 //! - [`Client`]: a raw client that goes through an HTTP proxy.
 //! - [`Recorder`]: a `modtape record` at work; [`Inside`]: the same legs in this process.
 //! - [`Spawned`]: a command that runs while a test looks on.
@@ -30,6 +31,7 @@ mod handshake;
 pub mod hpack;
 mod inside;
 mod log;
+mod middlebox;
 mod network;
 mod origin;
 mod parent;
@@ -53,6 +55,7 @@ pub use self::{
     handshake::Handshake,
     inside::Inside,
     log::{ConnectionSeen, Log, Served, TlsFailure},
+    middlebox::Middlebox,
     network::alone,
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
