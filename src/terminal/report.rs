@@ -69,11 +69,12 @@ fn head(finding: &Finding, wall_us: u64, look: Look) -> String {
 
 /// The whole report for a terminal, with its last line feed.
 pub(crate) fn text(report: &Report, look: Look) -> String {
-    let mut lines = vec![
-        look.paint(Paint::Bold, &headline(report, look)),
-        look.plain(&report.sentence).into_owned(),
-        String::new(),
-    ];
+    let mut lines = vec![look.paint(Paint::Bold, &headline(report, look))];
+    // Where something is wrong, the first finding is the sentence.
+    if report.causes().next().is_none() {
+        lines.push(look.plain(&report.sentence).into_owned());
+    }
+    lines.push(String::new());
     let facts = split::Facts {
         split: &report.split,
         tally: &report.tally,

@@ -11,9 +11,10 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
     "README.md",
     "docs/recording.md",
+    "docs/explaining.md",
     "docs/reading.md",
     "docs/replaying.md",
     "docs/limits.md",

@@ -22,10 +22,13 @@ const CPU_SECONDS: u32 = 40;
 const MEMORY: u32 = 64 << 20;
 
 /// The verbs that read; `hostile` is the recording.
-const VERBS: [&[&str]; 19] = [
+const VERBS: [&[&str]; 22] = [
     &["ls", "hostile"],
     &["ls", "hostile", "--sort", "host", "--color", "always"],
     &["ls", "hostile", "--json"],
+    &["report", "hostile", "--color", "always"],
+    &["report", "hostile", "--format", "markdown"],
+    &["report", "hostile", "--format", "json"],
     &["show", "1", "hostile"],
     &["show", "1", "hostile", "--headers"],
     &["show", "1", "hostile", "--body"],
