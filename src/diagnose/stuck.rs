@@ -241,11 +241,11 @@ impl<'a> Group<'a> {
         match self.step {
             Step::Dns => "MT102",
             Step::Connection(_) => "MT108",
+            Step::Tunnel => "MT105",
             _ if self.first.is_sumdb => "MT112",
             Step::Tcp => "MT106",
             Step::Tls => "MT107",
-            Step::Head if self.may_be_cold() => "MT121",
-            Step::Tunnel | Step::Head | Step::Body => "MT101",
+            Step::Head | Step::Body => "MT101",
         }
     }
 
@@ -561,7 +561,7 @@ mod tests {
                 literal,
                 parent,
                 true,
-                "MT101",
+                "MT105",
                 "parent proxy http://10.0.0.1:3128 takes connections but does not answer CONNECT proxy.golang.org for 34 s",
             ),
             (
@@ -645,10 +645,20 @@ mod tests {
             }])
         };
         let cold = asked(Kind::Info, 20, true);
-        assert_eq!((cold.code, cold.is_certain), ("MT121", false));
-        assert_eq!(asked(Kind::Info, 80, true).code, "MT101");
-        assert_eq!(asked(Kind::Tile, 20, true).code, "MT101");
-        assert_eq!(asked(Kind::Info, 20, false).code, "MT101");
+        assert_eq!((cold.code, cold.is_certain), ("MT101", false));
+        assert!(
+            cold.cause
+                .ends_with("; it may fetch this version from its repository now")
+        );
+        for (kind, silent_s, is_reused) in [
+            (Kind::Info, 80, true),
+            (Kind::Tile, 20, true),
+            (Kind::Info, 20, false),
+        ] {
+            let stuck = asked(kind, silent_s, is_reused);
+            assert!(stuck.is_certain, "{stuck:?}");
+            assert!(!stuck.cause.contains("it may fetch"), "{stuck:?}");
+        }
     }
 
     #[test]

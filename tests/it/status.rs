@@ -94,7 +94,7 @@ fn assert_told(text: &str) {
     }
     for part in [
         "has answered before but not this: no response header for ",
-        "[MT121]",
+        "[MT101]",
         "The go command has no timeout for this: it will wait for ever. Choices:",
         "\n  - wait: ",
         "\n  - modtape record --upstream-idle-timeout 20s: ",
@@ -135,7 +135,7 @@ fn another_process_is_told_what_a_recorder_waits_for_and_what_can_be_done() {
     let cause = &json["stuck"][0];
     assert_eq!(
         (&cause["code"], &cause["waiting"][0]),
-        (&"MT121".into(), &0.into())
+        (&"MT101".into(), &0.into())
     );
 }
 
@@ -153,7 +153,7 @@ fn a_signal_asks_for_the_same_also_where_only_errors_are_wanted() {
         }
         // Until it has been silent for long.
         let watch = stuck.sandbox.modtape(["status", "--watch", "--json"]);
-        Spawned::start(watch).wait_for_stdout("MT121");
+        Spawned::start(watch).wait_for_stdout("MT101");
         stuck.recorder.signal(Signal::USR1);
         let stderr = stuck
             .recorder
@@ -188,7 +188,7 @@ fn a_recorder_that_cannot_be_asked_is_found_by_its_journal() {
         .expect_success()
         .stdout;
     assert!(
-        stdout.contains(note) && stdout.contains("[MT121]"),
+        stdout.contains(note) && stdout.contains("[MT101]"),
         "{stdout}"
     );
 }
