@@ -4,6 +4,7 @@
 
 mod canary;
 mod capture;
+mod causes;
 mod contents;
 mod crash;
 mod doctor;

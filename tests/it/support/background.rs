@@ -4,7 +4,7 @@
 //! connection and joins, so that no task, thread or descriptor outlives a test.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::thread::{self, JoinHandle};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -28,16 +28,16 @@ impl Background {
         F: Fn(TcpStream) -> S + Send + 'static,
         S: Future<Output = ()> + Send + 'static,
     {
-        Self::listen_at(Ipv4Addr::LOCALHOST.into(), name, serve)
+        Self::listen_at((Ipv4Addr::LOCALHOST, 0).into(), name, serve)
     }
 
     /// The same on another of this machine's addresses.
-    pub fn listen_at<F, S>(ip: IpAddr, name: &str, serve: F) -> Self
+    pub fn listen_at<F, S>(addr: SocketAddr, name: &str, serve: F) -> Self
     where
         F: Fn(TcpStream) -> S + Send + 'static,
         S: Future<Output = ()> + Send + 'static,
     {
-        let listener = StdListener::bind((ip, 0)).expect("loopback has a port");
+        let listener = StdListener::bind(addr).expect("the address is ours and has a port");
         listener.set_nonblocking(true).expect("a socket can be set");
         let addr = listener
             .local_addr()
@@ -86,7 +86,7 @@ impl Blackhole {
         Self::at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// The same at an address of the test's choice: all of 127.0.0.0/8 is loopback.
+    /// The same at an address of this machine: all of 127.0.0.0/8 is loopback.
     pub fn at(addr: SocketAddr) -> Self {
         // A thread of its own, because a test's thread may be running a runtime already.
         let listener = thread::spawn(move || new_runtime().block_on(listen_without_queue(addr)));

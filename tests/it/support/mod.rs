@@ -56,7 +56,7 @@ pub use self::{
     inside::Inside,
     log::{ConnectionSeen, Log, Served, TlsFailure},
     middlebox::Middlebox,
-    network::alone,
+    network::{alone, in_a_world},
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
     process::Process,

@@ -13,14 +13,26 @@ const ALONE: &str = "MODTAPE_IT_ALONE";
 /// The test's own process cannot move, so the binary runs again, for this one test. Where the system
 /// allows no namespaces a line on stderr says that the test was skipped.
 pub fn alone(test: &str, body: impl FnOnce()) {
+    in_namespaces("-rnm", test, body);
+}
+
+/// The same with processes of its own too: none outlives the test, and of root's rights none is lost.
+pub fn in_a_world(test: &str, body: impl FnOnce()) {
+    // As root without a mapping of users: sshd changes to one that a mapping would not have.
+    let flags = match rustix::process::geteuid().is_root() {
+        true => "-nmpf",
+        false => "-rnmpf",
+    };
+    in_namespaces(flags, test, body);
+}
+
+fn in_namespaces(flags: &str, test: &str, body: impl FnOnce()) {
     if env::var_os(ALONE).is_some_and(|name| name == test) {
         return body();
     }
     let unshare = |program: &std::ffi::OsStr| {
         let mut command = Command::new("unshare");
-        command
-            .args(["-rnm", "--", "sh", "-c", SCRIPT])
-            .arg(program);
+        command.args([flags, "--", "sh", "-c", SCRIPT]).arg(program);
         command
     };
     let probe = unshare("true".as_ref()).output();
@@ -37,4 +49,5 @@ pub fn alone(test: &str, body: impl FnOnce()) {
     assert!(said.contains("1 passed"), "no test has that name: {said}");
 }
 
-const SCRIPT: &str = "ip link set lo up && exec \"$0\" \"$@\"";
+/// The first process of a namespace sees its own numbers in /proc.
+const SCRIPT: &str = "test $$ != 1 || mount -t proc proc /proc; ip link set lo up && \"$0\" \"$@\"";

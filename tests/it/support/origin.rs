@@ -65,7 +65,7 @@ pub struct OriginBuilder {
     stream_limit: Option<u32>,
     rules: Vec<Rule>,
     handshakes: Vec<Handshake>,
-    is_v6: bool,
+    listens: Option<SocketAddr>,
 }
 
 /// What the connections of one origin share.
@@ -204,8 +204,14 @@ impl OriginBuilder {
     /// Listens on `[::1]`.
     #[must_use]
     pub fn v6(self) -> Self {
+        self.at((Ipv6Addr::LOCALHOST, 0).into())
+    }
+
+    /// Listens at another of this machine's addresses.
+    #[must_use]
+    pub fn at(self, addr: SocketAddr) -> Self {
         Self {
-            is_v6: true,
+            listens: Some(addr),
             ..self
         }
     }
@@ -262,12 +268,9 @@ impl OriginBuilder {
             ledger: Ledger::default(),
         });
         let shared = site.clone();
-        let ip = match self.is_v6 {
-            true => Ipv6Addr::LOCALHOST.into(),
-            false => Ipv4Addr::LOCALHOST.into(),
-        };
+        let addr = self.listens.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
         let serve = move |stream| serve(shared.clone(), stream);
-        let server = Background::listen_at(ip, "origin", serve);
+        let server = Background::listen_at(addr, "origin", serve);
         Origin {
             site,
             server,

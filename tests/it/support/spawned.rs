@@ -95,6 +95,21 @@ impl Spawned {
         kill_process(Pid::from_child(&self.child), signal).expect("it is not reaped yet");
     }
 
+    /// Ctrl-C: a terminal sends the signal to the whole group.
+    pub fn interrupt(&self) {
+        let group = Pid::from_child(&self.child);
+        kill_process_group(group, Signal::INT).expect("it is not reaped yet");
+    }
+
+    /// Whether somebody still holds its stdout after so long.
+    pub fn runs_for(&self, time: Duration) -> bool {
+        let (state, bell) = &*self.stdout.0;
+        let state = state.lock().expect("no panic while locked");
+        let waited = bell.wait_timeout_while(state, time, |state| !state.is_over);
+        let (state, _) = waited.expect("no panic while locked");
+        !state.is_over
+    }
+
     /// Writes to its stdin.
     pub fn type_keys(&mut self, keys: &[u8]) {
         let stdin = self.child.stdin.as_mut().expect("stdin is a pipe");

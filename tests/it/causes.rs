@@ -1,0 +1,16 @@
+//! A lab of causes: why the go command is slow or stuck, staged with the real go command on real
+//! modules, in a network of the test's own.
+//!
+//! Each scenario runs go without modtape, which proves that the cause is what it says, and then the
+//! same behind `modtape record`: exit code and output stay the same, and the recording tells why.
+
+mod healthy;
+mod proxies;
+mod reaching;
+mod resolver;
+mod run;
+mod settings;
+mod shape;
+mod silence;
+mod vcs;
+mod world;

@@ -1,0 +1,271 @@
+//! What module proxies do: give up, limit, answer slowly, and say 404 where they mean something else.
+
+use std::time::Duration;
+
+use super::resolver::Name;
+use super::run::{Ready, Run};
+use super::world::{INTERNET, World};
+use crate::support::*;
+
+const MILLIS: fn(u64) -> Duration = Duration::from_millis;
+
+/// A text that a proxy answers with 404, after so long, whatever is asked of the module `uuid`.
+fn uuid_is_not_there(world: &World, delay: Duration, text: &str) -> Option<Origin> {
+    let gone = Rule::when(|served| served.path.starts_with("/github.com/google/uuid/@v/v1.3.1"));
+    let gone = gone.delay(delay).status(404).body(text.to_owned());
+    let gone = gone.header("content-type", "text/plain; charset=utf-8");
+    Some(world.internet("hello")?.rule(gone).start())
+}
+
+fn download(world: &World) -> Run<'_> {
+    Run::go(world, &["mod", "download"]).env("GOPROXY", "https://proxy.golang.org")
+}
+
+#[test]
+fn a_clone_that_timed_out_dressed_as_404() {
+    World::stage(|world| {
+        let text = "not found: github.com/google/uuid@v1.3.1: fetch timed out\n";
+        let Some(_internet) = uuid_is_not_there(world, MILLIS(1500), text) else {
+            return;
+        };
+        let Some(both) = download(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("fetch timed out"));
+        let names = ["proxy.golang.org", "github.com/google/uuid", "timed out"];
+        both.recorded.first("MT123", "problem", &names);
+    });
+}
+
+#[test]
+fn a_version_that_the_proxy_does_not_know_yet() {
+    World::stage(|world| {
+        let text =
+            "not found: github.com/google/uuid@v1.3.1: invalid version: unknown revision v1.3.1\n";
+        let Some(_internet) = uuid_is_not_there(world, Duration::ZERO, text) else {
+            return;
+        };
+        let Some(both) = download(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("unknown revision"));
+        let names = ["proxy.golang.org", "github.com/google/uuid", "v1.3.1"];
+        both.recorded.first("MT124", "problem", &names);
+    });
+}
+
+#[test]
+fn a_private_module_asked_of_a_public_proxy() {
+    World::stage(|world| {
+        let text = "not found: git.corp/team/lib@v1.0.0: invalid version: git ls-remote -q origin in \
+            /tmp/gopath/pkg/mod/cache/vcs/0123456789abcdef: exit status 128:\n\tfatal: could not read \
+            Username for 'https://git.corp': terminal prompts disabled\n\
+            Confirm the import path was entered correctly.\n";
+        let private = Rule::when(|served| served.path.starts_with("/git.corp/team/lib/"));
+        let private = private.status(404).body(text);
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let _internet = internet.rule(private).start();
+        let run = download(world).prepare(|ready| {
+            require(&ready.sandbox, "git.corp/team/lib", "v1.0.0");
+        });
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("could not read"));
+        let names = ["git.corp/team/lib", "proxy.golang.org", "GOPRIVATE"];
+        both.recorded.first("MT114", "problem", &names);
+    });
+}
+
+/// Adds a requirement to the project.
+fn require(sandbox: &Sandbox, module: &str, version: &str) {
+    let file = sandbox.join("project/go.mod");
+    let text = std::fs::read_to_string(&file).expect("there is a go.mod");
+    let text = format!("{text}\nrequire {module} {version}\n");
+    std::fs::write(&file, text).expect("our own folder");
+}
+
+#[test]
+fn a_proxy_that_gives_up_on_the_checksum_database() {
+    World::stage(|world| {
+        let Some(mirror) = world.mirror("hello") else {
+            return;
+        };
+        let gives_up = Rule::when(|served| served.path.contains("/lookup/"));
+        let gives_up = gives_up.delay(MILLIS(2000)).status(500);
+        let gives_up = gives_up.body("context deadline exceeded\n");
+        let _internet = mirror.rule(gives_up).start();
+        world.name("goproxy.corp", Name::at([INTERNET]));
+        let run = download(world).env("GOPROXY", "https://goproxy.corp");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("500 Internal Server Error"));
+        both.recorded
+            .first("MT125", "problem", &["goproxy.corp", "2"]);
+    });
+}
+
+/// A project that imports what its go.mod does not name: `list` is asked of each prefix.
+fn tidy_without_requirements(world: &World) -> Run<'_> {
+    let forget = |ready: &Ready<'_>| {
+        let text = "module example.com/hello\n\ngo 1.18\n";
+        std::fs::write(ready.sandbox.join("project/go.mod"), text).expect("our own folder");
+    };
+    Run::go(world, &["mod", "tidy"])
+        .env("GOPROXY", "https://proxy.golang.org")
+        .prepare(forget)
+}
+
+/// Of each module the version that the corpus has whole is the newest, and other paths are answered
+/// after so long.
+fn modules_and_probes(world: &World, delay: Duration) -> Option<Origin> {
+    let newest = [
+        ("/github.com/!burnt!sushi/toml/@v/list", "v1.3.2\n"),
+        ("/github.com/google/uuid/@v/list", "v1.3.1\n"),
+        ("/golang.org/x/sync/@v/list", "v0.3.0\n"),
+    ];
+    let is_probe = move |served: &Served| {
+        let path = served.path.as_str();
+        let is_module = newest.iter().any(|(module, _)| *module == path);
+        (path.ends_with("/@v/list") || path.ends_with("/@latest")) && !is_module
+    };
+    let probes = Rule::when(is_probe).delay(delay);
+    let probes = probes.status(404).body("not found\n");
+    let internet = world.internet("hello")?.rule(probes);
+    let list = |(path, body): (&str, &'static str)| Rule::suffix(path).body(body);
+    let internet = newest
+        .into_iter()
+        .map(list)
+        .fold(internet, OriginBuilder::rule);
+    Some(internet.start())
+}
+
+#[test]
+fn probes_of_prefixes_that_are_slow() {
+    World::stage(|world| {
+        let Some(_internet) = modules_and_probes(world, MILLIS(1000)) else {
+            return;
+        };
+        let Some(both) = tidy_without_requirements(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(both.plain.took > MILLIS(2000));
+        let names = ["proxy.golang.org", "github.com"];
+        both.recorded.first("MT126", "slow", &names);
+    });
+}
+
+#[test]
+fn probes_of_prefixes_are_no_fault() {
+    World::stage(|world| {
+        let Some(_internet) = modules_and_probes(world, Duration::ZERO) else {
+            return;
+        };
+        let Some(both) = tidy_without_requirements(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        both.recorded.nothing();
+    });
+}
+
+#[test]
+fn a_list_that_is_slow() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let list = Rule::suffix("/github.com/google/uuid/@v/list").delay(MILLIS(2000));
+        let _internet = internet.rule(list).start();
+        let run = Run::go(
+            world,
+            &["list", "-m", "-versions", "github.com/google/uuid"],
+        );
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(both.plain.took > MILLIS(2000));
+        let names = ["proxy.golang.org", "github.com/google/uuid", "list"];
+        both.recorded.first("MT127", "slow", &names);
+    });
+}
+
+#[test]
+fn errors_that_are_asked_twice() {
+    World::stage(|world| {
+        let text = "not found: github.com/google/uuid@v1.3.1: gone\n";
+        let Some(internet) = uuid_is_not_there(world, MILLIS(1000), text) else {
+            return;
+        };
+        let Some(both) = download(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 1);
+        let asked = |path: &&String| path.starts_with("/github.com/google/uuid/@v/v1.3.1.");
+        assert_eq!(internet.paths().iter().filter(asked).count() % 4, 0);
+        let report = both.recorded.codes();
+        assert!(report.contains(&String::from("MT128")), "{report:?}");
+    });
+}
+
+#[test]
+fn too_many_requests() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let limited = Rule::suffix(".zip")
+            .status(429)
+            .body("rate limit exceeded\n");
+        let _internet = internet.rule(limited.header("retry-after", "60")).start();
+        let Some(both) = download(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("429 Too Many Requests"));
+        both.recorded
+            .first("MT122", "problem", &["proxy.golang.org", "429"]);
+    });
+}
+
+#[test]
+fn a_redirect_to_a_host_that_cannot_be_reached() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let zip = Rule::suffix("uuid/@v/v1.3.1.zip");
+        let moved = zip.redirect("https://storage.googleapis.com/zips/uuid.zip?Signature=x");
+        let _internet = internet.rule(moved).start();
+        world.name("storage.googleapis.com", Name::at([super::world::REFUSING]));
+        let Some(both) = download(world).in_other_words().both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("connection refused"));
+        let names = ["storage.googleapis.com", "github.com/google/uuid"];
+        both.recorded.first("MT110", "problem", &names);
+    });
+}
+
+#[test]
+fn one_connection_a_request() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let slow = Handshake::any()
+            .alpn(Alpn::Http1)
+            .delay(MILLIS(400))
+            .goaway_after(1);
+        let _internet = internet.handshake(slow).start();
+        let Some(both) = download(world).env("GOMAXPROCS", "16").both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        both.recorded.first("MT204", "slow", &["proxy.golang.org"]);
+    });
+}

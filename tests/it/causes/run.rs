@@ -1,0 +1,342 @@
+//! The same go command twice in one world: by itself, and behind `modtape record`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use modtape::clock::{Clock, Timestamp};
+use modtape::recording::Recording;
+use serde_json::Value;
+
+use super::world::World;
+use crate::record::recording;
+use crate::support::*;
+
+/// How long a go command may take that ends by itself.
+const GO_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long a go command that hangs is watched.
+const WATCHED: Duration = Duration::from_millis(1500);
+
+/// What is run, and with which settings.
+pub(super) struct Run<'w> {
+    world: &'w World,
+    project: &'static str,
+    has_sums: bool,
+    release: &'static str,
+    args: Vec<String>,
+    /// Run by a shell in place of `go ARGS`.
+    script: Option<&'static str>,
+    env: Vec<(String, String)>,
+    prepare: Vec<Prepare<'w>>,
+    other_words: bool,
+}
+
+/// The same run without modtape and behind it.
+pub(super) struct Both {
+    pub(super) plain: Ran,
+    pub(super) recorded: Ran,
+}
+
+type Prepare<'w> = Box<dyn Fn(&Ready<'_>) + 'w>;
+
+/// How a run ended.
+pub(super) struct Ran {
+    /// Exit code, 128 and the signal's number, and what was said.
+    pub(super) code: i32,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    /// The wall time.
+    pub(super) took: Duration,
+    /// Where it ran.
+    pub(super) sandbox: Sandbox,
+}
+
+impl<'w> Run<'w> {
+    /// `go ARGS`, in a copy of `hello` without a go.sum, with go's default settings.
+    pub(super) fn go(world: &'w World, args: &[&str]) -> Self {
+        Self {
+            world,
+            project: "hello",
+            has_sums: false,
+            release: "1.27",
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            script: None,
+            env: Vec::new(),
+            prepare: Vec::new(),
+            other_words: false,
+        }
+        .env("GOPROXY", "https://proxy.golang.org,direct")
+    }
+
+    /// With the project's go.sum, so that no checksum is looked up.
+    pub(super) fn with_sums(self) -> Self {
+        Self {
+            has_sums: true,
+            ..self
+        }
+    }
+
+    /// A script for `sh`, which finds go.
+    pub(super) fn shell(world: &'w World, script: &'static str) -> Self {
+        Self {
+            script: Some(script),
+            ..Self::go(world, &[])
+        }
+    }
+
+    /// In another project of the corpus.
+    pub(super) fn project(self, project: &'static str) -> Self {
+        Self { project, ..self }
+    }
+
+    /// With another release of go.
+    pub(super) fn release(self, release: &'static str) -> Self {
+        Self { release, ..self }
+    }
+
+    /// With a setting, in place of the usual one of that name.
+    pub(super) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With something else in the sandbox; each run has one of its own.
+    pub(super) fn prepare(mut self, prepare: impl Fn(&Ready<'_>) + 'w) -> Self {
+        self.prepare.push(Box::new(prepare));
+        self
+    }
+
+    /// What go says is not compared: of a connection that cannot be made, modtape tells more.
+    pub(super) fn in_other_words(self) -> Self {
+        Self {
+            other_words: true,
+            ..self
+        }
+    }
+
+    /// Runs it both ways, to its end; `None` where go or the corpus is missing.
+    pub(super) fn both(&self) -> Option<Both> {
+        let plain = self.plain()?;
+        let recorded = self.recorded().expect("go is there");
+        Some(self.compared(plain, recorded))
+    }
+
+    /// Runs it both ways, though it hangs: without modtape until `hangs` has come back, and behind a
+    /// recorder until stderr holds `told`.
+    pub(super) fn both_hang(&self, hangs: impl FnOnce(), told: &str) -> Option<Both> {
+        let plain = self.plain_hangs(hangs)?;
+        let recorded = self.recorded_hangs(told).expect("go is there");
+        Some(self.compared(plain, recorded))
+    }
+
+    fn compared(&self, plain: Ran, recorded: Ran) -> Both {
+        let both = Both { plain, recorded };
+        let Both { plain, recorded } = &both;
+        let said = format!("{}\n--- recorded:\n{}", plain.stderr, recorded.stderr);
+        assert_eq!(recorded.code, plain.code, "{said}");
+        assert_eq!(recorded.stdout, plain.stdout, "{said}");
+        assert!(
+            self.other_words || recorded.words() == plain.words(),
+            "{said}"
+        );
+        both
+    }
+
+    /// Runs it without modtape; `None` where go or the corpus is missing.
+    pub(super) fn plain(&self) -> Option<Ran> {
+        let ready = self.ready()?;
+        let command = ready.plain();
+        Some(to_its_end(command, ready.sandbox))
+    }
+
+    /// Runs it behind a recorder.
+    pub(super) fn recorded(&self) -> Option<Ran> {
+        let ready = self.ready()?;
+        let command = ready.recorded();
+        Some(to_its_end(command, ready.sandbox))
+    }
+
+    /// Runs it without modtape until `hangs` has come back, shows that it is still there a while
+    /// later, and ends it as Ctrl-C does.
+    fn plain_hangs(&self, hangs: impl FnOnce()) -> Option<Ran> {
+        let ready = self.ready()?;
+        let begun = Clock::start();
+        let running = Spawned::start(ready.plain());
+        hangs();
+        if !running.runs_for(WATCHED) {
+            panic!("it has ended: {:?}", running.end());
+        }
+        Some(interrupted(running, begun, ready.sandbox))
+    }
+
+    /// Runs it behind a recorder until stderr holds `told`, and ends both as Ctrl-C does.
+    fn recorded_hangs(&self, told: &str) -> Option<Ran> {
+        let ready = self.ready()?;
+        let begun = Clock::start();
+        let running = Spawned::start(ready.recorded());
+        running.wait_for_stderr(told);
+        Some(interrupted(running, begun, ready.sandbox))
+    }
+
+    /// A sandbox in which all is as the run finds it.
+    pub(super) fn ready(&self) -> Option<Ready<'_>> {
+        let sandbox = Sandbox::new();
+        let go = sandbox.go(self.release)?;
+        match self.has_sums {
+            true => sandbox.project(self.project)?,
+            false => sandbox.project_without_sums(self.project)?,
+        };
+        let ready = Ready {
+            run: self,
+            sandbox,
+            go,
+        };
+        self.prepare.iter().for_each(|prepare| prepare(&ready));
+        Some(ready)
+    }
+}
+
+/// A run that can begin.
+pub(super) struct Ready<'r> {
+    run: &'r Run<'r>,
+    pub(super) sandbox: Sandbox,
+    go: PathBuf,
+}
+
+impl Ready<'_> {
+    /// `go ARGS` in the sandbox, with the run's settings.
+    pub(super) fn go(&self, args: &[&str]) -> Command {
+        let mut command = self.sandbox.command(&self.go);
+        command.args(args);
+        self.set(command)
+    }
+
+    /// The run itself, without modtape.
+    pub(super) fn plain(&self) -> Command {
+        let Some(script) = self.run.script else {
+            let args: Vec<_> = self.run.args.iter().map(String::as_str).collect();
+            return self.go(&args);
+        };
+        let mut shell = self.sandbox.command("sh");
+        shell.args(["-c", script]);
+        self.set(shell)
+    }
+
+    fn recorded(&self) -> Command {
+        let plain = self.plain();
+        let record = ["record", "-o", "one", "--stall-after", "1s"];
+        let mut command = self.sandbox.modtape(record);
+        command.arg("--");
+        command.arg(plain.get_program()).args(plain.get_args());
+        self.set(command)
+    }
+
+    fn set(&self, command: Command) -> Command {
+        let mut command = self.run.world.trusting(command);
+        let folder = self.go.parent().expect("a file stands in a folder");
+        command.env("PATH", search_path(&[folder]));
+        command.envs(self.run.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+fn to_its_end(command: Command, sandbox: Sandbox) -> Ran {
+    let begun = Clock::start();
+    let output = run(command, GO_LIMIT);
+    Ran::new(output, begun, sandbox)
+}
+
+fn elapsed(begun: Clock) -> Duration {
+    begun.now().since(Timestamp::default())
+}
+
+fn interrupted(running: Spawned, begun: Clock, sandbox: Sandbox) -> Ran {
+    running.interrupt();
+    Ran::new(running.end(), begun, sandbox)
+}
+
+impl Ran {
+    fn new(output: Output, begun: Clock, sandbox: Sandbox) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = output.status;
+        let of_signal = || status.signal().map(|signal| 128 + signal);
+        Self {
+            code: status.code().or_else(of_signal).expect("it has ended"),
+            stdout: output.stdout,
+            stderr: output.stderr,
+            took: elapsed(begun),
+            sandbox,
+        }
+    }
+
+    /// What it recorded.
+    pub(super) fn recording(&self) -> Recording {
+        recording(&self.sandbox, "one")
+    }
+
+    /// What go itself said on stderr, in an order of no account.
+    fn words(&self) -> Vec<String> {
+        let lines = self.stderr.lines();
+        let summary = |line: &&str| line.starts_with("modtape: ") && line.contains(" in ");
+        let of_go = lines.take_while(|line| !summary(line));
+        let of_go = of_go.filter(|line| !line.starts_with("modtape: "));
+        let folder = self.sandbox.path().to_string_lossy().into_owned();
+        let mut words: Vec<_> = of_go.map(|line| line.replace(&folder, "SANDBOX")).collect();
+        words.sort();
+        words
+    }
+
+    /// Asserts what the first finding of its report is: the code, the severity, words of its title
+    /// and evidence, and that the evidence is in the recording.
+    #[track_caller]
+    pub(super) fn first(&self, code: &str, severity: &str, names: &[&str]) {
+        let report = self.report();
+        let first = &report["findings"][0];
+        let shown = format!("{report:#}\n{}", self.stderr);
+        assert_eq!(
+            (&first["code"], &first["severity"]),
+            (&code.into(), &severity.into()),
+            "{shown}"
+        );
+        let text = first.to_string();
+        for name in names {
+            assert!(text.contains(name), "not named: {name}\n{shown}");
+        }
+        let recording = self.recording();
+        let evidence = first["evidence"].as_array().expect("a list");
+        assert!(!evidence.is_empty(), "{shown}");
+        for piece in evidence {
+            let id = piece["id"].as_u64();
+            let is_there = match piece["kind"].as_str().expect("a kind") {
+                "exchange" => recording.rows().iter().any(|row| Some(row.id) == id),
+                "connection" => id.is_some_and(|id| recording.connection(id).is_some()),
+                _ => true,
+            };
+            assert!(is_there, "{piece}\n{shown}");
+        }
+    }
+
+    /// Asserts that nothing is wrong with it: no finding above `note`.
+    #[track_caller]
+    pub(super) fn nothing(&self) {
+        let report = self.report();
+        let findings = report["findings"].as_array().expect("a list");
+        let is_note = |finding: &Value| finding["severity"] == "note";
+        assert!(findings.iter().all(is_note), "{report:#}\n{}", self.stderr);
+    }
+
+    /// The codes of all findings, first to last.
+    pub(super) fn codes(&self) -> Vec<String> {
+        let report = self.report();
+        let findings = report["findings"].as_array().expect("a list").iter();
+        let code = |finding: &Value| finding["code"].as_str().map(str::to_owned);
+        findings.filter_map(code).collect()
+    }
+
+    fn report(&self) -> Value {
+        let modtape = self.sandbox.modtape(["report", "one", "--format", "json"]);
+        let output = run(modtape, LIMIT).expect_success();
+        serde_json::from_str(&output.stdout).expect("JSON")
+    }
+}

@@ -1,0 +1,90 @@
+//! What GOPROXY and its kin make of a failure: which entry is asked next, and what that costs.
+
+use std::time::Duration;
+
+use super::resolver::Name;
+use super::run::Run;
+use super::world::{ELSEWHERE, REFUSING, World};
+use crate::support::*;
+
+#[test]
+fn a_comma_does_not_pass_on_what_cannot_be_reached() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let internet = internet.start();
+        world.name("goproxy.corp", Name::at([REFUSING]));
+        let run = Run::go(world, &["mod", "download"])
+            .env("GOPROXY", "https://goproxy.corp,https://proxy.golang.org")
+            .in_other_words();
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("connection refused"));
+        assert_eq!(internet.connections(), 0, "the second entry was asked");
+        both.recorded.first("MT111", "problem", &["goproxy.corp"]);
+    });
+}
+
+#[test]
+fn a_comma_does_not_pass_on_an_error() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let broken = Rule::host("goproxy.corp")
+            .status(502)
+            .body("bad upstream\n");
+        let _internet = internet.rule(broken).start();
+        world.name("goproxy.corp", Name::at([super::world::INTERNET]));
+        let run = Run::go(world, &["mod", "download"])
+            .env("GOPROXY", "https://goproxy.corp,https://proxy.golang.org");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("502 Bad Gateway"));
+        both.recorded
+            .first("MT111", "problem", &["goproxy.corp", "502"]);
+    });
+}
+
+#[test]
+fn a_dead_first_entry_costs_each_request_its_patience() {
+    World::stage(|world| {
+        let Some(mirror) = world.mirror("hello") else {
+            return;
+        };
+        let _mirror = mirror.start();
+        let patient = Rule::any().delay(Duration::from_millis(700)).status(504);
+        let _dead = world
+            .server(ELSEWHERE, Content::default())
+            .rule(patient)
+            .start();
+        world.name("goproxy.corp", Name::at([ELSEWHERE]));
+        let run = Run::go(world, &["mod", "download"])
+            .env("GOPROXY", "https://goproxy.corp|https://proxy.golang.org");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(
+            both.plain.took > Duration::from_millis(2800),
+            "{:?}",
+            both.plain.took
+        );
+        both.recorded.first("MT116", "slow", &["goproxy.corp"]);
+    });
+}
+
+#[test]
+fn a_checksum_database_that_refuses_connections() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let _internet = internet.start();
+        world.name("sum.golang.org", Name::at([REFUSING]));
+        let run = Run::go(world, &["mod", "download"]).in_other_words();
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("connection refused"));
+        both.recorded.first("MT112", "problem", &["sum.golang.org"]);
+    });
+}

@@ -1,0 +1,53 @@
+//! Runs in which every answer is fine and the sum is not: how many at once, how many one after another.
+
+use std::time::Duration;
+
+use super::run::Run;
+use super::world::World;
+use crate::support::*;
+
+/// `go mod graph` of `web`: 168 go.mod files, each answered after so long.
+fn graph(world: &World, delay: Duration) -> Option<(Origin, Run<'_>)> {
+    let internet = world.internet("web")?;
+    let internet = internet.rule(Rule::suffix(".mod").delay(delay)).start();
+    let run = Run::go(world, &["mod", "graph"]).project("web");
+    Some((internet, run.with_sums()))
+}
+
+#[test]
+fn as_many_requests_at_once_as_processors() {
+    World::stage(|world| {
+        let Some((_internet, run)) = graph(world, Duration::from_millis(30)) else {
+            return;
+        };
+        let Some(both) = run.env("GOMAXPROCS", "2").both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(
+            both.plain.took > Duration::from_millis(2400),
+            "{:?}",
+            both.plain.took
+        );
+        both.recorded.first("MT201", "slow", &["GOMAXPROCS"]);
+    });
+}
+
+#[test]
+fn a_chain_of_requirements() {
+    World::stage(|world| {
+        let Some((_internet, run)) = graph(world, Duration::from_millis(250)) else {
+            return;
+        };
+        let Some(both) = run.env("GOMAXPROCS", "64").both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(
+            both.plain.took > Duration::from_millis(1500),
+            "{:?}",
+            both.plain.took
+        );
+        both.recorded.first("MT202", "slow", &["proxy.golang.org"]);
+    });
+}

@@ -1,0 +1,144 @@
+//! A server that accepts everything and then says nothing: go has no timeout for it.
+
+use std::net::SocketAddr;
+
+use modtape::clock::{Clock, Timestamp};
+
+use super::resolver::Name;
+use super::run::Run;
+use super::world::{ELSEWHERE, INTERNET, World, https};
+use crate::support::*;
+
+const ZIP: &str = "/github.com/google/uuid/@v/v1.3.1.zip";
+
+/// Blocks until the origin has a request for this path.
+fn asked(origin: &Origin, path: &str) {
+    let is_asked = |log: &Log| log.requests.iter().any(|served| served.path == path);
+    origin.wait_for(is_asked, LIMIT);
+}
+
+#[test]
+fn no_response_head() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let internet = internet.rule(Rule::suffix(ZIP).silent()).start();
+        let run = Run::go(world, &["mod", "download"]);
+        let told = "still waiting: proxy.golang.org";
+        let Some(both) = run.both_hang(|| asked(&internet, ZIP), told) else {
+            return;
+        };
+        let names = ["proxy.golang.org", "github.com/google/uuid"];
+        both.recorded.first("MT101", "problem", &names);
+    });
+}
+
+#[test]
+fn a_body_that_stops() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let stops = Rule::suffix(ZIP).stall_after(5_000);
+        let internet = internet.rule(stops).start();
+        let run = Run::go(world, &["mod", "download"]);
+        let Some(both) = run.both_hang(|| asked(&internet, ZIP), "still waiting") else {
+            return;
+        };
+        let names = ["proxy.golang.org", "github.com/google/uuid", "5"];
+        both.recorded.first("MT101", "problem", &names);
+    });
+}
+
+#[test]
+fn a_checksum_database_that_is_silent() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let silent = Rule::host("sum.golang.org").silent();
+        let internet = internet.rule(silent).start();
+        let run = Run::go(world, &["mod", "download"]);
+        let lookup = "/lookup/github.com/google/uuid@v1.3.1";
+        let Some(both) = run.both_hang(|| asked(&internet, lookup), "still waiting") else {
+            return;
+        };
+        both.recorded
+            .first("MT112", "problem", &["sum.golang.org", "goproxy.cn"]);
+    });
+}
+
+#[test]
+fn a_checksum_database_that_no_packet_reaches() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let _internet = internet.start();
+        world.name("sum.golang.org", Name::at([ELSEWHERE]));
+        let hole = Blackhole::at(https(ELSEWHERE));
+        let run = Run::go(world, &["mod", "download"]);
+        let Some(both) = run.both_hang(|| dialled(&hole), "still waiting") else {
+            return;
+        };
+        both.recorded.first("MT112", "problem", &["sum.golang.org"]);
+    });
+}
+
+#[test]
+fn a_proxy_that_no_packet_reaches() {
+    World::stage(|world| {
+        let hole = Blackhole::at(https(ELSEWHERE));
+        world.name("proxy.golang.org", Name::at([ELSEWHERE]));
+        let run = Run::go(world, &["mod", "download"]).env("GOPROXY", "https://proxy.golang.org");
+        let Some(both) = run.both_hang(|| dialled(&hole), "still waiting") else {
+            return;
+        };
+        both.recorded
+            .first("MT106", "problem", &["proxy.golang.org"]);
+    });
+}
+
+/// Blocks until somebody waits for an answer to a SYN (proc(5): state 02, addresses in host order).
+fn dialled(hole: &Blackhole) {
+    let SocketAddr::V4(addr) = hole.addr() else {
+        unreachable!("the scenario's address is IPv4")
+    };
+    let ip = u32::from_le_bytes(addr.ip().octets());
+    let line = format!(" {ip:08X}:{:04X} 02 ", addr.port());
+    let table = || std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    let clock = Clock::start();
+    while !table().contains(&line) {
+        let waited = clock.now().since(Timestamp::default());
+        assert!(waited < LIMIT, "nobody dials {addr}");
+        std::thread::yield_now();
+    }
+}
+
+/// An HTTP/2 connection whose packets nobody passes on any more: a NAT that has forgotten it.
+#[test]
+fn a_connection_that_died() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        if !world.filter("") {
+            return;
+        }
+        let cut = Rule::when(move |served| {
+            // All that are open lose their packets, both ways; new ones do not.
+            if served.path == ZIP {
+                World::drop_connections(https(INTERNET));
+            }
+            false
+        });
+        let internet = internet.rule(cut).start();
+        let run = Run::go(world, &["mod", "download"]);
+        let Some(both) = run.both_hang(|| asked(&internet, ZIP), "still waiting") else {
+            return;
+        };
+        both.recorded
+            .first("MT108", "problem", &["proxy.golang.org"]);
+    });
+}
