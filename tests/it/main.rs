@@ -9,6 +9,7 @@ mod contents;
 mod crash;
 mod doctor;
 mod environment;
+mod explain;
 mod formats;
 mod framing;
 mod goproxy;

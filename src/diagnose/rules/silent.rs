@@ -56,7 +56,9 @@ fn of(case: &Case<'_>, item: usize) -> Option<Silent> {
     let usual = usual
         .filter(|usual| !has_ended || *usual < us / 2)
         .unwrap_or(0);
-    let is_long = us >= least && us >= usual.saturating_mul(TIMES);
+    // What was told as a stall while it lasted, and never went on, is one.
+    let is_stall = !has_ended && stall.is_some_and(|stall| !stall.is_over);
+    let is_long = is_stall || (us >= least && us >= usual.saturating_mul(TIMES));
     is_long.then_some(Silent {
         item,
         phase,
