@@ -159,8 +159,7 @@ fn in_github_actions_each_cause_is_an_annotation() {
         "{}",
         output.stderr
     );
-    let written =
-        std::fs::read_to_string(sandbox.join("project/summary.md")).expect("it was written");
+    let written = std::fs::read_to_string(sandbox.join("summary.md")).expect("it was written");
     assert!(written.contains("| finding |"), "{written}");
 }
 
