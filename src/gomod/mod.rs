@@ -30,7 +30,9 @@ pub(crate) use module_path::{check_path, escape_path, escape_version};
 pub use module_zip::ModuleZip;
 pub use module_zip::go_mod_h1;
 pub(crate) use netrc::{MachineRule, Netrc};
-pub(crate) use patterns::{PATTERN_SETTINGS, corrected_patterns, pattern_mistakes};
+pub(crate) use patterns::{
+    PATTERN_SETTINGS, corrected_patterns, matches_patterns, pattern_mistakes,
+};
 pub use route::Route;
 pub(crate) use route::replay_key;
 pub(crate) use settings::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget, Separator, bases};

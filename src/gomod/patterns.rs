@@ -45,6 +45,97 @@ pub(crate) fn corrected_patterns(list: &str) -> Option<String> {
     is_changed.then(|| mended.join(","))
 }
 
+/// Whether a pattern of the list takes the module `path` (`module.MatchPrefixPatterns`).
+pub(crate) fn matches_patterns(list: &str, path: &str) -> bool {
+    list.split(',').any(|pattern| {
+        let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
+        let elements = pattern.split('/').count();
+        let mut ends = path.match_indices('/').map(|(at, _)| at);
+        let prefix = match ends.nth(elements - 1) {
+            Some(end) => &path[..end],
+            None => path,
+        };
+        let has_as_many = prefix.split('/').count() == elements;
+        !pattern.is_empty() && has_as_many && is_match(pattern, prefix)
+    })
+}
+
+/// Go's `path.Match`: `*` and `?` take no slash.
+fn is_match(pattern: &str, text: &str) -> bool {
+    let mut chars = pattern.chars();
+    let first = text.chars().next();
+    let rest = first.map_or("", |c| &text[c.len_utf8()..]);
+    match chars.next() {
+        None => text.is_empty(),
+        Some('*') => {
+            let end = text.find('/').unwrap_or(text.len());
+            let mut starts = text[..end].char_indices().map(|(at, _)| at).chain([end]);
+            starts.any(|at| is_match(chars.as_str(), &text[at..]))
+        }
+        Some('?') => first.is_some_and(|c| c != '/') && is_match(chars.as_str(), rest),
+        Some('[') => {
+            let Some(class) = Class::parse(chars.as_str()) else {
+                return false;
+            };
+            first.is_some_and(|c| class.takes(c)) && is_match(class.behind, rest)
+        }
+        Some('\\') => {
+            let literal = chars.next();
+            literal.is_some() && literal == first && is_match(chars.as_str(), rest)
+        }
+        Some(literal) => first == Some(literal) && is_match(chars.as_str(), rest),
+    }
+}
+
+/// A class of characters, `[a-z]`.
+struct Class<'a> {
+    is_negated: bool,
+    ranges: Vec<(char, char)>,
+    /// What stands behind its bracket.
+    behind: &'a str,
+}
+
+impl<'a> Class<'a> {
+    /// Reads what stands behind the opening bracket; `None` if Go calls the pattern bad.
+    fn parse(text: &'a str) -> Option<Self> {
+        let is_negated = text.starts_with('^');
+        let mut chars = text.strip_prefix('^').unwrap_or(text).chars();
+        let mut ranges = Vec::new();
+        loop {
+            let low = match chars.next()? {
+                ']' if ranges.is_empty() => return None,
+                ']' => break,
+                '-' => return None,
+                '\\' => chars.next()?,
+                c => c,
+            };
+            let mut high = low;
+            if let Some(behind) = chars.as_str().strip_prefix('-') {
+                chars = behind.chars();
+                high = match chars.next()? {
+                    ']' | '-' => return None,
+                    '\\' => chars.next()?,
+                    c => c,
+                };
+            }
+            ranges.push((low, high));
+        }
+        Some(Self {
+            is_negated,
+            ranges,
+            behind: chars.as_str(),
+        })
+    }
+
+    fn takes(&self, c: char) -> bool {
+        let is_in = self
+            .ranges
+            .iter()
+            .any(|(low, high)| (*low..=*high).contains(&c));
+        is_in != self.is_negated
+    }
+}
+
 fn mistake(pattern: &str) -> Option<PatternMistake> {
     let what = fault(pattern)?;
     let meant = meant(pattern);
@@ -62,36 +153,68 @@ fn fault(pattern: &str) -> Option<&'static str> {
     if pattern.is_empty() {
         return None;
     }
-    let first = pattern.split('/').next().unwrap_or(pattern);
-    let has_glob = first.contains(['*', '?', '[']);
+    // What stands in brackets is one character, and may be any.
+    let plain = without_classes(pattern);
+    let is_valid = plain.is_some();
+    let plain = plain.unwrap_or_else(|| pattern.to_owned());
+    let first = plain.split('/').next().unwrap_or_default();
+    let has_glob = first.contains(['*', '?']);
     let inner = pattern.trim();
-    let what = match pattern {
-        _ if inner.is_empty() => "is white space only",
-        _ if pattern.contains("://") => "has a scheme, which no module path has",
-        _ if inner.contains(char::is_whitespace) || inner.contains(';') => {
-            "is a list without commas: only a comma separates patterns"
-        }
-        _ if pattern != inner => "begins or ends with a space, which counts",
-        _ if pattern.contains(['"', '\'', '`']) => "has quotes, which count",
-        _ if first.contains('@') => "is an SSH address, not the path of modules",
-        _ if pattern.contains('@') => "has a version, and patterns are compared with paths only",
-        _ if pattern.contains(':') => "has a port, which no module path has",
-        _ if pattern.contains("...") => {
-            "has `...`, which means nothing here: a pattern covers all below it"
-        }
-        _ if first.is_empty() => "begins with a slash, which no module path does",
-        _ if first.starts_with('.') => "begins with a dot, which no module path does",
-        _ if pattern.split('/').any(str::is_empty) => "ends with slashes, or has an empty element",
-        _ if first.contains(|c: char| c.is_ascii_uppercase()) => {
-            "has capitals in its host, which module paths have not"
-        }
-        _ if !is_glob(pattern) => "is not a valid pattern: a bracket is not closed",
-        _ if !first.contains('.') && !has_glob => {
-            "has no dot in its first element, so that no module that can be downloaded matches"
-        }
-        _ => return None,
-    };
-    Some(what)
+    let hosts_capitals = first.contains(|c: char| c.is_ascii_uppercase());
+    let faults = [
+        (inner.is_empty(), "is white space only"),
+        (
+            plain.contains("://"),
+            "has a scheme, which no module path has",
+        ),
+        (
+            inner.contains(char::is_whitespace) || plain.contains(';'),
+            "is a list without commas: only a comma separates patterns",
+        ),
+        (
+            pattern != inner,
+            "begins or ends with a space, which counts",
+        ),
+        (plain.contains(['"', '\'', '`']), "has quotes, which count"),
+        (
+            first.contains('@'),
+            "is an SSH address, not the path of modules",
+        ),
+        (
+            plain.contains('@'),
+            "has a version, and patterns are compared with paths only",
+        ),
+        (plain.contains(':'), "has a port, which no module path has"),
+        (
+            plain.contains("..."),
+            "has `...`, which means nothing here: a pattern covers all below it",
+        ),
+        (
+            first.is_empty(),
+            "begins with a slash, which no module path does",
+        ),
+        (
+            first.starts_with('.'),
+            "begins with a dot, which no module path does",
+        ),
+        (
+            plain.split('/').any(str::is_empty),
+            "ends with slashes, or has an empty element",
+        ),
+        (
+            hosts_capitals,
+            "has capitals in its host, which module paths have not",
+        ),
+        (!is_valid, "is not a valid pattern: a bracket is not closed"),
+        (
+            !first.contains('.') && !has_glob,
+            "has no dot in its first element, so that no module that can be downloaded matches",
+        ),
+    ];
+    faults
+        .iter()
+        .find(|(is_so, _)| *is_so)
+        .map(|(_, what)| *what)
 }
 
 /// What somebody who wrote `pattern` had in mind.
@@ -132,29 +255,22 @@ fn meant(pattern: &str) -> String {
     meant.join(",")
 }
 
-/// True if Go's `path.Match` takes the pattern: each bracket is closed and holds something.
-fn is_glob(pattern: &str) -> bool {
+/// The pattern with `?` for each class; `None` if Go's `path.Match` calls it bad: a bracket is not
+/// closed or holds nothing, or a backslash is the last character.
+fn without_classes(pattern: &str) -> Option<String> {
+    let mut plain = String::new();
     let mut rest = pattern.chars();
     while let Some(c) = rest.next() {
         match c {
-            '\\' if rest.next().is_none() => return false,
+            '\\' => plain.push(rest.next()?),
             '[' => {
-                let mut length = 0;
-                loop {
-                    match rest.next() {
-                        None => return false,
-                        Some('^') if length == 0 => {}
-                        Some(']') if length == 0 => return false,
-                        Some(']') => break,
-                        Some('\\') if rest.next().is_none() => return false,
-                        Some(_) => length += 1,
-                    }
-                }
+                rest = Class::parse(rest.as_str())?.behind.chars();
+                plain.push('?');
             }
-            _ => {}
+            c => plain.push(c),
         }
     }
-    true
+    Some(plain)
 }
 
 #[cfg(test)]
@@ -236,7 +352,43 @@ mod tests {
         assert_eq!(corrected_patterns("https://a.example,corp"), None);
     }
 
+    #[test]
+    fn a_pattern_takes_what_go_lets_it_take() {
+        for (list, path, expected) in [
+            ("git.corp.example", "git.corp.example/a/b", true),
+            ("git.corp.example", "git.corp.example", true),
+            ("git.corp.example/", "git.corp.example/a", true),
+            ("git.corp.example", "git.corp.example.org/a", false),
+            ("git.corp.example/a", "git.corp.example", false),
+            ("*.corp.example,b.example", "x.corp.example/a", true),
+            ("*.corp.example", "corp.example/a", false),
+            ("*.corp.example", "x/.corp.example", false),
+            ("github.com/acme/*", "github.com/acme/x/y", true),
+            ("github.com/acme/*", "github.com/acme", false),
+            ("*", "a.example/b", true),
+            ("", "a.example/b", false),
+            (",", "a.example/b", false),
+            ("*/b", "a.example/b/c", true),
+            ("a.example/[a-c]?", "a.example/b1", true),
+            ("a.example/[^a-c]*", "a.example/b1", false),
+            ("a.example/[^a-c]*", "a.example/d", true),
+            ("a.example/\\*", "a.example/x", false),
+            ("a.example/[]a]", "a.example/a", false),
+            (" a.example", "a.example", false),
+            ("https://a.example", "a.example", false),
+        ] {
+            assert_eq!(matches_patterns(list, path), expected, "{list:?}, {path}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_pattern_with_a_mistake_takes_no_module(pattern in "[a-cA. /:@\"*\\[\\]^-]{1,12}", path in "[a-c]{1,3}\\.[a-c]{1,3}(/[a-cA]{1,3}){0,2}") {
+            if !pattern_mistakes(&pattern).is_empty() {
+                proptest::prop_assert!(!matches_patterns(&pattern, &path), "{pattern}, {path}");
+            }
+        }
+
         #[test]
         fn a_corrected_list_has_no_mistakes(list in "[a-cA. /:@,;*\\[\\]\"]{0,24}") {
             if let Some(corrected) = corrected_patterns(&list) {

@@ -25,6 +25,7 @@ mod large_zip;
 mod name_lookup;
 mod own_time;
 mod parent_proxy;
+mod patterns;
 mod private_module;
 mod probes;
 mod processors;
@@ -98,6 +99,7 @@ pub(crate) const RULES: &[Rule] = &[
         failed_upstream,
         "a failed fetch of a proxy's, dressed as 404"
     ),
+    rule!("MT117", patterns, "a pattern of GOPRIVATE matches nothing"),
     rule!(
         "MT114",
         private_module,

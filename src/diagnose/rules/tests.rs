@@ -363,6 +363,56 @@ fn a_refusal_is_known_by_its_text() {
 }
 
 #[test]
+fn a_pattern_that_matches_nothing_is_the_cause_only_of_what_it_was_meant_for() {
+    let made = |module: &str, list: &str| {
+        let row = Row {
+            status: Some(404),
+            ..row(
+                1,
+                &format!("{GOLANG}/{module}/@v/v1.0.0.mod"),
+                0,
+                &[(Phase::Wait, S)],
+            )
+        };
+        let text = "fatal: could not read Username: terminal prompts disabled";
+        let made = Made::of(vec![row]).setting("GOPRIVATE", list).says(1, text);
+        // As `go env` prints them.
+        made.setting("GONOPROXY", list)
+            .setting("GONOSUMDB", list)
+            .exit(1)
+    };
+    let private = "git.corp.example/team/m";
+    let found = made(private, "https://git.corp.example").findings();
+    let codes: Vec<_> = found.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["MT117"]);
+    assert_eq!(found[0].severity, Severity::Problem);
+    let hint = found[0].hint.as_deref().unwrap_or_default();
+    assert!(
+        hint.starts_with("go env -w GOPRIVATE='git.corp.example' "),
+        "{hint}"
+    );
+    // The list is right and lacks this module; or it is wrong, and was meant for others.
+    assert_eq!(made(private, "git.other.example").codes(), ["MT114"]);
+    let other = made(private, "https://git.other.example");
+    assert_eq!(other.codes(), ["MT114"]);
+    let notes = other.findings();
+    let note = notes
+        .iter()
+        .find(|finding| finding.code == "MT117")
+        .unwrap();
+    assert_eq!((note.severity, note.cost_us), (Severity::Note, 0));
+    // GONOSUMDB by itself.
+    let own = made("a.example/m", "")
+        .setting("GONOSUMDB", ".corp.example")
+        .findings();
+    assert!(
+        own.iter()
+            .any(|finding| finding.title.starts_with("GONOSUMDB has")),
+        "{own:#?}"
+    );
+}
+
+#[test]
 fn a_number_of_seconds_before_a_proxys_refusal_of_a_lookup_tells_of_its_patience() {
     let made = |us| {
         let url = "https://goproxy.corp/sumdb/sum.golang.org/lookup/a.example/m@v1.0.0";
