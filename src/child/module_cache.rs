@@ -1,17 +1,14 @@
 //! The module cache before a command uses it: whether it can be written, and who holds its locks.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::diagnose::doctor::facts::{Cache, Lock};
-
-/// How much of a process's command line is shown, characters.
-const COMMAND: usize = 120;
+use super::processes::locks_below;
+use crate::diagnose::doctor::facts::Cache;
+use crate::redact::Redactor;
 
 /// Looks at the module cache at `path`. A file is made in it, and removed.
-pub(crate) fn look_at(path: &Path) -> Cache {
+pub(crate) fn look_at(path: &Path, redactor: &Redactor) -> Cache {
     let exists = path.is_dir();
     let folder = nearest(path);
     let probe = tempfile::Builder::new()
@@ -35,7 +32,10 @@ pub(crate) fn look_at(path: &Path) -> Cache {
         free_bytes: free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)),
         is_remote: file_system.as_deref().is_some_and(is_remote),
         file_system,
-        locks: locks(&fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
+        locks: locks_below(
+            &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+            redactor,
+        ),
     }
 }
 
@@ -130,91 +130,6 @@ fn is_remote(kind: &str) -> bool {
     REMOTE.contains(&kind) || fuse.is_some_and(|name| FUSE.contains(&name))
 }
 
-/// The locks on files below `cache` (`flock`, which is what cmd/go uses on Linux), with their
-/// holders; `None` where the system has no list.
-fn locks(cache: &Path) -> Option<Vec<Lock>> {
-    let list = fs::read_to_string("/proc/locks").ok()?;
-    let mut found = Vec::new();
-    for Held { pid, inode } in held(&list) {
-        let Some(file) = open_file(pid, inode, cache) else {
-            continue;
-        };
-        let file = file
-            .strip_prefix(cache)
-            .unwrap_or(&file)
-            .display()
-            .to_string();
-        if !found
-            .iter()
-            .any(|lock: &Lock| lock.pid == pid && lock.file == file)
-        {
-            let command = command_of(pid);
-            found.push(Lock { file, pid, command });
-        }
-    }
-    Some(found)
-}
-
-/// A lock that is held.
-#[derive(Debug, PartialEq, Eq)]
-struct Held {
-    pid: u32,
-    inode: u64,
-}
-
-/// The `flock` locks of proc_locks(5), without those that only wait. The device in that list is
-/// the super block's, which is not that of stat(2) on btrfs and overlayfs: it is not compared.
-fn held(list: &str) -> Vec<Held> {
-    let lines = list.lines().filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [_, "FLOCK", _, _, pid, file, ..] = words[..] else {
-            return None;
-        };
-        let inode = file.rsplit(':').next()?.parse().ok()?;
-        Some(Held {
-            pid: pid.parse().ok()?,
-            inode,
-        })
-    });
-    lines.collect()
-}
-
-/// The file below `cache` with that inode that a process has open.
-fn open_file(pid: u32, inode: u64, cache: &Path) -> Option<PathBuf> {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        // Of another user's process only the best-known lock can be told, by its inode.
-        let lock = cache.join("cache/lock");
-        let is_it = fs::metadata(&lock).is_ok_and(|lock| lock.ino() == inode);
-        return is_it.then_some(lock);
-    };
-    let mut paths = descriptors.flatten().filter_map(|entry| {
-        let path = fs::read_link(entry.path()).ok()?;
-        let is_it = path.starts_with(cache)
-            && fs::metadata(entry.path()).is_ok_and(|file| file.ino() == inode);
-        is_it.then_some(path)
-    });
-    paths.next()
-}
-
-/// The command line of a process, or its name.
-fn command_of(pid: u32) -> String {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words = line
-        .split(|byte| *byte == 0)
-        .filter(|word| !word.is_empty());
-    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
-    let line = match words.split_first() {
-        Some((program, rest)) => {
-            let name = Path::new(&**program).file_name();
-            let name = name.map_or_else(|| program.clone(), OsStr::to_string_lossy);
-            let words = std::iter::once(&*name).chain(rest.iter().map(|word| &**word));
-            words.collect::<Vec<_>>().join(" ")
-        }
-        None => fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default(),
-    };
-    line.trim().chars().take(COMMAND).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,27 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn only_locks_that_are_held_count() {
-        let list = "1: FLOCK  ADVISORY  WRITE 4121 00:2f:1234 0 EOF\n\
-                    1: -> FLOCK  ADVISORY  WRITE 4122 00:2f:1234 0 EOF\n\
-                    2: POSIX  ADVISORY  READ 1 08:01:99 0 EOF\n\
-                    3: OFDLCK ADVISORY  READ -1 08:01:99 0 EOF\n";
-        let expected = Held {
-            pid: 4121,
-            inode: 1234,
-        };
-        assert_eq!(held(list), [expected]);
-    }
-
-    #[test]
     fn a_folder_that_is_not_there_yet_is_judged_by_the_one_above_it() {
         let temp = tempfile::tempdir().unwrap();
-        let cache = look_at(&temp.path().join("pkg/mod"));
+        let cache = look_at(&temp.path().join("pkg/mod"), &Redactor::off());
         assert!(!cache.exists && cache.write_error.is_none(), "{cache:?}");
         assert_eq!(cache.looked_at, temp.path().display().to_string());
         let file = temp.path().join("file");
         fs::write(&file, "").unwrap();
-        let cache = look_at(&file);
+        let cache = look_at(&file, &Redactor::off());
         assert_eq!(cache.write_error.as_deref(), Some("it is not a folder"));
         assert_eq!(
             fs::read_dir(temp.path()).unwrap().count(),

@@ -159,7 +159,7 @@ fn fault(pattern: &str) -> Option<&'static str> {
     let plain = plain.unwrap_or_else(|| pattern.to_owned());
     let first = plain.split('/').next().unwrap_or_default();
     let has_glob = first.contains(['*', '?']);
-    let inner = pattern.trim();
+    let inner = plain.trim();
     let hosts_capitals = first.contains(|c: char| c.is_ascii_uppercase());
     let faults = [
         (inner.is_empty(), "is white space only"),
@@ -171,10 +171,7 @@ fn fault(pattern: &str) -> Option<&'static str> {
             inner.contains(char::is_whitespace) || plain.contains(';'),
             "is a list without commas: only a comma separates patterns",
         ),
-        (
-            pattern != inner,
-            "begins or ends with a space, which counts",
-        ),
+        (plain != inner, "begins or ends with a space, which counts"),
         (plain.contains(['"', '\'', '`']), "has quotes, which count"),
         (
             first.contains('@'),

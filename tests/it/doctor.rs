@@ -1,6 +1,7 @@
 //! `modtape doctor`: each check of a real run, against origins that are well and origins that are not.
 
 mod checks;
+mod names;
 mod networks;
 mod settings;
 

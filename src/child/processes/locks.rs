@@ -11,36 +11,73 @@ pub(super) struct Wanted {
     pub(super) holder: Option<u32>,
 }
 
-/// The locks that are waited for, by the process that waits.
-///
-/// `1: FLOCK  ADVISORY  WRITE 77 fe:00:1143 0 EOF` is held by 77, and `1: -> FLOCK ADVISORY WRITE 78 …`
-/// with the same first number says that 78 waits for it.
-pub(super) fn wanted(locks: &str) -> HashMap<u32, Wanted> {
-    let mut held: HashMap<&str, u32> = HashMap::new();
-    let mut wanted = HashMap::new();
-    for line in locks.lines() {
+/// A lock that a process holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The process that took it.
+    pub(super) pid: u32,
+    /// The file's inode, as above.
+    pub(super) inode: u64,
+}
+
+/// A line of the list: `1: FLOCK  ADVISORY  WRITE 77 fe:00:1143 0 EOF` is held by 77, and `1: -> FLOCK
+/// ADVISORY WRITE 78 …` with the same first number says that 78 waits for it.
+struct Line<'a> {
+    number: &'a str,
+    waits: bool,
+    pid: Option<u32>,
+    inode: Option<u64>,
+}
+
+fn lines(locks: &str) -> impl Iterator<Item = Line<'_>> {
+    locks.lines().filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().peekable();
-        let Some(number) = fields.next() else {
-            continue;
-        };
+        let number = fields.next()?;
         let waits = fields.next_if_eq(&"->").is_some();
         // The kind, ADVISORY or MANDATORY, READ or WRITE.
         let mut fields = fields.skip(3);
-        let pid = fields.next().and_then(|pid| pid.parse::<u32>().ok());
+        let pid = fields.next().and_then(|pid| pid.parse().ok());
         let inode = fields.next().and_then(|file| file.rsplit(':').next());
-        let inode = inode.and_then(|inode| inode.parse().ok());
-        match (pid, inode) {
-            (Some(pid), Some(inode)) if waits => {
-                let holder = held.get(number).copied();
+        Some(Line {
+            number,
+            waits,
+            pid,
+            inode: inode.and_then(|inode| inode.parse().ok()),
+        })
+    })
+}
+
+/// The locks that are waited for, by the process that waits.
+pub(super) fn wanted(locks: &str) -> HashMap<u32, Wanted> {
+    let mut held: HashMap<&str, u32> = HashMap::new();
+    let mut wanted = HashMap::new();
+    for line in lines(locks) {
+        match (line.pid, line.inode) {
+            (Some(pid), Some(inode)) if line.waits => {
+                let holder = held.get(line.number).copied();
                 wanted.insert(pid, Wanted { inode, holder });
             }
-            (Some(pid), _) if !waits && pid > 0 => {
-                held.insert(number, pid);
+            (Some(pid), _) if !line.waits && pid > 0 => {
+                held.insert(line.number, pid);
             }
             _ => {}
         }
     }
     wanted
+}
+
+/// The locks that processes hold, once each.
+pub(super) fn held(locks: &str) -> Vec<Held> {
+    let mut held = Vec::new();
+    for line in lines(locks).filter(|line| !line.waits) {
+        if let (Some(pid @ 1..), Some(inode)) = (line.pid, line.inode) {
+            let one = Held { pid, inode };
+            if !held.contains(&one) {
+                held.push(one);
+            }
+        }
+    }
+    held
 }
 
 #[cfg(test)]
@@ -63,5 +100,7 @@ mod tests {
         assert_eq!(wanted.get(&79).copied(), of(1143, Some(77)));
         assert_eq!(wanted.get(&80).copied(), of(7, None));
         assert_eq!(wanted.len(), 3);
+        let by = |pid, inode| Held { pid, inode };
+        assert_eq!(held(locks), [by(77, 1143), by(12, 9)]);
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! `watch` says when to look and what is recorded of it (`changes`), `look` makes a [`Sample`] of one
 //! look at `/proc`, `members` says which processes are the command's. `proc` reads; `stat`, `locks`
-//! and `sockets` parse. Where there is no `/proc`, nothing is seen. Never judges: what a sample means is
+//! and `sockets` parse. `holders` names who holds locks in a folder. Where there is no `/proc`, nothing is seen. Never judges: what a sample means is
 //! for `diagnose` to say.
 //!
 //! [`Sample`]: crate::recording::processes::Sample
 
 mod changes;
+mod holders;
 mod locks;
 mod look;
 mod members;
@@ -19,4 +20,5 @@ mod stat;
 mod tests;
 mod watch;
 
+pub(crate) use holders::locks_below;
 pub(crate) use watch::Watch;

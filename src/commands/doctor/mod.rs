@@ -89,10 +89,10 @@ async fn find_out(args: &DoctorArgs, global: &Global) -> Result<Facts, Failure> 
         });
     }
     let cache = effective.module_cache();
-    let looking = look_at_cache(cache);
+    let redactor = Redactor::new(tls::random());
+    let looking = look_at_cache(cache, redactor.clone());
     let hosts = watched(probing, global);
     let (cache, hosts) = tokio::join!(looking, hosts);
-    let redactor = Redactor::new(tls::random());
     Ok(Facts {
         folders: folders(&effective),
         roots: roots(&variables, &trust),
@@ -173,12 +173,12 @@ async fn watched(mut probing: JoinSet<(usize, facts::Host)>, global: &Global) ->
 }
 
 /// Looks at the module cache; a file system that does not answer is not waited for.
-async fn look_at_cache(path: Option<PathBuf>) -> Cache {
+async fn look_at_cache(path: Option<PathBuf>, redactor: Redactor) -> Cache {
     let Some(path) = path else {
         return Cache::default();
     };
     let shown = path.display().to_string();
-    let looking = tokio::task::spawn_blocking(move || child::look_at(&path));
+    let looking = tokio::task::spawn_blocking(move || child::look_at(&path, &redactor));
     match tokio::time::timeout(CACHE_LIMIT, looking).await {
         Ok(Ok(cache)) => cache,
         Ok(Err(_)) | Err(_) => Cache {

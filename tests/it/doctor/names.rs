@@ -1,0 +1,120 @@
+//! Names, in a network with resolvers of our own.
+
+use std::fs;
+use std::net::UdpSocket;
+
+use super::*;
+
+/// A resolver on port 53 of `ip` that knows one address for each name, does not answer AAAA for names
+/// that begin with `silent`, and knows no name that begins with `gone`.
+fn resolver(ip: &str) {
+    let socket = UdpSocket::bind((ip, 53)).expect("a network of our own");
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut query) {
+            if let Some(answer) = answer(&query[..length]) {
+                // Who does not wait for it has gone.
+                let _ = socket.send_to(&answer, client);
+            }
+        }
+    });
+}
+
+/// RFC 1035 section 4.
+fn answer(query: &[u8]) -> Option<Vec<u8>> {
+    let name = &query[12..];
+    let end = 12 + name.iter().position(|&byte| byte == 0)? + 5;
+    let is_a = query[end - 4..end] == [0, 1, 0, 1];
+    let begins = |with: &[u8]| name.get(1..).is_some_and(|name| name.starts_with(with));
+    if begins(b"silent") && !is_a {
+        return None;
+    }
+    let is_gone = begins(b"gone");
+    let records = u8::from(is_a && !is_gone);
+    let mut answer = query[..2].to_vec();
+    answer.extend([
+        0x81,
+        0x80 | if is_gone { 3 } else { 0 },
+        0,
+        1,
+        0,
+        records,
+        0,
+        0,
+        0,
+        0,
+    ]);
+    answer.extend(&query[12..end]);
+    if records > 0 {
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
+    }
+    Some(answer)
+}
+
+#[test]
+fn each_resolver_is_asked_for_each_family() {
+    alone(
+        "doctor::names::each_resolver_is_asked_for_each_family",
+        || {
+            let (sandbox, origin) = (Sandbox::new(), Origin::start(well()));
+            let (hosts, resolv) = (sandbox.join("hosts"), sandbox.join("resolv.conf"));
+            fs::write(&hosts, "127.0.0.1 localhost listed.example\n").expect("our own folder");
+            let resolvers = |servers: &[&str]| {
+                let lines: String = servers
+                    .iter()
+                    .map(|ip| format!("nameserver {ip}\n"))
+                    .collect();
+                fs::write(&resolv, lines + "options timeout:1 attempts:1\n")
+                    .expect("our own folder");
+            };
+            resolvers(&["127.0.0.1"]);
+            for (from, to) in [(&hosts, "/etc/hosts"), (&resolv, "/etc/resolv.conf")] {
+                let mounted = program("mount").args(["--bind", text(from), to]).status();
+                assert!(mounted.expect("it can be run").success(), "{to}");
+            }
+            resolver("127.0.0.1");
+            // Bound, so that nobody refuses, and never read.
+            let _dead = UdpSocket::bind("127.0.0.9:53").expect("a network of our own");
+            let port = origin.addr().port();
+            let doctor = |proxy: &str, sumdb: &str| {
+                let [proxy, sumdb] = [(PROXY, proxy), (SUMDB, sumdb)]
+                    .map(|(host, name)| format!("--connect-to={host}:443:{name}:{port}"));
+                let mut doctor = sandbox.modtape(["doctor", "--json", &proxy, &sumdb]);
+                doctor.arg("--upstream-ca").arg(origin.root_pem_path());
+                Told::by(doctor)
+            };
+            let told = doctor("well.example", "gone.example");
+            told.is("dns", "well.example", "ok", "A 1 address in ");
+            let measured = &told.row("dns", "well.example")["measured"];
+            assert_eq!(measured["a_addresses"], 1, "{measured}");
+            assert_eq!(measured["aaaa_addresses"], 0, "{measured}");
+            assert_eq!(measured["resolver"], "127.0.0.1", "{measured}");
+            told.is("dns", "gone.example", "broken", "A no such name in ");
+            told.is("request", "https://proxy.golang.org", "ok", "of 5");
+
+            let told = doctor("silent.example", "listed.example");
+            told.is(
+                "dns",
+                "silent.example",
+                "slow",
+                "127.0.0.1 does not answer AAAA within 1.0",
+            );
+            told.is("request", "https://proxy.golang.org", "ok", "of 5");
+            // The system knows it from another source than its resolvers.
+            told.is("dns", "listed.example", "ok", "");
+
+            resolvers(&["127.0.0.9", "127.0.0.1"]);
+            let told = doctor("well.example", "other.example");
+            told.is(
+                "dns",
+                "well.example",
+                "slow",
+                "127.0.0.9 does not answer A within 1.0",
+            );
+            assert_eq!(
+                told.row("dns", "well.example")["measured"]["resolver"],
+                "127.0.0.1"
+            );
+        },
+    );
+}
