@@ -201,3 +201,28 @@ fn every_code_has_a_page() {
     let output = run(sandbox.modtape(["help", "MT999"]), LIMIT);
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn the_order_of_the_journals_lines_changes_no_finding() {
+    let sandbox = hang(Signal::INT);
+    let before = json(&sandbox);
+    let folder = sandbox.join("recordings/one");
+    let journal = std::fs::read_to_string(folder.join("journal.ndjson")).expect("it is there");
+    let lines: Vec<&str> = journal.split_inclusive('\n').collect();
+    // The first line says to which run the others belong, the last that it ended; lines of one
+    // exchange or connection keep their order.
+    let (first, rest) = lines.split_first().expect("there are lines");
+    let (last, rest) = rest.split_last().expect("there are lines");
+    let of_one = |line: &&str| {
+        let record: Value = serde_json::from_str(&line[9..]).expect("JSON");
+        let is_connection = record["type"] == "connection";
+        (is_connection, std::cmp::Reverse(record["id"].as_u64()))
+    };
+    let mut rest = rest.to_vec();
+    rest.sort_by_key(of_one);
+    let shuffled = [&[*first], &rest[..], &[*last]].concat().concat();
+    assert_ne!(shuffled, journal);
+    std::fs::write(folder.join("journal.ndjson"), shuffled).expect("our own folder");
+    std::fs::remove_file(folder.join("index")).expect("it is there");
+    assert_eq!(json(&sandbox)["findings"], before["findings"]);
+}
