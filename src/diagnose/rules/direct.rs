@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Explained, Found};
+use crate::clock::Timestamp;
 use crate::diagnose::case::Case;
-use crate::diagnose::finding::{Confidence, Severity};
-use crate::gomod::Kind;
+use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
+use crate::exchange::{Closed, ConnectionId, Mode, Opened};
+use crate::gomod::{Kind, Location};
 use crate::words::{count, duration, size};
 
 /// A repository that was meant to be asked is worth telling from here on, bytes.
@@ -19,9 +21,10 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             hosts.entry(host).or_default().push(item);
         }
     }
-    hosts
-        .iter()
+    let intercepted = hosts.iter();
+    intercepted
         .filter_map(|(host, items)| of_host(case, host, items))
+        .chain(tunnelled(case))
         .collect()
 }
 
@@ -87,6 +90,111 @@ fn of_host(case: &Case<'_>, host: &str, items: &[usize]) -> Option<Found> {
         hint: Some(hint),
         explains: Explained::pieces(case.pieces_of(items, None)),
     })
+}
+
+/// The repositories that were reached through blind tunnels: git's own requests are not intercepted
+/// unless a flag says so.
+fn tunnelled(case: &Case<'_>) -> Vec<Found> {
+    let mut hosts: BTreeMap<String, Vec<Tunnel>> = BTreeMap::new();
+    for (key, row) in case.connections {
+        let is_tunnel = |dial: &&Opened| dial.mode == Mode::Tunnel && dial.error.is_none();
+        let Some(opened) = row.opened.as_ref().filter(is_tunnel) else {
+            continue;
+        };
+        let until = row.closed_at.unwrap_or(Timestamp::from_micros(u64::MAX));
+        let tunnel = Tunnel {
+            key: *key,
+            from: case.timeline.at(key.0, opened.started_us),
+            until: case.timeline.at(key.0, until),
+            bytes: row.closed.as_ref().map_or(0, Closed::bytes),
+        };
+        let host = Location::of(&opened.target).host;
+        hosts.entry(host).or_default().push(tunnel);
+    }
+    let found = hosts.iter();
+    found
+        .filter_map(|(host, tunnels)| of_tunnels(case, host, tunnels))
+        .collect()
+}
+
+/// A connection whose bytes are all that is known of it.
+struct Tunnel {
+    key: (u32, ConnectionId),
+    from: u64,
+    until: u64,
+    bytes: u64,
+}
+
+fn of_tunnels(case: &Case<'_>, host: &str, tunnels: &[Tunnel]) -> Option<Found> {
+    let below = format!("{host}/");
+    // What a proxy had not, after which the go command asks the repository itself.
+    let refused = case.asked.iter().filter(|asked| {
+        let module = asked.listed.route.module.as_deref();
+        asked.listed.next.as_deref() == Some("direct")
+            && module.is_some_and(|module| module.starts_with(&below))
+    });
+    let refused: Vec<_> = refused.collect();
+    let longest = |module: &&str| module.len();
+    let modules = refused
+        .iter()
+        .filter_map(|asked| asked.listed.route.module.as_deref());
+    let module = modules.max_by_key(longest)?;
+    let proxies: BTreeSet<&str> = refused.iter().map(|asked| &*asked.listed.host).collect();
+    let proxies: Vec<&str> = proxies.into_iter().collect();
+    let bytes = tunnels
+        .iter()
+        .fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+    let idle = covered(&case.timeline.idle, tunnels);
+    let us = idle.iter().map(|(from, to)| to - from).sum();
+    let connections = count(tunnels.len() as u64, "connection");
+    let evidence = tunnels.iter().map(|tunnel| {
+        let (run, id) = tunnel.key;
+        let took = duration(tunnel.until - tunnel.from);
+        Evidence {
+            what: Exhibit::Connection { run, id },
+            shows: format!("a tunnel to {host}: {took}, {}", size(tunnel.bytes)),
+        }
+    });
+    Some(Found {
+        severity: Severity::Slow,
+        title: format!(
+            "{module} fell through to its repository at {host}, since {} had it not: {connections}, {}, {}",
+            proxies.join(" and "),
+            duration(us),
+            size(bytes)
+        ),
+        confidence: Confidence::Likely,
+        evidence: evidence.collect(),
+        hint: Some(fell_through(host)),
+        explains: Explained::idle(idle),
+    })
+}
+
+/// The times without a request in which one of the tunnels was open, in order.
+fn covered(idle: &[(u64, u64)], tunnels: &[Tunnel]) -> Vec<(u64, u64)> {
+    let mut spans: Vec<_> = tunnels.iter().map(|one| (one.from, one.until)).collect();
+    spans.sort_unstable();
+    let mut open: Vec<(u64, u64)> = Vec::new();
+    for (from, until) in spans {
+        match open.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(until),
+            _ => open.push((from, until)),
+        }
+    }
+    let both = |(from, to): &(u64, u64)| {
+        let (from, to) = (*from, *to);
+        let within = open
+            .iter()
+            .map(move |open| (open.0.max(from), open.1.min(to)));
+        within.filter(|(from, to)| from < to).collect::<Vec<_>>()
+    };
+    idle.iter().flat_map(both).collect()
+}
+
+fn fell_through(host: &str) -> String {
+    format!(
+        "if it is public, a proxy that has it spares the clone; if it is private, go env -w GOPRIVATE='{host}' skips the proxies that cannot have it; --intercept {host} shows its requests, and lets modtape replay them"
+    )
 }
 
 /// Whether a module may lie in one of the repositories.

@@ -56,27 +56,76 @@ fn a_version_that_the_proxy_does_not_know_yet() {
     });
 }
 
+/// `go mod download` of a project that requires a module which only its own network can read.
+fn a_private_module<'w>(world: &'w World, goprivate: &str) -> Option<(Origin, Run<'w>)> {
+    let text = "not found: git.corp/team/lib@v1.0.0: invalid version: git ls-remote -q origin in \
+        /tmp/gopath/pkg/mod/cache/vcs/0123456789abcdef: exit status 128:\n\tfatal: could not read \
+        Username for 'https://git.corp': terminal prompts disabled\n\
+        Confirm the import path was entered correctly.\n";
+    let private = Rule::when(|served| served.path.starts_with("/git.corp/team/lib/"));
+    let internet = world.internet("hello")?;
+    let internet = internet.rule(private.status(404).body(text)).start();
+    let run = download(world).env("GOPRIVATE", goprivate);
+    let run = run.prepare(|ready| require(&ready.sandbox, "git.corp/team/lib", "v1.0.0"));
+    Some((internet, run))
+}
+
 #[test]
 fn a_private_module_asked_of_a_public_proxy() {
     World::stage(|world| {
-        let text = "not found: git.corp/team/lib@v1.0.0: invalid version: git ls-remote -q origin in \
-            /tmp/gopath/pkg/mod/cache/vcs/0123456789abcdef: exit status 128:\n\tfatal: could not read \
-            Username for 'https://git.corp': terminal prompts disabled\n\
-            Confirm the import path was entered correctly.\n";
-        let private = Rule::when(|served| served.path.starts_with("/git.corp/team/lib/"));
-        let private = private.status(404).body(text);
-        let Some(internet) = world.internet("hello") else {
+        let Some((_internet, run)) = a_private_module(world, "") else {
             return;
         };
-        let _internet = internet.rule(private).start();
-        let run = download(world).prepare(|ready| {
-            require(&ready.sandbox, "git.corp/team/lib", "v1.0.0");
-        });
         let Some(both) = run.both() else { return };
         assert_eq!(both.plain.code, 1);
         assert!(both.plain.stderr.contains("could not read"));
         let names = ["git.corp/team/lib", "proxy.golang.org", "GOPRIVATE"];
         both.recorded.first("MT114", "problem", &names);
+    });
+}
+
+/// The setting is there, and is not what its author thinks.
+#[test]
+fn a_private_module_whose_pattern_matches_nothing() {
+    World::stage(|world| {
+        for goprivate in ["https://git.corp", " git.corp", "git.corp;git.home"] {
+            let Some((internet, run)) = a_private_module(world, goprivate) else {
+                return;
+            };
+            let Some(both) = run.both() else { return };
+            assert_eq!(both.plain.code, 1);
+            let is_leaked = |path: &String| path.starts_with("/git.corp/team/lib/");
+            assert!(internet.paths().iter().any(is_leaked), "{goprivate:?}");
+            let names = [
+                "git.corp/team/lib",
+                "proxy.golang.org",
+                "GOPRIVATE='git.corp",
+            ];
+            both.recorded.first("MT117", "problem", &names);
+        }
+    });
+}
+
+/// A version that nobody has tagged, of a module that is there.
+#[test]
+fn a_version_with_a_typing_error() {
+    World::stage(|world| {
+        let text = "not found: github.com/google/uuid@v1.31.0: invalid version: unknown revision v1.31.0\n";
+        let wrong = Rule::when(|served| served.path.contains("/uuid/@v/v1.31.0"));
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let _internet = internet.rule(wrong.status(404).body(text)).start();
+        let run = Run::go(world, &["get", "github.com/google/uuid@v1.31.0"]);
+        let run = run.env("GOPROXY", "https://proxy.golang.org");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        let names = [
+            "proxy.golang.org",
+            "github.com/google/uuid@v1.31.0",
+            "list -m -versions",
+        ];
+        both.recorded.first("MT124", "problem", &names);
     });
 }
 

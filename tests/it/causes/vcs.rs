@@ -1,5 +1,7 @@
 //! Modules from their repositories: `direct`, git and ssh.
 
+use std::time::Duration;
+
 use super::resolver::Name;
 use super::run::Run;
 use super::world::{INTERNET, World};
@@ -29,6 +31,32 @@ fn repository(bytes: u64) -> Sandbox {
 fn get(world: &World) -> Run<'_> {
     world.name("git.corp", Name::at([INTERNET]));
     Run::go(world, &["get", "git.corp/team/lib.git@v1.0.0"]).env("GONOSUMDB", "git.corp")
+}
+
+#[test]
+fn a_module_that_fell_through_to_a_large_clone() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let repositories = repository(4 << 20);
+        let git = Rule::host("git.corp").git(repositories.path());
+        let slow = Rule::when(|served| served.method == "POST" && served.request_bytes == 0);
+        let slow = slow
+            .git(repositories.path())
+            .trickle(1 << 18, Duration::from_millis(80));
+        let _internet = internet.rule(slow).rule(git).start();
+        let Some(both) = get(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(
+            both.plain.took > Duration::from_secs(1),
+            "{:?}",
+            both.plain.took
+        );
+        both.recorded.first("MT113", "slow", &[MODULE, "git.corp"]);
+    });
 }
 
 #[test]
