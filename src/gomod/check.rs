@@ -1,9 +1,11 @@
 //! What holds for any URL, module path, version, tile and answer: for fuzz targets and their twins.
 
+use std::cmp::Ordering;
+
 use super::module_path::{unescape_path, unescape_version};
 use super::{
-    Base, GoProxy, GoSumDb, Kind, Location, Lookup, ModuleZip, Route, Tile, check_content,
-    check_path, escape_path, escape_version, replay_key,
+    Base, GoMod, GoProxy, GoSumDb, Kind, Location, Lookup, ModuleZip, Route, Tile, check_content,
+    ModuleVersion, check_path, compare_versions, escape_path, escape_version, is_canonical_version, replay_key,
 };
 
 /// What a request is shown as is at most so many characters: 200, each escaped as `\u{10ffff}`.
@@ -48,6 +50,34 @@ pub fn answer(bytes: &[u8]) {
     match zip.and_then(|zip| zip.h1()) {
         Ok(h1) => assert!(h1.starts_with("h1:") && h1.len() == 47, "{h1}"),
         Err(fault) => is_shown(&fault.to_string()),
+    }
+}
+
+/// A go.mod file: whatever it holds, what is read of it has versions that can be compared, and each line
+/// by itself is read as it is in the whole.
+pub fn go_mod(bytes: &[u8]) {
+    let file = GoMod::parse(bytes);
+    let of_requirements = file.require.iter().map(|line| &line.of);
+    for of in of_requirements.chain(&file.exclude) {
+        assert!(is_canonical_version(&of.version), "{of:?}");
+        assert_eq!(compare_versions(&of.version, &of.version), Ordering::Equal);
+    }
+    for retracted in &file.retract {
+        assert!(is_canonical_version(&retracted.low) && is_canonical_version(&retracted.high));
+    }
+    // Written out without blocks and comments, it says the same.
+    let mut text = String::new();
+    let mut is_plain = true;
+    for line in &file.require {
+        let ModuleVersion { path, version } = &line.of;
+        is_plain &= !path.is_empty() && !path.contains(|c: char| !c.is_ascii_graphic());
+        is_plain &= !path.contains(['"', '`', '(', ')', '[', ']', '{', '}', ',']);
+        is_plain &= !path.contains("//") && !path.contains("/*") && !path.starts_with("=>");
+        let indirect = if line.is_indirect { " // indirect" } else { "" };
+        text.push_str(&format!("require {path} {version}{indirect}\n"));
+    }
+    if is_plain {
+        assert_eq!(GoMod::parse(text.as_bytes()).require, file.require);
     }
 }
 
@@ -130,6 +160,11 @@ mod tests {
     #[test]
     fn any_url_module_path_version_and_tile_is_written_back_as_it_was_taken() {
         crate::hostile::twin("url_and_module_path", 1_500, super::url);
+    }
+
+    #[test]
+    fn any_go_mod_is_read() {
+        crate::hostile::twin("go_mod", 1_500, super::go_mod);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 #[cfg(any(test, fuzzing))]
 pub mod check;
 mod content;
+mod go_mod;
+mod go_version;
 mod kind;
 mod location;
 mod lookup;
@@ -22,6 +24,8 @@ mod version;
 
 pub(crate) use content::TEXT_LIMIT;
 pub use content::check_content;
+pub(crate) use go_mod::{GoMod, ModuleVersion, Replacement, Requirement, Retraction};
+pub(crate) use go_version::compare_go;
 pub use kind::Kind;
 pub(crate) use location::Location;
 pub(crate) use location::{canonical, redirect_target};
@@ -37,4 +41,4 @@ pub use route::Route;
 pub(crate) use route::replay_key;
 pub(crate) use settings::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget, Separator, bases};
 pub(crate) use tile::{Coordinate, Tile};
-pub(crate) use version::{is_canonical_version, is_pseudo_version};
+pub(crate) use version::{compare_versions, is_canonical_version, is_pseudo_version};

@@ -1,4 +1,7 @@
-//! Which versions a module can have (`golang.org/x/mod/semver`, `module.IsPseudoVersion`).
+//! Which versions a module can have (`golang.org/x/mod/semver`, `module.IsPseudoVersion`), and in
+//! which order they are.
+
+use std::cmp::Ordering;
 
 /// Is this a version that the go command asks files of, rather than a branch, a commit or a query:
 /// `vMAJOR.MINOR.PATCH`, with a pre-release or without, and no build metadata but `+incompatible`
@@ -36,6 +39,79 @@ pub(crate) fn is_pseudo_version(version: &str) -> bool {
         && !hash.is_empty()
         && alphanumeric(hash)
         && (base.ends_with(".0.0-") || base.ends_with(".0.") || base.ends_with("-0."))
+}
+
+/// The order of two versions (`semver.Compare`): build metadata does not count, and what is no version
+/// comes before all that are.
+pub(crate) fn compare_versions(a: &str, b: &str) -> Ordering {
+    match (Parts::of(a), Parts::of(b)) {
+        (Some(a), Some(b)) => a.compare(&b),
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    }
+}
+
+/// A version in its parts.
+struct Parts<'a> {
+    numbers: [&'a str; 3],
+    pre_release: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(version: &'a str) -> Option<Self> {
+        if !is_canonical_version(version) {
+            return None;
+        }
+        let version = version.strip_suffix("+incompatible").unwrap_or(version);
+        let version = version.strip_prefix('v')?;
+        let (numbers, pre_release) = match version.split_once('-') {
+            Some((numbers, pre_release)) => (numbers, Some(pre_release)),
+            None => (version, None),
+        };
+        let mut numbers = numbers.split('.');
+        Some(Self {
+            numbers: [numbers.next()?, numbers.next()?, numbers.next()?],
+            pre_release,
+        })
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        let numbers = self.numbers.iter().zip(other.numbers);
+        let first = numbers.map(|(a, b)| compare_numbers(a, b));
+        let first = first.fold(Ordering::Equal, Ordering::then);
+        first.then_with(|| match (self.pre_release, other.pre_release) {
+            (None, None) => Ordering::Equal,
+            // A release comes after what led to it.
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (Some(a), Some(b)) => compare_pre_releases(a, b),
+        })
+    }
+}
+
+/// Numbers without leading zeros, of any length.
+fn compare_numbers(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+}
+
+/// Identifier by identifier, numbers before words (semver.org, section 11.4).
+fn compare_pre_releases(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.split('.'), b.split('.'));
+    loop {
+        let order = match (a.next(), b.next()) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            (Some(a), Some(b)) => match (is_number(a), is_number(b)) {
+                (true, true) => compare_numbers(a, b),
+                (true, false) => Ordering::Less,
+                (false, true) => Ordering::Greater,
+                (false, false) => a.cmp(b),
+            },
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
 }
 
 /// `yyyymmddhhmmss`.
@@ -101,5 +177,34 @@ mod tests {
             let found = (is_canonical_version(version), is_pseudo_version(version));
             assert_eq!(found, (*is_canonical, *is_pseudo), "{version:?}");
         }
+    }
+
+    #[test]
+    fn versions_are_in_order() {
+        let ordered = [
+            "main",
+            "v0.0.0-20220722155237-a158d28d115b",
+            "v0.0.1-0.20220722155237-a158d28d115b",
+            "v0.0.1",
+            "v1.0.0-1",
+            "v1.0.0-9.x",
+            "v1.0.0-10",
+            "v1.0.0-alpha",
+            "v1.0.0-alpha.1",
+            "v1.0.0-alpha.beta",
+            "v1.0.0-beta",
+            "v1.0.0",
+            "v1.2.0",
+            "v1.10.0",
+            "v2.0.0+incompatible",
+            "v99999999999999999999999.0.0",
+        ];
+        for (a, left) in ordered.iter().enumerate() {
+            for (b, right) in ordered.iter().enumerate() {
+                assert_eq!(compare_versions(left, right), a.cmp(&b), "{left} {right}");
+            }
+        }
+        let same = compare_versions("v2.0.0", "v2.0.0+incompatible");
+        assert_eq!(same, Ordering::Equal);
     }
 }
