@@ -110,6 +110,8 @@ pub(crate) enum Command {
     Demo,
     /// Explain why a recorded command was slow or stuck
     Report(ReportArgs),
+    /// Say what requires a module, which of its versions won, and what its requests cost
+    Why(WhyArgs),
     /// List the exchanges of a recording
     Ls(LsArgs),
     /// Show one exchange
@@ -421,6 +423,22 @@ pub(crate) enum FailOn {
     Stall,
     /// The command took longer than this.
     Total(Duration),
+}
+
+/// `modtape why`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The requirements are those of the go.mod files on the recording; `record` keeps that of the main module too.")]
+pub(crate) struct WhyArgs {
+    /// The module's path, or one version of it: golang.org/x/text, golang.org/x/text@v0.21.0
+    #[arg(value_name = "MODULE[@VERSION]")]
+    pub(crate) module: String,
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `modtape show`

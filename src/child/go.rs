@@ -16,8 +16,8 @@ use super::run::SpawnError;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Further values that are used: the version and platform in the manifest, GOBIN and the module
-/// cache, and where settings come from.
-const OTHERS: [&str; 10] = [
+/// cache, where settings come from, and where the main module lies.
+const OTHERS: [&str; 11] = [
     "GOVERSION",
     "GOOS",
     "GOARCH",
@@ -28,6 +28,7 @@ const OTHERS: [&str; 10] = [
     "GOAUTH",
     "GOENV",
     "GOROOT",
+    "GOMOD",
 ];
 
 /// The defaults of cmd/go, for machines without a usable go command.
@@ -93,6 +94,48 @@ impl GoFacts {
     }
 }
 
+/// The go.mod of the main module of a command that runs in `folder`, or else in the current folder:
+/// `go env` tells it, unless a go command goes elsewhere first (`go build -C DIR`). A path that need
+/// not exist.
+pub(crate) fn main_module(
+    command: &[OsString],
+    facts: &GoFacts,
+    folder: Option<&Path>,
+) -> Option<PathBuf> {
+    let elsewhere = change_of_folder(command);
+    let from = match (folder, elsewhere) {
+        (None, None) => {
+            let path = PathBuf::from(facts.get("GOMOD"));
+            let is_go_mod = path.file_name().is_some_and(|name| name == "go.mod");
+            return is_go_mod.then_some(path);
+        }
+        (folder, elsewhere) => {
+            let folder = folder.unwrap_or_else(|| Path::new(""));
+            folder.join(elsewhere.unwrap_or_default())
+        }
+    };
+    let from = std::path::absolute(from).ok()?;
+    let mut above = from.ancestors().map(|folder| folder.join("go.mod"));
+    above.find(|path| path.is_file())
+}
+
+/// The folder of `-C`, which must be the first flag of a go command.
+fn change_of_folder(command: &[OsString]) -> Option<PathBuf> {
+    let (program, words) = command.split_first()?;
+    let at = words
+        .iter()
+        .position(|word| word.as_encoded_bytes().starts_with(b"-"))?;
+    if !is_go(program) || at > 2 {
+        return None;
+    }
+    let flag = words[at].to_str()?.trim_start_matches('-');
+    match (flag, flag.strip_prefix("C=")) {
+        ("C", _) => words.get(at + 1).map(PathBuf::from),
+        (_, Some(folder)) => Some(folder.into()),
+        (_, None) => None,
+    }
+}
+
 /// The go command that will run: `command` itself if it is one, else the first `go` on `path`.
 pub(crate) fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option<PathBuf> {
     match command {
@@ -154,6 +197,39 @@ mod tests {
         assert_eq!(found(Some("make")), Some(temp.path().join("go")));
         assert_eq!(found(Some("gofmt")), Some(temp.path().join("go")));
         assert_eq!(go_for(Some(OsStr::new("make")), None), None);
+    }
+
+    #[test]
+    fn the_main_module_is_that_of_the_folder_that_the_command_goes_to() {
+        let temp = tempfile::tempdir().unwrap();
+        let inner = temp.path().join("sub/deep");
+        fs::create_dir_all(&inner).unwrap();
+        let go_mod = temp.path().join("sub/go.mod");
+        fs::write(&go_mod, "module a.b/c\n").unwrap();
+        let mut facts = GoFacts::defaults(String::new());
+        let found = |facts: &GoFacts, line: &str, folder: Option<&Path>| {
+            let words = line.split(' ').map(OsString::from);
+            main_module(&words.collect::<Vec<_>>(), facts, folder)
+        };
+        assert_eq!(found(&facts, "go build", None), None);
+        for (gomod, expected) in [
+            ("/src/app/go.mod", Some("/src/app/go.mod")),
+            ("/dev/null", None),
+            ("", None),
+        ] {
+            facts.settings.insert("GOMOD".into(), gomod.into());
+            let expected = expected.map(PathBuf::from);
+            assert_eq!(found(&facts, "make -C elsewhere", None), expected);
+            assert_eq!(found(&facts, "go build ./... -C", None), expected);
+        }
+        let there = Some(go_mod);
+        assert_eq!(found(&facts, "go test", Some(&inner)), there);
+        let line = format!("go mod download -C {} -x", inner.display());
+        assert_eq!(found(&facts, &line, None), there);
+        let line = format!("/opt/go/bin/go build -C={} ./...", inner.display());
+        assert_eq!(found(&facts, &line, None), there);
+        assert_eq!(found(&facts, "go build -C sub", Some(temp.path())), there);
+        assert_eq!(found(&facts, "go build -C none", Some(temp.path())), None);
     }
 
     #[tokio::test]

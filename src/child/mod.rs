@@ -11,7 +11,7 @@ mod processes;
 mod run;
 
 pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
-pub(crate) use go::{GoFacts, go_for, is_go, look_up};
+pub(crate) use go::{GoFacts, go_for, is_go, look_up, main_module};
 pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use module_cache::look_at;
 pub(crate) use private::{PrivateDir, open_dir};

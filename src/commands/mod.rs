@@ -24,6 +24,7 @@ mod selection;
 mod session;
 mod show;
 mod status;
+mod why;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Env(args) => env::run(args),
         Command::Status(args) => Ok(status::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
+        Command::Why(args) => Ok(why::run(args, global)?),
         Command::Report(args) => report::run(args, global),
         Command::Ls(args) => ls::run(args, global),
         Command::Show(args) => Ok(show::run(args, global)?),

@@ -152,7 +152,7 @@ fn entries(recordings_dir: &Path) -> Result<Vec<folder::Entry>, ResolveError> {
 }
 
 /// The candidate that is most similar to `name`, if one is similar enough.
-fn most_like(name: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
+pub(super) fn most_like(name: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
     // One mistake in three letters, as in cargo.
     let near = (name.chars().count() / 3).max(1);
     let distance = |candidate: &str| strsim::levenshtein(name, candidate);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::finding::{Evidence, Exhibit, Severity};
 use super::hosts::{Host, hosts};
 use super::outcome::{Listed, Meaning};
+use super::requirements::Requirements;
 use super::routes::is_redirect;
 use super::timeline::{Connections, Item, Piece, Source, Timeline};
 use crate::coding::Coding;
@@ -51,6 +52,8 @@ pub(crate) struct Case<'a> {
     pub(crate) redirects: BTreeMap<String, usize>,
     /// The hosts, by name.
     pub(crate) hosts: BTreeMap<String, Host>,
+    /// The go.mod files that were served, and that of the main module.
+    pub(crate) requirements: Requirements,
 }
 
 /// An exchange with its meaning and, if it was refused or broke off, what was said.
@@ -97,6 +100,7 @@ impl<'a> Case<'a> {
         let manifest = recording.manifest();
         let mut case = Self::made_of(manifest, recording.rows(), connections, &meaning);
         case.is_closed = is_closed;
+        case.requirements = Requirements::of(recording, &case.asked);
         let stalls = recording.stalls().iter();
         let of_exchange = |row: &'a StallRow| Some(((row.run, row.stall.id?), &row.stall));
         case.stalls = stalls.filter_map(of_exchange).collect();
@@ -138,6 +142,7 @@ impl<'a> Case<'a> {
             stalls: BTreeMap::new(),
             redirects: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            requirements: Requirements::default(),
         };
         case.hosts = hosts(&case);
         case

@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 
 use super::module_path::{unescape_path, unescape_version};
 use super::{
-    Base, GoMod, GoProxy, GoSumDb, Kind, Location, Lookup, ModuleZip, Route, Tile, check_content,
-    ModuleVersion, check_path, compare_versions, escape_path, escape_version, is_canonical_version, replay_key,
+    Base, GoMod, GoProxy, GoSumDb, Kind, Location, Lookup, ModuleVersion, ModuleZip, Route, Tile,
+    check_content, check_path, compare_versions, escape_path, escape_version, is_canonical_version,
+    replay_key,
 };
 
 /// What a request is shown as is at most so many characters: 200, each escaped as `\u{10ffff}`.

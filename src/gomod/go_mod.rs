@@ -81,7 +81,7 @@ impl GoMod {
     pub(crate) fn parse(content: &[u8]) -> Self {
         let text = String::from_utf8_lossy(content);
         let mut file = Self::default();
-        let mut block: Option<Block> = None;
+        let mut block: Option<Block<'_>> = None;
         let mut above = Vec::new();
         for line in text.split('\n').map(Line::lex) {
             let Some(line) = line else {
@@ -298,11 +298,10 @@ fn string(text: &str, quote: char) -> Option<(String, usize)> {
 /// Is this comment `indirect`, or does it begin with `indirect;` (`modfile.isIndirect`)?
 fn is_indirect(comment: &str) -> bool {
     let mut words = comment.split_whitespace();
-    match (words.next(), words.next()) {
-        (Some("indirect"), None) => true,
-        (Some("indirect;"), Some(_)) => true,
-        _ => false,
-    }
+    matches!(
+        (words.next(), words.next()),
+        (Some("indirect"), None) | (Some("indirect;"), Some(_))
+    )
 }
 
 /// The paragraph that begins with `Deprecated:` (`modfile.parseDeprecation`).
@@ -369,10 +368,7 @@ mod tests {
             ("example.com/a v1.0.0", false),
             ("example.com/b v1.2.0", true),
             ("example.com/c/v2 v2.0.0-rc.1", true),
-            (
-                "example.com/d v0.0.0-20220722155237-a158d28d115b",
-                true,
-            ),
+            ("example.com/d v0.0.0-20220722155237-a158d28d115b", true),
         ];
         assert_eq!(lines, expected.map(|(of, is)| (of.to_owned(), is)));
         let [folder, fork] = &file.replace[..] else {
@@ -383,12 +379,18 @@ mod tests {
         assert_eq!(fork.new_version.as_deref(), Some("v1.2.1"));
         let excluded = ModuleVersion::of("example.com/c/v2", "v2.0.0");
         assert_eq!(file.exclude, [excluded]);
-        let retracted: Vec<_> = file.retract.iter().map(|it| {
-            (&*it.low, &*it.high, &*it.rationale)
-        }).collect();
+        let retracted: Vec<_> = file
+            .retract
+            .iter()
+            .map(|it| (&*it.low, &*it.high, &*it.rationale))
+            .collect();
         let expected = [
             ("v1.0.0", "v1.0.0", "broken"),
-            ("v1.1.0", "v1.2.9", "Contains a race.\nIt is mended in v1.3."),
+            (
+                "v1.1.0",
+                "v1.2.9",
+                "Contains a race.\nIt is mended in v1.3.",
+            ),
         ];
         assert_eq!(retracted, expected);
     }

@@ -28,7 +28,9 @@ fn parse(text: &str) -> Option<Key<'_>> {
     }
     if let Some(rest) = rest.strip_prefix('.') {
         let (patch, rest) = number(rest)?;
-        return rest.is_empty().then_some((major, minor, Some(patch), "", 0));
+        return rest
+            .is_empty()
+            .then_some((major, minor, Some(patch), "", 0));
     }
     let end = rest.find(|c: char| c.is_ascii_digit())?;
     let (kind, pre) = rest.split_at(end);

@@ -29,6 +29,10 @@ pub(crate) const HAR: &str = "session.har";
 pub(crate) const CAPTURE: &str = "capture.pcapng";
 /// The packets of both legs as they passed, with the secrets that open them.
 pub(crate) const LIVE_CAPTURE: &str = "capture-tls.pcapng";
+/// The file name of the main module's go.mod.
+pub(crate) const MAIN_MOD: &str = "main.mod";
+/// The file name of the main module's go.sum.
+pub(crate) const MAIN_SUM: &str = "main.sum";
 /// The index's file name.
 pub const INDEX: &str = "index";
 /// The name of the file that keeps space back while a recorder runs.

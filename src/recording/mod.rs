@@ -9,6 +9,7 @@ pub mod check;
 pub(crate) mod folder;
 pub mod format;
 pub(crate) mod line;
+mod main_module;
 pub mod manifest;
 pub mod processes;
 pub mod reader;
@@ -16,6 +17,7 @@ pub mod reader;
 pub(crate) mod sample;
 pub mod writer;
 
+pub(crate) use main_module::keep_main_module;
 pub use reader::{ConnectionRow, Recording, Row};
 pub(crate) use writer::BodySink;
 pub use writer::{Durability, Journal, Recorder};

@@ -35,3 +35,4 @@ mod terminals;
 mod trust;
 mod upstreams;
 mod views;
+mod why;

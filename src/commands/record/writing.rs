@@ -30,7 +30,9 @@ use crate::export::pcapng;
 use crate::export::source::{Format, Source};
 use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
 use crate::recording::writer::folder::Replaced;
-use crate::recording::{Durability, Journal, Recorder, Recording, manifest, writer};
+use crate::recording::{
+    Durability, Journal, Recorder, Recording, keep_main_module, manifest, writer,
+};
 use crate::terminal::words::count;
 use crate::terminal::{Look, say, summary, warn};
 
@@ -65,6 +67,8 @@ struct Output {
     har: Option<PathBuf>,
     /// GOMODCACHE of the go command.
     cache: String,
+    /// The go.mod of the main module.
+    go_mod: Option<PathBuf>,
     /// The recording that this one replaces: it is put back if nothing is recorded.
     replaced: Option<Replaced>,
     /// The thread that writes the live capture.
@@ -104,6 +108,7 @@ impl Writing {
             har: None,
             live: None,
             cache: session.go.get("GOMODCACHE").to_owned(),
+            go_mod: session.main_module(),
         };
         match output.start(args, session.clock, made) {
             Ok(Started {
@@ -227,6 +232,8 @@ impl Output {
         };
         write_manifest(dir, &self.manifest, self.durability)
             .with_context(|| format!("cannot write {}", dir.display()))?;
+        // Once more at the end, when what cannot be kept is told.
+        let _ = self.keep_main_module();
         let open = setup::open_event(&self.manifest, clock);
         recorder.note(Timestamp::default(), &open);
         let started = start_capture(args, &self.naming.dir, &self.manifest, clock)?;
@@ -237,6 +244,14 @@ impl Output {
             journal,
             capture,
         })
+    }
+
+    /// Keeps the go.mod and go.sum of the main module as they are now.
+    fn keep_main_module(&self) -> io::Result<()> {
+        match &self.go_mod {
+            Some(go_mod) => keep_main_module(&self.naming.dir, go_mod),
+            None => Ok(()),
+        }
     }
 
     /// Removes a recording of nothing; the recording that it was to replace is put back.
@@ -271,6 +286,12 @@ impl Output {
         // First without what is found by reading: then the recording is closed, even if reading
         // fails.
         manifest::write_manifest(dir, &self.manifest)?;
+        if let Err(error) = self.keep_main_module() {
+            warn(
+                global,
+                format!("the main module's go.mod and go.sum are not on the recording: {error}"),
+            );
+        }
         let mut recording = Recording::open_whole(dir)?;
         let damage = damage(&recording);
         let routes = Routes::of(&recording);

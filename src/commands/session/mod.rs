@@ -193,6 +193,13 @@ impl Session {
         })
     }
 
+    /// The go.mod of the module that the command works on, if there is a command.
+    pub(super) fn main_module(&self) -> Option<PathBuf> {
+        let folder = self.folder.as_deref();
+        self.command.first()?;
+        child::main_module(&self.command, &self.go, folder)
+    }
+
     /// Runs the command in this folder instead of the current one.
     pub(super) fn run_in(&mut self, folder: PathBuf) {
         self.folder = Some(folder);

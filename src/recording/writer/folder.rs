@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use crate::recording::format::{
-    BODIES, CAPTURE, HAR, INDEX, JOURNAL, LIVE_CAPTURE, MANIFEST, RESERVE,
+    BODIES, CAPTURE, HAR, INDEX, JOURNAL, LIVE_CAPTURE, MAIN_MOD, MAIN_SUM, MANIFEST, RESERVE,
 };
 
 /// Why a recording cannot be begun.
@@ -139,7 +139,7 @@ pub(crate) fn make_parent(parent: &Path) -> io::Result<()> {
 }
 
 /// What stands in a recording's folder besides the bodies.
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     MANIFEST,
     JOURNAL,
     HAR,
@@ -147,6 +147,8 @@ const FILES: [&str; 7] = [
     RESERVE,
     CAPTURE,
     LIVE_CAPTURE,
+    MAIN_MOD,
+    MAIN_SUM,
 ];
 
 /// A recording that was set aside; back in its place when this is dropped, if that is free.

@@ -1,0 +1,575 @@
+//! What requires what: the go.mod files of a recording as a graph, and what the go command makes of it.
+//!
+//! The main module's own go.mod is where it begins, if the recording has it; else it begins at the
+//! modules that nobody requires. Sources: the Go modules reference ("Minimal version selection",
+//! "Module graph pruning", "go.mod files") and cmd/go's `modload.readModGraph`.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io::Read as _;
+
+use super::case::Asked;
+use crate::coding::Coding;
+use crate::gomod::{GoMod, Kind, ModuleVersion, TEXT_LIMIT, compare_go, compare_versions};
+use crate::recording::{Recording, Row};
+
+/// From this version of the language on, a go.mod file names all that its packages need, so that those
+/// of its dependencies need not be read ("Module graph pruning").
+const PRUNED_FROM: &str = "1.17";
+
+/// The go.mod files of a recording.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Requirements {
+    /// That of the main module.
+    pub(crate) main: Option<GoMod>,
+    /// What was served, by what was asked for.
+    pub(crate) files: BTreeMap<ModuleVersion, Served>,
+}
+
+/// A go.mod file that was served.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    /// Its content.
+    pub(crate) go_mod: GoMod,
+    /// The row that it came with, as an index.
+    pub(crate) row: usize,
+}
+
+impl Requirements {
+    /// Reads the go.mod files of a recording.
+    pub(super) fn of(recording: &Recording, asked: &[Asked<'_>]) -> Self {
+        let mut files = BTreeMap::new();
+        for (row, asked) in asked.iter().enumerate() {
+            let route = &asked.listed.route;
+            let (Kind::Mod, Some(path), Some(version), Some(200)) =
+                (route.kind, &route.module, &route.version, asked.row.status)
+            else {
+                continue;
+            };
+            let Some(content) = content(recording, asked.row) else {
+                continue;
+            };
+            let go_mod = GoMod::parse(&content);
+            files.insert(ModuleVersion::of(path, version), Served { go_mod, row });
+        }
+        let main = recording.main_mod();
+        Self {
+            main: main.map(|content| GoMod::parse(&content)),
+            files,
+        }
+    }
+
+    /// The graph of them.
+    pub(crate) fn graph(&self) -> Graph {
+        let mut graph = Graph::default();
+        for (of, served) in &self.files {
+            let node = graph.node(of);
+            graph.nodes[node].set_file(&served.go_mod);
+            graph.require(node, &served.go_mod);
+        }
+        let Some(main) = &self.main else {
+            let mut is_required = vec![false; graph.nodes.len()];
+            for edge in graph.nodes.iter().flat_map(|node| &node.edges) {
+                is_required[edge.to] = true;
+            }
+            let nodes = 0..graph.nodes.len();
+            let nobody = nodes.filter(|node| !is_required[*node] && graph.nodes[*node].has_file);
+            graph.starts = nobody.collect();
+            return graph;
+        };
+        let node = graph.node(&ModuleVersion::of(
+            main.module.as_deref().unwrap_or_default(),
+            "",
+        ));
+        graph.nodes[node].set_file(main);
+        graph.require(node, main);
+        graph.main = Some(node);
+        graph.starts = vec![node];
+        let excluded: BTreeSet<usize> = main
+            .exclude
+            .iter()
+            .filter_map(|of| graph.ids.get(of).copied())
+            .collect();
+        for node in &mut graph.nodes {
+            node.edges.retain(|edge| !excluded.contains(&edge.to));
+        }
+        graph.replace(main);
+        graph
+    }
+}
+
+/// The content of an answer.
+fn content(recording: &Recording, row: &Row) -> Option<Vec<u8>> {
+    let exchange = recording.exchange(row).ok()?;
+    let end = exchange.end()?;
+    let body = end.body.as_ref()?;
+    let encoded = recording.body(body).ok()?;
+    let content = Coding::of(&end.headers).reader(encoded, body.bytes).ok()?;
+    let mut bytes = Vec::new();
+    content.take(TEXT_LIMIT).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Modules in versions, and which requires which.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Graph {
+    /// The modules in versions; other fields name them by index.
+    pub(crate) nodes: Vec<Node>,
+    ids: HashMap<ModuleVersion, usize>,
+    /// The main module, if its go.mod is known. It has no version.
+    pub(crate) main: Option<usize>,
+    /// Where it begins: at the main module, or at what nobody requires.
+    pub(crate) starts: Vec<usize>,
+}
+
+/// A module in a version.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// Which.
+    pub(crate) of: ModuleVersion,
+    /// What it requires, or what it is replaced by.
+    pub(crate) edges: Vec<Edge>,
+    /// Whether its go.mod is known.
+    pub(crate) has_file: bool,
+    /// Whether the requirements of what it requires count too.
+    pub(crate) is_unpruned: bool,
+}
+
+/// From a module to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edge {
+    /// The other.
+    pub(crate) to: usize,
+    /// What the one has to do with it.
+    pub(crate) link: Link,
+}
+
+/// What a module has to do with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// It requires it.
+    Requires,
+    /// It requires it, and nothing of it imports anything from there (`// indirect`).
+    RequiresIndirectly,
+    /// The main module has it replaced.
+    ReplacedBy,
+}
+
+impl Node {
+    fn set_file(&mut self, go_mod: &GoMod) {
+        self.has_file = true;
+        self.is_unpruned = is_unpruned(go_mod);
+    }
+}
+
+/// Whether a go.mod file was written for a Go that had no pruning; one without a `go` line was.
+pub(crate) fn is_unpruned(go_mod: &GoMod) -> bool {
+    let go = go_mod.go.as_deref().unwrap_or("1.16");
+    compare_go(go, PRUNED_FROM) == Ordering::Less
+}
+
+/// What minimal version selection takes from a graph.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// The version of each module.
+    pub(crate) chosen: BTreeMap<String, String>,
+    /// How many go.mod files of the graph are not known.
+    pub(crate) missing: usize,
+}
+
+impl Graph {
+    fn node(&mut self, of: &ModuleVersion) -> usize {
+        if let Some(node) = self.ids.get(of) {
+            return *node;
+        }
+        let node = self.nodes.len();
+        self.nodes.push(Node {
+            of: of.clone(),
+            edges: Vec::new(),
+            has_file: false,
+            is_unpruned: false,
+        });
+        self.ids.insert(of.clone(), node);
+        node
+    }
+
+    fn require(&mut self, node: usize, go_mod: &GoMod) {
+        for line in &go_mod.require {
+            let to = self.node(&line.of);
+            let link = match line.is_indirect {
+                true => Link::RequiresIndirectly,
+                false => Link::Requires,
+            };
+            self.nodes[node].edges.push(Edge { to, link });
+        }
+    }
+
+    /// Leads from what the main module has replaced to what is taken instead.
+    fn replace(&mut self, main: &GoMod) {
+        for node in 0..self.nodes.len() {
+            if Some(node) == self.main {
+                continue;
+            }
+            let ModuleVersion { path, version } = &self.nodes[node].of;
+            // A replacement of this version goes before one of all versions.
+            let mut fitting = main.replace.iter().filter(|it| it.old == *path);
+            let all = fitting.clone().find(|it| it.old_version.is_none());
+            let this = fitting.find(|it| it.old_version.as_ref() == Some(version));
+            let Some(it) = this.or(all) else { continue };
+            let new = ModuleVersion::of(&it.new, it.new_version.as_deref().unwrap_or_default());
+            if new == self.nodes[node].of {
+                continue;
+            }
+            let to = self.node(&new);
+            let link = Link::ReplacedBy;
+            self.nodes[node].edges = vec![Edge { to, link }];
+        }
+    }
+
+    /// A module in a version, if the graph has it.
+    pub(crate) fn find(&self, of: &ModuleVersion) -> Option<usize> {
+        self.ids.get(of).copied()
+    }
+
+    /// The node that has the go.mod of this one: itself, or what it is replaced by.
+    fn file_of(&self, node: usize) -> usize {
+        match self.nodes[node].edges[..] {
+            [
+                Edge {
+                    to,
+                    link: Link::ReplacedBy,
+                },
+            ] => to,
+            _ => node,
+        }
+    }
+
+    /// Whether the main module's go.mod leaves out requirements of requirements.
+    pub(crate) fn is_pruned(&self) -> bool {
+        self.main.is_some_and(|main| !self.nodes[main].is_unpruned)
+    }
+
+    /// The versions that the go command takes, as far as the go.mod files are known.
+    pub(crate) fn select(&self) -> Selection {
+        let mut selection = Selection::default();
+        // How each was visited: not at all, for its own requirements, for theirs too.
+        let mut visited = vec![0_u8; self.nodes.len()];
+        let mut queue = VecDeque::new();
+        let mut mention = |node: usize| {
+            let ModuleVersion { path, version } = &self.nodes[node].of;
+            let known = selection.chosen.entry(path.clone()).or_default();
+            if compare_versions(version, known) == Ordering::Greater || known.is_empty() {
+                known.clone_from(version);
+            }
+        };
+        for start in &self.starts {
+            match self.main {
+                Some(_) => {
+                    let level = if self.is_pruned() { 1 } else { 2 };
+                    queue.extend(self.nodes[*start].edges.iter().map(|edge| (edge.to, level)));
+                }
+                None => queue.push_back((*start, 2)),
+            }
+        }
+        let mut missing = BTreeSet::new();
+        for (node, _) in &queue {
+            mention(*node);
+        }
+        while let Some((node, level)) = queue.pop_front() {
+            if visited[node] >= level {
+                continue;
+            }
+            visited[node] = level;
+            let file = self.file_of(node);
+            if !self.nodes[file].has_file {
+                missing.insert(file);
+                continue;
+            }
+            let goes_on = level == 2 || self.nodes[file].is_unpruned;
+            for edge in &self.nodes[file].edges {
+                mention(edge.to);
+                if goes_on {
+                    queue.push_back((edge.to, 2));
+                }
+            }
+        }
+        selection.missing = missing.len();
+        selection
+    }
+
+    /// The shortest way from where the graph begins to one of `targets`, with how each step is made;
+    /// the first has none. Through modules in their chosen versions, if there is such a way.
+    pub(crate) fn chain(
+        &self,
+        targets: &BTreeSet<usize>,
+        selection: &Selection,
+    ) -> Vec<(usize, Option<Link>)> {
+        let is_chosen = |node: usize| {
+            let ModuleVersion { path, version } = &self.nodes[node].of;
+            selection.chosen.get(path).is_none_or(|it| it == version)
+        };
+        let chosen = self.way(targets, |node| is_chosen(node) || targets.contains(&node));
+        match chosen.is_empty() {
+            true => self.way(targets, |_| true),
+            false => chosen,
+        }
+    }
+
+    fn way(
+        &self,
+        targets: &BTreeSet<usize>,
+        is_open: impl Fn(usize) -> bool,
+    ) -> Vec<(usize, Option<Link>)> {
+        let mut came_from: HashMap<usize, Option<(usize, Link)>> =
+            self.starts.iter().map(|start| (*start, None)).collect();
+        let mut queue: VecDeque<usize> = self.starts.iter().copied().collect();
+        while let Some(node) = queue.pop_front() {
+            if targets.contains(&node) {
+                return trace(node, &came_from);
+            }
+            for edge in &self.nodes[node].edges {
+                if !came_from.contains_key(&edge.to) && is_open(edge.to) {
+                    came_from.insert(edge.to, Some((node, edge.link)));
+                    queue.push_back(edge.to);
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// Who requires a module in a version, or is replaced by it, in order.
+    pub(crate) fn required_by(&self, node: usize) -> Vec<usize> {
+        let nodes = 0..self.nodes.len();
+        let leads = |from: &usize| self.nodes[*from].edges.iter().any(|edge| edge.to == node);
+        let mut found: Vec<usize> = nodes.filter(leads).collect();
+        found.sort_by(|a, b| self.nodes[*a].of.cmp(&self.nodes[*b].of));
+        found
+    }
+
+    /// For each requirement of the starts, how many go.mod files are nearer to it than to any other,
+    /// its own included; the largest number first.
+    pub(crate) fn shares(&self) -> Vec<(usize, usize)> {
+        let mut owner = vec![usize::MAX; self.nodes.len()];
+        for start in &self.starts {
+            owner[*start] = *start;
+        }
+        let firsts: Vec<usize> = match self.main {
+            Some(main) => self.nodes[main].edges.iter().map(|edge| edge.to).collect(),
+            None => self.starts.clone(),
+        };
+        let mut queue = VecDeque::new();
+        for first in firsts {
+            owner[first] = first;
+            queue.push_back(first);
+        }
+        let mut shares: BTreeMap<usize, usize> = BTreeMap::new();
+        while let Some(node) = queue.pop_front() {
+            if self.nodes[node].has_file {
+                *shares.entry(owner[node]).or_default() += 1;
+            }
+            for edge in &self.nodes[node].edges {
+                if owner[edge.to] == usize::MAX {
+                    owner[edge.to] = owner[node];
+                    queue.push_back(edge.to);
+                }
+            }
+        }
+        let mut shares: Vec<(usize, usize)> = shares.into_iter().collect();
+        shares.sort_by(|a, b| {
+            let name = |share: &(usize, usize)| &self.nodes[share.0].of;
+            b.1.cmp(&a.1).then_with(|| name(a).cmp(name(b)))
+        });
+        shares
+    }
+}
+
+/// The steps that led to a node.
+fn trace(
+    node: usize,
+    came_from: &HashMap<usize, Option<(usize, Link)>>,
+) -> Vec<(usize, Option<Link>)> {
+    let mut steps = Vec::new();
+    let mut at = node;
+    loop {
+        let before = came_from.get(&at).copied().flatten();
+        steps.push((at, before.map(|(_, link)| link)));
+        match before {
+            Some((node, _)) => at = node,
+            None => break,
+        }
+    }
+    steps.reverse();
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requirements of files in the form `a.b/x v1.0.0: 1.17: a.b/y v1.0.0, a.b/z v1.1.0`.
+    fn made(main: Option<&str>, files: &[&str]) -> Requirements {
+        let files = files.iter().enumerate().map(|(row, line)| {
+            let (of, rest) = line.split_once(": ").unwrap();
+            let (path, version) = of.split_once(' ').unwrap();
+            let (go, require) = rest.split_once(':').unwrap();
+            let require: String = require
+                .split(',')
+                .map(|line| format!("require {}\n", line.trim()))
+                .collect();
+            let text = format!("module {path}\ngo {go}\n{require}");
+            let go_mod = GoMod::parse(text.as_bytes());
+            (ModuleVersion::of(path, version), Served { go_mod, row })
+        });
+        Requirements {
+            main: main.map(|text| GoMod::parse(text.as_bytes())),
+            files: files.collect(),
+        }
+    }
+
+    fn chosen(made: &Requirements) -> (Vec<String>, usize) {
+        let selection = made.graph().select();
+        let chosen = selection.chosen.iter();
+        let chosen = chosen.map(|(path, version)| format!("{path} {version}"));
+        (chosen.collect(), selection.missing)
+    }
+
+    fn chain(made: &Requirements, path: &str, version: &str) -> Vec<String> {
+        let graph = made.graph();
+        let target = graph.find(&ModuleVersion::of(path, version));
+        let way = graph.chain(&target.into_iter().collect(), &graph.select());
+        way.into_iter()
+            .map(|(node, link)| {
+                let link = match link {
+                    None => "",
+                    Some(Link::Requires) => "requires ",
+                    Some(Link::RequiresIndirectly) => "has indirect ",
+                    Some(Link::ReplacedBy) => "is replaced by ",
+                };
+                format!("{link}{}", graph.nodes[node].of)
+            })
+            .collect()
+    }
+
+    const TREE: &[&str] = &[
+        "a.b/x v1.0.0: 1.16: a.b/deep v1.0.0",
+        "a.b/y v1.0.0: 1.20: a.b/deep v1.2.0",
+        "a.b/deep v1.0.0: 1.16: a.b/deeper v1.0.0",
+        "a.b/deep v1.2.0: 1.16: a.b/deeper v1.3.0",
+        "a.b/deeper v1.0.0: 1.16:",
+        "a.b/deeper v1.3.0: 1.16:",
+    ];
+
+    #[test]
+    fn the_highest_required_version_wins_and_pruning_decides_who_is_heard() {
+        let require = "require a.b/x v1.0.0\nrequire a.b/y v1.0.0\n";
+        // An old main module hears all.
+        let old = made(Some(&format!("module a.b/main\ngo 1.16\n{require}")), TREE);
+        let all = [
+            "a.b/deep v1.2.0",
+            "a.b/deeper v1.3.0",
+            "a.b/x v1.0.0",
+            "a.b/y v1.0.0",
+        ];
+        assert_eq!(chosen(&old), (all.map(str::to_owned).into(), 0));
+        // A newer one does not ask what the requirements of a.b/y require.
+        let new = made(Some(&format!("module a.b/main\ngo 1.17\n{require}")), TREE);
+        let some = [
+            "a.b/deep v1.2.0",
+            "a.b/deeper v1.0.0",
+            "a.b/x v1.0.0",
+            "a.b/y v1.0.0",
+        ];
+        assert_eq!(chosen(&new), (some.map(str::to_owned).into(), 0));
+        assert!(new.graph().is_pruned() && !old.graph().is_pruned());
+    }
+
+    #[test]
+    fn what_is_not_on_the_recording_is_counted() {
+        let main = "module a.b/main\ngo 1.16\nrequire a.b/x v1.0.0\nrequire a.b/gone v1.0.0\n";
+        assert_eq!(chosen(&made(Some(main), &TREE[..1])).1, 2);
+        // Without the main module it begins at what nobody requires.
+        let (found, missing) = chosen(&made(None, TREE));
+        assert_eq!((found.len(), missing), (4, 0));
+        assert_eq!(chosen(&made(None, &[])), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn a_chain_leads_from_the_main_module_through_what_is_chosen() {
+        let main =
+            "module a.b/main\ngo 1.16\nrequire a.b/x v1.0.0 // indirect\nrequire a.b/y v1.0.0\n";
+        let made = made(Some(main), TREE);
+        assert_eq!(
+            chain(&made, "a.b/deeper", "v1.3.0"),
+            [
+                "a.b/main ",
+                "requires a.b/y v1.0.0",
+                "requires a.b/deep v1.2.0",
+                "requires a.b/deeper v1.3.0"
+            ]
+        );
+        // What lost was asked for all the same.
+        assert_eq!(
+            chain(&made, "a.b/deep", "v1.0.0"),
+            [
+                "a.b/main ",
+                "has indirect a.b/x v1.0.0",
+                "requires a.b/deep v1.0.0"
+            ]
+        );
+        assert_eq!(chain(&made, "a.b/none", "v1.0.0"), [""; 0]);
+    }
+
+    #[test]
+    fn a_circle_of_requirements_has_an_end() {
+        let circle = [
+            "a.b/x v1.0.0: 1.16: a.b/y v1.0.0",
+            "a.b/y v1.0.0: 1.16: a.b/x v1.0.0",
+        ];
+        let main = "module a.b/main\ngo 1.16\nrequire a.b/x v1.0.0\n";
+        let made = made(Some(main), &circle);
+        assert_eq!(chosen(&made).0.len(), 2);
+        assert_eq!(chain(&made, "a.b/y", "v1.0.0").len(), 3);
+        assert_eq!(made.graph().shares().len(), 1);
+    }
+
+    #[test]
+    fn what_is_replaced_or_excluded_leads_elsewhere() {
+        let main = "module a.b/main\ngo 1.16\nrequire a.b/x v1.0.0\n\
+            replace a.b/x => a.b/fork v1.9.0\nreplace a.b/y v1.0.0 => ../y\nexclude a.b/z v1.0.0\n";
+        let files = [
+            "a.b/fork v1.9.0: 1.16: a.b/y v1.0.0, a.b/z v1.0.0",
+            "a.b/y v1.0.0: 1.16: a.b/unseen v1.0.0",
+        ];
+        let made = made(Some(main), &files);
+        assert_eq!(
+            chain(&made, "a.b/y", "v1.0.0"),
+            [
+                "a.b/main ",
+                "requires a.b/x v1.0.0",
+                "is replaced by a.b/fork v1.9.0",
+                "requires a.b/y v1.0.0"
+            ]
+        );
+        let (chosen, missing) = chosen(&made);
+        assert_eq!(chosen, ["a.b/x v1.0.0", "a.b/y v1.0.0"]);
+        // The folder's go.mod.
+        assert_eq!(missing, 1);
+    }
+
+    #[test]
+    fn each_file_hangs_at_the_nearest_requirement() {
+        let main = "module a.b/main\ngo 1.16\nrequire a.b/x v1.0.0\nrequire a.b/y v1.0.0\n";
+        let made = made(Some(main), TREE);
+        let graph = made.graph();
+        let shares: Vec<_> = graph
+            .shares()
+            .into_iter()
+            .map(|(node, number)| (graph.nodes[node].of.to_string(), number))
+            .collect();
+        let expected = [
+            ("a.b/x v1.0.0".to_owned(), 3),
+            ("a.b/y v1.0.0".to_owned(), 3),
+        ];
+        assert_eq!(shares, expected);
+    }
+}

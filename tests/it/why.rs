@@ -1,0 +1,127 @@
+//! `modtape why`: what requires a module, of runs of the real go command.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::record::record;
+use crate::support::*;
+
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Records a cold run of go on the corpus project `name`; `None` where the corpus or go is not here.
+fn recorded(name: &str, words: &[&str]) -> Option<Sandbox> {
+    let sandbox = Sandbox::new();
+    let content = Content::corpus(name, Sumdb::Proxy)?;
+    let go = sandbox.go("1.27")?;
+    sandbox.project(name)?;
+    let origin = Origin::start(content);
+    let mut command = vec![go.to_str().expect("paths of tests are text")];
+    command.extend(words);
+    run(
+        record(&sandbox, &origin, &["--cold", "--no-har"], &command),
+        LIMIT,
+    )
+    .expect_success();
+    Some(sandbox)
+}
+
+fn why(sandbox: &Sandbox, args: &[&str]) -> Output {
+    let args = ["why"].iter().chain(args).copied();
+    run(sandbox.modtape(args), LIMIT)
+}
+
+fn json(sandbox: &Sandbox, module: &str) -> Value {
+    let output = why(sandbox, &[module, "one", "--json"]).expect_success();
+    serde_json::from_str(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn a_chain_begins_at_the_main_module_and_its_requests_are_counted() {
+    let Some(sandbox) = recorded("hello", &["mod", "download"]) else {
+        return;
+    };
+    let dir = sandbox.join("project/recordings/one");
+    for (kept, from) in [("main.mod", "go.mod"), ("main.sum", "go.sum")] {
+        let from = sandbox.join("project").join(from);
+        assert_eq!(fs::read(dir.join(kept)).ok(), fs::read(from).ok(), "{kept}");
+    }
+    let text = why(&sandbox, &["golang.org/x/sync", "one"]).expect_success();
+    let text = text.stdout;
+    let begin = "example.com/hello (the main module)\n  requires golang.org/x/sync v0.3.0\n";
+    assert!(text.starts_with(begin), "{text}");
+    assert!(text.contains("v0.3.0   chosen"), "{text}");
+    let told = json(&sandbox, "golang.org/x/sync@v0.3.0");
+    let kinds: BTreeSet<_> = told["requests"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|request| request["kind"].as_str())
+        .collect();
+    assert_eq!(kinds, ["info", "mod", "zip"].into());
+    let (share, wall) = (told["share_us"].as_u64(), told["wall_us"].as_u64());
+    assert!(share > Some(0) && share < wall, "{told:#}");
+}
+
+#[test]
+fn of_many_versions_the_one_is_chosen_that_go_lists() {
+    let Some(sandbox) = recorded("web", &["mod", "download", "-x"]) else {
+        return;
+    };
+    // `go list -m golang.org/x/crypto` in that project.
+    let told = json(&sandbox, "golang.org/x/crypto");
+    let chosen: Vec<_> = told["versions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|version| version["chosen"] == true)
+        .map(|version| version["version"].clone())
+        .collect();
+    assert_eq!(chosen, ["v0.14.0"], "{told:#}");
+    assert_eq!(told["pruned"], true);
+    let first = &told["chain"][0];
+    assert_eq!(first["module"], "example.com/web");
+    assert_eq!(first["version"], "");
+    assert_eq!(first["link"], Value::Null);
+}
+
+#[test]
+fn a_module_that_is_not_there_comes_with_what_was_meant() {
+    let Some(sandbox) = recorded("hello", &["mod", "download"]) else {
+        return;
+    };
+    for (asked, near) in [
+        ("x/sync", "did you mean golang.org/x/sync?"),
+        (
+            "github.com/burntsushi/toml",
+            "did you mean github.com/BurntSushi/toml?",
+        ),
+        (
+            "golang.org/x/sync/errgroup",
+            "did you mean golang.org/x/sync?",
+        ),
+        (
+            "golang.org/x/sync@v0.4.0",
+            "did you mean golang.org/x/sync@v0.3.0?",
+        ),
+        ("nothing/like/it", "`modtape ls one` lists what is"),
+    ] {
+        let output = why(&sandbox, &[asked, "one"]);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(output.stderr.contains(near), "{asked}: {}", output.stderr);
+        assert!(output.stderr.contains("is not on the recording one"));
+    }
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_one_is_there() {
+    let Some(sandbox) = recorded("hello", &["mod", "download"]) else {
+        return;
+    };
+    let mut found = BTreeSet::new();
+    crate::formats::keys::collect(&mut found, "", &json(&sandbox, "golang.org/x/sync"));
+    let documented = crate::formats::keys::documented("Why").into_iter();
+    assert_eq!(found, documented.collect());
+}
