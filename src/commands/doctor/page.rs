@@ -110,7 +110,12 @@ pub(super) fn text(facts: &Facts, report: &Report, look: Look, global: &Global) 
         ]);
         for setting in &facts.go.settings {
             let value = look.plain(&setting.value).into_owned();
-            let origin = look.plain(&origin_text(&setting.origin)).into_owned();
+            let is_set = !setting.value.is_empty() || setting.origin != Origin::Default;
+            let origin = match is_set {
+                true => origin_text(&setting.origin),
+                false => String::from("not set"),
+            };
+            let origin = look.plain(&origin).into_owned();
             table.row([setting.name.into(), value.into(), origin.into()]);
         }
         page.extend(table.lines(look));

@@ -2,8 +2,8 @@
 //!
 //! What is broken goes before what is slow. No line weakens the checks of certificates or checksums.
 
-use super::facts::{Facts, Host, Origin, Outcome, Place, Role, Step, Verdict};
-use super::hosts::{is_needed, median, sends_large_hello, why_unusable};
+use super::facts::{Facts, Failure, Host, Origin, Outcome, Place, Role, Step, Verdict};
+use super::hosts::{is_needed, median, sends_large_hello, timed, why_unusable};
 use crate::gomod::{GoProxy, PATTERN_SETTINGS, ProxyTarget, Separator, corrected_patterns};
 use crate::shell;
 use crate::words::duration;
@@ -40,7 +40,12 @@ pub(super) fn best(facts: &Facts) -> Option<Advice> {
         remote_cache,
         faster_entry,
     ];
-    rules.iter().find_map(|rule| rule(facts))
+    let mut advice = rules.iter().find_map(|rule| rule(facts))?;
+    if advice.command.contains("redacted:") {
+        let back = "; put the credentials back where it says redacted";
+        advice.reason.push_str(back);
+    }
+    Some(advice)
 }
 
 /// The line that gives a setting another value: a variable of the environment wins over what
@@ -74,31 +79,19 @@ fn roots(facts: &Facts) -> Option<Advice> {
 
 /// A parent proxy that lets nothing through.
 fn parent(facts: &Facts) -> Option<Advice> {
-    let mut through = facts
-        .hosts
-        .iter()
-        .filter(|host| host.via.is_some())
-        .peekable();
-    through.peek()?;
-    let failed = |host: &Host| match &host.dial {
-        Outcome::Failed(failure) => Some(failure.clone()),
+    let hosts = facts.hosts.iter().filter(|host| host.via.is_some());
+    let hosts: Vec<&Host> = hosts.collect();
+    let via = hosts.first()?.via.as_deref()?;
+    let failed = hosts.iter().filter_map(|host| match &host.dial {
+        Outcome::Failed(failure) => Some((*host, failure)),
         _ => None,
+    });
+    let failed: Vec<(&Host, &Failure)> = failed.collect();
+    let wants_credentials = |step| {
+        let is_unauthorized = true;
+        step == Step::Parent { is_unauthorized }
     };
-    let hosts: Vec<&Host> = through.collect();
-    let via = hosts[0].via.as_deref()?;
-    let failures: Vec<_> = hosts.iter().filter_map(|host| failed(host)).collect();
-    let is_unauthorized = |step| {
-        matches!(
-            step,
-            Step::Parent {
-                is_unauthorized: true
-            }
-        )
-    };
-    if let Some(failure) = failures
-        .iter()
-        .find(|failure| is_unauthorized(failure.step))
-    {
+    if let Some((_, failure)) = failed.iter().find(|(_, one)| wants_credentials(one.step)) {
         let (scheme, rest) = via.split_once("://").unwrap_or(("http", via));
         return Some(Advice {
             command: format!("export HTTPS_PROXY={scheme}://USER:PASSWORD@{rest}"),
@@ -106,21 +99,17 @@ fn parent(facts: &Facts) -> Option<Advice> {
         });
     }
     let is_dead = |step| matches!(step, Step::Lookup | Step::Tcp);
-    if failures.len() == hosts.len() && failures.iter().all(|failure| is_dead(failure.step)) {
-        let failure = failures.first()?;
+    if failed.len() == hosts.len() && failed.iter().all(|(_, failure)| is_dead(failure.step)) {
+        let (_, failure) = failed.first()?;
         return Some(Advice {
             command: String::from("unset HTTPS_PROXY https_proxy"),
-            reason: format!(
-                "{} ({}); without it go connects directly",
-                failure.text,
-                duration(failure.after_us)
-            ),
+            reason: format!("{}; without it go connects directly", timed(failure)),
         });
     }
-    let (host, failure) = hosts.iter().find_map(|host| {
-        let failure = failed(host)?;
-        matches!(failure.step, Step::Parent { .. }).then_some((host, failure))
-    })?;
+    let is_refused = |step| matches!(step, Step::Parent { .. });
+    let (host, failure) = failed
+        .iter()
+        .find(|(_, failure)| is_refused(failure.step))?;
     let name = host.name.split(':').next().unwrap_or(&host.name);
     let list = match facts.go.get("NO_PROXY") {
         "" => name.to_owned(),

@@ -1,8 +1,8 @@
 //! The hosts that the settings name: names, TCP, parent proxies, TLS, HTTP.
 
 use super::facts::{
-    Asked, Certificate, DnsAnswer, Facts, Handshake, Host, Lookup, Outcome, Place, Query, Role,
-    Step, Tcp, Verdict,
+    Asked, Certificate, DnsAnswer, Facts, Failure, Handshake, Host, Lookup, Outcome, Place, Query,
+    Role, Step, Tcp, Verdict,
 };
 use super::{Row, State};
 use crate::words::duration;
@@ -182,7 +182,7 @@ fn parent(host: &Host) -> Option<Row> {
         }
         (Outcome::Failed(failure), via) => match failure.step {
             Step::Parent { .. } | Step::Settings => {
-                let text = format!("{} ({})", failure.text, duration(failure.after_us));
+                let text = timed(failure);
                 let subject = via.unwrap_or("HTTPS_PROXY");
                 Some(row(subject, State::Broken, text).number("connect_us", failure.after_us))
             }
@@ -444,13 +444,22 @@ fn supported(place: &Place) -> Option<Row> {
     Some(row)
 }
 
+/// A failure with the time that it took, unless it says so itself.
+pub(super) fn timed(failure: &Failure) -> String {
+    let text = &failure.text;
+    match text.contains(" within ") {
+        true => text.clone(),
+        false => format!("{text} ({})", duration(failure.after_us)),
+    }
+}
+
 /// Why a place cannot be used, if it cannot: the first step that failed.
 pub(super) fn why_unusable(host: &Host, place: &Place) -> Option<String> {
     if let Outcome::Failed(failure) = &host.dial {
         if failure.step == Step::Untested {
             return None;
         }
-        return Some(format!("{} ({})", failure.text, duration(failure.after_us)));
+        return Some(timed(failure));
     }
     if let Some(error) = host.small.as_ref().and_then(|small| small.error.as_ref()) {
         return Some(error.clone());

@@ -2,7 +2,7 @@
 
 use super::facts::{Cache, Facts};
 use super::{Row, State};
-use crate::words::count;
+use crate::words::{count, duration};
 
 /// Clocks further apart than this are wrong, seconds: certificates are issued a few minutes before
 /// they are used.
@@ -85,8 +85,8 @@ pub(super) fn clock(facts: &Facts) -> Option<Row> {
                 true => "behind",
                 false => "ahead of",
             };
-            let apart = skew.abs();
-            let text = format!("{apart} s {by} {host}'s: certificates are judged by it");
+            let apart = duration(skew.unsigned_abs().saturating_mul(1_000_000));
+            let text = format!("{apart} {by} {host}'s: certificates are judged by it");
             (State::Broken, text)
         }
     };

@@ -543,7 +543,7 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
                     host.places[0].request.as_mut().unwrap().skew_s = Some(7_200);
                 }
             },
-            ("clock", Broken, "7200 s behind"),
+            ("clock", Broken, "2h00m behind"),
             "",
         ),
         case(

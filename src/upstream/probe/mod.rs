@@ -31,12 +31,12 @@ use dns::Resolvers;
 
 /// How long the steps of a dial may take.
 pub(crate) const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(10),
-    tls: Duration::from_secs(10),
+    connect: Duration::from_secs(9),
+    tls: Duration::from_secs(9),
 };
 
 /// How long the probe of a host may take, with its requests.
-const TOTAL: Duration = Duration::from_millis(10_500);
+const TOTAL: Duration = Duration::from_millis(9_500);
 
 /// A host to probe.
 #[derive(Debug, Clone)]

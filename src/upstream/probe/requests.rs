@@ -1,6 +1,8 @@
 //! Requests of a probe, one after the other on one connection, each timed to its first byte.
 
+use std::error::Error as _;
 use std::future::Future;
+use std::io;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, DATE, HOST, LOCATION, USER_AGENT};
@@ -66,7 +68,7 @@ pub(super) async fn ask(
     let mut sender = match opened {
         Ok(Ok(sender)) => sender,
         Ok(Err(error)) => {
-            fail(&mut asked, &chain(&error));
+            fail(&mut asked, &in_words(&error));
             return asked;
         }
         Err(_) => {
@@ -129,7 +131,8 @@ async fn one(
 ) -> Result<(), String> {
     let request = request(probe, sender, ask).map_err(|error| error.to_string())?;
     let begun = probe.clock().now();
-    let response = send(sender, request).await.map_err(|e| chain(&e))?;
+    let response = send(sender, request).await;
+    let response = response.map_err(|error| in_words(&error))?;
     let took_us = probe.clock().now().micros_since(begun);
     asked.first_byte_us.push(took_us);
     asked.status = Some(response.status().as_u16());
@@ -180,12 +183,31 @@ async fn send(
     }
 }
 
+/// Why there is no response, without the words of a library where there are others.
+fn in_words(error: &hyper::Error) -> String {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        match kind {
+            Some(io::ErrorKind::UnexpectedEof) => return String::from(CLOSED),
+            Some(io::ErrorKind::ConnectionReset) => return String::from("it reset the connection"),
+            _ => source = cause.source(),
+        }
+    }
+    match error.is_incomplete_message() || error.is_closed() {
+        true => String::from(CLOSED),
+        false => chain(error),
+    }
+}
+
+const CLOSED: &str = "it closed the connection";
+
 /// Reads the body, and gives its first bytes.
 async fn read(response: Response<Incoming>) -> Result<Vec<u8>, String> {
     let mut body = response.into_body();
     let (mut kept, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| chain(&error))?;
+        let frame = frame.map_err(|error| in_words(&error))?;
         let data = frame.data_ref().map_or(&[][..], |data| data);
         length += data.len();
         kept.extend(data.iter().take(MESSAGE - kept.len()));
