@@ -26,11 +26,13 @@ fn a_download(release: &'static str) -> impl FnOnce(&World) {
 }
 
 #[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
 fn a_download_with_go_1_21() {
     World::stage(|world| a_download("1.21")(world));
 }
 
 #[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
 fn a_download_with_go_1_24() {
     World::stage(|world| a_download("1.24")(world));
 }
@@ -104,6 +106,7 @@ fn zips_that_lie_elsewhere() {
 }
 
 #[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
 fn a_mirror_with_the_checksum_database() {
     World::stage(|world| {
         let Some(mirror) = world.mirror("hello") else {
@@ -128,6 +131,7 @@ fn a_graph_of_many_modules() {
 }
 
 #[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
 fn a_large_zip() {
     World::stage(|world| {
         let Some(internet) = world.internet("web") else {
@@ -155,6 +159,7 @@ fn a_module_that_only_the_second_entry_has() {
 
 /// The second entry of GOPROXY cannot be reached, and is never asked.
 #[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
 fn an_entry_that_nobody_needs() {
     World::stage(|world| {
         let Some(mirror) = world.mirror("hello") else {
@@ -196,6 +201,7 @@ fn vendored_modules() {
 }
 
 #[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
 fn updates_that_are_looked_for() {
     World::stage(|world| {
         let Some(internet) = world.internet("hello") else {
@@ -239,7 +245,7 @@ fn a_program_that_runs_for_long() {
             return;
         };
         let _internet = internet.start();
-        is_fine(&Run::shell(world, "go mod download && sleep 3"));
+        is_fine(&Run::shell(world, "go mod download && sleep 2"));
     });
 }
 

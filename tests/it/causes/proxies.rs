@@ -25,7 +25,7 @@ fn download(world: &World) -> Run<'_> {
 fn a_clone_that_timed_out_dressed_as_404() {
     World::stage(|world| {
         let text = "not found: github.com/google/uuid@v1.3.1: fetch timed out\n";
-        let Some(_internet) = uuid_is_not_there(world, MILLIS(1500), text) else {
+        let Some(_internet) = uuid_is_not_there(world, MILLIS(700), text) else {
             return;
         };
         let Some(both) = download(world).both() else {
@@ -88,7 +88,8 @@ fn a_private_module_asked_of_a_public_proxy() {
 #[test]
 fn a_private_module_whose_pattern_matches_nothing() {
     World::stage(|world| {
-        for goprivate in ["https://git.corp", " git.corp", "git.corp;git.home"] {
+        let values = ["https://git.corp", " git.corp", "git.corp;git.home"];
+        for goprivate in &values[..count(1, values.len())] {
             let Some((internet, run)) = a_private_module(world, goprivate) else {
                 return;
             };
@@ -144,7 +145,7 @@ fn a_proxy_that_gives_up_on_the_checksum_database() {
             return;
         };
         let gives_up = Rule::when(|served| served.path.contains("/lookup/"));
-        let gives_up = gives_up.delay(MILLIS(2000)).status(500);
+        let gives_up = gives_up.delay(MILLIS(1000)).status(500);
         let gives_up = gives_up.body("context deadline exceeded\n");
         let _internet = mirror.rule(gives_up).start();
         world.name("goproxy.corp", Name::at([INTERNET]));
@@ -153,7 +154,7 @@ fn a_proxy_that_gives_up_on_the_checksum_database() {
         assert_eq!(both.plain.code, 1);
         assert!(both.plain.stderr.contains("500 Internal Server Error"));
         both.recorded
-            .first("MT125", "problem", &["goproxy.corp", "2"]);
+            .first("MT125", "problem", &["goproxy.corp", "1.0"]);
     });
 }
 
@@ -195,14 +196,14 @@ fn modules_and_probes(world: &World, delay: Duration) -> Option<Origin> {
 #[test]
 fn probes_of_prefixes_that_are_slow() {
     World::stage(|world| {
-        let Some(_internet) = modules_and_probes(world, MILLIS(1000)) else {
+        let Some(_internet) = modules_and_probes(world, MILLIS(700)) else {
             return;
         };
         let Some(both) = tidy_without_requirements(world).both() else {
             return;
         };
         assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
-        assert!(both.plain.took > MILLIS(2000));
+        assert!(both.plain.took > MILLIS(1400));
         let names = ["proxy.golang.org", "github.com"];
         both.recorded.first("MT126", "slow", &names);
     });
@@ -246,7 +247,7 @@ fn a_list_that_is_slow() {
 fn errors_that_are_asked_twice() {
     World::stage(|world| {
         let text = "not found: github.com/google/uuid@v1.3.1: gone\n";
-        let Some(internet) = uuid_is_not_there(world, MILLIS(1000), text) else {
+        let Some(internet) = uuid_is_not_there(world, MILLIS(500), text) else {
             return;
         };
         let Some(both) = download(world).both() else {
@@ -308,7 +309,7 @@ fn one_connection_a_request() {
         };
         let slow = Handshake::any()
             .alpn(Alpn::Http1)
-            .delay(MILLIS(400))
+            .delay(MILLIS(250))
             .goaway_after(1);
         let _internet = internet.handshake(slow).start();
         let Some(both) = download(world).env("GOMAXPROCS", "16").both() else {
@@ -316,5 +317,62 @@ fn one_connection_a_request() {
         };
         assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
         both.recorded.first("MT204", "slow", &["proxy.golang.org"]);
+    });
+}
+
+#[test]
+fn a_version_that_the_proxy_has_to_fetch_first() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let cold = Rule::suffix("uuid/@v/v1.3.1.zip").delay(MILLIS(2000));
+        let _internet = internet.rule(cold).start();
+        let Some(both) = download(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(both.plain.took > MILLIS(2000));
+        let names = ["proxy.golang.org", "github.com/google/uuid", "fetch"];
+        both.recorded.first("MT121", "slow", &names);
+    });
+}
+
+#[test]
+fn credentials_that_a_private_proxy_wants() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let wants = Rule::host("goproxy.corp").status(401);
+        let wants = wants.header("www-authenticate", "Basic realm=\"modules\"");
+        let _internet = internet.rule(wants.body("who are you?\n")).start();
+        world.name("goproxy.corp", Name::at([INTERNET]));
+        let run = download(world).env("GOPROXY", "https://goproxy.corp");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        assert!(both.plain.stderr.contains("401 Unauthorized"));
+        let names = ["goproxy.corp", "401", "netrc"];
+        both.recorded.first("MT115", "problem", &names);
+    });
+}
+
+/// An inspecting box answers with a page of its own.
+#[test]
+fn a_page_in_place_of_a_file() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let page = "<!DOCTYPE html><html><title>Sign in to the network</title></html>\n";
+        let portal = Rule::host("proxy.golang.org").status(200).body(page);
+        let portal = portal.header("content-type", "text/html");
+        let _internet = internet.rule(portal).start();
+        let Some(both) = download(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 1);
+        both.recorded
+            .first("MT304", "problem", &["proxy.golang.org"]);
     });
 }

@@ -54,7 +54,7 @@ fn a_dead_first_entry_costs_each_request_its_patience() {
             return;
         };
         let _mirror = mirror.start();
-        let patient = Rule::any().delay(Duration::from_millis(700)).status(504);
+        let patient = Rule::any().delay(Duration::from_millis(500)).status(504);
         let _dead = world
             .server(ELSEWHERE, Content::default())
             .rule(patient)
@@ -65,7 +65,7 @@ fn a_dead_first_entry_costs_each_request_its_patience() {
         let Some(both) = run.both() else { return };
         assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
         assert!(
-            both.plain.took > Duration::from_millis(2800),
+            both.plain.took > Duration::from_millis(2000),
             "{:?}",
             both.plain.took
         );

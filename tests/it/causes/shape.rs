@@ -15,6 +15,7 @@ fn graph(world: &World, delay: Duration) -> Option<(Origin, Run<'_>)> {
 }
 
 #[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
 fn as_many_requests_at_once_as_processors() {
     World::stage(|world| {
         let Some((_internet, run)) = graph(world, Duration::from_millis(30)) else {
@@ -34,6 +35,7 @@ fn as_many_requests_at_once_as_processors() {
 }
 
 #[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
 fn a_chain_of_requirements() {
     World::stage(|world| {
         let Some((_internet, run)) = graph(world, Duration::from_millis(250)) else {
@@ -49,5 +51,24 @@ fn a_chain_of_requirements() {
             both.plain.took
         );
         both.recorded.first("MT202", "slow", &["proxy.golang.org"]);
+    });
+}
+
+/// Every answer begins at once and comes slowly.
+#[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
+fn a_line_that_is_slow() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let slow = Rule::suffix(".zip").trickle(1700, Duration::from_millis(20));
+        let _internet = internet.rule(slow).start();
+        let run = Run::go(world, &["mod", "download"]);
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        let took = both.plain.took;
+        assert!(took > Duration::from_secs(3), "{took:?}");
+        both.recorded.first("MT205", "slow", &["line"]);
     });
 }

@@ -142,3 +142,56 @@ fn a_connection_that_died() {
             .first("MT108", "problem", &["proxy.golang.org"]);
     });
 }
+
+/// The other streams of the connection go on: it is not dead.
+#[test]
+fn one_stream_of_many_that_is_silent() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("web") else {
+            return;
+        };
+        let file = "/github.com/spf13/viper/@v/v1.16.0.mod";
+        let internet = internet.rule(Rule::suffix(file).silent()).start();
+        let run = Run::go(world, &["mod", "graph"]).project("web").with_sums();
+        let told = "still waiting: proxy.golang.org";
+        let Some(both) = run.both_hang(|| asked(&internet, file), told) else {
+            return;
+        };
+        let names = ["proxy.golang.org", "github.com/spf13/viper"];
+        both.recorded.first("MT101", "problem", &names);
+    });
+}
+
+#[test]
+fn a_stream_that_is_reset() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let _internet = internet.rule(Rule::suffix(ZIP).short(5_000)).start();
+        let run = Run::go(world, &["mod", "download"]).in_other_words();
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        let said = &both.plain.stderr;
+        assert!(said.contains("stream error: stream ID"), "{said}");
+        let names = ["proxy.golang.org", "github.com/google/uuid", "RST_STREAM"];
+        both.recorded.first("MT109", "problem", &names);
+    });
+}
+
+#[test]
+fn a_connection_that_is_reset() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let _internet = internet.rule(Rule::suffix(ZIP).reset()).start();
+        let run = Run::go(world, &["mod", "download"]).in_other_words();
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        let said = &both.plain.stderr;
+        assert!(said.contains("connection reset by peer"), "{said}");
+        both.recorded
+            .first("MT109", "problem", &["proxy.golang.org"]);
+    });
+}
