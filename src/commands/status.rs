@@ -171,6 +171,7 @@ fn of_journal(dir: &Path) -> Option<Status> {
             is_tls: row.url.starts_with("https:"),
             is_asking: stall.is_some_and(|stall| stall.is_asking),
             is_reused: rows.iter().any(|other| is_answered(&other)),
+            unacknowledged_bytes: stall.and_then(|stall| stall.unacknowledged_bytes),
         });
     }
     let dials = recording.stalls().iter();
@@ -201,6 +202,7 @@ fn of_journal(dir: &Path) -> Option<Status> {
             is_tls: false,
             is_asking: stall.is_asking,
             is_reused: false,
+            unacknowledged_bytes: stall.unacknowledged_bytes,
         });
     }
     let waiting: Vec<_> = seen.iter().map(|seen| seen.waiting(&bases)).collect();
@@ -236,6 +238,7 @@ struct Seen {
     is_tls: bool,
     is_asking: bool,
     is_reused: bool,
+    unacknowledged_bytes: Option<u64>,
 }
 
 impl Seen {
@@ -256,6 +259,7 @@ impl Seen {
             bytes: entry.body_bytes,
             length: entry.length,
             address: entry.address.as_deref(),
+            unacknowledged_bytes: self.unacknowledged_bytes,
             via: entry.via.as_deref(),
             is_tls: self.is_tls,
             is_reused: self.is_reused,

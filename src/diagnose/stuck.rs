@@ -37,6 +37,9 @@ pub(crate) struct Waiting<'a> {
     pub(crate) length: Option<u64>,
     /// The address that it is connected to; while it connects, all that were tried.
     pub(crate) address: Option<&'a str>,
+    /// How many bytes that were sent more than once its TCP does not acknowledge; 0 if it has
+    /// acknowledged all. `None` if that is not known.
+    pub(crate) unacknowledged_bytes: Option<u64>,
     /// The parent proxy, without credentials.
     pub(crate) via: Option<&'a str>,
     /// True if there is TLS below the request.
@@ -104,7 +107,7 @@ enum Step {
     Head,
     /// More of the response's body.
     Body,
-    /// Anything at all on a connection that carried answers before.
+    /// Anything at all on a connection that is set up.
     Connection(ConnectionId),
 }
 
@@ -184,18 +187,38 @@ fn step(one: &Waiting<'_>, waiting: &[Waiting<'_>], limits: &Limits) -> Step {
     }
 }
 
-/// True if an HTTP/2 connection that carried answers before carries several requests, and nothing comes
-/// for any of them.
+/// True if the connection of a request is dead: what was sent is not acknowledged. Where TCP cannot be
+/// asked, an HTTP/2 connection seems dead that carried answers before, and carries several requests for
+/// none of which anything comes.
 fn is_dead(one: &Waiting<'_>, waiting: &[Waiting<'_>], limits: &Limits) -> bool {
     let streams = || {
         let same = |other: &&Waiting<'_>| other.id.is_some() && other.connection == one.connection;
         waiting.iter().filter(same)
     };
+    if streams().any(|stream| stream.unacknowledged_bytes > Some(0)) {
+        return true;
+    }
+    // A request that was sent, and acknowledged, while another was silent already: it lived then.
+    let longest_us = streams().map(|stream| stream.silent_us).max().unwrap_or(0);
+    let lived = |stream: &Waiting<'_>| {
+        has_arrived(stream) && longest_us - stream.silent_us.min(longest_us) >= LIVED_US
+    };
+    if streams().any(lived) {
+        return false;
+    }
     let carried = |stream: &Waiting<'_>| stream.is_reused || stream.phase == Phase::Receive;
     one.is_h2
         && streams().filter(|stream| is_silent(stream, limits)).count() > 1
         && streams().any(carried)
         && !streams().any(|stream| is_moving(stream, limits))
+}
+
+/// True if the server's TCP has acknowledged the request that it does not answer: the connection was
+/// alive when it was sent.
+fn has_arrived(one: &Waiting<'_>) -> bool {
+    let is_asked = matches!(one.phase, Phase::Send | Phase::Wait);
+    // The parent proxy would acknowledge it too.
+    is_asked && one.unacknowledged_bytes == Some(0) && one.via.is_none()
 }
 
 /// Who is waited for at a step: who can be named by it, once for all that wait.
@@ -231,7 +254,10 @@ impl<'a> Group<'a> {
             cause: self.cause(),
             go: self.go(),
             choices: self.choices(),
-            is_certain: !matches!(self.step, Step::Connection(_)) && !self.may_be_cold(),
+            is_certain: match self.step {
+                Step::Connection(_) => self.first.unacknowledged_bytes > Some(0),
+                _ => !self.may_be_cold(),
+            },
             whom: whom.to_owned(),
             members: Vec::new(),
         }
@@ -279,6 +305,10 @@ impl<'a> Group<'a> {
         let address = one.address.filter(|address| !named.ends_with(*address));
         let at = address.map_or_else(String::new, |address| format!(" ({address})"));
         let done = if one.is_tls { "TCP and TLS" } else { "TCP" };
+        let although = match has_arrived(one) {
+            true => ", although its TCP acknowledges the request",
+            false => "",
+        };
         match (self.step, one.via) {
             (Step::Dns, None) => format!("the name lookup of {host} has no answer for {lasted}"),
             (Step::Dns, Some(via)) => format!(
@@ -294,17 +324,21 @@ impl<'a> Group<'a> {
                 "parent proxy {}{at} takes connections but does not answer CONNECT {host} for {lasted}",
                 via.unwrap_or_default()
             ),
+            (Step::Tls, _) if one.unacknowledged_bytes > Some(0) => format!(
+                "{host}{through}{at} takes connections but the ClientHello does not arrive: TCP done, {} not acknowledged for {lasted}",
+                size(one.unacknowledged_bytes.unwrap_or(0))
+            ),
             (Step::Tls, _) => format!(
                 "{host}{through}{at} takes connections but does not answer: TCP done, no TLS handshake for {lasted}"
             ),
             (Step::Head, _) if self.may_be_cold() => format!(
-                "{host}{through}{at} has answered before but not this: no response header for {lasted}; it may fetch this version from its repository now"
+                "{host}{through}{at} has answered before but not this: no response header for {lasted}{although}; it may fetch this version from its repository now"
             ),
             (Step::Head, _) if one.is_reused => format!(
-                "{host}{through}{at} has answered before but not this: no response header for {lasted}"
+                "{host}{through}{at} has answered before but not this: no response header for {lasted}{although}"
             ),
             (Step::Head, _) => format!(
-                "{host}{through}{at} takes connections but sends nothing: {done} done, no response header for {lasted}"
+                "{host}{through}{at} takes connections but sends nothing: {done} done, no response header for {lasted}{although}"
             ),
             (Step::Body, _) => {
                 let so_far = match one.length {
@@ -315,10 +349,21 @@ impl<'a> Group<'a> {
                     "the response of {host}{through}{at} stopped after {so_far}: no data for {lasted}"
                 )
             }
-            (Step::Connection(_), _) => format!(
-                "all {} requests on one HTTP/2 connection to {host}{through}{at} are silent for {lasted}: the connection is dead",
-                self.members
-            ),
+            (Step::Connection(_), _) => {
+                let http = if one.is_h2 { "HTTP/2" } else { "HTTP/1.1" };
+                let what = format!("{http} connection to {host}{through}{at}");
+                let silent = match self.members {
+                    1 => format!("the {what} is silent for {lasted}"),
+                    all => format!("all {all} requests on one {what} are silent for {lasted}"),
+                };
+                match one.unacknowledged_bytes {
+                    Some(bytes @ 1..) => format!(
+                        "{silent} and does not acknowledge {} that were sent: it is dead",
+                        size(bytes)
+                    ),
+                    _ => format!("{silent}: it seems dead"),
+                }
+            }
         }
     }
 
@@ -444,6 +489,10 @@ impl<'a> Group<'a> {
     }
 }
 
+/// A connection that acknowledges something so long after the others fell silent was not lost when they
+/// did, microseconds.
+pub(super) const LIVED_US: u64 = 1_000_000;
+
 /// How long a module proxy may take to fetch a version for the first time, microseconds.
 const COLD_US: u64 = 75_000_000;
 
@@ -481,6 +530,7 @@ mod tests {
             bytes: 0,
             length: None,
             address: None,
+            unacknowledged_bytes: None,
             via: None,
             is_tls: true,
             is_reused: false,
@@ -635,6 +685,77 @@ mod tests {
     }
 
     #[test]
+    fn what_tcp_acknowledges_tells_a_dead_connection_from_a_silent_server() {
+        let two = |unacknowledged_bytes, via, later_us| {
+            let first = Waiting {
+                is_reused: true,
+                unacknowledged_bytes,
+                via,
+                ..waiting(Phase::Wait)
+            };
+            let later = |id, silent_us| Waiting {
+                id: Some(id),
+                silent_us,
+                ..first.clone()
+            };
+            let causes = [first.silent_us, first.silent_us - later_us].map(|us| later(us, us));
+            only(&causes)
+        };
+        for (unacknowledged_bytes, via, later_us, code, is_certain) in [
+            (None, None, 2_000_000, "MT108", false),
+            (Some(120), None, 0, "MT108", true),
+            (Some(0), None, 2_000_000, "MT101", true),
+            // It may have died before the answer to both.
+            (Some(0), None, 0, "MT108", false),
+            // It is the parent proxy whose TCP answers.
+            (Some(0), Some("http://p:1"), 2_000_000, "MT108", false),
+        ] {
+            let stuck = two(unacknowledged_bytes, via, later_us);
+            assert_eq!(
+                (stuck.code, stuck.is_certain),
+                (code, is_certain),
+                "{stuck:?}"
+            );
+        }
+        let one = |phase, is_h2, unacknowledged_bytes| {
+            only(&[Waiting {
+                is_h2,
+                unacknowledged_bytes: Some(unacknowledged_bytes),
+                ..waiting(phase)
+            }])
+        };
+        for (phase, is_h2, unacknowledged_bytes, code, expected) in [
+            (
+                Phase::Wait,
+                false,
+                120,
+                "MT108",
+                "the HTTP/1.1 connection to proxy.golang.org is silent for 34 s and does not acknowledge 120 B that were sent: it is dead",
+            ),
+            (
+                Phase::Wait,
+                true,
+                0,
+                "MT101",
+                "proxy.golang.org takes connections but sends nothing: TCP and TLS done, no response header for 34 s, although its TCP acknowledges the request",
+            ),
+            (
+                Phase::Tls,
+                false,
+                1_500,
+                "MT107",
+                "proxy.golang.org takes connections but the ClientHello does not arrive: TCP done, 1.5 kB not acknowledged for 34 s",
+            ),
+        ] {
+            let stuck = one(phase, is_h2, unacknowledged_bytes);
+            assert_eq!((stuck.code, &*stuck.cause), (code, expected));
+        }
+        // What came before the silence was acknowledged in any case.
+        let body = one(Phase::Receive, true, 0).cause;
+        assert!(!body.contains("acknowledge"), "{body}");
+    }
+
+    #[test]
     fn a_module_proxy_may_fetch_a_version_for_a_minute() {
         let asked = |kind, silent_s: u64, is_reused| {
             only(&[Waiting {
@@ -764,6 +885,7 @@ mod tests {
                 bytes,
                 length: id,
                 address: via,
+                unacknowledged_bytes: id,
                 via,
                 is_tls: flags[4],
                 is_reused: flags[5],

@@ -43,6 +43,10 @@ pub struct Stall {
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// How many bytes that were sent more than once the peer's TCP does not acknowledge; 0 if it has
+    /// acknowledged all that was sent. `None` if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unacknowledged_bytes: Option<u64>,
     /// The parent proxy, credentials redacted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,

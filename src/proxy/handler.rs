@@ -10,7 +10,7 @@ use super::answer;
 use super::client_leg::{ClientLeg, Destination};
 use super::context::Responder;
 use super::headers;
-use super::live::Entry;
+use super::live::{ConnectedTo, Entry};
 use super::replayed;
 use super::request_body::{ClientFault, Progress, RequestBody, Upload};
 use super::response_body::{self, Outgoing, Recorded, Source};
@@ -172,11 +172,12 @@ async fn forward(
                 return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
             }
         };
-        ticket.entry.connected(
-            upstream.address.clone(),
-            upstreams.via.clone(),
-            upstream.is_reused(),
-        );
+        ticket.entry.connected(ConnectedTo {
+            address: upstream.address.clone(),
+            local: upstream.local,
+            via: upstreams.via.clone(),
+            is_reused: upstream.is_reused(),
+        });
         let head_out = outgoing_head(leg, &upstream, target, &head);
         let body_out = outgoing_body(leg, &upstream, &ticket.entry, body.take(), &mut upload);
         let body_out = match leg.protocol {

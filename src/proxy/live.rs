@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct InFlight {
     pub(crate) length: Option<u64>,
     /// The address it is connected to; while it connects, all that were tried, `, ` between them.
     pub(crate) address: Option<String>,
+    /// Our end of that connection, if it is set up.
+    pub(crate) local: Option<SocketAddr>,
     /// The parent proxy on the way there, without credentials.
     pub(crate) via: Option<String>,
     /// True while the parent proxy has not answered our CONNECT.
@@ -117,6 +120,7 @@ struct Progress {
     bytes: u64,
     length: Option<u64>,
     address: Option<Arc<str>>,
+    local: Option<SocketAddr>,
     via: Option<Arc<str>>,
     is_asking: bool,
     is_reused: bool,
@@ -161,6 +165,7 @@ impl Line {
             bytes: progress.bytes,
             length: progress.length,
             address: progress.address.as_deref().map(str::to_owned),
+            local: progress.local,
             via: progress.via.as_deref().map(str::to_owned),
             is_asking: progress.is_asking,
             is_tls: route.is_some_and(|route| route.url.starts_with("https:")),
@@ -282,6 +287,7 @@ impl Live {
                 bytes: 0,
                 length: None,
                 address: None,
+                local: None,
                 via: None,
                 is_asking: false,
                 is_reused: false,
@@ -314,6 +320,19 @@ pub(super) struct Subject<'a> {
     pub(super) target: Option<String>,
     pub(super) protocol: Option<Protocol>,
     pub(super) route: Option<LazyRoute>,
+}
+
+/// An upstream connection that is set up.
+#[derive(Debug)]
+pub(super) struct ConnectedTo {
+    /// The peer's address.
+    pub(super) address: Option<Arc<str>>,
+    /// Our end of it.
+    pub(super) local: Option<SocketAddr>,
+    /// The parent proxy that it goes through.
+    pub(super) via: Option<Arc<str>>,
+    /// True if it has answered a request before.
+    pub(super) is_reused: bool,
 }
 
 /// One line of [`Live`], taken out when dropped.
@@ -374,16 +393,17 @@ impl Entry {
         }
     }
 
-    /// The request goes to the upstream at `address`, reached through the parent proxy `via`, on a
-    /// connection that has answered before if it `is_reused`.
-    pub(super) fn connected(
-        &self,
-        address: Option<Arc<str>>,
-        via: Option<Arc<str>>,
-        is_reused: bool,
-    ) {
+    /// What goes upstream goes on this connection.
+    pub(super) fn connected(&self, connection: ConnectedTo) {
         let mut progress = self.line.lock();
-        (progress.address, progress.is_reused) = (address, is_reused);
+        let ConnectedTo {
+            address,
+            local,
+            via,
+            is_reused,
+        } = connection;
+        (progress.address, progress.local) = (address, local);
+        progress.is_reused = is_reused;
         if via.is_some() {
             progress.via = via;
         }

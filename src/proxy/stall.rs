@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::live::{InFlight, Live};
+use crate::child::TcpTables;
 use crate::clock::Timestamp;
 use crate::diagnose::stuck::{self, Limits, Stuck, Waiting};
 use crate::exchange::{Phase, Stall};
@@ -19,6 +20,12 @@ use crate::tls::Protocol;
 /// A silence that goes on is reported again, and recorded again, after so long at the latest.
 const AGAIN: Duration = Duration::from_micros(AGAIN_US);
 const AGAIN_US: u64 = 60_000_000;
+
+/// What TCP says of a silent connection is asked again after so long.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Where it could not tell yet: what is lost is sent again after a fifth of a second at the earliest.
+const ASK_SOON: Duration = Duration::from_millis(500);
 
 /// What keeps something waiting.
 #[derive(Debug, Clone)]
@@ -35,6 +42,8 @@ pub(crate) struct Stalls {
     limits: Limits,
     bases: Arc<[Base]>,
     recorder: Option<Recorder>,
+    /// What TCP says of those that are silent, and when it was asked, by the entry's key.
+    sent: HashMap<u64, (Timestamp, Option<u64>)>,
     /// When to look again. Kept here, since `next` may be called in many short turns.
     look_at: Timestamp,
     /// The silences that last as they were last recorded, by the entry's key.
@@ -90,6 +99,7 @@ impl Stalls {
             limits,
             bases,
             recorder,
+            sent: HashMap::new(),
             silences: HashMap::new(),
             writing: None,
             reported: Vec::new(),
@@ -110,12 +120,40 @@ impl Stalls {
             tokio::time::sleep(wait).await;
             self.look_at = self.live.now() + tick;
             let (now, entries) = (self.live.now(), self.live.in_flight());
+            self.ask_tcp(now, &entries);
             self.record(now, &entries);
             let due = self.due(now, &entries);
             if !due.is_empty() {
                 return due;
             }
         }
+    }
+
+    /// Asks TCP about the connections that are silent: seldom, since it tells of all that there are.
+    fn ask_tcp(&mut self, now: Timestamp, entries: &[InFlight]) {
+        let is_silent = |entry: &&InFlight| self.is_silent(entry, now);
+        let silent: Vec<&InFlight> = entries.iter().filter(is_silent).collect();
+        self.sent
+            .retain(|key, _| silent.iter().any(|entry| entry.key == *key));
+        let is_known = |entry: &&InFlight| {
+            let known = self.sent.get(&entry.key);
+            known.is_some_and(|(asked, told)| {
+                let again = if told.is_some() { ASK_AGAIN } else { ASK_SOON };
+                now.since(*asked) < again
+            })
+        };
+        if silent.iter().all(is_known) {
+            return;
+        }
+        let tables = TcpTables::read();
+        for entry in silent {
+            let told = unacknowledged(entry, &tables);
+            self.sent.insert(entry.key, (now, told));
+        }
+    }
+
+    fn is_silent(&self, entry: &InFlight, now: Timestamp) -> bool {
+        is_upstreams(entry) && now.micros_since(entry.progress) >= self.limits.stall_us
     }
 
     /// Waits until what was found is on record, but not long for a disk that takes nothing.
@@ -149,7 +187,8 @@ impl Stalls {
             });
             let last = match known {
                 _ if is_upstreams(entry) && silent_us >= due_us => {
-                    let stall = stall(entry, silent_us);
+                    let told = self.sent.get(&entry.key).and_then(|(_, told)| *told);
+                    let stall = stall(entry, silent_us, told);
                     write(&stall);
                     Some(stall)
                 }
@@ -169,7 +208,10 @@ impl Stalls {
         });
         let waiting: Vec<_> = entries
             .iter()
-            .map(|entry| waiting(entry, now, &self.bases))
+            .map(|entry| {
+                let told = self.sent.get(&entry.key).and_then(|(_, told)| *told);
+                waiting(entry, now, &self.bases, told)
+            })
             .collect();
         let mut due = Vec::new();
         for stuck in stuck::causes(&waiting, &self.limits) {
@@ -199,8 +241,19 @@ impl Stalls {
     }
 }
 
+/// What TCP says of the connection of an entry; see [`TcpTables::unacknowledged`].
+pub(crate) fn unacknowledged(entry: &InFlight, tables: &TcpTables) -> Option<u64> {
+    let peer = entry.address.as_deref()?.parse().ok()?;
+    tables.unacknowledged(entry.local?, peer)
+}
+
 /// An entry as those see it who look for causes.
-pub(crate) fn waiting<'a>(entry: &'a InFlight, now: Timestamp, bases: &[Base]) -> Waiting<'a> {
+pub(crate) fn waiting<'a>(
+    entry: &'a InFlight,
+    now: Timestamp,
+    bases: &[Base],
+    unacknowledged_bytes: Option<u64>,
+) -> Waiting<'a> {
     Waiting {
         id: entry.id,
         connection: entry.connection,
@@ -215,6 +268,7 @@ pub(crate) fn waiting<'a>(entry: &'a InFlight, now: Timestamp, bases: &[Base]) -
         bytes: entry.bytes,
         length: entry.length,
         address: entry.address.as_deref(),
+        unacknowledged_bytes,
         via: entry.via.as_deref(),
         is_tls: entry.is_tls,
         is_reused: entry.is_reused,
@@ -226,7 +280,7 @@ fn is_upstreams(entry: &InFlight) -> bool {
     !entry.is_paused && entry.phase != Phase::Blocked
 }
 
-fn stall(entry: &InFlight, silent_us: u64) -> Stall {
+fn stall(entry: &InFlight, silent_us: u64, unacknowledged_bytes: Option<u64>) -> Stall {
     Stall {
         id: entry.id,
         connection: entry.connection,
@@ -240,6 +294,7 @@ fn stall(entry: &InFlight, silent_us: u64) -> Stall {
         body_bytes: entry.bytes,
         length: entry.length,
         address: entry.address.clone(),
+        unacknowledged_bytes,
         via: entry.via.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub(super) struct UpstreamConnection {
     pub(super) protocol: Protocol,
     /// Where TCP connected to.
     pub(super) address: Option<Arc<str>>,
+    /// Our end of it.
+    pub(super) local: Option<SocketAddr>,
     /// The connection in the packet capture, if there is one.
     pub(super) captured: Option<Stream>,
     answered: AtomicBool,
@@ -94,6 +97,7 @@ impl UpstreamConnection {
     ) -> Result<Arc<Self>, hyper::Error> {
         let (context, share, protocol) = (&leg.context, &leg.share, leg.protocol);
         let marks = Marks::new(context.clock);
+        let local = wire(&io).socket().local_addr().ok();
         let address = wire(&io).socket().peer_addr();
         let address = address.ok().map(|address| Arc::from(address.to_string()));
         let captured = captured(&io).cloned();
@@ -148,6 +152,7 @@ impl UpstreamConnection {
             heads,
             protocol,
             address,
+            local,
             captured,
             answered: AtomicBool::new(false),
             host: host.to_owned(),

@@ -135,6 +135,7 @@ pub(super) fn stall(id: ExchangeId, since_us: u64, silent_us: u64) -> Event {
         body_bytes: 17,
         length: Some(80_000),
         address: Some("192.0.2.1:443".into()),
+        unacknowledged_bytes: Some(0),
         via: None,
     })
 }

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::look::{Look, Paint};
 use super::table::{Align, Table};
 use super::words::{duration, size};
+use crate::child::TcpTables;
 use crate::clock::Timestamp;
 use crate::diagnose::stuck::{self, Limits, Stuck, Waiting};
 use crate::exchange::{ConnectionId, ExchangeId, Phase};
 use crate::gomod::Base;
-use crate::proxy::{InFlight, Live, waiting};
+use crate::proxy::{InFlight, Live, unacknowledged, waiting};
 use crate::shell;
 
 /// What a session waits for.
@@ -132,9 +133,13 @@ impl StatusSource {
     /// What the session waits for now.
     pub(crate) fn now(&self) -> Status {
         let (now, in_flight) = (self.live.now(), self.live.in_flight());
+        let tables = TcpTables::read();
         let waiting: Vec<_> = in_flight
             .iter()
-            .map(|entry| waiting(entry, now, &self.bases))
+            .map(|entry| {
+                let told = unacknowledged(entry, &tables);
+                waiting(entry, now, &self.bases, told)
+            })
             .collect();
         let passed = self.live.passed();
         Status {

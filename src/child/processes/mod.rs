@@ -21,4 +21,5 @@ mod tests;
 mod watch;
 
 pub(crate) use holders::locks_below;
+pub(crate) use sockets::TcpTables;
 pub(crate) use watch::Watch;

@@ -1,5 +1,7 @@
 //! `/proc/PID/net/tcp`, `tcp6`, `udp` and `udp6` (proc_pid_net(5)): the peers of sockets.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A socket that has, or wants, a peer.
@@ -15,6 +17,46 @@ pub(super) struct Socket {
 const ESTABLISHED: &str = "01";
 /// `TCP_SYN_SENT`.
 const SYN_SENT: &str = "02";
+
+/// How much is read of a table, bytes: ten thousand sockets are 1.5 MB.
+const TABLE: u64 = 4 << 20;
+
+/// The TCP connections of modtape's own network, as the kernel sees them at one instant.
+#[derive(Debug)]
+pub(crate) struct TcpTables(Vec<String>);
+
+impl TcpTables {
+    /// Reads them; where there is no `/proc`, they are empty.
+    pub(crate) fn read() -> Self {
+        let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
+        let table = |path: &str| {
+            let mut table = Vec::new();
+            let file = File::open(path).ok()?;
+            file.take(TABLE).read_to_end(&mut table).ok()?;
+            Some(String::from_utf8_lossy(&table).into_owned())
+        };
+        Self(tables.into_iter().filter_map(table).collect())
+    }
+
+    /// How many bytes of a connection the peer's TCP does not acknowledge although they were sent more
+    /// than once; 0 if it has acknowledged all. `None` in between, and of a connection that is not
+    /// there.
+    pub(crate) fn unacknowledged(&self, local: SocketAddr, peer: SocketAddr) -> Option<u64> {
+        let ends = |fields: &[&str]| Some((address(fields.get(1)?)?, address(fields.get(2)?)?));
+        let lines = self.0.iter().flat_map(|table| table.lines().skip(1));
+        let mut connections = lines.map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        let fields = connections.find(|fields| ends(fields) == Some((local, peer)))?;
+        let (unacknowledged, _) = fields.get(4)?.split_once(':')?;
+        let bytes = u64::from_str_radix(unacknowledged, 16).ok()?;
+        // Another timer waits for the peer's window to open: the peer lives.
+        let is_resent = fields.get(5)?.starts_with(RETRANSMISSION);
+        let times = u32::from_str_radix(fields.get(6)?, 16).ok()?;
+        (bytes == 0 || (is_resent && times > 0)).then_some(bytes)
+    }
+}
+
+/// The timer that sends again what is not acknowledged.
+const RETRANSMISSION: &str = "01:";
 
 /// The sockets of a table that are connected or connect.
 pub(super) fn connected(table: &str) -> impl Iterator<Item = Socket> {
@@ -73,6 +115,28 @@ mod tests {
         assert_eq!(socket(v6), Some((7, "[2001:db8::1]:22".into(), false)));
         let mapped = "   1: 0:0 0000000000000000FFFF00000100007F:0050 01 0:0 0:0 0 0 0 8 1";
         assert_eq!(socket(mapped), Some((8, "127.0.0.1:80".into(), false)));
+    }
+
+    #[test]
+    fn what_was_sent_again_in_vain_is_not_acknowledged() {
+        let [local, peer] = ["127.0.0.1:35882", "10.0.0.7:443"].map(|end| end.parse().unwrap());
+        let unacknowledged = |sent: &str| {
+            let line = format!("   0: 0100007F:8C2A 0700000A:01BB 01 {sent} 0 0 99 1 0\n");
+            let tables = TcpTables(vec![format!("{HEAD}{line}"), HEAD.into()]);
+            assert_eq!(tables.unacknowledged(peer, local), None);
+            tables.unacknowledged(local, peer)
+        };
+        for (sent, expected) in [
+            ("00000064:00000000 01:00000017 00000003", Some(100)),
+            ("00000000:00000000 00:00000000 00000000", Some(0)),
+            // On its way still, and held back by the peer's window.
+            ("00000064:00000000 01:00000017 00000000", None),
+            ("00000064:00000000 04:00000017 00000002", None),
+            ("x:0 01:0 0", None),
+            ("", None),
+        ] {
+            assert_eq!(unacknowledged(sent), expected, "{sent}");
+        }
     }
 
     #[test]

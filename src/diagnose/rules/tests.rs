@@ -271,6 +271,31 @@ fn streams_that_stop_together_are_a_dead_connection_and_one_alone_is_a_silent_se
 }
 
 #[test]
+fn what_tcp_acknowledges_tells_a_dead_connection_from_a_silent_server() {
+    let told = |count: u64, unacknowledged_bytes, later_us| {
+        let mut rows = quick(10, 0);
+        rows.extend((1..=count).map(|n| given_up(answer(n, ZIP, S, 20 * S))));
+        let made = Made::of(rows).exit(130);
+        let mut made = (1..=count).fold(made, |made, id| made.breaks(id, "cut off by Ctrl-C"));
+        made.stalls.extend((1..=count).map(|id| Stall {
+            unacknowledged_bytes,
+            since_us: Timestamp::from_micros(S + id * later_us),
+            ..stall(id, Phase::Wait, 10 * S)
+        }));
+        let first = made.first();
+        (first.code, first.confidence)
+    };
+    use Confidence::{Certain, Likely};
+    assert_eq!(told(3, None, S), ("MT108", Likely));
+    assert_eq!(told(3, Some(0), S), ("MT101", Certain));
+    // It may have died before the answer to all of them.
+    assert_eq!(told(3, Some(0), S / 10), ("MT108", Likely));
+    assert_eq!(told(3, Some(240), S), ("MT108", Certain));
+    assert_eq!(told(1, Some(240), S), ("MT108", Certain));
+    assert_eq!(told(1, Some(0), S), ("MT101", Certain));
+}
+
+#[test]
 fn a_recorder_that_was_killed_leaves_its_stalls() {
     let mut rows = quick(3, 0);
     rows.push(in_flight(1, &format!("{GOLANG}/{ZIP}"), S));
@@ -299,6 +324,7 @@ fn stall(id: ExchangeId, phase: Phase, silent_us: u64) -> Stall {
         body_bytes: 4096,
         length: None,
         address: None,
+        unacknowledged_bytes: None,
         via: None,
     }
 }

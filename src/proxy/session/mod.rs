@@ -34,7 +34,7 @@ use super::cause;
 use super::client_leg::{ClientLeg, Destination};
 use super::context::{Context, Responder};
 use super::io::{Marks, Prefixed, Tap};
-use super::live::Subject;
+use super::live::{ConnectedTo, Subject};
 use super::places::{IDLE_TUNNEL, Place};
 use super::policy::Decision;
 use super::upstream_connection::UpstreamIo;
@@ -616,11 +616,12 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
     };
     let entry = context.live.begin(subject, Phase::Tls);
     let addr = journey.addr;
-    entry.connected(
-        addr.map(|addr| addr.to_string().into()),
-        journey.via.as_deref().map(Into::into),
-        false,
-    );
+    entry.connected(ConnectedTo {
+        address: addr.map(|addr| addr.to_string().into()),
+        local: journey.local_addr,
+        via: journey.via.as_deref().map(Into::into),
+        is_reused: false,
+    });
     let protocols = &hello.client_hello.protocols;
     let hear = |news: News<'_>| entry.update(news);
     let began = context.clock.now();

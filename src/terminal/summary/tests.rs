@@ -159,6 +159,7 @@ fn entry(phase: Phase, what: &str, started_s: u64) -> InFlight {
         bytes: 4_100_000,
         length: None,
         address: None,
+        local: None,
         via: None,
         is_asking: false,
         is_tls: true,

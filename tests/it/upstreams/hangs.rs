@@ -276,6 +276,56 @@ fn a_recorder_that_is_killed_in_a_hang_leaves_on_record_what_hung() {
     });
 }
 
+/// Packets to this port are lost from now on; whether they are.
+fn lose_packets_to(port: u16) -> bool {
+    let rules = format!(
+        "add table inet lost; add chain inet lost arriving {{ type filter hook input priority 0; }}; \
+         add rule inet lost arriving tcp dport {port} drop"
+    );
+    let nft = program("nft").arg(rules).status();
+    nft.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_connection_whose_packets_are_lost_is_dead_and_no_silent_server() {
+    let name = "upstreams::hangs::a_connection_whose_packets_are_lost_is_dead_and_no_silent_server";
+    alone(name, || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let silent = Rule::suffix("/b").silent();
+            let origin = Origin::builder(marked()).rule(silent).start();
+            let sandbox = Sandbox::new();
+            let mut modtape = sandbox.modtape(["record", "-o", "one", "--stall-after", "1s"]);
+            modtape.arg(format!("--connect-to=::{}", origin.addr()));
+            modtape.arg("--upstream-ca").arg(origin.root_pem_path());
+            modtape.args(["--", "/bin/sh", "-c", TELLS]);
+            let (modtape, proxy, root) = Spawned::proxy(modtape, &sandbox);
+            for (asked, told, code) in [
+                ("/b", "although its TCP acknowledges the request", "MT101"),
+                ("/a", "that were sent: it is dead", "MT108"),
+            ] {
+                let hello = Hello::new(HOST, &root).alpn(Alpn::Http2);
+                let mut session = Client::session(proxy, &hello).await;
+                session.get("/a").await.expect("an answer");
+                if code == "MT108" && !lose_packets_to(origin.addr().port()) {
+                    return skipped("no packet filter here (nft)");
+                }
+                let request = session.request(asked);
+                let waits = tokio::spawn(async move { session.start(request).await.is_ok() });
+                let said = tokio::task::block_in_place(|| modtape.wait_for_stderr(told));
+                assert!(
+                    said.contains(&format!("{told} ({asked}) [{code}]")),
+                    "{said}"
+                );
+                let status = || run(sandbox.modtape(["status"]), LIMIT).expect_success();
+                let status = tokio::task::block_in_place(status).stdout;
+                assert!(status.contains(&format!("{told} [{code}]")), "{status}");
+                waits.abort();
+            }
+        });
+    });
+}
+
 #[test]
 fn a_timeout_is_one_line_to_who_wants_to_hear_of_errors_only() {
     let (sandbox, hang) = (Sandbox::new(), answer());
