@@ -12,5 +12,6 @@ mod run;
 mod settings;
 mod shape;
 mod silence;
+mod toolchain;
 mod vcs;
 mod world;

@@ -1,0 +1,145 @@
+//! A `go` line newer than the go command: a toolchain is downloaded first, and checked with a
+//! checksum database even where that is off for all else.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use modtape::gomod::{ModuleZip, go_mod_h1};
+use rawzip::CompressionMethod;
+
+use super::resolver::Name;
+use super::run::Run;
+use super::world::{ELSEWHERE, World};
+use crate::contents::zip;
+use crate::support::*;
+
+const MODULE: &str = "golang.org/toolchain";
+const DATABASE: &str = "sum.corp";
+
+/// A checksum database of one record (`golang.org/x/mod/sumdb`, `note` and `tlog`).
+struct Database {
+    key: Ed25519KeyPair,
+    record: String,
+}
+
+impl Database {
+    fn of(record: String) -> Self {
+        let key = Ed25519KeyPair::generate().expect("a key can be made");
+        Self { key, record }
+    }
+
+    /// Ed25519 is algorithm 1.
+    fn public_key(&self) -> Vec<u8> {
+        [&[1], self.key.public_key().as_ref()].concat()
+    }
+
+    fn key_hash(&self) -> Vec<u8> {
+        let named = [DATABASE.as_bytes(), b"\n", &self.public_key()].concat();
+        sha256(&named)[..4].to_vec()
+    }
+
+    /// For GOSUMDB: the verifier's key, and where the database is.
+    fn setting(&self) -> String {
+        let hash: String = self
+            .key_hash()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let key = BASE64_STANDARD.encode(self.public_key());
+        format!("{DATABASE}+{hash}+{key} https://{DATABASE}")
+    }
+
+    /// The hash of the tree, which is that of its one leaf.
+    fn root(&self) -> Vec<u8> {
+        sha256(&[&[0], self.record.as_bytes()].concat())
+    }
+
+    fn lookup(&self) -> String {
+        let root = BASE64_STANDARD.encode(self.root());
+        let tree = format!("go.sum database tree\n1\n{root}\n");
+        let signature = self.key.sign(tree.as_bytes());
+        let signed = [&self.key_hash()[..], signature.as_ref()].concat();
+        let signed = BASE64_STANDARD.encode(signed);
+        let record = &self.record;
+        format!("0\n{record}\n{tree}\n\u{2014} {DATABASE} {signed}\n")
+    }
+}
+
+fn sha256(bytes: &[u8]) -> Vec<u8> {
+    digest::digest(&digest::SHA256, bytes).as_ref().to_vec()
+}
+
+#[test]
+fn a_toolchain_that_is_downloaded() {
+    World::stage(|world| {
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let version = format!("v0.0.1-go1.99.0.linux-{arch}");
+        let prefix = format!("{MODULE}@{version}");
+        let go_mod = b"module golang.org/toolchain\n";
+        let noise = generated_noise(3_000_000);
+        let script = b"#!/bin/sh\necho go version go1.99.0\n";
+        let files: [(&str, &[u8]); 6] = [
+            ("bin/go", script),
+            ("bin/gofmt", script),
+            ("lib/wasm/exec", script),
+            ("pkg/tool/compile", script),
+            ("src/_go.mod", go_mod),
+            ("src/noise", &noise),
+        ];
+        let names = files.map(|(name, _)| format!("{prefix}/{name}"));
+        let files: Vec<(&str, &[u8])> = names
+            .iter()
+            .zip(files)
+            .map(|(name, (_, content))| (name.as_str(), content))
+            .collect();
+        let zip = zip(&files, CompressionMethod::STORE);
+        let opened = ModuleZip::open(&zip[..], zip.len() as u64, MODULE, &version);
+        let h1 = opened.and_then(|zip| zip.h1()).expect("it is sound");
+        let go_mod = go_mod_h1(go_mod);
+        let database = Database::of(format!(
+            "{MODULE} {version} {h1}\n{MODULE} {version}/go.mod {go_mod}\n"
+        ));
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let download = Rule::suffix(&format!("/{MODULE}/@v/{version}.zip")).status(200);
+        let download = download.header("content-type", "application/zip").body(zip);
+        let download = download.trickle(100_000, Duration::from_millis(50));
+        let _internet = internet.rule(download).start();
+        let lookup = Rule::suffix(&version).status(200).body(database.lookup());
+        let tile = Rule::suffix("/tile/8/0/000.p/1")
+            .status(200)
+            .body(database.root());
+        let sumdb = world.server(ELSEWHERE, Content::default());
+        let _sumdb = sumdb.rule(lookup).rule(tile).start();
+        world.name(DATABASE, Name::at([ELSEWHERE]));
+        let newer = |project: &std::path::Path| {
+            let text = "module example.com/hello\n\ngo 1.99.0\n";
+            std::fs::write(project.join("go.mod"), text).expect("our own folder");
+        };
+        let run = Run::go(world, &["version"])
+            .env("GOTOOLCHAIN", "auto")
+            .env("GOSUMDB", &database.setting())
+            .prepare(|ready| newer(&ready.sandbox.join("project")));
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert_eq!(both.plain.stdout, "go version go1.99.0\n");
+        let took = both.plain.took;
+        assert!(took > Duration::from_millis(1500), "{took:?}");
+        both.recorded
+            .first("MT131", "slow", &["go1.99.0", "3.0 MB"]);
+    });
+}
+
+/// Bytes that do not compress.
+fn generated_noise(len: u32) -> Vec<u8> {
+    let mix = |n: u32| n.wrapping_mul(2_654_435_761) >> 24;
+    (0..len).map(|n| mix(n) as u8).collect()
+}
