@@ -15,5 +15,5 @@ pub(crate) use go::{GoFacts, go_for, is_go, look_up, main_module};
 pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use module_cache::look_at;
 pub(crate) use private::{PrivateDir, open_dir};
-pub(crate) use processes::{TcpTables, Watch};
+pub(crate) use processes::{Latest, TcpTables, Watch};
 pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, StatusSignals, run};

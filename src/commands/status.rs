@@ -19,13 +19,14 @@ use super::session::socket;
 use crate::cli::{Global, StatusArgs};
 use crate::clock::{Clock, stamp_at};
 use crate::diagnose::outcome::Meaning;
+use crate::diagnose::processes::{Activity, Lasting};
 use crate::diagnose::stuck::{self, Limits, Waiting};
 use crate::exchange::Phase;
 use crate::gomod;
 use crate::recording::reader::{RowState, Status as Progress};
 use crate::recording::{Recording, Row, folder};
 use crate::shell;
-use crate::terminal::status::{Entry, SCHEMA, SessionId, Source, Status, Verb, causes};
+use crate::terminal::status::{Cause, Entry, SCHEMA, SessionId, Source, Status, Verb, causes};
 use crate::terminal::{Look, json, say, to_open_stdout};
 
 /// How long `--watch` waits before it looks again.
@@ -212,7 +213,19 @@ fn of_journal(dir: &Path) -> Option<Status> {
         ..Limits::default()
     };
     let over = rows.iter().filter(|row| row.state != RowState::InFlight);
-    let stuck = causes(&waiting, &limits);
+    let mut stuck = causes(&waiting, &limits);
+    let mut lasting = Lasting::default();
+    let mut sample = None;
+    for row in recording.samples().iter().filter(|row| row.run == run) {
+        sample = recording.sample(row).ok();
+        lasting.see(row.at, sample.as_ref());
+    }
+    let activity = sample.as_ref().and_then(Activity::of);
+    let activity = activity.map(|activity| (activity, now.micros_since(lasting.since())));
+    let kept = activity
+        .as_ref()
+        .and_then(|(activity, us)| activity.stuck(*us));
+    stuck.extend(kept.map(Cause::from));
     Some(Status {
         schema: SCHEMA,
         session: SessionId {
@@ -225,6 +238,7 @@ fn of_journal(dir: &Path) -> Option<Status> {
         wall_us: now.as_micros(),
         done: over.clone().count() as u64,
         body_bytes: over.fold(0, |sum, row| sum.saturating_add(row.bytes)),
+        doing: activity.map(|(activity, us)| activity.lasting(us)),
         in_flight: seen.into_iter().map(|seen| seen.entry).collect(),
         stuck,
     })

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::finding::{Evidence, Exhibit, Severity};
 use super::hosts::{Host, hosts};
 use super::outcome::{Listed, Meaning};
+use super::processes::{Gap, Sampled, gaps};
 use super::requirements::Requirements;
 use super::routes::is_redirect;
 use super::timeline::{Connections, Item, Piece, Source, Timeline};
@@ -54,6 +55,10 @@ pub(crate) struct Case<'a> {
     pub(crate) hosts: BTreeMap<String, Host>,
     /// The go.mod files that were served, and that of the main module.
     pub(crate) requirements: Requirements,
+    /// The looks at the command's processes, in order.
+    pub(crate) samples: Vec<Sampled>,
+    /// The times without a request that somebody looked at.
+    pub(crate) gaps: Vec<Gap>,
 }
 
 /// An exchange with its meaning and, if it was refused or broke off, what was said.
@@ -98,7 +103,13 @@ impl<'a> Case<'a> {
         };
         let is_closed = matches!(recording.status(), Status::Closed | Status::Sealed);
         let manifest = recording.manifest();
-        let mut case = Self::made_of(manifest, recording.rows(), connections, &meaning);
+        // Of one that was killed, the manifest does not know how long it was.
+        let wall_us = match is_closed {
+            true => manifest.wall_us,
+            false => manifest.wall_us.max(recording.table().last.as_micros()),
+        };
+        let rows = recording.rows();
+        let mut case = Self::made_of(manifest, rows, connections, &meaning, wall_us);
         case.is_closed = is_closed;
         case.requirements = Requirements::of(recording, &case.asked);
         let stalls = recording.stalls().iter();
@@ -115,6 +126,8 @@ impl<'a> Case<'a> {
             }
         }
         case.hosts = hosts(&case);
+        case.samples = samples(recording);
+        case.gaps = gaps(&case.samples, &case.timeline);
         case
     }
 
@@ -124,6 +137,7 @@ impl<'a> Case<'a> {
         rows: &'a [Row],
         connections: &'a Connections,
         meaning: &Meaning<'_>,
+        wall_us: u64,
     ) -> Self {
         let setting = |name: &str| manifest.go_env.get(name).map_or("", String::as_str);
         let asked = rows.iter().map(|row| Asked {
@@ -136,13 +150,15 @@ impl<'a> Case<'a> {
             is_closed: true,
             asked: asked.collect(),
             connections,
-            timeline: Timeline::of(rows, connections, manifest.wall_us),
+            timeline: Timeline::of(rows, connections, wall_us),
             goproxy: GoProxy::parse(setting("GOPROXY")),
             sumdb: setting("GOSUMDB").parse().ok(),
             stalls: BTreeMap::new(),
             redirects: BTreeMap::new(),
             hosts: BTreeMap::new(),
             requirements: Requirements::default(),
+            samples: Vec::new(),
+            gaps: Vec::new(),
         };
         case.hosts = hosts(&case);
         case
@@ -346,6 +362,17 @@ fn pending(stall: &Stall, target: &str) -> Opened {
             false => "cut off by the end of the recording: no answer".into(),
         }),
     }
+}
+
+/// The samples that can be read.
+fn samples(recording: &Recording) -> Vec<Sampled> {
+    let rows = recording.samples().iter();
+    let samples = rows.filter_map(|row| {
+        let sample = recording.sample(row).ok()?;
+        let (run, at) = (row.run, row.at);
+        Some(Sampled { run, at, sample })
+    });
+    samples.collect()
 }
 
 /// What an exchange came with instead of an answer.

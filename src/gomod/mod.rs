@@ -30,7 +30,9 @@ pub use kind::Kind;
 pub(crate) use location::Location;
 pub(crate) use location::{canonical, redirect_target};
 pub use lookup::Lookup;
-pub(crate) use module_path::{check_path, escape_path, escape_version};
+pub(crate) use module_path::{
+    check_path, escape_path, escape_version, unescape_path, unescape_version,
+};
 pub use module_zip::ModuleZip;
 pub use module_zip::go_mod_h1;
 pub(crate) use netrc::{MachineRule, Netrc};

@@ -60,7 +60,8 @@ pub struct Process {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum ProcessState {
-    /// It used a processor, for a tenth of the time at least.
+    /// It worked: it used a processor for a tenth of the time, or read and wrote 64 KiB a second, at
+    /// least.
     Running,
     /// It waited for a file lock that another process holds.
     WaitingLock {
@@ -120,17 +121,14 @@ const fn one() -> u32 {
     1
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 const fn is_one(count: &u32) -> bool {
     *count == 1
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 const fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 const fn is_none(amount: &u64) -> bool {
     *amount == 0
 }

@@ -1,6 +1,7 @@
 //! What is printed while a command runs: stalls and the status line; and at its end, the requests
 //! that are still in flight.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use super::words::{columns, count, cut, duration, size};
 use crate::child::{Interruption, StatusSignals};
 use crate::cli::Global;
 use crate::clock::Timestamp;
-use crate::diagnose::stuck::Limits;
+use crate::diagnose::processes::Activity;
+use crate::diagnose::stuck::{Limits, Stuck};
 use crate::proxy::{InFlight, Live, Notice, Passed, Stalls};
 
 /// The shortest time between two updates of the status line.
@@ -61,6 +63,7 @@ impl Console {
         let half = Duration::from_micros(self.limits.stall_us / 2);
         let mut starting = std::pin::pin!(tokio::time::sleep(QUIET_START.min(half)));
         let mut has_started = false;
+        let mut waits = Waits::of(status);
         loop {
             tokio::select! {
                 () = asks.next() => {
@@ -78,6 +81,11 @@ impl Console {
                         say(&self.global, stall_line(&notice, self.look));
                     }
                 }
+                stuck = waits.next(), if has_started => {
+                    stalls.on_record().await;
+                    line.clear();
+                    say(&self.global, process_line(&stuck, self.look));
+                }
                 () = tokio::time::sleep(REFRESH), if draws && has_started => {
                     let drawn = in_flight_line(&live, self.look);
                     line.draw(&drawn);
@@ -85,6 +93,73 @@ impl Console {
             }
         }
     }
+}
+
+/// Finds what keeps the command's processes waiting, and reports each wait once a minute.
+struct Waits<'a> {
+    status: &'a StatusSource,
+    /// When each was reported, on the clock of the session: by its code and by who waits.
+    told: HashMap<(&'static str, String), Timestamp>,
+    /// When to look again. Kept here, since `next` may be called in many short turns.
+    look_at: Timestamp,
+}
+
+/// A wait that goes on is reported again after so long.
+const AGAIN: Duration = Duration::from_secs(60);
+
+impl<'a> Waits<'a> {
+    fn of(status: &'a StatusSource) -> Self {
+        Self {
+            status,
+            told: HashMap::new(),
+            look_at: status.live.now(),
+        }
+    }
+
+    /// Waits for the next one that is due to be reported.
+    async fn next(&mut self) -> Stuck {
+        let StatusSource { live, limits, .. } = self.status;
+        let tick = Duration::from_micros(limits.stall_us / 10);
+        let tick = tick.clamp(Duration::from_millis(20), Duration::from_secs(1));
+        loop {
+            tokio::time::sleep(self.look_at.since(live.now())).await;
+            self.look_at = live.now() + tick;
+            if let Some(stuck) = self.due() {
+                return stuck;
+            }
+        }
+    }
+
+    fn due(&mut self) -> Option<Stuck> {
+        let StatusSource {
+            live,
+            limits,
+            processes,
+            ..
+        } = self.status;
+        let doing = processes
+            .get()
+            .filter(|doing| doing.lasted_us >= limits.stall_us)?;
+        let stuck = Activity::of(&doing.sample)?.stuck(doing.lasted_us)?;
+        let now = live.now();
+        self.told.retain(|_, at| now.since(*at) < AGAIN);
+        let key = (stuck.code, stuck.whom.clone());
+        if self.told.contains_key(&key) {
+            return None;
+        }
+        self.told.insert(key, now);
+        Some(stuck)
+    }
+}
+
+/// The line that reports what keeps the command's processes waiting.
+///
+/// `modtape: still waiting: go mod tidy has waited 12 s for the module cache lock …, which go build
+/// (pid 4121) holds [MT207]`
+fn process_line(stuck: &Stuck, look: Look) -> String {
+    let mark = look.paint(Paint::Yellow, "modtape: still waiting:");
+    let (cause, code) = (look.plain(&stuck.cause), stuck.code);
+    format!("{mark} {cause} [{code}]")
 }
 
 /// The line that reports what keeps something waiting, and what of it waits.

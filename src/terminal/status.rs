@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::look::{Look, Paint};
 use super::table::{Align, Table};
 use super::words::{duration, size};
-use crate::child::TcpTables;
+use crate::child::{Latest, TcpTables};
 use crate::clock::Timestamp;
+use crate::diagnose::processes::Activity;
 use crate::diagnose::stuck::{self, Limits, Stuck, Waiting};
 use crate::exchange::{ConnectionId, ExchangeId, Phase};
 use crate::gomod::Base;
@@ -34,6 +35,8 @@ pub(crate) struct Status {
     pub(crate) done: u64,
     /// Bytes of their bodies.
     pub(crate) body_bytes: u64,
+    /// What the command's processes do, while no request is in flight or one is silent: a sentence.
+    pub(crate) doing: Option<String>,
     /// What is in flight, oldest first.
     pub(crate) in_flight: Vec<Entry>,
     /// What keeps some of it waiting, the longest silence first.
@@ -127,6 +130,8 @@ pub(crate) struct StatusSource {
     /// The places of GOPROXY and GOSUMDB.
     pub(crate) bases: Arc<[Base]>,
     pub(crate) limits: Limits,
+    /// What the command's processes do.
+    pub(crate) processes: Latest,
 }
 
 impl StatusSource {
@@ -142,6 +147,16 @@ impl StatusSource {
             })
             .collect();
         let passed = self.live.passed();
+        let processes = self.processes.get();
+        let activity = processes.as_ref().and_then(|doing| {
+            let activity = Activity::of(&doing.sample)?;
+            Some((activity, doing.lasted_us))
+        });
+        let mut stuck = causes(&waiting, &self.limits);
+        let kept = activity
+            .as_ref()
+            .and_then(|(activity, us)| activity.stuck(*us));
+        stuck.extend(kept.map(Cause::from));
         Status {
             schema: SCHEMA,
             session: self.session.clone(),
@@ -150,7 +165,8 @@ impl StatusSource {
             done: passed.exchanges,
             body_bytes: passed.bytes,
             in_flight: in_flight.iter().map(|one| Entry::of(one, now)).collect(),
-            stuck: causes(&waiting, &self.limits),
+            doing: activity.map(|(activity, us)| activity.lasting(us)),
+            stuck,
         }
     }
 }
@@ -187,6 +203,11 @@ impl Status {
         }
         if let more @ 1.. = self.in_flight.len().saturating_sub(LISTED) {
             lines.push(format!("  and {more} more"));
+        }
+        // A cause says the same, and more.
+        let is_cause = |doing: &&String| self.stuck.iter().all(|cause| cause.cause != **doing);
+        if let Some(doing) = self.doing.as_ref().filter(is_cause) {
+            lines.push(look.plain(doing).into_owned());
         }
         for cause in &self.stuck {
             let sentence = format!("{} [{}]", look.plain(&cause.cause), cause.code);

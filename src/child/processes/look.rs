@@ -20,6 +20,9 @@ const MOST: usize = 24;
 /// A process works if it uses a processor for as much of the time, in thousandths.
 const WORKS: u32 = 100;
 
+/// It works as well if it reads and writes so many bytes a second: who gets data waits for nobody.
+const MOVES: u64 = 64 << 10;
+
 /// How many words of a command line are kept, and how many characters of a word.
 const WORDS: usize = 6;
 const LETTERS: usize = 80;
@@ -61,6 +64,7 @@ struct Seen {
     comm: String,
     title: Title,
     cpu_ticks: u64,
+    moved: u64,
     at: Timestamp,
     /// The thread that waited for a disk.
     blocked: Option<u32>,
@@ -130,7 +134,9 @@ impl Looker {
             true => Vec::new(),
             false => self.proc.descriptors(pid),
         };
-        let state = self.state(pid, stat, permille, blocked, &descriptors, scene);
+        let moved = io.read.saturating_add(io.written);
+        let works = permille >= WORKS || self.moves(pid, moved, scene.now);
+        let state = self.state(pid, stat, works, blocked, &descriptors, scene);
         let file = (title.name == "go").then(|| cached_file(&descriptors));
         self.seen.insert(
             pid,
@@ -139,6 +145,7 @@ impl Looker {
                 comm: stat.comm.clone(),
                 title: title.clone(),
                 cpu_ticks: stat.cpu_ticks,
+                moved,
                 at: scene.now,
                 blocked: blocked.map(|(thread, _)| thread),
             },
@@ -210,6 +217,15 @@ impl Looker {
         (ticks as f64 / TICKS as f64 / seconds * 1000.0) as u32
     }
 
+    /// Whether it has read and written much since the last look.
+    fn moves(&self, pid: u32, moved: u64, now: Timestamp) -> bool {
+        self.seen.get(&pid).is_some_and(|seen| {
+            let bytes = moved.saturating_sub(seen.moved);
+            let us = now.micros_since(seen.at).max(1);
+            bytes.saturating_mul(1_000_000) / us >= MOVES
+        })
+    }
+
     /// The thread that waits for a disk, and whether it did at the last look too: each process waits
     /// for one now and then.
     fn blocked(&self, pid: u32, stat: &Stat, title: &Title, permille: u32) -> Option<(u32, bool)> {
@@ -229,7 +245,7 @@ impl Looker {
         &self,
         pid: u32,
         stat: &Stat,
-        permille: u32,
+        works: bool,
         blocked: Option<(u32, bool)>,
         descriptors: &[Descriptor],
         scene: &Scene,
@@ -241,7 +257,7 @@ impl Looker {
             let lock = self.lock(pid, wanted);
             return ProcessState::WaitingLock { lock };
         }
-        if permille >= WORKS || stat.state == 'R' {
+        if works || stat.state == 'R' {
             return ProcessState::Running;
         }
         if let Some(terminal) = self.terminal(pid, stat) {

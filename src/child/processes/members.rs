@@ -20,11 +20,21 @@ pub(super) struct Members {
     own: u32,
     /// `MODTAPE_PID=` and our own number.
     variable: String,
-    /// Every process that was there at the last look, and whether it is the command's: with its
-    /// start, since numbers are used again.
-    known: HashMap<u32, Option<u64>>,
+    /// Every process that was there at the last look.
+    known: HashMap<u32, Known>,
     /// The sessions that members have begun.
     sessions: HashSet<u32>,
+}
+
+/// What is known of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It is the command's: with its start, since numbers are used again.
+    Member(u64),
+    /// It seems to be none: while a process begins to run a program, it has no environment.
+    Unclear,
+    /// It is none.
+    Foreign,
 }
 
 impl Members {
@@ -39,21 +49,21 @@ impl Members {
 
     /// The members that are alive now, by number.
     ///
-    /// Of other processes nothing is read twice, and of those that are older than this one only when
-    /// they started.
+    /// Of other processes nothing is read more than twice, and of those that are older than this one
+    /// only when they started.
     pub(super) fn look(&mut self, proc: &Proc) -> BTreeMap<u32, Member> {
         let pids = proc.pids();
         let mut members: BTreeMap<u32, Stat> = BTreeMap::new();
         let mut new: Vec<(u32, Stat)> = Vec::new();
         for &pid in &pids {
             let known = self.known.get(&pid);
-            if known == Some(&None) || pid == self.own {
+            if known == Some(&Known::Foreign) || pid == self.own {
                 continue;
             }
             let Some(stat) = proc.stat(pid) else {
                 continue;
             };
-            if known == Some(&Some(stat.start_ticks)) {
+            if known == Some(&Known::Member(stat.start_ticks)) {
                 members.insert(pid, stat);
             } else {
                 new.push((pid, stat));
@@ -64,9 +74,9 @@ impl Members {
         new.sort_by_key(|(pid, stat)| (stat.start_ticks, *pid));
         let mut known = HashMap::with_capacity(pids.len());
         for pid in pids {
-            let is_foreign = self.known.get(&pid) == Some(&None);
+            let is_foreign = self.known.get(&pid) == Some(&Known::Foreign);
             if is_foreign {
-                known.insert(pid, None);
+                known.insert(pid, Known::Foreign);
             }
         }
         for (pid, stat) in new {
@@ -79,11 +89,16 @@ impl Members {
             if is_member {
                 members.insert(pid, stat);
             } else {
-                known.insert(pid, None);
+                let is_clear = !is_young || self.known.contains_key(&pid);
+                let verdict = match is_clear {
+                    true => Known::Foreign,
+                    false => Known::Unclear,
+                };
+                known.insert(pid, verdict);
             }
         }
         for (pid, stat) in &members {
-            known.insert(*pid, Some(stat.start_ticks));
+            known.insert(*pid, Known::Member(stat.start_ticks));
             if stat.session == *pid {
                 self.sessions.insert(*pid);
             }

@@ -22,4 +22,4 @@ mod watch;
 
 pub(crate) use holders::locks_below;
 pub(crate) use sockets::TcpTables;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Latest, Watch};

@@ -34,7 +34,7 @@ impl Drop for Group {
 fn running(script: &str) -> Group {
     let mut shell = Command::new("sh")
         .args(["-c", script])
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .process_group(0)
         .spawn()
@@ -50,6 +50,10 @@ fn running(script: &str) -> Group {
 fn look_until(group: &Group, is_met: impl Fn(&Sample) -> bool) -> Sample {
     let mut looker = looker(group.0.id());
     for look in 1..100_000 {
+        if look % 100 == 0 {
+            // One that is seen twice while it begins to run a program is taken for another's.
+            looker = self::looker(group.0.id());
+        }
         let sample = looker.look(Timestamp::from_micros(look * 1000));
         if is_met(&sample) {
             return sample;
@@ -110,23 +114,43 @@ fn a_peer_is_told_unless_it_is_the_proxy() {
     assert_eq!(look(1_000_000), Some(ProcessState::Sleeping));
 }
 
+/// The script in a shell whose environment is that of a command below a recorder in its place. A daemon
+/// that reads from descriptor 3 ends with the test.
+fn below_a_recorder(script: &str) -> Group {
+    let script = script.replace('\'', r"'\''");
+    running(&format!("MODTAPE_PID=$$ exec sh -c 'exec 3<&0; {script}'"))
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_left_the_tree_is_known_by_its_environment() {
-    // As a daemon does it: a child of a child in a session of its own.
-    let script = "(MODTAPE_PID=$$ setsid sleep 600 & ) ; echo ready; sleep 600";
-    let group = running(script);
-    let is_sleep = |process: &&Process| process.name == "sleep";
-    let count = |sample: &Sample| sample.processes.iter().filter(is_sleep).count();
-    let sample = look_until(&group, |sample| count(sample) == 2);
-    let sleeps: Vec<_> = sample.processes.iter().filter(is_sleep).collect();
-    let own = sleeps.iter().filter(|one| one.parent == group.0.id());
-    assert_eq!(own.count(), 1, "{sample:?}");
-    for daemon in sleeps.iter().filter(|one| one.parent != group.0.id()) {
-        let daemon = i32::try_from(daemon.pid).ok();
-        let daemon = daemon.and_then(rustix::process::Pid::from_raw).unwrap();
-        rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
-    }
+    let group = below_a_recorder("(setsid cat <&3 >/dev/null 2>&1 &); echo ready; read line");
+    let has_left =
+        |sample: &Sample| named(sample, "cat").is_some_and(|daemon| daemon.parent != group.0.id());
+    let sample = look_until(&group, has_left);
+    assert_eq!(named(&sample, "cat").unwrap().keeps_pipe_of, None);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_daemon_that_keeps_the_pipe_of_a_go_command_open_is_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let go = temp.path().join("go");
+    std::fs::copy("/bin/cat", &go).unwrap();
+    let script = format!(
+        "echo ready; (setsid cat <&3 2>&1 &) | '{}' >/dev/null",
+        go.display()
+    );
+    let group = below_a_recorder(&script);
+    let sample = look_until(&group, |sample| {
+        named(sample, "cat").is_some_and(|daemon| daemon.keeps_pipe_of.is_some())
+    });
+    let (daemon, go) = (
+        named(&sample, "cat").unwrap(),
+        named(&sample, "go").unwrap(),
+    );
+    assert_eq!(daemon.keeps_pipe_of, Some(go.pid));
+    assert_eq!(go.keeps_pipe_of, None);
 }
 
 #[cfg(target_os = "linux")]

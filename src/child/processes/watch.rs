@@ -10,6 +10,7 @@ use super::changes::Changes;
 use super::look::Looker;
 use super::proc::Proc;
 use crate::clock::{Clock, Timestamp, thread_cpu};
+use crate::diagnose::processes::Lasting;
 use crate::recording::processes::Sample;
 use crate::redact::Redactor;
 
@@ -21,22 +22,48 @@ const SHARE: u32 = 100;
 
 /// The last look at the processes, for those who say what the command does right now; cheap to
 /// clone.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Latest(Arc<Mutex<Option<Sample>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Latest {
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sample: Option<Sample>,
+    lasting: Lasting,
+}
+
+/// What the processes do, and for how long.
+#[derive(Debug, Clone)]
+pub(crate) struct Doing {
+    pub(crate) sample: Sample,
+    /// For how long the command has done what it does, microseconds.
+    pub(crate) lasted_us: u64,
+}
 
 impl Latest {
-    #[expect(dead_code, reason = "for the stall line")]
+    fn new(clock: Clock) -> Self {
+        let state = Arc::default();
+        Self { clock, state }
+    }
+
     /// What the processes do; `None` while nobody looks, since requests are in flight.
-    pub(crate) fn get(&self) -> Option<Sample> {
-        self.lock().clone()
+    pub(crate) fn get(&self) -> Option<Doing> {
+        let state = self.lock();
+        let lasted_us = self.clock.now().micros_since(state.lasting.since());
+        let sample = state.sample.clone()?;
+        Some(Doing { sample, lasted_us })
     }
 
-    fn set(&self, sample: Option<Sample>) {
-        *self.lock() = sample;
+    fn set(&self, at: Timestamp, sample: Option<Sample>) {
+        let mut state = self.lock();
+        state.lasting.see(at, sample.as_ref());
+        state.sample = sample;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Sample>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,14 +90,13 @@ impl Watch {
         }
         Self {
             clock,
-            latest: Latest::default(),
+            latest: Latest::new(clock),
             looker,
             changes: Changes::default(),
             spent: Duration::ZERO,
         }
     }
 
-    #[expect(dead_code, reason = "for the stall line")]
     /// The last look.
     pub(crate) fn latest(&self) -> Latest {
         self.latest.clone()
@@ -87,7 +113,7 @@ impl Watch {
             tokio::time::sleep(LOOK).await;
             let now = self.clock.now();
             if !is_quiet() {
-                self.latest.set(None);
+                self.latest.set(now, None);
                 if self.changes.pause() {
                     record(now, Sample::default());
                 }
@@ -97,7 +123,7 @@ impl Watch {
                 if self.changes.is_due(now, &sample) {
                     record(now, sample.clone());
                 }
-                self.latest.set(Some(sample));
+                self.latest.set(now, Some(sample));
             }
         }
         std::future::pending().await

@@ -253,6 +253,7 @@ impl Session {
             live: live.clone(),
             bases: Arc::clone(&context.bases),
             limits: console.limits(),
+            processes: watch.latest(),
         };
         // Ended when dropped.
         let _answering = self.answer(sockets, &status);

@@ -6,6 +6,7 @@
 mod asked_twice;
 mod bandwidth;
 mod broken_off;
+mod cache_lock;
 mod certificate;
 mod checksum_database;
 mod cold_module;
@@ -22,7 +23,9 @@ mod handshake;
 mod handshakes;
 mod ipv6;
 mod large_zip;
+mod looks;
 mod name_lookup;
+mod no_request;
 mod own_time;
 mod parent_proxy;
 mod patterns;
@@ -36,8 +39,11 @@ mod serial_chain;
 mod silence;
 mod silent;
 mod slow;
+mod ssh_master;
+mod terminal_prompt;
 mod toolchain;
 mod unknown_version;
+mod unpacking;
 mod unreachable;
 mod version_list;
 mod wrong_content;
@@ -129,6 +135,23 @@ pub(crate) const RULES: &[Rule] = &[
         wrong_content,
         "an answer is not what was asked for"
     ),
+    rule!(
+        "MT208",
+        terminal_prompt,
+        "ssh, git or a helper asks its user"
+    ),
+    rule!(
+        "MT207",
+        cache_lock,
+        "another process holds a lock of the module cache"
+    ),
+    rule!(
+        "MT209",
+        ssh_master,
+        "a leftover ssh master keeps a pipe open"
+    ),
+    rule!("MT206", no_request, "the time without a request"),
+    rule!("MT210", unpacking, "zips are unpacked and hashed"),
     rule!("MT113", direct, "modules came from their repositories"),
     rule!("MT131", toolchain, "a Go toolchain was downloaded"),
     rule!("MT204", handshakes, "a connection for each request"),

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::case::Refusal;
 use super::super::outcome::Meaning;
+use super::super::processes::{Sampled, gaps};
 use super::super::routes::Routes;
 use super::super::sample::{connection, connections, in_flight, row};
 use super::super::timeline::Connections;
@@ -16,7 +17,10 @@ use crate::exchange::{ExchangeId, Hex, MadeBy, Mode, Opened, Phase, Stall, Tried
 use crate::gomod;
 use crate::recording::Row;
 use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, State, Totals};
+use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
 use crate::recording::reader::{RowState, Span};
+
+mod processes;
 
 const GOLANG: &str = "https://proxy.golang.org";
 
@@ -29,6 +33,7 @@ struct Made {
     rows: Vec<Row>,
     connections: Connections,
     stalls: Vec<Stall>,
+    samples: Vec<Sampled>,
     /// What refusals say, by exchange.
     texts: BTreeMap<ExchangeId, Refusal>,
 }
@@ -40,6 +45,7 @@ impl Made {
             rows,
             connections: connections(vec![dialled(1, "proxy.golang.org")]),
             stalls: Vec::new(),
+            samples: Vec::new(),
             texts: BTreeMap::new(),
         }
     }
@@ -86,7 +92,16 @@ impl Made {
         let bases = gomod::bases(&self.manifest.go_env);
         let routes = Routes::following(&self.rows, bases, |_| None);
         let meaning = Meaning::by(&self.manifest, &self.rows, routes);
-        let mut case = Case::made_of(&self.manifest, &self.rows, &self.connections, &meaning);
+        let wall_us = self.manifest.wall_us;
+        let mut case = Case::made_of(
+            &self.manifest,
+            &self.rows,
+            &self.connections,
+            &meaning,
+            wall_us,
+        );
+        case.gaps = gaps(&self.samples, &case.timeline);
+        case.samples.clone_from(&self.samples);
         for stall in &self.stalls {
             if let Some(id) = stall.id {
                 case.stalls.insert((0, id), stall);
@@ -616,6 +631,8 @@ proptest! {
         processors in prop::option::of(0..70_u32),
         bar in any::<bool>(),
         stalls in prop::collection::vec((0..40_u64, 0..90 * S), 0..4),
+        samples in prop::collection::vec(processes::any_sampled(), 0..12),
+        wall_us in 0..100 * S,
         texts in prop::collection::vec("(cut off by|the client|RST_STREAM|unknown|timed out)? ?[a-z]{0,8}", 0..40),
     ) {
         let mut rows: Vec<Row> = rows;
@@ -630,12 +647,15 @@ proptest! {
             .goproxy(&format!("https://goproxy.corp{separator}https://proxy.golang.org,direct"));
         made.manifest.exit_code = exit_code;
         made.manifest.processors = processors;
+        made.manifest.wall_us = wall_us;
+        made.samples = samples;
+        made.samples.sort_by_key(|sampled| sampled.at);
         made.stalls = stalls.iter().map(|(id, us)| stall(*id, Phase::Wait, *us)).collect();
         for (index, text) in texts.iter().enumerate() {
             made = made.says(index as u64 + 1, text).breaks(index as u64 + 1, text);
         }
         let findings = made.findings();
-        let timeline = super::super::timeline::Timeline::of(&made.rows, &made.connections, 0);
+        let timeline = super::super::timeline::Timeline::of(&made.rows, &made.connections, wall_us);
         let costs = findings.iter().filter(|finding| finding.severity != Severity::Note);
         let all: u64 = costs.map(|finding| finding.cost_us).sum();
         prop_assert!(all <= timeline.wall_us, "{all} of {}: {findings:#?}", timeline.wall_us);
@@ -647,7 +667,7 @@ proptest! {
                 let is_there = match &evidence.what {
                     Exhibit::Exchange { run, id } => made.rows.iter().any(|row| (row.run, row.id) == (*run, *id)),
                     Exhibit::Connection { run, id } => made.connections.contains_key(&(*run, *id)),
-                    Exhibit::Sample { .. } => false,
+                    Exhibit::Sample { run, t_us } => made.samples.iter().any(|one| (one.run, one.at) == (*run, *t_us)),
                     Exhibit::Setting { .. } => true,
                 };
                 prop_assert!(is_there, "{finding:#?}");
