@@ -640,8 +640,8 @@ pub(crate) enum CaCommand {
 /// `modtape doctor`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Requests are sent to the hosts of GOPROXY and GOSUMDB, through the proxy that HTTPS_PROXY names, and to no other. \
-A proxy that only a PAC file names is not used, as it is not by go. \
+Requests are sent to the hosts of GOPROXY and GOSUMDB, through the proxy that HTTPS_PROXY names, and to no other, \
+with the credentials that go would send. A proxy that only a PAC file names is not used, as it is not by go. \
 -v prints the settings and where each comes from. The exit code is 1 if anything is broken.")]
 pub(crate) struct DoctorArgs {
     /// Print JSON

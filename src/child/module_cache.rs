@@ -71,10 +71,7 @@ fn file_system(_: &Path) -> Option<String> {
 
 /// The type of the mount with the longest path that `folder` lies below; of two at the same path
 /// the later one hides the other.
-#[cfg_attr(
-    not(target_os = "linux"),
-    expect(dead_code, reason = "Linux has the list")
-)]
+#[cfg(any(target_os = "linux", test))]
 fn type_of_mount(mounts: &str, folder: &Path) -> Option<String> {
     let found = mounts.lines().filter_map(|line| {
         let (before, behind) = line.split_once(" - ")?;
@@ -89,6 +86,7 @@ fn type_of_mount(mounts: &str, folder: &Path) -> Option<String> {
 }
 
 /// A path of that list: `\040` is a space.
+#[cfg(any(target_os = "linux", test))]
 fn unescaped(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

@@ -3,8 +3,10 @@
 //! What is broken goes before what is slow. No line weakens the checks of certificates or checksums.
 
 use super::facts::{Facts, Failure, Host, Origin, Outcome, Place, Role, Step, Verdict};
-use super::hosts::{is_needed, median, sends_large_hello, timed, why_unusable};
-use crate::gomod::{GoProxy, PATTERN_SETTINGS, ProxyTarget, Separator, corrected_patterns};
+use super::hosts::{
+    HTTP2_OFF, is_http2_off, is_needed, median, sends_large_hello, timed, why_unusable,
+};
+use crate::gomod::{GoProxy, PATTERN_SETTINGS, Separator, corrected_patterns};
 use crate::shell;
 use crate::words::duration;
 
@@ -25,7 +27,7 @@ const SOONER_US: u64 = 200_000;
 
 /// The best advice, if a setting helps.
 pub(super) fn best(facts: &Facts) -> Option<Advice> {
-    let rules: [fn(&Facts) -> Option<Advice>; 13] = [
+    let rules: [fn(&Facts) -> Option<Advice>; 14] = [
         roots,
         parent,
         issuer,
@@ -38,6 +40,7 @@ pub(super) fn best(facts: &Facts) -> Option<Advice> {
         no_cache,
         full_cache,
         remote_cache,
+        http2,
         faster_entry,
     ];
     let mut advice = rules.iter().find_map(|rule| rule(facts))?;
@@ -365,6 +368,24 @@ fn remote_cache(facts: &Facts) -> Option<Advice> {
     })
 }
 
+/// HTTP/2 that go is kept from.
+fn http2(facts: &Facts) -> Option<Advice> {
+    let mut shaken = facts.hosts.iter().filter_map(|host| host.small.as_ref());
+    let is_offered = shaken.any(|small| small.alpn == Some("h2"));
+    if !is_offered || !is_http2_off(facts) {
+        return None;
+    }
+    let settings = facts.go.get("GODEBUG").split(',');
+    let rest: Vec<&str> = settings.filter(|one| one.trim() != HTTP2_OFF).collect();
+    Some(Advice {
+        command: match rest.is_empty() {
+            true => String::from("unset GODEBUG"),
+            false => format!("export GODEBUG={}", shell::word(&rest.join(","))),
+        },
+        reason: format!("{HTTP2_OFF} makes go open a connection for most requests"),
+    })
+}
+
 /// A later entry that answers much sooner than the first.
 fn faster_entry(facts: &Facts) -> Option<Advice> {
     let entries = entries(facts);
@@ -387,7 +408,6 @@ fn faster_entry(facts: &Facts) -> Option<Advice> {
         list.entries[first].target.clone(),
         list.entries[index].target.clone(),
     );
-    debug_assert!(matches!(targets.0, ProxyTarget::Url(_)));
     (list.entries[index].target, list.entries[first].target) = targets;
     Some(Advice {
         command: set(facts, "GOPROXY", &list.to_string()),

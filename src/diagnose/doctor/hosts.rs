@@ -30,7 +30,7 @@ pub(super) fn rows(facts: &Facts, host: &Host) -> Vec<Row> {
     rows.extend(parent(host));
     rows.extend(host.small.as_ref().map(|small| tls(host, small)));
     rows.extend(post_quantum(facts, host));
-    rows.extend(protocol(host));
+    rows.extend(protocol(facts, host));
     for place in &host.places {
         rows.extend(place.request.as_ref().map(|asked| request(place, asked)));
         rows.extend(supported(place));
@@ -305,9 +305,22 @@ fn post_quantum(facts: &Facts, host: &Host) -> Option<Row> {
     )
 }
 
-fn protocol(host: &Host) -> Option<Row> {
+/// Whether GODEBUG keeps go from HTTP/2.
+pub(super) fn is_http2_off(facts: &Facts) -> bool {
+    let mut settings = facts.go.get("GODEBUG").split(',');
+    settings.any(|one| one.trim() == HTTP2_OFF)
+}
+
+/// The setting of GODEBUG that does (net/http).
+pub(super) const HTTP2_OFF: &str = "http2client=0";
+
+fn protocol(facts: &Facts, host: &Host) -> Option<Row> {
     let small = host.small.as_ref().filter(|small| small.error.is_none())?;
     let (state, text) = match small.alpn {
+        Some("h2") if is_http2_off(facts) => (
+            State::Slow,
+            format!("HTTP/2, but GODEBUG={HTTP2_OFF} keeps go from it"),
+        ),
         Some("h2") => (State::Ok, String::from("HTTP/2")),
         _ => (
             State::Slow,

@@ -481,6 +481,12 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             "",
         ),
         case(
+            "HTTP/2 is switched off",
+            |facts| set(facts, "GODEBUG", "http2client=0,netdns=go"),
+            ("http", Slow, "GODEBUG=http2client=0 keeps go from it"),
+            "export GODEBUG=netdns=go",
+        ),
+        case(
             "no answer",
             |facts| {
                 let asked = request(facts);

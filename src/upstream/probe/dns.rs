@@ -307,6 +307,25 @@ mod tests {
 
     proptest::proptest! {
         #[test]
+        fn an_answer_that_was_damaged_on_the_way_is_no_panic(
+            kinds in proptest::collection::vec(proptest::num::u16::ANY, 0..6),
+            damage in proptest::collection::vec((0..120_usize, proptest::num::u8::ANY), 0..8),
+            length in 0..120_usize,
+        ) {
+            let mut message = reply(7, [0x81, 0x80], &kinds);
+            for (at, byte) in damage {
+                // The id and the bit of an answer stay: without them nothing is parsed.
+                if let Some(here) = message.get_mut(3 + at) {
+                    *here = byte;
+                }
+            }
+            message.truncate(length.max(4));
+            if let Some(DnsAnswer::Addresses(count)) = answer(7, &message, false) {
+                proptest::prop_assert!(count <= message.len() / 10);
+            }
+        }
+
+        #[test]
         fn no_message_is_too_odd(message in proptest::collection::vec(proptest::num::u8::ANY, 0..80)) {
             let _ = answer(0, &message, false);
         }

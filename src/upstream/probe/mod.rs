@@ -235,6 +235,27 @@ impl Probe {
         path
     }
 
+    /// Another connection like the one that was measured.
+    async fn connect_again(&self) -> Result<(requests::Connection, Protocol), String> {
+        let Site {
+            target, is_secure, ..
+        } = &self.site;
+        let mut journey = Journey::default();
+        let connected = self
+            .dialer
+            .connect(target, *is_secure, &mut journey, &|_| ());
+        let wire = connected.await.map_err(|error| chain(&error))?;
+        if !is_secure {
+            return Ok((Either::Left(wire), Protocol::Http1));
+        }
+        let (handshake, stream) = self.shake(wire, Hello::Small, &mut journey).await;
+        let protocol = journey.alpn.unwrap_or(Protocol::Http1);
+        match stream {
+            Some(stream) => Ok((Either::Right(stream), protocol)),
+            None => Err(handshake.error.unwrap_or_default()),
+        }
+    }
+
     /// One handshake, with what the server showed.
     async fn shake(
         &self,

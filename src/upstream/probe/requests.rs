@@ -42,7 +42,8 @@ const BODY: usize = 1 << 20;
 /// How much of an error's text is kept, bytes.
 const MESSAGE: usize = 200;
 
-type Connection = Either<Wire, Box<TlsStream<Wire>>>;
+/// TCP, or TLS on it.
+pub(super) type Connection = Either<Wire, Box<TlsStream<Wire>>>;
 
 enum Sender {
     Http1(http1::SendRequest<Empty<Bytes>>),
@@ -64,22 +65,13 @@ pub(super) async fn ask(
             ..Asked::default()
         })
         .collect();
-    let opened = tokio::time::timeout_at(probe.deadline, open(io, protocol, tasks)).await;
-    let mut sender = match opened {
-        Ok(Ok(sender)) => sender,
-        Ok(Err(error)) => {
-            fail(&mut asked, &in_words(&error));
-            return asked;
-        }
-        Err(_) => {
-            fail(&mut asked, "no answer");
-            return asked;
-        }
-    };
+    let mut sender = None;
+    let mut io = Some((io, protocol));
     for number in 0..asks.len() {
         for _ in 0..asks[number].times {
             let begun = probe.clock().now();
-            let sent = one(probe, &mut sender, &asks[number], &mut asked[number]);
+            let (ask, asked_now) = (&asks[number], &mut asked[number]);
+            let sent = send_one(probe, &mut sender, io.take(), tasks, ask, asked_now);
             let error = match tokio::time::timeout_at(probe.deadline, sent).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error,
@@ -93,6 +85,30 @@ pub(super) async fn ask(
         }
     }
     asked
+}
+
+/// Sends a request on the connection that is open, or on a new one: a server may close it behind an
+/// answer, as go has to take it too.
+async fn send_one(
+    probe: &Probe,
+    sender: &mut Option<Sender>,
+    io: Option<(Connection, Protocol)>,
+    tasks: &TaskTracker,
+    ask: &Ask,
+    asked: &mut Asked,
+) -> Result<(), String> {
+    if let Some(open) = sender
+        && one(probe, open, ask, asked).await.is_ok()
+    {
+        return Ok(());
+    }
+    let (io, protocol) = match io {
+        Some(io) => io,
+        None => probe.connect_again().await?,
+    };
+    let opened = open(io, protocol, tasks).await;
+    let opened = opened.map_err(|error| in_words(&error))?;
+    one(probe, sender.insert(opened), ask, asked).await
 }
 
 fn fail(asked: &mut [Asked], error: &str) {
@@ -134,13 +150,13 @@ async fn one(
     let response = send(sender, request).await;
     let response = response.map_err(|error| in_words(&error))?;
     let took_us = probe.clock().now().micros_since(begun);
-    asked.first_byte_us.push(took_us);
     asked.status = Some(response.status().as_u16());
     asked.skew_s = skew(response.headers());
     asked.redirects_to = redirect(response.headers());
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     let text = read(response).await?;
     asked.message = is_error.then(|| first_line(&text)).flatten();
+    asked.first_byte_us.push(took_us);
     Ok(())
 }
 

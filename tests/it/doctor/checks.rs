@@ -59,6 +59,24 @@ fn a_machine_that_is_well_has_no_fault_and_nothing_to_try() {
     }
 }
 
+#[test]
+fn a_server_that_closes_each_connection_is_well_all_the_same() {
+    for alpn in [Alpn::Http1, Alpn::Http2] {
+        let closes = Handshake::any().goaway_after(1);
+        let origin = Origin::builder(well()).alpn(alpn).handshake(closes).start();
+        let told = Told::by(to(&Sandbox::new(), &origin));
+        told.is("request", "https://proxy.golang.org", "ok", "of 5");
+        told.is("request", "https://sum.golang.org", "ok", "of 5");
+        let supported = "does not relay the checksum database (404 in ";
+        told.is(
+            "sumdb-supported",
+            "https://proxy.golang.org",
+            "ok",
+            supported,
+        );
+    }
+}
+
 /// Names of all values: `a.b`, and in a list of objects `a[].b`; `measured` is one.
 fn keys(found: &mut Vec<String>, name: &str, value: &Value) {
     match value {
