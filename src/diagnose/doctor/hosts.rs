@@ -64,36 +64,33 @@ pub(super) fn is_needed(facts: &Facts, place: &Place) -> bool {
 }
 
 fn lookup(lookup: &Lookup) -> Row {
-    let is_silent = |query: &&Query| query.answer == DnsAnswer::Silence;
-    let is_failed = |query: &&Query| matches!(query.answer, DnsAnswer::Failed(_));
-    let is_answered = |query: &&Query| !is_silent(query) && !is_failed(query);
-    let silent = lookup.queries.iter().find(is_silent);
+    let is_answered =
+        |query: &&Query| !matches!(query.answer, DnsAnswer::Silence | DnsAnswer::Failed(_));
     let first = lookup.queries.iter().find(is_answered);
-    let kind = |query: &Query| if query.is_v6 { "AAAA" } else { "A" };
+    // The system asks one resolver after the other: what stands behind the first that answers does
+    // no harm.
+    let is_firsts = |query: &Query| first.is_none_or(|first| first.resolver == query.resolver);
+    let end = lookup.queries.iter().rposition(is_firsts);
+    let asked = &lookup.queries[..end.map_or(0, |last| last + 1)];
+    let silent = asked
+        .iter()
+        .find(|query| query.answer == DnsAnswer::Silence);
     let unanswered = |query: &Query| {
         let (resolver, kind) = (query.resolver, kind(query));
-        format!(
-            "{resolver} does not answer {kind} within {}",
-            duration(query.took_us)
-        )
+        let time = duration(query.took_us);
+        format!("{resolver} does not answer {kind} within {time}")
     };
-    let answers: Vec<String> = match first {
-        None => Vec::new(),
-        Some(first) => {
-            let same = lookup
-                .queries
+    let answers = match (first, asked.first()) {
+        (Some(first), _) => {
+            let same = asked
                 .iter()
                 .filter(|query| query.resolver == first.resolver);
-            same.map(|query| format!("{} {}", kind(query), answer(query)))
-                .collect()
+            let same = same.map(|query| format!("{} {}", kind(query), answer(query)));
+            let same: Vec<String> = same.collect();
+            format!("{} from {}", same.join(", "), first.resolver)
         }
-    };
-    let answers = match first {
-        Some(first) => format!("{} from {}", answers.join(", "), first.resolver),
-        None => match lookup.queries.first() {
-            Some(query) => format!("{}: {}", query.resolver, answer(query)),
-            None => String::from("no resolver is known"),
-        },
+        (None, Some(query)) => format!("{}: {}", query.resolver, answer(query)),
+        (None, None) => String::from("no resolver is known"),
     };
     let time = duration(lookup.took_us);
     let (state, text) = match (&lookup.error, silent) {
@@ -125,6 +122,10 @@ fn lookup(lookup: &Lookup) -> Row {
     }
     let resolver = first.map(|first| first.resolver.to_string());
     row.name("resolver", resolver.as_deref())
+}
+
+const fn kind(query: &Query) -> &'static str {
+    if query.is_v6 { "AAAA" } else { "A" }
 }
 
 fn answer(query: &Query) -> String {

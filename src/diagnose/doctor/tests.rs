@@ -308,6 +308,30 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             "",
         ),
         case(
+            "the second resolver is silent",
+            |facts| {
+                let lookup = facts.hosts[0].lookup.as_mut().unwrap();
+                let mut second = lookup.queries[0].clone();
+                second.resolver = [192, 0, 2, 54].into();
+                second.answer = DnsAnswer::Silence;
+                lookup.queries.push(second);
+            },
+            ("dns", Ok, "from 192.0.2.53"),
+            "",
+        ),
+        case(
+            "the first resolver is silent",
+            |facts| {
+                let lookup = facts.hosts[0].lookup.as_mut().unwrap();
+                let mut first = lookup.queries[0].clone();
+                first.resolver = [192, 0, 2, 52].into();
+                first.answer = DnsAnswer::Silence;
+                lookup.queries.insert(0, first);
+            },
+            ("dns", Slow, "192.0.2.52 does not answer A within"),
+            "",
+        ),
+        case(
             "a slow lookup",
             |facts| facts.hosts[0].lookup.as_mut().unwrap().took_us = 800_000,
             ("dns", Slow, "800 ms"),

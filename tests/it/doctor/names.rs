@@ -103,6 +103,11 @@ fn each_resolver_is_asked_for_each_family() {
             // The system knows it from another source than its resolvers.
             told.is("dns", "listed.example", "ok", "");
 
+            // The system does not ask the second while the first answers.
+            resolvers(&["127.0.0.1", "127.0.0.9"]);
+            let told = doctor("well.example", "other.example");
+            told.is("dns", "well.example", "ok", "A 1 address in ");
+
             resolvers(&["127.0.0.9", "127.0.0.1"]);
             let told = doctor("well.example", "other.example");
             told.is(
