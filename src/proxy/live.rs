@@ -218,6 +218,12 @@ impl Live {
             .collect()
     }
 
+    /// An entry to look at later, whether it is in flight then or not; `None` if it is over now.
+    pub(super) fn keep(&self, key: u64) -> Option<Kept> {
+        let line = self.lock().lines.get(&key).cloned();
+        line.map(|line| Kept { key, line })
+    }
+
     /// From now on everything ends because of `what`: `Ctrl-C`, `--timeout 6s`. Returns what is in
     /// flight, oldest first; if that `reached_clients` too, also what they gave up a moment before.
     pub(crate) fn cut_off_by(&self, what: &str, reached_clients: bool) -> Vec<InFlight> {
@@ -308,6 +314,20 @@ impl Live {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An entry that may be over by now.
+#[derive(Debug)]
+pub(super) struct Kept {
+    key: u64,
+    line: Arc<Line>,
+}
+
+impl Kept {
+    /// How far it is, or how far it came.
+    pub(super) fn look(&self) -> InFlight {
+        self.line.to_in_flight(self.key)
     }
 }
 

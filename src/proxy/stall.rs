@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
-use super::live::{InFlight, Live};
+use super::live::{InFlight, Kept, Live};
 use crate::child::TcpTables;
 use crate::clock::Timestamp;
 use crate::diagnose::stuck::{self, Limits, Stuck, Waiting};
@@ -46,11 +46,20 @@ pub(crate) struct Stalls {
     sent: HashMap<u64, (Timestamp, Option<u64>)>,
     /// When to look again. Kept here, since `next` may be called in many short turns.
     look_at: Timestamp,
-    /// The silences that last as they were last recorded, by the entry's key.
-    silences: HashMap<u64, Stall>,
+    /// The silences that last, by the entry's key.
+    silences: HashMap<u64, Silence>,
     /// Over once the last record is written.
     writing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     reported: Vec<Reported>,
+}
+
+/// A silence that lasts.
+#[derive(Debug)]
+struct Silence {
+    /// As it was last recorded.
+    stall: Stall,
+    /// The entry, which may be over when it is looked for next.
+    entry: Option<Kept>,
 }
 
 /// A cause that was reported.
@@ -77,6 +86,13 @@ impl Wait {
             key: entry.key,
             phase: entry.phase,
         }
+    }
+}
+
+impl Silence {
+    /// True if something came since.
+    fn is_over(&self, entry: &InFlight) -> bool {
+        self.stall.since_us != entry.progress
     }
 }
 
@@ -176,25 +192,33 @@ impl Stalls {
         let mut before = std::mem::take(&mut self.silences);
         for entry in entries {
             let mut known = before.remove(&entry.key);
-            if let Some(over) = known.take_if(|known| known.since_us != entry.progress) {
-                write(&ended(over, entry));
+            if let Some(over) = known.take_if(|known| known.is_over(entry)) {
+                write(&ended(over.stall, entry));
             }
             let silent_us = now.micros_since(entry.progress);
             let due_us = known.as_ref().map_or(self.limits.stall_us, |known| {
-                known
-                    .silent_us
-                    .saturating_add(known.silent_us.min(AGAIN_US))
+                let before_us = known.stall.silent_us;
+                before_us.saturating_add(before_us.min(AGAIN_US))
             });
             let last = match known {
                 _ if is_upstreams(entry) && silent_us >= due_us => {
                     let told = self.sent.get(&entry.key).and_then(|(_, told)| *told);
                     let stall = stall(entry, silent_us, told);
                     write(&stall);
-                    Some(stall)
+                    let entry = self.live.keep(entry.key);
+                    Some(Silence { stall, entry })
                 }
                 known => known,
             };
-            self.silences.extend(last.map(|stall| (entry.key, stall)));
+            self.silences
+                .extend(last.map(|silence| (entry.key, silence)));
+        }
+        // What came last of an entry that is over may have come after a silence.
+        for silence in before.into_values() {
+            let last = silence.entry.as_ref().map(Kept::look);
+            if let Some(last) = last.filter(|last| silence.is_over(last)) {
+                write(&ended(silence.stall, &last));
+            }
         }
     }
 
@@ -245,6 +269,14 @@ impl Stalls {
 pub(crate) fn unacknowledged(entry: &InFlight, tables: &TcpTables) -> Option<u64> {
     let peer = entry.address.as_deref()?.parse().ok()?;
     tables.unacknowledged(entry.local?, peer)
+}
+
+/// The command may end before the next look: what came last is recorded in time.
+impl Drop for Stalls {
+    fn drop(&mut self) {
+        let (now, entries) = (self.live.now(), self.live.in_flight());
+        self.record(now, &entries);
+    }
 }
 
 /// An entry as those see it who look for causes.

@@ -1,7 +1,7 @@
 //! A hang at each step on the way to an answer: it is told while it lasts, with whom it waits for,
 //! and when `--timeout` or Ctrl-C cuts it off, that is what is told, and not that the client left.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -274,6 +274,93 @@ fn a_recorder_that_is_killed_in_a_hang_leaves_on_record_what_hung() {
         }
         wrong
     });
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_is_told_while_a_name_is_looked_up() {
+    let name =
+        "upstreams::hangs::a_resolver_that_does_not_answer_is_told_while_a_name_is_looked_up";
+    alone(name, || {
+        let _silent = UdpSocket::bind("127.0.0.1:53").expect("a network of our own");
+        let sandbox = Sandbox::new();
+        let resolv = sandbox.join("resolv.conf");
+        let nameserver = "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n";
+        std::fs::write(&resolv, nameserver).expect("our own folder");
+        let mount = program("mount")
+            .arg("--bind")
+            .arg(&resolv)
+            .arg("/etc/resolv.conf")
+            .status();
+        assert!(mount.is_ok_and(|status| status.success()));
+        let flags = [
+            "record",
+            "-o",
+            "one",
+            "--stall-after",
+            "1s",
+            "--",
+            "curl",
+            "-s",
+            URL,
+        ];
+        let modtape = Spawned::start(sandbox.modtape(flags));
+        let stderr = modtape.wait_for_stderr("[MT102]");
+        let told =
+            format!("still waiting: the name lookup of {HOST} has no answer for 1 s [MT102]");
+        assert!(stderr.contains(&told), "{stderr}");
+        let status = run(sandbox.modtape(["status"]), LIMIT)
+            .expect_success()
+            .stdout;
+        assert!(status.contains("resolving"), "{status}");
+        assert!(
+            status.contains(&format!(
+                "  - see whether the resolver answers: getent hosts {HOST}"
+            )),
+            "{status}"
+        );
+    });
+}
+
+#[test]
+fn a_silence_inside_a_body_that_went_on_leaves_its_trace() {
+    let pause = Duration::from_millis(1_500);
+    let rule = Rule::any().generated(20_000).trickle(10_000, pause);
+    let origin = Origin::builder(marked()).rule(rule).start();
+    let hang = hang_of("trickle", origin, "", "receiving");
+    let sandbox = Sandbox::new();
+    let output = run(recording(&sandbox, &hang, &[]), LIMIT).expect_success();
+    assert!(
+        output
+            .stderr
+            .contains(" stopped after 10.0 kB of 20.0 kB: no data for "),
+        "{}",
+        output.stderr
+    );
+    let recording = Recording::open(&sandbox.join("recordings/one")).expect("it opens");
+    let exchanges = exchanges(&recording);
+    let end = exchanges[0].end().expect("a whole answer");
+    // A busy machine may send later, and never sooner.
+    let silent_us = end.longest_silence_us.expect("it was a long one");
+    assert!(silent_us >= 1_400_000, "{silent_us}");
+    let [stalled] = recording.stalls() else {
+        panic!("{:?}", recording.stalls())
+    };
+    let stall = &stalled.stall;
+    assert_eq!(
+        (stall.id, stall.phase, stall.is_over),
+        (Some(1), Phase::Receive, true)
+    );
+    assert_eq!((stall.silent_us, stall.body_bytes), (silent_us, 10_000));
+    let shown = run(sandbox.modtape(["show", "1", "one"]), LIMIT)
+        .expect_success()
+        .stdout;
+    for part in [
+        " in phase receive since ",
+        ", then something came",
+        "the longest silence of the upstream",
+    ] {
+        assert!(shown.contains(part), "no {part:?} in {shown}");
+    }
 }
 
 /// Packets to this port are lost from now on; whether they are.
