@@ -11,9 +11,9 @@ use super::failure::{Advise as _, Failure, USAGE};
 use super::output_file::write_file;
 use super::selection::open;
 use crate::cli::{FailOn, Global, ReportArgs, ReportFormat};
-use crate::diagnose::finding::Severity;
+use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::report::Report;
-use crate::diagnose::rules::{RULES, STALLS};
+use crate::diagnose::rules::RULES;
 use crate::terminal::{Look, json, report, say, to_stdout};
 
 /// Exit code where the answer is a bad one: `--fail-on` found what it names.
@@ -70,11 +70,11 @@ fn check(fail_on: &[FailOn]) -> Result<(), Failure> {
 
 /// What of the report is named, if anything.
 fn hit(what: &FailOn, report: &Report) -> Option<String> {
-    let is_named = |code: &str, severity: Severity| match what {
-        FailOn::Code(named) => code == named,
-        FailOn::Problem => severity == Severity::Problem,
-        FailOn::Slow => severity != Severity::Note,
-        FailOn::Stall => STALLS.contains(&code) && severity != Severity::Note,
+    let is_named = |finding: &&Finding| match what {
+        FailOn::Code(named) => finding.code == named,
+        FailOn::Problem => finding.severity == Severity::Problem,
+        FailOn::Slow => finding.severity != Severity::Note,
+        FailOn::Stall => finding.is_stall,
         FailOn::Total(_) => false,
     };
     if let FailOn::Total(limit) = what {
@@ -82,7 +82,7 @@ fn hit(what: &FailOn, report: &Report) -> Option<String> {
         return (took > *limit).then(|| format!("it took {took:.1?}, more than {limit:?}"));
     }
     let mut findings = report.findings.iter();
-    let found = findings.find(|finding| is_named(finding.code, finding.severity))?;
+    let found = findings.find(is_named)?;
     Some(format!(
         "{} {}",
         found.code,

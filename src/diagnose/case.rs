@@ -4,8 +4,9 @@
 //! Built once for all rules. Pure data: the texts of refusals are read when it is built.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::dials::Failure;
 use super::finding::{Evidence, Exhibit, Severity};
 use super::hosts::{Host, hosts};
 use super::outcome::{Listed, Meaning};
@@ -15,8 +16,8 @@ use super::routes::is_redirect;
 use super::timeline::{Connections, Item, Piece, Source, Timeline};
 use crate::coding::Coding;
 use crate::exchange::{
-    Body, ClientSide, Ending, Exchange, ExchangeId, Fields, MadeBy, Mode, Opened, Phase, Stall,
-    Tried, UpstreamSide, field,
+    Body, ClientSide, ConnectionId, Ending, Exchange, ExchangeId, Fields, MadeBy, Mode, Opened,
+    Phase, Stall, Tried, UpstreamSide, field,
 };
 use crate::filter::Outcome;
 use crate::gomod::{Base, GoProxy, GoSumDb, Location, ProxyTarget, redirect_target};
@@ -49,6 +50,8 @@ pub(crate) struct Case<'a> {
     pub(crate) sumdb: Option<GoSumDb>,
     /// Silences that were noticed while they lasted.
     pub(crate) stalls: BTreeMap<(u32, ExchangeId), &'a Stall>,
+    /// The connections whose dial was told as a stall while it lasted, by run and id.
+    pub(crate) told_dials: BTreeSet<(u32, ConnectionId)>,
     /// The first exchange that was redirected to a host, by that host: its index.
     pub(crate) redirects: BTreeMap<String, usize>,
     /// The hosts, by name.
@@ -115,6 +118,11 @@ impl<'a> Case<'a> {
         let stalls = recording.stalls().iter();
         let of_exchange = |row: &'a StallRow| Some(((row.run, row.stall.id?), &row.stall));
         case.stalls = stalls.filter_map(of_exchange).collect();
+        let dials = recording
+            .stalls()
+            .iter()
+            .filter(|row| row.stall.id.is_none());
+        case.told_dials = dials.map(|row| (row.run, row.stall.connection)).collect();
         for (index, asked) in case.asked.iter_mut().enumerate() {
             asked.refusal = refusal(asked.row);
             if is_redirect(asked.row)
@@ -154,6 +162,7 @@ impl<'a> Case<'a> {
             goproxy: GoProxy::parse(setting("GOPROXY")),
             sumdb: setting("GOSUMDB").parse().ok(),
             stalls: BTreeMap::new(),
+            told_dials: BTreeSet::new(),
             redirects: BTreeMap::new(),
             hosts: BTreeMap::new(),
             requirements: Requirements::default(),
@@ -184,11 +193,14 @@ impl<'a> Case<'a> {
 
     /// The place of GOPROXY that a host belongs to: its index among the entries.
     pub(crate) fn entry_of(&self, host: &str) -> Option<usize> {
-        let mut entries = self.goproxy.entries.iter();
-        entries.position(|entry| match &entry.target {
+        let entries = self.goproxy.entries.iter().enumerate();
+        let mut of_host = entries.filter(|(_, entry)| match &entry.target {
             ProxyTarget::Url(url) => Base::of(url).is_some_and(|base| base.host == host),
             _ => false,
-        })
+        });
+        // Of two entries on one host nobody can tell which was meant.
+        let (first, _) = of_host.next()?;
+        of_host.next().is_none().then_some(first)
     }
 
     /// The exchange of an item; `None` for a dial.
@@ -209,6 +221,16 @@ impl<'a> Case<'a> {
             }
             Source::Dial(key, index) => self.connections.get(&key)?.dials().nth(index),
         }
+    }
+
+    /// How the dial that an item went through failed, if it did.
+    pub(crate) fn failure_of(&self, item: &Item) -> Option<Failure<'a>> {
+        let dial = self.dial_of(item)?;
+        let key = match item.source {
+            Source::Row(row) => (self.asked[row].row.run, dial.id),
+            Source::Dial(key, _) => key,
+        };
+        Failure::of(dial, self.told_dials.contains(&key))
     }
 
     /// The pieces for which `is_meant` says so, as indices.

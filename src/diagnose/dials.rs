@@ -30,37 +30,39 @@ pub(crate) struct Failure<'a> {
 }
 
 /// A dial that its client, or the end of the command, cut short is silent if it had lasted so long,
-/// microseconds: before that nobody can tell.
-const SILENT_US: u64 = 800_000;
+/// microseconds, or was told as a stall: before that nobody can tell.
+const SILENT_US: u64 = 5_000_000;
 
 impl<'a> Failure<'a> {
     /// How `dial` failed; `None` if it succeeded, or was not needed any more while it was young.
-    pub(crate) fn of(dial: &'a Opened) -> Option<Self> {
+    /// `was_told` is true if it was told as a stall while it lasted.
+    pub(crate) fn of(dial: &'a Opened, was_told: bool) -> Option<Self> {
         let error = dial.error.as_deref()?;
         let phases = [dial.dns_us, dial.connect_us, dial.tls_us];
-        if phases == [None; 3] {
-            // Forbidden by a rule: nothing was dialled.
+        let upstream = dial.upstream.as_ref();
+        // Nothing was dialled, or modtape forbids what was found; or the upstream's part was done.
+        let is_forbidden = FORBIDDEN.iter().any(|words| error.contains(words));
+        let is_done = dial.is_the_clients() && upstream.is_some_and(|up| up.tls.is_some());
+        if phases == [None; 3] || is_forbidden || is_done {
             return None;
         }
         let is_certificate = CERTIFICATE.iter().any(|words| error.contains(words));
-        let has_winner = dial.tries.iter().any(|tried| tried.error.is_none());
-        let has_parent = dial.upstream.as_ref().is_some_and(|up| up.via.is_some());
+        let has_parent = upstream.is_some_and(|up| up.via.is_some());
         let step = match phases {
             [.., Some(_)] if is_certificate => Step::Certificate,
             [.., Some(_)] => Step::Handshake,
-            [_, Some(_), _] if has_parent && (has_winner || error.contains("parent proxy")) => {
-                Step::Parent
-            }
+            // Whatever is looked up or connected to on the way to a parent proxy is that proxy.
+            _ if has_parent => Step::Parent,
             [_, Some(_), _] => Step::Connect,
             _ => Step::Name,
         };
         let last_us = phases.into_iter().flatten().next_back().unwrap_or(0);
         let is_cut = !dial.has_failed() || error.starts_with(CUT_OFF);
-        if is_cut && (dial.is_distrust() || last_us < SILENT_US) {
+        if is_cut && (dial.is_distrust() || (last_us < SILENT_US && !was_told)) {
             return None;
         }
         let ran_out = error.starts_with("no connection to") || error.contains("no answer within");
-        let is_unanswered = step == Step::Connect
+        let is_unanswered = matches!(step, Step::Connect | Step::Parent)
             && !dial.tries.is_empty()
             && dial.tries.iter().all(|tried| {
                 let why = tried.error.as_deref().unwrap_or_default();
@@ -85,6 +87,17 @@ pub(crate) fn is_given_up(why: &str) -> bool {
         .iter()
         .any(|begin| why.starts_with(begin))
 }
+
+/// Whether an exchange stopped because modtape gave up a silent upstream (`--upstream-idle-timeout`).
+pub(crate) fn is_timed_out(why: &str) -> bool {
+    why.contains(" sent nothing for ") || why.starts_with("no response head from ")
+}
+
+/// How our words for what modtape itself forbids have it (`upstream::DialError`).
+const FORBIDDEN: [&str; 2] = [
+    " is modtape itself",
+    "modtape accepts clients from other machines",
+];
 
 /// How our words for a certificate that is not accepted begin (`tls::errors`).
 const CERTIFICATE: [&str; 4] = [

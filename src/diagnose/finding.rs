@@ -93,6 +93,9 @@ pub(crate) struct Finding {
     pub(crate) title: String,
     /// How much of the wall time it explains, microseconds.
     pub(crate) cost_us: u64,
+    /// True for a hang: nothing came, to the end.
+    #[serde(rename = "stall")]
+    pub(crate) is_stall: bool,
     /// How sure it is.
     pub(crate) confidence: Confidence,
     /// What shows it, the most telling first; at most [`SHOWN`].

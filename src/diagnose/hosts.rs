@@ -81,8 +81,8 @@ pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
         }
         // A request that modtape answers because of a dial, a CONNECT that it refuses, or a dial alone.
         let is_of_dial = asked.is_none_or(|asked| asked.is_ours());
-        let dial = case.dial_of(item).filter(|_| is_of_dial);
-        if let Some(failure) = dial.and_then(Failure::of) {
+        let failure = case.failure_of(item).filter(|_| is_of_dial);
+        if let Some(failure) = failure {
             host.failed.push((index, failure.step, failure.is_silent));
         }
     }
@@ -93,7 +93,7 @@ pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
             host.wait_p95_us = percentile(&waits, 95);
         }
     }
-    for connection in case.connections.values() {
+    for (key, connection) in case.connections {
         for dial in connection.dials() {
             let phases = [dial.dns_us, dial.connect_us, dial.tls_us];
             let is_dial = dial.mode != Mode::Tunnel || dial.error.is_some();
@@ -102,7 +102,8 @@ pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
             }
             let host = hosts.entry(Location::of(&dial.target).host).or_default();
             host.dials += 1;
-            host.failed_dials += u64::from(Failure::of(dial).is_some());
+            host.failed_dials +=
+                u64::from(Failure::of(dial, case.told_dials.contains(key)).is_some());
             let upstream = dial.upstream.as_ref();
             let add = |list: &mut Vec<String>, new: Option<&String>| {
                 if let Some(new) = new.filter(|new| !list.contains(new)) {

@@ -83,7 +83,7 @@ impl Report {
             wall_us: split.wall_us,
             requests: tally.requests,
             body_bytes: tally.body_bytes,
-            sentence: sentence(&findings, &split, &tally, case.manifest.exit_code),
+            sentence: sentence(&findings, &split, &tally, &case),
             split_us: phases.into_iter().chain(others).collect(),
             findings,
             critical_chain: chain(&case),
@@ -103,7 +103,7 @@ impl Report {
 }
 
 /// The first finding, or what took most of the time where nothing is wrong.
-fn sentence(findings: &[Finding], split: &Split, tally: &Tally, exit_code: Option<i32>) -> String {
+fn sentence(findings: &[Finding], split: &Split, tally: &Tally, case: &Case<'_>) -> String {
     if let Some(first) = findings.first()
         && first.severity != Severity::Note
     {
@@ -120,9 +120,11 @@ fn sentence(findings: &[Finding], split: &Split, tally: &Tally, exit_code: Optio
     let most = most.map_or_else(String::new, |(doing, us)| {
         format!(", {} % of it {doing}", percent(us, split.wall_us))
     });
-    let verdict = match exit_code {
-        None | Some(0) => "nothing is wrong".into(),
+    let verdict = match case.manifest.exit_code {
+        Some(0) => "nothing is wrong".into(),
         Some(code) => format!("no request explains exit code {code}"),
+        None if case.is_closed => "nothing is wrong".into(),
+        None => "unfinished, and no request explains why".into(),
     };
     format!(
         "{verdict}: {} in {}{most}",

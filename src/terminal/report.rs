@@ -20,6 +20,9 @@ const BRIEF: usize = 3;
 /// How many pieces of evidence a finding shows to people.
 const EVIDENCE: usize = 5;
 
+/// How many findings and hosts a Markdown report has: GitHub takes 1 MiB.
+const MARKDOWN_ROWS: usize = 100;
+
 /// How many links of the chain, hosts and modules are shown.
 const ROWS: usize = 12;
 
@@ -318,7 +321,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     if findings.peek().is_some() {
         text.push_str("\n| | finding | cost | evidence |\n|---|---|---:|---|\n");
     }
-    for finding in findings {
+    for finding in findings.by_ref().take(MARKDOWN_ROWS) {
         let shown = finding.evidence.iter().take(EVIDENCE);
         let evidence: Vec<String> = shown.map(|one| exhibit(&one.what)).collect();
         let hint = match &finding.hint {
@@ -339,7 +342,11 @@ pub(crate) fn markdown(report: &Report) -> String {
     text.push_str(
         "\n| host | requests | errors | wait p50 | p95 | bytes |\n|---|---:|---:|---:|---:|---:|\n",
     );
-    for (name, host) in &report.hosts {
+    let left = findings.count();
+    if left > 0 {
+        text.push_str(&format!("\nand {}\n", count(left as u64, "more finding")));
+    }
+    for (name, host) in report.hosts.iter().take(MARKDOWN_ROWS) {
         let time = |us: Option<u64>| us.map_or_else(|| "-".into(), duration);
         text.push_str(&format!(
             "| {} | {} | {} | {} | {} | {} |\n",
@@ -357,7 +364,8 @@ pub(crate) fn markdown(report: &Report) -> String {
 /// Text of a recording in a Markdown table: on one line, and nothing in it acts.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for char in shell::plain(text).chars() {
+    // GitHub makes a link of every URL.
+    for char in shell::plain(text).replace("://", "\u{2060}://").chars() {
         match char {
             '\n' | '\r' => escaped.push(' '),
             '<' => escaped.push_str("&lt;"),

@@ -9,8 +9,9 @@ use crate::words::{duration, percent, size};
 /// Receiving takes at least this much, microseconds.
 const LEAST_US: u64 = 3_000_000;
 
-/// A line that carries more is not what a command waits for, bytes a second.
-const FAST: u64 = 8_000_000;
+/// A line that carries more is no fault, and that it is full only worth a note, bytes a second
+/// (16 Mbit/s).
+const FAST: u64 = 2_000_000;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let pieces = case.pieces(|_, piece| piece.phase == Some(Phase::Receive));
@@ -31,7 +32,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let bytes = bytes.fold(0_u64, |sum, asked| sum.saturating_add(asked.row.bytes));
     let pace = u128::from(bytes) * 1_000_000 / u128::from(us.max(1));
     let pace = u64::try_from(pace).unwrap_or(u64::MAX);
-    if us < LEAST_US || us * 2 < case.timeline.wall_us || pace >= FAST {
+    if us < LEAST_US || us * 2 < case.timeline.wall_us {
         return Vec::new();
     }
     let mut items: Vec<usize> = (0..case.asked.len())
@@ -48,7 +49,10 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         )
     });
     vec![Found {
-        severity: Severity::Slow,
+        severity: match pace >= FAST {
+            true => Severity::Note,
+            false => Severity::Slow,
+        },
         title: format!(
             "the line is the limit: bytes came for {} of {} ({} %), {} at {}/s together",
             duration(us),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
-use crate::diagnose::dials::is_given_up;
+use crate::diagnose::dials::{is_given_up, is_timed_out};
 use crate::diagnose::finding::Confidence;
 use crate::recording::reader::RowState;
 use crate::words::size;
@@ -14,9 +14,14 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     for (item, asked) in case.asked.iter().enumerate() {
         let why = asked.refusal.as_ref().map_or("", |refusal| &*refusal.why);
         let is_lost = match asked.row.state {
-            RowState::Aborted => !is_given_up(why) && !why.contains("silence for"),
-            // Nothing came, so modtape had to answer.
-            RowState::Ended => asked.is_ours() && BROKEN.iter().any(|words| why.contains(words)),
+            RowState::Aborted => !is_given_up(why) && !is_timed_out(why),
+            // No answer came that could be passed on, so modtape had to answer.
+            RowState::Ended => {
+                let item = &case.timeline.items[item];
+                let is_bad =
+                    asked.is_ours() && asked.row.status.is_some_and(|status| status >= 500);
+                is_bad && !is_timed_out(why) && case.failure_of(item).is_none()
+            }
             RowState::InFlight => false,
         };
         if is_lost && !asked.row.is_connect() {
@@ -59,11 +64,18 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             };
             Found {
                 severity: case.severity(),
-                title: format!(
-                    "{host} broke off {}{bytes}: {}{more}",
-                    case.what(first),
-                    why(first)
-                ),
+                title: match why(first).starts_with("modtape") {
+                    true => format!(
+                        "modtape had to break off {} of {host}{bytes}: {}{more}",
+                        case.what(first),
+                        why(first)
+                    ),
+                    false => format!(
+                        "{host} broke off {}{bytes}: {}{more}",
+                        case.what(first),
+                        why(first)
+                    ),
+                },
                 confidence: Confidence::Certain,
                 evidence: evidence.collect(),
                 hint: Some(format!(
@@ -74,13 +86,3 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         })
         .collect()
 }
-
-/// How our words for a lost connection have it (`proxy::cause`).
-const BROKEN: [&str; 6] = [
-    "RST_STREAM",
-    "GOAWAY",
-    "closed the connection",
-    "reset the connection",
-    "aborted the connection",
-    "the upstream was lost",
-];

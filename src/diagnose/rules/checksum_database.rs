@@ -15,6 +15,9 @@ use crate::words::{count, duration};
 /// Half of its answers take longer, microseconds.
 const SLOW_US: u64 = 1_000_000;
 
+/// So many requests tell of the database rather than of one module.
+const SEVERAL: u64 = 3;
+
 /// And this many times as long as those of the module proxies.
 const TIMES: u64 = 4;
 
@@ -31,7 +34,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         })
         .collect();
     let mut silent: BTreeMap<&str, Vec<Silent>> = BTreeMap::new();
-    for one in silent::all(case) {
+    for one in silent::all(case).into_iter().filter(|one| !one.has_ended) {
         let host = &*case.timeline.items[one.item].host;
         let role = case.hosts.get(host).and_then(|host| host.role);
         if is_database(role) {
@@ -50,7 +53,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let (Some(median), Some(usual)) = (host.wait_p50_us, usual) else {
             continue;
         };
-        if median < SLOW_US || median < usual.saturating_mul(TIMES) {
+        // One that has to be fetched first is slow; a database is if most of its answers are.
+        if host.requests < SEVERAL || median < SLOW_US || median < usual.saturating_mul(TIMES) {
             continue;
         }
         let answers = count(host.requests, "request");

@@ -1,12 +1,13 @@
 //! MT111: an entry of GOPROXY failed, and after a comma the go command asked no other.
 
 use super::dead::Dead;
+use super::refusals::is_public;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
 use crate::diagnose::finding::Confidence;
 use crate::diagnose::hosts::{Role, next_entry, separator_of};
-use crate::gomod::Separator;
+use crate::gomod::{Base, ProxyTarget, Separator};
 use crate::words::count;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
@@ -26,7 +27,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             asked.is_some_and(|asked| {
                 let is_origin = !asked.is_ours();
                 let status = asked.row.status.filter(|_| is_origin);
-                status.is_some_and(|status| matches!(status, 403 | 500..))
+                status.is_some_and(|status| status >= 500)
             })
         };
         let items: Vec<usize> = host.items.iter().copied().filter(is_final).collect();
@@ -65,8 +66,19 @@ fn before_comma(case: &Case<'_>, role: Option<Role>) -> Option<(usize, String)> 
     Some((entry, next_entry(case, entry).filter(|_| is_comma)?))
 }
 
-/// A bar instead of the comma. It is no hint for what must not leave a private proxy.
+/// A bar instead of the comma, but not behind an entry of one's own: then each of its bad days would tell
+/// the paths of private modules to the next.
 fn hint(case: &Case<'_>, entry: usize) -> String {
+    let target = &case.goproxy.entries[entry].target;
+    let name = match target {
+        ProxyTarget::Url(url) => Base::of(url).map_or_else(|| url.clone(), |base| base.host),
+        other => other.to_string(),
+    };
+    if !is_public(&name) {
+        return format!(
+            "mend {name}, or leave it out of GOPROXY while it is down; a bar instead of the comma would lead on after any error, and tell the paths of private modules to the next entry"
+        );
+    }
     let mut text = String::new();
     for (index, one) in case.goproxy.entries.iter().enumerate() {
         text.push_str(&one.target.to_string());
@@ -76,7 +88,12 @@ fn hint(case: &Case<'_>, entry: usize) -> String {
             None => {}
         }
     }
+    if text.contains("redacted:") {
+        return format!(
+            "a bar instead of the comma behind {name} in GOPROXY goes on after any error"
+        );
+    }
     format!(
-        "go env -w GOPROXY='{text}' (a bar) goes on after any error; each request still waits for the dead entry first, so leave it out if it stays dead"
+        "go env -w GOPROXY='{text}' (a bar) goes on after any error; each request still waits for {name} first, so leave it out if it stays dead"
     )
 }

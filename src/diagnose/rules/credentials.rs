@@ -10,11 +10,15 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let is_refused = matches!(asked.row.status, Some(401 | 403));
         is_refused && is_no_probe(asked) && !is_public(&asked.listed.host)
     };
-    let refused = refusals::all(case, |asked| asked.row.status, is_meant);
+    let refused = refusals::all(
+        case,
+        |asked| (asked.row.status, asked.listed.route.module.clone()),
+        is_meant,
+    );
     refused
         .iter()
         // git asks once without credentials to learn which are wanted (RFC 9110 section 11.6.1).
-        .filter(|refused| !case.asked.iter().any(|asked| is_answer(asked, refused.host)))
+        .filter(|refused| !case.asked.iter().any(|asked| is_answer(asked, refused.first(case))))
         .map(|refused| {
             let first = refused.first(case);
             let host = refused.host;
@@ -44,9 +48,14 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         .collect()
 }
 
-fn is_answer(asked: &Asked<'_>, host: &str) -> bool {
+/// Whether this was an answer to what was refused, once credentials had been added.
+fn is_answer(asked: &Asked<'_>, refused: &Asked<'_>) -> bool {
     let is_ok = asked.row.status.is_some_and(|status| status < 400) && !asked.is_ours();
-    is_ok && asked.listed.host == host
+    let is_same = match refused.listed.route.kind {
+        Kind::Vcs => asked.listed.route.module == refused.listed.route.module,
+        _ => asked.row.url == refused.row.url,
+    };
+    is_ok && is_same && asked.listed.host == refused.listed.host
 }
 
 /// Whether a request came with credentials; `None` if its header is not known.

@@ -1,6 +1,7 @@
 //! MT125: a private proxy gives up on the checksum database before that answers.
 
 use super::Found;
+use super::failed_upstream::is_disguised;
 use super::refusals::{self, is_public};
 use crate::diagnose::case::{Asked, Case};
 use crate::gomod::Kind;
@@ -15,7 +16,12 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let is_relayed = matches!(kind, Kind::Lookup | Kind::Tile | Kind::SumdbSupported)
             && case.entry_of(&asked.listed.host).is_some();
         let has_waited = asked.listed.total_us >= WAITED_US;
-        is_relayed && has_waited && !is_public(&asked.listed.host)
+        // An honest "not found" or "who are you" may be slow too.
+        let is_failure = match asked.row.status {
+            Some(404 | 410) => kind != Kind::SumdbSupported && is_disguised(asked),
+            status => status.is_some_and(|status| status >= 500),
+        };
+        is_relayed && has_waited && is_failure && !is_public(&asked.listed.host)
     };
     let refused = refusals::all(case, |_| (), is_meant);
     refused

@@ -3,7 +3,7 @@
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
-use crate::diagnose::finding::{Confidence, Evidence};
+use crate::diagnose::finding::{Confidence, Evidence, Severity};
 use crate::diagnose::hosts::Host;
 use crate::words::{count, duration};
 
@@ -46,11 +46,11 @@ impl<'a> Dead<'a> {
         })
     }
 
-    /// Those that cannot be connected to: TCP, or a handshake without an answer.
+    /// Those that cannot be connected to: TCP, or the handshake.
     pub(super) fn unreachable(case: &'a Case<'_>) -> impl Iterator<Item = Self> {
-        Self::all(case, |step, is_silent| match step {
+        Self::all(case, |step, _| match step {
             Step::Connect => true,
-            Step::Handshake => is_silent,
+            Step::Handshake => true,
             Step::Name | Step::Parent | Step::Certificate => false,
         })
     }
@@ -126,13 +126,20 @@ impl<'a> Dead<'a> {
 
     /// A finding about it, that explains all of the time that its failed dials took.
     pub(super) fn found(&self, case: &Case<'_>, title: String, hint: Option<String>) -> Found {
+        // A host that answers others was reached after all: a failed dial only cost time.
+        let severity = match self.host.requests > self.host.errors {
+            true => Severity::Slow,
+            false => case.severity(),
+        };
+        let pieces = case.pieces_of(&self.items, None);
+        let is_stall = self.silent > 0 && severity == Severity::Problem;
         Found {
-            severity: case.severity(),
+            severity,
             title,
             confidence: Confidence::Certain,
             evidence: self.evidence(case),
             hint,
-            explains: Explained::pieces(case.pieces_of(&self.items, None)),
+            explains: Explained::pieces(pieces).as_stall(is_stall),
         }
     }
 }

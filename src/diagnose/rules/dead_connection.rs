@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::silent::{self, Silent};
+use super::silent::{self, Silent, pieces_of};
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit};
@@ -27,6 +27,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         .collect()
 }
 
+/// How long an answer may take that left before the connection died, microseconds.
+const UNDER_WAY_US: u64 = 500_000;
+
 fn of_connection(case: &Case<'_>, (run, id): (u32, u64), silent: &[Silent]) -> Option<Found> {
     let items: Vec<usize> = silent.iter().map(|one| one.item).collect();
     let first = &case.timeline.items[*items.first()?];
@@ -41,10 +44,15 @@ fn of_connection(case: &Case<'_>, (run, id): (u32, u64), silent: &[Silent]) -> O
     }
     // Each piece begins when its request was sent: from the first on nothing came.
     let begins = silent.iter().filter_map(|one| {
-        let pieces = case.pieces_of(&[one.item], Some(one.phase));
+        let asked = case.asked_by(&case.timeline.items[one.item])?;
+        if let Some(stall) = case.stall_of(asked.row) {
+            return Some(case.timeline.at(run, stall.since_us));
+        }
+        let pieces = pieces_of(case, one);
         Some(case.timeline.pieces[*pieces.first()?].from)
     });
-    let since = begins.min()?;
+    let begins: Vec<u64> = begins.collect();
+    let (since, latest) = (*begins.iter().min()?, *begins.iter().max()?);
     let others = case.asked.iter().enumerate().filter(|(_, asked)| {
         (asked.row.run, asked.row.connection) == (run, id) && asked.row.state == RowState::Ended
     });
@@ -53,7 +61,8 @@ fn of_connection(case: &Case<'_>, (run, id): (u32, u64), silent: &[Silent]) -> O
         .collect();
     // A server that never answered is silent; one that answers others has stuck streams.
     let has_worked = ends.iter().any(|until| *until <= since);
-    let still_works = ends.iter().any(|until| *until > since + 200_000);
+    // What was under way at that moment may still have come.
+    let still_works = ends.iter().any(|until| *until > latest + UNDER_WAY_US);
     if still_works || !(has_worked || is_lost) {
         return None;
     }
@@ -76,9 +85,7 @@ fn of_connection(case: &Case<'_>, (run, id): (u32, u64), silent: &[Silent]) -> O
         let (what, us) = (case.what(one.item), duration(one.us));
         case.exhibit(one.item, format!("{what}: {us} without a byte"))
     }));
-    let pieces = silent
-        .iter()
-        .flat_map(|one| case.pieces_of(&[one.item], Some(one.phase)));
+    let pieces = silent.iter().flat_map(|one| pieces_of(case, one));
     Some(Found {
         severity: case.severity(),
         title: match is_lost {
@@ -101,7 +108,7 @@ fn of_connection(case: &Case<'_>, (run, id): (u32, u64), silent: &[Silent]) -> O
         hint: Some(String::from(
             "run it again: a new connection helps where a VPN, a NAT or sleep lost the old one; if it comes back, GODEBUG=http2client=0 makes go use several connections of HTTP/1.1",
         )),
-        explains: Explained::pieces(pieces.collect()),
+        explains: Explained::pieces(pieces.collect()).as_stall(true),
     })
 }
 

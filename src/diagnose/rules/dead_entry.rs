@@ -5,6 +5,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::{Host, Role, next_entry, separator_of};
 use crate::gomod::Separator;
+use crate::recording::reader::RowState;
 use crate::words::{count, duration};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
@@ -20,16 +21,21 @@ fn of_entry(case: &Case<'_>, name: &str, host: &Host) -> Option<Found> {
     };
     let is_bar = separator_of(case, entry) == Some(Separator::Pipe);
     let next = next_entry(case, entry).filter(|_| is_bar)?;
+    // What never ended is a hang and not a failure; a refusal of 401 or 429 says something else.
     let is_failed = |item: &usize| {
         let asked = case.asked_by(&case.timeline.items[*item]);
-        asked.is_none_or(|asked| {
-            let is_gone = matches!(asked.row.status, Some(404 | 410)) && !asked.is_ours();
-            asked.is_failure() && !is_gone
+        asked.is_none_or(|asked| match asked.row.state {
+            RowState::Ended => asked.row.status.is_some_and(|status| status >= 500),
+            RowState::Aborted | RowState::InFlight => false,
         })
     };
+    let has_answered = host.items.iter().any(|item| {
+        let asked = case.asked_by(&case.timeline.items[*item]);
+        asked.is_some_and(|asked| asked.row.status.is_some_and(|status| status < 500))
+    });
     let items: Vec<usize> = host.items.iter().copied().filter(is_failed).collect();
     // One that answered others is not dead.
-    if items.is_empty() || items.len() < host.items.len() {
+    if items.is_empty() || has_answered {
         return None;
     }
     let us = |item: &usize| case.timeline.items[*item].until - case.timeline.items[*item].from;
@@ -54,15 +60,20 @@ fn of_entry(case: &Case<'_>, name: &str, host: &Host) -> Option<Found> {
         ),
         confidence: Confidence::Certain,
         evidence: evidence.collect(),
-        hint: Some(format!(
-            "go env -w GOPROXY='{rest}' leaves it out: the go command remembers no failure from one request to the next"
-        )),
+        hint: Some(match rest {
+            Some(rest) => format!(
+                "go env -w GOPROXY='{rest}' leaves it out: the go command remembers no failure from one request to the next"
+            ),
+            None => format!(
+                "leave {name} out of GOPROXY: the go command remembers no failure from one request to the next"
+            ),
+        }),
         explains: Explained::pieces(case.pieces_of(&items, None)),
     })
 }
 
-/// GOPROXY without one of its entries.
-fn without_entry(case: &Case<'_>, entry: usize) -> String {
+/// GOPROXY without one of its entries; `None` if it holds what was redacted.
+fn without_entry(case: &Case<'_>, entry: usize) -> Option<String> {
     let mut text = String::new();
     let entries = case.goproxy.entries.iter().enumerate();
     for (_, one) in entries.filter(|(index, _)| *index != entry) {
@@ -71,5 +82,5 @@ fn without_entry(case: &Case<'_>, entry: usize) -> String {
             text.push(separator.as_char());
         }
     }
-    text
+    (!text.contains("redacted:")).then_some(text)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::private_module::{pattern, with};
 use super::{Explained, Found};
 use crate::clock::Timestamp;
 use crate::diagnose::case::Case;
@@ -55,6 +56,7 @@ fn of_host(case: &Case<'_>, host: &str, items: &[usize]) -> Option<Found> {
     let requests = count(items.len() as u64, "request");
     let what = format!("{requests}, {}, {}", duration(us), size(bytes));
     let refused: Vec<&str> = refused.into_iter().collect();
+    let private = with(case.setting("GOPRIVATE"), &pattern(Some(first)));
     let (title, hint) = match refused.is_empty() {
         false => (
             format!(
@@ -62,7 +64,7 @@ fn of_host(case: &Case<'_>, host: &str, items: &[usize]) -> Option<Found> {
                 refused.join(" and ")
             ),
             format!(
-                "if it is public, a proxy that has it spares the clone; if it is private, go env -w GOPRIVATE='{host}' skips the proxies that cannot have it; modtape replays it from a recording"
+                "if it is public, a proxy that has it spares the clone; if it is private, go env -w GOPRIVATE='{private}' skips the proxies that cannot have it; modtape replays it from a recording"
             ),
         ),
         true => (
@@ -83,7 +85,11 @@ fn of_host(case: &Case<'_>, host: &str, items: &[usize]) -> Option<Found> {
         )
     });
     Some(Found {
-        severity: Severity::Slow,
+        // What the settings ask for is no fault.
+        severity: match refused.is_empty() {
+            true => Severity::Note,
+            false => Severity::Slow,
+        },
         title,
         confidence: Confidence::Certain,
         evidence: evidence.collect(),
@@ -165,7 +171,7 @@ fn of_tunnels(case: &Case<'_>, host: &str, tunnels: &[Tunnel]) -> Option<Found> 
         ),
         confidence: Confidence::Likely,
         evidence: evidence.collect(),
-        hint: Some(fell_through(host)),
+        hint: Some(fell_through(case, host, module)),
         explains: Explained::idle(idle),
     })
 }
@@ -191,9 +197,10 @@ fn covered(idle: &[(u64, u64)], tunnels: &[Tunnel]) -> Vec<(u64, u64)> {
     idle.iter().flat_map(both).collect()
 }
 
-fn fell_through(host: &str) -> String {
+fn fell_through(case: &Case<'_>, host: &str, module: &str) -> String {
+    let private = with(case.setting("GOPRIVATE"), &pattern(Some(module)));
     format!(
-        "if it is public, a proxy that has it spares the clone; if it is private, go env -w GOPRIVATE='{host}' skips the proxies that cannot have it; --intercept {host} shows its requests, and lets modtape replay them"
+        "if it is public, a proxy that has it spares the clone; if it is private, go env -w GOPRIVATE='{private}' skips the proxies that cannot have it; --intercept {host} shows its requests, and lets modtape replay them"
     )
 }
 

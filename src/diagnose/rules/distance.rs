@@ -9,6 +9,9 @@ use crate::words::{count, duration};
 /// A host that is nearer is not far, microseconds there and back.
 const FAR_US: u64 = 80_000;
 
+/// One that is nearer than this is on another continent, which is no fault, microseconds.
+const VERY_FAR_US: u64 = 180_000;
+
 /// Together they cost this much at least, microseconds.
 const LEAST_US: u64 = 3_000_000;
 
@@ -32,9 +35,12 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             return None;
         }
         Some(Found {
-            severity: Severity::Slow,
+            severity: match nearest >= VERY_FAR_US {
+                true => Severity::Slow,
+                false => Severity::Note,
+            },
             title: format!(
-                "{name} is far away: {} there and back, and {} each waited {} in the middle",
+                "{name} is far away: {} there and back, and {} each waited {} in the median",
                 duration(nearest),
                 count(host.requests, "request"),
                 duration(middle)

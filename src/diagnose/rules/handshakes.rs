@@ -12,7 +12,7 @@ const LEAST: usize = 4;
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let dialling = [Phase::Dns, Phase::Connect, Phase::Tls];
     let hosts = case.hosts.iter().filter_map(|(name, host)| {
-        if host.protocols.iter().any(|protocol| protocol == "h2") {
+        if host.protocols.is_empty() || host.protocols.iter().any(|protocol| protocol == "h2") {
             return None;
         }
         let us = |item: &usize| -> u64 {
@@ -44,7 +44,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         Some(Found {
             severity: Severity::Slow,
             title: format!(
-                "{name} speaks only HTTP/1.1 and keeps no connection: {} for {}, {each} each",
+                "{name} speaks only HTTP/1.1, of which go keeps two idle connections at most: {} for {}, {each} each",
                 count(items.len() as u64, "handshake"),
                 count(host.requests, "request"),
             ),

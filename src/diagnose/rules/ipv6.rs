@@ -4,6 +4,7 @@ use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::exchange::{Opened, Phase, Tried};
+use crate::recording::reader::ConnectionRow;
 use crate::words::duration;
 
 /// An attempt that was given so long without an answer cost time, microseconds (RFC 8305 starts the
@@ -11,6 +12,16 @@ use crate::words::duration;
 const LOST_US: u64 = 200_000;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let dials = case.connections.values().flat_map(ConnectionRow::dials);
+    let connects = |dial: &Opened| {
+        dial.tries
+            .iter()
+            .any(|tried| is_v6(tried) && tried.error.is_none())
+    };
+    // Where IPv6 works at all, a lost race is no more than that.
+    if dials.into_iter().any(connects) {
+        return Vec::new();
+    }
     let items = case.items(|item| case.dial_of(item).is_some_and(is_lost_on_v6));
     let Some(first) = items.first() else {
         return Vec::new();
@@ -38,7 +49,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     vec![Found {
         severity,
         title: format!("IPv6 is broken: {address} of {host} does not answer, IPv4 does"),
-        confidence: Confidence::Certain,
+        // A far address of IPv6 may lose one race too.
+        confidence: match items.len() {
+            1 => Confidence::Likely,
+            _ => Confidence::Certain,
+        },
         evidence: evidence.collect(),
         hint: Some(String::from(
             "mend or switch off IPv6 on this network (`ip -6 route get ADDRESS` shows where packets go); a line `precedence ::ffff:0:0/96 100` in /etc/gai.conf prefers IPv4",

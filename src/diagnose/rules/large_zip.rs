@@ -10,6 +10,9 @@ use crate::words::{duration, size};
 /// From here on a zip is large, bytes.
 const LARGE: u64 = 8_000_000;
 
+/// A pace at which size is no fault, bytes a second.
+const FAST: u64 = 2_000_000;
+
 /// And slow, microseconds.
 const SLOW_US: u64 = 3_000_000;
 
@@ -29,7 +32,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let pace = u64::try_from(pace).unwrap_or(u64::MAX);
             let (what, host) = (case.what(item), &case.timeline.items[item].host);
             Found {
-                severity: Severity::Slow,
+                // Of a fast line nobody waits for what is merely large.
+                severity: match pace >= FAST {
+                    true => Severity::Note,
+                    false => Severity::Slow,
+                },
                 title: format!(
                     "{what} is large: {} from {host} at {}/s took {}",
                     size(asked.row.bytes),

@@ -168,9 +168,6 @@ pub(crate) const RULES: &[Rule] = &[
     rule!("MT128", asked_twice, "refusals are asked for twice"),
 ];
 
-/// The codes of what got no answer.
-pub(crate) const STALLS: [&str; 3] = ["MT101", "MT107", "MT108"];
-
 /// What a rule found.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
@@ -195,19 +192,30 @@ pub(super) struct Explained {
     pub(super) pieces: Vec<usize>,
     /// Times when no request was in flight: from, to.
     pub(super) idle: Vec<(u64, u64)>,
+    /// True if nothing came in them, to the end: a hang.
+    pub(super) is_stall: bool,
 }
 
 impl Explained {
     /// These pieces.
-    pub(super) const fn pieces(pieces: Vec<usize>) -> Self {
-        let idle = Vec::new();
-        Self { pieces, idle }
+    pub(super) fn pieces(pieces: Vec<usize>) -> Self {
+        Self {
+            pieces,
+            ..Self::default()
+        }
     }
 
     /// These parts of the time without a request.
-    pub(super) const fn idle(idle: Vec<(u64, u64)>) -> Self {
-        let pieces = Vec::new();
-        Self { pieces, idle }
+    pub(super) fn idle(idle: Vec<(u64, u64)>) -> Self {
+        Self {
+            idle,
+            ..Self::default()
+        }
+    }
+
+    /// The same, in which nothing came to the end if `is_stall`.
+    pub(super) fn as_stall(self, is_stall: bool) -> Self {
+        Self { is_stall, ..self }
     }
 }
 
@@ -237,8 +245,9 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
         }
     }
     // A note takes no time away from a cause, nor a cause from a note.
+    let untold = Told::of(case);
     for (code, found) in notes {
-        let cost_us = Told::of(case).claim(&found).unwrap_or(0);
+        let cost_us = untold.claim(&found).unwrap_or(0);
         findings.push(finding(code, found, cost_us));
     }
     findings.sort_by(|a, b| {
@@ -258,6 +267,7 @@ fn finding(code: &'static str, found: Found, cost_us: u64) -> Finding {
         severity: found.severity,
         title: found.title,
         cost_us,
+        is_stall: found.explains.is_stall,
         confidence: found.confidence,
         evidence,
         evidence_total,
@@ -285,7 +295,7 @@ impl<'a, 'r> Told<'a, 'r> {
     /// What a finding costs of the time that no other explains, microseconds; `None` if others explain
     /// nearly all of it.
     fn claim(&self, found: &Found) -> Option<u64> {
-        let Explained { pieces, idle } = &found.explains;
+        let Explained { pieces, idle, .. } = &found.explains;
         let share = |piece: &usize| self.case.timeline.pieces[*piece].share;
         let all: u128 = pieces.iter().map(share).sum();
         let new = pieces.iter().filter(|piece| !self.pieces[**piece]);

@@ -43,6 +43,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let longest = items.iter().map(|item| case.phase_us(&case.timeline.items[*item], Phase::Dns));
         let longest = longest.max()?;
         let lookups = count(items.len() as u64, "lookup");
+        let name = items.first().and_then(|item| parent(case, *item)).unwrap_or(name);
         Some(Found {
             severity: Severity::Slow,
             title: format!(
@@ -58,4 +59,16 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         })
     });
     failed.chain(slow).collect()
+}
+
+/// The parent proxy whose name was looked up instead of the host's, if there is one on the way.
+fn parent<'a>(case: &Case<'a>, item: usize) -> Option<&'a str> {
+    let dial = case.dial_of(&case.timeline.items[item])?;
+    let via = dial.upstream.as_ref()?.via.as_deref()?;
+    let authority = via.split_once("://").map_or(via, |(_, rest)| rest);
+    Some(
+        authority
+            .rsplit_once(':')
+            .map_or(authority, |(host, _)| host),
+    )
 }

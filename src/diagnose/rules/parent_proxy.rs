@@ -14,10 +14,15 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         });
         let via = via.unwrap_or_default();
         let (why, name) = (dead.why(case), dead.name);
-        let (title, hint) = if why.contains("407") {
+        let (title, hint) = if why.contains("answered 407") {
             (
                 format!("the proxy {via} wants credentials before it lets {name} through (407)"),
-                String::from("put them into the variable: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (percent-encode special characters)"),
+                remedy(&why),
+            )
+        } else if why.contains("cannot resolve") || why.contains("cannot connect to") {
+            (
+                format!("the proxy {via} on the way to {name} cannot be reached: {why}"),
+                String::from("check HTTPS_PROXY: its host and port; a VPN that is off takes such a proxy along"),
             )
         } else if dead.silent > 0 {
             (
@@ -33,6 +38,19 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         dead.found(case, title, Some(hint))
     })
     .collect()
+}
+
+/// What the parent proxy's offer lets one do, as it was recorded (`upstream::ParentError`).
+fn remedy(why: &str) -> String {
+    let recorded = why
+        .split_once("answered 407 ")
+        .and_then(|(_, rest)| rest.split_once(": "));
+    match recorded {
+        Some((_, remedy)) if !remedy.is_empty() => remedy.to_owned(),
+        _ => String::from(
+            "put them into the variable: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (percent-encode special characters)",
+        ),
+    }
 }
 
 /// From what it answered on.

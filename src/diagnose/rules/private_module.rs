@@ -1,8 +1,10 @@
 //! MT114: a private module was asked of a public proxy or checksum database.
 
 use super::Found;
-use super::refusals::{self, is_public, shortened};
+use super::failed_upstream::words_of;
+use super::refusals::{self, is_no_probe, is_public, shortened};
 use crate::diagnose::case::{Asked, Case};
+use crate::diagnose::finding::Confidence;
 use crate::words::count;
 
 /// What a public proxy's git writes of a repository that it may not read, or whose host it does not
@@ -23,10 +25,10 @@ const PRIVATE: [&str; 11] = [
 
 /// Whether a refusal tells of a private module.
 pub(super) fn is_private(asked: &Asked<'_>) -> bool {
-    let said = asked.said();
+    let said = words_of(asked);
     let is_gone = matches!(asked.row.status, Some(403 | 404 | 410));
     let is_asked = asked.listed.route.module.is_some() && is_public(&asked.listed.host);
-    is_gone && is_asked && PRIVATE.iter().any(|words| said.contains(words))
+    is_gone && is_asked && is_no_probe(asked) && PRIVATE.iter().any(|words| said.contains(words))
 }
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
@@ -46,33 +48,48 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 .find(|line| PRIVATE.iter().any(|words| line.contains(words)));
             let said = line.map(shortened).unwrap_or_default();
             let requests = count(refused.items.len() as u64, "request");
+            let is_shared = SHARED.contains(&module.split('/').next().unwrap_or_default());
+            // A host that many share answers a typing error like a private repository.
+            let looks = match is_shared {
+                true => "does not exist, or is private",
+                false => "looks private",
+            };
             let title = format!(
-                "{module} looks private, and {} was asked for it ({requests} told it the path); GOPRIVATE does not name it: {said}",
+                "{module} {looks}, and {} was asked for it ({requests} told it the path); GOPRIVATE does not name it: {said}",
                 refused.host
             );
             let hint = format!(
                 "go env -w GOPRIVATE='{}' makes go ask neither a public proxy nor the checksum database for it, but its own repository",
                 with(case.setting("GOPRIVATE"), &pattern)
             );
-            refused.found(case, case.severity(), title, Some(hint))
+            let mut found = refused.found(case, case.severity(), title, Some(hint));
+            if is_shared {
+                found.confidence = Confidence::Likely;
+            }
+            found
         })
         .collect()
 }
 
-/// A pattern for GOPRIVATE that takes a module and its neighbours: the host, and of a host that many
-/// share the owner too.
-fn pattern(module: Option<&str>) -> String {
-    const SHARED: [&str; 4] = ["github.com", "gitlab.com", "bitbucket.org", "gitee.com"];
+/// Hosts on which anybody has repositories.
+const SHARED: [&str; 4] = ["github.com", "gitlab.com", "bitbucket.org", "gitee.com"];
+
+/// A pattern for GOPRIVATE: of a host that many share the repository, else the host.
+pub(super) fn pattern(module: Option<&str>) -> String {
     let module = module.unwrap_or_default();
-    let (host, rest) = module.split_once('/').unwrap_or((module, ""));
+    let mut parts = module.split('/');
+    let host = parts.next().unwrap_or_default();
     match SHARED.contains(&host) {
-        true => format!("{host}/{}", rest.split('/').next().unwrap_or_default()),
-        false => host.to_owned(),
+        true => {
+            let repository: Vec<&str> = parts.take(2).collect();
+            format!("{host}/{}", repository.join("/"))
+        }
+        false => host.split(':').next().unwrap_or(host).to_owned(),
     }
 }
 
 /// A list of patterns with one more.
-fn with(list: &str, pattern: &str) -> String {
+pub(super) fn with(list: &str, pattern: &str) -> String {
     match list.is_empty() {
         true => pattern.to_owned(),
         false => format!("{list},{pattern}"),

@@ -11,6 +11,9 @@ use crate::words::{count, duration};
 /// A probe that takes longer is slow, microseconds: a proxy that knows its modules answers at once.
 const SLOW_US: u64 = 400_000;
 
+/// Probes are slow if they take so many times as long as other answers.
+const TIMES: u64 = 3;
+
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let mut hosts: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (item, asked) in case.asked.iter().enumerate() {
@@ -20,8 +23,24 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             hosts.entry(host).or_default().push(item);
         }
     }
+    let is_slow = |host: &str, items: &[usize]| {
+        let waits = items
+            .iter()
+            .filter_map(|item| slow::wait_us(&case.asked[*item]));
+        let longest = waits.max().unwrap_or(0);
+        // A host that takes as long for everything is far away, not slow with probes.
+        let others = case
+            .asked
+            .iter()
+            .filter(|asked| asked.listed.host == host && asked.listed.outcome != Outcome::Probe);
+        let mut others: Vec<u64> = others.filter_map(slow::wait_us).collect();
+        others.sort_unstable();
+        let usual = others.get(others.len() / 2).copied().unwrap_or(0);
+        longest >= usual.saturating_mul(TIMES)
+    };
     hosts
         .iter()
+        .filter(|(host, items)| is_slow(host, items))
         .map(|(host, items)| {
             let waits = items.iter().filter_map(|item| slow::wait_us(&case.asked[*item]));
             let longest = waits.max().unwrap_or(0);

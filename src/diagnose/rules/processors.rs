@@ -10,10 +10,10 @@ use crate::words::{duration, percent};
 const MANY: u32 = 16;
 
 /// It has to last so long, microseconds.
-const LEAST_US: u64 = 2_000_000;
+const LEAST_US: u64 = 3_000_000;
 
 /// Faster answers than this are no reason to ask for more at once, microseconds.
-const WAIT_US: u64 = 20_000;
+const WAIT_US: u64 = 30_000;
 
 /// How long at least `processors` requests were in flight, and how long any was, microseconds.
 pub(super) fn saturated(case: &Case<'_>, processors: u32) -> (u64, u64) {
@@ -58,14 +58,14 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     vec![Found {
         severity: Severity::Slow,
         title: format!(
-            "GOMAXPROCS={processors} bounds the go command: {} % of the time no more than that many requests were in flight, each waiting {} in the middle",
+            "GOMAXPROCS={processors} bounds the go command: {} % of the time all its {processors} workers were waiting for an answer, the median {}",
             percent(full, busy),
             duration(middle)
         ),
         confidence: Confidence::Certain,
         evidence,
         hint: Some(String::from(
-            "GOMAXPROCS=16 before the command lets go have 16 requests in flight; it costs no more CPU, since they wait",
+            "GOMAXPROCS=16 go mod download, before the command, has 16 requests in flight; only that step, since a build would start 16 compilers too",
         )),
         explains: Explained::pieces(pieces),
     }]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::silent::{self, Silent};
+use super::silent::{self, Silent, pieces_of};
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
@@ -77,9 +77,7 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
         };
         case.exhibit(one.item, format!("{what}: {} {without}", duration(one.us)))
     });
-    let pieces = silent
-        .iter()
-        .flat_map(|one| case.pieces_of(&[one.item], Some(one.phase)));
+    let pieces = silent.iter().flat_map(|one| pieces_of(case, one));
     Found {
         severity: match has_ended {
             true => Severity::Slow,
@@ -92,8 +90,13 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
             _ => Confidence::Certain,
         },
         evidence: evidence.collect(),
-        hint: Some(hint(case, host)),
-        explains: Explained::pieces(pieces.collect()),
+        hint: Some(match has_ended {
+            true => format!(
+                "{host} answered in the end: try again, it may have had to fetch that first; if it stays slow, its operator, or another GOPROXY"
+            ),
+            false => hint(case, host),
+        }),
+        explains: Explained::pieces(pieces.collect()).as_stall(!has_ended),
     }
 }
 

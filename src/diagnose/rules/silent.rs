@@ -1,17 +1,18 @@
 //! What the rules on requests without an answer have in common.
 
 use crate::diagnose::case::{Asked, Case};
-use crate::diagnose::dials::is_given_up;
+use crate::diagnose::dials::{is_given_up, is_timed_out};
 use crate::exchange::{MadeBy, Phase, Stall};
 use crate::recording::reader::RowState;
 
-/// A silence is told from here on if it lasted until the client, or the run, gave up; microseconds.
-const GIVEN_UP_US: u64 = 800_000;
+/// A silence is told from here on if it lasted until the client, or the run, gave up, though nobody was
+/// told while it lasted; microseconds.
+const GIVEN_UP_US: u64 = 5_000_000;
 
 /// And from here on if something came in the end.
 const ENDED_US: u64 = 5_000_000;
 
-/// And if it is so many times as long as nearly all waits for that host.
+/// And if it is so many times as long as the median of the waits for that host.
 const TIMES: u64 = 4;
 
 /// A request that got no answer for long.
@@ -47,15 +48,12 @@ fn of(case: &Case<'_>, item: usize) -> Option<Silent> {
         _ => case.phase_us(one, phase),
     };
     let has_ended = asked.row.state == RowState::Ended && asked.row.made_by == Some(MadeBy::Origin);
-    let usual = case.hosts.get(&one.host).and_then(|host| host.wait_p95_us);
+    let usual = case.hosts.get(&one.host).and_then(|host| host.wait_p50_us);
     let least = match has_ended {
         true => ENDED_US,
         false => GIVEN_UP_US,
     };
-    // A p95 that is the silence itself says nothing about what is usual.
-    let usual = usual
-        .filter(|usual| !has_ended || *usual < us / 2)
-        .unwrap_or(0);
+    let usual = usual.unwrap_or(0);
     // What was told as a stall while it lasted, and never went on, is one.
     let is_stall = !has_ended && stall.is_some_and(|stall| !stall.is_over);
     let is_long = is_stall || (us >= least && us >= usual.saturating_mul(TIMES));
@@ -74,11 +72,13 @@ fn where_it_stopped(asked: &Asked<'_>, stall: Option<&Stall>) -> Option<Phase> {
     let phases = asked.row.phases;
     match asked.row.state {
         // Nothing else tells what it was doing.
-        RowState::InFlight => stall.map(|stall| match stall.phase {
-            Phase::Receive => Phase::Receive,
-            _ => Phase::Wait,
-        }),
-        RowState::Aborted if is_given_up(why) || why.contains("silence for") => {
+        RowState::InFlight => match stall?.phase {
+            Phase::Receive => Some(Phase::Receive),
+            Phase::Send | Phase::Wait => Some(Phase::Wait),
+            // It waits for a connection, which is no matter of its server's.
+            Phase::Blocked | Phase::Dns | Phase::Connect | Phase::Tls => None,
+        },
+        RowState::Aborted if is_given_up(why) || is_timed_out(why) => {
             match phases[Phase::Receive] {
                 Some(_) => Some(Phase::Receive),
                 None => phases[Phase::Wait].map(|_| Phase::Wait),
@@ -86,13 +86,18 @@ fn where_it_stopped(asked: &Asked<'_>, stall: Option<&Stall>) -> Option<Phase> {
         }
         RowState::Aborted => None,
         // Our own 504 of `--upstream-idle-timeout`.
-        RowState::Ended if asked.is_ours() => {
-            let is_timeout = asked.row.status == Some(504);
-            is_timeout.then_some(Phase::Wait)
-        }
+        RowState::Ended if asked.is_ours() => is_timed_out(why).then_some(Phase::Wait),
         RowState::Ended => match stall.map(|stall| stall.phase) {
             Some(Phase::Receive) => Some(Phase::Receive),
             _ => Some(Phase::Wait),
         },
     }
+}
+
+/// The pieces of a silence. What is in flight has no phases on record: all of it is silent.
+pub(super) fn pieces_of(case: &Case<'_>, silent: &Silent) -> Vec<usize> {
+    let asked = case.asked_by(&case.timeline.items[silent.item]);
+    let is_open = asked.is_some_and(|asked| asked.row.state == RowState::InFlight);
+    let phase = Some(silent.phase).filter(|_| !is_open);
+    case.pieces_of(&[silent.item], phase)
 }
