@@ -7,7 +7,6 @@
 mod healthy;
 mod proxies;
 mod reaching;
-mod resolver;
 mod run;
 mod settings;
 mod shape;
@@ -15,3 +14,5 @@ mod silence;
 mod toolchain;
 mod vcs;
 mod world;
+
+use crate::support::resolver;

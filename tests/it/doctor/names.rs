@@ -4,52 +4,7 @@ use std::fs;
 use std::net::UdpSocket;
 
 use super::*;
-
-/// A resolver on port 53 of `ip` that knows one address for each name, does not answer AAAA for names
-/// that begin with `silent`, and knows no name that begins with `gone`.
-fn resolver(ip: &str) {
-    let socket = UdpSocket::bind((ip, 53)).expect("a network of our own");
-    std::thread::spawn(move || {
-        let mut query = [0; 512];
-        while let Ok((length, client)) = socket.recv_from(&mut query) {
-            if let Some(answer) = answer(&query[..length]) {
-                // Who does not wait for it has gone.
-                let _ = socket.send_to(&answer, client);
-            }
-        }
-    });
-}
-
-/// RFC 1035 section 4.
-fn answer(query: &[u8]) -> Option<Vec<u8>> {
-    let name = &query[12..];
-    let end = 12 + name.iter().position(|&byte| byte == 0)? + 5;
-    let is_a = query[end - 4..end] == [0, 1, 0, 1];
-    let begins = |with: &[u8]| name.get(1..).is_some_and(|name| name.starts_with(with));
-    if begins(b"silent") && !is_a {
-        return None;
-    }
-    let is_gone = begins(b"gone");
-    let records = u8::from(is_a && !is_gone);
-    let mut answer = query[..2].to_vec();
-    answer.extend([
-        0x81,
-        0x80 | if is_gone { 3 } else { 0 },
-        0,
-        1,
-        0,
-        records,
-        0,
-        0,
-        0,
-        0,
-    ]);
-    answer.extend(&query[12..end]);
-    if records > 0 {
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
-    }
-    Some(answer)
-}
+use crate::support::resolver::{Name, Resolver};
 
 #[test]
 fn each_resolver_is_asked_for_each_family() {
@@ -72,7 +27,13 @@ fn each_resolver_is_asked_for_each_family() {
                 let mounted = program("mount").args(["--bind", text(from), to]).status();
                 assert!(mounted.expect("it can be run").success(), "{to}");
             }
-            resolver("127.0.0.1");
+            let resolver = Resolver::at("127.0.0.1:53".parse().expect("an address"));
+            let here = || Name::at(["127.0.0.1".parse().expect("an address")]);
+            for name in ["well.example", "other.example"] {
+                resolver.set(name, here());
+            }
+            resolver.set("silent.example", here().mute_for_v6());
+            resolver.set("broken.example", Name::fails());
             // Bound, so that nobody refuses, and never read.
             let _dead = UdpSocket::bind("127.0.0.9:53").expect("a network of our own");
             let port = origin.addr().port();
@@ -91,6 +52,14 @@ fn each_resolver_is_asked_for_each_family() {
             assert_eq!(measured["resolver"], "127.0.0.1", "{measured}");
             told.is("dns", "gone.example", "broken", "A no such name in ");
             told.is("request", "https://proxy.golang.org", "ok", "of 5");
+
+            let told = doctor("well.example", "broken.example");
+            told.is(
+                "dns",
+                "broken.example",
+                "broken",
+                "A SERVFAIL, AAAA SERVFAIL from 127.0.0.1",
+            );
 
             let told = doctor("silent.example", "listed.example");
             told.is(

@@ -38,6 +38,7 @@ mod parent;
 mod process;
 mod raw;
 mod recorder;
+pub mod resolver;
 mod rules;
 mod sandbox;
 mod serve;

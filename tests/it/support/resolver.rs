@@ -1,4 +1,4 @@
-//! The resolver of a world: what it answers, how late, and what it is silent about.
+//! A resolver for a network of its own: what it answers, how late, and what it is silent about.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What is known of a name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Name {
+pub struct Name {
     addresses: Vec<IpAddr>,
     delay: Duration,
     is_mute_for_v6: bool,
@@ -18,7 +18,7 @@ pub(super) struct Name {
 
 impl Name {
     /// Leads to these addresses.
-    pub(super) fn at(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+    pub fn at(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         Self {
             addresses: addresses.into_iter().collect(),
             ..Self::default()
@@ -26,12 +26,12 @@ impl Name {
     }
 
     /// Is answered after so long.
-    pub(super) fn delay(self, delay: Duration) -> Self {
+    pub fn delay(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
 
     /// Questions for its IPv6 addresses (AAAA) are not answered.
-    pub(super) fn mute_for_v6(self) -> Self {
+    pub fn mute_for_v6(self) -> Self {
         Self {
             is_mute_for_v6: true,
             ..self
@@ -39,7 +39,7 @@ impl Name {
     }
 
     /// The resolver fails with SERVFAIL.
-    pub(super) fn fails() -> Self {
+    pub fn fails() -> Self {
         Self {
             rcode: 2,
             ..Self::default()
@@ -48,7 +48,7 @@ impl Name {
 }
 
 /// A running resolver; dropped, it has ended. A name that it does not know does not exist.
-pub(super) struct Resolver {
+pub struct Resolver {
     addr: SocketAddr,
     names: Arc<Mutex<HashMap<String, Name>>>,
     stop: Arc<AtomicBool>,
@@ -57,7 +57,7 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// Answers questions that come to this address.
-    pub(super) fn at(addr: SocketAddr) -> Self {
+    pub fn at(addr: SocketAddr) -> Self {
         let socket = UdpSocket::bind(addr).expect("the address is ours");
         let (names, stop) = (Arc::<Mutex<_>>::default(), Arc::<AtomicBool>::default());
         let (known, stopped) = (Arc::clone(&names), Arc::clone(&stop));
@@ -80,7 +80,7 @@ impl Resolver {
     }
 
     /// Makes a name known, or another thing of it.
-    pub(super) fn set(&self, name: &str, known: Name) {
+    pub fn set(&self, name: &str, known: Name) {
         let mut names = self.names.lock().expect("no panic while locked");
         names.insert(name.to_owned(), known);
     }
