@@ -5,6 +5,7 @@
 //! same behind `modtape record`: exit code and output stay the same, and the recording tells why.
 
 mod healthy;
+mod processes;
 mod proxies;
 mod reaching;
 mod run;

@@ -1,5 +1,6 @@
 //! The same go command twice in one world: by itself, and behind `modtape record`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub(super) struct Run<'w> {
     script: Option<&'static str>,
     env: Vec<(String, String)>,
     prepare: Vec<Prepare<'w>>,
+    stall_after: &'static str,
     other_words: bool,
 }
 
@@ -64,6 +66,7 @@ impl<'w> Run<'w> {
             script: None,
             env: Vec::new(),
             prepare: Vec::new(),
+            stall_after: "1s",
             other_words: false,
         }
         .env("GOPROXY", "https://proxy.golang.org,direct")
@@ -107,6 +110,14 @@ impl<'w> Run<'w> {
         self
     }
 
+    /// With another `--stall-after` than a second.
+    pub(super) fn stall_after(self, stall_after: &'static str) -> Self {
+        Self {
+            stall_after,
+            ..self
+        }
+    }
+
     /// What go says is not compared: of a connection that cannot be made, modtape tells more.
     pub(super) fn in_other_words(self) -> Self {
         Self {
@@ -128,6 +139,26 @@ impl<'w> Run<'w> {
         let plain = self.plain_hangs(hangs)?;
         let recorded = self.recorded_hangs(told).expect("go is there");
         Some(self.compared(plain, recorded))
+    }
+
+    /// Runs it both ways on a terminal, until it shows `prompt` there, and until modtape says `told`.
+    pub(super) fn both_ask(&self, prompt: &str, told: &str) -> Option<Both> {
+        let until = |ready: Ready<'_>, command: Command, text: &str, watched: Duration| {
+            let begun = Clock::start();
+            let mut running = Spawned::start(on_terminal(command));
+            let said = running.wait_for_stdout(text);
+            assert!(running.runs_for(watched), "it has ended: {said}");
+            running.type_keys(CTRL_C);
+            Ran::new(running.end(), begun, ready.sandbox)
+        };
+        let ready = self.ready()?;
+        let command = ready.plain();
+        let plain = until(ready, command, prompt, WATCHED);
+        let ready = self.ready().expect("it was there before");
+        let command = ready.recorded();
+        let recorded = until(ready, command, told, Duration::ZERO);
+        assert_eq!(recorded.code, plain.code, "{}", recorded.stdout);
+        Some(Both { plain, recorded })
     }
 
     fn compared(&self, plain: Ran, recorded: Ran) -> Both {
@@ -225,8 +256,10 @@ impl Ready<'_> {
 
     fn recorded(&self) -> Command {
         let plain = self.plain();
-        let record = ["record", "-o", "one", "--stall-after", "1s"];
-        let mut command = self.sandbox.modtape(record);
+        let mut command = self
+            .sandbox
+            .modtape(["record", "-o", "one", "--stall-after"]);
+        command.arg(self.run.stall_after);
         command.arg("--");
         command.arg(plain.get_program()).args(plain.get_args());
         self.set(command)
@@ -239,6 +272,24 @@ impl Ready<'_> {
         command.envs(self.run.env.iter().map(|(name, value)| (name, value)));
         command
     }
+}
+
+/// What a terminal makes SIGINT of.
+const CTRL_C: &[u8] = b"\x03";
+
+/// The same command on a terminal of its own, whose both streams are stdout.
+fn on_terminal(command: Command) -> Command {
+    let quoted = |word: &OsStr| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"));
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let line: Vec<_> = words.map(quoted).collect();
+    let mut script = program("script");
+    script.args(["-qec", &line.join(" "), "/dev/null"]);
+    let set = command.get_envs();
+    script.envs(set.filter_map(|(name, value)| Some((name, value?))));
+    script.current_dir(command.get_current_dir().expect("a sandbox sets it"));
+    script
 }
 
 fn to_its_end(command: Command, sandbox: Sandbox) -> Ran {

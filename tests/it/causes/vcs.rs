@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::resolver::Name;
-use super::run::Run;
-use super::world::{INTERNET, World};
+use super::run::{Ready, Run};
+use super::world::{ELSEWHERE, INTERNET, World};
 use crate::support::*;
 
 const MODULE: &str = "git.corp/team/lib.git";
@@ -73,4 +73,97 @@ fn a_small_repository_is_no_fault() {
         assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
         both.recorded.nothing();
     });
+}
+
+/// The server wants credentials, and git asks a helper for them that waits.
+#[test]
+fn a_credential_helper_that_waits() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let wants = Rule::host("git.corp").status(401);
+        let wants = wants.header("www-authenticate", "Basic realm=\"git\"");
+        let internet = internet.rule(wants).start();
+        let waits = |ready: &Ready<'_>| {
+            let helper = "[credential]\n\thelper = \"!f() { sleep 600; }; f\"\n";
+            std::fs::write(ready.sandbox.join("home/.gitconfig"), helper).expect("our own folder");
+        };
+        let run = get(world).env("GOPRIVATE", "git.corp").prepare(waits);
+        let run = run.stall_after("3s");
+        let asked = |log: &Log| {
+            log.requests
+                .iter()
+                .any(|served| served.host == "git.corp" && served.path.ends_with("/info/refs"))
+        };
+        let Some(both) = run.both_hang(|| drop(internet.wait_for(asked, LIMIT)), "[MT208]") else {
+            return;
+        };
+        both.recorded.first("MT208", "problem", &["git", "sleep"]);
+    });
+}
+
+/// A server that ssh does not know: since Go 1.25 it asks on the terminal.
+#[test]
+fn ssh_that_asks_for_a_host_key() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let _internet = internet.start();
+        let server = Sandbox::new();
+        let Some(_sshd) = sshd(&server) else { return };
+        let asks = |ready: &Ready<'_>| {
+            // Neither the user's settings nor the machine's count.
+            let known = ready.sandbox.join("known_hosts");
+            let ssh = format!(
+                "ssh -F /dev/null -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile={}",
+                known.display()
+            );
+            let config = format!(
+                "[core]\n\tsshCommand = {ssh}\n\
+                 [url \"ssh://root@{ELSEWHERE}/\"]\n\tinsteadOf = https://git.corp/\n"
+            );
+            std::fs::write(ready.sandbox.join("home/.gitconfig"), config).expect("our own folder");
+        };
+        let run = get(world).env("GOPRIVATE", "git.corp").prepare(asks);
+        let run = run.stall_after("3s");
+        let Some(both) = run.both_ask("continue connecting", "[MT208]") else {
+            return;
+        };
+        both.recorded
+            .first("MT208", "problem", &["ssh", "terminal"]);
+    });
+}
+
+/// A real server for ssh, with a new key; `None` where there is none, or this is not root.
+fn sshd(server: &Sandbox) -> Option<Spawned> {
+    let path = std::path::Path::new("/usr/sbin/sshd");
+    if !path.exists() || !rustix::process::geteuid().is_root() {
+        skipped("no sshd here, or this is not root");
+        return None;
+    }
+    let script =
+        "mount -t tmpfs tmpfs /run && mkdir /run/sshd && ssh-keygen -q -t ed25519 -N '' -f key";
+    let mut made = server.command("sh");
+    made.args(["-ec", script]).current_dir(server.path());
+    run(made, LIMIT).expect_success();
+    let mut sshd = server.command(path);
+    let key = format!("HostKey={}", server.join("key").display());
+    let listen = format!("ListenAddress={ELSEWHERE}:22");
+    sshd.args([
+        "-D",
+        "-e",
+        "-f",
+        "/dev/null",
+        "-o",
+        &key,
+        "-o",
+        &listen,
+        "-o",
+        "PidFile=none",
+    ]);
+    let sshd = Spawned::start(sshd);
+    sshd.wait_for_stderr("Server listening");
+    Some(sshd)
 }
