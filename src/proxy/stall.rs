@@ -15,6 +15,7 @@ use crate::exchange::{Phase, Stall};
 use crate::gomod::Base;
 use crate::recording::Recorder;
 use crate::recording::format::Event;
+use crate::recording::processes::Sample;
 use crate::tls::Protocol;
 
 /// A silence that goes on is reported again, and recorded again, after so long at the latest.
@@ -170,6 +171,16 @@ impl Stalls {
 
     fn is_silent(&self, entry: &InFlight, now: Timestamp) -> bool {
         is_upstreams(entry) && now.micros_since(entry.progress) >= self.limits.stall_us
+    }
+
+    /// Records what the command's processes do, since that is about to be told.
+    pub(crate) fn record_sample(&mut self, sample: Sample) {
+        let now = self.live.now();
+        let recorder = self.recorder.as_ref();
+        let written = recorder.map(|recorder| recorder.queue(now, &Event::Sample(sample)));
+        if let Some(written) = written {
+            self.writing = Some(Box::pin(written));
+        }
     }
 
     /// Waits until what was found is on record, but not long for a disk that takes nothing.

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::diagnose::processes::Activity;
 use crate::diagnose::stuck::{Limits, Stuck};
 use crate::proxy::{InFlight, Live, Notice, Passed, Stalls};
+use crate::recording::processes::Sample;
 
 /// The shortest time between two updates of the status line.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -81,7 +82,8 @@ impl Console {
                         say(&self.global, stall_line(&notice, self.look));
                     }
                 }
-                stuck = waits.next(), if has_started => {
+                (stuck, sample) = waits.next(), if has_started => {
+                    stalls.record_sample(sample);
                     stalls.on_record().await;
                     line.clear();
                     say(&self.global, process_line(&stuck, self.look));
@@ -117,20 +119,20 @@ impl<'a> Waits<'a> {
     }
 
     /// Waits for the next one that is due to be reported.
-    async fn next(&mut self) -> Stuck {
+    async fn next(&mut self) -> (Stuck, Sample) {
         let StatusSource { live, limits, .. } = self.status;
         let tick = Duration::from_micros(limits.stall_us / 10);
         let tick = tick.clamp(Duration::from_millis(20), Duration::from_secs(1));
         loop {
             tokio::time::sleep(self.look_at.since(live.now())).await;
             self.look_at = live.now() + tick;
-            if let Some(stuck) = self.due() {
-                return stuck;
+            if let Some(due) = self.due() {
+                return due;
             }
         }
     }
 
-    fn due(&mut self) -> Option<Stuck> {
+    fn due(&mut self) -> Option<(Stuck, Sample)> {
         let StatusSource {
             live,
             limits,
@@ -148,7 +150,7 @@ impl<'a> Waits<'a> {
             return None;
         }
         self.told.insert(key, now);
-        Some(stuck)
+        Some((stuck, doing.sample))
     }
 }
 

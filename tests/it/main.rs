@@ -21,6 +21,7 @@ mod limits;
 mod misuse;
 mod pcapng;
 mod phases;
+mod processes;
 mod reach;
 mod readme;
 mod record;

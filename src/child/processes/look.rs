@@ -24,7 +24,7 @@ const WORKS: u32 = 100;
 const MOVES: u64 = 64 << 10;
 
 /// How many words of a command line are kept, and how many characters of a word.
-const WORDS: usize = 6;
+const WORDS: usize = 8;
 const LETTERS: usize = 80;
 
 /// `USER_HZ`: the ticks of `/proc`, in a second, on every platform of Linux but Alpha.
