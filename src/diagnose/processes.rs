@@ -414,7 +414,13 @@ impl Tense {
     fn verb(self, present: &str, past: &str) -> String {
         match self {
             Self::Now => present.to_owned(),
-            Self::Lasting(us) => format!("has {} {}", past.replace("was ", "been "), seconds(us)),
+            Self::Lasting(us) => {
+                let participle = match past {
+                    "ran" => String::from("run"),
+                    past => past.replace("was ", "been "),
+                };
+                format!("has {participle} {}", seconds(us))
+            }
             Self::Past(us) => format!("{past} {}", duration(us)),
         }
     }

@@ -328,9 +328,15 @@ impl<'a> Group<'a> {
                 "{host}{through}{at} takes connections but the ClientHello does not arrive: TCP done, {} not acknowledged for {lasted}",
                 size(one.unacknowledged_bytes.unwrap_or(0))
             ),
-            (Step::Tls, _) => format!(
-                "{host}{through}{at} takes connections but does not answer: TCP done, no TLS handshake for {lasted}"
-            ),
+            (Step::Tls, via) => {
+                let although = match (one.unacknowledged_bytes, via) {
+                    (Some(0), None) => ", although its TCP acknowledges the ClientHello",
+                    _ => "",
+                };
+                format!(
+                    "{host}{through}{at} takes connections but does not answer: TCP done, no TLS handshake for {lasted}{although}"
+                )
+            }
             (Step::Head, _) if self.may_be_cold() => format!(
                 "{host}{through}{at} has answered before but not this: no response header for {lasted}{although}; it may fetch this version from its repository now"
             ),
@@ -738,6 +744,13 @@ mod tests {
                 0,
                 "MT101",
                 "proxy.golang.org takes connections but sends nothing: TCP and TLS done, no response header for 34 s, although its TCP acknowledges the request",
+            ),
+            (
+                Phase::Tls,
+                false,
+                0,
+                "MT107",
+                "proxy.golang.org takes connections but does not answer: TCP done, no TLS handshake for 34 s, although its TCP acknowledges the ClientHello",
             ),
             (
                 Phase::Tls,

@@ -204,9 +204,8 @@ impl Status {
         if let more @ 1.. = self.in_flight.len().saturating_sub(LISTED) {
             lines.push(format!("  and {more} more"));
         }
-        // A cause says the same, and more.
-        let is_cause = |doing: &&String| self.stuck.iter().all(|cause| cause.cause != **doing);
-        if let Some(doing) = self.doing.as_ref().filter(is_cause) {
+        // A cause says it better.
+        if let Some(doing) = self.doing.as_ref().filter(|_| self.stuck.is_empty()) {
             lines.push(look.plain(doing).into_owned());
         }
         for cause in &self.stuck {

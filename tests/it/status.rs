@@ -130,6 +130,13 @@ fn another_process_is_told_what_a_recorder_waits_for_and_what_can_be_done() {
     let entry = &json["in_flight"][0];
     assert_eq!((&entry["id"], &entry["phase"]), (&2.into(), &"wait".into()));
     assert!(entry["silent_us"].as_u64() >= Some(100_000), "{json}");
+    assert!(
+        !json["doing"]
+            .as_str()
+            .unwrap_or_default()
+            .contains(" has ran "),
+        "{json}"
+    );
     let documented = BTreeSet::from_iter(documented("Status"));
     assert_eq!(keys_of(&json), documented);
     let cause = &json["stuck"][0];
