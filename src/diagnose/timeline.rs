@@ -129,11 +129,6 @@ impl Timeline {
         begin.saturating_add(at.as_micros()).min(self.wall_us)
     }
 
-    /// The pieces of an item.
-    pub(crate) fn pieces_of(&self, item: usize) -> &[Piece] {
-        &self.pieces[self.items[item].pieces.clone()]
-    }
-
     /// How long no request was in flight.
     pub(crate) fn idle_us(&self) -> u64 {
         self.in_flight_us.first().copied().unwrap_or(0)

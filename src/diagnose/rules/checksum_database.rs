@@ -61,7 +61,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         found.push(Found {
             severity: Severity::Slow,
             title: format!(
-                "the checksum database {name} is slow: {answers} waited {} in the middle, the module proxy's {}",
+                "the checksum database {name} is slow: the median of {answers} waited {}, that of the module proxy {}",
                 duration(median),
                 duration(usual)
             ),
