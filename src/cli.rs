@@ -512,6 +512,8 @@ pub(crate) enum ExportFormat {
     Csv,
     /// Shell script that repeats the requests and compares statuses and digests
     Curl,
+    /// Timeline with lanes for connections, processes and findings, for Perfetto and chrome://tracing
+    Trace,
     /// Folder for `GOPROXY=file://DIR`, with the recorded modules and their checksums
     Goproxy,
 }

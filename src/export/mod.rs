@@ -12,3 +12,4 @@ pub(crate) mod rows;
 #[cfg(test)]
 mod sample;
 pub(crate) mod source;
+pub(crate) mod trace;

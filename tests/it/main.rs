@@ -33,6 +33,7 @@ mod status;
 mod support;
 mod support_tests;
 mod terminals;
+mod trace;
 mod trust;
 mod upstreams;
 mod views;

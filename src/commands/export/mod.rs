@@ -21,6 +21,7 @@ use crate::export::har::Har;
 use crate::export::pcapng::Capture;
 use crate::export::rows::{Csv, Ndjson};
 use crate::export::source::{Bodies, Format, Losses, Source};
+use crate::export::trace::Trace;
 use crate::recording::format::{CAPTURE, HAR, LIVE_CAPTURE};
 use crate::recording::{Recording, Row};
 use crate::terminal::words::count;
@@ -119,6 +120,7 @@ fn format<'a>(
         ExportFormat::Ndjson => Box::new(Ndjson::begin(out)),
         ExportFormat::Csv => Box::new(Csv::begin(out, is_shown)?),
         ExportFormat::Curl => Box::new(Script::begin(out, source)?),
+        ExportFormat::Trace => Box::new(Trace::begin(out, source, rows)?),
         ExportFormat::Goproxy => unreachable!("a tree is not one file"),
     })
 }

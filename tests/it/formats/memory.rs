@@ -50,6 +50,7 @@ fn peaks(dir: &str) -> Vec<(&'static str, u64)> {
         "csv -o -",
         "pcapng --pcap-bodies all -o -",
         "curl -o -",
+        "trace -o -",
         "har -o a.har",
         "pcapng -o a.pcapng",
         "goproxy -o tree",

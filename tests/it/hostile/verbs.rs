@@ -22,7 +22,7 @@ const CPU_SECONDS: u32 = 40;
 const MEMORY: u32 = 64 << 20;
 
 /// The verbs that read; `hostile` is the recording.
-const VERBS: [&[&str]; 24] = [
+const VERBS: [&[&str]; 25] = [
     &["ls", "hostile"],
     &["ls", "hostile", "--sort", "host", "--color", "always"],
     &["ls", "hostile", "--json"],
@@ -48,6 +48,7 @@ const VERBS: [&[&str]; 24] = [
     ],
     &["export", "csv", "hostile"],
     &["export", "curl", "hostile"],
+    &["export", "trace", "hostile"],
     // Where the sandbox is not looked at: all else would show.
     &["export", "goproxy", "hostile", "-o", "run/tree"],
     &["recordings", "list"],
