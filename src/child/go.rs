@@ -31,6 +31,9 @@ const OTHERS: [&str; 11] = [
     "GOMOD",
 ];
 
+/// Which toolchains the go command may run in its own place.
+const TOOLCHAIN: &str = "GOTOOLCHAIN";
+
 /// The defaults of cmd/go, for machines without a usable go command.
 const DEFAULTS: [(&str, &str); 2] = [
     ("GOPROXY", "https://proxy.golang.org,direct"),
@@ -82,8 +85,15 @@ impl GoFacts {
             return Self::defaults(format!("{} env gave no JSON", go.display()));
         };
         let is_used = |name: &str| SETTINGS.contains(&name) || OTHERS.contains(&name);
+        let mut settings: BTreeMap<String, String> =
+            all.into_iter().filter(|(name, _)| is_used(name)).collect();
+        // What it says of GOTOOLCHAIN is what it was told just now. Go before 1.21 knows of none.
+        if settings.remove(TOOLCHAIN).is_some() {
+            let own = toolchain_setting(go).await;
+            settings.extend(own.map(|own| (TOOLCHAIN.to_owned(), own)));
+        }
         Self {
-            settings: all.into_iter().filter(|(name, _)| is_used(name)).collect(),
+            settings,
             defaults_because: None,
         }
     }
@@ -92,6 +102,25 @@ impl GoFacts {
     pub(crate) fn get(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", String::as_str)
     }
+}
+
+/// The effective GOTOOLCHAIN; `None` if go does not tell. It is asked for where no go.mod asks for another toolchain, and with a
+/// GOPROXY that lets none be downloaded.
+async fn toolchain_setting(go: &Path) -> Option<String> {
+    // From another folder, a relative path would lead elsewhere.
+    let go = std::path::absolute(go).ok()?;
+    let child = Command::new(go)
+        .args(["env", TOOLCHAIN])
+        .env("GOPROXY", "off")
+        .env("GOWORK", "off")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(LIMIT, child).await.ok()?.ok()?;
+    let value = String::from_utf8(output.stdout).ok()?;
+    let value = value.trim();
+    (output.status.success() && !value.is_empty()).then(|| value.to_owned())
 }
 
 /// The go.mod of the main module of a command that runs in `folder`, or else in the current folder:
