@@ -10,12 +10,17 @@ use std::io::Read as _;
 
 use super::case::Asked;
 use crate::coding::Coding;
-use crate::gomod::{GoMod, Kind, ModuleVersion, TEXT_LIMIT, compare_go, compare_versions};
+use crate::gomod::{GoMod, Kind, ModuleVersion, compare_go, compare_versions};
 use crate::recording::{Recording, Row};
 
 /// From this version of the language on, a go.mod file names all that its packages need, so that those
 /// of its dependencies need not be read ("Module graph pruning").
 const PRUNED_FROM: &str = "1.17";
+
+/// The largest go.mod file that is read, bytes, and how much is read of all: those of the largest
+/// module graphs have a tenth of it. What is not read counts as not recorded.
+const FILE: u64 = 1 << 20;
+const ALL: u64 = 64 << 20;
 
 /// The go.mod files of a recording.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +44,7 @@ impl Requirements {
     /// Reads the go.mod files of a recording.
     pub(super) fn of(recording: &Recording, asked: &[Asked<'_>]) -> Self {
         let mut files = BTreeMap::new();
+        let mut left = ALL;
         for (row, asked) in asked.iter().enumerate() {
             let route = &asked.listed.route;
             let (Kind::Mod, Some(path), Some(version), Some(200)) =
@@ -49,6 +55,10 @@ impl Requirements {
             let Some(content) = content(recording, asked.row) else {
                 continue;
             };
+            let Some(rest) = left.checked_sub(content.len() as u64) else {
+                break;
+            };
+            left = rest;
             let go_mod = GoMod::parse(&content);
             files.insert(ModuleVersion::of(path, version), Served { go_mod, row });
         }
@@ -106,8 +116,8 @@ fn content(recording: &Recording, row: &Row) -> Option<Vec<u8>> {
     let encoded = recording.body(body).ok()?;
     let content = Coding::of(&end.headers).reader(encoded, body.bytes).ok()?;
     let mut bytes = Vec::new();
-    content.take(TEXT_LIMIT).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    content.take(FILE + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= FILE).then_some(bytes)
 }
 
 /// Modules in versions, and which requires which.

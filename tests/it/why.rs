@@ -125,3 +125,64 @@ fn every_key_is_documented_and_every_documented_one_is_there() {
     let documented = crate::formats::keys::documented("Why").into_iter();
     assert_eq!(found, documented.collect());
 }
+
+/// A module whose go.mod declares another path, one that needs a newer Go, and one that was retracted:
+/// what go says of them, and the first finding.
+#[test]
+fn what_go_mod_files_say_is_found() {
+    let info =
+        |version: &str| format!("{{\"Version\":\"{version}\",\"Time\":\"2020-01-01T00:00:00Z\"}}");
+    let cases = [
+        (
+            "module example.com/new\n\ngo 1.20\n",
+            "module declares its path as",
+            "MT305",
+            "example.com/new by its own go.mod",
+        ),
+        (
+            "module example.com/old\n\ngo 1.99\n",
+            "requires go >= 1.99",
+            "MT118",
+            "example.com/old v1.0.0 needs Go 1.99, and GOTOOLCHAIN=local",
+        ),
+    ];
+    for (served, said, code, title) in cases {
+        let sandbox = Sandbox::new();
+        let Some(go) = sandbox.go("1.27") else {
+            return;
+        };
+        let host = "proxy.golang.org";
+        let path = "/example.com/old/@v/v1.0.0";
+        let content = Content::default()
+            .and_file(host, &format!("{path}.mod"), 200, "text/plain", served)
+            .and_file(
+                host,
+                &format!("{path}.info"),
+                200,
+                "application/json",
+                info("v1.0.0"),
+            );
+        let origin = Origin::start(content);
+        let project = sandbox.join("project");
+        fs::create_dir(&project).expect("our own folder");
+        let main = "module example.com/main\n\ngo 1.21\n\nrequire example.com/old v1.0.0\n";
+        fs::write(project.join("go.mod"), main).expect("our own folder");
+        let go = go.to_str().expect("paths of tests are text");
+        let flags = ["--cold", "--no-har"];
+        let mut command = record(&sandbox, &origin, &flags, &[go, "mod", "graph"]);
+        command.env("GOSUMDB", "off");
+        let output = run(command, LIMIT);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+        let report = run(
+            sandbox.modtape(["report", "one", "--format", "json"]),
+            LIMIT,
+        );
+        let report: Value = serde_json::from_str(&report.expect_success().stdout).expect("JSON");
+        let first = &report["findings"][0];
+        assert_eq!(first["code"], code, "{report:#}");
+        assert_eq!(first["severity"], "problem");
+        let found = first["title"].as_str().unwrap_or_default();
+        assert!(found.contains(title), "{found}");
+    }
+}

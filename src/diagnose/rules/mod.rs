@@ -26,6 +26,8 @@ mod large_zip;
 mod looks;
 mod name_lookup;
 mod no_request;
+mod nothing_recorded;
+mod old_go;
 mod own_time;
 mod parent_proxy;
 mod patterns;
@@ -35,6 +37,9 @@ mod processors;
 mod rate_limit;
 mod redirect_target;
 mod refusals;
+mod renamed_module;
+mod request_loop;
+mod retracted;
 mod serial_chain;
 mod silence;
 mod silent;
@@ -44,6 +49,7 @@ mod terminal_prompt;
 mod toolchain;
 mod unknown_version;
 mod unpacking;
+mod unpruned_graph;
 mod unreachable;
 mod version_list;
 mod wrong_content;
@@ -131,6 +137,12 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     rule!("MT106", unreachable, "a host cannot be reached"),
     rule!(
+        "MT118",
+        old_go,
+        "a go line that the Go that runs is too old for"
+    ),
+    rule!("MT305", renamed_module, "a module that was renamed"),
+    rule!(
         "MT304",
         wrong_content,
         "an answer is not what was asked for"
@@ -157,6 +169,8 @@ pub(crate) const RULES: &[Rule] = &[
     rule!("MT204", handshakes, "a connection for each request"),
     rule!("MT132", large_zip, "a large zip"),
     rule!("MT205", bandwidth, "the line is the limit"),
+    rule!("MT211", request_loop, "the same requests again and again"),
+    rule!("MT134", unpruned_graph, "a module graph that is not pruned"),
     rule!("MT902", own_time, "modtape itself was slow"),
     rule!("MT201", processors, "GOMAXPROCS bounds the go command"),
     rule!("MT203", distance, "the host is far away"),
@@ -166,6 +180,12 @@ pub(crate) const RULES: &[Rule] = &[
         "requests had to wait for one another"
     ),
     rule!("MT128", asked_twice, "refusals are asked for twice"),
+    rule!(
+        "MT303",
+        retracted,
+        "a version that was retracted, or a deprecated module"
+    ),
+    rule!("MT901", nothing_recorded, "nothing was recorded"),
 ];
 
 /// What a rule found.

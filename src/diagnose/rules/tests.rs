@@ -13,8 +13,9 @@ use super::super::timeline::Connections;
 use super::*;
 use crate::clock::Timestamp;
 use crate::diagnose::finding::Exhibit;
+use crate::diagnose::requirements::{Requirements, Served};
 use crate::exchange::{ExchangeId, Hex, MadeBy, Mode, Opened, Phase, Stall, Tried, UpstreamSide};
-use crate::gomod;
+use crate::gomod::{self, GoMod, ModuleVersion};
 use crate::recording::Row;
 use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, State, Totals};
 use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
@@ -36,6 +37,8 @@ struct Made {
     samples: Vec<Sampled>,
     /// What refusals say, by exchange.
     texts: BTreeMap<ExchangeId, Refusal>,
+    /// The go.mod files of answers, by exchange; 0 stands for that of the main module.
+    go_mods: BTreeMap<ExchangeId, String>,
 }
 
 impl Made {
@@ -47,6 +50,7 @@ impl Made {
             stalls: Vec::new(),
             samples: Vec::new(),
             texts: BTreeMap::new(),
+            go_mods: BTreeMap::new(),
         }
     }
 
@@ -88,6 +92,31 @@ impl Made {
         self
     }
 
+    /// An exchange was answered with this go.mod.
+    fn serves(mut self, id: ExchangeId, text: &str) -> Self {
+        self.go_mods.insert(id, text.into());
+        self
+    }
+
+    /// This is the go.mod of the main module.
+    fn main(self, text: &str) -> Self {
+        self.serves(0, text)
+    }
+
+    fn requirements(&self, case: &Case<'_>) -> Requirements {
+        let parse = |text: &String| GoMod::parse(text.as_bytes());
+        let served = case.asked.iter().enumerate().filter_map(|(row, asked)| {
+            let route = &asked.listed.route;
+            let go_mod = parse(self.go_mods.get(&asked.row.id)?);
+            let of = ModuleVersion::of(route.module.as_deref()?, route.version.as_deref()?);
+            Some((of, Served { go_mod, row }))
+        });
+        Requirements {
+            main: self.go_mods.get(&0).map(parse),
+            files: served.collect(),
+        }
+    }
+
     fn findings(&self) -> Vec<Finding> {
         let bases = gomod::bases(&self.manifest.go_env);
         let routes = Routes::following(&self.rows, bases, |_| None);
@@ -110,7 +139,14 @@ impl Made {
         for asked in &mut case.asked {
             asked.refusal = self.texts.get(&asked.row.id).cloned();
         }
+        case.requirements = self.requirements(&case);
         findings(&case)
+    }
+
+    /// All codes, notes too.
+    fn all(&self) -> Vec<&'static str> {
+        let findings = self.findings().into_iter();
+        findings.map(|finding| finding.code).collect()
     }
 
     /// The codes of what is wrong, the first first.
@@ -806,4 +842,198 @@ fn a_thousand_versions_that_only_the_second_entry_has_are_one_note() {
         (findings[0].code, findings[0].severity),
         ("MT124", Severity::Note)
     );
+}
+
+fn go_mod_of(id: ExchangeId, module: &str, started: u64, wait: u64) -> Row {
+    answer(id, &format!("{module}/@v/v1.0.0.mod"), started, wait)
+}
+
+#[test]
+fn a_graph_that_is_not_pruned_is_told_by_the_requirement_at_which_most_of_it_hangs() {
+    // `a.example/old` requires all, one after another.
+    let made = |files: u64, zips: u64, go: &str, wait: u64| {
+        let path = |n: u64| format!("a.example/m{n}");
+        let mut rows = vec![go_mod_of(1, "a.example/old", 0, wait)];
+        rows.extend((2..files).map(|n| go_mod_of(n, &path(n), n * wait, wait)));
+        rows.extend((0..zips).map(|n| {
+            let path = format!("a.example/m{}/@v/v1.0.0.zip", n + 2);
+            answer(10_000 + n, &path, files * wait, 1000)
+        }));
+        let require: String = (2..files)
+            .map(|n| format!("require {} v1.0.0\n", path(n)))
+            .collect();
+        let made = Made::of(rows)
+            .main("module a.example/main\ngo 1.22\nrequire a.example/old v1.0.0\n")
+            .serves(1, &format!("module a.example/old\n{go}{require}"));
+        (2..files).fold(made, |made, n| {
+            made.serves(n, &format!("module {}\n{go}", path(n)))
+        })
+    };
+    let found = |made: &Made| {
+        let findings = made.findings().into_iter();
+        let mut found = findings.filter(|finding| finding.code == "MT134");
+        found.next()
+    };
+    let many = found(&made(1200, 3, "", 20_000)).expect("it is told");
+    assert_eq!(many.severity, Severity::Slow);
+    assert!(
+        many.title.contains("1199 hang at a.example/old v1.0.0"),
+        "{}",
+        many.title
+    );
+    assert!(
+        many.title
+            .starts_with("1199 go.mod files were read, only 3 zips"),
+        "{}",
+        many.title
+    );
+    let some = found(&made(200, 3, "go 1.16\n", 20_000)).expect("it is noted");
+    assert_eq!(some.severity, Severity::Note);
+    // They cost little.
+    let quick = found(&made(1200, 3, "", 2000)).expect("it is noted");
+    assert_eq!(quick.severity, Severity::Note);
+    // Few files, many zips, or a graph that is pruned.
+    assert_eq!(found(&made(100, 3, "", 20_000)), None);
+    assert_eq!(found(&made(200, 100, "", 20_000)), None);
+    assert_eq!(found(&made(1200, 3, "go 1.17\n", 20_000)), None);
+}
+
+#[test]
+fn a_renamed_module_is_a_problem_where_go_refused_it_and_a_fork_may_keep_its_name() {
+    let made = |main: &str| {
+        let rows = vec![go_mod_of(1, "a.example/old", 0, 1000)];
+        Made::of(rows)
+            .main(&format!("module a.example/main\ngo 1.22\n{main}"))
+            .serves(1, "module a.example/new\n")
+            .exit(1)
+    };
+    let first = made("require a.example/old v1.0.0\n").first();
+    assert_eq!((first.code, first.severity), ("MT305", Severity::Problem));
+    let expected = "a.example/old v1.0.0 is a.example/new by its own go.mod: \
+        the module was renamed, required by a.example/main";
+    assert_eq!(first.title, expected);
+    assert_eq!(made("").exit(0).first().severity, Severity::Note);
+    let fork =
+        made("require a.example/new v1.0.0\nreplace a.example/new => a.example/old v1.0.0\n");
+    assert_eq!(fork.all(), [""; 0]);
+    let same = made("").serves(1, "module a.example/old\n");
+    assert_eq!(same.all(), [""; 0]);
+}
+
+#[test]
+fn what_was_retracted_is_noted_if_it_is_used() {
+    let made = |used: &str| {
+        let newest = answer(1, "a.example/m/@v/v1.3.0.mod", 0, 1000);
+        let main = format!("module a.example/main\ngo 1.22\nrequire a.example/m {used}\n");
+        Made::of(vec![newest]).main(&main).serves(
+            1,
+            "module a.example/m // Deprecated: use a.example/n\nretract [v1.0.0, v1.1.0] // a race\n",
+        )
+    };
+    let told = |made: &Made| -> Vec<String> {
+        let findings = made.findings().into_iter();
+        findings.map(|finding| finding.title).collect()
+    };
+    let deprecated = "a.example/m is deprecated: use a.example/n";
+    let retracted = "a.example/m v1.1.0 was retracted by its authors: a race";
+    assert_eq!(told(&made("v1.1.0")), [deprecated, retracted]);
+    assert_eq!(told(&made("v1.1.1")), [deprecated]);
+    assert_eq!(told(&made("v1.1.1 // indirect")), [""; 0]);
+    assert_eq!(made("v1.1.0").codes(), [""; 0]);
+}
+
+#[test]
+fn what_was_answered_is_asked_again_only_in_a_loop() {
+    let made = |times: u64, urls: u64| {
+        let rows = (0..times * urls).map(|n| {
+            answer(
+                n + 1,
+                &format!("a.example/m{}/@v/v1.0.0.mod", n % urls),
+                n * 200_000,
+                200_000,
+            )
+        });
+        Made::of(rows.collect())
+    };
+    let told = made(10, 6);
+    assert!(told.codes().contains(&"MT211"), "{:?}", told.codes());
+    let findings = told.findings().into_iter();
+    let found = findings.into_iter().find(|finding| finding.code == "MT211");
+    let title = found.map(|finding| finding.title).unwrap_or_default();
+    assert!(
+        title.contains("6 requests were sent again and again, up to 10 times"),
+        "{title}"
+    );
+    assert!(!made(4, 10).codes().contains(&"MT211"));
+    assert!(!made(5, 4).codes().contains(&"MT211"));
+    // A recorder without a command serves many go commands.
+    let mut many = made(10, 6);
+    many.manifest.command.clear();
+    assert!(!many.codes().contains(&"MT211"));
+}
+
+#[test]
+fn a_go_line_is_too_new_only_where_go_may_not_switch() {
+    let made = |main: &str, toolchain: &str| {
+        Made::of(vec![go_mod_of(1, "a.example/m", 0, 1000)])
+            .main(&format!(
+                "module a.example/main\ngo {main}\nrequire a.example/m v1.0.0\n"
+            ))
+            .serves(1, "module a.example/m\ngo 1.25.0\n")
+            .setting("GOVERSION", "go1.24.1")
+            .setting("GOTOOLCHAIN", toolchain)
+            .exit(1)
+    };
+    let dependency = made("1.24", "local").first();
+    assert_eq!(
+        (dependency.code, dependency.severity),
+        ("MT118", Severity::Problem)
+    );
+    let title = "a.example/m v1.0.0 needs Go 1.25.0, and GOTOOLCHAIN=local forbids any but 1.24.1";
+    assert_eq!(dependency.title, title);
+    let own = made("1.24.2", "local").first();
+    assert!(
+        own.title.starts_with("your go.mod needs Go 1.24.2"),
+        "{}",
+        own.title
+    );
+    let named = made("1.24", "go1.23.4").first();
+    assert!(
+        named.title.ends_with("forbids any but 1.23.4"),
+        "{}",
+        named.title
+    );
+    for (made, why) in [
+        (made("1.24", "auto"), "it may switch"),
+        (made("1.24", "go1.24.1+auto"), "it may switch"),
+        (made("1.24", "local").exit(0), "it worked"),
+        (
+            made("1.24", "local").setting("GOVERSION", "go1.25.0"),
+            "it is new enough",
+        ),
+        (
+            made("1.24", "local").setting("GOVERSION", "go1.20.1"),
+            "it does not mind",
+        ),
+    ] {
+        assert!(!made.all().contains(&"MT118"), "{why}");
+    }
+}
+
+#[test]
+fn a_recording_of_nothing_says_why() {
+    let empty = Made::of(Vec::new()).through(Vec::new());
+    let first = empty.first();
+    assert_eq!((first.code, first.severity), ("MT901", Severity::Note));
+    assert!(
+        first
+            .title
+            .starts_with("nothing was recorded: the module cache"),
+        "{}",
+        first.title
+    );
+    assert!(first.hint.is_some_and(|hint| hint.contains("--cold")));
+    let off = empty.goproxy("off").first();
+    assert!(off.title.contains("GOPROXY=off"), "{}", off.title);
+    assert!(!Made::of(quick(1, 0)).all().contains(&"MT901"));
 }

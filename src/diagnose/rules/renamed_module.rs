@@ -1,0 +1,47 @@
+//! MT305: a module's go.mod declares another path than the one that it was asked for by.
+
+use super::{Explained, Found};
+use crate::diagnose::case::Case;
+use crate::diagnose::finding::{Confidence, Severity};
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let requirements = &case.requirements;
+    let is_replacement = |path: &str| {
+        let main = requirements.main.iter();
+        main.flat_map(|main| &main.replace).any(|it| it.new == path)
+    };
+    let renamed = requirements.files.iter().filter_map(|(of, served)| {
+        let declared = served.go_mod.module.as_deref()?;
+        (declared != of.path && !is_replacement(&of.path)).then_some((of, served, declared))
+    });
+    let graph = requirements.graph();
+    renamed
+        .map(|(of, served, declared)| {
+            let by = graph.find(of).map(|node| graph.required_by(node));
+            let by = by.and_then(|by| by.first().copied());
+            let by = by.map_or(String::new(), |node| {
+                format!(", required by {}", graph.nodes[node].of.to_string().trim_end())
+            });
+            let item = served.row;
+            Found {
+                // A go command that only looked at it goes on.
+                severity: match case.manifest.exit_code {
+                    Some(0) => Severity::Note,
+                    _ => Severity::Problem,
+                },
+                title: format!(
+                    "{of} is {declared} by its own go.mod: the module was renamed{by}"
+                ),
+                confidence: Confidence::Certain,
+                evidence: vec![
+                    case.exhibit(item, format!("its go.mod declares the path {declared}")),
+                ],
+                hint: Some(format!(
+                    "`go get {declared}@latest` and imports of {declared} in place of {}; if it is a dependency that requires it, update that, or `go mod edit -replace={}={declared}@VERSION` until it is mended",
+                    of.path, of.path
+                )),
+                explains: Explained::pieces(case.pieces_of(&[item], None)),
+            }
+        })
+        .collect()
+}
