@@ -150,7 +150,6 @@ fn role(case: &Case<'_>, host: &str, items: &[usize]) -> Role {
         match kind {
             Kind::Vcs | Kind::Discovery => return Role::Direct,
             Kind::Lookup | Kind::Tile => return Role::ChecksumDatabase,
-            Kind::List | Kind::Info | Kind::Mod | Kind::Zip => return Role::Redirected,
             _ => {}
         }
     }

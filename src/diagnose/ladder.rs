@@ -66,8 +66,14 @@ pub(crate) fn ladder(case: &Case<'_>) -> Vec<Rung> {
             }),
         }
     }
+    let rungs = modules.into_values().map(|mut rung| {
+        // What the same place had of another version, or later, is not another place's answer.
+        let answered_by = rung.answered_by.as_ref();
+        rung.refused_by.retain(|one| Some(&one.host) != answered_by);
+        rung
+    });
     let is_told = |rung: &Rung| !rung.refused_by.is_empty();
-    let mut rungs: Vec<Rung> = modules.into_values().filter(is_told).collect();
+    let mut rungs: Vec<Rung> = rungs.filter(is_told).collect();
     rungs.sort_by(|a, b| {
         let rank = |rung: &Rung| std::cmp::Reverse(rung.lost_us);
         rank(a).cmp(&rank(b)).then_with(|| a.module.cmp(&b.module))
