@@ -228,8 +228,13 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
         };
         lines.extend(split::split_lines(&facts, look));
     }
+    // A command that was kept waiting before its first request has another reason.
+    let was_kept = summary.report.is_some_and(|report| {
+        let codes = ["MT207", "MT208", "MT209"];
+        report.causes().any(|cause| codes.contains(&cause.code))
+    });
     if is_empty {
-        let reasons = summary.why_empty.iter();
+        let reasons = summary.why_empty.iter().filter(|_| !was_kept);
         lines.extend(reasons.map(|reason| format!("  {}", look.plain(reason))));
     } else {
         lines.extend(replayable_lines(summary.replayable, look));

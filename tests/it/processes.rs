@@ -178,7 +178,8 @@ fn what_ssh_asks_on_the_terminal_is_told_while_it_asks() {
     }
     // Ctrl-C.
     terminal.type_keys(b"\x03");
-    terminal.wait_for_stdout("recording:");
+    let told = terminal.wait_for_stdout("modtape report");
+    assert!(!told.contains("module cache"), "{told}");
     drop(terminal);
     let findings = findings(&sandbox);
     let asks = findings.iter().find(|finding| finding["code"] == "MT208");
