@@ -112,10 +112,6 @@ pub(crate) struct Finding {
 /// How many pieces of evidence a finding lists.
 pub(crate) const SHOWN: usize = 20;
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's serialize_with gives a reference"
-)]
 fn docs<S: Serializer>(code: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("modtape help {code}"))
 }

@@ -139,7 +139,7 @@ impl<'a> Dead<'a> {
             confidence: Confidence::Certain,
             evidence: self.evidence(case),
             hint,
-            explains: Explained::pieces(pieces).as_stall(is_stall),
+            explains: Explained::pieces(pieces).hung(is_stall),
         }
     }
 }

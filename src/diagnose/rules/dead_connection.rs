@@ -108,7 +108,7 @@ fn of_connection(case: &Case<'_>, (run, id): (u32, u64), silent: &[Silent]) -> O
         hint: Some(String::from(
             "run it again: a new connection helps where a VPN, a NAT or sleep lost the old one; if it comes back, GODEBUG=http2client=0 makes go use several connections of HTTP/1.1",
         )),
-        explains: Explained::pieces(pieces.collect()).as_stall(true),
+        explains: Explained::pieces(pieces.collect()).hung(true),
     })
 }
 

@@ -234,7 +234,7 @@ impl Explained {
     }
 
     /// The same, in which nothing came to the end if `is_stall`.
-    pub(super) fn as_stall(self, is_stall: bool) -> Self {
+    pub(super) fn hung(self, is_stall: bool) -> Self {
         Self { is_stall, ..self }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         hint: looks.longest.choices().into_iter().next(),
         evidence: looks.evidence,
         explains: Explained::idle(looks.idle)
-            .as_stall(looks.to_the_end && severity == Severity::Problem),
+            .hung(looks.to_the_end && severity == Severity::Problem),
     };
     let waits = [Kind::Peer, Kind::Disk].into_iter().filter_map(|kind| {
         let looks = Looks::at(case, &[kind], WAIT_US)?;

@@ -96,7 +96,7 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
             ),
             false => hint(case, host),
         }),
-        explains: Explained::pieces(pieces.collect()).as_stall(!has_ended),
+        explains: Explained::pieces(pieces.collect()).hung(!has_ended),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             confidence,
             hint: looks.longest.choices().into_iter().next(),
             evidence: looks.evidence,
-            explains: Explained::idle(looks.idle).as_stall(looks.to_the_end),
+            explains: Explained::idle(looks.idle).hung(looks.to_the_end),
         })
     });
     found.collect()
