@@ -54,11 +54,6 @@ impl Recording {
     pub(crate) fn main_mod(&self) -> Option<Vec<u8>> {
         read_whole(&self.dir().join(MAIN_MOD)).ok()
     }
-
-    /// The go.sum of the main module, if it was kept.
-    pub(crate) fn main_sum(&self) -> Option<Vec<u8>> {
-        read_whole(&self.dir().join(MAIN_SUM)).ok()
-    }
 }
 
 #[cfg(test)]
