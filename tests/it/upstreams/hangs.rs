@@ -398,7 +398,8 @@ fn a_connection_whose_packets_are_lost_is_dead_and_no_silent_server() {
                     return skipped("no packet filter here (nft)");
                 }
                 let request = session.request(asked);
-                let waits = tokio::spawn(async move { session.start(request).await.is_ok() });
+                let mut waits = tokio::task::JoinSet::new();
+                waits.spawn(async move { session.start(request).await.is_ok() });
                 let said = tokio::task::block_in_place(|| modtape.wait_for_stderr(told));
                 assert!(
                     said.contains(&format!("{told} ({asked}) [{code}]")),
@@ -407,7 +408,7 @@ fn a_connection_whose_packets_are_lost_is_dead_and_no_silent_server() {
                 let status = || run(sandbox.modtape(["status"]), LIMIT).expect_success();
                 let status = tokio::task::block_in_place(status).stdout;
                 assert!(status.contains(&format!("{told} [{code}]")), "{status}");
-                waits.abort();
+                waits.shutdown().await;
             }
         });
     });
