@@ -267,12 +267,13 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The length of the identifier that a text begins with; `None` if it runs into `/*`.
+/// The length of the identifier that a text begins with; `None` if it runs into `/*`, or begins with
+/// a space that the lexer does not know (a no-break space).
 fn identifier(text: &str) -> Option<usize> {
     let is_end = |c: char| c.is_whitespace() || "()[]{},".contains(c);
     let end = text.find(is_end).unwrap_or(text.len());
     let end = text[..end].find("//").unwrap_or(end);
-    (!text[..end].contains("/*")).then_some(end.max(1))
+    (end > 0 && !text[..end].contains("/*")).then_some(end)
 }
 
 /// A string that a text begins with, and its length with the quotes (Go's `strconv.Unquote`).
