@@ -1,8 +1,8 @@
 //! What keeps requests and dials waiting: from what is in flight at one instant to causes, what the go
 //! command will do about each, and the choices that its user has.
 //!
-//! The stall line and `modtape status` ask while it lasts, the rules of a report afterwards, so that
-//! both say the same.
+//! The stall line and `modtape status` ask while it lasts. The rules of a report find the same codes
+//! afterwards, from what is recorded; a test holds both together.
 
 use crate::exchange::{ConnectionId, ExchangeId, Phase};
 use crate::gomod::{Base, Kind};
