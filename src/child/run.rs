@@ -154,6 +154,7 @@ pub(crate) struct Signals {
     interrupt: Option<Listener>,
     terminate: Option<Listener>,
     hang_up: Option<Listener>,
+    quit: Option<Listener>,
 }
 
 impl Signals {
@@ -179,6 +180,7 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hang_up: listen(SignalKind::hangup())?,
+            quit: listen(SignalKind::quit())?,
         })
     }
 
@@ -188,6 +190,8 @@ impl Signals {
             () = heard(&mut self.interrupt) => (Interruption::Interrupt, Signal::INT),
             () = heard(&mut self.terminate) => (Interruption::Terminate, Signal::TERM),
             () = heard(&mut self.hang_up) => (Interruption::Terminate, Signal::HUP),
+            // Ctrl-\ has go print its goroutines.
+            () = heard(&mut self.quit) => (Interruption::Interrupt, Signal::QUIT),
         };
         Heard { what, signal }
     }

@@ -31,6 +31,9 @@ pub(crate) struct Link {
 /// What ended so shortly before the latest could just as well have been waited for, microseconds.
 const TIE_US: u64 = 5_000;
 
+/// How many of what ended at nearly the same time are looked at.
+const TIES: usize = 64;
+
 /// The chain that ends with what ended last, in order. Each link is what ended last before the next
 /// began; of what ended at nearly the same time, what the next one needs.
 pub(crate) fn chain(case: &Case<'_>) -> Vec<Link> {
@@ -50,6 +53,7 @@ pub(crate) fn chain(case: &Case<'_>) -> Vec<Link> {
             let mut tied = by_end[..before].iter().rev();
             let tied = tied
                 .by_ref()
+                .take(TIES)
                 .take_while(|other| items[**other].until + TIE_US >= latest);
             let needed = tied
                 .copied()

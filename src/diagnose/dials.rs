@@ -90,7 +90,7 @@ pub(crate) fn is_given_up(why: &str) -> bool {
 
 /// Whether an exchange stopped because modtape gave up a silent upstream (`--upstream-idle-timeout`).
 pub(crate) fn is_timed_out(why: &str) -> bool {
-    why.contains(" sent nothing for ") || why.starts_with("no response head from ")
+    why.contains(" sent nothing for ") || why.contains("no response head from ")
 }
 
 /// How our words for what modtape itself forbids have it (`upstream::DialError`).

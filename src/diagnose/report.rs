@@ -22,6 +22,9 @@ use crate::words::{count, duration, percent};
 /// The version of the JSON's shape.
 const SCHEMA: u32 = 1;
 
+/// How many words of the command are kept: it comes from a file.
+const WORDS: usize = 100;
+
 /// A recording explained.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
@@ -29,7 +32,7 @@ pub(crate) struct Report {
     pub(crate) schema: u32,
     /// The recording's name.
     pub(crate) recording: String,
-    /// The recorded command, redacted; empty without one.
+    /// The first words of the recorded command, redacted; empty without one.
     pub(crate) command: Vec<String>,
     /// Its exit code; `None` if it was not recorded.
     pub(crate) exit_code: Option<i32>,
@@ -77,7 +80,7 @@ impl Report {
         Self {
             schema: SCHEMA,
             recording: recording.name(),
-            command: case.manifest.command.clone(),
+            command: case.manifest.command.iter().take(WORDS).cloned().collect(),
             exit_code: case.manifest.exit_code,
             closed: case.is_closed,
             wall_us: split.wall_us,

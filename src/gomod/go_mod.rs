@@ -106,7 +106,7 @@ impl GoMod {
                 (Some(_), [")"]) => block = None,
                 (Some(block), arguments) => {
                     let comments = comments.or(&block.comments);
-                    file.take(&block.verb, arguments, &comments, line.is_quoted);
+                    file.take(&block.verb, arguments, comments, line.is_quoted);
                 }
                 (None, [verb, "("]) => {
                     let verb = (*verb).to_owned();
@@ -198,8 +198,11 @@ struct Block<'a> {
     comments: Comments<'a>,
 }
 
+/// How much of what is said about a line is kept, bytes.
+const TEXT: usize = 1024;
+
 /// What is said about a line.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Comments<'a> {
     /// The comment lines above it.
     above: Vec<&'a str>,
@@ -209,16 +212,30 @@ struct Comments<'a> {
 
 impl<'a> Comments<'a> {
     /// These, or those of the block where there are none (`modfile.parseDirectiveComment`).
-    fn or(self, block: &Self) -> Self {
+    fn or<'s>(&'s self, block: &'s Self) -> &'s Self {
         match self.above.is_empty() && self.behind.is_none() {
-            true => block.clone(),
+            true => block,
             false => self,
         }
     }
 
+    /// All of it, up to [`TEXT`] bytes: a block may have a thousand lines, each of which it is said of.
     fn text(&self) -> String {
-        let lines: Vec<&str> = self.above.iter().copied().chain(self.behind).collect();
-        lines.join("\n")
+        let mut text = String::new();
+        for line in self.above.iter().copied().chain(self.behind) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            let room = TEXT.saturating_sub(text.len());
+            if line.len() > room {
+                let fits = line.char_indices().map(|(at, c)| at + c.len_utf8());
+                let end = fits.take_while(|end| *end <= room).last().unwrap_or(0);
+                text.push_str(&line[..end]);
+                break;
+            }
+            text.push_str(line);
+        }
+        text
     }
 }
 

@@ -61,30 +61,80 @@ pub(crate) fn matches_patterns(list: &str, path: &str) -> bool {
 }
 
 /// Go's `path.Match`: `*` and `?` take no slash.
+///
+/// Where a star is followed by another, only the last needs to be tried again: the time is that of the
+/// two lengths multiplied, whatever the pattern.
 fn is_match(pattern: &str, text: &str) -> bool {
-    let mut chars = pattern.chars();
-    let first = text.chars().next();
-    let rest = first.map_or("", |c| &text[c.len_utf8()..]);
-    match chars.next() {
-        None => text.is_empty(),
-        Some('*') => {
-            let end = text.find('/').unwrap_or(text.len());
-            let mut starts = text[..end].char_indices().map(|(at, _)| at).chain([end]);
-            starts.any(|at| is_match(chars.as_str(), &text[at..]))
+    let Some(tokens) = tokens(pattern) else {
+        return false;
+    };
+    let text: Vec<char> = text.chars().collect();
+    let (mut at, mut token) = (0, 0);
+    // Behind the last star, and where its match ends.
+    let mut star: Option<(usize, usize)> = None;
+    while at < text.len() {
+        match tokens.get(token) {
+            Some(Token::Star) => {
+                token += 1;
+                star = Some((token, at));
+                continue;
+            }
+            Some(one) if one.takes(text[at]) => {
+                (at, token) = (at + 1, token + 1);
+                continue;
+            }
+            _ => {}
         }
-        Some('?') => first.is_some_and(|c| c != '/') && is_match(chars.as_str(), rest),
-        Some('[') => {
-            let Some(class) = Class::parse(chars.as_str()) else {
-                return false;
-            };
-            first.is_some_and(|c| class.takes(c)) && is_match(class.behind, rest)
+        match star {
+            Some((behind, end)) if text[end] != '/' => {
+                star = Some((behind, end + 1));
+                (at, token) = (end + 1, behind);
+            }
+            _ => return false,
         }
-        Some('\\') => {
-            let literal = chars.next();
-            literal.is_some() && literal == first && is_match(chars.as_str(), rest)
-        }
-        Some(literal) => first == Some(literal) && is_match(chars.as_str(), rest),
     }
+    tokens[token..]
+        .iter()
+        .all(|rest| matches!(rest, Token::Star))
+}
+
+/// A part of a pattern.
+enum Token<'a> {
+    Star,
+    Any,
+    Class(Class<'a>),
+    Literal(char),
+}
+
+impl Token<'_> {
+    fn takes(&self, c: char) -> bool {
+        match self {
+            Self::Star => false,
+            Self::Any => c != '/',
+            Self::Class(class) => class.takes(c),
+            Self::Literal(literal) => *literal == c,
+        }
+    }
+}
+
+/// The parts of a pattern; `None` if Go calls it bad.
+fn tokens(pattern: &str) -> Option<Vec<Token<'_>>> {
+    let mut tokens = Vec::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        tokens.push(match c {
+            '*' => Token::Star,
+            '?' => Token::Any,
+            '[' => {
+                let class = Class::parse(chars.as_str())?;
+                chars = class.behind.chars();
+                Token::Class(class)
+            }
+            '\\' => Token::Literal(chars.next()?),
+            literal => Token::Literal(literal),
+        });
+    }
+    Some(tokens)
 }
 
 /// A class of characters, `[a-z]`.

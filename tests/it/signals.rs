@@ -59,6 +59,7 @@ fn a_signal_to_modtape_reaches_the_command_as_the_same_signal() {
         ("INT", Signal::INT),
         ("TERM", Signal::TERM),
         ("HUP", Signal::HUP),
+        ("QUIT", Signal::QUIT),
     ] {
         let sandbox = Sandbox::new();
         let modtape = record(&sandbox, &["--cold"], &traps(name));

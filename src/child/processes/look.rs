@@ -17,6 +17,18 @@ use crate::redact::Redactor;
 /// How many processes a sample shows; those that wait for something that can be named come first.
 const MOST: usize = 24;
 
+/// How many words are kept of the command that holds a lock, which may be anybody's: `go build`.
+const HOLDER: usize = 2;
+
+/// Whether the arguments of a program tell what go waits for: those of go, of version control and of what
+/// asks for credentials.
+fn is_told(name: &str) -> bool {
+    let begins = ["go", "git", "ssh", "hg", "svn", "bzr", "fossil"];
+    begins.iter().any(|begin| name.starts_with(begin))
+        || name.contains("askpass")
+        || name.contains("credential")
+}
+
 /// A process works if it uses a processor for as much of the time, in thousandths.
 const WORKS: u32 = 100;
 
@@ -176,9 +188,11 @@ impl Looker {
                 let program = Path::new(argv.first()?);
                 let name = name(&stat.comm, program);
                 let is_tool = is_gos_tool(program) || COMPILERS.contains(&&*name);
-                let command = match is_tool {
-                    true => Vec::new(),
-                    false => self.command(&argv),
+                // What a program of the user's is given is nobody's business.
+                let command = match (is_tool, is_told(&name)) {
+                    (true, _) => Vec::new(),
+                    (false, true) => self.command(&argv),
+                    (false, false) => self.command(&argv[..1]),
                 };
                 Some(Title {
                     name: self.redactor.text(&name),
@@ -284,7 +298,10 @@ impl Looker {
         let path = path.map(|path| self.redactor.text(&path.to_string_lossy()));
         let holder = wanted.holder.map(|pid| Holder {
             pid,
-            command: self.command(&self.proc.command_line(pid)),
+            command: {
+                let argv = self.proc.command_line(pid);
+                self.command(&argv[..argv.len().min(HOLDER)])
+            },
         });
         Lock { path, holder }
     }

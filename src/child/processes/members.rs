@@ -84,6 +84,7 @@ impl Members {
             let is_member = stat.parent == self.own
                 || members.contains_key(&stat.parent)
                 || is_young
+                    && proc.is_ours(pid)
                     && (self.sessions.contains(&stat.session)
                         || proc.has_variable(pid, &self.variable));
             if is_member {

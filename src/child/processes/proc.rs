@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::sockets::{self, Socket};
@@ -106,6 +107,12 @@ impl Proc {
             .filter(|_| !bytes.is_empty())
             .map(|word| OsString::from_vec(word.to_vec()))
             .collect()
+    }
+
+    /// Whether a process is of our own user: anybody's may have our variable.
+    pub(super) fn is_ours(&self, pid: u32) -> bool {
+        let metadata = fs::metadata(self.root.join(pid.to_string()));
+        metadata.is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw())
     }
 
     /// Whether its environment has `NAME=VALUE`, as it was when the program began.

@@ -289,7 +289,7 @@ impl Output {
         if let Err(error) = self.keep_main_module() {
             warn(
                 global,
-                format!("the main module's go.mod and go.sum are not on the recording: {error}"),
+                format!("the main module's go.mod is not on the recording: {error}"),
             );
         }
         let mut recording = Recording::open_whole(dir)?;

@@ -275,6 +275,7 @@ impl Session {
         if let Some(private) = &self.private {
             child::private_go_dirs(&mut environment, private.path(), &self.go.settings);
         }
+        let wraps = !self.command.is_empty();
         let command = child::Command {
             argv: self.command,
             folder: self.folder,
@@ -286,11 +287,12 @@ impl Session {
             outcome = until_end(&command, signals, &live, self.clock) => outcome,
             never = console.watch(stalls, asks, &status) => match never {},
             never = outlived(global, lifetime) => match never {},
+            // Without a command whatever is started in a shell that has our variables would be looked at.
             never = watch.run(quiet(live.clone()), |at, sample| {
                 if let Some(recorder) = &recorder {
                     recorder.note(at, &Event::Sample(sample));
                 }
-            }) => match never {},
+            }), if wraps => match never {},
         };
         drop(recorder);
         if global.quiet {
@@ -352,15 +354,19 @@ impl Session {
     fn sockets(&self, own: &Own, global: &Global) -> Sockets {
         let open = |name: &str, what: &str| {
             let opened = Socket::open(own.path(), name);
-            opened.map_err(|error| warn(global, format!("{what}: {error}")))
+            opened.map_err(|error| format!("{what}: {error}"))
         };
         let token = self.token.as_ref();
         Sockets {
-            token: token.and_then(|_| open("token", "`modtape env` cannot print the token").ok()),
+            token: token.and_then(|_| {
+                let opened = open("token", "`modtape env` cannot print the token");
+                opened.map_err(|why| warn(global, why)).ok()
+            }),
             status: open(
                 "status",
                 "`modtape status` knows only what the journal says",
             )
+            .map_err(|why| tracing::info!("{why}"))
             .ok(),
         }
     }

@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use super::dead::Dead;
 use super::silence::of_host;
 use super::silent::{self, Silent};
+use super::slow;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::Role;
 use crate::exchange::Phase;
+use crate::gomod::Kind;
 use crate::words::{count, duration};
 
 /// Half of its answers take longer, microseconds.
 const SLOW_US: u64 = 1_000_000;
 
 /// So many requests tell of the database rather than of one module.
-const SEVERAL: u64 = 3;
+const SEVERAL: usize = 3;
 
 /// And this many times as long as those of the module proxies.
 const TIMES: u64 = 4;
@@ -50,14 +52,27 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let proxies = proxies.filter(|host| matches!(host.role, Some(Role::Proxy { .. })));
     let usual = proxies.filter_map(|host| host.wait_p50_us).min();
     for (name, host) in databases {
-        let (Some(median), Some(usual)) = (host.wait_p50_us, usual) else {
+        // Tiles come from a cache: its lookups are what a database takes its time for.
+        let items = host.items.iter().copied();
+        let lookups = items.filter(|item| {
+            let asked = case.asked_by(&case.timeline.items[*item]);
+            asked.is_some_and(|asked| asked.listed.route.kind == Kind::Lookup)
+        });
+        let lookups: Vec<usize> = lookups.collect();
+        let asked = lookups
+            .iter()
+            .filter_map(|item| case.asked_by(&case.timeline.items[*item]));
+        let mut waits: Vec<u64> = asked.filter_map(slow::wait_us).collect();
+        waits.sort_unstable();
+        let median = waits.get(waits.len() / 2).copied();
+        let (Some(median), Some(usual)) = (median, usual) else {
             continue;
         };
         // One that has to be fetched first is slow; a database is if most of its answers are.
-        if host.requests < SEVERAL || median < SLOW_US || median < usual.saturating_mul(TIMES) {
+        if waits.len() < SEVERAL || median < SLOW_US || median < usual.saturating_mul(TIMES) {
             continue;
         }
-        let answers = count(host.requests, "request");
+        let answers = count(waits.len() as u64, "lookup");
         found.push(Found {
             severity: Severity::Slow,
             title: format!(
@@ -66,7 +81,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 duration(usual)
             ),
             confidence: Confidence::Certain,
-            evidence: case.exhibits(&host.items, Phase::Wait, "without an answer"),
+            evidence: case.exhibits(&lookups, Phase::Wait, "without an answer"),
             hint: Some(hint(case)),
             explains: Explained::pieces(case.pieces_of(&host.items, None)),
         });

@@ -94,6 +94,6 @@ fn hint(case: &Case<'_>, entry: usize) -> String {
         );
     }
     format!(
-        "go env -w GOPROXY='{text}' (a bar) goes on after any error; each request still waits for {name} first, so leave it out if it stays dead"
+        "GOPROXY='{text}' (a bar; with go env -w, or where the environment sets it) goes on after any error; each request still waits for {name} first, so leave it out if it stays dead"
     )
 }

@@ -254,6 +254,7 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
     let (notes, causes): (Vec<_>, Vec<_>) =
         found.partition(|(_, found)| found.severity == Severity::Note);
     let mut findings = Vec::new();
+    let mut small = Vec::new();
     for (code, found) in causes {
         let Some(cost_us) = told.claim(&found) else {
             continue;
@@ -262,11 +263,15 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
         if found.severity == Severity::Problem || is_worth_it {
             told.take(&found.explains);
             findings.push(finding(code, found, cost_us));
+        } else if found.confidence == Confidence::Certain {
+            // It is true, and cost nothing to speak of.
+            let severity = Severity::Note;
+            small.push((code, Found { severity, ..found }));
         }
     }
     // A note takes no time away from a cause, nor a cause from a note.
     let untold = Told::of(case);
-    for (code, found) in notes {
+    for (code, found) in notes.into_iter().chain(small) {
         let cost_us = untold.claim(&found).unwrap_or(0);
         findings.push(finding(code, found, cost_us));
     }

@@ -1,5 +1,7 @@
 //! MT202: requests had to wait for one another; MT203 says when distance is the reason.
 
+use std::collections::BTreeMap;
+
 use super::processors::saturated;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
@@ -43,11 +45,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     if is_quick || waited * 2 < took || longest * 2 > took {
         return Vec::new();
     }
-    let Some(host) = links
-        .iter()
-        .map(|link| &link.host)
-        .max_by_key(|host| links.iter().filter(|link| link.host == **host).count())
-    else {
+    let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
+    for link in &links {
+        *hosts.entry(&link.host).or_default() += 1;
+    }
+    let Some((host, _)) = hosts.into_iter().max_by_key(|(_, links)| *links) else {
         return Vec::new();
     };
     let items: Vec<usize> = links.iter().map(|link| link.item).collect();

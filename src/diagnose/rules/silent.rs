@@ -39,6 +39,10 @@ fn of(case: &Case<'_>, item: usize) -> Option<Silent> {
     let one = &case.timeline.items[item];
     let asked = case.asked_by(one)?;
     let stall = case.stall_of(asked.row);
+    // What a closed recording has no end of was lost on the way to the disk.
+    if asked.row.state == RowState::InFlight && case.is_closed && stall.is_none() {
+        return None;
+    }
     let phase = where_it_stopped(asked, stall)?;
     // What is not in flight any more has its phases; of a body only a stall tells how long it stood.
     let us = match stall {
@@ -72,11 +76,12 @@ fn where_it_stopped(asked: &Asked<'_>, stall: Option<&Stall>) -> Option<Phase> {
     let phases = asked.row.phases;
     match asked.row.state {
         // Nothing else tells what it was doing.
-        RowState::InFlight => match stall?.phase {
-            Phase::Receive => Some(Phase::Receive),
-            Phase::Send | Phase::Wait => Some(Phase::Wait),
+        RowState::InFlight => match stall.map(|stall| stall.phase) {
+            Some(Phase::Receive) => Some(Phase::Receive),
+            // A recorder that was killed before the silence was told leaves nothing else.
+            Some(Phase::Send | Phase::Wait) | None => Some(Phase::Wait),
             // It waits for a connection, which is no matter of its server's.
-            Phase::Blocked | Phase::Dns | Phase::Connect | Phase::Tls => None,
+            Some(Phase::Blocked | Phase::Dns | Phase::Connect | Phase::Tls) => None,
         },
         RowState::Aborted if is_given_up(why) || is_timed_out(why) => {
             match phases[Phase::Receive] {
