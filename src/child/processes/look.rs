@@ -192,7 +192,7 @@ impl Looker {
                 let command = match (is_tool, is_told(&name)) {
                     (true, _) => Vec::new(),
                     (false, true) => self.command(&argv),
-                    (false, false) => self.command(&argv[..1]),
+                    (false, false) => self.program(&argv),
                 };
                 Some(Title {
                     name: self.redactor.text(&name),
@@ -201,6 +201,17 @@ impl Looker {
                 })
             }
         }
+    }
+
+    /// A program of which only the name is told, and whether git asks it for credentials
+    /// (gitcredentials(7): the last word is the operation).
+    fn program<S: AsRef<OsStr>>(&self, argv: &[S]) -> Vec<String> {
+        let mut words = self.command(&argv[..argv.len().min(1)]);
+        let last = argv.last().map(|word| word.as_ref().as_encoded_bytes());
+        if last.is_some_and(|last| last == b"get" || last.ends_with(b" get")) {
+            words.extend(["…".to_owned(), "get".to_owned()]);
+        }
+        words
     }
 
     /// A command line, redacted as a whole and then cut.
