@@ -208,7 +208,7 @@ fn answers_are_judged_as_go_would_take_them() {
                 .times(6),
             "request",
             "slow",
-            "first byte p50 5",
+            "first byte p50 ",
             "",
         ),
         (
