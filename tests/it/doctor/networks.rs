@@ -236,7 +236,7 @@ fn answers_are_judged_as_go_would_take_them() {
             Rule::suffix(SMALL).hang_up(),
             "request",
             "broken",
-            "it closed the connection; no answer",
+            "the connection; no answer",
             "export GOPROXY=https://mirror.example,direct",
         ),
     ] {
