@@ -237,10 +237,11 @@ mod tests {
         fs::write(&go_mod, "module a.b/c\n").unwrap();
         let mut facts = GoFacts::defaults(String::new());
         let found = |facts: &GoFacts, line: &str, folder: Option<&Path>| {
-            let words = line.split(' ').map(OsString::from);
+            // The folder's name may have a space.
+            let words = line.split('|').map(OsString::from);
             main_module(&words.collect::<Vec<_>>(), facts, folder)
         };
-        assert_eq!(found(&facts, "go build", None), None);
+        assert_eq!(found(&facts, "go|build", None), None);
         for (gomod, expected) in [
             ("/src/app/go.mod", Some("/src/app/go.mod")),
             ("/dev/null", None),
@@ -248,17 +249,17 @@ mod tests {
         ] {
             facts.settings.insert("GOMOD".into(), gomod.into());
             let expected = expected.map(PathBuf::from);
-            assert_eq!(found(&facts, "make -C elsewhere", None), expected);
-            assert_eq!(found(&facts, "go build ./... -C", None), expected);
+            assert_eq!(found(&facts, "make|-C|elsewhere", None), expected);
+            assert_eq!(found(&facts, "go|build|./...|-C", None), expected);
         }
         let there = Some(go_mod);
-        assert_eq!(found(&facts, "go test", Some(&inner)), there);
-        let line = format!("go mod download -C {} -x", inner.display());
+        assert_eq!(found(&facts, "go|test", Some(&inner)), there);
+        let line = format!("go|mod|download|-C|{}|-x", inner.display());
         assert_eq!(found(&facts, &line, None), there);
-        let line = format!("/opt/go/bin/go build -C={} ./...", inner.display());
+        let line = format!("/opt/go/bin/go|build|-C={}|./...", inner.display());
         assert_eq!(found(&facts, &line, None), there);
-        assert_eq!(found(&facts, "go build -C sub", Some(temp.path())), there);
-        assert_eq!(found(&facts, "go build -C none", Some(temp.path())), None);
+        assert_eq!(found(&facts, "go|build|-C|sub", Some(temp.path())), there);
+        assert_eq!(found(&facts, "go|build|-C|none", Some(temp.path())), None);
     }
 
     #[tokio::test]
