@@ -500,10 +500,10 @@ impl<'a> Group<'a> {
 pub(super) const LIVED_US: u64 = 1_000_000;
 
 /// How long a module proxy may take to fetch a version for the first time, microseconds.
-const COLD_US: u64 = 75_000_000;
+pub(super) const COLD_US: u64 = 75_000_000;
 
 /// The host of a parent proxy's URL.
-fn host_of(via: &str) -> Option<&str> {
+pub(super) fn host_of(via: &str) -> Option<&str> {
     let authority = via.split_once("://").map_or(via, |(_, rest)| rest);
     let host = authority
         .rsplit_once(':')

@@ -63,8 +63,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             .iter()
             .filter_map(|item| case.asked_by(&case.timeline.items[*item]));
         let mut waits: Vec<u64> = asked.filter_map(slow::wait_us).collect();
-        waits.sort_unstable();
-        let median = waits.get(waits.len() / 2).copied();
+        let median = slow::median(&mut waits);
         let (Some(median), Some(usual)) = (median, usual) else {
             continue;
         };

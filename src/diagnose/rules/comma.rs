@@ -79,15 +79,9 @@ fn hint(case: &Case<'_>, entry: usize) -> String {
             "mend {name}, or leave it out of GOPROXY while it is down; a bar instead of the comma would lead on after any error, and tell the paths of private modules to the next entry"
         );
     }
-    let mut text = String::new();
-    for (index, one) in case.goproxy.entries.iter().enumerate() {
-        text.push_str(&one.target.to_string());
-        match one.separator {
-            Some(_) if index == entry => text.push('|'),
-            Some(separator) => text.push(separator.as_char()),
-            None => {}
-        }
-    }
+    let mut list = case.goproxy.clone();
+    list.entries[entry].separator = Some(Separator::Pipe);
+    let text = list.to_string();
     if text.contains("redacted:") {
         return format!(
             "a bar instead of the comma behind {name} in GOPROXY goes on after any error"

@@ -74,13 +74,8 @@ fn of_entry(case: &Case<'_>, name: &str, host: &Host) -> Option<Found> {
 
 /// GOPROXY without one of its entries; `None` if it holds what was redacted.
 fn without_entry(case: &Case<'_>, entry: usize) -> Option<String> {
-    let mut text = String::new();
-    let entries = case.goproxy.entries.iter().enumerate();
-    for (_, one) in entries.filter(|(index, _)| *index != entry) {
-        text.push_str(&one.target.to_string());
-        if let Some(separator) = one.separator {
-            text.push(separator.as_char());
-        }
-    }
+    let mut rest = case.goproxy.clone();
+    rest.entries.remove(entry);
+    let text = rest.to_string();
     (!text.contains("redacted:")).then_some(text)
 }

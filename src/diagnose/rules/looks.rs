@@ -1,7 +1,8 @@
 //! What the rules on the command's processes have in common.
 
+use super::{Explained, Found};
 use crate::diagnose::case::Case;
-use crate::diagnose::finding::{Evidence, Exhibit, Severity};
+use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
 use crate::diagnose::processes::{Activity, Gap, Kind};
 
 /// The command counts as stuck to the end if it did nothing else for the last part of the time,
@@ -88,6 +89,18 @@ impl<'a> Looks<'a> {
         match self.to_the_end {
             true => Severity::Problem,
             false => Severity::Slow,
+        }
+    }
+
+    /// A finding of them.
+    pub(super) fn found(self, confidence: Confidence) -> Found {
+        Found {
+            severity: self.severity(),
+            title: self.title(),
+            confidence,
+            hint: self.longest.choices().into_iter().next(),
+            evidence: self.evidence,
+            explains: Explained::idle(self.idle).hung(self.to_the_end),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::Role;
+use crate::diagnose::stuck::host_of;
 use crate::exchange::Phase;
 use crate::words::{count, duration};
 
@@ -65,10 +66,5 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
 fn parent<'a>(case: &Case<'a>, item: usize) -> Option<&'a str> {
     let dial = case.dial_of(&case.timeline.items[item])?;
     let via = dial.upstream.as_ref()?.via.as_deref()?;
-    let authority = via.split_once("://").map_or(via, |(_, rest)| rest);
-    Some(
-        authority
-            .rsplit_once(':')
-            .map_or(authority, |(host, _)| host),
-    )
+    host_of(via)
 }

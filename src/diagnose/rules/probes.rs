@@ -34,8 +34,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             .iter()
             .filter(|asked| asked.listed.host == host && asked.listed.outcome != Outcome::Probe);
         let mut others: Vec<u64> = others.filter_map(slow::wait_us).collect();
-        others.sort_unstable();
-        let usual = others.get(others.len() / 2).copied().unwrap_or(0);
+        let usual = slow::median(&mut others).unwrap_or(0);
         longest >= usual.saturating_mul(TIMES)
     };
     hosts

@@ -1,5 +1,6 @@
 //! MT201: the go command has only as many requests in flight as it has processors.
 
+use super::slow::median;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
@@ -33,8 +34,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         .iter()
         .filter_map(|asked| asked.row.phases[Phase::Wait]);
     let mut waits: Vec<u64> = waits.collect();
-    waits.sort_unstable();
-    let middle = waits.get(waits.len() / 2).copied().unwrap_or(0);
+    let middle = median(&mut waits).unwrap_or(0);
     let is_enough = waits.len() >= 8 * usize::try_from(processors).unwrap_or(1);
     if full < LEAST_US || full * 10 < busy * 7 || middle < WAIT_US || !is_enough {
         return Vec::new();

@@ -7,6 +7,7 @@ use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::{Role, next_entry, separator_of};
+use crate::diagnose::stuck::COLD_US;
 use crate::exchange::Phase;
 use crate::gomod::{Kind, Separator};
 use crate::words::{duration, size};
@@ -99,9 +100,6 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
         explains: Explained::pieces(pieces.collect()).hung(!has_ended),
     }
 }
-
-/// How long a module proxy may take to fetch a version for the first time, microseconds.
-const COLD_US: u64 = 75_000_000;
 
 /// True if the host answers others, and may have to fetch what was asked for first.
 fn may_be_cold(case: &Case<'_>, item: usize, us: u64) -> bool {

@@ -19,8 +19,13 @@ pub(super) fn usual_us(case: &Case<'_>, host: &str, except: &[Kind]) -> Option<u
     let asked = of_host.filter_map(|item| case.asked_by(&case.timeline.items[*item]));
     let others = asked.filter(|asked| !except.contains(&asked.listed.route.kind));
     let mut waits: Vec<u64> = others.filter_map(wait_us).collect();
-    waits.sort_unstable();
-    waits.get(waits.len() / 2).copied()
+    median(&mut waits)
+}
+
+/// The median, the upper one of two, of values that are sorted for it; `None` of nothing.
+pub(super) fn median(values: &mut [u64]) -> Option<u64> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
 }
 
 /// A finding that explains the waits of these exchanges.

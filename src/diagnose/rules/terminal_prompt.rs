@@ -1,7 +1,7 @@
 //! MT208: ssh, git or a helper of theirs waits for an answer of its user.
 
+use super::Found;
 use super::looks::Looks;
-use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::Confidence;
 use crate::diagnose::processes::Kind;
@@ -17,14 +17,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     ];
     let found = kinds.into_iter().filter_map(|(kind, confidence)| {
         let looks = Looks::at(case, &[kind], LEAST_US)?;
-        Some(Found {
-            severity: looks.severity(),
-            title: looks.title(),
-            confidence,
-            hint: looks.longest.choices().into_iter().next(),
-            evidence: looks.evidence,
-            explains: Explained::idle(looks.idle).hung(looks.to_the_end),
-        })
+        Some(looks.found(confidence))
     });
     found.collect()
 }
