@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::env_file::read_env_file;
 use super::environment::SETTINGS;
 use super::run::SpawnError;
 
@@ -59,8 +60,9 @@ impl GoFacts {
         }
     }
 
-    /// Runs `go env -json`, with `GOTOOLCHAIN=local` so that it downloads nothing itself.
-    pub(crate) async fn ask(go: &Path) -> Self {
+    /// Runs `go env -json`, with `GOTOOLCHAIN=local` so that it downloads nothing itself; `toolchain` is what
+    /// the environment says of that, empty for nothing.
+    pub(crate) async fn ask(go: &Path, toolchain: &str) -> Self {
         let child = Command::new(go)
             .args(["env", "-json"])
             .env("GOTOOLCHAIN", "local")
@@ -89,7 +91,7 @@ impl GoFacts {
             all.into_iter().filter(|(name, _)| is_used(name)).collect();
         // What it says of GOTOOLCHAIN is what it was told just now. Go before 1.21 knows of none.
         if settings.remove(TOOLCHAIN).is_some() {
-            let own = toolchain_setting(go).await;
+            let own = toolchain_setting(toolchain, &settings);
             settings.extend(own.map(|own| (TOOLCHAIN.to_owned(), own)));
         }
         Self {
@@ -104,23 +106,19 @@ impl GoFacts {
     }
 }
 
-/// The effective GOTOOLCHAIN; `None` if go does not tell. It is asked for where no go.mod asks for another toolchain, and with a
-/// GOPROXY that lets none be downloaded.
-async fn toolchain_setting(go: &Path) -> Option<String> {
-    // From another folder, a relative path would lead elsewhere.
-    let go = std::path::absolute(go).ok()?;
-    let child = Command::new(go)
-        .args(["env", TOOLCHAIN])
-        .env("GOPROXY", "off")
-        .env("GOWORK", "off")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(LIMIT, child).await.ok()?.ok()?;
-    let value = String::from_utf8(output.stdout).ok()?;
-    let value = value.trim();
-    (output.status.success() && !value.is_empty()).then(|| value.to_owned())
+/// The effective GOTOOLCHAIN, as cmd/go finds it (`cfg.Getenv`): what the environment says, or the file of
+/// `go env -w`, or that of Go's installation; `None` if nobody says anything.
+fn toolchain_setting(environment: &str, settings: &BTreeMap<String, String>) -> Option<String> {
+    let file = |path: &Path| match path.is_absolute() {
+        true => read_env_file(path).remove(TOOLCHAIN),
+        false => None,
+    };
+    let path = |name: &str| Path::new(settings.get(name).map_or("", String::as_str));
+    let own = Some(environment.to_owned()).filter(|own| !own.is_empty());
+    // Even an empty value of the user's stands before that of the installation.
+    let own = own.or_else(|| file(path("GOENV")));
+    let own = own.or_else(|| file(&path("GOROOT").join("go.env")));
+    own.filter(|own| !own.is_empty())
 }
 
 /// The go.mod of the main module of a command that runs in `folder`, or else in the current folder:
@@ -262,9 +260,49 @@ mod tests {
         assert_eq!(found(&facts, "go|build|-C|none", Some(temp.path())), None);
     }
 
+    /// A program in place of go that tells how often it is run, and what GOTOOLCHAIN it was given.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn go_is_asked_once_and_its_toolchain_setting_is_the_users_own() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        let script = format!(
+            "#!/bin/sh\necho \"$*\" >>'{0}/asked'\nprintf '{{\"GOTOOLCHAIN\":\"%s\",\"GOENV\":\"{0}/env\",\"GOROOT\":\"{0}\"}}' \"$GOTOOLCHAIN\"\n",
+            temp.path().display()
+        );
+        fs::write(at("go"), script).unwrap();
+        fs::set_permissions(at("go"), fs::Permissions::from_mode(0o755)).unwrap();
+        for (installed, written, environment, expected) in [
+            ("", None, "", ""),
+            ("GOTOOLCHAIN=auto", None, "", "auto"),
+            (
+                "GOTOOLCHAIN=auto",
+                Some("GOTOOLCHAIN=go1.23.4"),
+                "",
+                "go1.23.4",
+            ),
+            ("GOTOOLCHAIN=auto", Some("GOTOOLCHAIN="), "", ""),
+            ("GOTOOLCHAIN=auto", Some("GOPROXY=off"), "path", "path"),
+        ] {
+            fs::write(at("go.env"), installed).unwrap();
+            let _ = fs::remove_file(at("env"));
+            if let Some(written) = written {
+                fs::write(at("env"), written).unwrap();
+            }
+            let facts = GoFacts::ask(&at("go"), environment).await;
+            assert_eq!(facts.defaults_because, None);
+            assert_eq!(facts.get(TOOLCHAIN), expected, "{installed} {written:?}");
+        }
+        assert_eq!(
+            fs::read_to_string(at("asked")).unwrap(),
+            "env -json\n".repeat(5)
+        );
+    }
+
     #[tokio::test]
     async fn without_a_usable_go_the_defaults_say_why() {
-        let facts = GoFacts::ask(Path::new("/does/not/exist/go")).await;
+        let facts = GoFacts::ask(Path::new("/does/not/exist/go"), "").await;
         assert_eq!(facts.get("GOSUMDB"), "sum.golang.org");
         assert!(facts.defaults_because.unwrap().contains("cannot run"));
     }

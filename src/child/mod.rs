@@ -2,6 +2,7 @@
 //!
 //! Its standard streams are its own. Nothing here prints, and nothing decides what is recorded.
 
+mod env_file;
 mod environment;
 mod go;
 mod limits;
@@ -10,10 +11,11 @@ mod private;
 mod processes;
 mod run;
 
+pub(crate) use env_file::read_env_file;
 pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
 pub(crate) use go::{GoFacts, go_for, is_go, look_up, main_module};
 pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use module_cache::look_at;
 pub(crate) use private::{PrivateDir, open_dir};
-pub(crate) use processes::{Latest, TcpTables, Watch};
+pub(crate) use processes::{Ends, Latest, Watch, unacknowledged};
 pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, StatusSignals, run};

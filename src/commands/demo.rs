@@ -112,10 +112,12 @@ struct Client {
 
 impl Client {
     async fn find(sample: &Recording) -> Self {
-        let path = Variables::read().path;
+        let Variables {
+            path, toolchain, ..
+        } = Variables::read();
         let go = child::go_for(None, path.as_ref());
         let facts = match &go {
-            Some(go) => Some(GoFacts::ask(go).await),
+            Some(go) => Some(GoFacts::ask(go, &toolchain).await),
             None => None,
         };
         // `go env` has a version from 1.16 on, when module mode became the default.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::child::{GoFacts, go_for};
+use crate::child::{GoFacts, go_for, read_env_file};
 use crate::commands::session::Variables;
 use crate::diagnose::doctor::facts::{Go, Origin, Setting};
 use crate::gomod::MachineRule;
@@ -40,9 +39,6 @@ const VARIABLES: [(&str, Option<&str>); 7] = [
 /// The settings that GOPRIVATE stands in for.
 const FROM_GOPRIVATE: [&str; 2] = ["GONOPROXY", "GONOSUMDB"];
 
-/// The largest file of settings that is read, bytes.
-const FILE: u64 = 1 << 20;
-
 /// The settings, secrets and all.
 pub(super) struct Effective {
     go: GoFacts,
@@ -63,7 +59,7 @@ impl Effective {
     /// Asks the go command; without one, reads what it would read.
     pub(super) async fn find_out(variables: &Variables) -> Self {
         let go = match go_for(None, variables.path.as_ref()) {
-            Some(go) => GoFacts::ask(&go).await,
+            Some(go) => GoFacts::ask(&go, &variables.toolchain).await,
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
         let user = File::read(user_file(go.get("GOENV")));
@@ -203,25 +199,10 @@ impl Effective {
 }
 
 impl File {
-    /// Reads `NAME=value` lines as `cfg.readEnvFile` does.
     fn read(path: Option<PathBuf>) -> Self {
-        let is_small = |path: &PathBuf| {
-            fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() < FILE)
-        };
-        let text = path
-            .as_ref()
-            .filter(|path| is_small(path))
-            .and_then(|path| fs::read(path).ok());
-        let text = text.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let pairs = text
-            .lines()
-            .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
-        let values = pairs.filter_map(|line| line.split_once('='));
+        let values = path.as_deref().map(read_env_file);
         Self {
-            values: values
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            values: values.unwrap_or_default(),
             path,
         }
     }

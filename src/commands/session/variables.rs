@@ -17,6 +17,8 @@ pub(crate) struct Variables {
     pub(crate) path: Option<OsString>,
     /// The file for TLS secrets, as in other programs.
     pub(crate) key_log: Option<PathBuf>,
+    /// GOTOOLCHAIN of the environment; `go env -w` may set another.
+    pub(crate) toolchain: String,
     /// How many processors the go command takes to be there.
     pub(crate) processors: Option<u32>,
     /// The PID of the recorder that this process runs in, if it does.
@@ -44,6 +46,7 @@ impl Variables {
             key_log: os("MODTAPE_SSLKEYLOGFILE")
                 .or_else(|| os("SSLKEYLOGFILE"))
                 .map(PathBuf::from),
+            toolchain: text("GOTOOLCHAIN"),
             processors: text("GOMAXPROCS")
                 .parse()
                 .ok()
