@@ -104,6 +104,16 @@ pub(crate) fn thread_cpu() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
+/// The time since the system was booted, as processes' starts are counted: `/proc/uptime` may be that of a
+/// container.
+pub(crate) fn since_boot() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let clock = rustix::time::ClockId::Monotonic;
+    Duration::try_from(rustix::time::clock_gettime(clock)).unwrap_or_default()
+}
+
 /// A wall-clock time as every output has it: RFC 3339 in UTC, cut to microseconds, all six digits
 /// written, so that the order of such texts is the order of their times.
 pub(crate) fn wall_text(wall: OffsetDateTime) -> Option<String> {

@@ -44,7 +44,7 @@ pub(crate) use live::{InFlight, Passed};
 pub use policy::Others;
 pub use policy::Policy;
 pub use session::Entrance;
-pub(crate) use stall::{Notice, Stalls, unacknowledged, waiting};
+pub(crate) use stall::{Notice, Stalls, ends, waiting};
 pub use windows::Windows;
 
 use places::Places;

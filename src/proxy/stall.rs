@@ -1,14 +1,16 @@
 //! Upstreams that are silent: each silence on record while it lasts, and notices for people, one a cause
 //! and minute.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::context::Context;
 use super::live::{InFlight, Kept, Live};
-use crate::child::TcpTables;
+use crate::child::{self, Ends};
 use crate::clock::Timestamp;
 use crate::diagnose::stuck::{self, Limits, Stuck, Waiting};
 use crate::exchange::{Phase, Stall};
@@ -28,6 +30,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// Where it could not tell yet: what is lost is sent again after a fifth of a second at the earliest.
 const ASK_SOON: Duration = Duration::from_millis(500);
 
+/// How long what TCP says is waited for, before a silence is told without it.
+const ANSWER: Duration = Duration::from_millis(200);
+
 /// What keeps something waiting.
 #[derive(Debug, Clone)]
 pub(crate) struct Notice {
@@ -45,6 +50,7 @@ pub(crate) struct Stalls {
     recorder: Option<Recorder>,
     /// What TCP says of those that are silent, and when it was asked, by the entry's key.
     sent: HashMap<u64, (Timestamp, Option<u64>)>,
+    asking: Option<Asking>,
     /// When to look again. Kept here, since `next` may be called in many short turns.
     look_at: Timestamp,
     /// The silences that last, by the entry's key.
@@ -52,6 +58,14 @@ pub(crate) struct Stalls {
     /// Over once the last record is written.
     writing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     reported: Vec<Reported>,
+}
+
+/// TCP is asked, on a thread of its own.
+struct Asking {
+    /// The connections of which it is asked, by the entry's key.
+    whom: Vec<(u64, Ends)>,
+    since: Timestamp,
+    answer: JoinHandle<HashMap<Ends, u64>>,
 }
 
 /// A silence that lasts.
@@ -117,6 +131,7 @@ impl Stalls {
             bases,
             recorder,
             sent: HashMap::new(),
+            asking: None,
             silences: HashMap::new(),
             writing: None,
             reported: Vec::new(),
@@ -135,9 +150,10 @@ impl Stalls {
         loop {
             let wait = self.look_at.since(self.live.now());
             tokio::time::sleep(wait).await;
+            self.ask_tcp();
+            self.hear_tcp().await;
             self.look_at = self.live.now() + tick;
             let (now, entries) = (self.live.now(), self.live.in_flight());
-            self.ask_tcp(now, &entries);
             self.record(now, &entries);
             let due = self.due(now, &entries);
             if !due.is_empty() {
@@ -147,25 +163,45 @@ impl Stalls {
     }
 
     /// Asks TCP about the connections that are silent: seldom, since it tells of all that there are.
-    fn ask_tcp(&mut self, now: Timestamp, entries: &[InFlight]) {
-        let is_silent = |entry: &&InFlight| self.is_silent(entry, now);
-        let silent: Vec<&InFlight> = entries.iter().filter(is_silent).collect();
-        self.sent
-            .retain(|key, _| silent.iter().any(|entry| entry.key == *key));
-        let is_known = |entry: &&InFlight| {
-            let known = self.sent.get(&entry.key);
+    fn ask_tcp(&mut self) {
+        let (now, entries) = (self.live.now(), self.live.in_flight());
+        let silent = entries.iter().filter(|entry| self.is_silent(entry, now));
+        let silent: HashMap<u64, Ends> = silent
+            .filter_map(|entry| Some((entry.key, ends(entry)?)))
+            .collect();
+        self.sent.retain(|key, _| silent.contains_key(key));
+        let is_known = |key: &u64| {
+            let known = self.sent.get(key);
             known.is_some_and(|(asked, told)| {
                 let again = if told.is_some() { ASK_AGAIN } else { ASK_SOON };
                 now.since(*asked) < again
             })
         };
-        if silent.iter().all(is_known) {
+        if self.asking.is_some() || silent.keys().all(is_known) {
             return;
         }
-        let tables = TcpTables::read();
-        for entry in silent {
-            let told = unacknowledged(entry, &tables);
-            self.sent.insert(entry.key, (now, told));
+        let wanted: HashSet<Ends> = silent.values().copied().collect();
+        self.asking = Some(Asking {
+            whom: silent.into_iter().collect(),
+            since: now,
+            answer: tokio::task::spawn_blocking(move || child::unacknowledged(&wanted)),
+        });
+    }
+
+    /// Takes what TCP says, if it says so soon; else at a later turn. Dropped in between, it goes on with
+    /// the next call.
+    async fn hear_tcp(&mut self) {
+        let Some(asking) = &mut self.asking else {
+            return;
+        };
+        let left = (asking.since + ANSWER).since(self.live.now());
+        let Ok(answer) = tokio::time::timeout(left, &mut asking.answer).await else {
+            return;
+        };
+        let told = answer.unwrap_or_default();
+        if let Some(Asking { whom, since, .. }) = self.asking.take() {
+            let told = |(key, ends)| (key, (since, told.get(&ends).copied()));
+            self.sent.extend(whom.into_iter().map(told));
         }
     }
 
@@ -276,10 +312,12 @@ impl Stalls {
     }
 }
 
-/// What TCP says of the connection of an entry; see [`TcpTables::unacknowledged`].
-pub(crate) fn unacknowledged(entry: &InFlight, tables: &TcpTables) -> Option<u64> {
-    let peer = entry.address.as_deref()?.parse().ok()?;
-    tables.unacknowledged(entry.local?, peer)
+/// The ends of the connection that an entry is on, once it is set up.
+pub(crate) fn ends(entry: &InFlight) -> Option<Ends> {
+    Some(Ends {
+        local: entry.local?,
+        peer: entry.address.as_deref()?.parse().ok()?,
+    })
 }
 
 /// The command may end before the next look: what came last is recorded in time.

@@ -14,6 +14,9 @@ pub struct Sample {
     /// How many more there were.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more: u32,
+    /// True if there was no time to look at all processes: what keeps the command waiting may be another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_part: bool,
 }
 
 /// A process, or several that run the same tool of Go's: `compile`, `link`, `asm` …

@@ -61,6 +61,7 @@ pub(super) fn opened(id: ConnectionId, mode: Mode) -> Event {
         tls_us: None,
         tries: Vec::new(),
         error: None,
+        reason: None,
     }))
 }
 
@@ -187,6 +188,7 @@ pub(super) fn sample() -> Event {
             },
         ],
         more: 1,
+        is_part: true,
     })
 }
 

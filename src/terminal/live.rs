@@ -69,7 +69,7 @@ impl Console {
             tokio::select! {
                 () = asks.next() => {
                     line.clear();
-                    for told in status.now().lines(self.look) {
+                    for told in status.now().await.lines(self.look) {
                         say_always(told);
                     }
                 }

@@ -3,20 +3,22 @@
 //! A session makes it of its live view, `modtape status` of the journal where the session cannot be
 //! asked. It passes the socket as the JSON that `status --json` prints (docs/formats.md).
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::look::{Look, Paint};
 use super::table::{Align, Table};
 use super::words::{duration, size};
-use crate::child::{Latest, TcpTables};
+use crate::child::{self, Ends, Latest};
 use crate::clock::Timestamp;
 use crate::diagnose::processes::Activity;
 use crate::diagnose::stuck::{self, Limits, Stuck, Waiting};
 use crate::exchange::{ConnectionId, ExchangeId, Phase};
 use crate::gomod::Base;
-use crate::proxy::{InFlight, Live, unacknowledged, waiting};
+use crate::proxy::{InFlight, Live, ends, waiting};
 use crate::shell;
 
 /// What a session waits for.
@@ -136,13 +138,13 @@ pub(crate) struct StatusSource {
 
 impl StatusSource {
     /// What the session waits for now.
-    pub(crate) fn now(&self) -> Status {
+    pub(crate) async fn now(&self) -> Status {
+        let told = self.ask_tcp().await;
         let (now, in_flight) = (self.live.now(), self.live.in_flight());
-        let tables = TcpTables::read();
         let waiting: Vec<_> = in_flight
             .iter()
             .map(|entry| {
-                let told = unacknowledged(entry, &tables);
+                let told = ends(entry).and_then(|ends| told.get(&ends).copied());
                 waiting(entry, now, &self.bases, told)
             })
             .collect();
@@ -170,6 +172,28 @@ impl StatusSource {
         }
     }
 }
+
+impl StatusSource {
+    /// What TCP says of the connections that are silent; on a thread of its own, since that reads of all
+    /// that there are.
+    async fn ask_tcp(&self) -> HashMap<Ends, u64> {
+        let now = self.live.now();
+        let is_silent =
+            |entry: &&InFlight| now.micros_since(entry.progress) >= self.limits.stall_us;
+        let in_flight = self.live.in_flight();
+        let silent = in_flight.iter().filter(is_silent);
+        let wanted: HashSet<Ends> = silent.filter_map(ends).collect();
+        if wanted.is_empty() {
+            return HashMap::new();
+        }
+        let asked = tokio::task::spawn_blocking(move || child::unacknowledged(&wanted));
+        let told = tokio::time::timeout(ANSWER, asked).await;
+        told.ok().and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+/// How long what TCP says is waited for.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// The version of the JSON.
 pub(crate) const SCHEMA: u32 = 1;

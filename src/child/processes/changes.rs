@@ -102,7 +102,10 @@ mod tests {
             written_bytes: 0,
         };
         let processes = vec![process];
-        Sample { processes, more: 0 }
+        Sample {
+            processes,
+            ..Sample::default()
+        }
     }
 
     /// When samples are recorded of a process whose state at each look is told by `state`, looked at for `looks`

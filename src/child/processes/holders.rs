@@ -1,13 +1,12 @@
 //! Who holds locks on the files of a folder, whoever's processes they are.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::locks::{Held, held};
+use super::locks::held;
 use super::proc::Proc;
 use crate::diagnose::doctor::facts::Lock;
+use crate::files::open_regular;
 use crate::redact::Redactor;
 
 /// How much of a process's command line is shown, characters.
@@ -19,8 +18,14 @@ pub(crate) fn locks_below(folder: &Path, redactor: &Redactor) -> Option<Vec<Lock
     if !proc.is_there() {
         return None;
     }
+    let whole = folder.join("cache/lock");
+    let opened = open_regular(&whole).ok();
+    let whole_id = opened.and_then(|file| proc.own_file(&file));
     let locks = held(&proc.locks()).into_iter().filter_map(|held| {
-        let file = file_of(&proc, held, folder)?;
+        // Of another user's process only the lock of the whole cache can be told.
+        let is_whole = || Some(held.file) == whole_id;
+        let file = proc.path_of(held.pid, held.file);
+        let file = file.or_else(|| is_whole().then(|| whole.clone()))?;
         let file = file.strip_prefix(folder).ok()?;
         Some(Lock {
             file: file.display().to_string(),
@@ -29,17 +34,6 @@ pub(crate) fn locks_below(folder: &Path, redactor: &Redactor) -> Option<Vec<Lock
         })
     });
     Some(locks.collect())
-}
-
-/// The file of a lock. Of another user's process only the lock of the whole cache can be told, by
-/// its inode.
-fn file_of(proc: &Proc, held: Held, folder: &Path) -> Option<PathBuf> {
-    let lock = folder.join("cache/lock");
-    let is_it = || fs::metadata(&lock).is_ok_and(|file| file.ino() == held.inode);
-    match proc.path_of(held.pid, held.inode) {
-        Some(path) => Some(path),
-        None => is_it().then_some(lock),
-    }
 }
 
 /// The command line of a process without the folders of its program, redacted and then cut.

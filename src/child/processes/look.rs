@@ -1,16 +1,19 @@
 //! One look at the command's processes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::budget::Budget;
 use super::locks::{self, Wanted};
-use super::members::{Member, Members};
+use super::members::{Found, Member, Members};
 use super::proc::{Descriptor, Io, Proc};
 use super::sockets::Socket;
 use super::stat::Stat;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, since_boot};
 use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
 use crate::redact::Redactor;
 
@@ -34,6 +37,9 @@ const WORKS: u32 = 100;
 
 /// It works as well if it reads and writes so many bytes a second: who gets data waits for nobody.
 const MOVES: u64 = 64 << 10;
+
+/// A process that has no command line for longer has taken it away.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How many words of a command line are kept, and how many characters of a word.
 const WORDS: usize = 8;
@@ -89,6 +95,8 @@ struct Title {
     command: Vec<String>,
     /// One of the tools that `go build` runs by the dozen.
     is_tool: bool,
+    /// There was no command line, which may come yet.
+    is_guess: bool,
 }
 
 /// The tools that cgo runs; those of Go's own lie in a folder of their own.
@@ -107,9 +115,12 @@ impl Looker {
         }
     }
 
-    /// What the processes do at `now`.
-    pub(super) fn look(&mut self, now: Timestamp) -> Sample {
-        let members = self.members.look(&self.proc);
+    /// What the processes do at `now`, as far as there is time to look at them.
+    pub(super) fn look(&mut self, now: Timestamp, budget: &Budget) -> Sample {
+        let Found {
+            members,
+            mut is_whole,
+        } = self.members.look(&self.proc, budget);
         self.seen.retain(|pid, seen| {
             let start = members.get(pid).map(|member| member.stat.start_ticks);
             start == Some(seen.start_ticks)
@@ -120,22 +131,35 @@ impl Looker {
                 true => HashMap::new(),
                 false => locks::wanted(&self.proc.locks()),
             },
-            uptime: self.proc.uptime(),
+            since_boot: since_boot(),
             now,
+            sockets: RefCell::default(),
         };
+        let mut order: Vec<(&u32, &Member)> = members.iter().collect();
+        // Those that keep others waiting are among these.
+        order.sort_by_key(|(_, member)| !is_told(&member.stat.comm));
         let mut processes = Vec::new();
-        for (&pid, member) in &members {
+        for (&pid, member) in order {
+            if budget.is_spent() {
+                is_whole = false;
+                break;
+            }
             processes.extend(self.process(pid, member, &scene));
         }
-        self.find_pipes(&members, &mut processes);
-        shortened(grouped(processes))
+        if !budget.is_spent() {
+            self.find_pipes(&members, &mut processes);
+        }
+        processes.sort_by_key(|(process, _)| process.pid);
+        let mut sample = shortened(grouped(processes));
+        sample.is_part = !is_whole;
+        sample
     }
 
     /// A process, and whether it is one of many tools; `None` for one that is about to run another
     /// program.
     fn process(&mut self, pid: u32, member: &Member, scene: &Scene) -> Option<(Process, bool)> {
         let stat = &member.stat;
-        let title = self.title(pid, stat)?;
+        let title = self.title(pid, stat, scene)?;
         let permille = self.cpu_permille(pid, stat, scene);
         let blocked = self.blocked(pid, stat, &title, permille);
         let io = match title.is_tool {
@@ -154,7 +178,10 @@ impl Looker {
             pid,
             Seen {
                 start_ticks: stat.start_ticks,
-                comm: stat.comm.clone(),
+                comm: match title.is_guess {
+                    true => String::new(),
+                    false => stat.comm.clone(),
+                },
                 title: title.clone(),
                 cpu_ticks: stat.cpu_ticks,
                 moved,
@@ -180,11 +207,22 @@ impl Looker {
     }
 
     /// What it is called, which is read once, and again when it runs another program.
-    fn title(&self, pid: u32, stat: &Stat) -> Option<Title> {
+    fn title(&self, pid: u32, stat: &Stat, scene: &Scene) -> Option<Title> {
         match self.seen.get(&pid) {
             Some(seen) if seen.comm == stat.comm => Some(seen.title.clone()),
             _ => {
-                let argv = self.proc.command_line(pid);
+                let mut argv = self.proc.command_line(pid);
+                // Another process may have its number by now.
+                let start = self.proc.stat(pid)?.start_ticks;
+                if start != stat.start_ticks {
+                    return None;
+                }
+                // For a moment there is none while a process begins to run a program; some take it away.
+                let is_old = Self::age(stat, scene) >= SETTLED;
+                let is_guess = argv.is_empty() && is_old && !stat.comm.is_empty();
+                if is_guess {
+                    argv.push(stat.comm.clone().into());
+                }
                 let program = Path::new(argv.first()?);
                 let name = name(&stat.comm, program);
                 let is_tool = is_gos_tool(program) || COMPILERS.contains(&&*name);
@@ -198,6 +236,7 @@ impl Looker {
                     name: self.redactor.text(&name),
                     command,
                     is_tool,
+                    is_guess,
                 })
             }
         }
@@ -232,14 +271,18 @@ impl Looker {
                 let ticks = stat.cpu_ticks.saturating_sub(seen.cpu_ticks);
                 (ticks, scene.now.since(seen.at).as_secs_f64())
             }
-            None => {
-                let started = stat.start_ticks as f64 / TICKS as f64;
-                (stat.cpu_ticks, scene.uptime - started)
-            }
+            None => (stat.cpu_ticks, Self::age(stat, scene).as_secs_f64()),
         };
         // A tick is the least that can be told.
         let seconds = seconds.max(1.0 / TICKS as f64);
         (ticks as f64 / TICKS as f64 / seconds * 1000.0) as u32
+    }
+
+    /// For how long it has been there.
+    fn age(stat: &Stat, scene: &Scene) -> Duration {
+        let millis = stat.start_ticks.saturating_mul(1000 / TICKS);
+        let started = Duration::from_millis(millis);
+        scene.since_boot.saturating_sub(started)
     }
 
     /// Whether it has read and written much since the last look.
@@ -292,7 +335,7 @@ impl Looker {
             let channel = self.proc.channel(pid, thread);
             return ProcessState::WaitsDisk { channel };
         }
-        if let Some(socket) = self.peer(pid, descriptors) {
+        if let Some(socket) = self.peer(pid, descriptors, scene) {
             return ProcessState::WaitsNetwork {
                 address: socket.peer.to_string(),
                 connecting: socket.is_connecting,
@@ -305,7 +348,7 @@ impl Looker {
     }
 
     fn lock(&self, pid: u32, wanted: &Wanted) -> Lock {
-        let path = self.proc.path_of(pid, wanted.inode);
+        let path = self.proc.path_of(pid, wanted.file);
         let path = path.map(|path| self.redactor.text(&path.to_string_lossy()));
         let holder = wanted.holder.map(|pid| Holder {
             pid,
@@ -343,16 +386,26 @@ impl Looker {
     }
 
     /// The peer that it waits for: one that does not answer before one that did.
-    fn peer(&self, pid: u32, descriptors: &[Descriptor]) -> Option<Socket> {
+    fn peer(&self, pid: u32, descriptors: &[Descriptor], scene: &Scene) -> Option<Socket> {
         let inodes = descriptors.iter().filter_map(|one| one.inode("socket"));
         let inodes: HashSet<u64> = inodes.collect();
         if inodes.is_empty() {
             return None;
         }
-        let sockets = self.proc.sockets(pid).into_iter();
-        let own = sockets.filter(|socket| inodes.contains(&socket.inode));
-        let others = own.filter(|socket| !self.is_proxy(socket.peer));
-        others.max_by_key(|socket| socket.is_connecting)
+        let find = |sockets: &[Socket]| {
+            let own = sockets
+                .iter()
+                .filter(|socket| inodes.contains(&socket.inode));
+            let others = own.filter(|socket| !self.is_proxy(socket.peer));
+            others.max_by_key(|socket| socket.is_connecting).copied()
+        };
+        let Some(network) = self.proc.network(pid) else {
+            return find(&self.proc.sockets(pid));
+        };
+        // All processes of a network have the same tables.
+        let mut sockets = scene.sockets.borrow_mut();
+        let sockets = sockets.entry(network);
+        find(sockets.or_insert_with(|| self.proc.sockets(pid)))
     }
 
     fn is_proxy(&self, peer: SocketAddr) -> bool {
@@ -398,9 +451,10 @@ impl Looker {
 struct Scene {
     parents: HashSet<u32>,
     wanted: HashMap<u32, Wanted>,
-    /// Seconds since the system was booted.
-    uptime: f64,
+    since_boot: Duration,
     now: Timestamp,
+    /// The sockets of each network that was looked at.
+    sockets: RefCell<HashMap<PathBuf, Vec<Socket>>>,
 }
 
 /// The program's file name: the kernel knows 15 bytes of it, and the first argument may be anything.
@@ -491,6 +545,7 @@ fn shortened(mut processes: Vec<Process>) -> Sample {
     Sample {
         processes,
         more: u32::try_from(more).unwrap_or(u32::MAX),
+        is_part: false,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which processes are the command's: the descendants of this process, and what left them, a daemon
 //! or an ssh master, by its session or by `MODTAPE_PID` in its environment.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
+use super::budget::Budget;
 use super::proc::Proc;
 use super::stat::Stat;
 
@@ -20,21 +21,48 @@ pub(super) struct Members {
     own: u32,
     /// `MODTAPE_PID=` and our own number.
     variable: String,
-    /// Every process that was there at the last look.
+    /// Every process that was there at the last look, and was looked at.
     known: HashMap<u32, Known>,
-    /// The sessions that members have begun.
-    sessions: HashSet<u32>,
+    /// The sessions that members are in, each with the last look at which one was. The number of one
+    /// that is over is used again.
+    sessions: HashMap<u32, u32>,
+    /// Counts the looks.
+    looks: u32,
 }
 
-/// What is known of a process.
+/// What is known of a process; with its start, since numbers are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
-    /// It is the command's: with its start, since numbers are used again.
+    /// It is the command's.
     Member(u64),
     /// It seems to be none: while a process begins to run a program, it has no environment.
-    Unclear,
+    Unclear(u64),
     /// It is none.
-    Foreign,
+    Foreign(u64),
+}
+
+impl Known {
+    const fn start(self) -> u64 {
+        match self {
+            Self::Member(start) | Self::Unclear(start) | Self::Foreign(start) => start,
+        }
+    }
+}
+
+/// Whether the number of one that is none belongs to another process by now is looked at again after so
+/// many looks, at each look of another part of them.
+const FOREIGN: u32 = 32;
+
+/// A session is remembered for so many looks after its last member: what it started last may not have been
+/// seen.
+const SESSION: u32 = 3;
+
+/// The members at one look.
+pub(super) struct Found {
+    /// Those that are alive, by number.
+    pub(super) members: BTreeMap<u32, Member>,
+    /// False if there was no time to look at all processes.
+    pub(super) is_whole: bool,
 }
 
 impl Members {
@@ -43,94 +71,124 @@ impl Members {
             own,
             variable: format!("MODTAPE_PID={own}"),
             known: HashMap::new(),
-            sessions: HashSet::new(),
+            sessions: HashMap::new(),
+            looks: 0,
         }
     }
 
-    /// The members that are alive now, by number.
+    /// The members that are alive now.
     ///
-    /// Of other processes nothing is read more than twice, and of those that are older than this one
-    /// only when they started.
-    pub(super) fn look(&mut self, proc: &Proc) -> BTreeMap<u32, Member> {
-        let pids = proc.pids();
+    /// Of other processes nothing is read more than twice but their starts, now and then; and of those
+    /// that are older than this one only that.
+    pub(super) fn look(&mut self, proc: &Proc, budget: &Budget) -> Found {
+        self.looks = self.looks.wrapping_add(1);
         let mut members: BTreeMap<u32, Stat> = BTreeMap::new();
+        let mut known = HashMap::with_capacity(self.known.len());
         let mut new: Vec<(u32, Stat)> = Vec::new();
-        for &pid in &pids {
-            let known = self.known.get(&pid);
-            if known == Some(&Known::Foreign) || pid == self.own {
+        let mut is_whole = true;
+        let mut pids = proc.pids();
+        // In case there is no time for all: first those that were members before, and then those whose
+        // numbers are higher than ours, as most that we start.
+        pids.sort_by_key(|pid| {
+            let was_member = matches!(self.known.get(pid), Some(Known::Member(_)));
+            (!was_member, *pid < self.own, *pid)
+        });
+        for pid in pids.into_iter().filter(|pid| *pid != self.own) {
+            let before = self.known.get(&pid).copied();
+            if let Some(foreign @ Known::Foreign(_)) = before
+                && !self.looks.wrapping_add(pid).is_multiple_of(FOREIGN)
+            {
+                known.insert(pid, foreign);
+                continue;
+            }
+            if budget.is_spent() {
+                is_whole = false;
+                known.extend(before.map(|before| (pid, before)));
                 continue;
             }
             let Some(stat) = proc.stat(pid) else {
                 continue;
             };
-            if known == Some(&Known::Member(stat.start_ticks)) {
-                members.insert(pid, stat);
-            } else {
-                new.push((pid, stat));
+            match before.filter(|before| before.start() == stat.start_ticks) {
+                Some(Known::Member(_)) => {
+                    members.insert(pid, stat);
+                }
+                Some(foreign @ Known::Foreign(_)) => {
+                    known.insert(pid, foreign);
+                }
+                Some(Known::Unclear(_)) | None => new.push((pid, stat)),
             }
         }
         let own_start = proc.stat(self.own).map_or(0, |own| own.start_ticks);
         // Parents before their children.
         new.sort_by_key(|(pid, stat)| (stat.start_ticks, *pid));
-        let mut known = HashMap::with_capacity(pids.len());
-        for pid in pids {
-            let is_foreign = self.known.get(&pid) == Some(&Known::Foreign);
-            if is_foreign {
-                known.insert(pid, Known::Foreign);
-            }
-        }
         for (pid, stat) in new {
             let is_young = stat.start_ticks >= own_start;
             let is_member = stat.parent == self.own
                 || members.contains_key(&stat.parent)
                 || is_young
                     && proc.is_ours(pid)
-                    && (self.sessions.contains(&stat.session)
+                    && (self.sessions.contains_key(&stat.session)
                         || proc.has_variable(pid, &self.variable));
             if is_member {
                 members.insert(pid, stat);
-            } else {
-                let is_clear = !is_young || self.known.contains_key(&pid);
-                let verdict = match is_clear {
-                    true => Known::Foreign,
-                    false => Known::Unclear,
-                };
-                known.insert(pid, verdict);
+                continue;
             }
+            let start = stat.start_ticks;
+            let was_unclear = self.known.get(&pid) == Some(&Known::Unclear(start));
+            // Its parent may be one of those for which there was no time.
+            let is_clear = !is_young || (was_unclear && is_whole);
+            let verdict = match is_clear {
+                true => Known::Foreign(start),
+                false => Known::Unclear(start),
+            };
+            known.insert(pid, verdict);
         }
         for (pid, stat) in &members {
             known.insert(*pid, Known::Member(stat.start_ticks));
-            if stat.session == *pid {
-                self.sessions.insert(*pid);
+            if stat.session == *pid || self.sessions.contains_key(&stat.session) {
+                self.sessions.insert(stat.session, self.looks);
             }
         }
+        let looks = self.looks;
+        self.sessions
+            .retain(|_, seen| looks.wrapping_sub(*seen) <= SESSION);
         self.known = known;
-        self.with_ancestry(members)
+        Found {
+            members: self.with_ancestry(members),
+            is_whole,
+        }
     }
 
     /// Finds out which of them have left the tree, and drops those that have ended.
     fn with_ancestry(&self, members: BTreeMap<u32, Stat>) -> BTreeMap<u32, Member> {
-        let is_descendant = |pid: u32| {
-            let mut at = pid;
-            // No longer than there are members: numbers that are used again could form a circle.
-            for _ in 0..=members.len() {
-                match members.get(&at) {
-                    Some(stat) if stat.parent == self.own => return true,
-                    Some(stat) => at = stat.parent,
-                    None => return false,
+        // Whether each is a descendant of ours, once that is known.
+        let mut verdicts: HashMap<u32, bool> = HashMap::with_capacity(members.len());
+        for pid in members.keys() {
+            let mut way = Vec::new();
+            let mut at = *pid;
+            let verdict = loop {
+                if let Some(verdict) = verdicts.get(&at) {
+                    break *verdict;
                 }
-            }
-            false
-        };
-        let detached: HashSet<u32> = members
-            .keys()
-            .copied()
-            .filter(|pid| !is_descendant(*pid))
-            .collect();
+                let Some(stat) = members.get(&at) else {
+                    break false;
+                };
+                if stat.parent == self.own {
+                    break true;
+                }
+                // Numbers that are used again could form a circle.
+                verdicts.insert(at, false);
+                way.push(at);
+                at = stat.parent;
+            };
+            verdicts.extend(way.into_iter().map(|pid| (pid, verdict)));
+            verdicts.insert(*pid, verdict);
+        }
         let alive = members.into_iter().filter(|(_, stat)| !stat.is_over());
         alive
             .map(|(pid, stat)| {
-                let is_detached = detached.contains(&pid);
+                let is_detached = !verdicts[&pid];
                 (pid, Member { stat, is_detached })
             })
             .collect()

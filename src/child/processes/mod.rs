@@ -8,6 +8,7 @@
 //!
 //! [`Sample`]: crate::recording::processes::Sample
 
+mod budget;
 mod changes;
 mod holders;
 mod locks;
@@ -21,5 +22,5 @@ mod tests;
 mod watch;
 
 pub(crate) use holders::locks_below;
-pub(crate) use sockets::TcpTables;
+pub(crate) use sockets::{Ends, unacknowledged};
 pub(crate) use watch::{Latest, Watch};

@@ -5,13 +5,16 @@
 //! of a process (its command line and environment) is read once, since that can be kept waiting by
 //! what the process itself waits for.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::locks::{Device, FileId};
 use super::sockets::{self, Socket};
 use super::stat::Stat;
 
@@ -53,6 +56,8 @@ impl Descriptor {
 pub(super) struct DescriptorInfo {
     /// The file's inode; since Linux 5.14.
     pub(super) inode: Option<u64>,
+    /// The mount that the file was opened on, as `mountinfo` numbers them.
+    pub(super) mount: Option<u32>,
     /// Whether it can be written to.
     pub(super) is_for_writing: bool,
     /// Whether it can be read from.
@@ -84,15 +89,6 @@ impl Proc {
 
     pub(super) fn stat(&self, pid: u32) -> Option<Stat> {
         Stat::parse(&self.text(&format!("{pid}/stat"))?)
-    }
-
-    /// Seconds since the system was booted.
-    pub(super) fn uptime(&self) -> f64 {
-        let text = self.text("uptime").unwrap_or_default();
-        let seconds = text.split_ascii_whitespace().next();
-        seconds
-            .and_then(|seconds| seconds.parse().ok())
-            .unwrap_or(0.0)
     }
 
     /// The arguments; empty for a process of the kernel's.
@@ -187,26 +183,63 @@ impl Proc {
         let access = flags & 0b11;
         Some(DescriptorInfo {
             inode: value("ino:").and_then(|inode| inode.trim().parse().ok()),
+            mount: value("mnt_id:").and_then(|mount| mount.trim().parse().ok()),
             is_for_writing: access != 0,
             is_for_reading: access != 1,
         })
     }
 
-    /// The file with this inode that the process has open.
-    pub(super) fn path_of(&self, pid: u32, inode: u64) -> Option<PathBuf> {
+    /// The path of a file that the process has open.
+    pub(super) fn path_of(&self, pid: u32, file: FileId) -> Option<PathBuf> {
         let descriptors = self.descriptors(pid).into_iter();
-        let files = descriptors.filter(|descriptor| descriptor.target.is_absolute());
+        let mut files = descriptors.filter(|descriptor| descriptor.target.is_absolute());
+        // Read for the first that may be it.
+        let mut mounts = None;
         let is_it = |descriptor: &Descriptor| {
             let info = self.descriptor_info(pid, descriptor.number);
-            info.and_then(|info| info.inode) == Some(inode)
+            let Some(info) = info.filter(|info| info.inode == Some(file.inode)) else {
+                return false;
+            };
+            let mounts = mounts.get_or_insert_with(|| self.mounts(pid));
+            let device = info.mount.and_then(|mount| mounts.get(&mount));
+            device == Some(&file.device)
         };
-        let file = files.into_iter().find(is_it)?;
+        let file = files.find(is_it)?;
         Some(file.target)
+    }
+
+    /// The file of a descriptor of our own, as others' locks name it.
+    pub(super) fn own_file(&self, file: &impl AsRawFd) -> Option<FileId> {
+        let own = std::process::id();
+        let number = u32::try_from(file.as_raw_fd()).ok()?;
+        let info = self.descriptor_info(own, number)?;
+        let device = *self.mounts(own).get(&info.mount?)?;
+        let inode = info.inode?;
+        Some(FileId { device, inode })
+    }
+
+    /// The devices of the file systems that are mounted where the process is, by mount.
+    fn mounts(&self, pid: u32) -> HashMap<u32, Device> {
+        let text = self.text(&format!("{pid}/mountinfo")).unwrap_or_default();
+        let mount = |line: &str| {
+            // mount, parent, major:minor …
+            let mut fields = line.split_ascii_whitespace();
+            let mount = fields.next()?.parse().ok()?;
+            let (major, minor) = fields.nth(1)?.split_once(':')?;
+            let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
+            Some((mount, Device { major, minor }))
+        };
+        text.lines().filter_map(mount).collect()
     }
 
     /// All file locks.
     pub(super) fn locks(&self) -> String {
         self.text("locks").unwrap_or_default()
+    }
+
+    /// The network namespace that the process is in: `net:[4026531840]`.
+    pub(super) fn network(&self, pid: u32) -> Option<PathBuf> {
+        fs::read_link(self.root.join(format!("{pid}/ns/net"))).ok()
     }
 
     /// The connected sockets in the process's network namespace.
@@ -219,8 +252,13 @@ impl Proc {
         tables.flatten().collect()
     }
 
+    /// A file of lines, all of them whole.
     fn text(&self, name: &str) -> Option<String> {
-        let bytes = self.bytes(name, LIMIT)?;
+        let mut bytes = self.bytes(name, LIMIT)?;
+        if bytes.len() as u64 == LIMIT {
+            let end = bytes.iter().rposition(|byte| *byte == b'\n');
+            bytes.truncate(end.map_or(0, |end| end + 1));
+        }
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -236,4 +274,51 @@ impl Proc {
 fn numbers(folder: &Path) -> impl Iterator<Item = u32> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_its_device_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let own = temp.path().join("7");
+        fs::create_dir_all(own.join("fd")).unwrap();
+        fs::create_dir_all(own.join("fdinfo")).unwrap();
+        for (number, target, mount) in [
+            (3, "/home/ana/a", 24),
+            (4, "/mnt/lock", 25),
+            (5, "pipe:[9]", 13),
+        ] {
+            symlink(target, own.join(format!("fd/{number}"))).unwrap();
+            let info = format!("pos:\t0\nflags:\t0100002\nmnt_id:\t{mount}\nino:\t1143\n");
+            fs::write(own.join(format!("fdinfo/{number}")), info).unwrap();
+        }
+        let mounts = "24 1 254:0 / / rw - ext4 /dev/vda rw\n\
+                      25 24 0:45 / /mnt rw - tmpfs tmpfs rw\n";
+        fs::write(own.join("mountinfo"), mounts).unwrap();
+        let proc = Proc::new(temp.path());
+        let path = |major, minor, inode| {
+            let device = Device { major, minor };
+            let path = proc.path_of(7, FileId { device, inode })?;
+            path.to_str().map(str::to_owned)
+        };
+        assert_eq!(path(254, 0, 1143).as_deref(), Some("/home/ana/a"));
+        assert_eq!(path(0, 45, 1143).as_deref(), Some("/mnt/lock"));
+        assert_eq!(path(8, 1, 1143), None);
+        assert_eq!(path(254, 0, 1144), None);
+    }
+
+    #[test]
+    fn of_a_file_that_is_too_long_the_last_line_is_left_out() {
+        let temp = tempfile::tempdir().unwrap();
+        let line = "1: FLOCK  ADVISORY  WRITE 77 fe:00:1143 0 EOF\n";
+        let lines = usize::try_from(LIMIT).unwrap() / line.len() + 2;
+        fs::write(temp.path().join("locks"), line.repeat(lines)).unwrap();
+        let locks = Proc::new(temp.path()).locks();
+        assert!(locks.len() > line.len() && locks.ends_with(line));
+    }
 }

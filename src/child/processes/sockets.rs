@@ -1,7 +1,8 @@
 //! `/proc/PID/net/tcp`, `tcp6`, `udp` and `udp6` (proc_pid_net(5)): the peers of sockets.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufRead, BufReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A socket that has, or wants, a peer.
@@ -18,41 +19,65 @@ const ESTABLISHED: &str = "01";
 /// `TCP_SYN_SENT`.
 const SYN_SENT: &str = "02";
 
-/// How much is read of a table, bytes: ten thousand sockets are 1.5 MB.
-const TABLE: u64 = 4 << 20;
+/// How much is read of a table, bytes: a hundred thousand sockets are 15 MB.
+const TABLE: u64 = 32 << 20;
 
-/// The TCP connections of modtape's own network, as the kernel sees them at one instant.
-#[derive(Debug)]
-pub(crate) struct TcpTables(Vec<String>);
+/// The ends of a TCP connection of modtape's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Ends {
+    /// Ours.
+    pub(crate) local: SocketAddr,
+    /// That of the peer.
+    pub(crate) peer: SocketAddr,
+}
 
-impl TcpTables {
-    /// Reads them; where there is no `/proc`, they are empty.
-    pub(crate) fn read() -> Self {
-        let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
-        let table = |path: &str| {
-            let mut table = Vec::new();
-            let file = File::open(path).ok()?;
-            file.take(TABLE).read_to_end(&mut table).ok()?;
-            Some(String::from_utf8_lossy(&table).into_owned())
-        };
-        Self(tables.into_iter().filter_map(table).collect())
+/// How many bytes of each connection the peer's TCP does not acknowledge although they were sent more
+/// than once; 0 if it has acknowledged all. A connection in between, or that is not there, has none.
+///
+/// Reads the tables of modtape's own network, which may take long where there are many connections: not
+/// for a thread that has something else to do. Without a `/proc` nothing is known.
+pub(crate) fn unacknowledged(wanted: &HashSet<Ends>) -> HashMap<Ends, u64> {
+    let mut found = HashMap::new();
+    for path in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+        if let Ok(table) = File::open(path) {
+            look_up(wanted, BufReader::new(table.take(TABLE)), &mut found);
+        }
     }
+    found
+}
 
-    /// How many bytes of a connection the peer's TCP does not acknowledge although they were sent more
-    /// than once; 0 if it has acknowledged all. `None` in between, and of a connection that is not
-    /// there.
-    pub(crate) fn unacknowledged(&self, local: SocketAddr, peer: SocketAddr) -> Option<u64> {
-        let ends = |fields: &[&str]| Some((address(fields.get(1)?)?, address(fields.get(2)?)?));
-        let lines = self.0.iter().flat_map(|table| table.lines().skip(1));
-        let mut connections = lines.map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-        let fields = connections.find(|fields| ends(fields) == Some((local, peer)))?;
-        let (unacknowledged, _) = fields.get(4)?.split_once(':')?;
-        let bytes = u64::from_str_radix(unacknowledged, 16).ok()?;
-        // Another timer waits for the peer's window to open: the peer lives.
-        let is_resent = fields.get(5)?.starts_with(RETRANSMISSION);
-        let times = u32::from_str_radix(fields.get(6)?, 16).ok()?;
-        (bytes == 0 || (is_resent && times > 0)).then_some(bytes)
+/// Reads a table once, for all connections that are wanted.
+fn look_up(wanted: &HashSet<Ends>, mut table: impl BufRead, found: &mut HashMap<Ends, u64>) {
+    let mut line = String::new();
+    // What is no text is no table.
+    while found.len() < wanted.len() && table.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+        let fields: Vec<&str> = line.split_ascii_whitespace().take(7).collect();
+        if let Some((ends, bytes)) = connection(&fields)
+            && wanted.contains(&ends)
+            && let Some(bytes) = bytes
+        {
+            found.insert(ends, bytes);
+        }
+        line.clear();
     }
+}
+
+/// The ends of a line's connection, and how much of it is unacknowledged, if that can be told.
+fn connection(fields: &[&str]) -> Option<(Ends, Option<u64>)> {
+    let ends = Ends {
+        local: address(fields.get(1)?)?,
+        peer: address(fields.get(2)?)?,
+    };
+    Some((ends, queued(fields)))
+}
+
+fn queued(fields: &[&str]) -> Option<u64> {
+    let (unacknowledged, _) = fields.get(4)?.split_once(':')?;
+    let bytes = u64::from_str_radix(unacknowledged, 16).ok()?;
+    // Another timer waits for the peer's window to open: the peer lives.
+    let is_resent = fields.get(5)?.starts_with(RETRANSMISSION);
+    let times = u32::from_str_radix(fields.get(6)?, 16).ok()?;
+    (bytes == 0 || (is_resent && times > 0)).then_some(bytes)
 }
 
 /// The timer that sends again what is not acknowledged.
@@ -122,9 +147,18 @@ mod tests {
         let [local, peer] = ["127.0.0.1:35882", "10.0.0.7:443"].map(|end| end.parse().unwrap());
         let unacknowledged = |sent: &str| {
             let line = format!("   0: 0100007F:8C2A 0700000A:01BB 01 {sent} 0 0 99 1 0\n");
-            let tables = TcpTables(vec![format!("{HEAD}{line}"), HEAD.into()]);
-            assert_eq!(tables.unacknowledged(peer, local), None);
-            tables.unacknowledged(local, peer)
+            let (there, back) = (
+                Ends { local, peer },
+                Ends {
+                    local: peer,
+                    peer: local,
+                },
+            );
+            let mut found = HashMap::new();
+            let table = format!("{HEAD}{line}{HEAD}");
+            look_up(&[there, back].into(), table.as_bytes(), &mut found);
+            assert_eq!(found.get(&back), None);
+            found.get(&there).copied()
         };
         for (sent, expected) in [
             ("00000064:00000000 01:00000017 00000003", Some(100)),

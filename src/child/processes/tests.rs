@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use super::budget::Budget;
 use super::look::Looker;
 use super::proc::Proc;
 use crate::clock::Timestamp;
@@ -16,6 +18,11 @@ const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 fn looker(own: u32) -> Looker {
     let proc = Proc::new(Path::new("/proc"));
     Looker::new(proc, own, NOWHERE, Redactor::off())
+}
+
+/// More time than any look takes.
+fn plenty() -> Budget {
+    Budget::of(Duration::from_secs(60))
 }
 
 /// A process that is ended with the value, with all of its group.
@@ -54,12 +61,15 @@ fn look_until(group: &Group, is_met: impl Fn(&Sample) -> bool) -> Sample {
             // One that is seen twice while it begins to run a program is taken for another's.
             looker = self::looker(group.0.id());
         }
-        let sample = looker.look(Timestamp::from_micros(look * 1000));
+        let sample = looker.look(Timestamp::from_micros(look * 1000), &plenty());
         if is_met(&sample) {
             return sample;
         }
     }
-    panic!("{:?}", looker.look(Timestamp::from_micros(u64::MAX)));
+    panic!(
+        "{:?}",
+        looker.look(Timestamp::from_micros(u64::MAX), &plenty())
+    );
 }
 
 fn named<'a>(sample: &'a Sample, name: &str) -> Option<&'a Process> {
@@ -109,7 +119,7 @@ fn a_peer_is_told_unless_it_is_the_proxy() {
     look_until(&group, |sample| bash(sample) == Some(expected.clone()));
     let proc = Proc::new(Path::new("/proc"));
     let mut looker = Looker::new(proc, group.0.id(), address, Redactor::off());
-    let mut look = |at| bash(&looker.look(Timestamp::from_micros(at)));
+    let mut look = |at| bash(&looker.look(Timestamp::from_micros(at), &plenty()));
     look(1000);
     assert_eq!(look(1_000_000), Some(ProcessState::Sleeping));
 }
@@ -172,4 +182,19 @@ fn a_process_that_works_a_stopped_one_and_one_that_waits_for_its_child_are_told_
     look_until(&group, |sample| {
         all.iter().all(|state| has(sample, state.clone()))
     });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_look_without_time_says_so_and_forgets_nobody() {
+    let group = running("sleep 600 & echo ready; wait");
+    let mut looker = looker(group.0.id());
+    let nothing = looker.look(Timestamp::default(), &Budget::of(Duration::ZERO));
+    assert!(
+        nothing.is_part && nothing.processes.is_empty(),
+        "{nothing:?}"
+    );
+    let mut looks = (1..100_000).map(|at| looker.look(Timestamp::from_micros(at), &plenty()));
+    let found = looks.find(|sample| named(sample, "sleep").is_some());
+    assert!(found.is_some_and(|sample| !sample.is_part));
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::budget::Budget;
 use super::changes::Changes;
 use super::look::Looker;
 use super::proc::Proc;
-use crate::clock::{Clock, Timestamp, thread_cpu};
+use crate::clock::{Clock, Timestamp};
 use crate::diagnose::processes::Lasting;
 use crate::recording::processes::Sample;
 use crate::redact::Redactor;
@@ -19,6 +20,10 @@ pub(super) const LOOK: Duration = Duration::from_millis(200);
 
 /// The part of a processor that all looks may take: where one takes longer, the next one comes later.
 const SHARE: u32 = 100;
+
+/// A look that is older says nothing any more. One that takes all the time that it may is followed by the
+/// next one after two seconds.
+const OLD: Duration = Duration::from_secs(10);
 
 /// The last look at the processes, for those who say what the command does right now; cheap to
 /// clone.
@@ -30,6 +35,8 @@ pub(crate) struct Latest {
 
 #[derive(Debug, Default)]
 struct State {
+    /// When the last look began.
+    at: Timestamp,
     sample: Option<Sample>,
     lasting: Lasting,
 }
@@ -48,18 +55,21 @@ impl Latest {
         Self { clock, state }
     }
 
-    /// What the processes do; `None` while nobody looks, since requests are in flight.
+    /// What the processes do; `None` while nobody looks, since requests are in flight, and if the last look
+    /// is long ago: what was true then need not be so now.
     pub(crate) fn get(&self) -> Option<Doing> {
         let state = self.lock();
-        let lasted_us = self.clock.now().micros_since(state.lasting.since());
-        let sample = state.sample.clone()?;
+        let now = self.clock.now();
+        let lasted_us = now.micros_since(state.lasting.since());
+        let is_new = now.since(state.at) <= OLD;
+        let sample = state.sample.clone().filter(|_| is_new)?;
         Some(Doing { sample, lasted_us })
     }
 
     fn set(&self, at: Timestamp, sample: Option<Sample>) {
         let mut state = self.lock();
         state.lasting.see(at, sample.as_ref());
-        state.sample = sample;
+        (state.at, state.sample) = (at, sample);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -133,9 +143,9 @@ impl Watch {
     async fn look(&mut self, now: Timestamp) -> Option<Sample> {
         let mut looker = self.looker.take()?;
         let looked = tokio::task::spawn_blocking(move || {
-            let before = thread_cpu();
-            let sample = looker.look(now);
-            (looker, sample, thread_cpu().saturating_sub(before))
+            let budget = Budget::begin();
+            let sample = looker.look(now, &budget);
+            (looker, sample, budget.took())
         });
         let (looker, sample, took) = looked.await.ok()?;
         self.looker = Some(looker);

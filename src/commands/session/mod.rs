@@ -139,7 +139,7 @@ impl Session {
             child::look_up(program, path).map_err(not_run)?;
         }
         let go = match child::go_for(program, variables.path.as_ref()) {
-            Some(go) => GoFacts::ask(&go).await,
+            Some(go) => GoFacts::ask(&go, &variables.toolchain).await,
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
         let limits = ProcessLimits::now();
@@ -375,11 +375,15 @@ impl Session {
     fn answer(&self, sockets: Sockets, status: &StatusSource) -> tokio::task::JoinSet<()> {
         let mut tasks = tokio::task::JoinSet::new();
         if let (Some(socket), Some(token)) = (sockets.token, self.token.clone()) {
-            tasks.spawn(socket.run(move || token.secret().as_bytes().to_vec()));
+            let text = move || std::future::ready(token.secret().as_bytes().to_vec());
+            tasks.spawn(socket.run(text));
         }
         if let Some(socket) = sockets.status {
             let status = status.clone();
-            let text = move || serde_json::to_vec(&status.now()).unwrap_or_default();
+            let text = move || {
+                let status = status.clone();
+                async move { serde_json::to_vec(&status.now().await).unwrap_or_default() }
+            };
             tasks.spawn(socket.run(text));
         }
         tasks

@@ -35,13 +35,16 @@ impl Socket {
     }
 
     /// Sends the text of that moment to one client after the other, without end.
-    pub(crate) async fn run(self, text: impl Fn() -> Vec<u8>) {
+    pub(crate) async fn run<T>(self, text: impl Fn() -> T)
+    where
+        T: Future<Output = Vec<u8>>,
+    {
         loop {
             let Ok((mut stream, _)) = self.listener.accept().await else {
                 tokio::time::sleep(LIMIT).await;
                 continue;
             };
-            let text = text();
+            let text = text().await;
             // A client that does not read within the limit is dropped.
             let _ = tokio::time::timeout(LIMIT, stream.write_all(&text)).await;
         }

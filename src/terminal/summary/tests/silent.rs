@@ -21,8 +21,10 @@ fn hang(id: u64, why: &str) -> Opened {
             addr: "192.0.2.1:443".into(),
             took_us: 5_500_000,
             error: Some("no answer".into()),
+            reason: None,
         }],
         error: Some(why.into()),
+        reason: None,
     }
 }
 
