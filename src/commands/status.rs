@@ -5,6 +5,7 @@
 //! that shares the recordings) a recorder is found by the lock on its journal, which has each request
 //! and, after `--stall-after`, each silence.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,10 +22,10 @@ use crate::clock::{Clock, stamp_at};
 use crate::diagnose::outcome::Meaning;
 use crate::diagnose::processes::{Activity, Lasting};
 use crate::diagnose::stuck::{self, Limits, Waiting};
-use crate::exchange::Phase;
+use crate::exchange::{ConnectionId, ExchangeId, Phase, Stall};
 use crate::gomod;
 use crate::recording::reader::{RowState, Status as Progress};
-use crate::recording::{Recording, Row, folder};
+use crate::recording::{Recording, folder};
 use crate::shell;
 use crate::terminal::status::{Cause, Entry, SCHEMA, SessionId, Source, Status, Verb, causes};
 use crate::terminal::{Look, json, say, to_open_stdout};
@@ -141,17 +142,18 @@ fn of_journal(dir: &Path) -> Option<Status> {
         .collect();
     let meaning = Meaning::of(&recording);
     let bases = gomod::bases(&recording.manifest().go_env);
+    let stalls = last_stalls(&recording, run);
+    let answered = rows.iter().filter(|row| row.state == RowState::Ended);
+    let answered: HashSet<ConnectionId> = answered.map(|row| row.connection).collect();
     let mut seen: Vec<Seen> = Vec::new();
     for row in rows.iter().filter(|row| row.state == RowState::InFlight) {
         let listed = meaning.list(row);
-        let stall = recording.stall_of(run, Some(row.id), row.connection);
+        let stall = stalls.get(&(Some(row.id), row.connection)).copied();
         let connection = recording.connection_in(run, row.connection);
         let upstream = connection.and_then(|connection| {
             let dial = connection.dial_of(&row.url, now)?;
             dial.upstream.as_ref()
         });
-        let is_answered =
-            |other: &&&Row| other.connection == row.connection && other.state == RowState::Ended;
         seen.push(Seen {
             entry: Entry {
                 id: Some(row.id),
@@ -171,16 +173,13 @@ fn of_journal(dir: &Path) -> Option<Status> {
             is_h2: upstream.is_some_and(|upstream| upstream.alpn.as_deref() == Some("h2")),
             is_tls: row.url.starts_with("https:"),
             is_asking: stall.is_some_and(|stall| stall.is_asking),
-            is_reused: rows.iter().any(|other| is_answered(&other)),
+            is_reused: answered.contains(&row.connection),
             unacknowledged_bytes: stall.and_then(|stall| stall.unacknowledged_bytes),
         });
     }
-    let dials = recording.stalls().iter();
-    let dials = dials.filter(|row| row.run == run && row.stall.id.is_none() && !row.stall.is_over);
-    for stall in dials.map(|row| &row.stall) {
-        let connection = recording.connection_in(run, stall.connection);
-        let is_last = recording.stall_of(run, None, stall.connection) == Some(stall);
-        if !is_last || connection.is_some_and(|connection| connection.opened.is_some()) {
+    for ((_, connection), stall) in stalls.range(..(Some(0), 0)) {
+        let connection = recording.connection_in(run, *connection);
+        if connection.is_some_and(|connection| connection.opened.is_some()) {
             continue;
         }
         seen.push(Seen {
@@ -242,6 +241,20 @@ fn of_journal(dir: &Path) -> Option<Status> {
         in_flight: seen.into_iter().map(|seen| seen.entry).collect(),
         stuck,
     })
+}
+
+/// The silences of a run that are not over, by exchange and connection; those of dials, which belong to
+/// no exchange, come first.
+fn last_stalls(
+    recording: &Recording,
+    run: u32,
+) -> BTreeMap<(Option<ExchangeId>, ConnectionId), &Stall> {
+    let mut last = BTreeMap::new();
+    for row in recording.stalls().iter().filter(|row| row.run == run) {
+        last.insert((row.stall.id, row.stall.connection), &row.stall);
+    }
+    last.retain(|_, stall| !stall.is_over);
+    last
 }
 
 /// Something in flight by the journal.

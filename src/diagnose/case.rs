@@ -4,25 +4,26 @@
 //! Built once for all rules. Pure data: the texts of refusals are read when it is built.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::dials::Failure;
 use super::finding::{Evidence, Exhibit, Severity};
 use super::hosts::{Host, hosts};
 use super::outcome::{Listed, Meaning};
 use super::processes::{Gap, Sampled, gaps};
-use super::requirements::Requirements;
+use super::requirements::{Graph, Requirements, Selection};
 use super::routes::is_redirect;
 use super::timeline::{Connections, Item, Piece, Source, Timeline};
 use crate::coding::Coding;
 use crate::exchange::{
-    Body, ClientSide, ConnectionId, Ending, Exchange, ExchangeId, Fields, MadeBy, Mode, Opened,
-    Phase, Stall, Tried, UpstreamSide, field,
+    Body, ClientSide, ConnectionId, DialFailure, Ending, Exchange, ExchangeId, Fields, MadeBy,
+    Mode, Opened, Phase, Stall, Tried, UpstreamSide, field,
 };
 use crate::filter::Outcome;
 use crate::gomod::{Base, GoProxy, GoSumDb, Location, ProxyTarget, redirect_target};
 use crate::recording::format::Manifest;
-use crate::recording::reader::{ConnectionRow, RowState, StallRow, Status};
+use crate::recording::reader::{ConnectionRow, Dials, RowState, StallRow, Status};
 use crate::recording::{Recording, Row};
 use crate::words::duration;
 
@@ -62,6 +63,12 @@ pub(crate) struct Case<'a> {
     pub(crate) samples: Vec<Sampled>,
     /// The times without a request that somebody looked at.
     pub(crate) gaps: Vec<Gap>,
+    /// The dial that each exchange went through.
+    dials: Vec<Option<&'a Opened>>,
+    /// The places of GOPROXY by their hosts; `None` where two have the same.
+    entries: HashMap<String, Option<usize>>,
+    graph: OnceCell<Graph>,
+    selection: OnceCell<Selection>,
 }
 
 /// An exchange with its meaning and, if it was refused or broke off, what was said.
@@ -112,7 +119,7 @@ impl<'a> Case<'a> {
             false => manifest.wall_us.max(recording.table().last.as_micros()),
         };
         let rows = recording.rows();
-        let mut case = Self::made_of(manifest, rows, connections, &meaning, wall_us);
+        let mut case = Self::laid_out(manifest, rows, connections, &meaning, wall_us);
         case.is_closed = is_closed;
         case.requirements = Requirements::of(recording, &case.asked);
         let stalls = recording.stalls().iter();
@@ -140,7 +147,20 @@ impl<'a> Case<'a> {
     }
 
     /// The same without what has to be read again.
+    #[cfg(test)]
     pub(super) fn made_of(
+        manifest: &'a Manifest,
+        rows: &'a [Row],
+        connections: &'a Connections,
+        meaning: &Meaning<'_>,
+        wall_us: u64,
+    ) -> Self {
+        let mut case = Self::laid_out(manifest, rows, connections, meaning, wall_us);
+        case.hosts = hosts(&case);
+        case
+    }
+
+    fn laid_out(
         manifest: &'a Manifest,
         rows: &'a [Row],
         connections: &'a Connections,
@@ -153,13 +173,16 @@ impl<'a> Case<'a> {
             listed: meaning.list(row),
             refusal: None,
         });
-        let mut case = Self {
+        let goproxy = GoProxy::parse(setting("GOPROXY"));
+        Self {
             manifest,
             is_closed: true,
             asked: asked.collect(),
             connections,
+            dials: dials(rows, connections),
             timeline: Timeline::of(rows, connections, wall_us),
-            goproxy: GoProxy::parse(setting("GOPROXY")),
+            entries: entries(&goproxy),
+            goproxy,
             sumdb: setting("GOSUMDB").parse().ok(),
             stalls: BTreeMap::new(),
             told_dials: BTreeSet::new(),
@@ -168,9 +191,9 @@ impl<'a> Case<'a> {
             requirements: Requirements::default(),
             samples: Vec::new(),
             gaps: Vec::new(),
-        };
-        case.hosts = hosts(&case);
-        case
+            graph: OnceCell::new(),
+            selection: OnceCell::new(),
+        }
     }
 
     /// How bad a failure is: what the command survived only cost time.
@@ -193,14 +216,17 @@ impl<'a> Case<'a> {
 
     /// The place of GOPROXY that a host belongs to: its index among the entries.
     pub(crate) fn entry_of(&self, host: &str) -> Option<usize> {
-        let entries = self.goproxy.entries.iter().enumerate();
-        let mut of_host = entries.filter(|(_, entry)| match &entry.target {
-            ProxyTarget::Url(url) => Base::of(url).is_some_and(|base| base.host == host),
-            _ => false,
-        });
-        // Of two entries on one host nobody can tell which was meant.
-        let (first, _) = of_host.next()?;
-        of_host.next().is_none().then_some(first)
+        self.entries.get(host).copied().flatten()
+    }
+
+    /// What requires what.
+    pub(crate) fn graph(&self) -> &Graph {
+        self.graph.get_or_init(|| self.requirements.graph())
+    }
+
+    /// The versions that the go command takes.
+    pub(crate) fn selection(&self) -> &Selection {
+        self.selection.get_or_init(|| self.graph().select())
     }
 
     /// The exchange of an item; `None` for a dial.
@@ -214,17 +240,13 @@ impl<'a> Case<'a> {
     /// The dial that an item went through: its own, or the one of its connection that leads there.
     pub(crate) fn dial_of(&self, item: &Item) -> Option<&'a Opened> {
         match item.source {
-            Source::Row(row) => {
-                let row = self.asked.get(row)?.row;
-                let connection = self.connections.get(&(row.run, row.connection))?;
-                connection.dial_of(&row.url, row.until())
-            }
-            Source::Dial(key, index) => self.connections.get(&key)?.dials().nth(index),
+            Source::Row(row) => self.dials.get(row).copied().flatten(),
+            Source::Dial(key, index) => self.connections.get(&key)?.dial(index),
         }
     }
 
     /// How the dial that an item went through failed, if it did.
-    pub(crate) fn failure_of(&self, item: &Item) -> Option<Failure<'a>> {
+    pub(crate) fn failure_of(&self, item: &Item) -> Option<Failure> {
         let dial = self.dial_of(item)?;
         let key = match item.source {
             Source::Row(row) => (self.asked[row].row.run, dial.id),
@@ -351,6 +373,37 @@ pub(crate) fn connections(recording: &Recording) -> Cow<'_, Connections> {
     connections
 }
 
+/// The dial that each row went through.
+fn dials<'a>(rows: &[Row], connections: &'a Connections) -> Vec<Option<&'a Opened>> {
+    let mut several: HashMap<(u32, ConnectionId), Dials<'a>> = HashMap::new();
+    let dial = |row: &Row| {
+        let key = (row.run, row.connection);
+        let connection = connections.get(&key)?;
+        if connection.again.is_empty() {
+            return connection.dial_of(&row.url, row.until());
+        }
+        let dials = several.entry(key).or_insert_with(|| Dials::of(connection));
+        dials.dial_of(&row.url, row.until())
+    };
+    rows.iter().map(dial).collect()
+}
+
+/// The places of GOPROXY by their hosts: of two on one host nobody can tell which was meant.
+fn entries(goproxy: &GoProxy) -> HashMap<String, Option<usize>> {
+    let mut entries = HashMap::new();
+    for (index, entry) in goproxy.entries.iter().enumerate() {
+        if let ProxyTarget::Url(url) = &entry.target
+            && let Some(base) = Base::of(url)
+        {
+            let place = entries.entry(base.host);
+            place
+                .and_modify(|known| *known = None)
+                .or_insert(Some(index));
+        }
+    }
+    entries
+}
+
 /// A dial that had not ended.
 fn pending(stall: &Stall, target: &str) -> Opened {
     let us = |phase: Phase| (stall.phase == phase).then_some(stall.silent_us);
@@ -377,12 +430,14 @@ fn pending(stall: &Stall, target: &str) -> Opened {
                 addr: addr.to_owned(),
                 took_us: stall.silent_us,
                 error: Some("no answer".into()),
+                reason: None,
             })
             .collect(),
         error: Some(match stall.is_asking {
             true => "cut off by the end of the recording while the parent proxy was asked".into(),
             false => "cut off by the end of the recording: no answer".into(),
         }),
+        reason: Some(DialFailure::CutOff),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a dial failed: at which step, and whether something answered.
 
-use crate::exchange::{Opened, STOPPED};
+use crate::exchange::{CUT_OFF, DialFailure, Opened, STOPPED};
 
 /// A step of a dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,37 +19,35 @@ pub(crate) enum Step {
 
 /// A dial that led nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Failure<'a> {
+pub(crate) struct Failure {
     /// The step that it did not get past.
     pub(crate) step: Step,
     /// True if nothing came back within the time that there was; false if something answered, and said
     /// no.
     pub(crate) is_silent: bool,
-    /// The error, as recorded.
-    pub(crate) error: &'a str,
+    /// Why, in one word.
+    pub(crate) reason: DialFailure,
 }
 
 /// A dial that its client, or the end of the command, cut short is silent if it had lasted so long,
 /// microseconds, or was told as a stall: before that nobody can tell.
 const SILENT_US: u64 = 5_000_000;
 
-impl<'a> Failure<'a> {
+impl Failure {
     /// How `dial` failed; `None` if it succeeded, or was not needed any more while it was young.
     /// `was_told` is true if it was told as a stall while it lasted.
-    pub(crate) fn of(dial: &'a Opened, was_told: bool) -> Option<Self> {
-        let error = dial.error.as_deref()?;
+    pub(crate) fn of(dial: &Opened, was_told: bool) -> Option<Self> {
+        let reason = dial.failure()?;
         let phases = [dial.dns_us, dial.connect_us, dial.tls_us];
         let upstream = dial.upstream.as_ref();
         // Nothing was dialled, or modtape forbids what was found; or the upstream's part was done.
-        let is_forbidden = FORBIDDEN.iter().any(|words| error.contains(words));
-        let is_done = dial.is_the_clients() && upstream.is_some_and(|up| up.tls.is_some());
-        if phases == [None; 3] || is_forbidden || is_done {
+        let is_done = reason.is_the_clients() && upstream.is_some_and(|up| up.tls.is_some());
+        if phases == [None; 3] || reason == DialFailure::Forbidden || is_done {
             return None;
         }
-        let is_certificate = CERTIFICATE.iter().any(|words| error.contains(words));
         let has_parent = upstream.is_some_and(|up| up.via.is_some());
         let step = match phases {
-            [.., Some(_)] if is_certificate => Step::Certificate,
+            [.., Some(_)] if reason.is_of_certificate() => Step::Certificate,
             [.., Some(_)] => Step::Handshake,
             // Whatever is looked up or connected to on the way to a parent proxy is that proxy.
             _ if has_parent => Step::Parent,
@@ -57,28 +55,18 @@ impl<'a> Failure<'a> {
             _ => Step::Name,
         };
         let last_us = phases.into_iter().flatten().next_back().unwrap_or(0);
-        let is_cut = !dial.has_failed() || error.starts_with(CUT_OFF);
-        if is_cut && (dial.is_distrust() || (last_us < SILENT_US && !was_told)) {
+        let is_cut = reason.is_cut();
+        let is_distrust = reason == DialFailure::ClientDistrust;
+        if is_cut && (is_distrust || (last_us < SILENT_US && !was_told)) {
             return None;
         }
-        let ran_out = error.starts_with("no connection to") || error.contains("no answer within");
-        let is_unanswered = matches!(step, Step::Connect | Step::Parent)
-            && !dial.tries.is_empty()
-            && dial.tries.iter().all(|tried| {
-                let why = tried.error.as_deref().unwrap_or_default();
-                why == "no answer" || why.contains("timed out")
-            });
         Some(Self {
             step,
-            is_silent: is_cut || ran_out || is_unanswered,
-            error,
+            is_silent: is_cut || reason.is_silence(),
+            reason,
         })
     }
 }
-
-/// How the error of what was in flight begins when the user, or `--timeout`, ended the command
-/// (`proxy::live`).
-const CUT_OFF: &str = "cut off by ";
 
 /// Whether an exchange stopped because its client left or the run ended, and not because of the
 /// upstream.
@@ -92,17 +80,3 @@ pub(crate) fn is_given_up(why: &str) -> bool {
 pub(crate) fn is_timed_out(why: &str) -> bool {
     why.contains(" sent nothing for ") || why.contains("no response head from ")
 }
-
-/// How our words for what modtape itself forbids have it (`upstream::DialError`).
-const FORBIDDEN: [&str; 2] = [
-    " is modtape itself",
-    "modtape accepts clients from other machines",
-];
-
-/// How our words for a certificate that is not accepted begin (`tls::errors`).
-const CERTIFICATE: [&str; 4] = [
-    "its certificate",
-    "an issuer of its certificate",
-    "an issuer's key usage",
-    "it does not send its intermediate",
-];

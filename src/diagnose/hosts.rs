@@ -1,11 +1,11 @@
 //! What each host is to the go command, and how it did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
 use super::case::Case;
-use super::dials::{Failure, Step};
+use super::dials::Failure;
 use crate::exchange::{Mode, Phase};
 use crate::gomod::{Base, Kind, Location, ProxyTarget, Separator};
 use crate::recording::reader::RowState;
@@ -56,9 +56,18 @@ pub(crate) struct Host {
     /// The items of the timeline that belong to it.
     #[serde(skip)]
     pub(crate) items: Vec<usize>,
-    /// Of them, those whose dial failed, by step and whether it was silent.
+    /// Of them, those whose dial failed.
     #[serde(skip)]
-    pub(crate) failed: Vec<(usize, Step, bool)>,
+    pub(crate) failed: Vec<FailedDial>,
+}
+
+/// An item whose dial failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FailedDial {
+    /// The item.
+    pub(crate) item: usize,
+    /// How.
+    pub(crate) failure: Failure,
 }
 
 /// The hosts of a recording, by name (with `:port` where it is not the scheme's own).
@@ -79,11 +88,16 @@ pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
                 waits.entry(&item.host).or_default().push(us);
             }
         }
-        // A request that modtape answers because of a dial, a CONNECT that it refuses, or a dial alone.
-        let is_of_dial = asked.is_none_or(|asked| asked.is_ours());
+        // A request that modtape answers because of a dial, or whose client left before the dial was over;
+        // a CONNECT that modtape refuses, or a dial alone.
+        let is_of_dial =
+            asked.is_none_or(|asked| asked.is_ours() || asked.row.state == RowState::Aborted);
         let failure = case.failure_of(item).filter(|_| is_of_dial);
         if let Some(failure) = failure {
-            host.failed.push((index, failure.step, failure.is_silent));
+            host.failed.push(FailedDial {
+                item: index,
+                failure,
+            });
         }
     }
     for (host, mut waits) in waits {
@@ -93,6 +107,7 @@ pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
             host.wait_p95_us = percentile(&waits, 95);
         }
     }
+    let mut known: HashSet<(String, &str)> = HashSet::new();
     for (key, connection) in case.connections {
         for dial in connection.dials() {
             let phases = [dial.dns_us, dial.connect_us, dial.tls_us];
@@ -100,24 +115,20 @@ pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
             if phases.iter().all(Option::is_none) || !is_dial {
                 continue;
             }
-            let host = hosts.entry(Location::of(&dial.target).host).or_default();
+            let name = Location::of(&dial.target).host;
+            let host = hosts.entry(name.clone()).or_default();
             host.dials += 1;
             host.failed_dials +=
                 u64::from(Failure::of(dial, case.told_dials.contains(key)).is_some());
             let upstream = dial.upstream.as_ref();
-            let add = |list: &mut Vec<String>, new: Option<&String>| {
-                if let Some(new) = new.filter(|new| !list.contains(new)) {
-                    list.push(new.clone());
-                }
-            };
-            add(
-                &mut host.addresses,
-                upstream.and_then(|up| up.addr.as_ref()),
-            );
-            add(
-                &mut host.protocols,
-                upstream.and_then(|up| up.alpn.as_ref()),
-            );
+            let address = upstream.and_then(|up| up.addr.as_deref());
+            if let Some(address) = address.filter(|it| known.insert((name.clone(), it))) {
+                host.addresses.push(address.to_owned());
+            }
+            let protocol = upstream.and_then(|up| up.alpn.as_deref());
+            if let Some(protocol) = protocol.filter(|it| known.insert((name.clone(), it))) {
+                host.protocols.push(protocol.to_owned());
+            }
         }
     }
     for (name, host) in &mut hosts {

@@ -1,6 +1,6 @@
 //! Which entry of GOPROXY answered for each module, and what asking the others cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -35,6 +35,8 @@ pub(crate) struct Refused {
 /// The modules for which more than one place was asked, or none answered; the costliest first.
 pub(crate) fn ladder(case: &Case<'_>) -> Vec<Rung> {
     let mut modules: BTreeMap<&str, Rung> = BTreeMap::new();
+    // Where a host stands among those that refused a module.
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
     for asked in &case.asked {
         let Some(module) = asked.listed.route.module.as_deref() else {
             continue;
@@ -57,7 +59,9 @@ pub(crate) fn ladder(case: &Case<'_>) -> Vec<Rung> {
             continue;
         }
         rung.lost_us = rung.lost_us.saturating_add(asked.listed.total_us);
-        match rung.refused_by.iter_mut().find(|one| one.host == *host) {
+        let next = rung.refused_by.len();
+        let place = *places.entry((module, host.as_str())).or_insert(next);
+        match rung.refused_by.get_mut(place) {
             Some(one) => one.requests += 1,
             None => rung.refused_by.push(Refused {
                 host: host.clone(),

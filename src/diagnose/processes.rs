@@ -3,7 +3,7 @@
 //! The stall line asks while it lasts, the rules of a report afterwards, so that both say the same.
 //! What is not ours to judge (a program runs, a compiler compiles) has a name too, and no code.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::stuck::Stuck;
@@ -22,6 +22,8 @@ pub(crate) struct Activity<'a> {
     pub(crate) process: &'a Process,
     /// The go command that waits for it, if it is another process.
     pub(crate) awaited_by: Option<&'a Process>,
+    /// True if there was no time to look at all processes: another may be the one that the others wait for.
+    pub(crate) is_part: bool,
 }
 
 /// What a process does, the one that the others wait for.
@@ -116,14 +118,18 @@ impl<'a> Activity<'a> {
     /// What the command does, by one look at its processes; `None` if there are none.
     pub(crate) fn of(sample: &'a Sample) -> Option<Self> {
         let scene = Scene::of(sample);
-        let activities = scene.processes.iter().enumerate();
-        let activities = activities.map(|(index, process)| Self {
-            doing: scene.doing(index),
-            process,
-            awaited_by: scene.awaited_by(index),
-        });
+        let doing = (0..scene.processes.len()).map(|index| (index, scene.doing(index)));
         // The first of several that do the same, which is the oldest.
-        activities.min_by_key(|activity| activity.doing.kind())
+        let (index, doing) = doing.min_by_key(|(_, doing)| doing.kind())?;
+        Some(Self {
+            doing: match doing {
+                Doing::Builds(_) => Doing::Builds(scene.tools()),
+                doing => doing,
+            },
+            process: &scene.processes[index],
+            awaited_by: scene.awaited_by(index),
+            is_part: sample.is_part,
+        })
     }
 
     /// The code of what keeps the command waiting; `None` for what is not ours to judge, and for a go
@@ -167,7 +173,11 @@ impl<'a> Activity<'a> {
     }
 
     fn sentence(&self, tense: Tense) -> String {
-        one_line(self.words(tense))
+        let part = match self.is_part {
+            true => "; there was no time to look at all processes",
+            false => "",
+        };
+        one_line(self.words(tense) + part)
     }
 
     fn words(&self, tense: Tense) -> String {
@@ -332,7 +342,8 @@ impl<'a> Activity<'a> {
             cause: self.lasting(us),
             go: go.to_owned(),
             choices: self.choices(),
-            is_certain: !matches!(self.doing.kind(), Kind::Stopped | Kind::Helper | Kind::Peer),
+            is_certain: !self.is_part
+                && !matches!(self.doing.kind(), Kind::Stopped | Kind::Helper | Kind::Peer),
             whom: self.who(),
             members: Vec::new(),
         })
@@ -539,10 +550,15 @@ enum Role {
     Other,
 }
 
+/// How far up a process's ancestors are followed. Those that tell anything are few: a helper that git asks
+/// for credentials sits four processes below go. A recording that was tampered with has long chains, and circles.
+const ANCESTORS: usize = 32;
+
 /// The processes of a sample, and how they belong together.
 struct Scene<'a> {
     processes: &'a [Process],
     by_pid: HashMap<u32, usize>,
+    parents: HashSet<u32>,
 }
 
 impl<'a> Scene<'a> {
@@ -554,6 +570,7 @@ impl<'a> Scene<'a> {
             by_pid: by_pid
                 .map(|(index, process)| (process.pid, index))
                 .collect(),
+            parents: processes.iter().map(|process| process.parent).collect(),
         }
     }
 
@@ -563,10 +580,9 @@ impl<'a> Scene<'a> {
             let parent = self.processes[*index].parent;
             self.by_pid.get(&parent).copied()
         };
-        // Hostile recordings have circles.
         std::iter::successors(Some(index), parent)
             .skip(1)
-            .take(self.processes.len())
+            .take(ANCESTORS)
     }
 
     fn role(&self, index: usize) -> Role {
@@ -636,7 +652,8 @@ impl<'a> Scene<'a> {
         }
         let is_running = process.state == ProcessState::Running;
         match role {
-            Role::Tool => Doing::Builds(self.tools()),
+            // Which tools is counted once, where this is what all wait for.
+            Role::Tool => Doing::Builds(BTreeMap::new()),
             Role::Program => Doing::Runs,
             Role::Go | Role::Vcs | Role::Helper => match &process.state {
                 ProcessState::WaitsDisk { channel } => Doing::Disk(channel),
@@ -692,7 +709,7 @@ impl<'a> Scene<'a> {
     }
 
     fn has_child(&self, pid: u32) -> bool {
-        self.processes.iter().any(|other| other.parent == pid)
+        self.parents.contains(&pid)
     }
 
     /// The go command that waits for a process: the next one above, or the one whose pipe it keeps.
@@ -712,7 +729,8 @@ impl<'a> Scene<'a> {
         let mut tools = BTreeMap::new();
         for (index, process) in self.processes.iter().enumerate() {
             if self.role(index) == Role::Tool {
-                *tools.entry(&*process.name).or_default() += process.count;
+                let number: &mut u32 = tools.entry(&*process.name).or_default();
+                *number = number.saturating_add(process.count);
             }
         }
         tools

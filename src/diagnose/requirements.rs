@@ -4,13 +4,14 @@
 //! modules that nobody requires. Sources: the Go modules reference ("Minimal version selection",
 //! "Module graph pruning", "go.mod files") and cmd/go's `modload.readModGraph`.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::Read as _;
 
 use super::case::Asked;
 use crate::coding::Coding;
-use crate::gomod::{GoMod, Kind, ModuleVersion, compare_go, compare_versions};
+use crate::gomod::{GoMod, Kind, ModuleVersion, Replacement, compare_go, compare_versions};
 use crate::recording::{Recording, Row};
 
 /// From this version of the language on, a go.mod file names all that its packages need, so that those
@@ -130,6 +131,8 @@ pub(crate) struct Graph {
     pub(crate) main: Option<usize>,
     /// Where it begins: at the main module, or at what nobody requires.
     pub(crate) starts: Vec<usize>,
+    /// Who requires each; made for the first that asks.
+    required: OnceCell<Vec<Vec<usize>>>,
 }
 
 /// A module in a version.
@@ -216,16 +219,22 @@ impl Graph {
 
     /// Leads from what the main module has replaced to what is taken instead.
     fn replace(&mut self, main: &GoMod) {
+        // Of two replacements of the same the first counts.
+        let mut fitting: HashMap<(&str, Option<&str>), &Replacement> = HashMap::new();
+        for it in &main.replace {
+            let key = (&*it.old, it.old_version.as_deref());
+            fitting.entry(key).or_insert(it);
+        }
         for node in 0..self.nodes.len() {
             if Some(node) == self.main {
                 continue;
             }
             let ModuleVersion { path, version } = &self.nodes[node].of;
             // A replacement of this version goes before one of all versions.
-            let mut fitting = main.replace.iter().filter(|it| it.old == *path);
-            let all = fitting.clone().find(|it| it.old_version.is_none());
-            let this = fitting.find(|it| it.old_version.as_ref() == Some(version));
-            let Some(it) = this.or(all) else { continue };
+            let this = fitting.get(&(&**path, Some(&**version)));
+            let Some(it) = this.or_else(|| fitting.get(&(&**path, None))) else {
+                continue;
+            };
             let new = ModuleVersion::of(&it.new, it.new_version.as_deref().unwrap_or_default());
             if new == self.nodes[node].of {
                 continue;
@@ -265,7 +274,11 @@ impl Graph {
         // How each was visited: not at all, for its own requirements, for theirs too.
         let mut visited = vec![0_u8; self.nodes.len()];
         let mut queue = VecDeque::new();
+        let mut is_mentioned = vec![false; self.nodes.len()];
         let mut mention = |node: usize| {
+            if std::mem::replace(&mut is_mentioned[node], true) {
+                return;
+            }
             let ModuleVersion { path, version } = &self.nodes[node].of;
             let known = selection.chosen.entry(path.clone()).or_default();
             if compare_versions(version, known) == Ordering::Greater || known.is_empty() {
@@ -298,7 +311,7 @@ impl Graph {
             let goes_on = level == 2 || self.nodes[file].is_unpruned;
             for edge in &self.nodes[file].edges {
                 mention(edge.to);
-                if goes_on {
+                if goes_on && visited[edge.to] < 2 {
                     queue.push_back((edge.to, 2));
                 }
             }
@@ -348,12 +361,23 @@ impl Graph {
     }
 
     /// Who requires a module in a version, or is replaced by it, in order.
-    pub(crate) fn required_by(&self, node: usize) -> Vec<usize> {
-        let nodes = 0..self.nodes.len();
-        let leads = |from: &usize| self.nodes[*from].edges.iter().any(|edge| edge.to == node);
-        let mut found: Vec<usize> = nodes.filter(leads).collect();
-        found.sort_by(|a, b| self.nodes[*a].of.cmp(&self.nodes[*b].of));
-        found
+    pub(crate) fn required_by(&self, node: usize) -> impl Iterator<Item = usize> {
+        let required = self.required.get_or_init(|| {
+            let mut required = vec![Vec::new(); self.nodes.len()];
+            let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+            order.sort_by(|a, b| self.nodes[*a].of.cmp(&self.nodes[*b].of));
+            for from in order {
+                for edge in &self.nodes[from].edges {
+                    let by = &mut required[edge.to];
+                    // A go.mod file may name a version twice.
+                    if by.last() != Some(&from) {
+                        by.push(from);
+                    }
+                }
+            }
+            required
+        });
+        required[node].iter().copied()
     }
 
     /// For each requirement of the starts, how many go.mod files are nearer to it than to any other,

@@ -45,6 +45,7 @@ pub(super) fn connection(id: ConnectionId, mode: Mode, target: &str) -> Opened {
         tls_us: None,
         tries: Vec::new(),
         error: None,
+        reason: None,
     }
 }
 

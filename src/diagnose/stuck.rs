@@ -4,6 +4,8 @@
 //! The stall line and `modtape status` ask while it lasts. The rules of a report find the same codes
 //! afterwards, from what is recorded; a test holds both together.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::exchange::{ConnectionId, ExchangeId, Phase};
 use crate::gomod::{Base, Kind};
 use crate::words::{count, seconds, size};
@@ -93,7 +95,7 @@ pub(crate) struct Stuck {
 }
 
 /// What was asked last when nothing came any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     /// The name lookup.
     Dns,
@@ -118,12 +120,16 @@ pub(crate) fn causes(waiting: &[Waiting<'_>], limits: &Limits) -> Vec<Stuck> {
         .filter(|index| is_silent(&waiting[*index], limits))
         .collect();
     silent.sort_by_key(|index| std::cmp::Reverse(waiting[*index].silent_us));
+    let connections = Connection::all(waiting, limits);
     let mut groups: Vec<((Step, &str), Vec<usize>)> = Vec::new();
+    let mut places: HashMap<(Step, &str), usize> = HashMap::new();
     for index in silent {
         let one = &waiting[index];
-        let step = step(one, waiting, limits);
+        let step = step(one, &connections);
         let key = (step, whom(one, step));
-        match groups.iter_mut().find(|(known, _)| *known == key) {
+        let next = groups.len();
+        let place = *places.entry(key).or_insert(next);
+        match groups.get_mut(place) {
             Some((_, members)) => members.push(index),
             None => groups.push((key, vec![index])),
         }
@@ -162,55 +168,85 @@ fn is_moving(one: &Waiting<'_>, limits: &Limits) -> bool {
 /// How many hosts are silent, if something waits for each host that is asked and nothing moves.
 fn silent_hosts(waiting: &[Waiting<'_>], limits: &Limits) -> usize {
     let is_waiting = |one: &&Waiting<'_>| one.is_upstreams_turn && one.phase != Phase::Blocked;
-    let mut hosts: Vec<(&str, bool)> = Vec::new();
-    for one in waiting.iter().filter(is_waiting) {
-        let is_silent = is_silent(one, limits);
-        match hosts.iter_mut().find(|(host, _)| *host == one.host) {
-            Some((_, all)) => *all &= is_silent,
-            None => hosts.push((one.host, is_silent)),
-        }
-    }
-    let all = hosts.iter().all(|(_, is_silent)| *is_silent);
+    let hosts: HashSet<&str> = waiting
+        .iter()
+        .filter(is_waiting)
+        .map(|one| one.host)
+        .collect();
+    let all = waiting
+        .iter()
+        .filter(is_waiting)
+        .all(|one| is_silent(one, limits));
     let moves = waiting.iter().any(|one| is_moving(one, limits));
     if all && !moves { hosts.len() } else { 0 }
 }
 
-fn step(one: &Waiting<'_>, waiting: &[Waiting<'_>], limits: &Limits) -> Step {
+fn step(one: &Waiting<'_>, connections: &HashMap<ConnectionId, Connection>) -> Step {
     match one.phase {
         Phase::Blocked | Phase::Dns => Step::Dns,
         Phase::Connect if one.is_asking => Step::Tunnel,
         Phase::Connect => Step::Tcp,
         Phase::Tls => Step::Tls,
-        _ if is_dead(one, waiting, limits) => Step::Connection(one.connection),
+        _ if is_dead(one, connections) => Step::Connection(one.connection),
         Phase::Send | Phase::Wait => Step::Head,
         Phase::Receive => Step::Body,
+    }
+}
+
+/// What there is to say of all requests of one client connection together.
+#[derive(Debug, Default)]
+struct Connection {
+    /// What was sent is not acknowledged.
+    is_lost: bool,
+    /// How many of them are silent.
+    silent: usize,
+    /// The longest silence, microseconds.
+    longest_us: u64,
+    /// The shortest silence of those that were acknowledged, microseconds.
+    arrived_us: Option<u64>,
+    /// It carried an answer, or part of one.
+    has_carried: bool,
+    /// Something came a short time ago.
+    is_moving: bool,
+}
+
+impl Connection {
+    fn all(waiting: &[Waiting<'_>], limits: &Limits) -> HashMap<ConnectionId, Self> {
+        let mut all: HashMap<ConnectionId, Self> = HashMap::new();
+        for one in waiting.iter().filter(|one| one.id.is_some()) {
+            let connection = all.entry(one.connection).or_default();
+            connection.is_lost |= one.unacknowledged_bytes > Some(0);
+            connection.silent += usize::from(is_silent(one, limits));
+            connection.longest_us = connection.longest_us.max(one.silent_us);
+            if has_arrived(one) {
+                let known = connection.arrived_us.unwrap_or(u64::MAX);
+                connection.arrived_us = Some(known.min(one.silent_us));
+            }
+            connection.has_carried |= one.is_reused || one.phase == Phase::Receive;
+            connection.is_moving |= is_moving(one, limits);
+        }
+        all
+    }
+
+    /// A request was sent, and acknowledged, while another was silent already: it lived then.
+    fn has_lived(&self) -> bool {
+        let arrived_us = self.arrived_us;
+        arrived_us.is_some_and(|us| self.longest_us.saturating_sub(us) >= LIVED_US)
     }
 }
 
 /// True if the connection of a request is dead: what was sent is not acknowledged. Where TCP cannot be
 /// asked, an HTTP/2 connection seems dead that carried answers before, and carries several requests for
 /// none of which anything comes.
-fn is_dead(one: &Waiting<'_>, waiting: &[Waiting<'_>], limits: &Limits) -> bool {
-    let streams = || {
-        let same = |other: &&Waiting<'_>| other.id.is_some() && other.connection == one.connection;
-        waiting.iter().filter(same)
-    };
-    if streams().any(|stream| stream.unacknowledged_bytes > Some(0)) {
-        return true;
-    }
-    // A request that was sent, and acknowledged, while another was silent already: it lived then.
-    let longest_us = streams().map(|stream| stream.silent_us).max().unwrap_or(0);
-    let lived = |stream: &Waiting<'_>| {
-        has_arrived(stream) && longest_us - stream.silent_us.min(longest_us) >= LIVED_US
-    };
-    if streams().any(lived) {
-        return false;
-    }
-    let carried = |stream: &Waiting<'_>| stream.is_reused || stream.phase == Phase::Receive;
-    one.is_h2
-        && streams().filter(|stream| is_silent(stream, limits)).count() > 1
-        && streams().any(carried)
-        && !streams().any(|stream| is_moving(stream, limits))
+fn is_dead(one: &Waiting<'_>, connections: &HashMap<ConnectionId, Connection>) -> bool {
+    connections.get(&one.connection).is_some_and(|connection| {
+        let seems_dead = one.is_h2
+            && connection.silent > 1
+            && connection.has_carried
+            && !connection.is_moving
+            && !connection.has_lived();
+        connection.is_lost || seems_dead
+    })
 }
 
 /// True if the server's TCP has acknowledged the request that it does not answer: the connection was
@@ -278,19 +314,10 @@ impl<'a> Group<'a> {
     /// True if the upstream answers others, and may have to fetch what is asked for first: a module
     /// proxy clones a repository for a minute, and then says 404.
     fn may_be_cold(&self) -> bool {
-        let Waiting {
-            kind,
-            is_reused,
-            is_sumdb,
-            silent_us,
-            ..
-        } = self.first;
-        let is_made = match kind {
-            Some(Kind::Info | Kind::Mod | Kind::Zip | Kind::List | Kind::Latest) => true,
-            Some(Kind::Lookup) => !is_sumdb,
-            _ => false,
-        };
-        self.step == Step::Head && is_made && *is_reused && *silent_us < COLD_US
+        let one = self.first;
+        self.step == Step::Head
+            && one.is_reused
+            && may_be_cold(one.kind, one.is_sumdb, one.silent_us)
     }
 
     fn cause(&self) -> String {
@@ -500,7 +527,18 @@ impl<'a> Group<'a> {
 pub(super) const LIVED_US: u64 = 1_000_000;
 
 /// How long a module proxy may take to fetch a version for the first time, microseconds.
-pub(super) const COLD_US: u64 = 75_000_000;
+const COLD_US: u64 = 75_000_000;
+
+/// True if a host that answers others may have to fetch what a request of this kind asks for first: a
+/// module proxy from its repository, or from the checksum database, unless it is that itself.
+pub(super) fn may_be_cold(kind: Option<Kind>, is_sumdb: bool, silent_us: u64) -> bool {
+    let is_made = match kind {
+        Some(Kind::Info | Kind::Mod | Kind::Zip | Kind::List | Kind::Latest) => true,
+        Some(Kind::Lookup) => !is_sumdb,
+        _ => false,
+    };
+    is_made && silent_us < COLD_US
+}
 
 /// The host of a parent proxy's URL.
 pub(super) fn host_of(via: &str) -> Option<&str> {

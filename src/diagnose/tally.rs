@@ -204,6 +204,7 @@ mod tests {
             addr: addr.into(),
             took_us: 1,
             error: Some("no answer".into()),
+            reason: None,
         }
     }
 

@@ -144,8 +144,7 @@ impl Why {
         module: &str,
         version: Option<&str>,
     ) -> Result<Self, Unknown> {
-        let graph = case.requirements.graph();
-        let selection = graph.select();
+        let (graph, selection) = (case.graph(), case.selection());
         let of_module =
             |asked: &&super::case::Asked<'_>| asked.listed.route.module.as_deref() == Some(module);
         let all: Vec<&Listed<'_>> = case
@@ -154,7 +153,7 @@ impl Why {
             .filter(of_module)
             .map(|asked| &asked.listed)
             .collect();
-        let versions = versions(&all, &graph, &selection, module);
+        let versions = versions(&all, graph, selection, module);
         let is_named = |it: &&Version| version.is_none_or(|version| it.version == version);
         let found = versions.iter().find(is_named);
         let is_asked = all
@@ -162,7 +161,7 @@ impl Why {
             .any(|one| version.is_none() || one.route.version.as_deref() == version);
         if found.is_none() && !is_asked {
             return Err(Unknown {
-                known: known(case, &graph, module, version),
+                known: known(case, graph, module, version),
             });
         }
         let mut chosen = versions.iter().filter(|it| it.chosen);
@@ -176,7 +175,7 @@ impl Why {
         let targets = target
             .iter()
             .filter_map(|version| graph.find(&ModuleVersion::of(module, version)));
-        let chain = graph.chain(&targets.collect(), &selection);
+        let chain = graph.chain(&targets.collect(), selection);
         let requests: Vec<&&Listed<'_>> = all
             .iter()
             .filter(|one| version.is_none() || one.route.version.as_deref() == version)
@@ -193,7 +192,7 @@ impl Why {
             recording,
             module: module.to_owned(),
             version: target,
-            chain: steps(&graph, &chain),
+            chain: steps(graph, &chain),
             pruned: graph.is_pruned(),
             missing: selection.missing,
             total_us: requests
@@ -210,7 +209,7 @@ impl Why {
             notes: Vec::new(),
             versions,
         };
-        why.notes = why.notes(case, &graph);
+        why.notes = why.notes(case, graph);
         Ok(why)
     }
 
@@ -295,14 +294,14 @@ fn versions(
         .into_iter()
         .map(|(version, requests)| {
             let node = graph.find(&ModuleVersion::of(module, version));
-            let by = node.map(|node| graph.required_by(node)).unwrap_or_default();
-            let name = |node: &usize| graph.nodes[*node].of.to_string().trim_end().to_owned();
+            let by = || node.into_iter().flat_map(|node| graph.required_by(node));
+            let name = |node: usize| graph.nodes[node].of.to_string().trim_end().to_owned();
             Version {
                 version: version.to_owned(),
                 chosen: selection.chosen.get(module).is_some_and(|it| it == version),
                 requests,
-                required_by: by.iter().take(NAMED).map(name).collect(),
-                required_by_total: by.len(),
+                required_by: by().take(NAMED).map(name).collect(),
+                required_by_total: by().count(),
             }
         })
         .collect();

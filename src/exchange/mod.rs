@@ -5,6 +5,7 @@
 
 mod bytes;
 mod chain;
+mod dial;
 mod phase;
 mod stall;
 mod target;
@@ -18,6 +19,7 @@ pub use bytes::Fields;
 pub use bytes::Hex;
 pub use bytes::field;
 pub(crate) use chain::chain;
+pub use dial::DialFailure;
 pub use phase::Phase;
 pub use phase::Timings;
 pub use stall::Stall;
@@ -234,6 +236,9 @@ pub struct Tried {
     /// What happened; `None` for the winner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The same as one word; `None` for one that has no answer yet, and in older recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DialFailure>,
 }
 
 /// A client connection is set up, whatever became of it.
@@ -271,31 +276,100 @@ pub struct Opened {
     /// Why there is no upstream, or why we said no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The same as one word, if it is the dial's; `None` in older recordings too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DialFailure>,
 }
 
 impl Opened {
+    /// Why it led nowhere, if it did not: as recorded, or by the sentence of an older recording.
+    pub(crate) fn failure(&self) -> Option<DialFailure> {
+        let error = self.error.as_deref()?;
+        Some(
+            self.reason
+                .unwrap_or_else(|| in_one_word(error, &self.tries)),
+        )
+    }
+
     /// True if the client ended the handshake with us, whatever had become of the upstream.
     pub fn is_the_clients(&self) -> bool {
-        let error = self.error.as_deref();
-        error.is_some_and(|error| error.starts_with(CLIENT))
+        self.failure().is_some_and(DialFailure::is_the_clients)
     }
 
     /// True if it could not be made though it was wanted to the end. A client that leaves, or a
     /// command that ends, while it is still being made has no use for it: go races connections.
     pub(crate) fn has_failed(&self) -> bool {
-        let error = self.error.as_deref();
-        error.is_some_and(|error| !error.starts_with(CLIENT) && !error.starts_with(STOPPED))
+        let failure = self.failure();
+        failure.is_some_and(|failure| !failure.is_the_clients() && failure != DialFailure::Stopped)
     }
 
     /// True if the client said that it does not trust our root.
     pub(crate) fn is_distrust(&self) -> bool {
-        let error = self.error.as_deref();
-        error.is_some_and(|error| error.starts_with(DISTRUST))
+        self.failure() == Some(DialFailure::ClientDistrust)
+    }
+}
+
+/// Why a dial failed, by the sentence that recordings had before they had the word.
+fn in_one_word(error: &str, tries: &[Tried]) -> DialFailure {
+    let is_unanswered = |tried: &Tried| {
+        let why = tried.error.as_deref().unwrap_or_default();
+        why == "no answer" || why.contains("timed out")
+    };
+    // What stands first is told first: a sentence may have others inside.
+    let words: [(&str, DialFailure); 25] = [
+        (" is modtape itself", DialFailure::Forbidden),
+        (
+            "modtape accepts clients from other machines",
+            DialFailure::Forbidden,
+        ),
+        ("unknown issuer", DialFailure::TlsUnknownAuthority),
+        ("self-signed", DialFailure::TlsUnknownAuthority),
+        ("its certificate expired", DialFailure::TlsExpired),
+        ("its certificate has expired", DialFailure::TlsExpired),
+        ("is not valid before", DialFailure::TlsNotYetValid),
+        ("is not valid yet", DialFailure::TlsNotYetValid),
+        ("is not for the name", DialFailure::TlsWrongName),
+        ("its certificate", DialFailure::TlsCertificate),
+        ("an issuer of its certificate", DialFailure::TlsCertificate),
+        ("an issuer's key usage", DialFailure::TlsCertificate),
+        (
+            "it does not send its intermediate",
+            DialFailure::TlsCertificate,
+        ),
+        ("it sent the alert", DialFailure::TlsAlert),
+        ("no answer within", DialFailure::TlsTimeout),
+        ("TLS with ", DialFailure::TlsFailed),
+        ("answered 407", DialFailure::Proxy407),
+        (
+            "took the connection and did not answer",
+            DialFailure::ProxyTimeout,
+        ),
+        ("(resolving ", DialFailure::DnsTimeout),
+        ("no connection to ", DialFailure::Timeout),
+        ("cannot resolve ", DialFailure::DnsFailed),
+        (": answered ", DialFailure::ProxyRefused),
+        ("Connection refused", DialFailure::Refused),
+        ("No route to host", DialFailure::NoRoute),
+        ("Network is unreachable", DialFailure::NoRoute),
+    ];
+    let found = words.iter().find(|(words, _)| error.contains(words));
+    match found {
+        _ if error.starts_with(DISTRUST) => DialFailure::ClientDistrust,
+        _ if error.starts_with("the client gave up") => DialFailure::ClientLeft,
+        _ if error.starts_with(CLIENT) => DialFailure::ClientTls,
+        _ if error.starts_with(STOPPED) => DialFailure::Stopped,
+        _ if error.starts_with(CUT_OFF) => DialFailure::CutOff,
+        Some((_, failure)) => *failure,
+        None if !tries.is_empty() && tries.iter().all(is_unanswered) => DialFailure::Timeout,
+        None => DialFailure::Unknown,
     }
 }
 
 /// How each error begins that is the client's doing.
 const CLIENT: &str = "the client ";
+
+/// How the error of what was in flight begins when the user, or `--timeout`, ended the command.
+pub(crate) const CUT_OFF: &str = "cut off by ";
 
 /// How each error begins that the end of the recorded command brought about.
 pub(crate) const STOPPED: &str = "modtape stopped";

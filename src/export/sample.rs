@@ -130,6 +130,7 @@ pub(super) fn connection(upstream: &str) -> Opened {
         tls_us: None,
         tries: Vec::new(),
         error: None,
+        reason: None,
     }
 }
 

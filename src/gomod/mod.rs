@@ -24,7 +24,7 @@ mod version;
 
 pub(crate) use content::TEXT_LIMIT;
 pub use content::check_content;
-pub(crate) use go_mod::{GoMod, ModuleVersion};
+pub(crate) use go_mod::{GoMod, ModuleVersion, Replacement};
 pub(crate) use go_version::compare_go;
 pub use kind::Kind;
 pub(crate) use location::Location;

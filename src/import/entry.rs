@@ -552,5 +552,6 @@ fn opened(
         tls_us: timings[Phase::Tls],
         tries: Vec::new(),
         error: None,
+        reason: None,
     }
 }

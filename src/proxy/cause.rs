@@ -136,6 +136,9 @@ fn socket(error: &io::Error, peer: &str, when: &str) -> String {
     }
 }
 
+/// Why a connection ended that its client closed before it was set up.
+pub(super) const GAVE_UP: &str = "the client gave up";
+
 /// Whether h2 found fault with what the peer sent; with which frame, it does not say.
 pub(super) fn blames_a_frame(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(<dyn Error>::downcast_ref);

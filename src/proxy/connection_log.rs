@@ -54,6 +54,7 @@ impl Setup<'_> {
                 addr: tried.addr.to_string(),
                 took_us: tried.took_us,
                 error: tried.error.as_ref().map(text),
+                reason: tried.failure,
             });
             tried.collect()
         });
@@ -70,6 +71,9 @@ impl Setup<'_> {
             tls_us: journey.and_then(|journey| journey.tls_us),
             tries,
             error: self.error.map(|error| redactor.text(error)),
+            reason: journey
+                .and_then(|journey| journey.failure)
+                .filter(|_| self.error.is_some()),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::windows::Windows;
 use crate::ca::Leafs;
 use crate::capture::Capture;
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{ExchangeId, Hex, STOPPED, SpanId, TraceId};
+use crate::exchange::{DialFailure, ExchangeId, Hex, STOPPED, SpanId, TraceId};
 use crate::gomod::Base;
 use crate::recording::format::Event;
 use crate::recording::{BodySink, Recorder};
@@ -94,6 +94,14 @@ impl Context {
     /// Why a client closed its connection: because the run was cut off, if it was, else `why`.
     pub(super) fn why_closed(&self, why: &str) -> String {
         self.live.cut().unwrap_or_else(|| why.to_owned())
+    }
+
+    /// Why a dial was ended before it was over: because the run was cut off, if it was, else `why`.
+    pub(super) fn cut_or(&self, why: DialFailure) -> DialFailure {
+        match self.live.cut() {
+            Some(_) => DialFailure::CutOff,
+            None => why,
+        }
     }
 
     /// The span of an exchange.

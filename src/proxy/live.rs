@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{ConnectionId, ExchangeId, LONG_SILENCE_US, Phase};
+use crate::exchange::{CUT_OFF, ConnectionId, ExchangeId, LONG_SILENCE_US, Phase};
 use crate::gomod::{Base, Kind, Route};
 use crate::tls::Protocol;
 use crate::upstream::News;
@@ -229,7 +229,7 @@ impl Live {
     pub(crate) fn cut_off_by(&self, what: &str, reached_clients: bool) -> Vec<InFlight> {
         let now = self.clock.now();
         let mut state = self.lock();
-        let cut = || format!("cut off by {what}");
+        let cut = || format!("{CUT_OFF}{what}");
         state.cut.get_or_insert_with(cut);
         let abandoned = state.abandoned.iter();
         let abandoned = abandoned.filter(|entry| reached_clients && now.since(entry.at) <= MOMENT);

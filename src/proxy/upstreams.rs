@@ -15,7 +15,7 @@ use super::client_leg::{ClientLeg, Destination};
 use super::connection_log::Setup;
 use super::upstream_connection::{UpstreamConnection, UpstreamIo, captured};
 use crate::clock::Timestamp;
-use crate::exchange::{Mode, Target, chain};
+use crate::exchange::{DialFailure, Mode, Target, chain};
 use crate::tls::Protocol;
 use crate::upstream::{DialError, Dialer, Hear, Journey};
 
@@ -196,28 +196,23 @@ impl Upstreams {
         target: &Target,
         hear: Hear<'_>,
     ) -> Result<Connected, NotConnected> {
-        let leg = &self.leg;
-        let mut journey = Journey::default();
-        let started = leg.context.clock.now();
-        let dialled = self.dial_steps(dialer, target, &mut journey, hear).await;
-        let is_tunnelled = leg.is_tunnelled();
-        let error = dialled.as_ref().err().map(|error| chain(error));
-        let has_dialled = self.has_dialled.swap(true, Ordering::Relaxed);
-        let setup = Setup {
-            id: leg.id,
+        let started = self.leg.context.clock.now();
+        let mut dialling = Dialling {
+            upstreams: self,
+            dialer,
+            target,
             started,
-            mode: match is_tunnelled {
-                true => Mode::Intercept,
-                false => Mode::Plain,
+            journey: Journey {
+                started,
+                ..Journey::default()
             },
-            target: &target.to_string(),
-            client: &leg.side,
-            journey: Some(&journey),
-            error: error.as_deref(),
-            // The dial for a CONNECT was recorded when that came.
-            again: has_dialled || is_tunnelled,
+            is_recorded: false,
         };
-        setup.record(&leg.context);
+        let journey = &mut dialling.journey;
+        let dialled = self.dial_steps(dialer, target, journey, hear).await;
+        let error = dialled.as_ref().err().map(|error| chain(error));
+        dialling.record(error.as_deref());
+        let journey = std::mem::take(&mut dialling.journey);
         match dialled {
             Ok(connection) => Ok(Connected {
                 connection,
@@ -305,5 +300,59 @@ impl Upstreams {
     pub(super) fn failed_unused(&self) -> Option<&str> {
         let why = self.failed_unused.get()?;
         self.leg.watch.is_unused().then_some(why)
+    }
+}
+
+/// A dial, which is on record whatever becomes of it: where its client leaves, or the run ends, it is
+/// dropped.
+struct Dialling<'a> {
+    upstreams: &'a Upstreams,
+    dialer: &'a Dialer,
+    target: &'a Target,
+    started: Timestamp,
+    journey: Journey,
+    is_recorded: bool,
+}
+
+impl Dialling<'_> {
+    fn record(&mut self, error: Option<&str>) {
+        self.is_recorded = true;
+        let leg = &self.upstreams.leg;
+        let is_tunnelled = leg.is_tunnelled();
+        let has_dialled = self.upstreams.has_dialled.swap(true, Ordering::Relaxed);
+        let setup = Setup {
+            id: leg.id,
+            started: self.started,
+            mode: match is_tunnelled {
+                true => Mode::Intercept,
+                false => Mode::Plain,
+            },
+            target: &self.target.to_string(),
+            client: &leg.side,
+            journey: Some(&self.journey),
+            error,
+            // The dial for a CONNECT was recorded when that came.
+            again: has_dialled || is_tunnelled,
+        };
+        setup.record(&leg.context);
+    }
+}
+
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        if self.is_recorded {
+            return;
+        }
+        let context = &self.upstreams.leg.context;
+        let (failure, why) = match context.stop.is_cancelled() {
+            true => (DialFailure::Stopped, context.why_stopped()),
+            false => (DialFailure::ClientLeft, context.why_closed(cause::GAVE_UP)),
+        };
+        let got = self.dialer.give_up(self.target, &mut self.journey);
+        self.journey.failure = Some(context.cut_or(failure));
+        let host = self.target.host();
+        self.record(Some(&format!(
+            "{why} while {host} was being connected ({got})"
+        )));
     }
 }

@@ -21,6 +21,7 @@ pub(crate) use errors::{alert_name, in_words, readable};
 pub(crate) use observe::{Hello, Seen, SeenCertificate, hello_bytes, watched};
 pub use provider::{provider, random};
 pub use roots::{RootSources, Roots, RootsError};
+pub(crate) use verify::Distrust;
 
 /// The first byte of a TLS handshake record (RFC 8446 section 5.1).
 pub(crate) const HANDSHAKE: u8 = 22;

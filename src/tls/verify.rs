@@ -207,7 +207,7 @@ fn last<'a>(own: Fields<'a>, intermediates: &'a [CertificateDer<'_>]) -> Fields<
 
 /// Why a chain is not trusted, in words; wrapped in an error of rustls.
 #[derive(Debug)]
-pub(super) enum Distrust {
+pub(crate) enum Distrust {
     /// It is self-signed; its subject.
     SelfSigned(Option<String>),
     /// Its issuer is not trusted; the name.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::failure;
 use super::journey::{Hear, NO_ANSWER, News, Try, end_race, is_pending};
 use crate::capture::{Capture, Wire};
 use crate::clock::Clock;
@@ -43,6 +44,7 @@ impl Race<'_> {
                     started: clock.now(),
                     took_us: 0,
                     error: Some(NO_ANSWER.to_owned()),
+                    failure: None,
                 });
                 hear(News::Trying(addr));
                 let capture = self.capture.cloned();
@@ -62,7 +64,7 @@ impl Race<'_> {
                     break Some(stream);
                 }
                 Some(Ok((addr, Err(error)))) => {
-                    note(clock, tries, addr, Some(error.to_string()));
+                    note(clock, tries, addr, Some(&error));
                     next = waiting.next();
                 }
                 Some(Err(_)) => next = waiting.next(),
@@ -80,12 +82,13 @@ impl Race<'_> {
     }
 }
 
-fn note(clock: &Clock, tries: &mut [Try], addr: SocketAddr, error: Option<String>) {
+fn note(clock: &Clock, tries: &mut [Try], addr: SocketAddr, error: Option<&io::Error>) {
     // A resolver may return an address twice.
     let open = |tried: &&mut Try| tried.addr == addr && is_pending(tried);
     if let Some(tried) = tries.iter_mut().find(open) {
         tried.took_us = clock.now().micros_since(tried.started);
-        tried.error = error;
+        tried.error = error.map(ToString::to_string);
+        tried.failure = error.map(failure::of_tcp);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::Phase;
+use crate::exchange::{DialFailure, Phase};
 use crate::tls::Protocol;
 
 /// The record of a dial. It is filled step by step, so that it is complete up to a failure.
@@ -32,6 +32,8 @@ pub(crate) struct Journey {
     pub(crate) alpn: Option<Protocol>,
     /// The TLS version.
     pub(crate) tls: Option<&'static str>,
+    /// Why it led nowhere, if it did not.
+    pub(crate) failure: Option<DialFailure>,
 }
 
 /// A part of dialling.
@@ -44,6 +46,8 @@ pub(crate) enum Step {
     Connecting,
     /// TCP is open, and the parent proxy has the request for a tunnel.
     Asking,
+    /// The next hop leads to the target, which shakes hands where TLS follows.
+    Connected,
 }
 
 /// A callback for each step of a dial.
@@ -75,6 +79,8 @@ pub(crate) struct Try {
     pub(crate) took_us: u64,
     /// What happened; `None` for the winner.
     pub(crate) error: Option<String>,
+    /// The same as one word, once it is over.
+    pub(crate) failure: Option<DialFailure>,
 }
 
 /// The error of an attempt until the address answers.

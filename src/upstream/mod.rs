@@ -4,6 +4,7 @@
 //! failure names the step. Never retries, never falls back to plain text, never skips verification.
 
 mod eyeballs;
+mod failure;
 mod journey;
 mod no_proxy;
 mod overrides;
@@ -173,21 +174,33 @@ impl Dialer {
         journey.started = self.settings.clock.now();
         let dialling = self.connect_steps(target, secure, journey, hear);
         let outcome = tokio::time::timeout(limit, dialling).await;
-        outcome.unwrap_or_else(|_| {
+        let outcome = outcome.unwrap_or_else(|_| {
             Err(DialError::Timeout {
                 target: target.clone(),
                 limit,
                 step: self.give_up(target, journey),
             })
-        })
+        });
+        if let Err(error) = &outcome {
+            journey.failure = Some(failure::of_dial(error, journey));
+        }
+        outcome
     }
 
     /// Notes the duration of a dial that is given up, and returns its step in words.
     pub(crate) fn give_up(&self, target: &Target, journey: &mut Journey) -> String {
         let spent = self.settings.clock.now().micros_since(journey.started);
         let dns = *journey.dns_us.get_or_insert(spent);
-        if journey.step != Step::Resolving {
-            journey.connect_us = Some(spent.saturating_sub(dns));
+        match journey.step {
+            Step::Resolving => {}
+            Step::Connecting | Step::Asking => {
+                journey.connect_us = Some(spent.saturating_sub(dns));
+            }
+            Step::Connected => {
+                let connect = journey.connect_us.unwrap_or_default();
+                let shaken = spent.saturating_sub(dns).saturating_sub(connect);
+                journey.tls_us.get_or_insert(shaken);
+            }
         }
         journey::end_race(&self.settings.clock, &mut journey.tries);
         let tried = journey::tries_text(&journey.tries);
@@ -200,6 +213,10 @@ impl Dialer {
                 let via = via.as_deref().unwrap_or_default();
                 format!("parent proxy {via} took the connection and did not answer")
             }
+            (Step::Connected, _) => match journey.addr {
+                Some(addr) => format!("{addr}: no answer to the TLS handshake"),
+                None => String::from("no answer to the TLS handshake"),
+            },
         }
     }
 
@@ -282,6 +299,7 @@ impl Dialer {
         }
         journey.connect_us = Some(clock.now().micros_since(connecting));
         let stream = stream?;
+        journey.step = Step::Connected;
         journey.addr = stream.socket().peer_addr().ok();
         journey.local_addr = stream.socket().local_addr().ok();
         Ok(stream)
@@ -310,26 +328,40 @@ impl Dialer {
         journey: &mut Journey,
         hear: Hear<'_>,
     ) -> Result<TlsStream<Wire>, DialError> {
+        let shaken = self
+            .handshake_steps(config, stream, host, journey, hear)
+            .await;
+        shaken.map_err(|source| {
+            journey.failure = Some(failure::of_tls(&source));
+            DialError::Tls {
+                host: host.to_owned(),
+                source: readable(source),
+            }
+        })
+    }
+
+    async fn handshake_steps(
+        &self,
+        config: Arc<ClientConfig>,
+        stream: Wire,
+        host: &str,
+        journey: &mut Journey,
+        hear: Hear<'_>,
+    ) -> io::Result<TlsStream<Wire>> {
         let Settings { clock, limits, .. } = &*self.settings;
-        let failed = |source| DialError::Tls {
-            host: host.to_owned(),
-            source,
-        };
         hear(News::Entered(Phase::Tls));
         let started = clock.now();
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let connector = TlsConnector::from(config);
         let captured = stream.stream().cloned();
         captured.iter().for_each(Stream::shakes);
         let outcome = tokio::time::timeout(limits.tls, connector.connect(name, stream)).await;
         journey.tls_us = Some(clock.now().micros_since(started));
-        let stream = outcome
-            .map_err(|_| {
-                let text = format!("no answer within {:?}", limits.tls);
-                failed(io::Error::new(io::ErrorKind::TimedOut, text))
-            })?
-            .map_err(|error| failed(readable(error)))?;
+        let stream = outcome.map_err(|_| {
+            let text = format!("no answer within {:?}", limits.tls);
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        })??;
         captured.iter().for_each(Stream::settles);
         let (_, session) = stream.get_ref();
         journey.alpn = session.alpn_protocol().and_then(Protocol::from_alpn);

@@ -30,7 +30,10 @@ fn tool(pid: u32, parent: u32, name: &str, count: u32) -> Process {
 
 fn sample(processes: &[Process]) -> Sample {
     let processes = processes.to_vec();
-    Sample { processes, more: 0 }
+    Sample {
+        processes,
+        ..Sample::default()
+    }
 }
 
 fn reads() -> ProcessState {

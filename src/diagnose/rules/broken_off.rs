@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Explained, Found};
+use super::{Explained, Found, and_more};
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::{is_given_up, is_timed_out};
 use crate::diagnose::finding::Confidence;
@@ -40,11 +40,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 why.lines().next().unwrap_or_default().to_owned()
             };
             let first = items[0];
-            let more = match items.len() - 1 {
-                0 => String::new(),
-                1 => ", and 1 more request".into(),
-                more => format!(", and {more} more requests"),
-            };
+            let more = and_more(items.len() - 1);
             let bytes = match case.asked[first].row.bytes {
                 0 => String::new(),
                 bytes => format!(" after {}", size(bytes)),

@@ -4,14 +4,15 @@ use super::Found;
 use super::dead::Dead;
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
+use crate::exchange::DialFailure;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
-    let dead = Dead::all(case, |step, _| step == Step::Certificate);
+    let dead = Dead::all(case, |step| step == Step::Certificate);
     dead.map(|dead| {
         let why = dead.why(case);
         let issuer = quoted(&why);
         let name = dead.name;
-        let (title, hint) = if why.contains("unknown issuer") || why.contains("self-signed") {
+        let (title, hint) = if dead.reason == DialFailure::TlsUnknownAuthority {
             let by = issuer.map_or_else(String::new, |issuer| format!(" by \"{issuer}\""));
             (
                 format!(
@@ -21,12 +22,12 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                     "ask IT for that root's certificate, if the network is meant to inspect TLS; then SSL_CERT_FILE=BUNDLE (the system's roots with it) for go, and --upstream-ca FILE for modtape",
                 ),
             )
-        } else if why.contains("expired") || why.contains("not valid before") || why.contains("not valid yet") {
+        } else if matches!(dead.reason, DialFailure::TlsExpired | DialFailure::TlsNotYetValid) {
             (
                 format!("the certificate of {name} is out of date: {}", after_its(&why)),
                 format!("check this machine's clock (`date`); if it is right, the operator of {name} has to renew the certificate"),
             )
-        } else if why.contains("is not for the name") {
+        } else if dead.reason == DialFailure::TlsWrongName {
             (
                 format!("{name} shows a certificate of another host: {}", after_its(&why)),
                 format!("check that {name} resolves to the right address (`getent hosts {name}`), and the name in GOPROXY; a captive portal does this too"),

@@ -11,7 +11,7 @@ use crate::gomod::{Base, ProxyTarget, Separator};
 use crate::words::count;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
-    let unreachable = Dead::all(case, |step, _| step != Step::Certificate).filter_map(|dead| {
+    let unreachable = Dead::all(case, |step| step != Step::Certificate).filter_map(|dead| {
         let (entry, next) = before_comma(case, dead.host.role)?;
         let title = format!(
             "{} cannot be reached, and after a comma the go command does not ask {next} instead: {}",

@@ -1,5 +1,7 @@
 //! MT115: a proxy or repository wants credentials, or does not take those that it got.
 
+use std::collections::BTreeSet;
+
 use super::Found;
 use super::refusals::{self, is_no_probe, is_public};
 use crate::diagnose::case::{Asked, Case};
@@ -15,10 +17,14 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         |asked| (asked.row.status, asked.listed.route.module.clone()),
         is_meant,
     );
+    let is_ok = |asked: &&Asked<'_>| {
+        asked.row.status.is_some_and(|status| status < 400) && !asked.is_ours()
+    };
+    let answered: BTreeSet<_> = case.asked.iter().filter(is_ok).map(place).collect();
     refused
         .iter()
         // git asks once without credentials to learn which are wanted (RFC 9110 section 11.6.1).
-        .filter(|refused| !case.asked.iter().any(|asked| is_answer(asked, refused.first(case))))
+        .filter(|refused| !answered.contains(&place(refused.first(case))))
         .map(|refused| {
             let first = refused.first(case);
             let host = refused.host;
@@ -48,14 +54,13 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         .collect()
 }
 
-/// Whether this was an answer to what was refused, once credentials had been added.
-fn is_answer(asked: &Asked<'_>, refused: &Asked<'_>) -> bool {
-    let is_ok = asked.row.status.is_some_and(|status| status < 400) && !asked.is_ours();
-    let is_same = match refused.listed.route.kind {
-        Kind::Vcs => asked.listed.route.module == refused.listed.route.module,
-        _ => asked.row.url == refused.row.url,
+/// What stays the same once credentials were added: the host, and the repository or the URL.
+fn place<'a>(asked: &'a Asked<'_>) -> (&'a str, Option<&'a str>) {
+    let what = match asked.listed.route.kind {
+        Kind::Vcs => asked.listed.route.module.as_deref(),
+        _ => Some(&*asked.row.url),
     };
-    is_ok && is_same && asked.listed.host == refused.listed.host
+    (&asked.listed.host, what)
 }
 
 /// Whether a request came with credentials; `None` if its header is not known.

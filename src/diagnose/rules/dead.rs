@@ -4,7 +4,8 @@ use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
 use crate::diagnose::finding::{Confidence, Evidence, Severity};
-use crate::diagnose::hosts::Host;
+use crate::diagnose::hosts::{FailedDial, Host};
+use crate::exchange::DialFailure;
 use crate::words::{count, duration};
 
 /// A host whose dials failed at these steps.
@@ -13,6 +14,8 @@ pub(super) struct Dead<'a> {
     pub(super) host: &'a Host,
     /// The items that failed.
     pub(super) items: Vec<usize>,
+    /// Why the first of them failed.
+    pub(super) reason: DialFailure,
     /// How many of them got no answer at all.
     pub(super) silent: usize,
     /// The longest, microseconds.
@@ -20,18 +23,17 @@ pub(super) struct Dead<'a> {
 }
 
 impl<'a> Dead<'a> {
-    /// The hosts whose dials failed at a step for which `is_meant` says so: step, and whether it was
-    /// silent.
+    /// The hosts whose dials failed at a step that `is_meant`.
     pub(super) fn all(
         case: &'a Case<'_>,
-        is_meant: impl Fn(Step, bool) -> bool,
+        is_meant: impl Fn(Step) -> bool,
     ) -> impl Iterator<Item = Self> {
         case.hosts.iter().filter_map(move |(name, host)| {
             let failed = host.failed.iter();
-            let failed: Vec<_> = failed
-                .filter(|(_, step, is_silent)| is_meant(*step, *is_silent))
+            let failed: Vec<&FailedDial> = failed
+                .filter(|failed| is_meant(failed.failure.step))
                 .collect();
-            let items: Vec<usize> = failed.iter().map(|(item, ..)| *item).collect();
+            let items: Vec<usize> = failed.iter().map(|failed| failed.item).collect();
             let us = |item: &usize| {
                 let item = &case.timeline.items[*item];
                 item.until - item.from
@@ -39,8 +41,12 @@ impl<'a> Dead<'a> {
             Some(Self {
                 name,
                 host,
+                reason: failed.first()?.failure.reason,
                 longest_us: items.iter().map(us).max()?,
-                silent: failed.iter().filter(|(.., is_silent)| *is_silent).count(),
+                silent: failed
+                    .iter()
+                    .filter(|failed| failed.failure.is_silent)
+                    .count(),
                 items,
             })
         })
@@ -48,7 +54,7 @@ impl<'a> Dead<'a> {
 
     /// Those that cannot be connected to: TCP, or the handshake.
     pub(super) fn unreachable(case: &'a Case<'_>) -> impl Iterator<Item = Self> {
-        Self::all(case, |step, _| match step {
+        Self::all(case, |step| match step {
             Step::Connect => true,
             Step::Handshake => true,
             Step::Name | Step::Parent | Step::Certificate => false,
@@ -58,7 +64,7 @@ impl<'a> Dead<'a> {
     /// `3 dials got no answer from 192.0.2.1:443, 30.0 s at most`
     pub(super) fn how(&self, case: &Case<'_>) -> String {
         let dials = count(self.items.len() as u64, "dial");
-        let at = match self.addresses(case).first() {
+        let at = match self.address(case) {
             Some(first) => format!(" from {first}"),
             None => String::new(),
         };
@@ -74,23 +80,14 @@ impl<'a> Dead<'a> {
         }
     }
 
-    /// The addresses that were tried, or that it was connected to.
-    fn addresses(&self, case: &Case<'_>) -> Vec<String> {
-        let mut addresses = Vec::new();
-        for item in &self.items {
-            let dial = case.dial_of(&case.timeline.items[*item]);
-            let tries = dial.into_iter().flat_map(|dial| &dial.tries);
-            let connected = dial.and_then(|dial| dial.upstream.as_ref()?.addr.clone());
-            for addr in connected
-                .into_iter()
-                .chain(tries.map(|tried| tried.addr.clone()))
-            {
-                if !addresses.contains(&addr) {
-                    addresses.push(addr);
-                }
-            }
-        }
-        addresses
+    /// The first address that it was connected to, or that was tried.
+    fn address<'c>(&self, case: &Case<'c>) -> Option<&'c str> {
+        self.items.iter().find_map(|item| {
+            let dial = case.dial_of(&case.timeline.items[*item])?;
+            let upstream = dial.upstream.as_ref();
+            let connected = upstream.and_then(|upstream| upstream.addr.as_deref());
+            connected.or_else(|| Some(&*dial.tries.first()?.addr))
+        })
     }
 
     /// Whether all that were connected to were addresses of IPv6.

@@ -22,15 +22,31 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let key = (row.run, row.connection);
         connections.entry(key).or_default().push(silent);
     }
+    // When the answers of these connections ended.
+    let mut ends: BTreeMap<(u32, u64), Vec<u64>> = BTreeMap::new();
+    for (asked, item) in case.asked.iter().zip(&case.timeline.items) {
+        let key = (asked.row.run, asked.row.connection);
+        if asked.row.state == RowState::Ended && connections.contains_key(&key) {
+            ends.entry(key).or_default().push(item.until);
+        }
+    }
     let dead = connections.iter();
-    dead.filter_map(|(key, silent)| of_connection(case, *key, silent))
-        .collect()
+    dead.filter_map(|(key, silent)| {
+        let ends = ends.get(key).map_or(&[][..], Vec::as_slice);
+        of_connection(case, *key, silent, ends)
+    })
+    .collect()
 }
 
 /// How long an answer may take that left before the connection died, microseconds.
 const UNDER_WAY_US: u64 = 500_000;
 
-fn of_connection(case: &Case<'_>, (run, id): (u32, u64), silent: &[Silent]) -> Option<Found> {
+fn of_connection(
+    case: &Case<'_>,
+    (run, id): (u32, u64),
+    silent: &[Silent],
+    ends: &[u64],
+) -> Option<Found> {
     let items: Vec<usize> = silent.iter().map(|one| one.item).collect();
     let first = &case.timeline.items[*items.first()?];
     let upstream = case.dial_of(first)?.upstream.as_ref()?;
@@ -53,12 +69,6 @@ fn of_connection(case: &Case<'_>, (run, id): (u32, u64), silent: &[Silent]) -> O
     });
     let begins: Vec<u64> = begins.collect();
     let (since, latest) = (*begins.iter().min()?, *begins.iter().max()?);
-    let others = case.asked.iter().enumerate().filter(|(_, asked)| {
-        (asked.row.run, asked.row.connection) == (run, id) && asked.row.state == RowState::Ended
-    });
-    let ends: Vec<u64> = others
-        .map(|(item, _)| case.timeline.items[item].until)
-        .collect();
     // A server that never answered is silent; one that answers others has stuck streams.
     let has_worked = ends.iter().any(|until| *until <= since);
     // What was under way at that moment may still have come.

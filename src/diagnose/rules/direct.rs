@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::private_module::{pattern, with};
-use super::{Explained, Found};
+use super::{Explained, Found, union};
 use crate::clock::Timestamp;
-use crate::diagnose::case::Case;
+use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
 use crate::exchange::{Closed, ConnectionId, Mode, Opened};
 use crate::gomod::{Kind, Location};
@@ -22,14 +22,73 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             hosts.entry(host).or_default().push(item);
         }
     }
+    let mut refusing = refusing(case, &hosts);
     let intercepted = hosts.iter();
     intercepted
-        .filter_map(|(host, items)| of_host(case, host, items))
+        .filter_map(|(host, items)| {
+            let refused = refusing.remove(host).unwrap_or_default();
+            of_host(case, host, items, &refused)
+        })
         .chain(tunnelled(case))
         .collect()
 }
 
-fn of_host(case: &Case<'_>, host: &str, items: &[usize]) -> Option<Found> {
+/// The proxies that had not a module that came from a repository, by the host of that repository.
+fn refusing<'a>(
+    case: &'a Case<'_>,
+    hosts: &BTreeMap<&'a str, Vec<usize>>,
+) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let mut repositories: BTreeMap<&str, &str> = BTreeMap::new();
+    for (host, items) in hosts {
+        let modules = items.iter().filter_map(|item| {
+            let route = &case.asked[*item].listed.route;
+            route.module.as_deref()
+        });
+        let modules = modules.map(|module| module.strip_suffix(".git").unwrap_or(module));
+        repositories.extend(modules.map(|module| (module, *host)));
+    }
+    let mut refusing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for asked in &case.asked {
+        let is_gone = asked.row.status.is_some_and(|status| status >= 400);
+        let Some(module) = asked.listed.route.module.as_deref().filter(|_| is_gone) else {
+            continue;
+        };
+        if case.entry_of(&asked.listed.host).is_none() {
+            continue;
+        }
+        // A module lies in a repository of its own path or of one above, or it is a path above one.
+        let above = paths(module).filter_map(|path| repositories.get(path));
+        let below = repositories.range(module..).take(BELOW);
+        let below = below.take_while(|(repository, _)| repository.starts_with(module));
+        let below = below.filter(|(repository, _)| is_below(repository, module));
+        for host in above.chain(below.map(|(_, host)| host)) {
+            let proxies = refusing.entry(host).or_default();
+            proxies.insert(&asked.listed.host);
+        }
+    }
+    refusing
+}
+
+/// How many repositories below a path are looked at.
+const BELOW: usize = 64;
+
+/// A path, and those above it.
+fn paths(module: &str) -> impl Iterator<Item = &str> {
+    let above = module.match_indices('/').map(|(at, _)| &module[..at]);
+    above.chain([module])
+}
+
+fn is_below(repository: &str, module: &str) -> bool {
+    let rest = repository.strip_prefix(module);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn of_host(
+    case: &Case<'_>,
+    host: &str,
+    items: &[usize],
+    refused: &BTreeSet<&str>,
+) -> Option<Found> {
     let asked = || items.iter().map(|item| &case.asked[*item]);
     let modules: BTreeSet<&str> = asked()
         .filter_map(|asked| asked.listed.route.module.as_deref())
@@ -37,14 +96,6 @@ fn of_host(case: &Case<'_>, host: &str, items: &[usize]) -> Option<Found> {
     let bytes = asked().fold(0_u64, |sum, asked| sum.saturating_add(asked.row.bytes));
     let times = asked().map(|asked| asked.listed.total_us);
     let us = times.fold(0, u64::saturating_add);
-    // The proxies that were asked for one of them, and had it not.
-    let refused = case.asked.iter().filter(|asked| {
-        let is_gone = asked.row.status.is_some_and(|status| status >= 400);
-        let module = asked.listed.route.module.as_deref();
-        let is_same = module.is_some_and(|module| is_of(&modules, module));
-        is_gone && is_same && case.entry_of(&asked.listed.host).is_some()
-    });
-    let refused: BTreeSet<&str> = refused.map(|asked| &*asked.listed.host).collect();
     if refused.is_empty() && bytes < LARGE {
         return None;
     }
@@ -55,7 +106,7 @@ fn of_host(case: &Case<'_>, host: &str, items: &[usize]) -> Option<Found> {
     };
     let requests = count(items.len() as u64, "request");
     let what = format!("{requests}, {}, {}", duration(us), size(bytes));
-    let refused: Vec<&str> = refused.into_iter().collect();
+    let refused: Vec<&str> = refused.iter().copied().collect();
     let private = with(case.setting("GOPRIVATE"), &pattern(Some(first)));
     let (title, hint) = match refused.is_empty() {
         false => (
@@ -117,9 +168,19 @@ fn tunnelled(case: &Case<'_>) -> Vec<Found> {
         let host = Location::of(&opened.target).host;
         hosts.entry(host).or_default().push(tunnel);
     }
+    // What a proxy had not, after which the go command asks the repository itself, by the host that its
+    // path begins with.
+    let mut refused: BTreeMap<&str, Vec<&Asked<'_>>> = BTreeMap::new();
+    for asked in &case.asked {
+        let module = asked.listed.route.module.as_deref();
+        let host = module.and_then(|module| Some(module.split_once('/')?.0));
+        if let Some(host) = host.filter(|_| asked.listed.next.as_deref() == Some("direct")) {
+            refused.entry(host).or_default().push(asked);
+        }
+    }
     let found = hosts.iter();
     found
-        .filter_map(|(host, tunnels)| of_tunnels(case, host, tunnels))
+        .filter_map(|(host, tunnels)| of_tunnels(case, host, tunnels, refused.get(&**host)?))
         .collect()
 }
 
@@ -131,15 +192,12 @@ struct Tunnel {
     bytes: u64,
 }
 
-fn of_tunnels(case: &Case<'_>, host: &str, tunnels: &[Tunnel]) -> Option<Found> {
-    let below = format!("{host}/");
-    // What a proxy had not, after which the go command asks the repository itself.
-    let refused = case.asked.iter().filter(|asked| {
-        let module = asked.listed.route.module.as_deref();
-        asked.listed.next.as_deref() == Some("direct")
-            && module.is_some_and(|module| module.starts_with(&below))
-    });
-    let refused: Vec<_> = refused.collect();
+fn of_tunnels(
+    case: &Case<'_>,
+    host: &str,
+    tunnels: &[Tunnel],
+    refused: &[&Asked<'_>],
+) -> Option<Found> {
     let longest = |module: &&str| module.len();
     let modules = refused
         .iter()
@@ -178,21 +236,12 @@ fn of_tunnels(case: &Case<'_>, host: &str, tunnels: &[Tunnel]) -> Option<Found> 
 
 /// The times without a request in which one of the tunnels was open, in order.
 fn covered(idle: &[(u64, u64)], tunnels: &[Tunnel]) -> Vec<(u64, u64)> {
-    let mut spans: Vec<_> = tunnels.iter().map(|one| (one.from, one.until)).collect();
-    spans.sort_unstable();
-    let mut open: Vec<(u64, u64)> = Vec::new();
-    for (from, until) in spans {
-        match open.last_mut() {
-            Some(last) if from <= last.1 => last.1 = last.1.max(until),
-            _ => open.push((from, until)),
-        }
-    }
+    let open = union(tunnels.iter().map(|one| (one.from, one.until)).collect());
     let both = |(from, to): &(u64, u64)| {
         let (from, to) = (*from, *to);
-        let within = open
-            .iter()
-            .map(move |open| (open.0.max(from), open.1.min(to)));
-        within.filter(|(from, to)| from < to).collect::<Vec<_>>()
+        let first = open.partition_point(|open| open.1 <= from);
+        let within = open[first..].iter().take_while(move |open| open.0 < to);
+        within.map(move |open| (open.0.max(from), open.1.min(to)))
     };
     idle.iter().flat_map(both).collect()
 }
@@ -202,12 +251,4 @@ fn fell_through(case: &Case<'_>, host: &str, module: &str) -> String {
     format!(
         "if it is public, a proxy that has it spares the clone; if it is private, go env -w GOPRIVATE='{private}' skips the proxies that cannot have it; --intercept {host} shows its requests, and lets modtape replay them"
     )
-}
-
-/// Whether a module may lie in one of the repositories.
-fn is_of(repositories: &BTreeSet<&str>, module: &str) -> bool {
-    repositories.iter().any(|repository| {
-        let repository = repository.trim_end_matches(".git");
-        module.starts_with(repository) || repository.starts_with(module)
-    })
 }

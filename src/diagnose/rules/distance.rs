@@ -28,7 +28,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         if middle > nearest.saturating_mul(2) {
             return None;
         }
-        let pieces = case.pieces(|item, piece| item.host == *name && piece.phase == Some(Phase::Wait));
+        let pieces = case.pieces_of(&host.items, Some(Phase::Wait));
         let share: u128 = pieces.iter().map(|piece| case.timeline.pieces[*piece].share).sum();
         let us = u64::try_from(share / crate::diagnose::timeline::PARTS).unwrap_or(u64::MAX);
         if us < LEAST_US || us * 2 < case.timeline.wall_us {

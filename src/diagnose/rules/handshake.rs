@@ -6,7 +6,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
-    let dead = Dead::all(case, |step, _| step == Step::Handshake);
+    let dead = Dead::all(case, |step| step == Step::Handshake);
     dead.map(|dead| {
         let does = match dead.silent {
             0 => "breaks off",

@@ -32,8 +32,10 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         }
         let all: u64 = items.iter().map(us).sum();
         let each = duration(all / items.len() as u64);
-        let pieces = case.pieces(|item, piece| {
-            item.host == *name && piece.phase.is_some_and(|phase| dialling.contains(&phase))
+        let mut pieces = case.pieces_of(&host.items, None);
+        pieces.retain(|piece| {
+            let phase = case.timeline.pieces[*piece].phase;
+            phase.is_some_and(|phase| dialling.contains(&phase))
         });
         let mut slowest = items.clone();
         slowest.sort_by_key(|item| std::cmp::Reverse(us(item)));

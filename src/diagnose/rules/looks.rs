@@ -97,7 +97,10 @@ impl<'a> Looks<'a> {
         Found {
             severity: self.severity(),
             title: self.title(),
-            confidence,
+            confidence: match self.longest.is_part {
+                true => Confidence::Likely,
+                false => confidence,
+            },
             hint: self.longest.choices().into_iter().next(),
             evidence: self.evidence,
             explains: Explained::idle(self.idle).hung(self.to_the_end),

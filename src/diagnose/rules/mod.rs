@@ -57,6 +57,7 @@ mod wrong_content;
 use super::case::Case;
 use super::finding::{Confidence, Evidence, Finding, SHOWN, Severity};
 use super::timeline::PARTS;
+use crate::words::count;
 
 /// A rule.
 pub(crate) struct Rule {
@@ -239,6 +240,14 @@ impl Explained {
     }
 }
 
+/// `, and 3 more requests`; empty if there are none.
+fn and_more(requests: usize) -> String {
+    match requests {
+        0 => String::new(),
+        more => format!(", and {}", count(more as u64, "more request")),
+    }
+}
+
 /// A finding that costs less is not worth a line, microseconds; nor is one that costs less than this
 /// part of the wall time.
 const LEAST_US: u64 = 500_000;
@@ -277,8 +286,8 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
     }
     findings.sort_by(|a, b| {
         let rank = |finding: &Finding| (finding.severity, std::cmp::Reverse(finding.cost_us));
-        let names = |finding: &Finding| (finding.code, finding.title.clone());
-        rank(a).cmp(&rank(b)).then_with(|| names(a).cmp(&names(b)))
+        let of_rank = rank(a).cmp(&rank(b));
+        of_rank.then_with(|| (a.code, &a.title).cmp(&(b.code, &b.title)))
     });
     findings
 }
@@ -343,22 +352,36 @@ impl<'a, 'r> Told<'a, 'r> {
             self.pieces[*piece] = true;
         }
         self.idle.extend(&explained.idle);
-        self.idle.sort_unstable();
+        self.idle = union(std::mem::take(&mut self.idle));
     }
+}
+
+/// The same instants as spans that do not overlap, in order.
+fn union(mut spans: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    spans.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(spans.len());
+    for (from, to) in spans {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
 }
 
 fn to_us(parts: u128) -> u64 {
     u64::try_from(parts / PARTS).unwrap_or(u64::MAX)
 }
 
-/// What of `spans` none of `others`, which are in order, covers.
+/// What of `spans` none of `others`, which are in order and do not overlap, covers.
 fn without(spans: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut left = Vec::new();
     for (from, to) in spans {
         let mut at = *from;
-        for (begin, end) in others {
-            if *end <= at || *begin >= *to {
-                continue;
+        let first = others.partition_point(|(_, end)| end <= from);
+        for (begin, end) in &others[first..] {
+            if begin >= to {
+                break;
             }
             if *begin > at {
                 left.push((at, *begin));

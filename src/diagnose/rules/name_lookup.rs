@@ -1,5 +1,7 @@
 //! MT102: a name cannot be looked up, or that takes long.
 
+use std::collections::BTreeSet;
+
 use super::dead::Dead;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
@@ -15,7 +17,7 @@ use crate::words::{count, duration};
 const SLOW_US: u64 = 500_000;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
-    let failed = Dead::all(case, |step, _| step == Step::Name).map(|dead| {
+    let failed = Dead::all(case, |step| step == Step::Name).map(|dead| {
         let title = match dead.silent {
             0 => format!("{} cannot be looked up: {}", dead.name, dead.why(case)),
             _ => format!(
@@ -38,9 +40,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     });
     let slow = case.hosts.iter().filter_map(|(name, host)| {
         let is_slow = |item: &usize| case.phase_us(&case.timeline.items[*item], Phase::Dns) >= SLOW_US;
-        let failed = |item: &usize| host.failed.iter().any(|(failed, ..)| failed == item);
+        let failed: BTreeSet<usize> = host.failed.iter().map(|failed| failed.item).collect();
         let items = host.items.iter().copied();
-        let items: Vec<usize> = items.filter(|item| is_slow(item) && !failed(item)).collect();
+        let items: Vec<usize> = items.filter(|item| is_slow(item) && !failed.contains(item)).collect();
         let longest = items.iter().map(|item| case.phase_us(&case.timeline.items[*item], Phase::Dns));
         let longest = longest.max()?;
         let lookups = count(items.len() as u64, "lookup");

@@ -4,9 +4,10 @@ use super::Found;
 use super::dead::Dead;
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
+use crate::exchange::DialFailure;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
-    let dead = Dead::all(case, |step, _| step == Step::Parent);
+    let dead = Dead::all(case, |step| step == Step::Parent);
     dead.map(|dead| {
         let via = dead.items.iter().find_map(|item| {
             let dial = case.dial_of(&case.timeline.items[*item])?;
@@ -14,12 +15,12 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         });
         let via = via.unwrap_or_default();
         let (why, name) = (dead.why(case), dead.name);
-        let (title, hint) = if why.contains("answered 407") {
+        let (title, hint) = if dead.reason == DialFailure::Proxy407 {
             (
                 format!("the proxy {via} wants credentials before it lets {name} through (407)"),
                 remedy(&why),
             )
-        } else if why.contains("cannot resolve") || why.contains("cannot connect to") {
+        } else if dead.reason.is_before_tcp() {
             (
                 format!("the proxy {via} on the way to {name} cannot be reached: {why}"),
                 String::from("check HTTPS_PROXY: its host and port; a VPN that is off takes such a proxy along"),

@@ -29,12 +29,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             .filter_map(|item| slow::wait_us(&case.asked[*item]));
         let longest = waits.max().unwrap_or(0);
         // A host that takes as long for everything is far away, not slow with probes.
-        let others = case
-            .asked
-            .iter()
-            .filter(|asked| asked.listed.host == host && asked.listed.outcome != Outcome::Probe);
-        let mut others: Vec<u64> = others.filter_map(slow::wait_us).collect();
-        let usual = slow::median(&mut others).unwrap_or(0);
+        let usual = slow::usual_us(case, host, |asked| asked.listed.outcome != Outcome::Probe);
+        let usual = usual.unwrap_or(0);
         longest >= usual.saturating_mul(TIMES)
     };
     hosts

@@ -6,7 +6,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::hosts::Role;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
-    let dead = Dead::all(case, |_, _| true);
+    let dead = Dead::all(case, |_| true);
     let dead = dead.filter(|dead| dead.host.role == Some(Role::Redirected));
     dead.map(|dead| {
         let from = case.redirects.get(dead.name).copied();

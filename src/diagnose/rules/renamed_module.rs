@@ -1,24 +1,24 @@
 //! MT305: a module's go.mod declares another path than the one that it was asked for by.
 
+use std::collections::BTreeSet;
+
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let requirements = &case.requirements;
-    let is_replacement = |path: &str| {
-        let main = requirements.main.iter();
-        main.flat_map(|main| &main.replace).any(|it| it.new == path)
-    };
+    let main = requirements.main.iter();
+    let replacements = main.flat_map(|main| &main.replace);
+    let replacements: BTreeSet<&str> = replacements.map(|it| &*it.new).collect();
     let renamed = requirements.files.iter().filter_map(|(of, served)| {
         let declared = served.go_mod.module.as_deref()?;
-        (declared != of.path && !is_replacement(&of.path)).then_some((of, served, declared))
+        (declared != of.path && !replacements.contains(&*of.path)).then_some((of, served, declared))
     });
-    let graph = requirements.graph();
+    let graph = case.graph();
     renamed
         .map(|(of, served, declared)| {
-            let by = graph.find(of).map(|node| graph.required_by(node));
-            let by = by.and_then(|by| by.first().copied());
+            let by = graph.find(of).and_then(|node| graph.required_by(node).next());
             let by = by.map_or(String::new(), |node| {
                 format!(", required by {}", graph.nodes[node].of.to_string().trim_end())
             });

@@ -1,6 +1,6 @@
 //! MT303: a version that is used was retracted, or its module is deprecated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
@@ -20,13 +20,19 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             *known = (of, served);
         }
     }
-    let selection = case.requirements.graph().select();
+    let selection = case.selection();
+    let zips = used_zips(case);
+    let main = case.requirements.main.as_ref();
+    let direct: Option<BTreeSet<&str>> = main.map(|main| {
+        let lines = main.require.iter().filter(|line| !line.is_indirect);
+        lines.map(|line| &*line.of.path).collect()
+    });
     let mut found = Vec::new();
     for (path, (of, served)) in newest {
         let used = match selection.chosen.get(path) {
             Some(version) => version.clone(),
-            None => match used_zip(case, path) {
-                Some(version) => version,
+            None => match zips.get(path) {
+                Some(version) => (*version).to_owned(),
                 None => continue,
             },
         };
@@ -52,10 +58,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 format!("`go get {path}@latest` takes a version that is not retracted"),
             ));
         }
-        let is_direct = case.requirements.main.as_ref().is_none_or(|main| {
-            let mut lines = main.require.iter();
-            lines.any(|line| line.of.path == path && !line.is_indirect)
-        });
+        let is_direct = direct.as_ref().is_none_or(|direct| direct.contains(path));
         if let Some(why) = served.go_mod.deprecated.as_deref().filter(|_| is_direct) {
             found.push(note(
                 format!("{path} is deprecated{}", reason(why)),
@@ -77,9 +80,16 @@ fn reason(text: &str) -> String {
     }
 }
 
-/// The version of a module whose zip was asked for.
-fn used_zip(case: &Case<'_>, path: &str) -> Option<String> {
-    let mut routes = case.asked.iter().map(|asked| &asked.listed.route);
-    let zip = routes.find(|route| route.kind == Kind::Zip && route.module.as_deref() == Some(path));
-    zip?.version.clone()
+/// The modules whose zips were asked for, with the version of the first.
+fn used_zips<'a>(case: &'a Case<'_>) -> BTreeMap<&'a str, &'a str> {
+    let mut zips = BTreeMap::new();
+    for asked in &case.asked {
+        let route = &asked.listed.route;
+        if let (Kind::Zip, Some(module), Some(version)) =
+            (route.kind, &route.module, &route.version)
+        {
+            zips.entry(&**module).or_insert(&**version);
+        }
+    }
+    zips
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::silent::{self, Silent, pieces_of};
-use super::{Explained, Found};
+use super::{Explained, Found, and_more};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::{Role, next_entry, separator_of};
-use crate::diagnose::stuck::COLD_US;
+use crate::diagnose::stuck::may_be_cold;
 use crate::exchange::Phase;
-use crate::gomod::{Kind, Separator};
+use crate::gomod::Separator;
 use crate::words::{duration, size};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
@@ -41,11 +41,7 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
     let at = address.map_or_else(String::new, |address| {
         format!(" ({address}: TCP and TLS work)")
     });
-    let more = match items.len() - 1 {
-        0 => String::new(),
-        1 => ", and 1 more request".into(),
-        more => format!(", and {more} more requests"),
-    };
+    let more = and_more(items.len() - 1);
     let title = match phase {
         Phase::Receive if has_ended => format!(
             "{host} stopped in the middle of {what} for {}, and went on{more}",
@@ -63,7 +59,7 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
         _ => format!(
             "{host}{at} takes requests and does not answer: {} for {what}{more}{}",
             duration(us),
-            match may_be_cold(case, first, us) {
+            match is_cold(case, first, us) {
                 true => "; it may have been fetching that from its repository",
                 false => "",
             }
@@ -102,16 +98,13 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
 }
 
 /// True if the host answers others, and may have to fetch what was asked for first.
-fn may_be_cold(case: &Case<'_>, item: usize, us: u64) -> bool {
+fn is_cold(case: &Case<'_>, item: usize, us: u64) -> bool {
     let one = &case.timeline.items[item];
     let host = case.hosts.get(&one.host);
     let has_answered = host.is_some_and(|host| host.wait_p50_us.is_some());
+    let is_sumdb = host.is_some_and(|host| host.role == Some(Role::ChecksumDatabase));
     let kind = case.asked_by(one).map(|asked| asked.listed.route.kind);
-    let is_made = matches!(
-        kind,
-        Some(Kind::Info | Kind::Mod | Kind::Zip | Kind::List | Kind::Latest)
-    );
-    is_made && has_answered && us < COLD_US
+    has_answered && may_be_cold(kind, is_sumdb, us)
 }
 
 /// The go command has no timeout for this.

@@ -4,7 +4,6 @@ use super::{Explained, Found};
 use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::exchange::Phase;
-use crate::gomod::Kind;
 use crate::recording::reader::RowState;
 
 /// How long an answer's first byte took, microseconds; `None` if there was no whole answer.
@@ -13,12 +12,16 @@ pub(super) fn wait_us(asked: &Asked<'_>) -> Option<u64> {
     asked.row.phases[Phase::Wait].filter(|_| is_whole)
 }
 
-/// The middle of the waits of a host for answers of other kinds than these, microseconds.
-pub(super) fn usual_us(case: &Case<'_>, host: &str, except: &[Kind]) -> Option<u64> {
+/// The middle of the waits of a host for those answers that are `usual`, microseconds.
+pub(super) fn usual_us(
+    case: &Case<'_>,
+    host: &str,
+    usual: impl Fn(&Asked<'_>) -> bool,
+) -> Option<u64> {
     let of_host = case.hosts.get(host)?.items.iter();
     let asked = of_host.filter_map(|item| case.asked_by(&case.timeline.items[*item]));
-    let others = asked.filter(|asked| !except.contains(&asked.listed.route.kind));
-    let mut waits: Vec<u64> = others.filter_map(wait_us).collect();
+    let asked = asked.filter(|asked| usual(asked));
+    let mut waits: Vec<u64> = asked.filter_map(wait_us).collect();
     median(&mut waits)
 }
 

@@ -21,6 +21,7 @@ use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, State, Tota
 use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
 use crate::recording::reader::{RowState, Span};
 
+mod many;
 mod processes;
 
 const GOLANG: &str = "https://proxy.golang.org";
@@ -118,6 +119,10 @@ impl Made {
     }
 
     fn findings(&self) -> Vec<Finding> {
+        self.on_case(findings)
+    }
+
+    fn on_case<T>(&self, look: impl FnOnce(&Case<'_>) -> T) -> T {
         let bases = gomod::bases(&self.manifest.go_env);
         let routes = Routes::following(&self.rows, bases, |_| None);
         let meaning = Meaning::by(&self.manifest, &self.rows, routes);
@@ -140,7 +145,7 @@ impl Made {
             asked.refusal = self.texts.get(&asked.row.id).cloned();
         }
         case.requirements = self.requirements(&case);
-        findings(&case)
+        look(&case)
     }
 
     /// All codes, notes too.
@@ -218,6 +223,7 @@ fn dead(id: u64, host: &str, started: u64, us: u64) -> Opened {
             addr: "192.0.2.9:443".into(),
             took_us: us,
             error: Some("no answer".into()),
+            reason: None,
         }],
         error: Some(format!(
             "no connection to {host}:443 within 30s (no answer)"
@@ -650,6 +656,7 @@ fn any_dial() -> impl Strategy<Value = Opened> {
                 addr: "[2001:db8::1]:443".into(),
                 took_us: 250_000,
                 error: Some("no answer".into()),
+                reason: None,
             }],
             ..connection(0, Mode::Intercept, &format!("{host}:443"))
         },

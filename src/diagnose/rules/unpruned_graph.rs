@@ -40,7 +40,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     if files < NOTED || files < zips.len() * PER_ZIP || old * 2 < files {
         return Vec::new();
     }
-    let graph = requirements.graph();
+    let graph = case.graph();
     let Some((door, hanging)) = graph.shares().first().copied() else {
         return Vec::new();
     };

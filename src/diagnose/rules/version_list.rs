@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Found, slow};
-use crate::diagnose::case::Case;
+use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::finding::Confidence;
 use crate::filter::Outcome;
 use crate::gomod::Kind;
@@ -29,7 +29,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let found = hosts.iter().filter_map(|(host, items)| {
         let waits = items.iter().filter_map(|item| slow::wait_us(&case.asked[*item]));
         let longest = waits.max()?;
-        let usual = slow::usual_us(case, host, &LISTS);
+        let is_other = |asked: &Asked<'_>| !LISTS.contains(&asked.listed.route.kind);
+        let usual = slow::usual_us(case, host, is_other);
         if usual.is_some_and(|usual| longest < usual.saturating_mul(TIMES)) {
             return None;
         }

@@ -1,16 +1,28 @@
 //! MT304: an answer is not what was asked for, whatever its status says.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::Confidence;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
-    let faults = case.manifest.replayable.faults.iter();
+    let faults = &case.manifest.replayable.faults;
+    let named: BTreeSet<_> = faults
+        .iter()
+        .map(|fault| (fault.run, fault.exchange))
+        .collect();
+    let mut items = BTreeMap::new();
+    for (item, asked) in case.asked.iter().enumerate() {
+        let key = (asked.row.run, asked.row.id);
+        if named.contains(&key) {
+            items.entry(key).or_insert(item);
+        }
+    }
     faults
+        .iter()
         .filter_map(|fault| {
-            let item = case.asked.iter().position(|asked| {
-                (asked.row.run, asked.row.id) == (fault.run, fault.exchange)
-            })?;
+            let item = *items.get(&(fault.run, fault.exchange))?;
             let (what, host, why) = (&fault.what, &fault.host, &fault.why);
             Some(Found {
                 severity: case.severity(),

@@ -41,12 +41,9 @@ use super::upstream_connection::UpstreamIo;
 use super::upstreams::{FirstDial, Upstreams};
 use crate::capture::{Stream, Wire};
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{ConnectionId, Mode, Phase, Target, chain};
+use crate::exchange::{ConnectionId, DISTRUST, DialFailure, Mode, Phase, Target, chain};
 use crate::tls::{self, Protocol};
 use crate::upstream::{DialError, Dialer, Journey, News, keep_alive};
-
-/// Why a connection ended that its client closed before it was set up.
-const GAVE_UP: &str = "the client gave up";
 
 /// How much a client may send before its tunnel is open, bytes.
 const AHEAD: usize = 64 * 1024;
@@ -281,12 +278,14 @@ impl Connect {
             let outcome = tokio::select! {
                 outcome = dial(client, dialer, &mut dialled) => outcome,
                 () = client_closes(&mut io, &mut rest) => {
-                    let why = context.why_closed(GAVE_UP);
-                    return Err(dialled.given_up(client, dialer, &why));
+                    let failure = context.cut_or(DialFailure::ClientLeft);
+                    let why = context.why_closed(cause::GAVE_UP);
+                    return Err(dialled.given_up(client, dialer, failure, &why));
                 }
                 () = context.stop.cancelled() => {
+                    let failure = context.cut_or(DialFailure::Stopped);
                     let why = context.why_stopped();
-                    return Err(dialled.given_up(client, dialer, &why));
+                    return Err(dialled.given_up(client, dialer, failure, &why));
                 }
             };
             if let Err(error) = outcome {
@@ -349,8 +348,15 @@ async fn client_closes(io: &mut ClientIo, rest: &mut BytesMut) {
 
 impl Dialled {
     /// Records a dial that no client waits for any longer, and how far it got. Returns why it ended.
-    fn given_up(&mut self, client: &Client, dialer: &Dialer, why: &str) -> String {
+    fn given_up(
+        &mut self,
+        client: &Client,
+        dialer: &Dialer,
+        failure: DialFailure,
+        why: &str,
+    ) -> String {
         let got = dialer.give_up(&self.target, &mut self.journey);
+        self.journey.failure = Some(failure);
         let why = format!("{why} while its tunnel was being connected ({got})");
         self.unused(client, Some(&why));
         why
@@ -358,7 +364,10 @@ impl Dialled {
 
     /// Records a CONNECT that no TLS handshake followed: the go command races ten of them and uses
     /// one, which is no error.
-    fn unused(&self, client: &Client, error: Option<&str>) {
+    fn unused(&mut self, client: &Client, error: Option<&str>) {
+        // What the upstream did is on record; the rest is the client's.
+        let failure = &mut self.journey.failure;
+        failure.get_or_insert(DialFailure::ClientTls);
         let journey = client.context.is_live().then_some(&self.journey);
         let (target, side) = (self.target.to_string(), client.side());
         client.opened(Mode::Intercept, &target, &side, journey, error);
@@ -388,7 +397,7 @@ impl Connected {
         let Self {
             mut io,
             rest,
-            dialled,
+            mut dialled,
             is_blind,
         } = self;
         if is_blind {
@@ -527,9 +536,12 @@ impl Intercepted {
             io,
             host,
             client_hello,
-            dialled,
+            mut dialled,
         } = hello;
         let accepted = accept(client, io, &host, offered).await;
+        if let Err(NotAccepted { failure, .. }) = &accepted {
+            dialled.journey.failure.get_or_insert(*failure);
+        }
         let mut side = client.side();
         side.sni = client_hello.server_name;
         let mut protocol = None;
@@ -541,7 +553,8 @@ impl Intercepted {
             side.tls = version.map(|version| tls::version_name(version).to_owned());
         }
         let journey = context.is_live().then_some(&dialled.journey);
-        let error = failure.as_ref().or_else(|| accepted.as_ref().err());
+        let not_accepted = accepted.as_ref().err().map(|error| &error.why);
+        let error = failure.as_ref().or(not_accepted);
         client.opened(
             Mode::Intercept,
             &dialled.target.to_string(),
@@ -549,7 +562,7 @@ impl Intercepted {
             journey,
             error.map(String::as_str),
         );
-        let tls = accepted?;
+        let tls = accepted.map_err(|error| error.why)?;
         let Dialled {
             target, journey, ..
         } = dialled;
@@ -626,7 +639,7 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
     let hear = |news: News<'_>| entry.update(news);
     let began = context.clock.now();
     let mut ahead = BytesMut::new();
-    let why = tokio::select! {
+    let (failure, why) = tokio::select! {
         shaken = dialer.handshake(stream, host, protocols, journey, &hear) => {
             entry.done();
             hello.io.add(&ahead);
@@ -635,10 +648,13 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
                 Err(error) => Err(chain(&error)),
             };
         }
-        () = client_closes(hello.io.stream(), &mut ahead) => context.why_closed(GAVE_UP),
-        () = context.stop.cancelled() => context.why_stopped(),
+        () = client_closes(hello.io.stream(), &mut ahead) => {
+            (DialFailure::ClientLeft, context.why_closed(cause::GAVE_UP))
+        }
+        () = context.stop.cancelled() => (DialFailure::Stopped, context.why_stopped()),
     };
     hello.io.add(&ahead);
+    journey.failure = Some(context.cut_or(failure));
     journey.tls_us = Some(context.clock.now().micros_since(began));
     let at = addr.map_or_else(String::new, |addr| format!(" ({addr}: no answer)"));
     Err(format!("{why} while {host} was shaking hands{at}"))
@@ -660,32 +676,55 @@ fn client_protocol(hello: &Hello, client: &Client, upstream_failed: bool) -> Opt
     }
 }
 
+/// Why there was no TLS with a client.
+struct NotAccepted {
+    failure: DialFailure,
+    why: String,
+}
+
 /// Our handshake with the client, with a leaf for `host`.
 async fn accept(
     client: &Client,
     io: Prefixed<ClientIo>,
     host: &str,
     offered: Option<Protocol>,
-) -> Result<TlsStream<Prefixed<ClientIo>>, String> {
+) -> Result<TlsStream<Prefixed<ClientIo>>, NotAccepted> {
     let context = &client.context;
+    let not_accepted = |failure, why| Err(NotAccepted { failure, why });
     let settings = context
         .leafs
         .settings(host, offered.as_slice(), Clock::wall_now());
-    let settings = settings.map_err(|error| chain(&error))?;
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return not_accepted(DialFailure::Unknown, chain(&error)),
+    };
     client.captured.iter().for_each(Stream::shakes);
     let accepting = tokio_rustls::TlsAcceptor::from(settings).accept(io);
     let limit = context.deadlines.client_hello;
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(limit, accepting) => accepted,
-        () = context.stop.cancelled() => return Err(context.why_stopped()),
+        () = context.stop.cancelled() => {
+            let failure = context.cut_or(DialFailure::Stopped);
+            return not_accepted(failure, context.why_stopped());
+        }
     };
     match accepted {
         Ok(Ok(tls)) => {
             client.captured.iter().for_each(Stream::settles);
             Ok(tls)
         }
-        Ok(Err(error)) => Err(context.why_closed(&cause::of_handshake(&error))),
-        Err(_) => Err(format!("the client did not complete TLS within {limit:?}")),
+        Ok(Err(error)) => {
+            let why = cause::of_handshake(&error);
+            let failure = match why.starts_with(DISTRUST) {
+                true => DialFailure::ClientDistrust,
+                false => DialFailure::ClientTls,
+            };
+            not_accepted(context.cut_or(failure), context.why_closed(&why))
+        }
+        Err(_) => {
+            let why = format!("the client did not complete TLS within {limit:?}");
+            not_accepted(DialFailure::ClientTls, why)
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::format::{Event, FORMAT_VERSION, Gap, JOURNAL, Manifest, Open, Record,
 use super::line::LineError;
 use super::manifest::{ManifestError, read_manifest};
 use super::processes::Sample;
-use crate::exchange::{Body, ConnectionId, Ending, Exchange, ExchangeId, Stall, field};
+use crate::exchange::{Body, ConnectionId, Ending, Exchange, ExchangeId, field};
 use crate::files::open_regular;
 use journal::JournalFile;
 use scan::LINE_LIMIT;
@@ -29,6 +29,7 @@ use table::{Table, read_table};
 pub(crate) use super::line::RowState;
 pub(crate) use body::{BodyError, BodyReader, Stored, WHOLE_LIMIT};
 pub use scan::{Damage, DamageKind, Span};
+pub(crate) use table::Dials;
 pub use table::{ConnectionRow, Row, SampleRow, StallRow};
 
 /// A recording on disk.
@@ -291,21 +292,6 @@ impl Recording {
     /// The silences of upstreams that were noticed while they lasted, in order.
     pub fn stalls(&self) -> &[StallRow] {
         &self.table.stalls
-    }
-
-    /// The last silence of an exchange, or of the dials of a connection, if it was not over when it was
-    /// last seen.
-    pub(crate) fn stall_of(
-        &self,
-        run: u32,
-        id: Option<ExchangeId>,
-        connection: ConnectionId,
-    ) -> Option<&Stall> {
-        let is_its = |row: &&StallRow| {
-            (row.run, row.stall.id, row.stall.connection) == (run, id, connection)
-        };
-        let last = self.table.stalls.iter().rfind(is_its)?;
-        Some(&last.stall).filter(|stall| !stall.is_over)
     }
 
     /// All that was read of the journal.

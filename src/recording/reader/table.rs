@@ -162,6 +162,14 @@ impl ConnectionRow {
         self.opened.iter().chain(&self.again)
     }
 
+    /// One of [`dials`](Self::dials).
+    pub(crate) fn dial(&self, index: usize) -> Option<&Opened> {
+        match (&self.opened, index) {
+            (Some(opened), 0) => Some(opened),
+            (opened, index) => self.again.get(index - usize::from(opened.is_some())),
+        }
+    }
+
     /// The dial that an exchange with `url` went through that was over at `until`: the last one to
     /// its host before that, where there are several; `None` where none leads there.
     pub fn dial_of(&self, url: &str, until: Timestamp) -> Option<&Opened> {
@@ -173,18 +181,64 @@ impl ConnectionRow {
     }
 }
 
-/// Does this dial lead to `target`, by the name of CONNECT or by that of the ClientHello?
+/// The dials of a connection that has many, and many exchanges: finding that of one takes no longer for
+/// all the others.
+#[derive(Debug)]
+pub(crate) struct Dials<'a> {
+    first: Option<&'a Opened>,
+    /// All of them, by start.
+    all: Vec<&'a Opened>,
+    /// Those that lead to a target, by start.
+    by_target: HashMap<Target, Vec<&'a Opened>>,
+}
+
+impl<'a> Dials<'a> {
+    pub(crate) fn of(connection: &'a ConnectionRow) -> Self {
+        let mut all: Vec<&Opened> = connection.dials().collect();
+        all.sort_by_key(|dial| dial.started_us);
+        let mut by_target: HashMap<Target, Vec<&Opened>> = HashMap::new();
+        for &dial in &all {
+            for target in targets(dial) {
+                by_target.entry(target).or_default().push(dial);
+            }
+        }
+        let first = connection.opened.as_ref();
+        Self {
+            first,
+            all,
+            by_target,
+        }
+    }
+
+    /// As [`ConnectionRow::dial_of`].
+    pub(crate) fn dial_of(&self, url: &str, until: Timestamp) -> Option<&'a Opened> {
+        let last = |dials: &[&'a Opened]| {
+            let before = dials.partition_point(|dial| dial.started_us <= until);
+            dials[..before].last().copied()
+        };
+        let Some(target) = Target::of_url(url) else {
+            return last(&self.all).or(self.first);
+        };
+        let dials = self.by_target.get(&target)?;
+        let first = self.first.filter(|dial| leads_to(dial, &target));
+        last(dials).or(first)
+    }
+}
+
+/// Does this dial lead to `target`?
 fn leads_to(dial: &Opened, target: &Target) -> bool {
-    let Ok(dialled) = dial.target.parse::<Target>() else {
-        return false;
-    };
-    let sni = dial
-        .client
-        .sni
-        .as_deref()
-        .filter(|_| dial.mode == Mode::Intercept);
-    let named = sni.and_then(|sni| Target::new(sni, dialled.port()).ok());
-    dialled == *target || named.as_ref() == Some(target)
+    targets(dial).any(|it| it == *target)
+}
+
+/// Where a dial leads, by the name of CONNECT and by that of the ClientHello.
+fn targets(dial: &Opened) -> impl Iterator<Item = Target> {
+    let dialled = dial.target.parse::<Target>().ok();
+    let sni = dial.client.sni.as_deref();
+    let sni = sni.filter(|_| dial.mode == Mode::Intercept);
+    let named = dialled.as_ref().zip(sni);
+    let named = named.and_then(|(dialled, sni)| Target::new(sni, dialled.port()).ok());
+    let named = named.filter(|named| Some(named) != dialled.as_ref());
+    dialled.into_iter().chain(named)
 }
 
 /// A silence of an upstream, as the last record of it tells.
@@ -574,6 +628,7 @@ mod tests {
             tls_us: None,
             tries: Vec::new(),
             error: None,
+            reason: None,
         }
     }
 
@@ -604,9 +659,13 @@ mod tests {
             (&named, "https://192.0.2.1/x", 50, Some(9)),
             (&named, "https://b.example/x", 50, None),
         ] {
-            let found = row.dial_of(url, Timestamp::from_micros(until));
+            let until = Timestamp::from_micros(until);
+            let found = row.dial_of(url, until);
             let started = found.map(|dial| dial.started_us.as_micros());
-            assert_eq!(started, expected, "{url} at {until}");
+            assert_eq!(started, expected, "{url} at {until:?}");
+            assert_eq!(Dials::of(row).dial_of(url, until), found);
+            let all: Vec<_> = (0..4).filter_map(|index| row.dial(index)).collect();
+            assert_eq!(all, row.dials().collect::<Vec<_>>());
         }
     }
 

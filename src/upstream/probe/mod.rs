@@ -316,7 +316,7 @@ fn failure(error: &DialError, journey: &Journey) -> Failure {
         },
         DialError::Timeout { .. } => match journey.step {
             DialStep::Resolving => Step::Lookup,
-            DialStep::Connecting => Step::Tcp,
+            DialStep::Connecting | DialStep::Connected => Step::Tcp,
             DialStep::Asking => Step::Parent {
                 is_unauthorized: false,
             },

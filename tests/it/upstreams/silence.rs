@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use modtape::exchange::Opened;
+use modtape::exchange::{DialFailure, Ending, Mode, Opened};
 use modtape::proxy::Deadlines;
 use modtape::upstream::{Limits, ParentProxies};
 
@@ -145,6 +145,7 @@ async fn an_address_that_never_answers_is_given_up_and_named() {
     };
     assert_eq!(tried.addr, address.to_string());
     assert_eq!(tried.error.as_deref(), Some("no answer"));
+    assert_eq!(opened.reason, Some(DialFailure::Timeout));
     assert!(
         tried.took_us >= SHORT.as_micros() as u64 - 50_000,
         "{opened:?}"
@@ -164,6 +165,7 @@ async fn a_parent_proxy_that_takes_the_connection_and_says_nothing_is_named() {
     let who = format!("parent proxy http://{address} took the connection and did not answer");
     assert_eq!(reason, format!("{begins} ({who})"));
     assert_eq!(opened.tries[0].error, None, "{opened:?}");
+    assert_eq!(opened.reason, Some(DialFailure::ProxyTimeout));
 }
 
 #[tokio::test]
@@ -190,6 +192,42 @@ async fn what_a_plain_request_waits_for_an_address_shows_in_connect() {
         timings[Phase::Blocked] < timings[Phase::Connect],
         "{timings:?}"
     );
+}
+
+#[tokio::test]
+async fn a_plain_request_that_is_given_up_while_it_is_dialled_leaves_the_dial_on_record() {
+    let dead = Blackhole::start();
+    let root = TestRoot::new();
+    let upstream = (dead.addr(), &root);
+    let mut inside = Inside::start(HOST, upstream, Deadlines::default(), LIMITS).await;
+    let mut client = Client::open(inside.proxy).await;
+    let asked = format!("GET http://{HOST}/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    client.send(asked).await.expect("the proxy takes it");
+    let live = inside.live();
+    let until = |what: &'static str| {
+        let live = live.clone();
+        within(async move {
+            while !format!("{:?}", live.in_flight()).contains(what) {
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    until("phase: Connect").await;
+    drop(client);
+    until("[]").await;
+    let recording = inside.finish().await;
+    let opened = recording.connection(1).and_then(|row| row.opened.clone());
+    let opened = opened.expect("it was dialled");
+    assert_eq!(opened.mode, Mode::Plain);
+    assert_eq!(opened.target, format!("{HOST}:80"));
+    assert_eq!(opened.reason, Some(DialFailure::ClientLeft));
+    let address = dead.addr();
+    let error =
+        format!("the client gave up while {HOST} was being connected ({address}: no answer)");
+    assert_eq!(opened.error.as_deref(), Some(&*error));
+    assert!(opened.connect_us.is_some(), "{opened:?}");
+    let ending = &exchanges(&recording)[0].ending;
+    assert!(matches!(ending, Ending::Aborted(_)), "{ending:?}");
 }
 
 #[tokio::test]

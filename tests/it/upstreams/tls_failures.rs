@@ -1,6 +1,6 @@
 //! Upstreams whose TLS fails: the client leg is completed, and every request gets our reason.
 
-use modtape::exchange::Mode;
+use modtape::exchange::{DialFailure, Mode};
 
 use super::*;
 
@@ -59,6 +59,13 @@ async fn an_upstream_that_cannot_be_verified_passes_no_byte() {
         assert_recorded_as_ours(exchange, answer);
         assert_eq!(exchange.begin.url, format!("https://{host}/a"));
         assert_eq!(opened.mode, Mode::Intercept);
+        let reason = match *host {
+            "expired.example" => DialFailure::TlsExpired,
+            "early.example" => DialFailure::TlsNotYetValid,
+            "other.example" => DialFailure::TlsWrongName,
+            _ => DialFailure::TlsUnknownAuthority,
+        };
+        assert_eq!(opened.reason, Some(reason), "{host}");
         let error = opened.error.expect("it failed");
         assert_eq!(answer.text(), format!("modtape: {error}\n"));
         assert!(
@@ -91,6 +98,9 @@ async fn an_upstream_that_breaks_off_its_handshake_is_named() {
             .all(|exchange| exchange.status() == Some(502)),
         "{exchanges:?}"
     );
+    for opened in recorded.opened() {
+        assert_eq!(opened.reason, Some(DialFailure::TlsClosed), "{opened:?}");
+    }
     assert_eq!(origin.requests().len(), 0);
 }
 

@@ -228,6 +228,7 @@ fn opened(id: u64, target: &str) -> Event {
         tls_us: None,
         tries: Vec::new(),
         error: None,
+        reason: None,
     }))
 }
 

@@ -29,7 +29,10 @@ fn process(pid: u32, parent: u32, command: &str, state: ProcessState, cpu_us: u6
 fn look(at: u64, processes: &[Process]) -> Sampled {
     let at = Timestamp::from_micros(at);
     let processes = processes.to_vec();
-    let sample = Sample { processes, more: 0 };
+    let sample = Sample {
+        processes,
+        ..Sample::default()
+    };
     Sampled { run: 0, at, sample }
 }
 
@@ -39,6 +42,23 @@ fn looked_at(wall_us: u64, samples: Vec<Sampled>) -> Made {
     made.manifest.wall_us = wall_us;
     made.samples = samples;
     made
+}
+
+/// A go command that waits for a lock, and another one that works, by turns.
+pub(super) fn waiting_in_turn(n: u64) -> Vec<Process> {
+    match n % 2 {
+        0 => vec![go(lock(), 0)],
+        _ => vec![go(Running, 0)],
+    }
+}
+
+/// Tools below one another, and a go command above all of them.
+pub(super) fn chain_of(processes: u32) -> Vec<Process> {
+    let below = (8..processes).map(|pid| Process {
+        command: Vec::new(),
+        ..process(pid, pid - 1, "compile", Running, 0)
+    });
+    std::iter::once(go(WaitsChild, 0)).chain(below).collect()
 }
 
 fn lock() -> ProcessState {
