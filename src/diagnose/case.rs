@@ -13,7 +13,7 @@ use super::hosts::{Host, hosts};
 use super::outcome::{Listed, Meaning};
 use super::processes::{Gap, Sampled, gaps};
 use super::requirements::{Graph, Requirements, Selection};
-use super::routes::is_redirect;
+use super::routes::{Loop, is_redirect};
 use super::timeline::{Connections, Item, Piece, Source, Timeline};
 use crate::coding::Coding;
 use crate::exchange::{
@@ -55,6 +55,8 @@ pub(crate) struct Case<'a> {
     pub(crate) told_dials: BTreeSet<(u32, ConnectionId)>,
     /// The first exchange that was redirected to a host, by that host: its index.
     pub(crate) redirects: BTreeMap<String, usize>,
+    /// Redirects that lead back to where they were.
+    pub(crate) loops: Vec<Loop>,
     /// The hosts, by name.
     pub(crate) hosts: BTreeMap<String, Host>,
     /// The go.mod files that were served, and that of the main module.
@@ -92,6 +94,8 @@ pub(crate) struct Refusal {
     pub(crate) why: String,
     /// Whether the request came with credentials.
     pub(crate) had_credentials: bool,
+    /// The longest silence within the body of one that broke off, if there was a long one, microseconds.
+    pub(crate) longest_silence_us: Option<u64>,
 }
 
 impl Refusal {
@@ -106,8 +110,9 @@ impl<'a> Case<'a> {
     pub(crate) fn of(recording: &'a Recording, connections: &'a Connections) -> Self {
         let meaning = Meaning::of(recording);
         let refusal = |row: &Row| {
-            let is_refused = row.status.is_none_or(|status| status >= 400);
-            let is_told = is_refused || row.state == RowState::Aborted;
+            // Of what the go command takes nobody reads the text.
+            let is_answer = matches!(row.status, Some(200 | 301..=303 | 307 | 308));
+            let is_told = !is_answer || row.state == RowState::Aborted;
             let exchange = is_told.then(|| recording.exchange(row).ok()).flatten()?;
             Some(self::refusal(exchange))
         };
@@ -187,6 +192,7 @@ impl<'a> Case<'a> {
             stalls: BTreeMap::new(),
             told_dials: BTreeSet::new(),
             redirects: BTreeMap::new(),
+            loops: meaning.loops().to_vec(),
             hosts: BTreeMap::new(),
             requirements: Requirements::default(),
             samples: Vec::new(),
@@ -460,6 +466,7 @@ fn refusal(exchange: Exchange) -> Refusal {
         Ending::Aborted(abort) => Refusal {
             headers: abort.headers,
             why: abort.why,
+            longest_silence_us: abort.longest_silence_us,
             ..Refusal::default()
         },
         Ending::Ended(end) => {

@@ -15,7 +15,7 @@ use crate::recording::format::Manifest;
 use crate::recording::reader::RowState;
 use crate::recording::{Recording, Row};
 
-use super::routes::Routes;
+use super::routes::{Loop, Routes, is_redirect};
 
 /// An exchange with its meaning, as lists print it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,6 +62,18 @@ pub(crate) struct Listed<'a> {
     /// Where the go command asks next after this response; `None` if it does not.
     #[serde(skip)]
     pub(crate) next: Option<String>,
+}
+
+/// Whether the go command takes an answer for an error, or for none: of a module proxy and a checksum
+/// database it takes nothing but 200, and follows redirects (cmd/go `web.Response.Err`).
+pub(crate) fn is_refusal(row: &Row, route: &Route) -> bool {
+    let Some(status) = row.status else {
+        return false;
+    };
+    match route.kind {
+        Kind::Discovery | Kind::Vcs | Kind::Other => status >= 400,
+        _ => status != 200 && !is_redirect(row),
+    }
 }
 
 impl Listed<'_> {
@@ -128,6 +140,11 @@ impl<'a> Meaning<'a> {
         }
     }
 
+    /// Redirects that lead back to where they were.
+    pub(crate) fn loops(&self) -> &[Loop] {
+        self.routes.loops()
+    }
+
     fn found(&self) -> &BTreeSet<String> {
         self.found.get_or_init(|| {
             let rows = self.rows.iter();
@@ -145,7 +162,7 @@ impl<'a> Meaning<'a> {
             (RowState::InFlight, _) => Outcome::InFlight,
             (RowState::Aborted, _) => Outcome::Aborted,
             (RowState::Ended, Some(MadeBy::Modtape)) => Outcome::Modtape,
-            _ if row.status.is_none_or(|status| status < 400) => Outcome::Ok,
+            _ if !is_refusal(row, route) => Outcome::Ok,
             _ if is_gone && self.is_probe(route) => Outcome::Probe,
             _ if goes_on => Outcome::Fallthrough,
             _ => Outcome::Error,
@@ -177,10 +194,9 @@ impl<'a> Meaning<'a> {
     /// A row with its meaning.
     pub(crate) fn list<'r>(&self, row: &'r Row) -> Listed<'r> {
         let route = self.routes.route(row);
-        let is_refused = |status: &u16| *status >= 400;
-        let refused = row.status.filter(is_refused).filter(|_| {
+        let refused = row.status.filter(|_| {
             let is_whole = row.state == RowState::Ended;
-            is_whole && asks_each_entry(route.kind)
+            is_whole && is_refusal(row, &route) && asks_each_entry(route.kind)
         });
         let next = refused.and_then(|status| self.next(&Location::of(&row.url), status));
         Listed {

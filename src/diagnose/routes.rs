@@ -26,7 +26,9 @@ pub(crate) struct Routes {
 /// Redirects that lead nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Loop {
-    /// The exchange that was asked first.
+    /// The run of the exchange that was asked first.
+    pub(crate) run: u32,
+    /// That exchange.
     pub(crate) id: ExchangeId,
     /// Its URL.
     pub(crate) url: String,
@@ -95,6 +97,7 @@ impl Routes {
         }
         let loops = chains.iter().filter(|chain| chain.is_loop);
         let loops = loops.map(|chain| Loop {
+            run: chain.first.run,
             id: chain.first.id,
             url: chain.first.url.clone(),
             redirects: chain.redirects,
@@ -196,6 +199,7 @@ mod tests {
         ];
         let to = |row: &Row| Some(if row.url == ZIP { other } else { ZIP }.to_owned());
         let looped = |redirects| Loop {
+            run: 0,
             id: 1,
             url: ZIP.into(),
             redirects,

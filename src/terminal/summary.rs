@@ -309,12 +309,19 @@ fn warnings(summary: &Summary<'_>, look: Look) -> Vec<String> {
             .flat_map(Report::causes)
             .map(|cause| &*cause.title)
             .collect();
+        let causes = summary.report.into_iter().flat_map(Report::causes);
+        let codes: Vec<&str> = causes.map(|cause| cause.code).collect();
         let is_found = |host: &str| titles.iter().any(|title| title.contains(host));
         lines.extend(failed(summary.tally, |host, why| is_told(why) || is_found(host)).map(marked));
-        lines.extend(faults(summary.replayable, is_told).map(marked));
+        let has = |code: &str| codes.contains(&code);
+        if !has("MT304") {
+            lines.extend(faults(summary.replayable, is_told).map(marked));
+        }
         let limited = limited(summary.rate_limited, is_found);
         lines.extend(limited.map(marked));
-        lines.extend(loops(summary.loops).map(marked));
+        if !has("MT110") {
+            lines.extend(loops(summary.loops).map(marked));
+        }
     }
     lines.extend(distrusted(summary.tally).map(marked));
     if !summary.redacted {
@@ -375,7 +382,9 @@ fn limited(
 /// Requests that were redirected in a loop.
 fn loops(loops: &[(Loop, String)]) -> impl Iterator<Item = String> {
     loops.iter().take(HOSTS).map(|(found, what)| {
-        let Loop { id, url, redirects } = found;
+        let Loop {
+            id, url, redirects, ..
+        } = found;
         let (host, redirects) = (Location::of(url).host, count(*redirects as u64, "redirect"));
         format!("{what} from {host} (#{id}): {redirects} in a loop")
     })

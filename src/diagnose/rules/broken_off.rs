@@ -37,12 +37,17 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let why = |item: usize| {
                 let refusal = case.asked[item].refusal.as_ref();
                 let why = refusal.map_or("", |refusal| refusal.why.trim());
-                why.lines().next().unwrap_or_default().to_owned()
+                let line = why.lines().next().unwrap_or_default();
+                // An answer of ours says who speaks.
+                line.strip_prefix("modtape: ").unwrap_or(line).to_owned()
             };
             let first = items[0];
+            let is_ours = case.asked[first].is_ours();
             let more = and_more(items.len() - 1);
+            // What modtape answered instead has a body of its own.
             let bytes = match case.asked[first].row.bytes {
                 0 => String::new(),
+                _ if is_ours => String::new(),
                 bytes => format!(" after {}", size(bytes)),
             };
             let evidence = items.iter().map(|item| {
@@ -54,14 +59,19 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 .any(|frame| why(first).contains(frame));
             let test = match is_h2 {
                 true => {
-                    "; if it comes back, GODEBUG=http2client=0 tells whether HTTP/2 is the reason"
+                    "; GODEBUG=http2client=0 tells whether HTTP/2 is the reason"
                 }
                 false => "",
             };
             Found {
                 severity: case.severity(),
-                title: match why(first).starts_with("modtape") {
+                title: match is_ours {
                     true => format!(
+                        "{host} gave {} no answer that could be passed on: {}{more}",
+                        case.what(first),
+                        why(first)
+                    ),
+                    false if why(first).starts_with("modtape") => format!(
                         "modtape had to break off {} of {host}{bytes}: {}{more}",
                         case.what(first),
                         why(first)
@@ -75,7 +85,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 confidence: Confidence::Certain,
                 evidence: evidence.collect(),
                 hint: Some(format!(
-                    "run it again: the go command does not, and keeps what it has{test}"
+                    "run it again, since the go command does not by itself; if it comes back, it is for the operator of {host}, or of what stands in front of it{test}"
                 )),
                 explains: Explained::pieces(case.pieces_of(items, None)),
             }

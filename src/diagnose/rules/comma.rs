@@ -7,6 +7,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
 use crate::diagnose::finding::Confidence;
 use crate::diagnose::hosts::{Role, next_entry, separator_of};
+use crate::diagnose::outcome::is_refusal;
 use crate::gomod::{Base, ProxyTarget, Separator};
 use crate::words::count;
 
@@ -25,9 +26,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let is_final = |item: &usize| {
             let asked = case.asked_by(&case.timeline.items[*item]);
             asked.is_some_and(|asked| {
-                let is_origin = !asked.is_ours();
-                let status = asked.row.status.filter(|_| is_origin);
-                status.is_some_and(|status| status >= 500)
+                // Other rules know what these mean.
+                let is_known = matches!(asked.row.status, Some(401 | 403 | 404 | 407 | 410 | 429));
+                !asked.is_ours() && !is_known && is_refusal(asked.row, &asked.listed.route)
             })
         };
         let items: Vec<usize> = host.items.iter().copied().filter(is_final).collect();

@@ -1,11 +1,38 @@
-//! MT107: TCP connects, and the TLS handshake gets no answer.
+//! MT107: TCP connects, and the TLS handshake gets no answer, or a late one.
 
-use super::Found;
 use super::dead::Dead;
+use super::{Found, slow};
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
+use crate::exchange::Phase;
+use crate::words::{count, duration};
+
+/// A handshake that takes longer is slow, microseconds, unless the way is: it takes one round trip, with
+/// TLS 1.2 two, and TCP's takes one.
+const SLOW_US: u64 = 1_000_000;
+const ROUND_TRIPS: u64 = 4;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    let is_slow = |item: usize, us: u64| {
+        let connect_us = case.phase_us(&case.timeline.items[item], Phase::Connect);
+        us >= SLOW_US && us >= connect_us.saturating_mul(ROUND_TRIPS)
+    };
+    let slow = slow::steps(case, Phase::Tls, is_slow).map(|slow| {
+        let host = slow.host;
+        let title = format!(
+            "{host} is slow to shake hands: {} took up to {}, though TCP connected sooner",
+            count(slow.items.len() as u64, "TLS handshake"),
+            duration(slow.longest_us)
+        );
+        let hint = format!(
+            "{host} or an inspecting box before it is busy, or packets of the handshake were lost: `modtape doctor` tries it by itself, with a small and a large ClientHello"
+        );
+        slow.found(case, Phase::Tls, title, "to shake hands", hint)
+    });
+    failed(case).into_iter().chain(slow).collect()
+}
+
+fn failed(case: &Case<'_>) -> Vec<Found> {
     let dead = Dead::all(case, |step| step == Step::Handshake);
     dead.map(|dead| {
         let does = match dead.silent {

@@ -92,7 +92,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule!(
         "MT110",
         redirect_target,
-        "a redirect's target cannot be reached"
+        "a redirect leads nowhere, or in a loop"
     ),
     rule!(
         "MT112",
@@ -101,7 +101,7 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     rule!("MT102", name_lookup, "a name lookup fails, or is slow"),
     rule!("MT116", dead_entry, "a dead GOPROXY entry before a bar"),
-    rule!("MT107", handshake, "the TLS handshake gets no answer"),
+    rule!("MT107", handshake, "the TLS handshake fails, or is slow"),
     rule!(
         "MT125",
         database_timeout,
@@ -129,14 +129,14 @@ pub(crate) const RULES: &[Rule] = &[
     rule!(
         "MT122",
         rate_limit,
-        "too many requests, or a failing server"
+        "too many requests, a failing server, an odd status"
     ),
     rule!(
         "MT124",
         unknown_version,
         "a version that a proxy does not know"
     ),
-    rule!("MT106", unreachable, "a host cannot be reached"),
+    rule!("MT106", unreachable, "a host cannot be reached, or late"),
     rule!(
         "MT118",
         old_go,

@@ -1,12 +1,9 @@
 //! MT102: a name cannot be looked up, or that takes long.
 
-use std::collections::BTreeSet;
-
 use super::dead::Dead;
-use super::{Explained, Found};
+use super::{Found, slow};
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
-use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::Role;
 use crate::diagnose::stuck::host_of;
 use crate::exchange::Phase;
@@ -38,28 +35,16 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         };
         dead.found(case, title, Some(hint))
     });
-    let slow = case.hosts.iter().filter_map(|(name, host)| {
-        let is_slow = |item: &usize| case.phase_us(&case.timeline.items[*item], Phase::Dns) >= SLOW_US;
-        let failed: BTreeSet<usize> = host.failed.iter().map(|failed| failed.item).collect();
-        let items = host.items.iter().copied();
-        let items: Vec<usize> = items.filter(|item| is_slow(item) && !failed.contains(item)).collect();
-        let longest = items.iter().map(|item| case.phase_us(&case.timeline.items[*item], Phase::Dns));
-        let longest = longest.max()?;
-        let lookups = count(items.len() as u64, "lookup");
-        let name = items.first().and_then(|item| parent(case, *item)).unwrap_or(name);
-        Some(Found {
-            severity: Severity::Slow,
-            title: format!(
-                "the resolver is slow: {lookups} of {name} took up to {}",
-                duration(longest)
-            ),
-            confidence: Confidence::Certain,
-            evidence: case.exhibits(&items, Phase::Dns, "to look up the name"),
-            hint: Some(format!(
+    let slow = slow::steps(case, Phase::Dns, |_, us| us >= SLOW_US).map(|slow| {
+        let lookups = count(slow.items.len() as u64, "lookup");
+        let name = slow.items.first().and_then(|item| parent(case, *item));
+        let name = name.unwrap_or(slow.host);
+        let longest = duration(slow.longest_us);
+        let title = format!("the resolver is slow: {lookups} of {name} took up to {longest}");
+        let hint = format!(
                 "ask for both families: `getent ahostsv4 {name}` and `getent ahostsv6 {name}`; if only the second is slow, the resolver drops AAAA questions: mend it, or use another (/etc/resolv.conf)"
-            )),
-            explains: Explained::pieces(case.pieces_of(&items, Some(Phase::Dns))),
-        })
+        );
+        slow.found(case, Phase::Dns, title, "to look up the name", hint)
     });
     failed.chain(slow).collect()
 }

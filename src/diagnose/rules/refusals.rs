@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Explained, Found};
 use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::finding::{Confidence, Severity};
+use crate::diagnose::outcome::is_refusal;
 use crate::filter::Outcome;
 use crate::words::duration;
 
@@ -42,7 +43,7 @@ pub(super) fn all<'a, K: Ord>(
 ) -> Vec<Refused<'a>> {
     let mut groups: BTreeMap<(&str, K), Vec<usize>> = BTreeMap::new();
     for (item, asked) in case.asked.iter().enumerate() {
-        let is_refused = asked.row.status.is_some_and(|status| status >= 400) && !asked.is_ours();
+        let is_refused = is_refusal(asked.row, &asked.listed.route) && !asked.is_ours();
         if is_refused && is_meant(asked) {
             let host = &*case.timeline.items[item].host;
             groups.entry((host, key(asked))).or_default().push(item);

@@ -47,6 +47,11 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
             "{host} stopped in the middle of {what} for {}, and went on{more}",
             duration(us)
         ),
+        Phase::Receive if trickles(case, first, us) => format!(
+            "{host}{at} sends {what} in drops: {} in {}{more}",
+            size(bytes),
+            duration(us)
+        ),
         Phase::Receive => format!(
             "{host}{at} stopped in the middle of {what}, after {}: {} without the rest{more}",
             size(bytes),
@@ -83,7 +88,11 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
         title,
         // In the middle of a body it may also have trickled.
         confidence: match phase {
-            Phase::Receive if !longest.is_some_and(|one| one.is_noticed) => Confidence::Likely,
+            Phase::Receive
+                if !longest.is_some_and(|one| one.is_noticed) && !trickles(case, first, us) =>
+            {
+                Confidence::Likely
+            }
             _ => Confidence::Certain,
         },
         evidence: evidence.collect(),
@@ -105,6 +114,15 @@ fn is_cold(case: &Case<'_>, item: usize, us: u64) -> bool {
     let is_sumdb = host.is_some_and(|host| host.role == Some(Role::ChecksumDatabase));
     let kind = case.asked_by(one).map(|asked| asked.listed.route.kind);
     has_answered && may_be_cold(kind, is_sumdb, us)
+}
+
+/// True if what came of a body came bit by bit: no silence in it was long beside the whole.
+fn trickles(case: &Case<'_>, item: usize, us: u64) -> bool {
+    let asked = case.asked_by(&case.timeline.items[item]);
+    let refusal = asked.and_then(|asked| asked.refusal.as_ref());
+    let bytes = asked.map_or(0, |asked| asked.row.bytes);
+    let silence_us = refusal.map(|refusal| refusal.longest_silence_us.unwrap_or(0));
+    bytes > 0 && silence_us.is_some_and(|silence_us| silence_us.saturating_mul(2) < us)
 }
 
 /// The go command has no timeout for this.

@@ -1,5 +1,7 @@
 //! What the rules on slow answers have in common.
 
+use std::collections::BTreeSet;
+
 use super::{Explained, Found};
 use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::finding::{Confidence, Severity};
@@ -10,6 +12,57 @@ use crate::recording::reader::RowState;
 pub(super) fn wait_us(asked: &Asked<'_>) -> Option<u64> {
     let is_whole = asked.row.state == RowState::Ended && !asked.is_ours();
     asked.row.phases[Phase::Wait].filter(|_| is_whole)
+}
+
+/// The dials of a host that succeeded, and of which a step took long.
+pub(super) struct SlowStep<'a> {
+    pub(super) host: &'a str,
+    pub(super) items: Vec<usize>,
+    /// The longest, microseconds.
+    pub(super) longest_us: u64,
+}
+
+/// The hosts whose dials succeeded with a `phase` for which `is_slow` says so: item, and microseconds.
+pub(super) fn steps<'a>(
+    case: &'a Case<'_>,
+    phase: Phase,
+    is_slow: impl Fn(usize, u64) -> bool,
+) -> impl Iterator<Item = SlowStep<'a>> {
+    case.hosts.iter().filter_map(move |(name, host)| {
+        let us = |item: usize| case.phase_us(&case.timeline.items[item], phase);
+        let failed: BTreeSet<usize> = host.failed.iter().map(|failed| failed.item).collect();
+        let items = host.items.iter().copied();
+        let items: Vec<usize> = items
+            .filter(|item| is_slow(*item, us(*item)) && !failed.contains(item))
+            .collect();
+        let longest_us = items.iter().map(|item| us(*item)).max()?;
+        Some(SlowStep {
+            host: name,
+            items,
+            longest_us,
+        })
+    })
+}
+
+impl SlowStep<'_> {
+    /// A finding that explains the time of this step.
+    pub(super) fn found(
+        &self,
+        case: &Case<'_>,
+        phase: Phase,
+        title: String,
+        doing: &str,
+        hint: String,
+    ) -> Found {
+        Found {
+            severity: Severity::Slow,
+            title,
+            confidence: Confidence::Certain,
+            evidence: case.exhibits(&self.items, phase, doing),
+            hint: Some(hint),
+            explains: Explained::pieces(case.pieces_of(&self.items, Some(phase))),
+        }
+    }
 }
 
 /// The middle of the waits of a host for those answers that are `usual`, microseconds.

@@ -21,6 +21,7 @@ use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, State, Tota
 use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
 use crate::recording::reader::{RowState, Span};
 
+mod answers;
 mod many;
 mod processes;
 
@@ -40,6 +41,8 @@ struct Made {
     texts: BTreeMap<ExchangeId, Refusal>,
     /// The go.mod files of answers, by exchange; 0 stands for that of the main module.
     go_mods: BTreeMap<ExchangeId, String>,
+    /// Whether redirects lead back to their own URL.
+    redirects: bool,
 }
 
 impl Made {
@@ -52,6 +55,7 @@ impl Made {
             samples: Vec::new(),
             texts: BTreeMap::new(),
             go_mods: BTreeMap::new(),
+            redirects: false,
         }
     }
 
@@ -124,7 +128,8 @@ impl Made {
 
     fn on_case<T>(&self, look: impl FnOnce(&Case<'_>) -> T) -> T {
         let bases = gomod::bases(&self.manifest.go_env);
-        let routes = Routes::following(&self.rows, bases, |_| None);
+        let back = |row: &Row| self.redirects.then(|| row.url.clone());
+        let routes = Routes::following(&self.rows, bases, back);
         let meaning = Meaning::by(&self.manifest, &self.rows, routes);
         let wall_us = self.manifest.wall_us;
         let mut case = Case::made_of(
