@@ -1,5 +1,5 @@
 //! Files and folders that are written whole or not at all: under a hidden name beside the final
-//! one, then renamed.
+//! one, then renamed. And small files that are read, or refused.
 //!
 //! `.NAME.PID.N.modtape` is such a folder, `.NAME.PID.modtape` a file. It is locked as long as a
 //! process writes it, and removed if it is dropped unfinished. A leftover of a killed process has
@@ -7,8 +7,10 @@
 //! never changes files of another user.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -18,6 +20,46 @@ const TRIES: u32 = 100;
 
 /// The suffix of all hidden names, so that no hidden file of the user is mistaken for one.
 const MARK: &str = ".modtape";
+
+/// What a regular file of at most `limit` bytes holds. A pipe is not waited for, and a device is not
+/// read to its end, which it may not have.
+pub(crate) fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    check_small(&fs::metadata(path)?, limit)?;
+    // It may be another file by now.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    check_small(&file.metadata()?, limit)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::Error::other(format!("it grows beyond {limit} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
+fn check_small(found: &Metadata, limit: u64) -> io::Result<()> {
+    let kind = found.file_type();
+    let what = if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if !kind.is_file() {
+        "a device"
+    } else if found.len() > limit {
+        let len = found.len();
+        return Err(io::Error::other(format!(
+            "it has {len} bytes, more than the {limit} that are read"
+        )));
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::other(format!("it is {what}, not a file")))
+}
 
 /// A folder that is being written; removed if it is dropped unfinished.
 #[derive(Debug)]
@@ -257,6 +299,30 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_is_no_small_file_is_named_and_not_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        let pipe = at("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        fs::write(at("file"), "12345").unwrap();
+        symlink("file", at("link")).unwrap();
+        let said = |name: &str, limit| read_small(&at(name), limit).unwrap_err().to_string();
+        assert_eq!(said("pipe", 9), "it is a pipe, not a file");
+        assert_eq!(said("socket", 9), "it is a socket, not a file");
+        assert_eq!(said(".", 9), "it is a folder, not a file");
+        let device = read_small(Path::new("/dev/zero"), 9).unwrap_err();
+        assert_eq!(device.to_string(), "it is a device, not a file");
+        assert_eq!(
+            said("file", 4),
+            "it has 5 bytes, more than the 4 that are read"
+        );
+        assert_eq!(read_small(&at("link"), 5).unwrap(), b"12345");
+        let missing = read_small(&at("gone"), 5).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! The files that the go command keeps settings in: that of `go env -w`, and `go.env` of an installation.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::Path;
+
+use crate::files::read_small;
 
 /// The largest file that is read, bytes.
 const FILE: u64 = 1 << 20;
 
 /// Reads `NAME=value` lines as cmd/go does (`cfg.readEnvFile`); nothing of a file that cannot be read.
 pub(crate) fn read_env_file(path: &Path) -> BTreeMap<String, String> {
-    let bytes = read(path).unwrap_or_default();
+    let bytes = read_small(path, FILE).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let settings = text
         .split('\n')
@@ -19,15 +19,6 @@ pub(crate) fn read_env_file(path: &Path) -> BTreeMap<String, String> {
     settings
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
-}
-
-/// It may be a link, and must not be a pipe or a device.
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let is_file = fs::metadata(path).is_ok_and(|file| file.is_file());
-    let file = is_file.then(|| File::open(path).ok()).flatten()?;
-    let mut bytes = Vec::new();
-    file.take(FILE + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= FILE).then_some(bytes)
 }
 
 #[cfg(test)]

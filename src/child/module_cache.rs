@@ -1,10 +1,15 @@
 //! The module cache before a command uses it: whether it can be written, and who holds its locks.
 
+use std::collections::VecDeque;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags};
+use rustix::io::Errno;
+
 use super::processes::locks_below;
-use crate::diagnose::doctor::facts::Cache;
+use crate::diagnose::doctor::facts::{Cache, Foreign};
 use crate::redact::Redactor;
 
 /// Looks at the module cache at `path`. A file is made in it, and removed.
@@ -24,7 +29,12 @@ pub(crate) fn look_at(path: &Path, redactor: &Redactor) -> Cache {
     };
     let free = rustix::fs::statvfs(&folder).ok();
     let file_system = file_system(&folder);
+    let foreign = match exists && write_error.is_none() {
+        true => foreign(path),
+        false => None,
+    };
     Cache {
+        foreign,
         path: Some(path.display().to_string()),
         looked_at: folder.display().to_string(),
         exists,
@@ -36,6 +46,61 @@ pub(crate) fn look_at(path: &Path, redactor: &Redactor) -> Cache {
             &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
             redactor,
         ),
+    }
+}
+
+/// So many names of the cache are looked at: one of many thousands is not worth the wait.
+const LOOKED_AT: usize = 5_000;
+
+/// The first folder or lock of the module cache that this user cannot write, though the go command
+/// has to: it adds files to the folders above the modules, and opens locks to write.
+fn foreign(cache: &Path) -> Option<Foreign> {
+    let mut folders = VecDeque::from([cache.to_owned()]);
+    let mut left = LOOKED_AT;
+    while let Some(folder) = folders.pop_front() {
+        if is_forbidden(&folder, Access::WRITE_OK | Access::EXEC_OK) {
+            return Foreign::of(&folder);
+        }
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            left = left.checked_sub(1)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
+            if kind.is_dir() && !is_read_only(&folder, &name) {
+                folders.push_back(entry.path());
+            }
+            let is_lock = name == "lock" || name.ends_with(".lock");
+            if kind.is_file() && is_lock && is_forbidden(&entry.path(), Access::WRITE_OK) {
+                return Foreign::of(&entry.path());
+            }
+        }
+    }
+    None
+}
+
+/// Whether the go command itself takes away the right to write there: a module's files, which lie in a
+/// folder `PATH@VERSION`. Clones (`cache/vcs`) are large, and git's own.
+fn is_read_only(above: &Path, name: &str) -> bool {
+    let is_module = name.contains('@') && name != "@v";
+    is_module || (name == "vcs" && above.ends_with("cache"))
+}
+
+fn is_forbidden(path: &Path, access: Access) -> bool {
+    // By the rights of the effective user, as `open` asks.
+    let asked = rustix::fs::accessat(rustix::fs::CWD, path, access, AtFlags::EACCESS);
+    matches!(asked, Err(Errno::ACCESS | Errno::PERM))
+}
+
+impl Foreign {
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::symlink_metadata(path).ok()?;
+        Some(Self {
+            path: path.display().to_string(),
+            owner: found.uid(),
+            is_own: found.uid() == rustix::process::geteuid().as_raw(),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ mod module_path;
 mod module_zip;
 mod netrc;
 mod patterns;
+mod proxy_mistakes;
 mod route;
 mod settings;
 mod tile;
@@ -39,6 +40,7 @@ pub(crate) use netrc::{MachineRule, Netrc};
 pub(crate) use patterns::{
     PATTERN_SETTINGS, corrected_patterns, matches_patterns, pattern_mistakes,
 };
+pub(crate) use proxy_mistakes::{ProxyMistake, corrected_goproxy, goproxy_mistakes};
 pub use route::Route;
 pub(crate) use route::replay_key;
 pub(crate) use settings::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget, Separator, bases};

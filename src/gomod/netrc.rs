@@ -7,6 +7,10 @@ pub(crate) struct Netrc {
     pub(crate) logins: Vec<Login>,
     /// Machines whose login or password is missing: cmd/go passes them over.
     pub(crate) incomplete: Vec<String>,
+    /// Machines behind a line that ends in the word `default`: cmd/go stops reading there.
+    pub(crate) unread: Vec<String>,
+    /// Whether there is a `default` entry, which cmd/go never uses.
+    pub(crate) has_default: bool,
 }
 
 /// The credentials for a machine. Never shown.
@@ -40,7 +44,7 @@ impl Netrc {
     pub(crate) fn parse(text: &str) -> Self {
         let mut netrc = Self::default();
         let mut open: Option<Login> = None;
-        let mut is_macro = false;
+        let (mut is_macro, mut is_over) = (false, false);
         for line in text.split('\n') {
             if is_macro {
                 is_macro = !line.is_empty();
@@ -50,7 +54,7 @@ impl Netrc {
             for pair in words.chunks_exact(2) {
                 match (pair[0], &mut open) {
                     ("machine", _) => {
-                        netrc.drop_incomplete(open.take());
+                        netrc.drop_incomplete(open.take(), is_over);
                         open = Some(Login {
                             machine: pair[1].to_owned(),
                             login: String::new(),
@@ -64,15 +68,29 @@ impl Netrc {
                 }
                 let is_complete =
                     |login: &mut Login| !login.login.is_empty() && !login.password.is_empty();
-                netrc.logins.extend(open.take_if(is_complete));
+                match (open.take_if(is_complete), is_over) {
+                    (Some(login), false) => netrc.logins.push(login),
+                    (Some(login), true) => netrc.unread.push(login.machine),
+                    (None, _) => {}
+                }
+            }
+            netrc.has_default |= words.iter().step_by(2).any(|word| *word == "default");
+            // The words are read in pairs: only a `default` that is left over ends the file.
+            if words.len() % 2 == 1 && words.last() == Some(&"default") {
+                netrc.drop_incomplete(open.take(), is_over);
+                is_over = true;
             }
         }
-        netrc.drop_incomplete(open);
+        netrc.drop_incomplete(open, is_over);
         netrc
     }
 
-    fn drop_incomplete(&mut self, login: Option<Login>) {
-        self.incomplete.extend(login.map(|login| login.machine));
+    fn drop_incomplete(&mut self, login: Option<Login>, is_over: bool) {
+        let machine = login.map(|login| login.machine);
+        match is_over {
+            true => self.unread.extend(machine),
+            false => self.incomplete.extend(machine),
+        }
     }
 
     /// The credentials that cmd/go sends with a request for an https URL, given without its scheme:
@@ -109,11 +127,23 @@ impl Netrc {
         }
         let machines = self.logins.iter().map(|login| &*login.machine);
         let mut machines = machines.chain(self.incomplete.iter().map(String::as_str));
-        machines.find(|machine| {
-            let machine = machine.split_once("://").map_or(*machine, |(_, rest)| rest);
-            host_of(machine).eq_ignore_ascii_case(host_of(url))
-        })
+        machines.find(|machine| names(machine, url))
     }
+
+    /// The machine that would apply to `url` if cmd/go read on.
+    pub(crate) fn unread_for(&self, url: &str, rule: MachineRule) -> Option<&str> {
+        if self.login_for(url, rule).is_some() {
+            return None;
+        }
+        let mut machines = self.unread.iter().map(String::as_str);
+        machines.find(|machine| names(machine, url))
+    }
+}
+
+/// Whether a machine, as written, is the host of `url`.
+fn names(machine: &str, url: &str) -> bool {
+    let machine = machine.split_once("://").map_or(machine, |(_, rest)| rest);
+    host_of(machine).eq_ignore_ascii_case(host_of(url))
 }
 
 /// The host of `host[:port][/path]`; of an IPv6 address without its brackets, as Go's `Hostname`.
@@ -149,6 +179,41 @@ mod tests {
         assert_eq!(machines, ["a.example", "b.example"]);
         assert_eq!(netrc.incomplete, ["d.example"]);
         assert_eq!(Netrc::parse(""), Netrc::default());
+    }
+
+    #[test]
+    fn a_default_at_the_end_of_a_line_ends_the_file() {
+        let machines = |netrc: &Netrc| -> Vec<String> {
+            let logins = netrc.logins.iter();
+            logins.map(|login| login.machine.clone()).collect()
+        };
+        let (a, b) = (
+            "machine a login x password y\n",
+            "machine b login x password y\n",
+        );
+        for (middle, read, unread) in [
+            (
+                "default\nlogin anonymous password me\n",
+                &["a"][..],
+                &["b"][..],
+            ),
+            ("default", &["a"], &["b"]),
+            ("machine c login x default", &["a"], &["b"]),
+            // In pairs with what follows, it is passed over.
+            ("default login anonymous password me\n", &["a", "b"], &[]),
+            ("default login anonymous\n", &["a", "b"], &[]),
+        ] {
+            let netrc = Netrc::parse(&format!("{a}{middle}\n{b}"));
+            assert_eq!(machines(&netrc), read, "{middle}");
+            assert_eq!(netrc.unread, unread, "{middle}");
+            assert!(netrc.has_default, "{middle}");
+            for rule in [MachineRule::Host, MachineRule::Prefix] {
+                let found = netrc.unread_for("b/p", rule);
+                assert_eq!(found, unread.first().copied(), "{middle}");
+                assert_eq!(netrc.unread_for("a", rule), None, "{middle}");
+            }
+        }
+        assert!(!Netrc::parse(a).has_default);
     }
 
     #[test]

@@ -2,14 +2,18 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 
 use super::verify;
+
+/// As much of a file is read, bytes: a bundle of all public roots has 250 kB, a device has no end.
+const LARGEST: u64 = 64 << 20;
 
 /// Where roots come from, as Go on Linux reads them (crypto/x509/root_unix.go).
 #[derive(Debug, Clone, Default)]
@@ -136,8 +140,18 @@ fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
         path: path.to_owned(),
         source,
     };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(error)?;
-    Ok(certificates.flatten().collect())
+    let file = fs::File::open(path).map_err(|source| error(pem::Error::Io(source)))?;
+    let certificates = CertificateDer::pem_reader_iter(file.take(LARGEST));
+    // Of a folder the opening is no error, but the reading is.
+    let mut read = Vec::new();
+    for certificate in certificates {
+        match certificate {
+            Ok(certificate) => read.push(certificate),
+            Err(source @ pem::Error::Io(_)) => return Err(error(source)),
+            Err(_) => {}
+        }
+    }
+    Ok(read)
 }
 
 #[cfg(test)]

@@ -6,16 +6,17 @@ mod sites;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use percent_encoding::percent_decode_str;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::dialling;
-use super::failure::{Failure, USAGE};
+use super::failure::{Advise as _, Failure, USAGE};
 use super::runtime::block_on;
 use super::session::Variables;
 use crate::child;
@@ -23,10 +24,11 @@ use crate::cli::{DoctorArgs, Global};
 use crate::clock::Clock;
 use crate::diagnose::doctor::facts::{self, Cache, Facts, NetrcFile};
 use crate::diagnose::doctor::report;
+use crate::files::read_small;
 use crate::gomod::{GoProxy, MachineRule, Netrc};
 use crate::redact::Redactor;
 use crate::terminal::{Look, Progress, json, to_stdout};
-use crate::tls::{self, ClientConfigs, RootSources, Roots};
+use crate::tls::{self, ClientConfigs, RootSources, Roots, RootsError};
 use crate::upstream::probe::{LIMITS, Trust, probe};
 use crate::upstream::{Dialer, Reach, Settings};
 use settings::Effective;
@@ -35,8 +37,8 @@ use sites::{Planned, Sites};
 /// Exit code where something is broken.
 const BROKEN: u8 = 1;
 
-/// How long the file system of the module cache may take.
-const CACHE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a file system, or a pipe in place of a file, may take.
+const FILE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the progress line is drawn.
 const TICK: Duration = Duration::from_millis(250);
@@ -65,9 +67,9 @@ async fn find_out(args: &DoctorArgs, global: &Global) -> Result<Facts, Failure> 
     let variables = Variables::read();
     let overrides = dialling::overrides(&args.dial).map_err(usage)?;
     let parents = dialling::parents(&args.dial, &variables).map_err(usage)?;
-    let trust = trust(args, &variables)?;
+    let (trust, file_error) = trust(args, &variables).await?;
     let effective = Effective::find_out(&variables).await;
-    let netrc = read_netrc(&effective);
+    let netrc = read_netrc(&effective).await;
     let rule = effective.machine_rule();
     let sites = Sites::plan(&effective, &netrc.1, rule);
     let dialer = Dialer::new(Settings {
@@ -92,10 +94,15 @@ async fn find_out(args: &DoctorArgs, global: &Global) -> Result<Facts, Failure> 
     let redactor = Redactor::new(tls::random());
     let looking = look_at_cache(cache, redactor.clone());
     let hosts = watched(probing, global);
-    let (cache, hosts) = tokio::join!(looking, hosts);
+    let (cache, folders, hosts) = tokio::join!(looking, folders(&effective), hosts);
+    let count = trust.system.certificates().len();
     Ok(Facts {
-        folders: folders(&effective),
-        roots: roots(&variables, &trust),
+        folders,
+        roots: facts::Roots {
+            count,
+            extra: trust.roots.certificates().len() - count,
+            file_error,
+        },
         netrc: judged(netrc.0, &netrc.1, &effective, rule),
         go: effective.go(&redactor),
         hosts,
@@ -103,53 +110,67 @@ async fn find_out(args: &DoctorArgs, global: &Global) -> Result<Facts, Failure> 
     })
 }
 
-/// The roots with and without those of `--upstream-ca`.
-fn trust(args: &DoctorArgs, variables: &Variables) -> Result<Trust, Failure> {
+/// Runs what reads files on another thread; `None` if they do not answer in time.
+async fn limited<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let looking = tokio::task::spawn_blocking(look);
+    tokio::time::timeout(FILE_LIMIT, looking).await.ok()?.ok()
+}
+
+/// The roots with and without those of `--upstream-ca`, and why SSL_CERT_FILE gives none.
+async fn trust(
+    args: &DoctorArgs,
+    variables: &Variables,
+) -> Result<(Trust, Option<String>), Failure> {
     let sources = RootSources {
         file: variables.ssl_cert_file.clone(),
         dirs: variables.ssl_cert_dir.clone(),
         extra: Vec::new(),
     };
-    let system = Roots::load(&sources)?;
-    let roots = Roots::load(&RootSources {
-        extra: args.dial.upstream_ca.clone(),
-        ..sources
-    })?;
-    Ok(Trust { roots, system })
+    let extra = args.dial.upstream_ca.clone();
+    let read = limited(move || -> Result<_, RootsError> {
+        let system = Roots::load(&sources)?;
+        let named = sources.file.clone();
+        let roots = Roots::load(&RootSources { extra, ..sources })?;
+        let error = named.and_then(|file| alone(file).err());
+        let error = error.map(|error| crate::exchange::chain(&error));
+        Ok((Trust { roots, system }, error))
+    });
+    let read = read.await.with_context(|| {
+        format!("the files with trusted certificates cannot be read within {FILE_LIMIT:?}")
+    });
+    let read = read.help("see what SSL_CERT_FILE and SSL_CERT_DIR name: a pipe that nobody writes to, or a file system that does not answer");
+    Ok(read??)
 }
 
-fn roots(variables: &Variables, trust: &Trust) -> facts::Roots {
-    let count = trust.system.certificates().len();
-    let file = variables.ssl_cert_file.as_deref();
-    let alone = |file: &Path| {
-        Roots::load(&RootSources {
-            file: Some("/dev/null".into()),
-            dirs: Some("/dev/null".into()),
-            extra: vec![file.to_owned()],
-        })
-    };
-    let error = file.and_then(|file| alone(file).err());
-    facts::Roots {
-        count,
-        extra: trust.roots.certificates().len() - count,
-        file_error: error.map(|error| crate::exchange::chain(&error)),
-    }
+/// The roots in one file.
+fn alone(file: PathBuf) -> Result<Roots, RootsError> {
+    Roots::load(&RootSources {
+        file: Some("/dev/null".into()),
+        dirs: Some("/dev/null".into()),
+        extra: vec![file],
+    })
 }
 
 /// The entries of GOPROXY that are folders.
-fn folders(effective: &Effective) -> Vec<facts::Folder> {
+async fn folders(effective: &Effective) -> Vec<facts::Folder> {
     let list = GoProxy::parse(effective.get("GOPROXY"));
-    let folders = list
-        .urls()
-        .filter_map(|url| Some((url, url.strip_prefix("file://")?)));
-    let folders = folders.map(|(url, path)| {
-        let path = percent_decode_str(path).decode_utf8_lossy();
-        facts::Folder {
-            url: url.to_owned(),
-            error: fs::read_dir(&*path).err().map(|error| error.to_string()),
-        }
-    });
-    folders.collect()
+    let mut folders = Vec::new();
+    for url in list.urls() {
+        let Some(path) = url.strip_prefix("file://") else {
+            continue;
+        };
+        let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
+        let read = limited(move || fs::read_dir(path).err().map(|error| error.to_string()));
+        let error = read.await.unwrap_or_else(|| Some(silent()));
+        let url = url.to_owned();
+        folders.push(facts::Folder { url, error });
+    }
+    folders
+}
+
+/// Why there is no answer to [`limited`].
+fn silent() -> String {
+    format!("its file system does not answer within {FILE_LIMIT:?}")
 }
 
 /// Waits for all hosts, with a line on a terminal meanwhile.
@@ -178,23 +199,18 @@ async fn look_at_cache(path: Option<PathBuf>, redactor: Redactor) -> Cache {
         return Cache::default();
     };
     let shown = path.display().to_string();
-    let looking = tokio::task::spawn_blocking(move || child::look_at(&path, &redactor));
-    match tokio::time::timeout(CACHE_LIMIT, looking).await {
-        Ok(Ok(cache)) => cache,
-        Ok(Err(_)) | Err(_) => Cache {
-            write_error: Some(format!(
-                "its file system does not answer within {CACHE_LIMIT:?}"
-            )),
-            looked_at: shown.clone(),
-            exists: true,
-            path: Some(shown),
-            ..Cache::default()
-        },
-    }
+    let looked = limited(move || child::look_at(&path, &redactor)).await;
+    looked.unwrap_or_else(|| Cache {
+        write_error: Some(silent()),
+        looked_at: shown.clone(),
+        exists: true,
+        path: Some(shown),
+        ..Cache::default()
+    })
 }
 
 /// The netrc file, as far as it can be read.
-fn read_netrc(effective: &Effective) -> (NetrcFile, Netrc) {
+async fn read_netrc(effective: &Effective) -> (NetrcFile, Netrc) {
     let mut file = NetrcFile {
         goauth: effective.other_goauth(),
         ..NetrcFile::default()
@@ -203,19 +219,23 @@ fn read_netrc(effective: &Effective) -> (NetrcFile, Netrc) {
         return (file, Netrc::default());
     };
     file.path = Some(path.display().to_string());
-    let read = fs::metadata(&path).and_then(|found| {
-        file.exists = true;
-        file.is_open = found.permissions().mode() & 0o077 != 0;
-        if !found.is_file() || found.len() > NETRC {
-            return Err(std::io::Error::other("it is not a small file"));
-        }
-        fs::read(&path)
+    let read = limited(move || {
+        let found = fs::metadata(&path);
+        (found, read_small(&path, NETRC))
     });
+    let Some((found, read)) = read.await else {
+        file.exists = true;
+        file.error = Some(silent());
+        return (file, Netrc::default());
+    };
+    file.exists = found.is_ok();
+    file.is_open = found.is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
     match read {
         Ok(bytes) if file.goauth.is_none() => {
             let netrc = Netrc::parse(&String::from_utf8_lossy(&bytes));
             file.machines = netrc.logins.len();
             file.incomplete = netrc.incomplete.clone();
+            file.has_default = netrc.has_default;
             (file, netrc)
         }
         Ok(_) => (file, Netrc::default()),
@@ -238,6 +258,8 @@ fn judged(
     for url in list.urls().filter_map(|url| url.strip_prefix("https://")) {
         let url = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
         let Some(machine) = netrc.near_miss(url, rule) else {
+            file.unread
+                .extend(netrc.unread_for(url, rule).map(str::to_owned));
             continue;
         };
         if file.incomplete.iter().any(|one| one == machine) {

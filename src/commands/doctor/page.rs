@@ -1,7 +1,5 @@
 //! The report, for people and for programs.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -21,6 +19,7 @@ pub(super) struct Json<'a> {
     settings: Vec<Setting<'a>>,
     checks: Vec<Check<'a>>,
     advice: Option<Advice<'a>>,
+    next: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,6 +88,7 @@ impl<'a> Json<'a> {
                 command: &advice.command,
                 reason: &advice.reason,
             }),
+            next: report.next.as_deref(),
         }
     }
 }
@@ -160,18 +160,16 @@ fn conclusion(report: &Report, look: Look) -> String {
         (0, 0) => format!("{all}, all ok\n"),
         _ => format!("{all}: {broken} broken, {slow} slow\n"),
     };
-    // Writing to a String cannot fail.
-    let _ = match &report.advice {
-        Some(advice) => {
-            let command = look.paint(Paint::Bold, &look.plain(&advice.command));
-            writeln!(
-                text,
-                "try:  {command}\n      {}",
-                look.plain(&advice.reason)
-            )
-        }
-        None if broken > 0 => writeln!(text, "no setting of Go helps against that"),
-        None => Ok(()),
-    };
+    if let Some(advice) = &report.advice {
+        let command = look.paint(Paint::Bold, &look.plain(&advice.command));
+        let reason = look.plain(&advice.reason);
+        text.push_str(&format!("try:  {command}\n      {reason}\n"));
+    }
+    if let Some(next) = &report.next {
+        text.push_str(&format!(
+            "no setting of Go helps against that\nnext: {}\n",
+            look.plain(next)
+        ));
+    }
     text
 }

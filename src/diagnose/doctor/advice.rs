@@ -6,7 +6,9 @@ use super::facts::{Facts, Failure, Host, Origin, Outcome, Place, Role, Step, Ver
 use super::hosts::{
     HTTP2_OFF, is_http2_off, is_needed, median, sends_large_hello, timed, why_unusable,
 };
-use crate::gomod::{GoProxy, PATTERN_SETTINGS, Separator, corrected_patterns};
+use crate::gomod::{
+    GoProxy, PATTERN_SETTINGS, Separator, corrected_goproxy, corrected_patterns, goproxy_mistakes,
+};
 use crate::shell;
 use crate::words::duration;
 
@@ -27,7 +29,8 @@ const SOONER_US: u64 = 200_000;
 
 /// The best advice, if a setting helps.
 pub(super) fn best(facts: &Facts) -> Option<Advice> {
-    let rules: [fn(&Facts) -> Option<Advice>; 14] = [
+    let rules: [fn(&Facts) -> Option<Advice>; 16] = [
+        goproxy,
         roots,
         parent,
         issuer,
@@ -38,6 +41,7 @@ pub(super) fn best(facts: &Facts) -> Option<Advice> {
         checksum_database,
         comma,
         no_cache,
+        foreign_cache,
         full_cache,
         remote_cache,
         http2,
@@ -63,20 +67,23 @@ fn set(facts: &Facts, name: &str, value: &str) -> String {
 
 fn roots(facts: &Facts) -> Option<Advice> {
     let roots = &facts.roots;
-    if let Some(error) = &roots.file_error {
-        return Some(Advice {
+    if roots.count + roots.extra > 0 {
+        return None;
+    }
+    Some(match &roots.file_error {
+        Some(error) => Advice {
             command: String::from("unset SSL_CERT_FILE"),
             reason: format!(
                 "it gives no certificate ({error}); the system's own bundle has its place then"
             ),
-        });
-    }
-    (roots.count + roots.extra == 0).then(|| Advice {
-        command: String::from("export SSL_CERT_FILE=FILE"),
-        reason: String::from(
-            "go trusts 0 roots; FILE is a bundle of CA certificates, which the system's package \
-             ca-certificates has",
-        ),
+        },
+        None => Advice {
+            command: String::from("export SSL_CERT_FILE=FILE"),
+            reason: String::from(
+                "go trusts 0 roots; FILE is a bundle of CA certificates, which the system's package \
+                 ca-certificates has",
+            ),
+        },
     })
 }
 
@@ -118,8 +125,13 @@ fn parent(facts: &Facts) -> Option<Advice> {
         "" => name.to_owned(),
         list => format!("{list},{name}"),
     };
+    // Of two spellings go takes the upper one.
+    let spelling = match facts.go.setting("NO_PROXY").map(|setting| &setting.origin) {
+        Some(Origin::Environment(spelling)) => spelling,
+        _ => "NO_PROXY",
+    };
     Some(Advice {
-        command: format!("export NO_PROXY={}", shell::word(&list)),
+        command: format!("export {spelling}={}", shell::word(&list)),
         reason: format!(
             "{}; if this machine can reach {name} without it",
             failure.text
@@ -137,11 +149,15 @@ fn issuer(facts: &Facts) -> Option<Advice> {
     })?;
     let certificate = host.small.as_ref()?.certificate.as_ref()?;
     let issuer = certificate.issuer.as_deref().unwrap_or("without a name");
+    let named = match &facts.roots.file_error {
+        Some(error) => format!(" (the one that it names now gives none: {error})"),
+        None => String::new(),
+    };
     Some(Advice {
         command: String::from("export SSL_CERT_FILE=FILE"),
         reason: format!(
             "the certificate of {} comes from {issuer:?}, which go does not trust; FILE is a bundle of \
-             the system's roots and that one, if you trust it",
+             the system's roots and that one{named}, if whoever runs this network confirms that it is theirs",
             host.name
         ),
     })
@@ -168,6 +184,18 @@ fn hello(facts: &Facts) -> Option<Advice> {
             duration(small.took_us),
             large.hello_bytes
         ),
+    })
+}
+
+/// A list that go cannot read.
+fn goproxy(facts: &Facts) -> Option<Advice> {
+    let setting = facts.go.setting("GOPROXY")?;
+    let corrected = corrected_goproxy(&setting.value)?;
+    let mut mistakes = goproxy_mistakes(&setting.value).into_iter();
+    let first = mistakes.find(|mistake| !mistake.is_harmless)?;
+    Some(Advice {
+        command: set(facts, "GOPROXY", &corrected),
+        reason: format!("{:?} {}", first.entry, first.what),
     })
 }
 
@@ -206,6 +234,16 @@ fn credentials(facts: &Facts) -> Option<Advice> {
         let status = place.request.as_ref().and_then(|asked| asked.status);
         !place.has_credentials && status == Some(401)
     })?;
+    if let Some(machine) = facts.netrc.unread.first() {
+        let path = facts.netrc.path.as_deref().unwrap_or("~/.netrc");
+        return Some(Advice {
+            command: format!("${{EDITOR:-vi}} {}", shell::word(path)),
+            reason: format!(
+                "{} answers 401; go stops reading at the word `default` at the end of a line: move `machine {machine}` before it",
+                place.url
+            ),
+        });
+    }
     if let Some(mistake) = facts.netrc.mistakes.first() {
         let (wrong, right) = (&mistake.machine, &mistake.expected);
         let path = facts.netrc.path.as_deref().unwrap_or("~/.netrc");
@@ -344,6 +382,28 @@ fn no_cache(facts: &Facts) -> Option<Advice> {
     Some(Advice {
         command: set(facts, "GOMODCACHE", LOCAL_CACHE),
         reason: format!("{path} cannot be written: {error}"),
+    })
+}
+
+fn foreign_cache(facts: &Facts) -> Option<Advice> {
+    let foreign = facts.cache.foreign.as_ref()?;
+    let path = facts.cache.path.as_deref()?;
+    if foreign.is_own {
+        return Some(Advice {
+            command: format!("chmod u+rwx {}", shell::word(&foreign.path)),
+            reason: String::from("go adds files there; you own it, and its mode forbids it"),
+        });
+    }
+    Some(Advice {
+        command: format!(r#"sudo chown -R "$(id -u):$(id -g)" {}"#, shell::word(path)),
+        reason: format!(
+            "{} belongs to {}; the module cache becomes yours again, and go needs no sudo",
+            foreign.path,
+            match foreign.owner {
+                0 => String::from("root"),
+                owner => format!("the user with the number {owner}"),
+            }
+        ),
     })
 }
 

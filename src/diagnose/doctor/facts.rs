@@ -2,8 +2,6 @@
 //!
 //! Plain data, which the probes fill and [`super::report`] judges. Times are microseconds.
 
-use std::net::IpAddr;
-
 /// All that is known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
@@ -136,8 +134,8 @@ pub(crate) struct Lookup {
 /// A question to one resolver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Query {
-    /// The resolver.
-    pub(crate) resolver: IpAddr,
+    /// The resolver's address, as resolv.conf has it: with the scope of a link-local one.
+    pub(crate) resolver: String,
     /// AAAA, else A.
     pub(crate) is_v6: bool,
     /// Until the answer, or until it was given up.
@@ -288,7 +286,7 @@ pub(crate) struct Roots {
     pub(crate) count: usize,
     /// How many more `--upstream-ca` names.
     pub(crate) extra: usize,
-    /// Why the file that SSL_CERT_FILE names gives none.
+    /// Why the file that SSL_CERT_FILE names gives none. Go reads on then, in folders.
     pub(crate) file_error: Option<String>,
 }
 
@@ -307,6 +305,10 @@ pub(crate) struct NetrcFile {
     pub(crate) mistakes: Vec<MachineMistake>,
     /// Machines whose login or password is missing.
     pub(crate) incomplete: Vec<String>,
+    /// Machines that stand behind the word `default`, where go stops reading.
+    pub(crate) unread: Vec<String>,
+    /// Whether it has an entry `default`, which go does not use.
+    pub(crate) has_default: bool,
     /// Whether others may read it.
     pub(crate) is_open: bool,
     /// What GOAUTH names in its place; doctor does not run it.
@@ -341,6 +343,19 @@ pub(crate) struct Cache {
     pub(crate) is_remote: bool,
     /// Who holds locks in it; `None` where the system does not tell.
     pub(crate) locks: Option<Vec<Lock>>,
+    /// A folder or lock in it that this user cannot write.
+    pub(crate) foreign: Option<Foreign>,
+}
+
+/// A part of the module cache that this user cannot write, though go has to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Foreign {
+    /// Its path.
+    pub(crate) path: String,
+    /// The user that owns it, by its number.
+    pub(crate) owner: u32,
+    /// Whether that is the one who asks.
+    pub(crate) is_own: bool,
 }
 
 /// A lock in the module cache.

@@ -76,7 +76,7 @@ fn lookup(lookup: &Lookup) -> Row {
         .iter()
         .find(|query| query.answer == DnsAnswer::Silence);
     let unanswered = |query: &Query| {
-        let (resolver, kind) = (query.resolver, kind(query));
+        let (resolver, kind) = (&query.resolver, kind(query));
         let time = duration(query.took_us);
         format!("{resolver} does not answer {kind} within {time}")
     };
@@ -120,8 +120,7 @@ fn lookup(lookup: &Lookup) -> Row {
             row = row.number(addresses, count as i64);
         }
     }
-    let resolver = first.map(|first| first.resolver.to_string());
-    row.name("resolver", resolver.as_deref())
+    row.name("resolver", first.map(|first| &*first.resolver))
 }
 
 const fn kind(query: &Query) -> &'static str {

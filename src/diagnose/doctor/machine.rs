@@ -23,9 +23,18 @@ pub(super) fn trust(facts: &Facts) -> Vec<Row> {
     };
     let count = format!("go trusts {}{extra}", count(roots.count as u64, "root"));
     let (state, text) = match (&roots.file_error, roots.count + roots.extra) {
-        (Some(error), _) => (
+        (Some(error), 0) => (
             State::Broken,
-            format!("SSL_CERT_FILE gives none: {error}; {count}"),
+            format!(
+                "SSL_CERT_FILE gives none ({error}), nor do folders: every https connection fails"
+            ),
+        ),
+        // `loadSystemRoots` keeps an error only as long as no folder gives a root.
+        (Some(error), _) => (
+            State::Ok,
+            format!(
+                "{count}; SSL_CERT_FILE gives none ({error}), which go passes over: it reads folders all the same"
+            ),
         ),
         (None, 0) => (
             State::Broken,
@@ -61,13 +70,20 @@ fn netrc(facts: &Facts) -> Option<Row> {
         let text = format!("`machine {machine}` has no login or no password: go passes it over");
         return row(State::Broken, text);
     }
-    let note = if file.is_open {
-        ", and others can read it"
-    } else {
-        ""
-    };
-    let machines = count(file.machines as u64, "machine");
-    row(State::Ok, format!("{machines}{note}"))
+    if let Some(machine) = file.unread.first() {
+        let text = format!(
+            "`machine {machine}` is never reached: go stops reading at the word `default` that ends a line before it"
+        );
+        return row(State::Broken, text);
+    }
+    let mut text = count(file.machines as u64, "machine");
+    if file.has_default {
+        text.push_str(", and `default`, which go does not use");
+    }
+    if file.is_open {
+        text.push_str(", and others can read it");
+    }
+    row(State::Ok, text)
 }
 
 /// The clock, compared with the servers' own.
@@ -101,6 +117,7 @@ pub(super) fn cache(facts: &Facts) -> Vec<Row> {
         return Vec::new();
     };
     let mut rows = vec![writable(cache, path)];
+    rows.extend(foreign(cache));
     rows.extend(space(cache));
     rows.extend(file_system(cache));
     rows.extend(locks(cache, path));
@@ -118,6 +135,20 @@ fn writable(cache: &Cache, path: &str) -> Row {
         (None, false) => (State::Ok, String::from("not there yet, and can be made")),
     };
     Row::new("module-cache", path, state, text)
+}
+
+/// What lies in it and belongs to another user.
+fn foreign(cache: &Cache) -> Option<Row> {
+    let foreign = cache.foreign.as_ref()?;
+    let text = match (foreign.is_own, foreign.owner) {
+        (true, _) => String::from("cannot be written: its mode does not allow it"),
+        (false, 0) => String::from("cannot be written: it belongs to root, as `sudo go` leaves it"),
+        (false, owner) => {
+            format!("cannot be written: it belongs to the user with the number {owner}")
+        }
+    };
+    let row = Row::new("module-cache", foreign.path.as_str(), State::Broken, text);
+    Some(row.number("owner", foreign.owner))
 }
 
 fn space(cache: &Cache) -> Option<Row> {

@@ -5,6 +5,7 @@ mod advice;
 pub(crate) mod facts;
 mod hosts;
 mod machine;
+mod next_step;
 mod settings;
 
 use self::facts::Facts;
@@ -19,6 +20,8 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     /// The change that would help most, if a setting can help at all.
     pub(crate) advice: Option<Advice>,
+    /// What to do if something is broken and no setting helps: whom to ask, and with which evidence.
+    pub(crate) next: Option<String>,
 }
 
 /// A check.
@@ -114,7 +117,11 @@ pub(crate) fn report(facts: &Facts) -> Report {
     rows.extend(machine::clock(facts));
     rows.extend(machine::cache(facts));
     let advice = advice::best(facts);
-    Report { rows, advice }
+    let next = match &advice {
+        Some(_) => None,
+        None => next_step::next_step(facts, &rows),
+    };
+    Report { rows, advice, next }
 }
 
 #[cfg(test)]

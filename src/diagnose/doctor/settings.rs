@@ -2,7 +2,10 @@
 
 use super::facts::{Facts, Folder, Origin, Setting};
 use super::{Row, State};
-use crate::gomod::{GoProxy, GoSumDb, PATTERN_SETTINGS, ProxyTarget, pattern_mistakes};
+use crate::gomod::{
+    GoProxy, GoSumDb, PATTERN_SETTINGS, ProxyMistake, ProxyTarget, goproxy_mistakes,
+    pattern_mistakes,
+};
 
 /// The rows on settings.
 pub(super) fn rows(facts: &Facts) -> Vec<Row> {
@@ -41,26 +44,50 @@ pub(crate) fn origin(origin: &Origin) -> String {
     }
 }
 
+/// How many mistakes in a list are named.
+const NAMED: usize = 3;
+
 fn goproxy(setting: &Setting) -> Row {
     let value = &setting.value;
     let list = GoProxy::parse(value);
+    let mistakes = goproxy_mistakes(value);
     let row = |state, text: String| {
         let text = format!("{text} ({})", origin(&setting.origin));
         let row = Row::new("setting", "GOPROXY", state, text);
-        row.name("value", Some(value))
+        let row = row.name("value", Some(value));
+        match mistakes.len() {
+            0 => row,
+            all => row.number("mistakes", all as i64),
+        }
     };
-    let wrong = list.urls().find_map(|url| Some((url, refused(url)?)));
-    match (&list.entries[..], wrong) {
-        ([], _) => row(
-            State::Broken,
-            format!("{value:?} has no entries, which go refuses"),
-        ),
-        (_, Some((url, why))) => row(State::Broken, format!("{url}: {why}")),
-        ([only], _) if only.target == ProxyTarget::Off => row(
-            State::Broken,
-            String::from("off: go downloads nothing, and fails where its cache lacks a module"),
-        ),
-        _ => row(State::Ok, list.to_string()),
+    let named = |mistakes: &[&ProxyMistake]| {
+        let named = mistakes.iter().take(NAMED);
+        let named = named.map(|mistake| format!("{:?} {}", mistake.entry, mistake.what));
+        let named: Vec<String> = named.collect();
+        match mistakes.len().saturating_sub(NAMED) {
+            0 => named.join("; "),
+            more => format!("{}; and {more} more", named.join("; ")),
+        }
+    };
+    let (harmless, refused): (Vec<_>, Vec<_>) =
+        mistakes.iter().partition(|mistake| mistake.is_harmless);
+    if list.entries.is_empty() {
+        let text = format!("{value:?} has no entries, which go refuses");
+        return row(State::Broken, text);
+    }
+    if !refused.is_empty() {
+        return row(State::Broken, named(&refused));
+    }
+    if let [only] = &list.entries[..]
+        && only.target == ProxyTarget::Off
+    {
+        let text =
+            String::from("off: go downloads nothing, and fails where its cache lacks a module");
+        return row(State::Broken, text);
+    }
+    match harmless.is_empty() {
+        true => row(State::Ok, list.to_string()),
+        false => row(State::Ok, format!("{list}; {}", named(&harmless))),
     }
 }
 
@@ -70,18 +97,6 @@ fn folder(folder: &Folder) -> Row {
         None => (State::Ok, String::from("a folder, read without a request")),
     };
     Row::new("folder", folder.url.as_str(), state, text)
-}
-
-/// Why cmd/go refuses an entry (`modfetch.newProxyRepo`), if it does.
-fn refused(url: &str) -> Option<&'static str> {
-    let Some((scheme, rest)) = url.split_once(":/") else {
-        return Some("go expects a URL, `direct` or `off`");
-    };
-    match scheme {
-        "http" | "https" if rest.trim_start_matches('/').is_empty() => Some("it has no host"),
-        "http" | "https" | "file" => None,
-        _ => Some("go supports https, http and file only"),
-    }
 }
 
 fn gosumdb(setting: &Setting) -> Row {

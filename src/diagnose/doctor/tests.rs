@@ -29,7 +29,7 @@ fn host(name: &str, role: Role) -> Host {
         ..Handshake::default()
     };
     let query = |is_v6| Query {
-        resolver: [192, 0, 2, 53].into(),
+        resolver: String::from("192.0.2.53"),
         is_v6,
         took_us: 5_000,
         answer: DnsAnswer::Addresses(2),
@@ -224,14 +224,18 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             (
                 "setting",
                 Broken,
-                "ftp://a.example: go supports https, http and file only",
+                "\"ftp://a.example\" has a scheme that go does not support",
             ),
             "",
         ),
         case(
             "GOPROXY is a word",
             |facts| set(facts, "GOPROXY", "goproxy"),
-            ("setting", Broken, "goproxy: go expects a URL"),
+            (
+                "setting",
+                Broken,
+                "\"goproxy\" is neither a URL nor `direct`",
+            ),
             "",
         ),
         case(
@@ -273,10 +277,32 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             "export SSL_CERT_FILE=FILE",
         ),
         case(
-            "SSL_CERT_FILE is not there",
+            "SSL_CERT_FILE is not there, and folders are",
             |facts| facts.roots.file_error = Some(String::from("No such file")),
+            (
+                "roots",
+                Ok,
+                "SSL_CERT_FILE gives none (No such file), which go passes over",
+            ),
+            "",
+        ),
+        case(
+            "SSL_CERT_FILE is not there, nor folders",
+            |facts| {
+                facts.roots.file_error = Some(String::from("No such file"));
+                facts.roots.count = 0;
+            },
             ("roots", Broken, "No such file"),
             "unset SSL_CERT_FILE",
+        ),
+        case(
+            "SSL_CERT_FILE is not there, and its root is missed",
+            |facts| {
+                facts.roots.file_error = Some(String::from("No such file"));
+                distrusted(facts, Verdict::UnknownIssuer, "unknown issuer");
+            },
+            ("tls", Broken, "unknown issuer"),
+            "export SSL_CERT_FILE=FILE",
         ),
         case(
             "no such name",
@@ -312,7 +338,7 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             |facts| {
                 let lookup = facts.hosts[0].lookup.as_mut().unwrap();
                 let mut second = lookup.queries[0].clone();
-                second.resolver = [192, 0, 2, 54].into();
+                second.resolver = String::from("192.0.2.54");
                 second.answer = DnsAnswer::Silence;
                 lookup.queries.push(second);
             },
@@ -324,7 +350,7 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             |facts| {
                 let lookup = facts.hosts[0].lookup.as_mut().unwrap();
                 let mut first = lookup.queries[0].clone();
-                first.resolver = [192, 0, 2, 52].into();
+                first.resolver = String::from("192.0.2.52");
                 first.answer = DnsAnswer::Silence;
                 lookup.queries.insert(0, first);
             },
@@ -647,6 +673,61 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             "sed -i 's|machine proxy.golang.org:443 |machine proxy.golang.org |' /home/ana/.netrc",
         ),
         case(
+            "netrc whose machine stands behind default",
+            |facts| {
+                facts.netrc = NetrcFile {
+                    path: Some(String::from("/home/ana/.netrc")),
+                    exists: true,
+                    has_default: true,
+                    unread: vec![String::from("proxy.golang.org")],
+                    ..NetrcFile::default()
+                };
+                request(facts).status = Some(401);
+            },
+            ("netrc", Broken, "never reached"),
+            "${EDITOR:-vi} /home/ana/.netrc",
+        ),
+        case(
+            "a list with another separator",
+            |facts| set(facts, "GOPROXY", "https://proxy.golang.org;direct"),
+            ("setting", Broken, "another separator"),
+            "go env -w GOPROXY=https://proxy.golang.org,direct",
+        ),
+        case(
+            "an empty entry",
+            |facts| set(facts, "GOPROXY", "https://proxy.golang.org,,direct"),
+            ("setting", Ok, "is empty: go passes it over"),
+            "",
+        ),
+        case(
+            "a part of the module cache that root owns",
+            |facts| {
+                facts.cache.foreign = Some(Foreign {
+                    path: String::from("/home/ana/go/pkg/mod/cache/download/rsc.io"),
+                    owner: 0,
+                    is_own: false,
+                });
+            },
+            (
+                "module-cache",
+                Broken,
+                "belongs to root, as `sudo go` leaves it",
+            ),
+            r#"sudo chown -R "$(id -u):$(id -g)" /home/ana/go/pkg/mod"#,
+        ),
+        case(
+            "a part of the module cache whose mode forbids it",
+            |facts| {
+                facts.cache.foreign = Some(Foreign {
+                    path: String::from("/home/ana/go/pkg/mod/cache"),
+                    owner: 1000,
+                    is_own: true,
+                });
+            },
+            ("module-cache", Broken, "its mode does not allow it"),
+            "chmod u+rwx /home/ana/go/pkg/mod/cache",
+        ),
+        case(
             "netrc that others can read",
             |facts| {
                 facts.netrc = NetrcFile {
@@ -783,6 +864,131 @@ fn two_hosts_behind_one_parent_proxy_share_its_rows() {
     assert_eq!((of("dns").len(), of("tcp4").len()), (1, 1));
     assert_eq!(of("tcp4")[0].state, State::Slow);
     assert_eq!(of("parent-proxy").len(), 1);
+}
+
+/// What is broken and no setting mends always leads on.
+#[test]
+fn where_no_setting_helps_the_next_step_is_named() {
+    fn corp(facts: &mut Facts) -> &mut Host {
+        &mut facts.hosts[0]
+    }
+    let leads = |name: &str, change: fn(&mut Facts), said: &str| {
+        let mut facts = well();
+        set(&mut facts, "GOPROXY", "https://goproxy.corp");
+        set(&mut facts, "GOSUMDB", "off");
+        facts.hosts = vec![host("goproxy.corp", Role::Proxy(0))];
+        change(&mut facts);
+        let report = report(&facts);
+        let is_dead_end = !report.is_broken() || report.advice.is_some();
+        assert!(!is_dead_end, "{name}: {report:#?}");
+        let next = report.next.unwrap_or_default();
+        assert!(next.contains(said), "{name}: {next}");
+    };
+    leads(
+        "no go",
+        |facts| facts.go.missing = Some(String::from("gone")),
+        "https://go.dev/dl/",
+    );
+    leads(
+        "off",
+        |facts| set(facts, "GOPROXY", "off"),
+        "`go env -u GOPROXY`",
+    );
+    leads(
+        "key",
+        |facts| set(facts, "GOSUMDB", "sums.corp"),
+        "NAME+HASH+KEY",
+    );
+    leads(
+        "offline",
+        |facts| {
+            unreachable(corp(facts), Step::Lookup, "cannot resolve");
+            corp(facts).lookup.as_mut().unwrap().error = Some(String::from("gone"));
+        },
+        "no name can be looked up",
+    );
+    leads(
+        "tcp",
+        |facts| {
+            unreachable(corp(facts), Step::Tcp, "no connection");
+            corp(facts)
+                .tcp
+                .iter_mut()
+                .for_each(|tcp| tcp.error = Some(String::from("dead")));
+        },
+        "connect to goproxy.corp:443 by TCP",
+    );
+    leads(
+        "expired",
+        |facts| distrusted(facts, Verdict::Expired, "it has expired"),
+        "the clock of this machine",
+    );
+    leads(
+        "another name",
+        |facts| distrusted(facts, Verdict::WrongName, "it is not for the name"),
+        "getent hosts goproxy.corp",
+    );
+    leads(
+        "silent",
+        |facts| {
+            let small = small(facts);
+            (small.error, small.certificate) = (Some(String::from("nothing")), None);
+            (corp(facts).large, corp(facts).places[0].request) = (None, None);
+        },
+        "this network's firewall",
+    );
+    leads(
+        "500",
+        |facts| request(facts).status = Some(500),
+        "curl -sSi https://goproxy.corp/x",
+    );
+    leads(
+        "clock",
+        |facts| {
+            for host in &mut facts.hosts {
+                host.places[0].request.as_mut().unwrap().skew_s = Some(9_999);
+            }
+        },
+        "set-ntp",
+    );
+    leads(
+        "netrc",
+        |facts| {
+            facts.netrc = NetrcFile {
+                path: Some(String::from("/home/ana/.netrc")),
+                exists: true,
+                error: Some(String::from("it is a pipe, not a file")),
+                ..NetrcFile::default()
+            };
+        },
+        "mend the line in /home/ana/.netrc",
+    );
+    assert_eq!(report(&well()).next, None);
+}
+
+#[test]
+fn an_exception_from_the_proxy_is_added_to_those_that_there_are() {
+    let refused = |origin| {
+        let mut facts = well();
+        let host = &mut facts.hosts[0];
+        host.via = Some(String::from("http://proxy.corp:3128"));
+        let is_unauthorized = false;
+        unreachable(host, Step::Parent { is_unauthorized }, "answered 403");
+        facts
+            .go
+            .settings
+            .retain(|setting| setting.name != "NO_PROXY");
+        facts.go.settings.push(Setting {
+            name: "NO_PROXY",
+            value: String::from("a.example"),
+            origin,
+        });
+        line(&facts)
+    };
+    let spelled = |name: &str| refused(Origin::Environment(name.to_owned()));
+    let list = "a.example,proxy.golang.org";
+    assert_eq!(spelled("NO_PROXY"), format!("export NO_PROXY={list}"));
+    assert_eq!(spelled("no_proxy"), format!("export no_proxy={list}"));
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! resolver is there, which is all that is asked.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -13,10 +14,14 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::diagnose::doctor::facts::{DnsAnswer, Query};
+use crate::files::read_small;
 use crate::tls;
 
 /// Where resolvers stand (resolv.conf(5)).
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The largest such file that is read, bytes.
+const FILE: u64 = 1 << 20;
 
 /// How many resolvers are used (`MAXNS`).
 const MOST: usize = 3;
@@ -33,18 +38,52 @@ const ANSWER: usize = 512;
 /// The resolvers of the system, and how names are completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resolvers {
-    servers: Vec<IpAddr>,
+    servers: Vec<Server>,
     search: Vec<String>,
     ndots: usize,
     limit: Duration,
 }
 
+/// A resolver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Server {
+    /// As written: an address, and the scope of a link-local one behind `%`.
+    name: String,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// `index` finds the number of an interface.
+    fn parse(name: &str, index: impl Fn(&str) -> Option<u32>) -> Option<Self> {
+        let address = match name.split_once('%') {
+            None => SocketAddr::new(name.parse().ok()?, PORT),
+            Some((address, scope)) => {
+                let number = scope.parse().ok().or_else(|| index(scope));
+                // Without its interface it cannot be reached, which sending to it will tell.
+                SocketAddrV6::new(address.parse().ok()?, PORT, 0, number.unwrap_or(0)).into()
+            }
+        };
+        let name = name.to_owned();
+        Some(Self { name, address })
+    }
+}
+
+/// The number of an interface (sysfs of Linux; elsewhere a resolver without a scope is the rule).
+fn interface(name: &str) -> Option<u32> {
+    if name.contains('/') {
+        return None;
+    }
+    let number = fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok()?;
+    number.trim().parse().ok()
+}
+
 impl Resolvers {
     pub(super) fn of_system() -> Self {
-        Self::parse(&fs::read_to_string(RESOLV_CONF).unwrap_or_default())
+        let text = read_small(Path::new(RESOLV_CONF), FILE).unwrap_or_default();
+        Self::parse(&String::from_utf8_lossy(&text), interface)
     }
 
-    fn parse(text: &str) -> Self {
+    fn parse(text: &str, index: impl Fn(&str) -> Option<u32>) -> Self {
         let mut resolvers = Self {
             servers: Vec::new(),
             search: Vec::new(),
@@ -56,7 +95,7 @@ impl Resolvers {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    let server = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+                    let server = words.next().and_then(|word| Server::parse(word, &index));
                     resolvers.servers.extend(server);
                 }
                 Some("domain" | "search") => {
@@ -82,7 +121,11 @@ impl Resolvers {
         }
         resolvers.servers.truncate(MOST);
         if resolvers.servers.is_empty() {
-            resolvers.servers.push(Ipv4Addr::LOCALHOST.into());
+            let local = Ipv4Addr::LOCALHOST;
+            resolvers.servers.push(Server {
+                name: local.to_string(),
+                address: (local, PORT).into(),
+            });
         }
         resolvers
     }
@@ -103,12 +146,16 @@ impl Resolvers {
         let questions = self
             .servers
             .iter()
-            .flat_map(|server| [(*server, false), (*server, true)]);
-        for (number, (resolver, is_v6)) in questions.enumerate() {
+            .flat_map(|server| [(server, false), (server, true)]);
+        for (number, (server, is_v6)) in questions.enumerate() {
             let (name, clock, limit) = (name.clone(), *clock, self.limit);
+            let Server {
+                name: resolver,
+                address,
+            } = server.clone();
             asking.spawn(async move {
                 let begun = clock.now();
-                let asked = tokio::time::timeout(limit, ask(resolver, &name, is_v6)).await;
+                let asked = tokio::time::timeout(limit, ask(address, &name, is_v6)).await;
                 let query = Query {
                     resolver,
                     is_v6,
@@ -124,7 +171,7 @@ impl Resolvers {
     }
 }
 
-async fn ask(resolver: IpAddr, name: &str, is_v6: bool) -> DnsAnswer {
+async fn ask(resolver: SocketAddr, name: &str, is_v6: bool) -> DnsAnswer {
     let id = u16::from_be_bytes(tls::random());
     let Some(question) = question(id, name, is_v6) else {
         return DnsAnswer::Failed(String::from("the name is not one of DNS"));
@@ -136,17 +183,17 @@ async fn ask(resolver: IpAddr, name: &str, is_v6: bool) -> DnsAnswer {
 }
 
 async fn exchange(
-    resolver: IpAddr,
+    resolver: SocketAddr,
     id: u16,
     question: &[u8],
     is_v6: bool,
 ) -> std::io::Result<DnsAnswer> {
     let any: IpAddr = match resolver {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
-    socket.connect(SocketAddr::new(resolver, PORT)).await?;
+    socket.connect(resolver).await?;
     socket.send(question).await?;
     let mut buffer = [0; ANSWER];
     loop {
@@ -253,18 +300,28 @@ mod tests {
         let text = "# nameserver 192.0.2.9\nnameserver 192.0.2.1 ; first\nnameserver 2001:db8::1\n\
                     nameserver nonsense\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n\
                     search corp.example. example\noptions rotate ndots:2 timeout:1 x:y\n";
-        let resolvers = Resolvers::parse(text);
-        let servers = ["192.0.2.1", "2001:db8::1", "192.0.2.3"];
-        assert_eq!(
-            resolvers.servers,
-            servers.map(|one| one.parse::<IpAddr>().unwrap())
-        );
+        let parse = |text| Resolvers::parse(text, |name| (name == "eth0").then_some(7));
+        let addresses = |resolvers: &Resolvers| -> Vec<String> {
+            let servers = resolvers.servers.iter();
+            servers.map(|server| server.address.to_string()).collect()
+        };
+        let resolvers = parse(text);
+        let servers = ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.3:53"];
+        assert_eq!(addresses(&resolvers), servers);
         assert_eq!(resolvers.complete("goproxy"), "goproxy.corp.example");
         assert_eq!(resolvers.complete("a.b"), "a.b.corp.example");
         assert_eq!(resolvers.complete("a.b.c"), "a.b.c");
         assert_eq!(resolvers.limit, Duration::from_secs(1));
-        let nothing = Resolvers::parse("");
-        assert_eq!(nothing.servers, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
+        // A router that announces itself by its link-local address has a scope.
+        let scoped = parse(
+            "nameserver fe80::1%eth0\nnameserver fe80::2%3\nnameserver fe80::3%gone\n\
+             nameserver 192.0.2.1%eth0\n",
+        );
+        let servers = ["[fe80::1%7]:53", "[fe80::2%3]:53", "[fe80::3]:53"];
+        assert_eq!(addresses(&scoped), servers);
+        assert_eq!(scoped.servers[0].name, "fe80::1%eth0");
+        let nothing = parse("");
+        assert_eq!(addresses(&nothing), ["127.0.0.1:53"]);
         assert_eq!(nothing.complete("goproxy"), "goproxy");
     }
 

@@ -76,6 +76,44 @@ fn roots_are_read_as_go_reads_them() {
     );
     told.is("tls", PROXY, "broken", "unknown issuer");
     assert_eq!(told.advice().0, "unset SSL_CERT_FILE");
+
+    // As go does, a file that is not there is passed over where a folder has the roots.
+    let folder = sandbox.join("home/certs");
+    std::fs::create_dir(&folder).expect("our own folder");
+    std::fs::copy(origin.root_pem_path(), folder.join("root.pem")).expect("our own folder");
+    let mut command = sandbox.modtape(["doctor", "--json", "--connect-to", &everywhere]);
+    command.env("SSL_CERT_FILE", sandbox.join("gone.pem"));
+    command.env("SSL_CERT_DIR", &folder);
+    let told = Told::by(command);
+    told.is(
+        "roots",
+        "certificates",
+        "ok",
+        "go trusts 1 root; SSL_CERT_FILE gives none",
+    );
+    told.is("roots", "certificates", "ok", "which go passes over");
+    told.is("tls", PROXY, "ok", "TLS 1.3");
+}
+
+#[test]
+fn where_no_setting_helps_it_is_said_whom_to_ask() {
+    let sandbox = Sandbox::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = format!("::{}", closed.local_addr().expect("an address"));
+    drop(closed);
+    let mut command = sandbox.modtape(["doctor", "--connect-to", &to]);
+    command
+        .env("GOPROXY", "https://goproxy.corp.example")
+        .env("GOSUMDB", "off");
+    let Some(command) = with_go(command, &sandbox, "1.27") else {
+        return;
+    };
+    let output = run(command, LIMIT);
+    assert_eq!(output.status.code(), Some(1));
+    let end = output.stdout.lines().rev().take(2).collect::<Vec<_>>();
+    assert_eq!(end[1], "no setting of Go helps against that");
+    let next = "next: ask who runs this network to let this machine connect to goproxy.corp.example:443 by TCP: send the row above";
+    assert!(end[0].starts_with(next), "{}", output.stdout);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Settings: where each comes from, which of them are mistakes; credentials; the module cache.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -167,6 +168,176 @@ fn credentials_are_those_that_go_would_send_and_are_never_shown() {
     let (told, _) = run_with("machine proxy.golang.org login ana", list);
     told.iter()
         .for_each(|told| told.is("netrc", &path, "broken", "no login or no password"));
+}
+
+#[test]
+fn a_list_of_proxies_that_go_reads_otherwise_is_told_and_mended() {
+    let (sandbox, origin) = (Sandbox::new(), Origin::start(well()));
+    let right = "export GOPROXY=https://proxy.golang.org,direct";
+    for (list, state, said, line) in [
+        (
+            "https://proxy.golang.org;direct",
+            "broken",
+            "another separator",
+            right,
+        ),
+        (
+            "https://proxy.golang.org direct",
+            "broken",
+            "white space",
+            right,
+        ),
+        (
+            "\"https://proxy.golang.org,direct\"",
+            "broken",
+            "quotes",
+            right,
+        ),
+        (
+            "https://proxy.golang.org,,direct",
+            "ok",
+            "is empty: go passes it over",
+            "",
+        ),
+        (
+            "proxy.golang.org,direct",
+            "ok",
+            "has no scheme: go asks it over https",
+            "",
+        ),
+        (
+            "https://ana:hunter2@proxy.golang.org,direct",
+            "ok",
+            "in clear text",
+            "",
+        ),
+        (
+            "https://proxy.golang.org,direct,https://goproxy.cn",
+            "ok",
+            "go never asks it",
+            "",
+        ),
+    ] {
+        let mut doctor = to(&sandbox, &origin);
+        doctor.env("GOPROXY", list);
+        let Some(doctor) = with_go(doctor, &sandbox, "1.27") else {
+            return;
+        };
+        let told = Told::by(doctor);
+        told.is("setting", "GOPROXY", state, said);
+        assert_eq!(told.advice().0, line, "{list}");
+        assert_eq!(told.code, Some(i32::from(state == "broken")), "{list}");
+        assert!(!told.json.to_string().contains("hunter2"), "{}", told.json);
+    }
+}
+
+#[test]
+fn what_is_no_file_is_named_and_not_waited_for() {
+    let (sandbox, origin) = (Sandbox::new(), Origin::start(well()));
+    let pipe = sandbox.join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).expect("our own folder");
+    for (netrc, said) in [
+        (text(&pipe), "it is a pipe, not a file"),
+        ("/dev/zero", "it is a device, not a file"),
+    ] {
+        let mut doctor = to(&sandbox, &origin);
+        doctor.env("NETRC", netrc).env("GOENV", &pipe);
+        doctor.env(
+            "GOPROXY",
+            format!("file://{},https://proxy.golang.org", text(&pipe)),
+        );
+        // Without a go, which would wait for the pipe.
+        let told = Told::by(doctor);
+        told.is("netrc", netrc, "broken", said);
+        let folder = format!("file://{}", text(&pipe));
+        told.is("folder", &folder, "broken", "cannot be read");
+    }
+}
+
+#[test]
+fn what_stands_behind_a_default_of_netrc_is_never_reached() {
+    let (sandbox, origin) = (Sandbox::new(), Origin::start(well()));
+    let netrc = sandbox.join("home/.netrc");
+    let machine = "machine proxy.golang.org login ana password hunter2\n";
+    for (before, is_sent) in [
+        ("default\nlogin any password any\n", false),
+        ("default login any password any\n", true),
+    ] {
+        fs::write(&netrc, format!("{before}{machine}")).expect("our own folder");
+        let mut doctor = to(&sandbox, &origin);
+        doctor
+            .env("GOPROXY", "https://proxy.golang.org")
+            .env("GOSUMDB", "off");
+        let Some(doctor) = with_go(doctor, &sandbox, "1.27") else {
+            return;
+        };
+        let told = Told::by(doctor);
+        let (state, said) = match is_sent {
+            true => ("ok", "and `default`, which go does not use"),
+            false => ("broken", "`machine proxy.golang.org` is never reached"),
+        };
+        told.is("netrc", text(&netrc), state, said);
+        let served = origin.requests().pop().expect("it was asked");
+        let sent = served.headers.get("authorization").is_some();
+        assert_eq!(sent, is_sent, "{before}");
+    }
+}
+
+#[test]
+fn a_part_of_the_module_cache_that_cannot_be_written_is_found() {
+    let (sandbox, origin) = (Sandbox::new(), Origin::start(well()));
+    let cache = sandbox.join("modcache");
+    let folder = cache.join("cache/download/rsc.io/quote/@v");
+    fs::create_dir_all(&folder).expect("our own folder");
+    // Modules themselves are read-only: that is no fault.
+    let module = cache.join("rsc.io/quote@v1.5.2");
+    fs::create_dir_all(&module).expect("our own folder");
+    let read_only = |path: &Path| {
+        let mode = fs::Permissions::from_mode(0o555);
+        fs::set_permissions(path, mode).expect("our own folder");
+    };
+    read_only(&module);
+    let doctor = || {
+        let doctor = to(&sandbox, &origin);
+        let mut command = match rustix::process::getuid().is_root() {
+            false => sandbox.command(doctor.get_program()),
+            // Modes do not apply to root.
+            true => {
+                let without = "-dac_override,-dac_read_search";
+                let mut command = sandbox.command("/usr/bin/setpriv");
+                command.args([
+                    format!("--bounding-set={without}"),
+                    format!("--inh-caps={without}"),
+                ]);
+                command.arg(doctor.get_program());
+                command
+            }
+        };
+        command.args(doctor.get_args()).env("GOMODCACHE", &cache);
+        Told::by(command)
+    };
+    let told = doctor();
+    assert_eq!(told.rows("module-cache").len(), 1);
+    read_only(&folder);
+    let told = doctor();
+    told.is(
+        "module-cache",
+        text(&folder),
+        "broken",
+        "its mode does not allow it",
+    );
+    let line = format!("chmod u+rwx {}", text(&folder));
+    assert_eq!(told.advice().0, line);
+    let writable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&folder, writable.clone()).expect("our own folder");
+    let lock = folder.join("v1.5.2.lock");
+    fs::write(&lock, "").expect("our own folder");
+    read_only(&lock);
+    let told = doctor();
+    told.is("module-cache", text(&lock), "broken", "cannot be written");
+    // So that the sandbox can be removed by anybody.
+    fs::set_permissions(&module, writable).expect("our own folder");
 }
 
 #[test]
