@@ -93,8 +93,14 @@ fn for_a_command(words: &[OsString]) -> Option<&str> {
     flags.next()
 }
 
-/// `record go mod tidy` lacks `--`.
+/// `record go mod tidy` lacks `--`; `status ci` is written `status --recording ci`.
 fn misplaced(argument: &str, words: &[OsString]) -> Option<String> {
+    let verb = words.iter().skip(1).find_map(|word| word.to_str());
+    if let Some(verb @ ("status" | "env" | "ca")) = verb {
+        return Some(format!(
+            "one recording is chosen by a flag: `modtape {verb} --recording {argument}`"
+        ));
+    }
     let has_dashes = words.iter().any(|word| word == "--");
     (Cli::wraps(words) && !has_dashes).then(|| {
         let own = words.iter().skip(1).take_while(|word| *word != argument);

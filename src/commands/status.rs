@@ -6,6 +6,7 @@
 //! and, after `--stall-after`, each silence.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,11 +25,13 @@ use crate::diagnose::processes::{Activity, Lasting};
 use crate::diagnose::stuck::{self, Limits, Waiting};
 use crate::exchange::{ConnectionId, ExchangeId, Phase, Stall};
 use crate::gomod;
+use crate::recording::format::JOURNAL;
 use crate::recording::reader::{RowState, Status as Progress};
 use crate::recording::{Recording, folder};
 use crate::shell;
 use crate::terminal::status::{Cause, Entry, SCHEMA, SessionId, Source, Status, Verb, causes};
-use crate::terminal::{Look, json, say, to_open_stdout};
+use crate::terminal::words::seconds;
+use crate::terminal::{Look, json, plain, say, to_open_stdout};
 
 /// How long `--watch` waits before it looks again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -42,15 +45,24 @@ pub(super) fn run(args: &StatusArgs, global: &Global) -> anyhow::Result<ExitCode
     }
     let is_open = print(&first, args, global)?;
     if args.watch && is_open {
-        block_on(watch(args, global))??;
+        block_on(watch(&first, args, global))??;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn watch(args: &StatusArgs, global: &Global) -> anyhow::Result<()> {
+async fn watch(first: &[Status], args: &StatusArgs, global: &Global) -> anyhow::Result<()> {
+    let mut paths = folders_of(first);
     loop {
         tokio::time::sleep(AGAIN).await;
         let sessions = sessions(args.recording.as_deref(), global)?;
+        for path in paths.iter().filter(|path| !is_among(path, &sessions)) {
+            if let Some(gone) = gone(path) {
+                say(
+                    global,
+                    plain(&format!("modtape: {}: {gone}", path.display())),
+                );
+            }
+        }
         if sessions.is_empty() {
             say(global, "modtape: nothing is recorded or replayed any more");
             return Ok(());
@@ -58,7 +70,23 @@ async fn watch(args: &StatusArgs, global: &Global) -> anyhow::Result<()> {
         if !print(&sessions, args, global)? {
             return Ok(());
         }
+        paths = folders_of(&sessions);
     }
+}
+
+/// The folders of the recordings that are written.
+fn folders_of(sessions: &[Status]) -> Vec<PathBuf> {
+    let written = sessions
+        .iter()
+        .filter(|status| status.session.verb == Verb::Record);
+    written
+        .map(|status| status.session.path.clone().into())
+        .collect()
+}
+
+fn is_among(path: &Path, sessions: &[Status]) -> bool {
+    let mut sessions = sessions.iter();
+    sessions.any(|status| Path::new(&status.session.path) == path)
 }
 
 /// One session below the other; with `--watch`, a terminal is cleared first. False once nobody reads it.
@@ -229,12 +257,17 @@ fn of_journal(dir: &Path) -> Option<Status> {
         schema: SCHEMA,
         session: SessionId {
             recording: recording.name(),
+            path: std::path::absolute(dir).map_or_else(
+                |_| dir.display().to_string(),
+                |path| path.display().to_string(),
+            ),
             verb: Verb::Record,
             pid: running::recorder_of(dir),
             command: open.command.clone(),
         },
         source: Source::Journal,
         wall_us: now.as_micros(),
+        written_us: written_us(dir),
         done: over.clone().count() as u64,
         body_bytes: over.fold(0, |sum, row| sum.saturating_add(row.bytes)),
         doing: activity.map(|(activity, us)| activity.lasting(us)),
@@ -294,14 +327,57 @@ impl Seen {
     }
 }
 
-/// The error if there is nothing to print.
+/// Since when nothing was written to the journal, microseconds.
+fn written_us(dir: &Path) -> Option<u64> {
+    let written = fs::metadata(dir.join(JOURNAL)).ok()?.modified().ok()?;
+    let ago = Clock::wall_now().duration_since(written).ok()?;
+    u64::try_from(ago.as_micros()).ok()
+}
+
+/// The error if there is nothing to print: what was left unfinished is told of.
 fn none<T>(wanted: Option<&str>, global: &Global) -> anyhow::Result<T> {
-    let Some(name) = wanted else {
-        return Err(anyhow!("nothing is recorded or replayed now"))
-            .help("start it in another terminal: `modtape record -- go mod tidy`");
+    let dir = match wanted {
+        Some(name) => Some(resolve(name, global)?),
+        None => open_folders(&global.recordings)
+            .ok()
+            .and_then(|folders| folders.into_iter().next()),
     };
-    let dir = resolve(name, global)?;
-    let dir = shell::word(&dir.to_string_lossy()).into_owned();
-    Err(anyhow!("{name} is not recorded or replayed now"))
-        .help(format!("`modtape ls {dir}` shows what was recorded"))
+    let gone = dir.as_deref().and_then(gone);
+    let word = |dir: &Path| shell::word(&dir.to_string_lossy()).into_owned();
+    match (wanted, dir, gone) {
+        (Some(name), Some(dir), Some(gone)) => {
+            Err(anyhow!("{name} is not recorded any more: {gone}")).help(format!(
+                "`modtape report {}` explains it as far as it got",
+                word(&dir)
+            ))
+        }
+        (Some(name), dir, _) => {
+            let dir = word(&dir.unwrap_or_else(|| name.into()));
+            Err(anyhow!("{name} is not recorded or replayed now"))
+                .help(format!("`modtape report {dir}` explains what was recorded"))
+        }
+        (None, Some(dir), Some(gone)) => Err(anyhow!(
+            "nothing is recorded or replayed now; {} was left unfinished: {gone}",
+            dir.display()
+        ))
+        .help(format!(
+            "`modtape report {}` explains it as far as it got",
+            word(&dir)
+        )),
+        (None, ..) => Err(anyhow!("nothing is recorded or replayed now"))
+            .help("start it in another terminal: `modtape record -- go mod tidy`"),
+    }
+}
+
+/// `its recorder is gone, and wrote last 12 s ago`, if nobody closed the recording.
+fn gone(dir: &Path) -> Option<String> {
+    let recording = Recording::open(dir).ok()?;
+    if recording.status() != Progress::Unfinished {
+        return None;
+    }
+    let written = written_us(dir).map(|us| format!(", and wrote last {} ago", seconds(us)));
+    Some(format!(
+        "its recorder is gone{}",
+        written.unwrap_or_default()
+    ))
 }

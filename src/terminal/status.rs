@@ -3,7 +3,9 @@
 //! A session makes it of its live view, `modtape status` of the journal where the session cannot be
 //! asked. It passes the socket as the JSON that `status --json` prints (docs/formats.md).
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::look::{Look, Paint};
 use super::table::{Align, Table};
-use super::words::{duration, size};
+use super::words::{duration, seconds, size};
 use crate::child::{self, Ends, Latest};
 use crate::clock::Timestamp;
 use crate::diagnose::processes::Activity;
@@ -33,6 +35,9 @@ pub(crate) struct Status {
     pub(crate) source: Source,
     /// Since the session began, microseconds.
     pub(crate) wall_us: u64,
+    /// Of a journal: since it was written last, microseconds, if that is known.
+    #[serde(default)]
+    pub(crate) written_us: Option<u64>,
     /// Exchanges that are over.
     pub(crate) done: u64,
     /// Bytes of their bodies.
@@ -50,6 +55,9 @@ pub(crate) struct Status {
 pub(crate) struct SessionId {
     /// The recording's name.
     pub(crate) recording: String,
+    /// The recording's folder, absolute; names repeat from project to project.
+    #[serde(default)]
+    pub(crate) path: String,
     /// What is done with it.
     pub(crate) verb: Verb,
     /// The process of modtape, if it is known.
@@ -164,6 +172,7 @@ impl StatusSource {
             session: self.session.clone(),
             source: Source::Session,
             wall_us: now.as_micros(),
+            written_us: None,
             done: passed.exchanges,
             body_bytes: passed.bytes,
             in_flight: in_flight.iter().map(|one| Entry::of(one, now)).collect(),
@@ -240,19 +249,25 @@ impl Status {
             lines.extend(choices.map(|choice| format!("  - {}", look.plain(choice))));
         }
         if self.source == Source::Journal {
-            let note = "from the journal: the recorder itself cannot be asked from here";
-            lines.push(look.paint(Paint::Dim, note));
+            let written = self
+                .written_us
+                .map(|us| format!(", written {} ago", seconds(us)));
+            let note = format!(
+                "from the journal{}: the recorder itself cannot be asked from here",
+                written.unwrap_or_default()
+            );
+            lines.push(look.paint(Paint::Dim, &note));
         }
         lines
     }
 
-    /// `tidy-1122-0452  recording 1m12s  pid 4121  go mod tidy   2 in flight, 207 done`
+    /// `recordings/tidy-1122-0452  recording 1m12s  pid 4121  go mod tidy   2 in flight, 207 done`
     fn heading(&self, look: Look) -> String {
         let doing = match self.session.verb {
             Verb::Record => "recording",
             Verb::Replay => "replaying",
         };
-        let name = look.paint(Paint::Bold, &look.plain(&self.session.recording));
+        let name = look.paint(Paint::Bold, &look.plain(&self.session.place()));
         let mut line = format!("{name}  {doing} {}", duration(self.wall_us));
         if let Some(pid) = self.session.pid {
             line.push_str(&format!("  pid {pid}"));
@@ -268,6 +283,19 @@ impl Status {
             line.push_str(&format!(", {}", size(self.body_bytes)));
         }
         line
+    }
+}
+
+impl SessionId {
+    /// The recording's folder as one would name it here.
+    fn place(&self) -> Cow<'_, str> {
+        let path = Path::new(&self.path);
+        let here = std::env::current_dir().ok();
+        match here.and_then(|here| Some(path.strip_prefix(here).ok()?.to_owned())) {
+            Some(below) if !below.as_os_str().is_empty() => below.display().to_string().into(),
+            _ if !self.path.is_empty() => Cow::Borrowed(&self.path),
+            _ => Cow::Borrowed(&self.recording),
+        }
     }
 }
 

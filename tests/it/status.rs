@@ -184,7 +184,7 @@ fn a_recorder_that_cannot_be_asked_is_found_by_its_journal() {
     std::fs::create_dir(&other).expect("a folder");
     elsewhere.env("XDG_RUNTIME_DIR", other);
     let stdout = run(elsewhere, LIMIT).expect_success().stdout;
-    let note = "\nfrom the journal: ";
+    let note = "\nfrom the journal, written ";
     assert!(stdout.contains(note), "{stdout}");
     let stdout = stdout.replacen("one  recording ", "one  recording  pid ", 1);
     assert_told(&stdout);
@@ -226,8 +226,13 @@ fn without_a_session_there_is_an_error_and_what_was_killed_is_none() {
     named.arg("--json");
     let output = run(named, LIMIT);
     assert_eq!(output.status.code(), Some(3));
-    let expected = "error: one is not recorded or replayed now\nhelp: `modtape ls ";
+    let expected = "error: one is not recorded any more: its recorder is gone, and wrote last ";
     assert!(output.stderr.starts_with(expected), "{}", output.stderr);
+    let help = "\nhelp: `modtape report recordings/one` explains it as far as it got\n";
+    assert!(output.stderr.ends_with(help), "{}", output.stderr);
+    let any = run(stuck.sandbox.modtape(["status"]), LIMIT);
+    let told = "recordings/one was left unfinished: its recorder is gone";
+    assert!(any.stderr.contains(told), "{}", any.stderr);
     let dir = stuck.sandbox.join("recordings/one");
     let recording = Recording::open(&dir).expect("it opens");
     assert_eq!(recording.stalls().len(), 1);
@@ -290,7 +295,7 @@ fn a_typing_error_is_told_with_what_was_meant() {
         (&["--wach"], 2, "'--watch'"),
         (&["--jso"], 2, "'--json'"),
         (&["--recordin=one"], 2, "'--recording"),
-        (&["one"], 2, "unexpected argument 'one'"),
+        (&["one"], 2, "`modtape status --recording one`"),
     ] {
         let output = stuck.status(args);
         assert_eq!(output.status.code(), Some(code), "{}", output.stderr);
@@ -317,7 +322,7 @@ fn a_replay_is_told_too() {
     let mut status = stuck.sandbox.modtape(["status"]);
     status.args(["--recording", "one"]);
     let stdout = run(status, LIMIT).expect_success().stdout;
-    assert!(stdout.starts_with("one  replaying "), "{stdout}");
+    assert!(stdout.starts_with("recordings/one  replaying "), "{stdout}");
     assert!(
         stdout.contains("  sh -c 'echo ready; exec sleep 600'   0 in flight, 0 done"),
         "{stdout}"

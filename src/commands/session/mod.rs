@@ -84,6 +84,11 @@ pub(super) struct Parts {
     pub(super) deadlines: Deadlines,
 }
 
+/// The recording's folder, absolute.
+fn folder_of(parts: &Parts) -> PathBuf {
+    std::path::absolute(&parts.folder).unwrap_or_else(|_| parts.folder.clone())
+}
+
 /// Sockets that send something to other commands.
 struct Sockets {
     /// The token, if there is one.
@@ -341,6 +346,7 @@ impl Session {
     fn id(&self, parts: &Parts) -> SessionId {
         SessionId {
             recording: parts.name.clone(),
+            path: folder_of(parts).display().to_string(),
             verb: match parts.responder {
                 Responder::Upstream(_) => Verb::Record,
                 Responder::Replay(_) => Verb::Replay,
@@ -406,7 +412,7 @@ impl Session {
         let running = Running {
             pid: std::process::id(),
             name: parts.name.clone(),
-            recording: std::path::absolute(&parts.folder).unwrap_or_else(|_| parts.folder.clone()),
+            recording: folder_of(parts),
             proxy: proxy.to_owned(),
             token: path(&sockets.token),
             status: path(&sockets.status),
