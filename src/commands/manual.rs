@@ -1,4 +1,4 @@
-//! `modtape help`, `man`, `completions` and `version`: what modtape prints about itself.
+//! `modtape help`, `man` and `version`: what modtape prints about itself.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::failure::{Advise as _, Failure, USAGE};
 use super::output_file::write_file;
-use crate::cli::{Cli, CompletionsArgs, Global, HelpArgs, ManArgs, VersionArgs};
+use super::selection::most_like;
+use crate::cli::{Cli, Global, HelpArgs, ManArgs, VersionArgs};
 use crate::diagnose::rules::{RULES, Rule};
 use crate::recording::format::FORMAT_VERSION;
 use crate::terminal::words::count;
@@ -49,11 +50,60 @@ pub(crate) fn help(args: &HelpArgs, global: &Global) -> Result<ExitCode, Failure
 /// The topic that lists the codes of findings.
 const FINDINGS: &str = "findings";
 
-/// The rule that has this code, in upper or lower case.
+/// The rule that has this code: `MT106`, `mt106`, `106`, and `[MT106]` as findings have it.
 fn rule(code: &str) -> Option<&'static Rule> {
-    RULES
-        .iter()
-        .find(|rule| rule.code.eq_ignore_ascii_case(code))
+    let digits = digits_of(code)?;
+    let mut rules = RULES.iter();
+    rules.find(|rule| digits_of(rule.code) == Some(digits))
+}
+
+/// The digits of what is written as a code, whole or not.
+fn digits_of(code: &str) -> Option<&str> {
+    let code = code.trim_start_matches('[').trim_end_matches(']');
+    let digits = match code.get(..2) {
+        Some(letters) if letters.eq_ignore_ascii_case("mt") => &code[2..],
+        _ => code,
+    };
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(digits)
+}
+
+/// How many codes are suggested.
+const SUGGESTED: usize = 5;
+
+/// The rules for which `is_meant` says so, as a question.
+fn suggested(is_meant: impl Fn(&Rule) -> bool) -> Option<String> {
+    let mut rules: Vec<&Rule> = RULES.iter().filter(|rule| is_meant(rule)).collect();
+    rules.sort_by_key(|rule| rule.code);
+    let found = rules.iter().take(SUGGESTED);
+    let found = found.map(|rule| format!("{} ({})", rule.code, rule.name));
+    let found: Vec<String> = found.collect();
+    (!found.is_empty()).then(|| format!("did you mean {}?", found.join(", ")))
+}
+
+/// The codes that could have been meant by one that there is not: those that begin so, or differ in
+/// one digit.
+pub(super) fn similar_codes(code: &str) -> Option<String> {
+    let digits = digits_of(code)?;
+    suggested(|rule| rule.code[2..].starts_with(digits))
+        .or_else(|| suggested(|rule| strsim::levenshtein(&rule.code[2..], digits) == 1))
+}
+
+/// What could have been meant in place of a word that names nothing: codes, or a topic or command.
+fn meant(word: &str, all: &Command) -> Option<String> {
+    if digits_of(word).is_some() {
+        return similar_codes(word);
+    }
+    let commands = all
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    let names = commands.map(|command| command.get_name().to_owned());
+    let names = names.chain(topics().map(str::to_owned));
+    let near = most_like(&word.to_lowercase(), names);
+    let near = near.map(|name| format!("did you mean `modtape help {name}`?"));
+    let word = word.to_lowercase();
+    near.or_else(|| suggested(|rule| rule.name.to_lowercase().contains(&word)))
+        .filter(|_| !word.is_empty())
 }
 
 fn rule_page(rule: &Rule) -> String {
@@ -74,6 +124,12 @@ fn findings() -> String {
     format!("What `modtape report` finds; `modtape help CODE` explains one.\n\n{lines}")
 }
 
+/// The topics that have a page.
+pub(super) fn topics() -> impl Iterator<Item = &'static str> {
+    let topics = TOPICS.iter().map(|(name, _)| *name);
+    topics.chain([FINDINGS])
+}
+
 fn page(topic: &str) -> Option<&'static str> {
     let mut topics = TOPICS.iter();
     topics
@@ -83,17 +139,34 @@ fn page(topic: &str) -> Option<&'static str> {
 
 /// The command that these words name, each a subcommand of the one before.
 fn named<'a>(all: &'a mut Command, words: &[String]) -> Result<&'a mut Command, Failure> {
+    let unknown = words.iter().try_fold(&*all, |command, word| {
+        command.find_subcommand(word).ok_or(word)
+    });
+    if let Err(word) = unknown {
+        let topics: Vec<&str> = topics().collect();
+        let topics = format!(
+            "topics are {}, and codes such as MT106; `modtape --help` lists the commands",
+            topics.join(", ")
+        );
+        let is_code = digits_of(word).is_some();
+        let message = match is_code {
+            true => anyhow!("there is no finding with the code {}", plain(word)),
+            false => anyhow!("there is no help on {}", plain(&words.join(" "))),
+        };
+        let help = match (meant(word, all), is_code) {
+            (Some(meant), _) => meant,
+            (None, true) => format!("`modtape help {FINDINGS}` lists the codes"),
+            (None, false) => topics,
+        };
+        return Err(message)
+            .help(help)
+            .map_err(|error| Failure::new(USAGE, error));
+    }
     let mut command = all;
     for word in words {
-        let Some(next) = command.find_subcommand_mut(word) else {
-            let topics = TOPICS.map(|(name, _)| name).join(", ");
-            let topics = format!("{topics}, {FINDINGS}, and codes such as MT106");
-            let message = anyhow!("there is no help on {}", words.join(" "));
-            let help = format!("topics are {topics}; `modtape --help` lists the commands");
-            let message = Err(message).help(help);
-            return message.map_err(|error| Failure::new(USAGE, error));
-        };
-        command = next;
+        command = command
+            .find_subcommand_mut(word)
+            .context("a command that was found is gone")?;
     }
     Ok(command)
 }
@@ -146,15 +219,6 @@ fn write_pages(pages: &[Page], dir: &Path) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// Prints the script.
-pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
-    // The generator panics if it cannot write, so it writes to memory.
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "modtape", &mut script);
-    to_stdout(|out| Ok(out.write_all(&script)?))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What `version --json` shows.
@@ -230,6 +294,38 @@ mod tests {
             );
         }
         assert_eq!(findings().lines().count(), RULES.len() + 2);
+    }
+
+    #[test]
+    fn a_code_is_found_however_it_is_written_and_what_is_near_is_suggested() {
+        for code in ["MT106", "mt106", "106", "[MT106]"] {
+            assert_eq!(rule(code).map(|rule| rule.code), Some("MT106"), "{code}");
+        }
+        for code in ["", "MT", "1", "MT1066", "MT10x", "\u{661}06", "m\u{e9}106"] {
+            assert!(rule(code).is_none(), "{code}");
+        }
+        let mut all = Cli::command();
+        all.build();
+        let told = |word: &str| meant(word, &all).unwrap_or_default();
+        let begins = told("mt11");
+        assert!(begins.starts_with("did you mean MT110 ("), "{begins}");
+        assert!(
+            begins.contains("MT111 (") && !begins.contains("MT101"),
+            "{begins}"
+        );
+        assert!(told("MT107x").is_empty());
+        assert!(told("MT1O1").is_empty());
+        assert!(told("401").contains("MT101 ("), "{}", told("401"));
+        assert_eq!(told("999"), "");
+        assert_eq!(told("reprot"), "did you mean `modtape help report`?");
+        assert_eq!(told("Findngs"), "did you mean `modtape help findings`?");
+        assert!(
+            told("certificate").contains("MT104 ("),
+            "{}",
+            told("certificate")
+        );
+        assert_eq!(told("cheese"), "");
+        assert_eq!(told(""), "");
     }
 
     #[test]

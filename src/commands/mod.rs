@@ -3,6 +3,7 @@
 
 mod answers;
 mod ca;
+mod completions;
 mod demo;
 mod dialling;
 mod doctor;
@@ -90,7 +91,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Import(args) => import::run(args, global),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
         Command::Doctor(args) => doctor::run(args, global),
-        Command::Completions(args) => Ok(manual::completions(args)?),
+        Command::Completions(args) => Ok(completions::run(args)?),
         Command::Man(args) => Ok(manual::man(args, global)?),
         Command::Help(args) => manual::help(args, global),
         Command::Version(args) => Ok(manual::version(args)?),

@@ -25,9 +25,12 @@ pub(super) fn run(args: &WhyArgs, global: &Global) -> anyhow::Result<ExitCode> {
         let name = recording.name();
         let asked = plain(&args.module);
         let error = Err(anyhow!("{asked} is not on the recording {name}"));
-        error.help(match &nearest(&args.module, &unknown.known)[..] {
-            [] => format!("`modtape ls {name}` lists what is"),
-            near => format!("did you mean {}?", plain(&near.join(", "))),
+        let near = nearest(&args.module, &unknown.known);
+        let has_versions = near.iter().any(|near| near.contains('@'));
+        error.help(match (&near[..], has_versions) {
+            ([], _) => format!("`modtape ls {name}` lists what is"),
+            (near, true) => format!("there is {}", plain(&near.join(", "))),
+            (near, false) => format!("did you mean {}?", plain(&near.join(", "))),
         })
     })?;
     let text = match args.json {
@@ -38,12 +41,12 @@ pub(super) fn run(args: &WhyArgs, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What could have been meant: paths that end in it or begin with it, else the most similar one.
+/// What could have been meant: paths that end in it or begin with it, else those that contain it, else
+/// the most similar one; of a version that is not there those that are.
 fn nearest(asked: &str, known: &BTreeSet<String>) -> Vec<String> {
     let asked = asked.trim_matches('/').to_lowercase();
     let module = asked.split('@').next().unwrap_or_default();
-    let is_part = |name: &&String| {
-        let name = name.to_lowercase();
+    let is_part = |name: &str| {
         let path = name.split('@').next().unwrap_or_default();
         let is_end = path
             .strip_suffix(module)
@@ -57,18 +60,26 @@ fn nearest(asked: &str, known: &BTreeSet<String>) -> Vec<String> {
             .is_some_and(|rest| rest.starts_with('/'));
         path == module || is_end || is_begin || is_above
     };
-    let parts: Vec<String> = known
-        .iter()
-        .filter(is_part)
-        .take(SUGGESTED)
-        .cloned()
-        .collect();
-    match parts.is_empty() {
-        true => most_like(&asked, known.iter().cloned())
-            .into_iter()
-            .collect(),
-        false => parts,
+    let contains = |name: &str| !module.is_empty() && name.contains(module);
+    let found = |is_meant: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let found = known.iter().filter(|name| is_meant(&name.to_lowercase()));
+        found.cloned().collect()
+    };
+    let mut near = found(&is_part);
+    if near.is_empty() {
+        near = found(&contains);
     }
+    if near.is_empty() {
+        near = most_like(&asked, known.iter().cloned())
+            .into_iter()
+            .collect();
+    }
+    let more = near.len().saturating_sub(SUGGESTED);
+    near.truncate(SUGGESTED);
+    if more > 0 {
+        near.push(format!("and {more} more"));
+    }
+    near
 }
 
 #[cfg(test)]
@@ -93,6 +104,9 @@ mod tests {
         assert_eq!(near("golang.org/x/net/http2@v1.0.0"), ["golang.org/x/net"]);
         assert_eq!(near("example.com/tool/v2"), ["example.com/Tool/v2"]);
         assert_eq!(near("rsc.io/qoute"), ["rsc.io/quote"]);
+        assert_eq!(near("QUOT"), ["rsc.io/quote"]);
+        assert_eq!(near("Golang"), ["golang.org/x/net", "golang.org/x/text"]);
+        assert_eq!(near(""), [""; 0]);
         assert_eq!(near("nothing.like/it"), [""; 0]);
         let versions: BTreeSet<String> = ["a.b/c@v1.0.0", "a.b/c@v1.1.0"].map(str::to_owned).into();
         assert_eq!(nearest("a.b/c@v1.2.0", &versions).len(), 2);

@@ -358,6 +358,14 @@ fn the_command_line_describes_itself() {
     assert_eq!(help, stdout(&sandbox, &["recordings", "info", "--help"]));
     let unknown = modtape(&sandbox, &["help", "filters"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", unknown.stderr);
+    assert!(
+        unknown
+            .stderr
+            .contains("did you mean `modtape help filter`?"),
+        "{}",
+        unknown.stderr
+    );
+    let unknown = modtape(&sandbox, &["help", "cheese"]);
     assert!(unknown.stderr.contains("exit-codes"), "{}", unknown.stderr);
     stdout(&sandbox, &["man", "--dir", "man"]);
     let page = fs::read_to_string(sandbox.join("man/modtape-ls.1")).expect("a page");

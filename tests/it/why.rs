@@ -104,8 +104,10 @@ fn a_module_that_is_not_there_comes_with_what_was_meant() {
         ),
         (
             "golang.org/x/sync@v0.4.0",
-            "did you mean golang.org/x/sync@v0.3.0?",
+            "there is golang.org/x/sync@v0.3.0",
         ),
+        ("BURNTSUSHI", "did you mean github.com/BurntSushi/toml?"),
+        ("sushi", "did you mean github.com/BurntSushi/toml?"),
         ("nothing/like/it", "`modtape ls one` lists what is"),
     ] {
         let output = why(&sandbox, &[asked, "one"]);
@@ -137,7 +139,7 @@ fn what_go_mod_files_say_is_found() {
             "module example.com/new\n\ngo 1.20\n",
             "module declares its path as",
             "MT305",
-            "example.com/new by its own go.mod",
+            "example.com/new in its go.mod",
         ),
         (
             "module example.com/old\n\ngo 1.99\n",

@@ -4,16 +4,36 @@ use std::fs;
 use std::path::Path;
 
 use super::{LIMIT, stdout};
-use crate::support::{Sandbox, run, skipped};
+use crate::support::{Sandbox, run, skipped, tested};
 
 #[test]
 fn shells_load_their_completions() {
     let sandbox = Sandbox::new();
-    // What bash does for `modtape rec<Tab>` and `modtape export --har-bodies <Tab>`.
+    for name in ["ci", "tidy-1122-0452", "$(touch pwned)"] {
+        super::sample::write(&sandbox.join("recordings").join(name));
+    }
+    // What bash does for `modtape rec<Tab>` and so on.
     const BASH: &str = r#"
         source ./bash && complete -p modtape
+        modtape() { "$MODTAPE" "$@"; }
         tab() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=(); _modtape modtape "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[@]}"; }
-        tab modtape rec; tab modtape export --har-bodies ''"#;
+        tab modtape rec; tab modtape export --har-bodies ''
+        tab modtape report ''; tab modtape -q why rsc.io/quote t; tab modtape report --format ''
+        tab modtape recordings info c; tab modtape status --recording c; tab modtape record -- go c
+        tab modtape --recordings nowhere ls ''; tab modtape help MT10; tab modtape report --fail-on st"#;
+    const TABS: &str = "
+record recordings
+all small none
+@last ci tidy-1122-0452
+tidy-1122-0452
+text markdown json
+ci
+ci
+
+@last
+MT101 MT102 MT103 MT104 MT105 MT106 MT107 MT108 MT109
+stall
+";
     let scripts = [
         ("bash", &["-c", BASH][..], "-F _modtape modtape\n"),
         ("zsh", &["-n", "./zsh"], ""),
@@ -27,13 +47,13 @@ fn shells_load_their_completions() {
             continue;
         }
         let mut command = sandbox.command(shell);
-        command.args(args);
+        command.args(args).env("MODTAPE", tested());
         let output = run(command, LIMIT).expect_success();
         assert_eq!(output.stderr, "", "{shell}");
         assert!(output.stdout.contains(told), "{shell}: {}", output.stdout);
         if shell == "bash" {
-            let tail = "\nrecord recordings\nall small none\n";
-            assert!(output.stdout.ends_with(tail), "{}", output.stdout);
+            assert!(output.stdout.ends_with(TABS), "{}", output.stdout);
+            assert!(!sandbox.join("pwned").exists());
         }
     }
 }
