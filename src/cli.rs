@@ -394,7 +394,8 @@ pub(crate) struct ReportArgs {
     /// Write to this file instead of stdout; `-` is stdout
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Exit with 1 if there is one of these: a code (MT106), problem, slow, stall, total>60s
+    /// Exit with 1 if there is one of these: a code (MT106), problem (it failed or hung), slow (that, or
+    /// it cost time), stall (it hung to the end), 'total>60s' (all of it took longer)
     #[arg(long, value_name = "WHAT,...", value_delimiter = ',')]
     pub(crate) fail_on: Vec<FailOn>,
 }

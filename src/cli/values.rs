@@ -39,23 +39,43 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// The words that `--fail-on` takes beside codes and `total>DURATION`.
+const GATES: [(&str, FailOn); 3] = [
+    ("problem", FailOn::Problem),
+    ("slow", FailOn::Slow),
+    ("stall", FailOn::Stall),
+];
+
 impl FromStr for FailOn {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let is_code = text.len() == 5 && text.is_ascii() && text[..2].eq_ignore_ascii_case("MT");
-        match text {
-            "problem" => Ok(Self::Problem),
-            "slow" => Ok(Self::Slow),
-            "stall" => Ok(Self::Stall),
-            _ if is_code => Ok(Self::Code(text.to_ascii_uppercase())),
-            _ => match text.strip_prefix("total>") {
-                Some(limit) => duration(limit).map(Self::Total),
-                None => Err(String::from(
-                    "expected a code such as MT106, or problem, slow, stall or total>60s",
-                )),
-            },
+        let word = text.trim().to_ascii_lowercase();
+        if let Some((_, gate)) = GATES.iter().find(|(name, _)| *name == word) {
+            return Ok(gate.clone());
         }
+        let digits = word.strip_prefix("mt").unwrap_or(&word);
+        if digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self::Code(format!("MT{digits}")));
+        }
+        let limit = word.strip_prefix("total").map(str::trim);
+        match limit.map(|limit| limit.strip_prefix('>').map(str::trim)) {
+            Some(Some(limit)) => return duration(limit).map(Self::Total),
+            Some(None) => {
+                return Err(String::from(
+                    "expected total>DURATION, in quotes: 'total>60s' (without them a shell writes to a file of that name)",
+                ));
+            }
+            None => {}
+        }
+        let expected = "expected a code such as MT106, or problem, slow, stall or 'total>60s'";
+        let near = GATES
+            .iter()
+            .find(|(name, _)| strsim::levenshtein(name, &word) <= 2);
+        Err(match near {
+            Some((name, _)) => format!("{expected}; did you mean {name}?"),
+            None => expected.to_owned(),
+        })
     }
 }
 
@@ -123,6 +143,36 @@ mod tests {
     fn an_empty_folder_is_none() {
         assert_eq!(folder(OsString::new()), PathBuf::from("recordings"));
         assert_eq!(folder("x".into()), PathBuf::from("x"));
+    }
+
+    #[test]
+    fn a_gate_is_read_in_upper_and_lower_case_and_a_typing_error_told() {
+        let minute = FailOn::Total(Duration::from_secs(60));
+        for (text, gate) in [
+            ("problem", FailOn::Problem),
+            ("Slow", FailOn::Slow),
+            (" stall", FailOn::Stall),
+            ("MT131", FailOn::Code("MT131".into())),
+            ("mt131", FailOn::Code("MT131".into())),
+            ("131", FailOn::Code("MT131".into())),
+            ("total>60s", minute.clone()),
+            ("total > 1m", minute),
+        ] {
+            assert_eq!(text.parse(), Ok(gate), "{text}");
+        }
+        for (text, told) in [
+            ("problems", "did you mean problem?"),
+            ("stal", "did you mean stall?"),
+            ("MT13", "expected a code"),
+            ("", "expected a code"),
+            ("total", "in quotes"),
+            ("total>=60s", "expected a duration"),
+            ("total>fast", "expected a duration"),
+            ("total:60s", "expected total>DURATION"),
+        ] {
+            let error = text.parse::<FailOn>().unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+        }
     }
 
     #[test]

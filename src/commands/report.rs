@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::failure::{Advise as _, Failure, USAGE};
+use super::manual;
 use super::output_file::write_file;
 use super::selection::open;
 use crate::cli::{FailOn, Global, ReportArgs, ReportFormat};
@@ -61,7 +62,9 @@ fn check(fail_on: &[FailOn]) -> Result<(), Failure> {
         let FailOn::Code(code) = what else { continue };
         if !RULES.iter().any(|rule| rule.code == code) {
             let error = Err(anyhow!("--fail-on {code}: no finding has this code"));
-            let error = error.help("see `modtape help findings`");
+            let near = manual::similar_codes(code);
+            let error =
+                error.help(near.unwrap_or_else(|| String::from("see `modtape help findings`")));
             return error.map_err(|error| Failure::new(USAGE, error));
         }
     }

@@ -59,6 +59,48 @@ pub(crate) enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Its name in JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Asks => "asks",
+            Self::Stopped => "stopped",
+            Self::Lock => "lock",
+            Self::Pipe => "pipe",
+            Self::Helper => "helper",
+            Self::Peer => "peer",
+            Self::Builds => "compiles",
+            Self::Runs => "runs",
+            Self::Unpacks => "unpacks",
+            Self::Disk => "disk",
+            Self::Works => "works",
+            Self::Fetches => "fetches",
+            Self::Idle => "waits",
+            Self::Other => "other",
+        }
+    }
+
+    /// The same for people, in place of "no request in flight".
+    pub(crate) const fn in_words(self) -> &'static str {
+        match self {
+            Self::Asks => "asking its user",
+            Self::Stopped => "stopped by a signal",
+            Self::Lock => "waiting for a file lock",
+            Self::Pipe => "waiting for a leftover process",
+            Self::Helper => "waiting for a helper of git",
+            Self::Peer => "waiting for a host",
+            Self::Builds => "compiling",
+            Self::Runs => "running a program",
+            Self::Unpacks => "unpacking and hashing",
+            Self::Disk => "waiting for a disk",
+            Self::Works => "go at work",
+            Self::Fetches => "git at work",
+            Self::Idle => "go waiting",
+            Self::Other => "another program",
+        }
+    }
+}
+
 /// A [`Kind`] with what there is to say about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Doing<'a> {
@@ -191,15 +233,21 @@ impl<'a> Activity<'a> {
                     None => String::from("in a window"),
                 };
                 let what = match self.process.name == "ssh" {
-                    true => ": for a passphrase, a password, or whether to trust the key of a host",
+                    true => {
+                        ": it asks for a passphrase, a password, or whether to trust a host's key"
+                    }
                     false => "",
                 };
                 format!("{who} (pid {pid}) {waits} for an answer {place}{what}")
             }
             Doing::Stopped => {
-                let is = tense.verb("is stopped", "was stopped");
+                let is = match tense {
+                    Tense::Now => String::from("is stopped"),
+                    Tense::Lasting(us) => format!("has been stopped for {}", seconds(us)),
+                    Tense::Past(us) => format!("was stopped for {}", duration(us)),
+                };
                 format!(
-                    "{who} (pid {pid}) {is}: by a signal, as a process gets that asks on the terminal from the background"
+                    "{who} (pid {pid}) {is} by a signal, which a process gets that asks on the terminal from the background"
                 )
             }
             Doing::Lock(lock) => {
@@ -427,8 +475,8 @@ impl Tense {
             Self::Now => present.to_owned(),
             Self::Lasting(us) => {
                 let participle = match past {
-                    "ran" => String::from("run"),
-                    past => past.replace("was ", "been "),
+                    "ran" => "run",
+                    past => past,
                 };
                 format!("has {participle} {}", seconds(us))
             }

@@ -12,6 +12,7 @@ use super::chain::{Link, chain};
 use super::finding::{Finding, Severity};
 use super::hosts::Host;
 use super::ladder::{Rung, answered, ladder};
+use super::processes::{Activity, Kind};
 use super::rules::findings;
 use super::split::Split;
 use super::tally::Tally;
@@ -48,6 +49,9 @@ pub(crate) struct Report {
     pub(crate) sentence: String,
     /// Where the wall time went, microseconds, by phase; with `idle` and modtape's `own`.
     pub(crate) split_us: BTreeMap<&'static str, u64>,
+    /// What the command's processes did while no request was in flight, microseconds, as far as
+    /// somebody looked at them.
+    pub(crate) idle_us: BTreeMap<&'static str, u64>,
     /// What was found, the worst first.
     pub(crate) findings: Vec<Finding>,
     /// The exchanges that had to wait for one another.
@@ -64,6 +68,9 @@ pub(crate) struct Report {
     /// For those who draw it.
     #[serde(skip)]
     pub(crate) tally: Tally,
+    /// The same as `idle_us`, the longest first.
+    #[serde(skip)]
+    pub(crate) idle: Vec<(Kind, u64)>,
 }
 
 impl Report {
@@ -75,6 +82,7 @@ impl Report {
         let rows = recording.rows();
         let tally = Tally::of(rows, case.connections);
         let findings = findings(&case);
+        let idle = idle(&case);
         let phases = Phase::ALL.map(|phase| (phase.name(), split.phases[phase]));
         let others = [("idle", split.idle_us), ("own", split.own_us)];
         Self {
@@ -86,8 +94,9 @@ impl Report {
             wall_us: split.wall_us,
             requests: tally.requests,
             body_bytes: tally.body_bytes,
-            sentence: sentence(&findings, &split, &tally, &case),
+            sentence: sentence(&findings, &split, &tally, &idle, &case),
             split_us: phases.into_iter().chain(others).collect(),
+            idle_us: idle.iter().map(|(kind, us)| (kind.name(), *us)).collect(),
             findings,
             critical_chain: chain(&case),
             answered: answered(&case),
@@ -95,6 +104,7 @@ impl Report {
             hosts: case.hosts,
             split,
             tally,
+            idle,
         }
     }
 
@@ -105,8 +115,28 @@ impl Report {
     }
 }
 
+/// What was done while no request was in flight, the longest first.
+fn idle(case: &Case<'_>) -> Vec<(Kind, u64)> {
+    let mut kinds: BTreeMap<Kind, u64> = BTreeMap::new();
+    for gap in &case.gaps {
+        let activity = Activity::of(&case.samples[gap.sample].sample);
+        if let Some(activity) = activity {
+            *kinds.entry(activity.doing.kind()).or_default() += gap.to - gap.from;
+        }
+    }
+    let mut kinds: Vec<(Kind, u64)> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, us)| std::cmp::Reverse(*us));
+    kinds
+}
+
 /// The first finding, or what took most of the time where nothing is wrong.
-fn sentence(findings: &[Finding], split: &Split, tally: &Tally, case: &Case<'_>) -> String {
+fn sentence(
+    findings: &[Finding],
+    split: &Split,
+    tally: &Tally,
+    idle: &[(Kind, u64)],
+    case: &Case<'_>,
+) -> String {
     if let Some(first) = findings.first()
         && first.severity != Severity::Note
     {
@@ -117,28 +147,35 @@ fn sentence(findings: &[Finding], split: &Split, tally: &Tally, case: &Case<'_>)
         return format!("{}{cost}", first.title);
     }
     let phases = Phase::ALL.map(|phase| (doing(phase), split.phases[phase]));
-    let idle = ("no request in flight", split.idle_us);
-    let parts = phases.into_iter().chain([idle]);
+    // What was done without a request has a name, if most of that time was looked at.
+    let known = idle.first().filter(|(_, us)| *us * 2 >= split.idle_us);
+    let known = known.map_or_else(String::new, |(kind, _)| format!(" ({})", kind.in_words()));
+    let without = format!("it made no request{known}");
+    let phases = phases.map(|(doing, us)| (format!("it was {doing}"), us));
+    let parts = phases.into_iter().chain([(without, split.idle_us)]);
     let most = parts.max_by_key(|(_, us)| *us).filter(|(_, us)| *us > 0);
     let most = most.map_or_else(String::new, |(doing, us)| {
-        format!(", {} % of it {doing}", percent(us, split.wall_us))
+        format!(", and for {} % of that {doing}", percent(us, split.wall_us))
     });
     let verdict = match case.manifest.exit_code {
         Some(0) => "nothing is wrong".into(),
         Some(code) => format!("no request explains exit code {code}"),
         None if case.is_closed => "nothing is wrong".into(),
-        None => "unfinished, and no request explains why".into(),
+        None => "the recording is unfinished, and no request explains why".into(),
     };
-    format!(
-        "{verdict}: {} in {}{most}",
-        count(tally.requests, "request"),
-        duration(split.wall_us)
-    )
+    let took = duration(split.wall_us);
+    match tally.requests {
+        0 if split.idle_us * 2 > split.wall_us => {
+            format!("{verdict}: it made no request in {took}{known}")
+        }
+        0 => format!("{verdict}: it made no request in {took}{most}"),
+        requests => format!("{verdict}: {} in {took}{most}", count(requests, "request")),
+    }
 }
 
 const fn doing(phase: Phase) -> &'static str {
     match phase {
-        Phase::Blocked => "blocked",
+        Phase::Blocked => "kept waiting by its client or by modtape",
         Phase::Dns => "looking up names",
         Phase::Connect => "connecting",
         Phase::Tls => "shaking hands (TLS)",

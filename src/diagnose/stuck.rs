@@ -442,8 +442,7 @@ impl<'a> Group<'a> {
     fn choices(&self) -> Vec<String> {
         let one = self.first;
         let host = one.host;
-        let again =
-            "end it with Ctrl-C and run it again: what is downloaded stays in the module cache";
+        let again = "end it with Ctrl-C and run it again: what was downloaded stays in the module cache (not with --cold)";
         let mut choices: Vec<String> = Vec::new();
         let mut add = |choice: &str| choices.push(choice.to_owned());
         match self.step {
@@ -461,7 +460,7 @@ impl<'a> Group<'a> {
             Step::Tcp if one.via.is_some() => {
                 add("see whether HTTPS_PROXY names the right address and port");
                 add(&format!(
-                    "NO_PROXY={host}, if {host} can be reached without it"
+                    "add {host} to NO_PROXY, if it can be reached without that proxy: export NO_PROXY=\"$NO_PROXY,{host}\""
                 ));
             }
             Step::Tcp => {
@@ -475,7 +474,7 @@ impl<'a> Group<'a> {
                     "ask who runs the parent proxy whether it may reach {host}"
                 ));
                 add(&format!(
-                    "NO_PROXY={host}, if {host} can be reached without it"
+                    "add {host} to NO_PROXY, if it can be reached without that proxy: export NO_PROXY=\"$NO_PROXY,{host}\""
                 ));
             }
             Step::Tls => {

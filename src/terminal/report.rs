@@ -47,27 +47,32 @@ pub(crate) fn brief(report: &Report, look: Look) -> Vec<String> {
     lines
 }
 
-/// `! goproxy.corp cannot be reached: … 30.0 s, 62%  [MT106]`
+/// `problem: goproxy.corp cannot be reached: … 30.0 s, 62%  [MT106]`
 fn head(finding: &Finding, wall_us: u64, look: Look) -> String {
-    let (mark, paint) = match finding.severity {
-        Severity::Problem => ("!", Paint::Red),
-        Severity::Slow => ("!", Paint::Yellow),
-        Severity::Note => ("-", Paint::Dim),
+    let paint = match finding.severity {
+        Severity::Problem => Paint::Red,
+        Severity::Slow => Paint::Yellow,
+        Severity::Note => Paint::Dim,
     };
     let cost = match finding.cost_us {
         0 => String::new(),
         us => format!("  {}, {}%", duration(us), percent(us, wall_us)),
     };
-    let likely = match finding.confidence {
-        Confidence::Certain => "",
-        Confidence::Likely => "likely: ",
-    };
     let code = look.paint(Paint::Dim, &format!("[{}]", finding.code));
     format!(
-        "{} {likely}{}{cost}  {code}",
-        look.paint(paint, mark),
+        "{} {}{cost}  {code}",
+        look.paint(paint, &mark(finding)),
         look.plain(&finding.title)
     )
+}
+
+/// How bad it is, and how sure that is: `problem:`, `slow, likely:`
+fn mark(finding: &Finding) -> String {
+    let likely = match finding.confidence {
+        Confidence::Certain => "",
+        Confidence::Likely => ", likely",
+    };
+    format!("{}{likely}:", finding.severity.name())
 }
 
 /// The whole report for a terminal, with its last line feed.
@@ -82,6 +87,7 @@ pub(crate) fn text(report: &Report, look: Look) -> String {
         split: &report.split,
         tally: &report.tally,
         durability: None,
+        idle: &report.idle,
     };
     lines.extend(split_lines(&facts, look));
     for finding in &report.findings {
@@ -128,13 +134,19 @@ fn section(lines: &mut Vec<String>, title: &str, body: Vec<String>, look: Look) 
 
 fn whole(finding: &Finding, wall_us: u64, look: Look) -> Vec<String> {
     let mut lines = vec![head(finding, wall_us, look)];
-    let shown = finding.evidence.iter().take(EVIDENCE);
-    lines.extend(shown.map(|evidence| {
-        let Evidence { what, shows } = evidence;
-        let what = look.paint(Paint::Dim, &exhibit(what));
-        format!("    {what}  {}", look.plain(shows))
-    }));
-    let more = finding.evidence_total.saturating_sub(EVIDENCE);
+    let shown: Vec<&Evidence> = finding.evidence.iter().take(EVIDENCE).collect();
+    // Pieces that show the same share a line.
+    for same in shown.chunk_by(|one, next| one.shows == next.shows) {
+        let what: Vec<String> = same.iter().map(|one| exhibit(&one.what)).collect();
+        let what = look.paint(Paint::Dim, &look.plain(&what.join(", ")));
+        let shows = same.first().map_or("", |one| &one.shows);
+        lines.push(
+            format!("    {what}  {}", look.plain(shows))
+                .trim_end()
+                .to_owned(),
+        );
+    }
+    let more = finding.evidence_total.saturating_sub(shown.len());
     if more > 0 {
         lines.push(format!("    and {more} more"));
     }
@@ -207,6 +219,49 @@ fn link_cells(link: &Link, look: Look) -> [Cell; 5] {
 }
 
 fn hosts(report: &Report, look: Look) -> Vec<String> {
+    if report.hosts.is_empty() {
+        return Vec::new();
+    }
+    let mut hosts: Vec<(&String, &Host)> = report.hosts.iter().collect();
+    hosts.sort_by_key(|(_, host)| std::cmp::Reverse(host.requests + host.dials));
+    let shown = &hosts[..hosts.len().min(ROWS)];
+    let mut lines = match look.width {
+        Some(..NARROW) => narrow_hosts(shown, look),
+        _ => wide_hosts(shown, look),
+    };
+    let more = hosts.len() - shown.len();
+    if more > 0 {
+        lines.push(format!("and {}", count(more as u64, "more host")));
+    }
+    lines
+}
+
+/// Below so many columns the table of hosts has fewer, so that its lines do not break.
+const NARROW: usize = 110;
+
+fn or_dash(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".into(), duration)
+}
+
+fn narrow_hosts(hosts: &[(&String, &Host)], look: Look) -> Vec<String> {
+    let mut table = Table::new([
+        ("REQUESTS", Align::Right),
+        ("ERRORS", Align::Right),
+        ("WAIT", Align::Right),
+        ("HOST", Align::Left),
+    ]);
+    for (name, host) in hosts {
+        table.row([
+            host.requests.to_string().into(),
+            (host.errors + host.failed_dials).to_string().into(),
+            or_dash(host.wait_p50_us).into(),
+            look.plain(name).into_owned().into(),
+        ]);
+    }
+    table_lines(&table, look)
+}
+
+fn wide_hosts(hosts: &[(&String, &Host)], look: Look) -> Vec<String> {
     let mut table = Table::new([
         ("HOST", Align::Left),
         ("ROLE", Align::Left),
@@ -220,20 +275,14 @@ fn hosts(report: &Report, look: Look) -> Vec<String> {
         ("PROTOCOL", Align::Left),
         ("ADDRESS", Align::Left),
     ]);
-    if report.hosts.is_empty() {
-        return Vec::new();
-    }
-    let mut hosts: Vec<(&String, &Host)> = report.hosts.iter().collect();
-    hosts.sort_by_key(|(_, host)| std::cmp::Reverse(host.requests + host.dials));
-    for (name, host) in hosts.iter().take(ROWS) {
-        let time = |us: Option<u64>| us.map_or_else(|| "-".into(), duration).into();
+    for (name, host) in hosts {
         table.row([
             look.plain(name).into_owned().into(),
             role(host.role).into(),
             host.requests.to_string().into(),
             host.errors.to_string().into(),
-            time(host.wait_p50_us),
-            time(host.wait_p95_us),
+            or_dash(host.wait_p50_us).into(),
+            or_dash(host.wait_p95_us).into(),
             size(host.body_bytes).into(),
             host.dials.to_string().into(),
             host.failed_dials.to_string().into(),
@@ -243,12 +292,7 @@ fn hosts(report: &Report, look: Look) -> Vec<String> {
                 .into(),
         ]);
     }
-    let mut lines = table_lines(&table, look);
-    let more = hosts.len().saturating_sub(ROWS);
-    if more > 0 {
-        lines.push(format!("and {}", count(more as u64, "more host")));
-    }
-    lines
+    table_lines(&table, look)
 }
 
 fn role(role: Option<Role>) -> String {
@@ -274,7 +318,7 @@ fn modules(report: &Report, look: Look) -> Vec<String> {
         })
         .collect();
     let rungs = report.ladder.iter().take(ROWS);
-    lines.extend(rungs.map(|rung| rung_line(rung, look)));
+    lines.extend(rungs.map(|rung| format!("- {}", rung_line(rung, look))));
     let more = report.ladder.len().saturating_sub(ROWS);
     if more > 0 {
         lines.push(format!("and {}", count(more as u64, "more module")));
@@ -317,11 +361,10 @@ pub(crate) fn markdown(report: &Report) -> String {
         escaped(&headline(report, look)),
         escaped(&report.sentence)
     );
-    let mut findings = report.findings.iter().peekable();
-    if findings.peek().is_some() {
+    if !report.findings.is_empty() {
         text.push_str("\n| | finding | cost | evidence |\n|---|---|---:|---|\n");
     }
-    for finding in findings.by_ref().take(MARKDOWN_ROWS) {
+    for finding in report.findings.iter().take(MARKDOWN_ROWS) {
         let shown = finding.evidence.iter().take(EVIDENCE);
         let evidence: Vec<String> = shown.map(|one| exhibit(&one.what)).collect();
         let hint = match &finding.hint {
@@ -332,69 +375,211 @@ pub(crate) fn markdown(report: &Report) -> String {
             0 => String::new(),
             us => duration(us),
         };
-        let (code, severity) = (finding.code, finding.severity.name());
+        let mark = mark(finding);
         text.push_str(&format!(
-            "| {code} {severity} | {}{hint} | {cost} | {} |\n",
+            "| {} {} | {}{hint} | {cost} | {} |\n",
+            finding.code,
+            mark.trim_end_matches(':'),
             escaped(&finding.title),
             escaped(&evidence.join(" ")),
         ));
     }
-    text.push_str(
-        "\n| host | requests | errors | wait p50 | p95 | bytes |\n|---|---:|---:|---:|---:|---:|\n",
-    );
-    let left = findings.count();
-    if left > 0 {
-        text.push_str(&format!("\nand {}\n", count(left as u64, "more finding")));
+    let more = report.findings.len().saturating_sub(MARKDOWN_ROWS);
+    if more > 0 {
+        text.push_str(&format!("\nand {}\n", count(more as u64, "more finding")));
+    }
+    if !report.hosts.is_empty() {
+        text.push_str(
+            "\n| host | requests | errors | wait p50 | p95 | bytes |\n|---|---:|---:|---:|---:|---:|\n",
+        );
     }
     for (name, host) in report.hosts.iter().take(MARKDOWN_ROWS) {
-        let time = |us: Option<u64>| us.map_or_else(|| "-".into(), duration);
         text.push_str(&format!(
             "| {} | {} | {} | {} | {} | {} |\n",
             escaped(name),
             host.requests,
             host.errors,
-            time(host.wait_p50_us),
-            time(host.wait_p95_us),
+            or_dash(host.wait_p50_us),
+            or_dash(host.wait_p95_us),
             size(host.body_bytes),
         ));
+    }
+    let more = report.hosts.len().saturating_sub(MARKDOWN_ROWS);
+    if more > 0 {
+        text.push_str(&format!("\nand {}\n", count(more as u64, "more host")));
     }
     text
 }
 
 /// Text of a recording in a Markdown table: on one line, and nothing in it acts.
+///
+/// GitHub makes links of URLs, of `@name` and of `#12`, emoji of `:name:` and formulas of `$…$`, all of
+/// them after the escapes have been read. A tag in the middle stops that, and a reader who copies a
+/// command from the page gets what is to be run.
 fn escaped(text: &str) -> String {
+    let text = shell::plain(text);
     let mut escaped = String::with_capacity(text.len());
-    // GitHub makes a link of every URL.
-    for char in shell::plain(text).replace("://", "\u{2060}://").chars() {
+    let mut rest = &*text;
+    while let Some(char) = rest.chars().next() {
+        let (here, behind) = rest.split_at(char.len_utf8());
+        let is_url = rest.starts_with("://");
+        let is_www = rest
+            .get(..4)
+            .is_some_and(|www| www.eq_ignore_ascii_case("www."));
         match char {
-            '\n' | '\r' => escaped.push(' '),
+            _ if is_url => {
+                escaped.push_str(":<span>//</span>");
+                rest = &rest[3..];
+                continue;
+            }
+            _ if is_www => {
+                escaped.push_str(&format!("<span>{}</span>", &rest[..3]));
+                rest = &rest[3..];
+                continue;
+            }
             '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' | '@' => {
+            '@' | '#' | '$' => escaped.push_str(&format!("<span>{char}</span>")),
+            ':' if is_emoji(behind) => escaped.push_str("<span>:</span>"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '!' => {
                 escaped.push('\\');
                 escaped.push(char);
             }
-            other => escaped.push(other),
+            _ => escaped.push_str(here),
         }
+        rest = behind;
     }
     escaped
 }
 
+/// Whether what stands behind a colon is the name of an emoji, and another colon.
+fn is_emoji(behind: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
+    let name = behind.bytes().take_while(|byte| is_name(*byte)).count();
+    name > 0 && behind.as_bytes().get(name) == Some(&b':')
+}
+
 /// The problems and delays as annotations of GitHub Actions (workflow commands).
 pub(crate) fn annotations(report: &Report) -> Vec<String> {
-    let causes = report.causes();
-    causes
-        .map(|finding| {
-            let data = |text: &str| {
-                text.replace('%', "%25")
-                    .replace('\r', "%0D")
-                    .replace('\n', "%0A")
-            };
-            let title = data(finding.code);
-            format!(
-                "::warning title=modtape {title}::{}",
-                data(&shell::plain(&finding.title))
-            )
-        })
-        .collect()
+    report.causes().map(annotation).collect()
+}
+
+fn annotation(finding: &Finding) -> String {
+    let data = |text: &str| {
+        let text = shell::plain(text);
+        let text = text.replace('%', "%25").replace('\r', "%0D");
+        text.replace('\n', "%0A")
+    };
+    let title = format!("modtape {} {}", finding.code, finding.severity.name());
+    // In a property, `:` and `,` end the value.
+    let title = data(&title).replace(':', "%3A").replace(',', "%2C");
+    let hint = match &finding.hint {
+        Some(hint) => format!("%0Atry: {}", data(hint)),
+        None => String::new(),
+    };
+    format!("::warning title={title}::{}{hint}", data(&finding.title))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn finding(title: &str) -> Finding {
+        let exchange = |id, shows: &str| Evidence {
+            what: Exhibit::Exchange { run: 0, id },
+            shows: shows.into(),
+        };
+        Finding {
+            code: "MT106",
+            severity: Severity::Slow,
+            title: title.into(),
+            cost_us: 30_000_000,
+            is_stall: false,
+            confidence: Confidence::Likely,
+            evidence: vec![
+                exchange(1, "no answer"),
+                exchange(4, "no answer"),
+                exchange(7, "refused"),
+                Evidence {
+                    what: Exhibit::Sample {
+                        run: 0,
+                        t_us: Timestamp::from_micros(4_210_000),
+                    },
+                    shows: "go waits".into(),
+                },
+            ],
+            evidence_total: 9,
+            hint: Some("try again".into()),
+            help: "MT106",
+        }
+    }
+
+    fn look(colour: bool) -> Look {
+        Look {
+            colour,
+            ascii: false,
+            width: None,
+            is_terminal: colour,
+        }
+    }
+
+    #[test]
+    fn a_finding_says_how_bad_it_is_in_words_and_evidence_of_one_kind_shares_a_line() {
+        let lines = whole(&finding("a.example is dead"), 60_000_000, look(false));
+        let expected = [
+            "slow, likely: a.example is dead  30.0 s, 50%  [MT106]",
+            "    #1, #4  no answer",
+            "    #7  refused",
+            "    +4.210  go waits",
+            "    and 5 more",
+            "  try: try again",
+        ];
+        assert_eq!(lines, expected);
+        let problem = Finding {
+            severity: Severity::Problem,
+            confidence: Confidence::Certain,
+            cost_us: 0,
+            ..finding("x")
+        };
+        assert_eq!(head(&problem, 1, look(false)), "problem: x  [MT106]");
+        let painted = head(&problem, 1, look(true));
+        assert!(
+            painted.starts_with("\u{1b}[31mproblem:\u{1b}[0m x"),
+            "{painted:?}"
+        );
+    }
+
+    #[test]
+    fn markdown_of_a_recording_is_text_and_nothing_else() {
+        for (text, written) in [
+            ("a|b", "a\\|b"),
+            (
+                "`rm` *x* _y_ ~z~ [l](u) ![i]",
+                "\\`rm\\` \\*x\\* \\_y\\_ \\~z\\~ \\[l\\](u) \\!\\[i\\]",
+            ),
+            ("<b>&amp;", "&lt;b&gt;&amp;amp;"),
+            ("@ana fixes #12", "<span>@</span>ana fixes <span>#</span>12"),
+            ("https://a.b/c", "https:<span>//</span>a.b/c"),
+            ("WWW.a.b", "<span>WWW</span>.a.b"),
+            ("$(id -u):$x", "<span>$</span>(id -u):<span>$</span>x"),
+            (
+                ":100: a.b:443: no",
+                "<span>:</span>100: a.b<span>:</span>443: no",
+            ),
+            ("two\nlines\r", "two\\\\nlines\\\\r"),
+            ("größe 模块", "größe 模块"),
+        ] {
+            assert_eq!(escaped(text), written, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_annotation_is_one_command_whatever_the_title_holds() {
+        let hostile = "100 %0A\r\n::stop-commands::x";
+        let line = annotation(&finding(hostile));
+        let expected = "::warning title=modtape MT106 slow::100 %250A\\r\\n::stop-commands::x%0Atry: try again";
+        assert_eq!(line, expected);
+    }
 }

@@ -1,6 +1,7 @@
 //! Where the time went, as lines with bars.
 
 use super::look::Look;
+use crate::diagnose::processes::Kind;
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::Tally;
 use crate::exchange::Phase;
@@ -13,6 +14,9 @@ pub(super) const WIDE: usize = 120;
 /// How many hosts are listed beside a part of the time.
 const HOSTS: usize = 3;
 
+/// How much of what was done without a request is listed.
+const DOINGS: usize = 3;
+
 /// What the lines are made of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts<'a> {
@@ -22,6 +26,8 @@ pub(super) struct Facts<'a> {
     pub(super) tally: &'a Tally,
     /// What the end of each response waited for, if it is known.
     pub(super) durability: Option<Durability>,
+    /// What was done while no request was in flight, the longest first.
+    pub(super) idle: &'a [(Kind, u64)],
 }
 
 /// A part of the wall time.
@@ -72,7 +78,10 @@ fn parts(facts: &Facts<'_>, look: Look) -> Vec<Part> {
         Part {
             label: "no request in flight",
             us: split.idle_us,
-            facts: tunnel_facts(tally, look),
+            facts: tunnel_facts(tally, look)
+                .into_iter()
+                .chain(idle_facts(facts))
+                .collect(),
         },
     ]
 }
@@ -134,6 +143,14 @@ fn tunnel_facts(tally: &Tally, look: Look) -> Vec<String> {
     tunnels
         .map(|(host, bytes)| format!("tunnelled: {} {}", look.plain(host), size(*bytes)))
         .collect()
+}
+
+/// What the command's processes did meanwhile, if that is worth a word.
+fn idle_facts(facts: &Facts<'_>) -> impl Iterator<Item = String> {
+    let part = facts.split.wall_us / 100;
+    let idle = facts.idle.iter().filter(move |(_, us)| *us > part);
+    idle.take(DOINGS)
+        .map(|(kind, us)| format!("{} {}", kind.in_words(), duration(*us)))
 }
 
 /// `  waiting for first bytes   39.9 s  83%  ███████████████████▏  proxy.golang.org 33.6 s`

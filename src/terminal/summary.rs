@@ -225,6 +225,7 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
             split: summary.split,
             tally: summary.tally,
             durability: Some(summary.durability),
+            idle: summary.report.map_or(&[], |report| &report.idle),
         };
         lines.extend(split::split_lines(&facts, look));
     }

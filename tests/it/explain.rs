@@ -1,10 +1,12 @@
 //! `modtape report`: what is found, in each form, from any kind of recording.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::formats::keys::{collect, documented, rare};
 use crate::record::record;
 use crate::support::*;
 
@@ -138,6 +140,10 @@ fn a_gate_that_is_hit_exits_with_1_and_a_code_that_does_not_exist_with_2() {
         ("MT999", 2),
         ("MT", 2),
         ("problems", 2),
+        ("Problem", 1),
+        ("MT131,stall", 1),
+        ("131", 0),
+        ("total", 2),
         ("total>fast", 2),
     ] {
         let output = report(&sandbox, &["--fail-on", gate]);
@@ -187,6 +193,44 @@ fn of_an_imported_har_is_said_what_it_can_know() {
     }
 }
 
+/// A key without the names of hosts and parts in it, which documentation cannot list.
+fn general(key: &str) -> String {
+    for part in ["split_us", "idle_us", "answered"] {
+        if key.starts_with(&format!("{part}.")) {
+            return part.to_owned();
+        }
+    }
+    match (key.strip_prefix("hosts."), key.rsplit_once('.')) {
+        (Some(_), Some((_, last))) => format!("hosts.NAME.{last}"),
+        _ => key.to_owned(),
+    }
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_one_is_there() {
+    let hang = hang(Signal::INT);
+    let sample = Sandbox::new();
+    crate::views::sample::write(&sample.join("recordings/one"));
+    let mut found = BTreeSet::new();
+    for sandbox in [&hang, &sample] {
+        collect(&mut found, "", &json(sandbox));
+    }
+    let found: BTreeSet<String> = found.iter().map(|key| general(key)).collect();
+    // An empty list stands for what could be in it.
+    let has_keys = |key: &String| {
+        let below = format!("{key}[].");
+        found.iter().any(|other| other.starts_with(&below))
+    };
+    let found: BTreeSet<_> = found.iter().filter(|key| !has_keys(key)).cloned().collect();
+    let documented: BTreeSet<_> = documented("Report").into_iter().collect();
+    let unknown: Vec<_> = found.difference(&documented).collect();
+    assert!(unknown.is_empty(), "not documented: {unknown:#?}");
+    let rare = rare("Report");
+    let gone = documented.difference(&found);
+    let gone: Vec<_> = gone.filter(|key| !rare.contains(*key)).collect();
+    assert!(gone.is_empty(), "documented, but not there: {gone:#?}");
+}
+
 #[test]
 fn every_code_has_a_page() {
     let sandbox = Sandbox::new();
@@ -204,8 +248,22 @@ fn every_code_has_a_page() {
             page.stdout
         );
     }
-    let output = run(sandbox.modtape(["help", "MT999"]), LIMIT);
-    assert_eq!(output.status.code(), Some(2));
+    for (word, told) in [
+        ("MT999", "no finding with the code MT999"),
+        ("MT999", "`modtape help findings` lists the codes"),
+        ("mt10", "did you mean MT101 ("),
+        ("silence", "no help on silence"),
+        ("reprot", "did you mean `modtape help report`?"),
+        ("lock", "did you mean MT207 ("),
+    ] {
+        let output = run(sandbox.modtape(["help", word]), LIMIT);
+        assert_eq!(output.status.code(), Some(2), "{word}");
+        assert!(output.stderr.contains(told), "{word}: {}", output.stderr);
+    }
+    for word in ["101", "[MT101]"] {
+        let page = run(sandbox.modtape(["help", word]), LIMIT).expect_success();
+        assert!(page.stdout.starts_with("MT101: "), "{word}");
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn what_ssh_and_gits_helpers_ask_is_told_and_what_shells_and_programs_read_is_no
     let ssh = "ssh -o SendEnv=GIT_PROTOCOL -p 2222 git@git.corp.example git-upload-pack '/lib'";
     says(
         &[go(), git(WaitsChild), process(9, 8, ssh, reads())],
-        "ssh to git@git.corp.example (pid 9) waits for an answer on the terminal (/dev/tty): for a passphrase, a password, or whether to trust the key of a host",
+        "ssh to git@git.corp.example (pid 9) waits for an answer on the terminal (/dev/tty): it asks for a passphrase, a password, or whether to trust a host's key",
         Some("MT208"),
     );
     // GIT_SSH_COMMAND goes through a shell.

@@ -45,9 +45,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     vec![Found {
         severity: Severity::Note,
         title: format!(
-            "{} went into asking {} a second time: Go 1.24 and later ask each 4xx twice (GOAUTH)",
-            duration(us),
-            count(second.len() as u64, "refusal")
+            "the go command sent {} again, for {}: Go 1.24 and later repeat each that is answered with 4xx, as GOAUTH may have credentials by then",
+            count(second.len() as u64, "refused request"),
+            duration(us)
         ),
         confidence: Confidence::Certain,
         evidence: evidence.collect(),

@@ -54,7 +54,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             false => Severity::Slow,
         },
         title: format!(
-            "the line is the limit: bytes came for {} of {} ({} %), {} at {}/s together",
+            "the network line is the limit: bytes came for {} of {} ({} %), {} at {}/s together",
             duration(us),
             duration(case.timeline.wall_us),
             percent(us, case.timeline.wall_us),

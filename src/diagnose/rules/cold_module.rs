@@ -51,7 +51,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             more => format!(" and {}", count(more as u64, "more answer")),
         };
         let title = format!(
-            "{host} took {} for the first byte of {}{more}, {} is its median: it had to fetch that first",
+            "{host} took {} for the first byte of {}{more} (its median is {}): it had to fetch that first",
             duration(longest),
             case.what(*slowest),
             duration(usual)

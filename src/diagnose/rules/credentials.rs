@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use super::Found;
 use super::refusals::{self, is_no_probe, is_public};
 use crate::diagnose::case::{Asked, Case};
-use crate::gomod::Kind;
+use crate::gomod::{Kind, compare_go};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let is_meant = |asked: &Asked<'_>| {
         let is_refused = matches!(asked.row.status, Some(401 | 403));
         is_refused && is_no_probe(asked) && !is_public(&asked.listed.host)
     };
+    let version = case.setting("GOVERSION");
+    let is_by_host = !version.is_empty() && compare_go(version, "1.24").is_lt();
     let refused = refusals::all(
         case,
         |asked| (asked.row.status, asked.listed.route.module.clone()),
@@ -43,10 +45,12 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let title = format!("{host} {wants} ({status}) for {what}{had}");
             let hint = match first.listed.route.kind {
                 Kind::Vcs => format!(
-                    "git needs credentials for {name}: `git ls-remote https://{name}/…` shows whether it has them; or `git config --global url.\"ssh://git@{name}/\".insteadOf https://{name}/`"
+                    "git needs credentials for {name}: `git ls-remote https://{name}/REPOSITORY` shows whether it has them; or `git config --global url.\"ssh://git@{name}/\".insteadOf https://{name}/`"
                 ),
                 _ => format!(
-                    "a line `machine {name} login USER password TOKEN` in ~/.netrc (the host alone, without scheme or port) is sent along by go; GOAUTH takes other ways"
+                    "go sends what a line `machine {} login USER password TOKEN` in ~/.netrc says; GOAUTH has other ways; `modtape doctor` tells which lines go uses",
+                    // Up to Go 1.23 the port does not count, and must not be there.
+                    if is_by_host { name } else { host }
                 ),
             };
             refused.found(case, case.severity(), title, Some(hint))

@@ -35,7 +35,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 "{host} gave up on the checksum database after {took} and answered {status} for {what}"
             );
             let hint = format!(
-                "raise the timeout of {host} for the checksum database (a first lookup can take 15 s), or let it answer 404 on /sumdb/…/supported: go then asks the database itself"
+                "raise the timeout of {host} for the checksum database (a first lookup can take 15 s), or let it answer 404 on /sumdb/sum.golang.org/supported: go then asks the database itself"
             );
             refused.found(case, case.severity(), title, Some(hint))
         })

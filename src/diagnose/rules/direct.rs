@@ -111,7 +111,7 @@ fn of_host(
     let (title, hint) = match refused.is_empty() {
         false => (
             format!(
-                "{first}{more} fell through to its repository at {host}, since {} had it not: {what}",
+                "{first}{more} fell through to its repository at {host}: {} did not have it ({what})",
                 refused.join(" and ")
             ),
             format!(
@@ -222,7 +222,7 @@ fn of_tunnels(
     Some(Found {
         severity: Severity::Slow,
         title: format!(
-            "{module} fell through to its repository at {host}, since {} had it not: {connections}, {}, {}",
+            "{module} fell through to its repository at {host}: {} did not have it ({connections}, {}, {})",
             proxies.join(" and "),
             duration(us),
             size(bytes)

@@ -40,7 +40,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 false => Severity::Note,
             },
             title: format!(
-                "{name} is far away: {} there and back, and {} each waited {} in the median",
+                "{name} is far away: a packet takes {} there and back, and the median of {} waited {}",
                 duration(nearest),
                 count(host.requests, "request"),
                 duration(middle)

@@ -53,7 +53,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let said = failure(first);
             let took = duration(refused.longest_us(case));
             let title = format!(
-                "{host} could not fetch {module} in time ({}) and answered {status} after {took}: the version may well exist",
+                "{host} could not fetch {module} itself ({}), and answered {status} after {took}: the version may well exist",
                 said.unwrap_or_default()
             );
             let hint = format!(

@@ -20,7 +20,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         .map(|(of, served, declared)| {
             let by = graph.find(of).and_then(|node| graph.required_by(node).next());
             let by = by.map_or(String::new(), |node| {
-                format!(", required by {}", graph.nodes[node].of.to_string().trim_end())
+                format!(" ({} requires it by the old path)", graph.nodes[node].of.to_string().trim_end())
             });
             let item = served.row;
             Found {
@@ -30,7 +30,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                     _ => Severity::Problem,
                 },
                 title: format!(
-                    "{of} is {declared} by its own go.mod: the module was renamed{by}"
+                    "{of} calls itself {declared} in its go.mod: the module was renamed{by}"
                 ),
                 confidence: Confidence::Certain,
                 evidence: vec![

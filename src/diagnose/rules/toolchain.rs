@@ -36,7 +36,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     vec![Found {
         severity: Severity::Slow,
         title: format!(
-            "go.mod asks for a newer Go than {local}: the toolchain {version} was downloaded, {} in {}",
+            "go.mod asks for a newer Go than {local}: {} was downloaded, {} in {}",
+            release(version),
             size(bytes),
             duration(us)
         ),
@@ -47,4 +48,13 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         )),
         explains: Explained::pieces(case.pieces_of(&items, None)),
     }]
+}
+
+/// The release in a toolchain's version: `go1.27.3` of `v0.0.1-go1.27.3.linux-amd64`.
+fn release(version: &str) -> &str {
+    let release = version.strip_prefix("v0.0.1-").unwrap_or(version);
+    match release.rsplit_once('.') {
+        Some((release, platform)) if platform.contains('-') => release,
+        _ => release,
+    }
 }

@@ -36,7 +36,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let refused = Refused { host, items };
         let requests = count(refused.items.len() as u64, "request");
         let first = module(refused.first(case));
-        let title = format!("{host} does not know {first}, {other} does; {requests} of that kind");
+        let title = format!("{host} does not have {first}, and {other} does; {requests} of that kind");
         let hint = format!(
             "{host} keeps \"not found\" for up to 30 minutes: a version that was tagged a moment ago turns up then"
         );

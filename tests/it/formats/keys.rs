@@ -14,7 +14,7 @@ pub fn documented(section: &str) -> Vec<String> {
 }
 
 /// Those of them that stand only where something rare happened.
-fn rare(section: &str) -> BTreeSet<String> {
+pub fn rare(section: &str) -> BTreeSet<String> {
     let rows = rows(section).into_iter();
     let rare = rows.filter(|row| row.contains("| rare:"));
     rare.map(|row| name(&row)).collect()
