@@ -12,13 +12,14 @@ use tokio::process::Command;
 use super::env_file::read_env_file;
 use super::environment::SETTINGS;
 use super::run::SpawnError;
+use crate::recording::MainModule;
 
 /// How long `go env` may take; it reads files only.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Further values that are used: the version and platform in the manifest, GOBIN and the module
 /// cache, where settings come from, and where the main module lies.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "GOVERSION",
     "GOOS",
     "GOARCH",
@@ -30,6 +31,7 @@ const OTHERS: [&str; 11] = [
     "GOENV",
     "GOROOT",
     "GOMOD",
+    "GOWORK",
 ];
 
 /// Which toolchains the go command may run in its own place.
@@ -60,10 +62,19 @@ impl GoFacts {
         }
     }
 
-    /// Runs `go env -json`, with `GOTOOLCHAIN=local` so that it downloads nothing itself; `toolchain` is what
-    /// the environment says of that, empty for nothing.
-    pub(crate) async fn ask(go: &Path, toolchain: &str) -> Self {
-        let child = Command::new(go)
+    /// Runs `go env -json` in `folder`, or else in the current one, with `GOTOOLCHAIN=local` so that it
+    /// downloads nothing itself; `toolchain` is what the environment says of that, empty for nothing.
+    pub(crate) async fn ask(go: &Path, folder: Option<&Path>, toolchain: &str) -> Self {
+        let mut child = match (folder, std::path::absolute(go)) {
+            // From another folder, a relative path would lead elsewhere.
+            (Some(folder), Ok(go)) => {
+                let mut child = Command::new(go);
+                child.current_dir(folder);
+                child
+            }
+            _ => Command::new(go),
+        };
+        let child = child
             .args(["env", "-json"])
             .env("GOTOOLCHAIN", "local")
             .stdin(Stdio::null())
@@ -121,29 +132,73 @@ fn toolchain_setting(environment: &str, settings: &BTreeMap<String, String>) -> 
     own.filter(|own| !own.is_empty())
 }
 
-/// The go.mod of the main module of a command that runs in `folder`, or else in the current folder:
-/// `go env` tells it, unless a go command goes elsewhere first (`go build -C DIR`). A path that need
-/// not exist.
+/// What a command works on that runs in `folder`, or else in the one that `facts` were asked for in. The
+/// files need not exist.
 pub(crate) fn main_module(
     command: &[OsString],
     facts: &GoFacts,
     folder: Option<&Path>,
-) -> Option<PathBuf> {
-    let elsewhere = change_of_folder(command);
-    let from = match (folder, elsewhere) {
-        (None, None) => {
-            let path = PathBuf::from(facts.get("GOMOD"));
-            let is_go_mod = path.file_name().is_some_and(|name| name == "go.mod");
-            return is_go_mod.then_some(path);
-        }
-        (folder, elsewhere) => {
-            let folder = folder.unwrap_or_else(|| Path::new(""));
-            folder.join(elsewhere.unwrap_or_default())
+) -> Option<MainModule> {
+    if let Some(folder) = folder {
+        let folder = std::path::absolute(folder).ok()?;
+        let mut above = folder.ancestors().map(|folder| folder.join("go.mod"));
+        return above.find(|path| path.is_file()).map(MainModule::Module);
+    }
+    let (program, words) = command.split_first()?;
+    let words: Vec<&str> = match is_go(program) {
+        true => words.iter().map_while(|word| word.to_str()).collect(),
+        false => Vec::new(),
+    };
+    let verb = words.first().copied().unwrap_or_default();
+    let is_versioned = |word: &&str| word.contains('@') && !word.starts_with('-');
+    if matches!(verb, "install" | "run") && words.iter().any(is_versioned) {
+        // Outside any module (go help install).
+        return None;
+    }
+    let of_mod = words.get(1).copied().unwrap_or_default();
+    // These work on one module even where there is a workspace (cmd/go's `modload.InitWorkfile`).
+    let is_alone = verb == "get" || verb == "mod" && matches!(of_mod, "tidy" | "edit" | "init");
+    let go_work = facts.get("GOWORK");
+    if !is_alone && !["", "off"].contains(&go_work) {
+        return Some(MainModule::Workspace(go_work.into()));
+    }
+    let go_mod = Path::new(facts.get("GOMOD"));
+    let is_go_mod = go_mod.file_name().is_some_and(|name| name == "go.mod");
+    let other = modfile(facts.get("GOFLAGS").split_ascii_whitespace(), &words);
+    let go_mod = match other.filter(|_| is_go_mod) {
+        None => go_mod.to_owned(),
+        Some(other) => {
+            let folder = folder_of(command).unwrap_or_default();
+            std::path::absolute(folder.join(other)).ok()?
         }
     };
-    let from = std::path::absolute(from).ok()?;
-    let mut above = from.ancestors().map(|folder| folder.join("go.mod"));
-    above.find(|path| path.is_file())
+    is_go_mod.then_some(MainModule::Module(go_mod))
+}
+
+/// The file of `-modfile`: the last one counts, and the command's own flags come after those of GOFLAGS.
+fn modfile<'a>(goflags: impl Iterator<Item = &'a str>, words: &[&'a str]) -> Option<&'a str> {
+    // What follows is a program's.
+    let words = words.iter().copied();
+    let words: Vec<&str> = words
+        .take_while(|word| !["--", "-args"].contains(word))
+        .collect();
+    let flag = |word: &'a str| word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+    let valued = |word: &'a str| flag(word)?.strip_prefix("modfile=");
+    let own = words
+        .iter()
+        .enumerate()
+        .filter_map(|(at, word)| match flag(word) {
+            Some("modfile") => words.get(at + 1).copied(),
+            _ => valued(word),
+        });
+    let found = goflags.filter_map(valued).chain(own).last();
+    // The go command refuses others.
+    found.filter(|file| file.ends_with(".mod"))
+}
+
+/// The folder that a command goes to before it does anything (`go build -C DIR`), if it is one.
+pub(crate) fn folder_of(command: &[OsString]) -> Option<PathBuf> {
+    change_of_folder(command).filter(|folder| folder.is_dir())
 }
 
 /// The folder of `-C`, which must be the first flag of a go command.
@@ -227,37 +282,95 @@ mod tests {
     }
 
     #[test]
-    fn the_main_module_is_that_of_the_folder_that_the_command_goes_to() {
+    fn what_a_command_works_on_is_a_module_a_workspace_or_nothing() {
         let temp = tempfile::tempdir().unwrap();
-        let inner = temp.path().join("sub/deep");
-        fs::create_dir_all(&inner).unwrap();
-        let go_mod = temp.path().join("sub/go.mod");
-        fs::write(&go_mod, "module a.b/c\n").unwrap();
+        let sub = temp.path().join("sub");
+        fs::create_dir_all(sub.join("deep")).unwrap();
+        fs::write(sub.join("go.mod"), "module a.b/c\n").unwrap();
         let mut facts = GoFacts::defaults(String::new());
         let found = |facts: &GoFacts, line: &str, folder: Option<&Path>| {
             // The folder's name may have a space.
             let words = line.split('|').map(OsString::from);
             main_module(&words.collect::<Vec<_>>(), facts, folder)
         };
+        let module = |path: &str| Some(MainModule::Module(path.into()));
         assert_eq!(found(&facts, "go|build", None), None);
-        for (gomod, expected) in [
-            ("/src/app/go.mod", Some("/src/app/go.mod")),
-            ("/dev/null", None),
-            ("", None),
-        ] {
+        for gomod in ["/dev/null", ""] {
             facts.settings.insert("GOMOD".into(), gomod.into());
-            let expected = expected.map(PathBuf::from);
-            assert_eq!(found(&facts, "make|-C|elsewhere", None), expected);
-            assert_eq!(found(&facts, "go|build|./...|-C", None), expected);
+            assert_eq!(found(&facts, "go|build|-modfile=a.mod", None), None);
         }
-        let there = Some(go_mod);
-        assert_eq!(found(&facts, "go|test", Some(&inner)), there);
-        let line = format!("go|mod|download|-C|{}|-x", inner.display());
-        assert_eq!(found(&facts, &line, None), there);
-        let line = format!("/opt/go/bin/go|build|-C={}|./...", inner.display());
-        assert_eq!(found(&facts, &line, None), there);
-        assert_eq!(found(&facts, "go|build|-C|sub", Some(temp.path())), there);
-        assert_eq!(found(&facts, "go|build|-C|none", Some(temp.path())), None);
+        facts
+            .settings
+            .insert("GOMOD".into(), "/src/app/go.mod".into());
+        for line in [
+            "go|build|./...",
+            "make|-C|elsewhere|-modfile=x.mod",
+            "go|build|-modfile=x.txt",
+            "go|test|-args|-modfile=x.mod",
+            "go|run|.|--|-modfile=x.mod",
+        ] {
+            assert_eq!(
+                found(&facts, line, None),
+                module("/src/app/go.mod"),
+                "{line}"
+            );
+        }
+        for line in ["go|install|a.b/c@latest", "go|run|-x|a.b/c@v1.0.0|-flag"] {
+            assert_eq!(found(&facts, line, None), None, "{line}");
+        }
+        // An absolute path stays one.
+        for line in [
+            "go|build|-modfile=/src/x.mod",
+            "go|mod|tidy|--modfile|/src/x.mod|-v",
+            "go|build|-modfile=a.mod|-o|x|-modfile|/src/x.mod|.",
+        ] {
+            assert_eq!(found(&facts, line, None), module("/src/x.mod"), "{line}");
+        }
+        let in_sub = MainModule::Module(sub.join("x.mod"));
+        let line = format!("go|mod|download|-C|{}|-modfile=x.mod", sub.display());
+        assert_eq!(found(&facts, &line, None), Some(in_sub));
+        facts
+            .settings
+            .insert("GOFLAGS".into(), "-x -modfile=/src/y.mod".into());
+        assert_eq!(found(&facts, "make", None), module("/src/y.mod"));
+        facts
+            .settings
+            .insert("GOWORK".into(), "/src/go.work".into());
+        let workspace = Some(MainModule::Workspace("/src/go.work".into()));
+        for line in ["go|build|./...", "go|mod|download", "make", "go|work|sync"] {
+            assert_eq!(found(&facts, line, None), workspace, "{line}");
+        }
+        for line in ["go|mod|tidy", "go|get|a.b/c@v1.0.0"] {
+            assert_eq!(found(&facts, line, None), module("/src/y.mod"), "{line}");
+        }
+        let there = Some(MainModule::Module(sub.join("go.mod")));
+        assert_eq!(found(&facts, "go|test", Some(&sub.join("deep"))), there);
+        facts.settings.insert("GOWORK".into(), "off".into());
+        assert_eq!(found(&facts, "go|build", None), module("/src/y.mod"));
+    }
+
+    #[test]
+    fn a_go_command_may_go_to_another_folder_first() {
+        let temp = tempfile::tempdir().unwrap();
+        let there = temp.path().to_owned();
+        let found = |line: String| {
+            let words = line.split('|').map(OsString::from);
+            folder_of(&words.collect::<Vec<_>>())
+        };
+        let path = there.display();
+        for line in [
+            format!("go|mod|download|-C|{path}|-x"),
+            format!("/opt/go/bin/go|build|-C={path}|./..."),
+        ] {
+            assert_eq!(found(line), Some(there.clone()));
+        }
+        for line in [
+            format!("make|-C|{path}"),
+            format!("go|build|-x|-C|{path}"),
+            format!("go|build|-C|{path}/none"),
+        ] {
+            assert_eq!(found(line), None);
+        }
     }
 
     /// A program in place of go that tells how often it is run, and what GOTOOLCHAIN it was given.
@@ -290,7 +403,7 @@ mod tests {
             if let Some(written) = written {
                 fs::write(at("env"), written).unwrap();
             }
-            let facts = GoFacts::ask(&at("go"), environment).await;
+            let facts = GoFacts::ask(&at("go"), None, environment).await;
             assert_eq!(facts.defaults_because, None);
             assert_eq!(facts.get(TOOLCHAIN), expected, "{installed} {written:?}");
         }
@@ -302,7 +415,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_usable_go_the_defaults_say_why() {
-        let facts = GoFacts::ask(Path::new("/does/not/exist/go"), "").await;
+        let facts = GoFacts::ask(Path::new("/does/not/exist/go"), None, "").await;
         assert_eq!(facts.get("GOSUMDB"), "sum.golang.org");
         assert!(facts.defaults_because.unwrap().contains("cannot run"));
     }

@@ -117,7 +117,7 @@ impl Client {
         } = Variables::read();
         let go = child::go_for(None, path.as_ref());
         let facts = match &go {
-            Some(go) => Some(GoFacts::ask(go, &toolchain).await),
+            Some(go) => Some(GoFacts::ask(go, None, &toolchain).await),
             None => None,
         };
         // `go env` has a version from 1.16 on, when module mode became the default.

@@ -1,7 +1,7 @@
 //! What requires what: the go.mod files of a recording as a graph, and what the go command makes of it.
 //!
-//! The main module's own go.mod is where it begins, if the recording has it; else it begins at the
-//! modules that nobody requires. Sources: the Go modules reference ("Minimal version selection",
+//! The main module's own go.mod is where it begins, or those of all modules of a workspace, if the
+//! recording has them; else it begins at the modules that nobody requires. Sources: the Go modules reference ("Minimal version selection",
 //! "Module graph pruning", "go.mod files") and cmd/go's `modload.readModGraph`.
 
 use std::cell::OnceCell;
@@ -26,8 +26,10 @@ const ALL: u64 = 64 << 20;
 /// The go.mod files of a recording.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requirements {
-    /// That of the main module.
-    pub(crate) main: Option<GoMod>,
+    /// That of the main module, or those of the modules of a workspace.
+    pub(crate) mains: Vec<GoMod>,
+    /// The go.work file of the workspace.
+    pub(crate) work: Option<GoMod>,
     /// What was served, by what was asked for.
     pub(crate) files: BTreeMap<ModuleVersion, Served>,
 }
@@ -63,11 +65,51 @@ impl Requirements {
             let go_mod = GoMod::parse(&content);
             files.insert(ModuleVersion::of(path, version), Served { go_mod, row });
         }
-        let main = recording.main_mod();
+        let parse = |content: Vec<u8>| GoMod::parse(&content);
         Self {
-            main: main.map(|content| GoMod::parse(&content)),
+            mains: recording.main_mods().into_iter().map(parse).collect(),
+            work: recording.main_work().map(parse),
             files,
         }
+    }
+
+    /// What is taken in place of something else.
+    pub(crate) fn replacements(&self) -> impl Iterator<Item = &Replacement> {
+        let files = self.work.iter().chain(&self.mains);
+        files.flat_map(|file| &file.replace)
+    }
+
+    /// The user's own files, each with what it is called.
+    pub(crate) fn own_files(&self) -> impl Iterator<Item = (&GoMod, String)> {
+        let work = self
+            .work
+            .iter()
+            .map(|file| (file, String::from("your go.work")));
+        let mains = self.mains.iter().map(|file| {
+            let name = match (&self.work, &file.module) {
+                (Some(_), Some(path)) => format!("the go.mod of {path}"),
+                _ => String::from("your go.mod"),
+            };
+            (file, name)
+        });
+        work.chain(mains)
+    }
+
+    /// What asks for a toolchain, a version of `golang.org/toolchain`: a line and the name of its file.
+    pub(crate) fn asking_for(&self, toolchain: &str) -> Option<(String, String)> {
+        let name = toolchain_name(toolchain)?;
+        let served = self.files.iter();
+        let served = served.map(|(of, served)| (&served.go_mod, format!("the go.mod of {of}")));
+        self.own_files().chain(served).find_map(|(file, whose)| {
+            let toolchain = file.toolchain.iter().map(|line| ("toolchain", line));
+            let mut lines = toolchain.chain(file.go.iter().map(|line| ("go", line)));
+            let is_it = |line: &str| {
+                let version = line.strip_prefix("go").unwrap_or(line);
+                name.strip_prefix("go") == Some(version)
+            };
+            let (verb, line) = lines.find(|(_, line)| is_it(line))?;
+            Some((format!("{verb} {line}"), whose))
+        })
     }
 
     /// The graph of them.
@@ -78,7 +120,7 @@ impl Requirements {
             graph.nodes[node].set_file(&served.go_mod);
             graph.require(node, &served.go_mod);
         }
-        let Some(main) = &self.main else {
+        if self.mains.is_empty() {
             let mut is_required = vec![false; graph.nodes.len()];
             for edge in graph.nodes.iter().flat_map(|node| &node.edges) {
                 is_required[edge.to] = true;
@@ -87,26 +129,37 @@ impl Requirements {
             let nobody = nodes.filter(|node| !is_required[*node] && graph.nodes[*node].has_file);
             graph.starts = nobody.collect();
             return graph;
-        };
-        let node = graph.node(&ModuleVersion::of(
-            main.module.as_deref().unwrap_or_default(),
-            "",
-        ));
-        graph.nodes[node].set_file(main);
-        graph.require(node, main);
-        graph.main = Some(node);
-        graph.starts = vec![node];
-        let excluded: BTreeSet<usize> = main
-            .exclude
+        }
+        for main in &self.mains {
+            let path = main.module.as_deref().unwrap_or_default();
+            let node = graph.node(&ModuleVersion::of(path, ""));
+            graph.nodes[node].set_file(main);
+            graph.require(node, main);
+            graph.mains.push(node);
+        }
+        graph.starts.clone_from(&graph.mains);
+        let excluded: BTreeSet<usize> = self
+            .mains
             .iter()
+            .flat_map(|main| &main.exclude)
             .filter_map(|of| graph.ids.get(of).copied())
             .collect();
         for node in &mut graph.nodes {
             node.edges.retain(|edge| !excluded.contains(&edge.to));
         }
-        graph.replace(main);
+        // What a go.work file replaces goes before what its modules do.
+        let work: Vec<&Replacement> = self.work.iter().flat_map(|work| &work.replace).collect();
+        let mains: Vec<&Replacement> = self.mains.iter().flat_map(|main| &main.replace).collect();
+        graph.replace([&work, &mains]);
         graph
     }
+}
+
+/// `go1.24.1` of `v0.0.1-go1.24.1.linux-amd64`.
+pub(crate) fn toolchain_name(version: &str) -> Option<&str> {
+    let (_, name) = version.split_once('-')?;
+    let (name, platform) = name.rsplit_once('.')?;
+    platform.contains('-').then_some(name)
 }
 
 /// The content of an answer.
@@ -127,9 +180,9 @@ pub(crate) struct Graph {
     /// The modules in versions; other fields name them by index.
     pub(crate) nodes: Vec<Node>,
     ids: HashMap<ModuleVersion, usize>,
-    /// The main module, if its go.mod is known. It has no version.
-    pub(crate) main: Option<usize>,
-    /// Where it begins: at the main module, or at what nobody requires.
+    /// The main module, if its go.mod is known, or those of a workspace. They have no version.
+    pub(crate) mains: Vec<usize>,
+    /// Where it begins: at the main modules, or at what nobody requires.
     pub(crate) starts: Vec<usize>,
     /// Who requires each; made for the first that asks.
     required: OnceCell<Vec<Vec<usize>>>,
@@ -217,25 +270,34 @@ impl Graph {
         }
     }
 
-    /// Leads from what the main module has replaced to what is taken instead.
-    fn replace(&mut self, main: &GoMod) {
-        // Of two replacements of the same the first counts.
-        let mut fitting: HashMap<(&str, Option<&str>), &Replacement> = HashMap::new();
-        for it in &main.replace {
-            let key = (&*it.old, it.old_version.as_deref());
-            fitting.entry(key).or_insert(it);
-        }
+    /// Leads from what is replaced to what is taken instead: of several lists the first that has it
+    /// counts.
+    fn replace(&mut self, lists: [&[&Replacement]; 2]) {
+        let lists = lists.map(|list| {
+            // Of two replacements of the same the first counts.
+            let mut fitting: HashMap<(&str, Option<&str>), &Replacement> = HashMap::new();
+            for it in list {
+                let key = (&*it.old, it.old_version.as_deref());
+                fitting.entry(key).or_insert(it);
+            }
+            fitting
+        });
+        let mains: BTreeSet<usize> = self.mains.iter().copied().collect();
         for node in 0..self.nodes.len() {
-            if Some(node) == self.main {
+            if mains.contains(&node) {
                 continue;
             }
             let ModuleVersion { path, version } = &self.nodes[node].of;
             // A replacement of this version goes before one of all versions.
-            let this = fitting.get(&(&**path, Some(&**version)));
-            let Some(it) = this.or_else(|| fitting.get(&(&**path, None))) else {
+            let fitting = |list: &HashMap<(&str, Option<&str>), &Replacement>| {
+                let this = list.get(&(&**path, Some(&**version)));
+                let it = this.or_else(|| list.get(&(&**path, None)))?;
+                let new = it.new_version.as_deref().unwrap_or_default();
+                Some(ModuleVersion::of(&it.new, new))
+            };
+            let Some(new) = lists.iter().find_map(fitting) else {
                 continue;
             };
-            let new = ModuleVersion::of(&it.new, it.new_version.as_deref().unwrap_or_default());
             if new == self.nodes[node].of {
                 continue;
             }
@@ -263,9 +325,10 @@ impl Graph {
         }
     }
 
-    /// Whether the main module's go.mod leaves out requirements of requirements.
+    /// Whether the main modules' go.mod files leave out requirements of requirements.
     pub(crate) fn is_pruned(&self) -> bool {
-        self.main.is_some_and(|main| !self.nodes[main].is_unpruned)
+        let mut mains = self.mains.iter();
+        !self.mains.is_empty() && mains.all(|main| !self.nodes[*main].is_unpruned)
     }
 
     /// The versions that the go command takes, as far as the go.mod files are known.
@@ -275,23 +338,35 @@ impl Graph {
         let mut visited = vec![0_u8; self.nodes.len()];
         let mut queue = VecDeque::new();
         let mut is_mentioned = vec![false; self.nodes.len()];
+        let own: BTreeSet<&str> = self
+            .mains
+            .iter()
+            .map(|main| &*self.nodes[*main].of.path)
+            .collect();
         let mut mention = |node: usize| {
             if std::mem::replace(&mut is_mentioned[node], true) {
                 return;
             }
             let ModuleVersion { path, version } = &self.nodes[node].of;
+            // A main module goes before any version of it.
+            if own.contains(&**path) {
+                return;
+            }
             let known = selection.chosen.entry(path.clone()).or_default();
             if compare_versions(version, known) == Ordering::Greater || known.is_empty() {
                 known.clone_from(version);
             }
         };
         for start in &self.starts {
-            match self.main {
-                Some(_) => {
-                    let level = if self.is_pruned() { 1 } else { 2 };
-                    queue.extend(self.nodes[*start].edges.iter().map(|edge| (edge.to, level)));
+            let Node {
+                edges, is_unpruned, ..
+            } = &self.nodes[*start];
+            match self.mains.is_empty() {
+                false => {
+                    let level = if *is_unpruned { 2 } else { 1 };
+                    queue.extend(edges.iter().map(|edge| (edge.to, level)));
                 }
-                None => queue.push_back((*start, 2)),
+                true => queue.push_back((*start, 2)),
             }
         }
         let mut missing = BTreeSet::new();
@@ -387,15 +462,15 @@ impl Graph {
         for start in &self.starts {
             owner[*start] = *start;
         }
-        let firsts: Vec<usize> = match self.main {
-            Some(main) => self.nodes[main].edges.iter().map(|edge| edge.to).collect(),
-            None => self.starts.clone(),
+        let of_mains = self.mains.iter().flat_map(|main| &self.nodes[*main].edges);
+        let firsts: BTreeSet<usize> = match self.mains.is_empty() {
+            false => of_mains.map(|edge| edge.to).collect(),
+            true => self.starts.iter().copied().collect(),
         };
-        let mut queue = VecDeque::new();
-        for first in firsts {
-            owner[first] = first;
-            queue.push_back(first);
+        for first in &firsts {
+            owner[*first] = *first;
         }
+        let mut queue: VecDeque<usize> = firsts.into_iter().collect();
         let mut shares: BTreeMap<usize, usize> = BTreeMap::new();
         while let Some(node) = queue.pop_front() {
             if self.nodes[node].has_file {
@@ -455,7 +530,11 @@ mod tests {
             (ModuleVersion::of(path, version), Served { go_mod, row })
         });
         Requirements {
-            main: main.map(|text| GoMod::parse(text.as_bytes())),
+            mains: main
+                .map(|text| GoMod::parse(text.as_bytes()))
+                .into_iter()
+                .collect(),
+            work: None,
             files: files.collect(),
         }
     }
@@ -551,6 +630,39 @@ mod tests {
             ]
         );
         assert_eq!(chain(&made, "a.b/none", "v1.0.0"), [""; 0]);
+    }
+
+    /// Each module of a workspace is pruned or not by its own go line, and what go.work replaces goes
+    /// first.
+    #[test]
+    fn a_workspace_has_several_main_modules() {
+        let app = "module a.b/app\ngo 1.22\nrequire a.b/y v1.0.0\nrequire a.b/lib v0.1.0\n";
+        let lib = "module a.b/lib\ngo 1.16\nrequire a.b/x v1.0.0\nreplace a.b/deeper => ../a\n";
+        let mut made = made(None, TREE);
+        made.mains = [app, lib].map(|text| GoMod::parse(text.as_bytes())).into();
+        let some = [
+            "a.b/deep v1.2.0",
+            "a.b/deeper v1.0.0",
+            "a.b/x v1.0.0",
+            "a.b/y v1.0.0",
+        ];
+        // That of a.b/lib v0.1.0, and that of ../a.
+        assert_eq!(chosen(&made), (some.map(str::to_owned).into(), 2));
+        assert!(!made.graph().is_pruned());
+        assert_eq!(
+            chain(&made, "a.b/deep", "v1.0.0"),
+            [
+                "a.b/lib ",
+                "requires a.b/x v1.0.0",
+                "requires a.b/deep v1.0.0"
+            ]
+        );
+        made.work = Some(GoMod::parse(
+            b"go 1.22\nuse ./app\nreplace a.b/deeper => ../b\n",
+        ));
+        let last = chain(&made, "../b", "").pop();
+        assert_eq!(last.as_deref(), Some("is replaced by ../b "));
+        assert_eq!(chain(&made, "../a", ""), [""; 0]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::outcome::Listed;
 use super::requirements::{Graph, Link, Selection};
 use super::timeline::PARTS;
 use crate::filter::Outcome;
-use crate::gomod::{ModuleVersion, compare_versions};
+use crate::gomod::{ModuleVersion, TOOLCHAIN_MODULE, compare_versions};
 use crate::recording::Recording;
 use crate::words::count;
 
@@ -38,6 +38,8 @@ pub(crate) struct Why {
     pub(crate) chain: Vec<Step>,
     /// The versions that were asked for or are required, the newest first.
     pub(crate) versions: Vec<Version>,
+    /// Whether the command worked in a workspace: the chain begins at one of its modules.
+    pub(crate) workspace: bool,
     /// Whether requirements of requirements are left out, as Go does from 1.17 on.
     pub(crate) pruned: bool,
     /// How many go.mod files of the graph are not on the recording.
@@ -193,6 +195,7 @@ impl Why {
             module: module.to_owned(),
             version: target,
             chain: steps(graph, &chain),
+            workspace: case.requirements.work.is_some(),
             pruned: graph.is_pruned(),
             missing: selection.missing,
             total_us: requests
@@ -219,7 +222,7 @@ impl Why {
             notes.push(self.unrequired(case));
         }
         if let [first, ..] = &self.chain[..]
-            && graph.main.is_none()
+            && graph.mains.is_empty()
         {
             let Step {
                 module, version, ..
@@ -246,6 +249,9 @@ impl Why {
     /// Why it was asked for, although no go.mod file requires it.
     fn unrequired(&self, case: &Case<'_>) -> String {
         let module = &self.module;
+        if module == TOOLCHAIN_MODULE {
+            return self.toolchain(case);
+        }
         let names_it = |word: &&String| {
             let path = word.split('@').next().unwrap_or_default();
             path == module
@@ -267,6 +273,17 @@ impl Why {
             Some(word) => format!("the command names it: {word}"),
             None => String::from(
                 "no go.mod file on the recording requires it: go looked for a package that no required module has, or the go.mod file that does was not downloaded",
+            ),
+        }
+    }
+
+    /// What asks for a toolchain.
+    fn toolchain(&self, case: &Case<'_>) -> String {
+        let version = self.version.as_deref().unwrap_or_default();
+        match case.requirements.asking_for(version) {
+            Some((line, whose)) => format!("the line `{line}` of {whose} asks for it"),
+            None => String::from(
+                "another Go than the one that is installed was to run: by GOTOOLCHAIN, or by a go line that is not on the recording",
             ),
         }
     }

@@ -1,4 +1,5 @@
-//! A go.mod file: what a module is called, which Go it is written for, and what it requires.
+//! A go.mod file: what a module is called, which Go it is written for, and what it requires. A go.work
+//! file has the same grammar, and directives of which only `use` is its own.
 //!
 //! As lenient as cmd/go reads the go.mod of a dependency (`modfile.ParseLax`): a line that is not
 //! understood is left out, since a newer Go may have written it. Total: any bytes give a [`GoMod`].
@@ -26,12 +27,14 @@ pub(crate) struct GoMod {
     pub(crate) toolchain: Option<String>,
     /// What it requires, in order.
     pub(crate) require: Vec<Requirement>,
-    /// What is taken in place of something else. Of the main module only.
+    /// What is taken in place of something else. Of the main module and of a workspace only.
     pub(crate) replace: Vec<Replacement>,
     /// The versions that are not to be used. Of the main module only.
     pub(crate) exclude: Vec<ModuleVersion>,
     /// The versions of the module itself that are not to be used.
     pub(crate) retract: Vec<Retraction>,
+    /// The folders of the modules of a workspace. Of a go.work file only.
+    pub(crate) uses: Vec<String>,
 }
 
 /// A module in a version.
@@ -77,7 +80,7 @@ pub(crate) struct Retraction {
 }
 
 impl GoMod {
-    /// Reads a go.mod file.
+    /// Reads a go.mod or go.work file.
     pub(crate) fn parse(content: &[u8]) -> Self {
         let text = String::from_utf8_lossy(content);
         let mut file = Self::default();
@@ -143,6 +146,7 @@ impl GoMod {
             ("exclude", [path, version]) if is_canonical_version(version) => {
                 self.exclude.push(ModuleVersion::of(path, version));
             }
+            ("use", [folder]) => self.uses.push((*folder).to_owned()),
             ("replace", [old @ .., "=>", new]) => self.replace(old, new, None),
             ("replace", [old @ .., "=>", new, version]) => self.replace(old, new, Some(version)),
             // A string that has brackets is a version that nobody has.
@@ -411,6 +415,18 @@ mod tests {
             ),
         ];
         assert_eq!(retracted, expected);
+    }
+
+    #[test]
+    fn a_workspace_names_its_folders() {
+        let file = GoMod::parse(
+            b"go 1.24.0\n\ntoolchain go1.27.3\n\nuse (\n\t./app // the program\n\t\"../a lib\"\n)\nuse .\n\
+            replace example.com/a v1.0.0 => ./a\n",
+        );
+        assert_eq!(file.uses, ["./app", "../a lib", "."]);
+        assert_eq!(file.go.as_deref(), Some("1.24.0"));
+        assert_eq!(file.toolchain.as_deref(), Some("go1.27.3"));
+        assert_eq!(file.replace[0].new, "./a");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) use patterns::{
 };
 pub(crate) use proxy_mistakes::{ProxyMistake, corrected_goproxy, goproxy_mistakes};
 pub use route::Route;
-pub(crate) use route::replay_key;
+pub(crate) use route::{TOOLCHAIN_MODULE, replay_key};
 pub(crate) use settings::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget, Separator, bases};
 pub(crate) use tile::{Coordinate, Tile};
 pub(crate) use version::{compare_versions, is_canonical_version, is_pseudo_version};

@@ -29,10 +29,15 @@ pub(crate) const HAR: &str = "session.har";
 pub(crate) const CAPTURE: &str = "capture.pcapng";
 /// The packets of both legs as they passed, with the secrets that open them.
 pub(crate) const LIVE_CAPTURE: &str = "capture-tls.pcapng";
-/// The file name of the main module's go.mod.
+/// The file name of the main module's go.mod. Of a workspace there are several: `main.1.mod` is that of
+/// the first folder that go.work names.
 pub(crate) const MAIN_MOD: &str = "main.mod";
-/// The file name of the main module's go.sum.
+/// The file name of the main module's go.sum; in a workspace `main.1.sum` and so on.
 pub(crate) const MAIN_SUM: &str = "main.sum";
+/// The file name of the go.work of a workspace.
+pub(crate) const MAIN_WORK: &str = "main.work";
+/// The file name of its go.work.sum.
+pub(crate) const MAIN_WORK_SUM: &str = "main.work.sum";
 /// The index's file name.
 pub const INDEX: &str = "index";
 /// The name of the file that keeps space back while a recorder runs.

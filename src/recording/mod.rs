@@ -17,7 +17,7 @@ pub mod reader;
 pub(crate) mod sample;
 pub mod writer;
 
-pub(crate) use main_module::keep_main_module;
+pub(crate) use main_module::{MainModule, keep_main_module};
 pub use reader::{ConnectionRow, Recording, Row};
 pub(crate) use writer::BodySink;
 pub use writer::{Durability, Journal, Recorder};

@@ -58,6 +58,7 @@ fn step_line(step: &Step, depth: usize, why: &Why, look: Look) -> String {
     };
     let indent = "  ".repeat(depth);
     match *link {
+        None if version.is_empty() && why.workspace => format!("{name} (in the workspace)"),
         None if version.is_empty() => format!("{name} (the main module)"),
         None => name,
         Some("requires-indirectly") => format!("{indent}requires {name} (indirect)"),

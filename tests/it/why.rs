@@ -128,6 +128,125 @@ fn every_key_is_documented_and_every_documented_one_is_there() {
     assert_eq!(found, documented.collect());
 }
 
+/// A sandbox with this go.mod in its project, and the go command with which `run` is recorded there.
+fn recorded_with(
+    files: &[(&str, &str)],
+    env: &[(&str, &str)],
+    words: &[&str],
+) -> Option<(Sandbox, Output)> {
+    let sandbox = Sandbox::new();
+    let content = Content::corpus("hello", Sumdb::Proxy)?;
+    let go = sandbox.go("1.27")?;
+    let origin = Origin::start(content);
+    let project = sandbox.join("project");
+    for (name, text) in files {
+        let file = project.join(name);
+        fs::create_dir_all(file.parent().expect("a file stands in a folder"))
+            .expect("our own folder");
+        fs::write(file, text).expect("our own folder");
+    }
+    let go = go.to_str().expect("paths of tests are text");
+    let command = [&[go], words].concat();
+    let mut command = record(&sandbox, &origin, &["--cold", "--no-har"], &command);
+    command.envs(env.iter().copied());
+    let output = run(command, LIMIT);
+    Some((sandbox, output))
+}
+
+/// The path of the module that the chain to `module` begins at.
+fn begins_at(sandbox: &Sandbox, module: &str) -> String {
+    let told = json(sandbox, module);
+    assert_eq!(told["missing"], 0, "{told:#}");
+    told["chain"][0]["module"]
+        .as_str()
+        .expect("a path")
+        .to_owned()
+}
+
+#[test]
+fn of_a_workspace_the_chain_begins_at_the_module_that_requires_it() {
+    let files = [
+        ("go.work", "go 1.18\n\nuse (\n\t./app\n\t./lib\n)\n"),
+        (
+            "app/go.mod",
+            "module example.com/app\n\ngo 1.18\n\nrequire github.com/google/uuid v1.3.1\n",
+        ),
+        (
+            "lib/go.mod",
+            "module example.com/lib\n\ngo 1.16\n\nrequire golang.org/x/sync v0.3.0\n",
+        ),
+    ];
+    // From the workspace's folder, where there is no go.mod, and from that of a module, by `-C`.
+    for words in [&["mod", "download"][..], &["mod", "download", "-C", "app"]] {
+        let Some((sandbox, output)) = recorded_with(&files, &[("GOWORK", "")], words) else {
+            return;
+        };
+        output.expect_success();
+        let dir = sandbox.join("project/recordings/one");
+        for (kept, (_, text)) in ["main.work", "main.1.mod", "main.2.mod"].iter().zip(files) {
+            assert_eq!(
+                fs::read_to_string(dir.join(kept)).ok().as_deref(),
+                Some(text)
+            );
+        }
+        let text = why(&sandbox, &["golang.org/x/sync", "one"]).expect_success();
+        let begin = "example.com/lib (in the workspace)\n  requires golang.org/x/sync v0.3.0\n";
+        assert!(text.stdout.starts_with(begin), "{}", text.stdout);
+        assert_eq!(
+            begins_at(&sandbox, "github.com/google/uuid"),
+            "example.com/app"
+        );
+    }
+    // A command that works on one module only.
+    let words = ["mod", "tidy", "-C", "lib"];
+    let Some((sandbox, output)) = recorded_with(&files, &[("GOWORK", "")], &words) else {
+        return;
+    };
+    output.expect_success();
+    let dir = sandbox.join("project/recordings/one");
+    assert!(dir.join("main.mod").exists() && !dir.join("main.work").exists());
+}
+
+#[test]
+fn another_file_in_place_of_go_mod_is_the_one_that_is_kept() {
+    let main = "module example.com/app\n\ngo 1.18\n";
+    let tools = format!("{main}\nrequire golang.org/x/sync v0.3.0\n");
+    let files = [("go.mod", main), ("tools.mod", &*tools)];
+    let by_flag = recorded_with(&files, &[], &["mod", "download", "-modfile=tools.mod"]);
+    let goflags = [("GOFLAGS", "-modfile=tools.mod")];
+    let by_setting = recorded_with(&files, &goflags, &["mod", "download"]);
+    for (sandbox, output) in by_flag.into_iter().chain(by_setting) {
+        output.expect_success();
+        let project = sandbox.join("project");
+        for (kept, from) in [("main.mod", "tools.mod"), ("main.sum", "tools.sum")] {
+            let kept = fs::read_to_string(project.join("recordings/one").join(kept));
+            assert_eq!(kept.ok(), fs::read_to_string(project.join(from)).ok());
+        }
+        assert_eq!(begins_at(&sandbox, "golang.org/x/sync"), "example.com/app");
+    }
+}
+
+/// A toolchain is no module that another requires.
+#[test]
+fn of_a_toolchain_the_line_is_told_that_asks_for_it() {
+    let lines = [
+        ("go 1.99.0", "go 1.99.0"),
+        ("go 1.21\ntoolchain go1.99.1", "toolchain go1.99.1"),
+    ];
+    for (lines, line) in lines {
+        let main = format!("module example.com/app\n\n{lines}\n");
+        let env = [("GOTOOLCHAIN", "auto")];
+        let words = ["mod", "download"];
+        let Some((sandbox, output)) = recorded_with(&[("go.mod", &main)], &env, &words) else {
+            return;
+        };
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = why(&sandbox, &["golang.org/toolchain", "one"]).expect_success();
+        let expected = format!("the line `{line}` of your go.mod asks for it");
+        assert!(told.stdout.contains(&expected), "{}", told.stdout);
+    }
+}
+
 /// A module whose go.mod declares another path, one that needs a newer Go, and one that was retracted:
 /// what go says of them, and the first finding.
 #[test]

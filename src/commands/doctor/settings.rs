@@ -59,7 +59,7 @@ impl Effective {
     /// Asks the go command; without one, reads what it would read.
     pub(super) async fn find_out(variables: &Variables) -> Self {
         let go = match go_for(None, variables.path.as_ref()) {
-            Some(go) => GoFacts::ask(&go, &variables.toolchain).await,
+            Some(go) => GoFacts::ask(&go, None, &variables.toolchain).await,
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
         let user = File::read(user_file(go.get("GOENV")));

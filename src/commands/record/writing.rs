@@ -31,7 +31,7 @@ use crate::export::source::{Format, Source};
 use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
 use crate::recording::writer::folder::Replaced;
 use crate::recording::{
-    Durability, Journal, Recorder, Recording, keep_main_module, manifest, writer,
+    Durability, Journal, MainModule, Recorder, Recording, keep_main_module, manifest, writer,
 };
 use crate::terminal::words::count;
 use crate::terminal::{Look, say, summary, warn};
@@ -67,8 +67,8 @@ struct Output {
     har: Option<PathBuf>,
     /// GOMODCACHE of the go command.
     cache: String,
-    /// The go.mod of the main module.
-    go_mod: Option<PathBuf>,
+    /// What the command works on.
+    main_module: Option<MainModule>,
     /// The recording that this one replaces: it is put back if nothing is recorded.
     replaced: Option<Replaced>,
     /// The thread that writes the live capture.
@@ -108,7 +108,7 @@ impl Writing {
             har: None,
             live: None,
             cache: session.go.get("GOMODCACHE").to_owned(),
-            go_mod: session.main_module(),
+            main_module: session.main_module(),
         };
         match output.start(args, session.clock, made) {
             Ok(Started {
@@ -246,10 +246,10 @@ impl Output {
         })
     }
 
-    /// Keeps the go.mod and go.sum of the main module as they are now.
+    /// Keeps what says what the main module requires as it is now.
     fn keep_main_module(&self) -> io::Result<()> {
-        match &self.go_mod {
-            Some(go_mod) => keep_main_module(&self.naming.dir, go_mod),
+        match &self.main_module {
+            Some(main) => keep_main_module(&self.naming.dir, main),
             None => Ok(()),
         }
     }

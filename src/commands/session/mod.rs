@@ -39,7 +39,7 @@ use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Policy, Proxy, Responder, Stalls, Token, Windows,
 };
 use crate::recording::format::Event;
-use crate::recording::{Recorder, writer};
+use crate::recording::{MainModule, Recorder, writer};
 use crate::redact::Redactor;
 use crate::terminal::status::{SessionId, StatusSource, Verb};
 use crate::terminal::words::count;
@@ -144,7 +144,10 @@ impl Session {
             child::look_up(program, path).map_err(not_run)?;
         }
         let go = match child::go_for(program, variables.path.as_ref()) {
-            Some(go) => GoFacts::ask(&go, &variables.toolchain).await,
+            Some(go) => {
+                let folder = child::folder_of(command);
+                GoFacts::ask(&go, folder.as_deref(), &variables.toolchain).await
+            }
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
         let limits = ProcessLimits::now();
@@ -198,8 +201,8 @@ impl Session {
         })
     }
 
-    /// The go.mod of the module that the command works on, if there is a command.
-    pub(super) fn main_module(&self) -> Option<PathBuf> {
+    /// What the command works on, if there is a command.
+    pub(super) fn main_module(&self) -> Option<MainModule> {
         let folder = self.folder.as_deref();
         self.command.first()?;
         child::main_module(&self.command, &self.go, folder)

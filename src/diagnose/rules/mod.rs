@@ -108,6 +108,11 @@ pub(crate) const RULES: &[Rule] = &[
         "a proxy gives up on the checksum database"
     ),
     rule!(
+        "MT118",
+        old_go,
+        "a go line that the Go that runs is too old for"
+    ),
+    rule!(
         "MT123",
         failed_upstream,
         "a failed fetch of a proxy's, dressed as 404"
@@ -137,11 +142,6 @@ pub(crate) const RULES: &[Rule] = &[
         "a version that a proxy does not know"
     ),
     rule!("MT106", unreachable, "a host cannot be reached, or late"),
-    rule!(
-        "MT118",
-        old_go,
-        "a go line that the Go that runs is too old for"
-    ),
     rule!("MT305", renamed_module, "a module that was renamed"),
     rule!(
         "MT304",

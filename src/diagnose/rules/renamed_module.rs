@@ -8,8 +8,7 @@ use crate::diagnose::finding::{Confidence, Severity};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let requirements = &case.requirements;
-    let main = requirements.main.iter();
-    let replacements = main.flat_map(|main| &main.replace);
+    let replacements = requirements.replacements();
     let replacements: BTreeSet<&str> = replacements.map(|it| &*it.new).collect();
     let renamed = requirements.files.iter().filter_map(|(of, served)| {
         let declared = served.go_mod.module.as_deref()?;

@@ -22,11 +22,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     }
     let selection = case.selection();
     let zips = used_zips(case);
-    let main = case.requirements.main.as_ref();
-    let direct: Option<BTreeSet<&str>> = main.map(|main| {
-        let lines = main.require.iter().filter(|line| !line.is_indirect);
-        lines.map(|line| &*line.of.path).collect()
-    });
+    let mains = &case.requirements.mains;
+    let lines = mains.iter().flat_map(|main| &main.require);
+    let lines = lines.filter(|line| !line.is_indirect);
+    let mut direct: BTreeSet<&str> = lines.map(|line| &*line.of.path).collect();
+    direct.extend(case.manifest.command.iter().flat_map(|word| named(word)));
     let mut found = Vec::new();
     for (path, (of, served)) in newest {
         let used = match selection.chosen.get(path) {
@@ -58,7 +58,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 format!("`go get {path}@latest` takes a version that is not retracted"),
             ));
         }
-        let is_direct = direct.as_ref().is_none_or(|direct| direct.contains(path));
+        let is_direct = mains.is_empty() || direct.contains(path);
         if let Some(why) = served.go_mod.deprecated.as_deref().filter(|_| is_direct) {
             found.push(note(
                 format!("{path} is deprecated{}", reason(why)),
@@ -92,4 +92,11 @@ fn used_zips<'a>(case: &'a Case<'_>) -> BTreeMap<&'a str, &'a str> {
         }
     }
     zips
+}
+
+/// The modules that a word of the command may name, as that or by a package: `go get MODULE@VERSION`.
+fn named(word: &str) -> impl Iterator<Item = &str> {
+    let path = word.split('@').next().unwrap_or_default();
+    let ends = path.match_indices('/').map(|(end, _)| end);
+    ends.chain([path.len()]).map(|end| &path[..end])
 }

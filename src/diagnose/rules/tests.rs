@@ -117,7 +117,8 @@ impl Made {
             Some((of, Served { go_mod, row }))
         });
         Requirements {
-            main: self.go_mods.get(&0).map(parse),
+            mains: self.go_mods.get(&0).map(parse).into_iter().collect(),
+            work: None,
             files: served.collect(),
         }
     }
@@ -904,6 +905,19 @@ fn a_graph_that_is_not_pruned_is_told_by_the_requirement_at_which_most_of_it_han
     );
     let some = found(&made(200, 3, "go 1.16\n", 20_000)).expect("it is noted");
     assert_eq!(some.severity, Severity::Note);
+    // All are required by the main module itself, whose go line is old too.
+    let require: String = (2..200)
+        .map(|n| format!("require a.example/m{n} v1.0.0\n"))
+        .collect();
+    let flat = made(200, 3, "go 1.16\n", 20_000);
+    let flat = flat.serves(1, "module a.example/old\ngo 1.16\n");
+    let flat = found(&flat.main(&format!("module a.example/main\ngo 1.16\n{require}")));
+    let flat = flat.expect("it is noted");
+    assert!(!flat.title.contains("hang at"), "{}", flat.title);
+    assert!(
+        flat.hint
+            .is_some_and(|hint| hint.contains("go mod tidy -go="))
+    );
     // They cost little.
     let quick = found(&made(1200, 3, "", 2000)).expect("it is noted");
     assert_eq!(quick.severity, Severity::Note);
@@ -954,6 +968,12 @@ fn what_was_retracted_is_noted_if_it_is_used() {
     assert_eq!(told(&made("v1.1.0")), [deprecated, retracted]);
     assert_eq!(told(&made("v1.1.1")), [deprecated]);
     assert_eq!(told(&made("v1.1.1 // indirect")), [""; 0]);
+    // What the command names is the user's own choice, whatever go.mod says of it by then.
+    let mut named = made("v1.1.1 // indirect");
+    named.manifest.command = ["go", "get", "a.example/m/cmd@v1.1.1"]
+        .map(str::to_owned)
+        .into();
+    assert_eq!(told(&named), [deprecated]);
     assert_eq!(made("v1.1.0").codes(), [""; 0]);
 }
 
@@ -1033,6 +1053,35 @@ fn a_go_line_is_too_new_only_where_go_may_not_switch() {
     ] {
         assert!(!made.all().contains(&"MT118"), "{why}");
     }
+}
+
+#[test]
+fn a_toolchain_that_no_proxy_has_is_told_with_the_line_that_asks_for_it() {
+    let path = "golang.org/toolchain/@v/v0.0.1-go1.99.0.linux-amd64.zip";
+    let made = |line: &str| {
+        Made::of(vec![refused(1, path, 404, 0, 1000)])
+            .main(&format!("module a.example/main\n{line}\n"))
+            .setting("GOTOOLCHAIN", "auto")
+            .exit(1)
+    };
+    for (line, asks) in [
+        ("go 1.99.0", "your go.mod asks for go1.99.0 (`go 1.99.0`)"),
+        (
+            "go 1.21\ntoolchain go1.99.0",
+            "your go.mod asks for go1.99.0 (`toolchain go1.99.0`)",
+        ),
+        (
+            "go 1.9",
+            "go1.99.0 was to run in place of the Go that is installed",
+        ),
+    ] {
+        let first = made(line).first();
+        assert_eq!((first.code, first.severity), ("MT118", Severity::Problem));
+        let title = format!("{asks}, and proxy.golang.org does not have that toolchain");
+        assert_eq!(first.title, title);
+        assert_eq!(made(line).codes().len(), 1, "{:?}", made(line).codes());
+    }
+    assert!(!made("go 1.99.0").exit(0).all().contains(&"MT118"));
 }
 
 #[test]

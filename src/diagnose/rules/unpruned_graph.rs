@@ -20,6 +20,9 @@ const SLOW_US: u64 = 5_000_000;
 /// For one zip at least so many go.mod files.
 const PER_ZIP: usize = 3;
 
+/// Where one in so many hangs at one requirement, it is named.
+const DOOR: usize = 4;
+
 /// How many of them are shown.
 const EVIDENCE: usize = 5;
 
@@ -41,10 +44,10 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         return Vec::new();
     }
     let graph = case.graph();
-    let Some((door, hanging)) = graph.shares().first().copied() else {
-        return Vec::new();
-    };
-    let door_of = &graph.nodes[door].of;
+    // The requirement at which many of them hang, if there is one.
+    let door = graph.shares().first().copied();
+    let door = door.filter(|(_, hanging)| hanging * DOOR >= files);
+    let door = door.map(|(door, hanging)| (&graph.nodes[door].of, hanging));
     let items = case.items(|item| {
         let asked = case.asked_by(item);
         asked.is_some_and(|asked| asked.listed.route.kind == Kind::Mod)
@@ -65,23 +68,32 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         0 => String::from("no zip was needed"),
         zips => format!("only {} needed", count(zips as u64, "zip")),
     };
-    let door_is_main = Some(door) == graph.main;
-    let hint = match door_is_main {
-        true => String::from(
-            "`go mod tidy -go=1.21` writes all that is needed into your go.mod: then go need not read on from there",
+    let is_own = graph
+        .mains
+        .iter()
+        .any(|main| graph.nodes[*main].is_unpruned);
+    let hint = match door {
+        _ if is_own => String::from(
+            "`go mod tidy -go=1.21` writes all that is needed into your go.mod: then go need not read on from there; a module cache that is kept between runs has all of these files",
         ),
-        false => format!(
+        Some((of, _)) => format!(
             "`go get {}@latest` may bring one whose go.mod is newer (`modtape why MODULE` shows what leads to a module); a module cache that is kept between runs has all of these files",
-            door_of.path
+            of.path
+        ),
+        None => String::from(
+            "newer versions of what you require may have a go line of 1.17 or later (`go list -m -u all` lists them); a module cache that is kept between runs has all of these files",
         ),
     };
+    let hanging = door.map_or_else(String::new, |(of, hanging)| {
+        format!("; {hanging} hang at {of}")
+    });
     vec![Found {
         severity: match is_slow {
             true => Severity::Slow,
             false => Severity::Note,
         },
         title: format!(
-            "{} were read, {zips}: {old} of them are from before Go 1.17, so all that they require was read too; {hanging} hang at {door_of}",
+            "{} were read, {zips}: {old} of them are from before Go 1.17, so all that they require was read too{hanging}",
             count(files as u64, "go.mod file"),
         ),
         confidence: Confidence::Certain,

@@ -4,6 +4,7 @@
 //! successor has something to show, and comes back when there is none: at once, or, where a recorder
 //! was killed, when the next one is made there. Never touches what no recorder made.
 
+use std::borrow::Cow;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use crate::recording::format::{
-    BODIES, CAPTURE, HAR, INDEX, JOURNAL, LIVE_CAPTURE, MAIN_MOD, MAIN_SUM, MANIFEST, RESERVE,
+    BODIES, CAPTURE, HAR, INDEX, JOURNAL, LIVE_CAPTURE, MAIN_MOD, MAIN_SUM, MAIN_WORK,
+    MAIN_WORK_SUM, MANIFEST, RESERVE,
 };
 
 /// Why a recording cannot be begun.
@@ -139,7 +141,7 @@ pub(crate) fn make_parent(parent: &Path) -> io::Result<()> {
 }
 
 /// What stands in a recording's folder besides the bodies.
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     MANIFEST,
     JOURNAL,
     HAR,
@@ -149,6 +151,8 @@ const FILES: [&str; 9] = [
     LIVE_CAPTURE,
     MAIN_MOD,
     MAIN_SUM,
+    MAIN_WORK,
+    MAIN_WORK_SUM,
 ];
 
 /// A recording that was set aside; back in its place when this is dropped, if that is free.
@@ -273,6 +277,7 @@ fn only_ours(dir: &Path) -> Result<(), CreateError> {
 
 /// True for the files that recorders make, and for what a killed one left of them.
 fn is_ours(name: &str) -> bool {
+    let name = &*unnumbered(name);
     let is_left_over = |file: &&str| {
         let rest = name
             .strip_prefix('.')
@@ -283,6 +288,21 @@ fn is_ours(name: &str) -> bool {
         pid.is_some_and(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
     };
     FILES.contains(&name) || FILES.iter().any(is_left_over)
+}
+
+/// `main.mod` for `main.7.mod`, and the like of what a killed recorder left.
+fn unnumbered(name: &str) -> Cow<'_, str> {
+    let numbered = || {
+        let begin = name.find("main.")? + "main.".len();
+        let digits = name[begin..].find(|c: char| !c.is_ascii_digit())?;
+        let rest = name[begin + digits..]
+            .strip_prefix('.')
+            .filter(|_| digits > 0)?;
+        let is_kept = matches!(&name[..begin], "main." | ".main.")
+            && (rest.starts_with("mod") || rest.starts_with("sum"));
+        is_kept.then(|| format!("{}{rest}", &name[..begin]))
+    };
+    numbered().map_or(Cow::Borrowed(name), Cow::Owned)
 }
 
 fn io_at(path: &Path, source: io::Error) -> CreateError {
@@ -344,6 +364,29 @@ mod tests {
         assert!(matches!(create(&dir, true), Err(CreateError::Foreign(_))));
         assert!(dir.join(JOURNAL).exists());
         assert_eq!(fs::read_to_string(dir.join("chapter1")).unwrap(), "words");
+    }
+
+    #[test]
+    fn the_files_of_a_workspace_are_those_of_a_recorder_whatever_their_number() {
+        for name in [
+            "main.mod",
+            "main.12.mod",
+            "main.3.sum",
+            ".main.3.mod.77.modtape",
+            "main.work",
+        ] {
+            assert!(is_ours(name), "{name}");
+        }
+        for name in [
+            "main.go",
+            "main.1.go",
+            "main..mod",
+            "main.1.2.mod",
+            "remain.1.mod",
+            "main.1.",
+        ] {
+            assert!(!is_ours(name), "{name}");
+        }
     }
 
     /// A folder with the recording `one`, whose HAR says `old`.
