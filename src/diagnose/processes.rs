@@ -363,6 +363,9 @@ impl<'a> Activity<'a> {
             Doing::Disk(channel) if is_of_network(channel) => &[String::from(
                 "put GOMODCACHE, GOCACHE and GOTMPDIR on a local disk",
             )],
+            Doing::Disk(channel) if is_of_scanner(channel) => &[String::from(
+                "exclude GOMODCACHE, GOCACHE and GOTMPDIR from what the scanner checks",
+            )],
             Doing::Disk(_) => &[String::from(
                 "see whether the disk of GOMODCACHE and GOCACHE is busy or failing (dmesg, iostat)",
             )],
@@ -545,6 +548,7 @@ pub(crate) fn disk_name(channel: &str) -> String {
     let channel_of = match channel {
         "" => return String::from("a disk"),
         _ if is_of_network(channel) => "a network file system",
+        _ if is_of_scanner(channel) => "a program that checks files, such as a virus scanner",
         _ => "a disk",
     };
     format!("{channel_of} ({channel})")
@@ -563,6 +567,12 @@ pub(crate) fn is_of_network(channel: &str) -> bool {
         "request_wait_answer",
     ];
     parts.iter().any(|part| channel.contains(part))
+}
+
+/// Whether this function of the kernel waits for a program that allows or forbids each opening of a file
+/// (fanotify(7)).
+pub(crate) fn is_of_scanner(channel: &str) -> bool {
+    channel.contains("fanotify")
 }
 
 fn is_go(name: &str) -> bool {

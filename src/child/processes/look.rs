@@ -10,10 +10,11 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::locks::{self, Wanted};
 use super::members::{Found, Member, Members};
-use super::proc::{Descriptor, Io, Proc};
+use super::proc::{Descriptor, End, Io, Proc};
 use super::sockets::Socket;
 use super::stat::Stat;
 use crate::clock::{Timestamp, since_boot};
+use crate::diagnose::processes::is_of_scanner;
 use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
 use crate::redact::Redactor;
 
@@ -68,6 +69,7 @@ const READS_TERMINAL: [&str; 2] = ["n_tty_read", "wait_woken"];
 #[derive(Debug)]
 pub(super) struct Looker {
     proc: Proc,
+    own: u32,
     members: Members,
     seen: HashMap<u32, Seen>,
     /// Where the proxy listens: who waits for it waits for a request that is known.
@@ -108,6 +110,7 @@ impl Looker {
     pub(super) fn new(proc: Proc, own: u32, proxy: SocketAddr, redactor: Redactor) -> Self {
         Self {
             proc,
+            own,
             members: Members::new(own),
             seen: HashMap::new(),
             proxy,
@@ -148,6 +151,7 @@ impl Looker {
         }
         if !budget.is_spent() {
             self.find_pipes(&members, &mut processes);
+            self.adopt_writers(&processes, budget);
         }
         processes.sort_by_key(|(process, _)| process.pid);
         let mut sample = shortened(grouped(processes));
@@ -331,9 +335,12 @@ impl Looker {
         if let Some(terminal) = self.terminal(pid, stat) {
             return ProcessState::ReadsTerminal { terminal };
         }
-        if let Some((thread, true)) = blocked {
+        if let Some((thread, still)) = blocked {
             let channel = self.proc.channel(pid, thread);
-            return ProcessState::WaitsDisk { channel };
+            // Of a disk a process waits now and then, of a scanner at each file or never.
+            if still || is_of_scanner(&channel) {
+                return ProcessState::WaitsDisk { channel };
+            }
         }
         if let Some(socket) = self.peer(pid, descriptors, scene) {
             return ProcessState::WaitsNetwork {
@@ -416,11 +423,6 @@ impl Looker {
     /// Finds those that have left the tree and keep a pipe open that a member of it reads from.
     fn find_pipes(&self, members: &BTreeMap<u32, Member>, processes: &mut [(Process, bool)]) {
         let is_detached = |process: &Process| members[&process.pid].is_detached;
-        let ends = |pid: u32, is_right: fn(&Proc, u32, u32) -> bool| -> Vec<u64> {
-            let pipes = self.proc.descriptors(pid).into_iter();
-            let pipes = pipes.filter(|one| is_right(&self.proc, pid, one.number));
-            pipes.filter_map(|one| one.inode("pipe")).collect()
-        };
         if !processes.iter().any(|(process, _)| is_detached(process)) {
             return;
         }
@@ -428,22 +430,54 @@ impl Looker {
         let readers = readers.filter(|process| !is_detached(process) && process.name == "go");
         let read: HashMap<u64, u32> = readers
             .flat_map(|process| {
-                let pipes = ends(process.pid, |proc, pid, number| {
-                    let info = proc.descriptor_info(pid, number);
-                    info.is_some_and(|info| info.is_for_reading)
-                });
-                pipes.into_iter().map(|pipe| (pipe, process.pid))
+                let pipes = self.proc.pipes(process.pid, End::Read).into_iter();
+                pipes.map(|(_, pipe)| (pipe, process.pid))
             })
             .collect();
         for (process, _) in processes {
             if is_detached(process) {
-                let written = ends(process.pid, |proc, pid, number| {
-                    let info = proc.descriptor_info(pid, number);
-                    info.is_some_and(|info| info.is_for_writing)
-                });
-                process.keeps_pipe_of = written.iter().find_map(|pipe| read.get(pipe).copied());
+                let written = self.proc.pipes(process.pid, End::Write);
+                let mut readers = written.iter().filter_map(|(_, pipe)| read.get(pipe));
+                process.keeps_pipe_of = readers.next().copied();
             }
         }
+    }
+
+    /// Makes members of the processes that keep a pipe open which an idle go command has made and reads
+    /// from: of an ssh master nothing else tells that it is the command's, since its title lies over its
+    /// environment.
+    fn adopt_writers(&mut self, processes: &[(Process, bool)], budget: &Budget) {
+        let is_idle =
+            |process: &Process| process.name == "go" && process.state == ProcessState::Sleeping;
+        let idle = processes
+            .iter()
+            .map(|(process, _)| process)
+            .filter(|process| is_idle(process));
+        // The standard streams, and what modtape has open too, were given to it.
+        let read = idle.flat_map(|process| self.proc.pipes(process.pid, End::Read));
+        let mut read: HashSet<u64> = read
+            .filter(|(number, _)| *number > 2)
+            .map(|(_, pipe)| pipe)
+            .collect();
+        if read.is_empty() {
+            return;
+        }
+        for (_, given) in self.proc.pipes(self.own, End::Read) {
+            read.remove(&given);
+        }
+        for (process, _) in processes {
+            for (_, written) in self.proc.pipes(process.pid, End::Write) {
+                read.remove(&written);
+            }
+        }
+        if read.is_empty() {
+            return;
+        }
+        let proc = &self.proc;
+        self.members.adopt(proc, budget, |pid| {
+            let written = proc.pipes(pid, End::Write);
+            written.iter().any(|(_, pipe)| read.contains(pipe))
+        });
     }
 }
 

@@ -1,5 +1,5 @@
 //! Which processes are the command's: the descendants of this process, and what left them, a daemon
-//! or an ssh master, by its session or by `MODTAPE_PID` in its environment.
+//! or an ssh master, by its session, by `MODTAPE_PID` in its environment, or by a pipe.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -157,6 +157,23 @@ impl Members {
         Found {
             members: self.with_ancestry(members),
             is_whole,
+        }
+    }
+
+    /// Makes members of those young processes of our own user for which `is_it` says so, from the next
+    /// look on.
+    pub(super) fn adopt(&mut self, proc: &Proc, budget: &Budget, is_it: impl Fn(u32) -> bool) {
+        let own_start = proc.stat(self.own).map_or(0, |own| own.start_ticks);
+        for (pid, known) in &mut self.known {
+            let (Known::Unclear(start) | Known::Foreign(start)) = *known else {
+                continue;
+            };
+            if budget.is_spent() {
+                return;
+            }
+            if start >= own_start && proc.is_ours(*pid) && is_it(*pid) {
+                *known = Known::Member(start);
+            }
         }
     }
 

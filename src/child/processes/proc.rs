@@ -64,6 +64,13 @@ pub(super) struct DescriptorInfo {
     pub(super) is_for_reading: bool,
 }
 
+/// An end of a pipe.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    Read,
+    Write,
+}
+
 /// The file system.
 #[derive(Debug, Clone)]
 pub(super) struct Proc {
@@ -187,6 +194,20 @@ impl Proc {
             is_for_writing: access != 0,
             is_for_reading: access != 1,
         })
+    }
+
+    /// The pipes whose end of that kind a process has open: each descriptor with the pipe's inode.
+    pub(super) fn pipes(&self, pid: u32, end: End) -> Vec<(u32, u64)> {
+        let descriptors = self.descriptors(pid).into_iter();
+        let pipes = descriptors.filter_map(|one| Some((one.number, one.inode("pipe")?)));
+        let has_it = |(number, _): &(u32, u64)| {
+            let info = self.descriptor_info(pid, *number);
+            info.is_some_and(|info| match end {
+                End::Read => info.is_for_reading,
+                End::Write => info.is_for_writing,
+            })
+        };
+        pipes.filter(has_it).collect()
     }
 
     /// The path of a file that the process has open.

@@ -163,6 +163,33 @@ fn a_daemon_that_keeps_the_pipe_of_a_go_command_open_is_told() {
     assert_eq!(go.keeps_pipe_of, None);
 }
 
+/// As an ssh master is: it has none of our variables, since its title lies over them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_daemon_that_nothing_but_its_pipe_tells_of_is_found_if_the_go_command_waits_for_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let go = temp.path().join("go");
+    std::fs::copy("/bin/cat", &go).unwrap();
+    let go = go.display();
+    // Its own pipe, and one that was given to it: as its standard input, or by whoever started modtape.
+    let waits = |reads: &str| {
+        below_a_recorder(&format!(
+            "(env -i setsid cat <&3 2>&1 & echo ready) | {{ read ready; echo $ready >&4; {reads}; }} 4>&1 >/dev/null"
+        ))
+    };
+    let keeps = |sample: &Sample| {
+        let go = named(sample, "go").map(|go| go.pid);
+        named(sample, "cat").is_some_and(|daemon| daemon.keeps_pipe_of == go)
+    };
+    let group = waits(&format!("'{go}' /dev/fd/5 5<&0 0</dev/null"));
+    look_until(&group, keeps);
+    let group = waits(&format!("'{go}'"));
+    let sample = look_until(&group, |sample| {
+        named(sample, "go").is_some_and(|go| go.state == ProcessState::Sleeping)
+    });
+    assert!(!keeps(&sample));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_process_that_works_a_stopped_one_and_one_that_waits_for_its_child_are_told_apart() {

@@ -290,6 +290,11 @@ fn a_wait_for_a_disk_tells_a_local_one_from_a_server() {
         "go mod tidy waits for a network file system (rpc_wait_bit_killable)",
         Some("MT206"),
     );
+    says(
+        &[go("fanotify_handle_event")],
+        "go mod tidy waits for a program that checks files, such as a virus scanner (fanotify_handle_event)",
+        Some("MT206"),
+    );
     says(&[go("")], "go mod tidy waits for a disk", Some("MT206"));
 }
 
