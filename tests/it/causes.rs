@@ -4,10 +4,13 @@
 //! Each scenario runs go without modtape, which proves that the cause is what it says, and then the
 //! same behind `modtape record`: exit code and output stay the same, and the recording tells why.
 
+mod distance;
 mod healthy;
+mod modules;
 mod processes;
 mod proxies;
 mod reaching;
+mod requirements;
 mod run;
 mod settings;
 mod shape;

@@ -5,6 +5,7 @@ use super::failed_upstream::words_of;
 use super::refusals::{self, is_no_probe, is_public, shortened};
 use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::finding::Confidence;
+use crate::gomod::matches_patterns;
 use crate::words::count;
 
 /// What a public proxy's git writes of a repository that it may not read, or whose host it does not
@@ -54,13 +55,21 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 true => "does not exist, or is private",
                 false => "looks private",
             };
+            let list = case.setting("GOPRIVATE");
+            let path = first.listed.route.module.as_deref().unwrap_or_default();
+            let below = below_domain(list, path);
+            let names = match &below {
+                Some((domain, _)) => format!("GOPRIVATE has {domain}, which covers no host below it"),
+                None => String::from("GOPRIVATE does not name it"),
+            };
             let title = format!(
-                "{module} {looks}, and {} was asked for it ({requests} told it the path); GOPRIVATE does not name it: {said}",
+                "{module} {looks}, and {} was asked for it ({requests} told it the path); {names}: {said}",
                 refused.host
             );
+            let pattern = below.map_or(pattern, |(_, pattern)| pattern);
             let hint = format!(
                 "go env -w GOPRIVATE='{}' makes go ask neither a public proxy nor the checksum database for it, but its own repository",
-                with(case.setting("GOPRIVATE"), &pattern)
+                with(list, &pattern)
             );
             let mut found = refused.found(case, case.severity(), title, Some(hint));
             if is_shared {
@@ -86,6 +95,20 @@ pub(super) fn pattern(module: Option<&str>) -> String {
         }
         false => host.split(':').next().unwrap_or(host).to_owned(),
     }
+}
+
+/// The pattern of a list that names the domain above the module's host, and the one that was meant:
+/// `corp.example` and `*.corp.example`.
+fn below_domain<'l>(list: &'l str, module: &str) -> Option<(&'l str, String)> {
+    let host = module.split('/').next().unwrap_or_default();
+    let is_above = |pattern: &&str| {
+        let domain = pattern.split('/').next().unwrap_or_default();
+        let rest = host.strip_suffix(domain).filter(|_| !domain.is_empty());
+        rest.is_some_and(|rest| rest.ends_with('.'))
+    };
+    let pattern = list.split(',').find(is_above)?;
+    let meant = format!("*.{pattern}");
+    matches_patterns(&meant, module).then_some((pattern, meant))
 }
 
 /// A list of patterns with one more.

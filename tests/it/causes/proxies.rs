@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::modules::{Module, noise, serving};
 use super::resolver::Name;
 use super::run::{Ready, Run};
 use super::world::{INTERNET, World};
@@ -88,7 +89,12 @@ fn a_private_module_asked_of_a_public_proxy() {
 #[test]
 fn a_private_module_whose_pattern_matches_nothing() {
     World::stage(|world| {
-        let values = ["https://git.corp", " git.corp", "git.corp;git.home"];
+        let values = [
+            "https://git.corp",
+            " git.corp",
+            "git.corp;git.home",
+            "git.corp/...",
+        ];
         for goprivate in &values[..count(1, values.len())] {
             let Some((internet, run)) = a_private_module(world, goprivate) else {
                 return;
@@ -374,5 +380,93 @@ fn a_page_in_place_of_a_file() {
         assert_eq!(both.plain.code, 1);
         both.recorded
             .first("MT304", "problem", &["proxy.golang.org"]);
+    });
+}
+
+/// One module is larger than all others, and comes over a slow line.
+#[test]
+fn a_large_zip() {
+    World::stage(|world| {
+        let large = Module {
+            path: "gen.example/large",
+            version: "v1.0.0",
+            go_mod: "module gen.example/large\n\ngo 1.21\n",
+        };
+        let files = [("testdata/model.bin".to_owned(), noise(8_400_000))];
+        let content = large.zipped(Content::default(), &files);
+        let slow = Rule::suffix(".zip").trickle(84_000, MILLIS(45));
+        let _internet = serving(world, content).rule(slow).start();
+        let run = Run::go(world, &["mod", "download", "gen.example/large@v1.0.0"]);
+        let Some(both) = run.env("GOSUMDB", "off").both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(both.plain.took > MILLIS(4400), "{:?}", both.plain.took);
+        let names = ["gen.example/large v1.0.0", "8.4 MB", "proxy.golang.org"];
+        both.recorded.first("MT132", "slow", &names);
+    });
+}
+
+/// A script that tries again what cannot succeed: the failure is what there is to tell.
+#[test]
+fn a_script_that_tries_again_what_fails() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let broken = Rule::suffix("uuid/@v/v1.3.1.zip").status(502);
+        let internet = internet.rule(broken.body("bad gateway\n")).start();
+        let again = "n=0; until go mod download; do n=$((n+1)); test $n -lt 6 || exit 1; done";
+        let run = Run::shell(world, again).env("GOPROXY", "https://proxy.golang.org");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        let zips = internet.paths();
+        let zips = zips
+            .iter()
+            .filter(|path| path.ends_with("uuid/@v/v1.3.1.zip"));
+        assert_eq!(zips.count(), 12);
+        let names = ["proxy.golang.org", "502", "6 requests"];
+        both.recorded.first("MT122", "problem", &names);
+    });
+}
+
+/// A script, or the steps of a container's build, in which no step finds what the one before had
+/// downloaded.
+#[test]
+fn a_script_that_downloads_all_anew_each_time() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let far = Rule::any().delay(MILLIS(60));
+        let _internet = internet.rule(far).start();
+        let anew = "for n in 1 2 3 4 5 6; do GOMODCACHE=$TMPDIR/$n GOFLAGS=-modcacherw go mod download || exit; done";
+        let run = Run::shell(world, anew);
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        let names = ["up to 6 times", "GOMODCACHE"];
+        both.recorded.first("MT211", "slow", &names);
+    });
+}
+
+/// The pattern names the domain, and the module is on a host below it.
+#[test]
+fn a_private_module_whose_pattern_lacks_a_star() {
+    World::stage(|world| {
+        let Some((internet, run)) = a_private_module(world, "corp") else {
+            return;
+        };
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        let is_leaked = |path: &String| path.starts_with("/git.corp/team/lib/");
+        assert!(internet.paths().iter().any(is_leaked));
+        let names = ["git.corp/team/lib", "GOPRIVATE has corp", "*.corp"];
+        both.recorded.first("MT114", "problem", &names);
+        // What the hint says: nobody is asked about it any more.
+        let asked = internet.paths().len();
+        let helped = run.env("GOPRIVATE", "*.corp").plain();
+        assert_eq!(helped.expect("go is there").code, 1);
+        let paths = internet.paths().split_off(asked);
+        assert!(!paths.iter().any(is_leaked), "{paths:?}");
     });
 }

@@ -108,6 +108,33 @@ fn ipv6_that_leads_nowhere() {
     });
 }
 
+/// IPv6 and IPv4 both lead to a server that takes its time: neither is to blame.
+#[test]
+fn a_slow_server_with_both_families() {
+    World::stage(|world| {
+        let (Some(internet), Some(content)) = (
+            world.internet("hello"),
+            Content::corpus("hello", Sumdb::Proxy),
+        ) else {
+            return;
+        };
+        let slow = Rule::suffix("uuid/@v/v1.3.1.zip").delay(Duration::from_millis(2000));
+        let _internet = internet.rule(slow.clone()).start();
+        let _v6 = world.server(ELSEWHERE_V6, content).rule(slow).start();
+        world.name("proxy.golang.org", Name::at([ELSEWHERE_V6, INTERNET]));
+        let run = download(world).env("GOPROXY", "https://proxy.golang.org");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(both.plain.took > Duration::from_millis(2000));
+        both.recorded.first(
+            "MT121",
+            "slow",
+            &["proxy.golang.org", "github.com/google/uuid"],
+        );
+        assert!(!both.recorded.codes().contains(&"MT103".to_owned()));
+    });
+}
+
 /// TCP by IPv6 comes up and carries nothing: go does not fall back.
 #[test]
 fn ipv6_that_carries_nothing() {
@@ -120,11 +147,8 @@ fn ipv6_that_carries_nothing() {
         let silent = silent.handshake(Handshake::any().silent()).start();
         world.name("proxy.golang.org", Name::at([ELSEWHERE_V6, INTERNET]));
         let connected = || drop(silent.wait_for(|log| !log.connections.is_empty(), LIMIT));
-        let Some(both) = download(world).both_hang(connected, "still waiting") else {
-            return;
-        };
         let names = ["proxy.golang.org", "2001:db8::14", "IPv6"];
-        both.recorded.first("MT107", "problem", &names);
+        download(world).hangs(connected, "MT107", &names);
     });
 }
 
@@ -163,11 +187,7 @@ fn a_handshake_that_is_silent() {
         };
         let silent = internet.handshake(Handshake::any().silent()).start();
         let connected = || drop(silent.wait_for(|log| !log.connections.is_empty(), LIMIT));
-        let Some(both) = download(world).both_hang(connected, "no TLS handshake for 1 s") else {
-            return;
-        };
-        both.recorded
-            .first("MT107", "problem", &["proxy.golang.org"]);
+        download(world).hangs(connected, "MT107", &["proxy.golang.org"]);
     });
 }
 

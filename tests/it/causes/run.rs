@@ -133,16 +133,22 @@ impl<'w> Run<'w> {
         Some(self.compared(plain, recorded))
     }
 
-    /// Runs it both ways, though it hangs: without modtape until `hangs` has come back, and behind a
-    /// recorder until stderr holds `told`.
-    pub(super) fn both_hang(&self, hangs: impl FnOnce(), told: &str) -> Option<Both> {
-        let plain = self.plain_hangs(hangs)?;
-        let recorded = self.recorded_hangs(told).expect("go is there");
-        Some(self.compared(plain, recorded))
+    /// Runs it both ways, though it hangs: without modtape until `hangs` has come back and a while
+    /// longer; and behind a recorder until stderr tells the cause, which is before it is ended: its code,
+    /// and the first of `names`. The report says the same first, with all of `names`.
+    #[track_caller]
+    pub(super) fn hangs(&self, hangs: impl FnOnce(), code: &str, names: &[&str]) {
+        let Some(plain) = self.plain_hangs(hangs) else {
+            return;
+        };
+        let recorded = self.recorded_hangs(code).expect("go is there");
+        let both = self.compared(plain, recorded);
+        both.recorded.told_while_it_hung(code, names);
     }
 
-    /// Runs it both ways on a terminal, until it shows `prompt` there, and until modtape says `told`.
-    pub(super) fn both_ask(&self, prompt: &str, told: &str) -> Option<Both> {
+    /// The same on a terminal, which without modtape shows `prompt` and no more.
+    #[track_caller]
+    pub(super) fn asks(&self, prompt: &str, code: &str, names: &[&str]) {
         let until = |ready: Ready<'_>, command: Command, text: &str, watched: Duration| {
             let begun = Clock::start();
             let mut running = Spawned::start(on_terminal(command));
@@ -151,14 +157,16 @@ impl<'w> Run<'w> {
             running.type_keys(CTRL_C);
             Ran::new(running.end(), begun, ready.sandbox)
         };
-        let ready = self.ready()?;
+        let Some(ready) = self.ready() else { return };
         let command = ready.plain();
         let plain = until(ready, command, prompt, WATCHED);
         let ready = self.ready().expect("it was there before");
         let command = ready.recorded();
-        let recorded = until(ready, command, told, Duration::ZERO);
+        let mut recorded = until(ready, command, &told(code), Duration::ZERO);
         assert_eq!(recorded.code, plain.code, "{}", recorded.stdout);
-        Some(Both { plain, recorded })
+        // A terminal has one stream.
+        recorded.stderr.clone_from(&recorded.stdout);
+        recorded.told_while_it_hung(code, names);
     }
 
     fn compared(&self, plain: Ran, recorded: Ran) -> Both {
@@ -201,12 +209,12 @@ impl<'w> Run<'w> {
         Some(interrupted(running, begun, ready.sandbox))
     }
 
-    /// Runs it behind a recorder until stderr holds `told`, and ends both as Ctrl-C does.
-    fn recorded_hangs(&self, told: &str) -> Option<Ran> {
+    /// Runs it behind a recorder until stderr tells the cause of this code, and ends both as Ctrl-C does.
+    fn recorded_hangs(&self, code: &str) -> Option<Ran> {
         let ready = self.ready()?;
         let begun = Clock::start();
         let running = Spawned::start(ready.recorded());
-        running.wait_for_stderr(told);
+        running.wait_for_stderr(&told(code));
         Some(interrupted(running, begun, ready.sandbox))
     }
 
@@ -274,6 +282,11 @@ impl Ready<'_> {
     }
 }
 
+/// How the line of a stall names its cause.
+fn told(code: &str) -> String {
+    format!("[{code}]")
+}
+
 /// What a terminal makes SIGINT of.
 const CTRL_C: &[u8] = b"\x03";
 
@@ -336,6 +349,20 @@ impl Ran {
         let mut words: Vec<_> = of_go.map(|line| line.replace(&folder, "SANDBOX")).collect();
         words.sort();
         words
+    }
+
+    /// Asserts that the cause was told while it hung, in the line that was waited for, and that the
+    /// first finding says the same.
+    #[track_caller]
+    fn told_while_it_hung(&self, code: &str, names: &[&str]) {
+        let mut lines = self.stderr.lines();
+        let line = lines.find(|line| line.contains(&told(code)));
+        let line = line.expect("it was waited for");
+        assert!(
+            line.contains("still waiting:") && line.contains(names[0]),
+            "{line}"
+        );
+        self.first(code, "problem", names);
     }
 
     /// Asserts what the first finding of its report is: the code, the severity, words of its title

@@ -88,3 +88,21 @@ fn a_checksum_database_that_refuses_connections() {
         both.recorded.first("MT112", "problem", &["sum.golang.org"]);
     });
 }
+
+/// The same failure before a bar: the second entry answers, and nothing is wrong.
+#[test]
+fn a_bar_passes_on_what_cannot_be_reached() {
+    World::stage(|world| {
+        let Some(mirror) = world.mirror("hello") else {
+            return;
+        };
+        let mirror = mirror.start();
+        world.name("goproxy.corp", Name::at([REFUSING]));
+        let run = Run::go(world, &["mod", "download"])
+            .env("GOPROXY", "https://goproxy.corp|https://proxy.golang.org");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        assert!(mirror.connections() > 0);
+        both.recorded.nothing();
+    });
+}

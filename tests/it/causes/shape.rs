@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::distance::{Distance, FAR};
+use super::resolver::Name;
 use super::run::Run;
 use super::world::World;
 use crate::support::*;
@@ -70,5 +72,28 @@ fn a_line_that_is_slow() {
         let took = both.plain.took;
         assert!(took > Duration::from_secs(3), "{took:?}");
         both.recorded.first("MT205", "slow", &["line"]);
+    });
+}
+
+/// Each packet takes its time, and the server none.
+#[test]
+#[ignore = "a few seconds more than every run has; in tests/long"]
+fn a_host_that_is_far_away() {
+    World::stage(|world| {
+        let Some((_internet, run)) = graph(world, Duration::ZERO) else {
+            return;
+        };
+        let Some(_distance) = Distance::of(150) else {
+            return;
+        };
+        world.name("proxy.golang.org", Name::at([FAR]));
+        let Some(both) = run.env("GOMAXPROCS", "16").both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        let took = both.plain.took;
+        assert!(took > Duration::from_secs(3), "{took:?}");
+        both.recorded
+            .first("MT203", "slow", &["proxy.golang.org", "30"]);
     });
 }

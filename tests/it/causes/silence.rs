@@ -25,12 +25,8 @@ fn no_response_head() {
         };
         let internet = internet.rule(Rule::suffix(ZIP).silent()).start();
         let run = Run::go(world, &["mod", "download"]);
-        let told = "still waiting: proxy.golang.org";
-        let Some(both) = run.both_hang(|| asked(&internet, ZIP), told) else {
-            return;
-        };
         let names = ["proxy.golang.org", "github.com/google/uuid"];
-        both.recorded.first("MT101", "problem", &names);
+        run.hangs(|| asked(&internet, ZIP), "MT101", &names);
     });
 }
 
@@ -43,11 +39,8 @@ fn a_body_that_stops() {
         let stops = Rule::suffix(ZIP).stall_after(5_000);
         let internet = internet.rule(stops).start();
         let run = Run::go(world, &["mod", "download"]);
-        let Some(both) = run.both_hang(|| asked(&internet, ZIP), "still waiting") else {
-            return;
-        };
         let names = ["proxy.golang.org", "github.com/google/uuid", "5"];
-        both.recorded.first("MT101", "problem", &names);
+        run.hangs(|| asked(&internet, ZIP), "MT101", &names);
     });
 }
 
@@ -61,11 +54,8 @@ fn a_checksum_database_that_is_silent() {
         let internet = internet.rule(silent).start();
         let run = Run::go(world, &["mod", "download"]);
         let lookup = "/lookup/github.com/google/uuid@v1.3.1";
-        let Some(both) = run.both_hang(|| asked(&internet, lookup), "still waiting") else {
-            return;
-        };
-        both.recorded
-            .first("MT112", "problem", &["sum.golang.org", "goproxy.cn"]);
+        let names = ["sum.golang.org", "goproxy.cn"];
+        run.hangs(|| asked(&internet, lookup), "MT112", &names);
     });
 }
 
@@ -79,10 +69,7 @@ fn a_checksum_database_that_no_packet_reaches() {
         world.name("sum.golang.org", Name::at([ELSEWHERE]));
         let hole = Blackhole::at(https(ELSEWHERE));
         let run = Run::go(world, &["mod", "download"]);
-        let Some(both) = run.both_hang(|| dialled(&hole), "still waiting") else {
-            return;
-        };
-        both.recorded.first("MT112", "problem", &["sum.golang.org"]);
+        run.hangs(|| dialled(&hole), "MT112", &["sum.golang.org"]);
     });
 }
 
@@ -92,11 +79,7 @@ fn a_proxy_that_no_packet_reaches() {
         let hole = Blackhole::at(https(ELSEWHERE));
         world.name("proxy.golang.org", Name::at([ELSEWHERE]));
         let run = Run::go(world, &["mod", "download"]).env("GOPROXY", "https://proxy.golang.org");
-        let Some(both) = run.both_hang(|| dialled(&hole), "still waiting") else {
-            return;
-        };
-        both.recorded
-            .first("MT106", "problem", &["proxy.golang.org"]);
+        run.hangs(|| dialled(&hole), "MT106", &["proxy.golang.org"]);
     });
 }
 
@@ -135,11 +118,7 @@ fn a_connection_that_died() {
         });
         let internet = internet.rule(cut).start();
         let run = Run::go(world, &["mod", "download"]);
-        let Some(both) = run.both_hang(|| asked(&internet, ZIP), "still waiting") else {
-            return;
-        };
-        both.recorded
-            .first("MT108", "problem", &["proxy.golang.org"]);
+        run.hangs(|| asked(&internet, ZIP), "MT108", &["proxy.golang.org"]);
     });
 }
 
@@ -153,12 +132,8 @@ fn one_stream_of_many_that_is_silent() {
         let file = "/github.com/spf13/viper/@v/v1.16.0.mod";
         let internet = internet.rule(Rule::suffix(file).silent()).start();
         let run = Run::go(world, &["mod", "graph"]).project("web").with_sums();
-        let told = "still waiting: proxy.golang.org";
-        let Some(both) = run.both_hang(|| asked(&internet, file), told) else {
-            return;
-        };
         let names = ["proxy.golang.org", "github.com/spf13/viper"];
-        both.recorded.first("MT101", "problem", &names);
+        run.hangs(|| asked(&internet, file), "MT101", &names);
     });
 }
 

@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use modtape::gomod::{ModuleZip, go_mod_h1};
 use rawzip::CompressionMethod;
 
+use super::modules::noise;
 use super::resolver::Name;
 use super::run::Run;
 use super::world::{ELSEWHERE, World};
@@ -83,7 +84,7 @@ fn a_toolchain_that_is_downloaded() {
         let version = format!("v0.0.1-go1.99.0.linux-{arch}");
         let prefix = format!("{MODULE}@{version}");
         let go_mod = b"module golang.org/toolchain\n";
-        let noise = generated_noise(3_000_000);
+        let noise = noise(3_000_000);
         let script = b"#!/bin/sh\necho go version go1.99.0\n";
         let files: [(&str, &[u8]); 6] = [
             ("bin/go", script),
@@ -136,10 +137,4 @@ fn a_toolchain_that_is_downloaded() {
         both.recorded
             .first("MT131", "slow", &["go1.99.0", "3.0 MB"]);
     });
-}
-
-/// Bytes that do not compress.
-fn generated_noise(len: u32) -> Vec<u8> {
-    let mix = |n: u32| n.wrapping_mul(2_654_435_761) >> 24;
-    (0..len).map(|n| mix(n) as u8).collect()
 }

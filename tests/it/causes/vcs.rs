@@ -96,10 +96,8 @@ fn a_credential_helper_that_waits() {
                 .iter()
                 .any(|served| served.host == "git.corp" && served.path.ends_with("/info/refs"))
         };
-        let Some(both) = run.both_hang(|| drop(internet.wait_for(asked, LIMIT)), "[MT208]") else {
-            return;
-        };
-        both.recorded.first("MT208", "problem", &["git", "sleep"]);
+        let asked = || drop(internet.wait_for(asked, LIMIT));
+        run.hangs(asked, "MT208", &["git", "sleep"]);
     });
 }
 
@@ -113,30 +111,79 @@ fn ssh_that_asks_for_a_host_key() {
         let _internet = internet.start();
         let server = Sandbox::new();
         let Some(_sshd) = sshd(&server) else { return };
-        let asks = |ready: &Ready<'_>| {
-            // Neither the user's settings nor the machine's count.
-            let known = ready.sandbox.join("known_hosts");
-            let ssh = format!(
-                "ssh -F /dev/null -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile={}",
-                known.display()
-            );
-            let config = format!(
-                "[core]\n\tsshCommand = {ssh}\n\
-                 [url \"ssh://root@{ELSEWHERE}/\"]\n\tinsteadOf = https://git.corp/\n"
-            );
-            std::fs::write(ready.sandbox.join("home/.gitconfig"), config).expect("our own folder");
-        };
+        let asks = |ready: &Ready<'_>| git_by_ssh(ready, "", "", std::path::Path::new("/"));
         let run = get(world).env("GOPRIVATE", "git.corp").prepare(asks);
         let run = run.stall_after("3s");
-        let Some(both) = run.both_ask("continue connecting", "[MT208]") else {
-            return;
-        };
-        both.recorded
-            .first("MT208", "problem", &["ssh", "terminal"]);
+        run.asks("continue connecting", "MT208", &["ssh", "terminal"]);
     });
 }
 
-/// A real server for ssh, with a new key; `None` where there is none, or this is not root.
+/// The settings of a user whose ssh leaves a master behind, which writes what it does to stderr: that of
+/// git, which go reads to its end.
+#[test]
+fn an_ssh_master_that_stays() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let _internet = internet.start();
+        let server = Sandbox::new();
+        let Some(sshd) = sshd(&server) else { return };
+        let repositories = repository(1000);
+        let key = std::fs::read_to_string(server.join("user")).expect("sshd's folder has it");
+        let by_ssh = |options: &'static str| {
+            let (key, repositories) = (key.clone(), repositories.path());
+            get(world)
+                .env("GOPRIVATE", "git.corp")
+                .prepare(move |ready| {
+                    let file = ready.sandbox.join("user");
+                    std::fs::write(&file, &key).expect("our own folder");
+                    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+                    std::fs::set_permissions(&file, mode).expect("our own file");
+                    let master = format!(
+                        "ControlMaster auto\nControlPersist 600\nControlPath {}/master\n\
+                     StrictHostKeyChecking no\nIdentityFile {}\n",
+                        ready.sandbox.path().display(),
+                        file.display()
+                    );
+                    git_by_ssh(ready, &master, options, repositories);
+                })
+        };
+        let accepted = || drop(sshd.wait_for_stderr("Accepted publickey"));
+        let names = ["go get", "ssh", "pipe", "ControlMaster=no"];
+        by_ssh("-v").hangs(accepted, "MT209", &names);
+        // What the hint says; and the same master without a word of its own is no fault.
+        let helped = by_ssh("-v -o ControlMaster=no -o ControlPath=none").plain();
+        assert_eq!(helped.expect("go is there").code, 0);
+        let both = by_ssh("").both().expect("go is there");
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        both.recorded.nothing();
+    });
+}
+
+/// Has git ask an ssh server for what it would ask git.corp: with these lines in ssh's settings, these
+/// options, and repositories in this folder. Neither the user's settings nor the machine's count.
+fn git_by_ssh(ready: &Ready<'_>, settings: &str, options: &str, repositories: &std::path::Path) {
+    let (known, config) = (
+        ready.sandbox.join("known_hosts"),
+        ready.sandbox.join("ssh_config"),
+    );
+    let text = format!(
+        "GlobalKnownHostsFile /dev/null\nUserKnownHostsFile {}\n{settings}",
+        known.display()
+    );
+    std::fs::write(&config, text).expect("our own folder");
+    let folder = repositories.display().to_string();
+    let folder = folder.trim_end_matches('/');
+    let config = format!(
+        "[core]\n\tsshCommand = ssh -F {} {options}\n\
+         [url \"ssh://root@{ELSEWHERE}{folder}/\"]\n\tinsteadOf = https://git.corp/\n",
+        config.display()
+    );
+    std::fs::write(ready.sandbox.join("home/.gitconfig"), config).expect("our own folder");
+}
+
+/// A real server for ssh, with a new key, and with `user`, a key that it accepts; `None` where there is none, or this is not root.
 fn sshd(server: &Sandbox) -> Option<Spawned> {
     let path = std::path::Path::new("/usr/sbin/sshd");
     if !path.exists() || !rustix::process::geteuid().is_root() {
@@ -144,25 +191,28 @@ fn sshd(server: &Sandbox) -> Option<Spawned> {
         return None;
     }
     let script =
-        "mount -t tmpfs tmpfs /run && mkdir /run/sshd && ssh-keygen -q -t ed25519 -N '' -f key";
+        "mount -t tmpfs tmpfs /run && mkdir /run/sshd && ssh-keygen -q -t ed25519 -N '' -f key
+         ssh-keygen -q -t ed25519 -N '' -f user";
     let mut made = server.command("sh");
     made.args(["-ec", script]).current_dir(server.path());
     run(made, LIMIT).expect_success();
     let mut sshd = server.command(path);
     let key = format!("HostKey={}", server.join("key").display());
     let listen = format!("ListenAddress={ELSEWHERE}:22");
-    sshd.args([
-        "-D",
-        "-e",
-        "-f",
-        "/dev/null",
-        "-o",
-        &key,
-        "-o",
+    let accepted = format!("AuthorizedKeysFile={}", server.join("user.pub").display());
+    sshd.args(["-D", "-e", "-f", "/dev/null"]);
+    let settings = [
+        &*key,
         &listen,
-        "-o",
+        &accepted,
         "PidFile=none",
-    ]);
+        // The folder is below one that anybody may write to.
+        "StrictModes=no",
+        "PermitRootLogin=prohibit-password",
+    ];
+    for setting in settings {
+        sshd.args(["-o", setting]);
+    }
     let sshd = Spawned::start(sshd);
     sshd.wait_for_stderr("Server listening");
     Some(sshd)
