@@ -289,6 +289,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         options: Vec::new(),
         trace: survey.trace.unwrap_or_else(|| Hex(tls::random())),
         go_env: BTreeMap::new(),
+        exported: None,
         go_version: None,
         processors: None,
         intercepted: Vec::new(),

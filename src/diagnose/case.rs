@@ -14,6 +14,7 @@ use super::outcome::{Listed, Meaning};
 use super::processes::{Gap, Sampled, gaps};
 use super::requirements::{Graph, Requirements, Selection};
 use super::routes::{Loop, is_redirect};
+use super::setting;
 use super::timeline::{Connections, Item, Piece, Source, Timeline};
 use crate::coding::Coding;
 use crate::exchange::{
@@ -25,6 +26,7 @@ use crate::gomod::{Base, GoProxy, GoSumDb, Location, ProxyTarget, redirect_targe
 use crate::recording::format::Manifest;
 use crate::recording::reader::{ConnectionRow, Dials, RowState, StallRow, Status};
 use crate::recording::{Recording, Row};
+use crate::shell;
 use crate::words::duration;
 
 /// How much of a refusal's text is kept, bytes. What the go command prints of it is less.
@@ -39,6 +41,9 @@ pub(crate) struct Case<'a> {
     pub(crate) manifest: &'a Manifest,
     /// False if the recorder was killed, or still writes.
     pub(crate) is_closed: bool,
+    /// How many exchanges have no end on record although the recorder ended in order: the disk took it no
+    /// more.
+    pub(crate) lost: u64,
     /// The exchanges, in the order of the recording's rows.
     pub(crate) asked: Vec<Asked<'a>>,
     /// The client connections.
@@ -108,7 +113,15 @@ impl Refusal {
 impl<'a> Case<'a> {
     /// Reads what the rules need of a recording. `connections` is what [`connections`] says of it.
     pub(crate) fn of(recording: &'a Recording, connections: &'a Connections) -> Self {
-        let meaning = Meaning::of(recording);
+        Self::by(recording, connections, &Meaning::of(recording))
+    }
+
+    /// The same by a meaning of it that is known.
+    pub(crate) fn by(
+        recording: &'a Recording,
+        connections: &'a Connections,
+        meaning: &Meaning<'_>,
+    ) -> Self {
         let refusal = |row: &Row| {
             // Of what the go command takes nobody reads the text.
             let is_answer = matches!(row.status, Some(200 | 301..=303 | 307 | 308));
@@ -124,7 +137,16 @@ impl<'a> Case<'a> {
             false => manifest.wall_us.max(recording.table().last.as_micros()),
         };
         let rows = recording.rows();
-        let mut case = Self::laid_out(manifest, rows, connections, &meaning, wall_us);
+        // What was told as a stall was still in flight then.
+        let told = recording.stalls().iter();
+        let told: BTreeSet<_> = told.map(|row| (row.run, row.stall.id)).collect();
+        let last = rows.iter().map(|row| row.run).max();
+        let is_lost = |row: &Row| {
+            let is_last = is_closed && Some(row.run) == last;
+            let is_told = || told.contains(&(row.run, Some(row.id)));
+            is_last && row.state == RowState::InFlight && !is_told()
+        };
+        let mut case = Self::laid_out(manifest, rows, connections, meaning, wall_us, is_lost);
         case.is_closed = is_closed;
         case.requirements = Requirements::of(recording, &case.asked);
         let stalls = recording.stalls().iter();
@@ -160,7 +182,8 @@ impl<'a> Case<'a> {
         meaning: &Meaning<'_>,
         wall_us: u64,
     ) -> Self {
-        let mut case = Self::laid_out(manifest, rows, connections, meaning, wall_us);
+        let is_lost = |_: &Row| false;
+        let mut case = Self::laid_out(manifest, rows, connections, meaning, wall_us, is_lost);
         case.hosts = hosts(&case);
         case
     }
@@ -171,6 +194,7 @@ impl<'a> Case<'a> {
         connections: &'a Connections,
         meaning: &Meaning<'_>,
         wall_us: u64,
+        is_lost: impl Fn(&Row) -> bool,
     ) -> Self {
         let setting = |name: &str| manifest.go_env.get(name).map_or("", String::as_str);
         let asked = rows.iter().map(|row| Asked {
@@ -182,10 +206,11 @@ impl<'a> Case<'a> {
         Self {
             manifest,
             is_closed: true,
+            lost: rows.iter().filter(|row| is_lost(row)).count() as u64,
             asked: asked.collect(),
             connections,
             dials: dials(rows, connections),
-            timeline: Timeline::of(rows, connections, wall_us),
+            timeline: Timeline::of(rows, connections, wall_us, is_lost),
             entries: entries(&goproxy),
             goproxy,
             sumdb: setting("GOSUMDB").parse().ok(),
@@ -213,6 +238,18 @@ impl<'a> Case<'a> {
     /// A setting of the go command, empty if it is not known.
     pub(crate) fn setting(&self, name: &str) -> &str {
         self.manifest.go_env.get(name).map_or("", String::as_str)
+    }
+
+    /// The words that give a setting of the go command another value.
+    pub(crate) fn assignment(&self, name: &str, value: &str) -> String {
+        let exported = self.manifest.exported.as_ref();
+        let source = exported.map_or(setting::Source::Unknown, |exported| {
+            match exported.iter().any(|one| one == name) {
+                true => setting::Source::Environment,
+                false => setting::Source::File,
+            }
+        });
+        setting::assignment(name, &shell::quoted(value), source)
     }
 
     /// The host of the checksum database itself.

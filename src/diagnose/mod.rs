@@ -23,6 +23,7 @@ pub(crate) mod routes;
 pub(crate) mod rules;
 #[cfg(test)]
 mod sample;
+pub(crate) mod setting;
 pub(crate) mod split;
 pub(crate) mod stuck;
 pub(crate) mod tally;

@@ -145,6 +145,11 @@ impl<'a> Meaning<'a> {
         self.routes.loops()
     }
 
+    /// What a redirect loop began with, in words.
+    pub(crate) fn what_looped(&self, found: &Loop) -> String {
+        Route::of(&found.url, self.routes.bases()).what()
+    }
+
     fn found(&self) -> &BTreeSet<String> {
         self.found.get_or_init(|| {
             let rows = self.rows.iter();

@@ -12,7 +12,9 @@ use super::chain::{Link, chain};
 use super::finding::{Finding, Severity};
 use super::hosts::Host;
 use super::ladder::{Rung, answered, ladder};
+use super::outcome::Meaning;
 use super::processes::{Activity, Kind};
+use super::routes::Loop;
 use super::rules::findings;
 use super::split::Split;
 use super::tally::Tally;
@@ -43,6 +45,9 @@ pub(crate) struct Report {
     pub(crate) wall_us: u64,
     /// Requests that were read.
     pub(crate) requests: u64,
+    /// Of them, those whose end is not on record, since the disk took it no more: how long they took is not
+    /// known, and counts nowhere.
+    pub(crate) lost: u64,
     /// Bytes of response bodies.
     pub(crate) body_bytes: u64,
     /// The whole in one sentence.
@@ -71,13 +76,17 @@ pub(crate) struct Report {
     /// The same as `idle_us`, the longest first.
     #[serde(skip)]
     pub(crate) idle: Vec<(Kind, u64)>,
+    /// Redirects that lead nowhere, each with what was asked for, in words.
+    #[serde(skip)]
+    pub(crate) loops: Vec<(Loop, String)>,
 }
 
 impl Report {
     /// Explains a recording.
     pub(crate) fn of(recording: &Recording) -> Self {
         let connections = case::connections(recording);
-        let case = Case::of(recording, &connections);
+        let meaning = Meaning::of(recording);
+        let case = Case::by(recording, &connections, &meaning);
         let split = Split::of(&case.timeline);
         let rows = recording.rows();
         let tally = Tally::of(rows, case.connections);
@@ -93,6 +102,7 @@ impl Report {
             closed: case.is_closed,
             wall_us: split.wall_us,
             requests: tally.requests,
+            lost: case.lost,
             body_bytes: tally.body_bytes,
             sentence: sentence(&findings, &split, &tally, &idle, &case),
             split_us: phases.into_iter().chain(others).collect(),
@@ -105,6 +115,11 @@ impl Report {
             split,
             tally,
             idle,
+            loops: meaning
+                .loops()
+                .iter()
+                .map(|found| (found.clone(), meaning.what_looped(found)))
+                .collect(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::setting::no_proxy;
 use crate::exchange::{ConnectionId, ExchangeId, Phase};
 use crate::gomod::{Base, Kind};
 use crate::words::{count, seconds, size};
@@ -459,9 +460,7 @@ impl<'a> Group<'a> {
             }
             Step::Tcp if one.via.is_some() => {
                 add("see whether HTTPS_PROXY names the right address and port");
-                add(&format!(
-                    "add {host} to NO_PROXY, if it can be reached without that proxy: export NO_PROXY=\"$NO_PROXY,{host}\""
-                ));
+                add(&around(host));
             }
             Step::Tcp => {
                 add(&format!(
@@ -473,9 +472,7 @@ impl<'a> Group<'a> {
                 add(&format!(
                     "ask who runs the parent proxy whether it may reach {host}"
                 ));
-                add(&format!(
-                    "add {host} to NO_PROXY, if it can be reached without that proxy: export NO_PROXY=\"$NO_PROXY,{host}\""
-                ));
+                add(&around(host));
             }
             Step::Tls => {
                 add(&format!(
@@ -519,6 +516,14 @@ impl<'a> Group<'a> {
         }
         choices
     }
+}
+
+/// What to set where a host can be reached without the parent proxy.
+fn around(host: &str) -> String {
+    format!(
+        "add {host} to NO_PROXY, if it can be reached without that proxy: {}",
+        no_proxy(host)
+    )
 }
 
 /// A connection that acknowledges something so long after the others fell silent was not lost when they

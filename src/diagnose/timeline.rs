@@ -79,14 +79,20 @@ impl Timeline {
     ///
     /// What the rows do not tell is settled thus:
     /// - A row without phases (in flight, or aborted without a trace of when) counts as waiting up
-    ///   to the end of its run.
+    ///   to the end of its run, unless `is_lost` says that its end was not written: of that nobody
+    ///   knows when it was, and it takes no time.
     /// - A failed dial that no request followed counts as a request that got no further: the go
     ///   command waited for it all the same.
     /// - Runs follow each other without a break. Each but the last ends with its last known end.
     /// - A wall time that is shorter than what the rows cover (an unfinished recording does not
     ///   know it) is taken to be as long as that.
-    pub(crate) fn of(rows: &[Row], connections: &Connections, wall_us: u64) -> Self {
-        let stretches = stretches(rows, connections);
+    pub(crate) fn of(
+        rows: &[Row],
+        connections: &Connections,
+        wall_us: u64,
+        is_lost: impl Fn(&Row) -> bool,
+    ) -> Self {
+        let stretches = stretches(rows, connections, is_lost);
         let (runs, wall_us) = lay_runs(&stretches, wall_us);
         let mut timeline = Self {
             wall_us,
@@ -237,13 +243,17 @@ impl Stretch {
     }
 }
 
-fn stretches(rows: &[Row], connections: &Connections) -> Vec<Stretch> {
+fn stretches(
+    rows: &[Row],
+    connections: &Connections,
+    is_lost: impl Fn(&Row) -> bool,
+) -> Vec<Stretch> {
     let of_row = |(index, row): (usize, &Row)| Stretch {
         source: Source::Row(index),
         run: row.run,
         host: Location::of(&row.url).host,
         started: row.started,
-        phases: row.phases.iter().next().map(|_| row.phases),
+        phases: Some(row.phases).filter(|phases| phases.iter().next().is_some() || is_lost(row)),
         own_us: row.own_us,
     };
     let used: BTreeSet<(u32, ConnectionId)> =

@@ -49,6 +49,7 @@ pub(super) fn manifest() -> Manifest {
         options: Vec::new(),
         trace: Hex([0xab; 16]),
         go_env: std::collections::BTreeMap::new(),
+        exported: None,
         go_version: None,
         processors: None,
         intercepted: Vec::new(),

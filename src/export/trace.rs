@@ -556,7 +556,7 @@ mod tests {
             row(5, 100, 0),
             row(6, 100, 10),
         ];
-        let timeline = Timeline::of(&rows, &Connections::default(), 0);
+        let timeline = Timeline::of(&rows, &Connections::default(), 0, |_| false);
         let mut found = vec![0; rows.len()];
         let used = lanes(&timeline, (0..rows.len()).collect(), |item, lane| {
             found[item] = lane;

@@ -196,6 +196,9 @@ pub struct Manifest {
     pub trace: TraceId,
     /// What the go command goes by (`go env`), userinfo redacted; the defaults without a go.
     pub go_env: BTreeMap<String, String>,
+    /// Which of these the environment sets; `None` in imported recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported: Option<Vec<String>>,
     /// `go1.27.3`, if there was a go command.
     #[serde(default)]
     pub go_version: Option<String>,

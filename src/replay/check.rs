@@ -122,6 +122,7 @@ pub(super) fn manifest(dir: &Path) {
         options: Vec::new(),
         trace: Hex([7; 16]),
         go_env: env.map(|(name, value)| (name.into(), value.into())).into(),
+        exported: None,
         go_version: None,
         processors: None,
         intercepted: Vec::new(),

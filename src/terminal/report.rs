@@ -88,6 +88,7 @@ pub(crate) fn text(report: &Report, look: Look) -> String {
         tally: &report.tally,
         durability: None,
         idle: &report.idle,
+        lost: report.lost,
     };
     lines.extend(split_lines(&facts, look));
     for finding in &report.findings {

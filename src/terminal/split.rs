@@ -28,6 +28,8 @@ pub(super) struct Facts<'a> {
     pub(super) durability: Option<Durability>,
     /// What was done while no request was in flight, the longest first.
     pub(super) idle: &'a [(Kind, u64)],
+    /// How many requests have no end on record although the recorder ended in order.
+    pub(super) lost: u64,
 }
 
 /// A part of the wall time.
@@ -78,7 +80,7 @@ fn parts(facts: &Facts<'_>, look: Look) -> Vec<Part> {
         Part {
             label: "no request in flight",
             us: split.idle_us,
-            facts: tunnel_facts(tally, look)
+            facts: unseen_facts(facts, look)
                 .into_iter()
                 .chain(idle_facts(facts))
                 .collect(),
@@ -136,13 +138,17 @@ fn dial_facts(facts: &Facts<'_>, look: Look) -> Vec<String> {
     }
 }
 
-/// Requests inside a tunnel are not seen, so the hosts of tunnels are named beside the time without
-/// a request.
-fn tunnel_facts(tally: &Tally, look: Look) -> Vec<String> {
-    let tunnels = tally.tunnels.iter().take(HOSTS);
-    tunnels
-        .map(|(host, bytes)| format!("tunnelled: {} {}", look.plain(host), size(*bytes)))
-        .collect()
+/// Requests inside a tunnel are not seen, and of those whose end is lost nobody knows how long they took:
+/// both are named beside the time without a request.
+fn unseen_facts(facts: &Facts<'_>, look: Look) -> Vec<String> {
+    let lost = match facts.lost {
+        0 => None,
+        lost => Some(format!("{} whose end is lost", count(lost, "request"))),
+    };
+    let tunnels = facts.tally.tunnels.iter().take(HOSTS);
+    let tunnels =
+        tunnels.map(|(host, bytes)| format!("tunnelled: {} {}", look.plain(host), size(*bytes)));
+    lost.into_iter().chain(tunnels).collect()
 }
 
 /// What the command's processes did meanwhile, if that is worth a word.

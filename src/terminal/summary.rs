@@ -16,10 +16,10 @@ use super::words::{count, duration, size};
 use crate::diagnose::empty::{Facts, why_empty};
 use crate::diagnose::report::Report;
 use crate::diagnose::rerun::Rerun;
-use crate::diagnose::routes::{Loop, Routes};
+use crate::diagnose::routes::Loop;
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::{RateLimited, Tally, modules, rate_limited};
-use crate::gomod::{Base, Location, Route};
+use crate::gomod::{Base, Location};
 use crate::recording::format::{Fault, Gap, Manifest, Replayable};
 use crate::recording::{Durability, Recording};
 use crate::replay::{Miss, Misses};
@@ -77,10 +77,6 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
         0 => why_empty(&manifest.go_env, &facts),
         _ => Vec::new(),
     };
-    let routes = Routes::of(recording);
-    let loops = routes.loops().iter().cloned();
-    let what = |found: Loop| (found.clone(), Route::of(&found.url, routes.bases()).what());
-    let loops: Vec<_> = loops.map(what).collect();
     let summary = Summary {
         recording: &recording.dir().to_string_lossy(),
         split: &report.split,
@@ -89,7 +85,7 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
         gaps: recording.gaps(),
         failure: message.failure,
         rate_limited: &rate_limited(rows, |row| recording.answer_field(row, "retry-after")),
-        loops: &loops,
+        loops: &report.loops,
         replayable: &manifest.replayable,
         why_empty: &reasons,
         durability: message.durability,
@@ -226,6 +222,7 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
             tally: summary.tally,
             durability: Some(summary.durability),
             idle: summary.report.map_or(&[], |report| &report.idle),
+            lost: summary.report.map_or(0, |report| report.lost),
         };
         lines.extend(split::split_lines(&facts, look));
     }

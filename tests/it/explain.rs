@@ -290,3 +290,19 @@ fn the_order_of_the_journals_lines_changes_no_finding() {
     std::fs::remove_file(folder.join("index")).expect("it is there");
     assert_eq!(json(&sandbox)["findings"], before["findings"]);
 }
+
+#[test]
+fn a_request_whose_end_was_lost_is_said_once_and_does_not_count_as_waiting() {
+    let sandbox = Sandbox::new();
+    crate::views::sample::write(&sandbox.join("recordings/one"));
+    let found = json(&sandbox);
+    assert_eq!(found["lost"], 1);
+    let text = report(&sandbox, &[]).expect_success().stdout;
+    assert_eq!(
+        text.matches("1 request whose end is lost").count(),
+        1,
+        "{text}"
+    );
+    let findings = found["findings"].to_string();
+    assert!(!findings.contains("\"MT101\""), "{findings}");
+}

@@ -201,6 +201,7 @@ pub(super) fn manifest(
         go_env: settings
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))
             .collect(),
+        exported: Some(session.variables.exported.clone()),
         go_version: session.go.settings.get("GOVERSION").cloned(),
         processors: match args.command.is_empty() {
             true => None,

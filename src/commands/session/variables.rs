@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::child::SETTINGS;
+
 /// The environment variables that modtape reads.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variables {
@@ -19,6 +21,8 @@ pub(crate) struct Variables {
     pub(crate) key_log: Option<PathBuf>,
     /// GOTOOLCHAIN of the environment; `go env -w` may set another.
     pub(crate) toolchain: String,
+    /// The settings of the go command that the environment sets.
+    pub(crate) exported: Vec<String>,
     /// How many processors the go command takes to be there.
     pub(crate) processors: Option<u32>,
     /// The PID of the recorder that this process runs in, if it does.
@@ -47,6 +51,11 @@ impl Variables {
                 .or_else(|| os("SSLKEYLOGFILE"))
                 .map(PathBuf::from),
             toolchain: text("GOTOOLCHAIN"),
+            exported: SETTINGS
+                .iter()
+                .filter(|name| !text(name).is_empty())
+                .map(|name| (*name).to_owned())
+                .collect(),
             processors: text("GOMAXPROCS")
                 .parse()
                 .ok()

@@ -6,6 +6,7 @@ use super::facts::{Facts, Failure, Host, Origin, Outcome, Place, Role, Step, Ver
 use super::hosts::{
     HTTP2_OFF, is_http2_off, is_needed, median, sends_large_hello, timed, why_unusable,
 };
+use crate::diagnose::setting::{Source, assignment};
 use crate::gomod::{
     GoProxy, PATTERN_SETTINGS, Separator, corrected_goproxy, corrected_patterns, goproxy_mistakes,
 };
@@ -55,14 +56,13 @@ pub(super) fn best(facts: &Facts) -> Option<Advice> {
     Some(advice)
 }
 
-/// The line that gives a setting another value: a variable of the environment wins over what
-/// `go env -w` wrote.
+/// The line that gives a setting another value.
 fn set(facts: &Facts, name: &str, value: &str) -> String {
-    let value = shell::word(value);
-    match facts.go.setting(name).map(|setting| &setting.origin) {
-        Some(Origin::Environment(_)) => format!("export {name}={value}"),
-        _ => format!("go env -w {name}={value}"),
-    }
+    let source = match facts.go.setting(name).map(|setting| &setting.origin) {
+        Some(Origin::Environment(_)) => Source::Environment,
+        _ => Source::File,
+    };
+    assignment(name, &shell::word(value), source)
 }
 
 fn roots(facts: &Facts) -> Option<Advice> {

@@ -88,7 +88,8 @@ fn hint(case: &Case<'_>, entry: usize) -> String {
             "a bar instead of the comma behind {name} in GOPROXY goes on after any error"
         );
     }
+    let bar = case.assignment("GOPROXY", &text);
     format!(
-        "GOPROXY='{text}' (a bar; with go env -w, or where the environment sets it) goes on after any error; each request still waits for {name} first, so leave it out if it stays dead"
+        "{bar} goes on after any error, which a bar does and a comma does not; each request still waits for {name} first, so leave it out if it stays dead"
     )
 }

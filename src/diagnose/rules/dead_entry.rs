@@ -62,7 +62,8 @@ fn of_entry(case: &Case<'_>, name: &str, host: &Host) -> Option<Found> {
         evidence: evidence.collect(),
         hint: Some(match rest {
             Some(rest) => format!(
-                "GOPROXY='{rest}' (with go env -w, or where the environment sets it) leaves it out: the go command remembers no failure from one request to the next"
+                "{} leaves it out: the go command remembers no failure from one request to the next",
+                case.assignment("GOPROXY", &rest)
             ),
             None => format!(
                 "leave {name} out of GOPROXY: the go command remembers no failure from one request to the next"

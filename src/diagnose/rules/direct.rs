@@ -108,6 +108,7 @@ fn of_host(
     let what = format!("{requests}, {}, {}", duration(us), size(bytes));
     let refused: Vec<&str> = refused.iter().copied().collect();
     let private = with(case.setting("GOPRIVATE"), &pattern(Some(first)));
+    let private = case.assignment("GOPRIVATE", &private);
     let (title, hint) = match refused.is_empty() {
         false => (
             format!(
@@ -115,7 +116,7 @@ fn of_host(
                 refused.join(" and ")
             ),
             format!(
-                "if it is public, a proxy that has it spares the clone; if it is private, go env -w GOPRIVATE='{private}' skips the proxies that cannot have it; modtape replays it from a recording"
+                "if it is public, a proxy that has it spares the clone; if it is private, {private} skips the proxies that cannot have it; modtape replays it from a recording"
             ),
         ),
         true => (
@@ -248,7 +249,8 @@ fn covered(idle: &[(u64, u64)], tunnels: &[Tunnel]) -> Vec<(u64, u64)> {
 
 fn fell_through(case: &Case<'_>, host: &str, module: &str) -> String {
     let private = with(case.setting("GOPRIVATE"), &pattern(Some(module)));
+    let private = case.assignment("GOPRIVATE", &private);
     format!(
-        "if it is public, a proxy that has it spares the clone; if it is private, go env -w GOPRIVATE='{private}' skips the proxies that cannot have it; --intercept {host} shows its requests, and lets modtape replay them"
+        "if it is public, a proxy that has it spares the clone; if it is private, {private} skips the proxies that cannot have it; --intercept {host} shows its requests, and lets modtape replay them"
     )
 }

@@ -4,6 +4,7 @@ use super::Found;
 use super::dead::Dead;
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
+use crate::diagnose::setting::no_proxy;
 use crate::exchange::DialFailure;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
@@ -28,12 +29,12 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         } else if dead.silent > 0 {
             (
                 format!("the proxy {via} does not answer the request for {name}: {}", dead.how(case)),
-                format!("check HTTPS_PROXY; if {name} is inside this network, list it in NO_PROXY"),
+                format!("check HTTPS_PROXY; if {name} is inside this network: {}", no_proxy(name)),
             )
         } else {
             (
                 format!("the proxy {via} does not let {name} through: {}", answered(&why)),
-                format!("have {name} allowed on the proxy; if it is inside this network, list it in NO_PROXY; or use a GOPROXY that the proxy lets through"),
+                format!("have {name} allowed on the proxy; if it is inside this network: {}; or use a GOPROXY that the proxy lets through", no_proxy(name)),
             )
         };
         dead.found(case, title, Some(hint))

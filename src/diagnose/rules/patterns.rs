@@ -41,7 +41,8 @@ fn malformed(case: &Case<'_>, name: &str) -> Option<Found> {
         ),
     };
     let hint = corrected.as_ref().map(|corrected| {
-        format!("go env -w {name}='{corrected}' (or export {name}, if the environment sets it) says what was probably meant")
+        let set = case.assignment(name, corrected);
+        format!("{set} says what was probably meant")
     });
     // A refused request for a module that the list was meant to take is what the mistake cost.
     let meant = |item: &usize| {

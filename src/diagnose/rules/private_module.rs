@@ -68,8 +68,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             );
             let pattern = below.map_or(pattern, |(_, pattern)| pattern);
             let hint = format!(
-                "go env -w GOPRIVATE='{}' makes go ask neither a public proxy nor the checksum database for it, but its own repository",
-                with(list, &pattern)
+                "{} makes go ask neither a public proxy nor the checksum database for it, but its own repository",
+                case.assignment("GOPRIVATE", &with(list, &pattern))
             );
             let mut found = refused.found(case, case.severity(), title, Some(hint));
             if is_shared {

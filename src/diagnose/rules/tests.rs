@@ -192,6 +192,7 @@ fn manifest() -> Manifest {
         options: Vec::new(),
         trace: Hex([1; 16]),
         go_env: go_env.map(setting).into(),
+        exported: None,
         go_version: Some("go1.27.3".into()),
         processors: None,
         intercepted: Vec::new(),
@@ -475,9 +476,21 @@ fn a_pattern_that_matches_nothing_is_the_cause_only_of_what_it_was_meant_for() {
     assert_eq!(found[0].severity, Severity::Problem);
     let hint = found[0].hint.as_deref().unwrap_or_default();
     assert!(
-        hint.starts_with("go env -w GOPRIVATE='git.corp.example' "),
+        hint.starts_with("GOPRIVATE='git.corp.example' (with go env -w, or export "),
         "{hint}"
     );
+    for (exported, expected) in [
+        (
+            vec!["GOPRIVATE".to_owned()],
+            "export GOPRIVATE='git.corp.example' ",
+        ),
+        (vec![], "go env -w GOPRIVATE='git.corp.example' "),
+    ] {
+        let mut made = made(private, "https://git.corp.example");
+        made.manifest.exported = Some(exported);
+        let hint = made.first().hint.unwrap_or_default();
+        assert!(hint.starts_with(expected), "{hint}");
+    }
     // The list is right and lacks this module; or it is wrong, and was meant for others.
     assert_eq!(made(private, "git.other.example").codes(), ["MT114"]);
     let other = made(private, "https://git.other.example");
@@ -702,7 +715,7 @@ proptest! {
             made = made.says(index as u64 + 1, text).breaks(index as u64 + 1, text);
         }
         let findings = made.findings();
-        let timeline = super::super::timeline::Timeline::of(&made.rows, &made.connections, wall_us);
+        let timeline = super::super::timeline::Timeline::of(&made.rows, &made.connections, wall_us, |_| false);
         let costs = findings.iter().filter(|finding| finding.severity != Severity::Note);
         let all: u64 = costs.map(|finding| finding.cost_us).sum();
         prop_assert!(all <= timeline.wall_us, "{all} of {}: {findings:#?}", timeline.wall_us);

@@ -46,8 +46,9 @@ fn failed(case: &Case<'_>) -> Vec<Found> {
             let title = format!("{} cannot be reached: {}", dead.name, dead.how(case));
             let hint = match dead.host.role {
                 Some(Role::Proxy { .. }) => format!(
-                    "if this network blocks {}, name a module proxy that it lets through: go env -w GOPROXY=https://goproxy.cn,direct, or your company's; if it wants an HTTP proxy, set HTTPS_PROXY",
-                    dead.name
+                    "if this network blocks {}, name a module proxy that it lets through: {}, or your company's; if it wants an HTTP proxy, set HTTPS_PROXY",
+                    dead.name,
+                    case.assignment("GOPROXY", "https://goproxy.cn,direct")
                 ),
                 Some(Role::Direct) => format!(
                     "the module comes straight from {}: a GOPROXY that has it needs no such connection; if this network wants an HTTP proxy, set HTTPS_PROXY",

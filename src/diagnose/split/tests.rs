@@ -12,7 +12,7 @@ const A: &str = "https://a.example/x";
 const B: &str = "https://b.example:8443/x";
 
 fn of(rows: &[Row], wall_us: u64) -> Split {
-    Split::of(&Timeline::of(rows, &Connections::new(), wall_us))
+    Split::of(&Timeline::of(rows, &Connections::new(), wall_us, |_| false))
 }
 
 #[test]
@@ -85,6 +85,14 @@ fn what_has_no_end_waits_to_the_end() {
 }
 
 #[test]
+fn what_lost_its_end_on_the_way_to_the_disk_takes_no_time() {
+    let rows = [in_flight(1, A, 20), row(2, B, 50, &[(Phase::Wait, 10)])];
+    let is_lost = |row: &Row| row.state == RowState::InFlight;
+    let split = Split::of(&Timeline::of(&rows, &Connections::new(), 100, is_lost));
+    assert_eq!((split.idle_us, split.phases[Phase::Wait]), (90, 10));
+}
+
+#[test]
 fn a_failed_dial_counts_and_an_unused_one_does_not() {
     let mut failed = connection(2, Mode::Intercept, "a.example:443");
     failed.started_us = Timestamp::from_micros(10);
@@ -100,6 +108,7 @@ fn a_failed_dial_counts_and_an_unused_one_does_not() {
         &rows,
         &connections(vec![owned, failed, spare]),
         100,
+        |_| false,
     ));
     assert_eq!(split.phases[Phase::Dns], 20);
     assert_eq!(split.phases[Phase::Connect], 30 + 20);

@@ -329,6 +329,7 @@ impl Table {
             options: Vec::new(),
             trace: open.trace,
             go_env: BTreeMap::new(),
+            exported: None,
             go_version: None,
             processors: None,
             intercepted: intercepted.into_iter().collect(),

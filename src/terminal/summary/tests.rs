@@ -73,7 +73,7 @@ struct Case {
 impl Case {
     fn of(rows: &[Row], wall_us: u64) -> Self {
         Self {
-            split: Split::of(&Timeline::of(rows, &Connections::new(), wall_us)),
+            split: Split::of(&Timeline::of(rows, &Connections::new(), wall_us, |_| false)),
             tally: Tally {
                 requests: 412,
                 body_bytes: 63_100_000,

@@ -132,6 +132,7 @@ fn manifest(state: State) -> Manifest {
         options: Vec::new(),
         trace: Hex(TRACE),
         go_env: BTreeMap::from([("GOPROXY".into(), proxies.into())]),
+        exported: None,
         go_version: Some("go1.27.3".into()),
         processors: None,
         intercepted: vec!["proxy.golang.org".into()],

@@ -45,7 +45,7 @@ fn a_hang_in_connecting_shows_its_time_though_there_was_no_request() {
                (192.0.2.1:443: no answer)";
     let connections = connections(vec![hang(1, why), hang(2, why)]);
     let mut case = Case::of(&[], 6_000_000);
-    case.split = Split::of(&Timeline::of(&[], &connections, 6_000_000));
+    case.split = Split::of(&Timeline::of(&[], &connections, 6_000_000, |_| false));
     case.tally = Tally::of(&[], &connections);
     case.why_empty = vec!["no request came over the connection".into()];
     assert_text(
