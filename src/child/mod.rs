@@ -2,6 +2,8 @@
 //!
 //! Its standard streams are its own. Nothing here prints, and nothing decides what is recorded.
 
+mod cached_modules;
+mod caches;
 mod env_file;
 mod environment;
 mod go;
@@ -11,6 +13,7 @@ mod private;
 mod processes;
 mod run;
 
+pub(crate) use caches::{CachePlaces, Served, look_at_caches};
 pub(crate) use env_file::read_env_file;
 pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
 pub(crate) use go::{GoFacts, folder_of, go_for, is_go, look_up, main_module};

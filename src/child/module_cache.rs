@@ -2,32 +2,34 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 
+use super::cached_modules;
 use super::processes::locks_below;
 use crate::diagnose::doctor::facts::{Cache, Foreign};
+use crate::gomod::GoSum;
+use crate::recording::caches::CacheFolder;
 use crate::redact::Redactor;
 
-/// Looks at the module cache at `path`. A file is made in it, and removed.
-pub(crate) fn look_at(path: &Path, redactor: &Redactor) -> Cache {
-    let exists = path.is_dir();
+/// How long the modules in the cache are looked at.
+const MODULES: Duration = Duration::from_secs(2);
+
+/// Looks at the module cache at `path`, and at the modules of `go_sum` in it. A file is made in it, and
+/// removed.
+pub(crate) fn look_at(path: &Path, go_sum: Option<&GoSum>, redactor: &Redactor) -> Cache {
     let folder = nearest(path);
-    let probe = tempfile::Builder::new()
-        .prefix("modtape-doctor-")
-        .tempfile_in(&folder);
-    let write_error = match (&probe, fs::symlink_metadata(path)) {
-        (_, Ok(found)) if !exists && !found.is_symlink() => {
-            Some(String::from("it is not a folder"))
-        }
-        (_, Ok(_)) if !exists => Some(String::from("it is a link to nowhere")),
-        (Err(error), _) => Some(error_text(error)),
-        (Ok(_), _) => None,
-    };
-    let free = rustix::fs::statvfs(&folder).ok();
+    let CacheFolder {
+        path: shown,
+        exists,
+        write_error,
+        free_bytes,
+    } = storage(path);
     let file_system = file_system(&folder);
     let foreign = match exists && write_error.is_none() {
         true => foreign(path),
@@ -35,17 +37,44 @@ pub(crate) fn look_at(path: &Path, redactor: &Redactor) -> Cache {
     };
     Cache {
         foreign,
-        path: Some(path.display().to_string()),
+        path: Some(shown),
         looked_at: folder.display().to_string(),
         exists,
         write_error,
-        free_bytes: free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)),
+        free_bytes,
+        modules: go_sum.map(|go_sum| cached_modules::check(path, go_sum, MODULES)),
         is_remote: file_system.as_deref().is_some_and(is_remote),
         file_system,
         locks: locks_below(
             &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
             redactor,
         ),
+    }
+}
+
+/// The folder of a cache: whether a file can be made in it, which is removed again, and how much is free.
+pub(super) fn storage(path: &Path) -> CacheFolder {
+    let exists = path.is_dir();
+    let folder = nearest(path);
+    // Where nothing is free, a file can be made and not written.
+    let probe = tempfile::Builder::new()
+        .prefix("modtape-")
+        .tempfile_in(&folder)
+        .and_then(|mut file| file.write_all(&[0]));
+    let write_error = match (&probe, fs::symlink_metadata(path)) {
+        (_, Ok(found)) if !exists && !found.is_symlink() => {
+            Some(String::from("it is not a folder"))
+        }
+        (_, Ok(_)) if !exists => Some(String::from("it is a link to nowhere")),
+        (Err(error), _) => Some(error_text(error)),
+        (Ok(()), _) => None,
+    };
+    let free = rustix::fs::statvfs(&folder).ok();
+    CacheFolder {
+        path: path.display().to_string(),
+        exists,
+        write_error,
+        free_bytes: free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)),
     }
 }
 
@@ -105,7 +134,7 @@ impl Foreign {
 }
 
 /// An error without the path of the temporary file, which is random.
-fn error_text(error: &std::io::Error) -> String {
+pub(super) fn error_text(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => std::io::Error::from_raw_os_error(code).to_string(),
         None => match error.get_ref().and_then(|inner| inner.source()) {
@@ -230,12 +259,12 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_yet_is_judged_by_the_one_above_it() {
         let temp = tempfile::tempdir().unwrap();
-        let cache = look_at(&temp.path().join("pkg/mod"), &Redactor::off());
+        let cache = look_at(&temp.path().join("pkg/mod"), None, &Redactor::off());
         assert!(!cache.exists && cache.write_error.is_none(), "{cache:?}");
         assert_eq!(cache.looked_at, temp.path().display().to_string());
         let file = temp.path().join("file");
         fs::write(&file, "").unwrap();
-        let cache = look_at(&file, &Redactor::off());
+        let cache = look_at(&file, None, &Redactor::off());
         assert_eq!(cache.write_error.as_deref(), Some("it is not a folder"));
         assert_eq!(
             fs::read_dir(temp.path()).unwrap().count(),

@@ -6,24 +6,35 @@ use rawzip::{FileReader, ReaderAt};
 
 use crate::cli::Global;
 use crate::coding::Coding;
-use crate::diagnose::content::{Source, Zip, faults};
+use crate::diagnose::content::{self, Checked, Expected, Source, Zip};
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Body, Fields, chain, field};
 use crate::export::source::error_text;
 use crate::gomod::TEXT_LIMIT;
-use crate::recording::format::Fault;
 use crate::recording::reader::Stored;
 use crate::recording::{Recording, Row};
 use crate::terminal::Progress;
 
-/// Finds the answers that are not what they were asked for, and shows how far it is.
-pub(super) fn check(recording: &Recording, routes: &Routes, global: &Global) -> Vec<Fault> {
+/// Finds the answers that are not what they were asked for, and module versions of which not all say
+/// the same; and shows how far it is.
+pub(super) fn check(
+    recording: &Recording,
+    routes: &Routes,
+    expected: Expected<'_>,
+    global: &Global,
+) -> Checked {
     let mut progress = None;
     let step = |done, all| {
         let progress = progress.get_or_insert_with(|| Progress::new("checking zip", all, global));
         progress.step(done);
     };
-    faults(recording.rows(), routes, &Answers(recording), step)
+    content::check(
+        recording.rows(),
+        routes,
+        &Answers(recording),
+        expected,
+        step,
+    )
 }
 
 /// The header fields and the body of a whole answer, if it has one.

@@ -20,6 +20,7 @@ use super::record::TOOL;
 use super::runtime::{Stop, block_on};
 use crate::cli::{Global, ImportArgs};
 use crate::clock::{Clock, Timestamp, wall_text};
+use crate::diagnose::content::{Checked, Expected};
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Body, Ending, Exchange, Hex};
 use crate::files::Working;
@@ -260,18 +261,25 @@ async fn fill(
     write_manifest(&dir, &manifest).with_context(message)?;
     let recording = Recording::open_whole(&dir).with_context(message)?;
     recording.write_index().with_context(message)?;
-    tally.faults = faults(&recording, global);
-    if !tally.faults.is_empty() {
+    let Checked { faults, conflicts } = check(&recording, global);
+    tally.faults = faults;
+    if !tally.faults.is_empty() || !conflicts.is_empty() {
         let named = tally.faults.iter().take(FAULTS);
         manifest.replayable.faults = named.cloned().collect();
+        manifest.conflicts = conflicts.into_iter().take(FAULTS).collect();
         write_manifest(&dir, &manifest).with_context(message)?;
     }
     Ok(tally)
 }
 
-/// The responses with the wrong content.
-fn faults(recording: &Recording, global: &Global) -> Vec<Fault> {
-    answers::check(recording, &Routes::of(recording), global)
+/// The responses with the wrong content. A HAR file has no go.sum.
+fn check(recording: &Recording, global: &Global) -> Checked {
+    answers::check(
+        recording,
+        &Routes::of(recording),
+        Expected::default(),
+        global,
+    )
 }
 
 /// The manifest of an imported recording.
@@ -305,6 +313,8 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
             faults: Vec::new(),
         },
         exit_code: None,
+        conflicts: Vec::new(),
+        caches: None,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::exchange::{
     Mode, Opened, Phase, Stall, Tried, UpstreamSide, field,
 };
 use crate::filter::Outcome;
-use crate::gomod::{Base, GoProxy, GoSumDb, Location, ProxyTarget, redirect_target};
+use crate::gomod::{Base, GoProxy, GoSum, GoSumDb, Location, ProxyTarget, redirect_target};
 use crate::recording::format::Manifest;
 use crate::recording::reader::{ConnectionRow, Dials, RowState, StallRow, Status};
 use crate::recording::{Recording, Row};
@@ -66,6 +66,8 @@ pub(crate) struct Case<'a> {
     pub(crate) hosts: BTreeMap<String, Host>,
     /// The go.mod files that were served, and that of the main module.
     pub(crate) requirements: Requirements,
+    /// The go.sum of the main module, if it is known.
+    pub(crate) go_sum: Option<GoSum>,
     /// The looks at the command's processes, in order.
     pub(crate) samples: Vec<Sampled>,
     /// The times without a request that somebody looked at.
@@ -149,6 +151,7 @@ impl<'a> Case<'a> {
         let mut case = Self::laid_out(manifest, rows, connections, meaning, wall_us, is_lost);
         case.is_closed = is_closed;
         case.requirements = Requirements::of(recording, &case.asked);
+        case.go_sum = recording.main_sum();
         let stalls = recording.stalls().iter();
         let of_exchange = |row: &'a StallRow| Some(((row.run, row.stall.id?), &row.stall));
         case.stalls = stalls.filter_map(of_exchange).collect();
@@ -220,6 +223,7 @@ impl<'a> Case<'a> {
             loops: meaning.loops().to_vec(),
             hosts: BTreeMap::new(),
             requirements: Requirements::default(),
+            go_sum: None,
             samples: Vec::new(),
             gaps: Vec::new(),
             graph: OnceCell::new(),
@@ -325,6 +329,25 @@ impl<'a> Case<'a> {
             .filter(|(_, item)| is_meant(item))
             .map(|(index, _)| index)
             .collect()
+    }
+
+    /// The items of these exchanges, as far as they are there.
+    pub(crate) fn items_named(
+        &self,
+        named: impl Iterator<Item = (u32, ExchangeId)>,
+    ) -> BTreeMap<(u32, ExchangeId), usize> {
+        let named: BTreeSet<_> = named.collect();
+        let mut items = BTreeMap::new();
+        if named.is_empty() {
+            return items;
+        }
+        for (item, asked) in self.asked.iter().enumerate() {
+            let key = (asked.row.run, asked.row.id);
+            if named.contains(&key) {
+                items.entry(key).or_insert(item);
+            }
+        }
+        items
     }
 
     /// The last silence of an exchange that was noticed while it lasted.

@@ -1,8 +1,11 @@
-//! Whether the answers are what they were asked for.
+//! Whether the answers are what they were asked for, and whether go.sum, the checksum database and all
+//! who served a module version say the same of it.
 //!
 //! What a portal or a broken mirror serves has status 200 too: a replay of it fails, and a tree that is
-//! made of it is broken. The cheap checks run on every answer; the hash of a zip, which takes about
-//! two seconds a gigabyte of files, is compared only where its lookup is on the recording, on as many
+//! made of it is broken. The cheap checks run on every answer. The hash of a zip takes about two
+//! seconds a gigabyte of files: it is computed where its lookup is on the recording, where another
+//! zip of the same version was served, and for all zips where the command failed; of one that
+//! succeeded, the go command has compared them with go.sum itself. Each zip is hashed once, on as many
 //! threads as there are processors. Bodies are read through a [`Source`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,15 +15,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rawzip::ReaderAt;
 
 use crate::exchange::{Digest, MadeBy, chain};
-use crate::gomod::{Kind, Location, Lookup, ModuleZip, Route, check_content, go_mod_h1};
+use crate::gomod::{
+    ContentFault, GoSum, Kind, Location, Lookup, ModuleZip, Route, check_content, go_mod_h1,
+    is_html,
+};
 use crate::recording::Row;
-use crate::recording::format::Fault;
+use crate::recording::format::{Conflict, Fault, Hashed};
 use crate::recording::reader::RowState;
 
 use super::routes::Routes;
 
 /// Threads at most.
 const THREADS: usize = 4;
+
+/// How much of what is no zip is read to see what it is, bytes.
+const BEGINNING: usize = 64;
 
 /// Reads the contents of answers, content codings undone.
 pub(crate) trait Source: Sync {
@@ -39,24 +48,46 @@ pub(crate) struct Zip {
     pub(crate) bytes: u64,
 }
 
-/// Finds the answers among `rows` that are not what they were asked for, in order. Calls `progress` with
-/// the number of zips that are done and of all.
-pub(crate) fn faults(
+/// What else the answers are compared with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Expected<'a> {
+    /// The main module's go.sum, if the command went by it.
+    pub(crate) go_sum: Option<&'a GoSum>,
+    /// Whether the command failed by itself: then all zips are hashed.
+    pub(crate) has_failed: bool,
+}
+
+/// What is wrong with the answers.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// Answers that are not what they were asked for, in order.
+    pub(crate) faults: Vec<Fault>,
+    /// Module versions of which not all say the same, in order.
+    pub(crate) conflicts: Vec<Conflict>,
+}
+
+/// Checks the answers among `rows`. Calls `progress` with the number of zips that are done and of all.
+pub(crate) fn check(
     rows: &[Row],
     routes: &Routes,
     source: &impl Source,
+    expected: Expected<'_>,
     mut progress: impl FnMut(usize, usize),
-) -> Vec<Fault> {
-    let mut checking = Checking::default();
+) -> Checked {
+    let mut checking = Checking {
+        expected,
+        ..Checking::default()
+    };
     for row in rows.iter().filter(|row| is_answer(row)) {
         let route = routes.route(row);
         checking.take(Answer { row, route }, source);
     }
     checking.compare_mods();
     checking.check_zips(source, &mut progress);
+    let conflicts = checking.conflicts();
     let mut faults = checking.faults;
     faults.sort_by_key(|fault| (fault.run, fault.exchange));
-    faults
+    Checked { faults, conflicts }
 }
 
 /// Whether a go command would use this response.
@@ -82,6 +113,23 @@ impl Answer<'_> {
             why,
         }
     }
+
+    fn file(&self, kind: Kind) -> Option<File> {
+        Some(File {
+            module: self.route.module.clone()?,
+            version: self.route.version.clone()?,
+            kind,
+        })
+    }
+
+    fn hashed(&self, sum: &str) -> Hashed {
+        Hashed {
+            run: self.row.run,
+            exchange: self.row.id,
+            host: Location::of(&self.row.url).host,
+            sum: sum.to_owned(),
+        }
+    }
 }
 
 /// What a zip is compared by.
@@ -92,11 +140,23 @@ struct Zipped {
     sha256: Digest,
 }
 
+/// A zip or a go.mod of a module version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct File {
+    module: String,
+    version: String,
+    /// [`Kind::Zip`], also of a toolchain, or [`Kind::Mod`].
+    kind: Kind,
+}
+
 #[derive(Default)]
 struct Checking<'a> {
+    expected: Expected<'a>,
     faults: Vec<Fault>,
-    /// The hashes that lookups have: of a zip by its version, of a go.mod by `VERSION/go.mod`.
-    sums: BTreeMap<(String, String), BTreeSet<String>>,
+    /// The hashes that lookups have, each once.
+    database: BTreeMap<File, Vec<Hashed>>,
+    /// The hashes of what was served, each once for a host.
+    served: BTreeMap<File, Vec<Hashed>>,
     /// Each go.mod with its hash.
     mods: Vec<(Answer<'a>, String)>,
     /// Each zip with the rows that have it as their answer.
@@ -119,7 +179,7 @@ impl<'a> Checking<'a> {
         match check_content(route, &content) {
             Err(error) => self.faults.push(answer.fault(error.to_string())),
             Ok(()) if route.kind == Kind::Mod => self.mods.push((answer, go_mod_h1(&content))),
-            Ok(()) if route.kind == Kind::Lookup => self.add_sums(route, &content),
+            Ok(()) if route.kind == Kind::Lookup => self.add_sums(&answer, &content),
             Ok(()) => {}
         }
     }
@@ -138,96 +198,177 @@ impl<'a> Checking<'a> {
         }
     }
 
-    fn add_sums(&mut self, route: &Route, content: &[u8]) {
+    fn add_sums(&mut self, answer: &Answer<'_>, content: &[u8]) {
+        let route = &answer.route;
         let (Some(lookup), Some(module), Some(version)) =
             (Lookup::parse(content), &route.module, &route.version)
         else {
             return;
         };
         let sums = lookup.sums(module, version);
-        let go_mod = format!("{version}/go.mod");
-        for (version, sum) in [(version.clone(), sums.zip), (go_mod, sums.go_mod)] {
-            if let Some(sum) = sum {
-                let known = self.sums.entry((module.clone(), version)).or_default();
-                known.insert(sum.to_owned());
+        for (kind, sum) in [(Kind::Zip, sums.zip), (Kind::Mod, sums.go_mod)] {
+            if let (Some(sum), Some(file)) = (sum, answer.file(kind)) {
+                let known = self.database.entry(file).or_default();
+                if known.iter().all(|known| known.sum != sum) {
+                    known.push(answer.hashed(sum));
+                }
             }
+        }
+    }
+
+    /// Notes the hash of what was served; and a fault, if a lookup has another.
+    fn add_served(&mut self, answer: &Answer<'_>, kind: Kind, sum: &str) {
+        let Some(file) = answer.file(kind) else {
+            return;
+        };
+        let known = self.database.get(&file);
+        if let Some(why) = known.and_then(|known| differs(known, sum)) {
+            self.faults.push(answer.fault(why));
+        }
+        let hashed = answer.hashed(sum);
+        let served = self.served.entry(file).or_default();
+        let is_same = |one: &Hashed| (&one.host, &one.sum) == (&hashed.host, &hashed.sum);
+        if !served.iter().any(is_same) {
+            served.push(hashed);
         }
     }
 
     fn compare_mods(&mut self) {
-        for (answer, found) in std::mem::take(&mut self.mods) {
-            let route = &answer.route;
-            let module = route.module.clone().unwrap_or_default();
-            let version = format!("{}/go.mod", route.version.as_deref().unwrap_or_default());
-            let known = self.sums.get(&(module, version));
-            if let Some(why) = known.and_then(|known| differs(known, &found)) {
-                self.faults.push(answer.fault(why));
-            }
+        for (answer, sum) in std::mem::take(&mut self.mods) {
+            self.add_served(&answer, Kind::Mod, &sum);
         }
     }
 
     fn check_zips(&mut self, source: &impl Source, progress: &mut impl FnMut(usize, usize)) {
-        let mut zips: Vec<_> = std::mem::take(&mut self.zips).into_iter().collect();
+        let zips = std::mem::take(&mut self.zips);
+        let mut contents: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for zip in zips.keys() {
+            *contents.entry((&zip.module, &zip.version)).or_default() += 1;
+        }
+        let is_hashed = |zip: &Zipped, answers: &[Answer<'_>]| {
+            let file = answers.first().and_then(|answer| answer.file(Kind::Zip));
+            let is_looked_up = file.is_some_and(|file| self.database.contains_key(&file));
+            let is_alone = contents.get(&(&*zip.module, &*zip.version)) == Some(&1);
+            self.expected.has_failed || is_looked_up || !is_alone
+        };
+        let mut work: Vec<_> = zips
+            .iter()
+            .map(|(zip, answers)| (zip, answers, is_hashed(zip, answers)))
+            .collect();
         // The largest first, so that all threads end at about the same time.
         let size = |answers: &[Answer<'_>]| answers.first().map_or(0, |answer| answer.row.bytes);
-        zips.sort_by_key(|(_, answers)| std::cmp::Reverse(size(answers)));
-        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (zips, sums) = (&zips[..], &self.sums);
-        let work = |mut progress: Option<&mut dyn FnMut(usize, usize)>| {
-            let mut faults = Vec::new();
-            while let Some((zip, answers)) = zips.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Some(progress) = &mut progress {
-                    progress(done.load(Ordering::Relaxed), zips.len());
+        work.sort_by_key(|(_, answers, _)| std::cmp::Reverse(size(answers)));
+        for (answers, checked) in in_parallel(source, &work, progress) {
+            for answer in answers {
+                match &checked {
+                    Ok(Some(sum)) => self.add_served(answer, Kind::Zip, sum),
+                    Ok(None) => {}
+                    Err(why) => self.faults.push(answer.fault(why.clone())),
                 }
-                let known = sums.get(&(zip.module.clone(), zip.version.clone()));
-                let checked = answers
-                    .first()
-                    .map(|answer| check_zip(source, zip, answer, known));
-                if let Some(Err(why)) = checked {
-                    faults.extend(answers.iter().map(|answer| answer.fault(why.clone())));
-                }
-                done.fetch_add(1, Ordering::Relaxed);
             }
-            faults
+        }
+    }
+
+    /// The files of which not all say the same.
+    fn conflicts(&mut self) -> Vec<Conflict> {
+        let looked_up = self.database.keys();
+        let files: BTreeSet<File> = looked_up.chain(self.served.keys()).cloned().collect();
+        let conflict = |file: File| {
+            let File {
+                module,
+                version,
+                kind,
+            } = &file;
+            let go_sum = self.expected.go_sum;
+            let go_sum = go_sum.map_or_else(Vec::new, |sums| sums.of(*kind, module, version));
+            let go_sum: Vec<String> = go_sum.into_iter().map(str::to_owned).collect();
+            let database = self.database.remove(&file).unwrap_or_default();
+            let mut served = self.served.remove(&file).unwrap_or_default();
+            served.sort_by_key(|one| (one.run, one.exchange));
+            let others = database.iter().chain(&served).map(|one| &one.sum);
+            let said: BTreeSet<&String> = go_sum.first().into_iter().chain(others).collect();
+            (said.len() > 1).then_some(Conflict {
+                kind: file.kind,
+                module: file.module,
+                version: file.version,
+                go_sum,
+                database,
+                served,
+            })
         };
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = processors.min(THREADS).min(zips.len());
-        let found = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| work(None))).collect();
-            let mut faults = work(Some(progress));
-            for other in others {
-                faults.extend(other.join().unwrap_or_default());
-            }
-            faults
-        });
-        self.faults.extend(found);
+        files.into_iter().filter_map(conflict).collect()
     }
 }
 
-/// Checks a zip, which is the answer of `answer` and perhaps of others.
+/// A zip, the answers that are it, and whether its hash is asked for.
+type Work<'w, 'a> = (&'w Zipped, &'w Vec<Answer<'a>>, bool);
+
+/// What came of zips: the answers that are one, and its hash if it was asked for, or what is wrong with it.
+type ZipsDone<'w, 'a> = Vec<(&'w [Answer<'a>], Result<Option<String>, String>)>;
+
+/// Checks zips on several threads. What comes of them is in the order of `work`.
+fn in_parallel<'w, 'a>(
+    source: &impl Source,
+    work: &[Work<'w, 'a>],
+    progress: &mut impl FnMut(usize, usize),
+) -> ZipsDone<'w, 'a> {
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let run = |mut progress: Option<&mut dyn FnMut(usize, usize)>| {
+        let mut checked = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some((zip, answers, is_hashed)) = work.get(at) else {
+                return checked;
+            };
+            if let Some(progress) = &mut progress {
+                progress(done.load(Ordering::Relaxed), work.len());
+            }
+            if let Some(answer) = answers.first() {
+                let outcome = check_zip(source, zip, answer, *is_hashed);
+                checked.push((at, (&answers[..], outcome)));
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = processors.min(THREADS).min(work.len());
+    let mut checked = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| run(None))).collect();
+        let mut checked = run(Some(progress));
+        for other in others {
+            checked.extend(other.join().unwrap_or_default());
+        }
+        checked
+    });
+    checked.sort_by_key(|(at, _)| *at);
+    checked.into_iter().map(|(_, checked)| checked).collect()
+}
+
+/// Checks a zip, which is the answer of `answer` and perhaps of others; its hash, if it is asked for.
 fn check_zip(
     source: &impl Source,
     zip: &Zipped,
     answer: &Answer<'_>,
-    known: Option<&BTreeSet<String>>,
-) -> Result<(), String> {
+    is_hashed: bool,
+) -> Result<Option<String>, String> {
     let Some(Zip { reader, bytes }) = source.zip(answer.row)? else {
-        return Ok(());
+        return Ok(None);
     };
+    let mut beginning = [0; BEGINNING];
+    let read = reader.read_at(&mut beginning, 0).unwrap_or(0);
     let told = |fault| chain(&fault);
-    let zip = ModuleZip::open(reader, bytes, &zip.module, &zip.version).map_err(told)?;
-    let Some(known) = known else {
-        return Ok(());
+    let zip = match ModuleZip::open(reader, bytes, &zip.module, &zip.version) {
+        Err(_) if is_html(&beginning[..read]) => return Err(ContentFault::Html.to_string()),
+        opened => opened.map_err(told)?,
     };
-    let found = zip.h1().map_err(told)?;
-    differs(known, &found).map_or(Ok(()), Err)
+    is_hashed.then(|| zip.h1().map_err(told)).transpose()
 }
 
-fn differs(known: &BTreeSet<String>, found: &str) -> Option<String> {
-    if known.contains(found) {
+fn differs(known: &[Hashed], found: &str) -> Option<String> {
+    if known.iter().any(|known| known.sum == found) {
         return None;
     }
-    let expected = known.first()?;
+    let expected = &known.first()?.sum;
     Some(format!(
         "its hash is {found}, and its recorded lookup says {expected}"
     ))

@@ -152,7 +152,7 @@ fn heeds_vendor(command: &[String]) -> bool {
 }
 
 /// `go`, `go1.27.3`, or a path to one.
-fn is_go(program: &str) -> bool {
+pub(super) fn is_go(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default();
     name == "go" || name.starts_with("go1.")
 }

@@ -80,6 +80,11 @@ pub(crate) enum Exhibit {
         /// Its name.
         name: String,
     },
+    /// A file or folder of the machine that recorded.
+    File {
+        /// `go.sum`, or a whole path.
+        path: String,
+    },
 }
 
 /// A cause, with its evidence.

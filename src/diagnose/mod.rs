@@ -7,6 +7,7 @@
 pub(crate) mod case;
 pub(crate) mod chain;
 pub(crate) mod content;
+pub(crate) mod damage;
 pub(crate) mod dials;
 pub(crate) mod doctor;
 pub(crate) mod empty;

@@ -178,13 +178,21 @@ fn sentence(
         None if case.is_closed => "nothing is wrong".into(),
         None => "the recording is unfinished, and no request explains why".into(),
     };
+    // What no request shows, a look at this machine may.
+    let others = match case.manifest.exit_code {
+        Some(1..128) => "; `modtape doctor` checks settings, networks and the module cache",
+        _ => "",
+    };
     let took = duration(split.wall_us);
     match tally.requests {
         0 if split.idle_us * 2 > split.wall_us => {
-            format!("{verdict}: it made no request in {took}{known}")
+            format!("{verdict}: it made no request in {took}{known}{others}")
         }
-        0 => format!("{verdict}: it made no request in {took}{most}"),
-        requests => format!("{verdict}: {} in {took}{most}", count(requests, "request")),
+        0 => format!("{verdict}: it made no request in {took}{most}{others}"),
+        requests => format!(
+            "{verdict}: {} in {took}{most}{others}",
+            count(requests, "request")
+        ),
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) fn manifest() -> Manifest {
         totals: Totals::default(),
         replayable: Replayable::default(),
         exit_code: Some(0),
+        conflicts: Vec::new(),
+        caches: None,
     }
 }
 

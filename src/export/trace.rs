@@ -251,7 +251,7 @@ impl<W: Write> Trace<W> {
                     let at = self.timeline.at(*run, *t_us);
                     spans.push((at, at));
                 }
-                Exhibit::Setting { .. } => {}
+                Exhibit::Setting { .. } | Exhibit::File { .. } => {}
             }
         }
         spans.sort_unstable();

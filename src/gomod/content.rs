@@ -74,7 +74,7 @@ pub fn check_content(route: &Route, content: &[u8]) -> Result<(), ContentFault> 
 }
 
 /// What a portal or a login page answers: none of the formats begins so.
-fn is_html(content: &[u8]) -> bool {
+pub(crate) fn is_html(content: &[u8]) -> bool {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     content.trim_ascii_start().starts_with(b"<")
 }

@@ -9,6 +9,7 @@
 pub mod check;
 mod content;
 mod go_mod;
+mod go_sum;
 mod go_version;
 mod kind;
 mod location;
@@ -23,9 +24,10 @@ mod settings;
 mod tile;
 mod version;
 
-pub(crate) use content::TEXT_LIMIT;
 pub use content::check_content;
+pub(crate) use content::{ContentFault, TEXT_LIMIT, is_html};
 pub(crate) use go_mod::{GoMod, ModuleVersion, Replacement};
+pub(crate) use go_sum::GoSum;
 pub(crate) use go_version::compare_go;
 pub use kind::Kind;
 pub(crate) use location::Location;

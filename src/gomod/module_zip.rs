@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt};
 use rawzip::{ZipArchive, ZipArchiveEntryWayfinder, ZipLocator};
 use sha2::{Digest as _, Sha256};
@@ -52,6 +52,8 @@ pub enum ZipFault {
     Unpack { name: String, source: io::Error },
     #[error("its file {0:?} has another length than its directory says")]
     Length(String),
+    #[error("its file {0:?} is damaged: its CRC-32 is not the one in its directory")]
+    Crc(String),
 }
 
 impl From<rawzip::Error> for ZipFault {
@@ -63,6 +65,7 @@ impl From<rawzip::Error> for ZipFault {
 struct Entry {
     name: String,
     bytes: u64,
+    crc: u32,
     method: CompressionMethod,
     place: ZipArchiveEntryWayfinder,
 }
@@ -72,6 +75,8 @@ pub struct ModuleZip<R> {
     archive: ZipArchive<R>,
     /// By name.
     entries: Vec<Entry>,
+    /// The length of `MODULE@VERSION/`, with which each name begins.
+    prefix_len: usize,
 }
 
 impl<R: ReaderAt> ModuleZip<R> {
@@ -97,6 +102,7 @@ impl<R: ReaderAt> ModuleZip<R> {
             let entry = Entry {
                 name,
                 bytes: entry.uncompressed_size_hint(),
+                crc: entry.crc32(),
                 method: entry.compression_method(),
                 place: entry.wayfinder(),
             };
@@ -116,10 +122,26 @@ impl<R: ReaderAt> ModuleZip<R> {
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
             return Err(ZipFault::Twice(shown(&pair[0].name)));
         }
-        Ok(Self { archive, entries })
+        Ok(Self {
+            archive,
+            entries,
+            prefix_len: prefix.len(),
+        })
     }
 
-    /// The hash of all files by name, as go.sum has it.
+    /// Its files, each with its path below the module's folder and its length in bytes.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        let files = self
+            .entries
+            .iter()
+            .filter(|entry| !entry.name.ends_with('/'));
+        files.filter_map(|entry| {
+            let path = entry.name.get(self.prefix_len..)?;
+            Some((path, entry.bytes))
+        })
+    }
+
+    /// The hash of all files by name, as go.sum has it. That all can be unpacked is known then, too.
     pub fn h1(&self) -> Result<String, ZipFault> {
         let mut lines = Sha256::new();
         let mut buffers = Buffers {
@@ -135,10 +157,11 @@ impl<R: ReaderAt> ModuleZip<R> {
 
     fn digest(&self, entry: &Entry, buffers: &mut Buffers) -> Result<[u8; 32], ZipFault> {
         let packed = self.archive.get_entry(entry.place)?.reader();
-        let mut hasher = Sha256::new();
+        let (mut hasher, mut crc) = (Sha256::new(), Crc::new());
         let mut bytes = 0_u64;
         let mut take = |piece: &[u8]| {
             hasher.update(piece);
+            crc.update(piece);
             bytes = bytes.saturating_add(piece.len() as u64);
             // What is too long need not be read to its end.
             bytes <= entry.bytes
@@ -151,10 +174,14 @@ impl<R: ReaderAt> ModuleZip<R> {
             let name = shown(&entry.name);
             return Err(ZipFault::Unpack { name, source });
         }
-        match bytes == entry.bytes {
-            true => Ok(hasher.finalize().into()),
-            false => Err(ZipFault::Length(shown(&entry.name))),
+        if bytes != entry.bytes {
+            return Err(ZipFault::Length(shown(&entry.name)));
         }
+        // As `archive/zip` compares them: one that is 0 was not set.
+        if entry.crc != 0 && entry.crc != crc.sum() {
+            return Err(ZipFault::Crc(shown(&entry.name)));
+        }
+        Ok(hasher.finalize().into())
     }
 }
 
@@ -380,6 +407,27 @@ mod tests {
         }
         assert!(checked(&zip(&[])).is_ok());
         assert!(checked(&zip(&[("a.b/C@v1.0.0/sub/", b"")])).is_ok());
+    }
+
+    #[test]
+    fn a_file_whose_content_was_changed_on_the_way_is_damaged() {
+        let mut flipped = zip(SOUND);
+        let content = b"module a.b/C";
+        let at = flipped
+            .windows(content.len())
+            .position(|part| part == content);
+        flipped[at.unwrap()] ^= 1;
+        let expected = "its file \"a.b/C@v1.0.0/go.mod\" is damaged: its CRC-32 is not the one in its directory";
+        assert_eq!(checked(&flipped).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn its_files_are_listed_by_their_paths_below_the_module() {
+        let files = [SOUND, &[("a.b/C@v1.0.0/sub/", b"")]].concat();
+        let zip = zip(&files);
+        let opened = ModuleZip::open(&zip[..], zip.len() as u64, "a.b/C", "v1.0.0").unwrap();
+        let files: Vec<_> = opened.files().collect();
+        assert_eq!(files, [("go.mod", 13), ("sub/empty", 0), ("z.go", 10)]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::exchange::{Abort, Begin, Closed, End, ExchangeId, Opened, Stall, TraceId};
 use crate::gomod::Kind;
 
+use super::caches::Caches;
 use super::processes::Sample;
 
 /// The version of the format that this program writes; it reads this one only.
@@ -224,6 +225,13 @@ pub struct Manifest {
     /// The wrapped command's exit code as we passed it on.
     #[serde(default)]
     pub exit_code: Option<i32>,
+    /// Module versions of which go.sum, the checksum database and those who served them do not say the
+    /// same; the first [`FAULTS`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Conflict>,
+    /// The go command's caches after a command that had failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caches: Option<Caches>,
 }
 
 /// What [`Manifest::kind`] says.
@@ -272,6 +280,40 @@ pub struct Fault {
     pub(crate) host: String,
     /// What is wrong with it, in words.
     pub(crate) why: String,
+}
+
+/// A zip or a go.mod of which not all have the same hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// Which of both.
+    pub(crate) kind: Kind,
+    /// `golang.org/x/net`
+    pub(crate) module: String,
+    /// `v0.34.0`
+    pub(crate) version: String,
+    /// The hashes that go.sum has, in its order; the go command goes by the first.
+    #[serde(default)]
+    pub(crate) go_sum: Vec<String>,
+    /// Those of recorded lookups, each once.
+    #[serde(default)]
+    pub(crate) database: Vec<Hashed>,
+    /// Those of what was served, each once for a host.
+    #[serde(default)]
+    pub(crate) served: Vec<Hashed>,
+}
+
+/// An answer, and the hash of a module's file that it is or that it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hashed {
+    /// The run of the exchange, from 0.
+    #[serde(default)]
+    pub(crate) run: u32,
+    /// The exchange.
+    pub(crate) exchange: ExchangeId,
+    /// Who answered.
+    pub(crate) host: String,
+    /// `h1:…`
+    pub(crate) sum: String,
 }
 
 impl fmt::Display for Fault {

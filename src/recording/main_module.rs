@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::format::{MAIN_MOD, MAIN_SUM, MAIN_WORK, MAIN_WORK_SUM};
 use super::reader::Recording;
 use crate::files::{open_regular, replace_file};
-use crate::gomod::GoMod;
+use crate::gomod::{GoMod, GoSum};
 
 /// The largest file that is kept, bytes.
 const LIMIT: u64 = 1 << 20;
@@ -143,6 +143,26 @@ impl Recording {
             rest.is_some()
         };
         files.take_while(fits).collect()
+    }
+
+    /// The go.sum of the main module, or what those of a workspace say together, if any was kept.
+    pub(crate) fn main_sum(&self) -> Option<GoSum> {
+        let names: Vec<String> = match self.main_work() {
+            None => vec![MAIN_SUM.to_owned()],
+            Some(go_work) => {
+                let numbers = 1..=modules(&go_work).len();
+                let numbered = numbers.map(|number| numbered(MAIN_SUM, number));
+                // As the go command, which looks there first.
+                std::iter::once(MAIN_WORK_SUM.to_owned())
+                    .chain(numbered)
+                    .collect()
+            }
+        };
+        let files = names.iter();
+        let mut files = files.filter_map(|name| read_whole(&self.dir().join(name)).ok());
+        let mut sums = GoSum::parse(&files.next()?);
+        files.for_each(|content| sums.add(&content));
+        Some(sums)
     }
 }
 

@@ -4,6 +4,7 @@
 //! the folder and appends; `reader` reads any byte string back into exchanges or a named error, and
 //! never writes anything but the index, which is a projection of the journal.
 
+pub mod caches;
 #[cfg(any(test, fuzzing))]
 pub mod check;
 pub(crate) mod folder;

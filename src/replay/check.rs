@@ -132,6 +132,8 @@ pub(super) fn manifest(dir: &Path) {
         totals: Totals::default(),
         replayable: Replayable::default(),
         exit_code: None,
+        conflicts: Vec::new(),
+        caches: None,
     };
     write_manifest(dir, &manifest).expect("the folder can be written to");
 }

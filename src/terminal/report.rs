@@ -164,6 +164,7 @@ fn exhibit(what: &Exhibit) -> String {
         Exhibit::Connection { id, .. } => format!("connection {id}"),
         Exhibit::Sample { t_us, .. } => crate::words::since_start(t_us.as_micros()),
         Exhibit::Setting { name } => name.clone(),
+        Exhibit::File { path } => path.clone(),
     }
 }
 

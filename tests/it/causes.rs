@@ -4,8 +4,10 @@
 //! Each scenario runs go without modtape, which proves that the cause is what it says, and then the
 //! same behind `modtape record`: exit code and output stay the same, and the recording tells why.
 
+mod content;
 mod distance;
 mod healthy;
+mod module_cache;
 mod modules;
 mod processes;
 mod proxies;

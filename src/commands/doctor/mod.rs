@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::diagnose::doctor::facts::{self, Cache, Facts, NetrcFile};
 use crate::diagnose::doctor::report;
 use crate::files::read_small;
-use crate::gomod::{GoProxy, MachineRule, Netrc};
+use crate::gomod::{GoProxy, GoSum, MachineRule, Netrc};
 use crate::redact::Redactor;
 use crate::terminal::{Look, Progress, json, to_stdout};
 use crate::tls::{self, ClientConfigs, RootSources, Roots, RootsError};
@@ -92,7 +92,7 @@ async fn find_out(args: &DoctorArgs, global: &Global) -> Result<Facts, Failure> 
     }
     let cache = effective.module_cache();
     let redactor = Redactor::new(tls::random());
-    let looking = look_at_cache(cache, redactor.clone());
+    let looking = look_at_cache(cache, effective.go_sum(), redactor.clone());
     let hosts = watched(probing, global);
     let (cache, folders, hosts) = tokio::join!(looking, folders(&effective), hosts);
     let count = trust.system.certificates().len();
@@ -194,12 +194,12 @@ async fn watched(mut probing: JoinSet<(usize, facts::Host)>, global: &Global) ->
 }
 
 /// Looks at the module cache; a file system that does not answer is not waited for.
-async fn look_at_cache(path: Option<PathBuf>, redactor: Redactor) -> Cache {
+async fn look_at_cache(path: Option<PathBuf>, go_sum: Option<GoSum>, redactor: Redactor) -> Cache {
     let Some(path) = path else {
         return Cache::default();
     };
     let shown = path.display().to_string();
-    let looked = limited(move || child::look_at(&path, &redactor)).await;
+    let looked = limited(move || child::look_at(&path, go_sum.as_ref(), &redactor)).await;
     looked.unwrap_or_else(|| Cache {
         write_error: Some(silent()),
         looked_at: shown.clone(),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::child::{GoFacts, go_for, read_env_file};
 use crate::commands::session::Variables;
 use crate::diagnose::doctor::facts::{Go, Origin, Setting};
-use crate::gomod::MachineRule;
+use crate::files::open_regular;
+use crate::gomod::{GoSum, MachineRule};
 use crate::redact::Redactor;
 
 /// The settings of the go command, in the order in which they are shown.
@@ -38,6 +40,9 @@ const VARIABLES: [(&str, Option<&str>); 7] = [
 
 /// The settings that GOPRIVATE stands in for.
 const FROM_GOPRIVATE: [&str; 2] = ["GONOPROXY", "GONOSUMDB"];
+
+/// How much of a go.sum is read, bytes: those of the largest programs have a tenth of it.
+const GO_SUM: u64 = 16 << 20;
 
 /// The settings, secrets and all.
 pub(super) struct Effective {
@@ -189,6 +194,15 @@ impl Effective {
             return Some(named.into());
         }
         home().map(|home| home.join(".netrc"))
+    }
+
+    /// The go.sum of the module that this folder belongs to, if it can be read.
+    pub(super) fn go_sum(&self) -> Option<GoSum> {
+        let go_mod = Path::new(self.go.get("GOMOD"));
+        let file = open_regular(&go_mod.with_file_name("go.sum")).ok()?;
+        let mut content = Vec::new();
+        file.take(GO_SUM).read_to_end(&mut content).ok()?;
+        Some(GoSum::parse(&content))
     }
 
     /// The module cache's folder.

@@ -214,6 +214,8 @@ pub(super) fn manifest(
         totals: Totals::default(),
         replayable: Replayable::default(),
         exit_code: None,
+        conflicts: Vec::new(),
+        caches: None,
     }
 }
 

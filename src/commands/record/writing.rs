@@ -3,6 +3,7 @@
 //! At close the journal is read once, and the index is written from what was read. The HAR and the
 //! capture are fed from one second pass.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 use super::setup;
 use crate::capture::sink::Section;
 use crate::capture::{self, Capture, Running};
-use crate::child::Interruption;
+use crate::child::{self, CachePlaces, Interruption, Served};
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::commands::answers;
@@ -22,13 +23,19 @@ use crate::commands::failure::Failure;
 use crate::commands::naming::Naming;
 use crate::commands::output_file::OutputFile;
 use crate::commands::session::{Outcome, Session};
+use crate::diagnose::content::{Checked, Expected};
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::diagnose::rerun::{self, Rerun};
 use crate::diagnose::routes::Routes;
+use crate::exchange::MadeBy;
 use crate::export::har::Har;
 use crate::export::pcapng;
 use crate::export::source::{Format, Source};
-use crate::recording::format::{CAPTURE, Close, Event, LIVE_CAPTURE, Manifest, State, Totals};
+use crate::gomod::Kind;
+use crate::recording::format::{
+    CAPTURE, Close, Event, FAULTS, LIVE_CAPTURE, Manifest, State, Totals,
+};
+use crate::recording::reader::RowState;
 use crate::recording::writer::folder::Replaced;
 use crate::recording::{
     Durability, Journal, MainModule, Recorder, Recording, keep_main_module, manifest, writer,
@@ -67,6 +74,8 @@ struct Output {
     har: Option<PathBuf>,
     /// GOMODCACHE of the go command.
     cache: String,
+    /// Its GOCACHE, if that is a folder.
+    build_cache: Option<PathBuf>,
     /// What the command works on.
     main_module: Option<MainModule>,
     /// The recording that this one replaces: it is put back if nothing is recorded.
@@ -108,6 +117,7 @@ impl Writing {
             har: None,
             live: None,
             cache: session.go.get("GOMODCACHE").to_owned(),
+            build_cache: build_cache(session.go.get("GOCACHE")),
             main_module: session.main_module(),
         };
         match output.start(args, session.clock, made) {
@@ -176,7 +186,8 @@ impl Writing {
         output.remove_replaced(global);
         output.manifest.state = State::Closed;
         output.manifest.wall_us = outcome.wall_us;
-        let recording = match output.project(args, global, &outcome, failure.as_deref()) {
+        let projected = output.project(args, global, &outcome, failure.as_deref());
+        let recording = match projected.await {
             Ok(recording) => {
                 failure = failure.or_else(|| damage(&recording));
                 Some(recording)
@@ -275,7 +286,7 @@ impl Output {
 
     /// Reads the closed journal, and writes what is made from it: what the manifest says of
     /// replays, and the index.
-    fn project(
+    async fn project(
         &mut self,
         args: &RecordArgs,
         global: &Global,
@@ -295,7 +306,23 @@ impl Output {
         let mut recording = Recording::open_whole(dir)?;
         let damage = damage(&recording);
         let routes = Routes::of(&recording);
-        let faults = answers::check(&recording, &routes, global);
+        let go_sum = recording.main_sum();
+        let expected = Expected {
+            go_sum: go_sum.as_ref(),
+            has_failed: has_failed(outcome),
+        };
+        let Checked { faults, conflicts } = answers::check(&recording, &routes, expected, global);
+        self.manifest.conflicts = conflicts.into_iter().take(FAULTS).collect();
+        // A private module cache is gone by now.
+        if expected.has_failed && !args.cold && !self.cache.is_empty() {
+            let places = CachePlaces {
+                modules: PathBuf::from(&self.cache),
+                build: self.build_cache.clone(),
+                served: served(&recording, &routes),
+                go_sum,
+            };
+            self.manifest.caches = child::look_at_caches(places).await;
+        }
         self.manifest.replayable = replayable(&Recorded {
             rerun: &self.rerun(args, global, true),
             rows: recording.rows(),
@@ -429,6 +456,50 @@ fn cut_short(outcome: &Outcome) -> Option<&'static str> {
         Some(Interruption::Timeout) => Some("--timeout"),
         None => was_killed.then_some("a signal"),
     }
+}
+
+/// The build cache's folder; with `off` there is none.
+fn build_cache(value: &str) -> Option<PathBuf> {
+    let path = Path::new(value);
+    path.is_absolute().then(|| path.to_owned())
+}
+
+/// The zips and go.mod files that the go command should have kept, each once: those that came whole, or
+/// whose client went away in the middle.
+fn served(recording: &Recording, routes: &Routes) -> Vec<Served> {
+    let mut known = BTreeSet::new();
+    let answers = recording.rows().iter().filter(|row| {
+        let is_origin = row.made_by != Some(MadeBy::Modtape);
+        row.status == Some(200) && row.method == "GET" && is_origin
+    });
+    let served = answers.filter_map(|row| {
+        let route = routes.route(row);
+        let (module, version) = (route.module.clone()?, route.version.clone()?);
+        let is_new = matches!(route.kind, Kind::Zip | Kind::Mod)
+            && known.insert((route.kind, module.clone(), version.clone()));
+        let length = || {
+            let length = recording.answer_field(row, "content-length");
+            length.and_then(|length| length.parse().ok()).unwrap_or(0)
+        };
+        is_new.then(|| Served {
+            run: row.run,
+            exchange: row.id,
+            kind: route.kind,
+            what: route.what(),
+            bytes: match row.state {
+                RowState::Ended => row.bytes,
+                _ => row.bytes.max(length()),
+            },
+            module,
+            version,
+        })
+    });
+    served.collect()
+}
+
+/// Whether the command failed by itself.
+fn has_failed(outcome: &Outcome) -> bool {
+    outcome.code.is_some_and(|code| code != 0) && cut_short(outcome).is_none()
 }
 
 /// Replaces the manifest, durably if the recording is.

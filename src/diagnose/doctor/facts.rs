@@ -2,6 +2,8 @@
 //!
 //! Plain data, which the probes fill and [`super::report`] judges. Times are microseconds.
 
+use crate::recording::caches::CheckedModules;
+
 /// All that is known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
@@ -343,6 +345,8 @@ pub(crate) struct Cache {
     pub(crate) is_remote: bool,
     /// Who holds locks in it; `None` where the system does not tell.
     pub(crate) locks: Option<Vec<Lock>>,
+    /// The modules in it that the go.sum of this folder's module names, if there is one.
+    pub(crate) modules: Option<CheckedModules>,
     /// A folder or lock in it that this user cannot write.
     pub(crate) foreign: Option<Foreign>,
 }

@@ -2,6 +2,8 @@
 
 use super::facts::{Cache, Facts};
 use super::{Row, State};
+use crate::diagnose::damage;
+use crate::recording::caches::{CheckedModules, Damage};
 use crate::words::{count, duration};
 
 /// Clocks further apart than this are wrong, seconds: certificates are issued a few minutes before
@@ -121,6 +123,7 @@ pub(super) fn cache(facts: &Facts) -> Vec<Row> {
     rows.extend(space(cache));
     rows.extend(file_system(cache));
     rows.extend(locks(cache, path));
+    rows.extend(modules(cache, path));
     rows
 }
 
@@ -203,4 +206,44 @@ fn locks(cache: &Cache, path: &str) -> Option<Row> {
         }
     };
     Some(row.number("held", locks.len() as i64))
+}
+
+/// The modules of go.sum in it.
+fn modules(cache: &Cache, path: &str) -> Option<Row> {
+    let CheckedModules {
+        named,
+        looked_at,
+        missing,
+        damaged,
+    } = cache.modules.as_ref()?;
+    let there = looked_at - missing;
+    let (state, text) = match damaged.first() {
+        Some(first) => {
+            let more = match damaged.len() {
+                1 => String::new(),
+                all => format!(", and {} more", all - 1),
+            };
+            // With another content, go.sum may be what is wrong.
+            let cure = match first.damage {
+                Damage::Content { .. } => String::new(),
+                _ => format!(
+                    "; so that go fetches it again: {}",
+                    damage::cure(path, first)
+                ),
+            };
+            let text = format!("{}{more}{cure}", damage::sentence(first));
+            (State::Broken, text)
+        }
+        None => {
+            let left = match named - looked_at {
+                0 => String::new(),
+                left => format!("; {left} more were not looked at"),
+            };
+            let there = count(there, "module");
+            (State::Ok, format!("{there} of go.sum looked at{left}"))
+        }
+    };
+    let row = Row::new("cached-modules", path, state, text);
+    let row = row.number("modules", there);
+    Some(row.number("damaged", damaged.len() as i64))
 }

@@ -12,6 +12,7 @@ mod checksum_database;
 mod cold_module;
 mod comma;
 mod credentials;
+mod damaged_cache;
 mod database_timeout;
 mod dead;
 mod dead_connection;
@@ -19,11 +20,13 @@ mod dead_entry;
 mod direct;
 mod distance;
 mod failed_upstream;
+mod go_sum;
 mod handshake;
 mod handshakes;
 mod ipv6;
 mod large_zip;
 mod looks;
+mod mirrors;
 mod name_lookup;
 mod no_request;
 mod nothing_recorded;
@@ -48,9 +51,11 @@ mod ssh_master;
 mod terminal_prompt;
 mod toolchain;
 mod unknown_version;
+mod unneeded_zips;
 mod unpacking;
 mod unpruned_graph;
 mod unreachable;
+mod unwritable_cache;
 mod version_list;
 mod wrong_content;
 
@@ -142,6 +147,18 @@ pub(crate) const RULES: &[Rule] = &[
         "a version that a proxy does not know"
     ),
     rule!("MT106", unreachable, "a host cannot be reached, or late"),
+    rule!(
+        "MT301",
+        go_sum,
+        "go.sum, checksum database and server disagree"
+    ),
+    rule!("MT302", mirrors, "two servers disagree on a module version"),
+    rule!(
+        "MT307",
+        unwritable_cache,
+        "a cache of go's is full, or cannot be written"
+    ),
+    rule!("MT306", damaged_cache, "the module cache is damaged"),
     rule!("MT305", renamed_module, "a module that was renamed"),
     rule!(
         "MT304",
@@ -186,6 +203,7 @@ pub(crate) const RULES: &[Rule] = &[
         retracted,
         "a version that was retracted, or a deprecated module"
     ),
+    rule!("MT133", unneeded_zips, "zips that no build uses"),
     rule!("MT901", nothing_recorded, "nothing was recorded"),
 ];
 
@@ -218,8 +236,10 @@ pub(super) struct Explained {
 }
 
 impl Explained {
-    /// These pieces.
-    pub(super) fn pieces(pieces: Vec<usize>) -> Self {
+    /// These pieces; one that is named twice counts once.
+    pub(super) fn pieces(mut pieces: Vec<usize>) -> Self {
+        pieces.sort_unstable();
+        pieces.dedup();
         Self {
             pieces,
             ..Self::default()

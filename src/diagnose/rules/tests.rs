@@ -15,13 +15,14 @@ use crate::clock::Timestamp;
 use crate::diagnose::finding::Exhibit;
 use crate::diagnose::requirements::{Requirements, Served};
 use crate::exchange::{ExchangeId, Hex, MadeBy, Mode, Opened, Phase, Stall, Tried, UpstreamSide};
-use crate::gomod::{self, GoMod, ModuleVersion};
+use crate::gomod::{self, GoMod, GoSum, ModuleVersion};
 use crate::recording::Row;
 use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, State, Totals};
 use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
 use crate::recording::reader::{RowState, Span};
 
 mod answers;
+mod content;
 mod many;
 mod processes;
 
@@ -43,6 +44,8 @@ struct Made {
     go_mods: BTreeMap<ExchangeId, String>,
     /// Whether redirects lead back to their own URL.
     redirects: bool,
+    /// The go.sum of the main module.
+    go_sum: Option<GoSum>,
 }
 
 impl Made {
@@ -56,6 +59,7 @@ impl Made {
             texts: BTreeMap::new(),
             go_mods: BTreeMap::new(),
             redirects: false,
+            go_sum: None,
         }
     }
 
@@ -151,6 +155,7 @@ impl Made {
             asked.refusal = self.texts.get(&asked.row.id).cloned();
         }
         case.requirements = self.requirements(&case);
+        case.go_sum.clone_from(&self.go_sum);
         look(&case)
     }
 
@@ -202,6 +207,8 @@ fn manifest() -> Manifest {
         totals: Totals::default(),
         replayable: Replayable::default(),
         exit_code: Some(0),
+        conflicts: Vec::new(),
+        caches: None,
     }
 }
 
@@ -693,6 +700,7 @@ proptest! {
         stalls in prop::collection::vec((0..40_u64, 0..90 * S), 0..4),
         samples in prop::collection::vec(processes::any_sampled(), 0..12),
         wall_us in 0..100 * S,
+        conflicts in prop::collection::vec(content::any_conflict(), 0..4),
         texts in prop::collection::vec("(cut off by|the client|RST_STREAM|unknown|timed out)? ?[a-z]{0,8}", 0..40),
     ) {
         let mut rows: Vec<Row> = rows;
@@ -708,6 +716,7 @@ proptest! {
         made.manifest.exit_code = exit_code;
         made.manifest.processors = processors;
         made.manifest.wall_us = wall_us;
+        made.manifest.conflicts = conflicts;
         made.samples = samples;
         made.samples.sort_by_key(|sampled| sampled.at);
         made.stalls = stalls.iter().map(|(id, us)| stall(*id, Phase::Wait, *us)).collect();
@@ -728,7 +737,7 @@ proptest! {
                     Exhibit::Exchange { run, id } => made.rows.iter().any(|row| (row.run, row.id) == (*run, *id)),
                     Exhibit::Connection { run, id } => made.connections.contains_key(&(*run, *id)),
                     Exhibit::Sample { run, t_us } => made.samples.iter().any(|one| (one.run, one.at) == (*run, *t_us)),
-                    Exhibit::Setting { .. } => true,
+                    Exhibit::Setting { .. } | Exhibit::File { .. } => true,
                 };
                 prop_assert!(is_there, "{finding:#?}");
             }

@@ -1,6 +1,6 @@
 //! MT304: an answer is not what was asked for, whatever its status says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
@@ -8,19 +8,16 @@ use crate::diagnose::finding::Confidence;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let faults = &case.manifest.replayable.faults;
-    let named: BTreeSet<_> = faults
-        .iter()
-        .map(|fault| (fault.run, fault.exchange))
+    let items = case.items_named(faults.iter().map(|fault| (fault.run, fault.exchange)));
+    // Which of go.sum, the database and the server is the odd one is told elsewhere.
+    let conflicts = case.manifest.conflicts.iter();
+    let in_conflict: BTreeSet<_> = conflicts
+        .flat_map(|conflict| &conflict.served)
+        .map(|one| (one.run, one.exchange))
         .collect();
-    let mut items = BTreeMap::new();
-    for (item, asked) in case.asked.iter().enumerate() {
-        let key = (asked.row.run, asked.row.id);
-        if named.contains(&key) {
-            items.entry(key).or_insert(item);
-        }
-    }
     faults
         .iter()
+        .filter(|fault| !in_conflict.contains(&(fault.run, fault.exchange)))
         .filter_map(|fault| {
             let item = *items.get(&(fault.run, fault.exchange))?;
             let (what, host, why) = (&fault.what, &fault.host, &fault.why);

@@ -346,6 +346,8 @@ impl Table {
                 faults: Vec::new(),
             },
             exit_code: table.close.as_ref().and_then(|close| close.exit_code),
+            conflicts: Vec::new(),
+            caches: None,
         })
     }
 

@@ -118,7 +118,8 @@ impl<'w> Run<'w> {
         }
     }
 
-    /// What go says is not compared: of a connection that cannot be made, modtape tells more.
+    /// What go says is not compared: of a connection that cannot be made, modtape tells more; or it is
+    /// never the same twice.
     pub(super) fn in_other_words(self) -> Self {
         Self {
             other_words: true,
@@ -402,6 +403,14 @@ impl Ran {
         let findings = report["findings"].as_array().expect("a list");
         let is_note = |finding: &Value| finding["severity"] == "note";
         assert!(findings.iter().all(is_note), "{report:#}\n{}", self.stderr);
+    }
+
+    /// What the first finding says to try: the command in it, between backticks.
+    pub(super) fn to_try(&self) -> String {
+        let report = self.report();
+        let hint = report["findings"][0]["hint"].as_str().expect("a hint");
+        let mut parts = hint.split('`');
+        parts.nth(1).expect("a command").to_owned()
     }
 
     /// The codes of all findings, first to last.

@@ -126,3 +126,34 @@ fn every_key_and_every_check_is_documented() {
         }
     }
 }
+
+#[test]
+fn a_damaged_module_in_the_cache_is_found_by_the_go_sum_of_the_project() {
+    let (sandbox, origin) = (Sandbox::new(), Origin::start(well()));
+    if sandbox.project("hello").is_none() {
+        return;
+    }
+    let told = || Some(Told::by(with_go(to(&sandbox, &origin), &sandbox, "1.27")?));
+    let cache = sandbox.join("modcache");
+    let Some(empty) = told() else { return };
+    empty.is("cached-modules", text(&cache), "ok", "0 modules of go.sum");
+    let folder = cache.join("cache/download/github.com/google/uuid/@v");
+    std::fs::create_dir_all(&folder).expect("our own folder");
+    std::fs::write(folder.join("v1.3.1.zip"), "PK\x03\x04 and no end").expect("our own folder");
+    let told = told().expect("it was there before");
+    let damaged =
+        "cache/download/github.com/google/uuid/@v/v1.3.1.zip is damaged: it is not a whole zip";
+    told.is("cached-modules", text(&cache), "broken", damaged);
+    told.is(
+        "cached-modules",
+        text(&cache),
+        "broken",
+        "; so that go fetches it again: ",
+    );
+    assert_eq!(told.code, Some(1));
+    let measured = &told.row("cached-modules", text(&cache))["measured"];
+    assert_eq!(
+        (&measured["modules"], &measured["damaged"]),
+        (&1.into(), &1.into())
+    );
+}

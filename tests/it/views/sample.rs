@@ -146,6 +146,8 @@ fn manifest(state: State) -> Manifest {
             faults: Vec::new(),
         },
         exit_code: Some(0),
+        conflicts: Vec::new(),
+        caches: None,
     }
 }
 

@@ -169,3 +169,11 @@ fn many_requirements_that_are_renamed_replaced_and_retracted() {
     }
     assert!(explained(&made).contains(&"MT305"));
 }
+
+#[test]
+fn many_contents_that_differ() {
+    let rows = (1..=MANY).map(|id| answer(id, &format!("a.example/m{id}/@v/v1.0.0.zip"), id, 10));
+    let mut made = Made::of(rows.collect()).exit(1);
+    made.manifest.conflicts = (1..=MANY).map(content::differing).collect();
+    assert_eq!(explained(&made), ["MT301"]);
+}
