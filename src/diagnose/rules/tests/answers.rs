@@ -1,6 +1,8 @@
 //! Answers that are none: statuses, redirects, what broke off, what came late or bit by bit.
 
 use super::*;
+use crate::gomod::Kind;
+use crate::recording::format::Fault;
 
 /// A first request on a connection that took so long to make.
 fn dialling(connect: u64, tls: u64) -> Made {
@@ -188,5 +190,40 @@ fn a_body_that_comes_in_drops_is_not_one_that_stopped() {
         first.title.contains("stopped in the middle"),
         "{}",
         first.title
+    );
+}
+
+#[test]
+fn wrong_contents_of_a_host_are_one_cause_that_names_the_module_and_not_the_path_above_it() {
+    let fault = |exchange, kind, what: &str| Fault {
+        run: 0,
+        exchange,
+        kind,
+        what: what.into(),
+        host: "proxy.golang.org".into(),
+        why: "it is an HTML page".into(),
+    };
+    let paths = ["a.example/@v/v1.0.0.info", "a.example/m/@v/v1.0.0.info"];
+    let rows = (1..).zip(paths).map(|(id, path)| answer(id, path, 0, 1000));
+    let mut made = Made::of(rows.collect()).exit(1);
+    made.manifest.replayable.faults = vec![
+        fault(1, Kind::Info, "info a.example v1.0.0"),
+        fault(2, Kind::Info, "info a.example/m v1.0.0"),
+    ];
+    let findings = made.findings();
+    let [found] = &findings[..] else {
+        panic!("{findings:#?}")
+    };
+    assert_eq!(
+        found.title,
+        "proxy.golang.org answered info a.example/m v1.0.0 with something else: it is an HTML page, \
+         and 1 more request"
+    );
+    assert_eq!(found.evidence.len(), 2);
+    assert!(
+        found
+            .hint
+            .as_deref()
+            .is_some_and(|hint| hint.contains("modtape show 2"))
     );
 }
