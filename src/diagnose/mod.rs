@@ -11,6 +11,7 @@ pub(crate) mod damage;
 pub(crate) mod dials;
 pub(crate) mod doctor;
 pub(crate) mod empty;
+pub(crate) mod estimate;
 pub(crate) mod finding;
 pub(crate) mod hosts;
 pub(crate) mod ladder;

@@ -234,6 +234,17 @@ pub(crate) fn is_unpruned(go_mod: &GoMod) -> bool {
     compare_go(go, PRUNED_FROM) == Ordering::Less
 }
 
+/// How the go command reads a go.mod file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Read {
+    /// Not at all.
+    Not,
+    /// Without those of what it requires.
+    Alone,
+    /// With those of what it requires.
+    WithAll,
+}
+
 /// What minimal version selection takes from a graph.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
@@ -334,9 +345,6 @@ impl Graph {
     /// The versions that the go command takes, as far as the go.mod files are known.
     pub(crate) fn select(&self) -> Selection {
         let mut selection = Selection::default();
-        // How each was visited: not at all, for its own requirements, for theirs too.
-        let mut visited = vec![0_u8; self.nodes.len()];
-        let mut queue = VecDeque::new();
         let mut is_mentioned = vec![false; self.nodes.len()];
         let own: BTreeSet<&str> = self
             .mains
@@ -357,42 +365,85 @@ impl Graph {
                 known.clone_from(version);
             }
         };
-        for start in &self.starts {
-            let Node {
-                edges, is_unpruned, ..
-            } = &self.nodes[*start];
-            match self.mains.is_empty() {
-                false => {
-                    let level = if *is_unpruned { 2 } else { 1 };
-                    queue.extend(edges.iter().map(|edge| (edge.to, level)));
-                }
-                true => queue.push_back((*start, 2)),
+        match self.mains.is_empty() {
+            false => {
+                let starts = self
+                    .starts
+                    .iter()
+                    .flat_map(|start| &self.nodes[*start].edges);
+                starts.for_each(|edge| mention(edge.to));
             }
+            true => self.starts.iter().for_each(|start| mention(*start)),
         }
         let mut missing = BTreeSet::new();
-        for (node, _) in &queue {
-            mention(*node);
-        }
-        while let Some((node, level)) = queue.pop_front() {
-            if visited[node] >= level {
-                continue;
-            }
-            visited[node] = level;
+        for (node, read) in self.read().into_iter().enumerate() {
             let file = self.file_of(node);
-            if !self.nodes[file].has_file {
-                missing.insert(file);
-                continue;
-            }
-            let goes_on = level == 2 || self.nodes[file].is_unpruned;
-            for edge in &self.nodes[file].edges {
-                mention(edge.to);
-                if goes_on && visited[edge.to] < 2 {
-                    queue.push_back((edge.to, 2));
+            match read {
+                Read::Not => {}
+                _ if !self.nodes[file].has_file => {
+                    missing.insert(file);
                 }
+                _ => self.nodes[file]
+                    .edges
+                    .iter()
+                    .for_each(|edge| mention(edge.to)),
             }
         }
         selection.missing = missing.len();
         selection
+    }
+
+    /// How each go.mod file is read, as far as they are known; those of main modules are not among them.
+    fn read(&self) -> Vec<Read> {
+        let mut visited = vec![Read::Not; self.nodes.len()];
+        let mut queue = VecDeque::new();
+        for start in &self.starts {
+            let own = &self.nodes[*start];
+            match self.mains.is_empty() {
+                false => {
+                    let read = match own.is_unpruned {
+                        true => Read::WithAll,
+                        false => Read::Alone,
+                    };
+                    queue.extend(own.edges.iter().map(|edge| (edge.to, read)));
+                }
+                true => queue.push_back((*start, Read::WithAll)),
+            }
+        }
+        while let Some((node, read)) = queue.pop_front() {
+            if visited[node] >= read {
+                continue;
+            }
+            visited[node] = read;
+            let file = &self.nodes[self.file_of(node)];
+            if read == Read::WithAll || file.is_unpruned {
+                let left = file.edges.iter().map(|edge| edge.to);
+                let left = left.filter(|to| visited[*to] < Read::WithAll);
+                queue.extend(left.map(|to| (to, Read::WithAll)));
+            }
+        }
+        visited
+    }
+
+    /// For each node, those whose go.mod files have the go command read its own.
+    pub(crate) fn read_after(&self) -> Vec<Vec<usize>> {
+        let mut after = vec![Vec::new(); self.nodes.len()];
+        let mut lead = |from: usize, file: usize| {
+            for edge in &self.nodes[file].edges {
+                after[self.file_of(edge.to)].push(from);
+            }
+        };
+        for main in &self.mains {
+            lead(*main, *main);
+        }
+        for (node, read) in self.read().into_iter().enumerate() {
+            let file = self.file_of(node);
+            let is_unpruned = self.nodes[file].is_unpruned && read != Read::Not;
+            if read == Read::WithAll || is_unpruned {
+                lead(file, file);
+            }
+        }
+        after
     }
 
     /// The shortest way from where the graph begins to one of `targets`, with how each step is made;

@@ -205,6 +205,7 @@ impl<W: Write> Trace<W> {
             "cost_us": finding.cost_us,
             "confidence": finding.confidence,
             "hint": finding.hint,
+            "estimate_us": finding.estimate_us,
             "evidence": finding.evidence,
         });
         let spans = self.spans(case, finding);

@@ -32,8 +32,8 @@ pub(crate) fn brief(report: &Report, look: Look) -> Vec<String> {
     let causes: Vec<&Finding> = report.causes().collect();
     for finding in causes.iter().take(BRIEF) {
         lines.push(head(finding, report.wall_us, look));
-        if let Some(hint) = &finding.hint {
-            lines.push(format!("  try: {}", look.plain(hint)));
+        if let Some(advice) = finding.advice(report.wall_us) {
+            lines.push(format!("  try: {}", look.plain(&advice)));
         }
     }
     if !causes.is_empty() {
@@ -151,8 +151,8 @@ fn whole(finding: &Finding, wall_us: u64, look: Look) -> Vec<String> {
     if more > 0 {
         lines.push(format!("    and {more} more"));
     }
-    if let Some(hint) = &finding.hint {
-        lines.push(format!("  try: {}", look.plain(hint)));
+    if let Some(advice) = finding.advice(wall_us) {
+        lines.push(format!("  try: {}", look.plain(&advice)));
     }
     lines
 }
@@ -369,8 +369,8 @@ pub(crate) fn markdown(report: &Report) -> String {
     for finding in report.findings.iter().take(MARKDOWN_ROWS) {
         let shown = finding.evidence.iter().take(EVIDENCE);
         let evidence: Vec<String> = shown.map(|one| exhibit(&one.what)).collect();
-        let hint = match &finding.hint {
-            Some(hint) => format!("<br>try: {}", escaped(hint)),
+        let hint = match finding.advice(report.wall_us) {
+            Some(advice) => format!("<br>try: {}", escaped(&advice)),
             None => String::new(),
         };
         let cost = match finding.cost_us {
@@ -464,10 +464,13 @@ fn is_emoji(behind: &str) -> bool {
 
 /// The problems and delays as annotations of GitHub Actions (workflow commands).
 pub(crate) fn annotations(report: &Report) -> Vec<String> {
-    report.causes().map(annotation).collect()
+    let causes = report.causes();
+    causes
+        .map(|finding| annotation(finding, report.wall_us))
+        .collect()
 }
 
-fn annotation(finding: &Finding) -> String {
+fn annotation(finding: &Finding, wall_us: u64) -> String {
     let data = |text: &str| {
         let text = shell::plain(text);
         let text = text.replace('%', "%25").replace('\r', "%0D");
@@ -476,8 +479,8 @@ fn annotation(finding: &Finding) -> String {
     let title = format!("modtape {} {}", finding.code, finding.severity.name());
     // In a property, `:` and `,` end the value.
     let title = data(&title).replace(':', "%3A").replace(',', "%2C");
-    let hint = match &finding.hint {
-        Some(hint) => format!("%0Atry: {}", data(hint)),
+    let hint = match finding.advice(wall_us) {
+        Some(advice) => format!("%0Atry: {}", data(&advice)),
         None => String::new(),
     };
     format!("::warning title={title}::{}{hint}", data(&finding.title))
@@ -514,6 +517,7 @@ mod tests {
             ],
             evidence_total: 9,
             hint: Some("try again".into()),
+            estimate_us: None,
             help: "MT106",
         }
     }
@@ -580,7 +584,7 @@ mod tests {
     #[test]
     fn an_annotation_is_one_command_whatever_the_title_holds() {
         let hostile = "100 %0A\r\n::stop-commands::x";
-        let line = annotation(&finding(hostile));
+        let line = annotation(&finding(hostile), 0);
         let expected = "::warning title=modtape MT106 slow::100 %250A\\r\\n::stop-commands::x%0Atry: try again";
         assert_eq!(line, expected);
     }

@@ -6,6 +6,7 @@
 
 mod content;
 mod distance;
+mod estimates;
 mod healthy;
 mod module_cache;
 mod modules;

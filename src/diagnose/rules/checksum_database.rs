@@ -8,6 +8,7 @@ use super::silent::{self, Silent};
 use super::slow;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
+use crate::diagnose::estimate::Change;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::Role;
 use crate::exchange::Phase;
@@ -72,6 +73,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             continue;
         }
         let answers = count(waits.len() as u64, "lookup");
+        let relayed = Change::Elsewhere {
+            items: host.items.clone(),
+            wait_us: usual,
+            without: refusals(case),
+        };
         found.push(Found {
             severity: Severity::Slow,
             title: format!(
@@ -82,10 +88,20 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             confidence: Confidence::Certain,
             evidence: case.exhibits(&lookups, Phase::Wait, "without an answer"),
             hint: Some(hint(case)),
-            explains: Explained::pieces(case.pieces_of(&host.items, None)),
+            explains: Explained::pieces(case.pieces_of(&host.items, None)).but_for(relayed),
         });
     }
     found
+}
+
+/// The questions whether a proxy relays the database, but for the first: that one would have been answered
+/// with yes.
+fn refusals(case: &Case<'_>) -> Vec<usize> {
+    let items = case.items(|item| {
+        let asked = case.asked_by(item);
+        asked.is_some_and(|asked| asked.listed.route.kind == Kind::SumdbSupported)
+    });
+    items.into_iter().skip(1).collect()
 }
 
 const fn is_database(role: Option<Role>) -> bool {

@@ -2,6 +2,7 @@
 
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
+use crate::diagnose::estimate::Change;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::{Host, Role, next_entry, separator_of};
 use crate::gomod::Separator;
@@ -69,7 +70,7 @@ fn of_entry(case: &Case<'_>, name: &str, host: &Host) -> Option<Found> {
                 "leave {name} out of GOPROXY: the go command remembers no failure from one request to the next"
             ),
         }),
-        explains: Explained::pieces(case.pieces_of(&items, None)),
+        explains: Explained::pieces(case.pieces_of(&items, None)).but_for(Change::Without(items)),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
+use crate::diagnose::estimate::Change;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::exchange::Phase;
 use crate::words::{count, duration};
@@ -55,7 +56,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             hint: Some(format!(
                 "let {name}, or the inspecting proxy before it, speak HTTP/2: go then uses one connection for everything; keep-alive for HTTP/1.1 helps too"
             )),
-            explains: Explained::pieces(pieces),
+            explains: Explained::pieces(pieces).but_for(Change::Http2(name.clone())),
         })
     });
     hosts.collect()

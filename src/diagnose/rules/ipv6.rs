@@ -56,7 +56,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         },
         evidence: evidence.collect(),
         hint: Some(String::from(
-            "mend or switch off IPv6 on this network (`ip -6 route get ADDRESS` shows where packets go); a line `precedence ::ffff:0:0/96 100` in /etc/gai.conf prefers IPv4",
+            "mend IPv6 on this network (`ip -6 route get ADDRESS` shows where packets go), or switch it off: `sysctl -w net.ipv6.conf.all.disable_ipv6=1` on Linux; /etc/gai.conf does not help, since go does not read it",
         )),
         explains: Explained::pieces(case.pieces_of(&items, Some(Phase::Connect))),
     }]

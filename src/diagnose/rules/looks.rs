@@ -101,10 +101,16 @@ impl<'a> Looks<'a> {
                 true => Confidence::Likely,
                 false => confidence,
             },
-            hint: self.longest.choices().into_iter().next(),
+            hint: self.hint(),
             evidence: self.evidence,
             explains: Explained::idle(self.idle).hung(self.to_the_end),
         }
+    }
+
+    /// What to try.
+    pub(super) fn hint(&self) -> Option<String> {
+        let choices = self.longest.choices();
+        (!choices.is_empty()).then(|| choices.join("; or "))
     }
 
     /// What there was, and how often.

@@ -59,7 +59,10 @@ mod unwritable_cache;
 mod version_list;
 mod wrong_content;
 
+use std::cell::LazyCell;
+
 use super::case::Case;
+use super::estimate::{Change, Schedule};
 use super::finding::{Confidence, Evidence, Finding, SHOWN, Severity};
 use super::timeline::PARTS;
 use crate::words::count;
@@ -233,6 +236,8 @@ pub(super) struct Explained {
     pub(super) idle: Vec<(u64, u64)>,
     /// True if nothing came in them, to the end: a hang.
     pub(super) is_stall: bool,
+    /// What would be different without the cause, if that is a matter of requests alone.
+    pub(super) change: Option<Change>,
 }
 
 impl Explained {
@@ -257,6 +262,14 @@ impl Explained {
     /// The same, in which nothing came to the end if `is_stall`.
     pub(super) fn hung(self, is_stall: bool) -> Self {
         Self { is_stall, ..self }
+    }
+
+    /// The same, of which an estimate can say what the run would have taken with this change.
+    pub(super) fn but_for(self, change: Change) -> Self {
+        Self {
+            change: Some(change),
+            ..self
+        }
     }
 }
 
@@ -284,6 +297,8 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
         found.partition(|(_, found)| found.severity == Severity::Note);
     let mut findings = Vec::new();
     let mut small = Vec::new();
+    let schedule = LazyCell::new(|| Schedule::of(case));
+    let estimate = |change: &Change| schedule.as_ref()?.wall_us(change);
     for (code, found) in causes {
         let Some(cost_us) = told.claim(&found) else {
             continue;
@@ -291,7 +306,11 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
         let is_worth_it = cost_us >= LEAST_US && cost_us * LEAST_PART >= case.timeline.wall_us;
         if found.severity == Severity::Problem || is_worth_it {
             told.take(&found.explains);
-            findings.push(finding(code, found, cost_us));
+            let estimate_us = found.explains.change.as_ref().and_then(estimate);
+            findings.push(Finding {
+                estimate_us,
+                ..finding(code, found, cost_us)
+            });
         } else if found.confidence == Confidence::Certain {
             // It is true, and cost nothing to speak of.
             let severity = Severity::Note;
@@ -326,6 +345,7 @@ fn finding(code: &'static str, found: Found, cost_us: u64) -> Finding {
         evidence,
         evidence_total,
         hint: found.hint,
+        estimate_us: None,
         help: code,
     }
 }

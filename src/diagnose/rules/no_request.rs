@@ -24,7 +24,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             Kind::Disk | Kind::Works => Confidence::Certain,
             _ => Confidence::Likely,
         },
-        hint: looks.longest.choices().into_iter().next(),
+        hint: looks.hint(),
         evidence: looks.evidence,
         explains: Explained::idle(looks.idle)
             .hung(looks.to_the_end && severity == Severity::Problem),

@@ -3,6 +3,7 @@
 use super::slow::median;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
+use crate::diagnose::estimate::Change;
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
 use crate::exchange::Phase;
 use crate::words::{duration, percent};
@@ -67,6 +68,6 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         hint: Some(String::from(
             "GOMAXPROCS=16 go mod download, before the command, has 16 requests in flight; only that step, since a build would start 16 compilers too",
         )),
-        explains: Explained::pieces(pieces),
+        explains: Explained::pieces(pieces).but_for(Change::Workers(MANY)),
     }]
 }

@@ -23,6 +23,7 @@ use crate::recording::reader::{RowState, Span};
 
 mod answers;
 mod content;
+mod estimates;
 mod many;
 mod processes;
 
@@ -731,6 +732,7 @@ proptest! {
         for finding in &findings {
             prop_assert!(!finding.evidence.is_empty(), "{finding:#?}");
             prop_assert!(finding.cost_us <= timeline.wall_us);
+            prop_assert!(finding.estimate_us.is_none_or(|us| us < timeline.wall_us && exit_code == Some(0)));
             prop_assert!(!finding.title.contains('\n'), "{finding:#?}");
             for evidence in &finding.evidence {
                 let is_there = match &evidence.what {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::modules::{Module, noise, serving};
 use super::resolver::Name;
 use super::run::{Ready, Run};
+use super::vcs::repository;
 use super::world::{INTERNET, World};
 use crate::support::*;
 
@@ -57,24 +58,33 @@ fn a_version_that_the_proxy_does_not_know_yet() {
     });
 }
 
-/// `go mod download` of a project that requires a module which only its own network can read.
-fn a_private_module<'w>(world: &'w World, goprivate: &str) -> Option<(Origin, Run<'w>)> {
+/// `go mod download` of a project that requires a module which only its own network can read: the run,
+/// what answers, and what that answers from.
+fn a_private_module<'w>(world: &'w World, goprivate: &str) -> Option<(Run<'w>, Origin, Sandbox)> {
     let text = "not found: git.corp/team/lib@v1.0.0: invalid version: git ls-remote -q origin in \
         /tmp/gopath/pkg/mod/cache/vcs/0123456789abcdef: exit status 128:\n\tfatal: could not read \
         Username for 'https://git.corp': terminal prompts disabled\n\
         Confirm the import path was entered correctly.\n";
     let private = Rule::when(|served| served.path.starts_with("/git.corp/team/lib/"));
     let internet = world.internet("hello")?;
-    let internet = internet.rule(private.status(404).body(text)).start();
+    let repositories = repository("git.corp/team/lib", 1000);
+    let is_discovery = |served: &Served| served.raw_path.ends_with("?go-get=1");
+    let leads =
+        "<meta name=go-import content='git.corp/team/lib git https://git.corp/team/lib.git'>";
+    let discovery = Rule::when(is_discovery).status(200).body(leads);
+    let git = Rule::host("git.corp").git(repositories.path());
+    let internet = internet.rule(private.status(404).body(text));
+    let internet = internet.rule(discovery).rule(git).start();
+    world.name("git.corp", Name::at([INTERNET]));
     let run = download(world).env("GOPRIVATE", goprivate);
     let run = run.prepare(|ready| require(&ready.sandbox, "git.corp/team/lib", "v1.0.0"));
-    Some((internet, run))
+    Some((run, internet, repositories))
 }
 
 #[test]
 fn a_private_module_asked_of_a_public_proxy() {
     World::stage(|world| {
-        let Some((_internet, run)) = a_private_module(world, "") else {
+        let Some((run, _internet, _repositories)) = a_private_module(world, "") else {
             return;
         };
         let Some(both) = run.both() else { return };
@@ -82,6 +92,7 @@ fn a_private_module_asked_of_a_public_proxy() {
         assert!(both.plain.stderr.contains("could not read"));
         let names = ["git.corp/team/lib", "proxy.golang.org", "GOPRIVATE"];
         both.recorded.first("MT114", "problem", &names);
+        run.as_hinted(&both.recorded).is_mended("MT114");
     });
 }
 
@@ -96,7 +107,7 @@ fn a_private_module_whose_pattern_matches_nothing() {
             "git.corp/...",
         ];
         for goprivate in &values[..count(1, values.len())] {
-            let Some((internet, run)) = a_private_module(world, goprivate) else {
+            let Some((run, internet, _repositories)) = a_private_module(world, goprivate) else {
                 return;
             };
             let Some(both) = run.both() else { return };
@@ -109,6 +120,7 @@ fn a_private_module_whose_pattern_matches_nothing() {
                 "GOPRIVATE='git.corp",
             ];
             both.recorded.first("MT117", "problem", &names);
+            run.as_hinted(&both.recorded).is_mended("MT117");
         }
     });
 }
@@ -350,7 +362,13 @@ fn credentials_that_a_private_proxy_wants() {
         let Some(internet) = world.internet("hello") else {
             return;
         };
-        let wants = Rule::host("goproxy.corp").status(401);
+        let is_anonymous = |served: &Served| {
+            let authorization = served.headers.get("authorization");
+            // `ada:secret` in Base64.
+            let is_known = authorization.is_some_and(|value| value == "Basic YWRhOnNlY3JldA==");
+            served.host == "goproxy.corp" && !is_known
+        };
+        let wants = Rule::when(is_anonymous).status(401);
         let wants = wants.header("www-authenticate", "Basic realm=\"modules\"");
         let _internet = internet.rule(wants.body("who are you?\n")).start();
         world.name("goproxy.corp", Name::at([INTERNET]));
@@ -360,6 +378,13 @@ fn credentials_that_a_private_proxy_wants() {
         assert!(both.plain.stderr.contains("401 Unauthorized"));
         let names = ["goproxy.corp", "401", "netrc"];
         both.recorded.first("MT115", "problem", &names);
+        let line = both.recorded.quoted("machine ");
+        let line = line.replace("USER", "ada").replace("TOKEN", "secret");
+        let netrc = |ready: &Ready<'_>| {
+            let file = ready.sandbox.join("home/.netrc");
+            std::fs::write(file, line + "\n").expect("our own folder");
+        };
+        run.recorded_after(netrc).is_mended("MT115");
     });
 }
 
@@ -453,7 +478,7 @@ fn a_script_that_downloads_all_anew_each_time() {
 #[test]
 fn a_private_module_whose_pattern_lacks_a_star() {
     World::stage(|world| {
-        let Some((internet, run)) = a_private_module(world, "corp") else {
+        let Some((run, internet, _repositories)) = a_private_module(world, "corp") else {
             return;
         };
         let Some(both) = run.both() else { return };
@@ -462,10 +487,10 @@ fn a_private_module_whose_pattern_lacks_a_star() {
         assert!(internet.paths().iter().any(is_leaked));
         let names = ["git.corp/team/lib", "GOPRIVATE has corp", "*.corp"];
         both.recorded.first("MT114", "problem", &names);
-        // What the hint says: nobody is asked about it any more.
+        // What the hint says: the module comes from its own repository, and nobody is asked about it.
         let asked = internet.paths().len();
         let helped = run.env("GOPRIVATE", "*.corp").plain();
-        assert_eq!(helped.expect("go is there").code, 1);
+        assert_eq!(helped.expect("go is there").code, 0);
         let paths = internet.paths().split_off(asked);
         assert!(!paths.iter().any(is_leaked), "{paths:?}");
     });

@@ -137,19 +137,19 @@ impl<'w> Run<'w> {
     /// Runs it both ways, though it hangs: without modtape until `hangs` has come back and a while
     /// longer; and behind a recorder until stderr tells the cause, which is before it is ended: its code,
     /// and the first of `names`. The report says the same first, with all of `names`.
+    /// What was recorded; `None` where go or the corpus is missing.
     #[track_caller]
-    pub(super) fn hangs(&self, hangs: impl FnOnce(), code: &str, names: &[&str]) {
-        let Some(plain) = self.plain_hangs(hangs) else {
-            return;
-        };
+    pub(super) fn hangs(&self, hangs: impl FnOnce(), code: &str, names: &[&str]) -> Option<Ran> {
+        let plain = self.plain_hangs(hangs)?;
         let recorded = self.recorded_hangs(code).expect("go is there");
         let both = self.compared(plain, recorded);
         both.recorded.told_while_it_hung(code, names);
+        Some(both.recorded)
     }
 
     /// The same on a terminal, which without modtape shows `prompt` and no more.
     #[track_caller]
-    pub(super) fn asks(&self, prompt: &str, code: &str, names: &[&str]) {
+    pub(super) fn asks(&self, prompt: &str, code: &str, names: &[&str]) -> Option<Ran> {
         let until = |ready: Ready<'_>, command: Command, text: &str, watched: Duration| {
             let begun = Clock::start();
             let mut running = Spawned::start(on_terminal(command));
@@ -158,16 +158,17 @@ impl<'w> Run<'w> {
             running.type_keys(CTRL_C);
             Ran::new(running.end(), begun, ready.sandbox)
         };
-        let Some(ready) = self.ready() else { return };
+        let ready = self.ready()?;
         let command = ready.plain();
         let plain = until(ready, command, prompt, WATCHED);
         let ready = self.ready().expect("it was there before");
-        let command = ready.recorded();
+        let command = ready.recorded(&[]);
         let mut recorded = until(ready, command, &told(code), Duration::ZERO);
         assert_eq!(recorded.code, plain.code, "{}", recorded.stdout);
         // A terminal has one stream.
         recorded.stderr.clone_from(&recorded.stdout);
         recorded.told_while_it_hung(code, names);
+        Some(recorded)
     }
 
     fn compared(&self, plain: Ran, recorded: Ran) -> Both {
@@ -193,8 +194,38 @@ impl<'w> Run<'w> {
     /// Runs it behind a recorder.
     pub(super) fn recorded(&self) -> Option<Ran> {
         let ready = self.ready()?;
-        let command = ready.recorded();
+        let command = ready.recorded(&[]);
         Some(to_its_end(command, ready.sandbox))
+    }
+
+    /// Runs it again behind a recorder, with the first setting that the hint of the first finding of
+    /// `ran` names.
+    pub(super) fn as_hinted(&self, ran: &Ran) -> Ran {
+        let (name, value) = ran.hinted();
+        self.recorded_with(&name, &value)
+    }
+
+    /// Runs it again behind a recorder, with another setting.
+    pub(super) fn recorded_with(&self, name: &str, value: &str) -> Ran {
+        let ready = self.ready().expect("it was there before");
+        let mut command = ready.recorded(&[]);
+        command.env(name, value);
+        to_its_end(command, ready.sandbox)
+    }
+
+    /// Runs it again behind a recorder with more flags.
+    pub(super) fn recorded_by(&self, flags: &[&str]) -> Ran {
+        let ready = self.ready().expect("it was there before");
+        let command = ready.recorded(flags);
+        to_its_end(command, ready.sandbox)
+    }
+
+    /// Runs it again behind a recorder, after something else was done in its sandbox.
+    pub(super) fn recorded_after(&self, prepare: impl FnOnce(&Ready<'_>)) -> Ran {
+        let ready = self.ready().expect("it was there before");
+        prepare(&ready);
+        let command = ready.recorded(&[]);
+        to_its_end(command, ready.sandbox)
     }
 
     /// Runs it without modtape until `hangs` has come back, shows that it is still there a while
@@ -214,7 +245,7 @@ impl<'w> Run<'w> {
     fn recorded_hangs(&self, code: &str) -> Option<Ran> {
         let ready = self.ready()?;
         let begun = Clock::start();
-        let running = Spawned::start(ready.recorded());
+        let running = Spawned::start(ready.recorded(&[]));
         running.wait_for_stderr(&told(code));
         Some(interrupted(running, begun, ready.sandbox))
     }
@@ -263,13 +294,12 @@ impl Ready<'_> {
         self.set(shell)
     }
 
-    fn recorded(&self) -> Command {
+    fn recorded(&self, flags: &[&str]) -> Command {
         let plain = self.plain();
         let mut command = self
             .sandbox
             .modtape(["record", "-o", "one", "--stall-after"]);
-        command.arg(self.run.stall_after);
-        command.arg("--");
+        command.arg(self.run.stall_after).args(flags).arg("--");
         command.arg(plain.get_program()).args(plain.get_args());
         self.set(command)
     }
@@ -421,9 +451,67 @@ impl Ran {
         findings.filter_map(code).collect()
     }
 
-    fn report(&self) -> Value {
+    /// The first setting that the hint of the first finding names: `GOPROXY='a|b'`, `GOMAXPROCS=16`.
+    #[track_caller]
+    pub(super) fn hinted(&self) -> (String, String) {
+        let hint = self.hint();
+        setting(&hint).unwrap_or_else(|| panic!("no setting: {hint}"))
+    }
+
+    /// The hint of the first finding.
+    #[track_caller]
+    pub(super) fn hint(&self) -> String {
+        let report = self.report();
+        let hint = report["findings"][0]["hint"].as_str();
+        hint.expect("a hint").to_owned()
+    }
+
+    /// What stands in backticks in the hint of the first finding, and begins so.
+    #[track_caller]
+    pub(super) fn quoted(&self, begin: &str) -> String {
+        let hint = self.hint();
+        let mut quoted = hint.split('`').skip(1).step_by(2);
+        let found = quoted.find(|part| part.starts_with(begin));
+        found
+            .unwrap_or_else(|| panic!("no {begin}: {hint}"))
+            .to_owned()
+    }
+
+    /// Asserts that the command did well, and that its report does not have a finding of this code above
+    /// `note`.
+    #[track_caller]
+    pub(super) fn is_mended(&self, code: &str) {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        self.lacks(code);
+    }
+
+    /// Asserts that its report does not have a finding of this code above `note`.
+    #[track_caller]
+    pub(super) fn lacks(&self, code: &str) {
+        let report = self.report();
+        let mut findings = report["findings"].as_array().expect("a list").iter();
+        let is_there = findings.any(|one| one["code"] == code && one["severity"] != "note");
+        assert!(!is_there, "{report:#}\n{}", self.stderr);
+    }
+
+    /// What `report --format json` prints.
+    pub(super) fn report(&self) -> Value {
         let modtape = self.sandbox.modtape(["report", "one", "--format", "json"]);
         let output = run(modtape, LIMIT).expect_success();
         serde_json::from_str(&output.stdout).expect("JSON")
     }
+}
+
+/// The first setting that a text names: its name and its value.
+fn setting(text: &str) -> Option<(String, String)> {
+    let is_of_name = |char: char| char.is_ascii_uppercase() || char.is_ascii_digit() || char == '_';
+    text.match_indices('=').find_map(|(at, _)| {
+        let (before, value) = (&text[..at], &text[at + 1..]);
+        let name = &before[before.trim_end_matches(is_of_name).len()..];
+        let value = match value.strip_prefix('\'') {
+            Some(quoted) => quoted.split_once('\'')?.0,
+            None => value.split([' ', ',', ';', ')']).next()?,
+        };
+        (name.len() > 1).then(|| (name.to_owned(), value.to_owned()))
+    })
 }

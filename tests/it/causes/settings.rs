@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::resolver::Name;
 use super::run::Run;
-use super::world::{ELSEWHERE, REFUSING, World};
+use super::world::{ELSEWHERE, INTERNET, REFUSING, World};
 use crate::support::*;
 
 #[test]
@@ -36,7 +36,7 @@ fn a_comma_does_not_pass_on_an_error() {
             .status(502)
             .body("bad upstream\n");
         let _internet = internet.rule(broken).start();
-        world.name("goproxy.corp", Name::at([super::world::INTERNET]));
+        world.name("goproxy.corp", Name::at([INTERNET]));
         let run = Run::go(world, &["mod", "download"])
             .env("GOPROXY", "https://goproxy.corp,https://proxy.golang.org");
         let Some(both) = run.both() else { return };
@@ -44,6 +44,25 @@ fn a_comma_does_not_pass_on_an_error() {
         assert!(both.plain.stderr.contains("502 Bad Gateway"));
         both.recorded
             .first("MT111", "problem", &["goproxy.corp", "502"]);
+    });
+}
+
+/// Of a public proxy nobody learns a secret: a bar may lead on.
+#[test]
+fn a_comma_behind_a_public_proxy() {
+    World::stage(|world| {
+        let Some(mirror) = world.mirror("hello") else {
+            return;
+        };
+        let broken = Rule::host("goproxy.cn").status(502).body("bad upstream\n");
+        let _mirror = mirror.rule(broken).start();
+        let run = Run::go(world, &["mod", "download"])
+            .env("GOPROXY", "https://goproxy.cn,https://proxy.golang.org");
+        let Some(both) = run.both() else { return };
+        assert_eq!(both.plain.code, 1);
+        let names = ["goproxy.cn", "502", "proxy.golang.org"];
+        both.recorded.first("MT111", "problem", &names);
+        run.as_hinted(&both.recorded).is_mended("MT111");
     });
 }
 
@@ -70,6 +89,7 @@ fn a_dead_first_entry_costs_each_request_its_patience() {
             both.plain.took
         );
         both.recorded.first("MT116", "slow", &["goproxy.corp"]);
+        run.as_hinted(&both.recorded).is_mended("MT116");
     });
 }
 
@@ -86,6 +106,8 @@ fn a_checksum_database_that_refuses_connections() {
         assert_eq!(both.plain.code, 1);
         assert!(both.plain.stderr.contains("connection refused"));
         both.recorded.first("MT112", "problem", &["sum.golang.org"]);
+        world.name("sum.golang.google.cn", Name::at([INTERNET]));
+        run.as_hinted(&both.recorded).is_mended("MT112");
     });
 }
 

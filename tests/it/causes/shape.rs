@@ -9,7 +9,7 @@ use super::world::World;
 use crate::support::*;
 
 /// `go mod graph` of `web`: 168 go.mod files, each answered after so long.
-fn graph(world: &World, delay: Duration) -> Option<(Origin, Run<'_>)> {
+pub(super) fn graph(world: &World, delay: Duration) -> Option<(Origin, Run<'_>)> {
     let internet = world.internet("web")?;
     let internet = internet.rule(Rule::suffix(".mod").delay(delay)).start();
     let run = Run::go(world, &["mod", "graph"]).project("web");

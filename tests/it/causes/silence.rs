@@ -30,6 +30,30 @@ fn no_response_head() {
     });
 }
 
+/// A server that does not answer, and the flag that makes an error of it.
+#[test]
+#[ignore = "takes the 20 s that the hint says; in tests/long"]
+fn no_response_head_for_as_long_as_the_hint_says() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let internet = internet.rule(Rule::suffix(ZIP).silent()).start();
+        let run = Run::go(world, &["mod", "download"]);
+        let names = ["proxy.golang.org", "github.com/google/uuid"];
+        let Some(recorded) = run.hangs(|| asked(&internet, ZIP), "MT101", &names) else {
+            return;
+        };
+        let hint = recorded.hint();
+        let words: Vec<&str> = hint.split(' ').collect();
+        let flag = words.iter().position(|word| word.starts_with("--"));
+        let flag = flag.unwrap_or_else(|| panic!("no flag: {hint}"));
+        let bounded = run.recorded_by(&words[flag..flag + 2]);
+        assert_eq!(bounded.code, 1, "{}", bounded.stderr);
+        assert!(bounded.stderr.contains("504 Gateway Timeout"));
+    });
+}
+
 #[test]
 fn a_body_that_stops() {
     World::stage(|world| {

@@ -136,5 +136,6 @@ fn a_toolchain_that_is_downloaded() {
         assert!(took > Duration::from_millis(1500), "{took:?}");
         both.recorded
             .first("MT131", "slow", &["go1.99.0", "3.0 MB"]);
+        run.as_hinted(&both.recorded).is_mended("MT131");
     });
 }

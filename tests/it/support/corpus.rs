@@ -138,6 +138,8 @@ impl File {
 }
 
 const SUMDB_HOST: &str = "sum.golang.org";
+/// The same database under the name that works in mainland China (cmd/go knows both).
+const SUMDB_ALIAS: &str = "sum.golang.google.cn";
 const TEXT: &str = "text/plain; charset=UTF-8";
 
 /// The folder of a corpus, if it is on this machine.
@@ -164,7 +166,7 @@ pub fn skipped(reason: &str) {
 
 /// Whether the path belongs to the checksum database, through a module proxy or not, and the rest.
 fn split_sumdb<'a>(host: &str, path: &'a str) -> Option<(bool, &'a str)> {
-    if host == SUMDB_HOST {
+    if [SUMDB_HOST, SUMDB_ALIAS].contains(&host) {
         return Some((false, path.strip_prefix('/')?));
     }
     let rest = path.strip_prefix("/sumdb/")?.strip_prefix(SUMDB_HOST)?;
