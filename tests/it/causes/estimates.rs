@@ -79,13 +79,13 @@ fn relayed_database(world: &World, lookup: Duration, proxy: Duration, workers: &
 
 #[test]
 fn a_database_that_a_proxy_relays() {
-    World::stage(|world| relayed_database(world, MILLIS(1500), MILLIS(300), "4"));
+    World::stage(|world| relayed_database(world, MILLIS(2100), MILLIS(500), "4"));
 }
 
 #[test]
 #[ignore = "takes the time of its waits; in tests/long"]
 fn a_database_that_a_proxy_relays_to_one_worker() {
-    World::stage(|world| relayed_database(world, MILLIS(1100), MILLIS(200), "1"));
+    World::stage(|world| relayed_database(world, MILLIS(1800), MILLIS(400), "1"));
 }
 
 /// Each request pays for a dead entry first, which `dies`; and then it is left out.
@@ -97,7 +97,7 @@ fn without_the_dead_entry(
     let Some(mirror) = world.mirror("hello") else {
         return;
     };
-    let _mirror = mirror.rule(Rule::any().delay(MILLIS(300))).start();
+    let _mirror = mirror.rule(Rule::any().delay(MILLIS(600))).start();
     let _dead = dies(world.server(ELSEWHERE, Content::default())).start();
     world.name("goproxy.corp", Name::at([ELSEWHERE]));
     let run = Run::go(world, &["mod", "download"])
@@ -116,7 +116,7 @@ fn a_dead_entry_that_is_left_out() {
 #[test]
 #[ignore = "takes the time of its waits; in tests/long"]
 fn a_dead_entry_that_is_left_out_by_two_workers() {
-    let dies = |dead: OriginBuilder| dead.rule(Rule::any().delay(MILLIS(400)).status(502));
+    let dies = |dead: OriginBuilder| dead.rule(Rule::any().delay(MILLIS(900)).status(502));
     World::stage(|world| without_the_dead_entry(world, dies, "2"));
 }
 
@@ -134,7 +134,7 @@ fn one_connection(world: &World, handshake: Duration, workers: &str) {
     };
     let slow = Handshake::any().delay(handshake);
     let alone = slow.clone().alpn(Alpn::Http1).goaway_after(1);
-    let internet = internet.rule(Rule::any().delay(MILLIS(250)));
+    let internet = internet.rule(Rule::any().delay(MILLIS(500)));
     let internet = internet.handshake(alone).start();
     world.name("sum.golang.org", Name::at([INTERNET]));
     let run = Run::go(world, &["mod", "download"])
@@ -142,7 +142,7 @@ fn one_connection(world: &World, handshake: Duration, workers: &str) {
         .env("GOMAXPROCS", workers);
     let ran = run.recorded().expect("go is there");
     internet.clear_rules();
-    internet.add_rule(Rule::any().delay(MILLIS(250)));
+    internet.add_rule(Rule::any().delay(MILLIS(500)));
     internet.add_handshake(slow);
     let changed = run.recorded().expect("go is there");
     agrees(&ran, "MT204", &changed);
@@ -150,11 +150,11 @@ fn one_connection(world: &World, handshake: Duration, workers: &str) {
 
 #[test]
 fn one_connection_for_all_requests() {
-    World::stage(|world| one_connection(world, MILLIS(400), "2"));
+    World::stage(|world| one_connection(world, MILLIS(900), "2"));
 }
 
 #[test]
 #[ignore = "takes the time of its waits; in tests/long"]
 fn one_connection_for_all_requests_of_one_worker() {
-    World::stage(|world| one_connection(world, MILLIS(600), "1"));
+    World::stage(|world| one_connection(world, MILLIS(700), "1"));
 }
