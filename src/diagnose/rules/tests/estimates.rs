@@ -27,7 +27,7 @@ fn pairs(files: u64) -> Made {
     let main = format!("module a.example/main\ngo 1.16\n{}", requiring(0..files));
     let made = Made::of(rows.collect()).processors(2).main(&main);
     (0..files).fold(made, |made, n| {
-        made.serves(n + 1, &format!("module {}\n", module(n)))
+        made.serves(n + 1, &format!("module {}\ngo 1.17\n", module(n)))
     })
 }
 
