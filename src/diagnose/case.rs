@@ -19,7 +19,7 @@ use super::timeline::{Connections, Item, Piece, Source, Timeline};
 use crate::coding::Coding;
 use crate::exchange::{
     Body, ClientSide, ConnectionId, DialFailure, Ending, Exchange, ExchangeId, Fields, MadeBy,
-    Mode, Opened, Phase, Stall, Tried, UpstreamSide, field,
+    Mode, Opened, Phase, Stall, Target, Tried, UpstreamSide, field,
 };
 use crate::filter::Outcome;
 use crate::gomod::{Base, GoProxy, GoSum, GoSumDb, Location, ProxyTarget, redirect_target};
@@ -158,7 +158,7 @@ impl<'a> Case<'a> {
         let dials = recording
             .stalls()
             .iter()
-            .filter(|row| row.stall.id.is_none());
+            .filter(|row| is_dialling(&row.stall));
         case.told_dials = dials.map(|row| (row.run, row.stall.connection)).collect();
         for (index, asked) in case.asked.iter_mut().enumerate() {
             asked.refusal = refusal(asked.row);
@@ -421,15 +421,30 @@ impl Asked<'_> {
 /// killed: all that is known of them is that they were waited for.
 pub(crate) fn connections(recording: &Recording) -> Cow<'_, Connections> {
     let mut connections = Cow::Borrowed(&recording.table().connections);
-    for row in recording.stalls() {
-        let key = (row.run, row.stall.connection);
-        let is_known = connections
-            .get(&key)
-            .is_some_and(|row| row.opened.is_some());
-        let Some(target) = row.stall.target.as_ref().filter(|_| !is_known) else {
+    let unended = recording
+        .stalls()
+        .iter()
+        .filter(|row| is_dialling(&row.stall));
+    let mut unended: Vec<&StallRow> = unended.collect();
+    unended.retain(|row| {
+        let known = connections.get(&(row.run, row.stall.connection));
+        known.is_none_or(|row| row.opened.is_none())
+    });
+    // A plain request is dialled for by itself.
+    let asked: BTreeSet<(u32, Option<ExchangeId>)> =
+        unended.iter().map(|row| (row.run, row.stall.id)).collect();
+    let rows = recording.rows().iter();
+    let targets: BTreeMap<(u32, ExchangeId), String> = rows
+        .filter(|row| asked.contains(&(row.run, Some(row.id))))
+        .filter_map(|row| Some(((row.run, row.id), Target::of_url(&row.url)?.to_string())))
+        .collect();
+    for StallRow { run, stall } in unended {
+        let of_request = || targets.get(&(*run, stall.id?));
+        let Some(target) = stall.target.as_ref().or_else(of_request) else {
             continue;
         };
-        let opened = Some(pending(&row.stall, target));
+        let key = (*run, stall.connection);
+        let opened = Some(pending(stall, target));
         let entry = connections.to_mut().entry(key).or_default();
         *entry = ConnectionRow {
             opened,
@@ -437,6 +452,11 @@ pub(crate) fn connections(recording: &Recording) -> Cow<'_, Connections> {
         };
     }
     connections
+}
+
+/// Whether a silence is one of a dial.
+const fn is_dialling(stall: &Stall) -> bool {
+    matches!(stall.phase, Phase::Dns | Phase::Connect | Phase::Tls)
 }
 
 /// The dial that each row went through.
@@ -480,7 +500,10 @@ fn pending(stall: &Stall, target: &str) -> Opened {
         id: stall.connection,
         started_us: stall.since_us,
         again: false,
-        mode: Mode::Intercept,
+        mode: match stall.id {
+            Some(_) => Mode::Plain,
+            None => Mode::Intercept,
+        },
         target: target.to_owned(),
         client: ClientSide::default(),
         upstream: Some(UpstreamSide {

@@ -88,10 +88,10 @@ pub(crate) fn hosts(case: &Case<'_>) -> BTreeMap<String, Host> {
                 waits.entry(&item.host).or_default().push(us);
             }
         }
-        // A request that modtape answers because of a dial, or whose client left before the dial was over;
-        // a CONNECT that modtape refuses, or a dial alone.
+        // A request that modtape answers because of a dial, or that ended, or did not end, with it; a CONNECT
+        // that modtape refuses, or a dial alone.
         let is_of_dial =
-            asked.is_none_or(|asked| asked.is_ours() || asked.row.state == RowState::Aborted);
+            asked.is_none_or(|asked| asked.is_ours() || asked.row.state != RowState::Ended);
         let failure = case.failure_of(item).filter(|_| is_of_dial);
         if let Some(failure) = failure {
             host.failed.push(FailedDial {

@@ -397,7 +397,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::exchange::ExchangeId;
-    use crate::proxy::live::Subject;
+    use crate::proxy::live::{ConnectedTo, Subject};
 
     fn subject(id: ExchangeId, host: &str) -> Subject<'_> {
         Subject {
@@ -502,5 +502,38 @@ mod tests {
         one.enter(Phase::Receive, live.now());
         let third = stalls.next().await;
         assert_eq!(third[0].entry.id, Some(2));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn tcp_is_asked_of_connections_that_are_set_up_and_of_no_dial() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connection = std::net::TcpStream::connect(address).unwrap();
+        let live = Live::new(Clock::start());
+        let request = live.begin(subject(1, "silent.example"), Phase::Wait);
+        request.connected(ConnectedTo {
+            address: Some(address.to_string().into()),
+            local: connection.local_addr().ok(),
+            via: None,
+            is_reused: false,
+        });
+        let _dial = live.begin(
+            Subject {
+                id: None,
+                ..subject(1, "dead.example")
+            },
+            Phase::Connect,
+        );
+        let mut stalls = stalls(&live, 10);
+        let told = stalls.next().await;
+        let cause = |host| told.iter().find(|one| one.stuck.whom == host).unwrap();
+        let cause = &cause("silent.example").stuck.cause;
+        assert!(
+            cause.ends_with("although its TCP acknowledges the request"),
+            "{cause}"
+        );
+        let asked: Vec<u64> = stalls.sent.keys().copied().collect();
+        assert_eq!(asked, [told[0].entry.key.min(told[1].entry.key)]);
     }
 }

@@ -211,3 +211,68 @@ impl Members {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+
+    const OWN: u32 = 50;
+
+    /// A process as `/proc` shows it.
+    fn put(root: &Path, pid: u32, parent: u32, session: u32, start: u64, environment: &str) {
+        let own = root.join(pid.to_string());
+        fs::create_dir_all(&own).unwrap();
+        let stat = format!(
+            "{pid} (x) S {parent} {pid} {session} 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {start} 0"
+        );
+        fs::write(own.join("stat"), stat).unwrap();
+        fs::write(own.join("environ"), environment).unwrap();
+    }
+
+    fn found(members: &mut Members, root: &Path) -> Vec<u32> {
+        let budget = Budget::of(Duration::from_secs(60));
+        let found = members.look(&Proc::new(root), &budget);
+        assert!(found.is_whole);
+        found.members.into_keys().collect()
+    }
+
+    #[test]
+    fn a_number_that_was_a_strangers_may_be_a_members_later() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path();
+        put(root, OWN, 1, 1, 1000, "");
+        put(root, 100, 1, 100, 2000, "");
+        let mut members = Members::new(OWN);
+        for _ in 0..3 {
+            assert_eq!(found(&mut members, root), [0; 0]);
+        }
+        put(root, 100, 1, 100, 3000, "A=b\0MODTAPE_PID=50\0");
+        let mut looks = (0..=FOREIGN).map(|_| found(&mut members, root));
+        assert!(looks.any(|found| found == [100]));
+    }
+
+    #[test]
+    fn the_session_of_a_member_is_known_for_a_while_after_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path();
+        put(root, OWN, 1, 1, 1000, "");
+        put(root, 100, OWN, 100, 2000, "");
+        let mut members = Members::new(OWN);
+        assert_eq!(found(&mut members, root), [100]);
+        fs::remove_dir_all(root.join("100")).unwrap();
+        // What it left behind is in its session.
+        put(root, 101, 1, 100, 2001, "");
+        assert_eq!(found(&mut members, root), [101]);
+        fs::remove_dir_all(root.join("101")).unwrap();
+        for _ in 0..=SESSION {
+            assert_eq!(found(&mut members, root), [0; 0]);
+        }
+        // Later the number is another's.
+        put(root, 102, 1, 100, 4000, "");
+        assert_eq!(found(&mut members, root), [0; 0]);
+    }
+}

@@ -277,6 +277,33 @@ fn a_recorder_that_is_killed_in_a_hang_leaves_on_record_what_hung() {
 }
 
 #[test]
+fn a_plain_dial_that_hangs_is_told_afterwards_too() {
+    for signal in [Signal::KILL, Signal::INT] {
+        let (sandbox, dead) = (Sandbox::new(), Blackhole::start());
+        let everywhere = format!("--connect-to=::{}", dead.addr());
+        let mut modtape = sandbox.modtape(["record", "-o", "one", "--stall-after", "1s"]);
+        modtape.arg(everywhere);
+        modtape.args(["--", "curl", "-s", "http://plain.example/a"]);
+        let modtape = Spawned::start(modtape);
+        modtape.wait_for_stderr("plain.example");
+        modtape.signal(signal);
+        modtape.end();
+        let report = sandbox.modtape(["report", "one", "--format", "json"]);
+        let report = run(report, LIMIT).expect_success().stdout;
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        let first = &report["findings"][0];
+        assert_eq!(first["code"], "MT106", "{signal:?}: {report}");
+        let title = first["title"].as_str().unwrap_or_default();
+        let address = dead.addr().to_string();
+        assert!(
+            title.starts_with("plain.example cannot be reached"),
+            "{title}"
+        );
+        assert!(title.contains(&address), "{title}");
+    }
+}
+
+#[test]
 fn a_resolver_that_does_not_answer_is_told_while_a_name_is_looked_up() {
     let name =
         "upstreams::hangs::a_resolver_that_does_not_answer_is_told_while_a_name_is_looked_up";
