@@ -428,6 +428,9 @@ impl<'a> Group<'a> {
                 let limit = limit(tls_us);
                 format!("the go command waits 10 s for a TLS handshake, modtape {limit}: {then}")
             }
+            Step::Connection(_) if self.limits.idle_us.is_none() => String::from(
+                "the go command has no timeout for this: a dead connection is noticed by TCP after 3 minutes, or after 15 where data was under way",
+            ),
             Step::Head | Step::Body | Step::Connection(_) => match self.limits.idle_us {
                 Some(idle_us) => {
                     let limit = limit(idle_us);
@@ -500,7 +503,7 @@ impl<'a> Group<'a> {
             add(
                 "a GOPROXY that relays the checksum database (goproxy.cn and goproxy.io do): everything stays verified",
             );
-            if host != "sum.golang.google.cn" {
+            if host == "sum.golang.org" {
                 add("GOSUMDB=sum.golang.google.cn: the same database and key at another host");
             }
         } else if matches!(one.kind, Some(Kind::Vcs | Kind::Discovery)) {

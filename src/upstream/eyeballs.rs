@@ -16,8 +16,11 @@ use crate::clock::Clock;
 /// 250 ms; the go command waits 300.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// The keep-alive interval (Go's `Dialer.KeepAlive`).
+/// Keep-alive as Go's: `Dialer.KeepAlive` of `http.DefaultTransport`, and the defaults of
+/// `net.KeepAliveConfig` (Go 1.23 and later).
 const PROBE_AFTER: Duration = Duration::from_secs(30);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+const PROBES: u32 = 9;
 
 /// A race of connection attempts, and its observers.
 pub(super) struct Race<'a> {
@@ -100,7 +103,8 @@ pub(crate) fn keep_alive(stream: &TcpStream) {
     // If a system does not support it, the connection works without.
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, PROBE_AFTER);
-    let _ = sockopt::set_tcp_keepintvl(stream, PROBE_AFTER);
+    let _ = sockopt::set_tcp_keepintvl(stream, PROBE_EVERY);
+    let _ = sockopt::set_tcp_keepcnt(stream, PROBES);
 }
 
 /// The families alternate, beginning with the one that the resolver put first (section 4).

@@ -29,8 +29,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let mut found: Vec<_> = dead
         .map(|dead| {
             let title = format!(
-                "the checksum database {} cannot be reached: {}",
+                "the checksum database {} {}: {}",
                 dead.name,
+                dead.is_not_reached(),
                 dead.how(case)
             );
             dead.found(case, title, Some(hint(case)))

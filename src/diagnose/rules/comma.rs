@@ -15,8 +15,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let unreachable = Dead::all(case, |step| step != Step::Certificate).filter_map(|dead| {
         let (entry, next) = before_comma(case, dead.host.role)?;
         let title = format!(
-            "{} cannot be reached, and after a comma the go command does not ask {next} instead: {}",
+            "{} {}, and after a comma the go command does not ask {next} instead: {}",
             dead.name,
+            dead.is_not_reached(),
             dead.how(case)
         );
         Some(dead.found(case, title, Some(hint(case, entry))))

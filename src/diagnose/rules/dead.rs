@@ -61,6 +61,24 @@ impl<'a> Dead<'a> {
         })
     }
 
+    /// Whether most of them got no answer at all; else something answered, and said no.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.silent * 2 > self.items.len()
+    }
+
+    /// Whether the host answers others, and was reached after all.
+    pub(super) const fn is_reached_at_times(&self) -> bool {
+        self.host.requests > self.host.errors
+    }
+
+    /// `cannot be reached`, or what else is true of it.
+    pub(super) const fn is_not_reached(&self) -> &'static str {
+        match self.is_reached_at_times() {
+            true => "is not always reached",
+            false => "cannot be reached",
+        }
+    }
+
     /// `3 dials got no answer from 192.0.2.1:443, 30.0 s at most`
     pub(super) fn how(&self, case: &Case<'_>) -> String {
         let dials = count(self.items.len() as u64, "dial");
@@ -74,7 +92,7 @@ impl<'a> Dead<'a> {
         } else {
             format!("up to {longest} each")
         };
-        match self.silent * 2 > self.items.len() {
+        match self.is_silent() {
             true => format!("{dials} got no answer{at} ({each})"),
             false => format!("{dials} failed: {}", self.why(case)),
         }
@@ -123,13 +141,13 @@ impl<'a> Dead<'a> {
 
     /// A finding about it, that explains all of the time that its failed dials took.
     pub(super) fn found(&self, case: &Case<'_>, title: String, hint: Option<String>) -> Found {
-        // A host that answers others was reached after all: a failed dial only cost time.
-        let severity = match self.host.requests > self.host.errors {
+        // A failed dial only cost time.
+        let severity = match self.is_reached_at_times() {
             true => Severity::Slow,
             false => case.severity(),
         };
         let pieces = case.pieces_of(&self.items, None);
-        let is_stall = self.silent > 0 && severity == Severity::Problem;
+        let is_stall = self.is_silent() && severity == Severity::Problem;
         Found {
             severity,
             title,

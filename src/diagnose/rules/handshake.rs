@@ -35,9 +35,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
 fn failed(case: &Case<'_>) -> Vec<Found> {
     let dead = Dead::all(case, |step| step == Step::Handshake);
     dead.map(|dead| {
-        let does = match dead.silent {
-            0 => "breaks off",
-            _ => "does not answer",
+        let does = match dead.is_silent() {
+            false => "breaks off",
+            true => "does not answer",
         };
         let title = format!(
             "{} takes connections and then {does} the TLS handshake: {}",
@@ -49,9 +49,9 @@ fn failed(case: &Case<'_>) -> Vec<Found> {
             true => format!("{title}; over IPv6, which may connect and carry nothing here"),
             false => title,
         };
-        let hint = match dead.silent {
-            0 => format!("something on the way may forbid {} by its name: try another network, or a GOPROXY that this one lets through; `modtape doctor` tries the host by itself", dead.name),
-            _ => format!(
+        let hint = match dead.is_silent() {
+            false => format!("something on the way may forbid {} by its name: try another network, or a GOPROXY that this one lets through; `modtape doctor` tries the host by itself", dead.name),
+            true => format!(
             "`modtape doctor` tries {} with a small and a large ClientHello: if only the large one is lost, a box on the way drops it, and GODEBUG=tlsmlkem=0 makes go's smaller (Go 1.24 and later)",
             dead.name
             ),

@@ -15,16 +15,16 @@ const SLOW_US: u64 = 500_000;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let failed = Dead::all(case, |step| step == Step::Name).map(|dead| {
-        let title = match dead.silent {
-            0 => format!("{} cannot be looked up: {}", dead.name, dead.why(case)),
-            _ => format!(
+        let title = match dead.is_silent() {
+            false => format!("{} cannot be looked up: {}", dead.name, dead.why(case)),
+            true => format!(
                 "the resolver does not answer for {}: {}",
                 dead.name,
                 dead.how(case)
             ),
         };
-        let hint = match (dead.host.role, dead.silent) {
-            (Some(Role::Proxy { .. }), 0) => format!(
+        let hint = match (dead.host.role, dead.is_silent()) {
+            (Some(Role::Proxy { .. }), false) => format!(
                 "check the name in GOPROXY; `getent hosts {}` asks the same resolver",
                 dead.name
             ),

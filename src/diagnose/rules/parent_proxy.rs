@@ -26,7 +26,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 format!("the proxy {via} on the way to {name} cannot be reached: {why}"),
                 String::from("check HTTPS_PROXY: its host and port; a VPN that is off takes such a proxy along"),
             )
-        } else if dead.silent > 0 {
+        } else if dead.is_silent() {
             (
                 format!("the proxy {via} does not answer the request for {name}: {}", dead.how(case)),
                 format!("check HTTPS_PROXY; if {name} is inside this network: {}", no_proxy(name)),

@@ -36,7 +36,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let (title, hint) = match code {
                 429 => (
                     format!("{host} limits requests: it answered {requests} with 429 Too Many Requests, first {what}{wait}"),
-                    String::from("wait, and ask less at once: GODEBUG=cmdgonetlimit=4 lets go have four requests in flight; the go command heeds no Retry-After and does not try again"),
+                    String::from("wait, and ask less at once: GODEBUG=cmdgonetlimit=4 lets go have four requests in flight; the go command heeds no Retry-After: it asks once more at once, and then gives up"),
                 ),
                 ..500 => (
                     format!("{host} answered {requests} with {code}, which the go command takes for an error, first {what}"),

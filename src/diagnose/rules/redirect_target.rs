@@ -79,8 +79,9 @@ fn unreachable(case: &Case<'_>) -> Vec<Found> {
         let proxy = from.map_or_else(|| "the module proxy".into(), |(_, one)| one.host.clone());
         let what = from.map_or_else(|| "zips".into(), |(_, one)| one.what());
         let title = format!(
-            "{proxy} redirects {what} to {}, which cannot be reached: {}",
+            "{proxy} redirects {what} to {}, which {}: {}",
             dead.name,
+            dead.is_not_reached(),
             dead.how(case)
         );
         let hint = format!(

@@ -8,6 +8,10 @@ use crate::diagnose::finding::{Confidence, Severity};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let requirements = &case.requirements;
+    // Only the main module tells which modules it replaces by a fork, which keeps its name.
+    if requirements.mains.is_empty() {
+        return Vec::new();
+    }
     let replacements = requirements.replacements();
     let replacements: BTreeSet<&str> = replacements.map(|it| &*it.new).collect();
     let renamed = requirements.files.iter().filter_map(|(of, served)| {
@@ -25,8 +29,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             Found {
                 // A go command that only looked at it goes on.
                 severity: match case.manifest.exit_code {
-                    Some(0) => Severity::Note,
-                    _ => Severity::Problem,
+                    Some(0) | None => Severity::Note,
+                    Some(_) => Severity::Problem,
                 },
                 title: format!(
                     "{of} calls itself {declared} in its go.mod: the module was renamed{by}"

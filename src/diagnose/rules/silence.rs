@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::refusals::is_public;
 use super::silent::{self, Silent, pieces_of};
 use super::{Explained, Found, and_more};
 use crate::diagnose::case::Case;
@@ -47,7 +48,7 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
             "{host} stopped in the middle of {what} for {}, and went on{more}",
             duration(us)
         ),
-        Phase::Receive if trickles(case, first, us) => format!(
+        Phase::Receive if longest.is_some_and(|one| one.trickles) => format!(
             "{host}{at} sends {what} in drops: {} in {}{more}",
             size(bytes),
             duration(us)
@@ -73,7 +74,11 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
     let evidence = silent.iter().map(|one| {
         let what = case.what(one.item);
         let without = match (one.phase, one.has_ended) {
-            (Phase::Receive, _) => "until it was given up, in the middle of the body",
+            (Phase::Receive, true) => "of silence in the middle of the body",
+            (Phase::Receive, false) if one.trickles => "for what came of the body",
+            (Phase::Receive, false) => {
+                "of silence in the middle of the body, until it was given up"
+            }
             (_, true) => "until the first byte",
             (_, false) => "without a response header",
         };
@@ -86,15 +91,7 @@ pub(super) fn of_host(case: &Case<'_>, host: &str, silent: &[Silent]) -> Found {
             false => case.severity(),
         },
         title,
-        // In the middle of a body it may also have trickled.
-        confidence: match phase {
-            Phase::Receive
-                if !longest.is_some_and(|one| one.is_noticed) && !trickles(case, first, us) =>
-            {
-                Confidence::Likely
-            }
-            _ => Confidence::Certain,
-        },
+        confidence: Confidence::Certain,
         evidence: evidence.collect(),
         hint: Some(match has_ended {
             true => format!(
@@ -116,15 +113,6 @@ fn is_cold(case: &Case<'_>, item: usize, us: u64) -> bool {
     has_answered && may_be_cold(kind, is_sumdb, us)
 }
 
-/// True if what came of a body came bit by bit: no silence in it was long beside the whole.
-fn trickles(case: &Case<'_>, item: usize, us: u64) -> bool {
-    let asked = case.asked_by(&case.timeline.items[item]);
-    let refusal = asked.and_then(|asked| asked.refusal.as_ref());
-    let bytes = asked.map_or(0, |asked| asked.row.bytes);
-    let silence_us = refusal.map(|refusal| refusal.longest_silence_us.unwrap_or(0));
-    bytes > 0 && silence_us.is_some_and(|silence_us| silence_us.saturating_mul(2) < us)
-}
-
 /// The go command has no timeout for this.
 fn hint(case: &Case<'_>, host: &str) -> String {
     let role = case.hosts.get(host).and_then(|host| host.role);
@@ -133,6 +121,10 @@ fn hint(case: &Case<'_>, host: &str) -> String {
         Some(Role::Proxy { entry }) => match (next_entry(case, entry), separator_of(case, entry)) {
             (Some(next), Some(Separator::Pipe)) => {
                 format!("{bound}, after which go asks {next}")
+            }
+            // A bar behind an entry of one's own would tell the paths of private modules to the next.
+            (Some(_), _) if !is_public(host) => {
+                format!("try again, or ask the operator of {host}; {bound}")
             }
             (Some(next), _) => format!(
                 "try again; a bar instead of the comma before {next} would let go fall back to it, but only after an error: {bound}"

@@ -25,8 +25,8 @@ pub(super) struct Silent {
     pub(super) us: u64,
     /// True if something came in the end.
     pub(super) has_ended: bool,
-    /// True if it was noticed while it lasted.
-    pub(super) is_noticed: bool,
+    /// True if bytes came, and so few that the time went all the same.
+    pub(super) trickles: bool,
 }
 
 /// The requests that got no answer for long.
@@ -44,12 +44,20 @@ fn of(case: &Case<'_>, item: usize) -> Option<Silent> {
         return None;
     }
     let phase = where_it_stopped(asked, stall)?;
-    // What is not in flight any more has its phases; of a body only a stall tells how long it stood.
+    let phase_us = case.phase_us(one, phase);
+    let is_body = phase == Phase::Receive;
+    let trickles = is_body && stall.is_none() && is_trickle(asked.row.bytes, phase_us);
+    // What is not in flight any more has its phases. A body may have come all the time: only a silence on
+    // record tells that it stood.
     let us = match stall {
-        Some(stall) if phase == Phase::Receive || asked.row.state == RowState::InFlight => {
-            stall.silent_us
+        Some(stall) if is_body || asked.row.state == RowState::InFlight => stall.silent_us,
+        None if is_body && !trickles => {
+            let refusal = asked.refusal.as_ref();
+            refusal
+                .and_then(|refusal| refusal.longest_silence_us)
+                .unwrap_or(0)
         }
-        _ => case.phase_us(one, phase),
+        _ => phase_us,
     };
     let has_ended = asked.row.state == RowState::Ended && asked.row.made_by == Some(MadeBy::Origin);
     let usual = case.hosts.get(&one.host).and_then(|host| host.wait_p50_us);
@@ -66,8 +74,17 @@ fn of(case: &Case<'_>, item: usize) -> Option<Silent> {
         phase,
         us,
         has_ended,
-        is_noticed: stall.is_some(),
+        trickles,
     })
+}
+
+/// A body that comes slower than this is no download, bytes a second: a line over a telephone has ten
+/// times as many.
+const TRICKLE: u64 = 512;
+
+fn is_trickle(bytes: u64, us: u64) -> bool {
+    let pace = u128::from(bytes) * 1_000_000 / u128::from(us.max(1));
+    bytes > 0 && pace < u128::from(TRICKLE)
 }
 
 /// The phase in which a request waited for bytes that did not come.

@@ -1,6 +1,7 @@
 //! MT106: a host cannot be connected to, or only late.
 
 use super::dead::Dead;
+use super::refusals::is_public;
 use super::{Found, slow};
 use crate::diagnose::case::Case;
 use crate::diagnose::hosts::Role;
@@ -43,8 +44,17 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
 fn failed(case: &Case<'_>) -> Vec<Found> {
     Dead::unreachable(case)
         .map(|dead| {
-            let title = format!("{} cannot be reached: {}", dead.name, dead.how(case));
+            let title = format!("{} {}: {}", dead.name, dead.is_not_reached(), dead.how(case));
             let hint = match dead.host.role {
+                _ if dead.is_reached_at_times() => format!(
+                    "{} answered other requests: run the command again; if it comes back, packets are lost on the way, or the server is busy",
+                    dead.name
+                ),
+                // A public proxy in its place would be told the paths of private modules.
+                Some(Role::Proxy { .. }) if !is_public(dead.name) => format!(
+                    "connect the VPN, if {} is inside a network, or ask its operator; if this network wants an HTTP proxy for it, set HTTPS_PROXY",
+                    dead.name
+                ),
                 Some(Role::Proxy { .. }) => format!(
                     "if this network blocks {}, name a module proxy that it lets through: {}, or your company's; if it wants an HTTP proxy, set HTTPS_PROXY",
                     dead.name,

@@ -1,6 +1,7 @@
 //! Answers that are none: statuses, redirects, what broke off, what came late or bit by bit.
 
 use super::*;
+use crate::exchange::DialFailure;
 use crate::gomod::Kind;
 use crate::recording::format::Fault;
 
@@ -158,7 +159,7 @@ fn what_could_not_be_passed_on_is_no_body_that_was_cut() {
 
 #[test]
 fn a_body_that_comes_in_drops_is_not_one_that_stopped() {
-    let made = |silence_us| {
+    let made = |bytes, silence_us| {
         let row = row(
             1,
             &format!("{GOLANG}/{ZIP}"),
@@ -166,16 +167,17 @@ fn a_body_that_comes_in_drops_is_not_one_that_stopped() {
             &[(Phase::Wait, 1000), (Phase::Receive, 12 * S)],
         );
         let row = Row {
-            bytes: 4,
+            bytes,
             ..given_up(row)
         };
         let mut made = Made::of(vec![row])
             .breaks(1, "cut off by --timeout")
             .exit(124);
         made.texts.entry(1).or_default().longest_silence_us = silence_us;
-        made.first()
+        made.findings().into_iter().next()
     };
-    let first = made(Some(3 * S));
+    let told = |bytes, silence_us| made(bytes, silence_us).expect("a finding");
+    let first = told(4, Some(3 * S));
     assert_eq!(
         (first.code, first.confidence),
         ("MT101", Confidence::Certain)
@@ -185,12 +187,19 @@ fn a_body_that_comes_in_drops_is_not_one_that_stopped() {
         "{}",
         first.title
     );
-    let first = made(Some(11 * S));
+    let first = told(1_000_000, Some(11 * S));
+    assert!(first.is_stall && first.confidence == Confidence::Certain);
     assert!(
         first.title.contains("stopped in the middle"),
         "{}",
         first.title
     );
+    // A download that its user broke off.
+    for silence_us in [None, Some(2 * S)] {
+        let found = made(150_000_000, silence_us);
+        let is_note = |found: &Finding| found.severity == Severity::Note;
+        assert!(found.as_ref().is_none_or(is_note), "{found:?}");
+    }
 }
 
 #[test]
@@ -225,5 +234,81 @@ fn wrong_contents_of_a_host_are_one_cause_that_names_the_module_and_not_the_path
             .hint
             .as_deref()
             .is_some_and(|hint| hint.contains("modtape show 2"))
+    );
+}
+
+#[test]
+fn one_dial_of_many_that_was_silent_does_not_speak_for_those_that_were_refused() {
+    let broken = |id| Opened {
+        tls_us: Some(S / 10),
+        error: Some("TLS with proxy.golang.org: it reset the connection".into()),
+        reason: Some(DialFailure::TlsClosed),
+        ..dialled(id, "proxy.golang.org")
+    };
+    let silent = Opened {
+        tls_us: Some(6 * S),
+        error: Some("cut off by Ctrl-C".into()),
+        reason: Some(DialFailure::CutOff),
+        ..broken(9)
+    };
+    let mut dials: Vec<Opened> = (1..=4).map(broken).collect();
+    dials.push(silent);
+    let first = Made::of(Vec::new()).through(dials).exit(130).first();
+    assert_eq!(first.code, "MT107");
+    assert!(
+        first.title.contains("breaks off the TLS handshake"),
+        "{}",
+        first.title
+    );
+    assert!(!first.is_stall);
+}
+
+#[test]
+fn a_host_that_answers_others_is_not_one_that_cannot_be_reached() {
+    let mut dials = vec![dialled(1, "proxy.golang.org")];
+    dials.push(dead(2, "proxy.golang.org", S, 30 * S));
+    let made = |rows| Made::of(rows).goproxy(GOLANG).exit(1);
+    let mut rows = quick(10, 0);
+    rows.push(answer(1, ZIP, 40 * S, 1000));
+    let some = made(rows).through(dials.clone());
+    let found = some
+        .findings()
+        .into_iter()
+        .find(|found| found.code == "MT106")
+        .expect("MT106");
+    assert_eq!(found.severity, Severity::Slow);
+    assert!(
+        found
+            .title
+            .starts_with("proxy.golang.org is not always reached: 1 dial"),
+        "{}",
+        found.title
+    );
+    assert!(
+        found
+            .hint
+            .as_deref()
+            .is_some_and(|hint| !hint.contains("goproxy.cn"))
+    );
+    let none = made(Vec::new()).through(dials.split_off(1)).first();
+    assert!(
+        none.title
+            .starts_with("proxy.golang.org cannot be reached: 1 dial"),
+        "{}",
+        none.title
+    );
+    // In place of a proxy of one's own no public one is named.
+    let own = Made::of(Vec::new())
+        .goproxy("https://goproxy.corp")
+        .through(vec![dead(2, "goproxy.corp", S, 30 * S)])
+        .exit(1)
+        .first();
+    assert_eq!(own.code, "MT106");
+    assert!(
+        own.hint
+            .as_deref()
+            .is_some_and(|hint| !hint.contains("goproxy.cn")),
+        "{:?}",
+        own.hint
     );
 }
