@@ -16,6 +16,16 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     found
 }
 
+/// Something that was redirected in a loop.
+struct Looped {
+    /// What was asked for, in words.
+    what: String,
+    /// The first request for it, as an item.
+    first: usize,
+    /// The requests that were redirected.
+    redirects: Vec<usize>,
+}
+
 /// Requests that were redirected in a loop, by the host that was asked first.
 fn in_loops(case: &Case<'_>) -> Vec<Found> {
     if case.loops.is_empty() {
@@ -26,37 +36,41 @@ fn in_loops(case: &Case<'_>) -> Vec<Found> {
         .iter()
         .map(|found| (found.run, found.id))
         .collect();
-    // By what was asked for: its first request, and its redirects.
-    let mut loops: BTreeMap<String, (usize, Vec<usize>)> = BTreeMap::new();
+    let mut loops: BTreeMap<String, Looped> = BTreeMap::new();
     for (item, asked) in case.asked.iter().enumerate() {
         if firsts.contains(&(asked.row.run, asked.row.id)) {
-            loops
-                .entry(asked.listed.what())
-                .or_insert((item, Vec::new()));
+            let what = asked.listed.what();
+            let looped = loops.entry(what.clone());
+            looped.or_insert(Looped {
+                what,
+                first: item,
+                redirects: Vec::new(),
+            });
         }
         if is_redirect(asked.row)
-            && let Some((_, hops)) = loops.get_mut(&asked.listed.what())
+            && let Some(looped) = loops.get_mut(&asked.listed.what())
         {
-            hops.push(item);
+            looped.redirects.push(item);
         }
     }
-    let mut by_host: BTreeMap<&str, Vec<(String, (usize, Vec<usize>))>> = BTreeMap::new();
-    for (what, found) in loops {
-        let host = &*case.timeline.items[found.0].host;
-        by_host.entry(host).or_default().push((what, found));
+    let mut by_host: BTreeMap<&str, Vec<Looped>> = BTreeMap::new();
+    for looped in loops.into_values() {
+        let host = &*case.timeline.items[looped.first].host;
+        by_host.entry(host).or_default().push(looped);
     }
     let found = by_host.into_iter().map(|(host, mut loops)| {
-        loops.sort_by_key(|(_, (first, _))| *first);
-        let evidence = loops.iter().map(|(what, (first, hops))| {
-            case.exhibit(*first, format!("{what}: {}", count(hops.len() as u64, "redirect")))
+        loops.sort_by_key(|looped| looped.first);
+        let evidence = loops.iter().map(|looped| {
+            let redirects = count(looped.redirects.len() as u64, "redirect");
+            case.exhibit(looped.first, format!("{}: {redirects}", looped.what))
         });
         let evidence = evidence.collect();
-        let items: Vec<usize> = loops.iter().flat_map(|(_, (_, hops))| hops.clone()).collect();
+        let items: Vec<usize> = loops.iter().flat_map(|looped| looped.redirects.clone()).collect();
         Found {
             severity: case.severity(),
             title: format!(
                 "{host} redirects {} in a loop, and the go command follows {STEPS} redirects at most{}",
-                loops[0].0,
+                loops[0].what,
                 and_more(loops.len() - 1)
             ),
             confidence: Confidence::Certain,
