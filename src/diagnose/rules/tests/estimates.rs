@@ -67,6 +67,12 @@ fn an_estimate_needs_a_whole_run_whose_order_is_understood() {
     };
     assert_eq!(estimate(&unknown(), "MT201"), None);
     assert_eq!(estimate(&pairs(96).exit(1), "MT201"), None);
+    // With zips it is a matter of unpacking, too.
+    let mut zips = pairs(96);
+    for row in &mut zips.rows[80..] {
+        row.url = row.url.replace(".mod", ".zip");
+    }
+    assert_eq!(estimate(&zips, "MT201"), None);
     // Something else took most of the time.
     let mut long = pairs(96);
     long.rows[95].phases[Phase::Wait] = Some(900 * S);
