@@ -1,13 +1,13 @@
-//! The go command's caches after a command that failed.
+//! The go command's module cache after a command that failed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::cached_modules;
-use super::module_cache::storage;
+use super::module_cache::{foreign, storage};
 use crate::exchange::ExchangeId;
 use crate::gomod::{GoSum, Kind};
-use crate::recording::caches::{Caches, UNKEPT, Unkept};
+use crate::recording::caches::{Caches, Forbidden, UNKEPT, Unkept};
 
 /// How long the modules in the cache are looked at: nobody waits for more behind a command that failed.
 const MODULES: Duration = Duration::from_secs(1);
@@ -23,8 +23,6 @@ const SERVED: usize = 10_000;
 pub(crate) struct CachePlaces {
     /// GOMODCACHE.
     pub(crate) modules: PathBuf,
-    /// GOCACHE, if it is known.
-    pub(crate) build: Option<PathBuf>,
     /// The main module's go.sum, if the command went by it.
     pub(crate) go_sum: Option<GoSum>,
     /// What the go command should have kept.
@@ -65,9 +63,15 @@ fn looked_at(places: &CachePlaces) -> Caches {
     let unkept_bytes = unkept.iter().map(|one| one.bytes).sum();
     unkept.sort_by_key(|one| std::cmp::Reverse(one.bytes));
     unkept.truncate(UNKEPT);
+    let mut modules = storage(cache);
+    if modules.exists && modules.write_error.is_none() {
+        modules.forbidden = foreign(cache).map(|found| Forbidden {
+            path: found.path,
+            owner: found.owner,
+        });
+    }
     Caches {
-        modules: storage(cache),
-        build: places.build.as_deref().map(storage),
+        modules,
         checked: checked.unwrap_or_default(),
         unkept,
         unkept_bytes,

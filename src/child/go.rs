@@ -17,9 +17,9 @@ use crate::recording::MainModule;
 /// How long `go env` may take; it reads files only.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Further values that are used: the version and platform in the manifest, GOBIN and the two
-/// caches, where settings come from, and where the main module lies.
-const OTHERS: [&str; 13] = [
+/// Further values that are used: the version and platform in the manifest, GOBIN and the module
+/// cache, where settings come from, and where the main module lies.
+const OTHERS: [&str; 12] = [
     "GOVERSION",
     "GOOS",
     "GOARCH",
@@ -27,7 +27,6 @@ const OTHERS: [&str; 13] = [
     "GOPATH",
     "GOBIN",
     "GOMODCACHE",
-    "GOCACHE",
     "GOAUTH",
     "GOENV",
     "GOROOT",

@@ -29,6 +29,7 @@ pub(crate) fn look_at(path: &Path, go_sum: Option<&GoSum>, redactor: &Redactor) 
         exists,
         write_error,
         free_bytes,
+        ..
     } = storage(path);
     let file_system = file_system(&folder);
     let foreign = match exists && write_error.is_none() {
@@ -75,6 +76,7 @@ pub(super) fn storage(path: &Path) -> CacheFolder {
         exists,
         write_error,
         free_bytes: free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)),
+        forbidden: None,
     }
 }
 
@@ -83,7 +85,7 @@ const LOOKED_AT: usize = 5_000;
 
 /// The first folder or lock of the module cache that this user cannot write, though the go command
 /// has to: it adds files to the folders above the modules, and opens locks to write.
-fn foreign(cache: &Path) -> Option<Foreign> {
+pub(super) fn foreign(cache: &Path) -> Option<Foreign> {
     let mut folders = VecDeque::from([cache.to_owned()]);
     let mut left = LOOKED_AT;
     while let Some(folder) = folders.pop_front() {

@@ -1,19 +1,16 @@
-//! The go command's caches as they were after a command that had failed: what go says of them it says
+//! The go command's module cache as it was after a command that had failed: what go says of it it says
 //! on stderr, which is the command's own.
 
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::ExchangeId;
 
-/// The caches.
+/// What there is to know of the module cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Caches {
     /// The module cache (GOMODCACHE).
     pub(crate) modules: CacheFolder,
-    /// The build cache (GOCACHE), if its place is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) build: Option<CacheFolder>,
     /// The modules of go.sum in the module cache.
     pub(crate) checked: CheckedModules,
     /// Files that were served and that are not in the module cache; the first [`UNKEPT`] of them.
@@ -25,7 +22,7 @@ pub struct Caches {
 /// How many files a list of those that were not kept has.
 pub(crate) const UNKEPT: usize = 20;
 
-/// The folder of a cache.
+/// The folder of the cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CacheFolder {
@@ -39,6 +36,18 @@ pub struct CacheFolder {
     /// Free bytes for this user, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) free_bytes: Option<u64>,
+    /// A part of it that this user cannot write, though the go command has to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) forbidden: Option<Forbidden>,
+}
+
+/// A folder or a lock in a cache that this user cannot write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forbidden {
+    /// Its path.
+    pub(crate) path: String,
+    /// The user that owns it, by its number.
+    pub(crate) owner: u32,
 }
 
 /// What came of looking at the modules of a go.sum in the module cache.

@@ -74,8 +74,6 @@ struct Output {
     har: Option<PathBuf>,
     /// GOMODCACHE of the go command.
     cache: String,
-    /// Its GOCACHE, if that is a folder.
-    build_cache: Option<PathBuf>,
     /// What the command works on.
     main_module: Option<MainModule>,
     /// The recording that this one replaces: it is put back if nothing is recorded.
@@ -117,7 +115,6 @@ impl Writing {
             har: None,
             live: None,
             cache: session.go.get("GOMODCACHE").to_owned(),
-            build_cache: build_cache(session.go.get("GOCACHE")),
             main_module: session.main_module(),
         };
         match output.start(args, session.clock, made) {
@@ -317,7 +314,6 @@ impl Output {
         if expected.has_failed && !args.cold && !self.cache.is_empty() {
             let places = CachePlaces {
                 modules: PathBuf::from(&self.cache),
-                build: self.build_cache.clone(),
                 served: served(&recording, &routes),
                 go_sum,
             };
@@ -456,12 +452,6 @@ fn cut_short(outcome: &Outcome) -> Option<&'static str> {
         Some(Interruption::Timeout) => Some("--timeout"),
         None => was_killed.then_some("a signal"),
     }
-}
-
-/// The build cache's folder; with `off` there is none.
-fn build_cache(value: &str) -> Option<PathBuf> {
-    let path = Path::new(value);
-    path.is_absolute().then(|| path.to_owned())
 }
 
 /// The zips and go.mod files that the go command should have kept, each once: those that came whole, or

@@ -159,7 +159,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule!(
         "MT307",
         unwritable_cache,
-        "a cache of go's is full, or cannot be written"
+        "the module cache is full, or cannot be written"
     ),
     rule!("MT306", damaged_cache, "the module cache is damaged"),
     rule!("MT305", renamed_module, "a module that was renamed"),

@@ -1,9 +1,9 @@
-//! MT307: the go command's caches cannot be written, or are full.
+//! MT307: the module cache cannot be written, or is full.
 
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
-use crate::recording::caches::{CacheFolder, Caches};
+use crate::recording::caches::{CacheFolder, Caches, Forbidden};
 use crate::shell;
 use crate::words::{count, size};
 
@@ -11,8 +11,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let Some(caches) = &case.manifest.caches else {
         return Vec::new();
     };
-    let modules = full(case, caches).or_else(|| unwritable(case, caches));
-    modules.into_iter().chain(build(caches)).collect()
+    let found = full(case, caches).or_else(|| unwritable(case, caches));
+    found.into_iter().collect()
 }
 
 /// What was served takes more than there is room for.
@@ -48,13 +48,33 @@ fn full(case: &Case<'_>, caches: &Caches) -> Option<Found> {
 /// Files that were served could not be written.
 fn unwritable(case: &Case<'_>, caches: &Caches) -> Option<Found> {
     let folder = &caches.modules;
-    let error = folder.write_error.as_deref()?;
+    let path = &folder.path;
     let missing = caches.checked.missing;
+    let error = folder.write_error.as_deref();
+    let (what, confidence) = match (error, &folder.forbidden) {
+        (Some(error), _) => {
+            let cannot = match folder.exists {
+                true => "written",
+                false => "made",
+            };
+            let what = format!("the module cache cannot be {cannot} ({error})");
+            (what, Confidence::Certain)
+        }
+        (None, Some(Forbidden { path, owner })) => {
+            let whose = match owner {
+                0 => String::from("root's"),
+                owner => format!("user {owner}'s"),
+            };
+            let what = format!("the module cache cannot be written everywhere: {path} is {whose}");
+            (what, Confidence::Likely)
+        }
+        (None, None) => return None,
+    };
     let (severity, confidence, why) = match caches.unkept.first() {
         Some(first) => {
             let all = count(caches.unkept.len() as u64, "file");
             let why = format!("{all} that came could not be kept, first {}", first.what);
-            (case.severity(), Confidence::Certain, why)
+            (case.severity(), confidence, why)
         }
         // Nobody was asked for anything: it may have failed before that, or for another reason.
         None if !folder.exists && missing > 0 && case.asked.is_empty() => {
@@ -63,48 +83,26 @@ fn unwritable(case: &Case<'_>, caches: &Caches) -> Option<Found> {
         }
         None if missing > 0 => {
             let why = format!("{} of go.sum are not in it", count(missing, "module"));
-            (Severity::Note, Confidence::Certain, why)
+            (Severity::Note, confidence, why)
         }
         None => return None,
     };
-    let cannot = match folder.exists {
-        true => "cannot be written",
-        false => "cannot be made",
+    let shown = shell::word(path);
+    let is_a_right = error.is_none_or(|error| error.to_ascii_lowercase().contains("permission"));
+    let hint = match is_a_right {
+        true => format!(
+            "`sudo chown -R \"$(id -u):$(id -g)\" {shown}` gives back what a go command of root's has made there; or set GOMODCACHE to another folder"
+        ),
+        false => format!(
+            "`mount` and `df {shown}` tell why; make the file system writable, or set GOMODCACHE to another folder"
+        ),
     };
     Some(Found {
         severity,
-        title: format!("the module cache {cannot} ({error}): {why}"),
+        title: format!("{what}: {why}"),
         confidence,
-        evidence: evidence(case, caches, error.to_owned()),
-        hint: Some(hint(folder, error)),
-        explains: Explained::default(),
-    })
-}
-
-fn hint(folder: &CacheFolder, error: &str) -> String {
-    let path = shell::word(&folder.path);
-    match error.to_ascii_lowercase().contains("permission") {
-        true => format!(
-            "`ls -ld {path}` tells whose it is: `sudo chown -R \"$(id -un)\" {path}` gives back what a go command of root's has made there; or set GOMODCACHE to another folder"
-        ),
-        false => format!(
-            "`mount` and `df {path}` tell why; make the file system writable, or set GOMODCACHE to another folder"
-        ),
-    }
-}
-
-/// The build cache, without which nothing is compiled; no request tells whether anything was.
-fn build(caches: &Caches) -> Option<Found> {
-    let folder = caches.build.as_ref()?;
-    let error = folder.write_error.as_deref()?;
-    Some(Found {
-        severity: Severity::Note,
-        title: format!("the build cache cannot be written: {error}"),
-        confidence: Confidence::Certain,
-        evidence: vec![of_folder(folder, error.to_owned())],
-        hint: Some(String::from(
-            "make room there, or set GOCACHE to a folder that can be written",
-        )),
+        evidence: evidence(case, caches, error.unwrap_or(&what).to_owned()),
+        hint: Some(hint),
         explains: Explained::default(),
     })
 }

@@ -338,6 +338,8 @@ fn a_download_with_the_right_go_sum() {
             return;
         };
         assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
-        assert_eq!(both.recorded.codes(), [""; 0]);
+        both.recorded.nothing();
+        let is_ours = |code: &String| code.starts_with("MT3") || code == "MT133";
+        assert!(!both.recorded.codes().iter().any(is_ours));
     });
 }

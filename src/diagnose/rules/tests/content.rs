@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::gomod::Kind;
-use crate::recording::caches::{CacheFolder, Caches, CheckedModules, Damage, Damaged, Unkept};
+use crate::recording::caches::{
+    CacheFolder, Caches, CheckedModules, Damage, Damaged, Forbidden, Unkept,
+};
 use crate::recording::format::{Conflict, Fault, Hashed};
 
 const INFO: &str = "a.example/m/@v/v1.0.0.info";
@@ -252,6 +254,7 @@ fn sound() -> Caches {
             exists: true,
             write_error: None,
             free_bytes: Some(1 << 30),
+            forbidden: None,
         },
         ..Caches::default()
     }
@@ -376,15 +379,31 @@ fn a_cache_that_cannot_be_written_is_a_cause_only_where_something_had_to_be() {
         ("MT307", Confidence::Likely)
     );
     assert!(first.title.contains("cannot be made"), "{}", first.title);
-    let mut build = sound();
-    build.build = Some(CacheFolder {
-        write_error: Some("Read-only file system (os error 30)".into()),
-        ..sound().modules
+}
+
+#[test]
+fn what_belongs_to_another_user_is_a_likely_cause_where_something_was_not_kept() {
+    let mut caches = sound();
+    caches.modules.forbidden = Some(Forbidden {
+        path: "/home/ana/go/pkg/mod/cache/download/a.example".into(),
+        owner: 0,
     });
-    assert_eq!(
-        (left(build.clone()).codes(), left(build).all()),
-        (vec![], vec!["MT307"])
+    assert_eq!(left(caches.clone()).all(), [""; 0]);
+    caches.unkept = vec![Unkept {
+        run: 0,
+        exchange: 2,
+        what: "mod a.example/m v1.0.0".into(),
+        bytes: 10,
+    }];
+    let first = left(caches).first();
+    assert_eq!((first.code, first.severity), ("MT307", Severity::Problem));
+    assert_eq!(first.confidence, Confidence::Likely);
+    assert!(
+        first.title.contains("a.example is root's"),
+        "{}",
+        first.title
     );
+    assert!(first.hint.expect("there is one").contains("chown"));
 }
 
 #[test]
