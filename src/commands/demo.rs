@@ -40,6 +40,7 @@ use crate::recording::Recording;
 use crate::redact::Redactor;
 use crate::replay::Replay;
 use crate::shell;
+use crate::terminal::words::columns;
 use crate::terminal::{plain, say};
 use crate::tls;
 
@@ -248,14 +249,35 @@ fn replay_args(dir: &Path, client: &Client) -> anyhow::Result<Box<ReplayArgs>> {
 fn next(dir: &Path) -> String {
     let dir = dir.to_string_lossy();
     let dir = shell::word(&dir);
-    format!(
-        "\nThe replay used no network: every response came from the recording. What to look at next:\n  \
-         modtape ls {dir}                 each request, with its time\n  \
-         modtape show 1 {dir}             one of them: headers, phases, body\n  \
-         {dir}/session.har        in a browser: developer tools, network, import\n  \
-         {dir}/capture.pcapng     in Wireshark\n  \
-         modtape record -- go mod tidy    in a project of yours"
-    )
+    let steps = [
+        (
+            format!("modtape report {dir}"),
+            "where the time went, and why",
+        ),
+        (format!("modtape ls {dir}"), "each request, with its time"),
+        (
+            format!("modtape show 1 {dir}"),
+            "one of them: headers, phases, body",
+        ),
+        (
+            format!("{dir}/session.har"),
+            "in a browser: developer tools, network, import",
+        ),
+        (format!("{dir}/capture.pcapng"), "in Wireshark"),
+        (
+            String::from("modtape record -- go mod tidy"),
+            "in a project of yours",
+        ),
+    ];
+    let widest = steps.iter().map(|(what, _)| columns(what)).max();
+    let mut text = String::from(
+        "\nThe replay used no network: every response came from the recording. What to look at next:",
+    );
+    for (what, why) in steps {
+        let gap = widest.unwrap_or(0).saturating_sub(columns(&what)) + 2;
+        text.push_str(&format!("\n  {what}{:gap$}{why}", ""));
+    }
+    text
 }
 
 /// An origin that runs on a thread of its own until it is stopped.

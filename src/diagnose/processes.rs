@@ -90,13 +90,13 @@ impl Kind {
             Self::Helper => "waiting for a helper of git",
             Self::Peer => "waiting for a host",
             Self::Builds => "compiling",
-            Self::Runs => "running a program",
+            Self::Runs => "running the program",
             Self::Unpacks => "unpacking and hashing",
             Self::Disk => "waiting for a disk",
             Self::Works => "go at work",
             Self::Fetches => "git at work",
             Self::Idle => "go waiting",
-            Self::Other => "another program",
+            Self::Other => "running another program",
         }
     }
 }

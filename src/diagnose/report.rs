@@ -41,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) exit_code: Option<i32>,
     /// False if the recorder was killed, or still writes.
     pub(crate) closed: bool,
+    /// In how many places it is damaged: what is read around them may be wrong.
+    pub(crate) damaged_places: u64,
     /// From the start of the recording to its end, microseconds.
     pub(crate) wall_us: u64,
     /// Requests that were read.
@@ -100,6 +102,7 @@ impl Report {
             command: case.manifest.command.iter().take(WORDS).cloned().collect(),
             exit_code: case.manifest.exit_code,
             closed: case.is_closed,
+            damaged_places: recording.damage().len() as u64,
             wall_us: split.wall_us,
             requests: tally.requests,
             lost: case.lost,

@@ -12,7 +12,7 @@ use crate::diagnose::hosts::{Host, Role};
 use crate::diagnose::ladder::Rung;
 use crate::diagnose::report::Report;
 use crate::shell;
-use crate::words::{count, duration, percent, size};
+use crate::words::{count, cut, duration, percent, size};
 
 /// How many findings the end of `record` shows.
 const BRIEF: usize = 3;
@@ -22,6 +22,9 @@ const EVIDENCE: usize = 5;
 
 /// How many findings and hosts a Markdown report has: GitHub takes 1 MiB.
 const MARKDOWN_ROWS: usize = 100;
+
+/// How much of the command is shown, columns.
+const COMMAND: usize = 120;
 
 /// How many links of the chain, hosts and modules are shown.
 const ROWS: usize = 12;
@@ -95,9 +98,19 @@ pub(crate) fn text(report: &Report, look: Look) -> String {
         lines.push(String::new());
         lines.extend(whole(finding, report.wall_us, look));
     }
-    section(&mut lines, "Critical chain", chain(report, look), look);
+    section(
+        &mut lines,
+        "Critical chain: each waited for the one before",
+        chain(report, look),
+        look,
+    );
     section(&mut lines, "Hosts", hosts(report, look), look);
-    section(&mut lines, "GOPROXY", modules(report, look), look);
+    section(
+        &mut lines,
+        "GOPROXY: who answered",
+        modules(report, look),
+        look,
+    );
     lines.join("\n") + "\n"
 }
 
@@ -106,7 +119,8 @@ fn headline(report: &Report, look: Look) -> String {
         true => String::new(),
         false => {
             let words = report.command.iter().map(|word| shell::word(word));
-            format!(": {}", words.collect::<Vec<_>>().join(" "))
+            let line = words.collect::<Vec<_>>().join(" ");
+            format!(": {}", cut(&line, COMMAND, look.glyph("…", "...")))
         }
     };
     let ended = match (report.exit_code, report.closed) {
@@ -114,8 +128,12 @@ fn headline(report: &Report, look: Look) -> String {
         (None, true) => String::new(),
         (None, false) => ", unfinished".into(),
     };
+    let damaged = match report.damaged_places {
+        0 => String::new(),
+        places => format!(", damaged in {}", count(places, "place")),
+    };
     let line = format!(
-        "{}{command}: {} in {} ({}){ended}",
+        "{}{command}: {} in {} ({}){ended}{damaged}",
         report.recording,
         count(report.requests, "request"),
         duration(report.wall_us),
@@ -140,12 +158,11 @@ fn whole(finding: &Finding, wall_us: u64, look: Look) -> Vec<String> {
     for same in shown.chunk_by(|one, next| one.shows == next.shows) {
         let what: Vec<String> = same.iter().map(|one| exhibit(&one.what)).collect();
         let what = look.paint(Paint::Dim, &look.plain(&what.join(", ")));
-        let shows = same.first().map_or("", |one| &one.shows);
-        lines.push(
-            format!("    {what}  {}", look.plain(shows))
-                .trim_end()
-                .to_owned(),
-        );
+        // What the title says is not said again.
+        let shows = same.first().map(|one| &*one.shows);
+        let shows = shows.filter(|shows| !finding.title.contains(*shows));
+        let line = format!("    {what}  {}", look.plain(shows.unwrap_or_default()));
+        lines.push(line.trim_end().to_owned());
     }
     let more = finding.evidence_total.saturating_sub(shown.len());
     if more > 0 {
@@ -157,12 +174,17 @@ fn whole(finding: &Finding, wall_us: u64, look: Look) -> Vec<String> {
     lines
 }
 
-/// `#78`, `connection 3`, `at 4.210 s`, `GOPROXY`
+/// `#78`, `connection 3`, `processes at +4.210`, `GOPROXY`
 fn exhibit(what: &Exhibit) -> String {
     match what {
         Exhibit::Exchange { id, .. } => format!("#{id}"),
         Exhibit::Connection { id, .. } => format!("connection {id}"),
-        Exhibit::Sample { t_us, .. } => crate::words::since_start(t_us.as_micros()),
+        Exhibit::Sample { t_us, .. } => {
+            format!(
+                "processes at {}",
+                crate::words::since_start(t_us.as_micros())
+            )
+        }
         Exhibit::Setting { name } => name.clone(),
         Exhibit::File { path } => path.clone(),
     }
@@ -538,7 +560,7 @@ mod tests {
             "slow, likely: a.example is dead  30.0 s, 50%  [MT106]",
             "    #1, #4  no answer",
             "    #7  refused",
-            "    +4.210  go waits",
+            "    processes at +4.210  go waits",
             "    and 5 more",
             "  try: try again",
         ];

@@ -226,11 +226,13 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
         };
         lines.extend(split::split_lines(&facts, look));
     }
-    // A command that was kept waiting before its first request has another reason.
-    let was_kept = summary.report.is_some_and(|report| {
-        let codes = ["MT207", "MT208", "MT209"];
-        report.causes().any(|cause| codes.contains(&cause.code))
-    });
+    // Where a cause is known that kept it from its first request, nothing else has to be guessed.
+    let was_kept = summary
+        .report
+        .is_some_and(|report| report.causes().next().is_some());
+    // Why it was slow or stuck, before what that means for a replay.
+    let report = summary.report.into_iter();
+    lines.extend(report.flat_map(|report| brief(report, look)));
     if is_empty {
         let reasons = summary.why_empty.iter().filter(|_| !was_kept);
         lines.extend(reasons.map(|reason| format!("  {}", look.plain(reason))));
@@ -238,12 +240,6 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
         lines.extend(replayable_lines(summary.replayable, look));
     }
     lines.extend(warnings(summary, look));
-    lines.extend(
-        summary
-            .report
-            .into_iter()
-            .flat_map(|report| brief(report, look)),
-    );
     text_of(&lines)
 }
 

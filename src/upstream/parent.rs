@@ -67,7 +67,7 @@ fn remedy(offered: &[String], had_credentials: bool) -> String {
     };
     match (basic, had_credentials) {
         (true, true) => format!("{offers}, and does not accept the user and password of its URL"),
-        (true, false) => format!("{offers}: put USER:PASSWORD@ before the host in its URL"),
+        (true, false) => format!("{offers}: put USER:PASSWORD and @ before the host in its URL"),
         (false, _) => format!(
             "{offers}, and modtape supports only Basic: connect through a local proxy that signs \
              in, such as px or cntlm (--upstream-proxy)"
@@ -356,7 +356,7 @@ mod tests {
             (
                 &["Digest realm=\"a, b\", qop = \"auth\", nonce=\"x==\", Basic realm=\"c\""],
                 false,
-                "it offers Digest, Basic: put USER:PASSWORD@ before the host in its URL",
+                "it offers Digest, Basic: put USER:PASSWORD and @ before the host in its URL",
             ),
             (
                 &["basic realm=x"],

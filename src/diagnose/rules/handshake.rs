@@ -50,6 +50,10 @@ fn failed(case: &Case<'_>) -> Vec<Found> {
             false => title,
         };
         let hint = match dead.is_silent() {
+            _ if is_v6 => format!(
+                "`curl -4 -sSI https://{0}/` and the same with -6 tell whether only IPv6 is dead; then mend it, or prefer IPv4 (a line `precedence ::ffff:0:0/96 100` in /etc/gai.conf)",
+                dead.name
+            ),
             false => format!("something on the way may forbid {} by its name: try another network, or a GOPROXY that this one lets through; `modtape doctor` tries the host by itself", dead.name),
             true => format!(
             "`modtape doctor` tries {} with a small and a large ClientHello: if only the large one is lost, a box on the way drops it, and GODEBUG=tlsmlkem=0 makes go's smaller (Go 1.24 and later)",

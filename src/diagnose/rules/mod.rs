@@ -281,6 +281,9 @@ fn and_more(requests: usize) -> String {
     }
 }
 
+/// The code of a note that guesses at why there was no request.
+const NOTHING_RECORDED: &str = "MT901";
+
 /// A finding that costs less is not worth a line, microseconds; nor is one that costs less than this
 /// part of the wall time.
 const LEAST_US: u64 = 500_000;
@@ -317,9 +320,14 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
             small.push((code, Found { severity, ..found }));
         }
     }
+    // Where the command was kept waiting, that is why it asked for nothing.
+    let is_told = !findings.is_empty();
+    let notes = notes
+        .into_iter()
+        .filter(|(code, _)| !(is_told && *code == NOTHING_RECORDED));
     // A note takes no time away from a cause, nor a cause from a note.
     let untold = Told::of(case);
-    for (code, found) in notes.into_iter().chain(small) {
+    for (code, found) in notes.chain(small) {
         let cost_us = untold.claim(&found).unwrap_or(0);
         findings.push(finding(code, found, cost_us));
     }

@@ -36,7 +36,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         what: Exhibit::Setting {
             name: "GOPROXY".into(),
         },
-        shows: format!("GOPROXY={}", case.setting("GOPROXY")),
+        shows: case.setting("GOPROXY").to_owned(),
     };
     let (reason, advice) = match reasons.split_first() {
         Some((first, _)) => match first.split_once(": `") {

@@ -1,6 +1,6 @@
 //! MT902: modtape itself kept answers back.
 
-use super::{Explained, Found};
+use super::{Explained, Found, LEAST_PART};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::words::duration;
@@ -11,11 +11,13 @@ const SLOW_US: u64 = 5_000;
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let mut items: Vec<usize> = (0..case.asked.len()).collect();
     items.retain(|item| case.asked[*item].row.own_us >= SLOW_US);
-    if items.is_empty() {
+    // As many small ones as there are: in sum they are worth a line from a twentieth of the time on.
+    let rows = case.asked.iter();
+    let us = rows.fold(0_u64, |sum, asked| sum.saturating_add(asked.row.own_us));
+    if items.is_empty() || us.saturating_mul(LEAST_PART) < case.timeline.wall_us {
         return Vec::new();
     }
     items.sort_by_key(|item| std::cmp::Reverse(case.asked[*item].row.own_us));
-    let us: u64 = items.iter().map(|item| case.asked[*item].row.own_us).sum();
     let evidence = items.iter().map(|item| {
         let own = duration(case.asked[*item].row.own_us);
         case.exhibit(

@@ -42,7 +42,7 @@ fn malformed(case: &Case<'_>, name: &str) -> Option<Found> {
     };
     let hint = corrected.as_ref().map(|corrected| {
         let set = case.assignment(name, corrected);
-        format!("{set} says what was probably meant")
+        format!("{set} is what was probably meant")
     });
     // A refused request for a module that the list was meant to take is what the mistake cost.
     let meant = |item: &usize| {

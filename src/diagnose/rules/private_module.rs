@@ -43,10 +43,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let first = refused.first(case);
             let module = refusals::module(first);
             let pattern = pattern(first);
-            let said = first.said();
-            let line = said
-                .lines()
-                .find(|line| PRIVATE.iter().any(|words| line.contains(words)));
+            let text = first.refusal.as_ref().map_or("", |refusal| &refusal.text);
+            let line = text.lines().find(|line| {
+                let line = line.to_ascii_lowercase();
+                PRIVATE.iter().any(|words| line.contains(words))
+            });
             let said = line.map(shortened).unwrap_or_default();
             let requests = count(refused.items.len() as u64, "request");
             let is_shared = SHARED.contains(&module.split('/').next().unwrap_or_default());

@@ -116,7 +116,7 @@ fn is_cold(case: &Case<'_>, item: usize, us: u64) -> bool {
 /// The go command has no timeout for this.
 fn hint(case: &Case<'_>, host: &str) -> String {
     let role = case.hosts.get(host).and_then(|host| host.role);
-    let bound = "modtape record --upstream-idle-timeout 20s turns the silence into an error; the go command itself would wait for ever";
+    let bound = "modtape record --upstream-idle-timeout 20s turns the silence into an error (the go command itself waits for ever)";
     match role {
         Some(Role::Proxy { entry }) => match (next_entry(case, entry), separator_of(case, entry)) {
             (Some(next), Some(Separator::Pipe)) => {
@@ -127,7 +127,7 @@ fn hint(case: &Case<'_>, host: &str) -> String {
                 format!("try again, or ask the operator of {host}; {bound}")
             }
             (Some(next), _) => format!(
-                "try again; a bar instead of the comma before {next} would let go fall back to it, but only after an error: {bound}"
+                "try again; {bound}, and with a bar in place of the comma before {next} go then asks that"
             ),
             (None, _) => format!("try again, or another GOPROXY; {bound}"),
         },

@@ -242,7 +242,7 @@ impl<'w> Run<'w> {
     }
 
     /// Runs it behind a recorder until stderr tells the cause of this code, and ends both as Ctrl-C does.
-    fn recorded_hangs(&self, code: &str) -> Option<Ran> {
+    pub(super) fn recorded_hangs(&self, code: &str) -> Option<Ran> {
         let ready = self.ready()?;
         let begun = Clock::start();
         let running = Spawned::start(ready.recorded(&[]));

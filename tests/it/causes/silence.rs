@@ -83,6 +83,61 @@ fn a_checksum_database_that_is_silent() {
     });
 }
 
+/// The form of a line: numbers, times, sizes, bars and the names of modules left out.
+fn form(line: &str) -> String {
+    let mut form = String::new();
+    // Whether the second request is silent for as long is chance.
+    let line = line
+        .replace(", and 1 more request", "")
+        .replace(" and 1 more)", ")");
+    for word in line.split_whitespace() {
+        let word = word.trim_matches(|c: char| {
+            "\u{258f}\u{258e}\u{258d}\u{258c}\u{258b}\u{258a}\u{2589}\u{2588}".contains(c)
+        });
+        let is_unit =
+            ["ms", "s", "B", "kB", "MB"].contains(&word.trim_end_matches([',', ')', ';']));
+        let word = match word {
+            _ if word.contains("github.com/") => String::from("MODULE"),
+            _ if word.starts_with("recordings/") => String::from("RECORDING"),
+            _ => word.replace(|c: char| c.is_ascii_digit() || c == '.', ""),
+        };
+        if !is_unit && !word.is_empty() {
+            form.push_str(&word);
+            form.push(' ');
+        }
+    }
+    form
+}
+
+/// What the first screen of README shows is what is said of that hang.
+#[test]
+fn the_hang_that_the_readme_shows() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let page = std::fs::read_to_string(page).expect("it is a part of the project");
+    let session = page.split("```console\n").nth(1).expect("a session");
+    let session = session.split("```").next().unwrap_or_default();
+    let shown = session.lines().filter(|line| !line.starts_with(['$', '^']));
+    let shown: Vec<&str> = shown.collect();
+    assert!(shown.len() > 5, "{session}");
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let silent = Rule::host("sum.golang.org").silent();
+        let _internet = internet.rule(silent).start();
+        let run = Run::go(world, &["mod", "tidy"]);
+        let Some(recorded) = run.recorded_hangs("MT112") else {
+            return;
+        };
+        let said: Vec<String> = recorded.stderr.lines().map(form).collect();
+        for line in &shown {
+            let form = form(line);
+            let is_said = said.iter().any(|said| *said == form);
+            assert!(is_said, "{line}\n{form}\n{}\n{said:#?}", recorded.stderr);
+        }
+    });
+}
+
 #[test]
 fn a_checksum_database_that_no_packet_reaches() {
     World::stage(|world| {
