@@ -12,6 +12,7 @@ use tokio::process::Command;
 use super::env_file::read_env_file;
 use super::environment::SETTINGS;
 use super::run::SpawnError;
+use crate::gomod::modfile;
 use crate::recording::MainModule;
 
 /// How long `go env` may take; it reads files only.
@@ -164,7 +165,7 @@ pub(crate) fn main_module(
     }
     let go_mod = Path::new(facts.get("GOMOD"));
     let is_go_mod = go_mod.file_name().is_some_and(|name| name == "go.mod");
-    let other = modfile(facts.get("GOFLAGS").split_ascii_whitespace(), &words);
+    let other = modfile(facts.get("GOFLAGS"), &words);
     let go_mod = match other.filter(|_| is_go_mod) {
         None => go_mod.to_owned(),
         Some(other) => {
@@ -173,27 +174,6 @@ pub(crate) fn main_module(
         }
     };
     is_go_mod.then_some(MainModule::Module(go_mod))
-}
-
-/// The file of `-modfile`: the last one counts, and the command's own flags come after those of GOFLAGS.
-fn modfile<'a>(goflags: impl Iterator<Item = &'a str>, words: &[&'a str]) -> Option<&'a str> {
-    // What follows is a program's.
-    let words = words.iter().copied();
-    let words: Vec<&str> = words
-        .take_while(|word| !["--", "-args"].contains(word))
-        .collect();
-    let flag = |word: &'a str| word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
-    let valued = |word: &'a str| flag(word)?.strip_prefix("modfile=");
-    let own = words
-        .iter()
-        .enumerate()
-        .filter_map(|(at, word)| match flag(word) {
-            Some("modfile") => words.get(at + 1).copied(),
-            _ => valued(word),
-        });
-    let found = goflags.filter_map(valued).chain(own).last();
-    // The go command refuses others.
-    found.filter(|file| file.ends_with(".mod"))
 }
 
 /// The folder that a command goes to before it does anything (`go build -C DIR`), if it is one.
@@ -229,12 +209,9 @@ pub(crate) fn go_for(command: Option<&OsStr>, path: Option<&OsString>) -> Option
     }
 }
 
-/// Whether a program, a name or a path, is a go command: `go`, `/usr/bin/go`, `go1.27.3`, `go.exe`.
+/// Whether a program, a name or a path, is a go command.
 pub(crate) fn is_go(program: &OsStr) -> bool {
-    let name = Path::new(program).file_name().unwrap_or_default();
-    let name = name.to_string_lossy();
-    let name = name.strip_suffix(".exe").unwrap_or(&name);
-    name == "go" || name.strip_prefix("go1.").is_some_and(|v| !v.is_empty())
+    crate::gomod::is_go(&program.to_string_lossy())
 }
 
 /// Checks that a program is on `path`, before anything is created for its run.

@@ -54,7 +54,7 @@ pub(crate) fn chain(case: &Case<'_>) -> Vec<Link> {
             let tied = tied
                 .by_ref()
                 .take(TIES)
-                .take_while(|other| items[**other].until + TIE_US >= latest);
+                .take_while(|other| items[**other].until.saturating_add(TIE_US) >= latest);
             let needed = tied
                 .copied()
                 .find(|other| is_needed(case, &items[*other], &items[item]));

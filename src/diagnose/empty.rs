@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::exchange::Opened;
-use crate::gomod::{GoProxy, ProxyTarget};
+use crate::gomod::{GoProxy, ProxyTarget, go_words, is_go};
 use crate::recording::reader::ConnectionRow;
 
 use super::rerun::{COLD, Rerun, intercept};
@@ -142,19 +142,12 @@ fn of_vendor(goflags: &str, facts: &Facts<'_>) -> Option<String> {
 /// Whether a go command of these words takes packages from the vendor folder (Go modules reference,
 /// "Vendoring"). Those with a version run outside the main module, and `list -m` asks for modules.
 fn heeds_vendor(command: &[String]) -> bool {
-    let mut words = command.iter().map(String::as_str);
-    let is_go = words.next().is_some_and(is_go);
+    let mut words = go_words(command).unwrap_or_default().into_iter();
     let loads = matches!(
         words.next(),
         Some("build" | "generate" | "install" | "list" | "run" | "test" | "vet")
     );
-    is_go && loads && !words.any(|word| word.contains('@') || word == "-m" || word == "--m")
-}
-
-/// `go`, `go1.27.3`, or a path to one.
-pub(super) fn is_go(program: &str) -> bool {
-    let name = program.rsplit('/').next().unwrap_or_default();
-    name == "go" || name.starts_with("go1.")
+    loads && !words.any(|word| word.contains('@') || word == "-m" || word == "--m")
 }
 
 fn of_cache(facts: &Facts<'_>) -> String {

@@ -59,6 +59,10 @@ const OTHER_PART: u64 = 10;
 const LEAST_US: u64 = 500_000;
 const LEAST_PART: u64 = 10;
 
+/// Longer recordings are not run again, microseconds: a week. Numbers that are larger are no times, and
+/// sums of any number of smaller ones do not overflow.
+const LONGEST_US: u64 = 7 * 86_400 * 1_000_000;
+
 /// The recorded requests, as jobs of workers.
 pub(crate) struct Schedule<'a, 'r> {
     case: &'a Case<'r>,
@@ -113,7 +117,8 @@ impl<'a, 'r> Schedule<'a, 'r> {
     pub(crate) fn of(case: &'a Case<'r>) -> Option<Self> {
         let has_succeeded = case.is_closed && case.manifest.exit_code == Some(0);
         let workers = case.manifest.processors.filter(|number| *number > 0)?;
-        if !has_succeeded || case.timeline.items.is_empty() {
+        let is_short = case.timeline.wall_us <= LONGEST_US;
+        if !has_succeeded || !is_short || case.timeline.items.is_empty() {
             return None;
         }
         let schedule = Reader::new(case, usize::try_from(workers).ok()?).read();

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::stuck::Stuck;
 use super::timeline::Timeline;
 use crate::clock::Timestamp;
-use crate::gomod::{unescape_path, unescape_version};
+use crate::gomod::{is_go, unescape_path, unescape_version};
 use crate::recording::processes::{Lock, Process, ProcessState, Sample};
 use crate::words::{duration, seconds};
 
@@ -382,9 +382,13 @@ impl<'a> Activity<'a> {
 
     /// What keeps the command waiting, if that has lasted so long and is ours to judge.
     pub(crate) fn stuck(&self, us: u64) -> Option<Stuck> {
-        let go = match self.doing.kind() {
-            Kind::Peer => {
-                "the go command has no timeout for this; ssh and git wait for TCP, which gives up after about two minutes"
+        let go = match self.doing {
+            Doing::Peer(_, true) => {
+                "the go command has no timeout for this; ssh and git wait for TCP, which gives up on what it cannot connect to after about two minutes"
+            }
+            // TCP gives up what is not acknowledged: where nothing is under way, nobody ever notices.
+            Doing::Peer(_, false) => {
+                "the go command has no timeout for this, nor have ssh and git for a host that has taken the connection and says nothing: it may wait for ever"
             }
             _ => "the go command has no timeout for this: it will wait for ever",
         };
@@ -454,7 +458,7 @@ impl Lasting {
 }
 
 /// The text without control characters: names of files and programs may have any.
-fn one_line(text: String) -> String {
+pub(super) fn one_line(text: String) -> String {
     match text.contains(char::is_control) {
         true => text.replace(char::is_control, "\u{fffd}"),
         false => text,
@@ -573,13 +577,6 @@ pub(crate) fn is_of_network(channel: &str) -> bool {
 /// (fanotify(7)).
 pub(crate) fn is_of_scanner(channel: &str) -> bool {
     channel.contains("fanotify")
-}
-
-fn is_go(name: &str) -> bool {
-    name == "go"
-        || name
-            .strip_prefix("go1.")
-            .is_some_and(|rest| !rest.is_empty())
 }
 
 /// Whether a program is one that a go command fetches repositories with.
@@ -859,9 +856,7 @@ pub(crate) fn gaps(samples: &[Sampled], timeline: &Timeline) -> Vec<Gap> {
                 at if index == first && at - from <= FIRST_LOOK => from,
                 at => at,
             };
-            let until = at
-                .get(index + 1)
-                .map_or(to, |next| (*next).clamp(begin, to));
+            let until = at.get(index + 1).map_or(to, |next| (*next).min(to));
             if begin < until && !samples[index].sample.processes.is_empty() {
                 gaps.push(Gap {
                     from: begin,

@@ -166,7 +166,9 @@ fn sentence(
     }
     let phases = Phase::ALL.map(|phase| (doing(phase), split.phases[phase]));
     // What was done without a request has a name, if most of that time was looked at.
-    let known = idle.first().filter(|(_, us)| *us * 2 >= split.idle_us);
+    let known = idle
+        .first()
+        .filter(|(_, us)| us.saturating_mul(2) >= split.idle_us);
     let known = known.map_or_else(String::new, |(kind, _)| format!(" ({})", kind.in_words()));
     let without = format!("it made no request{known}");
     let phases = phases.map(|(doing, us)| (format!("it was {doing}"), us));
@@ -188,7 +190,7 @@ fn sentence(
     };
     let took = duration(split.wall_us);
     match tally.requests {
-        0 if split.idle_us * 2 > split.wall_us => {
+        0 if split.idle_us.saturating_mul(2) > split.wall_us => {
             format!("{verdict}: it made no request in {took}{known}{others}")
         }
         0 => format!("{verdict}: it made no request in {took}{most}{others}"),

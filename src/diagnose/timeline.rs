@@ -129,10 +129,21 @@ impl Timeline {
         timeline
     }
 
-    /// An instant of a run on the time axis of the whole recording.
+    /// An instant of a run on the time axis of the whole recording. What is later than the run's last known
+    /// end counts as that end, so that the order of runs is that of their instants; a run without requests
+    /// lies where the one before it ends.
     pub(crate) fn at(&self, run: u32, at: Timestamp) -> u64 {
-        let begin = self.runs.get(&run).map_or(0, |run| run.begin);
-        begin.saturating_add(at.as_micros()).min(self.wall_us)
+        let at = at.as_micros();
+        match self.runs.range(..=run).next_back() {
+            Some((known, extent)) if *known == run => {
+                extent.begin.saturating_add(at).min(extent.end)
+            }
+            Some((_, before)) => before.end,
+            None => match self.runs.is_empty() {
+                true => at.min(self.wall_us),
+                false => 0,
+            },
+        }
     }
 
     /// How long no request was in flight.
@@ -181,6 +192,12 @@ impl Timeline {
 /// such part a request, always downwards. A million steps with a thousand requests each lose less
 /// than a microsecond in all.
 pub(crate) const PARTS: u128 = 1 << 32;
+
+/// The sum of microseconds or bytes that stand in a recording, which may be any numbers: at most
+/// [`u64::MAX`].
+pub(crate) fn sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
+}
 
 fn add_at(sums: &mut Vec<u64>, index: usize, us: u64) {
     if us == 0 {

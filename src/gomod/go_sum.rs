@@ -19,21 +19,31 @@ pub(crate) struct GoSum {
     /// The hashes by module and version, each once, in the file's order; the version of a go.mod has the suffix
     /// `/go.mod`.
     sums: BTreeMap<(String, String), Vec<String>>,
-    /// The first line that has not three words: its number, from 1, and its beginning. Every command
-    /// but `go mod tidy` refuses such a file.
-    pub(crate) malformed: Option<(usize, String)>,
+    /// The first line that has not three words. Every command but `go mod tidy` refuses such a file.
+    pub(crate) malformed: Option<Malformed>,
+}
+
+/// A line of a go.sum that no go command reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    /// The file's name, as whoever wrote it knows it.
+    pub(crate) file: String,
+    /// The line, from 1.
+    pub(crate) line: usize,
+    /// Its beginning.
+    pub(crate) text: String,
 }
 
 impl GoSum {
-    /// Reads a file.
+    /// Reads a go.sum.
     pub(crate) fn parse(content: &[u8]) -> Self {
         let mut parsed = Self::default();
-        parsed.add(content);
+        parsed.add("go.sum", content);
         parsed
     }
 
-    /// Adds what another file says: the modules of a workspace have one each.
-    pub(crate) fn add(&mut self, content: &[u8]) {
+    /// Adds what the file of this name says: the modules of a workspace have one each.
+    pub(crate) fn add(&mut self, file: &str, content: &[u8]) {
         for (number, line) in String::from_utf8_lossy(content).split('\n').enumerate() {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
@@ -46,8 +56,11 @@ impl GoSum {
                     }
                 }
                 _ => {
-                    let shown = || (number + 1, line.trim().chars().take(SHOWN).collect());
-                    self.malformed.get_or_insert_with(shown);
+                    self.malformed.get_or_insert_with(|| Malformed {
+                        file: file.to_owned(),
+                        line: number + 1,
+                        text: line.trim().chars().take(SHOWN).collect(),
+                    });
                 }
             }
         }
@@ -102,13 +115,21 @@ mod tests {
     fn the_marks_of_a_merge_are_told() {
         let text = "a.b/c v1.0.0 h1:x=\n<<<<<<< HEAD\na.b/c v1.1.0 h1:y=\n=======\n";
         let sums = GoSum::parse(text.as_bytes());
-        assert_eq!(sums.malformed, Some((2, "<<<<<<< HEAD".into())));
+        let malformed = Malformed {
+            file: "go.sum".into(),
+            line: 2,
+            text: "<<<<<<< HEAD".into(),
+        };
+        assert_eq!(sums.malformed, Some(malformed));
         assert_eq!(sums.of(Kind::Zip, "a.b/c", "v1.1.0"), ["h1:y="]);
         let mut both = GoSum::parse(b"a.b/c v1.0.0 h1:x=\n");
-        both.add(b"a.b/c v1.0.0 h1:x=\na.b/c v1.0.0 h1:y=\n");
+        both.add("lib/go.sum", b"a.b/c v1.0.0 h1:x=\na.b/c v1.0.0 h1:y=\n");
         assert_eq!(both.of(Kind::Zip, "a.b/c", "v1.0.0"), ["h1:x=", "h1:y="]);
         let one = GoSum::parse(b"a.b/c v1.0.0 h1:x= // why not\n");
-        assert_eq!(one.malformed.map(|(line, _)| line), Some(1));
-        assert_eq!(GoSum::parse(b"\xff\n\n").malformed.map(|it| it.0), Some(1));
+        assert_eq!(one.malformed.map(|it| it.line), Some(1));
+        both.add("app/go.sum", b"\n\xff\n\n");
+        both.add("lib/go.sum", b"\xff\n");
+        let first = both.malformed.map(|it| (it.file, it.line));
+        assert_eq!(first, Some(("app/go.sum".into(), 2)));
     }
 }

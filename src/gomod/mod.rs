@@ -8,6 +8,7 @@
 #[cfg(any(test, fuzzing))]
 pub mod check;
 mod content;
+mod go_command;
 mod go_mod;
 mod go_sum;
 mod go_version;
@@ -26,8 +27,9 @@ mod version;
 
 pub use content::check_content;
 pub(crate) use content::{ContentFault, TEXT_LIMIT, is_html};
+pub(crate) use go_command::{go_words, is_go, modfile};
 pub(crate) use go_mod::{GoMod, ModuleVersion, Replacement};
-pub(crate) use go_sum::GoSum;
+pub(crate) use go_sum::{GoSum, Malformed};
 pub(crate) use go_version::compare_go;
 pub use kind::Kind;
 pub(crate) use location::Location;

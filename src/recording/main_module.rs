@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::format::{MAIN_MOD, MAIN_SUM, MAIN_WORK, MAIN_WORK_SUM};
 use super::reader::Recording;
 use crate::files::{open_regular, replace_file};
-use crate::gomod::{GoMod, GoSum};
+use crate::gomod::{GoMod, GoSum, go_words, modfile};
 
 /// The largest file that is kept, bytes.
 const LIMIT: u64 = 1 << 20;
@@ -147,22 +147,37 @@ impl Recording {
 
     /// The go.sum of the main module, or what those of a workspace say together, if any was kept.
     pub(crate) fn main_sum(&self) -> Option<GoSum> {
-        let names: Vec<String> = match self.main_work() {
-            None => vec![MAIN_SUM.to_owned()],
+        // The file's name here, and where it was.
+        let names: Vec<(String, String)> = match self.main_work() {
+            None => vec![(MAIN_SUM.to_owned(), self.main_sum_name())],
             Some(go_work) => {
-                let numbers = 1..=modules(&go_work).len();
-                let numbered = numbers.map(|number| numbered(MAIN_SUM, number));
+                let folders = modules(&go_work).into_iter();
+                let numbered = (1..).zip(folders).map(|(number, folder)| {
+                    let folder = folder.trim_end_matches('/');
+                    (numbered(MAIN_SUM, number), format!("{folder}/go.sum"))
+                });
                 // As the go command, which looks there first.
-                std::iter::once(MAIN_WORK_SUM.to_owned())
-                    .chain(numbered)
-                    .collect()
+                let first = (MAIN_WORK_SUM.to_owned(), String::from("go.work.sum"));
+                std::iter::once(first).chain(numbered).collect()
             }
         };
-        let files = names.iter();
-        let mut files = files.filter_map(|name| read_whole(&self.dir().join(name)).ok());
-        let mut sums = GoSum::parse(&files.next()?);
-        files.for_each(|content| sums.add(&content));
-        Some(sums)
+        let mut sums = None;
+        for (name, was) in names {
+            if let Ok(content) = read_whole(&self.dir().join(name)) {
+                let sums: &mut GoSum = sums.get_or_insert_default();
+                sums.add(&was, &content);
+            }
+        }
+        sums
+    }
+
+    /// `go.sum`, or the one beside what stands in for go.mod.
+    fn main_sum_name(&self) -> String {
+        let manifest = self.manifest();
+        let goflags = manifest.go_env.get("GOFLAGS").map_or("", String::as_str);
+        let words = go_words(&manifest.command).unwrap_or_default();
+        let other = modfile(goflags, &words).and_then(|file| file.strip_suffix(".mod"));
+        other.map_or_else(|| String::from("go.sum"), |file| format!("{file}.sum"))
     }
 }
 

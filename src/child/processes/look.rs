@@ -420,20 +420,24 @@ impl Looker {
         peer.port() == self.proxy.port() && (ip.is_unspecified() || ip == peer.ip())
     }
 
-    /// Finds those that have left the tree and keep a pipe open that a member of it reads from.
+    /// Finds those that have left the tree and keep a pipe open that an idle go command has made and reads
+    /// from.
     fn find_pipes(&self, members: &BTreeMap<u32, Member>, processes: &mut [(Process, bool)]) {
         let is_detached = |process: &Process| members[&process.pid].is_detached;
         if !processes.iter().any(|(process, _)| is_detached(process)) {
             return;
         }
-        let readers = processes.iter().map(|(process, _)| process);
-        let readers = readers.filter(|process| !is_detached(process) && process.name == "go");
-        let read: HashMap<u64, u32> = readers
-            .flat_map(|process| {
-                let pipes = self.proc.pipes(process.pid, End::Read).into_iter();
-                pipes.map(|(_, pipe)| (pipe, process.pid))
-            })
-            .collect();
+        let tree = || {
+            let all = processes.iter().map(|(process, _)| process);
+            all.filter(|process| !is_detached(process))
+        };
+        let mut read = self.made_by_idle_go(tree());
+        // What another member writes to may come from that one.
+        for process in tree() {
+            for (_, written) in self.proc.pipes(process.pid, End::Write) {
+                read.remove(&written);
+            }
+        }
         for (process, _) in processes {
             if is_detached(process) {
                 let written = self.proc.pipes(process.pid, End::Write);
@@ -447,23 +451,9 @@ impl Looker {
     /// from: of an ssh master nothing else tells that it is the command's, since its title lies over its
     /// environment.
     fn adopt_writers(&mut self, processes: &[(Process, bool)], budget: &Budget) {
-        let is_idle =
-            |process: &Process| process.name == "go" && process.state == ProcessState::Sleeping;
-        let idle = processes
-            .iter()
-            .map(|(process, _)| process)
-            .filter(|process| is_idle(process));
-        // The standard streams, and what modtape has open too, were given to it.
-        let read = idle.flat_map(|process| self.proc.pipes(process.pid, End::Read));
-        let mut read: HashSet<u64> = read
-            .filter(|(number, _)| *number > 2)
-            .map(|(_, pipe)| pipe)
-            .collect();
+        let mut read = self.made_by_idle_go(processes.iter().map(|(process, _)| process));
         if read.is_empty() {
             return;
-        }
-        for (_, given) in self.proc.pipes(self.own, End::Read) {
-            read.remove(&given);
         }
         for (process, _) in processes {
             for (_, written) in self.proc.pipes(process.pid, End::Write) {
@@ -476,8 +466,31 @@ impl Looker {
         let proc = &self.proc;
         self.members.adopt(proc, budget, |pid| {
             let written = proc.pipes(pid, End::Write);
-            written.iter().any(|(_, pipe)| read.contains(pipe))
+            written.iter().any(|(_, pipe)| read.contains_key(pipe))
         });
+    }
+
+    /// The pipes that a go command has open to read from, does nothing, and has made: the standard streams,
+    /// and what modtape has open too (the jobs of `make -j`), were given to it. Each with the process.
+    fn made_by_idle_go<'p>(
+        &self,
+        processes: impl Iterator<Item = &'p Process>,
+    ) -> HashMap<u64, u32> {
+        let idle = processes
+            .filter(|process| process.name == "go" && process.state == ProcessState::Sleeping);
+        let mut made: HashMap<u64, u32> = idle
+            .flat_map(|process| {
+                let pipes = self.proc.pipes(process.pid, End::Read).into_iter();
+                let pipes = pipes.filter(|(number, _)| *number > 2);
+                pipes.map(|(_, pipe)| (pipe, process.pid))
+            })
+            .collect();
+        if !made.is_empty() {
+            for (_, given) in self.proc.pipes(self.own, End::Read) {
+                made.remove(&given);
+            }
+        }
+        made
     }
 }
 

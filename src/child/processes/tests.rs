@@ -148,7 +148,7 @@ fn a_daemon_that_keeps_the_pipe_of_a_go_command_open_is_told() {
     let go = temp.path().join("go");
     std::fs::copy("/bin/cat", &go).unwrap();
     let script = format!(
-        "echo ready; (setsid cat <&3 2>&1 &) | '{}' >/dev/null",
+        "echo ready; (setsid cat <&3 2>&1 &) | '{}' /dev/fd/5 5<&0 0</dev/null >/dev/null",
         go.display()
     );
     let group = below_a_recorder(&script);
@@ -161,6 +161,25 @@ fn a_daemon_that_keeps_the_pipe_of_a_go_command_open_is_told() {
     );
     assert_eq!(daemon.keeps_pipe_of, Some(go.pid));
     assert_eq!(go.keeps_pipe_of, None);
+}
+
+/// What was given to a go command as its standard input is not its own to wait for.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_daemon_that_holds_a_pipe_which_was_given_to_the_go_command_keeps_nothing_open() {
+    let temp = tempfile::tempdir().unwrap();
+    let go = temp.path().join("go");
+    std::fs::copy("/bin/cat", &go).unwrap();
+    let script = format!(
+        "echo ready; (setsid cat <&3 2>&1 &) | '{}' >/dev/null",
+        go.display()
+    );
+    let group = below_a_recorder(&script);
+    let sample = look_until(&group, |sample| {
+        let is_idle = |go: &Process| go.state == ProcessState::Sleeping;
+        named(sample, "go").is_some_and(is_idle) && named(sample, "cat").is_some()
+    });
+    assert_eq!(named(&sample, "cat").unwrap().keeps_pipe_of, None);
 }
 
 /// As an ssh master is: it has none of our variables, since its title lies over them.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
+use crate::diagnose::timeline::sum;
 use crate::words::{count, duration};
 
 /// It is worth a note from here on, microseconds.
@@ -31,10 +32,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             }
         }
     }
-    let us: u64 = second
-        .iter()
-        .map(|item| case.asked[*item].listed.total_us)
-        .sum();
+    let us = sum(second.iter().map(|item| case.asked[*item].listed.total_us));
     if us < LEAST_US {
         return Vec::new();
     }

@@ -32,7 +32,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let bytes = bytes.fold(0_u64, |sum, asked| sum.saturating_add(asked.row.bytes));
     let pace = u128::from(bytes) * 1_000_000 / u128::from(us.max(1));
     let pace = u64::try_from(pace).unwrap_or(u64::MAX);
-    if us < LEAST_US || us * 2 < case.timeline.wall_us {
+    if us < LEAST_US || us.saturating_mul(2) < case.timeline.wall_us {
         return Vec::new();
     }
     let mut items: Vec<usize> = (0..case.asked.len())

@@ -72,7 +72,9 @@ fn of_connection(
     // A server that never answered is silent; one that answers others has stuck streams.
     let has_worked = ends.iter().any(|until| *until <= since);
     // What was under way at that moment may still have come.
-    let still_works = ends.iter().any(|until| *until > latest + UNDER_WAY_US);
+    let still_works = ends
+        .iter()
+        .any(|until| *until > latest.saturating_add(UNDER_WAY_US));
     if still_works || !(has_worked || is_lost) {
         return None;
     }

@@ -7,6 +7,7 @@ use super::{Explained, Found, union};
 use crate::clock::Timestamp;
 use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
+use crate::diagnose::timeline::sum;
 use crate::exchange::{Closed, ConnectionId, Mode, Opened};
 use crate::gomod::{Kind, Location};
 use crate::words::{count, duration, size};
@@ -210,11 +211,11 @@ fn of_tunnels(
         .iter()
         .fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
     let idle = covered(&case.timeline.idle, tunnels);
-    let us = idle.iter().map(|(from, to)| to - from).sum();
+    let us = sum(idle.iter().map(|(from, to)| to - from));
     let connections = count(tunnels.len() as u64, "connection");
     let evidence = tunnels.iter().map(|tunnel| {
         let (run, id) = tunnel.key;
-        let took = duration(tunnel.until - tunnel.from);
+        let took = duration(tunnel.until.saturating_sub(tunnel.from));
         Evidence {
             what: Exhibit::Connection { run, id },
             shows: format!("a tunnel to {host}: {took}, {}", size(tunnel.bytes)),

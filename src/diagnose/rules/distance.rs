@@ -31,7 +31,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let pieces = case.pieces_of(&host.items, Some(Phase::Wait));
         let share: u128 = pieces.iter().map(|piece| case.timeline.pieces[*piece].share).sum();
         let us = u64::try_from(share / crate::diagnose::timeline::PARTS).unwrap_or(u64::MAX);
-        if us < LEAST_US || us * 2 < case.timeline.wall_us {
+        if us < LEAST_US || us.saturating_mul(2) < case.timeline.wall_us {
             return None;
         }
         Some(Found {

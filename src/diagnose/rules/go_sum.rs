@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
+use crate::diagnose::processes::one_line;
 use crate::exchange::ExchangeId;
-use crate::gomod::{GoSumDb, Kind, matches_patterns};
+use crate::gomod::{GoSumDb, Kind, Malformed, go_words, matches_patterns};
 use crate::recording::caches::{Damage, Damaged};
 use crate::recording::format::{Conflict, Hashed};
 use crate::shell;
@@ -87,11 +88,28 @@ impl<'a> Disagreement<'a> {
         Found {
             severity: self.case.severity(),
             title: self.title(),
-            confidence: Confidence::Certain,
+            confidence: match (self.odd, self.relay()) {
+                (Odd::Server, _) | (_, None) => Confidence::Certain,
+                // Nobody has verified the signature of what was looked up.
+                (_, Some(_)) => Confidence::Likely,
+            },
             evidence: self.evidence(),
             hint: Some(self.hint()),
             explains: Explained::pieces(self.case.pieces_of(&items, None)),
         }
+    }
+
+    /// Who answered for the checksum database in its place: a proxy that relays it.
+    fn relay(&self) -> Option<&'a str> {
+        let host = &*self.database?.host;
+        (self.case.sumdb_host().as_deref() != Some(host)).then_some(host)
+    }
+
+    /// Whether the host that served the file also relayed what the checksum database has of it, and could
+    /// have made up both.
+    fn is_one_voice(&self) -> bool {
+        let served = self.served.map(|one| &*one.host);
+        self.relay().is_some_and(|relay| Some(relay) == served)
     }
 
     /// `the zip of golang.org/x/net v0.34.0`
@@ -107,6 +125,9 @@ impl<'a> Disagreement<'a> {
             _ => " (it has two lines for it, and go goes by the first)",
         };
         match (self.odd, self.go_sum, self.database, self.served) {
+            (Odd::GoSum, ..) if self.is_one_voice() => format!(
+                "go.sum has another hash of {file} than what {host} serves{twice}, which also relayed the checksum database's answer"
+            ),
             (Odd::GoSum, ..) => format!(
                 "go.sum has a wrong hash of {file}{twice}: {host} and the checksum database agree on another"
             ),
@@ -168,6 +189,7 @@ impl<'a> Disagreement<'a> {
         } = self.conflict;
         let host = self.served.map_or("", |one| &one.host);
         match self.odd {
+            Odd::GoSum | Odd::Database if self.relay().is_some() => asks_database(module, version),
             Odd::GoSum => format!(
                 "`git log -p go.sum` tells which change brought the line; remove the lines of {module} {version} from go.sum and run `go mod tidy`, which verifies it anew"
             ),
@@ -234,30 +256,50 @@ fn cached(case: &Case<'_>) -> Vec<Found> {
 
 /// A go.sum that no go command reads.
 fn malformed(case: &Case<'_>) -> Option<Found> {
-    let (number, line) = case.go_sum.as_ref()?.malformed.as_ref()?;
-    let words = case.manifest.command.iter().map(String::as_str);
+    let Malformed { file, line, text } = case.go_sum.as_ref()?.malformed.as_ref()?;
+    let command = go_words(&case.manifest.command);
     // It mends the file.
-    let is_tidy = words.skip(1).take(2).eq(["mod", "tidy"]);
+    let is_tidy = |words: &[&str]| words.starts_with(&["mod", "tidy"]);
+    let processes = case
+        .samples
+        .iter()
+        .flat_map(|sampled| &sampled.sample.processes);
+    let mut ran = processes.filter_map(|process| go_words(&process.command));
+    let is_tidy = match &command {
+        Some(words) => is_tidy(words),
+        // What a script or a makefile runs.
+        None => ran.any(|words| is_tidy(&words)),
+    };
     if is_tidy || case.manifest.exit_code.is_none_or(|code| code == 0) {
         return None;
     }
+    let file = one_line(file.clone());
     let is_merge = ["<<<<<<<", "=======", ">>>>>>>", "|||||||"];
-    let is_merge = is_merge.iter().any(|mark| line.starts_with(mark));
+    let is_merge = is_merge.iter().any(|mark| text.starts_with(mark));
     let why = match is_merge {
         true => "a merge conflict was left in it",
         false => "it has not three words",
     };
     Some(Found {
         severity: Severity::Problem,
-        title: format!("line {number} of go.sum is malformed: {why}"),
-        confidence: Confidence::Certain,
+        title: format!("line {line} of {file} is malformed: {why}"),
+        confidence: match command {
+            Some(_) => Confidence::Certain,
+            // Another program may have failed for another reason.
+            None => Confidence::Likely,
+        },
         evidence: vec![Evidence {
-            what: go_sum(),
-            shows: format!("line {number}: {line}"),
+            what: Exhibit::File { path: file.clone() },
+            shows: format!("line {line}: {text}"),
         }],
-        hint: Some(String::from(
-            "`go mod tidy` writes go.sum anew and leaves out such lines; both sides of a merge of go.sum can be kept, line by line",
-        )),
+        hint: Some(match file.ends_with("go.work.sum") {
+            true => format!(
+                "both sides of a merge of {file} can be kept, line by line; without such lines the go command completes it by itself"
+            ),
+            false => format!(
+                "`go mod tidy` writes {file} anew and leaves out such lines; both sides of a merge of {file} can be kept, line by line"
+            ),
+        }),
         explains: Explained::default(),
     })
 }

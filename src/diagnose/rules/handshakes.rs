@@ -4,6 +4,7 @@ use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::estimate::Change;
 use crate::diagnose::finding::{Confidence, Severity};
+use crate::diagnose::timeline::sum;
 use crate::exchange::Phase;
 use crate::words::{count, duration};
 
@@ -11,14 +12,17 @@ use crate::words::{count, duration};
 const LEAST: usize = 4;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
+    // What a client offers is offered to each host; which it was stands nowhere else.
+    let chosen = case.hosts.values().flat_map(|host| &host.protocols);
+    let offers_h2 = chosen.into_iter().any(|protocol| protocol == "h2");
     let dialling = [Phase::Dns, Phase::Connect, Phase::Tls];
     let hosts = case.hosts.iter().filter_map(|(name, host)| {
         if host.protocols.is_empty() || host.protocols.iter().any(|protocol| protocol == "h2") {
             return None;
         }
-        let us = |item: &usize| -> u64 {
+        let us = |item: &usize| {
             let item = &case.timeline.items[*item];
-            dialling.iter().map(|phase| case.phase_us(item, *phase)).sum()
+            sum(dialling.iter().map(|phase| case.phase_us(item, *phase)))
         };
         let items: Vec<usize> = host
             .items
@@ -31,7 +35,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         if items.len() < LEAST || items.len() * 2 < requests {
             return None;
         }
-        let all: u64 = items.iter().map(us).sum();
+        let all = sum(items.iter().map(us));
         let each = duration(all / items.len() as u64);
         let mut pieces = case.pieces_of(&host.items, None);
         pieces.retain(|piece| {
@@ -44,17 +48,24 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let what = case.what(*item);
             case.exhibit(*item, format!("{what}: {} to connect", duration(us(item))))
         });
+        let (speaks, first) = match offers_h2 {
+            true => ("speaks", ""),
+            false => ("spoke", "if GODEBUG has http2client=0, take that out; else "),
+        };
         Some(Found {
             severity: Severity::Slow,
             title: format!(
-                "{name} speaks only HTTP/1.1, of which go keeps two idle connections at most: {} for {}, {each} each",
+                "{name} {speaks} only HTTP/1.1, of which go keeps two idle connections at most: {} for {}, {each} each",
                 count(items.len() as u64, "handshake"),
                 count(host.requests, "request"),
             ),
-            confidence: Confidence::Certain,
+            confidence: match offers_h2 {
+                true => Confidence::Certain,
+                false => Confidence::Likely,
+            },
             evidence: evidence.collect(),
             hint: Some(format!(
-                "let {name}, or the inspecting proxy before it, speak HTTP/2: go then uses one connection for everything; keep-alive for HTTP/1.1 helps too"
+                "{first}let {name}, or the inspecting proxy before it, speak HTTP/2: go then uses one connection for everything; keep-alive for HTTP/1.1 helps too"
             )),
             explains: Explained::pieces(pieces).but_for(Change::Http2(name.clone())),
         })

@@ -1,9 +1,13 @@
 //! What the rules on the command's processes have in common.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
-use crate::diagnose::processes::{Activity, Gap, Kind};
+use crate::diagnose::processes::{Activity, Doing, Gap, Kind};
+use crate::words::{count, duration};
 
 /// The command counts as stuck to the end if it did nothing else for the last part of the time,
 /// microseconds.
@@ -15,8 +19,12 @@ pub(super) struct Looks<'a> {
     pub(super) idle: Vec<(u64, u64)>,
     /// How long they are together, microseconds.
     pub(super) us: u64,
-    /// The process that did it for the longest time.
+    /// The process that did it for the longest time, and how long that was in all, microseconds.
     pub(super) longest: Activity<'a>,
+    longest_us: u64,
+    /// In how many parts, and in how many the others did it, who did the same kind of thing.
+    parts: usize,
+    other_parts: usize,
     /// CPU use in these times, in thousandths of a processor.
     pub(super) cpu_permille: u64,
     /// True if it lasted until the command was ended, which had not done its work.
@@ -63,6 +71,7 @@ impl<'a> Looks<'a> {
         let last = stretches.last()?.to;
         let idle = stretches.iter().map(|one| (one.from, one.to)).collect();
         stretches.sort_by_key(|one| std::cmp::Reverse(one.to - one.from));
+        let (longest, longest_us, parts) = longest(&stretches)?;
         let evidence = stretches.iter().map(|one| {
             let sampled = &case.samples[one.first];
             Evidence {
@@ -78,7 +87,10 @@ impl<'a> Looks<'a> {
             evidence: evidence.collect(),
             cpu_permille: u64::try_from(cpu / u128::from(us.max(1))).unwrap_or(u64::MAX),
             to_the_end: has_failed && case.timeline.wall_us - last <= END_US,
-            longest: stretches[0].activity.clone(),
+            other_parts: stretches.len() - parts,
+            longest,
+            longest_us,
+            parts,
             idle,
             us,
         })
@@ -115,10 +127,17 @@ impl<'a> Looks<'a> {
 
     /// What there was, and how often.
     pub(super) fn title(&self) -> String {
-        let title = self.longest.past(self.us);
-        match self.evidence.len() {
-            1 => title,
-            times => format!("{title}, in {times} parts"),
+        let mut title = self.longest.past(self.longest_us);
+        if self.parts > 1 {
+            title = format!("{title}, in {} parts", self.parts);
+        }
+        match self.other_parts {
+            0 => title,
+            others => format!(
+                "{title}, and {} of the same kind took {}",
+                count(others as u64, "other wait"),
+                duration(self.us.saturating_sub(self.longest_us))
+            ),
         }
     }
 
@@ -131,6 +150,33 @@ impl<'a> Looks<'a> {
     pub(super) fn percent(&self, case: &Case<'_>) -> u64 {
         crate::words::percent(self.us, case.timeline.wall_us)
     }
+}
+
+/// Who waited for the longest time, for how long in all its stretches, and how many these are. A process
+/// may do the same to several: each host that ssh waits for is another wait.
+fn longest<'a>(stretches: &[Stretch<'a>]) -> Option<(Activity<'a>, u64, usize)> {
+    let mut waits: BTreeMap<_, (usize, u64, usize)> = BTreeMap::new();
+    for (index, one) in stretches.iter().enumerate() {
+        let wait = waits.entry(wait_of(&one.activity)).or_insert((index, 0, 0));
+        wait.1 += one.to - one.from;
+        wait.2 += 1;
+    }
+    // Of two that are as long, the one with the longer stretch.
+    let waits = waits.into_values();
+    let (first, us, parts) = waits.max_by_key(|(first, us, _)| (*us, Reverse(*first)))?;
+    Some((stretches[first].activity.clone(), us, parts))
+}
+
+/// A process, by its name, and what it waits for: what is the same wait, whichever process it is. A
+/// command runs many a git, each for a moment.
+fn wait_of<'a>(activity: &Activity<'a>) -> (Kind, String, Option<&'a str>) {
+    let what = match activity.doing {
+        Doing::Peer(address, _) => Some(address),
+        Doing::Lock(lock) => lock.path.as_deref(),
+        Doing::Disk(channel) => Some(channel),
+        _ => None,
+    };
+    (activity.doing.kind(), activity.who(), what)
 }
 
 /// The CPU use of the process in a gap: by what it had used in sum at both ends, if that is known.

@@ -64,7 +64,7 @@ use std::cell::LazyCell;
 use super::case::Case;
 use super::estimate::{Change, Schedule};
 use super::finding::{Confidence, Evidence, Finding, SHOWN, Severity};
-use super::timeline::PARTS;
+use super::timeline::{PARTS, sum};
 use crate::words::count;
 
 /// A rule.
@@ -306,7 +306,8 @@ pub(crate) fn findings(case: &Case<'_>) -> Vec<Finding> {
         let Some(cost_us) = told.claim(&found) else {
             continue;
         };
-        let is_worth_it = cost_us >= LEAST_US && cost_us * LEAST_PART >= case.timeline.wall_us;
+        let is_worth_it =
+            cost_us >= LEAST_US && cost_us >= case.timeline.wall_us.div_ceil(LEAST_PART);
         if found.severity == Severity::Problem || is_worth_it {
             told.take(&found.explains);
             let estimate_us = found.explains.change.as_ref().and_then(estimate);
@@ -382,15 +383,16 @@ impl<'a, 'r> Told<'a, 'r> {
         let all: u128 = pieces.iter().map(share).sum();
         let new = pieces.iter().filter(|piece| !self.pieces[**piece]);
         let new: u128 = new.map(share).sum();
-        let length = |spans: &[(u64, u64)]| -> u64 { spans.iter().map(|(a, b)| b - a).sum() };
+        let length =
+            |spans: &[(u64, u64)]| sum(spans.iter().map(|(from, to)| to.saturating_sub(*from)));
         let free = without(idle, &self.idle);
-        let all = to_us(all) + length(idle);
-        let new = to_us(new) + length(&free);
+        let all = to_us(all).saturating_add(length(idle));
+        let new = to_us(new).saturating_add(length(&free));
         // What takes no time, such as a refusal that came at once, is told unless it was part of
         // what is told.
         let is_told = match all {
             0 => !pieces.is_empty() && pieces.iter().all(|piece| self.pieces[*piece]),
-            _ => new * 5 < all,
+            _ => new.saturating_mul(5) < all,
         };
         (!is_told).then_some(new)
     }

@@ -10,7 +10,7 @@ use crate::words::count;
 
 /// What a public proxy's git writes of a repository that it may not read, or whose host it does not
 /// know.
-const PRIVATE: [&str; 11] = [
+const PRIVATE: [&str; 9] = [
     "could not read username",
     "terminal prompts disabled",
     "authentication failed",
@@ -18,18 +18,26 @@ const PRIVATE: [&str; 11] = [
     "invalid credentials",
     "permission denied (publickey)",
     "repository not found",
-    "no such host",
-    "could not resolve host",
     "server misbehaving",
     "access denied",
 ];
+
+/// What it writes of a host that it does not know: one of a private network, or a misspelt one.
+const UNKNOWN_HOST: [&str; 2] = ["no such host", "could not resolve host"];
+
+fn tells(said: &str, words: &[&str]) -> bool {
+    words.iter().any(|words| said.contains(words))
+}
 
 /// Whether a refusal tells of a private module.
 pub(super) fn is_private(asked: &Asked<'_>) -> bool {
     let said = words_of(asked);
     let is_gone = matches!(asked.row.status, Some(403 | 404 | 410));
     let is_asked = asked.listed.route.module.is_some() && is_public(&asked.listed.host);
-    is_gone && is_asked && is_no_probe(asked) && PRIVATE.iter().any(|words| said.contains(words))
+    is_gone
+        && is_asked
+        && is_no_probe(asked)
+        && (tells(&said, &PRIVATE) || tells(&said, &UNKNOWN_HOST))
 }
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
@@ -46,15 +54,17 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let text = first.refusal.as_ref().map_or("", |refusal| &refusal.text);
             let line = text.lines().find(|line| {
                 let line = line.to_ascii_lowercase();
-                PRIVATE.iter().any(|words| line.contains(words))
+                tells(&line, &PRIVATE) || tells(&line, &UNKNOWN_HOST)
             });
             let said = line.map(shortened).unwrap_or_default();
             let requests = count(refused.items.len() as u64, "request");
             let is_shared = SHARED.contains(&module.split('/').next().unwrap_or_default());
             // A host that many share answers a typing error like a private repository.
-            let looks = match is_shared {
-                true => "does not exist, or is private",
-                false => "looks private",
+            let is_unknown = line.is_some_and(|line| !tells(&line.to_ascii_lowercase(), &PRIVATE));
+            let looks = match (is_unknown, is_shared) {
+                (true, _) => "is at a host that is misspelt, or private",
+                (false, true) => "does not exist, or is private",
+                (false, false) => "looks private",
             };
             let list = case.setting("GOPRIVATE");
             let path = first.listed.route.module.as_deref().unwrap_or_default();
@@ -68,12 +78,16 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 refused.host
             );
             let pattern = below.map_or(pattern, |(_, pattern)| pattern);
+            let first = match is_unknown {
+                true => "check the spelling of the path first; if the host is one of your network, ",
+                false => "",
+            };
             let hint = format!(
-                "{} makes go ask neither a public proxy nor the checksum database for it, but its own repository",
+                "{first}{} makes go ask neither a public proxy nor the checksum database for it, but its own repository",
                 case.assignment("GOPRIVATE", &with(list, &pattern))
             );
             let mut found = refused.found(case, case.severity(), title, Some(hint));
-            if is_shared {
+            if is_shared || is_unknown {
                 found.confidence = Confidence::Likely;
             }
             found

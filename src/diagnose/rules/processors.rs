@@ -37,7 +37,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let mut waits: Vec<u64> = waits.collect();
     let middle = median(&mut waits).unwrap_or(0);
     let is_enough = waits.len() >= 8 * usize::try_from(processors).unwrap_or(1);
-    if full < LEAST_US || full * 10 < busy * 7 || middle < WAIT_US || !is_enough {
+    if full < LEAST_US
+        || full.saturating_mul(10) < busy.saturating_mul(7)
+        || middle < WAIT_US
+        || !is_enough
+    {
         return Vec::new();
     }
     // More at once helps against waiting, not against a full line.

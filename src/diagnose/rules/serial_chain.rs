@@ -7,6 +7,7 @@ use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::chain::chain;
 use crate::diagnose::finding::{Confidence, Severity};
+use crate::diagnose::timeline::sum;
 use crate::exchange::Phase;
 use crate::gomod::Kind;
 use crate::words::{count, duration, percent};
@@ -22,15 +23,15 @@ const FAR_US: u64 = 80_000;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let links = chain(case);
-    let took: u64 = links.iter().map(|link| link.took_us).sum();
+    let took = sum(links.iter().map(|link| link.took_us));
     let wall_us = case.timeline.wall_us;
-    if links.len() < LINKS || took < LEAST_US || took * 2 < wall_us {
+    if links.len() < LINKS || took < LEAST_US || took.saturating_mul(2) < wall_us {
         return Vec::new();
     }
     if let Some(processors) = case.manifest.processors {
         // Where all workers are busy, what follows one another did not have to.
         let (full, busy) = saturated(case, processors);
-        if full * 2 > busy {
+        if full.saturating_mul(2) > busy {
             return Vec::new();
         }
     }
@@ -38,11 +39,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         let item = &case.timeline.items[link.item];
         case.phase_us(item, Phase::Wait)
     });
-    let waited: u64 = waits.sum();
+    let waited = sum(waits);
     // What is slow in itself is a matter of other rules: a chain is made of many short waits.
     let longest = links.iter().map(|link| link.took_us).max().unwrap_or(0);
     let is_quick = waited < FAR_US.saturating_mul(links.len() as u64);
-    if is_quick || waited * 2 < took || longest * 2 > took {
+    if is_quick || waited.saturating_mul(2) < took || longest.saturating_mul(2) > took {
         return Vec::new();
     }
     let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();

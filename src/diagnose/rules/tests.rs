@@ -454,6 +454,11 @@ fn a_refusal_is_known_by_its_text() {
     ] {
         assert_eq!(made(text).first().code, code, "{text}");
     }
+    // Whoever does not know a host cannot tell a private one from a misspelt one.
+    let unknown = made("dial tcp: lookup a.example on 8.8.8.8:53: no such host").first();
+    assert_eq!(unknown.confidence, Confidence::Likely);
+    let hint = unknown.hint.unwrap_or_default();
+    assert!(hint.starts_with("check the spelling"), "{hint}");
     // The command survived it: what was tried in vain is no problem.
     assert_eq!(made("not found").exit(0).codes(), [""; 0]);
 }
@@ -702,14 +707,28 @@ proptest! {
         samples in prop::collection::vec(processes::any_sampled(), 0..12),
         wall_us in 0..100 * S,
         conflicts in prop::collection::vec(content::any_conflict(), 0..4),
+        // Whoever wrote the recording may have written any number, and several runs.
+        scale in prop::sample::select(vec![1, 1 << 30, 1 << 40, u64::MAX]),
+        runs in 1..4_u32,
         texts in prop::collection::vec("(cut off by|the client|RST_STREAM|unknown|timed out)? ?[a-z]{0,8}", 0..40),
     ) {
         let mut rows: Vec<Row> = rows;
         rows.sort_by_key(|row| row.started);
         for (index, row) in rows.iter_mut().enumerate() {
             row.id = index as u64 + 1;
+            row.run = index as u32 % runs;
+            row.started = Timestamp::from_micros(row.started.as_micros().saturating_mul(scale));
+            row.phases = row.phases.iter().map(|(phase, us)| (phase, us.saturating_mul(scale))).collect();
+            row.own_us = row.own_us.saturating_mul(scale);
+            row.bytes = row.bytes.saturating_mul(scale);
         }
-        let dials: Vec<Opened> = dials.into_iter().enumerate().map(|(index, dial)| Opened { id: index as u64 + 1, ..dial }).collect();
+        rows.sort_by_key(|row| row.run);
+        let dials: Vec<Opened> = dials.into_iter().enumerate().map(|(index, dial)| Opened {
+            id: index as u64 + 1,
+            started_us: Timestamp::from_micros(dial.started_us.as_micros().saturating_mul(scale)),
+            connect_us: dial.connect_us.map(|us| us.saturating_mul(scale)),
+            ..dial
+        }).collect();
         let separator = if bar { '|' } else { ',' };
         let mut made = Made::of(rows)
             .through(dials)
@@ -719,7 +738,11 @@ proptest! {
         made.manifest.wall_us = wall_us;
         made.manifest.conflicts = conflicts;
         made.samples = samples;
-        made.samples.sort_by_key(|sampled| sampled.at);
+        for (index, sampled) in made.samples.iter_mut().enumerate() {
+            sampled.run = index as u32 % runs;
+            sampled.at = Timestamp::from_micros(sampled.at.as_micros().saturating_mul(scale));
+        }
+        made.samples.sort_by_key(|sampled| (sampled.run, sampled.at));
         made.stalls = stalls.iter().map(|(id, us)| stall(*id, Phase::Wait, *us)).collect();
         for (index, text) in texts.iter().enumerate() {
             made = made.says(index as u64 + 1, text).breaks(index as u64 + 1, text);
@@ -727,8 +750,8 @@ proptest! {
         let findings = made.findings();
         let timeline = super::super::timeline::Timeline::of(&made.rows, &made.connections, wall_us, |_| false);
         let costs = findings.iter().filter(|finding| finding.severity != Severity::Note);
-        let all: u64 = costs.map(|finding| finding.cost_us).sum();
-        prop_assert!(all <= timeline.wall_us, "{all} of {}: {findings:#?}", timeline.wall_us);
+        let all: u128 = costs.map(|finding| u128::from(finding.cost_us)).sum();
+        prop_assert!(all <= timeline.wall_us.into(), "{all} of {}: {findings:#?}", timeline.wall_us);
         for finding in &findings {
             prop_assert!(!finding.evidence.is_empty(), "{finding:#?}");
             prop_assert!(finding.cost_us <= timeline.wall_us);
@@ -1076,6 +1099,33 @@ fn a_go_line_is_too_new_only_where_go_may_not_switch() {
         ),
     ] {
         assert!(!made.all().contains(&"MT118"), "{why}");
+    }
+}
+
+#[test]
+fn a_downloaded_toolchain_is_told_with_what_asks_for_it() {
+    let path = "golang.org/toolchain/@v/v0.0.1-go1.99.0.linux-amd64.zip";
+    let made = || {
+        let zip = Row {
+            bytes: 3_000_000,
+            ..answer(1, path, 0, 3 * S)
+        };
+        Made::of(vec![zip])
+    };
+    for (made, title) in [
+        (
+            made().main("module a.b/c\ngo 1.99.0\n"),
+            "your go.mod asks for go1.99.0 (`go 1.99.0`), and go1.27.3 downloaded it: 3.0 MB",
+        ),
+        (
+            made().setting("GOTOOLCHAIN", "go1.99.0+auto"),
+            "GOTOOLCHAIN asks for go1.99.0, and",
+        ),
+        (made(), "go1.99.0 was to run, and"),
+    ] {
+        let first = made.first();
+        assert_eq!(first.code, "MT131");
+        assert!(first.title.starts_with(title), "{}", first.title);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
+use crate::diagnose::timeline::sum;
 use crate::gomod::Kind;
 use crate::words::{duration, size};
 
@@ -17,9 +18,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     };
     let first = &case.asked[*first];
     let version = first.listed.route.version.as_deref().unwrap_or_default();
-    let bytes = items.iter().map(|item| case.asked[*item].row.bytes).sum();
-    let times = items.iter().map(|item| case.asked[*item].listed.total_us);
-    let us = times.fold(0, u64::saturating_add);
+    let bytes = sum(items.iter().map(|item| case.asked[*item].row.bytes));
+    let us = sum(items.iter().map(|item| case.asked[*item].listed.total_us));
     let evidence = items.iter().map(|item| {
         let asked = &case.asked[*item];
         let took = duration(asked.listed.total_us);
@@ -36,18 +36,40 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     vec![Found {
         severity: Severity::Slow,
         title: format!(
-            "go.mod asks for a newer Go than {local}: {} was downloaded, {} in {}",
-            release(version),
+            "{}, and {local} downloaded it: {} in {}",
+            wanted(case, version),
             size(bytes),
             duration(us)
         ),
         confidence: Confidence::Certain,
         evidence: evidence.collect(),
-        hint: Some(String::from(
-            "install that Go where this runs often (CI images), or GOTOOLCHAIN=local to use the one that is there, if the go line of go.mod allows it",
-        )),
+        hint: Some(match names_release(case, release(version)) {
+            true => format!(
+                "install {} where this runs often (CI images), or take it out of GOTOOLCHAIN",
+                release(version)
+            ),
+            false => String::from(
+                "install that Go where this runs often (CI images), or GOTOOLCHAIN=local to use the one that is there, if the go line of go.mod allows it",
+            ),
+        }),
         explains: Explained::pieces(case.pieces_of(&items, None)),
     }]
+}
+
+/// What wanted a toolchain, as a sentence that can go on.
+fn wanted(case: &Case<'_>, version: &str) -> String {
+    let release = release(version);
+    match case.requirements.asking_for(version) {
+        Some((line, whose)) => format!("{whose} asks for {release} (`{line}`)"),
+        None if names_release(case, release) => format!("GOTOOLCHAIN asks for {release}"),
+        None => format!("{release} was to run"),
+    }
+}
+
+/// Whether GOTOOLCHAIN names a release: `go1.27.3`, `go1.27.3+auto`.
+fn names_release(case: &Case<'_>, release: &str) -> bool {
+    let allowed = case.setting("GOTOOLCHAIN");
+    allowed.split('+').next() == Some(release)
 }
 
 /// The release in a toolchain's version: `go1.27.3` of `v0.0.1-go1.27.3.linux-amd64`.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
-use crate::gomod::Kind;
-use crate::words::{count, size};
+use crate::diagnose::timeline::sum;
+use crate::gomod::{Kind, go_words};
+use crate::words::{count, percent, size};
 
 /// They are told from this part of the bytes of all zips on, in percent.
 const LEAST_PERCENT: u64 = 10;
@@ -33,15 +34,15 @@ fn found(case: &Case<'_>) -> Option<Found> {
         }
     }
     let bytes = |item: usize| case.asked[item].row.bytes;
-    let all: u64 = zips.values().map(|item| bytes(*item)).sum();
+    let all = sum(zips.values().map(|item| bytes(*item)));
     let extra = zips.iter().filter(|((module, version), _)| {
         // One that it has no line of at all was added to go.mod since.
         let is_known = !go_sum.of(Kind::Mod, module, version).is_empty();
         is_known && go_sum.of(Kind::Zip, module, version).is_empty()
     });
     let mut extra: Vec<usize> = extra.map(|(_, item)| *item).collect();
-    let extra_bytes: u64 = extra.iter().map(|item| bytes(*item)).sum();
-    if extra.is_empty() || extra_bytes * 100 < all * LEAST_PERCENT {
+    let extra_bytes = sum(extra.iter().map(|item| bytes(*item)));
+    if extra.is_empty() || percent(extra_bytes, all) < LEAST_PERCENT {
         return None;
     }
     extra.sort_by_key(|item| std::cmp::Reverse(bytes(*item)));
@@ -80,10 +81,9 @@ fn found(case: &Case<'_>) -> Option<Found> {
     })
 }
 
-/// Whether the command is `go mod download` without the names of modules, or of all of them.
+/// Whether the command is `go mod download` without the names of modules; with `all`, somebody wants them.
 fn downloads_all(command: &[String]) -> bool {
-    let mut words = command.iter().map(String::as_str);
-    let is_go = words.next().is_some_and(crate::diagnose::empty::is_go);
-    let is_download = words.by_ref().take(2).eq(["mod", "download"]);
-    is_go && is_download && words.all(|word| word.starts_with('-') || word == "all")
+    let words = go_words(command).unwrap_or_default();
+    let rest = words.strip_prefix(&["mod", "download"]);
+    rest.is_some_and(|rest| rest.iter().all(|word| word.starts_with('-')))
 }

@@ -141,6 +141,29 @@ fn the_odd_one_of_three_is_named() {
             "{hint}"
         );
     }
+    let told = |made: Made| {
+        let first = made.first();
+        (first.confidence, first.title)
+    };
+    assert_eq!(
+        told(disagreeing(&[a], Some(b), &[b])).0,
+        Confidence::Certain
+    );
+    // Who relays the database may have made up what it says.
+    let relayed = |by: &str| {
+        let mut made = disagreeing(&[a], Some(b), &[b]);
+        made.manifest.conflicts[0].database[0].host = by.into();
+        told(made)
+    };
+    let (confidence, title) = relayed("goproxy.corp");
+    assert_eq!(confidence, Confidence::Likely);
+    assert!(title.starts_with("go.sum has a wrong hash"), "{title}");
+    let (confidence, title) = relayed("proxy.golang.org");
+    assert_eq!(confidence, Confidence::Likely);
+    assert!(
+        !title.contains("wrong") && title.ends_with("also relayed the checksum database's answer"),
+        "{title}"
+    );
     let twice = disagreeing(&[a, b], Some(b), &[b]).first().title;
     assert!(twice.contains("two lines"), "{twice}");
 }
@@ -233,6 +256,17 @@ fn a_merge_that_was_not_finished_is_told_unless_the_command_mends_it() {
     let mut tidy = made("<<<<<<< HEAD");
     tidy.manifest.command = vec!["go".into(), "mod".into(), "tidy".into()];
     assert!(!tidy.codes().contains(&"MT301"));
+    tidy.manifest.command = ["go", "-C", "lib", "mod", "tidy"].map(String::from).into();
+    assert!(!tidy.codes().contains(&"MT301"));
+    tidy.manifest.command = vec!["make".into(), "tidy".into()];
+    assert_eq!(tidy.first().confidence, Confidence::Likely);
+    tidy.samples = vec![super::processes::looked_at_tidy()];
+    assert!(!tidy.codes().contains(&"MT301"));
+    let mut work = made("a.b/d v1.0.0 h1:x=");
+    let sums = work.go_sum.get_or_insert_default();
+    sums.add("go.work.sum", b"=======\n");
+    let title = work.first().title;
+    assert!(title.starts_with("line 1 of go.work.sum"), "{title}");
 }
 
 /// A command that failed, and the caches behind it.
@@ -433,7 +467,7 @@ fn zips_that_no_build_uses_are_a_note_on_a_download_of_all() {
         first.title
     );
     assert_eq!(
-        made("/opt/go/bin/go mod download -x all", &both).all(),
+        made("/opt/go/bin/go -C lib mod download -x", &both).all(),
         ["MT133"]
     );
     for (command, go_sum) in [
@@ -445,6 +479,7 @@ fn zips_that_no_build_uses_are_a_note_on_a_download_of_all() {
         ("go mod download", used),
         ("go mod download", not),
         ("go mod download a.example/not", &both),
+        ("go mod download all", &both),
         ("go get -u ./...", &both),
         ("go mod tidy", &both),
         ("make mod download", &both),

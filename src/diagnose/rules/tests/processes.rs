@@ -36,6 +36,14 @@ fn look(at: u64, processes: &[Process]) -> Sampled {
     Sampled { run: 0, at, sample }
 }
 
+/// `go mod tidy`, as a script runs it.
+pub(super) fn looked_at_tidy() -> Sampled {
+    look(
+        0,
+        &[process(6, 1, "make tidy", WaitsChild, 0), go(Running, 0)],
+    )
+}
+
 /// A run of so many microseconds with a request that took no time, looked at thus.
 fn looked_at(wall_us: u64, samples: Vec<Sampled>) -> Made {
     let mut made = Made::of(vec![answer(1, ZIP, 0, 0)]);
@@ -75,6 +83,63 @@ fn reads() -> ProcessState {
 }
 
 use ProcessState::{Running, Sleeping, WaitsChild};
+
+/// A recorder that went on looking after the last request, and another run behind it.
+#[test]
+fn a_look_behind_the_end_of_its_run_belongs_to_that_end() {
+    let mut made = Made::of(vec![
+        answer(1, ZIP, 0, S),
+        Row {
+            run: 1,
+            ..answer(2, ZIP, 2 * S, S)
+        },
+    ]);
+    let again = Sampled {
+        run: 1,
+        ..look(S / 2, &[go(lock(), 0)])
+    };
+    made.samples = vec![look(60 * S, &[go(lock(), 0)]), again];
+    let first = made.first();
+    assert_eq!((first.code, first.cost_us), ("MT207", 2 * S));
+}
+
+#[test]
+fn the_process_that_waited_longest_is_told_with_its_own_time() {
+    let ssh = |pid, address: &str| {
+        let state = ProcessState::WaitsNetwork {
+            address: address.into(),
+            connecting: true,
+        };
+        process(pid, 7, &format!("ssh {address}"), state, 0)
+    };
+    let to = |at, pid, address| look(at, &[go(WaitsChild, 0), ssh(pid, address)]);
+    let works = |at| look(at, &[go(Running, 0)]);
+    let made = looked_at(
+        12 * S,
+        vec![
+            to(0, 8, "10.0.0.1:22"),
+            works(3 * S),
+            to(4 * S, 9, "10.0.0.2:22"),
+            works(6 * S),
+            to(7 * S, 10, "10.0.0.2:22"),
+            works(9 * S),
+        ],
+    );
+    let first = made.first();
+    assert_eq!((first.code, first.cost_us), ("MT206", 7 * S));
+    assert!(
+        first.title.contains("10.0.0.2:22") && first.title.contains("4.00 s"),
+        "{}",
+        first.title
+    );
+    assert!(
+        first
+            .title
+            .ends_with(", in 2 parts, and 1 other wait of the same kind took 3.00 s"),
+        "{}",
+        first.title
+    );
+}
 
 #[test]
 fn a_lock_costs_what_it_was_waited_for_and_is_a_problem_if_that_never_ended() {
