@@ -12,6 +12,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use self::values::GATES;
 use self::values::{duration, exchange_id, file, folder, listen};
 
 /// See, record, explain and replay what the go command fetches

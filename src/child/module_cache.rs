@@ -21,8 +21,13 @@ use crate::redact::Redactor;
 const MODULES: Duration = Duration::from_secs(2);
 
 /// Looks at the module cache at `path`, and at the modules of `go_sum` in it. A file is made in it, and
-/// removed.
-pub(crate) fn look_at(path: &Path, go_sum: Option<&GoSum>, redactor: &Redactor) -> Cache {
+/// removed. In `home` another module cache could be.
+pub(crate) fn look_at(
+    path: &Path,
+    home: Option<&Path>,
+    go_sum: Option<&GoSum>,
+    redactor: &Redactor,
+) -> Cache {
     let folder = nearest(path);
     let CacheFolder {
         path: shown,
@@ -37,6 +42,7 @@ pub(crate) fn look_at(path: &Path, go_sum: Option<&GoSum>, redactor: &Redactor) 
         false => None,
     };
     Cache {
+        elsewhere: home.and_then(|home| elsewhere(path, home)),
         foreign,
         path: Some(shown),
         looked_at: folder.display().to_string(),
@@ -78,6 +84,18 @@ pub(super) fn storage(path: &Path) -> CacheFolder {
         free_bytes: free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)),
         forbidden: None,
     }
+}
+
+/// Another place for the module cache at `path`: below the home folder, where it is the user's own and on
+/// a local disk.
+fn elsewhere(path: &Path, home: &Path) -> Option<String> {
+    let owner = fs::metadata(home).ok()?.uid();
+    let is_own = owner == rustix::process::geteuid().as_raw();
+    let is_local = file_system(home).is_none_or(|kind| !is_remote(&kind));
+    let other = home.join(".cache/gomodcache");
+    let is_fine = is_own && is_local && home.is_absolute() && other != path;
+    let can_write = !is_forbidden(home, Access::WRITE_OK | Access::EXEC_OK);
+    (is_fine && can_write).then(|| other.display().to_string())
 }
 
 /// So many names of the cache are looked at: one of many thousands is not worth the wait.
@@ -259,14 +277,25 @@ mod tests {
     }
 
     #[test]
+    fn another_place_is_in_a_folder_of_ones_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path();
+        let other = home.join(".cache/gomodcache").display().to_string();
+        let is_local = file_system(home).is_none_or(|kind| !is_remote(&kind));
+        assert_eq!(elsewhere(Path::new("/x"), home).is_some(), is_local);
+        assert_eq!(elsewhere(Path::new(&other), home), None);
+        assert_eq!(elsewhere(Path::new("/x"), &home.join("none")), None);
+    }
+
+    #[test]
     fn a_folder_that_is_not_there_yet_is_judged_by_the_one_above_it() {
         let temp = tempfile::tempdir().unwrap();
-        let cache = look_at(&temp.path().join("pkg/mod"), None, &Redactor::off());
+        let cache = look_at(&temp.path().join("pkg/mod"), None, None, &Redactor::off());
         assert!(!cache.exists && cache.write_error.is_none(), "{cache:?}");
         assert_eq!(cache.looked_at, temp.path().display().to_string());
         let file = temp.path().join("file");
         fs::write(&file, "").unwrap();
-        let cache = look_at(&file, None, &Redactor::off());
+        let cache = look_at(&file, None, None, &Redactor::off());
         assert_eq!(cache.write_error.as_deref(), Some("it is not a folder"));
         assert_eq!(
             fs::read_dir(temp.path()).unwrap().count(),

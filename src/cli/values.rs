@@ -40,7 +40,7 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The words that `--fail-on` takes beside codes and `total>DURATION`.
-const GATES: [(&str, FailOn); 3] = [
+pub(crate) const GATES: [(&str, FailOn); 3] = [
     ("problem", FailOn::Problem),
     ("slow", FailOn::Slow),
     ("stall", FailOn::Stall),

@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
 
-use crate::cli::{Cli, CompletionsArgs};
+use crate::cli::{Cli, CompletionsArgs, GATES};
 use crate::diagnose::rules::RULES;
 use crate::terminal::to_stdout;
 
@@ -57,8 +57,9 @@ fn command() -> Command {
     let topics = super::manual::topics().chain(codes.iter().copied());
     let topics = topics.map(str::to_owned);
     let about: Vec<String> = about.into_iter().chain(topics).collect();
-    let gates: Vec<&str> = ["problem", "slow", "stall"]
-        .into_iter()
+    let gates: Vec<&str> = GATES
+        .iter()
+        .map(|(word, _)| *word)
         .chain(codes.iter().copied())
         .collect();
     cli.mut_subcommand("help", |help| {

@@ -17,6 +17,7 @@ pub(crate) mod hosts;
 pub(crate) mod ladder;
 pub(crate) mod outcome;
 pub(crate) mod processes;
+pub(crate) mod public_hosts;
 pub(crate) mod replayable;
 pub(crate) mod report;
 pub(crate) mod requirements;

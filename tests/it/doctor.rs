@@ -15,7 +15,7 @@ use crate::support::*;
 
 const PROXY: &str = "proxy.golang.org";
 const SUMDB: &str = "sum.golang.org";
-const SMALL: &str = "/golang.org/x/text/@v/v0.3.0.mod";
+const SMALL: &str = "/golang.org/x/text/@v/v0.21.0.mod";
 const SUPPORTED: &str = "/sumdb/sum.golang.org/supported";
 
 /// A guard: the verb has limits of its own.

@@ -199,7 +199,9 @@ async fn look_at_cache(path: Option<PathBuf>, go_sum: Option<GoSum>, redactor: R
         return Cache::default();
     };
     let shown = path.display().to_string();
-    let looked = limited(move || child::look_at(&path, go_sum.as_ref(), &redactor)).await;
+    let home = settings::home();
+    let look = move || child::look_at(&path, home.as_deref(), go_sum.as_ref(), &redactor);
+    let looked = limited(look).await;
     looked.unwrap_or_else(|| Cache {
         write_error: Some(silent()),
         looked_at: shown.clone(),

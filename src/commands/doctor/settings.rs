@@ -254,7 +254,8 @@ fn default_cache(written: Option<&String>) -> Option<String> {
     Some(first.join("pkg/mod").display().to_string())
 }
 
-fn home() -> Option<PathBuf> {
+/// The user's home folder.
+pub(super) fn home() -> Option<PathBuf> {
     env::var_os("HOME")
         .filter(|home| !home.is_empty())
         .map(PathBuf::from)

@@ -12,8 +12,9 @@ use crate::gomod::{GoProxy, GoSumDb, MachineRule, Netrc, ProxyTarget};
 use crate::redact::url_without_secrets;
 use crate::upstream::probe::{Ask, Site};
 
-/// A small file of a module that every public proxy has.
-const SMALL: &str = "/golang.org/x/text/@v/v0.3.0.mod";
+/// A small file of a module that every public proxy has, in a version without known vulnerabilities, which
+/// some proxies refuse.
+const SMALL: &str = "/golang.org/x/text/@v/v0.21.0.mod";
 
 /// What every checksum database has: its newest signed tree head.
 const LATEST: &str = "/latest";

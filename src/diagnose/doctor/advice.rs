@@ -6,6 +6,7 @@ use super::facts::{Facts, Failure, Host, Origin, Outcome, Place, Role, Step, Ver
 use super::hosts::{
     HTTP2_OFF, is_http2_off, is_needed, median, sends_large_hello, timed, why_unusable,
 };
+use crate::diagnose::public_hosts::is_public_entry;
 use crate::diagnose::setting::{Source, assignment};
 use crate::gomod::{
     GoProxy, PATTERN_SETTINGS, Separator, corrected_goproxy, corrected_patterns, goproxy_mistakes,
@@ -22,22 +23,14 @@ pub(crate) struct Advice {
     pub(crate) reason: String,
 }
 
-/// A folder on the local disk that survives a restart, for a module cache.
-const LOCAL_CACHE: &str = "/var/tmp/gomodcache";
-
 /// A proxy is worth moving forward if half of its answers come so much sooner.
 const SOONER_US: u64 = 200_000;
 
 /// The best advice, if a setting helps.
 pub(super) fn best(facts: &Facts) -> Option<Advice> {
-    let rules: [fn(&Facts) -> Option<Advice>; 16] = [
-        goproxy,
-        roots,
-        parent,
-        issuer,
-        hello,
-        patterns,
-        credentials,
+    type Rule = fn(&Facts) -> Option<Advice>;
+    let certain: [Rule; 7] = [goproxy, roots, parent, issuer, hello, patterns, credentials];
+    let others: [Rule; 9] = [
         dead_entry,
         checksum_database,
         comma,
@@ -48,7 +41,10 @@ pub(super) fn best(facts: &Facts) -> Option<Advice> {
         http2,
         faster_entry,
     ];
-    let mut advice = rules.iter().find_map(|rule| rule(facts))?;
+    let first = |rules: &[Rule]| rules.iter().find_map(|rule| rule(facts));
+    // No setting mends a module proxy of one's own, and none of the others matters as much.
+    let others = || first(&others).filter(|_| !is_own_proxy_down(facts));
+    let mut advice = first(&certain).or_else(others)?;
     if advice.command.contains("redacted:") {
         let back = "; put the credentials back where it says redacted";
         advice.reason.push_str(back);
@@ -58,11 +54,14 @@ pub(super) fn best(facts: &Facts) -> Option<Advice> {
 
 /// The line that gives a setting another value.
 fn set(facts: &Facts, name: &str, value: &str) -> String {
-    let source = match facts.go.setting(name).map(|setting| &setting.origin) {
+    assignment(name, &shell::word(value), source(facts, name))
+}
+
+fn source(facts: &Facts, name: &str) -> Source {
+    match facts.go.setting(name).map(|setting| &setting.origin) {
         Some(Origin::Environment(_)) => Source::Environment,
         _ => Source::File,
-    };
-    assignment(name, &shell::word(value), source)
+    }
 }
 
 fn roots(facts: &Facts) -> Option<Advice> {
@@ -262,22 +261,18 @@ fn credentials(facts: &Facts) -> Option<Advice> {
         Some(..24) => host.name.split(':').next().unwrap_or(&host.name),
         _ => &host.name,
     };
+    // In an editor, so that no shell's history has the token, and in a file that others cannot read.
+    let path = match facts.netrc.path.as_deref() {
+        Some(path) => shell::word(path),
+        None => "~/.netrc".into(),
+    };
     Some(Advice {
-        command: format!("echo 'machine {machine} login USER password TOKEN' >> ~/.netrc"),
+        command: format!("(umask 077; ${{EDITOR:-vi}} {path})"),
         reason: format!(
-            "{} answers 401, and go has no credentials for it",
+            "{} answers 401, and go has no credentials for it: add `machine {machine} login USER password TOKEN`",
             place.url
         ),
     })
-}
-
-/// Whether no name can be resolved: then there is no network, and no setting makes one.
-fn is_offline(facts: &Facts) -> bool {
-    let is_unresolved = |host: &Host| match &host.dial {
-        Outcome::Failed(failure) => failure.step == Step::Lookup,
-        _ => false,
-    };
-    facts.hosts.iter().all(is_unresolved)
 }
 
 /// Whether a certificate came that is not trusted: another host may be inspected as well.
@@ -289,9 +284,19 @@ fn is_distrusted(host: &Host) -> bool {
     certificate.is_some_and(|certificate| certificate.verdict != Verdict::Trusted)
 }
 
-/// An entry that cannot be used, while others can.
+/// Whether an entry that is not public cannot be used.
+fn is_own_proxy_down(facts: &Facts) -> bool {
+    let list = GoProxy::parse(facts.go.get("GOPROXY"));
+    let is_down = |(index, host, place): &(usize, &Host, &Place)| {
+        !is_public_entry(&list, *index) && why_unusable(host, place).is_some()
+    };
+    entries(facts).iter().any(is_down)
+}
+
+/// An entry that cannot be used, while others can. One that is not public stays: its private modules
+/// would be asked of the others.
 fn dead_entry(facts: &Facts) -> Option<Advice> {
-    if is_offline(facts) {
+    if facts.is_offline() {
         return None;
     }
     let entries = entries(facts);
@@ -304,8 +309,8 @@ fn dead_entry(facts: &Facts) -> Option<Advice> {
         let why = why_unusable(host, place)?;
         (!has_answer && !is_distrusted(host)).then_some((*index, *place, why))
     });
-    let (index, place, why) = dead.next()?;
     let list = GoProxy::parse(facts.go.get("GOPROXY"));
+    let (index, place, why) = dead.find(|(index, ..)| is_public_entry(&list, *index))?;
     let mut rest = list.clone();
     if index < rest.entries.len() {
         rest.entries.remove(index);
@@ -337,7 +342,7 @@ fn checksum_database(facts: &Facts) -> Option<Advice> {
         let place = host.places.iter().find(|place| place.role == Role::Sumdb)?;
         is_needed(facts, place).then_some((host, place))
     })?;
-    if is_offline(facts) || is_distrusted(host) {
+    if facts.is_offline() || is_distrusted(host) {
         return None;
     }
     let why = why_unusable(host, place)?;
@@ -351,17 +356,17 @@ fn checksum_database(facts: &Facts) -> Option<Advice> {
     })
 }
 
-/// An entry that answers with an error, with a comma behind it, which ends the search.
+/// A public entry that answers with an error, with a comma behind it, which ends the search.
 fn comma(facts: &Facts) -> Option<Advice> {
     let entries = entries(facts);
-    let (index, host, place) = entries.iter().find(|(_, host, place)| {
+    let mut list = GoProxy::parse(facts.go.get("GOPROXY"));
+    let (index, host, place) = entries.iter().find(|(index, host, place)| {
         let status = place.request.as_ref().and_then(|asked| asked.status);
         // Credentials are to be mended, not passed round.
         let is_answer = status.is_some_and(|status| !matches!(status, 401 | 403));
-        is_answer && why_unusable(host, place).is_some()
+        is_answer && is_public_entry(&list, *index) && why_unusable(host, place).is_some()
     })?;
     let why = why_unusable(host, place)?;
-    let mut list = GoProxy::parse(facts.go.get("GOPROXY"));
     let entry = list.entries.get_mut(*index)?;
     if entry.separator != Some(Separator::Comma) {
         return None;
@@ -380,9 +385,21 @@ fn no_cache(facts: &Facts) -> Option<Advice> {
     let error = facts.cache.write_error.as_ref()?;
     let path = facts.cache.path.as_deref()?;
     Some(Advice {
-        command: set(facts, "GOMODCACHE", LOCAL_CACHE),
+        command: other_cache(facts),
         reason: format!("{path} cannot be written: {error}"),
     })
+}
+
+/// The line that puts the module cache elsewhere. A name that others can guess in a folder that they can
+/// write to would let them put files there first.
+fn other_cache(facts: &Facts) -> String {
+    match &facts.cache.elsewhere {
+        Some(path) => set(facts, "GOMODCACHE", path),
+        None => {
+            let folder = r#""$(mktemp -d /var/tmp/gomodcache.XXXXXXXXXX)""#;
+            assignment("GOMODCACHE", folder, source(facts, "GOMODCACHE"))
+        }
+    }
 }
 
 fn foreign_cache(facts: &Facts) -> Option<Advice> {
@@ -423,7 +440,7 @@ fn remote_cache(facts: &Facts) -> Option<Advice> {
     let kind = cache.file_system.as_deref().filter(|_| cache.is_remote)?;
     let path = cache.path.as_deref()?;
     Some(Advice {
-        command: set(facts, "GOMODCACHE", LOCAL_CACHE),
+        command: other_cache(facts),
         reason: format!("{path} is on {kind}, over a network"),
     })
 }
@@ -446,7 +463,8 @@ fn http2(facts: &Facts) -> Option<Advice> {
     })
 }
 
-/// A later entry that answers much sooner than the first.
+/// A later entry that answers much sooner than the first. Only public ones change places, across public
+/// ones: what moves behind them is asked for what they have seen.
 fn faster_entry(facts: &Facts) -> Option<Advice> {
     let entries = entries(facts);
     let (first, _, slow) = *entries.first()?;
@@ -461,7 +479,7 @@ fn faster_entry(facts: &Facts) -> Option<Advice> {
         return None;
     }
     let mut list = GoProxy::parse(facts.go.get("GOPROXY"));
-    if first >= list.entries.len() || index >= list.entries.len() {
+    if !(first..=index).all(|entry| is_public_entry(&list, entry)) {
         return None;
     }
     let targets = (

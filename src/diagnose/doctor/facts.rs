@@ -79,6 +79,19 @@ pub(crate) struct Host {
     pub(crate) places: Vec<Place>,
 }
 
+impl Host {
+    /// Whether the name was looked up, and is not known.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        matches!(&self.dial, Outcome::Failed(failure) if failure.step == Step::Lookup)
+    }
+
+    /// Whether the name was looked up, and is known.
+    pub(crate) fn is_resolved(&self) -> bool {
+        let lookup = self.lookup.as_ref();
+        lookup.is_some_and(|lookup| lookup.error.is_none()) && !self.is_unresolved()
+    }
+}
+
 /// The end of a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -347,6 +360,8 @@ pub(crate) struct Cache {
     pub(crate) locks: Option<Vec<Lock>>,
     /// The modules in it that the go.sum of this folder's module names, if there is one.
     pub(crate) modules: Option<CheckedModules>,
+    /// A place for it that is this user's own, writable and on a local disk, below the home folder.
+    pub(crate) elsewhere: Option<String>,
     /// A folder or lock in it that this user cannot write.
     pub(crate) foreign: Option<Foreign>,
 }
@@ -371,6 +386,13 @@ pub(crate) struct Lock {
     pub(crate) pid: u32,
     /// Its command line, cut.
     pub(crate) command: String,
+}
+
+impl Facts {
+    /// Whether no name can be resolved: then there is no network, and no setting makes one.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.hosts.iter().all(Host::is_unresolved)
+    }
 }
 
 impl Go {

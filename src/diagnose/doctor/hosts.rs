@@ -5,6 +5,7 @@ use super::facts::{
     Role, Step, Tcp, Verdict,
 };
 use super::{Row, State};
+use crate::gomod::{GoProxy, ProxyTarget, Separator};
 use crate::words::duration;
 
 /// A lookup that takes longer is felt: a resolver nearby answers within 50 ms.
@@ -35,32 +36,62 @@ pub(super) fn rows(facts: &Facts, host: &Host) -> Vec<Row> {
         rows.extend(place.request.as_ref().map(|asked| request(place, asked)));
         rows.extend(supported(place));
     }
-    if host.places.iter().all(|place| !is_needed(facts, place)) {
+    let mut reasons = host.places.iter().map(|place| why_unneeded(facts, place));
+    // Each place that is asked there has a reason of its own, or is needed.
+    if let Some(Some(why)) = reasons.next()
+        && reasons.all(|why| why.is_some())
+    {
         for row in rows.iter_mut().filter(|row| row.state != State::Ok) {
             row.state = State::Ok;
-            row.text
-                .push_str(" (not needed: a module proxy relays the database)");
+            row.text.push_str(&format!(" (not needed: {why})"));
         }
     }
     rows
 }
 
-/// False for the checksum database if a module proxy before it relays it.
+/// Whether the go command asks there.
 pub(super) fn is_needed(facts: &Facts, place: &Place) -> bool {
-    if place.role != Role::Sumdb || facts.go.get("GOSUMDB").contains(char::is_whitespace) {
-        return true;
+    why_unneeded(facts, place).is_none()
+}
+
+/// Why the go command never asks the checksum database itself, if it does not.
+fn why_unneeded(facts: &Facts, place: &Place) -> Option<&'static str> {
+    if place.role != Role::Sumdb {
+        return None;
     }
-    let places = facts.hosts.iter().flat_map(|host| &host.places);
-    let mut proxies: Vec<(usize, &Asked)> = places
-        .filter_map(|place| match place.role {
-            Role::Proxy(index) => Some((index, place.supported.as_ref()?)),
-            Role::Sumdb => None,
-        })
-        .collect();
-    proxies.sort_by_key(|(index, _)| *index);
-    // As `dbDial` asks them: 404 and 410 lead to the next, 200 ends the search.
-    let mut asked = proxies.iter().map(|(_, asked)| asked.status);
-    asked.find(|status| !matches!(status, Some(404 | 410))) != Some(Some(200))
+    // What matches every path of one element matches every module (`module.MatchPrefixPatterns`).
+    let exempt = facts.go.get("GONOSUMDB");
+    if exempt
+        .split(',')
+        .any(|pattern| matches!(pattern, "*" | "*/"))
+    {
+        return Some("GONOSUMDB exempts every module");
+    }
+    let list = GoProxy::parse(facts.go.get("GOPROXY"));
+    if matches!(&list.entries[..], [only] if only.target == ProxyTarget::Off) {
+        return Some("GOPROXY=off forbids all downloads");
+    }
+    let has_own_url = facts.go.get("GOSUMDB").contains(char::is_whitespace);
+    (!has_own_url && is_relayed(facts, &list)).then_some("a module proxy relays the database")
+}
+
+/// Whether a module proxy relays the checksum database, as `dbDial` asks them: 200 ends the search, 404 and
+/// 410 lead to the next entry, any other failure does so only before a bar.
+fn is_relayed(facts: &Facts, list: &GoProxy) -> bool {
+    for (index, entry) in list.entries.iter().enumerate() {
+        let mut places = facts.hosts.iter().flat_map(|host| &host.places);
+        // Folders and `direct` have no place.
+        let Some(place) = places.find(|place| place.role == Role::Proxy(index)) else {
+            continue;
+        };
+        match place.supported.as_ref().and_then(|asked| asked.status) {
+            Some(200) => return true,
+            Some(404 | 410) => {}
+            _ if entry.separator == Some(Separator::Pipe) => {}
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn lookup(lookup: &Lookup) -> Row {
@@ -398,6 +429,8 @@ pub(super) fn fault(place: &Place, asked: &Asked) -> Option<String> {
         200..=399 => None,
         // A proxy that serves some modules only.
         404 | 410 if place.role != Role::Sumdb => None,
+        // A proxy that is forbidden to serve that one, and serves what else it is asked for.
+        403 if is_relaying(place) => None,
         401 | 403 | 407 if !place.has_credentials => {
             let status = asked.status.unwrap_or(0);
             Some(format!("{status}, and go has no credentials for it{said}"))
@@ -407,10 +440,19 @@ pub(super) fn fault(place: &Place, asked: &Asked) -> Option<String> {
     }
 }
 
+/// Whether a module proxy relays the checksum database, with what credentials it was given.
+fn is_relaying(place: &Place) -> bool {
+    let supported = place.supported.as_ref();
+    supported.and_then(|asked| asked.status) == Some(200)
+}
+
 /// What else is worth knowing of an answer that go can use.
 fn note(asked: &Asked) -> String {
     match (asked.status, &asked.redirects_to) {
         (Some(300..=399), Some(host)) => format!(", redirects to {host}, which was not asked"),
+        (Some(403), _) => String::from(
+            ", 403: it does not serve golang.org/x/text, and after a comma go asks no other for it",
+        ),
         (Some(status @ (404 | 410)), _) => {
             format!(", {status}: it has no golang.org/x/text, and the next entry is asked")
         }

@@ -1,7 +1,8 @@
 //! What to do where something is broken and no setting helps: whom to ask, and what to show them.
 
-use super::facts::{Facts, Host, Outcome, Step, Verdict};
+use super::facts::{Facts, Host, Verdict};
 use super::{Row, State};
+use crate::diagnose::public_hosts::is_public;
 
 /// What to send to the one who is asked.
 const EVIDENCE: &str =
@@ -27,10 +28,16 @@ pub(super) fn next_step(facts: &Facts, rows: &[Row]) -> Option<String> {
             "set the clock of this machine: `sudo timedatectl set-ntp true`, or `sudo date -s` by hand",
         ),
         "dns" => names(facts, &row.subject),
-        "tcp4" | "tcp6" => format!(
-            "ask who runs this network to let this machine connect to {} by TCP: {EVIDENCE}",
-            with_port(facts, &row.subject)
-        ),
+        "tcp4" | "tcp6" => {
+            let vpn = match is_public(&row.subject) {
+                true => "",
+                false => "connect the VPN, if one leads there; else ",
+            };
+            let host = with_port(facts, &row.subject);
+            format!(
+                "{vpn}ask who runs this network to let this machine connect to {host} by TCP: {EVIDENCE}"
+            )
+        }
         "parent-proxy" => format!(
             "ask who runs the proxy {} to let {} through: {EVIDENCE}",
             row.subject,
@@ -68,19 +75,18 @@ fn setting(name: &str, value: &str) -> String {
 
 /// A name that cannot be looked up: of all hosts, or of this one only.
 fn names(facts: &Facts, name: &str) -> String {
-    let is_unresolved = |host: &Host| match &host.dial {
-        Outcome::Failed(failure) => failure.step == Step::Lookup,
-        _ => false,
-    };
-    let is_offline = facts.hosts.iter().all(is_unresolved);
-    match is_offline {
-        true => format!(
+    if facts.is_offline() {
+        return format!(
             "no name can be looked up: see whether this machine has a network at all (cable, wireless, VPN) and what /etc/resolv.conf names; `getent hosts {name}` asks the same resolvers"
-        ),
-        false => format!(
-            "other names can be looked up: check the spelling of {name} in the settings, and whether a VPN has to be on for it; `getent hosts {name}` asks the same resolvers; ask who runs them: {EVIDENCE}"
-        ),
+        );
     }
+    let others = match facts.hosts.iter().any(Host::is_resolved) {
+        true => "other names can be looked up: ",
+        false => "",
+    };
+    format!(
+        "{others}check the spelling of {name} in the settings, and whether a VPN has to be on for it; `getent hosts {name}` asks the same resolvers; ask who runs them: {EVIDENCE}"
+    )
 }
 
 fn tls(facts: &Facts, host: &str) -> String {

@@ -98,6 +98,7 @@ fn well() -> Facts {
             path: Some(String::from("/home/ana/go/pkg/mod")),
             looked_at: String::from("/home/ana/go/pkg/mod"),
             exists: true,
+            elsewhere: Some(String::from("/home/ana/.cache/gomodcache")),
             free_bytes: Some(40_000_000_000),
             file_system: Some(String::from("ext4")),
             locks: Some(Vec::new()),
@@ -557,7 +558,7 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             "401",
             |facts| request(facts).status = Some(401),
             ("request", Broken, "401, and go has no credentials"),
-            "echo 'machine proxy.golang.org login USER password TOKEN' >> ~/.netrc",
+            "(umask 077; ${EDITOR:-vi} ~/.netrc)",
         ),
         case(
             "401 with credentials",
@@ -609,6 +610,15 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             "",
         ),
         case(
+            "a stored answer is all that there is",
+            |facts| {
+                request(facts).skew_s = Some(-7_200);
+                facts.hosts[1].places[0].request.as_mut().unwrap().skew_s = None;
+            },
+            ("clock", Ok, "may be that of a stored answer"),
+            "",
+        ),
+        case(
             "the cache cannot be written",
             |facts| facts.cache.write_error = Some(String::from("Permission denied")),
             (
@@ -616,7 +626,7 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
                 Broken,
                 "cannot be written: Permission denied",
             ),
-            "go env -w GOMODCACHE=/var/tmp/gomodcache",
+            "go env -w GOMODCACHE=/home/ana/.cache/gomodcache",
         ),
         case(
             "the disk is full",
@@ -637,7 +647,7 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
                 facts.cache.is_remote = true;
             },
             ("file-system", Slow, "nfs4, over a network"),
-            "go env -w GOMODCACHE=/var/tmp/gomodcache",
+            "go env -w GOMODCACHE=/home/ana/.cache/gomodcache",
         ),
         case(
             "a lock",
@@ -1000,4 +1010,132 @@ fn no_advice_weakens_the_checks() {
     for weak in ["GOSUMDB=off", "GOINSECURE", "-insecure", "GONOSUMDB"] {
         assert!(!told.contains(weak), "{told}");
     }
+}
+
+/// Two entries, of which one is a company's own.
+fn with_own(list: &str, own: usize) -> Facts {
+    let mut facts = well();
+    set(&mut facts, "GOPROXY", list);
+    let other = host("goproxy.cn", Role::Proxy(1 - own));
+    let own = host("goproxy.corp.example", Role::Proxy(own));
+    facts.hosts = vec![own, other, host("sum.golang.org", Role::Sumdb)];
+    facts
+}
+
+#[test]
+fn no_advice_tells_private_modules_to_a_public_host() {
+    const OWN: &str = "https://goproxy.corp.example";
+    for separator in [',', '|'] {
+        let list = format!("{OWN}{separator}https://goproxy.cn,direct");
+        // Slow.
+        let mut facts = with_own(&list, 0);
+        request(&mut facts).first_byte_us = vec![900_000; 5];
+        assert_eq!(line(&facts), "", "{list}");
+        // An error, which a comma ends the search at.
+        let mut facts = with_own(&list, 0);
+        request(&mut facts).status = Some(503);
+        assert_eq!(line(&facts), "", "{list}");
+        let next = report(&facts).next.unwrap_or_default();
+        assert!(next.contains("ask who runs goproxy.corp.example"), "{next}");
+        // The VPN is off, and the database is out of reach as well.
+        let mut facts = with_own(&list, 0);
+        unreachable(&mut facts.hosts[0], Step::Tcp, "no connection");
+        facts.hosts[0].tcp[0].error = Some(String::from("no answer"));
+        facts.hosts[0].tcp.truncate(1);
+        unreachable(&mut facts.hosts[2], Step::Tcp, "no connection");
+        assert_eq!(line(&facts), "", "{list}");
+        let next = report(&facts).next.unwrap_or_default();
+        assert!(next.starts_with("connect the VPN"), "{next}");
+    }
+    for list in [format!("{OWN},direct"), OWN.to_owned()] {
+        let mut facts = with_own(&list, 0);
+        facts.hosts.remove(1);
+        unreachable(&mut facts.hosts[0], Step::Tcp, "no connection");
+        assert_eq!(line(&facts), "", "{list}");
+    }
+    // One that is asked behind a public one is not moved before it.
+    let mut facts = with_own(&format!("https://goproxy.cn|{OWN}"), 1);
+    facts.hosts[1].places[0]
+        .request
+        .as_mut()
+        .unwrap()
+        .first_byte_us = vec![900_000; 5];
+    assert_eq!(line(&facts), "");
+    // A public one that is dead goes, whatever stands behind it.
+    unreachable(&mut facts.hosts[1], Step::Tcp, "no connection");
+    assert_eq!(line(&facts), format!("go env -w GOPROXY={OWN}"));
+}
+
+#[test]
+fn another_place_for_the_module_cache_is_one_that_nobody_else_can_make() {
+    let mut facts = well();
+    facts.cache.elsewhere = None;
+    facts.cache.write_error = Some(String::from("Read-only file system"));
+    let expected = r#"go env -w GOMODCACHE="$(mktemp -d /var/tmp/gomodcache.XXXXXXXXXX)""#;
+    assert_eq!(line(&facts), expected);
+}
+
+#[test]
+fn a_database_that_go_never_asks_need_not_be_reached() {
+    let is_broken = |change: fn(&mut Facts)| {
+        let mut facts = well();
+        let dead = facts.hosts.last_mut().unwrap();
+        unreachable(dead, Step::Tcp, "no connection");
+        dead.tcp
+            .iter_mut()
+            .for_each(|tcp| tcp.error = Some(String::from("no answer")));
+        change(&mut facts);
+        let report = report(&facts);
+        let mut rows = report.rows.iter();
+        rows.any(|row| row.subject == "sum.golang.org" && row.state == State::Broken)
+    };
+    assert!(is_broken(|_| {}));
+    assert!(is_broken(|facts| set(facts, "GONOSUMDB", "*.corp.example")));
+    assert!(!is_broken(|facts| set(facts, "GONOSUMDB", "a.example,*")));
+    assert!(!is_broken(|facts| {
+        set(facts, "GOPROXY", "off");
+        facts.hosts.remove(0);
+    }));
+    // A dead entry, and one that relays the database behind it.
+    fn relayed(facts: &mut Facts, list: &str) {
+        with_mirror(facts, list);
+        unreachable(&mut facts.hosts[0], Step::Tcp, "no connection");
+        facts.hosts[1].places[0].supported.as_mut().unwrap().status = Some(200);
+    }
+    assert!(!is_broken(|facts| {
+        relayed(facts, "https://proxy.golang.org|https://goproxy.cn")
+    }));
+    assert!(is_broken(|facts| {
+        relayed(facts, "https://proxy.golang.org,https://goproxy.cn")
+    }));
+}
+
+#[test]
+fn a_proxy_that_may_not_serve_one_module_is_no_broken_one() {
+    let mut facts = well();
+    request(&mut facts).status = Some(403);
+    assert!(report(&facts).is_broken());
+    facts.hosts[0].places[0].supported.as_mut().unwrap().status = Some(200);
+    let report = report(&facts);
+    assert!(!report.is_broken(), "{report:#?}");
+    let said = "does not serve golang.org/x/text";
+    assert!(report.rows.iter().any(|row| row.text.contains(said)));
+}
+
+#[test]
+fn a_name_that_was_never_looked_up_says_nothing_of_the_resolvers() {
+    let next = |is_looked_up: bool| {
+        let mut facts = well();
+        set(&mut facts, "GOPROXY", "https://goproxy.corp.example");
+        let mut own = host("goproxy.corp.example", Role::Proxy(0));
+        unreachable(&mut own, Step::Lookup, "cannot resolve");
+        own.lookup.as_mut().unwrap().error = Some(String::from("gone"));
+        facts.hosts[0] = own;
+        if !is_looked_up {
+            facts.hosts[1].lookup = None;
+        }
+        report(&facts).next.unwrap_or_default()
+    };
+    assert!(next(true).starts_with("other names can be looked up"));
+    assert!(next(false).starts_with("check the spelling"));
 }

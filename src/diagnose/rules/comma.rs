@@ -1,13 +1,13 @@
 //! MT111: an entry of GOPROXY failed, and after a comma the go command asked no other.
 
 use super::dead::Dead;
-use super::refusals::is_public;
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::dials::Step;
 use crate::diagnose::finding::Confidence;
 use crate::diagnose::hosts::{Role, next_entry, separator_of};
 use crate::diagnose::outcome::is_refusal;
+use crate::diagnose::public_hosts::is_public_entry;
 use crate::gomod::{Base, ProxyTarget, Separator};
 use crate::words::count;
 
@@ -76,7 +76,7 @@ fn hint(case: &Case<'_>, entry: usize) -> String {
         ProxyTarget::Url(url) => Base::of(url).map_or_else(|| url.clone(), |base| base.host),
         other => other.to_string(),
     };
-    if !is_public(&name) {
+    if !is_public_entry(&case.goproxy, entry) {
         return format!(
             "mend {name}, or leave it out of GOPROXY while it is down; a bar instead of the comma would lead on after any error, and tell the paths of private modules to the next entry"
         );

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Found;
-use super::refusals::{self, is_no_probe, is_public};
+use super::refusals::{self, is_no_probe};
 use crate::diagnose::case::{Asked, Case};
+use crate::diagnose::public_hosts::is_public;
 use crate::gomod::{Kind, compare_go};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {

@@ -2,8 +2,9 @@
 
 use super::Found;
 use super::failed_upstream::is_disguised;
-use super::refusals::{self, is_public};
+use super::refusals;
 use crate::diagnose::case::{Asked, Case};
+use crate::diagnose::public_hosts::is_public;
 use crate::gomod::Kind;
 use crate::words::duration;
 

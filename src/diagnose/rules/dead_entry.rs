@@ -5,6 +5,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::estimate::Change;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::{Host, Role, next_entry, separator_of};
+use crate::diagnose::public_hosts::is_public_entry;
 use crate::gomod::Separator;
 use crate::recording::reader::RowState;
 use crate::words::{count, duration};
@@ -62,6 +63,10 @@ fn of_entry(case: &Case<'_>, name: &str, host: &Host) -> Option<Found> {
         confidence: Confidence::Certain,
         evidence: evidence.collect(),
         hint: Some(match rest {
+            // Its private modules would be asked of the next entry for as long as it is left out.
+            _ if !is_public_entry(&case.goproxy, entry) => format!(
+                "ask who runs {name}, or connect the VPN that leads to it; leave it out of GOPROXY only if it has no private modules"
+            ),
             Some(rest) => format!(
                 "{} leaves it out: the go command remembers no failure from one request to the next",
                 case.assignment("GOPROXY", &rest)

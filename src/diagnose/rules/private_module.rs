@@ -2,9 +2,10 @@
 
 use super::Found;
 use super::failed_upstream::words_of;
-use super::refusals::{self, is_no_probe, is_public, shortened};
+use super::refusals::{self, is_no_probe, shortened};
 use crate::diagnose::case::{Asked, Case};
 use crate::diagnose::finding::Confidence;
+use crate::diagnose::public_hosts::is_public;
 use crate::gomod::matches_patterns;
 use crate::words::count;
 

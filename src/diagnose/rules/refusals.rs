@@ -9,25 +9,6 @@ use crate::diagnose::outcome::is_refusal;
 use crate::filter::Outcome;
 use crate::words::duration;
 
-/// Module proxies and checksum databases that anybody may ask; their names, and that of anything below.
-const PUBLIC: [&str; 7] = [
-    "golang.org",
-    "sum.golang.google.cn",
-    "goproxy.cn",
-    "goproxy.io",
-    "mirrors.aliyun.com",
-    "goproxy.golang.com.cn",
-    "mirrors.cloud.tencent.com",
-];
-
-/// Whether a host is a public module proxy or checksum database.
-pub(super) fn is_public(host: &str) -> bool {
-    PUBLIC.iter().any(|public| {
-        let below = host.strip_suffix(public);
-        below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
-    })
-}
-
 /// Refused requests, by host and what they were refused for.
 pub(super) struct Refused<'a> {
     pub(super) host: &'a str,

@@ -250,8 +250,15 @@ fn redirect(headers: &HeaderMap) -> Option<String> {
     Some(target.authority(443))
 }
 
-/// The server's clock minus ours, seconds.
+/// The server's clock minus ours, seconds; `None` of an answer that a cache had stored, whose `Date` is
+/// that of the day on which it was made (RFC 9110 section 6.6.1).
 fn skew(headers: &HeaderMap) -> Option<i64> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let age = text("age").map_or(Some(0), |age| age.trim().parse::<u64>().ok());
+    let is_hit = text("x-cache").is_some_and(|cache| cache.to_ascii_lowercase().contains("hit"));
+    if is_hit || age != Some(0) {
+        return None;
+    }
     let date = headers.get(DATE)?.to_str().ok()?;
     let date = OffsetDateTime::parse(date, &Rfc2822).ok()?;
     Some((date - OffsetDateTime::from(Clock::wall_now())).whole_seconds())
@@ -272,6 +279,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -285,6 +294,16 @@ mod tests {
         assert!(at("Sun, 06 Nov 1994 08:49:37 GMT").is_some_and(|skew| skew < -500_000_000));
         assert!(at("Sun, 06 Nov 2094 08:49:37 GMT").is_none_or(|skew| skew > 500_000_000));
         assert_eq!(at("yesterday"), None);
+        let stored = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            let date = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+            headers.insert(DATE, date);
+            headers.insert(name, HeaderValue::from_static(value));
+            skew(&headers).is_none()
+        };
+        assert!(stored("age", "3600") && stored("age", "long"));
+        assert!(stored("x-cache", "Hit from cloudfront") && stored("x-cache", "TCP_HIT"));
+        assert!(!stored("age", "0") && !stored("x-cache", "MISS"));
     }
 
     #[test]
