@@ -4,7 +4,7 @@
 //! is hashed where its recorded hash is not the one in go.sum. `go mod verify` hashes all. Sources:
 //! cmd/go's `modfetch.DownloadDir`, `DownloadZip` and `checkMod`.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use rawzip::FileReader;
 use rustix::fs::{Access, access};
 
-use super::module_cache::error_text;
+use super::module_cache::{error_text, forbidden};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::chain;
 use crate::files::open_regular;
@@ -25,10 +25,7 @@ const HASH: u64 = 128;
 /// Looks at the modules whose zip `go_sum` has a hash of, in the module cache at `cache`, for as long as
 /// `limit`.
 pub(crate) fn check(cache: &Path, go_sum: &GoSum, limit: Duration) -> CheckedModules {
-    let until = Deadline {
-        clock: Clock::start(),
-        limit,
-    };
+    let until = Deadline::within(limit);
     let mut checked = CheckedModules::default();
     for (module, version, sum) in go_sum.zips() {
         checked.named += 1;
@@ -45,8 +42,9 @@ pub(crate) fn check(cache: &Path, go_sum: &GoSum, limit: Duration) -> CheckedMod
             sum,
         };
         match places.damage(&expected, &until) {
-            Ok(true) => {}
-            Ok(false) => checked.missing += 1,
+            Ok(Looked::Sound) => {}
+            Ok(Looked::Missing) => checked.missing += 1,
+            Ok(Looked::Unfinished) => checked.looked_at -= 1,
             Err((path, damage)) if checked.damaged.len() < DAMAGED => {
                 checked.damaged.push(Damaged {
                     module: module.to_owned(),
@@ -85,14 +83,29 @@ pub(crate) fn needs(
     Some(unpacked.unwrap_or(bytes))
 }
 
+/// What came of looking at a module that is not damaged.
+enum Looked {
+    /// It is there.
+    Sound,
+    /// Nothing of it is there.
+    Missing,
+    /// The time was up before it was known.
+    Unfinished,
+}
+
 /// When to stop.
-struct Deadline {
+pub(super) struct Deadline {
     clock: Clock,
     limit: Duration,
 }
 
 impl Deadline {
-    fn is_over(&self) -> bool {
+    pub(super) fn within(limit: Duration) -> Self {
+        let clock = Clock::start();
+        Self { clock, limit }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
         self.clock.now().since(Timestamp::default()) >= self.limit
     }
 }
@@ -130,13 +143,17 @@ impl Places {
     }
 
     /// Whether anything of the module is there, if nothing is wrong with it.
-    fn damage(&self, expected: &Expected<'_>, until: &Deadline) -> Result<bool, Fault> {
+    fn damage(&self, expected: &Expected<'_>, until: &Deadline) -> Result<Looked, Fault> {
         let hash = self.hash()?;
         let zip = self.open(expected)?;
         match (&hash, &zip) {
             (Some(says), Some(zip)) if says != expected.sum => {
-                let sum = zip.h1();
+                let sum = zip.h1_unless(|| until.is_over());
                 let sum = sum.map_err(|fault| (self.zip.clone(), zip_damage(chain(&fault))))?;
+                // Which of both is wrong is not known.
+                let Some(sum) = sum else {
+                    return Ok(Looked::Unfinished);
+                };
                 return Err(match sum == expected.sum {
                     true => {
                         let says = says.clone();
@@ -151,16 +168,16 @@ impl Places {
             _ => {}
         }
         let tree = self.tree(zip.as_ref(), until)?;
-        Ok(hash.is_some() || zip.is_some() || tree)
+        Ok(match hash.is_some() || zip.is_some() || tree {
+            true => Looked::Sound,
+            false => Looked::Missing,
+        })
     }
 
     /// The recorded hash of the zip. One that is no hash the go command computes anew.
     fn hash(&self) -> Result<Option<String>, Fault> {
-        let unreadable = |error: &io::Error| {
-            let why = format!("it cannot be read: {}", error_text(error));
-            (self.ziphash.clone(), Damage::Tree { why })
-        };
-        let file = found(File::open(&self.ziphash)).map_err(|error| unreadable(&error))?;
+        let file = found(open_regular(&self.ziphash));
+        let file = file.map_err(|error| unreadable(&self.ziphash, &error))?;
         let Some(file) = file else {
             return Ok(None);
         };
@@ -173,8 +190,7 @@ impl Places {
 
     fn open(&self, expected: &Expected<'_>) -> Result<Option<ModuleZip<FileReader>>, Fault> {
         let damaged = |why: String| (self.zip.clone(), zip_damage(why));
-        let unreadable =
-            |error: io::Error| damaged(format!("it cannot be read: {}", error_text(&error)));
+        let unreadable = |error: io::Error| unreadable(&self.zip, &error);
         let Some(file) = found(open_regular(&self.zip)).map_err(unreadable)? else {
             return Ok(None);
         };
@@ -187,9 +203,6 @@ impl Places {
     /// Whether there are unpacked files. They are compared with the zip until the time is up.
     fn tree(&self, zip: Option<&ModuleZip<FileReader>>, until: &Deadline) -> Result<bool, Fault> {
         let damaged = |path: &Path, why: String| (path.to_owned(), Damage::Tree { why });
-        let unreadable = |path: &Path, error: &io::Error| {
-            damaged(path, format!("it cannot be read: {}", error_text(error)))
-        };
         let tree = &self.tree;
         let is_there = found(fs::metadata(tree)).map_err(|error| unreadable(tree, &error))?;
         // The go command unpacks the zip again.
@@ -224,6 +237,15 @@ impl Expected<'_> {
         let go_sum = self.sum.to_owned();
         Damage::Content { sum, go_sum }
     }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Fault {
+    let is_right = error.kind() == io::ErrorKind::PermissionDenied;
+    let damage = Damage::Unreadable {
+        why: error_text(error),
+        forbidden: is_right.then(|| forbidden(path)).flatten(),
+    };
+    (path.to_owned(), damage)
 }
 
 fn zip_damage(why: String) -> Damage {
@@ -378,6 +400,37 @@ mod tests {
             made.write(ZIPHASH, text.as_bytes());
             assert_eq!(made.found(&sum), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_zip_that_is_not_hashed_in_time_is_not_judged() {
+        let made = Made::new();
+        let places = Places::of(made.cache.path(), MODULE, "v1.0.0").unwrap();
+        let expected = Expected {
+            module: MODULE,
+            version: "v1.0.0",
+            sum: OTHER,
+        };
+        let looked = places.damage(&expected, &Deadline::within(Duration::ZERO));
+        assert!(matches!(looked, Ok(Looked::Unfinished)));
+    }
+
+    #[test]
+    fn a_recorded_hash_that_cannot_be_read_is_named() {
+        let made = Made::new();
+        made.remove(ZIPHASH);
+        // A link to itself cannot be opened by anybody.
+        std::os::unix::fs::symlink(made.path(ZIPHASH), made.path(ZIPHASH)).unwrap();
+        let (path, damage) = made.found(&made.sum).unwrap();
+        assert_eq!(path, ZIPHASH);
+        let is_it = matches!(
+            &damage,
+            Damage::Unreadable {
+                forbidden: None,
+                ..
+            }
+        );
+        assert!(is_it, "{damage:?}");
     }
 
     #[test]

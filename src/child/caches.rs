@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::cached_modules;
-use super::module_cache::{foreign, storage};
+use super::cached_modules::{self, Deadline};
+use super::module_cache::{forbidden_part, storage};
 use crate::exchange::ExchangeId;
 use crate::gomod::{GoSum, Kind};
-use crate::recording::caches::{Caches, Forbidden, UNKEPT, Unkept};
+use crate::recording::caches::{CacheFolder, Caches, UNKEPT, Unkept};
 
 /// How long the modules in the cache are looked at: nobody waits for more behind a command that failed.
 const MODULES: Duration = Duration::from_secs(1);
@@ -48,34 +48,53 @@ pub(crate) struct Served {
     pub(crate) bytes: u64,
 }
 
-/// Looks at the caches; `None` if their file system does not answer soon.
-pub(crate) async fn look_at_caches(places: CachePlaces) -> Option<Caches> {
-    let looking = tokio::task::spawn_blocking(move || looked_at(&places));
-    tokio::time::timeout(LIMIT, looking).await.ok()?.ok()
-}
-
-fn looked_at(places: &CachePlaces) -> Caches {
-    let cache = &places.modules;
-    let go_sum = places.go_sum.as_ref();
-    let checked = go_sum.map(|go_sum| cached_modules::check(cache, go_sum, MODULES));
-    let served = places.served.iter().take(SERVED);
-    let mut unkept: Vec<Unkept> = served.filter_map(|one| unkept(cache, one)).collect();
-    let unkept_bytes = unkept.iter().map(|one| one.bytes).sum();
-    unkept.sort_by_key(|one| std::cmp::Reverse(one.bytes));
-    unkept.truncate(UNKEPT);
-    let mut modules = storage(cache);
+/// Looks at the caches. Of a file system that is slow, what is known in time is told.
+pub(crate) async fn look_at_caches(places: CachePlaces) -> Caches {
+    let CachePlaces {
+        modules: cache,
+        go_sum,
+        served,
+    } = places;
+    let unknown = CacheFolder {
+        path: cache.display().to_string(),
+        exists: true,
+        ..CacheFolder::default()
+    };
+    let (in_it, behind, parts) = (cache.clone(), cache.clone(), cache.clone());
+    let modules = limited(move || storage(&cache));
+    let part = limited(move || forbidden_part(&parts));
+    let checked = limited(move || Some(cached_modules::check(&in_it, go_sum.as_ref()?, MODULES)));
+    let unkept = limited(move || all_unkept(&behind, &served));
+    let (modules, part, checked, unkept) = tokio::join!(modules, part, checked, unkept);
+    let (unkept, unkept_bytes) = unkept.unwrap_or_default();
+    let mut modules = modules.unwrap_or(unknown);
     if modules.exists && modules.write_error.is_none() {
-        modules.forbidden = foreign(cache).map(|found| Forbidden {
-            path: found.path,
-            owner: found.owner,
-        });
+        modules.forbidden = part.flatten();
     }
     Caches {
         modules,
-        checked: checked.unwrap_or_default(),
+        checked: checked.flatten().unwrap_or_default(),
         unkept,
         unkept_bytes,
     }
+}
+
+async fn limited<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let looking = tokio::task::spawn_blocking(look);
+    tokio::time::timeout(LIMIT, looking).await.ok()?.ok()
+}
+
+/// What was served and not kept, the largest first, and how many bytes all of it takes; of what is looked
+/// at in time.
+fn all_unkept(cache: &Path, served: &[Served]) -> (Vec<Unkept>, u64) {
+    let until = Deadline::within(MODULES);
+    let served = served.iter().take(SERVED);
+    let served = served.take_while(|_| !until.is_over());
+    let mut all: Vec<Unkept> = served.filter_map(|one| unkept(cache, one)).collect();
+    let bytes = all.iter().map(|one| one.bytes).sum();
+    all.sort_by_key(|one| std::cmp::Reverse(one.bytes));
+    all.truncate(UNKEPT);
+    (all, bytes)
 }
 
 fn unkept(cache: &Path, served: &Served) -> Option<Unkept> {

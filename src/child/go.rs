@@ -103,7 +103,12 @@ impl GoFacts {
             all.into_iter().filter(|(name, _)| is_used(name)).collect();
         // What it says of GOTOOLCHAIN is what it was told just now. Go before 1.21 knows of none.
         if settings.remove(TOOLCHAIN).is_some() {
-            let own = toolchain_setting(toolchain, &settings);
+            // On another thread: a file system that does not answer is not waited for.
+            let (environment, known) = (toolchain.to_owned(), settings.clone());
+            let reading = move || toolchain_setting(&environment, &known);
+            let reading = tokio::task::spawn_blocking(reading);
+            let own = tokio::time::timeout(LIMIT, reading).await;
+            let own = own.ok().and_then(Result::ok).flatten();
             settings.extend(own.map(|own| (TOOLCHAIN.to_owned(), own)));
         }
         Self {

@@ -18,7 +18,7 @@ pub(crate) use env_file::read_env_file;
 pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
 pub(crate) use go::{GoFacts, folder_of, go_for, is_go, look_up, main_module};
 pub(crate) use limits::{ProcessLimits, guard_memory};
-pub(crate) use module_cache::look_at;
+pub(crate) use module_cache::{check_modules, look_at, storage};
 pub(crate) use private::{PrivateDir, open_dir};
 pub(crate) use processes::{Ends, Latest, Watch, unacknowledged};
 pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, StatusSignals, run};

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,57 +11,49 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 
-use super::cached_modules;
+use super::cached_modules::{self, Deadline};
 use super::processes::locks_below;
-use crate::diagnose::doctor::facts::{Cache, Foreign};
+use crate::diagnose::doctor::facts::Cache;
 use crate::gomod::GoSum;
-use crate::recording::caches::CacheFolder;
+use crate::recording::caches::{CacheFolder, CheckedModules, Forbidden};
 use crate::redact::Redactor;
 
 /// How long the modules in the cache are looked at.
 const MODULES: Duration = Duration::from_secs(2);
 
-/// Looks at the module cache at `path`, and at the modules of `go_sum` in it. A file is made in it, and
-/// removed. In `home` another module cache could be.
+/// The modules of `go_sum` in the module cache at `path`.
+pub(crate) fn check_modules(path: &Path, go_sum: &GoSum) -> CheckedModules {
+    cached_modules::check(path, go_sum, MODULES)
+}
+
+/// Looks at what is around and in the module cache at `path`, of which [`storage`] has told; not at the
+/// modules. In `home` another one could be.
 pub(crate) fn look_at(
+    folder: CacheFolder,
     path: &Path,
     home: Option<&Path>,
-    go_sum: Option<&GoSum>,
     redactor: &Redactor,
 ) -> Cache {
-    let folder = nearest(path);
-    let CacheFolder {
-        path: shown,
-        exists,
-        write_error,
-        free_bytes,
-        ..
-    } = storage(path);
-    let file_system = file_system(&folder);
-    let foreign = match exists && write_error.is_none() {
-        true => foreign(path),
-        false => None,
-    };
+    let above = nearest(path);
+    let file_system = file_system(&above);
+    let is_writable = folder.exists && folder.write_error.is_none();
+    let inside = is_writable.then(|| forbidden_part(path)).flatten();
     Cache {
         elsewhere: home.and_then(|home| elsewhere(path, home)),
-        foreign,
-        path: Some(shown),
-        looked_at: folder.display().to_string(),
-        exists,
-        write_error,
-        free_bytes,
-        modules: go_sum.map(|go_sum| cached_modules::check(path, go_sum, MODULES)),
+        forbidden: folder.forbidden.clone().or(inside),
+        looked_at: above.display().to_string(),
         is_remote: file_system.as_deref().is_some_and(is_remote),
         file_system,
         locks: locks_below(
             &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
             redactor,
         ),
+        ..Cache::of(folder)
     }
 }
 
 /// The folder of a cache: whether a file can be made in it, which is removed again, and how much is free.
-pub(super) fn storage(path: &Path) -> CacheFolder {
+pub(crate) fn storage(path: &Path) -> CacheFolder {
     let exists = path.is_dir();
     let folder = nearest(path);
     // Where nothing is free, a file can be made and not written.
@@ -76,13 +69,15 @@ pub(super) fn storage(path: &Path) -> CacheFolder {
         (Err(error), _) => Some(error_text(error)),
         (Ok(()), _) => None,
     };
+    let is_right = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    let is_forbidden = probe.as_ref().is_err_and(is_right);
     let free = rustix::fs::statvfs(&folder).ok();
     CacheFolder {
         path: path.display().to_string(),
         exists,
         write_error,
+        forbidden: is_forbidden.then(|| forbidden(&folder)).flatten(),
         free_bytes: free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)),
-        forbidden: None,
     }
 }
 
@@ -98,20 +93,22 @@ fn elsewhere(path: &Path, home: &Path) -> Option<String> {
     (is_fine && can_write).then(|| other.display().to_string())
 }
 
-/// So many names of the cache are looked at: one of many thousands is not worth the wait.
+/// So many names of the cache are looked at, for so long: one of many thousands is not worth the wait.
 const LOOKED_AT: usize = 5_000;
+const PARTS: Duration = Duration::from_secs(2);
 
 /// The first folder or lock of the module cache that this user cannot write, though the go command
 /// has to: it adds files to the folders above the modules, and opens locks to write.
-pub(super) fn foreign(cache: &Path) -> Option<Foreign> {
+pub(super) fn forbidden_part(cache: &Path) -> Option<Forbidden> {
     let mut folders = VecDeque::from([cache.to_owned()]);
     let mut left = LOOKED_AT;
+    let until = Deadline::within(PARTS);
     while let Some(folder) = folders.pop_front() {
         if is_forbidden(&folder, Access::WRITE_OK | Access::EXEC_OK) {
-            return Foreign::of(&folder);
+            return forbidden(&folder);
         }
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            left = left.checked_sub(1)?;
+            left = left.checked_sub(1).filter(|_| !until.is_over())?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let Ok(kind) = entry.file_type() else {
@@ -122,7 +119,7 @@ pub(super) fn foreign(cache: &Path) -> Option<Foreign> {
             }
             let is_lock = name == "lock" || name.ends_with(".lock");
             if kind.is_file() && is_lock && is_forbidden(&entry.path(), Access::WRITE_OK) {
-                return Foreign::of(&entry.path());
+                return forbidden(&entry.path());
             }
         }
     }
@@ -142,15 +139,19 @@ fn is_forbidden(path: &Path, access: Access) -> bool {
     matches!(asked, Err(Errno::ACCESS | Errno::PERM))
 }
 
-impl Foreign {
-    fn of(path: &Path) -> Option<Self> {
+/// Whose a file or folder is that this user may not use.
+pub(super) fn forbidden(path: &Path) -> Option<Forbidden> {
+    // What lies in a folder that cannot be entered is not seen: that one it is, then.
+    let mut seen = path.ancestors().filter_map(|path| {
         let found = fs::symlink_metadata(path).ok()?;
-        Some(Self {
-            path: path.display().to_string(),
-            owner: found.uid(),
-            is_own: found.uid() == rustix::process::geteuid().as_raw(),
-        })
-    }
+        Some((path, found))
+    });
+    let (path, found) = seen.next()?;
+    Some(Forbidden {
+        path: path.display().to_string(),
+        owner: found.uid(),
+        is_own: found.uid() == rustix::process::geteuid().as_raw(),
+    })
 }
 
 /// An error without the path of the temporary file, which is random.
@@ -289,13 +290,14 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_yet_is_judged_by_the_one_above_it() {
+        let looked = |path: &Path| look_at(storage(path), path, None, &Redactor::off());
         let temp = tempfile::tempdir().unwrap();
-        let cache = look_at(&temp.path().join("pkg/mod"), None, None, &Redactor::off());
+        let cache = looked(&temp.path().join("pkg/mod"));
         assert!(!cache.exists && cache.write_error.is_none(), "{cache:?}");
         assert_eq!(cache.looked_at, temp.path().display().to_string());
         let file = temp.path().join("file");
         fs::write(&file, "").unwrap();
-        let cache = look_at(&file, None, None, &Redactor::off());
+        let cache = looked(&file);
         assert_eq!(cache.write_error.as_deref(), Some("it is not a folder"));
         assert_eq!(
             fs::read_dir(temp.path()).unwrap().count(),

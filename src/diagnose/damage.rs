@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::rights;
 use crate::gomod::{escape_path, escape_version};
 use crate::recording::caches::{Damage, Damaged};
 use crate::shell;
@@ -11,6 +12,7 @@ pub(crate) fn sentence(damaged: &Damaged) -> String {
     let Damaged { path, damage, .. } = damaged;
     match damage {
         Damage::Zip { why } | Damage::Tree { why } => format!("{path} is damaged: {why}"),
+        Damage::Unreadable { why, .. } => format!("{path} cannot be read: {why}"),
         Damage::Ziphash { says, sum } => {
             format!("{path} says {says}, and the zip beside it has {sum}, as go.sum expects")
         }
@@ -20,8 +22,22 @@ pub(crate) fn sentence(damaged: &Damaged) -> String {
     }
 }
 
+/// What to do about a module of the cache at `cache`, with a line for a shell.
+pub(crate) fn advice(cache: &str, damaged: &Damaged) -> String {
+    match &damaged.damage {
+        Damage::Unreadable {
+            forbidden: Some(forbidden),
+            ..
+        } => rights::advice(forbidden, cache, true),
+        _ => {
+            let cure = cure(cache, damaged);
+            format!("`{cure}` removes it, and go fetches it again")
+        }
+    }
+}
+
 /// A command that removes what the cache at `cache` has of the module, so that go fetches it again.
-pub(crate) fn cure(cache: &str, damaged: &Damaged) -> String {
+fn cure(cache: &str, damaged: &Damaged) -> String {
     let Damaged {
         module, version, ..
     } = damaged;

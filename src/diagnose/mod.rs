@@ -22,6 +22,7 @@ pub(crate) mod replayable;
 pub(crate) mod report;
 pub(crate) mod requirements;
 pub(crate) mod rerun;
+pub(crate) mod rights;
 pub(crate) mod routes;
 pub(crate) mod rules;
 #[cfg(test)]

@@ -143,33 +143,53 @@ impl<R: ReaderAt> ModuleZip<R> {
 
     /// The hash of all files by name, as go.sum has it. That all can be unpacked is known then, too.
     pub fn h1(&self) -> Result<String, ZipFault> {
+        // What never stops has a hash.
+        Ok(self.h1_unless(|| false)?.unwrap_or_default())
+    }
+
+    /// The same; `None` if it `is_over` before the end, which is asked at every piece.
+    pub(crate) fn h1_unless(&self, is_over: impl Fn() -> bool) -> Result<Option<String>, ZipFault> {
         let mut lines = Sha256::new();
         let mut buffers = Buffers {
             packed: vec![0; CHUNK],
             inflated: vec![0; CHUNK],
         };
         for entry in &self.entries {
-            let digest = self.digest(entry, &mut buffers)?;
+            let Some(digest) = self.digest(entry, &mut buffers, &is_over)? else {
+                return Ok(None);
+            };
             lines.update(line(&digest, &entry.name));
         }
-        Ok(h1(lines))
+        Ok(Some(h1(lines)))
     }
 
-    fn digest(&self, entry: &Entry, buffers: &mut Buffers) -> Result<[u8; 32], ZipFault> {
+    fn digest(
+        &self,
+        entry: &Entry,
+        buffers: &mut Buffers,
+        is_over: &impl Fn() -> bool,
+    ) -> Result<Option<[u8; 32]>, ZipFault> {
+        if is_over() {
+            return Ok(None);
+        }
         let packed = self.archive.get_entry(entry.place)?.reader();
         let (mut hasher, mut crc) = (Sha256::new(), Crc::new());
-        let mut bytes = 0_u64;
+        let (mut bytes, mut is_stopped) = (0_u64, false);
         let mut take = |piece: &[u8]| {
             hasher.update(piece);
             crc.update(piece);
             bytes = bytes.saturating_add(piece.len() as u64);
             // What is too long need not be read to its end.
-            bytes <= entry.bytes
+            is_stopped = is_over();
+            bytes <= entry.bytes && !is_stopped
         };
         let unpacked = match entry.method {
             CompressionMethod::STORE => read(packed, &mut buffers.packed, &mut take),
             _ => inflate(packed, buffers, &mut take),
         };
+        if is_stopped {
+            return Ok(None);
+        }
         if let Err(source) = unpacked {
             let name = shown(&entry.name);
             return Err(ZipFault::Unpack { name, source });
@@ -181,7 +201,7 @@ impl<R: ReaderAt> ModuleZip<R> {
         if entry.crc != 0 && entry.crc != crc.sum() {
             return Err(ZipFault::Crc(shown(&entry.name)));
         }
-        Ok(hasher.finalize().into())
+        Ok(Some(hasher.finalize().into()))
     }
 }
 

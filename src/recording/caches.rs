@@ -36,18 +36,21 @@ pub struct CacheFolder {
     /// Free bytes for this user, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) free_bytes: Option<u64>,
-    /// A part of it that this user cannot write, though the go command has to.
+    /// Itself, a part of it or the folder above it that this user cannot write, though the go command has
+    /// to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) forbidden: Option<Forbidden>,
 }
 
-/// A folder or a lock in a cache that this user cannot write.
+/// A file or folder whose rights keep this user from what the go command has to do with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forbidden {
     /// Its path.
     pub(crate) path: String,
     /// The user that owns it, by its number.
     pub(crate) owner: u32,
+    /// Whether that is the one who runs the go command.
+    pub(crate) is_own: bool,
 }
 
 /// What came of looking at the modules of a go.sum in the module cache.
@@ -103,7 +106,15 @@ pub enum Damage {
         /// The hash in go.sum.
         go_sum: String,
     },
-    /// The unpacked files are not those of the zip, or cannot be read.
+    /// A file or folder of it cannot be read.
+    Unreadable {
+        /// Why.
+        why: String,
+        /// Its rights, if they are why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forbidden: Option<Forbidden>,
+    },
+    /// The unpacked files are not those of the zip.
     Tree {
         /// Why.
         why: String,

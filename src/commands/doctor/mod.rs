@@ -26,6 +26,7 @@ use crate::diagnose::doctor::facts::{self, Cache, Facts, NetrcFile};
 use crate::diagnose::doctor::report;
 use crate::files::read_small;
 use crate::gomod::{GoProxy, GoSum, MachineRule, Netrc};
+use crate::recording::caches::{CacheFolder, CheckedModules};
 use crate::redact::Redactor;
 use crate::terminal::{Look, Progress, json, to_stdout};
 use crate::tls::{self, ClientConfigs, RootSources, Roots, RootsError};
@@ -193,22 +194,37 @@ async fn watched(mut probing: JoinSet<(usize, facts::Host)>, global: &Global) ->
     hosts.into_iter().map(|(_, host)| host).collect()
 }
 
-/// Looks at the module cache; a file system that does not answer is not waited for.
-async fn look_at_cache(path: Option<PathBuf>, go_sum: Option<GoSum>, redactor: Redactor) -> Cache {
+/// Looks at the module cache. Of a file system that is slow, what is known in time is told; one that does
+/// not answer is not waited for.
+async fn look_at_cache(
+    path: Option<PathBuf>,
+    go_sum: impl FnOnce() -> Option<GoSum> + Send + 'static,
+    redactor: Redactor,
+) -> Cache {
     let Some(path) = path else {
         return Cache::default();
     };
-    let shown = path.display().to_string();
-    let home = settings::home();
-    let look = move || child::look_at(&path, home.as_deref(), go_sum.as_ref(), &redactor);
-    let looked = limited(look).await;
-    looked.unwrap_or_else(|| Cache {
-        write_error: Some(silent()),
-        looked_at: shown.clone(),
-        exists: true,
-        path: Some(shown),
-        ..Cache::default()
-    })
+    let (at, in_it) = (path.clone(), path.clone());
+    let modules = limited(move || go_sum().map(|go_sum| child::check_modules(&in_it, &go_sum)));
+    let around = async {
+        let Some(folder) = limited(move || child::storage(&at)).await else {
+            return Cache::of(CacheFolder {
+                path: path.display().to_string(),
+                exists: true,
+                write_error: Some(silent()),
+                ..CacheFolder::default()
+            });
+        };
+        let (known, home) = (Cache::of(folder.clone()), settings::home());
+        let look = move || child::look_at(folder, &path, home.as_deref(), &redactor);
+        limited(look).await.unwrap_or(known)
+    };
+    let (around, modules) = tokio::join!(around, modules);
+    Cache {
+        // None was looked at in time.
+        modules: modules.unwrap_or_else(|| Some(CheckedModules::default())),
+        ..around
+    }
 }
 
 /// The netrc file, as far as it can be read.

@@ -5,6 +5,7 @@ use std::env;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::limited;
 use crate::child::{GoFacts, go_for, read_env_file};
 use crate::commands::session::Variables;
 use crate::diagnose::doctor::facts::{Go, Origin, Setting};
@@ -67,9 +68,9 @@ impl Effective {
             Some(go) => GoFacts::ask(&go, None, &variables.toolchain).await,
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
-        let user = File::read(user_file(go.get("GOENV")));
+        let user = File::read(user_file(go.get("GOENV"))).await;
         let root = Some(go.get("GOROOT")).filter(|root| !root.is_empty());
-        let installation = File::read(root.map(|root| Path::new(root).join("go.env")));
+        let installation = File::read(root.map(|root| Path::new(root).join("go.env"))).await;
         let mut effective = Self {
             go,
             user,
@@ -196,13 +197,15 @@ impl Effective {
         home().map(|home| home.join(".netrc"))
     }
 
-    /// The go.sum of the module that this folder belongs to, if it can be read.
-    pub(super) fn go_sum(&self) -> Option<GoSum> {
-        let go_mod = Path::new(self.go.get("GOMOD"));
-        let file = open_regular(&go_mod.with_file_name("go.sum")).ok()?;
-        let mut content = Vec::new();
-        file.take(GO_SUM).read_to_end(&mut content).ok()?;
-        Some(GoSum::parse(&content))
+    /// Reads the go.sum of the module that this folder belongs to, if there is one that can be read.
+    pub(super) fn go_sum(&self) -> impl FnOnce() -> Option<GoSum> + Send + 'static + use<> {
+        let path = Path::new(self.go.get("GOMOD")).with_file_name("go.sum");
+        move || {
+            let mut content = Vec::new();
+            let file = open_regular(&path).ok()?;
+            file.take(GO_SUM).read_to_end(&mut content).ok()?;
+            Some(GoSum::parse(&content))
+        }
     }
 
     /// The module cache's folder.
@@ -213,10 +216,12 @@ impl Effective {
 }
 
 impl File {
-    fn read(path: Option<PathBuf>) -> Self {
-        let values = path.as_deref().map(read_env_file);
+    /// Nothing of one whose file system does not answer.
+    async fn read(path: Option<PathBuf>) -> Self {
+        let own = path.clone();
+        let values = limited(move || own.as_deref().map(read_env_file)).await;
         Self {
-            values: values.unwrap_or_default(),
+            values: values.flatten().unwrap_or_default(),
             path,
         }
     }

@@ -317,7 +317,7 @@ impl Output {
                 served: served(&recording, &routes),
                 go_sum,
             };
-            self.manifest.caches = child::look_at_caches(places).await;
+            self.manifest.caches = Some(child::look_at_caches(places).await);
         }
         self.manifest.replayable = replayable(&Recorded {
             rerun: &self.rerun(args, global, true),

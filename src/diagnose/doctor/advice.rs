@@ -7,6 +7,7 @@ use super::hosts::{
     HTTP2_OFF, is_http2_off, is_needed, median, sends_large_hello, timed, why_unusable,
 };
 use crate::diagnose::public_hosts::is_public_entry;
+use crate::diagnose::rights;
 use crate::diagnose::setting::{Source, assignment};
 use crate::gomod::{
     GoProxy, PATTERN_SETTINGS, Separator, corrected_goproxy, corrected_patterns, goproxy_mistakes,
@@ -35,7 +36,7 @@ pub(super) fn best(facts: &Facts) -> Option<Advice> {
         checksum_database,
         comma,
         no_cache,
-        foreign_cache,
+        forbidden_part,
         full_cache,
         remote_cache,
         http2,
@@ -384,8 +385,12 @@ fn comma(facts: &Facts) -> Option<Advice> {
 fn no_cache(facts: &Facts) -> Option<Advice> {
     let error = facts.cache.write_error.as_ref()?;
     let path = facts.cache.path.as_deref()?;
+    // One that is not there can as well be elsewhere, without sudo.
+    let forbidden = facts.cache.forbidden.as_ref();
+    let forbidden = forbidden.filter(|one| one.is_own || facts.cache.exists);
+    let line = forbidden.and_then(|one| rights::line(one, path, facts.cache.exists));
     Some(Advice {
-        command: other_cache(facts),
+        command: line.unwrap_or_else(|| other_cache(facts)),
         reason: format!("{path} cannot be written: {error}"),
     })
 }
@@ -402,26 +407,22 @@ fn other_cache(facts: &Facts) -> String {
     }
 }
 
-fn foreign_cache(facts: &Facts) -> Option<Advice> {
-    let foreign = facts.cache.foreign.as_ref()?;
+fn forbidden_part(facts: &Facts) -> Option<Advice> {
+    let forbidden = facts.cache.forbidden.as_ref()?;
     let path = facts.cache.path.as_deref()?;
-    if foreign.is_own {
-        return Some(Advice {
-            command: format!("chmod u+rwx {}", shell::word(&foreign.path)),
-            reason: String::from("go adds files there; you own it, and its mode forbids it"),
-        });
-    }
-    Some(Advice {
-        command: format!(r#"sudo chown -R "$(id -u):$(id -g)" {}"#, shell::word(path)),
-        reason: format!(
-            "{} belongs to {}; the module cache becomes yours again, and go needs no sudo",
-            foreign.path,
-            match foreign.owner {
-                0 => String::from("root"),
-                owner => format!("the user with the number {owner}"),
-            }
-        ),
-    })
+    let whose = format!("{} belongs to {}", forbidden.path, rights::owner(forbidden));
+    let (command, reason) = match rights::line(forbidden, path, true) {
+        Some(line) if forbidden.is_own => {
+            let reason = "go adds files there; you own it, and its mode forbids it";
+            (line, reason.to_owned())
+        }
+        Some(line) => {
+            let effect = "the module cache becomes yours again, and go needs no sudo";
+            (line, format!("{whose}; {effect}"))
+        }
+        None => (other_cache(facts), whose),
+    };
+    Some(Advice { command, reason })
 }
 
 fn full_cache(facts: &Facts) -> Option<Advice> {

@@ -2,7 +2,7 @@
 //!
 //! Plain data, which the probes fill and [`super::report`] judges. Times are microseconds.
 
-use crate::recording::caches::CheckedModules;
+use crate::recording::caches::{CacheFolder, CheckedModules, Forbidden};
 
 /// All that is known.
 #[derive(Debug, Clone, Default)]
@@ -362,19 +362,8 @@ pub(crate) struct Cache {
     pub(crate) modules: Option<CheckedModules>,
     /// A place for it that is this user's own, writable and on a local disk, below the home folder.
     pub(crate) elsewhere: Option<String>,
-    /// A folder or lock in it that this user cannot write.
-    pub(crate) foreign: Option<Foreign>,
-}
-
-/// A part of the module cache that this user cannot write, though go has to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Foreign {
-    /// Its path.
-    pub(crate) path: String,
-    /// The user that owns it, by its number.
-    pub(crate) owner: u32,
-    /// Whether that is the one who asks.
-    pub(crate) is_own: bool,
+    /// The folder or lock in it, or else the folder above it, that this user cannot write.
+    pub(crate) forbidden: Option<Forbidden>,
 }
 
 /// A lock in the module cache.
@@ -392,6 +381,21 @@ impl Facts {
     /// Whether no name can be resolved: then there is no network, and no setting makes one.
     pub(crate) fn is_offline(&self) -> bool {
         self.hosts.iter().all(Host::is_unresolved)
+    }
+}
+
+impl Cache {
+    /// What is known of its folder.
+    pub(crate) fn of(folder: CacheFolder) -> Self {
+        Self {
+            looked_at: folder.path.clone(),
+            path: Some(folder.path),
+            exists: folder.exists,
+            write_error: folder.write_error,
+            forbidden: folder.forbidden,
+            free_bytes: folder.free_bytes,
+            ..Self::default()
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::facts::{Cache, Facts};
 use super::{Row, State};
-use crate::diagnose::damage;
+use crate::diagnose::{damage, rights};
 use crate::recording::caches::{CheckedModules, Damage};
 use crate::words::{count, duration};
 
@@ -129,7 +129,7 @@ pub(super) fn cache(facts: &Facts) -> Vec<Row> {
         return Vec::new();
     };
     let mut rows = vec![writable(cache, path)];
-    rows.extend(foreign(cache));
+    rows.extend(forbidden(cache));
     rows.extend(space(cache));
     rows.extend(file_system(cache));
     rows.extend(locks(cache, path));
@@ -150,18 +150,22 @@ fn writable(cache: &Cache, path: &str) -> Row {
     Row::new("module-cache", path, state, text)
 }
 
-/// What lies in it and belongs to another user.
-fn foreign(cache: &Cache) -> Option<Row> {
-    let foreign = cache.foreign.as_ref()?;
-    let text = match (foreign.is_own, foreign.owner) {
+/// What lies in it and cannot be written, where it can be written itself.
+fn forbidden(cache: &Cache) -> Option<Row> {
+    let forbidden = cache.forbidden.as_ref()?;
+    if cache.write_error.is_some() {
+        return None;
+    }
+    let text = match (forbidden.is_own, forbidden.owner) {
         (true, _) => String::from("cannot be written: its mode does not allow it"),
         (false, 0) => String::from("cannot be written: it belongs to root, as `sudo go` leaves it"),
-        (false, owner) => {
-            format!("cannot be written: it belongs to the user with the number {owner}")
-        }
+        (false, _) => format!(
+            "cannot be written: it belongs to {}",
+            rights::owner(forbidden)
+        ),
     };
-    let row = Row::new("module-cache", foreign.path.as_str(), State::Broken, text);
-    Some(row.number("owner", foreign.owner))
+    let row = Row::new("module-cache", forbidden.path.as_str(), State::Broken, text);
+    Some(row.number("owner", forbidden.owner))
 }
 
 fn space(cache: &Cache) -> Option<Row> {
@@ -236,10 +240,7 @@ fn modules(cache: &Cache, path: &str) -> Option<Row> {
             // With another content, go.sum may be what is wrong.
             let cure = match first.damage {
                 Damage::Content { .. } => String::new(),
-                _ => format!(
-                    "; so that go fetches it again: {}",
-                    damage::cure(path, first)
-                ),
+                _ => format!("; {}", damage::advice(path, first)),
             };
             let text = format!("{}{more}{cure}", damage::sentence(first));
             (State::Broken, text)

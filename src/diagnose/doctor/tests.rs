@@ -2,6 +2,7 @@
 
 use super::facts::*;
 use super::*;
+use crate::recording::caches::Forbidden;
 
 fn setting(name: &'static str, value: &str) -> Setting {
     Setting {
@@ -712,7 +713,7 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
         case(
             "a part of the module cache that root owns",
             |facts| {
-                facts.cache.foreign = Some(Foreign {
+                facts.cache.forbidden = Some(Forbidden {
                     path: String::from("/home/ana/go/pkg/mod/cache/download/rsc.io"),
                     owner: 0,
                     is_own: false,
@@ -726,16 +727,29 @@ fn each_fault_shows_in_its_row_with_what_would_help() {
             r#"sudo chown -R "$(id -u):$(id -g)" /home/ana/go/pkg/mod"#,
         ),
         case(
+            "a module cache of another user's",
+            |facts| {
+                facts.cache.write_error = Some(String::from("Permission denied"));
+                facts.cache.forbidden = Some(Forbidden {
+                    path: String::from("/home/ana/go/pkg/mod"),
+                    owner: 1001,
+                    is_own: false,
+                });
+            },
+            ("module-cache", Broken, "cannot be written"),
+            "go env -w GOMODCACHE=/home/ana/.cache/gomodcache",
+        ),
+        case(
             "a part of the module cache whose mode forbids it",
             |facts| {
-                facts.cache.foreign = Some(Foreign {
+                facts.cache.forbidden = Some(Forbidden {
                     path: String::from("/home/ana/go/pkg/mod/cache"),
                     owner: 1000,
                     is_own: true,
                 });
             },
             ("module-cache", Broken, "its mode does not allow it"),
-            "chmod u+rwx /home/ana/go/pkg/mod/cache",
+            "chmod u+rwX /home/ana/go/pkg/mod/cache",
         ),
         case(
             "netrc that others can read",

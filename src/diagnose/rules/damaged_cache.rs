@@ -2,9 +2,9 @@
 
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
-use crate::diagnose::damage::{cure, sentence};
+use crate::diagnose::damage::{advice, sentence};
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit};
-use crate::recording::caches::Damage;
+use crate::recording::caches::{Damage, Damaged};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let Some(caches) = &case.manifest.caches else {
@@ -38,22 +38,23 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
         severity: case.severity(),
         title: format!(
             "the module cache has {module} {version} damaged{more}: {}",
-            why(&first.damage)
+            why(first)
         ),
         // Whether the command needed it, no request tells.
         confidence: Confidence::Likely,
         evidence: evidence.collect(),
         hint: Some(format!(
-            "`{}` removes it, and go fetches it again{others}; `go mod verify` checks every module",
-            cure(cache, first)
+            "{}{others}; `go mod verify` checks every module",
+            advice(cache, first)
         )),
         explains: Explained::default(),
     }]
 }
 
 /// What is wrong, in a few words.
-fn why(damage: &Damage) -> String {
-    match damage {
+fn why(damaged: &Damaged) -> String {
+    match &damaged.damage {
+        Damage::Unreadable { why, .. } => format!("{} cannot be read: {why}", damaged.path),
         Damage::Zip { why } => format!("of its zip, {why}"),
         Damage::Ziphash { .. } => String::from("its ziphash is not that of its zip"),
         Damage::Content { .. } => String::from("its zip is another"),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::refusals::is_public;
 use super::silent::{self, Silent, pieces_of};
 use super::{Explained, Found, and_more};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Severity};
 use crate::diagnose::hosts::{Role, next_entry, separator_of};
+use crate::diagnose::public_hosts::is_public;
 use crate::diagnose::stuck::may_be_cold;
 use crate::exchange::Phase;
 use crate::gomod::Separator;

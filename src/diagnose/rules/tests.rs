@@ -408,19 +408,24 @@ fn stall(id: ExchangeId, phase: Phase, silent_us: u64) -> Stall {
 
 #[test]
 fn what_stands_behind_a_dead_entry_decides_what_is_said_of_it() {
-    let made = |goproxy: &str| {
-        let dials = (2..5).map(|n| dead(n, "goproxy.corp", n * 10 * S, 10 * S));
+    let made_of = |host: &'static str, goproxy: &str| {
+        let dials = (2..5).map(|n| dead(n, host, n * 10 * S, 10 * S));
         let mut dials: Vec<Opened> = dials.collect();
         dials.push(dialled(1, "proxy.golang.org"));
         Made::of(quick(3, 60 * S)).through(dials).goproxy(goproxy)
     };
+    let made = |goproxy: &str| made_of("goproxy.corp", goproxy);
     let bar = made("https://goproxy.corp|https://proxy.golang.org");
     assert_eq!(bar.codes(), ["MT116"]);
     assert_eq!(bar.first().cost_us, 30 * S);
+    // Its private modules would be asked of the other one.
+    let hint = bar.first().hint.unwrap_or_default();
+    assert!(hint.starts_with("ask who runs goproxy.corp"), "{hint}");
+    let public = made_of("goproxy.cn", "https://goproxy.cn|https://proxy.golang.org");
+    let hint = public.first().hint.unwrap_or_default();
     assert!(
-        bar.first()
-            .hint
-            .is_some_and(|hint| hint.contains("GOPROXY='https://proxy.golang.org'"))
+        hint.contains("GOPROXY='https://proxy.golang.org'"),
+        "{hint}"
     );
     let comma = made("https://goproxy.corp,https://proxy.golang.org").exit(1);
     assert_eq!(comma.codes(), ["MT111"]);

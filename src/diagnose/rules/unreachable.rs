@@ -1,10 +1,10 @@
 //! MT106: a host cannot be connected to, or only late.
 
 use super::dead::Dead;
-use super::refusals::is_public;
 use super::{Found, slow};
 use crate::diagnose::case::Case;
 use crate::diagnose::hosts::Role;
+use crate::diagnose::public_hosts::is_public;
 use crate::exchange::Phase;
 use crate::words::{count, duration};
 

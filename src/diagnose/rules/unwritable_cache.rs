@@ -3,6 +3,7 @@
 use super::{Explained, Found};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Severity};
+use crate::diagnose::rights;
 use crate::recording::caches::{CacheFolder, Caches, Forbidden};
 use crate::shell;
 use crate::words::{count, size};
@@ -60,10 +61,12 @@ fn unwritable(case: &Case<'_>, caches: &Caches) -> Option<Found> {
             let what = format!("the module cache cannot be {cannot} ({error})");
             (what, Confidence::Certain)
         }
-        (None, Some(Forbidden { path, owner })) => {
-            let whose = match owner {
-                0 => String::from("root's"),
-                owner => format!("user {owner}'s"),
+        (None, Some(forbidden)) => {
+            let Forbidden { path, .. } = forbidden;
+            let whose = match (forbidden.is_own, forbidden.owner) {
+                (true, _) => String::from("yours, and its mode forbids it"),
+                (false, 0) => String::from("root's"),
+                (false, owner) => format!("user {owner}'s"),
             };
             let what = format!("the module cache cannot be written everywhere: {path} is {whose}");
             (what, Confidence::Likely)
@@ -88,12 +91,9 @@ fn unwritable(case: &Case<'_>, caches: &Caches) -> Option<Found> {
         None => return None,
     };
     let shown = shell::word(path);
-    let is_a_right = error.is_none_or(|error| error.to_ascii_lowercase().contains("permission"));
-    let hint = match is_a_right {
-        true => format!(
-            "`sudo chown -R \"$(id -u):$(id -g)\" {shown}` gives back what a go command of root's has made there; or set GOMODCACHE to another folder"
-        ),
-        false => format!(
+    let hint = match &folder.forbidden {
+        Some(forbidden) => rights::advice(forbidden, path, folder.exists),
+        None => format!(
             "`mount` and `df {shown}` tell why; make the file system writable, or set GOMODCACHE to another folder"
         ),
     };

@@ -148,7 +148,7 @@ fn a_damaged_module_in_the_cache_is_found_by_the_go_sum_of_the_project() {
         "cached-modules",
         text(&cache),
         "broken",
-        "; so that go fetches it again: ",
+        "` removes it, and go fetches it again",
     );
     assert_eq!(told.code, Some(1));
     let measured = &told.row("cached-modules", text(&cache))["measured"];

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use modtape::clock::Clock;
 use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
 
 use super::*;
 
@@ -98,9 +99,8 @@ fn roots_are_read_as_go_reads_them() {
 #[test]
 fn where_no_setting_helps_it_is_said_whom_to_ask() {
     let sandbox = Sandbox::new();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let to = format!("::{}", closed.local_addr().expect("an address"));
-    drop(closed);
+    let (_held, closed) = nobody();
+    let to = format!("::{closed}");
     let mut command = sandbox.modtape(["doctor", "--connect-to", &to]);
     command
         .env("GOPROXY", "https://goproxy.corp.example")
@@ -112,7 +112,7 @@ fn where_no_setting_helps_it_is_said_whom_to_ask() {
     assert_eq!(output.status.code(), Some(1));
     let end = output.stdout.lines().rev().take(2).collect::<Vec<_>>();
     assert_eq!(end[1], "no setting of Go helps against that");
-    let next = "next: ask who runs this network to let this machine connect to goproxy.corp.example:443 by TCP: send the row above";
+    let next = "next: connect the VPN, if one leads there; else ask who runs this network to let this machine connect to goproxy.corp.example:443 by TCP: send the row above";
     assert!(end[0].starts_with(next), "{}", output.stdout);
 }
 
@@ -195,22 +195,26 @@ fn what_a_parent_proxy_does_is_its_own_row() {
     told.is("request", "https://proxy.golang.org", "ok", "of 5");
     assert_eq!(told.advice().0, "export NO_PROXY=sum.golang.org");
 
-    let url = format!("http://{}", nobody());
+    let (_held, closed) = nobody();
+    let url = format!("http://{closed}");
     let told = through(&url);
     told.is("tcp4", &url, "broken", "refused");
     assert_eq!(told.advice().0, "unset HTTPS_PROXY https_proxy");
     through("https://proxy.invalid").is("parent-proxy", "HTTPS_PROXY", "ok", "not tested");
 }
 
-/// An address where nobody listens.
-fn nobody() -> String {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
-    gone.local_addr().expect("it is bound").to_string()
+/// An address where nobody listens, and its socket, which keeps it from others.
+fn nobody() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("loopback has a port");
+    let at = socket.local_addr().ok().and_then(|at| at.as_socket());
+    (socket, at.expect("it is bound").to_string())
 }
 
 #[test]
 fn answers_are_judged_as_go_would_take_them() {
-    let list = "https://proxy.golang.org|https://mirror.example,direct";
+    let list = "https://proxy.golang.org|https://mirror.goproxy.cn,direct";
     for (rule, check, state, said, line) in [
         (
             Rule::suffix(SMALL).status(503).body("out of order\n"),
@@ -275,7 +279,7 @@ fn answers_are_judged_as_go_would_take_them() {
             "request",
             "broken",
             "the connection; no answer",
-            "export GOPROXY=https://mirror.example,direct",
+            "export GOPROXY=https://mirror.goproxy.cn,direct",
         ),
     ] {
         let (sandbox, origin) = (Sandbox::new(), Origin::builder(well()).rule(rule).start());
@@ -292,7 +296,7 @@ fn answers_are_judged_as_go_would_take_them() {
         told.is(check, subject, state, said);
         let told_line = told.advice().0.replace(text(&sandbox.join("home")), "~");
         assert_eq!(told_line, line, "{said}: {:#}", told.json);
-        let named = [PROXY, SUMDB, "mirror.example"];
+        let named = [PROXY, SUMDB, "mirror.goproxy.cn"];
         let asked = origin.requests();
         assert!(
             asked.iter().all(|served| named.contains(&&*served.host)),
@@ -306,7 +310,8 @@ fn a_checksum_database_that_a_proxy_relays_need_not_be_reached() {
     let (sandbox, origin) = (Sandbox::new(), Origin::start(well()));
     origin.add_rule(Rule::suffix("/supported").status(200));
     let to_proxy = format!("{PROXY}:443:127.0.0.1:{}", origin.addr().port());
-    let elsewhere = format!("::{}", nobody());
+    let (_held, closed) = nobody();
+    let elsewhere = format!("::{closed}");
     let mut doctor = sandbox.modtape(["doctor", "--json", "--connect-to", &to_proxy]);
     doctor.args(["--connect-to", &elsewhere, "--upstream-ca"]);
     doctor.arg(origin.root_pem_path());

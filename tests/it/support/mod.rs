@@ -64,7 +64,9 @@ pub use self::{
     raw::{RawOrigin, Step},
     recorder::{Recorded, Recorder, Wrapping, exchanges, own_root, records},
     rules::Rule,
-    sandbox::{Output, Sandbox, count, is_long, is_release, program, run, search_path, tested},
+    sandbox::{
+        Output, Sandbox, count, has_program, is_long, is_release, program, run, search_path, tested,
+    },
     session::{Ended, Response, Session},
     spawned::{Spawned, TELLS},
 };

@@ -157,6 +157,11 @@ pub fn program(name: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Whether the system has a command of that name.
+pub fn has_program(name: &str) -> bool {
+    env::split_paths(&search_path(&[])).any(|folder| folder.join(name).exists())
+}
+
 /// A `PATH`: these folders, then the system's commands without any go, which the tests bring along.
 ///
 /// `MODTAPE_FIRST_ON_PATH` stands before the system's: a user's go, of which no test may depend.

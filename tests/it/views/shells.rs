@@ -1,10 +1,9 @@
 //! What is made for shells, loaded by shells.
 
 use std::fs;
-use std::path::Path;
 
 use super::{LIMIT, stdout};
-use crate::support::{Sandbox, run, skipped, tested};
+use crate::support::{Sandbox, has_program, run, skipped, tested};
 
 #[test]
 fn shells_load_their_completions() {
@@ -42,7 +41,7 @@ stall
     for (shell, args, told) in scripts {
         let script = stdout(&sandbox, &["completions", shell]);
         fs::write(sandbox.join(shell), script).expect("our own folder");
-        if !Path::new("/usr/bin").join(shell).exists() {
+        if !has_program(shell) {
             skipped(&format!("completions: there is no {shell}"));
             continue;
         }

@@ -348,6 +348,42 @@ fn a_damaged_module_is_told_and_one_with_another_content_is_a_matter_of_go_sum()
 }
 
 #[test]
+fn what_cannot_be_read_or_written_is_given_back_by_who_owns_it() {
+    let forbidden = |owner, is_own| Forbidden {
+        path: "/home/ana/go/pkg/mod/cache/x".into(),
+        owner,
+        is_own,
+    };
+    let said = [
+        (forbidden(0, false), "`sudo chown -R "),
+        (forbidden(1000, true), "`chmod u+rwX "),
+        (forbidden(1001, false), "ask the user with the number 1001"),
+    ];
+    for (forbidden, begins) in said {
+        let why = String::from("Permission denied (os error 13)");
+        let unreadable = Damage::Unreadable {
+            why: why.clone(),
+            forbidden: Some(forbidden.clone()),
+        };
+        let first = left(damaged(unreadable)).first();
+        assert_eq!(first.code, "MT306");
+        assert!(
+            first.title.contains(".zip cannot be read: Perm"),
+            "{}",
+            first.title
+        );
+        assert!(first.hint.unwrap().starts_with(begins), "{begins}");
+        let mut caches = sound();
+        caches.modules.write_error = Some(why);
+        caches.modules.forbidden = Some(forbidden);
+        caches.checked.missing = 1;
+        let first = left(caches).findings().remove(0);
+        assert_eq!(first.code, "MT307");
+        assert!(first.hint.unwrap().starts_with(begins), "{begins}");
+    }
+}
+
+#[test]
 fn a_full_file_system_is_one_with_less_room_than_what_was_served_takes() {
     let made = |free, bytes| {
         let mut caches = sound();
@@ -421,6 +457,7 @@ fn what_belongs_to_another_user_is_a_likely_cause_where_something_was_not_kept()
     caches.modules.forbidden = Some(Forbidden {
         path: "/home/ana/go/pkg/mod/cache/download/a.example".into(),
         owner: 0,
+        is_own: false,
     });
     assert_eq!(left(caches.clone()).all(), [""; 0]);
     caches.unkept = vec![Unkept {
