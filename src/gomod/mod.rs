@@ -1,5 +1,5 @@
 //! What a URL means to the go command: routes, escaping, tiles, and the values of GOPROXY and GOSUMDB;
-//! and what the answers must be like.
+//! what the answers must be like; and what the words of a go command tell it to do.
 //!
 //! It knows URLs, names and contents, not traffic: no socket, no clock, no header. It never refuses a
 //! URL; what it does not understand is [`Kind::Other`]. Sources: the Go modules reference (section

@@ -1,5 +1,6 @@
-//! Recordings of very many of one thing: each shape takes a moment where every step is linear in it, and
-//! hours where one is not.
+//! Recordings of very many of one thing. A step that is quadratic in them makes these tests take minutes
+//! where they take seconds: nothing is measured here, and a rule that is slow in another shape is not
+//! seen.
 
 use super::*;
 use crate::diagnose::processes::Activity;
