@@ -132,7 +132,7 @@ fn the_hang_that_the_readme_shows() {
         let said: Vec<String> = recorded.stderr.lines().map(form).collect();
         for line in &shown {
             let form = form(line);
-            let is_said = said.iter().any(|said| *said == form);
+            let is_said = said.contains(&form);
             assert!(is_said, "{line}\n{form}\n{}\n{said:#?}", recorded.stderr);
         }
     });
