@@ -511,6 +511,22 @@ fn a_pattern_that_matches_nothing_is_the_cause_only_of_what_it_was_meant_for() {
     }
     // The list is right and lacks this module; or it is wrong, and was meant for others.
     assert_eq!(made(private, "git.other.example").codes(), ["MT114"]);
+    // It names the domain and not what is below it.
+    let below = made(private, "a.example,corp.example").first();
+    assert_eq!(below.code, "MT114");
+    let names = "GOPRIVATE has corp.example, which covers no host below it";
+    assert!(below.title.contains(names), "{}", below.title);
+    let hint = below.hint.unwrap_or_default();
+    let meant = "GOPRIVATE='a.example,corp.example,*.corp.example'";
+    assert!(hint.contains(meant), "{hint}");
+    for list in [
+        "xcorp.example",
+        "corp.example/other",
+        "*.corp.example/other",
+    ] {
+        let title = made(private, list).first().title;
+        assert!(title.contains("GOPRIVATE does not name it"), "{title}");
+    }
     let other = made(private, "https://git.other.example");
     assert_eq!(other.codes(), ["MT114"]);
     let notes = other.findings();

@@ -134,8 +134,8 @@ fn a_toolchain_that_is_downloaded() {
         assert_eq!(both.plain.stdout, "go version go1.99.0\n");
         let took = both.plain.took;
         assert!(took > Duration::from_millis(1500), "{took:?}");
-        both.recorded
-            .first("MT131", "slow", &["go1.99.0", "3.0 MB"]);
+        let names = ["your go.mod", "`go 1.99.0`", "3.0 MB"];
+        both.recorded.first("MT131", "slow", &names);
         run.as_hinted(&both.recorded).is_mended("MT131");
     });
 }
