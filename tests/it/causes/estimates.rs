@@ -99,9 +99,9 @@ fn without_the_dead_entry(
     };
     let _mirror = mirror.rule(Rule::any().delay(MILLIS(600))).start();
     let _dead = dies(world.server(ELSEWHERE, Content::default())).start();
-    world.name("goproxy.corp", Name::at([ELSEWHERE]));
+    world.name("goproxy.cn", Name::at([ELSEWHERE]));
     let run = Run::go(world, &["mod", "download"])
-        .env("GOPROXY", "https://goproxy.corp|https://proxy.golang.org")
+        .env("GOPROXY", "https://goproxy.cn|https://proxy.golang.org")
         .env("GOMAXPROCS", workers);
     let ran = run.recorded().expect("go is there");
     agrees(&ran, "MT116", &run.as_hinted(&ran));

@@ -396,8 +396,8 @@ impl Ran {
         self.first(code, "problem", names);
     }
 
-    /// Asserts what the first finding of its report is: the code, the severity, words of its title
-    /// and evidence, and that the evidence is in the recording.
+    /// Asserts what the first finding of its report is: the code, the severity, words of its title,
+    /// evidence and hint, and that the evidence is in the recording.
     #[track_caller]
     pub(super) fn first(&self, code: &str, severity: &str, names: &[&str]) {
         let report = self.report();
@@ -408,13 +408,20 @@ impl Ran {
             (&code.into(), &severity.into()),
             "{shown}"
         );
-        let text = first.to_string();
-        for name in names {
-            assert!(text.contains(name), "not named: {name}\n{shown}");
-        }
-        let recording = self.recording();
         let evidence = first["evidence"].as_array().expect("a list");
         assert!(!evidence.is_empty(), "{shown}");
+        // In words: the numbers of exchanges, codes and links name nothing.
+        let parts = ["shows", "name", "path"];
+        let said = evidence
+            .iter()
+            .flat_map(|piece| parts.map(|part| &piece[part]));
+        let said = said.chain([&first["title"], &first["hint"]]);
+        let said: Vec<_> = said.map(ToString::to_string).collect();
+        for name in names {
+            let is_named = said.iter().any(|said| said.contains(name));
+            assert!(is_named, "not named: {name}\n{shown}");
+        }
+        let recording = self.recording();
         for piece in evidence {
             let id = piece["id"].as_u64();
             let is_there = match piece["kind"].as_str().expect("a kind") {

@@ -78,9 +78,9 @@ fn a_dead_first_entry_costs_each_request_its_patience() {
             .server(ELSEWHERE, Content::default())
             .rule(patient)
             .start();
-        world.name("goproxy.corp", Name::at([ELSEWHERE]));
+        world.name("goproxy.cn", Name::at([ELSEWHERE]));
         let run = Run::go(world, &["mod", "download"])
-            .env("GOPROXY", "https://goproxy.corp|https://proxy.golang.org");
+            .env("GOPROXY", "https://goproxy.cn|https://proxy.golang.org");
         let Some(both) = run.both() else { return };
         assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
         assert!(
@@ -88,7 +88,7 @@ fn a_dead_first_entry_costs_each_request_its_patience() {
             "{:?}",
             both.plain.took
         );
-        both.recorded.first("MT116", "slow", &["goproxy.corp"]);
+        both.recorded.first("MT116", "slow", &["goproxy.cn"]);
         run.as_hinted(&both.recorded).is_mended("MT116");
     });
 }

@@ -63,7 +63,7 @@ fn a_body_that_stops() {
         let stops = Rule::suffix(ZIP).stall_after(5_000);
         let internet = internet.rule(stops).start();
         let run = Run::go(world, &["mod", "download"]);
-        let names = ["proxy.golang.org", "github.com/google/uuid", "5"];
+        let names = ["proxy.golang.org", "github.com/google/uuid", "5.0 kB"];
         run.hangs(|| asked(&internet, ZIP), "MT101", &names);
     });
 }

@@ -159,7 +159,7 @@ impl Recorder {
         Process(child.id())
     }
 
-    /// The most memory that the recorder's process has ever had, in KiB (`VmHWM`).
+    /// The most memory that the recorder's process has ever had, in KiB ([`Process::peak_rss_kib`]).
     pub fn peak_rss_kib(&self) -> u64 {
         self.process().peak_rss_kib()
     }
