@@ -59,6 +59,28 @@ fn a_module_that_fell_through_to_a_large_clone() {
     });
 }
 
+/// A proxy that says why it does not have it.
+#[test]
+fn a_version_that_only_its_repository_has() {
+    World::stage(|world| {
+        let Some(internet) = world.internet("hello") else {
+            return;
+        };
+        let repositories = repository(MODULE, 1000);
+        let git = Rule::host("git.corp").git(repositories.path());
+        let lacks = Rule::when(|served| served.path.starts_with("/git.corp/"));
+        let lacks = lacks
+            .status(404)
+            .body("not found: unknown revision v1.0.0\n");
+        let _internet = internet.rule(lacks).rule(git).start();
+        let Some(both) = get(world).both() else {
+            return;
+        };
+        assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);
+        both.recorded.nothing();
+    });
+}
+
 #[test]
 fn a_small_repository_is_no_fault() {
     World::stage(|world| {
