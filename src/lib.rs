@@ -5,7 +5,7 @@
 //! 0. [`hostile`](crate) what checks of hostile input share: in tests and fuzz targets only
 //! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · `words` numbers
 //!    as people read them · [`gomod`] what a URL means to the go command · [`tls`] provider, roots, ALPN · [`cli`] the command line
-//! 2. [`exchange`] the noun, where a reader best begins
+//! 2. [`exchange`] the noun, where a reader best begins · [`sumdb`] the checksum database's log: heads, tiles, records, proofs
 //! 3. [`redact`] what a secret looks like · `coding` content codings, gzip within limits ·
 //!    [`ca`] root, issuer, leafs
 //! 4. [`recording`] the folder on disk · [`capture`] packets as they pass · [`filter`] the language
@@ -49,6 +49,7 @@ pub mod recording;
 pub mod redact;
 pub mod replay;
 pub mod shell;
+pub mod sumdb;
 pub mod telemetry;
 pub mod terminal;
 pub mod tls;

@@ -48,5 +48,6 @@ pub(crate) use proxy_mistakes::{ProxyMistake, corrected_goproxy, goproxy_mistake
 pub use route::Route;
 pub(crate) use route::{TOOLCHAIN_MODULE, replay_key};
 pub(crate) use settings::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget, Separator, bases};
-pub(crate) use tile::{Coordinate, Tile};
+pub(crate) use tile::Coordinate;
+pub use tile::Tile;
 pub(crate) use version::{compare_versions, is_canonical_version, is_pseudo_version};

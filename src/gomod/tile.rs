@@ -14,15 +14,15 @@ const HASH_BYTES: usize = 32;
 ///
 /// Data tiles (`tile/8/data/…`) are not among them: cmd/go never asks for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Tile {
+pub struct Tile {
     /// Height of the subtree that it holds, 1 to 15.
-    pub(crate) height: u8,
+    pub height: u8,
     /// Level in the tiling, 0 to 63.
-    pub(crate) level: u8,
+    pub level: u8,
     /// Number within the level, from 0.
-    pub(crate) index: u64,
+    pub index: u64,
     /// How many hashes it holds, 1 to `1 << height`; that many is a full tile (256 at height 8).
-    pub(crate) width: u16,
+    pub width: u16,
 }
 
 /// A tile's place in the log, whatever its width.
@@ -37,7 +37,7 @@ impl Tile {
     /// Reads `tile/8/1/245` or `tile/8/0/x001/x234/067.p/3`, without a leading slash.
     ///
     /// `None` for anything that [`fmt::Display`] would not write just so, as in `tlog.ParseTilePath`.
-    pub(crate) fn parse(path: &str) -> Option<Self> {
+    pub fn parse(path: &str) -> Option<Self> {
         let (height, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (level, rest) = rest.split_once('/')?;
         let height = small_number(height).filter(|h| (1..=MAX_HEIGHT).contains(h))?;
@@ -85,7 +85,7 @@ impl Tile {
     }
 
     /// The size of its body: 32 bytes a hash.
-    pub(crate) const fn len_bytes(&self) -> usize {
+    pub const fn len_bytes(&self) -> usize {
         self.width as usize * HASH_BYTES
     }
 }

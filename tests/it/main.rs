@@ -30,6 +30,7 @@ mod rooms;
 mod sample;
 mod signals;
 mod status;
+mod sumdb;
 mod support;
 mod support_tests;
 mod terminals;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const ORDER: [&[&str]; 11] = [
     &["hostile"],
     &["clock", "shell", "files", "words", "gomod", "tls", "cli"],
-    &["exchange"],
+    &["exchange", "sumdb"],
     &["redact", "coding", "ca"],
     &["recording", "capture", "filter"],
     &["diagnose"],
@@ -38,9 +38,9 @@ const ORDER: [&[&str]; 11] = [
 const READS_ENVIRONMENT: [&str; 3] = ["terminal", "commands", "main"];
 
 /// The rooms that compute and do nothing else; and `replay`, which holds no dialer.
-const PURE: [&str; 10] = [
-    "shell", "words", "gomod", "exchange", "coding", "redact", "filter", "export", "diagnose",
-    "replay",
+const PURE: [&str; 11] = [
+    "shell", "words", "gomod", "sumdb", "exchange", "coding", "redact", "filter", "export",
+    "diagnose", "replay",
 ];
 
 /// What opens a socket or looks up a name: tokio, the types of `std::net` and `std::os::unix::net`.
