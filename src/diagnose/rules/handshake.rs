@@ -10,12 +10,11 @@ use crate::words::{count, duration};
 /// A handshake that takes longer is slow, microseconds, unless the way is: it takes one round trip, with
 /// TLS 1.2 two, and TCP's takes one.
 const SLOW_US: u64 = 1_000_000;
-const ROUND_TRIPS: u64 = 4;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let is_slow = |item: usize, us: u64| {
         let connect_us = case.phase_us(&case.timeline.items[item], Phase::Connect);
-        us >= SLOW_US && us >= connect_us.saturating_mul(ROUND_TRIPS)
+        us >= SLOW_US && slow::is_far_above(us, connect_us)
     };
     let slow = slow::steps(case, Phase::Tls, is_slow).map(|slow| {
         let host = slow.host;

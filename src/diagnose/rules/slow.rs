@@ -22,6 +22,11 @@ pub(super) struct SlowStep<'a> {
     pub(super) longest_us: u64,
 }
 
+/// Whether a step of a dial takes so many round trips more than another that the way is not to blame.
+pub(super) const fn is_far_above(us: u64, other_us: u64) -> bool {
+    us >= other_us.saturating_mul(4)
+}
+
 /// The hosts whose dials succeeded with a `phase` for which `is_slow` says so: item, and microseconds.
 pub(super) fn steps<'a>(
     case: &'a Case<'_>,

@@ -11,7 +11,6 @@ use crate::words::{count, duration};
 /// TCP that takes longer has lost its first packet, which it sends again after a second (RFC 6298 section
 /// 2), unless the way is so long that TLS takes as many times as long.
 const SLOW_US: u64 = 900_000;
-const ROUND_TRIPS: u64 = 4;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
     let is_slow = |item: usize, us: u64| {
@@ -24,7 +23,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
             let is_first = dial.tries.iter().all(|tried| tried.error.is_none());
             is_first && upstream.is_some_and(|upstream| upstream.via.is_none())
         });
-        us >= SLOW_US && tls_us > 0 && us >= tls_us.saturating_mul(ROUND_TRIPS) && is_plain
+        us >= SLOW_US && tls_us > 0 && slow::is_far_above(us, tls_us) && is_plain
     };
     let slow = slow::steps(case, Phase::Connect, is_slow).map(|slow| {
         let host = slow.host;
