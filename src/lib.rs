@@ -10,7 +10,8 @@
 //!    [`ca`] root, issuer, leafs
 //! 4. [`recording`] the folder on disk · [`capture`] packets as they pass · [`filter`] the language
 //!    that picks exchanges
-//! 5. [`diagnose`] what came of an exchange, and where the time went
+//! 5. [`diagnose`] what came of an exchange, and where the time went · `catalog` which answer is which
+//!    module file
 //! 6. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
 //!    recording to bytes · [`import`] others' files to exchanges · [`child`] the wrapped command ·
 //!    [`telemetry`] logs
@@ -30,6 +31,7 @@
 
 pub mod ca;
 pub mod capture;
+pub(crate) mod catalog;
 pub mod child;
 pub mod cli;
 pub mod clock;

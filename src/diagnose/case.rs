@@ -13,7 +13,7 @@ use super::hosts::{Host, hosts};
 use super::outcome::{Listed, Meaning};
 use super::processes::{Gap, Sampled, gaps};
 use super::requirements::{Graph, Requirements, Selection};
-use super::routes::{Loop, is_redirect};
+use super::routes::Loop;
 use super::setting;
 use super::timeline::{Connections, Item, Piece, Source, Timeline};
 use crate::coding::Coding;
@@ -162,7 +162,7 @@ impl<'a> Case<'a> {
         case.told_dials = dials.map(|row| (row.run, row.stall.connection)).collect();
         for (index, asked) in case.asked.iter_mut().enumerate() {
             asked.refusal = refusal(asked.row);
-            if is_redirect(asked.row)
+            if asked.row.is_redirect()
                 && let Some(to) = recording.answer_field(asked.row, "location")
                 && let Some(to) = redirect_target(&asked.row.url, &to)
             {

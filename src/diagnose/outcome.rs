@@ -15,7 +15,7 @@ use crate::recording::format::Manifest;
 use crate::recording::reader::RowState;
 use crate::recording::{Recording, Row};
 
-use super::routes::{Loop, Routes, is_redirect};
+use super::routes::{Loop, Routes};
 
 /// An exchange with its meaning, as lists print it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,7 +72,7 @@ pub(crate) fn is_refusal(row: &Row, route: &Route) -> bool {
     };
     match route.kind {
         Kind::Discovery | Kind::Vcs | Kind::Other => status >= 400,
-        _ => status != 200 && !is_redirect(row),
+        _ => status != 200 && !row.is_redirect(),
     }
 }
 

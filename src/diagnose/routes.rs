@@ -4,13 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::exchange::ExchangeId;
-use crate::gomod::{self, Base, Kind, Route, canonical, redirect_target};
-use crate::recording::reader::RowState;
+use crate::gomod::{self, Base, Kind, REDIRECTS, Route, redirect_target};
 use crate::recording::{Recording, Row};
-use crate::redact::url_without_secrets;
-
-/// How many redirects are followed one after another, as `net/http` does.
-pub(crate) const STEPS: usize = 10;
+use crate::redact::url_key;
 
 /// What the rows of a recording ask for.
 #[derive(Debug, Default)]
@@ -66,11 +62,11 @@ impl Routes {
         // The chain that leads to a URL, by its key.
         let mut leads: HashMap<String, usize> = HashMap::new();
         for row in rows {
-            let is_redirect = is_redirect(row);
+            let is_redirect = row.is_redirect();
             if leads.is_empty() && !is_redirect {
                 continue;
             }
-            let own = key(&row.url);
+            let own = url_key(&row.url);
             let chain = leads.get(&own).copied();
             if let Some(chain) = chain {
                 let first = chains[chain].first.url.clone();
@@ -89,10 +85,10 @@ impl Routes {
                 });
                 chains.len() - 1
             });
-            let target = key(&target);
+            let target = url_key(&target);
             let links = &mut chains[chain];
             links.redirects += 1;
-            links.is_loop |= links.redirects >= STEPS || !links.keys.insert(target.clone());
+            links.is_loop |= links.redirects >= REDIRECTS || !links.keys.insert(target.clone());
             leads.insert(target, chain);
         }
         let loops = chains.iter().filter(|chain| chain.is_loop);
@@ -132,18 +128,6 @@ impl Routes {
     pub(crate) fn loops(&self) -> &[Loop] {
         &self.loops
     }
-}
-
-/// Whether a client that follows redirects followed this one (RFC 9110 section 15.4, as `net/http`).
-pub(crate) fn is_redirect(row: &Row) -> bool {
-    let is_followed = matches!(row.status, Some(301 | 302 | 303 | 307 | 308));
-    is_followed && row.state == RowState::Ended
-}
-
-/// What is the same in a redirect and in the request that followed it: secrets may be marked by
-/// different runs, and a character may be escaped or not.
-pub(crate) fn key(url: &str) -> String {
-    canonical(&url_without_secrets(url))
 }
 
 #[cfg(test)]
@@ -209,7 +193,7 @@ mod tests {
             [looped(3)]
         );
         // A query that grows makes each URL another one.
-        let rows: Vec<_> = (0..STEPS as u64)
+        let rows: Vec<_> = (0..REDIRECTS as u64)
             .map(|n| {
                 Row::answered(
                     n + 1,
@@ -225,7 +209,7 @@ mod tests {
         let to = |row: &Row| Some(format!("/other?{}", row.id));
         assert_eq!(
             Routes::following(&rows, Vec::new(), to).loops(),
-            [looped(STEPS)]
+            [looped(REDIRECTS)]
         );
         assert_eq!(Routes::following(&rows[1..], Vec::new(), to).loops(), []);
     }

@@ -127,6 +127,9 @@ fn hex(digit: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
+/// How many redirects are followed one after another, as `net/http` does.
+pub(crate) const REDIRECTS: usize = 10;
+
 /// Where a `Location` leads that answered a request for `base` (RFC 9110 section 10.2.2).
 pub(crate) fn redirect_target(base: &str, location: &str) -> Option<String> {
     let is_absolute = location

@@ -33,7 +33,7 @@ pub(crate) use go_sum::{GoSum, Malformed};
 pub(crate) use go_version::compare_go;
 pub use kind::Kind;
 pub(crate) use location::Location;
-pub(crate) use location::{canonical, redirect_target};
+pub(crate) use location::{REDIRECTS, canonical, redirect_target};
 pub use lookup::Lookup;
 pub(crate) use module_path::{
     check_path, escape_path, escape_version, unescape_path, unescape_version,

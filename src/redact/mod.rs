@@ -21,4 +21,4 @@ mod url;
 
 pub use redactor::Redactor;
 pub(crate) use redactor::with_placeholders;
-pub(crate) use url::{url_without_secrets, url_without_userinfo};
+pub(crate) use url::{url_key, url_without_secrets, url_without_userinfo};

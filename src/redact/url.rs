@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::gomod::canonical;
+
 use super::names::{Place, secrecy};
 use super::redactor::{MARK, MARK_BYTES, is_mark};
 use super::redactor::{Redactor, Replacement};
@@ -317,6 +319,12 @@ pub(crate) fn url_without_secrets(url: &str) -> String {
         known: None,
     }
     .url(url)
+}
+
+/// One spelling of a URL without secrets, which are marked by different runs in different ways: what is the
+/// same in two requests for the same, and in a redirect and the request that followed it.
+pub(crate) fn url_key(url: &str) -> String {
+    canonical(&url_without_secrets(url))
 }
 
 /// A URL cut where its parts meet; all slices of the same text.

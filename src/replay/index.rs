@@ -7,7 +7,7 @@ use crate::exchange::MadeBy;
 use crate::gomod::{Base, Coordinate, Route, Tile, canonical, replay_key};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
-use crate::redact::url_without_secrets;
+use crate::redact::url_key;
 
 /// Why an exchange is not replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(super) struct TileRow {
 
 /// Method and URL without secrets, in one spelling.
 pub(super) fn exact_key(method: &str, url: &str) -> String {
-    format!("{method} {}", canonical(&url_without_secrets(url)))
+    format!("{method} {}", url_key(url))
 }
 
 /// A URL up to its query, which is what stays of a signed one.

@@ -19,7 +19,7 @@ const ORDER: [&[&str]; 11] = [
     &["exchange", "sumdb"],
     &["redact", "coding", "ca"],
     &["recording", "capture", "filter"],
-    &["diagnose"],
+    &["diagnose", "catalog"],
     &[
         "upstream",
         "replay",
@@ -38,9 +38,9 @@ const ORDER: [&[&str]; 11] = [
 const READS_ENVIRONMENT: [&str; 3] = ["terminal", "commands", "main"];
 
 /// The rooms that compute and do nothing else; and `replay`, which holds no dialer.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "shell", "words", "gomod", "sumdb", "exchange", "coding", "redact", "filter", "export",
-    "diagnose", "replay",
+    "diagnose", "replay", "catalog",
 ];
 
 /// What opens a socket or looks up a name: tokio, the types of `std::net` and `std::os::unix::net`.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 
+use crate::catalog::{Catalog, Edit, Faulty, Lacking, LeftOut, NotUnified};
 use crate::cli::{ExportArgs, Global};
 use crate::commands::answers;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
@@ -19,7 +20,7 @@ use crate::commands::runtime::{Stop, Stoppable};
 use crate::diagnose::content::Expected;
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Ending, ExchangeId};
-use crate::export::goproxy::{Edit, Faulty, Lacking, LeftOut, NotUnified, Tree, content, lookup};
+use crate::export::goproxy::{content, lookup};
 use crate::export::source::{Losses, Source, error_text};
 use crate::files::Working;
 use crate::recording::format::Fault;
@@ -81,15 +82,19 @@ pub(super) fn write(
         .collect();
     let faulty: Faulty = faults.keys().copied().collect();
     let location = |row: &Row| recording.answer_field(row, "location");
-    let mut tree = Tree::plan(rows, routes.bases(), &faulty, location);
-    let not_unified = tree.unify(|row| lookup(&source, &rows[row]));
+    let mut catalog = Catalog::of(rows, routes.bases(), &faulty, location);
+    let not_unified = catalog.unify(|row| lookup(&source, &rows[row]));
     let stop = Stop::listen()?;
-    let copied = copy_all(tree, &source, &args.output, &stop, global);
-    let Copied { tree, files, bytes } = stop.explain(copied)?;
+    let copied = copy_all(catalog, &source, &args.output, &stop, global);
+    let Copied {
+        catalog,
+        files,
+        bytes,
+    } = stop.explain(copied)?;
     for row in rows {
         // Not if another response has the right content.
         if let Some(fault) = faults.get(&(row.run, row.id))
-            && !tree.holds(&route(row))
+            && !catalog.holds(&route(row))
         {
             source.note_missing(fault.to_string());
         }
@@ -102,9 +107,9 @@ pub(super) fn write(
         losses: source.into_losses(),
         files,
         bytes,
-        zips: tree.zips_left_out(rows, route, broke_off),
-        refused: tree.refused().to_vec(),
-        lacking: tree.lacking(),
+        zips: catalog.zips_left_out(rows, route, broke_off),
+        refused: catalog.refused().to_vec(),
+        lacking: catalog.lacking(),
         not_unified,
     })
 }
@@ -127,7 +132,7 @@ impl Report {
 /// A finished copy.
 struct Copied {
     /// The files that could be read.
-    tree: Tree,
+    catalog: Catalog,
     /// How many files were written.
     files: u64,
     /// Their total size.
@@ -136,7 +141,7 @@ struct Copied {
 
 /// Writes the folder `output`.
 fn copy_all(
-    tree: Tree,
+    catalog: Catalog,
     source: &Source<'_>,
     output: &Path,
     stop: &Stop,
@@ -152,20 +157,20 @@ fn copy_all(
         chunk: vec![0; CHUNK],
     };
     let rows = source.recording().rows();
-    let mut progress = Progress::new("file", tree.files().len(), global);
-    for (number, (path, file)) in tree.files().iter().enumerate() {
+    let mut progress = Progress::new("file", catalog.files().len(), global);
+    for (number, (path, file)) in catalog.files().iter().enumerate() {
         progress.step(number);
         copying.copy(path, &rows[file.row], &file.edit)?;
     }
     drop(progress);
-    let tree = tree.without(&copying.lost);
-    for (path, text) in tree.made() {
+    let catalog = catalog.without(&copying.lost);
+    for (path, text) in catalog.made() {
         copying.folder.text(&path, &text)?;
     }
     stop.check()?;
     copying.folder.finish()?;
     Ok(Copied {
-        tree,
+        catalog,
         files: copying.files,
         bytes: copying.bytes,
     })

@@ -7,7 +7,7 @@ use super::{Explained, Found, and_more};
 use crate::diagnose::case::Case;
 use crate::diagnose::finding::Confidence;
 use crate::diagnose::hosts::Role;
-use crate::diagnose::routes::{STEPS, is_redirect};
+use crate::gomod::REDIRECTS;
 use crate::words::count;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
@@ -47,7 +47,7 @@ fn in_loops(case: &Case<'_>) -> Vec<Found> {
                 redirects: Vec::new(),
             });
         }
-        if is_redirect(asked.row)
+        if asked.row.is_redirect()
             && let Some(looped) = loops.get_mut(&asked.listed.what())
         {
             looped.redirects.push(item);
@@ -69,7 +69,7 @@ fn in_loops(case: &Case<'_>) -> Vec<Found> {
         Found {
             severity: case.severity(),
             title: format!(
-                "{host} redirects {} in a loop, and the go command follows {STEPS} redirects at most{}",
+                "{host} redirects {} in a loop, and the go command follows {REDIRECTS} redirects at most{}",
                 loops[0].what,
                 and_more(loops.len() - 1)
             ),

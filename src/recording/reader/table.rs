@@ -106,6 +106,12 @@ impl Row {
         self.method == "CONNECT"
     }
 
+    /// Whether a client that follows redirects followed this one (RFC 9110 section 15.4, as `net/http`).
+    pub(crate) fn is_redirect(&self) -> bool {
+        let is_followed = matches!(self.status, Some(301 | 302 | 303 | 307 | 308));
+        is_followed && self.state == RowState::Ended
+    }
+
     /// Whether `begin`, of this time, is the record that this row tells of.
     pub(super) fn began_as(&self, at: Timestamp, begin: &Begin) -> bool {
         (self.id, self.connection, self.started) == (begin.id, begin.connection, at)

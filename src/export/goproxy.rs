@@ -1,22 +1,11 @@
 //! A recording as the files of a module proxy, for `GOPROXY=file://…` (Go modules reference,
-//! "GOPROXY protocol").
-//!
-//! Of several answers for one file the last sound 200 is taken; a redirect is followed as far as the
-//! recording goes. Nothing is guessed: `list` names the versions that are whole, and what has no
-//! answer has no file. Each path is put together anew from what a request means, in the alphabet of
-//! module paths: none is taken from the recording.
-
-mod tree;
-mod unified;
+//! "GOPROXY protocol"): the contents that [`crate::catalog`] names.
 
 use std::io::{self, Read};
 
 use super::source::{Source, error_text};
-use crate::gomod::Lookup;
+use crate::catalog::Edit;
 use crate::recording::Row;
-
-pub(crate) use tree::{Edit, Faulty, Lacking, LeftOut, Tree};
-pub(crate) use unified::NotUnified;
 
 /// Bytes of a lookup's answer, and of a tile: real ones have less than 9,000.
 const LOOKUP_LIMIT: usize = 1 << 16;
@@ -29,24 +18,12 @@ pub(crate) fn content(
     edit: &Edit,
 ) -> Result<Box<dyn Read>, String> {
     let answer = source.content(row)?;
-    let bytes = match edit {
-        Edit::Whole => return Ok(answer),
-        Edit::Cut(len) => {
-            let mut bytes = whole(answer)?;
-            if bytes.len() < *len {
-                return Err("it is shorter than its name says".into());
-            }
-            bytes.truncate(*len);
-            bytes
-        }
-        Edit::Note(note) => {
-            let mut bytes = whole(answer)?;
-            bytes.truncate(Lookup::note_at(&bytes).ok_or("it is not a valid lookup")?);
-            bytes.extend_from_slice(note);
-            bytes
-        }
-    };
-    Ok(Box::new(io::Cursor::new(bytes)))
+    if *edit == Edit::Whole {
+        return Ok(answer);
+    }
+    let file = edit.apply(whole(answer)?);
+    let file = file.map_err(|error| error.to_string())?;
+    Ok(Box::new(io::Cursor::new(file)))
 }
 
 /// The content of a lookup's answer.

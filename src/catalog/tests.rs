@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::unified::NotUnified;
+use super::path::NAME_LIMIT;
 use super::*;
 use crate::gomod::GoProxy;
 
@@ -18,16 +18,16 @@ fn rows(asked: &[(&str, u16)]) -> Vec<Row> {
     rows.collect()
 }
 
-fn plan(rows: &[Row], locations: &[(&str, &str)]) -> Tree {
+fn catalog(rows: &[Row], locations: &[(&str, &str)]) -> Catalog {
     let bases = GoProxy::parse(PROXY).bases();
-    Tree::plan(rows, &bases, &Faulty::new(), |row| {
+    Catalog::of(rows, &bases, &Faulty::new(), |row| {
         let found = locations.iter().find(|(from, _)| row.url.ends_with(from));
         found.map(|(_, to)| (*to).to_owned())
     })
 }
 
-fn files(tree: &Tree) -> Vec<(&str, usize)> {
-    let files = tree.files().iter();
+fn files(found: &Catalog) -> Vec<(&str, usize)> {
+    let files = found.files().iter();
     files
         .map(|(path, file)| (path.as_str(), file.row))
         .collect()
@@ -69,10 +69,10 @@ fn each_answer_lies_where_the_go_command_asks_for_it() {
         ("/a.b/c/@v/v1.0.0.zip.asc", None),
     ];
     for (url, expected) in table {
-        let tree = plan(&rows(&[(url, 200)]), &[]);
-        let found: Vec<_> = tree.files().keys().collect();
-        assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{url}");
-        assert!(tree.refused().is_empty(), "{url}: {:?}", tree.refused());
+        let found = catalog(&rows(&[(url, 200)]), &[]);
+        let paths: Vec<_> = found.files().keys().collect();
+        assert_eq!(paths, expected.into_iter().collect::<Vec<_>>(), "{url}");
+        assert!(found.refused().is_empty(), "{url}: {:?}", found.refused());
     }
 }
 
@@ -90,7 +90,7 @@ fn the_last_whole_answer_counts() {
     rows[3].method = "HEAD".into();
     rows[4].made_by = Some(MadeBy::Modtape);
     rows[5].state = RowState::Aborted;
-    assert_eq!(files(&plan(&rows, &[])), [("a.b/c/@latest", 2)]);
+    assert_eq!(files(&catalog(&rows, &[])), [("a.b/c/@latest", 2)]);
 }
 
 #[test]
@@ -134,12 +134,12 @@ fn a_redirect_leads_as_far_as_the_recording_goes() {
         ),
     ];
     for (first, second, expected) in table {
-        let tree = plan(&asked, &[(".zip", first), ("n=1", second)]);
+        let found = catalog(&asked, &[(".zip", first), ("n=1", second)]);
         match expected {
-            Ok(row) => assert_eq!(files(&tree), [(zip, row)], "{first} {second}"),
+            Ok(row) => assert_eq!(files(&found), [(zip, row)], "{first} {second}"),
             Err(how) => {
-                assert!(files(&tree).is_empty(), "{first} {second}: {tree:?}");
-                assert_eq!(tree.astray[zip], how, "{first} {second}");
+                assert!(files(&found).is_empty(), "{first} {second}: {found:?}");
+                assert_eq!(found.astray[zip], how, "{first} {second}");
             }
         }
     }
@@ -160,15 +160,15 @@ fn a_list_names_whole_tags_and_the_rest_is_told() {
     asked.push("/a.b/c/@v/v1.1.0.mod".into());
     asked.push("/d.e/f/@v/list".into());
     let asked: Vec<_> = asked.iter().map(|path| (path.as_str(), 200)).collect();
-    let tree = plan(&rows(&asked), &[]);
+    let found = catalog(&rows(&asked), &[]);
     let lost = BTreeSet::from(["a.b/c/@v/v1.2.0.info".to_owned()]);
-    let tree = tree.without(&lost);
+    let found = found.without(&lost);
     let list = |path: &str, text: &str| (path.to_owned(), text.to_owned());
     assert_eq!(
-        tree.made(),
+        found.made(),
         [list("a.b/c/@v/list", "v1.0.0\n"), list("d.e/f/@v/list", "")]
     );
-    let lacking = tree.lacking().into_iter();
+    let lacking = found.lacking().into_iter();
     let lacking: Vec<_> = lacking
         .map(|lacking| (lacking.version, lacking.files))
         .collect();
@@ -207,34 +207,36 @@ fn lookups_get_the_greatest_head_that_the_tiles_at_hand_prove_all_of_them_in() {
             .chain(tiles);
         let asked: Vec<_> = asked.map(|path| format!("{host}/{path}")).collect();
         let asked: Vec<_> = asked.iter().map(|url| (url.as_str(), 200)).collect();
-        let mut tree = plan(&rows(&asked), &[]);
+        let mut found = catalog(&rows(&asked), &[]);
         let read = |row| [lookup(3, 300), lookup(7, 600)].get(row).cloned();
-        let not_unified = tree.unify(read);
-        let heads = tree.files.values().filter_map(|file| match &file.edit {
+        let not_unified = found.unify(read);
+        let heads = found.files.values().filter_map(|file| match &file.edit {
             Edit::Note(note) => String::from_utf8_lossy(note).lines().nth(1)?.parse().ok(),
             Edit::Whole | Edit::Cut(_) => None,
         });
         let mut heads: Vec<u64> = heads.collect();
         heads.dedup();
-        (heads, not_unified, tree)
+        (heads, not_unified, found)
     };
     let of_600 = ["tile/8/0/000", "tile/8/0/002.p/90", "tile/8/1/000.p/2"];
-    let (heads, not_unified, tree) = ask(&of_600);
+    let (heads, not_unified, found) = ask(&of_600);
     assert_eq!((&heads[..], not_unified), (&[600][..], vec![]));
     let supported = ("sumdb/sum.golang.org/supported".to_owned(), String::new());
-    assert_eq!(tree.made(), [supported]);
-    let cut = &tree.files["sumdb/sum.golang.org/tile/8/0/002.p/88"];
+    assert_eq!(found.made(), [supported]);
+    let cut = &found.files["sumdb/sum.golang.org/tile/8/0/002.p/88"];
     assert_eq!((cut.row, &cut.edit), (3, &Edit::Cut(88 * 32)));
     assert!(
-        !tree
+        !found
             .files
             .contains_key("sumdb/sum.golang.org/tile/8/0/002.p/90")
     );
     // The edge of the greater tree is not at hand, that of the smaller one is.
     let of_300 = ["tile/8/0/000", "tile/8/0/001", "tile/8/1/000.p/1"];
     assert_eq!(ask(&of_300).0, [300]);
-    let (heads, not_unified, tree) = ask(&of_600[..2]);
-    assert!(heads.is_empty() && tree.made().is_empty());
+    let (heads, not_unified, found) = ask(&of_600[..2]);
+    assert!(heads.is_empty() && found.made().is_empty());
+    let of_600 = &found.files["sumdb/sum.golang.org/tile/8/0/002.p/88"];
+    assert_eq!((of_600.row, &of_600.edit), (3, &Edit::Cut(88 * 32)));
     let name = String::from("sum.golang.org");
     let expected = NotUnified {
         name,
@@ -269,13 +271,13 @@ fn no_request_has_a_file_elsewhere() {
         &long,
         &deep,
     ] {
-        let tree = plan(&rows(&[(url, 200)]), &[]);
+        let found = catalog(&rows(&[(url, 200)]), &[]);
         assert!(
-            files(&tree).is_empty() && tree.made().is_empty(),
-            "{url}: {tree:?}"
+            files(&found).is_empty() && found.made().is_empty(),
+            "{url}: {found:?}"
         );
     }
-    let refused = plan(&rows(&[(&long, 200), ("/sumdb/../x/supported", 200)]), &[]);
+    let refused = catalog(&rows(&[(&long, 200), ("/sumdb/../x/supported", 200)]), &[]);
     assert!(refused.refused()[0].ends_with("its path is too long for a file"));
     assert!(
         refused.refused()[1].ends_with("the name of its checksum database is not a valid path")
@@ -285,10 +287,10 @@ fn no_request_has_a_file_elsewhere() {
 proptest! {
     #[test]
     fn any_request_has_a_file_below_the_folder_or_none(path in "(/(\\.\\.|%2e%2e|sumdb|sum.golang.org|lookup|tile|8|@v|@latest|list|supported|a\\.b|!c|C|x001|001\\.p|3|v1\\.0\\.0|%00|%2f|\\\\|con|)[a-z@.!%]{0,3}){0,9}(\\.zip)?") {
-        let tree = plan(&rows(&[(&path, 200)]), &[]);
-        let made = tree.made();
+        let found = catalog(&rows(&[(&path, 200)]), &[]);
+        let made = found.made();
         let made = made.iter().map(|(path, _)| path.as_str());
-        for path in tree.files().keys().map(String::as_str).chain(made) {
+        for path in found.files().keys().map(String::as_str).chain(made) {
             // A version may have a `%` (x/mod's `EscapeVersion`), a module path may not.
             let is_name = |name: &str| !name.is_empty() && name.len() <= NAME_LIMIT
                 && !name.starts_with("..") && name != "." && !name.contains(['\0', '\\']);
