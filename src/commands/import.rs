@@ -320,6 +320,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
 
 fn open(manifest: &Manifest) -> Event {
     Event::Open(Open {
+        added_by: None,
         format: FORMAT_VERSION,
         recording: manifest.id.clone(),
         wall: manifest.started.clone(),

@@ -2,6 +2,7 @@
 //! environment or chooses paths.
 
 mod answers;
+mod appended_run;
 mod ca;
 mod completions;
 mod demo;

@@ -28,6 +28,7 @@ pub(super) const PROXY: &str = "https://proxy.golang.org";
 
 pub(super) fn open(command: &[&str]) -> Open {
     Open {
+        added_by: None,
         format: FORMAT_VERSION,
         recording: "r-1".into(),
         wall: "2026-11-22T23:59:59.999000Z".into(),

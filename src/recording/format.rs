@@ -96,6 +96,10 @@ pub struct Open {
     /// The wrapped command, redacted; empty without one.
     #[serde(default)]
     pub command: Vec<String>,
+    /// The verb that appended this run to a recording that was there: what it has is not what the recorded
+    /// command asked for. `None` for the run that the recording began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_by: Option<String>,
 }
 
 /// A client connection's line: `"event":"opened"` or `"event":"closed"`.
@@ -170,6 +174,23 @@ pub struct Totals {
     pub(crate) tunnel_bytes: u64,
     /// `gap` lines.
     pub(crate) gaps: u64,
+}
+
+impl Totals {
+    /// Those of two runs together.
+    #[must_use]
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            exchanges: self.exchanges.saturating_add(other.exchanges),
+            aborted: self.aborted.saturating_add(other.aborted),
+            made_by_modtape: self.made_by_modtape.saturating_add(other.made_by_modtape),
+            connections: self.connections.saturating_add(other.connections),
+            tunnels: self.tunnels.saturating_add(other.tunnels),
+            body_bytes: self.body_bytes.saturating_add(other.body_bytes),
+            tunnel_bytes: self.tunnel_bytes.saturating_add(other.tunnel_bytes),
+            gaps: self.gaps.saturating_add(other.gaps),
+        }
+    }
 }
 
 /// `recording.json`: what one wants to know without reading the journal. Replaced by rename.

@@ -63,6 +63,7 @@ pub(crate) fn read_manifest(dir: &Path) -> Result<Manifest, ManifestError> {
 /// The `open` that stands in for one that the journal lost.
 pub(super) fn open_from(manifest: &Manifest) -> Open {
     Open {
+        added_by: None,
         format: manifest.format,
         recording: manifest.id.clone(),
         wall: manifest.started.clone(),

@@ -38,6 +38,7 @@ pub(crate) fn body(bytes: &[u8]) -> Body {
 
 pub(super) fn open() -> Event {
     Event::Open(Open {
+        added_by: None,
         format: FORMAT_VERSION,
         recording: "0190c1d2".into(),
         wall: "2026-11-22T04:52:00.000001Z".into(),

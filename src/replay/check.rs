@@ -140,6 +140,7 @@ pub(super) fn manifest(dir: &Path) {
 
 pub(super) fn open() -> Event {
     Event::Open(Open {
+        added_by: None,
         format: FORMAT_VERSION,
         recording: "0190c1d2".into(),
         wall: "2026-11-22T04:52:00Z".into(),

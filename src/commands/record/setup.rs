@@ -221,6 +221,7 @@ pub(super) fn manifest(
 
 pub(super) fn open_event(manifest: &Manifest, clock: Clock) -> Event {
     Event::Open(Open {
+        added_by: None,
         format: FORMAT_VERSION,
         recording: manifest.id.clone(),
         wall: wall(clock),

@@ -603,6 +603,7 @@ fn missing_lines(from: u64, to: u64) -> Gap {
 /// The `open` of a run of which neither journal nor manifest tells.
 fn nothing_known() -> Open {
     Open {
+        added_by: None,
         format: FORMAT_VERSION,
         recording: String::new(),
         wall: String::new(),

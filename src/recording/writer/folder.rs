@@ -50,6 +50,17 @@ pub struct Folder {
     pub(crate) journal: File,
     /// The recording that stood there before, with `--force`.
     pub(crate) replaced: Option<Replaced>,
+    /// What its journal holds already: nothing, unless a run is appended.
+    pub(crate) written: Written,
+}
+
+/// What a journal holds before a run is written to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// The highest sequence number.
+    pub(crate) seq: u64,
+    /// Its bytes.
+    pub(crate) bytes: u64,
 }
 
 /// Makes `dir` (mode 0700) and what stands in it; with `replace`, a recording there is set aside.
@@ -81,7 +92,21 @@ pub fn create(dir: &Path, replace: bool) -> Result<Folder, CreateError> {
         above,
         journal,
         replaced,
+        written: Written::default(),
     })
+}
+
+/// The journal of the recording in `dir`, open for appending and locked.
+pub(crate) fn lock_to_append(dir: &Path) -> Result<File, CreateError> {
+    if !is_recording(dir) {
+        return Err(CreateError::Foreign(dir.to_owned()));
+    }
+    let path = dir.join(JOURNAL);
+    let journal = OpenOptions::new().append(true).open(&path);
+    let journal = journal.map_err(|source| io_at(&path, source))?;
+    rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| CreateError::Busy(dir.to_owned()))?;
+    Ok(journal)
 }
 
 /// Makes what stands in a new folder; the journal, locked.

@@ -202,6 +202,7 @@ async fn a_line_that_finds_no_room_takes_no_other_line_with_it() {
 
 fn open() -> Open {
     Open {
+        added_by: None,
         format: FORMAT_VERSION,
         recording: "0190c1d2".into(),
         wall: "2026-11-22T04:52:00.000000Z".into(),

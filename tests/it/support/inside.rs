@@ -189,6 +189,7 @@ fn pem_file(pem: &str) -> NamedTempFile {
 
 fn open() -> Event {
     Event::Open(Open {
+        added_by: None,
         format: FORMAT_VERSION,
         recording: String::from("inside"),
         wall: String::from("2025-01-01T00:00:00.000000Z"),

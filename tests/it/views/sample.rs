@@ -91,6 +91,7 @@ fn write_with(dir: &Path, state: State, record: impl AsyncFnOnce(&Recorder)) {
             .expect("a journal can be written");
         let write = async {
             let open = Open {
+                added_by: None,
                 format: FORMAT_VERSION,
                 recording: "0190c1d2".into(),
                 wall: WALL.into(),
