@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 /// `hostile` is there for tests and fuzz targets only.
 const ORDER: [&[&str]; 11] = [
     &["hostile"],
-    &["clock", "shell", "files", "words", "gomod", "tls", "cli"],
+    &[
+        "clock", "shell", "files", "words", "gomod", "git", "tls", "cli",
+    ],
     &["exchange", "sumdb"],
     &["redact", "coding", "ca"],
     &["recording", "capture", "filter"],
@@ -38,8 +40,8 @@ const ORDER: [&[&str]; 11] = [
 const READS_ENVIRONMENT: [&str; 3] = ["terminal", "commands", "main"];
 
 /// The rooms that compute and do nothing else; and `replay`, which holds no dialer.
-const PURE: [&str; 12] = [
-    "shell", "words", "gomod", "sumdb", "exchange", "coding", "redact", "filter", "export",
+const PURE: [&str; 13] = [
+    "shell", "words", "gomod", "git", "sumdb", "exchange", "coding", "redact", "filter", "export",
     "diagnose", "replay", "catalog",
 ];
 
