@@ -232,7 +232,7 @@ pub(crate) fn look_up(program: &OsStr, path: &OsStr) -> Result<(), SpawnError> {
     Err(SpawnError::NotFound { program })
 }
 
-fn find(name: &OsStr, path: Option<&OsString>) -> Option<PathBuf> {
+pub(super) fn find(name: &OsStr, path: Option<&OsString>) -> Option<PathBuf> {
     let folders = path.map(std::env::split_paths).into_iter().flatten();
     folders
         .map(|folder| folder.join(name))

@@ -1,4 +1,5 @@
-//! The wrapped command: its environment, its signals, its exit status, its process tree.
+//! The wrapped command: its environment, its signals, its exit status, its process tree; and git, where a
+//! replay needs it.
 //!
 //! Its standard streams are its own. Nothing here prints, and nothing decides what is recorded.
 
@@ -6,6 +7,7 @@ mod cached_modules;
 mod caches;
 mod env_file;
 mod environment;
+mod git;
 mod go;
 mod limits;
 mod module_cache;
@@ -16,6 +18,8 @@ mod run;
 pub(crate) use caches::{CachePlaces, Served, look_at_caches};
 pub(crate) use env_file::read_env_file;
 pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
+pub use git::Repositories;
+pub(crate) use git::{Asked, Repository};
 pub(crate) use go::{GoFacts, folder_of, go_for, is_go, look_up, main_module};
 pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use module_cache::{check_modules, look_at, storage};

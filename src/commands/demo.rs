@@ -29,6 +29,7 @@ use super::replay::replay;
 use super::runtime::{block_on, runtime};
 use super::session::Variables;
 use crate::ca::{self, CertificateAuthority, Leafs, Scope};
+use crate::child::Repositories;
 use crate::child::{self, GoFacts};
 use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
 use crate::clock::Clock;
@@ -351,6 +352,7 @@ fn context(
         leafs: Leafs::new(authority)?,
         bases: sample.bases().into(),
         responder: Responder::Replay(Arc::new(sample)),
+        repositories: Repositories::new(None, std::env::temp_dir()),
         recorder: None,
         capture: None,
         redactor: Redactor::off(),

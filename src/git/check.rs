@@ -1,6 +1,7 @@
 //! What holds for any bytes of a client or a recording: for a fuzz target and its twin.
 
-use super::{Advertisement, Command, LsRefs, Refs, Request, asks_for_v2, error_line, unpack};
+use super::request::LsRefs;
+use super::{Advertisement, Command, Refs, Request, asks_for_v2, error_line, unpack};
 
 /// Whatever is read of any bytes can be told again.
 pub fn protocol(bytes: &[u8]) {

@@ -13,8 +13,8 @@ mod request;
 
 pub(crate) use pack::{Packed, unpack};
 pub(crate) use pkt_line::error_line;
-pub(crate) use refs::{Advertisement, Ref, Refs};
-pub(crate) use request::{Command, Depth, Fetch, LsRefs, Request};
+pub(crate) use refs::{Advertisement, Refs};
+pub(crate) use request::{Command, Depth, Fetch, Request};
 
 /// The media type of the answer to `info/refs` in the smart protocol; with any other it is git's
 /// dumb protocol, or no repository.

@@ -10,6 +10,7 @@ use super::request_body::ClientFault;
 use super::response_body::Outgoing;
 use super::ticket::{Bodies, Head, Ticket};
 use crate::exchange::{ByteString, MadeBy};
+use crate::git::{RESULT, error_line};
 use crate::tls::Protocol;
 
 /// Stands in front of every reason, so that it is not taken for the origin's.
@@ -145,6 +146,25 @@ pub(super) async fn own(ticket: Ticket, status: StatusCode, text: &str) -> Respo
     let is_head = ticket.is_head();
     answer.record(ticket).await;
     answer.in_answer_to(is_head)
+}
+
+/// Records and returns our own answer to a command of git, which shows the text of this one only.
+pub(super) async fn refuse_git(ticket: Ticket, text: &str) -> Response<Outgoing> {
+    let text = ticket.redacted(text);
+    let text = text.replace(|c: char| c.is_control() && c != '\n', "?");
+    let body = Bytes::from(error_line(&format!("{NAME}{text}")));
+    let mut fields = HeaderMap::new();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(RESULT));
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    fields.insert("x-modtape-id", HeaderValue::from(ticket.id));
+    let answer = Answer {
+        status: StatusCode::OK,
+        reason: None,
+        fields,
+        body,
+    };
+    answer.record(ticket).await;
+    answer.into_response()
 }
 
 /// Records what hyper answers by itself to a head that it cannot parse.

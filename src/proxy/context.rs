@@ -14,6 +14,7 @@ use super::policy::Policy;
 use super::windows::Windows;
 use crate::ca::Leafs;
 use crate::capture::Capture;
+use crate::child::Repositories;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{DialFailure, ExchangeId, Hex, STOPPED, SpanId, TraceId};
 use crate::gomod::Base;
@@ -45,6 +46,8 @@ pub struct Context {
     pub leafs: Leafs,
     /// The one fork between live and offline.
     pub responder: Responder,
+    /// The git repositories that a replay puts together.
+    pub repositories: Repositories,
     /// Where records go; a replay keeps none.
     pub recorder: Option<Recorder>,
     /// The live packet capture, with `--pcap tls`.

@@ -9,6 +9,7 @@ mod cause;
 mod client_leg;
 mod connection_log;
 mod context;
+mod git;
 mod guard;
 mod handler;
 mod headers;

@@ -2,24 +2,27 @@
 //!
 //! A recording is untrusted: a response that no upstream could have sent through us is not sent.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 
 use super::answer;
 use super::client_leg::ClientLeg;
+use super::git;
 use super::headers;
 use super::request_body;
 use super::response_body::{self, Outgoing};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT};
 use super::ticket::{Bodies, Head, Ticket};
 use crate::exchange::{End, Fields, MadeBy, chain};
-use crate::replay::{AnswerError, Conditions, Hit, Played, Replay};
+use crate::replay::{AnswerError, Conditions, Hit, Played, REQUEST_LIMIT, Replay};
 use crate::tls::Protocol;
 
 /// Why a recorded answer is not given.
 #[derive(Debug, thiserror::Error)]
-enum ReplayError {
+pub(super) enum ReplayError {
     #[error(transparent)]
     Answer(#[from] AnswerError),
     #[error("the recorded response cannot be sent")]
@@ -28,7 +31,7 @@ enum ReplayError {
 
 /// What is wrong with a recorded head.
 #[derive(Debug, thiserror::Error)]
-enum HeadError {
+pub(super) enum HeadError {
     #[error("its status is {0}")]
     Status(u16),
     #[error("its reason phrase is invalid")]
@@ -43,10 +46,17 @@ enum HeadError {
     Long,
 }
 
+/// A response out of a recording.
+pub(super) struct Given {
+    pub(super) response: Response<Outgoing>,
+    /// Bytes of its body.
+    pub(super) bytes: u64,
+}
+
 /// Answers one request from the recording, or says what is missing.
 pub(super) async fn answer(
     leg: &ClientLeg,
-    replay: &Replay,
+    replay: &Arc<Replay>,
     mut ticket: Ticket,
     head: &request::Parts,
     body: Incoming,
@@ -55,21 +65,24 @@ pub(super) async fn answer(
     // git and curl fail if the response ends while they still send the body.
     let limit = leg.context.deadlines.request_body_idle;
     let is_h2 = leg.protocol == Protocol::H2;
-    if let Err(fault) = request_body::drain(body, is_h2, limit).await {
-        return answer::fault(leg, ticket, &fault).await;
-    }
+    let is_git = git::is_command(head);
+    let keep = if is_git { REQUEST_LIMIT } else { 0 };
+    let body = match request_body::read(body, is_h2, limit, keep).await {
+        Ok(body) => body,
+        Err(fault) => return answer::fault(leg, ticket, &fault).await,
+    };
     ticket.sending(None);
-    let fields = head.headers.iter();
-    let conditions = Conditions::of(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
     // The recording holds a mark in place of a secret in a base URL.
     let url = leg.context.redactor.known(url);
-    let found = replay.find(head.method.as_str(), &url, &conditions);
-    let found = found.map_err(ReplayError::from).and_then(|hit| {
-        let response = play(replay, &hit, accepts_gzip(&head.headers))?;
-        Ok((hit, response))
-    });
-    let (hit, response) = match found {
-        Ok(found) => found,
+    let found = match git::answer(&leg.context, replay, head, &body, &url).await {
+        Some(found) => found,
+        None => find(replay, head, &url),
+    };
+    let Given { response, bytes } = match found {
+        Ok(given) => given,
+        Err(ReplayError::Answer(AnswerError::Miss(text))) if is_git => {
+            return answer::refuse_git(ticket, &text).await;
+        }
         Err(ReplayError::Answer(AnswerError::Miss(text))) => {
             return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &text).await;
         }
@@ -93,13 +106,31 @@ pub(super) async fn answer(
         },
         None,
     );
-    let bytes = hit.exchange.body_bytes();
     ticket.add_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
     ticket.end(Bodies::default()).await;
     response_body::with_content_length(response)
 }
 
-fn play(replay: &Replay, hit: &Hit, accepts_gzip: bool) -> Result<Response<Outgoing>, ReplayError> {
+/// The recorded answer to a request that is known by its URL.
+fn find(replay: &Replay, head: &request::Parts, url: &str) -> Result<Given, ReplayError> {
+    let fields = head.headers.iter();
+    let conditions = Conditions::of(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
+    let hit = replay.find(head.method.as_str(), url, &conditions)?;
+    play(replay, &hit, &head.headers)
+}
+
+/// A recorded answer, for a request with these fields.
+pub(super) fn play(replay: &Replay, hit: &Hit, request: &HeaderMap) -> Result<Given, ReplayError> {
+    let response = response(replay, hit, accepts_gzip(request))?;
+    let bytes = hit.exchange.body_bytes();
+    Ok(Given { response, bytes })
+}
+
+fn response(
+    replay: &Replay,
+    hit: &Hit,
+    accepts_gzip: bool,
+) -> Result<Response<Outgoing>, ReplayError> {
     let Some(end) = hit.exchange.end() else {
         return Err(AnswerError::Miss(String::from("the exchange has no end")).into());
     };

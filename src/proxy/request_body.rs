@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -69,31 +69,45 @@ impl RequestBodyError {
     }
 }
 
-/// Reads a request body to its end and drops it.
-pub(super) async fn drain(
+/// Reads a request body to its end; what it gives is empty if that is longer than `keep`, bytes.
+pub(super) async fn read(
     incoming: Incoming,
     is_h2: bool,
     limit: Duration,
-) -> Result<(), ClientFault> {
-    let drained = read_to_end(incoming, is_h2, limit).await;
-    drained.map_err(|error| error.fault())
+    keep: u64,
+) -> Result<Bytes, ClientFault> {
+    let read = read_to_end(incoming, is_h2, limit, keep).await;
+    read.map_err(|error| error.fault())
 }
 
 async fn read_to_end(
     mut incoming: Incoming,
     is_h2: bool,
     limit: Duration,
-) -> Result<(), RequestBodyError> {
+    keep: u64,
+) -> Result<Bytes, RequestBodyError> {
+    let mut kept = BytesMut::new();
+    let mut length = 0;
     while !incoming.is_end_stream() {
         let frame = tokio::time::timeout(limit, incoming.frame()).await;
         match frame.map_err(|_| RequestBodyError::Idle(limit))? {
             None if is_h2 && !incoming.is_end_stream() => return Err(RequestBodyError::Short),
             None => break,
             Some(Err(error)) => return Err(RequestBodyError::broken(&error)),
-            Some(Ok(_)) => {}
+            Some(Ok(frame)) => {
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                length += data.len() as u64;
+                if length <= keep {
+                    kept.extend_from_slice(data);
+                }
+            }
         }
     }
-    Ok(())
+    Ok(if length <= keep {
+        kept.freeze()
+    } else {
+        Bytes::new()
+    })
 }
 
 /// What the handler and the attempts to send a request share of its body.

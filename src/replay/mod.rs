@@ -11,6 +11,7 @@
 #[cfg(any(test, fuzzing))]
 pub mod check;
 mod condition;
+mod git;
 mod index;
 mod ledger;
 mod played;
@@ -18,9 +19,10 @@ mod played;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub(crate) use condition::Conditions;
+pub(crate) use git::{GitAsked, GitFetch, GitFound, REQUEST_LIMIT};
 pub(crate) use ledger::{Account, Miss, Misses};
 pub(crate) use played::{PlayError, Played};
 
@@ -42,6 +44,8 @@ pub struct Replay {
     recorder: String,
     // A std Mutex: held while an answer is chosen, never across an await.
     cursors: Mutex<HashMap<String, usize>>,
+    /// Made for the first request to a git repository.
+    git: OnceLock<git::Repositories>,
     ledger: Arc<Ledger>,
 }
 
@@ -90,6 +94,7 @@ impl Replay {
             bases,
             recorder,
             cursors: Mutex::default(),
+            git: OnceLock::new(),
             ledger: Arc::default(),
         }
     }

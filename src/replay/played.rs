@@ -51,6 +51,16 @@ impl Played {
         }
     }
 
+    /// All that `source` gives, so many bytes.
+    pub(crate) fn of(source: impl Read + Send + Sync + 'static, bytes: u64) -> Self {
+        Self {
+            source: Some(Box::new(source)),
+            left: Some(bytes),
+            trailers: None,
+            account: None,
+        }
+    }
+
     /// Decoded, for a client that does not accept gzip, or to be cut.
     pub(crate) fn decoded(reader: BodyReader, cut: Option<u64>) -> Self {
         // No more than a frame of it is held, and the client says when it has enough.

@@ -1,6 +1,7 @@
 //! What a replay gives, seen by the command that it wraps.
 
 mod git;
+mod git_modules;
 
 use std::fs;
 use std::time::Duration;

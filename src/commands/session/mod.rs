@@ -28,8 +28,8 @@ use super::failure::{Advise as _, Failure};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
 use crate::child::{
-    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, Signals, SpawnError,
-    StatusSignals, Watch,
+    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, Repositories, Signals,
+    SpawnError, StatusSignals, Watch,
 };
 use crate::cli::{Global, RunArgs};
 use crate::clock::Clock;
@@ -441,6 +441,7 @@ impl Session {
             policy: parts.policy,
             leafs,
             responder: parts.responder,
+            repositories: Repositories::new(self.variables.path.clone(), std::env::temp_dir()),
             recorder: parts.recorder,
             capture: parts.capture,
             redactor: parts.redactor,

@@ -13,7 +13,7 @@ const HOST: &str = "git.test";
 const REPLAYS: usize = 10;
 
 /// Runs a script in an environment that no configuration of this machine reaches.
-fn sh(command: &mut Command, dir: &Path) {
+pub(super) fn sh(command: &mut Command, dir: &Path) {
     command
         .current_dir(dir)
         .env("GIT_CONFIG_NOSYSTEM", "1")

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use modtape::ca::{CertificateAuthority, Leafs, Scope, to_pem};
+use modtape::child::Repositories;
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Hex;
 use modtape::proxy::{
@@ -124,6 +125,7 @@ impl Inside {
             },
             leafs: Leafs::new(authority).expect("a key can be made"),
             responder: replay.map_or(Responder::Upstream(dialer), Responder::Replay),
+            repositories: Repositories::new(None, std::env::temp_dir()),
             recorder: Some(recorder),
             capture: None,
             redactor: Redactor::new([7; 32]),
