@@ -11,6 +11,6 @@ mod disk_faults;
 mod download;
 mod kills;
 mod power_cuts;
-mod random;
+pub(crate) mod random;
 mod recorder;
 mod syscalls;

@@ -1,11 +1,11 @@
 //! Random numbers that a failing run can be repeated with.
 
 /// A generator whose seed stands in the output.
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Seeded by `MODTAPE_SEED`, else by chance; says the seed.
-    pub(super) fn roll(what: &str) -> Self {
+    pub(crate) fn roll(what: &str) -> Self {
         let given = std::env::var("MODTAPE_SEED").ok();
         let seed = match given.and_then(|seed| seed.parse().ok()) {
             Some(seed) => seed,
@@ -16,13 +16,13 @@ impl Dice {
     }
 
     /// The numbers of one seed.
-    pub(super) fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         // Zero is the one state that xorshift never leaves.
         Self(seed | 1)
     }
 
     /// A number below `end`, which is not 0.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         // xorshift64*, Vigna 2016.
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::LIMIT;
 use super::git::sh;
+use crate::crash::random::Dice;
 use crate::record::record;
 use crate::support::*;
 
@@ -21,6 +22,7 @@ module . git.test/lib && printf 'package lib\n\nconst Version = "one"\n' >lib.go
 git add . && git commit -qm one && git tag v1.0.0
 printf 'package lib\n\nconst Version = "two"\n' >lib.go && git commit -qam two && git tag -a -m two v1.1.0
 git checkout -qb next && echo 'package lib' >next.go && git add . && git commit -qm three
+git rev-parse HEAD >../three
 echo '// more' >>next.go && git commit -qam four && git checkout -q main
 cd .. && git clone -q --bare w lib
 git init -q -b main m && cd m
@@ -79,45 +81,99 @@ fn host(root: &Path, alpn: Alpn, rules: &[Rule]) -> Origin {
 }
 
 /// The settings of a user whose modules come from their repositories.
-fn direct(command: &mut Command, sandbox: &Sandbox) {
+fn direct(command: &mut Command, sandbox: &Sandbox, go: &Path) {
     sh(command, &sandbox.join("project"));
+    command.env(
+        "PATH",
+        search_path(&[go.parent().expect("it lies in a folder")]),
+    );
     command.env("GOPROXY", "direct").env("GONOSUMDB", HOST);
+    command.env("GOFLAGS", "-mod=mod");
 }
 
-/// What a command left in go.mod and go.sum.
-fn sums(sandbox: &Sandbox) -> String {
-    let read = |name: &str| fs::read_to_string(sandbox.join("project").join(name));
-    read("go.mod").expect("there is a go.mod") + &read("go.sum").unwrap_or_default()
+/// What a user does, each from the same go.mod: commands of `go`, whose stdout counts with go.mod and
+/// go.sum. Some build on what an earlier one fetched.
+const STEPS: [&str; 8] = [
+    "mod tidy",
+    "get git.test/lib@next",
+    "get git.test/lib@v1.0.0",
+    "get git.test/lib@$(cat ../repositories/three)",
+    "mod download -x git.test/mono/sub/v2@v2.0.0 git.test/mono@v1.0.0",
+    "list -m -versions git.test/lib git.test/mono/sub/v2",
+    "get git.test/mono@main",
+    "list -m -u all",
+];
+
+/// A script of these steps; a step's name stands before what it printed and left.
+fn script(steps: &[usize]) -> String {
+    let mut script = String::from("cp go.mod go.mod.first\n");
+    for &step in steps {
+        script += &format!(
+            "cp go.mod.first go.mod; rm -f go.sum\necho '== {step}'; go {}\ncat go.mod go.sum 2>&-||:\n",
+            STEPS[step]
+        );
+    }
+    script + "cp go.mod.first go.mod\n"
+}
+
+/// What each step printed, in the order of [`STEPS`].
+fn by_step(stdout: &str) -> Vec<String> {
+    let mut steps: Vec<String> = stdout.split("== ").skip(1).map(str::to_owned).collect();
+    steps.sort();
+    steps
+}
+
+/// Runs these steps from the recording `name` with nothing else; checks that nothing is missing.
+fn replayed(sandbox: &Sandbox, name: &str, go: &Path, steps: &[usize]) -> Output {
+    let script = script(steps);
+    let command = ["replay", name, "--strict", "--", "sh", "-ec", &script];
+    let mut replay = sandbox.modtape(command);
+    direct(&mut replay, sandbox, go);
+    let output = run(replay, LIMIT);
+    assert!(
+        output.status.success() && output.stderr.contains(" 0 missing"),
+        "{steps:?}: {}\n{}",
+        output.stdout,
+        output.stderr
+    );
+    output
 }
 
 #[test]
-fn a_tidy_from_repositories_is_replayed_with_the_server_gone() {
-    for alpn in [Alpn::Http1, Alpn::Http2] {
+fn what_came_from_repositories_is_replayed_in_any_order() {
+    let mut dice = Dice::roll("git in any order");
+    for (release, alpn) in [("1.27", Alpn::Http2), ("1.21", Alpn::Http1)] {
         let sandbox = Sandbox::new();
-        let Some(go) = sandbox.go("1.27") else { return };
-        let go = go.to_str().expect("paths of tests are text");
+        let Some(go) = sandbox.go(release) else {
+            return;
+        };
         let root = repositories(&sandbox);
         project(&sandbox);
         let origin = host(&root, alpn, &[]);
+        let all: Vec<usize> = (0..STEPS.len()).collect();
         let flags = ["--cold", "--intercept", HOST];
-        let mut command = record(&sandbox, &origin, &flags, &[go, "mod", "tidy"]);
-        direct(&mut command, &sandbox);
+        let script = script(&all);
+        let mut command = record(&sandbox, &origin, &flags, &["sh", "-ec", &script]);
+        direct(&mut command, &sandbox, &go);
         let output = run(command, LIMIT).expect_success();
-        let expected = sums(&sandbox);
-        for served in origin.requests() {
-            eprintln!("{} {} {:?}", served.method, served.raw_path, served.status);
-        }
-        eprintln!("{}", output.stderr);
+        let expected = by_step(&output.stdout);
+        assert_eq!(expected.len(), STEPS.len(), "{}", output.stdout);
         assert!(
-            expected.contains("git.test/mono/sub/v2 v2.0.0 h1:"),
-            "{expected}"
+            output.stderr.contains("replay: complete"),
+            "{}",
+            output.stderr
         );
         drop(origin);
-        project(&sandbox);
-        let mut replay = sandbox.modtape(["replay", "one", "--strict", "--", go, "mod", "tidy"]);
-        direct(&mut replay, &sandbox);
-        let output = run(replay, LIMIT).expect_success();
-        assert!(output.stderr.contains(" 0 missing"), "{}", output.stderr);
-        assert_eq!(sums(&sandbox), expected);
+        for _ in 0..count(3, 20) {
+            let mut steps = all.clone();
+            for place in (1..steps.len()).rev() {
+                steps.swap(place, dice.below(place as u64 + 1) as usize);
+            }
+            steps.truncate(1 + dice.below(steps.len() as u64) as usize);
+            let output = replayed(&sandbox, "one", &go, &steps);
+            steps.sort_unstable();
+            let expected: Vec<_> = steps.iter().map(|&step| expected[step].clone()).collect();
+            assert_eq!(by_step(&output.stdout), expected, "{steps:?}");
+        }
     }
 }
