@@ -121,6 +121,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Convert another tool's file to a recording
     Import(ImportArgs),
+    /// Compare what a recording holds with go.sum and the checksum database
+    Verify(VerifyArgs),
     /// Manage recordings
     Recordings(RecordingsArgs),
     /// Check Go's settings and the networks that they lead to, before any command needs them
@@ -438,6 +440,31 @@ pub(crate) struct WhyArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
     pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `modtape verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The hash of every zip and go.mod file on the recording is computed anew. It is compared with the go.sum that \
+`record` kept (main.sum), with those of --go-sum, and with the recorded answers of the checksum database: their \
+signatures are verified, and their proofs as far as the recorded tiles reach. Nothing is asked of a network. The \
+exit code is 1 if anything differs or is not what it was asked for.")]
+pub(crate) struct VerifyArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub(crate) name: String,
+    /// Compare with this go.sum too
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file))]
+    pub(crate) go_sum: Vec<PathBuf>,
+    /// Count an answer of the checksum database only where the recorded tiles prove it
+    #[arg(long)]
+    pub(crate) sumdb: bool,
+    /// Exit with 1 also if nothing vouches for a module
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,6 +7,7 @@ use rawzip::{FileReader, ReaderAt};
 use crate::cli::Global;
 use crate::coding::Coding;
 use crate::diagnose::content::{self, Checked, Expected, Source, Zip};
+use crate::diagnose::proofs::Verifiers;
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Body, Fields, chain, field};
 use crate::export::source::error_text;
@@ -16,17 +17,23 @@ use crate::recording::{Recording, Row};
 use crate::terminal::Progress;
 
 /// Finds the answers that are not what they were asked for, and module versions of which not all say
-/// the same; and shows how far it is.
+/// the same; and shows how far it is. All zips are hashed if `hashes_all` says so.
 pub(super) fn check(
     recording: &Recording,
     routes: &Routes,
-    expected: Expected<'_>,
+    hashes_all: bool,
     global: &Global,
 ) -> Checked {
     let mut progress = None;
     let step = |done, all| {
         let progress = progress.get_or_insert_with(|| Progress::new("checking zip", all, global));
         progress.step(done);
+    };
+    let go_sum = recording.main_sum();
+    let expected = Expected {
+        go_sum: go_sum.as_ref(),
+        hashes_all,
+        verifiers: Verifiers::of(&recording.manifest().go_env),
     };
     content::check(
         recording.rows(),
@@ -35,6 +42,11 @@ pub(super) fn check(
         expected,
         step,
     )
+}
+
+/// Whether a go command has compared the zips of a recording with go.sum: one that succeeded.
+pub(super) fn were_compared(recording: &Recording) -> bool {
+    recording.manifest().exit_code == Some(0)
 }
 
 /// The header fields and the body of a whole answer, if it has one.

@@ -20,7 +20,7 @@ use super::record::TOOL;
 use super::runtime::{Stop, block_on};
 use crate::cli::{Global, ImportArgs};
 use crate::clock::{Clock, Timestamp, wall_text};
-use crate::diagnose::content::{Checked, Expected};
+use crate::diagnose::content::Checked;
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Body, Ending, Exchange, Hex};
 use crate::files::Working;
@@ -261,7 +261,10 @@ async fn fill(
     write_manifest(&dir, &manifest).with_context(message)?;
     let recording = Recording::open_whole(&dir).with_context(message)?;
     recording.write_index().with_context(message)?;
-    let Checked { faults, conflicts } = check(&recording, global);
+    let routes = Routes::of(&recording);
+    let Checked {
+        faults, conflicts, ..
+    } = answers::check(&recording, &routes, false, global);
     tally.faults = faults;
     if !tally.faults.is_empty() || !conflicts.is_empty() {
         let named = tally.faults.iter().take(FAULTS);
@@ -270,16 +273,6 @@ async fn fill(
         write_manifest(&dir, &manifest).with_context(message)?;
     }
     Ok(tally)
-}
-
-/// The responses with the wrong content. A HAR file has no go.sum.
-fn check(recording: &Recording, global: &Global) -> Checked {
-    answers::check(
-        recording,
-        &Routes::of(recording),
-        Expected::default(),
-        global,
-    )
 }
 
 /// The manifest of an imported recording.

@@ -26,6 +26,7 @@ mod selection;
 mod session;
 mod show;
 mod status;
+mod verify;
 mod why;
 
 use std::path::Path;
@@ -85,6 +86,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => Ok(status::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
         Command::Why(args) => Ok(why::run(args, global)?),
+        Command::Verify(args) => verify::run(args, global),
         Command::Report(args) => report::run(args, global),
         Command::Ls(args) => ls::run(args, global),
         Command::Show(args) => Ok(show::run(args, global)?),

@@ -4,9 +4,10 @@
 //! What a portal or a broken mirror serves has status 200 too: a replay of it fails, and a tree that is
 //! made of it is broken. The cheap checks run on every answer. The hash of a zip takes about two
 //! seconds a gigabyte of files: it is computed where its lookup is on the recording, where another
-//! zip of the same version was served, and for all zips where the command failed; of one that
+//! zip of the same version was served, and for all zips where nobody else has done it; with a command that
 //! succeeded, the go command has compared them with go.sum itself. Each zip is hashed once, on as many
-//! threads as there are processors. Bodies are read through a [`Source`].
+//! threads as there are processors. Lookups count as far as [`super::proofs`] finds nothing wrong with
+//! them. Bodies are read through a [`Source`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
@@ -23,6 +24,7 @@ use crate::recording::Row;
 use crate::recording::format::{Conflict, Fault, Hashed};
 use crate::recording::reader::RowState;
 
+use super::proofs::{Proofs, Standing, Verifiers};
 use super::routes::Routes;
 
 /// Threads at most.
@@ -49,12 +51,14 @@ pub(crate) struct Zip {
 }
 
 /// What else the answers are compared with.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Expected<'a> {
     /// The main module's go.sum, if the command went by it.
     pub(crate) go_sum: Option<&'a GoSum>,
-    /// Whether the command failed by itself: then all zips are hashed.
-    pub(crate) has_failed: bool,
+    /// Whether all zips are hashed.
+    pub(crate) hashes_all: bool,
+    /// Whose signatures of tree heads count.
+    pub(crate) verifiers: Verifiers,
 }
 
 /// What is wrong with the answers.
@@ -64,6 +68,33 @@ pub(crate) struct Checked {
     pub(crate) faults: Vec<Fault>,
     /// Module versions of which not all say the same, in order.
     pub(crate) conflicts: Vec<Conflict>,
+    /// What is known of each zip and go.mod.
+    pub(crate) files: BTreeMap<File, Found>,
+}
+
+/// What is known of a zip or a go.mod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The hashes of what was served, each once for a host.
+    pub(crate) served: Vec<Hashed>,
+    /// The hashes that recorded lookups have, each once.
+    pub(crate) database: Vec<Vouched>,
+    /// Answers that have no hash, since there is something wrong with them.
+    pub(crate) invalid: Vec<Fault>,
+    /// Whether there is an answer that was not looked at: its body was not kept, or nothing asked for its
+    /// hash.
+    pub(crate) is_unread: bool,
+}
+
+/// A hash that a checksum database has of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Vouched {
+    /// The lookup.
+    pub(crate) by: Hashed,
+    /// The database's name.
+    pub(crate) database: String,
+    /// Whether tiles on the recording prove it.
+    pub(crate) is_proved: bool,
 }
 
 /// Checks the answers among `rows`. Calls `progress` with the number of zips that are done and of all.
@@ -82,16 +113,23 @@ pub(crate) fn check(
         let route = routes.route(row);
         checking.take(Answer { row, route }, source);
     }
+    checking.judge_logged();
     checking.compare_mods();
     checking.check_zips(source, &mut progress);
     let conflicts = checking.conflicts();
-    let mut faults = checking.faults;
+    let Checking {
+        mut faults, files, ..
+    } = checking;
     faults.sort_by_key(|fault| (fault.run, fault.exchange));
-    Checked { faults, conflicts }
+    Checked {
+        faults,
+        conflicts,
+        files,
+    }
 }
 
 /// Whether a go command would use this response.
-fn is_answer(row: &Row) -> bool {
+pub(super) fn is_answer(row: &Row) -> bool {
     let is_whole = row.state == RowState::Ended && row.made_by == Some(MadeBy::Origin);
     is_whole && row.method == "GET" && row.status == Some(200)
 }
@@ -142,21 +180,27 @@ struct Zipped {
 
 /// A zip or a go.mod of a module version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct File {
-    module: String,
-    version: String,
+pub(crate) struct File {
+    pub(crate) module: String,
+    pub(crate) version: String,
     /// [`Kind::Zip`], also of a toolchain, or [`Kind::Mod`].
-    kind: Kind,
+    pub(crate) kind: Kind,
+}
+
+/// An answer that a checksum database's log says more about: a lookup with the hashes that it has, or a
+/// tile.
+struct Logged<'a> {
+    answer: Answer<'a>,
+    sums: Vec<(Kind, String)>,
 }
 
 #[derive(Default)]
 struct Checking<'a> {
     expected: Expected<'a>,
     faults: Vec<Fault>,
-    /// The hashes that lookups have, each once.
-    database: BTreeMap<File, Vec<Hashed>>,
-    /// The hashes of what was served, each once for a host.
-    served: BTreeMap<File, Vec<Hashed>>,
+    files: BTreeMap<File, Found>,
+    proofs: Proofs,
+    logged: Vec<Logged<'a>>,
     /// Each go.mod with its hash.
     mods: Vec<(Answer<'a>, String)>,
     /// Each zip with the rows that have it as their answer.
@@ -173,14 +217,13 @@ impl<'a> Checking<'a> {
         }
         let content = match source.text(row) {
             Ok(Some(content)) => content,
-            Ok(None) => return,
-            Err(why) => return self.faults.push(answer.fault(why)),
+            Ok(None) => return self.add_unread(&answer, Kind::Mod),
+            Err(why) => return self.add_invalid(&answer, why),
         };
         match check_content(route, &content) {
-            Err(error) => self.faults.push(answer.fault(error.to_string())),
+            Err(error) => self.add_invalid(&answer, error.to_string()),
             Ok(()) if route.kind == Kind::Mod => self.mods.push((answer, go_mod_h1(&content))),
-            Ok(()) if route.kind == Kind::Lookup => self.add_sums(&answer, &content),
-            Ok(()) => {}
+            Ok(()) => self.add_logged(answer, content),
         }
     }
 
@@ -198,39 +241,108 @@ impl<'a> Checking<'a> {
         }
     }
 
-    fn add_sums(&mut self, answer: &Answer<'_>, content: &[u8]) {
-        let route = &answer.route;
-        let (Some(lookup), Some(module), Some(version)) =
-            (Lookup::parse(content), &route.module, &route.version)
-        else {
-            return;
+    /// Notes an answer that is not what it was asked for.
+    fn add_invalid(&mut self, answer: &Answer<'_>, why: String) {
+        let fault = answer.fault(why);
+        let kind = match answer.route.kind {
+            Kind::Toolchain => Kind::Zip,
+            kind => kind,
         };
-        let sums = lookup.sums(module, version);
-        for (kind, sum) in [(Kind::Zip, sums.zip), (Kind::Mod, sums.go_mod)] {
-            if let (Some(sum), Some(file)) = (sum, answer.file(kind)) {
-                let known = self.database.entry(file).or_default();
-                if known.iter().all(|known| known.sum != sum) {
-                    known.push(answer.hashed(sum));
+        if let Some(file) = answer
+            .file(kind)
+            .filter(|file| matches!(file.kind, Kind::Zip | Kind::Mod))
+        {
+            let found = self.files.entry(file).or_default();
+            found.invalid.push(fault.clone());
+        }
+        self.faults.push(fault);
+    }
+
+    /// Notes that an answer was not looked at, if it is one of that kind.
+    fn add_unread(&mut self, answer: &Answer<'_>, kind: Kind) {
+        let is_it = match answer.route.kind {
+            Kind::Toolchain => kind == Kind::Zip,
+            own => own == kind,
+        };
+        if let Some(file) = answer.file(kind).filter(|_| is_it) {
+            self.files.entry(file).or_default().is_unread = true;
+        }
+    }
+
+    /// Keeps a lookup or a tile until all of them are there.
+    fn add_logged(&mut self, answer: Answer<'a>, content: Vec<u8>) {
+        let Answer { row, route } = &answer;
+        let database = route.sumdb.as_deref().unwrap_or_default();
+        let key = (row.run, row.id);
+        let mut sums = Vec::new();
+        match (route.kind, route.tile) {
+            (Kind::Lookup, _) => {
+                if let (Some(lookup), Some(module), Some(version)) =
+                    (Lookup::parse(&content), &route.module, &route.version)
+                {
+                    let found = lookup.sums(module, version);
+                    let found = [(Kind::Zip, found.zip), (Kind::Mod, found.go_mod)];
+                    let found = found.into_iter();
+                    sums.extend(found.filter_map(|(kind, sum)| Some((kind, sum?.to_owned()))));
+                }
+                self.proofs.add_lookup(database, key, content);
+            }
+            (Kind::Tile, Some(tile)) => self.proofs.add_tile(database, key, tile, content),
+            _ => return,
+        }
+        self.logged.push(Logged { answer, sums });
+    }
+
+    /// Takes the hashes of the lookups that nothing is wrong with, and notes the others.
+    fn judge_logged(&mut self) {
+        let proofs = std::mem::take(&mut self.proofs);
+        let judged = proofs.judge(&self.expected.verifiers);
+        for Logged { answer, sums } in std::mem::take(&mut self.logged) {
+            let standing = judged.get(&(answer.row.run, answer.row.id));
+            if let Some(Standing::Wrong(why)) = standing {
+                self.faults.push(answer.fault(why.clone()));
+                continue;
+            }
+            for (kind, sum) in sums {
+                let Some(file) = answer.file(kind) else {
+                    continue;
+                };
+                let vouched = Vouched {
+                    by: answer.hashed(&sum),
+                    database: answer.route.sumdb.clone().unwrap_or_default(),
+                    is_proved: standing == Some(&Standing::Proved),
+                };
+                let known = &mut self.files.entry(file).or_default().database;
+                match known.iter_mut().find(|known| known.by.sum == sum) {
+                    Some(known) => known.is_proved |= vouched.is_proved,
+                    None => known.push(vouched),
                 }
             }
         }
     }
 
-    /// Notes the hash of what was served; and a fault, if a lookup has another.
+    /// Notes the hash of what was served; and a fault, if a lookup has another, or go.sum where there is no
+    /// lookup.
     fn add_served(&mut self, answer: &Answer<'_>, kind: Kind, sum: &str) {
         let Some(file) = answer.file(kind) else {
             return;
         };
-        let known = self.database.get(&file);
-        if let Some(why) = known.and_then(|known| differs(known, sum)) {
-            self.faults.push(answer.fault(why));
-        }
+        let go_sum = self.expected.go_sum;
+        let go_sum =
+            go_sum.map_or_else(Vec::new, |sums| sums.of(kind, &file.module, &file.version));
+        let found = self.files.entry(file).or_default();
+        let looked_up: Vec<&str> = found.database.iter().map(|known| &*known.by.sum).collect();
+        let why = match looked_up[..] {
+            // The go command goes by the first.
+            [] => differs(&go_sum[..go_sum.len().min(1)], sum, "go.sum"),
+            _ => differs(&looked_up, sum, "its recorded lookup"),
+        };
         let hashed = answer.hashed(sum);
-        let served = self.served.entry(file).or_default();
         let is_same = |one: &Hashed| (&one.host, &one.sum) == (&hashed.host, &hashed.sum);
-        if !served.iter().any(is_same) {
-            served.push(hashed);
+        if !found.served.iter().any(is_same) {
+            found.served.push(hashed);
         }
+        self.faults.extend(why.map(|why| answer.fault(why)));
     }
 
     fn compare_mods(&mut self) {
@@ -247,9 +359,10 @@ impl<'a> Checking<'a> {
         }
         let is_hashed = |zip: &Zipped, answers: &[Answer<'_>]| {
             let file = answers.first().and_then(|answer| answer.file(Kind::Zip));
-            let is_looked_up = file.is_some_and(|file| self.database.contains_key(&file));
+            let found = file.and_then(|file| self.files.get(&file));
+            let is_looked_up = found.is_some_and(|found| !found.database.is_empty());
             let is_alone = contents.get(&(&*zip.module, &*zip.version)) == Some(&1);
-            self.expected.has_failed || is_looked_up || !is_alone
+            self.expected.hashes_all || is_looked_up || !is_alone
         };
         let mut work: Vec<_> = zips
             .iter()
@@ -262,8 +375,8 @@ impl<'a> Checking<'a> {
             for answer in answers {
                 match &checked {
                     Ok(Some(sum)) => self.add_served(answer, Kind::Zip, sum),
-                    Ok(None) => {}
-                    Err(why) => self.faults.push(answer.fault(why.clone())),
+                    Ok(None) => self.add_unread(answer, Kind::Zip),
+                    Err(why) => self.add_invalid(answer, why.clone()),
                 }
             }
         }
@@ -271,32 +384,29 @@ impl<'a> Checking<'a> {
 
     /// The files of which not all say the same.
     fn conflicts(&mut self) -> Vec<Conflict> {
-        let looked_up = self.database.keys();
-        let files: BTreeSet<File> = looked_up.chain(self.served.keys()).cloned().collect();
-        let conflict = |file: File| {
+        let conflict = |(file, found): (&File, &mut Found)| {
             let File {
                 module,
                 version,
                 kind,
-            } = &file;
+            } = file;
             let go_sum = self.expected.go_sum;
             let go_sum = go_sum.map_or_else(Vec::new, |sums| sums.of(*kind, module, version));
             let go_sum: Vec<String> = go_sum.into_iter().map(str::to_owned).collect();
-            let database = self.database.remove(&file).unwrap_or_default();
-            let mut served = self.served.remove(&file).unwrap_or_default();
-            served.sort_by_key(|one| (one.run, one.exchange));
-            let others = database.iter().chain(&served).map(|one| &one.sum);
+            found.served.sort_by_key(|one| (one.run, one.exchange));
+            let looked_up = found.database.iter().map(|known| &known.by);
+            let others = looked_up.clone().chain(&found.served).map(|one| &one.sum);
             let said: BTreeSet<&String> = go_sum.first().into_iter().chain(others).collect();
-            (said.len() > 1).then_some(Conflict {
-                kind: file.kind,
-                module: file.module,
-                version: file.version,
+            (said.len() > 1).then(|| Conflict {
+                kind: *kind,
+                module: module.clone(),
+                version: version.clone(),
+                database: looked_up.cloned().collect(),
+                served: found.served.clone(),
                 go_sum,
-                database,
-                served,
             })
         };
-        files.into_iter().filter_map(conflict).collect()
+        self.files.iter_mut().filter_map(conflict).collect()
     }
 }
 
@@ -364,12 +474,11 @@ fn check_zip(
     is_hashed.then(|| zip.h1().map_err(told)).transpose()
 }
 
-fn differs(known: &[Hashed], found: &str) -> Option<String> {
-    if known.iter().any(|known| known.sum == found) {
+/// Whether a hash is none of those that somebody has.
+fn differs(known: &[&str], found: &str, who: &str) -> Option<String> {
+    if known.contains(&found) {
         return None;
     }
-    let expected = &known.first()?.sum;
-    Some(format!(
-        "its hash is {found}, and its recorded lookup says {expected}"
-    ))
+    let expected = known.first()?;
+    Some(format!("its hash is {found}, and {who} says {expected}"))
 }

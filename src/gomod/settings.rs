@@ -323,7 +323,6 @@ impl GoSumDb {
     }
 
     /// The database's verifier key, where the value or cmd/go knows it.
-    #[cfg(test)]
     pub(crate) fn key(&self) -> Option<&str> {
         match self {
             Self::Off => None,

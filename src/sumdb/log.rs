@@ -108,6 +108,19 @@ impl<R: FnMut(&Tile) -> Option<Vec<u8>>> Log<R> {
         is_beginning.then_some(()).ok_or(fork)
     }
 
+    /// The body that a tile has in this tree; `None` where the tree has not grown so far.
+    pub fn body_of(&mut self, tile: &Tile) -> Result<Option<Vec<u8>>, LogError> {
+        let shift = u32::from(tile.level) * u32::from(TILE_HEIGHT);
+        let row = self.head.size.checked_shr(shift).unwrap_or(0);
+        let end = (u128::from(tile.index) << TILE_HEIGHT) + u128::from(tile.width);
+        if tile.height != TILE_HEIGHT || u128::from(row) < end {
+            return Ok(None);
+        }
+        let row = self.trusted(tile.level, tile.index)?;
+        let row = row.iter().take(usize::from(tile.width));
+        Ok(Some(row.flat_map(|hash| *hash.as_bytes()).collect()))
+    }
+
     /// The hash of the record with this number, which is below the tree's size.
     fn hash_at(&mut self, id: u64) -> Result<Hash, LogError> {
         let (index, at) = split(id);

@@ -14,6 +14,7 @@ mod split;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod table;
+pub(crate) mod verify;
 pub(crate) mod why;
 pub(crate) use crate::words;
 

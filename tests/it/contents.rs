@@ -14,7 +14,8 @@ use rawzip::CompressionMethod;
 use crate::support::*;
 
 const PROXY: &str = "proxy.golang.org";
-const SUMDB: &str = "sum.golang.org";
+/// A checksum database of which nobody has the key.
+const SUMDB: &str = "sums.example";
 const STORE: &str = "storage.googleapis.com";
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -85,9 +86,9 @@ fn content() -> Content {
             .and_file(PROXY, &file("info"), 200, text, info(version))
             .and_file(PROXY, &file("mod"), 200, text, GO_MOD)
             .and_file(PROXY, &file("zip"), 200, "application/zip", zip_of(version));
-        let path = format!("/lookup/example.com/m@{version}");
+        let path = format!("/sumdb/{SUMDB}/lookup/example.com/m@{version}");
         content = content.and_file(
-            SUMDB,
+            PROXY,
             &path,
             200,
             text,
@@ -96,8 +97,8 @@ fn content() -> Content {
     }
     let tile = vec![7; 32 * 3];
     content.and_file(
-        SUMDB,
-        "/tile/8/0/001.p/3",
+        PROXY,
+        "/sumdb/sums.example/tile/8/0/001.p/3",
         200,
         "application/octet-stream",
         tile,
@@ -106,10 +107,10 @@ fn content() -> Content {
 
 /// All that the content has; the lookups first, as the go command asks.
 const ALL: [(&str, &str); 13] = [
-    (SUMDB, "/lookup/example.com/m@v1.0.0"),
-    (SUMDB, "/lookup/example.com/m@v1.1.0"),
-    (SUMDB, "/lookup/example.com/m@v1.2.0"),
-    (SUMDB, "/tile/8/0/001.p/3"),
+    (PROXY, "/sumdb/sums.example/lookup/example.com/m@v1.0.0"),
+    (PROXY, "/sumdb/sums.example/lookup/example.com/m@v1.1.0"),
+    (PROXY, "/sumdb/sums.example/lookup/example.com/m@v1.2.0"),
+    (PROXY, "/sumdb/sums.example/tile/8/0/001.p/3"),
     (PROXY, "/example.com/m/@v/v1.0.0.info"),
     (PROXY, "/example.com/m/@v/v1.0.0.mod"),
     (PROXY, "/example.com/m/@v/v1.0.0.zip"),
@@ -226,7 +227,7 @@ async fn what_is_something_else_is_named_and_in_no_tree() {
     assert!(!replayable.complete);
     let told: Vec<_> = replayable.faults.iter().map(ToString::to_string).collect();
     let expected = [
-        "tile/8/0/001.p/3 from sum.golang.org (#4): it is an HTML page",
+        "tile/8/0/001.p/3 from proxy.golang.org (#4): it is an HTML page",
         "info example.com/m v1.0.0 from proxy.golang.org (#5): it is an HTML page",
         "zip example.com/m v1.0.0 from proxy.golang.org (#7): it is not a whole zip file: ",
         "zip example.com/m v1.1.0 from proxy.golang.org (#10): its ",

@@ -365,12 +365,11 @@ async fn a_large_zip_is_copied_in_little_memory() {
         .rule(Rule::any().status(200).body(lookup))
         .start();
     let recorder = Recorder::to(&origin, &[]);
-    let mut session = recorder.session("sum.golang.org").await;
+    let mut session = recorder.session("proxy.golang.org").await;
     session
-        .get("/lookup/a.b/c@v1.0.0")
+        .get("/sumdb/sums.example/lookup/a.b/c@v1.0.0")
         .await
         .expect("an answer");
-    let mut session = recorder.session("proxy.golang.org").await;
     let answer = session.get("/a.b/c/@v/v1.0.0.zip").await;
     let answer = answer.expect("an answer");
     assert_eq!(answer.body_bytes, bytes);

@@ -37,5 +37,6 @@ mod terminals;
 mod trace;
 mod trust;
 mod upstreams;
+mod verify;
 mod views;
 mod why;

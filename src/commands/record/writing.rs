@@ -23,7 +23,7 @@ use crate::commands::failure::Failure;
 use crate::commands::naming::Naming;
 use crate::commands::output_file::OutputFile;
 use crate::commands::session::{Outcome, Session};
-use crate::diagnose::content::{Checked, Expected};
+use crate::diagnose::content::Checked;
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::diagnose::rerun::{self, Rerun};
 use crate::diagnose::routes::Routes;
@@ -303,19 +303,17 @@ impl Output {
         let mut recording = Recording::open_whole(dir)?;
         let damage = damage(&recording);
         let routes = Routes::of(&recording);
-        let go_sum = recording.main_sum();
-        let expected = Expected {
-            go_sum: go_sum.as_ref(),
-            has_failed: has_failed(outcome),
-        };
-        let Checked { faults, conflicts } = answers::check(&recording, &routes, expected, global);
+        let has_failed = has_failed(outcome);
+        let Checked {
+            faults, conflicts, ..
+        } = answers::check(&recording, &routes, has_failed, global);
         self.manifest.conflicts = conflicts.into_iter().take(FAULTS).collect();
         // A private module cache is gone by now.
-        if expected.has_failed && !args.cold && !self.cache.is_empty() {
+        if has_failed && !args.cold && !self.cache.is_empty() {
             let places = CachePlaces {
                 modules: PathBuf::from(&self.cache),
                 served: served(&recording, &routes),
-                go_sum,
+                go_sum: recording.main_sum(),
             };
             self.manifest.caches = Some(child::look_at_caches(places).await);
         }

@@ -22,7 +22,7 @@ const CPU_SECONDS: u32 = 40;
 const MEMORY: u32 = 64 << 20;
 
 /// The verbs that read; `hostile` is the recording.
-const VERBS: [&[&str]; 25] = [
+const VERBS: [&[&str]; 27] = [
     &["ls", "hostile"],
     &["ls", "hostile", "--sort", "host", "--color", "always"],
     &["ls", "hostile", "--json"],
@@ -36,6 +36,8 @@ const VERBS: [&[&str]; 25] = [
     &["show", "1", "hostile", "--json"],
     &["why", "golang.org/x/net", "hostile"],
     &["why", "golang.org/x/net", "hostile", "--json"],
+    &["verify", "hostile", "--strict"],
+    &["verify", "hostile", "--json"],
     &["export", "har", "hostile"],
     &["export", "har", "hostile", "--har-bodies", "all"],
     &["export", "pcapng", "hostile", "--pcap-bodies", "all"],

@@ -1,0 +1,112 @@
+//! `modtape verify`: whether what a recording holds is what go.sum files and the checksum database say.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+
+use super::answers;
+use super::failure::Failure;
+use super::selection::open;
+use crate::cli::{Global, VerifyArgs};
+use crate::diagnose::routes::Routes;
+use crate::diagnose::verify::{Asked, Module, Verified};
+use crate::files::open_regular;
+use crate::gomod::GoSum;
+use crate::recording::format::MAIN_SUM;
+use crate::terminal::words::count;
+use crate::terminal::{Look, json, plain, say, to_stdout, verify, warn};
+
+/// The exit code where something is not what it should be.
+const DIFFERS: u8 = 1;
+
+/// The largest go.sum that is read, bytes: real ones have less than a tenth of it.
+const LIMIT: u64 = 16 << 20;
+
+/// Compares, and prints what came of it.
+pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
+    // What cannot be read is told before all is hashed.
+    let given = args.go_sum.iter().map(|path| {
+        let sums = read(path, global)?;
+        Ok((path.to_string_lossy().into_owned(), sums))
+    });
+    let mut go_sums = given.collect::<anyhow::Result<Vec<_>>>()?;
+    let recording = open(&args.name, global)?;
+    let own = recording.main_sum();
+    go_sums.extend(own.map(|sums| (String::from(MAIN_SUM), sums)));
+    let routes = Routes::of(&recording);
+    let checked = answers::check(&recording, &routes, true, global);
+    let asked = Asked {
+        go_sums,
+        only_proved: args.sumdb,
+    };
+    let verified = Verified::of(checked, recording.rows(), &routes, &asked);
+    for fault in &verified.replaced {
+        let message = format!("{fault}; a later answer stands in for it");
+        say(global, plain(&message));
+    }
+    let verdicts = verified.modules.iter().flat_map(Module::verdicts);
+    if let unread @ 1.. = verdicts.filter(|(_, verdict)| verdict.is_unread).count() {
+        let files = count(unread as u64, "file");
+        say(global, format!("the bodies of {files} were not kept"));
+    }
+    if verified.modules.is_empty() {
+        let name = recording.name();
+        say(
+            global,
+            format!("{name} has no zip and no go.mod file of a module"),
+        );
+    }
+    let text = match args.json {
+        true => json::pretty(&verified)?,
+        false => verify::text(&verified, Look::of_stdout(global)),
+    };
+    to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
+    match wrong(&verified, args.strict) {
+        Some(why) => Err(Failure::new(DIFFERS, anyhow!(why))),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn read(path: &Path, global: &Global) -> anyhow::Result<GoSum> {
+    let message = || format!("cannot read {}", path.display());
+    let file = open_regular(path).with_context(message)?;
+    let mut content = Vec::new();
+    file.take(LIMIT + 1)
+        .read_to_end(&mut content)
+        .with_context(message)?;
+    if content.len() as u64 > LIMIT {
+        return Err(anyhow!("it is larger than {} MiB", LIMIT >> 20)).with_context(message);
+    }
+    let sums = GoSum::parse(&content);
+    if let Some(malformed) = &sums.malformed {
+        let (path, line) = (path.display(), malformed.line);
+        let message = format!(
+            "{path}, line {line}: {:?} is no line of a go.sum",
+            malformed.text
+        );
+        warn(global, plain(&message));
+    }
+    Ok(sums)
+}
+
+/// What makes the exit code 1, in words.
+fn wrong(verified: &Verified, is_strict: bool) -> Option<String> {
+    let modules = |number: usize| count(number as u64, "module");
+    let (differing, faults) = (verified.mismatch, verified.faults.len());
+    let unverified = if is_strict { verified.unverified } else { 0 };
+    let reasons = [
+        (differing > 0).then(|| {
+            let verb = if differing == 1 { "differs" } else { "differ" };
+            format!("{} {verb}", modules(differing))
+        }),
+        (faults > 0).then(|| match faults {
+            1 => String::from("1 answer is not what it was asked for"),
+            more => format!("{more} answers are not what they were asked for"),
+        }),
+        (unverified > 0).then(|| format!("nothing vouches for {}", modules(unverified))),
+    ];
+    let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+    (!reasons.is_empty()).then(|| reasons.join(", "))
+}

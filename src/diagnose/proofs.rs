@@ -1,0 +1,408 @@
+//! What a recording proves of the answers of checksum databases, by itself.
+//!
+//! A lookup is signed by the database's key, and it is proved if the recorded tiles lead from its record
+//! to a recorded signed head. Which tiles are on a recording hangs on what the client had in its cache and on
+//! the order of the answers, so each head is tried, from the largest down. What the tiles at hand do not reach is neither
+//! proved nor wrong. Two heads that are signed and do not belong to one log are told too.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::exchange::ExchangeId;
+use crate::gomod::{Coordinate, GoSumDb, Tile};
+use crate::sumdb::{Answer, Head, Log, LogError, Seen, Verifier, tiles_unified};
+
+/// The most bytes of lookups and tiles of a recording that are held at once: 1,000 modules have 12 MiB.
+/// What comes after is not proved.
+const LIMIT: usize = 24 << 20;
+
+/// How many heads are tried at most, from the largest down: real recordings have a few dozen.
+const HEADS: usize = 256;
+
+/// In how many ways the tiles of a tree's right edge are put together, where some were served with
+/// several contents.
+const WAYS: usize = 64;
+
+/// An answer: its run and its exchange.
+pub(crate) type Key = (u32, ExchangeId);
+
+/// What is known of the answer to a lookup or of a tile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Tiles on the recording lead from it to a signed head.
+    Proved,
+    /// Nothing contradicts it; a lookup's head has the signature of its database, or of that no key is
+    /// known.
+    Open,
+    /// It is a lie, or damaged: why, in words.
+    Wrong(String),
+}
+
+/// Whose signatures count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verifiers {
+    /// That of GOSUMDB.
+    own: Option<Verifier>,
+    /// That of the database which every go command knows: toolchains are verified by it even where
+    /// GOSUMDB is off.
+    known: Option<Verifier>,
+}
+
+impl Verifiers {
+    /// Those of the Go settings of a recording.
+    pub(crate) fn of(go_env: &BTreeMap<String, String>) -> Self {
+        let key = |value: &str| {
+            let sumdb: GoSumDb = value.parse().ok()?;
+            sumdb.key()?.parse().ok()
+        };
+        Self {
+            own: go_env.get("GOSUMDB").and_then(|value| key(value)),
+            known: key("sum.golang.org"),
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&Verifier> {
+        let mut both = self.own.iter().chain(&self.known);
+        both.find(|verifier| verifier.name() == name)
+    }
+}
+
+/// The answers of all checksum databases on a recording.
+#[derive(Debug, Default)]
+pub(crate) struct Proofs {
+    databases: BTreeMap<String, Database>,
+    bytes: usize,
+}
+
+impl Proofs {
+    /// Adds the whole content of an answer to a lookup.
+    pub(crate) fn add_lookup(&mut self, database: &str, key: Key, content: Vec<u8>) {
+        if self.fits(&content) {
+            self.of(database).lookups.push((key, content));
+        }
+    }
+
+    /// Adds a tile, whose body has the length that its name says.
+    pub(crate) fn add_tile(&mut self, database: &str, key: Key, tile: Tile, body: Vec<u8>) {
+        if self.fits(&body) {
+            let tiles = &mut self.of(database).tiles;
+            let bodies = tiles.entry(tile.coordinate()).or_default();
+            match bodies.iter_mut().find(|known| known.body == body) {
+                Some(known) => known.keys.push(key),
+                None => bodies.push(Served {
+                    tile,
+                    body,
+                    keys: vec![key],
+                    standing: Standing::Open,
+                }),
+            }
+        }
+    }
+
+    fn fits(&mut self, content: &[u8]) -> bool {
+        self.bytes = self.bytes.saturating_add(content.len());
+        self.bytes <= LIMIT
+    }
+
+    fn of(&mut self, database: &str) -> &mut Database {
+        self.databases.entry(database.to_owned()).or_default()
+    }
+
+    /// Holds all of them against each other. What was too much to be looked at is left out.
+    pub(crate) fn judge(self, verifiers: &Verifiers) -> BTreeMap<Key, Standing> {
+        let mut judged = BTreeMap::new();
+        for (name, database) in self.databases {
+            match verifiers.named(&name) {
+                Some(verifier) => database.judge(verifier, &mut judged),
+                None => judged.extend(database.keys().map(|key| (key, Standing::Open))),
+            }
+        }
+        judged
+    }
+}
+
+/// What was served of one database.
+#[derive(Debug, Default)]
+struct Database {
+    lookups: Vec<(Key, Vec<u8>)>,
+    tiles: BTreeMap<Coordinate, Vec<Served>>,
+}
+
+/// A content that a tile was served with.
+#[derive(Debug)]
+struct Served {
+    tile: Tile,
+    body: Vec<u8>,
+    keys: Vec<Key>,
+    standing: Standing,
+}
+
+/// A lookup whose signature is right.
+struct Lookup<'a> {
+    key: Key,
+    answer: Answer<'a>,
+    /// The place of its head among all.
+    head: usize,
+    standing: Standing,
+}
+
+/// A signed head, and what its tiles say of it.
+struct Signed {
+    head: Head,
+    standing: Standing,
+}
+
+impl Database {
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        let lookups = self.lookups.iter().map(|(key, _)| *key);
+        let tiles = self.tiles.values().flatten();
+        lookups.chain(tiles.flat_map(|served| served.keys.iter().copied()))
+    }
+
+    fn judge(self, verifier: &Verifier, judged: &mut BTreeMap<Key, Standing>) {
+        let mut opened = Vec::new();
+        for (key, content) in &self.lookups {
+            match Answer::open(content, verifier) {
+                Ok(answer) => opened.push((*key, answer)),
+                Err(why) => drop(judged.insert(*key, Standing::Wrong(why.to_string()))),
+            }
+        }
+        let by_size = |head: &Head| (Reverse(head.size), *head.root.as_bytes());
+        let heads: BTreeMap<_, Head> = opened
+            .iter()
+            .map(|(_, answer)| (by_size(&answer.head), answer.head))
+            .collect();
+        let places: BTreeMap<_, usize> = heads.keys().copied().zip(0..).collect();
+        let lookups = opened.into_iter().map(|(key, answer)| Lookup {
+            key,
+            head: places[&by_size(&answer.head)],
+            answer,
+            standing: Standing::Open,
+        });
+        let heads = heads.into_values().map(|head| Signed {
+            head,
+            standing: Standing::Open,
+        });
+        let mut trial = Trial {
+            tiles: self.tiles,
+            heads: heads.collect(),
+            lookups: lookups.collect(),
+            suspects: BTreeMap::new(),
+        };
+        for at in 0..trial.heads.len().min(HEADS) {
+            // What a larger tree contradicts proves nothing.
+            if !matches!(trial.heads[at].standing, Standing::Wrong(_)) {
+                trial.try_head(trial.heads[at].head);
+            }
+        }
+        trial.tell(judged);
+    }
+}
+
+/// A content of a tile: its coordinate, and its place among the contents that were served for that.
+type Place = (Coordinate, usize);
+
+/// All that is held against the heads, one after the other.
+struct Trial<'a> {
+    tiles: BTreeMap<Coordinate, Vec<Served>>,
+    /// The largest first.
+    heads: Vec<Signed>,
+    lookups: Vec<Lookup<'a>>,
+    /// Contents that led to no signed root, one of which must be wrong; and what was said of that.
+    suspects: BTreeMap<Place, String>,
+}
+
+/// What a tree said of what was not proved yet.
+#[derive(Default)]
+struct Said {
+    lookups: Vec<(usize, Standing)>,
+    heads: Vec<(usize, Standing)>,
+    tiles: Vec<(Place, Standing)>,
+    /// Contents that were read on the way and are not the tree's.
+    forged: BTreeMap<Place, String>,
+}
+
+impl Trial<'_> {
+    fn try_head(&mut self, head: Head) {
+        let Some(choice) = self.choose(head) else {
+            return;
+        };
+        loop {
+            let said = self.ask(head, &choice);
+            // Where a content is set aside, another one of the same tile may lead further.
+            let is_over = said.forged.is_empty();
+            for (at, standing) in said.lookups {
+                self.lookups[at].standing = standing;
+            }
+            for (at, standing) in said.heads {
+                self.heads[at].standing = standing;
+            }
+            let forged = said.forged.into_iter();
+            let forged = forged.map(|(place, why)| (place, Standing::Wrong(why)));
+            for ((coordinate, at), standing) in said.tiles.into_iter().chain(forged) {
+                if let Some(served) = self.served_mut(coordinate, at) {
+                    served.standing = standing;
+                }
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    /// Chooses the contents of the right edge that lead to the root of a head; none where a tile is missing
+    /// or all lead elsewhere.
+    fn choose(&mut self, head: Head) -> Option<BTreeMap<Coordinate, usize>> {
+        let edge = tiles_unified(&Seen {
+            lookups: Vec::new(),
+            heads: vec![head.size],
+        });
+        let edge: Vec<(Tile, Vec<usize>)> = edge
+            .into_iter()
+            .map(|tile| (tile, self.usable(&tile).collect()))
+            .collect();
+        let mut tried = BTreeSet::new();
+        let mut why = None;
+        let ways = edge.iter().map(|(_, places)| places.len()).product();
+        for way in 0..usize::min(ways, WAYS) {
+            let mut rest = way;
+            let mut choice = BTreeMap::new();
+            for (tile, places) in &edge {
+                let coordinate = tile.coordinate();
+                choice.insert(coordinate, places[rest % places.len()]);
+                rest /= places.len();
+            }
+            match Log::open(head, |tile: &Tile| self.body(tile, &choice)) {
+                Ok(_) => return Some(choice),
+                Err(error @ LogError::Root(_)) => {
+                    tried.extend(choice);
+                    why = Some(error.to_string());
+                }
+                Err(_) => {}
+            }
+        }
+        let why = why?;
+        self.suspects
+            .extend(tried.into_iter().map(|place| (place, why.clone())));
+        None
+    }
+
+    /// The contents of a tile that have all of it and are not known to be wrong, by place.
+    fn usable(&self, tile: &Tile) -> impl Iterator<Item = usize> {
+        let bodies = self.tiles.get(&tile.coordinate());
+        let bodies = bodies.map_or(&[][..], Vec::as_slice).iter().enumerate();
+        let usable = bodies.filter(|(_, served)| {
+            tile.is_cut_from(&served.tile) && !matches!(served.standing, Standing::Wrong(_))
+        });
+        usable.map(|(at, _)| at)
+    }
+
+    fn place(&self, tile: &Tile, choice: &BTreeMap<Coordinate, usize>) -> Option<Place> {
+        let coordinate = tile.coordinate();
+        let mut usable = self.usable(tile);
+        let at = match choice.get(&coordinate) {
+            Some(chosen) => usable.find(|at| at == chosen),
+            None => usable.next(),
+        };
+        Some((coordinate, at?))
+    }
+
+    fn body(&self, tile: &Tile, choice: &BTreeMap<Coordinate, usize>) -> Option<Vec<u8>> {
+        let (coordinate, at) = self.place(tile, choice)?;
+        let served = self.tiles.get(&coordinate)?.get(at)?;
+        Some(served.body.get(..tile.len_bytes())?.to_vec())
+    }
+
+    fn served_mut(&mut self, coordinate: Coordinate, at: usize) -> Option<&mut Served> {
+        self.tiles.get_mut(&coordinate)?.get_mut(at)
+    }
+
+    /// Holds what is not proved yet against the tree of a head.
+    fn ask(&self, head: Head, choice: &BTreeMap<Coordinate, usize>) -> Said {
+        let mut said = Said::default();
+        let Ok(mut log) = Log::open(head, |tile: &Tile| self.body(tile, choice)) else {
+            return said;
+        };
+        for (at, lookup) in self.lookups.iter().enumerate() {
+            let Answer { id, record, .. } = lookup.answer;
+            if lookup.standing == Standing::Open && id < head.size {
+                let found = log.has_record(id, record);
+                let found = self.heard(found, choice, &mut said.forged);
+                said.lookups.extend(found.map(|standing| (at, standing)));
+            }
+        }
+        for (at, other) in self.heads.iter().enumerate() {
+            if other.standing == Standing::Open && other.head.size <= head.size {
+                let found = log.grew_from(&other.head);
+                let found = self.heard(found, choice, &mut said.forged);
+                said.heads.extend(found.map(|standing| (at, standing)));
+            }
+        }
+        for (coordinate, bodies) in &self.tiles {
+            for (at, served) in bodies.iter().enumerate() {
+                if served.standing != Standing::Open {
+                    continue;
+                }
+                let (tile, size) = (served.tile, head.size);
+                let found = match log.body_of(&tile) {
+                    Ok(None) => continue,
+                    Ok(Some(body)) if body == served.body => Ok(()),
+                    Ok(Some(_)) => {
+                        let why = LogError::Forged { tile, size }.to_string();
+                        said.tiles.push(((*coordinate, at), Standing::Wrong(why)));
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                };
+                let found = self.heard(found, choice, &mut said.forged);
+                said.tiles
+                    .extend(found.map(|standing| ((*coordinate, at), standing)));
+            }
+        }
+        said
+    }
+
+    /// What a tree's word makes of what it was asked about; none where a tile is missing. A tile that was
+    /// read on the way and is not the tree's is told by itself.
+    fn heard(
+        &self,
+        found: Result<(), LogError>,
+        choice: &BTreeMap<Coordinate, usize>,
+        forged: &mut BTreeMap<Place, String>,
+    ) -> Option<Standing> {
+        match found {
+            Ok(()) => Some(Standing::Proved),
+            Err(error @ (LogError::Record { .. } | LogError::Fork { .. })) => {
+                Some(Standing::Wrong(error.to_string()))
+            }
+            Err(error @ LogError::Forged { tile, .. }) => {
+                let place = self.place(&tile, choice);
+                forged.extend(place.map(|place| (place, error.to_string())));
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn tell(self, judged: &mut BTreeMap<Key, Standing>) {
+        for lookup in self.lookups {
+            // A head that is in no log says nothing, whatever the record beside it.
+            let standing = match &self.heads[lookup.head].standing {
+                wrong @ Standing::Wrong(_) => wrong.clone(),
+                _ => lookup.standing,
+            };
+            judged.insert(lookup.key, standing);
+        }
+        for (coordinate, bodies) in self.tiles {
+            for (at, served) in bodies.into_iter().enumerate() {
+                let suspect = self.suspects.get(&(coordinate, at));
+                let standing = match (served.standing, suspect) {
+                    (Standing::Open, Some(why)) => Standing::Wrong(why.clone()),
+                    (standing, _) => standing,
+                };
+                let keys = served.keys.into_iter();
+                judged.extend(keys.map(|key| (key, standing.clone())));
+            }
+        }
+    }
+}
