@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Say what requires a module, which of its versions won, and what its requests cost
     Why(WhyArgs),
+    /// Compare two recordings: what was served, by whom, and how fast
+    Diff(DiffArgs),
     /// List the exchanges of a recording
     Ls(LsArgs),
     /// Show one exchange
@@ -468,6 +470,35 @@ pub(crate) struct VerifyArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `modtape diff`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Requests are compared by what they ask for, whatever host and URL. The exit code is 1 if the content differs, \
+and 0 if only hosts, statuses of refusals, tree heads, protocols, issuers or times do.")]
+pub(crate) struct DiffArgs {
+    /// The first recording: a name, a path, @last, or @2 for the one before
+    pub(crate) a: String,
+    /// The second recording
+    pub(crate) b: String,
+    /// What to compare
+    #[arg(long, value_name = "WHAT", default_value = "all")]
+    pub(crate) what: DiffWhat,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `diff` compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffWhat {
+    /// What was served, and by whom
+    Content,
+    /// Where the time went; the exit code is 0
+    Timing,
+    /// Both
+    All,
 }
 
 /// `modtape show`

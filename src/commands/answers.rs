@@ -56,7 +56,8 @@ fn answer(recording: &Recording, row: &Row) -> Result<Option<(Fields, Body)>, St
     Ok(end.and_then(|end| Some((end.headers, end.body?))))
 }
 
-struct Answers<'a>(&'a Recording);
+/// The answers of a recording.
+pub(super) struct Answers<'a>(pub(super) &'a Recording);
 
 impl Answers<'_> {
     /// The content of a body that was kept; `None` where it was not, or its coding is unknown.

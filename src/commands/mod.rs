@@ -7,6 +7,7 @@ mod ca;
 mod completions;
 mod demo;
 mod dialling;
+mod diff;
 mod doctor;
 mod env;
 mod export;
@@ -86,6 +87,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => Ok(status::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
         Command::Why(args) => Ok(why::run(args, global)?),
+        Command::Diff(args) => Ok(diff::run(args, global)?),
         Command::Verify(args) => verify::run(args, global),
         Command::Report(args) => report::run(args, global),
         Command::Ls(args) => ls::run(args, global),

@@ -9,6 +9,7 @@ pub(crate) mod chain;
 pub(crate) mod content;
 pub(crate) mod damage;
 pub(crate) mod dials;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod empty;
 pub(crate) mod estimate;

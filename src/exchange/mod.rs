@@ -221,6 +221,9 @@ pub struct UpstreamSide {
     /// The TLS version that the upstream chose.
     #[serde(default)]
     pub tls: Option<String>,
+    /// Who issued its certificate, as people know it; `None` without TLS and in older recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// The parent proxy, credentials redacted.
     #[serde(default)]
     pub via: Option<String>,

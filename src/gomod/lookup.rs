@@ -9,7 +9,7 @@ pub struct Lookup<'a> {
     /// The number of the record in the log.
     pub(crate) id: u64,
     /// The lines of a go.sum.
-    record: &'a str,
+    pub(crate) record: &'a str,
     /// How many records the tree has that the note signs.
     pub(crate) size: u64,
     /// The tree head with its signatures.

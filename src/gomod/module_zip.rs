@@ -150,10 +150,7 @@ impl<R: ReaderAt> ModuleZip<R> {
     /// The same; `None` if it `is_over` before the end, which is asked at every piece.
     pub(crate) fn h1_unless(&self, is_over: impl Fn() -> bool) -> Result<Option<String>, ZipFault> {
         let mut lines = Sha256::new();
-        let mut buffers = Buffers {
-            packed: vec![0; CHUNK],
-            inflated: vec![0; CHUNK],
-        };
+        let mut buffers = Buffers::new();
         for entry in &self.entries {
             let Some(digest) = self.digest(entry, &mut buffers, &is_over)? else {
                 return Ok(None);
@@ -161,6 +158,20 @@ impl<R: ReaderAt> ModuleZip<R> {
             lines.update(line(&digest, &entry.name));
         }
         Ok(Some(h1(lines)))
+    }
+
+    /// The SHA-256 of each of its files, in the order of [`files`](Self::files).
+    pub(crate) fn digests(&self) -> Result<Vec<[u8; 32]>, ZipFault> {
+        let mut buffers = Buffers::new();
+        let files = self
+            .entries
+            .iter()
+            .filter(|entry| !entry.name.ends_with('/'));
+        let digests = files.map(|entry| self.digest(entry, &mut buffers, &|| false));
+        // What never stops has a digest.
+        digests
+            .map(|digest| Ok(digest?.unwrap_or_default()))
+            .collect()
     }
 
     fn digest(
@@ -209,6 +220,15 @@ impl<R: ReaderAt> ModuleZip<R> {
 struct Buffers {
     packed: Vec<u8>,
     inflated: Vec<u8>,
+}
+
+impl Buffers {
+    fn new() -> Self {
+        Self {
+            packed: vec![0; CHUNK],
+            inflated: vec![0; CHUNK],
+        }
+    }
 }
 
 /// Gives `take` all that there is, as long as it wants more.

@@ -86,6 +86,24 @@ impl Route {
         }
     }
 
+    /// As [`replay_key`].
+    pub(crate) fn key(&self) -> Option<String> {
+        let module = self.module.as_deref().unwrap_or_default();
+        let version = self.version.as_deref().unwrap_or_default();
+        let sumdb = |tail: String| Some(format!("sumdb:{}/{tail}", self.sumdb.as_deref()?));
+        match self.kind {
+            Kind::List => Some(format!("mod:{module}@list")),
+            Kind::Latest => Some(format!("mod:{module}@latest")),
+            Kind::Info => Some(format!("mod:{module}@{version}.info")),
+            Kind::Mod => Some(format!("mod:{module}@{version}.mod")),
+            Kind::Zip | Kind::Toolchain => Some(format!("mod:{module}@{version}.zip")),
+            Kind::SumdbSupported => sumdb("supported".to_owned()),
+            Kind::Lookup => sumdb(format!("lookup/{module}@{version}")),
+            Kind::Tile => sumdb(self.tile?.to_string()),
+            Kind::Discovery | Kind::Vcs | Kind::Other => None,
+        }
+    }
+
     fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -113,21 +131,7 @@ impl Route {
 /// `sumdb:sum.golang.org/lookup/rsc.io/quote@v1.5.2`. `None` for `Other`, `Vcs` and `Discovery`, and
 /// for a checksum database whose name is not known.
 pub(crate) fn replay_key(url: &str, bases: &[Base]) -> Option<String> {
-    let route = Route::of(url, bases);
-    let module = route.module.as_deref().unwrap_or_default();
-    let version = route.version.as_deref().unwrap_or_default();
-    let sumdb = |tail: String| Some(format!("sumdb:{}/{tail}", route.sumdb.as_deref()?));
-    match route.kind {
-        Kind::List => Some(format!("mod:{module}@list")),
-        Kind::Latest => Some(format!("mod:{module}@latest")),
-        Kind::Info => Some(format!("mod:{module}@{version}.info")),
-        Kind::Mod => Some(format!("mod:{module}@{version}.mod")),
-        Kind::Zip | Kind::Toolchain => Some(format!("mod:{module}@{version}.zip")),
-        Kind::SumdbSupported => sumdb("supported".to_owned()),
-        Kind::Lookup => sumdb(format!("lookup/{module}@{version}")),
-        Kind::Tile => sumdb(route.tile?.to_string()),
-        Kind::Discovery | Kind::Vcs | Kind::Other => None,
-    }
+    Route::of(url, bases).key()
 }
 
 /// A text that may come from anywhere, fit for a terminal: of a sane length, without characters

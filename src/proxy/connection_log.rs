@@ -47,6 +47,7 @@ impl Setup<'_> {
             local_addr: journey.local_addr.map(|addr| addr.to_string()),
             alpn: journey.alpn.map(|protocol| protocol.name().to_owned()),
             tls: journey.tls.map(str::to_owned),
+            issuer: journey.issuer.as_ref().map(text),
             via: journey.via.as_ref().map(text),
         });
         let tries = journey.map_or_else(Vec::new, |journey| {

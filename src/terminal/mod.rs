@@ -4,6 +4,7 @@
 //! stderr. [`table`] has rows and columns, [`json`] the same for programs. [`live`] shows requests in flight while a command runs, [`status`] all that is known of them when asked, [`progress`] shows a long job, and
 //! [`summary`] is what a recorder or a replay says at its end. Never decides what is true: `diagnose` did.
 
+pub(crate) mod diff;
 pub(crate) mod json;
 mod live;
 mod look;

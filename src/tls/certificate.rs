@@ -124,6 +124,18 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Who issued a certificate: `WR2 (Google Trust Services)`.
+pub(crate) fn issuer(certificate: &[u8]) -> Option<String> {
+    let name = Fields::of(certificate)?.issuer;
+    let (shown, organisation) = (shown(name)?, organisation(name));
+    Some(
+        match organisation.filter(|organisation| *organisation != shown) {
+            Some(organisation) => format!("{shown} ({organisation})"),
+            None => shown,
+        },
+    )
+}
+
 /// The best-known part of a name: its common name, else its organisation, else its unit.
 pub(super) fn shown(name: &[u8]) -> Option<String> {
     first_of(name, &[COMMON_NAME, ORGANISATION, UNIT])

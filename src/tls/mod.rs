@@ -17,6 +17,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, KeyLog, ServerConfig};
 
+pub(crate) use certificate::issuer;
 pub(crate) use errors::{alert_name, in_words, readable};
 pub(crate) use observe::{Hello, Seen, SeenCertificate, hello_bytes, watched};
 pub use provider::{provider, random};

@@ -32,6 +32,8 @@ pub(crate) struct Journey {
     pub(crate) alpn: Option<Protocol>,
     /// The TLS version.
     pub(crate) tls: Option<&'static str>,
+    /// Who issued the upstream's certificate.
+    pub(crate) issuer: Option<String>,
     /// Why it led nowhere, if it did not.
     pub(crate) failure: Option<DialFailure>,
 }

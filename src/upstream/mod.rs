@@ -366,6 +366,8 @@ impl Dialer {
         let (_, session) = stream.get_ref();
         journey.alpn = session.alpn_protocol().and_then(Protocol::from_alpn);
         journey.tls = session.protocol_version().map(crate::tls::version_name);
+        let certificates = session.peer_certificates().unwrap_or_default();
+        journey.issuer = certificates.first().and_then(|own| crate::tls::issuer(own));
         Ok(stream)
     }
 

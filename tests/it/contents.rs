@@ -123,7 +123,7 @@ const ALL: [(&str, &str); 13] = [
 ];
 
 /// Asks for these in order, one connection a host, and follows redirects.
-async fn ask(recorder: &Recorder, asked: &[(&str, &str)]) {
+pub(crate) async fn ask(recorder: &Recorder, asked: &[(&str, &str)]) {
     for (host, path) in asked {
         let (mut host, mut path) = ((*host).to_owned(), (*path).to_owned());
         for _ in 0..12 {

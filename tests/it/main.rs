@@ -7,6 +7,7 @@ mod capture;
 mod causes;
 mod contents;
 mod crash;
+mod diff;
 mod doctor;
 mod environment;
 mod explain;

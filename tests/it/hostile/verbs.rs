@@ -21,8 +21,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 const CPU_SECONDS: u32 = 40;
 const MEMORY: u32 = 64 << 20;
 
-/// The verbs that read; `hostile` is the recording.
-const VERBS: [&[&str]; 27] = [
+/// The verbs that read; `hostile` is the recording, and `sound` the one that it was made of.
+const VERBS: [&[&str]; 29] = [
     &["ls", "hostile"],
     &["ls", "hostile", "--sort", "host", "--color", "always"],
     &["ls", "hostile", "--json"],
@@ -36,6 +36,8 @@ const VERBS: [&[&str]; 27] = [
     &["show", "1", "hostile", "--json"],
     &["why", "golang.org/x/net", "hostile"],
     &["why", "golang.org/x/net", "hostile", "--json"],
+    &["diff", "sound", "hostile", "--color", "always"],
+    &["diff", "hostile", "sound", "--json"],
     &["verify", "hostile", "--strict"],
     &["verify", "hostile", "--json"],
     &["export", "har", "hostile"],
@@ -72,6 +74,7 @@ pub fn judge(rows: &[Row]) {
     for (name, make) in rows {
         let sandbox = Sandbox::new();
         make(Craft::new(&sandbox.join("recordings/hostile")));
+        Craft::new(&sandbox.join("recordings/sound")).write();
         fs::create_dir(sandbox.join("bin")).expect("a folder");
         let before = snapshot(sandbox.path());
         for verb in VERBS {

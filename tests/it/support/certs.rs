@@ -67,7 +67,12 @@ pub struct Shape {
 impl TestRoot {
     /// A new root with a P-256 key.
     pub fn new() -> Self {
-        let (pem, issuer) = new_authority("modtape test root");
+        Self::named("modtape test root")
+    }
+
+    /// The same with this common name.
+    pub fn named(name: &str) -> Self {
+        let (pem, issuer) = new_authority(name);
         let (_, stranger) = new_authority("a root that nobody trusts");
         let configs = Mutex::default();
         Self(Arc::new(Inner {

@@ -225,6 +225,7 @@ fn opened(id: u64, target: &str) -> Event {
             addr: Some("142.250.4.141:443".into()),
             tls: Some("TLS 1.3".into()),
             alpn: Some("h2".into()),
+            issuer: Some("WR2 (Google Trust Services)".into()),
             ..UpstreamSide::default()
         }),
         dns_us: None,
