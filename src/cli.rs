@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Show one exchange
     Show(ShowArgs),
+    /// Complete a recording, so that every command finds what it needs in it, and prove it
+    Seal(SealArgs),
     /// Write a recording in another format
     Export(ExportArgs),
     /// Convert another tool's file to a recording
@@ -499,6 +501,29 @@ pub(crate) enum DiffWhat {
     Timing,
     /// Both
     All,
+}
+
+/// `modtape seal`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is missing is asked for of the recorded GOPROXY and GOSUMDB, and appended to the recording; a recording that \
+lacks nothing is sealed without a network. Sealing can be interrupted: it goes on where it stopped.")]
+pub(crate) struct SealArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub(crate) name: String,
+    /// Fetch the zips of all versions that any go.mod names, not only of those that are used
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where it connects.
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
+    /// Give up an answer when an upstream has sent nothing for this long
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Upstream")]
+    pub(crate) upstream_idle_timeout: Duration,
 }
 
 /// `modtape show`

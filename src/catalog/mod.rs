@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub(crate) use heads::NotUnified;
 pub(crate) use left_out::LeftOut;
+pub(crate) use path::file_path;
 pub(crate) use versions::Lacking;
 
 use crate::exchange::{ExchangeId, MadeBy};

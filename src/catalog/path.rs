@@ -46,6 +46,11 @@ pub(super) fn path(route: &Route) -> Option<Result<String, PathError>> {
     Some(fits.then_some(path).ok_or(PathError::Length))
 }
 
+/// Where the answer to a request lies below a module proxy, where it can lie in a folder.
+pub(crate) fn file_path(route: &Route) -> Option<String> {
+    path(route)?.ok()
+}
+
 /// The part of a path behind the module or the database.
 fn tail(route: &Route, module: &str, version: &str) -> Option<String> {
     match route.kind {

@@ -49,6 +49,11 @@ pub(super) fn were_compared(recording: &Recording) -> bool {
     recording.manifest().exit_code == Some(0)
 }
 
+/// All of an answer that is a text, if it can be read.
+pub(super) fn text(recording: &Recording, row: &Row) -> Option<Vec<u8>> {
+    Answers(recording).text(row).ok().flatten()
+}
+
 /// The header fields and the body of a whole answer, if it has one.
 fn answer(recording: &Recording, row: &Row) -> Result<Option<(Fields, Body)>, String> {
     let exchange = recording.exchange(row).map_err(|error| chain(&error))?;

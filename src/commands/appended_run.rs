@@ -1,9 +1,8 @@
 //! A run that is appended to a recording, by a verb that adds what the recorded command did not ask for.
-#![expect(dead_code, reason = "the verbs that use it come next")]
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
@@ -16,8 +15,16 @@ use crate::diagnose::routes::Routes;
 use crate::exchange::TraceId;
 use crate::recording::format::{Close, Event, FAULTS, FORMAT_VERSION, Manifest, Open, State};
 use crate::recording::manifest::write_manifest;
+use crate::recording::writer::Folder;
 use crate::recording::{Durability, Journal, Recorder, Recording, append};
 use crate::terminal::warn;
+
+/// A recording that nobody else writes, and that keeps its runs as they are.
+pub(super) struct Locked {
+    /// The recording as it is.
+    pub(super) before: Recording,
+    folder: Folder,
+}
 
 /// A run that is being appended.
 pub(super) struct AppendedRun {
@@ -40,26 +47,32 @@ pub(super) struct Addition {
     pub(super) command: Vec<String>,
 }
 
-impl AppendedRun {
-    /// Locks the recording in `dir` and writes the run's first line. Needs a runtime.
-    pub(super) fn begin(dir: &Path, clock: Clock, of: Addition) -> anyhow::Result<Self> {
+impl Locked {
+    /// Locks and reads the recording in `dir`.
+    pub(super) fn open(dir: &Path) -> anyhow::Result<Self> {
         let (folder, before) = append(dir)?;
+        Ok(Self { before, folder })
+    }
+
+    /// Begins a run: writes its first line. Needs a runtime.
+    pub(super) fn begin(self, clock: Clock, of: Addition) -> anyhow::Result<AppendedRun> {
+        let Self { before, folder } = self;
+        let dir = before.dir().display().to_string();
         let started = Journal::start(folder, clock, Durability::Process, true);
-        let (recorder, journal) =
-            started.with_context(|| format!("cannot write {}", dir.display()))?;
+        let (recorder, journal) = started.with_context(|| format!("cannot write {dir}"))?;
         let mut owner = JoinSet::new();
         owner.spawn(journal.run());
         let open = Open {
+            added_by: Some(of.verb.to_owned()),
             format: FORMAT_VERSION,
             recording: before.manifest().id.clone(),
             wall: wall_text(OffsetDateTime::from(clock.wall_start())).unwrap_or_default(),
             trace: of.trace,
             tool: TOOL.to_owned(),
             command: of.command,
-            added_by: Some(of.verb.to_owned()),
         };
         recorder.note(Timestamp::default(), &Event::Open(open));
-        Ok(Self {
+        Ok(AppendedRun {
             before,
             recorder,
             owner,
@@ -67,6 +80,22 @@ impl AppendedRun {
         })
     }
 
+    /// Checks the answers, and writes the manifest, of which `judge` has the last word; no run is appended.
+    pub(super) fn close(self, global: &Global, judge: impl Judge) -> anyhow::Result<Recording> {
+        let manifest = closed(self.before.manifest());
+        // The folder's lock is held until the manifest is written.
+        let written = judged(self.before.dir(), manifest, global, judge);
+        drop(self.folder);
+        written
+    }
+}
+
+/// Who has the last word on a manifest, when the answers have been checked.
+pub(super) trait Judge: FnOnce(&Recording, &Routes, &Checked, &mut Manifest) {}
+
+impl<F: FnOnce(&Recording, &Routes, &Checked, &mut Manifest)> Judge for F {}
+
+impl AppendedRun {
     /// Closes the journal, checks the answers, and writes the manifest, of which `judge` has the last word, and
     /// the index. All other clones of the recorder must be gone.
     ///
@@ -75,7 +104,7 @@ impl AppendedRun {
     pub(super) async fn close(
         self,
         global: &Global,
-        judge: impl FnOnce(&Recording, &Routes, &Checked, &mut Manifest),
+        judge: impl Judge,
     ) -> anyhow::Result<Recording> {
         let Self {
             before,
@@ -83,8 +112,7 @@ impl AppendedRun {
             owner,
             clock,
         } = self;
-        let mut manifest = before.manifest().clone();
-        manifest.state = State::Closed;
+        let mut manifest = closed(before.manifest());
         manifest.totals = manifest.totals.plus(recorder.totals());
         let close = Event::Close(Close {
             totals: manifest.totals,
@@ -94,24 +122,42 @@ impl AppendedRun {
         let health = recorder.health();
         drop(recorder);
         owner.join_all().await;
-        let dir = before.dir();
-        let mut recording = Recording::open_whole(dir)?;
-        let routes = Routes::of(&recording);
-        let hashes_all = !answers::were_compared(&recording);
-        let checked = answers::check(&recording, &routes, hashes_all, global);
-        manifest.conflicts = checked.conflicts.iter().take(FAULTS).cloned().collect();
-        manifest.replayable.faults = checked.faults.iter().take(FAULTS).cloned().collect();
-        judge(&recording, &routes, &checked, &mut manifest);
-        let written = write_manifest(dir, &manifest);
-        written.with_context(|| format!("cannot write {}", dir.display()))?;
-        if let Err(error) = recording.write_index() {
-            // Without an index, opening the recording reads its journal.
-            warn(global, format!("cannot write the index: {error}"));
-        }
-        recording.replace_manifest(manifest);
+        let recording = judged(before.dir(), manifest, global, judge)?;
         match health.failure() {
-            Some(why) => Err(anyhow::anyhow!("not all could be written: {why}")),
+            Some(why) => Err(anyhow!("not all could be written: {why}")),
             None => Ok(recording),
         }
     }
+}
+
+/// The manifest of a recording that is closed again.
+fn closed(before: &Manifest) -> Manifest {
+    Manifest {
+        state: State::Closed,
+        ..before.clone()
+    }
+}
+
+/// Reads the closed journal, checks the answers, and writes manifest and index.
+fn judged(
+    dir: &Path,
+    mut manifest: Manifest,
+    global: &Global,
+    judge: impl Judge,
+) -> anyhow::Result<Recording> {
+    let mut recording = Recording::open_whole(dir)?;
+    let routes = Routes::of(&recording);
+    // A recording that is to last is not to hang on what a go command may have compared then.
+    let checked = answers::check(&recording, &routes, true, global);
+    manifest.conflicts = checked.conflicts.iter().take(FAULTS).cloned().collect();
+    manifest.replayable.faults = checked.faults.iter().take(FAULTS).cloned().collect();
+    judge(&recording, &routes, &checked, &mut manifest);
+    let written = write_manifest(dir, &manifest);
+    written.with_context(|| format!("cannot write {}", dir.display()))?;
+    if let Err(error) = recording.write_index() {
+        // Without an index, opening the recording reads its journal.
+        warn(global, format!("cannot write the index: {error}"));
+    }
+    recording.replace_manifest(manifest);
+    Ok(recording)
 }

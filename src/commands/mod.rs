@@ -4,6 +4,7 @@
 mod answers;
 mod appended_run;
 mod ca;
+mod client;
 mod completions;
 mod demo;
 mod dialling;
@@ -23,6 +24,7 @@ mod recordings;
 mod replay;
 mod report;
 mod runtime;
+mod seal;
 mod selection;
 mod session;
 mod show;
@@ -92,6 +94,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Report(args) => report::run(args, global),
         Command::Ls(args) => ls::run(args, global),
         Command::Show(args) => Ok(show::run(args, global)?),
+        Command::Seal(args) => seal::run(args, global),
         Command::Export(args) => export::run(args, global),
         Command::Import(args) => import::run(args, global),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),

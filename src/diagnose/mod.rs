@@ -6,6 +6,7 @@
 
 pub(crate) mod case;
 pub(crate) mod chain;
+pub(crate) mod closure;
 pub(crate) mod content;
 pub(crate) mod damage;
 pub(crate) mod dials;

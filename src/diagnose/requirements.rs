@@ -11,7 +11,7 @@ use std::io::Read as _;
 
 use super::case::Asked;
 use crate::coding::Coding;
-use crate::gomod::{GoMod, Kind, ModuleVersion, Replacement, compare_go, compare_versions};
+use crate::gomod::{GoMod, Kind, ModuleVersion, Replacement, Route, compare_go, compare_versions};
 use crate::recording::{Recording, Row};
 
 /// From this version of the language on, a go.mod file names all that its packages need, so that those
@@ -46,16 +46,23 @@ pub(crate) struct Served {
 impl Requirements {
     /// Reads the go.mod files of a recording.
     pub(super) fn of(recording: &Recording, asked: &[Asked<'_>]) -> Self {
+        Self::of_rows(recording, asked.iter().map(|it| (it.row, &it.listed.route)))
+    }
+
+    /// The same of rows with what they ask for; a [`Served::row`] counts them.
+    pub(crate) fn of_rows<'r>(
+        recording: &Recording,
+        rows: impl Iterator<Item = (&'r Row, &'r Route)>,
+    ) -> Self {
         let mut files = BTreeMap::new();
         let mut left = ALL;
-        for (row, asked) in asked.iter().enumerate() {
-            let route = &asked.listed.route;
+        for (number, (row, route)) in rows.enumerate() {
             let (Kind::Mod, Some(path), Some(version), Some(200)) =
-                (route.kind, &route.module, &route.version, asked.row.status)
+                (route.kind, &route.module, &route.version, row.status)
             else {
                 continue;
             };
-            let Some(content) = content(recording, asked.row) else {
+            let Some(content) = content(recording, row) else {
                 continue;
             };
             let Some(rest) = left.checked_sub(content.len() as u64) else {
@@ -63,7 +70,11 @@ impl Requirements {
             };
             left = rest;
             let go_mod = GoMod::parse(&content);
-            files.insert(ModuleVersion::of(path, version), Served { go_mod, row });
+            let served = Served {
+                go_mod,
+                row: number,
+            };
+            files.insert(ModuleVersion::of(path, version), served);
         }
         let parse = |content: Vec<u8>| GoMod::parse(&content);
         Self {
@@ -71,6 +82,13 @@ impl Requirements {
             work: recording.main_work().map(parse),
             files,
         }
+    }
+
+    /// Takes a further go.mod file.
+    pub(crate) fn add(&mut self, of: ModuleVersion, content: &[u8]) {
+        let go_mod = GoMod::parse(content);
+        let row = usize::MAX;
+        self.files.insert(of, Served { go_mod, row });
     }
 
     /// What is taken in place of something else.
@@ -395,7 +413,6 @@ impl Graph {
 
     /// How each go.mod file is read, as far as they are known; those of main modules are not among them.
     fn read(&self) -> Vec<Read> {
-        let mut visited = vec![Read::Not; self.nodes.len()];
         let mut queue = VecDeque::new();
         for start in &self.starts {
             let own = &self.nodes[*start];
@@ -410,6 +427,12 @@ impl Graph {
                 true => queue.push_back((*start, Read::WithAll)),
             }
         }
+        self.read_from(queue)
+    }
+
+    /// The same where these are read.
+    fn read_from(&self, mut queue: VecDeque<(usize, Read)>) -> Vec<Read> {
+        let mut visited = vec![Read::Not; self.nodes.len()];
         while let Some((node, read)) = queue.pop_front() {
             if visited[node] >= read {
                 continue;
@@ -423,6 +446,56 @@ impl Graph {
             }
         }
         visited
+    }
+
+    /// The versions whose `.info` and `.mod` commands can ask for that begin at the main modules, or at any of
+    /// `roots`, as far as the go.mod files are known: all that the go.mod files name that they read.
+    ///
+    /// What is replaced does not count; what is taken instead does.
+    pub(crate) fn within_reach<'r>(
+        &self,
+        roots: impl Iterator<Item = &'r ModuleVersion>,
+    ) -> BTreeSet<&ModuleVersion> {
+        let mut queue = VecDeque::new();
+        for main in &self.mains {
+            let own = &self.nodes[*main];
+            let read = match own.is_unpruned {
+                true => Read::WithAll,
+                false => Read::Alone,
+            };
+            queue.extend(own.edges.iter().map(|edge| (edge.to, read)));
+        }
+        queue.extend(roots.filter_map(|of| Some((self.find(of)?, Read::Alone))));
+        let read = self.read_from(queue).into_iter().enumerate();
+        let read = read.filter(|(_, read)| *read != Read::Not);
+        let mut named = BTreeSet::new();
+        for (node, _) in read {
+            let file = self.file_of(node);
+            let edges = self.nodes[file].edges.iter();
+            named.extend(edges.map(|edge| self.file_of(edge.to)));
+            named.insert(file);
+        }
+        let mains = self.mains.iter().map(|main| &*self.nodes[*main].of.path);
+        let own: BTreeSet<&str> = mains.collect();
+        // A folder that is taken instead has no version.
+        let is_served = |of: &&ModuleVersion| !of.version.is_empty() && !own.contains(&*of.path);
+        let named = named.into_iter().map(|node| &self.nodes[node].of);
+        named.filter(is_served).collect()
+    }
+
+    /// What the main modules have replaced.
+    pub(crate) fn replaced(&self) -> impl Iterator<Item = &ModuleVersion> {
+        let nodes = self.nodes.iter();
+        let is_replaced = |node: &&Node| {
+            matches!(
+                node.edges[..],
+                [Edge {
+                    link: Link::ReplacedBy,
+                    ..
+                }]
+            )
+        };
+        nodes.filter(is_replaced).map(|node| &node.of)
     }
 
     /// For each node, those whose go.mod files have the go command read its own.

@@ -79,6 +79,15 @@ impl GoSum {
         sums.filter(|sum| sum.starts_with("h1:")).collect()
     }
 
+    /// The modules that it names, each with its version.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.sums.keys();
+        named.map(|(module, version)| {
+            let version = version.strip_suffix("/go.mod").unwrap_or(version);
+            (&**module, version)
+        })
+    }
+
     /// The modules whose zip it has a hash of, each with its version and that hash: those that a package
     /// is built from.
     pub(crate) fn zips(&self) -> impl Iterator<Item = (&str, &str, &str)> {

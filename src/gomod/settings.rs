@@ -314,7 +314,6 @@ impl FromStr for GoSumDb {
 
 impl GoSumDb {
     /// The database's name; `None` when it is off.
-    #[cfg(test)]
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Off => None,

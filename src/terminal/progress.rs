@@ -33,6 +33,11 @@ impl Progress {
         }
     }
 
+    /// Notes that there are so many steps, of a job that grows while it is done.
+    pub(crate) const fn of(&mut self, steps: usize) {
+        self.steps = steps as u64;
+    }
+
     /// Notes that `step` steps are done.
     pub(crate) fn step(&mut self, step: usize) {
         let now = self.clock.now();

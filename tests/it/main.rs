@@ -29,6 +29,7 @@ mod record;
 mod replays;
 mod rooms;
 mod sample;
+mod seal;
 mod signals;
 mod status;
 mod sumdb;

@@ -1,0 +1,441 @@
+//! An HTTP client of our own, whose requests go through a proxy of our own in this process: what modtape asks
+//! for itself has the deadlines, the diagnosis and the record of what a go command asks.
+
+use std::hash::RandomState;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context as Poller, Poll};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderValue, LOCATION,
+    PROXY_AUTHORIZATION, USER_AGENT,
+};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::upgrade::Upgraded;
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use crate::ca::{CertificateAuthority, Leafs, Scope};
+use crate::child::Repositories;
+use crate::clock::Clock;
+use crate::coding::Coding;
+use crate::exchange::{TraceParent, chain};
+use crate::gomod::{Base, MachineRule, Netrc, REDIRECTS, redirect_target};
+use crate::proxy::{
+    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Token, Windows,
+};
+use crate::recording::Recorder;
+use crate::redact::Redactor;
+use crate::tls::{self, Protocol};
+use crate::upstream::{Dialer, Limits, Overrides, ParentProxies, Reach, Settings};
+
+/// How long the root of this process is valid: longer than any run.
+const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+
+/// The longest text that is read, bytes: cmd/go reads no longer go.mod (`codehost.MaxGoMod`).
+const TEXT: u64 = 16 << 20;
+
+/// What goes out, and on whose behalf.
+pub(super) struct Outward {
+    /// Where to connect.
+    pub(super) overrides: Overrides,
+    /// Through which proxies.
+    pub(super) parents: ParentProxies,
+    /// Whom to trust.
+    pub(super) roots: tls::Roots,
+    /// How long each step may take.
+    pub(super) limits: Limits,
+    /// How long an upstream may be silent.
+    pub(super) idle: Duration,
+    /// What must not reach the disk.
+    pub(super) redactor: Redactor,
+    /// The places of module proxies.
+    pub(super) bases: Vec<Base>,
+    /// Credentials by host.
+    pub(super) netrc: Netrc,
+    /// The span that the requests are part of.
+    pub(super) parent: TraceParent,
+}
+
+/// Sends requests; ends with [`close`](Self::close).
+pub(super) struct Client {
+    pool: Pool<ThroughUs, Empty<Bytes>>,
+    /// For requests that go out in clear text; CONNECT has its own.
+    authorization: HeaderValue,
+    netrc: Netrc,
+    serving: JoinSet<()>,
+    context: Arc<Context>,
+}
+
+/// A response.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Its status.
+    pub(super) status: StatusCode,
+    /// Its content, decoded, where that was asked for or the status is no 200: then as much as a reason takes.
+    pub(super) text: Vec<u8>,
+}
+
+/// What is to be done with the body of a 200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// It is read: a text.
+    Text,
+    /// It is let pass: a zip, which the recorder keeps.
+    Pass,
+}
+
+impl Client {
+    /// Starts the proxy, on a port of loopback that nobody else is told.
+    pub(super) async fn start(
+        clock: Clock,
+        outward: Outward,
+        recorder: Option<Recorder>,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let address = listener.local_addr()?;
+        // Addresses have to be listed.
+        let hosts = outward.bases.iter().map(|base| base.host_name().to_owned());
+        let scope = Scope::AllNames(hosts.collect());
+        let authority = CertificateAuthority::new(&scope, clock.wall_start(), LIFETIME)?;
+        let token = Token::random();
+        let connector = ThroughUs::new(address, &authority, &token)?;
+        let dialer = Dialer::new(Settings {
+            clock,
+            limits: outward.limits,
+            tls: tls::ClientConfigs::new(&outward.roots),
+            parents: outward.parents,
+            overrides: outward.overrides,
+            reach: Reach::all_but(vec![address]),
+        });
+        let context = Arc::new(Context {
+            clock,
+            deadlines: Deadlines {
+                upstream_idle: Some(outward.idle),
+                ..Deadlines::default()
+            },
+            access: Access::with(token),
+            policy: Policy {
+                intercept: Default::default(),
+                intercept_all: true,
+                tunnel: Default::default(),
+                others: Others::Tunnel,
+            },
+            leafs: Leafs::new(authority)?,
+            responder: Responder::Upstream(dialer),
+            repositories: Repositories::new(None, std::env::temp_dir()),
+            recorder,
+            capture: None,
+            redactor: outward.redactor,
+            live: Live::new(clock),
+            bases: outward.bases.into(),
+            windows: Windows::default(),
+            trace: outward.parent.trace,
+            spans: RandomState::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            drained: CancellationToken::new(),
+            next_exchange: AtomicU64::new(0),
+            next_connection: AtomicU64::new(0),
+        });
+        let mut serving = JoinSet::new();
+        serving.spawn(Proxy::new(listener, Arc::clone(&context), Entrance::Proxy).run());
+        let authorization = connector.authorization.clone();
+        let pool = Pool::builder(TokioExecutor::new()).build(connector);
+        Ok(Self {
+            pool,
+            authorization,
+            netrc: outward.netrc,
+            serving,
+            context,
+        })
+    }
+
+    /// Sends a GET and follows redirects as the go command does: ten, never from https to http, and
+    /// with credentials for their own host alone.
+    pub(super) async fn get(&self, url: &str, wanted: Wanted) -> anyhow::Result<Answer> {
+        let mut url = url.to_owned();
+        for _ in 0..=REDIRECTS {
+            let response = self.send(&url).await.with_context(|| shown(&url))?;
+            let to = match response.status() {
+                StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT => response.headers().get(LOCATION),
+                _ => return read(response, wanted).await.with_context(|| shown(&url)),
+            };
+            let to = to.and_then(|to| redirect_target(&url, to.to_str().ok()?));
+            let to = to.with_context(|| format!("{}: an invalid redirect", shown(&url)))?;
+            if url.starts_with("https://") && !to.starts_with("https://") {
+                anyhow::bail!("{}: redirected from https to http", shown(&url));
+            }
+            drain(response.into_body()).await?;
+            url = to;
+        }
+        anyhow::bail!("{}: stopped after {REDIRECTS} redirects", shown(&url))
+    }
+
+    async fn send(&self, url: &str) -> anyhow::Result<http::Response<Incoming>> {
+        let uri: Uri = url.parse()?;
+        let is_plain = uri.scheme_str() == Some("http");
+        let mut request = Request::get(uri)
+            .header(USER_AGENT, concat!("modtape/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT_ENCODING, "gzip")
+            .body(Empty::new())?;
+        if is_plain {
+            let ours = self.authorization.clone();
+            request.headers_mut().insert(PROXY_AUTHORIZATION, ours);
+        } else if let Some(place) = url.strip_prefix("https://")
+            && let Some(login) = self.netrc.login_for(place, MachineRule::Host)
+        {
+            let value = basic(&login.login, &login.password)?;
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Ok(self.pool.request(request).await?)
+    }
+
+    /// Ends all connections; only then is the recorder free.
+    pub(super) async fn close(self) {
+        drop(self.pool);
+        self.context.stop.cancel();
+        drop(self.context);
+        self.serving.join_all().await;
+    }
+}
+
+fn basic(login: &str, password: &str) -> anyhow::Result<HeaderValue> {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{login}:{password}"));
+    let mut value = HeaderValue::try_from(format!("Basic {encoded}"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn shown(url: &str) -> String {
+    crate::redact::url_without_secrets(url)
+}
+
+async fn read(response: http::Response<Incoming>, wanted: Wanted) -> anyhow::Result<Answer> {
+    let (head, mut body) = response.into_parts();
+    let is_text = wanted == Wanted::Text || head.status != StatusCode::OK;
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame?;
+        if let Some(data) = frame.data_ref().filter(|_| is_text) {
+            bytes.extend_from_slice(data);
+            anyhow::ensure!(
+                bytes.len() as u64 <= TEXT,
+                "it is longer than {} MiB",
+                TEXT >> 20
+            );
+        }
+    }
+    let coded = head.headers.get(CONTENT_ENCODING);
+    let coding = coded.and_then(|coding| coding.to_str().ok());
+    let text = match coding {
+        None => bytes,
+        Some(coding) => decoded(coding, bytes)?,
+    };
+    Ok(Answer {
+        status: head.status,
+        text,
+    })
+}
+
+fn decoded(coding: &str, bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    let fields = vec![("content-encoding".to_owned(), coding.into())];
+    let length = bytes.len() as u64;
+    let reader = Coding::of(&fields).reader(io::Cursor::new(bytes), length);
+    let mut text = Vec::new();
+    let reader =
+        reader.map_err(|_| anyhow::anyhow!("its content coding is not known: {coding}"))?;
+    io::Read::read_to_end(&mut io::Read::take(reader, TEXT), &mut text)?;
+    Ok(text)
+}
+
+async fn drain(mut body: Incoming) -> anyhow::Result<()> {
+    while let Some(frame) = body.frame().await {
+        frame?;
+    }
+    Ok(())
+}
+
+/// Connects to hosts through our own proxy.
+#[derive(Clone)]
+struct ThroughUs {
+    address: SocketAddr,
+    authorization: HeaderValue,
+    tls: TlsConnector,
+    /// Owns the connections to the proxy.
+    tasks: TaskTracker,
+}
+
+impl ThroughUs {
+    fn new(
+        address: SocketAddr,
+        authority: &CertificateAuthority,
+        token: &Token,
+    ) -> anyhow::Result<Self> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.root().clone())?;
+        let config = rustls::ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            address,
+            authorization: basic("modtape", token.secret())?,
+            tls: TlsConnector::from(tls::offer(config, &[Protocol::H2, Protocol::Http1])),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    async fn connect(self, uri: Uri) -> Result<Stream, Unreachable> {
+        let host = uri.host().unwrap_or_default().to_owned();
+        let tcp = TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(true)?;
+        if uri.scheme_str() != Some("https") {
+            return Ok(Stream::Plain(TokioIo::new(tcp)));
+        }
+        let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await?;
+        self.tasks.spawn(async move {
+            // An error reaches the request that was on the connection.
+            let _ = connection.with_upgrades().await;
+        });
+        let place = format!("{host}:{}", uri.port_u16().unwrap_or(443));
+        let request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(&place)
+            .header(HOST, &place)
+            .header(PROXY_AUTHORIZATION, self.authorization)
+            .body(Empty::<Bytes>::new());
+        let response = sender
+            .send_request(request.map_err(io::Error::other)?)
+            .await?;
+        if response.status() != StatusCode::OK {
+            let reason = response.extensions().get::<hyper::ext::ReasonPhrase>();
+            let reason =
+                reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+            return Err(Unreachable(
+                reason.unwrap_or_else(|| response.status().to_string()),
+            ));
+        }
+        let tunnel = hyper::upgrade::on(response).await?;
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        let name = name.map_err(io::Error::other)?;
+        let tls = self.tls.connect(name, TokioIo::new(tunnel)).await?;
+        Ok(Stream::Tls(Box::new(TokioIo::new(tls))))
+    }
+}
+
+/// Why a host cannot be reached, in the words of our own proxy.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unreachable(String);
+
+impl From<io::Error> for Unreachable {
+    fn from(error: io::Error) -> Self {
+        Self(chain(&error))
+    }
+}
+
+impl From<hyper::Error> for Unreachable {
+    fn from(error: hyper::Error) -> Self {
+        Self(chain(&error))
+    }
+}
+
+impl Service<Uri> for ThroughUs {
+    type Response = Stream;
+    type Error = Unreachable;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, Unreachable>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Poller<'_>) -> Poll<Result<(), Unreachable>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(uri))
+    }
+}
+
+/// A connection to a host, or to our proxy for a plain one.
+enum Stream {
+    Plain(TokioIo<TcpStream>),
+    Tls(Box<TokioIo<TlsStream<TokioIo<Upgraded>>>>),
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        match self {
+            Self::Plain(_) => Connected::new().proxy(true),
+            Self::Tls(tls) => {
+                let alpn = tls.inner().get_ref().1.alpn_protocol();
+                match alpn == Some(Protocol::H2.alpn()) {
+                    true => Connected::new().negotiated_h2(),
+                    false => Connected::new(),
+                }
+            }
+        }
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Poller<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Tls(io) => Pin::new(&mut **io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Poller<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Tls(io) => Pin::new(&mut **io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_flush(cx),
+            Self::Tls(io) => Pin::new(&mut **io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Tls(io) => Pin::new(&mut **io).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a recording answers, by what is asked.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::catalog::{Catalog, Faulty, file_path};
+use crate::commands::answers;
+use crate::diagnose::closure::{Ask, Known};
+use crate::diagnose::requirements::Requirements;
+use crate::diagnose::routes::Routes;
+use crate::exchange::MadeBy;
+use crate::gomod::{Kind, ModuleVersion, Route, Tile, is_canonical_version};
+use crate::recording::reader::RowState;
+use crate::recording::{Recording, Row};
+
+/// The statuses that are an answer: there is no such thing.
+const ABSENT: [Option<u16>; 2] = [Some(404), Some(410)];
+
+/// What a recording answers.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    /// Paths below a module proxy for which there is an answer, or a whole "not here".
+    pub(super) answered: HashSet<String>,
+    /// What the closure depends on.
+    pub(super) known: Known,
+    /// The answers to lookups.
+    pub(super) lookups: BTreeMap<ModuleVersion, Vec<u8>>,
+    /// The widest tiles, each with its content.
+    pub(super) tiles: BTreeMap<Tile, Vec<u8>>,
+    /// Where lookups were asked, without a trailing slash.
+    pub(super) database: Option<String>,
+}
+
+/// The request for something; `name` is the checksum database's.
+pub(super) fn route(ask: &Ask, name: &str) -> Route {
+    Route {
+        kind: ask.kind,
+        module: Some(ask.module.clone()),
+        version: ask.version.clone(),
+        tile: None,
+        sumdb: (ask.kind == Kind::Lookup).then(|| name.to_owned()),
+        path: String::new(),
+    }
+}
+
+/// The path of what is asked for; `None` if no proxy could be asked so.
+pub(super) fn path(ask: &Ask, name: &str) -> Option<String> {
+    file_path(&route(ask, name))
+}
+
+impl Holdings {
+    /// Reads a recording. Answers of `faulty` exchanges do not count; `name` is the checksum database's.
+    pub(super) fn of(recording: &Recording, routes: &Routes, faulty: &Faulty, name: &str) -> Self {
+        let location = |row: &Row| recording.answer_field(row, "location");
+        let rows = recording.rows();
+        let catalog = Catalog::of(rows, routes.bases(), faulty, location);
+        let mut held = Self::default();
+        held.answered.extend(catalog.files().keys().cloned());
+        let routed: Vec<(&Row, Route)> = rows
+            .iter()
+            .filter(|row| is_answer(row, faulty))
+            .map(|row| (row, routes.route(row)))
+            .collect();
+        for (row, route) in &routed {
+            let is_there = catalog.holds(route) || ABSENT.contains(&row.status);
+            held.answered.extend(file_path(route).filter(|_| is_there));
+            held.take(recording, row, route, name);
+        }
+        let mods = routed.iter().map(|(row, route)| (*row, route));
+        held.known.requirements = Requirements::of_rows(recording, mods);
+        let sums = recording.main_sum();
+        let sums = sums.iter().flat_map(|sums| sums.versions());
+        held.known.summed = sums
+            .filter(|(_, version)| is_canonical_version(version))
+            .map(|(module, version)| ModuleVersion::of(module, version))
+            .collect();
+        held
+    }
+
+    fn take(&mut self, recording: &Recording, row: &Row, route: &Route, name: &str) {
+        if row.status != Some(200) {
+            return;
+        }
+        if let (Some(tile), true) = (route.tile, route.sumdb.as_deref() == Some(name)) {
+            if let Some(content) = answers::text(recording, row) {
+                self.add_tile(tile, content);
+            }
+            return;
+        }
+        let (Some(module), Some(version)) = (&route.module, &route.version) else {
+            return;
+        };
+        let of = ModuleVersion::of(module, version);
+        // What was fetched to complete the recording must not make it grow once more.
+        let run = recording.runs().get(row.run as usize);
+        let is_commands = run.is_none_or(|run| run.added_by.as_deref() != Some(super::VERB));
+        match route.kind {
+            Kind::Lookup if route.sumdb.as_deref() == Some(name) => {
+                let place = row.url.rfind("/lookup/").map(|at| row.url[..at].to_owned());
+                self.database = place.or_else(|| self.database.take());
+                if let Some(content) = answers::text(recording, row) {
+                    self.lookups.insert(of, content);
+                }
+            }
+            Kind::Zip | Kind::Toolchain if is_commands => {
+                self.known.zips.insert(of.clone());
+                self.known.asked.insert(of);
+            }
+            Kind::Mod | Kind::Info if is_commands => drop(self.known.asked.insert(of)),
+            _ => {}
+        }
+    }
+
+    /// Takes a tile; of several versions the widest stays.
+    pub(super) fn add_tile(&mut self, tile: Tile, content: Vec<u8>) {
+        if content.len() != tile.len_bytes() || self.tile(&tile).is_some() {
+            return;
+        }
+        self.tiles
+            .retain(|known, _| known.coordinate() != tile.coordinate());
+        self.tiles.insert(tile, content);
+    }
+
+    /// The bytes of a tile, cut from a wider one where need be.
+    pub(super) fn tile(&self, tile: &Tile) -> Option<&[u8]> {
+        let least = *tile;
+        let most = Tile {
+            width: u16::MAX,
+            ..*tile
+        };
+        let (_, content) = self.tiles.range(least..=most).next()?;
+        content.get(..tile.len_bytes())
+    }
+
+    /// The versions of modules that are asked for, the modules, and the zips.
+    pub(super) fn counts(asks: &BTreeSet<Ask>) -> [usize; 3] {
+        let modules: BTreeSet<&str> = asks.iter().map(|ask| &*ask.module).collect();
+        let count = |kinds: &[Kind]| asks.iter().filter(|ask| kinds.contains(&ask.kind)).count();
+        [
+            count(&[Kind::Mod, Kind::Toolchain]),
+            modules.len(),
+            count(&[Kind::Zip, Kind::Toolchain]),
+        ]
+    }
+}
+
+/// Whether a go command would go by this response.
+fn is_answer(row: &Row, faulty: &Faulty) -> bool {
+    row.method == "GET"
+        && row.state == RowState::Ended
+        && row.made_by == Some(MadeBy::Origin)
+        && !faulty.contains(&(row.run, row.id))
+}
