@@ -110,7 +110,7 @@ impl Index {
         };
         if let (Some(answers), Some(key)) = (answers, replay_key(&row.url, bases)) {
             let key = format!("{} {key}", row.method);
-            answers.entry(key).or_default().push(number);
+            put(answers.entry(key).or_default(), rows, number);
         }
         let route = Route::of(&row.url, bases);
         let tile = route.tile.filter(|_| row.method == "GET");
@@ -121,16 +121,20 @@ impl Index {
         }
         let path = without_query(&row.url);
         if row.method == "GET" && redirected.contains(&path) {
-            self.by_path.entry(path).or_default().push(number);
+            put(self.by_path.entry(path).or_default(), rows, number);
         }
         let answers = self.exact.entry(exact.clone()).or_default();
+        // Each run redacts with a key of its own.
+        let was_replaced = put(answers, rows, number);
+        if was_replaced {
+            self.mixed.remove(&exact);
+        }
         let first = answers.first().and_then(|first| rows.get(*first));
         let is_other =
             |first: &Row| first.url != row.url && canonical(&first.url) != canonical(&row.url);
-        if first.is_some_and(is_other) {
+        if first.is_some_and(is_other) && answers.last() == Some(&number) {
             self.mixed.insert(exact);
         }
-        answers.push(number);
     }
 
     /// Leaves out the answers that a client without credentials got before one with credentials got
@@ -163,5 +167,80 @@ impl Index {
                 !is_outdone
             });
         }
+    }
+}
+
+/// Adds an answer behind those that are there. One of a later run takes the place of those of earlier runs, which
+/// asked before it, unless it has nothing where they had something: then it is left out. Returns true if it took
+/// their place.
+fn put(answers: &mut Vec<usize>, rows: &[Row], number: usize) -> bool {
+    let row = |number: usize| rows.get(number);
+    let is_found = |row: &Row| matches!(row.status, Some(200..400));
+    let last = answers.last().and_then(|last| row(*last));
+    let is_later = row(number)
+        .zip(last)
+        .is_some_and(|(row, last)| row.run != last.run);
+    if is_later {
+        let had = answers
+            .iter()
+            .filter_map(|number| row(*number))
+            .any(is_found);
+        if had && !row(number).is_some_and(is_found) {
+            return false;
+        }
+        answers.clear();
+    }
+    answers.push(number);
+    is_later
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which statuses answer, of a list with these runs and statuses.
+    fn answering(asked: &[(u32, u16)]) -> Vec<u16> {
+        let url = "https://proxy.golang.org/a.b/c/@v/list";
+        let rows: Vec<Row> = (1..)
+            .zip(asked)
+            .map(|(id, (run, status))| Row {
+                run: *run,
+                ..Row::answered(id, url, *status)
+            })
+            .collect();
+        let index = Index::new(&rows, &[], &BTreeSet::new(), |_| false);
+        let answers = &index.exact[&exact_key("GET", url)];
+        answers
+            .iter()
+            .filter_map(|number| rows[*number].status)
+            .collect()
+    }
+
+    #[test]
+    fn a_later_run_takes_the_place_of_earlier_ones_unless_it_was_refused_what_they_had() {
+        assert_eq!(answering(&[(0, 200), (0, 201)]), [200, 201]);
+        assert_eq!(answering(&[(0, 200), (0, 201), (1, 202)]), [202]);
+        assert_eq!(answering(&[(0, 404), (1, 200), (1, 404)]), [200, 404]);
+        assert_eq!(answering(&[(0, 200), (1, 500), (1, 404)]), [200]);
+        assert_eq!(answering(&[(0, 200), (1, 500), (2, 203)]), [203]);
+        assert_eq!(answering(&[(0, 500), (1, 404)]), [404]);
+    }
+
+    #[test]
+    fn marks_of_two_runs_are_no_two_secrets() {
+        let url = |mark| format!("https://proxy.golang.org/a?token=redacted:{mark}");
+        let row = |id, run, mark| Row {
+            run,
+            ..Row::answered(id, &url(mark), 200)
+        };
+        let (one, two) = ("0123456789abcdef", "fedcba9876543210");
+        let mixed = |rows: &[Row]| {
+            !Index::new(rows, &[], &BTreeSet::new(), |_| false)
+                .mixed
+                .is_empty()
+        };
+        assert!(mixed(&[row(1, 0, one), row(2, 0, two)]));
+        assert!(!mixed(&[row(1, 0, one), row(2, 1, two)]));
+        assert!(!mixed(&[row(1, 0, one), row(2, 0, two), row(3, 1, one)]));
     }
 }
