@@ -12,7 +12,8 @@ use crate::diagnose::routes::Routes;
 use crate::exchange::{Body, Fields, chain, field};
 use crate::export::source::error_text;
 use crate::gomod::TEXT_LIMIT;
-use crate::recording::reader::Stored;
+use crate::recording::format::{FAULTS, State};
+use crate::recording::reader::{DamageKind, Stored};
 use crate::recording::{Recording, Row};
 use crate::terminal::Progress;
 
@@ -42,6 +43,25 @@ pub(super) fn check(
         expected,
         step,
     )
+}
+
+/// Completes the list of faults in the manifest of an opened recording, where all of them may not be there: it has as many
+/// as a manifest names, or nobody checked the answers when the recording ended.
+pub(super) fn complete_faults(recording: &mut Recording, global: &Global) {
+    let manifest = recording.manifest();
+    let is_checked = manifest.state != State::Open
+        && !recording
+            .damage()
+            .iter()
+            .any(|damage| damage.kind == DamageKind::Manifest);
+    if is_checked && manifest.replayable.faults.len() < FAULTS {
+        return;
+    }
+    let mut manifest = manifest.clone();
+    let routes = Routes::of(recording);
+    let hashes_all = !were_compared(recording);
+    manifest.replayable.faults = check(recording, &routes, hashes_all, global).faults;
+    recording.replace_manifest(manifest);
 }
 
 /// Whether a go command has compared the zips of a recording with go.sum: one that succeeded.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use super::answers;
 use super::failure::{Advise as _, Failure, exit_code};
 use super::record::RunContext;
 use super::runtime::block_on;
@@ -24,8 +25,9 @@ use crate::tls;
 /// Runs the verb.
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
     let dir = resolve(&args.name, global)?;
-    let recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
+    let mut recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
     refuse_defects(&recording, args.strict, global)?;
+    answers::complete_faults(&mut recording, global);
     let code = block_on(replay(args, global, recording, RunContext::default()))??;
     Ok(exit_code(code))
 }

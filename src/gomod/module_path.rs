@@ -153,6 +153,13 @@ pub(crate) fn check_path(path: &str) -> Result<(), PathFault> {
     Ok(())
 }
 
+/// Checks the path of a module's file below its folder as `module.CheckFilePath` does; one more letter outside of
+/// ASCII passes here than there.
+pub(super) fn check_file_path(path: &str) -> Result<(), PathFault> {
+    path.split('/')
+        .try_for_each(|element| check_element(element, Element::File))
+}
+
 /// Where a path element stands, which decides what it may hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Element {
@@ -160,6 +167,8 @@ enum Element {
     /// A version. Letters outside ASCII and `!` pass x/mod's check of file names, but never its
     /// escaping; they are refused here at once.
     FileName,
+    /// A file of a module, or a folder above it.
+    File,
 }
 
 fn check_element(element: &str, kind: Element) -> Result<(), PathFault> {
@@ -180,6 +189,7 @@ fn check_element(element: &str, kind: Element) -> Result<(), PathFault> {
             || match kind {
                 Element::ModulePath => "-._~".contains(*c),
                 Element::FileName => "#$%&()+,-.=@[]^_{}~ ".contains(*c),
+                Element::File => "!#$%&()+,-.=@[]^_{}~ ".contains(*c) || is_letter(*c),
             })
     };
     if let Some(c) = element.chars().find(foreign) {
@@ -199,6 +209,10 @@ fn check_element(element: &str, kind: Element) -> Result<(), PathFault> {
         }
         _ => Ok(()),
     }
+}
+
+fn is_letter(c: char) -> bool {
+    !c.is_ascii() && c.is_alphabetic()
 }
 
 /// Is the path free of a wrong `/vN`, and does a gopkg.in path end in `.vN`

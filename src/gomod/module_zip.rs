@@ -4,6 +4,8 @@
 //! Bounded: the directory is in memory, of the files no more than a chunk, and no more is inflated
 //! than the directory says and a module may have.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::fmt::Write as _;
 use std::io::{self, Read};
 
@@ -15,12 +17,13 @@ use rawzip::{ZipArchive, ZipArchiveEntryWayfinder, ZipLocator};
 use sha2::{Digest as _, Sha256};
 
 use super::content::{TEXT_LIMIT, shown};
+use super::module_path::check_file_path;
 
 /// The largest zip, and the most bytes of all its files (`zip.MaxZipFile`).
 const ZIP_LIMIT: u64 = 500 << 20;
 
-/// The most bytes of all names: those of the largest modules have less than a tenth of it.
-const NAMES_LIMIT: usize = 32 << 20;
+/// The most bytes of all names: those of the largest modules have less than a fifth of it.
+const NAMES_LIMIT: usize = 16 << 20;
 
 /// How much is read and inflated at once, bytes.
 const CHUNK: usize = 32 << 10;
@@ -42,6 +45,12 @@ pub enum ZipFault {
     Name(String),
     #[error("it has two files {0:?}")]
     Twice(String),
+    #[error("its file {0:?} is a folder too")]
+    Both(String),
+    #[error("its names {one:?} and {other:?} differ in case alone")]
+    Case { one: String, other: String },
+    #[error("its file {0:?} is a go.mod, and not that of its root folder")]
+    GoMod(String),
     #[error("its files have more than {} MiB", ZIP_LIMIT >> 20)]
     Files,
     #[error("its file {name:?} is larger than {} MiB", TEXT_LIMIT >> 20)]
@@ -119,8 +128,9 @@ impl<R: ReaderAt> ModuleZip<R> {
             return Err(ZipFault::Count { found, expected });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return Err(ZipFault::Twice(shown(&pair[0].name)));
+        let mut names = Names::default();
+        for entry in &entries {
+            names.add(&entry.name)?;
         }
         Ok(Self {
             archive,
@@ -283,12 +293,17 @@ impl Entry {
                 prefix: shown(prefix),
             });
         };
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let is_element = |element: &str| !matches!(element, "" | "." | "..");
-        let is_invalid = |c: char| c.is_control() || c == '\\' || c == char::REPLACEMENT_CHARACTER;
-        let is_clean = path.is_empty() || path.split('/').all(is_element);
-        if !is_clean || path.contains(is_invalid) {
+        let (path, is_folder) = match path.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        // The folder of all, with or without a slash.
+        if !path.is_empty() && check_file_path(path).is_err() {
             return Err(ZipFault::Name(shown(&self.name)));
+        }
+        let base = path.rsplit('/').next().unwrap_or_default();
+        if !is_folder && base.eq_ignore_ascii_case("go.mod") && path != "go.mod" {
+            return Err(ZipFault::GoMod(shown(&self.name)));
         }
         if matches!(path, "go.mod" | "LICENSE") && self.bytes > TEXT_LIMIT {
             let name = path.to_owned();
@@ -299,6 +314,83 @@ impl Entry {
             _ => Err(ZipFault::Method(shown(&self.name))),
         }
     }
+}
+
+/// The names of a zip, element by element: file systems may take for the same what differs in case
+/// (`zip.collisionChecker`).
+#[derive(Default)]
+struct Names<'z> {
+    /// By the number of the folder above (0 at the top) and the element with its case folded.
+    known: HashMap<(usize, String), Named<'z>>,
+}
+
+struct Named<'z> {
+    element: &'z str,
+    number: usize,
+    is_folder: bool,
+}
+
+impl<'z> Names<'z> {
+    /// Adds a name, which ends in a slash if it is a folder's.
+    fn add(&mut self, name: &'z str) -> Result<(), ZipFault> {
+        let path = name.strip_suffix('/').unwrap_or(name);
+        let mut above = 0;
+        let mut elements = path.split('/').peekable();
+        while let Some(element) = elements.next() {
+            let is_last = elements.peek().is_none();
+            let is_folder = !is_last || path.len() < name.len();
+            let next = self.known.len() + 1;
+            let known = match self.known.entry((above, folded(element))) {
+                Occupied(known) => known.into_mut(),
+                Vacant(free) => {
+                    free.insert(Named {
+                        element,
+                        number: next,
+                        is_folder,
+                    });
+                    above = next;
+                    continue;
+                }
+            };
+            if known.element != element {
+                return Err(ZipFault::Case {
+                    one: shown(known.element),
+                    other: shown(name),
+                });
+            }
+            if known.is_folder != is_folder {
+                return Err(ZipFault::Both(shown(name)));
+            }
+            if !is_folder {
+                return Err(ZipFault::Twice(shown(name)));
+            }
+            above = known.number;
+        }
+        Ok(())
+    }
+}
+
+/// A name in the one case that all its spellings have (`unicode.SimpleFold`).
+fn folded(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    name.chars().map(fold).collect()
+}
+
+fn fold(c: char) -> char {
+    let lower = single(c.to_lowercase()).unwrap_or(c);
+    // The dotless i has no other case than itself, although its capital is I.
+    if lower == 'ı' {
+        return lower;
+    }
+    let upper = single(lower.to_uppercase()).unwrap_or(lower);
+    single(upper.to_lowercase()).unwrap_or(upper)
+}
+
+fn single(mut chars: impl Iterator<Item = char>) -> Option<char> {
+    let first = chars.next()?;
+    chars.next().is_none().then_some(first)
 }
 
 /// The hash of a go.mod, as go.sum has it.
@@ -441,12 +533,69 @@ mod tests {
                 "a.b/C@v1.0.0/z.go",
                 "it has two files \"a.b/C@v1.0.0/z.go\"",
             ),
+            (
+                "a.b/C@v1.0.0/Z.go",
+                "its names \"Z.go\" and \"a.b/C@v1.0.0/z.go\" differ in case alone",
+            ),
+            (
+                "a.b/C@v1.0.0/SUB/x",
+                "its names \"SUB\" and \"a.b/C@v1.0.0/sub/empty\" differ in case alone",
+            ),
+            (
+                "a.b/C@v1.0.0/sub",
+                "its file \"a.b/C@v1.0.0/sub/empty\" is a folder too",
+            ),
+            (
+                "a.b/C@v1.0.0/sub/go.mod",
+                "its file \"a.b/C@v1.0.0/sub/go.mod\" is a go.mod, and not that of its root folder",
+            ),
+            (
+                "a.b/C@v1.0.0/Go.mod",
+                "its file \"a.b/C@v1.0.0/Go.mod\" is a go.mod, and not that of its root folder",
+            ),
+            (
+                "a.b/C@v1.0.0/con.go",
+                "its file name \"a.b/C@v1.0.0/con.go\" is invalid",
+            ),
+            (
+                "a.b/C@v1.0.0/a:b",
+                "its file name \"a.b/C@v1.0.0/a:b\" is invalid",
+            ),
         ] {
             let files = [SOUND, &[(name, b"x")]].concat();
             assert_eq!(checked(&zip(&files)).unwrap_err(), expected);
         }
         assert!(checked(&zip(&[])).is_ok());
         assert!(checked(&zip(&[("a.b/C@v1.0.0/sub/", b"")])).is_ok());
+    }
+
+    #[test]
+    fn names_that_a_file_system_may_take_for_one_are_told_and_no_others() {
+        // `strings.EqualFold` of Go, which goes by `unicode.SimpleFold`.
+        for (one, other, is_same) in [
+            ("straße", "STRAßE", true),
+            ("ß", "ẞ", true),
+            ("ß", "ss", false),
+            ("ſ", "s", true),
+            ("\u{212a}", "k", true),
+            ("µ", "Μ", true),
+            ("ı", "i", false),
+            ("İ", "i", false),
+            ("σ", "ς", true),
+            ("é", "e", false),
+        ] {
+            assert_eq!(folded(one) == folded(other), is_same, "{one} {other}");
+        }
+        let [lower, upper, letter] =
+            ["é.go", "É.go", "日本.go"].map(|name| format!("a.b/C@v1.0.0/{name}"));
+        let both: [(&str, &[u8]); 2] = [(&lower, b"x"), (&upper, b"x")];
+        assert!(
+            checked(&zip(&both))
+                .unwrap_err()
+                .contains("differ in case alone")
+        );
+        let other: [(&str, &[u8]); 2] = [(&lower, b"x"), (&letter, b"x")];
+        assert!(checked(&zip(&other)).is_ok());
     }
 
     #[test]

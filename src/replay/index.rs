@@ -6,11 +6,12 @@ use super::condition::is_unconditional;
 use crate::exchange::MadeBy;
 use crate::gomod::{Base, Coordinate, Route, Tile, canonical, replay_key};
 use crate::recording::Row;
+use crate::recording::format::Fault;
 use crate::recording::reader::RowState;
 use crate::redact::url_key;
 
 /// Why an exchange is not replayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unusable {
     /// It stopped on the way.
     Aborted,
@@ -18,6 +19,8 @@ pub(crate) enum Unusable {
     InFlight,
     /// modtape answered it.
     Ours,
+    /// It is not what it was asked for: why.
+    Faulty(String),
 }
 
 /// Rows by what they answer; numbers count in the recording's rows.
@@ -65,19 +68,28 @@ pub(super) fn without_query(url: &str) -> String {
 }
 
 impl Index {
-    /// `redirected` are the paths that some recorded answer led to, without their queries.
+    /// `redirected` are the paths that some recorded answer led to, without their queries. What is among the
+    /// `faults` answers nothing.
     ///
     /// `has_credentials` looks into a row's request.
     pub(super) fn new(
         rows: &[Row],
         bases: &[Base],
         redirected: &BTreeSet<String>,
+        faults: &[Fault],
         has_credentials: impl Fn(&Row) -> bool,
     ) -> Self {
         let mut index = Self::default();
+        let faults = faults.iter();
+        let faults: HashMap<_, &str> = faults
+            .map(|fault| ((fault.run, fault.exchange), &*fault.why))
+            .collect();
         let answers = rows.iter().enumerate().filter(|(_, row)| !row.is_connect());
-        for (number, _) in answers {
-            index.add(rows, number, bases, redirected);
+        for (number, row) in answers {
+            match faults.get(&(row.run, row.id)) {
+                Some(why) => index.add_faulty(row, why, bases),
+                None => index.add(rows, number, bases, redirected),
+            }
         }
         index.prefer_authorised(rows, has_credentials);
         index
@@ -86,6 +98,20 @@ impl Index {
     /// What answers a module request, whichever host it is sent to.
     pub(super) fn of_module(&self, key: &str) -> Option<&Vec<usize>> {
         self.modules.get(key).or_else(|| self.absent.get(key))
+    }
+
+    /// Notes why an answer is not given. That another host had none does not count in its place: this one had
+    /// something.
+    fn add_faulty(&mut self, row: &Row, why: &str, bases: &[Base]) {
+        let exact = exact_key(&row.method, &row.url);
+        self.unusable
+            .insert(exact, Unusable::Faulty(why.to_owned()));
+        if let Some(key) = replay_key(&row.url, bases) {
+            let key = format!("{} {key}", row.method);
+            self.modules.entry(key).or_default();
+        }
+        let host = Base::of(&row.url).map(|base| base.host_name().to_owned());
+        self.hosts.extend(host);
     }
 
     fn add(&mut self, rows: &[Row], number: usize, bases: &[Base], redirected: &BTreeSet<String>) {
@@ -208,7 +234,7 @@ mod tests {
                 ..Row::answered(id, url, *status)
             })
             .collect();
-        let index = Index::new(&rows, &[], &BTreeSet::new(), |_| false);
+        let index = Index::new(&rows, &[], &BTreeSet::new(), &[], |_| false);
         let answers = &index.exact[&exact_key("GET", url)];
         answers
             .iter()
@@ -235,7 +261,7 @@ mod tests {
         };
         let (one, two) = ("0123456789abcdef", "fedcba9876543210");
         let mixed = |rows: &[Row]| {
-            !Index::new(rows, &[], &BTreeSet::new(), |_| false)
+            !Index::new(rows, &[], &BTreeSet::new(), &[], |_| false)
                 .mixed
                 .is_empty()
         };

@@ -5,6 +5,7 @@
 //! recorded requests differ in these, the one that is asked for); the same module request from
 //! another host of the recorded GOPROXY list; what can be derived (a narrower tile cut from a wider
 //! one, a redirect's target whatever its query). Repeated answers keep their order, the last stays.
+//! What the manifest calls faulty answers nothing.
 //! A 304 or a part answers only requests that asked for it; a 401 or 407 answers none if the recording
 //! has the response to the same request with credentials.
 
@@ -83,13 +84,18 @@ const fn body_fault(error: &BodyError) -> &'static str {
 }
 
 impl Replay {
-    /// Indexes a recording. `recorder` is the command line that a miss advises.
+    /// Indexes a recording, without the answers that its manifest says are faulty. `recorder` is the command
+    /// line that a miss advises.
     pub fn new(recording: Recording, recorder: String) -> Self {
         let bases = Arc::from(gomod::bases(&recording.manifest().go_env));
         Self {
-            index: Index::new(recording.rows(), &bases, &redirected(&recording), |row| {
-                has_credentials(&recording, row)
-            }),
+            index: Index::new(
+                recording.rows(),
+                &bases,
+                &redirected(&recording),
+                &recording.manifest().replayable.faults,
+                |row| has_credentials(&recording, row),
+            ),
             recording,
             bases,
             recorder,
@@ -333,6 +339,11 @@ impl Replay {
             Some(Unusable::Aborted) => Some("it was recorded only in part, so it is not replayed"),
             Some(Unusable::InFlight) => Some("it was in flight when the recorder ended"),
             Some(Unusable::Ours) => Some("modtape itself answered it then, so it is not replayed"),
+            Some(Unusable::Faulty(why)) => {
+                let why =
+                    format!("it was answered with something else, which is not replayed: {why}");
+                return self.missing(method, url, Some(&why));
+            }
             None => None,
         };
         self.missing(method, url, instead)
