@@ -13,7 +13,8 @@ use crate::cli::{Global, VerifyArgs};
 use crate::diagnose::routes::Routes;
 use crate::diagnose::verify::{Asked, Module, Verified};
 use crate::files::open_regular;
-use crate::gomod::GoSum;
+use crate::gomod::{GoSum, Kind, takes_forged_tiles};
+use crate::recording::Recording;
 use crate::recording::format::MAIN_SUM;
 use crate::terminal::words::count;
 use crate::terminal::{Look, json, plain, say, to_stdout, verify, warn};
@@ -46,6 +47,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
         let message = format!("{fault}; a later answer stands in for it");
         say(global, plain(&message));
     }
+    warn_of_old_go(&recording, global);
     let verdicts = verified.modules.iter().flat_map(Module::verdicts);
     if let unread @ 1.. = verdicts.filter(|(_, verdict)| verdict.is_unread).count() {
         let files = count(unread as u64, "file");
@@ -66,6 +68,18 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
     match wrong(&verified, args.strict) {
         Some(why) => Err(Failure::new(DIFFERS, anyhow!(why))),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Says that the go command did not check all that has been checked here.
+fn warn_of_old_go(recording: &Recording, global: &Global) {
+    let go = recording.manifest().go_version.as_deref();
+    if let Some(go) = go.filter(|go| takes_forged_tiles(go)) {
+        let message = format!(
+            "{go}, with which this was recorded, takes some forged answers of a checksum database (CVE-2026-56864, \
+             CVE-2026-56865; mended in go1.25.13, go1.26.6 and go1.27); they are checked here"
+        );
+        warn(global, plain(&message));
     }
 }
 
@@ -94,7 +108,16 @@ fn read(path: &Path, global: &Global) -> anyhow::Result<GoSum> {
 /// What makes the exit code 1, in words.
 fn wrong(verified: &Verified, is_strict: bool) -> Option<String> {
     let modules = |number: usize| count(number as u64, "module");
-    let (differing, faults) = (verified.mismatch, verified.faults.len());
+    let differing = verified.mismatch;
+    // Those of module files are counted with their modules.
+    let others = verified
+        .faults
+        .iter()
+        .filter(|fault| !matches!(fault.kind, Kind::Zip | Kind::Toolchain | Kind::Mod));
+    let faults = match differing {
+        0 => verified.faults.len(),
+        _ => others.count(),
+    };
     let unverified = if is_strict { verified.unverified } else { 0 };
     let reasons = [
         (differing > 0).then(|| {

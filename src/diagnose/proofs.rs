@@ -406,3 +406,181 @@ impl Trial<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sumdb::tests::Database as Log;
+    use crate::sumdb::tiles_sealed;
+
+    const NAME: &str = "sums.corp/db";
+
+    fn verifiers(log: &Log) -> Verifiers {
+        Verifiers::of(&BTreeMap::from([(
+            "GOSUMDB".to_owned(),
+            log.verifier_key(),
+        )]))
+    }
+
+    /// What was served, in order: exchanges are numbered from 1.
+    #[derive(Default)]
+    struct Served {
+        proofs: Proofs,
+        last: ExchangeId,
+    }
+
+    impl Served {
+        fn key(&mut self) -> Key {
+            self.last += 1;
+            (0, self.last)
+        }
+
+        fn lookup(&mut self, text: String) -> Key {
+            let key = self.key();
+            self.proofs.add_lookup(NAME, key, text.into_bytes());
+            key
+        }
+
+        fn tile(&mut self, tile: Tile, body: Vec<u8>) -> Key {
+            let key = self.key();
+            self.proofs.add_tile(NAME, key, tile, body);
+            key
+        }
+    }
+
+    fn seen(lookups: &[(u64, u64)]) -> Seen {
+        Seen {
+            lookups: lookups.to_vec(),
+            heads: Vec::new(),
+        }
+    }
+
+    fn honest(log: &Log, tile: &Tile) -> Vec<u8> {
+        log.tile(tile, 1_000).unwrap()
+    }
+
+    const LOOKUPS: [(u64, u64); 3] = [(5, 1_000), (300, 600), (700, 900)];
+
+    #[test]
+    fn each_forged_tile_is_told_and_no_other() {
+        let log = Log::new(1_000);
+        let tiles: Vec<Tile> = tiles_sealed(&seen(&LOOKUPS)).into_iter().collect();
+        for forged in [None].into_iter().chain(tiles.iter().map(Some)) {
+            for has_another in [false, true] {
+                let mut served = Served::default();
+                let lookups = LOOKUPS.map(|(id, size)| served.lookup(log.answer(id, size)));
+                let mut lie = None;
+                let mut keys = Vec::new();
+                for tile in &tiles {
+                    if Some(tile) == forged {
+                        let mut body = honest(&log, tile);
+                        body[40] ^= 1;
+                        lie = Some(served.tile(*tile, body));
+                    }
+                    if Some(tile) != forged || has_another {
+                        keys.push(served.tile(*tile, honest(&log, tile)));
+                    }
+                }
+                let judged = served.proofs.judge(&verifiers(&log));
+                let is_wrong = |key: &Key| matches!(judged[key], Standing::Wrong(_));
+                let edge = forged.is_some_and(|tile| tile.width < 256);
+                if let Some(lie) = lie {
+                    assert!(is_wrong(&lie), "{forged:?}");
+                }
+                assert!(!lookups.iter().any(is_wrong), "{forged:?}");
+                if forged.is_none() || has_another {
+                    assert!(keys.iter().all(|key| judged[key] == Standing::Proved));
+                    assert!(lookups.iter().all(|key| judged[key] == Standing::Proved));
+                } else if !edge {
+                    assert!(!keys.iter().any(is_wrong), "{forged:?}: {judged:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_tiles_do_not_reach_is_neither_proved_nor_wrong() {
+        let log = Log::new(1_000);
+        let mut served = Served::default();
+        let keys = LOOKUPS.map(|(id, size)| served.lookup(log.answer(id, size)));
+        let of_one = tiles_sealed(&seen(&[(300, 600)]));
+        let tiles: Vec<Key> = of_one
+            .iter()
+            .map(|tile| served.tile(*tile, log.tile(tile, 600).unwrap()))
+            .collect();
+        let judged = served.proofs.judge(&verifiers(&log));
+        let standings = keys.map(|key| judged[&key].clone());
+        assert_eq!(
+            standings,
+            [Standing::Open, Standing::Proved, Standing::Open]
+        );
+        assert!(tiles.iter().all(|key| judged[key] == Standing::Proved));
+    }
+
+    #[test]
+    fn a_tile_of_a_later_tree_serves_an_older_one() {
+        // As a client leaves it that met the heads in this order: the edge of the older tree was never asked for.
+        let log = Log::new(1_000);
+        let mut served = Served::default();
+        let keys = [(300, 1_000), (301, 999)].map(|(id, size)| served.lookup(log.answer(id, size)));
+        for tile in tiles_sealed(&seen(&[(300, 1_000)])) {
+            served.tile(tile, honest(&log, &tile));
+        }
+        let judged = served.proofs.judge(&verifiers(&log));
+        assert!(keys.iter().all(|key| judged[key] == Standing::Proved));
+    }
+
+    #[test]
+    fn a_record_at_another_number_and_a_head_of_another_log_are_lies() {
+        let log = Log::new(1_000);
+        let other = Log::new(1_001);
+        let mut served = Served::default();
+        let sound = served.lookup(log.answer(5, 1_000));
+        let shifted = served.lookup(log.answer(301, 1_000).replacen("301", "300", 1));
+        let text = other.head(700).to_string().replace("\n700\n", "\n699\n");
+        let record = crate::sumdb::tests::record(5);
+        let forked = served.lookup(format!("5\n{record}\n{}", log.sign(&text)));
+        let unsigned = served.lookup(log.answer(5, 1_000).replace("\n1000\n", "\n1001\n"));
+        let all = seen(&[(5, 1_000), (300, 1_000), (5, 699)]);
+        for tile in tiles_sealed(&all) {
+            served.tile(tile, honest(&log, &tile));
+        }
+        let judged = served.proofs.judge(&verifiers(&log));
+        assert_eq!(judged[&sound], Standing::Proved);
+        for (key, why) in [
+            (shifted, "the tree of 1000 records has another record 300"),
+            (
+                forked,
+                "the tree of 699 records is not the beginning of the tree of 1000",
+            ),
+            (
+                unsigned,
+                "its tree head is not valid: its signature by sums.corp/db is wrong",
+            ),
+        ] {
+            let Standing::Wrong(told) = &judged[&key] else {
+                panic!("{why}: {:?}", judged[&key]);
+            };
+            assert!(told.starts_with(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn without_its_key_nothing_is_said_of_a_database() {
+        let log = Log::new(10);
+        let mut served = Served::default();
+        let key = served.lookup(log.answer(5, 10).replace("h1:zip", "h1:evil"));
+        let judged = served.proofs.judge(&Verifiers::of(&BTreeMap::new()));
+        assert_eq!(judged[&key], Standing::Open);
+    }
+
+    #[test]
+    fn no_more_is_held_than_a_recording_has() {
+        let log = Log::new(10);
+        let mut served = Served::default();
+        let large = "a".repeat(LIMIT + 1);
+        let key = served.lookup(large);
+        let judged = served.proofs.judge(&verifiers(&log));
+        assert_eq!(judged.get(&key), None);
+    }
+}

@@ -9,6 +9,15 @@ pub(crate) fn compare_go(a: &str, b: &str) -> Ordering {
     parse(a).cmp(&parse(b))
 }
 
+/// Whether a go command is known to take tiles and lookups of a checksum database that are forged in the ways of
+/// CVE-2026-56864 and CVE-2026-56865: mended in 1.25.13, 1.26.6 and 1.27. Of what is no version this is
+/// not known.
+pub(crate) fn takes_forged_tiles(go: &str) -> bool {
+    let is_before = |fixed| compare_go(go, fixed).is_lt();
+    let is_known = parse(go).is_some();
+    is_known && is_before("1.26.6") && (is_before("1.25.13") || !is_before("1.26"))
+}
+
 /// In the order in which they are compared.
 type Key<'a> = (u64, u64, Option<u64>, &'a str, u64);
 
@@ -48,6 +57,23 @@ fn number(text: &str) -> Option<(u64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_go_commands_that_take_forged_tiles_are_known() {
+        for (go, takes) in [
+            ("go1.24.11", true),
+            ("go1.25.12", true),
+            ("go1.25.13", false),
+            ("go1.26rc1", true),
+            ("go1.26.5", true),
+            ("go1.26.6", false),
+            ("go1.27.3", false),
+            ("devel go1.28-abc", false),
+            ("", false),
+        ] {
+            assert_eq!(takes_forged_tiles(go), takes, "{go}");
+        }
+    }
 
     #[test]
     fn versions_of_go_are_in_order() {

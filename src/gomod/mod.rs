@@ -30,7 +30,7 @@ pub(crate) use content::{ContentFault, TEXT_LIMIT, is_html};
 pub(crate) use go_command::{go_words, is_go, modfile};
 pub(crate) use go_mod::{GoMod, ModuleVersion, Replacement};
 pub(crate) use go_sum::{GoSum, Malformed};
-pub(crate) use go_version::compare_go;
+pub(crate) use go_version::{compare_go, takes_forged_tiles};
 pub use kind::Kind;
 pub(crate) use location::Location;
 pub(crate) use location::{REDIRECTS, canonical, redirect_target};

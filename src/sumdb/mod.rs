@@ -29,4 +29,4 @@ const TILE_HEIGHT: u8 = 8;
 const TILE_WIDTH: u16 = 1 << TILE_HEIGHT;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,19 +10,19 @@ use super::*;
 use crate::gomod::Tile;
 
 /// A database of made-up records.
-struct Database {
+pub(crate) struct Database {
     /// Rows of hashes by level of the tree, all of them.
     rows: Vec<Vec<Hash>>,
     key: Ed25519KeyPair,
     name: &'static str,
 }
 
-fn record(id: u64) -> String {
+pub(crate) fn record(id: u64) -> String {
     format!("a.b/c v1.{id}.0 h1:zip{id}=\na.b/c v1.{id}.0/go.mod h1:mod{id}=\n")
 }
 
 impl Database {
-    fn new(size: u64) -> Self {
+    pub(crate) fn new(size: u64) -> Self {
         let records = (0..size).map(|id| Hash::of_record(&record(id)));
         let mut rows = vec![records.collect::<Vec<_>>()];
         while let Some(below) = rows.last().filter(|row| row.len() > 1) {
@@ -53,7 +53,7 @@ impl Database {
         }
     }
 
-    fn head(&self, size: u64) -> Head {
+    pub(crate) fn head(&self, size: u64) -> Head {
         Head {
             size,
             root: self.root(0, size),
@@ -61,7 +61,7 @@ impl Database {
     }
 
     /// A tile, if the tree of `size` records has it.
-    fn tile(&self, tile: &Tile, size: u64) -> Option<Vec<u8>> {
+    pub(crate) fn tile(&self, tile: &Tile, size: u64) -> Option<Vec<u8>> {
         let row = self.rows.get(usize::from(tile.level) * 8)?;
         let begin = tile.index << 8;
         let end = begin + u64::from(tile.width);
@@ -72,7 +72,7 @@ impl Database {
         Some(hashes.iter().flat_map(|hash| *hash.as_bytes()).collect())
     }
 
-    fn verifier_key(&self) -> String {
+    pub(crate) fn verifier_key(&self) -> String {
         let mut key = vec![1];
         key.extend(self.key.public_key().as_ref());
         let hash = Sha256::digest([self.name.as_bytes(), b"\n", &key].concat());
@@ -80,7 +80,7 @@ impl Database {
         format!("{}+{id}+{}", self.name, BASE64.encode(&key))
     }
 
-    fn sign(&self, text: &str) -> String {
+    pub(crate) fn sign(&self, text: &str) -> String {
         let key = self.verifier_key();
         let id = u32::from_str_radix(key.split('+').nth(1).unwrap(), 16).unwrap();
         let mut signature = id.to_be_bytes().to_vec();
@@ -92,7 +92,7 @@ impl Database {
         )
     }
 
-    fn answer(&self, id: u64, size: u64) -> String {
+    pub(crate) fn answer(&self, id: u64, size: u64) -> String {
         let note = self.sign(&self.head(size).to_string());
         format!("{id}\n{}\n{note}", record(id))
     }

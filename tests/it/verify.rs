@@ -1,5 +1,7 @@
 //! What a recording holds, compared with those who have hashes of it.
 
+mod lies;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -51,6 +53,19 @@ fn all_that_go_has_verified_is_ok_and_proved() {
     assert_eq!(
         output.stdout,
         "ok          3 modules (3 zips, 3 go.mod files): main.sum has 3; sum.golang.org has 3, all proved\n"
+    );
+    assert_eq!(output.stderr, "");
+    // An older go is recorded alike; it may have taken what is not so.
+    let manifest = sandbox.join("project/recordings/one/recording.json");
+    let text = fs::read_to_string(&manifest).expect("it is there");
+    let older = text.replace("\"go1.27.3\"", "\"go1.26.5\"");
+    assert_ne!(older, text);
+    fs::write(&manifest, older).expect("our own file");
+    let told = verify(&sandbox, &[]).expect_success().stderr;
+    let expected = "warning: go1.26.5, with which this was recorded, takes some forged answers of a checksum database (CVE-";
+    assert!(
+        told.starts_with(expected) && told.lines().count() == 1,
+        "{told}"
     );
     let verified = json(&verify(&sandbox, &["--json"]).expect_success());
     assert_eq!(

@@ -31,9 +31,9 @@ use crate::exchange::MadeBy;
 use crate::export::har::Har;
 use crate::export::pcapng;
 use crate::export::source::{Format, Source};
-use crate::gomod::Kind;
+use crate::gomod::{Kind, takes_forged_tiles};
 use crate::recording::format::{
-    CAPTURE, Close, Event, FAULTS, LIVE_CAPTURE, Manifest, State, Totals,
+    CAPTURE, Close, Event, FAULTS, Fault, LIVE_CAPTURE, Manifest, State, Totals,
 };
 use crate::recording::reader::RowState;
 use crate::recording::writer::folder::Replaced;
@@ -307,6 +307,17 @@ impl Output {
         let Checked {
             faults, conflicts, ..
         } = answers::check(&recording, &routes, has_failed, global);
+        let is_of_database = |fault: &Fault| matches!(fault.kind, Kind::Lookup | Kind::Tile);
+        let go = self.manifest.go_version.as_deref();
+        if let Some(go) = go.filter(|go| takes_forged_tiles(go))
+            && faults.iter().any(is_of_database)
+        {
+            let message = format!(
+                "the checksum database's answers are not all what they should be, and {go} may take them (CVE-2026-56864, \
+                 CVE-2026-56865; mended in go1.25.13, go1.26.6 and go1.27)"
+            );
+            warn(global, message);
+        }
         self.manifest.conflicts = conflicts.into_iter().take(FAULTS).collect();
         // A private module cache is gone by now.
         if has_failed && !args.cold && !self.cache.is_empty() {

@@ -3,10 +3,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use modtape::gomod::{ModuleZip, go_mod_h1};
 use rawzip::CompressionMethod;
 
@@ -19,59 +15,6 @@ use crate::support::*;
 
 const MODULE: &str = "golang.org/toolchain";
 const DATABASE: &str = "sum.corp";
-
-/// A checksum database of one record (`golang.org/x/mod/sumdb`, `note` and `tlog`).
-struct Database {
-    key: Ed25519KeyPair,
-    record: String,
-}
-
-impl Database {
-    fn of(record: String) -> Self {
-        let key = Ed25519KeyPair::generate().expect("a key can be made");
-        Self { key, record }
-    }
-
-    /// Ed25519 is algorithm 1.
-    fn public_key(&self) -> Vec<u8> {
-        [&[1], self.key.public_key().as_ref()].concat()
-    }
-
-    fn key_hash(&self) -> Vec<u8> {
-        let named = [DATABASE.as_bytes(), b"\n", &self.public_key()].concat();
-        sha256(&named)[..4].to_vec()
-    }
-
-    /// For GOSUMDB: the verifier's key, and where the database is.
-    fn setting(&self) -> String {
-        let hash: String = self
-            .key_hash()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let key = BASE64_STANDARD.encode(self.public_key());
-        format!("{DATABASE}+{hash}+{key} https://{DATABASE}")
-    }
-
-    /// The hash of the tree, which is that of its one leaf.
-    fn root(&self) -> Vec<u8> {
-        sha256(&[&[0], self.record.as_bytes()].concat())
-    }
-
-    fn lookup(&self) -> String {
-        let root = BASE64_STANDARD.encode(self.root());
-        let tree = format!("go.sum database tree\n1\n{root}\n");
-        let signature = self.key.sign(tree.as_bytes());
-        let signed = [&self.key_hash()[..], signature.as_ref()].concat();
-        let signed = BASE64_STANDARD.encode(signed);
-        let record = &self.record;
-        format!("0\n{record}\n{tree}\n\u{2014} {DATABASE} {signed}\n")
-    }
-}
-
-fn sha256(bytes: &[u8]) -> Vec<u8> {
-    digest::digest(&digest::SHA256, bytes).as_ref().to_vec()
-}
 
 #[test]
 fn a_toolchain_that_is_downloaded() {
@@ -104,9 +47,8 @@ fn a_toolchain_that_is_downloaded() {
         let opened = ModuleZip::open(&zip[..], zip.len() as u64, MODULE, &version);
         let h1 = opened.and_then(|zip| zip.h1()).expect("it is sound");
         let go_mod = go_mod_h1(go_mod);
-        let database = Database::of(format!(
-            "{MODULE} {version} {h1}\n{MODULE} {version}/go.mod {go_mod}\n"
-        ));
+        let record = format!("{MODULE} {version} {h1}\n{MODULE} {version}/go.mod {go_mod}\n");
+        let database = Database::new(DATABASE, vec![record]);
         let Some(internet) = world.internet("hello") else {
             return;
         };
@@ -114,12 +56,9 @@ fn a_toolchain_that_is_downloaded() {
         let download = download.header("content-type", "application/zip").body(zip);
         let download = download.trickle(100_000, Duration::from_millis(50));
         let _internet = internet.rule(download).start();
-        let lookup = Rule::suffix(&version).status(200).body(database.lookup());
-        let tile = Rule::suffix("/tile/8/0/000.p/1")
-            .status(200)
-            .body(database.root());
-        let sumdb = world.server(ELSEWHERE, Content::default());
-        let _sumdb = sumdb.rule(lookup).rule(tile).start();
+        let lookups = [(&*format!("{MODULE}@{version}"), 0, 1)];
+        let sumdb = database.serve(Content::default(), &lookups);
+        let _sumdb = world.server(ELSEWHERE, sumdb).start();
         world.name(DATABASE, Name::at([ELSEWHERE]));
         let newer = |project: &std::path::Path| {
             let text = "module example.com/hello\n\ngo 1.99.0\n";
@@ -127,7 +66,10 @@ fn a_toolchain_that_is_downloaded() {
         };
         let run = Run::go(world, &["version"])
             .env("GOTOOLCHAIN", "auto")
-            .env("GOSUMDB", &database.setting())
+            .env(
+                "GOSUMDB",
+                &format!("{} https://{DATABASE}", database.verifier_key()),
+            )
             .prepare(|ready| newer(&ready.sandbox.join("project")));
         let Some(both) = run.both() else { return };
         assert_eq!(both.plain.code, 0, "{}", both.plain.stderr);

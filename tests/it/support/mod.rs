@@ -1,6 +1,7 @@
 //! What the integration tests stand on: a scripted internet on loopback.
 //!
 //! - [`Origin`]: an HTTPS origin with corpus or made-up content, a log and scripted faults.
+//! - [`Database`]: a checksum database that it can serve, whose key the tests hold.
 //! - [`RawOrigin`]: the same listener, but a test writes every byte of the answers.
 //! - [`ParentProxy`]: an HTTP CONNECT or SOCKS5 proxy that relays every name to one address.
 //! - [`Blackhole`]: an address whose connections never come up.
@@ -25,6 +26,7 @@ mod body;
 mod certs;
 mod client;
 mod corpus;
+mod database;
 pub mod frames;
 mod git;
 mod handshake;
@@ -53,6 +55,7 @@ pub use self::{
     certs::{Leaf, TestRoot},
     client::{Client, Connected, Established, Hello, LIMIT, within},
     corpus::{Content, Sumdb, corpus_folder, skipped},
+    database::Database,
     handshake::Handshake,
     inside::Inside,
     log::{ConnectionSeen, Log, Served, TlsFailure},
