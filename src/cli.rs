@@ -168,6 +168,9 @@ pub(crate) struct RecordArgs {
     /// Exit with code 74 if anything could not be recorded
     #[arg(long)]
     pub(crate) require_complete: bool,
+    /// Seal the recording once the command has succeeded: see `modtape seal`
+    #[arg(long, requires = "command")]
+    pub(crate) seal: bool,
     /// Which bodies to keep
     #[arg(long, value_name = "WHICH", default_value = "all")]
     pub(crate) bodies: KeepBodies,
@@ -521,9 +524,9 @@ pub(crate) struct SealArgs {
     /// Where it connects.
     #[command(flatten)]
     pub(crate) dial: DialArgs,
-    /// Give up an answer when an upstream has sent nothing for this long
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Upstream")]
-    pub(crate) upstream_idle_timeout: Duration,
+    /// Give up an answer when an upstream has sent nothing for this long [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Upstream")]
+    pub(crate) upstream_idle_timeout: Option<Duration>,
 }
 
 /// `modtape show`

@@ -38,7 +38,7 @@ use crate::ca::{CertificateAuthority, Leafs, Scope};
 use crate::child::Repositories;
 use crate::clock::Clock;
 use crate::coding::Coding;
-use crate::exchange::{TraceParent, chain};
+use crate::exchange::{ConnectionId, ExchangeId, TraceParent, chain};
 use crate::gomod::{Base, MachineRule, Netrc, REDIRECTS, redirect_target};
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Token, Windows,
@@ -74,6 +74,8 @@ pub(super) struct Outward {
     pub(super) netrc: Netrc,
     /// The span that the requests are part of.
     pub(super) parent: TraceParent,
+    /// The last numbers of exchanges and connections that are taken.
+    pub(super) last_ids: (ExchangeId, ConnectionId),
 }
 
 /// Sends requests; ends with [`close`](Self::close).
@@ -154,8 +156,8 @@ impl Client {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             drained: CancellationToken::new(),
-            next_exchange: AtomicU64::new(0),
-            next_connection: AtomicU64::new(0),
+            next_exchange: AtomicU64::new(outward.last_ids.0),
+            next_connection: AtomicU64::new(outward.last_ids.1),
         });
         let mut serving = JoinSet::new();
         serving.spawn(Proxy::new(listener, Arc::clone(&context), Entrance::Proxy).run());

@@ -426,7 +426,13 @@ impl Info {
     ) -> std::io::Result<()> {
         let is_known = !matches!(self.status, Status::Recording | Status::Unfinished);
         match &self.replayable {
-            Replayable { complete: true, .. } => line("replay", "complete"),
+            Replayable { complete: true, .. } => line(
+                "replay",
+                match self.status {
+                    Status::Sealed => "complete for every command",
+                    _ => "complete for its command",
+                },
+            ),
             _ if self.status == Status::Recording => {
                 line("replay", "unknown until the recorder ends")
             }

@@ -23,7 +23,7 @@ const FOUND: u8 = 1;
 /// Prints the report.
 pub(super) fn run(args: &ReportArgs, global: &Global) -> Result<ExitCode, Failure> {
     check(&args.fail_on)?;
-    let recording = open(&args.name, global)?;
+    let recording = open(&args.name, global)?.of_command();
     let made = Report::of(&recording);
     let output = args.output.as_deref();
     let output = output.filter(|path| *path != Path::new("-"));

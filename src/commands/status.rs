@@ -155,7 +155,7 @@ fn open_folders(recordings: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// What a recorder waits for as far as its journal tells; `None` if no recorder writes there.
 fn of_journal(dir: &Path) -> Option<Status> {
-    let recording = Recording::open(dir).ok()?;
+    let recording = Recording::open(dir).ok()?.of_command();
     if recording.status() != Progress::Recording {
         return None;
     }
@@ -371,7 +371,7 @@ fn none<T>(wanted: Option<&str>, global: &Global) -> anyhow::Result<T> {
 
 /// `its recorder is gone, and wrote last 12 s ago`, if nobody closed the recording.
 fn gone(dir: &Path) -> Option<String> {
-    let recording = Recording::open(dir).ok()?;
+    let recording = Recording::open(dir).ok()?.of_command();
     if recording.status() != Progress::Unfinished {
         return None;
     }

@@ -16,7 +16,7 @@ const SUGGESTED: usize = 5;
 
 /// Prints the explanation.
 pub(super) fn run(args: &WhyArgs, global: &Global) -> anyhow::Result<ExitCode> {
-    let recording = open(&args.name, global)?;
+    let recording = open(&args.name, global)?.of_command();
     let (module, version) = match args.module.split_once('@') {
         Some((module, version)) => (module, Some(version)),
         None => (args.module.as_str(), None),

@@ -262,11 +262,14 @@ fn headline(summary: &Summary<'_>, look: Look) -> String {
     format!("{said}  recording: {}", look.plain(summary.recording))
 }
 
+/// For what a replay is complete that was only recorded, and how it becomes more.
+const COMPLETE: &str = "this command; `modtape seal` makes it complete for every command";
+
 fn replayable_lines(replayable: &Replayable, look: Look) -> Vec<String> {
     let partial = look.paint(Paint::Yellow, "partial:");
     match &replayable.reasons[..] {
         [] if replayable.complete => {
-            vec!["  replay: complete".into()]
+            vec![format!("  replay: complete for {COMPLETE}")]
         }
         [] => vec![format!(
             "  replay: {}",

@@ -50,6 +50,11 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
     if args.no_secrets {
         return strip(args, global, &recording);
     }
+    // A timeline is the command's; whatever else was fetched has none in it.
+    let recording = match args.format {
+        ExportFormat::Trace => recording.of_command(),
+        _ => recording,
+    };
     let rows = selection::rows(&recording, &filter);
     let is_shown = args.output == Path::new("-") && std::io::stdout().is_terminal();
     let export = |out: &mut dyn Write| -> anyhow::Result<Written> {

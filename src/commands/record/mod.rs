@@ -14,10 +14,11 @@ use super::dialling;
 use super::failure::{Failure, USAGE, exit_code};
 use super::naming::Naming;
 use super::runtime::block_on;
+use super::seal::seal;
 use super::session::{Parts, Session, running};
 use crate::capture::KeyLogs;
 use crate::child::is_go;
-use crate::cli::{Global, RecordArgs};
+use crate::cli::{Global, RecordArgs, SealArgs};
 use crate::diagnose::stuck;
 use crate::exchange::field;
 use crate::gomod;
@@ -30,7 +31,7 @@ use crate::tls::{self, ClientConfigs};
 use crate::upstream::{self, Dialer, Limits};
 
 pub(super) use setup::{TOOL, TargetFlags};
-use writing::{Closed, Writing};
+use writing::{Closed, INCOMPLETE, Writing};
 
 /// The limits of the upstream leg.
 const LIMITS: Limits = Limits {
@@ -56,7 +57,24 @@ pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failur
     let naming = Naming::of(args, global).map_err(usage)?;
     let recording = record(args, global, flags, naming, RunContext::default());
     let closed = block_on(recording)??;
+    if let (true, Some(0), Some(recording)) = (args.seal, closed.exit_code, &closed.recording) {
+        let sealing = sealing(args);
+        let sealed = seal(recording.dir(), &sealing, global);
+        // The command's own end is not that of the recording.
+        sealed.map_err(|failure| Failure::new(INCOMPLETE, failure.error))?;
+    }
     Ok(exit_code(closed.exit_code.unwrap_or(0)))
+}
+
+/// How what was recorded is sealed.
+fn sealing(args: &RecordArgs) -> SealArgs {
+    SealArgs {
+        name: String::new(),
+        all: false,
+        json: false,
+        dial: args.upstream.dial.clone(),
+        upstream_idle_timeout: args.upstream.upstream_idle_timeout,
+    }
 }
 
 /// What a command runs in, where that is not the user's folder and environment.

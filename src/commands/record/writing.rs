@@ -44,7 +44,7 @@ use crate::terminal::words::count;
 use crate::terminal::{Look, say, summary, warn};
 
 /// EX_IOERR of sysexits(3): `--require-complete` was asked for, and something is missing.
-const INCOMPLETE: u8 = 74;
+pub(super) const INCOMPLETE: u8 = 74;
 
 /// A recording that is being written.
 pub(super) struct Writing {

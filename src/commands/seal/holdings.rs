@@ -91,7 +91,9 @@ impl Holdings {
         };
         let of = ModuleVersion::of(module, version);
         // What was fetched to complete the recording must not make it grow once more.
-        let run = recording.runs().get(row.run as usize);
+        let run = usize::try_from(row.run)
+            .ok()
+            .and_then(|run| recording.runs().get(run));
         let is_commands = run.is_none_or(|run| run.added_by.as_deref() != Some(super::VERB));
         match route.kind {
             Kind::Lookup if route.sumdb.as_deref() == Some(name) => {

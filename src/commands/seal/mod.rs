@@ -54,6 +54,9 @@ const VERB: &str = "seal";
 /// Requests that are on their way at once: a go command on eight processors sends as many.
 const AT_ONCE: usize = 16;
 
+/// How long an upstream may be silent, if nothing else is said.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// What the go command takes where nothing is set (`cmd/go/internal/cfg`).
 const DEFAULT_GOPROXY: &str = "https://proxy.golang.org,direct";
 
@@ -231,7 +234,7 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
         parents,
         roots,
         limits: LIMITS,
-        idle: args.upstream_idle_timeout,
+        idle: args.upstream_idle_timeout.unwrap_or(IDLE),
         redactor: Redactor::new(tls::random()),
         bases: bases(&manifest.go_env),
         netrc: Netrc::default(),
@@ -239,6 +242,7 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
             trace: Hex(tls::random()),
             span: Hex(tls::random()),
         },
+        last_ids: locked.before.last_ids(),
     };
     let mut work = Work {
         clock,

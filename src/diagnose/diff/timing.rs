@@ -127,6 +127,9 @@ impl HostTimes {
 fn spent(recording: &Recording) -> BTreeMap<(String, Phase), Vec<u64>> {
     let mut spent: BTreeMap<(String, Phase), Vec<u64>> = BTreeMap::new();
     for row in recording.rows() {
+        if recording.is_added(row.run) {
+            continue;
+        }
         let host = Location::of(&row.url).host;
         let phases: &Timings = &row.phases;
         for (phase, us) in phases.iter() {

@@ -173,6 +173,37 @@ impl Recording {
         &self.table.rows
     }
 
+    /// The same without the runs that were added later: what the recorded command did.
+    #[must_use]
+    pub(crate) fn of_command(mut self) -> Self {
+        let added = self.table.runs.iter();
+        let own = added.take_while(|open| open.added_by.is_none()).count();
+        let table = &mut self.table;
+        table.runs.truncate(own);
+        let own = u32::try_from(own).unwrap_or(u32::MAX);
+        table.rows.retain(|row| row.run < own);
+        table.connections.retain(|(run, _), _| *run < own);
+        table.stalls.retain(|row| row.run < own);
+        table.samples.retain(|row| row.run < own);
+        self
+    }
+
+    /// Whether a run was added later.
+    pub(crate) fn is_added(&self, run: u32) -> bool {
+        let run = usize::try_from(run)
+            .ok()
+            .and_then(|run| self.table.runs.get(run));
+        run.is_some_and(|open| open.added_by.is_some())
+    }
+
+    /// The highest numbers of exchanges and of client connections: those of a further run begin behind
+    /// them, so that a number names one exchange.
+    pub(crate) fn last_ids(&self) -> (ExchangeId, ConnectionId) {
+        let exchanges = self.table.rows.iter().map(|row| row.id);
+        let connections = self.table.connections.keys().map(|(_, id)| *id);
+        (exchanges.max().unwrap_or(0), connections.max().unwrap_or(0))
+    }
+
     /// The client connection `id`; of several runs, that of the last one that has it.
     pub fn connection(&self, id: ConnectionId) -> Option<&ConnectionRow> {
         let runs = 0..u32::try_from(self.table.runs.len()).unwrap_or(u32::MAX);

@@ -199,7 +199,7 @@ fn a_wide_terminal_shows_where_the_time_went() {
             "  connecting (DNS+TCP+TLS)   4.10 s   8%  ██                       9 connections",
             "  receiving                  2.60 s   5%  █▎                       63.1 MB, slowest body 2.1 MB/s",
             "  no request in flight       1.60 s   3%  ▊",
-            "  replay: complete",
+            "  replay: complete for this command; `modtape seal` makes it complete for every command",
         ],
     );
 }
@@ -215,7 +215,7 @@ fn a_narrow_terminal_shows_what_has_room() {
             "  connecting (DNS+TCP+TLS)   4.10 s   8%  ▉           9 connections",
             "  receiving                  2.60 s   5%  ▌           63.1 MB",
             "  no request in flight       1.60 s   3%  ▍",
-            "  replay: complete",
+            "  replay: complete for this command; `modtape seal` makes it complete for every command",
         ],
     );
     let tiny = Case::tidy().render(look(40));
@@ -288,7 +288,7 @@ fn sending_and_blocked_show_when_they_matter() {
             "modtape: 1 request in 1.00 s (0 B)  recording: recordings/tidy-1122-0452",
             "  sending                    700 ms  70%  ███████     git.corp.example 700 ms",
             "  blocked (client/modtape)   300 ms  30%  ███         git.corp.example 300 ms",
-            "  replay: complete",
+            "  replay: complete for this command; `modtape seal` makes it complete for every command",
         ],
     );
 }

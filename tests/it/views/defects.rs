@@ -31,7 +31,10 @@ fn a_recording_that_was_damaged_since_is_called_complete_no_more() {
     let sandbox = recorded();
     claim_complete(&sandbox.join(NAME));
     let info = stdout(&sandbox, &["recordings", "info"]);
-    assert!(info.contains("replay       complete\n"), "{info}");
+    assert!(
+        info.contains("replay       complete for its command\n"),
+        "{info}"
+    );
     sample::damage(&sandbox.join(NAME));
     let info = stdout(&sandbox, &["recordings", "info"]);
     let since = "replay       partial\n             was complete when closed; damaged since\n";
