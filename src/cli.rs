@@ -11,9 +11,10 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use time::OffsetDateTime;
 
 pub(crate) use self::values::GATES;
-use self::values::{duration, exchange_id, file, folder, listen};
+use self::values::{duration, exchange_id, file, folder, instant, listen};
 
 /// See, record, explain and replay what the go command fetches
 #[derive(Debug, Parser)]
@@ -339,6 +340,14 @@ pub(crate) struct ReplayArgs {
     /// Exit with code 1 if a request was not in the recording
     #[arg(long)]
     pub(crate) strict: bool,
+    /// How to answer [default: unified if the recording is sealed; else as recorded, but with one tree head
+    /// for all lookups of a checksum database where the recorded tiles prove it]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) answers: Option<Answers>,
+    /// Answer which versions there are (list, @latest, branches) as of a day, up to its end in UTC, or of an
+    /// RFC 3339 instant, by the recorded .info times
+    #[arg(long, value_name = "DATE", value_parser = instant)]
+    pub(crate) as_of: Option<Instant>,
     /// Let the command use your GOPATH and module cache instead of empty ones
     #[arg(long, requires = "command")]
     pub(crate) warm: bool,
@@ -351,6 +360,24 @@ pub(crate) struct ReplayArgs {
     /// How to run the command.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+/// How a recording answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Answers {
+    /// So that any order and any subset passes: one tree head, and lists of what is there whole
+    Unified,
+    /// As recorded; only tiles are cut from wider ones
+    Faithful,
+}
+
+/// An instant, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Instant {
+    /// When it is; of a day, its last nanosecond in UTC.
+    pub(crate) at: OffsetDateTime,
+    /// As it was written.
+    pub(crate) text: String,
 }
 
 /// `modtape ls`

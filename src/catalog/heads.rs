@@ -71,8 +71,13 @@ impl Catalog {
         for name in self.databases() {
             let lookups = self.lookups(&name, &mut read);
             let widest = self.widest(&name);
+            let largest = lookups.notes.keys().last();
+            self.largest
+                .extend(largest.map(|size| (name.clone(), *size)));
             match one_head(&lookups, &widest) {
-                Ok((note, tiles)) => {
+                Ok((size, tiles)) => {
+                    let note = Arc::clone(&lookups.notes[&size]);
+                    self.largest.insert(name.clone(), size);
                     self.cut(&name, &tiles);
                     self.give_head(&name, &note);
                 }
@@ -167,14 +172,11 @@ impl Catalog {
 /// Tiles, each with the one that it is cut from.
 type Cut = BTreeMap<Tile, Tile>;
 
-/// The greatest head that will do, and the tiles that it needs; else how many of the greatest one's are not
+/// The size of the greatest head that will do, and the tiles that it needs; else how many of the greatest one's are not
 /// there.
-fn one_head(
-    lookups: &Lookups,
-    widest: &BTreeMap<Coordinate, Tile>,
-) -> Result<(Arc<[u8]>, Cut), usize> {
+fn one_head(lookups: &Lookups, widest: &BTreeMap<Coordinate, Tile>) -> Result<(u64, Cut), usize> {
     let mut missing = None;
-    for (size, note) in lookups.notes.iter().rev() {
+    for size in lookups.notes.keys().rev() {
         let Some(seen) = lookups.with_head(*size) else {
             break;
         };
@@ -185,7 +187,7 @@ fn one_head(
             .filter_map(|tile| cut_from(widest, tile))
             .collect();
         match count - cut.len() {
-            0 => return Ok((Arc::clone(note), cut)),
+            0 => return Ok((*size, cut)),
             lacks => missing.get_or_insert(lacks),
         };
     }

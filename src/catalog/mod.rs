@@ -6,6 +6,7 @@
 //! has no file. Lookups get one tree head where the tiles at hand prove all of them in it, so that they
 //! verify in any order. It knows rows and routes; bodies are read by whom it asks.
 
+mod as_of;
 mod heads;
 mod left_out;
 mod path;
@@ -17,13 +18,14 @@ mod versions;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+pub(crate) use as_of::AsOf;
 pub(crate) use heads::NotUnified;
 pub(crate) use left_out::LeftOut;
 pub(crate) use path::file_path;
 pub(crate) use versions::Lacking;
 
 use crate::exchange::{ExchangeId, MadeBy};
-use crate::gomod::{Base, Kind, Lookup, Route, Tile};
+use crate::gomod::{Base, Kind, Lookup, Route, TOOLCHAIN_MODULE, Tile};
 use crate::recording::Row;
 use crate::recording::reader::RowState;
 use path::path;
@@ -33,14 +35,19 @@ use redirects::Answers;
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     files: BTreeMap<String, File>,
-    /// Modules whose list was asked for and answered.
-    listed: BTreeSet<String>,
+    /// Modules whose list was asked for and answered, with the row of the last answer.
+    listed: BTreeMap<String, usize>,
     /// Why a file's redirect leads to no answer; by path.
     astray: BTreeMap<String, String>,
     refused: Vec<String>,
-    /// Checksum databases whose lookups have one head.
+    /// The checksum databases whose lookups have one head.
     unified: BTreeSet<String>,
+    /// How many records the tree of the largest head has that its lookups carry, by database.
+    largest: BTreeMap<String, u64>,
 }
+
+/// Bytes of a lookup's answer, and of a tile, at most: real ones have less than 9,000.
+pub(crate) const SMALL_FILE: u64 = 1 << 16;
 
 /// What a file has of its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +95,8 @@ pub(crate) struct File {
     pub(crate) row: usize,
     /// What it holds of that.
     pub(crate) edit: Edit,
-    kind: Kind,
+    /// What it is.
+    pub(crate) kind: Kind,
     module: Option<String>,
     version: Option<String>,
     sumdb: Option<String>,
@@ -122,8 +130,10 @@ impl Catalog {
         };
         match (answer, route.module) {
             (Err(how), _) => drop(self.astray.insert(path, how)),
-            // It is made of what turns out to be whole.
-            (Ok(_), Some(module)) if route.kind == Kind::List => drop(self.listed.insert(module)),
+            // It is made of what turns out to be whole; of toolchains there are zips alone.
+            (Ok(row), Some(module)) if route.kind == Kind::List && module != TOOLCHAIN_MODULE => {
+                self.listed.insert(module, row);
+            }
             (Ok(row), module) => {
                 let file = File {
                     row,
@@ -159,18 +169,33 @@ impl Catalog {
         self
     }
 
+    /// The file for what a request asks for.
+    pub(crate) fn file(&self, route: &Route) -> Option<&File> {
+        self.files.get(&path(route)?.ok()?)
+    }
+
     /// Whether there is a file for what a request asks for, or will be.
     pub(crate) fn holds(&self, route: &Route) -> bool {
         if let (Kind::List, Some(module)) = (route.kind, &route.module) {
-            return self.listed.contains(module);
+            return self.listed.contains_key(module) || module == TOOLCHAIN_MODULE;
         }
-        let path = path(route).and_then(Result::ok);
-        path.is_some_and(|path| self.files.contains_key(&path))
+        self.file(route).is_some()
     }
 
     /// Requests that no file can stand for, and why, in words.
     pub(crate) fn refused(&self) -> &[String] {
         &self.refused
+    }
+
+    /// How many records the tree of the largest head has that the lookups of a database carry: the one head,
+    /// or the largest of those that were recorded.
+    pub(crate) fn largest_head(&self, sumdb: &str) -> Option<u64> {
+        self.largest.get(sumdb).copied()
+    }
+
+    /// Whether the lookups of a database have one head.
+    pub(crate) fn has_one_head(&self, sumdb: &str) -> bool {
+        self.unified.contains(sumdb)
     }
 
     /// What stands beside the answers: each module's `list`, and `supported` of each checksum

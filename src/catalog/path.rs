@@ -84,3 +84,8 @@ pub(super) fn module_path(kind: Kind, module: &str, version: Option<&str>) -> Op
     };
     path(&route)?.ok()
 }
+
+/// What the paths of a module's files begin with, and no other's.
+pub(super) fn folder(module: &str) -> Option<String> {
+    Some(format!("{}/@", escape_path(module).ok()?))
+}

@@ -1,10 +1,12 @@
 //! Which versions of a module are whole, so that a list can name them, and what the others lack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::path::module_path;
+use super::path::{folder, module_path};
 use super::{Catalog, File};
-use crate::gomod::{Kind, is_canonical_version, is_pseudo_version};
+use crate::gomod::{
+    Kind, RevInfo, escape_path, is_canonical_version, is_pseudo_version, latest_version,
+};
 
 /// Which files of a version are present, in the order of [`PARTS`].
 type Present = [bool; 3];
@@ -26,17 +28,17 @@ pub(crate) struct Lacking {
 impl Catalog {
     /// Versions of which there is something, but not all; by module and version.
     pub(crate) fn lacking(&self) -> Vec<Lacking> {
-        let versions = self.versions().into_iter().flat_map(|(module, versions)| {
-            let versions = versions.into_iter();
-            versions.map(move |(version, there)| (module, version, there))
-        });
-        let parted = versions.filter(|(.., there)| !is_whole(*there));
-        let lacking = parted.map(|(module, version, there)| Lacking {
-            module: module.into(),
-            version: version.into(),
-            files: self.missing(module, version, there),
-        });
-        lacking.collect()
+        let mut lacking = Vec::new();
+        for module in self.modules() {
+            let versions = self.versions_of(module).into_iter();
+            let parted = versions.filter(|(_, there)| !is_whole(*there));
+            lacking.extend(parted.map(|(version, there)| Lacking {
+                module: module.into(),
+                version: version.into(),
+                files: self.missing(module, version, there),
+            }));
+        }
+        lacking
     }
 
     fn missing(&self, module: &str, version: &str, there: Present) -> Vec<String> {
@@ -52,30 +54,118 @@ impl Catalog {
         missing.collect()
     }
 
-    /// The list of each module, with its path: the versions that are whole, tags only.
+    /// The list of each module, with its path.
     pub(super) fn lists(&self) -> Vec<(String, String)> {
-        let lists = self
-            .versions()
-            .into_iter()
-            .filter_map(|(module, versions)| {
-                let whole = versions.into_iter().filter(|(_, there)| is_whole(*there));
-                let tags = whole.filter(|(version, _)| !is_pseudo_version(version));
-                let list: String = tags.map(|(version, _)| format!("{version}\n")).collect();
-                Some((module_path(Kind::List, module, None)?, list))
-            });
+        let modules = self.modules().into_iter();
+        let lists = modules.filter_map(|module| {
+            let path = module_path(Kind::List, module, None)?;
+            (!self.files.contains_key(&path)).then(|| (path, self.list(module, |_| true)))
+        });
         lists.collect()
     }
 
-    /// What is there of each version of each module; modules may have none.
-    fn versions(&self) -> BTreeMap<&str, BTreeMap<&str, Present>> {
-        let listed = self.listed.iter().map(String::as_str);
-        let mut modules: BTreeMap<_, BTreeMap<_, Present>> =
-            listed.map(|module| (module, BTreeMap::new())).collect();
-        for file in self.files.values() {
-            let Some(module) = file.module.as_deref().filter(|_| is_a_modules(file)) else {
-                continue;
-            };
-            let versions = modules.entry(module).or_default();
+    /// The row whose answer is each module's `@latest`, with its path; see [`Self::latest`].
+    pub(crate) fn latests(
+        &self,
+        mut read: impl FnMut(usize) -> Option<Vec<u8>>,
+    ) -> Vec<(String, usize)> {
+        let modules = self.modules().into_iter();
+        let latests = modules.filter_map(|module| {
+            let path = module_path(Kind::Latest, module, None)?;
+            Some((path, self.latest(module, &mut read)?))
+        });
+        latests.collect()
+    }
+
+    /// The list of a module: the versions that are whole, tags only, and of them those that are `allowed`.
+    pub(crate) fn list(&self, module: &str, allowed: impl Fn(&str) -> bool) -> String {
+        let tags = self.whole(module).into_iter();
+        let tags = tags.filter(|version| !is_pseudo_version(version) && allowed(version));
+        tags.map(|version| format!("{version}\n")).collect()
+    }
+
+    /// The row whose answer is a module's `@latest`: the recorded one if its version is whole or none
+    /// is, else the `.info` of the version that the go command would choose among those that are whole. `read`
+    /// gives the content of a row's answer.
+    pub(crate) fn latest(
+        &self,
+        module: &str,
+        read: impl FnOnce(usize) -> Option<Vec<u8>>,
+    ) -> Option<usize> {
+        let path = module_path(Kind::Latest, module, None);
+        let recorded = path
+            .and_then(|path| self.files.get(&path))
+            .map(|file| file.row);
+        let whole = self.whole(module);
+        let info = recorded.and_then(|row| RevInfo::parse(&read(row)?));
+        match info.is_some_and(|info| whole.contains(info.version.as_str())) {
+            true => recorded,
+            false => match latest_version(whole) {
+                Some(version) => self.info(module, version),
+                None => recorded,
+            },
+        }
+    }
+
+    /// Whether all files of a version are there.
+    pub(crate) fn is_whole(&self, module: &str, version: &str) -> bool {
+        PARTS.iter().all(|kind| {
+            let path = module_path(*kind, module, Some(version));
+            path.is_some_and(|path| self.files.contains_key(&path))
+        })
+    }
+
+    /// Whether there is any file of a module, or an answer to what versions it has.
+    pub(crate) fn knows(&self, module: &str) -> bool {
+        self.listed.contains_key(module) || self.files_of(module).next().is_some()
+    }
+
+    /// Whether there is a file of a module whose path begins with this one, or is the beginning of it.
+    pub(crate) fn knows_near(&self, module: &str) -> bool {
+        let is_above = || {
+            let below = escape_path(module).ok().map(|path| format!("{path}/"));
+            below.is_some_and(|below| {
+                let mut files = self.files.range(below.clone()..);
+                files
+                    .next()
+                    .is_some_and(|(path, _)| path.starts_with(&below))
+            })
+        };
+        let mut parents = module.match_indices('/').map(|(slash, _)| &module[..slash]);
+        is_above() || parents.any(|parent| self.knows(parent))
+    }
+
+    /// The row of the last recorded list of a module.
+    pub(crate) fn listed(&self, module: &str) -> Option<usize> {
+        self.listed.get(module).copied()
+    }
+
+    /// The row that has the `.info` of a version.
+    fn info(&self, module: &str, version: &str) -> Option<usize> {
+        let path = module_path(Kind::Info, module, Some(version))?;
+        Some(self.files.get(&path)?.row)
+    }
+
+    /// The canonical versions of a module that are whole.
+    fn whole(&self, module: &str) -> BTreeSet<&str> {
+        let versions = self.versions_of(module).into_iter();
+        let whole = versions.filter(|(_, there)| is_whole(*there));
+        whole.map(|(version, _)| version).collect()
+    }
+
+    /// The modules of which there is a file, or that have an answer to what versions they have.
+    fn modules(&self) -> BTreeSet<&str> {
+        let files = self.files.values().filter(|file| is_a_modules(file));
+        let named = files.filter_map(|file| file.module.as_deref());
+        named
+            .chain(self.listed.keys().map(String::as_str))
+            .collect()
+    }
+
+    /// What is there of each canonical version of a module.
+    fn versions_of(&self, module: &str) -> BTreeMap<&str, Present> {
+        let mut versions: BTreeMap<_, Present> = BTreeMap::new();
+        for file in self.files_of(module) {
             let version = file.version.as_deref();
             if let Some(version) = version.filter(|version| is_canonical_version(version)) {
                 let there = versions.entry(version).or_default();
@@ -85,7 +175,17 @@ impl Catalog {
                 }
             }
         }
-        modules
+        versions
+    }
+
+    fn files_of(&self, module: &str) -> impl Iterator<Item = &File> {
+        let folder = folder(module);
+        let below = folder.map(|folder| {
+            let files = self.files.range(folder.clone()..);
+            let files = files.take_while(move |(path, _)| path.starts_with(&folder));
+            files.map(|(_, file)| file)
+        });
+        below.into_iter().flatten()
     }
 }
 

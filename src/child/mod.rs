@@ -14,6 +14,7 @@ mod module_cache;
 mod private;
 mod processes;
 mod run;
+mod tree_head;
 
 pub(crate) use caches::{CachePlaces, Served, look_at_caches};
 pub(crate) use env_file::read_env_file;
@@ -26,3 +27,4 @@ pub(crate) use module_cache::{check_modules, look_at, storage};
 pub(crate) use private::{PrivateDir, open_dir};
 pub(crate) use processes::{Ends, Latest, Watch, unacknowledged};
 pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, StatusSignals, run};
+pub(crate) use tree_head::{Remembered, remembered};

@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use super::{Bodies, Cli, Command, ExportFormat, KeepBodies, Pcap};
+use super::{Answers, Bodies, Cli, Command, ExportFormat, KeepBodies, Pcap};
 
 impl Cli {
     /// Parses all words, the program's name included.
@@ -137,6 +137,12 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
             };
             let both = args.intercept.iter().find(is_tunnelled)?;
             Some(format!("--intercept and --tunnel both name {both}"))
+        }
+        Command::Replay(args) => {
+            let is_faithful = args.answers == Some(Answers::Faithful);
+            let told =
+                "--as-of has no effect with --answers faithful, which lists versions as recorded";
+            (is_faithful && args.as_of.is_some()).then(|| told.into())
         }
         Command::Export(args) => {
             let format = args.format;

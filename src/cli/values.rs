@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::FailOn;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime, Time};
+
+use super::{FailOn, Instant};
 
 /// The default folder of recordings.
 pub(super) const RECORDINGS: &str = "recordings";
@@ -109,6 +113,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err(String::from("expected a duration above zero"));
     }
     Ok(total)
+}
+
+/// `2026-01-15`, a day, which means its end in UTC; or `2026-01-15T10:00:00+01:00` (RFC 3339).
+pub(super) fn instant(text: &str) -> Result<Instant, String> {
+    let day = Date::parse(text, format_description!("[year]-[month]-[day]")).ok();
+    let end = day.map(|day| {
+        let last = Time::MIDNIGHT - time::Duration::nanoseconds(1);
+        day.with_time(last).assume_utc()
+    });
+    let at = end.or_else(|| OffsetDateTime::parse(text, &Rfc3339).ok());
+    let at =
+        at.ok_or("expected a day such as 2026-01-15, or an instant such as 2026-01-15T10:00:00Z")?;
+    let text = text.to_owned();
+    Ok(Instant { at, text })
 }
 
 /// `78` or `#78`.

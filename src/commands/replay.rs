@@ -9,15 +9,16 @@ use super::record::RunContext;
 use super::runtime::block_on;
 use super::selection::{defects, resolve};
 use super::session::{Parts, Session};
-use crate::child;
+use crate::child::{self, Remembered};
 use crate::cli::{Global, ReplayArgs};
 use crate::diagnose::rerun::{self, COLD, Rerun};
 use crate::diagnose::stuck;
 use crate::exchange::Target;
+use crate::gomod::GoSumDb;
 use crate::proxy::{Deadlines, Others, Policy, Responder};
 use crate::recording::{Recording, folder};
 use crate::redact::Redactor;
-use crate::replay::Replay;
+use crate::replay::{Options, Replay};
 use crate::terminal::Console;
 use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
@@ -73,7 +74,17 @@ pub(super) async fn replay(
     let look = Look::of_stderr(global);
     let bases = crate::gomod::bases(&recording.manifest().go_env);
     say(global, summary::replaying(&recording, &bases, look));
-    let replay = std::sync::Arc::new(Replay::new(recording, advice.line(&[])));
+    let options = Options {
+        answers: args.answers,
+        as_of: args.as_of.clone(),
+    };
+    let replay = Replay::answering(recording, advice.line(&[]), options);
+    let replay = std::sync::Arc::new(replay);
+    if args.warm
+        && let Some(told) = newer_head(&replay, &settings, &session)
+    {
+        warn(global, told);
+    }
     let mut intercept = replay.hosts();
     intercept.extend(replay.recording().manifest().intercepted.iter().cloned());
     // An invalid host name cannot be in a certificate, and no client can request it.
@@ -154,6 +165,28 @@ fn settings(
         }
     }
     recorded.into_iter().collect()
+}
+
+/// What to do about a tree head that the command's GOPATH remembers and that is newer than all of the
+/// recording: no tile from then is here that would prove the recorded trees in it, and go verifies nothing
+/// without.
+fn newer_head(replay: &Replay, settings: &[(String, String)], session: &Session) -> Option<String> {
+    let recorded = settings.iter().find(|(name, _)| name == "GOSUMDB");
+    let sumdb = recorded.map_or_else(|| session.go.get("GOSUMDB"), |(_, value)| value);
+    let sumdb: GoSumDb = sumdb.parse().ok()?;
+    let name = sumdb.name()?;
+    let largest = replay.largest_head(name)?;
+    let remembered = child::remembered(session.go.get("GOPATH"), name)?;
+    let Remembered { path, size } = remembered;
+    (size > largest).then(|| {
+        format!(
+            "go will not verify anything that is not in go.sum: {} is the head of {name} with {size} records, and \
+             the newest on recording {} has {largest}; leave out --warm, which keeps that file, or record (and \
+             seal) again",
+            path.display(),
+            replay.recording().name(),
+        )
+    })
 }
 
 /// The command line that records missing responses, with the flags of the recording.

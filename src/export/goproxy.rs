@@ -3,41 +3,22 @@
 
 use std::io::{self, Read};
 
-use super::source::{Source, error_text};
-use crate::catalog::Edit;
-use crate::recording::Row;
-
-/// Bytes of a lookup's answer, and of a tile: real ones have less than 9,000.
-const LOOKUP_LIMIT: usize = 1 << 16;
+use crate::catalog::{Edit, SMALL_FILE};
+use crate::exchange::chain;
+use crate::recording::{Recording, Row};
 
 /// The content of a file: the answer of `row`, or as much of it as `edit` says. Large ones are
 /// verified while they are read.
 pub(crate) fn content(
-    source: &Source<'_>,
+    recording: &Recording,
     row: &Row,
     edit: &Edit,
 ) -> Result<Box<dyn Read>, String> {
-    let answer = source.content(row)?;
     if *edit == Edit::Whole {
-        return Ok(answer);
+        return recording.content(row).map_err(|error| chain(&error));
     }
-    let file = edit.apply(whole(answer)?);
+    let answer = recording.content_within(row, SMALL_FILE);
+    let file = edit.apply(answer.map_err(|error| chain(&error))?);
     let file = file.map_err(|error| error.to_string())?;
     Ok(Box::new(io::Cursor::new(file)))
-}
-
-/// The content of a lookup's answer.
-pub(crate) fn lookup(source: &Source<'_>, row: &Row) -> Option<Vec<u8>> {
-    whole(source.content(row).ok()?).ok()
-}
-
-fn whole(answer: impl Read) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let mut answer = answer.take(LOOKUP_LIMIT as u64 + 1);
-    let read = answer.read_to_end(&mut bytes);
-    read.map_err(|error| error_text(&error))?;
-    match bytes.len() > LOOKUP_LIMIT {
-        true => Err("it is too large for a lookup or a tile".into()),
-        false => Ok(bytes),
-    }
 }

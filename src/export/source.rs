@@ -11,7 +11,6 @@ use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::wall_text_at;
-use crate::coding::Coding;
 use crate::diagnose::outcome::{Listed, Meaning};
 use crate::exchange::{
     Abort, Body, Digest, Ending, Exchange, ExchangeId, Opened, TraceParent, chain,
@@ -243,21 +242,6 @@ impl<'a> Source<'a> {
         let read = read.map_err(|error| error_text(&error));
         read.inspect_err(|why| self.note_missing_body(id, why))?;
         Ok(bytes)
-    }
-
-    /// The content of a row's answer, its coding undone and verified while it is read.
-    pub(crate) fn content(&self, row: &Row) -> Result<Box<dyn Read>, String> {
-        let exchange = self.recording.exchange(row);
-        let Ending::Ended(end) = exchange.map_err(|error| chain(&error))?.ending else {
-            return Ok(Box::new(io::empty()));
-        };
-        let Some(body) = end.body else {
-            return Ok(Box::new(io::empty()));
-        };
-        let encoded = self.recording.body(&body).map_err(|error| chain(&error))?;
-        Coding::of(&end.headers)
-            .reader(encoded, body.bytes)
-            .map_err(|error| format!("it is encoded, and {error}"))
     }
 
     /// Notes something that is missing from the export.

@@ -55,7 +55,7 @@ pub fn check_content(route: &Route, content: &[u8]) -> Result<(), ContentFault> 
         return Err(ContentFault::TooLarge);
     }
     let checked = match route.kind {
-        Kind::Info => info(content).and_then(|version| fits(route, version)),
+        Kind::Info => info(content).and_then(|info| fits(route, &info.version)),
         Kind::Latest => info(content).map(drop),
         Kind::Mod => match declares_module(content) {
             true => Ok(()),
@@ -79,9 +79,24 @@ pub(crate) fn is_html(content: &[u8]) -> bool {
     content.trim_ascii_start().starts_with(b"<")
 }
 
-/// The version of an `.info` or `@latest` (`modfetch.RevInfo`); keys are read as `encoding/json`
-/// does, in any case.
-fn info(content: &[u8]) -> Result<String, ContentFault> {
+/// What an `.info` or `@latest` says (`modfetch.RevInfo`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RevInfo {
+    /// The canonical version.
+    pub(crate) version: String,
+    /// When its commit was made.
+    pub(crate) time: Option<OffsetDateTime>,
+}
+
+impl RevInfo {
+    /// Reads an answer; `None` where the go command could not.
+    pub(crate) fn parse(content: &[u8]) -> Option<Self> {
+        info(content).ok()
+    }
+}
+
+/// Keys are read as `encoding/json` does, in any case.
+fn info(content: &[u8]) -> Result<RevInfo, ContentFault> {
     let text = String::from_utf8_lossy(content);
     let fields: BTreeMap<String, &RawValue> =
         serde_json::from_str(&text).map_err(ContentFault::Json)?;
@@ -92,20 +107,21 @@ fn info(content: &[u8]) -> Result<String, ContentFault> {
         let value = found.next().map(|(_, value)| value.get()).unwrap_or("null");
         serde_json::from_str(value).map_err(ContentFault::Json)
     };
-    if let Some(time) = field("time")?
-        && OffsetDateTime::parse(&time, &Rfc3339).is_err()
-    {
-        return Err(ContentFault::Time(shown(&time)));
-    }
+    let time = field("time")?.map(|time| {
+        let parsed = OffsetDateTime::parse(&time, &Rfc3339);
+        parsed.map_err(|_| ContentFault::Time(shown(&time)))
+    });
+    let time = time.transpose()?;
     let version = field("version")?.filter(|version| !version.is_empty());
-    version.ok_or(ContentFault::NoVersion)
+    let version = version.ok_or(ContentFault::NoVersion)?;
+    Ok(RevInfo { version, time })
 }
 
 /// A version gets no other's information; a branch or a commit gets that of the version it means.
-fn fits(route: &Route, version: String) -> Result<(), ContentFault> {
+fn fits(route: &Route, version: &str) -> Result<(), ContentFault> {
     match route.version.as_deref() {
         Some(asked) if is_canonical_version(asked) && asked != version => {
-            Err(ContentFault::OtherVersion(shown(&version)))
+            Err(ContentFault::OtherVersion(shown(version)))
         }
         _ => Ok(()),
     }

@@ -26,7 +26,7 @@ mod tile;
 mod version;
 
 pub use content::check_content;
-pub(crate) use content::{ContentFault, TEXT_LIMIT, is_html};
+pub(crate) use content::{ContentFault, RevInfo, TEXT_LIMIT, is_html};
 pub(crate) use go_command::{go_words, is_go, modfile};
 pub(crate) use go_mod::{GoMod, ModuleVersion, Replacement};
 pub(crate) use go_sum::{GoSum, Malformed};
@@ -50,4 +50,6 @@ pub(crate) use route::{TOOLCHAIN_MODULE, replay_key};
 pub(crate) use settings::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget, Separator, bases};
 pub(crate) use tile::Coordinate;
 pub use tile::Tile;
-pub(crate) use version::{compare_versions, is_canonical_version, is_pseudo_version};
+pub(crate) use version::{
+    compare_versions, is_canonical_version, is_pseudo_version, latest_version,
+};

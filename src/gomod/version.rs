@@ -23,22 +23,37 @@ pub(crate) fn is_canonical_version(version: &str) -> bool {
 
 /// Does the version name a commit, by time and hash: `v0.0.0-20220722155237-a158d28d115b`?
 pub(crate) fn is_pseudo_version(version: &str) -> bool {
+    commit_time(version).is_some()
+}
+
+/// The time in a version that names a commit, `yyyymmddhhmmss`.
+fn commit_time(version: &str) -> Option<&str> {
     let stem = version.strip_suffix("+incompatible").unwrap_or(version);
-    let Some((before, hash)) = stem.rsplit_once('-') else {
-        return false;
-    };
-    let Some(split) = before.len().checked_sub(TIME_DIGITS) else {
-        return false;
-    };
-    let Some((base, time)) = before.split_at_checked(split) else {
-        return false;
-    };
+    let (before, hash) = stem.rsplit_once('-')?;
+    let (base, time) = before.split_at_checked(before.len().checked_sub(TIME_DIGITS)?)?;
     let alphanumeric = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric());
-    is_canonical_version(version)
+    let names_a_commit = is_canonical_version(version)
         && time.bytes().all(|b| b.is_ascii_digit())
         && !hash.is_empty()
         && alphanumeric(hash)
-        && (base.ends_with(".0.0-") || base.ends_with(".0.") || base.ends_with("-0."))
+        && (base.ends_with(".0.0-") || base.ends_with(".0.") || base.ends_with("-0."));
+    names_a_commit.then_some(time)
+}
+
+/// The one of these canonical versions that `@latest` means: the highest release, else the highest pre-release,
+/// else the newest commit (Go modules reference, "Version queries"). One that is `+incompatible` only where
+/// nothing else is of its kind, as for modules with a go.mod.
+pub(crate) fn latest_version<'v>(versions: impl IntoIterator<Item = &'v str>) -> Option<&'v str> {
+    let rank = |version: &str| {
+        let commit = commit_time(version).map(str::to_owned);
+        let is_release = commit.is_none() && !version.contains('-');
+        let is_compatible = !version.ends_with("+incompatible");
+        // `None` comes before `Some`: a commit after every tag.
+        (is_release, commit.is_none(), is_compatible, commit)
+    };
+    versions
+        .into_iter()
+        .max_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| compare_versions(a, b)))
 }
 
 /// The order of two versions (`semver.Compare`): build metadata does not count, and what is no version
@@ -177,6 +192,30 @@ mod tests {
             let found = (is_canonical_version(version), is_pseudo_version(version));
             assert_eq!(found, (*is_canonical, *is_pseudo), "{version:?}");
         }
+    }
+
+    #[test]
+    fn the_latest_is_a_release_else_a_pre_release_else_the_newest_commit() {
+        let versions = [
+            "v2.0.1-0.20190101000000-a158d28d115b",
+            "v1.0.0-0.20220722155237-a158d28d115b",
+            "v0.0.0-20230722155237-a158d28d115b",
+            "v2.0.0-rc.1+incompatible",
+            "v1.10.0-rc.2",
+            "v1.10.0-rc.10",
+            "v3.0.0+incompatible",
+            "v1.2.0",
+            "v1.10.0",
+        ];
+        for (count, _) in (1..).zip(versions) {
+            let expected = versions[count - 1];
+            let known = &versions[..count];
+            for turn in 0..count {
+                let turned = known[turn..].iter().chain(&known[..turn]).copied();
+                assert_eq!(latest_version(turned), Some(expected), "{known:?}");
+            }
+        }
+        assert_eq!(latest_version([]), None);
     }
 
     #[test]

@@ -243,12 +243,9 @@ impl Replay {
         }
     }
 
-    fn recorded(&self, asked: &GitAsked<'_>, row: &Row) -> Result<GitFound, AnswerError> {
-        let exchange = self.recording.exchange(row);
-        let exchange =
-            exchange.inspect_err(|error| self.damaged(asked.method, asked.url, error))?;
+    fn recorded(&self, asked: &GitAsked<'_>, row: usize) -> Result<GitFound, AnswerError> {
         let hit = Hit {
-            exchange,
+            exchange: self.exchange(asked.method, asked.url, row)?,
             cut: None,
         };
         Ok(GitFound::Recorded(Box::new(hit)))

@@ -95,6 +95,15 @@ impl Index {
         index
     }
 
+    /// Leaves one answer to each request that has one among `settled`, the last of those.
+    pub(super) fn keep_last(&mut self, settled: &HashSet<usize>) {
+        for answers in self.exact.values_mut().chain(self.modules.values_mut()) {
+            if let Some(last) = answers.iter().rfind(|number| settled.contains(number)) {
+                *answers = vec![*last];
+            }
+        }
+    }
+
     /// What answers a module request, whichever host it is sent to.
     pub(super) fn of_module(&self, key: &str) -> Option<&Vec<usize>> {
         self.modules.get(key).or_else(|| self.absent.get(key))

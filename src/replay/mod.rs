@@ -7,7 +7,8 @@
 //! one, a redirect's target whatever its query). Repeated answers keep their order, the last stays.
 //! What the manifest calls faulty answers nothing.
 //! A 304 or a part answers only requests that asked for it; a 401 or 407 answers none if the recording
-//! has the response to the same request with credentials.
+//! has the response to the same request with credentials. Some answers are made of recorded ones instead:
+//! [`made`] says which.
 
 #[cfg(any(test, fuzzing))]
 pub mod check;
@@ -15,6 +16,7 @@ mod condition;
 mod git;
 mod index;
 mod ledger;
+mod made;
 mod played;
 #[cfg(test)]
 mod tests;
@@ -25,21 +27,25 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub(crate) use condition::Conditions;
 pub(crate) use git::{GitAsked, GitFetch, GitFound, REQUEST_LIMIT};
 pub(crate) use ledger::{Account, Miss, Misses};
+pub(crate) use made::Options;
 pub(crate) use played::{PlayError, Played};
 
+use crate::catalog::EditError;
 use crate::exchange::{Exchange, Target, field};
 use crate::gomod::{self, Base, Route, canonical, redirect_target, replay_key};
-use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ReadError};
+use crate::recording::reader::{BodyError, BodyReader, ConnectionRow, ContentError, ReadError};
 use crate::recording::{Recording, Row};
 use crate::tls::Protocol;
 use condition::Fit;
 use index::{Index, TileKey, TileRow, Unusable};
 use ledger::{Ledger, what};
+use made::{Instead, Made, Outcome};
 
 /// A recording that answers.
 pub struct Replay {
     recording: Recording,
     index: Index,
+    made: Made,
     bases: Arc<[Base]>,
     /// The command that would record what is missing.
     recorder: String,
@@ -71,6 +77,12 @@ pub(crate) enum AnswerError {
     /// Its body is missing or was altered.
     #[error("{}", body_fault(.0))]
     Body(#[from] BodyError),
+    /// What another answer is made of cannot be read.
+    #[error("what the answer is made of cannot be read")]
+    Content(#[from] ContentError),
+    /// What another answer is made of is not what it should be.
+    #[error("the recorded answer is not valid")]
+    Edit(#[from] EditError),
 }
 
 /// Only what differs from its digest is damaged.
@@ -87,15 +99,26 @@ impl Replay {
     /// Indexes a recording, without the answers that its manifest says are faulty. `recorder` is the command
     /// line that a miss advises.
     pub fn new(recording: Recording, recorder: String) -> Self {
-        let bases = Arc::from(gomod::bases(&recording.manifest().go_env));
+        Self::answering(recording, recorder, Options::default())
+    }
+
+    /// The same, for answers as these options say.
+    pub(crate) fn answering(recording: Recording, recorder: String, options: Options) -> Self {
+        let bases: Arc<[Base]> = Arc::from(gomod::bases(&recording.manifest().go_env));
+        let made = Made::new(&recording, &bases, options);
+        let mut index = Index::new(
+            recording.rows(),
+            &bases,
+            &redirected(&recording),
+            &recording.manifest().replayable.faults,
+            |row| has_credentials(&recording, row),
+        );
+        for settled in made.settled(recording.rows(), &bases) {
+            index.keep_last(&settled);
+        }
         Self {
-            index: Index::new(
-                recording.rows(),
-                &bases,
-                &redirected(&recording),
-                &recording.manifest().replayable.faults,
-                |row| has_credentials(&recording, row),
-            ),
+            index,
+            made,
             recording,
             bases,
             recorder,
@@ -113,6 +136,12 @@ impl Replay {
     /// Base paths of the recorded GOPROXY.
     pub(crate) fn bases(&self) -> &[Base] {
         &self.bases
+    }
+
+    /// How many records the largest tree has whose head the lookups of a checksum database carry here; `None`
+    /// without lookups.
+    pub(crate) fn largest_head(&self, sumdb: &str) -> Option<u64> {
+        self.made.largest_head(sumdb)
     }
 
     /// Requests answered so far.
@@ -171,17 +200,49 @@ impl Replay {
     ) -> Result<Hit, AnswerError> {
         let found = self
             .exact(method, url, conditions)
+            .or_else(|| self.unrecorded(method, url, Made::of_unrecorded))
             .or_else(|| self.same_module(method, url, conditions))
             .or_else(|| self.cut_tile(method, url))
-            .or_else(|| self.redirect_target(method, url, conditions));
-        let Some(Found { row, cut }) = found else {
+            .or_else(|| self.redirect_target(method, url, conditions))
+            .or_else(|| self.unrecorded(method, url, Made::of_unknown));
+        let (row, cut) = match found {
+            None => return Err(AnswerError::Miss(self.miss(method, url))),
+            Some(Found::Row { row, cut }) => match self.made.instead(row) {
+                None => (row, cut),
+                Some(instead) => return self.make(method, url, instead),
+            },
+            Some(Found::Unrecorded(instead)) => return self.make(method, url, &instead),
+        };
+        let exchange = self.exchange(method, url, row)?;
+        Ok(Hit { exchange, cut })
+    }
+
+    /// A made answer.
+    fn make(&self, method: &str, url: &str, instead: &Instead) -> Result<Hit, AnswerError> {
+        let made = self.made.make(&self.recording, method, url, instead);
+        let exchange = match made.inspect_err(|error| self.damaged(method, url, error))? {
+            Outcome::New(exchange) => *exchange,
+            Outcome::Recorded(row) => {
+                let mut exchange = self.exchange(method, url, row)?;
+                exchange.begin.method = method.to_owned();
+                exchange
+            }
+            Outcome::Nothing(why) => {
+                return Err(AnswerError::Miss(self.missing(method, url, Some(&why))));
+            }
+        };
+        Ok(Hit {
+            exchange,
+            cut: None,
+        })
+    }
+
+    fn exchange(&self, method: &str, url: &str, row: usize) -> Result<Exchange, AnswerError> {
+        let Some(row) = self.recording.rows().get(row) else {
             return Err(AnswerError::Miss(self.miss(method, url)));
         };
-        let exchange = self
-            .recording
-            .exchange(row)
-            .inspect_err(|error| self.damaged(method, url, error))?;
-        Ok(Hit { exchange, cut })
+        let exchange = self.recording.exchange(row);
+        Ok(exchange.inspect_err(|error| self.damaged(method, url, error))?)
     }
 
     /// The bytes of an answer's body, verified.
@@ -224,7 +285,7 @@ impl Replay {
         self.ledger.missed(method, what, Some(error.to_string()));
     }
 
-    fn exact(&self, method: &str, url: &str, conditions: &Conditions) -> Option<Found<'_>> {
+    fn exact(&self, method: &str, url: &str, conditions: &Conditions) -> Option<Found> {
         let key = index::exact_key(method, url);
         let rows = self.index.exact.get(&key)?;
         if !self.index.mixed.contains(&key) {
@@ -247,13 +308,23 @@ impl Replay {
         Some(Found::whole(self.next(&key, rows, conditions)?))
     }
 
-    fn same_module(&self, method: &str, url: &str, conditions: &Conditions) -> Option<Found<'_>> {
+    fn unrecorded(
+        &self,
+        method: &str,
+        url: &str,
+        made: impl FnOnce(&Made, &str, &Route) -> Option<Instead>,
+    ) -> Option<Found> {
+        let route = Route::of(url, &self.bases);
+        made(&self.made, method, &route).map(Found::Unrecorded)
+    }
+
+    fn same_module(&self, method: &str, url: &str, conditions: &Conditions) -> Option<Found> {
         let key = format!("{method} {}", replay_key(url, &self.bases)?);
         let rows = self.index.of_module(&key)?;
         Some(Found::whole(self.next(&key, rows, conditions)?))
     }
 
-    fn cut_tile(&self, method: &str, url: &str) -> Option<Found<'_>> {
+    fn cut_tile(&self, method: &str, url: &str) -> Option<Found> {
         let route = Route::of(url, &self.bases);
         let wanted = route.tile.filter(|_| method == "GET")?;
         let tiles = self.index.tiles.get(&TileKey {
@@ -262,27 +333,21 @@ impl Replay {
         })?;
         let wider = tiles.iter().filter(|known| wanted.is_cut_from(&known.tile));
         let TileRow { row, .. } = wider.min_by_key(|known| known.tile.width)?;
-        let row = self.recording.rows().get(*row)?;
-        let cut = Some(wanted.len_bytes() as u64);
-        Some(Found { row, cut })
+        let (row, cut) = (*row, Some(wanted.len_bytes() as u64));
+        Some(Found::Row { row, cut })
     }
 
-    fn redirect_target(
-        &self,
-        method: &str,
-        url: &str,
-        conditions: &Conditions,
-    ) -> Option<Found<'_>> {
+    fn redirect_target(&self, method: &str, url: &str, conditions: &Conditions) -> Option<Found> {
         let path = index::without_query(url);
         let rows = self.index.by_path.get(&path).filter(|_| method == "GET")?;
         let places = || (0..rows.len()).rev();
         let find = |least| self.fitting(rows, places(), conditions, least);
         let place = find(Fit::Fits).or_else(|| find(Fit::Alike))?;
-        Some(Found::whole(self.recording.rows().get(*rows.get(place)?)?))
+        Some(Found::whole(*rows.get(place)?))
     }
 
     /// The next of the answers to a key that fits the conditions; the last one stays.
-    fn next(&self, key: &str, rows: &[usize], conditions: &Conditions) -> Option<&Row> {
+    fn next(&self, key: &str, rows: &[usize], conditions: &Conditions) -> Option<usize> {
         let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
         let cursor = cursors.entry(key.to_owned()).or_default();
         let find = |least| {
@@ -291,7 +356,7 @@ impl Replay {
         };
         let place = find(Fit::Fits).or_else(|| find(Fit::Alike))?;
         *cursor = (*cursor).max(place + 1);
-        self.recording.rows().get(*rows.get(place)?)
+        rows.get(place).copied()
     }
 
     /// The first of these places whose answer was given to the same conditions, else the first whose
@@ -363,16 +428,17 @@ impl Replay {
     }
 }
 
-/// A row that answers.
-struct Found<'a> {
-    row: &'a Row,
-    /// Only so many bytes of its body.
-    cut: Option<u64>,
+/// What answers.
+enum Found {
+    /// A row, by its number, and perhaps only so many bytes of its body.
+    Row { row: usize, cut: Option<u64> },
+    /// Something that is made for what was not asked then.
+    Unrecorded(Instead),
 }
 
-impl<'a> Found<'a> {
-    const fn whole(row: &'a Row) -> Self {
-        Self { row, cut: None }
+impl Found {
+    const fn whole(row: usize) -> Self {
+        Self::Row { row, cut: None }
     }
 }
 

@@ -11,7 +11,11 @@ use http_body::Body as _;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::*;
+use crate::cli::{Answers, Instant};
 use crate::clock::Timestamp;
 use crate::exchange::{Body, ByteString, Fields, Hex};
 use crate::recording::format::{Event, JOURNAL, Record};
@@ -87,6 +91,33 @@ impl Book {
 fn fields(pairs: &[(&str, &str)]) -> Fields {
     let field = |(name, value): &(&str, &str)| ((*name).to_owned(), ByteString::from(*value));
     pairs.iter().map(field).collect()
+}
+
+/// A replay of the same that answers as these options say.
+fn answering(book: &Book, answers: Answers, as_of: Option<&str>) -> Replay {
+    let recording = book.replay().recording;
+    let as_of = as_of.map(|text| Instant {
+        at: OffsetDateTime::parse(text, &Rfc3339).unwrap(),
+        text: text.into(),
+    });
+    let answers = Some(answers);
+    Replay::answering(recording, "again".into(), Options { answers, as_of })
+}
+
+/// Status, fields and content of the answer to a request.
+fn answer(replay: &Replay, method: &str, url: &str) -> (u16, Fields, String) {
+    let hit = match replay.find(method, url, &Conditions::default()) {
+        Ok(hit) => hit,
+        Err(AnswerError::Miss(told)) => return (0, Fields::new(), told),
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(hit.exchange.begin.method, method);
+    let mut content = String::new();
+    if let Some(mut reader) = replay.body(&hit).unwrap() {
+        std::io::Read::read_to_string(&mut reader, &mut content).unwrap();
+    }
+    let end = hit.exchange.end().unwrap();
+    (end.status, end.headers.clone(), content)
 }
 
 /// The status of the answer to a GET request with these fields; 0 for a miss.
@@ -303,5 +334,187 @@ fn a_redirect_leads_on_from_where_it_was_asked() {
         let replay = book.with(stored, &[], 200).replay();
         let signed_anew = "https://proxy.golang.org/store/z?Expires=2";
         assert_eq!(status(&replay, signed_anew, &[]), 200, "{to}");
+    }
+}
+
+const HOSTS: [&str; 2] = ["https://proxy.golang.org", "https://goproxy.corp/api/go"];
+
+/// A module proxy's files of a version, but for those named.
+fn version(book: Book, module: &str, version: &str, time: &str, without: &[&str]) -> Book {
+    let info = format!("{{\"Version\":\"{version}\",\"Time\":\"{time}\"}}");
+    let files = [
+        ("info", info.as_str()),
+        ("mod", "module m\n"),
+        ("zip", "PK"),
+    ];
+    let files = files.into_iter().filter(|(end, _)| !without.contains(end));
+    files.fold(book, |book, (end, content)| {
+        let url = format!("{}/{module}/@v/{version}.{end}", HOSTS[0]);
+        book.with_body(&url, &[], 200, Some(content.as_bytes()))
+    })
+}
+
+#[test]
+fn where_any_order_is_to_pass_lists_name_what_is_whole_and_the_last_sound_answer_counts() {
+    let [list, latest] = ["list", "latest"].map(|what| match what {
+        "list" => format!("{}/a.b/c/@v/list", HOSTS[0]),
+        _ => format!("{}/a.b/c/@latest", HOSTS[0]),
+    });
+    let book = Book::new()
+        .with_body(&list, &[], 404, Some(b"not found"))
+        .with_body(&list, &[("If-None-Match", "\"a\"")], 304, None)
+        .with_body(&list, &[], 200, Some(b"v1.0.0\nv1.1.0\nv1.2.0\n"));
+    let book = version(book, "a.b/c", "v1.0.0", "2020-01-01T00:00:00Z", &[]);
+    let book = version(book, "a.b/c", "v1.2.0", "2022-01-01T00:00:00Z", &["zip"]);
+    let other = format!("{}/d.e/f/@latest", HOSTS[1]);
+    let recorded = "{\"Version\":\"v0.0.0-20220722155237-a158d28d115b\"}";
+    let book = book.with_body(&other, &[], 200, Some(recorded.as_bytes()));
+    let book = version(
+        book,
+        "d.e/f",
+        "v0.0.0-20210722155237-a158d28d115b",
+        "2021-07-22T15:52:37Z",
+        &[],
+    );
+
+    let unified = answering(&book, Answers::Unified, None);
+    for _ in 0..2 {
+        let (status, fields, content) = answer(&unified, "GET", &list);
+        assert_eq!((status, &*content), (200, "v1.0.0\n"));
+        assert_eq!(fields.len(), 1, "no validator of another body: {fields:?}");
+        assert_eq!(answer(&unified, "HEAD", &list).0, 200);
+        let (status, _, content) = answer(&unified, "GET", &latest);
+        assert!(status == 200 && content.contains("v1.0.0"), "{content}");
+        assert_eq!(
+            self::status(&unified, &list, &[("If-None-Match", "\"a\"")]),
+            200
+        );
+    }
+    // Whichever host is asked; and what is nearest to the recorded version.
+    let elsewhere = list.replace(HOSTS[0], HOSTS[1]);
+    assert_eq!(answer(&unified, "GET", &elsewhere).2, "v1.0.0\n");
+    let (_, _, content) = answer(&unified, "GET", &other);
+    assert!(content.contains("v0.0.0-20210722155237"), "{content}");
+    let empty = other.replace("@latest", "@v/list");
+    assert_eq!(
+        answer(&unified, "GET", &empty),
+        (
+            200,
+            fields(&[("content-type", "text/plain; charset=UTF-8")]),
+            String::new()
+        )
+    );
+    // Probes above and below what is known; and what has nothing to do with it.
+    for (module, expected) in [
+        ("a.b", 404),
+        ("a.b/c/d", 404),
+        ("d.e/f/v2", 404),
+        ("a.bb", 0),
+        ("a.b/cc", 0),
+        ("a", 0),
+    ] {
+        let url = format!("{}/{module}/@v/list", HOSTS[0]);
+        assert_eq!(answer(&unified, "GET", &url).0, expected, "{module}");
+    }
+
+    let faithful = answering(&book, Answers::Faithful, None);
+    assert_eq!(answer(&faithful, "GET", &list).0, 404);
+    assert_eq!(
+        answer(&faithful, "GET", &list).2,
+        "v1.0.0\nv1.1.0\nv1.2.0\n"
+    );
+    assert_eq!(answer(&faithful, "GET", &latest).0, 0);
+    assert_eq!(answer(&faithful, "GET", &other).2, recorded);
+}
+
+#[test]
+fn as_of_an_instant_what_is_younger_is_not_there() {
+    let [list, latest, main] =
+        ["@v/list", "@latest", "@v/main.info"].map(|file| format!("{}/a.b/c/{file}", HOSTS[0]));
+    let book = Book::new().with_body(
+        &list,
+        &[],
+        200,
+        Some(b"v1.0.0\nv1.1.0\nv1.2.0 2022-01-01T00:00:00Z\nv1.3.0\n"),
+    );
+    let book = version(book, "a.b/c", "v1.0.0", "2020-01-01T00:00:00Z", &["zip"]);
+    let book = version(book, "a.b/c", "v1.2.0", "2022-01-01T00:00:00Z", &[]);
+    let book = version(book, "a.b/c", "v1.3.0", "2023-01-01T00:00:00Z", &[]);
+    let commits = [
+        "2022-06-01T00:00:00Z",
+        "2021-06-01T00:00:00+02:00",
+        "2023-06-01T00:00:00Z",
+    ];
+    let commit = |book: Book, time: &&str| {
+        let version = time[..10].replace('-', "");
+        let info = format!(
+            "{{\"Version\":\"v1.2.1-0.{version}000000-a158d28d115b\",\"Time\":\"{time}\"}}"
+        );
+        book.with_body(&main, &[], 200, Some(info.as_bytes()))
+    };
+    let book = commits.iter().fold(book, commit);
+    let rows = [
+        ("2019-01-01T00:00:00Z", "", "", ""),
+        ("2020-01-01T00:00:00Z", "v1.0.0\n", "v1.0.0", ""),
+        ("2021-05-31T22:00:00Z", "v1.0.0\n", "v1.0.0", "20210601"),
+        (
+            "2022-01-01T01:00:00+01:00",
+            "v1.0.0\nv1.2.0 2022-01-01T00:00:00Z\n",
+            "v1.2.0",
+            "20210601",
+        ),
+        (
+            "2022-12-31T23:59:59Z",
+            "v1.0.0\nv1.2.0 2022-01-01T00:00:00Z\n",
+            "v1.2.0",
+            "20220601",
+        ),
+        (
+            "2026-01-15T00:00:00Z",
+            "v1.0.0\nv1.2.0 2022-01-01T00:00:00Z\nv1.3.0\n",
+            "v1.3.0",
+            "20230601",
+        ),
+    ];
+    for (instant, listed, newest, of_main) in rows {
+        let recording = book.replay().recording;
+        let at = OffsetDateTime::parse(instant, &Rfc3339).unwrap();
+        let as_of = Some(Instant {
+            at,
+            text: "that day".into(),
+        });
+        let then = Replay::answering(
+            recording,
+            "again".into(),
+            Options {
+                answers: None,
+                as_of,
+            },
+        );
+        let unified = answering(&book, Answers::Unified, Some(instant));
+        assert_eq!(answer(&then, "GET", &list).2, listed, "{instant}");
+        let whole: String = ["v1.2.0", "v1.3.0"]
+            .iter()
+            .filter(|version| listed.contains(*version))
+            .map(|version| format!("{version}\n"))
+            .collect();
+        assert_eq!(answer(&unified, "GET", &list).2, whole, "{instant}");
+        for (url, expected) in [(&latest, newest), (&main, of_main)] {
+            let (status, _, told) = answer(&then, "GET", url);
+            assert_eq!(
+                status,
+                if expected.is_empty() { 0 } else { 200 },
+                "{instant}"
+            );
+            let expected = if expected.is_empty() {
+                "(as of that day: no "
+            } else {
+                expected
+            };
+            assert!(told.contains(expected), "{instant} {url}: {told}");
+        }
+        // What is asked for by its version is there.
+        let exact = format!("{}/a.b/c/@v/v1.3.0.info", HOSTS[0]);
+        assert_eq!(answer(&then, "GET", &exact).0, 200);
     }
 }

@@ -1,5 +1,6 @@
 //! What a replay gives, seen by the command that it wraps.
 
+mod answers;
 mod git;
 mod git_modules;
 

@@ -12,16 +12,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::catalog::{Catalog, Edit, Faulty, Lacking, LeftOut, NotUnified};
+use crate::catalog::{Catalog, Edit, Faulty, Lacking, LeftOut, NotUnified, SMALL_FILE};
 use crate::cli::{ExportArgs, Global};
 use crate::commands::answers;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::commands::runtime::{Stop, Stoppable};
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Ending, ExchangeId};
-use crate::export::goproxy::{content, lookup};
+use crate::export::goproxy::content;
 use crate::export::source::{Losses, Source, error_text};
 use crate::files::Working;
+use crate::gomod::Kind;
 use crate::recording::format::Fault;
 use crate::recording::{Recording, Row};
 use crate::shell;
@@ -83,7 +84,7 @@ pub(super) fn write(
     let faulty: Faulty = faults.keys().copied().collect();
     let location = |row: &Row| recording.answer_field(row, "location");
     let mut catalog = Catalog::of(rows, routes.bases(), &faulty, location);
-    let not_unified = catalog.unify(|row| lookup(&source, &rows[row]));
+    let not_unified = catalog.unify(|row| small(recording, row));
     let stop = Stop::listen()?;
     let copied = copy_all(catalog, &source, &args.output, &stop, global);
     let Copied {
@@ -112,6 +113,12 @@ pub(super) fn write(
         lacking: catalog.lacking(),
         not_unified,
     })
+}
+
+/// The content of a small answer.
+fn small(recording: &Recording, row: usize) -> Option<Vec<u8>> {
+    let row = recording.rows().get(row)?;
+    recording.content_within(row, SMALL_FILE).ok()
 }
 
 impl Report {
@@ -160,10 +167,16 @@ fn copy_all(
     let mut progress = Progress::new("file", catalog.files().len(), global);
     for (number, (path, file)) in catalog.files().iter().enumerate() {
         progress.step(number);
-        copying.copy(path, &rows[file.row], &file.edit)?;
+        // Which one that is depends on which versions turn out to be whole.
+        if file.kind != Kind::Latest {
+            copying.copy(path, &rows[file.row], &file.edit)?;
+        }
     }
     drop(progress);
     let catalog = catalog.without(&copying.lost);
+    for (path, row) in catalog.latests(|row| small(source.recording(), row)) {
+        copying.copy(&path, &rows[row], &Edit::Whole)?;
+    }
     for (path, text) in catalog.made() {
         copying.folder.text(&path, &text)?;
     }
@@ -251,7 +264,7 @@ struct Copying<'a> {
 impl Copying<'_> {
     /// Copies the response of `row` to `path`, or notes why it cannot be read.
     fn copy(&mut self, path: &str, row: &Row, edit: &Edit) -> anyhow::Result<()> {
-        let mut answer = match content(self.source, row, edit) {
+        let mut answer = match content(self.source.recording(), row, edit) {
             Ok(answer) => answer,
             Err(why) => {
                 self.leave_out(path, row, &why);

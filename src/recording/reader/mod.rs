@@ -10,7 +10,7 @@ pub mod scan;
 pub(crate) mod table;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -20,7 +20,8 @@ use super::format::{Event, FORMAT_VERSION, Gap, JOURNAL, Manifest, Open, Record,
 use super::line::LineError;
 use super::manifest::{ManifestError, read_manifest};
 use super::processes::Sample;
-use crate::exchange::{Body, ConnectionId, Ending, Exchange, ExchangeId, field};
+use crate::coding::{Coding, NotDecoded};
+use crate::exchange::{Body, ConnectionId, End, Ending, Exchange, ExchangeId, field};
 use crate::files::open_regular;
 use journal::JournalFile;
 use scan::LINE_LIMIT;
@@ -288,6 +289,31 @@ impl Recording {
         BodyReader::open(&self.dir, body)
     }
 
+    /// The content of a row's answer, its coding undone and verified while it is read; empty without a body.
+    pub(crate) fn content(&self, row: &Row) -> Result<Box<dyn Read>, ContentError> {
+        let Ending::Ended(End { headers, body, .. }) = self.exchange(row)?.ending else {
+            return Ok(Box::new(io::empty()));
+        };
+        let Some(body) = body else {
+            return Ok(Box::new(io::empty()));
+        };
+        let encoded = self.body(&body)?;
+        Ok(Coding::of(&headers).reader(encoded, body.bytes)?)
+    }
+
+    /// All of it, if it has no more than `limit` bytes.
+    pub(crate) fn content_within(&self, row: &Row, limit: u64) -> Result<Vec<u8>, ContentError> {
+        let mut bytes = Vec::new();
+        let mut content = self.content(row)?.take(limit + 1);
+        content
+            .read_to_end(&mut bytes)
+            .map_err(ContentError::Content)?;
+        match bytes.len() as u64 > limit {
+            true => Err(ContentError::TooLarge(limit)),
+            false => Ok(bytes),
+        }
+    }
+
     /// A body as it is stored; see [`Stored`].
     pub(crate) fn stored(&self, body: &Body) -> Result<Stored, BodyError> {
         Stored::open(&self.dir, body)
@@ -407,6 +433,26 @@ pub enum ReadError {
         /// Where.
         span: Span,
     },
+}
+
+/// Why the content of an answer cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContentError {
+    /// Its lines in the journal.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Its body.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// A coding that is not known here.
+    #[error("it is encoded, and {0}")]
+    Coding(#[from] NotDecoded),
+    /// The bytes turned out to be wrong while they were read.
+    #[error("it is damaged")]
+    Content(#[source] io::Error),
+    /// More than was asked for, bytes.
+    #[error("it has more than {0} bytes")]
+    TooLarge(u64),
 }
 
 /// Reads the manifest in `dir`, which must be a folder. The inner error is one that the journal may make
