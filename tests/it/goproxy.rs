@@ -354,7 +354,7 @@ fn a_tree_goes_into_a_new_folder_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_large_zip_is_copied_in_little_memory() {
+async fn a_large_zip_is_copied_and_verified_in_little_memory() {
     // As much as a module may have is 500 MiB.
     let content = vec![7; count(60_000_000, 500_000_000)];
     let zip = contents::zip(&[("a.b/c@v1.0.0/x", &content)], CompressionMethod::STORE);
@@ -384,4 +384,12 @@ async fn a_large_zip_is_copied_in_little_memory() {
     assert!(peak < 40 << 10, "{peak} KiB");
     let zip = fs::metadata(sandbox.join("tree/a.b/c/@v/v1.0.0.zip"));
     assert_eq!(zip.expect("a file").len(), bytes);
+    let spawned = Spawned::start(sandbox.modtape(["verify", dir]));
+    let peak = Process(spawned.id()).watch_peak();
+    let said = spawned.end().expect_success().stdout;
+    let expected =
+        "ok          1 module (1 zip, 0 go.mod files): sums.example has 1, of which 0 are proved\n";
+    assert_eq!(said, expected);
+    let peak = peak.recv().expect("it has ended");
+    assert!(peak < 40 << 10, "{peak} KiB");
 }

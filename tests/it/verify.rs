@@ -49,12 +49,19 @@ fn all_that_go_has_verified_is_ok_and_proved() {
     let origin = Origin::start(content);
     tidied(&sandbox, &origin, &go);
     drop(origin);
-    let output = verify(&sandbox, &["--sumdb", "--strict"]).expect_success();
-    assert_eq!(
-        output.stdout,
-        "ok          3 modules (3 zips, 3 go.mod files): main.sum has 3; sum.golang.org has 3, all proved\n"
-    );
-    assert_eq!(output.stderr, "");
+    // The session of README.
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("it is a part of the project");
+    let session = readme
+        .split("\n$ modtape verify ")
+        .nth(1)
+        .expect("a session");
+    let mut lines = session.split("\n```").next().unwrap_or_default().lines();
+    let flags: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+    let shown: String = lines.map(|line| format!("{line}\n")).collect();
+    let output = verify(&sandbox, &flags).expect_success();
+    assert_eq!((output.stdout, &*output.stderr), (shown, ""));
+    verify(&sandbox, &["--sumdb", "--strict"]).expect_success();
     // An older go is recorded alike; it may have taken what is not so.
     let manifest = sandbox.join("project/recordings/one/recording.json");
     let text = fs::read_to_string(&manifest).expect("it is there");
