@@ -1,6 +1,10 @@
 //! A sealed recording: every command finds in it what it needs, whatever was recorded first.
 
+mod interrupted;
+mod matrix;
+
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::record::{record, recording};
@@ -8,13 +12,30 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// A cold `go mod tidy` of `hello` without sums, recorded, and what stands in for the internet; `None` where
+/// something is not here.
+fn go_mod_tidy(release: &str) -> Option<(Sandbox, Origin)> {
+    let sandbox = Sandbox::new();
+    let content = Content::corpus("hello", Sumdb::Heads)?;
+    let go = sandbox.go(release)?;
+    sandbox.project_without_sums("hello")?;
+    let origin = Origin::start(content);
+    let words = [go.to_str()?, "mod", "tidy"];
+    run(record(&sandbox, &origin, &["--cold"], &words), LIMIT).expect_success();
+    Some((sandbox, origin))
+}
+
 /// `modtape seal one` by what stands in for the internet.
-fn seal(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Output {
+fn sealing(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Command {
     let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
     let mut modtape = sandbox.modtape(["seal", "one", "--connect-to", &everywhere]);
     modtape.arg("--upstream-ca").arg(origin.root_pem_path());
     modtape.args(flags);
-    run(modtape, LIMIT)
+    modtape
+}
+
+fn seal(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Output {
+    run(sealing(sandbox, origin, flags), LIMIT)
 }
 
 /// The same where nobody is.
@@ -40,21 +61,11 @@ const COMMANDS: [&[&str]; 11] = [
 
 #[test]
 fn what_one_command_recorded_is_sealed_for_all_of_them() {
-    let sandbox = Sandbox::new();
-    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+    let Some((sandbox, origin)) = go_mod_tidy("1.27") else {
         return;
     };
-    let Some(go) = sandbox.go("1.27") else { return };
-    let Some(project) = sandbox.project_without_sums("hello") else {
-        return;
-    };
-    let origin = Origin::start(content);
-    let go = go.to_str().expect("paths of tests are text");
-    run(
-        record(&sandbox, &origin, &["--cold"], &[go, "mod", "tidy"]),
-        LIMIT,
-    )
-    .expect_success();
+    let project = sandbox.join("project");
+    let go = sandbox.go("1.27").expect("it was there");
     let sealed = seal(&sandbox, &origin, &[]).expect_success();
     assert!(sealed.stderr.contains("sealed one: "), "{}", sealed.stderr);
     drop(origin);
@@ -79,8 +90,8 @@ fn what_one_command_recorded_is_sealed_for_all_of_them() {
                 continue;
             }
             fs::write(project.join("go.sum"), sums).expect("our own file");
-            let mut modtape = sandbox.modtape(["replay", "one", "--strict", "--", go]);
-            modtape.args(command).env("GOFLAGS", flags);
+            let mut modtape = sandbox.modtape(["replay", "one", "--strict", "--"]);
+            modtape.arg(&go).args(command).env("GOFLAGS", flags);
             let replayed = run(modtape, LIMIT);
             let told = &replayed.stderr;
             assert!(replayed.status.success(), "{command:?} {flags}: {told}");

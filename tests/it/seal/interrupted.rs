@@ -1,0 +1,171 @@
+//! A seal that is cut off, and one that gets no answer: nothing is lost, and the next one goes on.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use modtape::recording::Recording;
+use rustix::process::Signal;
+
+use super::{LIMIT, go_mod_tidy, seal, seal_alone, sealing};
+use crate::crash::random::Dice;
+use crate::record::recording;
+use crate::support::*;
+
+/// The exchanges of the first run, each with what can be read of it.
+fn first_run(recording: &Recording) -> Vec<(String, Option<u16>, String)> {
+    let rows = recording.rows().iter().take_while(|row| {
+        let first = recording.rows().first();
+        first.is_some_and(|first| first.begin.offset <= row.begin.offset)
+    });
+    rows.take(first_run_length(recording))
+        .map(|row| {
+            let exchange = recording.exchange(row).expect("it verifies");
+            let body = exchange.end().and_then(|end| end.body.as_ref());
+            let body = body.map_or(String::new(), |body| {
+                let mut bytes = Vec::new();
+                let mut reader = recording.body(body).expect("it is there");
+                std::io::Read::read_to_end(&mut reader, &mut bytes).expect("it verifies");
+                sha256_hex(&bytes)
+            });
+            (row.url.clone(), row.status, body)
+        })
+        .collect()
+}
+
+fn first_run_length(recording: &Recording) -> usize {
+    // Numbers go on behind those of the run before.
+    let ids: Vec<u64> = recording.rows().iter().map(|row| row.id).collect();
+    let rises = ids.windows(2).take_while(|pair| pair[0] < pair[1]).count();
+    rises.min(ids.len().saturating_sub(1)) + 1
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).expect("a file can be copied")),
+        }
+    }
+}
+
+#[test]
+fn a_seal_that_is_killed_at_any_moment_loses_nothing_and_the_next_one_goes_on() {
+    let Some((sandbox, origin)) = go_mod_tidy("1.27") else {
+        return;
+    };
+    let dir = sandbox.join("project/recordings/one");
+    let kept = sandbox.join("kept");
+    copy(&dir, &kept);
+    let recorded = Recording::open_whole(&dir).expect("it opens");
+    let (before, exchanges) = (first_run(&recorded), recorded.rows().len());
+    let asked = origin.requests().len();
+    seal(&sandbox, &origin, &[]).expect_success();
+    let asked = origin.requests().len() - asked;
+    let mut dice = Dice::roll("kills of a seal");
+    for _ in 0..count(8, 100) {
+        fs::remove_dir_all(&dir).expect("our own folder");
+        copy(&kept, &dir);
+        let until = origin.requests().len() + 1 + dice.below(asked as u64) as usize;
+        let running = Spawned::start(sealing(&sandbox, &origin, &[]));
+        origin.wait_for(|log| log.requests.len() >= until, LIMIT);
+        running.signal(Signal::KILL);
+        running.end();
+        let killed = Recording::open_whole(&dir).expect("it opens");
+        assert_eq!(killed.damage(), []);
+        assert!(killed.rows().len() >= exchanges);
+        let own = first_run(&killed);
+        assert_eq!(own[..exchanges], before[..], "what was there is there");
+        seal(&sandbox, &origin, &[]).expect_success();
+        seal_alone(&sandbox).expect_success();
+    }
+}
+
+#[test]
+fn a_seal_without_an_answer_says_whose_and_keeps_the_others() {
+    let Some((sandbox, origin)) = go_mod_tidy("1.27") else {
+        return;
+    };
+    let alone = seal_alone(&sandbox);
+    assert_eq!(alone.status.code(), Some(1), "{}", alone.stderr);
+    let named = "proxy.golang.org: cannot connect to proxy.golang.org:443";
+    assert!(alone.stderr.contains(named), "{}", alone.stderr);
+    assert!(
+        alone.stderr.contains("one is not sealed"),
+        "{}",
+        alone.stderr
+    );
+    // One file is refused, another never comes.
+    origin.add_rule(
+        Rule::suffix("/sync/@v/v0.3.0.info")
+            .status(503)
+            .body("out of order"),
+    );
+    origin.add_rule(Rule::suffix("/toml/@v/v1.3.2.info").silent());
+    let partly = seal(&sandbox, &origin, &["--upstream-idle-timeout", "300ms"]);
+    assert_eq!(partly.status.code(), Some(1), "{}", partly.stderr);
+    for told in [
+        "info golang.org/x/sync v0.3.0: proxy.golang.org: out of order",
+        "info github.com/BurntSushi/toml v1.3.2: proxy.golang.org: ",
+    ] {
+        assert!(partly.stderr.contains(told), "{told}: {}", partly.stderr);
+    }
+    let json = seal(
+        &sandbox,
+        &origin,
+        &["--json", "--upstream-idle-timeout", "300ms"],
+    );
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).expect("one object");
+    assert_eq!(
+        (&json["sealed"], &json["asked"]),
+        (&false.into(), &2.into()),
+        "{json}"
+    );
+    assert_eq!(json["missing"].as_array().map(Vec::len), Some(2), "{json}");
+    origin.clear_rules();
+    let whole = seal(&sandbox, &origin, &[]).expect_success();
+    assert!(whole.stderr.contains("2 requests sent"), "{}", whole.stderr);
+}
+
+#[test]
+fn ctrl_c_ends_a_seal_in_order() {
+    let Some((sandbox, origin)) = go_mod_tidy("1.27") else {
+        return;
+    };
+    origin.add_rule(Rule::suffix(".info").silent());
+    let asked = origin.requests().len();
+    let running = Spawned::start(sealing(&sandbox, &origin, &[]));
+    origin.wait_for(|log| log.requests.len() > asked, LIMIT);
+    running.interrupt();
+    let ended = running.end();
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("one is not sealed yet"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(recording(&sandbox, "one").damage(), []);
+    origin.clear_rules();
+    seal(&sandbox, &origin, &[]).expect_success();
+}
+
+#[test]
+fn two_seals_at_once_do_not_meet() {
+    let Some((sandbox, origin)) = go_mod_tidy("1.27") else {
+        return;
+    };
+    origin.add_rule(Rule::suffix(".info").silent());
+    let asked = origin.requests().len();
+    let running = Spawned::start(sealing(&sandbox, &origin, &[]));
+    origin.wait_for(|log| log.requests.len() > asked, LIMIT);
+    let second = seal(&sandbox, &origin, &[]);
+    assert_eq!(second.status.code(), Some(1), "{}", second.stderr);
+    let told = "is being written by another recorder";
+    assert!(second.stderr.contains(told), "{}", second.stderr);
+    assert!(running.runs_for(Duration::ZERO));
+    running.interrupt();
+    running.end();
+}
