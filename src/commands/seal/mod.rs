@@ -57,6 +57,9 @@ const AT_ONCE: usize = 16;
 /// How long an upstream may be silent, if nothing else is said.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// The exit code of a recording that is not sealed after all.
+const NOT_SEALED: u8 = 1;
+
 /// What the go command takes where nothing is set (`cmd/go/internal/cfg`).
 const DEFAULT_GOPROXY: &str = "https://proxy.golang.org,direct";
 
@@ -123,7 +126,7 @@ pub(super) fn seal(dir: &Path, args: &SealArgs, global: &Global) -> Result<ExitC
         say(global, told(&name, &sealed));
         return Ok(ExitCode::SUCCESS);
     }
-    Err(not_sealed(&name, &sealed).into())
+    Err(Failure::new(NOT_SEALED, not_sealed(&name, &sealed)))
 }
 
 fn name_of(dir: &Path) -> String {
