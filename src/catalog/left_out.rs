@@ -39,7 +39,7 @@ impl Catalog {
                 (Kind::Other, _) if route.path.ends_with(".zip") => row.url.clone(),
                 _ => continue,
             };
-            if self.files.contains_key(&path) {
+            if self.has(&path) {
                 continue;
             }
             let Some(why) = self.why_not(row, &path, route.kind, &mut broke_off) else {

@@ -7,6 +7,7 @@
 //! verify in any order. It knows rows and routes; bodies are read by whom it asks.
 
 mod as_of;
+mod direct;
 mod heads;
 mod left_out;
 mod path;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 pub(crate) use as_of::AsOf;
+pub(crate) use direct::DirectFile;
 pub(crate) use heads::NotUnified;
 pub(crate) use left_out::LeftOut;
 pub(crate) use path::file_path;
@@ -35,6 +37,8 @@ use redirects::Answers;
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     files: BTreeMap<String, File>,
+    /// Files that no answer holds.
+    direct: BTreeMap<String, DirectFile>,
     /// Modules whose list was asked for and answered, with the row of the last answer.
     listed: BTreeMap<String, usize>,
     /// Why a file's redirect leads to no answer; by path.
@@ -163,6 +167,7 @@ impl Catalog {
             broken.extend(file.sumdb.take_if(|_| is_lost));
             !is_lost
         });
+        self.direct.retain(|path, _| !paths.contains(path));
         for name in broken {
             self.unified.remove(&name);
         }
@@ -179,7 +184,12 @@ impl Catalog {
         if let (Kind::List, Some(module)) = (route.kind, &route.module) {
             return self.listed.contains_key(module) || module == TOOLCHAIN_MODULE;
         }
-        self.file(route).is_some()
+        let path = path(route).and_then(Result::ok);
+        path.is_some_and(|path| self.has(&path))
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path) || self.direct.contains_key(path)
     }
 
     /// Requests that no file can stand for, and why, in words.

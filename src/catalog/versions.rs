@@ -111,7 +111,7 @@ impl Catalog {
     pub(crate) fn is_whole(&self, module: &str, version: &str) -> bool {
         PARTS.iter().all(|kind| {
             let path = module_path(*kind, module, Some(version));
-            path.is_some_and(|path| self.files.contains_key(&path))
+            path.is_some_and(|path| self.has(&path))
         })
     }
 
@@ -158,6 +158,7 @@ impl Catalog {
         let files = self.files.values().filter(|file| is_a_modules(file));
         let named = files.filter_map(|file| file.module.as_deref());
         named
+            .chain(self.direct.values().map(|file| &*file.module))
             .chain(self.listed.keys().map(String::as_str))
             .collect()
     }
@@ -165,28 +166,34 @@ impl Catalog {
     /// What is there of each canonical version of a module.
     fn versions_of(&self, module: &str) -> BTreeMap<&str, Present> {
         let mut versions: BTreeMap<_, Present> = BTreeMap::new();
-        for file in self.files_of(module) {
+        let answered = self.files_of(module).filter_map(|file| {
             let version = file.version.as_deref();
-            if let Some(version) = version.filter(|version| is_canonical_version(version)) {
-                let there = versions.entry(version).or_default();
-                for (kind, there) in PARTS.iter().zip(there) {
-                    *there |=
-                        *kind == file.kind || (*kind == Kind::Zip && file.kind == Kind::Toolchain);
-                }
+            let version = version.filter(|version| is_canonical_version(version))?;
+            Some((version, file.kind))
+        });
+        let direct = below(&self.direct, module).map(|file| (&*file.version, file.kind));
+        for (version, of_kind) in answered.chain(direct) {
+            let there = versions.entry(version).or_default();
+            for (kind, there) in PARTS.iter().zip(there) {
+                *there |= *kind == of_kind || (*kind == Kind::Zip && of_kind == Kind::Toolchain);
             }
         }
         versions
     }
 
     fn files_of(&self, module: &str) -> impl Iterator<Item = &File> {
-        let folder = folder(module);
-        let below = folder.map(|folder| {
-            let files = self.files.range(folder.clone()..);
-            let files = files.take_while(move |(path, _)| path.starts_with(&folder));
-            files.map(|(_, file)| file)
-        });
-        below.into_iter().flatten()
+        below(&self.files, module)
     }
+}
+
+/// Those of the files that lie in the folder of a module.
+fn below<'a, T>(files: &'a BTreeMap<String, T>, module: &str) -> impl Iterator<Item = &'a T> {
+    let below = folder(module).map(|folder| {
+        let files = files.range(folder.clone()..);
+        let files = files.take_while(move |(path, _)| path.starts_with(&folder));
+        files.map(|(_, file)| file)
+    });
+    below.into_iter().flatten()
 }
 
 fn is_a_modules(file: &File) -> bool {

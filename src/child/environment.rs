@@ -80,13 +80,20 @@ pub(crate) fn private_go_dirs(
     dir: &Path,
     settings: &BTreeMap<String, String>,
 ) {
-    let gopath = dir.join("gopath");
-    environment.set("GOPATH", &gopath.to_string_lossy());
-    let cache = gopath.join("pkg").join("mod");
-    environment.set("GOMODCACHE", &cache.to_string_lossy());
+    environment.set("GOPATH", &private_gopath(dir).to_string_lossy());
+    environment.set("GOMODCACHE", &private_cache(dir).to_string_lossy());
     if let Some(bin) = gobin(settings) {
         environment.set("GOBIN", &bin.to_string_lossy());
     }
+}
+
+fn private_gopath(dir: &Path) -> PathBuf {
+    dir.join("gopath")
+}
+
+/// The module cache below a private folder.
+pub(crate) fn private_cache(dir: &Path) -> PathBuf {
+    private_gopath(dir).join("pkg").join("mod")
 }
 
 /// Where `go install` puts programs: GOBIN, else `bin` of the first GOPATH folder.

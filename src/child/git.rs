@@ -65,7 +65,7 @@ impl Repositories {
     pub(crate) async fn fetch(
         &self,
         name: &str,
-        request: &Asked<'_>,
+        request: &GitAsked<'_>,
         fill: impl AsyncFnOnce(Repository) -> Result<Repository, String>,
     ) -> Result<(File, u64), String> {
         let made = {
@@ -105,7 +105,7 @@ impl Repositories {
 
 /// A request that git is to answer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct GitAsked<'a> {
     /// Its body, without its coding.
     pub(crate) body: &'a [u8],
     /// What of it decides whether an answer is right.
@@ -256,7 +256,7 @@ impl Repository {
     }
 
     /// Answers a request.
-    async fn answer(&self, asked: &Asked<'_>) -> Result<(File, u64), String> {
+    async fn answer(&self, asked: &GitAsked<'_>) -> Result<(File, u64), String> {
         let files = self.file().and_then(|mut request| {
             request.write_all(asked.body)?;
             request.rewind()?;

@@ -5,6 +5,7 @@
 
 mod cached_modules;
 mod caches;
+mod direct_modules;
 mod env_file;
 mod environment;
 mod git;
@@ -17,10 +18,13 @@ mod run;
 mod tree_head;
 
 pub(crate) use caches::{CachePlaces, Served, look_at_caches};
+pub(crate) use direct_modules::{Asked, Found, direct_modules};
 pub(crate) use env_file::read_env_file;
-pub(crate) use environment::{Environment, Recorder, SETTINGS, private_go_dirs, replayed_settings};
+pub(crate) use environment::{
+    Environment, Recorder, SETTINGS, private_cache, private_go_dirs, replayed_settings,
+};
 pub use git::Repositories;
-pub(crate) use git::{Asked, Repository};
+pub(crate) use git::{GitAsked, Repository};
 pub(crate) use go::{GoFacts, folder_of, go_for, is_go, look_up, main_module};
 pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use module_cache::{check_modules, look_at, storage};

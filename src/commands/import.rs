@@ -307,6 +307,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         },
         exit_code: None,
         conflicts: Vec::new(),
+        direct: Vec::new(),
         caches: None,
     }
 }

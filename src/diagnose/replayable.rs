@@ -49,6 +49,8 @@ pub(crate) struct Recorded<'a> {
     pub(crate) faults: &'a [Fault],
     /// What the rows ask for.
     pub(crate) routes: &'a Routes,
+    /// Repositories that were served in git's dumb protocol, by host and path.
+    pub(crate) dumb_repositories: &'a BTreeSet<String>,
     /// What ended the command before its time, if anything did: `--timeout`, a signal.
     pub(crate) cut_short: Option<&'a str>,
 }
@@ -84,6 +86,7 @@ pub(crate) fn replayable(recorded: &Recorded<'_>) -> Replayable {
         of_tunnels(recorded),
         of_failed_dials(recorded),
         of_unfinished(recorded),
+        of_dumb_repositories(recorded),
         of_faults(recorded),
     ]
     .into_iter()
@@ -119,6 +122,10 @@ fn told(reasons: Vec<Reason>, rerun: &Rerun) -> Vec<String> {
 impl Recorded<'_> {
     /// What a row asks for, so that the same question by another way is known as such.
     fn question(&self, row: &Row) -> String {
+        if row.method == "POST" {
+            // The body says what it asks for, and each of git's is another.
+            return format!("{} {}", row.run, row.id);
+        }
         let key = replay_key(&row.url, self.routes.bases()).unwrap_or_else(|| row.url.clone());
         format!("{} {key}", row.method)
     }
@@ -353,6 +360,21 @@ fn of_unfinished(recorded: &Recorded<'_>) -> Option<Reason> {
     Some(Reason::simple(
         format!("{total} {was} no whole answer ({parts}), first {example}"),
         "asks again",
+    ))
+}
+
+/// Whatever is asked in that protocol next depends on what came before: files of the server's disk.
+fn of_dumb_repositories(recorded: &Recorded<'_>) -> Option<Reason> {
+    let names = recorded.dumb_repositories;
+    let [verb, its] = match names.len() {
+        0 => return None,
+        1 => ["was", "a repository"],
+        _ => ["were", "repositories"],
+    };
+    let names = listed(names.iter().map(String::as_str), NAMED);
+    Some(Reason::simple(
+        format!("{names} {verb} served in git's dumb protocol, in which {its} cannot be replayed"),
+        "",
     ))
 }
 

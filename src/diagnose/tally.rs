@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::exchange::{Closed, MadeBy, Mode, Opened, Phase, Target};
 use crate::gomod::{Base, Kind, Location, Route};
 use crate::recording::Row;
+use crate::recording::format::DirectModule;
 use crate::recording::reader::{ConnectionRow, RowState};
 
 use super::timeline::Connections;
@@ -130,13 +131,18 @@ pub(crate) fn tunnels(connections: &Connections) -> BTreeMap<String, u64> {
     hosts
 }
 
-/// How many modules, each version for itself, the rows ask for by `.info`, `.mod` or `.zip`.
-pub(crate) fn modules(rows: &[Row], bases: &[Base]) -> u64 {
+/// How many modules, each version for itself, the rows ask for by `.info`, `.mod` or `.zip`, or came from
+/// their repositories.
+pub(crate) fn modules(rows: &[Row], bases: &[Base], direct: &[DirectModule]) -> u64 {
+    let direct = direct
+        .iter()
+        .map(|of| (of.module.clone(), of.version.clone()));
     let modules: BTreeSet<(String, String)> = rows
         .iter()
         .map(|row| Route::of(&row.url, bases))
         .filter(|route| matches!(route.kind, Kind::Info | Kind::Mod | Kind::Zip))
         .filter_map(|route| Some((route.module?, route.version?)))
+        .chain(direct)
         .collect();
     modules.len() as u64
 }
@@ -264,7 +270,7 @@ mod tests {
             "a.b/c/@v/list",
         ];
         let row_of = |path| row(1, &format!("https://proxy.golang.org/{path}"), 0, &[]);
-        assert_eq!(modules(&urls.map(row_of), &[]), 2);
+        assert_eq!(modules(&urls.map(row_of), &[], &[]), 2);
     }
 
     #[test]

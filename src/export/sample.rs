@@ -61,6 +61,7 @@ pub(super) fn manifest() -> Manifest {
         replayable: Replayable::default(),
         exit_code: Some(0),
         conflicts: Vec::new(),
+        direct: Vec::new(),
         caches: None,
     }
 }

@@ -39,6 +39,7 @@ pub(crate) use module_path::{
     check_path, escape_path, escape_version, unescape_path, unescape_version,
 };
 pub use module_zip::ModuleZip;
+pub(crate) use module_zip::ZIP_LIMIT;
 pub use module_zip::go_mod_h1;
 pub(crate) use netrc::{MachineRule, Netrc};
 pub(crate) use patterns::{

@@ -20,7 +20,7 @@ use super::content::{TEXT_LIMIT, shown};
 use super::module_path::check_file_path;
 
 /// The largest zip, and the most bytes of all its files (`zip.MaxZipFile`).
-const ZIP_LIMIT: u64 = 500 << 20;
+pub(crate) const ZIP_LIMIT: u64 = 500 << 20;
 
 /// The most bytes of all names: those of the largest modules have less than a fifth of it.
 const NAMES_LIMIT: usize = 16 << 20;

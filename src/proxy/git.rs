@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, header, request};
 use super::context::Context;
 use super::replayed::{Given, ReplayError, play};
 use super::response_body::Outgoing;
-use crate::child::{Asked, Repository};
+use crate::child::{self, Repository};
 use crate::coding::Coding;
 use crate::exchange::ByteString;
 use crate::git::RESULT;
@@ -84,7 +84,7 @@ async fn by_git(
     fetch: &GitFetch,
     body: &[u8],
 ) -> Result<(std::fs::File, u64), String> {
-    let asked = Asked {
+    let asked = child::GitAsked {
         body,
         fetch: &fetch.fetch,
         is_sha256: fetch.is_sha256,

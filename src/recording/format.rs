@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::exchange::{Abort, Begin, Closed, End, ExchangeId, Opened, Stall, TraceId};
+use crate::exchange::{
+    Abort, Begin, Body, Closed, Digest, End, ExchangeId, Opened, Stall, TraceId,
+};
 use crate::gomod::Kind;
 
 use super::caches::Caches;
@@ -250,6 +252,10 @@ pub struct Manifest {
     /// same; the first [`FAULTS`] of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<Conflict>,
+    /// Module versions that came from their repositories, past every module proxy: the recorded exchanges
+    /// are git's, and hold no file of a module.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub direct: Vec<DirectModule>,
     /// The go command's caches after a command that had failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caches: Option<Caches>,
@@ -321,6 +327,64 @@ pub struct Conflict {
     /// Those of what was served, each once for a host.
     #[serde(default)]
     pub(crate) served: Vec<Hashed>,
+}
+
+/// A module version that came from its repository, with its files as the go command made them: taken
+/// from its module cache when it had ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectModule {
+    /// The run, from 0.
+    #[serde(default)]
+    pub(crate) run: u32,
+    /// `corp.example/lib`
+    pub(crate) module: String,
+    /// `v0.34.0`
+    pub(crate) version: String,
+    /// The repository's URL, as the go command says since Go 1.19.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<String>,
+    /// `.info`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) info: Option<KeptFile>,
+    /// `.mod`
+    #[serde(default, rename = "mod", skip_serializing_if = "Option::is_none")]
+    pub(crate) go_mod: Option<KeptFile>,
+    /// `.zip`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zip: Option<KeptFile>,
+}
+
+impl DirectModule {
+    /// Its files, by kind.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (Kind, KeptFile)> {
+        let files = [
+            (Kind::Info, self.info),
+            (Kind::Mod, self.go_mod),
+            (Kind::Zip, self.zip),
+        ];
+        files
+            .into_iter()
+            .filter_map(|(kind, file)| Some((kind, file?)))
+    }
+}
+
+/// A file in `bodies/`, named by its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFile {
+    pub(crate) sha256: Digest,
+    pub(crate) bytes: u64,
+}
+
+impl KeptFile {
+    /// The same as a body, which is how it is read.
+    pub(crate) const fn body(self) -> Body {
+        Body {
+            sha256: self.sha256,
+            bytes: self.bytes,
+            inline: None,
+            kept: true,
+        }
+    }
 }
 
 /// An answer, and the hash of a module's file that it is or that it names.

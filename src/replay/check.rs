@@ -133,6 +133,7 @@ pub(super) fn manifest(dir: &Path) {
         replayable: Replayable::default(),
         exit_code: None,
         conflicts: Vec::new(),
+        direct: Vec::new(),
         caches: None,
     };
     write_manifest(dir, &manifest).expect("the folder can be written to");

@@ -109,7 +109,7 @@ pub(crate) fn losses(message: &Recorded<'_>) -> Vec<String> {
 pub(crate) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> String {
     let manifest = recording.manifest();
     let name = recording.name();
-    let modules = count(modules(recording.rows(), bases), "module");
+    let modules = count(modules(recording.rows(), bases, &manifest.direct), "module");
     let date = manifest.started.get(..10).unwrap_or(&manifest.started);
     let env = |name: &str| manifest.go_env.get(name).map(String::as_str);
     let by = match (&manifest.go_version, env("GOOS"), env("GOARCH")) {

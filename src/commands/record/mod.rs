@@ -1,5 +1,6 @@
 //! `modtape record`: runs a command, records what it fetches, and says where the time went.
 
+mod direct;
 mod setup;
 mod writing;
 

@@ -215,6 +215,7 @@ pub(super) fn manifest(
         replayable: Replayable::default(),
         exit_code: None,
         conflicts: Vec::new(),
+        direct: Vec::new(),
         caches: None,
     }
 }

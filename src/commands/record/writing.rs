@@ -8,10 +8,12 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
 use tokio::task::JoinSet;
 
+use super::direct::keep_direct;
 use super::setup;
 use crate::capture::sink::Section;
 use crate::capture::{self, Capture, Running};
@@ -31,6 +33,7 @@ use crate::exchange::MadeBy;
 use crate::export::har::Har;
 use crate::export::pcapng;
 use crate::export::source::{Format, Source};
+use crate::git;
 use crate::gomod::{Kind, takes_forged_tiles};
 use crate::recording::format::{
     CAPTURE, Close, Event, FAULTS, Fault, LIVE_CAPTURE, Manifest, State, Totals,
@@ -74,6 +77,8 @@ struct Output {
     har: Option<PathBuf>,
     /// GOMODCACHE of the go command.
     cache: String,
+    /// When the session began.
+    began: SystemTime,
     /// What the command works on.
     main_module: Option<MainModule>,
     /// The recording that this one replaces: it is put back if nothing is recorded.
@@ -115,6 +120,7 @@ impl Writing {
             har: None,
             live: None,
             cache: session.go.get("GOMODCACHE").to_owned(),
+            began: session.clock.wall_start(),
             main_module: session.main_module(),
         };
         match output.start(args, session.clock, made) {
@@ -319,7 +325,16 @@ impl Output {
             warn(global, message);
         }
         self.manifest.conflicts = conflicts.into_iter().take(FAULTS).collect();
-        // A private module cache is gone by now.
+        let cache = match &outcome.private {
+            Some(private) => child::private_cache(private.path()),
+            None => PathBuf::from(&self.cache),
+        };
+        if args.bodies == cli::KeepBodies::All && !cache.as_os_str().is_empty() {
+            let (since, durability) = (self.began, self.durability);
+            let kept = keep_direct(&recording, &routes, cache, since, durability, global);
+            self.manifest.direct = kept.await;
+        }
+        // A private module cache is gone with the run, whatever is wrong with it.
         if has_failed && !args.cold && !self.cache.is_empty() {
             let places = CachePlaces {
                 modules: PathBuf::from(&self.cache),
@@ -338,6 +353,7 @@ impl Output {
             bodies_kept: args.bodies == cli::KeepBodies::All,
             failure: failure.or(damage.as_deref()),
             cut_short: cut_short(outcome),
+            dumb_repositories: &dumb_repositories(&recording, &routes),
             faults: &faults,
             routes: &routes,
         });
@@ -494,6 +510,27 @@ fn served(recording: &Recording, routes: &Routes) -> Vec<Served> {
         })
     });
     served.collect()
+}
+
+/// Repositories whose refs were answered in git's dumb protocol, and never in the smart one.
+fn dumb_repositories(recording: &Recording, routes: &Routes) -> BTreeSet<String> {
+    let rows = recording.rows().iter();
+    let asked = rows.filter(|row| row.method == "GET" && row.status == Some(200));
+    let asked = asked.filter_map(|row| {
+        let route = routes.route(row);
+        let repository = route.module.filter(|_| route.kind == Kind::Vcs)?;
+        let media_type = recording.answer_field(row, "content-type");
+        let is_smart = media_type.is_some_and(|it| it.starts_with(git::ADVERTISEMENT));
+        Some((repository, is_smart))
+    });
+    let (smart, dumb): (Vec<_>, Vec<_>) = asked.partition(|(_, is_smart)| *is_smart);
+    let smart: BTreeSet<String> = smart
+        .into_iter()
+        .map(|(repository, _)| repository)
+        .collect();
+    let dumb = dumb.into_iter().map(|(repository, _)| repository);
+    dumb.filter(|repository| !smart.contains(repository))
+        .collect()
 }
 
 /// Whether the command failed by itself.

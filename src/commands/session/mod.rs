@@ -106,6 +106,8 @@ pub(super) struct Outcome {
     pub(super) left_over: LeftOver,
     /// From the start of the session to the command's end, microseconds.
     pub(super) wall_us: u64,
+    /// The command's own GOPATH and module cache, if it had some: it is removed when this is dropped.
+    pub(super) private: Option<PrivateDir>,
 }
 
 impl Outcome {
@@ -291,7 +293,7 @@ impl Session {
             timeout: self.run.timeout,
             limits: self.limits,
         };
-        let outcome = tokio::select! {
+        let mut outcome = tokio::select! {
             outcome = until_end(&command, signals, &live, self.clock) => outcome,
             never = console.watch(stalls, asks, &status) => match never {},
             never = outlived(global, lifetime) => match never {},
@@ -302,6 +304,9 @@ impl Session {
                 }
             }), if wraps => match never {},
         };
+        if let Ok(outcome) = &mut outcome {
+            outcome.private = self.private;
+        }
         drop(recorder);
         if global.quiet {
             warn_timeout(global, &outcome, command.timeout);
@@ -548,6 +553,7 @@ async fn until_end(
         code,
         left_over,
         wall_us: clock.now().as_micros(),
+        private: None,
     })
 }
 

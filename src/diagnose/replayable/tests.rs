@@ -16,6 +16,7 @@ struct Case {
     bodies_kept: bool,
     failure: Option<&'static str>,
     cut_short: Option<&'static str>,
+    dumb: &'static [&'static str],
     faults: Vec<Fault>,
     options: &'static [&'static str],
 }
@@ -32,6 +33,7 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         bodies_kept: true,
         failure: None,
         cut_short: None,
+        dumb: &[],
         faults: Vec::new(),
         options: &[],
     };
@@ -56,6 +58,7 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         bodies_kept: case.bodies_kept,
         failure: case.failure,
         cut_short: case.cut_short,
+        dumb_repositories: &case.dumb.iter().map(|&name| name.to_owned()).collect(),
         faults: &case.faults,
         routes: &Routes::default(),
     });
@@ -208,6 +211,35 @@ fn gaps_and_bodies_that_were_not_kept_come_first() {
             "not recorded: body of exchange 9: no space left on device and 1 more gap",
             "`modtape record -o ci --force -- go mod tidy` records all of it anew",
         ]
+    );
+}
+
+#[test]
+fn a_repository_in_the_dumb_protocol_is_named() {
+    assert_eq!(
+        reasons(|case| case.dumb = &["git.test/lib"]),
+        [
+            "git.test/lib was served in git's dumb protocol, in which a repository cannot be replayed"
+        ]
+    );
+}
+
+#[test]
+fn a_request_of_git_is_not_asked_again_by_another_to_the_same_url() {
+    let url = "https://git.test/lib/git-upload-pack";
+    let found = reasons(|case| {
+        case.rows = vec![Row::answered(1, url, 200), Row::answered(2, url, 200)];
+        for row in &mut case.rows {
+            row.method = "POST".into();
+        }
+        case.rows[0].state = RowState::Aborted;
+    });
+    let [found] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert!(
+        found.starts_with("1 request has no whole answer"),
+        "{found}"
     );
 }
 

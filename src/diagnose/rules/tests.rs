@@ -209,6 +209,7 @@ fn manifest() -> Manifest {
         replayable: Replayable::default(),
         exit_code: Some(0),
         conflicts: Vec::new(),
+        direct: Vec::new(),
         caches: None,
     }
 }

@@ -353,6 +353,7 @@ impl Table {
             },
             exit_code: table.close.as_ref().and_then(|close| close.exit_code),
             conflicts: Vec::new(),
+            direct: Vec::new(),
             caches: None,
         })
     }

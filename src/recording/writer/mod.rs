@@ -2,12 +2,13 @@
 //!
 //! `folder` makes the folder and what `--force` replaces, `recorder` is what the rest of the program
 //! holds, `journal` owns the file, `bodies` keeps large bodies, `durability` says when what was
-//! written is safe.
+//! written is safe, `kept` takes files of the command in.
 
 pub(crate) mod bodies;
 mod durability;
 pub(crate) mod folder;
 mod journal;
+mod kept;
 mod recorder;
 
 pub use bodies::BodySink;
@@ -16,4 +17,5 @@ pub use durability::Durability;
 pub(crate) use folder::{CreateError, check, make_parent, place};
 pub use folder::{Folder, create};
 pub use journal::Journal;
+pub(crate) use kept::keep_file;
 pub use recorder::Recorder;

@@ -80,6 +80,15 @@ fn host(root: &Path, alpn: Alpn, rules: &[Rule]) -> Origin {
     origin
 }
 
+/// A sandbox with the repositories and the project, and a go command.
+fn staged(release: &str) -> Option<(Sandbox, PathBuf, PathBuf)> {
+    let sandbox = Sandbox::new();
+    let go = sandbox.go(release)?;
+    let root = repositories(&sandbox);
+    project(&sandbox);
+    Some((sandbox, go, root))
+}
+
 /// The settings of a user whose modules come from their repositories.
 fn direct(command: &mut Command, sandbox: &Sandbox, go: &Path) {
     sh(command, &sandbox.join("project"));
@@ -125,9 +134,17 @@ fn by_step(stdout: &str) -> Vec<String> {
 
 /// Runs these steps from the recording `name` with nothing else; checks that nothing is missing.
 fn replayed(sandbox: &Sandbox, name: &str, go: &Path, steps: &[usize]) -> Output {
+    replayed_with(sandbox, name, go, steps, false)
+}
+
+/// The same, with the user's own module cache if it is `warm`.
+fn replayed_with(sandbox: &Sandbox, name: &str, go: &Path, steps: &[usize], warm: bool) -> Output {
     let script = script(steps);
-    let command = ["replay", name, "--strict", "--", "sh", "-ec", &script];
-    let mut replay = sandbox.modtape(command);
+    let mut replay = sandbox.modtape(["replay", name, "--strict"]);
+    if warm {
+        replay.arg("--warm");
+    }
+    replay.args(["--", "sh", "-ec", &script]);
     direct(&mut replay, sandbox, go);
     let output = run(replay, LIMIT);
     assert!(
@@ -176,4 +193,248 @@ fn what_came_from_repositories_is_replayed_in_any_order() {
             assert_eq!(by_step(&output.stdout), expected, "{steps:?}");
         }
     }
+}
+
+/// What go.mod and go.sum say.
+fn sums(sandbox: &Sandbox) -> String {
+    let read = |name: &str| fs::read_to_string(sandbox.join("project").join(name));
+    read("go.mod").expect("there is a go.mod") + &read("go.sum").unwrap_or_default()
+}
+
+/// Records `go mod tidy`; with what the user has set up, as `set` does.
+fn tidied(
+    sandbox: &Sandbox,
+    go: &Path,
+    origin: &Origin,
+    flags: &[&str],
+    set: impl Fn(&mut Command),
+) -> Output {
+    let flags = [flags, &["--intercept", HOST]].concat();
+    let mut command = record(sandbox, origin, &flags, &["go", "mod", "tidy"]);
+    direct(&mut command, sandbox, go);
+    set(&mut command);
+    run(command, LIMIT).expect_success()
+}
+
+const SECRET: &str = "s3cret-9f2c71d0";
+
+/// Panics if any file below `folder` has the secret, or what Basic makes of it.
+fn assert_no_secret(folder: &Path) {
+    let basic = base64::Engine::encode(
+        &base64::prelude::BASE64_STANDARD_NO_PAD,
+        format!("ada:{SECRET}"),
+    );
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).expect("our own file");
+            for secret in [SECRET, &basic] {
+                let found = bytes
+                    .windows(secret.len())
+                    .any(|it| it == secret.as_bytes());
+                assert!(!found, "{secret} is in {}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_private_is_replayed_without_credentials_and_none_are_kept() {
+    let wants = |served: &Served| !served.headers.contains_key("authorization");
+    let wants_all = Rule::when(wants);
+    let wants_git = Rule::when(move |it| wants(it) && it.raw_path.contains("git-upload-pack"));
+    // Where the user has them, and what is private: a page that names the repository may not be.
+    for (way, wants) in [
+        ("netrc", wants_all),
+        ("helper", wants_git.clone()),
+        ("url", wants_git),
+    ] {
+        let Some((sandbox, go, root)) = staged("1.27") else {
+            return;
+        };
+        let wants = wants
+            .status(401)
+            .header("www-authenticate", "Basic realm=\"git\"");
+        let origin = host(&root, Alpn::Both, &[wants]);
+        let netrc = format!("machine {HOST} login ada password {SECRET}\n");
+        let stored = format!("https://ada:{SECRET}@{HOST}\n");
+        let (file, text) = match way {
+            "netrc" => ("home/.netrc", netrc),
+            "helper" => {
+                let file = sandbox.join("stored");
+                (
+                    "config",
+                    format!("[credential]\n\thelper = store --file={}\n", file.display()),
+                )
+            }
+            _ => {
+                let url = format!("[url \"https://ada:{SECRET}@{HOST}/\"]\n");
+                ("config", url + &format!("\tinsteadOf = https://{HOST}/\n"))
+            }
+        };
+        fs::write(sandbox.join(file), text).expect("our own folder");
+        fs::write(sandbox.join("stored"), stored).expect("our own folder");
+        let config = sandbox.join("config");
+        let config = config.to_str().expect("paths of tests are text");
+        let output = tidied(&sandbox, &go, &origin, &["--cold"], |command| {
+            if way != "netrc" {
+                command.env("GIT_CONFIG_GLOBAL", config);
+            }
+        });
+        let denied = |served: &Served| served.status == Some(401);
+        assert!(origin.requests().iter().any(denied), "{way}");
+        assert!(
+            output.stderr.contains("replay: complete"),
+            "{way}: {}",
+            output.stderr
+        );
+        let expected = sums(&sandbox);
+        drop(origin);
+        assert_no_secret(&sandbox.join("project/recordings"));
+        for file in ["home/.netrc", "config", "stored"] {
+            let _ = fs::remove_file(sandbox.join(file));
+        }
+        project(&sandbox);
+        replayed(&sandbox, "one", &go, &[0]);
+        let mut replay = sandbox.modtape(["replay", "one", "--strict", "--", "go", "mod", "tidy"]);
+        direct(&mut replay, &sandbox, &go);
+        run(replay, LIMIT).expect_success();
+        assert_eq!(sums(&sandbox), expected, "{way}");
+    }
+}
+
+#[test]
+fn modules_from_repositories_stand_in_the_exported_tree() {
+    for flags in [&["--cold"][..], &[]] {
+        let Some((sandbox, go, root)) = staged("1.24") else {
+            return;
+        };
+        let origin = host(&root, Alpn::Both, &[]);
+        tidied(&sandbox, &go, &origin, flags, |_| ());
+        let expected = sums(&sandbox);
+        drop(origin);
+        let output = run(
+            sandbox.modtape(["export", "goproxy", "one", "-o", "tree"]),
+            LIMIT,
+        );
+        let output = output.expect_success();
+        assert!(output.stderr.contains("files"), "{}", output.stderr);
+        let tree = sandbox.join("project/tree");
+        let list = fs::read_to_string(tree.join("git.test/mono/sub/v2/@v/list"));
+        assert_eq!(list.expect("it is whole"), "v2.0.0\n");
+        let recorded = run(sandbox.modtape(["replay", "one", "--", "true"]), LIMIT);
+        assert!(
+            recorded.stderr.contains("(3 modules,"),
+            "{}",
+            recorded.stderr
+        );
+        sandbox.forget_modules();
+        project(&sandbox);
+        let mut from_tree = sandbox.command(&go);
+        direct(&mut from_tree, &sandbox, &go);
+        from_tree.args(["mod", "tidy"]);
+        from_tree.env("GOPROXY", format!("file://{}", tree.display()));
+        run(from_tree, LIMIT).expect_success();
+        assert_eq!(sums(&sandbox), expected);
+    }
+}
+
+#[test]
+fn a_module_file_that_was_altered_or_lost_is_left_out_of_the_tree_and_named() {
+    let Some((sandbox, go, root)) = staged("1.27") else {
+        return;
+    };
+    let origin = host(&root, Alpn::Both, &[]);
+    tidied(&sandbox, &go, &origin, &["--cold"], |_| ());
+    drop(origin);
+    let dir = sandbox.join("project/recordings/one");
+    let manifest = fs::read(dir.join("recording.json")).expect("there is a manifest");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("it is JSON");
+    let modules = manifest["direct"].as_array().expect("a list");
+    let lib = modules
+        .iter()
+        .find(|it| it["module"] == "git.test/lib")
+        .expect("it is there");
+    let file = |kind: &str| {
+        let sha256 = lib[kind]["sha256"].as_str().expect("a digest");
+        dir.join("bodies").join(&sha256[..2]).join(sha256)
+    };
+    let mut zip = fs::read(file("zip")).expect("it is kept");
+    zip[10] ^= 1;
+    fs::write(file("zip"), zip).expect("our own file");
+    fs::remove_file(file("mod")).expect("our own file");
+    let output = run(
+        sandbox.modtape(["export", "goproxy", "one", "-o", "tree"]),
+        LIMIT,
+    );
+    assert!(!output.status.success(), "{}", output.stderr);
+    for what in ["git.test/lib/@v/v1.1.0.zip", "git.test/lib/@v/v1.1.0.mod"] {
+        assert!(output.stderr.contains(what), "{what}: {}", output.stderr);
+    }
+    assert!(output.stderr.contains("was altered"), "{}", output.stderr);
+    let tree = sandbox.join("project/tree");
+    assert!(tree.join("git.test/lib/@v/v1.1.0.info").exists());
+    assert!(!tree.join("git.test/lib/@v/v1.1.0.zip").exists());
+    let list = fs::read_to_string(tree.join("git.test/lib/@v/list"));
+    assert_eq!(list.expect("there is one"), "");
+}
+
+/// Two recordings, replayed in turn: with a module cache for each run, and with the user's own, where
+/// what the one brought is at hand for the other. Then both as runs of one recording.
+#[test]
+fn recordings_of_several_modules_do_not_mix_and_several_runs_do() {
+    let Some((sandbox, go, root)) = staged("1.27") else {
+        return;
+    };
+    let origin = host(&root, Alpn::Both, &[]);
+    let both = [[1, 3], [4, 6]];
+    let mut expected = Vec::new();
+    let folder = sandbox.join("project/recordings");
+    for (name, steps) in ["first", "two"].iter().zip(&both) {
+        let flags = ["--cold", "--intercept", HOST];
+        let script = script(steps);
+        let mut command = record(&sandbox, &origin, &flags, &["sh", "-ec", &script]);
+        direct(&mut command, &sandbox, &go);
+        expected.push(by_step(&run(command, LIMIT).expect_success().stdout));
+        fs::rename(folder.join("one"), folder.join(name)).expect("our own folder");
+    }
+    drop(origin);
+    for warm in [false, true] {
+        for (name, steps, expected) in [
+            ("two", both[1], &expected[1]),
+            ("first", both[0], &expected[0]),
+            ("two", both[1], &expected[1]),
+            ("first", [both[0][1], both[0][0]], &expected[0]),
+        ] {
+            let output = replayed_with(&sandbox, name, &go, &steps, warm);
+            assert_eq!(&by_step(&output.stdout), expected, "{name} {warm}");
+        }
+    }
+    let records = |name: &str| -> Vec<serde_json::Value> {
+        let journal = fs::read_to_string(folder.join(name).join("journal.ndjson"));
+        let journal = journal.expect("there is a journal");
+        let lines = journal.lines().map(|line| serde_json::from_str(&line[9..]));
+        lines.collect::<Result<_, _>>().expect("its lines are JSON")
+    };
+    let [one, mut two] = ["first", "two"].map(records);
+    two[0]["recording"] = one[0]["recording"].clone();
+    let manifest = fs::read(folder.join("first/recording.json")).expect("there is a manifest");
+    let craft = crate::hostile::forgery::Craft {
+        dir: folder.join("first"),
+        manifest: serde_json::from_slice(&manifest).expect("it is JSON"),
+        records: [one, two].concat(),
+    };
+    craft.write();
+    let mut copied = program("cp");
+    copied
+        .args(["-rn", "two/bodies", "first/"])
+        .current_dir(&folder);
+    run(copied, LIMIT).expect_success();
+    let output = replayed(&sandbox, "first", &go, &[6, 3, 4, 1]);
+    assert_eq!(by_step(&output.stdout), expected.concat());
 }
