@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
+use super::index::put;
 use super::{AnswerError, Conditions, Hit, Replay};
 use crate::coding::Coding;
 use crate::exchange::{End, Exchange, MadeBy, field};
@@ -65,13 +66,17 @@ pub(super) struct Repositories(HashMap<String, Repository>);
 /// Recorded answers of one repository; numbers count in the recording's rows.
 #[derive(Debug, Default)]
 struct Repository {
-    /// Answers to `info/refs`, and whether they are of version 2.
-    advertisements: Vec<(usize, bool)>,
+    /// Answers to `info/refs` of version 2.
+    advertisements_v2: Vec<usize>,
+    /// Those of the versions before.
+    advertisements: Vec<usize>,
     /// Answers to commands, by the request in one spelling.
     answers: HashMap<String, Vec<usize>>,
     /// Answers that may have a pack, in order.
     packs: Vec<usize>,
     refs: Refs,
+    /// The last run that tells of refs.
+    refs_run: u32,
     /// Whether `info/refs` was answered in git's dumb protocol.
     is_dumb: bool,
 }
@@ -129,19 +134,31 @@ impl Repository {
                 return None;
             }
             let advertisement = Advertisement::parse(content(recording, end).ok()?)?;
-            self.advertisements.push((number, advertisement.is_v2));
+            let answers = match advertisement.is_v2 {
+                true => &mut self.advertisements_v2,
+                false => &mut self.advertisements,
+            };
+            put(answers, recording.rows(), number);
             self.refs.add_advertisement(advertisement);
             return Some(());
         }
         let request = request(recording, &exchange)?;
-        self.answers.entry(request.key).or_default().push(number);
+        let answers = self.answers.entry(request.key).or_default();
+        put(answers, recording.rows(), number);
         match request.command {
             Command::LsRefs(asked) => {
                 self.refs.add_answer(&asked, content(recording, end).ok()?);
+                self.refs_run = row.run;
             }
             Command::Fetch(_) | Command::Other => self.packs.push(number),
         }
         Some(())
+    }
+}
+
+impl Repository {
+    const fn has_no_advertisement(&self) -> bool {
+        self.advertisements.is_empty() && self.advertisements_v2.is_empty()
     }
 }
 
@@ -172,7 +189,7 @@ impl Replay {
         let (url, place) = repository(asked.url)?;
         let repository = self.repositories().0.get(&url)?;
         match place {
-            Place::Refs if repository.advertisements.is_empty() => {
+            Place::Refs if repository.has_no_advertisement() => {
                 let why = "it was recorded in git's dumb protocol, which is not replayed";
                 let is_dumb = repository.is_dumb;
                 is_dumb.then(|| Err(self.no_answer(asked, why)))
@@ -191,17 +208,12 @@ impl Replay {
     ) -> Result<GitFound, AnswerError> {
         // A server may answer in an older version than it was asked for, and in no newer one.
         let takes_v2 = git::asks_for_v2(asked.protocol);
-        let of_version = |is_wanted: bool| {
-            let numbers = repository.advertisements.iter();
-            let numbers = numbers.filter(|(_, is_v2)| *is_v2 == is_wanted);
-            numbers.map(|(number, _)| *number).collect::<Vec<_>>()
+        let numbers = match takes_v2 && !repository.advertisements_v2.is_empty() {
+            true => &repository.advertisements_v2,
+            false => &repository.advertisements,
         };
-        let mut numbers = of_version(takes_v2);
-        if numbers.is_empty() && takes_v2 {
-            numbers = of_version(false);
-        }
         let key = format!("{takes_v2} {url}");
-        let Some(row) = self.next(&key, &numbers, &Conditions::default()) else {
+        let Some(row) = self.next(&key, numbers, &Conditions::default()) else {
             let why = "it was recorded in version 2 of git's protocol only";
             return Err(self.no_answer(asked, why));
         };
@@ -218,19 +230,25 @@ impl Replay {
         let Some(request) = Request::parse(asked.body) else {
             return Err(self.no_answer(asked, "the request is none of git's"));
         };
+        let is_outdated = |row: Option<&Row>| row.is_none_or(|row| row.run < repository.refs_run);
         let same = repository.answers.get(&request.key);
         let same = same.and_then(|numbers| {
             let key = format!("{url}\n{}", request.key);
             self.next(&key, numbers, &Conditions::default())
         });
+        if let (Command::LsRefs(refs), true) = (&request.command, is_outdated(same)) {
+            // All answers about refs tell of one state.
+            if let Some(answer) = repository.refs.answer(refs) {
+                return Ok(GitFound::Refs(answer));
+            }
+        }
         if let Some(row) = same {
             return self.recorded(asked, row);
         }
         match request.command {
-            Command::LsRefs(refs) => {
+            Command::LsRefs(_) => {
                 let why = "not all of the refs that it asks for were recorded";
-                let answer = repository.refs.answer(&refs).map(GitFound::Refs);
-                answer.ok_or_else(|| self.no_answer(asked, why))
+                Err(self.no_answer(asked, why))
             }
             Command::Fetch(fetch) => Ok(GitFound::Fetch(GitFetch {
                 repository: url,

@@ -208,7 +208,7 @@ impl Index {
 /// Adds an answer behind those that are there. One of a later run takes the place of those of earlier runs, which
 /// asked before it, unless it has nothing where they had something: then it is left out. Returns true if it took
 /// their place.
-fn put(answers: &mut Vec<usize>, rows: &[Row], number: usize) -> bool {
+pub(super) fn put(answers: &mut Vec<usize>, rows: &[Row], number: usize) -> bool {
     let row = |number: usize| rows.get(number);
     let is_found = |row: &Row| matches!(row.status, Some(200..400));
     let last = answers.last().and_then(|last| row(*last));
