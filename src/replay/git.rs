@@ -154,9 +154,7 @@ impl Repository {
         }
         Some(())
     }
-}
 
-impl Repository {
     const fn has_no_advertisement(&self) -> bool {
         self.advertisements.is_empty() && self.advertisements_v2.is_empty()
     }
@@ -230,13 +228,15 @@ impl Replay {
         let Some(request) = Request::parse(asked.body) else {
             return Err(self.no_answer(asked, "the request is none of git's"));
         };
-        let is_outdated = |row: Option<&Row>| row.is_none_or(|row| row.run < repository.refs_run);
+        let rows = self.recording.rows();
         let same = repository.answers.get(&request.key);
         let same = same.and_then(|numbers| {
             let key = format!("{url}\n{}", request.key);
             self.next(&key, numbers, &Conditions::default())
         });
-        if let (Command::LsRefs(refs), true) = (&request.command, is_outdated(same)) {
+        let run = same.and_then(|row| rows.get(row)).map(|row| row.run);
+        let is_outdated = run.is_none_or(|run| run < repository.refs_run);
+        if let (Command::LsRefs(refs), true) = (&request.command, is_outdated) {
             // All answers about refs tell of one state.
             if let Some(answer) = repository.refs.answer(refs) {
                 return Ok(GitFound::Refs(answer));

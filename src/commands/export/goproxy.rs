@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::catalog::{Catalog, Edit, Faulty, Lacking, LeftOut, NotUnified, SMALL_FILE};
+use crate::catalog::{Catalog, DirectFile, Edit, Faulty, Lacking, LeftOut, NotUnified, SMALL_FILE};
 use crate::cli::{ExportArgs, Global};
 use crate::commands::answers;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::commands::runtime::{Stop, Stoppable};
 use crate::diagnose::routes::Routes;
-use crate::exchange::{Ending, ExchangeId};
+use crate::exchange::{Ending, ExchangeId, chain};
 use crate::export::goproxy::content;
 use crate::export::source::{Losses, Source, error_text};
 use crate::files::Working;
@@ -83,7 +83,8 @@ pub(super) fn write(
         .collect();
     let faulty: Faulty = faults.keys().copied().collect();
     let location = |row: &Row| recording.answer_field(row, "location");
-    let mut catalog = Catalog::of(rows, routes.bases(), &faulty, location);
+    let catalog = Catalog::of(rows, routes.bases(), &faulty, location);
+    let mut catalog = catalog.with_direct(&recording.manifest().direct);
     let not_unified = catalog.unify(|row| small(recording, row));
     let stop = Stop::listen()?;
     let copied = copy_all(catalog, &source, &args.output, &stop, global);
@@ -164,18 +165,23 @@ fn copy_all(
         chunk: vec![0; CHUNK],
     };
     let rows = source.recording().rows();
-    let mut progress = Progress::new("file", catalog.files().len(), global);
+    let answered = catalog.files().len();
+    let mut progress = Progress::new("file", answered + catalog.direct().len(), global);
     for (number, (path, file)) in catalog.files().iter().enumerate() {
         progress.step(number);
         // Which one that is depends on which versions turn out to be whole.
         if file.kind != Kind::Latest {
-            copying.copy(path, &rows[file.row], &file.edit)?;
+            copying.answer(path, &rows[file.row], &file.edit)?;
         }
+    }
+    for (number, (path, file)) in catalog.direct().iter().enumerate() {
+        progress.step(answered + number);
+        copying.copy(path, direct(source.recording(), file), "")?;
     }
     drop(progress);
     let catalog = catalog.without(&copying.lost);
     for (path, row) in catalog.latests(|row| small(source.recording(), row)) {
-        copying.copy(&path, &rows[row], &Edit::Whole)?;
+        copying.answer(&path, &rows[row], &Edit::Whole)?;
     }
     for (path, text) in catalog.made() {
         copying.folder.text(&path, &text)?;
@@ -263,22 +269,34 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     /// Copies the response of `row` to `path`, or notes why it cannot be read.
-    fn copy(&mut self, path: &str, row: &Row, edit: &Edit) -> anyhow::Result<()> {
-        let mut answer = match content(self.source.recording(), row, edit) {
-            Ok(answer) => answer,
+    fn answer(&mut self, path: &str, row: &Row, edit: &Edit) -> anyhow::Result<()> {
+        let of = format!("exchange {}: ", row.id);
+        self.copy(path, content(self.source.recording(), row, edit), &of)
+    }
+
+    /// Copies a file's content, which is out of what `of` names, to `path`; or notes why it cannot be
+    /// read.
+    fn copy(
+        &mut self,
+        path: &str,
+        content: Result<Box<dyn Read>, String>,
+        of: &str,
+    ) -> anyhow::Result<()> {
+        let mut content = match content {
+            Ok(content) => content,
             Err(why) => {
-                self.leave_out(path, row, &why);
+                self.leave_out(path, of, &why);
                 return Ok(());
             }
         };
         let message = || self.folder.cannot_write(path);
         let mut file = self.folder.file(path).with_context(message)?;
         let (out, stop) = (&mut file, self.stop);
-        match pour(&mut answer, &mut Stoppable { out, stop }, &mut self.chunk) {
+        match pour(&mut content, &mut Stoppable { out, stop }, &mut self.chunk) {
             Err(PourError::Write(error)) => return Err(error).with_context(message),
             Err(PourError::Read(error)) => {
                 self.folder.remove(path)?;
-                self.leave_out(path, row, &error_text(&error));
+                self.leave_out(path, of, &error_text(&error));
             }
             Ok(bytes) => {
                 self.bytes += bytes;
@@ -288,11 +306,18 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn leave_out(&mut self, path: &str, row: &Row, why: &str) {
-        let missing = format!("{path}: exchange {}: {why}", row.id);
+    fn leave_out(&mut self, path: &str, of: &str, why: &str) {
+        let missing = format!("{path}: {of}{why}");
         self.source.note_missing(missing);
         self.lost.insert(path.into());
     }
+}
+
+/// A file that the recording keeps by itself. A large one is verified while it is read.
+fn direct(recording: &Recording, file: &DirectFile) -> Result<Box<dyn Read>, String> {
+    let reader = recording.body(&file.kept.body());
+    let reader = reader.map_err(|error| chain(&error))?;
+    Ok(Box::new(reader))
 }
 
 /// Which side of a copy went wrong.
