@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use modtape::cli::Cli;
 
+use crate::replays::as_of;
 use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,4 +82,36 @@ fn the_demo_needs_no_go() {
         output.stderr
     );
     assert!(output.stderr.contains(" 0 missing"), "{}", output.stderr);
+}
+
+/// The example of `--as-of`: `ci` is a recording of the small project, and today it would say more.
+#[test]
+fn the_versions_of_a_day_are_those_that_it_shows() {
+    let sandbox = Sandbox::new();
+    let Some(()) = as_of::recorded(&sandbox, "hello", "go list -m -u all") else {
+        return;
+    };
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let text = text.expect("the page is there");
+    let example = text
+        .split("```console\n$ modtape replay ci --as-of ")
+        .nth(1);
+    let example = example.and_then(|rest| rest.split("```").next());
+    let (command, shown) = example
+        .and_then(|it| it.split_once('\n'))
+        .expect("the example");
+    let (day, command) = command.split_once(" -- go ").expect("a command");
+    let go = sandbox.go("1.27").expect("it recorded");
+    let replay = |flags: &[&str]| {
+        let mut replay = sandbox.modtape(["replay", "one"]);
+        replay
+            .args(flags)
+            .arg("--")
+            .arg(&go)
+            .args(command.split(' '));
+        replay.env("GOFLAGS", "-mod=mod");
+        run(replay, LIMIT).expect_success().stdout
+    };
+    assert_eq!(replay(&["--as-of", day]), shown);
+    assert_ne!(replay(&[]), shown);
 }

@@ -1,6 +1,7 @@
 //! What a replay gives, seen by the command that it wraps.
 
 mod answers;
+pub(crate) mod as_of;
 mod git;
 mod git_modules;
 
