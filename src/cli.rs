@@ -484,8 +484,9 @@ pub(crate) struct WhyArgs {
 #[command(after_help = "\
 The hash of every zip and go.mod file on the recording is computed anew. It is compared with the go.sum that \
 `record` kept (main.sum), with those of --go-sum, and with the recorded answers of the checksum database: their \
-signatures are verified, and their proofs as far as the recorded tiles reach. Nothing is asked of a network. The \
-exit code is 1 if anything differs or is not what it was asked for.")]
+signatures are verified, and their proofs as far as the recorded tiles reach. Without --against nothing is asked \
+of a network. The exit code is 1 if anything differs or is not what it was asked for, and else 3 if a second proxy \
+gave no usable answer.")]
 pub(crate) struct VerifyArgs {
     /// The recording: a name, a path, @last, or @2 for the one before
     #[arg(default_value = "@last")]
@@ -496,12 +497,18 @@ pub(crate) struct VerifyArgs {
     /// Count an answer of the checksum database only where the recorded tiles prove it
     #[arg(long)]
     pub(crate) sumdb: bool,
+    /// Ask this module proxy for the same files and compare; not for modules that GONOPROXY or GOPRIVATE keep back
+    #[arg(long, value_name = "URL")]
+    pub(crate) against: Option<String>,
     /// Exit with 1 also if nothing vouches for a module
     #[arg(long)]
     pub(crate) strict: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Where to connect.
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
 }
 
 /// `modtape diff`

@@ -144,6 +144,13 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
                 "--as-of has no effect with --answers faithful, which lists versions as recorded";
             (is_faithful && args.as_of.is_some()).then(|| told.into())
         }
+        Command::Verify(args) => {
+            let dials = ["upstream_proxy", "upstream_ca", "resolve", "connect_to"];
+            let dial = dials.into_iter().find(|flag| is_given(flag));
+            let dial = dial.filter(|_| args.against.is_none())?;
+            let dial = dial.replace('_', "-");
+            Some(format!("--{dial} has no effect without --against"))
+        }
         Command::Export(args) => {
             let format = args.format;
             let only = |flag, wanted, name| {

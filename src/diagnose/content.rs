@@ -86,6 +86,13 @@ pub(crate) struct Found {
     pub(crate) is_unread: bool,
 }
 
+impl Found {
+    /// Whether there is an answer, and not a lookup alone.
+    pub(crate) fn is_there(&self) -> bool {
+        self.is_unread || !self.served.is_empty() || !self.invalid.is_empty()
+    }
+}
+
 /// A hash that a checksum database has of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Vouched {

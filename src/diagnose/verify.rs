@@ -20,6 +20,17 @@ pub(crate) struct Asked {
     pub(crate) go_sums: Vec<(String, GoSum)>,
     /// Whether a recorded lookup vouches for a file only where recorded tiles prove it.
     pub(crate) only_proved: bool,
+    /// A second module proxy.
+    pub(crate) second: SecondProxy,
+}
+
+/// What a second module proxy serves.
+#[derive(Debug, Default)]
+pub(crate) struct SecondProxy {
+    /// Its host.
+    pub(crate) name: String,
+    /// The hashes of its files.
+    pub(crate) sums: BTreeMap<File, String>,
 }
 
 /// What came of it.
@@ -213,6 +224,12 @@ impl Verdict {
                 });
             }
         }
+        sources.extend(asked.second.sums.get(file).map(|h1| Source {
+            name: asked.second.name.clone(),
+            h1: h1.clone(),
+            proved: None,
+            exchange: None,
+        }));
         let sums: BTreeSet<&str> = served.iter().map(|one| &*one.sum).collect();
         let contradicted = served
             .iter()

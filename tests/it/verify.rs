@@ -193,3 +193,111 @@ fn what_nothing_vouches_for_is_counted() {
         strict.stderr
     );
 }
+
+/// Verifies the recording against a second proxy, which `origin` is.
+fn against(sandbox: &Sandbox, origin: &Origin, url: &str) -> Output {
+    let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+    let mut verify = sandbox.modtape(["verify", "one", "--against", url]);
+    verify.args(["--connect-to", &everywhere, "--upstream-ca"]);
+    verify.arg(origin.root_pem_path());
+    run(verify, LIMIT)
+}
+
+#[test]
+fn a_second_proxy_is_asked_for_the_same_files() {
+    let sandbox = Sandbox::new();
+    let (Some(content), Some(go)) = (Content::corpus("hello", Sumdb::Proxy), sandbox.go("1.27"))
+    else {
+        return;
+    };
+    let origin = Origin::start(content.clone());
+    tidied(&sandbox, &origin, &go);
+    drop(origin);
+    let zip = "/github.com/google/uuid/@v/v1.3.1.zip";
+    let other = lies::uuid_zip(&[lies::GO_MOD, lies::GO]);
+    let table = [
+        (None, 0, "sum.golang.org has 3, all proved", ""),
+        (
+            Some(Rule::suffix(zip).status(200).body(other)),
+            1,
+            "MISMATCH    zip of github.com/google/uuid v1.3.1\n            main.sum, sum.golang.org #",
+            "error: 1 module differs\n",
+        ),
+        (
+            Some(Rule::suffix(zip).status(410).body("gone")),
+            0,
+            "goproxy.cn has 2; main.sum has 3",
+            "goproxy.cn does not have 1 file\n",
+        ),
+        (
+            Some(Rule::suffix(zip).status(403).body("not for you")),
+            3,
+            "goproxy.cn has 2; main.sum has 3",
+            "error: goproxy.cn gave no usable answer for 1 file, first 403 Forbidden: not for you\n",
+        ),
+        (
+            Some(Rule::suffix(zip).body("<html>")),
+            3,
+            "goproxy.cn has 2; main.sum has 3",
+            "first zip github.com/google/uuid v1.3.1 from goproxy.cn (#",
+        ),
+    ];
+    for (rule, code, table, told) in table {
+        let origin = Origin::builder(content.clone());
+        let origin = match rule {
+            Some(rule) => origin.rule(rule).start(),
+            None => origin.start(),
+        };
+        let output = against(&sandbox, &origin, "goproxy.cn");
+        assert_eq!(output.status.code(), Some(code), "{table}: {output:?}");
+        assert!(output.stdout.contains(table), "{table}: {output:?}");
+        assert!(output.stderr.contains(told), "{table}: {output:?}");
+        let mut paths = origin.paths();
+        paths.sort();
+        assert_eq!(paths.len(), 6, "{paths:?}");
+        let has_line = |begin: &str| output.stdout.lines().any(|line| line.starts_with(begin));
+        assert_eq!(
+            has_line("            goproxy.cn  "),
+            code == 1,
+            "{output:?}"
+        );
+    }
+    // Nobody is told of private modules, and nothing that is no proxy is asked.
+    let manifest = sandbox.join("project/recordings/one/recording.json");
+    let text = fs::read_to_string(&manifest).expect("it is there");
+    let private = text.replace(
+        "\"GOPRIVATE\": \"\"",
+        "\"GOPRIVATE\": \"github.com/google\"",
+    );
+    assert_ne!(private, text);
+    fs::write(&manifest, private).expect("our own file");
+    let origin = Origin::start(content);
+    let output = against(&sandbox, &origin, "https://goproxy.cn/").expect_success();
+    let told = "goproxy.cn was not asked for 2 files of private modules\n";
+    assert!(output.stderr.contains(told), "{output:?}");
+    assert!(!origin.paths().iter().any(|path| path.contains("google")));
+    for (url, why) in [
+        ("direct", "takes a URL, not direct"),
+        (
+            "https://a.b,https://c.d",
+            "takes the URL of one module proxy",
+        ),
+        ("file:///srv", "takes an https or http URL"),
+        (
+            "http://user:secret@a.b",
+            "credentials are not sent without TLS",
+        ),
+    ] {
+        let output = against(&sandbox, &origin, url);
+        assert_eq!(output.status.code(), Some(2), "{url}: {output:?}");
+        assert!(output.stderr.contains(why), "{url}: {output:?}");
+    }
+    let output = verify(&sandbox, &["--connect-to", "::127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        output
+            .stderr
+            .contains("--connect-to has no effect without --against"),
+        "{output:?}"
+    );
+}

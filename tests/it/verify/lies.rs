@@ -57,7 +57,7 @@ struct Lie {
     is_a_modules: bool,
 }
 
-fn uuid_zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn uuid_zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let files: Vec<_> = files
         .iter()
         .map(|(name, content)| {
@@ -74,8 +74,8 @@ fn uuid_zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     contents::zip(&files, CompressionMethod::DEFLATE)
 }
 
-const GO_MOD: (&str, &[u8]) = ("UUID/go.mod", b"module github.com/google/uuid\n");
-const GO: (&str, &[u8]) = ("UUID/uuid.go", b"package uuid\n");
+pub(super) const GO_MOD: (&str, &[u8]) = ("UUID/go.mod", b"module github.com/google/uuid\n");
+pub(super) const GO: (&str, &[u8]) = ("UUID/uuid.go", b"package uuid\n");
 
 /// The zip of uuid as everybody has it.
 fn real_zip() -> Vec<u8> {

@@ -1,4 +1,7 @@
-//! `modtape verify`: whether what a recording holds is what go.sum files and the checksum database say.
+//! `modtape verify`: whether what a recording holds is what go.sum files, the checksum database and a second
+//! module proxy say.
+
+mod second_proxy;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -6,8 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 
+use self::second_proxy::Place;
 use super::answers;
-use super::failure::Failure;
+use super::failure::{FAILED, Failure};
+use super::runtime::block_on;
 use super::selection::open;
 use crate::cli::{Global, VerifyArgs};
 use crate::diagnose::routes::Routes;
@@ -27,7 +32,9 @@ const LIMIT: u64 = 16 << 20;
 
 /// Compares, and prints what came of it.
 pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
-    // What cannot be read is told before all is hashed.
+    // What is wrong with the command line is told before all is hashed.
+    let against = args.against.as_deref();
+    let against = against.map(|url| Place::of(url, &args.dial)).transpose()?;
     let given = args.go_sum.iter().map(|path| {
         let sums = read(path, global)?;
         Ok((path.to_string_lossy().into_owned(), sums))
@@ -38,9 +45,16 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
     go_sums.extend(own.map(|sums| (String::from(MAIN_SUM), sums)));
     let routes = Routes::of(&recording);
     let checked = answers::check(&recording, &routes, true, global);
+    let second = against.map(|place| {
+        let files = checked.files.iter().filter(|(_, found)| found.is_there());
+        let files = files.map(|(file, _)| file.clone());
+        block_on(place.ask(files, recording.manifest(), global))?
+    });
+    let second = second.transpose()?.unwrap_or_default();
     let asked = Asked {
         go_sums,
         only_proved: args.sumdb,
+        second: second.proxy,
     };
     let verified = Verified::of(checked, recording.rows(), &routes, &asked);
     for fault in &verified.replaced {
@@ -65,9 +79,36 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
         false => verify::text(&verified, Look::of_stdout(global)),
     };
     to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
-    match wrong(&verified, args.strict) {
-        Some(why) => Err(Failure::new(DIFFERS, anyhow!(why))),
-        None => Ok(ExitCode::SUCCESS),
+    let host = &asked.second.name;
+    let files = |number: usize| count(number as u64, "file");
+    if second.absent > 0 {
+        say(
+            global,
+            plain(&format!("{host} does not have {}", files(second.absent))),
+        );
+    }
+    if second.private > 0 {
+        let private = files(second.private);
+        say(
+            global,
+            plain(&format!(
+                "{host} was not asked for {private} of private modules"
+            )),
+        );
+    }
+    let failed = second.why.map(|why| {
+        let files = files(second.failed);
+        format!("{host} gave no usable answer for {files}, first {why}")
+    });
+    match (wrong(&verified, args.strict), failed) {
+        (Some(why), failed) => {
+            if let Some(failed) = failed {
+                warn(global, plain(&failed));
+            }
+            Err(Failure::new(DIFFERS, anyhow!(why)))
+        }
+        (None, Some(failed)) => Err(Failure::new(FAILED, anyhow!(failed))),
+        (None, None) => Ok(ExitCode::SUCCESS),
     }
 }
 

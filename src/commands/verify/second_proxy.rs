@@ -1,0 +1,278 @@
+//! A second module proxy that is asked for the same files: what it serves is recorded beside, in a folder that
+//! is gone at the end, and checked in the same way.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use http::StatusCode;
+use percent_encoding::percent_decode_str;
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::child::Signals;
+use crate::cli::{DialArgs, Global};
+use crate::clock::{Clock, Timestamp, wall_text};
+use crate::commands::answers;
+use crate::commands::client::{Client, Outward, Wanted};
+use crate::commands::dialling;
+use crate::commands::failure::{Failure, USAGE};
+use crate::commands::record::TOOL;
+use crate::commands::session::Variables;
+use crate::diagnose::content::File;
+use crate::diagnose::routes::Routes;
+use crate::diagnose::verify::SecondProxy;
+use crate::exchange::{Hex, TraceParent, chain};
+use crate::gomod::{
+    GoProxy, Kind, Location, Login, Netrc, ProxyTarget, bases, escape_path, escape_version,
+    matches_patterns,
+};
+use crate::recording::format::{Event, FORMAT_VERSION, Manifest, Open, Replayable, State};
+use crate::recording::manifest::write_manifest;
+use crate::recording::{Durability, Journal, Recorder, Recording, writer};
+use crate::redact::Redactor;
+use crate::terminal::Progress;
+use crate::tls::{self, RootSources, Roots};
+use crate::upstream::Limits;
+
+/// How many requests are under way at once.
+const AT_ONCE: usize = 16;
+
+/// How long an upstream may be silent.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long each step of a dial may take, as for the go command.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(30),
+    tls: Duration::from_secs(9),
+};
+
+/// Where the proxy is, and how it is reached.
+pub(super) struct Place {
+    /// Without a trailing slash and without credentials.
+    base: String,
+    outward: Outward,
+}
+
+/// What came of asking.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// What it serves.
+    pub(super) proxy: SecondProxy,
+    /// How many files it does not have.
+    pub(super) absent: usize,
+    /// How many are of private modules, which it was not asked for.
+    pub(super) private: usize,
+    /// How many it gave no usable answer for, and what came instead the first time.
+    pub(super) failed: usize,
+    pub(super) why: Option<String>,
+}
+
+impl Asked {
+    fn fail(&mut self, why: String) {
+        self.failed += 1;
+        self.why.get_or_insert(why);
+    }
+}
+
+impl Place {
+    /// Reads a URL as an entry of GOPROXY; an error is one of usage.
+    pub(super) fn of(url: &str, dial: &DialArgs) -> Result<Self, Failure> {
+        Self::parse(url, dial).map_err(|error| Failure::new(USAGE, error))
+    }
+
+    fn parse(url: &str, dial: &DialArgs) -> anyhow::Result<Self> {
+        let entries = GoProxy::parse(url).entries;
+        let [entry] = &entries[..] else {
+            return Err(anyhow!("--against takes the URL of one module proxy"));
+        };
+        let ProxyTarget::Url(url) = &entry.target else {
+            return Err(anyhow!("--against takes a URL, not {}", entry.target));
+        };
+        let mut url: Url = url.parse().context("--against")?;
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+            return Err(anyhow!("--against takes an https or http URL"));
+        }
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let mut netrc = Netrc::default();
+        if !url.username().is_empty() || url.password().is_some() {
+            // The go command refuses that too.
+            if url.scheme() == "http" {
+                return Err(anyhow!("--against: credentials are not sent without TLS"));
+            }
+            netrc.logins.push(Login {
+                machine: url.host_str().unwrap_or_default().to_owned(),
+                login: decoded(url.username()),
+                password: decoded(url.password().unwrap_or_default()),
+            });
+            let _ = (url.set_username(""), url.set_password(None));
+        }
+        let variables = Variables::read();
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        let outward = Outward {
+            overrides: dialling::overrides(dial)?,
+            parents: dialling::parents(dial, &variables)?,
+            roots: Roots::load(&RootSources {
+                file: variables.ssl_cert_file,
+                dirs: variables.ssl_cert_dir,
+                extra: dial.upstream_ca.clone(),
+            })?,
+            limits: LIMITS,
+            idle: IDLE,
+            redactor: Redactor::new(tls::random()),
+            bases: bases(&go_env(&base)),
+            netrc,
+            parent: TraceParent {
+                trace: Hex(tls::random()),
+                span: Hex(tls::random()),
+            },
+            last_ids: (0, 0),
+        };
+        Ok(Self { base, outward })
+    }
+
+    /// Asks for the files of a recording with this manifest.
+    pub(super) async fn ask(
+        self,
+        files: impl Iterator<Item = File>,
+        like: &Manifest,
+        global: &Global,
+    ) -> Result<Asked, Failure> {
+        let mut signals = Signals::listen().map_err(anyhow::Error::new)?;
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        tokio::select! {
+            asked = self.ask_in(folder.path(), files, like, global) => Ok(asked?),
+            heard = signals.next() => {
+                let code = u8::try_from(128 + heard.signal.as_raw()).unwrap_or(u8::MAX);
+                Err(Failure::new(code, anyhow!("stopped by a signal")))
+            }
+        }
+    }
+
+    async fn ask_in(
+        self,
+        folder: &Path,
+        files: impl Iterator<Item = File>,
+        like: &Manifest,
+        global: &Global,
+    ) -> anyhow::Result<Asked> {
+        let value = |name: &str| like.go_env.get(name).filter(|value| !value.is_empty());
+        let private = value("GONOPROXY").or_else(|| value("GOPRIVATE"));
+        let private = private.map_or("", String::as_str);
+        let mut asked = Asked::default();
+        asked.proxy.name = Location::of(&self.base).host;
+        let (hidden, files): (Vec<File>, Vec<File>) =
+            files.partition(|file| matches_patterns(private, &file.module));
+        asked.private = hidden.len();
+        let clock = Clock::start();
+        let manifest = Manifest {
+            go_env: go_env(&self.base),
+            state: State::Open,
+            replayable: Replayable::default(),
+            conflicts: Vec::new(),
+            caches: None,
+            ..like.clone()
+        };
+        let made = writer::create(&folder.join("answers"), false)?;
+        let dir = made.dir.clone();
+        write_manifest(&dir, &manifest).context("cannot write a temporary recording")?;
+        let (recorder, journal) = Journal::start(made, clock, Durability::Process, true)?;
+        let mut owner = JoinSet::new();
+        owner.spawn(journal.run());
+        recorder.note(Timestamp::default(), &opening(&manifest, clock));
+        self.fetch(clock, recorder, files, &mut asked, global)
+            .await?;
+        owner.join_all().await;
+        let recording = Recording::open_whole(&dir)?;
+        let checked = answers::check(&recording, &Routes::of(&recording), true, global);
+        for (file, found) in checked.files {
+            match (found.served.into_iter().next(), found.invalid.first()) {
+                (Some(served), _) => drop(asked.proxy.sums.insert(file, served.sum)),
+                (None, Some(fault)) => asked.fail(fault.to_string()),
+                (None, None) => {}
+            }
+        }
+        Ok(asked)
+    }
+
+    /// Asks for the files; their bodies go to the recorder.
+    async fn fetch(
+        self,
+        clock: Clock,
+        recorder: Recorder,
+        files: Vec<File>,
+        asked: &mut Asked,
+        global: &Global,
+    ) -> anyhow::Result<()> {
+        let client = Client::start(clock, self.outward, Some(recorder)).await?;
+        let client = Arc::new(client);
+        let mut progress = Progress::new("request", files.len(), global);
+        let mut urls = files.iter().filter_map(|file| url_of(&self.base, file));
+        let mut asking = JoinSet::new();
+        let mut done = 0;
+        loop {
+            while asking.len() < AT_ONCE
+                && let Some(url) = urls.next()
+            {
+                let client = Arc::clone(&client);
+                asking.spawn(async move { client.get(&url, Wanted::Pass).await });
+            }
+            let Some(answered) = asking.join_next().await else {
+                break;
+            };
+            done += 1;
+            progress.step(done);
+            match answered? {
+                Ok(answer) if answer.status == StatusCode::OK => {}
+                Ok(answer) if is_absent(answer.status) => asked.absent += 1,
+                Ok(answer) => {
+                    let text = String::from_utf8_lossy(&answer.text);
+                    let line = text.lines().next().unwrap_or_default();
+                    let line: String = line.chars().take(200).collect();
+                    asked.fail(format!("{}: {line}", answer.status));
+                }
+                Err(error) => asked.fail(chain(error.as_ref())),
+            }
+        }
+        if let Some(client) = Arc::into_inner(client) {
+            client.close().await;
+        }
+        Ok(())
+    }
+}
+
+/// What the go command takes for "not here" (`cmd/go/internal/modfetch`, `fs.ErrNotExist`).
+fn is_absent(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
+/// Go's settings where this is the only module proxy.
+fn go_env(base: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("GOPROXY".to_owned(), base.to_owned())])
+}
+
+/// `None` for a name that no module has.
+fn url_of(base: &str, file: &File) -> Option<String> {
+    let module = escape_path(&file.module).ok()?;
+    let version = escape_version(&file.version).ok()?;
+    let kind = match file.kind {
+        Kind::Mod => "mod",
+        _ => "zip",
+    };
+    Some(format!("{base}/{module}/@v/{version}.{kind}"))
+}
+
+fn opening(manifest: &Manifest, clock: Clock) -> Event {
+    Event::Open(Open {
+        format: FORMAT_VERSION,
+        recording: manifest.id.clone(),
+        wall: wall_text(OffsetDateTime::from(clock.wall_start())).unwrap_or_default(),
+        trace: manifest.trace,
+        tool: TOOL.to_owned(),
+        command: Vec::new(),
+        added_by: None,
+    })
+}
