@@ -161,7 +161,13 @@ impl Refs {
             [] => &all,
             prefixes => prefixes,
         };
-        if !prefixes.iter().all(|prefix| self.is_complete(prefix)) {
+        // A client that names a branch or a tag asks for it wherever git looks for such a name
+        // (gitrevisions(7)): one place is enough.
+        let is_named = || {
+            let mut named = prefixes.iter().filter(|prefix| self.is_complete(prefix));
+            named.any(|prefix| self.known.contains_key(prefix))
+        };
+        if !prefixes.iter().all(|prefix| self.is_complete(prefix)) && !is_named() {
             return None;
         }
         let mut answer = Vec::new();
@@ -279,6 +285,9 @@ mod tests {
         assert!(refs.answer(&asked(&["refs/tags/v"])).is_some());
         assert_eq!(refs.answer(&asked(&["refs/"])), None);
         assert_eq!(refs.answer(&asked(&["refs/tags/", "HEAD"])), None);
+        // What `git fetch origin v1` asks for.
+        let by_name = asked(&["v1", "refs/v1", "refs/tags/v1", "refs/heads/v1"]);
+        assert!(refs.answer(&by_name).is_some());
         let unpeeled = LsRefs::default();
         assert!(refs.add_answer(&unpeeled, &all()[..]));
         assert_eq!(

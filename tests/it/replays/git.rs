@@ -109,3 +109,140 @@ fn what_git_got_with_credentials_is_given_without_them() {
     let with = format!("https://ada:s3cret@{HOST}/r.git");
     the_same_each_time(&[wants], &with, &format!("https://{HOST}/r.git"));
 }
+
+/// Records a script with the server, and replays others without it: what each printed, and stderr.
+fn replays_of(recorded: &str, replayed: &[(&str, bool)]) -> Vec<Output> {
+    let sandbox = Sandbox::new();
+    let root = repositories(&sandbox);
+    let origin = Origin::builder(Content::default()).start();
+    origin.add_rule(Rule::any().git(&root));
+    let url = format!("https://{HOST}/r.git");
+    let script = ["sh", "-ec", recorded, &url];
+    let mut command = record(&sandbox, &origin, &["--intercept", HOST], &script);
+    let dir = sandbox.path().to_owned();
+    sh(&mut command, &dir);
+    run(command, LIMIT).expect_success();
+    drop(origin);
+    let replayed = replayed.iter().map(|(script, has_git)| {
+        let mut replay = sandbox.modtape(["replay", "one", "--", "sh", "-ec", script, &url]);
+        sh(&mut replay, &dir);
+        // The command finds git by a path of its own.
+        replay.env("GIT_IS_AT", search_path(&[]));
+        if !has_git {
+            let programs = sandbox.join("programs");
+            std::fs::create_dir_all(&programs).expect("our own folder");
+            let _ = std::os::unix::fs::symlink("/bin/sh", programs.join("sh"));
+            replay.env("PATH", programs);
+        }
+        run(replay, LIMIT)
+    });
+    replayed.collect()
+}
+
+const CLONE: &str = "PATH=${GIT_IS_AT:-$PATH}; rm -rf d; git clone -q \"$0\" d; git -C d log --oneline --all | wc -l";
+const SHALLOW: &str = "PATH=${GIT_IS_AT:-$PATH}; rm -rf d; git clone -q --depth 1 --single-branch \"$0\" d; \
+    git -C d fsck --strict; git -C d rev-parse HEAD --is-shallow-repository";
+
+#[test]
+fn git_answers_what_no_recorded_answer_fits_and_says_what_was_not_recorded() {
+    let other =
+        format!("{SHALLOW}; git -C d fetch -q origin other:other; git -C d rev-parse other");
+    let outputs = replays_of(
+        CLONE,
+        &[
+            (CLONE, true),
+            (SHALLOW, true),
+            (&other, true),
+            (SHALLOW, false),
+        ],
+    );
+    let [whole, shallow, more, no_git] = &outputs[..] else {
+        panic!("there are four")
+    };
+    assert_eq!(whole.stdout.trim(), "2", "{}", whole.stderr);
+    assert!(shallow.stdout.contains("true"), "{}", shallow.stderr);
+    assert!(shallow.stderr.contains(" 0 missing"), "{}", shallow.stderr);
+    assert_eq!(more.stdout.lines().count(), 3, "{}", more.stderr);
+    assert!(!no_git.status.success(), "{}", no_git.stdout);
+    let why = "answering it takes git, which is not on the PATH";
+    assert!(no_git.stderr.contains(why), "{}", no_git.stderr);
+    let [less] = &replays_of(SHALLOW, &[(CLONE, true)])[..] else {
+        panic!("there is one")
+    };
+    assert!(!less.status.success(), "{}", less.stdout);
+    assert!(less.stderr.contains("1 missing"), "{}", less.stderr);
+    let told =
+        "fatal: remote error: modtape: not on recording one: vcs git-upload-pack git.test/r (";
+    assert!(less.stderr.contains(told), "{}", less.stderr);
+    let why = "what was recorded of the repository lacks it: upload-pack: not our ref";
+    assert!(less.stderr.contains(why), "{}", less.stderr);
+}
+
+#[test]
+fn a_history_that_ends_earlier_than_the_servers_is_not_given_as_whole() {
+    let begin = "PATH=${GIT_IS_AT:-$PATH}; rm -rf d; git clone -q --single-branch --branch other";
+    let shallow = format!("{begin} --depth 1 \"$0\" d");
+    let whole = format!("{begin} \"$0\" d");
+    let deeper = format!("{shallow}; git -C d fetch -q --unshallow");
+    let again = format!("{shallow}; git -C d fetch -q --depth 1 origin other");
+    let replayed = [(&*whole, true), (&deeper, true), (&again, true)];
+    let outputs = replays_of(&shallow, &replayed);
+    let told =
+        "the history before commit 1ccb8ca9a7f32035c27b1bbe683f00822ea0b7f8 was not recorded";
+    for output in &outputs[..2] {
+        assert!(!output.status.success(), "{}", output.stdout);
+        assert!(output.stderr.contains(told), "{}", output.stderr);
+    }
+    assert!(
+        outputs[2].stderr.contains(" 0 missing"),
+        "{}",
+        outputs[2].stderr
+    );
+}
+
+#[test]
+fn gits_dumb_protocol_is_recorded_and_refused_by_name() {
+    let sandbox = Sandbox::new();
+    let root = repositories(&sandbox);
+    let mut served = program("git");
+    served.args(["update-server-info"]);
+    sh(&mut served, &root.join("r.git"));
+    run(served, LIMIT).expect_success();
+    let origin = Origin::builder(Content::default()).start();
+    let mut folders = vec![root.join("r.git")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path
+                .strip_prefix(&root)
+                .expect("it is below")
+                .display()
+                .to_string();
+            let bytes = std::fs::read(&path).expect("our own file");
+            let is_asked = move |served: &Served| served.path == format!("/{name}");
+            let rule = Rule::when(is_asked).header("content-type", "text/plain");
+            origin.add_rule(rule.status(200).body(bytes));
+        }
+    }
+    origin.add_rule(Rule::any().status(404));
+    let url = format!("https://{HOST}/r.git");
+    let script = ["sh", "-ec", CLONE, &url];
+    let mut command = record(&sandbox, &origin, &["--intercept", HOST], &script);
+    let dir = sandbox.path().to_owned();
+    sh(&mut command, &dir);
+    let output = run(command, LIMIT).expect_success();
+    assert_eq!(output.stdout.trim(), "2", "{}", output.stderr);
+    let told = "git.test/r was served in git's dumb protocol";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
+    drop(origin);
+    let mut replay = sandbox.modtape(["replay", "one", "--", "sh", "-ec", CLONE, &url]);
+    sh(&mut replay, &dir);
+    let output = run(replay, LIMIT);
+    assert!(!output.status.success(), "{}", output.stdout);
+    let told = "missing: vcs info/refs git.test/r (it was recorded in git's dumb protocol, which is not replayed)";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
+}
