@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use self::holdings::{Holdings, path, route};
 use self::proof::Signed;
 use self::sources::{Asked, Failure as NoAnswer, Sources};
+use super::answers;
 use super::appended_run::{Addition, AppendedRun, Locked};
 use super::client::{Client, Outward, Wanted};
 use super::dialling;
@@ -229,7 +230,8 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
     .map_err(anyhow::Error::new)?;
     let mut signals = Signals::listen().map_err(anyhow::Error::new)?;
     let clock = Clock::start();
-    let locked = Locked::open(dir)?;
+    let mut locked = Locked::open(dir)?;
+    answers::complete_faults(&mut locked.before, global);
     let manifest = locked.before.manifest();
     let mut sealing = Sealing::of(&locked.before, args.all)?;
     let outward = Outward {

@@ -377,3 +377,39 @@ fn databases_that_lie() {
         }
     }
 }
+
+/// A manifest names a hundred faults, and that of a recorder which was killed names none.
+#[tokio::test]
+async fn a_replay_knows_more_faults_than_a_manifest_names() {
+    const FAULTS: usize = 120;
+    let page = Rule::suffix(".info").status(200).body("<!doctype html>");
+    let origin = Origin::builder(Content::default()).rule(page).start();
+    let recorder = Recorder::to(&origin, &[]);
+    let mut session = recorder.session("proxy.golang.org").await;
+    let path = |number: usize| format!("/a.b/c/@v/v1.{number}.0.info");
+    for number in 0..FAULTS {
+        session.get(&path(number)).await.expect("an answer");
+    }
+    drop(session);
+    let recorded = recorder.finish().await;
+    let dir = recorded.recording.dir();
+    assert_eq!(recorded.recording.manifest().replayable.faults.len(), 100);
+    for is_killed in [false, true] {
+        if is_killed {
+            for name in ["recording.json", "index"] {
+                fs::remove_file(dir.join(name)).expect("our own file");
+            }
+        }
+        for number in [0, FAULTS - 1] {
+            let sandbox = Sandbox::new();
+            let mut replay = sandbox.modtape(["replay"]);
+            replay.arg(dir).arg("--").arg(tested()).arg("fetch");
+            replay.arg(format!("https://proxy.golang.org{}", path(number)));
+            let replayed = run(replay, LIMIT);
+            let refused =
+                "it was answered with something else, which is not replayed: it is an HTML page";
+            assert!(!replayed.status.success(), "{number}: {replayed:?}");
+            assert!(replayed.stderr.contains(refused), "{number}: {replayed:?}");
+        }
+    }
+}
