@@ -19,20 +19,19 @@ const WORD: usize = 12;
 pub(crate) fn text(verified: &Verified, look: Look) -> String {
     let mut lines = Vec::new();
     lines.extend(ok(verified, look));
+    // One of several that have the same content is named.
     let mut told = BTreeSet::new();
     for module in &verified.modules {
         for (what, verdict) in module.verdicts() {
             if verdict.status == Status::Mismatch {
-                told.extend(verdict.served.iter().map(|one| (one.run, one.exchange)));
+                let kind = what.trim_start_matches("go.");
+                told.insert(format!("{kind} {} {}", module.module, module.version));
                 lines.extend(mismatch(module, what, verdict, look));
             }
         }
     }
-    // One of several that have the same content is named above.
-    let named = verified
-        .faults
-        .iter()
-        .filter(|fault| !told.contains(&(fault.run, fault.exchange)));
+    let faults = verified.faults.iter();
+    let named = faults.filter(|fault| !told.contains(&fault.what));
     lines.extend(named.map(|fault| {
         let fault = fault.to_string();
         line("INVALID", Some(Paint::Red), &look.plain(&fault), look)

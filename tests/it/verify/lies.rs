@@ -378,6 +378,43 @@ fn databases_that_lie() {
     }
 }
 
+/// What is in go.sum is looked up nowhere: nobody but that file tells.
+#[test]
+fn a_swapped_module_of_which_only_go_sum_tells() {
+    let Some(stage) = Stage::set(String::from("sum.golang.org")) else {
+        return;
+    };
+    let Some(content) = Content::corpus("hello", Sumdb::Proxy) else {
+        return;
+    };
+    stage.sandbox.project("hello");
+    let zip = format!("{UUID_FILE}.zip");
+    let swapped = Rule::suffix(&zip).status(200).body(uuid_zip(&[GO_MOD, GO]));
+    let origin = Origin::builder(content).rule(swapped).start();
+    let recorded = stage.record(&origin);
+    assert!(
+        recorded.stderr.contains("checksum mismatch"),
+        "{recorded:?}"
+    );
+    let asked = origin.paths();
+    assert!(
+        !asked.iter().any(|path| path.contains("/lookup/")),
+        "{asked:?}"
+    );
+    drop(origin);
+    let verified = stage.modtape(&["verify", "one"]);
+    assert_eq!(verified.status.code(), Some(1), "{verified:?}");
+    let named = "MISMATCH    zip of github.com/google/uuid v1.3.1\n            main.sum  ";
+    assert!(verified.stdout.contains(named), "{verified:?}");
+    assert!(!verified.stdout.contains("INVALID"), "{verified:?}");
+    let replayed = stage.replay(true);
+    let refused = "it was answered with something else, which is not replayed: its hash is h1:";
+    assert!(replayed.stderr.contains(refused), "{replayed:?}");
+    stage.modtape(&["export", "goproxy", "one", "-o", "tree"]);
+    let tree = stage.sandbox.join("project/tree");
+    assert!(!tree.join(&zip[1..]).exists());
+}
+
 /// A manifest names a hundred faults, and that of a recorder which was killed names none.
 #[tokio::test]
 async fn a_replay_knows_more_faults_than_a_manifest_names() {
