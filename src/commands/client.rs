@@ -25,6 +25,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use percent_encoding::percent_decode_str;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -33,13 +34,16 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
+use url::Url;
 
+use super::session::Variables;
 use crate::ca::{CertificateAuthority, Leafs, Scope};
 use crate::child::Repositories;
 use crate::clock::Clock;
 use crate::coding::Coding;
 use crate::exchange::{ConnectionId, ExchangeId, TraceParent, chain};
-use crate::gomod::{Base, MachineRule, Netrc, REDIRECTS, redirect_target};
+use crate::files::open_regular;
+use crate::gomod::{Base, GoProxy, Location, MachineRule, Netrc, REDIRECTS, redirect_target};
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Token, Windows,
 };
@@ -53,6 +57,9 @@ const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
 /// The longest text that is read, bytes: cmd/go reads no longer go.mod (`codehost.MaxGoMod`).
 const TEXT: u64 = 16 << 20;
+
+/// The largest netrc file that is read, bytes.
+const NETRC: u64 = 1 << 20;
 
 /// What goes out, and on whose behalf.
 pub(super) struct Outward {
@@ -70,12 +77,60 @@ pub(super) struct Outward {
     pub(super) redactor: Redactor,
     /// The places of module proxies.
     pub(super) bases: Vec<Base>,
-    /// Credentials by host.
-    pub(super) netrc: Netrc,
+    /// What is sent to whom.
+    pub(super) credentials: Credentials,
     /// The span that the requests are part of.
     pub(super) parent: TraceParent,
     /// The last numbers of exchanges and connections that are taken.
     pub(super) last_ids: (ExchangeId, ConnectionId),
+}
+
+/// The credentials of the user's own settings, as the go command finds them.
+#[derive(Debug, Default)]
+pub(super) struct Credentials {
+    netrc: Netrc,
+    /// URLs with a userinfo.
+    goproxy: Vec<Url>,
+}
+
+impl Credentials {
+    /// Those in the netrc file and in the user's own GOPROXY: a recording has none.
+    pub(super) fn of_user(variables: &Variables) -> Self {
+        let mut text = Vec::new();
+        let file = variables.netrc.as_deref().map(open_regular);
+        if let Some(Ok(file)) = file {
+            let _ = io::Read::read_to_end(&mut io::Read::take(file, NETRC), &mut text);
+        }
+        let goproxy = GoProxy::parse(&variables.goproxy);
+        let urls = goproxy.urls().filter_map(|url| url.parse::<Url>().ok());
+        Self {
+            netrc: Netrc::parse(&String::from_utf8_lossy(&text)),
+            goproxy: urls.filter(|url| !url.username().is_empty()).collect(),
+        }
+    }
+
+    /// What is sent with a request for this URL, over TLS alone.
+    fn of(&self, url: &str) -> anyhow::Result<Option<HeaderValue>> {
+        let Some(place) = url.strip_prefix("https://") else {
+            return Ok(None);
+        };
+        let host = Location::of(url).host;
+        let is_its =
+            |entry: &&Url| entry.scheme() == "https" && Location::of(entry.as_str()).host == host;
+        if let Some(entry) = self.goproxy.iter().find(is_its) {
+            let text = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+            let password = text(entry.password().unwrap_or_default());
+            return basic(&text(entry.username()), &password).map(Some);
+        }
+        // The one rule is of Go 1.24 and newer, the other of those before.
+        let rules = [MachineRule::Prefix, MachineRule::Host].into_iter();
+        let login = rules
+            .map(|rule| self.netrc.login_for(place, rule))
+            .find_map(|it| it);
+        login
+            .map(|login| basic(&login.login, &login.password))
+            .transpose()
+    }
 }
 
 /// Sends requests; ends with [`close`](Self::close).
@@ -83,7 +138,7 @@ pub(super) struct Client {
     pool: Pool<ThroughUs, Empty<Bytes>>,
     /// For requests that go out in clear text; CONNECT has its own.
     authorization: HeaderValue,
-    netrc: Netrc,
+    credentials: Credentials,
     serving: JoinSet<()>,
     context: Arc<Context>,
 }
@@ -166,7 +221,7 @@ impl Client {
         Ok(Self {
             pool,
             authorization,
-            netrc: outward.netrc,
+            credentials: outward.credentials,
             serving,
             context,
         })
@@ -207,10 +262,7 @@ impl Client {
         if is_plain {
             let ours = self.authorization.clone();
             request.headers_mut().insert(PROXY_AUTHORIZATION, ours);
-        } else if let Some(place) = url.strip_prefix("https://")
-            && let Some(login) = self.netrc.login_for(place, MachineRule::Host)
-        {
-            let value = basic(&login.login, &login.password)?;
+        } else if let Some(value) = self.credentials.of(url)? {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         Ok(self.pool.request(request).await?)

@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod matrix;
+mod toolchain;
 
 use std::fs;
 use std::process::Command;

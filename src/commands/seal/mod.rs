@@ -23,7 +23,7 @@ use self::proof::Signed;
 use self::sources::{Asked, Failure as NoAnswer, Sources};
 use super::answers;
 use super::appended_run::{Addition, AppendedRun, Locked};
-use super::client::{Client, Outward, Wanted};
+use super::client::{Client, Credentials, Outward, Wanted};
 use super::dialling;
 use super::failure::{Advise as _, Failure, USAGE};
 use super::runtime::block_on;
@@ -38,7 +38,7 @@ use crate::diagnose::content::Checked;
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Hex, TraceParent};
 use crate::gomod::{
-    GoSumDb, Kind, Location, ModuleVersion, Netrc, TOOLCHAIN_MODULE, Tile, bases, matches_patterns,
+    GoSumDb, Kind, Location, ModuleVersion, TOOLCHAIN_MODULE, Tile, bases, matches_patterns,
 };
 use crate::recording::Recording;
 use crate::recording::format::{Manifest, State};
@@ -242,7 +242,7 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
         idle: args.upstream_idle_timeout.unwrap_or(IDLE),
         redactor: Redactor::new(tls::random()),
         bases: bases(&manifest.go_env),
-        netrc: Netrc::default(),
+        credentials: Credentials::of_user(&variables),
         parent: TraceParent {
             trace: Hex(tls::random()),
             span: Hex(tls::random()),

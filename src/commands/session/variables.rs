@@ -25,6 +25,8 @@ pub(crate) struct Variables {
     pub(crate) exported: Vec<String>,
     /// How many processors the go command takes to be there.
     pub(crate) processors: Option<u32>,
+    /// The file with the credentials that go sends: NETRC, else `.netrc` at home.
+    pub(crate) netrc: Option<PathBuf>,
     /// The PID of the recorder that this process runs in, if it does.
     pub(crate) outer_pid: Option<u32>,
 }
@@ -61,6 +63,10 @@ impl Variables {
                 .ok()
                 .filter(|n| *n > 0)
                 .or_else(available),
+            netrc: os("NETRC").map(PathBuf::from).or_else(|| {
+                let home = os("HOME").map(PathBuf::from);
+                home.map(|home| home.join(".netrc"))
+            }),
             outer_pid: text("MODTAPE_PID").parse().ok(),
         }
     }

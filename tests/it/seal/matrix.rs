@@ -52,6 +52,9 @@ struct World {
     go_sum: Vec<u8>,
     /// `MODULE@VERSION` of each zip.
     zips: Vec<String>,
+    /// How many tenths of the requirements may be left out: none where others would then have other versions,
+    /// which nobody has taken.
+    most_left_out: u64,
 }
 
 impl World {
@@ -100,6 +103,7 @@ impl World {
             go_sum,
             zips,
             sandbox,
+            most_left_out: if name == "hello" { 2 } else { 0 },
         })
     }
 
@@ -116,7 +120,7 @@ impl World {
         match play {
             Play::Command(words) => {
                 modtape.args(words);
-                left_out = dice.below(3);
+                left_out = dice.below(1 + self.most_left_out);
                 if words == ["mod", "vendor"] {
                     // It goes by what is there.
                     (left_out, has_sums, flags) = (0, true, "");
@@ -188,7 +192,7 @@ fn plays(name: &str, each: usize, share: usize) {
             for release in RELEASES {
                 for _ in 0..each {
                     turn += 1;
-                    if turn % share != 0 {
+                    if !turn.is_multiple_of(share) {
                         continue;
                     }
                     *played.entry(format!("{play:?}")).or_default() += 1;
