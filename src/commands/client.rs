@@ -109,6 +109,11 @@ impl Credentials {
         }
     }
 
+    /// Takes those of a URL with a userinfo, before all others.
+    pub(super) fn add(&mut self, url: Url) {
+        self.goproxy.insert(0, url);
+    }
+
     /// What is sent with a request for this URL, over TLS alone.
     fn of(&self, url: &str) -> anyhow::Result<Option<HeaderValue>> {
         let Some(place) = url.strip_prefix("https://") else {

@@ -41,7 +41,7 @@ pub(crate) use module_path::{
 pub use module_zip::ModuleZip;
 pub(crate) use module_zip::ZIP_LIMIT;
 pub use module_zip::go_mod_h1;
-pub(crate) use netrc::{Login, MachineRule, Netrc};
+pub(crate) use netrc::{MachineRule, Netrc};
 pub(crate) use patterns::{
     PATTERN_SETTINGS, corrected_patterns, matches_patterns, pattern_mistakes,
 };

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use http::StatusCode;
-use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use url::Url;
@@ -17,7 +16,7 @@ use crate::child::Signals;
 use crate::cli::{DialArgs, Global};
 use crate::clock::{Clock, Timestamp, wall_text};
 use crate::commands::answers;
-use crate::commands::client::{Client, Outward, Wanted};
+use crate::commands::client::{Client, Credentials, Outward, Wanted};
 use crate::commands::dialling;
 use crate::commands::failure::{Failure, USAGE};
 use crate::commands::record::TOOL;
@@ -27,8 +26,7 @@ use crate::diagnose::routes::Routes;
 use crate::diagnose::verify::SecondProxy;
 use crate::exchange::{Hex, TraceParent, chain};
 use crate::gomod::{
-    GoProxy, Kind, Location, Login, Netrc, ProxyTarget, bases, escape_path, escape_version,
-    matches_patterns,
+    GoProxy, Kind, Location, ProxyTarget, bases, escape_path, escape_version, matches_patterns,
 };
 use crate::recording::format::{Event, FORMAT_VERSION, Manifest, Open, Replayable, State};
 use crate::recording::manifest::write_manifest;
@@ -96,21 +94,16 @@ impl Place {
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
             return Err(anyhow!("--against takes an https or http URL"));
         }
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let mut netrc = Netrc::default();
+        let variables = Variables::read();
+        let mut credentials = Credentials::of_user(&variables);
         if !url.username().is_empty() || url.password().is_some() {
             // The go command refuses that too.
             if url.scheme() == "http" {
                 return Err(anyhow!("--against: credentials are not sent without TLS"));
             }
-            netrc.logins.push(Login {
-                machine: url.host_str().unwrap_or_default().to_owned(),
-                login: decoded(url.username()),
-                password: decoded(url.password().unwrap_or_default()),
-            });
+            credentials.add(url.clone());
             let _ = (url.set_username(""), url.set_password(None));
         }
-        let variables = Variables::read();
         let base = url.as_str().trim_end_matches('/').to_owned();
         let outward = Outward {
             overrides: dialling::overrides(dial)?,
@@ -124,7 +117,7 @@ impl Place {
             idle: IDLE,
             redactor: Redactor::new(tls::random()),
             bases: bases(&go_env(&base)),
-            netrc,
+            credentials,
             parent: TraceParent {
                 trace: Hex(tls::random()),
                 span: Hex(tls::random()),
