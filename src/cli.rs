@@ -354,6 +354,15 @@ pub(crate) struct ReplayArgs {
     /// Keep your GOPROXY and related settings instead of the recorded ones
     #[arg(long, requires = "command")]
     pub(crate) keep_env: bool,
+    /// What becomes of a request that is not in the recording
+    #[arg(long, value_name = "WHAT", default_value = "error")]
+    pub(crate) on_miss: OnMiss,
+    /// Where --on-miss record connects.
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
+    /// With --on-miss record, give up an answer when an upstream has sent nothing for this long
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Upstream")]
+    pub(crate) upstream_idle_timeout: Duration,
     /// The command to run
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
@@ -378,6 +387,16 @@ pub(crate) struct Instant {
     pub(crate) at: OffsetDateTime,
     /// As it was written.
     pub(crate) text: String,
+}
+
+/// What becomes of a request that is not in the recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnMiss {
+    /// It is refused; no network is used
+    Error,
+    /// The network is asked, and what it answers is added to the recording; so is what may have changed
+    /// (lists, @latest, branches, refusals) once it is a minute old
+    Record,
 }
 
 /// `modtape ls`

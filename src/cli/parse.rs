@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use super::{Answers, Bodies, Cli, Command, ExportFormat, KeepBodies, Pcap};
+use super::{Answers, Bodies, Cli, Command, ExportFormat, KeepBodies, OnMiss, Pcap};
 
 impl Cli {
     /// Parses all words, the program's name included.
@@ -140,9 +140,28 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
         }
         Command::Replay(args) => {
             let is_faithful = args.answers == Some(Answers::Faithful);
-            let told =
-                "--as-of has no effect with --answers faithful, which lists versions as recorded";
-            (is_faithful && args.as_of.is_some()).then(|| told.into())
+            if is_faithful && args.as_of.is_some() {
+                let told = "--as-of has no effect with --answers faithful, which lists versions as recorded";
+                return Some(told.into());
+            }
+            if args.on_miss == OnMiss::Record && args.as_of.is_some() {
+                let told =
+                    "--as-of has no effect with --on-miss record: the network answers as of today";
+                return Some(told.into());
+            }
+            let upstream = [
+                "upstream_proxy",
+                "upstream_ca",
+                "resolve",
+                "connect_to",
+                "upstream_idle_timeout",
+            ];
+            let mut upstream = upstream
+                .into_iter()
+                .filter(|_| args.on_miss == OnMiss::Error);
+            let flag = upstream.find(|flag| is_given(flag))?;
+            let flag = flag.replace('_', "-");
+            Some(format!("--{flag} has no effect without --on-miss record"))
         }
         Command::Verify(args) => {
             let dials = ["upstream_proxy", "upstream_ca", "resolve", "connect_to"];

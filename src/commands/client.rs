@@ -17,7 +17,7 @@ use http::header::{
     PROXY_AUTHORIZATION, USER_AGENT,
 };
 use http::{Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -140,7 +140,7 @@ impl Credentials {
 
 /// Sends requests; ends with [`close`](Self::close).
 pub(super) struct Client {
-    pool: Pool<ThroughUs, Empty<Bytes>>,
+    pool: Pool<ThroughUs, Full<Bytes>>,
     /// For requests that go out in clear text; CONNECT has its own.
     authorization: HeaderValue,
     credentials: Credentials,
@@ -263,7 +263,7 @@ impl Client {
         let mut request = Request::get(uri)
             .header(USER_AGENT, concat!("modtape/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT_ENCODING, "gzip")
-            .body(Empty::new())?;
+            .body(Full::default())?;
         if is_plain {
             let ours = self.authorization.clone();
             request.headers_mut().insert(PROXY_AUTHORIZATION, ours);
@@ -273,6 +273,45 @@ impl Client {
         Ok(self.pool.request(request).await?)
     }
 
+    /// Sends a request as it is, and what it is redirected to if it only reads, and lets the answers pass, which
+    /// the recorder keeps. Returns once the last one is on record; an answer of an upstream is no error,
+    /// whatever its status.
+    pub(super) async fn pass(&self, request: Request<Bytes>) -> anyhow::Result<()> {
+        let (mut head, body) = request.into_parts();
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        for _ in 0..=REDIRECTS {
+            if head.uri.scheme_str() == Some("http") {
+                let ours = self.authorization.clone();
+                head.headers.insert(PROXY_AUTHORIZATION, ours);
+            }
+            let request = Request::from_parts(head.clone(), Full::new(body.clone()));
+            let response = self.pool.request(request).await?;
+            let from = head.uri.to_string();
+            let to = response.headers().get(LOCATION);
+            let to = to.filter(|_| reads && response.status().is_redirection());
+            let to = to.and_then(|to| redirect_target(&from, to.to_str().ok()?));
+            let is_ours = response.headers().contains_key(OWN);
+            let said = let_pass(response.into_body(), is_ours).await?;
+            if is_ours {
+                let said = said.strip_prefix("modtape: ").unwrap_or(&said);
+                anyhow::bail!(said.trim_end().to_owned());
+            }
+            // What cannot be followed is the client's to judge.
+            let Some(to) = to.and_then(|to| to.parse::<Uri>().ok()) else {
+                return Ok(());
+            };
+            if to.authority() != head.uri.authority() {
+                head.headers.remove(AUTHORIZATION);
+            }
+            if head.uri.scheme_str() == Some("https") && to.scheme_str() != Some("https") {
+                return Ok(());
+            }
+            head.headers.remove(PROXY_AUTHORIZATION);
+            head.uri = to;
+        }
+        Ok(())
+    }
+
     /// Ends all connections; only then is the recorder free.
     pub(super) async fn close(self) {
         drop(self.pool);
@@ -280,6 +319,25 @@ impl Client {
         drop(self.context);
         self.serving.join_all().await;
     }
+}
+
+/// Marks an answer that our own proxy made.
+const OWN: &str = "x-modtape-id";
+
+/// The longest reason that is kept, bytes.
+const REASON: usize = 4096;
+
+/// Reads a body to its end; its beginning, if it is a text that is wanted.
+async fn let_pass(mut body: Incoming, is_wanted: bool) -> anyhow::Result<String> {
+    let mut beginning = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame?;
+        if let Some(data) = frame.data_ref().filter(|_| is_wanted) {
+            let room = REASON.saturating_sub(beginning.len()).min(data.len());
+            beginning.extend_from_slice(&data[..room]);
+        }
+    }
+    Ok(String::from_utf8_lossy(&beginning).into_owned())
 }
 
 fn basic(login: &str, password: &str) -> anyhow::Result<HeaderValue> {

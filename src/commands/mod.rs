@@ -18,6 +18,7 @@ mod import;
 mod ls;
 mod manual;
 mod naming;
+mod network;
 mod output_file;
 mod record;
 mod recordings;

@@ -2,26 +2,41 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
 
 use super::answers;
-use super::failure::{Advise as _, Failure, exit_code};
+use super::appended_run::Locked;
+use super::client::Outward;
+use super::dialling;
+use super::failure::{Advise as _, Failure, USAGE, exit_code};
+use super::network::Network;
 use super::record::RunContext;
 use super::runtime::block_on;
 use super::selection::{defects, resolve};
 use super::session::{Parts, Session};
 use crate::child::{self, Remembered};
-use crate::cli::{Global, ReplayArgs};
+use crate::cli::{Global, OnMiss, ReplayArgs};
 use crate::diagnose::rerun::{self, COLD, Rerun};
 use crate::diagnose::stuck;
 use crate::exchange::Target;
-use crate::gomod::GoSumDb;
-use crate::proxy::{Deadlines, Others, Policy, Responder};
+use crate::gomod::{DEFAULT_HOSTS, GoSumDb, Netrc};
+use crate::proxy::{Deadlines, Fetch, Fill, Filled, Others, Policy, Responder};
 use crate::recording::{Recording, folder};
 use crate::redact::Redactor;
-use crate::replay::{Options, Replay};
+use crate::replay::{Added, Options, Replay};
 use crate::terminal::Console;
 use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
+use crate::upstream::Limits;
+
+/// The limits of the upstream leg, where there is one.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(30),
+    tls: Duration::from_secs(9),
+};
 
 /// Runs the verb.
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -59,7 +74,13 @@ pub(super) async fn replay(
     recording: Recording,
     context: RunContext,
 ) -> Result<i32, Failure> {
-    let mut session = Session::open(&args.run, &args.command, Vec::new()).await?;
+    let roots = args.dial.upstream_ca.clone();
+    let mut session = Session::open(&args.run, &args.command, roots).await?;
+    // Before anything is said: nobody else may write to the recording.
+    let locked = match args.on_miss {
+        OnMiss::Record => Some(lock(&recording)?),
+        OnMiss::Error => None,
+    };
     if let Some(folder) = context.folder {
         session.run_in(folder);
     }
@@ -73,20 +94,25 @@ pub(super) async fn replay(
     let dir = recording.dir().to_owned();
     let look = Look::of_stderr(global);
     let bases = crate::gomod::bases(&recording.manifest().go_env);
-    say(global, summary::replaying(&recording, &bases, look));
+    let fills = locked.is_some();
+    say(global, summary::replaying(&recording, &bases, fills, look));
     let options = Options {
         answers: args.answers,
         as_of: args.as_of.clone(),
     };
     let replay = Replay::answering(recording, advice.line(&[]), options);
-    let replay = std::sync::Arc::new(replay);
+    let replay = Arc::new(replay);
     if args.warm
+        && !fills
         && let Some(told) = newer_head(&replay, &settings, &session)
     {
         warn(global, told);
     }
     let mut intercept = replay.hosts();
     intercept.extend(replay.recording().manifest().intercepted.iter().cloned());
+    if fills {
+        intercept.extend(DEFAULT_HOSTS.map(str::to_owned));
+    }
     // An invalid host name cannot be in a certificate, and no client can request it.
     intercept.retain(|host| Target::new(host, 443).is_ok());
     let policy = Policy {
@@ -98,16 +124,25 @@ pub(super) async fn replay(
             tunnelled: replay.tunnelled(),
         },
     };
+    let redactor = session.knowing(Redactor::new(tls::random()), &args.command);
+    let filling = match locked {
+        Some(locked) => Some(Filling::of(args, &session, &replay, &redactor, locked)?),
+        None => None,
+    };
+    let responder = match &filling {
+        Some(filling) => Responder::Fill(Arc::clone(&filling.fill)),
+        None => Responder::Replay(Arc::clone(&replay)),
+    };
     let parts = Parts {
         name,
         folder: dir,
         policy,
         bases: replay.bases().to_vec(),
-        responder: Responder::Replay(std::sync::Arc::clone(&replay)),
+        responder,
         recorder: None,
         capture: None,
         key_log: std::sync::Arc::new(rustls::NoKeyLog),
-        redactor: session.knowing(Redactor::new(tls::random()), &args.command),
+        redactor,
         deadlines: Deadlines::default(),
     };
     if args.command.is_empty() {
@@ -118,6 +153,17 @@ pub(super) async fn replay(
     }
     let console = Console::new(global, stuck::Limits::default());
     let served = session.serve(parts, settings, global, console).await;
+    if let Some(filling) = filling {
+        let filled = filling.close(global).await?;
+        let outcome = served?;
+        say(
+            global,
+            summary::filled(&filled, &replay.recording().name(), look),
+        );
+        let code = outcome.exit_code().unwrap_or(0);
+        let is_strict = code == 0 && args.strict && !filled.failed.is_empty();
+        return Ok(if is_strict { 1 } else { code });
+    }
     let outcome = served?;
     let misses = replay.misses();
     let hosts = misses.refused_hosts();
@@ -137,6 +183,74 @@ pub(super) async fn replay(
     })
 }
 
+/// Keeps everybody else from adding to a recording.
+fn lock(recording: &Recording) -> anyhow::Result<Locked> {
+    let locked = Locked::open(recording.dir())?;
+    if locked.before.rows().len() != recording.rows().len() {
+        let name = recording.name();
+        let error = Err(anyhow::anyhow!("{name} was added to just now"));
+        return error.help("run the same again");
+    }
+    Ok(locked)
+}
+
+/// A replay that asks the network for what is missing.
+struct Filling {
+    fill: Arc<Fill>,
+    network: Arc<Network>,
+}
+
+impl Filling {
+    fn of(
+        args: &ReplayArgs,
+        session: &Session,
+        replay: &Arc<Replay>,
+        redactor: &Redactor,
+        locked: Locked,
+    ) -> Result<Self, Failure> {
+        let usage = |error| Failure::new(USAGE, error);
+        let outward = Outward {
+            overrides: dialling::overrides(&args.dial).map_err(usage)?,
+            parents: dialling::parents(&args.dial, &session.variables).map_err(usage)?,
+            roots: session.roots.clone(),
+            limits: LIMITS,
+            idle: args.upstream_idle_timeout,
+            redactor: redactor.clone(),
+            bases: replay.bases().to_vec(),
+            // The command sends its own credentials.
+            netrc: Netrc::default(),
+            parent: session.parent,
+            last_ids: locked.before.last_ids(),
+        };
+        let added = Added::to(&locked.before);
+        let added = added.context("cannot read the journal")?;
+        let command = redactor.argv(&args.command);
+        let network = Network::new(session.clock, outward, locked, command);
+        let network = Arc::new(network);
+        let fetch: Arc<dyn Fetch> = Arc::clone(&network) as _;
+        let fill = Fill::new(Arc::clone(replay), added, fetch);
+        Ok(Self {
+            fill: Arc::new(fill),
+            network,
+        })
+    }
+
+    /// Closes the run, and says what was answered, and by whom.
+    async fn close(self, global: &Global) -> anyhow::Result<Filled> {
+        let Self { fill, network } = self;
+        let filled = fill.filled();
+        drop(fill);
+        // Requests that were given up let go of it at their next turn.
+        while Arc::strong_count(&network) > 1 {
+            tokio::task::yield_now().await;
+        }
+        let network = Arc::into_inner(network);
+        let network = network.context("a request is still on its way")?;
+        network.close(global).await?;
+        Ok(filled)
+    }
+}
+
 /// The recorded Go settings; says which of them differ from the user's.
 fn settings(
     args: &ReplayArgs,
@@ -148,7 +262,11 @@ fn settings(
         return Vec::new();
     }
     let redactor = session.knowing(Redactor::new(tls::random()), &args.command);
-    let recorded = child::replayed_settings(&recording.manifest().go_env);
+    let mut recorded = child::replayed_settings(&recording.manifest().go_env);
+    if args.on_miss == OnMiss::Record {
+        // What is private is asked for with the user's credentials.
+        recorded.remove("GOAUTH");
+    }
     for (name, value) in &recorded {
         let own = session.go.get(name);
         if own != value && name != "GOAUTH" && session.go.defaults_because.is_none() {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::Access;
+use super::fill::Fill;
 use super::limits::Deadlines;
 use super::live::Live;
 use super::policy::Policy;
@@ -30,6 +31,19 @@ pub enum Responder {
     Upstream(Dialer),
     /// A recording; it holds no dialer, so it cannot reach the network.
     Replay(Arc<Replay>),
+    /// A recording, and somebody who asks for what it lacks.
+    Fill(Arc<Fill>),
+}
+
+impl Responder {
+    /// The recording that answers, if one does.
+    pub(super) fn replay(&self) -> Option<&Arc<Replay>> {
+        match self {
+            Self::Upstream(_) => None,
+            Self::Replay(replay) => Some(replay),
+            Self::Fill(fill) => Some(fill.replay()),
+        }
+    }
 }
 
 /// What every connection shares.

@@ -9,6 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use super::answer;
 use super::client_leg::{ClientLeg, Destination};
 use super::context::Responder;
+use super::fill;
 use super::headers;
 use super::live::{ConnectedTo, Entry};
 use super::replayed;
@@ -95,6 +96,10 @@ pub(super) async fn serve(
     match &context.responder {
         Responder::Replay(replay) => {
             let answering = replayed::answer(leg, replay, ticket, &head, body, &requested.url);
+            Box::pin(answering).await
+        }
+        Responder::Fill(fill) => {
+            let answering = fill::answer(leg, fill, ticket, &head, body, &requested.url);
             Box::pin(answering).await
         }
         Responder::Upstream(dialer) => {

@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 
 use super::answer;
 use super::client_leg::ClientLeg;
+use super::context::Context;
 use super::git;
 use super::headers;
 use super::request_body;
@@ -74,23 +76,38 @@ pub(super) async fn answer(
     ticket.sending(None);
     // The recording holds a mark in place of a secret in a base URL.
     let url = leg.context.redactor.known(url);
-    let found = match git::answer(&leg.context, replay, head, &body, &url).await {
-        Some(found) => found,
-        None => find(replay, head, &url),
-    };
-    let Given { response, bytes } = match found {
-        Ok(given) => given,
+    match recorded(&leg.context, replay, head, &body, &url).await {
+        Ok(given) => give(leg, ticket, given).await,
         Err(ReplayError::Answer(AnswerError::Miss(text))) if is_git => {
-            return answer::refuse_git(ticket, &text).await;
+            answer::refuse_git(ticket, &text).await
         }
         Err(ReplayError::Answer(AnswerError::Miss(text))) => {
-            return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &text).await;
+            answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &text).await
         }
         Err(error) => {
             let why = format!("{}: {}", ticket.what(), chain(&error));
-            return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
+            answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await
         }
-    };
+    }
+}
+
+/// The recorded answer to a request that sent `body`.
+pub(super) async fn recorded(
+    context: &Context,
+    replay: &Arc<Replay>,
+    head: &request::Parts,
+    body: &Bytes,
+    url: &str,
+) -> Result<Given, ReplayError> {
+    match git::answer(context, replay, head, body, url).await {
+        Some(found) => found,
+        None => find(replay, head, url),
+    }
+}
+
+/// Gives an answer to the client.
+pub(super) async fn give(leg: &ClientLeg, mut ticket: Ticket, given: Given) -> Response<Outgoing> {
+    let Given { response, bytes } = given;
     let (mut parts, body) = response.into_parts();
     headers::to_client(&mut parts, leg.protocol);
     let response = Response::from_parts(parts, body);
@@ -112,7 +129,11 @@ pub(super) async fn answer(
 }
 
 /// The recorded answer to a request that is known by its URL.
-fn find(replay: &Replay, head: &request::Parts, url: &str) -> Result<Given, ReplayError> {
+pub(super) fn find(
+    replay: &Replay,
+    head: &request::Parts,
+    url: &str,
+) -> Result<Given, ReplayError> {
     let fields = head.headers.iter();
     let conditions = Conditions::of(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
     let hit = replay.find(head.method.as_str(), url, &conditions)?;

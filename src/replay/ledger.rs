@@ -82,6 +82,12 @@ impl Misses {
         tunnels.collect()
     }
 
+    /// Tunnels that were refused.
+    pub(crate) fn tunnels(&self) -> impl Iterator<Item = &Miss> {
+        let misses = self.distinct.iter();
+        misses.filter(|miss| miss.what.starts_with(CONNECT))
+    }
+
     /// How many requests asked for something that is not among [`Self::distinct`].
     pub(crate) const fn unlisted(&self) -> u64 {
         self.unlisted

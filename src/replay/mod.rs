@@ -10,6 +10,7 @@
 //! has the response to the same request with credentials. Some answers are made of recorded ones instead:
 //! [`made`] says which.
 
+mod added;
 #[cfg(any(test, fuzzing))]
 pub mod check;
 mod condition;
@@ -17,6 +18,7 @@ mod git;
 mod index;
 mod ledger;
 mod made;
+mod mutable;
 mod played;
 #[cfg(test)]
 mod tests;
@@ -24,10 +26,12 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+pub(crate) use added::{Added, question};
 pub(crate) use condition::Conditions;
 pub(crate) use git::{GitAsked, GitFetch, GitFound, REQUEST_LIMIT};
 pub(crate) use ledger::{Account, Miss, Misses};
 pub(crate) use made::Options;
+pub(crate) use mutable::{Asked, Given as GivenAt, is_failure, may_change};
 pub(crate) use played::{PlayError, Played};
 
 use crate::catalog::EditError;

@@ -20,6 +20,7 @@ use crate::diagnose::routes::Loop;
 use crate::diagnose::split::Split;
 use crate::diagnose::tally::{RateLimited, Tally, modules, rate_limited};
 use crate::gomod::{Base, Location};
+use crate::proxy::Filled;
 use crate::recording::format::{Fault, Gap, Manifest, Replayable};
 use crate::recording::{Durability, Recording};
 use crate::replay::{Miss, Misses};
@@ -106,7 +107,8 @@ pub(crate) fn losses(message: &Recorded<'_>) -> Vec<String> {
 }
 
 /// The line that is printed before a replay, without a line feed: the recording that is used.
-pub(crate) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> String {
+/// `fills` says whether the network is asked for what it lacks.
+pub(crate) fn replaying(recording: &Recording, bases: &[Base], fills: bool, look: Look) -> String {
     let manifest = recording.manifest();
     let name = recording.name();
     let modules = count(modules(recording.rows(), bases, &manifest.direct), "module");
@@ -118,7 +120,11 @@ pub(crate) fn replaying(recording: &Recording, bases: &[Base], look: Look) -> St
         (Some(version), ..) => format!(" by {version}"),
     };
     let facts = format!("({modules}, recorded {date}{by})");
-    let line = format!("modtape: replaying {name} {facts}; nothing is forwarded");
+    let network = match fills {
+        true => "what is missing is asked for and added",
+        false => "nothing is forwarded",
+    };
+    let line = format!("modtape: replaying {name} {facts}; {network}");
     look.plain(&line).into_owned()
 }
 
@@ -131,6 +137,34 @@ pub(crate) struct Replayed<'a> {
     pub(crate) misses: &'a Misses,
     /// The command line that records what is missing.
     pub(crate) recorder: &'a str,
+}
+
+/// The summary of a replay that asks the network for what is missing: all lines, without the last line feed.
+pub(crate) fn filled(filled: &Filled, name: &str, look: Look) -> String {
+    let Filled {
+        recorded,
+        fetched,
+        stale,
+        failed,
+    } = filled;
+    let mut unanswered = format!("{} failed", failed.total());
+    if !failed.is_empty() {
+        unanswered = look.paint(Paint::Red, &unanswered);
+    }
+    let mut line = format!("modtape: {recorded} answered from {}", look.plain(name));
+    if *stale > 0 {
+        line.push_str(&format!(
+            ", {stale} more though nobody could say whether they are outdated"
+        ));
+    }
+    let mut lines = vec![format!("{line}, {fetched} fetched and added, {unanswered}")];
+    let listed = failed.distinct().iter().take(MISSES);
+    lines.extend(listed.map(|miss| miss_line("failed", miss, look)));
+    let more = failed.distinct().len().saturating_sub(MISSES);
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    text_of(&lines)
 }
 
 /// All lines, without the last line feed. A request that was repeated is listed once.
@@ -151,7 +185,7 @@ pub(crate) fn replayed(replayed: &Replayed<'_>, look: Look) -> String {
     )];
     let asked = misses.distinct();
     let listed = asked.iter().take(MISSES);
-    lines.extend(listed.map(|miss| miss_line(miss, look)));
+    lines.extend(listed.map(|miss| miss_line("missing", miss, look)));
     match (asked.len().saturating_sub(MISSES), misses.unlisted()) {
         (0, _) => {}
         (more, 0) => lines.push(format!("  and {more} more")),
@@ -166,8 +200,8 @@ pub(crate) fn replayed(replayed: &Replayed<'_>, look: Look) -> String {
     text_of(&lines)
 }
 
-fn miss_line(miss: &Miss, look: Look) -> String {
-    let mut line = format!("  missing: {}", look.plain(&miss.what));
+fn miss_line(what: &str, miss: &Miss, look: Look) -> String {
+    let mut line = format!("  {what}: {}", look.plain(&miss.what));
     if miss.times > 1 {
         line.push_str(&format!(", asked {} times", miss.times));
     }

@@ -11,6 +11,7 @@ mod diff;
 mod doctor;
 mod environment;
 mod explain;
+mod fill;
 mod formats;
 mod framing;
 mod goproxy;

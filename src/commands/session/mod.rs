@@ -331,6 +331,8 @@ impl Session {
         let legs = match responder {
             Responder::Upstream(_) => 2,
             Responder::Replay(_) => 1,
+            // To the client, to ourselves and from there on.
+            Responder::Fill(_) => 3,
         };
         self.limits.clients(legs, writer::most_open())
     }
@@ -357,7 +359,7 @@ impl Session {
             path: folder_of(parts).display().to_string(),
             verb: match parts.responder {
                 Responder::Upstream(_) => Verb::Record,
-                Responder::Replay(_) => Verb::Replay,
+                Responder::Replay(_) | Responder::Fill(_) => Verb::Replay,
             },
             pid: Some(std::process::id()),
             command: parts.redactor.argv(&self.command),

@@ -255,7 +255,7 @@ impl Connect {
             captured.has_read_connect(&head.rest, is_blind);
         }
         if let Decision::Refuse(why) = decision {
-            if let Responder::Replay(replay) = &context.responder {
+            if let Some(replay) = context.responder.replay() {
                 replay.refused(&target, &why);
             }
             let refused = RefusedConnect {
@@ -668,8 +668,9 @@ fn client_protocol(hello: &Hello, client: &Client, upstream_failed: bool) -> Opt
     match &client.context.responder {
         Responder::Upstream(_) if upstream_failed => preferred,
         Responder::Upstream(_) => hello.dialled.journey.alpn,
-        Responder::Replay(replay) => {
-            let recorded = replay.protocol(&hello.host);
+        Responder::Replay(_) | Responder::Fill(_) => {
+            let replay = client.context.responder.replay();
+            let recorded = replay.and_then(|replay| replay.protocol(&hello.host));
             let recorded = recorded.filter(|protocol| wanted.contains(protocol));
             recorded.or(preferred)
         }

@@ -5,7 +5,7 @@ use crate::support::Sandbox;
 use crate::views::sample;
 
 /// A command line, the exit code, and the flag that is refused.
-const VOID: [(&str, i32, &str); 26] = [
+const VOID: [(&str, i32, &str); 29] = [
     ("record --force -- true", 125, "--force"),
     (
         "record --no-har --har-bodies all -- true",
@@ -42,6 +42,17 @@ const VOID: [(&str, i32, &str); 26] = [
     ("record --upstream-proxy ftp://a", 125, "--upstream-proxy"),
     ("record -o @last", 125, "@last"),
     ("replay one --warm", 125, "--warm"),
+    ("replay one --resolve a:1:127.0.0.1", 125, "--resolve"),
+    (
+        "replay one --upstream-idle-timeout 3s -- true",
+        125,
+        "--upstream-idle-timeout",
+    ),
+    (
+        "replay one --on-miss record --as-of 2026-01-01",
+        125,
+        "--as-of",
+    ),
     ("replay one --keep-env", 125, "--keep-env"),
     ("import har a.har --force", 2, "--force"),
     ("export csv one --har-bodies all", 2, "--har-bodies"),
