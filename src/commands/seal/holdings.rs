@@ -1,6 +1,7 @@
 //! What a recording answers, by what is asked.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::Read as _;
 
 use crate::catalog::{Catalog, Faulty, file_path};
 use crate::commands::answers;
@@ -8,7 +9,7 @@ use crate::diagnose::closure::{Ask, Known};
 use crate::diagnose::requirements::Requirements;
 use crate::diagnose::routes::Routes;
 use crate::exchange::MadeBy;
-use crate::gomod::{Kind, ModuleVersion, Route, Tile, is_canonical_version};
+use crate::gomod::{Kind, ModuleVersion, Route, TEXT_LIMIT, Tile, is_canonical_version};
 use crate::recording::reader::RowState;
 use crate::recording::{Recording, Row};
 
@@ -53,8 +54,10 @@ impl Holdings {
         let location = |row: &Row| recording.answer_field(row, "location");
         let rows = recording.rows();
         let catalog = Catalog::of(rows, routes.bases(), faulty, location);
+        let catalog = catalog.with_direct(&recording.manifest().direct);
         let mut held = Self::default();
         held.answered.extend(catalog.files().keys().cloned());
+        held.answered.extend(catalog.direct().keys().cloned());
         let routed: Vec<(&Row, Route)> = rows
             .iter()
             .filter(|row| is_answer(row, faulty))
@@ -67,6 +70,7 @@ impl Holdings {
         }
         let mods = routed.iter().map(|(row, route)| (*row, route));
         held.known.requirements = Requirements::of_rows(recording, mods);
+        held.take_direct(recording);
         let sums = recording.main_sum();
         let sums = sums.iter().flat_map(|sums| sums.versions());
         held.known.summed = sums
@@ -74,6 +78,25 @@ impl Holdings {
             .map(|(module, version)| ModuleVersion::of(module, version))
             .collect();
         held
+    }
+
+    /// Takes what the modules that came from their repositories require.
+    fn take_direct(&mut self, recording: &Recording) {
+        for direct in &recording.manifest().direct {
+            let of = ModuleVersion::of(&direct.module, &direct.version);
+            let reader = direct.go_mod.map(|kept| recording.body(&kept.body()));
+            if let Some(Ok(reader)) = reader {
+                let mut content = Vec::new();
+                let read = reader.take(TEXT_LIMIT).read_to_end(&mut content);
+                if read.is_ok() {
+                    self.known.requirements.add(of.clone(), &content);
+                }
+            }
+            if direct.zip.is_some() {
+                self.known.zips.insert(of.clone());
+            }
+            self.known.asked.insert(of);
+        }
     }
 
     fn take(&mut self, recording: &Recording, row: &Row, route: &Route, name: &str) {

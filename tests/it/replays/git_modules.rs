@@ -14,7 +14,7 @@ use crate::support::*;
 const HOST: &str = "git.test";
 
 /// `lib` with two tags and a branch `next` behind them; `mono` with a module at its root and one of
-/// another major version below it.
+/// another major version below it; `uses`, which needs a public module.
 const SCRIPT: &str = r#"
 module() { mkdir -p "$1" && printf 'module %s\n\ngo 1.18\n' "$2" >"$1/go.mod"; }
 git init -q -b main w && cd w
@@ -32,6 +32,11 @@ git add . && git commit -qm one && git tag v1.0.0
 echo '// more' >>sub/sub.go && git commit -qam two && git tag sub/v2.0.0 && git tag v1.1.0
 echo '// more' >>mono.go && git commit -qam three
 cd .. && git clone -q --bare m mono
+git init -q -b main u && cd u
+module . git.test/uses && printf '\nrequire github.com/BurntSushi/toml v1.3.2\n' >>go.mod
+printf 'package uses\n\nimport _ "github.com/BurntSushi/toml"\n\nconst Version = "one"\n' >uses.go
+git add . && git commit -qm one && git tag v1.0.0
+cd .. && git clone -q --bare u uses
 "#;
 
 /// A folder of repositories, which the host serves below their names.
@@ -58,9 +63,14 @@ fn project(sandbox: &Sandbox) {
 
 /// A host that says where its modules are, and has them.
 fn host(root: &Path, alpn: Alpn, rules: &[Rule]) -> Origin {
-    let origin = Origin::builder(Content::default()).alpn(alpn).start();
+    host_of(Content::default(), root, alpn, rules)
+}
+
+/// The same, which stands in for other hosts with this content too.
+fn host_of(content: Content, root: &Path, alpn: Alpn, rules: &[Rule]) -> Origin {
+    let origin = Origin::builder(content).alpn(alpn).start();
     rules.iter().for_each(|rule| origin.add_rule(rule.clone()));
-    for module in ["lib", "mono"] {
+    for module in ["lib", "mono", "uses"] {
         let page = format!(
             "<html><head><meta name=\"go-import\" content=\"{HOST}/{module} git https://{HOST}/{module}\">"
         );
@@ -437,4 +447,54 @@ fn recordings_of_several_modules_do_not_mix_and_several_runs_do() {
     run(copied, LIMIT).expect_success();
     let output = replayed(&sandbox, "first", &go, &[6, 3, 4, 1]);
     assert_eq!(by_step(&output.stdout), expected.concat());
+}
+
+/// A private module that needs a public one: a proxy has the one, git the other.
+#[test]
+fn what_needs_private_modules_is_sealed_for_other_commands() {
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let Some((sandbox, go, root)) = staged("1.27") else {
+        return;
+    };
+    let main =
+        "package main\n\nimport \"git.test/uses\"\n\nfunc main() { println(uses.Version) }\n";
+    let write = || {
+        project(&sandbox);
+        fs::write(sandbox.join("project/main.go"), main).expect("our own folder");
+    };
+    write();
+    let origin = host_of(content, &root, Alpn::Both, &[]);
+    let private = |command: &mut Command| {
+        command.env_remove("GONOSUMDB").env("GOPRIVATE", HOST);
+        command.env("GOPROXY", "https://proxy.golang.org");
+    };
+    tidied(&sandbox, &go, &origin, &["--cold"], private);
+    let tidy = sums(&sandbox);
+    assert!(
+        tidy.contains("github.com/BurntSushi/toml v1.3.2 h1:"),
+        "{tidy}"
+    );
+    let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+    let mut seal = sandbox.modtape(["seal", "one", "--connect-to", &everywhere]);
+    seal.arg("--upstream-ca").arg(origin.root_pem_path());
+    let sealed = run(seal, LIMIT).expect_success();
+    eprintln!("{}", sealed.stderr);
+    drop(origin);
+    for words in [
+        &["mod", "download", "all"][..],
+        &["list", "-m", "all"],
+        &["mod", "graph"],
+        &["build", "./..."],
+        &["mod", "tidy"],
+    ] {
+        let mut replay = sandbox.modtape(["replay", "one", "--strict", "--"]);
+        replay.arg(&go).args(words);
+        direct(&mut replay, &sandbox, &go);
+        private(&mut replay);
+        let output = run(replay, LIMIT);
+        assert!(output.status.success(), "{words:?}: {}", output.stderr);
+        assert_eq!(sums(&sandbox), tidy, "{words:?}");
+    }
 }
