@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::answers;
 use super::appended_run::Locked;
-use super::client::Outward;
+use super::client::{Credentials, Outward};
 use super::dialling;
 use super::failure::{Advise as _, Failure, USAGE, exit_code};
 use super::network::Network;
@@ -22,7 +22,7 @@ use crate::cli::{Global, OnMiss, ReplayArgs};
 use crate::diagnose::rerun::{self, COLD, Rerun};
 use crate::diagnose::stuck;
 use crate::exchange::Target;
-use crate::gomod::{DEFAULT_HOSTS, GoSumDb, Netrc};
+use crate::gomod::{DEFAULT_HOSTS, GoSumDb};
 use crate::proxy::{Deadlines, Fetch, Fill, Filled, Others, Policy, Responder};
 use crate::recording::{Recording, folder};
 use crate::redact::Redactor;
@@ -218,7 +218,7 @@ impl Filling {
             redactor: redactor.clone(),
             bases: replay.bases().to_vec(),
             // The command sends its own credentials.
-            netrc: Netrc::default(),
+            credentials: Credentials::default(),
             parent: session.parent,
             last_ids: locked.before.last_ids(),
         };
