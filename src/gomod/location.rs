@@ -14,7 +14,8 @@ use url::Url;
 pub(crate) struct Location<'a> {
     /// Lower case, with `:port` where it is not the scheme's own. Empty in a relative URL.
     pub(crate) host: String,
-    /// Percent-decoded once, with its leading slash; bytes that are not UTF-8 become `\u{fffd}`.
+    /// Each element percent-decoded once, with its leading slash; a slash inside an element stays `%2F`, and
+    /// bytes that are not UTF-8 become `\u{fffd}`.
     pub(crate) path: Cow<'a, str>,
     /// As written, without the question mark; empty without one.
     pub(crate) query: &'a str,
@@ -37,6 +38,9 @@ impl<'a> Location<'a> {
         Self {
             host: host(scheme, authority),
             path: match path.contains('%') {
+                true if path.contains("%2F") || path.contains("%2f") => {
+                    Cow::Owned(decoded(&path.replace("%2f", "%2F")))
+                }
                 true => percent_decode_str(path).decode_utf8_lossy(),
                 false => Cow::Borrowed(path),
             },
@@ -53,6 +57,14 @@ impl<'a> Location<'a> {
                 None => (pair == name).then_some(""),
             })
     }
+}
+
+/// A path whose elements are decoded, each by itself.
+fn decoded(path: &str) -> String {
+    let elements = path
+        .split("%2F")
+        .map(|part| percent_decode_str(part).decode_utf8_lossy());
+    elements.collect::<Vec<_>>().join("%2F")
 }
 
 /// One spelling for all spellings of a URL: equal exactly where they ask for the same.
@@ -257,6 +269,8 @@ mod tests {
             ),
             ("https://u:p@h:443/a", "h", "/a", ""),
             ("http://h:443/%2541", "h:443", "/%41", ""),
+            ("https://h/a%2fb%21/c%2Fd", "h", "/a%2Fb!/c%2Fd", ""),
+            ("https://h/a%252Fb/c%3Fd?e%3Ff", "h", "/a%2Fb/c?d", "e%3Ff"),
             ("http://h:80", "h", "/", ""),
             ("https://h?go-get=1", "h", "/", "go-get=1"),
             ("https://[::1]:8443/a", "[::1]:8443", "/a", ""),
@@ -272,6 +286,70 @@ mod tests {
                 (host.to_owned(), path.to_owned(), query.to_owned()),
                 "{url}"
             );
+        }
+    }
+
+    /// Bytes of a part of a URL, each written as it is or encoded, in capitals or small letters.
+    fn spelled(part: &[u8], plain: &[u8], choices: u64) -> String {
+        let mut text = String::new();
+        for (at, byte) in part.iter().enumerate() {
+            let choice = choices >> (2 * at % 64) & 3;
+            let is_plain = byte.is_ascii_alphanumeric() || plain.contains(byte);
+            match choice {
+                0 | 1 if is_plain => text.push(char::from(*byte)),
+                2 => text += &format!("%{byte:02x}"),
+                _ => text += &format!("%{byte:02X}"),
+            }
+        }
+        text
+    }
+
+    /// A URL's meaning: the elements of its path, and the names and values of its query.
+    type Meaning = (Vec<Vec<u8>>, Option<Vec<(Vec<u8>, Vec<u8>)>>);
+
+    fn url((elements, query): &Meaning, choices: u64) -> String {
+        let mut url = String::from("https://h.corp");
+        for element in elements {
+            url += "/";
+            url += &spelled(element, b"!:@,", choices);
+        }
+        if elements.is_empty() {
+            url += "/";
+        }
+        if let Some(query) = query {
+            let pair = |(name, value): &(Vec<u8>, Vec<u8>)| {
+                let spelled = |part| spelled(part, b"!:@,/?", choices);
+                format!("{}={}", spelled(name), spelled(value))
+            };
+            url = format!(
+                "{url}?{}",
+                query.iter().map(pair).collect::<Vec<_>>().join("&")
+            );
+        }
+        url
+    }
+
+    fn meaning() -> impl Strategy<Value = Meaning> {
+        // What means something in a URL, and what is decoded into it.
+        let part = || {
+            proptest::collection::vec(proptest::sample::select(b"a2Ff%/?#&=!+; ".to_vec()), 0..4)
+        };
+        let query = proptest::collection::vec((part(), part()), 1..3);
+        (
+            proptest::collection::vec(part(), 0..4),
+            proptest::option::of(query),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn one_spelling_is_that_of_one_meaning(one in meaning(), other in meaning(), choices in any::<(u64, u64)>()) {
+            let [a, b] = [choices.0, choices.1].map(|choices| canonical(&url(&one, choices)));
+            prop_assert_eq!(&a, &b);
+            let is_empty = |(elements, _): &Meaning| elements.iter().all(Vec::is_empty) && elements.len() < 2;
+            if one != other && !(is_empty(&one) && is_empty(&other) && one.1 == other.1) {
+                prop_assert_ne!(a, canonical(&url(&other, choices.0)));
+            }
         }
     }
 

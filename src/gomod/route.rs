@@ -257,7 +257,7 @@ fn module_request(rest: &str) -> Option<Route> {
 /// `sumdb/$name/…` below a module proxy; a name may hold slashes.
 fn relayed_database_request(rest: &str) -> Option<Route> {
     let rest = rest.strip_prefix("sumdb/")?;
-    if let Some(name) = rest.strip_suffix("/supported") {
+    if let Some(name) = rest.strip_suffix("/supported").filter(|name| is_name(name)) {
         return Some(Route {
             sumdb: Some(name.to_owned()),
             ..Route::new(Kind::SumdbSupported)
@@ -267,7 +267,13 @@ fn relayed_database_request(rest: &str) -> Option<Route> {
         .iter()
         .filter_map(|marker| rest.find(marker))
         .min()?;
-    database_request(&rest[end + 1..], Some(&rest[..end]))
+    let name = Some(&rest[..end]).filter(|name| is_name(name))?;
+    database_request(&rest[end + 1..], Some(name))
+}
+
+/// No name of a database has a `%` (`cmd/go/internal/modfetch.dbDial`), as a slash inside an element has here.
+fn is_name(name: &str) -> bool {
+    !name.contains('%')
 }
 
 /// `lookup/$module@$version` and `tile/…` below a checksum database.
@@ -308,6 +314,28 @@ mod tests {
 
     fn what(url: &str) -> String {
         Route::of(url, &bases()).what()
+    }
+
+    #[test]
+    fn a_slash_inside_an_element_makes_no_other_request() {
+        let project = "https://gitlab.corp/api/v4/projects/group%2fproject/packages/go";
+        let bases = GoProxy::parse(&format!("https://goproxy.corp,{project}")).bases();
+        let key = |url: &str| replay_key(url, &bases);
+        let other = project.replace("%2f", "%2F");
+        let list = key(&format!("{other}/a.b/c/@v/list"));
+        assert_eq!(list.as_deref(), Some("mod:a.b/c@list"));
+        let elsewhere = project.replace("%2f", "/");
+        assert_eq!(key(&format!("{elsewhere}/a.b/@v/v1.0.0%2Fx.mod")), None);
+        for path in [
+            "a.b%2Fc/@v/list",
+            "a.b/c/@v%2Flist",
+            "a.b/c%2F@latest",
+            "a.b/c/@v/v1.0.0%2Fx.mod",
+            "sumdb/sums%2Fx.corp/lookup/a.b/c@v1.0.0",
+            "sumdb/sums.corp/tile/8/0%2F001",
+        ] {
+            assert_eq!(key(&format!("https://goproxy.corp/{path}")), None, "{path}");
+        }
     }
 
     #[test]

@@ -518,3 +518,66 @@ fn as_of_an_instant_what_is_younger_is_not_there() {
         assert_eq!(answer(&then, "GET", &exact).0, 200);
     }
 }
+
+#[test]
+fn a_slash_inside_an_element_is_none_between_elements() {
+    let [plain, inner, version] = [
+        "a.b/c/@v/list",
+        "a.b%2Fc/@v/list",
+        "a.b/c/@v/v1.0.0%2Fx.mod",
+    ]
+    .map(|path| format!("{}/{path}", HOSTS[0]));
+    let other = format!("{}/a.b/c/@v/v1.0.0/x.mod", HOSTS[0]);
+    let book = Book::new().with(&plain, &[], 200).with(&other, &[], 200);
+    for answers in [Answers::Unified, Answers::Faithful] {
+        let replay = answering(&book, answers, None);
+        assert_eq!(answer(&replay, "GET", &plain).0, 200);
+        for url in [&inner, &version] {
+            assert_eq!(answer(&replay, "GET", url).0, 0, "{url}");
+        }
+    }
+    let replay = Book::new().with(&inner, &[], 200).replay();
+    assert_eq!(status(&replay, &inner.replace("%2F", "%2f"), &[]), 200);
+    assert_eq!(status(&replay, &plain, &[]), 0);
+}
+
+#[test]
+fn credentials_in_a_query_are_no_part_of_what_is_asked_unless_they_tell_requests_apart() {
+    let url = |query: &str| format!("https://store.corp/z.zip{query}");
+    /// Queries with the statuses that they were given.
+    type Recorded = &'static [(&'static str, u16)];
+    let rows: &[(Recorded, &str, u16)] = &[
+        // The same request by another who has credentials, or none.
+        (
+            &[("?X-Amz-Signature=a&part=1", 200)],
+            "?X-Amz-Signature=b&part=1",
+            200,
+        ),
+        (&[("?X-Amz-Signature=a&part=1", 200)], "?part=1", 200),
+        (
+            &[("?X-Amz-Signature=a&part=1", 200)],
+            "?X-Amz-Signature=a&part=2",
+            0,
+        ),
+        (
+            &[("?X-Amz-Signature=a&part=1", 200)],
+            "?X-Amz-Signature=a%26part=1",
+            0,
+        ),
+        // Who is told apart is answered apart, and nobody is guessed to be one of them.
+        (&[("?token=a", 200), ("?token=b", 403)], "?token=b", 403),
+        (&[("?token=a", 200), ("", 403)], "", 403),
+        (&[("?token=a", 200), ("", 403)], "?token=a", 200),
+        (&[("?token=a", 200), ("", 403)], "?token=c", 0),
+    ];
+    for (recorded, asked, expected) in rows {
+        let record =
+            |book: Book, (query, status): &(&str, u16)| book.with(&url(query), &[], *status);
+        let replay = recorded.iter().fold(Book::new(), record).replay();
+        assert_eq!(
+            status(&replay, &url(asked), &[]),
+            *expected,
+            "{recorded:?} {asked}"
+        );
+    }
+}

@@ -182,6 +182,55 @@ fn a_tree_verifies_in_any_order_what_the_recorded_command_verified() {
 }
 
 #[test]
+fn any_go_finds_the_latest_of_what_the_tree_has_and_verifies_it() {
+    let sandbox = Sandbox::new();
+    let Some((go, content)) = hello(&sandbox, Sumdb::Heads) else {
+        return;
+    };
+    sandbox.project_without_sums("hello").expect("it is there");
+    let origin = Origin::start(content.supported_is_404());
+    downloaded(&sandbox, &go, &origin);
+    drop(origin);
+    export(&sandbox, "one", "tree").expect_success();
+    let module = sandbox.join("project/tree/github.com/google/uuid");
+    let read = |file: &str| fs::read(module.join(file)).expect("a file of the tree");
+    // Nobody asked for it: it is made of what the go command would choose.
+    assert_eq!(read("@latest"), read("@v/v1.3.1.info"));
+    for release in ["1.21", "1.24", "1.27"] {
+        let Some(go) = sandbox.go(release) else {
+            return;
+        };
+        for words in [
+            &["get", "github.com/google/uuid@latest"][..],
+            &["list", "-m", "-u", "all"],
+            &["mod", "download", "golang.org/x/sync@latest"],
+            &["mod", "tidy"],
+        ] {
+            sandbox.project_without_sums("hello").expect("it is there");
+            sandbox.forget_modules();
+            let mut command = sandbox.command(&go);
+            command.args(words).env("GOFLAGS", "-mod=mod");
+            command.env("HTTPS_PROXY", "http://127.0.0.1:1");
+            let tree = sandbox.join("project/tree");
+            command.env("GOPROXY", format!("file://{}", tree.display()));
+            let output = run(command, LIMIT);
+            assert!(
+                output.status.success(),
+                "{release} {words:?}: {}",
+                output.stderr
+            );
+            assert!(
+                !output.stdout.contains('['),
+                "no update is there: {}",
+                output.stdout
+            );
+        }
+        let verified = "modcache/cache/download/sumdb/sum.golang.org/lookup/github.com";
+        assert!(sandbox.join(verified).is_dir(), "{release}");
+    }
+}
+
+#[test]
 fn the_same_downloads_give_the_same_tree_in_whatever_order_they_came() {
     let trees = [["a", "b"], ["c", "d"]].map(|names| {
         let sandbox = Sandbox::new();
