@@ -393,7 +393,7 @@ pub struct Hashed {
     /// The run of the exchange, from 0.
     #[serde(default)]
     pub(crate) run: u32,
-    /// The exchange.
+    /// The exchange; 0 of a file that the recording keeps by itself.
     pub(crate) exchange: ExchangeId,
     /// Who answered.
     pub(crate) host: String,
@@ -410,7 +410,10 @@ impl fmt::Display for Fault {
             why,
             ..
         } = self;
-        write!(f, "{what} from {host} (#{exchange}): {why}")
+        match exchange {
+            0 => write!(f, "{what} from {host}: {why}"),
+            exchange => write!(f, "{what} from {host} (#{exchange}): {why}"),
+        }
     }
 }
 

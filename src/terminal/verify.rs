@@ -132,10 +132,11 @@ fn mismatch(module: &Module, what: &str, verdict: &Verdict, look: Look) -> Vec<S
         );
     }
     for one in &verdict.served {
-        add(
-            &*one.sum,
-            format!("served by {} #{}", one.host, one.exchange),
-        );
+        let by = match one.exchange {
+            0 => format!("from {}", one.host),
+            exchange => format!("served by {} #{exchange}", one.host),
+        };
+        add(&*one.sum, by);
     }
     let rows: Vec<(String, &str)> = by_sum
         .into_iter()

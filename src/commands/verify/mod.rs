@@ -1,6 +1,7 @@
 //! `modtape verify`: whether what a recording holds is what go.sum files, the checksum database and a second
 //! module proxy say.
 
+mod direct;
 mod second_proxy;
 
 use std::io::Read as _;
@@ -44,7 +45,8 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
     let own = recording.main_sum();
     go_sums.extend(own.map(|sums| (String::from(MAIN_SUM), sums)));
     let routes = Routes::of(&recording);
-    let checked = answers::check(&recording, &routes, true, global);
+    let mut checked = answers::check(&recording, &routes, true, global);
+    direct::add_direct(&recording, &mut checked);
     let second = against.map(|place| {
         let files = checked.files.iter().filter(|(_, found)| found.is_there());
         let files = files.map(|(file, _)| file.clone());
