@@ -430,3 +430,57 @@ async fn every_key_is_documented_and_every_documented_one_is_there() {
         .collect();
     assert!(gone.is_empty(), "documented, but not there: {gone:#?}");
 }
+
+/// The session of README: everything from the first heading on.
+#[test]
+fn readme_shows_what_is_printed() {
+    let sandbox = Sandbox::new();
+    let uuid = "/github.com/google/uuid/@v";
+    let module = "github.com/google/uuid@v1.3.1";
+    let record = |name: &str, proxy: &str, list: &str, files: &[(&str, &str)]| {
+        let files: Vec<(String, &[u8])> = files
+            .iter()
+            .map(|(name, content)| (format!("{module}/{name}"), content.as_bytes()))
+            .collect();
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, content)| (&name[..], *content))
+            .collect();
+        let zip = zip(&files, CompressionMethod::DEFLATE);
+        let text = "text/plain";
+        let info = r#"{"Version":"v1.3.1","Time":"2023-08-17T19:04:15Z"}"#;
+        let content = Content::default()
+            .and_file(proxy, &format!("{uuid}/list"), 200, text, list.to_owned())
+            .and_file(proxy, &format!("{uuid}/v1.3.1.info"), 200, text, info)
+            .and_file(proxy, &format!("{uuid}/v1.3.1.zip"), 200, text, zip);
+        let urls = ["list", "v1.3.1.info", "v1.3.1.zip"];
+        let urls = urls.map(|file| format!("https://{proxy}{uuid}/{file}"));
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        made(&sandbox, name, &Origin::start(content), &urls);
+    };
+    let go_mod = ("go.mod", "module github.com/google/uuid\n");
+    let random = "package uuid\n\nvar rander = rand.Reader\n";
+    let zeros = "package uuid\n\nvar rander = zeros{}\n";
+    record(
+        "yesterday",
+        PROXY,
+        "v1.3.0\nv1.3.1\n",
+        &[go_mod, ("uuid.go", random)],
+    );
+    let files = [
+        go_mod,
+        ("uuid.go", zeros),
+        ("zeros.go", "package uuid\n\ntype zeros struct{}\n"),
+    ];
+    record("today", OTHER, "v1.3.0\nv1.3.1\nv1.4.0\n", &files);
+    let args = ["diff", "yesterday", "today", "--what", "content"];
+    let output = run(sandbox.modtape(args), LIMIT);
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    let (_, printed) = output
+        .stdout
+        .split_once("\n\n")
+        .expect("the recordings first");
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("it is there");
+    assert!(readme.contains(printed), "README does not show\n{printed}");
+}
