@@ -89,7 +89,7 @@ const TABLE: &[(Change, &str, Is)] = &[
     (
         |e| e["response"]["content"] = json!({"_file": "bodies/inside.txt"}),
         "",
-        Good("0123456789012345678"),
+        Good("module h.example/f\n"),
     ),
     (
         |e| {
@@ -194,8 +194,12 @@ const ASKS: &str = "for url; do \"$0\" fetch \"$url\" 2>/dev/null && echo \"$url
 fn an_odd_value_costs_that_value_and_a_damaged_body_is_never_given_out() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.join("har/bodies")).expect("a folder");
-    fs::write(sandbox.join("har/bodies/inside.txt"), "0123456789012345678").expect("a file");
-    fs::write(sandbox.join("outside.txt"), "0123456789012345678").expect("a file");
+    fs::write(
+        sandbox.join("har/bodies/inside.txt"),
+        "module h.example/f\n",
+    )
+    .expect("a file");
+    fs::write(sandbox.join("outside.txt"), "module h.example/f\n").expect("a file");
     let entries = TABLE.iter().enumerate().map(|(number, (change, ..))| {
         let mut entry = good(number);
         change(&mut entry);
