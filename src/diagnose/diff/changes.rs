@@ -263,9 +263,13 @@ impl Content {
 
 /// Whether it is a difference that only one recording has an answer of this kind.
 ///
-/// What is asked of the checksum database depends on what go.sum has, and on tree heads.
+/// What is asked of the checksum database depends on what go.sum has, and on tree heads; and of a repository on
+/// what the client has of it.
 const fn is_content(kind: Kind) -> bool {
-    !matches!(kind, Kind::Lookup | Kind::Tile | Kind::SumdbSupported)
+    !matches!(
+        kind,
+        Kind::Lookup | Kind::Tile | Kind::SumdbSupported | Kind::Vcs
+    )
 }
 
 fn change(how: How, found: &Pair<Option<&Found<'_>>>, inside: Inside) -> Change {
@@ -306,7 +310,10 @@ fn verdict<S: Source>(
         return Verdict::Same;
     }
     let (Some(a), Some(b)) = (a.content, b.content) else {
-        return Verdict::Changed(Inside::default());
+        return match kind {
+            Kind::Vcs => Verdict::Rewritten(Inside::noted(PACK)),
+            _ => Verdict::Changed(Inside::default()),
+        };
     };
     match kind {
         Kind::Info | Kind::Latest => infos(&a, &b),
@@ -314,8 +321,9 @@ fn verdict<S: Source>(
         Kind::Lookup => lookups(&a, &b),
         Kind::Tile => tiles(&a, &b),
         Kind::Discovery => discoveries(&a, &b),
+        Kind::Vcs => repositories(&a, &b),
         Kind::SumdbSupported => Verdict::Same,
-        Kind::Mod | Kind::Zip | Kind::Toolchain | Kind::Vcs | Kind::Other => by_lines(&a, &b),
+        Kind::Mod | Kind::Zip | Kind::Toolchain | Kind::Other => by_lines(&a, &b),
     }
 }
 
@@ -439,6 +447,41 @@ fn tiles(a: &[u8], b: &[u8]) -> Verdict {
     }
 }
 
+/// Said of what git fetched.
+const PACK: &str = "a pack: a server puts each together anew, and git verifies what is in it";
+
+/// Of a repository, what its refs name.
+fn repositories(a: &[u8], b: &[u8]) -> Verdict {
+    let (a, b) = (refs(a), refs(b));
+    let lines = difference(&a, &b);
+    match lines.total {
+        0 if a.is_empty() => Verdict::Rewritten(Inside::noted(PACK)),
+        0 => Verdict::Same,
+        _ => Verdict::Changed(lines.into()),
+    }
+}
+
+/// The refs that an answer lists, a line each: object and name (`gitprotocol-pack(5)`, `gitprotocol-v2(5)`).
+fn refs(answer: &[u8]) -> String {
+    let lines = answer.split(|byte| *byte == b'\n');
+    let named = lines.filter_map(|line| {
+        let line = std::str::from_utf8(line).ok()?;
+        // Behind the first one stand the capabilities.
+        let line = line.split('\0').next()?;
+        let at = line.find(" refs/").or_else(|| line.find(" HEAD"))?;
+        let (object, name) = line.split_at(at);
+        let digits = object
+            .bytes()
+            .rev()
+            .take_while(u8::is_ascii_hexdigit)
+            .count();
+        // Before it stands the length of the line, in four digits.
+        let object = object.get(object.len() - digits..)?.get(4..)?;
+        matches!(object.len(), 40 | 64).then(|| format!("{object}{name}\n"))
+    });
+    named.collect()
+}
+
 /// Of a page, what tells where the repository is.
 fn discoveries(a: &[u8], b: &[u8]) -> Verdict {
     let told = |page: &[u8]| imports(&String::from_utf8_lossy(page));
@@ -535,4 +578,63 @@ fn listing(
     let files = zip.files().zip(digests);
     let files = files.map(|((path, bytes), sha256)| (path.to_owned(), Listed { sha256, bytes }));
     Ok(Some(files.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refs_are_compared_and_packs_are_not() {
+        let id = |digit: &str| digit.repeat(40);
+        let old = format!(
+            "003d{} refs/heads/main\n003c{} refs/tags/v1\n0000",
+            id("1"),
+            id("2")
+        );
+        let new = format!(
+            "003d{} refs/heads/main\n003c{} refs/tags/v1\n0000",
+            id("3"),
+            id("2")
+        );
+        assert_eq!(
+            refs(old.as_bytes()),
+            format!("{} refs/heads/main\n{} refs/tags/v1\n", id("1"), id("2"))
+        );
+        assert!(
+            matches!(repositories(old.as_bytes(), new.as_bytes()), Verdict::Changed(inside) if inside.lines_total == 3)
+        );
+        assert!(matches!(
+            repositories(old.as_bytes(), old.as_bytes()),
+            Verdict::Same
+        ));
+        assert!(matches!(
+            repositories(b"PACK\x001", b"PACK\x002"),
+            Verdict::Rewritten(_)
+        ));
+        let first = format!(
+            "00a1{} HEAD\0multi_ack symref=HEAD:refs/heads/main\n",
+            id("1")
+        );
+        assert_eq!(refs(first.as_bytes()), format!("{} HEAD\n", id("1")));
+    }
+
+    #[test]
+    fn of_a_page_only_what_leads_to_a_repository_counts() {
+        let page = |nonce: &str, to: &str| {
+            format!(
+                "<html><meta name=nonce content={nonce}><META name=\"go-import\"\n content=\"a.b/c git {to}\">"
+            )
+        };
+        let same = discoveries(
+            page("1", "https://x").as_bytes(),
+            page("2", "https://x").as_bytes(),
+        );
+        assert!(matches!(same, Verdict::Same));
+        let other = discoveries(
+            page("1", "https://x").as_bytes(),
+            page("1", "https://y").as_bytes(),
+        );
+        assert!(matches!(other, Verdict::Changed(_)));
+    }
 }
