@@ -16,7 +16,7 @@ use crate::exchange::TraceId;
 use crate::recording::format::{Close, Event, FAULTS, FORMAT_VERSION, Manifest, Open, State};
 use crate::recording::manifest::write_manifest;
 use crate::recording::writer::Folder;
-use crate::recording::{Durability, Journal, Recorder, Recording, append};
+use crate::recording::{Durability, Journal, Recorder, Recording, announce, append};
 use crate::terminal::warn;
 
 /// A recording that nobody else writes, and that keeps its runs as they are.
@@ -57,6 +57,7 @@ impl Locked {
     /// Begins a run: writes its first line. Needs a runtime.
     pub(super) fn begin(self, clock: Clock, of: Addition) -> anyhow::Result<AppendedRun> {
         let Self { before, folder } = self;
+        announce(&before)?;
         let dir = before.dir().display().to_string();
         let started = Journal::start(folder, clock, Durability::Process, true);
         let (recorder, journal) = started.with_context(|| format!("cannot write {dir}"))?;
@@ -122,6 +123,16 @@ impl AppendedRun {
         let health = recorder.health();
         drop(recorder);
         owner.join_all().await;
+        // What is not on the disk is not there, however well it was answered.
+        let is_whole = health.failure().is_none();
+        let judge =
+            |recording: &Recording, routes: &Routes, checked: &Checked, manifest: &mut Manifest| {
+                judge(recording, routes, checked, manifest);
+                if !is_whole {
+                    manifest.state = State::Closed;
+                    manifest.replayable.complete = false;
+                }
+            };
         let recording = judged(before.dir(), manifest, global, judge)?;
         match health.failure() {
             Some(why) => Err(anyhow!("not all could be written: {why}")),

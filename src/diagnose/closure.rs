@@ -59,6 +59,16 @@ pub(crate) fn closure(known: &Known, all_zips: bool) -> BTreeSet<Ask> {
         }
     }
     let mut asks = BTreeSet::new();
+    // Which versions there are of what is replaced is asked all the same (`list -m -u`).
+    for of in &replaced {
+        for kind in [Kind::List, Kind::Latest] {
+            asks.insert(Ask {
+                module: of.path.clone(),
+                version: None,
+                kind,
+            });
+        }
+    }
     for (of, is_taken) in versions {
         add(&mut asks, of, is_taken);
     }

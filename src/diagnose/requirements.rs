@@ -217,6 +217,9 @@ pub(crate) struct Node {
     pub(crate) has_file: bool,
     /// Whether the requirements of what it requires count too.
     pub(crate) is_unpruned: bool,
+    /// Whether they do not, but `go mod tidy` looks at them all the same: its `-compat` is one release less than
+    /// the `go` line.
+    is_of_both: bool,
 }
 
 /// From a module to another.
@@ -243,6 +246,8 @@ impl Node {
     fn set_file(&mut self, go_mod: &GoMod) {
         self.has_file = true;
         self.is_unpruned = is_unpruned(go_mod);
+        let go = go_mod.go.as_deref().unwrap_or_default();
+        self.is_of_both = !self.is_unpruned && compare_go(go, "1.18") == Ordering::Less;
     }
 }
 
@@ -283,6 +288,7 @@ impl Graph {
             edges: Vec::new(),
             has_file: false,
             is_unpruned: false,
+            is_of_both: false,
         });
         self.ids.insert(of.clone(), node);
         node
@@ -459,7 +465,7 @@ impl Graph {
         let mut queue = VecDeque::new();
         for main in &self.mains {
             let own = &self.nodes[*main];
-            let read = match own.is_unpruned {
+            let read = match own.is_unpruned || own.is_of_both {
                 true => Read::WithAll,
                 false => Read::Alone,
             };

@@ -34,8 +34,8 @@ pub enum AppendError {
 
 /// Locks the recording in `dir`, and reads it as it is now that nobody else writes it.
 ///
-/// Until the run is closed its manifest says that a recorder is at work. Half a line that a killed recorder
-/// left behind the last record is cut off: it tells nothing.
+/// Half a line that a killed recorder left behind the last record is cut off: it tells nothing. The manifest
+/// stays as it is until [`announce`] is called.
 pub fn append(dir: &Path) -> Result<(Folder, Recording), AppendError> {
     // First as a reader, who has better words for what is no recording.
     drop(Recording::open(dir)?);
@@ -58,9 +58,6 @@ pub fn append(dir: &Path) -> Result<(Folder, Recording), AppendError> {
     if end.is_some() {
         journal.set_len(written.bytes).map_err(at(JOURNAL))?;
     }
-    let mut manifest = recording.manifest().clone();
-    manifest.state = State::Open;
-    write_manifest(dir, &manifest).map_err(at(MANIFEST))?;
     remove_left_over(dir);
     let folder = Folder {
         dir: dir.to_owned(),
@@ -70,6 +67,17 @@ pub fn append(dir: &Path) -> Result<(Folder, Recording), AppendError> {
         written,
     };
     Ok((folder, recording))
+}
+
+/// Says in the manifest that a recorder is at work again.
+pub(crate) fn announce(recording: &Recording) -> Result<(), AppendError> {
+    let mut manifest = recording.manifest().clone();
+    manifest.state = State::Open;
+    let written = write_manifest(recording.dir(), &manifest);
+    written.map_err(|source| AppendError::Write {
+        path: recording.dir().join(MANIFEST),
+        source,
+    })
 }
 
 /// Removes what a killed recorder left: the space that it kept back, and bodies that were on their way. Their
@@ -130,6 +138,7 @@ mod tests {
         let before = Recording::open_whole(&dir).unwrap();
         let (folder, found) = append(&dir).unwrap();
         assert_eq!(found.rows(), before.rows());
+        announce(&found).unwrap();
         assert_eq!(Recording::open(&dir).unwrap().status(), Status::Recording);
         assert!(matches!(
             append(&dir),

@@ -20,6 +20,7 @@ pub mod reader;
 pub(crate) mod sample;
 pub mod writer;
 
+pub(crate) use append::announce;
 pub use append::{AppendError, append};
 pub(crate) use main_module::{MainModule, keep_main_module};
 pub use reader::{ConnectionRow, Recording, Row};

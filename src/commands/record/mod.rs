@@ -32,6 +32,7 @@ use crate::tls::{self, ClientConfigs};
 use crate::upstream::{self, Dialer, Limits};
 
 pub(super) use setup::{TOOL, TargetFlags};
+pub(super) use writing::dumb_repositories;
 use writing::{Closed, INCOMPLETE, Writing};
 
 /// The limits of the upstream leg.

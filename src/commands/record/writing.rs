@@ -513,7 +513,10 @@ fn served(recording: &Recording, routes: &Routes) -> Vec<Served> {
 }
 
 /// Repositories whose refs were answered in git's dumb protocol, and never in the smart one.
-fn dumb_repositories(recording: &Recording, routes: &Routes) -> BTreeSet<String> {
+pub(in crate::commands) fn dumb_repositories(
+    recording: &Recording,
+    routes: &Routes,
+) -> BTreeSet<String> {
     let rows = recording.rows().iter();
     let asked = rows.filter(|row| row.method == "GET" && row.status == Some(200));
     let asked = asked.filter_map(|row| {

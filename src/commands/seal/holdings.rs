@@ -8,8 +8,9 @@ use crate::commands::answers;
 use crate::diagnose::closure::{Ask, Known};
 use crate::diagnose::requirements::Requirements;
 use crate::diagnose::routes::Routes;
+use crate::diagnose::rules::tells_of_failure;
 use crate::exchange::MadeBy;
-use crate::gomod::{Kind, ModuleVersion, Route, TEXT_LIMIT, Tile, is_canonical_version};
+use crate::gomod::{Kind, ModuleVersion, Route, TEXT_LIMIT, Tile, canonical, is_canonical_version};
 use crate::recording::reader::RowState;
 use crate::recording::{Recording, Row};
 
@@ -19,12 +20,14 @@ const ABSENT: [Option<u16>; 2] = [Some(404), Some(410)];
 /// What a recording answers.
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
-    /// Paths below a module proxy for which there is an answer, or a whole "not here".
+    /// Paths below a module proxy for which there is an answer, and those of lookups that have none.
     pub(super) answered: HashSet<String>,
+    /// URLs, in one spelling, that were answered with "not here".
+    absent: HashSet<String>,
     /// What the closure depends on.
     pub(super) known: Known,
-    /// The answers to lookups.
-    pub(super) lookups: BTreeMap<ModuleVersion, Vec<u8>>,
+    /// The answers to lookups, all of each: they may have different heads.
+    pub(super) lookups: BTreeMap<ModuleVersion, Vec<Vec<u8>>>,
     /// The widest tiles, each with its content.
     pub(super) tiles: BTreeMap<Tile, Vec<u8>>,
     /// Where lookups were asked, without a trailing slash.
@@ -53,6 +56,12 @@ impl Holdings {
     pub(super) fn of(recording: &Recording, routes: &Routes, faulty: &Faulty, name: &str) -> Self {
         let location = |row: &Row| recording.answer_field(row, "location");
         let rows = recording.rows();
+        // What was not kept is no answer either.
+        let lost = rows
+            .iter()
+            .filter(|row| is_answer(row, faulty) && !is_kept(recording, row));
+        let lost = lost.map(|row| (row.run, row.id));
+        let faulty = &lost.chain(faulty.iter().copied()).collect();
         let catalog = Catalog::of(rows, routes.bases(), faulty, location);
         let catalog = catalog.with_direct(&recording.manifest().direct);
         let mut held = Self::default();
@@ -64,7 +73,13 @@ impl Holdings {
             .map(|row| (row, routes.route(row)))
             .collect();
         for (row, route) in &routed {
-            let is_there = catalog.holds(route) || ABSENT.contains(&row.status);
+            let is_absent = ABSENT.contains(&row.status)
+                && !answers::text(recording, row)
+                    .is_some_and(|text| tells_of_failure(&String::from_utf8_lossy(&text)));
+            if is_absent {
+                held.absent.insert(canonical(&row.url));
+            }
+            let is_there = catalog.holds(route) || is_absent && route.kind == Kind::Lookup;
             held.answered.extend(file_path(route).filter(|_| is_there));
             held.take(recording, row, route, name);
         }
@@ -123,7 +138,7 @@ impl Holdings {
                 let place = row.url.rfind("/lookup/").map(|at| row.url[..at].to_owned());
                 self.database = place.or_else(|| self.database.take());
                 if let Some(content) = answers::text(recording, row) {
-                    self.lookups.insert(of, content);
+                    self.add_lookup(of, content);
                 }
             }
             Kind::Zip | Kind::Toolchain if is_commands => {
@@ -132,6 +147,20 @@ impl Holdings {
             }
             Kind::Mod | Kind::Info if is_commands => drop(self.known.asked.insert(of)),
             _ => {}
+        }
+    }
+
+    /// Whether all of these URLs were answered with "not here".
+    pub(super) fn are_absent(&self, urls: impl Iterator<Item = String>) -> bool {
+        let mut urls = urls.peekable();
+        urls.peek().is_some() && urls.all(|url| self.absent.contains(&canonical(&url)))
+    }
+
+    /// Takes the answer to a lookup.
+    pub(super) fn add_lookup(&mut self, of: ModuleVersion, content: Vec<u8>) {
+        let known = self.lookups.entry(of).or_default();
+        if !known.contains(&content) {
+            known.push(content);
         }
     }
 
@@ -166,6 +195,16 @@ impl Holdings {
             count(&[Kind::Zip, Kind::Toolchain]),
         ]
     }
+}
+
+/// Whether the body of an answer can be given again.
+fn is_kept(recording: &Recording, row: &Row) -> bool {
+    let exchange = recording.exchange(row);
+    let body = exchange
+        .as_ref()
+        .ok()
+        .and_then(|exchange| exchange.end()?.body.as_ref());
+    exchange.is_ok() && body.is_none_or(|body| body.kept)
 }
 
 /// Whether a go command would go by this response.

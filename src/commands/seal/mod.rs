@@ -26,6 +26,7 @@ use super::appended_run::{Addition, AppendedRun, Locked};
 use super::client::{Client, Credentials, Outward, Wanted};
 use super::dialling;
 use super::failure::{Advise as _, Failure, USAGE};
+use super::record::dumb_repositories;
 use super::runtime::block_on;
 use super::selection::resolve;
 use super::session::Variables;
@@ -35,13 +36,15 @@ use crate::cli::{Global, SealArgs};
 use crate::clock::Clock;
 use crate::diagnose::closure::{Ask, closure};
 use crate::diagnose::content::Checked;
+use crate::diagnose::replayable::{Recorded, replayable};
+use crate::diagnose::rerun::Rerun;
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Hex, TraceParent};
 use crate::gomod::{
     GoSumDb, Kind, Location, ModuleVersion, TOOLCHAIN_MODULE, Tile, bases, matches_patterns,
 };
 use crate::recording::Recording;
-use crate::recording::format::{Manifest, State};
+use crate::recording::format::{Conflict, Manifest, State};
 use crate::redact::Redactor;
 use crate::sumdb::{Head, Verifier};
 use crate::terminal::words::{count, size};
@@ -92,6 +95,8 @@ pub(super) struct Sealed {
     asked: u64,
     /// Bytes of their responses.
     bytes: u64,
+    /// Files of which all who were asked say that there is no such thing.
+    absent: u64,
     /// What was asked for, and has no answer.
     missing: Vec<Missing>,
     /// What is not what it should be.
@@ -211,6 +216,7 @@ struct Sealing {
     /// Patterns of modules that the checksum database is not asked for.
     unsummed: String,
     all_zips: bool,
+    was_sealed: bool,
     held: Holdings,
     absent: u64,
     failed: BTreeMap<String, (String, NoAnswer)>,
@@ -261,7 +267,8 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
         asked = sealing.ask_all(&mut work) => asked.map(|()| None),
         heard = signals.next() => Ok(Some(heard.signal)),
     };
-    let outcome = sealing.close(work, global).await;
+    let is_over = matches!(interrupted, Ok(None));
+    let outcome = sealing.close(work, is_over, global).await;
     if let Some(signal) = interrupted? {
         outcome?;
         let code = u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX);
@@ -335,6 +342,7 @@ impl Sealing {
             private: or_private("GONOPROXY"),
             unsummed: or_private("GONOSUMDB"),
             all_zips,
+            was_sealed: manifest.state == State::Sealed,
             held: Holdings::of(recording, &routes, &faulty, &name),
             setting,
             absent: 0,
@@ -362,12 +370,17 @@ impl Sealing {
         !matches_patterns(&self.private, &ask.module)
     }
 
+    /// Whether there is an answer to a path: the file, or "not here" of all whom a go command would ask.
+    fn is_answered(&self, held: &Holdings, path: &str) -> bool {
+        held.answered.contains(path) || held.are_absent(self.sources.urls(path))
+    }
+
     /// What has no answer yet.
     fn open(&self) -> VecDeque<(Ask, String)> {
         let asks = self.asks().into_iter();
         let open = asks.filter_map(|ask| {
             let path = path(&ask, self.database_name())?;
-            let is_open = !self.held.answered.contains(&path) && !self.failed.contains_key(&path);
+            let is_open = !self.is_answered(&self.held, &path) && !self.failed.contains_key(&path);
             is_open.then_some((ask, path))
         });
         // Which other versions there are stands in the go.mod files.
@@ -457,7 +470,7 @@ impl Sealing {
         let of = ModuleVersion::of(&ask.module, ask.version.as_deref().unwrap_or_default());
         match ask.kind {
             Kind::Mod => self.held.known.requirements.add(of, &content),
-            Kind::Lookup => drop(self.held.lookups.insert(of, content)),
+            Kind::Lookup => self.held.add_lookup(of, content),
             _ => {}
         }
     }
@@ -523,16 +536,16 @@ impl Sealing {
         Ok(())
     }
 
-    /// Proves what is there, closes the run, if there is one, and says what came of it.
-    async fn close(self, work: Work, global: &Global) -> anyhow::Result<Sealed> {
+    /// Closes the run, if there is one, proves what is on the recording then, and says what came of it. Without
+    /// having asked for all, `is_over` is false.
+    async fn close(self, work: Work, is_over: bool, global: &Global) -> anyhow::Result<Sealed> {
         let asks = self.asks();
         let [versions, modules, zips] = Holdings::counts(&asks);
         let mut sealed = Sealed {
             versions,
             modules,
             zips,
-            lookups: self.held.lookups.len(),
-            tiles: self.held.tiles.len(),
+            absent: self.absent,
             ..Sealed::default()
         };
         let failed = self.failed.values();
@@ -543,27 +556,21 @@ impl Sealing {
                 what: what.clone(),
             })
             .collect();
-        sealed.missing.sort();
-        if let Some(verifier) = &self.verifier {
-            let proved = Signed::read(&self.held, verifier);
-            let proved = proved.and_then(|signed| match signed.missing(&self.held).is_empty() {
-                true => signed.prove(&self.held),
-                false => Ok(()),
-            });
-            sealed.wrong.extend(proved.err());
-        }
-        let is_open = !self.open().is_empty();
         let Work {
             running, locked, ..
         } = work;
         let mut judge =
             |recording: &Recording, routes: &Routes, checked: &Checked, manifest: &mut Manifest| {
-                sealed.wrong.extend(self.wrong(recording, routes, checked));
-                sealed.sealed = !is_open && sealed.missing.is_empty() && sealed.wrong.is_empty();
+                self.judge(&mut sealed, recording, routes, checked);
+                sealed.missing.sort();
+                sealed.sealed = is_over && sealed.missing.is_empty() && sealed.wrong.is_empty();
                 if sealed.sealed {
                     manifest.state = State::Sealed;
                     manifest.replayable.complete = true;
                     manifest.replayable.reasons.clear();
+                } else if self.was_sealed && self.all_zips && sealed.wrong.is_empty() {
+                    // Without the further zips it is what it was.
+                    manifest.state = State::Sealed;
                 }
             };
         match (running, locked) {
@@ -584,30 +591,99 @@ impl Sealing {
         Ok(sealed)
     }
 
-    /// Answers that are not what they should be, and that no sound one stands in for.
-    fn wrong(&self, recording: &Recording, routes: &Routes, checked: &Checked) -> Vec<String> {
+    /// Finds what is wrong or missing in a recording as it is on the disk.
+    fn judge(
+        &self,
+        sealed: &mut Sealed,
+        recording: &Recording,
+        routes: &Routes,
+        checked: &Checked,
+    ) {
         let faults = checked.faults.iter();
         let faulty: Faulty = faults.map(|fault| (fault.run, fault.exchange)).collect();
         let held = Holdings::of(recording, routes, &faulty, self.database_name());
-        let asks = self.asks().into_iter();
-        let lost = asks.filter_map(|ask| {
-            let path = path(&ask, self.database_name())?;
-            let is_lost = self.held.answered.contains(&path) && !held.answered.contains(&path);
-            is_lost.then(|| what(&ask))
-        });
-        let lost = lost.map(|what| {
-            let fault = checked.faults.iter().find(|fault| fault.what == what);
-            match fault {
-                Some(fault) => format!("{what} of {}: {}", fault.host, fault.why),
-                None => format!("{what}: its answer cannot be read"),
+        (sealed.lookups, sealed.tiles) = (held.lookups.len(), held.tiles.len());
+        let wrong = &mut sealed.wrong;
+        for ask in self.asks() {
+            let Some(path) = path(&ask, self.database_name()) else {
+                continue;
+            };
+            let was_answered = self.is_answered(&self.held, &path);
+            if was_answered && !self.is_answered(&held, &path) {
+                let what = what(&ask);
+                let fault = checked.faults.iter().find(|fault| fault.what == what);
+                wrong.push(match fault {
+                    Some(fault) => format!("{what} of {}: {}", fault.host, fault.why),
+                    None => format!("{what}: it has no answer that was kept"),
+                });
             }
-        });
-        let conflicts = checked.conflicts.iter().map(|conflict| {
-            let (module, version) = (&conflict.module, &conflict.version);
-            format!("{} {module} {version}: go.sum, the checksum database and the servers do not agree on its hash", conflict.kind)
-        });
-        lost.chain(conflicts).collect()
+        }
+        let conflicts = checked.conflicts.iter();
+        let conflicts = conflicts.filter(|conflict| is_open(conflict, &faulty));
+        wrong.extend(conflicts.map(|conflict| {
+            let (kind, module, version) = (conflict.kind, &conflict.module, &conflict.version);
+            format!(
+                "{kind} {module} {version}: go.sum, the checksum database and the servers do not agree on its hash"
+            )
+        }));
+        wrong.extend(still_partial(recording, routes));
+        let Some(verifier) = &self.verifier else {
+            return;
+        };
+        match Signed::read(&held, verifier) {
+            Ok(signed) => {
+                let missing = signed.missing(&held);
+                let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                let untold = missing
+                    .iter()
+                    .filter(|tile| !self.failed.contains_key(*tile));
+                sealed.missing.extend(untold.map(|tile| Missing {
+                    host: self.database_name().to_owned(),
+                    why: "it is not on the recording yet".into(),
+                    what: tile.clone(),
+                }));
+                if missing.is_empty() {
+                    wrong.extend(signed.prove(&held).err());
+                }
+            }
+            Err(why) => wrong.push(why),
+        }
     }
+}
+
+/// Whether those whose answers count do not agree on a hash.
+fn is_open(conflict: &Conflict, faulty: &Faulty) -> bool {
+    let hashed = conflict.database.iter().chain(&conflict.served);
+    let sound = hashed.filter(|hashed| !faulty.contains(&(hashed.run, hashed.exchange)));
+    let sums = sound.map(|hashed| &hashed.sum);
+    let sums: BTreeSet<&String> = conflict.go_sum.first().into_iter().chain(sums).collect();
+    sums.len() > 1
+}
+
+/// What else keeps a replay from being complete, whatever is asked of module proxies.
+fn still_partial(recording: &Recording, routes: &Routes) -> Vec<String> {
+    let manifest = recording.manifest();
+    let rerun = Rerun {
+        options: manifest.options.clone(),
+        place: Vec::new(),
+        command: manifest.command.clone(),
+    };
+    let replayable = replayable(&Recorded {
+        dumb_repositories: &dumb_repositories(recording, routes),
+        rerun: &rerun,
+        rows: &[],
+        connections: &recording.table().connections,
+        go_env: &manifest.go_env,
+        // What a cache held has been asked for since.
+        was_cold: true,
+        gaps: &[],
+        bodies_kept: true,
+        failure: None,
+        faults: &[],
+        routes,
+        cut_short: None,
+    });
+    replayable.reasons
 }
 
 /// Asks for a tile as it is in the tree that is to be proved. On the right edge the database may have more by now:
@@ -635,7 +711,7 @@ async fn ask_for_tile(
             .ask_one(client, &format!("{place}/{width}"), Wanted::Text)
             .await
         {
-            Asked::Found(content) => return Ok((width, content)),
+            Asked::Found(content) => return whole(width, content).ok_or_else(|| no_answer(LENGTH)),
             Asked::Absent => {}
             Asked::Failed(failure) => return Err(failure),
         }
@@ -665,10 +741,18 @@ async fn ask_for_tile(
         .ask_one(client, &format!("{place}/{wider}"), Wanted::Text)
         .await
     {
-        Asked::Found(content) => Ok((wider, content)),
+        Asked::Found(content) => whole(wider, content).ok_or_else(|| no_answer(LENGTH)),
         Asked::Absent => Err(no_answer("it has no such tile")),
         Asked::Failed(failure) => Err(failure),
     }
+}
+
+/// Why a tile is no tile.
+const LENGTH: &str = "it sent something of another length than the tile's";
+
+/// A tile that has its length.
+fn whole(tile: Tile, content: Vec<u8>) -> Option<(Tile, Vec<u8>)> {
+    (content.len() == tile.len_bytes()).then_some((tile, content))
 }
 
 /// What is asked for, in words.

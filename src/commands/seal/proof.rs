@@ -24,7 +24,9 @@ impl Signed {
             heads: Vec::new(),
             records: Vec::new(),
         };
-        for (of, content) in &held.lookups {
+        let lookups = held.lookups.iter();
+        let lookups = lookups.flat_map(|(of, all)| all.iter().map(move |content| (of, content)));
+        for (of, content) in lookups {
             let answer =
                 Answer::open(content, verifier).map_err(|why| format!("lookup {of}: {why}"))?;
             signed.seen.lookups.push((answer.id, answer.head.size));

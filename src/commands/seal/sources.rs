@@ -2,11 +2,12 @@
 //! the go command takes.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 
 use crate::commands::client::{Answer, Client, Unreachable, Wanted};
+use crate::diagnose::rules::tells_of_failure;
 use crate::exchange::chain;
 use crate::gomod::{GoProxy, GoSumDb, Location, ProxyTarget, Separator};
 
@@ -38,9 +39,17 @@ pub(super) struct Failure {
 pub(super) struct Sources {
     /// Base URLs without a trailing slash, each with what stands behind it.
     entries: Vec<(String, Option<Separator>)>,
-    /// Hosts that could not be reached, and were not reached before: asking each time again takes the time
+    hosts: Mutex<Hosts>,
+}
+
+/// What is known of hosts.
+#[derive(Debug, Default)]
+struct Hosts {
+    /// Those that have answered.
+    reached: HashSet<String>,
+    /// Those that could not be reached, and were not reached before: asking each time again takes the time
     /// limit each time.
-    dead: Mutex<HashSet<String>>,
+    dead: HashSet<String>,
 }
 
 impl Sources {
@@ -57,7 +66,7 @@ impl Sources {
         Self {
             // What is read from a folder needs no recording.
             entries: urls.filter(|(url, _)| !url.starts_with("file:")).collect(),
-            dead: Mutex::default(),
+            hosts: Mutex::default(),
         }
     }
 
@@ -93,12 +102,21 @@ impl Sources {
             let host = host.clone();
             Asked::Failed(Failure { host, why })
         };
-        if self.dead().contains(&host) {
+        if self.hosts().dead.contains(&host) {
             return failed("not asked again, since it cannot be reached".into());
         }
-        match client.get(url, wanted).await {
+        let answer = client.get(url, wanted).await;
+        if answer.is_ok() {
+            self.hosts().reached.insert(host.clone());
+        }
+        match answer {
             Ok(Answer { status, text }) if status == StatusCode::OK => Asked::Found(text),
-            Ok(Answer { status, .. }) if ABSENT.contains(&status) => Asked::Absent,
+            Ok(Answer { status, text })
+                if ABSENT.contains(&status)
+                    && !tells_of_failure(&String::from_utf8_lossy(&text)) =>
+            {
+                Asked::Absent
+            }
             Ok(Answer { status, text }) => {
                 let text = String::from_utf8_lossy(&text);
                 let line = text.lines().next().unwrap_or_default().trim();
@@ -112,7 +130,11 @@ impl Sources {
                     .chain()
                     .find_map(|cause| cause.downcast_ref::<Unreachable>().map(ToString::to_string));
                 if let Some(why) = unreachable {
-                    self.dead().insert(host.clone());
+                    let mut hosts = self.hosts();
+                    if !hosts.reached.contains(&host) {
+                        hosts.dead.insert(host.clone());
+                    }
+                    drop(hosts);
                     return failed(why);
                 }
                 failed(chain(error.as_ref()))
@@ -120,8 +142,15 @@ impl Sources {
         }
     }
 
-    fn dead(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The URLs of a path that a go command would ask, one after the other.
+    pub(super) fn urls(&self, path: &str) -> impl Iterator<Item = String> {
+        self.entries
+            .iter()
+            .map(move |(base, _)| format!("{base}/{path}"))
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the checksum database is asked, without a trailing slash: through the first entry that says that it

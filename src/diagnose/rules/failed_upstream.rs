@@ -24,6 +24,14 @@ pub(super) fn is_disguised(asked: &Asked<'_>) -> bool {
     matches!(asked.row.status, Some(404 | 410)) && failure(asked).is_some()
 }
 
+/// Whether the text of a refusal tells of a failure of the proxy's. Names in it do not count.
+pub(crate) fn tells_of_failure(text: &str) -> bool {
+    let is_name = |word: &&str| word.contains(['.', '@']) || word.contains("://");
+    let words = text.split_whitespace().filter(|word| !is_name(word));
+    let said = words.collect::<Vec<_>>().join(" ").to_ascii_lowercase();
+    FAILED.into_iter().any(|words| said.contains(words))
+}
+
 /// The words of a refusal that tell of a failure.
 fn failure(asked: &Asked<'_>) -> Option<&'static str> {
     let said = words_of(asked);

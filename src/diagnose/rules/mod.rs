@@ -20,6 +20,7 @@ mod dead_entry;
 mod direct;
 mod distance;
 mod failed_upstream;
+pub(crate) use failed_upstream::tells_of_failure;
 mod go_sum;
 mod handshake;
 mod handshakes;

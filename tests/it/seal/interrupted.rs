@@ -169,3 +169,109 @@ fn two_seals_at_once_do_not_meet() {
     running.interrupt();
     running.end();
 }
+
+/// Whether the recording counts as sealed.
+fn is_sealed(sandbox: &Sandbox) -> bool {
+    let info = run(
+        sandbox.modtape(["recordings", "info", "one", "--json"]),
+        LIMIT,
+    );
+    let info: serde_json::Value = serde_json::from_str(&info.stdout).expect("one object");
+    info["status"] == "sealed"
+}
+
+#[test]
+fn nothing_is_sealed_without_the_tiles_that_prove_it() {
+    let Some((sandbox, origin)) = go_mod_tidy("1.27") else {
+        return;
+    };
+    let is_tile = |served: &Served| served.path.contains("/tile/");
+    origin.add_rule(Rule::when(is_tile).status(200).body("<html>log in</html>"));
+    let portal = seal(&sandbox, &origin, &[]);
+    assert_eq!(portal.status.code(), Some(1), "{}", portal.stderr);
+    assert!(
+        portal.stderr.contains("another length"),
+        "{}",
+        portal.stderr
+    );
+    assert!(!is_sealed(&sandbox));
+    origin.clear_rules();
+    origin.add_rule(Rule::when(is_tile).silent());
+    let asked = origin.requests().len();
+    let running = Spawned::start(sealing(&sandbox, &origin, &[]));
+    origin.wait_for(|log| log.requests.len() > asked, LIMIT);
+    running.interrupt();
+    assert_eq!(running.end().status.code(), Some(130));
+    assert!(!is_sealed(&sandbox));
+    origin.clear_rules();
+    seal(&sandbox, &origin, &[]).expect_success();
+    assert!(is_sealed(&sandbox));
+    // More is asked for in vain: what was sealed stays sealed.
+    let alone = run(
+        sandbox.modtape(["seal", "one", "--all", "--connect-to", "::127.0.0.1:1"]),
+        LIMIT,
+    );
+    assert!(is_sealed(&sandbox), "{}", alone.stderr);
+}
+
+#[test]
+fn not_here_is_an_answer_if_all_who_are_asked_say_so() {
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    if sandbox.project_without_sums("hello").is_none() {
+        return;
+    }
+    // The first entry has nothing, the second all but one file, for now.
+    let first = |served: &Served| served.host == "goproxy.cn";
+    let origin = Origin::builder(content)
+        .rule(Rule::when(first).status(404).body("not found"))
+        .start();
+    let words = [go.to_str().expect("a text"), "mod", "tidy"];
+    let mut recording = crate::record::record(&sandbox, &origin, &["--cold"], &words);
+    recording.env("GOPROXY", "https://goproxy.cn,https://proxy.golang.org");
+    run(recording, LIMIT).expect_success();
+    let info = |served: &Served| {
+        served.host == "proxy.golang.org" && served.path.ends_with("/toml/@v/v1.3.2.info")
+    };
+    for body in ["out of order", "not found: fetch timed out"] {
+        let status = if body.starts_with("not") { 404 } else { 503 };
+        origin.add_rule(Rule::when(info).status(status).body(body));
+        for _ in 0..2 {
+            let partly = seal(&sandbox, &origin, &[]);
+            assert_eq!(partly.status.code(), Some(1), "{body}: {}", partly.stderr);
+            let told = format!("v1.3.2: proxy.golang.org: {body}");
+            assert!(partly.stderr.contains(&told), "{}", partly.stderr);
+        }
+        origin.clear_rules();
+        origin.add_rule(Rule::when(first).status(404).body("not found"));
+    }
+    seal(&sandbox, &origin, &[]).expect_success();
+}
+
+#[test]
+fn what_was_not_kept_is_asked_for_again() {
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    if sandbox.project("hello").is_none() {
+        return;
+    }
+    let origin = Origin::start(content);
+    let words = [go.to_str().expect("a text"), "mod", "download"];
+    let flags = ["--cold", "--bodies", "none"];
+    run(
+        crate::record::record(&sandbox, &origin, &flags, &words),
+        LIMIT,
+    )
+    .expect_success();
+    seal(&sandbox, &origin, &[]).expect_success();
+    drop(origin);
+    let mut modtape = sandbox.modtape(["replay", "one", "--strict", "--"]);
+    modtape.args(words);
+    run(modtape, LIMIT).expect_success();
+}
