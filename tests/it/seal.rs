@@ -26,6 +26,18 @@ fn go_mod_tidy(release: &str) -> Option<(Sandbox, Origin)> {
     Some((sandbox, origin))
 }
 
+/// The same of a `go mod download` with sums.
+fn go_mod_download(release: &str) -> Option<(Sandbox, Origin)> {
+    let sandbox = Sandbox::new();
+    let content = Content::corpus("hello", Sumdb::Heads)?;
+    let go = sandbox.go(release)?;
+    sandbox.project("hello")?;
+    let origin = Origin::start(content);
+    let words = [go.to_str()?, "mod", "download"];
+    run(record(&sandbox, &origin, &["--cold"], &words), LIMIT).expect_success();
+    Some((sandbox, origin))
+}
+
 /// `modtape seal one` by what stands in for the internet.
 fn sealing(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Command {
     let everywhere = format!("::127.0.0.1:{}", origin.addr().port());

@@ -39,12 +39,13 @@ use crate::diagnose::content::Checked;
 use crate::diagnose::replayable::{Recorded, replayable};
 use crate::diagnose::rerun::Rerun;
 use crate::diagnose::routes::Routes;
-use crate::exchange::{Hex, TraceParent};
+use crate::exchange::{Hex, MadeBy, TraceParent};
 use crate::gomod::{
     GoSumDb, Kind, Location, ModuleVersion, TOOLCHAIN_MODULE, Tile, bases, matches_patterns,
 };
-use crate::recording::Recording;
 use crate::recording::format::{Conflict, Manifest, State};
+use crate::recording::reader::RowState;
+use crate::recording::{Recording, Row};
 use crate::redact::Redactor;
 use crate::sumdb::{Head, Verifier};
 use crate::terminal::words::{count, size};
@@ -668,10 +669,13 @@ fn still_partial(recording: &Recording, routes: &Routes) -> Vec<String> {
         place: Vec::new(),
         command: manifest.command.clone(),
     };
+    // What broke off was asked for again, if commands can ask for it.
+    let is_whole = |row: &&Row| row.state == RowState::Ended && row.made_by == Some(MadeBy::Origin);
+    let whole: Vec<Row> = recording.rows().iter().filter(is_whole).cloned().collect();
     let replayable = replayable(&Recorded {
         dumb_repositories: &dumb_repositories(recording, routes),
         rerun: &rerun,
-        rows: &[],
+        rows: &whole,
         connections: &recording.table().connections,
         go_env: &manifest.go_env,
         // What a cache held has been asked for since.

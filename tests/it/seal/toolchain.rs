@@ -60,6 +60,7 @@ fn a_toolchain_is_sealed_and_runs_again_where_nobody_is() {
     };
     let newer = "module example.com/hello\n\ngo 1.99.0\n";
     fs::write(project.join("go.mod"), newer).expect("our own file");
+    fs::write(project.join("go.sum"), "").expect("our own file");
     let origin = Origin::start(content);
     let go = go.to_str().expect("paths of tests are text");
     let gosumdb = format!("{} https://{DATABASE}", database.verifier_key());
