@@ -69,6 +69,33 @@ fn the_demo_ends_as_the_first_session_does() {
     }
 }
 
+/// What sealing says of the small project, of which all was downloaded.
+#[test]
+fn a_seal_says_what_it_shows() {
+    let sandbox = Sandbox::new();
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let Some(go) = sandbox.go("1.27") else { return };
+    if sandbox.project_without_sums("hello").is_none() {
+        return;
+    }
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let text = text.expect("the page is there");
+    let shown = text.split("$ modtape seal\nmodtape: sealed ").nth(1);
+    let shown = shown.and_then(|rest| rest.lines().next()?.split_once(": "));
+    let (_, shown) = shown.expect("the example");
+    let origin = Origin::start(content);
+    let words = [go.to_str().expect("a text"), "mod", "download"];
+    run(
+        crate::record::record(&sandbox, &origin, &["--cold"], &words),
+        LIMIT,
+    )
+    .expect_success();
+    let sealed = crate::seal::seal(&sandbox, &origin, &[]).expect_success();
+    assert_eq!(sealed.stderr, format!("modtape: sealed one: {shown}\n"));
+}
+
 /// Without a go command the built-in client asks, and all is there as well.
 #[test]
 fn the_demo_needs_no_go() {

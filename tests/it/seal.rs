@@ -47,7 +47,7 @@ fn sealing(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Command {
     modtape
 }
 
-fn seal(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Output {
+pub(crate) fn seal(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Output {
     run(sealing(sandbox, origin, flags), LIMIT)
 }
 

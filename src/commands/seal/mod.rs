@@ -80,6 +80,8 @@ const LIMITS: Limits = Limits {
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Sealed {
+    /// The version of the keys.
+    schema: u32,
     /// Whether the recording answers every command.
     sealed: bool,
     /// Versions of modules that commands can ask for, toolchains included.
@@ -547,6 +549,7 @@ impl Sealing {
             modules,
             zips,
             absent: self.absent,
+            schema: 1,
             ..Sealed::default()
         };
         let failed = self.failed.values();
