@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rawzip::ReaderAt;
@@ -32,6 +33,10 @@ const THREADS: usize = 4;
 
 /// How much of what is no zip is read to see what it is, bytes.
 const BEGINNING: usize = 64;
+
+/// The largest answer to a lookup, bytes: real ones have less than a fiftieth of it, and no larger one is
+/// replayed.
+const LOOKUP_LIMIT: usize = 64 << 10;
 
 /// Reads the contents of answers, content codings undone.
 pub(crate) trait Source: Sync {
@@ -113,6 +118,7 @@ pub(crate) fn check(
     mut progress: impl FnMut(usize, usize),
 ) -> Checked {
     let mut checking = Checking {
+        proofs: Proofs::new(expected.verifiers.clone()),
         expected,
         ..Checking::default()
     };
@@ -283,6 +289,10 @@ impl<'a> Checking<'a> {
         let key = (row.run, row.id);
         let mut sums = Vec::new();
         match (route.kind, route.tile) {
+            (Kind::Lookup, _) if content.len() > LOOKUP_LIMIT => {
+                let why = format!("it is larger than {} KiB", LOOKUP_LIMIT >> 10);
+                return self.add_invalid(&answer, why);
+            }
             (Kind::Lookup, _) => {
                 if let (Some(lookup), Some(module), Some(version)) =
                     (Lookup::parse(&content), &route.module, &route.version)
@@ -292,7 +302,7 @@ impl<'a> Checking<'a> {
                     let found = found.into_iter();
                     sums.extend(found.filter_map(|(kind, sum)| Some((kind, sum?.to_owned()))));
                 }
-                self.proofs.add_lookup(database, key, content);
+                self.proofs.add_lookup(database, key, &content);
             }
             (Kind::Tile, Some(tile)) => self.proofs.add_tile(database, key, tile, content),
             _ => return,
@@ -302,14 +312,19 @@ impl<'a> Checking<'a> {
 
     /// Takes the hashes of the lookups that nothing is wrong with, and notes the others.
     fn judge_logged(&mut self) {
-        let proofs = std::mem::take(&mut self.proofs);
-        let judged = proofs.judge(&self.expected.verifiers);
+        let judged = std::mem::take(&mut self.proofs).judge();
         for Logged { answer, sums } in std::mem::take(&mut self.logged) {
             let standing = judged.get(&(answer.row.run, answer.row.id));
-            if let Some(Standing::Wrong(why)) = standing {
-                self.faults.push(answer.fault(why.clone()));
-                continue;
-            }
+            let is_proved = match standing {
+                Some(Standing::Wrong(why)) => {
+                    self.faults.push(answer.fault(why.clone()));
+                    continue;
+                }
+                // Who it is from is not known.
+                None | Some(Standing::Unsigned) => continue,
+                Some(Standing::Open) => false,
+                Some(Standing::Proved) => true,
+            };
             for (kind, sum) in sums {
                 let Some(file) = answer.file(kind) else {
                     continue;
@@ -317,7 +332,7 @@ impl<'a> Checking<'a> {
                 let vouched = Vouched {
                     by: answer.hashed(&sum),
                     database: answer.route.sumdb.clone().unwrap_or_default(),
-                    is_proved: standing == Some(&Standing::Proved),
+                    is_proved,
                 };
                 let known = &mut self.files.entry(file).or_default().database;
                 match known.iter_mut().find(|known| known.by.sum == sum) {
@@ -453,7 +468,9 @@ fn in_parallel<'w, 'a>(
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| run(None))).collect();
         let mut checked = run(Some(progress));
         for other in others {
-            checked.extend(other.join().unwrap_or_default());
+            // What it had checked is lost, and nothing may be said without it.
+            let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+            checked.extend(other);
         }
         checked
     });

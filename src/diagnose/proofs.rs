@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exchange::ExchangeId;
 use crate::gomod::{Coordinate, GoSumDb, Tile};
-use crate::sumdb::{Answer, Head, Log, LogError, Seen, Verifier, tiles_unified};
+use crate::sumdb::{Answer, Hash, Head, Log, LogError, Seen, Verifier, tiles_unified};
 
-/// The most bytes of lookups and tiles of a recording that are held at once: 1,000 modules have 12 MiB.
-/// What comes after is not proved.
+/// The most bytes of the tiles of a recording that are held at once: 1,000 modules have 12 MiB. What comes
+/// after proves nothing; of a lookup, no more is held than its head and the hash of its record.
 const LIMIT: usize = 24 << 20;
 
 /// How many heads are tried at most, from the largest down: real recordings have a few dozen.
@@ -23,6 +23,9 @@ const HEADS: usize = 256;
 /// several contents.
 const WAYS: usize = 64;
 
+/// How many contents of a tile of one width are told apart: an honest server has one.
+const CONTENTS: usize = 16;
+
 /// An answer: its run and its exchange.
 pub(crate) type Key = (u32, ExchangeId);
 
@@ -31,9 +34,10 @@ pub(crate) type Key = (u32, ExchangeId);
 pub(crate) enum Standing {
     /// Tiles on the recording lead from it to a signed head.
     Proved,
-    /// Nothing contradicts it; a lookup's head has the signature of its database, or of that no key is
-    /// known.
+    /// Nothing contradicts it; a lookup's head has the signature of its database.
     Open,
+    /// It is of a database of which no key is known.
+    Unsigned,
     /// It is a lie, or damaged: why, in words.
     Wrong(String),
 }
@@ -61,61 +65,97 @@ impl Verifiers {
         }
     }
 
+    /// The key that every go command knows goes before one that a recording names.
     fn named(&self, name: &str) -> Option<&Verifier> {
-        let mut both = self.own.iter().chain(&self.known);
+        let mut both = self.known.iter().chain(&self.own);
         both.find(|verifier| verifier.name() == name)
+    }
+
+    /// Opens a lookup of a database that has this key.
+    fn open<'a>(&self, content: &'a [u8], verifier: &Verifier) -> Result<Answer<'a>, String> {
+        Answer::open(content, verifier).map_err(|error| {
+            let other = self.own.iter().find(|own| {
+                let is_other = own.name() == verifier.name() && *own != verifier;
+                is_other && Answer::open(content, own).is_ok()
+            });
+            match other {
+                Some(own) => format!(
+                    "it is signed by the key that GOSUMDB has for {}, which is not the key of that database",
+                    own.name()
+                ),
+                None => error.to_string(),
+            }
+        })
     }
 }
 
 /// The answers of all checksum databases on a recording.
 #[derive(Debug, Default)]
 pub(crate) struct Proofs {
+    verifiers: Verifiers,
     databases: BTreeMap<String, Database>,
     bytes: usize,
 }
 
 impl Proofs {
-    /// Adds the whole content of an answer to a lookup.
-    pub(crate) fn add_lookup(&mut self, database: &str, key: Key, content: Vec<u8>) {
-        if self.fits(&content) {
-            self.of(database).lookups.push((key, content));
+    /// None yet; signatures of heads count if they are by one of these.
+    pub(crate) fn new(verifiers: Verifiers) -> Self {
+        Self {
+            verifiers,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the answer to a lookup. Its signature is checked, however many there are.
+    pub(crate) fn add_lookup(&mut self, database: &str, key: Key, content: &[u8]) {
+        let opened = match self.verifiers.named(database) {
+            Some(verifier) => self.verifiers.open(content, verifier),
+            None => return drop(self.of(database).unread.insert(key, Standing::Unsigned)),
+        };
+        match opened {
+            Ok(answer) => {
+                let lookup = Lookup {
+                    key,
+                    id: answer.id,
+                    record: Hash::of_record(answer.record),
+                    head: answer.head,
+                };
+                self.of(database).lookups.push(lookup);
+            }
+            Err(why) => drop(self.of(database).unread.insert(key, Standing::Wrong(why))),
         }
     }
 
     /// Adds a tile, whose body has the length that its name says.
     pub(crate) fn add_tile(&mut self, database: &str, key: Key, tile: Tile, body: Vec<u8>) {
-        if self.fits(&body) {
-            let tiles = &mut self.of(database).tiles;
-            let bodies = tiles.entry(tile.coordinate()).or_default();
-            match bodies.iter_mut().find(|known| known.body == body) {
-                Some(known) => known.keys.push(key),
-                None => bodies.push(Served {
+        let bytes = self.bytes.saturating_add(body.len());
+        let tiles = &mut self.of(database).tiles;
+        let bodies = tiles.entry(tile.coordinate()).or_default();
+        let of_width = bodies.iter().filter(|known| known.tile == tile).count();
+        match bodies.iter_mut().find(|known| known.body == body) {
+            Some(known) => known.keys.push(key),
+            None if bytes > LIMIT || of_width == CONTENTS => {}
+            None => {
+                bodies.push(Served {
                     tile,
                     body,
                     keys: vec![key],
                     standing: Standing::Open,
-                }),
+                });
+                self.bytes = bytes;
             }
         }
-    }
-
-    fn fits(&mut self, content: &[u8]) -> bool {
-        self.bytes = self.bytes.saturating_add(content.len());
-        self.bytes <= LIMIT
     }
 
     fn of(&mut self, database: &str) -> &mut Database {
         self.databases.entry(database.to_owned()).or_default()
     }
 
-    /// Holds all of them against each other. What was too much to be looked at is left out.
-    pub(crate) fn judge(self, verifiers: &Verifiers) -> BTreeMap<Key, Standing> {
+    /// Holds all of them against each other. Tiles that were too much to be held are left out.
+    pub(crate) fn judge(self) -> BTreeMap<Key, Standing> {
         let mut judged = BTreeMap::new();
-        for (name, database) in self.databases {
-            match verifiers.named(&name) {
-                Some(verifier) => database.judge(verifier, &mut judged),
-                None => judged.extend(database.keys().map(|key| (key, Standing::Open))),
-            }
+        for database in self.databases.into_values() {
+            database.judge(&mut judged);
         }
         judged
     }
@@ -124,7 +164,10 @@ impl Proofs {
 /// What was served of one database.
 #[derive(Debug, Default)]
 struct Database {
-    lookups: Vec<(Key, Vec<u8>)>,
+    /// Lookups whose head counts.
+    lookups: Vec<Lookup>,
+    /// The others, which nothing more is asked about.
+    unread: BTreeMap<Key, Standing>,
     tiles: BTreeMap<Coordinate, Vec<Served>>,
 }
 
@@ -138,9 +181,18 @@ struct Served {
 }
 
 /// A lookup whose signature is right.
-struct Lookup<'a> {
+#[derive(Debug)]
+struct Lookup {
     key: Key,
-    answer: Answer<'a>,
+    id: u64,
+    /// The hash of its record.
+    record: Hash,
+    head: Head,
+}
+
+/// A lookup that is held against the heads.
+struct Tried {
+    lookup: Lookup,
     /// The place of its head among all.
     head: usize,
     standing: Standing,
@@ -153,30 +205,15 @@ struct Signed {
 }
 
 impl Database {
-    fn keys(&self) -> impl Iterator<Item = Key> {
-        let lookups = self.lookups.iter().map(|(key, _)| *key);
-        let tiles = self.tiles.values().flatten();
-        lookups.chain(tiles.flat_map(|served| served.keys.iter().copied()))
-    }
-
-    fn judge(self, verifier: &Verifier, judged: &mut BTreeMap<Key, Standing>) {
-        let mut opened = Vec::new();
-        for (key, content) in &self.lookups {
-            match Answer::open(content, verifier) {
-                Ok(answer) => opened.push((*key, answer)),
-                Err(why) => drop(judged.insert(*key, Standing::Wrong(why.to_string()))),
-            }
-        }
+    fn judge(self, judged: &mut BTreeMap<Key, Standing>) {
+        judged.extend(self.unread);
         let by_size = |head: &Head| (Reverse(head.size), *head.root.as_bytes());
-        let heads: BTreeMap<_, Head> = opened
-            .iter()
-            .map(|(_, answer)| (by_size(&answer.head), answer.head))
-            .collect();
+        let heads = self.lookups.iter().map(|lookup| lookup.head);
+        let heads: BTreeMap<_, Head> = heads.map(|head| (by_size(&head), head)).collect();
         let places: BTreeMap<_, usize> = heads.keys().copied().zip(0..).collect();
-        let lookups = opened.into_iter().map(|(key, answer)| Lookup {
-            key,
-            head: places[&by_size(&answer.head)],
-            answer,
+        let lookups = self.lookups.into_iter().map(|lookup| Tried {
+            head: places[&by_size(&lookup.head)],
+            lookup,
             standing: Standing::Open,
         });
         let heads = heads.into_values().map(|head| Signed {
@@ -203,11 +240,11 @@ impl Database {
 type Place = (Coordinate, usize);
 
 /// All that is held against the heads, one after the other.
-struct Trial<'a> {
+struct Trial {
     tiles: BTreeMap<Coordinate, Vec<Served>>,
     /// The largest first.
     heads: Vec<Signed>,
-    lookups: Vec<Lookup<'a>>,
+    lookups: Vec<Tried>,
     /// Contents that led to no signed root, one of which must be wrong; and what was said of that.
     suspects: BTreeMap<Place, String>,
 }
@@ -222,7 +259,7 @@ struct Said {
     forged: BTreeMap<Place, String>,
 }
 
-impl Trial<'_> {
+impl Trial {
     fn try_head(&mut self, head: Head) {
         let Some(choice) = self.choose(head) else {
             return;
@@ -263,7 +300,8 @@ impl Trial<'_> {
             .collect();
         let mut tried = BTreeSet::new();
         let mut why = None;
-        let ways = edge.iter().map(|(_, places)| places.len()).product();
+        let places = edge.iter().map(|(_, places)| places.len());
+        let ways = places.fold(1, usize::saturating_mul);
         for way in 0..usize::min(ways, WAYS) {
             let mut rest = way;
             let mut choice = BTreeMap::new();
@@ -324,9 +362,9 @@ impl Trial<'_> {
             return said;
         };
         for (at, lookup) in self.lookups.iter().enumerate() {
-            let Answer { id, record, .. } = lookup.answer;
+            let Lookup { id, record, .. } = lookup.lookup;
             if lookup.standing == Standing::Open && id < head.size {
-                let found = log.has_record(id, record);
+                let found = log.has_hash(id, record);
                 let found = self.heard(found, choice, &mut said.forged);
                 said.lookups.extend(found.map(|standing| (at, standing)));
             }
@@ -391,7 +429,7 @@ impl Trial<'_> {
                 wrong @ Standing::Wrong(_) => wrong.clone(),
                 _ => lookup.standing,
             };
-            judged.insert(lookup.key, standing);
+            judged.insert(lookup.lookup.key, standing);
         }
         for (coordinate, bodies) in self.tiles {
             for (at, served) in bodies.into_iter().enumerate() {
@@ -423,13 +461,21 @@ mod tests {
     }
 
     /// What was served, in order: exchanges are numbered from 1.
-    #[derive(Default)]
     struct Served {
         proofs: Proofs,
         last: ExchangeId,
     }
 
     impl Served {
+        fn by(verifiers: Verifiers) -> Self {
+            let proofs = Proofs::new(verifiers);
+            Self { proofs, last: 0 }
+        }
+
+        fn of(log: &Log) -> Self {
+            Self::by(verifiers(log))
+        }
+
         fn key(&mut self) -> Key {
             self.last += 1;
             (0, self.last)
@@ -437,7 +483,7 @@ mod tests {
 
         fn lookup(&mut self, text: String) -> Key {
             let key = self.key();
-            self.proofs.add_lookup(NAME, key, text.into_bytes());
+            self.proofs.add_lookup(NAME, key, text.as_bytes());
             key
         }
 
@@ -467,7 +513,7 @@ mod tests {
         let tiles: Vec<Tile> = tiles_sealed(&seen(&LOOKUPS)).into_iter().collect();
         for forged in [None].into_iter().chain(tiles.iter().map(Some)) {
             for has_another in [false, true] {
-                let mut served = Served::default();
+                let mut served = Served::of(&log);
                 let lookups = LOOKUPS.map(|(id, size)| served.lookup(log.answer(id, size)));
                 let mut lie = None;
                 let mut keys = Vec::new();
@@ -481,7 +527,7 @@ mod tests {
                         keys.push(served.tile(*tile, honest(&log, tile)));
                     }
                 }
-                let judged = served.proofs.judge(&verifiers(&log));
+                let judged = served.proofs.judge();
                 let is_wrong = |key: &Key| matches!(judged[key], Standing::Wrong(_));
                 let edge = forged.is_some_and(|tile| tile.width < 256);
                 if let Some(lie) = lie {
@@ -501,14 +547,14 @@ mod tests {
     #[test]
     fn what_the_tiles_do_not_reach_is_neither_proved_nor_wrong() {
         let log = Log::new(1_000);
-        let mut served = Served::default();
+        let mut served = Served::of(&log);
         let keys = LOOKUPS.map(|(id, size)| served.lookup(log.answer(id, size)));
         let of_one = tiles_sealed(&seen(&[(300, 600)]));
         let tiles: Vec<Key> = of_one
             .iter()
             .map(|tile| served.tile(*tile, log.tile(tile, 600).unwrap()))
             .collect();
-        let judged = served.proofs.judge(&verifiers(&log));
+        let judged = served.proofs.judge();
         let standings = keys.map(|key| judged[&key].clone());
         assert_eq!(
             standings,
@@ -521,12 +567,12 @@ mod tests {
     fn a_tile_of_a_later_tree_serves_an_older_one() {
         // As a client leaves it that met the heads in this order: the edge of the older tree was never asked for.
         let log = Log::new(1_000);
-        let mut served = Served::default();
+        let mut served = Served::of(&log);
         let keys = [(300, 1_000), (301, 999)].map(|(id, size)| served.lookup(log.answer(id, size)));
         for tile in tiles_sealed(&seen(&[(300, 1_000)])) {
             served.tile(tile, honest(&log, &tile));
         }
-        let judged = served.proofs.judge(&verifiers(&log));
+        let judged = served.proofs.judge();
         assert!(keys.iter().all(|key| judged[key] == Standing::Proved));
     }
 
@@ -534,7 +580,7 @@ mod tests {
     fn a_record_at_another_number_and_a_head_of_another_log_are_lies() {
         let log = Log::new(1_000);
         let other = Log::new(1_001);
-        let mut served = Served::default();
+        let mut served = Served::of(&log);
         let sound = served.lookup(log.answer(5, 1_000));
         let shifted = served.lookup(log.answer(301, 1_000).replacen("301", "300", 1));
         let text = other.head(700).to_string().replace("\n700\n", "\n699\n");
@@ -545,7 +591,7 @@ mod tests {
         for tile in tiles_sealed(&all) {
             served.tile(tile, honest(&log, &tile));
         }
-        let judged = served.proofs.judge(&verifiers(&log));
+        let judged = served.proofs.judge();
         assert_eq!(judged[&sound], Standing::Proved);
         for (key, why) in [
             (shifted, "the tree of 1000 records has another record 300"),
@@ -566,21 +612,65 @@ mod tests {
     }
 
     #[test]
-    fn without_its_key_nothing_is_said_of_a_database() {
+    fn without_its_key_nothing_is_known_of_a_database() {
         let log = Log::new(10);
-        let mut served = Served::default();
+        let mut served = Served::by(Verifiers::of(&BTreeMap::new()));
         let key = served.lookup(log.answer(5, 10).replace("h1:zip", "h1:evil"));
-        let judged = served.proofs.judge(&Verifiers::of(&BTreeMap::new()));
-        assert_eq!(judged[&key], Standing::Open);
+        assert_eq!(served.proofs.judge()[&key], Standing::Unsigned);
     }
 
     #[test]
-    fn no_more_is_held_than_a_recording_has() {
+    fn another_key_under_the_name_of_the_known_database_does_not_count() {
         let log = Log::new(10);
-        let mut served = Served::default();
-        let large = "a".repeat(LIMIT + 1);
-        let key = served.lookup(large);
-        let judged = served.proofs.judge(&verifiers(&log));
-        assert_eq!(judged.get(&key), None);
+        let verifiers = Verifiers {
+            known: verifiers(&Log::new(10).with_another_key()).own,
+            ..verifiers(&log)
+        };
+        let mut served = Served::by(verifiers);
+        let key = served.lookup(log.answer(5, 10));
+        let expected = "it is signed by the key that GOSUMDB has for sums.corp/db, which is not the key of that database";
+        assert_eq!(
+            served.proofs.judge()[&key],
+            Standing::Wrong(expected.to_owned())
+        );
+    }
+
+    #[test]
+    fn signatures_are_checked_however_many_tiles_there_are() {
+        let log = Log::new(1_000);
+        let mut served = Served::of(&log);
+        let body = |at: u64| at.to_be_bytes().repeat(1_024);
+        let tile = |index| Tile {
+            index,
+            ..tiles_sealed(&seen(&LOOKUPS)).into_iter().next().unwrap()
+        };
+        let tiles: Vec<Key> = (0..=LIMIT as u64 / 8_192)
+            .map(|at| served.tile(tile(at), body(at)))
+            .collect();
+        let unsigned = served.lookup(log.answer(5, 1_000).replace("\n1000\n", "\n1001\n"));
+        let judged = served.proofs.judge();
+        assert_eq!(judged.get(&tiles[0]), Some(&Standing::Open));
+        assert_eq!(judged.get(tiles.last().unwrap()), None);
+        assert!(matches!(judged[&unsigned], Standing::Wrong(_)));
+    }
+
+    #[test]
+    fn of_many_contents_of_a_tile_some_are_looked_at() {
+        let log = Log::new(1_000);
+        let mut served = Served::of(&log);
+        let lookup = served.lookup(log.answer(5, 1_000));
+        let tiles = tiles_sealed(&seen(&LOOKUPS));
+        for tile in &tiles {
+            served.tile(*tile, honest(&log, tile));
+            for lie in 0..=u8::MAX {
+                let mut body = honest(&log, tile);
+                body[..32].fill(lie);
+                served.tile(*tile, body);
+            }
+        }
+        let database = &served.proofs.databases[NAME];
+        let mut contents = database.tiles.values().map(Vec::len);
+        assert!(contents.all(|contents| contents <= 2 * CONTENTS));
+        assert_eq!(served.proofs.judge()[&lookup], Standing::Proved);
     }
 }

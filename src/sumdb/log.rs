@@ -92,8 +92,13 @@ impl<R: FnMut(&Tile) -> Option<Vec<u8>>> Log<R> {
 
     /// Checks that the tree has this record at this number.
     pub fn has_record(&mut self, id: u64, record: &str) -> Result<(), LogError> {
+        self.has_hash(id, Hash::of_record(record))
+    }
+
+    /// The same, of the hash of the record ([`Hash::of_record`]).
+    pub fn has_hash(&mut self, id: u64, record: Hash) -> Result<(), LogError> {
         let size = self.head.size;
-        let is_there = id < size && self.hash_at(id)? == Hash::of_record(record);
+        let is_there = id < size && self.hash_at(id)? == record;
         is_there.then_some(()).ok_or(LogError::Record { id, size })
     }
 

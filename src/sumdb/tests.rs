@@ -41,6 +41,12 @@ impl Database {
         }
     }
 
+    /// The same with another key, under the same name.
+    pub(crate) fn with_another_key(self) -> Self {
+        let key = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
+        Self { key, ..self }
+    }
+
     /// RFC 6962, section 2.1, word by word.
     fn root(&self, start: u64, size: u64) -> Hash {
         match size {
