@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::files::read_small;
 use crate::gomod::{Kind, Route, escape_path, unescape_path, unescape_version};
+use crate::redact::url_without_userinfo;
 
 /// How coarse the times of files may be.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,9 +37,9 @@ pub(crate) struct Asked {
 pub(crate) struct Found {
     pub(crate) module: String,
     pub(crate) version: String,
-    /// The repository's URL, if the go command noted it.
+    /// The repository's URL, if the go command noted it, without credentials.
     pub(crate) repository: Option<String>,
-    /// Where its files lie.
+    /// Where its files lie; no `.info` that has credentials.
     pub(crate) files: BTreeMap<Kind, PathBuf>,
 }
 
@@ -68,9 +69,13 @@ pub(crate) fn direct_modules(cache: &Path, since: SystemTime, asked: &Asked) -> 
     folders.dedup();
     let found = folders.iter().flat_map(|(module, folder)| {
         let versions = versions(folder);
-        versions.into_iter().filter_map(|(version, files)| {
+        versions.into_iter().filter_map(|(version, mut files)| {
             let answer = |kind| (kind, module.clone(), version.clone());
-            let repository = came_direct(&files, since, asked, answer)?;
+            let noted = came_direct(&files, since, asked, answer)?;
+            let repository = noted.as_deref().map(url_without_userinfo);
+            if repository != noted {
+                files.remove(&Kind::Info);
+            }
             Some(Found {
                 module: module.clone(),
                 version,
@@ -133,7 +138,7 @@ fn versions(folder: &Path) -> BTreeMap<String, BTreeMap<Kind, PathBuf>> {
     versions
 }
 
-/// The repository that a version came from, which may not be known; `None` if it did not come from one,
+/// The URL of the repository that a version came from, as it was noted, which may not be known; `None` if it did not come from one,
 /// or earlier.
 fn came_direct(
     files: &BTreeMap<Kind, PathBuf>,
@@ -204,6 +209,23 @@ mod tests {
         r#"{"Version":"v1.0.0","Origin":{"VCS":"git","URL":"https://git.test/Lib.git"}}"#;
     const OTHER: &str =
         r#"{"Version":"v1.0.0","Origin":{"VCS":"git","URL":"https://other.test/x"}}"#;
+
+    #[test]
+    fn credentials_of_a_repository_are_not_kept() {
+        let noted = OURS.replace("//git", "//me:secret@git");
+        let cache = cache(&[
+            ("git.test/!lib/@v/v1.0.0.info", &noted),
+            ("git.test/!lib/@v/v1.0.0.mod", "module git.test/Lib\n"),
+        ]);
+        let found = direct_modules(cache.path(), SystemTime::UNIX_EPOCH, &asked(&[]));
+        let [found] = &found[..] else {
+            panic!("{found:?}");
+        };
+        let repository = found.repository.as_deref();
+        assert_eq!(repository, Some("https://git.test/Lib.git"));
+        let kinds: Vec<_> = found.files.keys().collect();
+        assert_eq!(kinds, [&Kind::Mod]);
+    }
 
     #[test]
     fn what_is_new_and_no_proxy_gave_came_from_the_repository() {

@@ -36,7 +36,11 @@ pub(super) async fn keep_direct(
         let modules = found.map(|found| keep(&dir, found, durability, &mut failures));
         (modules.collect(), failures)
     });
-    let (modules, failures): (Vec<_>, Vec<_>) = keeping.await.unwrap_or_default();
+    let kept = keeping.await.unwrap_or_else(|error| {
+        let failure = format!("cannot keep the modules that came from repositories: {error}");
+        (Vec::new(), vec![failure])
+    });
+    let (modules, failures): (Vec<_>, Vec<String>) = kept;
     for failure in failures {
         warn(global, plain(&failure));
     }
