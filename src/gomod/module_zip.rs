@@ -25,6 +25,9 @@ pub(crate) const ZIP_LIMIT: u64 = 500 << 20;
 /// The most bytes of all names: those of the largest modules have less than a fifth of it.
 const NAMES_LIMIT: usize = 16 << 20;
 
+/// What an element of a name takes beside its letters, bytes.
+const ELEMENT: usize = size_of::<((usize, String), Named<'_>)>();
+
 /// How much is read and inflated at once, bytes.
 const CHUNK: usize = 32 << 10;
 
@@ -53,6 +56,8 @@ pub enum ZipFault {
     GoMod(String),
     #[error("its files have more than {} MiB", ZIP_LIMIT >> 20)]
     Files,
+    #[error("its directory has more bytes of compressed files than the zip has")]
+    Overlap,
     #[error("its file {name:?} is larger than {} MiB", TEXT_LIMIT >> 20)]
     File { name: String },
     #[error("its file {0:?} is compressed in a way that the go command does not know")]
@@ -101,13 +106,15 @@ impl<R: ReaderAt> ModuleZip<R> {
         // A record has three lengths of 16 bits.
         buffer.resize(rawzip::MAX_CENTRAL_DIRECTORY_RECORD_SIZE, 0);
         let mut read = archive.entries(&mut buffer);
-        let (mut entries, mut names, mut total) = (Vec::new(), 0, 0_u64);
+        let (mut entries, mut names) = (Vec::new(), 0);
+        let (mut total, mut packed) = (0_u64, 0_u64);
         while let Some(entry) = read.next_entry()? {
             let name = String::from_utf8_lossy(entry.file_path().as_bytes()).into_owned();
             names += name.len() + size_of::<Entry>();
             if names > NAMES_LIMIT {
                 return Err(ZipFault::Names);
             }
+            packed = packed.saturating_add(entry.compressed_size_hint());
             let entry = Entry {
                 name,
                 bytes: entry.uncompressed_size_hint(),
@@ -119,6 +126,10 @@ impl<R: ReaderAt> ModuleZip<R> {
             total = total.saturating_add(entry.bytes);
             entries.push(entry);
         }
+        // Entries that share their bytes would be read again and again.
+        if packed > bytes {
+            return Err(ZipFault::Overlap);
+        }
         if total > ZIP_LIMIT {
             return Err(ZipFault::Files);
         }
@@ -128,7 +139,10 @@ impl<R: ReaderAt> ModuleZip<R> {
             return Err(ZipFault::Count { found, expected });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut names = Names::default();
+        let mut names = Names {
+            bytes: names,
+            ..Names::default()
+        };
         for entry in &entries {
             names.add(&entry.name)?;
         }
@@ -322,6 +336,8 @@ impl Entry {
 struct Names<'z> {
     /// By the number of the folder above (0 at the top) and the element with its case folded.
     known: HashMap<(usize, String), Named<'z>>,
+    /// What the names and the elements above take, about.
+    bytes: usize,
 }
 
 struct Named<'z> {
@@ -343,6 +359,10 @@ impl<'z> Names<'z> {
             let known = match self.known.entry((above, folded(element))) {
                 Occupied(known) => known.into_mut(),
                 Vacant(free) => {
+                    self.bytes += element.len() + ELEMENT;
+                    if self.bytes > NAMES_LIMIT {
+                        return Err(ZipFault::Names);
+                    }
                     free.insert(Named {
                         element,
                         number: next,
@@ -592,6 +612,34 @@ mod tests {
         assert!(checked(&zip(&both)).unwrap_err().contains("in case alone"));
         let other: [(&str, &[u8]); 2] = [(&lower, b"x"), (&letter, b"x")];
         assert!(checked(&zip(&other)).is_ok());
+    }
+
+    #[test]
+    fn folders_count_among_the_names() {
+        // Each name has many folders of its own, of which the directory has one line.
+        let deep = "a/".repeat(1_000);
+        let names: Vec<String> = (0..500)
+            .map(|at| format!("a.b/C@v1.0.0/{at}/{deep}x"))
+            .collect();
+        let files: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, &b""[..])).collect();
+        let few = zip(&files[..50]);
+        assert!(checked(&few).is_ok());
+        let expected = "its file names are longer than 16 MiB";
+        assert_eq!(checked(&zip(&files)).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn entries_that_share_their_bytes_are_told() {
+        let mut shared = zip(SOUND);
+        let directory = shared
+            .windows(4)
+            .position(|word| word == b"PK\x01\x02")
+            .unwrap();
+        // The compressed length in the directory (APPNOTE.TXT section 4.3.12).
+        let more = shared.len() as u32 + 1;
+        shared[directory + 20..directory + 24].copy_from_slice(&more.to_le_bytes());
+        let expected = "its directory has more bytes of compressed files than the zip has";
+        assert_eq!(checked(&shared).unwrap_err(), expected);
     }
 
     #[test]
