@@ -276,10 +276,13 @@ fn replaced(faults: &[Fault], rows: &[Row], routes: &Routes) -> BTreeSet<Key> {
     };
     let answers = || rows.iter().filter(|row| is_answer(row));
     let is_sound = |row: &Row| !faulty.contains(&(row.run, row.id));
-    // The last one counts.
-    let last: BTreeMap<_, bool> = answers()
-        .map(|row| (question(row), is_sound(row)))
+    // The last one counts, if it is of a later run.
+    let last: BTreeMap<_, (u32, bool)> = answers()
+        .map(|row| (question(row), (row.run, is_sound(row))))
         .collect();
-    let mended = answers().filter(|row| !is_sound(row) && last.get(&question(row)) == Some(&true));
+    let mended = answers().filter(|row| {
+        let later = last.get(&question(row));
+        !is_sound(row) && later.is_some_and(|(run, is_sound)| *is_sound && *run > row.run)
+    });
     mended.map(|row| (row.run, row.id)).collect()
 }
