@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::answers::Answers;
+use super::answers::{Answers, complete_faults};
 use super::selection::open;
 use crate::cli::{DiffArgs, DiffWhat, Global};
 use crate::diagnose::diff::{Compared, Diff, Pair, Scope};
@@ -13,7 +13,9 @@ const DIFFERS: u8 = 1;
 
 /// Prints the differences.
 pub(super) fn run(args: &DiffArgs, global: &Global) -> anyhow::Result<ExitCode> {
-    let (a, b) = (open(&args.a, global)?, open(&args.b, global)?);
+    let (mut a, mut b) = (open(&args.a, global)?, open(&args.b, global)?);
+    complete_faults(&mut a, global);
+    complete_faults(&mut b, global);
     let compared = |recording| Compared {
         recording,
         source: Answers(recording),
