@@ -43,7 +43,9 @@ use crate::clock::Clock;
 use crate::coding::Coding;
 use crate::exchange::{ConnectionId, ExchangeId, TraceParent, chain};
 use crate::files::open_regular;
-use crate::gomod::{Base, GoProxy, Location, MachineRule, Netrc, REDIRECTS, redirect_target};
+use crate::gomod::{
+    Base, GoProxy, Location, MachineRule, Netrc, REDIRECTS, ZIP_LIMIT, redirect_target,
+};
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Token, Windows,
 };
@@ -162,7 +164,7 @@ pub(super) struct Answer {
 pub(super) enum Wanted {
     /// It is read: a text.
     Text,
-    /// It is let pass: a zip, which the recorder keeps.
+    /// It is let pass up to [`ZIP_LIMIT`]: a zip, which the recorder keeps.
     Pass,
 }
 
@@ -355,10 +357,17 @@ fn shown(url: &str) -> String {
 async fn read(response: http::Response<Incoming>, wanted: Wanted) -> anyhow::Result<Answer> {
     let (head, mut body) = response.into_parts();
     let is_text = wanted == Wanted::Text || head.status != StatusCode::OK;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut passed) = (Vec::new(), 0_u64);
     while let Some(frame) = body.frame().await {
         let frame = frame?;
-        if let Some(data) = frame.data_ref().filter(|_| is_text) {
+        let data = frame.data_ref();
+        passed = passed.saturating_add(data.map_or(0, Bytes::len) as u64);
+        anyhow::ensure!(
+            passed <= ZIP_LIMIT,
+            "it is longer than {} MiB",
+            ZIP_LIMIT >> 20
+        );
+        if let Some(data) = data.filter(|_| is_text) {
             bytes.extend_from_slice(data);
             anyhow::ensure!(
                 bytes.len() as u64 <= TEXT,

@@ -149,7 +149,7 @@ fn a_go_sum_says_what_it_expects() {
         (
             "merged.sum",
             Some("<<<<<<< HEAD\n"),
-            0,
+            3,
             "merged.sum, line 1: \"<<<<<<< HEAD\" is no line of a go.sum",
         ),
     ] {

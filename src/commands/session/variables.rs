@@ -13,6 +13,8 @@ pub(crate) struct Variables {
     pub(crate) no_proxy: String,
     /// GOPROXY of the environment; `go env -w` may set another.
     pub(crate) goproxy: String,
+    /// Patterns of modules that no module proxy is asked for: GONOPROXY of the environment, else GOPRIVATE.
+    pub(crate) private: String,
     pub(crate) ssl_cert_file: Option<PathBuf>,
     pub(crate) ssl_cert_dir: Option<OsString>,
     pub(crate) traceparent: Option<String>,
@@ -45,6 +47,10 @@ impl Variables {
             http_proxy: either("HTTP_PROXY"),
             no_proxy: either("NO_PROXY"),
             goproxy: text("GOPROXY"),
+            private: match text("GONOPROXY") {
+                own if own.is_empty() => text("GOPRIVATE"),
+                own => own,
+            },
             ssl_cert_file: os("SSL_CERT_FILE").map(PathBuf::from),
             ssl_cert_dir: os("SSL_CERT_DIR"),
             traceparent: std::env::var("TRACEPARENT").ok(),

@@ -37,7 +37,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
     let against = args.against.as_deref();
     let against = against.map(|url| Place::of(url, &args.dial)).transpose()?;
     let given = args.go_sum.iter().map(|path| {
-        let sums = read(path, global)?;
+        let sums = read(path)?;
         Ok((path.to_string_lossy().into_owned(), sums))
     });
     let mut go_sums = given.collect::<anyhow::Result<Vec<_>>>()?;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
     let second = second.transpose()?.unwrap_or_default();
     let asked = Asked {
         go_sums,
-        only_proved: args.sumdb,
+        only_proved: args.sumdb || args.strict,
         second: second.proxy,
     };
     let verified = Verified::of(checked, recording.rows(), &routes, &asked);
@@ -126,7 +126,7 @@ fn warn_of_old_go(recording: &Recording, global: &Global) {
     }
 }
 
-fn read(path: &Path, global: &Global) -> anyhow::Result<GoSum> {
+fn read(path: &Path) -> anyhow::Result<GoSum> {
     let message = || format!("cannot read {}", path.display());
     let file = open_regular(path).with_context(message)?;
     let mut content = Vec::new();
@@ -139,11 +139,10 @@ fn read(path: &Path, global: &Global) -> anyhow::Result<GoSum> {
     let sums = GoSum::parse(&content);
     if let Some(malformed) = &sums.malformed {
         let (path, line) = (path.display(), malformed.line);
-        let message = format!(
+        return Err(anyhow!(
             "{path}, line {line}: {:?} is no line of a go.sum",
             malformed.text
-        );
-        warn(global, plain(&message));
+        ));
     }
     Ok(sums)
 }

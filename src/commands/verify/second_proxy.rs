@@ -52,6 +52,8 @@ const LIMITS: Limits = Limits {
 pub(super) struct Place {
     /// Without a trailing slash and without credentials.
     base: String,
+    /// Patterns of modules that are private by the user's own environment.
+    private: String,
     outward: Outward,
 }
 
@@ -105,6 +107,7 @@ impl Place {
             let _ = (url.set_username(""), url.set_password(None));
         }
         let base = url.as_str().trim_end_matches('/').to_owned();
+        let private = variables.private.clone();
         let outward = Outward {
             overrides: dialling::overrides(dial)?,
             parents: dialling::parents(dial, &variables)?,
@@ -124,7 +127,11 @@ impl Place {
             },
             last_ids: (0, 0),
         };
-        Ok(Self { base, outward })
+        Ok(Self {
+            base,
+            private,
+            outward,
+        })
     }
 
     /// Asks for the files of a recording with this manifest.
@@ -157,8 +164,11 @@ impl Place {
         let private = private.map_or("", String::as_str);
         let mut asked = Asked::default();
         asked.proxy.name = Location::of(&self.base).host;
-        let (hidden, files): (Vec<File>, Vec<File>) =
-            files.partition(|file| matches_patterns(private, &file.module));
+        let (hidden, files): (Vec<File>, Vec<File>) = files.partition(|file| {
+            [private, &self.private]
+                .iter()
+                .any(|patterns| matches_patterns(patterns, &file.module))
+        });
         asked.private = hidden.len();
         let clock = Clock::start();
         let manifest = Manifest {
@@ -176,16 +186,23 @@ impl Place {
         let mut owner = JoinSet::new();
         owner.spawn(journal.run());
         recorder.note(Timestamp::default(), &opening(&manifest, clock));
+        let health = recorder.health();
         self.fetch(clock, recorder, files, &mut asked, global)
             .await?;
         owner.join_all().await;
+        if let Some(why) = health.failure() {
+            return Err(anyhow!("cannot keep what a second proxy serves: {why}"));
+        }
         let recording = Recording::open_whole(&dir)?;
         let checked = answers::check(&recording, &Routes::of(&recording), true, global);
         for (file, found) in checked.files {
             match (found.served.into_iter().next(), found.invalid.first()) {
                 (Some(served), _) => drop(asked.proxy.sums.insert(file, served.sum)),
                 (None, Some(fault)) => asked.fail(fault.to_string()),
-                (None, None) => {}
+                (None, None) => asked.fail(format!(
+                    "an answer for {} {} whose hash cannot be computed",
+                    file.module, file.version
+                )),
             }
         }
         Ok(asked)
@@ -203,15 +220,22 @@ impl Place {
         let client = Client::start(clock, self.outward, Some(recorder)).await?;
         let client = Arc::new(client);
         let mut progress = Progress::new("request", files.len(), global);
-        let mut urls = files.iter().filter_map(|file| url_of(&self.base, file));
+        let mut urls = Vec::new();
+        for file in &files {
+            match url_of(&self.base, file) {
+                Some(url) => urls.push((url, wanted(file))),
+                None => asked.fail(format!("{} {}: an invalid name", file.module, file.version)),
+            }
+        }
+        let mut urls = urls.into_iter();
         let mut asking = JoinSet::new();
         let mut done = 0;
         loop {
             while asking.len() < AT_ONCE
-                && let Some(url) = urls.next()
+                && let Some((url, wanted)) = urls.next()
             {
                 let client = Arc::clone(&client);
-                asking.spawn(async move { client.get(&url, Wanted::Pass).await });
+                asking.spawn(async move { client.get(&url, wanted).await });
             }
             let Some(answered) = asking.join_next().await else {
                 break;
@@ -245,6 +269,14 @@ fn is_absent(status: StatusCode) -> bool {
 /// Go's settings where this is the only module proxy.
 fn go_env(base: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("GOPROXY".to_owned(), base.to_owned())])
+}
+
+/// What is to be done with a file; a text is read, since there is a limit to it.
+fn wanted(file: &File) -> Wanted {
+    match file.kind {
+        Kind::Mod => Wanted::Text,
+        _ => Wanted::Pass,
+    }
 }
 
 /// `None` for a name that no module has.
