@@ -519,7 +519,7 @@ pub(crate) struct VerifyArgs {
     /// Ask this module proxy for the same files and compare; not for modules that GONOPROXY or GOPRIVATE keep back
     #[arg(long, value_name = "URL")]
     pub(crate) against: Option<String>,
-    /// Exit with 1 also if nothing vouches for a module
+    /// Exit with 1 also if nothing vouches for a module; an answer of the checksum database counts as with --sumdb
     #[arg(long)]
     pub(crate) strict: bool,
     /// Print JSON
