@@ -107,6 +107,8 @@ pub(crate) struct Vouched {
     pub(crate) database: String,
     /// Whether tiles on the recording prove it.
     pub(crate) is_proved: bool,
+    /// Whether its database has signed it, as far as is known: if not, it may contradict, and vouches for nothing.
+    pub(crate) is_signed: bool,
 }
 
 /// Checks the answers among `rows`. Calls `progress` with the number of zips that are done and of all.
@@ -320,10 +322,8 @@ impl<'a> Checking<'a> {
                     self.faults.push(answer.fault(why.clone()));
                     continue;
                 }
-                // Who it is from is not known.
-                None | Some(Standing::Unsigned) => continue,
-                Some(Standing::Open) => false,
                 Some(Standing::Proved) => true,
+                None | Some(Standing::Open | Standing::Unsigned) => false,
             };
             for (kind, sum) in sums {
                 let Some(file) = answer.file(kind) else {
@@ -333,10 +333,14 @@ impl<'a> Checking<'a> {
                     by: answer.hashed(&sum),
                     database: answer.route.sumdb.clone().unwrap_or_default(),
                     is_proved,
+                    is_signed: matches!(standing, Some(Standing::Proved | Standing::Open)),
                 };
                 let known = &mut self.files.entry(file).or_default().database;
                 match known.iter_mut().find(|known| known.by.sum == sum) {
-                    Some(known) => known.is_proved |= vouched.is_proved,
+                    Some(known) => {
+                        known.is_proved |= vouched.is_proved;
+                        known.is_signed |= vouched.is_signed;
+                    }
                     None => known.push(vouched),
                 }
             }

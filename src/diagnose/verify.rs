@@ -215,7 +215,8 @@ impl Verdict {
         for vouched in found.database {
             // What is not proved may contradict, all the same.
             let is_other = served.iter().any(|one| one.sum != vouched.by.sum);
-            if vouched.is_proved || !asked.only_proved || is_other {
+            let counts = vouched.is_proved || (vouched.is_signed && !asked.only_proved);
+            if counts || is_other {
                 sources.push(Source {
                     name: vouched.database,
                     h1: vouched.by.sum,
