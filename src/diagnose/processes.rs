@@ -838,10 +838,13 @@ const FIRST_LOOK: u64 = 1_000_000;
 /// The times without a request, each with the sample that shows what was done in it; those that nobody
 /// looked at are left out. `samples` are in order.
 pub(crate) fn gaps(samples: &[Sampled], timeline: &Timeline) -> Vec<Gap> {
-    let at: Vec<u64> = samples
-        .iter()
-        .map(|sampled| timeline.at(sampled.run, sampled.at))
-        .collect();
+    // Where a run begins that has no request is not known: what comes later never counts as earlier.
+    let mut latest = 0;
+    let at = samples.iter().map(|sampled| {
+        latest = timeline.at(sampled.run, sampled.at).max(latest);
+        latest
+    });
+    let at: Vec<u64> = at.collect();
     let mut gaps = Vec::new();
     for &(from, to) in &timeline.idle {
         let first = at.partition_point(|at| *at < from);
