@@ -14,10 +14,14 @@ use crate::diagnose::rules::RULES;
 use crate::terminal::to_stdout;
 
 /// The verbs that take a recording, and how many other words come before it.
-const VERBS: [(&str, usize); 8] = [
+const VERBS: [(&str, usize); 12] = [
     ("report", 0),
     ("ls", 0),
     ("replay", 0),
+    ("seal", 0),
+    ("verify", 0),
+    ("diff", 0),
+    ("diff", 1),
     ("why", 1),
     ("show", 1),
     ("export", 1),
@@ -117,8 +121,13 @@ fn bash(script: &str, command: &Command) -> String {
 
 /// The names in place of files, for arguments that are the name of a recording.
 fn zsh(script: &str) -> String {
-    let is_name =
-        |line: &str| line.contains("name -- The recording") || line.contains("--recording=[");
+    let names = [
+        "name -- The recording",
+        "a -- The first recording",
+        "b -- The second recording",
+        "--recording=[",
+    ];
+    let is_name = |line: &str| names.iter().any(|name| line.contains(name));
     let mut named = String::with_capacity(script.len() + 1024);
     for line in script.split_inclusive('\n') {
         if line.starts_with("if [ \"$funcstack[1]\"") {
@@ -134,7 +143,10 @@ fn zsh(script: &str) -> String {
 
 fn fish(mut script: String) -> String {
     script.push_str(include_str!("completions/names.fish"));
-    for (verb, _) in VERBS {
+    // For fish, names of a verb are names wherever they stand.
+    let mut verbs = VERBS.map(|(verb, _)| verb).to_vec();
+    verbs.dedup();
+    for verb in verbs {
         let verbs: Vec<&str> = verb.split(' ').collect();
         let is_seen = match verbs[..] {
             [verb, below] => format!(
@@ -167,7 +179,11 @@ mod tests {
             let command = command.unwrap_or_else(|| panic!("no {verb}"));
             let place = command
                 .get_positionals()
-                .position(|arg| arg.get_id() == "name");
+                .position(|arg| match (verb, before) {
+                    ("diff", 0) => arg.get_id() == "a",
+                    ("diff", _) => arg.get_id() == "b",
+                    _ => arg.get_id() == "name",
+                });
             assert_eq!(place, Some(before), "{verb}");
         }
         let script = script(Shell::Zsh);

@@ -22,5 +22,5 @@ pub(crate) use crate::words;
 pub(crate) use crate::shell::plain;
 pub(crate) use live::{Console, LeftOver};
 pub(crate) use look::{Look, Paint};
-pub(crate) use output::{say, to_open_stdout, to_stdout, warn};
+pub(crate) use output::{say, say_always, to_open_stdout, to_stdout, warn};
 pub(crate) use progress::Progress;

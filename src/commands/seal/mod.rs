@@ -49,7 +49,7 @@ use crate::recording::{Recording, Row};
 use crate::redact::Redactor;
 use crate::sumdb::{Head, Verifier};
 use crate::terminal::words::{count, size};
-use crate::terminal::{Progress, plain, say, to_stdout};
+use crate::terminal::{Progress, plain, say, say_always, to_stdout};
 use crate::tls::{self, RootSources, Roots};
 use crate::upstream::Limits;
 
@@ -135,6 +135,7 @@ pub(super) fn seal(dir: &Path, args: &SealArgs, global: &Global) -> Result<ExitC
         say(global, told(&name, &sealed));
         return Ok(ExitCode::SUCCESS);
     }
+    say_always(hindrances(&sealed));
     Err(Failure::new(NOT_SEALED, not_sealed(&name, &sealed)))
 }
 
@@ -177,35 +178,48 @@ fn told(name: &str, sealed: &Sealed) -> String {
     )
 }
 
-fn not_sealed(name: &str, sealed: &Sealed) -> anyhow::Error {
-    let mut text = format!("{name} is not sealed");
-    for wrong in sealed.wrong.iter().take(NAMED) {
-        text += &format!("\n  {}", plain(wrong));
-    }
+/// The lines that say what keeps a recording from being sealed.
+fn hindrances(sealed: &Sealed) -> String {
+    let mut lines: Vec<String> = sealed.wrong.iter().take(NAMED).cloned().collect();
     if sealed.wrong.len() > NAMED {
-        text += &format!("\n  and {} more", sealed.wrong.len() - NAMED);
+        lines.push(format!("and {} more", sealed.wrong.len() - NAMED));
     }
     let mut by_failure: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for Missing { host, why, what } in &sealed.missing {
         by_failure.entry((host, why)).or_default().push(what);
     }
+    let failures = by_failure.len();
     for ((host, why), whats) in by_failure.into_iter().take(NAMED) {
-        let first = plain(whats[0]);
         let more = match whats.len() {
             1 => String::new(),
             all => format!(" and {} more", all - 1),
         };
-        text += &format!("\n  {first}{more}: {host}: {}", plain(why));
+        lines.push(format!("{}{more}: {host}: {why}", whats[0]));
     }
-    let error = Err::<(), _>(anyhow!(text));
-    let help = match sealed.missing.is_empty() {
-        true => format!(
-            "`modtape show` has the exchanges of {name}; record it again from a sound proxy"
+    if failures > NAMED {
+        lines.push(format!("and {} more reasons", failures - NAMED));
+    }
+    let lines = lines.iter().map(|line| format!("  {}", plain(line)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn not_sealed(name: &str, sealed: &Sealed) -> anyhow::Error {
+    let (missing, wrong) = (sealed.missing.len() as u64, sealed.wrong.len());
+    let (what, help) = match (missing, wrong) {
+        (1.., _) => (
+            format!("{} missing", count(missing, "answer")),
+            String::from(
+                "what was answered is kept: `modtape seal` asks for the rest the next time",
+            ),
         ),
-        false => String::from(
-            "what was answered is kept: `modtape seal` asks for the rest the next time",
+        _ => (
+            String::from("not all of it is as it should be"),
+            String::from(
+                "record it again, from a proxy that is sound; `modtape verify` says more of module files",
+            ),
         ),
     };
+    let error = Err::<(), _>(anyhow!("{name} is not sealed: {what}"));
     error.help(help).expect_err("it is one")
 }
 
