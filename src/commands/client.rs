@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use url::Url;
 
+use super::dialling::LIMITS;
 use super::session::Variables;
 use crate::ca::{CertificateAuthority, Leafs, Scope};
 use crate::child::Repositories;
@@ -52,13 +53,16 @@ use crate::proxy::{
 use crate::recording::Recorder;
 use crate::redact::Redactor;
 use crate::tls::{self, Protocol};
-use crate::upstream::{Dialer, Limits, Overrides, ParentProxies, Reach, Settings};
+use crate::upstream::{Dialer, Overrides, ParentProxies, Reach, Settings};
 
 /// How long the root of this process is valid: longer than any run.
 const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
 /// The longest text that is read, bytes: cmd/go reads no longer go.mod (`codehost.MaxGoMod`).
 const TEXT: u64 = 16 << 20;
+
+/// How long an upstream may be silent where no command waits for it, if nothing else is said.
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// The largest netrc file that is read, bytes.
 const NETRC: u64 = 1 << 20;
@@ -71,8 +75,6 @@ pub(super) struct Outward {
     pub(super) parents: ParentProxies,
     /// Whom to trust.
     pub(super) roots: tls::Roots,
-    /// How long each step may take.
-    pub(super) limits: Limits,
     /// How long an upstream may be silent.
     pub(super) idle: Duration,
     /// What must not reach the disk.
@@ -185,7 +187,7 @@ impl Client {
         let connector = ThroughUs::new(address, &authority, &token)?;
         let dialer = Dialer::new(Settings {
             clock,
-            limits: outward.limits,
+            limits: LIMITS,
             tls: tls::ClientConfigs::new(&outward.roots),
             parents: outward.parents,
             overrides: outward.overrides,
@@ -314,12 +316,25 @@ impl Client {
         Ok(())
     }
 
-    /// Ends all connections; only then is the recorder free.
-    pub(super) async fn close(self) {
-        drop(self.pool);
-        self.context.stop.cancel();
-        drop(self.context);
-        self.serving.join_all().await;
+    /// Ends all connections, once the requests that were given up are over; only then is the recorder free.
+    pub(super) async fn close(mut client: Arc<Self>) {
+        let Self {
+            pool,
+            context,
+            serving,
+            ..
+        } = loop {
+            client = match Arc::try_unwrap(client) {
+                Ok(client) => break client,
+                Err(shared) => shared,
+            };
+            // Tasks that were ended let go of it at their next turn.
+            tokio::task::yield_now().await;
+        };
+        drop(pool);
+        context.stop.cancel();
+        drop(context);
+        serving.join_all().await;
     }
 }
 

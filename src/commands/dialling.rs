@@ -1,13 +1,20 @@
 //! The flags that say where the upstream leg connects.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::session::Variables;
 use crate::cli::DialArgs;
 use crate::redact;
-use crate::upstream::{Overrides, ParentProxies};
+use crate::upstream::{Limits, Overrides, ParentProxies};
+
+/// How long the steps of a dial may take.
+pub(super) const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(30),
+    tls: Duration::from_secs(9),
+};
 
 /// `--resolve` and `--connect-to`.
 pub(super) fn overrides(args: &DialArgs) -> anyhow::Result<Overrides> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use http::Request;
 use tokio::sync::Mutex;
@@ -87,13 +86,7 @@ impl Network {
                 closed.map(drop)
             }
             State::Running(run, client) => {
-                // Requests that were given up let go of it at their next turn.
-                while Arc::strong_count(&client) > 1 {
-                    tokio::task::yield_now().await;
-                }
-                let client = Arc::into_inner(client);
-                let client = client.context("a request is still on its way")?;
-                client.close().await;
+                Client::close(client).await;
                 run.close(global, |_, _, _, _| {}).await.map(drop)
             }
             State::Broken(why) => Err(anyhow::anyhow!(why)),

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -30,13 +29,6 @@ use crate::replay::{Added, Options, Replay};
 use crate::terminal::Console;
 use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
-use crate::upstream::Limits;
-
-/// The limits of the upstream leg, where there is one.
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(30),
-    tls: Duration::from_secs(9),
-};
 
 /// Runs the verb.
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -213,7 +205,6 @@ impl Filling {
             overrides: dialling::overrides(&args.dial).map_err(usage)?,
             parents: dialling::parents(&args.dial, &session.variables).map_err(usage)?,
             roots: session.roots.clone(),
-            limits: LIMITS,
             idle: args.upstream_idle_timeout,
             redactor: redactor.clone(),
             bases: replay.bases().to_vec(),

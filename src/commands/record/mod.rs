@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustls::{KeyLog, NoKeyLog};
 
-use super::dialling;
+use super::dialling::{self, LIMITS};
 use super::failure::{Failure, USAGE, exit_code};
 use super::naming::Naming;
 use super::runtime::block_on;
@@ -29,17 +29,11 @@ use crate::redact::Redactor;
 use crate::terminal::Console;
 use crate::terminal::say;
 use crate::tls::{self, ClientConfigs};
-use crate::upstream::{self, Dialer, Limits};
+use crate::upstream::{self, Dialer};
 
 pub(super) use setup::{TOOL, TargetFlags};
 pub(super) use writing::dumb_repositories;
 use writing::{Closed, INCOMPLETE, Writing};
-
-/// The limits of the upstream leg.
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(30),
-    tls: Duration::from_secs(9),
-};
 
 /// What is a stall, and what modtape gives up by itself.
 fn stall_limits(args: &RecordArgs) -> stuck::Limits {

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
@@ -23,7 +22,7 @@ use self::proof::Signed;
 use self::sources::{Asked, Failure as NoAnswer, Sources};
 use super::answers;
 use super::appended_run::{Addition, AppendedRun, Locked};
-use super::client::{Client, Credentials, Outward, Wanted};
+use super::client::{Client, Credentials, IDLE, Outward, Wanted};
 use super::dialling;
 use super::failure::{Advise as _, Failure, USAGE};
 use super::record::dumb_repositories;
@@ -51,16 +50,12 @@ use crate::sumdb::{Head, Verifier};
 use crate::terminal::words::{count, size};
 use crate::terminal::{Progress, plain, say, say_always, to_stdout};
 use crate::tls::{self, RootSources, Roots};
-use crate::upstream::Limits;
 
 /// The verb, as it stands in the journal.
 const VERB: &str = "seal";
 
 /// Requests that are on their way at once: a go command on eight processors sends as many.
 const AT_ONCE: usize = 16;
-
-/// How long an upstream may be silent, if nothing else is said.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// The exit code of a recording that is not sealed after all.
 const NOT_SEALED: u8 = 1;
@@ -70,12 +65,6 @@ const DEFAULT_GOPROXY: &str = "https://proxy.golang.org,direct";
 
 /// How many answers that are missing are named.
 const NAMED: usize = 10;
-
-/// The limits of the upstream leg: nobody waits for an answer that a command would wait for in vain.
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(30),
-    tls: Duration::from_secs(9),
-};
 
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
@@ -261,7 +250,6 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
         overrides,
         parents,
         roots,
-        limits: LIMITS,
         idle: args.upstream_idle_timeout.unwrap_or(IDLE),
         redactor: Redactor::new(tls::random()),
         bases: bases(&manifest.go_env),
@@ -593,12 +581,7 @@ impl Sealing {
             };
         match (running, locked) {
             (Some((run, client)), _) => {
-                // Tasks that were ended let go of it at their next turn.
-                while Arc::strong_count(&client) > 1 {
-                    tokio::task::yield_now().await;
-                }
-                let client = Arc::into_inner(client).context("a request is still on its way")?;
-                client.close().await;
+                Client::close(client).await;
                 let totals = run.recorder.totals();
                 run.close(global, &mut judge).await?;
                 (sealed.asked, sealed.bytes) = (totals.exchanges, totals.body_bytes);

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use http::StatusCode;
@@ -16,7 +15,7 @@ use crate::child::Signals;
 use crate::cli::{DialArgs, Global};
 use crate::clock::{Clock, Timestamp, wall_text};
 use crate::commands::answers;
-use crate::commands::client::{Client, Credentials, Outward, Wanted};
+use crate::commands::client::{Client, Credentials, IDLE, Outward, Wanted};
 use crate::commands::dialling;
 use crate::commands::failure::{Failure, USAGE};
 use crate::commands::record::TOOL;
@@ -34,19 +33,9 @@ use crate::recording::{Durability, Journal, Recorder, Recording, writer};
 use crate::redact::Redactor;
 use crate::terminal::Progress;
 use crate::tls::{self, RootSources, Roots};
-use crate::upstream::Limits;
 
 /// How many requests are under way at once.
 const AT_ONCE: usize = 16;
-
-/// How long an upstream may be silent.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// How long each step of a dial may take, as for the go command.
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(30),
-    tls: Duration::from_secs(9),
-};
 
 /// Where the proxy is, and how it is reached.
 pub(super) struct Place {
@@ -116,7 +105,6 @@ impl Place {
                 dirs: variables.ssl_cert_dir,
                 extra: dial.upstream_ca.clone(),
             })?,
-            limits: LIMITS,
             idle: IDLE,
             redactor: Redactor::new(tls::random()),
             bases: bases(&go_env(&base)),
@@ -254,9 +242,7 @@ impl Place {
                 Err(error) => asked.fail(chain(error.as_ref())),
             }
         }
-        if let Some(client) = Arc::into_inner(client) {
-            client.close().await;
-        }
+        Client::close(client).await;
         Ok(())
     }
 }
