@@ -254,6 +254,9 @@ pub(crate) struct UpstreamArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
 pub(crate) struct RunArgs {
+    /// How the command's requests reach modtape
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub(crate) mode: Mode,
     /// Address to listen on. Without a port, a free one is chosen. An address other than loopback
     /// needs --token
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1:0", value_parser = listen)]
@@ -274,6 +277,24 @@ pub(crate) struct RunArgs {
     /// End the command, or a recorder without one, after this long and exit with code 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+}
+
+/// How the command's requests reach modtape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// As it fits the system and the go command: mitm
+    Auto,
+    /// Through HTTPS_PROXY; the command trusts a root certificate of this run
+    Mitm,
+    /// As its GOPROXY, over http on loopback; no certificate is needed
+    Gateway,
+}
+
+impl Mode {
+    /// Whether modtape is the command's GOPROXY.
+    pub(crate) const fn is_gateway(self) -> bool {
+        matches!(self, Self::Gateway)
+    }
 }
 
 /// What a recorded exchange survives.

@@ -131,6 +131,14 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
             if args.pcap == Pcap::None && is_given("pcap_bodies") {
                 return Some("--pcap-bodies has no effect with --pcap none".into());
             }
+            let given = ["intercept", "intercept_all", "tunnel"].map(|flag| (flag, is_given(flag)));
+            let hosts = given.iter().find(|(_, is_given)| *is_given);
+            if let (true, Some((flag, _))) = (args.run.mode.is_gateway(), hosts) {
+                let flag = flag.replace('_', "-");
+                return Some(format!(
+                    "--{flag} has no effect with --mode gateway, which intercepts no connection"
+                ));
+            }
             let is_tunnelled = |host: &&String| {
                 let mut tunnelled = args.tunnel.iter();
                 tunnelled.any(|other| other.eq_ignore_ascii_case(host))

@@ -288,6 +288,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         started: wall_text(wall).unwrap_or_default(),
         command: redactor.argv(&survey.command),
         options: Vec::new(),
+        mode: None,
         trace: survey.trace.unwrap_or_else(|| Hex(tls::random())),
         go_env: BTreeMap::new(),
         exported: None,

@@ -103,6 +103,9 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
     for text in &upstream.connect_to {
         value("--connect-to", text.into());
     }
+    if run.mode.is_gateway() {
+        value("--mode", "gateway".into());
+    }
     if !run.listen.ip().is_loopback() || run.listen.port() != 0 {
         value("--listen", run.listen.to_string().into());
     }
@@ -113,7 +116,7 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
 }
 
 /// The flags that [`options`] gives: those with a value end with an equals sign.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "--cold",
     "--intercept-all",
     "--intercept=",
@@ -122,6 +125,7 @@ const KNOWN: [&str; 10] = [
     "--upstream-ca=",
     "--resolve=",
     "--connect-to=",
+    "--mode=",
     "--listen=",
     "--token=",
 ];
@@ -219,15 +223,21 @@ mod tests {
 
     #[test]
     fn every_option_of_a_run_may_stand_in_a_hint() {
-        let line = "modtape record --cold --intercept-all --intercept a.example --tunnel b.example \
-            --upstream-proxy none --upstream-ca ca.pem --resolve a.example:443:[::1] \
-            --connect-to ::127.0.0.1:1 --listen 0.0.0.0:4040 --token secret -- go build";
-        let line: Vec<OsString> = words(line).into_iter().map(OsString::from).collect();
-        let Command::Record(args) = Cli::of(&line).unwrap().command else {
-            panic!("{line:?}")
+        let lines = [
+            "modtape record --cold --intercept-all --intercept a.example --tunnel b.example \
+                --upstream-proxy none --upstream-ca ca.pem --resolve a.example:443:[::1] \
+                --connect-to ::127.0.0.1:1 --listen 0.0.0.0:4040 --token secret -- go build",
+            "modtape record --mode gateway -- go build",
+        ];
+        let given = |line: &str| {
+            let line: Vec<OsString> = words(line).into_iter().map(OsString::from).collect();
+            let Command::Record(args) = Cli::of(&line).unwrap().command else {
+                panic!("{line:?}")
+            };
+            options(&args)
         };
-        let options: Vec<_> = options(&args)
-            .into_iter()
+        let options = lines.into_iter().flat_map(given);
+        let options: Vec<_> = options
             .map(|option| option.into_string().unwrap())
             .collect();
         assert_eq!(options.len(), KNOWN.len(), "{options:?}");

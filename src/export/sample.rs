@@ -19,7 +19,7 @@ use crate::exchange::{
 use crate::recording::Recording;
 use crate::recording::format::{
     Close, Connection, Event, FORMAT_VERSION, INLINE_LIMIT, JOURNAL, MANIFEST, MANIFEST_KIND,
-    Manifest, Open, Record, Replayable, State, Totals,
+    Manifest, Open, Record, Replayable, RunMode, State, Totals,
 };
 use crate::recording::reader::body::body_path;
 pub(super) use crate::recording::sample::body;
@@ -48,6 +48,7 @@ pub(super) fn manifest() -> Manifest {
         started: "2026-11-22T23:59:59.999000Z".into(),
         command: vec!["go".into()],
         options: Vec::new(),
+        mode: Some(RunMode::Mitm),
         trace: Hex([0xab; 16]),
         go_env: std::collections::BTreeMap::new(),
         exported: None,

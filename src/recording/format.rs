@@ -216,6 +216,9 @@ pub struct Manifest {
     /// `--intercept=HOST,HOST`. With them the same can be recorded again.
     #[serde(default)]
     pub options: Vec<String>,
+    /// How the command's requests reached the recorder; `None` in imported and in older recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RunMode>,
     /// The command's trace.
     pub trace: TraceId,
     /// What the go command goes by (`go env`), userinfo redacted; the defaults without a go.
@@ -263,6 +266,16 @@ pub struct Manifest {
 
 /// What [`Manifest::kind`] says.
 pub const MANIFEST_KIND: &str = "modtape recording";
+
+/// How the requests of a command reached its recorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunMode {
+    /// Through HTTPS_PROXY, with a root certificate of that run.
+    Mitm,
+    /// The recorder was the command's GOPROXY.
+    Gateway,
+}
 
 /// Whether a recorder has ended in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,8 @@ use crate::gomod::{Route, replay_key};
 use crate::hostile::in_folder;
 use crate::recording::Recording;
 use crate::recording::format::{
-    Event, FORMAT_VERSION, JOURNAL, MANIFEST_KIND, Manifest, Open, Record, Replayable, State,
-    Totals,
+    Event, FORMAT_VERSION, JOURNAL, MANIFEST_KIND, Manifest, Open, Record, Replayable, RunMode,
+    State, Totals,
 };
 use crate::recording::manifest::write_manifest;
 
@@ -120,6 +120,7 @@ pub(super) fn manifest(dir: &Path) {
         started: "2026-11-22T04:52:00Z".into(),
         command: Vec::new(),
         options: Vec::new(),
+        mode: Some(RunMode::Mitm),
         trace: Hex([7; 16]),
         go_env: env.map(|(name, value)| (name.into(), value.into())).into(),
         exported: None,

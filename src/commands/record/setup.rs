@@ -20,7 +20,7 @@ use crate::exchange::{Hex, Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};
 use crate::proxy::{Others, Policy};
 use crate::recording::format::{
-    Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, State, Totals,
+    Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, RunMode, State, Totals,
 };
 use crate::redact::{self, Redactor};
 use crate::terminal::{say, warn};
@@ -197,6 +197,10 @@ pub(super) fn manifest(
         started: wall(session.clock),
         command: redactor.argv(&args.command),
         options: redactor.argv(&rerun::options(args)),
+        mode: Some(match args.run.mode.is_gateway() {
+            true => RunMode::Gateway,
+            false => RunMode::Mitm,
+        }),
         trace: session.parent.trace,
         go_env: settings
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))

@@ -24,7 +24,7 @@ pub(crate) use self::variables::Variables;
 
 use self::running::{Announcement, Own, Running};
 use self::socket::Socket;
-use super::failure::{Advise as _, Failure};
+use super::failure::{Advise as _, Failure, USAGE};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
 use crate::child::{
@@ -130,6 +130,10 @@ impl Session {
         command: &[OsString],
         extra_roots: Vec<PathBuf>,
     ) -> Result<Self, Failure> {
+        if run.mode.is_gateway() {
+            let message = anyhow!("--mode gateway cannot be used yet");
+            return Err(Failure::new(USAGE, message));
+        }
         let asked = run.listen;
         let token = token::required(run)?;
         let variables = Variables::read();

@@ -17,7 +17,7 @@ use crate::diagnose::requirements::{Requirements, Served};
 use crate::exchange::{ExchangeId, Hex, MadeBy, Mode, Opened, Phase, Stall, Tried, UpstreamSide};
 use crate::gomod::{self, GoMod, GoSum, ModuleVersion};
 use crate::recording::Row;
-use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, State, Totals};
+use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, RunMode, State, Totals};
 use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
 use crate::recording::reader::{RowState, Span};
 
@@ -196,6 +196,7 @@ fn manifest() -> Manifest {
         started: String::new(),
         command: vec!["go".into(), "mod".into(), "tidy".into()],
         options: Vec::new(),
+        mode: Some(RunMode::Mitm),
         trace: Hex([1; 16]),
         go_env: go_env.map(setting).into(),
         exported: None,

@@ -333,6 +333,7 @@ impl Table {
             started: open.wall.clone(),
             command: open.command.clone(),
             options: Vec::new(),
+            mode: None,
             trace: open.trace,
             go_env: BTreeMap::new(),
             exported: None,

@@ -12,7 +12,7 @@ use modtape::exchange::{
 };
 use modtape::recording::format::{
     Close, Connection, Event, FORMAT_VERSION, Gap, MANIFEST_KIND, Manifest, Open, Replayable,
-    State, Totals,
+    RunMode, State, Totals,
 };
 use modtape::recording::{Durability, Journal, Recorder};
 use modtape::recording::{manifest::write_manifest, writer::create};
@@ -131,6 +131,7 @@ fn manifest(state: State) -> Manifest {
         started: WALL.into(),
         command: ["go", "mod", "tidy"].map(String::from).into(),
         options: Vec::new(),
+        mode: Some(RunMode::Mitm),
         trace: Hex(TRACE),
         go_env: BTreeMap::from([("GOPROXY".into(), proxies.into())]),
         exported: None,
