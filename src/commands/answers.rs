@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 
 use rawzip::{FileReader, ReaderAt};
 
+use super::runtime::Stop;
 use crate::cli::Global;
 use crate::coding::Coding;
 use crate::diagnose::content::{self, Checked, Expected, Source, Zip};
@@ -18,13 +19,15 @@ use crate::recording::{Recording, Row};
 use crate::terminal::Progress;
 
 /// Finds the answers that are not what they were asked for, and module versions of which not all say
-/// the same; and shows how far it is. All zips are hashed if `hashes_all` says so.
+/// the same; and shows how far it is. All zips are hashed if `hashes_all` says so. `None` if a signal was
+/// received before the end.
 pub(super) fn check(
     recording: &Recording,
     routes: &Routes,
     hashes_all: bool,
+    stop: &Stop,
     global: &Global,
-) -> Checked {
+) -> Option<Checked> {
     let mut progress = None;
     let step = |done, all| {
         let progress = progress.get_or_insert_with(|| Progress::new("checking zip", all, global));
@@ -42,31 +45,42 @@ pub(super) fn check(
         &Answers(recording),
         expected,
         step,
+        &|| stop.is_heard(),
     )
 }
 
 /// Completes the list of faults in the manifest of an opened recording, where all of them may not be there: it has as many
-/// as a manifest names, or nobody checked the answers when the recording ended.
-pub(super) fn complete_faults(recording: &mut Recording, global: &Global) {
+/// as a manifest names, or nobody checked the answers when the recording ended. `None` if a signal was received
+/// before the end.
+pub(super) fn complete_faults(
+    recording: &mut Recording,
+    stop: &Stop,
+    global: &Global,
+) -> Option<()> {
     let manifest = recording.manifest();
     let is_checked = manifest.state != State::Open
+        && !manifest.replayable.unchecked
         && !recording
             .damage()
             .iter()
             .any(|damage| damage.kind == DamageKind::Manifest);
     if is_checked && manifest.replayable.faults.len() < FAULTS {
-        return;
+        return Some(());
     }
     let mut manifest = manifest.clone();
     let routes = Routes::of(recording);
     let hashes_all = !were_compared(recording);
-    manifest.replayable.faults = check(recording, &routes, hashes_all, global).faults;
+    let checked = check(recording, &routes, hashes_all, stop, global)?;
+    manifest.replayable.faults = checked.faults;
+    manifest.replayable.unchecked = false;
     recording.replace_manifest(manifest);
+    Some(())
 }
 
-/// Whether a go command has compared the zips of a recording with go.sum: one that succeeded.
+/// Whether a go command has compared the zips of a recording with go.sum: one that succeeded, and is all that
+/// was recorded.
 pub(super) fn were_compared(recording: &Recording) -> bool {
-    recording.manifest().exit_code == Some(0)
+    recording.manifest().exit_code == Some(0) && recording.runs().len() < 2
 }
 
 /// All of an answer that is a text, if it can be read.

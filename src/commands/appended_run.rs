@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::answers;
 use super::record::TOOL;
+use super::runtime::Stop;
 use crate::cli::Global;
 use crate::clock::{Clock, Timestamp, wall_text};
 use crate::diagnose::content::Checked;
@@ -82,12 +83,18 @@ impl Locked {
     }
 
     /// Checks the answers, and writes the manifest, of which `judge` has the last word; no run is appended.
-    pub(super) fn close(self, global: &Global, judge: impl Judge) -> anyhow::Result<Recording> {
+    /// If a signal stops the check, the recording is what it was.
+    pub(super) fn close(
+        self,
+        stop: &Stop,
+        global: &Global,
+        judge: impl Judge,
+    ) -> anyhow::Result<()> {
         let manifest = closed(self.before.manifest());
         // The folder's lock is held until the manifest is written.
-        let written = judged(self.before.dir(), manifest, global, judge);
+        let judged = judged(self.before.dir(), manifest, stop, global, judge);
         drop(self.folder);
-        written
+        judged.map(drop)
     }
 }
 
@@ -101,12 +108,14 @@ impl AppendedRun {
     /// the index. All other clones of the recorder must be gone.
     ///
     /// What the recorded command fetched and how long that took stays as it was: the HAR and the capture
-    /// tell of the command alone.
+    /// tell of the command alone. If a signal stops the check, the manifest says that it is still to be
+    /// done, and nobody judges.
     pub(super) async fn close(
         self,
+        stop: &Stop,
         global: &Global,
         judge: impl Judge,
-    ) -> anyhow::Result<Recording> {
+    ) -> anyhow::Result<()> {
         let Self {
             before,
             recorder,
@@ -133,10 +142,15 @@ impl AppendedRun {
                     manifest.replayable.complete = false;
                 }
             };
-        let recording = judged(before.dir(), manifest, global, judge)?;
+        let dir = before.dir();
+        if !judged(dir, manifest, stop, global, judge)? {
+            let mut manifest = closed(before.manifest());
+            manifest.replayable.unchecked = true;
+            write(dir, &manifest)?;
+        }
         match health.failure() {
             Some(why) => Err(anyhow!("not all could be written: {why}")),
-            None => Ok(recording),
+            None => Ok(()),
         }
     }
 }
@@ -149,26 +163,34 @@ fn closed(before: &Manifest) -> Manifest {
     }
 }
 
-/// Reads the closed journal, checks the answers, and writes manifest and index.
+fn write(dir: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+    let written = write_manifest(dir, manifest);
+    written.with_context(|| format!("cannot write {}", dir.display()))
+}
+
+/// Reads the closed journal, checks the answers, and writes manifest and index. False if a signal stopped the
+/// check: then nothing is written.
 fn judged(
     dir: &Path,
     mut manifest: Manifest,
+    stop: &Stop,
     global: &Global,
     judge: impl Judge,
-) -> anyhow::Result<Recording> {
-    let mut recording = Recording::open_whole(dir)?;
+) -> anyhow::Result<bool> {
+    let recording = Recording::open_whole(dir)?;
     let routes = Routes::of(&recording);
     // A recording that is to last is not to hang on what a go command may have compared then.
-    let checked = answers::check(&recording, &routes, true, global);
+    let Some(checked) = answers::check(&recording, &routes, true, stop, global) else {
+        return Ok(false);
+    };
+    manifest.replayable.unchecked = false;
     manifest.conflicts = checked.conflicts.iter().take(FAULTS).cloned().collect();
     manifest.replayable.faults = checked.faults.iter().take(FAULTS).cloned().collect();
     judge(&recording, &routes, &checked, &mut manifest);
-    let written = write_manifest(dir, &manifest);
-    written.with_context(|| format!("cannot write {}", dir.display()))?;
+    write(dir, &manifest)?;
     if let Err(error) = recording.write_index() {
         // Without an index, opening the recording reads its journal.
         warn(global, format!("cannot write the index: {error}"));
     }
-    recording.replace_manifest(manifest);
-    Ok(recording)
+    Ok(true)
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::answers::{Answers, complete_faults};
+use super::runtime::Stop;
 use super::selection::open;
 use crate::cli::{DiffArgs, DiffWhat, Global};
 use crate::diagnose::diff::{Compared, Diff, Pair, Scope};
@@ -14,8 +15,10 @@ const DIFFERS: u8 = 1;
 /// Prints the differences.
 pub(super) fn run(args: &DiffArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let (mut a, mut b) = (open(&args.a, global)?, open(&args.b, global)?);
-    complete_faults(&mut a, global);
-    complete_faults(&mut b, global);
+    // Nothing is written: a signal may end the process.
+    let stop = Stop::default();
+    let _ = complete_faults(&mut a, &stop, global);
+    let _ = complete_faults(&mut b, &stop, global);
     let compared = |recording| Compared {
         recording,
         source: Answers(recording),

@@ -264,7 +264,7 @@ async fn fill(
     let routes = Routes::of(&recording);
     let Checked {
         faults, conflicts, ..
-    } = answers::check(&recording, &routes, false, global);
+    } = answers::check(&recording, &routes, false, stop, global).with_context(message)?;
     tally.faults = faults;
     if !tally.faults.is_empty() || !conflicts.is_empty() {
         let named = tally.faults.iter().take(FAULTS);
@@ -305,6 +305,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
                 "it was imported, and a HAR file does not say whether it is complete",
             )],
             faults: Vec::new(),
+            unchecked: false,
         },
         exit_code: None,
         conflicts: Vec::new(),

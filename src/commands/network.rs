@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::appended_run::{Addition, AppendedRun, Locked};
 use super::client::{Client, Outward};
+use super::runtime::Stop;
 use crate::cli::Global;
 use crate::clock::Clock;
 use crate::proxy::{Fetch, Fetching};
@@ -77,17 +78,16 @@ impl Network {
     }
 
     /// Closes the run, if there is one; the recording is what it was before, if not.
-    pub(super) async fn close(self, global: &Global) -> anyhow::Result<()> {
+    pub(super) async fn close(self, stop: &Stop, global: &Global) -> anyhow::Result<()> {
         match self.state.into_inner() {
             State::Waiting(parts) => {
                 let (_, locked) = *parts;
                 let state = locked.before.manifest().state;
-                let closed = locked.close(global, |_, _, _, manifest| manifest.state = state);
-                closed.map(drop)
+                locked.close(stop, global, |_, _, _, manifest| manifest.state = state)
             }
             State::Running(run, client) => {
                 Client::close(client).await;
-                run.close(global, |_, _, _, _| {}).await.map(drop)
+                run.close(stop, global, |_, _, _, _| {}).await
             }
             State::Broken(why) => Err(anyhow::anyhow!(why)),
         }

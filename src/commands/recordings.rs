@@ -515,6 +515,7 @@ fn since_damaged(recording: &Recording, message: Replayable) -> Replayable {
         complete: false,
         reasons: vec!["was complete when closed; damaged since".into()],
         faults: Vec::new(),
+        unchecked: false,
     }
 }
 

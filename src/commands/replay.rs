@@ -13,7 +13,7 @@ use super::dialling;
 use super::failure::{Advise as _, Failure, USAGE, exit_code};
 use super::network::Network;
 use super::record::RunContext;
-use super::runtime::block_on;
+use super::runtime::{Stop, block_on};
 use super::selection::{defects, resolve};
 use super::session::{Parts, Session};
 use crate::child::{self, Remembered};
@@ -35,7 +35,8 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failur
     let dir = resolve(&args.name, global)?;
     let mut recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
     refuse_defects(&recording, args.strict, global)?;
-    answers::complete_faults(&mut recording, global);
+    // Nothing has begun: a signal may end the process.
+    let _ = answers::complete_faults(&mut recording, &Stop::default(), global);
     let code = block_on(replay(args, global, recording, RunContext::default()))??;
     Ok(exit_code(code))
 }
@@ -237,7 +238,13 @@ impl Filling {
         }
         let network = Arc::into_inner(network);
         let network = network.context("a request is still on its way")?;
-        network.close(global).await?;
+        let stop = Stop::listen()?;
+        network.close(&stop, global).await?;
+        if stop.is_heard() {
+            let what =
+                "a signal may have stopped the check of what was added; the next replay does it";
+            warn(global, what);
+        }
         Ok(filled)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, anyhow};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::failure::Failure;
 use crate::child::{Heard, Signals};
@@ -28,45 +29,79 @@ pub(super) fn block_on<T>(task: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(outcome)
 }
 
-/// Whether a signal was received. The second signal ends the process at once.
+/// Whether a signal was received. The second signal ends the process at once. The default is never told of one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stop(Arc<AtomicU8>);
+pub(super) struct Stop {
+    signal: Arc<Signalled>,
+    /// Ends the thread that listens, with the last clone.
+    _listening: Option<Arc<DropGuard>>,
+}
+
+#[derive(Debug, Default)]
+struct Signalled {
+    /// The exit code of the signal; 0 as long as there was none.
+    code: AtomicU8,
+    /// Cancelled with the signal.
+    token: CancellationToken,
+}
 
 impl Stop {
     /// Listens to the signals that are not ignored.
     pub(super) fn listen() -> anyhow::Result<Self> {
-        let stop = Self::default();
+        let signal = Arc::<Signalled>::default();
         let runtime = runtime()?;
         let mut signals = {
             let _inside = runtime.enter();
             Signals::listen().context("cannot listen to signals")?
         };
-        let heard = stop.clone();
+        let is_over = CancellationToken::new();
+        let listening = is_over.clone().drop_guard();
+        let told = Arc::clone(&signal);
         let listener = move || {
-            runtime.block_on(async {
+            runtime.block_on(is_over.run_until_cancelled(async {
                 let Heard { signal, .. } = signals.next().await;
-                heard.0.store(code(signal.as_raw()), Ordering::Relaxed);
+                told.code.store(code(signal.as_raw()), Ordering::Relaxed);
+                told.token.cancel();
                 let Heard { signal, .. } = signals.next().await;
                 std::process::exit(code(signal.as_raw()).into());
-            });
+            }));
         };
         let named = thread::Builder::new().name("signals".into());
         named.spawn(listener).context("cannot start")?;
-        Ok(stop)
+        Ok(Self {
+            signal,
+            _listening: Some(Arc::new(listening)),
+        })
+    }
+
+    /// Whether one was received.
+    pub(super) fn is_heard(&self) -> bool {
+        self.code().is_some()
+    }
+
+    /// Waits until one is received.
+    pub(super) async fn heard(&self) {
+        self.signal.token.cancelled().await;
+    }
+
+    /// The exit code of the one that was received.
+    pub(super) fn code(&self) -> Option<u8> {
+        let code = self.signal.code.load(Ordering::Relaxed);
+        (code > 0).then_some(code)
     }
 
     /// An error if a signal was received.
     pub(super) fn check(&self) -> io::Result<()> {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            _ => Err(io::Error::other("stopped by a signal")),
+        match self.is_heard() {
+            false => Ok(()),
+            true => Err(io::Error::other("stopped by a signal")),
         }
     }
 
     /// Takes a signal for the reason of a failure.
     pub(super) fn explain<T>(&self, outcome: anyhow::Result<T>) -> Result<T, Failure> {
-        match (outcome, self.0.load(Ordering::Relaxed)) {
-            (Err(_), code @ 1..) => {
+        match (outcome, self.code()) {
+            (Err(_), Some(code)) => {
                 let error = anyhow!("stopped by a signal: nothing was written");
                 Err(Failure::new(code, error))
             }

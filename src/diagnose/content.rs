@@ -112,35 +112,40 @@ pub(crate) struct Vouched {
 }
 
 /// Checks the answers among `rows`. Calls `progress` with the number of zips that are done and of all.
+/// `None` if it `is_over` before the end, which is asked at every answer and at every piece of a zip.
 pub(crate) fn check(
     rows: &[Row],
     routes: &Routes,
     source: &impl Source,
     expected: Expected<'_>,
     mut progress: impl FnMut(usize, usize),
-) -> Checked {
+    is_over: &(impl Fn() -> bool + Sync),
+) -> Option<Checked> {
     let mut checking = Checking {
         proofs: Proofs::new(expected.verifiers.clone()),
         expected,
         ..Checking::default()
     };
     for row in rows.iter().filter(|row| is_answer(row)) {
+        if is_over() {
+            return None;
+        }
         let route = routes.route(row);
         checking.take(Answer { row, route }, source);
     }
     checking.judge_logged();
     checking.compare_mods();
-    checking.check_zips(source, &mut progress);
+    checking.check_zips(source, &mut progress, is_over)?;
     let conflicts = checking.conflicts();
     let Checking {
         mut faults, files, ..
     } = checking;
     faults.sort_by_key(|fault| (fault.run, fault.exchange));
-    Checked {
+    Some(Checked {
         faults,
         conflicts,
         files,
-    }
+    })
 }
 
 /// Whether a go command would use this response.
@@ -377,7 +382,13 @@ impl<'a> Checking<'a> {
         }
     }
 
-    fn check_zips(&mut self, source: &impl Source, progress: &mut impl FnMut(usize, usize)) {
+    /// `None` if it `is_over` before all are checked.
+    fn check_zips(
+        &mut self,
+        source: &impl Source,
+        progress: &mut impl FnMut(usize, usize),
+        is_over: &(impl Fn() -> bool + Sync),
+    ) -> Option<()> {
         let zips = std::mem::take(&mut self.zips);
         let mut contents: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for zip in zips.keys() {
@@ -397,7 +408,11 @@ impl<'a> Checking<'a> {
         // The largest first, so that all threads end at about the same time.
         let size = |answers: &[Answer<'_>]| answers.first().map_or(0, |answer| answer.row.bytes);
         work.sort_by_key(|(_, answers, _)| std::cmp::Reverse(size(answers)));
-        for (answers, checked) in in_parallel(source, &work, progress) {
+        let checked = in_parallel(source, &work, progress, is_over);
+        if is_over() {
+            return None;
+        }
+        for (answers, checked) in checked {
             for answer in answers {
                 match &checked {
                     Ok(Some(sum)) => self.add_served(answer, Kind::Zip, sum),
@@ -406,6 +421,7 @@ impl<'a> Checking<'a> {
                 }
             }
         }
+        Some(())
     }
 
     /// The files of which not all say the same.
@@ -442,25 +458,27 @@ type Work<'w, 'a> = (&'w Zipped, &'w Vec<Answer<'a>>, bool);
 /// What came of zips: the answers that are one, and its hash if it was asked for, or what is wrong with it.
 type ZipsDone<'w, 'a> = Vec<(&'w [Answer<'a>], Result<Option<String>, String>)>;
 
-/// Checks zips on several threads. What comes of them is in the order of `work`.
+/// Checks zips on several threads. What comes of them is in the order of `work`, and means nothing if it
+/// `is_over`.
 fn in_parallel<'w, 'a>(
     source: &impl Source,
     work: &[Work<'w, 'a>],
     progress: &mut impl FnMut(usize, usize),
+    is_over: &(impl Fn() -> bool + Sync),
 ) -> ZipsDone<'w, 'a> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let run = |mut progress: Option<&mut dyn FnMut(usize, usize)>| {
         let mut checked = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some((zip, answers, is_hashed)) = work.get(at) else {
+            let Some((zip, answers, is_hashed)) = work.get(at).filter(|_| !is_over()) else {
                 return checked;
             };
             if let Some(progress) = &mut progress {
                 progress(done.load(Ordering::Relaxed), work.len());
             }
             if let Some(answer) = answers.first() {
-                let outcome = check_zip(source, zip, answer, *is_hashed);
+                let outcome = check_zip(source, zip, answer, *is_hashed, is_over);
                 checked.push((at, (&answers[..], outcome)));
             }
             done.fetch_add(1, Ordering::Relaxed);
@@ -488,6 +506,7 @@ fn check_zip(
     zip: &Zipped,
     answer: &Answer<'_>,
     is_hashed: bool,
+    is_over: &impl Fn() -> bool,
 ) -> Result<Option<String>, String> {
     let Some(Zip { reader, bytes }) = source.zip(answer.row)? else {
         return Ok(None);
@@ -499,7 +518,10 @@ fn check_zip(
         Err(_) if is_html(&beginning[..read]) => return Err(ContentFault::Html.to_string()),
         opened => opened.map_err(told)?,
     };
-    is_hashed.then(|| zip.h1().map_err(told)).transpose()
+    match is_hashed {
+        true => zip.h1_unless(is_over).map_err(told),
+        false => Ok(None),
+    }
 }
 
 /// Whether a hash is none of those that somebody has.

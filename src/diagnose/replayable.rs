@@ -96,6 +96,7 @@ pub(crate) fn replayable(recorded: &Recorded<'_>) -> Replayable {
         complete: reasons.is_empty(),
         reasons: told(reasons, recorded.rerun),
         faults: recorded.faults.iter().take(FAULTS).cloned().collect(),
+        unchecked: false,
     }
 }
 

@@ -299,6 +299,10 @@ pub struct Replayable {
     /// Answers that are not what they were asked for; the first [`FAULTS`] of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// True if the answers were not all checked when the recording was closed: then `faults` need not name
+    /// all of them, however few they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchecked: bool,
 }
 
 /// How many answers a manifest names that are not what they were asked for.

@@ -5,6 +5,7 @@
 mod canary;
 mod capture;
 mod causes;
+mod checking;
 mod contents;
 mod crash;
 mod diff;

@@ -76,7 +76,9 @@ pub(super) fn write(
     let route = |row: &Row| routes.route(row);
     let rows = recording.rows();
     let hashes_all = !answers::were_compared(recording);
-    let checked = answers::check(recording, &routes, hashes_all, global);
+    let stop = Stop::listen()?;
+    let checked = answers::check(recording, &routes, hashes_all, &stop, global);
+    let checked = stop.explain(checked.context("the answers were not checked"))?;
     let faults = checked.faults.into_iter();
     let faults: Faults = faults
         .map(|fault| ((fault.run, fault.exchange), fault))
@@ -86,7 +88,6 @@ pub(super) fn write(
     let catalog = Catalog::of(rows, routes.bases(), &faulty, location);
     let mut catalog = catalog.with_direct(&recording.manifest().direct);
     let not_unified = catalog.unify(|row| small(recording, row));
-    let stop = Stop::listen()?;
     let copied = copy_all(catalog, &source, &args.output, &stop, global);
     let Copied {
         catalog,

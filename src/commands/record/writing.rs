@@ -24,6 +24,7 @@ use crate::commands::answers;
 use crate::commands::failure::Failure;
 use crate::commands::naming::Naming;
 use crate::commands::output_file::OutputFile;
+use crate::commands::runtime::Stop;
 use crate::commands::session::{Outcome, Session};
 use crate::diagnose::content::Checked;
 use crate::diagnose::replayable::{Recorded, replayable};
@@ -189,7 +190,9 @@ impl Writing {
         output.remove_replaced(global);
         output.manifest.state = State::Closed;
         output.manifest.wall_us = outcome.wall_us;
-        let projected = output.project(args, global, &outcome, failure.as_deref());
+        // Until the end: from now on nobody else hears signals.
+        let stop = Stop::listen()?;
+        let projected = output.project(args, global, &outcome, failure.as_deref(), &stop);
         let recording = match projected.await {
             Ok(recording) => {
                 failure = failure.or_else(|| damage(&recording));
@@ -295,10 +298,12 @@ impl Output {
         global: &Global,
         outcome: &Outcome,
         failure: Option<&str>,
+        stop: &Stop,
     ) -> anyhow::Result<Recording> {
         let dir = &self.naming.dir;
         // First without what is found by reading: then the recording is closed, even if reading
         // fails.
+        self.manifest.replayable.unchecked = true;
         manifest::write_manifest(dir, &self.manifest)?;
         if let Err(error) = self.keep_main_module() {
             warn(
@@ -310,9 +315,11 @@ impl Output {
         let damage = damage(&recording);
         let routes = Routes::of(&recording);
         let has_failed = has_failed(outcome);
+        let checked = answers::check(&recording, &routes, has_failed, stop, global);
+        let is_checked = checked.is_some();
         let Checked {
             faults, conflicts, ..
-        } = answers::check(&recording, &routes, has_failed, global);
+        } = checked.unwrap_or_default();
         let is_of_database = |fault: &Fault| matches!(fault.kind, Kind::Lookup | Kind::Tile);
         let go = self.manifest.go_version.as_deref();
         if let Some(go) = go.filter(|go| takes_forged_tiles(go))
@@ -357,6 +364,12 @@ impl Output {
             faults: &faults,
             routes: &routes,
         });
+        if !is_checked {
+            let what = "a signal stopped the check of the answers; `modtape verify` does it";
+            self.manifest.replayable.complete = false;
+            self.manifest.replayable.reasons.push(what.into());
+            self.manifest.replayable.unchecked = true;
+        }
         write_manifest(dir, &self.manifest, self.durability)?;
         if let Err(error) = recording.write_index() {
             // Without an index, opening the recording reads its journal.

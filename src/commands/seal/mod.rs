@@ -26,11 +26,10 @@ use super::client::{Client, Credentials, IDLE, Outward, Wanted};
 use super::dialling;
 use super::failure::{Advise as _, Failure, USAGE};
 use super::record::dumb_repositories;
-use super::runtime::block_on;
+use super::runtime::{Stop, block_on};
 use super::selection::resolve;
 use super::session::Variables;
 use crate::catalog::Faulty;
-use crate::child::Signals;
 use crate::cli::{Global, SealArgs};
 use crate::clock::Clock;
 use crate::diagnose::closure::{Ask, closure};
@@ -93,6 +92,9 @@ pub(super) struct Sealed {
     missing: Vec<Missing>,
     /// What is not what it should be.
     wrong: Vec<String>,
+    /// Whether that is known: a signal may stop the check.
+    #[serde(skip)]
+    is_judged: bool,
 }
 
 /// Something that has no answer.
@@ -240,10 +242,20 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
         extra: args.dial.upstream_ca.clone(),
     })
     .map_err(anyhow::Error::new)?;
-    let mut signals = Signals::listen().map_err(anyhow::Error::new)?;
+    let stop = Stop::listen()?;
     let clock = Clock::start();
     let mut locked = Locked::open(dir)?;
-    answers::complete_faults(&mut locked.before, global);
+    let stopped = || {
+        let name = name_of(dir);
+        let error = Err::<(), _>(anyhow!("stopped by a signal: {name} is not sealed yet"));
+        let error =
+            error.help("what was answered is kept: `modtape seal` asks for the rest the next time");
+        Failure::new(
+            stop.code().unwrap_or(NOT_SEALED),
+            error.expect_err("it is one"),
+        )
+    };
+    answers::complete_faults(&mut locked.before, &stop, global).ok_or_else(stopped)?;
     let manifest = locked.before.manifest();
     let mut sealing = Sealing::of(&locked.before, args.all)?;
     let outward = Outward {
@@ -268,24 +280,17 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
         progress: Progress::new("request", 0, global),
         sent: 0,
     };
-    let interrupted = tokio::select! {
-        asked = sealing.ask_all(&mut work) => asked.map(|()| None),
-        heard = signals.next() => Ok(Some(heard.signal)),
+    let asked = tokio::select! {
+        asked = sealing.ask_all(&mut work) => asked.map(|()| true),
+        () = stop.heard() => Ok(false),
     };
-    let is_over = matches!(interrupted, Ok(None));
-    let outcome = sealing.close(work, is_over, global).await;
-    if let Some(signal) = interrupted? {
-        outcome?;
-        let code = u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX);
-        let error = Err::<(), _>(anyhow!(
-            "stopped by a signal: {} is not sealed yet",
-            name_of(dir)
-        ));
-        let error =
-            error.help("what was answered is kept: `modtape seal` asks for the rest the next time");
-        return Err(Failure::new(code, error.expect_err("it is one")));
+    let is_over = matches!(asked, Ok(true));
+    let sealed = sealing.close(work, is_over, &stop, global).await;
+    asked?;
+    match sealed? {
+        sealed if sealed.is_judged => Ok(sealed),
+        _ => Err(stopped()),
     }
-    Ok(outcome?)
 }
 
 /// What requests are sent with; started with the first of them, so that a recording which lacks nothing needs
@@ -543,7 +548,13 @@ impl Sealing {
 
     /// Closes the run, if there is one, proves what is on the recording then, and says what came of it. Without
     /// having asked for all, `is_over` is false.
-    async fn close(self, work: Work, is_over: bool, global: &Global) -> anyhow::Result<Sealed> {
+    async fn close(
+        self,
+        work: Work,
+        is_over: bool,
+        stop: &Stop,
+        global: &Global,
+    ) -> anyhow::Result<Sealed> {
         let asks = self.asks();
         let [versions, modules, zips] = Holdings::counts(&asks);
         let mut sealed = Sealed {
@@ -568,6 +579,7 @@ impl Sealing {
         let mut judge =
             |recording: &Recording, routes: &Routes, checked: &Checked, manifest: &mut Manifest| {
                 self.judge(&mut sealed, recording, routes, checked);
+                sealed.is_judged = true;
                 sealed.missing.sort();
                 sealed.sealed = is_over && sealed.missing.is_empty() && sealed.wrong.is_empty();
                 if sealed.sealed {
@@ -583,10 +595,10 @@ impl Sealing {
             (Some((run, client)), _) => {
                 Client::close(client).await;
                 let totals = run.recorder.totals();
-                run.close(global, &mut judge).await?;
+                run.close(stop, global, &mut judge).await?;
                 (sealed.asked, sealed.bytes) = (totals.exchanges, totals.body_bytes);
             }
-            (None, Some(locked)) => drop(locked.close(global, &mut judge)?),
+            (None, Some(locked)) => locked.close(stop, global, &mut judge)?,
             (None, None) => {}
         }
         Ok(sealed)

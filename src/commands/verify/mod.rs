@@ -13,7 +13,7 @@ use anyhow::{Context as _, anyhow};
 use self::second_proxy::Place;
 use super::answers;
 use super::failure::{FAILED, Failure};
-use super::runtime::block_on;
+use super::runtime::{Stop, block_on};
 use super::selection::open;
 use crate::cli::{Global, VerifyArgs};
 use crate::diagnose::routes::Routes;
@@ -42,15 +42,17 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
     });
     let mut go_sums = given.collect::<anyhow::Result<Vec<_>>>()?;
     let recording = open(&args.name, global)?;
+    let stop = Stop::listen()?;
     let own = recording.main_sum();
     go_sums.extend(own.map(|sums| (String::from(MAIN_SUM), sums)));
     let routes = Routes::of(&recording);
-    let mut checked = answers::check(&recording, &routes, true, global);
+    let checked = answers::check(&recording, &routes, true, &stop, global);
+    let mut checked = checked.ok_or_else(|| stopped(&stop))?;
     direct::add_direct(&recording, &mut checked);
     let second = against.map(|place| {
         let files = checked.files.iter().filter(|(_, found)| found.is_there());
         let files = files.map(|(file, _)| file.clone());
-        block_on(place.ask(files, recording.manifest(), global))?
+        block_on(place.ask(files, recording.manifest(), &stop, global))?
     });
     let second = second.transpose()?.unwrap_or_default();
     let asked = Asked {
@@ -112,6 +114,12 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
         (None, Some(failed)) => Err(Failure::new(FAILED, anyhow!(failed))),
         (None, None) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The failure of what a signal stopped.
+fn stopped(stop: &Stop) -> Failure {
+    let error = anyhow!("stopped by a signal: not all was verified");
+    Failure::new(stop.code().unwrap_or(FAILED), error)
 }
 
 /// Says that the go command did not check all that has been checked here.

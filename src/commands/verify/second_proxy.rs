@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use url::Url;
 
-use crate::child::Signals;
 use crate::cli::{DialArgs, Global};
 use crate::clock::{Clock, Timestamp, wall_text};
 use crate::commands::answers;
@@ -19,6 +18,7 @@ use crate::commands::client::{Client, Credentials, IDLE, Outward, Wanted};
 use crate::commands::dialling;
 use crate::commands::failure::{Failure, USAGE};
 use crate::commands::record::TOOL;
+use crate::commands::runtime::Stop;
 use crate::commands::session::Variables;
 use crate::diagnose::content::File;
 use crate::diagnose::routes::Routes;
@@ -33,6 +33,8 @@ use crate::recording::{Durability, Journal, Recorder, Recording, writer};
 use crate::redact::Redactor;
 use crate::terminal::Progress;
 use crate::tls::{self, RootSources, Roots};
+
+use super::stopped;
 
 /// How many requests are under way at once.
 const AT_ONCE: usize = 16;
@@ -127,17 +129,15 @@ impl Place {
         self,
         files: impl Iterator<Item = File>,
         like: &Manifest,
+        stop: &Stop,
         global: &Global,
     ) -> Result<Asked, Failure> {
-        let mut signals = Signals::listen().map_err(anyhow::Error::new)?;
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-        tokio::select! {
-            asked = self.ask_in(folder.path(), files, like, global) => Ok(asked?),
-            heard = signals.next() => {
-                let code = u8::try_from(128 + heard.signal.as_raw()).unwrap_or(u8::MAX);
-                Err(Failure::new(code, anyhow!("stopped by a signal")))
-            }
-        }
+        let asked = tokio::select! {
+            asked = self.ask_in(folder.path(), files, like, stop, global) => asked?,
+            () = stop.heard() => None,
+        };
+        asked.ok_or_else(|| stopped(stop))
     }
 
     async fn ask_in(
@@ -145,8 +145,9 @@ impl Place {
         folder: &Path,
         files: impl Iterator<Item = File>,
         like: &Manifest,
+        stop: &Stop,
         global: &Global,
-    ) -> anyhow::Result<Asked> {
+    ) -> anyhow::Result<Option<Asked>> {
         let value = |name: &str| like.go_env.get(name).filter(|value| !value.is_empty());
         let private = value("GONOPROXY").or_else(|| value("GOPRIVATE"));
         let private = private.map_or("", String::as_str);
@@ -182,7 +183,10 @@ impl Place {
             return Err(anyhow!("cannot keep what a second proxy serves: {why}"));
         }
         let recording = Recording::open_whole(&dir)?;
-        let checked = answers::check(&recording, &Routes::of(&recording), true, global);
+        let routes = Routes::of(&recording);
+        let Some(checked) = answers::check(&recording, &routes, true, stop, global) else {
+            return Ok(None);
+        };
         for (file, found) in checked.files {
             match (found.served.into_iter().next(), found.invalid.first()) {
                 (Some(served), _) => drop(asked.proxy.sums.insert(file, served.sum)),
@@ -193,7 +197,7 @@ impl Place {
                 )),
             }
         }
-        Ok(asked)
+        Ok(Some(asked))
     }
 
     /// Asks for the files; their bodies go to the recorder.

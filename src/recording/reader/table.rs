@@ -351,6 +351,7 @@ impl Table {
                 complete: false,
                 reasons: vec!["the manifest is missing or damaged".into()],
                 faults: Vec::new(),
+                unchecked: false,
             },
             exit_code: table.close.as_ref().and_then(|close| close.exit_code),
             conflicts: Vec::new(),

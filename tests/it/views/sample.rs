@@ -146,6 +146,7 @@ fn manifest(state: State) -> Manifest {
             complete: false,
             reasons: vec!["1 exchange was aborted: record again".into()],
             faults: Vec::new(),
+            unchecked: false,
         },
         exit_code: Some(0),
         conflicts: Vec::new(),
