@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -17,6 +17,7 @@ use super::frame::{Ends, Interface};
 use super::live::Capture;
 use super::queue::{Queue, What};
 use crate::clock::Timestamp;
+use crate::sockets::{Followed, OwnSockets};
 use crate::tls::HANDSHAKE;
 
 /// How the bytes of a stream are captured.
@@ -266,13 +267,19 @@ impl Tapped {
 pub(crate) struct Wire {
     io: TcpStream,
     tapped: Option<Box<Tapped>>,
+    /// Of one that we opened, where our own sockets are followed.
+    followed: Option<Followed>,
 }
 
 impl Wire {
-    /// A connection from `peer` that was just accepted.
-    pub(crate) fn accepted(io: TcpStream, peer: SocketAddr, capture: Option<&Capture>) -> Self {
+    /// A connection from `peer` that was just accepted; `server` is where the client believes it leads.
+    pub(crate) fn accepted(
+        io: TcpStream,
+        peer: SocketAddr,
+        server: SocketAddr,
+        capture: Option<&Capture>,
+    ) -> Self {
         let tapped = capture.map(|capture| {
-            let server = io.local_addr().unwrap_or(peer);
             let queue = &capture.queue;
             let ends = Ends {
                 interface: Interface::Client,
@@ -285,18 +292,27 @@ impl Wire {
             stream.shakes();
             Tapped::new(stream)
         });
-        Self { io, tapped }
+        Self {
+            io,
+            tapped,
+            followed: None,
+        }
     }
 
     /// Connects to `address`.
     pub(crate) async fn connect(
         address: SocketAddr,
         capture: Option<&Capture>,
+        own: &OwnSockets,
     ) -> io::Result<Self> {
-        let Some(capture) = capture else {
+        if capture.is_none() && !own.are_followed() {
             let io = TcpStream::connect(address).await?;
-            return Ok(Self { io, tapped: None });
-        };
+            return Ok(Self {
+                io,
+                tapped: None,
+                followed: None,
+            });
+        }
         // Without tokio's connect, since the local port is known when the first packet is sent.
         let socket = Socket::new(
             Domain::for_address(address),
@@ -304,22 +320,27 @@ impl Wire {
             Some(Protocol::TCP),
         )?;
         socket.set_nonblocking(true)?;
-        let began = capture.queue.now();
+        own.mark(&socket)?;
+        let began = capture.map(|capture| capture.queue.now());
         match socket.connect(&address.into()) {
             Err(error) if !is_under_way(&error) => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let own = socket.local_addr()?.as_socket().unwrap_or(address);
+        let followed = own.follow(&socket);
+        let local = socket.local_addr()?.as_socket().unwrap_or(address);
         let io = TcpStream::from_std(socket.into())?;
-        let ends = Ends {
-            interface: Interface::Upstream,
-            client: canonical(own),
-            server: canonical(address),
-        };
-        let stream = Stream::begin(&capture.queue, ends, began);
+        let tapped = capture.zip(began).map(|(capture, began)| {
+            let ends = Ends {
+                interface: Interface::Upstream,
+                client: canonical(local),
+                server: canonical(address),
+            };
+            Tapped::new(Stream::begin(&capture.queue, ends, began))
+        });
         let mut wire = Self {
             io,
-            tapped: Some(Tapped::new(stream)),
+            tapped,
+            followed,
         };
         wire.io.writable().await?;
         let failed = wire.io.take_error()?;
@@ -337,6 +358,12 @@ impl Wire {
     /// The socket itself, for its addresses and options.
     pub(crate) const fn socket(&self) -> &TcpStream {
         &self.io
+    }
+
+    /// Becomes true if the connection turns out to lead back to modtape; `None` where that is not
+    /// followed.
+    pub(crate) fn is_redirected(&self) -> Option<Arc<AtomicBool>> {
+        self.followed.as_ref().map(Followed::is_redirected)
     }
 
     /// The connection in the capture, if there is one.
@@ -367,7 +394,7 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, tapped } = self.get_mut();
+        let Self { io, tapped, .. } = self.get_mut();
         match tapped {
             None => Pin::new(io).poll_read(cx, buf),
             Some(tapped) => tapped.poll_read(io, cx, buf),
@@ -392,7 +419,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { io, tapped } = self.get_mut();
+        let Self { io, tapped, .. } = self.get_mut();
         let Some(tapped) = tapped else {
             return Pin::new(io).poll_write_vectored(cx, bufs);
         };
@@ -418,7 +445,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, tapped } = self.get_mut();
+        let Self { io, tapped, .. } = self.get_mut();
         let outcome = ready!(Pin::new(io).poll_shutdown(cx));
         if let Some(tapped) = tapped {
             tapped.we_end();

@@ -52,6 +52,7 @@ use crate::proxy::{
 };
 use crate::recording::Recorder;
 use crate::redact::Redactor;
+use crate::sockets::OwnSockets;
 use crate::tls::{self, Protocol};
 use crate::upstream::{Dialer, Overrides, ParentProxies, Reach, Settings};
 
@@ -192,6 +193,7 @@ impl Client {
             parents: outward.parents,
             overrides: outward.overrides,
             reach: Reach::all_but(vec![address]),
+            sockets: OwnSockets::default(),
         });
         let context = Arc::new(Context {
             clock,

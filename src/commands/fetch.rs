@@ -18,6 +18,7 @@ use super::session::Variables;
 use crate::cli::FetchArgs;
 use crate::clock::Clock;
 use crate::exchange::Target;
+use crate::sockets::OwnSockets;
 use crate::tls::{ClientConfigs, Protocol, RootSources, Roots};
 use crate::upstream::{Dialer, Journey, Limits, Overrides, ParentProxies, Reach, Settings};
 
@@ -53,6 +54,7 @@ async fn fetch(urls: &[String]) -> anyhow::Result<()> {
         parents,
         overrides: Overrides::default(),
         reach: Reach::default(),
+        sockets: OwnSockets::default(),
     });
     let mut senders: HashMap<String, Sender> = HashMap::new();
     let mut connections = JoinSet::new();

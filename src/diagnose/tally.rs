@@ -211,6 +211,7 @@ mod tests {
             took_us: 1,
             error: Some("no answer".into()),
             reason: None,
+            note: None,
         }
     }
 

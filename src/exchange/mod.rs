@@ -242,6 +242,9 @@ pub struct Tried {
     /// The same as one word; `None` for one that has no answer yet, and in older recordings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DialFailure>,
+    /// What is to be said of the address, in words: the name that the client sent does not lead to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A client connection is set up, whatever became of it.

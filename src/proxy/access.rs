@@ -18,7 +18,7 @@ use crate::exchange::Hex;
 
 /// How many connections without the token are recorded; the others are only counted, so that a
 /// client without it cannot fill the disk.
-const RECORDED_STRANGERS: u64 = 1000;
+pub(super) const RECORDED_STRANGERS: u64 = 1000;
 
 /// Requests without the token after which a connection ends: enough for a client that tries one
 /// scheme after the other.

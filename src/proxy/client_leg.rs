@@ -19,8 +19,13 @@ const HEADS_LIMIT: usize = 1024 * 1024;
 /// Where the requests of a client connection go.
 #[derive(Debug, Clone)]
 pub(super) enum Destination {
-    /// Inside a CONNECT: TLS for this host, at this target.
-    Tunnelled { target: Target, host: String },
+    /// Inside a CONNECT, or redirected by the kernel: to this host, at this target, over TLS or in clear
+    /// text.
+    Tunnelled {
+        target: Target,
+        host: String,
+        is_secure: bool,
+    },
     /// Absolute-form requests, each with a target of its own.
     Plain,
 }
@@ -67,14 +72,19 @@ impl ClientLeg {
         }
     }
 
-    /// True inside a CONNECT.
+    /// True if all its requests are for one host: inside a CONNECT, or redirected.
     pub(super) const fn is_tunnelled(&self) -> bool {
         matches!(self.destination, Destination::Tunnelled { .. })
     }
 
     /// The scheme of the URLs that its requests mean.
     pub(super) const fn scheme(&self) -> &'static str {
-        if self.is_tunnelled() { "https" } else { "http" }
+        match self.destination {
+            Destination::Tunnelled {
+                is_secure: true, ..
+            } => "https",
+            Destination::Tunnelled { .. } | Destination::Plain => "http",
+        }
     }
 
     /// Takes room for a request head; false if the connection has none left. One head always has

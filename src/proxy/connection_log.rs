@@ -56,6 +56,11 @@ impl Setup<'_> {
                 took_us: tried.took_us,
                 error: tried.error.as_ref().map(text),
                 reason: tried.failure,
+                note: journey
+                    .note
+                    .as_ref()
+                    .filter(|_| tried.error.is_none())
+                    .map(text),
             });
             tried.collect()
         });
@@ -108,6 +113,7 @@ fn log_opened(opened: &Opened) {
             network.peer.address = %tried.addr,
             took_us = tried.took_us,
             error.message = tried.error.as_deref(),
+            note = tried.note.as_deref(),
             "tried"
         );
     }

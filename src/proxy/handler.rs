@@ -453,7 +453,7 @@ impl Requested {
             ));
         }
         let named = authority(head, default_port(scheme)).map_err(bad_request)?;
-        if let Destination::Tunnelled { target, host } = &leg.destination {
+        if let Destination::Tunnelled { target, host, .. } = &leg.destination {
             // RFC 9110 sections 7.4 and 15.5.20: this connection does not speak for that origin.
             let misdirected = |why| ClientFault {
                 status: StatusCode::MISDIRECTED_REQUEST,
@@ -463,9 +463,9 @@ impl Requested {
                 let why = format!("this connection leads to {host}, not to {}", named.host());
                 return Err(misdirected(why));
             }
-            let scheme = head.uri.scheme_str();
-            if scheme.is_some_and(|scheme| scheme != "https") {
-                return Err(misdirected(String::from("this connection is for https")));
+            let asked = head.uri.scheme_str();
+            if asked.is_some_and(|asked| asked != scheme) {
+                return Err(misdirected(format!("this connection is for {scheme}")));
             }
         }
         Ok(Self {
@@ -516,7 +516,7 @@ struct Named {
 impl Named {
     fn of_refused(leg: &ClientLeg, head: &request::Parts) -> Self {
         let own = match &leg.destination {
-            Destination::Tunnelled { target, host } => Target::new(host, target.port()).ok(),
+            Destination::Tunnelled { target, host, .. } => Target::new(host, target.port()).ok(),
             Destination::Plain => None,
         };
         let scheme = match head.method {

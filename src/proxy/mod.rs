@@ -31,11 +31,14 @@ mod upstream_connection;
 mod upstreams;
 mod windows;
 
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 pub use access::Access;
 pub(crate) use access::Token;
@@ -46,7 +49,7 @@ pub use live::Live;
 pub(crate) use live::{InFlight, Passed};
 pub use policy::Others;
 pub use policy::Policy;
-pub use session::Entrance;
+pub use session::{Entrance, Redirection};
 pub(crate) use stall::{Notice, Stalls, ends, waiting};
 pub use windows::Windows;
 
@@ -90,7 +93,7 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 
 /// Accepts connections and runs their sessions.
 pub struct Proxy {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     context: Arc<Context>,
     entrance: Entrance,
     places: usize,
@@ -98,18 +101,25 @@ pub struct Proxy {
 
 impl Proxy {
     /// Takes a bound listener: the caller knows the port, and tests bind port 0.
-    pub const fn new(listener: TcpListener, context: Arc<Context>, entrance: Entrance) -> Self {
+    pub fn new(listener: TcpListener, context: Arc<Context>, entrance: Entrance) -> Self {
         Self {
-            listener,
+            listeners: vec![listener],
             context,
             entrance,
             places: usize::MAX,
         }
     }
 
+    /// The same at further listeners.
+    #[must_use]
+    pub fn and_at(mut self, listeners: impl IntoIterator<Item = TcpListener>) -> Self {
+        self.listeners.extend(listeners);
+        self
+    }
+
     /// Serves no more clients than that at once: the others wait, and idle ones make room for them.
     #[must_use]
-    pub const fn with_places(mut self, places: usize) -> Self {
+    pub fn with_places(mut self, places: usize) -> Self {
         self.places = places;
         self
     }
@@ -121,7 +131,7 @@ impl Proxy {
             never = self.accept() => match never {},
             () = context.stop.cancelled() => {}
         }
-        drop(self.listener);
+        drop(self.listeners);
         context.tasks.close();
         tokio::select! {
             () = context.tasks.wait() => {}
@@ -132,12 +142,30 @@ impl Proxy {
         }
     }
 
+    /// The next connection of any listener; none waits for the others.
+    async fn next(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
+        let accepted = self.context.next_connection.load(Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "only which is asked first")]
+        let (later, first) = self
+            .listeners
+            .split_at(accepted as usize % self.listeners.len());
+        poll_fn(|cx| {
+            let mut listeners = first.iter().chain(later);
+            let accepted = listeners.find_map(|listener| match listener.poll_accept(cx) {
+                Poll::Ready(accepted) => Some(accepted),
+                Poll::Pending => None,
+            });
+            accepted.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     async fn accept(&self) -> std::convert::Infallible {
         let context = &self.context;
         let places = Places::new(self.places, context.clock);
         let mut is_logged = false;
         loop {
-            let (stream, peer) = match self.listener.accept().await {
+            let (stream, peer) = match self.next().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if !std::mem::replace(&mut is_logged, true) {
@@ -155,7 +183,14 @@ impl Proxy {
             let Some(place) = places.enter().await else {
                 continue;
             };
-            let life = session::run(Arc::clone(context), id, place, stream, peer, self.entrance);
+            let life = session::run(
+                Arc::clone(context),
+                id,
+                place,
+                stream,
+                peer,
+                self.entrance.clone(),
+            );
             context.tasks.spawn(life);
         }
     }

@@ -236,8 +236,17 @@ impl Upstreams {
         let io = match &leg.destination {
             Destination::Plain => Either::Left(dialer.connect(target, false, journey, hear).await?),
             // The CONNECT named where to go; the server name only says which host to expect there.
-            Destination::Tunnelled { target, host } => {
-                let stream = dialer.connect(target, true, journey, hear).await?;
+            Destination::Tunnelled {
+                target,
+                host,
+                is_secure,
+            } => {
+                let stream = dialer.connect(target, *is_secure, journey, hear).await?;
+                if !is_secure {
+                    let connection = self.speak_http(target, Either::Left(stream)).await;
+                    return connection
+                        .map_err(|error| ConnectError::Handshake(cause::of(&error, host, "")));
+                }
                 let offered = [leg.protocol];
                 let tls = dialer
                     .handshake(stream, host, &offered, journey, hear)
@@ -323,9 +332,11 @@ impl Dialling<'_> {
         let setup = Setup {
             id: leg.id,
             started: self.started,
-            mode: match is_tunnelled {
-                true => Mode::Intercept,
-                false => Mode::Plain,
+            mode: match &leg.destination {
+                Destination::Tunnelled {
+                    is_secure: true, ..
+                } => Mode::Intercept,
+                Destination::Tunnelled { .. } | Destination::Plain => Mode::Plain,
             },
             target: &self.target.to_string(),
             client: &leg.side,

@@ -11,6 +11,7 @@ use super::failure;
 use super::journey::{Hear, NO_ANSWER, News, Try, end_race, is_pending};
 use crate::capture::{Capture, Wire};
 use crate::clock::Clock;
+use crate::sockets::OwnSockets;
 
 /// How long the next attempt waits for an answer to the one before: RFC 8305 section 5 recommends
 /// 250 ms; the go command waits 300.
@@ -30,6 +31,8 @@ pub(super) struct Race<'a> {
     pub(super) hear: Hear<'a>,
     /// The live capture, if packets are captured.
     pub(super) capture: Option<&'a Capture>,
+    /// Knows each socket.
+    pub(super) sockets: &'a OwnSockets,
 }
 
 impl Race<'_> {
@@ -50,8 +53,10 @@ impl Race<'_> {
                     failure: None,
                 });
                 hear(News::Trying(addr));
-                let capture = self.capture.cloned();
-                running.spawn(async move { (addr, Wire::connect(addr, capture.as_ref()).await) });
+                let (capture, sockets) = (self.capture.cloned(), self.sockets.clone());
+                running.spawn(async move {
+                    (addr, Wire::connect(addr, capture.as_ref(), &sockets).await)
+                });
             }
             let outcome = tokio::select! {
                 outcome = running.join_next() => outcome,
@@ -152,6 +157,7 @@ mod tests {
             clock: &Clock::start(),
             hear: &|_| (),
             capture: None,
+            sockets: &OwnSockets::default(),
         };
         let stream = race.run(&[closed, open], &mut tries).await.unwrap();
         assert_eq!(stream.socket().peer_addr().unwrap(), open);

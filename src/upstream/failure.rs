@@ -20,7 +20,9 @@ pub(super) fn of_dial(error: &DialError, journey: &Journey) -> DialFailure {
             Step::Asking => DialFailure::ProxyTimeout,
             Step::Connected => DialFailure::TlsTimeout,
         },
-        DialError::Loop { .. } | DialError::Private { .. } => DialFailure::Forbidden,
+        DialError::Loop { .. } | DialError::Redirected { .. } | DialError::Private { .. } => {
+            DialFailure::Forbidden
+        }
         DialError::Parent { source, .. } => match source {
             ParentError::Scheme(_) | ParentError::Address(_) => DialFailure::ProxySetting,
             ParentError::Unauthorized { .. } => DialFailure::Proxy407,

@@ -16,6 +16,7 @@ mod reach;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -28,12 +29,13 @@ pub(crate) use journey::{Hear, Journey, News, Step};
 pub use overrides::Overrides;
 pub(crate) use parent::ParentError;
 pub use parent::ParentProxies;
-pub(crate) use reach::Named;
 pub use reach::Reach;
+pub(crate) use reach::{Named, is_of_this_machine};
 
 use crate::capture::{Capture, Stream, Wire};
 use crate::clock::Clock;
-use crate::exchange::{Phase, Target};
+use crate::exchange::{DialFailure, Phase, Target};
+use crate::sockets::OwnSockets;
 use crate::tls::{ClientConfigs, Protocol, readable};
 use eyeballs::Race;
 use overrides::Dialled;
@@ -83,6 +85,15 @@ pub(crate) enum DialError {
         /// The target.
         target: Target,
     },
+    /// A rule of the firewall sent the connection back to modtape.
+    #[error(
+        "modtape's own connection to {host} was redirected back to modtape: the rules have to exempt \
+         its user or its mark (`modtape env --mode transparent`)"
+    )]
+    Redirected {
+        /// The host whose TLS was expected.
+        host: String,
+    },
     /// A client on another machine requested a private address that the user did not name.
     #[error(
         "{what} is {is}, and modtape accepts clients from other machines: \
@@ -128,6 +139,8 @@ pub struct Settings {
     pub overrides: Overrides,
     /// Which targets and addresses may be dialled.
     pub reach: Reach,
+    /// Marks and knows our own connections, where the firewall might redirect them.
+    pub sockets: OwnSockets,
 }
 
 /// Dials; cheap to clone.
@@ -280,6 +293,7 @@ impl Dialer {
             clock,
             hear,
             capture,
+            sockets: &self.settings.sockets,
         };
         let raced = race.run(&addresses, &mut journey.tries).await;
         let mut stream = raced.ok_or_else(|| DialError::Connect {
@@ -328,10 +342,16 @@ impl Dialer {
         journey: &mut Journey,
         hear: Hear<'_>,
     ) -> Result<TlsStream<Wire>, DialError> {
+        let is_redirected = stream.is_redirected();
         let shaken = self
             .handshake_steps(config, stream, host, journey, hear)
             .await;
         shaken.map_err(|source| {
+            if is_redirected.is_some_and(|is_redirected| is_redirected.load(Ordering::Relaxed)) {
+                let host = host.to_owned();
+                journey.failure = Some(DialFailure::Forbidden);
+                return DialError::Redirected { host };
+            }
             journey.failure = Some(failure::of_tls(&source));
             DialError::Tls {
                 host: host.to_owned(),
@@ -369,6 +389,13 @@ impl Dialer {
         let certificates = session.peer_certificates().unwrap_or_default();
         journey.issuer = certificates.first().and_then(|own| crate::tls::issuer(own));
         Ok(stream)
+    }
+
+    /// The addresses that a client would have been given for `target`: those of `--resolve`, else of the
+    /// system's resolver.
+    pub(crate) async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, DialError> {
+        let resolved = self.resolve(target).await?;
+        Ok(resolved.addresses)
     }
 
     async fn resolve(&self, target: &Target) -> Result<Resolved, DialError> {

@@ -140,6 +140,11 @@ fn own_address(ip: IpAddr) -> Option<&'static str> {
     (binds(ip) && !binds(nobodys)).then_some("this machine")
 }
 
+/// Whether `ip` is an address of this machine.
+pub(crate) fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || own_address(ip).is_some()
+}
+
 fn is_localhost(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost")
 }

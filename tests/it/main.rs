@@ -39,6 +39,7 @@ mod support;
 mod support_tests;
 mod terminals;
 mod trace;
+mod transparent;
 mod trust;
 mod upstreams;
 mod verify;

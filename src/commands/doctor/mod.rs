@@ -28,6 +28,7 @@ use crate::files::read_small;
 use crate::gomod::{GoProxy, GoSum, MachineRule, Netrc};
 use crate::recording::caches::{CacheFolder, CheckedModules};
 use crate::redact::Redactor;
+use crate::sockets::OwnSockets;
 use crate::terminal::{Look, Progress, json, to_stdout};
 use crate::tls::{self, ClientConfigs, RootSources, Roots, RootsError};
 use crate::upstream::probe::{LIMITS, Trust, probe};
@@ -80,6 +81,7 @@ async fn find_out(args: &DoctorArgs, global: &Global) -> Result<Facts, Failure> 
         parents,
         overrides,
         reach: Reach::default(),
+        sockets: OwnSockets::default(),
     });
 
     let mut probing = JoinSet::new();

@@ -26,6 +26,7 @@ use crate::gomod;
 use crate::proxy::{Deadlines, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
+use crate::sockets::OwnSockets;
 use crate::terminal::Console;
 use crate::terminal::say;
 use crate::tls::{self, ClientConfigs};
@@ -133,6 +134,7 @@ pub(super) async fn record(
         parents,
         overrides: flags.overrides,
         reach,
+        sockets: OwnSockets::default(),
     });
     let dialer = dialer.capturing(capture.clone());
     if args.command.is_empty() {

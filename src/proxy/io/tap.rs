@@ -209,6 +209,11 @@ impl<IO> Tap<IO> {
         }
     }
 
+    /// The stream itself.
+    pub(crate) const fn inner(&self) -> &IO {
+        &self.io
+    }
+
     /// The same, reading on where nothing can be written any more.
     pub(crate) fn reading_on(self) -> Self {
         let unsent = Unsent::Kept(None);

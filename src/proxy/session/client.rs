@@ -31,7 +31,7 @@ pub(super) type ClientIo = Tap<Wire>;
 pub(super) struct Client {
     pub(super) context: Arc<Context>,
     pub(super) id: ConnectionId,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     pub(super) marks: Arc<Marks>,
     /// When its first byte was read; until then, when it connected.
     pub(super) started: Timestamp,

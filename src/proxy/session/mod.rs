@@ -2,19 +2,28 @@
 //! one before has found out, and gives the next, or says why the connection is over.
 //!
 //! ```text
-//! accepted ─→ Connect ─→ Connected ─→ Hello ─→ Intercepted    requests inside TLS
-//!          │                       └→ Blind ─→ Tunnel         bytes both ways, unread
-//!          └→ Plain                                           requests in clear text
+//! accepted ─→ Connect ─→ Connected ──→ Hello ─→ Intercepted    requests inside TLS
+//!          │                       ╲╱
+//!          │                       ╱╲→ Blind ─→ Tunnel         bytes both ways, unread
+//!          ├→ Redirected ─────────────→ Clear                   requests in clear text, to one host
+//!          └→ Plain                                             requests in clear text, to any host
 //! ```
 //!
 //! One place records the end.
 
 mod client;
 mod opening;
+mod redirected;
 mod serve;
 
 #[cfg(any(test, fuzzing))]
 pub(super) use opening::check;
+#[expect(
+    unused_imports,
+    reason = "for listeners in a namespace whose names are known"
+)]
+pub(crate) use redirected::Destinations;
+pub use redirected::Redirection;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +38,7 @@ use tokio_util::either::Either;
 
 use self::client::{Client, ClientIo, PLACE_WANTED, RefusedConnect};
 use self::opening::{ClientHello, ConnectHead, FirstBytes, Opening};
+use self::redirected::{Clear, Redirected};
 use super::answer::Answer;
 use super::cause;
 use super::client_leg::{ClientLeg, Destination};
@@ -53,12 +63,14 @@ const AHEAD: usize = 64 * 1024;
 const TUNNEL_BUFFER: usize = 8 * 1024;
 
 /// What a listener's clients speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Entrance {
     /// HTTP to a proxy: CONNECT, or absolute URLs.
     Proxy,
     /// TLS to what they take for the origin; the server name says which.
     Origin,
+    /// Anything, to an address from which the kernel redirected it.
+    Redirected(Arc<Redirection>),
 }
 
 /// The client's first request.
@@ -79,6 +91,10 @@ struct Dialled {
     /// `None` in a replay.
     upstream: Option<Wire>,
     journey: Journey,
+    /// The address that the client connected to, where the kernel redirected it.
+    original: Option<SocketAddr>,
+    /// Why there is no upstream, where the client is told later.
+    failure: Option<String>,
 }
 
 /// The client was told that its tunnel is open.
@@ -95,6 +111,7 @@ struct Connected {
 enum Inside {
     Hello(Hello),
     Blind(Blind),
+    Clear(Clear),
 }
 
 /// The client began TLS for a host that we intercept.
@@ -138,6 +155,7 @@ enum Open {
     Plain(Plain),
     Intercepted(Intercepted),
     Tunnel(Tunnel),
+    Clear(Clear),
 }
 
 /// Lives the life of a connection and records its end.
@@ -152,7 +170,12 @@ pub(super) async fn run(
     // Head and body leave as separate writes: without this the second waits for an ACK.
     let _ = socket.set_nodelay(true);
     keep_alive(&socket);
-    let wire = Wire::accepted(socket, peer, context.capture.as_ref());
+    let original = match &entrance {
+        Entrance::Redirected(redirection) => redirection.original(&socket),
+        Entrance::Proxy | Entrance::Origin => socket.local_addr().ok(),
+    };
+    let server = original.unwrap_or(peer);
+    let wire = Wire::accepted(socket, peer, server, context.capture.as_ref());
     let mut client = Client::new(context, id, place, peer, wire.stream().cloned());
     if let Some(captured) = &client.captured {
         captured.has_read(format!("connection={id}"));
@@ -165,7 +188,7 @@ pub(super) async fn run(
         biased;
         // Boxed, and dropped before the connection is served: it is large, and would else stay for as
         // long as the connection lasts.
-        open = Box::pin(open(&mut client, io, entrance)) => open,
+        open = Box::pin(open(&mut client, io, &entrance, original)) => open,
         () = context.stop.cancelled() => Err(context.why_stopped()),
         () = wanted => Err(String::from(PLACE_WANTED)),
     };
@@ -174,21 +197,34 @@ pub(super) async fn run(
         Ok(Open::Plain(plain)) => plain.serve(&client).await,
         Ok(Open::Intercepted(intercepted)) => intercepted.serve(&client).await,
         Ok(Open::Tunnel(tunnel)) => tunnel.relay(&client).await,
+        Ok(Open::Clear(clear)) => clear.serve(&client).await,
         Err(why) => why,
     };
     client.closed(is_tunnel, &why);
 }
 
 /// Sets the connection up, or says why it is over before.
-async fn open(client: &mut Client, io: ClientIo, entrance: Entrance) -> Result<Open, String> {
-    let connected = match entrance {
-        Entrance::Origin => Connected::to_origin(io)?,
+///
+/// `original` is the address that the client connected to.
+async fn open(
+    client: &mut Client,
+    io: ClientIo,
+    entrance: &Entrance,
+    original: Option<SocketAddr>,
+) -> Result<Open, String> {
+    let inside = match entrance {
+        Entrance::Origin => Connected::to_origin(io)?.listen(client).await?,
         Entrance::Proxy => match first_request(client, io).await? {
-            FirstRequest::Connect(connect) => connect.dial(client).await?,
+            FirstRequest::Connect(connect) => connect.dial(client).await?.listen(client).await?,
             FirstRequest::Plain(plain) => return Ok(Open::Plain(plain)),
         },
+        Entrance::Redirected(redirection) => {
+            let redirected = Redirected::dial(client, io, redirection, original).await?;
+            redirected.listen(client).await?
+        }
     };
-    Ok(match connected.listen(client).await? {
+    Ok(match inside {
+        Inside::Clear(clear) => Open::Clear(clear),
         Inside::Hello(hello) => Open::Intercepted(Intercepted::after(hello, client).await?),
         Inside::Blind(blind) => Open::Tunnel(blind.open(client)?),
     })
@@ -273,6 +309,8 @@ impl Connect {
             target,
             upstream: None,
             journey: Journey::default(),
+            original: None,
+            failure: None,
         };
         if let Responder::Upstream(dialer) = &context.responder {
             let outcome = tokio::select! {
@@ -386,6 +424,8 @@ impl Connected {
                 target,
                 upstream: None,
                 journey: Journey::default(),
+                original: None,
+                failure: None,
             },
             is_blind: false,
         })
@@ -459,6 +499,7 @@ impl Blind {
             target,
             upstream,
             journey,
+            ..
         } = self.dialled;
         let mut side = client.side();
         side.sni = self.sni;
@@ -525,7 +566,11 @@ impl Intercepted {
     async fn after(mut hello: Hello, client: &Client) -> Result<Self, String> {
         let context = &client.context;
         client.place.waits_for_upstream();
-        let shaken = upstream_tls(&mut hello, client).await;
+        let check = hello.dialled.check_name(client, &hello.host);
+        let shaken = match hello.dialled.failure.take() {
+            Some(why) => Err(why),
+            None => upstream_tls(&mut hello, client).await,
+        };
         client.place.waits_for_client();
         let (upstream, failure) = match shaken {
             Ok(upstream) => (upstream, None),
@@ -552,12 +597,20 @@ impl Intercepted {
             let version = session.protocol_version();
             side.tls = version.map(|version| tls::version_name(version).to_owned());
         }
+        if let Some(check) = check {
+            dialled.journey.note = check.note().await;
+        }
+        let named = Target::new(&host, dialled.target.port()).map_err(|error| error.to_string())?;
+        let shown = match dialled.original {
+            Some(_) => &named,
+            None => &dialled.target,
+        };
         let journey = context.is_live().then_some(&dialled.journey);
         let not_accepted = accepted.as_ref().err().map(|error| &error.why);
         let error = failure.as_ref().or(not_accepted);
         client.opened(
             Mode::Intercept,
-            &dialled.target.to_string(),
+            &shown.to_string(),
             &side,
             journey,
             error.map(String::as_str),
@@ -566,7 +619,6 @@ impl Intercepted {
         let Dialled {
             target, journey, ..
         } = dialled;
-        let named = Target::new(&host, target.port()).map_err(|error| error.to_string())?;
         let first = context.is_live().then(|| FirstDial {
             started: client.started,
             journey,
@@ -579,6 +631,7 @@ impl Intercepted {
             Destination::Tunnelled {
                 target,
                 host: named.host().to_owned(),
+                is_secure: true,
             },
             protocol.unwrap_or(Protocol::Http1),
             client.captured.clone(),
@@ -617,6 +670,7 @@ async fn upstream_tls(hello: &mut Hello, client: &Client) -> Result<Option<Upstr
         target,
         upstream,
         journey,
+        ..
     } = &mut hello.dialled;
     let (Responder::Upstream(dialer), Some(stream)) = (&context.responder, upstream.take()) else {
         return Ok(None);

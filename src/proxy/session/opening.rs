@@ -8,6 +8,7 @@ use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::exchange::{Target, TargetError};
+use crate::proxy::limits::HEAD_BYTES;
 use crate::tls::{Protocol, in_words};
 
 /// The longest CONNECT head, bytes.
@@ -169,27 +170,31 @@ pub(super) async fn read_hello(
 ) -> Result<FirstBytes, HelloError> {
     let mut read = BytesMut::with_capacity(rest.len().max(HELLO_USUAL));
     read.extend_from_slice(&rest);
+    let client_hello = read_hello_into(stream, &mut read).await?;
+    Ok(FirstBytes {
+        read: read.freeze(),
+        client_hello,
+    })
+}
+
+/// The same, where `read` has what came before. It keeps all that was read, also where this fails or is
+/// dropped. `None` if it is not TLS.
+async fn read_hello_into(
+    stream: &mut (impl AsyncRead + Unpin),
+    read: &mut BytesMut,
+) -> Result<Option<ClientHello>, HelloError> {
     let mut acceptor = Acceptor::default();
     let mut given = 0;
     loop {
         if read.first().is_some_and(|&first| first != HANDSHAKE) {
-            return Ok(FirstBytes {
-                read: read.freeze(),
-                client_hello: None,
-            });
+            return Ok(None);
         }
         while given < read.len() {
             let mut fresh = &read[given..];
             given += acceptor.read_tls(&mut fresh).map_err(HelloError::Io)?;
             match acceptor.accept() {
                 Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    let client_hello = ClientHello::of(&accepted.client_hello());
-                    return Ok(FirstBytes {
-                        read: read.freeze(),
-                        client_hello: Some(client_hello),
-                    });
-                }
+                Ok(Some(accepted)) => return Ok(Some(ClientHello::of(&accepted.client_hello()))),
                 Err((error, mut answer)) => {
                     let (why, mut alert) = (in_words(&error), Vec::new());
                     answer.write_all(&mut alert).map_err(HelloError::Io)?;
@@ -200,7 +205,7 @@ pub(super) async fn read_hello(
         if read.len() > HELLO_LIMIT {
             return Err(HelloError::TooLong);
         }
-        let bytes = stream.read_buf(&mut read).await.map_err(HelloError::Io)?;
+        let bytes = stream.read_buf(read).await.map_err(HelloError::Io)?;
         if bytes == 0 {
             let broke = HelloError::Io(io::ErrorKind::UnexpectedEof.into());
             return Err(if read.is_empty() {
@@ -211,6 +216,100 @@ pub(super) async fn read_hello(
         }
     }
 }
+
+/// How a client begins that believes it speaks to the origin.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// TLS.
+    Hello(ClientHello),
+    /// HTTP/1 in clear text: the host and port that the request is for.
+    Request(Target),
+    /// Anything else: another protocol, what is malformed, or no byte at all.
+    Other,
+}
+
+/// Reads the first bytes of a client that believes it speaks to the origin. `read` keeps them, also
+/// where this is dropped before it is ready.
+pub(super) async fn read_beginning(
+    stream: &mut (impl AsyncRead + Unpin),
+    read: &mut BytesMut,
+) -> Beginning {
+    if let Ok(Some(hello)) = read_hello_into(stream, read).await {
+        return Beginning::Hello(hello);
+    }
+    loop {
+        match ClearHead::parse(read) {
+            ClearHead::Complete(host) => return Beginning::Request(host),
+            ClearHead::Other => return Beginning::Other,
+            ClearHead::Partial => {}
+        }
+        if !matches!(stream.read_buf(read).await, Ok(1..)) {
+            return Beginning::Other;
+        }
+    }
+}
+
+/// A request head in clear text, from a client that believes it speaks to the origin.
+#[derive(Debug, PartialEq, Eq)]
+enum ClearHead {
+    /// It may be one, once more has come.
+    Partial,
+    /// The host and port of its Host field.
+    Complete(Target),
+    /// It is none, or none that modtape could pass on: for a proxy, for two hosts or none, or with a
+    /// wish for another protocol (RFC 9110 section 7.8).
+    Other,
+}
+
+impl ClearHead {
+    fn parse(read: &[u8]) -> Self {
+        let end = read.iter().position(|byte| *byte == b' ');
+        let word = &read[..end.unwrap_or(read.len())];
+        let may_be = |method: &&[u8]| match end {
+            Some(_) => *method == word,
+            None => method.starts_with(word),
+        };
+        if !METHODS.iter().any(may_be) {
+            return Self::Other;
+        }
+        let mut fields = [httparse::EMPTY_HEADER; CLEAR_FIELDS];
+        let mut request = httparse::Request::new(&mut fields);
+        match request.parse(read) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) if read.len() <= HEAD_BYTES as usize => {
+                return Self::Partial;
+            }
+            Ok(httparse::Status::Partial) | Err(_) => return Self::Other,
+        }
+        let has = |name: &str| {
+            let fields = request.headers.iter();
+            fields
+                .filter(|field| field.name.eq_ignore_ascii_case(name))
+                .count()
+        };
+        let is_path = request.path.is_some_and(|path| path.starts_with('/'));
+        if !is_path || has("host") != 1 || has("upgrade") > 0 {
+            return Self::Other;
+        }
+        let host = request
+            .headers
+            .iter()
+            .find(|field| field.name.eq_ignore_ascii_case("host"));
+        let host = host.and_then(|host| std::str::from_utf8(host.value).ok());
+        match host.map(|host| Target::with_default_port(host, 80)) {
+            Some(Ok(host)) => Self::Complete(host),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The methods of RFC 9110 section 9.3 and RFC 5789, without CONNECT.
+const METHODS: [&[u8]; 8] = [
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PATCH",
+];
+
+/// The most fields of a head that is looked at in clear text; one with more is relayed unread.
+const CLEAR_FIELDS: usize = 100;
 
 impl ClientHello {
     fn of(hello: &rustls::server::ClientHello<'_>) -> Self {

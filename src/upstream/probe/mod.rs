@@ -173,6 +173,7 @@ impl Probe {
             clock,
             hear: &|_| (),
             capture: None,
+            sockets: &self.dialer.settings.sockets,
         };
         let mut tries = Vec::new();
         // Over before a dial of both families would be, which begins with a lookup of its own.
@@ -321,9 +322,10 @@ fn failure(error: &DialError, journey: &Journey) -> Failure {
                 is_unauthorized: false,
             },
         },
-        DialError::Loop { .. } | DialError::Private { .. } | DialError::Tls { .. } => {
-            Step::Settings
-        }
+        DialError::Loop { .. }
+        | DialError::Redirected { .. }
+        | DialError::Private { .. }
+        | DialError::Tls { .. } => Step::Settings,
     };
     let dns_us = journey.dns_us.unwrap_or(0);
     Failure {

@@ -12,12 +12,14 @@ use modtape::child::Repositories;
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Hex;
 use modtape::proxy::{
-    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Windows,
+    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Redirection, Responder,
+    Windows,
 };
 use modtape::recording::format::{Event, FORMAT_VERSION, Open};
 use modtape::recording::{Durability, Journal, Recording, writer};
 use modtape::redact::Redactor;
 use modtape::replay::Replay;
+use modtape::sockets::OwnSockets;
 use modtape::tls::{ClientConfigs, RootSources, Roots};
 use modtape::upstream::{Dialer, Limits, Overrides, ParentProxies, Reach, Settings};
 use tempfile::{NamedTempFile, TempDir};
@@ -28,6 +30,19 @@ use tokio_util::task::TaskTracker;
 
 use super::certs::TestRoot;
 use super::client::{Hello, within};
+
+/// How clients come, and who answers.
+enum Way {
+    Proxy,
+    Redirected,
+    Replay(Arc<Replay>),
+}
+
+/// Limits of dials that no test waits for.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(30),
+    tls: Duration::from_secs(9),
+};
 
 /// A proxy and its journal as tasks of the test's runtime.
 pub struct Inside {
@@ -58,7 +73,18 @@ impl Inside {
         parents: ParentProxies,
         limits: (Deadlines, Limits, usize),
     ) -> Self {
-        Self::run(host, upstream, parents, limits, None).await
+        Self::run(host, upstream, parents, limits, Way::Proxy).await
+    }
+
+    /// Takes what the kernel redirects, where `host` leads to `upstream`.
+    pub async fn redirected(
+        host: &str,
+        (upstream, root): (SocketAddr, &TestRoot),
+        deadlines: Deadlines,
+    ) -> Self {
+        let limits = (deadlines, LIMITS, usize::MAX);
+        let way = Way::Redirected;
+        Self::run(host, (upstream, root), ParentProxies::none(), limits, way).await
     }
 
     /// Intercepts `host` and answers from a recording.
@@ -71,7 +97,8 @@ impl Inside {
             tls: Duration::ZERO,
         };
         let limits = (deadlines, unused, usize::MAX);
-        Self::run(host, nowhere, ParentProxies::none(), limits, Some(replay)).await
+        let way = Way::Replay(replay);
+        Self::run(host, nowhere, ParentProxies::none(), limits, way).await
     }
 
     async fn run(
@@ -79,7 +106,7 @@ impl Inside {
         (upstream, root): (SocketAddr, &TestRoot),
         parents: ParentProxies,
         (deadlines, limits, places): (Deadlines, Limits, usize),
-        replay: Option<Arc<Replay>>,
+        way: Way,
     ) -> Self {
         let (clock, folder) = (Clock::start(), TempDir::new().expect("a temporary folder"));
         let made = writer::create(&folder.path().join("one"), false).expect("a new folder");
@@ -96,7 +123,31 @@ impl Inside {
             .await
             .expect("loopback has a port");
         let proxy = listener.local_addr().expect("it is bound");
-        let to = format!("::{upstream}").parse().expect("an override");
+        let overrides = match &way {
+            Way::Redirected => Overrides {
+                resolve: vec![
+                    format!("{host}:{}:{}", upstream.port(), upstream.ip())
+                        .parse()
+                        .expect("an override"),
+                ],
+                ..Overrides::default()
+            },
+            Way::Proxy | Way::Replay(_) => Overrides {
+                connect_to: vec![format!("::{upstream}").parse().expect("an override")],
+                ..Overrides::default()
+            },
+        };
+        let sockets = match &way {
+            Way::Redirected => OwnSockets::followed(),
+            Way::Proxy | Way::Replay(_) => OwnSockets::default(),
+        };
+        let entrance = match &way {
+            Way::Redirected => {
+                let redirection = Redirection::new(vec![proxy], sockets.clone());
+                Entrance::Redirected(Arc::new(redirection))
+            }
+            Way::Proxy | Way::Replay(_) => Entrance::Proxy,
+        };
         let roots = pem_file(root.pem());
         let roots = Roots::load(&RootSources {
             extra: vec![roots.path().to_owned()],
@@ -107,11 +158,9 @@ impl Inside {
             limits,
             tls: ClientConfigs::new(&roots.expect("a PEM file")),
             parents,
-            overrides: Overrides {
-                connect_to: vec![to],
-                ..Overrides::default()
-            },
+            overrides,
             reach: Reach::all_but(vec![proxy]),
+            sockets,
         });
         let context = Arc::new(Context {
             clock,
@@ -124,7 +173,10 @@ impl Inside {
                 others: Others::Tunnel,
             },
             leafs: Leafs::new(authority).expect("a key can be made"),
-            responder: replay.map_or(Responder::Upstream(dialer), Responder::Replay),
+            responder: match way {
+                Way::Replay(replay) => Responder::Replay(replay),
+                Way::Proxy | Way::Redirected => Responder::Upstream(dialer),
+            },
             repositories: Repositories::new(None, std::env::temp_dir()),
             recorder: Some(recorder),
             capture: None,
@@ -141,7 +193,7 @@ impl Inside {
             next_connection: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
-        let proxy_itself = Proxy::new(listener, Arc::clone(&context), Entrance::Proxy);
+        let proxy_itself = Proxy::new(listener, Arc::clone(&context), entrance);
         tasks.spawn(proxy_itself.with_places(places).run());
         tasks.spawn(journal.run());
         Self {
