@@ -758,6 +758,9 @@ pub(crate) struct EnvArgs {
     /// Use the recorder of this recording [default: the newest recorder]
     #[arg(long, value_name = "NAME")]
     pub(crate) recording: Option<String>,
+    /// Name under which clients reach the recorder, such as host.docker.internal [default: its address]
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "unset")]
+    pub(crate) host: Option<String>,
 }
 
 /// `modtape status`

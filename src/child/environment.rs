@@ -1,4 +1,5 @@
-//! The environment of the command: the proxy, the bundle, and no variable that would bypass them.
+//! The environment of the command: the proxy, the bundle, and no variable that would bypass them; or the
+//! module proxy.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,10 +30,8 @@ pub(crate) struct Environment {
 /// What clients need to know of a running recorder.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder<'a> {
-    /// `http://127.0.0.1:PORT`.
-    pub(crate) proxy: &'a str,
-    /// The bundle of CA certificates.
-    pub(crate) bundle: &'a Path,
+    /// How they reach it.
+    pub(crate) way: WayIn<'a>,
     /// The recording's name.
     pub(crate) name: &'a str,
     /// The PID of the recorder.
@@ -41,30 +40,52 @@ pub(crate) struct Recorder<'a> {
     pub(crate) traceparent: &'a str,
 }
 
+/// How clients reach a recorder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WayIn<'a> {
+    /// It is their proxy.
+    Proxy {
+        /// `http://127.0.0.1:PORT`.
+        url: &'a str,
+        /// The bundle of CA certificates.
+        bundle: &'a Path,
+    },
+    /// It is their module proxy.
+    Gateway {
+        /// `http://127.0.0.1:PORT/p0,direct`
+        goproxy: &'a str,
+    },
+}
+
 /// Hosts that are never reached through the proxy: cmd/go excludes them itself, git and curl do
 /// not.
 const LOCAL: &str = "localhost,127.0.0.1,::1";
 
 impl Environment {
-    /// The variables that lead a go command, git and curl through a recorder.
+    /// The variables that lead a go command through a recorder; with its proxy, git and curl too.
     ///
     /// Both cases are set: Go prefers upper case, curl and git read lower case.
     pub(crate) fn through(recorder: &Recorder<'_>) -> Self {
-        let bundle = recorder.bundle.to_string_lossy();
         let mut environment = Self::default();
-        for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
-            environment.set(name, recorder.proxy);
-        }
-        for name in ["NO_PROXY", "no_proxy"] {
-            environment.set(name, LOCAL);
-        }
-        for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"] {
-            environment.set(name, &bundle);
+        match recorder.way {
+            WayIn::Proxy { url, bundle } => {
+                let bundle = bundle.to_string_lossy();
+                for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+                    environment.set(name, url);
+                }
+                for name in ["NO_PROXY", "no_proxy"] {
+                    environment.set(name, LOCAL);
+                }
+                for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"] {
+                    environment.set(name, &bundle);
+                }
+                environment.unset = ["ALL_PROXY", "all_proxy"].map(str::to_owned).to_vec();
+            }
+            WayIn::Gateway { goproxy } => environment.set("GOPROXY", goproxy),
         }
         environment.set("MODTAPE_NAME", recorder.name);
         environment.set("MODTAPE_PID", &recorder.pid.to_string());
         environment.set("TRACEPARENT", recorder.traceparent);
-        environment.unset = ["ALL_PROXY", "all_proxy"].map(str::to_owned).to_vec();
         environment
     }
 
@@ -148,8 +169,10 @@ mod tests {
     #[test]
     fn everything_leads_through_the_recorder() {
         let environment = Environment::through(&Recorder {
-            proxy: "http://127.0.0.1:1",
-            bundle: Path::new("/run/bundle.pem"),
+            way: WayIn::Proxy {
+                url: "http://127.0.0.1:1",
+                bundle: Path::new("/run/bundle.pem"),
+            },
             name: "one",
             pid: 7,
             traceparent: "00-x-y-01",
@@ -160,6 +183,22 @@ mod tests {
         assert_eq!(environment.set["NO_PROXY"], "localhost,127.0.0.1,::1");
         assert_eq!(environment.set["SSL_CERT_FILE"], "/run/bundle.pem");
         assert_eq!(environment.unset, ["ALL_PROXY", "all_proxy"]);
+    }
+
+    #[test]
+    fn a_gateway_leaves_proxies_and_trust_alone() {
+        let goproxy = "http://127.0.0.1:1/p0,direct";
+        let environment = Environment::through(&Recorder {
+            way: WayIn::Gateway { goproxy },
+            name: "one",
+            pid: 7,
+            traceparent: "00-x-y-01",
+        });
+        let names: Vec<_> = environment.set.keys().map(String::as_str).collect();
+        let expected = ["GOPROXY", "MODTAPE_NAME", "MODTAPE_PID", "TRACEPARENT"];
+        assert_eq!(names, expected);
+        assert_eq!(environment.set["GOPROXY"], goproxy);
+        assert!(environment.unset.is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod env_file;
 mod environment;
 mod git;
 mod go;
+mod goauth;
 mod limits;
 mod module_cache;
 mod private;
@@ -21,11 +22,12 @@ pub(crate) use caches::{CachePlaces, Served, look_at_caches};
 pub(crate) use direct_modules::{Asked, Found, direct_modules};
 pub(crate) use env_file::read_env_file;
 pub(crate) use environment::{
-    Environment, Recorder, SETTINGS, private_cache, private_go_dirs, replayed_settings,
+    Environment, Recorder, SETTINGS, WayIn, private_cache, private_go_dirs, replayed_settings,
 };
 pub use git::Repositories;
 pub(crate) use git::{GitAsked, Repository};
 pub(crate) use go::{GoFacts, folder_of, go_for, is_go, look_up, main_module};
+pub(crate) use goauth::{GoAuth, Refused, basic};
 pub(crate) use limits::{ProcessLimits, guard_memory};
 pub(crate) use module_cache::{check_modules, look_at, storage};
 pub(crate) use private::{PrivateDir, open_dir};

@@ -1,6 +1,7 @@
 //! `modtape ca`: a running recorder's certificate authority. Its key is in the recorder's memory
 //! only.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -17,7 +18,8 @@ pub(super) fn run(args: &CaArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.command {
         CaCommand::Path { recording } => {
             let running = running::find(recording.as_deref())?;
-            to_stdout(|out| Ok(writeln!(out, "{}", running.bundle.display())?))?;
+            let bundle = bundle(&running)?;
+            to_stdout(|out| Ok(writeln!(out, "{}", bundle.display())?))?;
         }
         CaCommand::Show { recording } => {
             let running = running::find(recording.as_deref())?;
@@ -29,10 +31,17 @@ pub(super) fn run(args: &CaArgs, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn bundle(running: &Running) -> anyhow::Result<&Path> {
+    let name = &running.name;
+    let message = || format!("the recorder of {name} is a gateway: it needs no certificate");
+    running.bundle.as_deref().with_context(message)
+}
+
 /// The root of the run is the last certificate in the bundle.
 fn root(running: &Running) -> anyhow::Result<CertificateDer<'static>> {
-    let message = || format!("cannot read {}", running.bundle.display());
-    let mut all = CertificateDer::pem_file_iter(&running.bundle).with_context(message)?;
+    let bundle = bundle(running)?;
+    let message = || format!("cannot read {}", bundle.display());
+    let mut all = CertificateDer::pem_file_iter(bundle).with_context(message)?;
     let last = all.by_ref().flatten().last();
     last.with_context(message)
 }

@@ -43,7 +43,6 @@ use crate::child::Repositories;
 use crate::clock::Clock;
 use crate::coding::Coding;
 use crate::exchange::{ConnectionId, ExchangeId, TraceParent, chain};
-use crate::files::open_regular;
 use crate::gomod::{
     Base, GoProxy, Location, MachineRule, Netrc, REDIRECTS, ZIP_LIMIT, redirect_target,
 };
@@ -64,9 +63,6 @@ const TEXT: u64 = 16 << 20;
 
 /// How long an upstream may be silent where no command waits for it, if nothing else is said.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
-
-/// The largest netrc file that is read, bytes.
-const NETRC: u64 = 1 << 20;
 
 /// What goes out, and on whose behalf.
 pub(super) struct Outward {
@@ -101,15 +97,10 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Those in the netrc file and in the user's own GOPROXY: a recording has none.
     pub(super) fn of_user(variables: &Variables) -> Self {
-        let mut text = Vec::new();
-        let file = variables.netrc.as_deref().map(open_regular);
-        if let Some(Ok(file)) = file {
-            let _ = io::Read::read_to_end(&mut io::Read::take(file, NETRC), &mut text);
-        }
         let goproxy = GoProxy::parse(&variables.goproxy);
         let urls = goproxy.urls().filter_map(|url| url.parse::<Url>().ok());
         Self {
-            netrc: Netrc::parse(&String::from_utf8_lossy(&text)),
+            netrc: variables.read_netrc(),
             goproxy: urls.filter(|url| !url.username().is_empty()).collect(),
         }
     }
@@ -208,7 +199,7 @@ impl Client {
                 tunnel: Default::default(),
                 others: Others::Tunnel,
             },
-            leafs: Leafs::new(authority)?,
+            leafs: Some(Leafs::new(authority)?),
             responder: Responder::Upstream(dialer),
             repositories: Repositories::new(None, std::env::temp_dir()),
             recorder,

@@ -349,7 +349,7 @@ fn context(
             tunnel: BTreeSet::new(),
             others: Others::Tunnel,
         },
-        leafs: Leafs::new(authority)?,
+        leafs: Some(Leafs::new(authority)?),
         bases: sample.bases().into(),
         responder: Responder::Replay(Arc::new(sample)),
         repositories: Repositories::new(None, std::env::temp_dir()),

@@ -1,16 +1,17 @@
 //! `modtape env`: what another terminal needs to use a running recorder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 
 use super::failure::{Failure, USAGE};
 use super::session::running::{self, Running};
 use super::session::token;
-use crate::child::{Environment, Recorder};
+use crate::child::{Environment, Recorder, WayIn};
 use crate::cli::EnvArgs;
+use crate::exchange::Target;
 use crate::shell;
 use crate::terminal::to_stdout;
 
@@ -55,7 +56,12 @@ pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
     let name = args.what.as_deref().unwrap_or("sh");
     let form = FORMS.iter().find(|(known, _)| *known == name);
     let form = form.map(|(_, form)| *form);
-    let environment = || environment(args.recording.as_deref());
+    let environment = || {
+        through(
+            &running::find(args.recording.as_deref())?,
+            args.host.as_deref(),
+        )
+    };
     let text = match form {
         _ if args.json => serde_json::to_string_pretty(&environment()?.set)
             .map(|json| json + "\n")
@@ -81,24 +87,40 @@ fn value(name: &str, environment: &Environment) -> Result<String, Failure> {
     Ok(format!("{}\n", value?))
 }
 
-fn environment(recording: Option<&str>) -> anyhow::Result<Environment> {
-    through(&running::find(recording)?)
-}
-
-/// The variables that lead a command through a running recorder.
-fn through(running: &Running) -> anyhow::Result<Environment> {
+/// The variables that lead a command through a running recorder, which it knows by the name `host`.
+fn through(running: &Running, host: Option<&str>) -> anyhow::Result<Environment> {
     let token = running.token.as_deref().map(token::ask).transpose()?;
-    let proxy = match token {
-        Some(token) => token::with_token(&running.proxy, &token),
+    let address = match host {
+        Some(host) => named(&running.proxy, host)?,
         None => running.proxy.clone(),
     };
+    let (url, goproxy);
+    let way = match (&running.goproxy, &running.bundle) {
+        (Some(list), _) => {
+            let shown = token::on_path(&address, token.as_deref());
+            goproxy = list.replace(&format!("{}/p", running.proxy), &format!("{shown}/p"));
+            WayIn::Gateway { goproxy: &goproxy }
+        }
+        (None, bundle) => {
+            url = token.map_or_else(|| address.clone(), |it| token::with_token(&address, &it));
+            let bundle = bundle.as_deref().unwrap_or_else(|| Path::new(""));
+            WayIn::Proxy { url: &url, bundle }
+        }
+    };
     Ok(Environment::through(&Recorder {
-        proxy: &proxy,
-        bundle: &running.bundle,
+        way,
         name: &running.name,
         pid: running.pid,
         traceparent: &running.traceparent,
     }))
+}
+
+/// The recorder's URL with another host, and its own port unless that has one.
+fn named(url: &str, host: &str) -> anyhow::Result<String> {
+    let own = Target::of_url(url).context("the recorder has no address")?;
+    let named = Target::with_default_port(host, own.port());
+    let named = named.with_context(|| format!("--host {host}"))?;
+    Ok(format!("http://{named}"))
 }
 
 fn inherited(name: &str) -> Option<String> {
@@ -138,7 +160,7 @@ fn unset_commands(form: Form, name: &str) -> Result<String, Failure> {
     }
     let recorder = inherited(MARK)
         .and_then(|pid| running::with_pid(pid.parse().ok()?))
-        .and_then(|running| through(&running).ok());
+        .and_then(|running| through(&running, None).ok());
     Ok(restored(form, recorder.as_ref(), &inherited))
 }
 
@@ -148,19 +170,28 @@ fn restored(
     inherited: &dyn Fn(&str) -> Option<String>,
 ) -> String {
     let saved = inherited(SAVED).and_then(|saved| serde_json::from_str(&saved).ok());
-    let any = Environment::through(&Recorder {
-        proxy: "",
-        bundle: Path::new(""),
-        name: "",
-        pid: 0,
-        traceparent: "",
+    let ways = [
+        WayIn::Proxy {
+            url: "",
+            bundle: Path::new(""),
+        },
+        WayIn::Gateway { goproxy: "" },
+    ];
+    let any = ways.map(|way| {
+        Environment::through(&Recorder {
+            way,
+            name: "",
+            pid: 0,
+            traceparent: "",
+        })
     });
     let is_recorders = |name: &str| {
         let set = recorder.and_then(|recorder| recorder.set.get(name));
         name.starts_with("MODTAPE_") || set.is_some_and(|set| inherited(name).as_ref() == Some(set))
     };
-    let names = any.set.keys().chain(&any.unset);
-    let restored = names.filter_map(|name| match &saved {
+    let names = any.iter().flat_map(|any| any.set.keys().chain(&any.unset));
+    let names: BTreeSet<&String> = names.collect();
+    let restored = names.into_iter().filter_map(|name| match &saved {
         Some(saved) => match BTreeMap::<String, String>::get(saved, name) {
             Some(value) => Some(form.set(name, value)),
             None => form.unset(name),
@@ -260,8 +291,10 @@ mod tests {
         };
         let own = ["MODTAPE_NAME", "MODTAPE_PID", "MODTAPE_SAVED"];
         let recorder = Environment::through(&Recorder {
-            proxy: "http://127.0.0.1:1",
-            bundle: Path::new("/run/bundle.pem"),
+            way: WayIn::Proxy {
+                url: "http://127.0.0.1:1",
+                bundle: Path::new("/run/bundle.pem"),
+            },
             name: "ci",
             pid: 7,
             traceparent: "00-x-y-01",

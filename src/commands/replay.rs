@@ -117,6 +117,11 @@ pub(super) async fn replay(
             tunnelled: replay.tunnelled(),
         },
     };
+    let setting = |name: &str| {
+        let recorded = settings.iter().find(|(known, _)| known == name);
+        recorded.map_or_else(|| session.go.get(name), |(_, value)| value)
+    };
+    let gateway = session.gateway(setting("GOPROXY"), setting("GOSUMDB"), fills)?;
     let redactor = session.knowing(Redactor::new(tls::random()), &args.command);
     let filling = match locked {
         Some(locked) => Some(Filling::of(args, &session, &replay, &redactor, locked)?),
@@ -134,6 +139,7 @@ pub(super) async fn replay(
         responder,
         recorder: None,
         capture: None,
+        gateway,
         key_log: std::sync::Arc::new(rustls::NoKeyLog),
         redactor,
         deadlines: Deadlines::default(),

@@ -214,6 +214,7 @@ fn connection(id: u64, opened: Option<&Opened>) -> String {
         Mode::Intercept => "intercepted",
         Mode::Tunnel => "tunnelled",
         Mode::Plain => "plain",
+        Mode::Gateway => "by the gateway",
         Mode::Refuse => "refused",
     };
     let mut text = format!("{id} to {}, {mode}", opened.target);

@@ -270,7 +270,7 @@ fn of_failed_dials(recorded: &Recorded<'_>) -> Option<Reason> {
         .connections
         .values()
         .flat_map(ConnectionRow::dials)
-        .filter(|dial| matches!(dial.mode, Mode::Intercept | Mode::Refuse))
+        .filter(|dial| matches!(dial.mode, Mode::Intercept | Mode::Gateway | Mode::Refuse))
         .filter(|dial| dial.upstream.is_some())
         .filter(|dial| dial.has_failed() || dial.is_distrust());
     let mut failed = dials.filter_map(|dial| {

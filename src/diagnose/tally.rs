@@ -62,7 +62,7 @@ impl Tally {
         let states = |state| rows().filter(|row| row.state == state).count() as u64;
         let opened = || connections.values().flat_map(ConnectionRow::dials);
         // A CONNECT that led nowhere is refused: what was not even dialled has no phases.
-        let is_dial = |mode| matches!(mode, Mode::Intercept | Mode::Plain | Mode::Refuse);
+        let is_dial = |mode| mode != Mode::Tunnel;
         let dials = opened().filter(|opened| {
             let phases = [opened.dns_us, opened.connect_us, opened.tls_us];
             is_dial(opened.mode) && phases.iter().any(Option::is_some)

@@ -186,6 +186,9 @@ pub enum Mode {
     Tunnel,
     /// An absolute-form `http://` request: no CONNECT, no TLS.
     Plain,
+    /// A request to modtape as a module proxy, in clear text. One dial serves other connections too: a further
+    /// line without phases tells which one the exchanges behind it went through.
+    Gateway,
     /// We said no.
     Refuse,
 }
@@ -255,7 +258,7 @@ pub struct Opened {
     /// When its first byte was read; of a further dial, when that began.
     pub started_us: Timestamp,
     /// True for a further dial of a connection that has such a line already: its upstream was lost,
-    /// or a plain request went to another host.
+    /// a plain request went to another host, or a gateway's went through another connection.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
     /// What became of it.

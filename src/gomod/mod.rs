@@ -8,6 +8,7 @@
 #[cfg(any(test, fuzzing))]
 pub mod check;
 mod content;
+mod front;
 mod go_command;
 mod go_mod;
 mod go_sum;
@@ -27,6 +28,7 @@ mod version;
 
 pub use content::check_content;
 pub(crate) use content::{ContentFault, RevInfo, TEXT_LIMIT, is_html};
+pub(crate) use front::{DatabaseRequest, Front};
 pub(crate) use go_command::{go_words, is_go, modfile};
 pub(crate) use go_mod::{GoMod, ModuleVersion, Replacement};
 pub(crate) use go_sum::{GoSum, Malformed};

@@ -329,6 +329,22 @@ impl GoSumDb {
         }
     }
 
+    /// The URL that is asked when no module proxy relays the database, without a slash at the end.
+    pub(crate) fn url(&self) -> Option<String> {
+        let Self::On { name, url, .. } = self else {
+            return None;
+        };
+        Some(match url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("https://{name}"),
+        })
+    }
+
+    /// Whether it is asked at a URL of its own, with no module proxy in between.
+    pub(crate) const fn has_own_url(&self) -> bool {
+        matches!(self, Self::On { url: Some(_), .. })
+    }
+
     /// The place that is asked when no module proxy relays the database.
     pub(crate) fn base(&self) -> Option<Base> {
         let Self::On { name, url, .. } = self else {

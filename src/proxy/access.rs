@@ -2,7 +2,8 @@
 //!
 //! The token comes as `Proxy-Authorization` (RFC 9110 section 11.7.2), with Basic (RFC 7617) as the
 //! password of any user, or with Bearer (RFC 6750). It is meant for us alone: never passed on, never
-//! recorded. A client that shows none is asked for it with 407, on the same connection.
+//! recorded. A client that shows none is asked for it with 407, on the same connection. To a gateway it is
+//! the first element of the path, since go sends no credentials over http.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 
 use super::headers;
 use crate::exchange::Hex;
@@ -103,10 +104,21 @@ impl fmt::Debug for Token {
     }
 }
 
+/// Where a request shows the token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Shown {
+    /// In `Proxy-Authorization`.
+    #[default]
+    Field,
+    /// As the first element of its path.
+    Path,
+}
+
 /// Who may use the proxy, and what it refused; clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     token: Option<Token>,
+    shown: Shown,
     /// Requests that did not show the token.
     refused: Arc<AtomicU64>,
     /// Connections that ended without having shown it.
@@ -124,6 +136,23 @@ impl Access {
         Self {
             token: Some(token),
             ..Self::default()
+        }
+    }
+
+    /// Clients whose paths begin with this token.
+    pub(crate) fn on_path(token: Token) -> Self {
+        Self {
+            shown: Shown::Path,
+            ..Self::with(token)
+        }
+    }
+
+    /// The status of the answer to a request without the token. A module proxy has no 407, and 403 is an
+    /// error to go where 404 would send it on.
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self.shown {
+            Shown::Field => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            Shown::Path => StatusCode::FORBIDDEN,
         }
     }
 
@@ -159,14 +188,49 @@ impl Gate {
         let values = fields.get_all(header::PROXY_AUTHORIZATION).iter();
         let is_shown = token.is_shown(values.map(HeaderValue::as_bytes));
         headers::without(fields, |name| *name == header::PROXY_AUTHORIZATION);
+        self.counts(is_shown)
+    }
+
+    /// True if the request may pass; else it is counted. Removes the token, wherever it was shown.
+    pub(super) fn admits_request<B>(&self, request: &mut Request<B>) -> bool {
+        match self.access.shown {
+            Shown::Field => self.admits(request.headers_mut()),
+            Shown::Path => self.admits_path(request.uri_mut()),
+        }
+    }
+
+    fn admits_path(&self, uri: &mut Uri) -> bool {
+        let Some(token) = &self.access.token else {
+            return true;
+        };
+        let path = uri.path_and_query().map_or("", |path| path.as_str());
+        let rest = path.strip_prefix('/').unwrap_or(path);
+        let (first, _) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let behind = rest.get(first.len()..).unwrap_or_default();
+        let behind = if behind.starts_with('/') { behind } else { "/" };
+        let behind = behind.parse::<Uri>();
+        let is_shown = token.is(first.as_bytes());
+        if let (true, Ok(behind)) = (is_shown, behind) {
+            *uri = behind;
+        }
+        self.counts(is_shown)
+    }
+
+    fn counts(&self, is_shown: bool) -> bool {
         if is_shown {
             self.admitted.store(true, Ordering::Relaxed);
             return true;
         }
         self.access.refused.fetch_add(1, Ordering::Relaxed);
         let tries = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::info!(target: "modtape::connection", tries, "407: a client without the token");
+        let status = self.access.status().as_u16();
+        tracing::info!(target: "modtape::connection", tries, "{status}: a client without the token");
         false
+    }
+
+    /// The status of the answer to a request that does not pass.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.access.status()
     }
 
     /// True if too many requests came without the token.
@@ -294,7 +358,7 @@ mod tests {
             assert!(gate.is_stranger(), "before the first request, too");
             assert!(!gate.admits(&mut HeaderMap::new()));
             assert_eq!(gate.is_shut(), tries == TRIES);
-            let answer = crate::proxy::answer::Answer::challenge(gate.is_shut());
+            let answer = crate::proxy::answer::Answer::challenge(gate.status(), gate.is_shut());
             let closes = answer.into_response().headers().contains_key("connection");
             assert_eq!(closes, tries == TRIES);
         }

@@ -20,6 +20,10 @@ const NAME: &str = "modtape: ";
 const CHALLENGE: &str = "this proxy wants its token: \
     take HTTPS_PROXY as `modtape env` prints it where the recorder runs";
 
+/// The text of a 403.
+const NO_TOKEN: &str = "this module proxy wants its token in the path\n\
+    take GOPROXY as `modtape env GOPROXY` prints it where the recorder runs";
+
 /// Basic alone: every client can follow it.
 const SCHEME: &str = "Basic realm=\"modtape\"";
 
@@ -61,12 +65,18 @@ impl Answer {
         }
     }
 
-    /// The answer to a request that does not show the token; the connection ends behind it if it
-    /// `closes`.
-    pub(super) fn challenge(closes: bool) -> Self {
-        let mut answer = Self::new(StatusCode::PROXY_AUTHENTICATION_REQUIRED, CHALLENGE);
-        let scheme = HeaderValue::from_static(SCHEME);
-        answer.fields.insert(header::PROXY_AUTHENTICATE, scheme);
+    /// The answer to a request that does not show the token to a proxy (407) or a gateway; the connection
+    /// ends behind it if it `closes`.
+    pub(super) fn challenge(status: StatusCode, closes: bool) -> Self {
+        let answer = match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                let mut answer = Self::new(status, CHALLENGE);
+                let scheme = HeaderValue::from_static(SCHEME);
+                answer.fields.insert(header::PROXY_AUTHENTICATE, scheme);
+                answer
+            }
+            status => Self::new(status, NO_TOKEN),
+        };
         if closes { answer.closing() } else { answer }
     }
 

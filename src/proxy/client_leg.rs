@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
+use super::gateway::Gateway;
 use super::guard::Watch;
 use super::windows::Share;
 use crate::capture::Stream;
@@ -17,7 +18,7 @@ use crate::tls::Protocol;
 const HEADS_LIMIT: usize = 1024 * 1024;
 
 /// Where the requests of a client connection go.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Destination {
     /// Inside a CONNECT, or redirected by the kernel: to this host, at this target, over TLS or in clear
     /// text.
@@ -28,6 +29,8 @@ pub(super) enum Destination {
     },
     /// Absolute-form requests, each with a target of its own.
     Plain,
+    /// To the module proxies that paths stand for.
+    Gateway(Arc<Gateway>),
 }
 
 /// A client connection that serves requests.
@@ -40,7 +43,7 @@ pub(super) struct ClientLeg {
     pub(super) protocol: Protocol,
     pub(super) watch: Arc<Watch>,
     /// How much may be on its way, on either leg.
-    pub(super) share: Share,
+    pub(super) share: Arc<Share>,
     /// The connection in the packet capture, if there is one.
     pub(super) captured: Option<Stream>,
     /// Cancelled when the connection should end once the exchanges in flight are over.
@@ -60,7 +63,7 @@ impl ClientLeg {
     ) -> Self {
         Self {
             watch: Watch::new(protocol, context.clock.now()),
-            share: context.windows.share(protocol),
+            share: Arc::new(context.windows.share(protocol)),
             context: Arc::clone(context),
             id,
             side,
@@ -77,13 +80,18 @@ impl ClientLeg {
         matches!(self.destination, Destination::Tunnelled { .. })
     }
 
+    /// True for a connection that ends with its upstream's: a gateway's upstreams are not its clients'.
+    pub(super) const fn ends_with_upstream(&self) -> bool {
+        !matches!(self.destination, Destination::Gateway(_))
+    }
+
     /// The scheme of the URLs that its requests mean.
     pub(super) const fn scheme(&self) -> &'static str {
         match self.destination {
             Destination::Tunnelled {
                 is_secure: true, ..
             } => "https",
-            Destination::Tunnelled { .. } | Destination::Plain => "http",
+            Destination::Tunnelled { .. } | Destination::Plain | Destination::Gateway(_) => "http",
         }
     }
 

@@ -3,6 +3,8 @@
 //! Names in the log follow OpenTelemetry's semantic conventions where these have one (server,
 //! client, network, tls, error). Secrets are redacted first.
 
+use std::borrow::Cow;
+
 use tracing::{Level, debug};
 
 use super::context::Context;
@@ -21,7 +23,7 @@ pub(super) struct Setup<'a> {
     pub(super) started: Timestamp,
     pub(super) mode: Mode,
     /// `host:port`; empty if the client named none.
-    pub(super) target: &'a str,
+    pub(super) target: Cow<'a, str>,
     pub(super) client: &'a ClientSide,
     /// How far dialling came, if anything was dialled.
     pub(super) journey: Option<&'a Journey>,
@@ -69,7 +71,7 @@ impl Setup<'_> {
             started_us: self.started,
             again: self.again,
             mode: self.mode,
-            target: redactor.text(self.target),
+            target: redactor.text(&self.target),
             client: self.client.clone(),
             upstream,
             dns_us: journey.and_then(|journey| journey.dns_us),
@@ -146,6 +148,7 @@ const fn mode(mode: Mode) -> &'static str {
         Mode::Intercept => "intercept",
         Mode::Tunnel => "tunnel",
         Mode::Plain => "plain",
+        Mode::Gateway => "gateway",
         Mode::Refuse => "refuse",
     }
 }

@@ -56,8 +56,8 @@ pub struct Context {
     pub access: Access,
     /// Which hosts are intercepted.
     pub policy: Policy,
-    /// Mints leafs.
-    pub leafs: Leafs,
+    /// Mints leafs; a gateway needs none.
+    pub leafs: Option<Leafs>,
     /// The one fork between live and offline.
     pub responder: Responder,
     /// The git repositories that a replay puts together.

@@ -322,13 +322,17 @@ pub(super) async fn answer(
     fill: &Fill,
     mut ticket: Ticket,
     head: &request::Parts,
-    body: Incoming,
+    body: Option<Incoming>,
     url: &str,
 ) -> Response<Outgoing> {
     let context = &leg.context;
     let limit = context.deadlines.request_body_idle;
-    let is_sent = !body.is_end_stream();
-    let body = request_body::read(body, leg.protocol == Protocol::H2, limit, REQUEST_LIMIT).await;
+    let is_sent = body.as_ref().is_some_and(|body| !body.is_end_stream());
+    let is_h2 = leg.protocol == Protocol::H2;
+    let body = match body {
+        Some(body) => request_body::read(body, is_h2, limit, REQUEST_LIMIT).await,
+        None => Ok(Bytes::new()),
+    };
     let body = match body {
         Ok(body) => body,
         Err(fault) => return answer::fault(leg, ticket, &fault).await,

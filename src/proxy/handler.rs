@@ -10,8 +10,10 @@ use super::answer;
 use super::client_leg::{ClientLeg, Destination};
 use super::context::Responder;
 use super::fill;
+use super::gateway;
 use super::headers;
 use super::live::{ConnectedTo, Entry};
+use super::pool::Origin;
 use super::replayed;
 use super::request_body::{ClientFault, Progress, RequestBody, Upload};
 use super::response_body::{self, Outgoing, Recorded, Source};
@@ -34,6 +36,10 @@ pub(super) async fn serve(
     request: Request<Incoming>,
 ) -> Response<Outgoing> {
     let leg = &upstreams.leg;
+    if let Destination::Gateway(gateway) = &leg.destination {
+        // Boxed: it follows redirects, and other ways in need no room for that.
+        return Box::pin(gateway::serve(&upstreams, gateway, request)).await;
+    }
     let context = &leg.context;
     let mut started = leg.watch.begin();
     let first = upstreams.take_first_dial();
@@ -57,7 +63,7 @@ pub(super) async fn serve(
     };
     let named;
     let (url, host) = match &requested {
-        Ok(requested) => (&requested.url[..], requested.target.host()),
+        Ok(requested) => (&requested.url[..], requested.origin.target.host()),
         Err(_) => {
             named = Named::of_refused(leg, &head);
             (&named.url[..], &named.host[..])
@@ -95,15 +101,24 @@ pub(super) async fn serve(
     }
     match &context.responder {
         Responder::Replay(replay) => {
-            let answering = replayed::answer(leg, replay, ticket, &head, body, &requested.url);
+            let answering =
+                replayed::answer(leg, replay, ticket, &head, Some(body), &requested.url);
             Box::pin(answering).await
         }
         Responder::Fill(fill) => {
-            let answering = fill::answer(leg, fill, ticket, &head, body, &requested.url);
+            let answering = fill::answer(leg, fill, ticket, &head, Some(body), &requested.url);
             Box::pin(answering).await
         }
         Responder::Upstream(dialer) => {
-            forward(&upstreams, dialer, ticket, &requested.target, head, body).await
+            forward(
+                &upstreams,
+                dialer,
+                ticket,
+                &requested.origin,
+                head,
+                Some(body),
+            )
+            .await
         }
     }
 }
@@ -143,27 +158,30 @@ pub(super) async fn note_refused(
 
 /// Sends a request upstream, once more on a fresh connection if the first was lost in a race, or
 /// did not process the request.
-async fn forward(
+pub(super) async fn forward(
     upstreams: &Arc<Upstreams>,
     dialer: &Dialer,
     mut ticket: Ticket,
-    target: &Target,
+    origin: &Origin,
     head: request::Parts,
-    body: Incoming,
+    mut body: Option<Incoming>,
 ) -> Response<Outgoing> {
     let leg = &upstreams.leg;
     let context = &leg.context;
-    let repeatable = matches!(head.method, Method::GET | Method::HEAD) && body.is_end_stream();
-    let mut body = Some(body);
+    let target = &origin.target;
+    let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
+    let repeatable = matches!(head.method, Method::GET | Method::HEAD) && !has_body;
     let mut upload: Option<Upload> = None;
     let mut lost: Option<Arc<UpstreamConnection>> = None;
     loop {
         let hear = |news: News<'_>| ticket.entry.update(news);
         let connected = upstreams
-            .connect(dialer, target, lost.as_ref(), &hear)
+            .connect(dialer, origin, lost.as_ref(), &hear)
             .await;
+        let via;
         let upstream = match connected {
             Ok(connected) => {
+                via = connected.via;
                 if let Some(journey) = &connected.journey {
                     ticket.owns_dial(journey);
                 }
@@ -180,10 +198,10 @@ async fn forward(
         ticket.entry.connected(ConnectedTo {
             address: upstream.address.clone(),
             local: upstream.local,
-            via: upstreams.via.clone(),
+            via: via.or_else(|| upstreams.via.clone()),
             is_reused: upstream.is_reused(),
         });
-        let head_out = outgoing_head(leg, &upstream, target, &head);
+        let head_out = outgoing_head(&upstream, origin, &head);
         let body_out = outgoing_body(leg, &upstream, &ticket.entry, body.take(), &mut upload);
         let body_out = match leg.protocol {
             Protocol::Http1 if expects_continue(&head) => {
@@ -269,13 +287,12 @@ fn unacceptable(response: &Response<Incoming>) -> Option<&'static str> {
 }
 
 fn outgoing_head(
-    leg: &ClientLeg,
     upstream: &UpstreamConnection,
-    target: &Target,
+    origin: &Origin,
     head: &request::Parts,
 ) -> request::Parts {
     let mut head = head.clone();
-    let authority = target.authority(default_port(leg.scheme()));
+    let authority = origin.authority();
     headers::to_upstream(&mut head, &authority, upstream.protocol);
     head
 }
@@ -384,13 +401,14 @@ async fn pass(
         && !head.headers.contains_key(header::TRANSFER_ENCODING)
         && body.size_hint().exact().is_none();
     let closes = !is_h2 && (ends_with_connection || headers::closes(&head));
-    let takes_trailers = is_h2 || headers::takes_trailers(&request.headers);
+    let takes_trailers = leg.protocol == Protocol::H2 || headers::takes_trailers(&request.headers);
     let announced = takes_trailers.then(|| headers::announced(&head.headers));
     headers::to_client(&mut head, leg.protocol);
     let sink = if has_body { ticket.sink() } else { None };
     let incoming = Source {
         body,
         upstream: Arc::clone(upstream),
+        client: leg.protocol,
         ends_with_connection,
         announced,
     };
@@ -404,7 +422,7 @@ async fn pass(
     body.offer();
     let response = Response::from_parts(head, Outgoing::Recorded(Box::new(body)));
     let mut response = response_body::with_content_length(response);
-    if closes {
+    if closes && leg.ends_with_upstream() {
         answer::close_after(leg, &mut response);
     }
     response
@@ -416,7 +434,7 @@ struct Requested {
     /// The absolute URL.
     url: String,
     /// The origin that it names.
-    target: Target,
+    origin: Origin,
 }
 
 impl Requested {
@@ -470,7 +488,10 @@ impl Requested {
         }
         Ok(Self {
             url: url(scheme, &named, path),
-            target: named,
+            origin: Origin {
+                is_secure: scheme == "https",
+                target: named,
+            },
         })
     }
 }
@@ -508,16 +529,16 @@ fn authority(head: &request::Parts, default_port: u16) -> Result<Target, &'stati
 /// The URL and the host of a request that is refused: as far as the request names them, else its
 /// connection's, else a name that no host can have (RFC 2606 section 2).
 #[derive(Debug, PartialEq, Eq)]
-struct Named {
-    url: String,
-    host: String,
+pub(super) struct Named {
+    pub(super) url: String,
+    pub(super) host: String,
 }
 
 impl Named {
-    fn of_refused(leg: &ClientLeg, head: &request::Parts) -> Self {
+    pub(super) fn of_refused(leg: &ClientLeg, head: &request::Parts) -> Self {
         let own = match &leg.destination {
             Destination::Tunnelled { target, host, .. } => Target::new(host, target.port()).ok(),
-            Destination::Plain => None,
+            Destination::Plain | Destination::Gateway(_) => None,
         };
         let scheme = match head.method {
             Method::CONNECT => "https",

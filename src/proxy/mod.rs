@@ -10,6 +10,7 @@ mod client_leg;
 mod connection_log;
 mod context;
 mod fill;
+mod gateway;
 mod git;
 mod guard;
 mod handler;
@@ -19,6 +20,7 @@ mod limits;
 mod live;
 mod places;
 mod policy;
+mod pool;
 mod replayed;
 mod request_body;
 mod response_body;
@@ -44,6 +46,7 @@ pub use access::Access;
 pub(crate) use access::Token;
 pub use context::{Context, Responder};
 pub(crate) use fill::{Fetch, Fetching, Fill, Filled};
+pub use gateway::Gateway;
 pub use limits::Deadlines;
 pub use live::Live;
 pub(crate) use live::{InFlight, Passed};
@@ -132,6 +135,8 @@ impl Proxy {
             () = context.stop.cancelled() => {}
         }
         drop(self.listeners);
+        // With its last client, a gateway's idle upstream connections end.
+        drop(self.entrance);
         context.tasks.close();
         tokio::select! {
             () = context.tasks.wait() => {}
@@ -183,14 +188,8 @@ impl Proxy {
             let Some(place) = places.enter().await else {
                 continue;
             };
-            let life = session::run(
-                Arc::clone(context),
-                id,
-                place,
-                stream,
-                peer,
-                self.entrance.clone(),
-            );
+            let entrance = self.entrance.clone();
+            let life = session::run(Arc::clone(context), id, place, stream, peer, entrance);
             context.tasks.spawn(life);
         }
     }

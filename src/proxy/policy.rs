@@ -43,6 +43,16 @@ pub enum Others {
 }
 
 impl Policy {
+    /// No host is intercepted: a gateway has no CONNECT.
+    pub(crate) fn none() -> Self {
+        Self {
+            intercept: BTreeSet::new(),
+            intercept_all: false,
+            tunnel: BTreeSet::new(),
+            others: Others::Tunnel,
+        }
+    }
+
     /// What to do with a CONNECT to `target`.
     pub(super) fn decide(&self, target: &Target) -> Decision {
         if self.intercepts(target.host()) {

@@ -61,7 +61,7 @@ pub(super) async fn answer(
     replay: &Arc<Replay>,
     mut ticket: Ticket,
     head: &request::Parts,
-    body: Incoming,
+    body: Option<Incoming>,
     url: &str,
 ) -> Response<Outgoing> {
     // git and curl fail if the response ends while they still send the body.
@@ -69,7 +69,11 @@ pub(super) async fn answer(
     let is_h2 = leg.protocol == Protocol::H2;
     let is_git = git::is_command(head);
     let keep = if is_git { REQUEST_LIMIT } else { 0 };
-    let body = match request_body::read(body, is_h2, limit, keep).await {
+    let body = match body {
+        Some(body) => request_body::read(body, is_h2, limit, keep).await,
+        None => Ok(Bytes::new()),
+    };
+    let body = match body {
         Ok(body) => body,
         Err(fault) => return answer::fault(leg, ticket, &fault).await,
     };

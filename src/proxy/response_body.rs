@@ -66,6 +66,8 @@ enum State {
 pub(super) struct Source {
     pub(super) body: Incoming,
     pub(super) upstream: Arc<UpstreamConnection>,
+    /// The protocol of the client that it goes to.
+    pub(super) client: Protocol,
     /// Its end is that of the connection.
     pub(super) ends_with_connection: bool,
     /// The trailers that the head announces; `None` for a client that takes none.
@@ -89,7 +91,7 @@ impl Source {
         }
         // hyper sends over HTTP/1 what the head announces, to those who ask.
         let passes = |name: &HeaderName| match &self.announced {
-            Some(names) => self.is_h2() || names.contains(name),
+            Some(names) => self.client == Protocol::H2 || names.contains(name),
             None => false,
         };
         let names = trailers.into_iter().flat_map(HeaderMap::keys);

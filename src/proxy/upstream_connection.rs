@@ -26,7 +26,8 @@ use super::context::Context;
 use super::io::{Marks, Tap, UpstreamFrames};
 use super::request_body::{RequestBody, Upload};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT, HeadFilter, Heads};
-use super::windows::HTTP1_BUFFER;
+use super::stream_limit::StreamLimit;
+use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
 use crate::tls::Protocol;
 
@@ -62,6 +63,10 @@ pub(super) struct UpstreamConnection {
     answered: AtomicBool,
     /// The upstream, as errors name it.
     host: String,
+    /// How many streams it takes: HTTP/2.
+    stream_limit: Arc<StreamLimit>,
+    /// Taken as long as the connection is used.
+    _share: Arc<Share>,
     /// Cancelled when the upstream has ended the connection.
     pub(super) ended: CancellationToken,
     end: Arc<OnceLock<End>>,
@@ -88,14 +93,48 @@ pub(super) enum SendError {
     Broken(hyper::Error),
 }
 
+/// How HTTP is spoken on a connection.
+pub(super) struct Speaking {
+    protocol: Protocol,
+    /// How much may be on its way.
+    share: Arc<Share>,
+    /// Where it is noted how many streams the upstream takes.
+    stream_limit: Arc<StreamLimit>,
+}
+
+impl Speaking {
+    /// As the one client connection does that it is for.
+    pub(super) fn as_client(leg: &ClientLeg) -> Self {
+        Self {
+            protocol: leg.protocol,
+            share: Arc::clone(&leg.share),
+            stream_limit: Arc::clone(&leg.watch.stream_limit),
+        }
+    }
+
+    /// For whoever uses it.
+    pub(super) fn for_many(context: &Context, protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            share: Arc::new(context.windows.share(protocol)),
+            stream_limit: Arc::default(),
+        }
+    }
+}
+
 impl UpstreamConnection {
-    /// Speaks HTTP over `io`, in the client's protocol.
+    /// Speaks HTTP over `io`.
     pub(super) async fn open(
-        leg: &ClientLeg,
+        context: &Arc<Context>,
+        speaking: Speaking,
         io: UpstreamIo,
         host: &str,
     ) -> Result<Arc<Self>, hyper::Error> {
-        let (context, share, protocol) = (&leg.context, &leg.share, leg.protocol);
+        let Speaking {
+            protocol,
+            share,
+            stream_limit,
+        } = speaking;
         let marks = Marks::new(context.clock);
         let local = wire(&io).socket().local_addr().ok();
         let address = wire(&io).socket().peer_addr();
@@ -137,7 +176,7 @@ impl UpstreamConnection {
                     .initial_connection_window_size(share.connection())
                     .max_send_buf_size(share.unsent())
                     .max_header_list_size(H2_HEAD_LIMIT);
-                let limit = leg.watch.stream_limit.of_upstream();
+                let limit = stream_limit.of_upstream();
                 let io = UpstreamFrames::new(io, Arc::clone(&marks), limit);
                 let io = TokioIo::new(io);
                 let (sender, connection) = builder.handshake(io).await?;
@@ -156,6 +195,8 @@ impl UpstreamConnection {
             captured,
             answered: AtomicBool::new(false),
             host: host.to_owned(),
+            stream_limit,
+            _share: share,
             ended,
             end,
         }))
@@ -280,6 +321,19 @@ impl UpstreamConnection {
         match cause::blames_a_frame(cause) || (!is_of_h2 && frames.contains("GOAWAY")) {
             true => format!("{why}; its last frames: {frames}"),
             false => why,
+        }
+    }
+
+    /// How many requests it may carry at once: HTTP/2.
+    pub(super) fn stream_limit(&self) -> u32 {
+        self.stream_limit.get().max(1)
+    }
+
+    /// True if it can carry a request at once: HTTP/1.1.
+    pub(super) fn is_idle(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.try_lock().is_ok_and(|sender| sender.is_ready()),
+            Sender::Http2(_) => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The upstream connections of one client connection: made for it, and shared with no other.
 //!
 //! Inside a CONNECT there is one at a time, and when it ends, the client connection ends too. An
-//! exchange that was caught in that end dials once more.
+//! exchange that was caught in that end dials once more. The clients of a gateway share those of its pool.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +13,8 @@ use tokio_util::either::Either;
 use super::cause;
 use super::client_leg::{ClientLeg, Destination};
 use super::connection_log::Setup;
-use super::upstream_connection::{UpstreamConnection, UpstreamIo, captured};
+use super::pool::{Origin, Pooled};
+use super::upstream_connection::{Speaking, UpstreamConnection, UpstreamIo, captured};
 use crate::clock::Timestamp;
 use crate::exchange::{DialFailure, Mode, Target, chain};
 use crate::tls::Protocol;
@@ -34,6 +35,8 @@ pub(super) struct Connected {
     pub(super) connection: Arc<UpstreamConnection>,
     /// How long the dial took, if this exchange dialled.
     pub(super) journey: Option<Journey>,
+    /// The parent proxy on the way, where it is not that of CONNECT.
+    pub(super) via: Option<Arc<str>>,
 }
 
 /// Why an exchange has no upstream connection.
@@ -55,27 +58,30 @@ pub(super) enum ConnectError {
     Gone(String),
     #[error("the upstream now chose another protocol than before")]
     Protocol,
+    /// What another request was told that dialled for this one too.
+    #[error("{0}")]
+    Shared(String),
 }
 
 /// The last attempt to replace a lost upstream that failed. It counts for the requests that waited
 /// for it, so that they do not dial one by one; a later request tries anew.
 #[derive(Debug, Default)]
-struct Redial {
+pub(super) struct Redial {
     failures: AtomicU64,
     why: StdMutex<String>,
 }
 
 impl Redial {
-    fn failures(&self) -> u64 {
+    pub(super) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    fn fails(&self, why: String) {
+    pub(super) fn fails(&self, why: String) {
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn why(&self) -> String {
+    pub(super) fn why(&self) -> String {
         let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         why.clone()
     }
@@ -90,6 +96,8 @@ pub(super) struct Upstreams {
     pub(super) tls_failure: Option<String>,
     first: StdMutex<Option<FirstDial>>,
     connections: Mutex<HashMap<Target, Arc<UpstreamConnection>>>,
+    /// The pooled connection that was used last for each origin.
+    used: StdMutex<HashMap<Origin, u64>>,
     has_dialled: AtomicBool,
     redial: Redial,
     failed_unused: OnceLock<String>,
@@ -110,6 +118,7 @@ impl Upstreams {
             tls_failure,
             first: StdMutex::new(first),
             connections: Mutex::default(),
+            used: StdMutex::default(),
             has_dialled: AtomicBool::new(false),
             redial: Redial::default(),
             failed_unused: OnceLock::new(),
@@ -140,14 +149,18 @@ impl Upstreams {
         }
     }
 
-    /// The connection to `target`; dials if there is none, or only the one that was `lost`.
+    /// The connection to `origin`; dials if there is none, or only the one that was `lost`.
     pub(super) async fn connect(
         self: &Arc<Self>,
         dialer: &Dialer,
-        target: &Target,
+        origin: &Origin,
         lost: Option<&Arc<UpstreamConnection>>,
         hear: Hear<'_>,
     ) -> Result<Connected, NotConnected> {
+        if let Destination::Gateway(gateway) = &self.leg.destination {
+            return Box::pin(gateway.pool.connect(self, dialer, origin, lost, hear)).await;
+        }
+        let target = &origin.target;
         let is_tunnelled = self.leg.is_tunnelled();
         let failures = self.redial.failures();
         let mut connections = self.connections.lock().await;
@@ -162,6 +175,7 @@ impl Upstreams {
                 return Ok(Connected {
                     connection: Arc::clone(connection),
                     journey: None,
+                    via: None,
                 });
             }
         }
@@ -172,7 +186,7 @@ impl Upstreams {
             });
         }
         // Boxed: it is large and rare, and would be moved about with every request.
-        let dialled = Box::pin(self.dial(dialer, target, hear)).await;
+        let dialled = Box::pin(self.dial(dialer, origin, hear)).await;
         if let (Some(_), true, Err(error)) = (lost, is_tunnelled, &dialled) {
             self.redial.fails(chain(&error.why));
         }
@@ -189,13 +203,71 @@ impl Upstreams {
         Ok(connected)
     }
 
+    /// The number of the pooled connection that was used last for an origin.
+    pub(super) fn last_used(&self, origin: &Origin) -> Option<u64> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.get(origin).copied()
+    }
+
+    /// Notes which pooled connection is used now; true if it was another one before.
+    pub(super) fn uses(&self, origin: &Origin, number: u64) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(origin.clone(), number) != Some(number)
+    }
+
+    /// A connection of the pool, for an exchange that did not dial it. The record says which one, where the
+    /// exchange before it on this client connection used another.
+    pub(super) fn reuse(&self, origin: &Origin, pooled: &Pooled) -> Connected {
+        let journey = &pooled.journey;
+        if self.uses(origin, pooled.number) {
+            let context = &self.leg.context;
+            self.setup(context.clock.now(), &origin.target, journey, None)
+                .record(context);
+        }
+        Connected {
+            connection: Arc::clone(&pooled.connection),
+            journey: None,
+            via: journey.via.as_deref().map(Arc::from),
+        }
+    }
+
+    /// What is recorded of a dial, or of a connection that is used from now on.
+    fn setup<'a>(
+        &'a self,
+        started: Timestamp,
+        target: &Target,
+        journey: &'a Journey,
+        error: Option<&'a str>,
+    ) -> Setup<'a> {
+        let leg = &self.leg;
+        let has_dialled = self.has_dialled.swap(true, Ordering::Relaxed);
+        Setup {
+            id: leg.id,
+            started,
+            mode: match &leg.destination {
+                Destination::Tunnelled {
+                    is_secure: true, ..
+                } => Mode::Intercept,
+                Destination::Tunnelled { .. } | Destination::Plain => Mode::Plain,
+                Destination::Gateway(_) => Mode::Gateway,
+            },
+            target: target.to_string().into(),
+            client: &leg.side,
+            journey: Some(journey),
+            error,
+            // The dial for a CONNECT was recorded when that came.
+            again: has_dialled || leg.is_tunnelled(),
+        }
+    }
+
     /// Dials and records it.
-    async fn dial(
+    pub(super) async fn dial(
         &self,
         dialer: &Dialer,
-        target: &Target,
+        origin: &Origin,
         hear: Hear<'_>,
     ) -> Result<Connected, NotConnected> {
+        let target = &origin.target;
         let started = self.leg.context.clock.now();
         let mut dialling = Dialling {
             upstreams: self,
@@ -209,13 +281,14 @@ impl Upstreams {
             is_recorded: false,
         };
         let journey = &mut dialling.journey;
-        let dialled = self.dial_steps(dialer, target, journey, hear).await;
+        let dialled = self.dial_steps(dialer, origin, journey, hear).await;
         let error = dialled.as_ref().err().map(|error| chain(error));
         dialling.record(error.as_deref());
         let journey = std::mem::take(&mut dialling.journey);
         match dialled {
             Ok(connection) => Ok(Connected {
                 connection,
+                via: journey.via.as_deref().map(Arc::from),
                 journey: Some(journey),
             }),
             Err(why) => Err(NotConnected {
@@ -228,13 +301,13 @@ impl Upstreams {
     async fn dial_steps(
         &self,
         dialer: &Dialer,
-        target: &Target,
+        origin: &Origin,
         journey: &mut Journey,
         hear: Hear<'_>,
     ) -> Result<Arc<UpstreamConnection>, ConnectError> {
         let leg = &self.leg;
+        let Origin { is_secure, target } = origin;
         let io = match &leg.destination {
-            Destination::Plain => Either::Left(dialer.connect(target, false, journey, hear).await?),
             // The CONNECT named where to go; the server name only says which host to expect there.
             Destination::Tunnelled {
                 target,
@@ -256,11 +329,29 @@ impl Upstreams {
                 }
                 Either::Right(Box::new(tls))
             }
+            Destination::Gateway(_) if *is_secure => {
+                let stream = dialer.connect(target, true, journey, hear).await?;
+                let offered = [Protocol::H2, Protocol::Http1];
+                let tls = dialer
+                    .handshake(stream, target.host(), &offered, journey, hear)
+                    .await?;
+                Either::Right(Box::new(tls))
+            }
+            Destination::Plain | Destination::Gateway(_) => {
+                Either::Left(dialer.connect(target, false, journey, hear).await?)
+            }
         };
         if let Some(captured) = captured(&io) {
             captured.will_send(format!("connection={}", leg.id));
         }
-        let connection = self.speak_http(target, io).await;
+        let connection = match leg.destination {
+            Destination::Gateway(_) => {
+                let protocol = journey.alpn.unwrap_or(Protocol::Http1);
+                let speaking = Speaking::for_many(&leg.context, protocol);
+                UpstreamConnection::open(&leg.context, speaking, io, target.host()).await
+            }
+            _ => self.speak_http(target, io).await,
+        };
         connection.map_err(|error| ConnectError::Handshake(cause::of(&error, target.host(), "")))
     }
 
@@ -269,7 +360,9 @@ impl Upstreams {
         target: &Target,
         io: UpstreamIo,
     ) -> Result<Arc<UpstreamConnection>, hyper::Error> {
-        UpstreamConnection::open(&self.leg, io, target.host()).await
+        let leg = &self.leg;
+        let speaking = Speaking::as_client(leg);
+        UpstreamConnection::open(&leg.context, speaking, io, target.host()).await
     }
 
     /// When the upstream of a CONNECT ends, and nothing replaced it, the client leg ends too.
@@ -326,26 +419,10 @@ struct Dialling<'a> {
 impl Dialling<'_> {
     fn record(&mut self, error: Option<&str>) {
         self.is_recorded = true;
-        let leg = &self.upstreams.leg;
-        let is_tunnelled = leg.is_tunnelled();
-        let has_dialled = self.upstreams.has_dialled.swap(true, Ordering::Relaxed);
-        let setup = Setup {
-            id: leg.id,
-            started: self.started,
-            mode: match &leg.destination {
-                Destination::Tunnelled {
-                    is_secure: true, ..
-                } => Mode::Intercept,
-                Destination::Tunnelled { .. } | Destination::Plain => Mode::Plain,
-            },
-            target: &self.target.to_string(),
-            client: &leg.side,
-            journey: Some(&self.journey),
-            error,
-            // The dial for a CONNECT was recorded when that came.
-            again: has_dialled || is_tunnelled,
-        };
-        setup.record(&leg.context);
+        let upstreams = self.upstreams;
+        upstreams
+            .setup(self.started, self.target, &self.journey, error)
+            .record(&upstreams.leg.context);
     }
 }
 

@@ -15,6 +15,7 @@ mod explain;
 mod fill;
 mod formats;
 mod framing;
+mod gateway;
 mod goproxy;
 mod har;
 mod hostile;

@@ -23,7 +23,7 @@ use crate::cli::{Global, RecordArgs, SealArgs};
 use crate::diagnose::stuck;
 use crate::exchange::field;
 use crate::gomod;
-use crate::proxy::{Deadlines, Responder};
+use crate::proxy::{Deadlines, Policy, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
 use crate::sockets::OwnSockets;
@@ -105,7 +105,11 @@ pub(super) async fn record(
     let parents = dialling::parents(&args.upstream.dial, &session.variables);
     let parents = parents.map_err(|error| Failure::new(USAGE, error))?;
     let key_log = setup::key_log(args, &session, global)?;
-    let policy = setup::policy(args, &session, flags.intercept, flags.tunnel);
+    let gateway = session.gateway(session.go.get("GOPROXY"), session.go.get("GOSUMDB"), true)?;
+    let policy = match &gateway {
+        Some(_) => Policy::none(),
+        None => setup::policy(args, &session, flags.intercept, flags.tunnel),
+    };
     let redactor = match args.no_redact {
         true => Redactor::off(),
         false => Redactor::new(tls::random()),
@@ -147,6 +151,7 @@ pub(super) async fn record(
         responder: Responder::Upstream(dialer),
         recorder: Some(writing.recorder.clone()),
         capture,
+        gateway,
         key_log,
         redactor,
         bases,
@@ -200,6 +205,14 @@ fn announce_options(args: &RecordArgs, global: &Global, session: &Session) {
         say(
             global,
             "modtape: --intercept-all: this run's root can sign certificates for any host name",
+        );
+    }
+    if args.run.mode.is_gateway()
+        && let Some(past) = setup::past_gateway(session)
+    {
+        say(
+            global,
+            format!("modtape: a gateway does not see {past}; --mode mitm does"),
         );
     }
     if args.no_redact {

@@ -17,7 +17,7 @@ use crate::commands::output_file::probe;
 use crate::commands::session::Session;
 use crate::diagnose::rerun;
 use crate::exchange::{Hex, Target, TargetError};
-use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb};
+use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget};
 use crate::proxy::{Others, Policy};
 use crate::recording::format::{
     Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, RunMode, State, Totals,
@@ -105,6 +105,22 @@ pub(super) fn policy(
         tunnel,
         others: Others::Tunnel,
     }
+}
+
+/// What of the command's requests passes a gateway by, in words.
+pub(super) fn past_gateway(session: &Session) -> Option<String> {
+    let goproxy = GoProxy::parse(session.go.get("GOPROXY"));
+    let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
+    let mut targets = goproxy.entries.iter().map(|entry| &entry.target);
+    let is_direct = targets.any(|target| *target == ProxyTarget::Direct);
+    let is_direct = is_direct || !session.go.get("GONOPROXY").is_empty();
+    let repositories = is_direct.then(|| String::from("what comes straight from repositories"));
+    let folder = goproxy.folder().map(str::to_owned);
+    let own = sumdb.filter(GoSumDb::has_own_url);
+    let own = own.and_then(|sumdb| sumdb.host());
+    let own = own.map(|host| format!("the checksum database at {host}"));
+    let past: Vec<String> = [repositories, folder, own].into_iter().flatten().collect();
+    (!past.is_empty()).then(|| past.join(", "))
 }
 
 /// The targets that may be dialled: for clients on other machines, public ones and those that the

@@ -28,15 +28,16 @@ use super::failure::{Advise as _, Failure, USAGE};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
 use crate::child::{
-    self, Environment, GoFacts, Interruption, PrivateDir, ProcessLimits, Repositories, Signals,
-    SpawnError, StatusSignals, Watch,
+    self, Environment, GoAuth, GoFacts, Interruption, PrivateDir, ProcessLimits, Repositories,
+    Signals, SpawnError, StatusSignals, Watch, WayIn,
 };
 use crate::cli::{Global, RunArgs};
 use crate::clock::Clock;
 use crate::exchange::{Hex, TraceParent};
-use crate::gomod::Base;
+use crate::gomod::{Base, Front};
 use crate::proxy::{
-    Access, Context, Deadlines, Entrance, Live, Policy, Proxy, Responder, Stalls, Token, Windows,
+    Access, Context, Deadlines, Entrance, Gateway, Live, Policy, Proxy, Responder, Stalls, Token,
+    Windows,
 };
 use crate::recording::format::Event;
 use crate::recording::{MainModule, Recorder, writer};
@@ -77,6 +78,8 @@ pub(super) struct Parts {
     pub(super) responder: Responder,
     pub(super) recorder: Option<Recorder>,
     pub(super) capture: Option<Capture>,
+    /// The module proxy that it is, where it is no proxy.
+    pub(super) gateway: Option<Gateway>,
     /// Receives TLS secrets; usually it drops them.
     pub(super) key_log: Arc<dyn rustls::KeyLog>,
     pub(super) redactor: Redactor,
@@ -87,6 +90,12 @@ pub(super) struct Parts {
 /// The recording's folder, absolute.
 fn folder_of(parts: &Parts) -> PathBuf {
     std::path::absolute(&parts.folder).unwrap_or_else(|_| parts.folder.clone())
+}
+
+/// What makes a command trust us.
+struct Trust {
+    bundle: Bundle,
+    leafs: Leafs,
 }
 
 /// Sockets that send something to other commands.
@@ -130,10 +139,6 @@ impl Session {
         command: &[OsString],
         extra_roots: Vec<PathBuf>,
     ) -> Result<Self, Failure> {
-        if run.mode.is_gateway() {
-            let message = anyhow!("--mode gateway cannot be used yet");
-            return Err(Failure::new(USAGE, message));
-        }
         let asked = run.listen;
         let token = token::required(run)?;
         let variables = Variables::read();
@@ -222,7 +227,7 @@ impl Session {
     /// Serves until the command ends; without a command, until a signal.
     pub(super) async fn serve(
         self,
-        parts: Parts,
+        mut parts: Parts,
         settings: Vec<(String, String)>,
         global: &Global,
         console: Console,
@@ -232,19 +237,22 @@ impl Session {
         let lifetime = lifetime(self.command.is_empty(), self.run.timeout);
         let own = running::folder()?;
         let own = Own::make(&own).with_context(|| format!("cannot use {}", own.display()))?;
-        let authority = self.authority(&parts.policy, lifetime)?;
-        let bundle = Bundle::write(own.path(), self.roots.certificates(), authority.root());
-        let bundle = bundle.with_context(|| format!("cannot write {}", own.path().display()))?;
-        let leafs = Leafs::new(authority)?.logging_keys(Arc::clone(&parts.key_log));
+        let trust = match &parts.gateway {
+            None => Some(self.trust(&parts, &own, lifetime)?),
+            Some(_) => None,
+        };
         let bare = format!("http://{}", token::on_this_machine(self.address));
         let token = self.token.as_ref().map(Token::secret);
-        let proxy = token.map_or_else(|| bare.clone(), |token| token::with_token(&bare, token));
+        let url = match &parts.gateway {
+            Some(gateway) => gateway.goproxy(&token::on_path(&bare, token)),
+            None => token.map_or_else(|| bare.clone(), |token| token::with_token(&bare, token)),
+        };
         // Before the recorder is announced: from then on a signal may come.
         let signals = self.command.is_empty().then(Signals::listen_to_all);
         let signals = signals.transpose()?;
         let asks = StatusSignals::listen()?;
         let sockets = self.sockets(&own, global);
-        let announcement = self.announce(&own, &parts, &bare, &sockets, &bundle);
+        let announcement = self.announce(&own, &parts, &bare, &sockets, trust.as_ref());
         if let Err(error) = &announcement {
             warn(
                 global,
@@ -259,6 +267,11 @@ impl Session {
         let watch = Watch::new(self.clock, self.address, parts.redactor.clone());
         let session = self.id(&parts);
         let places = self.places(&parts.responder);
+        let (bundle, leafs) = trust.map(|trust| (trust.bundle, trust.leafs)).unzip();
+        let entrance = match parts.gateway.take() {
+            Some(gateway) => Entrance::Gateway(Arc::new(gateway)),
+            None => Entrance::Proxy,
+        };
         let context = self.context(parts, leafs);
         let live = context.live.clone();
         let stalls = Stalls::of(&context, console.limits());
@@ -272,18 +285,26 @@ impl Session {
         // Ended when dropped.
         let _answering = self.answer(sockets, &status);
         let mut serving = tokio::task::JoinSet::new();
-        let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), Entrance::Proxy);
+        let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), entrance);
         serving.spawn(proxy_legs.with_places(places).run());
 
         let traceparent = self.parent.to_string();
+        let way = match &bundle {
+            Some(bundle) => WayIn::Proxy {
+                url: &url,
+                bundle: bundle.path(),
+            },
+            None => WayIn::Gateway { goproxy: &url },
+        };
         let mut environment = Environment::through(&child::Recorder {
-            proxy: &proxy,
-            bundle: bundle.path(),
+            way,
             name: &name,
             pid: std::process::id(),
             traceparent: &traceparent,
         });
-        for (name, value) in &settings {
+        // The recorded GOPROXY is what a gateway stands for.
+        let own = |name: &str| bundle.is_none() && name == "GOPROXY";
+        for (name, value) in settings.iter().filter(|(name, _)| !own(name)) {
             environment.set(name, value);
         }
         if let Some(private) = &self.private {
@@ -300,7 +321,7 @@ impl Session {
         let mut outcome = tokio::select! {
             outcome = until_end(&command, signals, &live, self.clock) => outcome,
             never = console.watch(stalls, asks, &status) => match never {},
-            never = outlived(global, lifetime) => match never {},
+            never = outlived(global, lifetime), if bundle.is_some() => match never {},
             // Without a command whatever is started in a shell that has our variables would be looked at.
             never = watch.run(quiet(live.clone()), |at, sample| {
                 if let Some(recorder) = &recorder {
@@ -322,12 +343,61 @@ impl Session {
         drop(announcement);
         if access.refused() > 0 {
             let refused = count(access.refused(), "request");
+            let status = access.status().as_u16();
             warn(
                 global,
-                format!("{refused} refused with 407: no valid token"),
+                format!("{refused} refused with {status}: no valid token"),
             );
         }
         outcome
+    }
+
+    /// The gateway to these settings of go, if there is to be one; with the user's credentials if it `dials`.
+    pub(super) fn gateway(
+        &self,
+        goproxy: &str,
+        gosumdb: &str,
+        dials: bool,
+    ) -> Result<Option<Gateway>, Failure> {
+        if !self.run.mode.is_gateway() {
+            return Ok(None);
+        }
+        let usage = |error| Failure::new(USAGE, error);
+        let front = Front::new(goproxy, gosumdb);
+        if front.is_empty() {
+            let goproxy = Redactor::new(tls::random()).go_setting("GOPROXY", goproxy);
+            let message = anyhow!("GOPROXY={goproxy} has no module proxy that a gateway could be");
+            return Err::<_, _>(message)
+                .help("--mode mitm sees what comes straight from repositories")
+                .map_err(usage);
+        }
+        let auth = match dials {
+            true => self.go_auth().map_err(usage)?,
+            false => GoAuth::off(),
+        };
+        Ok(Some(Gateway::new(front, auth, self.token.is_some())))
+    }
+
+    /// The credentials that go would send.
+    fn go_auth(&self) -> anyhow::Result<GoAuth> {
+        let netrc = self.variables.read_netrc();
+        let known = self.go.settings.get("GOAUTH").map(String::as_str);
+        let auth = match known {
+            // Go before 1.24 knows no such setting.
+            None if self.go.defaults_because.is_none() => GoAuth::of_netrc(netrc),
+            None | Some("") => GoAuth::parse("netrc", netrc)?,
+            Some(value) => GoAuth::parse(value, netrc)?,
+        };
+        Ok(auth.running_in(self.folder.clone()))
+    }
+
+    /// A root for this run, and the bundle that has it.
+    fn trust(&self, parts: &Parts, own: &Own, lifetime: Duration) -> anyhow::Result<Trust> {
+        let authority = self.authority(&parts.policy, lifetime)?;
+        let bundle = Bundle::write(own.path(), self.roots.certificates(), authority.root());
+        let bundle = bundle.with_context(|| format!("cannot write {}", own.path().display()))?;
+        let leafs = Leafs::new(authority)?.logging_keys(Arc::clone(&parts.key_log));
+        Ok(Trust { bundle, leafs })
     }
 
     /// How many clients are served at once.
@@ -415,7 +485,7 @@ impl Session {
         parts: &Parts,
         proxy: &str,
         sockets: &Sockets,
-        bundle: &Bundle,
+        trust: Option<&Trust>,
     ) -> anyhow::Result<Announcement> {
         let path = |socket: &Option<Socket>| Some(socket.as_ref()?.path().to_owned());
         let since = self
@@ -430,7 +500,8 @@ impl Session {
             proxy: proxy.to_owned(),
             token: path(&sockets.token),
             status: path(&sockets.status),
-            bundle: bundle.path().to_owned(),
+            bundle: trust.map(|trust| trust.bundle.path().to_owned()),
+            goproxy: parts.gateway.as_ref().map(|gateway| gateway.goproxy(proxy)),
             intercepted: if parts.policy.intercept_all {
                 Vec::new()
             } else {
@@ -444,11 +515,15 @@ impl Session {
         Ok(Announcement::write(own, &running)?)
     }
 
-    fn context(&self, parts: Parts, leafs: Leafs) -> Arc<Context> {
+    fn context(&self, parts: Parts, leafs: Option<Leafs>) -> Arc<Context> {
         Arc::new(Context {
             clock: self.clock,
             deadlines: parts.deadlines,
-            access: self.token.clone().map_or_else(Access::open, Access::with),
+            access: match self.token.clone() {
+                None => Access::open(),
+                Some(token) if leafs.is_none() => Access::on_path(token),
+                Some(token) => Access::with(token),
+            },
             policy: parts.policy,
             leafs,
             responder: parts.responder,

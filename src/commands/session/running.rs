@@ -31,8 +31,12 @@ pub(crate) struct Running {
     /// The socket that sends what it waits for.
     #[serde(default)]
     pub(crate) status: Option<PathBuf>,
-    /// The bundle of roots; the root of the run is the last.
-    pub(crate) bundle: PathBuf,
+    /// The bundle of roots, of which the root of the run is the last; a gateway has none.
+    #[serde(default)]
+    pub(crate) bundle: Option<PathBuf>,
+    /// GOPROXY for the clients of a gateway, without the token.
+    #[serde(default)]
+    pub(crate) goproxy: Option<String>,
     /// The hosts that it intercepts; empty for every host.
     pub(crate) intercepted: Vec<String>,
     /// W3C Trace Context: the recorder's.

@@ -44,6 +44,14 @@ pub(crate) fn with_token(proxy: &str, token: &str) -> String {
     proxy.replacen("://", &format!("://{USER}:{token}@"), 1)
 }
 
+/// A gateway's URL with the token as the first element of the path.
+pub(crate) fn on_path(url: &str, token: Option<&str>) -> String {
+    match token {
+        Some(token) => format!("{url}/{token}"),
+        None => url.to_owned(),
+    }
+}
+
 /// Reads the token from the recorder's socket.
 pub(crate) fn ask(path: &Path) -> anyhow::Result<String> {
     socket::ask(path).context("cannot get the token from the recorder")

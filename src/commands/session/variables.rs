@@ -1,9 +1,15 @@
 //! The environment, read in one place and passed down as values.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
 use crate::child::SETTINGS;
+use crate::files::open_regular;
+use crate::gomod::Netrc;
+
+/// The largest netrc file that is read, bytes.
+const NETRC: u64 = 1 << 20;
 
 /// The environment variables that modtape reads.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +81,18 @@ impl Variables {
             }),
             outer_pid: text("MODTAPE_PID").parse().ok(),
         }
+    }
+}
+
+impl Variables {
+    /// What the netrc file holds; nothing if it cannot be read.
+    pub(crate) fn read_netrc(&self) -> Netrc {
+        let mut text = Vec::new();
+        let file = self.netrc.as_deref().map(open_regular);
+        if let Some(Ok(file)) = file {
+            let _ = io::Read::read_to_end(&mut io::Read::take(file, NETRC), &mut text);
+        }
+        Netrc::parse(&String::from_utf8_lossy(&text))
     }
 }
 

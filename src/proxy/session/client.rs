@@ -94,7 +94,7 @@ impl Client {
             id: self.id,
             started: self.started,
             mode,
-            target,
+            target: target.into(),
             client: side,
             journey,
             error,
@@ -111,8 +111,10 @@ impl Client {
             if !self.gate.is_recorded_stranger() {
                 return;
             }
+            let status = self.gate.status().as_u16();
+            let no_token = format!("{status}: the client did not show the token");
             let error = match self.gate.has_refused() {
-                true => "407: the client did not show the token",
+                true => &no_token,
                 false => &why,
             };
             let target = &self.denied_target;

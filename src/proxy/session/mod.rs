@@ -6,7 +6,7 @@
 //!          │                       ╲╱
 //!          │                       ╱╲→ Blind ─→ Tunnel         bytes both ways, unread
 //!          ├→ Redirected ─────────────→ Clear                   requests in clear text, to one host
-//!          └→ Plain                                             requests in clear text, to any host
+//!          └→ Plain                                             requests in clear text, to any host or a gateway
 //! ```
 //!
 //! One place records the end.
@@ -43,6 +43,7 @@ use super::answer::Answer;
 use super::cause;
 use super::client_leg::{ClientLeg, Destination};
 use super::context::{Context, Responder};
+use super::gateway::Gateway;
 use super::io::{Marks, Prefixed, Tap};
 use super::live::{ConnectedTo, Subject};
 use super::places::{IDLE_TUNNEL, Place};
@@ -71,6 +72,8 @@ pub enum Entrance {
     Origin,
     /// Anything, to an address from which the kernel redirected it.
     Redirected(Arc<Redirection>),
+    /// HTTP to a module proxy.
+    Gateway(Arc<Gateway>),
 }
 
 /// The client's first request.
@@ -145,9 +148,10 @@ struct Tunnel {
     upstream: Wire,
 }
 
-/// Requests in clear text, with absolute URLs.
+/// Requests in clear text: with absolute URLs, or to a gateway.
 struct Plain {
     io: Prefixed<ClientIo>,
+    destination: Destination,
 }
 
 /// A connection that is set up, for the rest of its life.
@@ -172,7 +176,7 @@ pub(super) async fn run(
     keep_alive(&socket);
     let original = match &entrance {
         Entrance::Redirected(redirection) => redirection.original(&socket),
-        Entrance::Proxy | Entrance::Origin => socket.local_addr().ok(),
+        Entrance::Proxy | Entrance::Origin | Entrance::Gateway(_) => socket.local_addr().ok(),
     };
     let server = original.unwrap_or(peer);
     let wire = Wire::accepted(socket, peer, server, context.capture.as_ref());
@@ -213,6 +217,11 @@ async fn open(
     original: Option<SocketAddr>,
 ) -> Result<Open, String> {
     let inside = match entrance {
+        Entrance::Gateway(gateway) => {
+            let io = Prefixed::new(Bytes::new(), io);
+            let destination = Destination::Gateway(Arc::clone(gateway));
+            return Ok(Open::Plain(Plain { io, destination }));
+        }
         Entrance::Origin => Connected::to_origin(io)?.listen(client).await?,
         Entrance::Proxy => match first_request(client, io).await? {
             FirstRequest::Connect(connect) => connect.dial(client).await?.listen(client).await?,
@@ -237,7 +246,8 @@ async fn first_request(client: &mut Client, mut io: ClientIo) -> Result<FirstReq
             Opening::Connect(head) => head,
             Opening::Request { read } => {
                 let io = Prefixed::new(read, io);
-                return Ok(FirstRequest::Plain(Plain { io }));
+                let destination = Destination::Plain;
+                return Ok(FirstRequest::Plain(Plain { io, destination }));
             }
             Opening::Tls => {
                 let why = "the client spoke TLS to the proxy port: use http://";
@@ -250,7 +260,7 @@ async fn first_request(client: &mut Client, mut io: ClientIo) -> Result<FirstReq
         client.denied_target = head.target.to_string();
         // A client that did not wait for the answer has sent bytes that are no request.
         let closes = client.gate.is_shut() || !head.rest.is_empty();
-        let answer = Answer::challenge(closes).to_bytes();
+        let answer = Answer::challenge(client.gate.status(), closes).to_bytes();
         if let Err(error) = io.write_all(&answer).await {
             return Err(format!("the client broke off: {error}"));
         }
@@ -746,9 +756,11 @@ async fn accept(
 ) -> Result<TlsStream<Prefixed<ClientIo>>, NotAccepted> {
     let context = &client.context;
     let not_accepted = |failure, why| Err(NotAccepted { failure, why });
-    let settings = context
-        .leafs
-        .settings(host, offered.as_slice(), Clock::wall_now());
+    let Some(leafs) = &context.leafs else {
+        let why = String::from("there is no root to mint a certificate with");
+        return not_accepted(DialFailure::Unknown, why);
+    };
+    let settings = leafs.settings(host, offered.as_slice(), Clock::wall_now());
     let settings = match settings {
         Ok(settings) => settings,
         Err(error) => return not_accepted(DialFailure::Unknown, chain(&error)),
@@ -790,7 +802,7 @@ impl Plain {
             &client.context,
             client.id,
             client.side(),
-            Destination::Plain,
+            self.destination,
             Protocol::Http1,
             client.captured.clone(),
         );

@@ -92,11 +92,11 @@ where
             async move {
                 let leg = &upstreams.leg;
                 let response = match gate {
-                    Some(gate) if !gate.admits(request.headers_mut()) => {
+                    Some(gate) if !gate.admits_request(&mut request) => {
                         // It is answered: the next head has a time of its own.
                         let _ = leg.watch.begin();
                         leg.watch.end(leg.context.clock.now());
-                        Answer::challenge(gate.is_shut()).into_response()
+                        Answer::challenge(gate.status(), gate.is_shut()).into_response()
                     }
                     // Boxed: hyper keeps room for the future as long as the connection lasts.
                     _ => Box::pin(handler::serve(upstreams, request)).await,

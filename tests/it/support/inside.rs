@@ -172,7 +172,7 @@ impl Inside {
                 tunnel: Default::default(),
                 others: Others::Tunnel,
             },
-            leafs: Leafs::new(authority).expect("a key can be made"),
+            leafs: Some(Leafs::new(authority).expect("a key can be made")),
             responder: match way {
                 Way::Replay(replay) => Responder::Replay(replay),
                 Way::Proxy | Way::Redirected => Responder::Upstream(dialer),

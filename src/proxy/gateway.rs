@@ -1,0 +1,465 @@
+//! Requests to modtape as a module proxy: each path stands for an entry of GOPROXY, which is asked in the
+//! client's place. Redirects are followed here, credentials are added here, and the checksum database is asked here
+//! where no entry relays it. Each request that is sent for it is an exchange of its own, with the URL that was
+//! asked.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, request};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+
+use super::answer;
+use super::client_leg::ClientLeg;
+use super::context::Responder;
+use super::fill;
+use super::handler::{self, Named};
+use super::headers;
+use super::pool::{Origin, Pool};
+use super::replayed;
+use super::response_body::Outgoing;
+use super::ticket::{Beginning, Ticket};
+use super::upstreams::Upstreams;
+use crate::child::{GoAuth, Refused, basic};
+use crate::clock::Timestamp;
+use crate::exchange::Target;
+use crate::gomod::{DatabaseRequest, Front, REDIRECTS, redirect_target};
+use crate::redact::Redactor;
+
+/// How much of a body is read that nobody gets, bytes.
+const DISCARDED: usize = 1 << 20;
+
+/// What is told of `supported` where the database is asked by modtape.
+const RELAYED: &str = "no entry of GOPROXY relays the checksum database: modtape asks it";
+
+/// A module proxy that asks others.
+pub struct Gateway {
+    front: Front,
+    credentials: GoAuth,
+    /// Whether clients may name this gateway as they like.
+    takes_any_host: bool,
+    pub(super) pool: Pool,
+    // A std Mutex: held for a set operation, never across an await.
+    databases: Mutex<Databases>,
+}
+
+/// What the entries answered whether they relay the checksum database, by their places.
+#[derive(Debug, Default)]
+struct Databases {
+    /// With an error other than 404 and 410.
+    failed: BTreeSet<usize>,
+    /// So that the database itself is asked in their place.
+    passed_over: BTreeSet<usize>,
+}
+
+/// A request that is not sent on, and why.
+struct Refusal {
+    status: StatusCode,
+    why: String,
+}
+
+/// What is sent for one request of a client.
+struct Errand<'a> {
+    upstreams: &'a Arc<Upstreams>,
+    gateway: &'a Gateway,
+    /// The client's own head.
+    client: request::Parts,
+    /// The place of the entry that it asks.
+    place: usize,
+}
+
+impl Gateway {
+    /// A gateway to the entries of `front`. `has_token` says that clients show one.
+    pub(crate) fn new(front: Front, credentials: GoAuth, has_token: bool) -> Self {
+        Self {
+            front,
+            credentials,
+            takes_any_host: has_token,
+            pool: Pool::default(),
+            databases: Mutex::default(),
+        }
+    }
+
+    /// GOPROXY for clients that reach it at `address`.
+    pub(crate) fn goproxy(&self, address: &str) -> String {
+        self.front.goproxy(address)
+    }
+
+    /// Whether the client may be a page in a browser that reached us by a name of its own (DNS rebinding).
+    fn is_foreign(&self, head: &request::Parts) -> bool {
+        let host = head.headers.get(header::HOST);
+        let host = host.and_then(|host| Target::with_default_port(host.to_str().ok()?, 80).ok());
+        let is_own = host.is_some_and(|host| host.ip().is_some() || host.host() == "localhost");
+        !self.takes_any_host && !is_own
+    }
+
+    fn check(&self, head: &request::Parts, body: &Incoming) -> Result<(), Refusal> {
+        let refuse = |status, why: &str| {
+            let why = why.to_owned();
+            Err(Refusal { status, why })
+        };
+        if head.uri.authority().is_some() {
+            let why = "this is a module proxy, and no HTTP proxy";
+            return refuse(StatusCode::BAD_REQUEST, why);
+        }
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            let why = "a module proxy is asked with GET";
+            return refuse(StatusCode::METHOD_NOT_ALLOWED, why);
+        }
+        if let Some(what) = headers::ambiguity(&head.headers) {
+            return refuse(StatusCode::BAD_REQUEST, &format!("the request has {what}"));
+        }
+        if !body.is_end_stream() {
+            let why = "a request to a module proxy has no body";
+            return refuse(StatusCode::BAD_REQUEST, why);
+        }
+        if self.is_foreign(head) {
+            let why =
+                "without a token, this module proxy is for clients that name it by its address";
+            return refuse(StatusCode::FORBIDDEN, why);
+        }
+        Ok(())
+    }
+
+    /// Whether the database itself is asked in place of the entry at `place`, which answered with `status`
+    /// whether it relays it.
+    fn passes_over(&self, place: usize, status: StatusCode) -> bool {
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Databases {
+            failed,
+            passed_over,
+        } = &mut *databases;
+        let has_failed = failed.range(..place).next().is_some();
+        let status = status.as_u16();
+        let leads = status != 200 && self.front.leads_to_database(place, status, has_failed);
+        match status {
+            200 | 404 | 410 => failed.remove(&place),
+            _ => failed.insert(place),
+        };
+        match leads {
+            true => passed_over.insert(place),
+            false => passed_over.remove(&place),
+        };
+        leads
+    }
+
+    fn has_passed_over(&self, place: usize) -> bool {
+        let databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        databases.passed_over.contains(&place)
+    }
+}
+
+/// Answers one request of a client.
+pub(super) async fn serve(
+    upstreams: &Arc<Upstreams>,
+    gateway: &Gateway,
+    request: Request<Incoming>,
+) -> Response<Outgoing> {
+    let leg = &upstreams.leg;
+    let started = leg.watch.begin();
+    let (client, body) = request.into_parts();
+    if let Err(refusal) = gateway.check(&client, &body) {
+        return refused(leg, &client, started, refusal).await;
+    }
+    let path = client
+        .uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    let asked = match gateway.front.asked(path) {
+        Ok(asked) => asked,
+        Err(why) => {
+            let refusal = Refusal {
+                // Not 404, which would send go on to the next entry.
+                status: StatusCode::BAD_REQUEST,
+                why: why.to_string(),
+            };
+            return refused(leg, &client, started, refusal).await;
+        }
+    };
+    let errand = Errand {
+        upstreams,
+        gateway,
+        client,
+        place: asked.place,
+    };
+    match asked.database {
+        Some(DatabaseRequest::Supported) => {
+            let response = errand.fetch(started, &asked.url).await;
+            if !gateway.passes_over(asked.place, response.status()) {
+                return response;
+            }
+            discard(response).await;
+            errand.own(&asked.url, StatusCode::OK, RELAYED).await
+        }
+        Some(DatabaseRequest::At(url)) if gateway.has_passed_over(asked.place) => {
+            errand.fetch(started, &url).await
+        }
+        _ => errand.fetch(started, &asked.url).await,
+    }
+}
+
+/// Answers what is no request to an entry.
+async fn refused(
+    leg: &Arc<ClientLeg>,
+    client: &request::Parts,
+    started: Timestamp,
+    refusal: Refusal,
+) -> Response<Outgoing> {
+    let Named { url, host } = Named::of_refused(leg, client);
+    let beginning = Beginning {
+        request: client,
+        url: &url,
+        host: &host,
+        started,
+        head_bytes: 0,
+    };
+    let ticket = Ticket::begin(leg, beginning);
+    let why = refusal.why;
+    let text = format!("{why}\n`modtape env GOPROXY` prints what go needs to ask it");
+    answer::own(ticket, refusal.status, &text).await
+}
+
+impl Errand<'_> {
+    /// Sends it with the credentials that go would send; with others once more, where a 4xx lets GOAUTH find
+    /// some.
+    async fn fetch(&self, started: Timestamp, url: &str) -> Response<Outgoing> {
+        let auth = &self.gateway.credentials;
+        let entry = self.gateway.front.entry(self.place);
+        let is_secure = url.starts_with("https://");
+        let userinfo = entry.filter(|entry| entry.holds(url));
+        let userinfo = userinfo.and_then(|entry| entry.userinfo.as_ref());
+        let mut credentials = match userinfo {
+            Some(_) if !is_secure => {
+                let why = "refusing to pass credentials to an insecure URL";
+                return self
+                    .own_at(started, url, StatusCode::BAD_GATEWAY, why)
+                    .await;
+            }
+            Some(_) if !auth.is_by_host() => HeaderMap::new(),
+            _ => auth.credentials(url).await,
+        };
+        if let (Some(userinfo), true) = (userinfo, credentials.is_empty()) {
+            credentials = basic(&userinfo.user, &userinfo.password);
+        }
+        let response = self.follow(Some(started), url, &credentials).await;
+        let asks_again = is_secure && userinfo.is_none() && auth.can_ask_again();
+        if !asks_again || !response.status().is_client_error() {
+            return response;
+        }
+        let refused = Refused {
+            status: response.status(),
+            headers: response.headers().clone(),
+        };
+        let (others, of_git) = auth.credentials_after(url, &refused).await;
+        if others.is_empty() || others == credentials {
+            return response;
+        }
+        discard(response).await;
+        let response = self.follow(None, url, &others).await;
+        let verdict = match response.status() {
+            StatusCode::OK => Some(true),
+            StatusCode::UNAUTHORIZED => Some(false),
+            _ => None,
+        };
+        if let Some(is_right) = verdict {
+            self.upstreams.leg.context.spawn(async move {
+                for credential in of_git {
+                    credential.was(is_right).await;
+                }
+            });
+        }
+        response
+    }
+
+    /// Sends it, and follows redirects as go does: ten requests, never from https to http. The credentials go
+    /// to their own origin alone.
+    async fn follow(
+        &self,
+        mut started: Option<Timestamp>,
+        url: &str,
+        credentials: &HeaderMap,
+    ) -> Response<Outgoing> {
+        let first = Origin::of_url(url);
+        let mut url = url.to_owned();
+        let mut sent = 0;
+        loop {
+            let begun = started.take().unwrap_or_else(|| self.begin());
+            let Some(origin) = Origin::of_url(&url) else {
+                let why = "the URL has no usable scheme and host";
+                return self.own_at(begun, &url, StatusCode::BAD_GATEWAY, why).await;
+            };
+            let is_first = first.as_ref() == Some(&origin);
+            let leaves_tls = first.as_ref().is_some_and(|first| first.is_secure);
+            if leaves_tls && !origin.is_secure {
+                let why = "redirected from a secure URL to an insecure one";
+                return self.own_at(begun, &url, StatusCode::BAD_GATEWAY, why).await;
+            }
+            if sent == REDIRECTS {
+                let why = format!("stopped after {REDIRECTS} redirects");
+                return self
+                    .own_at(begun, &url, StatusCode::BAD_GATEWAY, &why)
+                    .await;
+            }
+            let credentials = is_first.then_some(credentials);
+            let response = self.exchange(begun, &url, &origin, credentials).await;
+            sent += 1;
+            let Some(location) = location(&response) else {
+                return response;
+            };
+            let to = redirect_target(&url, &location);
+            discard(response).await;
+            let Some(to) = to else {
+                let why = "the redirect leads to no URL";
+                return self.own(&url, StatusCode::BAD_GATEWAY, why).await;
+            };
+            url = to;
+        }
+    }
+
+    /// One request to one origin.
+    async fn exchange(
+        &self,
+        started: Timestamp,
+        url: &str,
+        origin: &Origin,
+        credentials: Option<&HeaderMap>,
+    ) -> Response<Outgoing> {
+        let leg = &self.upstreams.leg;
+        let context = &leg.context;
+        let head = self.head(url, origin, credentials);
+        let Some(head) = head else {
+            let why = "the URL cannot be sent";
+            return self
+                .own_at(started, url, StatusCode::BAD_GATEWAY, why)
+                .await;
+        };
+        let shown = credentials.map(|credentials| marked(&head, credentials, &context.redactor));
+        let beginning = Beginning {
+            request: shown.as_ref().unwrap_or(&head),
+            url,
+            host: origin.target.host(),
+            started,
+            head_bytes: 0,
+        };
+        let ticket = Ticket::begin(leg, beginning);
+        if let Some(why) = context.refusal() {
+            return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
+        }
+        match &context.responder {
+            Responder::Replay(replay) => {
+                replayed::answer(leg, replay, ticket, &head, None, url).await
+            }
+            Responder::Fill(fill) => fill::answer(leg, fill, ticket, &head, None, url).await,
+            Responder::Upstream(dialer) => {
+                handler::forward(self.upstreams, dialer, ticket, origin, head, None).await
+            }
+        }
+    }
+
+    /// The client's head as it is sent to `origin`.
+    fn head(
+        &self,
+        url: &str,
+        origin: &Origin,
+        credentials: Option<&HeaderMap>,
+    ) -> Option<request::Parts> {
+        let mut head = self.client.clone();
+        head.uri = url.parse::<Uri>().ok()?;
+        let host = HeaderValue::from_str(&origin.authority()).ok()?;
+        head.headers.insert(header::HOST, host);
+        match credentials {
+            None => headers::without(&mut head.headers, |name| {
+                matches!(*name, header::AUTHORIZATION | header::COOKIE)
+            }),
+            Some(credentials) => {
+                headers::without(&mut head.headers, |name| credentials.contains_key(name));
+                for (name, value) in credentials {
+                    head.headers.append(name.clone(), value.clone());
+                }
+            }
+        }
+        Some(head)
+    }
+
+    /// A further exchange begins.
+    fn begin(&self) -> Timestamp {
+        let leg = &self.upstreams.leg;
+        // Its stamp is that of the client's head.
+        let _ = leg.watch.begin();
+        leg.context.clock.now()
+    }
+
+    /// An exchange that we answer ourselves.
+    async fn own(&self, url: &str, status: StatusCode, text: &str) -> Response<Outgoing> {
+        self.own_at(self.begin(), url, status, text).await
+    }
+
+    async fn own_at(
+        &self,
+        started: Timestamp,
+        url: &str,
+        status: StatusCode,
+        text: &str,
+    ) -> Response<Outgoing> {
+        let origin = Origin::of_url(url);
+        let host = origin.as_ref().map_or("", |origin| origin.target.host());
+        let mut head = self.client.clone();
+        let own = origin.as_ref().map(Origin::authority);
+        if let Some(Ok(own)) = own.map(|own| HeaderValue::from_str(&own)) {
+            head.headers.insert(header::HOST, own);
+        }
+        let beginning = Beginning {
+            request: &head,
+            url,
+            host,
+            started,
+            head_bytes: 0,
+        };
+        let ticket = Ticket::begin(&self.upstreams.leg, beginning);
+        answer::own(ticket, status, text).await
+    }
+}
+
+/// Where a response leads, if clients follow it (RFC 9110 section 15.4, as `net/http`).
+fn location(response: &Response<Outgoing>) -> Option<String> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = response.headers().get(header::LOCATION)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// The head as it is recorded: without the values of credentials, whatever their names.
+fn marked(head: &request::Parts, credentials: &HeaderMap, redactor: &Redactor) -> request::Parts {
+    let mut shown = head.clone();
+    for (name, value) in &mut shown.headers {
+        // Its scheme is told.
+        if *name == header::AUTHORIZATION || !credentials.contains_key(name) {
+            continue;
+        }
+        let mark = redactor.mark(&String::from_utf8_lossy(value.as_bytes()));
+        *value = HeaderValue::from_str(&mark).unwrap_or(HeaderValue::from_static(""));
+    }
+    shown
+}
+
+/// Reads a response to its end, so that it is on record and its connection can be used again.
+async fn discard(response: Response<Outgoing>) {
+    let mut body = response.into_body();
+    let mut left = DISCARDED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, bytes::Bytes::len);
+        left = match left.checked_sub(bytes) {
+            Some(left) => left,
+            None => return,
+        };
+    }
+}
