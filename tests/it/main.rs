@@ -6,6 +6,7 @@ mod canary;
 mod capture;
 mod causes;
 mod checking;
+mod containers;
 mod contents;
 mod crash;
 mod diff;

@@ -12,12 +12,13 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "docs/recording.md",
     "docs/explaining.md",
     "docs/reading.md",
     "docs/replaying.md",
+    "docs/containers.md",
     "docs/limits.md",
 ];
 
@@ -39,8 +40,16 @@ fn every_flag_that_they_name_exists() {
     let text = pages();
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     let flags = words.filter_map(|word| word.strip_prefix("--"));
-    // cargo's own, in the first command.
-    let others = ["release", "path"];
+    // Those of cargo and docker.
+    let others = [
+        "release",
+        "path",
+        "add-host",
+        "build-arg",
+        "secret",
+        "mount",
+        "no-cache",
+    ];
     for flag in flags.filter(|flag| !flag.trim_matches('-').is_empty() && !others.contains(flag)) {
         assert!(known.iter().any(|known| known == flag), "--{flag}");
     }

@@ -1,0 +1,128 @@
+//! The recipes of docs/containers.md, in networks, mounts and environments like those that they are for.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::record::{assert_same, recording};
+use crate::support::*;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The code block in `language` below the heading that begins with `heading`.
+fn block(heading: &str, language: &str) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/containers.md");
+    let page = fs::read_to_string(page).expect("the page is there");
+    let section = page.split("\n## ").find(|it| it.starts_with(heading));
+    let section = section.expect("the recipe is there");
+    let opening = format!("```{language}\n");
+    let code = section.split_once(&opening);
+    let code = code.and_then(|(_, rest)| rest.split("```").next());
+    code.expect("the code is there").to_owned()
+}
+
+/// The folder of the programs that a recipe finds: `docker`, `go`, and a modtape that is led to `origin`.
+fn programs(sandbox: &Sandbox, origin: &Origin, go: &Path) -> PathBuf {
+    let folder = sandbox.join("programs");
+    fs::create_dir(&folder).expect("our own folder");
+    let docker = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/containers/docker");
+    let modtape = format!(
+        "#!/bin/sh\nverb=$1; shift\ncase $verb in record) set -- --connect-to ::127.0.0.1:{} \
+         --upstream-ca '{}' \"$@\";; esac\nexec '{}' \"$verb\" \"$@\"\n",
+        origin.addr().port(),
+        origin.root_pem_path().display(),
+        tested().display(),
+    );
+    let script = folder.join("modtape");
+    fs::write(&script, modtape).expect("our own file");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("our own file");
+    std::os::unix::fs::symlink(docker, folder.join("docker")).expect("our own folder");
+    std::os::unix::fs::symlink(go, folder.join("go")).expect("our own folder");
+    folder
+}
+
+/// Runs a text as a script of bash in the project's folder.
+fn script(sandbox: &Sandbox, programs: &Path, go: &Path, text: &str) -> Output {
+    let mut bash = sandbox.command("bash");
+    bash.args(["-euo", "pipefail", "-c", text]);
+    bash.current_dir(sandbox.join("project"));
+    bash.env("PATH", search_path(&[programs]));
+    bash.env("GO", go.parent().expect("go has a folder"));
+    run(bash, LIMIT)
+}
+
+/// Plays a recipe of `docker build`: all that the build fetches is recorded, and nothing else came.
+fn docker_build(heading: &str) {
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    let Some(project) = sandbox.project("hello") else {
+        return;
+    };
+    let origin = Origin::start(content);
+    let programs = programs(&sandbox, &origin, &go);
+    fs::write(project.join("Dockerfile"), block(heading, "Dockerfile")).expect("our own file");
+    script(&sandbox, &programs, &go, &block(heading, "sh")).expect_success();
+    let recording = recording(&sandbox, "build");
+    assert!(!recording.rows().is_empty());
+    assert_same(&recording, &origin);
+}
+
+#[test]
+fn a_docker_build_needs_no_certificate() {
+    alone("containers::a_docker_build_needs_no_certificate", || {
+        docker_build("A Docker build, without a certificate");
+    });
+}
+
+#[test]
+fn a_docker_build_trusts_a_secret() {
+    alone("containers::a_docker_build_trusts_a_secret", || {
+        docker_build("A Docker build through HTTPS_PROXY");
+    });
+}
+
+/// The commands of a job, each in a shell of its own.
+fn job(heading: &str, marker: &str) {
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    let Some(project) = sandbox.project("hello") else {
+        return;
+    };
+    let origin = Origin::start(content);
+    let programs = programs(&sandbox, &origin, &go);
+    let yaml = block(heading, "yaml");
+    let commands = yaml
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix(marker));
+    let commands: Vec<&str> = commands
+        .filter(|line| line.starts_with("modtape "))
+        .collect();
+    assert_eq!(commands.len(), 3, "{yaml}");
+    for command in commands {
+        let summary = "export GITHUB_STEP_SUMMARY=summary";
+        script(&sandbox, &programs, &go, &format!("{summary}\n{command}")).expect_success();
+    }
+    assert_same(&recording(&sandbox, "build"), &origin);
+    // What the job keeps.
+    assert!(yaml.contains("recordings/build"), "{yaml}");
+    assert!(project.join("recordings/build/journal.ndjson").is_file());
+    let has_summary = fs::read_to_string(project.join("summary")).is_ok_and(|it| it.contains('#'));
+    assert_eq!(has_summary, yaml.contains("GITHUB_STEP_SUMMARY"));
+}
+
+#[test]
+fn a_job_of_github_actions_records_and_reports() {
+    job("GitHub Actions", "- run: ");
+}
+
+#[test]
+fn a_job_of_gitlab_records_and_verifies() {
+    job("GitLab", "- ");
+}
