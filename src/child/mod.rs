@@ -17,6 +17,7 @@ mod private;
 mod processes;
 mod run;
 mod tree_head;
+mod trust;
 
 pub(crate) use caches::{CachePlaces, Served, look_at_caches};
 pub(crate) use direct_modules::{Asked, Found, direct_modules};
@@ -34,3 +35,4 @@ pub(crate) use private::{PrivateDir, open_dir};
 pub(crate) use processes::{Ends, Latest, Watch, unacknowledged};
 pub(crate) use run::{Command, Heard, Interruption, Signals, SpawnError, StatusSignals, run};
 pub(crate) use tree_head::{Remembered, remembered};
+pub(crate) use trust::ignores_ssl_cert_file;

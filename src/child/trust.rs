@@ -46,7 +46,12 @@ mod tests {
         for (os, version, godebug, expected) in [
             ("linux", "go1.19.8", "", false),
             ("linux", "", "", false),
-            ("freebsd", "go1.21.13", "x509sslcertoverrideplatform=0", false),
+            (
+                "freebsd",
+                "go1.21.13",
+                "x509sslcertoverrideplatform=0",
+                false,
+            ),
             ("macos", "go1.26.4", "", true),
             ("macos", "go1.27.0", "", false),
             ("macos", "go1.27.3", "http2client=0", false),
@@ -62,7 +67,11 @@ mod tests {
             ),
         ] {
             let ignores = ignores_ssl_cert_file(os, version, godebug);
-            assert_eq!(ignores.is_some(), expected, "{os} {version} {godebug}: {ignores:?}");
+            assert_eq!(
+                ignores.is_some(),
+                expected,
+                "{os} {version} {godebug}: {ignores:?}"
+            );
         }
     }
 }

@@ -68,7 +68,7 @@ pub(super) async fn replay(
     context: RunContext,
 ) -> Result<i32, Failure> {
     let roots = args.dial.upstream_ca.clone();
-    let mut session = Session::open(&args.run, &args.command, roots).await?;
+    let mut session = Session::open(&args.run, &args.command, roots, false).await?;
     // Before anything is said: nobody else may write to the recording.
     let locked = match args.on_miss {
         OnMiss::Record => Some(lock(&recording)?),

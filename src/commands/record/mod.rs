@@ -94,7 +94,8 @@ pub(super) async fn record(
     context: RunContext,
 ) -> Result<Closed, Failure> {
     let extra_roots = args.upstream.dial.upstream_ca.clone();
-    let mut session = Session::open(&args.run, &args.command, extra_roots).await?;
+    let intercepts = args.intercept_all || !flags.intercept.is_empty() || !flags.tunnel.is_empty();
+    let mut session = Session::open(&args.run, &args.command, extra_roots, intercepts).await?;
     if let Some(folder) = context.folder {
         session.run_in(folder);
     }
@@ -207,13 +208,17 @@ fn announce_options(args: &RecordArgs, global: &Global, session: &Session) {
             "modtape: --intercept-all: this run's root can sign certificates for any host name",
         );
     }
-    if args.run.mode.is_gateway()
-        && let Some(past) = setup::past_gateway(session)
-    {
-        say(
-            global,
-            format!("modtape: a gateway does not see {past}; --mode mitm does"),
-        );
+    let past = match session.mode().is_gateway() {
+        true => setup::past_gateway(session)
+            .map(|past| format!("a gateway does not see {past}; --mode mitm does")),
+        false => setup::past_proxy(session).map(|hosts| {
+            format!(
+                "GOPROXY is on loopback ({hosts}), which go asks past every proxy; --mode gateway sees it"
+            )
+        }),
+    };
+    if let Some(past) = past {
+        say(global, format!("modtape: {past}"));
     }
     if args.no_redact {
         say(

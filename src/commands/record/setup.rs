@@ -123,6 +123,12 @@ pub(super) fn past_gateway(session: &Session) -> Option<String> {
     (!past.is_empty()).then(|| past.join(", "))
 }
 
+/// What of the command's requests passes a proxy by, in words: go asks no proxy for what is on loopback.
+pub(super) fn past_proxy(session: &Session) -> Option<String> {
+    let hosts = GoProxy::parse(session.go.get("GOPROXY")).loopback_hosts();
+    (!hosts.is_empty()).then(|| hosts.join(", "))
+}
+
 /// The targets that may be dialled: for clients on other machines, public ones and those that the
 /// user named.
 ///
@@ -213,7 +219,7 @@ pub(super) fn manifest(
         started: wall(session.clock),
         command: redactor.argv(&args.command),
         options: redactor.argv(&rerun::options(args)),
-        mode: Some(match args.run.mode.is_gateway() {
+        mode: Some(match session.mode().is_gateway() {
             true => RunMode::Gateway,
             false => RunMode::Mitm,
         }),

@@ -5,6 +5,7 @@ pub(crate) mod running;
 pub(crate) mod socket;
 pub(crate) mod token;
 mod variables;
+mod way;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ pub(crate) use self::variables::Variables;
 
 use self::running::{Announcement, Own, Running};
 use self::socket::Socket;
+use self::way::Way;
 use super::failure::{Advise as _, Failure, USAGE};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
@@ -31,7 +33,7 @@ use crate::child::{
     self, Environment, GoAuth, GoFacts, Interruption, PrivateDir, ProcessLimits, Repositories,
     Signals, SpawnError, StatusSignals, Watch, WayIn,
 };
-use crate::cli::{Global, RunArgs};
+use crate::cli::{Global, Mode, RunArgs};
 use crate::clock::Clock;
 use crate::exchange::{Hex, TraceParent};
 use crate::gomod::{Base, Front};
@@ -65,6 +67,7 @@ pub(super) struct Session {
     private: Option<PrivateDir>,
     command: Vec<OsString>,
     folder: Option<PathBuf>,
+    way: Way,
     run: RunArgs,
 }
 
@@ -133,11 +136,13 @@ const TIMED_OUT: i32 = 124;
 
 impl Session {
     /// Binds the listener, reads the roots and asks the go command for its settings. Invalid
-    /// settings fail here, before anything is written.
+    /// settings fail here, before anything is written. `intercepts` says that the user wants connections
+    /// intercepted.
     pub(super) async fn open(
         run: &RunArgs,
         command: &[OsString],
         extra_roots: Vec<PathBuf>,
+        intercepts: bool,
     ) -> Result<Self, Failure> {
         let asked = run.listen;
         let token = token::required(run)?;
@@ -161,6 +166,7 @@ impl Session {
             }
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
+        let way = Way::of(run, &go, &variables, intercepts);
         let limits = ProcessLimits::now();
         limits.raise_descriptors();
         Ok(Self {
@@ -177,8 +183,14 @@ impl Session {
             private: None,
             folder: None,
             command: command.to_vec(),
+            way,
             run: run.clone(),
         })
+    }
+
+    /// How the command's requests reach this recorder: never [`Mode::Auto`].
+    pub(super) const fn mode(&self) -> Mode {
+        self.way.mode
     }
 
     /// Gives the command a GOPATH and module cache of its own.
@@ -258,6 +270,9 @@ impl Session {
                 global,
                 format!("`modtape env` cannot find this recorder: {error:#}"),
             );
+        }
+        if let Some(line) = self.way.line(global.verbose > 0) {
+            say(global, line);
         }
         if let Some(greeting) = &self.greeting {
             say(global, greeting);
@@ -359,7 +374,7 @@ impl Session {
         gosumdb: &str,
         dials: bool,
     ) -> Result<Option<Gateway>, Failure> {
-        if !self.run.mode.is_gateway() {
+        if !self.mode().is_gateway() {
             return Ok(None);
         }
         let usage = |error| Failure::new(USAGE, error);

@@ -29,6 +29,8 @@ pub(crate) struct Variables {
     pub(crate) key_log: Option<PathBuf>,
     /// GOTOOLCHAIN of the environment; `go env -w` may set another.
     pub(crate) toolchain: String,
+    /// Switches of Go programs.
+    pub(crate) godebug: String,
     /// The settings of the go command that the environment sets.
     pub(crate) exported: Vec<String>,
     /// How many processors the go command takes to be there.
@@ -65,6 +67,7 @@ impl Variables {
                 .or_else(|| os("SSLKEYLOGFILE"))
                 .map(PathBuf::from),
             toolchain: text("GOTOOLCHAIN"),
+            godebug: text("GODEBUG"),
             exported: SETTINGS
                 .iter()
                 .filter(|name| !text(name).is_empty())
