@@ -11,10 +11,11 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ipnet::IpNet;
 use time::OffsetDateTime;
 
 pub(crate) use self::values::GATES;
-use self::values::{duration, exchange_id, file, folder, instant, listen};
+use self::values::{cgroup, duration, exchange_id, file, folder, instant, listen, network};
 
 /// See, record, explain and replay what the go command fetches
 #[derive(Debug, Parser)]
@@ -258,9 +259,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub(crate) mode: Mode,
     /// Address to listen on. Without a port, a free one is chosen. An address other than loopback
-    /// needs --token
+    /// needs --token; with --mode transparent it needs --from, and there may be one of each family
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1:0", value_parser = listen)]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Vec<SocketAddr>,
+    /// With --mode transparent: clients of other machines that may connect, by their network
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub(crate) from: Vec<IpNet>,
     /// Secret that clients must send to use the proxy: `auto` makes a new one, which `modtape env`
     /// prints
     #[arg(
@@ -288,12 +292,20 @@ pub(crate) enum Mode {
     Mitm,
     /// As its GOPROXY, over http on loopback; no certificate is needed
     Gateway,
+    /// Redirected by rules of the firewall, which `modtape env --mode transparent` prints; clients trust a
+    /// root certificate of this run
+    Transparent,
 }
 
 impl Mode {
     /// Whether modtape is the command's GOPROXY.
     pub(crate) const fn is_gateway(self) -> bool {
         matches!(self, Self::Gateway)
+    }
+
+    /// Whether the kernel redirects connections to modtape.
+    pub(crate) const fn is_transparent(self) -> bool {
+        matches!(self, Self::Transparent)
     }
 }
 
@@ -755,12 +767,32 @@ pub(crate) struct EnvArgs {
     /// Print JSON
     #[arg(long, conflicts_with_all = ["what", "unset"])]
     pub(crate) json: bool,
+    /// Print rules of the firewall that redirect connections to a recorder with --mode transparent; SHELL is
+    /// nft, iptables or tproxy [default: nft, and iptables as comments]
+    #[arg(long, value_name = "MODE", conflicts_with = "json")]
+    pub(crate) mode: Option<RulesMode>,
+    /// Redirect the connections of this user
+    #[arg(long, requires = "mode")]
+    pub(crate) uid: Option<u32>,
+    /// Redirect the connections of this control group (cgroup v2), by its path below the mount point
+    #[arg(long, value_name = "PATH", requires = "mode", value_parser = cgroup)]
+    pub(crate) cgroup: Option<String>,
+    /// Redirect connections to these ports only
+    #[arg(long, value_name = "PORT", value_delimiter = ',', requires = "mode", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Vec<u16>,
     /// Use the recorder of this recording [default: the newest recorder]
     #[arg(long, value_name = "NAME")]
     pub(crate) recording: Option<String>,
     /// Name under which clients reach the recorder, such as host.docker.internal [default: its address]
     #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "unset")]
     pub(crate) host: Option<String>,
+}
+
+/// The mode whose rules are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RulesMode {
+    /// The kernel redirects connections to modtape
+    Transparent,
 }
 
 /// `modtape status`

@@ -50,6 +50,11 @@ pub(crate) enum WayIn<'a> {
         /// The bundle of CA certificates.
         bundle: &'a Path,
     },
+    /// The kernel redirects their connections to it.
+    Redirected {
+        /// The bundle of CA certificates.
+        bundle: &'a Path,
+    },
     /// It is their module proxy.
     Gateway {
         /// `http://127.0.0.1:PORT/p0,direct`
@@ -61,6 +66,12 @@ pub(crate) enum WayIn<'a> {
 /// not.
 const LOCAL: &str = "localhost,127.0.0.1,::1";
 
+/// The variables that name a proxy.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+/// The variables that name who is reached without it.
+const BYPASSES: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
 impl Environment {
     /// The variables that lead a go command through a recorder; with its proxy, git and curl too.
     ///
@@ -69,17 +80,18 @@ impl Environment {
         let mut environment = Self::default();
         match recorder.way {
             WayIn::Proxy { url, bundle } => {
-                let bundle = bundle.to_string_lossy();
-                for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+                for name in PROXIES {
                     environment.set(name, url);
                 }
-                for name in ["NO_PROXY", "no_proxy"] {
+                for name in BYPASSES {
                     environment.set(name, LOCAL);
                 }
-                for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"] {
-                    environment.set(name, &bundle);
-                }
-                environment.unset = ["ALL_PROXY", "all_proxy"].map(str::to_owned).to_vec();
+                environment.trust(bundle);
+            }
+            WayIn::Redirected { bundle } => {
+                let proxies = PROXIES.into_iter().chain(BYPASSES).map(str::to_owned);
+                environment.unset.extend(proxies);
+                environment.trust(bundle);
             }
             WayIn::Gateway { goproxy } => environment.set("GOPROXY", goproxy),
         }
@@ -87,6 +99,16 @@ impl Environment {
         environment.set("MODTAPE_PID", &recorder.pid.to_string());
         environment.set("TRACEPARENT", recorder.traceparent);
         environment
+    }
+
+    /// Trusts the CA certificates in this file, and is led to no other proxy.
+    fn trust(&mut self, bundle: &Path) {
+        let bundle = bundle.to_string_lossy();
+        for name in ["SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"] {
+            self.set(name, &bundle);
+        }
+        self.unset
+            .extend(["ALL_PROXY", "all_proxy"].map(str::to_owned));
     }
 
     /// Sets one more variable.
@@ -183,6 +205,25 @@ mod tests {
         assert_eq!(environment.set["NO_PROXY"], "localhost,127.0.0.1,::1");
         assert_eq!(environment.set["SSL_CERT_FILE"], "/run/bundle.pem");
         assert_eq!(environment.unset, ["ALL_PROXY", "all_proxy"]);
+    }
+
+    #[test]
+    fn a_redirected_command_is_led_to_no_proxy() {
+        let environment = Environment::through(&Recorder {
+            way: WayIn::Redirected {
+                bundle: Path::new("/run/bundle.pem"),
+            },
+            name: "one",
+            pid: 7,
+            traceparent: "00-x-y-01",
+        });
+        assert_eq!(environment.set["SSL_CERT_FILE"], "/run/bundle.pem");
+        let is_set = |name: &String| name.to_uppercase().ends_with("_PROXY");
+        assert!(!environment.set.keys().any(is_set));
+        for name in ["HTTPS_PROXY", "http_proxy", "NO_PROXY", "all_proxy"] {
+            let mut unset = environment.unset.iter();
+            assert!(unset.any(|unset| unset == name), "{name}");
+        }
     }
 
     #[test]

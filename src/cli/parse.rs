@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use super::{Answers, Bodies, Cli, Command, ExportFormat, KeepBodies, OnMiss, Pcap};
+use super::{Answers, Bodies, Cli, Command, ExportFormat, KeepBodies, OnMiss, Pcap, RunArgs};
 
 impl Cli {
     /// Parses all words, the program's name included.
@@ -118,6 +118,14 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
     if is_given("log_format") && global.verbose == 0 && global.log_file.is_none() {
         return Some("--log-format has no effect without -v or --log-file FILE".into());
     }
+    let run = match &cli.command {
+        Command::Record(args) => Some(&args.run),
+        Command::Replay(args) => Some(&args.run),
+        _ => None,
+    };
+    if let Some(message) = run.and_then(|run| contradicting_listeners(run, is_given("token"))) {
+        return Some(message);
+    }
     match &cli.command {
         Command::Record(args) => {
             let no_bodies = args.bodies == KeepBodies::None;
@@ -194,6 +202,43 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
                                 that was recorded of each module";
                     filter.then(|| message.into())
                 })
+        }
+        _ => None,
+    }
+}
+
+/// Flags on listeners and their clients that contradict each other.
+fn contradicting_listeners(run: &RunArgs, has_token: bool) -> Option<String> {
+    if !run.mode.is_transparent() {
+        return match (&run.listen[..], &run.from[..]) {
+            ([_, _, ..], _) => {
+                Some("--listen can be given twice with --mode transparent only".into())
+            }
+            (_, [_, ..]) => {
+                Some("--from is for --mode transparent; --token names other clients".into())
+            }
+            _ => None,
+        };
+    }
+    if has_token {
+        return Some(
+            "--token has no effect with --mode transparent: clients that do not know of modtape cannot \
+             send it; --from names their networks"
+                .into(),
+        );
+    }
+    let families = run
+        .listen
+        .iter()
+        .filter(|address| address.is_ipv4())
+        .count();
+    if run.listen.len() > 2 || (run.listen.len() == 2 && families != 1) {
+        return Some("--listen takes one IPv4 and one IPv6 address".into());
+    }
+    let is_local = run.listen.iter().all(|address| address.ip().is_loopback());
+    match run.from.first() {
+        Some(_) if is_local => {
+            Some("--from has no effect without --listen with another address than loopback".into())
         }
         _ => None,
     }

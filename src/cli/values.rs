@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, Time};
@@ -41,6 +42,29 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| alone()).map_err(|_| {
         String::from("expected an IP address, such as 127.0.0.1, 127.0.0.1:4040 or [::1]:4040")
     })
+}
+
+/// `10.0.0.0/8`, `2001:db8::/32`, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let alone = || text.parse().map(|ip: IpAddr| IpNet::from(ip));
+    let network = text
+        .parse()
+        .or_else(|_| alone())
+        .map(|network: IpNet| network.trunc());
+    network.map_err(|_| String::from("expected a network, such as 10.0.0.0/8 or 2001:db8::/32"))
+}
+
+/// `system.slice/build.service`, as a line of /proc/PID/cgroup has it behind the second colon.
+pub(super) fn cgroup(text: &str) -> Result<String, String> {
+    let path = text.trim_matches('/');
+    let has_part = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    // nft has no escapes in its quotes.
+    match has_part && !path.contains(|c: char| c == '"' || c.is_control()) {
+        true => Ok(path.to_owned()),
+        false => Err(String::from(
+            "expected the path of a control group, such as system.slice/build.service",
+        )),
+    }
 }
 
 /// The words that `--fail-on` takes beside codes and `total>DURATION`.

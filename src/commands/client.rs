@@ -84,6 +84,8 @@ pub(super) struct Outward {
     pub(super) parent: TraceParent,
     /// The last numbers of exchanges and connections that are taken.
     pub(super) last_ids: (ExchangeId, ConnectionId),
+    /// Marks what it dials, where the firewall might redirect that.
+    pub(super) sockets: OwnSockets,
 }
 
 /// The credentials of the user's own settings, as the go command finds them.
@@ -184,7 +186,7 @@ impl Client {
             parents: outward.parents,
             overrides: outward.overrides,
             reach: Reach::all_but(vec![address]),
-            sockets: OwnSockets::default(),
+            sockets: outward.sockets,
         });
         let context = Arc::new(Context {
             clock,

@@ -1,12 +1,15 @@
 //! `modtape env`: what another terminal needs to use a running recorder.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 
-use super::failure::{Failure, USAGE};
+use self::rules::{Rules, Selection, TOOLS, Tool};
+use super::failure::{Advise as _, Failure, USAGE};
 use super::session::running::{self, Running};
 use super::session::token;
 use crate::child::{Environment, Recorder, WayIn};
@@ -53,6 +56,11 @@ const MARK: &str = "MODTAPE_PID";
 
 /// Prints variables, all or one.
 pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
+    if args.mode.is_some() {
+        let text = firewall(args)?;
+        to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let name = args.what.as_deref().unwrap_or("sh");
     let form = FORMS.iter().find(|(known, _)| *known == name);
     let form = form.map(|(_, form)| *form);
@@ -78,6 +86,39 @@ pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The rules of the firewall that redirect connections to a recorder, or those that undo them.
+fn firewall(args: &EnvArgs) -> Result<String, Failure> {
+    let usage = |error| Failure::new(USAGE, error);
+    let tool = args.what.as_deref().map(|what| {
+        let tool = TOOLS.iter().find(|(name, _)| *name == what);
+        let names = TOOLS.map(|(name, _)| name).join(", ");
+        let message = || anyhow!("rules are printed for one of: {names}; not for {what}");
+        tool.map(|(_, tool)| *tool).ok_or_else(message)
+    });
+    let tool = tool.transpose().map_err(usage)?;
+    let selection = Selection {
+        uid: args.uid,
+        cgroup: args.cgroup.clone(),
+        ports: args.port.clone(),
+    };
+    if args.unset {
+        // Also where the recorder was killed.
+        return Ok(rules::undo(tool.unwrap_or(Tool::Nft), &selection));
+    }
+    let running = running::find(args.recording.as_deref())?;
+    let Some(redirected) = &running.redirected else {
+        let message = anyhow!("the recorder of {} is not redirected to", running.name);
+        return Err::<_, _>(message)
+            .help("start one with `modtape record --mode transparent`")
+            .map_err(Failure::from);
+    };
+    let rules = Rules::new(redirected, &selection).and_then(|rules| match tool {
+        Some(tool) => rules.script(tool),
+        None => Ok(rules.overview()),
+    });
+    rules.map_err(|error| usage(anyhow!(error)))
+}
+
 fn value(name: &str, environment: &Environment) -> Result<String, Failure> {
     let value = environment.set.get(name).ok_or_else(|| {
         let forms = FORMS.map(|(form, _)| form).join(", ");
@@ -101,6 +142,7 @@ fn through(running: &Running, host: Option<&str>) -> anyhow::Result<Environment>
             goproxy = list.replace(&format!("{}/p", running.proxy), &format!("{shown}/p"));
             WayIn::Gateway { goproxy: &goproxy }
         }
+        (None, Some(bundle)) if running.redirected.is_some() => WayIn::Redirected { bundle },
         (None, bundle) => {
             url = token.map_or_else(|| address.clone(), |it| token::with_token(&address, &it));
             let bundle = bundle.as_deref().unwrap_or_else(|| Path::new(""));

@@ -209,6 +209,7 @@ impl Filling {
     ) -> Result<Self, Failure> {
         let usage = |error| Failure::new(USAGE, error);
         let outward = Outward {
+            sockets: session.sockets.clone(),
             overrides: dialling::overrides(&args.dial).map_err(usage)?,
             parents: dialling::parents(&args.dial, &session.variables).map_err(usage)?,
             roots: session.roots.clone(),

@@ -4,6 +4,7 @@
 //! placeholder where one of their values was redacted. Never runs anything.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::cli::{Global, RecordArgs};
@@ -106,8 +107,17 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
     if run.mode.is_gateway() {
         value("--mode", "gateway".into());
     }
-    if !run.listen.ip().is_loopback() || run.listen.port() != 0 {
-        value("--listen", run.listen.to_string().into());
+    if run.mode.is_transparent() {
+        value("--mode", "transparent".into());
+    }
+    let is_usual = |address: &SocketAddr| address.ip().is_loopback() && address.port() == 0;
+    if run.listen.len() > 1 || !run.listen.iter().all(is_usual) {
+        for address in &run.listen {
+            value("--listen", address.to_string().into());
+        }
+    }
+    for network in &run.from {
+        value("--from", network.to_string().into());
     }
     if run.token != "none" && run.token_is_given {
         value("--token", run.token.clone().into());
@@ -116,7 +126,7 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
 }
 
 /// The flags that [`options`] gives: those with a value end with an equals sign.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "--cold",
     "--intercept-all",
     "--intercept=",
@@ -127,6 +137,7 @@ const KNOWN: [&str; 11] = [
     "--connect-to=",
     "--mode=",
     "--listen=",
+    "--from=",
     "--token=",
 ];
 
@@ -199,6 +210,8 @@ fn words_of(option: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::cli::{Cli, Command};
 
@@ -228,6 +241,7 @@ mod tests {
                 --upstream-proxy none --upstream-ca ca.pem --resolve a.example:443:[::1] \
                 --connect-to ::127.0.0.1:1 --listen 0.0.0.0:4040 --token secret -- go build",
             "modtape record --mode gateway -- go build",
+            "modtape record --mode transparent --listen 0.0.0.0 --from 10.0.0.0/8 -- go build",
         ];
         let given = |line: &str| {
             let line: Vec<OsString> = words(line).into_iter().map(OsString::from).collect();
@@ -240,7 +254,12 @@ mod tests {
         let options: Vec<_> = options
             .map(|option| option.into_string().unwrap())
             .collect();
-        assert_eq!(options.len(), KNOWN.len(), "{options:?}");
+        let name = |option: &String| match option.split_once('=') {
+            Some((name, _)) => format!("{name}="),
+            None => option.clone(),
+        };
+        let names: BTreeSet<String> = options.iter().map(name).collect();
+        assert_eq!(names, KNOWN.map(str::to_owned).into(), "{options:?}");
         assert_eq!(trusted(&options), options);
     }
 

@@ -275,6 +275,8 @@ pub enum RunMode {
     Mitm,
     /// The recorder was the command's GOPROXY.
     Gateway,
+    /// The kernel redirected connections to the recorder; with a root certificate of that run.
+    Transparent,
 }
 
 /// Whether a recorder has ended in order.

@@ -83,6 +83,9 @@ const V6_NAMED: [Range<Ipv6Net>; 5] = [
 /// Global unicast, as IANA assigns it today (RFC 4291 section 2.5.4).
 const GLOBAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
+/// The purposes of networks that several machines share.
+pub(super) const NETWORKS: [&str; 2] = ["a private network", "a carrier's network"];
+
 /// The purpose of `ip`, in words that follow "is"; `None` if it is public.
 pub(super) fn purpose(ip: IpAddr) -> Option<&'static str> {
     match ip {

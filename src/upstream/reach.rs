@@ -16,6 +16,8 @@ pub struct Reach {
     own: Vec<SocketAddr>,
     /// The targets that the user named, if the rule against private targets applies.
     named: Option<Named>,
+    /// Private networks are no private targets.
+    spares_networks: bool,
 }
 
 /// Targets that the user named: these may be private.
@@ -39,7 +41,10 @@ pub(super) enum Barred {
 impl Reach {
     /// All targets except `own`, our listeners: dialling these would be a loop.
     pub fn all_but(own: Vec<SocketAddr>) -> Self {
-        Self { own, named: None }
+        Self {
+            own,
+            ..Self::default()
+        }
     }
 
     /// Private targets only if they are `named`: for listeners that other machines can connect to.
@@ -47,6 +52,15 @@ impl Reach {
     pub(crate) fn public_or(self, named: Named) -> Self {
         Self {
             named: Some(named),
+            ..self
+        }
+    }
+
+    /// Private networks too: for clients whose connections went there before they were redirected.
+    #[must_use]
+    pub(crate) fn or_of_networks(self) -> Self {
+        Self {
+            spares_networks: true,
             ..self
         }
     }
@@ -69,7 +83,9 @@ impl Reach {
             return Err(Barred::Own);
         }
         let is = match bound {
-            true => private::purpose(address.ip()).or_else(|| own_address(plain)),
+            true => private::purpose(address.ip())
+                .filter(|is| !self.spares_networks || !private::NETWORKS.contains(is))
+                .or_else(|| own_address(plain)),
             false => None,
         };
         is.map_or(Ok(()), |is| {
@@ -246,6 +262,23 @@ mod tests {
         assert_eq!(check(&reach, "10.0.0.1:443", true), "a private network");
         assert_eq!(check(&reach, "10.0.0.1:443", false), "");
         assert_eq!(check(&reach, "8.8.8.8:443", true), "");
+    }
+
+    #[test]
+    fn a_redirected_client_reaches_private_networks_but_not_this_machine() {
+        let reach = Reach::all_but(Vec::new()).public_or(Named::default());
+        let reach = reach.or_of_networks();
+        for (address, expected) in [
+            ("10.0.0.1:443", ""),
+            ("[fd00::1]:443", ""),
+            ("100.64.0.1:443", ""),
+            ("127.0.0.1:443", "loopback"),
+            ("169.254.169.254:80", "link-local"),
+            ("[::ffff:127.0.0.1]:443", "loopback"),
+            ("0.0.0.0:443", "this network"),
+        ] {
+            assert_eq!(check(&reach, address, true), expected, "{address}");
+        }
     }
 
     #[test]

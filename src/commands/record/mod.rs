@@ -26,7 +26,6 @@ use crate::gomod;
 use crate::proxy::{Deadlines, Policy, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
-use crate::sockets::OwnSockets;
 use crate::terminal::Console;
 use crate::terminal::say;
 use crate::tls::{self, ClientConfigs};
@@ -139,7 +138,7 @@ pub(super) async fn record(
         parents,
         overrides: flags.overrides,
         reach,
-        sockets: OwnSockets::default(),
+        sockets: session.sockets.clone(),
     });
     let dialer = dialer.capturing(capture.clone());
     if args.command.is_empty() {
@@ -241,6 +240,15 @@ fn announce_options(args: &RecordArgs, global: &Global, session: &Session) {
 }
 
 fn listening(session: &Session, dir: &std::path::Path) -> String {
+    if let Some(redirected) = session.redirected() {
+        let listeners = redirected.listeners.iter().map(ToString::to_string);
+        return format!(
+            "modtape: recording to {} what is redirected to {}\n\
+             modtape: rules that redirect: `modtape env --mode transparent --uid U`, for root; variables for its clients: eval \"$(modtape env)\"     end with Ctrl-C",
+            dir.display(),
+            listeners.collect::<Vec<_>>().join(" and "),
+        );
+    }
     format!(
         "modtape: recording to {} on http://{}\n\
          modtape: in another terminal: eval \"$(modtape env)\"     end with Ctrl-C",

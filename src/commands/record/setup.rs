@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::capture;
 use crate::child;
-use crate::cli::{Global, RecordArgs};
+use crate::cli::{Global, Mode, RecordArgs};
 use crate::clock::{Clock, wall_text};
 use crate::commands::dialling;
 use crate::commands::failure::Advise as _;
@@ -135,10 +135,16 @@ pub(super) fn past_proxy(session: &Session) -> Option<String> {
 /// Go's own default hosts do not count as named: if their names lead to a private address, it is
 /// not theirs.
 pub(super) fn reach(session: &Session, flags: &TargetFlags) -> Reach {
-    let reach = Reach::all_but(vec![session.address]);
-    if session.address.ip().is_loopback() {
+    let addresses = session.addresses();
+    let is_local = addresses.iter().all(|address| address.ip().is_loopback());
+    let reach = Reach::all_but(addresses);
+    if is_local {
         return reach;
     }
+    let reach = match session.redirected() {
+        Some(_) => reach.or_of_networks(),
+        None => reach,
+    };
     let goproxy = GoProxy::parse(session.go.get("GOPROXY"));
     let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
     let place = |url: &str| {
@@ -219,9 +225,10 @@ pub(super) fn manifest(
         started: wall(session.clock),
         command: redactor.argv(&args.command),
         options: redactor.argv(&rerun::options(args)),
-        mode: Some(match session.mode().is_gateway() {
-            true => RunMode::Gateway,
-            false => RunMode::Mitm,
+        mode: Some(match session.mode() {
+            Mode::Auto | Mode::Mitm => RunMode::Mitm,
+            Mode::Gateway => RunMode::Gateway,
+            Mode::Transparent => RunMode::Transparent,
         }),
         trace: session.parent.trace,
         go_env: settings

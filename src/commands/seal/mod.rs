@@ -45,6 +45,7 @@ use crate::recording::format::{Conflict, Manifest, State};
 use crate::recording::reader::RowState;
 use crate::recording::{Recording, Row};
 use crate::redact::Redactor;
+use crate::sockets::OwnSockets;
 use crate::sumdb::{Head, Verifier};
 use crate::terminal::words::{count, size};
 use crate::terminal::{Progress, plain, say, say_always, to_stdout};
@@ -259,6 +260,7 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
     let manifest = locked.before.manifest();
     let mut sealing = Sealing::of(&locked.before, args.all)?;
     let outward = Outward {
+        sockets: OwnSockets::default(),
         overrides,
         parents,
         roots,

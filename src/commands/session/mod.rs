@@ -1,6 +1,7 @@
 //! A session: a listener with a certificate authority of its own, and the wrapped command.
 //! Recording and replaying share it.
 
+mod listeners;
 pub(crate) mod running;
 pub(crate) mod socket;
 pub(crate) mod token;
@@ -10,20 +11,20 @@ mod way;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::hash::RandomState;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::variables::Variables;
 
-use self::running::{Announcement, Own, Running};
+use self::listeners::Listeners;
+use self::running::{Announcement, Own, Redirected, Running};
 use self::socket::Socket;
 use self::way::Way;
 use super::failure::{Advise as _, Failure, USAGE};
@@ -38,12 +39,13 @@ use crate::clock::Clock;
 use crate::exchange::{Hex, TraceParent};
 use crate::gomod::{Base, Front};
 use crate::proxy::{
-    Access, Context, Deadlines, Entrance, Gateway, Live, Policy, Proxy, Responder, Stalls, Token,
-    Windows,
+    Access, Context, Deadlines, Entrance, Gateway, Live, Policy, Proxy, Redirection, Responder,
+    Stalls, Token, Windows,
 };
 use crate::recording::format::Event;
 use crate::recording::{MainModule, Recorder, writer};
 use crate::redact::Redactor;
+use crate::sockets::OwnSockets;
 use crate::terminal::status::{SessionId, StatusSource, Verb};
 use crate::terminal::words::count;
 use crate::terminal::{Console, LeftOver, say, warn};
@@ -56,13 +58,16 @@ pub(super) struct Session {
     pub(super) roots: Roots,
     /// The span that those of the command are part of.
     pub(super) parent: TraceParent,
+    /// Where clients connect, or the first of two such addresses.
     pub(super) address: SocketAddr,
+    /// Modtape's own connections, where rules of the firewall may redirect them.
+    pub(super) sockets: OwnSockets,
     pub(super) go: GoFacts,
     /// A message for the time when other terminals can find this recorder.
     pub(super) greeting: Option<String>,
     /// The token that clients must send, if one is required.
     pub(super) token: Option<Token>,
-    listener: TcpListener,
+    listeners: Listeners,
     limits: ProcessLimits,
     private: Option<PrivateDir>,
     command: Vec<OsString>,
@@ -144,7 +149,6 @@ impl Session {
         extra_roots: Vec<PathBuf>,
         intercepts: bool,
     ) -> Result<Self, Failure> {
-        let asked = run.listen;
         let token = token::required(run)?;
         let variables = Variables::read();
         let roots = Roots::load(&RootSources {
@@ -152,9 +156,7 @@ impl Session {
             dirs: variables.ssl_cert_dir.clone(),
             extra: extra_roots,
         })?;
-        let listener = listen(asked)
-            .with_context(|| format!("cannot listen on {asked}"))
-            .help(format!("--listen {} picks a free port", of_ip(asked)))?;
+        let listeners = Listeners::bind(run)?;
         let program = command.first().map(OsString::as_os_str);
         if let (Some(program), Some(path)) = (program, &variables.path) {
             child::look_up(program, path).map_err(not_run)?;
@@ -173,8 +175,12 @@ impl Session {
             clock: Clock::start(),
             limits,
             parent: span_in(variables.traceparent.as_deref()),
-            address: listener.local_addr()?,
-            listener,
+            address: listeners.first.local_addr()?,
+            listeners,
+            sockets: match run.mode.is_transparent() {
+                true => OwnSockets::followed(),
+                false => OwnSockets::default(),
+            },
             roots,
             go,
             variables,
@@ -285,8 +291,9 @@ impl Session {
         let (bundle, leafs) = trust.map(|trust| (trust.bundle, trust.leafs)).unzip();
         let entrance = match parts.gateway.take() {
             Some(gateway) => Entrance::Gateway(Arc::new(gateway)),
-            None => Entrance::Proxy,
+            None => self.entrance(),
         };
+        let is_redirected = self.run.mode.is_transparent();
         let context = self.context(parts, leafs);
         let live = context.live.clone();
         let stalls = Stalls::of(&context, console.limits());
@@ -300,11 +307,15 @@ impl Session {
         // Ended when dropped.
         let _answering = self.answer(sockets, &status);
         let mut serving = tokio::task::JoinSet::new();
-        let proxy_legs = Proxy::new(self.listener, Arc::clone(&context), entrance);
+        let Listeners { first, others } = self.listeners;
+        let proxy_legs = Proxy::new(first, Arc::clone(&context), entrance).and_at(others);
         serving.spawn(proxy_legs.with_places(places).run());
 
         let traceparent = self.parent.to_string();
         let way = match &bundle {
+            Some(bundle) if is_redirected => WayIn::Redirected {
+                bundle: bundle.path(),
+            },
             Some(bundle) => WayIn::Proxy {
                 url: &url,
                 bundle: bundle.path(),
@@ -413,6 +424,31 @@ impl Session {
         let bundle = bundle.with_context(|| format!("cannot write {}", own.path().display()))?;
         let leafs = Leafs::new(authority)?.logging_keys(Arc::clone(&parts.key_log));
         Ok(Trust { bundle, leafs })
+    }
+
+    /// What its clients speak, where it is no module proxy.
+    fn entrance(&self) -> Entrance {
+        if !self.run.mode.is_transparent() {
+            return Entrance::Proxy;
+        }
+        let redirection = Redirection::new(self.listeners.addresses(), self.sockets.clone());
+        let redirection = redirection.with_clients_from(self.run.from.clone());
+        Entrance::Redirected(Arc::new(redirection))
+    }
+
+    /// What its clients connect to, without knowing it, if the kernel redirects them.
+    pub(super) fn redirected(&self) -> Option<Redirected> {
+        self.run.mode.is_transparent().then(|| Redirected {
+            listeners: self.listeners.addresses(),
+            from: self.run.from.clone(),
+            uid: rustix::process::geteuid().as_raw(),
+            marks: self.sockets.are_marked(),
+        })
+    }
+
+    /// All addresses where clients connect.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
     }
 
     /// How many clients are served at once.
@@ -524,6 +560,7 @@ impl Session {
             },
             traceparent: self.parent.to_string(),
             wraps: !self.command.is_empty(),
+            redirected: self.redirected(),
             started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         };
         running::sweep(&running::folder()?);
@@ -684,29 +721,6 @@ async fn interruption(mut signals: Signals, timeout: Option<Duration>) -> Interr
     tokio::select! {
         heard = signals.next() => heard.what,
         () = timed_out => Interruption::Timeout,
-    }
-}
-
-/// How many connections may wait to be accepted. The kernel ignores further ones, which try again
-/// after a second: go opens ten at once, and a build runs go many times.
-const BACKLOG: u32 = 1024;
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // As TcpListener::bind does: a port can be used again although old connections linger.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// The address alone, as `--listen` takes it.
-fn of_ip(address: SocketAddr) -> String {
-    match address.ip() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("'[{ip}]'"),
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use ipnet::IpNet;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +46,24 @@ pub(crate) struct Running {
     /// True if it wraps a command: other terminals prefer a recorder without one.
     #[serde(default)]
     pub(crate) wraps: bool,
+    /// What the kernel redirects clients to, with `--mode transparent`.
+    #[serde(default)]
+    pub(crate) redirected: Option<Redirected>,
     /// Microseconds since 1970; the newest recorder without a command is the default.
     pub(crate) started_unix_us: u64,
+}
+
+/// What rules of the firewall need to know of a recorder to which they redirect connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Redirected {
+    /// Its listeners.
+    pub(crate) listeners: Vec<SocketAddr>,
+    /// The networks of its clients on other machines.
+    pub(crate) from: Vec<IpNet>,
+    /// Its user.
+    pub(crate) uid: u32,
+    /// Whether its own connections carry a mark.
+    pub(crate) marks: bool,
 }
 
 /// The user's runtime folder for modtape, which is created if it is missing. A folder that others

@@ -15,6 +15,9 @@ const USER: &str = "modtape";
 
 /// The token that `--token` asks for. An address other than loopback needs one.
 pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
+    if run.mode.is_transparent() {
+        return require_networks(run).map(|()| None);
+    }
     let token = match run.token.as_str() {
         "none" | "" => None,
         "auto" => Some(Token::random()),
@@ -26,8 +29,7 @@ pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
                 .map_err(|error| Failure::new(USAGE, error))?,
         ),
     };
-    if token.is_none() && !run.listen.ip().is_loopback() {
-        let asked = run.listen;
+    if let (None, Some(asked)) = (&token, open_address(run)) {
         let message = anyhow!(
             "{asked} is not a loopback address: anyone who can reach it could use the proxy"
         );
@@ -37,6 +39,29 @@ pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
             .map_err(|error| Failure::new(USAGE, error));
     }
     Ok(token)
+}
+
+/// Clients that do not know of modtape cannot send a token: their networks stand for it.
+fn require_networks(run: &RunArgs) -> Result<(), Failure> {
+    let Some(asked) = open_address(run).filter(|_| run.from.is_empty()) else {
+        return Ok(());
+    };
+    let message = anyhow!(
+        "{asked} is not a loopback address: anyone who can reach it could connect through modtape"
+    );
+    let help = "add --from with the network of your clients, such as --from 10.0.0.0/8";
+    Err::<_, _>(message)
+        .help(help)
+        .map_err(|error| Failure::new(USAGE, error))
+}
+
+/// The address of `--listen` that other machines can connect to, if there is one.
+fn open_address(run: &RunArgs) -> Option<SocketAddr> {
+    let mut open = run
+        .listen
+        .iter()
+        .filter(|address| !address.ip().is_loopback());
+    open.next().copied()
 }
 
 /// The proxy's URL with the token in it.

@@ -31,6 +31,7 @@ use crate::recording::format::{Event, FORMAT_VERSION, Manifest, Open, Replayable
 use crate::recording::manifest::write_manifest;
 use crate::recording::{Durability, Journal, Recorder, Recording, writer};
 use crate::redact::Redactor;
+use crate::sockets::OwnSockets;
 use crate::terminal::Progress;
 use crate::tls::{self, RootSources, Roots};
 
@@ -100,6 +101,7 @@ impl Place {
         let base = url.as_str().trim_end_matches('/').to_owned();
         let private = variables.private.clone();
         let outward = Outward {
+            sockets: OwnSockets::default(),
             overrides: dialling::overrides(dial)?,
             parents: dialling::parents(dial, &variables)?,
             roots: Roots::load(&RootSources {

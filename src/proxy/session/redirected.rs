@@ -92,7 +92,6 @@ impl Redirection {
 
     /// Clients of these networks only, and of this machine.
     #[must_use]
-    #[expect(dead_code, reason = "for --from")]
     pub(crate) fn with_clients_from(self, from: Vec<IpNet>) -> Self {
         Self { from, ..self }
     }

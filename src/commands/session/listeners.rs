@@ -1,0 +1,90 @@
+//! The sockets that clients connect to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context as _;
+use rustix::net::sockopt;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::cli::RunArgs;
+use crate::commands::failure::Advise as _;
+
+/// How many connections may wait to be accepted. The kernel ignores further ones, which try again
+/// after a second: go opens ten at once, and a build runs go many times.
+const BACKLOG: u32 = 1024;
+
+/// Bound sockets, at least one.
+pub(super) struct Listeners {
+    pub(super) first: TcpListener,
+    pub(super) others: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds each address of `--listen`.
+    pub(super) fn bind(run: &RunArgs) -> anyhow::Result<Self> {
+        let mut bound = Vec::new();
+        for address in &run.listen {
+            let shared = Shared {
+                is_redirected: run.mode.is_transparent(),
+                is_v6_only: run.listen.len() > 1,
+            };
+            let listener = listen(*address, shared)
+                .with_context(|| format!("cannot listen on {address}"))
+                .help(format!("--listen {} picks a free port", of_ip(*address)))?;
+            bound.push(listener);
+        }
+        let mut bound = bound.into_iter();
+        let first = bound.next().context("there is no address to listen on")?;
+        Ok(Self {
+            first,
+            others: bound.collect(),
+        })
+    }
+
+    /// Where clients connect.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        all.filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+}
+
+/// What a listener shares with others.
+#[derive(Debug, Clone, Copy)]
+struct Shared {
+    /// The kernel redirects connections to it.
+    is_redirected: bool,
+    /// Another one takes IPv4.
+    is_v6_only: bool,
+}
+
+fn listen(address: SocketAddr, shared: Shared) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As TcpListener::bind does: a port can be used again although old connections linger.
+    socket.set_reuseaddr(true)?;
+    if shared.is_v6_only && address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if shared.is_redirected {
+        // TPROXY needs it, and CAP_NET_ADMIN; REDIRECT needs neither.
+        let socket = SockRef::from(&socket);
+        let _ = socket.set_ip_transparent_v4(true);
+        if address.is_ipv6() {
+            let _ = socket.set_ip_transparent_v6(true);
+        }
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The address alone, as `--listen` takes it.
+fn of_ip(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("'[{ip}]'"),
+    }
+}
