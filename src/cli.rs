@@ -298,6 +298,15 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// As it is spelled.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Mitm => "mitm",
+            Self::Gateway => "gateway",
+        }
+    }
+
     /// Whether modtape is the command's GOPROXY.
     pub(crate) const fn is_gateway(self) -> bool {
         matches!(self, Self::Gateway)

@@ -21,7 +21,7 @@ use crate::exchange::chain;
 use crate::gomod::Location;
 use crate::recording::Recording;
 use crate::recording::folder::{self, Entry};
-use crate::recording::format::{Gap, Manifest, Replayable, State, Totals};
+use crate::recording::format::{Gap, Manifest, Replayable, RunMode, State, Totals};
 use crate::recording::reader::Status;
 use crate::terminal::table::{Align, Table};
 use crate::terminal::words::{count, duration, size};
@@ -273,6 +273,8 @@ struct Info {
     command: Vec<String>,
     /// Its exit code.
     exit_code: Option<i32>,
+    /// How its requests reached the recorder.
+    mode: Option<RunMode>,
     /// Wall time, microseconds.
     wall_us: u64,
     /// How many recorders wrote it, one after the other.
@@ -356,6 +358,7 @@ impl Info {
             recorder_pid: None,
             command: manifest.command,
             exit_code: manifest.exit_code,
+            mode: manifest.mode,
             wall_us,
             runs: recording.runs().len(),
             totals,
@@ -387,6 +390,9 @@ impl Info {
         }
         if let Some(code) = self.exit_code {
             line("exit code", &code.to_string())?;
+        }
+        if let Some(mode) = self.mode {
+            line("mode", mode.name())?;
         }
         line("wall time", &duration(self.wall_us))?;
         line("exchanges", &self.exchanges())?;

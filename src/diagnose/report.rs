@@ -20,6 +20,7 @@ use super::split::Split;
 use super::tally::Tally;
 use crate::exchange::Phase;
 use crate::recording::Recording;
+use crate::recording::format::RunMode;
 use crate::words::{count, duration, percent};
 
 /// The version of the JSON's shape.
@@ -39,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) command: Vec<String>,
     /// Its exit code; `None` if it was not recorded.
     pub(crate) exit_code: Option<i32>,
+    /// How its requests reached the recorder; `None` in imported and in older recordings.
+    pub(crate) mode: Option<RunMode>,
     /// False if the recorder was killed, or still writes.
     pub(crate) closed: bool,
     /// In how many places it is damaged: what is read around them may be wrong.
@@ -101,6 +104,7 @@ impl Report {
             recording: recording.name(),
             command: case.manifest.command.iter().take(WORDS).cloned().collect(),
             exit_code: case.manifest.exit_code,
+            mode: case.manifest.mode,
             closed: case.is_closed,
             damaged_places: recording.damage().len() as u64,
             wall_us: split.wall_us,

@@ -279,6 +279,16 @@ pub enum RunMode {
     Transparent,
 }
 
+impl RunMode {
+    /// As `--mode` and the manifest spell it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Mitm => "mitm",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
 /// Whether a recorder has ended in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

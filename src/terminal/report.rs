@@ -11,6 +11,7 @@ use crate::diagnose::finding::{Confidence, Evidence, Exhibit, Finding, Severity}
 use crate::diagnose::hosts::{Host, Role};
 use crate::diagnose::ladder::Rung;
 use crate::diagnose::report::Report;
+use crate::recording::format::RunMode;
 use crate::shell;
 use crate::words::{count, cut, duration, percent, size};
 
@@ -128,12 +129,17 @@ fn headline(report: &Report, look: Look) -> String {
         (None, true) => String::new(),
         (None, false) => ", unfinished".into(),
     };
+    // What people expect is not said.
+    let mode = match report.mode.filter(|mode| *mode != RunMode::Mitm) {
+        Some(mode) => format!(", mode {}", mode.name()),
+        None => String::new(),
+    };
     let damaged = match report.damaged_places {
         0 => String::new(),
         places => format!(", damaged in {}", count(places, "place")),
     };
     let line = format!(
-        "{}{command}: {} in {} ({}){ended}{damaged}",
+        "{}{command}: {} in {} ({}){ended}{mode}{damaged}",
         report.recording,
         count(report.requests, "request"),
         duration(report.wall_us),

@@ -108,6 +108,7 @@ async fn find_out(args: &DoctorArgs, global: &Global) -> Result<Facts, Failure> 
         },
         netrc: judged(netrc.0, &netrc.1, &effective, rule),
         go: effective.go(&redactor),
+        way_in: effective.way_in(&variables),
         hosts,
         cache,
     })

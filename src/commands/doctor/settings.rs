@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::limited;
 use crate::child::{GoFacts, go_for, read_env_file};
-use crate::commands::session::Variables;
-use crate::diagnose::doctor::facts::{Go, Origin, Setting};
+use crate::commands::session::{Variables, Way};
+use crate::diagnose::doctor::facts::{Go, Origin, Setting, WayIn};
 use crate::files::open_regular;
 use crate::gomod::{GoSum, MachineRule};
 use crate::redact::Redactor;
@@ -149,6 +149,15 @@ impl Effective {
         settings
             .find(|setting| setting.name == name)
             .map_or("", |setting| &setting.value)
+    }
+
+    /// How `modtape record` would see the requests of go.
+    pub(super) fn way_in(&self, variables: &Variables) -> WayIn {
+        let way = Way::fitting(variables.why_untrusted(&self.go), false);
+        WayIn {
+            mode: way.name(),
+            why: way.why().to_owned(),
+        }
     }
 
     /// The settings without secrets.

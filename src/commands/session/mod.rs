@@ -22,11 +22,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::variables::Variables;
+pub(in crate::commands) use self::way::Way;
 
 use self::listeners::Listeners;
 use self::running::{Announcement, Own, Redirected, Running};
 use self::socket::Socket;
-use self::way::Way;
 use super::failure::{Advise as _, Failure, USAGE};
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use crate::child::SETTINGS;
+use crate::child::{self, GoFacts, SETTINGS};
 use crate::files::open_regular;
 use crate::gomod::Netrc;
 
@@ -96,6 +96,13 @@ impl Variables {
             let _ = io::Read::read_to_end(&mut io::Read::take(file, NETRC), &mut text);
         }
         Netrc::parse(&String::from_utf8_lossy(&text))
+    }
+}
+
+impl Variables {
+    /// Why that go command would not trust the root of a recorder; `None` if it would.
+    pub(crate) fn why_untrusted(&self, go: &GoFacts) -> Option<String> {
+        child::ignores_ssl_cert_file(std::env::consts::OS, go.get("GOVERSION"), &self.godebug)
     }
 }
 

@@ -1,12 +1,12 @@
 //! How the command's requests reach modtape, where the user has left that open.
 
 use super::variables::Variables;
-use crate::child::{self, GoFacts};
+use crate::child::GoFacts;
 use crate::cli::{Mode, RunArgs};
 
 /// The mode that is used, and why it is that one.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
+pub(in crate::commands) struct Way {
     pub(super) mode: Mode,
     /// Where the user has not chosen it, or where go does not go along with it.
     why: Option<String>,
@@ -18,9 +18,7 @@ impl Way {
     /// What is asked for, or what fits the system, the go command and its settings. Connections can be
     /// intercepted in one mode only: `intercepts` says that the user wants it.
     pub(super) fn of(run: &RunArgs, go: &GoFacts, variables: &Variables, intercepts: bool) -> Self {
-        let version = go.get("GOVERSION");
-        let ignored =
-            child::ignores_ssl_cert_file(std::env::consts::OS, version, &variables.godebug);
+        let ignored = variables.why_untrusted(go);
         match run.mode {
             Mode::Auto => Self::fitting(ignored, intercepts),
             mode => Self {
@@ -32,7 +30,7 @@ impl Way {
     }
 
     /// `ignored` says why the go command would not trust our root.
-    fn fitting(ignored: Option<String>, intercepts: bool) -> Self {
+    pub(in crate::commands) fn fitting(ignored: Option<String>, intercepts: bool) -> Self {
         let is_trusted = ignored.is_none();
         let (mode, why) = match ignored {
             None => (Mode::Mitm, "go trusts a root of this run".to_owned()),
@@ -52,11 +50,18 @@ impl Way {
     /// The line that says so: always where `is_verbose`, else if it is not what people expect.
     pub(super) fn line(&self, is_verbose: bool) -> Option<String> {
         let why = self.why.as_ref()?;
-        let (name, is_usual) = match self.mode {
-            Mode::Gateway => ("gateway", false),
-            _ => ("mitm", self.is_trusted),
-        };
-        (is_verbose || !is_usual).then(|| format!("modtape: mode {name}: {why}"))
+        let is_usual = self.mode == Mode::Mitm && self.is_trusted;
+        (is_verbose || !is_usual).then(|| format!("modtape: mode {}: {why}", self.name()))
+    }
+
+    /// The mode, as `--mode` spells it.
+    pub(in crate::commands) fn name(&self) -> &'static str {
+        self.mode.name()
+    }
+
+    /// Why it is that one; empty where the user has chosen it.
+    pub(in crate::commands) fn why(&self) -> &str {
+        self.why.as_deref().unwrap_or_default()
     }
 }
 
@@ -65,7 +70,7 @@ mod tests {
     use super::*;
 
     fn old() -> Option<String> {
-        child::ignores_ssl_cert_file("macos", "go1.24.11", "")
+        crate::child::ignores_ssl_cert_file("macos", "go1.24.11", "")
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::recording::caches::{CacheFolder, CheckedModules, Forbidden};
 pub(crate) struct Facts {
     /// The go command and its settings.
     pub(crate) go: Go,
+    /// How a recorder would see its requests.
+    pub(crate) way_in: WayIn,
     /// The hosts that the settings name, each once.
     pub(crate) hosts: Vec<Host>,
     /// The entries of GOPROXY that are folders.
@@ -19,6 +21,15 @@ pub(crate) struct Facts {
     pub(crate) netrc: NetrcFile,
     /// The module cache.
     pub(crate) cache: Cache,
+}
+
+/// How a recorder would see a command's requests, where no mode is asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WayIn {
+    /// The mode, as `--mode` spells it.
+    pub(crate) mode: &'static str,
+    /// Why that one.
+    pub(crate) why: String,
 }
 
 /// The go command and its settings.

@@ -1,6 +1,6 @@
 //! The settings of the go command: what it would refuse, and what would match nothing.
 
-use super::facts::{Facts, Folder, Origin, Setting};
+use super::facts::{self, Facts, Folder, Origin, Setting};
 use super::{Row, State};
 use crate::gomod::{
     GoProxy, GoSumDb, PATTERN_SETTINGS, ProxyMistake, ProxyTarget, goproxy_mistakes,
@@ -16,6 +16,7 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
     for name in PATTERN_SETTINGS {
         rows.extend(facts.go.setting(name).and_then(patterns));
     }
+    rows.push(way_in(facts));
     rows
 }
 
@@ -31,6 +32,20 @@ fn go(facts: &Facts) -> Row {
             row.name("version", facts.go.version.as_deref())
         }
     }
+}
+
+fn way_in(facts: &Facts) -> Row {
+    let facts::WayIn { mode, why } = &facts.way_in;
+    let goproxy = facts.go.setting("GOPROXY").map_or("", |it| &it.value);
+    let hosts = GoProxy::parse(goproxy).loopback_hosts();
+    let text = match *mode == "mitm" && !hosts.is_empty() {
+        false => format!("mode {mode}: {why}"),
+        true => format!(
+            "mode {mode}: {why}; but go asks {} past every proxy: --mode gateway sees it",
+            hosts.join(", ")
+        ),
+    };
+    Row::new("mode", "modtape record", State::Ok, text).name("mode", Some(mode))
 }
 
 /// Where a value comes from, in words.

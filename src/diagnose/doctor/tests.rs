@@ -87,6 +87,10 @@ fn well() -> Facts {
                 setting("NO_PROXY", ""),
             ],
         },
+        way_in: WayIn {
+            mode: "mitm",
+            why: String::from("go trusts a root of this run"),
+        },
         hosts: vec![
             host("proxy.golang.org", Role::Proxy(0)),
             host("sum.golang.org", Role::Sumdb),
@@ -194,7 +198,7 @@ fn a_machine_that_is_well_has_no_fault() {
         "request",
     ];
     let expected = [
-        &["go", "setting", "setting", "roots"][..],
+        &["go", "setting", "setting", "mode", "roots"][..],
         &of_hosts,
         &["sumdb-supported"],
         &of_hosts,
