@@ -304,6 +304,7 @@ impl Mode {
             Self::Auto => "auto",
             Self::Mitm => "mitm",
             Self::Gateway => "gateway",
+            Self::Transparent => "transparent",
         }
     }
 

@@ -285,6 +285,7 @@ impl RunMode {
         match self {
             Self::Mitm => "mitm",
             Self::Gateway => "gateway",
+            Self::Transparent => "transparent",
         }
     }
 }

@@ -19,7 +19,7 @@ use super::seal::seal;
 use super::session::{Parts, Session, running};
 use crate::capture::KeyLogs;
 use crate::child::is_go;
-use crate::cli::{Global, RecordArgs, SealArgs};
+use crate::cli::{Global, Mode, RecordArgs, SealArgs};
 use crate::diagnose::stuck;
 use crate::exchange::field;
 use crate::gomod;
@@ -207,14 +207,15 @@ fn announce_options(args: &RecordArgs, global: &Global, session: &Session) {
             "modtape: --intercept-all: this run's root can sign certificates for any host name",
         );
     }
-    let past = match session.mode().is_gateway() {
-        true => setup::past_gateway(session)
+    let past = match session.mode() {
+        Mode::Gateway => setup::past_gateway(session)
             .map(|past| format!("a gateway does not see {past}; --mode mitm does")),
-        false => setup::past_proxy(session).map(|hosts| {
+        Mode::Auto | Mode::Mitm => setup::past_proxy(session).map(|hosts| {
             format!(
                 "GOPROXY is on loopback ({hosts}), which go asks past every proxy; --mode gateway sees it"
             )
         }),
+        Mode::Transparent => None,
     };
     if let Some(past) = past {
         say(global, format!("modtape: {past}"));
