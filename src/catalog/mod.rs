@@ -23,7 +23,7 @@ pub(crate) use as_of::AsOf;
 pub(crate) use direct::DirectFile;
 pub(crate) use heads::NotUnified;
 pub(crate) use left_out::LeftOut;
-pub(crate) use path::file_path;
+pub(crate) use path::{file_path, module_path};
 pub(crate) use versions::Lacking;
 
 use crate::exchange::{ExchangeId, MadeBy};

@@ -73,7 +73,7 @@ fn is_database(name: &str) -> bool {
 }
 
 /// Where a file of a module lies.
-pub(super) fn module_path(kind: Kind, module: &str, version: Option<&str>) -> Option<String> {
+pub(crate) fn module_path(kind: Kind, module: &str, version: Option<&str>) -> Option<String> {
     let route = Route {
         kind,
         module: Some(module.into()),

@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 
 use rawzip::{FileReader, ReaderAt};
 
+use super::direct::check_direct;
 use super::runtime::Stop;
 use crate::cli::Global;
 use crate::coding::Coding;
@@ -39,14 +40,17 @@ pub(super) fn check(
         hashes_all,
         verifiers: Verifiers::of(&recording.manifest().go_env),
     };
-    content::check(
+    let mut checked = content::check(
         recording.rows(),
         routes,
         &Answers(recording),
         expected,
         step,
         &|| stop.is_heard(),
-    )
+    )?;
+    let direct = &recording.manifest().direct;
+    check_direct(recording, direct, hashes_all, stop, &mut checked)?;
+    Some(checked)
 }
 
 /// Completes the list of faults in the manifest of an opened recording, where all of them may not be there: it has as many

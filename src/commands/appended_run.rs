@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use super::answers;
-use super::record::TOOL;
+use super::record::open;
 use super::runtime::Stop;
 use crate::cli::Global;
-use crate::clock::{Clock, Timestamp, wall_text};
+use crate::clock::{Clock, Timestamp};
 use crate::diagnose::content::Checked;
 use crate::diagnose::routes::Routes;
 use crate::exchange::TraceId;
-use crate::recording::format::{Close, Event, FAULTS, FORMAT_VERSION, Manifest, Open, State};
+use crate::recording::format::{Close, Event, FAULTS, Manifest, Open, State};
 use crate::recording::manifest::write_manifest;
 use crate::recording::writer::Folder;
 use crate::recording::{Durability, Journal, Recorder, Recording, announce, append};
@@ -66,12 +65,9 @@ impl Locked {
         owner.spawn(journal.run());
         let open = Open {
             added_by: Some(of.verb.to_owned()),
-            format: FORMAT_VERSION,
-            recording: before.manifest().id.clone(),
-            wall: wall_text(OffsetDateTime::from(clock.wall_start())).unwrap_or_default(),
             trace: of.trace,
-            tool: TOOL.to_owned(),
             command: of.command,
+            ..open(before.manifest(), clock)
         };
         recorder.note(Timestamp::default(), &Event::Open(open));
         Ok(AppendedRun {

@@ -39,12 +39,14 @@ use url::Url;
 use super::dialling::LIMITS;
 use super::session::Variables;
 use crate::ca::{CertificateAuthority, Leafs, Scope};
-use crate::child::Repositories;
+use crate::child::{GoFacts, Repositories};
 use crate::clock::Clock;
 use crate::coding::Coding;
 use crate::exchange::{ConnectionId, ExchangeId, TraceParent, chain};
+use crate::git::REPOSITORY_LIMIT;
 use crate::gomod::{
-    Base, GoProxy, Location, MachineRule, Netrc, REDIRECTS, ZIP_LIMIT, redirect_target,
+    Base, GoProxy, Kind, Location, MachineRule, Netrc, REDIRECTS, Route, TEXT_LIMIT as TEXT,
+    ZIP_LIMIT, redirect_target,
 };
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Token, Windows,
@@ -57,9 +59,6 @@ use crate::upstream::{Dialer, Overrides, ParentProxies, Reach, Settings};
 
 /// How long the root of this process is valid: longer than any run.
 const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
-
-/// The longest text that is read, bytes: cmd/go reads no longer go.mod (`codehost.MaxGoMod`).
-const TEXT: u64 = 16 << 20;
 
 /// How long an upstream may be silent where no command waits for it, if nothing else is said.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
@@ -98,8 +97,8 @@ pub(super) struct Credentials {
 
 impl Credentials {
     /// Those in the netrc file and in the user's own GOPROXY: a recording has none.
-    pub(super) fn of_user(variables: &Variables) -> Self {
-        let goproxy = GoProxy::parse(&variables.goproxy);
+    pub(super) fn of_user(variables: &Variables, go: &GoFacts) -> Self {
+        let goproxy = GoProxy::parse(go.get("GOPROXY"));
         let urls = goproxy.urls().filter_map(|url| url.parse::<Url>().ok());
         Self {
             netrc: variables.read_netrc(),
@@ -250,7 +249,7 @@ impl Client {
             if url.starts_with("https://") && !to.starts_with("https://") {
                 anyhow::bail!("{}: redirected from https to http", shown(&url));
             }
-            drain(response.into_body()).await?;
+            let_pass(response.into_body(), false, TEXT).await?;
             url = to;
         }
         anyhow::bail!("{}: stopped after {REDIRECTS} redirects", shown(&url))
@@ -274,9 +273,10 @@ impl Client {
 
     /// Sends a request as it is, and what it is redirected to if it only reads, and lets the answers pass, which
     /// the recorder keeps. Returns once the last one is on record; an answer of an upstream is no error,
-    /// whatever its status.
+    /// whatever its status, but one that is longer than the go command takes of its kind is: it is given up.
     pub(super) async fn pass(&self, request: Request<Bytes>) -> anyhow::Result<()> {
         let (mut head, body) = request.into_parts();
+        let limit = limit(&Route::of(&head.uri.to_string(), &self.context.bases));
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         for _ in 0..=REDIRECTS {
             if head.uri.scheme_str() == Some("http") {
@@ -290,7 +290,7 @@ impl Client {
             let to = to.filter(|_| reads && response.status().is_redirection());
             let to = to.and_then(|to| redirect_target(&from, to.to_str().ok()?));
             let is_ours = response.headers().contains_key(OWN);
-            let said = let_pass(response.into_body(), is_ours).await?;
+            let said = let_pass(response.into_body(), is_ours, limit).await?;
             if is_ours {
                 let said = said.strip_prefix("modtape: ").unwrap_or(&said);
                 anyhow::bail!(said.trim_end().to_owned());
@@ -333,17 +333,56 @@ impl Client {
     }
 }
 
+/// Requests that are on their way at once: a go command on eight processors sends as many.
+const AT_ONCE: usize = 16;
+
+/// Sends requests, some at once, and gives each outcome to `take` as it comes.
+pub(super) async fn some_at_once<T: Send + 'static>(
+    mut requests: impl Iterator<Item: Future<Output = T> + Send + 'static>,
+    mut take: impl FnMut(T),
+) -> anyhow::Result<()> {
+    let mut asking = JoinSet::new();
+    loop {
+        while asking.len() < AT_ONCE
+            && let Some(request) = requests.next()
+        {
+            asking.spawn(request);
+        }
+        match asking.join_next().await {
+            Some(outcome) => take(outcome?),
+            None => return Ok(()),
+        }
+    }
+}
+
 /// Marks an answer that our own proxy made.
 const OWN: &str = "x-modtape-id";
 
 /// The longest reason that is kept, bytes.
 const REASON: usize = 4096;
 
+/// The longest answer to a request, bytes.
+const fn limit(route: &Route) -> u64 {
+    match route.kind {
+        Kind::Zip | Kind::Toolchain | Kind::Other => ZIP_LIMIT,
+        Kind::Vcs => REPOSITORY_LIMIT,
+        _ => TEXT,
+    }
+}
+
+/// An error if a body is longer.
+fn check_length(passed: u64, limit: u64) -> anyhow::Result<()> {
+    anyhow::ensure!(passed <= limit, "it is longer than {} MiB", limit >> 20);
+    Ok(())
+}
+
 /// Reads a body to its end; its beginning, if it is a text that is wanted.
-async fn let_pass(mut body: Incoming, is_wanted: bool) -> anyhow::Result<String> {
-    let mut beginning = Vec::new();
+async fn let_pass(mut body: Incoming, is_wanted: bool, limit: u64) -> anyhow::Result<String> {
+    let (mut beginning, mut passed) = (Vec::new(), 0_u64);
     while let Some(frame) = body.frame().await {
         let frame = frame?;
+        passed = passed.saturating_add(frame.data_ref().map_or(0, Bytes::len) as u64);
+        check_length(passed, limit)?;
         if let Some(data) = frame.data_ref().filter(|_| is_wanted) {
             let room = REASON.saturating_sub(beginning.len()).min(data.len());
             beginning.extend_from_slice(&data[..room]);
@@ -372,18 +411,9 @@ async fn read(response: http::Response<Incoming>, wanted: Wanted) -> anyhow::Res
         let frame = frame?;
         let data = frame.data_ref();
         passed = passed.saturating_add(data.map_or(0, Bytes::len) as u64);
-        anyhow::ensure!(
-            passed <= ZIP_LIMIT,
-            "it is longer than {} MiB",
-            ZIP_LIMIT >> 20
-        );
+        check_length(passed, if is_text { TEXT } else { ZIP_LIMIT })?;
         if let Some(data) = data.filter(|_| is_text) {
             bytes.extend_from_slice(data);
-            anyhow::ensure!(
-                bytes.len() as u64 <= TEXT,
-                "it is longer than {} MiB",
-                TEXT >> 20
-            );
         }
     }
     let coded = head.headers.get(CONTENT_ENCODING);
@@ -407,13 +437,6 @@ fn decoded(coding: &str, bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         reader.map_err(|_| anyhow::anyhow!("its content coding is not known: {coding}"))?;
     io::Read::read_to_end(&mut io::Read::take(reader, TEXT), &mut text)?;
     Ok(text)
-}
-
-async fn drain(mut body: Incoming) -> anyhow::Result<()> {
-    while let Some(frame) = body.frame().await {
-        frame?;
-    }
-    Ok(())
 }
 
 /// Connects to hosts through our own proxy.

@@ -114,12 +114,11 @@ struct Client {
 
 impl Client {
     async fn find(sample: &Recording) -> Self {
-        let Variables {
-            path, toolchain, ..
-        } = Variables::read();
-        let go = child::go_for(None, path.as_ref());
+        let variables = Variables::read();
+        let path = variables.path.as_ref();
+        let go = child::go_for(None, path);
         let facts = match &go {
-            Some(go) => Some(GoFacts::ask(go, None, &toolchain).await),
+            Some(go) => Some(GoFacts::ask(go, None, variables.go("GOTOOLCHAIN")).await),
             None => None,
         };
         // `go env` has a version from 1.16 on, when module mode became the default.

@@ -9,6 +9,7 @@ mod completions;
 mod demo;
 mod dialling;
 mod diff;
+mod direct;
 mod doctor;
 mod env;
 mod export;

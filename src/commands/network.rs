@@ -9,9 +9,16 @@ use tokio::sync::Mutex;
 use super::appended_run::{Addition, AppendedRun, Locked};
 use super::client::{Client, Outward};
 use super::runtime::Stop;
+use super::seal::{Judgement, Terms};
+use crate::child::GoFacts;
 use crate::cli::Global;
 use crate::clock::Clock;
+use crate::diagnose::content::Checked;
+use crate::diagnose::routes::Routes;
 use crate::proxy::{Fetch, Fetching};
+use crate::recording::Recording;
+use crate::recording::format::Manifest;
+use crate::recording::format::State::Sealed;
 
 /// The verb, as it stands in the journal.
 const VERB: &str = "replay";
@@ -22,6 +29,8 @@ pub(super) struct Network {
     clock: Clock,
     /// The wrapped command, redacted.
     command: Vec<String>,
+    /// The settings of the user's go command.
+    go: GoFacts,
     /// How long an upstream may be silent is the client's; held while that starts.
     state: Mutex<State>,
 }
@@ -40,10 +49,12 @@ impl Network {
         outward: Outward,
         locked: Locked,
         command: Vec<String>,
+        go: GoFacts,
     ) -> Self {
         Self {
             clock,
             command,
+            go,
             state: Mutex::new(State::Waiting(Box::new((outward, locked)))),
         }
     }
@@ -77,17 +88,38 @@ impl Network {
         Ok(State::Running(Box::new(run), Arc::new(client)))
     }
 
-    /// Closes the run, if there is one; the recording is what it was before, if not.
-    pub(super) async fn close(self, stop: &Stop, global: &Global) -> anyhow::Result<()> {
+    /// Closes the run, if there is one; the recording is what it was before, if not. A sealed one stays
+    /// sealed if it still answers every command with what was added; else it is told what keeps it from that.
+    pub(super) async fn close(
+        self,
+        stop: &Stop,
+        global: &Global,
+    ) -> anyhow::Result<Option<Judgement>> {
         match self.state.into_inner() {
             State::Waiting(parts) => {
                 let (_, locked) = *parts;
                 let state = locked.before.manifest().state;
-                locked.close(stop, global, |_, _, _, manifest| manifest.state = state)
+                locked.close(stop, global, |_, _, _, manifest| manifest.state = state)?;
+                Ok(None)
             }
             State::Running(run, client) => {
                 Client::close(client).await;
-                run.close(stop, global, |_, _, _, _| {}).await
+                let before = run.before.manifest().clone();
+                let mut unsealed = None;
+                let judge = |recording: &Recording,
+                             routes: &Routes,
+                             checked: &Checked,
+                             manifest: &mut Manifest| {
+                    // Settings that cannot be parsed were never sealed.
+                    let terms = Terms::of(&before, &self.go, false).ok();
+                    let terms = terms.filter(|_| before.state == Sealed);
+                    match terms.map(|terms| terms.judge(recording, routes, checked)) {
+                        Some(judged) if judged.is_whole() => manifest.state = Sealed,
+                        judged => unsealed = judged,
+                    }
+                };
+                run.close(stop, global, judge).await?;
+                Ok(unsealed)
             }
             State::Broken(why) => Err(anyhow::anyhow!(why)),
         }

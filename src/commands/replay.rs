@@ -19,14 +19,17 @@ use super::session::{Parts, Session};
 use crate::child::{self, Remembered};
 use crate::cli::{Global, OnMiss, ReplayArgs};
 use crate::diagnose::rerun::{self, COLD, Rerun};
+use crate::diagnose::routes::Routes;
 use crate::diagnose::stuck;
-use crate::exchange::Target;
-use crate::gomod::{DEFAULT_HOSTS, GoSumDb};
+use crate::exchange::{Mode, Target};
+use crate::gomod::{DEFAULT_HOSTS, GoProxy, GoSumDb, Kind};
 use crate::proxy::{Deadlines, Fetch, Fill, Filled, Others, Policy, Responder};
+use crate::recording::reader::ConnectionRow;
 use crate::recording::{Recording, folder};
 use crate::redact::Redactor;
 use crate::replay::{Added, Options, Replay};
 use crate::terminal::Console;
+use crate::terminal::words::count;
 use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
 
@@ -224,7 +227,8 @@ impl Filling {
         let added = Added::to(&locked.before);
         let added = added.context("cannot read the journal")?;
         let command = redactor.argv(&args.command);
-        let network = Network::new(session.clock, outward, locked, command);
+        let go = session.go.clone();
+        let network = Network::new(session.clock, outward, locked, command, go);
         let network = Arc::new(network);
         let fetch: Arc<dyn Fetch> = Arc::clone(&network) as _;
         let fill = Fill::new(Arc::clone(replay), added, fetch);
@@ -237,7 +241,7 @@ impl Filling {
     /// Closes the run, and says what was answered, and by whom.
     async fn close(self, global: &Global) -> anyhow::Result<Filled> {
         let Self { fill, network } = self;
-        let filled = fill.filled();
+        let (filled, name) = (fill.filled(), fill.replay().recording().name());
         drop(fill);
         // Requests that were given up let go of it at their next turn.
         while Arc::strong_count(&network) > 1 {
@@ -246,7 +250,19 @@ impl Filling {
         let network = Arc::into_inner(network);
         let network = network.context("a request is still on its way")?;
         let stop = Stop::listen()?;
-        network.close(&stop, global).await?;
+        if let Some(judged) = network.close(&stop, global).await? {
+            let what = match judged.missing() {
+                0 => String::from("`modtape seal` says why"),
+                missing => format!(
+                    "{} missing for other commands; `modtape seal` asks for them",
+                    count(missing, "answer")
+                ),
+            };
+            say(
+                global,
+                format!("modtape: {name} is no longer sealed: {what}"),
+            );
+        }
         if stop.is_heard() {
             let what =
                 "a signal may have stopped the check of what was added; the next replay does it";
@@ -272,6 +288,7 @@ fn settings(
         // What is private is asked for with the user's credentials.
         recorded.remove("GOAUTH");
     }
+    let goproxy = recorded.get("GOPROXY").cloned();
     for (name, value) in &recorded {
         let own = session.go.get(name);
         if own != value && name != "GOAUTH" && session.go.defaults_because.is_none() {
@@ -287,7 +304,26 @@ fn settings(
             );
         }
     }
+    if args.on_miss == OnMiss::Error
+        && let Some(goproxy) = goproxy
+        && !went_to_repositories(recording)
+    {
+        // Where the proxies have nothing, go goes on to what a replay has nothing of, and would tell of that.
+        let goproxy = GoProxy::parse(&goproxy).without_direct();
+        recorded.insert("GOPROXY".into(), goproxy.to_string());
+    }
     recorded.into_iter().collect()
+}
+
+/// Whether a recorded command looked for a module where its repository is, as far as is known.
+fn went_to_repositories(recording: &Recording) -> bool {
+    let routes = Routes::of(recording);
+    let kinds = recording.rows().iter().map(|row| routes.route(row).kind);
+    let is_theirs = |kind| matches!(kind, Kind::Vcs | Kind::Discovery);
+    let mut opened = recording.connections().flat_map(ConnectionRow::dials);
+    !recording.manifest().direct.is_empty()
+        || kinds.into_iter().any(is_theirs)
+        || opened.any(|opened| opened.mode == Mode::Tunnel)
 }
 
 /// What to do about a tree head that the command's GOPATH remembers and that is newer than all of the

@@ -25,7 +25,7 @@ use crate::recording::Row;
 use crate::recording::format::{Conflict, Fault, Hashed};
 use crate::recording::reader::RowState;
 
-use super::proofs::{Proofs, Standing, Verifiers};
+use super::proofs::{Key, Proofs, Standing, Verifiers};
 use super::routes::Routes;
 
 /// Threads at most.
@@ -75,6 +75,8 @@ pub(crate) struct Checked {
     pub(crate) conflicts: Vec<Conflict>,
     /// What is known of each zip and go.mod.
     pub(crate) files: BTreeMap<File, Found>,
+    /// What is known of each lookup and tile.
+    pub(crate) standings: BTreeMap<Key, Standing>,
 }
 
 /// What is known of a zip or a go.mod.
@@ -138,18 +140,22 @@ pub(crate) fn check(
     checking.check_zips(source, &mut progress, is_over)?;
     let conflicts = checking.conflicts();
     let Checking {
-        mut faults, files, ..
+        mut faults,
+        files,
+        standings,
+        ..
     } = checking;
     faults.sort_by_key(|fault| (fault.run, fault.exchange));
     Some(Checked {
         faults,
         conflicts,
         files,
+        standings,
     })
 }
 
 /// Whether a go command would use this response.
-pub(super) fn is_answer(row: &Row) -> bool {
+pub(crate) fn is_answer(row: &Row) -> bool {
     let is_whole = row.state == RowState::Ended && row.made_by == Some(MadeBy::Origin);
     is_whole && row.method == "GET" && row.status == Some(200)
 }
@@ -221,6 +227,7 @@ struct Checking<'a> {
     files: BTreeMap<File, Found>,
     proofs: Proofs,
     logged: Vec<Logged<'a>>,
+    standings: BTreeMap<Key, Standing>,
     /// Each go.mod with its hash.
     mods: Vec<(Answer<'a>, String)>,
     /// Each zip with the rows that have it as their answer.
@@ -350,6 +357,7 @@ impl<'a> Checking<'a> {
                 }
             }
         }
+        self.standings = judged;
     }
 
     /// Notes the hash of what was served; and a fault, if a lookup has another, or go.sum where there is no

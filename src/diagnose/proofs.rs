@@ -12,9 +12,9 @@ use crate::exchange::ExchangeId;
 use crate::gomod::{Coordinate, GoSumDb, Tile};
 use crate::sumdb::{Answer, Hash, Head, Log, LogError, Seen, Verifier, tiles_unified};
 
-/// The most bytes of the tiles of a recording that are held at once: 1,000 modules have 12 MiB. What comes
+/// The most bytes of the tiles of a recording that are held at once: 1,000 modules have 12 MiB, in one tree. What comes
 /// after proves nothing; of a lookup, no more is held than its head and the hash of its record.
-const LIMIT: usize = 24 << 20;
+const LIMIT: usize = 64 << 20;
 
 /// How many heads are tried at most, from the largest down: real recordings have a few dozen.
 const HEADS: usize = 256;

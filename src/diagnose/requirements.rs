@@ -11,17 +11,18 @@ use std::io::Read as _;
 
 use super::case::Asked;
 use crate::coding::Coding;
-use crate::gomod::{GoMod, Kind, ModuleVersion, Replacement, Route, compare_go, compare_versions};
+use crate::gomod::{
+    GoMod, Kind, ModuleVersion, Replacement, Route, TEXT_LIMIT, compare_go, compare_versions,
+};
 use crate::recording::{Recording, Row};
 
 /// From this version of the language on, a go.mod file names all that its packages need, so that those
 /// of its dependencies need not be read ("Module graph pruning").
 const PRUNED_FROM: &str = "1.17";
 
-/// The largest go.mod file that is read, bytes, and how much is read of all: those of the largest
-/// module graphs have a tenth of it. What is not read counts as not recorded.
-const FILE: u64 = 1 << 20;
-const ALL: u64 = 64 << 20;
+/// How much is read of all go.mod files that were served, bytes: those of the largest module graphs have a tenth
+/// of it. What is not read counts as not recorded.
+const ALL: usize = 64 << 20;
 
 /// The go.mod files of a recording.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,10 @@ pub(crate) struct Requirements {
     pub(crate) work: Option<GoMod>,
     /// What was served, by what was asked for.
     pub(crate) files: BTreeMap<ModuleVersion, Served>,
+    /// What was served too, and not read, since it was too much.
+    pub(crate) unread: BTreeSet<ModuleVersion>,
+    /// Bytes of what was read.
+    pub(super) bytes: usize,
 }
 
 /// A go.mod file that was served.
@@ -54,40 +59,40 @@ impl Requirements {
         recording: &Recording,
         rows: impl Iterator<Item = (&'r Row, &'r Route)>,
     ) -> Self {
-        let mut files = BTreeMap::new();
-        let mut left = ALL;
+        let parse = |content: Vec<u8>| GoMod::parse(&content);
+        let mut requirements = Self {
+            mains: recording.main_mods().into_iter().map(parse).collect(),
+            work: recording.main_work().map(parse),
+            ..Self::default()
+        };
         for (number, (row, route)) in rows.enumerate() {
             let (Kind::Mod, Some(path), Some(version), Some(200)) =
                 (route.kind, &route.module, &route.version, row.status)
             else {
                 continue;
             };
-            let Some(content) = content(recording, row) else {
-                continue;
-            };
-            let Some(rest) = left.checked_sub(content.len() as u64) else {
-                break;
-            };
-            left = rest;
-            let go_mod = GoMod::parse(&content);
-            let served = Served {
-                go_mod,
-                row: number,
-            };
-            files.insert(ModuleVersion::of(path, version), served);
+            if let Some(content) = content(recording, row) {
+                requirements.take(ModuleVersion::of(path, version), &content, number);
+            }
         }
-        let parse = |content: Vec<u8>| GoMod::parse(&content);
-        Self {
-            mains: recording.main_mods().into_iter().map(parse).collect(),
-            work: recording.main_work().map(parse),
-            files,
-        }
+        requirements
     }
 
     /// Takes a further go.mod file.
     pub(crate) fn add(&mut self, of: ModuleVersion, content: &[u8]) {
+        self.take(of, content, usize::MAX);
+    }
+
+    fn take(&mut self, of: ModuleVersion, content: &[u8], row: usize) {
+        let bytes = self.bytes.saturating_add(content.len());
+        if bytes > ALL {
+            if !self.files.contains_key(&of) {
+                self.unread.insert(of);
+            }
+            return;
+        }
+        self.bytes = bytes;
         let go_mod = GoMod::parse(content);
-        let row = usize::MAX;
         self.files.insert(of, Served { go_mod, row });
     }
 
@@ -188,8 +193,9 @@ fn content(recording: &Recording, row: &Row) -> Option<Vec<u8>> {
     let encoded = recording.body(body).ok()?;
     let content = Coding::of(&end.headers).reader(encoded, body.bytes).ok()?;
     let mut bytes = Vec::new();
-    content.take(FILE + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= FILE).then_some(bytes)
+    content.take(TEXT_LIMIT + 1).read_to_end(&mut bytes).ok()?;
+    // The go command takes no longer one.
+    (bytes.len() as u64 <= TEXT_LIMIT).then_some(bytes)
 }
 
 /// Modules in versions, and which requires which.
@@ -645,6 +651,20 @@ fn trace(
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_is_too_much_to_be_read_is_told() {
+        let of = |number| ModuleVersion::of(&format!("a.b/m{number}"), "v1.0.0");
+        let long = vec![b'/'; 15 << 20];
+        let mut requirements = Requirements::default();
+        for number in 0..5 {
+            requirements.add(of(number), &long);
+        }
+        // A short one has room.
+        requirements.add(of(5), b"module a.b/m5\n");
+        assert_eq!(requirements.unread, [of(4)].into());
+        assert_eq!(requirements.files.len(), 5);
+    }
+
     /// Requirements of files in the form `a.b/x v1.0.0: 1.17: a.b/y v1.0.0, a.b/z v1.1.0`.
     fn made(main: Option<&str>, files: &[&str]) -> Requirements {
         let files = files.iter().enumerate().map(|(row, line)| {
@@ -666,6 +686,7 @@ mod tests {
                 .collect(),
             work: None,
             files: files.collect(),
+            ..Requirements::default()
         }
     }
 

@@ -23,6 +23,9 @@ pub(crate) const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisem
 /// The media type of the answer to a command.
 pub(crate) const RESULT: &str = "application/x-git-upload-pack-result";
 
+/// The most bytes of packs that are taken of one repository.
+pub(crate) const REPOSITORY_LIMIT: u64 = 2 << 30;
+
 /// Whether the value of a `Git-Protocol` field asks for version 2.
 pub(crate) fn asks_for_v2(field: &str) -> bool {
     field.split(':').any(|key| key == "version=2")

@@ -171,6 +171,17 @@ impl GoProxy {
         Self { entries }
     }
 
+    /// The same without `direct` behind module proxies; alone it stays.
+    #[must_use]
+    pub(crate) fn without_direct(mut self) -> Self {
+        let is_direct = |entry: &mut ProxyEntry| entry.target == ProxyTarget::Direct;
+        if self.entries.len() > 1 && self.entries.pop_if(is_direct).is_some() {
+            let last = self.entries.last_mut();
+            last.into_iter().for_each(|last| last.separator = None);
+        }
+        self
+    }
+
     /// The module proxies' URLs, in order, credentials and all.
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().filter_map(|entry| match &entry.target {
@@ -392,6 +403,18 @@ mod tests {
         assert_eq!(goproxy.bases()[0].path, "/api/go");
         assert_eq!(goproxy.entries[3].target, ProxyTarget::Direct);
         assert_eq!(goproxy.entries[3].separator, None);
+    }
+
+    #[test]
+    fn direct_can_be_left_out_where_proxies_stand_before_it() {
+        for (value, without) in [
+            ("https://a.b|https://c.d,direct", "https://a.b|https://c.d"),
+            ("https://a.b|direct,https://c.d", "https://a.b"),
+            ("https://a.b,off", "https://a.b,off"),
+            ("direct", "direct"),
+        ] {
+            assert_eq!(GoProxy::parse(value).without_direct().to_string(), without);
+        }
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Fill {
         }
     }
 
-    pub(super) const fn replay(&self) -> &Arc<Replay> {
+    pub(crate) const fn replay(&self) -> &Arc<Replay> {
         &self.replay
     }
 

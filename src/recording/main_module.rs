@@ -15,14 +15,14 @@ use super::reader::Recording;
 use crate::files::{open_regular, replace_file};
 use crate::gomod::{GoMod, GoSum, go_words, modfile};
 
-/// The largest file that is kept, bytes.
-const LIMIT: u64 = 1 << 20;
+/// The largest file that is kept, bytes: the go command takes no longer go.mod of a dependency.
+const LIMIT: u64 = 16 << 20;
 
 /// How many modules of a workspace are kept.
 const MODULES: usize = 256;
 
 /// How much is read of all of them, bytes.
-const ALL: usize = 16 << 20;
+const ALL: usize = 64 << 20;
 
 /// What the command works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,7 +223,7 @@ mod tests {
         keep_main_module(&to, &main).unwrap();
         fs::write(&go_mod, vec![b'/'; limit + 1]).unwrap();
         let error = keep_main_module(&to, &main).unwrap_err();
-        assert!(error.to_string().ends_with("go.mod is larger than 1 MiB"));
+        assert!(error.to_string().ends_with("go.mod is larger than 16 MiB"));
         fs::remove_file(&go_mod).unwrap();
         symlink("/etc/passwd", &go_mod).unwrap();
         fs::create_dir(temp.path().join("go.sum")).unwrap();

@@ -309,6 +309,69 @@ async fn what_was_refused_without_credentials_is_asked_for_with_them() {
     replay(&sandbox, &words(&fetches(&[LIST]))).expect_success();
 }
 
+/// What is longer than go takes of its kind is given up and not kept as whole.
+#[test]
+fn what_has_no_end_is_given_up() {
+    let endless = |path: &'static str, mib: u64| {
+        Rule::suffix(path)
+            .status(200)
+            .generated(mib << 20)
+            .chunked()
+    };
+    let store = format!("https://{STORE}/long");
+    let info = "/example.com/m/@v/v1.0.0.info";
+    let mods = [
+        "/example.com/m/@v/v1.7.0.mod",
+        "/example.com/m/@v/v1.8.0.mod",
+    ];
+    for (path, rules) in [
+        (info, vec![endless(info, 17)]),
+        (mods[0], vec![endless(mods[0], 17).gzip()]),
+        // The kind is that of what was asked for.
+        (
+            mods[1],
+            vec![Rule::suffix(mods[1]).redirect(&store), endless("/long", 17)],
+        ),
+    ] {
+        let origin = Origin::builder(content());
+        let origin = rules
+            .into_iter()
+            .fold(origin, |origin, rule| origin.rule(rule))
+            .start();
+        let sandbox = recorded(&origin);
+        let command = fetches(&[path]);
+        let output = run(
+            fill(&sandbox, &origin, &["--strict"], &words(&command)),
+            LIMIT,
+        );
+        assert!(!output.status.success(), "{path}: {}", output.stderr);
+        let told = " v1.";
+        assert!(output.stderr.contains(told), "{path}: {}", output.stderr);
+        assert!(
+            output.stderr.contains("(it is longer than 16 MiB)"),
+            "{path}: {}",
+            output.stderr
+        );
+        let filled = recording(&sandbox, "one");
+        let long = filled
+            .rows()
+            .iter()
+            .filter(|row| row.status == Some(200) && row.url.contains(path));
+        assert!(long.into_iter().all(|row| row.body.is_none()), "{path}");
+        // Of what is redirected the hop is whole.
+        let command = match path == mods[1] {
+            true => [&command[..2], std::slice::from_ref(&store)].concat(),
+            false => command,
+        };
+        let output = replay(&sandbox, &words(&command));
+        assert!(
+            output.stderr.contains("1 missing"),
+            "{path}: {}",
+            output.stderr
+        );
+    }
+}
+
 #[test]
 fn a_second_one_on_the_same_recording_is_refused() {
     let origin = Origin::start(content());

@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod matrix;
+mod terms;
 mod toolchain;
 
 use std::fs;
@@ -55,6 +56,16 @@ pub(crate) fn seal(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Output
 fn seal_alone(sandbox: &Sandbox) -> Output {
     let nobody = ["seal", "one", "--connect-to", "::127.0.0.1:1"];
     run(sandbox.modtape(nobody), LIMIT)
+}
+
+/// Whether the recording counts as sealed.
+fn is_sealed(sandbox: &Sandbox) -> bool {
+    let info = run(
+        sandbox.modtape(["recordings", "info", "one", "--json"]),
+        LIMIT,
+    );
+    let info: serde_json::Value = serde_json::from_str(&info.stdout).expect("one object");
+    info["status"] == "sealed"
 }
 
 /// What people do with a module.

@@ -1,6 +1,7 @@
 //! What a recording holds, compared with those who have hashes of it.
 
 mod lies;
+mod repositories;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::limited;
 use crate::child::{GoFacts, go_for, read_env_file};
-use crate::commands::session::{Variables, Way};
+use crate::commands::session::{Variables, Way, user_file};
 use crate::diagnose::doctor::facts::{Go, Origin, Setting, WayIn};
 use crate::files::open_regular;
 use crate::gomod::{GoSum, MachineRule};
@@ -65,7 +65,7 @@ impl Effective {
     /// Asks the go command; without one, reads what it would read.
     pub(super) async fn find_out(variables: &Variables) -> Self {
         let go = match go_for(None, variables.path.as_ref()) {
-            Some(go) => GoFacts::ask(&go, None, &variables.toolchain).await,
+            Some(go) => GoFacts::ask(&go, None, variables.go("GOTOOLCHAIN")).await,
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
         let user = File::read(user_file(go.get("GOENV"))).await;
@@ -233,25 +233,6 @@ impl File {
             values: values.flatten().unwrap_or_default(),
             path,
         }
-    }
-}
-
-/// The file of `go env -w`: GOENV, else below the user's configuration folder.
-fn user_file(goenv: &str) -> Option<PathBuf> {
-    let named = match variable("GOENV") {
-        value if value.is_empty() => goenv.to_owned(),
-        value => value,
-    };
-    match &*named {
-        "off" => None,
-        "" => {
-            let config = Some(variable("XDG_CONFIG_HOME")).filter(|dir| !dir.is_empty());
-            let config = config
-                .map(PathBuf::from)
-                .or_else(|| Some(home()?.join(".config")))?;
-            Some(config.join("go/env"))
-        }
-        path => Some(path.into()),
     }
 }
 

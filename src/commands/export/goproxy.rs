@@ -79,14 +79,14 @@ pub(super) fn write(
     let stop = Stop::listen()?;
     let checked = answers::check(recording, &routes, hashes_all, &stop, global);
     let checked = stop.explain(checked.context("the answers were not checked"))?;
-    let faults = checked.faults.into_iter();
+    let faults = checked.faults.iter().cloned();
     let faults: Faults = faults
         .map(|fault| ((fault.run, fault.exchange), fault))
         .collect();
     let faulty: Faulty = faults.keys().copied().collect();
     let location = |row: &Row| recording.answer_field(row, "location");
     let catalog = Catalog::of(rows, routes.bases(), &faulty, location);
-    let mut catalog = catalog.with_direct(&recording.manifest().direct);
+    let mut catalog = catalog.with_direct(&recording.manifest().direct, &checked.faults);
     let not_unified = catalog.unify(|row| small(recording, row));
     let copied = copy_all(catalog, &source, &args.output, &stop, global);
     let Copied {
@@ -106,6 +106,9 @@ pub(super) fn write(
         Ending::Aborted(abort) => Some(abort.why),
         Ending::InFlight | Ending::Ended(_) => None,
     };
+    for fault in checked.faults.iter().filter(|fault| fault.exchange == 0) {
+        source.note_missing(fault.to_string());
+    }
     Ok(Report {
         losses: source.into_losses(),
         files,

@@ -20,7 +20,7 @@ use crate::exchange::{Hex, Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget};
 use crate::proxy::{Others, Policy};
 use crate::recording::format::{
-    Event, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, RunMode, State, Totals,
+    FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, RunMode, State, Totals,
 };
 use crate::redact::{self, Redactor};
 use crate::terminal::{say, warn};
@@ -234,7 +234,7 @@ pub(super) fn manifest(
         go_env: settings
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))
             .collect(),
-        exported: Some(session.variables.exported.clone()),
+        exported: Some(session.variables.go.keys().cloned().collect()),
         go_version: session.go.settings.get("GOVERSION").cloned(),
         processors: match args.command.is_empty() {
             true => None,
@@ -253,8 +253,9 @@ pub(super) fn manifest(
     }
 }
 
-pub(super) fn open_event(manifest: &Manifest, clock: Clock) -> Event {
-    Event::Open(Open {
+/// How a run of a recording with this manifest begins.
+pub(in crate::commands) fn open(manifest: &Manifest, clock: Clock) -> Open {
+    Open {
         added_by: None,
         format: FORMAT_VERSION,
         recording: manifest.id.clone(),
@@ -262,7 +263,7 @@ pub(super) fn open_event(manifest: &Manifest, clock: Clock) -> Event {
         trace: manifest.trace,
         tool: TOOL.to_owned(),
         command: manifest.command.clone(),
-    })
+    }
 }
 
 /// The wall clock when the monotonic clock was at 0.

@@ -21,6 +21,7 @@ use crate::child::{self, CachePlaces, Interruption, Served};
 use crate::cli::{self, Global, RecordArgs};
 use crate::clock::{Clock, Timestamp};
 use crate::commands::answers;
+use crate::commands::direct::check_direct;
 use crate::commands::failure::Failure;
 use crate::commands::naming::Naming;
 use crate::commands::output_file::OutputFile;
@@ -251,8 +252,8 @@ impl Output {
             .with_context(|| format!("cannot write {}", dir.display()))?;
         // Once more at the end, when what cannot be kept is told.
         let _ = self.keep_main_module();
-        let open = setup::open_event(&self.manifest, clock);
-        recorder.note(Timestamp::default(), &open);
+        let open = setup::open(&self.manifest, clock);
+        recorder.note(Timestamp::default(), &Event::Open(open));
         let started = start_capture(args, &self.naming.dir, &self.manifest, clock)?;
         let (capture, running) = started.unzip();
         self.live = running;
@@ -316,9 +317,11 @@ impl Output {
         let routes = Routes::of(&recording);
         let has_failed = has_failed(outcome);
         let checked = answers::check(&recording, &routes, has_failed, stop, global);
-        let is_checked = checked.is_some();
+        let mut is_checked = checked.is_some();
         let Checked {
-            faults, conflicts, ..
+            mut faults,
+            conflicts,
+            ..
         } = checked.unwrap_or_default();
         let is_of_database = |fault: &Fault| matches!(fault.kind, Kind::Lookup | Kind::Tile);
         let go = self.manifest.go_version.as_deref();
@@ -340,6 +343,9 @@ impl Output {
             let (since, durability) = (self.began, self.durability);
             let kept = keep_direct(&recording, &routes, cache, since, durability, global);
             self.manifest.direct = kept.await;
+            let (kept, mut found) = (&self.manifest.direct, Checked::default());
+            is_checked &= check_direct(&recording, kept, has_failed, stop, &mut found).is_some();
+            faults.append(&mut found.faults);
         }
         // A private module cache is gone with the run, whatever is wrong with it.
         if has_failed && !args.cold && !self.cache.is_empty() {

@@ -10,9 +10,14 @@ use crate::diagnose::requirements::Requirements;
 use crate::diagnose::routes::Routes;
 use crate::diagnose::rules::tells_of_failure;
 use crate::exchange::MadeBy;
-use crate::gomod::{Kind, ModuleVersion, Route, TEXT_LIMIT, Tile, canonical, is_canonical_version};
+use crate::gomod::{
+    Kind, ModuleVersion, Route, TEXT_LIMIT, Tile, canonical, is_canonical_version,
+    is_pseudo_version,
+};
+use crate::recording::format::Fault;
 use crate::recording::reader::RowState;
 use crate::recording::{Recording, Row};
+use crate::sumdb::{Answer, Seen, Verifier, tiles_sealed};
 
 /// The statuses that are an answer: there is no such thing.
 const ABSENT: [Option<u16>; 2] = [Some(404), Some(410)];
@@ -24,6 +29,12 @@ pub(super) struct Holdings {
     pub(super) answered: HashSet<String>,
     /// URLs, in one spelling, that were answered with "not here".
     absent: HashSet<String>,
+    /// The modules whose recorded list names a version.
+    pub(super) listed: HashSet<String>,
+    /// Modules and repositories that a command went to past every module proxy.
+    repositories: BTreeSet<String>,
+    /// Those whose page it read, to find their repositories.
+    discovered: BTreeSet<String>,
     /// What the closure depends on.
     pub(super) known: Known,
     /// The answers to lookups, all of each: they may have different heads.
@@ -52,8 +63,10 @@ pub(super) fn path(ask: &Ask, name: &str) -> Option<String> {
 }
 
 impl Holdings {
-    /// Reads a recording. Answers of `faulty` exchanges do not count; `name` is the checksum database's.
-    pub(super) fn of(recording: &Recording, routes: &Routes, faulty: &Faulty, name: &str) -> Self {
+    /// Reads a recording. Answers with one of these faults do not count; `name` is the checksum database's.
+    pub(super) fn of(recording: &Recording, routes: &Routes, faults: &[Fault], name: &str) -> Self {
+        let faulty = faults.iter().map(|fault| (fault.run, fault.exchange));
+        let faulty: &Faulty = &faulty.collect();
         let location = |row: &Row| recording.answer_field(row, "location");
         let rows = recording.rows();
         // What was not kept is no answer either.
@@ -63,7 +76,7 @@ impl Holdings {
         let lost = lost.map(|row| (row.run, row.id));
         let faulty = &lost.chain(faulty.iter().copied()).collect();
         let catalog = Catalog::of(rows, routes.bases(), faulty, location);
-        let catalog = catalog.with_direct(&recording.manifest().direct);
+        let catalog = catalog.with_direct(&recording.manifest().direct, faults);
         let mut held = Self::default();
         held.answered.extend(catalog.files().keys().cloned());
         held.answered.extend(catalog.direct().keys().cloned());
@@ -72,6 +85,15 @@ impl Holdings {
             .filter(|row| is_answer(row, faulty))
             .map(|row| (row, routes.route(row)))
             .collect();
+        for row in rows {
+            let route = routes.route(row);
+            let of_kind = match route.kind {
+                Kind::Vcs => &mut held.repositories,
+                Kind::Discovery => &mut held.discovered,
+                _ => continue,
+            };
+            of_kind.extend(route.module);
+        }
         for (row, route) in &routed {
             let is_absent = ABSENT.contains(&row.status)
                 && !answers::text(recording, row)
@@ -110,8 +132,17 @@ impl Holdings {
             if direct.zip.is_some() {
                 self.known.zips.insert(of.clone());
             }
+            self.repositories.insert(of.path.clone());
             self.known.asked.insert(of);
         }
+    }
+
+    /// Whether the recorded commands looked for a module where its repository is.
+    pub(super) fn came_from_repository(&self, module: &str) -> bool {
+        let mut places = module.match_indices('/').map(|(slash, _)| &module[..slash]);
+        self.discovered.contains(module)
+            || self.repositories.contains(module)
+            || places.any(|place| self.repositories.contains(place))
     }
 
     fn take(&mut self, recording: &Recording, row: &Row, route: &Route, name: &str) {
@@ -123,6 +154,10 @@ impl Holdings {
                 self.add_tile(tile, content);
             }
             return;
+        }
+        if let (Kind::List, Some(module)) = (route.kind, &route.module) {
+            let content = answers::text(recording, row);
+            self.add_list(module, &content.unwrap_or_default());
         }
         let (Some(module), Some(version)) = (&route.module, &route.version) else {
             return;
@@ -154,6 +189,36 @@ impl Holdings {
     pub(super) fn are_absent(&self, urls: impl Iterator<Item = String>) -> bool {
         let mut urls = urls.peekable();
         urls.peek().is_some() && urls.all(|url| self.absent.contains(&canonical(&url)))
+    }
+
+    /// Notes that these URLs were answered with "not here".
+    pub(super) fn add_absent(&mut self, urls: impl Iterator<Item = String>) {
+        self.absent.extend(urls.map(|url| canonical(&url)));
+    }
+
+    /// Takes the list of a module's versions.
+    pub(super) fn add_list(&mut self, module: &str, content: &[u8]) {
+        let content = String::from_utf8_lossy(content);
+        let mut versions = content
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        if versions.any(|version| is_canonical_version(version) && !is_pseudo_version(version)) {
+            self.listed.insert(module.to_owned());
+        }
+    }
+
+    /// The tiles by which every client can prove every lookup in any order, and that are not there. An error
+    /// names the first lookup that is not what it should be.
+    pub(super) fn missing_tiles(&self, verifier: &Verifier) -> Result<Vec<Tile>, String> {
+        let mut seen = Seen::default();
+        let lookups = self.lookups.iter();
+        for (of, content) in lookups.flat_map(|(of, all)| all.iter().map(move |one| (of, one))) {
+            let answer = Answer::open(content, verifier);
+            let answer = answer.map_err(|why| format!("lookup {of}: {why}"))?;
+            seen.lookups.push((answer.id, answer.head.size));
+        }
+        let tiles = tiles_sealed(&seen).into_iter();
+        Ok(tiles.filter(|tile| self.tile(tile).is_none()).collect())
     }
 
     /// Takes the answer to a lookup.

@@ -39,6 +39,8 @@ pub(super) struct Failure {
 pub(super) struct Sources {
     /// Base URLs without a trailing slash, each with what stands behind it.
     entries: Vec<(String, Option<Separator>)>,
+    /// Whether `direct` stands behind them: what none of them has is looked for in its repository.
+    pub(super) lead_to_repositories: bool,
     hosts: Mutex<Hosts>,
 }
 
@@ -56,6 +58,8 @@ impl Sources {
     /// Those of a GOPROXY; `direct` and `off` end the list, as for the go command.
     pub(super) fn of(goproxy: &str) -> Self {
         let entries = GoProxy::parse(goproxy).entries;
+        let last = entries.last().map(|entry| &entry.target);
+        let lead_to_repositories = last == Some(&ProxyTarget::Direct);
         let urls = entries.into_iter().map_while(|entry| match entry.target {
             ProxyTarget::Url(url) => {
                 let url = url.trim_end_matches('/').to_owned();
@@ -66,6 +70,7 @@ impl Sources {
         Self {
             // What is read from a folder needs no recording.
             entries: urls.filter(|(url, _)| !url.starts_with("file:")).collect(),
+            lead_to_repositories,
             hosts: Mutex::default(),
         }
     }
@@ -147,6 +152,12 @@ impl Sources {
         self.entries
             .iter()
             .map(move |(base, _)| format!("{base}/{path}"))
+    }
+
+    /// The host of the last one that is asked for a file.
+    pub(super) fn last_host(&self) -> String {
+        let last = self.entries.last();
+        last.map_or_else(|| "GOPROXY".to_owned(), |(base, _)| Location::of(base).host)
     }
 
     fn hosts(&self) -> MutexGuard<'_, Hosts> {

@@ -21,7 +21,7 @@ use anyhow::{Context as _, anyhow};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::variables::Variables;
+pub(crate) use self::variables::{Variables, user_file};
 pub(in crate::commands) use self::way::Way;
 
 use self::listeners::Listeners;
@@ -164,7 +164,7 @@ impl Session {
         let go = match child::go_for(program, variables.path.as_ref()) {
             Some(go) => {
                 let folder = child::folder_of(command);
-                GoFacts::ask(&go, folder.as_deref(), &variables.toolchain).await
+                GoFacts::ask(&go, folder.as_deref(), variables.go("GOTOOLCHAIN")).await
             }
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
@@ -216,7 +216,7 @@ impl Session {
             None => redactor,
         };
         let [goproxy, gosumdb] = ["GOPROXY", "GOSUMDB"].map(|name| self.go.get(name));
-        let settings = [goproxy, gosumdb, &self.variables.goproxy];
+        let settings = [goproxy, gosumdb, self.variables.go("GOPROXY")];
         let redactor = settings
             .into_iter()
             .fold(redactor, |known, urls| known.knowing_bases(urls));

@@ -1,10 +1,11 @@
 //! The environment, read in one place and passed down as values.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use crate::child::{self, GoFacts, SETTINGS};
+use crate::child::{self, GoFacts, SETTINGS, go_for, read_env_file};
 use crate::files::open_regular;
 use crate::gomod::Netrc;
 
@@ -17,22 +18,16 @@ pub(crate) struct Variables {
     pub(crate) https_proxy: String,
     pub(crate) http_proxy: String,
     pub(crate) no_proxy: String,
-    /// GOPROXY of the environment; `go env -w` may set another.
-    pub(crate) goproxy: String,
-    /// Patterns of modules that no module proxy is asked for: GONOPROXY of the environment, else GOPRIVATE.
-    pub(crate) private: String,
     pub(crate) ssl_cert_file: Option<PathBuf>,
     pub(crate) ssl_cert_dir: Option<OsString>,
     pub(crate) traceparent: Option<String>,
     pub(crate) path: Option<OsString>,
     /// The file for TLS secrets, as in other programs.
     pub(crate) key_log: Option<PathBuf>,
-    /// GOTOOLCHAIN of the environment; `go env -w` may set another.
-    pub(crate) toolchain: String,
     /// Switches of Go programs.
     pub(crate) godebug: String,
-    /// The settings of the go command that the environment sets.
-    pub(crate) exported: Vec<String>,
+    /// The settings of the go command that the environment sets, none empty; `go env -w` may set others.
+    pub(crate) go: BTreeMap<String, String>,
     /// How many processors the go command takes to be there.
     pub(crate) processors: Option<u32>,
     /// The file with the credentials that go sends: NETRC, else `.netrc` at home.
@@ -54,11 +49,6 @@ impl Variables {
             https_proxy: either("HTTPS_PROXY"),
             http_proxy: either("HTTP_PROXY"),
             no_proxy: either("NO_PROXY"),
-            goproxy: text("GOPROXY"),
-            private: match text("GONOPROXY") {
-                own if own.is_empty() => text("GOPRIVATE"),
-                own => own,
-            },
             ssl_cert_file: os("SSL_CERT_FILE").map(PathBuf::from),
             ssl_cert_dir: os("SSL_CERT_DIR"),
             traceparent: std::env::var("TRACEPARENT").ok(),
@@ -66,12 +56,11 @@ impl Variables {
             key_log: os("MODTAPE_SSLKEYLOGFILE")
                 .or_else(|| os("SSLKEYLOGFILE"))
                 .map(PathBuf::from),
-            toolchain: text("GOTOOLCHAIN"),
             godebug: text("GODEBUG"),
-            exported: SETTINGS
+            go: SETTINGS
                 .iter()
-                .filter(|name| !text(name).is_empty())
-                .map(|name| (*name).to_owned())
+                .map(|name| ((*name).to_owned(), text(name)))
+                .filter(|(_, value)| !value.is_empty())
                 .collect(),
             processors: text("GOMAXPROCS")
                 .parse()
@@ -97,6 +86,37 @@ impl Variables {
         }
         Netrc::parse(&String::from_utf8_lossy(&text))
     }
+
+    /// A setting of the go command, as the environment has it; empty if it is not set there.
+    pub(crate) fn go(&self, name: &str) -> &str {
+        self.go.get(name).map_or("", String::as_str)
+    }
+
+    /// The settings that the go command has in the current folder, as it tells them itself; where no go command
+    /// can be asked, what the environment says, or else the file of `go env -w`.
+    pub(crate) async fn go_settings(&self) -> GoFacts {
+        let mut facts = match go_for(None, self.path.as_ref()) {
+            Some(go) => GoFacts::ask(&go, None, self.go("GOTOOLCHAIN")).await,
+            None => GoFacts::defaults(String::from("there is no go command on the PATH")),
+        };
+        if facts.defaults_because.is_none() {
+            return facts;
+        }
+        let written = user_file("").map(|path| read_env_file(&path));
+        let written = written.unwrap_or_default().into_iter();
+        let known =
+            written.filter(|(name, value)| SETTINGS.contains(&name.as_str()) && !value.is_empty());
+        facts.settings.extend(known);
+        facts.settings.extend(self.go.clone());
+        let private = facts.get("GOPRIVATE").to_owned();
+        for name in ["GONOPROXY", "GONOSUMDB"] {
+            let own = facts.settings.entry(name.to_owned()).or_default();
+            if own.is_empty() {
+                own.clone_from(&private);
+            }
+        }
+        facts
+    }
 }
 
 impl Variables {
@@ -105,6 +125,30 @@ impl Variables {
         child::ignores_ssl_cert_file(std::env::consts::OS, go.get("GOVERSION"), &self.godebug)
     }
 }
+
+/// The file of `go env -w`: GOENV of the environment, else `goenv`, else below the user's configuration folder.
+pub(crate) fn user_file(goenv: &str) -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let named = variable("GOENV").unwrap_or_else(|| goenv.into());
+    if named == "off" {
+        return None;
+    }
+    if !named.is_empty() {
+        return Some(named.into());
+    }
+    // As os.UserConfigDir.
+    let config = || Some(PathBuf::from(variable("HOME")?).join(CONFIG));
+    let of_unix = variable("XDG_CONFIG_HOME").filter(|_| !cfg!(target_os = "macos"));
+    let config = of_unix.map(PathBuf::from).or_else(config)?;
+    Some(config.join("go/env"))
+}
+
+/// Where users have their configuration, below their home.
+const CONFIG: &str = if cfg!(target_os = "macos") {
+    "Library/Application Support"
+} else {
+    ".config"
+};
 
 /// The processors that this process may use, as the Go runtime counts them.
 fn available() -> Option<u32> {

@@ -1,7 +1,6 @@
 //! `modtape verify`: whether what a recording holds is what go.sum files, the checksum database and a second
 //! module proxy say.
 
-mod direct;
 mod second_proxy;
 
 use std::io::Read as _;
@@ -47,8 +46,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<ExitCode, Failur
     go_sums.extend(own.map(|sums| (String::from(MAIN_SUM), sums)));
     let routes = Routes::of(&recording);
     let checked = answers::check(&recording, &routes, true, &stop, global);
-    let mut checked = checked.ok_or_else(|| stopped(&stop))?;
-    direct::add_direct(&recording, &mut checked);
+    let checked = checked.ok_or_else(|| stopped(&stop))?;
     let second = against.map(|place| {
         let files = checked.files.iter().filter(|(_, found)| found.is_there());
         let files = files.map(|(file, _)| file.clone());

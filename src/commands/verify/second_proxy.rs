@@ -7,27 +7,25 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use http::StatusCode;
-use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use url::Url;
 
+use crate::catalog::module_path;
 use crate::cli::{DialArgs, Global};
-use crate::clock::{Clock, Timestamp, wall_text};
+use crate::clock::{Clock, Timestamp};
 use crate::commands::answers;
-use crate::commands::client::{Client, Credentials, IDLE, Outward, Wanted};
+use crate::commands::client::{Client, Credentials, IDLE, Outward, Wanted, some_at_once};
 use crate::commands::dialling;
 use crate::commands::failure::{Failure, USAGE};
-use crate::commands::record::TOOL;
-use crate::commands::runtime::Stop;
+use crate::commands::record::open;
+use crate::commands::runtime::{Stop, block_on};
 use crate::commands::session::Variables;
 use crate::diagnose::content::File;
 use crate::diagnose::routes::Routes;
 use crate::diagnose::verify::SecondProxy;
 use crate::exchange::{Hex, TraceParent, chain};
-use crate::gomod::{
-    GoProxy, Kind, Location, ProxyTarget, bases, escape_path, escape_version, matches_patterns,
-};
-use crate::recording::format::{Event, FORMAT_VERSION, Manifest, Open, Replayable, State};
+use crate::gomod::{GoProxy, Kind, Location, ProxyTarget, bases, matches_patterns};
+use crate::recording::format::{Event, Manifest, Replayable, State};
 use crate::recording::manifest::write_manifest;
 use crate::recording::{Durability, Journal, Recorder, Recording, writer};
 use crate::redact::Redactor;
@@ -37,14 +35,11 @@ use crate::tls::{self, RootSources, Roots};
 
 use super::stopped;
 
-/// How many requests are under way at once.
-const AT_ONCE: usize = 16;
-
 /// Where the proxy is, and how it is reached.
 pub(super) struct Place {
     /// Without a trailing slash and without credentials.
     base: String,
-    /// Patterns of modules that are private by the user's own environment.
+    /// Patterns of modules that are private by the user's own settings.
     private: String,
     outward: Outward,
 }
@@ -89,7 +84,8 @@ impl Place {
             return Err(anyhow!("--against takes an https or http URL"));
         }
         let variables = Variables::read();
-        let mut credentials = Credentials::of_user(&variables);
+        let go = block_on(variables.go_settings())?;
+        let mut credentials = Credentials::of_user(&variables, &go);
         if !url.username().is_empty() || url.password().is_some() {
             // The go command refuses that too.
             if url.scheme() == "http" {
@@ -99,7 +95,7 @@ impl Place {
             let _ = (url.set_username(""), url.set_password(None));
         }
         let base = url.as_str().trim_end_matches('/').to_owned();
-        let private = variables.private.clone();
+        let private = go.get("GONOPROXY").to_owned();
         let outward = Outward {
             sockets: OwnSockets::default(),
             overrides: dialling::overrides(dial)?,
@@ -176,7 +172,7 @@ impl Place {
         let (recorder, journal) = Journal::start(made, clock, Durability::Process, true)?;
         let mut owner = JoinSet::new();
         owner.spawn(journal.run());
-        recorder.note(Timestamp::default(), &opening(&manifest, clock));
+        recorder.note(Timestamp::default(), &Event::Open(open(&manifest, clock)));
         let health = recorder.health();
         self.fetch(clock, recorder, files, &mut asked, global)
             .await?;
@@ -216,27 +212,20 @@ impl Place {
         let mut progress = Progress::new("request", files.len(), global);
         let mut urls = Vec::new();
         for file in &files {
-            match url_of(&self.base, file) {
-                Some(url) => urls.push((url, wanted(file))),
+            match module_path(file.kind, &file.module, Some(&file.version)) {
+                Some(path) => urls.push((format!("{}/{path}", self.base), wanted(file))),
                 None => asked.fail(format!("{} {}: an invalid name", file.module, file.version)),
             }
         }
-        let mut urls = urls.into_iter();
-        let mut asking = JoinSet::new();
+        let requests = urls.into_iter().map(|(url, wanted)| {
+            let client = Arc::clone(&client);
+            async move { client.get(&url, wanted).await }
+        });
         let mut done = 0;
-        loop {
-            while asking.len() < AT_ONCE
-                && let Some((url, wanted)) = urls.next()
-            {
-                let client = Arc::clone(&client);
-                asking.spawn(async move { client.get(&url, wanted).await });
-            }
-            let Some(answered) = asking.join_next().await else {
-                break;
-            };
+        some_at_once(requests, |answered| {
             done += 1;
             progress.step(done);
-            match answered? {
+            match answered {
                 Ok(answer) if answer.status == StatusCode::OK => {}
                 Ok(answer) if is_absent(answer.status) => asked.absent += 1,
                 Ok(answer) => {
@@ -247,7 +236,8 @@ impl Place {
                 }
                 Err(error) => asked.fail(chain(error.as_ref())),
             }
-        }
+        })
+        .await?;
         Client::close(client).await;
         Ok(())
     }
@@ -269,27 +259,4 @@ fn wanted(file: &File) -> Wanted {
         Kind::Mod => Wanted::Text,
         _ => Wanted::Pass,
     }
-}
-
-/// `None` for a name that no module has.
-fn url_of(base: &str, file: &File) -> Option<String> {
-    let module = escape_path(&file.module).ok()?;
-    let version = escape_version(&file.version).ok()?;
-    let kind = match file.kind {
-        Kind::Mod => "mod",
-        _ => "zip",
-    };
-    Some(format!("{base}/{module}/@v/{version}.{kind}"))
-}
-
-fn opening(manifest: &Manifest, clock: Clock) -> Event {
-    Event::Open(Open {
-        format: FORMAT_VERSION,
-        recording: manifest.id.clone(),
-        wall: wall_text(OffsetDateTime::from(clock.wall_start())).unwrap_or_default(),
-        trace: manifest.trace,
-        tool: TOOL.to_owned(),
-        command: Vec::new(),
-        added_by: None,
-    })
 }

@@ -125,6 +125,7 @@ impl Made {
             mains: self.go_mods.get(&0).map(parse).into_iter().collect(),
             work: None,
             files: served.collect(),
+            ..Requirements::default()
         }
     }
 

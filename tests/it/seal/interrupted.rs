@@ -7,7 +7,7 @@ use std::time::Duration;
 use modtape::recording::Recording;
 use rustix::process::Signal;
 
-use super::{LIMIT, go_mod_download, go_mod_tidy, seal, seal_alone, sealing};
+use super::{LIMIT, go_mod_download, go_mod_tidy, is_sealed, seal, seal_alone, sealing};
 use crate::crash::random::Dice;
 use crate::record::recording;
 use crate::support::*;
@@ -168,16 +168,6 @@ fn two_seals_at_once_do_not_meet() {
     assert!(running.runs_for(Duration::ZERO));
     running.interrupt();
     running.end();
-}
-
-/// Whether the recording counts as sealed.
-fn is_sealed(sandbox: &Sandbox) -> bool {
-    let info = run(
-        sandbox.modtape(["recordings", "info", "one", "--json"]),
-        LIMIT,
-    );
-    let info: serde_json::Value = serde_json::from_str(&info.stdout).expect("one object");
-    info["status"] == "sealed"
 }
 
 #[test]
