@@ -2,7 +2,7 @@
 //!
 //! git gets an environment of its own: no settings of the user or the system, no hooks, no network.
 //! What it is given comes from a recording, which may hold anything; git checks it as what any server
-//! sends. Each of its processes has a limit of time.
+//! sends. Putting a repository together has a limit of time, and so has each answer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ use super::PrivateDir;
 use super::go::find;
 use crate::git::{Depth, Fetch, Refs, unpack};
 
-/// How long one process of git may take: it reads and writes files only.
+/// How long it may take to put a repository together, and git to answer from it: it reads and writes files only.
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// What a repository is set to besides git's defaults.
@@ -42,6 +42,8 @@ pub struct Repositories {
     /// Where the folder for all of them is made.
     parent: PathBuf,
     folder: OnceCell<PrivateDir>,
+    /// How long one may take to be put together.
+    limit: Duration,
     // A std Mutex: held for a map operation, never across an await.
     made: Mutex<HashMap<String, Arc<Made>>>,
 }
@@ -56,6 +58,7 @@ impl Repositories {
             path,
             parent,
             folder: OnceCell::const_new(),
+            limit: LIMIT,
             made: Mutex::new(HashMap::new()),
         }
     }
@@ -72,7 +75,14 @@ impl Repositories {
             let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(name.to_owned()).or_default())
         };
-        let make = async || fill(self.make(request.is_sha256).await?).await;
+        let make = async || {
+            let making = async { fill(self.make(request.is_sha256).await?).await };
+            let made = tokio::time::timeout(self.limit, making).await;
+            made.unwrap_or_else(|_| {
+                let limit = self.limit;
+                Err(format!("what was recorded of the repository took longer than {limit:?} to be put together"))
+            })
+        };
         let repository = made.get_or_init(make).await;
         let repository = repository.as_ref().map_err(String::clone)?;
         repository.answer(request).await
@@ -271,7 +281,11 @@ impl Repository {
             .stdout(answer.try_clone().map_err(cannot)?);
         let output = limited(command).await?;
         answer.rewind().map_err(cannot)?;
-        let packed = unpack(io::BufReader::new(&answer), &mut io::sink());
+        let told_in = answer.try_clone().map_err(cannot)?;
+        // It may be large, and other tasks run on this thread.
+        let reading = move || unpack(io::BufReader::new(told_in), &mut io::sink());
+        let packed = tokio::task::spawn_blocking(reading).await;
+        let packed = packed.map_err(|error| cannot(io::Error::other(error)))?;
         if let Some(why) = packed.as_ref().ok().and_then(|it| it.error.as_ref()) {
             return Err(format!(
                 "what was recorded of the repository lacks it: {why}"
@@ -391,6 +405,36 @@ fn is_ref(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_repository_that_is_never_ready_is_given_up_once() {
+        let parent = tempfile::tempdir().unwrap();
+        let repositories = Repositories {
+            limit: Duration::from_millis(500),
+            ..Repositories::new(std::env::var_os("PATH"), parent.path().to_owned())
+        };
+        let body = b"0011command=fetch00010009done\n0000";
+        let Some(crate::git::Command::Fetch(fetch)) =
+            crate::git::Request::parse(body).map(|request| request.command)
+        else {
+            panic!("it is one");
+        };
+        let asked = GitAsked {
+            body,
+            fetch: &fetch,
+            is_sha256: false,
+        };
+        let never = async |_| std::future::pending().await;
+        let error = repositories
+            .fetch("a.b/c", &asked, never)
+            .await
+            .unwrap_err();
+        let told = "took longer than 500ms to be put together";
+        assert!(error.ends_with(told), "{error}");
+        let at_once = async |_| panic!("it is not made again");
+        let again = repositories.fetch("a.b/c", &asked, at_once).await;
+        assert_eq!(again.unwrap_err(), error);
+    }
 
     #[test]
     fn only_names_of_refs_are_written() {

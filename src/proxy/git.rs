@@ -1,7 +1,7 @@
 //! Answers to git from a recording: as they were, or by git itself from what was recorded.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,8 +13,11 @@ use super::response_body::Outgoing;
 use crate::child::{self, Repository};
 use crate::coding::Coding;
 use crate::exchange::ByteString;
-use crate::git::RESULT;
-use crate::replay::{AnswerError, GitAsked, GitFetch, GitFound, Played, REQUEST_LIMIT, Replay};
+use crate::git::{REPOSITORY_LIMIT, RESULT};
+use crate::replay::{
+    AnswerError, GitAsked, GitFetch, GitFound, Played, REQUEST_LIMIT, Replay, is_of_repository,
+};
+use crate::words::size;
 
 /// Whether this may be a command for a git repository, whose body says what it asks.
 pub(super) fn is_command(head: &request::Parts) -> bool {
@@ -46,6 +49,16 @@ pub(super) async fn answer(
         // One that cannot be decoded is none of git's.
         body: body.as_deref().unwrap_or_default(),
     };
+    if !is_of_repository(url) {
+        return None;
+    }
+    if !replay.knows_repositories() {
+        // On another thread, since all traffic runs on this one.
+        let replay = Arc::clone(replay);
+        let found = tokio::task::spawn_blocking(move || replay.find_repositories()).await;
+        // What panics there panics here too.
+        found.ok()?;
+    }
     let found = match replay.git(&asked)? {
         Ok(found) => found,
         Err(error) => return Some(Err(error.into())),
@@ -102,48 +115,94 @@ async fn fill(
 ) -> Result<Repository, String> {
     let mut cut = BTreeSet::new();
     let mut left: Vec<usize> = (0..replay.packs(name)).collect();
-    // A pack may build on what an answer brought that ended later.
-    loop {
-        let before = left.len();
+    let mut room = REPOSITORY_LIMIT;
+    // They stand in the order in which they were asked for, and what a pack builds on came before its client asked.
+    // Once more, since a client may ask on a connection that it had opened earlier.
+    for _ in 0..2 {
         let mut postponed = Vec::new();
         for number in left {
-            let (pack, packed) = match unpacked(&repository, replay, name, number).await? {
+            let (pack, packed) = match unpacked(&repository, replay, name, number, room).await? {
                 Ok(unpacked) => unpacked,
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    let limit = size(REPOSITORY_LIMIT);
+                    return Err(format!("more than {limit} were recorded of the repository"));
+                }
                 Err(error) => {
                     tracing::debug!(repository = name, "a recorded pack cannot be read: {error}");
                     continue;
                 }
             };
             cut.extend(packed.shallow);
-            if !repository.add(pack).await? {
-                postponed.push(number);
+            match repository.add(pack).await? {
+                true => room = room.saturating_sub(packed.bytes),
+                false => postponed.push(number),
             }
         }
         left = postponed;
-        if left.is_empty() || left.len() == before {
-            break;
-        }
     }
     repository.end(&cut, &replay.refs(name)).await?;
     Ok(repository)
 }
 
-/// One recorded pack in a file of its own. The outer error is that the file cannot be written.
+/// One recorded pack in a file of its own, of at most so many bytes. The outer error is that the file cannot be
+/// written.
 async fn unpacked(
     repository: &Repository,
     replay: &Arc<Replay>,
     name: &str,
     number: usize,
+    room: u64,
 ) -> Result<io::Result<(std::fs::File, crate::git::Packed)>, String> {
     let file = repository.file();
     let file = file.map_err(|error| format!("cannot write a repository: {error}"))?;
     let (replay, name) = (Arc::clone(replay), name.to_owned());
     let unpacking = tokio::task::spawn_blocking(move || {
-        let mut pack = BufWriter::new(file);
+        let mut pack = Bounded {
+            out: BufWriter::new(file),
+            room,
+        };
         let packed = replay.unpack(&name, number, &mut pack)?;
-        Ok((pack.into_inner()?, packed))
+        Ok((pack.out.into_inner()?, packed))
     });
     unpacking
         .await
         .map_err(|error| format!("a recorded pack cannot be read: {error}"))
+}
+
+/// Takes so many bytes and no more.
+struct Bounded<W> {
+    out: W,
+    room: u64,
+}
+
+impl<W: Write> Write for Bounded<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.room.checked_sub(bytes.len() as u64);
+        self.room = room.ok_or(io::ErrorKind::FileTooLarge)?;
+        // All of them, so that what was counted is what is there.
+        self.out.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_written_than_there_is_room_for() {
+        let mut out = Bounded {
+            out: Vec::new(),
+            room: 5,
+        };
+        out.write_all(b"abc").unwrap();
+        out.write_all(b"de").unwrap();
+        let error = out.write_all(b"f").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(out.out, b"abcde");
+    }
 }

@@ -180,7 +180,23 @@ fn content(recording: &Recording, end: &End) -> io::Result<Box<dyn Read>> {
     content.map_err(io::Error::other)
 }
 
+/// Whether a request is one to a git repository.
+pub(crate) fn is_of_repository(url: &str) -> bool {
+    repository(url).is_some()
+}
+
 impl Replay {
+    /// Whether it is known which repositories are recorded. To find out reads all that was recorded of them:
+    /// [`find_repositories`](Self::find_repositories).
+    pub(crate) fn knows_repositories(&self) -> bool {
+        self.git.get().is_some()
+    }
+
+    /// Finds out which repositories are recorded.
+    pub(crate) fn find_repositories(&self) {
+        self.repositories();
+    }
+
     /// What answers a request to a git repository; `None` if it is none, or one of a repository that no
     /// whole answer is recorded of.
     pub(crate) fn git(&self, asked: &GitAsked<'_>) -> Option<Result<GitFound, AnswerError>> {

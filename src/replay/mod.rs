@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub(crate) use added::{Added, question};
 pub(crate) use condition::Conditions;
-pub(crate) use git::{GitAsked, GitFetch, GitFound, REQUEST_LIMIT};
+pub(crate) use git::{GitAsked, GitFetch, GitFound, REQUEST_LIMIT, is_of_repository};
 pub(crate) use ledger::{Account, Miss, Misses};
 pub(crate) use made::Options;
 pub(crate) use mutable::{Asked, Given as GivenAt, is_failure, may_change};

@@ -110,6 +110,69 @@ fn what_git_got_with_credentials_is_given_without_them() {
     the_same_each_time(&[wants], &with, &format!("https://{HOST}/r.git"));
 }
 
+/// What was not recorded is fetched while a replay runs, with the real git, and is there from then on.
+#[test]
+fn git_fetches_what_is_missing_through_a_replay_that_records() {
+    for alpn in [Alpn::Http1, Alpn::Http2] {
+        let sandbox = Sandbox::new();
+        let root = repositories(&sandbox);
+        let origin = Origin::builder(Content::default()).alpn(alpn).start();
+        origin.add_rule(Rule::any().git(&root));
+        let url = format!("https://{HOST}/r.git");
+        let dir = sandbox.path().to_owned();
+        let main = "rm -rf d && git clone -q --single-branch --branch main \"$0\" d && git -C d rev-parse main";
+        let script = ["sh", "-ec", main, &url];
+        let mut command = record(&sandbox, &origin, &["--intercept", HOST], &script);
+        sh(&mut command, &dir);
+        run(command, LIMIT).expect_success();
+        let mut direct = program("git");
+        direct.args(["-C", "repositories/r.git", "rev-parse", "main", "other"]);
+        sh(&mut direct, &dir);
+        let expected = run(direct, LIMIT).expect_success().stdout;
+        let filling = |flags: &[&str]| {
+            let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+            let mut fill = sandbox.modtape(["replay", "one", "--on-miss", "record", "--strict"]);
+            fill.args(["--connect-to", &everywhere, "--upstream-ca"]);
+            fill.arg(origin.root_pem_path()).args(flags);
+            fill.args(["--", "sh", "-ec", CLONES, &url]);
+            sh(&mut fill, &dir);
+            run(fill, LIMIT).expect_success()
+        };
+        let filled = filling(&[]);
+        assert!(filled.stdout.starts_with(&expected), "{}", filled.stdout);
+        assert!(filled.stderr.contains(" 0 failed"), "{}", filled.stderr);
+        assert!(
+            !filled.stderr.contains(" 0 fetched and added"),
+            "{}",
+            filled.stderr
+        );
+        // Once: objects have their names for ever.
+        let asked = |origin: &Origin| {
+            let requests = origin.requests();
+            requests
+                .iter()
+                .filter(|served| served.method == "POST")
+                .count()
+        };
+        let before = asked(&origin);
+        let again = filling(&[]);
+        assert_eq!(again.stdout, filled.stdout);
+        let fetches = asked(&origin) - before;
+        assert!(
+            fetches <= 2,
+            "refs may have changed, objects not: {fetches}"
+        );
+        drop(origin);
+        for _ in 0..REPLAYS {
+            let mut replay =
+                sandbox.modtape(["replay", "one", "--strict", "--", "sh", "-ec", CLONES, &url]);
+            sh(&mut replay, &dir);
+            let replayed = run(replay, LIMIT).expect_success();
+            assert_eq!(replayed.stdout, filled.stdout);
+        }
+    }
+}
+
 /// Records a script with the server, and replays others without it: what each printed, and stderr.
 fn replays_of(recorded: &str, replayed: &[(&str, bool)]) -> Vec<Output> {
     let sandbox = Sandbox::new();
