@@ -390,7 +390,7 @@ fn a_module_file_that_was_altered_or_lost_is_left_out_of_the_tree_and_named() {
         LIMIT,
     );
     assert!(!output.status.success(), "{}", output.stderr);
-    for what in ["git.test/lib/@v/v1.1.0.zip", "git.test/lib/@v/v1.1.0.mod"] {
+    for what in ["git.test/lib/@v/v1.1.0.zip", "mod git.test/lib v1.1.0"] {
         assert!(output.stderr.contains(what), "{what}: {}", output.stderr);
     }
     assert!(output.stderr.contains("was altered"), "{}", output.stderr);
