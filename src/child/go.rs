@@ -63,6 +63,14 @@ impl GoFacts {
         }
     }
 
+    /// With the settings of the environment before the defaults, where no go command could be asked.
+    pub(crate) fn or_by_environment(mut self, environment: &BTreeMap<String, String>) -> Self {
+        if self.defaults_because.is_some() {
+            self.settings.extend(environment.clone());
+        }
+        self
+    }
+
     /// Runs `go env -json` in `folder`, or else in the current one, with `GOTOOLCHAIN=local` so that it
     /// downloads nothing itself; `toolchain` is what the environment says of that, empty for nothing.
     pub(crate) async fn ask(go: &Path, folder: Option<&Path>, toolchain: &str) -> Self {

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use super::module_path::{unescape_path, unescape_version};
 use super::{
-    Base, GoMod, GoProxy, GoSumDb, Kind, Location, Lookup, ModuleVersion, ModuleZip, Route, Tile,
-    check_content, check_path, compare_versions, escape_path, escape_version, is_canonical_version,
-    replay_key,
+    Base, Front, GoMod, GoProxy, GoSumDb, Kind, Location, Lookup, ModuleVersion, ModuleZip, Route,
+    Tile, check_content, check_path, compare_versions, escape_path, escape_version,
+    is_canonical_version, replay_key,
 };
 
 /// What a request is shown as is at most so many characters: 200, each escaped as `\u{10ffff}`.
@@ -20,11 +20,29 @@ pub fn url(bytes: &[u8]) {
         route(&text);
         escapes(&text);
         settings(&text);
+        front(&text);
         if let Some(tile) = Tile::parse(&text) {
             assert_eq!(tile.to_string(), *text);
             assert!(tile.is_cut_from(&tile.full()) && tile.len_bytes() <= 32 << 15);
         }
     }
+}
+
+/// A path leads below its entry or nowhere, and a list keeps its shape.
+fn front(text: &str) {
+    let known = Front::new("https://a.example/x|http://b.example?k=1", "sum.golang.org");
+    if let Ok(asked) = known.asked(text) {
+        let places = ["https://a.example/x/", "http://b.example/"];
+        let rest = asked.url.strip_prefix(places[asked.place]);
+        let path = rest.and_then(|rest| rest.split('?').next());
+        let mut elements = path.expect("it is below its entry").split('/');
+        assert!(!elements.any(|element| matches!(element, "." | "..")));
+    }
+    let shown = Front::new(text, text).goproxy("http://127.0.0.1:1");
+    let (shown, list) = (GoProxy::parse(&shown), GoProxy::parse(text));
+    let separators =
+        |list: &GoProxy| -> Vec<_> { list.entries.iter().map(|entry| entry.separator).collect() };
+    assert_eq!(separators(&shown), separators(&list), "{text:?}");
 }
 
 /// The first line as a URL, and what stands behind it as the answer: a fault is described in one line that

@@ -212,7 +212,11 @@ impl Upstreams {
     /// Notes which pooled connection is used now; true if it was another one before.
     pub(super) fn uses(&self, origin: &Origin, number: u64) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.insert(origin.clone(), number) != Some(number)
+        let is_new = used.get(origin) != Some(&number);
+        if is_new {
+            used.insert(origin.clone(), number);
+        }
+        is_new
     }
 
     /// A connection of the pool, for an exchange that did not dial it. The record says which one, where the

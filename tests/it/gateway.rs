@@ -1,6 +1,11 @@
 //! modtape as the go command's module proxy: recorded, replayed, and as without it.
 
+mod container;
+mod credentials;
+mod front;
+mod ladder;
 mod recorded;
+mod replayed;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

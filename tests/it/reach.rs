@@ -72,7 +72,7 @@ fn status(answer: &str) -> u16 {
 
 /// Panics if the command's output or any file below the folder holds `secret`.
 #[track_caller]
-fn assert_nowhere(secret: &str, folder: &std::path::Path, output: &Output) {
+pub(crate) fn assert_nowhere(secret: &str, folder: &std::path::Path, output: &Output) {
     assert!(!output.stderr.contains(secret), "{}", output.stderr);
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -172,19 +172,28 @@ pub(super) async fn record(
 }
 
 /// Why Go's default settings are used, until that is said.
-struct Defaults(Option<String>);
+struct Defaults {
+    why: Option<String>,
+    has_goproxy: bool,
+}
 
 impl Defaults {
     fn of(session: &Session, redactor: &Redactor) -> Self {
         let why = session.go.defaults_because.as_deref();
-        Self(why.map(|why| redactor.text(why)))
+        Self {
+            why: why.map(|why| redactor.text(why)),
+            has_goproxy: session.go.get("GOPROXY") == session.variables.go("GOPROXY"),
+        }
     }
 
     /// Says so, once: at the start for a go command, and where there is no command; for another
     /// command once a Go program has sent requests. Other programs do not use Go's settings.
     fn announce(&mut self, global: &Global) {
-        if let Some(why) = self.0.take() {
-            let message = "using Go's default GOPROXY and GOSUMDB";
+        if let Some(why) = self.why.take() {
+            let message = match self.has_goproxy {
+                true => "using GOPROXY and GOSUMDB of the environment, or Go's defaults",
+                false => "using Go's default GOPROXY and GOSUMDB",
+            };
             say(global, format!("modtape: {why}; {message}"));
         }
     }

@@ -169,6 +169,11 @@ impl Session {
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
         let way = Way::of(run, &go, &variables, intercepts);
+        // A gateway for containers runs where no go is.
+        let go = match way.mode.is_gateway() {
+            true => go.or_by_environment(&variables.go),
+            false => go,
+        };
         let limits = ProcessLimits::now();
         limits.raise_descriptors();
         Ok(Self {

@@ -57,7 +57,7 @@ fn dissected(capture: &Path) -> Vec<Packet> {
 
 /// What must hold of any capture of any recording.
 #[track_caller]
-fn assert_reads_well(capture: &Path, recording: &Recording) {
+pub(crate) fn assert_reads_well(capture: &Path, recording: &Recording) {
     let packets = dissected(capture);
     let having = |field: &str| {
         packets

@@ -1,0 +1,57 @@
+//! A go command in a container, as the network sees it: another network namespace, in which nothing but
+//! GOPROXY is set.
+
+use super::*;
+use crate::record::recording;
+
+/// In a second network, joined by a cable of our own: with the value that `env` prints for the name of this
+/// machine there, and without the token.
+const SCRIPT: &str = r#"
+    coproc there { exec unshare -n sh -c 'echo there; exec cat'; }
+    read -r line <&"${there[0]}"
+    ip link add here type veth peer name there netns "$there_PID"
+    ip address add 192.0.2.1/24 dev here && ip link set here up
+    far() { nsenter -t "$there_PID" -n "$@"; }
+    far ip address add 192.0.2.2/24 dev there && far ip link set there up && far ip link set lo up
+    list=$("$MODTAPE" env GOPROXY --host 192.0.2.1)
+    GOPROXY=$list far "$GO" mod download && echo downloaded
+    rm -rf "$GOMODCACHE"/cache
+    GOPROXY=${list//$TOKEN\//} far "$GO" mod download 2>&1 | grep -o '403 Forbidden' | head -1
+    exec {there[1]}>&-
+"#;
+
+const TOKEN: &str = "test-token-0123456789abcdef";
+
+#[test]
+fn a_container_downloads_through_the_gateway_with_the_token_and_not_without() {
+    let name = "gateway::container::\
+        a_container_downloads_through_the_gateway_with_the_token_and_not_without";
+    alone(name, || {
+        let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+            return;
+        };
+        let Some((sandbox, go)) = hello("1.27") else {
+            return;
+        };
+        let origin = Origin::start(content.supported_is_404());
+        let flags = ["--mode=gateway", "--listen=0.0.0.0", "--token", TOKEN];
+        let command = ["bash", "-c", SCRIPT];
+        let mut record = crate::record::record(&sandbox, &origin, &flags, &command);
+        record.env("GO", &go).env("MODTAPE", tested());
+        record.env("TOKEN", TOKEN);
+        let output = run(record, GO_LIMIT).expect_success();
+        assert_eq!(
+            output.stdout, "downloaded\n403 Forbidden\n",
+            "{}",
+            output.stderr
+        );
+        let recording = recording(&sandbox, "one");
+        assert_eq!(sorted(asked(&recording)), sorted(served(&origin)));
+        let lookup = "https://sum.golang.org/lookup/";
+        assert!(
+            asked(&recording)
+                .iter()
+                .any(|(url, _)| url.starts_with(lookup))
+        );
+    });
+}

@@ -1,0 +1,94 @@
+//! A recording replays in the mode that it was made in, and in the other.
+
+use std::fs;
+
+use super::*;
+use crate::record::recording;
+
+const ZIP: &str = "/github.com/!burnt!sushi/toml/@v/v1.3.2.zip";
+const STORED: &str = "/a-bucket/toml.zip?Expires=1&Signature=abcdefgh";
+
+/// The default internet of `hello`, in which one zip lies elsewhere and no module proxy relays the checksum
+/// database.
+pub(super) fn internet(alpn: Alpn) -> Option<Origin> {
+    let content = Content::corpus("hello", Sumdb::Heads)?.supported_is_404();
+    let zip = content.find("proxy.golang.org", ZIP).body;
+    let content = content.and_file(STORAGE, "/a-bucket/toml.zip", 200, "application/zip", zip);
+    let moved = Rule::when(|served| served.host == "proxy.golang.org" && served.path == ZIP);
+    let moved = moved.redirect(&format!("https://{STORAGE}{STORED}"));
+    Some(Origin::builder(content).alpn(alpn).rule(moved).start())
+}
+
+const STORAGE: &str = "storage.googleapis.com";
+
+#[test]
+fn every_recording_replays_in_every_mode_without_a_miss() {
+    for (release, alpn) in [("1.27", Alpn::Both), ("1.21", Alpn::Http1)] {
+        for recorded_in in ["gateway", "mitm"] {
+            let (Some(origin), Some((sandbox, go))) = (internet(alpn), hello(release)) else {
+                return;
+            };
+            let command = [text(&go), "mod", "tidy"];
+            let flags = ["--mode", recorded_in, "--cold"];
+            let tidy = crate::record::record(&sandbox, &origin, &flags, &command);
+            run(tidy, GO_LIMIT).expect_success();
+            let sums = fs::read_to_string(sandbox.join("project/go.sum")).expect("it was written");
+            let recording = recording(&sandbox, "one");
+            // Of a signature only the mark is on record.
+            let paths = |asked: Vec<(String, u16)>| {
+                let path = |(url, status): (String, u16)| {
+                    let path = url.split('?').next().unwrap_or_default();
+                    (path.to_owned(), status)
+                };
+                sorted(asked.into_iter().map(path).collect::<Vec<_>>())
+            };
+            assert_eq!(paths(asked(&recording)), paths(served(&origin)));
+            let stored = |served: &Served| served.host == STORAGE && served.raw_path == STORED;
+            assert!(origin.requests().iter().any(stored));
+            drop(origin);
+            for mode in ["gateway", "mitm"] {
+                fs::write(sandbox.join("project/go.sum"), "").expect("our own folder");
+                let mut replay = sandbox.modtape(["replay", "one", "--strict", "--mode", mode]);
+                replay.arg("--").args(command);
+                let output = run(replay, GO_LIMIT).expect_success();
+                let told = format!("{release} {alpn:?} {recorded_in} {mode}: {}", output.stderr);
+                assert!(output.stderr.contains(" 0 missing"), "{told}");
+                let again = fs::read_to_string(sandbox.join("project/go.sum"));
+                assert_eq!(again.expect("it was written"), sums, "{told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gateway_fills_a_recording_and_needs_nobody_then() {
+    let (Some(origin), Some((sandbox, go))) = (internet(Alpn::Both), hello("1.27")) else {
+        return;
+    };
+    let command = [
+        text(&go),
+        "mod",
+        "download",
+        "github.com/google/uuid@v1.3.1",
+    ];
+    run(record(&sandbox, &origin, &command), GO_LIMIT).expect_success();
+    let tidy = |flags: &[&str]| {
+        fs::write(sandbox.join("project/go.sum"), "").expect("our own folder");
+        let mut replay = sandbox.modtape(["replay", "one", "--strict", "--mode", "gateway"]);
+        replay.args(flags).arg("--").arg(&go).args(["mod", "tidy"]);
+        run(replay, GO_LIMIT).expect_success();
+    };
+    let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+    let ca = text(origin.root_pem_path());
+    tidy(&[
+        "--on-miss",
+        "record",
+        "--connect-to",
+        &everywhere,
+        "--upstream-ca",
+        ca,
+    ]);
+    let filled = origin.requests().len();
+    tidy(&[]);
+    assert_eq!(origin.requests().len(), filled);
+}
