@@ -4,7 +4,7 @@
 //!
 //! 0. [`hostile`](crate) what checks of hostile input share: in tests and fuzz targets only
 //! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · `words` numbers
-//!    as people read them · [`sockets`] our own outgoing ones · [`gomod`] what a URL means to the go command · `git` its smart protocol · [`tls`] provider, roots, ALPN · [`cli`] the command line
+//!    as people read them · [`sockets`] marks, and where the kernel redirects from · [`gomod`] what a URL means to the go command · `git` its smart protocol · [`tls`] provider, roots, ALPN · [`cli`] the command line
 //! 2. [`exchange`] the noun, where a reader best begins · [`sumdb`] the checksum database's log: heads, tiles, records, proofs
 //! 3. [`redact`] what a secret looks like · `coding` content codings, gzip within limits ·
 //!    [`ca`] root, issuer, leafs

@@ -1,6 +1,6 @@
-//! modtape's own outgoing sockets, which no rule of the firewall should redirect back to it.
+//! What the kernel tells and is told of sockets whose connections rules of the firewall redirect.
 //!
-//! They carry a mark, where the system allows one, so that rules can exempt them. Their addresses are
+//! modtape's own outgoing sockets, which no rule should redirect back to it, carry a mark, where the system allows one, so that rules can exempt them. Their addresses are
 //! known while they are open: a connection that is accepted from one of these is a loop.
 
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::{Domain, Socket, Type};
+use tokio::net::TcpStream;
 
 /// The mark (`SO_MARK`, socket(7)) of modtape's own connections: "mt" in ASCII.
 pub(crate) const MARK: u32 = 0x6d74;
@@ -39,7 +40,7 @@ impl OwnSockets {
     /// Linux 5.17).
     pub fn followed() -> Self {
         let probe = Socket::new(Domain::IPV4, Type::STREAM, None);
-        let can_mark = probe.is_ok_and(|probe| probe.set_mark(MARK).is_ok());
+        let can_mark = probe.is_ok_and(|probe| kernel::mark(&probe).is_ok());
         let open = Mutex::default();
         Self {
             shared: Some(Arc::new(Shared { can_mark, open })),
@@ -59,7 +60,7 @@ impl OwnSockets {
     /// Marks a socket that is not connected yet.
     pub(crate) fn mark(&self, socket: &Socket) -> io::Result<()> {
         match self.are_marked() {
-            true => socket.set_mark(MARK),
+            true => kernel::mark(socket),
             false => Ok(()),
         }
     }
@@ -117,8 +118,70 @@ impl Drop for Followed {
 }
 
 /// A mapped address is IPv4 on the network.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Whether the kernel can redirect connections to us and tell where they were bound for.
+pub(crate) const CAN_BE_REDIRECTED: bool = cfg!(target_os = "linux");
+
+/// Where the client of an accepted connection connected, as connection tracking knows it after REDIRECT.
+///
+/// It is the socket's own address, or an error, if nothing was redirected or nothing is tracked.
+pub(crate) fn tracked_destination(socket: &TcpStream) -> io::Result<SocketAddr> {
+    kernel::tracked_destination(socket)
+}
+
+/// Lets a listener accept what TPROXY leads to it, if this process may (CAP_NET_ADMIN); REDIRECT needs
+/// no such thing.
+pub(crate) fn accept_foreign(listener: &Socket, is_v6: bool) -> io::Result<()> {
+    kernel::accept_foreign(listener, is_v6)
+}
+
+#[cfg(target_os = "linux")]
+mod kernel {
+    use rustix::net::sockopt;
+
+    use super::*;
+
+    pub(super) fn mark(socket: &Socket) -> io::Result<()> {
+        socket.set_mark(MARK)
+    }
+
+    pub(super) fn tracked_destination(socket: &TcpStream) -> io::Result<SocketAddr> {
+        match canonical(socket.local_addr()?) {
+            SocketAddr::V4(_) => Ok(sockopt::ip_original_dst(socket)?.into()),
+            SocketAddr::V6(_) => {
+                let to = sockopt::ipv6_original_dst(socket)?;
+                Ok(SocketAddr::new((*to.ip()).into(), to.port()))
+            }
+        }
+    }
+
+    pub(super) fn accept_foreign(listener: &Socket, is_v6: bool) -> io::Result<()> {
+        listener.set_ip_transparent_v4(true)?;
+        match is_v6 {
+            true => listener.set_ip_transparent_v6(true),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod kernel {
+    use super::*;
+
+    pub(super) fn mark(_: &Socket) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn tracked_destination(_: &TcpStream) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn accept_foreign(_: &Socket, _: bool) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 #[cfg(test)]

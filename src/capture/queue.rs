@@ -407,6 +407,17 @@ impl Queue {
         }
     }
 
+    /// Of what `stream` has read and holds back, keeps only the number of bytes.
+    pub(super) fn cut(&self, stream: u32) {
+        let state = &mut lock(&self.state);
+        let held = state.held.iter_mut().filter(|item| item.stream == stream);
+        for item in held {
+            if let What::Data { shown, .. } = &mut item.what {
+                shown.clear();
+            }
+        }
+    }
+
     /// Ends the queue: no more items come.
     pub(super) fn end(&self) {
         let state = &mut lock(&self.state);

@@ -32,6 +32,8 @@ mod mode {
     pub(super) const BLIND: u8 = 3;
     /// As they are read if they begin a TLS handshake, else only their number.
     pub(super) const AHEAD: u8 = 4;
+    /// Held back until it is known what they are.
+    pub(super) const UNDECIDED: u8 = 5;
 }
 
 /// A connection in the capture; cheap to clone.
@@ -71,6 +73,17 @@ impl Stream {
             (false, _) => mode::PLAIN,
         };
         self.mode.store(mode, Ordering::Relaxed);
+    }
+
+    /// What the client sends first decides whether it is captured.
+    pub(crate) fn is_undecided(&self) {
+        self.mode.store(mode::UNDECIDED, Ordering::Relaxed);
+    }
+
+    /// Of what was held back only the number of bytes is captured.
+    pub(crate) fn hides(&self) {
+        self.queue.cut(self.number);
+        self.mode.store(mode::BLIND, Ordering::Relaxed);
     }
 
     /// The connection is in clear text.
@@ -143,7 +156,7 @@ impl Stream {
                 .copy(&[IoSlice::new(bytes)], bytes.len(), |shown| {
                     let bytes = shown.len() as u64;
                     let data = What::Data { shown, bytes };
-                    if mode == mode::SHAKING {
+                    if matches!(mode, mode::SHAKING | mode::UNDECIDED) {
                         self.queue.hold(self.number, !self.is_ours, data);
                     } else {
                         self.push(!self.is_ours, data);
@@ -228,9 +241,11 @@ impl Tapped {
             return Poll::Ready(Ok(()));
         }
         let queue = &self.stream.queue;
-        queue.commit(self.stream.number);
-        // A handshake is small, and has a time limit.
-        if self.stream.mode() != mode::SHAKING {
+        if self.stream.mode() != mode::UNDECIDED {
+            queue.commit(self.stream.number);
+        }
+        // Both are small, and have a time limit.
+        if !matches!(self.stream.mode(), mode::SHAKING | mode::UNDECIDED) {
             ready!(queue.poll_room(cx));
         }
         if self.stream.mode() != mode::SETTLED {
@@ -382,6 +397,9 @@ impl Drop for Wire {
     fn drop(&mut self) {
         if let Some(tapped) = &self.tapped {
             let stream = &tapped.stream;
+            if stream.mode() == mode::UNDECIDED {
+                stream.queue.cut(stream.number);
+            }
             stream.queue.commit(stream.number);
             stream.push(stream.is_ours, What::Gone);
         }

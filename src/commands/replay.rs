@@ -149,9 +149,14 @@ pub(super) async fn replay(
     };
     if args.command.is_empty() {
         let address = session.address;
-        session.greeting = Some(format!(
-            "modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"
-        ));
+        session.greeting = Some(match session.redirected() {
+            Some(_) => String::from(
+                "modtape: answering what is redirected to it: `modtape env --mode transparent --uid U` prints rules, for root     end with Ctrl-C",
+            ),
+            None => format!(
+                "modtape: answering on http://{address}; in another terminal: eval \"$(modtape env)\"     end with Ctrl-C"
+            ),
+        });
     }
     let console = Console::new(global, stuck::Limits::default());
     let served = session.serve(parts, settings, global, console).await;

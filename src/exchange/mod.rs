@@ -197,7 +197,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSide {
     /// The client's address and port.
-    pub(crate) addr: String,
+    pub addr: String,
     /// The server name of its ClientHello (RFC 6066).
     #[serde(default)]
     pub sni: Option<String>,

@@ -3,6 +3,8 @@
 
 mod clients;
 mod go;
+mod passing;
+mod rules;
 mod session;
 
 use std::fs;

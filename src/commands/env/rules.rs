@@ -374,7 +374,7 @@ impl<'a> Rules<'a> {
             format!("nft -f - <<'END'\nadd table inet {name}\ndelete table inet {name}\n");
         let _ = write!(
             text,
-            "table inet {name} {{\n  chain tproxy {{\n    \
+            "table inet {name} {{\n  chain prerouting {{\n    \
              type filter hook prerouting priority mangle; policy accept;\n"
         );
         let mut families = Vec::new();

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use rustix::net::sockopt;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::cli::RunArgs;
 use crate::commands::failure::Advise as _;
+use crate::sockets::{self, CAN_BE_REDIRECTED};
 
 /// How many connections may wait to be accepted. The kernel ignores further ones, which try again
 /// after a second: go opens ten at once, and a build runs go many times.
@@ -23,6 +24,9 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Binds each address of `--listen`.
     pub(super) fn bind(run: &RunArgs) -> anyhow::Result<Self> {
+        if run.mode.is_transparent() && !CAN_BE_REDIRECTED {
+            return Err(anyhow!("--mode transparent needs a Linux kernel"));
+        }
         let mut bound = Vec::new();
         for address in &run.listen {
             let shared = Shared {
@@ -70,12 +74,8 @@ fn listen(address: SocketAddr, shared: Shared) -> std::io::Result<TcpListener> {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     if shared.is_redirected {
-        // TPROXY needs it, and CAP_NET_ADMIN; REDIRECT needs neither.
-        let socket = SockRef::from(&socket);
-        let _ = socket.set_ip_transparent_v4(true);
-        if address.is_ipv6() {
-            let _ = socket.set_ip_transparent_v6(true);
-        }
+        // Without it TPROXY leads nowhere, and REDIRECT works.
+        let _ = sockets::accept_foreign(&SockRef::from(&socket), address.is_ipv6());
     }
     socket.bind(address)?;
     socket.listen(BACKLOG)

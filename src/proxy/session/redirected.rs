@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use ipnet::IpNet;
-use rustix::net::sockopt;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -31,7 +30,7 @@ use crate::proxy::context::Responder;
 use crate::proxy::io::Prefixed;
 use crate::proxy::policy::Decision;
 use crate::proxy::upstreams::{FirstDial, Upstreams};
-use crate::sockets::OwnSockets;
+use crate::sockets::{OwnSockets, canonical, tracked_destination};
 use crate::tls::Protocol;
 use crate::upstream::{Journey, is_of_this_machine};
 
@@ -112,12 +111,7 @@ impl Redirection {
     /// address.
     pub(super) fn original(&self, socket: &TcpStream) -> Option<SocketAddr> {
         let own = canonical(socket.local_addr().ok()?);
-        let tracked = match own {
-            SocketAddr::V4(_) => sockopt::ip_original_dst(socket).map(SocketAddr::V4),
-            SocketAddr::V6(_) => sockopt::ipv6_original_dst(socket)
-                .map(|to| SocketAddr::new((*to.ip()).into(), to.port())),
-        };
-        match tracked {
+        match tracked_destination(socket) {
             Ok(to) if to != own => return Some(to),
             // It was not redirected, or nothing is tracked here.
             Ok(_) | Err(_) => {}
@@ -211,6 +205,7 @@ impl Redirected {
                 failure: None,
             },
         };
+        client.captured.iter().for_each(Stream::is_undecided);
         let Responder::Upstream(dialer) = &context.responder else {
             return Ok(redirected);
         };
@@ -274,14 +269,19 @@ impl Redirected {
             First::Nobody => {
                 let limit = context.deadlines.client_hello;
                 let why = format!("the client said nothing within {limit:?}");
-                let why = dialled.failure.clone().unwrap_or(why);
+                let why = match (&dialled.failure, context.responder.replay()) {
+                    (Some(failure), _) => failure.clone(),
+                    (None, Some(_)) => format!("{}; {why}", dialled.not_recorded(client)),
+                    (None, None) => why,
+                };
                 return Err(dialled.refuse(client, &mut io, None, &why).await);
             }
         };
         let io = Prefixed::new(read.freeze(), io);
         let policy = &context.policy;
+        let port = dialled.target.port();
         let mut sni = None;
-        match beginning {
+        let named = match beginning {
             Beginning::Hello(client_hello) => {
                 let named = client_hello.server_name.clone();
                 let host = named.unwrap_or_else(|| dialled.target.host().to_owned());
@@ -293,24 +293,30 @@ impl Redirected {
                         dialled,
                     }));
                 }
+                client.captured.iter().for_each(Stream::is_plain);
                 sni = client_hello.server_name;
+                sni.as_ref().and_then(|name| Target::new(name, port).ok())
             }
-            Beginning::Request(named)
-                if named.port() == dialled.target.port() && policy.intercepts(named.host()) =>
-            {
-                return Ok(Inside::Clear(Clear::of(client, io, named, dialled).await));
+            Beginning::Request(named) if named.port() == port => {
+                if policy.intercepts(named.host()) {
+                    return Ok(Inside::Clear(Clear::of(client, io, named, dialled).await));
+                }
+                client.captured.iter().for_each(Stream::hides);
+                Some(named)
             }
-            Beginning::Request(named) if dialled.upstream.is_none() => {
-                sni = Some(named.host().to_owned())
+            Beginning::Request(_) | Beginning::Other => {
+                client.captured.iter().for_each(Stream::hides);
+                None
             }
-            Beginning::Request(_) | Beginning::Other => {}
-        }
+        };
+        // What was dialled stands beside it.
+        dialled.target = named.unwrap_or(dialled.target);
         if dialled.upstream.is_some() {
             return Ok(Inside::Blind(Blind { io, sni, dialled }));
         }
-        let why = match (&dialled.failure, sni.as_deref()) {
-            (Some(failure), _) => failure.clone(),
-            (None, named) => dialled.not_recorded(client, named),
+        let why = match &dialled.failure {
+            Some(failure) => failure.clone(),
+            None => dialled.not_recorded(client),
         };
         let mut io = io;
         Err(dialled.refuse(client, io.stream(), sni, &why).await)
@@ -369,11 +375,9 @@ impl Dialled {
         }
     }
 
-    /// Why a replay does not answer a client that named this host, or none.
-    fn not_recorded(&self, client: &Client, named: Option<&str>) -> String {
-        let context = &client.context;
-        let named = named.and_then(|host| Target::new(host, self.target.port()).ok());
-        let target = named.as_ref().unwrap_or(&self.target);
+    /// Why a replay does not answer.
+    fn not_recorded(&self, client: &Client) -> String {
+        let (context, target) = (&client.context, &self.target);
         let why = match context.policy.decide(target) {
             Decision::Refuse(why) => why,
             Decision::Intercept | Decision::Tunnel => format!(
@@ -572,9 +576,4 @@ fn reset(io: &ClientIo) {
 
 fn shown(original: Option<SocketAddr>) -> String {
     original.map_or_else(String::new, |to| to.to_string())
-}
-
-/// A mapped address is IPv4 on the network.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -9,6 +9,7 @@ use super::*;
 const FEW: Wrapping = Wrapping {
     har: true,
     descriptors: Some(64),
+    script: None,
 };
 
 /// So many clients hold an answer at once at least, with 64 descriptors.

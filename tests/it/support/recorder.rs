@@ -43,6 +43,8 @@ pub struct Wrapping {
     pub har: bool,
     /// Both limits of its descriptors.
     pub descriptors: Option<u32>,
+    /// What it wraps, in place of a shell that tells its proxy, as a URL, and its bundle, and ends with its input.
+    pub script: Option<&'static str>,
 }
 
 impl Wrapping {
@@ -97,7 +99,7 @@ impl Recorder {
         let sandbox = Sandbox::new();
         let mut command = wrapping.modtape(&sandbox);
         command.arg("--upstream-ca").arg(root_pem).args(flags);
-        command.args(["--", "/bin/sh", "-c", SCRIPT]);
+        command.args(["--", "/bin/sh", "-c", wrapping.script.unwrap_or(SCRIPT)]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().expect("modtape can be run");

@@ -170,7 +170,7 @@ fn real_clients(test: &str, tool: &str, program: &str, legacy: bool) {
             (Mode::Intercept, "six.example:443", "[2001:db8::1]:443"),
             (Mode::Plain, "four.example:80", "192.0.2.1:80"),
             (Mode::Plain, "six.example:80", "[2001:db8::1]:80"),
-            (Mode::Tunnel, "192.0.2.1:443", "192.0.2.1:443"),
+            (Mode::Tunnel, "other.example:443", "192.0.2.1:443"),
         ] {
             assert_eq!(found(mode, target).as_deref(), Some(real));
         }
