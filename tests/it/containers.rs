@@ -5,8 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use modtape::recording::Recording;
+use rustix::process::Signal;
+
 use crate::record::{assert_same, recording};
 use crate::support::*;
+use crate::transparent::{REMOTE, has_rules, names};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -22,16 +26,16 @@ fn block(heading: &str, language: &str) -> String {
     code.expect("the code is there").to_owned()
 }
 
-/// The folder of the programs that a recipe finds: `docker`, `go`, and a modtape that is led to `origin`.
-fn programs(sandbox: &Sandbox, origin: &Origin, go: &Path) -> PathBuf {
+/// The folder of the programs that a recipe finds: `docker`, `go`, and a modtape that connects as the flag `to` says
+/// and trusts this root.
+fn programs(sandbox: &Sandbox, to: &str, root: &Path, go: &Path) -> PathBuf {
     let folder = sandbox.join("programs");
     fs::create_dir(&folder).expect("our own folder");
     let docker = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/containers/docker");
     let modtape = format!(
-        "#!/bin/sh\nverb=$1; shift\ncase $verb in record) set -- --connect-to ::127.0.0.1:{} \
-         --upstream-ca '{}' \"$@\";; esac\nexec '{}' \"$verb\" \"$@\"\n",
-        origin.addr().port(),
-        origin.root_pem_path().display(),
+        "#!/bin/sh\nverb=$1; shift\ncase $verb in record) set -- {to} --upstream-ca '{}' \"$@\";; esac\n\
+         exec '{}' \"$verb\" \"$@\"\n",
+        root.display(),
         tested().display(),
     );
     let script = folder.join("modtape");
@@ -63,7 +67,8 @@ fn docker_build(heading: &str) {
         return;
     };
     let origin = Origin::start(content);
-    let programs = programs(&sandbox, &origin, &go);
+    let to = format!("--connect-to ::127.0.0.1:{}", origin.addr().port());
+    let programs = programs(&sandbox, &to, origin.root_pem_path(), &go);
     fs::write(project.join("Dockerfile"), block(heading, "Dockerfile")).expect("our own file");
     script(&sandbox, &programs, &go, &block(heading, "sh")).expect_success();
     let recording = recording(&sandbox, "build");
@@ -85,6 +90,56 @@ fn a_docker_build_trusts_a_secret() {
     });
 }
 
+/// The containers of the pod share this test's network; its user is root, the only one that there is here.
+#[test]
+fn a_sidecar_sees_programs_that_know_no_proxy() {
+    let test = "containers::a_sidecar_sees_programs_that_know_no_proxy";
+    alone(test, || {
+        let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+            return;
+        };
+        let sandbox = Sandbox::new();
+        let Some(go) = sandbox.go("1.27") else { return };
+        if sandbox.project("hello").is_none() || !has_rules(test, "nft") {
+            return;
+        }
+        let hosts = [("proxy.golang.org", REMOTE), ("sum.golang.org", REMOTE)];
+        names(&sandbox, &hosts);
+        let at = format!("{REMOTE}:443").parse().expect("an address");
+        let origin = Origin::builder(content).at(at).start();
+        // The kernel knows where its connections were bound for.
+        let programs = programs(&sandbox, "", origin.root_pem_path(), &go);
+        let yaml = block("A sidecar that sees a whole pod", "yaml");
+        let shared = sandbox.join("shared");
+        fs::create_dir(&shared).expect("our own folder");
+        let here = |text: &str| {
+            let text = text.replace("/modtape/", &format!("{}/", shared.display()));
+            text.replace("65532", "0")
+                .replace("exec sleep", "echo ready; exec sleep")
+        };
+        let (_, args) = yaml.split_once("        - |\n").expect("its script");
+        let args: String = args
+            .lines()
+            .take_while(|line| line.starts_with("          "))
+            .map(|line| format!("{}\n", line.trim_start()))
+            .collect();
+        let mut sidecar = sandbox.command("sh");
+        sidecar.args(["-c", &here(&args)]).current_dir(&shared);
+        sidecar.env("PATH", search_path(&[&programs]));
+        let sidecar = Spawned::start(sidecar);
+        sidecar.wait_for_stdout("ready");
+        let mut build = sandbox.command(&go);
+        build.args(["mod", "download"]);
+        build.env("SSL_CERT_FILE", shared.join("ca.pem"));
+        run(build, LIMIT).expect_success();
+        sidecar.signal(Signal::TERM);
+        drop(sidecar.end());
+        let recording = Recording::open(&shared.join("recordings/pod")).expect("it opens");
+        assert!(!recording.rows().is_empty());
+        assert_same(&recording, &origin);
+    });
+}
+
 /// The commands of a job, each in a shell of its own.
 fn job(heading: &str, marker: &str) {
     let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
@@ -96,7 +151,8 @@ fn job(heading: &str, marker: &str) {
         return;
     };
     let origin = Origin::start(content);
-    let programs = programs(&sandbox, &origin, &go);
+    let to = format!("--connect-to ::127.0.0.1:{}", origin.addr().port());
+    let programs = programs(&sandbox, &to, origin.root_pem_path(), &go);
     let yaml = block(heading, "yaml");
     let commands = yaml
         .lines()

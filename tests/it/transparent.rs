@@ -13,7 +13,7 @@ use std::path::Path;
 use super::support::{LIMIT, Sandbox, has_program, program, run, skipped};
 
 /// An address of the internet, as far as a test's network has one.
-const REMOTE: &str = "192.0.2.1";
+pub(crate) const REMOTE: &str = "192.0.2.1";
 
 /// The same in IPv6.
 const REMOTE_6: &str = "2001:db8::1";
@@ -26,7 +26,7 @@ const REDIRECT: &str = "/proc/$PPID/exe env nft --mode transparent --uid 0 | sh"
 /// Gives the test's network the remote addresses, which lead to the test's own listeners.
 ///
 /// False, with a line on stderr, where the rules that the test needs cannot be had.
-fn has_rules(test: &str, tool: &str) -> bool {
+pub(crate) fn has_rules(test: &str, tool: &str) -> bool {
     if !has_program(tool) {
         skipped(&format!("no {tool} here: {test}"));
         return false;
@@ -38,7 +38,7 @@ fn has_rules(test: &str, tool: &str) -> bool {
 }
 
 /// Has these names lead to these addresses, for all in the test's own mounts.
-fn names(sandbox: &Sandbox, names: &[(&str, &str)]) {
+pub(crate) fn names(sandbox: &Sandbox, names: &[(&str, &str)]) {
     let hosts = sandbox.join("hosts");
     let lines = names.iter().map(|(name, at)| format!("{at} {name}\n"));
     let lines = lines.collect::<String>();
