@@ -250,15 +250,11 @@ impl Holdings {
         content.get(..tile.len_bytes())
     }
 
-    /// The versions of modules that are asked for, the modules, and the zips.
-    pub(super) fn counts(asks: &BTreeSet<Ask>) -> [usize; 3] {
+    /// The versions of modules that are asked for, and the modules.
+    pub(super) fn counts(asks: &BTreeSet<Ask>) -> [usize; 2] {
         let modules: BTreeSet<&str> = asks.iter().map(|ask| &*ask.module).collect();
-        let count = |kinds: &[Kind]| asks.iter().filter(|ask| kinds.contains(&ask.kind)).count();
-        [
-            count(&[Kind::Mod, Kind::Toolchain]),
-            modules.len(),
-            count(&[Kind::Zip, Kind::Toolchain]),
-        ]
+        let is_version = |ask: &&Ask| matches!(ask.kind, Kind::Mod | Kind::Toolchain);
+        [asks.iter().filter(is_version).count(), modules.len()]
     }
 }
 

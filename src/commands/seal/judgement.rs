@@ -52,6 +52,8 @@ pub(in crate::commands) struct Judgement {
     pub(super) modules: usize,
     /// How many of the versions have their zip.
     pub(super) zips: usize,
+    /// How many zips commands can ask for that nobody has.
+    pub(super) absent_zips: usize,
     /// Records of the checksum database.
     pub(super) lookups: usize,
     /// Its tiles.
@@ -186,20 +188,26 @@ impl Terms {
         let faulty: Faulty = faults.map(|fault| (fault.run, fault.exchange)).collect();
         let held = Holdings::of(recording, routes, &checked.faults, self.database());
         let asks = self.asks(&held);
-        let [versions, modules, zips] = Holdings::counts(&asks);
+        let [versions, modules] = Holdings::counts(&asks);
         let mut judged = Judgement {
             versions,
             modules,
-            zips,
             lookups: held.lookups.len(),
             tiles: held.tiles.len(),
             ..Judgement::default()
         };
         for ask in &asks {
-            if let Some(path) = path(ask, self.database())
-                && !self.is_answered(&held, ask, &path)
-            {
+            let Some(path) = path(ask, self.database()) else {
+                continue;
+            };
+            let is_zip = matches!(ask.kind, Kind::Zip | Kind::Toolchain);
+            if !self.is_answered(&held, ask, &path) {
                 self.add_unanswered(&mut judged, &held, checked, failed, (ask, &path));
+            } else if is_zip {
+                match held.answered.contains(&path) {
+                    true => judged.zips += 1,
+                    false => judged.absent_zips += 1,
+                }
             }
         }
         let conflicts = checked.conflicts.iter();

@@ -100,6 +100,7 @@ fn told(name: &str, sealed: &Sealed) -> String {
         versions,
         modules,
         zips,
+        absent_zips,
         lookups,
         tiles,
         ..
@@ -122,8 +123,12 @@ fn told(name: &str, sealed: &Sealed) -> String {
             count(*tiles as u64, "tile")
         ),
     };
+    let absent = match absent_zips {
+        0 => String::new(),
+        absent => format!(", {} that nobody has", count(*absent as u64, "zip")),
+    };
     format!(
-        "modtape: sealed {name}: {versions} of {modules}, {zips} with zips; {database}; {asked}"
+        "modtape: sealed {name}: {versions} of {modules}, {zips} with zips{absent}; {database}; {asked}"
     )
 }
 

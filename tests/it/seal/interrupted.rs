@@ -242,6 +242,32 @@ fn not_here_is_an_answer_if_all_who_are_asked_say_so() {
     seal(&sandbox, &origin, &[]).expect_success();
 }
 
+/// A zip that is not there counts as answered, and not as a zip.
+#[test]
+fn a_zip_that_nobody_has_is_no_zip() {
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    if sandbox.project("hello").is_none() {
+        return;
+    }
+    let zip = |served: &Served| served.path.ends_with("/toml/@v/v1.3.2.zip");
+    let origin = Origin::builder(content)
+        .rule(Rule::when(zip).status(404).body("not found"))
+        .start();
+    let words = [go.to_str().expect("a text"), "list", "-m", "all"];
+    run(
+        crate::record::record(&sandbox, &origin, &["--cold"], &words),
+        LIMIT,
+    )
+    .expect_success();
+    let sealed = seal(&sandbox, &origin, &[]).expect_success();
+    let told = " 2 with zips, 1 zip that nobody has; ";
+    assert!(sealed.stderr.contains(told), "{}", sealed.stderr);
+}
+
 #[test]
 fn what_was_not_kept_is_asked_for_again() {
     let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
