@@ -150,6 +150,9 @@ pub(crate) enum Command {
     /// Request URLs through HTTPS_PROXY as the go command would: the demo's client where Go is missing
     #[command(hide = true)]
     Fetch(FetchArgs),
+    /// Enter a network namespace, report to the recorder that waits for it, and become the command
+    #[command(hide = true)]
+    Enter(EnterArgs),
 }
 
 /// `modtape record`
@@ -258,6 +261,13 @@ pub(crate) struct RunArgs {
     /// How the command's requests reach modtape
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub(crate) mode: Mode,
+    /// Run the command in a network namespace of its own that nothing leaves: each of its TCP connections is
+    /// recorded, relayed on the record or refused. Linux only
+    #[arg(long, requires = "command", conflicts_with = "mode")]
+    pub(crate) netns: bool,
+    /// With --netns, lead these ports on loopback to those of the host
+    #[arg(long, value_name = "PORT", value_delimiter = ',', requires = "netns")]
+    pub(crate) host_port: Vec<u16>,
     /// Address to listen on. Without a port, a free one is chosen. An address other than loopback
     /// needs --token; with --mode transparent it needs --from, and there may be one of each family
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1:0", value_parser = listen)]
@@ -440,6 +450,18 @@ pub(crate) enum OnMiss {
     /// The network is asked, and what it answers is added to the recording; so is what may have changed
     /// (lists, @latest, branches, refusals) once it is a minute old
     Record,
+}
+
+/// `modtape enter`: how `--netns` starts the command.
+#[derive(Debug, Args)]
+pub(crate) struct EnterArgs {
+    /// The socket where the recorder waits.
+    pub(crate) recorder: PathBuf,
+    /// What the namespace has inside, as JSON.
+    pub(crate) inside: String,
+    /// The command.
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// `modtape ls`

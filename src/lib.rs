@@ -14,7 +14,7 @@
 //!    module file
 //! 6. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
 //!    recording to bytes · [`import`] others' files to exchanges · [`child`] the wrapped command ·
-//!    [`telemetry`] logs
+//!    [`netns`] a network namespace that nothing leaves · [`telemetry`] logs
 //! 7. [`proxy`] the client leg; its heart is `handler.rs`
 //! 8. [`terminal`] how things look: tables, words, the status line, the summary
 //! 9. [`commands`] a file, or a folder, per verb; with `terminal` the only code that prints or reads the environment
@@ -47,6 +47,7 @@ pub mod gomod;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;
 pub mod import;
+pub mod netns;
 pub mod proxy;
 pub mod recording;
 pub mod redact;

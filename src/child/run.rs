@@ -1,7 +1,7 @@
 //! Running the command until it ends, and passing signals on to it.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -291,17 +291,22 @@ fn spawn(command: &Command) -> Result<Child, SpawnError> {
         builder.env_remove(name);
     }
     let started = command.limits.inherited(|| builder.spawn());
-    started.map_err(|source| {
+    started.map_err(|source| SpawnError::of(&program, source))
+}
+
+impl SpawnError {
+    /// Why execve(2) did not execute `program`.
+    pub(crate) fn of(program: &OsStr, source: io::Error) -> Self {
         let program = program.to_string_lossy().into_owned();
         match source.kind() {
             // The error is the same if the interpreter of an existing script is missing.
             io::ErrorKind::NotFound if program.contains('/') && Path::new(&program).exists() => {
-                SpawnError::NoInterpreter { program }
+                Self::NoInterpreter { program }
             }
-            io::ErrorKind::NotFound => SpawnError::NotFound { program },
-            _ => SpawnError::NotExecutable { program, source },
+            io::ErrorKind::NotFound => Self::NotFound { program },
+            _ => Self::NotExecutable { program, source },
         }
-    })
+    }
 }
 
 fn kill(root: u32, signal: Signal) {

@@ -89,7 +89,8 @@ fn hint(mut error: Error, words: &[OsString]) -> Error {
 /// The flag among these words that needs a command.
 fn for_a_command(words: &[OsString]) -> Option<&str> {
     let words = words.iter().filter_map(|word| word.to_str());
-    let mut flags = words.filter(|word| ["--cold", "--warm", "--keep-env"].contains(word));
+    let mut flags =
+        words.filter(|word| ["--cold", "--warm", "--keep-env", "--netns"].contains(word));
     flags.next()
 }
 

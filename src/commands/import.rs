@@ -310,6 +310,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         exit_code: None,
         conflicts: Vec::new(),
         direct: Vec::new(),
+        packets: None,
         caches: None,
     }
 }

@@ -11,6 +11,7 @@ mod dialling;
 mod diff;
 mod direct;
 mod doctor;
+mod enter;
 mod env;
 mod export;
 mod failure;
@@ -87,6 +88,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Replay(args) => replay::run(args, global),
         Command::Demo => demo::run(global),
         Command::Fetch(args) => Ok(fetch::run(args)?),
+        Command::Enter(args) => enter::run(args),
         Command::Env(args) => env::run(args),
         Command::Status(args) => Ok(status::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),

@@ -21,11 +21,11 @@ use crate::exchange::chain;
 use crate::gomod::Location;
 use crate::recording::Recording;
 use crate::recording::folder::{self, Entry};
-use crate::recording::format::{Gap, Manifest, Replayable, RunMode, State, Totals};
+use crate::recording::format::{Gap, Manifest, Packets, Replayable, RunMode, State, Totals};
 use crate::recording::reader::Status;
 use crate::terminal::table::{Align, Table};
 use crate::terminal::words::{count, duration, size};
-use crate::terminal::{Look, Paint, json, say, to_stdout, warn};
+use crate::terminal::{Look, Paint, json, packets_text, say, to_stdout, warn};
 
 /// Runs the subcommand.
 pub(super) fn run(args: &RecordingsArgs, global: &Global) -> anyhow::Result<ExitCode> {
@@ -281,6 +281,9 @@ struct Info {
     runs: usize,
     /// Counts.
     totals: Totals,
+    /// What became of the packets of a command in a network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets: Option<Packets>,
     /// Whether a replay will be complete, and if not, why.
     replayable: Replayable,
     /// Exchanges by host, the host with the most exchanges first.
@@ -362,6 +365,7 @@ impl Info {
             wall_us,
             runs: recording.runs().len(),
             totals,
+            packets: manifest.packets,
             replayable: since_damaged(recording, manifest.replayable),
             hosts: hosts(recording),
             intercepted: manifest.intercepted,
@@ -398,6 +402,9 @@ impl Info {
         line("exchanges", &self.exchanges())?;
         line("bodies", &size(self.totals.body_bytes))?;
         line("connections", &self.connections())?;
+        if let Some(packets) = &self.packets {
+            line("namespace", &packets_text(packets))?;
+        }
         self.write_replay(&mut line)?;
         for (number, host) in self.hosts.iter().enumerate() {
             let exchanges = count(host.exchanges, "exchange");

@@ -180,6 +180,7 @@ pub(super) async fn replay(
         hits: replay.hits(),
         misses: &misses,
         recorder: &recorder,
+        packets: outcome.packets,
     };
     say(global, summary::replayed(&message, look));
     let code = outcome.exit_code().unwrap_or(0);

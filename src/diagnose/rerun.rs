@@ -81,6 +81,7 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
     let mut flag = |name: &str, is_given: bool| options.extend(is_given.then(|| name.into()));
     flag("--cold", args.cold);
     flag("--intercept-all", args.intercept_all);
+    flag("--netns", args.run.netns);
     let mut value = |name: &str, value: OsString| {
         let mut word = OsString::from(format!("{name}="));
         word.push(value);
@@ -107,6 +108,10 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
     if run.mode.is_gateway() {
         value("--mode", "gateway".into());
     }
+    if !run.host_port.is_empty() {
+        let ports: Vec<String> = run.host_port.iter().map(u16::to_string).collect();
+        value("--host-port", ports.join(",").into());
+    }
     if run.mode.is_transparent() {
         value("--mode", "transparent".into());
     }
@@ -126,7 +131,7 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
 }
 
 /// The flags that [`options`] gives: those with a value end with an equals sign.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 14] = [
     "--cold",
     "--intercept-all",
     "--intercept=",
@@ -136,6 +141,8 @@ const KNOWN: [&str; 12] = [
     "--resolve=",
     "--connect-to=",
     "--mode=",
+    "--netns",
+    "--host-port=",
     "--listen=",
     "--from=",
     "--token=",
@@ -242,6 +249,7 @@ mod tests {
                 --connect-to ::127.0.0.1:1 --listen 0.0.0.0:4040 --token secret -- go build",
             "modtape record --mode gateway -- go build",
             "modtape record --mode transparent --listen 0.0.0.0 --from 10.0.0.0/8 -- go build",
+            "modtape record --netns --host-port 80,81 -- go build",
         ];
         let given = |line: &str| {
             let line: Vec<OsString> = words(line).into_iter().map(OsString::from).collect();

@@ -63,6 +63,7 @@ pub(super) fn manifest() -> Manifest {
         exit_code: Some(0),
         conflicts: Vec::new(),
         direct: Vec::new(),
+        packets: None,
         caches: None,
     }
 }

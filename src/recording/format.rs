@@ -259,6 +259,9 @@ pub struct Manifest {
     /// are git's, and hold no file of a module.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub direct: Vec<DirectModule>,
+    /// What became of the packets of a command that ran in a network namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Packets>,
     /// The go command's caches after a command that had failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caches: Option<Caches>,
@@ -277,6 +280,40 @@ pub enum RunMode {
     Gateway,
     /// The kernel redirected connections to the recorder; with a root certificate of that run.
     Transparent,
+    /// The command ran in a network namespace of its own, which led all its connections to the recorder.
+    Netns,
+}
+
+/// What became of the packets of a command that ran in a network namespace: those that could not pass, and
+/// those that left it in spite of all. TCP and DNS do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packets {
+    /// Packets that any interface other than loopback sent.
+    pub left: u64,
+    /// Refused: UDP to port 443, which is HTTP/3.
+    pub quic: u64,
+    /// Refused: UDP to other ports.
+    pub udp: u64,
+    /// Dropped: ICMP and ICMPv6, such as ping.
+    pub icmp: u64,
+    /// Dropped: any other protocol.
+    pub other: u64,
+}
+
+impl Packets {
+    /// All that could not pass.
+    pub(crate) const fn blocked(&self) -> u64 {
+        let Self {
+            quic,
+            udp,
+            icmp,
+            other,
+            ..
+        } = *self;
+        quic.saturating_add(udp)
+            .saturating_add(icmp)
+            .saturating_add(other)
+    }
 }
 
 impl RunMode {
@@ -286,6 +323,7 @@ impl RunMode {
             Self::Mitm => "mitm",
             Self::Gateway => "gateway",
             Self::Transparent => "transparent",
+            Self::Netns => "netns",
         }
     }
 }

@@ -135,6 +135,7 @@ pub(super) fn manifest(dir: &Path) {
         exit_code: None,
         conflicts: Vec::new(),
         direct: Vec::new(),
+        packets: None,
         caches: None,
     };
     write_manifest(dir, &manifest).expect("the folder can be written to");

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::live::{LeftOver, left_over};
 use super::look::{Look, Paint};
+use super::packets::packets_text;
 use super::report::brief;
 use super::split;
 use super::words::{count, duration, size};
@@ -21,7 +22,7 @@ use crate::diagnose::split::Split;
 use crate::diagnose::tally::{RateLimited, Tally, modules, rate_limited};
 use crate::gomod::{Base, Location};
 use crate::proxy::Filled;
-use crate::recording::format::{Fault, Gap, Manifest, Replayable};
+use crate::recording::format::{Fault, Gap, Manifest, Packets, Replayable};
 use crate::recording::{Durability, Recording};
 use crate::replay::{Miss, Misses};
 
@@ -92,6 +93,7 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
         durability: message.durability,
         redacted: manifest.redacted,
         intercept_all: manifest.intercept_all,
+        packets: manifest.packets,
         report: Some(&report),
     };
     render(&summary, look)
@@ -137,6 +139,8 @@ pub(crate) struct Replayed<'a> {
     pub(crate) misses: &'a Misses,
     /// The command line that records what is missing.
     pub(crate) recorder: &'a str,
+    /// What became of the packets of a command in a network namespace.
+    pub(crate) packets: Option<Packets>,
 }
 
 /// The summary of a replay that asks the network for what is missing: all lines, without the last line feed.
@@ -175,6 +179,7 @@ pub(crate) fn replayed(replayed: &Replayed<'_>, look: Look) -> String {
         hits,
         misses,
         recorder,
+        packets,
     } = *replayed;
     let mut missing = format!("{} missing", misses.total());
     if !misses.is_empty() {
@@ -183,6 +188,7 @@ pub(crate) fn replayed(replayed: &Replayed<'_>, look: Look) -> String {
     let mut lines = vec![format!(
         "modtape: {hits} answered, {missing}, 0 went to the network"
     )];
+    lines.extend(packets.iter().map(namespace));
     let asked = misses.distinct();
     let listed = asked.iter().take(MISSES);
     lines.extend(listed.map(|miss| miss_line("missing", miss, look)));
@@ -240,6 +246,8 @@ struct Summary<'a> {
     redacted: bool,
     /// True for `--intercept-all`.
     intercept_all: bool,
+    /// What became of the packets of a command in a network namespace.
+    packets: Option<Packets>,
     /// Why it was slow or stuck.
     report: Option<&'a Report>,
 }
@@ -273,8 +281,15 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
     } else {
         lines.extend(replayable_lines(summary.replayable, look));
     }
+    let packets = summary.packets.iter();
+    let packets = packets.filter(|packets| packets.blocked() + packets.left > 0);
+    lines.extend(packets.map(namespace));
     lines.extend(warnings(summary, look));
     text_of(&lines)
+}
+
+fn namespace(packets: &Packets) -> String {
+    format!("  namespace: {}", packets_text(packets))
 }
 
 fn headline(summary: &Summary<'_>, look: Look) -> String {

@@ -37,7 +37,7 @@ pub(super) fn of_dial(error: &DialError, journey: &Journey) -> DialFailure {
 
 /// What the system's resolver says has no number here: these are the words of gai_strerror(3) in glibc and
 /// musl for a name without an address.
-fn of_lookup(error: &io::Error) -> DialFailure {
+pub(super) fn of_lookup(error: &io::Error) -> DialFailure {
     const NOT_FOUND: [&str; 4] = [
         "Name or service not known",
         "No address associated with hostname",

@@ -14,7 +14,7 @@ pub(crate) mod probe;
 mod reach;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -396,6 +396,27 @@ impl Dialer {
     pub(crate) async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, DialError> {
         let resolved = self.resolve(target).await?;
         Ok(resolved.addresses)
+    }
+
+    /// The addresses of a host by its full name, as a resolver gives them without its list of domains.
+    /// `None` where nobody asks for them: a parent proxy does, or the user says where the host leads.
+    pub(crate) async fn host_addresses(
+        &self,
+        host: &Target,
+    ) -> Result<Option<Vec<IpAddr>>, DialFailure> {
+        let Settings {
+            overrides, parents, ..
+        } = &*self.settings;
+        let is_direct = matches!(parents.proxy_for(host, true), Ok(None));
+        if overrides.name(host.host()) || !is_direct {
+            return Ok(None);
+        }
+        let found = tokio::net::lookup_host((format!("{}.", host.host()), host.port())).await;
+        let addresses: Vec<_> = match found {
+            Ok(found) => found.map(|address| address.ip()).collect(),
+            Err(error) => return Err(failure::of_lookup(&error)),
+        };
+        Ok(Some(addresses))
     }
 
     async fn resolve(&self, target: &Target) -> Result<Resolved, DialError> {

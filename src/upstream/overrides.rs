@@ -119,6 +119,14 @@ impl Overrides {
         Some(on_port.collect())
     }
 
+    /// Whether any of them is for this host, at whatever port.
+    pub(super) fn name(&self, host: &str) -> bool {
+        let mut resolve = self.resolve.iter();
+        let mut connect_to = self.connect_to.iter();
+        resolve.any(|one| one.target.host() == host)
+            || connect_to.any(|to| to.host.as_deref().is_none_or(|own| own == host))
+    }
+
     /// Where `target` is dialled.
     pub(super) fn dialled(&self, target: &Target) -> Dialled {
         let found = self.connect_to.iter().find(|to| {

@@ -24,6 +24,7 @@ mod http2;
 mod import;
 mod limits;
 mod misuse;
+mod netns;
 mod pcapng;
 mod phases;
 mod processes;

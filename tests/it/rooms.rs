@@ -28,6 +28,7 @@ const ORDER: [&[&str]; 11] = [
         "export",
         "import",
         "child",
+        "netns",
         "telemetry",
     ],
     &["proxy"],

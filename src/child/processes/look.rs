@@ -72,8 +72,9 @@ pub(super) struct Looker {
     own: u32,
     members: Members,
     seen: HashMap<u32, Seen>,
-    /// Where the proxy listens: who waits for it waits for a request that is known.
-    proxy: SocketAddr,
+    /// Where the proxy listens: who waits for it waits for a request that is known. `None` where all
+    /// connections lead to it but those on loopback.
+    proxy: Option<SocketAddr>,
     redactor: Redactor,
 }
 
@@ -107,7 +108,7 @@ const COMPILERS: [&str; 10] = [
 ];
 
 impl Looker {
-    pub(super) fn new(proc: Proc, own: u32, proxy: SocketAddr, redactor: Redactor) -> Self {
+    pub(super) fn new(proc: Proc, own: u32, proxy: Option<SocketAddr>, redactor: Redactor) -> Self {
         Self {
             proc,
             own,
@@ -416,8 +417,11 @@ impl Looker {
     }
 
     fn is_proxy(&self, peer: SocketAddr) -> bool {
-        let ip = self.proxy.ip();
-        peer.port() == self.proxy.port() && (ip.is_unspecified() || ip == peer.ip())
+        let Some(proxy) = self.proxy else {
+            return !peer.ip().is_loopback();
+        };
+        let ip = proxy.ip();
+        peer.port() == proxy.port() && (ip.is_unspecified() || ip == peer.ip())
     }
 
     /// Finds those that have left the tree and keep a pipe open that an idle go command has made and reads

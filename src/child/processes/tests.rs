@@ -17,7 +17,7 @@ const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 
 fn looker(own: u32) -> Looker {
     let proc = Proc::new(Path::new("/proc"));
-    Looker::new(proc, own, NOWHERE, Redactor::off())
+    Looker::new(proc, own, Some(NOWHERE), Redactor::off())
 }
 
 /// More time than any look takes.
@@ -118,7 +118,7 @@ fn a_peer_is_told_unless_it_is_the_proxy() {
     };
     look_until(&group, |sample| bash(sample) == Some(expected.clone()));
     let proc = Proc::new(Path::new("/proc"));
-    let mut looker = Looker::new(proc, group.0.id(), address, Redactor::off());
+    let mut looker = Looker::new(proc, group.0.id(), Some(address), Redactor::off());
     let mut look = |at| bash(&looker.look(Timestamp::from_micros(at), &plenty()));
     look(1000);
     assert_eq!(look(1_000_000), Some(ProcessState::Sleeping));

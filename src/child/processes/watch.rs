@@ -89,8 +89,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// `proxy` is where the proxy listens.
-    pub(crate) fn new(clock: Clock, proxy: SocketAddr, redactor: Redactor) -> Self {
+    /// `proxy` is where the proxy listens; `None` where all connections of the command lead to it but those
+    /// on loopback.
+    pub(crate) fn new(clock: Clock, proxy: Option<SocketAddr>, redactor: Redactor) -> Self {
         let proc = Proc::new(Path::new("/proc"));
         let looker = proc
             .is_there()

@@ -226,6 +226,7 @@ pub(super) fn manifest(
         command: redactor.argv(&args.command),
         options: redactor.argv(&rerun::options(args)),
         mode: Some(match session.mode() {
+            _ if args.run.netns => RunMode::Netns,
             Mode::Auto | Mode::Mitm => RunMode::Mitm,
             Mode::Gateway => RunMode::Gateway,
             Mode::Transparent => RunMode::Transparent,
@@ -249,6 +250,7 @@ pub(super) fn manifest(
         exit_code: None,
         conflicts: Vec::new(),
         direct: Vec::new(),
+        packets: None,
         caches: None,
     }
 }

@@ -191,6 +191,7 @@ impl Writing {
         output.remove_replaced(global);
         output.manifest.state = State::Closed;
         output.manifest.wall_us = outcome.wall_us;
+        output.manifest.packets = outcome.packets;
         // Until the end: from now on nobody else hears signals.
         let stop = Stop::listen()?;
         let projected = output.project(args, global, &outcome, failure.as_deref(), &stop);

@@ -2,6 +2,7 @@
 //! Recording and replaying share it.
 
 mod listeners;
+mod namespace;
 pub(crate) mod running;
 pub(crate) mod socket;
 pub(crate) mod token;
@@ -13,8 +14,8 @@ use std::ffi::OsString;
 use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
@@ -25,6 +26,7 @@ pub(crate) use self::variables::{Variables, user_file};
 pub(in crate::commands) use self::way::Way;
 
 use self::listeners::Listeners;
+use self::namespace::{Entered, Entering};
 use self::running::{Announcement, Own, Redirected, Running};
 use self::socket::Socket;
 use super::failure::{Advise as _, Failure, USAGE};
@@ -42,7 +44,7 @@ use crate::proxy::{
     Access, Context, Deadlines, Entrance, Gateway, Live, Policy, Proxy, Redirection, Responder,
     Stalls, Token, Windows,
 };
-use crate::recording::format::Event;
+use crate::recording::format::{Event, Packets};
 use crate::recording::{MainModule, Recorder, writer};
 use crate::redact::Redactor;
 use crate::sockets::OwnSockets;
@@ -125,6 +127,8 @@ pub(super) struct Outcome {
     pub(super) wall_us: u64,
     /// The command's own GOPATH and module cache, if it had some: it is removed when this is dropped.
     pub(super) private: Option<PrivateDir>,
+    /// What became of its packets, if it ran in a network namespace.
+    pub(super) packets: Option<Packets>,
 }
 
 impl Outcome {
@@ -168,7 +172,7 @@ impl Session {
             }
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
-        let way = Way::of(run, &go, &variables, intercepts);
+        let way = Way::of(run, &go, &variables, intercepts || run.netns);
         // A gateway for containers runs where no go is.
         let go = match way.mode.is_gateway() {
             true => go.or_by_environment(&variables.go),
@@ -282,7 +286,8 @@ impl Session {
                 format!("`modtape env` cannot find this recorder: {error:#}"),
             );
         }
-        if let Some(line) = self.way.line(global.verbose > 0) {
+        let line = self.way.line(global.verbose > 0);
+        if let Some(line) = line.filter(|_| !self.run.netns) {
             say(global, line);
         }
         if let Some(greeting) = &self.greeting {
@@ -290,7 +295,8 @@ impl Session {
         }
         let name = parts.name.clone();
         let recorder = parts.recorder.clone();
-        let watch = Watch::new(self.clock, self.address, parts.redactor.clone());
+        let proxy_of_others = (!self.run.netns).then_some(self.address);
+        let watch = Watch::new(self.clock, proxy_of_others, parts.redactor.clone());
         let session = self.id(&parts);
         let places = self.places(&parts.responder);
         let (bundle, leafs) = trust.map(|trust| (trust.bundle, trust.leafs)).unzip();
@@ -318,7 +324,7 @@ impl Session {
 
         let traceparent = self.parent.to_string();
         let way = match &bundle {
-            Some(bundle) if is_redirected => WayIn::Redirected {
+            Some(bundle) if is_redirected || self.run.netns => WayIn::Redirected {
                 bundle: bundle.path(),
             },
             Some(bundle) => WayIn::Proxy {
@@ -334,23 +340,34 @@ impl Session {
             traceparent: &traceparent,
         });
         // The recorded GOPROXY is what a gateway stands for.
-        let own = |name: &str| bundle.is_none() && name == "GOPROXY";
-        for (name, value) in settings.iter().filter(|(name, _)| !own(name)) {
+        let is_ours = |name: &str| bundle.is_none() && name == "GOPROXY";
+        for (name, value) in settings.iter().filter(|(name, _)| !is_ours(name)) {
             environment.set(name, value);
         }
         if let Some(private) = &self.private {
             child::private_go_dirs(&mut environment, private.path(), &self.go.settings);
         }
         let wraps = !self.command.is_empty();
+        let (mut argv, mut entering) = (self.command, None);
+        if self.run.netns {
+            let set = environment.set.get("GOPROXY").map(String::as_str);
+            let goproxy = [set.unwrap_or_default(), self.go.get("GOPROXY")];
+            let ports = &self.run.host_port;
+            let prepared = Entering::prepare(own.path(), argv, &goproxy, ports)?;
+            (argv, entering) = (prepared.1, Some(prepared.0));
+        }
         let command = child::Command {
-            argv: self.command,
+            argv,
             folder: self.folder,
             environment,
             timeout: self.run.timeout,
             limits: self.limits,
         };
+        let inside = OnceLock::new();
+        let mut entering = Box::pin(Entering::enter(entering, &context, places, &inside));
         let mut outcome = tokio::select! {
             outcome = until_end(&command, signals, &live, self.clock) => outcome,
+            failure = &mut entering => Err(failure),
             never = console.watch(stalls, asks, &status) => match never {},
             never = outlived(global, lifetime), if bundle.is_some() => match never {},
             // Without a command whatever is started in a shell that has our variables would be looked at.
@@ -360,8 +377,16 @@ impl Session {
                 }
             }), if wraps => match never {},
         };
+        let ended_itself = |outcome: &Outcome| outcome.left_over.interruption.is_none();
+        if self.run.netns && inside.get().is_none() && outcome.as_ref().is_ok_and(ended_itself) {
+            // The process ended before it was the command: it says why, if it could.
+            let why = tokio::time::timeout(LAST_WORD, &mut entering).await;
+            outcome = why.map_or(outcome, Err);
+        }
+        drop(entering);
         if let Ok(outcome) = &mut outcome {
             outcome.private = self.private;
+            outcome.packets = inside.get().and_then(Entered::packets);
         }
         drop(recorder);
         if global.quiet {
@@ -371,6 +396,9 @@ impl Session {
         let access = context.access.clone();
         drop(context);
         serving.join_all().await;
+        if let Some(inside) = inside.into_inner() {
+            inside.end().await;
+        }
         drop(announcement);
         if access.refused() > 0 {
             let refused = count(access.refused(), "request");
@@ -602,6 +630,9 @@ impl Session {
     }
 }
 
+/// How long a process that ended before it was the command is listened to.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Says, also with `--quiet`, that `--timeout` ended the run.
 fn warn_timeout(global: &Global, outcome: &Result<Outcome, Failure>, timeout: Option<Duration>) {
     let Ok(outcome) = outcome else { return };
@@ -692,6 +723,7 @@ async fn until_end(
         left_over,
         wall_us: clock.now().as_micros(),
         private: None,
+        packets: None,
     })
 }
 

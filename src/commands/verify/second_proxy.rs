@@ -163,6 +163,7 @@ impl Place {
             state: State::Open,
             replayable: Replayable::default(),
             conflicts: Vec::new(),
+            packets: None,
             caches: None,
             ..like.clone()
         };

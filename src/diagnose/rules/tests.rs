@@ -212,6 +212,7 @@ fn manifest() -> Manifest {
         exit_code: Some(0),
         conflicts: Vec::new(),
         direct: Vec::new(),
+        packets: None,
         caches: None,
     }
 }

@@ -18,10 +18,6 @@ mod serve;
 
 #[cfg(any(test, fuzzing))]
 pub(super) use opening::check;
-#[expect(
-    unused_imports,
-    reason = "for listeners in a namespace whose names are known"
-)]
 pub(crate) use redirected::Destinations;
 pub use redirected::Redirection;
 

@@ -97,7 +97,6 @@ impl Redirection {
 
     /// Addresses lead where `destinations` says.
     #[must_use]
-    #[expect(dead_code, reason = "for a namespace whose names are known")]
     pub(crate) fn leading(self, destinations: Arc<dyn Destinations>) -> Self {
         Self {
             destinations,

@@ -356,6 +356,7 @@ impl Table {
             exit_code: table.close.as_ref().and_then(|close| close.exit_code),
             conflicts: Vec::new(),
             direct: Vec::new(),
+            packets: None,
             caches: None,
         })
     }

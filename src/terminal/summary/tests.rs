@@ -136,6 +136,7 @@ impl Case {
             durability: self.durability,
             redacted: self.redacted,
             intercept_all: self.intercept_all,
+            packets: None,
             report: None,
         };
         render(&summary, look)
@@ -408,6 +409,7 @@ fn nothing_hostile_reaches_the_terminal() {
             hits: 0,
             misses: &misses,
             recorder: evil,
+            packets: None,
         },
         look(80),
     ));

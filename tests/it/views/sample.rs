@@ -151,6 +151,7 @@ fn manifest(state: State) -> Manifest {
         exit_code: Some(0),
         conflicts: Vec::new(),
         direct: Vec::new(),
+        packets: None,
         caches: None,
     }
 }

@@ -75,6 +75,7 @@ fn a_replay_counts_and_lists_what_was_missing() {
                 hits,
                 misses,
                 recorder,
+                packets: None,
             },
             look(80),
         )
