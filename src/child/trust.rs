@@ -29,8 +29,8 @@ pub(crate) fn ignores_ssl_cert_file(os: &str, version: &str, godebug: &str) -> O
         ));
     }
     // The last one counts.
-    let settings = godebug.split(',').filter_map(|pair| pair.split_once('='));
-    let switch = settings.filter(|(name, _)| *name == SWITCH).last();
+    let mut settings = godebug.rsplit(',').filter_map(|pair| pair.split_once('='));
+    let switch = settings.find(|(name, _)| *name == SWITCH);
     match switch {
         Some((_, "0")) => Some(format!("GODEBUG has {SWITCH}=0")),
         _ => None,
