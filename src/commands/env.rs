@@ -176,8 +176,7 @@ fn set_commands(
     inherited: &dyn Fn(&str) -> Option<String>,
 ) -> String {
     if form.is_shell() {
-        // The second time, the variables are a recorder's: what was saved first is the user's.
-        let saved = inherited(SAVED).unwrap_or_else(|| saved(&environment, inherited));
+        let saved = saved(&environment, inherited);
         environment.set(SAVED, &saved);
     }
     let set = environment.set.iter();
@@ -187,10 +186,21 @@ fn set_commands(
     lines(set.chain(unset))
 }
 
+/// What a shell had before, by the name of each variable that was changed: null if it was not set.
+type Saved = BTreeMap<String, Option<String>>;
+
+/// What is saved already, if that can be read.
+fn saved_before(inherited: &dyn Fn(&str) -> Option<String>) -> Option<Saved> {
+    serde_json::from_str(&inherited(SAVED)?).ok()
+}
+
 fn saved(environment: &Environment, inherited: &dyn Fn(&str) -> Option<String>) -> String {
-    let names = environment.set.keys().chain(&environment.unset);
-    let had = names.filter_map(|name| Some((name.clone(), inherited(name)?.into())));
-    serde_json::Value::Object(had.collect()).to_string()
+    // The second time, the variables are a recorder's: what was saved first is the user's.
+    let mut all = saved_before(inherited).unwrap_or_default();
+    for name in environment.set.keys().chain(&environment.unset) {
+        all.entry(name.clone()).or_insert_with(|| inherited(name));
+    }
+    serde_json::json!(all).to_string()
 }
 
 /// Lines that restore the variables from before `modtape env`. If nothing was saved, as in a
@@ -211,7 +221,6 @@ fn restored(
     recorder: Option<&Environment>,
     inherited: &dyn Fn(&str) -> Option<String>,
 ) -> String {
-    let saved = inherited(SAVED).and_then(|saved| serde_json::from_str(&saved).ok());
     let ways = [
         WayIn::Proxy {
             url: "",
@@ -233,15 +242,18 @@ fn restored(
     };
     let names = any.iter().flat_map(|any| any.set.keys().chain(&any.unset));
     let names: BTreeSet<&String> = names.collect();
-    let restored = names.into_iter().filter_map(|name| match &saved {
-        Some(saved) => match BTreeMap::<String, String>::get(saved, name) {
+    let own = form.unset(SAVED);
+    if let Some(saved) = saved_before(inherited) {
+        // The variable may hold anything: a name is not quoted.
+        let known = saved.iter().filter(|(name, _)| names.contains(name));
+        let restored = known.map(|(name, value)| match value {
             Some(value) => Some(form.set(name, value)),
             None => form.unset(name),
-        },
-        None if is_recorders(name) => form.unset(name),
-        None => None,
-    });
-    let own = form.unset(SAVED);
+        });
+        return lines(restored.chain([own]));
+    }
+    let restored = names.into_iter().filter(|name| is_recorders(name));
+    let restored = restored.filter_map(|name| form.unset(name));
     lines(restored.map(Some).chain([own]))
 }
 
@@ -305,13 +317,13 @@ mod tests {
     fn what_was_there_before_is_kept_once_and_given_back() {
         let had = |name: &str| (name == "ALL_PROXY").then(|| String::from("it's"));
         let given = set_commands(Form::Posix, one(), &had);
-        let saved = r#"{"ALL_PROXY":"it'\''s"}"#;
+        let saved = r#"{"ALL_PROXY":"it'\''s","NO_PROXY":null}"#;
         let expected = format!(
             "export MODTAPE_SAVED='{saved}'\nexport NO_PROXY='localhost'\nunset ALL_PROXY\n"
         );
         assert_eq!(given, expected);
         let later = |name: &str| match name {
-            SAVED => Some(String::from(r#"{"ALL_PROXY":"it's"}"#)),
+            SAVED => Some(String::from(r#"{"ALL_PROXY":"it's","NO_PROXY":null}"#)),
             "NO_PROXY" => Some(String::from("localhost")),
             _ => None,
         };
