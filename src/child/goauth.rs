@@ -3,14 +3,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -18,6 +19,9 @@ use crate::gomod::{MachineRule, Netrc};
 
 /// The most that a program of GOAUTH may say, bytes.
 const OUTPUT: usize = 1 << 20;
+
+/// How long a program may take. A person may have to log in; go itself would wait for ever.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// What GOAUTH names, and the credentials that came of it so far.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(crate) struct GoAuth {
     netrc: Netrc,
     /// Where programs run; `None` for the current folder.
     folder: Option<PathBuf>,
+    /// Environment variables that programs get besides.
+    environment: Vec<(&'static str, &'static str)>,
     has_begun: OnceCell<()>,
     // A std Mutex: held for a map operation, never across an await.
     known: Mutex<HashMap<String, HeaderMap>>,
@@ -57,8 +63,12 @@ pub(crate) enum GoAuthError {
 /// A response that was no success, as a program is told of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Refused {
+    /// The protocol, as in `HTTP/1.1`.
+    pub(crate) version: &'static str,
     /// The status.
     pub(crate) status: http::StatusCode,
+    /// The reason phrase of the upstream, where its protocol has one.
+    pub(crate) reason: Option<Vec<u8>>,
     /// The header fields.
     pub(crate) headers: HeaderMap,
 }
@@ -67,6 +77,7 @@ pub(crate) struct Refused {
 #[derive(Debug)]
 pub(crate) struct GitCredential {
     folder: PathBuf,
+    environment: Vec<(&'static str, &'static str)>,
     text: Vec<u8>,
 }
 
@@ -107,6 +118,7 @@ impl GoAuth {
             rule,
             netrc,
             folder: None,
+            environment: Vec::new(),
             has_begun: OnceCell::new(),
             known: Mutex::default(),
         }
@@ -116,6 +128,15 @@ impl GoAuth {
     #[must_use]
     pub(crate) fn running_in(self, folder: Option<PathBuf>) -> Self {
         Self { folder, ..self }
+    }
+
+    /// Gives programs these environment variables besides.
+    #[must_use]
+    pub(crate) fn with_environment(self, variables: Vec<(&'static str, &'static str)>) -> Self {
+        Self {
+            environment: variables,
+            ..self
+        }
     }
 
     /// Whether go, too, would compare the host of a URL alone, whatever userinfo it has.
@@ -187,7 +208,7 @@ impl GoAuth {
                 // git cannot say what it has without a URL.
                 (Method::Git(_), None) => continue,
                 (Method::Git(folder), Some((url, _))) => {
-                    let credential = GitCredential::of(folder.clone(), url).await;
+                    let credential = self.git_credential(folder, url).await;
                     credential.map(|(prefix, headers, credential)| {
                         given.push(credential);
                         vec![(prefix, headers)]
@@ -235,6 +256,7 @@ impl GoAuth {
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
+        command.envs(self.environment.iter().copied());
         let said = output(command, &input).await;
         let said = said.map_err(|error| io::Error::other(format!("{program}: {error}")))?;
         let parsed = parse_user_auth(&String::from_utf8_lossy(&said));
@@ -244,10 +266,13 @@ impl GoAuth {
 
 impl Refused {
     fn to_text(&self) -> Vec<u8> {
-        let reason = self.status.canonical_reason().unwrap_or_default();
-        let mut text = format!("HTTP/1.1 {} {reason}\n", self.status.as_u16()).into_bytes();
+        let usual = self.status.canonical_reason().unwrap_or_default();
+        let reason = self.reason.as_deref().unwrap_or(usual.as_bytes());
+        let mut text = format!("{} {} ", self.version, self.status.as_u16()).into_bytes();
+        text.extend_from_slice(reason);
+        text.push(b'\n');
         for name in self.headers.keys() {
-            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(in_mime_case(name).as_bytes());
             text.extend_from_slice(b": ");
             let values = self.headers.get_all(name).iter();
             let values: Vec<&[u8]> = values.map(HeaderValue::as_bytes).collect();
@@ -259,9 +284,26 @@ impl Refused {
     }
 }
 
-impl GitCredential {
-    async fn of(folder: PathBuf, url: &str) -> io::Result<(String, HeaderMap, Self)> {
-        let text = git(&folder, "fill", format!("url={url}\n").as_bytes()).await?;
+/// The name as go writes it, whose programs may compare it (`textproto.CanonicalMIMEHeaderKey`).
+fn in_mime_case(name: &HeaderName) -> String {
+    let mut begins = true;
+    let chars = name.as_str().chars().map(|c| {
+        let c = if begins { c.to_ascii_uppercase() } else { c };
+        begins = c == '-';
+        c
+    });
+    chars.collect()
+}
+
+impl GoAuth {
+    async fn git_credential(
+        &self,
+        folder: &Path,
+        url: &str,
+    ) -> io::Result<(String, HeaderMap, GitCredential)> {
+        let environment = self.environment.clone();
+        let asked = format!("url={url}\n");
+        let text = git(folder, &environment, "fill", asked.as_bytes()).await?;
         let said = String::from_utf8_lossy(&text).into_owned();
         let value = |key: &str| {
             let lines = said.lines().map(str::trim);
@@ -280,19 +322,32 @@ impl GitCredential {
             return Err(io::Error::other("git gave a credential for another URL"));
         }
         let headers = basic(value("username"), value("password"));
-        Ok((prefix, headers, Self { folder, text }))
-    }
-
-    /// Tells git whether the credential was right, so that its helper keeps or forgets it.
-    pub(crate) async fn was(&self, is_right: bool) {
-        let verb = if is_right { "approve" } else { "reject" };
-        let _ = git(&self.folder, verb, &self.text).await;
+        let credential = GitCredential {
+            folder: folder.to_owned(),
+            environment,
+            text,
+        };
+        Ok((prefix, headers, credential))
     }
 }
 
-async fn git(folder: &PathBuf, verb: &str, input: &[u8]) -> io::Result<Vec<u8>> {
+impl GitCredential {
+    /// Tells git whether the credential was right, so that its helper keeps or forgets it.
+    pub(crate) async fn was(&self, is_right: bool) {
+        let verb = if is_right { "approve" } else { "reject" };
+        let _ = git(&self.folder, &self.environment, verb, &self.text).await;
+    }
+}
+
+async fn git(
+    folder: &Path,
+    environment: &[(&'static str, &'static str)],
+    verb: &str,
+    input: &[u8],
+) -> io::Result<Vec<u8>> {
     let mut command = Command::new("git");
     command.args(["credential", verb]).current_dir(folder);
+    command.envs(environment.iter().copied());
     let said = output(command, input).await;
     said.map_err(|error| io::Error::other(format!("git credential {verb}: {error}")))
 }
@@ -305,17 +360,37 @@ async fn output(mut command: Command, input: &[u8]) -> io::Result<Vec<u8>> {
         .stderr(Stdio::null())
         .kill_on_drop(true);
     let mut child = command.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // It need not read all, or anything.
-        let _ = stdin.write_all(input).await;
-    }
-    let output = child.wait_with_output().await?;
-    if !output.status.success() {
-        return Err(io::Error::other(output.status.to_string()));
-    }
-    match output.stdout.len() {
-        0..=OUTPUT => Ok(output.stdout),
-        _ => Err(io::Error::other("it says too much")),
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let writing = async {
+        if let Some(mut stdin) = stdin {
+            // It need not read all, or anything.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let reading = async {
+        let mut said = Vec::new();
+        if let Some(stdout) = stdout {
+            let mut stdout = stdout.take(OUTPUT as u64 + 1);
+            stdout.read_to_end(&mut said).await?;
+        }
+        match said.len() {
+            0..=OUTPUT => Ok((said, child.wait().await?)),
+            _ => Err(io::Error::other("it says too much")),
+        }
+    };
+    // What it says may be waited for with input that it has not read yet.
+    let both = async {
+        tokio::pin!(writing);
+        tokio::select! {
+            said = reading => said,
+            never = async { writing.await; std::future::pending().await } => never,
+        }
+    };
+    let late = |_| io::Error::other(format!("it was not done within {LIMIT:?}"));
+    let (said, status) = tokio::time::timeout(LIMIT, both).await.map_err(late)??;
+    match status.success() {
+        true => Ok(said),
+        false => Err(io::Error::other(status.to_string())),
     }
 }
 
@@ -436,7 +511,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
         let refused = Refused {
+            version: "HTTP/2.0",
             status: http::StatusCode::UNAUTHORIZED,
+            reason: None,
             headers,
         };
         let (again, given) = auth.credentials_after(url, &refused).await;
@@ -446,8 +523,39 @@ mod tests {
         let other = auth.credentials("https://a.example/y").await;
         assert_eq!(other["x-key"], "one");
         let asked = std::fs::read_to_string(temp.path().join("asked")).unwrap();
-        let told = "HTTP/1.1 401 Unauthorized\nwww-authenticate: Bearer\n\n";
+        let told = "HTTP/2.0 401 Unauthorized\nWww-Authenticate: Bearer\n\n";
         assert_eq!(asked, format!("1 \n2 {url}\n{told}"));
+    }
+
+    #[tokio::test]
+    async fn a_program_may_speak_before_it_has_read_and_is_cut_where_it_never_ends() {
+        let input = vec![b'a'; 1 << 20];
+        let program = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let half = OUTPUT / 2;
+        let speaks_first = format!("head -c {half} /dev/zero; cat >/dev/null");
+        let said = output(program(&speaks_first), &input).await.unwrap();
+        assert_eq!(said.len(), half);
+        assert!(output(program("exec cat /dev/zero"), &input).await.is_err());
+        assert!(output(program("exec 0<&-; exit 1"), &input).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_program_is_told_what_the_upstream_said() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-next-step", HeaderValue::from_static("a"));
+        headers.append("x-next-step", HeaderValue::from_static("b"));
+        let refused = Refused {
+            version: "HTTP/1.1",
+            status: http::StatusCode::FORBIDDEN,
+            reason: Some(b"Who Are You".to_vec()),
+            headers,
+        };
+        let told = String::from_utf8(refused.to_text()).unwrap();
+        assert_eq!(told, "HTTP/1.1 403 Who Are You\nX-Next-Step: a, b\n\n");
     }
 
     #[tokio::test]
@@ -475,17 +583,20 @@ mod tests {
             git.env("GIT_CONFIG_GLOBAL", "/dev/null").status().unwrap()
         };
         assert!(run(&["init", "-q"]).success());
-        let helper = "!f() { cat >>\"$PWD/told-$1\"; test $1 = get && printf 'username=ana\\npassword=x\\n'; }; f";
+        let helper = "!f() { cat >>\"$PWD/told-$1\"; echo prompt=$GIT_TERMINAL_PROMPT >>\"$PWD/told-$1\"; test $1 = get && printf 'username=ana\\npassword=x\\n'; }; f";
         // The empty one takes those of the machine away.
         for helper in ["", helper] {
             assert!(run(&["config", "--add", "credential.helper", helper]).success());
         }
         let value = format!("git {}", temp.path().display());
         let auth = GoAuth::parse(&value, Netrc::default()).unwrap();
+        let auth = auth.with_environment(vec![("GIT_TERMINAL_PROMPT", "0")]);
         let url = "https://a.example/x/@v/list";
         assert!(auth.credentials(url).await.is_empty());
         let refused = Refused {
+            version: "HTTP/1.1",
             status: http::StatusCode::NOT_FOUND,
+            reason: None,
             headers: HeaderMap::new(),
         };
         let (found, given) = auth.credentials_after(url, &refused).await;
@@ -497,6 +608,7 @@ mod tests {
         for verb in ["store", "erase"] {
             let told = std::fs::read_to_string(temp.path().join(format!("told-{verb}"))).unwrap();
             assert!(told.contains("password=x"), "{verb}: {told}");
+            assert!(told.contains("prompt=0"), "{verb}: {told}");
         }
     }
 

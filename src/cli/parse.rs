@@ -34,9 +34,12 @@ impl Cli {
             return;
         };
         self.global.recordings_is_given = is_given(words, "recordings");
-        if let Command::Record(args) = &mut self.command {
-            args.run.token_is_given = is_given(words, "token");
-        }
+        let run = match &mut self.command {
+            Command::Record(args) => &mut args.run,
+            Command::Replay(args) => &mut args.run,
+            _ => return,
+        };
+        run.token_is_given = is_given(words, "token");
     }
 
     /// True if these words name a verb that wraps a command, whose exit codes modtape must not use.

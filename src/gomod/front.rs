@@ -68,6 +68,9 @@ pub(crate) enum NotAsked {
     /// It would lead out of the entry's own path.
     #[error("the path has an element of dots")]
     Dots,
+    /// Servers may cut it there.
+    #[error("the path has a control character")]
+    Control,
 }
 
 impl Front {
@@ -125,6 +128,9 @@ impl Front {
         };
         if elements.split('/').any(is_dots) {
             return Err(NotAsked::Dots);
+        }
+        if percent_decode_str(elements).any(|byte| byte.is_ascii_control()) {
+            return Err(NotAsked::Control);
         }
         let mut url = format!("{}/{elements}", entry.url);
         let queries = entry.query.as_deref().into_iter().chain(query);
@@ -224,9 +230,11 @@ impl Userinfo {
 /// An element that means another folder (RFC 3986 section 5.2.4), however it is spelled.
 fn is_dots(element: &str) -> bool {
     let decoded = percent_decode_str(element).decode_utf8_lossy();
-    // An encoded slash may be one to the server.
-    let mut parts = decoded.split(['/', '\\']);
-    parts.any(|part| matches!(part, "." | ".."))
+    // An encoded slash may be one to the server, and what stands behind a semicolon (RFC 3986 section 3.3,
+    // `..;x=y`) no part of the name.
+    let parts = decoded.split(['/', '\\']);
+    let mut names = parts.map(|part| part.split(';').next().unwrap_or_default());
+    names.any(|name| matches!(name, "." | ".."))
 }
 
 #[cfg(test)]
@@ -294,6 +302,10 @@ mod tests {
             ("/p0/x/%2e%2E/y", NotAsked::Dots),
             ("/p0/x%2f..%2fy", NotAsked::Dots),
             ("/p0/.", NotAsked::Dots),
+            ("/p0/x/..;/y", NotAsked::Dots),
+            ("/p0/x/%2e%2e%3Ba=b/y", NotAsked::Dots),
+            ("/p0/x%00/y", NotAsked::Control),
+            ("/p0/x%0d%0ay", NotAsked::Control),
         ] {
             assert_eq!(url(path), Err(why), "{path}");
         }

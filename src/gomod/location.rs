@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 /// Host, once-decoded path and raw query of a URL; made from any text, without failing.
@@ -139,6 +139,20 @@ fn hex(digit: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
+/// ASCII characters that stand in no URL (RFC 3986 section 2), and are still written into `Location`. Control
+/// characters are not among them: a URL with one is refused.
+const NEVER_IN_A_URL: &AsciiSet = &AsciiSet::EMPTY
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
 /// How many redirects are followed one after another, as `net/http` does.
 pub(crate) const REDIRECTS: usize = 10;
 
@@ -148,8 +162,9 @@ pub(crate) fn redirect_target(base: &str, location: &str) -> Option<String> {
         .split_once("://")
         .is_some_and(|(scheme, _)| is_scheme(scheme));
     if is_absolute {
-        // As it is: `url` would change how it is written.
-        return Some(location.to_owned());
+        // As it is: `url` would change how it is written. Only what no URL can hold is escaped, as go does.
+        let escaped = utf8_percent_encode(location, NEVER_IN_A_URL);
+        return Some(escaped.to_string());
     }
     Some(Url::parse(base).ok()?.join(location).ok()?.into())
 }
@@ -229,6 +244,11 @@ mod tests {
         let base = "https://h.corp/a/b?c";
         for (location, expected) in [
             ("https://other/x%21", Some("https://other/x%21")),
+            (
+                "https://other/a b/é?c d",
+                Some("https://other/a%20b/%C3%A9?c%20d"),
+            ),
+            ("/a b", Some("https://h.corp/a%20b")),
             ("//other/x", Some("https://other/x")),
             ("/x?u=http://y", Some("https://h.corp/x?u=http://y")),
             ("x", Some("https://h.corp/a/x")),

@@ -102,6 +102,12 @@ impl Context {
         Some(format!("the recording would be incomplete: {why}"))
     }
 
+    /// Whether nothing may pass that is not on record.
+    pub(super) fn requires_all(&self) -> bool {
+        let recorder = self.recorder.as_ref();
+        recorder.is_some_and(|recorder| recorder.requires_all())
+    }
+
     /// Why everything ends once the stop token is cancelled.
     pub(super) fn why_stopped(&self) -> String {
         let cut = self.live.cut();

@@ -4,12 +4,13 @@
 //! asked.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri, request};
-use http_body_util::BodyExt as _;
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body as _, Incoming};
+use hyper::ext::ReasonPhrase;
 
 use super::answer;
 use super::client_leg::ClientLeg;
@@ -31,6 +32,9 @@ use crate::redact::Redactor;
 /// How much of a body is read that nobody gets, bytes.
 const DISCARDED: usize = 1 << 20;
 
+/// How long such a body is read.
+const DISCARDING: Duration = Duration::from_secs(10);
+
 /// What is told of `supported` where the database is asked by modtape.
 const RELAYED: &str = "no entry of GOPROXY relays the checksum database: modtape asks it";
 
@@ -41,17 +45,9 @@ pub struct Gateway {
     /// Whether clients may name this gateway as they like.
     takes_any_host: bool,
     pub(super) pool: Pool,
+    /// The places of entries that do not relay the checksum database, so that it is asked in their place.
     // A std Mutex: held for a set operation, never across an await.
-    databases: Mutex<Databases>,
-}
-
-/// What the entries answered whether they relay the checksum database, by their places.
-#[derive(Debug, Default)]
-struct Databases {
-    /// With an error other than 404 and 410.
-    failed: BTreeSet<usize>,
-    /// So that the database itself is asked in their place.
-    passed_over: BTreeSet<usize>,
+    passed_over: Mutex<BTreeSet<usize>>,
 }
 
 /// A request that is not sent on, and why.
@@ -70,6 +66,50 @@ struct Errand<'a> {
     place: usize,
 }
 
+/// One request to one origin.
+struct Hop<'a> {
+    url: &'a str,
+    origin: &'a Origin,
+    credentials: Option<&'a HeaderMap>,
+    /// The URL that was redirected here.
+    referer: Option<HeaderValue>,
+}
+
+/// A request in flight, while no exchange of it is.
+struct InFlight<'a>(&'a ClientLeg);
+
+impl<'a> InFlight<'a> {
+    fn begin(leg: &'a ClientLeg) -> Self {
+        let _ = leg.watch.begin();
+        Self(leg)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.watch.end(self.0.context.clock.now());
+    }
+}
+
+/// An exchange that waits for credentials. It is on record if its client does not.
+struct Waiting<'a> {
+    errand: &'a Errand<'a>,
+    started: Timestamp,
+    url: &'a str,
+}
+
+impl Waiting<'_> {
+    fn is_over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        drop(self.errand.ticket(self.started, self.url));
+    }
+}
+
 impl Gateway {
     /// A gateway to the entries of `front`. `has_token` says that clients show one.
     pub(crate) fn new(front: Front, credentials: GoAuth, has_token: bool) -> Self {
@@ -78,7 +118,7 @@ impl Gateway {
             credentials,
             takes_any_host: has_token,
             pool: Pool::default(),
-            databases: Mutex::default(),
+            passed_over: Mutex::default(),
         }
     }
 
@@ -115,6 +155,10 @@ impl Gateway {
             let why = "a request to a module proxy has no body";
             return refuse(StatusCode::BAD_REQUEST, why);
         }
+        if is_of_browser(&head.headers) {
+            let why = "this module proxy is for go, and for no page in a browser";
+            return refuse(StatusCode::FORBIDDEN, why);
+        }
         if self.is_foreign(head) {
             let why =
                 "without a token, this module proxy is for clients that name it by its address";
@@ -124,16 +168,15 @@ impl Gateway {
     }
 
     /// Whether the database itself is asked in place of the entry at `place`, which answered with `status`
-    /// whether it relays it.
-    fn passes_over(&self, place: usize, status: StatusCode) -> bool {
-        let mut databases = self
-            .databases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let Databases {
-            failed,
-            passed_over,
-        } = &mut *databases;
+    /// whether it relays it. `failed` are the entries that gave this client an error: what go does then is one
+    /// process's matter.
+    fn passes_over(
+        &self,
+        failed: &Mutex<BTreeSet<usize>>,
+        place: usize,
+        status: StatusCode,
+    ) -> bool {
+        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
         let has_failed = failed.range(..place).next().is_some();
         let status = status.as_u16();
         let leads = status != 200 && self.front.leads_to_database(place, status, has_failed);
@@ -141,20 +184,26 @@ impl Gateway {
             200 | 404 | 410 => failed.remove(&place),
             _ => failed.insert(place),
         };
-        match leads {
-            true => passed_over.insert(place),
-            false => passed_over.remove(&place),
+        drop(failed);
+        let mut passed_over = self.passed_over();
+        match (leads, status) {
+            (true, _) => passed_over.insert(place),
+            (false, 200) => passed_over.remove(&place),
+            // An error of a moment changes nothing for other clients.
+            (false, _) => false,
         };
         leads
     }
 
-    fn has_passed_over(&self, place: usize) -> bool {
-        let databases = self
-            .databases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        databases.passed_over.contains(&place)
+    fn passed_over(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        let passed_over = self.passed_over.lock();
+        passed_over.unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a page in a browser asks, which may be of any site (Fetch Metadata Request Headers).
+fn is_of_browser(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::ORIGIN) || fields.contains_key("sec-fetch-site")
 }
 
 /// Answers one request of a client.
@@ -163,8 +212,23 @@ pub(super) async fn serve(
     gateway: &Gateway,
     request: Request<Incoming>,
 ) -> Response<Outgoing> {
+    let mut response = ask(upstreams, gateway, request).await;
+    // A permission that the upstream gives is none of ours.
+    headers::without(response.headers_mut(), |name| {
+        name.as_str().starts_with("access-control-")
+    });
+    response
+}
+
+/// Asks whom the path stands for.
+async fn ask(
+    upstreams: &Arc<Upstreams>,
+    gateway: &Gateway,
+    request: Request<Incoming>,
+) -> Response<Outgoing> {
     let leg = &upstreams.leg;
     let started = leg.watch.begin();
+    let _in_flight = InFlight::begin(leg);
     let (client, body) = request.into_parts();
     if let Err(refusal) = gateway.check(&client, &body) {
         return refused(leg, &client, started, refusal).await;
@@ -193,13 +257,14 @@ pub(super) async fn serve(
     match asked.database {
         Some(DatabaseRequest::Supported) => {
             let response = errand.fetch(started, &asked.url).await;
-            if !gateway.passes_over(asked.place, response.status()) {
+            let failed = &upstreams.failed_databases;
+            if !gateway.passes_over(failed, asked.place, response.status()) {
                 return response;
             }
-            discard(response).await;
+            errand.leave(response).await;
             errand.own(&asked.url, StatusCode::OK, RELAYED).await
         }
-        Some(DatabaseRequest::At(url)) if gateway.has_passed_over(asked.place) => {
+        Some(DatabaseRequest::At(url)) if gateway.passed_over().contains(&asked.place) => {
             errand.fetch(started, &url).await
         }
         _ => errand.fetch(started, &asked.url).await,
@@ -244,7 +309,16 @@ impl Errand<'_> {
                     .await;
             }
             Some(_) if !auth.is_by_host() => HeaderMap::new(),
-            _ => auth.credentials(url).await,
+            _ => {
+                let waiting = Waiting {
+                    errand: self,
+                    started,
+                    url,
+                };
+                let credentials = auth.credentials(url).await;
+                waiting.is_over();
+                credentials
+            }
         };
         if let (Some(userinfo), true) = (userinfo, credentials.is_empty()) {
             credentials = basic(&userinfo.user, &userinfo.password);
@@ -254,15 +328,21 @@ impl Errand<'_> {
         if !asks_again || !response.status().is_client_error() {
             return response;
         }
+        let reason = response.extensions().get::<ReasonPhrase>();
         let refused = Refused {
+            version: match response.extensions().get() {
+                Some(&Version::HTTP_2) => "HTTP/2.0",
+                _ => "HTTP/1.1",
+            },
             status: response.status(),
+            reason: reason.map(|reason| reason.as_bytes().to_vec()),
             headers: response.headers().clone(),
         };
         let (others, of_git) = auth.credentials_after(url, &refused).await;
         if others.is_empty() || others == credentials {
             return response;
         }
-        discard(response).await;
+        self.leave(response).await;
         let response = self.follow(None, url, &others).await;
         let verdict = match response.status() {
             StatusCode::OK => Some(true),
@@ -280,7 +360,7 @@ impl Errand<'_> {
     }
 
     /// Sends it, and follows redirects as go does: ten requests, never from https to http. The credentials go
-    /// to their own origin alone.
+    /// to their own origin alone, and no more once another one has said where to go.
     async fn follow(
         &self,
         mut started: Option<Timestamp>,
@@ -288,7 +368,9 @@ impl Errand<'_> {
         credentials: &HeaderMap,
     ) -> Response<Outgoing> {
         let first = Origin::of_url(url);
+        let mut credentials = Some(credentials);
         let mut url = url.to_owned();
+        let mut referer = None;
         let mut sent = 0;
         loop {
             let begun = started.take().unwrap_or_else(|| self.begin());
@@ -296,7 +378,9 @@ impl Errand<'_> {
                 let why = "the URL has no usable scheme and host";
                 return self.own_at(begun, &url, StatusCode::BAD_GATEWAY, why).await;
             };
-            let is_first = first.as_ref() == Some(&origin);
+            if first.as_ref() != Some(&origin) {
+                credentials = None;
+            }
             let leaves_tls = first.as_ref().is_some_and(|first| first.is_secure);
             if leaves_tls && !origin.is_secure {
                 let why = "redirected from a secure URL to an insecure one";
@@ -308,34 +392,56 @@ impl Errand<'_> {
                     .own_at(begun, &url, StatusCode::BAD_GATEWAY, &why)
                     .await;
             }
-            let credentials = is_first.then_some(credentials);
-            let response = self.exchange(begun, &url, &origin, credentials).await;
+            let hop = Hop {
+                url: &url,
+                origin: &origin,
+                credentials,
+                referer,
+            };
+            let response = self.exchange(begun, &hop).await;
             sent += 1;
             let Some(location) = location(&response) else {
                 return response;
             };
             let to = redirect_target(&url, &location);
-            discard(response).await;
+            self.leave(response).await;
             let Some(to) = to else {
                 let why = "the redirect leads to no URL";
                 return self.own(&url, StatusCode::BAD_GATEWAY, why).await;
             };
+            referer = origin.referer(&url);
             url = to;
         }
     }
 
-    /// One request to one origin.
-    async fn exchange(
-        &self,
-        started: Timestamp,
-        url: &str,
-        origin: &Origin,
-        credentials: Option<&HeaderMap>,
-    ) -> Response<Outgoing> {
+    /// Leaves a response of which only the head counts: what is left of it is read beside what follows. Where
+    /// nothing may pass that is not on record, what follows waits for it, and is refused if it must be.
+    async fn leave(&self, response: Response<Outgoing>) {
+        let Outgoing::Recorded(body) = response.into_body() else {
+            return;
+        };
+        let context = &self.upstreams.leg.context;
+        let stop = context.stop.clone();
+        let enough = async move {
+            let _ = tokio::time::timeout(DISCARDING, stop.cancelled()).await;
+        };
+        let rest = body.read_rest(DISCARDED, enough);
+        match context.requires_all() {
+            true => rest.await,
+            false => context.spawn(rest),
+        }
+    }
+
+    async fn exchange(&self, started: Timestamp, hop: &Hop<'_>) -> Response<Outgoing> {
         let leg = &self.upstreams.leg;
         let context = &leg.context;
-        let head = self.head(url, origin, credentials);
-        let Some(head) = head else {
+        let Hop {
+            url,
+            origin,
+            credentials,
+            ..
+        } = *hop;
+        let Some(head) = self.head(hop) else {
             let why = "the URL cannot be sent";
             return self
                 .own_at(started, url, StatusCode::BAD_GATEWAY, why)
@@ -364,18 +470,19 @@ impl Errand<'_> {
         }
     }
 
-    /// The client's head as it is sent to `origin`.
-    fn head(
-        &self,
-        url: &str,
-        origin: &Origin,
-        credentials: Option<&HeaderMap>,
-    ) -> Option<request::Parts> {
+    /// The client's head as it is sent.
+    fn head(&self, hop: &Hop<'_>) -> Option<request::Parts> {
         let mut head = self.client.clone();
-        head.uri = url.parse::<Uri>().ok()?;
-        let host = HeaderValue::from_str(&origin.authority()).ok()?;
+        head.uri = hop.url.parse::<Uri>().ok()?;
+        let host = HeaderValue::from_str(&hop.origin.authority()).ok()?;
         head.headers.insert(header::HOST, host);
-        match credentials {
+        if let Some(referer) = hop.referer.as_ref() {
+            let fields = &mut head.headers;
+            fields
+                .entry(header::REFERER)
+                .or_insert_with(|| referer.clone());
+        }
+        match hop.credentials {
             None => headers::without(&mut head.headers, |name| {
                 matches!(*name, header::AUTHORIZATION | header::COOKIE)
             }),
@@ -409,6 +516,12 @@ impl Errand<'_> {
         status: StatusCode,
         text: &str,
     ) -> Response<Outgoing> {
+        let ticket = self.ticket(started, url);
+        answer::own(ticket, status, text).await
+    }
+
+    /// Begins an exchange whose request is not sent.
+    fn ticket(&self, started: Timestamp, url: &str) -> Ticket {
         let origin = Origin::of_url(url);
         let host = origin.as_ref().map_or("", |origin| origin.target.host());
         let mut head = self.client.clone();
@@ -423,8 +536,7 @@ impl Errand<'_> {
             started,
             head_bytes: 0,
         };
-        let ticket = Ticket::begin(&self.upstreams.leg, beginning);
-        answer::own(ticket, status, text).await
+        Ticket::begin(&self.upstreams.leg, beginning)
     }
 }
 
@@ -434,6 +546,9 @@ fn location(response: &Response<Outgoing>) -> Option<String> {
         return None;
     }
     let location = response.headers().get(header::LOCATION)?;
+    if location.is_empty() {
+        return None;
+    }
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
@@ -449,17 +564,4 @@ fn marked(head: &request::Parts, credentials: &HeaderMap, redactor: &Redactor) -
         *value = HeaderValue::from_str(&mark).unwrap_or(HeaderValue::from_static(""));
     }
     shown
-}
-
-/// Reads a response to its end, so that it is on record and its connection can be used again.
-async fn discard(response: Response<Outgoing>) {
-    let mut body = response.into_body();
-    let mut left = DISCARDED;
-    while let Some(Ok(frame)) = body.frame().await {
-        let bytes = frame.data_ref().map_or(0, bytes::Bytes::len);
-        left = match left.checked_sub(bytes) {
-            Some(left) => left,
-            None => return,
-        };
-    }
 }

@@ -21,7 +21,7 @@ use super::response_head::LeftOut;
 use super::ticket::{Beginning, Head, Ticket};
 use super::upstream_connection::{SendError, UpstreamConnection};
 use super::upstreams::Upstreams;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::exchange::{ByteString, MadeBy, Target, chain};
 use crate::tls::Protocol;
 use crate::upstream::{Dialer, News};
@@ -210,7 +210,7 @@ pub(super) async fn forward(
             _ => body_out,
         };
         let request = Request::from_parts(head_out, body_out);
-        ticket.sending(match &upload {
+        let since = ticket.sending(match &upload {
             Some(_) => None,
             None => Some(upstream.marks.next_write()),
         });
@@ -218,6 +218,10 @@ pub(super) async fn forward(
         if let Some(captured) = &upstream.captured {
             captured.will_send(ticket.capture_comment());
         }
+        let unheard = Unheard {
+            upstream: &upstream,
+            since,
+        };
         let sending = upstream.send(request);
         let silence = silence(
             context.clock,
@@ -229,9 +233,11 @@ pub(super) async fn forward(
             limit = silence => {
                 let host = target.host();
                 let why = format!("no response head from {host} for {limit:?}");
+                upstream.distrust();
                 return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &why).await;
             }
         };
+        unheard.is_over();
         let error = match outcome {
             Ok(response) => {
                 if let Some(what) = unacceptable(&response) {
@@ -264,6 +270,28 @@ pub(super) async fn forward(
         }
         let why = upstream.cause(&error).await;
         return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
+    }
+}
+
+/// A request that waits for its answer. A client that leaves meanwhile, with nothing read from the upstream since,
+/// may have done so because the connection is dead: others are not to wait for it too.
+struct Unheard<'a> {
+    upstream: &'a UpstreamConnection,
+    since: Timestamp,
+}
+
+impl Unheard<'_> {
+    fn is_over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        let heard = self.upstream.marks.last_read();
+        if heard.is_none_or(|heard| heard < self.since) {
+            self.upstream.distrust();
+        }
     }
 }
 
@@ -371,6 +399,10 @@ async fn pass(
         Protocol::Http1 => upstream.marks.first_read(),
         Protocol::H2 => upstream.marks.last_read(),
     };
+    if !leg.ends_with_upstream() {
+        // What GOAUTH programs are told.
+        head.extensions.insert(head.version);
+    }
     ticket.body_sent(upload.as_ref().and_then(Upload::answered));
     let reason = head.extensions.get::<hyper::ext::ReasonPhrase>();
     let recorded = Head {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::sync::Mutex;
 
 use super::upstream_connection::UpstreamConnection;
@@ -36,6 +37,16 @@ impl Origin {
         let is_known = is_secure || scheme.eq_ignore_ascii_case("http");
         let target = Target::of_url(url).filter(|_| is_known)?;
         Some(Self { is_secure, target })
+    }
+
+    /// The Referer of what a response of this origin to a request for `url` leads to, as go writes it: the URL
+    /// without its userinfo.
+    pub(super) fn referer(&self, url: &str) -> Option<HeaderValue> {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        let (_, rest) = url.split_once("://")?;
+        let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..));
+        let path = path.unwrap_or_default();
+        HeaderValue::try_from(format!("{scheme}://{}{path}", self.authority())).ok()
     }
 
     /// The host, and the port where it is not the scheme's own.
@@ -199,7 +210,8 @@ impl Pooled {
     fn is_over(&self, now: Timestamp) -> bool {
         let last = self.connection.marks.last_passed();
         let is_stale = self.users() == 0 && now.since(last) > IDLE;
-        is_stale || self.connection.ended.is_cancelled()
+        let connection = &self.connection;
+        is_stale || connection.is_distrusted() || connection.ended.is_cancelled()
     }
 
     fn has_room(&self) -> bool {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
@@ -337,10 +337,52 @@ impl Recorded {
             (Some(ClientFault { why, .. }), _) | (None, BodyError::Said(why)) => why,
             (None, BodyError::Upstream(error)) => cause::of(&error, host, &when),
             (None, BodyError::Short) => format!("{host} ended the stream with NO_ERROR{when}"),
-            (None, BodyError::Idle(limit)) => format!("{host} sent nothing for {limit:?}{when}"),
+            (None, BodyError::Idle(limit)) => {
+                self.source.upstream.distrust();
+                format!("{host} sent nothing for {limit:?}{when}")
+            }
         };
         ticket.abort(&why);
         BodyError::Said(why)
+    }
+
+    /// Takes what is left of a body that no client gets, so that it is on record and its connection can be used
+    /// again. A body of more than `bytes`, or that is not over once there was `enough`, is given up: its
+    /// exchange is recorded without a body.
+    pub(super) async fn read_rest(
+        mut self: Box<Self>,
+        bytes: usize,
+        enough: impl Future<Output = ()>,
+    ) {
+        let mut left = bytes;
+        let reading = async {
+            while let Some(Ok(frame)) = self.frame().await {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                left = match left.checked_sub(bytes) {
+                    Some(left) => left,
+                    None => return,
+                };
+            }
+        };
+        tokio::select! {
+            () = reading => {}
+            () = enough => {}
+        }
+        self.give_up();
+        std::future::poll_fn(|cx| self.poll_finishing(cx)).await;
+    }
+
+    /// Ends the exchange without the body, unless all of that has come.
+    fn give_up(&mut self) {
+        let State::Passing(mut ticket, _) = std::mem::replace(&mut self.state, State::Over) else {
+            return;
+        };
+        let bytes = ticket.body_bytes;
+        ticket.last_byte();
+        ticket.add_note(&format!(
+            "the body, which no client gets, is not on record: modtape gave it up after {bytes} bytes"
+        ));
+        self.state = State::Finishing(Box::pin(ticket.end(Bodies::default())));
     }
 
     fn yields(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

@@ -221,12 +221,14 @@ impl Ticket {
         self.stamps.tls_us = journey.tls_us;
     }
 
-    /// The request goes to hyper now; `sent` will hold when it was written, if it has no body.
-    pub(super) fn sending(&mut self, sent: Option<Arc<Slot>>) {
+    /// The request goes to hyper now, which is returned; `sent` will hold when it was written, if it has no
+    /// body.
+    pub(super) fn sending(&mut self, sent: Option<Arc<Slot>>) -> Timestamp {
         let now = self.context.clock.now();
         self.stamps.send = Some(now);
         self.stamps.sent = sent;
         self.entry.enter(Phase::Wait, now);
+        now
     }
 
     /// `sent` holds when the end of the request's body was written, if it has one.

@@ -61,6 +61,8 @@ pub(super) struct UpstreamConnection {
     /// The connection in the packet capture, if there is one.
     pub(super) captured: Option<Stream>,
     answered: AtomicBool,
+    /// It may be dead without having ended.
+    is_distrusted: AtomicBool,
     /// The upstream, as errors name it.
     host: String,
     /// How many streams it takes: HTTP/2.
@@ -194,6 +196,7 @@ impl UpstreamConnection {
             local,
             captured,
             answered: AtomicBool::new(false),
+            is_distrusted: AtomicBool::new(false),
             host: host.to_owned(),
             stream_limit,
             _share: share,
@@ -335,6 +338,16 @@ impl UpstreamConnection {
             Sender::Http1(sender) => sender.try_lock().is_ok_and(|sender| sender.is_ready()),
             Sender::Http2(_) => false,
         }
+    }
+
+    /// A request on it was met with silence: no further one is sent on it.
+    pub(super) fn distrust(&self) {
+        self.is_distrusted.store(true, Ordering::Relaxed);
+    }
+
+    /// True if no further request is to be sent on it.
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.is_distrusted.load(Ordering::Relaxed)
     }
 
     /// True once it has answered a request.

@@ -3,7 +3,7 @@
 //! Inside a CONNECT there is one at a time, and when it ends, the client connection ends too. An
 //! exchange that was caught in that end dials once more. The clients of a gateway share those of its pool.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 
@@ -98,6 +98,9 @@ pub(super) struct Upstreams {
     connections: Mutex<HashMap<Target, Arc<UpstreamConnection>>>,
     /// The pooled connection that was used last for each origin.
     used: StdMutex<HashMap<Origin, u64>>,
+    /// The places of entries that answered with an error, other than 404 and 410, whether they relay the
+    /// checksum database.
+    pub(super) failed_databases: StdMutex<BTreeSet<usize>>,
     has_dialled: AtomicBool,
     redial: Redial,
     failed_unused: OnceLock<String>,
@@ -119,6 +122,7 @@ impl Upstreams {
             first: StdMutex::new(first),
             connections: Mutex::default(),
             used: StdMutex::default(),
+            failed_databases: StdMutex::default(),
             has_dialled: AtomicBool::new(false),
             redial: Redial::default(),
             failed_unused: OnceLock::new(),

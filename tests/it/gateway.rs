@@ -5,6 +5,7 @@ mod credentials;
 mod front;
 mod ladder;
 mod recorded;
+mod redirects;
 mod replayed;
 
 use std::path::{Path, PathBuf};

@@ -178,6 +178,12 @@ impl Session {
             true => go.or_by_environment(&variables.go),
             false => go,
         };
+        // A gateway lends its clients the user's credentials. A command gets the token in its GOPROXY, unasked.
+        let is_open = way.mode.is_gateway() && token.is_none() && !run.token_is_given;
+        let token = match is_open && !command.is_empty() {
+            true => Some(Token::random()),
+            false => token,
+        };
         let limits = ProcessLimits::now();
         limits.raise_descriptors();
         Ok(Self {
@@ -447,7 +453,8 @@ impl Session {
             None | Some("") => GoAuth::parse("netrc", netrc)?,
             Some(value) => GoAuth::parse(value, netrc)?,
         };
-        Ok(auth.running_in(self.folder.clone()))
+        let auth = auth.running_in(self.folder.clone());
+        Ok(auth.with_environment(self.variables.silent_git()))
     }
 
     /// A root for this run, and the bundle that has it.

@@ -32,6 +32,8 @@ pub(crate) struct Variables {
     pub(crate) processors: Option<u32>,
     /// The file with the credentials that go sends: NETRC, else `.netrc` at home.
     pub(crate) netrc: Option<PathBuf>,
+    /// The variables of the user's own that say how git asks for passwords.
+    pub(crate) prompts: Vec<&'static str>,
     /// The PID of the recorder that this process runs in, if it does.
     pub(crate) outer_pid: Option<u32>,
 }
@@ -71,12 +73,24 @@ impl Variables {
                 let home = os("HOME").map(PathBuf::from);
                 home.map(|home| home.join(".netrc"))
             }),
+            prompts: ["GIT_TERMINAL_PROMPT", "GCM_INTERACTIVE"]
+                .into_iter()
+                .filter(|name| os(name).is_some())
+                .collect(),
             outer_pid: text("MODTAPE_PID").parse().ok(),
         }
     }
 }
 
 impl Variables {
+    /// What keeps git from asking a person for a password, as go sets it for the programs that it runs
+    /// (`cmd/go/internal/modload.Init`); less what the user has set.
+    pub(super) fn silent_git(&self) -> Vec<(&'static str, &'static str)> {
+        let mut silent = vec![("GIT_TERMINAL_PROMPT", "0"), ("GCM_INTERACTIVE", "never")];
+        silent.retain(|(name, _)| !self.prompts.contains(name));
+        silent
+    }
+
     /// What the netrc file holds; nothing if it cannot be read.
     pub(crate) fn read_netrc(&self) -> Netrc {
         let mut text = Vec::new();

@@ -74,6 +74,11 @@ impl Recorder {
         }
     }
 
+    /// Whether nothing may pass that is not on record.
+    pub(crate) const fn requires_all(&self) -> bool {
+        self.requires_all
+    }
+
     /// Why nothing may pass any more: all must be recorded, and something was not.
     pub(crate) fn refusal(&self) -> Option<&str> {
         self.failure().filter(|_| self.requires_all)

@@ -23,7 +23,11 @@ const SCRIPT: &str = r#"
 const TOKEN: &str = "test-token-0123456789abcdef";
 
 /// What comes back for each head: a status, and the first line of the body.
-fn answers(sandbox: &Sandbox, mut record: Command, heads: &[&str]) -> (Vec<(u16, String)>, Output) {
+pub(super) fn answers(
+    sandbox: &Sandbox,
+    mut record: Command,
+    heads: &[&str],
+) -> (Vec<(u16, String)>, Output) {
     let lines: Vec<_> = heads
         .iter()
         .map(|head| head.replace('\r', "\\r").replace('\n', "\\n"))
@@ -52,7 +56,7 @@ fn origin() -> Origin {
         .start()
 }
 
-fn command(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Command {
+pub(super) fn command(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Command {
     let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
     let mut modtape = sandbox.modtape(["record", "-o", "one", "--mode", "gateway"]);
     modtape.args(["--connect-to", &everywhere]).args(flags);
@@ -61,7 +65,7 @@ fn command(sandbox: &Sandbox, origin: &Origin, flags: &[&str]) -> Command {
     modtape
 }
 
-fn get(path: &str, host: &str) -> String {
+pub(super) fn get(path: &str, host: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
 }
 
@@ -123,9 +127,21 @@ fn a_path_is_an_entry_and_all_else_is_told_what_is_wrong() {
             403,
             "clients that name it by its address",
         ),
+        // One that asks by the address.
+        (
+            get("/p0/x", "ADDRESS\r\nOrigin: https://evil.example"),
+            403,
+            "for no page in a browser",
+        ),
+        (
+            get("/p0/x", "ADDRESS\r\nSec-Fetch-Site: cross-site"),
+            403,
+            "for no page in a browser",
+        ),
     ];
     let heads: Vec<_> = rows.iter().map(|(head, ..)| head.as_str()).collect();
-    let (answers, _) = answers(&sandbox, command(&sandbox, &origin, &[]), &heads);
+    let record = command(&sandbox, &origin, &["--token", "none"]);
+    let (answers, _) = answers(&sandbox, record, &heads);
     assert_eq!(answers.len(), rows.len());
     for ((status, line), (head, expected, told)) in answers.iter().zip(&rows) {
         assert_eq!(status, expected, "{head}: {line}");
@@ -168,6 +184,17 @@ fn with_a_token_each_path_begins_with_it_and_env_prints_it_for_any_name() {
     let recording = recording(&sandbox, "one");
     assert_eq!(asked(&recording).len(), 2);
     crate::reach::assert_nowhere(TOKEN, &sandbox.join("recordings"), &output);
+}
+
+#[test]
+fn a_commands_gateway_has_a_token_that_nobody_asked_for() {
+    let (origin, sandbox) = (origin(), Sandbox::new());
+    let record = command(&sandbox, &origin, &[]);
+    let (answers, output) = answers(&sandbox, record, &[&get("/p0/x", "ADDRESS")]);
+    assert_eq!(answers[0].0, 403, "{answers:?}");
+    assert_eq!(origin.connections(), 0);
+    let list = output.stderr.contains("127.0.0.1");
+    assert!(!list, "{}", output.stderr);
 }
 
 #[test]

@@ -78,6 +78,8 @@ impl Entries {
         let mut named = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+            // The token of the run.
+            let rest = rest.find("/p").map_or(rest, |at| &rest[at..]);
             named += &rest.replacen("/p0/", "A/", 1).replacen("/p1/", "B/", 1);
         }
         named
