@@ -99,7 +99,7 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    fn is_over(self) {
+    fn ends(self) {
         std::mem::forget(self);
     }
 }
@@ -316,7 +316,7 @@ impl Errand<'_> {
                     url,
                 };
                 let credentials = auth.credentials(url).await;
-                waiting.is_over();
+                waiting.ends();
                 credentials
             }
         };

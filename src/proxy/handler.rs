@@ -237,7 +237,7 @@ pub(super) async fn forward(
                 return answer::own(ticket, StatusCode::GATEWAY_TIMEOUT, &why).await;
             }
         };
-        unheard.is_over();
+        unheard.ends();
         let error = match outcome {
             Ok(response) => {
                 if let Some(what) = unacceptable(&response) {
@@ -281,7 +281,7 @@ struct Unheard<'a> {
 }
 
 impl Unheard<'_> {
-    fn is_over(self) {
+    fn ends(self) {
         std::mem::forget(self);
     }
 }

@@ -6,14 +6,16 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::sync::Mutex;
 
+use super::context::Context;
 use super::upstream_connection::UpstreamConnection;
 use super::upstreams::{ConnectError, Connected, NotConnected, Redial, Upstreams};
+use super::windows::SHARED_STREAMS;
 use crate::clock::Timestamp;
 use crate::exchange::{Target, chain};
 use crate::tls::Protocol;
@@ -21,6 +23,12 @@ use crate::upstream::{Dialer, Hear, Journey};
 
 /// How long an unused connection is kept, as Go's client keeps its own (net/http, `DefaultTransport`).
 const IDLE: Duration = Duration::from_secs(90);
+
+/// How many unused connections are kept, as Go's client keeps its own.
+pub(crate) const IDLE_MOST: usize = 100;
+
+/// How often is looked for connections that were unused for long enough.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Scheme, host and port of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,9 +66,17 @@ impl Origin {
 /// The connections of all origins.
 #[derive(Default)]
 pub(super) struct Pool {
-    // A std Mutex: held for a map operation, never across an await.
-    origins: StdMutex<HashMap<Origin, Arc<Shelf>>>,
+    // A std Mutex: held for operations on the map, never across an await.
+    shelves: Arc<StdMutex<Shelves>>,
     next: AtomicU64,
+}
+
+/// The connections by their origins.
+#[derive(Default)]
+struct Shelves {
+    by_origin: HashMap<Origin, Arc<Shelf>>,
+    /// A task ends connections that are unused for too long.
+    is_reaped: bool,
 }
 
 /// The connections to one origin.
@@ -135,16 +151,26 @@ impl Pool {
                 };
                 upstreams.uses(origin, pooled.number);
                 shelf.put(pooled);
+
+                self.reap(&upstreams.leg.context);
             }
-            Err(error) => shelf.redial.fails(chain(&error.why)),
+            Err(error) => {
+                // A stream that became free meanwhile does as well.
+                if let Some(pooled) = free() {
+                    return Ok(upstreams.reuse(origin, &pooled));
+                }
+                if !shelf.is_open() {
+                    shelf.redial.fails(chain(&error.why));
+                }
+            }
         }
         drop(turn);
         dialled
     }
 
     fn shelf(&self, origin: &Origin) -> Arc<Shelf> {
-        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shelf) = origins.get(origin) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shelf) = shelves.by_origin.get(origin) {
             return Arc::clone(shelf);
         }
         let shelf = Arc::new(Shelf {
@@ -153,8 +179,33 @@ impl Pool {
             is_http1: AtomicBool::new(!origin.is_secure),
             open: StdMutex::default(),
         });
-        origins.insert(origin.clone(), Arc::clone(&shelf));
+        shelves.by_origin.insert(origin.clone(), Arc::clone(&shelf));
         shelf
+    }
+
+    /// Ends what is over, and starts the task that does so from now on, while there are connections.
+    fn reap(&self, context: &Arc<Context>) {
+        let (clock, stop) = (context.clock, context.stop.clone());
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        shelves.sweep(clock.now());
+        if std::mem::replace(&mut shelves.is_reaped, true) {
+            return;
+        }
+        let shelves = Arc::downgrade(&self.shelves);
+        context.spawn(async move {
+            let look = || tokio::time::timeout(LOOK, stop.cancelled());
+            while look().await.is_err() {
+                let Some(shelves) = shelves.upgrade() else {
+                    return;
+                };
+                let mut shelves = shelves.lock().unwrap_or_else(PoisonError::into_inner);
+                shelves.sweep(clock.now());
+                if shelves.by_origin.is_empty() {
+                    shelves.is_reaped = false;
+                    return;
+                }
+            }
+        });
     }
 }
 
@@ -169,7 +220,39 @@ fn made(journey: &Journey) -> Journey {
     }
 }
 
+impl Shelves {
+    /// Drops connections that are over, the oldest of the unused ones where there are too many, and shelves that
+    /// nobody uses and that hold none.
+    fn sweep(&mut self, now: Timestamp) {
+        let mut unused = Vec::new();
+        for shelf in self.by_origin.values() {
+            let mut open = shelf.open();
+            open.retain(|pooled| !pooled.is_over(now));
+            let idle = open.iter().filter(|pooled| pooled.users() == 0);
+            unused
+                .extend(idle.map(|pooled| (pooled.connection.marks.last_passed(), pooled.number)));
+        }
+        unused.sort_unstable();
+        unused.truncate(unused.len().saturating_sub(IDLE_MOST));
+        for shelf in self.by_origin.values() {
+            let is_spare = |number| unused.iter().any(|(_, spare)| *spare == number);
+            shelf.open().retain(|pooled| !is_spare(pooled.number));
+        }
+        self.by_origin
+            .retain(|_, shelf| Arc::strong_count(shelf) > 1 || shelf.is_open());
+    }
+}
+
 impl Shelf {
+    fn open(&self) -> MutexGuard<'_, Vec<Arc<Pooled>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a connection, free or not.
+    fn is_open(&self) -> bool {
+        !self.open().is_empty()
+    }
+
     fn is_http1(&self) -> bool {
         self.is_http1.load(Ordering::Relaxed)
     }
@@ -177,8 +260,7 @@ impl Shelf {
     fn put(&self, pooled: Pooled) {
         let is_http1 = pooled.connection.protocol == Protocol::Http1;
         self.is_http1.store(is_http1, Ordering::Relaxed);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.push(Arc::new(pooled));
+        self.open().push(Arc::new(pooled));
     }
 
     /// The connection of that number if it can be used, else the one that was made last.
@@ -188,7 +270,7 @@ impl Shelf {
         lost: Option<&Arc<UpstreamConnection>>,
         now: Timestamp,
     ) -> Option<Arc<Pooled>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
         open.retain(|pooled| !pooled.is_over(now));
         let is_lost =
             |pooled: &Pooled| lost.is_some_and(|lost| Arc::ptr_eq(lost, &pooled.connection));
@@ -217,7 +299,10 @@ impl Pooled {
     fn has_room(&self) -> bool {
         match self.connection.protocol {
             Protocol::Http1 => self.users() == 0 && self.connection.is_idle(),
-            Protocol::H2 => self.users() < self.connection.stream_limit() as usize,
+            Protocol::H2 => {
+                let limit = self.connection.stream_limit().min(SHARED_STREAMS);
+                self.users() < limit as usize
+            }
         }
     }
 }

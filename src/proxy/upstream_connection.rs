@@ -118,7 +118,7 @@ impl Speaking {
     pub(super) fn for_many(context: &Context, protocol: Protocol) -> Self {
         Self {
             protocol,
-            share: Arc::new(context.windows.share(protocol)),
+            share: Arc::new(context.windows.share(protocol).of_many()),
             stream_limit: Arc::default(),
         }
     }

@@ -28,6 +28,10 @@ const BUDGET: usize = 5 * DOWNLOAD_MOST;
 /// stop the others. Go has 1 GiB for a connection, which would let one client fill the memory.
 const STREAMS: usize = 8;
 
+/// How many streams a connection carries that clients share, and its window in windows of theirs: what one client
+/// does not read must not stop another's.
+pub(super) const SHARED_STREAMS: u32 = 32;
+
 /// What waits for a peer to make room, beside what it has made room for: it bridges the time from
 /// one turn of the loop to the next and nothing more.
 const UNSENT_MOST: usize = 64 * 1024;
@@ -48,6 +52,8 @@ pub struct Windows(Arc<AtomicUsize>);
 pub(super) struct Share {
     /// The window of a response, bytes.
     download: usize,
+    /// How many of them the connection's window has room for.
+    streams: usize,
     /// What all connections have taken; `None` if this one is not counted.
     taken: Option<Arc<AtomicUsize>>,
 }
@@ -58,6 +64,7 @@ impl Windows {
         if protocol == Protocol::Http1 {
             return Share {
                 download: DOWNLOAD_MOST,
+                streams: STREAMS,
                 taken: None,
             };
         }
@@ -73,12 +80,20 @@ impl Windows {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, part);
         Share {
             download,
+            streams: STREAMS,
             taken: Some(Arc::clone(&self.0)),
         }
     }
 }
 
 impl Share {
+    /// The same for a connection that clients share.
+    #[must_use]
+    pub(super) fn of_many(mut self) -> Self {
+        self.streams = SHARED_STREAMS as usize;
+        self
+    }
+
     /// The window of each response, bytes.
     pub(super) fn download(&self) -> u32 {
         bytes(self.download)
@@ -91,7 +106,7 @@ impl Share {
 
     /// The window of all its streams together, bytes.
     pub(super) fn connection(&self) -> u32 {
-        bytes(STREAMS * self.download)
+        bytes(self.streams * self.download)
     }
 
     /// What may wait on a stream for its peer, bytes.
@@ -136,6 +151,15 @@ mod tests {
         assert!(one_body_each < 30 << 20, "{one_body_each}");
         drop(open);
         assert_eq!(windows.share(Protocol::H2).download(), 4 << 20);
+    }
+
+    #[test]
+    fn a_shared_connection_has_room_for_all_that_its_streams_may_be_sent() {
+        let windows = Windows::default();
+        let share = windows.share(Protocol::H2).of_many();
+        let streams = u64::from(SHARED_STREAMS);
+        let all = u64::from(share.download()) * streams;
+        assert_eq!(u64::from(share.connection()), all);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod container;
 mod credentials;
 mod front;
 mod ladder;
+mod pool;
 mod recorded;
 mod redirects;
 mod replayed;

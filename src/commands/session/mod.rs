@@ -499,7 +499,11 @@ impl Session {
             // To the client, to ourselves and from there on.
             Responder::Fill(_) => 3,
         };
-        self.limits.clients(legs, writer::most_open())
+        let pooled = match (self.mode().is_gateway(), responder) {
+            (true, Responder::Upstream(_)) => crate::proxy::IDLE_MOST as u64,
+            _ => 0,
+        };
+        self.limits.clients(legs, writer::most_open() + pooled)
     }
 
     fn authority(
