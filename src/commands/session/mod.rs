@@ -373,7 +373,7 @@ impl Session {
         let mut entering = Box::pin(Entering::enter(entering, &context, places, &inside));
         let mut outcome = tokio::select! {
             outcome = until_end(&command, signals, &live, self.clock) => outcome,
-            failure = &mut entering => Err(failure),
+            Some(failure) = &mut entering => Err(failure),
             never = console.watch(stalls, asks, &status) => match never {},
             never = outlived(global, lifetime), if bundle.is_some() => match never {},
             // Without a command whatever is started in a shell that has our variables would be looked at.
@@ -385,9 +385,11 @@ impl Session {
         };
         let ended_itself = |outcome: &Outcome| outcome.left_over.interruption.is_none();
         if self.run.netns && inside.get().is_none() && outcome.as_ref().is_ok_and(ended_itself) {
-            // The process ended before it was the command: it says why, if it could.
-            let why = tokio::time::timeout(LAST_WORD, &mut entering).await;
-            outcome = why.map_or(outcome, Err);
+            // The process ended before it was the command, and says why; or the command was faster than the
+            // news of it.
+            if let Ok(Some(failure)) = tokio::time::timeout(LAST_WORD, &mut entering).await {
+                outcome = Err(failure);
+            }
         }
         drop(entering);
         if let Ok(outcome) = &mut outcome {

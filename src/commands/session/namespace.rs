@@ -74,21 +74,25 @@ impl Entering {
     }
 
     /// Waits until the namespace stands, serves what is in it (`places` clients at once), and starts the
-    /// command; then `inside` is set. Returns only if that failed, and never where there is no namespace.
+    /// command; then `inside` is set. The failure is why there is none; where none is wanted, this never
+    /// returns.
     pub(super) async fn enter(
         entering: Option<Self>,
         context: &Arc<Context>,
         places: usize,
         inside: &OnceLock<Entered>,
-    ) -> Failure {
-        if let Some(entering) = entering {
-            match entering.start(context, places).await {
+    ) -> Option<Failure> {
+        let Some(entering) = entering else {
+            return std::future::pending().await;
+        };
+        match entering.start(context, places).await {
+            Ok(entered) => {
                 // It is set once.
-                Ok(entered) => drop(inside.set(entered)),
-                Err(failure) => return failure,
+                drop(inside.set(entered));
+                None
             }
+            Err(failure) => Some(failure),
         }
-        std::future::pending().await
     }
 
     async fn start(self, context: &Arc<Context>, places: usize) -> Result<Entered, Failure> {
