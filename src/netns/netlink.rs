@@ -1,13 +1,19 @@
 //! Netlink messages, as far as links, routes and packet filters need them (netlink(7), rtnetlink(7)).
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType,
+    recvfrom, send, socket_with,
 };
+
+use crate::clock::{Clock, Timestamp};
 
 /// `NLM_F_REQUEST`
 const REQUEST: u16 = 0x1;
@@ -28,7 +34,8 @@ const DONE: u16 = 3;
 /// The length of `struct nlmsghdr`, bytes.
 const HEADER: usize = 16;
 
-/// The kernel answers within the call that sends; this ends a wait for an answer that never comes.
+/// The kernel answers within the call that sends; this ends a wait for an answer that never comes, however
+/// many others come meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A message under construction: its header, the fixed part of its family, and attributes.
@@ -87,6 +94,15 @@ pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
 #[derive(Debug)]
 pub(super) struct Netlink {
     socket: OwnedFd,
+    /// The sequence number of the next message: an answer repeats that of its question.
+    next: AtomicU32,
+}
+
+/// A message that was received.
+struct Received<'a> {
+    kind: u16,
+    sequence: u32,
+    body: &'a [u8],
 }
 
 impl Netlink {
@@ -94,27 +110,44 @@ impl Netlink {
     pub(super) fn open(protocol: Option<Protocol>) -> io::Result<Self> {
         let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
-        Ok(Self { socket })
+        Ok(Self::from(socket))
     }
 
-    /// Sends messages as one datagram; an error is the first that the kernel has with any of them.
+    /// Sends messages as one datagram, and receives every answer; an error is the first that the kernel has
+    /// with any of them.
     pub(super) fn apply(&self, messages: Vec<Message>) -> io::Result<()> {
-        let asked = messages.iter().filter(|message| message.flags & ACK != 0);
-        let mut left = asked.count();
-        let sequences = 1..;
-        let bytes = messages.into_iter().zip(sequences);
+        let sequences = self.sequences(messages.len());
+        let asks = |message: &Message| message.flags & ACK != 0;
+        let numbered = messages.iter().zip(sequences.clone());
+        let mut waits: Vec<u32> = numbered
+            .filter_map(|(message, sequence)| asks(message).then_some(sequence))
+            .collect();
+        let bytes = messages.into_iter().zip(sequences.clone());
         let bytes: Vec<u8> = bytes.flat_map(|(one, at)| one.finish(at)).collect();
         send(&self.socket, &bytes, SendFlags::empty())?;
-        while left > 0 {
-            for (kind, body) in received(&self.receive()?) {
-                if kind == ERROR {
-                    outcome(body)?;
-                    left = left.saturating_sub(1);
+        let patience = Patience::start();
+        let mut whole = Ok(());
+        while !waits.is_empty() {
+            for Received {
+                kind,
+                sequence,
+                body,
+            } in received(&self.receive(&patience)?)
+            {
+                if kind != ERROR || !sequences.contains(&sequence) {
+                    continue;
                 }
+                let outcome = outcome(body);
+                match waits.iter().position(|waiting| *waiting == sequence) {
+                    Some(place) => drop(waits.swap_remove(place)),
+                    // An error with the edge of a batch, which asks for no answer, is the answer to all.
+                    None if outcome.is_err() => waits.clear(),
+                    None => {}
+                }
+                whole = whole.and(outcome);
             }
         }
-        Ok(())
+        whole
     }
 
     /// Asks for a list; `each` is called with the kind and the body of each message.
@@ -124,30 +157,73 @@ impl Netlink {
         fixed: &[u8],
         mut each: impl FnMut(u16, &[u8]),
     ) -> io::Result<()> {
-        let message = Message::new(kind, DUMP, fixed).finish(1);
+        let sequence = self.sequences(1).start;
+        let message = Message::new(kind, DUMP, fixed).finish(sequence);
         send(&self.socket, &message, SendFlags::empty())?;
+        let patience = Patience::start();
         loop {
-            for (kind, body) in received(&self.receive()?) {
-                match kind {
+            let datagram = self.receive(&patience)?;
+            for part in received(&datagram).filter(|part| part.sequence == sequence) {
+                match part.kind {
                     DONE => return Ok(()),
-                    ERROR => return outcome(body),
-                    kind => each(kind, body),
+                    ERROR => return outcome(part.body),
+                    kind => each(kind, part.body),
                 }
             }
         }
     }
 
-    fn receive(&self) -> io::Result<Vec<u8>> {
-        let mut buffer = vec![0; 64 * 1024];
-        let (read, _) = recv(&self.socket, &mut buffer[..], RecvFlags::empty())?;
-        buffer.truncate(read);
-        Ok(buffer)
+    /// The numbers of so many messages.
+    fn sequences(&self, count: usize) -> Range<u32> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let first = self.next.fetch_add(count, Ordering::Relaxed);
+        first..first.saturating_add(count)
     }
+
+    /// The next datagram from the kernel: whoever may, can send others to this socket.
+    fn receive(&self, patience: &Patience) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let left = patience.left().ok_or(io::ErrorKind::TimedOut)?;
+            set_socket_timeout(&self.socket, Timeout::Recv, Some(left))?;
+            let (read, _, from) = recvfrom(&self.socket, &mut buffer[..], RecvFlags::empty())?;
+            if from.is_some_and(|from| is_kernel(&from)) {
+                buffer.truncate(read);
+                return Ok(buffer);
+            }
+        }
+    }
+}
+
+/// Until when an answer is waited for.
+struct Patience {
+    clock: Clock,
+    until: Timestamp,
+}
+
+impl Patience {
+    fn start() -> Self {
+        let clock = Clock::start();
+        let until = clock.now() + PATIENCE;
+        Self { clock, until }
+    }
+
+    /// What is left of it, if anything is: a timeout of zero would be none.
+    fn left(&self) -> Option<Duration> {
+        let left = self.until.since(self.clock.now());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+fn is_kernel(from: &SocketAddrAny) -> bool {
+    let from = SocketAddrNetlink::try_from(from.clone());
+    from.is_ok_and(|from| from.pid() == 0)
 }
 
 impl From<OwnedFd> for Netlink {
     fn from(socket: OwnedFd) -> Self {
-        Self { socket }
+        let next = AtomicU32::new(1);
+        Self { socket, next }
     }
 }
 
@@ -157,15 +233,20 @@ impl AsFd for Netlink {
     }
 }
 
-/// The kinds and bodies of the messages in a datagram.
-fn received(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+/// The messages in a datagram.
+fn received(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(*bytes.first_chunk()?);
         let length = usize::try_from(length).ok()?;
         let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+        let sequence = u32::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
         let body = bytes.get(HEADER..length)?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, body))
+        Some(Received {
+            kind,
+            sequence,
+            body,
+        })
     })
 }
 
@@ -190,6 +271,27 @@ mod tests {
         assert_eq!(bytes.len(), 16);
         let read: Vec<_> = attributes(&bytes).collect();
         assert_eq!(read, [(1, &b"abc"[..]), (2, &7_u32.to_ne_bytes()[..])]);
+    }
+
+    #[test]
+    fn an_error_with_several_messages_leaves_no_answer_behind() {
+        let netlink = Netlink::open(None).unwrap();
+        // RTM_NEWADDR for an interface that no machine has.
+        let nowhere = Message::new(20, ACK | CREATE, &[2, 32, 0, 0, 255, 255, 255, 127])
+            .with(2, &[192, 0, 2, 1]);
+        netlink.apply(vec![nowhere.clone(), nowhere]).unwrap_err();
+        let mut links = 0;
+        // RTM_GETLINK, whose answers are RTM_NEWLINK.
+        netlink
+            .list(18, &[0; 16], |kind, _| links += u32::from(kind == 16))
+            .unwrap();
+        assert!(links >= 1);
+    }
+
+    #[test]
+    fn what_another_process_sends_is_no_answer() {
+        assert!(is_kernel(&SocketAddrNetlink::new(0, 0).into()));
+        assert!(!is_kernel(&SocketAddrNetlink::new(7, 0).into()));
     }
 
     #[test]
