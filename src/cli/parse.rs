@@ -130,6 +130,13 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
     if let Some(message) = run.and_then(|run| contradicting_listeners(run, is_given("token"))) {
         return Some(message);
     }
+    if run.is_some_and(|run| run.netns)
+        && let Some(flag) = ["listen", "token"].into_iter().find(|flag| is_given(flag))
+    {
+        return Some(format!(
+            "--{flag} has no effect with --netns: only the command connects, inside its namespace"
+        ));
+    }
     match &cli.command {
         Command::Record(args) => {
             let no_bodies = args.bodies == KeepBodies::None;

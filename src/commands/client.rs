@@ -1,6 +1,7 @@
 //! An HTTP client of our own, whose requests go through a proxy of our own in this process: what modtape asks
 //! for itself has the deadlines, the diagnosis and the record of what a go command asks.
 
+use std::collections::BTreeSet;
 use std::hash::RandomState;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -85,6 +86,8 @@ pub(super) struct Outward {
     pub(super) last_ids: (ExchangeId, ConnectionId),
     /// Marks what it dials, where the firewall might redirect that.
     pub(super) sockets: OwnSockets,
+    /// Which ports of loopback those reach on whose behalf it goes out; `None` for all.
+    pub(super) loopback_ports: Option<BTreeSet<u16>>,
 }
 
 /// The credentials of the user's own settings, as the go command finds them.
@@ -184,7 +187,7 @@ impl Client {
             tls: tls::ClientConfigs::new(&outward.roots),
             parents: outward.parents,
             overrides: outward.overrides,
-            reach: Reach::all_but(vec![address]),
+            reach: Reach::all_but(vec![address]).of_loopback(outward.loopback_ports),
             sockets: outward.sockets,
         });
         let context = Arc::new(Context {

@@ -65,10 +65,15 @@ pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
     let form = FORMS.iter().find(|(known, _)| *known == name);
     let form = form.map(|(_, form)| *form);
     let environment = || {
-        through(
-            &running::find(args.recording.as_deref())?,
-            args.host.as_deref(),
-        )
+        let running = running::find(args.recording.as_deref())?;
+        if running.proxy.is_empty() {
+            let name = &running.name;
+            let message = anyhow!("the recorder of {name} has no clients but its own command");
+            return Err(message).help(
+                "`modtape record` without --netns and without a command is for other terminals",
+            );
+        }
+        through(&running, args.host.as_deref())
     };
     let text = match form {
         _ if args.json => serde_json::to_string_pretty(&environment()?.set)
@@ -142,7 +147,9 @@ fn through(running: &Running, host: Option<&str>) -> anyhow::Result<Environment>
             goproxy = list.replace(&format!("{}/p", running.proxy), &format!("{shown}/p"));
             WayIn::Gateway { goproxy: &goproxy }
         }
-        (None, Some(bundle)) if running.redirected.is_some() => WayIn::Redirected { bundle },
+        (None, Some(bundle)) if running.redirected.is_some() || running.proxy.is_empty() => {
+            WayIn::Redirected { bundle }
+        }
         (None, bundle) => {
             url = token.map_or_else(|| address.clone(), |it| token::with_token(&address, &it));
             let bundle = bundle.as_deref().unwrap_or_else(|| Path::new(""));

@@ -127,7 +127,11 @@ pub(super) async fn replay(
     let gateway = session.gateway(setting("GOPROXY"), setting("GOSUMDB"), fills)?;
     let redactor = session.knowing(Redactor::new(tls::random()), &args.command);
     let filling = match locked {
-        Some(locked) => Some(Filling::of(args, &session, &replay, &redactor, locked)?),
+        Some(locked) => {
+            let ports = session.host_ports(&settings);
+            let filling = Filling::of(args, &session, &replay, &redactor, ports, locked);
+            Some(filling?)
+        }
         None => None,
     };
     let responder = match &filling {
@@ -147,8 +151,7 @@ pub(super) async fn replay(
         redactor,
         deadlines: Deadlines::default(),
     };
-    if args.command.is_empty() {
-        let address = session.address;
+    if let (Some(address), true) = (session.address, args.command.is_empty()) {
         session.greeting = Some(match session.redirected() {
             Some(_) => String::from(
                 "modtape: answering what is redirected to it: `modtape env --mode transparent --uid U` prints rules, for root     end with Ctrl-C",
@@ -214,11 +217,13 @@ impl Filling {
         session: &Session,
         replay: &Arc<Replay>,
         redactor: &Redactor,
+        loopback_ports: Option<BTreeSet<u16>>,
         locked: Locked,
     ) -> Result<Self, Failure> {
         let usage = |error| Failure::new(USAGE, error);
         let outward = Outward {
             sockets: session.sockets.clone(),
+            loopback_ports,
             overrides: dialling::overrides(&args.dial).map_err(usage)?,
             parents: dialling::parents(&args.dial, &session.variables).map_err(usage)?,
             roots: session.roots.clone(),

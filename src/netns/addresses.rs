@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 /// The namespace's own address, which its packets come from: the last but one of the range.
 pub(super) const OWN_V4: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 254);
 
@@ -17,6 +19,10 @@ pub(super) const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd6d, 0x6f64, 0x7461, 0x7065
 /// The address before the first name's.
 const BASE_V4: u32 = u32::from_be_bytes([198, 18, 0, 0]);
 const BASE_V6: u128 = 0xfd6d_6f64_7461_7065_0000_0001_0000_0000;
+
+/// The ranges that hold them all: 198.18.0.0/15, and the /64 of [`OWN_V6`].
+const RANGE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::from_bits(BASE_V4), 15);
+const RANGE_V6: Ipv6Net = Ipv6Net::new_assert(OWN_V6, 64);
 
 /// How many names there can be: the addresses between [`BASE_V4`] and [`OWN_V4`].
 const MOST: u32 = u32::from_be_bytes([198, 19, 255, 254]) - BASE_V4 - 1;
@@ -64,6 +70,14 @@ impl Names {
         };
         let place = usize::try_from(number.checked_sub(1)?).ok()?;
         self.table().names.get(place).cloned()
+    }
+
+    /// Whether an address could be a name's.
+    pub(crate) fn has_range_of(address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(ip) => RANGE_V4.contains(&ip),
+            IpAddr::V6(ip) => RANGE_V6.contains(&ip),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -16,6 +16,7 @@ mod gate;
 mod handover;
 #[cfg(target_os = "linux")]
 mod links;
+mod lookups;
 #[cfg(target_os = "linux")]
 mod netlink;
 mod refusal;
@@ -35,6 +36,7 @@ pub(crate) use elsewhere::{Gate, Namespace, enter};
 pub(crate) use entry::enter;
 #[cfg(target_os = "linux")]
 pub(crate) use gate::{Gate, Namespace};
+pub(crate) use lookups::Lookups;
 pub(crate) use refusal::{AdmitError, EntryError, System};
 pub(crate) use server::{LookingUp, Lookup, Resolve, Served, Server};
 

@@ -13,9 +13,13 @@ use tokio::task::JoinSet;
 
 use super::addresses::Names;
 use super::dns::{self, Asked, Known, Reply};
+use super::lookups::PATIENCE;
 
-/// How many queries are answered at once, and as many clients over TCP; the others wait in the sockets.
+/// How many queries over UDP wait for a lookup at once; the next are told that it failed.
 const AT_ONCE: usize = 256;
+
+/// How many clients over TCP are served at once; the others wait in the socket.
+const CLIENTS: usize = 16;
 
 /// The longest query, bytes: a name has at most 255, and options are small.
 const LONGEST: usize = 4096;
@@ -85,9 +89,6 @@ impl Server {
         let mut buffer = vec![0; LONGEST];
         loop {
             while tasks.try_join_next().is_some() {}
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
             // An error is that of an earlier answer: its client is gone.
             let Ok((read, client)) = socket.recv_from(&mut buffer).await else {
                 tokio::time::sleep(BACK_OFF).await;
@@ -95,18 +96,35 @@ impl Server {
             };
             let (server, socket) = (Arc::clone(&self), Arc::clone(&socket));
             let query = buffer[..read].to_vec();
-            tasks.spawn(async move {
-                if let Some(answer) = server.answer(&query).await {
-                    // The client may be gone already.
-                    let _ = socket.send_to(&answer, client).await;
+            let mut answering = Box::pin(async move { server.answer(&query).await });
+            // What is known waits for no lookup of another name.
+            let known = tokio::select! {
+                biased;
+                answer = &mut answering => Some(answer),
+                () = std::future::ready(()) => None,
+            };
+            let answer = match (known, Arc::clone(&places).try_acquire_owned()) {
+                (Some(answer), _) => answer,
+                (None, Err(_)) => failed(&buffer[..read]),
+                (None, Ok(place)) => {
+                    tasks.spawn(async move {
+                        if let Some(answer) = answering.await {
+                            // The client may be gone already.
+                            let _ = socket.send_to(&answer, client).await;
+                        }
+                        drop(place);
+                    });
+                    continue;
                 }
-                drop(place);
-            });
+            };
+            if let Some(answer) = answer {
+                let _ = socket.send_to(&answer, client).await;
+            }
         }
     }
 
     async fn over_tcp(self: Arc<Self>, listener: TcpListener) {
-        let (places, mut tasks) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+        let (places, mut tasks) = (Arc::new(Semaphore::new(CLIENTS)), JoinSet::new());
         loop {
             while tasks.try_join_next().is_some() {}
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -159,7 +177,9 @@ impl Server {
     }
 
     async fn reply(&self, name: &str) -> Reply {
-        match self.resolver.look_up(name.to_owned()).await {
+        let looking_up = self.resolver.look_up(name.to_owned());
+        let found = tokio::time::timeout(PATIENCE, looking_up).await;
+        match found.unwrap_or(Lookup::Failed) {
             Lookup::Found { v4, v6 } => match self.names.addresses(name) {
                 Some(addresses) => Reply::Known(Known {
                     v4: v4.then_some(addresses.v4),
@@ -171,6 +191,14 @@ impl Server {
             Lookup::NotFound => Reply::NoSuchName,
             Lookup::Failed => Reply::Failed,
         }
+    }
+}
+
+/// The answer to a query that there is no room for.
+fn failed(bytes: &[u8]) -> Option<Vec<u8>> {
+    match dns::read(bytes) {
+        Ok(query) => query.answer(&Reply::Failed),
+        Err(answer) => answer,
     }
 }
 
@@ -187,6 +215,9 @@ mod tests {
 
     impl Resolve for One {
         fn look_up(&self, name: String) -> LookingUp {
+            if name.starts_with("silent") {
+                return Box::pin(std::future::pending());
+            }
             Box::pin(std::future::ready(match &*name {
                 "proxy.golang.org" => Lookup::Found { v4: true, v6: true },
                 "local.example" => Lookup::Loopback(Known {
@@ -211,6 +242,36 @@ mod tests {
         Sockets {
             udp: UdpSocket::bind("127.0.0.1:0").await.unwrap(),
             tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_nobody_answers_for_fails_in_time_and_holds_up_no_other() {
+        let sockets = sockets().await;
+        let place = sockets.udp.local_addr().unwrap();
+        let server = Server::new(Arc::default(), Arc::new(One));
+        let mut serving = JoinSet::new();
+        serving.spawn(Arc::clone(&server).run(sockets));
+        let mut waiting = Vec::new();
+        let ask = async |name: &str| {
+            let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            client.send_to(&query(name), place).await.unwrap();
+            client
+        };
+        let code = async |client: &UdpSocket| {
+            let mut answer = vec![0; 512];
+            let (read, _) = client.recv_from(&mut answer).await.unwrap();
+            Packet::parse(&answer[..read]).unwrap().rcode()
+        };
+        for n in 0..AT_ONCE {
+            waiting.push(ask(&format!("silent{n}.example")).await);
+        }
+        // In the order of the socket's queue.
+        let one_too_many = ask("silent.example").await;
+        assert_eq!(code(&one_too_many).await, RCODE::ServerFailure);
+        assert_eq!(code(&ask("proxy.golang.org").await).await, RCODE::NoError);
+        for client in &waiting {
+            assert_eq!(code(client).await, RCODE::ServerFailure);
         }
     }
 

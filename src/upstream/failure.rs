@@ -20,9 +20,10 @@ pub(super) fn of_dial(error: &DialError, journey: &Journey) -> DialFailure {
             Step::Asking => DialFailure::ProxyTimeout,
             Step::Connected => DialFailure::TlsTimeout,
         },
-        DialError::Loop { .. } | DialError::Redirected { .. } | DialError::Private { .. } => {
-            DialFailure::Forbidden
-        }
+        DialError::Loop { .. }
+        | DialError::Redirected { .. }
+        | DialError::Private { .. }
+        | DialError::Loopback { .. } => DialFailure::Forbidden,
         DialError::Parent { source, .. } => match source {
             ParentError::Scheme(_) | ParentError::Address(_) => DialFailure::ProxySetting,
             ParentError::Unauthorized { .. } => DialFailure::Proxy407,

@@ -30,7 +30,7 @@ pub use overrides::Overrides;
 pub(crate) use parent::ParentError;
 pub use parent::ParentProxies;
 pub use reach::Reach;
-pub(crate) use reach::{Named, is_of_this_machine};
+pub(crate) use reach::{Named, canonical, is_of_this_machine};
 
 use crate::capture::{Capture, Stream, Wire};
 use crate::clock::Clock;
@@ -106,6 +106,15 @@ pub(crate) enum DialError {
         is: &'static str,
         /// The host that was requested.
         host: String,
+    },
+    /// The command asked for a port on the loopback of the host, which is not its own.
+    #[error(
+        "{target} is on the host's loopback, of which a command with --netns reaches a GOPROXY and what \
+         --host-port names"
+    )]
+    Loopback {
+        /// The target.
+        target: Target,
     },
     /// The parent proxy gave no tunnel.
     #[error("parent proxy {proxy}")]
@@ -265,6 +274,10 @@ impl Dialer {
         let bound = !is_chosen && reach.is_bound(target);
         if parent.is_some() {
             let checked = reach.check_spelling(&dialled, bound);
+            let checked = checked.and_then(|()| match is_chosen {
+                true => Ok(()),
+                false => reach.check_loopback_spelling(&dialled),
+            });
             checked.map_err(|barred| barred_from(barred, target))?;
         }
 
@@ -278,8 +291,13 @@ impl Dialer {
             is_given,
         } = resolved?;
         let bound = bound && parent.is_none() && !is_given;
+        let is_users = is_chosen || is_given || parent.is_some();
         for address in &addresses {
             let checked = reach.check(*address, bound);
+            let checked = checked.and_then(|()| match is_users {
+                true => Ok(()),
+                false => reach.check_loopback(*address),
+            });
             checked.map_err(|barred| barred_from(barred, target))?;
         }
 
@@ -452,6 +470,9 @@ fn barred_from(barred: Barred, target: &Target) -> DialError {
             what,
             is,
             host: target.host().to_owned(),
+        },
+        Barred::Loopback => DialError::Loopback {
+            target: target.clone(),
         },
     }
 }

@@ -18,6 +18,8 @@ pub struct Reach {
     named: Option<Named>,
     /// Private networks are no private targets.
     spares_networks: bool,
+    /// Of loopback only these ports; `None` for all.
+    loopback_ports: Option<BTreeSet<u16>>,
 }
 
 /// Targets that the user named: these may be private.
@@ -36,6 +38,8 @@ pub(super) enum Barred {
     Own,
     /// It is not public: the address or name, and its purpose.
     Private { what: String, is: &'static str },
+    /// It is a port on loopback that the client may not reach.
+    Loopback,
 }
 
 impl Reach {
@@ -61,6 +65,16 @@ impl Reach {
     pub(crate) fn or_of_networks(self) -> Self {
         Self {
             spares_networks: true,
+            ..self
+        }
+    }
+
+    /// Of this machine's loopback only these ports: for clients with a loopback of their own. `None` for
+    /// all.
+    #[must_use]
+    pub(crate) fn of_loopback(self, loopback_ports: Option<BTreeSet<u16>>) -> Self {
+        Self {
+            loopback_ports,
             ..self
         }
     }
@@ -94,6 +108,25 @@ impl Reach {
         })
     }
 
+    /// Checks an address, of a name or not, that the user did not choose.
+    pub(super) fn check_loopback(&self, address: SocketAddr) -> Result<(), Barred> {
+        let ports = self.loopback_ports.as_ref();
+        let is_open = ports.is_none_or(|ports| ports.contains(&address.port()));
+        match is_open || !canonical(address.ip()).is_loopback() {
+            true => Ok(()),
+            false => Err(Barred::Loopback),
+        }
+    }
+
+    /// The same of a target that a parent proxy would resolve, by its spelling.
+    pub(super) fn check_loopback_spelling(&self, target: &Target) -> Result<(), Barred> {
+        let localhost = is_localhost(target.host()).then(|| Ipv4Addr::LOCALHOST.into());
+        let ip = target.ip().or(localhost);
+        ip.map_or(Ok(()), |ip| {
+            self.check_loopback(SocketAddr::new(ip, target.port()))
+        })
+    }
+
     /// Checks a target that a parent proxy would resolve, by its spelling only: the addresses of a
     /// name are known to the parent alone.
     pub(super) fn check_spelling(&self, target: &Target, bound: bool) -> Result<(), Barred> {
@@ -119,7 +152,7 @@ impl Reach {
 
 /// The address that the kernel connects to: an unspecified address is loopback, a mapped one is
 /// IPv4.
-fn canonical(ip: IpAddr) -> IpAddr {
+pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
     let ip = match ip {
         IpAddr::V6(ip) => private::inside(ip).map_or(IpAddr::V6(ip), IpAddr::V4),
         IpAddr::V4(_) => ip,
@@ -206,6 +239,7 @@ mod tests {
             Ok(()) => "",
             Err(Barred::Own) => "ours",
             Err(Barred::Private { is, .. }) => is,
+            Err(Barred::Loopback) => "of the loopback",
         }
     }
 
@@ -282,6 +316,37 @@ mod tests {
     }
 
     #[test]
+    fn of_loopback_only_some_ports_are_reached_however_it_is_spelled() {
+        let reach = Reach::default().of_loopback(Some([3000].into()));
+        for (ip, is_loopback) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("0.0.0.0", true),
+            ("::", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("::ffff:0.0.0.0", true),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            let at = |port| SocketAddr::new(ip.parse().unwrap(), port);
+            let [other, open] = [22, 3000].map(|port| reach.check_loopback(at(port)));
+            assert_eq!((other.is_err(), open), (is_loopback, Ok(())), "{ip}");
+            assert_eq!(Reach::default().check_loopback(at(22)), Ok(()));
+        }
+        for (target, is_barred) in [
+            ("localhost:22", true),
+            ("x.localhost:22", true),
+            ("[::1]:22", true),
+            ("localhost:3000", false),
+            ("a.example:22", false),
+        ] {
+            let found = reach.check_loopback_spelling(&target.parse().unwrap());
+            assert_eq!(found.is_err(), is_barred, "{target}");
+        }
+    }
+
+    #[test]
     fn a_parent_proxy_is_not_asked_for_what_is_local_by_its_spelling() {
         let reach = Reach::all_but(vec!["127.0.0.1:9".parse().unwrap()]);
         let reach = reach.public_or(Named::default());
@@ -312,6 +377,7 @@ mod tests {
                 Ok(()) => "",
                 Err(Barred::Own) => "ours",
                 Err(Barred::Private { is, .. }) => is,
+                Err(Barred::Loopback) => "of the loopback",
             };
             if found != expected {
                 wrong.push(format!("{target}: {found:?}, not {expected:?}"));

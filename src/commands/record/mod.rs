@@ -101,7 +101,7 @@ pub(super) async fn record(
     if args.cold {
         session.isolate()?;
     }
-    let reach = setup::reach(&session, &flags);
+    let reach = setup::reach(&session, &flags, &context.settings);
     let parents = dialling::parents(&args.upstream.dial, &session.variables);
     let parents = parents.map_err(|error| Failure::new(USAGE, error))?;
     let key_log = setup::key_log(args, &session, global)?;
@@ -142,7 +142,7 @@ pub(super) async fn record(
     });
     let dialer = dialer.capturing(capture.clone());
     if args.command.is_empty() {
-        session.greeting = Some(listening(&session, writing.folder()));
+        session.greeting = listening(&session, writing.folder());
     }
     let parts = Parts {
         name: writing.name(),
@@ -249,20 +249,20 @@ fn announce_options(args: &RecordArgs, global: &Global, session: &Session) {
     }
 }
 
-fn listening(session: &Session, dir: &std::path::Path) -> String {
+fn listening(session: &Session, dir: &std::path::Path) -> Option<String> {
     if let Some(redirected) = session.redirected() {
         let listeners = redirected.listeners.iter().map(ToString::to_string);
-        return format!(
+        return Some(format!(
             "modtape: recording to {} what is redirected to {}\n\
              modtape: rules that redirect: `modtape env --mode transparent --uid U`, for root; variables for its clients: eval \"$(modtape env)\"     end with Ctrl-C",
             dir.display(),
             listeners.collect::<Vec<_>>().join(" and "),
-        );
+        ));
     }
-    format!(
+    Some(format!(
         "modtape: recording to {} on http://{}\n\
          modtape: in another terminal: eval \"$(modtape env)\"     end with Ctrl-C",
         dir.display(),
-        session.address
-    )
+        session.address?
+    ))
 }

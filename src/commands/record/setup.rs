@@ -134,10 +134,14 @@ pub(super) fn past_proxy(session: &Session) -> Option<String> {
 ///
 /// Go's own default hosts do not count as named: if their names lead to a private address, it is
 /// not theirs.
-pub(super) fn reach(session: &Session, flags: &TargetFlags) -> Reach {
+pub(super) fn reach(
+    session: &Session,
+    flags: &TargetFlags,
+    settings: &[(String, String)],
+) -> Reach {
     let addresses = session.addresses();
     let is_local = addresses.iter().all(|address| address.ip().is_loopback());
-    let reach = Reach::all_but(addresses);
+    let reach = Reach::all_but(addresses).of_loopback(session.host_ports(settings));
     if is_local {
         return reach;
     }

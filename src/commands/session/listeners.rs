@@ -15,11 +15,8 @@ use crate::sockets::{self, CAN_BE_REDIRECTED};
 /// after a second: go opens ten at once, and a build runs go many times.
 const BACKLOG: u32 = 1024;
 
-/// Bound sockets, at least one.
-pub(super) struct Listeners {
-    pub(super) first: TcpListener,
-    pub(super) others: Vec<TcpListener>,
-}
+/// Bound sockets; none with `--netns`, where clients connect inside.
+pub(super) struct Listeners(Vec<TcpListener>);
 
 impl Listeners {
     /// Binds each address of `--listen`.
@@ -28,7 +25,7 @@ impl Listeners {
             return Err(anyhow!("--mode transparent needs a Linux kernel"));
         }
         let mut bound = Vec::new();
-        for address in &run.listen {
+        for address in run.listen.iter().filter(|_| !run.netns) {
             let shared = Shared {
                 is_redirected: run.mode.is_transparent(),
                 is_v6_only: run.listen.len() > 1,
@@ -38,19 +35,23 @@ impl Listeners {
                 .help(format!("--listen {} picks a free port", of_ip(*address)))?;
             bound.push(listener);
         }
-        let mut bound = bound.into_iter();
-        let first = bound.next().context("there is no address to listen on")?;
-        Ok(Self {
-            first,
-            others: bound.collect(),
-        })
+        Ok(Self(bound))
     }
 
     /// Where clients connect.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        let all = std::iter::once(&self.first).chain(&self.others);
+        let all = self.0.iter();
         all.filter_map(|listener| listener.local_addr().ok())
             .collect()
+    }
+}
+
+impl IntoIterator for Listeners {
+    type Item = TcpListener;
+    type IntoIter = std::vec::IntoIter<TcpListener>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod token;
 mod variables;
 mod way;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::hash::RandomState;
@@ -60,8 +61,9 @@ pub(super) struct Session {
     pub(super) roots: Roots,
     /// The span that those of the command are part of.
     pub(super) parent: TraceParent,
-    /// Where clients connect, or the first of two such addresses.
-    pub(super) address: SocketAddr,
+    /// Where clients connect, or the first of two such addresses; `None` where that is in a network
+    /// namespace.
+    pub(super) address: Option<SocketAddr>,
     /// Modtape's own connections, where rules of the firewall may redirect them.
     pub(super) sockets: OwnSockets,
     pub(super) go: GoFacts,
@@ -190,7 +192,7 @@ impl Session {
             clock: Clock::start(),
             limits,
             parent: span_in(variables.traceparent.as_deref()),
-            address: listeners.first.local_addr()?,
+            address: listeners.addresses().first().copied(),
             listeners,
             sockets: match run.mode.is_transparent() {
                 true => OwnSockets::followed(),
@@ -252,6 +254,17 @@ impl Session {
         child::main_module(&self.command, &self.go, folder)
     }
 
+    /// The ports of the host's loopback that a command with these settings of go reaches; `None` if that is
+    /// its own loopback.
+    pub(super) fn host_ports(&self, settings: &[(String, String)]) -> Option<BTreeSet<u16>> {
+        let set = settings.iter().filter(|(name, _)| name == "GOPROXY");
+        let set = set.map(|(_, value)| value.as_str());
+        let goproxy: Vec<&str> = set.chain([self.go.get("GOPROXY")]).collect();
+        let named = &self.run.host_port;
+        let ports = || namespace::host_ports(&goproxy, named);
+        self.run.netns.then(ports)
+    }
+
     /// Runs the command in this folder instead of the current one.
     pub(super) fn run_in(&mut self, folder: PathBuf) {
         self.folder = Some(folder);
@@ -274,7 +287,8 @@ impl Session {
             None => Some(self.trust(&parts, &own, lifetime)?),
             Some(_) => None,
         };
-        let bare = format!("http://{}", token::on_this_machine(self.address));
+        let here = self.address.map(token::on_this_machine);
+        let bare = here.map_or_else(String::new, |here| format!("http://{here}"));
         let token = self.token.as_ref().map(Token::secret);
         let url = match &parts.gateway {
             Some(gateway) => gateway.goproxy(&token::on_path(&bare, token)),
@@ -301,8 +315,7 @@ impl Session {
         }
         let name = parts.name.clone();
         let recorder = parts.recorder.clone();
-        let proxy_of_others = (!self.run.netns).then_some(self.address);
-        let watch = Watch::new(self.clock, proxy_of_others, parts.redactor.clone());
+        let watch = Watch::new(self.clock, self.address, parts.redactor.clone());
         let session = self.id(&parts);
         let places = self.places(&parts.responder);
         let (bundle, leafs) = trust.map(|trust| (trust.bundle, trust.leafs)).unzip();
@@ -323,10 +336,14 @@ impl Session {
         };
         // Ended when dropped.
         let _answering = self.answer(sockets, &status);
+        let host_ports = self.host_ports(&settings);
         let mut serving = tokio::task::JoinSet::new();
-        let Listeners { first, others } = self.listeners;
-        let proxy_legs = Proxy::new(first, Arc::clone(&context), entrance).and_at(others);
-        serving.spawn(proxy_legs.with_places(places).run());
+        let mut listeners = self.listeners.into_iter();
+        // With --netns, clients connect inside.
+        if let Some(first) = listeners.next() {
+            let proxy = Proxy::new(first, Arc::clone(&context), entrance).and_at(listeners);
+            serving.spawn(proxy.with_places(places).run());
+        }
 
         let traceparent = self.parent.to_string();
         let way = match &bundle {
@@ -355,11 +372,8 @@ impl Session {
         }
         let wraps = !self.command.is_empty();
         let (mut argv, mut entering) = (self.command, None);
-        if self.run.netns {
-            let set = environment.set.get("GOPROXY").map(String::as_str);
-            let goproxy = [set.unwrap_or_default(), self.go.get("GOPROXY")];
-            let ports = &self.run.host_port;
-            let prepared = Entering::prepare(own.path(), argv, &goproxy, ports)?;
+        if let Some(ports) = host_ports {
+            let prepared = Entering::prepare(own.path(), argv, ports)?;
             (argv, entering) = (prepared.1, Some(prepared.0));
         }
         let command = child::Command {

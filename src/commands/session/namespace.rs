@@ -1,17 +1,16 @@
 //! A command in a network namespace: what it finds inside, who answers when it asks for a name, where its
 //! connections lead, and what became of its packets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::anyhow;
 use tokio::net::TcpListener;
-use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use super::not_run;
@@ -20,14 +19,14 @@ use crate::commands::failure::{Advise as _, Failure, WRAPPER_FAILED};
 use crate::exchange::{DialFailure, Target};
 use crate::gomod::GoProxy;
 use crate::netns::{
-    AdmitError, Gate, HostPort, Inside, Known, LookingUp, Lookup, Names, Namespace, Resolve,
-    Server, System,
+    AdmitError, Gate, HostPort, Inside, Known, LookingUp, Lookup, Lookups, Names, Namespace,
+    Resolve, Server, System,
 };
 use crate::proxy::{Context, Destinations, Entrance, Policy, Proxy, Redirection, Responder};
 use crate::recording::format::Packets;
 use crate::replay::Replay;
 use crate::sockets::OwnSockets;
-use crate::upstream::Dialer;
+use crate::upstream::{Dialer, canonical};
 
 /// A namespace that the command is on its way into.
 pub(super) struct Entering {
@@ -47,26 +46,19 @@ pub(super) struct Entered {
 impl Entering {
     /// Prepares for a command. Returns the words that start it instead of its own.
     ///
-    /// `folder` is private to the recorder; `goproxy` has the values of GOPROXY that the command may go
-    /// by, and `host_ports` what `--host-port` names.
+    /// `folder` is private to the recorder; `ports` are those of [`host_ports`].
     pub(super) fn prepare(
         folder: &Path,
         command: Vec<OsString>,
-        goproxy: &[&str],
-        host_ports: &[u16],
+        ports: BTreeSet<u16>,
     ) -> anyhow::Result<(Self, Vec<OsString>)> {
         let gate = Gate::open(folder).map_err(|error| match error.kind() {
             io::ErrorKind::Unsupported => anyhow!("--netns: only Linux has network namespaces"),
             _ => anyhow!(error).context(format!("cannot use {}", folder.display())),
         })?;
-        let ports: BTreeSet<u16> = on_loopback(goproxy)
-            .chain(host_ports.iter().copied())
-            .collect();
-        // Without the file the resolver on loopback is asked, as resolv.conf(5) has it.
-        let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let inside = Inside {
-            resolvers: local_resolvers(&resolvers),
-            host_ports: ports.into_iter().map(host_port).collect(),
+            resolvers: local_resolvers(&resolv_conf()),
+            host_ports: led_out(ports),
         };
         let program = command.first().cloned().unwrap_or_default();
         let words = gate.words(&inside, command)?;
@@ -189,25 +181,76 @@ fn on_loopback<'a>(goproxy: &'a [&'a str]) -> impl Iterator<Item = u16> + 'a {
     })
 }
 
-/// A port of the host, as far as something listens there now; both families where nothing does yet.
+/// The ports of the host's loopback that the command reaches: those of its GOPROXY, whose values these may
+/// be, and those that `--host-port` names.
+pub(super) fn host_ports(goproxy: &[&str], named: &[u16]) -> BTreeSet<u16> {
+    on_loopback(goproxy).chain(named.iter().copied()).collect()
+}
+
+/// The ports of the host, each as far as something listens there now; both families where nothing does yet.
 ///
 /// A client of `localhost` tries both addresses, and only the one that refuses makes it try the other: so
 /// one that leads nowhere must not be accepted in its place.
-fn host_port(port: u16) -> HostPort {
-    let is_taken = |ip: IpAddr| match StdListener::bind((ip, port)) {
-        Ok(_) => false,
-        Err(error) => error.kind() == io::ErrorKind::AddrInUse,
-    };
-    let (v4, v6) = (
-        is_taken(Ipv4Addr::LOCALHOST.into()),
-        is_taken(Ipv6Addr::LOCALHOST.into()),
-    );
-    let is_unknown = !v4 && !v6;
-    HostPort {
-        port,
-        v4: v4 || is_unknown,
-        v6: v6 || is_unknown,
+fn led_out(ports: BTreeSet<u16>) -> Vec<HostPort> {
+    if ports.is_empty() {
+        return Vec::new();
     }
+    // What cannot be read says that nothing listens.
+    let [v4, v6] = ["tcp", "tcp6"]
+        .map(|table| fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default());
+    let listening = listening(&v4, &v6);
+    let host_port = |port: u16| {
+        let here = listening.iter().filter(|(_, taken)| *taken == port);
+        let families: Vec<&IpAddr> = here.map(|(ip, _)| ip).collect();
+        let is_unknown = families.is_empty();
+        HostPort {
+            port,
+            v4: is_unknown || families.iter().any(|ip| ip.is_ipv4()),
+            v6: is_unknown || families.iter().any(|ip| ip.is_ipv6()),
+        }
+    };
+    ports.into_iter().map(host_port).collect()
+}
+
+/// The addresses of loopback that something listens at, and their ports, by the tables of sockets in
+/// proc(5). A listener at `[::]` takes IPv4 too, unless it was told not to, which the tables do not say.
+fn listening(tcp: &str, tcp6: &str) -> Vec<(IpAddr, u16)> {
+    let sockets = tcp.lines().chain(tcp6.lines());
+    let listeners = sockets.filter_map(|socket| {
+        let mut words = socket.split_ascii_whitespace().skip(1);
+        let (address, port) = words.next()?.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        // TCP_LISTEN
+        (words.nth(1)? == "0A").then_some((address_in_proc(address)?, port))
+    });
+    let on_loopback = listeners.flat_map(|(ip, port)| {
+        let also = (ip == IpAddr::from(Ipv6Addr::UNSPECIFIED)).then(|| Ipv4Addr::LOCALHOST.into());
+        let all = [Some(canonical(ip)), also].into_iter().flatten();
+        all.map(move |ip| (ip, port))
+    });
+    on_loopback.filter(|(ip, _)| ip.is_loopback()).collect()
+}
+
+/// An address as words of 32 bits, each in hexadecimal digits and the byte order of this machine.
+fn address_in_proc(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = text.get(at * 8..at * 8 + 8)?;
+        Some(u32::from_str_radix(word, 16).ok()?.to_ne_bytes())
+    };
+    match text.len() {
+        8 => Some(Ipv4Addr::from(word(0)?).into()),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+            let octets: [u8; 16] = words.as_flattened().try_into().ok()?;
+            Some(Ipv6Addr::from(octets).into())
+        }
+        _ => None,
+    }
+}
+
+/// Without the file the resolver on loopback is asked, as resolv.conf(5) has it.
+fn resolv_conf() -> String {
+    fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }
 
 /// The resolvers on loopback that a client asks (resolv.conf(5)).
@@ -234,11 +277,12 @@ struct ByName(Arc<Names>);
 
 impl Destinations for ByName {
     fn of(&self, original: SocketAddr) -> Result<Target, String> {
-        let name = self.0.name(original.ip());
-        let host = name.map_or_else(
-            || original.ip().to_string(),
-            |name| name.as_ref().to_owned(),
-        );
+        let ip = original.ip();
+        let host = match self.0.name(ip) {
+            Some(name) => name.as_ref().to_owned(),
+            None if Names::has_range_of(ip) => return Err(format!("no name has the address {ip}")),
+            None => ip.to_string(),
+        };
         Target::new(&host, original.port()).map_err(|error| error.to_string())
     }
 }
@@ -246,10 +290,9 @@ impl Destinations for ByName {
 /// Who says what becomes of a name.
 fn resolver(context: &Context) -> Arc<dyn Resolve> {
     match &context.responder {
-        Responder::Upstream(dialer) => Arc::new(Asked {
-            dialer: dialer.clone(),
-            under_way: Mutex::default(),
-        }),
+        Responder::Upstream(dialer) => Arc::new(Asked(Lookups::of(Arc::new(Outside(
+            dialer.clone().capturing(None),
+        ))))),
         Responder::Replay(replay) => Arc::new(Recorded::new(replay, &context.policy)),
         Responder::Fill(_) => Arc::new(Anything),
     }
@@ -265,34 +308,25 @@ const LOOPBACK: Lookup = Lookup::Loopback(Known {
     v6: Some(Ipv6Addr::LOCALHOST),
 });
 
-/// The lookups that are under way: a client asks for both families of a name at once, and one lookup
-/// answers for both.
-type UnderWay = Mutex<HashMap<String, Weak<OnceCell<Lookup>>>>;
-
 /// A recorder asks whom the command would have asked.
-struct Asked {
-    dialer: Dialer,
-    under_way: UnderWay,
-}
+struct Asked(Lookups);
+
+/// The system's resolver, or nobody where the name is resolved elsewhere.
+struct Outside(Dialer);
 
 impl Resolve for Asked {
     fn look_up(&self, name: String) -> LookingUp {
-        let mut under_way = self
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let running = under_way.get(&name).and_then(Weak::upgrade);
-        let cell = running.unwrap_or_default();
-        under_way.retain(|_, cell| cell.strong_count() > 0);
-        under_way.insert(name.clone(), Arc::downgrade(&cell));
-        drop(under_way);
-        let dialer = self.dialer.clone();
-        Box::pin(async move {
-            let found = cell
-                .get_or_init(|| async { ask(&dialer, &name).await })
-                .await;
-            found.clone()
-        })
+        match is_localhost(&name) {
+            true => Box::pin(std::future::ready(LOOPBACK)),
+            false => self.0.look_up(name),
+        }
+    }
+}
+
+impl Resolve for Outside {
+    fn look_up(&self, name: String) -> LookingUp {
+        let dialer = self.0.clone();
+        Box::pin(async move { ask(&dialer, &name).await })
     }
 }
 
@@ -300,9 +334,6 @@ async fn ask(dialer: &Dialer, name: &str) -> Lookup {
     let Ok(target) = Target::new(name, 443) else {
         return Lookup::NotFound;
     };
-    if is_localhost(name) {
-        return LOOPBACK;
-    }
     match dialer.host_addresses(&target).await {
         Ok(None) => Lookup::Found { v4: true, v6: true },
         Ok(Some(addresses)) => of_addresses(&addresses),
@@ -312,12 +343,15 @@ async fn ask(dialer: &Dialer, name: &str) -> Lookup {
 }
 
 fn of_addresses(addresses: &[IpAddr]) -> Lookup {
-    if !addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback) {
+    let local = addresses.iter().map(|address| canonical(*address));
+    let local: Vec<IpAddr> = local.filter(IpAddr::is_loopback).collect();
+    // Where only some are, connections are refused.
+    if !addresses.is_empty() && local.len() == addresses.len() {
         let mut known = Known::default();
-        for address in addresses {
+        for address in local {
             match address {
-                IpAddr::V4(ip) => known.v4 = Some(*ip),
-                IpAddr::V6(ip) => known.v6 = Some(*ip),
+                IpAddr::V4(ip) => known.v4 = Some(ip),
+                IpAddr::V6(ip) => known.v6 = Some(ip),
             }
         }
         return Lookup::Loopback(known);
@@ -332,8 +366,55 @@ fn of_addresses(addresses: &[IpAddr]) -> Lookup {
 struct Recorded {
     hosts: BTreeSet<String>,
     replay: Arc<Replay>,
-    /// Names that it does not know, each told once.
-    missed: Mutex<BTreeSet<String>>,
+    misses: Mutex<Misses>,
+}
+
+/// Names that a replay does not know.
+#[derive(Default)]
+struct Misses {
+    /// The domains that resolvers try names with (resolv.conf(5)).
+    search: Vec<String>,
+    /// Names that were counted, and what they are without such a domain: the resolver looks one name up
+    /// several times.
+    tried: BTreeSet<String>,
+}
+
+impl Misses {
+    fn of(search: Vec<String>) -> Self {
+        Self {
+            search,
+            tried: BTreeSet::new(),
+        }
+    }
+
+    /// Whether a name that is not among the `hosts` counts.
+    fn counts(&mut self, name: &str, hosts: &BTreeSet<String>) -> bool {
+        let without = self.search.iter().filter_map(|domain| {
+            let rest = name.strip_suffix(&**domain)?.strip_suffix('.')?;
+            Some(rest.to_owned())
+        });
+        let mut meant: Vec<String> = without.collect();
+        meant.push(name.to_owned());
+        let is_known = |name: &String| hosts.contains(name) || self.tried.contains(name);
+        let counts = !meant.iter().any(is_known);
+        if self.tried.len() < MOST_MISSES {
+            self.tried.extend(meant);
+        }
+        counts
+    }
+}
+
+/// The domains that a resolver tries names with, by resolv.conf(5): the last line that names some counts.
+fn search_list(resolv_conf: &str) -> Vec<String> {
+    let lists = resolv_conf.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let is_list = words
+            .next()
+            .is_some_and(|word| ["search", "domain"].contains(&word));
+        is_list.then(|| words.map(|word| word.trim_matches('.').to_ascii_lowercase()))
+    });
+    let domains = lists.last().into_iter().flatten();
+    domains.filter(|domain| !domain.is_empty()).collect()
 }
 
 impl Recorded {
@@ -343,7 +424,7 @@ impl Recorded {
         Self {
             hosts,
             replay: Arc::clone(replay),
-            missed: Mutex::default(),
+            misses: Mutex::new(Misses::of(search_list(&resolv_conf()))),
         }
     }
 
@@ -357,14 +438,8 @@ impl Recorded {
         let Ok(target) = Target::new(name, 443) else {
             return Lookup::NotFound;
         };
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        // The resolver tries such a name once more with each domain of its list (resolv.conf(5)).
-        let is_tried_again = missed.iter().any(|other| {
-            let rest = name.strip_prefix(&**other);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        });
-        if !is_tried_again && missed.len() < MISSED {
-            missed.insert(name.to_owned());
+        let mut misses = self.misses.lock().unwrap_or_else(PoisonError::into_inner);
+        if misses.counts(name, &self.hosts) {
             let why = format!(
                 "{name} is not on recording {}",
                 self.replay.recording().name()
@@ -375,8 +450,8 @@ impl Recorded {
     }
 }
 
-/// How many names that a replay does not know are told.
-const MISSED: usize = 1_000;
+/// How many names are remembered; each further one counts whenever it is looked up.
+const MOST_MISSES: usize = 10_000;
 
 impl Resolve for Recorded {
     fn look_up(&self, name: String) -> LookingUp {
@@ -418,6 +493,28 @@ mod tests {
     }
 
     #[test]
+    fn a_name_with_a_domain_of_the_search_list_is_the_same_miss() {
+        let search = search_list("domain old\nsearch Svc.Cluster.Local. lan\n");
+        assert_eq!(search, ["svc.cluster.local", "lan"]);
+        let hosts = [String::from("proxy.golang.org")].into();
+        let mut misses = Misses::of(search);
+        for (name, counts) in [
+            // Names with few dots are tried with each domain first.
+            ("proxy.golang.org.svc.cluster.local", false),
+            ("git.lan", true),
+            ("git", false),
+            ("goproxy", true),
+            ("goproxy.lan", false),
+            ("goproxy.cn", true),
+            ("goproxy.cn", false),
+            ("goproxy.cn.svc.cluster.local", false),
+            ("goproxy.plan", true),
+        ] {
+            assert_eq!(misses.counts(name, &hosts), counts, "{name}");
+        }
+    }
+
+    #[test]
     fn a_goproxy_on_loopback_is_led_out() {
         let ports: Vec<u16> = on_loopback(&[
             "http://localhost:3000,https://proxy.golang.org|http://127.0.0.1:4000/x,direct",
@@ -431,10 +528,73 @@ mod tests {
 
     #[test]
     fn a_port_of_the_host_is_led_to_the_family_that_listens() {
-        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = host_port(port);
-        assert_eq!((found.v4, found.v6), (true, false));
+        let found = led_out([port].into());
+        assert_eq!((found[0].v4, found[0].v6), (true, false));
+    }
+
+    #[test]
+    fn listeners_of_loopback_are_read_from_the_tables_of_the_kernel() {
+        let word = |octets: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(octets));
+        let line = |address: &str, port: u16, state: &str| {
+            format!("   0: {address}:{port:04X} 00000000:0000 {state} 00000000:00000000 00:0")
+        };
+        let v6 = |words: [[u8; 4]; 4]| words.map(word).concat();
+        let (zero, last) = ([0; 4], [0, 0, 0, 1]);
+        let tcp = [
+            "  sl  local_address rem_address   st tx_queue",
+            &line(&word([127, 0, 0, 1]), 1, "0A"),
+            &line(&word([127, 0, 0, 1]), 2, "01"),
+            &line(&word([0, 0, 0, 0]), 3, "0A"),
+            &line(&word([192, 0, 2, 1]), 4, "0A"),
+            "cut",
+        ];
+        let mapped = v6([zero, zero, [0, 0, 255, 255], [127, 0, 0, 1]]);
+        let tcp6 = [
+            line(&v6([zero, zero, zero, last]), 5, "0A"),
+            line(&v6([zero; 4]), 6, "0A"),
+            line(&mapped, 7, "0A"),
+        ];
+        let found = listening(&tcp.join("\n"), &tcp6.join("\n"));
+        let mut found: Vec<_> = found
+            .into_iter()
+            .map(|(ip, port)| format!("{port} {ip}"))
+            .collect();
+        found.sort();
+        let expected = [
+            "1 127.0.0.1",
+            "3 127.0.0.1",
+            "5 ::1",
+            "6 127.0.0.1",
+            "6 ::1",
+            "7 127.0.0.1",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_address_without_a_name_leads_nowhere() {
+        let names = Arc::<Names>::default();
+        names.addresses("a.example");
+        let by_name = ByName(names);
+        for (original, expected) in [
+            ("198.18.0.1:443", "a.example:443"),
+            ("[fd6d:6f64:7461:7065:0:1:0:1]:80", "a.example:80"),
+            ("192.0.2.1:443", "192.0.2.1:443"),
+            ("127.0.0.1:3000", "127.0.0.1:3000"),
+        ] {
+            let target = by_name.of(original.parse().unwrap()).unwrap();
+            assert_eq!(target.to_string(), expected);
+        }
+        for original in [
+            "198.18.0.2:443",
+            "198.19.255.255:443",
+            "[fd6d:6f64:7461:7065::9]:443",
+        ] {
+            let why = by_name.of(original.parse().unwrap()).unwrap_err();
+            assert!(why.starts_with("no name has the address"), "{why}");
+        }
     }
 
     #[test]
@@ -458,5 +618,10 @@ mod tests {
             panic!()
         };
         assert_eq!((known.v4, known.v6), (Some(Ipv4Addr::LOCALHOST), None));
+        for local in [&["0.0.0.0", "::"][..], &["::ffff:127.0.0.1"]] {
+            assert!(matches!(of(local), Lookup::Loopback(_)), "{local:?}");
+        }
+        let mixed = of(&["127.0.0.1", "192.0.2.1"]);
+        assert!(matches!(mixed, Lookup::Found { .. }));
     }
 }

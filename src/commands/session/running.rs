@@ -25,7 +25,8 @@ pub(crate) struct Running {
     pub(crate) name: String,
     /// The recording's folder, absolute.
     pub(crate) recording: PathBuf,
-    /// `http://127.0.0.1:PORT`, without the token.
+    /// `http://127.0.0.1:PORT`, without the token; empty if it serves nobody but its command, which is in a
+    /// network namespace.
     pub(crate) proxy: String,
     /// The socket that sends the token, if clients need one.
     #[serde(default)]

@@ -15,6 +15,9 @@ const USER: &str = "modtape";
 
 /// The token that `--token` asks for. An address other than loopback needs one.
 pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
+    if run.netns {
+        return Ok(None);
+    }
     if run.mode.is_transparent() {
         return require_networks(run).map(|()| None);
     }
