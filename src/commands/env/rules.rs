@@ -288,7 +288,7 @@ impl<'a> Rules<'a> {
     fn nft(&self) -> String {
         let name = self.selection.name();
         let mut text =
-            format!("nft -f - <<'END'\nadd table inet {name}\ndelete table inet {name}\n");
+            format!("set -e\nnft -f - <<'END'\nadd table inet {name}\ndelete table inet {name}\n");
         let _ = writeln!(text, "table inet {name} {{");
         match self.is_local() {
             true => self.nft_output(&mut text),
@@ -380,11 +380,15 @@ impl<'a> Rules<'a> {
         let mut families = Vec::new();
         for (from, listener) in self.clients() {
             let family = Family::of(from.addr());
-            let (ip, port) = (family.nft(), listener.port());
+            let ip = family.nft();
+            let to = match listener.ip().is_unspecified() {
+                true => format!(":{}", listener.port()),
+                false => listener.to_string(),
+            };
             let _ = writeln!(
                 text,
                 "    {ip} saddr {from} fib daddr type != local {ports} \
-                 meta mark set {LOCAL_MARK:#x} tproxy {ip} to :{port} accept"
+                 meta mark set {LOCAL_MARK:#x} tproxy {ip} to {to} accept"
             );
             if !families.contains(&family) {
                 families.push(family);
@@ -405,7 +409,8 @@ impl<'a> Rules<'a> {
 
     fn iptables(&self) -> String {
         let chain = self.selection.name().to_uppercase();
-        let mut text = String::from("set -e\n");
+        // An earlier script may have set rules in tables and hooks that this one does not need.
+        let mut text = format!("set -e\n{}", undo(Tool::Iptables, self.selection));
         match self.is_local() {
             true => {
                 for family in Family::ALL {

@@ -406,14 +406,14 @@ impl Misses {
 
 /// The domains that a resolver tries names with, by resolv.conf(5): the last line that names some counts.
 fn search_list(resolv_conf: &str) -> Vec<String> {
-    let lists = resolv_conf.lines().filter_map(|line| {
+    let mut lists = resolv_conf.lines().rev().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         let is_list = words
             .next()
             .is_some_and(|word| ["search", "domain"].contains(&word));
         is_list.then(|| words.map(|word| word.trim_matches('.').to_ascii_lowercase()))
     });
-    let domains = lists.last().into_iter().flatten();
+    let domains = lists.next().into_iter().flatten();
     domains.filter(|domain| !domain.is_empty()).collect()
 }
 
