@@ -85,9 +85,12 @@ fn blocks(bytes: &[u8]) -> usize {
     blocks
 }
 
-/// How many packets there are.
+/// How many whole packets there are: the last one may be cut.
 fn packets(bytes: &[u8]) -> usize {
-    let starts = [0].into_iter().chain(block_ends(bytes));
-    let kinds = starts.filter_map(|at| bytes.get(at..at + 4));
+    let ends = block_ends(bytes);
+    let starts = [0].into_iter().chain(ends.iter().copied());
+    let kinds = starts
+        .zip(&ends)
+        .filter_map(|(at, _)| bytes.get(at..at + 4));
     kinds.filter(|kind| *kind == [6, 0, 0, 0]).count()
 }
