@@ -588,7 +588,8 @@ mod tests {
         for helper in ["", helper] {
             assert!(run(&["config", "--add", "credential.helper", helper]).success());
         }
-        let value = format!("git {}", temp.path().display());
+        // The folder may have a space.
+        let value = format!("git '{}'", temp.path().display());
         let auth = GoAuth::parse(&value, Netrc::default()).unwrap();
         let auth = auth.with_environment(vec![("GIT_TERMINAL_PROMPT", "0")]);
         let url = "https://a.example/x/@v/list";
