@@ -588,9 +588,9 @@ mod tests {
         for helper in ["", helper] {
             assert!(run(&["config", "--add", "credential.helper", helper]).success());
         }
-        // The folder may have a space.
-        let value = format!("git '{}'", temp.path().display());
-        let auth = GoAuth::parse(&value, Netrc::default()).unwrap();
+        // Not by a text, in which no path has a space.
+        let git = vec![Method::Git(temp.path().to_owned())];
+        let auth = GoAuth::with(git, MachineRule::Prefix, Netrc::default());
         let auth = auth.with_environment(vec![("GIT_TERMINAL_PROMPT", "0")]);
         let url = "https://a.example/x/@v/list";
         assert!(auth.credentials(url).await.is_empty());
