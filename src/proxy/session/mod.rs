@@ -625,11 +625,6 @@ impl Intercepted {
         let Dialled {
             target, journey, ..
         } = dialled;
-        let first = context.is_live().then(|| FirstDial {
-            started: client.started,
-            journey,
-            until: grace_ends(client),
-        });
         let leg = ClientLeg::new(
             context,
             client.id,
@@ -642,12 +637,8 @@ impl Intercepted {
             protocol.unwrap_or(Protocol::Http1),
             client.captured.clone(),
         );
-        let upstreams = Upstreams::new(leg, first, failure);
-        if let Some(upstream) = upstream {
-            upstreams.adopt(&named, upstream).await;
-        }
         Ok(Self {
-            upstreams,
+            upstreams: dialled_for(client, leg, &named, journey, upstream, failure).await,
             io: Box::new(tls),
         })
     }
@@ -656,6 +647,28 @@ impl Intercepted {
     async fn serve(self, client: &Client) -> String {
         serve::run(client, self.upstreams, self.io, None).await
     }
+}
+
+/// What a connection that leads to one host has upstream: the dial for its first exchange, and the connection
+/// that was dialled, if there is one; else `failure` says why.
+async fn dialled_for(
+    client: &Client,
+    leg: ClientLeg,
+    named: &Target,
+    journey: Journey,
+    upstream: Option<UpstreamIo>,
+    failure: Option<String>,
+) -> Arc<Upstreams> {
+    let first = client.context.is_live().then(|| FirstDial {
+        started: client.started,
+        journey,
+        until: grace_ends(client),
+    });
+    let upstreams = Upstreams::new(leg, first, failure);
+    if let Some(upstream) = upstream {
+        upstreams.adopt(named, upstream).await;
+    }
+    upstreams
 }
 
 /// Until when a request still owns the dial.

@@ -20,7 +20,7 @@ use tokio_util::either::Either;
 
 use super::client::{Client, ClientIo};
 use super::opening::{self, Beginning, Opening};
-use super::{Blind, Dialled, Hello, Inside, client_closes, dial, grace_ends, serve};
+use super::{Blind, Dialled, Hello, Inside, client_closes, dial, dialled_for, serve};
 use crate::capture::Stream;
 use crate::exchange::{DialFailure, Mode, Target, chain};
 use crate::proxy::access::RECORDED_STRANGERS;
@@ -29,7 +29,7 @@ use crate::proxy::client_leg::{ClientLeg, Destination};
 use crate::proxy::context::Responder;
 use crate::proxy::io::Prefixed;
 use crate::proxy::policy::Decision;
-use crate::proxy::upstreams::{FirstDial, Upstreams};
+use crate::proxy::upstreams::Upstreams;
 use crate::sockets::{OwnSockets, canonical, tracked_destination};
 use crate::tls::Protocol;
 use crate::upstream::{Journey, is_of_this_machine};
@@ -509,11 +509,6 @@ impl Clear {
             failure,
             ..
         } = dialled;
-        let first = context.is_live().then(|| FirstDial {
-            started: client.started,
-            journey,
-            until: grace_ends(client),
-        });
         let leg = ClientLeg::new(
             context,
             client.id,
@@ -526,10 +521,8 @@ impl Clear {
             Protocol::Http1,
             client.captured.clone(),
         );
-        let upstreams = Upstreams::new(leg, first, failure);
-        if let Some(upstream) = upstream {
-            upstreams.adopt(&named, Either::Left(upstream)).await;
-        }
+        let upstream = upstream.map(Either::Left);
+        let upstreams = dialled_for(client, leg, &named, journey, upstream, failure).await;
         Self { io, upstreams }
     }
 
