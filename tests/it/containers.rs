@@ -46,34 +46,56 @@ fn programs(sandbox: &Sandbox, to: &str, root: &Path, go: &Path) -> PathBuf {
     folder
 }
 
-/// Runs a text as a script of bash in the project's folder.
-fn script(sandbox: &Sandbox, programs: &Path, go: &Path, text: &str) -> Output {
-    let mut bash = sandbox.command("bash");
-    bash.args(["-euo", "pipefail", "-c", text]);
-    bash.current_dir(sandbox.join("project"));
-    bash.env("PATH", search_path(&[programs]));
-    bash.env("GO", go.parent().expect("go has a folder"));
-    run(bash, LIMIT)
+/// The project `hello`, an origin that has all of its modules, and the programs that lead there.
+struct World {
+    sandbox: Sandbox,
+    project: PathBuf,
+    origin: Origin,
+    go: PathBuf,
+    programs: PathBuf,
+}
+
+impl World {
+    /// `None` where something is not here.
+    fn new() -> Option<Self> {
+        let content = Content::corpus("hello", Sumdb::Heads)?;
+        let sandbox = Sandbox::new();
+        let go = sandbox.go("1.27")?;
+        let project = sandbox.project("hello")?;
+        let origin = Origin::start(content);
+        let to = format!("--connect-to ::127.0.0.1:{}", origin.addr().port());
+        Some(Self {
+            programs: programs(&sandbox, &to, origin.root_pem_path(), &go),
+            sandbox,
+            project,
+            origin,
+            go,
+        })
+    }
+
+    /// Runs a text as a script of bash in the project's folder.
+    fn script(&self, text: &str) -> Output {
+        let mut bash = self.sandbox.command("bash");
+        bash.args(["-euo", "pipefail", "-c", text]);
+        bash.current_dir(&self.project);
+        bash.env("PATH", search_path(&[&self.programs]));
+        bash.env("GO", self.go.parent().expect("go has a folder"));
+        run(bash, LIMIT)
+    }
 }
 
 /// Plays a recipe of `docker build`: all that the build fetches is recorded, and nothing else came.
 fn docker_build(heading: &str) {
-    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
-        return;
-    };
-    let sandbox = Sandbox::new();
-    let Some(go) = sandbox.go("1.27") else { return };
-    let Some(project) = sandbox.project("hello") else {
-        return;
-    };
-    let origin = Origin::start(content);
-    let to = format!("--connect-to ::127.0.0.1:{}", origin.addr().port());
-    let programs = programs(&sandbox, &to, origin.root_pem_path(), &go);
-    fs::write(project.join("Dockerfile"), block(heading, "Dockerfile")).expect("our own file");
-    script(&sandbox, &programs, &go, &block(heading, "sh")).expect_success();
-    let recording = recording(&sandbox, "build");
+    let Some(world) = World::new() else { return };
+    fs::write(
+        world.project.join("Dockerfile"),
+        block(heading, "Dockerfile"),
+    )
+    .expect("our own file");
+    world.script(&block(heading, "sh")).expect_success();
+    let recording = recording(&world.sandbox, "build");
     assert!(!recording.rows().is_empty());
-    assert_same(&recording, &origin);
+    assert_same(&recording, &world.origin);
 }
 
 #[test]
@@ -142,17 +164,7 @@ fn a_sidecar_sees_programs_that_know_no_proxy() {
 
 /// The commands of a job, each in a shell of its own.
 fn job(heading: &str, marker: &str) {
-    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
-        return;
-    };
-    let sandbox = Sandbox::new();
-    let Some(go) = sandbox.go("1.27") else { return };
-    let Some(project) = sandbox.project("hello") else {
-        return;
-    };
-    let origin = Origin::start(content);
-    let to = format!("--connect-to ::127.0.0.1:{}", origin.addr().port());
-    let programs = programs(&sandbox, &to, origin.root_pem_path(), &go);
+    let Some(world) = World::new() else { return };
     let yaml = block(heading, "yaml");
     let commands = yaml
         .lines()
@@ -163,13 +175,21 @@ fn job(heading: &str, marker: &str) {
     assert_eq!(commands.len(), 3, "{yaml}");
     for command in commands {
         let summary = "export GITHUB_STEP_SUMMARY=summary";
-        script(&sandbox, &programs, &go, &format!("{summary}\n{command}")).expect_success();
+        world
+            .script(&format!("{summary}\n{command}"))
+            .expect_success();
     }
-    assert_same(&recording(&sandbox, "build"), &origin);
+    assert_same(&recording(&world.sandbox, "build"), &world.origin);
     // What the job keeps.
     assert!(yaml.contains("recordings/build"), "{yaml}");
-    assert!(project.join("recordings/build/journal.ndjson").is_file());
-    let has_summary = fs::read_to_string(project.join("summary")).is_ok_and(|it| it.contains('#'));
+    assert!(
+        world
+            .project
+            .join("recordings/build/journal.ndjson")
+            .is_file()
+    );
+    let has_summary =
+        fs::read_to_string(world.project.join("summary")).is_ok_and(|it| it.contains('#'));
     assert_eq!(has_summary, yaml.contains("GITHUB_STEP_SUMMARY"));
 }
 
