@@ -4,7 +4,7 @@
 //! a fresh recorder, and drives both from one thread. It prints CPU per request, throughput and
 //! latency beside those of the same client without a recorder, and of other programs in its place
 //! (`--rival`, `--also`; `benches/rivals/run`). The roles `origin` and `relay` also serve
-//! `benches/tidy`. Nothing here leaves loopback.
+//! `benches/tidy` and `benches/ways`. Nothing here leaves loopback.
 
 mod client;
 #[path = "../../tests/it/support/corpus.rs"]
@@ -23,6 +23,7 @@ mod subject;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -83,6 +84,9 @@ enum Role {
         /// Where every connection leads
         #[arg(long)]
         to: SocketAddr,
+        /// What passes takes half of this longer, each way
+        #[arg(long, default_value_t = 0)]
+        round_trip_ms: u64,
     },
 }
 
@@ -113,7 +117,9 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async {
         match cli.role {
             Some(Role::Origin(args)) => origin::run(&args).await,
-            Some(Role::Relay { to }) => relay::run(to).await,
+            Some(Role::Relay { to, round_trip_ms }) => {
+                relay::run(to, Duration::from_millis(round_trip_ms)).await
+            }
             None => report::print(&plan::run(&cli.plan).await?, cli.plan.json),
         }
     })
