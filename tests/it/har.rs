@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use modtape::recording::Recording;
+
 use crate::record::{record, recording};
 use crate::support::*;
 
@@ -43,17 +45,21 @@ pub(crate) fn script(name: &str) -> PathBuf {
 #[test]
 fn mitmproxy_and_haralyzer_read_every_entry_and_every_body() {
     let sandbox = Sandbox::new();
-    let Some(python) = tool("MODTAPE_HAR_PY") else {
-        return;
-    };
     let Some(har) = recorded(&sandbox) else {
         return;
     };
+    assert_read_whole(&har, &recording(&sandbox, "one"));
+}
+
+/// mitmproxy and haralyzer read each exchange of the recording out of this HAR, with its whole body.
+pub(crate) fn assert_read_whole(har: &Path, recording: &Recording) {
+    let Some(python) = tool("MODTAPE_HAR_PY") else {
+        return;
+    };
     let mut check = program(python);
-    check.arg(script("check.py")).arg("--bodies").arg(&har);
+    check.arg(script("check.py")).arg("--bodies").arg(har);
     let output = run(check, LIMIT).expect_success();
 
-    let recording = recording(&sandbox, "one");
     let mut expected: BTreeMap<(String, u16), Vec<String>> = BTreeMap::new();
     for row in recording.rows() {
         let key = (row.url.clone(), row.status.unwrap_or(0));

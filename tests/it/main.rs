@@ -47,4 +47,5 @@ mod trust;
 mod upstreams;
 mod verify;
 mod views;
+mod ways;
 mod why;

@@ -98,7 +98,7 @@ fn assert_waited(exchange: &Exchange, seen: Duration) {
 
 /// From the start to the end of each exchange its phases leave out our own time and nothing else.
 #[track_caller]
-fn assert_sums(recording: &Recording) {
+pub(crate) fn assert_sums(recording: &Recording) {
     let mut ends = 0;
     let exchanges = exchanges(recording);
     for (at, event) in records(recording) {
