@@ -266,7 +266,13 @@ pub(crate) struct RunArgs {
     #[arg(long, requires = "command", conflicts_with = "mode")]
     pub(crate) netns: bool,
     /// With --netns, lead these ports on loopback to those of the host
-    #[arg(long, value_name = "PORT", value_delimiter = ',', requires = "netns")]
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_delimiter = ',',
+        requires = "netns",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     pub(crate) host_port: Vec<u16>,
     /// Address to listen on. Without a port, a free one is chosen. An address other than loopback
     /// needs --token; with --mode transparent it needs --from, and there may be one of each family

@@ -1,7 +1,6 @@
 //! An HTTP client of our own, whose requests go through a proxy of our own in this process: what modtape asks
 //! for itself has the deadlines, the diagnosis and the record of what a go command asks.
 
-use std::collections::BTreeSet;
 use std::hash::RandomState;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -56,7 +55,7 @@ use crate::recording::Recorder;
 use crate::redact::Redactor;
 use crate::sockets::OwnSockets;
 use crate::tls::{self, Protocol};
-use crate::upstream::{Dialer, Overrides, ParentProxies, Reach, Settings};
+use crate::upstream::{Dialer, Exposed, Overrides, ParentProxies, Reach, Settings};
 
 /// How long the root of this process is valid: longer than any run.
 const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
@@ -86,8 +85,8 @@ pub(super) struct Outward {
     pub(super) last_ids: (ExchangeId, ConnectionId),
     /// Marks what it dials, where the firewall might redirect that.
     pub(super) sockets: OwnSockets,
-    /// Which ports of loopback those reach on whose behalf it goes out; `None` for all.
-    pub(super) loopback_ports: Option<BTreeSet<u16>>,
+    /// What of this machine those reach on whose behalf it goes out; `None` for all.
+    pub(super) exposed: Option<Exposed>,
 }
 
 /// The credentials of the user's own settings, as the go command finds them.
@@ -187,7 +186,7 @@ impl Client {
             tls: tls::ClientConfigs::new(&outward.roots),
             parents: outward.parents,
             overrides: outward.overrides,
-            reach: Reach::all_but(vec![address]).of_loopback(outward.loopback_ports),
+            reach: Reach::all_but(vec![address]).of_this_machine(outward.exposed),
             sockets: outward.sockets,
         });
         let context = Arc::new(Context {

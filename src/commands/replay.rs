@@ -32,6 +32,7 @@ use crate::terminal::Console;
 use crate::terminal::words::count;
 use crate::terminal::{Look, plain, say, summary, warn};
 use crate::tls;
+use crate::upstream::Exposed;
 
 /// Runs the verb.
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -128,8 +129,8 @@ pub(super) async fn replay(
     let redactor = session.knowing(Redactor::new(tls::random()), &args.command);
     let filling = match locked {
         Some(locked) => {
-            let ports = session.host_ports(&settings);
-            let filling = Filling::of(args, &session, &replay, &redactor, ports, locked);
+            let exposed = session.exposed(&settings);
+            let filling = Filling::of(args, &session, &replay, &redactor, exposed, locked);
             Some(filling?)
         }
         None => None,
@@ -217,13 +218,13 @@ impl Filling {
         session: &Session,
         replay: &Arc<Replay>,
         redactor: &Redactor,
-        loopback_ports: Option<BTreeSet<u16>>,
+        exposed: Option<Exposed>,
         locked: Locked,
     ) -> Result<Self, Failure> {
         let usage = |error| Failure::new(USAGE, error);
         let outward = Outward {
             sockets: session.sockets.clone(),
-            loopback_ports,
+            exposed,
             overrides: dialling::overrides(&args.dial).map_err(usage)?,
             parents: dialling::parents(&args.dial, &session.variables).map_err(usage)?,
             roots: session.roots.clone(),

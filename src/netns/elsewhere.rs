@@ -22,7 +22,7 @@ impl Gate {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn words(&self, _: &Inside, _: Vec<OsString>) -> io::Result<Vec<OsString>> {
+    pub(crate) fn words(&self, _: Inside, _: Vec<OsString>) -> io::Result<Vec<OsString>> {
         match *self {}
     }
 

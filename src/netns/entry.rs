@@ -17,13 +17,13 @@ use std::{fs, process};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
-use rustix::process::{getegid, geteuid};
+use rustix::process::geteuid;
 
-use super::handover::{GO, Report, send};
+use super::handover::{GO, MAPPED, Report, send};
 use super::netlink::Netlink;
 use super::refusal::{EntryError, Refusal, Step};
 use super::rules::Places;
-use super::{Inside, links, rules};
+use super::{Inside, links, rules, users};
 
 /// Sockets of the host's own name services. A lookup over one of them would be answered outside, with
 /// real addresses, so the command sees a socket that nobody listens on, and asks over DNS instead
@@ -45,9 +45,20 @@ pub(crate) fn enter(
     command: &[OsString],
 ) -> Result<Infallible, EntryError> {
     let mut stream = UnixStream::connect(recorder).map_err(EntryError::NoRecorder)?;
-    let set_up = separate().and_then(|()| set_up(inside));
-    let sockets = match set_up {
-        Ok(sockets) => sockets,
+    let hidden: Vec<_> = NAME_SERVICES.into_iter().filter(is_socket).collect();
+    let left = separate(inside.maps_all_users, !hidden.is_empty());
+    if left == Ok(Left::Unmapped) {
+        send(&stream, &Report::Unmapped, &[]).map_err(EntryError::NoRecorder)?;
+        if hear(&mut stream)? != MAPPED {
+            return Err(EntryError::Told);
+        }
+    }
+    let set_up = left.and_then(|left| {
+        hide(&hidden).map_err(|error| Refusal::of(Step::Mount, &error))?;
+        Ok((set_up(inside)?, left))
+    });
+    let (sockets, left) = match set_up {
+        Ok(ready) => ready,
         Err(refusal) => {
             let report = Report::Refused(refusal);
             send(&stream, &report, &[]).map_err(EntryError::NoRecorder)?;
@@ -55,12 +66,12 @@ pub(crate) fn enter(
         }
     };
     let descriptors: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
-    send(&stream, &Report::Ready, &descriptors).map_err(EntryError::NoRecorder)?;
+    let report = Report::Ready {
+        can_leave: left == Left::NetworkOnly,
+    };
+    send(&stream, &report, &descriptors).map_err(EntryError::NoRecorder)?;
     drop(sockets);
-    let mut answer = [0];
-    let heard = stream.read_exact(&mut answer);
-    heard.map_err(EntryError::NoRecorder)?;
-    if answer != [GO] {
+    if hear(&mut stream)? != GO {
         return Err(EntryError::NoRecorder(io::ErrorKind::InvalidData.into()));
     }
     let program = command.first().cloned().unwrap_or_default();
@@ -72,31 +83,45 @@ pub(crate) fn enter(
     Err(EntryError::Told)
 }
 
-/// Leaves the network namespace, with the user namespace that this takes where the user is not root, and
-/// with a mount namespace where something has to be hidden.
-fn separate() -> Result<(), Refusal> {
-    let hidden: Vec<_> = NAME_SERVICES.into_iter().filter(is_socket).collect();
-    let mut apart = CloneFlags::CLONE_NEWNET;
-    if !hidden.is_empty() {
-        apart |= CloneFlags::CLONE_NEWNS;
-    }
-    let (user, group) = (geteuid(), getegid());
-    // Root in a container may lack CAP_SYS_ADMIN, and then does as others do.
-    if !(user.is_root() && unshare(apart).is_ok()) {
-        let apart = apart | CloneFlags::CLONE_NEWUSER;
-        unshare(apart).map_err(|errno| Refusal::of(Step::Unshare, &errno.into()))?;
-        let (user, group) = (user.as_raw(), group.as_raw());
-        // Without this nobody but root may map a group (user_namespaces(7)).
-        write("setgroups", "deny")?;
-        write("uid_map", &format!("{user} {user} 1"))?;
-        write("gid_map", &format!("{group} {group} 1"))?;
-    }
-    hide(&hidden).map_err(|error| Refusal::of(Step::Mount, &error))
+/// The recorder's next byte.
+fn hear(stream: &mut UnixStream) -> Result<u8, EntryError> {
+    let mut answer = [0];
+    let heard = stream.read_exact(&mut answer);
+    heard.map_err(EntryError::NoRecorder)?;
+    Ok(answer[0])
 }
 
-fn write(file: &str, text: &str) -> Result<(), Refusal> {
-    let written = fs::write(format!("/proc/self/{file}"), text);
-    written.map_err(|error| Refusal::of(Step::Map, &error))
+/// Which namespaces the process has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// That of the network only: as root of those outside, the command can enter them again.
+    NetworkOnly,
+    /// That of the users too, and the recorder has yet to map them into the new one.
+    Unmapped,
+    /// That of the users too; the new one has only the user of the command.
+    Alone,
+}
+
+/// Leaves the network namespace, and the user namespace with it, since who has rights over what is outside
+/// can go back there; and that of the mounts `with_mounts`, where something has to be hidden.
+fn separate(maps_all_users: bool, with_mounts: bool) -> Result<Left, Refusal> {
+    let mut apart = CloneFlags::CLONE_NEWNET;
+    if with_mounts {
+        apart |= CloneFlags::CLONE_NEWNS;
+    }
+    let with_users = apart | CloneFlags::CLONE_NEWUSER;
+    if maps_all_users && unshare(with_users).is_ok() {
+        return Ok(Left::Unmapped);
+    }
+    // Root where no further user namespaces are allowed. In a container it may lack CAP_SYS_ADMIN, and then
+    // does as others do.
+    if geteuid().is_root() && unshare(apart).is_ok() {
+        return Ok(Left::NetworkOnly);
+    }
+    let (user, group) = users::own();
+    unshare(with_users).map_err(|errno| Refusal::of(Step::Unshare, &errno.into()))?;
+    users::map_own(user, group).map_err(|error| Refusal::of(Step::Map, &error))?;
+    Ok(Left::Alone)
 }
 
 fn is_socket(path: &&str) -> bool {

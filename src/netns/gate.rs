@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::{TcpListener, UdpSocket, UnixListener, UnixStream};
 
-use super::handover::{GO, Report, receive};
+use super::handover::{GO, MAPPED, NOT_MAPPED, Report, receive};
 use super::netlink::Netlink;
-use super::refusal::AdmitError;
+use super::refusal::{AdmitError, Refusal, Step};
 use super::server::Sockets;
-use super::{Inside, Served, links, rules};
+use super::{Inside, Served, links, rules, users};
 use crate::recording::format::Packets;
 
 /// Where the process inside reports.
@@ -29,6 +29,7 @@ pub(crate) struct Namespace {
     stream: UnixStream,
     links: Netlink,
     filter: Netlink,
+    can_leave: bool,
 }
 
 impl Gate {
@@ -42,10 +43,13 @@ impl Gate {
     /// The words that run a command in a namespace: this program, with its verb for that.
     pub(crate) fn words(
         &self,
-        inside: &Inside,
+        inside: Inside,
         command: Vec<OsString>,
     ) -> io::Result<Vec<OsString>> {
-        let inside = serde_json::to_string(inside)?;
+        let inside = serde_json::to_string(&Inside {
+            maps_all_users: users::may_map_all(),
+            ..inside
+        })?;
         let own = ["/proc/self/exe", "enter"].map(OsString::from);
         let own = own
             .into_iter()
@@ -56,12 +60,16 @@ impl Gate {
     /// Waits until the namespace stands.
     pub(crate) async fn admit(self) -> Result<(Namespace, Served), AdmitError> {
         let accepted = self.listener.accept().await;
-        let (stream, _) = accepted.map_err(AdmitError::NoReport)?;
-        let received = hear(&stream).await.map_err(AdmitError::NoReport)?;
-        let sockets = match received {
-            Some((Report::Ready, sockets)) => sockets,
+        let (mut stream, _) = accepted.map_err(AdmitError::NoReport)?;
+        let mut received = hear(&stream).await.map_err(AdmitError::NoReport)?;
+        if let Some((Report::Unmapped, _)) = received {
+            map_all_users(&mut stream).await?;
+            received = hear(&stream).await.map_err(AdmitError::NoReport)?;
+        }
+        let (sockets, can_leave) = match received {
+            Some((Report::Ready { can_leave }, sockets)) => (sockets, can_leave),
             Some((Report::Refused(refusal), _)) => return Err(AdmitError::Refused(refusal)),
-            Some((Report::NotExecuted(_), _)) | None => return Err(no_report()),
+            Some((Report::Unmapped | Report::NotExecuted(_), _)) | None => return Err(no_report()),
         };
         let mut sockets = sockets.into_iter();
         let mut next = || sockets.next().ok_or_else(no_report);
@@ -75,6 +83,7 @@ impl Gate {
             stream,
             links: Netlink::from(next()?),
             filter: Netlink::from(next()?),
+            can_leave,
         };
         if let Ok(first) = next() {
             let family = [first, next()?, next()?];
@@ -88,6 +97,16 @@ async fn hear(stream: &UnixStream) -> io::Result<Option<(Report, Vec<OwnedFd>)>>
     stream
         .async_io(Interest::READABLE, || receive(stream))
         .await
+}
+
+/// Maps all users into the namespace of the process at the other end, and tells it.
+async fn map_all_users(stream: &mut UnixStream) -> Result<(), AdmitError> {
+    let peer = stream.peer_cred().map_err(AdmitError::NoReport)?;
+    let mapped = users::map_all(peer.pid().ok_or_else(no_report)?);
+    let word = if mapped.is_ok() { MAPPED } else { NOT_MAPPED };
+    let told = stream.write_all(&[word]).await;
+    mapped.map_err(|error| AdmitError::Refused(Refusal::of(Step::Map, &error)))?;
+    told.map_err(AdmitError::NoReport)
 }
 
 fn no_report() -> AdmitError {
@@ -134,6 +153,7 @@ impl Namespace {
         let left = links::packets_left(&self.links)?;
         Ok(Packets {
             left,
+            can_leave: self.can_leave,
             ..rules::blocked(&self.filter)?
         })
     }

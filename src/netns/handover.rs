@@ -1,8 +1,11 @@
 //! What passes between the process inside and the recorder outside, over a Unix socket in a folder that
-//! only the user can enter: sockets and a report on the way out, one byte on the way in.
+//! only the user can enter: sockets and reports on the way out, a byte at a time on the way in.
 //!
 //! ```text
 //! inside                                  outside
+//! leaves the namespaces
+//! nobody is mapped yet            ─────→  (where root says who is who, see `users`)
+//!                                 ←─────  maps all users: they are mapped
 //! sets the namespace up
 //! sockets, or why there are none  ─────→
 //!                                 ←─────  serves them: go ahead
@@ -25,6 +28,10 @@ use super::refusal::Refusal;
 /// The byte that tells the process inside to execute the command.
 pub(super) const GO: u8 = b'g';
 
+/// The byte that tells the process inside that users are mapped, and the one that they cannot be.
+pub(super) const MAPPED: u8 = b'm';
+pub(super) const NOT_MAPPED: u8 = b'n';
+
 /// How many sockets are handed over at most.
 const SOCKETS: usize = 8;
 
@@ -34,9 +41,14 @@ pub(super) const LONGEST: usize = 1024;
 /// What the process inside reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Report {
+    /// It is in a user namespace that has no users yet.
+    Unmapped,
     /// The namespace stands. With it come the sockets: listener, DNS over UDP and TCP, netlink for links
     /// and for the packet filter; then the first three of IPv6, if there is IPv6.
-    Ready,
+    Ready {
+        /// Whether the command has the right to enter other network namespaces.
+        can_leave: bool,
+    },
     /// It does not.
     Refused(Refusal),
     /// The command could not be executed: errno.
@@ -98,9 +110,10 @@ mod tests {
     fn a_report_comes_with_its_sockets() {
         let (inside, outside) = UnixStream::pair().unwrap();
         let file = File::open("/dev/null").unwrap();
-        send(&inside, &Report::Ready, &[file.as_fd(), file.as_fd()]).unwrap();
+        let ready = Report::Ready { can_leave: true };
+        send(&inside, &ready, &[file.as_fd(), file.as_fd()]).unwrap();
         let (report, sockets) = receive(&outside).unwrap().unwrap();
-        assert_eq!((report, sockets.len()), (Report::Ready, 2));
+        assert_eq!((report, sockets.len()), (ready, 2));
         let mut received = File::from(sockets.into_iter().next().unwrap());
         assert_eq!(received.read(&mut [0]).unwrap(), 0);
         let refused = Report::Refused(Refusal {

@@ -23,6 +23,8 @@ mod refusal;
 #[cfg(target_os = "linux")]
 mod rules;
 mod server;
+#[cfg(target_os = "linux")]
+mod users;
 
 use std::net::IpAddr;
 
@@ -47,6 +49,8 @@ pub(crate) struct Inside {
     pub(crate) resolvers: Vec<IpAddr>,
     /// The ports on loopback that lead to those of the host.
     pub(crate) host_ports: Vec<HostPort>,
+    /// Whether the recorder maps all users into the user namespace of the command.
+    pub(crate) maps_all_users: bool,
 }
 
 /// A port on the loopback of the host that can be reached inside, under its own number.

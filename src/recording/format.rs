@@ -298,6 +298,9 @@ pub struct Packets {
     pub icmp: u64,
     /// Dropped: any other protocol.
     pub other: u64,
+    /// Whether the command had the right to enter other network namespaces, whose packets do not count here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_leave: bool,
 }
 
 impl Packets {

@@ -16,13 +16,19 @@ pub(crate) fn packets_text(packets: &Packets) -> String {
     let kinds: Vec<String> = kinds
         .map(|(number, kind)| format!("{number} {kind}"))
         .collect();
-    match packets.blocked() {
+    let mut text = match packets.blocked() {
         0 => format!("{left} left"),
         blocked => format!(
             "{left} left, {blocked} could not pass ({})",
             kinds.join(", ")
         ),
+    };
+    if packets.can_leave {
+        text.push_str(
+            "; that is no proof: the command was root outside of its namespace too, and could enter others",
+        );
     }
+    text
 }
 
 #[cfg(test)]
@@ -38,5 +44,7 @@ mod tests {
         assert_eq!(packets_text(&packets), text);
         packets.left = 1;
         assert!(packets_text(&packets).starts_with("1 packet left, 3 "));
+        packets.can_leave = true;
+        assert!(packets_text(&packets).contains("); that is no proof: the command was root "));
     }
 }

@@ -282,7 +282,8 @@ fn render(summary: &Summary<'_>, look: Look) -> String {
         lines.extend(replayable_lines(summary.replayable, look));
     }
     let packets = summary.packets.iter();
-    let packets = packets.filter(|packets| packets.blocked() + packets.left > 0);
+    let packets =
+        packets.filter(|packets| packets.can_leave || packets.blocked() + packets.left > 0);
     lines.extend(packets.map(namespace));
     lines.extend(warnings(summary, look));
     text_of(&lines)

@@ -23,7 +23,7 @@ pub(super) fn of_dial(error: &DialError, journey: &Journey) -> DialFailure {
         DialError::Loop { .. }
         | DialError::Redirected { .. }
         | DialError::Private { .. }
-        | DialError::Loopback { .. } => DialFailure::Forbidden,
+        | DialError::Host { .. } => DialFailure::Forbidden,
         DialError::Parent { source, .. } => match source {
             ParentError::Scheme(_) | ParentError::Address(_) => DialFailure::ProxySetting,
             ParentError::Unauthorized { .. } => DialFailure::Proxy407,

@@ -30,7 +30,7 @@ pub use overrides::Overrides;
 pub(crate) use parent::ParentError;
 pub use parent::ParentProxies;
 pub use reach::Reach;
-pub(crate) use reach::{Named, canonical, is_of_this_machine};
+pub(crate) use reach::{Exposed, Named, canonical, is_of_this_machine};
 
 use crate::capture::{Capture, Stream, Wire};
 use crate::clock::Clock;
@@ -107,12 +107,12 @@ pub(crate) enum DialError {
         /// The host that was requested.
         host: String,
     },
-    /// The command asked for a port on the loopback of the host, which is not its own.
+    /// The command asked for a port of this machine, which is not that of its own loopback.
     #[error(
-        "{target} is on the host's loopback, of which a command with --netns reaches a GOPROXY and what \
+        "{target} leads to this machine, of which a command with --netns reaches its GOPROXY and what \
          --host-port names"
     )]
-    Loopback {
+    Host {
         /// The target.
         target: Target,
     },
@@ -276,7 +276,7 @@ impl Dialer {
             let checked = reach.check_spelling(&dialled, bound);
             let checked = checked.and_then(|()| match is_chosen {
                 true => Ok(()),
-                false => reach.check_loopback_spelling(&dialled),
+                false => reach.check_host_spelling(&dialled),
             });
             checked.map_err(|barred| barred_from(barred, target))?;
         }
@@ -296,7 +296,7 @@ impl Dialer {
             let checked = reach.check(*address, bound);
             let checked = checked.and_then(|()| match is_users {
                 true => Ok(()),
-                false => reach.check_loopback(*address),
+                false => reach.check_host(*address, target),
             });
             checked.map_err(|barred| barred_from(barred, target))?;
         }
@@ -471,7 +471,7 @@ fn barred_from(barred: Barred, target: &Target) -> DialError {
             is,
             host: target.host().to_owned(),
         },
-        Barred::Loopback => DialError::Loopback {
+        Barred::Host => DialError::Host {
             target: target.clone(),
         },
     }

@@ -18,8 +18,17 @@ pub struct Reach {
     named: Option<Named>,
     /// Private networks are no private targets.
     spares_networks: bool,
-    /// Of loopback only these ports; `None` for all.
-    loopback_ports: Option<BTreeSet<u16>>,
+    /// Of this machine only this; `None` for all.
+    exposed: Option<Exposed>,
+}
+
+/// What of this machine is reached by a client whose own loopback is another one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Exposed {
+    /// Ports, whatever the name or address of this machine.
+    pub(crate) ports: BTreeSet<u16>,
+    /// Targets that the user named: these and no other spelling.
+    pub(crate) targets: BTreeSet<Target>,
 }
 
 /// Targets that the user named: these may be private.
@@ -38,8 +47,8 @@ pub(super) enum Barred {
     Own,
     /// It is not public: the address or name, and its purpose.
     Private { what: String, is: &'static str },
-    /// It is a port on loopback that the client may not reach.
-    Loopback,
+    /// It is a port of this machine that the client may not reach.
+    Host,
 }
 
 impl Reach {
@@ -69,14 +78,10 @@ impl Reach {
         }
     }
 
-    /// Of this machine's loopback only these ports: for clients with a loopback of their own. `None` for
-    /// all.
+    /// Of this machine only what is exposed: for clients with a loopback of their own. `None` for all.
     #[must_use]
-    pub(crate) fn of_loopback(self, loopback_ports: Option<BTreeSet<u16>>) -> Self {
-        Self {
-            loopback_ports,
-            ..self
-        }
+    pub(crate) fn of_this_machine(self, exposed: Option<Exposed>) -> Self {
+        Self { exposed, ..self }
     }
 
     /// True if the rule against private targets applies to `target`.
@@ -108,22 +113,25 @@ impl Reach {
         })
     }
 
-    /// Checks an address, of a name or not, that the user did not choose.
-    pub(super) fn check_loopback(&self, address: SocketAddr) -> Result<(), Barred> {
-        let ports = self.loopback_ports.as_ref();
-        let is_open = ports.is_none_or(|ports| ports.contains(&address.port()));
-        match is_open || !canonical(address.ip()).is_loopback() {
+    /// Checks an address of `target` that the user did not choose.
+    pub(super) fn check_host(&self, address: SocketAddr, target: &Target) -> Result<(), Barred> {
+        let Some(exposed) = &self.exposed else {
+            return Ok(());
+        };
+        let is_exposed =
+            exposed.ports.contains(&address.port()) || exposed.targets.contains(target);
+        match is_exposed || !is_of_this_machine(canonical(address.ip())) {
             true => Ok(()),
-            false => Err(Barred::Loopback),
+            false => Err(Barred::Host),
         }
     }
 
     /// The same of a target that a parent proxy would resolve, by its spelling.
-    pub(super) fn check_loopback_spelling(&self, target: &Target) -> Result<(), Barred> {
+    pub(super) fn check_host_spelling(&self, target: &Target) -> Result<(), Barred> {
         let localhost = is_localhost(target.host()).then(|| Ipv4Addr::LOCALHOST.into());
         let ip = target.ip().or(localhost);
         ip.map_or(Ok(()), |ip| {
-            self.check_loopback(SocketAddr::new(ip, target.port()))
+            self.check_host(SocketAddr::new(ip, target.port()), target)
         })
     }
 
@@ -239,7 +247,7 @@ mod tests {
             Ok(()) => "",
             Err(Barred::Own) => "ours",
             Err(Barred::Private { is, .. }) => is,
-            Err(Barred::Loopback) => "of the loopback",
+            Err(Barred::Host) => "of the host",
         }
     }
 
@@ -316,9 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn of_loopback_only_some_ports_are_reached_however_it_is_spelled() {
-        let reach = Reach::default().of_loopback(Some([3000].into()));
-        for (ip, is_loopback) in [
+    fn of_this_machine_only_what_is_exposed_is_reached_however_it_is_spelled() {
+        let reach = Reach::default().of_this_machine(Some(Exposed {
+            ports: [3000].into(),
+            targets: ["goproxy.lan:22".parse().unwrap()].into(),
+        }));
+        let target = |text: &str| text.parse::<Target>().unwrap();
+        let hostile = target("a.example:22");
+        for (ip, is_own) in [
             ("127.0.0.1", true),
             ("127.9.9.9", true),
             ("0.0.0.0", true),
@@ -330,19 +343,23 @@ mod tests {
             ("2001:db8::1", false),
         ] {
             let at = |port| SocketAddr::new(ip.parse().unwrap(), port);
-            let [other, open] = [22, 3000].map(|port| reach.check_loopback(at(port)));
-            assert_eq!((other.is_err(), open), (is_loopback, Ok(())), "{ip}");
-            assert_eq!(Reach::default().check_loopback(at(22)), Ok(()));
+            let [other, open] = [22, 3000].map(|port| reach.check_host(at(port), &hostile));
+            assert_eq!((other.is_err(), open), (is_own, Ok(())), "{ip}");
+            let named = reach.check_host(at(22), &target("goproxy.lan:22"));
+            assert_eq!(named, Ok(()), "{ip}");
+            let everything = Reach::default().check_host(at(22), &hostile);
+            assert_eq!(everything, Ok(()));
         }
-        for (target, is_barred) in [
+        for (spelled, is_barred) in [
             ("localhost:22", true),
             ("x.localhost:22", true),
             ("[::1]:22", true),
             ("localhost:3000", false),
             ("a.example:22", false),
+            ("goproxy.lan:22", false),
         ] {
-            let found = reach.check_loopback_spelling(&target.parse().unwrap());
-            assert_eq!(found.is_err(), is_barred, "{target}");
+            let found = reach.check_host_spelling(&target(spelled));
+            assert_eq!(found.is_err(), is_barred, "{spelled}");
         }
     }
 
@@ -377,7 +394,7 @@ mod tests {
                 Ok(()) => "",
                 Err(Barred::Own) => "ours",
                 Err(Barred::Private { is, .. }) => is,
-                Err(Barred::Loopback) => "of the loopback",
+                Err(Barred::Host) => "of the host",
             };
             if found != expected {
                 wrong.push(format!("{target}: {found:?}, not {expected:?}"));

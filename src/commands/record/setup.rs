@@ -141,7 +141,7 @@ pub(super) fn reach(
 ) -> Reach {
     let addresses = session.addresses();
     let is_local = addresses.iter().all(|address| address.ip().is_loopback());
-    let reach = Reach::all_but(addresses).of_loopback(session.host_ports(settings));
+    let reach = Reach::all_but(addresses).of_this_machine(session.exposed(settings));
     if is_local {
         return reach;
     }

@@ -208,7 +208,7 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
     let mut asking = Asking::of(&locked.before, &own, terms);
     let outward = Outward {
         sockets: OwnSockets::default(),
-        loopback_ports: None,
+        exposed: None,
         overrides,
         parents,
         roots,

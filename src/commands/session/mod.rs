@@ -9,7 +9,6 @@ pub(crate) mod token;
 mod variables;
 mod way;
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::hash::RandomState;
@@ -53,6 +52,7 @@ use crate::terminal::status::{SessionId, StatusSource, Verb};
 use crate::terminal::words::count;
 use crate::terminal::{Console, LeftOver, say, warn};
 use crate::tls::{self, RootSources, Roots};
+use crate::upstream::Exposed;
 
 /// A bound listener and everything that a command needs to trust it.
 pub(super) struct Session {
@@ -254,15 +254,17 @@ impl Session {
         child::main_module(&self.command, &self.go, folder)
     }
 
-    /// The ports of the host's loopback that a command with these settings of go reaches; `None` if that is
-    /// its own loopback.
-    pub(super) fn host_ports(&self, settings: &[(String, String)]) -> Option<BTreeSet<u16>> {
+    /// What of this machine a command with these settings of go reaches; `None` if its loopback is that of
+    /// this machine.
+    pub(super) fn exposed(&self, settings: &[(String, String)]) -> Option<Exposed> {
         let set = settings.iter().filter(|(name, _)| name == "GOPROXY");
         let set = set.map(|(_, value)| value.as_str());
-        let goproxy: Vec<&str> = set.chain([self.go.get("GOPROXY")]).collect();
+        // Where no go command is known, there may be one in what the command starts.
+        let own = [self.go.get("GOPROXY"), self.variables.go("GOPROXY")];
+        let goproxy: Vec<&str> = set.chain(own).collect();
         let named = &self.run.host_port;
-        let ports = || namespace::host_ports(&goproxy, named);
-        self.run.netns.then(ports)
+        let exposed = || namespace::exposed(&goproxy, named);
+        self.run.netns.then(exposed)
     }
 
     /// Runs the command in this folder instead of the current one.
@@ -336,7 +338,7 @@ impl Session {
         };
         // Ended when dropped.
         let _answering = self.answer(sockets, &status);
-        let host_ports = self.host_ports(&settings);
+        let exposed = self.exposed(&settings);
         let mut serving = tokio::task::JoinSet::new();
         let mut listeners = self.listeners.into_iter();
         // With --netns, clients connect inside.
@@ -372,8 +374,8 @@ impl Session {
         }
         let wraps = !self.command.is_empty();
         let (mut argv, mut entering) = (self.command, None);
-        if let Some(ports) = host_ports {
-            let prepared = Entering::prepare(own.path(), argv, ports)?;
+        if let Some(exposed) = exposed {
+            let prepared = Entering::prepare(own.path(), argv, exposed)?;
             (argv, entering) = (prepared.1, Some(prepared.0));
         }
         let command = child::Command {

@@ -17,7 +17,7 @@ use super::not_run;
 use crate::child::SpawnError;
 use crate::commands::failure::{Advise as _, Failure, WRAPPER_FAILED};
 use crate::exchange::{DialFailure, Target};
-use crate::gomod::GoProxy;
+use crate::gomod::{DEFAULT_HOSTS, GoProxy};
 use crate::netns::{
     AdmitError, Gate, HostPort, Inside, Known, LookingUp, Lookup, Lookups, Names, Namespace,
     Resolve, Server, System,
@@ -26,12 +26,13 @@ use crate::proxy::{Context, Destinations, Entrance, Policy, Proxy, Redirection, 
 use crate::recording::format::Packets;
 use crate::replay::Replay;
 use crate::sockets::OwnSockets;
-use crate::upstream::{Dialer, canonical};
+use crate::upstream::{Dialer, Exposed, canonical};
 
 /// A namespace that the command is on its way into.
 pub(super) struct Entering {
     gate: Gate,
     program: OsString,
+    exposed: Exposed,
 }
 
 /// A namespace with the command in it.
@@ -46,11 +47,11 @@ pub(super) struct Entered {
 impl Entering {
     /// Prepares for a command. Returns the words that start it instead of its own.
     ///
-    /// `folder` is private to the recorder; `ports` are those of [`host_ports`].
+    /// `folder` is private to the recorder.
     pub(super) fn prepare(
         folder: &Path,
         command: Vec<OsString>,
-        ports: BTreeSet<u16>,
+        exposed: Exposed,
     ) -> anyhow::Result<(Self, Vec<OsString>)> {
         let gate = Gate::open(folder).map_err(|error| match error.kind() {
             io::ErrorKind::Unsupported => anyhow!("--netns: only Linux has network namespaces"),
@@ -58,11 +59,17 @@ impl Entering {
         })?;
         let inside = Inside {
             resolvers: local_resolvers(&resolv_conf()),
-            host_ports: led_out(ports),
+            host_ports: led_out(&exposed.ports),
+            ..Inside::default()
         };
         let program = command.first().cloned().unwrap_or_default();
-        let words = gate.words(&inside, command)?;
-        Ok((Self { gate, program }, words))
+        let words = gate.words(inside, command)?;
+        let entering = Self {
+            gate,
+            program,
+            exposed,
+        };
+        Ok((entering, words))
     }
 
     /// Waits until the namespace stands, serves what is in it (`places` clients at once), and starts the
@@ -88,11 +95,15 @@ impl Entering {
     }
 
     async fn start(self, context: &Arc<Context>, places: usize) -> Result<Entered, Failure> {
-        let Self { gate, program } = self;
+        let Self {
+            gate,
+            program,
+            exposed,
+        } = self;
         let admitted = gate.admit().await;
         let (mut namespace, served) = admitted.map_err(|error| not_admitted(error, &program))?;
         let names = Arc::<Names>::default();
-        let server = Server::new(Arc::clone(&names), resolver(context));
+        let server = Server::new(Arc::clone(&names), resolver(context, exposed));
         let mut answering = JoinSet::new();
         for sockets in served.names {
             answering.spawn(Arc::clone(&server).run(sockets));
@@ -165,33 +176,50 @@ fn system() -> System {
     }
 }
 
-/// The ports of those GOPROXY entries that are on loopback.
-fn on_loopback<'a>(goproxy: &'a [&'a str]) -> impl Iterator<Item = u16> + 'a {
-    let urls = goproxy.iter().flat_map(|value| {
-        let parsed = GoProxy::parse(value);
-        let urls: Vec<String> = parsed.urls().map(str::to_owned).collect();
-        urls
-    });
-    urls.filter_map(|url| {
-        let target = Target::of_url(&url)?;
-        let is_loopback = target.host() == "localhost"
-            || target.host().ends_with(".localhost")
-            || target.ip().is_some_and(|ip| ip.is_loopback());
-        is_loopback.then_some(target.port())
-    })
+/// What of this machine a command reaches: the entries of its GOPROXY, whose values these may be, and the
+/// ports that `--host-port` names.
+pub(super) fn exposed(goproxy: &[&str], named: &[u16]) -> Exposed {
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    exposed_by(goproxy, named, &hosts)
 }
 
-/// The ports of the host's loopback that the command reaches: those of its GOPROXY, whose values these may
-/// be, and those that `--host-port` names.
-pub(super) fn host_ports(goproxy: &[&str], named: &[u16]) -> BTreeSet<u16> {
-    on_loopback(goproxy).chain(named.iter().copied()).collect()
+fn exposed_by(goproxy: &[&str], named: &[u16], hosts: &str) -> Exposed {
+    let entries = goproxy.iter().flat_map(|value| {
+        let parsed = GoProxy::parse(value);
+        let targets: Vec<Target> = parsed.urls().filter_map(Target::of_url).collect();
+        targets
+    });
+    // A name of everybody's that leads to this machine is not what the user meant.
+    let entries = entries.filter(|target| !DEFAULT_HOSTS.contains(&target.host()));
+    let mut exposed = Exposed {
+        ports: named.iter().copied().collect(),
+        targets: entries.collect(),
+    };
+    let on_loopback = exposed.targets.iter().filter(|target| {
+        is_localhost(target.host())
+            || target.ip().is_some_and(|ip| ip.is_loopback())
+            || is_on_loopback(hosts, target.host())
+    });
+    exposed.ports.extend(on_loopback.map(Target::port));
+    exposed
+}
+
+/// Whether clients find a name on loopback before they ask a resolver (hosts(5)), such as that of the machine.
+fn is_on_loopback(hosts: &str, name: &str) -> bool {
+    hosts.lines().any(|line| {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut words = line.split_ascii_whitespace();
+        let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+        address.is_some_and(|ip| ip.is_loopback())
+            && words.any(|known| known.eq_ignore_ascii_case(name))
+    })
 }
 
 /// The ports of the host, each as far as something listens there now; both families where nothing does yet.
 ///
 /// A client of `localhost` tries both addresses, and only the one that refuses makes it try the other: so
 /// one that leads nowhere must not be accepted in its place.
-fn led_out(ports: BTreeSet<u16>) -> Vec<HostPort> {
+fn led_out(ports: &BTreeSet<u16>) -> Vec<HostPort> {
     if ports.is_empty() {
         return Vec::new();
     }
@@ -209,7 +237,7 @@ fn led_out(ports: BTreeSet<u16>) -> Vec<HostPort> {
             v6: is_unknown || families.iter().any(|ip| ip.is_ipv6()),
         }
     };
-    ports.into_iter().map(host_port).collect()
+    ports.iter().copied().map(host_port).collect()
 }
 
 /// The addresses of loopback that something listens at, and their ports, by the tables of sockets in
@@ -288,11 +316,18 @@ impl Destinations for ByName {
 }
 
 /// Who says what becomes of a name.
-fn resolver(context: &Context) -> Arc<dyn Resolve> {
+fn resolver(context: &Context, exposed: Exposed) -> Arc<dyn Resolve> {
     match &context.responder {
-        Responder::Upstream(dialer) => Arc::new(Asked(Lookups::of(Arc::new(Outside(
-            dialer.clone().capturing(None),
-        ))))),
+        Responder::Upstream(dialer) => Arc::new(Asked(Lookups::of(Arc::new(Outside {
+            dialer: dialer.clone().capturing(None),
+            exposed: Arc::new(
+                exposed
+                    .targets
+                    .iter()
+                    .map(|target| target.host().to_owned())
+                    .collect(),
+            ),
+        })))),
         Responder::Replay(replay) => Arc::new(Recorded::new(replay, &context.policy)),
         Responder::Fill(_) => Arc::new(Anything),
     }
@@ -312,7 +347,11 @@ const LOOPBACK: Lookup = Lookup::Loopback(Known {
 struct Asked(Lookups);
 
 /// The system's resolver, or nobody where the name is resolved elsewhere.
-struct Outside(Dialer);
+struct Outside {
+    dialer: Dialer,
+    /// The names of this machine that the user named: they lead out, also where they lead to loopback.
+    exposed: Arc<BTreeSet<String>>,
+}
 
 impl Resolve for Asked {
     fn look_up(&self, name: String) -> LookingUp {
@@ -325,17 +364,18 @@ impl Resolve for Asked {
 
 impl Resolve for Outside {
     fn look_up(&self, name: String) -> LookingUp {
-        let dialer = self.0.clone();
-        Box::pin(async move { ask(&dialer, &name).await })
+        let (dialer, exposed) = (self.dialer.clone(), Arc::clone(&self.exposed));
+        Box::pin(async move { ask(&dialer, &name, exposed.contains(&name)).await })
     }
 }
 
-async fn ask(dialer: &Dialer, name: &str) -> Lookup {
+async fn ask(dialer: &Dialer, name: &str, leads_out: bool) -> Lookup {
     let Ok(target) = Target::new(name, 443) else {
         return Lookup::NotFound;
     };
     match dialer.host_addresses(&target).await {
         Ok(None) => Lookup::Found { v4: true, v6: true },
+        Ok(Some(addresses)) if leads_out => found(&addresses),
         Ok(Some(addresses)) => of_addresses(&addresses),
         Err(DialFailure::DnsNotFound) => Lookup::NotFound,
         Err(_) => Lookup::Failed,
@@ -356,6 +396,10 @@ fn of_addresses(addresses: &[IpAddr]) -> Lookup {
         }
         return Lookup::Loopback(known);
     }
+    found(addresses)
+}
+
+fn found(addresses: &[IpAddr]) -> Lookup {
     Lookup::Found {
         v4: addresses.iter().any(IpAddr::is_ipv4),
         v6: addresses.iter().any(IpAddr::is_ipv6),
@@ -515,22 +559,26 @@ mod tests {
     }
 
     #[test]
-    fn a_goproxy_on_loopback_is_led_out() {
-        let ports: Vec<u16> = on_loopback(&[
+    fn a_goproxy_on_this_machine_is_led_out() {
+        let goproxy = [
             "http://localhost:3000,https://proxy.golang.org|http://127.0.0.1:4000/x,direct",
-            "http://[::1]:5000",
-            "https://goproxy.localhost",
+            "http://[::1]:5000,http://goproxy.lan:6000",
+            "https://goproxy.localhost,http://box:7000",
             "",
-        ])
-        .collect();
-        assert_eq!(ports, [3000, 4000, 5000, 443]);
+        ];
+        let hosts = "# ::1 goproxy.lan\n192.0.2.1 goproxy.lan\n127.0.1.1\tBox.lan Box # ours\n";
+        let exposed = exposed_by(&goproxy, &[22], hosts);
+        let ports: Vec<u16> = exposed.ports.into_iter().collect();
+        assert_eq!(ports, [22, 443, 3000, 4000, 5000, 7000]);
+        let is_named = |target: &str| exposed.targets.contains(&target.parse().unwrap());
+        assert!(is_named("goproxy.lan:6000") && !is_named("proxy.golang.org:443"));
     }
 
     #[test]
     fn a_port_of_the_host_is_led_to_the_family_that_listens() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = led_out([port].into());
+        let found = led_out(&[port].into());
         assert_eq!((found[0].v4, found[0].v6), (true, false));
     }
 

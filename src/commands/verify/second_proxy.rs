@@ -98,7 +98,7 @@ impl Place {
         let private = go.get("GONOPROXY").to_owned();
         let outward = Outward {
             sockets: OwnSockets::default(),
-            loopback_ports: None,
+            exposed: None,
             overrides: dialling::overrides(dial)?,
             parents: dialling::parents(dial, &variables)?,
             roots: Roots::load(&RootSources {

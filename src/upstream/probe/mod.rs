@@ -323,7 +323,7 @@ fn failure(error: &DialError, journey: &Journey) -> Failure {
             },
         },
         DialError::Loop { .. }
-        | DialError::Loopback { .. }
+        | DialError::Host { .. }
         | DialError::Redirected { .. }
         | DialError::Private { .. }
         | DialError::Tls { .. } => Step::Settings,
