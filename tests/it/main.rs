@@ -24,6 +24,7 @@ mod http2;
 mod import;
 mod limits;
 mod misuse;
+#[cfg(target_os = "linux")]
 mod netns;
 mod pcapng;
 mod phases;

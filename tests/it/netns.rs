@@ -2,13 +2,23 @@
 
 mod build;
 mod command;
+mod daemons;
 mod escapes;
+mod host;
+mod names;
 mod refusals;
+mod root;
+mod terminal;
+mod vcs;
 
 use std::path::PathBuf;
 use std::process::Command;
 
+use modtape::exchange::Mode;
 use modtape::recording::Recording;
+use modtape::recording::reader::ConnectionRow;
+
+use serde_json::Value;
 
 use super::support::*;
 
@@ -77,11 +87,42 @@ impl User {
 fn to(origin: &Origin, sandbox: &Sandbox) -> [String; 2] {
     let root = sandbox.join("upstream.pem");
     std::fs::copy(origin.root_pem_path(), &root).expect("our own folder");
-    let port = origin.addr().port();
     [
-        format!("--connect-to=::127.0.0.1:{port}"),
+        format!("--connect-to=::{}", origin.addr()),
         format!("--upstream-ca={}", root.display()),
     ]
+}
+
+/// Counts what leaves for anywhere but loopback, where any address leads out; what passes between modtape and
+/// an origin at 192.0.2.254 by itself.
+const COUNTER: &str = "
+    ip addr add 192.0.2.254/32 dev lo && ip -6 addr add 2001:db8::fe/128 dev lo nodad
+    ip route add default dev lo src 192.0.2.254 && ip -6 route add default dev lo src 2001:db8::fe
+    nft add table inet outside
+    nft add counter inet outside modtape && nft add counter inet outside other
+    nft 'add chain inet outside out { type filter hook output priority 0; }'
+    nft add rule inet outside out ip daddr 127.0.0.0/8 accept
+    nft add rule inet outside out ip6 daddr ::1 accept
+    nft add rule inet outside out ip daddr 192.0.2.254 counter name modtape accept
+    nft add rule inet outside out counter name other
+";
+
+/// How many packets that counter of [`COUNTER`] has seen.
+fn passed(counter: &str) -> u64 {
+    let mut list = program("nft");
+    list.args(["-j", "list", "counter", "inet", "outside", counter]);
+    let listed = run(list, LIMIT).expect_success().stdout;
+    let listed: Value = serde_json::from_str(&listed).expect("nft speaks JSON");
+    let mut objects = listed["nftables"].as_array().expect("a list").iter();
+    let counter = objects.find_map(|object| object["counter"]["packets"].as_u64());
+    counter.expect("our counter")
+}
+
+/// Runs a script that must succeed.
+fn sh(script: &str) {
+    let mut shell = program("sh");
+    shell.args(["-euc", script]);
+    run(shell, LIMIT).expect_success();
 }
 
 fn recorded(sandbox: &Sandbox, name: &str) -> Recording {

@@ -136,18 +136,6 @@ fn on_linux(command: Command) -> Option<Output> {
     None
 }
 
-/// What `script(1)` of util-linux runs on a terminal of its own; what is typed goes to it.
-fn on_a_terminal(sandbox: &Sandbox, command: &str) -> Option<Spawned> {
-    let mut script = sandbox.command("script");
-    script.args(["-qec", command, "/dev/null"]);
-    script.env("MODTAPE", tested()).env("SHELL", "/bin/sh");
-    if cfg!(target_os = "linux") && Path::new("/usr/bin/script").exists() {
-        return Some(Spawned::start(script));
-    }
-    skipped("terminals: there is no script(1) of util-linux");
-    None
-}
-
 /// A Ctrl-C as it is typed.
 const CTRL_C: &[u8] = b"\x03";
 
@@ -161,7 +149,7 @@ fn ctrl_c_on_a_terminal_reaches_the_command_once() {
             trap "echo interrupted" INT; trap "exit 7" HUP
             echo "pid $PPID"; while kill -0 $p; do wait $p; done"#;
         let record = format!(r#"exec "$MODTAPE" record -o one -- sh -c '{counts}' {streams}"#);
-        let Some(mut terminal) = on_a_terminal(&sandbox, &record) else {
+        let Some(mut terminal) = Spawned::on_a_terminal(&sandbox, &record) else {
             return;
         };
         let heard = terminal.wait_for_stdout("\n");
@@ -189,7 +177,7 @@ fn ctrl_c_on_a_terminal_reaches_the_command_once() {
 fn ctrl_c_on_a_terminal_that_ends_the_command_exits_130() {
     let sandbox = Sandbox::new();
     let record = r#"exec "$MODTAPE" record -o one -- sh -c "echo ready; exec sleep 600""#;
-    let Some(mut terminal) = on_a_terminal(&sandbox, record) else {
+    let Some(mut terminal) = Spawned::on_a_terminal(&sandbox, record) else {
         return;
     };
     terminal.wait_for_stdout("ready");
@@ -202,7 +190,7 @@ fn ctrl_c_on_a_terminal_that_ends_the_command_exits_130() {
 fn the_command_finds_the_terminal_on_all_three_streams() {
     let sandbox = Sandbox::new();
     let record = r#"exec "$MODTAPE" -q record -- sh -c "test -t 0 && test -t 1 && test -t 2""#;
-    let Some(terminal) = on_a_terminal(&sandbox, record) else {
+    let Some(terminal) = Spawned::on_a_terminal(&sandbox, record) else {
         return;
     };
     let output = terminal.end();

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::modules::{Module, noise, serving};
 use super::resolver::Name;
 use super::run::{Ready, Run};
-use super::vcs::repository;
 use super::world::{INTERNET, World};
 use crate::support::*;
 

@@ -1,5 +1,6 @@
 //! Modules from their repositories: `direct`, git and ssh.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::resolver::Name;
@@ -8,24 +9,6 @@ use super::world::{ELSEWHERE, INTERNET, World};
 use crate::support::*;
 
 const MODULE: &str = "git.corp/team/lib.git";
-
-/// Makes `team/lib.git`, a module of that path with a tag and one file of so many bytes of noise.
-pub(super) fn repository(module: &str, bytes: u64) -> Sandbox {
-    let sandbox = Sandbox::new();
-    let script = r#"mkdir w && cd w && git init -q -b main . && printf "module $1\n\ngo 1.18\n" >go.mod
-        echo 'package lib' >lib.go && head -c "$0" /dev/urandom >noise && git add . && git commit -qm one
-        git tag v1.0.0 && cd .. && git clone -q --bare w team/lib.git"#;
-    let mut made = sandbox.command("sh");
-    made.args(["-ec", script, &bytes.to_string(), module]);
-    for who in ["AUTHOR", "COMMITTER"] {
-        made.env(format!("GIT_{who}_NAME"), "Ada");
-        made.env(format!("GIT_{who}_EMAIL"), "ada@git.corp");
-    }
-    made.env("GIT_CONFIG_NOSYSTEM", "1");
-    made.env("GIT_CONFIG_GLOBAL", "/dev/null");
-    run(made, LIMIT).expect_success();
-    sandbox
-}
 
 /// `go get` of the module, which the proxy does not have and whose checksum nobody knows.
 fn get(world: &World) -> Run<'_> {
@@ -132,7 +115,9 @@ fn ssh_that_asks_for_a_host_key() {
         };
         let _internet = internet.start();
         let server = Sandbox::new();
-        let Some(_sshd) = sshd(&server) else { return };
+        let Some(_sshd) = sshd(&server, SocketAddr::new(ELSEWHERE, 22)) else {
+            return;
+        };
         let asks = |ready: &Ready<'_>| git_by_ssh(ready, "", "", std::path::Path::new("/"));
         let run = get(world).env("GOPRIVATE", "git.corp").prepare(asks);
         let run = run.stall_after("3s");
@@ -157,7 +142,9 @@ fn an_ssh_master_that_stays() {
         };
         let _internet = internet.start();
         let server = Sandbox::new();
-        let Some(sshd) = sshd(&server) else { return };
+        let Some(sshd) = sshd(&server, SocketAddr::new(ELSEWHERE, 22)) else {
+            return;
+        };
         let repositories = repository(MODULE, 1000);
         let key = std::fs::read_to_string(server.join("user")).expect("sshd's folder has it");
         let by_ssh = |options: &'static str| {
@@ -210,40 +197,4 @@ fn git_by_ssh(ready: &Ready<'_>, settings: &str, options: &str, repositories: &s
         config.display()
     );
     std::fs::write(ready.sandbox.join("home/.gitconfig"), config).expect("our own folder");
-}
-
-/// A real server for ssh, with a new key, and with `user`, a key that it accepts; `None` where there is none, or this is not root.
-fn sshd(server: &Sandbox) -> Option<Spawned> {
-    let path = std::path::Path::new("/usr/sbin/sshd");
-    if !path.exists() || !rustix::process::geteuid().is_root() {
-        skipped("no sshd here, or this is not root");
-        return None;
-    }
-    let script =
-        "mount -t tmpfs tmpfs /run && mkdir /run/sshd && ssh-keygen -q -t ed25519 -N '' -f key
-         ssh-keygen -q -t ed25519 -N '' -f user
-         test ! -d ~root/.ssh || mount -t tmpfs tmpfs ~root/.ssh";
-    let mut made = server.command("sh");
-    made.args(["-ec", script]).current_dir(server.path());
-    run(made, LIMIT).expect_success();
-    let mut sshd = server.command(path);
-    let key = format!("HostKey={}", server.join("key").display());
-    let listen = format!("ListenAddress={ELSEWHERE}:22");
-    let accepted = format!("AuthorizedKeysFile={}", server.join("user.pub").display());
-    sshd.args(["-D", "-e", "-f", "/dev/null"]);
-    let settings = [
-        &*key,
-        &listen,
-        &accepted,
-        "PidFile=none",
-        // The folder is below one that anybody may write to.
-        "StrictModes=no",
-        "PermitRootLogin=prohibit-password",
-    ];
-    for setting in settings {
-        sshd.args(["-o", setting]);
-    }
-    let sshd = Spawned::start(sshd);
-    sshd.wait_for_stderr("Server listening");
-    Some(sshd)
 }

@@ -5,7 +5,6 @@ use std::any;
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::{NamedTempFile, TempDir};
@@ -72,19 +71,12 @@ impl World {
         tell(&format!("address add {ELSEWHERE_V6}/128 dev lo nodad"));
         // As in a real one, so that a large ClientHello takes two segments.
         tell("link set lo mtu 1500");
-        let etc = TempDir::new().expect("a temporary folder");
-        let mount = |name: &str, text: &str| {
-            let (file, onto) = (etc.path().join(name), Path::new("/etc").join(name));
-            fs::write(&file, text).expect("our own folder");
-            if onto.exists() {
-                let mounted = program("mount").arg("--bind").args([&file, &onto]).status();
-                assert!(mounted.expect("mount can be run").success(), "{onto:?}");
-            }
-        };
         let resolv = format!("nameserver {RESOLVER}\noptions timeout:2 attempts:1\n");
-        mount("resolv.conf", &resolv);
-        mount("hosts", "127.0.0.1 localhost\n::1 localhost\n");
-        mount("nsswitch.conf", "hosts: files dns\n");
+        let etc = mount_etc(&[
+            ("resolv.conf", &resolv),
+            ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+            ("nsswitch.conf", "hosts: files dns\n"),
+        ]);
         let root = TestRoot::new();
         let mut root_pem = NamedTempFile::with_suffix(".pem").expect("a temporary file");
         let written = root_pem.write_all(root.pem().as_bytes());

@@ -126,20 +126,37 @@ E";
 #[test]
 fn two_at_once_do_not_meet() {
     let name = "two_at_once_do_not_meet";
-    if !has_namespaces(name) {
+    if !has_namespaces(name) || !has_program("curl") {
         return;
     }
-    let sandboxes = [Sandbox::new(), Sandbox::new()];
-    let both = sandboxes.each_ref().map(|sandbox| {
-        let script = "echo ready; exec sleep 600";
-        let args = ["record", "--netns", "-o", "one", "--", "sh", "-c", script];
-        Spawned::start(sandbox.modtape(args))
+    let worlds = ["/one", "/two"].map(|own| {
+        let file = (("a.example", own), (200, "text/plain", own));
+        (own, Sandbox::new(), Origin::start(Content::files([file])))
+    });
+    let both = worlds.each_ref().map(|(own, sandbox, origin)| {
+        let [everywhere, root] = to(origin, sandbox);
+        let script = "echo ready; read -r go; curl -sS \"https://a.example$0\"; exec sleep 600";
+        let flags = ["record", "--netns", "-o", "one", "--intercept", "a.example"];
+        let command = [&*everywhere, &root, "--", "sh", "-c", script, own];
+        Spawned::start(sandbox.modtape([&flags[..], &command].concat()))
     });
     for modtape in &both {
         modtape.wait_for_stdout("ready");
     }
-    for modtape in both {
+    // The same name, at the same synthetic address, while both run.
+    let both = both.map(|mut modtape| {
+        modtape.type_keys(b"go\n");
+        modtape
+    });
+    for (modtape, (own, sandbox, _origin)) in both.into_iter().zip(&worlds) {
+        modtape.wait_for_stdout(own);
         modtape.signal(Signal::TERM);
         assert_eq!(modtape.end().status.code(), Some(143));
+        let asked: Vec<_> = recorded(sandbox, "one")
+            .rows()
+            .iter()
+            .map(|row| row.url.clone())
+            .collect();
+        assert_eq!(asked, [format!("https://a.example{own}")]);
     }
 }

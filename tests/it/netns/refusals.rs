@@ -76,14 +76,135 @@ fn the_switch_of_the_system_is_named_and_nothing_is_left() {
     }
 }
 
+/// Runs the words behind it under a filter of system calls that denies unshare(2), as Docker's default does.
+const DENY_UNSHARE: &str = r#"
+import ctypes, os, platform, struct, sys
+number = {'x86_64': 272, 'aarch64': 97}[platform.machine()]
+def step(code, yes, no, value):
+    return struct.pack('HBBI', code, yes, no, value)
+# The number of the call; if it is that one, EPERM, else whatever it does.
+program = step(0x20, 0, 0, 0) + step(0x15, 0, 1, number) + step(0x06, 0, 0, 0x00050001) + step(0x06, 0, 0, 0x7fff0000)
+steps = ctypes.create_string_buffer(program)
+class Program(ctypes.Structure):
+    _fields_ = [('length', ctypes.c_ushort), ('steps', ctypes.c_void_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+filtered = Program(4, ctypes.addressof(steps))
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(filtered), 0, 0):
+    sys.exit('no filter: %s' % os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn a_filter_of_system_calls_is_named() {
+    let name = "a_filter_of_system_calls_is_named";
+    let is_known = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    if !is_known || !has_namespaces(name) || !has_program("python3") {
+        return skipped(&format!("no python3, or another processor: {name}"));
+    }
+    for user in USERS {
+        let sandbox = Sandbox::new();
+        let record = ["record", "--netns", "-o", "one", "--", "touch", "ran"];
+        let modtape = user.modtape(&sandbox, &[]);
+        let words = [modtape.get_program()]
+            .into_iter()
+            .chain(modtape.get_args());
+        let words: Vec<_> = words.map(std::ffi::OsStr::to_owned).collect();
+        // setpriv and its flags stay before it.
+        let (modtape_itself, before) = words.split_last().expect("a program");
+        let words = before.iter().map(|word| word.as_os_str());
+        let python = ["python3", "-c", DENY_UNSHARE].map(std::ffi::OsStr::new);
+        let words: Vec<_> = words.chain(python).collect();
+        let mut modtape = sandbox.command(words[0]);
+        modtape.args(&words[1..]).arg(modtape_itself).args(record);
+        let output = run(modtape, LIMIT);
+        assert_eq!(
+            output.status.code(),
+            Some(125),
+            "{user:?}: {}",
+            output.stderr
+        );
+        for text in [
+            "cannot set up a network namespace: unshare",
+            "help: a seccomp filter denies it",
+        ] {
+            assert!(output.stderr.contains(text), "{user:?}: {}", output.stderr);
+        }
+        assert!(!sandbox.join("ran").exists() && !sandbox.join("recordings/one").exists());
+        let left = fs::read_dir(sandbox.join("run/modtape"));
+        assert_eq!(left.map_or(0, Iterator::count), 0);
+    }
+}
+
+#[test]
+fn root_without_user_namespaces_is_told_that_nothing_is_proved() {
+    let name = "root_without_user_namespaces_is_told_that_nothing_is_proved";
+    if !has_namespaces(name) || !rustix::process::geteuid().is_root() {
+        return skipped(&format!("not root, or no namespaces: {name}"));
+    }
+    let sandbox = Sandbox::new();
+    User::Unprivileged.modtape(&sandbox, &[]);
+    let script =
+        "echo 0 >/proc/sys/user/max_user_namespaces; \"$0\" record --netns -o one -- touch ran
+        exec \"$0\" recordings info one >&2";
+    let output = limited(&sandbox, script);
+    assert!(output.status.success(), "{}", output.stderr);
+    assert!(sandbox.join("ran").exists());
+    let told = output
+        .stderr
+        .matches("0 packets left; that is no proof: the command was root outside");
+    // In the summary, and in what is known of the recording.
+    assert_eq!(told.count(), 2, "{}", output.stderr);
+}
+
 #[test]
 fn a_namespace_is_for_a_command() {
     let sandbox = Sandbox::new();
     for (args, expected) in [
         (&["record", "--netns"][..], "--netns needs a command"),
+        (&["replay", "one", "--netns"], "--netns needs a command"),
         (&["record", "--host-port", "80", "--", "true"], "--netns"),
         (
+            &["record", "--netns", "--host-port", "0", "--", "true"],
+            "--host-port",
+        ),
+        (
+            &["record", "--netns", "--host-port", "65536", "--", "true"],
+            "--host-port",
+        ),
+        (
             &["record", "--netns", "--mode", "gateway", "--", "true"],
+            "--netns",
+        ),
+        (
+            &["record", "--netns", "--mode", "transparent", "--", "true"],
+            "--netns",
+        ),
+        (
+            &["record", "--netns", "--listen", "127.0.0.1:0", "--", "true"],
+            "--listen has no effect with --netns",
+        ),
+        (
+            &["record", "--netns", "--token", "auto", "--", "true"],
+            "--token has no effect with --netns",
+        ),
+        (
+            &["record", "--netns", "--from", "10.0.0.0/8", "--", "true"],
+            "--from",
+        ),
+        (
+            &[
+                "replay",
+                "one",
+                "--netns",
+                "--listen",
+                "0.0.0.0:0",
+                "--",
+                "true",
+            ],
+            "--listen",
+        ),
+        (
+            &["replay", "one", "--netns", "--mode", "mitm", "--", "true"],
             "--netns",
         ),
     ] {

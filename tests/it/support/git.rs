@@ -1,4 +1,4 @@
-//! `git http-backend` behind an origin: a CGI program, one process a request.
+//! Repositories, and `git http-backend` behind an origin: a CGI program, one process a request.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -7,7 +7,27 @@ use std::process::{Command, Stdio};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::client::LIMIT;
 use super::log::Served;
+use super::sandbox::{Sandbox, run};
+
+/// Makes `team/lib.git`, a module of that path with a tag and one file of so many bytes of noise.
+pub fn repository(module: &str, bytes: u64) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let script = r#"mkdir w && cd w && git init -q -b main . && printf "module $1\n\ngo 1.18\n" >go.mod
+        echo 'package lib' >lib.go && head -c "$0" /dev/urandom >noise && git add . && git commit -qm one
+        git tag v1.0.0 && cd .. && git clone -q --bare w team/lib.git"#;
+    let mut made = sandbox.command("sh");
+    made.args(["-ec", script, &bytes.to_string(), module]);
+    for who in ["AUTHOR", "COMMITTER"] {
+        made.env(format!("GIT_{who}_NAME"), "Ada");
+        made.env(format!("GIT_{who}_EMAIL"), "ada@git.corp");
+    }
+    made.env("GIT_CONFIG_NOSYSTEM", "1");
+    made.env("GIT_CONFIG_GLOBAL", "/dev/null");
+    run(made, LIMIT).expect_success();
+    sandbox
+}
 
 /// What the program answers.
 pub struct Answered {

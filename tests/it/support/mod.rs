@@ -47,6 +47,7 @@ mod serve;
 mod session;
 mod socks;
 mod spawned;
+mod ssh;
 
 #[allow(unused_imports, reason = "the same: not every test names every part")]
 pub use self::{
@@ -56,11 +57,12 @@ pub use self::{
     client::{Client, Connected, Established, Hello, LIMIT, within},
     corpus::{Content, Sumdb, corpus_folder, skipped},
     database::Database,
+    git::repository,
     handshake::Handshake,
     inside::Inside,
     log::{ConnectionSeen, Log, Served, TlsFailure},
     middlebox::Middlebox,
-    network::{alone, in_a_world},
+    network::{alone, in_a_world, mount_etc},
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
     process::Process,
@@ -72,4 +74,5 @@ pub use self::{
     },
     session::{Ended, Response, Session},
     spawned::{Spawned, TELLS},
+    ssh::sshd,
 };

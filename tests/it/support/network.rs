@@ -1,9 +1,14 @@
 //! A test in a network, and with mounts, of its own: it may listen anywhere and answer any name.
 
 use std::env;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use super::corpus::skipped;
+use super::sandbox::program;
 
 /// Names the test that runs in a network of its own.
 const ALONE: &str = "MODTAPE_IT_ALONE";
@@ -49,6 +54,21 @@ fn in_namespaces(flags: &str, test: &str, body: impl FnOnce()) {
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "no test has that name: {said}");
+}
+
+/// Puts these texts in the place of files in /etc, for a test with mounts of its own, and as long as what is
+/// returned lives. A file that is not there stays absent.
+pub fn mount_etc(files: &[(&str, &str)]) -> TempDir {
+    let etc = TempDir::new().expect("a temporary folder");
+    for (name, text) in files {
+        let (file, onto) = (etc.path().join(name), Path::new("/etc").join(name));
+        fs::write(&file, text).expect("our own folder");
+        if onto.exists() {
+            let mounted = program("mount").arg("--bind").args([&file, &onto]).status();
+            assert!(mounted.expect("mount can be run").success(), "{onto:?}");
+        }
+    }
+    etc
 }
 
 /// The first process of a namespace sees its own numbers in /proc.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use super::corpus::skipped;
 use super::recorder::own_root;
-use super::sandbox::{Output, Sandbox};
+use super::sandbox::{Output, Sandbox, tested};
 
 /// A script for `/bin/sh` that tells what it was given and ends with its input.
 pub const TELLS: &str =
@@ -47,6 +48,19 @@ impl Spawned {
             stdout,
             stderr,
         }
+    }
+
+    /// Has `script(1)` of util-linux run a command line on a terminal of its own, in which `$MODTAPE` is the
+    /// one that is tested; what is typed goes to it. `None`, with a line on stderr, where there is none.
+    pub fn on_a_terminal(sandbox: &Sandbox, command: &str) -> Option<Self> {
+        let mut script = sandbox.command("script");
+        script.args(["-qec", command, "/dev/null"]);
+        script.env("MODTAPE", tested()).env("SHELL", "/bin/sh");
+        if cfg!(target_os = "linux") && Path::new("/usr/bin/script").exists() {
+            return Some(Self::start(script));
+        }
+        skipped("terminals: there is no script(1) of util-linux");
+        None
     }
 
     /// Starts a recorder or a replay that wraps [`TELLS`]: where it listens, and a file with its

@@ -1,0 +1,154 @@
+//! However a program looks a name up, modtape answers: by any of the system's settings, and by libraries of its
+//! own.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::support::resolver::{Name, Resolver};
+
+/// Prints the addresses of a name, as glibc finds them for programs that ask for both families.
+const GLIBC: &str = "getent ahosts proxy.golang.org | cut -d' ' -f1 | sort -u";
+
+/// The addresses that a name gets first.
+const SYNTHETIC: &str = "198.18.0.1\n";
+
+#[test]
+fn names_are_answered_whatever_the_system_asks() {
+    let name = "netns::names::names_are_answered_whatever_the_system_asks";
+    in_a_world(name, || {
+        // systemd-resolved's, another one of this machine, one elsewhere.
+        let places = ["127.0.0.53:53", "127.0.0.1:53", "203.0.113.53:53"];
+        sh("ip addr add 203.0.113.53/32 dev lo");
+        let place = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let resolvers = places.map(|text| Resolver::at(place(text)));
+        for resolver in &resolvers {
+            let real = [[203, 0, 113, 200].into()];
+            resolver.set("proxy.golang.org", Name::at(real));
+            resolver.set("short.corp.example", Name::at(real));
+        }
+        let search = "search corp.example lan\noptions edns0 trust-ad\n";
+        for (resolv, nsswitch) in [
+            (
+                "nameserver 127.0.0.53\n",
+                "resolve [!UNAVAIL=return] files myhostname dns",
+            ),
+            (
+                "nameserver 203.0.113.53\n",
+                "files mdns4_minimal [NOTFOUND=return] dns mdns4",
+            ),
+            (
+                "nameserver 203.0.113.53\nnameserver 127.0.0.53\noptions rotate\n",
+                "files dns",
+            ),
+            // glibc then asks 127.0.0.1.
+            ("", "dns"),
+        ] {
+            let _etc = mount_etc(&[
+                ("resolv.conf", &format!("{resolv}{search}")),
+                ("nsswitch.conf", &format!("hosts: {nsswitch}\n")),
+                ("hosts", "127.0.0.1 localhost\n"),
+            ]);
+            for user in USERS {
+                let sandbox = Sandbox::new();
+                let script = format!(
+                    "{GLIBC}; getent hosts short | cut -d' ' -f1; getent hosts none || echo none"
+                );
+                let args = ["record", "--netns", "-o", "one", "--", "sh", "-c", &script];
+                let output = run(user.modtape(&sandbox, &args), LIMIT).expect_success();
+                let expected = format!("{SYNTHETIC}198.18.0.2\nnone\n");
+                assert_eq!(
+                    output.stdout, expected,
+                    "{user:?} {resolv:?} {nsswitch}: {}",
+                    output.stderr
+                );
+                let packets = recorded(&sandbox, "one")
+                    .manifest()
+                    .packets
+                    .expect("counted");
+                assert_eq!(packets, Default::default(), "{resolv:?} {nsswitch}");
+            }
+            sh("umount /etc/resolv.conf /etc/nsswitch.conf /etc/hosts");
+        }
+    });
+}
+
+#[test]
+fn gos_own_resolver_and_the_systems_lead_to_modtape() {
+    let name = "gos_own_resolver_and_the_systems_lead_to_modtape";
+    if !has_namespaces(name) {
+        return;
+    }
+    let host = "proxy.golang.org";
+    let files = [
+        ("/rsc.io/quote/@v/list", "v1.5.2\n"),
+        ("/rsc.io/quote/@v/v1.5.2.info", r#"{"Version":"v1.5.2"}"#),
+        ("/rsc.io/quote/@v/v1.5.2.mod", "module rsc.io/quote\n"),
+    ];
+    let files = files.map(|(path, text)| ((host, path), (200, "text/plain", text)));
+    for release in ["1.21", "1.27"] {
+        for resolver in ["go", "cgo"] {
+            let sandbox = Sandbox::new();
+            let Some(go) = sandbox.go(release) else {
+                continue;
+            };
+            let go = go.to_str().expect("paths of tests are text");
+            let origin = Origin::start(Content::files(files));
+            let [everywhere, root] = to(&origin, &sandbox);
+            let flags = ["record", "--netns", "-o", "one", &everywhere, &root];
+            let command = ["--", go, "list", "-m", "-versions", "rsc.io/quote"];
+            let mut modtape = sandbox.modtape([&flags[..], &command].concat());
+            modtape.env("GOSUMDB", "off");
+            modtape.env("GODEBUG", format!("netdns={resolver}+2"));
+            let output = run(modtape, LIMIT).expect_success();
+            assert_eq!(
+                output.stdout, "rsc.io/quote v1.5.2\n",
+                "{release} {resolver}"
+            );
+            let said = format!("hostLookupOrder({host}) = ");
+            assert!(
+                output.stderr.contains(&said),
+                "{release} {resolver}: {}",
+                output.stderr
+            );
+            let recording = recorded(&sandbox, "one");
+            let asked: Vec<_> = recording.rows().iter().map(|row| &*row.url).collect();
+            assert_eq!(asked[0], "https://proxy.golang.org/rsc.io/quote/@v/list");
+        }
+    }
+}
+
+#[test]
+fn a_name_in_etc_hosts_is_known_by_what_its_client_says() {
+    let name = "netns::names::a_name_in_etc_hosts_is_known_by_what_its_client_says";
+    in_a_world(name, || {
+        if !has_program("curl") {
+            return skipped(&format!("no curl: {name}"));
+        }
+        let _etc = mount_etc(&[(
+            "hosts",
+            "127.0.0.1 localhost\n203.0.113.200 fixed.example\n",
+        )]);
+        for user in USERS {
+            let sandbox = Sandbox::new();
+            let file = (("fixed.example", "/a"), (200, "text/plain", "a"));
+            let origin = Origin::start(Content::files([file]));
+            let [everywhere, root] = to(&origin, &sandbox);
+            let flags = [
+                "record",
+                "--netns",
+                "-o",
+                "one",
+                "--intercept",
+                "fixed.example",
+            ];
+            let script = "curl -sSf https://fixed.example/a http://fixed.example/a";
+            let command = [&*everywhere, &root, "--", "sh", "-c", script];
+            let args = [&flags[..], &command].concat();
+            let output = run(user.modtape(&sandbox, &args), LIMIT).expect_success();
+            assert_eq!(output.stdout, "aa", "{user:?}");
+            let recording = recorded(&sandbox, "one");
+            let asked: Vec<_> = recording.rows().iter().map(|row| &*row.url).collect();
+            assert_eq!(asked, ["https://fixed.example/a", "http://fixed.example/a"]);
+        }
+    });
+}
