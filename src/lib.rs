@@ -4,9 +4,9 @@
 //!
 //! 0. [`hostile`](crate) what checks of hostile input share: in tests and fuzz targets only
 //! 1. [`clock`] what time it is · [`shell`] quoting · `files` whole or not at all · `words` numbers
-//!    as people read them · [`sockets`] marks, and where the kernel redirects from · [`gomod`] what a URL means to the go command · `git` its smart protocol · [`tls`] provider, roots, ALPN · [`cli`] the command line
-//! 2. [`exchange`] the noun, where a reader best begins · [`sumdb`] the checksum database's log: heads, tiles, records, proofs
-//! 3. [`redact`] what a secret looks like · `coding` content codings, gzip within limits ·
+//!    as people read them · [`gomod`] what a URL means to the go command · `git` its smart protocol · [`tls`] provider, roots, ALPN · [`cli`] the command line
+//! 2. [`exchange`] the noun, where a reader best begins · [`sumdb`] the checksum database's log: heads, tiles, records, proofs · `netlink` messages to the kernel
+//! 3. [`sockets`] marks, and where the kernel redirects from · [`redact`] what a secret looks like · `coding` content codings, gzip within limits ·
 //!    [`ca`] root, issuer, leafs
 //! 4. [`recording`] the folder on disk · [`capture`] packets as they pass · [`filter`] the language
 //!    that picks exchanges
@@ -47,6 +47,8 @@ pub mod gomod;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;
 pub mod import;
+#[cfg(target_os = "linux")]
+mod netlink;
 pub mod netns;
 pub mod proxy;
 pub mod recording;

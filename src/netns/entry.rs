@@ -20,10 +20,10 @@ use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::process::geteuid;
 
 use super::handover::{GO, MAPPED, Report, send};
-use super::netlink::Netlink;
 use super::refusal::{EntryError, Refusal, Step};
 use super::rules::Places;
 use super::{Inside, links, rules, users};
+use crate::netlink::Netlink;
 
 /// Sockets of the host's own name services. A lookup over one of them would be answered outside, with
 /// real addresses, so the command sees a socket that nobody listens on, and asks over DNS instead

@@ -10,10 +10,10 @@ use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::{TcpListener, UdpSocket, UnixListener, UnixStream};
 
 use super::handover::{GO, MAPPED, NOT_MAPPED, Report, receive};
-use super::netlink::Netlink;
 use super::refusal::{AdmitError, Refusal, Step};
 use super::server::Sockets;
 use super::{Inside, Served, links, rules, users};
+use crate::netlink::Netlink;
 use crate::recording::format::Packets;
 
 /// Where the process inside reports.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::addresses::{OWN_V4, OWN_V6};
-use super::netlink::{ACK, CREATE, Message, Netlink, attributes};
+use crate::netlink::{ACK, CREATE, Message, Netlink, attributes};
 
 /// `RTM_NEWLINK`
 const NEW_LINK: u16 = 16;

@@ -17,8 +17,6 @@ mod handover;
 #[cfg(target_os = "linux")]
 mod links;
 mod lookups;
-#[cfg(target_os = "linux")]
-mod netlink;
 mod refusal;
 #[cfg(target_os = "linux")]
 mod rules;

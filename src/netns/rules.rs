@@ -32,7 +32,7 @@ use std::net::IpAddr;
 use rustix::net::netlink;
 
 use super::HostPort;
-use super::netlink::{ACK, APPEND, CREATE, Message, Netlink, attribute, attributes};
+use crate::netlink::{ACK, APPEND, CREATE, Message, Netlink, attribute, attributes};
 use crate::recording::format::Packets;
 
 /// Where packets are sent inside.

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 const ORDER: [&[&str]; 11] = [
     &["hostile"],
     &[
-        "clock", "shell", "files", "words", "sockets", "gomod", "git", "tls", "cli",
+        "clock", "shell", "files", "words", "gomod", "git", "tls", "cli",
     ],
-    &["exchange", "sumdb"],
-    &["redact", "coding", "ca"],
+    &["exchange", "sumdb", "netlink"],
+    &["sockets", "redact", "coding", "ca"],
     &["recording", "capture", "filter"],
     &["diagnose", "catalog"],
     &[

@@ -1,4 +1,5 @@
-//! Netlink messages, as far as links, routes and packet filters need them (netlink(7), rtnetlink(7)).
+//! Netlink messages, as far as links, routes, packet filters and the sockets of others need them
+//! (netlink(7), rtnetlink(7), sock_diag(7)).
 
 use std::io;
 use std::ops::Range;
@@ -18,13 +19,13 @@ use crate::clock::{Clock, Timestamp};
 /// `NLM_F_REQUEST`
 const REQUEST: u16 = 0x1;
 /// `NLM_F_ACK`
-pub(super) const ACK: u16 = 0x4;
+pub(crate) const ACK: u16 = 0x4;
 /// `NLM_F_DUMP`
 const DUMP: u16 = 0x300;
 /// `NLM_F_CREATE`
-pub(super) const CREATE: u16 = 0x400;
+pub(crate) const CREATE: u16 = 0x400;
 /// `NLM_F_APPEND`: behind what is there.
-pub(super) const APPEND: u16 = 0x800;
+pub(crate) const APPEND: u16 = 0x800;
 
 /// `NLMSG_ERROR`; with errno 0 it is an acknowledgement.
 const ERROR: u16 = 2;
@@ -40,13 +41,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A message under construction: its header, the fixed part of its family, and attributes.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
+pub(crate) struct Message {
     bytes: Vec<u8>,
     flags: u16,
 }
 
 impl Message {
-    pub(super) fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
+    pub(crate) fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
         let flags = flags | REQUEST;
         let mut bytes = vec![0; HEADER];
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
@@ -56,7 +57,7 @@ impl Message {
     }
 
     /// Adds an attribute.
-    pub(super) fn with(mut self, kind: u16, value: &[u8]) -> Self {
+    pub(crate) fn with(mut self, kind: u16, value: &[u8]) -> Self {
         attribute(&mut self.bytes, kind, value);
         self
     }
@@ -71,7 +72,7 @@ impl Message {
 }
 
 /// Adds an attribute to the bytes of a message, or to those of another attribute that holds it.
-pub(super) fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
     bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
@@ -80,7 +81,7 @@ pub(super) fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 /// The attributes in `bytes`, without the flags in their kinds.
-pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
         let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?) & 0x3fff;
@@ -92,7 +93,7 @@ pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
 
 /// A netlink socket. It speaks to the network namespace that it was opened in, whoever holds it.
 #[derive(Debug)]
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: OwnedFd,
     /// The sequence number of the next message: an answer repeats that of its question.
     next: AtomicU32,
@@ -107,7 +108,7 @@ struct Received<'a> {
 
 impl Netlink {
     /// `None` is the protocol for links and routes.
-    pub(super) fn open(protocol: Option<Protocol>) -> io::Result<Self> {
+    pub(crate) fn open(protocol: Option<Protocol>) -> io::Result<Self> {
         let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
         Ok(Self::from(socket))
@@ -115,7 +116,7 @@ impl Netlink {
 
     /// Sends messages as one datagram, and receives every answer; an error is the first that the kernel has
     /// with any of them.
-    pub(super) fn apply(&self, messages: Vec<Message>) -> io::Result<()> {
+    pub(crate) fn apply(&self, messages: Vec<Message>) -> io::Result<()> {
         let sequences = self.sequences(messages.len());
         let asks = |message: &Message| message.flags & ACK != 0;
         let numbered = messages.iter().zip(sequences.clone());
@@ -151,7 +152,7 @@ impl Netlink {
     }
 
     /// Asks for a list; `each` is called with the kind and the body of each message.
-    pub(super) fn list(
+    pub(crate) fn list(
         &self,
         kind: u16,
         fixed: &[u8],
@@ -169,6 +170,24 @@ impl Netlink {
                     ERROR => return outcome(part.body),
                     kind => each(kind, part.body),
                 }
+            }
+        }
+    }
+
+    /// Asks for one thing, and gives the body of the answer.
+    pub(crate) fn ask(&self, kind: u16, fixed: &[u8]) -> io::Result<Vec<u8>> {
+        let sequence = self.sequences(1).start;
+        let message = Message::new(kind, 0, fixed).finish(sequence);
+        send(&self.socket, &message, SendFlags::empty())?;
+        let patience = Patience::start();
+        loop {
+            let datagram = self.receive(&patience)?;
+            let mut answers = received(&datagram).filter(|part| part.sequence == sequence);
+            if let Some(answer) = answers.next() {
+                return match answer.kind {
+                    ERROR => outcome(answer.body).map(|()| Vec::new()),
+                    _ => Ok(answer.body.to_vec()),
+                };
             }
         }
     }
