@@ -152,6 +152,9 @@ fn write_general(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::
         "connection",
         &connection(listed.connection, shown.item.dial),
     )?;
+    if let Some(note) = shown.item.connection_note {
+        line("note", note)?;
+    }
     for attempt in shown
         .item
         .exchange

@@ -520,7 +520,6 @@ fn pending(stall: &Stall, target: &str) -> Opened {
                 took_us: stall.silent_us,
                 error: Some("no answer".into()),
                 reason: None,
-                note: None,
             })
             .collect(),
         error: Some(match stall.is_asking {

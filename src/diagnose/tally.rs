@@ -211,7 +211,6 @@ mod tests {
             took_us: 1,
             error: Some("no answer".into()),
             reason: None,
-            note: None,
         }
     }
 

@@ -245,9 +245,6 @@ pub struct Tried {
     /// The same as one word; `None` for one that has no answer yet, and in older recordings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DialFailure>,
-    /// What is to be said of the address, in words: the name that the client sent does not lead to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
 }
 
 /// A client connection is set up, whatever became of it.
@@ -400,6 +397,10 @@ pub struct Closed {
     pub tunnel: bool,
     /// Who ended it, and how.
     pub why: String,
+    /// Of a redirected connection, in words: the name that the client sent does not lead to the address
+    /// that it connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl Closed {

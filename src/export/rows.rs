@@ -53,6 +53,8 @@ impl Item<'_> {
             started: Option<String>,
             traceparent: String,
             opened: Option<&'a Opened>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            connection_note: Option<&'a str>,
             request: &'a Begin,
             response: Option<&'a End>,
             abort: Option<&'a Abort>,
@@ -64,6 +66,7 @@ impl Item<'_> {
             started: self.started(),
             traceparent: self.traceparent(),
             opened: self.dial,
+            connection_note: self.connection_note,
             request: &self.exchange.begin,
             response: self.exchange.end(),
             abort: self.abort(),

@@ -66,6 +66,8 @@ pub(crate) struct Item<'a> {
     pub(crate) run: &'a Open,
     /// The dial that it went through, if its line is known.
     pub(crate) dial: Option<&'a Opened>,
+    /// What there is to say of its client connection.
+    pub(crate) connection_note: Option<&'a str>,
     /// What was asked for, and what came of it.
     pub(crate) listed: Listed<'a>,
 }
@@ -204,6 +206,8 @@ impl<'a> Source<'a> {
             row,
             run: run.ok_or(ItemError::Run)?,
             dial: connection.and_then(|connection| connection.dial_of(&row.url, row.until())),
+            connection_note: connection
+                .and_then(|connection| connection.closed.as_ref()?.note.as_deref()),
             listed: self.meaning.list(row),
         })
     }

@@ -58,11 +58,6 @@ impl Setup<'_> {
                 took_us: tried.took_us,
                 error: tried.error.as_ref().map(text),
                 reason: tried.failure,
-                note: journey
-                    .note
-                    .as_ref()
-                    .filter(|_| tried.error.is_none())
-                    .map(text),
             });
             tried.collect()
         });
@@ -86,18 +81,19 @@ impl Setup<'_> {
     }
 }
 
-/// Records the end of a connection.
-pub(super) fn closed(context: &Context, closed: Closed) {
+/// Records the end of a connection, which was at `at`.
+pub(super) fn closed(context: &Context, at: Timestamp, closed: Closed) {
     debug!(
         target: "modtape::connection",
         id = closed.id,
         from_client_bytes = closed.from_client_bytes,
         to_client_bytes = closed.to_client_bytes,
         why = %closed.why,
+        note = closed.note.as_deref(),
         "closed"
     );
     let event = Event::Connection(Connection::Closed(closed));
-    context.note(context.clock.now(), &event);
+    context.note(at, &event);
 }
 
 /// Logs the peers of a connection, what both sides chose, and how long each step took.
@@ -115,7 +111,6 @@ fn log_opened(opened: &Opened) {
             network.peer.address = %tried.addr,
             took_us = tried.took_us,
             error.message = tried.error.as_deref(),
-            note = tried.note.as_deref(),
             "tried"
         );
     }

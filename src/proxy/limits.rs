@@ -29,6 +29,9 @@ pub struct Deadlines {
     pub upstream_idle: Option<Duration>,
     /// How long after the handshake the first request still owns the dial.
     pub first_request: Duration,
+    /// The resolver's answer whether a name leads to the address that a redirected client connected to;
+    /// nothing waits for it but the record of the connection's end.
+    pub name_lookup: Duration,
 }
 
 impl Default for Deadlines {
@@ -44,6 +47,7 @@ impl Default for Deadlines {
             tunnel_idle: Duration::from_secs(15 * 60),
             upstream_idle: None,
             first_request: Duration::from_secs(1),
+            name_lookup: Duration::from_secs(2),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Places {
 
 /// A place; free again when this is dropped.
 pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
     wanted: watch::Receiver<bool>,
     clock: Clock,
     /// Since when the setup of the connection waits for the client; [`NEVER`] while it dials or shakes
@@ -64,7 +64,7 @@ impl Places {
             }
         };
         Some(Place {
-            _permit: permit,
+            permit: Some(permit),
             wanted: self.wanted.subscribe(),
             clock: self.clock,
             waits_since: Arc::new(AtomicU64::new(self.clock.now().as_micros())),
@@ -73,6 +73,11 @@ impl Places {
 }
 
 impl Place {
+    /// Makes the place free: the connection has no descriptors any more.
+    pub(super) fn leave(&mut self) {
+        self.permit = None;
+    }
+
     /// The setup of the connection waits for the client from now on.
     pub(super) fn waits_for_client(&self) {
         let now = self.clock.now().as_micros();

@@ -883,6 +883,7 @@ mod tests {
                 to_client_bytes: 2,
                 tunnel: false,
                 why: "client closed".into(),
+                note: None,
             })),
         };
         let line = record.to_line();

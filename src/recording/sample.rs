@@ -73,6 +73,7 @@ pub(super) fn closed(id: ConnectionId) -> Event {
         to_client_bytes: 200,
         tunnel: false,
         why: "client closed".into(),
+        note: None,
     }))
 }
 

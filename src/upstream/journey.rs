@@ -36,8 +36,6 @@ pub(crate) struct Journey {
     pub(crate) issuer: Option<String>,
     /// Why it led nowhere, if it did not.
     pub(crate) failure: Option<DialFailure>,
-    /// What is to be said of the address, if anything.
-    pub(crate) note: Option<String>,
 }
 
 /// A part of dialling.

@@ -243,7 +243,6 @@ fn dead(id: u64, host: &str, started: u64, us: u64) -> Opened {
             took_us: us,
             error: Some("no answer".into()),
             reason: None,
-            note: None,
         }],
         error: Some(format!(
             "no connection to {host}:443 within 30s (no answer)"
@@ -715,7 +714,6 @@ fn any_dial() -> impl Strategy<Value = Opened> {
                 took_us: 250_000,
                 error: Some("no answer".into()),
                 reason: None,
-                note: None,
             }],
             ..connection(0, Mode::Intercept, &format!("{host}:443"))
         },

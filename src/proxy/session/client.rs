@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 
+use super::name_checks::NameCheck;
 use crate::capture::{Stream, Wire};
 use crate::clock::Timestamp;
 use crate::exchange::{ClientSide, Closed, ConnectionId, Mode, Target};
@@ -39,6 +40,8 @@ pub(super) struct Client {
     pub(super) captured: Option<Stream>,
     pub(super) place: Place,
     pub(super) gate: Gate,
+    /// What is found out about the name that the client sent, where the kernel redirected it.
+    pub(super) name_check: Option<NameCheck>,
     /// The target of the last CONNECT that came without the token; empty if there was none.
     pub(super) denied_target: String,
 }
@@ -68,6 +71,7 @@ impl Client {
             captured,
             place,
             gate: Gate::new(&context.access),
+            name_check: None,
             denied_target: String::new(),
             context,
         }
@@ -105,7 +109,7 @@ impl Client {
 
     /// Records the end of the connection. Of those that never showed the token only the first are
     /// recorded.
-    pub(super) fn closed(&self, is_tunnel: bool, why: &str) {
+    pub(super) async fn closed(mut self, is_tunnel: bool, why: &str) {
         let why = self.context.redactor.text(why);
         if self.gate.is_stranger() {
             if !self.gate.is_recorded_stranger() {
@@ -121,14 +125,25 @@ impl Client {
             self.opened(Mode::Refuse, target, &self.side(), None, Some(error));
         }
         let (from_client_bytes, to_client_bytes) = self.marks.bytes();
+        let at = self.context.clock.now();
+        let check = self.name_check.take();
+        let note = match check {
+            Some(check) => {
+                // Its sockets are closed, and the resolver may be slow.
+                self.place.leave();
+                check.note(&self.context.stop).await
+            }
+            None => None,
+        };
         let closed = Closed {
             id: self.id,
             from_client_bytes,
             to_client_bytes,
             tunnel: is_tunnel,
             why,
+            note: note.map(|note| self.context.redactor.text(&note)),
         };
-        connection_log::closed(&self.context, closed);
+        connection_log::closed(&self.context, at, closed);
     }
 
     /// Answers with an error and hangs up; `connect` is what was refused, if it could be read.

@@ -12,6 +12,7 @@
 //! One place records the end.
 
 mod client;
+mod name_checks;
 mod opening;
 mod redirected;
 mod serve;
@@ -200,7 +201,7 @@ pub(super) async fn run(
         Ok(Open::Clear(clear)) => clear.serve(&client).await,
         Err(why) => why,
     };
-    client.closed(is_tunnel, &why);
+    client.closed(is_tunnel, &why).await;
 }
 
 /// Sets the connection up, or says why it is over before.
@@ -225,7 +226,7 @@ async fn open(
         },
         Entrance::Redirected(redirection) => {
             let redirected = Redirected::dial(client, io, redirection, original).await?;
-            redirected.listen(client).await?
+            redirected.listen(client, redirection).await?
         }
     };
     Ok(match inside {
@@ -572,7 +573,6 @@ impl Intercepted {
     async fn after(mut hello: Hello, client: &Client) -> Result<Self, String> {
         let context = &client.context;
         client.place.waits_for_upstream();
-        let check = hello.dialled.check_name(client, &hello.host);
         let shaken = match hello.dialled.failure.take() {
             Some(why) => Err(why),
             None => upstream_tls(&mut hello, client).await,
@@ -602,9 +602,6 @@ impl Intercepted {
             side.alpn = protocol.map(|protocol| protocol.name().to_owned());
             let version = session.protocol_version();
             side.tls = version.map(|version| tls::version_name(version).to_owned());
-        }
-        if let Some(check) = check {
-            dialled.journey.note = check.note().await;
         }
         let named = Target::new(&host, dialled.target.port()).map_err(|error| error.to_string())?;
         let shown = match dialled.original {

@@ -15,10 +15,10 @@ use ipnet::IpNet;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio_util::either::Either;
 
 use super::client::{Client, ClientIo};
+use super::name_checks::NameChecks;
 use super::opening::{self, Beginning, Opening};
 use super::{Blind, Dialled, Hello, Inside, client_closes, dial, dialled_for, serve};
 use crate::capture::Stream;
@@ -36,12 +36,6 @@ use crate::upstream::{Journey, is_of_this_machine};
 
 /// How long one side is waited for once the other has closed without a word.
 const LAST_WORD: Duration = Duration::from_secs(1);
-
-/// How long the resolver may take to say whether a name leads to an address.
-const LOOKUP: Duration = Duration::from_secs(2);
-
-/// How many addresses of a name a note tells.
-const TOLD_ADDRESSES: usize = 4;
 
 /// The alert `access_denied` of TLS (RFC 8446 section 6), in a record of its own.
 const ACCESS_DENIED: [u8; 7] = [21, 3, 1, 0, 2, 2, 49];
@@ -75,6 +69,7 @@ pub struct Redirection {
     from: Vec<IpNet>,
     /// Connections from elsewhere so far.
     strangers: AtomicU64,
+    names: NameChecks,
 }
 
 impl Redirection {
@@ -86,6 +81,7 @@ impl Redirection {
             listeners,
             from: Vec::new(),
             strangers: AtomicU64::new(0),
+            names: NameChecks::default(),
         }
     }
 
@@ -230,8 +226,12 @@ impl Redirected {
     }
 
     /// Finds out what the client speaks, and whether that is for us.
-    pub(super) async fn listen(mut self, client: &Client) -> Result<Inside, String> {
-        let context = &client.context;
+    pub(super) async fn listen(
+        mut self,
+        client: &mut Client,
+        redirection: &Redirection,
+    ) -> Result<Inside, String> {
+        let context = &Arc::clone(&client.context);
         client.place.waits_for_client();
         let first = tokio::select! {
             first = self.first() => first,
@@ -285,6 +285,7 @@ impl Redirected {
                 let named = client_hello.server_name.clone();
                 let host = named.unwrap_or_else(|| dialled.target.host().to_owned());
                 if policy.intercepts(&host) {
+                    client.name_check = redirection.names.begin(context, &dialled, &host);
                     return Ok(Inside::Hello(Hello {
                         io,
                         host,
@@ -298,6 +299,7 @@ impl Redirected {
             }
             Beginning::Request(named) if named.port() == port => {
                 if policy.intercepts(named.host()) {
+                    client.name_check = redirection.names.begin(context, &dialled, named.host());
                     return Ok(Inside::Clear(Clear::of(client, io, named, dialled).await));
                 }
                 client.captured.iter().for_each(Stream::hides);
@@ -415,75 +417,6 @@ impl Dialled {
         }
         why.to_owned()
     }
-
-    /// Finds out whether `host` leads to the address that the client connected to; a note says if not.
-    /// `None` where there is nothing to find out.
-    pub(super) fn check_name(&self, client: &Client, host: &str) -> Option<NameCheck> {
-        let original = self.original?;
-        if self.target.ip().is_none() {
-            let is_same = self.target.host() == host;
-            let note = format!("the client looked up {}, not {host}", self.target.host());
-            return Some(NameCheck::Known((!is_same).then_some(note)));
-        }
-        let Responder::Upstream(dialer) = &client.context.responder else {
-            return None;
-        };
-        // What a parent proxy resolves may be unknown here.
-        if self.journey.via.is_some() {
-            return None;
-        }
-        let named = Target::new(host, original.port()).ok()?;
-        let dialer = dialer.clone();
-        let checking = async move {
-            let found = tokio::time::timeout(LOOKUP, dialer.addresses(&named)).await;
-            let host = named.host();
-            match found {
-                Ok(Ok(found)) => {
-                    let ips: Vec<IpAddr> = found.iter().map(|to| to.ip().to_canonical()).collect();
-                    (!ips.contains(&original.ip())).then(|| elsewhere(host, &ips, original.ip()))
-                }
-                Ok(Err(error)) => Some(format!(
-                    "{} may not be {host}: {}",
-                    original.ip(),
-                    chain(&error)
-                )),
-                Err(_) => Some(format!(
-                    "{} may not be {host}: the resolver did not answer within {LOOKUP:?}",
-                    original.ip()
-                )),
-            }
-        };
-        Some(NameCheck::Asked(client.context.tasks.spawn(checking)))
-    }
-}
-
-/// Whether a name leads to the address that was connected to.
-pub(super) enum NameCheck {
-    /// The note, if there is one.
-    Known(Option<String>),
-    /// The resolver was asked.
-    Asked(JoinHandle<Option<String>>),
-}
-
-impl NameCheck {
-    /// What is to be said, if anything.
-    pub(super) async fn note(self) -> Option<String> {
-        match self {
-            Self::Known(note) => note,
-            Self::Asked(asked) => asked.await.ok().flatten(),
-        }
-    }
-}
-
-fn elsewhere(host: &str, ips: &[IpAddr], original: IpAddr) -> String {
-    let told = ips.iter().take(TOLD_ADDRESSES).map(ToString::to_string);
-    let told = told.collect::<Vec<_>>().join(", ");
-    let more = if ips.len() > TOLD_ADDRESSES {
-        ", …"
-    } else {
-        ""
-    };
-    format!("{host} leads to {told}{more}, and not to {original}, to which the client connected")
 }
 
 impl Clear {
@@ -491,13 +424,10 @@ impl Clear {
         client: &Client,
         io: Prefixed<ClientIo>,
         named: Target,
-        mut dialled: Dialled,
+        dialled: Dialled,
     ) -> Self {
         let context = &client.context;
         client.captured.iter().for_each(Stream::is_plain);
-        if let Some(check) = dialled.check_name(client, named.host()) {
-            dialled.journey.note = check.note().await;
-        }
         let journey = context.is_live().then_some(&dialled.journey);
         let error = dialled.failure.as_deref();
         let side = client.side();

@@ -58,8 +58,15 @@ pub struct Resolver {
 impl Resolver {
     /// Answers questions that come to this address.
     pub fn at(addr: SocketAddr) -> Self {
-        let socket = UdpSocket::bind(addr).expect("the address is ours");
-        let (names, stop) = (Arc::<Mutex<_>>::default(), Arc::<AtomicBool>::default());
+        Self::on(UdpSocket::bind(addr).expect("the address is ours"), [])
+    }
+
+    /// Answers questions that come to this socket, and those that came before.
+    pub fn on<const N: usize>(socket: UdpSocket, names: [(&str, Name); N]) -> Self {
+        let addr = socket.local_addr().expect("it is bound");
+        let names = names.map(|(name, known)| (name.to_owned(), known));
+        let names = Arc::new(Mutex::new(HashMap::from(names)));
+        let stop = Arc::<AtomicBool>::default();
         let (known, stopped) = (Arc::clone(&names), Arc::clone(&stop));
         let serve = move || {
             let mut question = [0; 1500];

@@ -115,7 +115,6 @@ fn many_dials_of_one_connection() {
             took_us: S,
             error: Some("refused".into()),
             reason: None,
-            note: None,
         }];
     }
     assert!(explained(&made).contains(&"MT106"));

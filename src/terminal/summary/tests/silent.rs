@@ -22,7 +22,6 @@ fn hang(id: u64, why: &str) -> Opened {
             took_us: 5_500_000,
             error: Some("no answer".into()),
             reason: None,
-            note: None,
         }],
         error: Some(why.into()),
         reason: None,
