@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::exchange::Target;
 use crate::gomod::{Base, Route};
 use crate::redact::url_without_secrets;
 
@@ -16,9 +15,6 @@ const DISTINCT: usize = 1_000;
 
 /// How many characters are kept of a method, which is the client's to choose.
 const METHOD: usize = 32;
-
-/// The method of a request for a tunnel.
-pub(super) const CONNECT: &str = "CONNECT";
 
 /// Something that was asked for and is not on the recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +25,16 @@ pub(crate) struct Miss {
     pub(crate) instead: Option<String>,
     /// How often it was asked for.
     pub(crate) times: u64,
+    /// Whether all that is known is where a tunnel, or a redirected connection, was to lead.
+    pub(crate) is_tunnel: bool,
+    /// The host that it was to lead to, if it has a name.
+    host: Option<String>,
+}
+
+/// Where a tunnel, or a redirected connection, was to lead.
+pub(super) struct Tunnel<'a> {
+    /// `None` where nobody knows what has the address.
+    pub(super) host: Option<&'a str>,
 }
 
 /// All misses.
@@ -41,8 +47,12 @@ pub(crate) struct Misses {
 }
 
 impl Misses {
-    /// Adds one.
+    /// Adds a request.
     pub(crate) fn add(&mut self, what: String, instead: Option<String>) {
+        self.insert(what, instead, None);
+    }
+
+    fn insert(&mut self, what: String, instead: Option<String>, tunnel: Option<Tunnel<'_>>) {
         self.total += 1;
         if let Some(place) = self.places.get(&what) {
             self.distinct[*place].times += 1;
@@ -52,6 +62,8 @@ impl Misses {
                 what,
                 instead,
                 times: 1,
+                is_tunnel: tunnel.is_some(),
+                host: tunnel.and_then(|Tunnel { host }| host.map(str::to_owned)),
             });
         } else {
             self.unlisted += 1;
@@ -75,17 +87,14 @@ impl Misses {
 
     /// Hosts to which a tunnel was refused: a recording of them has to intercept them.
     pub(crate) fn refused_hosts(&self) -> BTreeSet<String> {
-        let tunnels = self.distinct.iter().filter_map(|miss| {
-            let target: Target = miss.what.strip_prefix(CONNECT)?.trim_start().parse().ok()?;
-            Some(target.host().to_owned())
-        });
-        tunnels.collect()
+        let tunnels = self.tunnels();
+        tunnels.filter_map(|miss| miss.host.clone()).collect()
     }
 
     /// Tunnels that were refused.
     pub(crate) fn tunnels(&self) -> impl Iterator<Item = &Miss> {
         let misses = self.distinct.iter();
-        misses.filter(|miss| miss.what.starts_with(CONNECT))
+        misses.filter(|miss| miss.is_tunnel)
     }
 
     /// How many requests asked for something that is not among [`Self::distinct`].
@@ -125,6 +134,12 @@ impl Ledger {
             }
         };
         self.misses().add(what, instead);
+    }
+
+    /// A tunnel, or a connection that was redirected: `what` in words.
+    pub(super) fn refused(&self, what: String, tunnel: Tunnel<'_>, why: &str) {
+        let why = Some(why.to_owned());
+        self.misses().insert(what, why, Some(tunnel));
     }
 }
 

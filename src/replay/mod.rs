@@ -24,6 +24,7 @@ mod played;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub(crate) use added::{Added, question};
@@ -42,7 +43,7 @@ use crate::recording::{Recording, Row};
 use crate::tls::Protocol;
 use condition::Fit;
 use index::{Index, TileKey, TileRow, Unusable};
-use ledger::{Ledger, what};
+use ledger::{Ledger, Tunnel, what};
 use made::{Instead, Made, Outcome};
 
 /// A recording that answers.
@@ -161,9 +162,22 @@ impl Replay {
     /// Counts a tunnel to `target` that was refused, and why, as missing: whatever would have been
     /// asked in it is not here.
     pub(crate) fn refused(&self, target: &Target, why: &str) {
-        let what = target.to_string();
-        self.ledger
-            .missed(ledger::CONNECT, what, Some(why.to_owned()));
+        let host = Some(target.host());
+        let what = format!("CONNECT {target}");
+        self.ledger.refused(what, Tunnel { host }, why);
+    }
+
+    /// The same of a connection to `target` that was redirected.
+    pub(crate) fn refused_redirected(&self, target: &Target, why: &str) {
+        let host = Some(target.host());
+        let what = format!("connection to {target}");
+        self.ledger.refused(what, Tunnel { host }, why);
+    }
+
+    /// The same of one whose address leads nowhere.
+    pub(crate) fn refused_address(&self, address: SocketAddr, why: &str) {
+        let what = format!("connection to {address}");
+        self.ledger.refused(what, Tunnel { host: None }, why);
     }
 
     /// Hosts that any recorded exchange went to.

@@ -23,7 +23,7 @@ use serde_json::Value;
 use super::support::*;
 
 /// Whether namespaces can be had here; else a line on stderr says that the test was skipped.
-fn has_namespaces(test: &str) -> bool {
+pub(crate) fn has_namespaces(test: &str) -> bool {
     let mut probe = program("unshare");
     probe.args(["-rn", "true"]);
     let has = has_program("unshare") && run(probe, LIMIT).status.success();

@@ -88,6 +88,22 @@ fn a_host_that_is_not_on_the_recording_is_missing() {
     assert!(output.stderr.contains(listed), "{}", output.stderr);
 }
 
+#[test]
+fn an_address_that_no_name_has_is_missing() {
+    let name = "an_address_that_no_name_has_is_missing";
+    if !crate::netns::has_namespaces(name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    Craft::new(&sandbox.join("recordings/one")).write();
+    let mut modtape = sandbox.modtape(["replay", "one", "--netns", "--strict"]);
+    modtape.args(["--", "sh", "-c", "curl -s http://198.18.9.9/x; true"]);
+    let output = run(modtape, LIMIT);
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    let listed = "missing: connection to 198.18.9.9:80 (no name has the address 198.18.9.9)";
+    assert!(output.stderr.contains(listed), "{}", output.stderr);
+}
+
 /// Asks for [`URL`], saying that this coding is accepted if any is.
 async fn asked(sandbox: &Sandbox, accepted: Option<&str>) -> Response {
     let mut modtape = sandbox.modtape(["replay", "one", "--"]);

@@ -274,15 +274,12 @@ impl<'a> Rules<'a> {
         })
     }
 
-    /// How modtape's own connections are told from others; `None` where no rule catches them.
-    fn own(&self) -> Option<Own> {
-        match self.recorder.marks {
-            true => Some(Own::Mark),
-            false if self.selection.uid.is_none() && self.selection.cgroup.is_none() => {
-                Some(Own::User(self.recorder.uid))
-            }
-            false => None,
-        }
+    /// The user whose connections are not redirected, since they are modtape's own and have no mark;
+    /// `None` where no rule catches them.
+    fn own_user(&self) -> Option<u32> {
+        let Selection { uid, cgroup, .. } = self.selection;
+        let is_anyones = uid.is_none() && cgroup.is_none();
+        (is_anyones && !self.recorder.marks).then_some(self.recorder.uid)
     }
 
     fn nft(&self) -> String {
@@ -299,11 +296,11 @@ impl<'a> Rules<'a> {
 
     fn nft_output(&self, text: &mut String) {
         let matches = self.selection.nft();
-        let own = self.own().map(|own| match own {
-            Own::Mark => format!("    meta mark {MARK:#x} return comment \"modtape's own\"\n"),
-            Own::User(uid) => format!("    meta skuid {uid} return comment \"modtape's own\"\n"),
-        });
-        let own = own.unwrap_or_default();
+        // Also where this recorder may not mark its own: another may, whose rules lead here.
+        let mut own = format!("    meta mark {MARK:#x} return comment \"modtape's own\"\n");
+        if let Some(uid) = self.own_user() {
+            let _ = writeln!(own, "    meta skuid {uid} return comment \"modtape's own\"");
+        }
         let chain = |kind: &str, rules: String| {
             format!(
                 "  chain {kind} {{\n    type {kind} hook output priority {}; policy accept;\n{own}{rules}  }}\n",
@@ -434,11 +431,9 @@ impl<'a> Rules<'a> {
             None => "filter",
         };
         let tool = format!("{} -w -t {table}", family.iptables());
-        let mut rules = Vec::new();
-        match self.own() {
-            Some(Own::Mark) => rules.push(format!("-m mark --mark {MARK:#x} -j RETURN")),
-            Some(Own::User(uid)) => rules.push(format!("-m owner --uid-owner {uid} -j RETURN")),
-            None => {}
+        let mut rules = vec![format!("-m mark --mark {MARK:#x} -j RETURN")];
+        if let Some(uid) = self.own_user() {
+            rules.push(format!("-m owner --uid-owner {uid} -j RETURN"));
         }
         rules.push(format!("-d {} -j RETURN", family.loopback()));
         rules.push(match listener {
@@ -463,12 +458,6 @@ impl<'a> Rules<'a> {
             iptables_chain(&tool, "PREROUTING", chain, &rules, text);
         }
     }
-}
-
-/// How modtape's own connections are told from others.
-enum Own {
-    Mark,
-    User(u32),
 }
 
 /// A chain with these rules, and a jump to it.

@@ -30,7 +30,7 @@ use crate::proxy::context::Responder;
 use crate::proxy::io::Prefixed;
 use crate::proxy::policy::Decision;
 use crate::proxy::upstreams::Upstreams;
-use crate::sockets::{OwnSockets, canonical, tracked_destination};
+use crate::sockets::{MARK, OwnSockets, canonical, tracked_destination};
 use crate::tls::Protocol;
 use crate::upstream::{Journey, is_of_this_machine};
 
@@ -114,9 +114,28 @@ impl Redirection {
         let is_own = |listener: &SocketAddr| {
             let listener = canonical(*listener);
             listener.port() == own.port()
-                && (listener.ip().is_unspecified() || listener.ip() == own.ip())
+                && match listener.ip().is_unspecified() {
+                    // TPROXY leads there too what is bound for this port of another machine.
+                    true => is_of_this_machine(own.ip()),
+                    false => listener.ip() == own.ip(),
+                }
         };
         (!self.listeners.iter().any(is_own)).then_some(own)
+    }
+
+    /// Why a connection would lead back to where it comes from, if it would: it is one of ours, or of another
+    /// modtape that is redirected to.
+    fn loops(&self, peer: SocketAddr, original: SocketAddr) -> Option<String> {
+        if self.sockets.has(peer) {
+            return Some(format!(
+                "modtape's own connection to {original} was redirected back to it"
+            ));
+        }
+        let user = self.sockets.user_of_modtape(peer, original)?;
+        Some(format!(
+            "the connection to {original} is that of another modtape, of user {user}: the rules that redirect \
+             here have to exempt its mark ({MARK:#x}), or that user where it may not set one"
+        ))
     }
 
     /// Whether a client may connect: all of this machine may.
@@ -178,11 +197,14 @@ impl Redirected {
         let Some(original) = original else {
             return Err(refuse_direct(client, io).await);
         };
-        let target = match redirection.sockets.has(client.peer) {
-            true => Err(format!(
-                "modtape's own connection to {original} was redirected back to it"
-            )),
-            false => redirection.destinations.of(original),
+        let target = match redirection.loops(client.peer, original) {
+            Some(why) => Err(why),
+            None => redirection.destinations.of(original).inspect_err(|why| {
+                // What would have been asked there is not here.
+                if let Some(replay) = context.responder.replay() {
+                    replay.refused_address(original, why);
+                }
+            }),
         };
         let target = target.inspect_err(|why| {
             let shown = original.to_string();
@@ -387,7 +409,7 @@ impl Dialled {
             ),
         };
         if let Some(replay) = context.responder.replay() {
-            replay.refused(target, &why);
+            replay.refused_redirected(target, &why);
         }
         why
     }
@@ -420,12 +442,7 @@ impl Dialled {
 }
 
 impl Clear {
-    async fn of(
-        client: &Client,
-        io: Prefixed<ClientIo>,
-        named: Target,
-        dialled: Dialled,
-    ) -> Self {
+    async fn of(client: &Client, io: Prefixed<ClientIo>, named: Target, dialled: Dialled) -> Self {
         let context = &client.context;
         client.captured.iter().for_each(Stream::is_plain);
         let journey = context.is_live().then_some(&dialled.journey);

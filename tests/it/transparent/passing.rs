@@ -50,6 +50,12 @@ server.serve_forever()' & page=$!; read -r _ <ready
     done
     rules=$($modtape env nft --mode transparent --port 80)
     port=${rules##*redirect to :}; port=${port%%[!0-9]*}
+    nsenter -t "$server" -n nft "add table ip own
+        add chain ip own in { type nat hook prerouting priority -100; }
+        add rule ip own in tcp dport $port redirect to :80"
+    $modtape env tproxy --mode transparent --port "$port" | sh
+    far curl -sS -m 20 -H "Host: named.example:$port" "http://10.9.0.1:$port/own"
+    $modtape env tproxy --mode transparent --port "$port" --unset | sh
     far curl -sS -m 20 --interface 10.2.0.2 "http://10.2.0.1:$port/" 2>/dev/null || echo "stranger refused"
     nft list ruleset; ip rule list | grep -c 0x6d75 || true
 "#;
@@ -85,7 +91,8 @@ fn clients_of_another_machine_are_redirected_by_their_network() {
         let output = output.expect_success();
         let (client, ours) = ("asked by 10.1.0.2\n", "asked by 10.9.0.254\n");
         let each = [ours, ours, client].concat();
-        let expected = format!("{client}{each}{each}{each}stranger refused\n");
+        // modtape's own port at another machine is a port like any other.
+        let expected = format!("{client}{each}{each}{each}{ours}stranger refused\n");
         assert!(
             output.stdout.starts_with(&expected),
             "{}\n{}",
@@ -95,7 +102,12 @@ fn clients_of_another_machine_are_redirected_by_their_network() {
         assert!(!output.stdout.contains("modtape"), "{}", output.stdout);
         assert!(output.stdout.ends_with("0\n"), "{}", output.stdout);
         let recording = Recording::open(&sandbox.join("recordings/one")).expect("a recording");
-        let urls: Vec<_> = recording.rows().iter().map(|row| &row.url[..]).collect();
+        let mut urls: Vec<_> = recording.rows().iter().map(|row| &row.url[..]).collect();
+        let own = urls.pop().expect("several exchanges");
+        assert!(
+            own.starts_with("http://named.example:") && own.ends_with("/own"),
+            "{own}"
+        );
         let tools = ["nft", "iptables", "tproxy"];
         let expected = tools.iter().flat_map(|tool| [tool; 2]);
         let expected: Vec<_> = expected
@@ -108,7 +120,12 @@ fn clients_of_another_machine_are_redirected_by_their_network() {
                 .upstream
                 .as_ref()
                 .and_then(|upstream| upstream.addr.as_deref());
-            assert_eq!(upstream, Some("10.9.0.1:80"));
+            let is_own = opened.target != "named.example:80";
+            let expected = match is_own {
+                true => opened.target.replace("named.example", "10.9.0.1"),
+                false => String::from("10.9.0.1:80"),
+            };
+            assert_eq!(upstream, Some(&expected[..]));
             assert!(
                 opened.client.addr.starts_with("10.1.0.2:"),
                 "{}",
@@ -139,6 +156,28 @@ fn other_machines_need_their_network_named() {
         (
             &["--from", "10.0.0.0/8"],
             "--from has no effect without --listen",
+        ),
+        (
+            &[
+                "--listen",
+                "0.0.0.0",
+                "--from",
+                "10.0.0.0/8",
+                "--from",
+                "fd00::/8",
+            ],
+            "--from fd00::/8 has no effect without --listen with an IPv6 address other than loopback: add --listen '[::]'",
+        ),
+        (
+            &[
+                "--listen",
+                "127.0.0.1",
+                "--listen",
+                "[fd00::1]",
+                "--from",
+                "10.0.0.0/8",
+            ],
+            "--from 10.0.0.0/8 has no effect without --listen with an IPv4 address",
         ),
         (&["--token", "auto"], "--from names their networks"),
         (

@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 
 use modtape::exchange::Mode;
 use modtape::proxy::Deadlines;
+use modtape::recording::Recording;
 use modtape::recording::reader::ConnectionRow;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::super::support::resolver::{Name, Resolver};
 use super::super::support::*;
 use super::{REDIRECT, REMOTE, has_rules, names, sh, text};
 
@@ -27,7 +29,7 @@ fn redirect(to: SocketAddr) {
     ));
 }
 
-fn here(test: impl Future<Output = ()>) {
+pub(super) fn here(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -69,9 +71,63 @@ fn a_listed_host_is_intercepted_at_the_address_that_the_kernel_knows() {
             assert_eq!(opened.len(), 1, "{opened:#?}");
             assert_eq!(opened[0].mode, Mode::Intercept);
             assert_eq!(opened[0].target, format!("{HOST}:443"));
-            assert_eq!(opened[0].tries[0].note, None);
+            assert!(notes(&recording).is_empty());
             let upstream = opened[0].upstream.as_ref().expect("it was dialled");
             assert_eq!(upstream.addr.as_deref(), Some("192.0.2.1:443"));
+        });
+    });
+}
+
+/// What is said of the names that clients sent.
+fn notes(recording: &Recording) -> Vec<&str> {
+    let closed = recording
+        .connections()
+        .filter_map(|row| row.closed.as_ref());
+    closed.filter_map(|closed| closed.note.as_deref()).collect()
+}
+
+#[test]
+fn no_request_waits_for_a_resolver_that_is_asked_about_its_name() {
+    let name = "transparent::session::no_request_waits_for_a_resolver_that_is_asked_about_its_name";
+    alone(name, || {
+        if !has_rules(name, "nft") {
+            return;
+        }
+        // What it is asked waits in its queue.
+        let resolver = UdpSocket::bind("127.0.0.1:53").expect("a network of our own");
+        let sandbox = Sandbox::new();
+        let resolv = sandbox.join("resolv.conf");
+        let nameserver = "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n";
+        fs::write(&resolv, nameserver).expect("our own folder");
+        sh(&format!("mount --bind {} /etc/resolv.conf", text(&resolv)));
+        let content = Content::files([((HOST, "/a"), (200, "text/plain", "from there"))]);
+        let origin = Origin::builder(content).at(https()).start();
+        // The test says where the host leads at another port, and not at this one.
+        let other = SocketAddr::new(https().ip(), 1);
+        here(async {
+            let deadlines = Deadlines {
+                name_lookup: LIMIT,
+                ..Deadlines::default()
+            };
+            let mut inside = Inside::redirected(HOST, (other, origin.root()), deadlines).await;
+            redirect(inside.proxy);
+            for _ in 0..3 {
+                let client = Client::open(https()).await;
+                let client = client
+                    .handshake(&inside.hello(HOST))
+                    .await
+                    .expect("a leaf of ours");
+                let mut session = client.into_session().await.expect("HTTP");
+                let response = session.get("/a").await.expect("a response");
+                assert_eq!(response.body, b"from there");
+            }
+            let known = Name::at([[192, 0, 2, 77].into()]);
+            let _resolver = Resolver::on(resolver, [(HOST, known)]);
+            let recording = inside.finish().await;
+            let note = format!(
+                "{HOST} leads to 192.0.2.77, and not to {REMOTE}, to which the client connected"
+            );
+            assert_eq!(notes(&recording), [&note[..]; 3]);
         });
     });
 }
@@ -154,11 +210,15 @@ const DIRECT: &str = r#"rules=$(/proc/$PPID/exe env nft --mode transparent --uid
 
 /// An origin at the remote address, for any host, with `/a`.
 fn origin() -> Origin {
-    let content = Content::files([((HOST, "/a"), (200, "text/plain", "from there"))]);
-    Origin::builder(content).at(https()).start()
+    origin_with(|builder| builder)
 }
 
-fn https() -> SocketAddr {
+pub(super) fn origin_with(set: impl FnOnce(OriginBuilder) -> OriginBuilder) -> Origin {
+    let content = Content::files([((HOST, "/a"), (200, "text/plain", "from there"))]);
+    set(Origin::builder(content).at(https())).start()
+}
+
+pub(super) fn https() -> SocketAddr {
     format!("{REMOTE}:443").parse().expect("an address")
 }
 
@@ -203,9 +263,9 @@ fn a_name_that_leads_elsewhere_is_said_and_vouches_for_nothing() {
                 assert_eq!(dial.target, format!("{HOST}:443"));
                 let tried = &dial.tries[0];
                 assert_eq!(tried.addr, "192.0.2.1:443");
-                let note = "proxy.golang.org leads to 192.0.2.77, and not to 192.0.2.1, to which the client connected";
-                assert_eq!(tried.note.as_deref(), Some(note));
             }
+            let note = "proxy.golang.org leads to 192.0.2.77, and not to 192.0.2.1, to which the client connected";
+            assert_eq!(notes(&recorded.recording), [note; 2]);
         });
     });
 }
@@ -398,6 +458,14 @@ fn a_replay_answers_what_is_recorded_and_refuses_the_rest_by_name() {
         assert_eq!(replayed.stdout, "200 0\n000 35\n", "{}", replayed.stderr);
         let told = "other.example was tunnelled when one was recorded; record with --intercept other.example";
         assert!(replayed.stderr.contains(told), "{}", replayed.stderr);
+        // It had no CONNECT.
+        assert!(
+            replayed
+                .stderr
+                .contains("missing: connection to other.example:443 ("),
+            "{}",
+            replayed.stderr
+        );
         let went = "1 answered, 1 missing, 0 went to the network";
         assert!(replayed.stderr.contains(went), "{}", replayed.stderr);
     });
