@@ -1,10 +1,13 @@
 //! From the words of a command line to a [`Cli`], with errors that say what to write instead.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+
+use ipnet::IpNet;
 
 use super::{Answers, Bodies, Cli, Command, ExportFormat, KeepBodies, OnMiss, Pcap, RunArgs};
 
@@ -251,8 +254,34 @@ fn contradicting_listeners(run: &RunArgs, has_token: bool) -> Option<String> {
         Some(_) if is_local => {
             Some("--from has no effect without --listen with another address than loopback".into())
         }
-        _ => None,
+        _ => unserved(run),
     }
+}
+
+/// Networks of --from whose clients reach no listener that other machines can connect to.
+fn unserved(run: &RunArgs) -> Option<String> {
+    let is_served = |network: &IpNet| {
+        let mut others = run
+            .listen
+            .iter()
+            .filter(|listen| !listen.ip().is_loopback());
+        let is_alone = run.listen.len() == 1;
+        others.any(|listen| match (network, listen.ip()) {
+            (IpNet::V4(_), IpAddr::V4(_)) | (IpNet::V6(_), IpAddr::V6(_)) => true,
+            // Where no other listener has IPv4, one at [::] takes it too.
+            (IpNet::V4(_), IpAddr::V6(ip)) => is_alone && ip.is_unspecified(),
+            (IpNet::V6(_), IpAddr::V4(_)) => false,
+        })
+    };
+    let network = run.from.iter().find(|network| !is_served(network))?;
+    let (family, any) = match network {
+        IpNet::V4(_) => ("IPv4", "0.0.0.0"),
+        IpNet::V6(_) => ("IPv6", "'[::]'"),
+    };
+    Some(format!(
+        "--from {network} has no effect without --listen with an {family} address other than loopback: \
+         add --listen {any}"
+    ))
 }
 
 /// A usage error of the verb that these words name.

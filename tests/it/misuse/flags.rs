@@ -5,7 +5,7 @@ use crate::support::Sandbox;
 use crate::views::sample;
 
 /// A command line, the exit code, and the flag that is refused.
-const VOID: [(&str, i32, &str); 29] = [
+const VOID: [(&str, i32, &str); 30] = [
     ("record --force -- true", 125, "--force"),
     (
         "record --no-har --har-bodies all -- true",
@@ -38,6 +38,11 @@ const VOID: [(&str, i32, &str); 29] = [
     ("record --log-format json -- true", 125, "--log-format"),
     ("record -q -v -- true", 125, "--verbose"),
     ("record --listen 0.0.0.0", 125, "--token"),
+    (
+        "record --mode transparent --listen 0.0.0.0 --from fd00::/8 -- true",
+        125,
+        "--listen '[::]'",
+    ),
     ("record --resolve nonsense", 125, "--resolve"),
     ("record --upstream-proxy ftp://a", 125, "--upstream-proxy"),
     ("record -o @last", 125, "@last"),
