@@ -1,6 +1,7 @@
 //! Connections that the kernel redirects: each test in a network of its own, with the rules that
 //! `modtape env` prints.
 
+mod captures;
 mod clients;
 mod go;
 mod passing;

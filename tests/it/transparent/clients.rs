@@ -174,8 +174,10 @@ fn real_clients(test: &str, tool: &str, program: &str, legacy: bool) {
         ] {
             assert_eq!(found(mode, target).as_deref(), Some(real));
         }
-        let notes = opened.iter().flat_map(|opened| &opened.tries);
-        let notes: Vec<_> = notes.filter_map(|tried| tried.note.as_ref()).collect();
+        let closed = recording
+            .connections()
+            .filter_map(|row| row.closed.as_ref());
+        let notes: Vec<_> = closed.filter_map(|closed| closed.note.as_ref()).collect();
         assert!(notes.is_empty(), "{notes:?}");
         let har = fs::read_to_string(sandbox.join("recordings/one/session.har")).expect("a HAR");
         assert!(har.contains(r#""serverIPAddress":"2001:db8::1""#), "{har}");
@@ -203,4 +205,70 @@ fn real_clients_are_recorded_with_rules_of_iptables() {
 fn real_clients_are_recorded_with_rules_of_iptables_legacy() {
     let name = "transparent::clients::real_clients_are_recorded_with_rules_of_iptables_legacy";
     real_clients(name, "iptables", "iptables-legacy", true);
+}
+
+/// Programs that know of no modtape; their user tells each which root to trust.
+const GET_JS: &str = r"
+const get = ([url, ...rest]) => url && require('https').get(url, answer => answer
+  .on('data', data => process.stdout.write(data))
+  .on('end', () => { console.log(); get(rest); }));
+get(process.argv.slice(2));
+";
+
+const GET_JAVA: &str = r"
+public class Get {
+    public static void main(String[] urls) throws Exception {
+        for (String url : urls) {
+            try (var body = new java.net.URL(url).openStream()) {
+                System.out.println(new String(body.readAllBytes()));
+            }
+        }
+    }
+}
+";
+
+#[test]
+fn node_and_java_are_recorded_as_they_are() {
+    let name = "transparent::clients::node_and_java_are_recorded_as_they_are";
+    alone(name, || {
+        if !has_rules(name, "nft") {
+            return;
+        }
+        let internet = Internet::new();
+        let sandbox = &internet.sandbox;
+        fs::write(sandbox.join("get.js"), GET_JS).expect("our own folder");
+        fs::write(sandbox.join("Get.java"), GET_JAVA).expect("our own folder");
+        let node = r#"NODE_EXTRA_CA_CERTS="$SSL_CERT_FILE" node get.js"#;
+        let java = "/proc/$PPID/exe ca show 2>/dev/null >root.pem
+            keytool -importcert -noprompt -alias modtape -file root.pem -keystore roots -storepass changeit 2>/dev/null
+            java -Djavax.net.ssl.trustStore=roots -Djavax.net.ssl.trustStorePassword=changeit Get.java";
+        let urls = format!("https://{FOUR}/a https://{SIX}/b https://{FOUR}/c");
+        let big = fs::read_to_string(sandbox.join("big")).expect("it is ours");
+        let expected = format!(
+            "/a of {FOUR} at {REMOTE} port 443\n/b of {SIX} at {REMOTE_6} port 443\n{big}\n"
+        );
+        for (program, command) in [("node", node), ("java", java)] {
+            if !has_program(program) || (program == "java" && !has_program("keytool")) {
+                skipped(&format!("no {program} here: {name}"));
+                continue;
+            }
+            let hosts = format!("--intercept={FOUR},{SIX}");
+            let mut modtape = sandbox.modtape(["record", "--mode", "transparent", "-o", program]);
+            modtape.args(["--listen", "127.0.0.1", "--listen", "[::1]", &hosts]);
+            modtape.arg("--upstream-ca").arg(internet.root());
+            let script = format!("{REDIRECT}; {command} {urls}");
+            modtape.args(["--", "sh", "-euc", &script]);
+            let output = run(modtape, LIMIT * 4).expect_success();
+            assert!(
+                output.stdout == expected,
+                "{program}: {}\n{}",
+                output.stdout,
+                output.stderr
+            );
+            let recording = sandbox.join("recordings").join(program);
+            let recording = Recording::open(&recording).expect("a recording");
+            let found: Vec<_> = recording.rows().iter().map(|row| &row.url[..]).collect();
+            assert_eq!(found, urls.split(' ').collect::<Vec<_>>(), "{program}");
+        }
+    });
 }
