@@ -36,6 +36,14 @@ pub enum Responder {
 }
 
 impl Responder {
+    /// Whoever dials, if the answers come from upstream.
+    pub(super) const fn dialer(&self) -> Option<&Dialer> {
+        match self {
+            Self::Upstream(dialer) => Some(dialer),
+            Self::Replay(_) | Self::Fill(_) => None,
+        }
+    }
+
     /// The recording that answers, if one does.
     pub(super) fn replay(&self) -> Option<&Arc<Replay>> {
         match self {

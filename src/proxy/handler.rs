@@ -24,7 +24,7 @@ use super::upstreams::Upstreams;
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{ByteString, MadeBy, Target, chain};
 use crate::tls::Protocol;
-use crate::upstream::{Dialer, News};
+use crate::upstream::Dialer;
 
 /// What is answered to a request for whose head there is no room.
 const NO_ROOM: &str =
@@ -174,14 +174,14 @@ pub(super) async fn forward(
     let mut upload: Option<Upload> = None;
     let mut lost: Option<Arc<UpstreamConnection>> = None;
     loop {
-        let hear = |news: News<'_>| ticket.entry.update(news);
         let connected = upstreams
-            .connect(dialer, origin, lost.as_ref(), &hear)
+            .connect(dialer, origin, lost.as_ref(), &ticket.entry)
             .await;
         let via;
         let upstream = match connected {
             Ok(connected) => {
                 via = connected.via;
+                ticket.lease = connected.lease;
                 if let Some(journey) = &connected.journey {
                     ticket.owns_dial(journey);
                 }

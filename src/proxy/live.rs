@@ -174,6 +174,31 @@ impl Line {
         }
     }
 
+    /// A dial came a step further.
+    fn update(&self, now: Timestamp, news: News<'_>) {
+        let mut progress = self.lock();
+        match news {
+            News::Through(via) => progress.via = Some(via.into()),
+            News::Entered(phase) => {
+                if phase == Phase::Connect {
+                    progress.address = None;
+                }
+                progress.moves(now);
+                (progress.phase, progress.is_asking) = (phase, false);
+            }
+            News::Trying(addr) => {
+                let tried = progress.address.take();
+                let tried = tried.map_or_else(String::new, |tried| format!("{tried}, "));
+                progress.address = Some(format!("{tried}{addr}").into());
+            }
+            News::Connected(addr) => progress.address = Some(addr.to_string().into()),
+            News::Asking => {
+                progress.moves(now);
+                progress.is_asking = true;
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -389,27 +414,14 @@ impl Entry {
 
     /// A dial came a step further.
     pub(super) fn update(&self, news: News<'_>) {
-        let now = self.live.now();
-        let mut progress = self.line.lock();
-        match news {
-            News::Through(via) => progress.via = Some(via.into()),
-            News::Entered(phase) => {
-                if phase == Phase::Connect {
-                    progress.address = None;
-                }
-                progress.moves(now);
-                (progress.phase, progress.is_asking) = (phase, false);
-            }
-            News::Trying(addr) => {
-                let tried = progress.address.take();
-                let tried = tried.map_or_else(String::new, |tried| format!("{tried}, "));
-                progress.address = Some(format!("{tried}{addr}").into());
-            }
-            News::Connected(addr) => progress.address = Some(addr.to_string().into()),
-            News::Asking => {
-                progress.moves(now);
-                progress.is_asking = true;
-            }
+        self.line.update(self.live.now(), news);
+    }
+
+    /// For a dial that may last longer than it is waited for.
+    pub(super) fn follower(&self) -> Follower {
+        Follower {
+            clock: self.live.clock,
+            line: Arc::clone(&self.line),
         }
     }
 
@@ -474,6 +486,20 @@ impl Entry {
             clock: self.live.clock,
             line: Arc::clone(&self.line),
         }
+    }
+}
+
+/// Tells one line of [`Live`] how a dial goes on.
+#[derive(Debug)]
+pub(super) struct Follower {
+    clock: Clock,
+    line: Arc<Line>,
+}
+
+impl Follower {
+    /// A dial came a step further.
+    pub(super) fn update(&self, news: News<'_>) {
+        self.line.update(self.clock.now(), news);
     }
 }
 

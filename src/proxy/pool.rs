@@ -1,25 +1,25 @@
 //! The upstream connections of a gateway, which is the client of its upstreams: shared by all who ask it, as the go
 //! command shares its own. An HTTP/2 connection carries as many requests as the upstream takes, an HTTP/1.1 connection one
-//! at a time.
-//!
-//! A connection is in use as long as somebody but the pool holds it.
+//! at a time. A request takes what is there first: a connection that another has done with, or the one that is dialled for
+//! it, which is the next one's then (as net/http's `Transport` has it).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::Mutex;
+use tokio::sync::{Notify, oneshot};
 
 use super::context::Context;
+use super::live::{Entry, Follower};
 use super::upstream_connection::UpstreamConnection;
 use super::upstreams::{ConnectError, Connected, NotConnected, Redial, Upstreams};
 use super::windows::SHARED_STREAMS;
 use crate::clock::Timestamp;
 use crate::exchange::{Target, chain};
 use crate::tls::Protocol;
-use crate::upstream::{Dialer, Hear, Journey};
+use crate::upstream::{Journey, News};
 
 /// How long an unused connection is kept, as Go's client keeps its own (net/http, `DefaultTransport`).
 const IDLE: Duration = Duration::from_secs(90);
@@ -29,6 +29,10 @@ pub(crate) const IDLE_MOST: usize = 100;
 
 /// How often is looked for connections that were unused for long enough.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// How long a dial is waited for that may lead to an HTTP/2 connection, before another one is begun beside it: TCP
+/// has sent its first packet three times by then (RFC 6298 section 2).
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Scheme, host and port of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,31 +67,38 @@ impl Origin {
     }
 }
 
-/// The connections of all origins.
-#[derive(Default)]
-pub(super) struct Pool {
-    // A std Mutex: held for operations on the map, never across an await.
-    shelves: Arc<StdMutex<Shelves>>,
-    next: AtomicU64,
-}
+/// The connections of all origins; cheap to clone.
+// A std Mutex: held for operations on the map, never across an await.
+#[derive(Clone, Default)]
+pub(super) struct Pool(Arc<StdMutex<Shelves>>);
 
 /// The connections by their origins.
 #[derive(Default)]
 struct Shelves {
     by_origin: HashMap<Origin, Arc<Shelf>>,
+    /// How many connections there were so far.
+    numbered: u64,
     /// A task ends connections that are unused for too long.
     is_reaped: bool,
 }
 
 /// The connections to one origin.
 struct Shelf {
-    /// Held while the first connection is dialled, and any that may turn out to be HTTP/2: those who wait
-    /// get it too.
-    dialling: Mutex<()>,
+    // A std Mutex: held for operations on the list, never across an await.
+    state: StdMutex<State>,
     redial: Redial,
+    /// Wakes one who waits for each place that becomes free, and all of them when a dial is over.
+    changed: Arc<Notify>,
+}
+
+struct State {
+    open: Vec<Arc<Pooled>>,
     /// The origin speaks HTTP/1.1, so that each request needs a connection of its own.
-    is_http1: AtomicBool,
-    open: StdMutex<Vec<Arc<Pooled>>>,
+    is_http1: bool,
+    /// How many dials are under way.
+    dials: usize,
+    /// When the last of them began.
+    last_dial: Timestamp,
 }
 
 /// A connection that can be used again.
@@ -97,101 +108,191 @@ pub(super) struct Pooled {
     pub(super) connection: Arc<UpstreamConnection>,
     /// How it was dialled, without what that took.
     pub(super) journey: Journey,
+    /// How many exchanges use it.
+    users: AtomicUsize,
+    changed: Arc<Notify>,
+}
+
+/// The use of a pooled connection by one exchange, until it is over.
+pub(super) struct Lease(Arc<Pooled>);
+
+/// A dial that is under way, until it is over.
+struct Dial {
+    shelf: Arc<Shelf>,
+}
+
+/// The dial that a request has begun. It goes on without the request, which takes what comes first.
+struct OwnDial {
+    outcome: oneshot::Receiver<Result<(Lease, Box<Journey>), NotConnected>>,
+    /// The request's line in the live view, as long as it waits.
+    _line: Arc<Follower>,
 }
 
 impl Pool {
-    /// A connection to `origin`: one that is free, or a new one. `lost` is the one that failed just now.
+    /// A connection to `origin`, whichever is there first: one that is free, or a new one. `lost` is the one
+    /// that failed just now.
     pub(super) async fn connect(
         &self,
         upstreams: &Arc<Upstreams>,
-        dialer: &Dialer,
         origin: &Origin,
         lost: Option<&Arc<UpstreamConnection>>,
-        hear: Hear<'_>,
+        entry: &Entry,
     ) -> Result<Connected, NotConnected> {
         let shelf = self.shelf(origin);
+        let clock = upstreams.leg.context.clock;
         let preferred = upstreams.last_used(origin);
-        let free = || shelf.free(preferred, lost, upstreams.leg.context.clock.now());
-        let mut turn = None;
-        if !shelf.is_http1() {
-            if let Some(pooled) = free() {
-                return Ok(upstreams.reuse(origin, &pooled));
-            }
-            let failures = shelf.redial.failures();
-            turn = Some(shelf.dialling.lock().await);
-            if let Some(pooled) = free() {
-                return Ok(upstreams.reuse(origin, &pooled));
-            }
-            if shelf.redial.failures() != failures {
-                return Err(NotConnected {
-                    why: ConnectError::Shared(shelf.redial.why()),
-                    journey: None,
-                });
-            }
-            if shelf.is_http1() {
-                turn = None;
-            }
-        } else if lost.is_none()
-            // Where one HTTP/1.1 connection was closed as idle, the others may be too.
-            && let Some(pooled) = free()
-        {
-            return Ok(upstreams.reuse(origin, &pooled));
+        // Where one HTTP/1.1 connection was closed as idle, the others may be too.
+        let free = || match lost.is_some() && shelf.is_http1() {
+            true => None,
+            false => shelf.lease(preferred, lost, clock.now()),
+        };
+        if let Some(lease) = free() {
+            return Ok(upstreams.reuse(origin, lease, false));
         }
-        // Boxed: it is large and rare, and would be moved about with every request.
-        let dialled = Box::pin(upstreams.dial(dialer, origin, hear)).await;
-        match &dialled {
-            Ok(connected) => {
-                let pooled = Pooled {
-                    number: self.next.fetch_add(1, Ordering::Relaxed),
-                    connection: Arc::clone(&connected.connection),
-                    journey: connected
-                        .journey
-                        .as_ref()
-                        .map_or_else(Journey::default, made),
-                };
-                upstreams.uses(origin, pooled.number);
-                shelf.put(pooled);
+        let failures = shelf.redial.failures();
+        let mut own: Option<OwnDial> = None;
+        loop {
+            let changed = shelf.changed.notified();
+            tokio::pin!(changed);
+            // What changes from now on is noticed.
+            changed.as_mut().enable();
+            if let Some(lease) = free() {
+                shelf.pass_on();
+                return Ok(upstreams.reuse(origin, lease, own.is_some()));
+            }
+            if own.is_none() {
+                if shelf.redial.failures() != failures {
+                    return Err(shared(shelf.redial.why()));
+                }
+                let dial = shelf.may_dial(clock.now());
+                own = dial.map(|dial| self.dial(dial, upstreams, origin, entry));
+            }
+            let Some(own) = &mut own else {
+                let _ = tokio::time::timeout_at(clock.instant(shelf.patience()), changed).await;
+                continue;
+            };
+            let outcome = tokio::select! {
+                biased;
+                outcome = &mut own.outcome => outcome,
+                () = changed => continue,
+            };
+            let outcome = outcome.unwrap_or_else(|_| {
+                // The run is over.
+                Err(shared(upstreams.leg.context.why_stopped()))
+            });
+            return match outcome {
+                Ok((lease, journey)) => Ok(upstreams.owns(origin, lease, *journey)),
+                Err(error) => match free() {
+                    Some(lease) => Ok(upstreams.reuse(origin, lease, true)),
+                    None => Err(error),
+                },
+            };
+        }
+    }
 
-                self.reap(&upstreams.leg.context);
-            }
-            Err(error) => {
-                // A stream that became free meanwhile does as well.
-                if let Some(pooled) = free() {
-                    return Ok(upstreams.reuse(origin, &pooled));
+    /// Dials beside the request that asks for it, which may be served by another connection meanwhile.
+    fn dial(
+        &self,
+        dial: Dial,
+        upstreams: &Arc<Upstreams>,
+        origin: &Origin,
+        entry: &Entry,
+    ) -> OwnDial {
+        let (mut asks, outcome) = oneshot::channel();
+        let line = Arc::new(entry.follower());
+        let follower = Arc::downgrade(&line);
+        let (pool, origin) = (self.clone(), origin.clone());
+        let asker = Arc::clone(upstreams);
+        upstreams.leg.context.spawn(async move {
+            let context = &asker.leg.context;
+            let Some(dialer) = context.responder.dialer() else {
+                return;
+            };
+            let hear = |news: News<'_>| {
+                if let Some(line) = follower.upgrade() {
+                    line.update(news);
                 }
-                if !shelf.is_open() {
-                    shelf.redial.fails(chain(&error.why));
+            };
+            let unwanted = async {
+                context.stop.cancelled().await;
+                asks.closed().await;
+            };
+            let dialled = tokio::select! {
+                dialled = asker.dial(dialer, &origin, &hear) => dialled,
+                () = unwanted => return,
+            };
+            let outcome = match dialled {
+                Ok((connection, journey)) => {
+                    let lease = pool.put(&dial.shelf, connection, &journey);
+                    Ok((lease, Box::new(journey)))
                 }
-            }
+                Err(error) => {
+                    dial.shelf.fails(&error);
+                    Err(error)
+                }
+            };
+            pool.reap(context);
+            // Without anybody who asks, it is the next one's.
+            let _ = asks.send(outcome);
+        });
+        OwnDial {
+            outcome,
+            _line: line,
         }
-        drop(turn);
-        dialled
+    }
+
+    /// A new connection, and its first use.
+    fn put(&self, shelf: &Shelf, connection: Arc<UpstreamConnection>, journey: &Journey) -> Lease {
+        let number = {
+            let mut shelves = self.lock();
+            shelves.numbered += 1;
+            shelves.numbered
+        };
+        let pooled = Arc::new(Pooled {
+            number,
+            connection,
+            journey: made(journey),
+            users: AtomicUsize::new(0),
+            changed: Arc::clone(&shelf.changed),
+        });
+        let mut state = shelf.lock();
+        state.is_http1 = pooled.connection.protocol == Protocol::Http1;
+        state.open.push(Arc::clone(&pooled));
+        Lease::of(&pooled)
     }
 
     fn shelf(&self, origin: &Origin) -> Arc<Shelf> {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = self.lock();
         if let Some(shelf) = shelves.by_origin.get(origin) {
             return Arc::clone(shelf);
         }
         let shelf = Arc::new(Shelf {
-            dialling: Mutex::default(),
+            state: StdMutex::new(State {
+                open: Vec::new(),
+                is_http1: !origin.is_secure,
+                dials: 0,
+                last_dial: Timestamp::default(),
+            }),
             redial: Redial::default(),
-            is_http1: AtomicBool::new(!origin.is_secure),
-            open: StdMutex::default(),
+            changed: Arc::default(),
         });
         shelves.by_origin.insert(origin.clone(), Arc::clone(&shelf));
         shelf
     }
 
+    fn lock(&self) -> MutexGuard<'_, Shelves> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends what is over, and starts the task that does so from now on, while there are connections.
     fn reap(&self, context: &Arc<Context>) {
         let (clock, stop) = (context.clock, context.stop.clone());
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = self.lock();
         shelves.sweep(clock.now());
         if std::mem::replace(&mut shelves.is_reaped, true) {
             return;
         }
-        let shelves = Arc::downgrade(&self.shelves);
+        let shelves = Arc::downgrade(&self.0);
         context.spawn(async move {
             let look = || tokio::time::timeout(LOOK, stop.cancelled());
             while look().await.is_err() {
@@ -206,6 +307,13 @@ impl Pool {
                 }
             }
         });
+    }
+}
+
+fn shared(why: String) -> NotConnected {
+    NotConnected {
+        why: ConnectError::Shared(why),
+        journey: None,
     }
 }
 
@@ -226,7 +334,7 @@ impl Shelves {
     fn sweep(&mut self, now: Timestamp) {
         let mut unused = Vec::new();
         for shelf in self.by_origin.values() {
-            let mut open = shelf.open();
+            let open = &mut shelf.lock().open;
             open.retain(|pooled| !pooled.is_over(now));
             let idle = open.iter().filter(|pooled| pooled.users() == 0);
             unused
@@ -236,41 +344,31 @@ impl Shelves {
         unused.truncate(unused.len().saturating_sub(IDLE_MOST));
         for shelf in self.by_origin.values() {
             let is_spare = |number| unused.iter().any(|(_, spare)| *spare == number);
-            shelf.open().retain(|pooled| !is_spare(pooled.number));
+            let open = &mut shelf.lock().open;
+            open.retain(|pooled| !is_spare(pooled.number));
         }
         self.by_origin
-            .retain(|_, shelf| Arc::strong_count(shelf) > 1 || shelf.is_open());
+            .retain(|_, shelf| Arc::strong_count(shelf) > 1 || !shelf.lock().open.is_empty());
     }
 }
 
 impl Shelf {
-    fn open(&self) -> MutexGuard<'_, Vec<Arc<Pooled>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there is a connection, free or not.
-    fn is_open(&self) -> bool {
-        !self.open().is_empty()
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_http1(&self) -> bool {
-        self.is_http1.load(Ordering::Relaxed)
+        self.lock().is_http1
     }
 
-    fn put(&self, pooled: Pooled) {
-        let is_http1 = pooled.connection.protocol == Protocol::Http1;
-        self.is_http1.store(is_http1, Ordering::Relaxed);
-        self.open().push(Arc::new(pooled));
-    }
-
-    /// The connection of that number if it can be used, else the one that was made last.
-    fn free(
+    /// The use of a connection that is free: that of the number, else the one that was made last.
+    fn lease(
         &self,
         preferred: Option<u64>,
         lost: Option<&Arc<UpstreamConnection>>,
         now: Timestamp,
-    ) -> Option<Arc<Pooled>> {
-        let mut open = self.open();
+    ) -> Option<Lease> {
+        let open = &mut self.lock().open;
         open.retain(|pooled| !pooled.is_over(now));
         let is_lost =
             |pooled: &Pooled| lost.is_some_and(|lost| Arc::ptr_eq(lost, &pooled.connection));
@@ -279,14 +377,74 @@ impl Shelf {
             .rev()
             .filter(|pooled| pooled.has_room() && !is_lost(pooled));
         let own = free.clone().find(|pooled| Some(pooled.number) == preferred);
-        own.or_else(|| free.next()).cloned()
+        own.or_else(|| free.next()).map(Lease::of)
+    }
+
+    /// Whoever waits besides is woken too, if there is more room: one is woken for a connection that has many
+    /// places.
+    fn pass_on(&self) {
+        if self.lock().open.iter().any(|pooled| pooled.has_room()) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// A dial, unless one is waited for: it may lead to an HTTP/2 connection, which takes all who wait.
+    fn may_dial(self: &Arc<Self>, now: Timestamp) -> Option<Dial> {
+        let mut state = self.lock();
+        let is_waited_for = state.dials > 0 && now < state.last_dial + PATIENCE;
+        if is_waited_for && !state.is_http1 {
+            return None;
+        }
+        state.dials += 1;
+        state.last_dial = now;
+        Some(Dial {
+            shelf: Arc::clone(self),
+        })
+    }
+
+    /// Until when the last dial is waited for.
+    fn patience(&self) -> Timestamp {
+        self.lock().last_dial + PATIENCE
+    }
+
+    /// A dial failed. Those who wait for it are told where there is no connection.
+    fn fails(&self, error: &NotConnected) {
+        if self.lock().open.is_empty() {
+            self.redial.fails(chain(&error.why));
+        }
+    }
+}
+
+impl Drop for Dial {
+    fn drop(&mut self) {
+        self.shelf.lock().dials -= 1;
+        self.shelf.changed.notify_waiters();
+    }
+}
+
+impl Lease {
+    fn of(pooled: &Arc<Pooled>) -> Self {
+        pooled.users.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(pooled))
+    }
+
+    /// The connection.
+    pub(super) fn pooled(&self) -> &Pooled {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_one();
     }
 }
 
 impl Pooled {
     /// How many use it, those who are still reading a response among them.
     fn users(&self) -> usize {
-        Arc::strong_count(&self.connection) - 1
+        self.users.load(Ordering::Relaxed)
     }
 
     fn is_over(&self, now: Timestamp) -> bool {

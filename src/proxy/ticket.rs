@@ -15,6 +15,7 @@ use super::context::Context;
 use super::headers;
 use super::io::Slot;
 use super::live::{Entry, LazyRoute, Subject};
+use super::pool::Lease;
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Body, ByteString, ExchangeId, LONG_SILENCE_US, MadeBy, Phase, SpanId, Timings,
@@ -48,6 +49,8 @@ pub(super) struct Ticket {
     stamps: Stamps,
     head: Option<Head>,
     attempts: Vec<Attempt>,
+    /// Its use of an upstream connection, where others use that too.
+    pub(super) lease: Option<Lease>,
     /// Dropped with the exchange, if its request body was never read.
     pub(super) unwanted_body: Option<oneshot::Sender<()>>,
     notes: Vec<String>,
@@ -191,6 +194,7 @@ impl Ticket {
             },
             head: None,
             attempts: Vec::new(),
+            lease: None,
             unwanted_body: None,
             notes: Vec::new(),
             client_wait_us: 0,

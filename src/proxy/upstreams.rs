@@ -13,12 +13,13 @@ use tokio_util::either::Either;
 use super::cause;
 use super::client_leg::{ClientLeg, Destination};
 use super::connection_log::Setup;
-use super::pool::{Origin, Pooled};
+use super::live::Entry;
+use super::pool::{Lease, Origin};
 use super::upstream_connection::{Speaking, UpstreamConnection, UpstreamIo, captured};
 use crate::clock::Timestamp;
 use crate::exchange::{DialFailure, Mode, Target, chain};
 use crate::tls::Protocol;
-use crate::upstream::{DialError, Dialer, Hear, Journey};
+use crate::upstream::{DialError, Dialer, Hear, Journey, News};
 
 /// The dial that CONNECT asked for. The first exchange owns it, if its request comes soon.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub(super) struct FirstDial {
 /// An upstream connection for one exchange.
 pub(super) struct Connected {
     pub(super) connection: Arc<UpstreamConnection>,
+    /// Its use, where others use it too.
+    pub(super) lease: Option<Lease>,
     /// How long the dial took, if this exchange dialled.
     pub(super) journey: Option<Journey>,
     /// The parent proxy on the way, where it is not that of CONNECT.
@@ -159,10 +162,10 @@ impl Upstreams {
         dialer: &Dialer,
         origin: &Origin,
         lost: Option<&Arc<UpstreamConnection>>,
-        hear: Hear<'_>,
+        entry: &Entry,
     ) -> Result<Connected, NotConnected> {
         if let Destination::Gateway(gateway) = &self.leg.destination {
-            return Box::pin(gateway.pool.connect(self, dialer, origin, lost, hear)).await;
+            return Box::pin(gateway.pool.connect(self, origin, lost, entry)).await;
         }
         let target = &origin.target;
         let is_tunnelled = self.leg.is_tunnelled();
@@ -178,6 +181,7 @@ impl Upstreams {
             if is_usable {
                 return Ok(Connected {
                     connection: Arc::clone(connection),
+                    lease: None,
                     journey: None,
                     via: None,
                 });
@@ -190,21 +194,27 @@ impl Upstreams {
             });
         }
         // Boxed: it is large and rare, and would be moved about with every request.
-        let dialled = Box::pin(self.dial(dialer, origin, hear)).await;
+        let hear = |news: News<'_>| entry.update(news);
+        let dialled = Box::pin(self.dial(dialer, origin, &hear)).await;
         if let (Some(_), true, Err(error)) = (lost, is_tunnelled, &dialled) {
             self.redial.fails(chain(&error.why));
         }
-        let connected = dialled?;
+        let (connection, journey) = dialled?;
         if !is_tunnelled {
             // Requests in clear text come one after the other, so that no other connection is in
             // use. They may ask any number of hosts, and a place is counted with one descriptor
             // upstream.
             connections.clear();
         }
-        connections.insert(target.clone(), Arc::clone(&connected.connection));
+        connections.insert(target.clone(), Arc::clone(&connection));
         drop(connections);
-        self.follow(target.clone(), &connected.connection);
-        Ok(connected)
+        self.follow(target.clone(), &connection);
+        Ok(Connected {
+            connection,
+            lease: None,
+            via: journey.via.as_deref().map(Arc::from),
+            journey: Some(journey),
+        })
     }
 
     /// The number of the pooled connection that was used last for an origin.
@@ -214,7 +224,7 @@ impl Upstreams {
     }
 
     /// Notes which pooled connection is used now; true if it was another one before.
-    pub(super) fn uses(&self, origin: &Origin, number: u64) -> bool {
+    fn uses(&self, origin: &Origin, number: u64) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = used.get(origin) != Some(&number);
         if is_new {
@@ -223,11 +233,23 @@ impl Upstreams {
         is_new
     }
 
+    /// A connection of the pool, for the exchange that dialled it.
+    pub(super) fn owns(&self, origin: &Origin, lease: Lease, journey: Journey) -> Connected {
+        self.uses(origin, lease.pooled().number);
+        Connected {
+            connection: Arc::clone(&lease.pooled().connection),
+            lease: Some(lease),
+            via: journey.via.as_deref().map(Arc::from),
+            journey: Some(journey),
+        }
+    }
+
     /// A connection of the pool, for an exchange that did not dial it. The record says which one, where the
-    /// exchange before it on this client connection used another.
-    pub(super) fn reuse(&self, origin: &Origin, pooled: &Pooled) -> Connected {
+    /// exchange before it on this client connection used another, or where this one `has_dialled` another.
+    pub(super) fn reuse(&self, origin: &Origin, lease: Lease, has_dialled: bool) -> Connected {
+        let pooled = lease.pooled();
         let journey = &pooled.journey;
-        if self.uses(origin, pooled.number) {
+        if self.uses(origin, pooled.number) || has_dialled {
             let context = &self.leg.context;
             self.setup(context.clock.now(), &origin.target, journey, None)
                 .record(context);
@@ -236,6 +258,7 @@ impl Upstreams {
             connection: Arc::clone(&pooled.connection),
             journey: None,
             via: journey.via.as_deref().map(Arc::from),
+            lease: Some(lease),
         }
     }
 
@@ -274,7 +297,7 @@ impl Upstreams {
         dialer: &Dialer,
         origin: &Origin,
         hear: Hear<'_>,
-    ) -> Result<Connected, NotConnected> {
+    ) -> Result<(Arc<UpstreamConnection>, Journey), NotConnected> {
         let target = &origin.target;
         let started = self.leg.context.clock.now();
         let mut dialling = Dialling {
@@ -294,11 +317,7 @@ impl Upstreams {
         dialling.record(error.as_deref());
         let journey = std::mem::take(&mut dialling.journey);
         match dialled {
-            Ok(connection) => Ok(Connected {
-                connection,
-                via: journey.via.as_deref().map(Arc::from),
-                journey: Some(journey),
-            }),
+            Ok(connection) => Ok((connection, journey)),
             Err(why) => Err(NotConnected {
                 why,
                 journey: Some(Box::new(journey)),

@@ -1,5 +1,6 @@
 //! modtape as the go command's module proxy: recorded, replayed, and as without it.
 
+mod clients;
 mod container;
 mod credentials;
 mod front;

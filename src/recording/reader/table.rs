@@ -176,13 +176,14 @@ impl ConnectionRow {
         }
     }
 
-    /// The dial that an exchange with `url` went through that was over at `until`: the last one to
-    /// its host before that, where there are several; `None` where none leads there.
+    /// The dial that an exchange with `url` went through that was over at `until`: the one to its host that
+    /// began last before that, where there are several; `None` where none leads there.
     pub fn dial_of(&self, url: &str, until: Timestamp) -> Option<&Opened> {
         let target = Target::of_url(url);
         let is_there = |dial: &&Opened| target.as_ref().is_none_or(|to| leads_to(dial, to));
-        let mut before = self.dials().rev().filter(|dial| dial.started_us <= until);
-        let dial = before.find(is_there);
+        let before = self.dials().filter(|dial| dial.started_us <= until);
+        // Records are written when a dial is over, and it may last longer than it was waited for.
+        let dial = before.filter(is_there).max_by_key(|dial| dial.started_us);
         dial.or_else(|| self.opened.as_ref().filter(is_there))
     }
 }
@@ -656,6 +657,12 @@ mod tests {
             ],
             ..ConnectionRow::default()
         };
+        // The first dial lasted longer than it was waited for.
+        let overtaken = ConnectionRow {
+            opened: Some(dial(Mode::Gateway, "a.example:443", None, 30)),
+            again: vec![dial(Mode::Gateway, "a.example:443", None, 20)],
+            ..ConnectionRow::default()
+        };
         let named = ConnectionRow {
             opened: Some(dial(Mode::Intercept, "192.0.2.1:443", Some("a.example"), 9)),
             ..ConnectionRow::default()
@@ -668,6 +675,7 @@ mod tests {
             (&plain, "http://b.example/x", 50, None),
             (&plain, "http://a.example:81/x", 50, None),
             (&plain, "*", 50, Some(40)),
+            (&overtaken, "https://a.example/x", 50, Some(30)),
             (&named, "https://a.example/x", 50, Some(9)),
             (&named, "https://a.example/x", 5, Some(9)),
             (&named, "https://192.0.2.1/x", 50, Some(9)),

@@ -40,11 +40,8 @@ fn hello_is_tidied_as_without_modtape_and_each_request_of_the_origin_is_on_recor
             sorted(served(&origin)),
             "{release} {alpn:?}"
         );
-        let dialled = recording.rows().iter().filter(|row| {
-            let exchange = recording.exchange(row).expect("a record can be read");
-            exchange.timings()[Phase::Connect].is_some()
-        });
-        let dialled = dialled.count();
+        let dials = recording.connections().flat_map(|row| row.dials());
+        let dialled = dials.filter(|dial| dial.connect_us.is_some()).count();
         assert_eq!(dialled, origin.connections(), "{release} {alpn:?}");
         if alpn == Alpn::Both {
             assert_eq!(dialled, 2, "a module proxy and a checksum database");
