@@ -2,6 +2,7 @@
 //! module proxy.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::redact;
@@ -59,6 +60,11 @@ pub(crate) enum WayIn<'a> {
     Gateway {
         /// `http://127.0.0.1:PORT/p0,direct`
         goproxy: &'a str,
+        /// `KEY http://127.0.0.1:PORT/p2`, where the user's own names a URL.
+        gosumdb: Option<&'a str>,
+        /// What a proxy of theirs is not asked for, where it would be asked for this address: see
+        /// [`past_proxies`].
+        no_proxy: Option<&'a str>,
     },
 }
 
@@ -93,7 +99,19 @@ impl Environment {
                 environment.unset.extend(proxies);
                 environment.trust(bundle);
             }
-            WayIn::Gateway { goproxy } => environment.set("GOPROXY", goproxy),
+            WayIn::Gateway {
+                goproxy,
+                gosumdb,
+                no_proxy,
+            } => {
+                environment.set("GOPROXY", goproxy);
+                if let Some(gosumdb) = gosumdb {
+                    environment.set("GOSUMDB", gosumdb);
+                }
+                for name in BYPASSES.into_iter().filter(|_| no_proxy.is_some()) {
+                    environment.set(name, no_proxy.unwrap_or_default());
+                }
+            }
         }
         environment.set("MODTAPE_NAME", recorder.name);
         environment.set("MODTAPE_PID", &recorder.pid.to_string());
@@ -115,6 +133,21 @@ impl Environment {
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.set.insert(name.to_owned(), value.to_owned());
     }
+}
+
+/// The NO_PROXY with which `host` is reached without a proxy, by a client whose own value is `own`; `None` where
+/// that needs none, since go asks no proxy for its own machine.
+pub(crate) fn past_proxies(own: &str, host: &str) -> Option<String> {
+    let bare = host.trim_matches(['[', ']']);
+    let is_loopback = bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if is_loopback || bare == "localhost" {
+        return None;
+    }
+    let mut hosts: Vec<&str> = own.split(',').filter(|host| !host.is_empty()).collect();
+    if !hosts.contains(&bare) {
+        hosts.push(bare);
+    }
+    Some(hosts.join(","))
 }
 
 /// Sets GOPATH and the module cache to folders below `dir`; GOBIN does not change.
@@ -229,17 +262,43 @@ mod tests {
     #[test]
     fn a_gateway_leaves_proxies_and_trust_alone() {
         let goproxy = "http://127.0.0.1:1/p0,direct";
-        let environment = Environment::through(&Recorder {
-            way: WayIn::Gateway { goproxy },
-            name: "one",
-            pid: 7,
-            traceparent: "00-x-y-01",
-        });
+        let through = |gosumdb, no_proxy| {
+            Environment::through(&Recorder {
+                way: WayIn::Gateway {
+                    goproxy,
+                    gosumdb,
+                    no_proxy,
+                },
+                name: "one",
+                pid: 7,
+                traceparent: "00-x-y-01",
+            })
+        };
+        let environment = through(None, None);
         let names: Vec<_> = environment.set.keys().map(String::as_str).collect();
         let expected = ["GOPROXY", "MODTAPE_NAME", "MODTAPE_PID", "TRACEPARENT"];
         assert_eq!(names, expected);
         assert_eq!(environment.set["GOPROXY"], goproxy);
         assert!(environment.unset.is_empty());
+        let environment = through(Some("sums.corp+0a+A http://127.0.0.1:1/p2"), Some("a,b"));
+        let gosumdb = "sums.corp+0a+A http://127.0.0.1:1/p2";
+        assert_eq!(environment.set["GOSUMDB"], gosumdb);
+        assert_eq!(environment.set["NO_PROXY"], "a,b");
+        assert_eq!(environment.set["no_proxy"], "a,b");
+    }
+
+    #[test]
+    fn no_proxy_is_asked_for_a_recorder_on_another_address() {
+        for (own, host, expected) in [
+            ("", "127.0.0.1", None),
+            ("a.example", "[::1]", None),
+            ("a.example", "localhost", None),
+            ("", "192.0.2.1", Some("192.0.2.1")),
+            ("a.example,", "[2001:db8::1]", Some("a.example,2001:db8::1")),
+            ("a.example,b", "b", Some("a.example,b")),
+        ] {
+            assert_eq!(past_proxies(own, host).as_deref(), expected, "{own} {host}");
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(crate) use caches::{CachePlaces, Served, look_at_caches};
 pub(crate) use direct_modules::{Asked, Found, direct_modules};
 pub(crate) use env_file::read_env_file;
 pub(crate) use environment::{
-    Environment, Recorder, SETTINGS, WayIn, private_cache, private_go_dirs, replayed_settings,
+    Environment, Recorder, SETTINGS, WayIn, past_proxies, private_cache, private_go_dirs,
+    replayed_settings,
 };
 pub use git::Repositories;
 pub(crate) use git::{GitAsked, Repository};

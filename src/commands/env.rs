@@ -12,7 +12,7 @@ use self::rules::{Rules, Selection, TOOLS, Tool};
 use super::failure::{Advise as _, Failure, USAGE};
 use super::session::running::{self, Running};
 use super::session::token;
-use crate::child::{Environment, Recorder, WayIn};
+use crate::child::{Environment, Recorder, WayIn, past_proxies};
 use crate::cli::EnvArgs;
 use crate::exchange::Target;
 use crate::shell;
@@ -140,12 +140,23 @@ fn through(running: &Running, host: Option<&str>) -> anyhow::Result<Environment>
         Some(host) => named(&running.proxy, host)?,
         None => running.proxy.clone(),
     };
-    let (url, goproxy);
+    let (url, goproxy, gosumdb, no_proxy);
     let way = match (&running.goproxy, &running.bundle) {
         (Some(list), _) => {
             let shown = token::on_path(&address, token.as_deref());
-            goproxy = list.replace(&format!("{}/p", running.proxy), &format!("{shown}/p"));
-            WayIn::Gateway { goproxy: &goproxy }
+            let [from, to] = [&running.proxy, &shown].map(|base| format!("{base}/p"));
+            goproxy = list.replace(&from, &to);
+            let known = running.gosumdb.as_deref();
+            gosumdb = known.map(|value| value.replace(&from, &to));
+            let mut own = ["NO_PROXY", "no_proxy"].into_iter().filter_map(inherited);
+            let own = own.find(|own| !own.is_empty());
+            let target = Target::of_url(&address);
+            no_proxy = target.and_then(|to| past_proxies(&own.unwrap_or_default(), to.host()));
+            WayIn::Gateway {
+                goproxy: &goproxy,
+                gosumdb: gosumdb.as_deref(),
+                no_proxy: no_proxy.as_deref(),
+            }
         }
         (None, Some(bundle)) if running.redirected.is_some() || running.proxy.is_empty() => {
             WayIn::Redirected { bundle }
@@ -233,7 +244,11 @@ fn restored(
             url: "",
             bundle: Path::new(""),
         },
-        WayIn::Gateway { goproxy: "" },
+        WayIn::Gateway {
+            goproxy: "",
+            gosumdb: Some(""),
+            no_proxy: Some(""),
+        },
     ];
     let any = ways.map(|way| {
         Environment::through(&Recorder {

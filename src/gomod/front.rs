@@ -1,5 +1,6 @@
 //! A GOPROXY list whose module proxies are all asked through one address: `pN` is the path of the entry at
-//! place N, counted from 0. What the go command sees of the list, and what its requests mean.
+//! place N, counted from 0; behind the list comes a checksum database to which GOSUMDB gives a URL. What the go
+//! command sees of both, and what its requests mean.
 
 use std::fmt::Write as _;
 
@@ -11,7 +12,8 @@ use super::settings::{Base, GoProxy, GoSumDb, ProxyTarget, Separator};
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     list: GoProxy,
-    /// By place; `None` for what is not asked over HTTP.
+    /// By place; `None` for what is not asked over HTTP. The last one is a checksum database that has a URL of
+    /// its own, which go asks past GOPROXY.
     entries: Vec<Option<FrontEntry>>,
     sumdb: Option<GoSumDb>,
 }
@@ -81,10 +83,14 @@ impl Front {
             ProxyTarget::Url(url) => FrontEntry::of(url),
             ProxyTarget::Direct | ProxyTarget::Off => None,
         };
+        let sumdb: Option<GoSumDb> = gosumdb.parse().ok();
+        let own = sumdb.as_ref().filter(|sumdb| sumdb.has_own_url());
+        let own = own.and_then(|sumdb| FrontEntry::of(&sumdb.url()?));
+        let entries = list.entries.iter().map(|it| entry(&it.target));
         Self {
-            entries: list.entries.iter().map(|it| entry(&it.target)).collect(),
+            entries: entries.chain([own]).collect(),
             list,
-            sumdb: gosumdb.parse().ok(),
+            sumdb,
         }
     }
 
@@ -102,14 +108,24 @@ impl Front {
         value
     }
 
+    /// The GOSUMDB of such a command, where it names a URL that is asked over HTTP; else the user's stays.
+    pub(crate) fn gosumdb(&self, address: &str) -> Option<String> {
+        let place = self.list.entries.len();
+        self.entry(place)?;
+        let sumdb = self.sumdb.as_ref()?;
+        let key = sumdb.key().or_else(|| sumdb.name())?;
+        Some(format!("{key} {address}/p{place}"))
+    }
+
     /// The entry at a place.
     pub(crate) fn entry(&self, place: usize) -> Option<&FrontEntry> {
         self.entries.get(place)?.as_ref()
     }
 
-    /// Whether nothing is asked over HTTP.
+    /// Whether the list has no module proxy that is asked over HTTP.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.iter().all(Option::is_none)
+        let mut of_list = self.entries.iter().take(self.list.entries.len());
+        of_list.all(Option::is_none)
     }
 
     /// What a request path asks for; `path` begins with a slash, and may have a query.
@@ -315,6 +331,50 @@ mod tests {
         assert!(!format!("{front:?}").contains("p@w"));
         let holds = |url| front.entry(2).is_some_and(|entry| entry.holds(url));
         assert!(holds("http://b/x") && !holds("http://b.example/x") && !holds("https://b/x"));
+    }
+
+    #[test]
+    fn a_checksum_database_with_a_url_of_its_own_has_a_path_behind_the_list() {
+        let known = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+        for (value, key, url) in [
+            ("sum.golang.org", "", ""),
+            ("off", "", ""),
+            ("sum.golang.org file:///srv/sumdb", "", ""),
+            (
+                "sum.golang.google.cn",
+                known,
+                "https://sum.golang.google.cn/latest",
+            ),
+            (
+                "sum.golang.org https://u:p@a.example/db/?k=1",
+                known,
+                "https://a.example/db/latest?k=1",
+            ),
+            (
+                "sums.corp+0a0b+AA http://10.0.0.1/s",
+                "sums.corp+0a0b+AA",
+                "http://10.0.0.1/s/latest",
+            ),
+            // Which go refuses.
+            (
+                "sums.corp https://a.example",
+                "sums.corp",
+                "https://a.example/latest",
+            ),
+        ] {
+            let front = Front::new("https://a.example,direct", value);
+            let expected = (!key.is_empty()).then(|| format!("{key} {ADDRESS}/p2"));
+            assert_eq!(front.gosumdb(ADDRESS), expected, "{value}");
+            let asked = front.asked("/p2/latest").ok();
+            let expected = (!key.is_empty()).then(|| Asked {
+                place: 2,
+                url: url.to_owned(),
+                database: None,
+            });
+            assert_eq!(asked, expected, "{value}");
+            assert_eq!(front.goproxy(ADDRESS), format!("{ADDRESS}/p0,direct"));
+        }
+        assert!(Front::new("direct", "sum.golang.google.cn").is_empty());
     }
 
     #[test]

@@ -127,6 +127,11 @@ impl Gateway {
         self.front.goproxy(address)
     }
 
+    /// GOSUMDB for such clients, where the user's names a URL that is asked here.
+    pub(crate) fn gosumdb(&self, address: &str) -> Option<String> {
+        self.front.gosumdb(address)
+    }
+
     /// Whether the client may be a page in a browser that reached us by a name of its own (DNS rebinding).
     fn is_foreign(&self, head: &request::Parts) -> bool {
         let host = head.headers.get(header::HOST);

@@ -3,6 +3,7 @@
 mod clients;
 mod container;
 mod credentials;
+mod database;
 mod front;
 mod ladder;
 mod pool;

@@ -110,16 +110,12 @@ pub(super) fn policy(
 /// What of the command's requests passes a gateway by, in words.
 pub(super) fn past_gateway(session: &Session) -> Option<String> {
     let goproxy = GoProxy::parse(session.go.get("GOPROXY"));
-    let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
     let mut targets = goproxy.entries.iter().map(|entry| &entry.target);
     let is_direct = targets.any(|target| *target == ProxyTarget::Direct);
     let is_direct = is_direct || !session.go.get("GONOPROXY").is_empty();
     let repositories = is_direct.then(|| String::from("what comes straight from repositories"));
     let folder = goproxy.folder().map(str::to_owned);
-    let own = sumdb.filter(GoSumDb::has_own_url);
-    let own = own.and_then(|sumdb| sumdb.host());
-    let own = own.map(|host| format!("the checksum database at {host}"));
-    let past: Vec<String> = [repositories, folder, own].into_iter().flatten().collect();
+    let past: Vec<String> = [repositories, folder].into_iter().flatten().collect();
     (!past.is_empty()).then(|| past.join(", "))
 }
 

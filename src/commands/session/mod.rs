@@ -292,8 +292,13 @@ impl Session {
         let here = self.address.map(token::on_this_machine);
         let bare = here.map_or_else(String::new, |here| format!("http://{here}"));
         let token = self.token.as_ref().map(Token::secret);
-        let url = match &parts.gateway {
-            Some(gateway) => gateway.goproxy(&token::on_path(&bare, token)),
+        let gateway = parts.gateway.as_ref();
+        let on_path = token::on_path(&bare, token);
+        let gosumdb = gateway.and_then(|gateway| gateway.gosumdb(&on_path));
+        let no_proxy = here
+            .and_then(|here| child::past_proxies(&self.variables.no_proxy, &here.ip().to_string()));
+        let url = match gateway {
+            Some(gateway) => gateway.goproxy(&on_path),
             None => token.map_or_else(|| bare.clone(), |token| token::with_token(&bare, token)),
         };
         // Before the recorder is announced: from then on a signal may come.
@@ -356,7 +361,11 @@ impl Session {
                 url: &url,
                 bundle: bundle.path(),
             },
-            None => WayIn::Gateway { goproxy: &url },
+            None => WayIn::Gateway {
+                goproxy: &url,
+                gosumdb: gosumdb.as_deref(),
+                no_proxy: no_proxy.as_deref(),
+            },
         };
         let mut environment = Environment::through(&child::Recorder {
             way,
@@ -364,8 +373,12 @@ impl Session {
             pid: std::process::id(),
             traceparent: &traceparent,
         });
-        // The recorded GOPROXY is what a gateway stands for.
-        let is_ours = |name: &str| bundle.is_none() && name == "GOPROXY";
+        // The recorded GOPROXY is what a gateway stands for, and so is a GOSUMDB with a URL.
+        let is_ours = |name: &str| match name {
+            "GOPROXY" => bundle.is_none(),
+            "GOSUMDB" => gosumdb.is_some(),
+            _ => false,
+        };
         for (name, value) in settings.iter().filter(|(name, _)| !is_ours(name)) {
             environment.set(name, value);
         }
@@ -615,6 +628,10 @@ impl Session {
             status: path(&sockets.status),
             bundle: trust.map(|trust| trust.bundle.path().to_owned()),
             goproxy: parts.gateway.as_ref().map(|gateway| gateway.goproxy(proxy)),
+            gosumdb: parts
+                .gateway
+                .as_ref()
+                .and_then(|gateway| gateway.gosumdb(proxy)),
             intercepted: if parts.policy.intercept_all {
                 Vec::new()
             } else {

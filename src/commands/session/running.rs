@@ -40,6 +40,9 @@ pub(crate) struct Running {
     /// GOPROXY for the clients of a gateway, without the token.
     #[serde(default)]
     pub(crate) goproxy: Option<String>,
+    /// GOSUMDB likewise, where the user's own names a URL.
+    #[serde(default)]
+    pub(crate) gosumdb: Option<String>,
     /// The hosts that it intercepts; empty for every host.
     pub(crate) intercepted: Vec<String>,
     /// W3C Trace Context: the recorder's.
