@@ -28,11 +28,12 @@ use crate::netlink::Netlink;
 /// Sockets of the host's own name services. A lookup over one of them would be answered outside, with
 /// real addresses, so the command sees a socket that nobody listens on, and asks over DNS instead
 /// (nss-resolve, nscd and nss-mdns are all written to be absent).
-const NAME_SERVICES: [&str; 4] = [
+const NAME_SERVICES: [&str; 5] = [
     "/run/systemd/resolve/io.systemd.Resolve",
     "/run/nscd/socket",
     "/var/run/nscd/socket",
     "/run/avahi-daemon/socket",
+    "/var/run/avahi-daemon/socket",
 ];
 
 /// How many connections may wait to be accepted, as for the listener outside.
@@ -48,7 +49,8 @@ pub(crate) fn enter(
     let hidden: Vec<_> = NAME_SERVICES.into_iter().filter(is_socket).collect();
     let left = separate(inside.maps_all_users, !hidden.is_empty());
     if left == Ok(Left::Unmapped) {
-        send(&stream, &Report::Unmapped, &[]).map_err(EntryError::NoRecorder)?;
+        let process = users::own_number().map_err(EntryError::NoRecorder)?;
+        send(&stream, &Report::Unmapped(process), &[]).map_err(EntryError::NoRecorder)?;
         if hear(&mut stream)? != MAPPED {
             return Err(EntryError::Told);
         }

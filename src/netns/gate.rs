@@ -62,14 +62,16 @@ impl Gate {
         let accepted = self.listener.accept().await;
         let (mut stream, _) = accepted.map_err(AdmitError::NoReport)?;
         let mut received = hear(&stream).await.map_err(AdmitError::NoReport)?;
-        if let Some((Report::Unmapped, _)) = received {
-            map_all_users(&mut stream).await?;
+        if let Some((Report::Unmapped(process), _)) = received {
+            map_all_users(process, &mut stream).await?;
             received = hear(&stream).await.map_err(AdmitError::NoReport)?;
         }
         let (sockets, can_leave) = match received {
             Some((Report::Ready { can_leave }, sockets)) => (sockets, can_leave),
             Some((Report::Refused(refusal), _)) => return Err(AdmitError::Refused(refusal)),
-            Some((Report::Unmapped | Report::NotExecuted(_), _)) | None => return Err(no_report()),
+            Some((Report::Unmapped(_) | Report::NotExecuted(_), _)) | None => {
+                return Err(no_report());
+            }
         };
         let mut sockets = sockets.into_iter();
         let mut next = || sockets.next().ok_or_else(no_report);
@@ -99,10 +101,9 @@ async fn hear(stream: &UnixStream) -> io::Result<Option<(Report, Vec<OwnedFd>)>>
         .await
 }
 
-/// Maps all users into the namespace of the process at the other end, and tells it.
-async fn map_all_users(stream: &mut UnixStream) -> Result<(), AdmitError> {
-    let peer = stream.peer_cred().map_err(AdmitError::NoReport)?;
-    let mapped = users::map_all(peer.pid().ok_or_else(no_report)?);
+/// Maps all users into the namespace of this process, which is at the other end, and tells it.
+async fn map_all_users(process: u32, stream: &mut UnixStream) -> Result<(), AdmitError> {
+    let mapped = users::map_all(process);
     let word = if mapped.is_ok() { MAPPED } else { NOT_MAPPED };
     let told = stream.write_all(&[word]).await;
     mapped.map_err(|error| AdmitError::Refused(Refusal::of(Step::Map, &error)))?;

@@ -41,8 +41,8 @@ pub(super) const LONGEST: usize = 1024;
 /// What the process inside reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Report {
-    /// It is in a user namespace that has no users yet.
-    Unmapped,
+    /// It is in a user namespace that has no users yet, and has this number in /proc.
+    Unmapped(u32),
     /// The namespace stands. With it come the sockets: listener, DNS over UDP and TCP, netlink for links
     /// and for the packet filter; then the first three of IPv6, if there is IPv6.
     Ready {

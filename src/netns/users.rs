@@ -18,8 +18,16 @@ pub(super) fn may_map_all() -> bool {
     capabilities(None).is_ok_and(|held| held.effective.contains(needed))
 }
 
+/// The number of this process in the /proc that is mounted here, which may be that of another namespace of
+/// processes than its own.
+pub(super) fn own_number() -> io::Result<u32> {
+    let link = fs::read_link("/proc/self")?;
+    let number = link.to_str().and_then(|number| number.parse().ok());
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// Maps all users and groups that this process knows onto themselves, in the namespace of that process.
-pub(super) fn map_all(process: i32) -> io::Result<()> {
+pub(super) fn map_all(process: u32) -> io::Result<()> {
     for map in MAPS {
         let known = fs::read_to_string(format!("/proc/self/{map}"))?;
         fs::write(format!("/proc/{process}/{map}"), onto_themselves(&known))?;

@@ -230,23 +230,32 @@ fn name_services_of_the_host_are_not_asked() {
             return skipped(&format!("no python3: {name}"));
         }
         // A /run of the test's own, in its own mounts.
-        sh("mount -t tmpfs none /run && mkdir -m 755 /run/nscd");
-        let socket = "/run/nscd/socket";
-        let listener = std::os::unix::net::UnixListener::bind(socket).expect("our own folder");
-        let everybody = std::fs::Permissions::from_mode(0o777);
-        fs::set_permissions(socket, everybody).expect("our own socket");
-        let script = "python3 -c 'import socket; \
-            print(socket.socket(socket.AF_UNIX).connect_ex(\"/run/nscd/socket\"))'; test -e /run/nscd";
+        sh("mount -t tmpfs none /run && mkdir -p /run/nscd /run/systemd/resolve /run/avahi-daemon");
+        let sockets = [
+            "/run/nscd/socket",
+            "/run/systemd/resolve/io.systemd.Resolve",
+            "/run/avahi-daemon/socket",
+        ];
+        let listeners = sockets.map(|socket| {
+            let listener = UnixListener::bind(socket).expect("our own folder");
+            let everybody = fs::Permissions::from_mode(0o777);
+            fs::set_permissions(socket, everybody).expect("our own socket");
+            listener
+        });
+        let script = "python3 -c 'import socket, sys; \
+            print([socket.socket(socket.AF_UNIX).connect_ex(path) for path in sys.argv[1:]])' \"$@\"; \
+            test -e /run/nscd";
+        let command = [&["sh", "-c", script, "sh"][..], &sockets].concat();
         for user in USERS {
             let sandbox = Sandbox::new();
-            let mut direct = sandbox.command("sh");
-            direct.args(["-c", script]);
-            assert_eq!(run(direct, LIMIT).expect_success().stdout, "0\n");
-            let args = ["record", "--netns", "-o", "one", "--", "sh", "-c", script];
+            let mut direct = sandbox.command(command[0]);
+            direct.args(&command[1..]);
+            assert_eq!(run(direct, LIMIT).expect_success().stdout, "[0, 0, 0]\n");
+            let args = [&["record", "--netns", "-o", "one", "--"][..], &command].concat();
             let output = run(user.modtape(&sandbox, &args), LIMIT).expect_success();
             // ECONNREFUSED: nobody listens.
-            assert_eq!(output.stdout, "111\n", "{user:?}");
+            assert_eq!(output.stdout, "[111, 111, 111]\n", "{user:?}");
         }
-        drop(listener);
+        drop(listeners);
     });
 }

@@ -2,6 +2,7 @@
 //! own.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::*;
 use crate::support::resolver::{Name, Resolver};
@@ -150,5 +151,47 @@ fn a_name_in_etc_hosts_is_known_by_what_its_client_says() {
             let asked: Vec<_> = recording.rows().iter().map(|row| &*row.url).collect();
             assert_eq!(asked, ["https://fixed.example/a", "http://fixed.example/a"]);
         }
+    });
+}
+
+#[test]
+fn a_slow_resolver_is_seen_in_the_phase_of_each_dial() {
+    let name = "netns::names::a_slow_resolver_is_seen_in_the_phase_of_each_dial";
+    in_a_world(name, || {
+        if !has_program("curl") {
+            return skipped(&format!("no curl: {name}"));
+        }
+        sh("ip addr add 203.0.113.53/32 dev lo");
+        let _etc = mount_etc(&[
+            ("resolv.conf", "nameserver 203.0.113.53\n"),
+            ("nsswitch.conf", "hosts: dns\n"),
+        ]);
+        let resolver = Resolver::at("203.0.113.53:53".parse().expect("an address"));
+        let delay = Duration::from_millis(150);
+        let own = Name::at([[203, 0, 113, 53].into()]);
+        resolver.set("slow.example", own.delay(delay));
+        let file = (("slow.example", "/a"), (200, "text/plain", "a"));
+        let at = SocketAddr::from(([203, 0, 113, 53], 0));
+        let origin = Origin::builder(Content::files([file])).at(at).start();
+        let (port, sandbox) = (origin.addr().port().to_string(), Sandbox::new());
+        let script = "for n in 1 2; do curl -sSf http://slow.example:$0/a; done";
+        let flags = ["record", "--netns", "--host-port", &port, "-o", "one"];
+        let command = [
+            "--intercept",
+            "slow.example",
+            "--",
+            "sh",
+            "-c",
+            script,
+            &port,
+        ];
+        let args = [&flags[..], &command].concat();
+        let output = run(sandbox.modtape(args), LIMIT).expect_success();
+        assert_eq!(output.stdout, "aa", "{}", output.stderr);
+        let recording = recorded(&sandbox, "one");
+        let dials = recording.connections().flat_map(ConnectionRow::dials);
+        let dns: Vec<_> = dials.map(|dial| dial.dns_us).collect();
+        let is_slow = |dns: &Option<u64>| dns.is_some_and(|us| us >= delay.as_micros() as u64);
+        assert!(dns.len() == 2 && dns.iter().all(is_slow), "{dns:?}");
     });
 }
