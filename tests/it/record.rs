@@ -104,15 +104,9 @@ fn tidied(project: &str, release: &str, alpn: Alpn) -> Option<(Sandbox, Origin, 
 }
 
 #[test]
-fn a_recorded_tidy_of_hello_writes_the_same_go_sum_and_replays() {
-    for (release, alpn) in [
-        ("1.19", Alpn::Http1),
-        ("1.19", Alpn::Both),
-        ("1.21", Alpn::Both),
-        ("1.24", Alpn::Both),
-        ("1.27", Alpn::Http1),
-    ] {
-        let Some((sandbox, origin, go)) = tidied("hello", release, alpn) else {
+fn the_oldest_go_writes_the_same_go_sum_and_replays() {
+    for alpn in [Alpn::Http1, Alpn::Both] {
+        let Some((sandbox, origin, go)) = tidied("hello", "1.19", alpn) else {
             continue;
         };
         drop(origin);
@@ -123,23 +117,12 @@ fn a_recorded_tidy_of_hello_writes_the_same_go_sum_and_replays() {
 
 #[test]
 fn a_recorded_tidy_of_web_writes_the_same_go_sum_and_replays() {
-    let mut runs = vec![("1.27", Alpn::Both)];
-    if is_long() {
-        runs.extend([
-            ("1.27", Alpn::Http1),
-            ("1.24", Alpn::Both),
-            ("1.21", Alpn::Both),
-        ]);
-        runs.extend([("1.24", Alpn::Http1), ("1.21", Alpn::Http1)]);
-    }
-    for (release, alpn) in runs {
-        let Some((sandbox, origin, go)) = tidied("web", release, alpn) else {
-            continue;
-        };
-        drop(origin);
-        replay_offline(&sandbox, &go, &["mod", "tidy"]);
-        assert_eq!(go_sum(&sandbox), expected_go_sum("web"));
-    }
+    let Some((sandbox, origin, go)) = tidied("web", "1.27", Alpn::Both) else {
+        return;
+    };
+    drop(origin);
+    replay_offline(&sandbox, &go, &["mod", "tidy"]);
+    assert_eq!(go_sum(&sandbox), expected_go_sum("web"));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 mod captures;
 mod clients;
-mod go;
 mod passing;
 mod rules;
 mod session;

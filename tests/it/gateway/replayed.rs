@@ -1,9 +1,8 @@
-//! A recording replays in the mode that it was made in, and in the other.
+//! A replay by a gateway that asks the network for what is missing.
 
 use std::fs;
 
 use super::*;
-use crate::record::recording;
 
 const ZIP: &str = "/github.com/!burnt!sushi/toml/@v/v1.3.2.zip";
 const STORED: &str = "/a-bucket/toml.zip?Expires=1&Signature=abcdefgh";
@@ -20,45 +19,6 @@ pub(super) fn internet(alpn: Alpn) -> Option<Origin> {
 }
 
 const STORAGE: &str = "storage.googleapis.com";
-
-#[test]
-fn every_recording_replays_in_every_mode_without_a_miss() {
-    for (release, alpn) in [("1.27", Alpn::Both), ("1.21", Alpn::Http1)] {
-        for recorded_in in ["gateway", "mitm"] {
-            let (Some(origin), Some((sandbox, go))) = (internet(alpn), hello(release)) else {
-                return;
-            };
-            let command = [text(&go), "mod", "tidy"];
-            let flags = ["--mode", recorded_in, "--cold"];
-            let tidy = crate::record::record(&sandbox, &origin, &flags, &command);
-            run(tidy, GO_LIMIT).expect_success();
-            let sums = fs::read_to_string(sandbox.join("project/go.sum")).expect("it was written");
-            let recording = recording(&sandbox, "one");
-            // Of a signature only the mark is on record.
-            let paths = |asked: Vec<(String, u16)>| {
-                let path = |(url, status): (String, u16)| {
-                    let path = url.split('?').next().unwrap_or_default();
-                    (path.to_owned(), status)
-                };
-                sorted(asked.into_iter().map(path).collect::<Vec<_>>())
-            };
-            assert_eq!(paths(asked(&recording)), paths(served(&origin)));
-            let stored = |served: &Served| served.host == STORAGE && served.raw_path == STORED;
-            assert!(origin.requests().iter().any(stored));
-            drop(origin);
-            for mode in ["gateway", "mitm"] {
-                fs::write(sandbox.join("project/go.sum"), "").expect("our own folder");
-                let mut replay = sandbox.modtape(["replay", "one", "--strict", "--mode", mode]);
-                replay.arg("--").args(command);
-                let output = run(replay, GO_LIMIT).expect_success();
-                let told = format!("{release} {alpn:?} {recorded_in} {mode}: {}", output.stderr);
-                assert!(output.stderr.contains(" 0 missing"), "{told}");
-                let again = fs::read_to_string(sandbox.join("project/go.sum"));
-                assert_eq!(again.expect("it was written"), sums, "{told}");
-            }
-        }
-    }
-}
 
 #[test]
 fn a_gateway_fills_a_recording_and_needs_nobody_then() {
