@@ -15,7 +15,9 @@ use ipnet::IpNet;
 use time::OffsetDateTime;
 
 pub(crate) use self::values::GATES;
-use self::values::{cgroup, duration, exchange_id, file, folder, instant, listen, network};
+use self::values::{
+    cgroup, duration, exchange_id, file, folder, instant, listen, network, port, uid,
+};
 
 /// See, record, explain and replay what the go command fetches
 #[derive(Debug, Parser)]
@@ -271,7 +273,7 @@ pub(crate) struct RunArgs {
         value_name = "PORT",
         value_delimiter = ',',
         requires = "netns",
-        value_parser = clap::value_parser!(u16).range(1..)
+        value_parser = port
     )]
     pub(crate) host_port: Vec<u16>,
     /// Address to listen on. Without a port, a free one is chosen. An address other than loopback
@@ -810,19 +812,19 @@ pub(crate) struct EnvArgs {
     #[arg(long, value_name = "MODE", conflicts_with = "json")]
     pub(crate) mode: Option<RulesMode>,
     /// Redirect the connections of this user
-    #[arg(long, requires = "mode")]
+    #[arg(long, requires = "mode", value_parser = uid)]
     pub(crate) uid: Option<u32>,
     /// Redirect the connections of this control group (cgroup v2), by its path below the mount point
     #[arg(long, value_name = "PATH", requires = "mode", value_parser = cgroup)]
     pub(crate) cgroup: Option<String>,
     /// Redirect connections to these ports only
-    #[arg(long, value_name = "PORT", value_delimiter = ',', requires = "mode", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', requires = "mode", value_parser = port)]
     pub(crate) port: Vec<u16>,
     /// Use the recorder of this recording [default: the newest recorder]
     #[arg(long, value_name = "NAME")]
     pub(crate) recording: Option<String>,
     /// Name under which clients reach the recorder, such as host.docker.internal [default: its address]
-    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "unset")]
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with_all = ["unset", "mode"])]
     pub(crate) host: Option<String>,
 }
 

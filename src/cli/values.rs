@@ -54,6 +54,18 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     network.map_err(|_| String::from("expected a network, such as 10.0.0.0/8 or 2001:db8::/32"))
 }
 
+/// `443`.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| String::from("expected a port from 1 to 65535"))
+}
+
+/// `1000`.
+pub(super) fn uid(text: &str) -> Result<u32, String> {
+    let number = text.parse();
+    number.map_err(|_| String::from("expected a number, such as 1000: `id -u NAME` prints it"))
+}
+
 /// `system.slice/build.service`, as a line of /proc/PID/cgroup has it behind the second colon.
 pub(super) fn cgroup(text: &str) -> Result<String, String> {
     let path = text.trim_matches('/');
@@ -179,6 +191,18 @@ mod tests {
         for text in ["", ":4040", "4040", "localhost:0", "[127.0.0.1", "::1]"] {
             assert!(listen(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn ports_and_users_are_numbers() {
+        assert_eq!(port("443"), Ok(443));
+        for text in ["", "0", "x", "70000", "-1"] {
+            let error = port(text).unwrap_err();
+            assert_eq!(error, "expected a port from 1 to 65535", "{text}");
+        }
+        assert_eq!(uid("0"), Ok(0));
+        let told = "expected a number, such as 1000: `id -u NAME` prints it";
+        assert_eq!(uid("ana"), Err(told.to_owned()));
     }
 
     #[test]

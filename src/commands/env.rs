@@ -65,7 +65,7 @@ pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
     let form = FORMS.iter().find(|(known, _)| *known == name);
     let form = form.map(|(_, form)| *form);
     let environment = || {
-        let running = running::find(args.recording.as_deref())?;
+        let running = running::find(args.recording.as_deref(), "modtape record")?;
         if running.proxy.is_empty() {
             let name = &running.name;
             let message = anyhow!("the recorder of {name} has no clients but its own command");
@@ -110,11 +110,12 @@ fn firewall(args: &EnvArgs) -> Result<String, Failure> {
         // Also where the recorder was killed.
         return Ok(rules::undo(tool.unwrap_or(Tool::Nft), &selection));
     }
-    let running = running::find(args.recording.as_deref())?;
+    let start = "modtape record --mode transparent";
+    let running = running::find(args.recording.as_deref(), start)?;
     let Some(redirected) = &running.redirected else {
         let message = anyhow!("the recorder of {} is not redirected to", running.name);
         return Err::<_, _>(message)
-            .help("start one with `modtape record --mode transparent`")
+            .help(format!("start one with `{start}`"))
             .map_err(Failure::from);
     };
     let rules = Rules::new(redirected, &selection).and_then(|rules| match tool {

@@ -197,8 +197,8 @@ impl Drop for Announcement {
     }
 }
 
-/// The running recorder that writes `recording`, or the newest.
-pub(crate) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
+/// The running recorder that writes `recording`, or the newest. `start` is what starts one.
+pub(crate) fn find(recording: Option<&str>, start: &str) -> anyhow::Result<Running> {
     let mut running = all(&folder()?)?;
     running.sort_by_key(|recorder| (!recorder.wraps, recorder.started_unix_us));
     if let Some(wanted) = recording {
@@ -218,7 +218,7 @@ pub(crate) fn find(recording: Option<&str>) -> anyhow::Result<Running> {
     running
         .pop()
         .context("no recorder is running")
-        .help("start one in another terminal: `modtape record`")
+        .help(format!("start one in another terminal: `{start}`"))
 }
 
 /// The sessions of this recording, by name or path, or all; the newest first.

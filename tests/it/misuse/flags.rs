@@ -5,7 +5,7 @@ use crate::support::Sandbox;
 use crate::views::sample;
 
 /// A command line, the exit code, and the flag that is refused.
-const VOID: [(&str, i32, &str); 30] = [
+const VOID: [(&str, i32, &str); 35] = [
     ("record --force -- true", 125, "--force"),
     (
         "record --no-har --har-bodies all -- true",
@@ -71,6 +71,23 @@ const VOID: [(&str, i32, &str); 30] = [
     ("env --unset --recording one", 2, "--recording"),
     ("env --json fish", 2, "--json"),
     ("env --unset HTTPS_PROXY", 2, "--unset"),
+    (
+        "env --mode transparent --uid 0 --host docker",
+        2,
+        "cannot be used with '--host",
+    ),
+    ("env --mode transparent --uid ana", 2, "`id -u NAME`"),
+    ("env --mode transparent --port 443,", 2, "expected a port"),
+    (
+        "env --mode transparent",
+        3,
+        "`modtape record --mode transparent`",
+    ),
+    (
+        "record --netns --host-port x -- true",
+        125,
+        "expected a port from 1 to 65535",
+    ),
     ("ls one --log-file -", 2, "--log-file"),
 ];
 
