@@ -4,6 +4,10 @@
 //! Inside is one process, which becomes the command (`entry`); outside is the recorder, which holds
 //! sockets of the namespace (`gate`). Linux only; elsewhere it is refused.
 
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "elsewhere nothing sets it up")
+)]
 mod addresses;
 mod dns;
 #[cfg(not(target_os = "linux"))]
@@ -17,6 +21,10 @@ mod handover;
 #[cfg(target_os = "linux")]
 mod links;
 mod lookups;
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "elsewhere nothing sets it up")
+)]
 mod refusal;
 #[cfg(target_os = "linux")]
 mod rules;
