@@ -32,6 +32,7 @@ impl Gate {
 }
 
 impl Namespace {
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "as on Linux")]
     pub(crate) async fn start(&mut self) -> Result<(), AdmitError> {
         match *self {}
     }
