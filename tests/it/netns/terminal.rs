@@ -23,23 +23,26 @@ fn ctrl_z_stops_both_and_fg_continues_both() {
             "trap 'echo continued' CONT; echo ready; read -r line || read -r line; echo \"got $line\"; exit 42\n",
         )
         .expect("our own folder");
-        let shell = "exec bash --norc --noprofile -i";
+        // Its prompts have numbers. Without line editing the terminal stays in one mode.
+        let shell = "PS1='next\\#> ' exec bash --norc --noprofile --noediting -i";
         let Some(mut terminal) = Spawned::on_a_terminal(&sandbox, shell) else {
             return;
         };
         let record = format!("\"$MODTAPE\" record {mode} -o one -- sh command\n");
+        terminal.wait_for_stdout("next1> ");
         terminal.type_keys(record.as_bytes());
         terminal.wait_for_stdout("ready");
         terminal.type_keys(CTRL_Z);
-        terminal.wait_for_stdout("Stopped");
+        let stopped = terminal.wait_for_stdout("next2> ");
+        assert!(stopped.contains("Stopped"), "{stopped}");
         terminal.type_keys(b"fg\n");
         terminal.wait_for_stdout("continued");
         terminal.type_keys(b"typed\n");
-        terminal.wait_for_stdout("got typed");
+        terminal.wait_for_stdout("next3> ");
         terminal.type_keys(b"echo code=$?; exit\n");
         let output = terminal.end();
         assert!(
-            output.stdout.contains("code=42"),
+            output.stdout.contains("got typed") && output.stdout.contains("code=42"),
             "{mode}: {}",
             output.stdout
         );
