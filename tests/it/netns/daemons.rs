@@ -80,7 +80,9 @@ fn what_outlives_the_recorder_is_cut_off() {
         }
         sh(COUNTER);
         for end in [End::Command, End::Killed] {
-            USERS.map(|user| is_cut_off(user, end));
+            for user in USERS {
+                is_cut_off(user, end);
+            }
         }
     });
 }
