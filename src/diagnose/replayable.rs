@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::exchange::{MadeBy, Mode, Target};
 use crate::gomod::{DEFAULT_HOSTS, GoProxy, GoSumDb, Kind, ProxyTarget, Route, replay_key};
 use crate::recording::Row;
-use crate::recording::format::{FAULTS, Fault, Gap, Replayable};
+use crate::recording::format::{FAULTS, Fault, Gap, Replayable, RunMode};
 use crate::recording::reader::{ConnectionRow, RowState};
 
 use super::rerun::{COLD, Rerun, intercept};
@@ -35,6 +35,8 @@ pub(crate) struct Recorded<'a> {
     pub(crate) rows: &'a [Row],
     /// The client connections.
     pub(crate) connections: &'a Connections,
+    /// How its requests reached the recorder.
+    pub(crate) mode: Option<RunMode>,
     /// What `go env` says.
     pub(crate) go_env: &'a BTreeMap<String, String>,
     /// Whether the command was given an empty module cache.
@@ -175,7 +177,11 @@ fn of_end(recorded: &Recorded<'_>) -> Option<Reason> {
 fn of_goproxy(recorded: &Recorded<'_>) -> Option<Reason> {
     let goproxy = recorded.go_env.get("GOPROXY").map_or("", String::as_str);
     let goproxy = GoProxy::parse(goproxy);
-    let hosts = goproxy.loopback_hosts();
+    let is_seen = matches!(recorded.mode, Some(RunMode::Gateway | RunMode::Netns));
+    let hosts = match is_seen {
+        true => Vec::new(),
+        false => goproxy.loopback_hosts(),
+    };
     let (past, instead) = if !hosts.is_empty() {
         let hosts = listed(hosts.iter().map(String::as_str), NAMED);
         (

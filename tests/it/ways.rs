@@ -359,6 +359,48 @@ fn plays(way: Way, test: &str, project: &'static Project, is_whole: bool) {
     });
 }
 
+/// Whatever the port of a module proxy is: what is asked of it is recorded, and replays.
+#[test]
+fn a_goproxy_with_a_port_is_seen_and_on_loopback_by_a_gateway_and_in_a_namespace() {
+    let test =
+        "ways::a_goproxy_with_a_port_is_seen_and_on_loopback_by_a_gateway_and_in_a_namespace";
+    alone(test, || {
+        for (way, is_here) in [
+            (Way::Mitm, false),
+            (Way::Netns, false),
+            (Way::Gateway, true),
+            (Way::Netns, true),
+        ] {
+            let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+                return;
+            };
+            let sandbox = Sandbox::new();
+            let Some(go) = sandbox.go("1.27") else { return };
+            sandbox.project("hello").expect("the corpus is there");
+            let origin = Origin::start(content);
+            let goproxy = match is_here {
+                true => format!("http://{}", origin.addr()),
+                false => String::from("https://goproxy.corp.example:8443"),
+            };
+            let command = [go.to_str().expect("a text"), "mod", "download"];
+            let flags = [&["--cold"][..], way.flags()].concat();
+            let mut record = crate::record::record(&sandbox, &origin, &flags, &command);
+            record.env("GOPROXY", &goproxy);
+            let told = run(record, GO_LIMIT).expect_success().stderr;
+            assert!(!told.contains("loopback"), "{way:?}: {told}");
+            let recording = recording(&sandbox, "one");
+            assert!(!recording.rows().is_empty(), "{way:?} {goproxy}: {told}");
+            crate::record::assert_same(&recording, &origin);
+            assert_eq!(recording.manifest().replayable.reasons, [""; 0], "{way:?}");
+            drop(origin);
+            let mut replay = sandbox.modtape(["replay", "one", "--strict"]);
+            replay.args(way.flags()).arg("--").args(command);
+            replay.env("GOPROXY", &goproxy);
+            run(replay, GO_LIMIT).expect_success();
+        }
+    });
+}
+
 #[test]
 fn hello_by_mitm() {
     plays(Way::Mitm, "ways::hello_by_mitm", &HELLO, is_long());

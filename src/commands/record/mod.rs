@@ -219,6 +219,8 @@ fn announce_options(args: &RecordArgs, global: &Global, session: &Session) {
     let past = match session.mode() {
         Mode::Gateway => setup::past_gateway(session)
             .map(|past| format!("a gateway does not see {past}; --mode mitm does")),
+        // Whatever a command in a namespace connects to arrives.
+        _ if args.run.netns => None,
         Mode::Auto | Mode::Mitm => setup::past_proxy(session).map(|hosts| {
             format!(
                 "GOPROXY is on loopback ({hosts}), which go asks past every proxy; --mode gateway sees it"

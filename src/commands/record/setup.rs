@@ -94,10 +94,10 @@ pub(super) fn policy(
     let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
     intercept.extend(sumdb.and_then(|sumdb| sumdb.host()));
     intercept.extend(named);
+    // Whatever its port: a name is on the list.
     let normal = |host: String| {
-        Target::new(&host, 443)
-            .ok()
-            .map(|target| target.host().to_owned())
+        let target = Target::with_default_port(&host, 443);
+        target.ok().map(|target| target.host().to_owned())
     };
     Policy {
         intercept: intercept.into_iter().filter_map(normal).collect(),

@@ -361,6 +361,7 @@ impl Output {
             rerun: &self.rerun(args, global, true),
             rows: recording.rows(),
             connections: &recording.table().connections,
+            mode: self.manifest.mode,
             go_env: &self.manifest.go_env,
             was_cold: args.cold,
             gaps: recording.gaps(),

@@ -339,6 +339,7 @@ fn still_partial(recording: &Recording, routes: &Routes) -> Vec<String> {
         rerun: &rerun,
         rows: &whole,
         connections: &recording.table().connections,
+        mode: manifest.mode,
         go_env: &manifest.go_env,
         // What a cache held has been asked for since.
         was_cold: true,

@@ -52,6 +52,7 @@ fn reasons(change: impl FnOnce(&mut Case)) -> Vec<String> {
         },
         rows: &case.rows,
         connections: &case.connections,
+        mode: Some(RunMode::Mitm),
         go_env: &env,
         was_cold: case.was_cold,
         gaps: &case.gaps,
