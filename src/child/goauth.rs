@@ -149,6 +149,28 @@ impl GoAuth {
         self.methods.iter().any(|method| *method != Method::Netrc)
     }
 
+    /// The programs that are asked, git among them, in words; `None` without any.
+    pub(crate) fn programs(&self) -> Option<String> {
+        let names = self.methods.iter().filter_map(|method| match method {
+            Method::Netrc => None,
+            Method::Git(folder) => Some(format!("git credential in {}", folder.display())),
+            // Without its arguments, which may hold a secret.
+            Method::Program(words) => words.first().cloned(),
+        });
+        let names: Vec<String> = names.collect();
+        match &names[..] {
+            [] => None,
+            [name] => Some(format!("GOAUTH program {name}")),
+            names => Some(format!("GOAUTH programs {}", names.join(" and "))),
+        }
+    }
+
+    /// Whether [`credentials`](Self::credentials) waits for no program.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_program = |method: &Method| matches!(method, Method::Program(_));
+        self.has_begun.initialized() || !self.methods.iter().any(is_program)
+    }
+
     /// What is sent with a request for this URL; nothing but over https.
     pub(crate) async fn credentials(&self, url: &str) -> HeaderMap {
         let Some(place) = url.strip_prefix("https://") else {
@@ -487,7 +509,8 @@ mod tests {
             assert_eq!(text(&found), prefix, "{url}");
             assert_eq!(text(&by_host.credentials(url).await), host, "{url}");
         }
-        assert!(!by_prefix.can_ask_again());
+        assert!(!by_prefix.can_ask_again() && by_prefix.is_settled());
+        assert_eq!(by_prefix.programs(), None);
     }
 
     #[tokio::test]
@@ -501,7 +524,8 @@ mod tests {
         let value = format!("sh \"{}\" word", path.display());
         let auth = GoAuth::parse(&value, Netrc::default()).unwrap();
         let auth = auth.running_in(Some(temp.path().to_owned()));
-        assert!(auth.can_ask_again());
+        assert!(auth.can_ask_again() && !auth.is_settled());
+        assert_eq!(auth.programs().as_deref(), Some("GOAUTH program sh"));
         let url = "https://a.example/x/@v/list";
         for _ in 0..2 {
             let first = auth.credentials(url).await;

@@ -152,7 +152,8 @@ pub(super) fn status(one: &Listed<'_>, look: Look) -> Cell {
         RowState::InFlight => ("in flight".into(), Some(Paint::Yellow)),
         RowState::Aborted => (format!("{code} aborted"), Some(Paint::Red)),
         RowState::Ended if one.made_by == Some(MadeBy::Modtape) => {
-            (format!("{code} by modtape"), Some(Paint::Red))
+            let is_error = one.status.is_none_or(|status| status >= 400);
+            (format!("{code} by modtape"), is_error.then_some(Paint::Red))
         }
         RowState::Ended if one.fault.is_some() => (format!("{code} faulty"), Some(Paint::Red)),
         RowState::Ended if one.status.is_some_and(|status| status >= 500) => {

@@ -281,6 +281,9 @@ struct Info {
     runs: usize,
     /// Counts.
     totals: Totals,
+    /// How many of what modtape answered itself are offers to relay the checksum database.
+    #[serde(skip)]
+    relay_offers: u64,
     /// What became of the packets of a command in a network namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     packets: Option<Packets>,
@@ -365,6 +368,11 @@ impl Info {
             wall_us,
             runs: recording.runs().len(),
             totals,
+            relay_offers: recording
+                .rows()
+                .iter()
+                .filter(|row| row.is_relay_offer())
+                .count() as u64,
             packets: manifest.packets,
             replayable: since_damaged(recording, manifest.replayable),
             hosts: hosts(recording),
@@ -493,8 +501,16 @@ impl Info {
         if aborted > 0 {
             text.push_str(&format!(", {aborted} without a complete response"));
         }
-        if made_by_modtape > 0 {
-            text.push_str(&format!(", {made_by_modtape} answered by modtape itself"));
+        match made_by_modtape.saturating_sub(self.relay_offers) {
+            0 => {}
+            errors => text.push_str(&format!(", {errors} answered by modtape itself")),
+        }
+        match self.relay_offers {
+            0 => {}
+            1 => text.push_str(", 1 in which modtape offered to relay the checksum database"),
+            many => text.push_str(&format!(
+                ", {many} in which modtape offered to relay the checksum database"
+            )),
         }
         text
     }

@@ -184,6 +184,7 @@ fn of_journal(dir: &Path) -> Option<Status> {
         });
         seen.push(Seen {
             entry: Entry {
+                awaits: None,
                 id: Some(row.id),
                 connection: row.connection,
                 host: listed.host.clone(),
@@ -212,6 +213,7 @@ fn of_journal(dir: &Path) -> Option<Status> {
         }
         seen.push(Seen {
             entry: Entry {
+                awaits: None,
                 id: None,
                 connection: stall.connection,
                 host: stall.host.clone(),
@@ -323,6 +325,7 @@ impl Seen {
             via: entry.via.as_deref(),
             is_tls: self.is_tls,
             is_reused: self.is_reused,
+            awaits: None,
         }
     }
 }

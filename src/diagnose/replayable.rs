@@ -341,7 +341,7 @@ fn of_unfinished(recorded: &Recorded<'_>) -> Option<Reason> {
     let open: Vec<&Row> = recorded
         .rows
         .iter()
-        .filter(|row| !row.is_connect())
+        .filter(|row| !row.is_connect() && !row.is_relay_offer())
         .filter(|row| !is_whole(row) && !answered.contains(&recorded.question(row)))
         .collect();
     let [first, more @ ..] = &open[..] else {

@@ -49,6 +49,8 @@ pub(crate) struct Waiting<'a> {
     pub(crate) is_tls: bool,
     /// True if its connection has answered a request before.
     pub(crate) is_reused: bool,
+    /// The program that is asked for credentials before it is sent; `phase` is `Blocked` then.
+    pub(crate) awaits: Option<&'a str>,
 }
 
 /// How long things may take before modtape itself ends them, microseconds.
@@ -98,6 +100,8 @@ pub(crate) struct Stuck {
 /// What was asked last when nothing came any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
+    /// A program's answer to the question for credentials.
+    Credentials,
     /// The name lookup.
     Dns,
     /// TCP.
@@ -158,7 +162,8 @@ pub(crate) fn is_sumdb(host: &str, bases: &[Base]) -> bool {
 }
 
 fn is_silent(one: &Waiting<'_>, limits: &Limits) -> bool {
-    one.is_upstreams_turn && one.phase != Phase::Blocked && one.silent_us >= limits.stall_us
+    let is_waiting = one.phase != Phase::Blocked || one.awaits.is_some();
+    one.is_upstreams_turn && is_waiting && one.silent_us >= limits.stall_us
 }
 
 /// True if something came a short time ago, so that its upstream lives.
@@ -184,6 +189,7 @@ fn silent_hosts(waiting: &[Waiting<'_>], limits: &Limits) -> usize {
 
 fn step(one: &Waiting<'_>, connections: &HashMap<ConnectionId, Connection>) -> Step {
     match one.phase {
+        Phase::Blocked if one.awaits.is_some() => Step::Credentials,
         Phase::Blocked | Phase::Dns => Step::Dns,
         Phase::Connect if one.is_asking => Step::Tunnel,
         Phase::Connect => Step::Tcp,
@@ -261,6 +267,7 @@ fn has_arrived(one: &Waiting<'_>) -> bool {
 /// Who is waited for at a step: who can be named by it, once for all that wait.
 fn whom<'a>(one: &Waiting<'a>, step: Step) -> &'a str {
     match step {
+        Step::Credentials => one.awaits.unwrap_or(one.host),
         Step::Dns | Step::Tcp => one.via.unwrap_or(one.host),
         Step::Tunnel | Step::Tls | Step::Head | Step::Body | Step::Connection(_) => one.host,
     }
@@ -302,6 +309,7 @@ impl<'a> Group<'a> {
 
     fn code(&self) -> &'static str {
         match self.step {
+            Step::Credentials => "MT208",
             Step::Dns => "MT102",
             Step::Connection(_) => "MT108",
             Step::Tunnel => "MT105",
@@ -338,6 +346,10 @@ impl<'a> Group<'a> {
             false => "",
         };
         match (self.step, one.via) {
+            (Step::Credentials, _) => format!(
+                "modtape has waited {lasted} for the {}, which is to say what credentials {host} gets",
+                one.awaits.unwrap_or_default()
+            ),
             (Step::Dns, None) => format!("the name lookup of {host} has no answer for {lasted}"),
             (Step::Dns, Some(via)) => format!(
                 "the name lookup of parent proxy {via} has no answer for {lasted}, to reach {host}"
@@ -414,6 +426,9 @@ impl<'a> Group<'a> {
             }
         };
         match self.step {
+            Step::Credentials => String::from(
+                "the go command would wait for ever, modtape 5 minutes: then the request is sent without what it did not say",
+            ),
             Step::Dns | Step::Tcp => {
                 let limit = limit(connect_us);
                 format!("the go command waits 30 s for a connection, modtape {limit}: {then}")
@@ -450,6 +465,13 @@ impl<'a> Group<'a> {
         let mut choices: Vec<String> = Vec::new();
         let mut add = |choice: &str| choices.push(choice.to_owned());
         match self.step {
+            Step::Credentials => {
+                add(
+                    "run that program by hand: it may ask for a password or a login, which nobody sees here",
+                );
+                add("GOAUTH=netrc, if ~/.netrc has what the host wants");
+                return choices;
+            }
             Step::Dns => {
                 let whom = one.via.and_then(host_of).unwrap_or(host);
                 add(&format!(
@@ -584,6 +606,7 @@ mod tests {
             unacknowledged_bytes: None,
             via: None,
             is_tls: true,
+            awaits: None,
             is_reused: false,
         }
     }
@@ -946,6 +969,7 @@ mod tests {
                 unacknowledged_bytes: id,
                 via,
                 is_tls: flags[4],
+                awaits: None,
                 is_reused: flags[5],
             },
         )

@@ -18,6 +18,7 @@ use super::context::Responder;
 use super::fill;
 use super::handler::{self, Named};
 use super::headers;
+use super::live::{Entry, LazyRoute, Subject};
 use super::pool::{Origin, Pool};
 use super::replayed;
 use super::response_body::Outgoing;
@@ -25,15 +26,19 @@ use super::ticket::{Beginning, Ticket};
 use super::upstreams::Upstreams;
 use crate::child::{GoAuth, Refused, basic};
 use crate::clock::Timestamp;
-use crate::exchange::Target;
+use crate::exchange::{Phase, Target};
 use crate::gomod::{DatabaseRequest, Front, REDIRECTS, redirect_target};
 use crate::redact::Redactor;
+use crate::words::duration;
 
 /// How much of a body is read that nobody gets, bytes.
 const DISCARDED: usize = 1 << 20;
 
 /// How long such a body is read.
 const DISCARDING: Duration = Duration::from_secs(10);
+
+/// A wait for programs that is noted on record, microseconds.
+const NOTED_US: u64 = 100_000;
 
 /// What is told of `supported` where the database is asked by modtape.
 const RELAYED: &str = "no entry of GOPROXY relays the checksum database: modtape asks it";
@@ -73,6 +78,8 @@ struct Hop<'a> {
     credentials: Option<&'a HeaderMap>,
     /// The URL that was redirected here.
     referer: Option<HeaderValue>,
+    /// What it waited for.
+    note: Option<String>,
 }
 
 /// A request in flight, while no exchange of it is.
@@ -91,23 +98,59 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// An exchange that waits for credentials. It is on record if its client does not.
+/// A request that waits for what programs say of its credentials, in the live view meanwhile.
 struct Waiting<'a> {
     errand: &'a Errand<'a>,
-    started: Timestamp,
     url: &'a str,
+    /// When the exchange begins that waits.
+    started: Timestamp,
+    since: Timestamp,
+    programs: String,
+    /// Whether an exchange tells of it where the client leaves.
+    is_on_record: bool,
+    entry: Entry,
 }
 
 impl Waiting<'_> {
-    fn ends(self) {
-        std::mem::forget(self);
+    /// It is over; what there is to note of it, if it took a while.
+    fn ends(mut self) -> Option<String> {
+        self.is_on_record = true;
+        self.entry.done();
+        let us = self.waited_us();
+        (us >= NOTED_US).then(|| self.note(us))
+    }
+
+    fn waited_us(&self) -> u64 {
+        let clock = self.errand.upstreams.leg.context.clock;
+        clock.now().micros_since(self.since)
+    }
+
+    fn note(&self, us: u64) -> String {
+        format!("waited {} for the {}", duration(us), self.programs)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        drop(self.errand.ticket(self.started, self.url));
+        if self.is_on_record {
+            return;
+        }
+        let context = &self.errand.upstreams.leg.context;
+        let waited = self.note(self.waited_us());
+        let why = match context.stop.is_cancelled() {
+            true => context.why_stopped(),
+            false => context.why_closed("the client closed its connection"),
+        };
+        let ticket = self.errand.ticket(self.started, self.url);
+        ticket.abort(&format!("{why}: the request had {waited}"));
     }
+}
+
+/// How an exchange begins that may have waited before.
+struct Begun {
+    at: Timestamp,
+    /// What it waited for.
+    note: Option<String>,
 }
 
 impl Gateway {
@@ -306,6 +349,7 @@ impl Errand<'_> {
         let is_secure = url.starts_with("https://");
         let userinfo = entry.filter(|entry| entry.holds(url));
         let userinfo = userinfo.and_then(|entry| entry.userinfo.as_ref());
+        let mut note = None;
         let mut credentials = match userinfo {
             Some(_) if !is_secure => {
                 let why = "refusing to pass credentials to an insecure URL";
@@ -315,20 +359,20 @@ impl Errand<'_> {
             }
             Some(_) if !auth.is_by_host() => HeaderMap::new(),
             _ => {
-                let waiting = Waiting {
-                    errand: self,
-                    started,
-                    url,
+                let waiting = match auth.is_settled() {
+                    true => None,
+                    false => self.waiting(started, url, false),
                 };
                 let credentials = auth.credentials(url).await;
-                waiting.ends();
+                note = waiting.and_then(Waiting::ends);
                 credentials
             }
         };
         if let (Some(userinfo), true) = (userinfo, credentials.is_empty()) {
             credentials = basic(&userinfo.user, &userinfo.password);
         }
-        let response = self.follow(Some(started), url, &credentials).await;
+        let begun = Begun { at: started, note };
+        let mut response = self.follow(Some(begun), url, &credentials).await;
         let asks_again = is_secure && userinfo.is_none() && auth.can_ask_again();
         if !asks_again || !response.status().is_client_error() {
             return response;
@@ -343,12 +387,21 @@ impl Errand<'_> {
             reason: reason.map(|reason| reason.as_bytes().to_vec()),
             headers: response.headers().clone(),
         };
+        let since = self.upstreams.leg.context.clock.now();
+        let waiting = self.waiting(since, url, true);
         let (others, of_git) = auth.credentials_after(url, &refused).await;
+        let note = waiting.and_then(Waiting::ends);
         if others.is_empty() || others == credentials {
+            if let (Some(note), Outgoing::Recorded(body)) = (note, response.body_mut()) {
+                body.note(&note);
+            }
             return response;
         }
         self.leave(response).await;
-        let response = self.follow(None, url, &others).await;
+        // Its time began when the programs were asked.
+        self.begin();
+        let begun = Begun { at: since, note };
+        let response = self.follow(Some(begun), url, &others).await;
         let verdict = match response.status() {
             StatusCode::OK => Some(true),
             StatusCode::UNAUTHORIZED => Some(false),
@@ -364,11 +417,43 @@ impl Errand<'_> {
         response
     }
 
+    /// Begins to wait for programs, if there are any. `is_on_record` says that an exchange is in flight that
+    /// tells of a client that leaves.
+    fn waiting<'a>(
+        &'a self,
+        started: Timestamp,
+        url: &'a str,
+        is_on_record: bool,
+    ) -> Option<Waiting<'a>> {
+        let programs = self.gateway.credentials.programs()?;
+        let leg = &self.upstreams.leg;
+        let context = &leg.context;
+        let origin = Origin::of_url(url);
+        let shown = context.redactor.url(url);
+        let subject = Subject {
+            connection: leg.id,
+            host: origin.as_ref().map_or("", |origin| origin.target.host()),
+            protocol: Some(leg.protocol),
+            route: Some(LazyRoute::new(shown, Arc::clone(&context.bases))),
+            awaits: Some(programs.clone()),
+            ..Subject::default()
+        };
+        Some(Waiting {
+            errand: self,
+            url,
+            started,
+            since: context.clock.now(),
+            programs,
+            is_on_record,
+            entry: context.live.begin(subject, Phase::Blocked),
+        })
+    }
+
     /// Sends it, and follows redirects as go does: ten requests, never from https to http. The credentials go
     /// to their own origin alone, and no more once another one has said where to go.
     async fn follow(
         &self,
-        mut started: Option<Timestamp>,
+        mut begun: Option<Begun>,
         url: &str,
         credentials: &HeaderMap,
     ) -> Response<Outgoing> {
@@ -378,7 +463,10 @@ impl Errand<'_> {
         let mut referer = None;
         let mut sent = 0;
         loop {
-            let begun = started.take().unwrap_or_else(|| self.begin());
+            let Begun { at: begun, note } = begun.take().unwrap_or_else(|| Begun {
+                at: self.begin(),
+                note: None,
+            });
             let Some(origin) = Origin::of_url(&url) else {
                 let why = "the URL has no usable scheme and host";
                 return self.own_at(begun, &url, StatusCode::BAD_GATEWAY, why).await;
@@ -402,6 +490,7 @@ impl Errand<'_> {
                 origin: &origin,
                 credentials,
                 referer,
+                note,
             };
             let response = self.exchange(begun, &hop).await;
             sent += 1;
@@ -460,7 +549,10 @@ impl Errand<'_> {
             started,
             head_bytes: 0,
         };
-        let ticket = Ticket::begin(leg, beginning);
+        let mut ticket = Ticket::begin(leg, beginning);
+        if let Some(note) = &hop.note {
+            ticket.add_note(note);
+        }
         if let Some(why) = context.refusal() {
             return answer::own(ticket, StatusCode::BAD_GATEWAY, &why).await;
         }

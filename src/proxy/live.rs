@@ -60,6 +60,8 @@ pub struct InFlight {
     pub(crate) is_reused: bool,
     /// True while we wait for the client or for our disk, and not for the upstream.
     pub(crate) is_paused: bool,
+    /// The program that is asked for credentials, before anything is sent: `GOAUTH program NAME`.
+    pub(crate) awaits: Option<String>,
 }
 
 /// Ctrl-C reaches the processes of the command too, and they may be gone before we handle it: what
@@ -106,6 +108,7 @@ struct Line {
     target: Option<String>,
     protocol: Option<Protocol>,
     route: Option<LazyRoute>,
+    awaits: Option<String>,
     started: Timestamp,
     // A std Mutex: held for a few stores, never across an await.
     progress: Mutex<Progress>,
@@ -171,6 +174,7 @@ impl Line {
             is_tls: route.is_some_and(|route| route.url.starts_with("https:")),
             is_reused: progress.is_reused,
             is_paused: progress.is_paused,
+            awaits: self.awaits.clone(),
         }
     }
 
@@ -310,6 +314,7 @@ impl Live {
             target: subject.target,
             protocol: subject.protocol,
             route: subject.route,
+            awaits: subject.awaits,
             started: now,
             progress: Mutex::new(Progress {
                 phase,
@@ -365,6 +370,8 @@ pub(super) struct Subject<'a> {
     pub(super) target: Option<String>,
     pub(super) protocol: Option<Protocol>,
     pub(super) route: Option<LazyRoute>,
+    /// As in [`InFlight`].
+    pub(super) awaits: Option<String>,
 }
 
 /// An upstream connection that is set up.

@@ -392,6 +392,13 @@ impl Recorded {
         Poll::Ready(Some(Ok(frame)))
     }
 
+    /// Adds a note to its exchange, if that goes on.
+    pub(super) fn note(&mut self, what: &str) {
+        if let State::Passing(ticket, _) = &mut self.state {
+            ticket.add_note(what);
+        }
+    }
+
     /// It is the client's turn to take what there is.
     pub(super) fn offer(&mut self) {
         let now = self.clock.now();

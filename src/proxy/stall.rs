@@ -353,6 +353,7 @@ pub(crate) fn waiting<'a>(
         via: entry.via.as_deref(),
         is_tls: entry.is_tls,
         is_reused: entry.is_reused,
+        awaits: entry.awaits.as_deref(),
     }
 }
 

@@ -182,6 +182,7 @@ impl Ticket {
             target: None,
             protocol: Some(leg.protocol),
             route: Some(LazyRoute::new(url, Arc::clone(&context.bases))),
+            awaits: None,
         };
         let ticket = Self {
             id,

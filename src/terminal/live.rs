@@ -282,7 +282,10 @@ pub(super) fn left_over(left: &LeftOver, look: Look) -> Vec<String> {
             host.to_mut()
                 .push_str(&bracketed(Some(&look.plain(address)), ""));
         }
-        let line = format!("  {id:>5}  {phase:<15}  {age:>7}  {host}  {what}");
+        let awaits = entry.awaits.as_ref().map_or_else(String::new, |awaits| {
+            format!(" (waits for {})", look.plain(awaits))
+        });
+        let line = format!("  {id:>5}  {phase:<15}  {age:>7}  {host}  {what}{awaits}");
         line.trim_end().to_owned()
     }));
     match in_flight.len().saturating_sub(LISTED) {
@@ -293,6 +296,13 @@ pub(super) fn left_over(left: &LeftOver, look: Look) -> Vec<String> {
 }
 
 fn doing(entry: &InFlight, look: Look) -> String {
+    if let Some(awaits) = &entry.awaits {
+        return format!(
+            "{} waits for {}",
+            look.plain(&entry.what),
+            look.plain(awaits)
+        );
+    }
     if entry.what.is_empty() {
         return format!("{} {}", in_words(entry.phase), look.plain(&entry.host));
     }

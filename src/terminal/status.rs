@@ -113,6 +113,9 @@ pub(crate) struct Entry {
     pub(crate) address: Option<String>,
     /// The parent proxy, without credentials.
     pub(crate) via: Option<String>,
+    /// The program that is asked for credentials before the request is sent.
+    #[serde(default)]
+    pub(crate) awaits: Option<String>,
 }
 
 /// What keeps something waiting.
@@ -336,6 +339,7 @@ impl Entry {
             length: entry.length,
             address: entry.address.clone(),
             via: entry.via.clone(),
+            awaits: entry.awaits.clone(),
         }
     }
 
@@ -354,6 +358,9 @@ impl Entry {
             return look.plain(address).into_owned();
         }
         let mut what = look.plain(&self.what).into_owned();
+        if let Some(awaits) = &self.awaits {
+            what.push_str(&format!(" (waits for {})", look.plain(awaits)));
+        }
         if self.body_bytes > 0 {
             let so_far = size(self.body_bytes);
             let of = self.length.map(|length| format!(" of {}", size(length)));

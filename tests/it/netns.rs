@@ -1,6 +1,6 @@
 //! A command in a network namespace of its own: what it reaches, what it cannot, and what is recorded.
 
-mod build;
+pub(crate) mod build;
 mod command;
 mod daemons;
 mod escapes;
@@ -38,7 +38,7 @@ const NOBODY: u32 = 65534;
 
 /// Who runs modtape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum User {
+pub(crate) enum User {
     /// Whoever runs the tests.
     Own,
     /// Somebody without rights; where the tests are not run by root this is the same.
@@ -55,7 +55,7 @@ impl User {
     }
 
     /// The modtape that is tested, run by this user in a sandbox that is theirs.
-    fn modtape(self, sandbox: &Sandbox, args: &[&str]) -> Command {
+    pub(crate) fn modtape(self, sandbox: &Sandbox, args: &[&str]) -> Command {
         if !self.is_other() {
             return sandbox.modtape(args.iter().copied());
         }
@@ -84,7 +84,7 @@ impl User {
 }
 
 /// The flags that lead every name to `origin`, whose root is copied to where each user can read it.
-fn to(origin: &Origin, sandbox: &Sandbox) -> [String; 2] {
+pub(crate) fn to(origin: &Origin, sandbox: &Sandbox) -> [String; 2] {
     let root = sandbox.join("upstream.pem");
     std::fs::copy(origin.root_pem_path(), &root).expect("our own folder");
     [

@@ -106,6 +106,13 @@ impl Row {
         self.method == "CONNECT"
     }
 
+    /// Whether modtape, as a gateway, said that it relays the checksum database: the one answer of its own that
+    /// is no error.
+    pub(crate) fn is_relay_offer(&self) -> bool {
+        let is_own = self.made_by == Some(MadeBy::Modtape) && self.status == Some(200);
+        is_own && self.url.ends_with("/supported")
+    }
+
     /// Whether a client that follows redirects followed this one (RFC 9110 section 15.4, as `net/http`).
     pub(crate) fn is_redirect(&self) -> bool {
         let is_followed = matches!(self.status, Some(301 | 302 | 303 | 307 | 308));

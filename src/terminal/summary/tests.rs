@@ -165,6 +165,7 @@ fn entry(phase: Phase, what: &str, started_s: u64) -> InFlight {
         is_asking: false,
         is_tls: true,
         is_reused: false,
+        awaits: None,
         is_paused: false,
     }
 }

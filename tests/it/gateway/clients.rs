@@ -57,6 +57,17 @@ impl Asking {
         self.ask(path).answer()
     }
 
+    /// Blocks until it has said this on stderr.
+    pub(super) fn wait_for_stderr(&self, text: &str) {
+        self.running.wait_for_stderr(text);
+    }
+
+    /// What another modtape says about it.
+    pub(super) fn modtape(&self, args: &[&str]) -> String {
+        let modtape = self.sandbox.modtape(args.iter().copied());
+        run(modtape, LIMIT).expect_success().stdout
+    }
+
     /// Ends its command, and opens what it recorded.
     pub(super) fn end(self) -> (Recording, Output) {
         let output = self.running.end().expect_success();

@@ -1,7 +1,11 @@
 //! Credentials reach the module proxy that they are for, no host that it redirects to, and no file.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
+use modtape::exchange::{Ending, Exchange, Phase};
+
+use super::clients::Asking;
 use super::*;
 
 const HOST: &str = "goproxy.example";
@@ -157,6 +161,75 @@ fn without_credentials_go_ends_as_a_401_lets_it_and_a_wrong_one_is_told_to_git()
     assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
     let told = fs::read_to_string(sandbox.join("home/told")).expect("git asked its helper");
     assert!(told.contains("erase") && !told.contains("store"), "{told}");
+}
+
+#[test]
+fn a_program_that_takes_its_time_is_told_of_and_on_record() {
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    let origin = Origin::builder(Content::default())
+        .rule(Rule::any().status(200).body("fetched\n"))
+        .start();
+    // It ends when somebody writes there.
+    let (answer, script) = (sandbox.join("answer"), sandbox.join("slow-auth"));
+    let mut mkfifo = sandbox.command("mkfifo");
+    mkfifo.arg(&answer);
+    run(mkfifo, LIMIT).expect_success();
+    let text = format!("#!/bin/sh\nread -r said <'{}'\n", answer.display());
+    fs::write(&script, text).expect("our own folder");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&script, mode).expect("our own file");
+    let start = || {
+        Asking::start(&origin, |record| {
+            record
+                .env("GOAUTH", &script)
+                .args(["--stall-after", "200ms"]);
+            let folder = go.parent().expect("go has a folder");
+            record.env("PATH", search_path(&[folder]));
+        })
+    };
+    let gateway = start();
+    let asked = gateway.ask("/p0/x/@v/list");
+    let name = script.display();
+    let told =
+        format!("for the GOAUTH program {name}, which is to say what credentials a.example gets");
+    gateway.wait_for_stderr(&told);
+    let status = gateway.modtape(&["status"]);
+    let waits = format!("/x/@v/list (waits for GOAUTH program {name})");
+    assert!(status.contains(&waits), "{status}");
+    assert!(status.contains("GOAUTH=netrc, if ~/.netrc has"), "{status}");
+    fs::write(&answer, "now\n").expect("it reads");
+    assert_eq!(asked.answer(), (200, String::from("fetched\n")));
+    assert_eq!(gateway.answer("/p0/x/@v/list").0, 200);
+    let (recording, _) = gateway.end();
+    let all = exchanges(&recording);
+    let [waited, next] = &all[..] else {
+        panic!("{all:#?}");
+    };
+    let notes = |exchange: &Exchange| exchange.end().expect("it is over").notes.join("\n");
+    assert!(notes(waited).starts_with("waited "), "{waited:#?}");
+    let who = format!("for the GOAUTH program {name}");
+    assert!(notes(waited).ends_with(&who), "{waited:#?}");
+    assert!(
+        waited.timings()[Phase::Blocked] >= Some(200_000),
+        "{waited:#?}"
+    );
+    assert_eq!(notes(next), "");
+    // A client that leaves meanwhile.
+    let gateway = start();
+    let asked = gateway.ask("/p0/x/@v/list");
+    gateway.wait_for_stderr("[MT208]");
+    drop(asked);
+    let (recording, _) = gateway.end();
+    let Ending::Aborted(abort) = exchanges(&recording).remove(0).ending else {
+        panic!("it has an end");
+    };
+    assert!(
+        abort
+            .why
+            .starts_with("the client closed its connection: the request had waited ")
+    );
+    assert!(abort.why.ends_with(&who), "{}", abort.why);
 }
 
 #[test]

@@ -161,6 +161,38 @@ fn a_path_is_an_entry_and_all_else_is_told_what_is_wrong() {
 }
 
 #[test]
+fn a_permission_for_pages_in_browsers_is_not_passed_on() {
+    let rule = Rule::any().status(200).body("fetched\n");
+    let rule = rule.header("Access-Control-Allow-Origin", "*");
+    let rule = rule.header("Access-Control-Allow-Credentials", "true");
+    let origin = Origin::builder(Content::default())
+        .rule(rule.header("X-Other", "stays"))
+        .start();
+    let gateway = super::clients::Asking::start(&origin, |_| {});
+    let mut asked = gateway.ask("/p0/x");
+    let (status, fields) = asked.head();
+    let fields: Vec<_> = fields.iter().map(|field| field.to_lowercase()).collect();
+    assert_eq!(status, 200);
+    assert!(
+        fields.contains(&String::from("x-other: stays")),
+        "{fields:?}"
+    );
+    assert!(
+        !fields
+            .iter()
+            .any(|field| field.starts_with("access-control")),
+        "{fields:?}"
+    );
+    drop(asked);
+    let (recording, _) = gateway.end();
+    // What the origin said is on record all the same.
+    let all = exchanges(&recording);
+    let headers = &all[0].end().expect("it is over").headers;
+    let mut names = headers.iter().map(|(name, _)| name.to_lowercase());
+    assert!(names.any(|name| name == "access-control-allow-origin"));
+}
+
+#[test]
 fn with_a_token_each_path_begins_with_it_and_env_prints_it_for_any_name() {
     let (origin, sandbox) = (origin(), Sandbox::new());
     let shown = |path: &str| get(&format!("/{TOKEN}{path}"), "docker.example");

@@ -114,11 +114,8 @@ fn goes_on(list: &str, fault: Fault) -> bool {
 fn go_ends_as_without_modtape_whatever_the_first_entry_answers() {
     let name = "gateway::ladder::go_ends_as_without_modtape_whatever_the_first_entry_answers";
     alone(name, || {
-        // 404 and 410 are one to go, and so are 403 and 500.
-        let mut faults = vec![Fault::Status(404), Fault::Status(500), Fault::Reset];
-        if is_long() {
-            faults.extend([410, 403].map(Fault::Status));
-        }
+        let statuses = [404, 410, 403, 500].map(Fault::Status);
+        let faults: Vec<_> = statuses.into_iter().chain([Fault::Reset]).collect();
         for list in ["A,B", "A|B", "A,direct", "A|off"] {
             for &fault in &faults {
                 let (Some(alone), Some(behind)) =
@@ -156,9 +153,43 @@ fn go_ends_as_without_modtape_whatever_the_first_entry_answers() {
                     Fault::Reset => assert!(rows.count() > 0),
                     _ => assert_eq!(sorted(rows.collect::<Vec<_>>()), sorted(served.collect())),
                 }
+                assert_ladder(&behind, fault, &sandbox);
             }
         }
     });
+}
+
+/// The statuses that `ls` shows of each entry: an arrow where go went on to the next one.
+fn assert_ladder(entries: &Entries, fault: Fault, sandbox: &Sandbox) {
+    let ls = run(sandbox.modtape(["ls", "one"]), GO_LIMIT).expect_success();
+    let of = |origin: &Origin| -> Vec<String> {
+        let host = format!(" {} ", origin.addr());
+        let lines = ls.stdout.lines().filter(|line| line.contains(&host));
+        let statuses = lines.map(|line| {
+            let before = line.split(&host).next().unwrap_or_default();
+            let before = before.trim_end().rsplit("  ").next();
+            let status = before.unwrap_or_default().trim().replace('→', "->");
+            match entries.list.contains('B') {
+                true => status,
+                // What it went on to is no entry that is asked.
+                false => status.replace("->", ""),
+            }
+        });
+        statuses.collect()
+    };
+    let goes_on = entries.list.contains('B') && goes_on(entries.list, fault);
+    let arrow = if goes_on { "->" } else { "" };
+    let expected = match fault {
+        Fault::Status(status) => format!("{status}{arrow}"),
+        _ => format!("502{arrow} by modtape"),
+    };
+    let first = of(&entries.first);
+    assert!(!first.is_empty(), "{}", ls.stdout);
+    let told = format!("{} {fault:?}: {}", entries.list, ls.stdout);
+    assert!(first.iter().all(|status| *status == expected), "{told}");
+    let second = of(&entries.second);
+    assert_eq!(!second.is_empty(), goes_on, "{told}");
+    assert!(second.iter().all(|status| status == "200"), "{told}");
 }
 
 #[test]
@@ -168,7 +199,12 @@ fn a_silent_entry_holds_go_up_and_ends_as_an_error_where_that_is_wanted() {
     alone(name, || {
         for (list, flags, code, goes_on) in [
             ("A|B", &["--timeout", "1s"][..], 124, false),
+            ("A,B", &["--timeout", "1s"], 124, false),
+            ("A,direct", &["--timeout", "1s"], 124, false),
+            ("A|off", &["--timeout", "1s"], 124, false),
             ("A,B", &["--upstream-idle-timeout", "200ms"], 1, false),
+            ("A,direct", &["--upstream-idle-timeout", "200ms"], 1, false),
+            ("A|off", &["--upstream-idle-timeout", "200ms"], 1, false),
             ("A|B", &["--upstream-idle-timeout", "200ms"], 0, true),
         ] {
             let Some(entries) = Entries::of(list, Fault::Silence) else {

@@ -3,6 +3,8 @@
 use std::fs;
 
 use super::*;
+use crate::netns::User;
+use crate::netns::build::can_run;
 use crate::record::recording;
 
 fn go_sum(sandbox: &Sandbox) -> String {
@@ -59,4 +61,33 @@ fn a_real_capture_has_the_upstream_connections_with_their_secrets() {
     let asked = crate::pcapng::tshark::tshark(&real, &paths);
     let asked: usize = asked.iter().map(|line| line.split(',').count()).sum();
     assert_eq!(asked, origin.requests().len());
+}
+
+#[test]
+fn a_user_without_rights_records_and_replays() {
+    let user = User::Unprivileged;
+    let (Some(content), Some((sandbox, go))) =
+        (Content::corpus("hello", Sumdb::Proxy), hello("1.27"))
+    else {
+        return;
+    };
+    if !can_run(user, &sandbox, text(&go)) {
+        return;
+    }
+    let origin = Origin::start(content);
+    let to = crate::netns::to(&origin, &sandbox);
+    let tidy = ["--", text(&go), "mod", "tidy"];
+    let flags = ["--mode=gateway", "--cold", &to[0], &to[1]];
+    let args = [&["record", "-o", "one"][..], &flags, &tidy].concat();
+    run(user.modtape(&sandbox, &args), GO_LIMIT).expect_success();
+    let sums = go_sum(&sandbox);
+    assert!(sums.contains("github.com/"), "{sums}");
+    let recording = recording(&sandbox, "one");
+    assert_eq!(sorted(asked(&recording)), sorted(served(&origin)));
+    drop(origin);
+    fs::write(sandbox.join("project/go.sum"), "").expect("our own folder");
+    let flags = ["replay", "one", "--strict", "--mode=gateway"];
+    let args = [&flags[..], &tidy].concat();
+    run(user.modtape(&sandbox, &args), GO_LIMIT).expect_success();
+    assert_eq!(go_sum(&sandbox), sums);
 }

@@ -9,7 +9,7 @@ use super::*;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Whether this user can run that program.
-fn can_run(user: User, sandbox: &Sandbox, program: &str) -> bool {
+pub(crate) fn can_run(user: User, sandbox: &Sandbox, program: &str) -> bool {
     let mut test = sandbox.command("setpriv");
     test.args([
         &format!("--reuid={NOBODY}"),
