@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 pub(crate) use self::values::GATES;
 use self::values::{
-    cgroup, duration, exchange_id, file, folder, instant, listen, network, port, uid,
+    cgroup, duration, exchange_id, file, folder, instant, listen, network, port, size, uid,
 };
 
 /// See, record, explain and replay what the go command fetches
@@ -111,6 +111,8 @@ pub(crate) enum Command {
     Record(Box<RecordArgs>),
     /// Answer from a recording, with no network; without a command, serve until Ctrl-C
     Replay(Box<ReplayArgs>),
+    /// Serve modules to a team, or to one command: what was fetched once is kept, and served when nobody else answers
+    Serve(Box<ServeArgs>),
     /// Record and replay an embedded sample: no network, no Go needed
     Demo,
     /// Explain why a recorded command was slow or stuck
@@ -391,6 +393,38 @@ impl Pcap {
     pub(crate) const fn has_tls(self) -> bool {
         matches!(self, Self::Tls | Self::Both)
     }
+}
+
+/// `modtape serve`
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on [default: 127.0.0.1:4080; with a command, a free port]
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = listen)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Module proxies to fetch from, as in GOPROXY [default: GOPROXY]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) upstream: Option<String>,
+    /// Folder where answers are kept [default: modtape/modules in your cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+    /// How much memory answers may take
+    #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = size)]
+    pub(crate) memory: u64,
+    /// Fetch nothing before it is asked for
+    #[arg(long)]
+    pub(crate) no_ahead: bool,
+    /// How long requests in flight may take to end after a signal
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(crate) grace: Duration,
+    /// Where it fetches.
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
+    /// Leave an upstream that has sent nothing for this long
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration, help_heading = "Upstream")]
+    pub(crate) upstream_idle_timeout: Duration,
+    /// The command to run with this GOPROXY
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// `modtape replay`

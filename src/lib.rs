@@ -16,7 +16,7 @@
 //!    recording to bytes · [`import`] others' files to exchanges · [`child`] the wrapped command ·
 //!    [`netns`] a network namespace that nothing leaves · [`telemetry`] logs
 //! 7. [`proxy`] the client leg; its heart is `handler.rs`
-//! 8. [`terminal`] how things look: tables, words, the status line, the summary
+//! 8. `serve` a module proxy for a team: tiers, proofs, one fetch for all · [`terminal`] how things look: tables, words, the status line, the summary
 //! 9. [`commands`] a file, or a folder, per verb; with `terminal` the only code that prints or reads the environment
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, elided_lifetimes_in_paths)]
@@ -54,6 +54,7 @@ pub mod proxy;
 pub mod recording;
 pub mod redact;
 pub mod replay;
+pub(crate) mod serve;
 pub mod shell;
 pub mod sockets;
 pub mod sumdb;

@@ -55,7 +55,7 @@ impl Cli {
         });
         named
             .next()
-            .is_some_and(|verb| matches!(verb.get_name(), "record" | "replay"))
+            .is_some_and(|verb| matches!(verb.get_name(), "record" | "replay" | "serve"))
     }
 }
 
@@ -64,6 +64,7 @@ impl Command {
         match self {
             Self::Record(args) => args.command.is_empty(),
             Self::Replay(args) => args.command.is_empty(),
+            Self::Serve(args) => args.command.is_empty(),
             _ => false,
         }
     }

@@ -79,6 +79,31 @@ pub(super) fn cgroup(text: &str) -> Result<String, String> {
     }
 }
 
+/// `256MB`, `20GiB`, `65536`: bytes; `MB` counts in thousands, `MiB` in 1,024s.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+    let unit = UNITS.iter().find_map(|(name, bytes)| {
+        let at = text.len().checked_sub(name.len())?;
+        let end = text.get(at..)?;
+        end.eq_ignore_ascii_case(name)
+            .then(|| (&text[..at], *bytes))
+    });
+    let (number, unit) = unit.unwrap_or((text, 1));
+    let number = number.trim().parse::<u64>().ok();
+    let bytes = number.and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| String::from("expected a size, such as 256MB or 20GiB"))
+}
+
 /// The words that `--fail-on` takes beside codes and `total>DURATION`.
 pub(crate) const GATES: [(&str, FailOn); 3] = [
     ("problem", FailOn::Problem),

@@ -29,6 +29,7 @@ mod report;
 mod runtime;
 mod seal;
 mod selection;
+mod serve;
 mod session;
 mod show;
 mod status;
@@ -73,12 +74,16 @@ fn wraps(command: &Command) -> bool {
     match command {
         Command::Record(args) => !args.command.is_empty(),
         Command::Replay(args) => !args.command.is_empty(),
+        Command::Serve(args) => !args.command.is_empty(),
         _ => false,
     }
 }
 
 const fn may_wrap(command: &Command) -> bool {
-    matches!(command, Command::Record(_) | Command::Replay(_))
+    matches!(
+        command,
+        Command::Record(_) | Command::Replay(_) | Command::Serve(_)
+    )
 }
 
 fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
@@ -86,6 +91,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Record(args) => record::run(args, global),
         Command::Replay(args) => replay::run(args, global),
+        Command::Serve(args) => serve::run(args, global),
         Command::Demo => demo::run(global),
         Command::Fetch(args) => Ok(fetch::run(args)?),
         Command::Enter(args) => enter::run(args),

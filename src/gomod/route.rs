@@ -52,6 +52,30 @@ impl Route {
         route
     }
 
+    /// What a decoded path below a module proxy asks for; it has no slash at the beginning.
+    pub(crate) fn below_a_proxy(path: &str) -> Self {
+        let route = module_request(path).or_else(|| relayed_database_request(path));
+        let route = route.unwrap_or_else(|| Self::new(Kind::Other));
+        Self {
+            path: path.to_owned(),
+            ..route
+        }
+    }
+
+    /// A file of a module version.
+    pub(crate) fn of_version(kind: Kind, module: &str, version: &str) -> Self {
+        Self::of_module(kind, module.to_owned(), Some(version.to_owned()))
+    }
+
+    /// A tile of a checksum database.
+    pub(crate) fn of_tile(database: &str, tile: Tile) -> Self {
+        Self {
+            tile: Some(tile),
+            sumdb: Some(database.to_owned()),
+            ..Self::new(Kind::Tile)
+        }
+    }
+
     /// What is asked for, for people: `zip golang.org/x/net v0.34.0`, `tile/8/1/245`.
     ///
     /// Holds no control character, whatever the URL held.

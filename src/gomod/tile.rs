@@ -69,7 +69,6 @@ impl Tile {
     }
 
     /// The full tile at the same coordinate.
-    #[cfg(any(test, fuzzing))]
     pub(crate) const fn full(self) -> Self {
         Self {
             width: full_width(self.height),

@@ -32,7 +32,7 @@ const ORDER: [&[&str]; 11] = [
         "telemetry",
     ],
     &["proxy"],
-    &["terminal"],
+    &["serve", "terminal"],
     &["commands"],
     &["main"],
 ];

@@ -784,7 +784,7 @@ fn in_words(by: Interruption, timeout: Option<Duration>) -> String {
 }
 
 /// The exit codes of GNU env(1).
-fn not_run(error: SpawnError) -> Failure {
+pub(super) fn not_run(error: SpawnError) -> Failure {
     let code = match &error {
         SpawnError::NotFound { .. } | SpawnError::NoInterpreter { .. } => 127,
         SpawnError::NotExecutable { .. } => 126,

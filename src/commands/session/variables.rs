@@ -9,6 +9,13 @@ use crate::child::{self, GoFacts, SETTINGS, go_for, read_env_file};
 use crate::files::open_regular;
 use crate::gomod::Netrc;
 
+/// The folder of caches, from the user's own.
+const CACHE: &str = if cfg!(target_os = "macos") {
+    "Library/Caches"
+} else {
+    ".cache"
+};
+
 /// The largest netrc file that is read, bytes.
 const NETRC: u64 = 1 << 20;
 
@@ -34,6 +41,8 @@ pub(crate) struct Variables {
     pub(crate) netrc: Option<PathBuf>,
     /// The variables of the user's own that say how git asks for passwords.
     pub(crate) prompts: Vec<&'static str>,
+    /// Where programs keep what they can make again: XDG_CACHE_HOME, else the system's folder at home.
+    pub(crate) cache: Option<PathBuf>,
     /// The PID of the recorder that this process runs in, if it does.
     pub(crate) outer_pid: Option<u32>,
 }
@@ -77,6 +86,11 @@ impl Variables {
                 .into_iter()
                 .filter(|name| os(name).is_some())
                 .collect(),
+            // As os.UserCacheDir.
+            cache: os("XDG_CACHE_HOME")
+                .filter(|_| !cfg!(target_os = "macos"))
+                .map(PathBuf::from)
+                .or_else(|| os("HOME").map(|home| PathBuf::from(home).join(CACHE))),
             outer_pid: text("MODTAPE_PID").parse().ok(),
         }
     }

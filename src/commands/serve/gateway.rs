@@ -1,0 +1,130 @@
+//! The gateway in this process through which upstream is asked.
+
+use std::hash::RandomState;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::child::{GoAuth, GoFacts, Repositories};
+use crate::clock::Clock;
+use crate::commands::session::Variables;
+use crate::exchange::Hex;
+use crate::gomod::{Front, bases};
+use crate::proxy::{
+    Access, Context, Deadlines, Entrance, Gateway, Live, Others, Policy, Proxy, Responder, Token,
+    Windows,
+};
+use crate::redact::Redactor;
+use crate::sockets::OwnSockets;
+use crate::tls;
+use crate::upstream::{Dialer, Limits, Overrides, ParentProxies, Reach, Settings};
+
+/// How long the steps of a dial may take. Go itself waits 30 and 10 s; but who is asked here has others to ask.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(5),
+    tls: Duration::from_secs(5),
+};
+
+/// What goes out, and how.
+pub(super) struct Outgoing<'a> {
+    pub(super) clock: Clock,
+    /// The upstream list.
+    pub(super) goproxy: &'a str,
+    pub(super) go: &'a GoFacts,
+    pub(super) variables: &'a Variables,
+    pub(super) overrides: Overrides,
+    pub(super) parents: ParentProxies,
+    pub(super) roots: tls::Roots,
+    /// How long an upstream may be silent.
+    pub(super) idle: Duration,
+    /// Where clients are served: it is never dialled.
+    pub(super) own: SocketAddr,
+}
+
+/// A gateway on a port of loopback, behind a token that nobody else is told.
+pub(super) struct InProcess {
+    base: String,
+    context: Arc<Context>,
+    serving: JoinSet<()>,
+}
+
+impl InProcess {
+    pub(super) async fn start(outgoing: Outgoing<'_>) -> anyhow::Result<Self> {
+        let clock = outgoing.clock;
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let address = listener.local_addr()?;
+        let token = Token::random();
+        let base = format!("http://{address}/{}", token.secret());
+        let dialer = Dialer::new(Settings {
+            clock,
+            limits: LIMITS,
+            tls: tls::ClientConfigs::new(&outgoing.roots),
+            parents: outgoing.parents,
+            overrides: outgoing.overrides,
+            reach: Reach::all_but(vec![address, outgoing.own]),
+            sockets: OwnSockets::default(),
+        });
+        let mut settings = outgoing.go.settings.clone();
+        settings.insert(String::from("GOPROXY"), outgoing.goproxy.to_owned());
+        let front = Front::new(outgoing.goproxy, outgoing.go.get("GOSUMDB"));
+        let redactor = Redactor::new(tls::random()).knowing(token.secret());
+        let context = Arc::new(Context {
+            clock,
+            deadlines: Deadlines {
+                upstream_idle: Some(outgoing.idle),
+                ..Deadlines::default()
+            },
+            access: Access::on_path(token),
+            policy: Policy {
+                intercept: Default::default(),
+                intercept_all: false,
+                tunnel: Default::default(),
+                others: Others::Tunnel,
+            },
+            leafs: None,
+            responder: Responder::Upstream(dialer),
+            repositories: Repositories::new(None, std::env::temp_dir()),
+            recorder: None,
+            capture: None,
+            redactor: redactor.knowing_bases(outgoing.goproxy),
+            live: Live::new(clock),
+            bases: bases(&settings).into(),
+            windows: Windows::default(),
+            trace: Hex(tls::random()),
+            spans: RandomState::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            drained: CancellationToken::new(),
+            next_exchange: AtomicU64::new(0),
+            next_connection: AtomicU64::new(0),
+        });
+        let netrc = GoAuth::of_netrc(outgoing.variables.read_netrc());
+        let gateway = Arc::new(Gateway::new(front, netrc, true));
+        let proxy = Proxy::new(listener, Arc::clone(&context), Entrance::Gateway(gateway));
+        let mut serving = JoinSet::new();
+        serving.spawn(proxy.run());
+        Ok(Self {
+            base,
+            context,
+            serving,
+        })
+    }
+
+    /// What its paths lie below.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Ends what is on its way.
+    pub(super) async fn close(self) {
+        self.context.stop.cancel();
+        drop(self.context);
+        self.serving.join_all().await;
+    }
+}

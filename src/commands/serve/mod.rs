@@ -1,0 +1,228 @@
+//! `modtape serve`: a module proxy that keeps what it has fetched.
+
+mod gateway;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::gateway::InProcess;
+use super::dialling;
+use super::failure::{self, Advise as _, Failure, USAGE};
+use super::session::Variables;
+use crate::child::{self, Environment, ProcessLimits, Signals};
+use crate::cli::{Global, ServeArgs};
+use crate::clock::Clock;
+use crate::gomod::{GoProxy, ProxyTarget, Separator};
+use crate::redact::url_without_secrets;
+use crate::serve::{Disk, Memory, Server, Tiers, Truth, Upstream};
+use crate::terminal::words::{count, size};
+use crate::terminal::{say, say_always};
+use crate::tls::{RootSources, Roots};
+
+/// Where it listens if nothing else is said; with a command, on a free port.
+const ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4080);
+
+pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.context("cannot start")?;
+    let outcome = runtime.block_on(serve(args, global));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let usage = |error| Failure::new(USAGE, error);
+    let variables = Variables::read();
+    let clock = Clock::start();
+    ProcessLimits::now().raise_descriptors();
+    let go = variables.go_settings().await;
+    let goproxy = args
+        .upstream
+        .as_deref()
+        .unwrap_or_else(|| go.get("GOPROXY"));
+    let list = GoProxy::parse(goproxy);
+    if list.urls().next().is_none() {
+        let message = anyhow::anyhow!("GOPROXY={goproxy} has no module proxy to fetch from");
+        return Err::<_, _>(message)
+            .help("--upstream https://proxy.golang.org names one")
+            .map_err(usage);
+    }
+    let dial = &args.dial;
+    let overrides = dialling::overrides(dial).map_err(usage)?;
+    let parents = dialling::parents(dial, &variables).map_err(usage)?;
+    let roots = Roots::load(&RootSources {
+        file: variables.ssl_cert_file.clone(),
+        dirs: variables.ssl_cert_dir.clone(),
+        extra: dial.upstream_ca.clone(),
+    });
+    let store = match &args.store {
+        Some(store) => store.clone(),
+        None => default_store(&variables)?,
+    };
+    let disk = Disk::open(&store).with_context(|| format!("cannot use {}", store.display()))?;
+    // Before anything is written: the port may be taken.
+    let wraps = !args.command.is_empty();
+    let any = SocketAddr::new(ADDRESS.ip(), 0);
+    let address = args.listen.unwrap_or(if wraps { any } else { ADDRESS });
+    let listener = TcpListener::bind(address).await;
+    let listener = listener
+        .with_context(|| format!("cannot listen on {address}"))
+        .help("--listen 127.0.0.1:0 takes a free port")?;
+    let address = listener.local_addr()?;
+
+    let outgoing = gateway::Outgoing {
+        clock,
+        goproxy,
+        go: &go,
+        variables: &variables,
+        overrides,
+        parents,
+        roots: roots?,
+        idle: args.upstream_idle_timeout,
+        own: address,
+    };
+    let inside = InProcess::start(outgoing).await?;
+    let server = Server::new(
+        clock,
+        Tiers::new(Memory::new(args.memory), disk),
+        &list,
+        Upstream::new(inside.base().to_owned()),
+        Truth::new(go.get("GOSUMDB"), go.get("GONOSUMDB")),
+        !args.no_ahead,
+    );
+    let stop = CancellationToken::new();
+    let serving = crate::serve::serve(Arc::clone(&server), listener, stop.clone(), args.grace);
+    let serving = tokio::spawn(serving);
+    let clients = goproxy_of_clients(&list, address);
+    let code = match wraps {
+        true => wrapped(args, &clients).await,
+        false => {
+            say(
+                global,
+                format!(
+                    "modules from {} are kept in {}",
+                    shown(&list),
+                    store.display()
+                ),
+            );
+            say_always(format!("modtape serve: go env -w GOPROXY={clients}"));
+            until_signal().await.map(|()| ExitCode::SUCCESS)
+        }
+    };
+    stop.cancel();
+    let _ = serving.await;
+    inside.close().await;
+    if code.is_ok() {
+        say(global, summary(&server));
+    }
+    code
+}
+
+/// Runs the command with this GOPROXY.
+async fn wrapped(args: &ServeArgs, goproxy: &str) -> Result<ExitCode, Failure> {
+    let mut environment = Environment::default();
+    environment.set("GOPROXY", goproxy);
+    let command = child::Command {
+        argv: args.command.clone(),
+        folder: None,
+        environment,
+        timeout: None,
+        limits: ProcessLimits::now(),
+    };
+    let end = child::run(&command, &mut |_| {}).await;
+    let end = end.map_err(super::session::not_run)?;
+    Ok(failure::exit_code(end.code))
+}
+
+async fn until_signal() -> Result<(), Failure> {
+    let mut signals = Signals::listen_to_all().context("cannot listen to signals")?;
+    signals.next().await;
+    Ok(())
+}
+
+/// The list for those who ask here: `direct` and `off` stay theirs, since nobody runs git here.
+fn goproxy_of_clients(list: &GoProxy, address: SocketAddr) -> String {
+    let mut entries = list.entries.iter().rev();
+    let last = entries.next();
+    let tail = last.and_then(|last| match last.target {
+        ProxyTarget::Direct | ProxyTarget::Off => Some(last.target.to_string()),
+        ProxyTarget::Url(_) => None,
+    });
+    let separator = entries.next().and_then(|entry| entry.separator);
+    let separator = separator.unwrap_or(Separator::Comma).as_char();
+    match tail {
+        Some(tail) => format!("http://{address}{separator}{tail}"),
+        None => format!("http://{address}"),
+    }
+}
+
+fn shown(list: &GoProxy) -> String {
+    let urls = list.urls().map(url_without_secrets);
+    urls.collect::<Vec<_>>().join(", ")
+}
+
+/// What the cache was good for.
+fn summary(server: &Server) -> String {
+    let done = server.done();
+    let answers = count(done.hits + done.joined + done.misses, "answer");
+    let mut text = format!(
+        "{answers}: {} from the cache, {} on their way, {} fetched; {} fetched ({})",
+        done.hits,
+        done.joined,
+        done.misses,
+        count(done.requests, "file"),
+        size(done.bytes),
+    );
+    if done.ahead > 0 {
+        let _ = write!(
+            text,
+            ", {} of them ahead, of which {} were used",
+            done.ahead, done.used
+        );
+    }
+    text
+}
+
+/// The folder below the user's cache folder.
+fn default_store(variables: &Variables) -> anyhow::Result<PathBuf> {
+    let folder = variables
+        .cache
+        .as_ref()
+        .map(|cache| cache.join("modtape/modules"));
+    folder
+        .context("there is no cache folder, since HOME is not set")
+        .help("--store DIR names one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_keep_their_way_to_repositories() {
+        for (list, expected) in [
+            (
+                "https://proxy.golang.org,direct",
+                "http://127.0.0.1:4080,direct",
+            ),
+            (
+                "https://a.example|https://b.example|direct",
+                "http://127.0.0.1:4080|direct",
+            ),
+            ("https://a.example,off", "http://127.0.0.1:4080,off"),
+            ("https://a.example", "http://127.0.0.1:4080"),
+        ] {
+            assert_eq!(goproxy_of_clients(&GoProxy::parse(list), ADDRESS), expected);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What will be asked next is fetched before it is: the go command walks the graph of modules a level at a time, and a
+//! `.mod` that passes names the next one.
+//!
+//! Files named by a `.mod` are small, and so are the lookups and tiles that their proofs need. Nothing is fetched of
+//! modules that are private.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::item::Item;
+use super::server::{Obtained, Server};
+use crate::gomod::{GoMod, Kind};
+
+/// Requests that are on their way at once.
+const AT_ONCE: usize = 48;
+
+/// Requests that wait for their turn: beyond that, what a `.mod` names is left to those who ask for it. The graph of a
+/// large project has some thousand modules.
+const WAITING: usize = 20_000;
+
+/// Items that are remembered as fetched ahead.
+const REMEMBERED: usize = 100_000;
+
+/// Fetches ahead of those who ask.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    places: Semaphore,
+    // A std Mutex: held for operations on the map, never across an await.
+    made: Mutex<Made>,
+    /// Items that were fetched ahead.
+    pub(super) fetched: AtomicU64,
+    /// Those of them that somebody asked for.
+    pub(super) used: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    waiting: usize,
+    items: HashMap<String, Use>,
+}
+
+/// What became of an item that is fetched ahead.
+#[derive(Debug, Clone, Copy, Default)]
+struct Use {
+    is_there: bool,
+    is_asked_for: bool,
+}
+
+impl Ahead {
+    pub(super) fn new() -> Self {
+        Self {
+            places: Semaphore::new(AT_ONCE),
+            made: Mutex::default(),
+            fetched: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// Fetches what a go.mod names: the go.mod files of its requirements.
+    pub(super) fn follow(server: &Arc<Server>, go_mod: &Bytes) {
+        for requirement in GoMod::parse(go_mod).require {
+            let of = requirement.of;
+            if server.truth.is_public(&of.path)
+                && let Some(item) = Item::of_version(Kind::Mod, &of.path, &of.version)
+            {
+                Self::fetch(server, item);
+            }
+        }
+    }
+
+    /// Fetches an item, if nobody has.
+    pub(super) fn fetch(server: &Arc<Server>, item: Item) {
+        let Some(ahead) = &server.ahead else {
+            return;
+        };
+        {
+            let mut made = ahead.made();
+            let is_known = made.items.contains_key(item.path());
+            if is_known || made.waiting >= WAITING || made.items.len() >= REMEMBERED {
+                return;
+            }
+            made.waiting += 1;
+            made.items.insert(item.path().to_owned(), Use::default());
+        }
+        let server = Arc::clone(server);
+        tokio::spawn(async move {
+            let Some(ahead) = &server.ahead else {
+                return;
+            };
+            let place = ahead.places.acquire().await;
+            ahead.made().waiting -= 1;
+            if place.is_err() || server.has(&item).await {
+                return;
+            }
+            let path = item.path().to_owned();
+            if let Obtained::Whole(..) = server.obtain(item).await {
+                ahead.fetched.fetch_add(1, Ordering::Relaxed);
+                ahead.note(&path, |item| item.is_there = true);
+            }
+        });
+    }
+
+    /// A client asks for an item.
+    pub(super) fn asked(&self, item: &Item) {
+        self.note(item.path(), |item| item.is_asked_for = true);
+    }
+
+    /// Notes something of an item, and counts it once it is of use.
+    fn note(&self, path: &str, change: impl FnOnce(&mut Use)) {
+        let mut made = self.made();
+        let Some(item) = made.items.get_mut(path) else {
+            return;
+        };
+        let is_of_use = |item: &Use| item.is_there && item.is_asked_for;
+        let was = is_of_use(item);
+        change(item);
+        if !was && is_of_use(item) {
+            self.used.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

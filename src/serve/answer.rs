@@ -1,0 +1,131 @@
+//! An answer as it is kept and sent.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::item::Life;
+
+/// How long what can change is fresh. proxy.golang.org says so too (`Cache-Control: max-age=60`).
+pub(super) const FRESH: Duration = Duration::from_secs(60);
+
+/// How long an older answer is sent at once, and another one fetched behind it.
+const WHILE_REVALIDATED: Duration = Duration::from_secs(10 * 60);
+
+/// How long an answer that can change is kept for when nobody gives another one.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// What a module proxy says to one request.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// 200, 404 or 410.
+    pub(super) status: StatusCode,
+    pub(super) content: Content,
+    /// When it came from upstream.
+    pub(super) at: SystemTime,
+    /// Whether it is known to be right for ever.
+    pub(super) is_proved: bool,
+}
+
+/// The body of an answer.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    Bytes(Bytes),
+    File(Arc<File>, u64),
+}
+
+/// What an answer of some age is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    Fresh,
+    /// It is sent, and asked for again behind that.
+    Stale,
+    /// It is sent only if nobody gives another one.
+    Old,
+    /// It is good for nothing.
+    Over,
+}
+
+impl Answer {
+    pub(super) fn age(&self, life: Life, now: SystemTime) -> Age {
+        if life == Life::Immutable && self.is_proved && self.status == StatusCode::OK {
+            return Age::Fresh;
+        }
+        // A clock that was set back makes nothing older than new.
+        let age = now.duration_since(self.at).unwrap_or_default();
+        match age {
+            age if age <= FRESH => Age::Fresh,
+            // That there is no such version may be wrong in a minute; and what was not proved is kept for no
+            // longer.
+            _ if self.status != StatusCode::OK || life == Life::Immutable => Age::Over,
+            age if age <= WHILE_REVALIDATED => Age::Stale,
+            age if age <= KEPT => Age::Old,
+            _ => Age::Over,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(_, bytes) => *bytes,
+        }
+    }
+
+    /// A text, whole.
+    pub(super) fn text(&self) -> io::Result<Bytes> {
+        match &self.content {
+            Content::Bytes(bytes) => Ok(bytes.clone()),
+            Content::File(file, bytes) => {
+                let length = usize::try_from(*bytes).map_err(io::Error::other)?;
+                let mut text = vec![0; length];
+                file.read_exact_at(&mut text, 0)?;
+                Ok(text.into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: StatusCode, is_proved: bool) -> Answer {
+        Answer {
+            status,
+            content: Content::Bytes(Bytes::new()),
+            at: SystemTime::UNIX_EPOCH,
+            is_proved,
+        }
+    }
+
+    #[test]
+    fn what_is_proved_never_ages_and_what_changes_does() {
+        let after = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let proved = answer(StatusCode::OK, true);
+        assert_eq!(proved.age(Life::Immutable, after(1 << 40)), Age::Fresh);
+        for (seconds, expected) in [
+            (60, Age::Fresh),
+            (61, Age::Stale),
+            (601, Age::Old),
+            (30 * 86_400 + 1, Age::Over),
+        ] {
+            assert_eq!(proved.age(Life::Mutable, after(seconds)), expected);
+        }
+        let unproved = answer(StatusCode::OK, false);
+        assert_eq!(unproved.age(Life::Immutable, after(61)), Age::Over);
+        let absent = answer(StatusCode::NOT_FOUND, true);
+        assert_eq!(absent.age(Life::Immutable, after(60)), Age::Fresh);
+        assert_eq!(absent.age(Life::Mutable, after(61)), Age::Over);
+        // A clock that was set back.
+        let later = Answer {
+            at: after(100),
+            ..proved
+        };
+        assert_eq!(later.age(Life::Mutable, after(0)), Age::Fresh);
+    }
+}

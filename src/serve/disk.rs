@@ -1,0 +1,303 @@
+//! The second tier: a folder. Each answer is a file whose name is the digest of its path; a large body is a file of
+//! its own, named by its own digest.
+//!
+//! ```text
+//! answers/ab/cdef…   a line of JSON ([`Head`]), then the body if it is small
+//! bodies/ab/cdef…    a large body
+//! tmp/               what is being written
+//! ```
+//! Files are written beside and renamed, so that whoever reads sees them whole, or not at all: two processes
+//! may share the folder, and one that is killed leaves nothing but files in `tmp`.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use super::answer::{Answer, Content};
+
+/// The version of the layout: a folder of another one is not touched.
+const VERSION: &str = "v1";
+
+/// Bodies of this size and smaller are in the answer's own file, bytes.
+const INLINE: u64 = 64 << 10;
+
+/// What is still in `tmp` after that long was left by a process that was killed.
+const LEFT: Duration = Duration::from_secs(86_400);
+
+/// A folder of answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    root: Arc<Path>,
+}
+
+/// The line at the beginning of an answer's file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    /// The path below a module proxy.
+    path: String,
+    status: u16,
+    bytes: u64,
+    /// Of the body, hexadecimal.
+    sha256: String,
+    /// When it came from upstream, seconds since 1970 (UTC).
+    at: u64,
+    is_proved: bool,
+}
+
+impl Disk {
+    /// Opens a folder, and makes it if there is none.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        let root = folder.join(VERSION);
+        for name in ["answers", "bodies", "tmp"] {
+            let mut builder = DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(root.join(name))?;
+        }
+        let disk = Self { root: root.into() };
+        disk.sweep();
+        Ok(disk)
+    }
+
+    /// A file for a body that is being written.
+    pub(super) fn begin(&self) -> io::Result<NamedTempFile> {
+        NamedTempFile::new_in(self.root.join("tmp"))
+    }
+
+    /// The answer to a path; `None` if there is none. A damaged one is removed, and an error.
+    pub(super) fn get(&self, path: &str) -> io::Result<Option<Answer>> {
+        let file = self.answer_file(path);
+        let mut bytes = match fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let read = self.read(path, &mut bytes);
+        if read.is_err() {
+            let _ = fs::remove_file(&file);
+        }
+        read
+    }
+
+    fn read(&self, path: &str, bytes: &mut Vec<u8>) -> io::Result<Option<Answer>> {
+        let damaged = |why| io::Error::other(format!("the answer to {path} is damaged: {why}"));
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let end = end.ok_or_else(|| damaged("its head is cut"))?;
+        let head: Head = serde_json::from_slice(&bytes[..end])
+            .map_err(|_| damaged("its head cannot be read"))?;
+        let status = StatusCode::from_u16(head.status);
+        let status = status.map_err(|_| damaged("its status is none"))?;
+        if head.path != path {
+            return Err(damaged("it is that of another path"));
+        }
+        let content = if head.bytes <= INLINE {
+            let body = bytes.split_off(end + 1);
+            if body.len() as u64 != head.bytes || hex(&Sha256::digest(&body)) != head.sha256 {
+                return Err(damaged("its body is another one"));
+            }
+            Content::Bytes(body.into())
+        } else {
+            let body = match File::open(self.body_file(&head.sha256)) {
+                Ok(body) => body,
+                // Whoever makes room removes bodies before answers.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if body.metadata()?.len() != head.bytes {
+                return Err(damaged("its body has another length"));
+            }
+            Content::File(Arc::new(body), head.bytes)
+        };
+        Ok(Some(Answer {
+            status,
+            content,
+            at: UNIX_EPOCH + Duration::from_secs(head.at),
+            is_proved: head.is_proved,
+        }))
+    }
+
+    /// Keeps an answer whose body is in memory.
+    pub(super) fn put(&self, path: &str, answer: &Answer, body: &Bytes) -> io::Result<()> {
+        let sha256 = hex(&Sha256::digest(body));
+        let bytes = body.len() as u64;
+        if bytes > INLINE {
+            let mut file = self.begin()?;
+            file.write_all(body)?;
+            self.keep_body(file, &sha256)?;
+        }
+        let inline = if bytes <= INLINE { &body[..] } else { &[] };
+        self.put_head(path, answer, bytes, sha256, inline)
+    }
+
+    /// Keeps an answer whose body was written to a file that [`begin`](Self::begin) gave.
+    pub(super) fn put_file(
+        &self,
+        path: &str,
+        answer: &Answer,
+        body: NamedTempFile,
+        sha256: &[u8; 32],
+    ) -> io::Result<()> {
+        let sha256 = hex(sha256);
+        let bytes = answer.bytes();
+        if bytes <= INLINE {
+            let inline = fs::read(body.path())?;
+            return self.put_head(path, answer, bytes, sha256, &inline);
+        }
+        self.keep_body(body, &sha256)?;
+        self.put_head(path, answer, bytes, sha256, &[])
+    }
+
+    /// A body is whole on the disk before an answer names it.
+    fn keep_body(&self, file: NamedTempFile, sha256: &str) -> io::Result<()> {
+        file.as_file().sync_data()?;
+        persist(file, &self.body_file(sha256))
+    }
+
+    fn put_head(
+        &self,
+        path: &str,
+        answer: &Answer,
+        bytes: u64,
+        sha256: String,
+        inline: &[u8],
+    ) -> io::Result<()> {
+        let at = answer.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let head = Head {
+            path: path.to_owned(),
+            status: answer.status.as_u16(),
+            bytes,
+            sha256,
+            at: at.as_secs(),
+            is_proved: answer.is_proved,
+        };
+        let mut text = serde_json::to_vec(&head)?;
+        text.push(b'\n');
+        text.extend_from_slice(inline);
+        let mut file = self.begin()?;
+        file.write_all(&text)?;
+        persist(file, &self.answer_file(path))
+    }
+
+    fn answer_file(&self, path: &str) -> PathBuf {
+        self.file("answers", &hex(&Sha256::digest(path)))
+    }
+
+    fn body_file(&self, sha256: &str) -> PathBuf {
+        self.file("bodies", sha256)
+    }
+
+    fn file(&self, folder: &str, digest: &str) -> PathBuf {
+        // A digest from a damaged head may be any text.
+        let is_digest = digest.len() == 64 && digest.bytes().all(|it| it.is_ascii_hexdigit());
+        let (shelf, name) = match is_digest {
+            true => digest.split_at(2),
+            false => ("none", "none"),
+        };
+        self.root.join(folder).join(shelf).join(name)
+    }
+
+    /// Removes what processes that were killed have left.
+    fn sweep(&self) {
+        let Ok(files) = fs::read_dir(self.root.join("tmp")) else {
+            return;
+        };
+        for file in files.flatten() {
+            let modified = file.metadata().and_then(|it| it.modified());
+            let is_left =
+                modified.is_ok_and(|at: SystemTime| at.elapsed().is_ok_and(|it| it > LEFT));
+            if is_left {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+}
+
+/// Gives a file its name; its folder is made if need be.
+fn persist(file: NamedTempFile, to: &Path) -> io::Result<()> {
+    let file = match file.persist(to) {
+        Ok(_) => return Ok(()),
+        Err(failed) if failed.error.kind() == io::ErrorKind::NotFound => failed.file,
+        Err(failed) => return Err(failed.error),
+    };
+    if let Some(shelf) = to.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(shelf)?;
+    }
+    file.persist(to).map(drop).map_err(|failed| failed.error)
+}
+
+fn hex(digest: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(body: &[u8]) -> (Answer, Bytes) {
+        let body = Bytes::copy_from_slice(body);
+        let answer = Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(body.clone()),
+            at: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            is_proved: true,
+        };
+        (answer, body)
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_small_or_large() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        for bytes in [0, 3, INLINE as usize, INLINE as usize + 1] {
+            let (answer, body) = answer(&vec![7; bytes]);
+            disk.put("a.b/c/@v/list", &answer, &body)
+                .expect("it is kept");
+            // Another process.
+            let other = Disk::open(folder.path()).expect("it opens");
+            let found = other.get("a.b/c/@v/list").expect("it is read");
+            let found = found.expect("it is there");
+            assert_eq!(found.text().expect("it is read"), body);
+            assert_eq!(found.at, answer.at);
+        }
+        assert!(disk.get("a.b/d/@v/list").expect("no error").is_none());
+    }
+
+    #[test]
+    fn a_damaged_answer_is_an_error_once_and_then_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let (answer, body) = answer(b"module a.b/c\n");
+        disk.put("a.b/c/@v/v1.0.0.mod", &answer, &body)
+            .expect("it is kept");
+        let file = disk.answer_file("a.b/c/@v/v1.0.0.mod");
+        let whole = fs::read(&file).expect("it is there");
+        for cut in [0, 10, whole.len() - 1] {
+            fs::write(&file, &whole[..cut]).expect("our own folder");
+            assert!(disk.get("a.b/c/@v/v1.0.0.mod").is_err());
+            assert!(disk.get("a.b/c/@v/v1.0.0.mod").expect("no error").is_none());
+        }
+        let mut other = whole.clone();
+        *other.last_mut().expect("a byte") ^= 1;
+        fs::write(&file, other).expect("our own folder");
+        assert!(disk.get("a.b/c/@v/v1.0.0.mod").is_err());
+    }
+}

@@ -1,0 +1,272 @@
+//! The entries of the upstream GOPROXY, asked in turn.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use http::{Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use tokio::sync::OnceCell;
+
+use super::breaker::Breaker;
+use super::failure::Failure;
+use super::item::Item;
+use super::upstream::{Upstream, said};
+use crate::clock::Clock;
+use crate::diagnose::rules::tells_of_failure;
+use crate::gomod::{GoProxy, ProxyTarget, Separator};
+use crate::redact::url_without_secrets;
+
+/// How long all attempts at an answer's head may take together.
+const ALL: Duration = Duration::from_secs(30);
+
+/// How often an entry is asked again that broke off, or is overloaded.
+const AGAIN: u32 = 2;
+
+/// How long is waited before an entry is asked again, at least; up to twice as long, and twice that the next time.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest Retry-After that is waited for; an entry that wants longer is passed over.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The list, and what is known of each entry.
+#[derive(Debug)]
+pub(crate) struct Entries {
+    upstream: Upstream,
+    clock: Clock,
+    entries: Vec<Entry>,
+    jitter: RandomState,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Its place in the list, which is its path at the gateway.
+    place: usize,
+    /// Its URL, without secrets.
+    shown: String,
+    /// What stands behind it.
+    separator: Option<Separator>,
+    /// For requests for modules.
+    modules: Breaker,
+    /// For requests to the checksum database, which the entry relays, or the gateway asks in its place.
+    database: Breaker,
+    /// The gateway has found out which of the two it is.
+    is_asked_for_database: OnceCell<()>,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// The entry has it.
+    Found(Response<Incoming>),
+    /// No entry has it: the status and the words of the last one.
+    Absent(StatusCode, String),
+    /// Nobody could tell.
+    Failed(Failure),
+}
+
+/// What one entry said.
+enum Said {
+    Found(Response<Incoming>),
+    Absent(StatusCode, String),
+    /// No usable answer; the next entry may have one.
+    Nothing(Failure),
+    /// An answer that is none, such as 403: behind a comma it is the last word, as for go.
+    Refused(Failure),
+}
+
+impl Entries {
+    pub(super) fn new(goproxy: &GoProxy, upstream: Upstream, clock: Clock) -> Self {
+        let entries = goproxy.entries.iter().enumerate();
+        let entries = entries.filter_map(|(place, entry)| match &entry.target {
+            ProxyTarget::Url(url) => Some(Entry {
+                place,
+                shown: url_without_secrets(url),
+                separator: entry.separator,
+                modules: Breaker::default(),
+                database: Breaker::default(),
+                is_asked_for_database: OnceCell::new(),
+            }),
+            // Clients have `direct` in their own list; here nobody runs git.
+            ProxyTarget::Direct | ProxyTarget::Off => None,
+        });
+        Self {
+            upstream,
+            clock,
+            entries: entries.collect(),
+            jitter: RandomState::new(),
+        }
+    }
+
+    /// Asks for an item until an entry has it, or all were asked.
+    pub(super) async fn ask(&self, item: &Item) -> Asked {
+        let asked = tokio::time::timeout(ALL, self.ask_in_turn(item)).await;
+        asked.unwrap_or_else(|_| {
+            let why = format!("no answer within {} s from any upstream", ALL.as_secs());
+            Asked::Failed(Failure::timeout(why))
+        })
+    }
+
+    async fn ask_in_turn(&self, item: &Item) -> Asked {
+        let mut failures = Vec::new();
+        let mut absent = None;
+        for entry in &self.entries {
+            match self.ask_entry(entry, item).await {
+                Said::Found(response) => return Asked::Found(response),
+                Said::Absent(status, text) => absent = Some((status, text)),
+                Said::Nothing(failure) => failures.push(failure),
+                Said::Refused(failure) => {
+                    failures.push(failure);
+                    if entry.separator != Some(Separator::Pipe) {
+                        break;
+                    }
+                }
+            }
+        }
+        match absent {
+            // A 404 is no word on what an entry that gave no answer may have.
+            Some((status, text)) if failures.is_empty() => Asked::Absent(status, text),
+            _ if failures.is_empty() => {
+                let why = "GOPROXY has no module proxy to ask: `modtape serve --upstream LIST`";
+                Asked::Failed(Failure::bad_gateway(why))
+            }
+            _ => Asked::Failed(Failure::of_all(&failures)),
+        }
+    }
+
+    /// Has the gateway find out who answers for the checksum database, once for each entry.
+    async fn find_database(&self, entry: &Entry, database: &str) -> Result<(), Failure> {
+        let ask = || async {
+            let path = format!("sumdb/{database}/supported");
+            let response = self.upstream.get(entry.place, &path).await?;
+            let _ = said(response).await;
+            Ok(())
+        };
+        entry
+            .is_asked_for_database
+            .get_or_try_init(ask)
+            .await
+            .copied()
+    }
+
+    async fn ask_entry(&self, entry: &Entry, item: &Item) -> Said {
+        let database = item.route.sumdb.as_deref();
+        let breaker = match database {
+            Some(_) => &entry.database,
+            None => &entry.modules,
+        };
+        if !breaker.admits(self.clock.now()) {
+            let why = "gave no answer a moment ago, and is left alone for up to 20 s";
+            return Said::Nothing(Failure::timeout(format!("{} {why}", entry.shown)));
+        }
+        let mut again = 0;
+        loop {
+            let found = match database {
+                Some(database) => self.find_database(entry, database).await,
+                None => Ok(()),
+            };
+            let response = match found {
+                Ok(()) => self.upstream.get(entry.place, item.path()).await,
+                Err(failure) => Err(failure),
+            };
+            let response = match response {
+                Ok(response) => response,
+                // What was silent once is not waited for again.
+                Err(failure) if failure.status == StatusCode::GATEWAY_TIMEOUT || again == AGAIN => {
+                    if breaker.failed(self.clock.now()) {
+                        let why = failure.text();
+                        tracing::warn!(target: "modtape::serve", "{} is left alone: {why}", entry.shown);
+                    }
+                    return Said::Nothing(failure);
+                }
+                Err(_) => {
+                    again += 1;
+                    self.pause(again).await;
+                    continue;
+                }
+            };
+            breaker.answered();
+            let status = response.status();
+            match status {
+                StatusCode::OK => return Said::Found(response),
+                StatusCode::NOT_FOUND | StatusCode::GONE => {
+                    let text = said(response).await;
+                    if !tells_of_failure(&text) {
+                        return Said::Absent(status, text);
+                    }
+                    let why = format!(
+                        "{} says {status}, but its text tells of a failure",
+                        entry.shown
+                    );
+                    return Said::Nothing(Failure::bad_gateway(format!(
+                        "{why}: {}",
+                        first_line(&text)
+                    )));
+                }
+                _ => {}
+            }
+            let pause = retry_after(&response);
+            let text = said(response).await;
+            let why = format!("{} answered {status}: {}", entry.shown, first_line(&text));
+            if !is_passing(status) {
+                let failure = Failure {
+                    // What the client may be able to mend.
+                    status: if status.is_client_error() {
+                        status
+                    } else {
+                        StatusCode::BAD_GATEWAY
+                    },
+                    ..Failure::bad_gateway(why)
+                };
+                return Said::Refused(failure);
+            }
+            if again == AGAIN || pause.is_some_and(|pause| pause > PATIENCE) {
+                return Said::Nothing(Failure::bad_gateway(why));
+            }
+            again += 1;
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => self.pause(again).await,
+            }
+        }
+    }
+
+    /// Waits before the `again`th further attempt: not all who wait at the same moment.
+    async fn pause(&self, again: u32) {
+        let shortest = PAUSE * 2u32.pow(again - 1);
+        let part = self.jitter.hash_one(self.clock.now()) % 1000;
+        #[expect(clippy::cast_possible_truncation, reason = "below 1000")]
+        let more = shortest * (part as u32) / 1000;
+        tokio::time::sleep(shortest + more).await;
+    }
+}
+
+/// Whether the same request may fare better in a moment.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// How long the server asks to be left alone (RFC 9110 section 10.2.3); a date counts as too long.
+fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?;
+    let seconds = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    Some(seconds.map_or(Duration::MAX, Duration::from_secs))
+}
+
+fn first_line(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() {
+        "without a word"
+    } else {
+        line
+    }
+}

@@ -1,0 +1,50 @@
+//! Why a request has no answer.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+/// What is said instead of an answer: never 404, which would send go to the next entry of its list.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(super) status: StatusCode,
+    /// What was wrong, an entry a line. go prints eight lines of 81 characters (`cmd/go/internal/web`).
+    pub(super) lines: Arc<[String]>,
+}
+
+impl Failure {
+    /// Nobody gave an answer.
+    pub(super) fn bad_gateway(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, why)
+    }
+
+    /// Nobody gave an answer in time.
+    pub(super) fn timeout(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, why)
+    }
+
+    fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self {
+            status,
+            lines: Arc::new([why.into()]),
+        }
+    }
+
+    /// What all entries said; there is at least one.
+    pub(super) fn of_all(failures: &[Self]) -> Self {
+        let is_slow = |it: &Self| it.status == StatusCode::GATEWAY_TIMEOUT;
+        let status = match failures.iter().all(is_slow) {
+            true => StatusCode::GATEWAY_TIMEOUT,
+            false => StatusCode::BAD_GATEWAY,
+        };
+        let lines = failures.iter().flat_map(|it| it.lines.iter().cloned());
+        Self {
+            status,
+            lines: lines.collect(),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.lines.join("; ")
+    }
+}

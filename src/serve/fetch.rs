@@ -1,0 +1,130 @@
+//! One request upstream for all who ask for the same thing at once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::answer::Answer;
+use super::failure::Failure;
+
+/// The requests that are on their way, by path.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    // A std Mutex: held for operations on the map, never across an await.
+    by_path: Mutex<HashMap<String, Arc<Flight>>>,
+}
+
+/// A request that is on its way, and what has come of it.
+#[derive(Debug)]
+pub(super) struct Flight {
+    state: watch::Sender<State>,
+}
+
+/// What has come so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    /// The file that grows, for what is passed on as it comes.
+    pub(super) growing: Option<Growing>,
+    /// How much of it may be passed on: all, but for the end as long as that is not proved.
+    pub(super) released: u64,
+    pub(super) end: Option<Result<Answer, Failure>>,
+}
+
+/// A body that is being written.
+#[derive(Debug, Clone)]
+pub(super) struct Growing {
+    pub(super) file: Arc<File>,
+    /// Its length, where upstream says it.
+    pub(super) length: Option<u64>,
+}
+
+/// Ends a flight for all who wait, however its task ends.
+pub(super) struct Pilot<'a> {
+    flights: &'a Flights,
+    path: String,
+    flight: Arc<Flight>,
+}
+
+impl Flights {
+    /// The flight to this path; a new one if there is none, which the caller has to begin.
+    pub(super) fn join(&self, path: &str) -> (Arc<Flight>, bool) {
+        let mut by_path = self.by_path.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = by_path.get(path) {
+            return (Arc::clone(flight), false);
+        }
+        let flight = Arc::new(Flight {
+            state: watch::Sender::default(),
+        });
+        by_path.insert(path.to_owned(), Arc::clone(&flight));
+        (flight, true)
+    }
+
+    pub(super) fn pilot(&self, path: &str, flight: Arc<Flight>) -> Pilot<'_> {
+        Pilot {
+            flights: self,
+            path: path.to_owned(),
+            flight,
+        }
+    }
+}
+
+impl Flight {
+    pub(super) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Waits until there is something to send, or nothing ever.
+    pub(super) async fn begun(&self) -> State {
+        let mut state = self.state();
+        let begun = state.wait_for(|state| state.growing.is_some() || state.end.is_some());
+        // The sender lives as long as this does.
+        begun
+            .await
+            .map_or_else(|_| State::default(), |state| state.clone())
+    }
+}
+
+impl Pilot<'_> {
+    pub(super) fn grows(&self, growing: Growing) {
+        self.flight
+            .state
+            .send_modify(|state| state.growing = Some(growing));
+    }
+
+    pub(super) fn releases(&self, bytes: u64) {
+        self.flight.state.send_if_modified(|state| {
+            let is_more = bytes > state.released;
+            state.released = state.released.max(bytes);
+            is_more
+        });
+    }
+
+    pub(super) fn ends(self, end: Result<Answer, Failure>) {
+        self.leave(end);
+    }
+
+    fn leave(&self, end: Result<Answer, Failure>) {
+        let by_path = self.flights.by_path.lock();
+        by_path
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.path);
+        self.flight.state.send_if_modified(|state| {
+            let is_news = state.end.is_none();
+            if is_news {
+                state.end = Some(end);
+            }
+            is_news
+        });
+    }
+}
+
+impl Drop for Pilot<'_> {
+    fn drop(&mut self) {
+        let is_over = self.flight.state.borrow().end.is_some();
+        if !is_over {
+            self.leave(Err(Failure::bad_gateway("the request was given up")));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The clients' connections: HTTP/1.1, and HTTP/2 in clear text to those who begin with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::front::respond;
+use super::server::Server;
+
+/// How long a request head may take.
+const HEAD: Duration = Duration::from_secs(15);
+
+/// The longest request head, bytes.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 250;
+
+/// How long to wait after an accept that failed, for want of descriptors as a rule.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Serves clients until `stop` is cancelled; then requests in flight may take so long to end.
+pub(crate) async fn serve(
+    server: Arc<Server>,
+    listener: TcpListener,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(60));
+    let connections = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(target: "modtape::serve", %error, "cannot accept");
+                    tokio::time::sleep(BACK_OFF).await;
+                    continue;
+                }
+            },
+            () = stop.cancelled() => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let server = Arc::clone(&server);
+        let service = service_fn(move |request| respond(Arc::clone(&server), request));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection.into_owned());
+        tokio::spawn(async move {
+            // How a connection ends is its client's matter.
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(grace, connections.shutdown()).await;
+}

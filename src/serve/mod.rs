@@ -1,0 +1,34 @@
+//! A module proxy for a team: it answers from what it keeps, asks others for the rest, once for all who wait, and
+//! keeps only what it has proved.
+//!
+//! A request is an [`Item`](item::Item). The [`Server`] looks for its answer in the tiers (`tiers.rs`: memory, then disk);
+//! what none has is fetched by a task of its own (`fetch.rs`), which whoever asks for the same joins. Entries of the
+//! upstream GOPROXY are asked in turn (`entries.rs`), through a gateway in this process (`upstream.rs`), so that what goes
+//! out has the deadlines, the diagnosis and the record of what a recorded go command asks. What came is held against
+//! the checksum database (`truth.rs`) before it is kept, and names what is fetched next (`ahead.rs`).
+
+mod ahead;
+mod answer;
+mod body;
+mod breaker;
+mod disk;
+mod entries;
+mod failure;
+mod fetch;
+mod front;
+mod item;
+mod listener;
+mod memory;
+mod server;
+mod spool;
+mod tiers;
+mod truth;
+mod upstream;
+
+pub(crate) use disk::Disk;
+pub(crate) use listener::serve;
+pub(crate) use memory::Memory;
+pub(crate) use server::Server;
+pub(crate) use tiers::Tiers;
+pub(crate) use truth::Truth;
+pub(crate) use upstream::Upstream;

@@ -1,0 +1,344 @@
+//! Who has the answer to a request: a tier, a request that is on its way, or upstream.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+
+use super::ahead::Ahead;
+use super::answer::{Age, Answer, Content};
+use super::entries::{Asked, Entries};
+use super::failure::Failure;
+use super::fetch::{Flight, Flights, Pilot};
+use super::item::{Item, Life};
+use super::spool;
+use super::tiers::{Tier, Tiers};
+use super::truth::{Truth, Verdict};
+use super::upstream::Upstream;
+use crate::clock::Clock;
+use crate::exchange::chain;
+use crate::gomod::{GoProxy, Kind, Route, TEXT_LIMIT};
+
+/// How long somebody with an old answer waits for a new one.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A module proxy.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(super) tiers: Tiers,
+    pub(super) truth: Truth,
+    /// What fetches ahead; `None` if nothing does.
+    pub(super) ahead: Option<Ahead>,
+    entries: Entries,
+    flights: Flights,
+    counts: Counts,
+}
+
+/// What a server has done so far.
+#[derive(Debug, Default)]
+struct Counts {
+    hits: AtomicU64,
+    joined: AtomicU64,
+    misses: AtomicU64,
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// The same, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Clients' requests that were answered from a tier.
+    pub(crate) hits: u64,
+    /// Clients' requests that waited for what was on its way.
+    pub(crate) joined: u64,
+    /// Clients' requests for which upstream was asked.
+    pub(crate) misses: u64,
+    /// Files that came from upstream.
+    pub(crate) requests: u64,
+    /// Bytes of these.
+    pub(crate) bytes: u64,
+    /// Those that were fetched before anybody asked for them.
+    pub(crate) ahead: u64,
+    /// Those of them that somebody asked for later.
+    pub(crate) used: u64,
+}
+
+/// Where an answer comes from, in the words of `X-Modtape-Cache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Tier(Tier),
+    /// A tier, and it is older than it should be.
+    Stale,
+    Joined,
+    Miss,
+}
+
+impl Source {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Tier(tier) => tier.name(),
+            Self::Stale => "stale",
+            Self::Joined => "joined",
+            Self::Miss => "miss",
+        }
+    }
+}
+
+/// What comes of a request.
+#[derive(Debug)]
+pub(super) enum Obtained {
+    Whole(Answer, Source),
+    /// A body that is on its way.
+    Growing(Following),
+    Failed(Failure),
+}
+
+/// A flight whose body is passed on as it comes.
+#[derive(Debug)]
+pub(super) struct Following {
+    pub(super) flight: Arc<Flight>,
+    pub(super) source: Source,
+}
+
+/// Boxed, since an answer may need others before it is proved.
+type Obtaining = Pin<Box<dyn Future<Output = Obtained> + Send>>;
+
+impl Server {
+    /// A server that keeps answers in `tiers`, asks the entries of `goproxy` through `upstream`, and holds what comes
+    /// against `truth`.
+    pub(crate) fn new(
+        clock: Clock,
+        tiers: Tiers,
+        goproxy: &GoProxy,
+        upstream: Upstream,
+        truth: Truth,
+        is_ahead: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            tiers,
+            truth,
+            ahead: is_ahead.then(Ahead::new),
+            entries: Entries::new(goproxy, upstream, clock),
+            flights: Flights::default(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// What it has done so far.
+    pub(crate) fn done(&self) -> Done {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let counts = &self.counts;
+        Done {
+            hits: read(&counts.hits),
+            joined: read(&counts.joined),
+            misses: read(&counts.misses),
+            requests: read(&counts.requests),
+            bytes: read(&counts.bytes),
+            ahead: self.ahead.as_ref().map_or(0, |it| read(&it.fetched)),
+            used: self.ahead.as_ref().map_or(0, |it| read(&it.used)),
+        }
+    }
+
+    /// Answers a client.
+    pub(super) async fn answer(self: &Arc<Self>, item: Item) -> Obtained {
+        if let Some(ahead) = &self.ahead {
+            ahead.asked(&item);
+        }
+        let obtained = self.obtain(item).await;
+        let source = match &obtained {
+            Obtained::Whole(_, source) => *source,
+            Obtained::Growing(following) => following.source,
+            Obtained::Failed(_) => Source::Miss,
+        };
+        let count = match source {
+            Source::Tier(_) | Source::Stale => &self.counts.hits,
+            Source::Joined => &self.counts.joined,
+            Source::Miss => &self.counts.misses,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        obtained
+    }
+
+    /// Has an answer, or the beginning of one.
+    pub(super) fn obtain(self: &Arc<Self>, item: Item) -> Obtaining {
+        let server = Arc::clone(self);
+        Box::pin(async move { server.find(item).await })
+    }
+
+    async fn find(self: Arc<Self>, item: Item) -> Obtained {
+        let found = match self.tiers.get(item.path()).await {
+            Some(found) => Some(found),
+            None => self.cut_from_full(&item).await,
+        };
+        let life = item.life();
+        let mut old = None;
+        if let Some((answer, tier)) = found {
+            match answer.age(life, Clock::wall_now()) {
+                Age::Fresh => return Obtained::Whole(answer, Source::Tier(tier)),
+                Age::Stale => {
+                    let _ = self.flight(item);
+                    return Obtained::Whole(answer, Source::Stale);
+                }
+                Age::Old => old = Some(answer),
+                Age::Over => {}
+            }
+        }
+        let (flight, source) = self.flight(item);
+        let Some(old) = old else {
+            return Self::follow(flight, source).await;
+        };
+        match tokio::time::timeout(PATIENCE, Self::follow(flight, source)).await {
+            Ok(Obtained::Failed(_)) | Err(_) => Obtained::Whole(old, Source::Stale),
+            Ok(obtained) => obtained,
+        }
+    }
+
+    async fn follow(flight: Arc<Flight>, source: Source) -> Obtained {
+        let state = flight.begun().await;
+        match state.end {
+            Some(Ok(answer)) => Obtained::Whole(answer, source),
+            Some(Err(failure)) => Obtained::Failed(failure),
+            None => Obtained::Growing(Following { flight, source }),
+        }
+    }
+
+    /// Whether an answer to an item is kept that is right for ever.
+    pub(super) async fn has(&self, item: &Item) -> bool {
+        let found = self.tiers.get(item.path()).await;
+        found.is_some_and(|(answer, _)| answer.is_proved && item.life() == Life::Immutable)
+    }
+
+    /// The request for an item that is on its way; a new one if there is none. It ends whoever leaves.
+    fn flight(self: &Arc<Self>, item: Item) -> (Arc<Flight>, Source) {
+        let (flight, is_new) = self.flights.join(item.path());
+        if !is_new {
+            return (flight, Source::Joined);
+        }
+        let (server, own) = (Arc::clone(self), Arc::clone(&flight));
+        tokio::spawn(async move {
+            // The proof is fetched beside what it proves.
+            if let Some(lookup) = server.truth.lookup_of(&item)
+                && !server.has(&lookup).await
+            {
+                let _ = server.flight(lookup);
+            }
+            let pilot = server.flights.pilot(item.path(), own);
+            server.fetch(&item, pilot).await;
+        });
+        (flight, Source::Miss)
+    }
+
+    async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot<'_>) {
+        let end = match self.entries.ask(item).await {
+            Asked::Found(response) if item.is_zip() => {
+                return spool::fetch(self, item, response, pilot).await;
+            }
+            Asked::Found(response) => self.text(item, response.into_body()).await,
+            Asked::Absent(status, text) => {
+                let answer = Answer {
+                    status,
+                    content: Content::Bytes(text.into()),
+                    at: Clock::wall_now(),
+                    is_proved: false,
+                };
+                self.tiers.put_in_memory(item.path(), &answer);
+                Ok(answer)
+            }
+            Asked::Failed(failure) => Err(failure),
+        };
+        pilot.ends(end);
+    }
+
+    /// Reads a text, judges it and keeps it.
+    async fn text(self: &Arc<Self>, item: &Item, body: Incoming) -> Result<Answer, Failure> {
+        let limit = usize::try_from(TEXT_LIMIT).unwrap_or(usize::MAX);
+        let text = Limited::new(body, limit).collect().await;
+        let text = text.map_err(|error| {
+            let error: &(dyn std::error::Error + 'static) = &*error;
+            Failure::bad_gateway(format!("{}: {}", item.path(), chain(error)))
+        })?;
+        let text = text.to_bytes();
+        self.fetched(text.len() as u64);
+        if item.kind() == Kind::Mod && self.ahead.is_some() && self.truth.is_public(item.module()) {
+            Ahead::follow(self, &text);
+        }
+        let is_proved = self.judged(item, self.truth.of_text(self, item, &text).await)?;
+        let answer = Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(text.clone()),
+            at: Clock::wall_now(),
+            is_proved,
+        };
+        match is_proved {
+            true => self.tiers.put(item.path(), &answer).await,
+            false => self.tiers.put_in_memory(item.path(), &answer),
+        }
+        if item.kind() == Kind::Tile {
+            let (server, item) = (Arc::clone(self), item.clone());
+            tokio::spawn(async move { server.truth.prove_tile(&server, &item, &text).await });
+        }
+        Ok(answer)
+    }
+
+    /// Whether what came is proved; an error if it is not what was asked for.
+    pub(super) fn judged(&self, item: &Item, verdict: Verdict) -> Result<bool, Failure> {
+        let path = item.path();
+        match verdict {
+            Verdict::Proved => Ok(true),
+            Verdict::Unproved(why) => {
+                if item.kind() != Kind::Tile {
+                    tracing::info!(target: "modtape::serve", "{path} is not kept: {why}");
+                }
+                Ok(false)
+            }
+            Verdict::Wrong(why) => {
+                tracing::warn!(target: "modtape::serve", "{path} is refused: {why}");
+                let why = format!("what upstream answered is not {path}: {why}");
+                Err(Failure::bad_gateway(why))
+            }
+        }
+    }
+
+    pub(super) fn fetched(&self, bytes: u64) {
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Keeps a tile that a proof has used.
+    pub(super) async fn proved(&self, item: &Item, body: &Bytes) {
+        let is_kept = |(answer, _): &(Answer, Tier)| answer.is_proved;
+        if self
+            .tiers
+            .get(item.path())
+            .await
+            .as_ref()
+            .is_some_and(is_kept)
+        {
+            return;
+        }
+        let answer = Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(body.clone()),
+            at: Clock::wall_now(),
+            is_proved: true,
+        };
+        self.tiers.put(item.path(), &answer).await;
+    }
+
+    /// A tile as wide as it was asked for, from the full one.
+    async fn cut_from_full(&self, item: &Item) -> Option<(Answer, Tier)> {
+        let tile = item.route.tile.filter(|tile| !tile.is_full())?;
+        let route = Route::of_tile(item.route.sumdb.as_deref()?, tile.full());
+        let full = Item::of_route(route).ok()?;
+        let (answer, tier) = self.tiers.get(full.path()).await?;
+        let body = answer.text().ok().filter(|_| answer.is_proved)?;
+        let cut = body.len().min(tile.len_bytes());
+        let content = Content::Bytes(body.slice(..cut));
+        Some((Answer { content, ..answer }, tier))
+    }
+}

@@ -1,0 +1,117 @@
+//! Where answers are kept, in the order in which they are asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::NamedTempFile;
+
+use super::answer::{Answer, Content};
+use super::disk::Disk;
+use super::memory::Memory;
+
+/// How long a disk may take before a request goes on without it.
+const DISK: Duration = Duration::from_secs(2);
+
+/// Where an answer came from, in the words of `X-Modtape-Cache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Memory,
+    Disk,
+}
+
+impl Tier {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+/// All tiers. What one cannot do is said once, and the build goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Tiers {
+    memory: Memory,
+    disk: Disk,
+    /// The disk has failed, and that was said.
+    is_told: Arc<AtomicBool>,
+}
+
+impl Tiers {
+    pub(crate) fn new(memory: Memory, disk: Disk) -> Self {
+        Self {
+            memory,
+            disk,
+            is_told: Arc::default(),
+        }
+    }
+
+    /// The answer to a path, of whatever age, and where it was.
+    pub(super) async fn get(&self, path: &str) -> Option<(Answer, Tier)> {
+        if let Some(answer) = self.memory.get(path) {
+            return Some((answer, Tier::Memory));
+        }
+        let (disk, name) = (self.disk.clone(), path.to_owned());
+        let answer = self.on_disk(move || disk.get(&name)).await??;
+        self.memory.put(path, &answer);
+        Some((answer, Tier::Disk))
+    }
+
+    /// Keeps what is good for a minute.
+    pub(super) fn put_in_memory(&self, path: &str, answer: &Answer) {
+        self.memory.put(path, answer);
+    }
+
+    /// Keeps a text.
+    pub(super) async fn put(&self, path: &str, answer: &Answer) {
+        self.memory.put(path, answer);
+        let Content::Bytes(body) = &answer.content else {
+            return;
+        };
+        let (disk, path) = (self.disk.clone(), path.to_owned());
+        let (answer, body): (Answer, Bytes) = (answer.clone(), body.clone());
+        self.on_disk(move || disk.put(&path, &answer, &body)).await;
+    }
+
+    /// Keeps what was written to a file of the disk.
+    pub(super) async fn put_file(
+        &self,
+        path: &str,
+        answer: &Answer,
+        body: NamedTempFile,
+        sha256: [u8; 32],
+    ) {
+        let (disk, path, answer) = (self.disk.clone(), path.to_owned(), answer.clone());
+        let put = move || disk.put_file(&path, &answer, body, &sha256);
+        self.on_disk(put).await;
+    }
+
+    /// A file for a body that is coming.
+    pub(super) async fn begin(&self) -> Option<NamedTempFile> {
+        let disk = self.disk.clone();
+        self.on_disk(move || disk.begin()).await
+    }
+
+    /// Does something on the disk, on a thread where it holds nobody up.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let job = tokio::task::spawn_blocking(job);
+        let failed: String = match tokio::time::timeout(DISK, job).await {
+            Ok(Ok(Ok(done))) => {
+                self.is_told.store(false, Ordering::Relaxed);
+                return Some(done);
+            }
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(panicked)) => panicked.to_string(),
+            Err(_) => format!("it takes longer than {} s", DISK.as_secs()),
+        };
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(target: "modtape::serve", "the store: {failed}");
+        }
+        None
+    }
+}

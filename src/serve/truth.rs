@@ -1,0 +1,333 @@
+//! Whether an answer is right: its form, and its hash in the checksum database, whose record is proved to be in the
+//! signed log.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::task::JoinSet;
+
+use super::answer::Answer;
+use super::item::Item;
+use super::server::{Obtained, Server};
+use crate::gomod::{
+    GoSumDb, Kind, ModuleZip, Route, TOOLCHAIN_MODULE, Tile, check_content, go_mod_h1,
+    matches_patterns,
+};
+use crate::sumdb::{self, Head, Log, Seen, Verifier, tiles_sealed};
+
+/// What answers are held against.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    database: Option<Database>,
+    /// Modules that the database never hears of, as GONOSUMDB has them.
+    unverified: String,
+    /// The largest tree that was proved, for tiles that are asked for by themselves.
+    // A std Mutex: held for an assignment, never across an await.
+    newest: Mutex<Option<Head>>,
+}
+
+/// A checksum database.
+#[derive(Debug)]
+struct Database {
+    name: String,
+    verifier: Verifier,
+}
+
+/// What an answer is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Right for ever.
+    Proved,
+    /// Nothing speaks against it, and nobody could vouch for it, for this reason.
+    Unproved(String),
+    /// Not what it was asked for: it is not sent.
+    Wrong(String),
+}
+
+/// What the database says of a module version.
+struct Record {
+    zip: Option<String>,
+    go_mod: Option<String>,
+}
+
+impl Truth {
+    /// As these Go settings have it: GOSUMDB, and GONOSUMDB with the modules that it says nothing of.
+    pub(crate) fn new(gosumdb: &str, gonosumdb: &str) -> Self {
+        let database = gosumdb.parse::<GoSumDb>().ok().and_then(|sumdb| {
+            let verifier: Verifier = sumdb.key()?.parse().ok()?;
+            Some(Database {
+                name: verifier.name().to_owned(),
+                verifier,
+            })
+        });
+        Self {
+            database,
+            unverified: gonosumdb.to_owned(),
+            newest: Mutex::default(),
+        }
+    }
+
+    /// Whether others may hear of that module.
+    pub(super) fn is_public(&self, module: &str) -> bool {
+        !matches_patterns(&self.unverified, module)
+    }
+
+    /// What the database is asked for to prove an item, if it is.
+    pub(super) fn lookup_of(&self, item: &Item) -> Option<Item> {
+        if !matches!(item.kind(), Kind::Mod | Kind::Zip | Kind::Toolchain) {
+            return None;
+        }
+        self.database_of(item.module())?.lookup(item)
+    }
+
+    /// Whether it knows the key of that database.
+    pub(super) fn knows(&self, database: &str) -> bool {
+        self.database.as_ref().is_some_and(|it| it.name == database)
+    }
+
+    /// Judges the text of a 200.
+    pub(super) async fn of_text(&self, server: &Arc<Server>, item: &Item, text: &Bytes) -> Verdict {
+        if let Err(fault) = check_content(&item.route, text) {
+            return Verdict::Wrong(fault.to_string());
+        }
+        match item.kind() {
+            Kind::Mod => {
+                let h1 = go_mod_h1(text);
+                self.of_hash(server, item, &h1, |record| record.go_mod)
+                    .await
+            }
+            Kind::Lookup => self.of_lookup(server, item, text).await,
+            // One tile says nothing; a lookup that needs it proves it.
+            Kind::Tile => Verdict::Unproved("no lookup has needed it yet".into()),
+            _ => Verdict::Proved,
+        }
+    }
+
+    /// Judges a zip, which is whole.
+    pub(super) async fn of_zip(
+        &self,
+        server: &Arc<Server>,
+        item: &Item,
+        zip: Arc<File>,
+        bytes: u64,
+    ) -> Verdict {
+        let (module, version) = (item.module().to_owned(), item.version().to_owned());
+        let hashing = tokio::task::spawn_blocking(move || {
+            let zip = zip.try_clone().map_err(|error| error.to_string())?;
+            let zip = rawzip::FileReader::from(zip);
+            let opened = ModuleZip::open(zip, bytes, &module, &version);
+            opened
+                .and_then(|zip| zip.h1())
+                .map_err(|fault| fault.to_string())
+        });
+        match hashing.await {
+            Ok(Ok(h1)) => self.of_hash(server, item, &h1, |record| record.zip).await,
+            Ok(Err(fault)) => Verdict::Wrong(fault),
+            Err(panicked) => Verdict::Wrong(panicked.to_string()),
+        }
+    }
+
+    async fn of_hash(
+        &self,
+        server: &Arc<Server>,
+        item: &Item,
+        h1: &str,
+        recorded: impl FnOnce(Record) -> Option<String>,
+    ) -> Verdict {
+        let Some(database) = self.database_of(item.module()) else {
+            // The user's settings say that nobody vouches for it.
+            return Verdict::Proved;
+        };
+        let record = match database.record(server, item).await {
+            Ok(record) => record,
+            Err(why) => return Verdict::Unproved(why),
+        };
+        match recorded(record) {
+            Some(known) if known == h1 => Verdict::Proved,
+            Some(known) => Verdict::Wrong(format!(
+                "its hash is {h1}, and {} has {known}",
+                database.name
+            )),
+            None => Verdict::Unproved(format!("{} has no hash of it", database.name)),
+        }
+    }
+
+    /// The database that vouches for a module. Toolchains are always verified
+    /// (`cmd/go/internal/modfetch.useSumDB`).
+    fn database_of(&self, module: &str) -> Option<&Database> {
+        let is_verified = module == TOOLCHAIN_MODULE || self.is_public(module);
+        self.database.as_ref().filter(|_| is_verified)
+    }
+
+    /// Judges the answer to a lookup: its signature, and that the tree of its head has its record.
+    async fn of_lookup(&self, server: &Arc<Server>, item: &Item, text: &Bytes) -> Verdict {
+        let name = item.route.sumdb.as_deref().unwrap_or_default();
+        let Some(database) = self.database.as_ref().filter(|it| it.name == name) else {
+            return Verdict::Unproved(format!("the key of {name} is not known"));
+        };
+        let answer = match sumdb::Answer::open(text, &database.verifier) {
+            Ok(answer) => answer,
+            Err(error) => return Verdict::Wrong(error.to_string()),
+        };
+        let wanted = tiles_sealed(&Seen {
+            lookups: vec![(answer.id, answer.head.size)],
+            heads: Vec::new(),
+        });
+        let tiles = match database.tiles(server, wanted).await {
+            Ok(tiles) => tiles,
+            Err(why) => return Verdict::Unproved(why),
+        };
+        let read = |tile: &Tile| tiles.get(tile).map(|(_, body)| body.to_vec());
+        let log = Log::open(answer.head, read);
+        if let Err(error) = log.and_then(|mut log| log.has_record(answer.id, answer.record)) {
+            return Verdict::Wrong(error.to_string());
+        }
+        self.keep(server, answer.head, tiles).await;
+        Verdict::Proved
+    }
+
+    /// Proves a tile that was asked for by itself, where the largest known tree has it, and keeps it then.
+    pub(super) async fn prove_tile(&self, server: &Arc<Server>, item: &Item, body: &Bytes) {
+        let known = *self.newest();
+        let (Some(database), Some(tile), Some(head)) = (&self.database, item.route.tile, known)
+        else {
+            return;
+        };
+        if item.route.sumdb.as_deref() != Some(&database.name) {
+            return;
+        }
+        // The first record below it.
+        let height = u32::from(tile.height) * (u32::from(tile.level) + 1);
+        let Some(first) = tile.index.checked_shl(height).filter(|id| *id < head.size) else {
+            return;
+        };
+        let wanted = tiles_sealed(&Seen {
+            lookups: vec![(first, head.size)],
+            heads: Vec::new(),
+        });
+        let Ok(mut tiles) = database.tiles(server, wanted).await else {
+            return;
+        };
+        let read = |tile: &Tile| tiles.get(tile).map(|(_, body)| body.to_vec());
+        let proved = Log::open(head, read).and_then(|mut log| log.body_of(&tile));
+        match proved {
+            Ok(Some(proved)) if proved == *body => {
+                tiles.insert(tile, (item.clone(), body.clone()));
+                self.keep(server, head, tiles).await;
+            }
+            // The tree that is known has not grown so far.
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let path = item.path();
+                tracing::warn!(target: "modtape::serve", "{path} is not what the signed log has");
+            }
+            Err(error) => tracing::debug!(target: "modtape::serve", "{}: {error}", item.path()),
+        }
+    }
+
+    /// Keeps tiles of a tree that is proved.
+    async fn keep(&self, server: &Arc<Server>, head: Head, tiles: HashMap<Tile, (Item, Bytes)>) {
+        {
+            let mut newest = self.newest();
+            if newest.as_ref().is_none_or(|known| known.size < head.size) {
+                *newest = Some(head);
+            }
+        }
+        for (item, body) in tiles.values() {
+            server.proved(item, body).await;
+        }
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<Head>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Database {
+    /// Where it says what the files of a module version are.
+    fn lookup(&self, item: &Item) -> Option<Item> {
+        let route = Route::of_version(Kind::Lookup, item.module(), item.version());
+        let sumdb = Some(self.name.clone());
+        Item::of_route(Route { sumdb, ..route }).ok()
+    }
+
+    /// What it says of a module version, in a record that is proved.
+    async fn record(&self, server: &Arc<Server>, item: &Item) -> Result<Record, String> {
+        let lookup = self.lookup(item).ok_or("it has no path of its own")?;
+        let answer = self.text(server, lookup).await?;
+        if !answer.is_proved {
+            return Err(format!("the record of {} is not proved", self.name));
+        }
+        let text = answer.text().map_err(|error| error.to_string())?;
+        let opened =
+            sumdb::Answer::open(&text, &self.verifier).map_err(|error| error.to_string())?;
+        let (module, version) = (item.module(), item.version());
+        let hash = |of: &str| opened.h1(module, of).map(str::to_owned);
+        Ok(Record {
+            zip: hash(version),
+            go_mod: hash(&format!("{version}/go.mod")),
+        })
+    }
+
+    /// Tiles by what they are, each with its item.
+    async fn tiles(
+        &self,
+        server: &Arc<Server>,
+        wanted: impl IntoIterator<Item = Tile>,
+    ) -> Result<HashMap<Tile, (Item, Bytes)>, String> {
+        let mut asking = JoinSet::<Result<(Tile, (Item, Bytes)), String>>::new();
+        for tile in wanted {
+            let item =
+                Item::of_route(Route::of_tile(&self.name, tile)).map_err(|it| it.to_string())?;
+            let server = Arc::clone(server);
+            asking.spawn(async move {
+                let body = tile_body(&server, &item, tile).await?;
+                Ok((tile, (item, body)))
+            });
+        }
+        let mut tiles = HashMap::new();
+        while let Some(asked) = asking.join_next().await {
+            tiles.extend([asked.map_err(|error| error.to_string())??]);
+        }
+        Ok(tiles)
+    }
+
+    async fn text(&self, server: &Arc<Server>, item: Item) -> Result<Answer, String> {
+        let path = item.path().to_owned();
+        match server.obtain(item).await {
+            Obtained::Whole(answer, _) if answer.status == StatusCode::OK => Ok(answer),
+            Obtained::Whole(answer, _) => Err(format!("{path}: {}", answer.status)),
+            Obtained::Failed(failure) => Err(failure.text()),
+            // Only zips are passed on as they come.
+            Obtained::Growing(_) => Err(format!("{path}: it is no text")),
+        }
+    }
+}
+
+/// A tile; one that the tree has outgrown is cut from the full one, which servers keep.
+async fn tile_body(server: &Arc<Server>, item: &Item, tile: Tile) -> Result<Bytes, String> {
+    let said = match server.obtain(item.clone()).await {
+        Obtained::Whole(answer, _) if answer.status == StatusCode::OK => {
+            return answer.text().map_err(|error| error.to_string());
+        }
+        Obtained::Whole(answer, _) => answer.status.to_string(),
+        Obtained::Failed(failure) => failure.text(),
+        Obtained::Growing(_) => "it is no text".into(),
+    };
+    let failed = || format!("{tile}: {said}");
+    if tile.is_full() {
+        return Err(failed());
+    }
+    let name = item.route.sumdb.as_deref().unwrap_or_default();
+    let full = Item::of_route(Route::of_tile(name, tile.full())).map_err(|_| failed())?;
+    match server.obtain(full).await {
+        Obtained::Whole(answer, _) if answer.status == StatusCode::OK => {
+            let body = answer.text().map_err(|error| error.to_string())?;
+            Ok(body.slice(..tile.len_bytes().min(body.len())))
+        }
+        _ => Err(failed()),
+    }
+}

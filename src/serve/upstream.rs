@@ -1,0 +1,73 @@
+//! How entries of the upstream GOPROXY are asked: through a gateway in this process.
+
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::failure::Failure;
+use crate::exchange::chain;
+
+/// Marks an answer that the gateway made itself.
+const OWN: &str = "x-modtape-id";
+
+/// How much is read of what an answer other than 200 says, bytes.
+const REASON: usize = 4096;
+
+/// A gateway to the upstream GOPROXY.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    /// `http://127.0.0.1:PORT/TOKEN`
+    base: String,
+}
+
+impl Upstream {
+    /// A gateway whose paths `/p0/…`, `/p1/…` lie below `base`.
+    pub(crate) fn new(base: String) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            base,
+        }
+    }
+
+    /// Asks the entry at a place of the list. What it says with another status than 200 has to be read.
+    pub(super) async fn get(
+        &self,
+        place: usize,
+        path: &str,
+    ) -> Result<Response<Incoming>, Failure> {
+        let uri = format!("{}/p{place}/{path}", self.base);
+        let request = Request::get(uri)
+            .header(USER_AGENT, concat!("modtape/", env!("CARGO_PKG_VERSION")))
+            .body(Empty::new());
+        let request = request.map_err(|error| Failure::bad_gateway(error.to_string()))?;
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| Failure::bad_gateway(chain(&error)))?;
+        if !response.headers().contains_key(OWN) {
+            return Ok(response);
+        }
+        let status = response.status();
+        let said = said(response).await;
+        let why = said.strip_prefix("modtape: ").unwrap_or(&said);
+        let why = why.lines().next().unwrap_or_default().to_owned();
+        Err(match status {
+            StatusCode::GATEWAY_TIMEOUT => Failure::timeout(why),
+            _ => Failure::bad_gateway(why),
+        })
+    }
+}
+
+/// What an answer says that is no file.
+pub(super) async fn said(response: Response<Incoming>) -> String {
+    let body = Limited::new(response.into_body(), REASON);
+    let text = body.collect().await.map(|it| it.to_bytes());
+    let text = text.unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
+}
