@@ -401,12 +401,28 @@ pub(crate) struct ServeArgs {
     /// Address to listen on [default: 127.0.0.1:4080; with a command, a free port]
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,
+    /// Secret that the paths of clients must begin with: `auto` makes a new one. An address other than loopback
+    /// needs one
+    #[arg(
+        long,
+        value_name = "none|auto|TOKEN",
+        default_value = "none",
+        env = "MODTAPE_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: String,
     /// Module proxies to fetch from, as in GOPROXY [default: GOPROXY]
     #[arg(long, value_name = "LIST")]
     pub(crate) upstream: Option<String>,
     /// Folder where answers are kept [default: modtape/modules in your cache folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
+    /// How much disk answers may take; those that were not used for longest make room
+    #[arg(long, value_name = "SIZE", default_value = "20GB", value_parser = size)]
+    pub(crate) disk_max: u64,
+    /// Ask nobody: serve what is kept
+    #[arg(long, conflicts_with = "upstream")]
+    pub(crate) offline: bool,
     /// How much memory answers may take
     #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = size)]
     pub(crate) memory: u64,

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::item::Item;
@@ -60,12 +59,21 @@ impl Ahead {
         }
     }
 
-    /// Fetches what a go.mod names: the go.mod files of its requirements.
-    pub(super) fn follow(server: &Arc<Server>, go_mod: &Bytes) {
+    /// Fetches the go.mod files of what a go.mod requires.
+    pub(super) fn follow(server: &Arc<Server>, go_mod: &[u8]) {
+        Self::follow_files(server, go_mod, Kind::Mod);
+    }
+
+    /// Fetches the zips of what a go.mod requires.
+    pub(super) fn follow_zips(server: &Arc<Server>, go_mod: &[u8]) {
+        Self::follow_files(server, go_mod, Kind::Zip);
+    }
+
+    fn follow_files(server: &Arc<Server>, go_mod: &[u8], kind: Kind) {
         for requirement in GoMod::parse(go_mod).require {
             let of = requirement.of;
             if server.truth.is_public(&of.path)
-                && let Some(item) = Item::of_version(Kind::Mod, &of.path, &of.version)
+                && let Some(item) = Item::of_version(kind, &of.path, &of.version)
             {
                 Self::fetch(server, item);
             }
@@ -97,7 +105,12 @@ impl Ahead {
                 return;
             }
             let path = item.path().to_owned();
-            if let Obtained::Whole(..) = server.obtain(item).await {
+            let is_there = match server.obtain(item).await {
+                Obtained::Whole(..) => true,
+                Obtained::Growing(following) => following.flight.ended().await.is_ok(),
+                Obtained::Failed(_) => false,
+            };
+            if is_there {
                 ahead.fetched.fetch_add(1, Ordering::Relaxed);
                 ahead.note(&path, |item| item.is_there = true);
             }

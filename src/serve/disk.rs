@@ -1,13 +1,14 @@
-//! The second tier: a folder. Each answer is a file whose name is the digest of its path; a large body is a file of
-//! its own, named by its own digest.
+//! The second tier: a folder. Each answer lies at its own path; a large body is a file of its own, named by its
+//! digest.
 //!
 //! ```text
-//! answers/ab/cdef…   a line of JSON ([`Head`]), then the body if it is small
-//! bodies/ab/cdef…    a large body
-//! tmp/               what is being written
+//! answers/github.com/!burnt!sushi/toml/@v/v1.3.2.mod   a line of JSON ([`Head`]), then the body if it is small
+//! bodies/ab/cdef…                                      a large body, by its SHA-256
+//! tmp/                                                 what is being written
 //! ```
 //! Files are written beside and renamed, so that whoever reads sees them whole, or not at all: two processes
-//! may share the folder, and one that is killed leaves nothing but files in `tmp`.
+//! may share the folder, and one that is killed leaves nothing but files in `tmp`. A file's time of modification is that
+//! of its last use, to the hour: what was not used for longest makes room.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -23,12 +24,16 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::answer::{Answer, Content};
+use crate::clock::Clock;
 
 /// The version of the layout: a folder of another one is not touched.
 const VERSION: &str = "v1";
 
 /// Bodies of this size and smaller are in the answer's own file, bytes.
 const INLINE: u64 = 64 << 10;
+
+/// How exactly a file's last use is known.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// What is still in `tmp` after that long was left by a process that was killed.
 const LEFT: Duration = Duration::from_secs(86_400);
@@ -83,8 +88,9 @@ impl Disk {
             Err(error) => return Err(error),
         };
         let read = self.read(path, &mut bytes);
-        if read.is_err() {
-            let _ = fs::remove_file(&file);
+        match &read {
+            Ok(_) => used(&file),
+            Err(_) => drop(fs::remove_file(&file)),
         }
         read
     }
@@ -116,6 +122,7 @@ impl Disk {
             if body.metadata()?.len() != head.bytes {
                 return Err(damaged("its body has another length"));
             }
+            used(&self.body_file(&head.sha256));
             Content::File(Arc::new(body), head.bytes)
         };
         Ok(Some(Answer {
@@ -188,22 +195,75 @@ impl Disk {
         persist(file, &self.answer_file(path))
     }
 
+    /// `path` is an item's, which has no element of dots and is short enough for a file.
     fn answer_file(&self, path: &str) -> PathBuf {
-        self.file("answers", &hex(&Sha256::digest(path)))
+        self.root.join("answers").join(path)
     }
 
     fn body_file(&self, sha256: &str) -> PathBuf {
-        self.file("bodies", sha256)
-    }
-
-    fn file(&self, folder: &str, digest: &str) -> PathBuf {
         // A digest from a damaged head may be any text.
-        let is_digest = digest.len() == 64 && digest.bytes().all(|it| it.is_ascii_hexdigit());
+        let is_digest = sha256.len() == 64 && sha256.bytes().all(|it| it.is_ascii_hexdigit());
         let (shelf, name) = match is_digest {
-            true => digest.split_at(2),
+            true => sha256.split_at(2),
             false => ("none", "none"),
         };
-        self.root.join(folder).join(shelf).join(name)
+        self.root.join("bodies").join(shelf).join(name)
+    }
+
+    /// The versions of a module of which .info, .mod and zip are kept. `folder` is its path in the alphabet of module
+    /// paths.
+    pub(super) fn whole_versions(&self, folder: &str) -> io::Result<Vec<String>> {
+        let folder = self.root.join("answers").join(folder).join("@v");
+        let files = match fs::read_dir(&folder) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut versions = Vec::new();
+        for file in files {
+            let name = file?.file_name();
+            let version = name.to_str().and_then(|name| name.strip_suffix(".zip"));
+            versions.extend(version.map(str::to_owned));
+        }
+        let has = |version: &str, kind| folder.join(format!("{version}.{kind}")).is_file();
+        versions.retain(|version| has(version, "info") && has(version, "mod"));
+        Ok(versions)
+    }
+
+    /// Removes what was not used for longest, until all files have `most` bytes or less. Returns how many bytes there
+    /// are then, and how many files were removed.
+    pub(super) fn make_room(&self, most: u64) -> io::Result<(u64, u64)> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.root.join("answers"), self.root.join("bodies")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                // Another process may have removed it.
+                let Ok(metadata) = entry.metadata() else {
+                    continue;
+                };
+                match metadata.is_dir() {
+                    true => folders.push(entry.path()),
+                    false => files.push((metadata.modified()?, metadata.len(), entry.path())),
+                }
+            }
+        }
+        let mut all = files.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
+        let mut removed = 0;
+        if all > most {
+            files.sort_unstable();
+            // A little more, so that the next file does not begin it anew.
+            let enough = most - most / 10;
+            for (_, bytes, path) in files {
+                if all <= enough {
+                    break;
+                }
+                fs::remove_file(path)?;
+                all -= bytes;
+                removed += 1;
+            }
+        }
+        Ok((all, removed))
     }
 
     /// Removes what processes that were killed have left.
@@ -219,6 +279,20 @@ impl Disk {
                 let _ = fs::remove_file(file.path());
             }
         }
+    }
+}
+
+/// Notes that a file was used, once an hour at most.
+fn used(path: &Path) {
+    let Ok(file) = File::open(path) else {
+        return;
+    };
+    let modified = file.metadata().and_then(|it| it.modified());
+    let now = Clock::wall_now();
+    let is_long_ago = |at: SystemTime| now.duration_since(at).is_ok_and(|it| it > HOUR);
+    if modified.is_ok_and(is_long_ago) {
+        // Where that is not allowed, files make room in the order in which they came.
+        let _ = file.set_modified(now);
     }
 }
 
@@ -279,6 +353,57 @@ mod tests {
             assert_eq!(found.at, answer.at);
         }
         assert!(disk.get("a.b/d/@v/list").expect("no error").is_none());
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_makes_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let (answer, body) = answer(&[7; 10_000]);
+        for number in 0..10 {
+            let path = format!("a.b/c/@v/v1.0.{number}.mod");
+            disk.put(&path, &answer, &body).expect("it is kept");
+            let file = File::open(disk.answer_file(&path)).expect("it is there");
+            let used = UNIX_EPOCH + Duration::from_secs(1_000_000 + number);
+            file.set_modified(used).expect("our own file");
+        }
+        // Used now.
+        assert!(
+            disk.get("a.b/c/@v/v1.0.0.mod")
+                .expect("it is read")
+                .is_some()
+        );
+        let (bytes, removed) = disk.make_room(60_000).expect("our own folder");
+        assert!(bytes <= 60_000 && removed == 5, "{bytes} {removed}");
+        let is_there = |number: u64| {
+            let path = format!("a.b/c/@v/v1.0.{number}.mod");
+            disk.get(&path).expect("it is read").is_some()
+        };
+        let left: Vec<_> = (0..10).filter(|number| is_there(*number)).collect();
+        assert_eq!(left, [0, 6, 7, 8, 9]);
+        assert_eq!(disk.make_room(60_000).expect("our own folder"), (bytes, 0));
+    }
+
+    #[test]
+    fn versions_count_that_are_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let (answer, body) = answer(b"x");
+        for name in [
+            "v1.0.0.info",
+            "v1.0.0.mod",
+            "v1.0.0.zip",
+            "v1.1.0.mod",
+            "v1.1.0.zip",
+        ] {
+            disk.put(&format!("a.b/c/@v/{name}"), &answer, &body)
+                .expect("it is kept");
+        }
+        assert_eq!(
+            disk.whole_versions("a.b/c").expect("it is read"),
+            ["v1.0.0"]
+        );
+        assert!(disk.whole_versions("a.b/d").expect("no error").is_empty());
     }
 
     #[test]

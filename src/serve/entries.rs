@@ -76,6 +76,7 @@ enum Said {
 }
 
 impl Entries {
+    /// The module proxies of a list; none, if nobody is to be asked.
     pub(super) fn new(goproxy: &GoProxy, upstream: Upstream, clock: Clock) -> Self {
         let entries = goproxy.entries.iter().enumerate();
         let entries = entries.filter_map(|(place, entry)| match &entry.target {
@@ -127,8 +128,8 @@ impl Entries {
             // A 404 is no word on what an entry that gave no answer may have.
             Some((status, text)) if failures.is_empty() => Asked::Absent(status, text),
             _ if failures.is_empty() => {
-                let why = "GOPROXY has no module proxy to ask: `modtape serve --upstream LIST`";
-                Asked::Failed(Failure::bad_gateway(why))
+                let why = "it is not kept here, and nobody is asked";
+                Asked::Failed(Failure::timeout(why))
             }
             _ => Asked::Failed(Failure::of_all(&failures)),
         }

@@ -84,6 +84,14 @@ impl Flight {
             .await
             .map_or_else(|_| State::default(), |state| state.clone())
     }
+
+    /// Waits until all has come, or nothing will.
+    pub(super) async fn ended(&self) -> Result<Answer, Failure> {
+        let mut state = self.state();
+        let ended = state.wait_for(|state| state.end.is_some()).await;
+        let end = ended.ok().and_then(|state| state.end.clone());
+        end.unwrap_or_else(|| Err(Failure::bad_gateway("the request was given up")))
+    }
 }
 
 impl Pilot<'_> {

@@ -1,11 +1,13 @@
 //! One request of a client, and the response to it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_range_header::parse_range_header;
 
 use super::answer::{Answer, Content};
 use super::body::Sent;
@@ -24,10 +26,23 @@ const NAME: &str = "modtape: ";
 /// Answers a request.
 pub(super) async fn respond<B>(
     server: Arc<Server>,
+    client: SocketAddr,
     request: Request<B>,
 ) -> Result<Response<Sent>, Infallible> {
     let is_head = request.method() == Method::HEAD;
+    let began = server.clock.now();
     let mut response = answer(&server, &request).await;
+    let tier = response.headers().get(CACHE);
+    let tier = tier.and_then(|tier| tier.to_str().ok());
+    tracing::info!(
+        target: "modtape::access",
+        %client,
+        method = %request.method(),
+        path = server.admits(request.uri().path()).unwrap_or_default(),
+        status = response.status().as_u16(),
+        tier = tier.unwrap_or("none"),
+        head_us = server.clock.now().micros_since(began),
+    );
     if is_head {
         *response.body_mut() = Sent::bytes(Bytes::new());
     }
@@ -44,7 +59,23 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
         response.headers_mut().insert(header::ALLOW, allowed);
         return response;
     }
-    let item = match Item::of_path(request.uri().path()) {
+    let path = request.uri().path();
+    match path {
+        "/healthz" => return said(StatusCode::OK, "it runs"),
+        "/readyz" => {
+            return match server.tiers.begin().await {
+                Some(_) => said(StatusCode::OK, "it runs, and its store takes files"),
+                None => said(StatusCode::SERVICE_UNAVAILABLE, "its store takes no files"),
+            };
+        }
+        _ => {}
+    }
+    let Some(path) = server.admits(path) else {
+        // Not 404, which would send go on to the next entry of its list.
+        let why = "this module proxy wants its token in the path: take GOPROXY as it printed it";
+        return said(StatusCode::FORBIDDEN, why);
+    };
+    let item = match Item::of_path(path) {
         Ok(item) => item,
         // Not 404, which would send go on to the next entry of its list.
         Err(why) => return said(StatusCode::BAD_REQUEST, &why.to_string()),
@@ -61,7 +92,7 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
     }
     let (content_type, life) = (item.content_type(), item.life());
     match server.answer(item).await {
-        Obtained::Whole(answer, source) => whole(&answer, source, content_type, life),
+        Obtained::Whole(answer, source) => whole(request, &answer, source, content_type, life),
         Obtained::Growing(following) => {
             let Some(growing) = following.flight.state().borrow().growing.clone() else {
                 return failed(&Failure::bad_gateway("the request was given up"));
@@ -79,32 +110,71 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
     }
 }
 
-fn whole(
+fn whole<B>(
+    request: &Request<B>,
     answer: &Answer,
     source: Source,
     content_type: &'static str,
     life: Life,
 ) -> Response<Sent> {
-    let body = match &answer.content {
-        Content::Bytes(bytes) => Sent::bytes(bytes.clone()),
-        Content::File(file, bytes) => Sent::file(Arc::clone(file), 0, *bytes),
+    if answer.status != StatusCode::OK {
+        let mut response = Response::new(part(answer, 0, answer.bytes()));
+        *response.status_mut() = answer.status;
+        describe(&mut response, "text/plain; charset=utf-8", source);
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(answer.bytes()));
+        return response;
+    }
+    let all = answer.bytes();
+    let (status, from, bytes) = match asked_range(request, all) {
+        None => (StatusCode::OK, 0, all),
+        Some(Ok((from, bytes))) => (StatusCode::PARTIAL_CONTENT, from, bytes),
+        Some(Err(())) => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = answer.status;
-    let content_type = match answer.status {
-        StatusCode::OK => content_type,
-        _ => "text/plain; charset=utf-8",
-    };
+    let mut response = Response::new(part(answer, from, bytes));
+    *response.status_mut() = status;
     describe(&mut response, content_type, source);
     let fields = response.headers_mut();
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(answer.bytes()));
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let range = match status {
+        StatusCode::PARTIAL_CONTENT => Some(format!("bytes {from}-{}/{all}", from + bytes - 1)),
+        StatusCode::RANGE_NOT_SATISFIABLE => Some(format!("bytes */{all}")),
+        _ => None,
+    };
+    if let Some(Ok(range)) = range.map(HeaderValue::try_from) {
+        fields.insert(header::CONTENT_RANGE, range);
+    }
     if life == Life::Mutable {
-        let age = Clock::wall_now()
-            .duration_since(answer.at)
-            .unwrap_or_default();
-        fields.insert(header::AGE, HeaderValue::from(age.as_secs()));
+        let age = Clock::wall_now().duration_since(answer.at);
+        let age = age.unwrap_or_default().as_secs();
+        fields.insert(header::AGE, HeaderValue::from(age));
     }
     response
+}
+
+/// The one range that a request asks for, as offset and length; several get the whole, as RFC 9110 section 14.2
+/// allows.
+fn asked_range<B>(request: &Request<B>, all: u64) -> Option<Result<(u64, u64), ()>> {
+    let text = request.headers().get(header::RANGE)?.to_str().ok()?;
+    let ranges = parse_range_header(text).ok()?.validate(all);
+    let Ok(ranges) = ranges else {
+        return Some(Err(()));
+    };
+    match ranges.as_slice() {
+        [range] => Some(Ok((*range.start(), range.end() - range.start() + 1))),
+        _ => None,
+    }
+}
+
+fn part(answer: &Answer, from: u64, bytes: u64) -> Sent {
+    match &answer.content {
+        Content::Bytes(all) => {
+            let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(all.len());
+            Sent::bytes(all.slice(index(from)..index(from + bytes)))
+        }
+        Content::File(file, _) => Sent::file(Arc::clone(file), from, bytes),
+    }
 }
 
 fn describe(response: &mut Response<Sent>, content_type: &'static str, source: Source) {

@@ -46,9 +46,9 @@ pub(crate) async fn serve(
         .keep_alive_interval(Duration::from_secs(60));
     let connections = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, client) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(target: "modtape::serve", %error, "cannot accept");
                     tokio::time::sleep(BACK_OFF).await;
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
         };
         let _ = stream.set_nodelay(true);
         let server = Arc::clone(&server);
-        let service = service_fn(move |request| respond(Arc::clone(&server), request));
+        let service = service_fn(move |request| respond(Arc::clone(&server), client, request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection.into_owned());
         tokio::spawn(async move {

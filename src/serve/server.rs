@@ -22,7 +22,10 @@ use super::truth::{Truth, Verdict};
 use super::upstream::Upstream;
 use crate::clock::Clock;
 use crate::exchange::chain;
-use crate::gomod::{GoProxy, Kind, Route, TEXT_LIMIT};
+use crate::gomod::{
+    GoProxy, Kind, Route, TEXT_LIMIT, is_pseudo_version, latest_version, unescape_version,
+};
+use crate::proxy::Token;
 
 /// How long somebody with an old answer waits for a new one.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,8 +37,11 @@ pub(crate) struct Server {
     pub(super) truth: Truth,
     /// What fetches ahead; `None` if nothing does.
     pub(super) ahead: Option<Ahead>,
+    /// What paths begin with, if clients must show it.
+    token: Option<Token>,
     entries: Entries,
     flights: Flights,
+    pub(super) clock: Clock,
     counts: Counts,
 }
 
@@ -118,13 +124,16 @@ impl Server {
         upstream: Upstream,
         truth: Truth,
         is_ahead: bool,
+        token: Option<Token>,
     ) -> Arc<Self> {
         Arc::new(Self {
             tiers,
             truth,
             ahead: is_ahead.then(Ahead::new),
+            token,
             entries: Entries::new(goproxy, upstream, clock),
             flights: Flights::default(),
+            clock,
             counts: Counts::default(),
         })
     }
@@ -142,6 +151,19 @@ impl Server {
             ahead: self.ahead.as_ref().map_or(0, |it| read(&it.fetched)),
             used: self.ahead.as_ref().map_or(0, |it| read(&it.used)),
         }
+    }
+
+    /// A path without the token that it begins with; `None` if it has none and needs one.
+    pub(super) fn admits<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let Some(token) = &self.token else {
+            return Some(path);
+        };
+        let rest = path.strip_prefix('/')?;
+        let shown = rest.split('/').next().unwrap_or_default();
+        let rest = rest
+            .get(shown.len()..)
+            .filter(|_| token.is(shown.as_bytes()))?;
+        Some(rest)
     }
 
     /// Answers a client.
@@ -188,14 +210,50 @@ impl Server {
                 Age::Over => {}
             }
         }
-        let (flight, source) = self.flight(item);
-        let Some(old) = old else {
-            return Self::follow(flight, source).await;
+        let (flight, source) = self.flight(item.clone());
+        let obtained = match old {
+            Some(_) => tokio::time::timeout(PATIENCE, Self::follow(flight, source)).await,
+            None => Ok(Self::follow(flight, source).await),
         };
-        match tokio::time::timeout(PATIENCE, Self::follow(flight, source)).await {
-            Ok(Obtained::Failed(_)) | Err(_) => Obtained::Whole(old, Source::Stale),
-            Ok(obtained) => obtained,
+        match (obtained, old) {
+            (Ok(Obtained::Failed(failure)), None) => match self.made_of_kept(&item).await {
+                Some(answer) => Obtained::Whole(answer, Source::Stale),
+                None => Obtained::Failed(failure),
+            },
+            (Ok(Obtained::Failed(_)) | Err(_), Some(old)) => Obtained::Whole(old, Source::Stale),
+            (Err(_), None) => Obtained::Failed(Failure::timeout("nobody answered in time")),
+            (Ok(obtained), _) => obtained,
         }
+    }
+
+    /// Which versions there are, as far as they can be served whole, where nobody tells.
+    async fn made_of_kept(&self, item: &Item) -> Option<Answer> {
+        let folder = match item.kind() {
+            Kind::List => item.path().strip_suffix("/@v/list")?,
+            Kind::Latest => item.path().strip_suffix("/@latest")?,
+            _ => return None,
+        };
+        let kept = self.tiers.whole_versions(folder).await;
+        let versions: Vec<_> = kept
+            .iter()
+            .filter_map(|it| unescape_version(it).ok())
+            .collect();
+        let latest = latest_version(versions.iter().map(String::as_str))?;
+        if item.kind() == Kind::Latest {
+            let info = Item::of_version(Kind::Info, item.module(), latest)?;
+            return Some(self.tiers.get(info.path()).await?.0);
+        }
+        // go takes pseudo-versions from no list.
+        let listed = versions
+            .iter()
+            .filter(|version| !is_pseudo_version(version));
+        let text: String = listed.map(|version| format!("{version}\n")).collect();
+        Some(Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(text.into()),
+            at: Clock::wall_now(),
+            is_proved: false,
+        })
     }
 
     async fn follow(flight: Arc<Flight>, source: Source) -> Obtained {
@@ -307,6 +365,28 @@ impl Server {
     pub(super) fn fetched(&self, bytes: u64) {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A zip is kept for ever: what a command that downloads asks beside it, too.
+    pub(super) fn complete(self: &Arc<Self>, zip: &Item) {
+        if let Some(info) = Item::of_version(Kind::Info, zip.module(), zip.version())
+            && zip.kind() == Kind::Zip
+        {
+            let server = Arc::clone(self);
+            tokio::spawn(async move {
+                if !server.has(&info).await {
+                    let _ = server.flight(info);
+                }
+            });
+        }
+    }
+
+    /// A go.mod that a client is about to work on: what it requires is fetched, with the zips if it `needs_zips`.
+    pub(crate) fn expect(self: &Arc<Self>, go_mod: &[u8], needs_zips: bool) {
+        Ahead::follow(self, go_mod);
+        if needs_zips {
+            Ahead::follow_zips(self, go_mod);
+        }
     }
 
     /// Keeps a tile that a proof has used.

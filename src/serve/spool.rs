@@ -102,10 +102,9 @@ async fn receive(
         is_proved,
     };
     if is_proved {
-        server
-            .tiers
-            .put_file(path, &answer, file, digest.finalize().into())
-            .await;
+        let sha256 = digest.finalize().into();
+        server.tiers.put_file(path, &answer, file, sha256).await;
+        server.complete(item);
     }
     Ok(answer)
 }

@@ -1,7 +1,7 @@
 //! Where answers are kept, in the order in which they are asked for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,15 +35,23 @@ impl Tier {
 pub(crate) struct Tiers {
     memory: Memory,
     disk: Disk,
+    /// Bytes that the disk may have.
+    most: u64,
+    /// Bytes that were written since the disk was last looked through.
+    written: Arc<AtomicU64>,
     /// The disk has failed, and that was said.
     is_told: Arc<AtomicBool>,
 }
 
 impl Tiers {
-    pub(crate) fn new(memory: Memory, disk: Disk) -> Self {
+    /// Memory, and a disk that may have so many bytes.
+    pub(crate) fn new(memory: Memory, disk: Disk, most: u64) -> Self {
         Self {
             memory,
             disk,
+            most,
+            // It is looked through with the first answer.
+            written: Arc::new(AtomicU64::new(most)),
             is_told: Arc::default(),
         }
     }
@@ -72,7 +80,9 @@ impl Tiers {
         };
         let (disk, path) = (self.disk.clone(), path.to_owned());
         let (answer, body): (Answer, Bytes) = (answer.clone(), body.clone());
+        let bytes = body.len() as u64;
         self.on_disk(move || disk.put(&path, &answer, &body)).await;
+        self.wrote(bytes);
     }
 
     /// Keeps what was written to a file of the disk.
@@ -83,9 +93,37 @@ impl Tiers {
         body: NamedTempFile,
         sha256: [u8; 32],
     ) {
+        let bytes = answer.bytes();
         let (disk, path, answer) = (self.disk.clone(), path.to_owned(), answer.clone());
         let put = move || disk.put_file(&path, &answer, body, &sha256);
         self.on_disk(put).await;
+        self.wrote(bytes);
+    }
+
+    /// Makes room, beside what clients wait for, once a twentieth of it was written anew.
+    fn wrote(&self, bytes: u64) {
+        let written = self.written.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if written < self.most / 20 {
+            return;
+        }
+        self.written.store(0, Ordering::Relaxed);
+        let (disk, most) = (self.disk.clone(), self.most);
+        tokio::task::spawn_blocking(move || match disk.make_room(most) {
+            Ok((_, 0)) => {}
+            Ok((bytes, removed)) => {
+                tracing::info!(target: "modtape::serve", bytes, removed, "made room in the store");
+            }
+            Err(error) => {
+                tracing::warn!(target: "modtape::serve", %error, "cannot make room in the store");
+            }
+        });
+    }
+
+    /// The versions of a module that can be served whole.
+    pub(super) async fn whole_versions(&self, folder: &str) -> Vec<String> {
+        let (disk, folder) = (self.disk.clone(), folder.to_owned());
+        let versions = self.on_disk(move || disk.whole_versions(&folder)).await;
+        versions.unwrap_or_default()
     }
 
     /// A file for a body that is coming.

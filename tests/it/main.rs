@@ -36,6 +36,7 @@ mod replays;
 mod rooms;
 mod sample;
 mod seal;
+mod serving;
 mod signals;
 mod status;
 mod sumdb;

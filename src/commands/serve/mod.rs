@@ -2,6 +2,7 @@
 
 mod gateway;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,11 +16,14 @@ use tokio_util::sync::CancellationToken;
 use self::gateway::InProcess;
 use super::dialling;
 use super::failure::{self, Advise as _, Failure, USAGE};
-use super::session::Variables;
-use crate::child::{self, Environment, ProcessLimits, Signals};
+use super::session::{Variables, token};
+use crate::child::{self, Environment, GoFacts, ProcessLimits, Signals};
 use crate::cli::{Global, ServeArgs};
 use crate::clock::Clock;
-use crate::gomod::{GoProxy, ProxyTarget, Separator};
+use crate::files::read_small;
+use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT, go_words};
+use crate::proxy::Token;
+use crate::recording::MainModule;
 use crate::redact::url_without_secrets;
 use crate::serve::{Disk, Memory, Server, Tiers, Truth, Upstream};
 use crate::terminal::words::{count, size};
@@ -42,6 +46,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure
 
 async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
     let usage = |error| Failure::new(USAGE, error);
+    let token = token::of_flags(&args.token, args.listen.as_slice())?;
     let variables = Variables::read();
     let clock = Clock::start();
     ProcessLimits::now().raise_descriptors();
@@ -51,7 +56,11 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         .as_deref()
         .unwrap_or_else(|| go.get("GOPROXY"));
     let list = GoProxy::parse(goproxy);
-    if list.urls().next().is_none() {
+    let asked = match args.offline {
+        true => GoProxy::parse(""),
+        false => list.clone(),
+    };
+    if !args.offline && list.urls().next().is_none() {
         let message = anyhow::anyhow!("GOPROXY={goproxy} has no module proxy to fetch from");
         return Err::<_, _>(message)
             .help("--upstream https://proxy.golang.org names one")
@@ -94,18 +103,24 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
     let inside = InProcess::start(outgoing).await?;
     let server = Server::new(
         clock,
-        Tiers::new(Memory::new(args.memory), disk),
-        &list,
+        Tiers::new(Memory::new(args.memory), disk, args.disk_max),
+        &asked,
         Upstream::new(inside.base().to_owned()),
         Truth::new(go.get("GOSUMDB"), go.get("GONOSUMDB")),
         !args.no_ahead,
+        token.clone(),
     );
     let stop = CancellationToken::new();
     let serving = crate::serve::serve(Arc::clone(&server), listener, stop.clone(), args.grace);
     let serving = tokio::spawn(serving);
-    let clients = goproxy_of_clients(&list, address);
+    let base = format!("http://{}", token::on_this_machine(address));
+    let base = token::on_path(&base, token.as_ref().map(Token::secret));
+    let clients = goproxy_of_clients(&list, &base);
     let code = match wraps {
-        true => wrapped(args, &clients).await,
+        true => {
+            expect(&server, &args.command, &go);
+            wrapped(args, &clients).await
+        }
         false => {
             say(
                 global,
@@ -126,6 +141,23 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         say(global, summary(&server));
     }
     code
+}
+
+/// Fetches what the command will ask for, as far as its go.mod tells: zips too, for those that need them all.
+fn expect(server: &Arc<Server>, command: &[OsString], go: &GoFacts) {
+    let Some(MainModule::Module(path)) = child::main_module(command, go, None) else {
+        return;
+    };
+    let Ok(go_mod) = read_small(&path, TEXT_LIMIT) else {
+        return;
+    };
+    let words: Vec<_> = command
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let words = go_words(&words).unwrap_or_default();
+    let needs_zips = matches!(words[..], ["mod", "tidy" | "download" | "vendor", ..]);
+    server.expect(&go_mod, needs_zips);
 }
 
 /// Runs the command with this GOPROXY.
@@ -151,7 +183,7 @@ async fn until_signal() -> Result<(), Failure> {
 }
 
 /// The list for those who ask here: `direct` and `off` stay theirs, since nobody runs git here.
-fn goproxy_of_clients(list: &GoProxy, address: SocketAddr) -> String {
+fn goproxy_of_clients(list: &GoProxy, base: &str) -> String {
     let mut entries = list.entries.iter().rev();
     let last = entries.next();
     let tail = last.and_then(|last| match last.target {
@@ -161,8 +193,8 @@ fn goproxy_of_clients(list: &GoProxy, address: SocketAddr) -> String {
     let separator = entries.next().and_then(|entry| entry.separator);
     let separator = separator.unwrap_or(Separator::Comma).as_char();
     match tail {
-        Some(tail) => format!("http://{address}{separator}{tail}"),
-        None => format!("http://{address}"),
+        Some(tail) => format!("{base}{separator}{tail}"),
+        None => base.to_owned(),
     }
 }
 
@@ -222,7 +254,10 @@ mod tests {
             ("https://a.example,off", "http://127.0.0.1:4080,off"),
             ("https://a.example", "http://127.0.0.1:4080"),
         ] {
-            assert_eq!(goproxy_of_clients(&GoProxy::parse(list), ADDRESS), expected);
+            assert_eq!(
+                goproxy_of_clients(&GoProxy::parse(list), "http://127.0.0.1:4080"),
+                expected
+            );
         }
     }
 }

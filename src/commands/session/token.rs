@@ -21,7 +21,12 @@ pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
     if run.mode.is_transparent() {
         return require_networks(run).map(|()| None);
     }
-    let token = match run.token.as_str() {
+    of_flags(&run.token, &run.listen)
+}
+
+/// The token of `--token`; an address of `--listen` other than loopback needs one.
+pub(crate) fn of_flags(token: &str, listen: &[SocketAddr]) -> Result<Option<Token>, Failure> {
+    let token = match token {
         "none" | "" => None,
         "auto" => Some(Token::random()),
         // Without the value: it may be a secret with a typing error.
@@ -32,7 +37,7 @@ pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
                 .map_err(|error| Failure::new(USAGE, error))?,
         ),
     };
-    if let (None, Some(asked)) = (&token, open_address(run)) {
+    if let (None, Some(asked)) = (&token, open_address(listen)) {
         let message = anyhow!(
             "{asked} is not a loopback address: anyone who can reach it could use the proxy"
         );
@@ -46,7 +51,7 @@ pub(crate) fn required(run: &RunArgs) -> Result<Option<Token>, Failure> {
 
 /// Clients that do not know of modtape cannot send a token: their networks stand for it.
 fn require_networks(run: &RunArgs) -> Result<(), Failure> {
-    let Some(asked) = open_address(run).filter(|_| run.from.is_empty()) else {
+    let Some(asked) = open_address(&run.listen).filter(|_| run.from.is_empty()) else {
         return Ok(());
     };
     let message = anyhow!(
@@ -59,11 +64,8 @@ fn require_networks(run: &RunArgs) -> Result<(), Failure> {
 }
 
 /// The address of `--listen` that other machines can connect to, if there is one.
-fn open_address(run: &RunArgs) -> Option<SocketAddr> {
-    let mut open = run
-        .listen
-        .iter()
-        .filter(|address| !address.ip().is_loopback());
+fn open_address(listen: &[SocketAddr]) -> Option<SocketAddr> {
+    let mut open = listen.iter().filter(|address| !address.ip().is_loopback());
     open.next().copied()
 }
 

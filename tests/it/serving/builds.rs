@@ -1,0 +1,74 @@
+//! Real go commands through it: cold, warm, and with nobody behind it.
+
+use std::fs;
+use std::time::Duration;
+
+use super::*;
+
+/// A guard, no judgement.
+const GO_LIMIT: Duration = Duration::from_secs(120);
+
+#[test]
+fn hello_is_tidied_cold_warm_and_with_nobody_upstream() {
+    for (release, relays) in [("1.21", true), ("1.24", false), ("1.27", true)] {
+        let sandbox = Sandbox::new();
+        let Some(go) = sandbox.go(release) else {
+            continue;
+        };
+        let Some(project) = sandbox.project("hello") else {
+            return;
+        };
+        let expected = fs::read_to_string(project.join("go.sum")).expect("there is a go.sum");
+        let content = Content::corpus("hello", Sumdb::Heads).expect("the project is there");
+        let origin = Origin::start(match relays {
+            true => content,
+            false => content.supported_is_404(),
+        });
+        let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+        let tidy = || {
+            sandbox.forget_modules();
+            fs::write(project.join("go.sum"), "").expect("our own folder");
+            let mut command = sandbox.modtape(["serve", "--store", "../store", "--connect-to"]);
+            command.arg(&everywhere);
+            command.arg("--upstream-ca").arg(origin.root_pem_path());
+            command.arg("--").arg(&go).args(["mod", "tidy"]);
+            let output = run(command, GO_LIMIT).expect_success();
+            let sums = fs::read_to_string(project.join("go.sum")).expect("there is a go.sum");
+            assert_eq!(sums, expected, "{release}");
+            assert_eq!(output.stdout, "");
+            output
+        };
+        tidy();
+        let served = origin.requests().len();
+        assert!(served > 0);
+        // Tiles of the largest tree may still be asked for, but no module.
+        tidy();
+        let later = origin.paths().split_off(served);
+        assert!(
+            later.iter().all(|path| path.contains("/tile/")),
+            "{later:?}"
+        );
+        // Nobody answers any more.
+        origin.add_rule(Rule::any().status(500));
+        tidy();
+        let mut build = sandbox.modtape(["serve", "--store", "../store", "--connect-to"]);
+        build.arg(&everywhere);
+        build.arg("--").arg(&go).args(["mod", "verify"]);
+        run(build, GO_LIMIT).expect_success();
+    }
+}
+
+#[test]
+fn a_command_is_run_as_without_it() {
+    let sandbox = Sandbox::new();
+    let origin = Origin::start(Content::default());
+    let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+    let mut command = sandbox.modtape(["serve", "--store", "store", "--connect-to", &everywhere]);
+    command.env("GOPROXY", "https://a.example|direct");
+    command.args(["--", "sh", "-c", "echo $GOPROXY; exit 7"]);
+    let output = run(command, GO_LIMIT);
+    assert_eq!(output.status.code(), Some(7), "{}", output.stderr);
+    let goproxy = output.stdout.trim();
+    assert!(goproxy.starts_with("http://127.0.0.1:"), "{goproxy}");
+    assert!(goproxy.ends_with("|direct"), "{goproxy}");
+}
