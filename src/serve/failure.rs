@@ -32,6 +32,9 @@ impl Failure {
 
     /// What all entries said; there is at least one.
     pub(super) fn of_all(failures: &[Self]) -> Self {
+        if let [only] = failures {
+            return only.clone();
+        }
         let is_slow = |it: &Self| it.status == StatusCode::GATEWAY_TIMEOUT;
         let status = match failures.iter().all(is_slow) {
             true => StatusCode::GATEWAY_TIMEOUT,

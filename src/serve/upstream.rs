@@ -50,7 +50,8 @@ impl Upstream {
         let request = request.map_err(|error| Failure::bad_gateway(error.to_string()))?;
         let response = self.client.request(request).await;
         let response = response.map_err(|error| Failure::bad_gateway(chain(&error)))?;
-        if !response.headers().contains_key(OWN) {
+        // It says itself that it relays the checksum database, where the entry does not.
+        if !response.headers().contains_key(OWN) || response.status() == StatusCode::OK {
             return Ok(response);
         }
         let status = response.status();

@@ -311,10 +311,10 @@ fn an_address_that_others_reach_needs_a_token_and_paths_begin_with_it() {
         refused.stderr
     );
     assert!(!sandbox.join("store").exists());
-    let flags = ["--token", "test-token-0123456789"];
+    let flags = ["--token", "test-token-0123456789abcdef"];
     let serving = Serving::start(&sandbox, &origin, "https://a.example", &flags);
     let path = "/a.example/x/@v/list";
-    for shown in ["", "/test-token-012345678", "/other"] {
+    for shown in ["", "/test-token-0123456789abcde", "/other"] {
         assert_eq!(
             serving.get(&format!("{shown}{path}")).status,
             403,
@@ -322,7 +322,9 @@ fn an_address_that_others_reach_needs_a_token_and_paths_begin_with_it() {
         );
     }
     assert_eq!(
-        serving.get(&format!("/test-token-0123456789{path}")).status,
+        serving
+            .get(&format!("/test-token-0123456789abcdef{path}"))
+            .status,
         200
     );
     serving.end();
