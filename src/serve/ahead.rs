@@ -94,8 +94,9 @@ impl Ahead {
             made.waiting += 1;
             made.items.insert(item.path().to_owned(), Use::default());
         }
-        let server = Arc::clone(server);
-        tokio::spawn(async move {
+        let own = Arc::clone(server);
+        server.spawn(async move {
+            let server = own;
             let Some(ahead) = &server.ahead else {
                 return;
             };

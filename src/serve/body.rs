@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::fetch::Flight;
+use super::server::Server;
 
 /// Bytes that are read of a file at once.
 const CHUNK: u64 = 256 << 10;
@@ -33,18 +34,23 @@ impl Sent {
     }
 
     /// A part of a file, which is there.
-    pub(super) fn file(file: Arc<File>, from: u64, bytes: u64) -> Self {
+    pub(super) fn file(server: &Server, file: Arc<File>, from: u64, bytes: u64) -> Self {
         let (send, chunks) = mpsc::channel(AHEAD);
-        tokio::spawn(async move {
+        server.spawn(async move {
             let _ = send_part(&send, &file, from, from + bytes).await;
         });
         Self::Chunks(chunks, Some(bytes))
     }
 
     /// A file that grows, as it does.
-    pub(super) fn growing(flight: Arc<Flight>, file: Arc<File>, length: Option<u64>) -> Self {
+    pub(super) fn growing(
+        server: &Server,
+        flight: Arc<Flight>,
+        file: Arc<File>,
+        length: Option<u64>,
+    ) -> Self {
         let (send, chunks) = mpsc::channel(AHEAD);
-        tokio::spawn(async move { follow(&send, &flight, &file).await });
+        server.spawn(async move { follow(&send, &flight, &file).await });
         Self::Chunks(chunks, length)
     }
 }
@@ -93,7 +99,7 @@ async fn send_part(
             file.read_exact_at(&mut chunk, from)?;
             Ok(chunk.freeze())
         });
-        let read = read.await.map_err(io::Error::other).flatten();
+        let read = read.await.map_err(io::Error::other).and_then(|read| read);
         let is_read = read.is_ok();
         place.send(read);
         from += bytes;

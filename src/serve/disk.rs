@@ -420,7 +420,7 @@ mod tests {
             assert!(disk.get("a.b/c/@v/v1.0.0.mod").is_err());
             assert!(disk.get("a.b/c/@v/v1.0.0.mod").expect("no error").is_none());
         }
-        let mut other = whole.clone();
+        let mut other = whole;
         *other.last_mut().expect("a byte") ^= 1;
         fs::write(&file, other).expect("our own folder");
         assert!(disk.get("a.b/c/@v/v1.0.0.mod").is_err());

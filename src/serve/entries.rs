@@ -236,7 +236,6 @@ impl Entries {
     async fn pause(&self, again: u32) {
         let shortest = PAUSE * 2u32.pow(again - 1);
         let part = self.jitter.hash_one(self.clock.now()) % 1000;
-        #[expect(clippy::cast_possible_truncation, reason = "below 1000")]
         let more = shortest * (part as u32) / 1000;
         tokio::time::sleep(shortest + more).await;
     }

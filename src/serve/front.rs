@@ -92,12 +92,15 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
     }
     let (content_type, life) = (item.content_type(), item.life());
     match server.answer(item).await {
-        Obtained::Whole(answer, source) => whole(request, &answer, source, content_type, life),
+        Obtained::Whole(answer, source) => {
+            whole(server, request, &answer, source, content_type, life)
+        }
         Obtained::Growing(following) => {
             let Some(growing) = following.flight.state().borrow().growing.clone() else {
                 return failed(&Failure::bad_gateway("the request was given up"));
             };
-            let body = Sent::growing(Arc::clone(&following.flight), growing.file, growing.length);
+            let flight = Arc::clone(&following.flight);
+            let body = Sent::growing(server, flight, growing.file, growing.length);
             let mut response = Response::new(body);
             describe(&mut response, content_type, following.source);
             if let Some(length) = growing.length {
@@ -111,6 +114,7 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
 }
 
 fn whole<B>(
+    server: &Server,
     request: &Request<B>,
     answer: &Answer,
     source: Source,
@@ -118,7 +122,7 @@ fn whole<B>(
     life: Life,
 ) -> Response<Sent> {
     if answer.status != StatusCode::OK {
-        let mut response = Response::new(part(answer, 0, answer.bytes()));
+        let mut response = Response::new(part(server, answer, 0, answer.bytes()));
         *response.status_mut() = answer.status;
         describe(&mut response, "text/plain; charset=utf-8", source);
         let fields = response.headers_mut();
@@ -131,7 +135,7 @@ fn whole<B>(
         Some(Ok((from, bytes))) => (StatusCode::PARTIAL_CONTENT, from, bytes),
         Some(Err(())) => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let mut response = Response::new(part(answer, from, bytes));
+    let mut response = Response::new(part(server, answer, from, bytes));
     *response.status_mut() = status;
     describe(&mut response, content_type, source);
     let fields = response.headers_mut();
@@ -167,13 +171,13 @@ fn asked_range<B>(request: &Request<B>, all: u64) -> Option<Result<(u64, u64), (
     }
 }
 
-fn part(answer: &Answer, from: u64, bytes: u64) -> Sent {
+fn part(server: &Server, answer: &Answer, from: u64, bytes: u64) -> Sent {
     match &answer.content {
         Content::Bytes(all) => {
             let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(all.len());
             Sent::bytes(all.slice(index(from)..index(from + bytes)))
         }
-        Content::File(file, _) => Sent::file(Arc::clone(file), from, bytes),
+        Content::File(file, _) => Sent::file(server, Arc::clone(file), from, bytes),
     }
 }
 

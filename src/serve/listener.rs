@@ -58,15 +58,16 @@ pub(crate) async fn serve(
             () = stop.cancelled() => break,
         };
         let _ = stream.set_nodelay(true);
-        let server = Arc::clone(&server);
-        let service = service_fn(move |request| respond(Arc::clone(&server), client, request));
+        let own = Arc::clone(&server);
+        let service = service_fn(move |request| respond(Arc::clone(&own), client, request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection.into_owned());
-        tokio::spawn(async move {
+        server.spawn(async move {
             // How a connection ends is its client's matter.
             let _ = connection.await;
         });
     }
     drop(listener);
     let _ = tokio::time::timeout(grace, connections.shutdown()).await;
+    server.close().await;
 }

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::ahead::Ahead;
 use super::answer::{Age, Answer, Content};
@@ -43,6 +45,10 @@ pub(crate) struct Server {
     flights: Flights,
     pub(super) clock: Clock,
     counts: Counts,
+    /// Owns every task.
+    tasks: TaskTracker,
+    /// Ends those that have not ended by themselves.
+    stop: CancellationToken,
 }
 
 /// What a server has done so far.
@@ -135,7 +141,23 @@ impl Server {
             flights: Flights::default(),
             clock,
             counts: Counts::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
         })
+    }
+
+    /// Runs a task until it is over, or the server is closed.
+    pub(super) fn spawn(&self, task: impl Future<Output: Send> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks
+            .spawn(stop.run_until_cancelled_owned(Box::pin(task)));
+    }
+
+    /// Ends what is still on its way: what is not whole is not kept.
+    pub(crate) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// What it has done so far.
@@ -278,7 +300,7 @@ impl Server {
             return (flight, Source::Joined);
         }
         let (server, own) = (Arc::clone(self), Arc::clone(&flight));
-        tokio::spawn(async move {
+        self.spawn(async move {
             // The proof is fetched beside what it proves.
             if let Some(lookup) = server.truth.lookup_of(&item)
                 && !server.has(&lookup).await
@@ -338,7 +360,7 @@ impl Server {
         }
         if item.kind() == Kind::Tile {
             let (server, item) = (Arc::clone(self), item.clone());
-            tokio::spawn(async move { server.truth.prove_tile(&server, &item, &text).await });
+            self.spawn(async move { server.truth.prove_tile(&server, &item, &text).await });
         }
         Ok(answer)
     }
@@ -373,7 +395,7 @@ impl Server {
             && zip.kind() == Kind::Zip
         {
             let server = Arc::clone(self);
-            tokio::spawn(async move {
+            self.spawn(async move {
                 if !server.has(&info).await {
                     let _ = server.flight(info);
                 }

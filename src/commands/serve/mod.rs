@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::gateway::InProcess;
@@ -111,8 +113,15 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         token.clone(),
     );
     let stop = CancellationToken::new();
-    let serving = crate::serve::serve(Arc::clone(&server), listener, stop.clone(), args.grace);
-    let serving = tokio::spawn(serving);
+    // A command's own requests end with it.
+    let grace = if wraps { Duration::ZERO } else { args.grace };
+    let mut serving = JoinSet::new();
+    serving.spawn(crate::serve::serve(
+        Arc::clone(&server),
+        listener,
+        stop.clone(),
+        grace,
+    ));
     let base = format!("http://{}", token::on_this_machine(address));
     let base = token::on_path(&base, token.as_ref().map(Token::secret));
     let clients = goproxy_of_clients(&list, &base);
@@ -135,7 +144,7 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         }
     };
     stop.cancel();
-    let _ = serving.await;
+    serving.join_all().await;
     inside.close().await;
     if code.is_ok() {
         say(global, summary(&server));
