@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use modtape::clock::{Clock, Timestamp};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional_with_sizes,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::origin::accept_until_stdin_ends;
 
@@ -70,21 +70,22 @@ async fn carry(
     mut to: impl AsyncWrite + Unpin,
     later: Duration,
 ) -> std::io::Result<()> {
-    let (send, mut on_the_way) = mpsc::channel::<(Instant, BytesMut)>(ON_THE_WAY);
+    let (send, mut on_the_way) = mpsc::channel::<(Timestamp, BytesMut)>(ON_THE_WAY);
+    let clock = Clock::start();
     let read = async move {
         loop {
             let mut chunk = BytesMut::with_capacity(BUFFER);
             if from.read_buf(&mut chunk).await? == 0 {
                 return Ok(());
             }
-            if send.send((Instant::now() + later, chunk)).await.is_err() {
+            if send.send((clock.now() + later, chunk)).await.is_err() {
                 return Ok(());
             }
         }
     };
     let write = async move {
         while let Some((due, chunk)) = on_the_way.recv().await {
-            tokio::time::sleep_until(due).await;
+            tokio::time::sleep_until(clock.instant(due)).await;
             to.write_all(&chunk).await?;
         }
         to.shutdown().await
