@@ -40,7 +40,7 @@ fn every_flag_that_they_name_exists() {
     let text = pages();
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     let flags = words.filter_map(|word| word.strip_prefix("--"));
-    // Those of cargo and docker.
+    // Those of cargo, docker and systemd.
     let others = [
         "release",
         "path",
@@ -49,6 +49,7 @@ fn every_flag_that_they_name_exists() {
         "secret",
         "mount",
         "no-cache",
+        "user",
     ];
     for flag in flags.filter(|flag| !flag.trim_matches('-').is_empty() && !others.contains(flag)) {
         assert!(known.iter().any(|known| known == flag), "--{flag}");
