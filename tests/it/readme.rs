@@ -12,13 +12,14 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "docs/recording.md",
     "docs/explaining.md",
     "docs/reading.md",
     "docs/replaying.md",
     "docs/containers.md",
+    "docs/serving.md",
     "docs/limits.md",
 ];
 
