@@ -61,10 +61,6 @@ async fn relay(mut client: TcpStream, to: SocketAddr, round_trip: Duration) -> s
 }
 
 /// Copies to the end, each byte `later` than it came.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no test pauses the time of a measurement"
-)]
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
