@@ -17,12 +17,12 @@ use crate::terminal::{say, to_stdout};
 pub(super) fn run(args: &CaArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.command {
         CaCommand::Path { recording } => {
-            let running = running::find(recording.as_deref(), "modtape record")?;
+            let running = running::find(recording.as_deref(), "modtape record", Running::has_root)?;
             let bundle = bundle(&running)?;
             to_stdout(|out| Ok(writeln!(out, "{}", bundle.display())?))?;
         }
         CaCommand::Show { recording } => {
-            let running = running::find(recording.as_deref(), "modtape record")?;
+            let running = running::find(recording.as_deref(), "modtape record", Running::has_root)?;
             let pem = ca::to_pem(&root(&running)?);
             say(global, scope(&running));
             to_stdout(|out| Ok(out.write_all(pem.as_bytes())?))?;

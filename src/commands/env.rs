@@ -65,8 +65,12 @@ pub(super) fn run(args: &EnvArgs) -> Result<ExitCode, Failure> {
     let form = FORMS.iter().find(|(known, _)| *known == name);
     let form = form.map(|(_, form)| *form);
     let environment = || {
-        let running = running::find(args.recording.as_deref(), "modtape record")?;
-        if running.proxy.is_empty() {
+        let running = running::find(
+            args.recording.as_deref(),
+            "modtape record",
+            Running::has_clients,
+        )?;
+        if !running.has_clients() {
             let name = &running.name;
             let message = anyhow!("the recorder of {name} has no clients but its own command");
             return Err(message).help(
@@ -111,7 +115,8 @@ fn firewall(args: &EnvArgs) -> Result<String, Failure> {
         return Ok(rules::undo(tool.unwrap_or(Tool::Nft), &selection));
     }
     let start = "modtape record --mode transparent";
-    let running = running::find(args.recording.as_deref(), start)?;
+    let is_redirected = |running: &Running| running.redirected.is_some();
+    let running = running::find(args.recording.as_deref(), start, is_redirected)?;
     let Some(redirected) = &running.redirected else {
         let message = anyhow!("the recorder of {} is not redirected to", running.name);
         return Err::<_, _>(message)

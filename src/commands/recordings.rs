@@ -17,6 +17,7 @@ use super::selection::resolve;
 use super::session::running;
 use crate::cli::{Global, RecordingsArgs, RecordingsCommand};
 use crate::clock::{Timestamp, wall_text_at};
+use crate::diagnose::tally::Tally;
 use crate::exchange::chain;
 use crate::gomod::Location;
 use crate::recording::Recording;
@@ -284,6 +285,9 @@ struct Info {
     /// How many of what modtape answered itself are offers to relay the checksum database.
     #[serde(skip)]
     relay_offers: u64,
+    /// Connections that were dialled for requests, as a report counts them.
+    #[serde(skip)]
+    dials: u64,
     /// What became of the packets of a command in a network namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     packets: Option<Packets>,
@@ -373,6 +377,7 @@ impl Info {
                 .iter()
                 .filter(|row| row.is_relay_offer())
                 .count() as u64,
+            dials: Tally::of(recording.rows(), &recording.table().connections).dials,
             packets: manifest.packets,
             replayable: since_damaged(recording, manifest.replayable),
             hosts: hosts(recording),
@@ -522,14 +527,16 @@ impl Info {
             tunnel_bytes,
             ..
         } = self.totals;
-        match tunnels {
-            0 => connections.to_string(),
-            _ => format!(
-                "{connections}, of which {} ({})",
-                count(tunnels, "tunnel"),
-                size(tunnel_bytes)
-            ),
+        let mut text = connections.to_string();
+        if tunnels > 0 {
+            let (tunnels, bytes) = (count(tunnels, "tunnel"), size(tunnel_bytes));
+            text.push_str(&format!(", of which {tunnels} ({bytes})"));
         }
+        // These are the clients'. A gateway has its own upstream, and any connection may be dialled again.
+        if self.dials != connections.saturating_sub(tunnels) {
+            text.push_str(&format!("; {} upstream", count(self.dials, "dial")));
+        }
+        text
     }
 }
 

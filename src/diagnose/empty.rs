@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 
 use crate::exchange::Opened;
 use crate::gomod::{GoProxy, ProxyTarget, go_words, is_go};
+use crate::recording::format::RunMode;
 use crate::recording::reader::ConnectionRow;
 
-use super::rerun::{COLD, Rerun, intercept};
+use super::replayable::unseen_loopback;
+use super::rerun::{COLD, GATEWAY, Rerun, intercept};
 use super::tally::{listed, tunnels};
 use super::timeline::Connections;
 
@@ -22,6 +24,8 @@ const NAMED: usize = 3;
 pub(crate) struct Facts<'a> {
     /// How it is recorded once more, with the wrapped command if there is one.
     pub(crate) rerun: &'a Rerun,
+    /// How its requests would have reached the recorder.
+    pub(crate) mode: Option<RunMode>,
     /// The user's module cache, as far as it is known; else empty.
     pub(crate) cache: &'a str,
     /// Whether it was given an empty module cache.
@@ -45,7 +49,7 @@ pub(crate) fn why_empty(go_env: &BTreeMap<String, String>, facts: &Facts<'_>) ->
         return vec!["nothing connected: `modtape env` prints what a client must be told".into()];
     }
     let value = |name: &str| go_env.get(name).map_or("", String::as_str);
-    let mut reasons = of_goproxy(value("GOPROXY"));
+    let mut reasons = of_goproxy(value("GOPROXY"), facts);
     reasons.extend(of_vendor(value("GOFLAGS"), facts));
     if reasons.is_empty() {
         reasons.push(of_cache(facts));
@@ -86,7 +90,7 @@ fn of_connections(facts: &Facts<'_>) -> Vec<String> {
     reasons
 }
 
-fn of_goproxy(value: &str) -> Vec<String> {
+fn of_goproxy(value: &str, facts: &Facts<'_>) -> Vec<String> {
     let goproxy = GoProxy::parse(value);
     let mut reasons = Vec::new();
     if goproxy
@@ -96,13 +100,9 @@ fn of_goproxy(value: &str) -> Vec<String> {
     {
         reasons.push("GOPROXY=off forbids the go command to download anything".into());
     }
-    let hosts = goproxy.loopback_hosts();
-    if !hosts.is_empty() {
-        let hosts = listed(hosts.iter().map(String::as_str), NAMED);
-        reasons.push(format!(
-            "GOPROXY is on loopback ({hosts}), which the go command never asks through a proxy: \
-             name this machine by another address"
-        ));
+    if let Some(unseen) = unseen_loopback(&goproxy, facts.mode) {
+        let line = facts.rerun.line(&[GATEWAY.into()]);
+        reasons.push(format!("{unseen}: `{line}` sees it"));
     }
     if let Some(url) = goproxy.folder() {
         reasons.push(format!(
@@ -185,6 +185,7 @@ mod tests {
     /// A run that owns its parts.
     #[derive(Default)]
     struct Case {
+        mode: Option<RunMode>,
         cache: &'static str,
         was_cold: bool,
         has_vendor: bool,
@@ -202,6 +203,7 @@ mod tests {
                 command,
                 ..Rerun::default()
             },
+            mode: case.mode,
             cache: case.cache,
             was_cold: case.was_cold,
             has_vendor: case.has_vendor,
@@ -247,7 +249,8 @@ mod tests {
             ("off", "GOPROXY=off forbids"),
             (
                 "http://127.0.0.1:3000,direct",
-                "GOPROXY is on loopback (127.0.0.1:3000)",
+                "GOPROXY is on loopback (127.0.0.1:3000), which the go command never asks through a \
+                 proxy: `modtape record --mode gateway -- go mod download` sees it",
             ),
             (
                 "http://localhost:3000",
@@ -267,6 +270,26 @@ mod tests {
             };
             assert!(reason.starts_with(expected), "{value}: {reason}");
         }
+    }
+
+    #[test]
+    fn loopback_is_no_reason_where_its_requests_arrive() {
+        let reason = |mode| {
+            let env = [("GOPROXY", "http://127.0.0.1:3000")];
+            let case = Case {
+                mode: Some(mode),
+                ..Case::default()
+            };
+            why(&env, "go mod download", &case).remove(0)
+        };
+        for mode in [RunMode::Gateway, RunMode::Netns] {
+            let reason = reason(mode);
+            assert!(reason.starts_with("the module cache"), "{reason}");
+        }
+        let reason = reason(RunMode::Transparent);
+        let expected = "GOPROXY is on loopback (127.0.0.1:3000), which the rules of the firewall do \
+             not redirect: `modtape record --mode gateway -- go mod download` sees it";
+        assert_eq!(reason, expected);
     }
 
     #[test]

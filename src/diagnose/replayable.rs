@@ -15,7 +15,7 @@ use crate::recording::Row;
 use crate::recording::format::{FAULTS, Fault, Gap, Replayable, RunMode};
 use crate::recording::reader::{ConnectionRow, RowState};
 
-use super::rerun::{COLD, Rerun, intercept};
+use super::rerun::{COLD, GATEWAY, Rerun, intercept};
 use super::routes::Routes;
 use super::tally::{host_of, listed, tunnels};
 use super::timeline::Connections;
@@ -177,30 +177,31 @@ fn of_end(recorded: &Recorded<'_>) -> Option<Reason> {
 fn of_goproxy(recorded: &Recorded<'_>) -> Option<Reason> {
     let goproxy = recorded.go_env.get("GOPROXY").map_or("", String::as_str);
     let goproxy = GoProxy::parse(goproxy);
-    let is_seen = matches!(recorded.mode, Some(RunMode::Gateway | RunMode::Netns));
-    let hosts = match is_seen {
-        true => Vec::new(),
-        false => goproxy.loopback_hosts(),
+    let past = |what: &str| format!("{what}: what came from there is not here");
+    if let Some(unseen) = unseen_loopback(&goproxy, recorded.mode) {
+        return Some(Reason {
+            options: vec![GATEWAY.into()],
+            ..Reason::simple(past(&unseen), "has it")
+        });
+    }
+    let url = goproxy.folder()?;
+    let past = past(&format!(
+        "GOPROXY={url} is a folder, which is read without a request"
+    ));
+    Some(Reason::simple(past, "with a module proxy instead has it"))
+}
+
+/// What a recorder of this mode does not see of a GOPROXY on loopback, in words; `None` where there is no
+/// such entry, or where its requests arrive.
+pub(super) fn unseen_loopback(goproxy: &GoProxy, mode: Option<RunMode>) -> Option<String> {
+    let why = match mode {
+        Some(RunMode::Gateway | RunMode::Netns) => return None,
+        Some(RunMode::Transparent) => "which the rules of the firewall do not redirect",
+        Some(RunMode::Mitm) | None => "which the go command never asks through a proxy",
     };
-    let (past, instead) = if !hosts.is_empty() {
-        let hosts = listed(hosts.iter().map(String::as_str), NAMED);
-        (
-            format!(
-                "GOPROXY is on loopback ({hosts}), which the go command never asks through a proxy"
-            ),
-            "with this machine named by another address has it",
-        )
-    } else {
-        let url = goproxy.folder()?;
-        (
-            format!("GOPROXY={url} is a folder, which is read without a request"),
-            "with a module proxy instead has it",
-        )
-    };
-    Some(Reason::simple(
-        format!("{past}: what came from there is not here"),
-        instead,
-    ))
+    let hosts = goproxy.loopback_hosts();
+    let hosts = listed(hosts.iter().map(String::as_str), NAMED);
+    (!hosts.is_empty()).then(|| format!("GOPROXY is on loopback ({hosts}), {why}"))
 }
 
 /// What was cached was not asked for. That there was anything in the cache can be proven only

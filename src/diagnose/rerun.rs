@@ -69,8 +69,24 @@ impl Rerun {
             let hosts: Vec<&str> = hosts.split(',').filter(stays).collect();
             (!hosts.is_empty()).then(|| format!("{TUNNEL}{}", hosts.join(",")))
         });
-        narrowed.collect()
+        by_one_way(narrowed.collect())
     }
+}
+
+/// The options with one way in. A gateway takes no redirected clients, and it intercepts no connection: where
+/// hosts are to be intercepted, a namespace sees as much.
+fn by_one_way(mut options: Vec<String>) -> Vec<String> {
+    if !options.iter().any(|option| option == GATEWAY) {
+        return options;
+    }
+    let starts = |option: &str, flags: &[&str]| flags.iter().any(|flag| option.starts_with(flag));
+    let intercepts = |option: &String| starts(option, &[INTERCEPT, TUNNEL, INTERCEPT_ALL]);
+    options.retain(|option| !starts(option, &["--mode=transparent", "--from="]));
+    if options.iter().any(intercepts) {
+        options.retain(|option| !starts(option, &["--mode=", "--listen=", "--token="]));
+        options.push(NETNS.into());
+    }
+    options
 }
 
 /// The flags of `record` that decide what is reached, each a word: `--flag` or `--flag=value`.
@@ -80,8 +96,8 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
     let mut options = Vec::new();
     let mut flag = |name: &str, is_given: bool| options.extend(is_given.then(|| name.into()));
     flag("--cold", args.cold);
-    flag("--intercept-all", args.intercept_all);
-    flag("--netns", args.run.netns);
+    flag(INTERCEPT_ALL, args.intercept_all);
+    flag(NETNS, args.run.netns);
     let mut value = |name: &str, value: OsString| {
         let mut word = OsString::from(format!("{name}="));
         word.push(value);
@@ -132,16 +148,16 @@ pub(crate) fn options(args: &RecordArgs) -> Vec<OsString> {
 
 /// The flags that [`options`] gives: those with a value end with an equals sign.
 const KNOWN: [&str; 14] = [
-    "--cold",
-    "--intercept-all",
-    "--intercept=",
-    "--tunnel=",
+    COLD,
+    INTERCEPT_ALL,
+    INTERCEPT,
+    TUNNEL,
     "--upstream-proxy=",
     "--upstream-ca=",
     "--resolve=",
     "--connect-to=",
     "--mode=",
-    "--netns",
+    NETNS,
     "--host-port=",
     "--listen=",
     "--from=",
@@ -185,6 +201,14 @@ pub(crate) fn recordings(global: &Global) -> Vec<String> {
 
 /// The flag for an empty module cache.
 pub(crate) const COLD: &str = "--cold";
+
+/// The option that makes the recorder the command's GOPROXY.
+pub(crate) const GATEWAY: &str = "--mode=gateway";
+
+/// The flag for a network namespace.
+const NETNS: &str = "--netns";
+
+const INTERCEPT_ALL: &str = "--intercept-all";
 
 const INTERCEPT: &str = "--intercept=";
 const TUNNEL: &str = "--tunnel=";
@@ -298,6 +322,19 @@ mod tests {
                 " --resolve a:1:::1 --resolve b:1:::1",
             ),
             ("--upstream-ca=-x", "", "", " --upstream-ca=-x"),
+            // A gateway takes no clients from elsewhere, and intercepts nothing.
+            (
+                "--mode=transparent --from=10.0.0.0/8",
+                GATEWAY,
+                "go",
+                " --mode gateway -- go",
+            ),
+            (
+                "--listen=127.0.0.1:8080",
+                "--mode=gateway --intercept=a",
+                "go",
+                " --intercept a --netns -- go",
+            ),
         ] {
             let rerun = Rerun {
                 options: words(options),

@@ -26,8 +26,6 @@ pub(crate) struct Tally {
     pub(crate) in_flight: u64,
     /// Requests that stopped on the way.
     pub(crate) aborted: u64,
-    /// Requests that modtape answered itself, with a 502 or the like.
-    pub(crate) made_by_modtape: u64,
     /// Connections that were dialled for requests; of tunnels only those that failed, since nobody
     /// knows what they would have carried.
     pub(crate) dials: u64,
@@ -68,13 +66,11 @@ impl Tally {
             is_dial(opened.mode) && phases.iter().any(Option::is_some)
         });
         let (failed, made): (Vec<_>, Vec<_>) = dials.partition(|opened| opened.has_failed());
-        let by_us = rows().filter(|row| row.made_by == Some(MadeBy::Modtape));
         Self {
             requests: rows().count() as u64,
             body_bytes: rows().fold(0, |sum, row| sum.saturating_add(row.bytes)),
             in_flight: states(RowState::InFlight),
             aborted: states(RowState::Aborted),
-            made_by_modtape: by_us.count() as u64,
             dials: (failed.len() + made.len()) as u64,
             failed_dials: failed.len() as u64,
             failed: by_host(&failed),
@@ -250,7 +246,6 @@ mod tests {
             requests: 3,
             body_bytes: 1_000_010,
             in_flight: 1,
-            made_by_modtape: 1,
             dials: 4,
             failed_dials: 2,
             failed: [("proxy.golang.org".to_owned(), two)].into(),

@@ -174,6 +174,13 @@ impl Replay {
         self.ledger.refused(what, Tunnel { host }, why);
     }
 
+    /// The same of a host whose address was asked for, where no connection can follow.
+    pub(crate) fn refused_name(&self, name: &str, why: &str) {
+        let host = Some(name);
+        let what = format!("address of {name}");
+        self.ledger.refused(what, Tunnel { host }, why);
+    }
+
     /// The same of one whose address leads nowhere.
     pub(crate) fn refused_address(&self, address: SocketAddr, why: &str) {
         let what = format!("connection to {address}");

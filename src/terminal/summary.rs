@@ -68,6 +68,7 @@ pub(crate) fn recorded(message: &Recorded<'_>, look: Look) -> String {
     let (rows, connections) = (recording.rows(), &recording.table().connections);
     let facts = Facts {
         rerun: message.rerun,
+        mode: manifest.mode,
         cache: message.cache,
         was_cold: message.was_cold,
         has_vendor: message.has_vendor,

@@ -104,6 +104,23 @@ fn an_address_that_no_name_has_is_missing() {
     assert!(output.stderr.contains(listed), "{}", output.stderr);
 }
 
+#[test]
+fn a_name_that_is_not_on_the_recording_is_missing_though_nobody_connects() {
+    let name = "a_name_that_is_not_on_the_recording_is_missing_though_nobody_connects";
+    if !crate::netns::has_namespaces(name) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    Craft::new(&sandbox.join("recordings/one")).write();
+    let mut modtape = sandbox.modtape(["replay", "one", "--netns", "--strict"]);
+    modtape.args(["--", "sh", "-c", "getent hosts other.example; true"]);
+    let output = run(modtape, LIMIT);
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    let listed = "missing: address of other.example (other.example is not on recording one)";
+    assert!(output.stderr.contains(listed), "{}", output.stderr);
+    assert!(!output.stderr.contains("CONNECT"), "{}", output.stderr);
+}
+
 /// Asks for [`URL`], saying that this coding is accepted if any is.
 async fn asked(sandbox: &Sandbox, accepted: Option<&str>) -> Response {
     let mut modtape = sandbox.modtape(["replay", "one", "--"]);

@@ -244,6 +244,39 @@ fn of_two_recorders_the_newest_is_meant_unless_one_is_named() {
 }
 
 #[test]
+fn of_several_modes_the_newest_recorder_that_has_what_is_asked_for_is_meant() {
+    let sandbox = Sandbox::new();
+    let origin = origin();
+    let rules = ["env", "nft", "--mode", "transparent", "--uid", "1"];
+    let intercepting = recorder(&sandbox, &origin, "intercepting");
+    let output = modtape(&sandbox, &rules);
+    let told = "the recorder of intercepting is not redirected to";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
+    let of_mode = |name, mode| {
+        let modtape = sandbox.modtape(["record", "-o", name, "--mode", mode]);
+        let recorder = Spawned::start(modtape);
+        recorder.wait_for_stderr("modtape env");
+        recorder
+    };
+    let gateway = of_mode("gateway", "gateway");
+    let name = || stdout(&sandbox, &["env", "MODTAPE_NAME"]);
+    assert_eq!(name(), "gateway\n");
+    let root = stdout(&sandbox, &["ca", "path"]);
+    let own = stdout(&sandbox, &["ca", "path", "--recording", "intercepting"]);
+    assert_eq!(root, own);
+    if cfg!(target_os = "linux") {
+        let redirected = of_mode("redirected", "transparent");
+        let after = recorder(&sandbox, &origin, "after");
+        assert_eq!(name(), "after\n");
+        assert!(stdout(&sandbox, &rules).contains("redirect to :"));
+        ended(after);
+        ended(redirected);
+    }
+    ended(gateway);
+    ended(intercepting);
+}
+
+#[test]
 fn without_a_recorder_that_is_said() {
     let sandbox = Sandbox::new();
     let none = |args: &[&str]| {

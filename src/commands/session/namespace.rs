@@ -479,16 +479,16 @@ impl Recorded {
         if self.hosts.contains(name) {
             return Lookup::Found { v4: true, v6: true };
         }
-        let Ok(target) = Target::new(name, 443) else {
+        if Target::new(name, 443).is_err() {
             return Lookup::NotFound;
-        };
+        }
         let mut misses = self.misses.lock().unwrap_or_else(PoisonError::into_inner);
         if misses.counts(name, &self.hosts) {
             let why = format!(
                 "{name} is not on recording {}",
                 self.replay.recording().name()
             );
-            self.replay.refused(&target, &why);
+            self.replay.refused_name(name, &why);
         }
         Lookup::NotFound
     }

@@ -57,6 +57,18 @@ pub(crate) struct Running {
     pub(crate) started_unix_us: u64,
 }
 
+impl Running {
+    /// Whether it serves others than its own command.
+    pub(crate) fn has_clients(&self) -> bool {
+        !self.proxy.is_empty()
+    }
+
+    /// Whether its clients trust a root that was made for the run.
+    pub(crate) const fn has_root(&self) -> bool {
+        self.bundle.is_some()
+    }
+}
+
 /// What rules of the firewall need to know of a recorder to which they redirect connections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Redirected {
@@ -197,10 +209,15 @@ impl Drop for Announcement {
     }
 }
 
-/// The running recorder that writes `recording`, or the newest. `start` is what starts one.
-pub(crate) fn find(recording: Option<&str>, start: &str) -> anyhow::Result<Running> {
+/// The running recorder that writes `recording`, else the newest that `suits`, else the newest. `start` is
+/// what starts one.
+pub(crate) fn find(
+    recording: Option<&str>,
+    start: &str,
+    suits: impl Fn(&Running) -> bool,
+) -> anyhow::Result<Running> {
     let mut running = all(&folder()?)?;
-    running.sort_by_key(|recorder| (!recorder.wraps, recorder.started_unix_us));
+    running.sort_by_key(|it| (suits(it), !it.wraps, it.started_unix_us));
     if let Some(wanted) = recording {
         let known: Vec<_> = running
             .iter()

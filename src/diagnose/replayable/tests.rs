@@ -266,8 +266,8 @@ fn what_goes_past_every_proxy_is_not_here() {
         (
             "http://127.0.0.1:3000,https://proxy.golang.org",
             "GOPROXY is on loopback (127.0.0.1:3000), which the go command never asks through a \
-             proxy: what came from there is not here; `modtape record -o ci --force -- go mod tidy` \
-             with this machine named by another address has it",
+             proxy: what came from there is not here; `modtape record --mode gateway -o ci --force -- \
+             go mod tidy` has it",
         ),
         (
             "https://proxy.golang.org,file:///srv/go",

@@ -20,6 +20,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Found> {
                 place: Vec::new(),
                 command: manifest.command.clone(),
             },
+            mode: manifest.mode,
             cache: "",
             was_cold: manifest.options.iter().any(|option| option == COLD),
             // It was looked for when that was recorded.

@@ -3,6 +3,8 @@
 use modtape::clock::Timestamp;
 use modtape::exchange::{DialFailure, Ending, Exchange, Opened, Phase};
 
+use serde_json::Value;
+
 use super::clients::{Asked, Asking};
 use super::front::{answers, command, get};
 use super::*;
@@ -64,6 +66,27 @@ fn a_connection_that_was_silent_gets_no_further_request() {
         assert_eq!(statuses, [200, 504, 200, 200], "{alpn:?}");
         assert_eq!(origin.connections(), 2, "{alpn:?}");
     }
+}
+
+#[test]
+fn the_connections_of_clients_and_the_dials_upstream_are_told_apart() {
+    let (origin, sandbox) = (origin(Alpn::Both, []), Sandbox::new());
+    let record = command(&sandbox, &origin, &["--token", "none"]);
+    let path = get("/p0/a", "ADDRESS");
+    // One connection each.
+    let (answers, _) = answers(&sandbox, record, &[&path, &path, &path]);
+    let statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [200, 200, 200]);
+    let told = |args: &[&str]| {
+        let modtape = sandbox.modtape(args.iter().copied());
+        run(modtape, LIMIT).expect_success().stdout
+    };
+    let info = told(&["recordings", "info", "one"]);
+    let line = info.lines().find(|line| line.starts_with("connections"));
+    assert_eq!(line, Some("connections  3; 1 dial upstream"));
+    let report: Value =
+        serde_json::from_str(&told(&["report", "one", "--format", "json"])).expect("JSON");
+    assert_eq!(report["hosts"]["a.example"]["dials"], 1, "{report:#}");
 }
 
 #[test]
