@@ -4,20 +4,12 @@
 use super::*;
 use crate::record::recording;
 
-/// In a second network, joined by a cable of our own: with the value that `env` prints for the name of this
-/// machine there, and without the token.
+/// After [`FAR`]: with the value that `env` prints for the name of this machine there, and without the token.
 const SCRIPT: &str = r#"
-    coproc there { exec unshare -n sh -c 'echo there; exec cat'; }
-    read -r line <&"${there[0]}"
-    ip link add here type veth peer name there netns "$there_PID"
-    ip address add 192.0.2.1/24 dev here && ip link set here up
-    far() { nsenter -t "$there_PID" -n "$@"; }
-    far ip address add 192.0.2.2/24 dev there && far ip link set there up && far ip link set lo up
     list=$("$MODTAPE" env GOPROXY --host 192.0.2.1)
     GOPROXY=$list far "$GO" mod download && echo downloaded
     rm -rf "$GOMODCACHE"/cache
     GOPROXY=${list//$TOKEN\//} far "$GO" mod download 2>&1 | grep -o '403 Forbidden' | head -1
-    exec {there[1]}>&-
 "#;
 
 const TOKEN: &str = "test-token-0123456789abcdef";
@@ -35,7 +27,8 @@ fn a_container_downloads_through_the_gateway_with_the_token_and_not_without() {
         };
         let origin = Origin::start(content.supported_is_404());
         let flags = ["--mode=gateway", "--listen=0.0.0.0", "--token", TOKEN];
-        let command = ["bash", "-c", SCRIPT];
+        let script = format!("{FAR}{SCRIPT}");
+        let command = ["bash", "-c", &script];
         let mut record = crate::record::record(&sandbox, &origin, &flags, &command);
         record.env("GO", &go).env("MODTAPE", tested());
         record.env("TOKEN", TOKEN);

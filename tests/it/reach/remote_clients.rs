@@ -1,19 +1,11 @@
 //! A client on another machine: nothing answers it, unless the user asked for that, and then only
 //! with the token.
 
-use super::super::support::{LIMIT, Origin, Sandbox, alone, run};
+use super::super::support::{FAR, LIMIT, Origin, Sandbox, alone, run};
 
-/// In a second network, joined by a cable of our own.
-///
-/// Tells how a CONNECT from there ends: the status, or that nothing listens: a RST, no SYN-ACK.
+/// After [`FAR`]: tells how a CONNECT from there ends: the status, or that nothing listens: a RST, no SYN-ACK.
 const SCRIPT: &str = r#"
     address=${HTTPS_PROXY##*@}; address=${address#http://}; port=${address##*:}
-    coproc there { exec unshare -n sh -c 'echo there; exec cat'; }
-    read -r line <&"${there[0]}"
-    ip link add here type veth peer name there netns "$there_PID"
-    ip address add 192.0.2.1/24 dev here && ip link set here up
-    far() { nsenter -t "$there_PID" -n "$@"; }
-    far ip address add 192.0.2.2/24 dev there && far ip link set there up && far ip link set lo up
     ask() {
         far bash -c '{ exec 3<>/dev/tcp/192.0.2.1/$0; } 2>said || {
                 grep -q "Connection refused" said && echo refused || cat said
@@ -25,7 +17,6 @@ const SCRIPT: &str = r#"
     ask ''
     ask 'Proxy-Authorization: Bearer wrong\r\n'
     ask "Proxy-Authorization: Bearer $TOKEN\r\n"
-    exec {there[1]}>&-
 "#;
 
 #[test]
@@ -49,10 +40,10 @@ fn another_machine_gets_no_answer_without_a_listener_for_it_and_407_with_one() {
             (&[&set, "--listen=0.0.0.0"], String::from("407\n407\n200\n")),
             (&[&set, "--listen=[::]"], String::from("407\n407\n200\n")),
         ] {
-            let sandbox = Sandbox::new();
+            let (sandbox, script) = (Sandbox::new(), format!("{FAR}{SCRIPT}"));
             let fixed = ["record", "-o", "one", "--upstream-ca", &root, &connect];
             let args = fixed.into_iter().chain(flags.iter().copied());
-            let mut command = sandbox.modtape(args.chain(["--", "bash", "-c", SCRIPT]));
+            let mut command = sandbox.modtape(args.chain(["--", "bash", "-c", &script]));
             command.env("TOKEN", token);
             let output = run(command, LIMIT * 2);
             assert_eq!(output.stdout, expected, "{flags:?}: {}", output.stderr);

@@ -62,7 +62,7 @@ pub use self::{
     inside::Inside,
     log::{ConnectionSeen, Log, Served, TlsFailure},
     middlebox::Middlebox,
-    network::{alone, in_a_world, mount_etc},
+    network::{FAR, alone, in_a_world, mount_etc},
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
     process::Process,

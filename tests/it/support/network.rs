@@ -71,5 +71,8 @@ pub fn mount_etc(files: &[(&str, &str)]) -> TempDir {
     etc
 }
 
+/// Begins a script of bash that has a second network beside its own, in which `far COMMAND…` runs a command.
+pub const FAR: &str = include_str!("far.sh");
+
 /// The first process of a namespace sees its own numbers in /proc.
 const SCRIPT: &str = "test $$ != 1 || mount -t proc proc /proc; ip link set lo up && \"$0\" \"$@\"";
