@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 
 use super::item::Life;
 
@@ -28,8 +29,19 @@ pub(crate) struct Answer {
     pub(super) content: Content,
     /// When it came from upstream.
     pub(super) at: SystemTime,
-    /// Whether it is known to be right for ever.
-    pub(super) is_proved: bool,
+    pub(super) proof: Proof,
+}
+
+/// Why an answer is taken to be right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Proof {
+    /// Nothing says so.
+    None,
+    /// It has the right form, and the settings say that nobody vouches for more.
+    Form,
+    /// It is in the log of the checksum database that has this key.
+    Database(String),
 }
 
 /// The body of an answer.
@@ -52,12 +64,18 @@ pub(super) enum Age {
 }
 
 impl Answer {
-    pub(super) fn age(&self, life: Life, now: SystemTime) -> Age {
-        if life == Life::Immutable && self.is_proved && self.status == StatusCode::OK {
+    /// How good it still is; `is_proved` says that its proof is as good as the settings want it.
+    pub(super) fn age(&self, life: Life, is_proved: bool, now: SystemTime) -> Age {
+        if life == Life::Immutable && is_proved && self.status == StatusCode::OK {
             return Age::Fresh;
         }
-        // A clock that was set back makes nothing older than new.
-        let age = now.duration_since(self.at).unwrap_or_default();
+        // A clock that was set back makes an answer neither new nor useless.
+        let age = now
+            .duration_since(self.at)
+            .unwrap_or_else(|before| match before.duration() {
+                ahead if ahead <= FRESH => Duration::ZERO,
+                _ => WHILE_REVALIDATED,
+            });
         match age {
             age if age <= FRESH => Age::Fresh,
             // That there is no such version may be wrong in a minute; and what was not proved is kept for no
@@ -94,38 +112,39 @@ impl Answer {
 mod tests {
     use super::*;
 
-    fn answer(status: StatusCode, is_proved: bool) -> Answer {
+    fn answer(status: StatusCode) -> Answer {
         Answer {
             status,
             content: Content::Bytes(Bytes::new()),
             at: SystemTime::UNIX_EPOCH,
-            is_proved,
+            proof: Proof::Form,
         }
     }
 
     #[test]
     fn what_is_proved_never_ages_and_what_changes_does() {
         let after = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let proved = answer(StatusCode::OK, true);
-        assert_eq!(proved.age(Life::Immutable, after(1 << 40)), Age::Fresh);
+        let found = answer(StatusCode::OK);
+        let age = found.age(Life::Immutable, true, after(1 << 40));
+        assert_eq!(age, Age::Fresh);
         for (seconds, expected) in [
             (60, Age::Fresh),
             (61, Age::Stale),
             (601, Age::Old),
             (30 * 86_400 + 1, Age::Over),
         ] {
-            assert_eq!(proved.age(Life::Mutable, after(seconds)), expected);
+            assert_eq!(found.age(Life::Mutable, true, after(seconds)), expected);
         }
-        let unproved = answer(StatusCode::OK, false);
-        assert_eq!(unproved.age(Life::Immutable, after(61)), Age::Over);
-        let absent = answer(StatusCode::NOT_FOUND, true);
-        assert_eq!(absent.age(Life::Immutable, after(60)), Age::Fresh);
-        assert_eq!(absent.age(Life::Mutable, after(61)), Age::Over);
-        // A clock that was set back.
+        assert_eq!(found.age(Life::Immutable, false, after(61)), Age::Over);
+        let absent = answer(StatusCode::NOT_FOUND);
+        assert_eq!(absent.age(Life::Immutable, true, after(60)), Age::Fresh);
+        assert_eq!(absent.age(Life::Mutable, true, after(61)), Age::Over);
+        // A clock that was set back by a little, and by much.
         let later = Answer {
             at: after(100),
-            ..proved
+            ..found
         };
-        assert_eq!(later.age(Life::Mutable, after(0)), Age::Fresh);
+        assert_eq!(later.age(Life::Mutable, true, after(90)), Age::Fresh);
+        assert_eq!(later.age(Life::Mutable, true, after(0)), Age::Stale);
     }
 }

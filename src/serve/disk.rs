@@ -10,11 +10,12 @@
 //! may share the folder, and one that is killed leaves nothing but files in `tmp`. A file's time of modification is that
 //! of its last use, to the hour: what was not used for longest makes room.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::answer::{Answer, Content};
+use super::answer::{Answer, Content, Proof};
 use crate::clock::Clock;
 
 /// The version of the layout: a folder of another one is not touched.
@@ -42,6 +43,9 @@ const LEFT: Duration = Duration::from_secs(86_400);
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     root: Arc<Path>,
+    /// Large bodies that this process has held against their digests.
+    // A std Mutex: held for an operation on the set, never across an await.
+    verified: Arc<Mutex<HashSet<String>>>,
 }
 
 /// The line at the beginning of an answer's file.
@@ -55,7 +59,7 @@ struct Head {
     sha256: String,
     /// When it came from upstream, seconds since 1970 (UTC).
     at: u64,
-    is_proved: bool,
+    proof: Proof,
 }
 
 impl Disk {
@@ -69,7 +73,10 @@ impl Disk {
                 .mode(0o700)
                 .create(root.join(name))?;
         }
-        let disk = Self { root: root.into() };
+        let disk = Self {
+            root: root.into(),
+            verified: Arc::default(),
+        };
         disk.sweep();
         Ok(disk)
     }
@@ -77,6 +84,11 @@ impl Disk {
     /// A file for a body that is being written.
     pub(super) fn begin(&self) -> io::Result<NamedTempFile> {
         NamedTempFile::new_in(self.root.join("tmp"))
+    }
+
+    /// The same elsewhere: a body that comes is passed on, though it cannot be kept.
+    pub(super) fn begin_elsewhere() -> io::Result<NamedTempFile> {
+        NamedTempFile::new()
     }
 
     /// The answer to a path; `None` if there is none. A damaged one is removed, and an error.
@@ -90,13 +102,20 @@ impl Disk {
         let read = self.read(path, &mut bytes);
         match &read {
             Ok(_) => used(&file),
-            Err(_) => drop(fs::remove_file(&file)),
+            // Not for want of descriptors, or the like.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                drop(fs::remove_file(&file));
+            }
+            Err(_) => {}
         }
         read
     }
 
     fn read(&self, path: &str, bytes: &mut Vec<u8>) -> io::Result<Option<Answer>> {
-        let damaged = |why| io::Error::other(format!("the answer to {path} is damaged: {why}"));
+        let damaged = |why| {
+            let message = format!("the answer to {path} is damaged: {why}");
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        };
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let end = end.ok_or_else(|| damaged("its head is cut"))?;
         let head: Head = serde_json::from_slice(&bytes[..end])
@@ -122,6 +141,13 @@ impl Disk {
             if body.metadata()?.len() != head.bytes {
                 return Err(damaged("its body has another length"));
             }
+            if !self.is_verified(&head.sha256) {
+                if hex(&digest_of(&body, head.bytes)?) != head.sha256 {
+                    let _ = fs::remove_file(self.body_file(&head.sha256));
+                    return Err(damaged("its body is another one"));
+                }
+                self.verified().insert(head.sha256.clone());
+            }
             used(&self.body_file(&head.sha256));
             Content::File(Arc::new(body), head.bytes)
         };
@@ -129,7 +155,7 @@ impl Disk {
             status,
             content,
             at: UNIX_EPOCH + Duration::from_secs(head.at),
-            is_proved: head.is_proved,
+            proof: head.proof,
         }))
     }
 
@@ -185,7 +211,7 @@ impl Disk {
             bytes,
             sha256,
             at: at.as_secs(),
-            is_proved: answer.is_proved,
+            proof: answer.proof.clone(),
         };
         let mut text = serde_json::to_vec(&head)?;
         text.push(b'\n');
@@ -225,9 +251,19 @@ impl Disk {
             let version = name.to_str().and_then(|name| name.strip_suffix(".zip"));
             versions.extend(version.map(str::to_owned));
         }
-        let has = |version: &str, kind| folder.join(format!("{version}.{kind}")).is_file();
-        versions.retain(|version| has(version, "info") && has(version, "mod"));
+        let has = |version: &str, kind| self.is_whole(&folder.join(format!("{version}.{kind}")));
+        versions.retain(|version| ["info", "mod", "zip"].iter().all(|kind| has(version, kind)));
         Ok(versions)
+    }
+
+    /// Whether an answer is there, and its body.
+    fn is_whole(&self, answer: &Path) -> bool {
+        let mut head = String::new();
+        let read = File::open(answer).and_then(|file| BufReader::new(file).read_line(&mut head));
+        let head = read
+            .ok()
+            .and_then(|_| serde_json::from_str::<Head>(&head).ok());
+        head.is_some_and(|head| head.bytes <= INLINE || self.body_file(&head.sha256).is_file())
     }
 
     /// Removes what was not used for longest, until all files have `most` bytes or less. Returns how many bytes there
@@ -236,9 +272,11 @@ impl Disk {
         let mut files = Vec::new();
         let mut folders = vec![self.root.join("answers"), self.root.join("bodies")];
         while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                // Another process may have removed it.
+            // Another process may have removed what is not there.
+            let Ok(entries) = fs::read_dir(folder) else {
+                continue;
+            };
+            for entry in entries.flatten() {
                 let Ok(metadata) = entry.metadata() else {
                     continue;
                 };
@@ -258,12 +296,42 @@ impl Disk {
                 if all <= enough {
                     break;
                 }
-                fs::remove_file(path)?;
+                match fs::remove_file(path) {
+                    Ok(()) => removed += 1,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
                 all -= bytes;
-                removed += 1;
             }
         }
         Ok((all, removed))
+    }
+
+    fn is_verified(&self, sha256: &str) -> bool {
+        self.verified().contains(sha256)
+    }
+
+    fn verified(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The widest kept version of a tile if it is as wide as `least`: its path. `folder` is that of
+    /// the partial ones, `….p`.
+    pub(super) fn wider_tile(&self, folder: &str, least: u16) -> io::Result<Option<String>> {
+        let files = match fs::read_dir(self.root.join("answers").join(folder)) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut widest = None;
+        for file in files {
+            let width = file?
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<u16>().ok());
+            widest = widest.max(width.filter(|width| *width >= least));
+        }
+        Ok(widest.map(|width| format!("{folder}/{width}")))
     }
 
     /// Removes what processes that were killed have left.
@@ -312,6 +380,21 @@ fn persist(file: NamedTempFile, to: &Path) -> io::Result<()> {
     file.persist(to).map(drop).map_err(|failed| failed.error)
 }
 
+fn digest_of(file: &File, bytes: u64) -> io::Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    let mut chunk = vec![0; 1 << 18];
+    let mut at = 0;
+    while at < bytes {
+        let read = file.read_at(&mut chunk, at)?;
+        if read == 0 {
+            break;
+        }
+        digest.update(&chunk[..read]);
+        at += read as u64;
+    }
+    Ok(digest.finalize().into())
+}
+
 fn hex(digest: &[u8]) -> String {
     use std::fmt::Write as _;
     digest
@@ -332,7 +415,7 @@ mod tests {
             status: StatusCode::OK,
             content: Content::Bytes(body.clone()),
             at: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-            is_proved: true,
+            proof: Proof::Form,
         };
         (answer, body)
     }

@@ -3,7 +3,9 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
 use tokio::sync::OnceCell;
@@ -14,7 +16,8 @@ use super::item::Item;
 use super::upstream::{Upstream, said};
 use crate::clock::Clock;
 use crate::diagnose::rules::tells_of_failure;
-use crate::gomod::{GoProxy, ProxyTarget, Separator};
+use crate::exchange::chain;
+use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT};
 use crate::redact::url_without_secrets;
 
 /// How long all attempts at an answer's head may take together.
@@ -54,11 +57,16 @@ struct Entry {
     is_asked_for_database: OnceCell<()>,
 }
 
+/// The least that an entry gets of that time, though others come after it.
+const SHARE: Duration = Duration::from_secs(5);
+
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// The entry has it.
-    Found(Response<Incoming>),
+    /// The entry has a zip, which comes.
+    Zip(Response<Incoming>),
+    /// The entry has a text, which is whole.
+    Text(Bytes),
     /// No entry has it: the status and the words of the last one.
     Absent(StatusCode, String),
     /// Nobody could tell.
@@ -67,7 +75,8 @@ pub(super) enum Asked {
 
 /// What one entry said.
 enum Said {
-    Found(Response<Incoming>),
+    Zip(Response<Incoming>),
+    Text(Bytes),
     Absent(StatusCode, String),
     /// No usable answer; the next entry may have one.
     Nothing(Failure),
@@ -101,19 +110,25 @@ impl Entries {
 
     /// Asks for an item until an entry has it, or all were asked.
     pub(super) async fn ask(&self, item: &Item) -> Asked {
-        let asked = tokio::time::timeout(ALL, self.ask_in_turn(item)).await;
-        asked.unwrap_or_else(|_| {
-            let why = format!("no answer within {} s from any upstream", ALL.as_secs());
-            Asked::Failed(Failure::timeout(why))
-        })
-    }
-
-    async fn ask_in_turn(&self, item: &Item) -> Asked {
+        let deadline = self.clock.now() + ALL;
         let mut failures = Vec::new();
         let mut absent = None;
-        for entry in &self.entries {
-            match self.ask_entry(entry, item).await {
-                Said::Found(response) => return Asked::Found(response),
+        for (asked, entry) in self.entries.iter().enumerate() {
+            let others = u32::try_from(self.entries.len() - asked).unwrap_or(u32::MAX);
+            let left = deadline.since(self.clock.now());
+            let share = (left / others).max(SHARE.min(left));
+            let said = tokio::time::timeout(share, self.ask_entry(entry, item)).await;
+            let said = said.unwrap_or_else(|_| {
+                let why = format!(
+                    "{} gave no answer within {} s",
+                    entry.shown,
+                    share.as_secs()
+                );
+                self.gave_no_answer(entry, item, Failure::timeout(why))
+            });
+            match said {
+                Said::Zip(response) => return Asked::Zip(response),
+                Said::Text(text) => return Asked::Text(text),
                 Said::Absent(status, text) => absent = Some((status, text)),
                 Said::Nothing(failure) => failures.push(failure),
                 Said::Refused(failure) => {
@@ -150,12 +165,18 @@ impl Entries {
             .copied()
     }
 
+    /// Leaves an entry alone for a while.
+    fn gave_no_answer(&self, entry: &Entry, item: &Item, failure: Failure) -> Said {
+        if entry.breaker(item).failed(self.clock.now()) {
+            let why = failure.text();
+            tracing::warn!(target: "modtape::serve", "{} is left alone: {why}", entry.shown);
+        }
+        Said::Nothing(failure)
+    }
+
     async fn ask_entry(&self, entry: &Entry, item: &Item) -> Said {
         let database = item.route.sumdb.as_deref();
-        let breaker = match database {
-            Some(_) => &entry.database,
-            None => &entry.modules,
-        };
+        let breaker = entry.breaker(item);
         if !breaker.admits(self.clock.now()) {
             let why = "gave no answer a moment ago, and is left alone for up to 20 s";
             return Said::Nothing(Failure::timeout(format!("{} {why}", entry.shown)));
@@ -171,14 +192,22 @@ impl Entries {
                 Err(failure) => Err(failure),
             };
             let response = match response {
-                Ok(response) => response,
+                Ok(response) if response.status() == StatusCode::OK && !item.is_zip() => {
+                    let text = text(item, response.into_body()).await;
+                    text.map(Said::Text)
+                }
+                Ok(response) => Ok(Said::Zip(response)),
+                Err(failure) => Err(failure),
+            };
+            let response = match response {
+                Ok(Said::Zip(response)) => response,
+                Ok(said) => {
+                    breaker.answered();
+                    return said;
+                }
                 // What was silent once is not waited for again.
                 Err(failure) if failure.status == StatusCode::GATEWAY_TIMEOUT || again == AGAIN => {
-                    if breaker.failed(self.clock.now()) {
-                        let why = failure.text();
-                        tracing::warn!(target: "modtape::serve", "{} is left alone: {why}", entry.shown);
-                    }
-                    return Said::Nothing(failure);
+                    return self.gave_no_answer(entry, item, failure);
                 }
                 Err(_) => {
                     again += 1;
@@ -189,7 +218,7 @@ impl Entries {
             breaker.answered();
             let status = response.status();
             match status {
-                StatusCode::OK => return Said::Found(response),
+                StatusCode::OK => return Said::Zip(response),
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
                     let text = said(response).await;
                     if !tells_of_failure(&text) {
@@ -239,6 +268,26 @@ impl Entries {
         let more = shortest * (part as u32) / 1000;
         tokio::time::sleep(shortest + more).await;
     }
+}
+
+impl Entry {
+    fn breaker(&self, item: &Item) -> &Breaker {
+        match item.route.sumdb {
+            Some(_) => &self.database,
+            None => &self.modules,
+        }
+    }
+}
+
+/// Reads a text. One that breaks off may be whole another time.
+async fn text(item: &Item, body: Incoming) -> Result<Bytes, Failure> {
+    let limit = usize::try_from(TEXT_LIMIT).unwrap_or(usize::MAX);
+    let text = Limited::new(body, limit).collect().await;
+    let text = text.map_err(|error| {
+        let error: &(dyn std::error::Error + 'static) = &*error;
+        Failure::bad_gateway(format!("{} broke off: {}", item.path(), chain(error)))
+    })?;
+    Ok(text.to_bytes())
 }
 
 /// Whether the same request may fare better in a moment.

@@ -95,10 +95,15 @@ impl Flight {
 }
 
 impl Pilot<'_> {
+    /// The body can be passed on from now on.
     pub(super) fn grows(&self, growing: Growing) {
-        self.flight
-            .state
-            .send_modify(|state| state.growing = Some(growing));
+        self.flight.state.send_if_modified(|state| {
+            let is_news = state.growing.is_none();
+            if is_news {
+                state.growing = Some(growing);
+            }
+            is_news
+        });
     }
 
     pub(super) fn releases(&self, bytes: u64) {

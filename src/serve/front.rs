@@ -61,11 +61,15 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
     }
     let path = request.uri().path();
     match path {
+        "/" => {
+            let why = "a module proxy: `go env -w GOPROXY=` with this address asks it";
+            return said(StatusCode::OK, why);
+        }
         "/healthz" => return said(StatusCode::OK, "it runs"),
         "/readyz" => {
-            return match server.tiers.begin().await {
-                Some(_) => said(StatusCode::OK, "it runs, and its store takes files"),
-                None => said(StatusCode::SERVICE_UNAVAILABLE, "its store takes no files"),
+            return match server.tiers.is_ready().await {
+                true => said(StatusCode::OK, "it runs, and its store takes files"),
+                false => said(StatusCode::SERVICE_UNAVAILABLE, "its store takes no files"),
             };
         }
         _ => {}
@@ -89,6 +93,11 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
                 "the key of this checksum database is not known",
             ),
         };
+    }
+    if item.kind() == Kind::Lookup && !server.truth.is_public(item.module()) {
+        let why =
+            "this module is private here (GONOSUMDB): the checksum database is not asked for it";
+        return said(StatusCode::FORBIDDEN, why);
     }
     let (content_type, life) = (item.content_type(), item.life());
     match server.answer(item).await {

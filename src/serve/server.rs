@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ahead::Ahead;
-use super::answer::{Age, Answer, Content};
+use super::answer::{Age, Answer, Content, Proof};
 use super::entries::{Asked, Entries};
 use super::failure::Failure;
 use super::fetch::{Flight, Flights, Pilot};
@@ -23,14 +21,14 @@ use super::tiers::{Tier, Tiers};
 use super::truth::{Truth, Verdict};
 use super::upstream::Upstream;
 use crate::clock::Clock;
-use crate::exchange::chain;
-use crate::gomod::{
-    GoProxy, Kind, Route, TEXT_LIMIT, is_pseudo_version, latest_version, unescape_version,
-};
+use crate::gomod::{GoProxy, Kind, Route, is_pseudo_version, latest_version, unescape_version};
 use crate::proxy::Token;
 
 /// How long somebody with an old answer waits for a new one.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long what is on its way may take at the end.
+const LAST: Duration = Duration::from_secs(2);
 
 /// A module proxy.
 #[derive(Debug)]
@@ -153,10 +151,14 @@ impl Server {
             .spawn(stop.run_until_cancelled_owned(Box::pin(task)));
     }
 
-    /// Ends what is still on its way: what is not whole is not kept.
+    /// Ends what is still on its way, after a moment for what is nearly there: what is not whole is not kept.
     pub(crate) async fn close(&self) {
-        self.stop.cancel();
+        if let Some(ahead) = &self.ahead {
+            ahead.end();
+        }
         self.tasks.close();
+        let _ = tokio::time::timeout(LAST, self.tasks.wait()).await;
+        self.stop.cancel();
         self.tasks.wait().await;
     }
 
@@ -217,12 +219,13 @@ impl Server {
     async fn find(self: Arc<Self>, item: Item) -> Obtained {
         let found = match self.tiers.get(item.path()).await {
             Some(found) => Some(found),
-            None => self.cut_from_full(&item).await,
+            None => self.cut_from_wider(&item).await,
         };
         let life = item.life();
         let mut old = None;
         if let Some((answer, tier)) = found {
-            match answer.age(life, Clock::wall_now()) {
+            let is_proved = self.truth.accepts(&item, &answer.proof);
+            match answer.age(life, is_proved, Clock::wall_now()) {
                 Age::Fresh => return Obtained::Whole(answer, Source::Tier(tier)),
                 Age::Stale => {
                     let _ = self.flight(item);
@@ -274,7 +277,7 @@ impl Server {
             status: StatusCode::OK,
             content: Content::Bytes(text.into()),
             at: Clock::wall_now(),
-            is_proved: false,
+            proof: Proof::None,
         })
     }
 
@@ -290,7 +293,8 @@ impl Server {
     /// Whether an answer to an item is kept that is right for ever.
     pub(super) async fn has(&self, item: &Item) -> bool {
         let found = self.tiers.get(item.path()).await;
-        found.is_some_and(|(answer, _)| answer.is_proved && item.life() == Life::Immutable)
+        let is_proved = |answer: &Answer| self.truth.accepts(item, &answer.proof);
+        found.is_some_and(|(answer, _)| item.life() == Life::Immutable && is_proved(&answer))
     }
 
     /// The request for an item that is on its way; a new one if there is none. It ends whoever leaves.
@@ -315,16 +319,16 @@ impl Server {
 
     async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot<'_>) {
         let end = match self.entries.ask(item).await {
-            Asked::Found(response) if item.is_zip() => {
+            Asked::Zip(response) => {
                 return spool::fetch(self, item, response, pilot).await;
             }
-            Asked::Found(response) => self.text(item, response.into_body()).await,
+            Asked::Text(text) => self.text(item, text).await,
             Asked::Absent(status, text) => {
                 let answer = Answer {
                     status,
                     content: Content::Bytes(text.into()),
                     at: Clock::wall_now(),
-                    is_proved: false,
+                    proof: Proof::None,
                 };
                 self.tiers.put_in_memory(item.path(), &answer);
                 Ok(answer)
@@ -334,29 +338,22 @@ impl Server {
         pilot.ends(end);
     }
 
-    /// Reads a text, judges it and keeps it.
-    async fn text(self: &Arc<Self>, item: &Item, body: Incoming) -> Result<Answer, Failure> {
-        let limit = usize::try_from(TEXT_LIMIT).unwrap_or(usize::MAX);
-        let text = Limited::new(body, limit).collect().await;
-        let text = text.map_err(|error| {
-            let error: &(dyn std::error::Error + 'static) = &*error;
-            Failure::bad_gateway(format!("{}: {}", item.path(), chain(error)))
-        })?;
-        let text = text.to_bytes();
+    /// Judges a text and keeps it.
+    async fn text(self: &Arc<Self>, item: &Item, text: Bytes) -> Result<Answer, Failure> {
         self.fetched(text.len() as u64);
         if item.kind() == Kind::Mod && self.ahead.is_some() && self.truth.is_public(item.module()) {
             Ahead::follow(self, &text);
         }
-        let is_proved = self.judged(item, self.truth.of_text(self, item, &text).await)?;
+        let proof = self.judged(item, self.truth.of_text(self, item, &text).await)?;
         let answer = Answer {
             status: StatusCode::OK,
             content: Content::Bytes(text.clone()),
             at: Clock::wall_now(),
-            is_proved,
+            proof,
         };
-        match is_proved {
-            true => self.tiers.put(item.path(), &answer).await,
-            false => self.tiers.put_in_memory(item.path(), &answer),
+        match answer.proof {
+            Proof::None => self.tiers.put_in_memory(item.path(), &answer),
+            _ => self.tiers.put(item.path(), &answer).await,
         }
         if item.kind() == Kind::Tile {
             let (server, item) = (Arc::clone(self), item.clone());
@@ -365,16 +362,16 @@ impl Server {
         Ok(answer)
     }
 
-    /// Whether what came is proved; an error if it is not what was asked for.
-    pub(super) fn judged(&self, item: &Item, verdict: Verdict) -> Result<bool, Failure> {
+    /// What proves what came; an error if it is not what was asked for.
+    pub(super) fn judged(&self, item: &Item, verdict: Verdict) -> Result<Proof, Failure> {
         let path = item.path();
         match verdict {
-            Verdict::Proved => Ok(true),
+            Verdict::Proved => Ok(self.truth.proof_of(item)),
             Verdict::Unproved(why) => {
                 if item.kind() != Kind::Tile {
                     tracing::info!(target: "modtape::serve", "{path} is not kept: {why}");
                 }
-                Ok(false)
+                Ok(Proof::None)
             }
             Verdict::Wrong(why) => {
                 tracing::warn!(target: "modtape::serve", "{path} is refused: {why}");
@@ -411,9 +408,25 @@ impl Server {
         }
     }
 
+    /// Keeps a text of our own.
+    pub(super) async fn remember(&self, path: &str, text: &[u8]) {
+        let answer = Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(Bytes::copy_from_slice(text)),
+            at: Clock::wall_now(),
+            proof: Proof::Form,
+        };
+        self.tiers.put(path, &answer).await;
+    }
+
+    /// A text of our own, if it was kept.
+    pub(super) async fn remembered(&self, path: &str) -> Option<Bytes> {
+        self.tiers.get(path).await?.0.text().ok()
+    }
+
     /// Keeps a tile that a proof has used.
     pub(super) async fn proved(&self, item: &Item, body: &Bytes) {
-        let is_kept = |(answer, _): &(Answer, Tier)| answer.is_proved;
+        let is_kept = |(answer, _): &(Answer, Tier)| self.truth.accepts(item, &answer.proof);
         if self
             .tiers
             .get(item.path())
@@ -427,18 +440,24 @@ impl Server {
             status: StatusCode::OK,
             content: Content::Bytes(body.clone()),
             at: Clock::wall_now(),
-            is_proved: true,
+            proof: self.truth.proof_of(item),
         };
         self.tiers.put(item.path(), &answer).await;
     }
 
-    /// A tile as wide as it was asked for, from the full one.
-    async fn cut_from_full(&self, item: &Item) -> Option<(Answer, Tier)> {
+    /// A tile as wide as it was asked for, from a wider one: the hashes of complete subtrees never change.
+    async fn cut_from_wider(&self, item: &Item) -> Option<(Answer, Tier)> {
         let tile = item.route.tile.filter(|tile| !tile.is_full())?;
         let route = Route::of_tile(item.route.sumdb.as_deref()?, tile.full());
         let full = Item::of_route(route).ok()?;
-        let (answer, tier) = self.tiers.get(full.path()).await?;
-        let body = answer.text().ok().filter(|_| answer.is_proved)?;
+        let mut wider = self.tiers.get(full.path()).await;
+        if wider.is_none() {
+            let folder = item.path().rsplit_once('/')?.0;
+            let path = self.tiers.wider_tile(folder, tile.width).await?;
+            wider = self.tiers.get(&path).await;
+        }
+        let (answer, tier) = wider.filter(|(answer, _)| self.truth.accepts(item, &answer.proof))?;
+        let body = answer.text().ok()?;
         let cut = body.len().min(tile.len_bytes());
         let content = Content::Bytes(body.slice(..cut));
         Some((Answer { content, ..answer }, tier))

@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 
-use super::answer::{Answer, Content};
+use super::answer::{Answer, Content, Proof};
 use super::failure::Failure;
 use super::fetch::{Growing, Pilot};
 use super::item::Item;
@@ -60,10 +60,6 @@ async fn receive(
         reader.map_err(|it| failed(&it))?,
     );
     let (mut writer, reader) = (writer, Arc::new(reader));
-    pilot.grows(Growing {
-        file: Arc::clone(&reader),
-        length,
-    });
     let (mut digest, mut received) = (Sha256::new(), 0u64);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -83,7 +79,12 @@ async fn receive(
         (writer, digest) = write(writer, digest, chunk)
             .await
             .map_err(|it| failed(&it))?;
-        pilot.releases(received.saturating_sub(HELD_BACK));
+        // A small one is judged before anybody sees its head.
+        if received > HELD_BACK {
+            let file = Arc::clone(&reader);
+            pilot.grows(Growing { file, length });
+            pilot.releases(received - HELD_BACK);
+        }
     }
     drop(writer);
     server.fetched(received);
@@ -94,16 +95,16 @@ async fn receive(
         .truth
         .of_zip(server, item, Arc::clone(&reader), received)
         .await;
-    let is_proved = server.judged(item, verdict)?;
+    let proof = server.judged(item, verdict)?;
     let answer = Answer {
         status: StatusCode::OK,
         content: Content::File(reader, received),
         at: Clock::wall_now(),
-        is_proved,
+        proof,
     };
-    if is_proved {
-        let sha256 = digest.finalize().into();
-        server.tiers.put_file(path, &answer, file, sha256).await;
+    let sha256 = digest.finalize().into();
+    server.tiers.put_file(path, &answer, file, sha256).await;
+    if answer.proof != Proof::None {
         server.complete(item);
     }
     Ok(answer)

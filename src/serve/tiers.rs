@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tempfile::NamedTempFile;
 
-use super::answer::{Answer, Content};
+use super::answer::{Answer, Content, FRESH, Proof};
 use super::disk::Disk;
 use super::memory::Memory;
+use crate::clock::Clock;
 
 /// How long a disk may take before a request goes on without it.
 const DISK: Duration = Duration::from_secs(2);
@@ -59,7 +60,11 @@ impl Tiers {
     /// The answer to a path, of whatever age, and where it was.
     pub(super) async fn get(&self, path: &str) -> Option<(Answer, Tier)> {
         if let Some(answer) = self.memory.get(path) {
-            return Some((answer, Tier::Memory));
+            // Another process may have a better one on the disk than what was good for a minute.
+            let age = Clock::wall_now().duration_since(answer.at);
+            if answer.proof != Proof::None || age.is_ok_and(|age| age <= FRESH) {
+                return Some((answer, Tier::Memory));
+            }
         }
         let (disk, name) = (self.disk.clone(), path.to_owned());
         let answer = self.on_disk(move || disk.get(&name)).await??;
@@ -129,7 +134,23 @@ impl Tiers {
     /// A file for a body that is coming.
     pub(super) async fn begin(&self) -> Option<NamedTempFile> {
         let disk = self.disk.clone();
-        self.on_disk(move || disk.begin()).await
+        match self.on_disk(move || disk.begin()).await {
+            Some(file) => Some(file),
+            None => self.on_disk(Disk::begin_elsewhere).await,
+        }
+    }
+
+    /// The widest kept version of a tile, if it is as wide as `least`.
+    pub(super) async fn wider_tile(&self, folder: &str, least: u16) -> Option<String> {
+        let (disk, folder) = (self.disk.clone(), folder.to_owned());
+        self.on_disk(move || disk.wider_tile(&folder, least))
+            .await?
+    }
+
+    /// Whether the store takes files.
+    pub(super) async fn is_ready(&self) -> bool {
+        let disk = self.disk.clone();
+        self.on_disk(move || disk.begin()).await.is_some()
     }
 
     /// Does something on the disk, on a thread where it holds nobody up.

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::task::JoinSet;
 
-use super::answer::Answer;
+use super::answer::{Answer, Proof};
 use super::item::Item;
 use super::server::{Obtained, Server};
 use crate::gomod::{
     GoSumDb, Kind, ModuleZip, Route, TOOLCHAIN_MODULE, Tile, check_content, go_mod_h1,
     matches_patterns,
 };
-use crate::sumdb::{self, Head, Log, Seen, Verifier, tiles_sealed};
+use crate::sumdb::{self, Head, Log, LogError, Seen, Verifier, tiles_sealed};
 
 /// What answers are held against.
 #[derive(Debug)]
@@ -24,8 +24,7 @@ pub(crate) struct Truth {
     database: Option<Database>,
     /// Modules that the database never hears of, as GONOSUMDB has them.
     unverified: String,
-    /// The largest tree that was proved, for tiles that are asked for by themselves.
-    // A std Mutex: held for an assignment, never across an await.
+    /// The largest tree that was proved: every other one is held against it.
     newest: Mutex<Option<Head>>,
 }
 
@@ -33,6 +32,8 @@ pub(crate) struct Truth {
 #[derive(Debug)]
 struct Database {
     name: String,
+    /// Its name and the hash of its key, as the key begins.
+    id: String,
     verifier: Verifier,
 }
 
@@ -54,19 +55,51 @@ struct Record {
 }
 
 impl Truth {
-    /// As these Go settings have it: GOSUMDB, and GONOSUMDB with the modules that it says nothing of.
-    pub(crate) fn new(gosumdb: &str, gonosumdb: &str) -> Self {
-        let database = gosumdb.parse::<GoSumDb>().ok().and_then(|sumdb| {
-            let verifier: Verifier = sumdb.key()?.parse().ok()?;
-            Some(Database {
-                name: verifier.name().to_owned(),
-                verifier,
-            })
-        });
-        Self {
+    /// As these Go settings have it: GOSUMDB, and GONOSUMDB with the modules that it says nothing of. An error if
+    /// GOSUMDB names no key, where go would stop too.
+    pub(crate) fn new(gosumdb: &str, gonosumdb: &str) -> Result<Self, String> {
+        let invalid = |error: &dyn std::fmt::Display| format!("GOSUMDB={gosumdb}: {error}");
+        let sumdb: GoSumDb = gosumdb.parse().map_err(|error| invalid(&error))?;
+        let database = match &sumdb {
+            GoSumDb::Off => None,
+            GoSumDb::On { key: None, .. } => {
+                return Err(invalid(&"the key of this checksum database is not known"));
+            }
+            GoSumDb::On { key: Some(key), .. } => {
+                let verifier: Verifier = key.parse().map_err(|error| invalid(&error))?;
+                Some(Database {
+                    name: verifier.name().to_owned(),
+                    id: key
+                        .rsplit_once('+')
+                        .map_or(key.as_str(), |(id, _)| id)
+                        .to_owned(),
+                    verifier,
+                })
+            }
+        };
+        Ok(Self {
             database,
             unverified: gonosumdb.to_owned(),
             newest: Mutex::default(),
+        })
+    }
+
+    /// What an answer to an item is to be proved by.
+    pub(super) fn proof_of(&self, item: &Item) -> Proof {
+        let database = match item.kind() {
+            Kind::Mod | Kind::Zip | Kind::Toolchain => self.database_of(item.module()),
+            Kind::Lookup | Kind::Tile => self.database.as_ref(),
+            _ => None,
+        };
+        database.map_or(Proof::Form, |database| Proof::Database(database.id.clone()))
+    }
+
+    /// Whether what an answer was proved by is enough.
+    pub(super) fn accepts(&self, item: &Item, proof: &Proof) -> bool {
+        match (self.proof_of(item), proof) {
+            (_, Proof::None) => false,
+            (Proof::Database(wanted), proof) => *proof == Proof::Database(wanted),
+            _ => true,
         }
     }
 
@@ -138,6 +171,11 @@ impl Truth {
         recorded: impl FnOnce(Record) -> Option<String>,
     ) -> Verdict {
         let Some(database) = self.database_of(item.module()) else {
+            if item.module() == TOOLCHAIN_MODULE {
+                return Verdict::Unproved(
+                    "GOSUMDB is off, and go verifies toolchains all the same".into(),
+                );
+            }
             // The user's settings say that nobody vouches for it.
             return Verdict::Proved;
         };
@@ -172,28 +210,60 @@ impl Truth {
             Ok(answer) => answer,
             Err(error) => return Verdict::Wrong(error.to_string()),
         };
-        let wanted = tiles_sealed(&Seen {
-            lookups: vec![(answer.id, answer.head.size)],
-            heads: Vec::new(),
-        });
-        let tiles = match database.tiles(server, wanted).await {
-            Ok(tiles) => tiles,
-            Err(why) => return Verdict::Unproved(why),
-        };
-        let read = |tile: &Tile| tiles.get(tile).map(|(_, body)| body.to_vec());
-        let log = Log::open(answer.head, read);
-        if let Err(error) = log.and_then(|mut log| log.has_record(answer.id, answer.record)) {
-            return Verdict::Wrong(error.to_string());
+        // Another tree may be proved meanwhile, which this one is to be held against.
+        let mut known = self.largest(server, database).await;
+        loop {
+            match database.prove(server, &answer, known).await {
+                Err(verdict) => return verdict,
+                Ok(tiles) => {
+                    for (item, body) in &tiles {
+                        server.proved(item, body).await;
+                    }
+                }
+            }
+            let is_larger = known.is_none_or(|known| known.size < answer.head.size);
+            let now = {
+                let mut newest = self.newest();
+                if *newest == known {
+                    if is_larger {
+                        *newest = Some(answer.head);
+                    }
+                    None
+                } else {
+                    Some(*newest)
+                }
+            };
+            match now {
+                Some(newest) => known = newest,
+                None if is_larger => {
+                    server.remember(&database.latest(), answer.note).await;
+                    return Verdict::Proved;
+                }
+                None => return Verdict::Proved,
+            }
         }
-        self.keep(server, answer.head, tiles).await;
-        Verdict::Proved
+    }
+
+    /// The largest tree that was proved, in this process or an earlier one.
+    async fn largest(&self, server: &Arc<Server>, database: &Database) -> Option<Head> {
+        let known = *self.newest();
+        if known.is_some() {
+            return known;
+        }
+        let note = server.remembered(&database.latest()).await?;
+        let text = database.verifier.open(&note).ok()?;
+        let head = text.parse().ok()?;
+        let mut newest = self.newest();
+        Some(*newest.get_or_insert(head))
     }
 
     /// Proves a tile that was asked for by itself, where the largest known tree has it, and keeps it then.
     pub(super) async fn prove_tile(&self, server: &Arc<Server>, item: &Item, body: &Bytes) {
-        let known = *self.newest();
-        let (Some(database), Some(tile), Some(head)) = (&self.database, item.route.tile, known)
-        else {
+        let Some(database) = &self.database else {
+            return;
+        };
+        let known = self.largest(server, database).await;
+        let (Some(tile), Some(head)) = (item.route.tile, known) else {
             return;
         };
         if item.route.sumdb.as_deref() != Some(&database.name) {
@@ -201,23 +271,29 @@ impl Truth {
         }
         // The first record below it.
         let height = u32::from(tile.height) * (u32::from(tile.level) + 1);
-        let Some(first) = tile.index.checked_shl(height).filter(|id| *id < head.size) else {
+        let first = tile.index.checked_shl(height);
+        let Some(first) = first.filter(|id| *id < head.size) else {
             return;
         };
-        let wanted = tiles_sealed(&Seen {
+        let mut wanted = tiles_sealed(&Seen {
             lookups: vec![(first, head.size)],
             heads: Vec::new(),
         });
-        let Ok(mut tiles) = database.tiles(server, wanted).await else {
+        // What lies below it says nothing of it; and it is here.
+        wanted.retain(|other| other.level > tile.level || other.coordinate() == tile.coordinate());
+        wanted.remove(&tile);
+        let Ok(tiles) = database.tiles(server, wanted).await else {
             return;
         };
-        let read = |tile: &Tile| tiles.get(tile).map(|(_, body)| body.to_vec());
+        let read = |other: &Tile| match tiles.get(other) {
+            Some((_, other)) => Some(other.to_vec()),
+            None => other
+                .is_cut_from(&tile)
+                .then(|| body[..other.len_bytes()].to_vec()),
+        };
         let proved = Log::open(head, read).and_then(|mut log| log.body_of(&tile));
         match proved {
-            Ok(Some(proved)) if proved == *body => {
-                tiles.insert(tile, (item.clone(), body.clone()));
-                self.keep(server, head, tiles).await;
-            }
+            Ok(Some(proved)) if proved == *body => server.proved(item, body).await,
             // The tree that is known has not grown so far.
             Ok(None) => {}
             Ok(Some(_)) => {
@@ -228,25 +304,56 @@ impl Truth {
         }
     }
 
-    /// Keeps tiles of a tree that is proved.
-    async fn keep(&self, server: &Arc<Server>, head: Head, tiles: HashMap<Tile, (Item, Bytes)>) {
-        {
-            let mut newest = self.newest();
-            if newest.as_ref().is_none_or(|known| known.size < head.size) {
-                *newest = Some(head);
-            }
-        }
-        for (item, body) in tiles.values() {
-            server.proved(item, body).await;
-        }
-    }
-
     fn newest(&self) -> MutexGuard<'_, Option<Head>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Database {
+    /// Where its largest tree head is kept.
+    fn latest(&self) -> String {
+        format!("sumdb/{}/latest", self.name)
+    }
+
+    /// Proves that the larger of two trees has the record, and that it grew from the other. Gives the tiles that say
+    /// so, as wide as the larger tree has them: from these, clients that know either tree can be answered.
+    async fn prove(
+        &self,
+        server: &Arc<Server>,
+        answer: &sumdb::Answer<'_>,
+        known: Option<Head>,
+    ) -> Result<Vec<(Item, Bytes)>, Verdict> {
+        let wanted = tiles_sealed(&Seen {
+            lookups: vec![(answer.id, answer.head.size)],
+            heads: known.iter().map(|known| known.size).collect(),
+        });
+        let tiles = self
+            .tiles(server, wanted)
+            .await
+            .map_err(Verdict::Unproved)?;
+        let (larger, smaller) = match known {
+            Some(known) if known.size > answer.head.size => (known, Some(answer.head)),
+            known => (answer.head, known),
+        };
+        let read = |tile: &Tile| tiles.get(tile).map(|(_, body)| body.to_vec());
+        let mut proved = Vec::with_capacity(tiles.len());
+        let mut prove = || {
+            let mut log = Log::open(larger, read)?;
+            log.has_record(answer.id, answer.record)?;
+            if let Some(smaller) = &smaller {
+                log.grew_from(smaller)?;
+            }
+            for (tile, (item, _)) in &tiles {
+                if let Some(body) = log.body_of(tile)? {
+                    proved.push((item.clone(), Bytes::from(body)));
+                }
+            }
+            Ok(())
+        };
+        prove().map_err(|error: LogError| Verdict::Wrong(error.to_string()))?;
+        Ok(proved)
+    }
+
     /// Where it says what the files of a module version are.
     fn lookup(&self, item: &Item) -> Option<Item> {
         let route = Route::of_version(Kind::Lookup, item.module(), item.version());
@@ -258,7 +365,7 @@ impl Database {
     async fn record(&self, server: &Arc<Server>, item: &Item) -> Result<Record, String> {
         let lookup = self.lookup(item).ok_or("it has no path of its own")?;
         let answer = self.text(server, lookup).await?;
-        if !answer.is_proved {
+        if answer.proof == Proof::None {
             return Err(format!("the record of {} is not proved", self.name));
         }
         let text = answer.text().map_err(|error| error.to_string())?;

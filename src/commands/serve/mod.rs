@@ -68,6 +68,8 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
             .help("--upstream https://proxy.golang.org names one")
             .map_err(usage);
     }
+    let truth = Truth::new(go.get("GOSUMDB"), go.get("GONOSUMDB"));
+    let truth = truth.map_err(|why| usage(anyhow::anyhow!(why)))?;
     let dial = &args.dial;
     let overrides = dialling::overrides(dial).map_err(usage)?;
     let parents = dialling::parents(dial, &variables).map_err(usage)?;
@@ -108,7 +110,7 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         Tiers::new(Memory::new(args.memory), disk, args.disk_max),
         &asked,
         Upstream::new(inside.base().to_owned()),
-        Truth::new(go.get("GOSUMDB"), go.get("GONOSUMDB")),
+        truth,
         !args.no_ahead,
         token.clone(),
     );
@@ -139,7 +141,9 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
                     store.display()
                 ),
             );
-            say_always(format!("modtape serve: go env -w GOPROXY={clients}"));
+            say_always(format!(
+                "use it: go env -w GOPROXY={clients}   (undo: go env -u GOPROXY)"
+            ));
             until_signal().await.map(|()| ExitCode::SUCCESS)
         }
     };

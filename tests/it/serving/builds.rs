@@ -72,3 +72,51 @@ fn a_command_is_run_as_without_it() {
     assert!(goproxy.starts_with("http://127.0.0.1:"), "{goproxy}");
     assert!(goproxy.ends_with("|direct"), "{goproxy}");
 }
+
+#[test]
+fn what_two_commands_have_fetched_serves_others_with_nobody_upstream() {
+    let sandbox = Sandbox::new();
+    let Some(go) = sandbox.go("1.27") else { return };
+    let Some(project) = sandbox.project_without_sums("hello") else {
+        return;
+    };
+    // Each lookup has the tree head that the database had at its time.
+    let content = Content::corpus("hello", Sumdb::Heads).expect("the project is there");
+    let origin = Origin::start(content);
+    let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+    let through = |flags: &[&str], words: &[&str]| {
+        sandbox.forget_modules();
+        fs::write(project.join("go.sum"), "").expect("our own folder");
+        let mut command = sandbox.modtape(["serve", "--store", "../store"]);
+        command.args(["--connect-to", &everywhere]).args(flags);
+        command.arg("--upstream-ca").arg(origin.root_pem_path());
+        command.arg("--").arg(&go).args(words);
+        run(command, GO_LIMIT).expect_success()
+    };
+    through(&[], &["mod", "download", "github.com/google/uuid"]);
+    through(&[], &["mod", "tidy"]);
+    origin.add_rule(Rule::any().status(500));
+    let served = origin.requests().len();
+    for words in [["mod", "tidy"], ["mod", "download"], ["list", "-m"]] {
+        through(&["--offline"], &words);
+    }
+    assert_eq!(origin.requests().len(), served, "nobody is asked");
+}
+
+#[test]
+fn a_checksum_database_without_a_key_is_refused_as_go_refuses_it() {
+    let sandbox = Sandbox::new();
+    for (gosumdb, told) in [
+        ("sums.example", "key of this checksum database"),
+        (
+            "sum.golang.org+033de0ae+nonsense",
+            "GOSUMDB=sum.golang.org+033de0ae+nonsense",
+        ),
+    ] {
+        let mut command = sandbox.modtape(["serve", "--store", "store", "--", "true"]);
+        command.env("GOSUMDB", gosumdb);
+        let output = run(command, GO_LIMIT);
+        assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
+        assert!(output.stderr.contains(told), "{}", output.stderr);
+    }
+}
